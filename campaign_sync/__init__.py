@@ -1,0 +1,1 @@
+"""Copies CRM reports and marketing lists into Optimizely Campaign recipient lists, in full, every day."""

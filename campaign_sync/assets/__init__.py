@@ -1,0 +1,1 @@
+"""One file per asset kind: reads from ports, calls the domain, returns."""

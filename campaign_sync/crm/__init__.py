@@ -1,0 +1,1 @@
+"""The CRM: one small port and its adapters."""

@@ -1,0 +1,106 @@
+"""What the product needs of a CRM. An adapter implements `Crm`; nothing else in the product knows which one it is."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import pandas as pd
+
+from campaign_sync.domain.consent import OptIn
+from campaign_sync.domain.feedback import Bounce, Unsubscribe
+
+SELECTION_COLUMNS = (
+    "entity_type",
+    "entity_id",
+    "email",
+    "consent_event_id",
+    "consent_kind",
+    "consent_at",
+    "consent_source",
+    "consent_evidence",
+)
+"""What every selected row carries, before the columns that the list's attributes ask for."""
+
+SUPPRESSION_COLUMNS = ("kind", "address", "entity_type", "entity_id", "opt_in_id", "since", "source")
+"""Columns of a suppression frame: `kind` is `bounce` (of an address) or `unsubscribe` (of one opt-in)."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What a marketer points at to say who belongs into a list: a marketing list or a report, by name."""
+
+    kind: Literal["marketing_list", "report"]
+    name: str
+
+
+@dataclass(frozen=True)
+class WriteBack:
+    """What writing feedback into the CRM came to. Written once, the same feedback is `already_known` for ever."""
+
+    written: int
+    already_known: int
+    unmatched: tuple[str, ...] = ()
+    """Recipient ids that no entity of the CRM has as its address."""
+
+
+class CrmSnapshot(Protocol):
+    """The CRM as it was at one moment; everything read from it agrees with everything else."""
+
+    def opt_in(self, opt_in_id: str) -> OptIn | None:
+        """The opt-in's definition, or None where the CRM doesn't know it."""
+
+    def columns(self, pick: Pick) -> frozenset[str]:
+        """The columns that rows of this pick can offer to a list's attributes.
+
+        Raises:
+            CrmError: the CRM has no such marketing list or report.
+        """
+
+    def select(
+        self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 20_000
+    ) -> Iterator[pd.DataFrame]:
+        """Everybody the pick names, whether they consented or not, each with the consent event that decides now.
+
+        Frames of at most `chunk_rows` rows: `SELECTION_COLUMNS`, then `columns`. All columns hold text or None (other
+        values as `domain.text.vendor_text` writes them), except `consent_at` (`datetime64[us, UTC]`). The consent
+        columns are None for somebody without any consent event for `opt_in_id`. Each entity comes once, in a stable
+        order.
+
+        Raises:
+            CrmError: the pick is unknown, a column is missing, or a value isn't UTF-8.
+        """
+
+    def suppression(self, mandator: str) -> pd.DataFrame:
+        """Who may not be written to: every bounced address, every withdrawn consent for this mandator's opt-ins.
+
+        Columns `SUPPRESSION_COLUMNS`. Bounces name a normalized `address` and no entity; unsubscribes name
+        `entity_type`, `entity_id`, `opt_in_id` and no address. `since` is `datetime64[us, UTC]`.
+        """
+
+
+class Crm(Protocol):
+    """A CRM that holds people, consents and address states."""
+
+    def check(self) -> None:
+        """Prove that the CRM answers and holds what the contract asks for.
+
+        Raises:
+            CrmError: it can't be reached, or tables or columns are missing (all of them named at once).
+        """
+
+    def snapshot(self) -> AbstractContextManager[CrmSnapshot]:
+        """Open one consistent, read-only view that lasts as long as the context."""
+
+    def record_bounces(self, bounces: Sequence[Bounce]) -> WriteBack:
+        """Mark the addresses as bounced, for all mandators. A newer bounce replaces an older one; never the reverse."""
+
+    def record_unsubscribes(self, unsubscribes: Sequence[Unsubscribe]) -> WriteBack:
+        """Append a withdrawal for every entity with that address and every opt-in of that mandator it has events for.
+
+        The withdrawal carries the unsubscribe's own time, so a consent granted again later stays granted.
+        """
+
+
+class CrmError(Exception):
+    """The CRM can't give what was asked. The message names the place and the remedy, and nobody's data."""

@@ -1,0 +1,38 @@
+"""One spelling for one e-mail address."""
+
+import re
+import unicodedata
+
+import idna
+
+_LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\]\\\x00-\x1f\x7f]{1,64}")
+
+
+class InvalidAddressError(ValueError):
+    """Not an address that mail can be sent to. The message names the flaw, never the address."""
+
+
+def normalize_address(raw: str) -> str:
+    """The address trimmed, lower-cased, composed (NFC), its domain in ASCII form (IDNA 2008 with UTS 46 mapping).
+
+    This is also the recipient id. The convention must never change: the vendor remembers unsubscribes by that id.
+
+    Raises:
+        InvalidAddressError: `raw` can't be an address.
+    """
+    address = unicodedata.normalize("NFC", raw).strip().lower()
+    local, at, domain = address.rpartition("@")
+    if not at:
+        raise InvalidAddressError("the address has no @")
+    if not _LOCAL_PART.fullmatch(local):
+        raise InvalidAddressError("the part before the @ is empty, too long or has forbidden characters")
+    if "." not in domain:
+        raise InvalidAddressError("the domain has no dot")
+    try:
+        ascii_domain = domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")
+        idna.encode(ascii_domain, uts46=True, std3_rules=True)
+    except idna.IDNAError as error:
+        raise InvalidAddressError("the domain isn't a valid host name") from error
+    if len(local) + 1 + len(ascii_domain) > 254:
+        raise InvalidAddressError("the address is longer than 254 characters")
+    return f"{local}@{ascii_domain}"

@@ -1,0 +1,50 @@
+"""Opt-ins (advertising consents) and the rule that tells whether one is granted now."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class ConsentKind(StrEnum):
+    """What happened to a consent."""
+
+    GRANTED = "granted"
+    CONFIRMED = "confirmed"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True)
+class OptIn:
+    """One advertising consent people can give, as the CRM defines it."""
+
+    opt_in_id: str
+    mandator: str
+    description: str
+    media_type: str
+
+
+@dataclass(frozen=True)
+class ConsentEvent:
+    """One entry of the CRM's append-only consent history of one entity and one opt-in. `occurred_at` is UTC."""
+
+    event_id: str
+    kind: ConsentKind
+    occurred_at: datetime
+
+
+def current_consent(events: Iterable[ConsentEvent]) -> ConsentEvent | None:
+    """The event that decides: the newest; at the same moment a withdrawal beats everything. None without events.
+
+    Among equally old events of one kind the greatest id decides, so that the evidence named is always the same.
+    """
+    return max(
+        events,
+        key=lambda event: (event.occurred_at, event.kind is ConsentKind.WITHDRAWN, event.event_id),
+        default=None,
+    )
+
+
+def is_granted(event: ConsentEvent | None) -> bool:
+    """Whether mail may be sent on what `current_consent` found."""
+    return event is not None and event.kind is not ConsentKind.WITHDRAWN

@@ -1,0 +1,50 @@
+"""What text must be like to survive the way to the vendor and back."""
+
+import re
+import unicodedata
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+XML_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""Characters that XML 1.0 cannot carry, not even escaped. Lone surrogates are among them."""
+
+MOJIBAKE = re.compile(
+    "Ã[\x80-\xbf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]|â\u20ac|\ufffd"
+)
+"""Text that was UTF-8 and has been read as latin-1 or cp1252 (`MÃ¼ller`), or already lost a character."""
+
+
+def normalize_text(value: str) -> str:
+    """Composed form (NFC) without surrounding blanks: one spelling for one name, whatever the CRM's clients typed."""
+    return unicodedata.normalize("NFC", value).strip()
+
+
+def vendor_text(value: object) -> str | None:
+    """`value` as the vendor writes such values in text; None stays None.
+
+    Whole numbers undecorated, decimals with a point, truth as `true` and `false`, dates and times as
+    `YYYY-MM-DDTHH:MM:SS+hh:mm` (a time without a zone counts as UTC). Source: the vendor's SOAP 1.1 compatibility page.
+
+    Raises:
+        UnicodeDecodeError: `value` is bytes that aren't UTF-8.
+        TypeError: `value` is of a kind that has no text form.
+    """
+    match value:
+        case None:
+            return None
+        case str():
+            return value
+        case bytes():
+            return value.decode("utf-8")
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float() | Decimal():
+            return format(value, "f").rstrip("0").rstrip(".") if value % 1 else format(value, ".0f")
+        case datetime():
+            return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat(timespec="seconds")
+        case date():
+            return f"{value.isoformat()}T00:00:00+00:00"
+        case _:
+            raise TypeError(f"a value of type {type(value).__name__} has no text form")

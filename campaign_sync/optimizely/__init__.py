@@ -1,0 +1,1 @@
+"""The vendor: sessions, the wire format, one typed class per web service, faults."""

@@ -1,0 +1,1 @@
+"""The full replace of one recipient list: gate, steps, proof."""

@@ -1,0 +1,1 @@
+"""The tables the product owns, and their migrations."""

@@ -1,0 +1,224 @@
+"""RecipientWebservice: who is in a list, and who may get into it."""
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from campaign_sync.sandbox.caller import SYSTEM_ATTRIBUTES, Caller, RecipientList
+from campaign_sync.sandbox.world import blocklist
+
+MAX_RECIPIENTS = 1000
+"""How many recipients one `addAll3` takes."""
+
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
+_READ_ONLY = {name for names in SYSTEM_ATTRIBUTES.values() for name in names}
+_CREATED = {"Erstellt am", "Created on", "Geändert am", "Modified on"}
+
+
+def add_all(
+    caller: Caller,
+    recipient_list: RecipientList,
+    optin_process_id: int,
+    ids: Sequence[str | None],
+    addresses: Sequence[str | None],
+    names: Sequence[str],
+    values: Sequence[Sequence[str | None] | None],
+) -> list[int]:
+    """Add recipients, and tell of each what became of it.
+
+    0 added, 1 invalid, 2 unsubscribed, 3 on the blocklist, 4 over the bounce limit, 5 already there, 6 filtered,
+    7 error. Somebody twice in one call is there already the second time.
+    An opt-in list takes unsubscribed people, who thereby aren't unsubscribed any more.
+
+    Raises:
+        SoapError: the call as a whole is refused; nobody has been added.
+    """
+    _check_call(caller, recipient_list, ids, addresses, names, values)
+    keys = [(recipient_id or "").lower() for recipient_id in ids]
+    present = set(_among(caller, keys, "recipient", "list_id", recipient_list.list_id))
+    unsubscribed = set(_among(caller, keys, "unsubscribed", "mandator_id", caller.mandator_id))
+    bounced = set(_among(caller, keys, "bounced", "mandator_id", caller.mandator_id))
+    refused = dict(caller.database.execute("SELECT key, code FROM refused WHERE mandator_id = ?", [caller.mandator_id]))
+    blocked = blocklist(caller.database, caller.mandator_id)
+
+    def code(key: str, address: str) -> int:
+        if not key or not _ADDRESS.fullmatch(address):
+            return 1
+        if key in present:
+            return 5
+        if blocked(address):
+            return 3
+        if key in unsubscribed and not recipient_list.opt_in_list:
+            return 2
+        if key in bounced:
+            return 4
+        return int(refused.get(key, 0))
+
+    codes, added = [], []
+    for key, recipient_id, address, row in zip(keys, ids, addresses, values, strict=True):
+        codes.append(code(key, address or ""))
+        if codes[-1] == 0:
+            present.add(key)
+            attributes = json.dumps(dict(zip(names, row or (), strict=True)))
+            added.append((recipient_list.list_id, key, recipient_id, address, attributes, caller.now))
+    caller.database.executemany(
+        "INSERT INTO recipient (list_id, key, id, address, attributes, created_at) VALUES (?, ?, ?, ?, ?, ?)", added
+    )
+    if recipient_list.opt_in_list:
+        back = [(caller.mandator_id, key) for key, code in zip(keys, codes, strict=True) if code == 0]
+        caller.database.executemany("DELETE FROM unsubscribed WHERE mandator_id = ? AND key = ?", back)
+    return codes
+
+
+def _check_call(
+    caller: Caller,
+    recipient_list: RecipientList,
+    ids: Sequence[str | None],
+    addresses: Sequence[str | None],
+    names: Sequence[str],
+    values: Sequence[Sequence[str | None] | None],
+) -> None:
+    call = {"recipientListId": recipient_list.list_id, "recipientIds": ids, "addresses": addresses}
+    if len(ids) > MAX_RECIPIENTS:
+        raise caller.fault(f"Too many recipients ({len(ids)}, at most {MAX_RECIPIENTS})", **call)
+    if not len(ids) == len(addresses) == len(values):
+        raise caller.fault(f"Array lengths differ ({len(ids)}, {len(addresses)}, {len(values)})", **call)
+    for name in names:
+        if name in _READ_ONLY:
+            raise caller.fault(f"Attribute '{name}' is read-only", **call)
+        if name not in recipient_list.attributes:
+            raise caller.fault(f"Unknown attribute '{name}'", **call)
+    for row in values:
+        if row is None or len(row) != len(names):
+            raise caller.fault("Number of attribute values does not match attribute names", **call, row=row)
+
+
+def _among(caller: Caller, keys: Sequence[str], table: str, owner: str, owner_id: int) -> list[str]:
+    """Those of the keys that a table holds for its owner."""
+    rows = caller.database.execute(
+        f"SELECT key FROM {table} WHERE {owner} = ? AND key IN (SELECT value FROM json_each(?))",  # noqa: S608 - ours
+        [owner_id, json.dumps(keys)],
+    )
+    return [key for (key,) in rows]
+
+
+def clear(caller: Caller, recipient_list: RecipientList) -> None:
+    """Remove everybody from the list."""
+    caller.database.execute("DELETE FROM recipient WHERE list_id = ?", [recipient_list.list_id])
+
+
+def contains(caller: Caller, recipient_list: RecipientList, recipient_id: str) -> bool:
+    """Whether somebody is in the list."""
+    return bool(_among(caller, [recipient_id.lower()], "recipient", "list_id", recipient_list.list_id))
+
+
+def count(caller: Caller, recipient_list: RecipientList, filter_id: int) -> int:
+    """How many are in the list. Filters (target groups) aren't known here: only 0, for everybody."""
+    _check_filter(caller, filter_id)
+    query = "SELECT count(*) FROM recipient WHERE list_id = ?"
+    return int(caller.database.execute(query, [recipient_list.list_id]).fetchone()[0])
+
+
+def get_all(caller: Caller, recipient_list: RecipientList, names: Sequence[str]) -> list[list[str | None]]:
+    """The attributes of everybody, in the order of adding."""
+    return page(caller, recipient_list, names, 0, None, ascending=True, start_row=0, rows=-1)
+
+
+def page(
+    caller: Caller,
+    recipient_list: RecipientList,
+    names: Sequence[str],
+    filter_id: int,
+    order_by: str | None,
+    ascending: bool,
+    start_row: int,
+    rows: int,
+) -> list[list[str | None]]:
+    """Attributes of `rows` recipients from row `start_row` (from 0) on.
+
+    `Recipient` is the recipient id and `email` the address; an attribute that the list doesn't have is null.
+    """
+    _check_filter(caller, filter_id)
+    order = {
+        None: "position",
+        "Recipient": "key",
+        "email": "address",
+    }.get(order_by, "(SELECT value FROM json_each(attributes) AS cell WHERE cell.key = :order)")
+    direction = "ASC" if ascending else "DESC"
+    found = caller.database.execute(
+        "SELECT id, address, attributes, created_at FROM recipient WHERE list_id = :list_id "  # noqa: S608 - all ours
+        f"ORDER BY {order} {direction}, position LIMIT :rows OFFSET :start",
+        {"list_id": recipient_list.list_id, "order": order_by, "rows": rows, "start": max(start_row, 0)},
+    )
+    system, table = not _CREATED.isdisjoint(names), []
+    for recipient_id, address, attributes, created_at in found:
+        row = {"Recipient": recipient_id, "email": address} | json.loads(attributes)
+        if system:
+            created = datetime.fromtimestamp(created_at, UTC).isoformat(timespec="seconds")
+            row |= dict.fromkeys(_CREATED, created)
+        table.append([row.get(name) for name in names])
+    return table
+
+
+def attributes_of(
+    caller: Caller, recipient_list: RecipientList, recipient_id: str, names: Sequence[str]
+) -> list[str | None]:
+    """The attributes of one recipient."""
+    found = caller.database.execute(
+        "SELECT attributes FROM recipient WHERE list_id = ? AND key = ?", [recipient_list.list_id, recipient_id.lower()]
+    ).fetchone()
+    if found is None:
+        raise caller.fault(
+            "Recipient does not exists", recipientListId=recipient_list.list_id, recipientId=recipient_id
+        )
+    attributes = json.loads(found[0])
+    return [attributes.get(name) for name in names]
+
+
+def remove(caller: Caller, recipient_list: RecipientList, recipient_id: str) -> None:
+    """Remove one recipient, who must be there."""
+    if not remove_all(caller, recipient_list, [recipient_id])[0]:
+        raise caller.fault("Recipient does not exist", recipientListId=recipient_list.list_id, recipientId=recipient_id)
+
+
+def remove_all(caller: Caller, recipient_list: RecipientList, ids: Sequence[str]) -> list[bool]:
+    """Remove recipients, and tell of each whether it was there."""
+    statement = "DELETE FROM recipient WHERE list_id = ? AND key = ?"
+    return [
+        caller.database.execute(statement, [recipient_list.list_id, recipient_id.lower()]).rowcount == 1
+        for recipient_id in ids
+    ]
+
+
+def remove_unsubscribed(caller: Caller, recipient_list: RecipientList) -> int:
+    """Remove everybody who opted out, and tell how many."""
+    return _remove_known_to(caller, recipient_list, "unsubscribed")
+
+
+def remove_bounced(caller: Caller, recipient_list: RecipientList) -> int:
+    """Remove everybody over the bounce limit, and tell how many."""
+    return _remove_known_to(caller, recipient_list, "bounced")
+
+
+def remove_blacklisted(caller: Caller, recipient_list: RecipientList) -> int:
+    """Remove everybody on the blocklist, and tell how many."""
+    blocked = blocklist(caller.database, caller.mandator_id)
+    rows = caller.database.execute(
+        "SELECT address, position FROM recipient WHERE list_id = ?", [recipient_list.list_id]
+    )
+    positions = [(position,) for address, position in rows.fetchall() if blocked(address)]
+    caller.database.executemany("DELETE FROM recipient WHERE position = ?", positions)
+    return len(positions)
+
+
+def _remove_known_to(caller: Caller, recipient_list: RecipientList, table: str) -> int:
+    return caller.database.execute(
+        f"DELETE FROM recipient WHERE list_id = ? AND key IN (SELECT key FROM {table} WHERE mandator_id = ?)",  # noqa: S608 - one of our own tables
+        [recipient_list.list_id, caller.mandator_id],
+    ).rowcount
+
+
+def _check_filter(caller: Caller, filter_id: int) -> None:
+    if filter_id != 0:
+        raise caller.fault("Recipient filter does not exist", recipientFilterId=filter_id)

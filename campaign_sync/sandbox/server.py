@@ -1,0 +1,133 @@
+"""The stand-in as an HTTP server: SOAP by POST, WSDLs at `?wsdl`."""
+
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseServer
+from typing import Any
+
+from campaign_sync.sandbox.services import HungUpError, handle
+from campaign_sync.sandbox.wire import SoapError, fault
+from campaign_sync.sandbox.world import World
+from campaign_sync.sandbox.wsdl import SERVICES, PartNames, wsdl
+
+_PATH = "/soap11/Rpc"
+
+
+@contextmanager
+def serve(world: World, host: str = "127.0.0.1", port: int = 0, part_names: PartNames = "in0") -> Iterator[str]:
+    """Serve a world in the background for as long as the context lasts.
+
+    Args:
+        world: the vendor's state; the caller closes it.
+        host: the interface to listen on.
+        port: the port; 0 picks a free one.
+        part_names: how the WSDLs name parameters. Calls may always use either kind of names.
+
+    Yields:
+        The base URL, to which `/Rpc<Service>` is appended.
+
+    Raises:
+        OSError: the port can't be had.
+    """
+    with _Server((host, port), partial(_Handler, world, part_names)) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="sandbox")
+        thread.start()
+        try:
+            yield f"http://{host}:{server.server_port}/soap11"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    """Ends by letting every answer under way finish, and hanging up on clients that only keep a connection open."""
+
+    daemon_threads = False
+    request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], handler: Any) -> None:
+        self._open: set[socket.socket] = set()
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        for connection in self._open.copy():
+            try:
+                connection.shutdown(socket.SHUT_RD)
+            except OSError:  # already closed by its thread
+                continue
+        super().server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is its own business; anything else is a mistake of ours, and told."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def __init__(self, world: World, part_names: PartNames, request: Any, address: Any, server: BaseServer) -> None:
+        self._world, self._part_names = world, part_names
+        super().__init__(request, address, server)
+
+    def do_GET(self) -> None:
+        service = self._service()
+        if service is None:
+            self._answer(HTTPStatus.NOT_FOUND, b"No such service", "text/plain")
+        elif self.path.lower().endswith("?wsdl"):
+            self._answer(HTTPStatus.OK, wsdl(service, self._part_names))
+        else:
+            self._answer(HTTPStatus.OK, b"<h1>This is an AXIS service</h1>", "text/html")
+
+    def do_POST(self) -> None:
+        service, body = self._service(), self._body()
+        if service is None:
+            missing = SoapError(
+                "The AXIS engine could not find a target service to invoke!", "soapenv:Server.NoService"
+            )
+            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, fault(missing))
+            return
+        try:
+            self._answer(HTTPStatus.OK, handle(self._world, service, body))
+        except SoapError as problem:
+            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, fault(problem))
+        except HungUpError:
+            self.close_connection = True
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing: calls are logged in the world, without anybody's data."""
+
+    def _service(self) -> str | None:
+        name = self.path.partition("?")[0].removeprefix(_PATH)
+        return name if self.path.startswith(_PATH) and name in SERVICES else None
+
+    def _body(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _answer(self, status: HTTPStatus, body: bytes, content_type: str = "text/xml") -> None:
+        # One write: headers and body as two packets would wait for each other.
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+        headers = f"Content-Type: {content_type};charset=utf-8\r\nContent-Length: {len(body)}\r\n"
+        self.wfile.write(f"{head}{headers}\r\n".encode() + body)

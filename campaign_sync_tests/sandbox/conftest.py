@@ -1,0 +1,48 @@
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from campaign_sync.sandbox.server import serve
+from campaign_sync.sandbox.world import World
+from campaign_sync_tests.sandbox.client import Client
+
+NORD, SUED = 8100, 8200
+NEWSLETTER, OPT_IN_LIST, FOREIGN = 100000000011, 100000000012, 200000000011
+
+
+@dataclass
+class Clock:
+    now: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def world(tmp_path: Path, clock: Clock) -> Iterator[World]:
+    world = World(tmp_path / "world.db", clock)
+    world.add_mandator(NORD, "nord-api", "s3cret")
+    world.add_mandator(SUED, "sued-api", "s3cret")
+    world.add_list(NORD, NEWSLETTER, "Newsletter Nord", ["Vorname", "Ort"])
+    world.add_list(NORD, OPT_IN_LIST, "Anmeldungen", ["Vorname"], opt_in_list=True, test=True)
+    world.add_list(SUED, FOREIGN, "Newsletter Süd", ["Vorname"])
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def anonymous(world: World) -> Iterator[Client]:
+    with serve(world) as url:
+        yield Client(url)
+
+
+@pytest.fixture
+def nord(anonymous: Client) -> Client:
+    return anonymous.login(NORD, "nord-api", "s3cret")

@@ -1,0 +1,162 @@
+from typing import Any
+
+import pytest
+from lxml import etree
+
+from campaign_sync.sandbox.world import World
+from campaign_sync_tests.sandbox.client import Client, FaultError, element, envelope, read
+from campaign_sync_tests.sandbox.conftest import NEWSLETTER, OPT_IN_LIST
+
+ROW = '<i xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[1]"><i>Anna</i></i>'
+
+
+def add_all(nord: Client, values: str) -> list[int]:
+    """addAll3 of one recipient, with its attribute values as given."""
+    arguments: list[tuple[str, Any]] = [
+        ("string", nord.session_id),
+        ("long", NEWSLETTER),
+        ("long", 0),
+        ("string[]", ["a@example.org"]),
+        ("string[]", ["a@example.org"]),
+        ("string[]", ["Vorname"]),
+    ]
+    content = "".join(element(f"in{i}", kind, value) for i, (kind, value) in enumerate(arguments))
+    codes: list[int] = read(nord.send("Recipient", envelope("Recipient", "addAll3", content + values)))
+    return codes
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        f'<in6 xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[][1]">{ROW}</in6>',
+        '<in6 xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[][1]"><i><i>Anna</i></i></in6>',
+        f"<in6>{ROW}</in6>",
+    ],
+)
+def test_rows_that_are_called_arrays_are_read(world: World, nord: Client, values: str) -> None:
+    assert add_all(nord, values) == [0]
+    assert world.recipients(NEWSLETTER)[0]["attributes"] == {"Vorname": "Anna"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ("<in6><i><i>Anna</i></i></in6>", "No deserializer for {http://www.w3.org/2001/XMLSchema}anyType"),
+        (f'<in6><i xsi:type="xsd:string">{ROW}</i></in6>', "encountered a child element, which is NOT expected"),
+    ],
+)
+def test_rows_that_nothing_calls_arrays_are_refused(nord: Client, values: str, message: str) -> None:
+    with pytest.raises(FaultError, match=message):
+        add_all(nord, values)
+
+
+def test_flat_arrays_need_no_type_and_their_items_any_name(nord: Client) -> None:
+    content = element("in0", "string", nord.session_id) + "<in1><x>a@example.org</x><y>b@example.org</y></in1>"
+
+    assert read(nord.send("Unsubscribe", envelope("Unsubscribe", "containsAll", content))) == [False, False]
+
+
+def test_parameters_may_come_by_their_java_names_in_any_order(nord: Client) -> None:
+    content = (
+        element("recipientFilterId", "long", 0)
+        + element("recipientListId", "long", NEWSLETTER)
+        + element("sessionId", "string", nord.session_id)
+    )
+
+    assert read(nord.send("Recipient", envelope("Recipient", "getCount", content))) == 0
+
+
+def test_parameters_with_unknown_names_count_by_position(nord: Client) -> None:
+    content = element("a", "string", nord.session_id) + element("b", "long", NEWSLETTER) + element("c", "long", 0)
+
+    assert read(nord.send("Recipient", envelope("Recipient", "getCount", content))) == 0
+
+
+def test_values_may_stand_apart_from_where_they_belong(world: World, nord: Client) -> None:
+    content = element("in0", "string", nord.session_id) + '<in1 href="#list"/><in2 href="#names"/>'
+    apart = (
+        f'<multiRef id="names" xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[1]"><i href="#name"/></multiRef>'
+        f'<multiRef id="list" xsi:type="xsd:long">{NEWSLETTER}</multiRef>'
+        f'<multiRef id="name" xsi:type="xsd:string">Recipient</multiRef>'
+    )
+    world.put(NEWSLETTER, [{"id": "a@example.org"}])
+
+    assert read(nord.send("Recipient", envelope("Recipient", "getAll", content, apart))) == [["a@example.org"]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "message"),
+    [
+        ("int", NEWSLETTER, r"Bad types \(int -> long\)"),
+        ("string", NEWSLETTER, r"Bad types \(class java.lang.String -> long\)"),
+        ("long", "many", "NumberFormatException"),
+        ("long", None, "arguments do not match the signature"),
+    ],
+)
+def test_a_scalar_of_another_type_is_refused(nord: Client, kind: str, value: Any, message: str) -> None:
+    content = element("in0", "string", nord.session_id) + element("in1", kind, value)
+
+    with pytest.raises(FaultError, match=message):
+        nord.send("Recipient", envelope("Recipient", "clear", content))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("<e:Envelope", "SAXParseException"),
+        (envelope("Recipient", "dance", ""), "No such operation 'dance'"),
+        (envelope("Recipient", "getVersion", "<in0>x</in0>"), "No such operation 'getVersion'"),
+    ],
+)
+def test_what_is_no_call_is_answered_with_a_fault(anonymous: Client, body: str, message: str) -> None:
+    with pytest.raises(FaultError, match=message):
+        anonymous.send("Recipient", body)
+
+
+def test_numbers_are_answered_by_reference_in_any_order(nord: Client) -> None:
+    content = element("in0", "string", nord.session_id)
+    body = etree.fromstring(nord.send("RecipientList", envelope("RecipientList", "getAllIds", content)))[0]
+    items = [item.attrib for item in body[0][0]]
+
+    assert items == [{"href": "#id0"}, {"href": "#id1"}]
+    assert {(part.get("id"), part.text) for part in body[1:]} == {("id0", str(NEWSLETTER)), ("id1", str(OPT_IN_LIST))}
+
+
+def test_equal_booleans_share_one_reference(nord: Client) -> None:
+    content = element("in0", "string", nord.session_id) + element("in1", "string[]", ["a", "b", "c"])
+    body = etree.fromstring(nord.send("Unsubscribe", envelope("Unsubscribe", "containsAll", content)))[0]
+
+    assert [item.get("href") for item in body[0][0]] == ["#id0"] * 3
+    assert len(body) == 2
+
+
+def test_an_answer_without_value_is_an_empty_element(nord: Client) -> None:
+    content = element("in0", "string", nord.session_id) + element("in1", "long", NEWSLETTER)
+
+    assert b"clearResponse" in (answer := nord.send("Recipient", envelope("Recipient", "clear", content)))
+    assert b"/></soapenv:Body>" in answer
+
+
+def test_letters_beyond_ascii_are_answered_as_numbers(world: World, nord: Client) -> None:
+    world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "Köln €"}}])
+    answer = nord.send("Recipient", envelope("Recipient", "getAll", _orte(nord)))
+
+    assert b"K&#246;ln &#8364;" in answer
+    assert read(answer) == [["Köln €"]]
+
+
+def test_an_emoji_is_answered_as_axis_does_and_no_xml_parser_takes_it(world: World, nord: Client) -> None:
+    world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "🌻"}}])
+    answer = nord.send("Recipient", envelope("Recipient", "getAll", _orte(nord)))
+
+    assert b"&#xD83C;&#xDF3B;" in answer
+    with pytest.raises(etree.XMLSyntaxError):
+        etree.fromstring(answer)
+
+
+def _orte(nord: Client) -> str:
+    return (
+        element("in0", "string", nord.session_id)
+        + element("in1", "long", NEWSLETTER)
+        + element("in2", "string[]", ["Ort"])
+    )

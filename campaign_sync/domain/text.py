@@ -15,12 +15,16 @@ MOJIBAKE = re.compile(
 
 
 def normalize_text(value: str) -> str:
-    """Composed form (NFC) without surrounding blanks: one spelling for one name, whatever the CRM's clients typed."""
-    return unicodedata.normalize("NFC", value).strip()
+    """Composed form (NFC) without surrounding blanks: one spelling for one name, whatever the CRM's clients typed.
+
+    Line breaks become line feeds: the vendor would answer a carriage return as one, and the list would look changed.
+    """
+    return unicodedata.normalize("NFC", value).replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
 def vendor_text(value: object) -> str | None:
-    """`value` as the vendor writes such values in text; None stays None.
+    """`value` as the vendor writes such values in text; None stays None, and a number that
+    is none (NaN) becomes None.
 
     Whole numbers undecorated, decimals with a point, truth as `true` and `false`, dates and times as
     `YYYY-MM-DDTHH:MM:SS+hh:mm` (a time without a zone counts as UTC). Source: the vendor's SOAP 1.1 compatibility page.
@@ -41,10 +45,18 @@ def vendor_text(value: object) -> str | None:
         case int():
             return str(value)
         case float() | Decimal():
-            return format(value, "f").rstrip("0").rstrip(".") if value % 1 else format(value, ".0f")
+            return _number_text(Decimal(str(value)))
         case datetime():
             return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat(timespec="seconds")
         case date():
             return f"{value.isoformat()}T00:00:00+00:00"
         case _:
             raise TypeError(f"a value of type {type(value).__name__} has no text form")
+
+
+def _number_text(number: Decimal) -> str | None:
+    if number.is_nan():
+        return None
+    text = format(number, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text

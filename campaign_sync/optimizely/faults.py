@@ -1,0 +1,123 @@
+"""What can go wrong at the vendor's, named by what to do about it. No message holds anybody's data or a credential."""
+
+import re
+from collections.abc import Iterable
+
+
+class OptimizelyError(Exception):
+    """A call to Optimizely Campaign came to nothing.
+
+    `outcome_unknown` is True where the vendor may have carried the call out all the same, wholly or in part.
+    """
+
+    outcome_unknown = False
+
+
+class CredentialsError(OptimizelyError):
+    """The vendor doesn't let this user into this mandator."""
+
+
+class SessionExpiredError(OptimizelyError):
+    """The vendor doesn't know the session. Calls answer this by logging in again; it surfaces if that didn't help."""
+
+
+class TransientError(OptimizelyError):
+    """The network or the vendor failed for the moment; trying again later may work."""
+
+    def __init__(self, message: str, *, outcome_unknown: bool):
+        super().__init__(message)
+        self.outcome_unknown = outcome_unknown
+
+
+class RefusedError(OptimizelyError):
+    """The vendor understood the call and won't do it. Trying again changes nothing."""
+
+
+class UnsendableError(OptimizelyError, ValueError):
+    """The rows can't be sent as they are. Raised before anything is sent; names positions, never contents."""
+
+
+class ForeignListError(OptimizelyError):
+    """The recipient list isn't one of the logged-in mandator's. Raised before anything is sent to it."""
+
+
+class UnknownFaultError(OptimizelyError):
+    """The vendor reported something we can't interpret, so whether it did the work is unknown, too."""
+
+    outcome_unknown = True
+
+
+_SESSION = re.compile(r"InvalidWebserviceSession|Invalid session", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"Invalid credentials|INTERFACE_WEBSERVICE", re.IGNORECASE)
+_TRANSIENT = re.compile(
+    r"internal error|time[d]?[ -]?out|temporar|try again|unavailable|overload|deadlock|too many (requests|connections)",
+    re.IGNORECASE,
+)
+_REFUSED = re.compile(
+    r"\bdo(es)? not exists?\b|\bno \w+ found\b|too many|at most|unknown attribute|lengths? differ|of length|"
+    r"not allowed|denied|permission|illegal ?argument|invalid|bad types|deserializer|"
+    r"no such operation|NumberFormatException",
+    re.IGNORECASE,
+)
+
+
+def from_fault(call: str, text: str, *, mandator_id: int, secrets: Iterable[str], sent: bytes) -> OptimizelyError:
+    """The error that a SOAP fault stands for.
+
+    Args:
+        call: what was called, as `Recipient.addAll3`; becomes part of the message.
+        text: the fault's text as received.
+        mandator_id: whose session it was.
+        secrets: the session id and the user's name and password.
+        sent: the request; whatever the text repeats of it is left out of the message.
+    """
+    said = scrub(text, secrets, sent)
+    where = f"{call} of mandator {mandator_id}"
+    if _SESSION.search(text):
+        return SessionExpiredError(
+            f"{where}: the vendor rejects the session, and again after a new login. Look whether something else logs "
+            "this user out, and whether the clocks and the session rules at the vendor's have changed."
+        )
+    if _CREDENTIALS.search(text):
+        return CredentialsError(
+            f"{where}: the vendor doesn't let this user in. Check mandator_id, username and password in the "
+            "configuration, the user's right INTERFACE_WEBSERVICE, and that it may log in from this machine's address."
+        )
+    if _TRANSIENT.search(text):
+        return TransientError(
+            f"{where}: the vendor failed ({said}). Try again later; if it stays, ask the vendor's support.",
+            outcome_unknown=True,
+        )
+    if _REFUSED.search(text):
+        return RefusedError(
+            f"{where}: the vendor refuses the call ({said}). Compare the configuration with the list in Campaign, and "
+            "the user's operations with those ordered from support."
+        )
+    return UnknownFaultError(
+        f"{where}: the vendor reports a fault we don't know ({said}). Ask its support, with the time of the call."
+    )
+
+
+_TAG = re.compile(r"<[^>]*>")
+_WORD = re.compile(r"[^\s,;:=()\[\]{}<>\"'|]+")
+_SPOKEN_OF_CALL = re.compile(r"\bfor call\b.*", re.DOTALL)
+_PERSONAL = (
+    re.compile(r"\[[^\]]*\]"),  # the vendor's "[session,mandator,user]"
+    re.compile(r"'[^']*'|\"[^\"]*\""),
+    re.compile(r"\S*@\S*"),
+    re.compile(r"\b(?=\w*\d)\w{4,}\b"),  # ids: anything long with a digit in it
+    re.compile(r"\b[0-9a-f]{8,}\b", re.IGNORECASE),
+)
+
+
+def scrub(text: str, secrets: Iterable[str], sent: bytes) -> str:
+    """`text` without anything that could be a person, an id or a credential (each `…`), at most 200 characters."""
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "…")
+    text = _SPOKEN_OF_CALL.sub("", text)
+    for personal in _PERSONAL:
+        text = personal.sub("…", text)
+    repeated = {word.casefold() for word in _WORD.findall(_TAG.sub(" ", sent.decode(errors="replace")))}
+    text = _WORD.sub(lambda word: "…" if word[0].casefold() in repeated else word[0], text)
+    text = re.sub(r"(…[\s,;:=]*)+", "… ", " ".join(text.split())).strip()
+    return text[:200] or "it gave no text"

@@ -1,0 +1,251 @@
+"""One mandator's session: logged in once, renewed before it ends, shared by all threads, always logged out."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
+
+from campaign_sync.optimizely import wire
+from campaign_sync.optimizely.contract import Contract
+from campaign_sync.optimizely.faults import (
+    ForeignListError,
+    OptimizelyError,
+    SessionExpiredError,
+    TransientError,
+    from_fault,
+)
+from campaign_sync.optimizely.transport import Transport
+
+LIFETIME_SECONDS = 15 * 60.0
+"""When a session is replaced. The vendor ends one after 20 minutes and doesn't say whether use prolongs it."""
+
+LOGOUT_TIMEOUT_SECONDS = 10.0
+"""How long to wait for a log-out. One that fails costs nothing but a session that ends by itself."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Login:
+    session_id: str = field(repr=False)
+    since: float
+    calls: int = 0
+    retired: bool = False
+
+
+class Session:
+    """Calls to all services of one mandator. Safe to use from many threads at once."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        mandator_id: int,
+        username: str,
+        password: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.mandator_id = mandator_id
+        self._transport = transport
+        self._username = username
+        self._password = password
+        self._clock = clock
+        self._contracts: dict[str, Contract] = {}
+        self._contracts_lock = threading.Lock()
+        self._login: _Login | None = None
+        self._login_lock = threading.RLock()
+        self._own_lists: frozenset[int] | None = None
+        self._closed = False
+
+    def open(self) -> None:
+        """Log in now, so that wrong credentials show before anything else does.
+
+        Raises:
+            CredentialsError: the vendor doesn't let the user in.
+            TransientError: the vendor can't be reached.
+        """
+        self.contract("Session")
+        _retried(self._log_in_if_needed)
+
+    def close(self) -> None:
+        """Log out. Never raises: whatever went wrong before matters more."""
+        with self._login_lock:
+            login, self._login, self._closed = self._login, None, True
+        if login is not None:
+            self._log_out(login)
+        self._transport.close()
+
+    def contract(self, service: str) -> Contract:
+        """The service's contract, its WSDL fetched at the first use."""
+        with self._contracts_lock:
+            if service not in self._contracts:
+                self._contracts[service] = _retried(
+                    lambda: Contract(service, self._transport.base_url, self._transport.get)
+                )
+            return self._contracts[service]
+
+    def call(self, service: str, operation_name: str, *arguments: object, repeatable: bool = True) -> Any:
+        """Call an operation; the session id goes before `arguments`.
+
+        Args:
+            service: as `RecipientList`.
+            operation_name: as in the vendor's documents, in whatever case.
+            arguments: scalars, lists of texts, rows of texts.
+            repeatable: whether to try again after a `TransientError`: right for reads and for what changes nothing
+                when done twice.
+
+        Returns:
+            What the WSDL promises: None, a scalar, a list or a list of rows, with None for nil.
+
+        Raises:
+            OptimizelyError: one of its kinds, saying what to do.
+        """
+        contract = self.contract(service)
+        operation = contract.operation(operation_name)
+        return self.send(
+            service,
+            operation_name,
+            lambda session_id: contract.request(operation, (session_id, *arguments)),
+            repeatable=repeatable,
+        )
+
+    def send(
+        self, service: str, operation_name: str, request: Callable[[str], bytes], *, repeatable: bool = True
+    ) -> Any:
+        """Call an operation by a request that is written once the session id is known. See `call`."""
+
+        def attempt() -> Any:
+            return self._in_session(
+                lambda session_id: self._exchange(service, operation_name, request(session_id), session_id)
+            )
+
+        return _retried(attempt) if repeatable else attempt()
+
+    def own_lists(self, *, fresh: bool = False) -> frozenset[int]:
+        """The ids of the mandator's recipient lists, asked for once a session, or anew if `fresh`."""
+        known = self._own_lists
+        if known is None or fresh:
+            known = self._own_lists = frozenset(self.call("RecipientList", "getAllIds"))
+        return known
+
+    def require_own(self, list_id: int) -> None:
+        """Make sure that a list is this mandator's before anything is done to it.
+
+        Raises:
+            ForeignListError: it isn't.
+        """
+        if list_id not in self.own_lists():
+            raise ForeignListError(
+                f"recipient list {list_id} isn't one of mandator {self.mandator_id}'s. Check recipient_list_id in the "
+                "configuration, and under which mandator it stands."
+            )
+
+    def _in_session(self, exchange: Callable[[str], Any]) -> Any:
+        with self._lease() as login:
+            try:
+                return exchange(login.session_id)
+            except SessionExpiredError:
+                pass  # the vendor refused before doing anything, so a repeat is safe, whatever the call
+        self._forget(login)
+        with self._lease() as login:
+            return exchange(login.session_id)
+
+    @contextmanager
+    def _lease(self) -> Iterator[_Login]:
+        """The current session, which stays logged in until everybody who leased it has given it back."""
+        with self._login_lock:
+            login = self._log_in_if_needed()
+            login.calls += 1
+        try:
+            yield login
+        finally:
+            with self._login_lock:
+                login.calls -= 1
+                idle = login.retired and login.calls == 0
+            if idle:
+                self._log_out(login)
+
+    def _log_in_if_needed(self) -> _Login:
+        with self._login_lock:
+            if self._closed:
+                raise RuntimeError("the connection to Optimizely Campaign is closed already")
+            if self._login is not None and self._clock() - self._login.since >= LIFETIME_SECONDS:
+                self._retire(self._login)
+            if self._login is None:
+                self._login = self._log_in()
+            return self._login
+
+    def _retire(self, login: _Login) -> None:
+        self._login, login.retired = None, True
+        if login.calls == 0:
+            self._log_out(login)
+
+    def _forget(self, login: _Login) -> None:
+        """Drop a session that the vendor has ended, unless another thread has replaced it already."""
+        with self._login_lock:
+            if self._login is login:
+                self._login = None
+
+    def _log_in(self) -> _Login:
+        contract = self.contract("Session")
+        arguments = (self.mandator_id, self._username, self._password)
+        request = contract.request(contract.operation("login"), arguments)
+        since = self._clock()  # before the call: the vendor's clock starts somewhere within it
+        try:
+            session_id = self._exchange("Session", "login", request, "")
+        except TransientError as error:
+            error.outcome_unknown = False  # a session nobody knows of harms nobody
+            raise
+        self._own_lists = None
+        return _Login(session_id, since)
+
+    def _log_out(self, login: _Login) -> None:
+        try:
+            contract = self.contract("Session")
+            request = contract.request(contract.operation("logout"), (login.session_id,))
+            self._exchange("Session", "logout", request, login.session_id, timeout_seconds=LOGOUT_TIMEOUT_SECONDS)
+        except OptimizelyError as error:
+            log.warning("Logging out failed, the session will end by itself: %s", error)
+
+    def _exchange(
+        self,
+        service: str,
+        operation_name: str,
+        request: bytes,
+        session_id: str,
+        *,
+        timeout_seconds: float | None = None,
+    ) -> Any:
+        contract = self.contract(service)
+        operation = contract.operation(operation_name)
+        response = self._transport.post(service, request, timeout_seconds=timeout_seconds)
+        try:
+            answer = wire.parse(response.content)
+            if answer.fault is None:
+                return contract.result(operation, answer)
+        except wire.NotSoapError:
+            failure = self._transport.not_soap(response)
+        else:
+            failure = from_fault(
+                f"{service}.{operation.name}",
+                answer.fault,
+                mandator_id=self.mandator_id,
+                secrets=(session_id, self._username, self._password),
+                sent=request,
+            )
+        raise failure
+
+
+def _retried(call: Callable[[], Any]) -> Any:
+    attempts = Retrying(
+        retry=retry_if_exception_type(TransientError),
+        stop=stop_after_attempt(3),
+        wait=wait_exponential(multiplier=0.3, max=5) + wait_random(0, 0.3),
+        reraise=True,
+    )
+    return attempts(call)

@@ -1,0 +1,106 @@
+"""HTTP to one vendor host: what goes over it is bytes, what goes wrong on it is a `TransientError` or a refusal."""
+
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NameResolutionError, NewConnectionError
+
+from campaign_sync.optimizely.faults import OptimizelyError, RefusedError, TransientError
+
+
+class Transport:
+    """A pool of connections to the host of `base_url`; safe to use from many threads at once."""
+
+    def __init__(self, base_url: str, *, parallel_calls: int, timeout_seconds: float):
+        self.base_url = base_url.rstrip("/")
+        self.host = urlsplit(self.base_url).netloc.rpartition("@")[2]
+        self._timeout_seconds = timeout_seconds
+        self._http = requests.Session()
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=parallel_calls + 1, pool_block=False)
+        self._http.mount("http://", adapter)
+        self._http.mount("https://", adapter)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def get(self, url: str) -> bytes:
+        """A document of this host.
+
+        Raises:
+            RefusedError: it is at another host, or this one doesn't have it.
+            TransientError: the host can't be reached or is in trouble.
+        """
+        if urlsplit(url).netloc.rpartition("@")[2] != self.host:
+            raise RefusedError(f"a WSDL refers to another host than {self.host}; nothing is fetched from there.")
+        response = self._exchange("GET", url, None, self._timeout_seconds)
+        if response.status_code != requests.codes.ok:
+            raise self._without_soap(response)
+        return response.content
+
+    def post(self, service: str, envelope: bytes, *, timeout_seconds: float | None = None) -> requests.Response:
+        """What the host answers to an envelope, whatever its status.
+
+        Raises:
+            TransientError: there is no answer, or it is cut off.
+        """
+        url = f"{self.base_url}/Rpc{service}"
+        return self._exchange("POST", url, envelope, timeout_seconds or self._timeout_seconds)
+
+    def not_soap(self, response: requests.Response) -> OptimizelyError:
+        """The error to raise for an answer to `post` that holds no SOAP envelope."""
+        if response.status_code != requests.codes.ok:
+            return self._without_soap(response)
+        html = "html" in response.headers.get("Content-Type", "").lower()
+        what = "a web page, as proxies and log-in portals do" if html else "something that isn't complete SOAP"
+        return TransientError(
+            f"{self.host} answered with {what}. Check optimizely.base_url and the proxies on the way; if both are "
+            "right, try again.",
+            outcome_unknown=True,
+        )
+
+    def _exchange(self, method: str, url: str, body: bytes | None, timeout_seconds: float) -> requests.Response:
+        # No redirects: credentials and people's data go to the configured host or nowhere.
+        headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'} if body is not None else {}
+        try:
+            return self._http.request(
+                method, url, data=body, headers=headers, timeout=timeout_seconds, allow_redirects=False
+            )
+        except requests.RequestException as error:
+            failure = self._unreachable(error, timeout_seconds, changing=body is not None)
+        except HTTPError as error:
+            failure = self._unreachable(requests.RequestException(error), timeout_seconds, changing=body is not None)
+        raise failure  # out here, because the caught exception holds the envelope
+
+    def _unreachable(
+        self, error: requests.RequestException, timeout_seconds: float, *, changing: bool
+    ) -> TransientError:
+        reason = error.args[0] if error.args else None
+        reason = reason.reason if isinstance(reason, MaxRetryError) else reason
+        unsent = isinstance(reason, NewConnectionError | ConnectTimeoutError)
+        if isinstance(reason, NameResolutionError):
+            what = "its name can't be resolved; check optimizely.base_url and this machine's DNS"
+        elif unsent:
+            what = "it takes no connection; check optimizely.base_url, the firewall and whether the vendor is up"
+        elif isinstance(error, requests.exceptions.ProxyError):
+            what = "the proxy didn't let the call through; check HTTPS_PROXY and NO_PROXY"
+        elif isinstance(error, requests.exceptions.SSLError):
+            what = "no trusted TLS connection came about; check its certificate and this machine's certificates"
+        elif isinstance(error, requests.Timeout):
+            what = f"no answer within {timeout_seconds:g} s; try again later"
+        else:
+            what = "the connection broke before the answer was complete; try again"
+        return TransientError(f"{self.host}: {what}.", outcome_unknown=changing and not unsent)
+
+    def _without_soap(self, response: requests.Response) -> OptimizelyError:
+        status = response.status_code
+        if status in (requests.codes.too_many_requests, requests.codes.request_timeout) or status >= 500:
+            return TransientError(
+                f"{self.host} answered HTTP {status} without SOAP: it, or a proxy before it, is in trouble. Try later.",
+                outcome_unknown=status != requests.codes.too_many_requests,
+            )
+        return RefusedError(
+            f"{self.host} answered HTTP {status} without SOAP. Check optimizely.base_url (it ends in /soap11), the "
+            "proxies on the way, and that the vendor allows this machine's address."
+        )

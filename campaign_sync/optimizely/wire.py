@@ -1,0 +1,195 @@
+"""The vendor's wire: SOAP 1.1, rpc/encoded, as Apache Axis 1.4 reads and writes it.
+
+zeep can't write nested arrays in this encoding and is slow at long flat ones, so arrays are written and read here, in
+both directions; ordinary calls stay with zeep (see `contract`). All texts are written as whole runs with one pass of
+escaping, because a list of 100,000 recipients is some million cells.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from lxml import etree
+
+from campaign_sync.domain.text import XML_FORBIDDEN
+from campaign_sync.optimizely.faults import UnsendableError
+
+ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
+ENCODING = "http://schemas.xmlsoap.org/soap/encoding/"
+SCHEMA = "http://www.w3.org/2001/XMLSchema"
+INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
+
+_PREFIXES = {SCHEMA: "xsd", ENCODING: "soapenc"}
+_NIL, _ARRAY_TYPE = f"{{{INSTANCE}}}nil", f"{{{ENCODING}}}arrayType"
+
+_CELL, _ROW = "\x01", "\x02"
+_FORBIDDEN_BUT_SEPARATORS = re.compile(XML_FORBIDDEN.pattern.replace("\x00-\x08", "\x00\x03-\x08"))
+"""Cells and rows are joined by characters that XML can't carry, so a text that holds one shows by the count."""
+
+
+class NotSoapError(ValueError):
+    """The bytes aren't a complete SOAP envelope."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One parameter of an operation as its WSDL has it: name, type (`xsd:long`), and whether it is an array."""
+
+    name: str
+    type: str
+    is_array: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A parsed envelope: either the fault's text, or the operation's result element and what it refers to."""
+
+    fault: str | None
+    envelope: Any = field(repr=False)
+    result: Any = field(repr=False)
+    references: dict[str, Any] = field(repr=False)
+
+
+def type_name(namespace: str, name: str) -> str:
+    """`xsd:long` for the type `name` of the XML Schema namespace, and the like for the SOAP encoding's."""
+    return f"{_PREFIXES.get(namespace, 'xsd')}:{name}"
+
+
+def envelope(namespace: str, operation: str, arguments: Iterable[bytes]) -> bytes:
+    """A request whose arguments are written already."""
+    head = (
+        f'<?xml version="1.0" encoding="UTF-8"?><e:Envelope xmlns:e="{ENVELOPE}" xmlns:xsd="{SCHEMA}" '
+        f'xmlns:xsi="{INSTANCE}" xmlns:soapenc="{ENCODING}"><e:Body>'
+        f'<r:{operation} xmlns:r={quoteattr(namespace)} e:encodingStyle="{ENCODING}">'
+    )
+    return b"".join([head.encode(), *arguments, f"</r:{operation}></e:Body></e:Envelope>".encode()])
+
+
+def argument(part: Part, value: object) -> bytes:
+    """One parameter: a scalar, a list of texts, or rows of texts.
+
+    Raises:
+        UnsendableError: a text holds a character that XML can't carry, or rows differ in length.
+    """
+    if not part.is_array:
+        return _scalar(part, value).encode()
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise TypeError(f"{part.name} takes a list, not a {type(value).__name__}")
+    if value and not isinstance(value[0], str):
+        return _rows(part.name, value).encode()
+    return _array(part.name, _texts(part.name, value), len(value)).encode()
+
+
+def parse(content: bytes) -> Answer:
+    """Read an answer.
+
+    Raises:
+        NotSoapError: it isn't a complete SOAP envelope.
+    """
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True, remove_comments=True)
+    try:
+        root = etree.fromstring(_as_meant(content), parser)
+    except etree.XMLSyntaxError:
+        root = None
+    if root is not None and root.getroottree().docinfo.internalDTD is not None:
+        root = None  # SOAP has no document types, so whoever sends one wants something else of us
+    body = root.find(f"{{{ENVELOPE}}}Body") if root is not None else None
+    if body is None or not len(body):
+        raise NotSoapError("not a complete SOAP envelope")
+    fault = body.find(f"{{{ENVELOPE}}}Fault")
+    if fault is not None:
+        return Answer(fault.findtext("faultstring") or "", root, None, {})
+    references = {identity: child for child in body if (identity := child.get("id"))}
+    return Answer(None, root, body[0][0] if len(body[0]) else None, references)
+
+
+def array(answer: Answer, convert: Callable[[str], Any]) -> list[Any]:
+    """The array an operation returned: a list of values (None for nil), or of such lists; empty where it is nil."""
+    return [] if answer.result is None else _value(answer.result, answer.references, convert) or []
+
+
+def scalar(answer: Answer, convert: Callable[[str], Any]) -> Any:
+    """The single value an operation returned, None where it is nil."""
+    return None if answer.result is None else _value(answer.result, answer.references, convert)
+
+
+def _scalar(part: Part, value: object) -> str:
+    if value is None:
+        return f'<{part.name} xsi:type="{part.type}" xsi:nil="true"/>'
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if XML_FORBIDDEN.search(text):
+        raise UnsendableError(f"{part.name} holds a character that XML can't carry; remove it at the source.")
+    return f'<{part.name} xsi:type="{part.type}">{_escape(text)}</{part.name}>'
+
+
+def _array(name: str, items: str, length: int) -> str:
+    return f'<{name} xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[{length}]">{items}</{name}>'
+
+
+def _texts(name: str, values: Sequence[str]) -> str:
+    joined = _CELL.join(values)
+    if joined.count(_CELL) != max(len(values) - 1, 0) or _ROW in joined or _FORBIDDEN_BUT_SEPARATORS.search(joined):
+        position = next(i for i, value in enumerate(values) if XML_FORBIDDEN.search(value))
+        raise UnsendableError(
+            f"value {position} of {name} holds a character that XML can't carry; remove it at the source."
+        )
+    return f"<item>{_escape(joined).replace(_CELL, '</item><item>')}</item>" if values else ""
+
+
+def _rows(name: str, rows: Sequence[Sequence[str]]) -> str:
+    width = len(rows[0]) if rows else 0
+    for position, row in enumerate(rows):
+        if len(row) != width:
+            raise UnsendableError(f"row {position} has {len(row)} values, the rows before it have {width}.")
+    opening = f'<item xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[{width}]">'
+    if width == 0:
+        items = f"{opening}</item>" * len(rows)
+    else:
+        joined = _ROW.join(map(_CELL.join, rows))
+        separated = joined.count(_CELL) == len(rows) * (width - 1) and joined.count(_ROW) == len(rows) - 1
+        if not separated or _FORBIDDEN_BUT_SEPARATORS.search(joined):
+            at, cell = next(
+                (i, j) for i, row in enumerate(rows) for j, value in enumerate(row) if XML_FORBIDDEN.search(value)
+            )
+            raise UnsendableError(
+                f"value {cell} of row {at} holds a character that XML can't carry; remove it at the source."
+            )
+        cells = _escape(joined).replace(_CELL, "</item><item>").replace(_ROW, f"</item></item>{opening}<item>")
+        items = f"{opening}<item>{cells}</item></item>"
+    return f'<{name} xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[][{len(rows)}]">{items}</{name}>'
+
+
+def _escape(text: str) -> str:
+    # A parser turns a bare carriage return into a line feed; only as a reference does it arrive as itself.
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
+
+
+def _value(node: Any, references: dict[str, Any], convert: Callable[[str], Any]) -> Any:
+    if href := node.get("href"):
+        node = references[href[1:]]
+    if node.get(_NIL) in ("true", "1"):
+        return None
+    if len(node) or node.get(_ARRAY_TYPE) is not None:
+        return [_value(child, references, convert) for child in node]
+    return convert(node.text or "")
+
+
+_SURROGATES = re.compile(rb"&#x(d[89ab][0-9a-f]{2});&#x(d[c-f][0-9a-f]{2});", re.IGNORECASE)
+_CARRIAGE_RETURN_IN_TEXT = re.compile(rb"\r(?=[^<>]*<)")
+
+
+def _as_meant(content: bytes) -> bytes:
+    """An answer of Axis as it means it, where it doesn't write XML as it should.
+
+    A character beyond U+FFFF comes as two references, one for each half, which isn't XML; a carriage return comes bare,
+    so that a parser would make a line feed of it.
+    """
+
+    def joined(halves: re.Match[bytes]) -> bytes:
+        high, low = int(halves[1], 16), int(halves[2], 16)
+        return b"&#x%x;" % (0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+
+    head, opening, body = _SURROGATES.sub(joined, content).partition(b":Body")
+    return head + opening + _CARRIAGE_RETURN_IN_TEXT.sub(b"&#13;", body)

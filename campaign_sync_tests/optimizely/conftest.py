@@ -1,0 +1,50 @@
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from campaign_sync.optimizely.client import Optimizely, connect
+from campaign_sync.sandbox.server import serve
+from campaign_sync.sandbox.world import World
+from campaign_sync.sandbox.wsdl import PartNames
+
+NORD, SUED = 8100, 8200
+LIST, FOREIGN_LIST = 100000000011, 100000000022
+USERNAME, PASSWORD = "nord-api", "geheim-4711"
+
+
+@dataclass
+class Vendor:
+    """A pretend vendor with two mandators, and the way to it."""
+
+    world: World
+    url: str
+
+    def connect(self) -> AbstractContextManager[Optimizely]:
+        return connect(self.url, NORD, USERNAME, PASSWORD)
+
+
+@pytest.fixture(params=["in0", "named"])
+def part_names(request: pytest.FixtureRequest) -> PartNames:
+    names: PartNames = request.param
+    return names
+
+
+@pytest.fixture
+def vendor(tmp_path: Path, part_names: PartNames) -> Iterator[Vendor]:
+    world = World(tmp_path / "world.db")
+    world.add_mandator(NORD, USERNAME, PASSWORD)
+    world.add_mandator(SUED, "sued-api", "anders")
+    world.add_list(NORD, LIST, "Müller & Söhne", ["Vorname", "entity-id"])
+    world.add_list(SUED, FOREIGN_LIST, "Fremd", ["Vorname"])
+    with serve(world, part_names=part_names) as url:
+        yield Vendor(world, url)
+    world.close()
+
+
+@pytest.fixture
+def optimizely(vendor: Vendor) -> Iterator[Optimizely]:
+    with vendor.connect() as connected:
+        yield connected

@@ -1,0 +1,248 @@
+"""The contract with the vendor, as the sandbox keeps it, in both ways of naming parameters."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from campaign_sync.optimizely.client import Optimizely, connect
+from campaign_sync.optimizely.faults import (
+    CredentialsError,
+    ForeignListError,
+    RefusedError,
+    SessionExpiredError,
+    TransientError,
+    UnsendableError,
+)
+from campaign_sync.optimizely.services import Batch, Reader
+from campaign_sync_tests.optimizely.conftest import FOREIGN_LIST, LIST, NORD, PASSWORD, USERNAME, Vendor
+
+ATTRIBUTES = ["Vorname", "entity-id"]
+
+
+def batch_of(optimizely: Optimizely, *ids: str, first_name: str = "Änne") -> Batch:
+    rows = [[first_name, str(number)] for number, _ in enumerate(ids)]
+    return optimizely.recipients.prepare(LIST, ids, ids, ATTRIBUTES, rows)
+
+
+def told_by(error: BaseException | None) -> str:
+    """What an error and all those it came from say."""
+    return f"{error} {error!r} {told_by(error.__cause__)} {told_by(error.__context__)}" if error else ""
+
+
+def test_a_list_tells_its_name_attributes_and_kind(optimizely: Optimizely) -> None:
+    lists = optimizely.recipient_lists
+    assert lists.all_ids() == {LIST}
+    assert lists.name(LIST) == "Müller & Söhne"
+    assert lists.attribute_names(LIST)[:2] == ("Vorname", "entity-id")
+    assert not lists.is_test_list(LIST)
+
+
+def test_each_row_of_a_batch_gets_its_own_code_in_order(vendor: Vendor, optimizely: Optimizely) -> None:
+    vendor.world.unsubscribe(NORD, "weg@example.org")
+    vendor.world.block(NORD, "*@blocked.example.org")
+    vendor.world.bounce(NORD, "zurueck@example.org")
+    ids = ["weg@example.org", "neu@example.org", "x@blocked.example.org", "kaputt", "zurueck@example.org"]
+    recipients = optimizely.recipients
+    assert recipients.add_all(LIST, batch_of(optimizely, *ids, "neu@example.org")) == [2, 0, 3, 1, 4, 5]
+    assert recipients.count(LIST) == 1
+    assert recipients.contains(LIST, "neu@example.org")
+    assert not recipients.contains(LIST, "weg@example.org")
+
+
+@pytest.mark.parametrize("text", ["Jörg <&> \"'", "Ä😀𝒳", "zwei\r\nZeilen", "", "]]>"])
+def test_texts_come_back_from_the_vendor_as_they_went(optimizely: Optimizely, text: str) -> None:
+    recipients = optimizely.recipients
+    recipients.add_all(LIST, batch_of(optimizely, "a@example.org", first_name=text))
+    assert recipients.page(LIST, ["Vorname"], None, 0, 10) == [[text]]
+
+
+def test_a_list_is_read_page_by_page_without_gaps(optimizely: Optimizely) -> None:
+    recipients = optimizely.recipients
+    recipients.add_all(LIST, batch_of(optimizely, *(f"p{n}@example.org" for n in range(7))))
+    pages = [recipients.page(LIST, ["entity-id"], "entity-id", start, 3) for start in (0, 3, 6, 9)]
+    assert [len(page) for page in pages] == [3, 3, 1, 0]
+    assert [row for page in pages for row in page] == [[str(n)] for n in range(7)]
+
+
+def test_clearing_leaves_an_empty_list(optimizely: Optimizely) -> None:
+    optimizely.recipients.add_all(LIST, batch_of(optimizely, "a@example.org"))
+    optimizely.recipients.clear(LIST)
+    assert optimizely.recipients.count(LIST) == 0
+
+
+def test_sweeping_removes_those_who_may_no_longer_be_written_to(vendor: Vendor, optimizely: Optimizely) -> None:
+    people = [f"{name}@example.org" for name in ("bleibt", "weg", "zurueck", "gesperrt")]
+    optimizely.recipients.add_all(LIST, batch_of(optimizely, *people))
+    vendor.world.unsubscribe(NORD, "weg@example.org")
+    vendor.world.bounce(NORD, "zurueck@example.org")
+    vendor.world.block(NORD, "gesperrt@*")
+    recipients = optimizely.recipients
+    swept = (
+        recipients.remove_unsubscribed(LIST),
+        recipients.remove_bounced(LIST),
+        recipients.remove_blacklisted(LIST),
+    )
+    assert swept == (1, 1, 1)
+    assert recipients.count(LIST) == 1
+
+
+def test_thousands_of_ids_are_looked_up_and_answered_one_by_one(vendor: Vendor, optimizely: Optimizely) -> None:
+    vendor.world.unsubscribe(NORD, "p1500@example.org")
+    vendor.world.block(NORD, "p2?00@example.org")
+    ids = [f"p{n}@example.org" for n in range(2500)]
+    assert [n for n, gone in enumerate(optimizely.unsubscribes.contains_all(ids)) if gone] == [1500]
+    blocked = optimizely.blacklist.are_blacklisted(ids)
+    assert [n for n, hit in enumerate(blocked) if hit] == [2000, 2100, 2200, 2300, 2400]
+    assert (optimizely.unsubscribes.count(), optimizely.blacklist.count()) == (1, 1)
+    assert optimizely.unsubscribes.contains_all([]) == []
+
+
+def test_feedback_is_read_by_file_time_and_page(vendor: Vendor, optimizely: Optimizely) -> None:
+    now = optimizely.closed_loop.current_time()
+    assert abs(now - datetime.now(UTC)) < timedelta(minutes=5)
+    rows = [[f"p{n}@example.org", "1700000000000"] for n in range(1200)]
+    vendor.world.publish(NORD, "getOutBounces", rows, now - timedelta(hours=1))
+    vendor.world.publish(NORD, "getOutBounces", [["frueher@example.org", "1"]], now - timedelta(days=3))
+
+    def read(start: int) -> list[list[str | None]]:
+        return optimizely.closed_loop.read(Reader.OUT_BOUNCES, now - timedelta(days=1), now, start, 1000)
+
+    assert [*read(0), *read(1000)] == rows
+    assert optimizely.closed_loop.read(Reader.UNSUBSCRIBES, now - timedelta(days=1), now, 0, 1000) == []
+
+
+def test_many_threads_share_one_session(vendor: Vendor, optimizely: Optimizely) -> None:
+    batches = [batch_of(optimizely, *(f"b{b}-{n}@example.org" for n in range(20))) for b in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        codes = list(pool.map(lambda batch: optimizely.recipients.add_all(LIST, batch), batches))
+    assert codes == [[0] * 20] * 12
+    assert len(vendor.world.calls("login")) == 1
+
+
+def test_the_session_is_always_logged_out(vendor: Vendor) -> None:
+    with pytest.raises(ZeroDivisionError), vendor.connect():
+        _ = 1 / 0
+    assert len(vendor.world.calls("logout")) == 1
+
+
+def test_a_failing_logout_does_not_hide_the_real_error(vendor: Vendor) -> None:
+    vendor.world.fault("logout", "fault")
+    with pytest.raises(ZeroDivisionError), vendor.connect():
+        _ = 1 / 0
+
+
+def test_a_wrong_password_shows_at_once_and_says_what_to_check(vendor: Vendor) -> None:
+    with pytest.raises(CredentialsError, match=r"mandator 8100.*username and password") as error:  # noqa: SIM117
+        with connect(vendor.url, NORD, USERNAME, "falsches-wort"):
+            pass
+    assert "falsches-wort" not in told_by(error.value)
+
+
+def test_a_session_that_ends_in_the_middle_is_replaced_unnoticed(vendor: Vendor, optimizely: Optimizely) -> None:
+    vendor.world.fault("addAll3", "expire")
+    assert optimizely.recipients.add_all(LIST, batch_of(optimizely, "a@example.org")) == [0]
+    assert len(vendor.world.calls("login")) == 2
+
+
+def test_a_session_that_keeps_ending_is_given_up(vendor: Vendor, optimizely: Optimizely) -> None:
+    vendor.world.fault("getCount", "expire", times=2)
+    with pytest.raises(SessionExpiredError, match=r"Recipient\.getCount"):
+        optimizely.recipients.count(LIST)
+
+
+def test_another_mandators_list_is_not_touched(vendor: Vendor, optimizely: Optimizely) -> None:
+    recipients, lists = optimizely.recipients, optimizely.recipient_lists
+    batch = recipients.prepare(FOREIGN_LIST, ["a@example.org"], ["a@example.org"], ["Vorname"], [["Anna"]])
+    for forbidden in (
+        lambda: recipients.clear(FOREIGN_LIST),
+        lambda: recipients.add_all(FOREIGN_LIST, batch),
+        lambda: recipients.count(FOREIGN_LIST),
+        lambda: recipients.remove_bounced(FOREIGN_LIST),
+        lambda: recipients.page(FOREIGN_LIST, ["Vorname"], None, 0, 1),
+        lambda: lists.attribute_names(FOREIGN_LIST),
+    ):
+        with pytest.raises(ForeignListError, match=f"{FOREIGN_LIST}.*mandator {NORD}"):
+            forbidden()
+    assert {call.operation for call in vendor.world.calls()} == {"login", "getAllIds"}
+
+
+def test_a_lost_answer_to_a_read_or_a_clear_is_asked_for_again(vendor: Vendor, optimizely: Optimizely) -> None:
+    vendor.world.fault("getCount", "drop")
+    vendor.world.fault("clear", "drop")
+    optimizely.recipients.clear(LIST)
+    assert optimizely.recipients.count(LIST) == 0
+    assert len(vendor.world.calls("clear")) == 2
+
+
+def test_a_lost_answer_to_a_batch_is_not_repeated_but_reported_as_unknown(
+    vendor: Vendor, optimizely: Optimizely
+) -> None:
+    vendor.world.fault("addAll3", "drop")
+    batch = batch_of(optimizely, "a@example.org")
+    with pytest.raises(TransientError, match=r"broke before the answer") as error:
+        optimizely.recipients.add_all(LIST, batch)
+    assert error.value.outcome_unknown
+    assert len(vendor.world.calls("addAll3")) == 1
+    assert optimizely.recipients.add_all(LIST, batch) == [5]
+
+
+def test_a_fault_tells_nobody_who_was_in_the_call(
+    vendor: Vendor, optimizely: Optimizely, caplog: pytest.LogCaptureFixture
+) -> None:
+    vendor.world.fault("addAll3", "fault", arg="anna.geheim@example.org")
+    with caplog.at_level(logging.DEBUG), pytest.raises(TransientError) as error:
+        optimizely.recipients.add_all(LIST, batch_of(optimizely, "anna.geheim@example.org", first_name="Annabella"))
+    told = told_by(error.value) + caplog.text
+    for secret in ("anna.geheim", "Annabella", USERNAME, PASSWORD):
+        assert secret not in told
+
+
+def test_no_log_shows_what_goes_over_the_wire(vendor: Vendor, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG), vendor.connect() as optimizely:
+        optimizely.recipients.add_all(LIST, batch_of(optimizely, "berta@example.org"))
+        optimizely.recipients.contains(LIST, "berta@example.org")
+    assert "RpcRecipient" in caplog.text
+    for secret in ("berta", USERNAME, PASSWORD, "<in0", "Envelope"):
+        assert secret not in caplog.text
+
+
+def test_an_unknown_attribute_is_refused(optimizely: Optimizely) -> None:
+    batch = optimizely.recipients.prepare(LIST, ["a@example.org"], ["a@example.org"], ["Nix"], [["v"]])
+    with pytest.raises(RefusedError) as error:
+        optimizely.recipients.add_all(LIST, batch)
+    assert not error.value.outcome_unknown
+
+
+def test_what_cannot_be_sent_is_refused_before_anything_is(optimizely: Optimizely) -> None:
+    prepare = optimizely.recipients.prepare
+    many = [f"p{n}@example.org" for n in range(1001)]
+    with pytest.raises(UnsendableError, match="at most 1000"):
+        prepare(LIST, many, many, ["Vorname"], [["A"]] * 1001)
+    with pytest.raises(UnsendableError, match="2 ids, 1 addresses and 1 rows"):
+        prepare(LIST, many[:2], many[:1], ["Vorname"], [["A"]])
+    with pytest.raises(UnsendableError, match="row 1 has 0 values"):
+        prepare(LIST, many[:2], many[:2], ["Vorname"], [["A"], []])
+    with pytest.raises(UnsendableError, match="row 0 has 2 values for 1 attributes"):
+        prepare(LIST, many[:1], many[:1], ["Vorname"], [["A", "B"]])
+    with pytest.raises(ValueError, match="value 0 of row 0 holds a character"):
+        prepare(LIST, many[:1], many[:1], ["Vorname"], [["A\x0b"]])
+
+
+def test_a_batch_does_not_show_its_people(optimizely: Optimizely) -> None:
+    assert "anna" not in repr(batch_of(optimizely, "anna@example.org"))
+
+
+def test_an_empty_batch_is_not_sent(vendor: Vendor, optimizely: Optimizely) -> None:
+    assert optimizely.recipients.add_all(LIST, batch_of(optimizely)) == []
+    assert vendor.world.calls("addAll3") == []
+
+
+def test_a_batch_goes_only_to_the_list_it_was_written_for(optimizely: Optimizely) -> None:
+    with pytest.raises(UnsendableError, match=f"{LIST} can't go to list 12"):
+        optimizely.recipients.add_all(12, batch_of(optimizely, "a@example.org"))
+
+
+def test_there_is_no_way_to_take_somebody_off_the_unsubscribe_list(optimizely: Optimizely) -> None:
+    assert not [name for name in dir(optimizely.unsubscribes) if "remove" in name]

@@ -1,0 +1,87 @@
+import pytest
+
+from campaign_sync.optimizely.faults import CredentialsError, RefusedError
+from campaign_sync.optimizely.session import LIFETIME_SECONDS, Session
+from campaign_sync.optimizely.transport import Transport
+from campaign_sync_tests.optimizely.conftest import LIST, NORD, PASSWORD, USERNAME, Vendor
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def session_at(vendor: Vendor, clock: Clock) -> Session:
+    transport = Transport(vendor.url, parallel_calls=2, timeout_seconds=10)
+    return Session(transport, NORD, USERNAME, PASSWORD, clock=clock)
+
+
+def logins_and_logouts(vendor: Vendor) -> list[str]:
+    return [call.operation for call in vendor.world.calls() if call.service == "Session"]
+
+
+def test_a_session_is_renewed_before_it_ends_and_the_old_one_logged_out(vendor: Vendor) -> None:
+    clock = Clock()
+    session = session_at(vendor, clock)
+    session.open()
+    clock.now = LIFETIME_SECONDS - 1
+    session.call("Recipient", "getCount", LIST, 0)
+    assert logins_and_logouts(vendor) == ["login"]
+    clock.now = LIFETIME_SECONDS
+    session.call("Recipient", "getCount", LIST, 0)
+    assert sorted(logins_and_logouts(vendor)) == ["login", "login", "logout"]
+    session.close()
+    assert sorted(logins_and_logouts(vendor)) == ["login", "login", "logout", "logout"]
+
+
+def test_a_session_somebody_is_using_is_logged_out_only_when_they_are_done(vendor: Vendor) -> None:
+    clock = Clock()
+    session = session_at(vendor, clock)
+    with session._lease():
+        clock.now = LIFETIME_SECONDS
+        session.call("Recipient", "getCount", LIST, 0)
+        assert logins_and_logouts(vendor) == ["login", "login"]
+    assert logins_and_logouts(vendor) == ["login", "login", "logout"]
+    session.close()
+
+
+def test_the_mandators_lists_are_asked_for_once_a_session(vendor: Vendor) -> None:
+    clock = Clock()
+    session = session_at(vendor, clock)
+    session.require_own(LIST)
+    session.require_own(LIST)
+    assert len(vendor.world.calls("getAllIds")) == 1
+    clock.now = LIFETIME_SECONDS
+    session.call("Recipient", "getCount", LIST, 0)
+    session.require_own(LIST)
+    assert len(vendor.world.calls("getAllIds")) == 2
+    session.close()
+
+
+def test_operations_are_found_however_the_vendor_spells_them(vendor: Vendor) -> None:
+    session = session_at(vendor, Clock())
+    assert session.call("ClosedLoop", "getOutbounces", 0, 1, 0, 10) == []
+    with pytest.raises(RefusedError, match="RpcClosedLoop has no operation getNothing"):
+        session.call("ClosedLoop", "getNothing")
+    session.close()
+
+
+def test_a_closed_session_stays_closed(vendor: Vendor) -> None:
+    session = session_at(vendor, Clock())
+    session.open()
+    session.close()
+    with pytest.raises(RuntimeError, match="closed already"):
+        session.call("Recipient", "getCount", LIST, 0)
+
+
+def test_credentials_that_stop_working_show_at_the_renewal(vendor: Vendor) -> None:
+    clock = Clock()
+    session = session_at(vendor, clock)
+    session.open()
+    vendor.world.add_mandator(NORD, USERNAME, "gewechselt")
+    clock.now = LIFETIME_SECONDS
+    with pytest.raises(CredentialsError):
+        session.call("Recipient", "getCount", LIST, 0)
+    session.close()

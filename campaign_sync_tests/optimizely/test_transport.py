@@ -1,0 +1,122 @@
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from campaign_sync.optimizely.client import connect
+from campaign_sync.optimizely.faults import RefusedError, TransientError
+from campaign_sync.optimizely.transport import Transport
+
+SECRET = b"<in0>00aa11bb22cc33dd</in0><item>anna@example.org</item>"
+
+
+@contextmanager
+def host_that(answers: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[Transport]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            answers(self)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        transport = Transport(f"http://127.0.0.1:{server.server_port}/soap11", parallel_calls=1, timeout_seconds=0.5)
+        try:
+            yield transport
+        finally:
+            transport.close()
+            server.shutdown()
+            thread.join()
+
+
+def page(status: int, content_type: str = "text/html", **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in {"Content-Type": content_type, "Content-Length": "9", **headers}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(b"<html/>\n\n")
+
+    return answer
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "says"),
+    [
+        (200, TransientError, "a web page, as proxies and log-in portals do"),
+        (302, RefusedError, "HTTP 302 without SOAP"),
+        (403, RefusedError, "allows this machine's address"),
+        (404, RefusedError, r"Check optimizely\.base_url"),
+        (429, TransientError, "HTTP 429"),
+        (503, TransientError, "HTTP 503 without SOAP"),
+    ],
+)
+def test_an_answer_without_soap_says_what_stands_in_the_way(status: int, kind: type[Exception], says: str) -> None:
+    with host_that(page(status, Location="http://127.0.0.1:9/")) as transport:
+        error = transport.not_soap(transport.post("Recipient", SECRET))
+    with pytest.raises(kind, match=says):
+        raise error
+
+
+def test_an_answer_that_breaks_off_leaves_the_outcome_unknown() -> None:
+    with (
+        host_that(page(200, "text/xml", **{"Content-Length": "900"})) as transport,
+        pytest.raises(TransientError, match="broke before the answer was complete") as error,
+    ):
+        transport.post("Recipient", SECRET)
+    assert error.value.outcome_unknown
+
+
+def test_an_answer_that_does_not_come_leaves_the_outcome_unknown() -> None:
+    released = threading.Event()
+
+    def hold_back(_: BaseHTTPRequestHandler) -> None:
+        released.wait()
+
+    with host_that(hold_back) as transport:
+        with pytest.raises(TransientError, match=r"no answer within 0\.5 s") as error:
+            transport.post("Recipient", SECRET)
+        released.set()
+    assert error.value.outcome_unknown
+
+
+def test_a_closed_port_means_that_nothing_was_sent() -> None:
+    transport = Transport(f"http://127.0.0.1:{free_port()}/soap11", parallel_calls=1, timeout_seconds=5)
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:\d+: it takes no connection") as error:
+        transport.post("Recipient", SECRET)
+    assert not error.value.outcome_unknown
+
+
+def test_an_error_does_not_carry_the_envelope_along() -> None:
+    transport = Transport(f"http://127.0.0.1:{free_port()}/soap11", parallel_calls=1, timeout_seconds=5)
+    with pytest.raises(TransientError) as error:
+        transport.post("Recipient", SECRET)
+    assert error.value.__cause__ is None
+    assert error.value.__context__ is None
+
+
+def test_nothing_is_fetched_from_another_host() -> None:
+    transport = Transport("https://api.example.com/soap11", parallel_calls=1, timeout_seconds=5)
+    with pytest.raises(RefusedError, match=r"another host than api\.example\.com"):
+        transport.get("http://schemas.example.net/soap/encoding/")
+
+
+def test_connecting_to_a_closed_port_names_the_host() -> None:
+    with (
+        pytest.raises(TransientError, match=r"127\.0\.0\.1:\d+"),
+        connect(f"http://127.0.0.1:{free_port()}/soap11", 8100, "nord-api", "geheim"),
+    ):
+        pass

@@ -26,13 +26,14 @@ def normalize_address(raw: str) -> str:
         raise InvalidAddressError("the address has no @")
     if not _LOCAL_PART.fullmatch(local):
         raise InvalidAddressError("the part before the @ is empty, too long or has forbidden characters")
-    if "." not in domain:
-        raise InvalidAddressError("the domain has no dot")
     try:
         ascii_domain = domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")
         idna.encode(ascii_domain, uts46=True, std3_rules=True)
     except idna.IDNAError as error:
         raise InvalidAddressError("the domain isn't a valid host name") from error
+    # Looked for in the ASCII form only: the mapping turns other scripts' full stops into dots.
+    if "." not in ascii_domain or ascii_domain.endswith("."):
+        raise InvalidAddressError("the domain has no dot, or ends with one")
     if len(local) + 1 + len(ascii_domain) > 254:
         raise InvalidAddressError("the address is longer than 254 characters")
     return f"{local}@{ascii_domain}"

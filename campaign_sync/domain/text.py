@@ -23,8 +23,7 @@ def normalize_text(value: str) -> str:
 
 
 def vendor_text(value: object) -> str | None:
-    """`value` as the vendor writes such values in text; None stays None, and a number that
-    is none (NaN) becomes None.
+    """`value` as the vendor writes such values in text; None stays None, and NaN becomes None.
 
     Whole numbers undecorated, decimals with a point, truth as `true` and `false`, dates and times as
     `YYYY-MM-DDTHH:MM:SS+hh:mm` (a time without a zone counts as UTC). Source: the vendor's SOAP 1.1 compatibility page.

@@ -1,0 +1,244 @@
+"""The checks that can stop a replace, each defined once: the UI shows them, and the replace itself obeys them.
+
+Checks of rows are pandera schemas; a failing row is taken out before the snapshot is frozen, so on a frozen snapshot
+they must all pass. Checks of the set (`list_attributes`, `plausible_size`) have no rows to take out: they stop it.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+import pandera.pandas as pa
+from pandera.errors import SchemaErrors
+
+from campaign_sync.domain.consent import ConsentKind
+from campaign_sync.domain.entity import EntityType
+from campaign_sync.domain.limits import SizeBaseline, SizeLimits, size_violations
+from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
+from campaign_sync.domain.rejection import Reason
+from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN
+
+LIST_PREFIX = "list:"
+"""Snapshot columns that are sent as list attributes begin with this, so that no attribute name can hide a key."""
+
+CHECK_NAMES = (
+    "utf8",
+    "technical_fields",
+    "single_consent",
+    "not_suppressed",
+    "unique_recipients",
+    "list_attributes",
+    "plausible_size",
+)
+
+READ_ONLY_ATTRIBUTES = frozenset(
+    name.casefold()
+    for name in (
+        *("Erstellt am", "Geändert am", "Opt-in-Quelle", "Opt-in-Datum"),
+        *("Created", "Created on", "Modified", "Modified on", "Opt-in source", "Opt-in date", "bmOptinFinishedDate"),
+    )
+)
+"""System attributes that every list has and nobody may write (observed in German; English and REST names)."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What the rows of one recipient list must be: set by the configuration, not by the data."""
+
+    opt_in_id: str
+    attributes: Mapping[str, str]
+    """List attribute: CRM column."""
+    technical: Mapping[TechnicalField, str]
+    """Technical field: list attribute."""
+    limits: SizeLimits = field(default_factory=SizeLimits)
+
+    @property
+    def list_attributes(self) -> tuple[str, ...]:
+        """Every attribute that is sent, in the order in which it is sent."""
+        return (*self.technical.values(), *self.attributes)
+
+    @property
+    def list_columns(self) -> list[str]:
+        """The snapshot columns that are sent, in the same order."""
+        return [LIST_PREFIX + name for name in self.list_attributes]
+
+    def technical_column(self, technical_field: TechnicalField) -> str:
+        """The snapshot column that holds a technical field."""
+        return LIST_PREFIX + self.technical[technical_field]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the checks compare the rows with, looked up at the moment of checking."""
+
+    suppressed_addresses: Collection[str]
+    suppressed_entities: Collection[str]
+    """`entity_type:entity_id` of everybody whose consent for the list's opt-in is withdrawn."""
+    vendor_attributes: Collection[str]
+    baseline: SizeBaseline | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One kind of failure within a check: what, where, how many rows, and which (by position)."""
+
+    code: str
+    column: str
+    positions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """What one check found. `warning` means: worth a look, stops nothing."""
+
+    name: str
+    passed: bool
+    summary: str
+    failures: tuple[Failure, ...] = ()
+    warning: bool = False
+
+    @property
+    def stops(self) -> bool:
+        """Whether the list must not be touched."""
+        return not self.passed and not self.warning
+
+    @property
+    def failing_rows(self) -> frozenset[int]:
+        """Positions of all rows that fail for real; warnings aside."""
+        return frozenset(p for f in self.failures if f.code not in WARNINGS for p in f.positions)
+
+
+WARNINGS = frozenset({"mojibake"})
+"""Failure codes that only warn."""
+
+_ENCODABLE_FORBIDDEN = XML_FORBIDDEN.pattern.replace("\ud800-\udfff", "")
+"""Without lone surrogates: an Arrow-backed text can't hold them, nor can Arrow's regular expressions name them."""
+
+ROW_REASONS = {
+    "utf8": Reason.FORBIDDEN_CHARACTERS,
+    "technical_fields": Reason.MISSING_TECHNICAL_FIELD,
+    "not_suppressed": Reason.UNSUBSCRIBED,
+    "unique_recipients": Reason.DUPLICATE_ADDRESS,
+}
+"""Why a row that fails a check is taken out."""
+
+
+def row_checks(contract: Contract) -> dict[str, pa.DataFrameSchema]:
+    """The checks that need nothing but the rows and the configuration, as pandera schemas by name."""
+    texts = [RECIPIENT_ID, ADDRESS, *contract.list_columns]
+    opt_in_column = contract.technical_column(TechnicalField.OPT_IN_ID)
+    entity_type_column = contract.technical_column(TechnicalField.ENTITY_TYPE)
+    granted = [ConsentKind.GRANTED.value, ConsentKind.CONFIRMED.value]
+    return {
+        "utf8": _schema({column: [_legal_characters(), _no_mojibake()] for column in texts}),
+        "technical_fields": _schema(
+            {contract.technical_column(name): [_non_empty()] for name in TechnicalField}
+            | {entity_type_column: [_non_empty(), _one_of("known_entity_type", [kind.value for kind in EntityType])]}
+        ),
+        "single_consent": _schema(
+            {
+                opt_in_column: [_one_of("the_lists_own_opt_in", [contract.opt_in_id])],
+                "opt_in_id": [_one_of("the_lists_own_opt_in", [contract.opt_in_id])],
+                "consent_kind": [_one_of("consent_granted", granted)],
+                "consent_event_id": [_non_empty("consent_evidence")],
+            }
+        ),
+        "unique_recipients": _schema({column: [_unique()] for column in (RECIPIENT_ID, ADDRESS)}),
+    }
+
+
+def check_snapshot(frame: pd.DataFrame, contract: Contract, surroundings: Surroundings) -> list[CheckOutcome]:
+    """Every check of `CHECK_NAMES` over a snapshot's rows, in that order."""
+    outcomes = {name: run_schema(name, schema, frame) for name, schema in row_checks(contract).items()}
+    outcomes["not_suppressed"] = run_schema("not_suppressed", _not_suppressed(surroundings), _with_entity_key(frame))
+    outcomes["list_attributes"] = check_list_attributes(contract, surroundings.vendor_attributes)
+    outcomes["plausible_size"] = check_size(len(frame), contract.limits, surroundings.baseline)
+    return [outcomes[name] for name in CHECK_NAMES]
+
+
+def run_schema(name: str, schema: pa.DataFrameSchema, frame: pd.DataFrame) -> CheckOutcome:
+    """Validate lazily and translate pandera's failure cases, leaving their values (people's data) behind."""
+    try:
+        schema.validate(frame.reset_index(drop=True), lazy=True)
+    except SchemaErrors as errors:
+        cases = errors.failure_cases
+    else:
+        return CheckOutcome(name, passed=True, summary=f"all {len(frame)} rows pass")
+    failures = tuple(
+        Failure(str(code), str(column), tuple(int(i) for i in group["index"].dropna()))
+        for (code, column), group in _with_missing_columns(cases).groupby(["check", "column"], dropna=False)
+    )
+    warning = bool(failures) and all(failure.code in WARNINGS for failure in failures)
+    counts = ", ".join(f"{f.column.removeprefix(LIST_PREFIX)}: {f.code} in {len(f.positions)} rows" for f in failures)
+    return CheckOutcome(name, passed=False, summary=counts, failures=failures, warning=warning)
+
+
+def _with_missing_columns(cases: pd.DataFrame) -> pd.DataFrame:
+    """Where, what and which. For a column that isn't there, pandera puts its name where values of people stand else."""
+    is_missing = cases["check"].astype("str") == "column_in_dataframe"
+    column = cases["column"].astype("str").where(~is_missing, cases["failure_case"].astype("str"))
+    return pd.DataFrame({"check": cases["check"].astype("str"), "column": column, "index": cases["index"]})
+
+
+def check_list_attributes(contract: Contract, vendor_attributes: Collection[str]) -> CheckOutcome:
+    """Every attribute that will be sent exists in the vendor's list, and none of them is the system's own."""
+    unknown = [name for name in contract.list_attributes if name not in vendor_attributes]
+    read_only = [name for name in contract.list_attributes if name.casefold() in READ_ONLY_ATTRIBUTES]
+    if not unknown and not read_only:
+        return CheckOutcome("list_attributes", True, f"the list has all {len(contract.list_attributes)} attributes")
+    parts = []
+    if unknown:
+        parts.append(f"the list has no attribute {', '.join(unknown)}; it has {', '.join(sorted(vendor_attributes))}")
+    if read_only:
+        parts.append(f"the vendor writes {', '.join(read_only)} itself")
+    return CheckOutcome("list_attributes", False, "; ".join(parts))
+
+
+def check_size(rows: int, limits: SizeLimits, baseline: SizeBaseline | None) -> CheckOutcome:
+    """The number of rows keeps the list's limits, absolutely and against the baseline."""
+    violations = size_violations(rows, limits, baseline)
+    against = f"{baseline.rows} ({baseline.origin})" if baseline else "an empty list without history"
+    summary = "; ".join(violations) or f"{rows} rows, measured against {against}"
+    return CheckOutcome("plausible_size", not violations, summary)
+
+
+def _not_suppressed(surroundings: Surroundings) -> pa.DataFrameSchema:
+    addresses, entities = set(surroundings.suppressed_addresses), set(surroundings.suppressed_entities)
+    return _schema(
+        {
+            ADDRESS: [_check("not_suppressed", lambda values: ~values.isin(addresses))],
+            "entity_key": [_check("consent_not_withdrawn", lambda values: ~values.isin(entities))],
+        }
+    )
+
+
+def _with_entity_key(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(entity_key=frame["entity_type"].astype("str") + ":" + frame["entity_id"].astype("str"))
+
+
+def _schema(columns: Mapping[str, list[pa.Check]]) -> pa.DataFrameSchema:
+    return pa.DataFrameSchema({name: pa.Column(checks=checks, nullable=True) for name, checks in columns.items()})
+
+
+def _check(code: str, passes: "Callable[[pd.Series[str]], pd.Series[bool]]", *, ignore_na: bool = True) -> pa.Check:
+    return pa.Check(passes, name=code, error=code, ignore_na=ignore_na)
+
+
+def _legal_characters() -> pa.Check:
+    return _check("forbidden_characters", lambda values: ~values.str.contains(_ENCODABLE_FORBIDDEN))
+
+
+def _no_mojibake() -> pa.Check:
+    return _check("mojibake", lambda values: ~values.str.contains(MOJIBAKE.pattern))
+
+
+def _non_empty(code: str = "missing") -> pa.Check:
+    return _check(code, lambda values: values.fillna("").str.strip() != "", ignore_na=False)
+
+
+def _one_of(code: str, allowed: Collection[str]) -> pa.Check:
+    return _check(code, lambda values: values.isin(list(allowed)), ignore_na=False)
+
+
+def _unique() -> pa.Check:
+    return _check("repeated", lambda values: ~values.duplicated(keep="first"), ignore_na=False)

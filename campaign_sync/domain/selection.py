@@ -1,0 +1,96 @@
+"""Who of the people a marketer picked may be written to, on which consent, and why the others may not."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.consent import ConsentKind
+from campaign_sync.domain.rejection import Reason, Stage
+
+REJECTION_COLUMNS = ("entity_type", "entity_id", "stage", "reason", "vendor_code")
+"""Columns of a rejection frame; `vendor_code` is `addAll3`'s answer (`Int64`), missing before the vendor was asked."""
+
+
+@dataclass(frozen=True)
+class Sifted:
+    """A frame divided: the rows that go on, and a rejection for each row that doesn't."""
+
+    rows: pd.DataFrame
+    rejections: pd.DataFrame
+
+
+def rejections(rows: pd.DataFrame, stage: Stage, reason: "Reason | pd.Series[str]") -> pd.DataFrame:
+    """One rejection for every row of `rows`, which has `entity_type` and `entity_id`. Columns `REJECTION_COLUMNS`."""
+    return pd.DataFrame(
+        {
+            "entity_type": rows["entity_type"].astype("str"),
+            "entity_id": rows["entity_id"].astype("str"),
+            "stage": stage.value,
+            "reason": reason.value if isinstance(reason, Reason) else reason.astype("str"),
+            "vendor_code": pd.array([pd.NA] * len(rows), dtype="Int64"),
+        },
+        columns=list(REJECTION_COLUMNS),
+    ).reset_index(drop=True)
+
+
+def select(picked: pd.DataFrame, suppression: pd.DataFrame, opt_in_id: str) -> Sifted:
+    """Keep who has a granted consent for `opt_in_id` and an address that isn't suppressed.
+
+    Args:
+        picked: one row per entity, columns as the CRM port's `SELECTION_COLUMNS` and more.
+        suppression: columns `kind`, `address`, `entity_type`, `entity_id`, `opt_in_id` and more. An unsubscribe that
+            names an address instead of an entity suppresses that address.
+        opt_in_id: the only consent this selection stands on.
+
+    Returns:
+        The rows with a further column `address` (normalized), and the rejections.
+    """
+    addresses, flaws = _addresses(picked["email"])
+    reason = pd.Series(pd.NA, index=picked.index, dtype="str")
+
+    def reject(mask: "pd.Series[bool]", why: Reason) -> None:
+        reason.loc[mask & reason.isna()] = why.value
+
+    withdrawn = picked["consent_kind"].eq(ConsentKind.WITHDRAWN.value).fillna(value=False)
+    granted = picked["consent_kind"].isin([ConsentKind.GRANTED.value, ConsentKind.CONFIRMED.value])
+    by_vendor = picked["consent_source"].astype("str").str.startswith("optimizely:").fillna(value=False)
+    unsubscribed = suppression[suppression["kind"] == "unsubscribe"]
+    unsubscribed_entities = unsubscribed[unsubscribed["opt_in_id"] == opt_in_id]
+    bounced = suppression.loc[suppression["kind"] == "bounce", "address"]
+
+    reject(withdrawn & by_vendor, Reason.UNSUBSCRIBED)
+    reject(withdrawn, Reason.CONSENT_WITHDRAWN)
+    reject(~granted, Reason.NO_CONSENT)
+    reject(_keys(picked).isin(set(_keys(unsubscribed_entities).dropna())), Reason.UNSUBSCRIBED)
+    reason = reason.where(reason.notna() | flaws.isna(), flaws)
+    reject(addresses.isin(set(unsubscribed["address"].dropna())), Reason.UNSUBSCRIBED)
+    reject(addresses.isin(set(bounced.dropna())), Reason.BOUNCED)
+
+    kept = reason.isna()
+    return Sifted(
+        rows=picked[kept].assign(address=addresses[kept]).reset_index(drop=True),
+        rejections=rejections(picked[~kept], Stage.SELECTION, reason[~kept]),
+    )
+
+
+def _keys(rows: pd.DataFrame) -> "pd.Series[str]":
+    return rows["entity_type"].astype("str") + ":" + rows["entity_id"].astype("str")
+
+
+def _addresses(emails: "pd.Series[str]") -> "tuple[pd.Series[str], pd.Series[str]]":
+    """The normalized addresses (missing where there is none), and the reason where there is none."""
+    addresses: list[str | None] = []
+    flaws: list[str | None] = []
+    for email in emails.astype("object"):
+        address = flaw = None
+        if not isinstance(email, str) or not email.strip():
+            flaw = Reason.NO_ADDRESS.value
+        else:
+            try:
+                address = normalize_address(email)
+            except InvalidAddressError:
+                flaw = Reason.INVALID_ADDRESS.value
+        addresses.append(address)
+        flaws.append(flaw)
+    return pd.Series(addresses, index=emails.index, dtype="str"), pd.Series(flaws, index=emails.index, dtype="str")

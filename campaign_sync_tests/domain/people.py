@@ -1,0 +1,89 @@
+"""Invented people as frames: what the CRM would give, and what comes of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from hypothesis import strategies as st
+
+from campaign_sync.domain.checks import Contract, Surroundings
+from campaign_sync.domain.consent import OptIn
+from campaign_sync.domain.limits import SizeLimits
+from campaign_sync.domain.recipient import TechnicalField
+
+OPT_IN = OptIn("newsletter", "nord", "Newsletter Nord", "email")
+CONTRACT = Contract(
+    opt_in_id=OPT_IN.opt_in_id,
+    attributes={"Vorname": "first_name", "Ort": "city"},
+    technical={field: field.value for field in TechnicalField},
+    limits=SizeLimits(min_rows=0),
+)
+NOBODY_SUPPRESSED = Surroundings(
+    suppressed_addresses=(),
+    suppressed_entities=(),
+    vendor_attributes=frozenset(CONTRACT.list_attributes),
+    baseline=None,
+)
+PERSON: Mapping[str, Any] = {
+    "entity_type": "contact",
+    "entity_id": "1",
+    "email": "anna@example.org",
+    "consent_event_id": "e1",
+    "consent_kind": "granted",
+    "consent_at": pd.Timestamp("2026-01-02T03:04:05Z"),
+    "consent_source": "crm",
+    "consent_evidence": "form",
+    "first_name": "Änne",
+    "city": "Köln",
+}
+SUPPRESSION: Mapping[str, Any] = dict.fromkeys(
+    ("kind", "address", "entity_type", "entity_id", "opt_in_id", "since", "source")
+)
+ADDRESSES = ("anna@example.org", "bo@example.com", "Bo@Example.COM ", "zoë@münchen.example", "no address", "", None)
+
+
+def picked(people: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows as the CRM gives them, each a `PERSON` but for what it says itself."""
+    return _texts([{**PERSON, **person} for person in people], PERSON, except_for="consent_at")
+
+
+def suppression(entries: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Bounces and unsubscribes as the CRM gives them."""
+    return _texts([{**SUPPRESSION, **entry} for entry in entries], SUPPRESSION, except_for="since")
+
+
+def _texts(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], except_for: str) -> pd.DataFrame:
+    frame = pd.DataFrame(list(rows), columns=list(columns))
+    texts = frame.astype({column: "str" for column in columns if column != except_for})
+    return texts.assign(**{except_for: pd.to_datetime(frame[except_for], utc=True)})
+
+
+def crowds() -> st.SearchStrategy[list[dict[str, Any]]]:
+    """Every kind of person the CRM may hold, each with an id of their own."""
+    person = st.fixed_dictionaries(
+        {
+            "entity_type": st.sampled_from(["contact", "lead", "account"]),
+            "entity_id": st.integers(1, 30).map(str),
+            "email": st.sampled_from(ADDRESSES),
+            "consent_kind": st.sampled_from(["granted", "confirmed", "withdrawn", None]),
+            "consent_source": st.sampled_from(["crm", "optimizely:nord", None]),
+            "first_name": st.sampled_from(["Änne", "A\u0308nne", " Bo ", "b\x00d", None]),
+        }
+    )
+    return st.lists(person, max_size=12, unique_by=lambda row: (row["entity_type"], row["entity_id"]))
+
+
+def suppressions() -> st.SearchStrategy[list[dict[str, Any]]]:
+    """Bounces of addresses, unsubscribes of entities and of addresses."""
+    address = st.sampled_from(["anna@example.org", "bo@example.com", "zoë@xn--mnchen-3ya.example"])
+    bounce = st.fixed_dictionaries({"kind": st.just("bounce"), "address": address})
+    by_address = st.fixed_dictionaries({"kind": st.just("unsubscribe"), "address": address})
+    by_entity = st.fixed_dictionaries(
+        {
+            "kind": st.just("unsubscribe"),
+            "entity_type": st.sampled_from(["contact", "lead", "account"]),
+            "entity_id": st.integers(1, 30).map(str),
+            "opt_in_id": st.sampled_from(["newsletter", "events"]),
+        }
+    )
+    return st.lists(bounce | by_address | by_entity, max_size=6)

@@ -1,0 +1,91 @@
+"""Who may be written to, and why the others may not."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaign_sync.domain.rejection import Reason
+from campaign_sync.domain.selection import REJECTION_COLUMNS, select
+from campaign_sync_tests.domain.people import crowds, picked, suppression, suppressions
+
+BOUNCE = {"kind": "bounce", "address": "anna@example.org"}
+UNSUBSCRIBE = {"kind": "unsubscribe", "entity_type": "contact", "entity_id": "1", "opt_in_id": "newsletter"}
+
+
+def reasons(person: dict[str, Any], *entries: dict[str, Any]) -> list[str]:
+    """Why this one person isn't selected; empty for somebody who is."""
+    sifted = select(picked([person]), suppression(entries), "newsletter")
+    assert len(sifted.rows) + len(sifted.rejections) == 1
+    return list(sifted.rejections["reason"])
+
+
+@pytest.mark.parametrize("kind", ["granted", "confirmed"])
+def test_somebody_with_a_consent_and_an_address_is_selected(kind: str) -> None:
+    assert reasons({"consent_kind": kind}) == []
+
+
+@pytest.mark.parametrize(
+    ("person", "entries", "reason"),
+    [
+        ({"consent_kind": None}, [], Reason.NO_CONSENT),
+        ({"consent_kind": "asked"}, [], Reason.NO_CONSENT),
+        ({"consent_kind": "withdrawn"}, [], Reason.CONSENT_WITHDRAWN),
+        ({"consent_kind": "withdrawn", "consent_source": None}, [], Reason.CONSENT_WITHDRAWN),
+        ({"consent_kind": "withdrawn", "consent_source": "optimizely:nord"}, [], Reason.UNSUBSCRIBED),
+        ({}, [UNSUBSCRIBE], Reason.UNSUBSCRIBED),
+        ({}, [{"kind": "unsubscribe", "address": "anna@example.org"}], Reason.UNSUBSCRIBED),
+        ({"email": " ANNA@example.org"}, [BOUNCE], Reason.BOUNCED),
+        ({"email": None}, [], Reason.NO_ADDRESS),
+        ({"email": "  "}, [], Reason.NO_ADDRESS),
+        ({"email": "anna"}, [], Reason.INVALID_ADDRESS),
+        ({"email": "anna", "consent_kind": None}, [], Reason.NO_CONSENT),
+        ({}, [BOUNCE, UNSUBSCRIBE], Reason.UNSUBSCRIBED),
+    ],
+)
+def test_somebody_who_may_not_be_written_to_is_rejected_for_the_first_reason(
+    person: dict[str, Any], entries: list[dict[str, Any]], reason: Reason
+) -> None:
+    assert reasons(person, *entries) == [reason.value]
+
+
+def test_an_unsubscribe_from_another_opt_in_changes_nothing() -> None:
+    assert reasons({}, {**UNSUBSCRIBE, "opt_in_id": "events"}) == []
+
+
+def test_a_bounce_ends_when_the_address_changes() -> None:
+    assert reasons({"email": "anna@new.example.org"}, BOUNCE) == []
+
+
+def test_a_selected_row_has_its_normalized_address_and_keeps_the_crms_columns() -> None:
+    rows = select(picked([{"email": " Anna@MÜNCHEN.example"}]), suppression([]), "newsletter").rows
+    assert list(rows["address"]) == ["anna@xn--mnchen-3ya.example"]
+    assert list(rows["email"]) == [" Anna@MÜNCHEN.example"]
+
+
+def test_nobody_picked_is_nobody_selected() -> None:
+    sifted = select(picked([]), suppression([]), "newsletter")
+    assert sifted.rows.empty
+    assert "address" in sifted.rows
+    assert list(sifted.rejections) == list(REJECTION_COLUMNS)
+
+
+@given(crowds(), suppressions(), st.integers(1, 3))
+def test_everybody_picked_is_selected_or_rejected_and_nobody_suppressed_is_selected(
+    people: list[dict[str, Any]], entries: list[dict[str, Any]], index_step: int
+) -> None:
+    frame = picked(people)
+    frame.index = frame.index * index_step  # rows that came in chunks have any index
+    sifted = select(frame, suppression(entries), "newsletter")
+
+    def keys(rows: Any) -> list[tuple[str, str]]:
+        return list(zip(rows["entity_type"], rows["entity_id"], strict=True))
+
+    assert sorted(keys(sifted.rows) + keys(sifted.rejections)) == sorted(keys(frame))
+    assert not sifted.rejections[["stage", "reason"]].isna().any(axis=None)
+    assert set(sifted.rows["consent_kind"]) <= {"granted", "confirmed"}
+    addresses = {entry["address"] for entry in entries if "address" in entry}
+    entities = {(e["entity_type"], e["entity_id"]) for e in entries if e.get("opt_in_id") == "newsletter"}
+    assert not addresses & set(sifted.rows["address"])
+    assert not entities & set(keys(sifted.rows))

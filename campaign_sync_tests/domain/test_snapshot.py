@@ -1,0 +1,110 @@
+"""The rows of a list exactly as they will be sent."""
+
+import unicodedata
+from typing import Any
+
+import pandas as pd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from campaign_sync.domain.checks import check_snapshot
+from campaign_sync.domain.consent import OptIn
+from campaign_sync.domain.recipient import RECIPIENT_ID
+from campaign_sync.domain.selection import Sifted, select
+from campaign_sync.domain.snapshot import KEY_COLUMNS, build_snapshot, canonical_rows, digest
+from campaign_sync_tests.domain.people import CONTRACT, NOBODY_SUPPRESSED, OPT_IN, crowds, picked, suppression
+
+cells = st.lists(st.tuples(*[st.sampled_from(["", "a", "ab", "b", None])] * 3), max_size=6)
+
+
+def snapshot(*people: dict[str, Any], opt_in: OptIn = OPT_IN) -> Sifted:
+    return build_snapshot(select(picked(people), suppression([]), "newsletter").rows, CONTRACT, opt_in)
+
+
+def test_a_row_carries_its_keys_the_technical_fields_and_the_attributes() -> None:
+    rows = snapshot({"first_name": " A\u0308nne ", "city": None}).rows
+    assert list(rows) == [*KEY_COLUMNS, *CONTRACT.list_columns]
+    assert rows.drop(columns="consent_at").iloc[0].to_dict() == {
+        "recipient_id": "anna@example.org",
+        "address": "anna@example.org",
+        "entity_type": "contact",
+        "entity_id": "1",
+        "opt_in_id": "newsletter",
+        "consent_event_id": "e1",
+        "consent_kind": "granted",
+        "list:opt-in-id": "newsletter",
+        "list:description": "Newsletter Nord",
+        "list:media-type": "email",
+        "list:entity-type": "contact",
+        "list:entity-id": "1",
+        "list:Vorname": "Änne",
+        "list:Ort": "",
+    }
+
+
+def test_a_shared_address_goes_to_the_contact_then_the_lead_then_the_account() -> None:
+    sifted = snapshot(
+        {"entity_type": "account", "entity_id": "1"},
+        {"entity_type": "lead", "entity_id": "2"},
+        {"entity_type": "contact", "entity_id": "4"},
+        {"entity_type": "contact", "entity_id": "3", "email": "ANNA@example.org"},
+    )
+    assert list(sifted.rows["entity_id"]) == ["3"]
+    assert list(sifted.rejections["reason"]) == ["duplicate_address"] * 3
+
+
+def test_a_character_that_xml_cannot_carry_takes_its_row_out() -> None:
+    sifted = snapshot({"first_name": "b\x00d"}, {"entity_id": "2", "email": "bo@example.com"})
+    assert list(sifted.rows["entity_id"]) == ["2"]
+    assert sifted.rejections[["entity_id", "stage", "reason"]].iloc[0].tolist() == [
+        "1",
+        "snapshot",
+        "forbidden_characters",
+    ]
+
+
+def test_an_opt_in_without_a_media_type_lets_no_row_through() -> None:
+    sifted = snapshot({}, opt_in=OptIn("newsletter", "nord", "Newsletter Nord", " "))
+    assert sifted.rows.empty
+    assert list(sifted.rejections["reason"]) == ["missing_technical_field"]
+
+
+@given(crowds())
+@settings(max_examples=40)
+def test_every_selected_row_is_sent_or_rejected_and_what_is_sent_passes_every_check(
+    people: list[dict[str, Any]],
+) -> None:
+    selection = select(picked(people), suppression([]), "newsletter").rows
+    sifted = build_snapshot(selection, CONTRACT, OPT_IN)
+
+    def keys(rows: pd.DataFrame) -> list[tuple[str, str]]:
+        return list(zip(rows["entity_type"], rows["entity_id"], strict=True))
+
+    assert sorted(keys(sifted.rows) + keys(sifted.rejections)) == sorted(keys(selection))
+    assert sifted.rejections.index.is_unique
+    assert sifted.rows[RECIPIENT_ID].is_unique
+    assert sifted.rows[RECIPIENT_ID].is_monotonic_increasing
+    assert not sifted.rows.isna().any(axis=None)
+    assert all(unicodedata.is_normalized("NFC", name) for name in sifted.rows["list:Vorname"])
+    assert [outcome.name for outcome in check_snapshot(sifted.rows, CONTRACT, NOBODY_SUPPRESSED) if outcome.stops] == []
+
+
+@given(crowds(), st.randoms())
+@settings(max_examples=40)
+def test_the_order_in_which_the_crm_answers_makes_no_difference(people: list[dict[str, Any]], random: Any) -> None:
+    def fingerprint(crowd: list[dict[str, Any]]) -> str:
+        rows = snapshot(*crowd).rows
+        return digest(canonical_rows(rows, [*KEY_COLUMNS, *CONTRACT.list_columns]))
+
+    assert fingerprint(random.sample(people, len(people))) == fingerprint(people)
+
+
+@given(cells, cells)
+def test_two_frames_have_one_digest_exactly_when_they_hold_the_same_rows(one: list[Any], other: list[Any]) -> None:
+    def fingerprint(rows: list[Any]) -> str:
+        return digest(canonical_rows(pd.DataFrame(rows, columns=["a", "b", "c"], dtype="str"), ["a", "b", "c"]))
+
+    def multiset(rows: list[Any]) -> list[tuple[str, ...]]:
+        return sorted(tuple(cell or "" for cell in row) for row in rows)
+
+    assert (fingerprint(one) == fingerprint(other)) is (multiset(one) == multiset(other))

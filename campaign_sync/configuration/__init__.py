@@ -1,0 +1,47 @@
+"""The YAML file as typed settings. Every mistake in it is reported with its place, all at once.
+
+`load_configuration` is the way in; `Configuration` is what comes out; `configuration_schema` describes the file to
+editors.
+"""
+
+from campaign_sync.configuration.loading import (
+    CONFIGURATION_VARIABLE,
+    DEFAULT_PATH,
+    ConfigurationError,
+    load_configuration,
+)
+from campaign_sync.configuration.schema import configuration_schema
+from campaign_sync.configuration.settings import (
+    BounceLayoutSettings,
+    Configuration,
+    CrmSettings,
+    FeedbackSettings,
+    LayoutSettings,
+    Limits,
+    MandatorSettings,
+    OptimizelySettings,
+    RecipientListSettings,
+    SelectSettings,
+    StorageSettings,
+    UnsubscribeLayoutSettings,
+)
+
+__all__ = [
+    "CONFIGURATION_VARIABLE",
+    "DEFAULT_PATH",
+    "BounceLayoutSettings",
+    "Configuration",
+    "ConfigurationError",
+    "CrmSettings",
+    "FeedbackSettings",
+    "LayoutSettings",
+    "Limits",
+    "MandatorSettings",
+    "OptimizelySettings",
+    "RecipientListSettings",
+    "SelectSettings",
+    "StorageSettings",
+    "UnsubscribeLayoutSettings",
+    "configuration_schema",
+    "load_configuration",
+]

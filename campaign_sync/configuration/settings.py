@@ -1,0 +1,244 @@
+"""The sections of the configuration as frozen models."""
+
+from datetime import timedelta, tzinfo
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from campaign_sync.configuration.values import (
+    BaseUrl,
+    Column,
+    Credential,
+    CronExpression,
+    DatabaseUrl,
+    Duration,
+    Key,
+    Number,
+    StateUrl,
+    Text,
+    TimeFormat,
+    TimeZoneName,
+    VendorId,
+    Whole,
+)
+from campaign_sync.domain.feedback import Layout
+from campaign_sync.domain.limits import SizeLimits
+from campaign_sync.domain.recipient import TechnicalField
+
+_STATE_URL = "sqlite:///.campaign_sync/state.db"
+
+ReaderName = Literal["getOutBounces", "getUnsubscribes", "getMailingUnsubscribes", "getResponses"]
+"""The vendor's closed-loop operations that tell of people who left or can't be reached."""
+
+
+class Section(BaseModel):
+    """Unknown keys are refused, nothing changes later, and no error shows what was written: it may be a secret."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+class OptimizelySettings(Section):
+    """How to reach Optimizely Campaign."""
+
+    base_url: BaseUrl
+    """Address of the SOAP API up to and without `/Rpc<Service>`, like https://api.campaign.episerver.net/soap11."""
+    batch_size: Whole = Field(default=1000, ge=1, le=1000)
+    """Recipients sent with one call; the vendor takes at most 1000."""
+    parallel_calls: Whole = Field(default=4, ge=1, le=40)
+    """Calls at the same time per mandator; the vendor allows 40."""
+    timeout_seconds: Number = Field(default=180, gt=0)
+    """How long one call may take, in seconds."""
+
+
+class CrmSettings(Section):
+    """How to reach the CRM."""
+
+    adapter: Literal["sql"] = "sql"
+    """The kind of CRM: `sql` for tables or views in any database SQLAlchemy can reach."""
+    url: DatabaseUrl
+    """SQLAlchemy URL of the CRM's database. One with a password must be {env: NAME}."""
+
+
+class StorageSettings(Section):
+    """Where the product keeps what is its own. Relative paths begin at the working directory."""
+
+    frames: Text = ".campaign_sync/frames"
+    """Folder or URL (s3://, gs://, abfs://) for selections, snapshots and raw feedback."""
+    state_url: StateUrl = Field(
+        default=SecretStr(_STATE_URL),
+        json_schema_extra={"default": _STATE_URL},  # pydantic hides it, being the default of a secret
+    )
+    """SQLAlchemy URL of the product's own tables, SQLite or PostgreSQL. One with a password must be {env: NAME}."""
+
+
+class LayoutSettings(Section):
+    """Where the rows of a closed-loop reader hold what is needed, as agreed with the vendor."""
+
+    reader: ReaderName
+    """Operation of the vendor's ClosedLoopWebservice that is read."""
+    recipient: Column = 0
+    """Column with the recipient id: its position from 0, or its name in the header row."""
+    time: Column = 1
+    """Column with the time of the event: its position from 0, or its name in the header row."""
+    header: bool = False
+    """Whether the first row has the columns' names."""
+    time_format: TimeFormat = "epoch_ms"
+    """`epoch_ms`, `iso` or a strptime pattern."""
+    timezone: TimeZoneName | None = None
+    """Time zone of times that don't name theirs; the mandator's where left out."""
+
+    @model_validator(mode="after")
+    def _names_need_a_header(self) -> Self:
+        if not self.header and (isinstance(self.recipient, str) or isinstance(self.time, str)):
+            raise ValueError("columns are named, so the rows must have a header: set header: true, or use positions")
+        return self
+
+    def layout(self, zone: tzinfo) -> Layout:
+        """The domain's layout. `zone` is used where neither the times nor this section name one."""
+        return Layout(
+            recipient=self.recipient,
+            time=self.time,
+            header=self.header,
+            time_format=self.time_format,
+            zone=ZoneInfo(self.timezone) if self.timezone else zone,
+        )
+
+
+class BounceLayoutSettings(LayoutSettings):
+    """Where the bounces come from, and how their rows are laid out."""
+
+    reader: ReaderName = "getOutBounces"
+    """Operation of the vendor's ClosedLoopWebservice that is read."""
+
+
+class UnsubscribeLayoutSettings(LayoutSettings):
+    """Where the unsubscribes come from, and how their rows are laid out."""
+
+    reader: ReaderName = "getUnsubscribes"
+    """Operation of the vendor's ClosedLoopWebservice that is read."""
+
+
+class FeedbackSettings(Section):
+    """How bounces and unsubscribes are fetched."""
+
+    bounces: BounceLayoutSettings = BounceLayoutSettings()
+    """The reader for bounces."""
+    unsubscribes: UnsubscribeLayoutSettings = UnsubscribeLayoutSettings()
+    """The reader for unsubscribes."""
+    overlap: Duration = timedelta(hours=2)
+    """How far every window reaches back into the one before, for files that came late."""
+    reach: Duration = timedelta(days=30)
+    """How far the very first window reaches back."""
+    max_age: Duration = timedelta(hours=12)
+    """How old imported feedback may be when a list is replaced."""
+
+
+class SelectSettings(Section):
+    """Who belongs into the list: exactly one marketing list or report of the CRM, by name."""
+
+    marketing_list: Text | None = None
+    """Name of a marketing list in the CRM."""
+    report: Text | None = None
+    """Name of a report in the CRM."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.marketing_list is None) == (self.report is None):
+            raise ValueError("exactly one of marketing_list and report is expected")
+        return self
+
+    @property
+    def kind(self) -> Literal["marketing_list", "report"]:
+        """Which of the two it is."""
+        return "report" if self.marketing_list is None else "marketing_list"
+
+    @property
+    def name(self) -> str:
+        """Its name in the CRM."""
+        return self.marketing_list or self.report or ""
+
+
+class Limits(Section):
+    """How large the list may be, and how far it may move in one replace."""
+
+    min_rows: Whole = Field(default=1, ge=0)
+    """Fewer rows stop the replace."""
+    max_rows: Annotated[Whole, Field(ge=0)] | None = None
+    """More rows stop the replace; no upper bound where left out."""
+    max_shrink: Number = Field(default=0.2, ge=0, le=1)
+    """Largest loss of rows as a share of the last replace: 0.2 is 20 %."""
+    max_growth: Number = Field(default=0.5, ge=0)
+    """Largest gain of rows as a share of the last replace: 0.5 is 50 %."""
+
+    @model_validator(mode="after")
+    def _some_size_is_allowed(self) -> Self:
+        if self.max_rows is not None and self.max_rows < self.min_rows:
+            raise ValueError("max_rows is smaller than min_rows, so no list could ever pass")
+        return self
+
+    def size_limits(self) -> SizeLimits:
+        """The domain's limits."""
+        return SizeLimits(self.min_rows, self.max_rows, self.max_shrink, self.max_growth)
+
+
+class RecipientListSettings(Section):
+    """One recipient list, and who belongs into it."""
+
+    recipient_list_id: VendorId
+    """The vendor's id of the list."""
+    kind: Literal["regular"]
+    """Kind of the list at the vendor. Only regular lists can be replaced, and the API can't tell which they are."""
+    opt_in_id: Text
+    """The one opt-in (advertising consent) that everybody in the list must have granted."""
+    select: SelectSettings
+    """Who belongs into the list."""
+    attributes: dict[Text, Text] = {}
+    """What is sent beside the technical fields; list attribute: CRM column."""
+    technical_fields: dict[TechnicalField, Text] = {}
+    """Only where a list names one differently; technical field: list attribute."""
+    limits: Limits = Limits()
+    """Sizes beyond which the list isn't touched."""
+    max_snapshot_age: Duration = timedelta(hours=6)
+    """How old a snapshot may be when it is sent."""
+
+    def technical_attribute(self, field: TechnicalField) -> str:
+        """The list attribute that holds a technical field: the field's own name unless configured otherwise."""
+        return self.technical_fields.get(field, field.value)
+
+
+class MandatorSettings(Section):
+    """One mandator of Optimizely Campaign (a client; a closed workspace)."""
+
+    mandator_id: VendorId
+    """The vendor's id of the mandator."""
+    username: Credential
+    """Name of the API user; {env: NAME}."""
+    password: Credential
+    """Password of the API user; {env: NAME}."""
+    schedule: CronExpression | None = None
+    """When the daily replace runs, as five cron fields in the mandator's time zone; never by itself where left out."""
+    timezone: TimeZoneName = "Europe/Berlin"
+    """Time zone of the schedule and of times in the feedback that don't name theirs."""
+    feedback: FeedbackSettings = FeedbackSettings()
+    """How bounces and unsubscribes are fetched."""
+    lists: dict[Key, RecipientListSettings] = Field(min_length=1)
+    """The recipient lists by a name of your choice (lower-case letters, digits, underscores)."""
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The mandator's time zone."""
+        return ZoneInfo(self.timezone)
+
+
+class Configuration(Section):
+    """Which recipient lists are replaced, from where, and under which conditions."""
+
+    optimizely: OptimizelySettings
+    """How to reach Optimizely Campaign."""
+    crm: CrmSettings
+    """How to reach the CRM."""
+    storage: StorageSettings = StorageSettings()
+    """Where the product keeps what is its own."""
+    mandators: dict[Key, MandatorSettings] = Field(min_length=1)
+    """The mandators by a name of your choice (lower-case letters, digits, underscores)."""

@@ -1,0 +1,207 @@
+"""The kinds of single values a configuration is made of. No message repeats a value: it may be a secret."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, WithJsonSchema
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from campaign_sync.configuration.document import FromEnvironment
+
+ENVIRONMENT_REFERENCE: dict[str, Any] = {
+    "type": "object",
+    "description": "The value of an environment variable.",
+    "properties": {"env": {"type": "string", "minLength": 1}},
+    "required": ["env"],
+    "additionalProperties": False,
+}
+"""JSON schema of `{env: NAME}`."""
+
+KEY_PATTERN = r"^[a-z][a-z0-9_]*$"
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_CRON_FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
+    ("minute", 0, 59, {}),
+    ("hour", 0, 23, {}),
+    ("day of the month", 1, 31, {}),
+    ("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, start=1)}),
+    ("day of the week", 0, 7, {name: number for number, name in enumerate(_DAYS)}),
+)
+
+
+def _no_truth_value(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number is expected, not yes or no")  # noqa: TRY004 - pydantic passes a TypeError on
+    return value
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value
+    message = "a duration is expected, like 90m, 2h, 30d or PT2H30M"
+    if not isinstance(value, str) or not value:
+        raise ValueError(message)
+    if value.startswith("P"):
+        return str(value)
+    parts = re.fullmatch(r"([0-9]{1,9})\s*([smhd])", value)
+    if not parts:
+        raise ValueError(message)
+    return timedelta(**{_UNITS[parts[2]]: int(parts[1])})
+
+
+def _sensible_duration(value: timedelta) -> timedelta:
+    if not timedelta(0) < value <= timedelta(days=3650):
+        raise ValueError("a duration is longer than nothing and at most 3650d")
+    return value
+
+
+def _credential(value: object) -> object:
+    if isinstance(value, FromEnvironment | SecretStr):
+        return value
+    raise ValueError(
+        "a credential never stands in this file, where copies and version control would spread it; "
+        "write {env: NAME} and set that environment variable"
+    )
+
+
+def _hidden(check: Callable[[str], str]) -> Callable[[SecretStr], SecretStr]:
+    return lambda value: SecretStr(check(value.get_secret_value()))
+
+
+def _database_url(text: str) -> str:
+    # SQLAlchemy's own default driver may change, and `postgres:` is what hosting providers hand out.
+    text = re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", text)
+    problem = None
+    try:
+        make_url(text).get_dialect()
+    except NoSuchModuleError:
+        problem = "SQLAlchemy has no such kind of database; use one like postgresql:// or sqlite:///"
+    except (ArgumentError, ValueError):
+        problem = "a database URL is expected, like postgresql://user@host/name or sqlite:///folder/file.db"
+    if problem:  # raised out here, because SQLAlchemy's message has the URL in it
+        raise ValueError(problem)
+    return text
+
+
+def _state_url(text: str) -> str:
+    if not text.startswith(("postgresql+", "sqlite:", "sqlite+")):
+        raise ValueError("the product's own state lives in PostgreSQL or SQLite: postgresql://… or sqlite:///…")
+    return text
+
+
+def _no_literal_password(value: object) -> object:
+    if isinstance(value, FromEnvironment) or not isinstance(value, str):
+        return value
+    try:
+        url = make_url(value)
+        has_password = url.password is not None or any("password" in key.lower() for key in url.query)
+    except (ArgumentError, ValueError):
+        return value  # refused as a URL in a moment
+    if has_password:
+        raise ValueError("the URL has a password in it; write {env: NAME} and set that environment variable to the URL")
+    return value
+
+
+def _base_url(value: str) -> str:
+    example = "like https://api.campaign.episerver.net/soap11"
+    try:
+        parts = urlsplit(value)
+        complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        complete = False
+    if not complete:
+        raise ValueError(f"an http or https URL is expected, {example}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("the URL has credentials in it; a mandator's username and password have their own keys")
+    if parts.query or parts.fragment or parts.path.rstrip("/").rpartition("/")[2].startswith("Rpc"):
+        raise ValueError(f"leave out /Rpc<Service> and ?wsdl, they are appended: {example}")
+    return value.rstrip("/")
+
+
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("no time zone has this name; use one of the tz database, like Europe/Berlin") from None
+    return value
+
+
+def _cron(value: str) -> str:
+    fields = value.split()
+    if len(fields) != len(_CRON_FIELDS):
+        raise ValueError(
+            "five fields are expected: minute, hour, day of the month, month, day of the week; "
+            'like "30 4 * * *" for every day at 4:30'
+        )
+    for text, (name, low, high, names) in zip(fields, _CRON_FIELDS, strict=True):
+        if not all(_is_cron_item(item, low, high, names) for item in text.lower().split(",")):
+            raise ValueError(
+                f"the {name} must be *, a number from {low} to {high}, a range like {low}-{high}, "
+                "each of the last two perhaps with a step like */5, or several of them with commas"
+            )
+    return " ".join(fields)
+
+
+def _is_cron_item(item: str, low: int, high: int, names: dict[str, int]) -> bool:
+    span, slash, step = item.partition("/")
+    if slash and not (re.fullmatch(r"[0-9]{1,3}", step) and 1 <= int(step) <= high):
+        return False
+    if span == "*":
+        return True
+    numbers = [names.get(end, int(end) if re.fullmatch(r"[0-9]{1,2}", end) else -1) for end in span.split("-")]
+    if any(not low <= number <= high for number in numbers):
+        return False
+    return len(numbers) == 2 and numbers[0] < numbers[1] if slash or "-" in span else len(numbers) == 1
+
+
+def _column(value: object) -> object:
+    if isinstance(value, FromEnvironment) and value.isdecimal():
+        return int(value)
+    is_position = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if is_position or (isinstance(value, str) and value.strip()):
+        return value
+    raise ValueError("a column is its position from 0, or its name in the header row")
+
+
+def _time_format(value: str) -> str:
+    if value in ("epoch_ms", "iso"):
+        return value
+    sample = datetime(2026, 11, 24, 16, 30, 59, tzinfo=UTC)
+    try:
+        readable = "%" in value and datetime.strptime(sample.strftime(value), value).date() == sample.date()  # noqa: DTZ007
+    except (ValueError, re.error):
+        readable = False
+    if not readable:
+        raise ValueError("epoch_ms, iso or a strptime pattern with a whole date is expected, like %d.%m.%Y %H:%M:%S")
+    return value
+
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN)]
+Whole = Annotated[int, BeforeValidator(_no_truth_value)]
+VendorId = Annotated[int, BeforeValidator(_no_truth_value), Field(gt=0, lt=2**63)]
+Number = Annotated[float, BeforeValidator(_no_truth_value), Field(allow_inf_nan=False)]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    AfterValidator(_sensible_duration),
+    WithJsonSchema({"type": "string", "pattern": r"^([0-9]{1,9}\s*[smhd]|P.+)$"}),
+]
+Credential = Annotated[SecretStr, BeforeValidator(_credential), WithJsonSchema(ENVIRONMENT_REFERENCE)]
+_URL_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
+DatabaseUrl = Annotated[
+    SecretStr, BeforeValidator(_no_literal_password), AfterValidator(_hidden(_database_url)), _URL_SCHEMA
+]
+StateUrl = Annotated[DatabaseUrl, AfterValidator(_hidden(_state_url))]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+TimeZoneName = Annotated[str, AfterValidator(_time_zone)]
+CronExpression = Annotated[str, AfterValidator(_cron)]
+Column = Annotated[int | str, BeforeValidator(_column)]
+TimeFormat = Annotated[str, AfterValidator(_time_format)]

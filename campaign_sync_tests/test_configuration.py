@@ -1,0 +1,493 @@
+"""The configuration file: what it gives, and how it tells every mistake in it."""
+
+import io
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import dagster
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from pydantic import ValidationError
+
+from campaign_sync.configuration import (
+    BounceLayoutSettings,
+    Configuration,
+    ConfigurationError,
+    FeedbackSettings,
+    LayoutSettings,
+    MandatorSettings,
+    configuration_schema,
+    load_configuration,
+)
+from campaign_sync.domain.feedback import Layout
+from campaign_sync.domain.limits import SizeLimits
+from campaign_sync.domain.recipient import TechnicalField
+
+EXAMPLE = Path(__file__).parents[1] / "docs" / "campaign_sync.example.yaml"
+ENVIRON = {
+    "OPTIMIZELY_BASE_URL": "https://api.example.org/soap11/",
+    "CRM_URL": "postgres://reader:geheim@db.example.org/crm",
+    "NORD_USERNAME": "nord-user",
+    "NORD_PASSWORD": "geheim-nord",
+    "SUED_USERNAME": "sued-user",
+    "SUED_PASSWORD": "geheim-sued",
+}
+MINIMAL = """\
+optimizely: {base_url: "https://api.example.org/soap11"}
+crm: {url: "sqlite:///crm.db"}
+mandators:
+  nord:
+    mandator_id: 8100
+    username: {env: NORD_USERNAME}
+    password: {env: NORD_PASSWORD}
+    lists:
+      newsletter:
+        recipient_list_id: 11
+        kind: regular
+        opt_in_id: newsletter-nord
+        select: {marketing_list: Newsletter}
+"""
+
+
+def load(folder: Path, text: str | bytes, environ: Mapping[str, str] = ENVIRON) -> Configuration:
+    file = folder / "campaign_sync.yaml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load_configuration(file, environ)
+
+
+def problems(folder: Path, text: str | bytes, environ: Mapping[str, str] = ENVIRON) -> list[str]:
+    """The lines of the error, without the folder."""
+    with pytest.raises(ConfigurationError) as error:
+        load(folder, text, environ)
+    assert str(error.value) == "\n".join(error.value.problems)
+    return [line.removeprefix(f"{folder}/campaign_sync.yaml:") for line in error.value.problems]
+
+
+def minimal(old: str, new: str) -> str:
+    assert old in MINIMAL
+    return MINIMAL.replace(old, new)
+
+
+def with_list_keys(text: str) -> str:
+    """The minimal file with more keys (from line 14, column 9) in its one list."""
+    return MINIMAL + "".join(f"        {line}\n" for line in dedent(text).strip().splitlines())
+
+
+def with_mandator_keys(text: str) -> str:
+    """The minimal file with more keys (from line 6, column 5) in its one mandator."""
+    keys = "".join(f"    {line}\n" for line in dedent(text).strip().splitlines())
+    return minimal("    username:", f"{keys}    username:")
+
+
+# What a file gives
+
+
+def test_the_example_loads_and_says_what_it_says() -> None:
+    configuration = load_configuration(EXAMPLE, ENVIRON)
+    assert configuration.optimizely.base_url == "https://api.example.org/soap11"
+    assert configuration.crm.url.get_secret_value() == "postgresql+psycopg2://reader:geheim@db.example.org/crm"
+    nord = configuration.mandators["nord"]
+    assert (nord.username.get_secret_value(), nord.password.get_secret_value()) == ("nord-user", "geheim-nord")
+    assert (nord.schedule, nord.zone) == ("30 4 * * *", ZoneInfo("Europe/Berlin"))
+    assert nord.lists["newsletter"].select.kind == "marketing_list"
+    assert (nord.lists["events"].select.kind, nord.lists["events"].select.name) == ("report", "Besucher der Messe")
+    assert nord.lists["events"].attributes == nord.lists["newsletter"].attributes
+
+
+def test_the_example_and_the_minimal_file_fit_the_json_schema() -> None:
+    schema = configuration_schema()
+    Draft202012Validator.check_schema(schema)
+    for text in (EXAMPLE.read_text("utf-8"), MINIMAL):
+        Draft202012Validator(schema).validate(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{env: NORD_PASSWORD}", "geheim"),
+        ("8100", "{env: 5}"),
+        ("kind: regular", "kind: optin"),
+        ("  nord:", "  Nord:"),
+        ("lists:", "list:"),
+        ("11\n", "eleven\n"),
+    ],
+)
+def test_the_json_schema_refuses_what_the_loader_refuses(old: str, new: str) -> None:
+    assert not Draft202012Validator(configuration_schema()).is_valid(yaml.safe_load(minimal(old, new)))
+
+
+def test_the_json_schema_shows_the_defaults_and_describes_every_key() -> None:
+    sections = configuration_schema()["$defs"]
+    assert sections["StorageSettings"]["properties"]["state_url"]["default"] == "sqlite:///.campaign_sync/state.db"
+    undescribed = [
+        f"{section}.{key}"
+        for section, schema in sections.items()
+        for key, value in schema.get("properties", {}).items()
+        if "description" not in value and "$ref" not in value and section != "EnvironmentReference"
+    ]
+    assert undescribed == []
+
+
+def test_a_minimal_file_gets_the_documented_defaults(tmp_path: Path) -> None:
+    configuration = load(tmp_path, MINIMAL)
+    assert (configuration.optimizely.batch_size, configuration.optimizely.parallel_calls) == (1000, 4)
+    assert configuration.optimizely.timeout_seconds == 180
+    assert configuration.storage.frames == ".campaign_sync/frames"
+    assert configuration.storage.state_url.get_secret_value() == "sqlite:///.campaign_sync/state.db"
+    nord = configuration.mandators["nord"]
+    assert (nord.schedule, nord.timezone) == (None, "Europe/Berlin")
+    assert nord.feedback == FeedbackSettings()
+    assert (nord.feedback.bounces.reader, nord.feedback.unsubscribes.reader) == ("getOutBounces", "getUnsubscribes")
+    assert nord.feedback.bounces.layout(nord.zone) == Layout(zone=nord.zone)
+    newsletter = nord.lists["newsletter"]
+    assert newsletter.limits.size_limits() == SizeLimits()
+    assert newsletter.max_snapshot_age == timedelta(hours=6)
+    assert [newsletter.technical_attribute(field) for field in TechnicalField] == [f.value for f in TechnicalField]
+
+
+def test_a_technical_field_can_have_another_attribute_in_a_list(tmp_path: Path) -> None:
+    text = with_list_keys("technical_fields: {media-type: Medium}")
+    newsletter = load(tmp_path, text).mandators["nord"].lists["newsletter"]
+    assert newsletter.technical_attribute(TechnicalField.MEDIA_TYPE) == "Medium"
+    assert newsletter.technical_attribute(TechnicalField.ENTITY_ID) == "entity-id"
+
+
+def test_any_value_can_come_from_the_environment_and_is_read_as_what_it_must_be(tmp_path: Path) -> None:
+    text = minimal("8100", "{env: ID}").replace("kind: regular", "kind: {env: KIND}") + dedent(
+        """\
+        storage: {state_url: {env: STATE_URL}}
+        """
+    )
+    environ = {**ENVIRON, "ID": "8100", "KIND": "regular", "STATE_URL": "postgresql://a:b@c.example.org/d"}
+    configuration = load(tmp_path, text, environ)
+    assert configuration.mandators["nord"].mandator_id == 8100
+    assert configuration.storage.state_url.get_secret_value() == "postgresql+psycopg2://a:b@c.example.org/d"
+
+
+def test_a_column_position_from_the_environment_stays_a_position(tmp_path: Path) -> None:
+    text = with_mandator_keys("feedback: {bounces: {time: {env: COLUMN}}}")
+    configuration = load(tmp_path, text, {**ENVIRON, "COLUMN": "3"})
+    assert configuration.mandators["nord"].feedback.bounces.time == 3
+
+
+def test_anchors_and_merged_keys_spare_repetition(tmp_path: Path) -> None:
+    text = with_mandator_keys(
+        """
+        feedback:
+          bounces: &layout {header: true, recipient: id, time: at}
+          unsubscribes: {<<: *layout, time: when}
+        """
+    )
+    feedback = load(tmp_path, text).mandators["nord"].feedback
+    assert (feedback.bounces.time, feedback.unsubscribes.time, feedback.unsubscribes.recipient) == ("at", "when", "id")
+    assert feedback.unsubscribes.reader == "getUnsubscribes"
+
+
+def test_keys_mean_what_is_written_even_where_yaml_sees_a_truth_value(tmp_path: Path) -> None:
+    lists = load(tmp_path, with_list_keys("attributes: {No: number, 0123: code}")).mandators["nord"].lists
+    assert lists["newsletter"].attributes == {"No": "number", "0123": "code"}
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    assert load(tmp_path, b"\xef\xbb\xbf" + MINIMAL.encode()) == load(tmp_path, MINIMAL)
+
+
+def test_a_layouts_own_time_zone_goes_before_the_mandators() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    assert BounceLayoutSettings().layout(zone).zone == zone
+    assert BounceLayoutSettings(timezone="Asia/Tokyo").layout(zone).zone == ZoneInfo("Asia/Tokyo")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("90m", timedelta(minutes=90)),
+        ("2h", timedelta(hours=2)),
+        ("30d", timedelta(days=30)),
+        ("PT2H30M", timedelta(hours=2, minutes=30)),
+        ("P1D", timedelta(days=1)),
+    ],
+)
+def test_durations_are_written_short_or_in_iso_8601(text: str, expected: timedelta) -> None:
+    assert FeedbackSettings.model_validate({"overlap": text}).overlap == expected
+
+
+def test_the_file_is_named_by_the_environment_or_lies_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "campaign_sync.yaml").write_text(MINIMAL, "utf-8")
+    (tmp_path / "other.yaml").write_text(minimal("8100", "8200"), "utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert load_configuration(environ=ENVIRON).mandators["nord"].mandator_id == 8100
+    named = {**ENVIRON, "CAMPAIGN_SYNC_CONFIG": str(tmp_path / "other.yaml")}
+    assert load_configuration(environ=named).mandators["nord"].mandator_id == 8200
+
+
+# Files that can't be read at all
+
+
+def test_a_missing_file_is_told_with_the_ways_out(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"absent\.yaml: there is no such file.*CAMPAIGN_SYNC_CONFIG.*demo"):
+        load_configuration(tmp_path / "absent.yaml", {})
+
+
+def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"the file can't be read: Is a directory"):
+        load_configuration(tmp_path, {})
+
+
+def test_bytes_that_are_not_utf8_are_told_with_their_position(tmp_path: Path) -> None:
+    latin = minimal("Newsletter}", "Süd}").encode("latin-1")
+    position = latin.index(b"\xfc")
+    assert problems(tmp_path, latin) == [f"13:35 byte {position} isn't UTF-8; save the file in the encoding UTF-8"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "a: [1,\nb\n",
+            "3:1 this isn't YAML: while parsing a flow sequence expected ',' or ']', but got '<stream end>'",
+        ),
+        ("a: *missing\n", "1:4 this isn't YAML: found undefined alias 'missing'"),
+        (
+            "a: 1\n---\nb: 2\n",
+            "2:1 this isn't YAML: expected a single document in the stream but found another document",
+        ),
+        ("a: 1\nb: \x07\n", "2:4 the character U+0007 is forbidden in YAML"),
+        ("", "1:1 the file is empty; docs/campaign_sync.example.yaml shows a complete one"),
+        ("just text", "1:1 a section with keys is expected here"),
+    ],
+)
+def test_a_text_that_is_no_yaml_document_is_told_with_the_place(tmp_path: Path, text: str, problem: str) -> None:
+    assert problems(tmp_path, text) == [problem]
+
+
+# Mistakes in a file, each with its place
+
+LIST = "mandators.nord.lists.newsletter"
+MANDATOR_MISTAKES = [
+    ("schedule: 30 4 * *", "6:15 mandators.nord.schedule: five fields are expected"),
+    ('schedule: "60 4 * * *"', "6:15 mandators.nord.schedule: the minute must be *, a number from 0 to 59"),
+    ('schedule: "0 4 * * montag"', "6:15 mandators.nord.schedule: the day of the week must be *, a number from 0 to 7"),
+    ("timezone: Europe/Bonn", "6:15 mandators.nord.timezone: no time zone has this name"),
+    ("timezone: ../etc", "6:15 mandators.nord.timezone: no time zone has this name"),
+    ("feedback:", "6:14 mandators.nord.feedback: a section with keys is expected here"),
+    ("feedback: {reach: 30}", "6:23 mandators.nord.feedback.reach: a duration is expected, like 90m, 2h"),
+    ("feedback: {reach: 30 days}", "6:23 mandators.nord.feedback.reach: a duration is expected"),
+    (
+        "feedback: {reach: 999999999d}",
+        "6:23 mandators.nord.feedback.reach: a duration is longer than nothing and at most",
+    ),
+    ("feedback: {reach: PX}", "6:23 mandators.nord.feedback.reach: a duration is expected"),
+    ("feedback: {overlap: 0h}", "6:25 mandators.nord.feedback.overlap: a duration is longer than nothing"),
+    ("feedback: {bounces: {time: at}}", "6:25 mandators.nord.feedback.bounces: columns are named, so the rows must"),
+    ("feedback: {bounces: {time: -1}}", "6:32 mandators.nord.feedback.bounces.time: a column is its position from 0"),
+    ("feedback: {bounces: {header: 7}}", "6:34 mandators.nord.feedback.bounces.header: true or false is expected"),
+    ('feedback: {bounces: {time_format: "%H:%M"}}', "6:39 mandators.nord.feedback.bounces.time_format: epoch_ms, iso"),
+    ("feedback: {bounces: {time_format: unix}}", "6:39 mandators.nord.feedback.bounces.time_format: epoch_ms, iso"),
+    (
+        "feedback: {bounces: {reader: bounces()}}",
+        "6:34 mandators.nord.feedback.bounces.reader: the value must be 'getOutBounces'",
+    ),
+    ("mandator_id: 8100", "6:5 mandators.nord.mandator_id: the key stands here twice, first in line 5"),
+    ("shedule: x", "6:5 mandators.nord.shedule: this key isn't known; did you mean schedule?"),
+    ("colour: red", "6:5 mandators.nord.colour: this key isn't known; known here are mandator_id, username, password"),
+]
+LIST_MISTAKES = [
+    ("limits: {max_shrink: 20}", f"14:30 {LIST}.limits.max_shrink: the value must be at most 1"),
+    ("limits: {max_growth: -1}", f"14:30 {LIST}.limits.max_growth: the value must be at least 0"),
+    ("limits: {max_growth: .inf}", f"14:30 {LIST}.limits.max_growth: Input should be a finite number"),
+    ("limits: {min_rows: 0.5}", f"14:28 {LIST}.limits.min_rows: a whole number is expected"),
+    ("limits: {min_rows: yes}", f"14:28 {LIST}.limits.min_rows: a number is expected, not yes or no"),
+    ("limits: {min_rows: 9, max_rows: 8}", f"14:17 {LIST}.limits: max_rows is smaller than min_rows"),
+    ("attributes: [Vorname]", f"14:21 {LIST}.attributes: a section with keys is expected here"),
+    ("attributes: {Vorname: 5}", f"14:31 {LIST}.attributes.Vorname: text is expected; put the value in quotes"),
+    ("attributes: {Vorname: ''}", f"14:31 {LIST}.attributes.Vorname: the value is empty"),
+    ("attributes: {Vorname: !secret x}", f"14:31 {LIST}.attributes.Vorname: could not determine a constructor"),
+    ("attributes: {Geburtstag: 2026-02-30}", f"14:34 {LIST}.attributes.Geburtstag: YAML takes this for a number or a"),
+    ("attributes: {[a]: b}", f"14:22 {LIST}.attributes: a key must be plain text"),
+    ("attributes: &all {a: *all}", f"14:21 {LIST}.attributes.a: this alias contains itself"),
+    ("attributes: !map {a: b}", f"14:21 {LIST}.attributes: the tag !map isn't known here; remove it"),
+    ("attributes: {erstellt am: x}", f"14:35 {LIST}.attributes.erstellt am: the vendor writes this attribute itself"),
+    (
+        "attributes: {description: text}",
+        f"14:35 {LIST}.attributes.description: the attribute holds the technical field description; leave it out",
+    ),
+    (
+        "technical_fields: {entity-id: Created}",
+        f"14:39 {LIST}.technical_fields.entity-id: the vendor writes this attribute itself",
+    ),
+    (
+        "technical_fields: {entity-id: X, media-type: X}",
+        f"14:39 {LIST}.technical_fields.entity-id: the attribute holds the technical field media-type already",
+    ),
+    (
+        "technical_fields: {opt-in-id: description}",
+        f"14:39 {LIST}.technical_fields.opt-in-id: the attribute holds the technical field description already",
+    ),
+    (
+        "technical_fields: {opt_in_id: X}",
+        f"14:28 {LIST}.technical_fields.opt_in_id: the value must be 'opt-in-id', 'description', 'media-type'",
+    ),
+]
+VALUE_MISTAKES = [
+    ("https://api.example.org/soap11", "ftp://api.example.org", "1:24 optimizely.base_url: an http or https URL"),
+    ("https://api.example.org/soap11", "https:///soap11", "1:24 optimizely.base_url: an http or https URL"),
+    ("https://api.example.org/soap11", "http://[", "1:24 optimizely.base_url: an http or https URL"),
+    ("https://api.example.org/soap11", "http://a:99999/", "1:24 optimizely.base_url: an http or https URL"),
+    ("example.org/soap11", "example.org/soap11?wsdl", "1:24 optimizely.base_url: leave out /Rpc<Service> and ?wsdl"),
+    ("/soap11", "/soap11/RpcSession", "1:24 optimizely.base_url: leave out /Rpc<Service> and ?wsdl"),
+    ("https://api", "https://me:geheim@api", "1:24 optimizely.base_url: the URL has credentials in it"),
+    ("sqlite:///crm.db", "postgresql://me:geheim@db/crm", "2:12 crm.url: the URL has a password in it; write {env:"),
+    ("sqlite:///crm.db", "postgresql://db/crm?password=geheim", "2:12 crm.url: the URL has a password in it"),
+    ("sqlite:///crm.db", "crm.db", "2:12 crm.url: a database URL is expected, like postgresql://"),
+    ("sqlite:///crm.db", "dbase://crm", "2:12 crm.url: SQLAlchemy has no such kind of database"),
+    ("crm: {url", "crm: {adapter: rest, url", "2:16 crm.adapter: the value must be 'sql'"),
+    (
+        "crm: {",
+        "storage: {state_url: oracle://x/y}\ncrm: {",
+        "2:22 storage.state_url: the product's own state lives in",
+    ),
+    ("  nord:", "  Nord:", "4:3 mandators.Nord: a name has lower-case letters, digits and underscores only"),
+    ("8100", "0", "5:18 mandators.nord.mandator_id: the value must be greater than 0"),
+    (
+        "8100",
+        "99999999999999999999",
+        "5:18 mandators.nord.mandator_id: the value must be less than 9223372036854775808",
+    ),
+    ("8100", "{env: NOBODY_SET_THIS}", "5:18 mandators.nord.mandator_id: the environment variable NOBODY_SET_THIS is"),
+    ("{env: NORD_PASSWORD}", "geheim", "7:15 mandators.nord.password: a credential never stands in this file"),
+    ("{env: NORD_USERNAME}", "klaus", "6:15 mandators.nord.username: a credential never stands in this file"),
+    ("    password: {env: NORD_PASSWORD}\n", "", "4:3 mandators.nord.password: this key is required"),
+    ("kind: regular", "kind: optin", f"11:15 {LIST}.kind: the value must be 'regular'"),
+    ("        kind: regular\n", "", f"9:7 {LIST}.kind: this key is required"),
+    ("newsletter-nord", "4711", f"12:20 {LIST}.opt_in_id: text is expected; put the value in quotes"),
+    ("{marketing_list: Newsletter}", "{}", f"13:17 {LIST}.select: exactly one of marketing_list and report is"),
+    ("Newsletter}", "Newsletter, report: R}", f"13:17 {LIST}.select: exactly one of marketing_list and report is"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [(with_mandator_keys(keys), problem) for keys, problem in MANDATOR_MISTAKES]
+    + [(with_list_keys(keys), problem) for keys, problem in LIST_MISTAKES]
+    + [(minimal(old, new), problem) for old, new, problem in VALUE_MISTAKES],
+)
+def test_a_mistake_is_told_once_with_its_place_and_without_its_secret(tmp_path: Path, text: str, problem: str) -> None:
+    (told,) = problems(tmp_path, text)
+    assert told.startswith(problem)
+    assert "geheim" not in told
+
+
+def test_a_list_needs_an_entry_and_so_do_the_mandators(tmp_path: Path) -> None:
+    head = MINIMAL.partition("    lists:")[0]
+    assert problems(tmp_path, head + "    lists: {}\n") == ["8:12 mandators.nord.lists: at least one entry is expected"]
+    head = MINIMAL.partition("mandators:")[0]
+    assert problems(tmp_path, head) == ["1:1 mandators: this key is required"]
+
+
+def test_one_recipient_list_or_mandator_cannot_have_two_entries(tmp_path: Path) -> None:
+    second = MINIMAL.partition("mandators:\n")[2].replace("  nord:", "  sued:")
+    assert problems(tmp_path, MINIMAL + second) == [
+        "15:18 mandators.sued.mandator_id: the mandator has an entry already: mandators.nord",
+        (
+            "20:28 mandators.sued.lists.newsletter.recipient_list_id: two entries would overwrite each other in one "
+            "recipient list; it has an entry already: mandators.nord.lists.newsletter"
+        ),
+    ]
+
+
+def test_all_mistakes_of_every_kind_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = (
+        with_list_keys("attributes: {description: a, Created: b}\nlimits: {max_shrink: 2}")
+        .replace("8100", "none\n    mandator_id: -1")
+        .replace("{env: NORD_PASSWORD}", "{env: UNSET}")
+        .replace("crm: {url", "crm: {urll")
+    )
+    assert [line.partition(": ")[0] for line in problems(tmp_path, text)] == [
+        "2:1 crm.url",
+        "2:7 crm.urll",
+        "6:5 mandators.nord.mandator_id",
+        "6:18 mandators.nord.mandator_id",
+        "8:15 mandators.nord.password",
+        f"15:35 {LIST}.attributes.description",
+        f"15:47 {LIST}.attributes.Created",
+        f"16:30 {LIST}.limits.max_shrink",
+    ]
+
+
+def test_an_empty_variable_is_as_good_as_none(tmp_path: Path) -> None:
+    assert problems(tmp_path, MINIMAL, {**ENVIRON, "NORD_PASSWORD": ""}) == [
+        "7:15 mandators.nord.password: the environment variable NORD_PASSWORD is empty"
+    ]
+
+
+# Secrets
+
+
+def test_nothing_that_can_be_printed_shows_a_secret(tmp_path: Path) -> None:
+    configuration = load(tmp_path, EXAMPLE.read_bytes())
+    stream = io.StringIO()
+    print(configuration, repr(configuration), configuration.model_dump_json(), file=stream)
+    assert "geheim" not in stream.getvalue()
+
+
+def test_a_wrong_value_from_the_environment_is_never_repeated(tmp_path: Path) -> None:
+    text = minimal("8100", "{env: CRM_URL}").replace("newsletter-nord", "{env: NORD_PASSWORD}")
+    text = text.replace("kind: regular", "kind: {env: NORD_PASSWORD}").replace('"sqlite:///crm.db"', "{env: BROKEN}")
+    environ = {**ENVIRON, "BROKEN": "postgresql://u:geheim@h:port/geheim"}
+    told = "\n".join(problems(tmp_path, text, environ))
+    assert "2:12 crm.url: a database URL is expected" in told
+    assert "geheim" not in told
+
+
+def test_models_built_in_code_hide_their_input_too() -> None:
+    with pytest.raises(ValidationError) as error:
+        MandatorSettings.model_validate({"mandator_id": "geheim", "password": "geheim"})
+    assert "geheim" not in str(error.value)
+
+
+# Rules with many values
+
+
+@given(
+    st.lists(
+        st.sampled_from(["*", "*/5", "0", "7", "1-5", "1-5/2", "mon", "jan-mar", "1,2", "L", "60"]),
+        min_size=5,
+        max_size=5,
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_a_schedule_that_is_accepted_is_one_that_dagster_accepts(fields: list[str]) -> None:
+    base: dict[str, Any] = {
+        "mandator_id": 1,
+        "username": None,
+        "password": None,
+        "lists": {},
+        "schedule": " ".join(fields),
+    }
+    try:
+        MandatorSettings.model_validate(base)
+    except ValidationError as error:
+        if any(detail["loc"] == ("schedule",) for detail in error.errors()):
+            return
+    dagster.ScheduleDefinition(name="daily", target="*", cron_schedule=base["schedule"])
+
+
+@given(st.text())
+@settings(deadline=None)
+def test_no_text_as_a_value_breaks_the_reader(text: str) -> None:
+    for section, key in ((LayoutSettings, "time_format"), (LayoutSettings, "timezone"), (FeedbackSettings, "reach")):
+        try:
+            section.model_validate({"reader": "getOutBounces", key: text})
+        except ValidationError:
+            continue

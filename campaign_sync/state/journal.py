@@ -1,0 +1,186 @@
+"""What was frozen, what was done to each recipient list, and who didn't get in."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import uuid4
+
+import pandas as pd
+from sqlalchemy import Engine, Row, desc, func, select, update
+
+from campaign_sync.state.tables import rejection, replace, snapshot
+from campaign_sync.state.upsert import upsert
+
+
+class ReplaceState(StrEnum):
+    """How far a replace has come. Between `CLEARING` and `PROVEN` the vendor's list is incomplete."""
+
+    ADMITTED = "admitted"
+    CLEARING = "clearing"
+    FILLING = "filling"
+    PROVING = "proving"
+    PROVEN = "proven"
+    FAILED = "failed"
+    """The call that failed is in `error`. The list is incomplete if `cleared_at` is set, else it is untouched."""
+
+
+@dataclass(frozen=True)
+class StoredSnapshot:
+    """A frozen snapshot: where its file is, and what it holds."""
+
+    mandator: str
+    list: str
+    rows: int
+    digest: str
+    file: str
+    run_id: str
+    created_at: datetime
+    id: str
+
+
+@dataclass(frozen=True)
+class Replace:
+    """One replace of one recipient list. Counts are of rows; None where it never came to that."""
+
+    mandator: str
+    list: str
+    recipient_list_id: int
+    run_id: str
+    snapshot_id: str
+    state: ReplaceState
+    started_at: datetime
+    id: str
+    baseline_rows: int | None = None
+    cleared_at: datetime | None = None
+    finished_at: datetime | None = None
+    sent: int | None = None
+    accepted: int | None = None
+    swept: int | None = None
+    in_list: int | None = None
+    proof: str | None = None
+    error: str | None = None
+
+
+class Snapshots:
+    """Every snapshot that was ever frozen."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(self, mandator: str, name: str, rows: int, file: tuple[str, str], run_id: str,
+            now: datetime) -> StoredSnapshot:  # fmt: skip
+        """Note a frozen snapshot; `file` is its name and digest in the frame storage."""
+        path, digest = file
+        entry = StoredSnapshot(mandator, name, rows, digest, path, run_id, now, str(uuid4()))
+        with self._engine.begin() as connection:
+            connection.execute(snapshot.insert().values(**vars(entry)))
+        return entry
+
+    def latest(self, mandator: str, name: str) -> StoredSnapshot | None:
+        """The newest snapshot of a list."""
+        query = (
+            select(snapshot)
+            .where(snapshot.c.mandator == mandator, snapshot.c.list == name)
+            .order_by(desc(snapshot.c.created_at))
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        return StoredSnapshot(**row._mapping) if row else None
+
+
+class Journal:
+    """Every replace, step by step."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def start(self, stored: StoredSnapshot, recipient_list_id: int, baseline_rows: int | None, run_id: str,
+              now: datetime) -> Replace:  # fmt: skip
+        """Note that a replace has passed the gate and begins."""
+        entry = Replace(
+            mandator=stored.mandator,
+            list=stored.list,
+            recipient_list_id=recipient_list_id,
+            run_id=run_id,
+            snapshot_id=stored.id,
+            state=ReplaceState.ADMITTED,
+            started_at=now,
+            id=str(uuid4()),
+            baseline_rows=baseline_rows,
+        )
+        with self._engine.begin() as connection:
+            connection.execute(replace.insert().values(**vars(entry)))
+        return entry
+
+    def note(self, replace_id: str, **values: Any) -> None:
+        """Write down a step of a replace: new values of its columns."""
+        with self._engine.begin() as connection:
+            connection.execute(update(replace).where(replace.c.id == replace_id).values(**values))
+
+    def last_proven(self, mandator: str, name: str) -> Replace | None:
+        """The newest replace that ended in a proof."""
+        return self._newest(mandator, name, replace.c.state == ReplaceState.PROVEN)
+
+    def first(self, mandator: str, name: str) -> Replace | None:
+        """The oldest replace: the only one that saw the list before we touched it."""
+        return self._one(
+            select(replace)
+            .where(replace.c.mandator == mandator, replace.c.list == name)
+            .order_by(replace.c.started_at)
+            .limit(1)
+        )
+
+    def incomplete(self, mandator: str, name: str) -> Replace | None:
+        """The newest replace, if it cleared the list and never got to its proof; None when all is well."""
+        newest = self._newest(mandator, name, replace.c.cleared_at.is_not(None))
+        return newest if newest and newest.state is not ReplaceState.PROVEN else None
+
+    def of_run(self, run_id: str, name: str) -> Replace | None:
+        """The replace of a list that a run has done; the newest, when retries made several."""
+        return self._one(
+            select(replace)
+            .where(replace.c.run_id == run_id, replace.c.list == name)
+            .order_by(desc(replace.c.started_at))
+            .limit(1)
+        )
+
+    def _newest(self, mandator: str, name: str, condition: Any) -> Replace | None:
+        return self._one(
+            select(replace)
+            .where(replace.c.mandator == mandator, replace.c.list == name, condition)
+            .order_by(desc(replace.c.started_at))
+            .limit(1)
+        )
+
+    def _one(self, query: Any) -> Replace | None:
+        with self._engine.connect() as connection:
+            row: Row[Any] | None = connection.execute(query).first()
+        return Replace(**{**row._mapping, "state": ReplaceState(row.state)}) if row else None
+
+
+class Ledger:
+    """Everybody who was picked and isn't in the list, with stage and reason. Names CRM ids, never addresses."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def record(self, mandator: str, name: str, rejections: pd.DataFrame, run_id: str) -> None:
+        """Enter rejections (columns `domain.selection.REJECTION_COLUMNS`); who is known keeps their first date."""
+        now = datetime.now(UTC)
+        common = {"mandator": mandator, "list": name, "first_seen": now, "last_seen": now, "run_id": run_id}
+        people = rejections.astype("object").where(rejections.notna(), None).to_dict("records")
+        rows = [{**common, **person} for person in people]
+        with self._engine.begin() as connection:
+            upsert(connection, rejection, rows, update=("vendor_code", "last_seen", "run_id"))
+
+    def counts(self, run_id: str, mandator: str, name: str) -> dict[tuple[str, str], int]:
+        """How many people a run turned away from a list, by stage and reason."""
+        query = (
+            select(rejection.c.stage, rejection.c.reason, func.count())
+            .where(rejection.c.run_id == run_id, rejection.c.mandator == mandator, rejection.c.list == name)
+            .group_by(rejection.c.stage, rejection.c.reason)
+        )
+        with self._engine.connect() as connection:
+            return {(stage, reason): count for stage, reason, count in connection.execute(query)}

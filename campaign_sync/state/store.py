@@ -1,0 +1,48 @@
+"""Everything the product remembers from day to day."""
+
+import secrets
+from functools import cached_property
+from typing import Self
+
+from sqlalchemy import select
+
+from campaign_sync.domain.pseudonym import Pseudonyms
+from campaign_sync.state.database import open_database
+from campaign_sync.state.feedback import FeedbackJournal
+from campaign_sync.state.journal import Journal, Ledger, Snapshots
+from campaign_sync.state.tables import setting
+from campaign_sync.state.upsert import insert_missing
+
+
+class State:
+    """The state database: feedback journal, snapshots, replace journal, rejection ledger."""
+
+    def __init__(self, url: str) -> None:
+        """Open the database, migrated to this version.
+
+        Raises:
+            StateError: it can't be opened.
+        """
+        self._engine = open_database(url)
+        self.feedback = FeedbackJournal(self._engine)
+        self.snapshots = Snapshots(self._engine)
+        self.journal = Journal(self._engine)
+        self.ledger = Ledger(self._engine)
+
+    @cached_property
+    def pseudonyms(self) -> Pseudonyms:
+        """Stand-ins for people, under a key that never leaves this database."""
+        with self._engine.begin() as connection:
+            insert_missing(connection, setting, [{"name": "pseudonym_key", "value": secrets.token_bytes(32)}])
+            key = connection.execute(select(setting.c.value).where(setting.c.name == "pseudonym_key")).scalar_one()
+        return Pseudonyms(key)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

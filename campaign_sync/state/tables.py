@@ -1,0 +1,112 @@
+"""The tables the product owns. Changing one takes a migration in `state/migrations`.
+
+Personal data (recipient ids, addresses) stands only in `unmatched_feedback`; `rejection` names CRM ids.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, DateTime, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy.types import TypeDecorator
+
+metadata = MetaData()
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC on every database; SQLite would forget the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Store in UTC; a moment without a zone is a mistake of ours."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a moment needs its time zone")
+        return value and value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Read as UTC."""
+        return value and (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+setting = Table(
+    "setting",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+feedback_import = Table(
+    "feedback_import",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("mandator", String(64), nullable=False, index=True),
+    Column("kind", String(32), nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("imported_at", UtcDateTime, nullable=False),
+    Column("misfit_rows", Integer),
+    Column("committed_at", UtcDateTime),
+)
+
+unmatched_feedback = Table(
+    "unmatched_feedback",
+    metadata,
+    Column("mandator", String(64), primary_key=True),
+    Column("recipient_id", String(254), primary_key=True),
+    Column("occurred_at", UtcDateTime, nullable=False),
+)
+
+snapshot = Table(
+    "snapshot",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("mandator", String(64), nullable=False, index=True),
+    Column("list", String(64), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("file", Text, nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+replace = Table(
+    "replace",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("mandator", String(64), nullable=False, index=True),
+    Column("list", String(64), nullable=False),
+    Column("recipient_list_id", BigInteger, nullable=False),
+    Column("run_id", String(64), nullable=False, index=True),
+    Column("snapshot_id", String(36), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("cleared_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("baseline_rows", Integer),
+    Column("sent", Integer),
+    Column("accepted", Integer),
+    Column("swept", Integer),
+    Column("in_list", Integer),
+    Column("proof", Text),
+    Column("error", Text),
+)
+
+rejection = Table(
+    "rejection",
+    metadata,
+    Column("mandator", String(64), primary_key=True),
+    Column("list", String(64), primary_key=True),
+    Column("entity_type", String(16), primary_key=True),
+    Column("entity_id", String(255), primary_key=True),
+    Column("stage", String(16), primary_key=True),
+    Column("reason", String(32), primary_key=True),
+    Column("vendor_code", Integer),
+    Column("first_seen", UtcDateTime, nullable=False),
+    Column("last_seen", UtcDateTime, nullable=False),
+    Column("run_id", String(64), nullable=False, index=True),
+)

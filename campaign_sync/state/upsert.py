@@ -1,0 +1,27 @@
+"""Insert or update, in one statement, on both databases the product runs on."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+
+def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], update: Sequence[str]) -> None:
+    """Insert rows; where one with the same primary key stands, overwrite its `update` columns only."""
+    statement = _insert(connection, table)
+    key = [column.name for column in table.primary_key]
+    if rows:
+        overwrite = {name: statement.excluded[name] for name in update}
+        conflict = statement.on_conflict_do_update(index_elements=key, set_=overwrite)
+        connection.execute(conflict, [dict(row) for row in rows])
+
+
+def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows whose primary key isn't there yet; the others stay as they are."""
+    if rows:
+        connection.execute(_insert(connection, table).on_conflict_do_nothing(), [dict(row) for row in rows])
+
+
+def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)

@@ -1,0 +1,48 @@
+"""Files that are written once and read as they were written, or not at all."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from campaign_sync.state.frames import FrameError, Frames
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(rows=st.lists(st.lists(CELLS, min_size=1, max_size=4), max_size=5))
+def test_feedback_is_read_back_as_it_was_received(tmp_path: Path, rows: list[list[str]]) -> None:
+    frames = Frames(str(tmp_path))
+
+    assert frames.read_rows(*frames.write_rows("feedback", NOON, rows)) == rows
+
+
+def test_feedback_is_a_csv_with_a_header_that_any_tool_opens(tmp_path: Path) -> None:
+    name, _ = Frames(str(tmp_path)).write_rows("feedback/nord", NOON, [["ä@example.org", None], ["b", '1"2', "x"]])
+
+    assert (tmp_path / name).read_text("utf-8") == 'column_0,column_1,column_2\nä@example.org,\nb,"1""2",x\n'
+
+
+def test_two_files_of_one_moment_have_names_of_their_own(tmp_path: Path) -> None:
+    frames = Frames(str(tmp_path))
+    frame = pd.DataFrame({"a": ["ä", None]}, dtype="str")
+
+    first, second = (frames.write_frame("snapshots", NOON, frame) for _ in range(2))
+
+    assert first[0] != second[0]
+    pd.testing.assert_frame_equal(frames.read_frame(*first), frame)
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-1])])
+def test_a_file_that_is_gone_or_truncated_is_named(tmp_path: Path, spoil: object) -> None:
+    frames = Frames(str(tmp_path))
+    name, digest = frames.write_frame("snapshots", NOON, pd.DataFrame({"a": ["b"]}))
+    spoil(tmp_path / name)  # type: ignore[operator]
+
+    with pytest.raises(FrameError, match="materialize its asset anew"):
+        frames.read_frame(name, digest)

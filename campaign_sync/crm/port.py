@@ -93,7 +93,11 @@ class Crm(Protocol):
         """Open one consistent, read-only view that lasts as long as the context."""
 
     def record_bounces(self, bounces: Sequence[Bounce]) -> WriteBack:
-        """Mark the addresses as bounced, for all mandators. A newer bounce replaces an older one; never the reverse."""
+        """Mark the addresses as bounced, for all mandators. A newer bounce replaces an older one; never the reverse.
+
+        A hard bounce is never replaced by a soft one: it ends when the address changes. Addresses that nobody in the
+        CRM has are returned as unmatched and not written.
+        """
 
     def record_unsubscribes(self, unsubscribes: Sequence[Unsubscribe]) -> WriteBack:
         """Append a withdrawal for every entity with that address and every opt-in of that mandator it has events for.

@@ -1,0 +1,86 @@
+"""A small CRM that a test fills in a few lines."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, Table, insert, select, text
+
+from campaign_sync.crm import schema
+from campaign_sync.crm.engine import crm_engine
+from campaign_sync.crm.port import Pick
+from campaign_sync.crm.sql import SqlCrm
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+EVERYBODY = Pick("marketing_list", "Everybody")
+
+
+class SmallCrm:
+    """The contract's tables in an empty database, with the opt-ins `news` and `offers` (nord) and `press` (sued)."""
+
+    def __init__(self, url: str) -> None:
+        schema.create_crm(url)
+        self.url = url
+        self.crm = SqlCrm(url)
+        self._engine = crm_engine(url)
+        self._events = 0
+        for opt_in_id, mandator in (("news", "nord"), ("offers", "nord"), ("press", "sued")):
+            self.add(
+                schema.opt_in, opt_in_id=opt_in_id, mandator=mandator, description=opt_in_id.title(), media_type="email"
+            )
+        self.add(schema.marketing_list, id="all", name="Everybody", kind="static")
+
+    def add(self, table: Table, **values: Any) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(insert(table), values)
+
+    def execute(self, statement: str) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(text(statement))
+
+    def person(self, entity_id: str, email: str | None, *, kind: str = "contact", **values: Any) -> None:
+        """Somebody who is a member of `Everybody`."""
+        self.add(schema.metadata.tables[kind], id=entity_id, email=email, **values)
+        self.add(schema.marketing_list_member, marketing_list_id="all", entity_type=kind, entity_id=entity_id)
+
+    def consent(
+        self,
+        entity_id: str,
+        opt_in_id: str = "news",
+        event: str = "granted",
+        *,
+        kind: str = "contact",
+        days: int = 0,
+        event_id: str | None = None,
+    ) -> None:
+        """Something that happened to a consent, some days after noon of the first of March."""
+        self._events += 1
+        self.add(
+            schema.consent_event,
+            id=event_id or f"event-{self._events}",
+            entity_type=kind,
+            entity_id=entity_id,
+            opt_in_id=opt_in_id,
+            kind=event,
+            occurred_at=NOON + timedelta(days=days),
+            source="form",
+        )
+
+    def selected(
+        self, pick: Pick = EVERYBODY, opt_in_id: str = "news", columns: Sequence[str] = (), chunk_rows: int = 20_000
+    ) -> pd.DataFrame:
+        with self.crm.snapshot() as snapshot:
+            return pd.concat(list(snapshot.select(pick, opt_in_id, columns, chunk_rows=chunk_rows)), ignore_index=True)
+
+    def suppressed(self, mandator: str = "nord") -> pd.DataFrame:
+        with self.crm.snapshot() as snapshot:
+            return snapshot.suppression(mandator)
+
+    def rows(self, table: Table) -> list[dict[str, Any]]:
+        with self._engine.begin() as connection:
+            return [dict(row._mapping) for row in _ordered(connection, table)]
+
+
+def _ordered(connection: Connection, table: Table) -> Sequence[Any]:
+    return connection.execute(select(table).order_by(*table.primary_key.columns)).all()

@@ -1,0 +1,199 @@
+"""What the vendor's feedback does to the CRM."""
+
+from datetime import timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaign_sync.crm import schema
+from campaign_sync.crm.address_key import address_key
+from campaign_sync.crm.port import CrmError, WriteBack
+from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.feedback import Bounce, BounceKind, Unsubscribe
+from campaign_sync_tests.crm.small_crm import NOON, SmallCrm
+
+
+def bounced(address: str, days: float = 0, kind: BounceKind = BounceKind.HARD) -> Bounce:
+    return Bounce(address, NOON + timedelta(days=days), "nord", "optimizely:getOutBounces", kind)
+
+
+def unsubscribed(address: str, days: float = 0, mandator: str = "nord") -> Unsubscribe:
+    return Unsubscribe(address, NOON + timedelta(days=days), mandator, "optimizely:getUnsubscribes")
+
+
+def test_a_bounce_is_written_once_under_the_normalized_address(small: SmallCrm) -> None:
+    small.person("c1", " Anna@Example.ORG")
+    assert small.crm.record_bounces([bounced("anna@example.org")]) == WriteBack(written=1, already_known=0)
+    assert small.crm.record_bounces([bounced("anna@example.org")]) == WriteBack(written=0, already_known=1)
+    assert small.rows(schema.address_state) == [
+        {"address": "anna@example.org", "bounce_kind": "hard", "bounced_at": NOON, "mandator": "nord"}
+        | {"source": "optimizely:getOutBounces"}
+    ]
+
+
+def test_a_newer_bounce_replaces_an_older_one_and_never_the_reverse(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.crm.record_bounces([bounced("anna@example.org", days=1), bounced("anna@example.org", days=3)])
+    assert small.crm.record_bounces([bounced("anna@example.org", days=2)]) == WriteBack(0, 1)
+    assert [row["bounced_at"] for row in small.rows(schema.address_state)] == [NOON + timedelta(days=3)]
+    assert small.crm.record_bounces([bounced("anna@example.org", days=4)]) == WriteBack(1, 0)
+
+
+def test_a_soft_bounce_never_softens_a_hard_one(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.crm.record_bounces([bounced("anna@example.org")])
+    assert small.crm.record_bounces([bounced("anna@example.org", 5, BounceKind.SOFT)]) == WriteBack(0, 1)
+    assert not small.suppressed().empty
+
+
+def test_a_hard_bounce_replaces_a_soft_one_that_the_crm_spells_its_own_way(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.add(schema.address_state, address="ANNA@example.org ", bounce_kind="soft", bounced_at=NOON)
+    assert small.crm.record_bounces([bounced("anna@example.org", days=-1)]) == WriteBack(1, 0)
+    assert [(row["address"], row["bounce_kind"]) for row in small.rows(schema.address_state)] == [
+        ("ANNA@example.org ", "hard")
+    ]
+
+
+def test_who_changed_the_address_is_no_longer_suppressed(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.crm.record_bounces([bounced("anna@example.org")])
+    small.execute("UPDATE contact SET email = 'anna@example.net'")
+    assert small.crm.record_bounces([bounced("anna@example.org", days=1)]).unmatched == ("anna@example.org",)
+    assert small.suppressed()["address"].tolist() == ["anna@example.org"]
+
+
+@pytest.mark.parametrize(
+    "in_the_crm",
+    [
+        "Jörg@BÜRO.example.com",
+        "  jörg@büro.example.com\t",
+        "jo\u0308rg@bu\u0308ro.example.com",
+        "JÖRG@xn--bro-hoa.example.com",
+    ],
+)
+def test_people_are_found_however_the_crm_spells_their_address(small: SmallCrm, in_the_crm: str) -> None:
+    small.person("c1", in_the_crm)
+    small.consent("c1")
+    assert small.crm.record_unsubscribes([unsubscribed("jörg@xn--bro-hoa.example.com", 1)]) == WriteBack(1, 0)
+    assert small.selected()["consent_kind"].tolist() == ["withdrawn"]
+
+
+def test_an_unsubscribe_withdraws_what_everybody_with_that_address_granted_to_that_mandator(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.person("l1", "Anna@example.org", kind="lead")
+    small.person("c2", "ben@example.org")
+    for opt_in_id in ("news", "press"):
+        small.consent("c1", opt_in_id)
+    small.consent("l1", "offers", kind="lead")
+    small.consent("c2")
+    assert small.crm.record_unsubscribes([unsubscribed("anna@example.org", 1)]) == WriteBack(2, 0)
+    withdrawn = [row for row in small.rows(schema.consent_event) if row["kind"] == "withdrawn"]
+    assert {(row["entity_type"], row["entity_id"], row["opt_in_id"]) for row in withdrawn} == {
+        ("contact", "c1", "news"),
+        ("lead", "l1", "offers"),
+    }
+    assert {(row["occurred_at"], row["source"]) for row in withdrawn} == {
+        (NOON + timedelta(days=1), "optimizely:getUnsubscribes")
+    }
+
+
+def test_the_same_unsubscribe_read_again_adds_nothing(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.consent("c1")
+    cet = Unsubscribe(
+        "anna@example.org", NOON.astimezone(timezone(timedelta(hours=1))), "nord", "optimizely:getUnsubscribes"
+    )
+    assert small.crm.record_unsubscribes([unsubscribed("anna@example.org")] * 2) == WriteBack(1, 0)
+    assert small.crm.record_unsubscribes([cet, unsubscribed("anna@example.org", 1)]) == WriteBack(1, 1)
+
+
+def test_a_consent_granted_after_the_unsubscribe_stays_granted(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.consent("c1", days=0)
+    small.consent("c1", days=5, event_id="again")
+    small.crm.record_unsubscribes([unsubscribed("anna@example.org", 3)])
+    assert small.selected()["consent_event_id"].tolist() == ["again"]
+
+
+def test_addresses_nobody_has_are_handed_back_once(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.consent("c1")
+    strangers = ("who@example.net", "not an address")
+    assert small.crm.record_unsubscribes([unsubscribed(each) for each in (*strangers, strangers[0])]) == WriteBack(
+        0, 0, strangers
+    )
+    assert small.crm.record_bounces([bounced(each) for each in strangers]) == WriteBack(0, 0, strangers)
+    assert small.rows(schema.address_state) == []
+
+
+def test_many_unsubscribes_take_one_call(small: SmallCrm) -> None:
+    with_umlaut = [f"ärzt{number}@example.org" for number in range(700)]
+    for number, address in enumerate(with_umlaut[:3]):
+        small.person(f"c{number}", address)
+        small.consent(f"c{number}")
+    outcome = small.crm.record_unsubscribes([unsubscribed(address) for address in with_umlaut])
+    assert (outcome.written, len(outcome.unmatched)) == (3, 697)
+
+
+def test_no_feedback_needs_no_database(small: SmallCrm) -> None:
+    small.execute("DROP TABLE address_state")
+    assert small.crm.record_bounces([]) == small.crm.record_unsubscribes([]) == WriteBack(0, 0)
+
+
+def test_unsubscribes_of_a_mandator_the_crm_does_not_know_are_refused(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    with pytest.raises(CrmError, match="no opt-in for mandator west") as caught:
+        small.crm.record_unsubscribes([unsubscribed("anna@example.org", mandator="west")])
+    assert "anna" not in str(caught.value)
+
+
+def test_feedback_that_cannot_be_written_names_the_place_and_nobody(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.execute("DROP TABLE address_state")
+    with pytest.raises(CrmError, match=r"recording bounces failed in the CRM at .*address_state") as caught:
+        small.crm.record_bounces([bounced("anna@example.org")])
+    assert "anna" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_either_all_feedback_of_a_call_is_written_or_none(sqlite_url: str) -> None:
+    small = SmallCrm(sqlite_url)
+    for name in ("anna", "ben"):
+        small.person(name, f"{name}@example.org")
+    small.execute(
+        "CREATE TRIGGER refuse BEFORE INSERT ON address_state WHEN NEW.address LIKE 'ben%' "
+        "BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    with pytest.raises(CrmError, match="recording bounces"):
+        small.crm.record_bounces([bounced("anna@example.org"), bounced("ben@example.org")])
+    assert small.rows(schema.address_state) == []
+
+
+addresses = st.one_of(
+    st.emails(),
+    st.from_regex(r"\s?[a-zA-Z.+äÖß]{1,8}@[a-zA-ZüÉ-]{1,6}(\.[a-z]{1,3}){0,2}\s?", fullmatch=True),
+    st.text(max_size=12),
+)
+
+
+@given(addresses)
+def test_the_key_of_a_good_address_is_its_normal_form(raw: str) -> None:
+    try:
+        normal = normalize_address(raw)
+    except InvalidAddressError:
+        return
+    assert address_key(raw) == normal
+
+
+@given(st.sampled_from(["jörg@büro.example.com", "anna@example.org"]), addresses)
+def test_no_bad_address_shares_a_key_with_a_good_one(good: str, raw: str) -> None:
+    try:
+        normalize_address(raw)
+    except InvalidAddressError:
+        assert address_key(raw) != normalize_address(good)
+
+
+def test_what_is_no_text_has_no_key() -> None:
+    assert address_key(None) is address_key(b"anna@example.org") is None

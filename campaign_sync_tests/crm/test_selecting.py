@@ -1,0 +1,275 @@
+"""Who a marketing list or report names, and on which consent."""
+
+import itertools
+import random
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+from sqlalchemy import insert
+
+from campaign_sync.crm import schema
+from campaign_sync.crm.engine import crm_engine
+from campaign_sync.crm.port import SELECTION_COLUMNS, SUPPRESSION_COLUMNS, CrmError, Pick
+from campaign_sync.domain.consent import ConsentEvent, ConsentKind, OptIn, current_consent
+from campaign_sync_tests import databases
+from campaign_sync_tests.crm.small_crm import EVERYBODY, NOON, SmallCrm
+
+
+def test_everybody_picked_comes_once_contacts_before_leads_before_accounts(small: SmallCrm) -> None:
+    for kind in ("account", "lead", "contact"):
+        for number in (2, 1):
+            small.person(f"{kind}-{number}", f"{kind}{number}@example.org", kind=kind)
+    people = small.selected(chunk_rows=1)
+    assert people["entity_id"].tolist() == ["contact-1", "contact-2", "lead-1", "lead-2", "account-1", "account-2"]
+    assert people["entity_type"].tolist() == ["contact", "contact", "lead", "lead", "account", "account"]
+
+
+def test_who_never_consented_is_picked_without_a_consent(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.consent("c1", "press")
+    person = small.selected().iloc[0]
+    assert person[["consent_event_id", "consent_kind", "consent_at", "consent_source"]].isna().all()
+
+
+def test_a_member_whose_record_is_gone_is_picked_without_an_address(small: SmallCrm) -> None:
+    small.add(schema.marketing_list_member, marketing_list_id="all", entity_type="contact", entity_id="gone")
+    assert small.selected()["entity_id"].tolist() == ["gone"]
+    assert small.selected()["email"].isna().all()
+
+
+def test_a_consent_granted_again_after_a_withdrawal_counts(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.consent("c1", event="withdrawn", days=1)
+    small.consent("c1", event="granted", days=2, event_id="again")
+    small.consent("c1", event="granted", days=0)
+    person = small.selected().iloc[0]
+    assert (person["consent_event_id"], person["consent_kind"]) == ("again", "granted")
+    assert person["consent_at"] == pd.Timestamp(NOON + timedelta(days=2))
+    assert small.suppressed().empty
+
+
+def test_a_withdrawal_at_the_same_moment_beats_the_grant(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.consent("c1", event="withdrawn", event_id="a")
+    small.consent("c1", event="confirmed", event_id="z")
+    assert small.selected()["consent_kind"].tolist() == ["withdrawn"]
+    assert small.suppressed()["entity_id"].tolist() == ["c1"]
+
+
+def test_the_database_decides_as_the_rule_does(small: SmallCrm) -> None:
+    chance = random.Random(7)
+    identities = (f"{prefix}{number}" for number in itertools.count() for prefix in chance.sample("aZäÖ_9-é", 8))
+    histories = {
+        f"c{number:03}": [
+            ConsentEvent(
+                next(identities), chance.choice(list(ConsentKind)), NOON + timedelta(seconds=chance.randint(0, 2))
+            )
+            for _ in range(chance.randint(0, 6))
+        ]
+        for number in range(120)
+    }
+    with crm_engine(small.url).begin() as connection:
+        connection.execute(insert(schema.contact), [{"id": each} for each in histories])
+        connection.execute(
+            insert(schema.marketing_list_member),
+            [{"marketing_list_id": "all", "entity_type": "contact", "entity_id": each} for each in histories],
+        )
+        connection.execute(
+            insert(schema.consent_event),
+            [
+                {
+                    "id": event.event_id,
+                    "entity_type": "contact",
+                    "entity_id": entity_id,
+                    "opt_in_id": "news",
+                    "kind": event.kind.value,
+                    "occurred_at": event.occurred_at,
+                }
+                for entity_id, events in histories.items()
+                for event in events
+            ],
+        )
+    deciding = {entity_id: current_consent(events) for entity_id, events in histories.items()}
+
+    people = small.selected(chunk_rows=7)
+    found = people["consent_event_id"].astype("object").where(people["consent_event_id"].notna(), None)
+    assert dict(zip(people["entity_id"], found, strict=True)) == {
+        entity_id: event.event_id if event else None for entity_id, event in deciding.items()
+    }
+    assert set(small.suppressed()["entity_id"]) == {
+        entity_id for entity_id, event in deciding.items() if event and event.kind is ConsentKind.WITHDRAWN
+    }
+
+
+def test_attributes_may_use_every_column_of_the_entity_as_text(small: SmallCrm) -> None:
+    small.execute("ALTER TABLE contact ADD COLUMN points INTEGER")
+    small.execute("ALTER TABLE contact ADD COLUMN customer_since TIMESTAMP")
+    small.execute("ALTER TABLE contact ADD COLUMN vip BOOLEAN")
+    small.person("c1", "anna@example.org", first_name="Jörg")
+    small.execute("UPDATE contact SET points = 1200, customer_since = '2020-02-29 13:45:00', vip = true")
+    people = small.selected(columns=["vip", "first_name", "points", "customer_since", "city", "email"])
+    assert list(people.columns) == [*SELECTION_COLUMNS, "vip", "first_name", "points", "customer_since", "city"]
+    row = people.iloc[0]
+    assert row[["vip", "first_name", "points"]].tolist() == ["true", "Jörg", "1200"]
+    assert row["customer_since"] == "2020-02-29T13:45:00+00:00"
+    assert people["city"].isna().all()
+    assert str(people["consent_at"].dtype) == "datetime64[us, UTC]"
+    assert {str(dtype) for name, dtype in people.dtypes.items() if name != "consent_at"} == {"str"}
+
+
+def test_a_list_of_contacts_and_leads_offers_only_the_columns_both_have(small: SmallCrm) -> None:
+    small.execute("ALTER TABLE contact ADD COLUMN points INTEGER")
+    small.person("c1", "anna@example.org")
+    with small.crm.snapshot() as snapshot:
+        assert "points" in snapshot.columns(EVERYBODY)
+    small.person("l1", "ben@example.org", kind="lead")
+    with small.crm.snapshot() as snapshot:
+        assert "points" not in snapshot.columns(EVERYBODY)
+        with pytest.raises(CrmError, match=r"marketing list 'Everybody' has no column points.*first_name"):
+            snapshot.select(EVERYBODY, "news", ["points"])
+
+
+def test_a_dynamic_list_picks_whom_its_query_yields(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org", city="Köln")
+    small.person("c2", "ben@example.org", city="12 :30%")
+    query = (
+        "SELECT id AS entity_id FROM contact WHERE city LIKE '%:30%' UNION ALL SELECT id FROM contact WHERE id = 'c2';"
+    )
+    small.add(schema.marketing_list, id="d", name="Timely", kind="dynamic", entity_type="contact", query=query)
+    assert small.selected(Pick("marketing_list", "Timely"))["entity_id"].tolist() == ["c2"]
+
+
+def test_a_dynamic_lists_query_cannot_write(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    query = "SELECT id AS entity_id FROM contact); DELETE FROM contact; --"
+    small.add(schema.marketing_list, id="d", name="Evil", kind="dynamic", entity_type="contact", query=query)
+    with pytest.raises(CrmError, match="reading the marketing list 'Evil' failed"):
+        small.selected(Pick("marketing_list", "Evil"))
+    assert small.rows(schema.contact)
+
+
+def test_one_lists_broken_query_spoils_no_other_list_of_the_same_snapshot(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    query = "SELECT nonsense FROM contact"
+    small.add(schema.marketing_list, id="d", name="Broken", kind="dynamic", entity_type="contact", query=query)
+    with small.crm.snapshot() as snapshot:
+        with pytest.raises(CrmError, match="nonsense"):
+            list(snapshot.select(Pick("marketing_list", "Broken"), "news", []))
+        assert len(list(snapshot.select(EVERYBODY, "news", []))) == 1
+
+
+@pytest.mark.parametrize("key", ["entity_id", "id"])
+def test_a_report_offers_its_views_columns_and_the_entitys(small: SmallCrm, key: str) -> None:
+    small.person("l1", "ben@example.org", kind="lead", first_name="Ben", city="Köln")
+    small.person("l2", "ida@example.org", kind="lead")
+    small.execute(
+        f"CREATE VIEW fans AS SELECT id AS {key}, 'Lastenrad' AS product, 'Bonn' AS city FROM lead WHERE id='l1'"
+    )
+    small.add(schema.report, id="r", name="Fans", entity_type="lead", view_name="fans")
+    fans = small.selected(Pick("report", "Fans"), columns=["product", "city", "first_name"])
+    assert fans[["entity_id", "product", "city", "first_name"]].values.tolist() == [["l1", "Lastenrad", "Bonn", "Ben"]]
+
+
+def test_an_entity_that_a_report_names_twice_is_picked_once_and_always_alike(small: SmallCrm) -> None:
+    small.person("l1", "ben@example.org", kind="lead")
+    small.consent("l1", kind="lead")
+    small.consent("l1", event="withdrawn", kind="lead", days=1)
+    small.execute("CREATE VIEW fans AS SELECT id AS entity_id, 'B' AS p FROM lead UNION ALL SELECT id, 'A' FROM lead")
+    small.add(schema.report, id="r", name="Fans", entity_type="lead", view_name="fans")
+    fans = small.selected(Pick("report", "Fans"), columns=["p"])
+    assert fans[["entity_id", "p", "consent_kind"]].values.tolist() == [["l1", "A", "withdrawn"]]
+
+
+def test_unknown_picks_are_named_together_with_the_known_ones(small: SmallCrm) -> None:
+    with small.crm.snapshot() as snapshot:
+        with pytest.raises(CrmError, match=r"no marketing list 'Nobody'.*it has 'Everybody'"):
+            snapshot.columns(Pick("marketing_list", "Nobody"))
+        with pytest.raises(CrmError, match=r"no report 'Nothing'.*none at all"):
+            snapshot.columns(Pick("report", "Nothing"))
+
+
+def test_a_report_on_a_view_that_is_missing_says_so(small: SmallCrm) -> None:
+    small.add(schema.report, id="r", name="Fans", entity_type="lead", view_name="fans")
+    with pytest.raises(CrmError, match="no table or view fans, which view_name of the report 'Fans' asks for"):
+        small.selected(Pick("report", "Fans"))
+
+
+def test_opt_ins_are_found_by_their_id(small: SmallCrm) -> None:
+    with small.crm.snapshot() as snapshot:
+        assert snapshot.opt_in("press") == OptIn("press", "sued", "Press", "email")
+        assert snapshot.opt_in("nonsense") is None
+
+
+def test_a_snapshot_sees_one_moment_and_keeps_no_writer_waiting(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    with small.crm.snapshot() as snapshot:
+        small.person("c2", "ben@example.org")
+        assert [len(frame) for frame in snapshot.select(EVERYBODY, "news", [])] == [1]
+    assert len(small.selected()) == 2
+
+
+def test_hard_bounces_suppress_in_every_mandator_and_soft_ones_nowhere(small: SmallCrm) -> None:
+    for address, kind in ((" Anna@BÜRO.example.org", "hard"), ("soft@example.org", "soft")):
+        small.add(schema.address_state, address=address, bounce_kind=kind, bounced_at=NOON, mandator="nord")
+    for mandator in ("nord", "sued"):
+        suppressed = small.suppressed(mandator)
+        assert list(suppressed.columns) == list(SUPPRESSION_COLUMNS)
+        assert suppressed["address"].tolist() == ["anna@xn--bro-hoa.example.org"]
+        assert suppressed["since"].tolist() == [pd.Timestamp(NOON)]
+
+
+def test_withdrawals_suppress_only_in_the_opt_ins_mandator(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.consent("c1", "press", "withdrawn")
+    assert small.suppressed("nord").empty
+    assert small.suppressed("sued")[["kind", "entity_id", "opt_in_id"]].values.tolist() == [
+        ["unsubscribe", "c1", "press"]
+    ]
+
+
+def test_text_that_is_not_utf8_is_named_by_its_place_and_never_shown(small_sqlite: SmallCrm) -> None:
+    small_sqlite.person("c1", "anna@example.org")
+    small_sqlite.person("c2", "ben@example.org", last_name="Böhm")
+    small_sqlite.execute("UPDATE contact SET last_name = CAST(x'4DFC6C6C6572' AS TEXT) WHERE id = 'c1'")
+    with pytest.raises(CrmError, match=r"contact\.last_name holds text that isn't UTF-8 .* in 1 of 2 rows") as caught:
+        small_sqlite.selected(columns=["last_name"])
+    assert "ller" not in str(caught.value)
+    assert len(small_sqlite.selected(columns=["first_name"])) == 2
+
+
+def test_a_database_that_takes_any_bytes_is_found_out() -> None:
+    with databases.fresh_database("ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'") as url:
+        small = SmallCrm(url)
+        small.person("c1", "anna@example.org")
+        small.execute(r"UPDATE contact SET last_name = E'M\xFCller'")
+        with pytest.raises(CrmError, match=r"reading the marketing list 'Everybody' .* a text isn't UTF-8") as caught:
+            small.selected(columns=["last_name"])
+        assert "ller" not in str(caught.value)
+
+
+def test_times_without_a_zone_count_as_utc(postgres_url: str) -> None:
+    small = SmallCrm(postgres_url)
+    small.person("c1", "anna@example.org")
+    small.consent("c1")
+    small.execute(
+        "ALTER TABLE consent_event ALTER COLUMN occurred_at TYPE TIMESTAMP USING occurred_at AT TIME ZONE 'UTC'"
+    )
+    assert small.selected()["consent_at"].tolist() == [pd.Timestamp(NOON)]
+
+
+def test_a_consent_without_a_time_stops_the_selection(postgres_url: str) -> None:
+    small = SmallCrm(postgres_url)
+    small.execute("ALTER TABLE consent_event ALTER COLUMN occurred_at DROP NOT NULL")
+    small.person("c1", "anna@example.org")
+    small.consent("c1")
+    small.consent("c1", event="withdrawn")
+    small.execute("UPDATE consent_event SET occurred_at = NULL WHERE kind = 'withdrawn'")
+    with pytest.raises(CrmError, match="without occurred_at"):
+        small.selected()
+
+
+def test_a_moment_without_a_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs a zone"):
+        schema.UtcTime().process_bind_param(datetime(2026, 1, 1), None)  # type: ignore[arg-type] # noqa: DTZ001
+    assert schema.UtcTime().process_result_value(datetime(2026, 1, 1), None) == datetime(2026, 1, 1, tzinfo=UTC)  # type: ignore[arg-type] # noqa: DTZ001

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
-from sqlalchemy import Engine, Row, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Row, delete, func, or_, select, update
 
-from campaign_sync.domain.feedback import FeedbackKind, Unsubscribe
+from campaign_sync.domain.feedback import Bounce, FeedbackKind, Unsubscribe
 from campaign_sync.state.tables import feedback_import as imports
 from campaign_sync.state.tables import unmatched_feedback as unmatched
 
@@ -16,6 +16,18 @@ UNSUBSCRIBE_SOURCE = "optimizely:unsubscribes"
 
 BOUNCE_SOURCE = "optimizely:bounces"
 """The source that a bounce names in the CRM."""
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """Feedback about recipients whom the CRM doesn't know. Their addresses are suppressed, and matched again daily."""
+
+    bounces: list[Bounce]
+    unsubscribes: list[Unsubscribe]
+
+    def by_kind(self) -> list[tuple[FeedbackKind, Sequence[Bounce | Unsubscribe]]]:
+        """Both lists under their kinds."""
+        return [(FeedbackKind.BOUNCES, self.bounces), (FeedbackKind.UNSUBSCRIBES, self.unsubscribes)]
 
 
 @dataclass(frozen=True)
@@ -63,9 +75,7 @@ class FeedbackJournal:
         with self._engine.connect() as connection:
             return [_import(row) for row in connection.execute(query)]
 
-    def commit(
-        self, mandator: str, misfit_rows: Mapping[str, int], unmatched_now: Sequence[Unsubscribe], now: datetime
-    ) -> None:
+    def commit(self, mandator: str, misfit_rows: Mapping[str, int], unmatched_now: Unmatched, now: datetime) -> None:
         """The CRM took these imports (id: rows that didn't fit): move the watermark, note who is unmatched by now."""
         with self._engine.begin() as connection:
             for import_id, misfits in misfit_rows.items():
@@ -75,10 +85,11 @@ class FeedbackJournal:
                     .values(committed_at=func.coalesce(imports.c.committed_at, now), misfit_rows=misfits)
                 )
             connection.execute(delete(unmatched).where(unmatched.c.mandator == mandator))
-            newest = {one.address: one for one in sorted(unmatched_now, key=lambda one: one.occurred_at)}
-            for one in newest.values():
-                row = {"mandator": mandator, "recipient_id": one.address, "occurred_at": one.occurred_at}
-                connection.execute(unmatched.insert().values(**row))
+            for kind, people in unmatched_now.by_kind():
+                newest = {one.address: one for one in sorted(people, key=lambda one: one.occurred_at)}
+                for one in newest.values():
+                    row = {"mandator": mandator, "recipient_id": one.address, "occurred_at": one.occurred_at}
+                    connection.execute(unmatched.insert().values(kind=kind, **row))
 
     def committed_until(self, mandator: str) -> dict[FeedbackKind, datetime]:
         """Up to which moment of the vendor's clock the CRM has each kind; kinds never imported are absent."""
@@ -96,14 +107,25 @@ class FeedbackJournal:
         with self._engine.connect() as connection:
             return connection.execute(query).scalar_one()
 
-    def unmatched(self, mandator: str) -> list[Unsubscribe]:
-        """Everybody who left this mandator and whom the CRM didn't know by that address."""
-        query = select(unmatched).where(unmatched.c.mandator == mandator).order_by(unmatched.c.recipient_id)
+    def unmatched(self, mandator: str) -> Unmatched:
+        """Everybody who left this mandator, or bounced in it, and whom the CRM doesn't know by that address."""
+        return self._unmatched(unmatched.c.mandator == mandator)
+
+    def unmatched_bounces(self) -> list[Bounce]:
+        """Every bounced address that the CRM doesn't know, of whatever mandator: a bounce holds in all of them."""
+        return self._unmatched(unmatched.c.kind == FeedbackKind.BOUNCES).bounces
+
+    def _unmatched(self, condition: ColumnElement[bool]) -> Unmatched:
+        found = Unmatched([], [])
+        query = select(unmatched).where(condition).order_by(unmatched.c.recipient_id)
         with self._engine.connect() as connection:
-            return [
-                Unsubscribe(row.recipient_id, row.occurred_at, mandator, UNSUBSCRIBE_SOURCE)
-                for row in connection.execute(query)
-            ]
+            for row in connection.execute(query):
+                if row.kind == FeedbackKind.BOUNCES:
+                    found.bounces.append(Bounce(row.recipient_id, row.occurred_at, row.mandator, BOUNCE_SOURCE))
+                else:
+                    left = Unsubscribe(row.recipient_id, row.occurred_at, row.mandator, UNSUBSCRIBE_SOURCE)
+                    found.unsubscribes.append(left)
+        return found
 
 
 def _import(row: Row[tuple[object, ...]]) -> FeedbackImport:

@@ -28,7 +28,7 @@ class Frames:
         """
         width = max((len(row) for row in rows), default=0)
         text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
+        writer = csv.writer(text)
         writer.writerow([f"column_{position}" for position in range(width)])
         writer.writerows(rows)
         name = f"{folder}/{moment:%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}.csv"
@@ -58,6 +58,7 @@ class Frames:
 
     def _write(self, name: str, content: bytes) -> str:
         path = self.base / name
+        self.base.mkdir(mode=0o700, parents=True, exist_ok=True)  # people are in there
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         return hashlib.sha256(content).hexdigest()

@@ -57,6 +57,7 @@ unmatched_feedback = Table(
     "unmatched_feedback",
     metadata,
     Column("mandator", String(64), primary_key=True),
+    Column("kind", String(32), primary_key=True),
     Column("recipient_id", String(254), primary_key=True),
     Column("occurred_at", UtcDateTime, nullable=False),
 )

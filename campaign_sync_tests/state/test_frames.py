@@ -25,7 +25,8 @@ def test_feedback_is_read_back_as_it_was_received(tmp_path: Path, rows: list[lis
 def test_feedback_is_a_csv_with_a_header_that_any_tool_opens(tmp_path: Path) -> None:
     name, _ = Frames(str(tmp_path)).write_rows("feedback/nord", NOON, [["ä@example.org", None], ["b", '1"2', "x"]])
 
-    assert (tmp_path / name).read_text("utf-8") == 'column_0,column_1,column_2\nä@example.org,\nb,"1""2",x\n'
+    text = 'column_0,column_1,column_2\r\nä@example.org,\r\nb,"1""2",x\r\n'
+    assert (tmp_path / name).read_bytes() == text.encode()
 
 
 def test_two_files_of_one_moment_have_names_of_their_own(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from sqlalchemy import create_engine, inspect
 
-from campaign_sync.domain.feedback import FeedbackKind, Unsubscribe
+from campaign_sync.domain.feedback import Bounce, FeedbackKind, Unsubscribe
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import rejections
 from campaign_sync.state.database import StateError
+from campaign_sync.state.feedback import Unmatched
 from campaign_sync.state.journal import ReplaceState, StoredSnapshot
 from campaign_sync.state.store import State
 from campaign_sync.state.tables import metadata
@@ -57,7 +58,7 @@ def test_the_watermark_moves_only_when_the_crm_has_the_rows(database_url: str) -
         assert journal.pending("nord") == [first]
         assert (journal.committed_until("nord"), journal.uncommitted("nord")) == ({}, 1)
 
-        journal.commit("nord", {first.id: 0}, [], NOON)
+        journal.commit("nord", {first.id: 0}, Unmatched([], []), NOON)
         assert journal.pending("nord") == []
         assert (journal.committed_until("nord"), journal.uncommitted("nord")) == (
             {FeedbackKind.BOUNCES: NOON + HOUR},
@@ -69,7 +70,7 @@ def test_the_watermark_moves_only_when_the_crm_has_the_rows(database_url: str) -
 def test_an_import_with_rows_that_did_not_fit_stays_pending_though_the_watermark_moved(database_url: str) -> None:
     with State(database_url) as state:
         one = state.feedback.add("nord", FeedbackKind.BOUNCES, (NOON, NOON + HOUR), 3, ("a.csv", "d"), "run", NOON)
-        state.feedback.commit("nord", {one.id: 2}, [], NOON)
+        state.feedback.commit("nord", {one.id: 2}, Unmatched([], []), NOON)
 
         assert state.feedback.pending("nord") == [one]
         assert state.feedback.uncommitted("nord") == 0
@@ -77,13 +78,18 @@ def test_an_import_with_rows_that_did_not_fit_stays_pending_though_the_watermark
 
 def test_whom_the_crm_could_not_match_is_remembered_until_it_can(database_url: str) -> None:
     stranger = Unsubscribe("stranger@example.com", NOON, "nord", "optimizely:unsubscribes")
+    dead_end = Bounce("nobody@example.com", NOON, "nord", "optimizely:bounces")
+    nobody = Unmatched([], [])
     with State(database_url) as state:
-        state.feedback.commit("nord", {}, [stranger, stranger], NOON)
-        assert state.feedback.unmatched("nord") == [stranger]
-        assert state.feedback.unmatched("sued") == []
+        state.feedback.commit("nord", {}, Unmatched([dead_end], [stranger, stranger]), NOON)
+        assert state.feedback.unmatched("nord") == Unmatched([dead_end], [stranger])
+        assert state.feedback.unmatched("sued") == nobody
+        assert state.feedback.unmatched_bounces() == [dead_end]
 
-        state.feedback.commit("nord", {}, [], NOON)
-        assert state.feedback.unmatched("nord") == []
+        state.feedback.commit("sued", {}, nobody, NOON)
+        assert state.feedback.unmatched("nord") == Unmatched([dead_end], [stranger])
+        state.feedback.commit("nord", {}, nobody, NOON)
+        assert state.feedback.unmatched("nord") == nobody
 
 
 def snapshot(state: State, created_at: datetime = NOON) -> StoredSnapshot:

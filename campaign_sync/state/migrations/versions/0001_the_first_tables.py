@@ -96,9 +96,10 @@ def upgrade() -> None:
     op.create_table(
         "unmatched_feedback",
         sa.Column("mandator", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("recipient_id", sa.String(length=254), nullable=False),
         sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("mandator", "recipient_id"),
+        sa.PrimaryKeyConstraint("mandator", "kind", "recipient_id"),
     )
 
 

@@ -1,0 +1,52 @@
+"""Turns the errors we expect into what Dagster shows: one sentence, and whether trying again makes sense."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from campaign_sync.crm.port import CrmError
+from campaign_sync.domain.feedback import LayoutError
+from campaign_sync.optimizely.faults import OptimizelyError, TransientError
+from campaign_sync.replacing.gate import RefusedReplaceError
+from campaign_sync.replacing.replace import IncompleteListError
+from campaign_sync.state.database import StateError
+from campaign_sync.state.frames import FrameError
+
+EXPECTED = (CrmError, FrameError, IncompleteListError, LayoutError, OptimizelyError, RefusedReplaceError, StateError)
+
+_TRIES_AGAIN = 3
+_SECONDS_BETWEEN = {"scheduled": 60, "by hand": 5}
+
+
+class Stopwatch:
+    """Runs from its making."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds up to now, to the millisecond."""
+        return round(time.monotonic() - self._started, 3)
+
+
+@contextmanager
+def explained(context: dg.AssetExecutionContext) -> Iterator[Stopwatch]:
+    """Let an expected error end the step as a `Failure` that says what to do; meanwhile a stopwatch runs.
+
+    A list left incomplete by a passing trouble is worth trying again at once, whoever started the run. Trouble before
+    anything was changed is worth it only where nobody watches: at the schedule's hour.
+    """
+    try:
+        yield Stopwatch()
+    except EXPECTED as error:
+        scheduled = "dagster/schedule_name" in context.run.tags
+        passing = isinstance(error, TransientError) and scheduled
+        unfinished = isinstance(error, IncompleteListError) and error.worth_retrying
+        if (passing or unfinished) and context.retry_number < _TRIES_AGAIN:
+            context.log.warning("trying again: %s", error)
+            seconds = _SECONDS_BETWEEN["scheduled" if scheduled else "by hand"]
+            raise dg.RetryRequested(_TRIES_AGAIN, seconds) from None
+        raise dg.Failure(str(error), allow_retries=False) from None

@@ -1,0 +1,22 @@
+"""All assets of one mandator: feedback in, then one chain per recipient list."""
+
+import dagster as dg
+
+from campaign_sync.assets.feedback import feedback_asset, suppression_asset
+from campaign_sync.assets.recipient_list import recipient_list_asset
+from campaign_sync.assets.selection import selection_asset
+from campaign_sync.assets.snapshot import snapshot_asset
+from campaign_sync.configuration import Configuration
+from campaign_sync.domain.feedback import FeedbackKind
+from campaign_sync.replacing.target import target
+
+
+def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.AssetsDefinition]:
+    """The assets of `mandator`, a key of the configuration."""
+    settings = configuration.mandators[mandator]
+    targets = [target(configuration, mandator, name) for name in settings.lists]
+    return [
+        *(feedback_asset(mandator, settings, kind) for kind in FeedbackKind),
+        suppression_asset(mandator, settings),
+        *(build(one) for one in targets for build in (selection_asset, snapshot_asset, recipient_list_asset)),
+    ]

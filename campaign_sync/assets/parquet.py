@@ -1,0 +1,27 @@
+"""How frames travel between assets: as Parquet files in the frame storage. Nothing is ever pickled."""
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+from upath import UPath
+
+
+class ParquetIOManager(dg.UPathIOManager):
+    """Keeps each asset's newest frame under `assets/<asset key>.parquet`."""
+
+    extension = ".parquet"
+
+    def __init__(self, base: str) -> None:
+        super().__init__(base_path=UPath(base) / "assets")
+
+    def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
+        """Write a frame."""
+        if not isinstance(obj, pd.DataFrame):
+            raise TypeError(f"only frames are kept as Parquet, not {type(obj).__name__}")
+        path.write_bytes(obj.to_parquet(index=False))
+
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> pd.DataFrame:
+        """Read a frame."""
+        with path.open("rb") as file:
+            return pd.read_parquet(file)

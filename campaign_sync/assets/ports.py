@@ -1,0 +1,108 @@
+"""Everything an asset may reach beyond Dagster: the vendor, the CRM, the product's own state and files."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cached_property
+
+import dagster as dg
+
+from campaign_sync.configuration import Configuration
+from campaign_sync.crm.port import Crm, CrmSnapshot
+from campaign_sync.crm.sql import SqlCrm
+from campaign_sync.optimizely.client import Optimizely, connect
+from campaign_sync.optimizely.faults import CredentialsError
+from campaign_sync.replacing.replace import Replacer
+from campaign_sync.state.frames import Frames
+from campaign_sync.state.store import State
+
+
+class Ports:
+    """Opens what is asked for, once per run, and closes all of it at the end.
+
+    One vendor login per mandator; one view of the CRM per mandator, opened when its feedback has been written.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._open = ExitStack()
+        self._vendors: dict[str, Optimizely] = {}
+        self._crm_snapshots: dict[str, CrmSnapshot] = {}
+        self._locked_out: dict[str, CredentialsError] = {}
+
+    @cached_property
+    def state(self) -> State:
+        """The state database."""
+        return self._open.enter_context(State(self._configuration.storage.state_url.get_secret_value()))
+
+    @cached_property
+    def frames(self) -> Frames:
+        """The frame storage."""
+        return Frames(self._configuration.storage.frames)
+
+    @cached_property
+    def crm(self) -> Crm:
+        """The CRM, known to answer and to hold what the contract asks for.
+
+        Raises:
+            CrmError: it doesn't.
+        """
+        crm = SqlCrm(self._configuration.crm.url.get_secret_value())
+        crm.check()
+        return crm
+
+    def crm_snapshot(self, mandator: str) -> CrmSnapshot:
+        """The CRM as it was when this mandator first asked: its lists agree with each other."""
+        if mandator not in self._crm_snapshots:
+            self._crm_snapshots[mandator] = self._open.enter_context(self.crm.snapshot())
+        return self._crm_snapshots[mandator]
+
+    def vendor(self, mandator: str) -> Optimizely:
+        """The vendor, logged in to one mandator. Wrong credentials are tried once: they might get the user locked out.
+
+        Raises:
+            OptimizelyError: the vendor can't be reached, or doesn't let the user in.
+        """
+        if mandator in self._locked_out:
+            raise self._locked_out[mandator]
+        try:
+            return self._logged_in(mandator)
+        except CredentialsError as error:
+            self._locked_out[mandator] = error
+            raise
+
+    def _logged_in(self, mandator: str) -> Optimizely:
+        if mandator not in self._vendors:
+            settings, optimizely = self._configuration.mandators[mandator], self._configuration.optimizely
+            self._vendors[mandator] = self._open.enter_context(
+                connect(
+                    optimizely.base_url,
+                    settings.mandator_id,
+                    settings.username.get_secret_value(),
+                    settings.password.get_secret_value(),
+                    parallel_calls=optimizely.parallel_calls,
+                    timeout_seconds=optimizely.timeout_seconds,
+                )
+            )
+        return self._vendors[mandator]
+
+    def replacer(self, mandator: str, run_id: str) -> Replacer:
+        """What replaces this mandator's lists."""
+        return Replacer(self.vendor(mandator), self.crm, self.state, self.frames, run_id)
+
+    def close(self) -> None:
+        """Log out everywhere and let go of the databases."""
+        self._open.close()
+
+
+def ports_resource(configuration: Configuration) -> dg.ResourceDefinition:
+    """The resource `ports`: opened lazily, closed when the run ends, however it ends."""
+
+    @dg.resource(description="The vendor, the CRM, the product's state and files")
+    def ports(_: dg.InitResourceContext) -> Iterator[Ports]:
+        opened = Ports(configuration)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    return ports

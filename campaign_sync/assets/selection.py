@@ -1,0 +1,86 @@
+"""The asset that picks people for a list: who may be written to, and on which consent."""
+
+import dagster as dg
+import pandas as pd
+
+from campaign_sync.assets.failures import explained
+from campaign_sync.assets.metadata import FRAME, Materialized, column_schema, reasons
+from campaign_sync.assets.ports import Ports
+from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
+from campaign_sync.domain.consent import OptIn
+from campaign_sync.domain.selection import select
+from campaign_sync.replacing.progress import Progress, report
+from campaign_sync.replacing.target import Target
+
+
+def selection_asset(target: Target) -> dg.AssetsDefinition:
+    """The asset `[mandator, "selection", list]`: the pick's people with a granted consent and a usable address."""
+    mandator, opt_in_id = target.mandator, target.contract.opt_in_id
+
+    @dg.asset(
+        key=[mandator, "selection", target.name],
+        group_name=mandator,
+        kinds={"selection", "sql"},
+        ins={"suppression_state": dg.AssetIn([mandator, "suppression_state"])},
+        io_manager_key="parquet",
+        dagster_type=FRAME,
+        description=f"{target.pick.kind.replace('_', ' ').capitalize()} “{target.pick.name}”: everybody in it whose "
+        f"consent {opt_in_id} is granted and whom nothing suppresses.",
+        metadata={"opt-in": opt_in_id, target.pick.kind: target.pick.name},
+    )
+    def selection(
+        context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports], suppression_state: pd.DataFrame
+    ) -> Materialized:
+        with explained(context) as watch:
+            crm = ports.crm_snapshot(mandator)
+            opt_in_of(crm, target)
+            picked = _pick(crm, target)
+            sifted = select(picked, suppression_state, opt_in_id)
+            ports.state.ledger.record(mandator, target.name, sifted.rejections, context.run.run_id)
+        return dg.MaterializeResult(
+            value=sifted.rows,
+            metadata={
+                **column_schema(sifted.rows),
+                "picked": len(picked),
+                "selected": len(sifted.rows),
+                "seconds": watch.seconds,
+                **reasons(sifted.rejections),
+                **{
+                    f"selected: {entity_type}": int(count)
+                    for entity_type, count in sifted.rows["entity_type"].value_counts().items()
+                },
+            },
+        )
+
+    return selection
+
+
+def opt_in_of(crm: CrmSnapshot, target: Target) -> OptIn:
+    """The CRM's definition of the list's opt-in.
+
+    Raises:
+        CrmError: the CRM doesn't know it, or it belongs to another mandator.
+    """
+    opt_in = crm.opt_in(target.contract.opt_in_id)
+    place = f"mandators.{target.mandator}.lists.{target.name}.opt_in_id"
+    if opt_in is None:
+        raise CrmError(f"the CRM knows no opt-in {target.contract.opt_in_id!r} ({place}); correct it or add it there")
+    if opt_in.mandator != target.mandator:
+        raise CrmError(
+            f"the CRM's opt-in {opt_in.opt_in_id!r} belongs to mandator {opt_in.mandator!r}, not {target.mandator!r} "
+            f"({place}); choose one of this mandator"
+        )
+    return opt_in
+
+
+def _pick(crm: CrmSnapshot, target: Target) -> pd.DataFrame:
+    columns = sorted(set(target.contract.attributes.values()) - set(SELECTION_COLUMNS))
+    chunks, rows = [], 0
+    for chunk in crm.select(target.pick, target.contract.opt_in_id, columns):
+        chunks.append(chunk)
+        rows += len(chunk)
+        report(Progress(target.mandator, target.name, "select", rows, None))
+    if not chunks:
+        nobody = {name: pd.Series(dtype="str") for name in (*SELECTION_COLUMNS, *columns)}
+        return pd.DataFrame(nobody).astype({"consent_at": "datetime64[us, UTC]"})
+    return pd.concat(chunks, ignore_index=True)

@@ -1,0 +1,75 @@
+"""The asset that freezes the rows of a list exactly as they will be sent, with the checks that can stop them."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pandas as pd
+
+from campaign_sync.assets.failures import explained
+from campaign_sync.assets.metadata import Materialized, check_result, column_schema, reasons
+from campaign_sync.assets.ports import Ports
+from campaign_sync.assets.selection import opt_in_of
+from campaign_sync.domain.checks import CHECK_NAMES, check_snapshot
+from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
+from campaign_sync.domain.snapshot import build_snapshot, canonical_rows, digest
+from campaign_sync.replacing.gate import surroundings
+from campaign_sync.replacing.target import Target
+
+CHECK_DESCRIPTIONS = {
+    "utf8": "Every text is UTF-8 that XML can carry. Mojibake is a warning.",
+    "technical_fields": "opt-in-id, description, media-type, entity-type and entity-id are filled on every row.",
+    "single_consent": "Every row stands on the list's one opt-in, and that consent is granted.",
+    "not_suppressed": "Nobody bounced, unsubscribed or withdrew.",
+    "unique_recipients": "Every recipient and every address comes once.",
+    "list_attributes": "The vendor's list has every attribute that will be sent, and lets us write it.",
+    "plausible_size": "The list keeps its limits and doesn't jump against its last proven size.",
+}
+
+
+def snapshot_asset(target: Target) -> dg.AssetsDefinition:
+    """The asset `[mandator, "snapshot", list]`: mapped, normalized, unique, checked, frozen."""
+    mandator, contract = target.mandator, target.contract
+    key = dg.AssetKey([mandator, "snapshot", target.name])
+
+    @dg.asset(
+        key=key,
+        group_name=mandator,
+        kinds={"snapshot", "parquet"},
+        ins={"selection": dg.AssetIn([mandator, "selection", target.name])},
+        description="The rows exactly as they will be sent, checked and frozen. A failed check stops this list alone.",
+        metadata={"recipient list id": str(target.recipient_list_id)},
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=key, blocking=True, description=CHECK_DESCRIPTIONS[name])
+            for name in CHECK_NAMES
+        ],
+    )
+    def snapshot(
+        context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports], selection: pd.DataFrame
+    ) -> Materialized:
+        with explained(context) as watch:
+            crm, state = ports.crm_snapshot(mandator), ports.state
+            sifted = build_snapshot(selection, contract, opt_in_of(crm, target))
+            rows = sifted.rows
+            outcomes = check_snapshot(rows, contract, surroundings(target, ports.vendor(mandator), crm, state))
+            now = datetime.now(UTC)
+            file = ports.frames.write_frame(f"snapshots/{mandator}/{target.name}", now, rows)
+            state.ledger.record(mandator, target.name, sifted.rejections, context.run.run_id)
+            stored = state.snapshots.add(mandator, target.name, len(rows), file, context.run.run_id, now)
+            results = [check_result(outcome, key, rows, state.pseudonyms) for outcome in outcomes]
+        entity_types = rows[contract.technical_column(TechnicalField.ENTITY_TYPE)].value_counts()
+        return dg.MaterializeResult(
+            metadata={
+                **column_schema(rows, {RECIPIENT_ID: "The vendor's key: the normalized address, for ever"}),
+                "rows": len(rows),
+                **{f"rows: {entity_type}": int(count) for entity_type, count in entity_types.items()},
+                **reasons(sifted.rejections),
+                "snapshot": stored.id,
+                "file": stored.file,
+                "digest of the rows": digest(canonical_rows(rows, [RECIPIENT_ID, *contract.list_columns])),
+                "recipient list id": str(target.recipient_list_id),
+                "seconds": watch.seconds,
+            },
+            check_results=results,
+        )
+
+    return snapshot

@@ -1,0 +1,55 @@
+"""The daily full replace of each mandator: its job and its schedule."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from campaign_sync.configuration import MandatorSettings
+
+if TYPE_CHECKING:  # Dagster has no public name for what `define_asset_job` returns
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+STALE_AFTER = timedelta(hours=2)
+"""A tick this late is skipped: a refill meant for the night must not run into the morning's mailing."""
+
+
+def daily_job_name(mandator: str) -> str:
+    """The job that replaces all lists of a mandator."""
+    return f"{mandator}_daily_replace"
+
+
+def daily_job(mandator: str) -> "UnresolvedAssetJobDefinition":
+    """Everything of one mandator, in order: feedback, selections, snapshots, lists."""
+    return dg.define_asset_job(
+        daily_job_name(mandator),
+        selection=dg.AssetSelection.groups(mandator),
+        tags={"campaign_sync/mandator": mandator},
+        description=f"Imports {mandator}'s feedback into the CRM, then replaces all its recipient lists completely.",
+    )
+
+
+def daily_schedule(mandator: str, settings: MandatorSettings) -> dg.ScheduleDefinition | None:
+    """The schedule of `daily_job`, in the mandator's own time zone; None where none is configured."""
+    if settings.schedule is None:
+        return None
+
+    @dg.schedule(
+        name=f"{mandator}_daily",
+        job_name=daily_job_name(mandator),
+        cron_schedule=settings.schedule,
+        execution_timezone=settings.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"The daily full replace of {mandator}. A tick more than 2 hours late is skipped.",
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        planned = context.scheduled_execution_time
+        late = datetime.now(UTC) - planned
+        if late > STALE_AFTER:
+            return dg.SkipReason(
+                f"planned for {planned:%Y-%m-%d %H:%M %Z}, {late.total_seconds() / 3600:.1f} h ago: too late. "
+                f"Start {daily_job_name(mandator)} by hand if the lists should still be replaced today."
+            )
+        return dg.RunRequest()
+
+    return schedule

@@ -1,0 +1,101 @@
+"""Tries a configuration against the live vendor and the CRM. Changes nothing, and tells all findings at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+
+from campaign_sync.assets.failures import EXPECTED
+from campaign_sync.assets.ports import Ports
+from campaign_sync.assets.selection import opt_in_of
+from campaign_sync.configuration import Configuration
+from campaign_sync.crm.port import CrmSnapshot
+from campaign_sync.domain.checks import check_list_attributes
+from campaign_sync.domain.consent import ConsentKind
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.replacing.target import Target, target
+
+
+@dataclass
+class _Findings:
+    """What was tried, and what came of it; `good` is None for what needn't be mended but should be known."""
+
+    lines: list[tuple[str, bool | None, str]] = field(default_factory=list)
+
+    def add(self, place: str, good: bool | None, found: str) -> None:
+        self.lines.append((place, good, found))
+
+    @contextmanager
+    def trying(self, place: str) -> Iterator[None]:
+        """An expected error within the context is a finding at `place`."""
+        try:
+            yield
+        except EXPECTED as error:
+            self.add(place, False, str(error))
+
+
+def check_everything(configuration: Configuration, console: Console) -> bool:
+    """Print a line per thing tried. Returns whether nothing has to be mended."""
+    findings = _Findings()
+    ports = Ports(configuration)
+    try:
+        with console.status("Asking vendor and CRM"):
+            _check(configuration, ports, findings)
+    finally:
+        ports.close()
+    signs = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "[yellow]![/yellow]"}
+    table = Table("", "where", "found", title="Nothing was changed", title_justify="left")
+    for place, good, found in findings.lines:
+        table.add_row(signs[good], place, found)
+    console.print(table)
+    return all(good is not False for _, good, _ in findings.lines)
+
+
+def _check(configuration: Configuration, ports: Ports, findings: _Findings) -> None:
+    with findings.trying("storage.state_url"):
+        _ = ports.state
+        findings.add("storage.state_url", True, "the state database opens")
+    crm_answers = False
+    with findings.trying("crm"):
+        _ = ports.crm
+        findings.add("crm", True, "the CRM answers and has the contract's tables")
+        crm_answers = True
+    for mandator, settings in configuration.mandators.items():
+        place = f"mandators.{mandator}"
+        targets = [target(configuration, mandator, name) for name in settings.lists]
+        with findings.trying(place):
+            vendor = ports.vendor(mandator)
+            findings.add(place, True, f"logged in to mandator {settings.mandator_id}")
+            for one in targets:
+                _check_list(one, vendor, findings)
+        for one in targets if crm_answers else ():
+            with findings.trying(f"{place}.lists.{one.name}"):
+                _check_selection(one, ports.crm_snapshot(mandator), findings)
+
+
+def _check_list(one: Target, vendor: Optimizely, findings: _Findings) -> None:
+    place, list_id = f"mandators.{one.mandator}.lists.{one.name}", one.recipient_list_id
+    with findings.trying(place):
+        attributes = check_list_attributes(one.contract, vendor.recipient_lists.attribute_names(list_id))
+        held = vendor.recipients.count(list_id)
+        findings.add(place, attributes.passed, attributes.summary)
+        findings.add(place, True, f"recipient list {list_id} is “{vendor.recipient_lists.name(list_id)}”, {held} in it")
+        findings.add(place, None, "the API can't tell a regular list from an opt-in list: look that up in Campaign")
+        if vendor.recipient_lists.is_test_list(list_id):
+            findings.add(place, None, "it is a test list")
+
+
+def _check_selection(one: Target, crm: CrmSnapshot, findings: _Findings) -> None:
+    place = f"mandators.{one.mandator}.lists.{one.name}"
+    opt_in = opt_in_of(crm, one)
+    columns = sorted(set(one.contract.attributes.values()))
+    people = granted = 0
+    for chunk in crm.select(one.pick, opt_in.opt_in_id, columns):
+        people += len(chunk)
+        granted += int(chunk["consent_kind"].isin([ConsentKind.GRANTED.value, ConsentKind.CONFIRMED.value]).sum())
+    found = (
+        f"{one.pick.kind.replace('_', ' ')} “{one.pick.name}” names {people}, {granted} of them with {opt_in.opt_in_id}"
+    )
+    findings.add(place, people > 0, found)

@@ -1,0 +1,146 @@
+"""What can be typed after `campaign-sync`. Each command parses, calls, and turns the outcome into an exit code."""
+
+import json
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from campaign_sync.configuration import Configuration, ConfigurationError, configuration_schema, load_configuration
+
+NOTHING_WRONG, SOMETHING_FAILED, CONFIGURATION_WRONG = 0, 1, 2
+"""Exit codes: all is well, some list was refused or failed, the configuration can't be used."""
+
+app = typer.Typer(
+    help="Copies CRM reports and marketing lists into Optimizely Campaign recipient lists: a proven full replace.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+crm_app = typer.Typer(help="The CRM's side.", no_args_is_help=True)
+config_app = typer.Typer(help="The configuration file.", no_args_is_help=True)
+app.add_typer(crm_app, name="crm")
+app.add_typer(config_app, name="config")
+
+errors = Console(stderr=True, soft_wrap=True)
+
+
+def main() -> None:
+    """The console script."""
+    logging.basicConfig(level=logging.WARNING)
+    app()
+
+
+@app.command()
+def run(
+    mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
+    lists: Annotated[list[str] | None, typer.Option("--list", help="Only this list; may be repeated.")] = None,
+) -> None:
+    """Execute the daily full replace of a mandator now, with live progress."""
+    configuration = _configuration()
+    _require_known(configuration, mandator, lists or [])
+    from campaign_sync.cli.instance import use_embedded_instance
+    from campaign_sync.cli.running import run_daily_replace
+
+    use_embedded_instance(Path(".campaign_sync/dagster"))
+    outcome = run_daily_replace(configuration, mandator, lists, Console())
+    raise typer.Exit(NOTHING_WRONG if outcome else SOMETHING_FAILED)
+
+
+@app.command()
+def check() -> None:
+    """Try the configuration against the live vendor and the CRM, without changing anything."""
+    configuration = _configuration()
+    from campaign_sync.cli.checking import check_everything
+
+    raise typer.Exit(NOTHING_WRONG if check_everything(configuration, Console()) else SOMETHING_FAILED)
+
+
+@app.command()
+def demo(
+    ui: Annotated[bool, typer.Option("--ui", help="Leave sandbox and Dagster's UI running until Ctrl-C.")] = False,
+    port: Annotated[int, typer.Option(help="The UI's port.")] = 3000,
+) -> None:
+    """Replace two demonstration mandators' lists, against a sandbox on this machine. Every further run is a new day."""
+    from campaign_sync.cli.demo import run_demo
+
+    if ui:
+        _require_free(port)
+    raise typer.Exit(NOTHING_WRONG if run_demo(Console(), ui_port=port if ui else None) else SOMETHING_FAILED)
+
+
+@app.command()
+def dev(port: Annotated[int, typer.Option(help="The UI's port.")] = 3000) -> None:
+    """Run `dagster dev` on the embedded instance: UI, daemon and schedules, until Ctrl-C."""
+    _configuration()
+    _require_free(port)
+    from campaign_sync.cli.instance import dagster_dev, use_embedded_instance
+
+    use_embedded_instance(Path(".campaign_sync/dagster"))
+    with dagster_dev(port) as process:
+        raise typer.Exit(process.wait())
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(help="The port to listen on, on 127.0.0.1.")],
+    data: Annotated[Path, typer.Option(help="The file that holds the sandbox's contents.")] = Path(
+        ".campaign_sync/sandbox.db"
+    ),
+) -> None:
+    """Run the stand-in for Optimizely Campaign alone."""
+    from campaign_sync.sandbox.__main__ import main as serve_sandbox
+
+    serve_sandbox(data, port)
+
+
+@crm_app.command("init")
+def crm_init(url: Annotated[str, typer.Option(help="SQLAlchemy URL of the CRM database.")]) -> None:
+    """Create the CRM contract's tables where they are missing."""
+    from campaign_sync.crm.port import CrmError
+    from campaign_sync.crm.schema import create_crm
+
+    try:
+        create_crm(url)
+    except CrmError as error:
+        errors.print(str(error), style="red", markup=False)
+        raise typer.Exit(SOMETHING_FAILED) from None
+    Console().print("The CRM contract's tables are there. docs/crm.md describes them column by column.")
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON schema of the configuration file, for editors."""
+    typer.echo(json.dumps(configuration_schema(), indent=2, ensure_ascii=False))
+
+
+def _configuration() -> Configuration:
+    try:
+        return load_configuration()
+    except ConfigurationError as error:
+        errors.print(str(error), style="red", markup=False, highlight=False)
+        raise typer.Exit(CONFIGURATION_WRONG) from None
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            errors.print(f"port {port} is taken; choose another with --port", style="red", highlight=False)
+            raise typer.Exit(CONFIGURATION_WRONG)
+
+
+def _require_known(configuration: Configuration, mandator: str, lists: list[str]) -> None:
+    known = configuration.mandators
+    path = os.environ.get("CAMPAIGN_SYNC_CONFIG", "campaign_sync.yaml")
+    if mandator not in known:
+        message = f"{path} has no mandator {mandator!r}; it has {', '.join(known)}"
+    elif unknown := [name for name in lists if name not in known[mandator].lists]:
+        message = f"{path} has no list {', '.join(unknown)} in {mandator}; it has {', '.join(known[mandator].lists)}"
+    else:
+        return
+    errors.print(message, style="red", markup=False, highlight=False)
+    raise typer.Exit(CONFIGURATION_WRONG)

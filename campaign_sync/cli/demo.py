@@ -1,0 +1,141 @@
+"""The demonstration: a pretend vendor, a pretend CRM, and real daily replaces between them. Each run is a day."""
+
+import os
+import subprocess
+import sys
+import webbrowser
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+
+from rich.console import Console
+
+from campaign_sync.cli.instance import dagster_dev, use_embedded_instance
+from campaign_sync.cli.running import run_daily_replace
+from campaign_sync.configuration import Configuration, load_configuration
+from campaign_sync.replacing.target import target
+from campaign_sync.sandbox.demo_crm import advance_demo_crm, create_demo_crm, demo_addresses
+from campaign_sync.sandbox.world import World
+
+FOLDER = Path(".campaign_sync/demo")
+
+_CREDENTIALS = {"DEMO_USERNAME": "demo", "DEMO_PASSWORD": "demo"}
+_LEAVING_UNTOLD = 4
+"""So many of a day's unsubscribes the vendor's export job hasn't written yet: only the vendor itself knows them."""
+
+
+def run_demo(console: Console, ui_port: int | None) -> bool:
+    """Play one day of both mandators; with a port, leave sandbox and UI running. Returns whether all is proven."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    use_embedded_instance(FOLDER / "dagster")
+    configuration_file = FOLDER / "campaign_sync.yaml"
+    configuration_file.write_text((files("campaign_sync.sandbox") / "demo.yaml").read_text())
+    day = _next_day()
+    with _sandbox() as base_url:
+        os.environ |= _environment(base_url, configuration_file)
+        configuration = load_configuration()
+        console.rule(f"Day {day}")
+        with console.status("A night in the CRM and at the vendor" if day > 1 else "Making a CRM of 50,000 people"):
+            _live_through(day, configuration)
+        (FOLDER / "day").write_text(str(day))
+        proven = [run_daily_replace(configuration, mandator, None, console) for mandator in configuration.mandators]
+        if ui_port is None:
+            _tell_what_next(console)
+        else:
+            _leave_running(console, ui_port)
+    return all(proven)
+
+
+def _next_day() -> int:
+    noted = FOLDER / "day"
+    return int(noted.read_text()) + 1 if noted.exists() else 1
+
+
+def _environment(base_url: str, configuration_file: Path) -> dict[str, str]:
+    folder = FOLDER.resolve()
+    return {
+        "CAMPAIGN_SYNC_CONFIG": str(configuration_file.resolve()),
+        "DEMO_OPTIMIZELY_URL": base_url,
+        "DEMO_CRM_URL": f"sqlite:///{folder / 'crm.db'}",
+        "DEMO_STATE_URL": f"sqlite:///{folder / 'state.db'}",
+        "DEMO_FRAMES": str(folder / "frames"),
+        **_CREDENTIALS,
+    }
+
+
+@contextmanager
+def _sandbox() -> Iterator[str]:
+    """The sandbox in a process of its own; yields its base URL."""
+    command = [sys.executable, "-m", "campaign_sync.sandbox", "--data", str(FOLDER / "sandbox.db")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - a fixed command
+        try:
+            base_url = process.stdout.readline().strip() if process.stdout else ""
+            if not base_url:
+                raise RuntimeError("the sandbox didn't start; its message is above")
+            yield base_url
+        finally:
+            process.terminate()
+
+
+def _live_through(day: int, configuration: Configuration) -> None:
+    """What happened since yesterday: on the first day the CRM and the vendor's lists come into being."""
+    crm_url = configuration.crm.url.get_secret_value()
+    if day == 1:
+        create_demo_crm(crm_url)
+    else:
+        advance_demo_crm(crm_url, day)
+    with closing(World(FOLDER / "sandbox.db")) as world:
+        if day == 1:
+            _open_lists(world, configuration)
+        for mandator in configuration.mandators:
+            _feedback(world, configuration, mandator, day)
+
+
+def _open_lists(world: World, configuration: Configuration) -> None:
+    for mandator, settings in configuration.mandators.items():
+        world.add_mandator(settings.mandator_id, _CREDENTIALS["DEMO_USERNAME"], _CREDENTIALS["DEMO_PASSWORD"])
+        for name, recipient_list in settings.lists.items():
+            attributes = target(configuration, mandator, name).contract.list_attributes
+            world.add_list(
+                settings.mandator_id, recipient_list.recipient_list_id, recipient_list.select.name, attributes
+            )
+
+
+def _feedback(world: World, configuration: Configuration, mandator: str, day: int) -> None:
+    """Let people leave, bounce and be blocked, and let the vendor's export job write most of it down."""
+    mandator_id = configuration.mandators[mandator].mandator_id
+    people = demo_addresses(configuration.crm.url.get_secret_value(), day, mandator)
+    now = datetime.now(UTC)
+    happened = str(int((now - timedelta(hours=3)).timestamp() * 1000))
+    for address in people.unsubscribed:
+        world.unsubscribe(mandator_id, address)
+    for address in people.bounced:
+        world.bounce(mandator_id, address)
+    for pattern in people.blocked_patterns:
+        world.block(mandator_id, pattern)
+    told, untold = people.unsubscribed[:-_LEAVING_UNTOLD], people.unsubscribed[-_LEAVING_UNTOLD:]
+    world.publish(mandator_id, "getUnsubscribes", [[address, happened] for address in told])
+    world.publish(mandator_id, "getUnsubscribes", [[address, happened] for address in untold], now + timedelta(hours=6))
+    world.publish(mandator_id, "getOutBounces", [[address, happened] for address in people.bounced])
+
+
+def _leave_running(console: Console, port: int) -> None:
+    url = f"http://127.0.0.1:{port}"
+    with dagster_dev(port) as process:
+        console.print(f"\nDagster's UI is at {url}/asset-groups in a few seconds. Ctrl-C ends it and the sandbox.")
+        webbrowser.open(f"{url}/asset-groups")
+        process.wait()
+
+
+def _tell_what_next(console: Console) -> None:
+    console.print(
+        "\n[bold]What next[/bold]\n"
+        "  uv run campaign-sync demo        the next day: people left, bounced and joined, and the numbers move\n"
+        "  uv run campaign-sync demo --ui   one more day, then assets, checks and plots in Dagster's UI\n"
+        "  docs/configuration.md            your own mandators and lists\n"
+        f"  rm -r {FOLDER}           forget the demonstration",
+        highlight=False,
+        soft_wrap=True,
+    )

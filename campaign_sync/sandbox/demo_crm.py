@@ -1,0 +1,286 @@
+"""The demonstration CRM: invented people, their consents, and what changes from one day to the next.
+
+Everything follows from the seed and the day alone, never from the clock: whoever runs the demonstration sees the same.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    String,
+    Table,
+    Text,
+    bindparam,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
+
+from campaign_sync.crm import schema
+from campaign_sync.crm.engine import crm_engine, crm_errors
+from campaign_sync.crm.port import CrmError
+from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.consent import ConsentKind
+from campaign_sync.domain.entity import EntityType
+from campaign_sync.sandbox import demo_people
+from campaign_sync.sandbox.demo_history import DAY_ONE, Entity, Row, consent_event, history, old_bounces
+
+_PRODUCTS = ("Lastenrad", "Wärmepumpe", "Hörgerät", "Kräuterbeet")
+_OPT_INS = (
+    ("newsletter-nord", "nord", "Newsletter der Nord GmbH"),
+    ("produktnews-nord", "nord", "Neuigkeiten zu Produkten der Nord GmbH"),
+    ("newsletter-sued", "sued", "Newsletter der Süd AG"),
+    ("partner-sued", "sued", "Partnerbrief der Süd AG"),
+)
+_MARKETING_LISTS = (
+    ("ML-1", "Newsletter Nord", None, "static", None),
+    ("ML-2", "Partner Süd", "account", "static", None),
+    (
+        *("ML-3", "Newsletter Süd", "contact", "dynamic"),
+        "SELECT id AS entity_id FROM contact WHERE country = 'DE' AND postal_code >= '70000'",
+    ),
+)
+_interest = Table(
+    "demo_product_interest",
+    MetaData(),
+    Column("lead_id", String(64), primary_key=True),
+    Column("product", Text, nullable=False),
+)
+"""Beside the contract: what the report joins to the leads. It also tells a demonstration CRM from a real one."""
+
+_REPORT_VIEW = (
+    "CREATE VIEW produktinteressenten AS SELECT lead.id AS entity_id, demo_product_interest.product AS product "
+    "FROM lead JOIN demo_product_interest ON demo_product_interest.lead_id = lead.id"
+)
+
+
+@dataclass(frozen=True)
+class DemoFeedback:
+    """What became known at the vendor on one day: normalized addresses, and patterns of its block list."""
+
+    unsubscribed: list[str]
+    bounced: list[str]
+    blocked_patterns: list[str]
+
+
+def create_demo_crm(url: str, people: int = 50_000, seed: int = 1) -> None:
+    """Create the demonstration CRM as it is on day one. One that is there already stays as it is.
+
+    Args:
+        url: an empty database, or a SQLite file yet to come.
+        people: contacts, leads and accounts together.
+        seed: another seed, other people.
+
+    Raises:
+        CrmError: the database can't be reached, or holds people who aren't the demonstration's.
+    """
+    schema.create_crm(url)
+    engine = crm_engine(url)
+    with crm_errors(engine, "creating the demonstration CRM"), engine.begin() as connection:
+        if inspect(connection).has_table(_interest.name):
+            return
+        if connection.scalar(select(func.count()).select_from(schema.contact)):
+            raise CrmError("this CRM holds people already; the demonstration takes an empty database")
+        _fill(connection, people, _chance(seed))
+
+
+def advance_demo_crm(url: str, day: int) -> None:
+    """Let a day pass: new people, consents given and withdrawn, people who moved. Done already, nothing happens.
+
+    Args:
+        url: a demonstration CRM.
+        day: 2 for the day after its creation.
+
+    Raises:
+        CrmError: it can't be reached, or isn't a demonstration CRM.
+    """
+    rng = _chance(day)
+    with _demo_crm(url) as connection:
+        contacts = list(connection.scalars(select(schema.contact.c.id).order_by(schema.contact.c.id)))
+        new_ids = [f"N-{day:03}-{number:03}" for number in range(max(2, len(contacts) // 300))]
+        if new_ids[0] in contacts:  # the day has passed already
+            return
+        north, south = new_ids[::2], new_ids[1::2]
+        newcomers = demo_people.people(EntityType.CONTACT, [*north, *south], len(north), rng)
+        connection.execute(insert(schema.contact), newcomers)
+        members = _members("ML-1", [(EntityType.CONTACT, each) for each in north])
+        connection.execute(insert(schema.marketing_list_member), members)
+        _move(connection, rng.sample(contacts, len(contacts) // 250 + 1), rng)
+        _change_consents(connection, day, north, south, rng)
+
+
+def demo_addresses(url: str, day: int, mandator: str) -> DemoFeedback:
+    """What the vendor shall have learned by this day: other people every day, the same ones whenever asked.
+
+    Raises:
+        CrmError: the CRM can't be reached, or isn't a demonstration CRM.
+    """
+    with _demo_crm(url) as connection:
+        addresses = _addresses_at_creation(connection, mandator)
+    rng = _chance(f"{mandator} {day}")
+    _chance(mandator).shuffle(addresses)
+    start = (day - 1) * 40 % max(1, len(addresses) - 40)
+    todays = addresses[start : start + 40]
+    return DemoFeedback(
+        unsubscribed=todays[: rng.randint(16, 26)],
+        bounced=todays[26 : 26 + rng.randint(6, 12)],
+        blocked_patterns=[*([f"*@{demo_people.THROWAWAY_DOMAIN}"] if day == 1 else []), *todays[39:]],
+    )
+
+
+def _chance(seed: int | str) -> random.Random:
+    return random.Random(seed)  # noqa: S311 - these people are invented, not secret
+
+
+@contextmanager
+def _demo_crm(url: str) -> Iterator[Connection]:
+    """A transaction in a demonstration CRM. Nobody shall invent people in a real one."""
+    engine = crm_engine(url)
+    with crm_errors(engine, "working on the demonstration CRM"), engine.begin() as connection:
+        if not inspect(connection).has_table(_interest.name):
+            raise CrmError("this isn't a demonstration CRM; create one in an empty database first")
+        yield connection
+
+
+def _fill(connection: Connection, size: int, rng: random.Random) -> None:
+    contacts, leads, accounts = (
+        [f"{kind}-{number:06}" for number in range(int(size * share))]
+        for kind, share in (("C", 0.56), ("L", 0.26), ("A", 0.18))
+    )
+    northern = int(size * 0.26)
+    rows = demo_people.people(EntityType.CONTACT, contacts, northern, rng)
+    lead_rows = demo_people.people(EntityType.LEAD, leads, len(leads) // 2, rng)
+    for contact, lead in list(zip(rows, lead_rows, strict=False))[::25]:
+        lead["email"] = contact["email"]  # somebody who became a contact, and the lead was never removed
+    connection.execute(insert(schema.contact), rows)
+    connection.execute(insert(schema.lead), lead_rows)
+    connection.execute(
+        insert(schema.account), demo_people.people(EntityType.ACCOUNT, accounts, len(accounts) // 4, rng)
+    )
+
+    newsletter_nord = [(EntityType.CONTACT, each) for each in contacts[: int(size * 0.24)]]
+    newsletter_nord += [(EntityType.LEAD, each) for each in leads[: int(size * 0.12)]]
+    partners = [(EntityType.ACCOUNT, each) for each in accounts[: int(size * 0.08)]]
+    interested = leads[-int(size * 0.18) :]
+    newsletter_sued = [(EntityType.CONTACT, each) for each in contacts[northern:]]
+    _define(connection, interested, rng)
+    connection.execute(
+        insert(schema.marketing_list_member), [*_members("ML-1", newsletter_nord), *_members("ML-2", partners)]
+    )
+
+    audiences = (newsletter_nord, [(EntityType.LEAD, each) for each in interested], newsletter_sued, partners)
+    histories = (
+        event
+        for (opt_in_id, *_), audience in zip(_OPT_INS, audiences, strict=True)
+        for entity in audience
+        for event in history(entity, opt_in_id, rng)
+    )
+    events = [{"id": f"E-{number:07}", **event} for number, event in enumerate(histories)]
+    connection.execute(insert(schema.consent_event), events)
+    connection.execute(insert(schema.address_state), old_bounces(rows))
+
+
+def _define(connection: Connection, interested: list[str], rng: random.Random) -> None:
+    """Opt-ins, marketing lists and the report."""
+    opt_ins = [
+        {"opt_in_id": opt_in_id, "mandator": mandator, "description": description, "media_type": "email"}
+        for opt_in_id, mandator, description in _OPT_INS
+    ]
+    connection.execute(insert(schema.opt_in), opt_ins)
+    names = schema.marketing_list.columns.keys()
+    connection.execute(
+        insert(schema.marketing_list), [dict(zip(names, each, strict=True)) for each in _MARKETING_LISTS]
+    )
+    _interest.create(connection)
+    connection.execute(insert(_interest), [{"lead_id": each, "product": rng.choice(_PRODUCTS)} for each in interested])
+    connection.execute(text(_REPORT_VIEW))
+    connection.execute(
+        insert(schema.report),
+        [{"id": "R-1", "name": "Produktinteressenten", "entity_type": "lead", "view_name": "produktinteressenten"}],
+    )
+
+
+def _members(marketing_list_id: str, entities: list[Entity]) -> list[Row]:
+    return [
+        {"marketing_list_id": marketing_list_id, "entity_type": entity_type.value, "entity_id": entity_id}
+        for entity_type, entity_id in entities
+    ]
+
+
+def _move(connection: Connection, contact_ids: list[str], rng: random.Random) -> None:
+    """Most move within their region; every tenth leaves it, and with it the dynamic list."""
+    contact = schema.contact
+    codes = connection.execute(
+        select(contact.c.id, contact.c.postal_code).where(contact.c.id.in_(contact_ids)).order_by(contact.c.id)
+    ).all()
+    moves = []
+    for number, (contact_id, postal_code) in enumerate(codes):
+        goes_south = (postal_code >= "70000") != (number % 10 == 0)
+        new_code, new_city = rng.choice(demo_people.SOUTH if goes_south else demo_people.NORTH)
+        moves.append({"mover": contact_id, "new_code": new_code, "new_city": new_city})
+    connection.execute(
+        update(contact)
+        .where(contact.c.id == bindparam("mover"))
+        .values(postal_code=bindparam("new_code"), city=bindparam("new_city")),
+        moves,
+    )
+
+
+def _change_consents(connection: Connection, day: int, north: list[str], south: list[str], rng: random.Random) -> None:
+    """Newcomers subscribe, some people withdraw at the service desk, some who had withdrawn come back."""
+    moment = DAY_ONE + timedelta(days=day, hours=9)
+    events = [
+        consent_event((EntityType.CONTACT, contact_id), opt_in_id, ConsentKind.GRANTED, moment, "form:website")
+        for opt_in_id, contact_ids in (("newsletter-nord", north), ("newsletter-sued", south))
+        for contact_id in contact_ids
+    ]
+    for opt_in_id, *_ in _OPT_INS:
+        for past, now, number, source in (
+            (ConsentKind.GRANTED, ConsentKind.WITHDRAWN, 9, "crm:service desk"),
+            (ConsentKind.WITHDRAWN, ConsentKind.GRANTED, 4, "form:website"),
+        ):
+            entities = _entities_at_creation(connection, opt_in_id, past)
+            for entity in rng.sample(entities, min(number, len(entities))):
+                events.append(consent_event(entity, opt_in_id, now, moment, source))  # noqa: PERF401 - three loops deep
+    connection.execute(
+        insert(schema.consent_event),
+        [{"id": f"D-{day:03}-{number:04}", **event} for number, event in enumerate(events)],
+    )
+
+
+def _entities_at_creation(connection: Connection, opt_in_id: str, kind: ConsentKind) -> list[Entity]:
+    """Who had an event of this kind on day one; later days don't change the answer."""
+    event = schema.consent_event
+    query = (
+        select(event.c.entity_type, event.c.entity_id)
+        .where(event.c.opt_in_id == opt_in_id, event.c.kind == kind, event.c.occurred_at < DAY_ONE)
+        .where(event.c.id.startswith("E-"))
+        .distinct()
+    )
+    return sorted((EntityType(row.entity_type), row.entity_id) for row in connection.execute(query))
+
+
+def _addresses_at_creation(connection: Connection, mandator: str) -> list[str]:
+    """Normalized addresses of those who granted a consent of this mandator before day one and never withdrew."""
+    opt_in_ids = [opt_in_id for opt_in_id, of, _ in _OPT_INS if of == mandator]
+    granted, withdrawn = (
+        {entity for opt_in_id in opt_in_ids for entity in _entities_at_creation(connection, opt_in_id, kind)}
+        for kind in (ConsentKind.GRANTED, ConsentKind.WITHDRAWN)
+    )
+    writable = granted - withdrawn
+    addresses = set()
+    for entity_type, table in schema.ENTITY_TABLES.items():
+        for entity_id, email in connection.execute(select(table.c.id, table.c.email).where(table.c.email.is_not(None))):
+            if (entity_type, entity_id) in writable:
+                with suppress(InvalidAddressError):
+                    addresses.add(normalize_address(email))
+    return sorted(addresses)

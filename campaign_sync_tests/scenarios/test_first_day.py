@@ -1,0 +1,92 @@
+"""A mandator's first day, from the CRM to the proven list."""
+
+import dagster as dg
+
+from campaign_sync.domain.checks import CHECK_NAMES
+from campaign_sync.state.journal import ReplaceState
+from campaign_sync_tests.rig import NEWSLETTER, PRODUCTS, SUED_NEWSLETTER, Rig
+
+EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
+
+
+def test_the_daily_job_fills_all_lists_of_its_mandator_and_no_other(shop: Rig) -> None:
+    shop.day("nord")
+
+    assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == EVERYBODY
+    assert shop.addresses(SUED_NEWSLETTER) == []
+
+
+def test_every_recipient_carries_the_technical_fields_and_the_lists_attributes(shop: Rig) -> None:
+    shop.day("nord")
+
+    first = next(one for one in shop.world.recipients(NEWSLETTER) if one["id"] == "person1@example.org")
+    assert first["address"] == "person1@example.org"
+    assert first["attributes"] == {
+        "opt-in-id": "newsletter-nord",
+        "description": "News",
+        "media-type": "email",
+        "entity-type": "contact",
+        "entity-id": "c1",
+        "Vorname": "Änne",
+        "Nachname": "Groß",
+        "Ort": "Köln",
+    }
+
+
+def test_the_list_is_replaced_so_whoever_somebody_else_put_there_is_gone(shop: Rig) -> None:
+    shop.fill_by_hand(NEWSLETTER, [*EVERYBODY[:4], "stranger@example.com"])
+
+    shop.day("nord")
+    assert shop.addresses() == EVERYBODY
+
+
+def test_decomposed_names_and_unruly_addresses_arrive_in_one_spelling(shop: Rig) -> None:
+    shop.add_contact("c6", "  Frauke@MÜLLER-Beispiel.example ", first_name=" Mu\u0308ller\r\n", city="Zu\u0308rich 🚲")
+
+    shop.day("nord")
+    frauke = next(one for one in shop.world.recipients(NEWSLETTER) if one["id"].startswith("frauke"))
+    assert frauke["id"] == frauke["address"] == "frauke@xn--mller-beispiel-gsb.example"
+    assert (frauke["attributes"]["Vorname"], frauke["attributes"]["Ort"]) == ("Müller", "Zürich 🚲")
+
+
+def test_every_check_and_the_numbers_stand_in_dagsters_event_log(shop: Rig) -> None:
+    result = shop.day("nord")
+
+    checks = {(*check.asset_key.path[1:], check.check_name) for check in result.get_asset_check_evaluations()}
+    assert {("snapshot", "newsletter", name) for name in CHECK_NAMES} <= checks
+    assert ("recipient_list", "newsletter", "proof") in checks
+    metadata = _metadata(result, "nord", "recipient_list", "newsletter")
+    assert {name: metadata[name].value for name in ("sent", "accepted", "refused", "in list", "proof")} == {
+        "sent": 5,
+        "accepted": 5,
+        "refused": 0,
+        "in list": 5,
+        "proof": "5 equal",
+    }
+
+
+def test_the_journal_tells_when_the_list_was_cleared_and_that_it_was_proven(shop: Rig) -> None:
+    result = shop.day("nord")
+
+    with shop.state() as state:
+        replace = state.journal.of_run(result.run_id, "newsletter")
+    assert replace is not None
+    assert replace.state is ReplaceState.PROVEN
+    assert replace.finished_at
+    assert replace.cleared_at
+    assert replace.started_at <= replace.cleared_at <= replace.finished_at
+    assert (replace.sent, replace.accepted, replace.in_list, replace.proof) == (5, 5, 5, "5 equal")
+
+
+def test_one_login_serves_a_whole_run_and_is_logged_out_at_the_end(shop: Rig) -> None:
+    shop.day("nord")
+
+    assert len(shop.world.calls("login")) == len(shop.world.calls("logout")) == 1
+
+
+def _metadata(result: dg.ExecuteInProcessResult, *key: str) -> dict[str, dg.MetadataValue]:
+    return next(
+        dict(event.materialization.metadata)
+        for event in result.get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey(list(key))
+    )

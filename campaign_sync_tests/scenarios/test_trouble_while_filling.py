@@ -1,0 +1,125 @@
+"""What goes wrong between `clear` and the proof, and what the list looks like afterwards."""
+
+import dagster as dg
+import pytest
+
+from campaign_sync.cli.running import problems
+from campaign_sync.replacing.filling import fill
+from campaign_sync.state.journal import ReplaceState
+from campaign_sync_tests.rig import NEWSLETTER, Rig
+
+EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(shop: Rig) -> None:
+    shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 2}
+
+
+def test_a_session_that_expires_between_two_batches_costs_a_login_and_nothing_else(shop: Rig) -> None:
+    shop.world.fault("addAll3", "expire", skip=2)
+
+    shop.day("nord")
+
+    assert shop.addresses() == EVERYBODY
+    assert len(shop.world.calls("login")) > 1
+
+
+def test_an_answer_lost_after_the_vendor_stored_the_rows_is_settled_by_sending_them_again(shop: Rig) -> None:
+    shop.world.fault("addAll3", "drop", skip=1, times=2)
+
+    result = shop.day("nord")
+
+    assert shop.addresses() == EVERYBODY
+    with shop.state() as state:
+        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {}
+
+
+def test_a_row_the_vendor_failed_on_by_itself_is_sent_once_more_and_then_said_so(shop: Rig) -> None:
+    shop.world.refuse(8100, "person3@example.org", 7)
+
+    result = shop.day("nord")
+
+    assert shop.addresses() == [one for one in EVERYBODY if one != "person3@example.org"]
+    assert len(shop.world.calls("addAll3")) == 2 * (5 + 1)
+    with shop.state() as state:
+        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {("vendor", "vendor_error"): 1}
+
+
+def test_a_fault_in_the_middle_of_filling_ends_in_a_whole_list_because_the_replace_begins_again(shop: Rig) -> None:
+    shop.world.fault("addAll3", "fault", skip=2, arg="java.lang.IllegalStateException: try later")
+
+    result = shop.run("nord")
+
+    assert result.success, problems(result)
+    assert shop.addresses() == EVERYBODY
+
+
+def test_a_list_that_stays_incomplete_says_so_since_when_and_what_to_do(shop: Rig) -> None:
+    shop.world.fault("clear", "fault", times=99, arg="java.lang.SecurityException: not permitted")
+    shop.fill_by_hand(NEWSLETTER, EVERYBODY)
+
+    result = shop.run("nord", assets=CHAIN)
+
+    assert any("newsletter" in problem and "INCOMPLETE since" in problem for problem in problems(result))
+    with shop.state() as state:
+        broken = state.journal.incomplete("nord", "newsletter")
+    assert broken is not None
+    assert broken.state is ReplaceState.FAILED
+
+
+def test_somebody_who_leaves_during_the_fill_is_swept_and_in_the_ledger(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_then_leave(*arguments: object) -> object:
+        codes = fill(*arguments)  # type: ignore[arg-type]
+        shop.world.unsubscribe(8100, "person2@example.org")
+        return codes
+
+    monkeypatch.setattr("campaign_sync.replacing.replace.fill", fill_then_leave)
+
+    result = shop.day("nord")
+
+    assert "person2@example.org" not in shop.addresses()
+    with shop.state() as state:
+        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {("sweep", "swept"): 1}
+
+
+def test_a_list_that_somebody_else_writes_to_meanwhile_is_not_called_proven(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_then_meddle(*arguments: object) -> object:
+        codes = fill(*arguments)  # type: ignore[arg-type]
+        shop.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
+        return codes
+
+    monkeypatch.setattr("campaign_sync.replacing.replace.fill", fill_then_meddle)
+
+    result = shop.run("nord", assets=CHAIN)
+
+    assert not result.success
+    assert any("it has 6 recipients where 5 should be (5 equal, extra 1)" in problem for problem in problems(result))
+
+
+CHAIN = [
+    *(("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")),
+    *(("nord", asset, "newsletter") for asset in ("selection", "snapshot", "recipient_list")),
+]
+
+
+def test_the_list_alone_cannot_be_replaced_round_the_gate(shop: Rig) -> None:
+    alone = [("nord", "recipient_list", "newsletter")]
+    with dg.DagsterInstance.ephemeral() as instance:
+        never = shop.run("nord", instance, assets=alone)
+        assert "no snapshot yet" in problems(never)[0]
+
+        shop.run("nord", instance)
+        clears = shop.clears()
+        shop.settings["mandators"]["nord"]["feedback"] = {"max_age": "1s"}
+        shop.list_settings()["max_snapshot_age"] = "1s"
+        shop.leave("person1@example.org")
+        shop.run("nord", instance, assets=CHAIN[:3])
+        stale = shop.run("nord", instance, assets=alone)
+
+    assert shop.clears() == clears
+    assert "not_suppressed" in problems(stale)[0]

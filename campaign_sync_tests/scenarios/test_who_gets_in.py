@@ -1,0 +1,147 @@
+"""Who is in a list, who isn't, and what the ledger says about it."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from campaign_sync_tests.rig import LONG_AGO, NEWSLETTER, NORD, PRODUCTS, SUED, Rig
+
+YESTERDAY = datetime.now(UTC) - timedelta(days=1)
+
+
+def ledger(shop: Rig, run_id: str, name: str = "newsletter") -> dict[tuple[str, str], int]:
+    """Stage and reason: how many people."""
+    with shop.state() as state:
+        return state.ledger.counts(run_id, "nord", name)
+
+
+def test_somebody_who_unsubscribed_is_withdrawn_in_the_crm_and_in_no_list_of_the_mandator(shop: Rig) -> None:
+    shop.leave("Person2@example.org")
+
+    result = shop.day("nord")
+
+    assert "person2@example.org" not in shop.addresses(NEWSLETTER) + shop.addresses(PRODUCTS)
+    assert ledger(shop, result.run_id) == {("selection", "unsubscribed"): 1}
+    with shop.crm() as crm:
+        events = crm.exec_driver_sql(
+            "SELECT opt_in_id, source FROM consent_event WHERE entity_id = 'c2' AND kind = 'withdrawn' ORDER BY 1"
+        ).fetchall()
+    assert [tuple(event) for event in events] == [
+        ("newsletter-nord", "optimizely:unsubscribes"),
+        ("products-nord", "optimizely:unsubscribes"),
+    ]
+
+
+def test_an_unsubscribe_from_one_mandator_leaves_the_other_mandators_consent_alone(shop: Rig) -> None:
+    shop.leave("person2@example.org", mandator_id=NORD)
+
+    shop.day("nord")
+    shop.day("sued")
+    assert "person2@example.org" in [one["id"] for one in shop.world.recipients(100000000021)]
+
+
+def test_a_bounced_address_is_written_to_in_no_mandator(shop: Rig) -> None:
+    moment = str(int(YESTERDAY.timestamp() * 1000))
+    shop.world.publish(SUED, "getOutBounces", [["person3@example.org", moment]])
+
+    shop.day("sued")
+    shop.day("nord")
+    assert "person3@example.org" not in shop.addresses(NEWSLETTER) + shop.addresses(100000000021)
+
+
+def test_somebody_who_consented_again_after_leaving_is_in_the_list(shop: Rig) -> None:
+    shop.world.publish(NORD, "getUnsubscribes", [["person4@example.org", str(int(YESTERDAY.timestamp() * 1000))]])
+    shop.consent("c4", "newsletter-nord", "granted", YESTERDAY + timedelta(hours=1))
+
+    shop.day("nord")
+    assert "person4@example.org" in shop.addresses(NEWSLETTER)
+    assert "person4@example.org" not in shop.addresses(PRODUCTS)
+
+
+def test_a_withdrawal_at_the_very_moment_of_a_grant_wins(shop: Rig) -> None:
+    shop.consent("c5", "newsletter-nord", "withdrawn", LONG_AGO)
+
+    result = shop.day("nord")
+
+    assert "person5@example.org" not in shop.addresses()
+    assert ledger(shop, result.run_id) == {("selection", "consent_withdrawn"): 1}
+
+
+@pytest.mark.parametrize(
+    ("email", "reason"), [("", "no_address"), ("nobody", "invalid_address"), ("a b@example.org", "invalid_address")]
+)
+def test_a_row_without_a_usable_address_is_rejected_with_its_reason(shop: Rig, email: str, reason: str) -> None:
+    shop.add_contact("c6", email)
+
+    result = shop.day("nord")
+
+    assert ledger(shop, result.run_id) == {("selection", reason): 1}
+
+
+def test_somebody_without_the_lists_own_consent_is_never_selected_whatever_else_they_consented_to(shop: Rig) -> None:
+    shop.add_contact("c6", "sixth@example.org", consent="products-nord")
+
+    result = shop.day("nord")
+
+    assert "sixth@example.org" not in shop.addresses(NEWSLETTER)
+    assert "sixth@example.org" in shop.addresses(PRODUCTS)
+    assert ledger(shop, result.run_id) == {("selection", "no_consent"): 1}
+
+
+def test_two_people_with_one_address_come_once_and_the_other_is_in_the_ledger(shop: Rig) -> None:
+    shop.add_contact("c6", " PERSON1@example.org")
+
+    result = shop.day("nord")
+
+    assert shop.addresses().count("person1@example.org") == 1
+    assert ledger(shop, result.run_id) == {("snapshot", "duplicate_address"): 1}
+
+
+def test_a_name_that_xml_cannot_carry_costs_one_row_and_not_the_list(shop: Rig) -> None:
+    shop.add_contact("c6", "sixth@example.org", first_name="Bell\x07a")
+
+    result = shop.day("nord")
+
+    assert ledger(shop, result.run_id) == {("snapshot", "forbidden_characters"): 1}
+
+
+def test_whom_the_vendor_refuses_is_in_the_ledger_with_the_vendors_reason(shop: Rig) -> None:
+    shop.world.unsubscribe(NORD, "person1@example.org")
+    shop.world.block(NORD, "*son2@example.org")
+    shop.world.bounce(NORD, "person3@example.org")
+    shop.world.refuse(NORD, "person4@example.org", 6)
+
+    result = shop.day("nord")
+
+    assert shop.addresses() == ["person5@example.org"]
+    assert ledger(shop, result.run_id) == {
+        ("vendor", "unsubscribed"): 1,
+        ("vendor", "blocklisted"): 1,
+        ("vendor", "bounced"): 1,
+        ("vendor", "filtered"): 1,
+    }
+
+
+def test_an_unsubscribe_the_crm_cannot_match_suppresses_the_address_until_it_can(shop: Rig) -> None:
+    shop.leave("stranger@example.com", at=YESTERDAY)
+    shop.day("nord")
+
+    shop.add_contact("c6", "Stranger@example.com")
+    result = shop.day("nord")
+
+    assert "stranger@example.com" not in shop.addresses()
+    assert ledger(shop, result.run_id)["selection", "unsubscribed"] == 1
+    with shop.state() as state:
+        assert state.feedback.unmatched("nord").unsubscribes == []
+
+
+def test_a_bounce_the_crm_cannot_match_suppresses_the_address_in_every_mandator(shop: Rig) -> None:
+    moment = str(int(YESTERDAY.timestamp() * 1000))
+    shop.world.publish(SUED, "getOutBounces", [["stranger@example.com", moment]])
+    shop.day("sued")
+
+    shop.add_contact("c6", "Stranger@example.com")
+    result = shop.day("nord")
+
+    assert "stranger@example.com" not in shop.addresses()
+    assert ledger(shop, result.run_id)["selection", "bounced"] == 1

@@ -1,0 +1,178 @@
+"""What a person at a terminal sees. Every command runs as a process of its own, as it would for them."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from campaign_sync_tests.rig import ENVIRONMENT, NEWSLETTER, NORD, PRODUCTS, Rig, rig
+
+CONFIGURATION = "campaign_sync.yaml"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Rig]:
+    with rig(tmp_path) as built:
+        assert built.configuration  # writes the file
+        yield built
+
+
+def campaign_sync(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("DAGSTER_HOME", "CAMPAIGN_SYNC_CONFIG")
+    }
+    command = [sys.executable, "-m", "campaign_sync", *arguments]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment | ENVIRONMENT | {"COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def cells(line: str) -> list[str]:
+    return re.split(r"\s{2,}", line.strip())
+
+
+def test_run_replaces_the_lists_tells_so_and_exits_with_0(shop: Rig) -> None:
+    done = campaign_sync(shop.folder, "run", "nord")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [cells(line) for line in done.stdout.splitlines()]
+    assert ["list", "selected", "suppressed", "rejected", "sent", "in list", "proof"] in lines
+    assert ["newsletter", "5", "0", "0", "5", "5", "✓ 5 equal"] in lines
+    assert ["products", "5", "0", "0", "5", "5", "✓ 5 equal"] in lines
+    assert len(shop.addresses(NEWSLETTER)) == 5
+
+
+def test_run_with_list_touches_that_list_only(shop: Rig) -> None:
+    done = campaign_sync(shop.folder, "run", "nord", "--list", "products")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [call.list_id for call in shop.world.calls("clear")] == [PRODUCTS]
+
+
+def test_a_refused_list_exits_with_1_and_one_sentence(shop: Rig) -> None:
+    shop.list_settings()["recipient_list_id"] = 4711
+    assert shop.configuration
+
+    done = campaign_sync(shop.folder, "run", "nord")
+
+    assert done.returncode == 1
+    assert ["newsletter", "–", "–", "–", "–", "–", "not touched"] in [cells(line) for line in done.stdout.splitlines()]
+    assert done.stdout.count("4711") == 1
+    assert "✗ nord/snapshot/newsletter: recipient list 4711 isn't one of mandator 8100's" in done.stdout
+
+
+def test_a_wrong_password_is_tried_once_and_told_once(shop: Rig) -> None:
+    shop.world.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], "changed")
+
+    done = campaign_sync(shop.folder, "run", "nord")
+
+    assert done.returncode == 1
+    assert done.stdout.count("doesn't let this user in") == 1
+    assert len(shop.world.calls("login")) == 1
+
+
+def test_a_mistake_in_the_configuration_exits_with_2_and_its_place(shop: Rig) -> None:
+    shop.list_settings()["atributes"] = {}
+    (shop.folder / CONFIGURATION).write_text("mandators: {nord: {}}")
+
+    done = campaign_sync(shop.folder, "run", "nord")
+
+    assert done.returncode == 2
+    assert f"{CONFIGURATION}:1:13 mandators.nord.mandator_id: this key is required" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"), [(["west"], "it has nord, sued"), (["nord", "--list", "x"], "products")]
+)
+def test_an_unknown_name_exits_with_2_and_the_known_ones(shop: Rig, arguments: list[str], named: str) -> None:
+    done = campaign_sync(shop.folder, "run", *arguments)
+
+    assert done.returncode == 2
+    assert named in done.stderr
+
+
+def test_check_tells_all_findings_at_once_and_changes_nothing(shop: Rig) -> None:
+    shop.list_settings()["recipient_list_id"] = 4711
+    shop.list_settings("nord", "products")["attributes"]["Lieblingsfarbe"] = "city"
+    shop.list_settings("sued")["opt_in_id"] = "newsletter-west"
+    assert shop.configuration
+
+    done = campaign_sync(shop.folder, "check")
+
+    assert done.returncode == 1
+    assert all(named in done.stdout for named in ("4711", "Lieblingsfarbe", "newsletter-west"))
+    changing = {"addAll3", "clear", "removeUnsubscribed", "removeBounced", "removeBlacklisted"}
+    assert not changing & {call.operation for call in shop.world.calls()}
+
+
+def test_check_is_content_with_a_good_configuration(shop: Rig) -> None:
+    done = campaign_sync(shop.folder, "check")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "names 5, 5 of them with newsletter-nord" in " ".join(done.stdout.split())
+
+
+def test_crm_init_creates_what_check_asks_for(shop: Rig) -> None:
+    shop.settings["crm"]["url"] = f"sqlite:///{shop.folder / 'new.db'}"
+    assert shop.configuration
+
+    assert "campaign-sync crm init" in " ".join(campaign_sync(shop.folder, "check").stdout.split())
+    assert campaign_sync(shop.folder, "crm", "init", "--url", shop.settings["crm"]["url"]).returncode == 0
+    assert "has the contract's tables" in campaign_sync(shop.folder, "check").stdout
+
+
+def test_config_schema_is_json_that_knows_the_sections(tmp_path: Path) -> None:
+    schema = json.loads(campaign_sync(tmp_path, "config", "schema").stdout)
+
+    assert {"optimizely", "crm", "storage", "mandators"} <= set(schema["properties"])
+
+
+def test_the_sandbox_alone_serves_wsdls_until_it_is_ended(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "campaign_sync", "sandbox", "--port", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        base_url = process.stdout.readline().strip()
+        with urllib.request.urlopen(f"{base_url}/RpcSession?wsdl", timeout=10) as answer:
+            assert b"<wsdl:definitions" in answer.read()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def test_a_taken_port_is_told_before_a_day_is_played(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = campaign_sync(tmp_path, "demo", "--ui", "--port", str(taken.getsockname()[1]))
+
+    assert done.returncode == 2
+    assert "is taken" in done.stderr
+    assert not (tmp_path / ".campaign_sync").exists()
+
+
+def test_the_demo_plays_a_first_and_a_second_day(tmp_path: Path) -> None:
+    tables = []
+    for day in (1, 2):
+        done = campaign_sync(tmp_path, "demo")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"Day {day}" in done.stdout
+        tables.append([cells(line) for line in done.stdout.splitlines() if "equal" in line])
+
+    for first, second in zip(*tables, strict=True):
+        name, selected, suppressed, rejected, sent, in_list, proof = second
+        numbers = [int(text.replace(",", "")) for text in (selected, suppressed, rejected, in_list)]
+        assert numbers[0] == sum(numbers[1:]), "everybody is in the list or in the ledger"
+        assert (name, proof) == (first[0], f"✓ {in_list} equal")
+        assert suppressed != first[2]
+        assert sent != in_list

@@ -5,6 +5,7 @@ import dagster as dg
 from campaign_sync.assets.failures import explained
 from campaign_sync.assets.metadata import Materialized, table
 from campaign_sync.assets.ports import Ports
+from campaign_sync.domain.checks import CheckOutcome
 from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS
 from campaign_sync.replacing.replace import Outcome
 from campaign_sync.replacing.target import Target
@@ -47,6 +48,10 @@ def recipient_list_asset(target: Target) -> dg.AssetsDefinition:
     return recipient_list
 
 
+def _verdict(check: CheckOutcome) -> str:
+    return "passed" if check.passed else "warning" if check.warning else "stops"
+
+
 def _metadata(target: Target, outcome: Outcome) -> dict[str, dg.MetadataValue | int | float | str]:
     refused = {code: count for code, count in outcome.codes.items() if code != ACCEPTED}
     plotted = {
@@ -64,7 +69,9 @@ def _metadata(target: Target, outcome: Outcome) -> dict[str, dg.MetadataValue | 
         "digest of the list": outcome.proof.digest,
         "batches": outcome.batches,
         "seconds incomplete": round(outcome.incomplete_for.total_seconds(), 3),
-        "gate": table({"check": check.name, "passed": check.passed, "found": check.summary} for check in outcome.gate),
+        "gate": table(
+            {"check": check.name, "verdict": _verdict(check), "found": check.summary} for check in outcome.gate
+        ),
         "journal": outcome.replace_id,
         "recipient list id": str(target.recipient_list_id),
     }

@@ -47,3 +47,10 @@ def test_a_file_that_is_gone_or_truncated_is_named(tmp_path: Path, spoil: object
 
     with pytest.raises(FrameError, match="materialize its asset anew"):
         frames.read_frame(name, digest)
+
+
+def test_the_frame_storage_may_be_any_place_with_a_url() -> None:
+    frames = Frames("memory://campaign_sync_frames")
+    frame = pd.DataFrame({"a": ["ä", "b"]}, dtype="str")
+
+    pd.testing.assert_frame_equal(frames.read_frame(*frames.write_frame("snapshots", NOON, frame)), frame)

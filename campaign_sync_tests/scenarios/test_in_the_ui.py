@@ -1,0 +1,79 @@
+"""What happens behind Dagster's UI: the real webserver, the real daemon, a run started by hand."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+from campaign_sync_tests.rig import ENVIRONMENT, Rig
+
+LAUNCH = """
+mutation ($job: String!) {
+  launchRun(executionParams: {
+    selector: {jobName: $job, repositoryName: "__repository__", repositoryLocationName: "campaign_sync.definitions"}
+    runConfigData: {}
+  }) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } }
+}
+"""
+
+
+def test_a_run_started_in_the_ui_replaces_the_lists(shop: Rig) -> None:
+    assert shop.configuration
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"} | ENVIRONMENT
+    command = [sys.executable, "-m", "campaign_sync", "dev", "--port", str(port)]
+    with subprocess.Popen(command, cwd=shop.folder, env=environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            ask = _asking(f"http://127.0.0.1:{port}/graphql")
+            _until(lambda: _loaded(ask))
+            answer = ask(LAUNCH, {"job": "nord_daily_replace"})["launchRun"]
+            assert answer["__typename"] == "LaunchRunSuccess", answer
+            status = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+            run_id = {"id": answer["run"]["runId"]}
+            _until(lambda: ask(status, run_id)["runOrError"]["status"] in ("SUCCESS", "FAILURE", "CANCELED"))
+            assert ask(status, run_id)["runOrError"]["status"] == "SUCCESS"
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+
+    assert shop.addresses() == [f"person{number}@example.org" for number in range(1, 6)]
+
+
+Asking = Callable[[str, dict[str, str]], dict[str, Any]]
+
+
+def _asking(url: str) -> Asking:
+    def ask(query: str, variables: dict[str, str]) -> dict[str, Any]:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            data: dict[str, Any] = json.load(answer)["data"]
+        return data
+
+    return ask
+
+
+def _loaded(ask: Asking) -> bool:
+    query = "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }"
+    try:
+        entries = ask(query, {})["workspaceOrError"]["locationEntries"]
+    except (urllib.error.URLError, ConnectionError):
+        return False
+    return [entry["loadStatus"] for entry in entries] == ["LOADED"]
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    for _ in range(240):
+        if holds():
+            return
+        time.sleep(0.5)
+    raise AssertionError("it never came to that")

@@ -1,0 +1,46 @@
+"""The same days with everything of ours in PostgreSQL, as in production."""
+
+from pathlib import Path
+
+import dagster as dg
+import yaml
+from dagster._core.instance.ref import InstanceRef
+
+from campaign_sync_tests.databases import fresh_database
+from campaign_sync_tests.rig import NEWSLETTER, rig
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_two_days_with_crm_and_state_on_postgresql(tmp_path: Path) -> None:
+    with (
+        fresh_database() as crm_url,
+        fresh_database() as state_url,
+        rig(tmp_path, crm_url=crm_url, state_url=state_url) as shop,
+    ):
+        shop.day("nord")
+        shop.leave("person2@example.org")
+        shop.list_settings()["limits"] = {"max_shrink": 0.3}
+        result = shop.day("nord")
+
+        assert shop.addresses(NEWSLETTER) == [f"person{number}@example.org" for number in (1, 3, 4, 5)]
+        with shop.state() as state:
+            assert state.ledger.counts(result.run_id, "nord", "newsletter") == {("selection", "unsubscribed"): 1}
+
+
+def test_the_production_instance_opens_on_postgresql_and_records_a_day(tmp_path: Path, postgres_url: str) -> None:
+    settings = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    assert settings["storage"]["postgres"]["postgres_db"]["scheme"] == "postgresql+psycopg2"
+    settings["storage"]["postgres"] = {"postgres_url": postgres_url}  # the tests' server listens on a socket only
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(settings))
+
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(tmp_path))) as instance, rig(tmp_path) as shop:
+        result = shop.run("nord", instance)
+
+        assert result.success
+        run = instance.get_run_by_id(result.run_id)
+        assert run is not None
+        assert run.tags["campaign_sync/mandator"] == "nord"
+        key = dg.AssetKey(["nord", "recipient_list", "newsletter"])
+        assert instance.get_latest_materialization_event(key) is not None
+        assert not instance.telemetry_enabled

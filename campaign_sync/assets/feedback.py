@@ -56,6 +56,7 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
                 rows += page
                 report(Progress(mandator, kind.value, "fetch", len(rows), None))
             file = ports.frames.write_rows(f"feedback/{mandator}/{kind.value}", until, rows)
+            report(Progress(mandator, kind.value, "fetched", len(rows), len(rows)))
             journal.add(mandator, kind, (since, until), len(rows), file, context.run.run_id, datetime.now(UTC))
         return dg.MaterializeResult(
             metadata={
@@ -93,9 +94,11 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
     def suppression_state(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
         with explained(context) as watch:
             pending = _parse_pending(ports, mandator, settings)
+            report(Progress(mandator, "suppression_state", "write to the CRM", 0, None))
             written = _write_back(ports, mandator, pending)
             frame = suppression(ports.crm_snapshot(mandator), ports.state.feedback, mandator)
             age = _feedback_age(ports, mandator)
+            report(Progress(mandator, "suppression_state", "suppressed", len(frame), len(frame)))
         by_kind = frame["kind"].value_counts()
         misfits, unmatched = sum(pending.misfits.values()), len(written.unmatched)
         return dg.MaterializeResult(

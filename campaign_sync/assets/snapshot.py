@@ -13,6 +13,7 @@ from campaign_sync.domain.checks import CHECK_NAMES, check_snapshot
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.snapshot import build_snapshot, canonical_rows, digest
 from campaign_sync.replacing.gate import surroundings
+from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.replacing.target import Target
 
 CHECK_DESCRIPTIONS = {
@@ -51,6 +52,7 @@ def snapshot_asset(target: Target) -> dg.AssetsDefinition:
             sifted = build_snapshot(selection, contract, opt_in_of(crm, target))
             rows = sifted.rows
             outcomes = check_snapshot(rows, contract, surroundings(target, ports.vendor(mandator), crm, state))
+            report(Progress(mandator, target.name, "checked", len(rows), len(rows)))
             now = datetime.now(UTC)
             file = ports.frames.write_frame(f"snapshots/{mandator}/{target.name}", now, rows)
             state.ledger.record(mandator, target.name, sifted.rejections, context.run.run_id)

@@ -74,11 +74,13 @@ def sweep(target: Target, vendor: Optimizely) -> dict[str, int]:
     }
 
 
-def read_back(target: Target, vendor: Optimizely, count: int, page_rows: int = READ_BACK_ROWS) -> pd.DataFrame:
+def read_back(
+    target: Target, vendor: Optimizely, count: int, on_page: Callable[[int], None], page_rows: int = READ_BACK_ROWS
+) -> pd.DataFrame:
     """What the list holds now: the contract's `list_columns`, one row per recipient, `count` of them expected.
 
     Pages are ordered by the entity id, so that they shift as little as can be. The last one reaches beyond `count`, so
-    that rows too many show.
+    that rows too many show. `on_page` is told each page's rows.
     """
     contract = target.contract
     starts = range(0, count + 1, page_rows)
@@ -88,7 +90,10 @@ def read_back(target: Target, vendor: Optimizely, count: int, page_rows: int = R
         return vendor.recipients.page(target.recipient_list_id, contract.list_attributes, order, start, page_rows)
 
     with ThreadPoolExecutor(target.parallel_calls) as pool:
-        rows = [row for rows in pool.map(page, starts) for row in rows]
+        rows: list[list[str | None]] = []
+        for part in pool.map(page, starts):
+            rows += part
+            on_page(len(part))
     return pd.DataFrame(rows, columns=contract.list_columns, dtype="str")
 
 

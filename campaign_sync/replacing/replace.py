@@ -104,7 +104,7 @@ class Replacer:
         self.vendor.recipients.clear(target.recipient_list_id)
 
         self.state.journal.note(entry.id, state=ReplaceState.FILLING)
-        codes = fill(target, self.vendor, rows, batches, _progress(target, len(rows)))
+        codes = fill(target, self.vendor, rows, batches, _progress(target, "fill", len(rows)))
         incomplete_for = self.now() - cleared_at
         accepted = rows[codes == ACCEPTED]
         self._record_refused(target, rows, codes)
@@ -117,6 +117,7 @@ class Replacer:
         self.state.journal.note(entry.id, **note)
         self._require(target, proof)
         self.state.journal.note(entry.id, state=ReplaceState.PROVEN, finished_at=self.now())
+        report(Progress(target.mandator, target.name, "proven", proof.in_list, proof.in_list))
         return Outcome(entry.id, gate, len(rows), counts, swept, proof, len(batches), incomplete_for)
 
     def _prove(self, target: Target, accepted: pd.DataFrame, swept: dict[str, int]) -> Proof:
@@ -126,10 +127,10 @@ class Replacer:
         or pages; so a difference counts only when the list, read in one piece, shows it too.
         """
         count, swept_rows = self.vendor.recipients.count(target.recipient_list_id), sum(swept.values())
-        held = read_back(target, self.vendor, count)
+        held = read_back(target, self.vendor, count, _progress(target, "prove", count))
         proof = prove(accepted, held, target.contract)
         if proof.missing != swept_rows or proof.extra or proof.changed:
-            held = read_back(target, self.vendor, count, page_rows=count + 1)
+            held = read_back(target, self.vendor, count, _progress(target, "prove", count), page_rows=count + 1)
             proof = prove(accepted, held, target.contract)
         if not proof.missing or proof.missing != swept_rows:
             return proof
@@ -172,13 +173,13 @@ def _told(error: BaseException) -> str:
     return f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
 
 
-def _progress(target: Target, total: int) -> Callable[[int], None]:
+def _progress(target: Target, step: str, total: int) -> Callable[[int], None]:
     done = 0
 
-    def on_batch(rows: int) -> None:
+    def advance(rows: int) -> None:
         nonlocal done
         done += rows
-        report(Progress(target.mandator, target.name, "fill", done, total))
+        report(Progress(target.mandator, target.name, step, done, total))
 
-    on_batch(0)
-    return on_batch
+    advance(0)
+    return advance

@@ -131,8 +131,8 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
                     unmatched,
                     dg.AssetCheckSeverity.WARN,
                     good="the CRM knows everybody",
-                    bad=f"the CRM has nobody under {unmatched} addresses that unsubscribed or bounced; they are "
-                    "suppressed, and matched again daily",
+                    bad=f"the CRM has nobody to change under {unmatched} addresses that unsubscribed or bounced; "
+                    "they are suppressed, and matched again daily",
                 ),
             ],
         )

@@ -11,11 +11,21 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from campaign_sync.crm.port import CrmError
 
+URL_SETTING = "crm.url"
+"""What the messages call the database's URL: its place in the configuration."""
+
 _BEGIN = "sqlite_begin"
 """Execution option: how a transaction begins on SQLite."""
 
+_WRITING = "BEGIN IMMEDIATE"
+"""A writer takes the lock at once: having read first, it could find itself outrun and be turned away."""
+
 _TELLING_SQLSTATES = ("25", "42", "53", "55", "57")
 """PostgreSQL's error classes whose texts speak of statements and resources, never of the data in a row."""
+
+
+class UnusableUrlError(CrmError):
+    """The URL itself can't be used; no database was asked."""
 
 
 def crm_engine(url: str, *, create: bool = False) -> Engine:
@@ -26,7 +36,8 @@ def crm_engine(url: str, *, create: bool = False) -> Engine:
         create: whether a SQLite file may come into being.
 
     Raises:
-        CrmError: the URL can't be read, its driver isn't installed, or the SQLite file doesn't exist.
+        UnusableUrlError: the URL can't be read, or its driver isn't installed.
+        CrmError: the SQLite file doesn't exist.
     """
     try:
         parsed = make_url(url)
@@ -37,10 +48,14 @@ def crm_engine(url: str, *, create: bool = False) -> Engine:
         if parsed.drivername == "postgresql+psycopg2":
             options = {"client_encoding": "utf8"}
         engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True, **options)
-    except (ArgumentError, ImportError) as error:
-        raise CrmError(
-            "crm.url isn't a database URL that can be used here: write it like postgresql://user:password@host/name "
-            f"or sqlite:///path/to/file.db ({type(error).__name__})"
+    except ImportError as error:
+        raise UnusableUrlError(
+            f"{URL_SETTING} asks for a driver that isn't installed; install the driver {error.name} beside this package"
+        ) from None
+    except (ArgumentError, ValueError) as error:
+        raise UnusableUrlError(
+            f"{URL_SETTING} isn't a database URL that can be used here: write it like "
+            f"postgresql://user:password@host/name or sqlite:///path/to/file.db ({type(error).__name__})"
         ) from None
     if sqlite:
         if create:
@@ -89,7 +104,7 @@ def _explain(error: SQLAlchemyError) -> str:
     original = error.orig if isinstance(error, DBAPIError) else None
     if original is None:
         return type(error).__name__
-    if isinstance(original, sqlite3.OperationalError):
+    if type(original) in (sqlite3.OperationalError, sqlite3.DatabaseError):  # statements and files, never values
         return str(original)
     state = getattr(original, "pgcode", None)
     if state == "22021":
@@ -100,10 +115,10 @@ def _explain(error: SQLAlchemyError) -> str:
         return f"{type(original).__name__} (SQLSTATE {state})"
     text = str(original)
     if "authentication failed" in text or "no password supplied" in text:
-        return "the login was refused; check user and password in crm.url"
+        return f"the login was refused; check user and password in {URL_SETTING}"
     if "does not exist" in text:
-        return "there is no such database or user; check crm.url"
-    return f"it can't be reached; check crm.url, and that the database is running ({type(original).__name__})"
+        return f"there is no such database or user; check {URL_SETTING}"
+    return f"it can't be reached; check {URL_SETTING}, and that the database is running ({type(original).__name__})"
 
 
 def _sqlite_file_exists(url: URL) -> bool:
@@ -114,7 +129,6 @@ def _sqlite_file_exists(url: URL) -> bool:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions begin where SQLAlchemy says so, also for mere reading
     connection.text_factory = _text
-    connection.execute("PRAGMA journal_mode=WAL")  # a snapshot stays open for long: writers mustn't wait for it
 
 
 def _text(raw: bytes) -> str | bytes:
@@ -126,5 +140,7 @@ def _text(raw: bytes) -> str | bytes:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A writer takes the lock at once: having read first, it could find itself outrun and be turned away.
-    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN IMMEDIATE"))
+    begin = connection.get_execution_options().get(_BEGIN, _WRITING)
+    if begin == _WRITING:  # who only reads leaves the file as it is
+        connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # a snapshot stays open for long: writers mustn't wait
+    connection.exec_driver_sql(begin)

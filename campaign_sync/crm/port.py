@@ -22,9 +22,6 @@ SELECTION_COLUMNS = (
 )
 """What every selected row carries, before the columns that the list's attributes ask for."""
 
-SUPPRESSION_COLUMNS = ("kind", "address", "entity_type", "entity_id", "opt_in_id", "since", "source")
-"""Columns of a suppression frame: `kind` is `bounce` (of an address) or `unsubscribe` (of one opt-in)."""
-
 
 @dataclass(frozen=True)
 class Pick:
@@ -41,7 +38,7 @@ class WriteBack:
     written: int
     already_known: int
     unmatched: tuple[str, ...] = ()
-    """Recipient ids that no entity of the CRM has as its address."""
+    """Recipient ids about which the CRM has nothing to change."""
 
 
 class CrmSnapshot(Protocol):
@@ -74,8 +71,8 @@ class CrmSnapshot(Protocol):
     def suppression(self, mandator: str) -> pd.DataFrame:
         """Who may not be written to: every bounced address, every withdrawn consent for this mandator's opt-ins.
 
-        Columns `SUPPRESSION_COLUMNS`. Bounces name a normalized `address` and no entity; unsubscribes name
-        `entity_type`, `entity_id`, `opt_in_id` and no address. `since` is `datetime64[us, UTC]`.
+        Columns `domain.suppression.SUPPRESSION_COLUMNS`; addresses are normalized. Bounces name no entity; unsubscribes
+        name one, and its address where it has a usable one.
         """
 
 
@@ -102,7 +99,8 @@ class Crm(Protocol):
     def record_unsubscribes(self, unsubscribes: Sequence[Unsubscribe]) -> WriteBack:
         """Append a withdrawal for every entity with that address and every opt-in of that mandator it has events for.
 
-        The withdrawal carries the unsubscribe's own time, so a consent granted again later stays granted.
+        The withdrawal carries the unsubscribe's own time, so a consent granted again later stays granted. An address
+        for which there is nothing to withdraw, be it that nobody has it or nobody consented, is returned as unmatched.
         """
 
 

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -113,7 +113,8 @@ class SqlCrm:
                 this = address_state.c.address == bindparam("stored_address")
                 connection.execute(update(address_state).where(this).values(changed), newer)
         written = len(new) + len(newer)
-        return WriteBack(written, len(people) - written, _unmatched(bounces, people))
+        unmatched = [each for each in bounces if address_key(each.address) not in people]
+        return WriteBack(written, len(people) - written, _addresses(unmatched))
 
     def record_unsubscribes(self, unsubscribes: Sequence[Unsubscribe]) -> WriteBack:
         """Append withdrawals, for the opt-ins of the unsubscribe's mandator only. See `Crm.record_unsubscribes`.
@@ -141,7 +142,14 @@ class SqlCrm:
             new = [row for event_id, row in withdrawals.items() if event_id not in known]
             if new:
                 connection.execute(insert(consent_event), new)
-        return WriteBack(len(new), len(withdrawals) - len(new), _unmatched(unsubscribes, people))
+        consented = {
+            (key, mandator)
+            for key, entities in people.items()
+            for mandator, of_mandator in opt_ins.items()
+            if any(histories[entity] & of_mandator for entity in entities)
+        }
+        unmatched = [each for each in unsubscribes if (address_key(each.address), each.mandator) not in consented]
+        return WriteBack(len(new), len(withdrawals) - len(new), _addresses(unmatched))
 
     @contextmanager
     def _writing(self, doing: str) -> Iterator[Connection]:
@@ -156,8 +164,8 @@ def _by_key(feedback: Iterable[Feedback]) -> dict[str, list[Feedback]]:
     return dict(grouped)
 
 
-def _unmatched(feedback: Iterable[Bounce | Unsubscribe], people: Mapping[str, object]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.address for each in feedback if address_key(each.address) not in people))
+def _addresses(feedback: Iterable[Bounce | Unsubscribe]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.address for each in feedback))
 
 
 def _people(connection: Connection, keys: Collection[str]) -> dict[str, list[Entity]]:

@@ -26,12 +26,21 @@ from sqlalchemy.exc import NoSuchTableError
 
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.crm.engine import crm_errors
-from campaign_sync.crm.port import SELECTION_COLUMNS, SUPPRESSION_COLUMNS, CrmError, Pick
-from campaign_sync.crm.schema import address_state, consent_event, marketing_list, marketing_list_member, opt_in, report
+from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
+from campaign_sync.crm.schema import (
+    ENTITY_TABLES,
+    address_state,
+    consent_event,
+    marketing_list,
+    marketing_list_member,
+    opt_in,
+    report,
+)
 from campaign_sync.crm.text_frame import text_frame
 from campaign_sync.domain.consent import ConsentKind, OptIn
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.feedback import BounceKind
+from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
 
 _CONSENT = (
     consent_event.c.id,
@@ -109,17 +118,21 @@ class SqlSnapshot:
             order_by=_most_decisive_first(self._dialect),
         )
         events = select(consent_event, rank.label("rank")).join(opt_in).where(opt_in.c.mandator == mandator).subquery()
+        query = select(*events.c["entity_type", "entity_id", "opt_in_id", "occurred_at", "source"], _email_of(events))
+        for entity_type, people in ENTITY_TABLES.items():
+            this = (events.c.entity_type == entity_type) & (events.c.entity_id == people.c.id)
+            query = query.outerjoin(people, this)
         withdrawals = self._rows(
-            select(*events.c["entity_type", "entity_id", "opt_in_id", "occurred_at", "source"])
-            .where(events.c.rank == 1, events.c.kind == ConsentKind.WITHDRAWN)
-            .order_by(events.c.opt_in_id, events.c.entity_type, events.c.entity_id),
+            query.where(events.c.rank == 1, events.c.kind == ConsentKind.WITHDRAWN).order_by(
+                events.c.opt_in_id, events.c.entity_type, events.c.entity_id
+            ),
             "reading consent_event",
         )
         # An address without a key can't be sent to in the first place.
         keyed = [(address_key(row.address), row) for row in bounces]
         rows = [
             *(("bounce", key, None, None, None, row.bounced_at, row.source) for key, row in keyed if key),
-            *(("unsubscribe", None, *row) for row in withdrawals),
+            *(("unsubscribe", address_key(row.email), *row[:-1]) for row in withdrawals),
         ]
         return text_frame(rows, SUPPRESSION_COLUMNS, [f"consent_event.{name}" for name in SUPPRESSION_COLUMNS], "since")
 
@@ -262,6 +275,13 @@ def _most_decisive_first(dialect: str) -> list[ColumnElement[Any]]:
         case((consent_event.c.kind == ConsentKind.WITHDRAWN, 1), else_=0).desc(),
         collate(consent_event.c.id, _CODE_POINT_ORDER.get(dialect, "BINARY")).desc(),
     ]
+
+
+def _email_of(events: FromClause) -> ColumnElement[Any]:
+    """The address of an event's entity, whichever of the tables, outer joined, has it."""
+    return case(
+        *((events.c.entity_type == entity_type, people.c.email) for entity_type, people in ENTITY_TABLES.items())
+    ).label("email")
 
 
 def _entity_type(value: object, where: str) -> EntityType:

@@ -16,6 +16,7 @@ from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.limits import SizeBaseline, SizeLimits, size_violations
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason
+from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN
 
 LIST_PREFIX = "list:"
@@ -71,9 +72,7 @@ class Contract:
 class Surroundings:
     """What the checks compare the rows with, looked up at the moment of checking."""
 
-    suppressed_addresses: Collection[str]
-    suppressed_entities: Collection[str]
-    """`entity_type:entity_id` of everybody whose consent for the list's opt-in is withdrawn."""
+    suppressed: Suppressed
     vendor_attributes: Collection[str]
     baseline: SizeBaseline | None
 
@@ -117,7 +116,6 @@ _ENCODABLE_FORBIDDEN = XML_FORBIDDEN.pattern.replace("\ud800-\udfff", "")
 ROW_REASONS = {
     "utf8": Reason.FORBIDDEN_CHARACTERS,
     "technical_fields": Reason.MISSING_TECHNICAL_FIELD,
-    "not_suppressed": Reason.UNSUBSCRIBED,
     "unique_recipients": Reason.DUPLICATE_ADDRESS,
 }
 """Why a row that fails a check is taken out."""
@@ -150,7 +148,7 @@ def row_checks(contract: Contract) -> dict[str, pa.DataFrameSchema]:
 def check_snapshot(frame: pd.DataFrame, contract: Contract, surroundings: Surroundings) -> list[CheckOutcome]:
     """Every check of `CHECK_NAMES` over a snapshot's rows, in that order."""
     outcomes = {name: run_schema(name, schema, frame) for name, schema in row_checks(contract).items()}
-    outcomes["not_suppressed"] = run_schema("not_suppressed", _not_suppressed(surroundings), _with_entity_key(frame))
+    outcomes["not_suppressed"] = run_schema("not_suppressed", _NOT_SUPPRESSED, _with_reason(frame, surroundings))
     outcomes["list_attributes"] = check_list_attributes(contract, surroundings.vendor_attributes)
     outcomes["plausible_size"] = check_size(len(frame), contract.limits, surroundings.baseline)
     return [outcomes[name] for name in CHECK_NAMES]
@@ -202,18 +200,9 @@ def check_size(rows: int, limits: SizeLimits, baseline: SizeBaseline | None) -> 
     return CheckOutcome("plausible_size", not violations, summary)
 
 
-def _not_suppressed(surroundings: Surroundings) -> pa.DataFrameSchema:
-    addresses, entities = set(surroundings.suppressed_addresses), set(surroundings.suppressed_entities)
-    return _schema(
-        {
-            ADDRESS: [_check("not_suppressed", lambda values: ~values.isin(addresses))],
-            "entity_key": [_check("consent_not_withdrawn", lambda values: ~values.isin(entities))],
-        }
-    )
-
-
-def _with_entity_key(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.assign(entity_key=frame["entity_type"].astype("str") + ":" + frame["entity_id"].astype("str"))
+def _with_reason(frame: pd.DataFrame, surroundings: Surroundings) -> pd.DataFrame:
+    rows = frame.reindex(columns=["entity_type", "entity_id", "consent_at", ADDRESS])  # other checks miss columns
+    return pd.DataFrame({"suppressed_because": surroundings.suppressed.reasons(rows, rows[ADDRESS])})
 
 
 def _schema(columns: Mapping[str, list[pa.Check]]) -> pa.DataFrameSchema:
@@ -240,5 +229,18 @@ def _one_of(code: str, allowed: Collection[str]) -> pa.Check:
     return _check(code, lambda values: values.isin(list(allowed)), ignore_na=False)
 
 
+def _none_is(code: str) -> pa.Check:
+    return _check(code, lambda values: values != code)
+
+
 def _unique() -> pa.Check:
     return _check("repeated", lambda values: ~values.duplicated(keep="first"), ignore_na=False)
+
+
+_NOT_SUPPRESSED = _schema(
+    {
+        "suppressed_because": [
+            _none_is(reason.value) for reason in (Reason.BOUNCED, Reason.UNSUBSCRIBED, Reason.CONSENT_WITHDRAWN)
+        ]
+    }
+)

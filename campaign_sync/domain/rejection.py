@@ -30,6 +30,7 @@ class Reason(StrEnum):
     FILTERED = "filtered"
     VENDOR_ERROR = "vendor_error"
     SWEPT = "swept"
+    SUPPRESSED_MEANWHILE = "suppressed_meanwhile"
 
 
 ACCEPTED: Final = 0

@@ -7,6 +7,10 @@ import pandas as pd
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.consent import ConsentKind
 from campaign_sync.domain.rejection import Reason, Stage
+from campaign_sync.domain.suppression import Suppressed
+
+NORMALIZED_ADDRESS = "@address"
+"""The column that `select` adds; no column of a CRM can be called so."""
 
 REJECTION_COLUMNS = ("entity_type", "entity_id", "stage", "reason", "vendor_code")
 """Columns of a rejection frame; `vendor_code` is `addAll3`'s answer (`Int64`), missing before the vendor was asked."""
@@ -39,43 +43,28 @@ def select(picked: pd.DataFrame, suppression: pd.DataFrame, opt_in_id: str) -> S
 
     Args:
         picked: one row per entity, columns as the CRM port's `SELECTION_COLUMNS` and more.
-        suppression: columns `kind`, `address`, `entity_type`, `entity_id`, `opt_in_id` and more. An unsubscribe that
-            names an address instead of an entity suppresses that address.
+        suppression: columns `domain.suppression.SUPPRESSION_COLUMNS`.
         opt_in_id: the only consent this selection stands on.
 
     Returns:
-        The rows with a further column `address` (normalized), and the rejections.
+        The rows with a further column `NORMALIZED_ADDRESS`, and the rejections.
     """
     addresses, flaws = _addresses(picked["email"])
-    reason = pd.Series(pd.NA, index=picked.index, dtype="str")
-
-    def reject(mask: "pd.Series[bool]", why: Reason) -> None:
-        reason.loc[mask & reason.isna()] = why.value
-
     withdrawn = picked["consent_kind"].eq(ConsentKind.WITHDRAWN.value).fillna(value=False)
     granted = picked["consent_kind"].isin([ConsentKind.GRANTED.value, ConsentKind.CONFIRMED.value])
     by_vendor = picked["consent_source"].astype("str").str.startswith("optimizely:").fillna(value=False)
-    unsubscribed = suppression[suppression["kind"] == "unsubscribe"]
-    unsubscribed_entities = unsubscribed[unsubscribed["opt_in_id"] == opt_in_id]
-    bounced = suppression.loc[suppression["kind"] == "bounce", "address"]
 
-    reject(withdrawn & by_vendor, Reason.UNSUBSCRIBED)
-    reject(withdrawn, Reason.CONSENT_WITHDRAWN)
-    reject(~granted, Reason.NO_CONSENT)
-    reject(_keys(picked).isin(set(_keys(unsubscribed_entities).dropna())), Reason.UNSUBSCRIBED)
-    reason = reason.where(reason.notna() | flaws.isna(), flaws)
-    reject(addresses.isin(set(unsubscribed["address"].dropna())), Reason.UNSUBSCRIBED)
-    reject(addresses.isin(set(bounced.dropna())), Reason.BOUNCED)
+    reason = Suppressed.of(suppression, opt_in_id).reasons(picked, addresses)
+    reason = flaws.where(flaws.notna(), reason)
+    reason[~granted] = Reason.NO_CONSENT.value
+    reason[withdrawn] = Reason.CONSENT_WITHDRAWN.value
+    reason[withdrawn & by_vendor] = Reason.UNSUBSCRIBED.value
 
     kept = reason.isna()
     return Sifted(
-        rows=picked[kept].assign(address=addresses[kept]).reset_index(drop=True),
+        rows=picked[kept].assign(**{NORMALIZED_ADDRESS: addresses[kept]}).reset_index(drop=True),
         rejections=rejections(picked[~kept], Stage.SELECTION, reason[~kept]),
     )
-
-
-def _keys(rows: pd.DataFrame) -> "pd.Series[str]":
-    return rows["entity_type"].astype("str") + ":" + rows["entity_id"].astype("str")
 
 
 def _addresses(emails: "pd.Series[str]") -> "tuple[pd.Series[str], pd.Series[str]]":

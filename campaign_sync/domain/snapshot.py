@@ -12,7 +12,7 @@ from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason, Stage
-from campaign_sync.domain.selection import Sifted, rejections
+from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Sifted, rejections
 from campaign_sync.domain.text import normalize_text
 
 KEY_COLUMNS = (
@@ -43,8 +43,8 @@ def build_snapshot(selection: pd.DataFrame, contract: Contract, opt_in: OptIn) -
     unique, repeated = _one_row_per_address(selection)
     frame = pd.DataFrame(
         {
-            RECIPIENT_ID: unique["address"].astype("str"),
-            ADDRESS: unique["address"].astype("str"),
+            RECIPIENT_ID: unique[NORMALIZED_ADDRESS].astype("str"),
+            ADDRESS: unique[NORMALIZED_ADDRESS].astype("str"),
             "entity_type": unique["entity_type"].astype("str"),
             "entity_id": unique["entity_id"].astype("str"),
             "opt_in_id": pd.Series(opt_in.opt_in_id, index=unique.index, dtype="str"),
@@ -86,8 +86,9 @@ def digest(rows: pyarrow.Array) -> str:
 def _one_row_per_address(selection: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The row that wins each address (contact before lead before account, then the smaller id), and the others."""
     precedence = selection["entity_type"].map({kind.value: kind.precedence for kind in EntityType})
-    ordered = selection.assign(precedence=precedence).sort_values(["precedence", "entity_id"], kind="stable")
-    repeated = ordered["address"].duplicated(keep="first")
+    ranks = pd.DataFrame({"precedence": precedence, "entity_id": selection["entity_id"]})
+    ordered = selection.loc[ranks.sort_values(["precedence", "entity_id"], kind="stable").index]
+    repeated = ordered[NORMALIZED_ADDRESS].duplicated(keep="first")
     return ordered[~repeated], ordered[repeated]
 
 

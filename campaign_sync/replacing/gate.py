@@ -8,6 +8,7 @@ from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.checks import CheckOutcome, Surroundings, check_snapshot
 from campaign_sync.domain.feedback import FeedbackKind
 from campaign_sync.domain.limits import SizeBaseline
+from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacing.suppression import suppression
 from campaign_sync.replacing.target import Target
@@ -23,10 +24,8 @@ class RefusedReplaceError(Exception):
 def surroundings(target: Target, vendor: Optimizely, crm: CrmSnapshot, state: State) -> Surroundings:
     """Look up what the checks of a list compare its rows with: the CRM, the vendor's list and the list's history."""
     known = suppression(crm, state.feedback, target.mandator)
-    withdrawn = known[(known["kind"] == "unsubscribe") & (known["opt_in_id"] == target.contract.opt_in_id)]
     return Surroundings(
-        suppressed_addresses=frozenset(known["address"].dropna()),
-        suppressed_entities=frozenset((withdrawn["entity_type"] + ":" + withdrawn["entity_id"]).dropna()),
+        suppressed=Suppressed.of(known, target.contract.opt_in_id),
         vendor_attributes=vendor.recipient_lists.attribute_names(target.recipient_list_id),
         baseline=size_baseline(target, vendor, state),
     )

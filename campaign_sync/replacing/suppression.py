@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from campaign_sync.crm.port import SUPPRESSION_COLUMNS, CrmSnapshot
+from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.feedback import Bounce, Unsubscribe
+from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
 from campaign_sync.state.feedback import FeedbackJournal
 
 

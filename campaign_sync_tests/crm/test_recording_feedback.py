@@ -128,6 +128,14 @@ def test_addresses_nobody_has_are_handed_back_once(small: SmallCrm) -> None:
     assert small.rows(schema.address_state) == []
 
 
+def test_an_unsubscribe_of_somebody_who_never_consented_is_handed_back_so_that_the_address_is_remembered(
+    small: SmallCrm,
+) -> None:
+    small.person("c1", "anna@example.org")
+    small.consent("c1", "press")
+    assert small.crm.record_unsubscribes([unsubscribed("anna@example.org")]).unmatched == ("anna@example.org",)
+
+
 def test_many_unsubscribes_take_one_call(small: SmallCrm) -> None:
     with_umlaut = [f"ärzt{number}@example.org" for number in range(700)]
     for number, address in enumerate(with_umlaut[:3]):

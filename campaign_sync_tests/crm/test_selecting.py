@@ -10,8 +10,10 @@ from sqlalchemy import insert
 
 from campaign_sync.crm import schema
 from campaign_sync.crm.engine import crm_engine
-from campaign_sync.crm.port import SELECTION_COLUMNS, SUPPRESSION_COLUMNS, CrmError, Pick
+from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
 from campaign_sync.domain.consent import ConsentEvent, ConsentKind, OptIn, current_consent
+from campaign_sync.domain.entity import EntityType
+from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
 from campaign_sync_tests import databases
 from campaign_sync_tests.crm.small_crm import EVERYBODY, NOON, SmallCrm
 
@@ -223,8 +225,20 @@ def test_withdrawals_suppress_only_in_the_opt_ins_mandator(small: SmallCrm) -> N
     small.person("c1", "anna@example.org")
     small.consent("c1", "press", "withdrawn")
     assert small.suppressed("nord").empty
-    assert small.suppressed("sued")[["kind", "entity_id", "opt_in_id"]].values.tolist() == [
-        ["unsubscribe", "c1", "press"]
+    assert small.suppressed("sued")[["kind", "address", "entity_id", "opt_in_id"]].values.tolist() == [
+        ["unsubscribe", "anna@example.org", "c1", "press"]
+    ]
+
+
+@pytest.mark.parametrize("kind", list(EntityType))
+def test_a_withdrawal_names_the_address_of_its_entity_whatever_kind_that_is(small: SmallCrm, kind: str) -> None:
+    for other in EntityType:
+        small.person("1", f"{other}@example.org", kind=other)
+    small.consent("1", "news", "withdrawn", kind=kind)
+    small.consent("gone", "news", "withdrawn", kind=kind)
+    assert small.suppressed("nord")[["entity_id", "address"]].fillna("–").values.tolist() == [
+        ["1", f"{kind}@example.org"],
+        ["gone", "–"],
     ]
 
 

@@ -10,6 +10,7 @@ from campaign_sync.domain.checks import Contract, Surroundings
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.limits import SizeLimits
 from campaign_sync.domain.recipient import TechnicalField
+from campaign_sync.domain.suppression import Suppressed
 
 OPT_IN = OptIn("newsletter", "nord", "Newsletter Nord", "email")
 CONTRACT = Contract(
@@ -19,8 +20,7 @@ CONTRACT = Contract(
     limits=SizeLimits(min_rows=0),
 )
 NOBODY_SUPPRESSED = Surroundings(
-    suppressed_addresses=(),
-    suppressed_entities=(),
+    suppressed=Suppressed(),
     vendor_attributes=frozenset(CONTRACT.list_attributes),
     baseline=None,
 )

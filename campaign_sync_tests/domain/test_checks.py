@@ -1,6 +1,5 @@
 """Every check finds what it is there for, and tells it without telling people's data."""
 
-from collections.abc import Collection
 from dataclasses import replace
 
 import pandas as pd
@@ -18,7 +17,8 @@ from campaign_sync.domain.limits import SizeBaseline, SizeLimits
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.selection import select
 from campaign_sync.domain.snapshot import build_snapshot
-from campaign_sync_tests.domain.people import CONTRACT, NOBODY_SUPPRESSED, OPT_IN, picked, suppression
+from campaign_sync.domain.suppression import Suppressed
+from campaign_sync_tests.domain.people import CONTRACT, NOBODY_SUPPRESSED, OPT_IN, PERSON, picked, suppression
 
 
 @pytest.fixture
@@ -96,14 +96,18 @@ def test_text_that_was_read_in_the_wrong_encoding_warns_and_stops_nothing(frame:
 
 
 @pytest.mark.parametrize(
-    ("addresses", "entities", "code"),
-    [(["bo@example.org"], [], "not_suppressed"), ([], ["contact:2"], "consent_not_withdrawn")],
+    ("suppressed", "code"),
+    [
+        (Suppressed(bounced=frozenset({"bo@example.org"})), "bounced"),
+        (Suppressed(left=frozenset({"bo@example.org"})), "unsubscribed"),
+        (Suppressed(withdrawn=frozenset({"contact:2"})), "unsubscribed"),
+        (Suppressed(withdrawn_at={"bo@example.org": PERSON["consent_at"]}), "consent_withdrawn"),
+    ],
 )
 def test_somebody_suppressed_since_the_selection_is_found(
-    frame: pd.DataFrame, addresses: Collection[str], entities: Collection[str], code: str
+    frame: pd.DataFrame, suppressed: Suppressed, code: str
 ) -> None:
-    surroundings = replace(NOBODY_SUPPRESSED, suppressed_addresses=addresses, suppressed_entities=entities)
-    (outcome,) = failed(frame, surroundings)
+    (outcome,) = failed(frame, replace(NOBODY_SUPPRESSED, suppressed=suppressed))
     assert (outcome.name, outcome.stops, outcome.failing_rows) == ("not_suppressed", True, frozenset({1}))
     assert [failure.code for failure in outcome.failures] == [code]
 
@@ -118,7 +122,7 @@ def test_positions_count_rows_whatever_the_frames_index(frame: pd.DataFrame) -> 
 def test_no_outcome_repeats_peoples_data(frame: pd.DataFrame) -> None:
     for column in frame.columns.drop("consent_at"):
         frame[column] = "Geheim\x00@Example.ORG"
-    surroundings = replace(NOBODY_SUPPRESSED, suppressed_addresses=["Geheim\x00@Example.ORG"])
+    surroundings = replace(NOBODY_SUPPRESSED, suppressed=Suppressed(bounced=frozenset({"Geheim\x00@Example.ORG"})))
     told = failed(frame, surroundings)
     assert len(told) == 5
     assert "geheim" not in repr(told).lower()

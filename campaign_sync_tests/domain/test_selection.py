@@ -2,16 +2,20 @@
 
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.domain.selection import REJECTION_COLUMNS, select
-from campaign_sync_tests.domain.people import crowds, picked, suppression, suppressions
+from campaign_sync.domain.selection import NORMALIZED_ADDRESS, REJECTION_COLUMNS, select
+from campaign_sync_tests.domain.people import PERSON, crowds, picked, suppression, suppressions
 
 BOUNCE = {"kind": "bounce", "address": "anna@example.org"}
 UNSUBSCRIBE = {"kind": "unsubscribe", "entity_type": "contact", "entity_id": "1", "opt_in_id": "newsletter"}
+
+SHARED = {**UNSUBSCRIBE, "entity_type": "lead", "entity_id": "9", "address": "anna@example.org"}
+"""Somebody else with Anna's address left."""
 
 
 def reasons(person: dict[str, Any], *entries: dict[str, Any]) -> list[str]:
@@ -36,6 +40,7 @@ def test_somebody_with_a_consent_and_an_address_is_selected(kind: str) -> None:
         ({"consent_kind": "withdrawn", "consent_source": "optimizely:nord"}, [], Reason.UNSUBSCRIBED),
         ({}, [UNSUBSCRIBE], Reason.UNSUBSCRIBED),
         ({}, [{"kind": "unsubscribe", "address": "anna@example.org"}], Reason.UNSUBSCRIBED),
+        ({}, [{**SHARED, "since": PERSON["consent_at"]}], Reason.CONSENT_WITHDRAWN),
         ({"email": " ANNA@example.org"}, [BOUNCE], Reason.BOUNCED),
         ({"email": None}, [], Reason.NO_ADDRESS),
         ({"email": "  "}, [], Reason.NO_ADDRESS),
@@ -54,20 +59,25 @@ def test_an_unsubscribe_from_another_opt_in_changes_nothing() -> None:
     assert reasons({}, {**UNSUBSCRIBE, "opt_in_id": "events"}) == []
 
 
+def test_a_consent_given_after_somebody_else_with_the_address_left_stands() -> None:
+    assert reasons({}, {**SHARED, "since": PERSON["consent_at"] - pd.Timedelta("1s")}) == []
+    assert reasons({}, {**SHARED, "since": PERSON["consent_at"], "opt_in_id": "events"}) == []
+
+
 def test_a_bounce_ends_when_the_address_changes() -> None:
     assert reasons({"email": "anna@new.example.org"}, BOUNCE) == []
 
 
 def test_a_selected_row_has_its_normalized_address_and_keeps_the_crms_columns() -> None:
     rows = select(picked([{"email": " Anna@MÜNCHEN.example"}]), suppression([]), "newsletter").rows
-    assert list(rows["address"]) == ["anna@xn--mnchen-3ya.example"]
+    assert list(rows[NORMALIZED_ADDRESS]) == ["anna@xn--mnchen-3ya.example"]
     assert list(rows["email"]) == [" Anna@MÜNCHEN.example"]
 
 
 def test_nobody_picked_is_nobody_selected() -> None:
     sifted = select(picked([]), suppression([]), "newsletter")
     assert sifted.rows.empty
-    assert "address" in sifted.rows
+    assert NORMALIZED_ADDRESS in sifted.rows
     assert list(sifted.rejections) == list(REJECTION_COLUMNS)
 
 
@@ -87,5 +97,5 @@ def test_everybody_picked_is_selected_or_rejected_and_nobody_suppressed_is_selec
     assert set(sifted.rows["consent_kind"]) <= {"granted", "confirmed"}
     addresses = {entry["address"] for entry in entries if "address" in entry}
     entities = {(e["entity_type"], e["entity_id"]) for e in entries if e.get("opt_in_id") == "newsletter"}
-    assert not addresses & set(sifted.rows["address"])
+    assert not addresses & set(sifted.rows[NORMALIZED_ADDRESS])
     assert not entities & set(keys(sifted.rows))

@@ -1,0 +1,66 @@
+"""Who may not be written to on one opt-in, and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+import pandas as pd
+
+from campaign_sync.domain.rejection import Reason
+
+SUPPRESSION_COLUMNS = ("kind", "address", "entity_type", "entity_id", "opt_in_id", "since", "source")
+"""Columns of a suppression frame.
+
+`kind` is `bounce` or `unsubscribe`. A bounce names an address and nobody. An unsubscribe names an entity, its opt-in
+and, where the entity has one, its address; or an address alone, where nobody knows whose it is. `since` is
+`datetime64[us, UTC]`.
+"""
+
+
+def entity_keys(rows: pd.DataFrame) -> "pd.Series[str]":
+    """`entity_type:entity_id` of every row; missing where one of them is."""
+    return rows["entity_type"].astype("str") + ":" + rows["entity_id"].astype("str")
+
+
+@dataclass(frozen=True)
+class Suppressed:
+    """A suppression frame, as it concerns one opt-in."""
+
+    bounced: frozenset[str] = frozenset()
+    """Addresses, for every opt-in."""
+    left: frozenset[str] = frozenset()
+    """Addresses that unsubscribed and belong to nobody the CRM knows."""
+    withdrawn: frozenset[str] = frozenset()
+    """Entity keys of those whose consent is withdrawn."""
+    withdrawn_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
+    """By address, the newest withdrawal of anybody who has it: who else has it and consented before, left as well."""
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, opt_in_id: str) -> Self:
+        """What `frame` (columns `SUPPRESSION_COLUMNS`) says for `opt_in_id`."""
+        bounces = frame[frame["kind"] == "bounce"]
+        unsubscribes = frame[frame["kind"] == "unsubscribe"]
+        nobodys = unsubscribes[unsubscribes["entity_id"].isna()]
+        withdrawals = unsubscribes[unsubscribes["opt_in_id"] == opt_in_id]
+        newest = withdrawals.groupby("address")["since"].max()
+        return cls(
+            bounced=frozenset(bounces["address"].dropna()),
+            left=frozenset(nobodys["address"].dropna()),
+            withdrawn=frozenset(entity_keys(withdrawals).dropna()),
+            withdrawn_at={str(address): since for address, since in newest.items()},
+        )
+
+    def reasons(self, rows: pd.DataFrame, addresses: "pd.Series[str]") -> "pd.Series[str]":
+        """Why each row may not be sent, as `Reason` values; missing where nothing stands against it.
+
+        Args:
+            rows: columns `entity_type`, `entity_id`, `consent_at`.
+            addresses: their normalized addresses; missing where a row has none.
+        """
+        reason = pd.Series(pd.NA, index=rows.index, dtype="str")
+        withdrawn_at = pd.to_datetime(addresses.map(self.withdrawn_at), utc=True)
+        reason[addresses.isin(self.bounced)] = Reason.BOUNCED.value
+        reason[(withdrawn_at >= rows["consent_at"]).fillna(value=False)] = Reason.CONSENT_WITHDRAWN.value
+        reason[addresses.isin(self.left)] = Reason.UNSUBSCRIBED.value
+        reason[entity_keys(rows).isin(self.withdrawn)] = Reason.UNSUBSCRIBED.value
+        return reason

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from campaign_sync.assets.failures import EXPECTED
 from campaign_sync.assets.ports import Ports
@@ -16,6 +17,8 @@ from campaign_sync.domain.checks import check_list_attributes
 from campaign_sync.domain.consent import ConsentKind
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacing.target import Target, target
+from campaign_sync.state.database import probe_database
+from campaign_sync.state.frames import Frames
 
 
 @dataclass
@@ -48,15 +51,17 @@ def check_everything(configuration: Configuration, console: Console) -> bool:
     signs = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "[yellow]![/yellow]"}
     table = Table("", "where", "found", title="Nothing was changed", title_justify="left")
     for place, good, found in findings.lines:
-        table.add_row(signs[good], place, found)
+        table.add_row(signs[good], Text(place), Text(found))
     console.print(table)
     return all(good is not False for _, good, _ in findings.lines)
 
 
 def _check(configuration: Configuration, ports: Ports, findings: _Findings) -> None:
+    storage = configuration.storage
     with findings.trying("storage.state_url"):
-        _ = ports.state
-        findings.add("storage.state_url", True, "the state database opens")
+        findings.add("storage.state_url", True, probe_database(storage.state_url.get_secret_value()))
+    with findings.trying("storage.frames"):
+        findings.add("storage.frames", True, Frames(storage.frames).probe())
     crm_answers = False
     with findings.trying("crm"):
         _ = ports.crm

@@ -10,10 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from campaign_sync.configuration import Configuration, ConfigurationError, configuration_schema, load_configuration
-
-NOTHING_WRONG, SOMETHING_FAILED, CONFIGURATION_WRONG = 0, 1, 2
-"""Exit codes: all is well, some list was refused or failed, the configuration can't be used."""
+from campaign_sync.cli.boundary import NOTHING_WRONG, SOMETHING_FAILED, CommandError, one_sentence
+from campaign_sync.configuration import Configuration, configuration_schema, load_configuration
 
 app = typer.Typer(
     help="Copies CRM reports and marketing lists into Optimizely Campaign recipient lists: a proven full replace.",
@@ -26,13 +24,12 @@ config_app = typer.Typer(help="The configuration file.", no_args_is_help=True)
 app.add_typer(crm_app, name="crm")
 app.add_typer(config_app, name="config")
 
-errors = Console(stderr=True, soft_wrap=True)
-
 
 def main() -> None:
     """The console script."""
     logging.basicConfig(level=logging.WARNING)
-    app()
+    with one_sentence():
+        app()
 
 
 @app.command()
@@ -41,22 +38,23 @@ def run(
     lists: Annotated[list[str] | None, typer.Option("--list", help="Only this list; may be repeated.")] = None,
 ) -> None:
     """Execute the daily full replace of a mandator now, with live progress."""
-    configuration = _configuration()
+    configuration = load_configuration()
     _require_known(configuration, mandator, lists or [])
-    from campaign_sync.cli.instance import use_embedded_instance
-    from campaign_sync.cli.running import run_daily_replace
+    from campaign_sync.cli.instance import EMBEDDED_HOME, use_instance
+    from campaign_sync.cli.running import Advice, run_daily_replace
 
-    use_embedded_instance(Path(".campaign_sync/dagster"))
-    outcome = run_daily_replace(configuration, mandator, lists, Console())
+    use_instance(EMBEDDED_HOME)
+    again = " ".join(["campaign-sync run", mandator, *(f"--list {name}" for name in lists or [])])
+    outcome = run_daily_replace(configuration, mandator, lists, Console(), Advice(again))
     raise typer.Exit(NOTHING_WRONG if outcome else SOMETHING_FAILED)
 
 
 @app.command()
 def check() -> None:
     """Try the configuration against the live vendor and the CRM, without changing anything."""
-    configuration = _configuration()
     from campaign_sync.cli.checking import check_everything
 
+    configuration = load_configuration()
     raise typer.Exit(NOTHING_WRONG if check_everything(configuration, Console()) else SOMETHING_FAILED)
 
 
@@ -76,11 +74,11 @@ def demo(
 @app.command()
 def dev(port: Annotated[int, typer.Option(help="The UI's port.")] = 3000) -> None:
     """Run `dagster dev` on the embedded instance: UI, daemon and schedules, until Ctrl-C."""
-    _configuration()
+    load_configuration()
     _require_free(port)
-    from campaign_sync.cli.instance import dagster_dev, use_embedded_instance
+    from campaign_sync.cli.instance import EMBEDDED_HOME, dagster_dev, use_instance
 
-    use_embedded_instance(Path(".campaign_sync/dagster"))
+    use_instance(EMBEDDED_HOME)
     with dagster_dev(port) as process:
         raise typer.Exit(process.wait())
 
@@ -101,14 +99,13 @@ def sandbox(
 @crm_app.command("init")
 def crm_init(url: Annotated[str, typer.Option(help="SQLAlchemy URL of the CRM database.")]) -> None:
     """Create the CRM contract's tables where they are missing."""
-    from campaign_sync.crm.port import CrmError
+    from campaign_sync.crm.engine import URL_SETTING, UnusableUrlError
     from campaign_sync.crm.schema import create_crm
 
     try:
         create_crm(url)
-    except CrmError as error:
-        errors.print(str(error), style="red", markup=False)
-        raise typer.Exit(SOMETHING_FAILED) from None
+    except UnusableUrlError as error:
+        raise CommandError(str(error).replace(URL_SETTING, "--url")) from None
     Console().print("The CRM contract's tables are there. docs/crm.md describes them column by column.")
 
 
@@ -118,29 +115,18 @@ def config_schema() -> None:
     typer.echo(json.dumps(configuration_schema(), indent=2, ensure_ascii=False))
 
 
-def _configuration() -> Configuration:
-    try:
-        return load_configuration()
-    except ConfigurationError as error:
-        errors.print(str(error), style="red", markup=False, highlight=False)
-        raise typer.Exit(CONFIGURATION_WRONG) from None
-
-
 def _require_free(port: int) -> None:
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
-            errors.print(f"port {port} is taken; choose another with --port", style="red", highlight=False)
-            raise typer.Exit(CONFIGURATION_WRONG)
+            raise CommandError(f"port {port} is taken; choose another with --port")
 
 
 def _require_known(configuration: Configuration, mandator: str, lists: list[str]) -> None:
     known = configuration.mandators
     path = os.environ.get("CAMPAIGN_SYNC_CONFIG", "campaign_sync.yaml")
     if mandator not in known:
-        message = f"{path} has no mandator {mandator!r}; it has {', '.join(known)}"
-    elif unknown := [name for name in lists if name not in known[mandator].lists]:
-        message = f"{path} has no list {', '.join(unknown)} in {mandator}; it has {', '.join(known[mandator].lists)}"
-    else:
-        return
-    errors.print(message, style="red", markup=False, highlight=False)
-    raise typer.Exit(CONFIGURATION_WRONG)
+        raise CommandError(f"{path} has no mandator {mandator!r}; it has {', '.join(known)}")
+    unknown = [name for name in lists if name not in known[mandator].lists]
+    if unknown:
+        has = ", ".join(known[mandator].lists)
+        raise CommandError(f"{path} has no list {', '.join(unknown)} in {mandator}; it has {has}")

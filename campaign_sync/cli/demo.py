@@ -12,8 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from campaign_sync.cli.instance import dagster_dev, use_embedded_instance
-from campaign_sync.cli.running import run_daily_replace
+from campaign_sync.cli.boundary import SOMETHING_FAILED, CommandError
+from campaign_sync.cli.instance import dagster_dev, use_instance
+from campaign_sync.cli.running import Advice, run_daily_replace
 from campaign_sync.configuration import Configuration, load_configuration
 from campaign_sync.replacing.target import target
 from campaign_sync.sandbox.demo_crm import advance_demo_crm, create_demo_crm, demo_addresses
@@ -22,6 +23,11 @@ from campaign_sync.sandbox.world import World
 FOLDER = Path(".campaign_sync/demo")
 
 _CREDENTIALS = {"DEMO_USERNAME": "demo", "DEMO_PASSWORD": "demo"}
+_ADVICE = Advice(
+    again="campaign-sync demo",
+    look="campaign-sync demo --ui",
+    if_dead="remove .campaign_sync/demo to begin the demonstration anew",
+)
 _LEAVING_UNTOLD = 4
 """So many of a day's unsubscribes the vendor's export job hasn't written yet: only the vendor itself knows them."""
 
@@ -29,7 +35,7 @@ _LEAVING_UNTOLD = 4
 def run_demo(console: Console, ui_port: int | None) -> bool:
     """Play one day of both mandators; with a port, leave sandbox and UI running. Returns whether all is proven."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    use_embedded_instance(FOLDER / "dagster")
+    use_instance(FOLDER / "dagster")
     configuration_file = FOLDER / "campaign_sync.yaml"
     configuration_file.write_text((files("campaign_sync.sandbox") / "demo.yaml").read_text())
     day = _next_day()
@@ -40,7 +46,9 @@ def run_demo(console: Console, ui_port: int | None) -> bool:
         with console.status("A night in the CRM and at the vendor" if day > 1 else "Making a CRM of 50,000 people"):
             _live_through(day, configuration)
         (FOLDER / "day").write_text(str(day))
-        proven = [run_daily_replace(configuration, mandator, None, console) for mandator in configuration.mandators]
+        proven = [
+            run_daily_replace(configuration, mandator, None, console, _ADVICE) for mandator in configuration.mandators
+        ]
         if ui_port is None:
             _tell_what_next(console)
         else:
@@ -73,7 +81,7 @@ def _sandbox() -> Iterator[str]:
         try:
             base_url = process.stdout.readline().strip() if process.stdout else ""
             if not base_url:
-                raise RuntimeError("the sandbox didn't start; its message is above")
+                raise CommandError("the sandbox didn't start; its message is above", SOMETHING_FAILED)
             yield base_url
         finally:
             process.terminate()

@@ -15,8 +15,8 @@ def live_progress(console: Console, mandator: str) -> Iterator[None]:
     """One line for each of the mandator's feedback readers and lists, as long as the context lasts."""
     columns = (
         SpinnerColumn(finished_text="[green]✓[/green]"),
-        TextColumn("{task.fields[subject]}", style="bold"),
-        TextColumn("{task.description}"),
+        TextColumn("{task.fields[subject]}", style="bold", markup=False),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -1,4 +1,4 @@
-"""The embedded Dagster instance, and `dagster dev` on it."""
+"""The Dagster instance that the commands use, and `dagster dev` on it."""
 
 import os
 import signal
@@ -10,20 +10,44 @@ from importlib.resources import files
 from pathlib import Path
 
 import dagster as dg
+from sqlalchemy.exc import SQLAlchemyError
+
+from campaign_sync.cli.boundary import CommandError, in_one_line
+
+EMBEDDED_HOME = Path(".campaign_sync/dagster")
+"""Where the embedded instance lives."""
 
 
-def use_embedded_instance(home: Path) -> None:
-    """Let Dagster, in this process and its children, live in `home`, unless `DAGSTER_HOME` says otherwise."""
-    if os.environ.get("DAGSTER_HOME"):
-        return
+def use_instance(home: Path) -> None:
+    """Let Dagster, in this process and its children, live in `home`, unless `DAGSTER_HOME` says otherwise.
+
+    Raises:
+        CommandError: the instance can't be made or opened.
+    """
+    given = os.environ.get("DAGSTER_HOME")
+    try:
+        if not given:
+            _prepare(home)
+            os.environ["DAGSTER_HOME"] = str(home.resolve())
+        # A brand-new instance creates its tables here, before several processes could race for it.
+        with dg.DagsterInstance.get() as instance:
+            instance.get_run_records(limit=1)
+    except Exception as error:  # noqa: BLE001 - storage plugins raise what they like
+        reason = str(error).splitlines()[0] if isinstance(error, SQLAlchemyError) else in_one_line(error)
+        remedy = (
+            f"correct it, or unset DAGSTER_HOME to use the embedded instance in {home}"
+            if given
+            else f"correct {home / 'dagster.yaml'}, or remove {home} to begin with an empty instance"
+        )
+        told = f"{type(error).__name__}: {reason.rstrip('.')}"
+        raise CommandError(f"Dagster's instance in {given or home} can't be used: {told}; {remedy}") from None
+
+
+def _prepare(home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     settings = home / "dagster.yaml"
     if not settings.exists():
         settings.write_text((files("campaign_sync.cli") / "embedded_dagster.yaml").read_text())
-    os.environ["DAGSTER_HOME"] = str(home.resolve())
-    # A brand-new instance creates its tables here, before several processes could race for it.
-    with dg.DagsterInstance.get() as instance:
-        instance.get_run_records(limit=1)
 
 
 @contextmanager

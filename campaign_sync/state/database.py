@@ -1,5 +1,7 @@
 """Opens the state database, on SQLite or PostgreSQL, and brings its tables up to date."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -8,7 +10,9 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError
+
+from campaign_sync.state.folders import can_be_written
 
 VERSION_TABLE = "campaign_sync_version"
 
@@ -26,24 +30,62 @@ def open_database(url: str) -> Engine:
     Raises:
         StateError: the URL is wrong, the database can't be reached, or a newer version of the product migrated it.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise StateError("storage.state_url isn't a database URL, such as sqlite:///.campaign_sync/state.db") from None
-    if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
-        Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = create_engine(parsed, poolclass=NullPool)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-    try:
+    engine = _engine(url)
+    with _opening(engine):
+        if engine.dialect.name == "sqlite":
+            _sqlite_file(engine).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            event.listen(engine, "connect", _prepare_sqlite)
         with engine.connect() as connection:
             if _revision(connection) != _head():
                 _upgrade(connection)
-    except OperationalError as error:
-        place = parsed.render_as_string(hide_password=True)
-        reason = str(error.orig).strip().splitlines()[0]
-        raise StateError(f"the state database {place} (storage.state_url) can't be opened: {reason}") from None
     return engine
+
+
+def probe_database(url: str) -> str:
+    """What a run would find: whether there is a state database and whether its tables are of this version.
+
+    Only looks: nothing is created, migrated or written.
+
+    Raises:
+        StateError: the URL is wrong, the database can't be reached, or a newer version of the product migrated it.
+    """
+    engine = _engine(url)
+    with _opening(engine):
+        if engine.dialect.name == "sqlite" and not _sqlite_file(engine).exists():
+            if not can_be_written(_sqlite_file(engine).parent):
+                raise StateError(
+                    f"the state database {_sqlite_file(engine)} (storage.state_url) can't be created: "
+                    "its folder can't be written to; choose another one, or mend its permissions"
+                )
+            return "the state database will be created by the first run"
+        with engine.connect() as connection:
+            migrated = _revision(connection) == _head()
+    return "the state database opens" if migrated else "the state database opens; the first run will migrate its tables"
+
+
+def _engine(url: str) -> Engine:
+    try:
+        return create_engine(make_url(url), poolclass=NullPool)
+    except (ArgumentError, ValueError):
+        raise StateError("storage.state_url isn't a database URL, such as sqlite:///.campaign_sync/state.db") from None
+    except ImportError as error:
+        raise StateError(f"storage.state_url needs a driver that isn't installed: pip install {error.name}") from None
+
+
+def _sqlite_file(engine: Engine) -> Path:
+    return Path(engine.url.database or ":memory:")
+
+
+@contextmanager
+def _opening(engine: Engine) -> Iterator[None]:
+    """Turn what goes wrong while opening into a `StateError` that names the database."""
+    try:
+        yield
+    except (DatabaseError, OSError) as error:
+        place = engine.url.render_as_string(hide_password=True)
+        told = str(error.orig if isinstance(error, DatabaseError) else error.strerror)
+        reason = told.strip().splitlines()[0]
+        raise StateError(f"the state database {place} (storage.state_url) can't be opened: {reason}") from None
 
 
 def _prepare_sqlite(connection: object, _: object) -> None:

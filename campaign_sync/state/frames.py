@@ -3,23 +3,57 @@
 import csv
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from uuid import uuid4
 
 import pandas as pd
 from upath import UPath
 
+from campaign_sync.state.folders import can_be_written
+
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
+"""Which extra of this package brings the driver of a URL's scheme."""
+
 
 class FrameError(Exception):
-    """A kept file is missing or isn't what was written. The message names it and the remedy."""
+    """A file can't be kept, is missing or isn't what was written. The message names it and the remedy."""
 
 
 class Frames:
-    """The frame storage. Every file has a name of its own and is never written to again."""
+    """The frame storage. Every file has a name of its own and is never written to again.
+
+    Args:
+        base: a folder, or the URL of one.
+
+    Raises:
+        FrameError: nobody knows the URL's scheme. Every method raises it where a file can't be written or read.
+    """
 
     def __init__(self, base: str) -> None:
-        self.base = UPath(base)
+        try:
+            self.base = UPath(base)
+        except ValueError:
+            raise FrameError(
+                f"storage.frames is {base}, and nobody knows that kind of URL; choose a folder, s3://, gs:// or abfs://"
+            ) from None
+
+    def probe(self) -> str:
+        """Find out, without writing anything, whether files can be kept here. Returns what was found.
+
+        Raises:
+            FrameError: they can't: the folder can't be written to, or the store's driver is missing or unwilling.
+        """
+        with self._usable(self.base, "used"):
+            _ = self.base.fs
+        if self.base.protocol not in ("", "file", "local"):
+            return f"the driver of {self.base.protocol}:// is there; whether it may write shows when it writes"
+        folder = Path(self.base.path)
+        if not can_be_written(folder):
+            raise FrameError(f"{folder} (storage.frames) can't be written to; choose another, or mend its permissions")
+        return "files can be kept there" if folder.exists() else "the folder will be created by the first run"
 
     def write_rows(self, folder: str, moment: datetime, rows: Sequence[Sequence[str | None]]) -> tuple[str, str]:
         """Keep rows as UTF-8 CSV with a header (`column_0`, …). Returns the file's name in the storage and its digest.
@@ -58,17 +92,35 @@ class Frames:
 
     def _write(self, name: str, content: bytes) -> str:
         path = self.base / name
-        self.base.mkdir(mode=0o700, parents=True, exist_ok=True)  # people are in there
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        with self._usable(path, "written"):
+            self.base.mkdir(mode=0o700, parents=True, exist_ok=True)  # people are in there
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
         return hashlib.sha256(content).hexdigest()
 
     def _read(self, name: str, digest: str) -> bytes:
         path = self.base / name
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            raise FrameError(f"{path} is missing; restore it from a backup, or materialize its asset anew") from None
+        with self._usable(path, "read"):
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:
+                remedy = "restore it from a backup, or materialize its asset anew"
+                raise FrameError(f"{path} is missing; {remedy}") from None
         if hashlib.sha256(content).hexdigest() != digest:
             raise FrameError(f"{path} isn't what was written there; restore it, or materialize its asset anew")
         return content
+
+    @contextmanager
+    def _usable(self, path: UPath, purpose: str) -> Iterator[None]:
+        """Turn a missing driver and an unwilling store into a `FrameError`."""
+        try:
+            yield
+        except ImportError:
+            protocol = self.base.protocol
+            package = (
+                f"campaign-sync[{_EXTRAS[protocol]}]" if protocol in _EXTRAS else f"what fsspec needs for {protocol}"
+            )
+            raise FrameError(f"{protocol}:// (storage.frames) needs a driver: pip install {package}") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise FrameError(f"{path} can't be {purpose}: {reason}; check storage.frames and who may use it") from None

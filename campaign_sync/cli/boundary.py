@@ -1,0 +1,64 @@
+"""What becomes of errors at the edge: one red sentence and an exit code. What nobody foresaw keeps its traceback."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from campaign_sync.configuration import ConfigurationError
+
+NOTHING_WRONG, SOMETHING_FAILED, CONFIGURATION_WRONG = 0, 1, 2
+"""Exit codes: all is well, some list was refused or failed, the configuration (or Dagster's instance) can't be used."""
+
+_errors = Console(stderr=True, soft_wrap=True)
+
+
+class CommandError(Exception):
+    """A command can't do its work. The message is for the person who typed it."""
+
+    def __init__(self, message: str, exit_code: int = CONFIGURATION_WRONG) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """End the process with one sentence for every error that somebody foresaw."""
+    try:
+        yield
+    except Exception as error:
+        exit_code = _exit_code(error)
+        if exit_code is None:
+            raise
+        _errors.print(_sentence(error), style="red", markup=False, highlight=False)
+        raise SystemExit(exit_code) from None
+
+
+def in_one_line(error: BaseException) -> str:
+    """The text of somebody else's error, without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def _exit_code(error: Exception) -> int | None:
+    """None where nobody foresaw this error."""
+    if isinstance(error, CommandError):
+        return error.exit_code
+    if isinstance(error, ConfigurationError):
+        return CONFIGURATION_WRONG
+    # Dagster takes a second to be imported: only those who need it pay.
+    import yaml
+    from dagster import DagsterError
+
+    from campaign_sync.assets.failures import EXPECTED
+
+    if isinstance(error, (DagsterError, yaml.YAMLError)):
+        return CONFIGURATION_WRONG
+    return SOMETHING_FAILED if isinstance(error, (*EXPECTED, OSError)) else None
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    known = isinstance(error, (CommandError, ConfigurationError))
+    return str(error) if known else in_one_line(error)

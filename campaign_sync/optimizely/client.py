@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from campaign_sync.optimizely.services import Blacklist, ClosedLoop, RecipientLists, Recipients, Unsubscribes
+from campaign_sync.optimizely.services import Blacklist, ClosedLoop, Mailings, RecipientLists, Recipients, Unsubscribes
 from campaign_sync.optimizely.session import Session
 from campaign_sync.optimizely.transport import Transport
 
@@ -18,6 +18,7 @@ class Optimizely:
         self.unsubscribes = Unsubscribes(session)
         self.blacklist = Blacklist(session)
         self.closed_loop = ClosedLoop(session)
+        self.mailings = Mailings(session)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ _TRANSIENT = re.compile(
     re.IGNORECASE,
 )
 _REFUSED = re.compile(
-    r"\bdo(es)? not exists?\b|\bno \w+ found\b|too many|at most|unknown attribute|lengths? differ|of length|"
+    r"\bdo(es)? not exists?\b|\bno \w+ found\b|too many|at most|unknown attribute|read-only|lengths? differ|of length|"
     r"not allowed|denied|permission|illegal ?argument|invalid|bad types|deserializer|"
     r"no such operation|NumberFormatException",
     re.IGNORECASE,

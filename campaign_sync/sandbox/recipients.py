@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from campaign_sync.sandbox.caller import SYSTEM_ATTRIBUTES, Caller, RecipientList
@@ -84,14 +84,20 @@ def _check_call(
         raise caller.fault(f"Too many recipients ({len(ids)}, at most {MAX_RECIPIENTS})", **call)
     if not len(ids) == len(addresses) == len(values):
         raise caller.fault(f"Array lengths differ ({len(ids)}, {len(addresses)}, {len(values)})", **call)
+    _check_attributes(caller, recipient_list, names, call)
+    for row in values:
+        if row is None or len(row) != len(names):
+            raise caller.fault("Number of attribute values does not match attribute names", **call, row=row)
+
+
+def _check_attributes(
+    caller: Caller, recipient_list: RecipientList, names: Sequence[str], call: Mapping[str, object]
+) -> None:
     for name in names:
         if name in _READ_ONLY:
             raise caller.fault(f"Attribute '{name}' is read-only", **call)
         if name not in recipient_list.attributes:
             raise caller.fault(f"Unknown attribute '{name}'", **call)
-    for row in values:
-        if row is None or len(row) != len(names):
-            raise caller.fault("Number of attribute values does not match attribute names", **call, row=row)
 
 
 def _among(caller: Caller, keys: Sequence[str], table: str, owner: str, owner_id: int) -> list[str]:
@@ -164,16 +170,41 @@ def page(
 def attributes_of(
     caller: Caller, recipient_list: RecipientList, recipient_id: str, names: Sequence[str]
 ) -> list[str | None]:
-    """The attributes of one recipient."""
+    """The attributes of one recipient, who must be there."""
+    attributes = _stored(caller, recipient_list, recipient_id)
+    return [attributes.get(name) for name in names]
+
+
+def set_attributes(
+    caller: Caller,
+    recipient_list: RecipientList,
+    recipient_id: str,
+    names: Sequence[str],
+    values: Sequence[str | None],
+) -> None:
+    """Overwrite attributes of one recipient, who must be there; the others stay as they are."""
+    call = {"recipientListId": recipient_list.list_id, "recipientId": recipient_id, "attributeValues": values}
+    attributes = _stored(caller, recipient_list, recipient_id)
+    _check_attributes(caller, recipient_list, names, call)
+    if len(names) != len(values):
+        raise caller.fault("Number of attribute values does not match attribute names", **call)
+    attributes |= dict(zip(names, values, strict=True))
+    caller.database.execute(
+        "UPDATE recipient SET attributes = ? WHERE list_id = ? AND key = ?",
+        [json.dumps(attributes), recipient_list.list_id, recipient_id.lower()],
+    )
+
+
+def _stored(caller: Caller, recipient_list: RecipientList, recipient_id: str) -> dict[str, str | None]:
     found = caller.database.execute(
         "SELECT attributes FROM recipient WHERE list_id = ? AND key = ?", [recipient_list.list_id, recipient_id.lower()]
     ).fetchone()
-    if found is None:
+    if found is None:  # the vendor's spelling
         raise caller.fault(
             "Recipient does not exists", recipientListId=recipient_list.list_id, recipientId=recipient_id
         )
-    attributes = json.loads(found[0])
-    return [attributes.get(name) for name in names]
+    attributes: dict[str, str | None] = json.loads(found[0])
+    return attributes
 
 
 def remove(caller: Caller, recipient_list: RecipientList, recipient_id: str) -> None:

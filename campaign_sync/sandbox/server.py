@@ -106,7 +106,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, handle(self._world, service, body))
         except SoapError as problem:
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, fault(problem))
-        except HungUpError:
+        except HungUpError as hung_up:
+            if whole := hung_up.unfinished:
+                self._answer(HTTPStatus.OK, whole[: len(whole) // 2], length=len(whole))
             self.close_connection = True
 
     def log_message(self, *arguments: object) -> None:
@@ -126,8 +128,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return body
 
-    def _answer(self, status: HTTPStatus, body: bytes, content_type: str = "text/xml") -> None:
+    def _answer(
+        self, status: HTTPStatus, body: bytes, content_type: str = "text/xml", length: int | None = None
+    ) -> None:
+        """Send an answer; `length` is what it claims to be long, if not the truth."""
         # One write: headers and body as two packets would wait for each other.
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-        headers = f"Content-Type: {content_type};charset=utf-8\r\nContent-Length: {len(body)}\r\n"
+        size = len(body) if length is None else length
+        headers = f"Content-Type: {content_type};charset=utf-8\r\nContent-Length: {size}\r\n"
         self.wfile.write(f"{head}{headers}\r\n".encode() + body)

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 
-from campaign_sync.sandbox import recipients
+from campaign_sync.sandbox import mailings, recipients
 from campaign_sync.sandbox.caller import DEFAULT_LOCALE, SYSTEM_ATTRIBUTES, Caller, RecipientList
 from campaign_sync.sandbox.wire import Request, SoapError, Value, answer, parse
 from campaign_sync.sandbox.world import Call, World, blocklist
@@ -27,7 +27,11 @@ _COUNTED = ("recipientIds", "addresses", "entries")
 
 
 class HungUpError(Exception):
-    """The work is done, and the caller shall not hear of it."""
+    """The work is done, and the caller shall not hear of it, or not all of `unfinished`, the answer."""
+
+    def __init__(self, unfinished: bytes = b"") -> None:
+        super().__init__()
+        self.unfinished = unfinished
 
 
 def handle(world: World, service: str, body: bytes) -> bytes:
@@ -35,7 +39,7 @@ def handle(world: World, service: str, body: bytes) -> bytes:
 
     Raises:
         SoapError: the answer is a fault.
-        HungUpError: the connection is to be closed without an answer.
+        HungUpError: the connection is to be closed without an answer, or in the middle of it.
     """
     request = parse(service, body)
     arguments = request.arguments
@@ -55,7 +59,10 @@ def handle(world: World, service: str, body: bytes) -> bytes:
         value = _perform(database, world.clock(), service, request)
     if fault and fault.kind == "drop":
         raise HungUpError
-    return answer(service, request.operation, value)
+    answered = answer(service, request.operation, value)
+    if fault and fault.kind == "truncate":
+        raise HungUpError(answered)
+    return answered
 
 
 def _logged(world: World, service: str, request: Request) -> Call:
@@ -146,6 +153,17 @@ def _count_lists(caller: Caller, include_test: bool) -> int:
     return sum(include_test or not item.test for item in caller.lists())
 
 
+def _copy(caller: Caller, recipient_list: RecipientList) -> int:
+    """A new list of the same make, without anybody in it."""
+    (highest,) = caller.database.execute("SELECT max(list_id) FROM recipient_list").fetchone()
+    caller.database.execute(
+        "INSERT INTO recipient_list SELECT ?, mandator_id, name, description, attributes, opt_in_list, test "
+        "FROM recipient_list WHERE list_id = ?",
+        [highest + 1, recipient_list.list_id],
+    )
+    return int(highest) + 1
+
+
 def _unsubscribe_all(caller: Caller, mailing_id: int, ids: Sequence[str]) -> None:
     rows = [(caller.mandator_id, recipient_id.lower(), recipient_id) for recipient_id in ids]
     caller.database.executemany("INSERT OR IGNORE INTO unsubscribed VALUES (?, ?, ?)", rows)
@@ -162,6 +180,12 @@ def _resubscribe(caller: Caller, recipient_id: str) -> None:
     statement = "DELETE FROM unsubscribed WHERE mandator_id = ? AND key = ?"
     if caller.database.execute(statement, [caller.mandator_id, recipient_id.lower()]).rowcount == 0:
         raise caller.fault("No unsubscribe found", recipientId=recipient_id)
+
+
+def _resubscribe_all(caller: Caller, ids: Sequence[str]) -> None:
+    """Unlike the removal of one, this doesn't mind those who aren't there."""
+    keys = [(caller.mandator_id, recipient_id.lower()) for recipient_id in ids]
+    caller.database.executemany("DELETE FROM unsubscribed WHERE mandator_id = ? AND key = ?", keys)
 
 
 def _block_all(caller: Caller, entries: Sequence[str], reasons: Sequence[str | None]) -> None:
@@ -220,11 +244,13 @@ HANDLERS: dict[tuple[str, str], Callable[..., Value]] = {
     ("Recipient", "getAll"): recipients.get_all,
     ("Recipient", "getAllAdvanced"): recipients.page,
     ("Recipient", "getAttributes"): recipients.attributes_of,
+    ("Recipient", "setAttributes"): recipients.set_attributes,
     ("Recipient", "remove"): recipients.remove,
     ("Recipient", "removeAll"): recipients.remove_all,
     ("Recipient", "removeUnsubscribed"): recipients.remove_unsubscribed,
     ("Recipient", "removeBounced"): recipients.remove_bounced,
     ("Recipient", "removeBlacklisted"): recipients.remove_blacklisted,
+    ("RecipientList", "copy"): _copy,
     ("RecipientList", "getAllIds"): lambda caller: [item.list_id for item in caller.lists()],
     ("RecipientList", "getName"): lambda caller, recipient_list: recipient_list.name,
     ("RecipientList", "getDescription"): lambda caller, recipient_list: recipient_list.description,
@@ -239,6 +265,7 @@ HANDLERS: dict[tuple[str, str], Callable[..., Value]] = {
     ("Unsubscribe", "containsAll"): _are_unsubscribed,
     ("Unsubscribe", "getCount"): lambda caller: _count(caller, "unsubscribed"),
     ("Unsubscribe", "remove"): _resubscribe,
+    ("Unsubscribe", "removeAll"): _resubscribe_all,
     ("Blacklist", "add"): lambda caller, entry, reason: _block_all(caller, [entry], [reason]),
     ("Blacklist", "addAll"): _block_all,
     ("Blacklist", "contains"): _is_entry,
@@ -247,5 +274,10 @@ HANDLERS: dict[tuple[str, str], Callable[..., Value]] = {
     ("Blacklist", "getCount"): lambda caller: _count(caller, "blocked"),
     ("ClosedLoop", "getCurrentTime"): lambda caller: int(caller.now * 1000),
     **{("ClosedLoop", name): _reader(name) for name in _READERS},
+    ("Mailing", "getIdsInStatus"): mailings.ids_in_status,
+    ("Mailing", "getStatus"): mailings.status,
+    ("Mailing", "getName"): mailings.name,
+    ("Mailing", "getRecipientListIds"): mailings.list_ids,
+    ("Mailing", "getScheduleDate"): mailings.schedule_date,
 }
 """What each operation does, given the caller and the arguments after the session id, lists already looked up."""

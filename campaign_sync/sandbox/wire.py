@@ -9,13 +9,14 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 from lxml import etree
 
 from campaign_sync.sandbox.wsdl import ENCODING, SERVICES, SOAP, XSD, XSI, Operation, Parameter, namespace
 
-Value: TypeAlias = "str | int | bool | Sequence[Value] | None"
+Value: TypeAlias = "str | int | bool | datetime | Sequence[Value] | None"
 """What a parameter or an answer can be: a scalar or rows of scalars."""
 
 HOSTNAME = "sandbox.example.invalid"
@@ -199,10 +200,15 @@ class _References:
 def _render(name: str, kind: str, value: Value, references: _References, soapenc: str = _SOAPENC) -> str:
     """One element; the outermost declares the encoding's prefix."""
     if value is None:
+        if kind == "dateTime":
+            return f'<{name} xsi:type="xsd:dateTime" xsi:nil="true"/>'
         xsi_type = "Array" if kind.endswith("[]") else "string"
         return f'<{name} xsi:type="soapenc:{xsi_type}" xsi:nil="true"{soapenc}/>'
     if isinstance(value, str):
         return f'<{name} xsi:type="soapenc:string"{soapenc}>{_escape(value)}</{name}>'
+    if isinstance(value, datetime):  # the only value that isn't text and still stands where it belongs
+        text = value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return f'<{name} xsi:type="xsd:dateTime">{text}</{name}>'
     if isinstance(value, int):
         return f'<{name} href="#id{references.add(kind, value)}"/>'
     item = kind.removesuffix("[]")

@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
-FaultKind = Literal["fault", "expire", "delay", "drop"]
+FaultKind = Literal["fault", "expire", "delay", "drop", "truncate"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS mandator (mandator_id INTEGER PRIMARY KEY, username TEXT, password TEXT);
@@ -37,6 +37,9 @@ CREATE TABLE IF NOT EXISTS blocked (mandator_id INTEGER, pattern TEXT, reason TE
 CREATE TABLE IF NOT EXISTS export_row (
     position INTEGER PRIMARY KEY, mandator_id INTEGER, reader TEXT, published_at INTEGER, cells TEXT);
 CREATE INDEX IF NOT EXISTS export_order ON export_row (mandator_id, reader, published_at, position);
+CREATE TABLE IF NOT EXISTS mailing (
+    mailing_id INTEGER PRIMARY KEY, mandator_id INTEGER, name TEXT, type TEXT, status TEXT, list_ids TEXT,
+    scheduled_at TEXT);
 CREATE TABLE IF NOT EXISTS call (
     position INTEGER PRIMARY KEY, service TEXT, operation TEXT, mandator_id INTEGER, list_id INTEGER, rows INTEGER);
 CREATE TABLE IF NOT EXISTS fault (
@@ -194,6 +197,36 @@ class World:
             [(mandator_id, reader, milliseconds, json.dumps(list(row))) for row in rows],
         )
 
+    def add_mailing(
+        self,
+        mandator_id: int,
+        mailing_id: int,
+        name: str,
+        *,
+        mailing_type: str = "regular",
+        status: str,
+        list_ids: Sequence[int],
+        scheduled_at: datetime | None = None,
+    ) -> None:
+        """Add a mailing, or redefine one.
+
+        Args:
+            mandator_id: whose mailing it is.
+            mailing_id: the vendor's id.
+            name: what people call it.
+            mailing_type: the vendor has `regular`, `event`, `confirmation`, `template`, `campaign` and `split`.
+            status: the vendor has `NEW`, `SENDING`, `PAUSED`, `DONE` and `CANCELED`; nothing changes it by itself.
+            list_ids: the recipient lists it goes to.
+            scheduled_at: when it is to be sent, with a time zone; None if nobody has said.
+        """
+        moment = scheduled_at and scheduled_at.astimezone(UTC).isoformat()
+        row = (mailing_id, mandator_id, name, mailing_type, status, json.dumps(list(list_ids)), moment)
+        self._write("INSERT OR REPLACE INTO mailing VALUES (?, ?, ?, ?, ?, ?, ?)", [row])
+
+    def set_mailing_status(self, mailing_id: int, status: str) -> None:
+        """Change how far a mailing is."""
+        self._write("UPDATE mailing SET status = ? WHERE mailing_id = ?", [(status, mailing_id)])
+
     def fault(
         self, operation: str, kind: FaultKind, times: int = 1, skip: int = 0, arg: str | float | None = None
     ) -> None:
@@ -202,7 +235,8 @@ class World:
         Args:
             operation: which calls.
             kind: `fault` answers a SOAP fault with `arg` in its message; `expire` ends the caller's session first;
-                `delay` takes `arg` more seconds; `drop` does the work and hangs up without an answer.
+                `delay` takes `arg` more seconds; `drop` does the work and hangs up without an answer; `truncate` does
+                it and hangs up in the middle of the answer.
             times: how many calls to break.
             skip: how many matching calls pass before.
             arg: see `kind`.

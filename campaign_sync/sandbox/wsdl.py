@@ -31,6 +31,8 @@ Recipient
     string[][] getAllAdvanced(string sessionId, long recipientListId, string[] attributeNames, long recipientFilterId,
         string orderByAttribute, boolean ascending, int startRow, int numberOfRows)
     string[] getAttributes(string sessionId, long recipientListId, string recipientId, string[] attributeNames)
+    setAttributes(string sessionId, long recipientListId, string recipientId, string[] attributeNames,
+        string[] attributeValues)
     remove(string sessionId, long recipientListId, string recipientId)
     boolean[] removeAll(string sessionId, long recipientListId, string[] recipientIds)
     int removeUnsubscribed(string sessionId, long recipientListId)
@@ -38,6 +40,7 @@ Recipient
     int removeBlacklisted(string sessionId, long recipientListId)
     string getVersion()
 RecipientList
+    long copy(string sessionId, long recipientListId)
     long[] getAllIds(string sessionId)
     string getName(string sessionId, long recipientListId)
     string getDescription(string sessionId, long recipientListId)
@@ -54,6 +57,7 @@ Unsubscribe
     boolean[] containsAll(string sessionId, string[] recipientIds)
     int getCount(string sessionId)
     remove(string sessionId, string recipientId)
+    removeAll(string sessionId, string[] recipientIds)
     string getVersion()
 Blacklist
     add(string sessionId, string entry, string reason)
@@ -74,6 +78,13 @@ ClosedLoop
     string[][] getLinks(string sessionId, long since, long until, int startRow, int numberOfRows)
     string[][] getMailings(string sessionId, long since, long until, int startRow, int numberOfRows)
     string[][] getRecipients(string sessionId, long since, long until, int startRow, int numberOfRows)
+    string getVersion()
+Mailing
+    long[] getIdsInStatus(string sessionId, string mailingType, string status)
+    string getStatus(string sessionId, long mailingId)
+    string getName(string sessionId, long mailingId)
+    long[] getRecipientListIds(string sessionId, long mailingId)
+    dateTime getScheduleDate(string sessionId, long mailingId)
     string getVersion()
 """
 

@@ -2,7 +2,7 @@
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -15,7 +15,8 @@ from campaign_sync.optimizely.faults import (
     TransientError,
     UnsendableError,
 )
-from campaign_sync.optimizely.services import Batch, Reader
+from campaign_sync.optimizely.services import EVERY_LIST, Batch, Reader
+from campaign_sync.sandbox.world import FaultKind
 from campaign_sync_tests.optimizely.conftest import FOREIGN_LIST, LIST, NORD, PASSWORD, USERNAME, Vendor
 
 ATTRIBUTES = ["Vorname", "entity-id"]
@@ -162,6 +163,10 @@ def test_another_mandators_list_is_not_touched(vendor: Vendor, optimizely: Optim
         lambda: recipients.remove_bounced(FOREIGN_LIST),
         lambda: recipients.page(FOREIGN_LIST, ["Vorname"], None, 0, 1),
         lambda: lists.attribute_names(FOREIGN_LIST),
+        lambda: lists.copy(FOREIGN_LIST),
+        lambda: recipients.remove_all(FOREIGN_LIST, ["a@example.org"]),
+        lambda: recipients.set_attributes(FOREIGN_LIST, "a@example.org", ["Vorname"], ["Anna"]),
+        lambda: optimizely.unsubscribes.add_all(FOREIGN_LIST, ["a@example.org"]),
     ):
         with pytest.raises(ForeignListError, match=f"{FOREIGN_LIST}.*mandator {NORD}"):
             forbidden()
@@ -176,10 +181,11 @@ def test_a_lost_answer_to_a_read_or_a_clear_is_asked_for_again(vendor: Vendor, o
     assert len(vendor.world.calls("clear")) == 2
 
 
+@pytest.mark.parametrize("way", ["drop", "truncate"])
 def test_a_lost_answer_to_a_batch_is_not_repeated_but_reported_as_unknown(
-    vendor: Vendor, optimizely: Optimizely
+    vendor: Vendor, optimizely: Optimizely, way: FaultKind
 ) -> None:
-    vendor.world.fault("addAll3", "drop")
+    vendor.world.fault("addAll3", way)
     batch = batch_of(optimizely, "a@example.org")
     with pytest.raises(TransientError, match=r"broke before the answer") as error:
         optimizely.recipients.add_all(LIST, batch)
@@ -244,5 +250,132 @@ def test_a_batch_goes_only_to_the_list_it_was_written_for(optimizely: Optimizely
         optimizely.recipients.add_all(12, batch_of(optimizely, "a@example.org"))
 
 
-def test_there_is_no_way_to_take_somebody_off_the_unsubscribe_list(optimizely: Optimizely) -> None:
-    assert not [name for name in dir(optimizely.unsubscribes) if "remove" in name]
+def test_a_copy_is_an_empty_list_of_the_mandators_own(vendor: Vendor, optimizely: Optimizely) -> None:
+    optimizely.recipients.add_all(LIST, batch_of(optimizely, "a@example.org"))
+    copied = optimizely.recipient_lists.copy(LIST)
+    assert copied not in (LIST, FOREIGN_LIST)
+    assert optimizely.recipients.count(copied) == 0
+    assert optimizely.recipient_lists.attribute_names(copied) == optimizely.recipient_lists.attribute_names(LIST)
+    assert optimizely.recipient_lists.all_ids() == {LIST, copied}
+    assert optimizely.recipients.count(LIST) == 1
+
+
+@pytest.mark.parametrize("way", ["drop", "truncate"])
+def test_a_copy_whose_answer_is_lost_is_not_made_twice(vendor: Vendor, optimizely: Optimizely, way: FaultKind) -> None:
+    vendor.world.fault("copy", way)
+    with pytest.raises(TransientError, match="broke before the answer") as error:
+        optimizely.recipient_lists.copy(LIST)
+    assert error.value.outcome_unknown
+    assert len(vendor.world.calls("copy")) == 1
+    assert len(optimizely.recipient_lists.all_ids()) == 2
+
+
+def test_thousands_are_taken_out_of_a_list_and_only_those_who_were_there_are_told(
+    vendor: Vendor, optimizely: Optimizely
+) -> None:
+    vendor.world.put(LIST, [{"id": f"p{n}@example.org"} for n in (3, 1700, 5000)])
+    there = optimizely.recipients.remove_all(LIST, [f"p{n}@example.org" for n in range(2500)])
+    assert [n for n, was_there in enumerate(there) if was_there] == [3, 1700]
+    assert len(there) == 2500
+    assert [call.rows for call in vendor.world.calls("Recipient.removeAll")] == [1000, 1000, 500]
+    assert [row["id"] for row in vendor.world.recipients(LIST)] == ["p5000@example.org"]
+    assert optimizely.recipients.remove_all(LIST, []) == []
+
+
+def test_taking_somebody_out_of_a_list_leaves_them_unsubscribed(vendor: Vendor, optimizely: Optimizely) -> None:
+    vendor.world.put(LIST, [{"id": "weg@example.org"}])
+    vendor.world.unsubscribe(NORD, "weg@example.org")
+    assert optimizely.recipients.remove_all(LIST, ["weg@example.org"]) == [True]
+    assert vendor.world.unsubscribed(NORD) == ["weg@example.org"]
+
+
+def test_a_removal_whose_answer_is_lost_is_asked_for_again(vendor: Vendor, optimizely: Optimizely) -> None:
+    vendor.world.put(LIST, [{"id": "a@example.org"}])
+    vendor.world.fault("removeAll", "truncate")
+    assert optimizely.recipients.remove_all(LIST, ["a@example.org"]) == [False]
+    assert vendor.world.recipients(LIST) == []
+
+
+@pytest.mark.parametrize("text", ["Jörg <&> \"'", "Ä😀𝒳", "zwei\r\nZeilen", ""])
+def test_attributes_of_one_recipient_are_overwritten(optimizely: Optimizely, text: str) -> None:
+    recipients = optimizely.recipients
+    recipients.add_all(LIST, batch_of(optimizely, "a@example.org", "b@example.org"))
+    recipients.set_attributes(LIST, "b@example.org", ["Vorname"], [text])
+    assert recipients.page(LIST, ATTRIBUTES, "entity-id", 0, 10) == [["Änne", "0"], [text, "1"]]
+
+
+def test_attributes_of_somebody_who_is_not_there_are_refused_without_telling_who(
+    optimizely: Optimizely, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG), pytest.raises(RefusedError, match=r"setAttributes.*does not exists") as error:
+        optimizely.recipients.set_attributes(LIST, "anna.geheim@example.org", ["Vorname"], ["Annabella"])
+    assert not error.value.outcome_unknown
+    for secret in ("anna.geheim", "Annabella", USERNAME):
+        assert secret not in told_by(error.value) + caplog.text
+
+
+def test_attributes_that_the_list_does_not_let_be_written_are_refused(optimizely: Optimizely) -> None:
+    optimizely.recipients.add_all(LIST, batch_of(optimizely, "a@example.org"))
+    for name in ("Nix", "Erstellt am"):
+        with pytest.raises(RefusedError):
+            optimizely.recipients.set_attributes(LIST, "a@example.org", [name], ["v"])
+    with pytest.raises(UnsendableError, match="1 values for 2 attributes"):
+        optimizely.recipients.set_attributes(LIST, "a@example.org", ATTRIBUTES, ["v"])
+
+
+@pytest.mark.parametrize("list_id", [EVERY_LIST, LIST])
+def test_people_are_put_on_the_unsubscribe_list_and_stay_in_their_lists(
+    vendor: Vendor, optimizely: Optimizely, list_id: int
+) -> None:
+    optimizely.recipients.add_all(LIST, batch_of(optimizely, "p7@example.org"))
+    vendor.world.fault("addAll", "drop")
+    people = [f"p{n}@example.org" for n in range(1200)]
+    optimizely.unsubscribes.add_all(list_id, people)
+    optimizely.unsubscribes.add_all(list_id, ["P7@example.org"])
+    assert optimizely.unsubscribes.count() == 1200
+    assert [call.rows for call in vendor.world.calls("Unsubscribe.addAll")] == [1000, 1000, 200, 1]
+    assert optimizely.recipients.contains(LIST, "p7@example.org")
+
+
+def test_mailings_tell_their_names_and_lists_and_how_far_they_are(vendor: Vendor, optimizely: Optimizely) -> None:
+    mailings = optimizely.mailings
+    assert mailings.ids_in_status("regular", "SENDING") == []
+    vendor.world.add_mailing(NORD, 71, "Müller & Söhne", status="SENDING", list_ids=[LIST, FOREIGN_LIST])
+    vendor.world.add_mailing(NORD, 72, "Juni", status="SENDING", list_ids=[])
+    assert mailings.ids_in_status("regular", "SENDING") == [71, 72]
+    assert mailings.name(71) == "Müller & Söhne"
+    assert mailings.recipient_list_ids(71) == {LIST, FOREIGN_LIST}
+    assert mailings.recipient_list_ids(72) == frozenset()
+    vendor.world.set_mailing_status(71, "DONE")
+    assert mailings.ids_in_status("regular", "SENDING") == [72]
+    assert mailings.ids_in_status("event", "SENDING") == []
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(2026, 11, 24, 4, 30, tzinfo=UTC),
+        datetime(2026, 11, 24, 4, 30, 0, 123000, UTC),
+        datetime(2026, 7, 1, 0, 15, tzinfo=timezone(timedelta(hours=2))),
+        None,
+    ],
+)
+def test_the_date_of_a_mailing_arrives_as_the_same_moment_in_utc(
+    vendor: Vendor, optimizely: Optimizely, moment: datetime | None
+) -> None:
+    vendor.world.add_mailing(NORD, 71, "Mai", status="NEW", list_ids=[LIST], scheduled_at=moment)
+    date = optimizely.mailings.schedule_date(71)
+    assert date == moment
+    assert date is None or date.tzinfo is UTC
+
+
+def test_a_mailing_that_is_not_there_is_refused(optimizely: Optimizely) -> None:
+    mailings = optimizely.mailings
+    for ask in (mailings.name, mailings.recipient_list_ids, mailings.schedule_date):
+        with pytest.raises(RefusedError, match="Mailing does not exist"):
+            ask(4711)
+
+
+def test_there_is_no_way_to_make_somebody_receive_mail_again(optimizely: Optimizely) -> None:
+    for service in (optimizely.unsubscribes, optimizely.blacklist):
+        assert not [name for name in dir(service) if "remove" in name or "delete" in name]

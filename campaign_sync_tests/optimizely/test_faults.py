@@ -22,6 +22,8 @@ def fault(text: str) -> faults.OptimizelyError:
         ("Recipient does not exists for call: recipientId='x'", faults.RefusedError),
         ("Error updating users in userlist 12. Recipients a,b do not exist", faults.RefusedError),
         ("No unsubscribe found", faults.RefusedError),
+        ("Mailing does not exist for call: mailingId='71'", faults.RefusedError),
+        ("Attribute 'Erstellt am' is read-only for call: recipientListId='12'", faults.RefusedError),
         ("Too many recipients for call: recipientIdsSize=1001", faults.RefusedError),
         ("org.xml.sax.SAXException: Bad types (long -> int)", faults.RefusedError),
         ("[s,1,api] Internal error for call: clear", faults.TransientError),

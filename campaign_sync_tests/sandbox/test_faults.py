@@ -41,6 +41,14 @@ def test_a_dropped_call_has_done_its_work_and_is_not_answered(world: World, nord
     assert nord.add_all(NEWSLETTER, ["a@example.org"]) == [5]
 
 
+def test_a_truncated_answer_is_shorter_than_it_says_and_its_work_is_done(world: World, nord: Client) -> None:
+    world.fault("addAll3", "truncate")
+
+    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
+        nord.add_all(NEWSLETTER, ["a@example.org"])
+    assert nord.add_all(NEWSLETTER, ["a@example.org"]) == [5]
+
+
 def test_a_delayed_call_outlasts_an_impatient_client(world: World, nord: Client) -> None:
     world.fault("getAllIds", "delay", arg=0.3)
     url = f"{nord.url}/RpcRecipientList"

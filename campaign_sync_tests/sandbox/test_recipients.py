@@ -152,6 +152,32 @@ def test_one_recipient_can_be_looked_up_and_removed(world: World, nord: Client) 
         nord.call("Recipient", "getAttributes", NEWSLETTER, "a@example.org", ["Ort"])
 
 
+def test_attributes_of_somebody_in_the_list_are_overwritten_and_the_others_stay(world: World, nord: Client) -> None:
+    world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "Köln", "Vorname": "Anna"}}])
+
+    assert nord.call("Recipient", "setAttributes", NEWSLETTER, "A@example.org", ["Ort"], ["Bonn"]) is None
+    assert world.recipients(NEWSLETTER)[0]["attributes"] == {"Ort": "Bonn", "Vorname": "Anna"}
+
+
+@pytest.mark.parametrize(
+    ("recipient_id", "names", "values", "message"),
+    [
+        ("b@example.org", ["Ort"], ["Bonn"], "Recipient does not exists for call"),
+        ("a@example.org", ["Ort", "Schuhgröße"], ["Bonn", "44"], "Unknown attribute 'Schuhgröße'"),
+        ("a@example.org", ["Erstellt am"], ["x"], "'Erstellt am' is read-only"),
+        ("a@example.org", ["Ort", "Vorname"], ["Bonn"], "does not match attribute names"),
+    ],
+)
+def test_attributes_that_cannot_be_written_change_nothing(
+    world: World, nord: Client, recipient_id: str, names: list[str], values: list[str], message: str
+) -> None:
+    world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "Köln"}}])
+
+    with pytest.raises(FaultError, match=message):
+        nord.call("Recipient", "setAttributes", NEWSLETTER, recipient_id, names, values)
+    assert world.recipients(NEWSLETTER)[0]["attributes"] == {"Ort": "Köln"}
+
+
 def test_what_was_sent_is_what_is_held(world: World, nord: Client) -> None:
     nord.add_all(NEWSLETTER, ["a@example.org"], ["Ort", "Vorname"], [['Köln <&"> ]]>', None]])
 

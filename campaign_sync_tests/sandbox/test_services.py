@@ -67,6 +67,46 @@ def test_the_systems_attributes_come_last_and_in_the_language_asked_for(nord: Cl
     assert names("en") == ["Vorname", "Ort", "Created on", "Modified on", "Opt-in source", "Opt-in date"]
 
 
+def test_a_copied_list_is_of_the_same_make_and_empty(world: World, nord: Client) -> None:
+    world.put(OPT_IN_LIST, [{"id": "a@example.org"}])
+    world.unsubscribe(NORD, "left@example.org")
+
+    copied = nord.call("RecipientList", "copy", OPT_IN_LIST)
+    assert copied == FOREIGN + 1
+    assert nord.call("RecipientList", "getAllIds") == [NEWSLETTER, OPT_IN_LIST, copied]
+    assert nord.call("RecipientList", "getAttributeNames", copied, "de")[0] == "Vorname"
+    assert world.recipients(copied) == []
+    assert nord.add_all(copied, ["left@example.org"]) == [0]
+    with pytest.raises(FaultError, match="Recipient list does not exist"):
+        nord.call("RecipientList", "copy", FOREIGN)
+
+
+def test_mailings_are_found_by_type_and_status(world: World, nord: Client) -> None:
+    world.add_mailing(NORD, 71, "Mai", status="SENDING", list_ids=[NEWSLETTER, OPT_IN_LIST])
+    world.add_mailing(NORD, 72, "Juni", status="NEW", list_ids=[NEWSLETTER])
+    world.add_mailing(NORD, 73, "Willkommen", mailing_type="event", status="SENDING", list_ids=[OPT_IN_LIST])
+    world.add_mailing(SUED, 74, "Süd", status="SENDING", list_ids=[FOREIGN])
+
+    assert nord.call("Mailing", "getIdsInStatus", "regular", "SENDING") == [71]
+    assert nord.call("Mailing", "getName", 71) == "Mai"
+    assert nord.call("Mailing", "getRecipientListIds", 71) == [NEWSLETTER, OPT_IN_LIST]
+    world.set_mailing_status(71, "DONE")
+    assert nord.call("Mailing", "getIdsInStatus", "regular", "SENDING") == []
+    assert nord.call("Mailing", "getStatus", 71) == "DONE"
+    assert world.calls("Mailing.getName") == [("Mailing", "getName", NORD, None, 0)]
+
+
+@pytest.mark.parametrize("operation", ["getStatus", "getName", "getRecipientListIds", "getScheduleDate"])
+@pytest.mark.parametrize("mailing_id", [71, 74])
+def test_an_unknown_mailing_is_refused_and_so_is_another_mandators(
+    world: World, nord: Client, operation: str, mailing_id: int
+) -> None:
+    world.add_mailing(SUED, 74, "Süd", status="SENDING", list_ids=[FOREIGN])
+
+    with pytest.raises(FaultError, match=f"Mailing does not exist for call: mailingId='{mailing_id}'"):
+        nord.call("Mailing", operation, mailing_id)
+
+
 def test_unsubscribing_over_the_api(world: World, nord: Client) -> None:
     nord.call("Unsubscribe", "add", 0, "a@example.org")
     nord.call("Unsubscribe", "addAll", 0, ["b@example.org", "c@example.org"])
@@ -77,6 +117,8 @@ def test_unsubscribing_over_the_api(world: World, nord: Client) -> None:
     assert world.unsubscribed(SUED) == []
     with pytest.raises(FaultError, match="No unsubscribe found"):
         nord.call("Unsubscribe", "remove", "c@example.org")
+    nord.call("Unsubscribe", "removeAll", ["B@example.org", "c@example.org"])
+    assert world.unsubscribed(NORD) == ["a@example.org"]
 
 
 def test_the_blocklist_over_the_api(nord: Client) -> None:

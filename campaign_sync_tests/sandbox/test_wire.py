@@ -1,3 +1,4 @@
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -5,7 +6,7 @@ from lxml import etree
 
 from campaign_sync.sandbox.world import World
 from campaign_sync_tests.sandbox.client import Client, FaultError, element, envelope, read
-from campaign_sync_tests.sandbox.conftest import NEWSLETTER, OPT_IN_LIST
+from campaign_sync_tests.sandbox.conftest import NEWSLETTER, NORD, OPT_IN_LIST
 
 ROW = '<i xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[1]"><i>Anna</i></i>'
 
@@ -128,6 +129,25 @@ def test_equal_booleans_share_one_reference(nord: Client) -> None:
 
     assert [item.get("href") for item in body[0][0]] == ["#id0"] * 3
     assert len(body) == 2
+
+
+@pytest.mark.parametrize(
+    ("scheduled_at", "returned"),
+    [
+        (datetime(2026, 11, 24, 5, 30, tzinfo=timezone(timedelta(hours=1))), ">2026-11-24T04:30:00.000Z</"),
+        (datetime(2026, 11, 24, 4, 30, 0, 123000, UTC), ">2026-11-24T04:30:00.123Z</"),
+        (None, ' xsi:nil="true"/>'),
+    ],
+)
+def test_a_moment_is_answered_in_utc_where_it_belongs(
+    world: World, nord: Client, scheduled_at: datetime | None, returned: str
+) -> None:
+    world.add_mailing(NORD, 71, "Mai", status="NEW", list_ids=[NEWSLETTER], scheduled_at=scheduled_at)
+    content = element("in0", "string", nord.session_id) + element("in1", "long", 71)
+    answer = nord.send("Mailing", envelope("Mailing", "getScheduleDate", content))
+
+    assert f'<getScheduleDateReturn xsi:type="xsd:dateTime"{returned}' in answer.decode()
+    assert b"multiRef" not in answer
 
 
 def test_an_answer_without_value_is_an_empty_element(nord: Client) -> None:

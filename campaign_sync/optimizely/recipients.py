@@ -1,0 +1,194 @@
+"""The recipient lists of a mandator, and the recipients in them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from campaign_sync.optimizely.faults import UnsendableError
+from campaign_sync.optimizely.rows import MAX_ROWS, as_rows, asked_in_chunks, expect_one_each
+from campaign_sync.optimizely.session import Session
+
+_NO_OPT_IN_PROCESS = 0
+_NO_FILTER = 0
+
+
+class RecipientLists:
+    """The mandator's recipient lists and what they are made of."""
+
+    def __init__(self, session: Session):
+        self._session = session
+
+    def all_ids(self) -> frozenset[int]:
+        """The ids of all lists of the mandator, asked anew at each call."""
+        return self._session.own_lists(fresh=True)
+
+    def name(self, list_id: int) -> str:
+        """The list's name, as people see it in Campaign."""
+        self._session.require_own(list_id)
+        return str(self._session.call("RecipientList", "getName", list_id) or "")
+
+    def attribute_names(self, list_id: int, locale: str = "en") -> tuple[str, ...]:
+        """The list's attributes: its own ones first, then the system's read-only ones, whose names `locale` decides."""
+        self._session.require_own(list_id)
+        return tuple(self._session.call("RecipientList", "getAttributeNames", list_id, locale))
+
+    def is_test_list(self, list_id: int) -> bool:
+        """Whether the list is for test mailings only."""
+        self._session.require_own(list_id)
+        return bool(self._session.call("RecipientList", "isTestRecipientList", list_id))
+
+    def copy(self, list_id: int) -> int:
+        """Make an empty list of the same attributes and kind; its id. It is the mandator's own from then on.
+
+        Raises:
+            TransientError: the call or its answer was lost. With `outcome_unknown`, there may be a new list; it isn't
+                asked for again, lest there be two.
+        """
+        self._session.require_own(list_id)
+        copied = int(self._session.call("RecipientList", "copy", list_id, repeatable=False))
+        self._session.forget_own_lists()
+        return copied
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Recipients of one list, written as they go over the wire, but for the session id."""
+
+    list_id: int
+    rows: int
+    xml: bytes = field(repr=False)
+
+
+class Recipients:
+    """The recipients in a list. Every operation first makes sure that the list is the mandator's."""
+
+    def __init__(self, session: Session):
+        self._session = session
+
+    def prepare(
+        self,
+        list_id: int,
+        ids: Sequence[str],
+        addresses: Sequence[str],
+        attribute_names: Sequence[str],
+        rows: Sequence[Sequence[str]],
+    ) -> Batch:
+        """Write a batch for `add_all`. Nothing is sent.
+
+        Args:
+            list_id: the recipient list.
+            ids: one recipient id per row.
+            addresses: one e-mail address per row.
+            attribute_names: the names of the columns of `rows`.
+            rows: one row per recipient, each as long as `attribute_names`.
+
+        Raises:
+            UnsendableError: more than `MAX_ROWS` rows, ragged ones, or characters that XML can't carry.
+        """
+        if not len(ids) == len(addresses) == len(rows):
+            raise UnsendableError(f"{len(ids)} ids, {len(addresses)} addresses and {len(rows)} rows don't match.")
+        if len(ids) > MAX_ROWS:
+            raise UnsendableError(f"a batch of {len(ids)} rows is too large; the vendor takes at most {MAX_ROWS}.")
+        if not ids:
+            return Batch(list_id, 0, b"")
+        if len(rows[0]) != len(attribute_names):
+            raise UnsendableError(f"row 0 has {len(rows[0])} values for {len(attribute_names)} attributes.")
+        contract = self._session.contract("Recipient")
+        arguments = (list_id, _NO_OPT_IN_PROCESS, ids, addresses, attribute_names, rows)
+        return Batch(list_id, len(ids), contract.tail(contract.operation("addAll3"), arguments))
+
+    def add_all(self, list_id: int, batch: Batch) -> list[int]:
+        """Add a batch, without an opt-in process. Never repeated by itself once it may have arrived.
+
+        Returns:
+            The vendor's code for each row, in their order; `domain.rejection` knows their meaning.
+
+        Raises:
+            TransientError: the call or its answer was lost. With `outcome_unknown`, any of the rows may be in the list.
+            ForeignListError: the list isn't the mandator's.
+        """
+        if batch.list_id != list_id:
+            raise UnsendableError(f"a batch written for recipient list {batch.list_id} can't go to list {list_id}.")
+        self._session.require_own(list_id)
+        if not batch.rows:
+            return []
+        contract = self._session.contract("Recipient")
+        operation = contract.operation("addAll3")
+        codes: list[int] = self._session.send(
+            "Recipient",
+            "addAll3",
+            lambda session_id: contract.request_with_tail(operation, session_id, batch.xml),
+            repeatable=False,
+        )
+        expect_one_each(codes, batch.rows, "addAll3")
+        return codes
+
+    def clear(self, list_id: int) -> None:
+        """Remove all recipients of the list. It can't be undone."""
+        self._session.require_own(list_id)
+        self._session.call("Recipient", "clear", list_id)
+
+    def count(self, list_id: int) -> int:
+        """How many recipients the list holds, whatever their state."""
+        self._session.require_own(list_id)
+        return int(self._session.call("Recipient", "getCount", list_id, _NO_FILTER))
+
+    def contains(self, list_id: int, recipient_id: str) -> bool:
+        """Whether the list holds this recipient."""
+        self._session.require_own(list_id)
+        return bool(self._session.call("Recipient", "contains", list_id, recipient_id))
+
+    def page(
+        self, list_id: int, attribute_names: Sequence[str], order_by: str | None, start: int, size: int
+    ) -> list[list[str | None]]:
+        """Part of the list, in ascending order of an attribute, or in the vendor's own order.
+
+        `start` is what the vendor calls `pageStart`: the position of the first row, from 0. Its documents leave open
+        whether a page number could be meant; one call from 0 with the list's count as `size` reads the same either way.
+
+        Returns:
+            Rows of values in the order of `attribute_names`, with None for a value that isn't set.
+        """
+        self._session.require_own(list_id)
+        arguments = (list_id, list(attribute_names), _NO_FILTER, order_by, True, start, size)
+        return as_rows(self._session.call("Recipient", "getAllAdvanced", *arguments))
+
+    def remove_all(self, list_id: int, ids: Sequence[str]) -> list[bool]:
+        """Take recipients out of the list, which neither unsubscribes anybody nor makes them receive mail again.
+
+        Returns:
+            For each id, whether it was there. A lost answer is asked for again, and those whom the first call removed
+            are False then: nobody of `ids` is in the list afterwards, whatever is returned.
+        """
+        self._session.require_own(list_id)
+        return asked_in_chunks(self._session, "Recipient", "removeAll", ids, first=[list_id])
+
+    def set_attributes(
+        self, list_id: int, recipient_id: str, attribute_names: Sequence[str], values: Sequence[str]
+    ) -> None:
+        """Overwrite some attributes of one recipient; all others stay as they are.
+
+        Raises:
+            RefusedError: the list doesn't hold the recipient, or an attribute can't be written.
+            UnsendableError: names and values don't match, or a value holds a character that XML can't carry.
+        """
+        if len(attribute_names) != len(values):
+            raise UnsendableError(f"{len(values)} values for {len(attribute_names)} attributes don't match.")
+        self._session.require_own(list_id)
+        arguments = (list_id, recipient_id, list(attribute_names), list(values))
+        self._session.call("Recipient", "setAttributes", *arguments)
+
+    def remove_unsubscribed(self, list_id: int) -> int:
+        """Remove those who have unsubscribed; how many there were. Not repeated after a lost answer: it would say 0."""
+        return self._sweep("removeUnsubscribed", list_id)
+
+    def remove_bounced(self, list_id: int) -> int:
+        """Remove those who bounce; how many there were. Not repeated after a lost answer: it would say 0."""
+        return self._sweep("removeBounced", list_id)
+
+    def remove_blacklisted(self, list_id: int) -> int:
+        """Remove those who are blocklisted; how many there were. Not repeated after a lost answer: it would say 0."""
+        return self._sweep("removeBlacklisted", list_id)
+
+    def _sweep(self, operation: str, list_id: int) -> int:
+        self._session.require_own(list_id)
+        return int(self._session.call("Recipient", operation, list_id, repeatable=False))

@@ -14,6 +14,9 @@ from campaign_sync.state.tables import unmatched_feedback as unmatched
 UNSUBSCRIBE_SOURCE = "optimizely:unsubscribes"
 """The source that a withdrawal names in the CRM: always the same, so that the same unsubscribe is written once."""
 
+LIVE_LOOK_SOURCE = "optimizely:live_look"
+"""The source that a withdrawal names which a look at the vendor's unsubscribe list brought to light."""
+
 BOUNCE_SOURCE = "optimizely:bounces"
 """The source that a bounce names in the CRM."""
 

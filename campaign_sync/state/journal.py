@@ -1,5 +1,6 @@
 """What was frozen, what was done to each recipient list, and who didn't get in."""
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -9,6 +10,7 @@ from uuid import uuid4
 import pandas as pd
 from sqlalchemy import Engine, Row, desc, func, select, update
 
+from campaign_sync.state.steps import Step, StepLog
 from campaign_sync.state.tables import rejection, replace, snapshot
 from campaign_sync.state.upsert import upsert
 
@@ -60,6 +62,13 @@ class Replace:
     in_list: int | None = None
     proof: str | None = None
     error: str | None = None
+    strategy: str | None = None
+    resumes: str | None = None
+    """The broken replace whose half-filled list this one goes on filling."""
+    dropped: int | None = None
+    """Rows of the snapshot that the last look before sending took out."""
+    entity_types: str | None = None
+    """JSON: how many rows were to be in the list, by entity type."""
 
 
 class Snapshots:
@@ -76,6 +85,12 @@ class Snapshots:
         with self._engine.begin() as connection:
             connection.execute(snapshot.insert().values(**vars(entry)))
         return entry
+
+    def get(self, snapshot_id: str) -> StoredSnapshot | None:
+        """The snapshot of that id."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(snapshot).where(snapshot.c.id == snapshot_id)).first()
+        return StoredSnapshot(**row._mapping) if row else None
 
     def latest(self, mandator: str, name: str) -> StoredSnapshot | None:
         """The newest snapshot of a list."""
@@ -96,23 +111,15 @@ class Journal:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def start(self, stored: StoredSnapshot, recipient_list_id: int, baseline_rows: int | None, run_id: str,
-              now: datetime) -> Replace:  # fmt: skip
-        """Note that a replace has passed the gate and begins."""
-        entry = Replace(
-            mandator=stored.mandator,
-            list=stored.list,
-            recipient_list_id=recipient_list_id,
-            run_id=run_id,
-            snapshot_id=stored.id,
-            state=ReplaceState.ADMITTED,
-            started_at=now,
-            id=str(uuid4()),
-            baseline_rows=baseline_rows,
-        )
+    def start(self, entry: Replace) -> StepLog:
+        """Note that a replace has passed the gate and begins; returns where its steps are written down."""
         with self._engine.begin() as connection:
             connection.execute(replace.insert().values(**vars(entry)))
-        return entry
+        return StepLog(self._engine, entry.id, lambda: datetime.now(UTC))
+
+    def steps(self, replace_id: str) -> list[Step]:
+        """The steps of a replace."""
+        return StepLog(self._engine, replace_id, lambda: datetime.now(UTC)).all()
 
     def note(self, replace_id: str, **values: Any) -> None:
         """Write down a step of a replace: new values of its columns."""
@@ -122,6 +129,31 @@ class Journal:
     def last_proven(self, mandator: str, name: str) -> Replace | None:
         """The newest replace that ended in a proof."""
         return self._newest(mandator, name, replace.c.state == ReplaceState.PROVEN)
+
+    def proven_sizes(self, mandator: str, name: str, most: int) -> list[dict[str, int]]:
+        """How many rows by entity type the newest proven replaces put into the list, newest first."""
+        query = (
+            select(replace.c.entity_types)
+            .where(
+                replace.c.mandator == mandator,
+                replace.c.list == name,
+                replace.c.state == ReplaceState.PROVEN,
+                replace.c.entity_types.is_not(None),
+            )
+            .order_by(desc(replace.c.started_at))
+            .limit(most)
+        )
+        with self._engine.connect() as connection:
+            return [json.loads(text) for text in connection.execute(query).scalars()]
+
+    def attempts_since_proof(self, mandator: str, name: str) -> int:
+        """How many replaces have begun since the last one that was proven."""
+        proven = self.last_proven(mandator, name)
+        query = select(func.count()).where(replace.c.mandator == mandator, replace.c.list == name)
+        if proven:
+            query = query.where(replace.c.started_at > proven.started_at)
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar_one()
 
     def first(self, mandator: str, name: str) -> Replace | None:
         """The oldest replace: the only one that saw the list before we touched it."""

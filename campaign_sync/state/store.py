@@ -10,12 +10,14 @@ from campaign_sync.domain.pseudonym import Pseudonyms
 from campaign_sync.state.database import open_database
 from campaign_sync.state.feedback import FeedbackJournal
 from campaign_sync.state.journal import Journal, Ledger, Snapshots
+from campaign_sync.state.lease import Leases
+from campaign_sync.state.lists import Lists
 from campaign_sync.state.tables import setting
 from campaign_sync.state.upsert import insert_missing
 
 
 class State:
-    """The state database: feedback journal, snapshots, replace journal, rejection ledger."""
+    """The state database: feedback journal, snapshots, replace journal, rejection ledger, leases, facts on lists."""
 
     def __init__(self, url: str) -> None:
         """Open the database, migrated to this version.
@@ -28,6 +30,8 @@ class State:
         self.snapshots = Snapshots(self._engine)
         self.journal = Journal(self._engine)
         self.ledger = Ledger(self._engine)
+        self.leases = Leases(self._engine)
+        self.lists = Lists(self._engine)
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:

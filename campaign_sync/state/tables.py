@@ -95,6 +95,63 @@ replace = Table(
     Column("in_list", Integer),
     Column("proof", Text),
     Column("error", Text),
+    Column("strategy", String(32)),
+    Column("resumes", String(36)),
+    Column("dropped", Integer),
+    Column("entity_types", Text),
+)
+
+replace_step = Table(
+    "replace_step",
+    metadata,
+    Column("replace_id", String(36), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("step", String(32), nullable=False),
+    Column("part", String(32)),
+    Column("rows", Integer),
+    Column("digest", String(64)),
+    Column("outcome", String(16)),
+    Column("detail", Text),
+    Column("begun_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("recipient_list_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("token", String(36), nullable=False),
+    Column("owner", String(255), nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("acquired_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
+list_kind = Table(
+    "list_kind",
+    metadata,
+    Column("recipient_list_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(16), nullable=False),
+    Column("found_at", UtcDateTime, nullable=False),
+)
+
+shadow_list = Table(
+    "shadow_list",
+    metadata,
+    Column("recipient_list_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("shadow_list_id", BigInteger, nullable=False),
+    Column("made_at", UtcDateTime, nullable=False),
+)
+
+size_acceptance = Table(
+    "size_acceptance",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("mandator", String(64), primary_key=True),
+    Column("list", String(64), primary_key=True),
+    Column("accepted_by", String(255), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("accepted_at", UtcDateTime, nullable=False),
 )
 
 rejection = Table(

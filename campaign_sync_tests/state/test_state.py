@@ -1,7 +1,10 @@
 """What the product remembers, on both databases it runs on."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 import pytest
@@ -10,9 +13,12 @@ from sqlalchemy import create_engine, inspect
 from campaign_sync.domain.feedback import Bounce, FeedbackKind, Unsubscribe
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import rejections
+from campaign_sync.optimizely.faults import TransientError
 from campaign_sync.state.database import StateError
 from campaign_sync.state.feedback import Unmatched
-from campaign_sync.state.journal import ReplaceState, StoredSnapshot
+from campaign_sync.state.journal import Replace, ReplaceState, StoredSnapshot
+from campaign_sync.state.lists import ListKind, SizeAcceptance
+from campaign_sync.state.steps import StepLog, StepOutcome
 from campaign_sync.state.store import State
 from campaign_sync.state.tables import metadata
 
@@ -104,10 +110,29 @@ def test_the_newest_snapshot_is_the_one_that_counts(database_url: str) -> None:
         assert state.snapshots.latest("nord", "newsletter") == newer
 
 
+def replace(memory: State, at: datetime = NOON, **values: Any) -> Replace:
+    """A replace that has begun."""
+    stored = snapshot(memory)
+    entry = Replace(
+        mandator="nord",
+        list="newsletter",
+        recipient_list_id=11,
+        run_id="run",
+        snapshot_id=stored.id,
+        state=ReplaceState.ADMITTED,
+        started_at=at,
+        id=str(uuid4()),
+    )
+    memory.journal.start(entry)
+    if values:
+        memory.journal.note(entry.id, **values)
+    return entry
+
+
 def test_a_list_is_incomplete_from_its_clear_to_its_proof(database_url: str) -> None:
     with State(database_url) as state:
         journal = state.journal
-        entry = journal.start(snapshot(state), 11, None, "run", NOON)
+        entry = replace(state)
         assert journal.incomplete("nord", "newsletter") is None
 
         journal.note(entry.id, state=ReplaceState.FILLING, cleared_at=NOON)
@@ -124,14 +149,67 @@ def test_a_list_is_incomplete_from_its_clear_to_its_proof(database_url: str) -> 
 
 def test_an_attempt_that_changed_nothing_does_not_hide_that_the_list_is_incomplete(database_url: str) -> None:
     with State(database_url) as state:
-        broken = state.journal.start(snapshot(state), 11, None, "run", NOON)
-        state.journal.note(broken.id, state=ReplaceState.FAILED, cleared_at=NOON)
-        refused = state.journal.start(snapshot(state), 11, None, "run", NOON + HOUR)
-        state.journal.note(refused.id, state=ReplaceState.FAILED)
+        broken = replace(state, state=ReplaceState.FAILED, cleared_at=NOON)
+        replace(state, NOON + HOUR, state=ReplaceState.FAILED)
 
         found = state.journal.incomplete("nord", "newsletter")
         assert found is not None
         assert found.id == broken.id
+
+
+def test_the_journal_knows_the_last_proven_sizes_and_how_often_it_was_tried_since(database_url: str) -> None:
+    with State(database_url) as state:
+        assert state.journal.attempts_since_proof("nord", "newsletter") == 0
+        for day in range(3):
+            sizes = json.dumps({"contact": 10 + day})
+            replace(state, NOON + day * HOUR, state=ReplaceState.PROVEN, in_list=10, entity_types=sizes)
+        replace(state, NOON + 3 * HOUR, state=ReplaceState.FAILED, cleared_at=NOON, entity_types="{}")
+        replace(state, NOON + 4 * HOUR)
+
+        assert state.journal.proven_sizes("nord", "newsletter", 2) == [{"contact": 12}, {"contact": 11}]
+        assert state.journal.attempts_since_proof("nord", "newsletter") == 2
+
+
+def test_a_step_is_written_down_before_and_after_and_says_when_its_end_is_not_known(database_url: str) -> None:
+    with State(database_url) as state:
+        entry = replace(state)
+        log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
+        with log.step("clear") as details:
+            assert state.journal.steps(entry.id)[0].outcome is None
+            details.append("0 rows")
+        with pytest.raises(TransientError), log.step("addAll3", part="1 of 2", rows=5, digest="d"):
+            raise TransientError("lost", outcome_unknown=True)
+        with pytest.raises(TransientError), log.step("addAll3", part="2 of 2"):
+            raise TransientError("never sent", outcome_unknown=False)
+
+        steps = state.journal.steps(entry.id)
+    assert [(step.number, step.step, step.outcome) for step in steps] == [
+        (1, "clear", StepOutcome.DONE),
+        (2, "addAll3", StepOutcome.UNKNOWN),
+        (3, "addAll3", StepOutcome.FAILED),
+    ]
+    assert (steps[0].detail, steps[1].rows, steps[1].digest) == ("0 rows", 5, "d")
+
+
+def test_an_accepted_size_holds_for_its_run_and_for_whoever_takes_that_up(database_url: str) -> None:
+    acceptance = SizeAcceptance("run-1", "nord", "newsletter", "anna", "summer is over", NOON)
+    with State(database_url) as state:
+        state.lists.accept_size(acceptance)
+        state.lists.accept_size(acceptance)
+        assert state.lists.accepted_size("nord", "newsletter", "run-1", None) == acceptance
+        assert state.lists.accepted_size("nord", "newsletter", "run-2", "run-1") == acceptance
+        assert state.lists.accepted_size("nord", "newsletter", "run-2", None) is None
+        assert state.lists.accepted_size("nord", "products", "run-1") is None
+
+
+def test_facts_about_lists_outlive_a_run(database_url: str) -> None:
+    with State(database_url) as state:
+        assert (state.lists.kind(11), state.lists.shadow(11)) == (None, None)
+        state.lists.found(11, ListKind.OPT_IN, NOON)
+        state.lists.found(11, ListKind.REGULAR, NOON + HOUR)
+        state.lists.shadowed(11, 12, NOON)
+    with State(database_url) as state:
+        assert (state.lists.kind(11), state.lists.shadow(11)) == (ListKind.REGULAR, 12)
 
 
 def test_the_ledger_counts_by_stage_and_reason_and_keeps_the_first_date(database_url: str) -> None:

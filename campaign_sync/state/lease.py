@@ -1,0 +1,174 @@
+"""One replace per recipient list at a time, across processes, machines and Dagster instances.
+
+A lease is a row with an expiry that its holder keeps pushing ahead. Who dies stops pushing; who finds an expired lease,
+or one whose holder is a process of this machine that is gone, takes it over.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import Connection, Engine, delete, func, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from campaign_sync.state.tables import lease
+from campaign_sync.state.upsert import insert_missing
+
+LIFETIME = timedelta(seconds=90)
+"""How long a lease outlives the last sign of life of its holder."""
+
+_SIGNS_OF_LIFE = 6
+"""How many a holder gives per lifetime."""
+
+_UNKNOWN = "?"
+
+
+class LeaseHeldError(Exception):
+    """Somebody else is replacing this list."""
+
+    def __init__(self, owner: str, run_id: str, since: datetime, until: datetime) -> None:
+        super().__init__(
+            f"run {run_id} is replacing it, on {owner.split()[0]}, since {since:%Y-%m-%d %H:%M:%S} UTC; "
+            f"wait until it is done, or until {until:%H:%M:%S} UTC should it be dead"
+        )
+
+
+class LeaseLostError(Exception):
+    """We held the lease and can't prove it any more, so nothing further may be done to the list."""
+
+
+class Lease:
+    """A lease that is held. Ask `require` before every call that changes the list."""
+
+    def __init__(self) -> None:
+        self._sure_until = time.monotonic()
+        self.lost = threading.Event()
+
+    def renewed(self, begun: float) -> None:
+        """The row was pushed ahead by a statement begun at that moment of the monotonic clock."""
+        self._sure_until = begun + LIFETIME.total_seconds() * 0.8
+
+    def require(self) -> None:
+        """Make sure that nobody can have taken the lease over.
+
+        Raises:
+            LeaseLostError: somebody can.
+        """
+        if self.lost.is_set() or time.monotonic() > self._sure_until:
+            raise LeaseLostError(
+                "the lease of the list was lost: the state database (storage.state_url) was out of reach for too "
+                "long, or this process stood still"
+            )
+
+
+class Leases:
+    """The leases of all recipient lists, by the vendor's list id."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @contextmanager
+    def held(self, recipient_list_id: int, run_id: str) -> Iterator[Lease]:
+        """Hold the list's lease as long as the context lasts.
+
+        Raises:
+            LeaseHeldError: somebody else holds it.
+        """
+        token, held = str(uuid4()), Lease()
+        begun = time.monotonic()
+        self._acquire(recipient_list_id, token, run_id)
+        held.renewed(begun)
+        end = threading.Event()
+        heart = threading.Thread(target=self._beat, args=(recipient_list_id, token, held, end), daemon=True)
+        heart.start()
+        try:
+            yield held
+        finally:
+            end.set()
+            heart.join()
+            with suppress(SQLAlchemyError), self._engine.begin() as connection:  # it will expire by itself
+                connection.execute(delete(lease).where(lease.c.token == token))
+
+    def holder(self, recipient_list_id: int) -> str | None:
+        """The run that holds the list's lease now; None where nobody alive does."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(lease).where(lease.c.recipient_list_id == recipient_list_id)).first()
+            return row.run_id if row and row.expires_at > _now(connection) and not _is_dead(row.owner) else None
+
+    def _acquire(self, recipient_list_id: int, token: str, run_id: str) -> None:
+        this = lease.c.recipient_list_id == recipient_list_id
+        with self._engine.begin() as connection:
+            now = _now(connection)
+            row = connection.execute(select(lease).where(this)).first()
+            if row and (row.expires_at <= now or _is_dead(row.owner)):
+                connection.execute(delete(lease).where(this, lease.c.token == row.token))
+            wanted = {
+                "recipient_list_id": recipient_list_id,
+                "token": token,
+                "owner": _this_process(),
+                "run_id": run_id,
+                "acquired_at": now,
+                "expires_at": now + LIFETIME,
+            }
+            insert_missing(connection, lease, [wanted])
+            row = connection.execute(select(lease).where(this)).one()
+        if row.token != token:
+            raise LeaseHeldError(row.owner, row.run_id, row.acquired_at, row.expires_at)
+
+    def _beat(self, recipient_list_id: int, token: str, held: Lease, end: threading.Event) -> None:
+        while not end.wait(LIFETIME.total_seconds() / _SIGNS_OF_LIFE):
+            begun = time.monotonic()
+            with suppress(SQLAlchemyError):  # `Lease.require` notices when it lasts
+                with self._engine.begin() as connection:
+                    pushed = connection.execute(
+                        update(lease)
+                        .where(lease.c.recipient_list_id == recipient_list_id, lease.c.token == token)
+                        .values(expires_at=_now(connection) + LIFETIME)
+                    )
+                if pushed.rowcount == 0:
+                    held.lost.set()
+                    return
+                held.renewed(begun)
+
+
+def _now(connection: Connection) -> datetime:
+    """The database's clock where it has one of its own, for machines disagree."""
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return moment.astimezone(UTC)
+
+
+def _this_process() -> str:
+    """Host, process id, and what tells this process from all others that ever had that id, as far as that is known."""
+    return f"{socket.gethostname()} {os.getpid()} {_world()} {_birth(os.getpid())}"
+
+
+def _is_dead(owner: str) -> bool:
+    """Whether the owner was a process of the very system we run in, and is gone. Of others, nothing is known."""
+    _, pid, world, birth = owner.rsplit(" ", 3)
+    return world != _UNKNOWN and world == _world() and birth != _birth(int(pid))
+
+
+def _world() -> str:
+    """The boot and the process namespace within which a process id means one process."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}".replace(" ", "")
+    except OSError:
+        return _UNKNOWN
+
+
+def _birth(pid: int) -> str:
+    """When a process began, in ticks since the boot; unknown where there is none. A zombie counts as gone."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return _UNKNOWN
+    return _UNKNOWN if state in "ZX" else fields[18]

@@ -56,6 +56,7 @@ class Rig:
         instance: dg.DagsterInstance | None = None,
         assets: Sequence[Sequence[str]] | None = None,
         tags: Mapping[str, str] | None = None,
+        run_id: str | None = None,
     ) -> dg.ExecuteInProcessResult:
         """Run the mandator's daily job, or a few of its assets, to its end."""
         job = build_definitions(self.configuration).resolve_job_def(daily_job_name(mandator))
@@ -65,6 +66,7 @@ class Rig:
             asset_selection=[dg.AssetKey(list(key)) for key in assets] if assets else None,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             tags=tags,
+            run_id=run_id,
         )
 
     def day(self, mandator: str = "nord") -> dg.ExecuteInProcessResult:

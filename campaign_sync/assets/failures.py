@@ -9,9 +9,8 @@ import dagster as dg
 from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.feedback import LayoutError
 from campaign_sync.optimizely.faults import OptimizelyError, TransientError
-from campaign_sync.replacing.gate import RefusedReplaceError
+from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceError
 from campaign_sync.replacing.progress import Progress, report
-from campaign_sync.replacing.replace import IncompleteListError
 from campaign_sync.state.database import StateError
 from campaign_sync.state.frames import FrameError
 
@@ -46,7 +45,8 @@ def explained(context: dg.AssetExecutionContext) -> Iterator[Stopwatch]:
         mandator, *_, subject = context.asset_key.path
         report(Progress(mandator, subject, "failed", 0, 0))
         scheduled = "dagster/schedule_name" in context.run.tags
-        passing = isinstance(error, TransientError) and scheduled
+        later = isinstance(error, TransientError) or (isinstance(error, RefusedReplaceError) and error.passing)
+        passing = later and scheduled
         unfinished = isinstance(error, IncompleteListError) and error.worth_retrying
         if (passing or unfinished) and context.retry_number < _TRIES_AGAIN:
             context.log.warning("trying again: %s", error)

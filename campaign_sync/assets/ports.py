@@ -1,6 +1,6 @@
 """Everything an asset may reach beyond Dagster: the vendor, the CRM, the product's own state and files."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cached_property
 
@@ -85,9 +85,9 @@ class Ports:
             )
         return self._vendors[mandator]
 
-    def replacer(self, mandator: str, run_id: str) -> Replacer:
-        """What replaces this mandator's lists."""
-        return Replacer(self.vendor(mandator), self.crm, self.state, self.frames, run_id)
+    def replacer(self, mandator: str, run_id: str, say: Callable[[str], None]) -> Replacer:
+        """What replaces this mandator's lists; `say` is told what it waits for."""
+        return Replacer(self.vendor(mandator), self.crm, self.state, self.frames, run_id, say=say)
 
     def close(self) -> None:
         """Log out everywhere and let go of the databases."""

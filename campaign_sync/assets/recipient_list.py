@@ -1,14 +1,27 @@
 """The asset that is the vendor's list: replaced completely, and proven."""
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import dagster as dg
 
 from campaign_sync.assets.failures import explained
 from campaign_sync.assets.metadata import Materialized, table
 from campaign_sync.assets.ports import Ports
 from campaign_sync.domain.checks import CheckOutcome
-from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS
+from campaign_sync.domain.rejection import ACCEPTED, DATA_REASONS, VENDOR_REASONS, Reason
+from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceError
 from campaign_sync.replacing.replace import Outcome
 from campaign_sync.replacing.target import Target
+from campaign_sync.state.journal import StoredSnapshot
+from campaign_sync.state.steps import Step
+
+REPLAY_TAG = "campaign_sync/replay"
+"""Tag of a run that goes back to an earlier snapshot; its value is the snapshot's id."""
+
+SHOWN_STEPS = 100
+"""How many steps of a replace its page shows; the journal has all of them."""
 
 
 def recipient_list_asset(target: Target) -> dg.AssetsDefinition:
@@ -22,56 +35,138 @@ def recipient_list_asset(target: Target) -> dg.AssetsDefinition:
         kinds={"recipient_list", "soap"},
         deps=[dg.AssetKey([mandator, "snapshot", target.name])],
         description="The recipient list in Optimizely Campaign: cleared, filled completely, swept, read back, proven.",
-        metadata={"recipient list id": str(target.recipient_list_id)},
+        metadata={"recipient list id": str(target.recipient_list_id), "strategy": target.strategy},
         check_specs=[
+            dg.AssetCheckSpec("gate", asset=key, description="What must hold before the list is touched, holds."),
             dg.AssetCheckSpec(
                 "proof", asset=key, description="Read back, the list is exactly the snapshot without the rejected."
-            )
+            ),
+            dg.AssetCheckSpec(
+                "rejections", asset=key, description="The vendor refused nobody but those who may not be written to."
+            ),
         ],
     )
-    def recipient_list(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
+    def recipient_list(
+        context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]
+    ) -> Iterator[Materialized | dg.AssetCheckResult]:
         with explained(context) as watch:
-            outcome = ports.replacer(mandator, context.run.run_id).replace(target)
-        return dg.MaterializeResult(
+            replacer = ports.replacer(mandator, context.run.run_id, context.log.info)
+            try:
+                outcome = replacer.replace(target, _replayed(ports, context.run.tags.get(REPLAY_TAG)))
+            except (RefusedReplaceError, IncompleteListError) as error:
+                if error.outcomes:
+                    yield _gate(key, error.outcomes)
+                raise
+        yield dg.MaterializeResult(
             metadata={**_metadata(target, outcome), "seconds": watch.seconds},
-            check_results=[
-                dg.AssetCheckResult(
-                    asset_key=key,
-                    check_name="proof",
-                    passed=outcome.proof.holds,
-                    description=str(outcome.proof),
-                    metadata={"expected": outcome.proof.expected, "in list": outcome.proof.in_list},
-                )
-            ],
+            check_results=[_gate(key, outcome.gate), _proof(key, outcome), _rejections(key, outcome)],
         )
 
     return recipient_list
 
 
-def _verdict(check: CheckOutcome) -> str:
-    return "passed" if check.passed else "warning" if check.warning else "stops"
+def _replayed(ports: Ports, snapshot_id: str | None) -> StoredSnapshot | None:
+    if snapshot_id is None:
+        return None
+    snapshot = ports.state.snapshots.get(snapshot_id)
+    if snapshot is None:
+        raise RefusedReplaceError(f"nothing was touched. There is no snapshot {snapshot_id} to replay")
+    return snapshot
 
 
-def _metadata(target: Target, outcome: Outcome) -> dict[str, dg.MetadataValue | int | float | str]:
-    refused = {code: count for code, count in outcome.codes.items() if code != ACCEPTED}
-    plotted = {
-        f"refused: {VENDOR_REASONS[code].value}": count for code, count in refused.items() if code in VENDOR_REASONS
-    }
+def _gate(key: dg.AssetKey, outcomes: Sequence[CheckOutcome]) -> dg.AssetCheckResult:
+    stopping = [outcome.name for outcome in outcomes if outcome.stops]
+    warning = [outcome.name for outcome in outcomes if outcome.warning]
+    found = f"stopped by {', '.join(stopping)}" if stopping else "the list may be replaced"
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name="gate",
+        passed=not stopping and not warning,
+        severity=dg.AssetCheckSeverity.ERROR if stopping else dg.AssetCheckSeverity.WARN,
+        description=found + (f"; {', '.join(warning)} warns" if warning else ""),
+        metadata={"checks": table(_record(outcome) for outcome in outcomes)},
+    )
+
+
+def _record(outcome: CheckOutcome) -> dict[str, str]:
+    verdict = "passed" if outcome.passed else "warning" if outcome.warning else "stops"
+    return {"check": outcome.name, "verdict": verdict, "found": outcome.summary}
+
+
+def _proof(key: dg.AssetKey, outcome: Outcome) -> dg.AssetCheckResult:
+    proof = outcome.proof
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name="proof",
+        passed=proof.holds,
+        description=str(proof),
+        metadata={"expected": proof.expected, "in list": proof.in_list, "digest of the list": proof.digest},
+    )
+
+
+def _rejections(key: dg.AssetKey, outcome: Outcome) -> dg.AssetCheckResult:
+    """A warning where the vendor refused rows for what is in them: the CRM's data want mending."""
+    turned_away = _turned_away(outcome)
+    faulty = sum(rows for (_, reason), rows in turned_away.items() if reason in DATA_REASONS)
+    records = [{"stage": stage, "reason": reason, "rows": rows} for (stage, reason), rows in turned_away.items()]
+    metadata: dict[str, Any] = {"rows": sum(turned_away.values()), "rows with faulty data": faulty}
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name="rejections",
+        passed=not faulty,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            f"the vendor refused {faulty} rows for what is in them; `campaign-sync why` tells of each"
+            if faulty
+            else f"{sum(turned_away.values())} left, bounced or were blocked meanwhile; nobody else was refused"
+        ),
+        metadata=metadata | ({"by reason": table(records)} if records else {}),
+    )
+
+
+def _turned_away(outcome: Outcome) -> dict[tuple[str, str], int]:
+    """Stage and reason: how many of the snapshot's rows aren't in the list."""
+    counts: Counter[tuple[str, str]] = Counter()
+    counts.update({("gate", reason): rows for reason, rows in outcome.dropped.items()})
+    for code, rows in outcome.codes.items():
+        if code != ACCEPTED:
+            counts["vendor", VENDOR_REASONS.get(code, Reason.VENDOR_ERROR).value] += rows
+    counts.update({("sweep", reason): rows for reason, rows in outcome.swept.items()})
+    return dict(counts)
+
+
+def _metadata(target: Target, outcome: Outcome) -> dict[str, Any]:
+    turned_away = _turned_away(outcome)
+    refused = {reason: rows for (stage, reason), rows in turned_away.items() if stage == "vendor"}
     return {
         "dagster/row_count": outcome.proof.in_list,
+        "dropped": sum(outcome.dropped.values()),
+        **{f"dropped: {reason}": rows for reason, rows in outcome.dropped.items()},
         "sent": outcome.sent,
         "accepted": outcome.codes.get(ACCEPTED, 0),
         "refused": sum(refused.values()),
-        **plotted,
-        **{f"swept: {why}": count for why, count in outcome.swept.items()},
+        **{f"refused: {reason}": rows for reason, rows in refused.items()},
+        "swept": sum(outcome.swept.values()),
+        **{f"swept: {reason}": rows for reason, rows in outcome.swept.items()},
         "in list": outcome.proof.in_list,
         "proof": str(outcome.proof),
         "digest of the list": outcome.proof.digest,
-        "batches": outcome.batches,
+        "strategy": target.strategy + (", resumed" if outcome.resumed else ""),
         "seconds incomplete": round(outcome.incomplete_for.total_seconds(), 3),
-        "gate": table(
-            {"check": check.name, "verdict": _verdict(check), "found": check.summary} for check in outcome.gate
-        ),
-        "journal": outcome.replace_id,
+        "journal": table(_told(step) for step in outcome.steps[:SHOWN_STEPS]),
+        "replace": outcome.replace_id,
         "recipient list id": str(target.recipient_list_id),
+    }
+
+
+def _told(step: Step) -> dict[str, str | int | float]:
+    seconds = (step.ended_at - step.begun_at).total_seconds() if step.ended_at else 0.0
+    return {
+        "step": step.number,
+        "call": f"{step.step} {step.part or ''}".strip(),
+        "rows": step.rows or 0,
+        "outcome": step.outcome.value if step.outcome else "not known to have ended",
+        "detail": step.detail or "",
+        "begun": f"{step.begun_at:%Y-%m-%d %H:%M:%S}",
+        "seconds": round(seconds, 3),
     }

@@ -51,7 +51,8 @@ def snapshot_asset(target: Target) -> dg.AssetsDefinition:
             crm, state = ports.crm_snapshot(mandator), ports.state
             sifted = build_snapshot(selection, contract, opt_in_of(crm, target))
             rows = sifted.rows
-            outcomes = check_snapshot(rows, contract, surroundings(target, ports.vendor(mandator), crm, state))
+            around = surroundings(target, ports.vendor(mandator), crm, state, context.run.run_id)
+            outcomes = check_snapshot(rows, contract, around)
             report(Progress(mandator, target.name, "checked", len(rows), len(rows)))
             now = datetime.now(UTC)
             file = ports.frames.write_frame(f"snapshots/{mandator}/{target.name}", now, rows)

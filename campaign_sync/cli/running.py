@@ -77,13 +77,18 @@ def run_daily_replace(
 def problems(result: dg.ExecuteInProcessResult, look: str = Advice.look) -> list[str]:
     """What went wrong, failed checks first; assets that failed for one and the same reason share a sentence."""
     told: dict[str, list[str]] = {}
+    failures = [
+        ((event.step_key or "run").replace("__", "/"), reason)
+        for event in result.get_step_failure_events()
+        if (reason := _reason(event, look))
+    ]
     for check in result.get_asset_check_evaluations():
-        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR:
-            told.setdefault(f"{check.check_name} – {check.description}", []).append("/".join(check.asset_key.path))
-    for event in result.get_step_failure_events():
-        reason = _reason(event, look)
-        if reason:
-            told.setdefault(reason, []).append((event.step_key or "run").replace("__", "/"))
+        asset = "/".join(check.asset_key.path)
+        speaks_for_itself = any(place == asset for place, _ in failures)
+        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR and not speaks_for_itself:
+            told.setdefault(f"{check.check_name} – {check.description}", []).append(asset)
+    for place, reason in failures:
+        told.setdefault(reason, []).append(place)
     return [f"{', '.join(places)}: {reason}" for reason, places in told.items()]
 
 

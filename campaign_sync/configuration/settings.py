@@ -13,6 +13,7 @@ from campaign_sync.configuration.values import (
     CronExpression,
     DatabaseUrl,
     Duration,
+    EmailAddress,
     Key,
     Number,
     StateUrl,
@@ -30,6 +31,10 @@ _STATE_URL = "sqlite:///.campaign_sync/state.db"
 
 ReaderName = Literal["getOutBounces", "getUnsubscribes", "getMailingUnsubscribes", "getResponses"]
 """The vendor's closed-loop operations that tell of people who left or can't be reached."""
+
+
+Strategy = Literal["clear_refill", "differential", "shadow_then_refill"]
+"""The ways of replacing a list."""
 
 
 class Section(BaseModel):
@@ -134,6 +139,17 @@ class FeedbackSettings(Section):
     """How old imported feedback may be when a list is replaced."""
 
 
+class MailingSettings(Section):
+    """What mailings of a mandator have to do with replacing its lists."""
+
+    watch: bool = True
+    """Whether a list waits for mailings that use it. Off only where the account lacks the MailingWebservice."""
+    quiet_before_mailing: Duration = timedelta(minutes=60)
+    """How long before a mailing starts its lists aren't cleared any more."""
+    max_wait: Duration = timedelta(minutes=30)
+    """How long a replace waits for such a mailing before it gives up untouched."""
+
+
 class SelectSettings(Section):
     """Who belongs into the list: exactly one marketing list or report of the CRM, by name."""
 
@@ -199,8 +215,18 @@ class RecipientListSettings(Section):
     """Only where a list names one differently; technical field: list attribute."""
     limits: Limits = Limits()
     """Sizes beyond which the list isn't touched."""
+    strategy: Strategy = "clear_refill"
+    """How the list is replaced; docs/safety.md compares the ways."""
+    id_attribute: Text | None = None
+    """Under which name the vendor gives out a recipient's id; `differential` needs it. The proof then covers it too."""
     max_snapshot_age: Duration = timedelta(hours=6)
     """How old a snapshot may be when it is sent."""
+
+    @model_validator(mode="after")
+    def _differences_need_ids(self) -> Self:
+        if self.strategy == "differential" and self.id_attribute is None:
+            raise ValueError("strategy differential needs id_attribute, to know whom to take out of the list")
+        return self
 
     def technical_attribute(self, field: TechnicalField) -> str:
         """The list attribute that holds a technical field: the field's own name unless configured otherwise."""
@@ -222,6 +248,10 @@ class MandatorSettings(Section):
     """Time zone of the schedule and of times in the feedback that don't name theirs."""
     feedback: FeedbackSettings = FeedbackSettings()
     """How bounces and unsubscribes are fetched."""
+    canary_address: EmailAddress | None = None
+    """An address of yours that has unsubscribed from this mandator. By it a list shows whether it is a regular one."""
+    mailings: MailingSettings = MailingSettings()
+    """What mailings have to do with replacing lists."""
     lists: dict[Key, RecipientListSettings] = Field(min_length=1)
     """The recipient lists by a name of your choice (lower-case letters, digits, underscores)."""
 

@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from campaign_sync.configuration.document import FromEnvironment
+from campaign_sync.domain.address import InvalidAddressError, normalize_address
 
 ENVIRONMENT_REFERENCE: dict[str, Any] = {
     "type": "object",
@@ -183,8 +184,16 @@ def _time_format(value: str) -> str:
     return value
 
 
+def _email_address(value: str) -> str:
+    try:
+        return normalize_address(value)
+    except InvalidAddressError as error:
+        raise ValueError(f"an e-mail address is expected: {error}") from None
+
+
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN)]
+EmailAddress = Annotated[str, AfterValidator(_email_address)]
 Whole = Annotated[int, BeforeValidator(_no_truth_value)]
 VendorId = Annotated[int, BeforeValidator(_no_truth_value), Field(gt=0, lt=2**63)]
 Number = Annotated[float, BeforeValidator(_no_truth_value), Field(allow_inf_nan=False)]

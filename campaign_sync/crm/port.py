@@ -99,8 +99,9 @@ class Crm(Protocol):
     def record_unsubscribes(self, unsubscribes: Sequence[Unsubscribe]) -> WriteBack:
         """Append a withdrawal for every entity with that address and every opt-in of that mandator it has events for.
 
-        The withdrawal carries the unsubscribe's own time, so a consent granted again later stays granted. An address
-        for which there is nothing to withdraw, be it that nobody has it or nobody consented, is returned as unmatched.
+        The withdrawal carries the unsubscribe's own time, so a consent granted again later stays granted. One that
+        isn't `dated` withdraws nothing from whom the vendor has reported before for that opt-in. An address for which
+        there is nothing to withdraw, be it that nobody has it or nobody consented, is returned as unmatched.
         """
 
 

@@ -16,7 +16,7 @@ from campaign_sync.crm.engine import crm_engine, crm_errors, place, read_only
 from campaign_sync.crm.port import CrmError, WriteBack
 from campaign_sync.crm.schema import ENTITY_TABLES, address_state, consent_event, metadata, opt_in, required_columns
 from campaign_sync.crm.sql_snapshot import SqlSnapshot
-from campaign_sync.domain.consent import ConsentKind
+from campaign_sync.domain.consent import VENDOR_SOURCE, ConsentKind
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.feedback import Bounce, BounceKind, Unsubscribe
 
@@ -130,13 +130,16 @@ class SqlCrm:
         with self._writing("recording unsubscribes") as connection:
             opt_ins = _opt_ins_by_mandator(connection, {each.mandator for each in unsubscribes})
             people = _people(connection, reported)
-            histories, known = _histories(connection, {entity for group in people.values() for entity in group})
+            histories, known, reported_before = _histories(
+                connection, {entity for group in people.values() for entity in group}
+            )
             withdrawals = {
                 row["id"]: row
                 for key, entities in people.items()
                 for unsubscribe in reported[key]
                 for entity in entities
                 for opt_in_id in sorted(histories[entity] & opt_ins[unsubscribe.mandator])
+                if unsubscribe.dated or (*entity, opt_in_id) not in reported_before
                 for row in [_withdrawal(unsubscribe, entity, opt_in_id)]
             }
             new = [row for event_id, row in withdrawals.items() if event_id not in known]
@@ -211,21 +214,25 @@ def _opt_ins_by_mandator(connection: Connection, mandators: Collection[str]) -> 
     return found
 
 
-def _histories(connection: Connection, entities: Collection[Entity]) -> tuple[dict[Entity, set[str]], set[str]]:
-    """The opt-ins each entity has events for, and the ids of those events."""
+def _histories(
+    connection: Connection, entities: Collection[Entity]
+) -> tuple[dict[Entity, set[str]], set[str], set[tuple[EntityType, str, str]]]:
+    """The opt-ins each entity has events for, the ids of those events, and whom the vendor took out of which opt-in."""
     opt_ins: dict[Entity, set[str]] = {entity: set() for entity in entities}
-    event_ids = set()
+    event_ids, reported = set(), set()
     for entity_type in EntityType:
         ids = sorted(entity_id for kind, entity_id in entities if kind is entity_type)
         for start in range(0, len(ids), _IDS_PER_QUERY):
-            query = select(*consent_event.c["id", "entity_id", "opt_in_id"]).where(
+            query = select(*consent_event.c["id", "entity_id", "opt_in_id", "kind", "source"]).where(
                 consent_event.c.entity_type == entity_type,
                 consent_event.c.entity_id.in_(ids[start : start + _IDS_PER_QUERY]),
             )
             for row in connection.execute(query):
                 opt_ins[(entity_type, row.entity_id)].add(row.opt_in_id)
                 event_ids.add(row.id)
-    return opt_ins, event_ids
+                if row.kind == ConsentKind.WITHDRAWN and (row.source or "").startswith(VENDOR_SOURCE):
+                    reported.add((entity_type, row.entity_id, row.opt_in_id))
+    return opt_ins, event_ids, reported
 
 
 def _withdrawal(unsubscribe: Unsubscribe, entity: Entity, opt_in_id: str) -> dict[str, Any]:

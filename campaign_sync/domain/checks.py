@@ -4,7 +4,7 @@ Checks of rows are pandera schemas; a failing row is taken out before the snapsh
 they must all pass. Checks of the set (`list_attributes`, `plausible_size`) have no rows to take out: they stop it.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -74,7 +74,9 @@ class Surroundings:
 
     suppressed: Suppressed
     vendor_attributes: Collection[str]
-    baseline: SizeBaseline | None
+    baselines: Sequence[SizeBaseline] = ()
+    size_accepted: str | None = None
+    """Who accepts this once that the size is implausible, and why; None where nobody does."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def check_snapshot(frame: pd.DataFrame, contract: Contract, surroundings: Surrou
     outcomes = {name: run_schema(name, schema, frame) for name, schema in row_checks(contract).items()}
     outcomes["not_suppressed"] = run_schema("not_suppressed", _NOT_SUPPRESSED, _with_reason(frame, surroundings))
     outcomes["list_attributes"] = check_list_attributes(contract, surroundings.vendor_attributes)
-    outcomes["plausible_size"] = check_size(len(frame), contract.limits, surroundings.baseline)
+    outcomes["plausible_size"] = check_size(entity_counts(frame), contract.limits, surroundings)
     return [outcomes[name] for name in CHECK_NAMES]
 
 
@@ -192,12 +194,21 @@ def check_list_attributes(contract: Contract, vendor_attributes: Collection[str]
     return CheckOutcome("list_attributes", False, "; ".join(parts))
 
 
-def check_size(rows: int, limits: SizeLimits, baseline: SizeBaseline | None) -> CheckOutcome:
-    """The number of rows keeps the list's limits, absolutely and against the baseline."""
-    violations = size_violations(rows, limits, baseline)
-    against = f"{baseline.rows} ({baseline.origin})" if baseline else "an empty list without history"
-    summary = "; ".join(violations) or f"{rows} rows, measured against {against}"
-    return CheckOutcome("plausible_size", not violations, summary)
+def entity_counts(rows: pd.DataFrame) -> dict[str, int]:
+    """How many rows of a snapshot are about each entity type."""
+    return {str(kind): int(count) for kind, count in rows["entity_type"].value_counts().sort_index().items()}
+
+
+def check_size(by_entity_type: Mapping[str, int], limits: SizeLimits, surroundings: Surroundings) -> CheckOutcome:
+    """The number of rows keeps the list's limits, absolutely and against every baseline, unless it is accepted."""
+    violations = size_violations(by_entity_type, limits, surroundings.baselines)
+    if violations and surroundings.size_accepted:
+        return CheckOutcome(
+            "plausible_size", True, f"{'; '.join(violations)}; accepted this once by {surroundings.size_accepted}"
+        )
+    against = " and ".join(f"{each.rows} ({each.origin})" for each in surroundings.baselines)
+    summary = f"{sum(by_entity_type.values())} rows, measured against {against or 'an empty list without history'}"
+    return CheckOutcome("plausible_size", not violations, "; ".join(violations) or summary)
 
 
 def _with_reason(frame: pd.DataFrame, surroundings: Surroundings) -> pd.DataFrame:

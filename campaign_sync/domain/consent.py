@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+VENDOR_SOURCE = "optimizely:"
+"""How the source of a consent event begins that the vendor told of."""
+
 
 class ConsentKind(StrEnum):
     """What happened to a consent."""

@@ -35,12 +35,17 @@ class Bounce:
 
 @dataclass(frozen=True)
 class Unsubscribe:
-    """Somebody left. It belongs to the consents of one mandator."""
+    """Somebody left. It belongs to the consents of one mandator.
+
+    `dated` tells whether `occurred_at` is when they left, or only when somebody saw that they had: then it says nothing
+    new about those whom the vendor has reported before.
+    """
 
     address: str
     occurred_at: datetime
     mandator: str
     source: str
+    dated: bool = True
 
 
 @dataclass(frozen=True)

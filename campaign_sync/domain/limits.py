@@ -1,7 +1,15 @@
 """Whether a list's new size is plausible. A truncated source must not empty a list, nor a wrong report flood one."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
+from statistics import median_low
+
+JUDGED_FROM = 20
+"""An entity type with fewer rows in the baseline isn't judged by itself: one person more or less would be a leap."""
+
+ENOUGH_HISTORY = 3
+"""From so many proven replaces on, their median is a second baseline; before, it would be the last replace again."""
 
 
 @dataclass(frozen=True)
@@ -18,30 +26,58 @@ class SizeLimits:
 class SizeBaseline:
     """What the new size is measured against, and where that number comes from.
 
-    None as a baseline stands for a list that was never replaced by us and is empty: only absolute limits apply.
+    No baseline at all stands for a list that was never replaced by us and is empty: only absolute limits apply.
     """
 
     rows: int
     origin: str
+    by_entity_type: Mapping[str, int] = field(default_factory=dict)
 
 
-def size_violations(rows: int, limits: SizeLimits, baseline: SizeBaseline | None) -> list[str]:
-    """Every limit that `rows` breaks, as a sentence; empty when the size is plausible."""
+def median_baseline(history: Sequence[Mapping[str, int]]) -> SizeBaseline | None:
+    """The median of proven sizes by entity type, newest first; None while there are too few to tell anything.
+
+    It catches what creeps: a list that loses a little every day, each day within its limits.
+    """
+    if len(history) < ENOUGH_HISTORY:
+        return None
+    kinds = {kind for sizes in history for kind in sizes}
+    return SizeBaseline(
+        rows=median_low([sum(sizes.values()) for sizes in history]),
+        origin=f"median of {len(history)} replaces",
+        by_entity_type={kind: median_low([sizes.get(kind, 0) for sizes in history]) for kind in sorted(kinds)},
+    )
+
+
+def size_violations(
+    by_entity_type: Mapping[str, int], limits: SizeLimits, baselines: Iterable[SizeBaseline]
+) -> list[str]:
+    """Every limit that the new sizes break, in total and by entity type, as sentences; empty if all is plausible."""
+    rows = sum(by_entity_type.values())
     violations = []
     if rows < limits.min_rows:
         violations.append(f"{rows} rows are fewer than min_rows {limits.min_rows}")
     if limits.max_rows is not None and rows > limits.max_rows:
         violations.append(f"{rows} rows are more than max_rows {limits.max_rows}")
-    if baseline is None:
-        return violations
-    # As fractions of what was written: in floats, 100 rows and 15 % more are 114.99999999999999.
-    if rows < baseline.rows * (1 - Fraction(str(limits.max_shrink))):
-        violations.append(_moved(rows, baseline, "shrinks", f"max_shrink {limits.max_shrink:.0%}"))
-    if rows > baseline.rows * (1 + Fraction(str(limits.max_growth))):
-        violations.append(_moved(rows, baseline, "grows", f"max_growth {limits.max_growth:.0%}"))
+    for baseline in baselines:
+        in_total = _movement("the list", rows, baseline.rows, baseline.origin, limits)
+        violations += in_total
+        if in_total:
+            continue  # what moved the whole list moved its parts as well
+        for kind, before in baseline.by_entity_type.items():
+            if before >= JUDGED_FROM:
+                now = by_entity_type.get(kind, 0)
+                violations += _movement(f"its part of {kind}s", now, before, baseline.origin, limits)
     return violations
 
 
-def _moved(rows: int, baseline: SizeBaseline, verb: str, limit: str) -> str:
-    by = f"by {abs(rows - baseline.rows) / baseline.rows:.0%} " if baseline.rows else ""
-    return f"the list {verb} {by}from {baseline.rows} ({baseline.origin}) to {rows}, more than {limit}"
+def _movement(what: str, rows: int, before: int, origin: str, limits: SizeLimits) -> list[str]:
+    # As fractions of what was written: in floats, 100 rows and 15 % more are 114.99999999999999.
+    if rows < before * (1 - Fraction(str(limits.max_shrink))):
+        verb, limit = "shrinks", f"max_shrink {limits.max_shrink:.0%}"
+    elif rows > before * (1 + Fraction(str(limits.max_growth))):
+        verb, limit = "grows", f"max_growth {limits.max_growth:.0%}"
+    else:
+        return []
+    by = f"by {abs(rows - before) / before:.0%} " if before else ""
+    return [f"{what} {verb} {by}from {before} ({origin}) to {rows}, more than {limit}"]

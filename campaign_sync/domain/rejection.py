@@ -9,6 +9,7 @@ class Stage(StrEnum):
 
     SELECTION = "selection"
     SNAPSHOT = "snapshot"
+    GATE = "gate"
     VENDOR = "vendor"
     SWEEP = "sweep"
 
@@ -36,6 +37,9 @@ class Reason(StrEnum):
 ACCEPTED: Final = 0
 """`addAll3`'s answer for a recipient that was stored."""
 
+UNSUBSCRIBED_CODE: Final = 2
+"""`addAll3`'s answer for a recipient that has unsubscribed."""
+
 ALREADY_STORED: Final = 5
 """`addAll3`'s answer for a recipient that the list already holds: success when a batch is sent again."""
 
@@ -52,3 +56,6 @@ VENDOR_REASONS: Final[dict[int, Reason]] = {
     7: Reason.VENDOR_ERROR,
 }
 """What `addAll3`'s return codes mean for the recipient they stand for (vendor documentation of addAll3)."""
+
+DATA_REASONS: Final = frozenset({Reason.INVALID_ADDRESS, Reason.ALREADY_IN_LIST, Reason.FILTERED, Reason.VENDOR_ERROR})
+"""Of those, the reasons that say nothing about whether the person wants to be written to."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
-from campaign_sync.domain.consent import ConsentKind
+from campaign_sync.domain.consent import VENDOR_SOURCE, ConsentKind
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.suppression import Suppressed
 
@@ -52,7 +52,7 @@ def select(picked: pd.DataFrame, suppression: pd.DataFrame, opt_in_id: str) -> S
     addresses, flaws = _addresses(picked["email"])
     withdrawn = picked["consent_kind"].eq(ConsentKind.WITHDRAWN.value).fillna(value=False)
     granted = picked["consent_kind"].isin([ConsentKind.GRANTED.value, ConsentKind.CONFIRMED.value])
-    by_vendor = picked["consent_source"].astype("str").str.startswith("optimizely:").fillna(value=False)
+    by_vendor = picked["consent_source"].astype("str").str.startswith(VENDOR_SOURCE).fillna(value=False)
 
     reason = Suppressed.of(suppression, opt_in_id).reasons(picked, addresses)
     reason = flaws.where(flaws.notna(), reason)

@@ -65,13 +65,18 @@ def build_snapshot(selection: pd.DataFrame, contract: Contract, opt_in: OptIn) -
 
 def canonical_rows(frame: pd.DataFrame, columns: Sequence[str]) -> pyarrow.Array:
     """The rows as sorted texts, missing values as empty ones: equal for equal multisets of rows, in any order."""
+    rows = row_texts(frame, columns)
+    return rows.take(pc.array_sort_indices(rows))
+
+
+def row_texts(frame: pd.DataFrame, columns: Sequence[str]) -> pyarrow.Array:
+    """Each row as one text, in the frame's order, missing values as empty ones."""
     separator = pyarrow.scalar("\x1f", pyarrow.large_string())
     cells = [
         pc.fill_null(pyarrow.array(frame[column].astype("str"), pyarrow.large_string(), from_pandas=True), "")
         for column in columns
     ]
-    rows = pc.binary_join_element_wise(*cells, separator)
-    return rows.take(pc.array_sort_indices(rows))
+    return pc.binary_join_element_wise(*cells, separator)
 
 
 def digest(rows: pyarrow.Array) -> str:

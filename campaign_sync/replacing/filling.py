@@ -1,8 +1,11 @@
-"""The steps that change and read a vendor's list: fill, sweep, read back."""
+"""The calls that change and read a vendor's list, each written down before and after."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,91 +17,185 @@ from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import ACCEPTED, ALREADY_STORED, GENERAL_ERROR
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import TransientError
-from campaign_sync.optimizely.services import Batch
+from campaign_sync.optimizely.services import MAX_ROWS, Batch
+from campaign_sync.replacing.plan import Plan, Positions
 from campaign_sync.replacing.target import Target
+from campaign_sync.state.lease import Lease
+from campaign_sync.state.steps import StepLog
 
 READ_BACK_ROWS = 1000
 """Rows per page when a list is read back; the vendor names no limit for it."""
 
 _TRIES = 4
 
+Codes = npt.NDArray[np.int_]
+"""The vendor's answer for every row of a snapshot."""
+
+Key = TypeVar("Key")
+Result = TypeVar("Result")
+
 
 @dataclass(frozen=True)
 class PreparedBatch:
     """Rows of a snapshot (by position) in the form in which they go over the wire."""
 
-    positions: range
+    positions: Positions
     batch: Batch
+    part: str
+    digest: str
 
 
-def prepare(target: Target, vendor: Optimizely, rows: pd.DataFrame) -> list[PreparedBatch]:
-    """Turn a snapshot into batches, while the list is still full: after `clear` nothing happens but sending."""
+def prepare(target: Target, vendor: Optimizely, rows: pd.DataFrame, positions: Positions) -> list[PreparedBatch]:
+    """Turn rows into batches, while the list is still full: after `clear` nothing happens but sending."""
+    starts = range(0, len(positions), target.batch_size)
     return [
-        _prepared(target, vendor, rows, range(start, min(start + target.batch_size, len(rows))))
-        for start in range(0, len(rows), target.batch_size)
+        _prepared(target, vendor, rows, positions[start : start + target.batch_size], f"{number} of {len(starts)}")
+        for number, start in enumerate(starts, start=1)
     ]
 
 
-def fill(
-    target: Target,
-    vendor: Optimizely,
-    rows: pd.DataFrame,
-    batches: Sequence[PreparedBatch],
-    on_batch: Callable[[int], None],
-) -> npt.NDArray[np.int_]:
-    """Send all batches, several at a time, and return the vendor's code for every row of the snapshot.
+@dataclass(frozen=True)
+class Filler:
+    """Carries out plans on one list. Nothing is sent without the lease."""
 
-    Rows that the vendor failed on by itself (code 7) are sent once more. `on_batch` is told each batch's rows.
+    target: Target
+    vendor: Optimizely
+    steps: StepLog
+    lease: Lease
 
-    Raises:
-        OptimizelyError: a batch couldn't be sent; no further batch is begun.
-    """
-    codes = np.full(len(rows), GENERAL_ERROR)
-    for positions, answers in _send_all(target, vendor, batches):
-        codes[positions.start : positions.stop] = answers
-        on_batch(len(positions))
-    failed = np.flatnonzero(codes == GENERAL_ERROR)
-    for positions, answers in _send_all(target, vendor, prepare(target, vendor, rows.iloc[failed])):
-        stored = [ACCEPTED if code == ALREADY_STORED else code for code in answers]
-        codes[failed[positions.start : positions.stop]] = stored
-    return codes
+    def carry_out(
+        self,
+        plan: Plan,
+        rows: pd.DataFrame,
+        batches: Sequence[PreparedBatch],
+        on_rows: Callable[[int], None],
+        *,
+        resuming: bool = False,
+    ) -> Codes:
+        """Do what the plan says. `batches` are the prepared rows of `plan.send`; `on_rows` is told how many are done.
 
+        Rows that needn't be sent count as accepted. Rows that the vendor failed on by itself (code 7) are sent once
+        more. When `resuming`, a row that is there after all was stored by a call whose answer never came.
 
-def sweep(target: Target, vendor: Optimizely) -> dict[str, int]:
-    """Have the vendor take out everybody it wouldn't write to. Returns how many, by why."""
-    list_id, recipients = target.recipient_list_id, vendor.recipients
-    return {
-        "unsubscribed": recipients.remove_unsubscribed(list_id),
-        "bounced": recipients.remove_bounced(list_id),
-        "blocklisted": recipients.remove_blacklisted(list_id),
-    }
+        Raises:
+            OptimizelyError: a call couldn't be made; no further one is begun.
+            LeaseLostError: somebody else may be at the list by now.
+        """
+        if plan.clear:
+            self._changing("clear", lambda: self.vendor.recipients.clear(self.target.recipient_list_id))
+        for start in range(0, len(plan.remove), MAX_ROWS):
+            self._remove(plan.remove[start : start + MAX_ROWS])
+        self._change(rows, plan.change)
+        on_rows(len(rows) - len(plan.send))
+        codes = np.full(len(rows), ACCEPTED)
+        codes[plan.send] = GENERAL_ERROR
+        for batch, answers in self._all(batches, lambda batch: self._send(batch, resuming)):
+            codes[batch.positions] = answers
+            on_rows(len(batch.positions))
+        failed = plan.send[codes[plan.send] == GENERAL_ERROR]
+        again = prepare(self.target, self.vendor, rows, failed)
+        for batch, answers in self._all(again, lambda batch: self._send(batch, resuming=True)):
+            codes[batch.positions] = answers
+        return codes
+
+    def sweep(self) -> dict[str, int]:
+        """Have the vendor take out everybody it wouldn't write to. Returns how many, by why."""
+        list_id, recipients = self.target.recipient_list_id, self.vendor.recipients
+        return {
+            "unsubscribed": self._changing("removeUnsubscribed", lambda: recipients.remove_unsubscribed(list_id)),
+            "bounced": self._changing("removeBounced", lambda: recipients.remove_bounced(list_id)),
+            "blocklisted": self._changing("removeBlacklisted", lambda: recipients.remove_blacklisted(list_id)),
+        }
+
+    def take_out(self, ids: Sequence[str]) -> int:
+        """Remove these recipients from the list; returns how many of them were in it."""
+        return sum(sum(self._remove(ids[start : start + MAX_ROWS])) for start in range(0, len(ids), MAX_ROWS))
+
+    def _remove(self, ids: Sequence[str]) -> list[bool]:
+        list_id = self.target.recipient_list_id
+        return self._changing("take out", lambda: self.vendor.recipients.remove_all(list_id, ids), rows=len(ids))
+
+    def _change(self, rows: pd.DataFrame, positions: Positions) -> None:
+        """Overwrite attributes; nobody is gone from the list for it."""
+        contract, list_id = self.target.contract, self.target.recipient_list_id
+
+        def overwrite(position: int) -> None:
+            row = rows.iloc[position]
+            self.lease.require()
+            self.vendor.recipients.set_attributes(
+                list_id, row[RECIPIENT_ID], contract.list_attributes, [row[column] for column in contract.list_columns]
+            )
+
+        if len(positions):
+            with self.steps.step("setAttributes", rows=len(positions)):
+                for _ in self._all(positions.tolist(), overwrite):
+                    pass
+
+    def _changing(self, step: str, call: Callable[[], Result], rows: int | None = None) -> Result:
+        self.lease.require()
+        with self.steps.step(step, rows=rows) as details:
+            result = call()
+            if isinstance(result, int):
+                details.append(f"{result} rows")
+        return result
+
+    def _all(self, items: Sequence[Key], call: Callable[[Key], Result]) -> Iterator[tuple[Key, Result]]:
+        """Yield each item with its result as they come in. After a failure no further call is begun."""
+        with ThreadPoolExecutor(self.target.parallel_calls) as pool:
+            futures: dict[Future[Result], Key] = {pool.submit(call, item): item for item in items}
+            try:
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    def _send(self, batch: PreparedBatch, resuming: bool) -> list[int]:
+        """Send one batch. Once an answer was lost, a row that is already in the list counts as stored by that call."""
+        answer_lost = resuming
+        for attempt in Retrying(
+            retry=retry_if_exception_type(TransientError),
+            stop=stop_after_attempt(_TRIES),
+            wait=wait_random_exponential(multiplier=0.5, max=10),
+            reraise=True,
+        ):
+            with attempt:
+                self.lease.require()
+                step = self.steps.step("addAll3", part=batch.part, rows=len(batch.positions), digest=batch.digest)
+                with step as details:
+                    try:
+                        codes = self.vendor.recipients.add_all(self.target.recipient_list_id, batch.batch)
+                    except TransientError as error:
+                        answer_lost |= error.outcome_unknown
+                        raise
+                    details.append(", ".join(f"code {code}: {n}" for code, n in sorted(Counter(codes).items())))
+        return [ACCEPTED if answer_lost and code == ALREADY_STORED else code for code in codes]
 
 
 def read_back(
     target: Target, vendor: Optimizely, count: int, on_page: Callable[[int], None], page_rows: int = READ_BACK_ROWS
 ) -> pd.DataFrame:
-    """What the list holds now: the contract's `list_columns`, one row per recipient, `count` of them expected.
+    """What the list holds now: columns `target.read_columns`, one row per recipient, `count` of them expected.
 
     Pages are ordered by the entity id, so that they shift as little as can be. The last one reaches beyond `count`, so
     that rows too many show. `on_page` is told each page's rows.
     """
-    contract = target.contract
     starts = range(0, count + 1, page_rows)
 
     def page(start: int) -> list[list[str | None]]:
-        order = contract.technical[TechnicalField.ENTITY_ID]
-        return vendor.recipients.page(target.recipient_list_id, contract.list_attributes, order, start, page_rows)
+        order = target.contract.technical[TechnicalField.ENTITY_ID]
+        return vendor.recipients.page(target.recipient_list_id, target.read_attributes, order, start, page_rows)
 
     with ThreadPoolExecutor(target.parallel_calls) as pool:
         rows: list[list[str | None]] = []
         for part in pool.map(page, starts):
             rows += part
             on_page(len(part))
-    return pd.DataFrame(rows, columns=contract.list_columns, dtype="str")
+    return pd.DataFrame(rows, columns=target.read_columns, dtype="str")
 
 
-def _prepared(target: Target, vendor: Optimizely, rows: pd.DataFrame, positions: range) -> PreparedBatch:
-    chunk = rows.iloc[positions.start : positions.stop]
+def _prepared(target: Target, vendor: Optimizely, rows: pd.DataFrame, positions: Positions, part: str) -> PreparedBatch:
+    chunk = rows.iloc[positions]
     batch = vendor.recipients.prepare(
         target.recipient_list_id,
         chunk[RECIPIENT_ID].tolist(),
@@ -106,40 +203,8 @@ def _prepared(target: Target, vendor: Optimizely, rows: pd.DataFrame, positions:
         target.contract.list_attributes,
         _values(chunk, target.contract),
     )
-    return PreparedBatch(positions, batch)
+    return PreparedBatch(positions, batch, part, hashlib.sha256(batch.xml).hexdigest())
 
 
 def _values(chunk: pd.DataFrame, contract: Contract) -> list[tuple[str, ...]]:
     return list(zip(*(chunk[column].tolist() for column in contract.list_columns), strict=True))
-
-
-def _send_all(
-    target: Target, vendor: Optimizely, batches: Sequence[PreparedBatch]
-) -> Iterator[tuple[range, list[int]]]:
-    """Yield each batch's positions and codes as they arrive. After a failure no further batch is begun."""
-    with ThreadPoolExecutor(target.parallel_calls) as pool:
-        futures = {pool.submit(_send, target, vendor, batch.batch): batch.positions for batch in batches}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _send(target: Target, vendor: Optimizely, batch: Batch) -> list[int]:
-    """Send one batch. Once an answer was lost, a row that is already in the list counts as stored by that call."""
-    answer_lost = False
-    for attempt in Retrying(
-        retry=retry_if_exception_type(TransientError),
-        stop=stop_after_attempt(_TRIES),
-        wait=wait_random_exponential(multiplier=0.5, max=10),
-        reraise=True,
-    ):
-        with attempt:
-            try:
-                codes = vendor.recipients.add_all(target.recipient_list_id, batch)
-            except TransientError as error:
-                answer_lost |= error.outcome_unknown
-                raise
-    return [ACCEPTED if answer_lost and code == ALREADY_STORED else code for code in codes]

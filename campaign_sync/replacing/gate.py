@@ -1,5 +1,6 @@
 """What must hold before a list is cleared. The gate fails closed: whatever can't be established refuses the replace."""
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import pandas as pd
@@ -7,44 +8,61 @@ import pandas as pd
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.checks import CheckOutcome, Surroundings, check_snapshot
 from campaign_sync.domain.feedback import FeedbackKind
-from campaign_sync.domain.limits import SizeBaseline
+from campaign_sync.domain.limits import SizeBaseline, median_baseline
 from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.replacing.errors import RefusedReplaceError
+from campaign_sync.replacing.mailings import NAME as MAILINGS
 from campaign_sync.replacing.suppression import suppression
 from campaign_sync.replacing.target import Target
 from campaign_sync.state.feedback import FeedbackJournal
 from campaign_sync.state.journal import StoredSnapshot
 from campaign_sync.state.store import State
 
+HISTORY = 14
+"""How many proven replaces the median size is taken of."""
 
-class RefusedReplaceError(Exception):
-    """The replace isn't admitted. Nothing was changed; the message says what is wrong and what helps."""
 
+def surroundings(
+    target: Target, vendor: Optimizely, crm: CrmSnapshot, state: State, *run_ids: str | None
+) -> Surroundings:
+    """Look up what the checks of a list compare its rows with: the CRM, the vendor's list and the list's history.
 
-def surroundings(target: Target, vendor: Optimizely, crm: CrmSnapshot, state: State) -> Surroundings:
-    """Look up what the checks of a list compare its rows with: the CRM, the vendor's list and the list's history."""
+    `run_ids` are the runs whose permission to replace it by an implausible size would hold.
+    """
     known = suppression(crm, state.feedback, target.mandator)
+    accepted = state.lists.accepted_size(target.mandator, target.name, *run_ids)
     return Surroundings(
         suppressed=Suppressed.of(known, target.contract.opt_in_id),
         vendor_attributes=vendor.recipient_lists.attribute_names(target.recipient_list_id),
-        baseline=size_baseline(target, vendor, state),
+        baselines=tuple(size_baselines(target, vendor, state)),
+        size_accepted=str(accepted) if accepted else None,
     )
 
 
-def size_baseline(target: Target, vendor: Optimizely, state: State) -> SizeBaseline | None:
-    """What the list's new size is measured against; None for an empty list that we never touched.
+def size_baselines(target: Target, vendor: Optimizely, state: State) -> Iterator[SizeBaseline]:
+    """What the list's new size is measured against; nothing for an empty list that we never touched.
 
-    The last proven replace where there is one. Before that what the list held when we first came, for a first replace
-    that failed half-way leaves a number that means nothing.
+    The last proven replace where there is one, and the median of the last ones. Before that what the list held when we
+    first came, for a first replace that failed half-way leaves a number that means nothing.
     """
     proven = state.journal.last_proven(target.mandator, target.name)
     if proven is not None and proven.in_list is not None:
-        return SizeBaseline(proven.in_list, f"proven on {proven.started_at:%Y-%m-%d}")
+        history = state.journal.proven_sizes(target.mandator, target.name, HISTORY)
+        last = history[0] if proven.entity_types and history else {}
+        yield SizeBaseline(proven.in_list, f"proven on {proven.started_at:%Y-%m-%d}", last)
+        median = median_baseline(history)
+        if median:
+            yield median
+        return
     first = state.journal.first(target.mandator, target.name)
     if first is not None:
-        return SizeBaseline(first.baseline_rows, "before our first replace") if first.baseline_rows else None
+        if first.baseline_rows:
+            yield SizeBaseline(first.baseline_rows, "before our first replace")
+        return
     held = vendor.recipients.count(target.recipient_list_id)
-    return SizeBaseline(held, "in the list now") if held else None
+    if held:
+        yield SizeBaseline(held, "in the list now")
 
 
 def examine(
@@ -55,28 +73,37 @@ def examine(
     feedback: FeedbackJournal,
     now: datetime,
     vendor_now: datetime,
+    *,
+    replaying: bool = False,
 ) -> list[CheckOutcome]:
-    """Every check of the snapshot once more, then the age of what it stands on, each by the clock that dated it."""
+    """Every check of the snapshot once more, then the age of what it stands on, each by the clock that dated it.
+
+    A snapshot that somebody asks to be replayed may be of any age.
+    """
     return [
         *check_snapshot(rows, target.contract, around),
-        _snapshot_age(target, stored, now),
+        _snapshot_age(target, stored, now, replaying),
         _feedback(target, feedback, vendor_now),
     ]
 
 
-def admit(target: Target, outcomes: list[CheckOutcome]) -> None:
+def admit(target: Target, outcomes: Sequence[CheckOutcome]) -> None:
     """Let the replace pass.
 
     Raises:
         RefusedReplaceError: an outcome stops it; all of them are named.
     """
-    reasons = [f"{outcome.name}: {outcome.summary}" for outcome in outcomes if outcome.stops]
-    if reasons:
-        raise RefusedReplaceError(f"{target} was not touched. " + " · ".join(reasons))
+    stopping = [outcome for outcome in outcomes if outcome.stops]
+    if stopping:
+        reasons = " · ".join(f"{outcome.name}: {outcome.summary}" for outcome in stopping)
+        passing = all(outcome.name == MAILINGS for outcome in stopping)
+        raise RefusedReplaceError(f"{target} was not touched. {reasons}", outcomes, passing=passing)
 
 
-def _snapshot_age(target: Target, stored: StoredSnapshot, now: datetime) -> CheckOutcome:
+def _snapshot_age(target: Target, stored: StoredSnapshot, now: datetime, replaying: bool) -> CheckOutcome:
     age = now - stored.created_at
+    if replaying:
+        return CheckOutcome("snapshot_age", True, f"a snapshot {_hours(age.total_seconds())} old, replayed on demand")
     if age <= target.max_snapshot_age:
         return CheckOutcome("snapshot_age", True, f"the snapshot is {_hours(age.total_seconds())} old")
     return CheckOutcome(

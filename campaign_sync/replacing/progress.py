@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from campaign_sync.replacing.target import Target
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -14,6 +16,19 @@ class Progress:
     step: str
     done: int
     total: int | None
+
+
+def rows_of(target: Target, step: str, total: int) -> Callable[[int], None]:
+    """Reports a step of a list: to be told of rows as they are done."""
+    done = 0
+
+    def advance(rows: int) -> None:
+        nonlocal done
+        done += rows
+        report(Progress(target.mandator, target.name, step, done, total))
+
+    advance(0)
+    return advance
 
 
 _watchers: list[Callable[[Progress], None]] = []

@@ -1,5 +1,6 @@
 """The proof of a replace: what the vendor's list holds, compared with what it should hold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -36,9 +37,9 @@ class Proof:
         return ", ".join(parts)
 
 
-def prove(expected: pd.DataFrame, read_back: pd.DataFrame, contract: Contract) -> Proof:
-    """Compare rows by all that was sent. Both frames have the contract's `list_columns`; empty equals missing."""
-    ours, theirs = (canonical_rows(frame, contract.list_columns) for frame in (expected, read_back))
+def prove(expected: pd.DataFrame, read_back: pd.DataFrame, contract: Contract, columns: Sequence[str]) -> Proof:
+    """Compare rows by `columns`, which both frames have: all that was sent, or more. Empty equals missing."""
+    ours, theirs = (canonical_rows(frame, columns) for frame in (expected, read_back))
     in_list = digest(theirs)
     if ours.equals(theirs):
         return Proof(len(ours), len(theirs), len(ours), 0, 0, 0, in_list, frozenset())

@@ -1,44 +1,42 @@
 """The full replace of one recipient list: gate, clear, fill, sweep, proof; every step written down."""
 
+import json
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from campaign_sync.crm.port import Crm
+from campaign_sync.crm.port import Crm, CrmError
 from campaign_sync.domain.checks import CheckOutcome
 from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS, Reason, Stage
 from campaign_sync.domain.selection import rejections
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import OptimizelyError, SessionExpiredError, TransientError, UnknownFaultError
-from campaign_sync.replacing.filling import PreparedBatch, fill, prepare, read_back, sweep
-from campaign_sync.replacing.gate import RefusedReplaceError, admit, examine, surroundings
-from campaign_sync.replacing.progress import Progress, report
-from campaign_sync.replacing.proof import Proof, prove
+from campaign_sync.replacing.admission import Admission, Gate
+from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceError
+from campaign_sync.replacing.filling import Codes, Filler, prepare
+from campaign_sync.replacing.plan import refill
+from campaign_sync.replacing.progress import Progress, report, rows_of
+from campaign_sync.replacing.proof import Proof
+from campaign_sync.replacing.proving import sweep_and_prove
 from campaign_sync.replacing.target import Target
-from campaign_sync.state.frames import Frames
-from campaign_sync.state.journal import Replace, ReplaceState
+from campaign_sync.state.database import StateError
+from campaign_sync.state.frames import FrameError, Frames
+from campaign_sync.state.journal import Replace, ReplaceState, StoredSnapshot
+from campaign_sync.state.lease import Lease, LeaseHeldError, LeaseLostError
+from campaign_sync.state.steps import Step, StepLog
 from campaign_sync.state.store import State
 
-_MAY_PASS = (TransientError, SessionExpiredError, UnknownFaultError)
+_MAY_PASS = (TransientError, SessionExpiredError, UnknownFaultError, LeaseLostError)
 """Errors after which the whole replace is worth beginning again."""
 
-
-class IncompleteListError(Exception):
-    """The replace broke off after `clear`: the list isn't what it should be. The message says since when, and why.
-
-    `worth_retrying` tells whether the same replace, begun again, may well succeed.
-    """
-
-    def __init__(self, message: str, *, worth_retrying: bool) -> None:
-        super().__init__(message)
-        self.worth_retrying = worth_retrying
+_TELLING = (OptimizelyError, CrmError, StateError, FrameError, LeaseLostError, RefusedReplaceError, IncompleteListError)
+"""Errors whose messages hold nobody's data."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +44,18 @@ class Outcome:
     """What a proven replace did."""
 
     replace_id: str
-    gate: list[CheckOutcome]
+    gate: tuple[CheckOutcome, ...]
+    dropped: dict[str, int]
+    """How many were taken out at the last moment, by why."""
     sent: int
     codes: dict[int, int]
     """How often the vendor answered what."""
     swept: dict[str, int]
     proof: Proof
-    batches: int
+    steps: list[Step]
+    resumed: bool
     incomplete_for: timedelta
-    """From `clear` to the end of the fill: how long the list didn't hold everybody."""
+    """From the first change to the end of the fill: how long the list held neither the old rows nor the new ones."""
 
 
 @dataclass(frozen=True)
@@ -67,83 +68,130 @@ class Replacer:
     frames: Frames
     run_id: str
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    say: Callable[[str], None] = lambda _: None
+    """Told what the replace waits for."""
 
-    def replace(self, target: Target) -> Outcome:
-        """Replace the list by its newest snapshot and prove it.
+    def replace(self, target: Target, replayed: StoredSnapshot | None = None) -> Outcome:
+        """Replace the list by its newest snapshot, or by an earlier one, and prove it.
+
+        A list that an earlier replace left half full is filled up where it still agrees with the snapshot, and else
+        cleared again.
 
         Raises:
             RefusedReplaceError: the gate doesn't admit it. Nothing was changed.
-            IncompleteListError: it broke off after `clear`.
+            IncompleteListError: the list isn't what it should be, since this replace or an earlier one broke off.
             OptimizelyError, CrmError, StateError, FrameError: something can't be reached. Nothing was changed.
         """
-        stored = self.state.snapshots.latest(target.mandator, target.name)
-        if stored is None:
-            raise RefusedReplaceError(f"{target} was not touched. It has no snapshot yet; materialize its snapshot")
-        rows = self.frames.read_frame(stored.file, stored.digest)
-        with self.crm.snapshot() as crm:
-            around = surroundings(target, self.vendor, crm, self.state)
-        vendor_now = self.vendor.closed_loop.current_time()
-        gate = examine(target, stored, rows, around, self.state.feedback, self.now(), vendor_now)
-        admit(target, gate)
-        batches = prepare(target, self.vendor, rows)
-        baseline = around.baseline.rows if around.baseline else None
-        entry = self.state.journal.start(stored, target.recipient_list_id, baseline, self.run_id, self.now())
         try:
-            return self._carry_out(target, entry, rows, batches, gate)
+            with self.state.leases.held(target.recipient_list_id, self.run_id) as lease:
+                return self._replace(target, lease, replayed)
+        except LeaseHeldError as error:
+            raise RefusedReplaceError(f"{target} was not touched. {error}", passing=True) from None
+
+    def _replace(self, target: Target, lease: Lease, replayed: StoredSnapshot | None) -> Outcome:
+        broken = self.state.journal.incomplete(target.mandator, target.name)
+        gate = Gate(self.vendor, self.crm, self.state, self.frames, self.run_id, self.now, self.say)
+        try:
+            admission = gate.admit(target, broken, replayed)
+            shadow = self._shadow(target, admission) if target.strategy == "shadow_then_refill" else None
+            batches = prepare(target, self.vendor, admission.rows, admission.plan.send)
+        except _TELLING as error:
+            if broken is None:
+                raise
+            outcomes = error.outcomes if isinstance(error, RefusedReplaceError) else ()
+            passing = isinstance(error, _MAY_PASS) or (isinstance(error, RefusedReplaceError) and error.passing)
+            raise self._incomplete(target, f"it can't be mended now: {error}", passing, outcomes) from None
+        entry = self._entry(target, admission, broken)
+        steps = self.state.journal.start(entry)
+        try:
+            if shadow:
+                self._prove_shadow(shadow, admission, steps, lease)
+            filler = Filler(target, self.vendor, steps, lease)
+            begun = self.now()
+            incomplete_since = (broken and broken.cleared_at) or begun
+            begins = ReplaceState.CLEARING if admission.plan.clear else ReplaceState.FILLING
+            self.state.journal.note(entry.id, state=begins, cleared_at=incomplete_since)
+            on_rows = rows_of(target, "fill", len(admission.rows))
+            codes = filler.carry_out(admission.plan, admission.rows, batches, on_rows, resuming=broken is not None)
+            return self._finish(entry, admission, filler, codes, self.now() - begun)
         except BaseException as error:
             self._note_failure(entry, error)
             if isinstance(error, IncompleteListError) or not isinstance(error, Exception):
                 raise
-            raise self._incomplete(target, _told(error), isinstance(error, _MAY_PASS)) from None
+            if self.state.journal.incomplete(target.mandator, target.name) is None:  # it broke off in the shadow
+                raise RefusedReplaceError(
+                    f"{target} was not touched. Its shadow list couldn't be filled: {_told(error)}",
+                    admission.outcomes,
+                    passing=isinstance(error, _MAY_PASS),
+                ) from None
+            raise self._incomplete(target, _told(error), isinstance(error, _MAY_PASS), admission.outcomes) from None
 
-    def _carry_out(
-        self, target: Target, entry: Replace, rows: pd.DataFrame, batches: list[PreparedBatch], gate: list[CheckOutcome]
+    def _entry(self, target: Target, admission: Admission, broken: Replace | None) -> Replace:
+        return Replace(
+            mandator=target.mandator,
+            list=target.name,
+            recipient_list_id=target.recipient_list_id,
+            run_id=self.run_id,
+            snapshot_id=admission.stored.id,
+            state=ReplaceState.ADMITTED,
+            started_at=self.now(),
+            id=str(uuid4()),
+            baseline_rows=admission.baseline_rows,
+            strategy=target.strategy,
+            resumes=broken.id if broken and not admission.plan.clear else None,
+            dropped=len(admission.dropped),
+            entity_types=json.dumps(admission.entity_types),
+        )
+
+    def _finish(
+        self, entry: Replace, admission: Admission, filler: Filler, codes: Codes, incomplete_for: timedelta
     ) -> Outcome:
-        cleared_at = self.now()
-        self.state.journal.note(entry.id, state=ReplaceState.CLEARING, cleared_at=cleared_at)
-        self.vendor.recipients.clear(target.recipient_list_id)
-
-        self.state.journal.note(entry.id, state=ReplaceState.FILLING)
-        codes = fill(target, self.vendor, rows, batches, _progress(target, "fill", len(rows)))
-        incomplete_for = self.now() - cleared_at
+        target, rows, note = filler.target, admission.rows, self.state.journal.note
         accepted = rows[codes == ACCEPTED]
         self._record_refused(target, rows, codes)
-        counts = dict(sorted(Counter(codes.tolist()).items()))
-
-        self.state.journal.note(entry.id, state=ReplaceState.PROVING, sent=len(rows), accepted=len(accepted))
-        swept = sweep(target, self.vendor)
-        proof = self._prove(target, accepted, swept)
-        note = {"swept": sum(swept.values()), "in_list": proof.in_list, "proof": str(proof)}
-        self.state.journal.note(entry.id, **note)
-        self._require(target, proof)
-        self.state.journal.note(entry.id, state=ReplaceState.PROVEN, finished_at=self.now())
-        report(Progress(target.mandator, target.name, "proven", proof.in_list, proof.in_list))
-        return Outcome(entry.id, gate, len(rows), counts, swept, proof, len(batches), incomplete_for)
-
-    def _prove(self, target: Target, accepted: pd.DataFrame, swept: dict[str, int]) -> Proof:
-        """Read the list back and compare. Where exactly as many are missing as were swept, those are the swept.
-
-        Pages might overlap where many share an entity id, and nobody documents whether the vendor counts them in rows
-        or pages; so a difference counts only when the list, read in one piece, shows it too.
-        """
-        count, swept_rows = self.vendor.recipients.count(target.recipient_list_id), sum(swept.values())
-        held = read_back(target, self.vendor, count, _progress(target, "prove", count))
-        proof = prove(accepted, held, target.contract)
-        if proof.missing != swept_rows or proof.extra or proof.changed:
-            held = read_back(target, self.vendor, count, _progress(target, "prove", count), page_rows=count + 1)
-            proof = prove(accepted, held, target.contract)
-        if not proof.missing or proof.missing != swept_rows:
-            return proof
-        missing = (accepted["entity_type"] + ":" + accepted["entity_id"]).isin(proof.missing_keys)
-        self._record(target, rejections(accepted[missing], Stage.SWEEP, Reason.SWEPT))
-        return prove(accepted[~missing], held, target.contract)
-
-    def _require(self, target: Target, proof: Proof) -> None:
+        note(entry.id, state=ReplaceState.PROVING, sent=len(rows), accepted=len(accepted))
+        proven = sweep_and_prove(filler, self.crm, accepted)
+        proof = proven.proof
+        self._record(target, proven.taken_out)
+        note(entry.id, swept=len(proven.taken_out), in_list=proof.in_list, proof=str(proof))
         if not proof.holds:
             why = f"read back, it has {proof.in_list} recipients where {proof.expected} should be ({proof})"
-            raise self._incomplete(target, why, worth_retrying=True)
+            raise self._incomplete(target, why, True, admission.outcomes)
+        note(entry.id, state=ReplaceState.PROVEN, finished_at=self.now())
+        report(Progress(target.mandator, target.name, "proven", proof.in_list, proof.in_list))
+        return Outcome(
+            replace_id=entry.id,
+            gate=admission.outcomes,
+            dropped=_by_reason(admission.dropped),
+            sent=len(rows),
+            codes=dict(sorted(Counter(codes.tolist()).items())),
+            swept=_by_reason(proven.taken_out),
+            proof=proof,
+            steps=filler.steps.all(),
+            resumed=entry.resumes is not None,
+            incomplete_for=incomplete_for,
+        )
 
-    def _record_refused(self, target: Target, rows: pd.DataFrame, codes: npt.NDArray[np.int_]) -> None:
+    def _shadow(self, target: Target, admission: Admission) -> Target:
+        """The list's shadow: a copy of its structure, made once, that must still be there and be the mandator's."""
+        lists = self.state.lists
+        shadow_id = lists.shadow(target.recipient_list_id)
+        if shadow_id is None or shadow_id not in self.vendor.recipient_lists.all_ids():
+            shadow_id = self.vendor.recipient_lists.copy(target.recipient_list_id)
+            lists.shadowed(target.recipient_list_id, shadow_id, self.now())
+        return replace(target, recipient_list_id=shadow_id)
+
+    def _prove_shadow(self, shadow: Target, admission: Admission, steps: StepLog, lease: Lease) -> None:
+        """Fill and prove the shadow, so that whatever is wrong shows while the list itself is still whole."""
+        rows, plan = admission.rows, refill(admission.rows)
+        filler = Filler(shadow, self.vendor, steps, lease)
+        batches = prepare(shadow, self.vendor, rows, plan.send)
+        codes = filler.carry_out(plan, rows, batches, rows_of(shadow, "fill the shadow", len(rows)))
+        proof = sweep_and_prove(filler, self.crm, rows[codes == ACCEPTED]).proof
+        if not proof.holds:
+            raise RefusedReplaceError(f"its shadow list {shadow.recipient_list_id} reads back differently ({proof})")
+
+    def _record_refused(self, target: Target, rows: pd.DataFrame, codes: Codes) -> None:
         refused = rows[codes != ACCEPTED]
         answers = pd.Series(codes[codes != ACCEPTED], index=refused.index, dtype="Int64")
         reasons = answers.map(lambda code: VENDOR_REASONS.get(code, Reason.VENDOR_ERROR).value).astype("str")
@@ -156,30 +204,25 @@ class Replacer:
     def _note_failure(self, entry: Replace, error: BaseException) -> None:
         self.state.journal.note(entry.id, state=ReplaceState.FAILED, finished_at=self.now(), error=_told(error))
 
-    def _incomplete(self, target: Target, why: str, worth_retrying: bool) -> IncompleteListError:
+    def _incomplete(
+        self, target: Target, why: str, worth_retrying: bool, outcomes: tuple[CheckOutcome, ...]
+    ) -> IncompleteListError:
         broken = self.state.journal.incomplete(target.mandator, target.name)
         since = f"{broken.cleared_at:%Y-%m-%d %H:%M:%S} UTC" if broken and broken.cleared_at else "now"
         return IncompleteListError(
             f"{target} is INCOMPLETE since {since}: {why}. Send nothing to it; materialize recipient_list again",
             worth_retrying=worth_retrying,
+            outcomes=outcomes,
         )
+
+
+def _by_reason(entries: pd.DataFrame) -> dict[str, int]:
+    return {str(reason): int(count) for reason, count in entries["reason"].value_counts().sort_index().items()}
 
 
 def _told(error: BaseException) -> str:
     """What may be said of an error: foreign messages can hold people's data, so of those only kind and place."""
-    if isinstance(error, (OptimizelyError, IncompleteListError)):
+    if isinstance(error, _TELLING):
         return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
-
-
-def _progress(target: Target, step: str, total: int) -> Callable[[int], None]:
-    done = 0
-
-    def advance(rows: int) -> None:
-        nonlocal done
-        done += rows
-        report(Progress(target.mandator, target.name, step, done, total))
-
-    advance(0)
-    return advance

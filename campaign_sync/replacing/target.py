@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from campaign_sync.configuration import Configuration
+from campaign_sync.configuration import Configuration, Strategy
 from campaign_sync.crm.port import Pick
 from campaign_sync.domain.checks import Contract
-from campaign_sync.domain.recipient import TechnicalField
+from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,23 @@ class Target:
     parallel_calls: int
     max_feedback_age: timedelta
     max_snapshot_age: timedelta
+    strategy: Strategy
+    id_attribute: str | None
+    """Under which name the vendor gives out recipient ids, if that is known."""
+    canary_address: str | None
+    watch_mailings: bool
+    quiet_before_mailing: timedelta
+    max_wait: timedelta
+
+    @property
+    def read_attributes(self) -> tuple[str, ...]:
+        """What is read back of every recipient."""
+        return (*self.contract.list_attributes, *([self.id_attribute] if self.id_attribute else []))
+
+    @property
+    def read_columns(self) -> list[str]:
+        """The snapshot columns that correspond to it."""
+        return [*self.contract.list_columns, *([RECIPIENT_ID] if self.id_attribute else [])]
 
     def __str__(self) -> str:
         return f"{self.mandator}/{self.name} (recipient list {self.recipient_list_id})"
@@ -46,4 +63,10 @@ def target(configuration: Configuration, mandator: str, name: str) -> Target:
         parallel_calls=configuration.optimizely.parallel_calls,
         max_feedback_age=settings.feedback.max_age,
         max_snapshot_age=recipient_list.max_snapshot_age,
+        strategy=recipient_list.strategy,
+        id_attribute=recipient_list.id_attribute,
+        canary_address=settings.canary_address,
+        watch_mailings=settings.mailings.watch,
+        quiet_before_mailing=settings.mailings.quiet_before_mailing,
+        max_wait=settings.mailings.max_wait,
     )

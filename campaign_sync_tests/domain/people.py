@@ -22,7 +22,6 @@ CONTRACT = Contract(
 NOBODY_SUPPRESSED = Surroundings(
     suppressed=Suppressed(),
     vendor_attributes=frozenset(CONTRACT.list_attributes),
-    baseline=None,
 )
 PERSON: Mapping[str, Any] = {
     "entity_type": "contact",

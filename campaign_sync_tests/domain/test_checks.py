@@ -144,7 +144,19 @@ def test_the_vendors_own_attributes_are_never_written(name: str) -> None:
 
 
 def test_an_implausible_size_stops_the_list_and_a_plausible_one_says_against_what(frame: pd.DataFrame) -> None:
-    (outcome,) = failed(frame, replace(NOBODY_SUPPRESSED, baseline=SizeBaseline(100, "last replace")))
+    before = replace(NOBODY_SUPPRESSED, baselines=(SizeBaseline(100, "last replace"),))
+    (outcome,) = failed(frame, before)
     assert (outcome.name, outcome.stops) == ("plausible_size", True)
-    assert check_size(3, SizeLimits(), None).summary == "3 rows, measured against an empty list without history"
-    assert check_size(3, SizeLimits(), SizeBaseline(3, "the list now")).passed
+    summary = outcomes(frame)["plausible_size"].summary
+    assert summary == "3 rows, measured against an empty list without history"
+    assert check_size({"contact": 90}, SizeLimits(), before).summary == "90 rows, measured against 100 (last replace)"
+
+
+def test_an_implausible_size_that_somebody_accepts_passes_and_says_who_and_why(frame: pd.DataFrame) -> None:
+    accepted = replace(
+        NOBODY_SUPPRESSED, baselines=(SizeBaseline(100, "last replace"),), size_accepted="anna: summer is over"
+    )
+    assert failed(frame, accepted) == []
+    summary = outcomes(frame, accepted)["plausible_size"].summary
+    assert summary.startswith("the list shrinks by 97%")
+    assert summary.endswith("accepted this once by anna: summer is over")

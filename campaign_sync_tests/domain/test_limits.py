@@ -6,9 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.limits import SizeBaseline, SizeLimits, size_violations
+from campaign_sync.domain.limits import SizeBaseline, SizeLimits, median_baseline
+from campaign_sync.domain.limits import size_violations as violations_by_entity_type
 
 LAST = SizeBaseline(100, "last replace")
+
+
+def size_violations(rows: int, limits: SizeLimits, baseline: SizeBaseline | None) -> list[str]:
+    return violations_by_entity_type({"contact": rows}, limits, [baseline] if baseline else [])
+
+
 shares = st.integers(0, 100).map(lambda percent: percent / 100)
 
 
@@ -59,3 +66,37 @@ def test_moving_exactly_as_far_as_allowed_is_allowed_and_one_row_more_is_not(
 def test_the_same_size_again_is_plausible_under_all_relative_limits(rows: int, floor: int) -> None:
     limits = SizeLimits(min_rows=min(rows, floor), max_shrink=0, max_growth=0)
     assert size_violations(rows, limits, SizeBaseline(rows, "last replace")) == []
+
+
+def test_an_entity_type_that_vanishes_is_told_though_the_list_hardly_moved() -> None:
+    before = SizeBaseline(1020, "last replace", {"contact": 1000, "account": 20})
+    assert violations_by_entity_type({"contact": 1000}, SizeLimits(), [before]) == [
+        "its part of accounts shrinks by 100% from 20 (last replace) to 0, more than max_shrink 20%"
+    ]
+
+
+def test_a_handful_of_one_entity_type_may_come_and_go() -> None:
+    before = SizeBaseline(1019, "last replace", {"contact": 1000, "account": 19})
+    assert violations_by_entity_type({"contact": 1000}, SizeLimits(), [before]) == []
+
+
+def test_a_list_that_moves_as_a_whole_is_told_once() -> None:
+    before = SizeBaseline(200, "last replace", {"contact": 100, "lead": 100})
+    assert len(violations_by_entity_type({"contact": 50, "lead": 50}, SizeLimits(), [before])) == 1
+
+
+def test_a_list_that_creeps_is_caught_by_the_median_of_its_history() -> None:
+    sizes = [round(1000 * 0.93**day) for day in range(10)]
+    caught = []
+    for day in range(1, len(sizes)):
+        history = [{"contact": size} for size in reversed(sizes[:day])]
+        baselines = [SizeBaseline(sizes[day - 1], "last replace"), *filter(None, [median_baseline(history)])]
+        caught.append(violations_by_entity_type({"contact": sizes[day]}, SizeLimits(), baselines))
+    assert caught[:3] == [[], [], []]
+    assert "median of 9 replaces" in caught[-1][0]
+
+
+def test_the_median_is_taken_for_each_entity_type_and_needs_some_history() -> None:
+    assert median_baseline([{"contact": 1}, {"contact": 2}]) is None
+    history = [{"contact": 10, "lead": 5}, {"contact": 12}, {"contact": 11, "lead": 1}]
+    assert median_baseline(history) == SizeBaseline(12, "median of 3 replaces", {"contact": 11, "lead": 1})

@@ -1,13 +1,16 @@
 """What goes wrong between `clear` and the proof, and what the list looks like afterwards."""
 
+from typing import Any
+
 import dagster as dg
 import pytest
 
 from campaign_sync.cli.running import problems
-from campaign_sync.replacing.filling import fill
+from campaign_sync.replacing.filling import Filler
 from campaign_sync.state.journal import ReplaceState
 from campaign_sync_tests.rig import NEWSLETTER, Rig
 
+carry_out = Filler.carry_out
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 
 
@@ -71,29 +74,29 @@ def test_a_list_that_stays_incomplete_says_so_since_when_and_what_to_do(shop: Ri
 def test_somebody_who_leaves_during_the_fill_is_swept_and_in_the_ledger(
     shop: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill_then_leave(*arguments: object) -> object:
-        codes = fill(*arguments)  # type: ignore[arg-type]
+    def fill_then_leave(*arguments: Any, **options: Any) -> object:
+        codes = carry_out(*arguments, **options)
         shop.world.unsubscribe(8100, "person2@example.org")
         return codes
 
-    monkeypatch.setattr("campaign_sync.replacing.replace.fill", fill_then_leave)
+    monkeypatch.setattr(Filler, "carry_out", fill_then_leave)
 
     result = shop.day("nord")
 
     assert "person2@example.org" not in shop.addresses()
     with shop.state() as state:
-        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {("sweep", "swept"): 1}
+        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {("sweep", "unsubscribed"): 1}
 
 
 def test_a_list_that_somebody_else_writes_to_meanwhile_is_not_called_proven(
     shop: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill_then_meddle(*arguments: object) -> object:
-        codes = fill(*arguments)  # type: ignore[arg-type]
+    def fill_then_meddle(*arguments: Any, **options: Any) -> object:
+        codes = carry_out(*arguments, **options)
         shop.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
         return codes
 
-    monkeypatch.setattr("campaign_sync.replacing.replace.fill", fill_then_meddle)
+    monkeypatch.setattr(Filler, "carry_out", fill_then_meddle)
 
     result = shop.run("nord", assets=CHAIN)
 
@@ -122,4 +125,4 @@ def test_the_list_alone_cannot_be_replaced_round_the_gate(shop: Rig) -> None:
         stale = shop.run("nord", instance, assets=alone)
 
     assert shop.clears() == clears
-    assert "not_suppressed" in problems(stale)[0]
+    assert "snapshot_age" in problems(stale)[0]

@@ -115,8 +115,8 @@ def test_whom_the_vendor_refuses_is_in_the_ledger_with_the_vendors_reason(shop: 
 
     assert shop.addresses() == ["person5@example.org"]
     assert ledger(shop, result.run_id) == {
-        ("vendor", "unsubscribed"): 1,
-        ("vendor", "blocklisted"): 1,
+        ("gate", "unsubscribed"): 1,
+        ("gate", "blocklisted"): 1,
         ("vendor", "bounced"): 1,
         ("vendor", "filtered"): 1,
     }

@@ -1,0 +1,70 @@
+"""Of which kind a list is, shown by a canary: an address of the operator's that has unsubscribed from the mandator.
+
+On an opt-in list `addAll3` takes an unsubscribed person back in and forgets that they unsubscribed (vendor's page of
+addAll3); on a regular one it doesn't. The API has no operation that tells the kind, so the canary is added, alone.
+"""
+
+from datetime import datetime
+
+from campaign_sync.domain.checks import CheckOutcome
+from campaign_sync.domain.rejection import ACCEPTED, ALREADY_STORED, UNSUBSCRIBED_CODE, VENDOR_REASONS
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.optimizely.services import EVERY_LIST
+from campaign_sync.replacing.target import Target
+from campaign_sync.state.lists import ListKind, Lists
+
+NAME = "list_kind"
+"""What the gate calls this check."""
+
+
+def known_opt_in_list(target: Target, lists: Lists) -> CheckOutcome | None:
+    """A refusal for a list that a canary has shown to be an opt-in list; None for all others."""
+    if lists.kind(target.recipient_list_id) is not ListKind.OPT_IN:
+        return None
+    return CheckOutcome(
+        NAME,
+        False,
+        "a canary has shown it to be an opt-in list, where filling revives people who unsubscribed; name a regular "
+        "list in recipient_list_id, or have this one made regular and let `campaign-sync check` find out",
+    )
+
+
+def try_canary(target: Target, vendor: Optimizely, lists: Lists, now: datetime) -> CheckOutcome:
+    """Find out the list's kind, remember it, and leave the canary as it was: unsubscribed, and in no list."""
+    canary, list_id = target.canary_address, target.recipient_list_id
+    if canary is None:
+        return CheckOutcome(NAME, True, "the configuration vouches that it is a regular list; no canary_address is set")
+    if not _has_left(vendor, canary):
+        return CheckOutcome(
+            NAME,
+            False,
+            f"the canary_address of {target.mandator} isn't unsubscribed there, so it proves nothing; unsubscribe it "
+            "in Campaign. If it was: something revived it, perhaps this list, being an opt-in list",
+        )
+    code = _add(vendor, list_id, canary)
+    if code == ALREADY_STORED:  # left there by a run that was killed
+        vendor.recipients.remove_all(list_id, [canary])
+        code = _add(vendor, list_id, canary)
+    if code not in (ACCEPTED, UNSUBSCRIBED_CODE):
+        reason = VENDOR_REASONS[code].value if code in VENDOR_REASONS else f"code {code}"
+        return CheckOutcome(
+            NAME, False, f"the vendor refuses the canary_address for another reason ({reason}); choose another address"
+        )
+    # Not the code decides: nobody documents that a regular list never answers 0. What counts is whether it was revived.
+    revived = not _has_left(vendor, canary)
+    if revived:
+        vendor.unsubscribes.add_all(EVERY_LIST, [canary])
+    if code == ACCEPTED:
+        vendor.recipients.remove_all(list_id, [canary])
+    lists.found(list_id, ListKind.OPT_IN if revived else ListKind.REGULAR, now)
+    refusal = known_opt_in_list(target, lists)
+    return refusal or CheckOutcome(NAME, True, "a canary shows it to be a regular list")
+
+
+def _has_left(vendor: Optimizely, canary: str) -> bool:
+    return vendor.unsubscribes.contains_all([canary])[0]
+
+
+def _add(vendor: Optimizely, list_id: int, canary: str) -> int:
+    batch = vendor.recipients.prepare(list_id, [canary], [canary], [], [[]])
+    return vendor.recipients.add_all(list_id, batch)[0]

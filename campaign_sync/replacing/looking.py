@@ -1,0 +1,49 @@
+"""The last look: who has left or was blocked at the vendor by this very moment."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+
+from campaign_sync.crm.port import Crm
+from campaign_sync.domain.feedback import Unsubscribe
+from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
+from campaign_sync.domain.rejection import Reason
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.optimizely.services import MAX_ROWS
+from campaign_sync.replacing.target import Target
+from campaign_sync.state.feedback import LIVE_LOOK_SOURCE
+
+
+def look(target: Target, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callable[[int], None]) -> "pd.Series[str]":
+    """Ask the vendor about every row, in bulk: why it wouldn't write to them, as `Reason` values; else missing.
+
+    `on_rows` is told how many rows were asked about.
+    """
+
+    def ask(start: int) -> tuple[int, list[bool], list[bool]]:
+        chunk = rows.iloc[start : start + MAX_ROWS]
+        left = vendor.unsubscribes.contains_all(chunk[RECIPIENT_ID].tolist())
+        return start, left, vendor.blacklist.are_blacklisted(chunk[ADDRESS].tolist())
+
+    reasons = np.full(len(rows), None, dtype=object)
+    with ThreadPoolExecutor(target.parallel_calls) as pool:
+        for start, left, blocked in pool.map(ask, range(0, len(rows), MAX_ROWS)):
+            part = reasons[start : start + len(left)]
+            part[np.array(blocked, dtype=bool)] = Reason.BLOCKLISTED.value
+            part[np.array(left, dtype=bool)] = Reason.UNSUBSCRIBED.value
+            on_rows(len(left))
+    return pd.Series(reasons, index=rows.index, dtype="str")
+
+
+def tell_the_crm(target: Target, crm: Crm, rows: pd.DataFrame, reasons: "pd.Series[str]", seen_at: datetime) -> None:
+    """Withdraw the consents of those who left, as an imported unsubscribe would.
+
+    A blocklist entry is of an address or a pattern and touches no consent, so it isn't told.
+    """
+    left = rows.loc[reasons == Reason.UNSUBSCRIBED.value, RECIPIENT_ID]
+    crm.record_unsubscribes(
+        [Unsubscribe(address, seen_at, target.mandator, LIVE_LOOK_SOURCE, dated=False) for address in left]
+    )

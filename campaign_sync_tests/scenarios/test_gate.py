@@ -1,0 +1,288 @@
+"""What must hold before a list is cleared, and what happens to it where it doesn't."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from campaign_sync.cli.running import problems
+from campaign_sync.crm import schema
+from campaign_sync.replacing import mailings
+from campaign_sync.state.lists import SizeAcceptance
+from campaign_sync_tests.rig import ATTRIBUTES, NEWSLETTER, NORD, PRODUCTS, Rig
+
+EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
+Assets = list[tuple[str, ...]]
+FEEDBACK: Assets = [("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")]
+PICK: Assets = [("nord", asset, "newsletter") for asset in ("selection", "snapshot")]
+REPLACE: Assets = [("nord", "recipient_list", "newsletter")]
+RUN_ID = "5e0a1e52-8a3c-4c35-9f0b-5c6a7a1d2b11"
+CANARY = "canary@example.org"
+
+
+def ledger(shop: Rig, run_id: str) -> dict[tuple[str, str], int]:
+    with shop.state() as state:
+        return state.ledger.counts(run_id, "nord", "newsletter")
+
+
+def withdrawals(shop: Rig) -> list[tuple[str, str, str]]:
+    with shop.crm() as crm:
+        events = crm.exec_driver_sql(
+            "SELECT entity_id, opt_in_id, source FROM consent_event WHERE kind = 'withdrawn' ORDER BY 1, 2"
+        )
+        return [tuple(event) for event in events]
+
+
+def touched(shop: Rig) -> list[str]:
+    """Calls that changed any list."""
+    changing = {"addAll3", "clear", "removeAll", "setAttributes"}
+    return [call.operation for call in shop.world.calls() if call.operation in changing]
+
+
+# The last look
+
+
+def test_somebody_who_leaves_between_snapshot_and_sending_is_not_sent_is_in_the_ledger_and_withdrawn_in_the_crm(
+    shop: Rig,
+) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        shop.run("nord", instance, assets=FEEDBACK + PICK)
+        shop.world.unsubscribe(NORD, "person2@example.org")  # no export tells of it yet
+        result = shop.run("nord", instance, assets=REPLACE)
+
+    assert result.success, problems(result)
+    assert shop.addresses() == [one for one in EVERYBODY if one != "person2@example.org"]
+    assert ledger(shop, result.run_id) == {("gate", "unsubscribed"): 1}
+    assert withdrawals(shop) == [
+        ("c2", "newsletter-nord", "optimizely:live_look"),
+        ("c2", "products-nord", "optimizely:live_look"),
+    ]
+
+
+def test_somebody_blocklisted_meanwhile_is_not_sent_and_keeps_their_consent(shop: Rig) -> None:
+    shop.world.block(NORD, "*son3@example.org")
+
+    result = shop.day("nord")
+
+    assert "person3@example.org" not in shop.addresses()
+    assert ledger(shop, result.run_id) == {("gate", "blocklisted"): 1}
+    assert withdrawals(shop) == []
+
+
+def test_somebody_who_bounced_elsewhere_between_snapshot_and_sending_is_not_sent(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        shop.run("nord", instance, assets=FEEDBACK + PICK)
+        with shop.crm() as crm:
+            bounce = {"address": "person4@example.org", "bounce_kind": "hard", "bounced_at": datetime.now(UTC)}
+            crm.execute(schema.address_state.insert().values(bounce))
+        result = shop.run("nord", instance, assets=REPLACE)
+
+    assert "person4@example.org" not in shop.addresses()
+    assert ledger(shop, result.run_id) == {("gate", "suppressed_meanwhile"): 1}
+
+
+def test_a_consent_given_again_is_not_withdrawn_by_a_look_at_an_opt_out_that_was_reported_before(shop: Rig) -> None:
+    left = datetime.now(UTC) - timedelta(days=1)
+    shop.leave("person2@example.org", at=left)
+    shop.day("nord")
+    shop.consent("c2", "newsletter-nord", "granted", left + timedelta(hours=1))
+
+    result = shop.day("nord")
+
+    assert "person2@example.org" not in shop.addresses(), "the vendor still has them on its unsubscribe list"
+    assert ledger(shop, result.run_id) == {("gate", "unsubscribed"): 1}
+    assert {source for _, _, source in withdrawals(shop)} == {"optimizely:unsubscribes"}
+
+
+# The kind of the list
+
+
+@pytest.fixture
+def canary(shop: Rig) -> Rig:
+    shop.settings["mandators"]["nord"]["canary_address"] = CANARY
+    shop.world.unsubscribe(NORD, CANARY)
+    return shop
+
+
+def test_a_canary_shows_a_regular_list_and_stays_unsubscribed_and_out_of_it(canary: Rig) -> None:
+    result = canary.day("nord")
+
+    assert canary.addresses() == EVERYBODY
+    assert CANARY in canary.world.unsubscribed(NORD)
+    (gate, *_) = [check for check in result.get_asset_check_evaluations() if check.check_name == "gate"]
+    assert "a canary shows it to be a regular list" in str(gate.metadata)
+
+
+def test_an_opt_in_list_is_refused_by_its_canary_and_nobody_is_revived(canary: Rig) -> None:
+    canary.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
+    canary.world.unsubscribe(NORD, "person1@example.org")
+
+    result = canary.run("nord")
+
+    assert "a canary has shown it to be an opt-in list" in problems(result)[0]
+    assert canary.world.unsubscribed(NORD) == [CANARY, "person1@example.org"]
+    assert canary.addresses() == []
+    assert [call.list_id for call in canary.world.calls("clear")] == [PRODUCTS]
+
+
+def test_a_list_found_to_be_an_opt_in_list_is_not_tried_again(canary: Rig) -> None:
+    canary.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
+    canary.run("nord")
+    before = len(canary.world.calls("addAll3"))
+
+    result = canary.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
+
+    assert "campaign-sync check" in problems(result)[0]
+    assert len(canary.world.calls("addAll3")) == before
+
+
+def test_a_canary_that_has_not_unsubscribed_proves_nothing_so_nothing_is_touched(shop: Rig) -> None:
+    shop.settings["mandators"]["nord"]["canary_address"] = CANARY
+
+    result = shop.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
+
+    assert "isn't unsubscribed" in problems(result)[0]
+    assert touched(shop) == []
+
+
+def test_a_canary_that_a_killed_run_left_in_the_list_is_taken_out(canary: Rig) -> None:
+    canary.fill_by_hand(NEWSLETTER, [*EVERYBODY, CANARY])
+
+    canary.day("nord")
+    assert canary.addresses() == EVERYBODY
+
+
+# Mailings
+
+
+def in_the_way(shop: Rig, status: str, starts_in: timedelta | None = None, list_id: int = NEWSLETTER) -> None:
+    start = datetime.now(UTC) + starts_in if starts_in is not None else None
+    shop.world.add_mailing(NORD, 77, "November", status=status, list_ids=[list_id], scheduled_at=start)
+
+
+@pytest.mark.parametrize(
+    ("status", "starts_in", "named"),
+    [
+        ("SENDING", None, "mailing 77, which uses the list, is being sent"),
+        ("NEW", timedelta(minutes=50), "mailing 77, which uses the list, starts at"),
+        ("NEW", timedelta(minutes=-5), "mailing 77, which uses the list, starts at"),
+    ],
+)
+def test_a_list_is_not_touched_under_a_mailing(shop: Rig, status: str, starts_in: timedelta | None, named: str) -> None:
+    shop.settings["mandators"]["nord"]["mailings"] = {"max_wait": "10s"}
+    in_the_way(shop, status, starts_in)
+
+    result = shop.run("nord")
+
+    assert named in problems(result)[0]
+    assert [call.list_id for call in shop.world.calls("clear")] == [PRODUCTS]
+
+
+@pytest.mark.parametrize(
+    ("status", "starts_in", "list_id"),
+    [
+        ("SENDING", None, PRODUCTS + 5),
+        ("DONE", timedelta(minutes=-5), NEWSLETTER),
+        ("NEW", timedelta(minutes=70), NEWSLETTER),
+        ("NEW", timedelta(days=-3), NEWSLETTER),
+        ("NEW", None, NEWSLETTER),
+    ],
+)
+def test_mailings_of_other_lists_times_and_mere_drafts_are_in_nobodys_way(
+    shop: Rig, status: str, starts_in: timedelta | None, list_id: int
+) -> None:
+    in_the_way(shop, status, starts_in, list_id)
+
+    shop.day("nord")
+    assert shop.addresses() == EVERYBODY
+
+
+def test_a_replace_waits_for_a_mailing_and_looks_again_at_who_left_meanwhile(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_the_way(shop, "SENDING")
+
+    def sleep(_: float) -> None:
+        shop.world.set_mailing_status(77, "DONE")
+        shop.world.unsubscribe(NORD, "person5@example.org")
+
+    monkeypatch.setattr(mailings.wait_for_mailings, "__defaults__", (sleep,))
+    result = shop.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
+
+    assert result.success, problems(result)
+    assert shop.addresses() == EVERYBODY[:4]
+    assert "after waiting 0:00:30" in str([check.metadata for check in result.get_asset_check_evaluations()])
+
+
+def test_an_account_without_the_mailing_service_can_say_so(shop: Rig) -> None:
+    shop.settings["mandators"]["nord"]["mailings"] = {"watch": False}
+    in_the_way(shop, "SENDING")
+
+    shop.day("nord")
+    assert shop.world.calls("getIdsInStatus") == []
+
+
+# One at a time
+
+
+def test_a_list_that_somebody_else_is_replacing_is_not_touched_and_can_be_replaced_afterwards(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        shop.run("nord", instance, assets=FEEDBACK + PICK)
+        with shop.state() as state, state.leases.held(NEWSLETTER, "another-run"):
+            refused = shop.run("nord", instance, assets=REPLACE)
+            assert "run another-run is replacing it" in problems(refused)[0]
+            assert touched(shop) == []
+        assert shop.run("nord", instance, assets=REPLACE).success
+
+
+# Size
+
+
+def halve(shop: Rig) -> None:
+    with shop.crm() as crm:
+        crm.execute(schema.marketing_list_member.delete().where(schema.marketing_list_member.c.entity_id > "c2"))
+
+
+def test_a_selection_that_shrank_by_half_clears_nothing(shop: Rig) -> None:
+    shop.day("nord")
+    clears = shop.clears()
+    halve(shop)
+
+    result = shop.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
+
+    assert "max_shrink" in problems(result)[0]
+    assert shop.clears() == clears
+    assert shop.addresses() == EVERYBODY
+
+
+def test_an_accepted_size_lets_one_run_pass_and_no_further(shop: Rig) -> None:
+    shop.day("nord")
+    halve(shop)
+    with shop.state() as state:
+        state.lists.accept_size(
+            SizeAcceptance(RUN_ID, "nord", "newsletter", "anna", "Sommeraktion beendet", datetime.now(UTC))
+        )
+
+    other = shop.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
+    assert not other.success
+    accepted = shop.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE], run_id=RUN_ID)
+
+    assert accepted.success, problems(accepted)
+    assert shop.addresses() == EVERYBODY[:2]
+    checks = {check.check_name: check.description or "" for check in accepted.get_asset_check_evaluations()}
+    assert "accepted this once by anna: Sommeraktion beendet" in checks["plausible_size"]
+
+
+# Closed when in doubt
+
+
+@pytest.mark.parametrize(
+    "question", ["containsAll", "areBlacklisted", "getIdsInStatus", "getAttributeNames", "getCount"]
+)
+def test_a_question_that_stays_unanswered_refuses_the_replace(shop: Rig, question: str) -> None:
+    shop.world.fault(question, "fault", times=99, arg="x")
+
+    result = shop.run("nord")
+
+    assert not result.success
+    assert touched(shop) == []

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from campaign_sync_tests.rig import ENVIRONMENT, NEWSLETTER, NORD, PRODUCTS, Rig, rig
+from campaign_sync_tests.rig import ATTRIBUTES, ENVIRONMENT, NEWSLETTER, NORD, PRODUCTS, Rig, rig
 
 CONFIGURATION = "campaign_sync.yaml"
 
@@ -176,3 +176,95 @@ def test_the_demo_plays_a_first_and_a_second_day(tmp_path: Path) -> None:
         assert (name, proof) == (first[0], f"✓ {in_list} equal")
         assert suppressed != first[2]
         assert int(sent.replace(",", "")) >= numbers[3]
+
+
+def halve(shop: Rig) -> None:
+    with shop.crm() as crm:
+        crm.exec_driver_sql("DELETE FROM marketing_list_member WHERE entity_id > 'c2'")
+
+
+def test_an_implausible_size_is_accepted_once_with_a_reason(shop: Rig) -> None:
+    shop.day("nord")
+    halve(shop)
+
+    refused = campaign_sync(shop.folder, "run", "nord", "--list", "newsletter")
+    accepted = campaign_sync(shop.folder, "run", "nord", "--list", "newsletter", "--accept-size", "Aktion beendet")
+
+    assert refused.returncode == 1
+    assert "max_shrink" in refused.stdout
+    assert accepted.returncode == 0, accepted.stdout + accepted.stderr
+    assert shop.addresses() == ["person1@example.org", "person2@example.org"]
+
+
+@pytest.mark.parametrize("options", [["--accept-size", "because"], ["--list", "newsletter", "--accept-size", " "]])
+def test_a_size_is_accepted_only_with_a_reason_and_for_named_lists(shop: Rig, options: list[str]) -> None:
+    done = campaign_sync(shop.folder, "run", "nord", *options)
+
+    assert done.returncode == 2
+    assert "--accept-size needs a reason" in done.stderr
+
+
+def test_replay_brings_back_the_last_proven_snapshot_without_those_who_left_since(shop: Rig) -> None:
+    shop.day("nord")
+    shop.world.unsubscribe(NORD, "person3@example.org")
+    shop.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
+
+    done = campaign_sync(shop.folder, "replay", "nord", "newsletter")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert shop.addresses() == [f"person{number}@example.org" for number in (1, 2, 4, 5)]
+    assert "✓ 4 equal" in done.stdout
+
+
+def test_only_proven_snapshots_are_replayed(shop: Rig) -> None:
+    never = campaign_sync(shop.folder, "replay", "nord", "newsletter")
+    shop.day("nord")
+    unknown = campaign_sync(shop.folder, "replay", "nord", "newsletter", "--snapshot", "4711")
+
+    assert (never.returncode, unknown.returncode) == (1, 1)
+    assert "has no proven snapshot; only those can be replayed" in never.stderr
+    assert "has no proven snapshot 4711; the newest are" in unknown.stderr
+
+
+def test_check_gives_a_list_that_was_refused_for_good_its_second_chance(shop: Rig) -> None:
+    canary = "canary@example.org"
+    shop.settings["mandators"]["nord"]["canary_address"] = canary
+    shop.world.unsubscribe(NORD, canary)
+    shop.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
+    shop.run("nord")
+
+    still = campaign_sync(shop.folder, "check")
+    shop.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES)
+    mended = campaign_sync(shop.folder, "check")
+
+    assert still.returncode == 1
+    assert "opt-in list" in still.stdout
+    assert mended.returncode == 0, mended.stdout
+    assert "a canary shows it to be a regular list" in " ".join(mended.stdout.split())
+    shop.day("nord")
+
+
+def test_what_holds_people_is_for_its_owner_alone(shop: Rig) -> None:
+    old = os.umask(0o022)
+    try:
+        campaign_sync(shop.folder, "run", "nord")
+    finally:
+        os.umask(old)
+
+    for path in (shop.folder / ".campaign_sync", shop.folder / "frames", shop.folder / "state.db"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_dg_finds_the_definitions_once_it_is_told_which_instance_to_use(shop: Rig) -> None:
+    campaign_sync(shop.folder, "run", "nord")
+    checkout = Path(__file__).parents[1]
+    environment = os.environ | ENVIRONMENT
+    environment |= {
+        "CAMPAIGN_SYNC_CONFIG": str(shop.folder / CONFIGURATION),
+        "DAGSTER_HOME": str(shop.folder / ".campaign_sync/dagster"),
+    }
+    dg = Path(sys.executable).with_name("dg")
+
+    done = subprocess.run([dg, "check", "defs"], cwd=checkout, env=environment, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -123,7 +123,8 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
                     misfits,
                     dg.AssetCheckSeverity.ERROR,
                     good="every row fits",
-                    bad=f"{misfits} rows don't fit; they are kept and read again daily. Mend the layout (feedback)",
+                    bad=f"{_misfits(pending)} can't be read, so somebody who left may still be selected; the rows "
+                    f"are kept and read again daily: mend their layout in mandators.{mandator}.feedback",
                 ),
                 _check(
                     key,
@@ -138,6 +139,12 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
         )
 
     return suppression_state
+
+
+def _misfits(pending: "_Pending") -> str:
+    counts = {kind: sum(rows.values()) for kind, rows in pending.misfits_by_kind.items()}
+    told = [f"{rows} {'row' if rows == 1 else 'rows'} of {kind.value}" for kind, rows in counts.items() if rows]
+    return " and ".join(told)
 
 
 def _write_back(ports: Ports, mandator: str, pending: "_Pending") -> WriteBack:
@@ -192,8 +199,13 @@ def _check(
 class _Pending:
     bounces: list[FeedbackRow] = field(default_factory=list)
     unsubscribes: list[FeedbackRow] = field(default_factory=list)
-    misfits: dict[str, int] = field(default_factory=dict)
+    misfits_by_kind: dict[FeedbackKind, dict[str, int]] = field(default_factory=dict)
     """Import id: rows that didn't fit the layout."""
+
+    @property
+    def misfits(self) -> dict[str, int]:
+        """The same for all kinds together."""
+        return {key: rows for imports in self.misfits_by_kind.values() for key, rows in imports.items()}
 
 
 def _parse_pending(ports: Ports, mandator: str, settings: MandatorSettings) -> _Pending:
@@ -217,7 +229,7 @@ def _parse_pending(ports: Ports, mandator: str, settings: MandatorSettings) -> _
                 f"none of the {sum(misfits.values())} fetched rows fits mandators.{mandator}.feedback.{kind.value}; "
                 "set its columns and time_format as agreed with the vendor. The rows are kept and will be read again"
             )
-        pending.misfits |= misfits
+        pending.misfits_by_kind[kind] = misfits
     return pending
 
 

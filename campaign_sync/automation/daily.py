@@ -14,6 +14,10 @@ STALE_AFTER = timedelta(hours=2)
 """A tick this late is skipped: a refill meant for the night must not run into the morning's mailing."""
 
 
+MANDATOR_TAG = "campaign_sync/mandator"
+"""Tag of every run: whose lists it replaces. Runs of one mandator wait for each other in Dagster's queue."""
+
+
 def daily_job_name(mandator: str) -> str:
     """The job that replaces all lists of a mandator."""
     return f"{mandator}_daily_replace"
@@ -24,7 +28,7 @@ def daily_job(mandator: str) -> "UnresolvedAssetJobDefinition":
     return dg.define_asset_job(
         daily_job_name(mandator),
         selection=dg.AssetSelection.groups(mandator),
-        tags={"campaign_sync/mandator": mandator},
+        tags={MANDATOR_TAG: mandator},
         description=f"Imports {mandator}'s feedback into the CRM, then replaces all its recipient lists completely.",
     )
 

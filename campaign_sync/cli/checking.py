@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from campaign_sync.assets.failures import EXPECTED
@@ -16,8 +17,11 @@ from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.checks import check_list_attributes
 from campaign_sync.domain.consent import ConsentKind
 from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.optimizely.faults import RefusedError
+from campaign_sync.replacing.canary import known_opt_in_list, try_canary
+from campaign_sync.replacing.mailings import MAILING_TYPES
 from campaign_sync.replacing.target import Target, target
-from campaign_sync.state.database import probe_database
+from campaign_sync.state.database import READY, probe_database
 from campaign_sync.state.frames import Frames
 
 
@@ -49,7 +53,9 @@ def check_everything(configuration: Configuration, console: Console) -> bool:
     finally:
         ports.close()
     signs = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "[yellow]![/yellow]"}
-    table = Table("", "where", "found", title="Nothing was changed", title_justify="left")
+    # Folded, not cut off: at the end of a long line stands what has to be mended.
+    columns = ("", Column("where", overflow="fold"), Column("found", overflow="fold"))
+    table = Table(*columns, title="Nothing was changed", title_justify="left")
     for place, good, found in findings.lines:
         table.add_row(signs[good], Text(place), Text(found))
     console.print(table)
@@ -58,8 +64,11 @@ def check_everything(configuration: Configuration, console: Console) -> bool:
 
 def _check(configuration: Configuration, ports: Ports, findings: _Findings) -> None:
     storage = configuration.storage
+    state_is_there = False
     with findings.trying("storage.state_url"):
-        findings.add("storage.state_url", True, probe_database(storage.state_url.get_secret_value()))
+        found = probe_database(storage.state_url.get_secret_value())
+        findings.add("storage.state_url", True, found)
+        state_is_there = found == READY
     with findings.trying("storage.frames"):
         findings.add("storage.frames", True, Frames(storage.frames).probe())
     crm_answers = False
@@ -75,6 +84,10 @@ def _check(configuration: Configuration, ports: Ports, findings: _Findings) -> N
             findings.add(place, True, f"logged in to mandator {settings.mandator_id}")
             for one in targets:
                 _check_list(one, vendor, findings)
+                with findings.trying(f"{place}.lists.{one.name}"):
+                    _check_kind(one, vendor, ports if state_is_there else None, findings)
+            if settings.mailings.watch:
+                _check_mailings(mandator, vendor, findings)
         for one in targets if crm_answers else ():
             with findings.trying(f"{place}.lists.{one.name}"):
                 _check_selection(one, ports.crm_snapshot(mandator), findings)
@@ -87,9 +100,34 @@ def _check_list(one: Target, vendor: Optimizely, findings: _Findings) -> None:
         held = vendor.recipients.count(list_id)
         findings.add(place, attributes.passed, attributes.summary)
         findings.add(place, True, f"recipient list {list_id} is “{vendor.recipient_lists.name(list_id)}”, {held} in it")
-        findings.add(place, None, "the API can't tell a regular list from an opt-in list: look that up in Campaign")
         if vendor.recipient_lists.is_test_list(list_id):
             findings.add(place, None, "it is a test list")
+
+
+def _check_kind(one: Target, vendor: Optimizely, ports: Ports | None, findings: _Findings) -> None:
+    """A list that was refused for good gets its second chance here; no other is touched."""
+    place = f"mandators.{one.mandator}.lists.{one.name}"
+    if one.canary_address is None:
+        findings.add(
+            place,
+            None,
+            "you vouch that it is a regular list, for the API doesn't say: look that up in Campaign. With a "
+            f"mandators.{one.mandator}.canary_address every replace would find out",
+        )
+    if ports is None or known_opt_in_list(one, ports.state.lists) is None:
+        return
+    outcome = try_canary(one, vendor, ports.state.lists, datetime.now(UTC))
+    findings.add(place, outcome.passed and one.canary_address is not None, outcome.summary)
+
+
+def _check_mailings(mandator: str, vendor: Optimizely, findings: _Findings) -> None:
+    place = f"mandators.{mandator}.mailings"
+    try:
+        vendor.mailings.ids_in_status(MAILING_TYPES[0], "SENDING")
+    except RefusedError as error:
+        findings.add(place, False, f"{error} If the account lacks MailingWebservice, set {place}.watch: false")
+    else:
+        findings.add(place, True, "mailings can be watched")
 
 
 def _check_selection(one: Target, crm: CrmSnapshot, findings: _Findings) -> None:
@@ -103,4 +141,4 @@ def _check_selection(one: Target, crm: CrmSnapshot, findings: _Findings) -> None
     found = (
         f"{one.pick.kind.replace('_', ' ')} “{one.pick.name}” names {people}, {granted} of them with {opt_in.opt_in_id}"
     )
-    findings.add(place, people > 0, found)
+    findings.add(place, people > 0, found if people else f"{found}; correct select, or who is in it")

@@ -36,16 +36,43 @@ def main() -> None:
 def run(
     mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
     lists: Annotated[list[str] | None, typer.Option("--list", help="Only this list; may be repeated.")] = None,
+    accept_size: Annotated[
+        str | None,
+        typer.Option(metavar="REASON", help="Let the lists named by --list change to an implausible size, this once."),
+    ] = None,
 ) -> None:
     """Execute the daily full replace of a mandator now, with live progress."""
     configuration = load_configuration()
     _require_known(configuration, mandator, lists or [])
+    if accept_size is not None and not (lists and accept_size.strip()):
+        raise CommandError("--accept-size needs a reason, and the lists it is for: --list LIST --accept-size REASON")
     from campaign_sync.cli.instance import EMBEDDED_HOME, use_instance
     from campaign_sync.cli.running import Advice, run_daily_replace
 
     use_instance(EMBEDDED_HOME)
     again = " ".join(["campaign-sync run", mandator, *(f"--list {name}" for name in lists or [])])
-    outcome = run_daily_replace(configuration, mandator, lists, Console(), Advice(again))
+    outcome = run_daily_replace(
+        configuration, mandator, lists, Console(), Advice(again), accept_size=accept_size and accept_size.strip()
+    )
+    raise typer.Exit(NOTHING_WRONG if outcome else SOMETHING_FAILED)
+
+
+@app.command()
+def replay(
+    mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
+    name: Annotated[str, typer.Argument(metavar="LIST", help="The list's key in the configuration.")],
+    snapshot: Annotated[str | None, typer.Option(help="Id of a proven snapshot; the last one by default.")] = None,
+) -> None:
+    """Refill a list from a proven snapshot, without those who left since, through the same gate as every day."""
+    configuration = load_configuration()
+    _require_known(configuration, mandator, [name])
+    from campaign_sync.cli.instance import EMBEDDED_HOME, use_instance
+    from campaign_sync.cli.running import Advice
+    from campaign_sync.cli.running import replay as replay_snapshot
+
+    use_instance(EMBEDDED_HOME)
+    advice = Advice(f"campaign-sync replay {mandator} {name}")
+    outcome = replay_snapshot(configuration, mandator, name, snapshot, Console(), advice)
     raise typer.Exit(NOTHING_WRONG if outcome else SOMETHING_FAILED)
 
 
@@ -106,7 +133,7 @@ def crm_init(url: Annotated[str, typer.Option(help="SQLAlchemy URL of the CRM da
         create_crm(url)
     except UnusableUrlError as error:
         raise CommandError(str(error).replace(URL_SETTING, "--url")) from None
-    Console().print("The CRM contract's tables are there. docs/crm.md describes them column by column.")
+    typer.echo("The CRM contract's tables are there. docs/crm.md describes them column by column.")
 
 
 @config_app.command("schema")

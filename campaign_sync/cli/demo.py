@@ -19,6 +19,7 @@ from campaign_sync.configuration import Configuration, load_configuration
 from campaign_sync.replacing.target import target
 from campaign_sync.sandbox.demo_crm import advance_demo_crm, create_demo_crm, demo_addresses
 from campaign_sync.sandbox.world import World
+from campaign_sync.state.folders import private_folder
 
 FOLDER = Path(".campaign_sync/demo")
 
@@ -34,7 +35,7 @@ _LEAVING_UNTOLD = 4
 
 def run_demo(console: Console, ui_port: int | None) -> bool:
     """Play one day of both mandators; with a port, leave sandbox and UI running. Returns whether all is proven."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    private_folder(FOLDER)
     use_instance(FOLDER / "dagster")
     configuration_file = FOLDER / "campaign_sync.yaml"
     configuration_file.write_text((files("campaign_sync.sandbox") / "demo.yaml").read_text())
@@ -132,7 +133,8 @@ def _feedback(world: World, configuration: Configuration, mandator: str, day: in
 def _leave_running(console: Console, port: int) -> None:
     url = f"http://127.0.0.1:{port}"
     with dagster_dev(port) as process:
-        console.print(f"\nDagster's UI is at {url}/asset-groups in a few seconds. Ctrl-C ends it and the sandbox.")
+        told = f"\nDagster's UI is at {url}/asset-groups in a few seconds. Ctrl-C ends it and the sandbox."
+        console.print(told, soft_wrap=True)
         webbrowser.open(f"{url}/asset-groups")
         process.wait()
 
@@ -143,7 +145,7 @@ def _tell_what_next(console: Console) -> None:
         "  uv run campaign-sync demo        the next day: people left, bounced and joined, and the numbers move\n"
         "  uv run campaign-sync demo --ui   one more day, then assets, checks and plots in Dagster's UI\n"
         "  docs/configuration.md            your own mandators and lists\n"
-        f"  rm -r {FOLDER}           forget the demonstration",
+        f"  rm -r {FOLDER!s:<27}forget the demonstration",
         highlight=False,
         soft_wrap=True,
     )

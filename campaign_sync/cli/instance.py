@@ -13,6 +13,7 @@ import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
 from campaign_sync.cli.boundary import CommandError, in_one_line
+from campaign_sync.state.folders import private_folder
 
 EMBEDDED_HOME = Path(".campaign_sync/dagster")
 """Where the embedded instance lives."""
@@ -44,7 +45,7 @@ def use_instance(home: Path) -> None:
 
 
 def _prepare(home: Path) -> None:
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(home)
     settings = home / "dagster.yaml"
     if not settings.exists():
         settings.write_text((files("campaign_sync.cli") / "embedded_dagster.yaml").read_text())

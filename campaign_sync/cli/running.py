@@ -1,13 +1,17 @@
 """Executes a mandator's daily replace in this process, shows how far it is, and tells how it ended."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from getpass import getuser
+from socket import gethostname
 from uuid import uuid4
 
 import dagster as dg
 from rich.console import Console
 
-from campaign_sync.automation.daily import daily_job_name
+from campaign_sync.assets.recipient_list import REPLAY_TAG
+from campaign_sync.automation.daily import MANDATOR_TAG, daily_job_name
 from campaign_sync.cli.boundary import SOMETHING_FAILED, CommandError
 from campaign_sync.cli.display import live_progress
 from campaign_sync.cli.outcomes import ListOutcome, list_outcome, outcome_table
@@ -15,6 +19,7 @@ from campaign_sync.configuration import Configuration
 from campaign_sync.definitions import build_definitions
 from campaign_sync.domain.feedback import FeedbackKind
 from campaign_sync.state.database import StateError
+from campaign_sync.state.lists import SizeAcceptance
 from campaign_sync.state.store import State
 
 _INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
@@ -34,15 +39,66 @@ class Advice:
 
 
 def run_daily_replace(
-    configuration: Configuration, mandator: str, lists: Sequence[str] | None, console: Console, advice: Advice
+    configuration: Configuration,
+    mandator: str,
+    lists: Sequence[str] | None,
+    console: Console,
+    advice: Advice,
+    *,
+    accept_size: str | None = None,
 ) -> bool:
     """Run the daily job of `mandator`, restricted to `lists` if given. Returns whether every list was proven.
+
+    `accept_size` is the reason why these lists may have an implausible size, this once.
 
     Raises:
         CommandError: another run is at this mandator.
         KeyboardInterrupt: it was interrupted; what that left incomplete has been told.
     """
     names = list(dict.fromkeys(lists or configuration.mandators[mandator].lists))
+    run_id = str(uuid4())
+    if accept_size:
+        with State(configuration.storage.state_url.get_secret_value()) as state:
+            who, now = f"{getuser()}@{gethostname()}", datetime.now(UTC)
+            for name in names:
+                state.lists.accept_size(SizeAcceptance(run_id, mandator, name, who, accept_size, now))
+    return _run(configuration, mandator, names, _assets(mandator, names), console, advice, run_id=run_id)
+
+
+def replay(
+    configuration: Configuration, mandator: str, name: str, snapshot_id: str | None, console: Console, advice: Advice
+) -> bool:
+    """Refill a list from a proven snapshot, the last one unless told otherwise. Returns whether the list was proven.
+
+    Raises:
+        CommandError: there is no such snapshot, or another run is at this mandator.
+        KeyboardInterrupt: it was interrupted; what that left incomplete has been told.
+    """
+    with State(configuration.storage.state_url.get_secret_value()) as state:
+        proven = state.journal.proven_snapshots(mandator, name)
+    if not proven:
+        raise CommandError(f"{mandator}/{name} has no proven snapshot; only those can be replayed", SOMETHING_FAILED)
+    chosen = snapshot_id or proven[0]
+    if chosen not in proven:
+        raise CommandError(
+            f"{mandator}/{name} has no proven snapshot {chosen}; the newest are {', '.join(proven[:5])}",
+            SOMETHING_FAILED,
+        )
+    asset = dg.AssetKey([mandator, "recipient_list", name])
+    return _run(configuration, mandator, [name], [asset], console, advice, tags={REPLAY_TAG: chosen})
+
+
+def _run(
+    configuration: Configuration,
+    mandator: str,
+    names: Sequence[str],
+    assets: Sequence[dg.AssetKey],
+    console: Console,
+    advice: Advice,
+    *,
+    run_id: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> bool:
     job = build_definitions(configuration).resolve_job_def(daily_job_name(mandator))
     with dg.DagsterInstance.get() as instance:
         _require_alone(instance, mandator, advice)
@@ -50,9 +106,10 @@ def run_daily_replace(
             result = job.execute_in_process(
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 instance=instance,
-                run_id=str(uuid4()),
-                asset_selection=_assets(mandator, names),
+                run_id=run_id or str(uuid4()),
+                asset_selection=list(assets),
                 raise_on_error=False,
+                tags=tags,
             )
     told = problems(result, advice.look)
     _tell(console, told)
@@ -68,7 +125,7 @@ def run_daily_replace(
     if was_interrupted(result):
         _tell(console, ["interrupted", *_left_incomplete(mandator, outcomes, advice)])
         raise KeyboardInterrupt
-    proven = result.success and bool(outcomes) and all(outcome.proven for outcome in outcomes)
+    proven = result.success and not told and bool(outcomes) and all(outcome.proven for outcome in outcomes)
     if not proven and not told:
         _tell(console, [f"the run failed, and none of its steps says why; `{advice.look}` shows the run's page"])
     return proven
@@ -107,7 +164,7 @@ def _errors(result: dg.ExecuteInProcessResult) -> Iterator["dg.SerializableError
 
 def _require_alone(instance: dg.DagsterInstance, mandator: str, advice: Advice) -> None:
     """Runs in this process don't go through Dagster's queue, where two of one mandator would wait for each other."""
-    at_it = dg.RunsFilter(tags={"campaign_sync/mandator": mandator}, statuses=_UNDER_WAY)
+    at_it = dg.RunsFilter(tags={MANDATOR_TAG: mandator}, statuses=_UNDER_WAY)
     for record in instance.get_run_records(at_it, limit=1):
         raise CommandError(
             f"{mandator} is being replaced already, by run {record.dagster_run.run_id}, "

@@ -59,7 +59,10 @@ def crm_engine(url: str, *, create: bool = False) -> Engine:
         ) from None
     if sqlite:
         if create:
-            Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
+            file = Path(parsed.database or "")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if parsed.database not in (None, "", ":memory:"):
+                file.touch(mode=0o600, exist_ok=True)  # people are going to be in it
         elif not _sqlite_file_exists(parsed):
             raise CrmError(f"there is no CRM at {place(parsed)}: create it with `campaign-sync crm init --url URL`")
         event.listen(engine, "connect", _prepare_sqlite)

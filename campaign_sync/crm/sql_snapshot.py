@@ -99,8 +99,9 @@ class SqlSnapshot:
         missing = sorted(set(columns) - self._offered(people))
         if missing:
             raise CrmError(
-                f"the {_title(pick)} has no column {', '.join(missing)} for everybody in it; "
-                f"it has {', '.join(sorted(self._offered(people)))}"
+                f"the {_title(pick)} has no column {', '.join(missing)} that everybody in it has; "
+                f"correct it in the list's attributes, or add it in the CRM; there are "
+                f"{', '.join(sorted(self._offered(people)))}"
             )
         wanted = [name for name in dict.fromkeys(columns) if name not in SELECTION_COLUMNS]
         return (frame for group in people for frame in self._frames(group, opt_in_id, wanted, chunk_rows, _title(pick)))

@@ -188,7 +188,10 @@ def check_list_attributes(contract: Contract, vendor_attributes: Collection[str]
         return CheckOutcome("list_attributes", True, f"the list has all {len(contract.list_attributes)} attributes")
     parts = []
     if unknown:
-        parts.append(f"the list has no attribute {', '.join(unknown)}; it has {', '.join(sorted(vendor_attributes))}")
+        parts.append(
+            f"the list has no attribute {', '.join(unknown)}; correct attributes or technical_fields in the "
+            f"configuration, or add it to the list in Campaign; it has {', '.join(sorted(vendor_attributes))}"
+        )
     if read_only:
         parts.append(f"the vendor writes {', '.join(read_only)} itself")
     return CheckOutcome("list_attributes", False, "; ".join(parts))

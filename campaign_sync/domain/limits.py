@@ -57,6 +57,8 @@ def size_violations(
     violations = []
     if rows < limits.min_rows:
         violations.append(f"{rows} rows are fewer than min_rows {limits.min_rows}")
+        if not rows:
+            return ["nobody is left to be sent; look at who is picked and why they are rejected", *violations]
     if limits.max_rows is not None and rows > limits.max_rows:
         violations.append(f"{rows} rows are more than max_rows {limits.max_rows}")
     for baseline in baselines:

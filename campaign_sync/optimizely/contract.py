@@ -64,7 +64,9 @@ class Contract:
             self._proxy = self._client.create_service(binding_name, self._url)  # type: ignore[no-untyped-call]
             operations = self._client.wsdl.bindings[binding_name].all().values()  # type: ignore[no-untyped-call]
         except (zeep.exceptions.Error, etree.XMLSyntaxError, ValueError, KeyError):
-            raise RefusedError(f"{self._url}?wsdl isn't a WSDL of one binding; check optimizely.base_url.") from None
+            raise RefusedError(
+                f"{self._url}?wsdl isn't the description of a SOAP service; check optimizely.base_url."
+            ) from None
         self.namespace: str = etree.QName(binding_name).namespace
         self._operations = {operation.name.casefold(): _operation(operation) for operation in operations}
 

@@ -210,7 +210,8 @@ class Replacer:
         broken = self.state.journal.incomplete(target.mandator, target.name)
         since = f"{broken.cleared_at:%Y-%m-%d %H:%M:%S} UTC" if broken and broken.cleared_at else "now"
         return IncompleteListError(
-            f"{target} is INCOMPLETE since {since}: {why}. Send nothing to it; materialize recipient_list again",
+            f"{target} is INCOMPLETE since {since}: {why.rstrip('.')}. Send nothing to it, and replace it again: "
+            f"`campaign-sync run {target.mandator} --list {target.name}`, or materialize its recipient_list",
             worth_retrying=worth_retrying,
             outcomes=outcomes,
         )

@@ -12,9 +12,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
-from campaign_sync.state.folders import can_be_written
+from campaign_sync.state.folders import can_be_written, private_file
 
 VERSION_TABLE = "campaign_sync_version"
+
+READY = "the state database opens"
+"""What `probe_database` finds where nothing remains to be done."""
 
 _UPGRADE_LOCK = 0x63616D70
 """Key of the advisory lock under which PostgreSQL lets one process migrate at a time."""
@@ -33,7 +36,7 @@ def open_database(url: str) -> Engine:
     engine = _engine(url)
     with _opening(engine):
         if engine.dialect.name == "sqlite":
-            _sqlite_file(engine).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_file(_sqlite_file(engine))
             event.listen(engine, "connect", _prepare_sqlite)
         with engine.connect() as connection:
             if _revision(connection) != _head():
@@ -60,7 +63,7 @@ def probe_database(url: str) -> str:
             return "the state database will be created by the first run"
         with engine.connect() as connection:
             migrated = _revision(connection) == _head()
-    return "the state database opens" if migrated else "the state database opens; the first run will migrate its tables"
+    return READY if migrated else f"{READY}; the first run will migrate its tables"
 
 
 def _engine(url: str) -> Engine:

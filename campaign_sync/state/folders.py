@@ -1,4 +1,4 @@
-"""What can be known of a folder without touching it."""
+"""Folders and files that hold people, or could: nobody but their owner looks into them."""
 
 import os
 from pathlib import Path
@@ -10,3 +10,16 @@ def can_be_written(folder: Path) -> bool:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder, and those on the way to it that don't exist, for their owner alone."""
+    if not folder.exists():
+        private_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def private_file(file: Path) -> None:
+    """Make a file that doesn't exist, empty and for its owner alone; SQLite's side files take after it."""
+    private_folder(file.parent)
+    file.touch(mode=0o600, exist_ok=True)

@@ -130,6 +130,16 @@ class Journal:
         """The newest replace that ended in a proof."""
         return self._newest(mandator, name, replace.c.state == ReplaceState.PROVEN)
 
+    def proven_snapshots(self, mandator: str, name: str) -> list[str]:
+        """The ids of the snapshots that a list was proven to hold, newest first."""
+        query = (
+            select(replace.c.snapshot_id)
+            .where(replace.c.mandator == mandator, replace.c.list == name, replace.c.state == ReplaceState.PROVEN)
+            .order_by(desc(replace.c.started_at))
+        )
+        with self._engine.connect() as connection:
+            return list(dict.fromkeys(connection.execute(query).scalars()))
+
     def proven_sizes(self, mandator: str, name: str, most: int) -> list[dict[str, int]]:
         """How many rows by entity type the newest proven replaces put into the list, newest first."""
         query = (

@@ -139,7 +139,7 @@ def test_feedback_rows_that_do_not_fit_are_kept_counted_and_read_again_once_the_
 
     first = shop.run("nord")
     assert len(problems(first)) == 1
-    assert "nord/suppression_state: layout – 1 rows don't fit" in problems(first)[0]
+    assert "nord/suppression_state: layout – 1 row of unsubscribes can't be read" in problems(first)[0]
     assert shop.addresses()[0] == "person2@example.org"
 
     shop.settings["mandators"]["nord"]["feedback"] = {"unsubscribes": {"header": True}}

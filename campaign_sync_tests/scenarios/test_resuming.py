@@ -1,0 +1,121 @@
+"""How a list that broke off half full becomes whole again."""
+
+import dagster as dg
+import pytest
+
+from campaign_sync.cli.running import problems
+from campaign_sync.replacing.errors import IncompleteListError
+from campaign_sync.state.journal import Replace
+from campaign_sync.state.steps import StepOutcome
+from campaign_sync_tests.rig import NEWSLETTER, NORD, Rig
+from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
+
+THIRD = 2
+"""So many batches pass before the one that fails."""
+
+
+@pytest.fixture(autouse=True)
+def _one_recipient_a_batch(shop: Rig) -> None:
+    shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
+
+
+def break_off(shop: Rig, instance: dg.DagsterInstance) -> Replace:
+    """Let a replace end in the third of five batches: the vendor has stored it, and is not heard of again."""
+    shop.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:4]])
+    shop.run("nord", instance, assets=FEEDBACK + PICK)
+    shop.world.fault("addAll3", "drop", skip=THIRD, times=1)
+    shop.world.fault("addAll3", "fault", times=99, skip=THIRD, arg="WebserviceImplException: unheard of")
+    result = shop.run("nord", instance, assets=REPLACE, tags={"dagster/max_retries": "0"})
+    assert not result.success
+    assert "INCOMPLETE since" in problems(result)[0]
+    with shop.world.transaction() as vendor:
+        vendor.execute("DELETE FROM fault")
+    return broken(shop)
+
+
+def broken(shop: Rig) -> Replace:
+    with shop.state() as state:
+        found = state.journal.incomplete("nord", "newsletter")
+    assert found is not None
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _no_second_try_within_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("campaign_sync.assets.failures._TRIES_AGAIN", 0)
+
+
+def test_a_rerun_goes_on_where_the_list_agrees_with_the_snapshot_and_sends_nobody_twice(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = break_off(shop, instance)
+        clears, sent = shop.clears(), len(shop.world.calls("addAll3"))
+        result = shop.run("nord", instance, assets=REPLACE)
+
+    assert result.success, problems(result)
+    assert shop.addresses() == EVERYBODY
+    assert shop.clears() == clears, "nothing was cleared again"
+    assert len(shop.world.calls("addAll3")) - sent == len(EVERYBODY) - (THIRD + 1)
+    with shop.state() as state:
+        proven = state.journal.last_proven("nord", "newsletter")
+        assert proven is not None
+        assert (proven.resumes, proven.cleared_at) == (first.id, first.cleared_at)
+        assert state.journal.incomplete("nord", "newsletter") is None
+        outcomes = [step.outcome for step in state.journal.steps(first.id) if step.step == "addAll3"]
+    assert StepOutcome.UNKNOWN in outcomes
+
+
+def test_a_half_full_list_that_somebody_meddled_with_is_cleared_and_filled_anew(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        break_off(shop, instance)
+        shop.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
+        clears = shop.clears()
+        result = shop.run("nord", instance, assets=REPLACE)
+
+    assert result.success, problems(result)
+    assert shop.addresses() == EVERYBODY
+    assert shop.clears() == clears + 1
+
+
+def test_a_whole_new_day_mends_the_list_as_well_with_what_is_true_by_then(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        break_off(shop, instance)
+        shop.leave("person1@example.org")
+        result = shop.run("nord", instance)
+
+    assert result.success, problems(result)
+    assert shop.addresses() == EVERYBODY[1:]
+
+
+def test_somebody_who_left_since_the_list_broke_off_is_not_in_it_when_it_is_whole_again(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        break_off(shop, instance)
+        shop.world.unsubscribe(NORD, "person1@example.org")  # they were stored before it broke off
+        result = shop.run("nord", instance, assets=REPLACE)
+
+    assert result.success, problems(result)
+    assert shop.addresses() == EVERYBODY[1:]
+
+
+def test_a_list_that_cannot_be_mended_says_since_when_it_is_incomplete_and_what_stands_against_it(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = break_off(shop, instance)
+        shop.list_settings()["max_snapshot_age"] = "1s"
+        result = shop.run("nord", instance, assets=REPLACE)
+
+    (told,) = problems(result)
+    assert f"INCOMPLETE since {first.cleared_at:%Y-%m-%d %H:%M:%S} UTC" in told
+    assert "snapshot_age" in told
+
+
+def test_a_mailing_about_to_start_does_not_keep_a_half_full_list_from_being_filled(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        break_off(shop, instance)
+        shop.world.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
+        result = shop.run("nord", instance, assets=REPLACE)
+
+    assert result.success, problems(result)
+    assert shop.addresses() == EVERYBODY
+
+
+def test_an_incomplete_list_is_no_refusal() -> None:
+    assert IncompleteListError("x", worth_retrying=False).outcomes == ()

@@ -1,0 +1,124 @@
+"""The ways of replacing a list, which all end in the same proof."""
+
+from collections.abc import Callable
+
+import pytest
+
+from campaign_sync.cli.running import problems
+from campaign_sync_tests.rig import NEWSLETTER, NORD, Rig
+from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
+
+CHAIN = [*FEEDBACK, *PICK, *REPLACE]
+
+
+def differential(shop: Rig) -> None:
+    shop.list_settings()["strategy"] = "differential"
+    shop.list_settings()["id_attribute"] = "Recipient"
+
+
+def shadow(shop: Rig) -> None:
+    shop.list_settings()["strategy"] = "shadow_then_refill"
+
+
+def clears_of(shop: Rig, list_id: int = NEWSLETTER) -> int:
+    return [call.list_id for call in shop.world.calls("clear")].count(list_id)
+
+
+@pytest.mark.parametrize("strategy", [differential, shadow])
+def test_every_strategy_ends_in_the_same_list(shop: Rig, strategy: Callable[[Rig], None]) -> None:
+    shop.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:4]])
+    strategy(shop)
+
+    result = shop.run("nord", assets=CHAIN)
+
+    assert result.success, problems(result)
+    assert shop.addresses() == EVERYBODY
+    assert all(one["attributes"]["opt-in-id"] == "newsletter-nord" for one in shop.world.recipients(NEWSLETTER))
+
+
+def test_differences_are_made_without_an_empty_moment_and_without_sending_anybody_who_is_there(shop: Rig) -> None:
+    differential(shop)
+    shop.run("nord", assets=CHAIN)
+    assert shop.addresses() == EVERYBODY
+    shop.leave("person1@example.org")
+    shop.add_contact("c6", "sixth@example.org")
+    with shop.crm() as crm:
+        crm.exec_driver_sql("UPDATE contact SET city = 'Zürich' WHERE id = 'c2'")
+    sent = sum(call.rows for call in shop.world.calls("addAll3"))
+
+    result = shop.run("nord", assets=CHAIN)
+
+    assert result.success, problems(result)
+    assert shop.addresses() == [*EVERYBODY[1:], "sixth@example.org"]
+    changed = next(one for one in shop.world.recipients(NEWSLETTER) if one["id"] == "person2@example.org")
+    assert changed["attributes"]["Ort"] == "Zürich"
+    assert sum(call.rows for call in shop.world.calls("addAll3")) - sent == 1
+    assert len(shop.world.calls("setAttributes")) == 1
+    assert clears_of(shop) == 0
+
+
+def test_a_day_without_differences_changes_nothing_and_is_proven(shop: Rig) -> None:
+    differential(shop)
+    shop.run("nord", assets=CHAIN)
+    before = len(shop.world.calls("addAll3"))
+
+    assert shop.run("nord", assets=CHAIN).success
+    assert len(shop.world.calls("addAll3")) == before
+
+
+def test_somebody_whom_the_vendor_would_not_write_to_any_more_does_not_stay_in_the_list(shop: Rig) -> None:
+    differential(shop)
+    shop.run("nord", assets=CHAIN)
+    shop.world.unsubscribe(NORD, "person3@example.org")
+    shop.world.bounce(NORD, "person4@example.org")
+
+    result = shop.run("nord", assets=CHAIN)
+
+    assert result.success, problems(result)
+    assert shop.addresses() == [EVERYBODY[0], EVERYBODY[1], EVERYBODY[4]]
+    with shop.state() as state:
+        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {
+            ("gate", "unsubscribed"): 1,
+            ("sweep", "swept"): 1,
+        }
+
+
+def test_the_shadow_is_made_once_and_filled_before_the_list_is_touched(shop: Rig) -> None:
+    shadow(shop)
+    for _ in range(2):
+        assert shop.run("nord", assets=CHAIN).success
+
+    (copied,) = shop.world.calls("copy")
+    assert copied.list_id == NEWSLETTER
+    with shop.state() as state:
+        shadow_id = state.lists.shadow(NEWSLETTER)
+    assert shadow_id is not None
+    assert shop.addresses(shadow_id) == shop.addresses() == EVERYBODY
+    order = [call.list_id for call in shop.world.calls("clear")]
+    assert order == [shadow_id, NEWSLETTER] * 2
+
+
+def test_what_goes_wrong_in_the_shadow_leaves_the_list_as_it_was(shop: Rig) -> None:
+    shop.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:4]])
+    shadow(shop)
+    shop.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
+
+    result = shop.run("nord", assets=CHAIN)
+
+    assert "was not touched. Its shadow list couldn't be filled" in problems(result)[0]
+    assert shop.addresses() == ["old@example.com", *EVERYBODY[:4]]
+    with shop.state() as state:
+        assert state.journal.incomplete("nord", "newsletter") is None
+
+
+def test_a_difference_that_breaks_off_is_told_and_mended_by_the_next_run(shop: Rig) -> None:
+    shop.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:3]])
+    differential(shop)
+    shop.world.fault("addAll3", "fault", times=1, arg="WebserviceImplException: unheard of")
+
+    result = shop.run("nord", assets=CHAIN)
+
+    assert result.success, problems(result)
+    assert shop.addresses() == EVERYBODY
+    with shop.state() as state:
+        assert state.journal.incomplete("nord", "newsletter") is None

@@ -1,0 +1,112 @@
+"""One replace per list at a time, whoever dies when."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import create_engine, update
+
+from campaign_sync.state import lease as leases
+from campaign_sync.state.lease import LeaseHeldError, LeaseLostError
+from campaign_sync.state.store import State
+from campaign_sync.state.tables import lease
+
+
+def test_a_list_is_held_by_one_run_at_a_time_and_free_afterwards(database_url: str) -> None:
+    with State(database_url) as state:
+        with state.leases.held(11, "monday"):
+            assert state.leases.holder(11) == "monday"
+            with pytest.raises(LeaseHeldError, match="run monday is replacing it"), state.leases.held(11, "tuesday"):
+                pass
+            with state.leases.held(12, "tuesday"):
+                assert state.leases.holder(12) == "tuesday"
+        assert state.leases.holder(11) is None
+        with state.leases.held(11, "tuesday"):
+            pass
+
+
+def test_of_many_who_want_it_at_once_one_gets_it(database_url: str) -> None:
+    State(database_url).close()
+    got, refused, start = [], [], threading.Barrier(6)
+
+    def want(number: int) -> None:
+        with State(database_url) as state:
+            start.wait()
+            try:
+                with state.leases.held(11, f"run-{number}"):
+                    got.append(number)
+                    time.sleep(0.5)
+            except LeaseHeldError:
+                refused.append(number)
+
+    threads = [threading.Thread(target=want, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(got), len(refused)) == (1, 5)
+
+
+HOLD_AND_DIE = """
+import os, signal, sys
+from campaign_sync.state.store import State
+with State(sys.argv[1]) as state, state.leases.held(11, "killed"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_of_this_machine_that_was_killed_holds_nothing_up(database_url: str) -> None:
+    State(database_url).close()
+    subprocess.run([sys.executable, "-c", HOLD_AND_DIE, database_url], check=False, env=os.environ)
+    with State(database_url) as state:
+        assert state.leases.holder(11) is None
+        with state.leases.held(11, "next"):
+            assert state.leases.holder(11) == "next"
+
+
+def elsewhere(database_url: str, expires_in: timedelta) -> None:
+    """Let the lease look as if another machine held it."""
+    with create_engine(database_url).begin() as connection:
+        owner = "another-host 4711 another-boot/pid:[1] 12345"
+        expires_at = leases._now(connection) + expires_in
+        connection.execute(update(lease).values(owner=owner, expires_at=expires_at, token="theirs"))
+
+
+def test_another_machine_is_believed_until_its_lease_expires(database_url: str) -> None:
+    with State(database_url) as state:
+        with state.leases.held(11, "theirs"):
+            elsewhere(database_url, timedelta(minutes=1))
+        with pytest.raises(LeaseHeldError, match="on another-host"), state.leases.held(11, "ours"):
+            pass
+        elsewhere(database_url, timedelta(seconds=-1))
+        with state.leases.held(11, "ours"):
+            assert state.leases.holder(11) == "ours"
+
+
+def test_the_holder_pushes_its_lease_ahead_and_notices_when_it_was_taken(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "LIFETIME", timedelta(seconds=1.5))
+    with State(database_url) as state, state.leases.held(11, "ours") as held:
+        time.sleep(2)
+        held.require()
+        assert state.leases.holder(11) == "ours"
+        elsewhere(database_url, timedelta(minutes=1))
+        assert held.lost.wait(5)
+        with pytest.raises(LeaseLostError, match="was lost"):
+            held.require()
+
+
+def test_a_holder_that_stood_still_for_too_long_does_nothing_more(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "_SIGNS_OF_LIFE", 0.001)
+    with State(database_url) as state, state.leases.held(11, "ours") as held:
+        held.require()
+        held.renewed(time.monotonic() - 100)
+        with pytest.raises(LeaseLostError):
+            held.require()

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from campaign_sync.domain.pseudonym import Pseudonyms
 from campaign_sync.state.database import open_database
 from campaign_sync.state.feedback import FeedbackJournal
+from campaign_sync.state.history import History
 from campaign_sync.state.journal import Journal, Ledger, Snapshots
 from campaign_sync.state.tables import setting
 from campaign_sync.state.upsert import insert_missing
@@ -26,6 +27,7 @@ class State:
         self._engine = open_database(url)
         self.feedback = FeedbackJournal(self._engine)
         self.snapshots = Snapshots(self._engine)
+        self.history = History(self._engine)
         self.journal = Journal(self._engine)
         self.ledger = Ledger(self._engine)
 

@@ -60,9 +60,9 @@ class Rejection:
         return self.first_seen <= proven.proven_at < self.last_seen
 
     def may_explain(self, proven: Proven) -> bool:
-        """Whether it was seen at any time since the proof before that one."""
+        """Whether that replace made it, or it was seen at any time since the proof before that one."""
         begun = proven.since is None or self.last_seen > proven.since
-        return self.first_seen <= proven.proven_at and begun
+        return self.made_by(proven) or (self.first_seen <= proven.proven_at and begun)
 
 
 @dataclass(frozen=True)

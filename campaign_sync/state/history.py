@@ -83,9 +83,10 @@ class History:
         return self._ledger(proven.mandator, proven.list, self._may_explain(proven))
 
     def _may_explain(self, proven: ProvenList) -> ColumnElement[bool]:
-        """`Rejection.may_explain`, so that what is long over stays in the database."""
+        """`Rejection.may_explain` or a little more, so that what is long over stays in the database."""
         seen = rejection.c.first_seen <= proven.proven_at
-        return and_(seen, rejection.c.last_seen > proven.since) if proven.since else seen
+        own = rejection.c.run_id.in_([proven.run_id, proven.snapshot_run_id])
+        return or_(own, and_(seen, rejection.c.last_seen > proven.since)) if proven.since else seen
 
     def _ledger(self, mandator: str, name: str, condition: ColumnElement[bool]) -> dict[str, list[Rejection]]:
         query = select(rejection).where(rejection.c.mandator == mandator, rejection.c.list == name, condition)

@@ -108,6 +108,11 @@ def test_a_reason_that_was_over_before_the_proof_before_explains_nothing() -> No
     assert why_not([over], replace(TODAY, since=None), in_snapshot=False) is over
 
 
+def test_the_reason_of_an_old_snapshot_that_was_sent_once_more_is_what_its_own_run_entered() -> None:
+    over = selection("no_consent", NOON - 9 * DAY, NOON - 2 * DAY, "last week")
+    assert why_not([over], replace(TODAY, snapshot_run_id="last week"), in_snapshot=False) is over
+
+
 def test_what_runs_since_the_proof_found_is_told_apart_from_what_was_before() -> None:
     old = selection("no_consent", NOON - 9 * DAY, NOON - 8 * DAY, "last week")
     new = selection("bounced", NOON + HOUR, NOON + HOUR, "refused")

@@ -39,12 +39,20 @@ def attempt(
         )  # fmt: skip
 
 
-def reject(url: str, entity_id: str, stage: str, first: datetime, last: datetime, name: str = "newsletter") -> None:
+def reject(
+    url: str,
+    entity_id: str,
+    stage: str,
+    first: datetime,
+    last: datetime,
+    name: str = "newsletter",
+    run_id: str = "run",
+) -> None:
     with create_engine(url).begin() as connection:
         connection.execute(
             insert(rejection),
             {"mandator": "nord", "list": name, "entity_type": "contact", "entity_id": entity_id, "stage": stage,
-             "reason": "bounced", "vendor_code": 4, "first_seen": first, "last_seen": last, "run_id": "run"},
+             "reason": "bounced", "vendor_code": 4, "first_seen": first, "last_seen": last, "run_id": run_id},
         )  # fmt: skip
 
 
@@ -101,6 +109,17 @@ def test_of_a_proof_the_ledger_gives_what_was_seen_since_the_proof_before(databa
         assert set(state.history.explanations(newest)) == {"contact:refused", "contact:not selected"}
         assert set(state.history.turned_away(newest)) == {"contact:refused"}
         assert set(state.history.turned_away(oldest)) == {"contact:over"}
+
+
+def test_of_an_old_snapshot_that_was_sent_once_more_the_ledger_gives_what_its_own_run_entered(
+    database_url: str,
+) -> None:
+    with State(database_url) as state:
+        attempt(database_url, NOON, "monday")
+        attempt(database_url, NOON + DAY, "tuesday", snapshot_run_id="last week")
+        reject(database_url, "1", "selection", NOON - 8 * DAY, NOON - 7 * DAY, run_id="last week")
+        (newest, _) = state.history.proven("nord", "newsletter")
+        assert set(state.history.explanations(newest)) == {"contact:1"}
 
 
 def test_every_entry_that_the_database_leaves_out_explains_nothing_either(database_url: str) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import socket
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -83,6 +84,36 @@ def check() -> None:
 
     configuration = load_configuration()
     raise typer.Exit(NOTHING_WRONG if check_everything(configuration, Console()) else SOMETHING_FAILED)
+
+
+@app.command()
+def why(
+    who: Annotated[str, typer.Argument(metavar="WHO", help="An address, or a record of the CRM like contact:4711.")],
+) -> None:
+    """Tell of every list whether this person is in it; if not, why, and since when."""
+    from campaign_sync.cli.why import tell_why
+
+    tell_why(load_configuration(), who, Console())
+
+
+@app.command()
+def diff(
+    mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
+    name: Annotated[str, typer.Argument(metavar="LIST", help="The list's key.")],
+    days: Annotated[
+        list[datetime] | None,
+        typer.Argument(
+            metavar="DAY", formats=["%Y-%m-%d"], help="None: the last two proofs. One: that day and the newest."
+        ),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write everybody who joined, left or changed to this file.")] = None,
+) -> None:
+    """Tell who joined a list, who left it and why, and whose values changed, from one proof to another."""
+    configuration = load_configuration()
+    _require_known(configuration, mandator, [name])
+    from campaign_sync.cli.diff import tell_difference
+
+    tell_difference(configuration, mandator, name, [day.date() for day in days or []], Console(), csv)
 
 
 @app.command()

@@ -1,6 +1,14 @@
 """Finding people by their address, whatever spelling the CRM holds."""
 
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from sqlalchemy import Row, Select, select
+
+from campaign_sync.crm.schema import ENTITY_TABLES
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.entity import Entity
 
 
 def address_key(raw: object) -> str | None:
@@ -16,3 +24,19 @@ def address_key(raw: object) -> str | None:
         return normalize_address(raw)
     except InvalidAddressError:
         return None
+
+
+def people_by_address(
+    read: Callable[[Select[Any]], Iterable[Row[Any]]], keys: Collection[str]
+) -> dict[str, list[Entity]]:
+    """Everybody with one of these addresses, however the CRM spells it: SQL alone can't fold case, blanks and IDN.
+
+    `read` yields the rows of a query.
+    """
+    found: defaultdict[str, list[Entity]] = defaultdict(list)
+    for entity_type, table in ENTITY_TABLES.items():
+        for row in read(select(table.c.id, table.c.email).where(table.c.email.is_not(None))):
+            key = address_key(row.email)
+            if key is not None and key in keys:
+                found[key].append(Entity(entity_type, row.id))
+    return dict(found)

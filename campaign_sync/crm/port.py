@@ -7,7 +7,8 @@ from typing import Literal, Protocol
 
 import pandas as pd
 
-from campaign_sync.domain.consent import OptIn
+from campaign_sync.domain.consent import ConsentEvent, OptIn
+from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import Bounce, Unsubscribe
 
 SELECTION_COLUMNS = (
@@ -73,6 +74,19 @@ class CrmSnapshot(Protocol):
 
         Columns `domain.suppression.SUPPRESSION_COLUMNS`; addresses are normalized. Bounces name no entity; unsubscribes
         name one, and its address where it has a usable one.
+        """
+
+    def entities_with(self, address: str) -> list[Entity]:
+        """Everybody who has this address, however either is spelled; contacts before leads before accounts."""
+
+    def email(self, entity: Entity) -> str | None:
+        """An entity's address as the CRM spells it, empty where it has none; None where there is no such entity."""
+
+    def consents(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
+        """What ever happened to an entity's consents, by opt-in, oldest first. Outlives the entity itself.
+
+        Raises:
+            CrmError: an event has no time, or is of a kind that nobody knows.
         """
 
 

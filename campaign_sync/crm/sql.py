@@ -5,16 +5,17 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, Select, String, bindparam, insert, inspect, select, update
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import NullType
 
-from campaign_sync.crm.address_key import address_key
+from campaign_sync.crm.address_key import address_key, people_by_address
 from campaign_sync.crm.engine import crm_engine, crm_errors, place, read_only
 from campaign_sync.crm.port import CrmError, WriteBack
-from campaign_sync.crm.schema import ENTITY_TABLES, address_state, consent_event, metadata, opt_in, required_columns
+from campaign_sync.crm.schema import address_state, consent_event, metadata, opt_in, required_columns
 from campaign_sync.crm.sql_snapshot import SqlSnapshot
 from campaign_sync.domain.consent import VENDOR_SOURCE, ConsentKind
 from campaign_sync.domain.entity import EntityType
@@ -87,7 +88,7 @@ class SqlCrm:
             for key, group in _by_key(bounces).items()
         }
         with self._writing("recording bounces") as connection:
-            people = _people(connection, reported)
+            people = people_by_address(partial(_streamed, connection), reported)
             stored = _bounces_on_record(connection, reported)
             new, newer = [], []
             for key in people:
@@ -129,7 +130,7 @@ class SqlCrm:
         reported = _by_key(unsubscribes)
         with self._writing("recording unsubscribes") as connection:
             opt_ins = _opt_ins_by_mandator(connection, {each.mandator for each in unsubscribes})
-            people = _people(connection, reported)
+            people = people_by_address(partial(_streamed, connection), reported)
             histories, known, reported_before = _histories(
                 connection, {entity for group in people.values() for entity in group}
             )
@@ -169,18 +170,6 @@ def _by_key(feedback: Iterable[Feedback]) -> dict[str, list[Feedback]]:
 
 def _addresses(feedback: Iterable[Bounce | Unsubscribe]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.address for each in feedback))
-
-
-def _people(connection: Connection, keys: Collection[str]) -> dict[str, list[Entity]]:
-    """Everybody with one of these addresses, however the CRM spells it: SQL alone can't fold case, blanks and IDN."""
-    found: defaultdict[str, list[Entity]] = defaultdict(list)
-    for entity_type, table in ENTITY_TABLES.items():
-        query = select(table.c.id, table.c.email).where(table.c.email.is_not(None))
-        for row in _streamed(connection, query):
-            key = address_key(row.email)
-            if key is not None and key in keys:
-                found[key].append((entity_type, row.id))
-    return dict(found)
 
 
 def _bounces_on_record(connection: Connection, keys: Collection[str]) -> dict[str, Row[Any]]:

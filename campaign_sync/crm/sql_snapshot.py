@@ -1,8 +1,10 @@
 """Reading a CRM in a SQL database, all of it as it was at one moment."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 import pandas as pd
 from sqlalchemy import (
@@ -24,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import NoSuchTableError
 
-from campaign_sync.crm.address_key import address_key
+from campaign_sync.crm.address_key import address_key, people_by_address
 from campaign_sync.crm.engine import crm_errors
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
 from campaign_sync.crm.schema import (
@@ -37,8 +39,8 @@ from campaign_sync.crm.schema import (
     report,
 )
 from campaign_sync.crm.text_frame import text_frame
-from campaign_sync.domain.consent import ConsentKind, OptIn
-from campaign_sync.domain.entity import EntityType
+from campaign_sync.domain.consent import ConsentEvent, ConsentKind, OptIn
+from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import BounceKind
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
 
@@ -54,7 +56,12 @@ _CONSENT = (
 _CODE_POINT_ORDER = {"postgresql": "C", "sqlite": "BINARY", "mysql": "utf8mb4_bin", "mariadb": "utf8mb4_bin"}
 """The collation that orders text as Python does, whatever language the database speaks."""
 
+_NO_TIME = "consent_event has rows without occurred_at; without it nobody knows which one is newest"
+
 _EVENT_ID, _CONSENT_AT = (SELECTION_COLUMNS.index(name) for name in ("consent_event_id", "consent_at"))
+
+
+Kind = TypeVar("Kind", bound=StrEnum)
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,36 @@ class SqlSnapshot:
             *(("unsubscribe", address_key(row.email), *row[:-1]) for row in withdrawals),
         ]
         return text_frame(rows, SUPPRESSION_COLUMNS, [f"consent_event.{name}" for name in SUPPRESSION_COLUMNS], "since")
+
+    def entities_with(self, address: str) -> list[Entity]:
+        """Everybody who has this address, however either is spelled. See `CrmSnapshot.entities_with`."""
+        key = address_key(address)
+        if key is None:
+            return []
+        people = people_by_address(lambda query: self._rows(query, "looking for an address"), {key})
+        return sorted(people.get(key, []), key=lambda entity: (entity.entity_type.precedence, entity.entity_id))
+
+    def email(self, entity: Entity) -> str | None:
+        """An entity's address as the CRM spells it. See `CrmSnapshot.email`."""
+        people = ENTITY_TABLES[entity.entity_type]
+        found = self._rows(select(people.c.email).where(people.c.id == entity.entity_id), f"reading {people.name}")
+        if not found:
+            return None
+        email = found[0].email or ""
+        return email if isinstance(email, str) else email.decode(errors="replace")  # bytes: it isn't UTF-8
+
+    def consents(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
+        """What ever happened to an entity's consents, by opt-in, oldest first. See `CrmSnapshot.consents`."""
+        query = select(*_CONSENT, consent_event.c.opt_in_id).where(
+            consent_event.c.entity_type == entity.entity_type, consent_event.c.entity_id == entity.entity_id
+        )
+        found: defaultdict[str, list[ConsentEvent]] = defaultdict(list)
+        for row in self._rows(query.order_by(*consent_event.c["occurred_at", "id"]), "reading consent_event"):
+            if row.occurred_at is None:
+                raise CrmError(_NO_TIME)
+            kind = _one_of(ConsentKind, row.kind, f"consent_event.kind of {entity}")
+            found[row.opt_in_id].append(ConsentEvent(row.id, kind, row.occurred_at, row.source))
+        return dict(found)
 
     def _people(self, pick: Pick) -> list[_People]:
         definition = marketing_list if pick.kind == "marketing_list" else report
@@ -226,9 +263,7 @@ class SqlSnapshot:
                     rows.append((people.entity_type.value, *row))
                 last_id = row[0]
             if any(row[_CONSENT_AT] is None and row[_EVENT_ID] is not None for row in rows):
-                raise CrmError(
-                    "consent_event has rows without occurred_at; without it nobody knows which one is newest"
-                )
+                raise CrmError(_NO_TIME)
             if rows:
                 yield text_frame(rows, (*SELECTION_COLUMNS, *columns), places, "consent_at")
 
@@ -286,10 +321,14 @@ def _email_of(events: FromClause) -> ColumnElement[Any]:
 
 
 def _entity_type(value: object, where: str) -> EntityType:
+    return _one_of(EntityType, value, where)
+
+
+def _one_of(kinds: type[Kind], value: object, where: str) -> Kind:
     try:
-        return EntityType(str(value))
+        return kinds(str(value))
     except ValueError:
-        raise CrmError(f"{where} must be one of {', '.join(EntityType)}") from None
+        raise CrmError(f"{where} must be one of {', '.join(kinds)}") from None
 
 
 def _title(pick: Pick) -> str:

@@ -34,6 +34,7 @@ class ConsentEvent:
     event_id: str
     kind: ConsentKind
     occurred_at: datetime
+    source: str | None = None
 
 
 def current_consent(events: Iterable[ConsentEvent]) -> ConsentEvent | None:

@@ -59,3 +59,27 @@ VENDOR_REASONS: Final[dict[int, Reason]] = {
 
 DATA_REASONS: Final = frozenset({Reason.INVALID_ADDRESS, Reason.ALREADY_IN_LIST, Reason.FILTERED, Reason.VENDOR_ERROR})
 """Of those, the reasons that say nothing about whether the person wants to be written to."""
+
+_MEANINGS: Final[dict[Reason, str]] = {
+    Reason.NO_CONSENT: "no granted consent for this list's opt-in",
+    Reason.CONSENT_WITHDRAWN: "withdrew the consent, or somebody with the same address did",
+    Reason.BOUNCED: "the address doesn't take mail: it bounced",
+    Reason.UNSUBSCRIBED: "unsubscribed from this mandator's mail",
+    Reason.BLOCKLISTED: "the address is on the vendor's blocklist",
+    Reason.NO_ADDRESS: "no address in the CRM",
+    Reason.INVALID_ADDRESS: "the address isn't one that mail can be sent to",
+    Reason.FORBIDDEN_CHARACTERS: "a text has characters that can't be sent",
+    Reason.MISSING_TECHNICAL_FIELD: "a technical field is empty",
+    Reason.DUPLICATE_ADDRESS: "another record with the same address was taken instead",
+    Reason.ALREADY_IN_LIST: "the vendor says that the list has this recipient already",
+    Reason.FILTERED: "a filter at the vendor refused the row",
+    Reason.VENDOR_ERROR: "the vendor failed on the row",
+    Reason.SWEPT: "the vendor took the row out again: bounced, unsubscribed or on its blocklist",
+    Reason.SUPPRESSED_MEANWHILE: "bounced, unsubscribed or withdrew between snapshot and sending",
+}
+
+
+def meaning(reason: str) -> str:
+    """A reason in plain words. One that only a newer version knows comes back as it stands."""
+    known = reason in list(Reason)
+    return _MEANINGS[Reason(reason)] if known else reason.replace("_", " ")

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from campaign_sync.domain.pseudonym import Pseudonyms
 from campaign_sync.state.database import open_database
 from campaign_sync.state.feedback import FeedbackJournal
+from campaign_sync.state.history import History
 from campaign_sync.state.journal import Journal, Ledger, Snapshots
 from campaign_sync.state.lease import Leases
 from campaign_sync.state.lists import Lists
@@ -28,6 +29,7 @@ class State:
         self._engine = open_database(url)
         self.feedback = FeedbackJournal(self._engine)
         self.snapshots = Snapshots(self._engine)
+        self.history = History(self._engine)
         self.journal = Journal(self._engine)
         self.ledger = Ledger(self._engine)
         self.leases = Leases(self._engine)

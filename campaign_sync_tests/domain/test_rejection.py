@@ -1,6 +1,6 @@
 """The vendor's answers have a meaning of ours."""
 
-from campaign_sync.domain.rejection import ACCEPTED, ALREADY_STORED, GENERAL_ERROR, VENDOR_REASONS, Reason
+from campaign_sync.domain.rejection import ACCEPTED, ALREADY_STORED, GENERAL_ERROR, VENDOR_REASONS, Reason, meaning
 
 
 def test_every_documented_refusal_of_the_vendor_has_a_reason_of_its_own() -> None:
@@ -11,3 +11,9 @@ def test_every_documented_refusal_of_the_vendor_has_a_reason_of_its_own() -> Non
         Reason.ALREADY_IN_LIST,
         Reason.VENDOR_ERROR,
     )
+
+
+def test_every_reason_has_a_meaning_and_one_of_tomorrow_is_told_as_it_stands() -> None:
+    assert len({meaning(reason) for reason in Reason}) == len(Reason)
+    assert all(meaning(reason) != reason.replace("_", " ") for reason in Reason)
+    assert meaning("moved_to_mars") == "moved to mars"

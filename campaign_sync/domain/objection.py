@@ -1,0 +1,61 @@
+"""What stands against writing to one person at this moment, with its date."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import pandas as pd
+
+from campaign_sync.domain.rejection import Reason
+from campaign_sync.domain.suppression import entity_keys
+
+
+@dataclass(frozen=True)
+class Objection:
+    """One row of a suppression frame that concerns a person, and what `Suppressed.reasons` makes of it."""
+
+    reason: Reason
+    since: datetime | None
+    source: str | None
+    whose: str | None
+    """`entity_type:entity_id` of who withdrew; None for what is known of an address alone."""
+
+
+def objections(
+    suppression: pd.DataFrame, opt_in_id: str, key: str | None, address: str | None, consent_at: datetime | None
+) -> list[Objection]:
+    """Everything that keeps a person out of lists on one opt-in, newest first.
+
+    The same rules as `Suppressed.reasons`, which decides about whole lists and keeps no dates.
+
+    Args:
+        suppression: columns `domain.suppression.SUPPRESSION_COLUMNS`.
+        opt_in_id: the list's opt-in.
+        key: the person's `entity_type:entity_id`; None where only an address is known.
+        address: their normalized address; None where they have none.
+        consent_at: when they gave the consent that now counts; None where they didn't.
+    """
+    keys = entity_keys(suppression)
+    here = suppression["address"].eq(address or "").fillna(value=False)
+    bounce, withdrawal = suppression["kind"] == "bounce", suppression["opt_in_id"].eq(opt_in_id).fillna(value=False)
+    own = withdrawal & keys.eq(key or "").fillna(value=False)
+    later = suppression["since"] >= (pd.Timestamp(consent_at) if consent_at else pd.NaT)
+    parts = (
+        (bounce & here, Reason.BOUNCED),
+        (~bounce & here & suppression["entity_id"].isna(), Reason.UNSUBSCRIBED),
+        (own, Reason.UNSUBSCRIBED),
+        (withdrawal & here & later.fillna(value=False) & ~own, Reason.CONSENT_WITHDRAWN),
+    )
+    found = [
+        Objection(reason, _moment(row.since), _text(row.source), _text(whose))
+        for concerning, reason in parts
+        for row, whose in zip(suppression[concerning].itertuples(), keys[concerning], strict=True)
+    ]
+    return sorted(found, key=lambda each: each.since.timestamp() if each.since else 0, reverse=True)
+
+
+def _moment(value: object) -> datetime | None:
+    return value.to_pydatetime() if isinstance(value, pd.Timestamp) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

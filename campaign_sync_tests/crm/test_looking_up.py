@@ -1,0 +1,71 @@
+"""One person, by address or by id."""
+
+from datetime import timedelta
+
+import pytest
+
+from campaign_sync.crm.port import CrmError
+from campaign_sync.domain.consent import ConsentEvent, ConsentKind
+from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync_tests.crm.small_crm import NOON, SmallCrm
+
+ANNA = Entity(EntityType.CONTACT, "c1")
+
+
+def test_everybody_with_an_address_is_found_however_it_is_spelled(small: SmallCrm) -> None:
+    small.person("a1", "ANNA@büro.example.org", kind="account")
+    small.person("l1", " anna@xn--bro-hoa.example.org", kind="lead")
+    small.person("c2", "Anna@BÜRO.example.org ")
+    small.person("c1", "anna@büro.example.org")
+    small.person("c3", "bea@büro.example.org")
+    small.person("c4", None)
+    with small.crm.snapshot() as snapshot:
+        found = snapshot.entities_with("Anna@Büro.Example.org")
+        assert [str(each) for each in found] == ["contact:c1", "contact:c2", "lead:l1", "account:a1"]
+        assert snapshot.entities_with("nobody@example.org") == snapshot.entities_with("") == []
+
+
+def test_an_address_that_mail_cannot_be_sent_to_is_found_as_well(small: SmallCrm) -> None:
+    small.person("c1", "Anna Example.org")
+    with small.crm.snapshot() as snapshot:
+        assert snapshot.entities_with("anna example.org") == [ANNA]
+
+
+def test_an_entity_has_an_address_none_or_is_not_there(small: SmallCrm) -> None:
+    small.person("c1", " Anna@example.org")
+    small.person("c2", None)
+    with small.crm.snapshot() as snapshot:
+        assert snapshot.email(ANNA) == " Anna@example.org"
+        assert snapshot.email(Entity(EntityType.CONTACT, "c2")) == ""
+        assert snapshot.email(Entity(EntityType.LEAD, "c1")) is None
+
+
+def test_an_address_that_is_not_utf8_is_no_reason_to_give_up(small_sqlite: SmallCrm) -> None:
+    small_sqlite.person("c1", "anna@example.org")
+    small_sqlite.person("c2", "ben@example.org")
+    small_sqlite.execute("UPDATE contact SET email = CAST(x'FC406578' AS TEXT) WHERE id = 'c1'")
+    with small_sqlite.crm.snapshot() as snapshot:
+        assert snapshot.email(ANNA) == "\ufffd@ex"
+        assert snapshot.entities_with("ben@example.org") == [Entity(EntityType.CONTACT, "c2")]
+
+
+def test_consents_come_by_opt_in_and_in_the_order_in_which_they_happened(small: SmallCrm) -> None:
+    small.consent("c1", event="withdrawn", days=2, event_id="w")
+    small.consent("c1", event="granted", days=1, event_id="g")
+    small.consent("c1", "press", "confirmed", event_id="p")
+    small.consent("c1", kind="lead")
+    with small.crm.snapshot() as snapshot:
+        assert snapshot.consents(ANNA) == {
+            "news": [
+                ConsentEvent("g", ConsentKind.GRANTED, NOON + timedelta(days=1), "form"),
+                ConsentEvent("w", ConsentKind.WITHDRAWN, NOON + timedelta(days=2), "form"),
+            ],
+            "press": [ConsentEvent("p", ConsentKind.CONFIRMED, NOON, "form")],
+        }
+        assert snapshot.consents(Entity(EntityType.CONTACT, "c2")) == {}
+
+
+def test_an_event_of_a_kind_that_nobody_knows_is_named_by_its_place(small: SmallCrm) -> None:
+    small.consent("c1", event="maybe")
+    with small.crm.snapshot() as snapshot, pytest.raises(CrmError, match=r"consent_event\.kind of contact:c1 must be"):
+        snapshot.consents(ANNA)

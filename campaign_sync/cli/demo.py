@@ -105,6 +105,8 @@ def _live_through(day: int, configuration: Configuration) -> None:
 def _open_lists(world: World, configuration: Configuration) -> None:
     for mandator, settings in configuration.mandators.items():
         world.add_mandator(settings.mandator_id, _CREDENTIALS["DEMO_USERNAME"], _CREDENTIALS["DEMO_PASSWORD"])
+        if settings.canary_address:
+            world.unsubscribe(settings.mandator_id, settings.canary_address)
         for name, recipient_list in settings.lists.items():
             attributes = target(configuration, mandator, name).contract.list_attributes
             world.add_list(

@@ -1,0 +1,168 @@
+"""How long a list is incomplete under each strategy: `python -m campaign_sync_tests.benchmarks.strategies [ROWS]`.
+
+Everybody is in the list already; then one in a hundred leaves, joins or changes, and the list is replaced once more
+against the sandbox in a process of its own. The naive baseline clears and sends batch after batch, one at a time.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+from rich.console import Console
+from rich.table import Column, Table
+from sqlalchemy import insert
+
+from campaign_sync.cli.running import problems
+from campaign_sync.crm import schema
+from campaign_sync.optimizely.client import connect
+from campaign_sync.replacing.target import target
+from campaign_sync.sandbox.world import World
+from campaign_sync_tests.rig import ATTRIBUTES, ENVIRONMENT, LONG_AGO, NEWSLETTER, NORD, Rig
+
+FURTHER = {f"Feld {number}": "company" for number in range(1, 8)}
+"""With the technical fields and three names: 15 attributes."""
+
+STRATEGIES = ("clear_refill", "differential", "shadow_then_refill")
+ASSETS = [
+    *(("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")),
+    *(("nord", asset, "newsletter") for asset in ("selection", "snapshot", "recipient_list")),
+]
+
+
+@contextmanager
+def _installation(rows: int) -> Iterator[Rig]:
+    folder = Path(tempfile.mkdtemp(prefix="campaign-sync-benchmark-"))
+    command = [sys.executable, "-m", "campaign_sync.sandbox", "--data", str(folder / "vendor.db")]
+    with closing(World(folder / "vendor.db")) as world:
+        world.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"])
+        world.add_list(NORD, NEWSLETTER, "Newsletter", [*ATTRIBUTES, *FURTHER])
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            base_url = process.stdout.readline().strip()
+            rig = Rig(folder, world, base_url, f"sqlite:///{folder / 'crm.db'}", f"sqlite:///{folder / 'state.db'}")
+            rig.populate()
+            rig.list_settings()["attributes"] |= FURTHER
+            _people(rig, range(rows))
+            try:
+                yield rig
+            finally:
+                process.terminate()
+
+
+def _people(rig: Rig, numbers: range) -> None:
+    with rig.crm() as crm:
+        crm.execute(
+            insert(schema.contact),
+            [
+                {
+                    "id": f"n{number}",
+                    "email": f"jürgen.groß.{number}@example.org".replace("ü", "ue").replace("ß", "ss"),
+                    "first_name": "Jürgen",
+                    "last_name": "Groß-Öttinger",
+                    "city": "Köln am Rhein",
+                    "company": "Müller & Söhne",
+                }
+                for number in numbers
+            ],
+        )
+        member = {"marketing_list_id": "nord", "entity_type": "contact"}
+        crm.execute(insert(schema.marketing_list_member), [{**member, "entity_id": f"n{number}"} for number in numbers])
+        event = {
+            "entity_type": "contact",
+            "opt_in_id": "newsletter-nord",
+            "kind": "granted",
+            "occurred_at": LONG_AGO,
+            "source": "form",
+        }
+        crm.execute(
+            insert(schema.consent_event),
+            [{**event, "id": f"e{number}", "entity_id": f"n{number}"} for number in numbers],
+        )
+
+
+def _churn(rig: Rig, day: int, rows: int) -> None:
+    """One in three hundred leaves, as many join, as many change."""
+    share = max(rows // 300, 1)
+    with rig.crm() as crm:
+        gone = ", ".join(f"'n{number}'" for number in range(day * share, (day + 1) * share))
+        crm.exec_driver_sql(f"DELETE FROM marketing_list_member WHERE entity_id IN ({gone})")
+        changed = ", ".join(f"'n{number}'" for number in range(rows // 2 + day * share, rows // 2 + (day + 1) * share))
+        crm.exec_driver_sql(f"UPDATE contact SET city = 'Zürich {day}' WHERE id IN ({changed})")
+    _people(rig, range(rows + day * share, rows + (day + 1) * share))
+
+
+def _replace(rig: Rig, strategy: str) -> dict[str, float]:
+    rig.list_settings().update(strategy=strategy, id_attribute="Recipient")
+    calls, begun = len(rig.world.calls()), time.monotonic()
+    result = rig.run("nord", assets=ASSETS)
+    assert result.success, problems(result)
+    seconds = time.monotonic() - begun
+    (metadata,) = [
+        event.materialization.metadata
+        for event in result.get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey(["nord", "recipient_list", "newsletter"])
+    ]
+    taken = [call for call in rig.world.calls()[calls:] if call.list_id == NEWSLETTER]
+    incomplete = metadata["seconds incomplete"].value
+    assert isinstance(incomplete, float)
+    return {
+        "incomplete": incomplete,
+        "sent": sum(call.rows for call in taken if call.operation == "addAll3"),
+        "cleared": sum(call.operation == "clear" for call in taken),
+        "replace": float(str(metadata["seconds"].value)),
+        "day": seconds,
+    }
+
+
+def _naive(rig: Rig) -> float:
+    """Clear, and send batch after batch that is written when its turn comes."""
+    one = target(rig.configuration, "nord", "newsletter")
+    held = rig.world.recipients(NEWSLETTER)
+    names = one.contract.list_attributes
+    user, password = ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"]
+    with connect(rig.configuration.optimizely.base_url, NORD, user, password) as vendor:
+        begun = time.monotonic()
+        vendor.recipients.clear(NEWSLETTER)
+        for start in range(0, len(held), one.batch_size):
+            chunk = held[start : start + one.batch_size]
+            ids = [each["id"] for each in chunk]
+            values = [[each["attributes"][name] or "" for name in names] for each in chunk]
+            vendor.recipients.add_all(NEWSLETTER, vendor.recipients.prepare(NEWSLETTER, ids, ids, names, values))
+        return time.monotonic() - begun
+
+
+def main() -> None:
+    """Print the table."""
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    table = Table(
+        "strategy", *(f"{name}" for name in ("incomplete s", "ratio", "sent", "clears", "replace s", "day s"))
+    )
+    with _installation(rows) as rig:
+        _replace(rig, "clear_refill")
+        baseline = _naive(rig)
+        for day, strategy in enumerate(STRATEGIES):
+            _churn(rig, day, rows)
+            found = _replace(rig, strategy)
+            numbers = (found["incomplete"], found["incomplete"] / baseline, found["sent"], found["cleared"])
+            table.add_row(
+                strategy,
+                f"{numbers[0]:.1f}",
+                f"{numbers[1]:.2f}",
+                f"{numbers[2]:,.0f}",
+                f"{numbers[3]:.0f}",
+                f"{found['replace']:.1f}",
+                f"{found['day']:.1f}",
+            )
+        table.add_row("naive loop", f"{baseline:.1f}", "1.00", f"{rows:,}", "1", "", "")
+    table.title = f"A list of {rows:,} recipients with 15 attributes, {datetime.now(UTC):%Y-%m-%d}"
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -27,3 +27,7 @@ class IncompleteListError(Exception):
         super().__init__(message)
         self.worth_retrying = worth_retrying
         self.outcomes = tuple(outcomes)
+
+
+class UnprovenError(Exception):
+    """A list, read back, isn't what was put into it."""

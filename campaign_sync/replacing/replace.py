@@ -4,12 +4,14 @@ import json
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pandas as pd
+from sqlalchemy.exc import SQLAlchemyError
 
 from campaign_sync.crm.port import Crm, CrmError
 from campaign_sync.domain.checks import CheckOutcome
@@ -18,7 +20,7 @@ from campaign_sync.domain.selection import rejections
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import OptimizelyError, SessionExpiredError, TransientError, UnknownFaultError
 from campaign_sync.replacing.admission import Admission, Gate
-from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceError
+from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceError, UnprovenError
 from campaign_sync.replacing.filling import Codes, Filler, prepare
 from campaign_sync.replacing.plan import refill
 from campaign_sync.replacing.progress import Progress, report, rows_of
@@ -32,10 +34,18 @@ from campaign_sync.state.lease import Lease, LeaseHeldError, LeaseLostError
 from campaign_sync.state.steps import Step, StepLog
 from campaign_sync.state.store import State
 
-_MAY_PASS = (TransientError, SessionExpiredError, UnknownFaultError, LeaseLostError)
+_MAY_PASS = (
+    TransientError,
+    SessionExpiredError,
+    UnknownFaultError,
+    UnprovenError,
+    LeaseLostError,
+    CrmError,
+    SQLAlchemyError,
+)
 """Errors after which the whole replace is worth beginning again."""
 
-_TELLING = (OptimizelyError, CrmError, StateError, FrameError, LeaseLostError, RefusedReplaceError, IncompleteListError)
+_TELLING = (OptimizelyError, CrmError, StateError, FrameError, LeaseLostError, RefusedReplaceError, UnprovenError)
 """Errors whose messages hold nobody's data."""
 
 
@@ -90,17 +100,18 @@ class Replacer:
 
     def _replace(self, target: Target, lease: Lease, replayed: StoredSnapshot | None) -> Outcome:
         broken = self.state.journal.incomplete(target.mandator, target.name)
+        incomplete_since = broken.cleared_at if broken else None
         gate = Gate(self.vendor, self.crm, self.state, self.frames, self.run_id, self.now, self.say)
         try:
             admission = gate.admit(target, broken, replayed)
-            shadow = self._shadow(target, admission) if target.strategy == "shadow_then_refill" else None
+            shadow = self._shadow(target) if target.strategy == "shadow_then_refill" else None
             batches = prepare(target, self.vendor, admission.rows, admission.plan.send)
         except _TELLING as error:
-            if broken is None:
+            if incomplete_since is None:
                 raise
             outcomes = error.outcomes if isinstance(error, RefusedReplaceError) else ()
-            passing = isinstance(error, _MAY_PASS) or (isinstance(error, RefusedReplaceError) and error.passing)
-            raise self._incomplete(target, f"it can't be mended now: {error}", passing, outcomes) from None
+            why = f"it can't be mended now: {error}"
+            raise _incomplete(target, incomplete_since, why, _may_pass(error), outcomes) from None
         entry = self._entry(target, admission, broken)
         steps = self.state.journal.start(entry)
         try:
@@ -108,23 +119,23 @@ class Replacer:
                 self._prove_shadow(shadow, admission, steps, lease)
             filler = Filler(target, self.vendor, steps, lease)
             begun = self.now()
-            incomplete_since = (broken and broken.cleared_at) or begun
             begins = ReplaceState.CLEARING if admission.plan.clear else ReplaceState.FILLING
-            self.state.journal.note(entry.id, state=begins, cleared_at=incomplete_since)
+            self.state.journal.note(entry.id, state=begins, cleared_at=incomplete_since or begun)
+            incomplete_since = incomplete_since or begun
             on_rows = rows_of(target, "fill", len(admission.rows))
             codes = filler.carry_out(admission.plan, admission.rows, batches, on_rows, resuming=broken is not None)
             return self._finish(entry, admission, filler, codes, self.now() - begun)
         except BaseException as error:
             self._note_failure(entry, error)
-            if isinstance(error, IncompleteListError) or not isinstance(error, Exception):
+            if not isinstance(error, Exception):
                 raise
-            if self.state.journal.incomplete(target.mandator, target.name) is None:  # it broke off in the shadow
+            if incomplete_since is None:
                 raise RefusedReplaceError(
                     f"{target} was not touched. Its shadow list couldn't be filled: {_told(error)}",
                     admission.outcomes,
-                    passing=isinstance(error, _MAY_PASS),
+                    passing=_may_pass(error),
                 ) from None
-            raise self._incomplete(target, _told(error), isinstance(error, _MAY_PASS), admission.outcomes) from None
+            raise _incomplete(target, incomplete_since, _told(error), _may_pass(error), admission.outcomes) from None
 
     def _entry(self, target: Target, admission: Admission, broken: Replace | None) -> Replace:
         return Replace(
@@ -155,8 +166,9 @@ class Replacer:
         self._record(target, proven.taken_out)
         note(entry.id, swept=len(proven.taken_out), in_list=proof.in_list, proof=str(proof))
         if not proof.holds:
-            why = f"read back, it has {proof.in_list} recipients where {proof.expected} should be ({proof})"
-            raise self._incomplete(target, why, True, admission.outcomes)
+            raise UnprovenError(
+                f"read back, it has {proof.in_list} recipients where {proof.expected} should be ({proof})"
+            )
         note(entry.id, state=ReplaceState.PROVEN, finished_at=self.now())
         report(Progress(target.mandator, target.name, "proven", proof.in_list, proof.in_list))
         return Outcome(
@@ -172,7 +184,7 @@ class Replacer:
             incomplete_for=incomplete_for,
         )
 
-    def _shadow(self, target: Target, admission: Admission) -> Target:
+    def _shadow(self, target: Target) -> Target:
         """The list's shadow: a copy of its structure, made once, that must still be there and be the mandator's."""
         lists = self.state.lists
         shadow_id = lists.shadow(target.recipient_list_id)
@@ -189,7 +201,7 @@ class Replacer:
         codes = filler.carry_out(plan, rows, batches, rows_of(shadow, "fill the shadow", len(rows)))
         proof = sweep_and_prove(filler, self.crm, rows[codes == ACCEPTED]).proof
         if not proof.holds:
-            raise RefusedReplaceError(f"its shadow list {shadow.recipient_list_id} reads back differently ({proof})")
+            raise UnprovenError(f"list {shadow.recipient_list_id} reads back differently ({proof})")
 
     def _record_refused(self, target: Target, rows: pd.DataFrame, codes: Codes) -> None:
         refused = rows[codes != ACCEPTED]
@@ -202,19 +214,24 @@ class Replacer:
         self.state.ledger.record(target.mandator, target.name, entries, self.run_id)
 
     def _note_failure(self, entry: Replace, error: BaseException) -> None:
-        self.state.journal.note(entry.id, state=ReplaceState.FAILED, finished_at=self.now(), error=_told(error))
+        with suppress(SQLAlchemyError):  # if that is what failed, what stands in the journal says enough
+            self.state.journal.note(entry.id, state=ReplaceState.FAILED, finished_at=self.now(), error=_told(error))
 
-    def _incomplete(
-        self, target: Target, why: str, worth_retrying: bool, outcomes: tuple[CheckOutcome, ...]
-    ) -> IncompleteListError:
-        broken = self.state.journal.incomplete(target.mandator, target.name)
-        since = f"{broken.cleared_at:%Y-%m-%d %H:%M:%S} UTC" if broken and broken.cleared_at else "now"
-        return IncompleteListError(
-            f"{target} is INCOMPLETE since {since}: {why.rstrip('.')}. Send nothing to it, and replace it again: "
-            f"`campaign-sync run {target.mandator} --list {target.name}`, or materialize its recipient_list",
-            worth_retrying=worth_retrying,
-            outcomes=outcomes,
-        )
+
+def _incomplete(
+    target: Target, since: datetime, why: str, worth_retrying: bool, outcomes: tuple[CheckOutcome, ...]
+) -> IncompleteListError:
+    return IncompleteListError(
+        f"{target} is INCOMPLETE since {since:%Y-%m-%d %H:%M:%S} UTC: {why.rstrip('.')}. Send nothing to it, and "
+        f"replace it again: `campaign-sync run {target.mandator} --list {target.name}`, or materialize its recipient_list",
+        worth_retrying=worth_retrying,
+        outcomes=outcomes,
+    )
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether the same replace, begun again, may well succeed."""
+    return isinstance(error, _MAY_PASS) or (isinstance(error, RefusedReplaceError) and error.passing)
 
 
 def _by_reason(entries: pd.DataFrame) -> dict[str, int]:

@@ -68,7 +68,7 @@ def probe_database(url: str) -> str:
 
 def _engine(url: str) -> Engine:
     try:
-        return create_engine(make_url(url), poolclass=NullPool)
+        return create_engine(make_url(url), poolclass=NullPool, hide_parameters=True)
     except (ArgumentError, ValueError):
         raise StateError("storage.state_url isn't a database URL, such as sqlite:///.campaign_sync/state.db") from None
     except ImportError as error:

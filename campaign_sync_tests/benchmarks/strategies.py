@@ -141,7 +141,8 @@ def main() -> None:
     """Print the table."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     table = Table(
-        "strategy", *(f"{name}" for name in ("incomplete s", "ratio", "sent", "clears", "replace s", "day s"))
+        Column("strategy", no_wrap=True),
+        *(f"{name}" for name in ("incomplete s", "ratio", "sent", "clears", "replace s", "day s")),
     )
     with _installation(rows) as rig:
         _replace(rig, "clear_refill")

@@ -81,6 +81,15 @@ class Gate:
         admit(target, outcomes)
         return Admission(**{**vars(admission), "outcomes": tuple(outcomes)})
 
+    def admit_mailings(self, target: Target) -> None:
+        """Let the list be cleared at this moment, as far as mailings are concerned.
+
+        Raises:
+            RefusedReplaceError: one stands in the way for too long.
+        """
+        mailings, _ = wait_for_mailings(target, self.vendor, self.say)
+        admit(target, [mailings])
+
     def _examined(self, target: Target, broken: Replace | None, replayed: StoredSnapshot | None) -> Admission:
         stored = replayed or self.state.snapshots.latest(target.mandator, target.name)
         if stored is None:

@@ -117,6 +117,7 @@ class Replacer:
         try:
             if shadow:
                 self._prove_shadow(shadow, admission, steps, lease)
+                gate.admit_mailings(target)  # filling the shadow took its time
             filler = Filler(target, self.vendor, steps, lease)
             begun = self.now()
             begins = ReplaceState.CLEARING if admission.plan.clear else ReplaceState.FILLING
@@ -130,6 +131,8 @@ class Replacer:
             if not isinstance(error, Exception):
                 raise
             if incomplete_since is None:
+                if isinstance(error, RefusedReplaceError):
+                    raise
                 raise RefusedReplaceError(
                     f"{target} was not touched. Its shadow list couldn't be filled: {_told(error)}",
                     admission.outcomes,
@@ -223,7 +226,7 @@ def _incomplete(
 ) -> IncompleteListError:
     return IncompleteListError(
         f"{target} is INCOMPLETE since {since:%Y-%m-%d %H:%M:%S} UTC: {why.rstrip('.')}. Send nothing to it, and "
-        f"replace it again: `campaign-sync run {target.mandator} --list {target.name}`, or materialize its recipient_list",
+        f"replace it again: `campaign-sync run {target.mandator} --list {target.name}`, or materialize recipient_list",
         worth_retrying=worth_retrying,
         outcomes=outcomes,
     )

@@ -1,10 +1,12 @@
 """The ways of replacing a list, which all end in the same proof."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from campaign_sync.cli.running import problems
+from campaign_sync.replacing.replace import Replacer
 from campaign_sync_tests.rig import NEWSLETTER, NORD, Rig
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
 
@@ -109,6 +111,26 @@ def test_what_goes_wrong_in_the_shadow_leaves_the_list_as_it_was(shop: Rig) -> N
     assert shop.addresses() == ["old@example.com", *EVERYBODY[:4]]
     with shop.state() as state:
         assert state.journal.incomplete("nord", "newsletter") is None
+
+
+def test_a_mailing_that_starts_while_the_shadow_is_filled_keeps_the_list_from_being_cleared(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
+    shadow(shop)
+    shop.settings["mandators"]["nord"]["mailings"] = {"max_wait": "1s"}
+    prove_shadow = Replacer._prove_shadow
+
+    def prove_shadow_meanwhile(*arguments: Any) -> None:
+        prove_shadow(*arguments)
+        shop.world.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
+
+    monkeypatch.setattr(Replacer, "_prove_shadow", prove_shadow_meanwhile)
+    result = shop.run("nord", assets=CHAIN)
+
+    assert "mailing 77, which uses the list, is being sent" in problems(result)[0]
+    assert clears_of(shop) == 0
+    assert shop.addresses() == EVERYBODY[:4]
 
 
 def test_a_difference_that_breaks_off_is_told_and_mended_by_the_next_run(shop: Rig) -> None:

@@ -23,7 +23,7 @@ from campaign_sync.replacing.target import Target
 from campaign_sync.state.lease import Lease
 from campaign_sync.state.steps import StepLog
 
-READ_BACK_ROWS = 1000
+READ_BACK_ROWS = 5000
 """Rows per page when a list is read back; the vendor names no limit for it."""
 
 _TRIES = 4

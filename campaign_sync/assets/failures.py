@@ -11,13 +11,14 @@ from campaign_sync.domain.feedback import LayoutError
 from campaign_sync.optimizely.faults import OptimizelyError, TransientError
 from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceError
 from campaign_sync.replacing.progress import Progress, report
-from campaign_sync.state.database import StateError
+from campaign_sync.state.errors import StateError
 from campaign_sync.state.frames import FrameError
 
 EXPECTED = (CrmError, FrameError, IncompleteListError, LayoutError, OptimizelyError, RefusedReplaceError, StateError)
 
 _TRIES_AGAIN = 3
-_SECONDS_BETWEEN = {"scheduled": 60, "by hand": 5}
+_SECONDS_BETWEEN = {"unattended": 60, "by hand": 5}
+_BY_ITSELF = frozenset({"dagster/schedule_name", "dagster/sensor_name"})
 
 
 class Stopwatch:
@@ -37,19 +38,20 @@ def explained(context: dg.AssetExecutionContext) -> Iterator[Stopwatch]:
     """Let an expected error end the step as a `Failure` that says what to do; meanwhile a stopwatch runs.
 
     A list left incomplete by a passing trouble is worth trying again at once, whoever started the run. Trouble before
-    anything was changed is worth it only where nobody watches: at the schedule's hour.
+    anything was changed is worth it only where nobody watches: in runs that a schedule or a sensor started.
     """
     try:
         yield Stopwatch()
     except EXPECTED as error:
         mandator, *_, subject = context.asset_key.path
         report(Progress(mandator, subject, "failed", 0, 0))
-        scheduled = "dagster/schedule_name" in context.run.tags
-        later = isinstance(error, TransientError) or (isinstance(error, RefusedReplaceError) and error.passing)
-        passing = later and scheduled
+        unattended = not _BY_ITSELF.isdisjoint(context.run.tags)
+        later = isinstance(error, (TransientError, StateError))
+        later |= isinstance(error, RefusedReplaceError) and error.passing
+        passing = later and (unattended or context.retry_number > 0)  # a retry has something to mend
         unfinished = isinstance(error, IncompleteListError) and error.worth_retrying
         if (passing or unfinished) and context.retry_number < _TRIES_AGAIN:
             context.log.warning("trying again: %s", error)
-            seconds = _SECONDS_BETWEEN["scheduled" if scheduled else "by hand"]
+            seconds = _SECONDS_BETWEEN["unattended" if unattended else "by hand"]
             raise dg.RetryRequested(_TRIES_AGAIN, seconds) from None
         raise dg.Failure(str(error), allow_retries=False) from None

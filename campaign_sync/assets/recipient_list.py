@@ -9,10 +9,12 @@ import dagster as dg
 from campaign_sync.assets.failures import explained
 from campaign_sync.assets.metadata import Materialized, table
 from campaign_sync.assets.ports import Ports
+from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.checks import CheckOutcome
 from campaign_sync.domain.rejection import ACCEPTED, DATA_REASONS, VENDOR_REASONS, Reason
+from campaign_sync.optimizely.faults import OptimizelyError
 from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceError
-from campaign_sync.replacing.replace import Outcome
+from campaign_sync.replacing.replace import Outcome, Replacer, still_incomplete
 from campaign_sync.replacing.target import Target
 from campaign_sync.state.journal import StoredSnapshot
 from campaign_sync.state.steps import Step
@@ -50,9 +52,9 @@ def recipient_list_asset(target: Target) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]
     ) -> Iterator[Materialized | dg.AssetCheckResult]:
         with explained(context) as watch:
-            replacer = ports.replacer(mandator, context.run.run_id, context.log.info)
+            replayed = _replayed(ports, target, context.run.tags.get(REPLAY_TAG))
             try:
-                outcome = replacer.replace(target, _replayed(ports, context.run.tags.get(REPLAY_TAG)))
+                outcome = _replacer(ports, target, context).replace(target, replayed)
             except (RefusedReplaceError, IncompleteListError) as error:
                 if error.outcomes:
                     yield _gate(key, error.outcomes)
@@ -65,13 +67,26 @@ def recipient_list_asset(target: Target) -> dg.AssetsDefinition:
     return recipient_list
 
 
-def _replayed(ports: Ports, snapshot_id: str | None) -> StoredSnapshot | None:
+def _replayed(ports: Ports, target: Target, snapshot_id: str | None) -> StoredSnapshot | None:
     if snapshot_id is None:
         return None
     snapshot = ports.state.snapshots.get(snapshot_id)
-    if snapshot is None:
-        raise RefusedReplaceError(f"nothing was touched. There is no snapshot {snapshot_id} to replay")
+    if snapshot is None or snapshot_id not in ports.state.journal.proven_snapshots(target.mandator, target.name):
+        raise RefusedReplaceError(
+            f"{target} was not touched. It has no proven snapshot {snapshot_id} to be replayed (tag {REPLAY_TAG})"
+        )
     return snapshot
+
+
+def _replacer(ports: Ports, target: Target, context: dg.AssetExecutionContext) -> Replacer:
+    """What replaces the list. Where not even that can be had, an incomplete list is told to be so all the same."""
+    try:
+        return ports.replacer(target.mandator, context.run.run_id, context.log.info)
+    except (CrmError, OptimizelyError) as error:
+        broken = ports.state.journal.incomplete(target.mandator, target.name)
+        if broken is None:
+            raise
+        raise still_incomplete(target, broken, error) from None
 
 
 def _gate(key: dg.AssetKey, outcomes: Sequence[CheckOutcome]) -> dg.AssetCheckResult:

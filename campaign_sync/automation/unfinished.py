@@ -1,17 +1,29 @@
 """The sensor that takes up what broke off: a list left incomplete is mended within minutes, not the next night."""
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from campaign_sync.assets.recipient_list import REPLAY_TAG
 from campaign_sync.automation.daily import MANDATOR_TAG, daily_job_name
 from campaign_sync.configuration import Configuration
 from campaign_sync.domain.feedback import FeedbackKind
 from campaign_sync.replacing.target import Target, target
+from campaign_sync.state.journal import Replace
 from campaign_sync.state.store import State
 
 GIVES_UP_AFTER = 5
 """So many replaces of a list in a row without a proof are for people to look at."""
+
+PATIENCE = 20
+"""So many runs that couldn't even begin to mend a list, as well."""
+
+PAUSE = timedelta(minutes=5)
+"""The time between two tries."""
+
+MENDS_TAG = "campaign_sync/mends"
+"""Tag of the runs that this sensor starts: the broken replace they take up."""
 
 _BUSY = [
     dg.DagsterRunStatus.QUEUED,
@@ -20,6 +32,10 @@ _BUSY = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+
+
+class UnmendedListError(Exception):
+    """A list stays incomplete though everything was tried. The message says which one since when, and what to do."""
 
 
 def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefinition:
@@ -33,38 +49,57 @@ def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg
         description=f"Goes on with replaces of {mandator} that broke off after the list was cleared.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        at_it = dg.RunsFilter(tags={MANDATOR_TAG: mandator}, statuses=_BUSY)
-        if context.instance.get_run_records(at_it, limit=1):
-            return dg.SkipReason(f"a run of {mandator} is under way or queued")
-        requests, told = [], []
+        targets = [target(configuration, mandator, name) for name in configuration.mandators[mandator].lists]
         with State(configuration.storage.state_url.get_secret_value()) as state:
-            for name in configuration.mandators[mandator].lists:
-                one = target(configuration, mandator, name)
-                broken = state.journal.incomplete(mandator, name)
-                if broken is None or state.leases.holder(one.recipient_list_id) is not None:
-                    continue
-                attempts = state.journal.attempts_since_proof(mandator, name)
-                if attempts >= GIVES_UP_AFTER:
-                    since = f"{broken.cleared_at:%Y-%m-%d %H:%M} UTC"
-                    told.append(f"{one} is INCOMPLETE since {since}, and {attempts} replaces came to nothing")
-                    continue
-                # A new try makes a new entry in the journal, and so a new key; the same trouble is taken up once.
-                requests.append(dg.RunRequest(run_key=broken.id, asset_selection=_what_mends(state, one)))
-        if told:
-            alarm = f"{'; '.join(told)}. Send nothing to it, see why its last run failed, and replace it by hand"
+            if _somebody_is_at_it(context.instance, state, mandator, targets):
+                return dg.SkipReason(f"a run of {mandator} is under way or queued")
+            broken = [(one, state.journal.incomplete(mandator, one.name)) for one in targets]
+            tries = [_take_up(context.instance, state, one, each) for one, each in broken if each]
+        requests = [one for one in tries if isinstance(one, dg.RunRequest)]
+        alarms = [one for one in tries if isinstance(one, str)]
+        if alarms and not requests:
+            raise UnmendedListError(" · ".join(alarms))  # a failed tick shows; one that was skipped looks like health
+        for alarm in alarms:
             context.log.error(alarm)
-            if not requests:
-                return dg.SkipReason(alarm)
-        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else "no list is incomplete")
+        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else "no list wants mending now")
 
     return sensor
 
 
-def _what_mends(state: State, one: Target) -> list[dg.AssetKey]:
+def _somebody_is_at_it(instance: dg.DagsterInstance, state: State, mandator: str, targets: Sequence[Target]) -> bool:
+    """Whether a run of the mandator is on its way. One whose process died holding a lease is told to have failed."""
+    dead = {state.leases.died(one.recipient_list_id) for one in targets}
+    records = instance.get_run_records(dg.RunsFilter(tags={MANDATOR_TAG: mandator}, statuses=_BUSY))
+    alive = [record.dagster_run for record in records if record.dagster_run.run_id not in dead]
+    for run in (record.dagster_run for record in records if record.dagster_run.run_id in dead):
+        instance.report_run_failed(run, "its process died while it was replacing a list")
+    return bool(alive)
+
+
+def _take_up(instance: dg.DagsterInstance, state: State, one: Target, broken: Replace) -> dg.RunRequest | str | None:
+    """The run that mends a list, why no further one is started, or None where it is too early, or somebody is at it."""
+    if state.leases.holder(one.recipient_list_id) is not None:
+        return None
+    runs = instance.get_runs_count(dg.RunsFilter(tags={MENDS_TAG: f"{one.name}:{broken.cleared_at:%Y%m%dT%H%M%S}"}))
+    attempts = state.journal.attempts_since_proof(one.mandator, one.name)
+    if attempts >= GIVES_UP_AFTER or runs >= PATIENCE:
+        return (
+            f"{one} is INCOMPLETE since {broken.cleared_at:%Y-%m-%d %H:%M} UTC: {attempts} replaces came to nothing, "
+            f"and {runs} runs tried to mend it. Send nothing to it, see why its last run failed, and replace it by hand"
+        )
+    bucket = int(datetime.now(UTC).timestamp() // PAUSE.total_seconds())
+    tags = {MENDS_TAG: f"{one.name}:{broken.cleared_at:%Y%m%dT%H%M%S}"}
+    if broken.replayed:
+        tags[REPLAY_TAG] = broken.snapshot_id
+    return dg.RunRequest(run_key=f"{broken.id}:{bucket}", asset_selection=_what_mends(state, one, broken), tags=tags)
+
+
+def _what_mends(state: State, one: Target, broken: Replace) -> list[dg.AssetKey]:
     """The list alone while its snapshot may still be sent; else everything that leads to it."""
     alone = [dg.AssetKey([one.mandator, "recipient_list", one.name])]
     snapshot = state.snapshots.latest(one.mandator, one.name)
-    if snapshot and datetime.now(UTC) - snapshot.created_at < one.max_snapshot_age:
+    fresh = snapshot is not None and datetime.now(UTC) - snapshot.created_at < one.max_snapshot_age
+    if fresh or broken.replayed:
         return alone
     return [
         *(dg.AssetKey([one.mandator, kind.value]) for kind in FeedbackKind),

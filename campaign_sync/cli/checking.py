@@ -1,4 +1,7 @@
-"""Tries a configuration against the live vendor and the CRM. Changes nothing, and tells all findings at once."""
+"""Tries a configuration against the live vendor and the CRM, and tells all findings at once.
+
+Nothing is changed, but for a list that was refused for good: there a canary is tried again, and leaves no trace.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +26,7 @@ from campaign_sync.replacing.mailings import MAILING_TYPES
 from campaign_sync.replacing.target import Target, target
 from campaign_sync.state.database import READY, probe_database
 from campaign_sync.state.frames import Frames
+from campaign_sync.state.lease import LeaseHeldError
 
 
 @dataclass
@@ -39,7 +43,7 @@ class _Findings:
         """An expected error within the context is a finding at `place`."""
         try:
             yield
-        except EXPECTED as error:
+        except (*EXPECTED, LeaseHeldError) as error:
             self.add(place, False, str(error))
 
 
@@ -55,7 +59,7 @@ def check_everything(configuration: Configuration, console: Console) -> bool:
     signs = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "[yellow]![/yellow]"}
     # Folded, not cut off: at the end of a long line stands what has to be mended.
     columns = ("", Column("where", overflow="fold"), Column("found", overflow="fold"))
-    table = Table(*columns, title="Nothing was changed", title_justify="left")
+    table = Table(*columns, title="What was found", title_justify="left")
     for place, good, found in findings.lines:
         table.add_row(signs[good], Text(place), Text(found))
     console.print(table)
@@ -116,8 +120,13 @@ def _check_kind(one: Target, vendor: Optimizely, ports: Ports | None, findings: 
         )
     if ports is None or known_opt_in_list(one, ports.state.lists) is None:
         return
-    outcome = try_canary(one, vendor, ports.state.lists, datetime.now(UTC))
-    findings.add(place, outcome.passed and one.canary_address is not None, outcome.summary)
+    if one.canary_address is None:
+        remedy = f"set mandators.{one.mandator}.canary_address and check again, or name a regular list"
+        findings.add(place, False, f"a canary has shown it to be an opt-in list; {remedy}")
+        return
+    with ports.state.leases.held(one.recipient_list_id, "campaign-sync check"):
+        outcome = try_canary(one, vendor, ports.state.lists, datetime.now(UTC))
+    findings.add(place, outcome.passed, outcome.summary)
 
 
 def _check_mailings(mandator: str, vendor: Optimizely, findings: _Findings) -> None:

@@ -63,6 +63,9 @@ def replay(
     mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
     name: Annotated[str, typer.Argument(metavar="LIST", help="The list's key in the configuration.")],
     snapshot: Annotated[str | None, typer.Option(help="Id of a proven snapshot; the last one by default.")] = None,
+    accept_size: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Let the list change to an implausible size, this once.")
+    ] = None,
 ) -> None:
     """Refill a list from a proven snapshot, without those who left since, through the same gate as every day."""
     configuration = load_configuration()
@@ -73,7 +76,7 @@ def replay(
 
     use_instance(EMBEDDED_HOME)
     advice = Advice(f"campaign-sync replay {mandator} {name}")
-    outcome = replay_snapshot(configuration, mandator, name, snapshot, Console(), advice)
+    outcome = replay_snapshot(configuration, mandator, name, snapshot, Console(), advice, accept_size=accept_size)
     raise typer.Exit(NOTHING_WRONG if outcome else SOMETHING_FAILED)
 
 

@@ -18,7 +18,7 @@ from campaign_sync.cli.outcomes import ListOutcome, list_outcome, outcome_table
 from campaign_sync.configuration import Configuration
 from campaign_sync.definitions import build_definitions
 from campaign_sync.domain.feedback import FeedbackKind
-from campaign_sync.state.database import StateError
+from campaign_sync.state.errors import StateError
 from campaign_sync.state.lists import SizeAcceptance
 from campaign_sync.state.store import State
 
@@ -57,16 +57,28 @@ def run_daily_replace(
     """
     names = list(dict.fromkeys(lists or configuration.mandators[mandator].lists))
     run_id = str(uuid4())
-    if accept_size:
-        with State(configuration.storage.state_url.get_secret_value()) as state:
-            who, now = f"{getuser()}@{gethostname()}", datetime.now(UTC)
-            for name in names:
-                state.lists.accept_size(SizeAcceptance(run_id, mandator, name, who, accept_size, now))
+    _accept(configuration, run_id, mandator, names, accept_size)
     return _run(configuration, mandator, names, _assets(mandator, names), console, advice, run_id=run_id)
 
 
+def _accept(configuration: Configuration, run_id: str, mandator: str, names: Sequence[str], reason: str | None) -> None:
+    if reason is None:
+        return
+    who, now = f"{getuser()}@{gethostname()}", datetime.now(UTC)
+    with State(configuration.storage.state_url.get_secret_value()) as state:
+        for name in names:
+            state.lists.accept_size(SizeAcceptance(run_id, mandator, name, who, reason, now))
+
+
 def replay(
-    configuration: Configuration, mandator: str, name: str, snapshot_id: str | None, console: Console, advice: Advice
+    configuration: Configuration,
+    mandator: str,
+    name: str,
+    snapshot_id: str | None,
+    console: Console,
+    advice: Advice,
+    *,
+    accept_size: str | None = None,
 ) -> bool:
     """Refill a list from a proven snapshot, the last one unless told otherwise. Returns whether the list was proven.
 
@@ -85,7 +97,9 @@ def replay(
             SOMETHING_FAILED,
         )
     asset = dg.AssetKey([mandator, "recipient_list", name])
-    return _run(configuration, mandator, [name], [asset], console, advice, tags={REPLAY_TAG: chosen})
+    run_id = str(uuid4())
+    _accept(configuration, run_id, mandator, [name], accept_size)
+    return _run(configuration, mandator, [name], [asset], console, advice, run_id=run_id, tags={REPLAY_TAG: chosen})
 
 
 def _run(
@@ -96,7 +110,7 @@ def _run(
     console: Console,
     advice: Advice,
     *,
-    run_id: str | None = None,
+    run_id: str,
     tags: Mapping[str, str] | None = None,
 ) -> bool:
     job = build_definitions(configuration).resolve_job_def(daily_job_name(mandator))
@@ -106,7 +120,7 @@ def _run(
             result = job.execute_in_process(
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 instance=instance,
-                run_id=run_id or str(uuid4()),
+                run_id=run_id,
                 asset_selection=list(assets),
                 raise_on_error=False,
                 tags=tags,

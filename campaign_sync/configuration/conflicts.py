@@ -40,9 +40,17 @@ def _repeated(ids: list[tuple[Path, object]], sentence: str) -> Iterator[Conflic
     for path, number in ids:
         if number is None:
             continue
-        earlier = first.setdefault(str(number), path)
+        earlier = first.setdefault(_one_spelling(number), path)
         if earlier != path:
             yield path, f"{sentence}: {'.'.join(map(str, earlier[:-1]))}"
+
+
+def _one_spelling(number: object) -> str:
+    """`100`, `"0100"` and `100.0` are one id, however the file spells it."""
+    try:
+        return str(int(float(text) if "." in (text := str(number)) else text))
+    except (ValueError, OverflowError):
+        return str(number)
 
 
 def _attribute_conflicts(path: Path, settings: dict[str, Any]) -> Iterator[Conflict]:

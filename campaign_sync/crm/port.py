@@ -76,6 +76,9 @@ class CrmSnapshot(Protocol):
         name one, and its address where it has a usable one.
         """
 
+    def consenting(self, opt_in_id: str) -> Iterator[tuple[str, str]]:
+        """Everybody whose consent for this opt-in is granted now: `entity_type:entity_id`, and the CRM's address."""
+
     def entities_with(self, address: str) -> list[Entity]:
         """Everybody who has this address, however either is spelled; contacts before leads before accounts."""
 

@@ -121,11 +121,7 @@ class SqlSnapshot:
             .order_by(address_state.c.address),
             "reading address_state",
         )
-        rank = func.row_number().over(
-            partition_by=consent_event.c["opt_in_id", "entity_type", "entity_id"],
-            order_by=_most_decisive_first(self._dialect),
-        )
-        events = select(consent_event, rank.label("rank")).join(opt_in).where(opt_in.c.mandator == mandator).subquery()
+        events = self._ranked().join(opt_in).where(opt_in.c.mandator == mandator).subquery()
         query = select(*events.c["entity_type", "entity_id", "opt_in_id", "occurred_at", "source"], _email_of(events))
         for entity_type, people in ENTITY_TABLES.items():
             this = (events.c.entity_type == entity_type) & (events.c.entity_id == people.c.id)
@@ -160,6 +156,26 @@ class SqlSnapshot:
             return None
         email = found[0].email or ""
         return email if isinstance(email, str) else email.decode(errors="replace")  # bytes: it isn't UTF-8
+
+    def consenting(self, opt_in_id: str) -> Iterator[tuple[str, str]]:
+        """Everybody whose consent for this opt-in is granted now. See `CrmSnapshot.consenting`."""
+        events = self._ranked().where(consent_event.c.opt_in_id == opt_in_id).subquery()
+        for entity_type, people in ENTITY_TABLES.items():
+            query = (
+                select(people.c.id, people.c.email)
+                .join(events, (events.c.entity_id == people.c.id) & (events.c.entity_type == entity_type))
+                .where(events.c.rank == 1, events.c.kind != ConsentKind.WITHDRAWN, people.c.email.is_not(None))
+            )
+            for chunk in self._stream(query, 20_000, f"reading who consented to {opt_in_id}"):
+                yield from ((f"{entity_type}:{row.id}", row.email) for row in chunk if isinstance(row.email, str))
+
+    def _ranked(self) -> Select[Any]:
+        """All consent events, each with its rank among those of one entity and one opt-in: 1 decides."""
+        rank = func.row_number().over(
+            partition_by=consent_event.c["opt_in_id", "entity_type", "entity_id"],
+            order_by=_most_decisive_first(self._dialect),
+        )
+        return select(consent_event, rank.label("rank"))
 
     def consents(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
         """What ever happened to an entity's consents, by opt-in, oldest first. See `CrmSnapshot.consents`."""

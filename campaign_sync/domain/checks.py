@@ -13,7 +13,7 @@ from pandera.errors import SchemaErrors
 
 from campaign_sync.domain.consent import ConsentKind
 from campaign_sync.domain.entity import EntityType
-from campaign_sync.domain.limits import SizeBaseline, SizeLimits, size_violations
+from campaign_sync.domain.limits import SizeBaseline, SizeLimits, leap_violations, limit_violations
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.suppression import Suppressed
@@ -75,6 +75,9 @@ class Surroundings:
     suppressed: Suppressed
     vendor_attributes: Collection[str]
     baselines: Sequence[SizeBaseline] = ()
+    """Of what is sent: earlier replaces as they were sent, or the list as it was when we came."""
+    held_before: SizeBaseline | None = None
+    """Of what ends in the list."""
     size_accepted: str | None = None
     """Who accepts this once that the size is implausible, and why; None where nobody does."""
 
@@ -203,15 +206,18 @@ def entity_counts(rows: pd.DataFrame) -> dict[str, int]:
 
 
 def check_size(by_entity_type: Mapping[str, int], limits: SizeLimits, surroundings: Surroundings) -> CheckOutcome:
-    """The number of rows keeps the list's limits, absolutely and against every baseline, unless it is accepted."""
-    violations = size_violations(by_entity_type, limits, surroundings.baselines)
-    if violations and surroundings.size_accepted:
-        return CheckOutcome(
-            "plausible_size", True, f"{'; '.join(violations)}; accepted this once by {surroundings.size_accepted}"
-        )
+    """The number of rows keeps the list's limits. A leap against a baseline may be accepted, absolute limits never."""
+    rows = sum(by_entity_type.values())
+    beyond, leaps = limit_violations(rows, limits), leap_violations(by_entity_type, limits, surroundings.baselines)
+    if beyond or (leaps and not surroundings.size_accepted):
+        return CheckOutcome("plausible_size", False, "; ".join(beyond or leaps))
+    if leaps:
+        accepted = f"accepted this once by {surroundings.size_accepted}"
+        return CheckOutcome("plausible_size", True, f"{'; '.join(leaps)}; {accepted}")
     against = " and ".join(f"{each.rows} ({each.origin})" for each in surroundings.baselines)
-    summary = f"{sum(by_entity_type.values())} rows, measured against {against or 'an empty list without history'}"
-    return CheckOutcome("plausible_size", not violations, "; ".join(violations) or summary)
+    return CheckOutcome(
+        "plausible_size", True, f"{rows} rows, measured against {against or 'an empty list without history'}"
+    )
 
 
 def _with_reason(frame: pd.DataFrame, surroundings: Surroundings) -> pd.DataFrame:

@@ -49,18 +49,23 @@ def median_baseline(history: Sequence[Mapping[str, int]]) -> SizeBaseline | None
     )
 
 
-def size_violations(
-    by_entity_type: Mapping[str, int], limits: SizeLimits, baselines: Iterable[SizeBaseline]
-) -> list[str]:
-    """Every limit that the new sizes break, in total and by entity type, as sentences; empty if all is plausible."""
-    rows = sum(by_entity_type.values())
+def limit_violations(rows: int, limits: SizeLimits) -> list[str]:
+    """The absolute limits that a size breaks, as sentences."""
     violations = []
+    if not rows and limits.min_rows:
+        violations.append("nobody is left to be sent; look at who is picked and why they are rejected")
     if rows < limits.min_rows:
         violations.append(f"{rows} rows are fewer than min_rows {limits.min_rows}")
-        if not rows:
-            return ["nobody is left to be sent; look at who is picked and why they are rejected", *violations]
     if limits.max_rows is not None and rows > limits.max_rows:
         violations.append(f"{rows} rows are more than max_rows {limits.max_rows}")
+    return violations
+
+
+def leap_violations(
+    by_entity_type: Mapping[str, int], limits: SizeLimits, baselines: Iterable[SizeBaseline]
+) -> list[str]:
+    """The relative limits that the new sizes break, in total and by entity type, as sentences."""
+    rows, violations = sum(by_entity_type.values()), []
     for baseline in baselines:
         in_total = _movement("the list", rows, baseline.rows, baseline.origin, limits)
         violations += in_total

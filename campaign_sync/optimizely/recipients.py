@@ -123,9 +123,9 @@ class Recipients:
         return codes
 
     def clear(self, list_id: int) -> None:
-        """Remove all recipients of the list. It can't be undone."""
+        """Remove all recipients of the list. It can't be undone, and is never repeated by itself."""
         self._session.require_own(list_id)
-        self._session.call("Recipient", "clear", list_id)
+        self._session.call("Recipient", "clear", list_id, repeatable=False)
 
     def count(self, list_id: int) -> int:
         """How many recipients the list holds, whatever their state."""

@@ -1,28 +1,30 @@
 """From a stored snapshot to the rows that may be sent now: who left meanwhile is dropped, then the gate decides."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pandas as pd
 
 from campaign_sync.crm.port import Crm
-from campaign_sync.domain.checks import CheckOutcome, entity_counts
+from campaign_sync.domain.checks import CheckOutcome, Surroundings
 from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import rejections
+from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacing.canary import known_opt_in_list, try_canary
 from campaign_sync.replacing.errors import RefusedReplaceError
 from campaign_sync.replacing.filling import read_back
 from campaign_sync.replacing.gate import admit, examine, surroundings
-from campaign_sync.replacing.looking import look, tell_the_crm
+from campaign_sync.replacing.looking import consenting_keys, look, tell_the_crm
 from campaign_sync.replacing.mailings import wait_for_mailings
 from campaign_sync.replacing.plan import Plan, difference, refill, resume
 from campaign_sync.replacing.progress import rows_of
 from campaign_sync.replacing.target import Target
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.journal import Replace, StoredSnapshot
+from campaign_sync.state.lease import Lease
 from campaign_sync.state.store import State
 
 
@@ -37,8 +39,8 @@ class Admission:
     outcomes: tuple[CheckOutcome, ...]
     dropped: pd.DataFrame
     """The rejections of those who were dropped."""
-    baseline_rows: int | None
-    entity_types: dict[str, int]
+    around: Surroundings
+    """What it was compared with."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,12 @@ class Gate:
     now: Callable[[], datetime]
     say: Callable[[str], None]
 
-    def admit(self, target: Target, broken: Replace | None, replayed: StoredSnapshot | None) -> Admission:
+    def admit(self, target: Target, lease: Lease, broken: Replace | None, replayed: StoredSnapshot | None) -> Admission:
         """Let a replace pass.
 
         Args:
             target: the list.
+            lease: its lease.
             broken: the replace that left the list incomplete, if it is.
             replayed: a snapshot to go back to; the newest one otherwise.
 
@@ -77,12 +80,13 @@ class Gate:
                 outcomes = list(admission.outcomes)
             outcomes.append(mailings)
             admit(target, outcomes)
+        lease.require()
         outcomes.append(try_canary(target, self.vendor, self.state.lists, self.now()))
         admit(target, outcomes)
-        return Admission(**{**vars(admission), "outcomes": tuple(outcomes)})
+        return replace(admission, outcomes=tuple(outcomes))
 
-    def admit_mailings(self, target: Target) -> None:
-        """Let the list be cleared at this moment, as far as mailings are concerned.
+    def admit_clear(self, target: Target) -> None:
+        """Let the list be cleared at this very moment, as far as mailings are concerned: time has passed.
 
         Raises:
             RefusedReplaceError: one stands in the way for too long.
@@ -95,16 +99,20 @@ class Gate:
         if stored is None:
             raise RefusedReplaceError(f"{target} was not touched. It has no snapshot yet; materialize its snapshot")
         snapshot = self.frames.read_frame(stored.file, stored.digest)
+        # A permission goes on to whoever takes up what broke off, for the very rows that it was given for.
+        inherited = broken.run_id if broken and broken.snapshot_id == stored.id else None
         with self.crm.snapshot() as crm:
-            permitted = (self.run_id, broken.run_id if broken else None)
-            around = surroundings(target, self.vendor, crm, self.state, *permitted)
+            around = surroundings(target, self.vendor, crm, self.state, self.run_id, inherited)
+            consenting = consenting_keys(crm, target.contract.opt_in_id) if replayed else None
         vendor_now = self.vendor.closed_loop.current_time()
 
-        suppressed = around.suppressed.reasons(snapshot, snapshot[ADDRESS])
-        suppressed[suppressed.notna()] = Reason.SUPPRESSED_MEANWHILE.value
+        reasons = around.suppressed.reasons(snapshot, snapshot[ADDRESS])
+        reasons[reasons.notna()] = Reason.SUPPRESSED_MEANWHILE.value
+        if consenting is not None:
+            reasons[~(entity_keys(snapshot) + " " + snapshot[ADDRESS]).isin(consenting)] = Reason.NO_CONSENT.value
         found = look(target, self.vendor, snapshot, rows_of(target, "look once more", len(snapshot)))
         tell_the_crm(target, self.crm, snapshot, found, vendor_now)
-        reasons = found.where(found.notna(), suppressed)
+        reasons = found.where(found.notna(), reasons)
         dropped = rejections(snapshot[reasons.notna()], Stage.GATE, reasons[reasons.notna()])
         self.state.ledger.record(target.mandator, target.name, dropped, self.run_id)
 
@@ -113,15 +121,33 @@ class Gate:
             target, stored, rows, around, self.state.feedback, self.now(), vendor_now, replaying=replayed is not None
         )
         admit(target, outcomes)
-        baseline = around.baselines[0].rows if around.baselines else None
-        plan = self._plan(target, rows, broken)
-        return Admission(stored, rows, plan, tuple(outcomes), dropped, baseline, entity_counts(rows))
+        self._check_ids(target)
+        return Admission(stored, rows, self._plan(target, stored, rows, broken), tuple(outcomes), dropped, around)
 
-    def _plan(self, target: Target, rows: pd.DataFrame, broken: Replace | None) -> Plan:
+    def _check_ids(self, target: Target) -> None:
+        if target.id_attribute is None:
+            return
+        page = self.vendor.recipients.page(target.recipient_list_id, [target.id_attribute], None, 0, 1)
+        if page and not page[0][0]:
+            raise RefusedReplaceError(
+                f"{target} was not touched. The vendor gives out no recipient ids under the name "
+                f"{target.id_attribute}; correct mandators.{target.mandator}.lists.{target.name}.id_attribute"
+            )
+
+    def _plan(self, target: Target, stored: StoredSnapshot, rows: pd.DataFrame, broken: Replace | None) -> Plan:
         if target.strategy == "differential":
             return difference(target, rows, self._held(target))
-        return (resume(target, rows, self._held(target)) if broken else None) or refill(rows)
+        return (self._resumed(target, stored, rows, broken) if broken else None) or refill(rows)
+
+    def _resumed(self, target: Target, stored: StoredSnapshot, rows: pd.DataFrame, broken: Replace) -> Plan | None:
+        """Attributes don't tell an address, so without ids only a list that was filled from nothing by these rows."""
+        same_rows = broken.snapshot_id == stored.id and self.state.journal.cleared_for(broken)
+        return resume(target, rows, self._held(target)) if target.id_attribute or same_rows else None
 
     def _held(self, target: Target) -> pd.DataFrame:
+        """The list as it is; in one piece where pages don't add up."""
         count = self.vendor.recipients.count(target.recipient_list_id)
-        return read_back(target, self.vendor, count, rows_of(target, "read the list", count))
+        held = read_back(target, self.vendor, count, rows_of(target, "read the list", count))
+        if len(held) == count:
+            return held
+        return read_back(target, self.vendor, count, rows_of(target, "read the list", count), page_rows=count + 1)

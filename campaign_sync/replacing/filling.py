@@ -21,7 +21,7 @@ from campaign_sync.optimizely.services import MAX_ROWS, Batch
 from campaign_sync.replacing.plan import Plan, Positions
 from campaign_sync.replacing.target import Target
 from campaign_sync.state.lease import Lease
-from campaign_sync.state.steps import StepLog
+from campaign_sync.state.steps import CLEAR, StepLog
 
 READ_BACK_ROWS = 5000
 """Rows per page when a list is read back; the vendor names no limit for it."""
@@ -62,6 +62,8 @@ class Filler:
     vendor: Optimizely
     steps: StepLog
     lease: Lease
+    where: str = ""
+    """Goes before the names of steps that aren't of the list itself."""
 
     def carry_out(
         self,
@@ -82,7 +84,7 @@ class Filler:
             LeaseLostError: somebody else may be at the list by now.
         """
         if plan.clear:
-            self._changing("clear", lambda: self.vendor.recipients.clear(self.target.recipient_list_id))
+            self.clear()
         for start in range(0, len(plan.remove), MAX_ROWS):
             self._remove(plan.remove[start : start + MAX_ROWS])
         self._change(rows, plan.change)
@@ -97,6 +99,12 @@ class Filler:
         for batch, answers in self._all(again, lambda batch: self._send(batch, resuming=True)):
             codes[batch.positions] = answers
         return codes
+
+    def clear(self) -> None:
+        """Empty the list. It is tried again only while the lease is held, for a late repeat would empty a full list."""
+        for attempt in _retrying():
+            with attempt:
+                self._changing(CLEAR, lambda: self.vendor.recipients.clear(self.target.recipient_list_id))
 
     def sweep(self) -> dict[str, int]:
         """Have the vendor take out everybody it wouldn't write to. Returns how many, by why."""
@@ -127,13 +135,13 @@ class Filler:
             )
 
         if len(positions):
-            with self.steps.step("setAttributes", rows=len(positions)):
+            with self.steps.step(f"{self.where}setAttributes", rows=len(positions)):
                 for _ in self._all(positions.tolist(), overwrite):
                     pass
 
     def _changing(self, step: str, call: Callable[[], Result], rows: int | None = None) -> Result:
         self.lease.require()
-        with self.steps.step(step, rows=rows) as details:
+        with self.steps.step(self.where + step, rows=rows) as details:
             result = call()
             if isinstance(result, int):
                 details.append(f"{result} rows")
@@ -153,15 +161,12 @@ class Filler:
     def _send(self, batch: PreparedBatch, resuming: bool) -> list[int]:
         """Send one batch. Once an answer was lost, a row that is already in the list counts as stored by that call."""
         answer_lost = resuming
-        for attempt in Retrying(
-            retry=retry_if_exception_type(TransientError),
-            stop=stop_after_attempt(_TRIES),
-            wait=wait_random_exponential(multiplier=0.5, max=10),
-            reraise=True,
-        ):
+        for attempt in _retrying():
             with attempt:
                 self.lease.require()
-                step = self.steps.step("addAll3", part=batch.part, rows=len(batch.positions), digest=batch.digest)
+                step = self.steps.step(
+                    f"{self.where}addAll3", part=batch.part, rows=len(batch.positions), digest=batch.digest
+                )
                 with step as details:
                     try:
                         codes = self.vendor.recipients.add_all(self.target.recipient_list_id, batch.batch)
@@ -170,6 +175,15 @@ class Filler:
                         raise
                     details.append(", ".join(f"code {code}: {n}" for code, n in sorted(Counter(codes).items())))
         return [ACCEPTED if answer_lost and code == ALREADY_STORED else code for code in codes]
+
+
+def _retrying() -> Retrying:
+    return Retrying(
+        retry=retry_if_exception_type(TransientError),
+        stop=stop_after_attempt(_TRIES),
+        wait=wait_random_exponential(multiplier=0.5, max=10),
+        reraise=True,
+    )
 
 
 def read_back(

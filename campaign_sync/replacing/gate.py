@@ -1,6 +1,6 @@
 """What must hold before a list is cleared. The gate fails closed: whatever can't be established refuses the replace."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import pandas as pd
@@ -32,37 +32,38 @@ def surroundings(
     """
     known = suppression(crm, state.feedback, target.mandator)
     accepted = state.lists.accepted_size(target.mandator, target.name, *run_ids)
+    sent_before, held_before = size_baselines(target, vendor, state)
     return Surroundings(
         suppressed=Suppressed.of(known, target.contract.opt_in_id),
         vendor_attributes=vendor.recipient_lists.attribute_names(target.recipient_list_id),
-        baselines=tuple(size_baselines(target, vendor, state)),
+        baselines=sent_before,
+        held_before=held_before,
         size_accepted=str(accepted) if accepted else None,
     )
 
 
-def size_baselines(target: Target, vendor: Optimizely, state: State) -> Iterator[SizeBaseline]:
-    """What the list's new size is measured against; nothing for an empty list that we never touched.
+def size_baselines(
+    target: Target, vendor: Optimizely, state: State
+) -> tuple[tuple[SizeBaseline, ...], SizeBaseline | None]:
+    """What is to be sent is measured against what was sent, and what ends in the list against what was in it.
 
-    The last proven replace where there is one, and the median of the last ones. Before that what the list held when we
-    first came, for a first replace that failed half-way leaves a number that means nothing.
+    The last proven replace where there is one, and for what is sent the median of the last ones. Before that both are
+    what the list held when we first came, for a first replace that failed half-way leaves a number that means nothing.
+    Nothing for an empty list that we never touched.
     """
     proven = state.journal.last_proven(target.mandator, target.name)
     if proven is not None and proven.in_list is not None:
+        origin = f"proven on {proven.started_at:%Y-%m-%d}"
+        held = SizeBaseline(proven.in_list, origin)
         history = state.journal.proven_sizes(target.mandator, target.name, HISTORY)
-        last = history[0] if proven.entity_types and history else {}
-        yield SizeBaseline(proven.in_list, f"proven on {proven.started_at:%Y-%m-%d}", last)
-        median = median_baseline(history)
-        if median:
-            yield median
-        return
+        last = SizeBaseline(sum(history[0].values()), origin, history[0]) if proven.entity_types else held
+        return tuple(filter(None, [last, median_baseline(history)])), held
     first = state.journal.first(target.mandator, target.name)
-    if first is not None:
-        if first.baseline_rows:
-            yield SizeBaseline(first.baseline_rows, "before our first replace")
-        return
-    held = vendor.recipients.count(target.recipient_list_id)
-    if held:
-        yield SizeBaseline(held, "in the list now")
+    rows = first.baseline_rows if first else vendor.recipients.count(target.recipient_list_id)
+    if not rows:
+        return (), None
+    found = SizeBaseline(rows, "before our first replace" if first else "in the list now")
+    return (found,), found
 
 
 def examine(

@@ -7,7 +7,8 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from campaign_sync.crm.port import Crm
+from campaign_sync.crm.port import Crm, CrmSnapshot
+from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.feedback import Unsubscribe
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.rejection import Reason
@@ -47,3 +48,17 @@ def tell_the_crm(target: Target, crm: Crm, rows: pd.DataFrame, reasons: "pd.Seri
     crm.record_unsubscribes(
         [Unsubscribe(address, seen_at, target.mandator, LIVE_LOOK_SOURCE, dated=False) for address in left]
     )
+
+
+def consenting_keys(crm: CrmSnapshot, opt_in_id: str) -> frozenset[str]:
+    """`entity_type:entity_id address` of everybody whose consent is granted now, under their address of now."""
+    return frozenset(
+        f"{entity} {address}" for entity, email in crm.consenting(opt_in_id) if (address := _normalized(email))
+    )
+
+
+def _normalized(email: str) -> str | None:
+    try:
+        return normalize_address(email)
+    except InvalidAddressError:
+        return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from campaign_sync.crm.port import Crm
+from campaign_sync.domain.checks import entity_counts
 from campaign_sync.domain.recipient import RECIPIENT_ID
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import rejections
@@ -24,6 +25,8 @@ class Proven:
     """How many the vendor took out, by why."""
     taken_out: pd.DataFrame
     """The rejections of those who were accepted and aren't in the list any more."""
+    entity_types: dict[str, int]
+    """How many rows are in the list, by entity type."""
 
 
 def sweep_and_prove(filler: Filler, crm: Crm, accepted: pd.DataFrame) -> Proven:
@@ -38,16 +41,17 @@ def sweep_and_prove(filler: Filler, crm: Crm, accepted: pd.DataFrame) -> Proven:
     taken_out = [rejections(accepted[gone], Stage.SWEEP, reasons[gone])]
     unexplained = sum(swept.values())
     if gone.any():
-        tell_the_crm(target, crm, accepted, reasons, vendor.closed_loop.current_time())
         removed = filler.take_out(accepted.loc[gone, RECIPIENT_ID].tolist())
         unexplained -= int(gone.sum()) - removed
+        tell_the_crm(target, crm, accepted, reasons, vendor.closed_loop.current_time())
     expected = accepted[~gone]
     held, proof = _read_and_compare(filler, expected, unexplained)
     if proof.missing and proof.missing == unexplained:
         missing = entity_keys(expected).isin(proof.missing_keys)
         taken_out.append(rejections(expected[missing], Stage.SWEEP, Reason.SWEPT))
-        proof = prove(expected[~missing], held, target.contract, target.read_columns)
-    return Proven(proof, swept, pd.concat(taken_out, ignore_index=True))
+        expected = expected[~missing]
+        proof = prove(expected, held, target.contract, target.read_columns)
+    return Proven(proof, swept, pd.concat(taken_out, ignore_index=True), entity_counts(expected))
 
 
 def _read_and_compare(filler: Filler, expected: pd.DataFrame, unexplained: int) -> tuple[pd.DataFrame, Proof]:
@@ -57,7 +61,7 @@ def _read_and_compare(filler: Filler, expected: pd.DataFrame, unexplained: int) 
     pages; so a difference counts only when the list, read in one piece, shows it too.
     """
     target, vendor = filler.target, filler.vendor
-    with filler.steps.step("read back") as details:
+    with filler.steps.step(f"{filler.where}read back") as details:
         count = vendor.recipients.count(target.recipient_list_id)
         held = read_back(target, vendor, count, rows_of(target, "prove", count))
         proof = prove(expected, held, target.contract, target.read_columns)

@@ -3,7 +3,7 @@
 import json
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -11,10 +11,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pandas as pd
-from sqlalchemy.exc import SQLAlchemyError
 
 from campaign_sync.crm.port import Crm, CrmError
-from campaign_sync.domain.checks import CheckOutcome
+from campaign_sync.domain.checks import CheckOutcome, Surroundings, entity_counts
+from campaign_sync.domain.limits import leap_violations, limit_violations
 from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS, Reason, Stage
 from campaign_sync.domain.selection import rejections
 from campaign_sync.optimizely.client import Optimizely
@@ -27,7 +27,7 @@ from campaign_sync.replacing.progress import Progress, report, rows_of
 from campaign_sync.replacing.proof import Proof
 from campaign_sync.replacing.proving import sweep_and_prove
 from campaign_sync.replacing.target import Target
-from campaign_sync.state.database import StateError
+from campaign_sync.state.errors import StateError
 from campaign_sync.state.frames import FrameError, Frames
 from campaign_sync.state.journal import Replace, ReplaceState, StoredSnapshot
 from campaign_sync.state.lease import Lease, LeaseHeldError, LeaseLostError
@@ -41,7 +41,7 @@ _MAY_PASS = (
     UnprovenError,
     LeaseLostError,
     CrmError,
-    SQLAlchemyError,
+    StateError,
 )
 """Errors after which the whole replace is worth beginning again."""
 
@@ -103,26 +103,25 @@ class Replacer:
         incomplete_since = broken.cleared_at if broken else None
         gate = Gate(self.vendor, self.crm, self.state, self.frames, self.run_id, self.now, self.say)
         try:
-            admission = gate.admit(target, broken, replayed)
-            shadow = self._shadow(target) if target.strategy == "shadow_then_refill" else None
-            batches = prepare(target, self.vendor, admission.rows, admission.plan.send)
+            admission = gate.admit(target, lease, broken, replayed)
         except _TELLING as error:
-            if incomplete_since is None:
+            if broken is None:
                 raise
-            outcomes = error.outcomes if isinstance(error, RefusedReplaceError) else ()
-            why = f"it can't be mended now: {error}"
-            raise _incomplete(target, incomplete_since, why, _may_pass(error), outcomes) from None
-        entry = self._entry(target, admission, broken)
+            raise still_incomplete(target, broken, error) from None
+        entry = self._entry(target, admission, broken, replayed)
         steps = self.state.journal.start(entry)
         try:
-            if shadow:
-                self._prove_shadow(shadow, admission, steps, lease)
-                gate.admit_mailings(target)  # filling the shadow took its time
-            filler = Filler(target, self.vendor, steps, lease)
+            if target.strategy == "shadow_then_refill":
+                self._try_in_the_shadow(target, admission, steps, lease)
+            batches = prepare(target, self.vendor, admission.rows, admission.plan.send)
+            if admission.plan.clear:
+                gate.admit_clear(target)
+            lease.require()
             begun = self.now()
             begins = ReplaceState.CLEARING if admission.plan.clear else ReplaceState.FILLING
             self.state.journal.note(entry.id, state=begins, cleared_at=incomplete_since or begun)
             incomplete_since = incomplete_since or begun
+            filler = Filler(target, self.vendor, steps, lease)
             on_rows = rows_of(target, "fill", len(admission.rows))
             codes = filler.carry_out(admission.plan, admission.rows, batches, on_rows, resuming=broken is not None)
             return self._finish(entry, admission, filler, codes, self.now() - begun)
@@ -133,14 +132,16 @@ class Replacer:
             if incomplete_since is None:
                 if isinstance(error, RefusedReplaceError):
                     raise
-                raise RefusedReplaceError(
-                    f"{target} was not touched. Its shadow list couldn't be filled: {_told(error)}",
-                    admission.outcomes,
-                    passing=_may_pass(error),
-                ) from None
-            raise _incomplete(target, incomplete_since, _told(error), _may_pass(error), admission.outcomes) from None
+                why = f"{target} was not touched. {_told(error)}"
+                raise RefusedReplaceError(why, admission.outcomes, passing=_may_pass(error)) from None
+            raise _incomplete(
+                target, incomplete_since, _told(error), _may_pass(error), admission.outcomes, replayed
+            ) from None
 
-    def _entry(self, target: Target, admission: Admission, broken: Replace | None) -> Replace:
+    def _entry(
+        self, target: Target, admission: Admission, broken: Replace | None, replayed: StoredSnapshot | None
+    ) -> Replace:
+        baselines = admission.around.baselines
         return Replace(
             mandator=target.mandator,
             list=target.name,
@@ -148,13 +149,14 @@ class Replacer:
             run_id=self.run_id,
             snapshot_id=admission.stored.id,
             state=ReplaceState.ADMITTED,
-            started_at=self.now(),
+            started_at=self.state.journal.next_start(target.mandator, target.name, self.now()),
             id=str(uuid4()),
-            baseline_rows=admission.baseline_rows,
+            baseline_rows=baselines[0].rows if baselines else None,
             strategy=target.strategy,
             resumes=broken.id if broken and not admission.plan.clear else None,
+            replayed=replayed is not None,
             dropped=len(admission.dropped),
-            entity_types=json.dumps(admission.entity_types),
+            entity_types=json.dumps(entity_counts(admission.rows)),
         )
 
     def _finish(
@@ -169,9 +171,9 @@ class Replacer:
         self._record(target, proven.taken_out)
         note(entry.id, swept=len(proven.taken_out), in_list=proof.in_list, proof=str(proof))
         if not proof.holds:
-            raise UnprovenError(
-                f"read back, it has {proof.in_list} recipients where {proof.expected} should be ({proof})"
-            )
+            held, expected = proof.in_list, proof.expected
+            raise UnprovenError(f"read back, it has {held} recipients where {expected} should be ({proof})")
+        require_enough_left(target, admission.around, proven.entity_types)
         note(entry.id, state=ReplaceState.PROVEN, finished_at=self.now())
         report(Progress(target.mandator, target.name, "proven", proof.in_list, proof.in_list))
         return Outcome(
@@ -187,24 +189,37 @@ class Replacer:
             incomplete_for=incomplete_for,
         )
 
+    def _try_in_the_shadow(self, target: Target, admission: Admission, steps: StepLog, lease: Lease) -> None:
+        """Fill and prove the list's shadow, so that whatever is wrong shows while the list itself is still whole.
+
+        The shadow is left empty: nobody should find people in a list that nobody looks after.
+        """
+        shadow = self._shadow(target)
+        rows, plan = admission.rows, refill(admission.rows)
+        filler = Filler(shadow, self.vendor, steps, lease, where="shadow: ")
+        batches = prepare(shadow, self.vendor, rows, plan.send)
+        try:
+            codes = filler.carry_out(plan, rows, batches, rows_of(shadow, "fill the shadow", len(rows)))
+            proven = sweep_and_prove(filler, self.crm, rows[codes == ACCEPTED])
+            if not proven.proof.holds:
+                raise UnprovenError(
+                    f"its shadow list {shadow.recipient_list_id} reads back differently ({proven.proof})"
+                )
+            require_enough_left(target, admission.around, proven.entity_types)
+        finally:
+            with suppress(OptimizelyError, LeaseLostError):  # the next replace clears it first of all
+                filler.clear()
+
     def _shadow(self, target: Target) -> Target:
-        """The list's shadow: a copy of its structure, made once, that must still be there and be the mandator's."""
-        lists = self.state.lists
+        """A copy of the list's structure, made once, and anew when it is gone or lacks attributes."""
+        lists, vendor_lists = self.state.lists, self.vendor.recipient_lists
         shadow_id = lists.shadow(target.recipient_list_id)
-        if shadow_id is None or shadow_id not in self.vendor.recipient_lists.all_ids():
-            shadow_id = self.vendor.recipient_lists.copy(target.recipient_list_id)
+        there = shadow_id is not None and shadow_id in vendor_lists.all_ids()
+        known = vendor_lists.attribute_names(shadow_id) if shadow_id is not None and there else ()
+        if shadow_id is None or not set(target.contract.list_attributes) <= set(known):
+            shadow_id = vendor_lists.copy(target.recipient_list_id)
             lists.shadowed(target.recipient_list_id, shadow_id, self.now())
         return replace(target, recipient_list_id=shadow_id)
-
-    def _prove_shadow(self, shadow: Target, admission: Admission, steps: StepLog, lease: Lease) -> None:
-        """Fill and prove the shadow, so that whatever is wrong shows while the list itself is still whole."""
-        rows, plan = admission.rows, refill(admission.rows)
-        filler = Filler(shadow, self.vendor, steps, lease)
-        batches = prepare(shadow, self.vendor, rows, plan.send)
-        codes = filler.carry_out(plan, rows, batches, rows_of(shadow, "fill the shadow", len(rows)))
-        proof = sweep_and_prove(filler, self.crm, rows[codes == ACCEPTED]).proof
-        if not proof.holds:
-            raise UnprovenError(f"list {shadow.recipient_list_id} reads back differently ({proof})")
 
     def _record_refused(self, target: Target, rows: pd.DataFrame, codes: Codes) -> None:
         refused = rows[codes != ACCEPTED]
@@ -217,16 +232,47 @@ class Replacer:
         self.state.ledger.record(target.mandator, target.name, entries, self.run_id)
 
     def _note_failure(self, entry: Replace, error: BaseException) -> None:
-        with suppress(SQLAlchemyError):  # if that is what failed, what stands in the journal says enough
+        with suppress(StateError):  # if that is what failed, what stands in the journal says enough
             self.state.journal.note(entry.id, state=ReplaceState.FAILED, finished_at=self.now(), error=_told(error))
 
 
+def still_incomplete(target: Target, broken: Replace, error: Exception) -> IncompleteListError:
+    """What to raise where something keeps a list from being mended that an earlier replace left incomplete."""
+    outcomes = error.outcomes if isinstance(error, RefusedReplaceError) else ()
+    since = broken.cleared_at or broken.started_at
+    return _incomplete(target, since, f"it can't be mended now: {_told(error)}", _may_pass(error), outcomes)
+
+
+def require_enough_left(target: Target, around: Surroundings, entity_types: Mapping[str, int]) -> None:
+    """A vendor that refuses nearly everybody leaves a list that equals what it took, and is next to empty.
+
+    Raises:
+        UnprovenError: what is in the list breaks its limits.
+    """
+    left = sum(entity_types.values())
+    beyond = limit_violations(left, target.contract.limits)
+    if around.held_before and not around.size_accepted:
+        beyond += leap_violations({"": left}, target.contract.limits, [around.held_before])
+    if beyond:
+        raise UnprovenError(
+            f"of all who were sent only {left} are in it, the vendor turned the others away ({beyond[0]})"
+        )
+
+
 def _incomplete(
-    target: Target, since: datetime, why: str, worth_retrying: bool, outcomes: tuple[CheckOutcome, ...]
+    target: Target,
+    since: datetime,
+    why: str,
+    worth_retrying: bool,
+    outcomes: tuple[CheckOutcome, ...],
+    replayed: StoredSnapshot | None = None,
 ) -> IncompleteListError:
+    again = f"campaign-sync run {target.mandator} --list {target.name}"
+    if replayed:
+        again = f"campaign-sync replay {target.mandator} {target.name} --snapshot {replayed.id}"
     return IncompleteListError(
         f"{target} is INCOMPLETE since {since:%Y-%m-%d %H:%M:%S} UTC: {why.rstrip('.')}. Send nothing to it, and "
-        f"replace it again: `campaign-sync run {target.mandator} --list {target.name}`, or materialize recipient_list",
+        f"replace it again: `{again}`{'' if replayed else ', or materialize recipient_list'}",
         worth_retrying=worth_retrying,
         outcomes=outcomes,
     )

@@ -9,9 +9,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, ExceptionContext, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
+from campaign_sync.state.errors import StateError
 from campaign_sync.state.folders import can_be_written, private_file
 
 VERSION_TABLE = "campaign_sync_version"
@@ -19,12 +20,10 @@ VERSION_TABLE = "campaign_sync_version"
 READY = "the state database opens"
 """What `probe_database` finds where nothing remains to be done."""
 
+_LIBPQ = ("postgresql", "postgresql+psycopg2", "postgresql+psycopg")
+
 _UPGRADE_LOCK = 0x63616D70
 """Key of the advisory lock under which PostgreSQL lets one process migrate at a time."""
-
-
-class StateError(Exception):
-    """The state database can't be used. The message names it (without its password) and the remedy."""
 
 
 def open_database(url: str) -> Engine:
@@ -41,6 +40,7 @@ def open_database(url: str) -> Engine:
         with engine.connect() as connection:
             if _revision(connection) != _head():
                 _upgrade(connection)
+    event.listen(engine, "handle_error", _as_state_error)
     return engine
 
 
@@ -68,11 +68,25 @@ def probe_database(url: str) -> str:
 
 def _engine(url: str) -> Engine:
     try:
-        return create_engine(make_url(url), poolclass=NullPool, hide_parameters=True)
+        parsed = make_url(url)
+        # A database that doesn't answer must not keep a half-full list waiting.
+        patience = {"connect_timeout": 10, "tcp_user_timeout": 30_000} if parsed.drivername in _LIBPQ else {}
+        return create_engine(parsed, poolclass=NullPool, hide_parameters=True, connect_args=patience)
     except (ArgumentError, ValueError):
         raise StateError("storage.state_url isn't a database URL, such as sqlite:///.campaign_sync/state.db") from None
     except ImportError as error:
         raise StateError(f"storage.state_url needs a driver that isn't installed: pip install {error.name}") from None
+
+
+def _as_state_error(context: ExceptionContext) -> None:
+    """Whatever a database says while it is used becomes a `StateError`: its own words may quote a row."""
+    original = context.original_exception
+    code = getattr(original, "pgcode", None) or getattr(original, "sqlite_errorname", None)
+    place = context.engine.url.render_as_string(hide_password=True) if context.engine else "the state database"
+    raise StateError(
+        f"the state database {place} (storage.state_url) failed: {type(original).__name__}"
+        f"{f' ({code})' if code else ''}; see that it runs and can be reached, and try again"
+    ) from None
 
 
 def _sqlite_file(engine: Engine) -> Path:

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import uuid4
@@ -10,8 +10,8 @@ from uuid import uuid4
 import pandas as pd
 from sqlalchemy import Engine, Row, desc, func, select, update
 
-from campaign_sync.state.steps import Step, StepLog
-from campaign_sync.state.tables import rejection, replace, snapshot
+from campaign_sync.state.steps import CLEAR, Step, StepLog, StepOutcome
+from campaign_sync.state.tables import rejection, replace, size_acceptance, snapshot
 from campaign_sync.state.upsert import upsert
 
 
@@ -65,6 +65,8 @@ class Replace:
     strategy: str | None = None
     resumes: str | None = None
     """The broken replace whose half-filled list this one goes on filling."""
+    replayed: bool | None = None
+    """Whether somebody asked to go back to this snapshot."""
     dropped: int | None = None
     """Rows of the snapshot that the last look before sending took out."""
     entity_types: str | None = None
@@ -141,9 +143,15 @@ class Journal:
             return list(dict.fromkeys(connection.execute(query).scalars()))
 
     def proven_sizes(self, mandator: str, name: str, most: int) -> list[dict[str, int]]:
-        """How many rows by entity type the newest proven replaces put into the list, newest first."""
+        """How many rows by entity type the newest proven replaces put into the list, newest first.
+
+        A size that somebody accepted begins a new history: what was before it means nothing any more.
+        """
+        accepted = select(size_acceptance.c.run_id).where(
+            size_acceptance.c.mandator == mandator, size_acceptance.c.list == name
+        )
         query = (
-            select(replace.c.entity_types)
+            select(replace.c.entity_types, replace.c.run_id.in_(accepted))
             .where(
                 replace.c.mandator == mandator,
                 replace.c.list == name,
@@ -153,17 +161,42 @@ class Journal:
             .order_by(desc(replace.c.started_at))
             .limit(most)
         )
+        sizes = []
         with self._engine.connect() as connection:
-            return [json.loads(text) for text in connection.execute(query).scalars()]
+            for text, begins_anew in connection.execute(query):
+                sizes.append(json.loads(text))
+                if begins_anew:
+                    break
+        return sizes
 
     def attempts_since_proof(self, mandator: str, name: str) -> int:
-        """How many replaces have begun since the last one that was proven."""
+        """How many replaces have changed the list since the last one that was proven."""
         proven = self.last_proven(mandator, name)
-        query = select(func.count()).where(replace.c.mandator == mandator, replace.c.list == name)
+        query = select(func.count()).where(
+            replace.c.mandator == mandator, replace.c.list == name, replace.c.cleared_at.is_not(None)
+        )
         if proven:
             query = query.where(replace.c.started_at > proven.started_at)
         with self._engine.connect() as connection:
             return connection.execute(query).scalar_one()
+
+    def next_start(self, mandator: str, name: str, now: datetime) -> datetime:
+        """A moment for a new entry: now, but after every other one, for the clocks of machines disagree."""
+        query = select(func.max(replace.c.started_at, type_=replace.c.started_at.type)).where(
+            replace.c.mandator == mandator, replace.c.list == name
+        )
+        with self._engine.connect() as connection:
+            newest: datetime | None = connection.execute(query).scalar()
+        return max(now, newest + timedelta(microseconds=1)) if newest else now
+
+    def cleared_for(self, entry: Replace) -> bool:
+        """Whether the list is known to have been cleared for this replace, or for the one it went on with."""
+        seen: Replace | None = entry
+        while seen is not None:
+            if any(step.step == CLEAR and step.outcome is StepOutcome.DONE for step in self.steps(seen.id)):
+                return True
+            seen = self._one(select(replace).where(replace.c.id == seen.resumes)) if seen.resumes else None
+        return False
 
     def first(self, mandator: str, name: str) -> Replace | None:
         """The oldest replace: the only one that saw the list before we touched it."""

@@ -15,8 +15,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, delete, func, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
+from campaign_sync.state.errors import StateError
 from campaign_sync.state.tables import lease
 from campaign_sync.state.upsert import insert_missing
 
@@ -47,11 +47,11 @@ class Lease:
     """A lease that is held. Ask `require` before every call that changes the list."""
 
     def __init__(self) -> None:
-        self._sure_until = time.monotonic()
+        self._sure_until = _clock()
         self.lost = threading.Event()
 
     def renewed(self, begun: float) -> None:
-        """The row was pushed ahead by a statement begun at that moment of the monotonic clock."""
+        """The row was pushed ahead by a statement begun at that moment of our clock."""
         self._sure_until = begun + LIFETIME.total_seconds() * 0.8
 
     def require(self) -> None:
@@ -60,7 +60,7 @@ class Lease:
         Raises:
             LeaseLostError: somebody can.
         """
-        if self.lost.is_set() or time.monotonic() > self._sure_until:
+        if self.lost.is_set() or _clock() > self._sure_until:
             raise LeaseLostError(
                 "the lease of the list was lost: the state database (storage.state_url) was out of reach for too "
                 "long, or this process stood still"
@@ -81,7 +81,7 @@ class Leases:
             LeaseHeldError: somebody else holds it.
         """
         token, held = str(uuid4()), Lease()
-        begun = time.monotonic()
+        begun = _clock()
         self._acquire(recipient_list_id, token, run_id)
         held.renewed(begun)
         end = threading.Event()
@@ -92,7 +92,7 @@ class Leases:
         finally:
             end.set()
             heart.join()
-            with suppress(SQLAlchemyError), self._engine.begin() as connection:  # it will expire by itself
+            with suppress(StateError), self._engine.begin() as connection:  # it will expire by itself
                 connection.execute(delete(lease).where(lease.c.token == token))
 
     def holder(self, recipient_list_id: int) -> str | None:
@@ -101,30 +101,38 @@ class Leases:
             row = connection.execute(select(lease).where(lease.c.recipient_list_id == recipient_list_id)).first()
             return row.run_id if row and row.expires_at > _now(connection) and not _is_dead(row.owner) else None
 
+    def died(self, recipient_list_id: int) -> str | None:
+        """The run whose process died while it held the list's lease: it never gave it back."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(lease).where(lease.c.recipient_list_id == recipient_list_id)).first()
+            return row.run_id if row and (row.expires_at <= _now(connection) or _is_dead(row.owner)) else None
+
     def _acquire(self, recipient_list_id: int, token: str, run_id: str) -> None:
         this = lease.c.recipient_list_id == recipient_list_id
-        with self._engine.begin() as connection:
-            now = _now(connection)
-            row = connection.execute(select(lease).where(this)).first()
-            if row and (row.expires_at <= now or _is_dead(row.owner)):
-                connection.execute(delete(lease).where(this, lease.c.token == row.token))
-            wanted = {
-                "recipient_list_id": recipient_list_id,
-                "token": token,
-                "owner": _this_process(),
-                "run_id": run_id,
-                "acquired_at": now,
-                "expires_at": now + LIFETIME,
-            }
-            insert_missing(connection, lease, [wanted])
-            row = connection.execute(select(lease).where(this)).one()
+        row = None
+        while row is None:  # the holder may let go between our two statements
+            with self._engine.begin() as connection:
+                now = _now(connection)
+                row = connection.execute(select(lease).where(this)).first()
+                if row and (row.expires_at <= now or _is_dead(row.owner)):
+                    connection.execute(delete(lease).where(this, lease.c.token == row.token))
+                wanted = {
+                    "recipient_list_id": recipient_list_id,
+                    "token": token,
+                    "owner": _this_process(),
+                    "run_id": run_id,
+                    "acquired_at": now,
+                    "expires_at": now + LIFETIME,
+                }
+                insert_missing(connection, lease, [wanted])
+                row = connection.execute(select(lease).where(this)).first()
         if row.token != token:
             raise LeaseHeldError(row.owner, row.run_id, row.acquired_at, row.expires_at)
 
     def _beat(self, recipient_list_id: int, token: str, held: Lease, end: threading.Event) -> None:
         while not end.wait(LIFETIME.total_seconds() / _SIGNS_OF_LIFE):
-            begun = time.monotonic()
-            with suppress(SQLAlchemyError):  # `Lease.require` notices when it lasts
+            begun = _clock()
+            with suppress(StateError):  # `Lease.require` notices when it lasts
                 with self._engine.begin() as connection:
                     pushed = connection.execute(
                         update(lease)
@@ -150,10 +158,18 @@ def _this_process() -> str:
     return f"{socket.gethostname()} {os.getpid()} {_world()} {_birth(os.getpid())}"
 
 
+def _clock() -> float:
+    """Seconds that also pass while the machine sleeps, where the system has such a clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 def _is_dead(owner: str) -> bool:
     """Whether the owner was a process of the very system we run in, and is gone. Of others, nothing is known."""
     _, pid, world, birth = owner.rsplit(" ", 3)
-    return world != _UNKNOWN and world == _world() and birth != _birth(int(pid))
+    if world in (_UNKNOWN, "") or world != _world():
+        return False
+    now = _birth(int(pid))
+    return _is_gone(int(pid)) if now == _UNKNOWN else now != birth
 
 
 def _world() -> str:
@@ -166,9 +182,20 @@ def _world() -> str:
 
 
 def _birth(pid: int) -> str:
-    """When a process began, in ticks since the boot; unknown where there is none. A zombie counts as gone."""
+    """When a process began, in ticks since the boot; a dash for a zombie, unknown where nothing can be seen of it."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return _UNKNOWN
-    return _UNKNOWN if state in "ZX" else fields[18]
+    return "-" if state in "ZX" else fields[18]
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether there is no such process; one that belongs to somebody else and is hidden from us is there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -11,6 +11,9 @@ from sqlalchemy import Engine, func, select, update
 
 from campaign_sync.state.tables import replace_step
 
+CLEAR = "clear"
+"""The step that empties the list."""
+
 
 class StepOutcome(StrEnum):
     """What became of a step."""

@@ -6,7 +6,7 @@ Personal data (recipient ids, addresses) stands only in `unmatched_feedback`; `r
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, DateTime, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Integer, LargeBinary, MetaData, String, Table, Text
 from sqlalchemy.types import TypeDecorator
 
 metadata = MetaData()
@@ -97,6 +97,7 @@ replace = Table(
     Column("error", Text),
     Column("strategy", String(32)),
     Column("resumes", String(36)),
+    Column("replayed", Boolean),
     Column("dropped", Integer),
     Column("entity_types", Text),
 )

@@ -1,14 +1,20 @@
 """What broke off is taken up by itself."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import time_machine
 
 from campaign_sync.assets import failures
-from campaign_sync.automation.unfinished import GIVES_UP_AFTER, unfinished_replace_sensor
+from campaign_sync.assets.recipient_list import REPLAY_TAG
+from campaign_sync.automation.daily import MANDATOR_TAG
+from campaign_sync.automation.unfinished import GIVES_UP_AFTER, UnmendedListError, unfinished_replace_sensor
+from campaign_sync.definitions import build_definitions
 from campaign_sync_tests.rig import NEWSLETTER, Rig, rig
 
 CHAIN = ["bounces", "unsubscribes", "suppression_state", "selection", "snapshot", "recipient_list"]
@@ -62,17 +68,18 @@ def test_a_list_whose_snapshot_has_grown_too_old_is_picked_anew(shop: Rig) -> No
     assert [key.split("/")[1] for key in newsletter] == CHAIN
 
 
-def test_the_same_trouble_has_the_same_key_and_a_new_try_a_new_one(shop: Rig) -> None:
-    def keys() -> list[str | None]:
+def test_it_tries_again_every_few_minutes_also_where_a_try_could_not_even_begin(shop: Rig) -> None:
+    def keys() -> set[str | None]:
         found = look(shop)
         assert isinstance(found, dg.SensorResult)
-        return [one.run_key for one in found.run_requests or []]
+        return {one.run_key for one in found.run_requests or []}
 
     break_off(shop)
-    first = keys()
-    assert keys() == first
-    break_off(shop)
-    assert not set(keys()) & set(first)
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=10), tick=False):
+        first = keys()
+        assert keys() == first
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=16), tick=False):
+        assert not keys() & first
 
 
 def test_a_list_that_somebody_is_replacing_is_left_to_them(shop: Rig) -> None:
@@ -81,13 +88,56 @@ def test_a_list_that_somebody_is_replacing_is_left_to_them(shop: Rig) -> None:
         assert requests(look(shop)) == [["nord/recipient_list/products"]]
 
 
-def test_after_a_few_tries_it_says_so_instead_of_trying_for_ever(shop: Rig) -> None:
+def test_after_a_few_tries_its_tick_fails_and_says_so(shop: Rig) -> None:
     break_off(shop, runs=GIVES_UP_AFTER)
-    found = look(shop)
 
-    assert isinstance(found, dg.SkipReason)
-    assert "nord/newsletter (recipient list 100000000011) is INCOMPLETE since" in (found.skip_message or "")
-    assert "Send nothing to it" in (found.skip_message or "")
+    with pytest.raises(UnmendedListError, match=r"nord/newsletter .* is INCOMPLETE since .* Send nothing to it"):
+        look(shop)
+
+
+def test_a_replay_that_broke_off_is_replayed_and_not_overwritten_by_what_it_was_to_undo(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        shop.run("nord", instance)
+        with shop.state() as state:
+            (good,) = state.journal.proven_snapshots("nord", "newsletter")
+        shop.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
+        shop.run("nord", instance, assets=[("nord", "recipient_list", "newsletter")], tags={REPLAY_TAG: good})
+
+    found = look(shop)
+    assert isinstance(found, dg.SensorResult)
+    (request,) = found.run_requests or []
+    assert request.tags[REPLAY_TAG] == good
+
+
+def test_a_run_whose_process_died_is_told_to_have_failed_and_holds_nothing_up(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = build_definitions(shop.configuration).resolve_job_def("nord_daily_replace")
+        run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        instance.add_run_tags(run.run_id, {MANDATOR_TAG: "nord"})
+        break_off(shop)
+        context = dg.build_sensor_context(instance=instance)
+        sensor = unfinished_replace_sensor(shop.configuration, "nord")
+        assert isinstance(sensor(context), dg.SkipReason), "as far as anybody knows it is alive"
+        with shop.state() as state:
+            subprocess.run([sys.executable, "-c", HOLD_AND_DIE, state_url(shop), run.run_id], check=False)
+            assert state.leases.died(NEWSLETTER) == run.run_id
+
+        assert len(requests(sensor(context))) == 2  # type: ignore[arg-type]
+        failed = instance.get_run_by_id(run.run_id)
+        assert failed is not None
+        assert failed.status is dg.DagsterRunStatus.FAILURE
+
+
+def state_url(shop: Rig) -> str:
+    return shop.configuration.storage.state_url.get_secret_value()
+
+
+HOLD_AND_DIE = f"""
+import os, signal, sys
+from campaign_sync.state.store import State
+with State(sys.argv[1]) as state, state.leases.held({NEWSLETTER}, sys.argv[2]):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def test_it_looks_every_minute_unless_somebody_stops_it(shop: Rig) -> None:

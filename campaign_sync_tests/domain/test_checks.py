@@ -161,3 +161,11 @@ def test_an_implausible_size_that_somebody_accepts_passes_and_says_who_and_why(f
     summary = outcomes(frame, accepted)["plausible_size"].summary
     assert summary.startswith("the list shrinks by 97%")
     assert summary.endswith("accepted this once by anna: summer is over")
+
+
+def test_nobody_can_accept_that_nobody_is_left(frame: pd.DataFrame) -> None:
+    accepted = replace(NOBODY_SUPPRESSED, baselines=(SizeBaseline(3, "last replace"),), size_accepted="anna: because")
+    outcome = check_size({}, SizeLimits(), accepted)
+    assert outcome.stops
+    assert outcome.summary.startswith("nobody is left to be sent")
+    assert check_size({}, SizeLimits(min_rows=0), accepted).passed

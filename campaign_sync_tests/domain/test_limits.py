@@ -6,14 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.limits import SizeBaseline, SizeLimits, median_baseline
-from campaign_sync.domain.limits import size_violations as violations_by_entity_type
+from campaign_sync.domain.limits import (
+    SizeBaseline,
+    SizeLimits,
+    leap_violations,
+    limit_violations,
+    median_baseline,
+)
 
 LAST = SizeBaseline(100, "last replace")
 
 
 def size_violations(rows: int, limits: SizeLimits, baseline: SizeBaseline | None) -> list[str]:
-    return violations_by_entity_type({"contact": rows}, limits, [baseline] if baseline else [])
+    leaps = leap_violations({"contact": rows}, limits, [baseline] if baseline else [])
+    return limit_violations(rows, limits) + leaps
 
 
 shares = st.integers(0, 100).map(lambda percent: percent / 100)
@@ -70,19 +76,19 @@ def test_the_same_size_again_is_plausible_under_all_relative_limits(rows: int, f
 
 def test_an_entity_type_that_vanishes_is_told_though_the_list_hardly_moved() -> None:
     before = SizeBaseline(1020, "last replace", {"contact": 1000, "account": 20})
-    assert violations_by_entity_type({"contact": 1000}, SizeLimits(), [before]) == [
+    assert leap_violations({"contact": 1000}, SizeLimits(), [before]) == [
         "its part of accounts shrinks by 100% from 20 (last replace) to 0, more than max_shrink 20%"
     ]
 
 
 def test_a_handful_of_one_entity_type_may_come_and_go() -> None:
     before = SizeBaseline(1019, "last replace", {"contact": 1000, "account": 19})
-    assert violations_by_entity_type({"contact": 1000}, SizeLimits(), [before]) == []
+    assert leap_violations({"contact": 1000}, SizeLimits(), [before]) == []
 
 
 def test_a_list_that_moves_as_a_whole_is_told_once() -> None:
     before = SizeBaseline(200, "last replace", {"contact": 100, "lead": 100})
-    assert len(violations_by_entity_type({"contact": 50, "lead": 50}, SizeLimits(), [before])) == 1
+    assert len(leap_violations({"contact": 50, "lead": 50}, SizeLimits(), [before])) == 1
 
 
 def test_a_list_that_creeps_is_caught_by_the_median_of_its_history() -> None:
@@ -91,7 +97,7 @@ def test_a_list_that_creeps_is_caught_by_the_median_of_its_history() -> None:
     for day in range(1, len(sizes)):
         history = [{"contact": size} for size in reversed(sizes[:day])]
         baselines = [SizeBaseline(sizes[day - 1], "last replace"), *filter(None, [median_baseline(history)])]
-        caught.append(violations_by_entity_type({"contact": sizes[day]}, SizeLimits(), baselines))
+        caught.append(leap_violations({"contact": sizes[day]}, SizeLimits(), baselines))
     assert caught[:3] == [[], [], []]
     assert "median of 9 replaces" in caught[-1][0]
 

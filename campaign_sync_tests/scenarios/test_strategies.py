@@ -7,7 +7,7 @@ import pytest
 
 from campaign_sync.cli.running import problems
 from campaign_sync.replacing.replace import Replacer
-from campaign_sync_tests.rig import NEWSLETTER, NORD, Rig
+from campaign_sync_tests.rig import ATTRIBUTES, NEWSLETTER, NORD, Rig
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
 
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]
@@ -70,6 +70,7 @@ def test_a_day_without_differences_changes_nothing_and_is_proven(shop: Rig) -> N
 
 def test_somebody_whom_the_vendor_would_not_write_to_any_more_does_not_stay_in_the_list(shop: Rig) -> None:
     differential(shop)
+    shop.list_settings()["limits"] = {"max_shrink": 0.5}
     shop.run("nord", assets=CHAIN)
     shop.world.unsubscribe(NORD, "person3@example.org")
     shop.world.bounce(NORD, "person4@example.org")
@@ -95,9 +96,22 @@ def test_the_shadow_is_made_once_and_filled_before_the_list_is_touched(shop: Rig
     with shop.state() as state:
         shadow_id = state.lists.shadow(NEWSLETTER)
     assert shadow_id is not None
-    assert shop.addresses(shadow_id) == shop.addresses() == EVERYBODY
+    assert shop.addresses() == EVERYBODY
+    assert shop.addresses(shadow_id) == [], "nobody is left in a list that nobody looks after"
     order = [call.list_id for call in shop.world.calls("clear")]
-    assert order == [shadow_id, NEWSLETTER] * 2
+    assert order == [shadow_id, shadow_id, NEWSLETTER] * 2
+
+
+def test_a_shadow_that_lacks_a_new_attribute_is_made_anew(shop: Rig) -> None:
+    shadow(shop)
+    assert shop.run("nord", assets=CHAIN).success
+    shop.world.add_list(NORD, NEWSLETTER, "Newsletter", [*ATTRIBUTES, "Firma"])
+    shop.list_settings()["attributes"]["Firma"] = "company"
+
+    result = shop.run("nord", assets=CHAIN)
+
+    assert result.success, problems(result)
+    assert len(shop.world.calls("copy")) == 2
 
 
 def test_what_goes_wrong_in_the_shadow_leaves_the_list_as_it_was(shop: Rig) -> None:
@@ -107,7 +121,7 @@ def test_what_goes_wrong_in_the_shadow_leaves_the_list_as_it_was(shop: Rig) -> N
 
     result = shop.run("nord", assets=CHAIN)
 
-    assert "was not touched. Its shadow list couldn't be filled" in problems(result)[0]
+    assert "was not touched" in problems(result)[0]
     assert shop.addresses() == ["old@example.com", *EVERYBODY[:4]]
     with shop.state() as state:
         assert state.journal.incomplete("nord", "newsletter") is None
@@ -119,17 +133,28 @@ def test_a_mailing_that_starts_while_the_shadow_is_filled_keeps_the_list_from_be
     shop.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
     shadow(shop)
     shop.settings["mandators"]["nord"]["mailings"] = {"max_wait": "1s"}
-    prove_shadow = Replacer._prove_shadow
+    try_in_the_shadow = Replacer._try_in_the_shadow
 
-    def prove_shadow_meanwhile(*arguments: Any) -> None:
-        prove_shadow(*arguments)
+    def try_in_the_shadow_meanwhile(*arguments: Any) -> None:
+        try_in_the_shadow(*arguments)
         shop.world.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
 
-    monkeypatch.setattr(Replacer, "_prove_shadow", prove_shadow_meanwhile)
+    monkeypatch.setattr(Replacer, "_try_in_the_shadow", try_in_the_shadow_meanwhile)
     result = shop.run("nord", assets=CHAIN)
 
     assert "mailing 77, which uses the list, is being sent" in problems(result)[0]
     assert clears_of(shop) == 0
+    assert shop.addresses() == EVERYBODY[:4]
+
+
+def test_a_name_for_ids_that_the_vendor_does_not_know_is_told_before_anything_is_touched(shop: Rig) -> None:
+    shop.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
+    differential(shop)
+    shop.list_settings()["id_attribute"] = "Empfaenger"
+
+    result = shop.run("nord", assets=CHAIN)
+
+    assert "mandators.nord.lists.newsletter.id_attribute" in problems(result)[0]
     assert shop.addresses() == EVERYBODY[:4]
 
 

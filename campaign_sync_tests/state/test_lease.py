@@ -107,6 +107,6 @@ def test_a_holder_that_stood_still_for_too_long_does_nothing_more(
     monkeypatch.setattr(leases, "_SIGNS_OF_LIFE", 0.001)
     with State(database_url) as state, state.leases.held(11, "ours") as held:
         held.require()
-        held.renewed(time.monotonic() - 100)
+        held.renewed(leases._clock() - 100)
         with pytest.raises(LeaseLostError):
             held.require()

@@ -1,5 +1,6 @@
 """What the product remembers, on both databases it runs on."""
 
+import dataclasses
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -14,11 +15,11 @@ from campaign_sync.domain.feedback import Bounce, FeedbackKind, Unsubscribe
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import rejections
 from campaign_sync.optimizely.faults import TransientError
-from campaign_sync.state.database import StateError
+from campaign_sync.state.errors import StateError
 from campaign_sync.state.feedback import Unmatched
 from campaign_sync.state.journal import Replace, ReplaceState, StoredSnapshot
 from campaign_sync.state.lists import ListKind, SizeAcceptance
-from campaign_sync.state.steps import StepLog, StepOutcome
+from campaign_sync.state.steps import CLEAR, StepLog, StepOutcome
 from campaign_sync.state.store import State
 from campaign_sync.state.tables import metadata
 
@@ -167,7 +168,53 @@ def test_the_journal_knows_the_last_proven_sizes_and_how_often_it_was_tried_sinc
         replace(state, NOON + 4 * HOUR)
 
         assert state.journal.proven_sizes("nord", "newsletter", 2) == [{"contact": 12}, {"contact": 11}]
-        assert state.journal.attempts_since_proof("nord", "newsletter") == 2
+        assert state.journal.attempts_since_proof("nord", "newsletter") == 1, "the other one changed nothing"
+
+
+def test_an_accepted_size_begins_a_new_history(database_url: str) -> None:
+    with State(database_url) as state:
+        for day in range(4):
+            sizes = json.dumps({"contact": 100 - 10 * day})
+            values = {"state": ReplaceState.PROVEN, "in_list": 10, "entity_types": sizes, "run_id": f"run-{day}"}
+            replace(state, NOON + day * HOUR, **values)
+        state.lists.accept_size(SizeAcceptance("run-2", "nord", "newsletter", "anna", "because", NOON))
+
+        assert state.journal.proven_sizes("nord", "newsletter", 14) == [{"contact": 70}, {"contact": 80}]
+
+
+def test_entries_keep_their_order_though_clocks_disagree(database_url: str) -> None:
+    with State(database_url) as state:
+        assert state.journal.next_start("nord", "newsletter", NOON) == NOON
+        replace(state, NOON + HOUR)
+        assert state.journal.next_start("nord", "newsletter", NOON) > NOON + HOUR
+        assert state.journal.next_start("nord", "newsletter", NOON + 2 * HOUR) == NOON + 2 * HOUR
+
+
+def test_a_list_is_known_to_have_been_cleared_by_its_step_or_by_that_of_whom_it_goes_on_with(
+    database_url: str,
+) -> None:
+    with State(database_url) as state:
+        first = replace(state)
+        assert not state.journal.cleared_for(first)
+        log = StepLog(create_engine(database_url), first.id, lambda: NOON)
+        with pytest.raises(TransientError), log.step(CLEAR):
+            raise TransientError("lost", outcome_unknown=True)
+        assert not state.journal.cleared_for(first)
+        with log.step(CLEAR):
+            pass
+        second = replace(state, NOON + HOUR, resumes=first.id)
+        assert state.journal.cleared_for(first)
+        assert state.journal.cleared_for(dataclasses.replace(second, resumes=first.id))
+
+
+def test_what_the_database_says_of_a_row_stays_there(database_url: str) -> None:
+    with State(database_url) as state:
+        stranger = Unsubscribe("stranger@example.com", NOON, "nord", "optimizely:unsubscribes")
+        with create_engine(database_url).begin() as connection:
+            connection.exec_driver_sql("DROP TABLE unmatched_feedback")
+        with pytest.raises(StateError, match=r"storage\.state_url\) failed") as caught:
+            state.feedback.commit("nord", {}, Unmatched([], [stranger]), NOON)
+    assert "stranger" not in str(caught.value)
 
 
 def test_a_step_is_written_down_before_and_after_and_says_when_its_end_is_not_known(database_url: str) -> None:

@@ -14,6 +14,7 @@ def upgrade() -> None:
     with op.batch_alter_table("replace", schema=None) as batch_op:
         batch_op.add_column(sa.Column("strategy", sa.String(length=32), nullable=True))
         batch_op.add_column(sa.Column("resumes", sa.String(length=36), nullable=True))
+        batch_op.add_column(sa.Column("replayed", sa.Boolean(), nullable=True))
         batch_op.add_column(sa.Column("dropped", sa.Integer(), nullable=True))
         batch_op.add_column(sa.Column("entity_types", sa.Text(), nullable=True))
 

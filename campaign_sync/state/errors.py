@@ -1,0 +1,5 @@
+"""What can be wrong with the state database."""
+
+
+class StateError(Exception):
+    """The state database can't be used. The message names it without its password, and the remedy; nobody's data."""

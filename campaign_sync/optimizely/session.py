@@ -167,6 +167,10 @@ class Session:
             login.calls += 1
         try:
             yield login
+        except TransientError as error:
+            if error.outcome_unknown:
+                self._abandon(login)
+            raise
         finally:
             with self._login_lock:
                 login.calls -= 1
@@ -188,6 +192,11 @@ class Session:
         self._login, login.retired = None, True
         if login.calls == 0:
             self._log_out(login)
+
+    def _abandon(self, login: _Login) -> None:
+        """Have a session ended once nobody uses it any more: should a lost call arrive yet, the vendor refuses it."""
+        self._forget(login)
+        login.retired = True
 
     def _forget(self, login: _Login) -> None:
         """Drop a session that the vendor has ended, unless another thread has replaced it already."""

@@ -1,6 +1,6 @@
 import pytest
 
-from campaign_sync.optimizely.faults import CredentialsError, RefusedError
+from campaign_sync.optimizely.faults import CredentialsError, RefusedError, TransientError
 from campaign_sync.optimizely.session import LIFETIME_SECONDS, Session
 from campaign_sync.optimizely.transport import Transport
 from campaign_sync_tests.optimizely.conftest import LIST, NORD, PASSWORD, USERNAME, Vendor
@@ -85,3 +85,16 @@ def test_credentials_that_stop_working_show_at_the_renewal(vendor: Vendor) -> No
     with pytest.raises(CredentialsError):
         session.call("Recipient", "getCount", LIST, 0)
     session.close()
+
+
+def test_a_session_in_which_an_answer_was_lost_is_ended_lest_the_call_be_carried_out_later(vendor: Vendor) -> None:
+    session = session_at(vendor, Clock())
+    session.open()
+    vendor.world.fault("clear", "drop")
+    with pytest.raises(TransientError):
+        session.call("Recipient", "clear", LIST, repeatable=False)
+    assert logins_and_logouts(vendor) == ["login", "logout"]
+
+    session.call("Recipient", "getCount", LIST, 0)
+    session.close()
+    assert logins_and_logouts(vendor) == ["login", "logout", "login", "logout"]

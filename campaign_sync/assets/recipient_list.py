@@ -166,6 +166,7 @@ def _metadata(target: Target, outcome: Outcome) -> dict[str, Any]:
         "in list": outcome.proof.in_list,
         "proof": str(outcome.proof),
         "digest of the list": outcome.proof.digest,
+        "batches": sum(step.step == "addAll3" for step in outcome.steps),
         "strategy": target.strategy + (", resumed" if outcome.resumed else ""),
         "seconds incomplete": round(outcome.incomplete_for.total_seconds(), 3),
         "journal": table(_told(step) for step in outcome.steps[:SHOWN_STEPS]),

@@ -96,8 +96,7 @@ def _gate(key: dg.AssetKey, outcomes: Sequence[CheckOutcome]) -> dg.AssetCheckRe
     return dg.AssetCheckResult(
         asset_key=key,
         check_name="gate",
-        passed=not stopping and not warning,
-        severity=dg.AssetCheckSeverity.ERROR if stopping else dg.AssetCheckSeverity.WARN,
+        passed=not stopping,  # what only warns shows on the snapshot's own checks
         description=found + (f"; {', '.join(warning)} warns" if warning else ""),
         metadata={"checks": table(_record(outcome) for outcome in outcomes)},
     )

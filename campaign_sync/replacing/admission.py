@@ -1,6 +1,7 @@
 """From a stored snapshot to the rows that may be sent now: who left meanwhile is dropped, then the gate decides."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -81,9 +82,17 @@ class Gate:
             outcomes.append(mailings)
             admit(target, outcomes)
         lease.require()
-        outcomes.append(try_canary(target, self.vendor, self.state.lists, self.now()))
+        with self._canary_lease():
+            outcomes.append(try_canary(target, self.vendor, self.state.lists, self.now()))
         admit(target, outcomes)
         return replace(admission, outcomes=tuple(outcomes))
+
+    def _canary_lease(self) -> AbstractContextManager[object]:
+        """The mandator's lists share the canary: one that is unsubscribed again would hide that another revived it.
+
+        Mandator ids are negative here, so that no list has the same.
+        """
+        return self.state.leases.held(-self.vendor.mandator_id, self.run_id)
 
     def admit_clear(self, target: Target) -> None:
         """Let the list be cleared at this very moment, as far as mailings are concerned: time has passed.

@@ -62,7 +62,7 @@ def test_a_list_left_incomplete_is_replaced_again_from_the_snapshot_it_has(shop:
 
 def test_a_list_whose_snapshot_has_grown_too_old_is_picked_anew(shop: Rig) -> None:
     break_off(shop)
-    shop.list_settings()["max_snapshot_age"] = "1s"
+    shop.list_settings()["max_snapshot_age"] = "PT0.001S"
     (newsletter, _) = requests(look(shop))
 
     assert [key.split("/")[1] for key in newsletter] == CHAIN

@@ -4,7 +4,7 @@ One more run is enough after every point; none needs a second. A list that isn't
 long as it isn't. All that can be left behind is an empty shadow list that nobody knows of.
 
 Here the first scenario is killed at every point, the others where something is different from the point before;
-`python -m campaign_sync_tests.faults` takes a quarter of an hour for all points of all of them on both databases.
+`python -m campaign_sync_tests.faults` takes about half an hour for all points of all of them on both databases.
 """
 
 import sys

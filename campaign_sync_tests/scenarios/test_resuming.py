@@ -99,7 +99,7 @@ def test_somebody_who_left_since_the_list_broke_off_is_not_in_it_when_it_is_whol
 def test_a_list_that_cannot_be_mended_says_since_when_it_is_incomplete_and_what_stands_against_it(shop: Rig) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         first = break_off(shop, instance)
-        shop.list_settings()["max_snapshot_age"] = "1s"
+        shop.list_settings()["max_snapshot_age"] = "PT0.001S"
         result = shop.run("nord", instance, assets=REPLACE)
 
     (told,) = problems(result)

@@ -118,8 +118,7 @@ def test_the_list_alone_cannot_be_replaced_round_the_gate(shop: Rig) -> None:
 
         shop.run("nord", instance)
         clears = shop.clears()
-        shop.settings["mandators"]["nord"]["feedback"] = {"max_age": "1s"}
-        shop.list_settings()["max_snapshot_age"] = "1s"
+        shop.list_settings()["max_snapshot_age"] = "PT0.001S"
         shop.leave("person1@example.org")
         shop.run("nord", instance, assets=CHAIN[:3])
         stale = shop.run("nord", instance, assets=alone)

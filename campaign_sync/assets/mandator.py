@@ -1,5 +1,7 @@
 """All assets of one mandator: feedback in, then one chain per recipient list."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from campaign_sync.assets.feedback import feedback_asset, suppression_asset
@@ -19,4 +21,14 @@ def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.Asse
         *(feedback_asset(mandator, settings, kind) for kind in FeedbackKind),
         suppression_asset(mandator, settings),
         *(build(one) for one in targets for build in (selection_asset, snapshot_asset, recipient_list_asset)),
+    ]
+
+
+def asset_keys(mandator: str, lists: Sequence[str]) -> list[dg.AssetKey]:
+    """The keys of everything that leads to these lists of a mandator, and of the lists themselves."""
+    shared = [*(kind.value for kind in FeedbackKind), "suppression_state"]
+    chain = ["selection", "snapshot", "recipient_list"]
+    return [
+        *(dg.AssetKey([mandator, name]) for name in shared),
+        *(dg.AssetKey([mandator, asset, name]) for name in lists for asset in chain),
     ]

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from campaign_sync.assets.mandator import asset_keys
 from campaign_sync.assets.recipient_list import REPLAY_TAG
 from campaign_sync.automation.daily import MANDATOR_TAG, daily_job_name
 from campaign_sync.configuration import Configuration
-from campaign_sync.domain.feedback import FeedbackKind
 from campaign_sync.replacing.target import Target, target
 from campaign_sync.state.journal import Replace
 from campaign_sync.state.store import State
@@ -80,7 +80,8 @@ def _take_up(instance: dg.DagsterInstance, state: State, one: Target, broken: Re
     """The run that mends a list, why no further one is started, or None where it is too early, or somebody is at it."""
     if state.leases.holder(one.recipient_list_id) is not None:
         return None
-    runs = instance.get_runs_count(dg.RunsFilter(tags={MENDS_TAG: f"{one.name}:{broken.cleared_at:%Y%m%dT%H%M%S}"}))
+    tags = {MENDS_TAG: f"{one.name}:{broken.cleared_at:%Y%m%dT%H%M%S}"}
+    runs = instance.get_runs_count(dg.RunsFilter(tags=tags))
     attempts = state.journal.attempts_since_proof(one.mandator, one.name)
     if attempts >= GIVES_UP_AFTER or runs >= PATIENCE:
         return (
@@ -88,7 +89,6 @@ def _take_up(instance: dg.DagsterInstance, state: State, one: Target, broken: Re
             f"and {runs} runs tried to mend it. Send nothing to it, see why its last run failed, and replace it by hand"
         )
     bucket = int(datetime.now(UTC).timestamp() // PAUSE.total_seconds())
-    tags = {MENDS_TAG: f"{one.name}:{broken.cleared_at:%Y%m%dT%H%M%S}"}
     if broken.replayed:
         tags[REPLAY_TAG] = broken.snapshot_id
     return dg.RunRequest(run_key=f"{broken.id}:{bucket}", asset_selection=_what_mends(state, one, broken), tags=tags)
@@ -96,14 +96,8 @@ def _take_up(instance: dg.DagsterInstance, state: State, one: Target, broken: Re
 
 def _what_mends(state: State, one: Target, broken: Replace) -> list[dg.AssetKey]:
     """The list alone while its snapshot may still be sent; else everything that leads to it."""
-    alone = [dg.AssetKey([one.mandator, "recipient_list", one.name])]
     snapshot = state.snapshots.latest(one.mandator, one.name)
     fresh = snapshot is not None and datetime.now(UTC) - snapshot.created_at < one.max_snapshot_age
     if fresh or broken.replayed:
-        return alone
-    return [
-        *(dg.AssetKey([one.mandator, kind.value]) for kind in FeedbackKind),
-        dg.AssetKey([one.mandator, "suppression_state"]),
-        *(dg.AssetKey([one.mandator, asset, one.name]) for asset in ("selection", "snapshot")),
-        *alone,
-    ]
+        return [dg.AssetKey([one.mandator, "recipient_list", one.name])]
+    return asset_keys(one.mandator, [one.name])

@@ -10,6 +10,7 @@ from uuid import uuid4
 import dagster as dg
 from rich.console import Console
 
+from campaign_sync.assets.mandator import asset_keys
 from campaign_sync.assets.recipient_list import REPLAY_TAG
 from campaign_sync.automation.daily import MANDATOR_TAG, daily_job_name
 from campaign_sync.cli.boundary import SOMETHING_FAILED, CommandError
@@ -17,7 +18,6 @@ from campaign_sync.cli.display import live_progress
 from campaign_sync.cli.outcomes import ListOutcome, list_outcome, outcome_table
 from campaign_sync.configuration import Configuration
 from campaign_sync.definitions import build_definitions
-from campaign_sync.domain.feedback import FeedbackKind
 from campaign_sync.state.errors import StateError
 from campaign_sync.state.lists import SizeAcceptance
 from campaign_sync.state.store import State
@@ -58,7 +58,7 @@ def run_daily_replace(
     names = list(dict.fromkeys(lists or configuration.mandators[mandator].lists))
     run_id = str(uuid4())
     _accept(configuration, run_id, mandator, names, accept_size)
-    return _run(configuration, mandator, names, _assets(mandator, names), console, advice, run_id=run_id)
+    return _run(configuration, mandator, names, asset_keys(mandator, names), console, advice, run_id=run_id)
 
 
 def _accept(configuration: Configuration, run_id: str, mandator: str, names: Sequence[str], reason: str | None) -> None:
@@ -186,15 +186,6 @@ def _require_alone(instance: dg.DagsterInstance, mandator: str, advice: Advice) 
             f"or if it is dead, {advice.if_dead}",
             SOMETHING_FAILED,
         )
-
-
-def _assets(mandator: str, lists: Sequence[str]) -> list[dg.AssetKey]:
-    shared = [*(kind.value for kind in FeedbackKind), "suppression_state"]
-    chain = ["selection", "snapshot", "recipient_list"]
-    return [
-        *(dg.AssetKey([mandator, name]) for name in shared),
-        *(dg.AssetKey([mandator, asset, name]) for name in lists for asset in chain),
-    ]
 
 
 def _left_incomplete(mandator: str, outcomes: Sequence[ListOutcome], advice: Advice) -> list[str]:

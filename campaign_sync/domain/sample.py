@@ -1,0 +1,50 @@
+"""Rows of a reader as they can be shown to anybody: what kind of value stands where, and nobody's data."""
+
+from campaign_sync.domain.event_time import CONFUSABLE, moment
+from campaign_sync.domain.layout_guess import Guess, Rows, address_of, is_category, texts
+from campaign_sync.domain.pseudonym import Pseudonyms
+
+
+def pseudonymized(rows: Rows, guess: Guess, pseudonyms: Pseudonyms) -> list[list[str]]:
+    """The cells for showing: addresses as pseudonyms, all other texts and numbers by their length.
+
+    Shown as they are: the header, and what the guess took for times, categories and ids of mailings.
+
+    Args:
+        rows: the rows that the guess was made from, or the first ones of them.
+        guess: what they look like.
+        pseudonyms: the stand-ins for addresses.
+    """
+    if not rows:
+        return []
+    header = texts(rows[0]) if guess.header else None
+    time, category, mailing = (guess.position(column, rows) for column in (guess.time, guess.category, guess.mailing))
+
+    def shown(position: int, cell: str) -> str:
+        public = (
+            (position == time and _is_time(cell, guess.time_format))
+            or (position == category and is_category(cell))
+            or (position == mailing and _is_number(cell))
+        )
+        if public or not cell:
+            return cell
+        address = address_of(cell)
+        if address:
+            return pseudonyms.of(address)
+        return _length("number", "digit", cell) if _is_number(cell) else _length("text", "character", cell)
+
+    cells = map(texts, rows)
+    return [row if row == header else [shown(*each) for each in enumerate(row)] for row in cells]
+
+
+def _is_time(cell: str, time_format: str | None) -> bool:
+    """Without a format, only what is a date at first sight: seconds since 1970 could be anybody's number."""
+    return any(moment(cell, each) for each in ([time_format] if time_format else CONFUSABLE))
+
+
+def _is_number(cell: str) -> bool:
+    return cell.isascii() and cell.isdigit()
+
+
+def _length(kind: str, unit: str, cell: str) -> str:
+    return f"{kind} ({len(cell)} {unit}{'' if len(cell) == 1 else 's'})"

@@ -1,0 +1,262 @@
+"""Rows laid out in any supported way are understood, and can be shown without showing anybody."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaign_sync.domain.event_time import SUPPORTED
+from campaign_sync.domain.feedback import FeedbackRow, Layout, parse_feedback
+from campaign_sync.domain.layout_guess import Guess, guess_layout
+from campaign_sync.domain.pseudonym import Pseudonyms
+from campaign_sync.domain.sample import pseudonymized
+
+Row = list[str | None]
+
+PSEUDONYMS = Pseudonyms(b"0123456789abcdef")
+BEGIN = datetime(2026, 10, 20, 8, 15, 30, tzinfo=UTC)
+NAMES = {"recipient": "Empfänger", "time": "Zeitpunkt", "category": "Art", "mailing": "Mailing-ID", "name": "Nachname"}
+SHOWN = re.compile(r"|p_[0-9a-f]{12}|text \(\d+ characters?\)|number \(\d+ digits?\)")
+
+addresses = st.from_regex(r"[QXZ]{4,8}[0-9]{0,4}@[qxz]{4,8}\.(example|test)", fullmatch=True)
+moments = st.timedeltas(timedelta(0), timedelta(days=30)).map(lambda passed: BEGIN + passed)
+words = st.sampled_from(["hardbounce", "SoftBounce", "hard_bounce", "Soft Bounce", "AUTORESPONDER", "unknown"])
+mailing_ids = st.integers(10**5, 10**12).map(str)
+names = st.text("QXZÄÖÜ", min_size=4, max_size=9)
+numbers = st.integers(10**3, 10**10 - 1).map(lambda number: f"77{number}")
+
+
+def written(moment: datetime, time_format: str) -> str:
+    if time_format == "epoch_ms":
+        return str(int(moment.timestamp() * 1000))
+    return moment.isoformat(" ", "seconds") if time_format == "iso" else moment.strftime(time_format)
+
+
+def as_read(moment: datetime, time_format: str) -> datetime:
+    kept = "second" if "%S" in time_format or time_format == "iso" else "minute" if "%M" in time_format else "day"
+    if time_format == "epoch_ms":
+        return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    cut = {"second": {}, "minute": {"second": 0}, "day": {"second": 0, "minute": 0, "hour": 0}}[kept]
+    return moment.replace(microsecond=0, **cut)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Export:
+    """Rows with what they were made of."""
+
+    rows: list[Row]
+    order: list[str]
+    header: bool
+    time_format: str
+    people: list[tuple[str, datetime]]
+    secrets: frozenset[str]
+
+    def column(self, kind: str) -> int | str | None:
+        if kind not in self.order or (kind == "mailing" and not self.header):
+            return None
+        return NAMES[kind] if self.header else self.order.index(kind)
+
+
+@st.composite
+def exports(draw: st.DrawFn) -> Export:
+    time_format = draw(st.sampled_from(SUPPORTED))
+    header = draw(st.booleans())
+    extra = draw(st.lists(st.sampled_from(["category", "mailing", "name", "number"]), unique=True))
+    order = draw(st.permutations(["recipient", "time", *extra]))
+    people = draw(st.lists(st.tuples(addresses, moments), min_size=2, max_size=8))
+    people.append((draw(addresses), BEGIN.replace(day=25)))  # tells day from month
+    of_extra = {"category": words, "mailing": mailing_ids, "name": names, "number": numbers}
+    rows: list[Row] = []
+    secrets = set()
+    for address, moment in people:
+        cells: dict[str, str | None] = {kind: draw(of_extra[kind]) for kind in extra}
+        secrets |= {cells[kind] or "" for kind in ("name", "number") if kind in extra} | {address, address.lower()}
+        if rows and extra:  # every column has something somewhere
+            cells[draw(st.sampled_from(extra))] = draw(st.sampled_from([None, ""])) if draw(st.booleans()) else "?"
+        cells |= {"recipient": address, "time": written(moment, time_format)}
+        rows.append([cells[kind] for kind in order])
+    for number in range(draw(st.integers(0, 2))):  # some cells are empty: of rows that tell of nobody
+        rows.insert(1 + number, [None if kind in ("recipient", "time") else "" for kind in order])
+    if header:
+        rows.insert(0, [NAMES.get(kind, "Kundennummer") for kind in order])
+    return Export(rows, order, header, time_format, people, frozenset(secrets))
+
+
+def mostly_filled(export: Export, kind: str) -> bool:
+    position = export.order.index(kind)
+    cells = [row[position] for row in export.rows[export.header :]]
+    return 2 * sum(cell == "?" for cell in cells) < sum(bool(cell) for cell in cells)
+
+
+@given(exports())
+def test_every_supported_layout_is_understood_from_its_rows(export: Export) -> None:
+    guess = guess_layout(export.rows)
+
+    assert (guess.recipient, guess.time) == (export.column("recipient"), export.column("time"))
+    assert (guess.header, guess.time_format) == (export.header, export.time_format)
+    for kind, column in (("category", guess.category), ("mailing", guess.mailing)):
+        assert column == (export.column(kind) if kind in export.order and mostly_filled(export, kind) else None)
+
+
+@given(exports())
+def test_the_product_reads_everybody_by_the_guessed_layout(export: Export) -> None:
+    guess = guess_layout(export.rows)
+
+    assert guess.recipient is not None
+    assert guess.time is not None
+    assert guess.time_format is not None
+    layout = Layout(
+        recipient=guess.recipient, time=guess.time, header=guess.header, time_format=guess.time_format, zone=UTC
+    )
+    expected = {FeedbackRow(address.lower(), as_read(at, export.time_format)) for address, at in export.people}
+    assert set(parse_feedback(export.rows, layout).rows) == expected
+
+
+@given(exports())
+def test_nothing_personal_is_shown(export: Export) -> None:
+    shown = pseudonymized(export.rows, guess_layout(export.rows), PSEUDONYMS)
+
+    tokens = {PSEUDONYMS.of(address.lower()) for address, _ in export.people} | {""}
+    pieces = {secret[start : start + 4] for secret in export.secrets for start in range(len(secret) - 3)}
+    for row, raw in zip(shown[export.header :], export.rows[export.header :], strict=True):
+        for kind, cell, behind in zip(export.order, row, raw, strict=True):
+            assert SHOWN.fullmatch(cell) or (cell == behind and kind in ("time", "category", "mailing"))
+            assert cell in tokens if kind == "recipient" else cell == behind or not [p for p in pieces if p in cell]
+
+
+@given(st.lists(st.lists(st.none() | st.text() | addresses | numbers, max_size=4), max_size=6))
+def test_whatever_the_rows_are_a_guess_is_made_and_no_address_is_shown(rows: list[Row]) -> None:
+    guess = guess_layout(rows)
+    text = " ".join(cell for row in pseudonymized(rows, guess, PSEUDONYMS) for cell in row)
+
+    assert "@" not in text
+    assert guess.time_format is None or guess.time is not None
+
+
+def of(*cells: str | None) -> Guess:
+    """The guess at rows that all have an address, and then the cell."""
+    return guess_layout([[f"person{number}@example.org", cell] for number, cell in enumerate(cells)])
+
+
+def test_the_vendors_default_rows_leave_no_doubt() -> None:
+    guess = of("1795521600000", "1795521600001")
+    assert guess == Guess(0, 1, None, None, False, "epoch_ms", ())
+
+
+@pytest.mark.parametrize(
+    ("cells", "time_format"),
+    [
+        (["2026-11-24 13:00:00", "2026-11-24T12:00:00+00:00", "2026-11-24T12:00:00.123Z"], "iso"),
+        (["24.11.2026 13:00:00", " 1.2.2026 3:04:05 "], "%d.%m.%Y %H:%M:%S"),
+        (["24.11.2026 13:00"], "%d.%m.%Y %H:%M"),
+        (["01.02.2026"], "%d.%m.%Y"),
+        (["11/24/2026 13:00:00", "01/02/2026 13:00:00"], "%m/%d/%Y %H:%M:%S"),
+        (["24/11/2026", "01/02/2026"], "%d/%m/%Y"),
+    ],
+)
+def test_usual_ways_to_write_a_time_are_recognized(cells: list[str], time_format: str) -> None:
+    guess = of(*cells)
+    assert (guess.time, guess.time_format, guess.doubts) == (1, time_format, ())
+
+
+@pytest.mark.parametrize(
+    ("cells", "doubt"),
+    [
+        (["01/02/2026", "03/04/2026"], "whether day or month comes first; time_format is %d/%m/%Y or %m/%d/%Y"),
+        (["01/13/2026", "13/01/2026", "14/01/2026"], "some dates in column 1 have the day first, others the month"),
+        (["1795521600", "1795521601"], "seconds since 1970, which can't be read; have the vendor write milliseconds"),
+    ],
+)
+def test_times_that_could_be_misread_get_no_format_but_a_doubt(cells: list[str], doubt: str) -> None:
+    guess = of(*cells)
+    assert (guess.time, guess.time_format) == (1, None)
+    assert doubt in "; ".join(guess.doubts)
+
+
+@pytest.mark.parametrize("cells", [["24.12.1969", "1.5.1980"], ["100000000011", "100000000012"], ["Köln", None], []])
+def test_birthdays_and_ids_are_no_times(cells: list[str | None]) -> None:
+    guess = of(*cells)
+    assert (guess.time, guess.time_format) == (None, None)
+    assert {"no column looks like a time", "there are no rows"} & set(guess.doubts)
+
+
+def test_rows_without_addresses_are_doubted() -> None:
+    guess = guess_layout([["4711", "2026-11-24"], ["4712", "2026-11-24"]])
+    assert guess.recipient is None
+    assert "no column looks like addresses" in guess.doubts
+
+
+def test_a_header_whose_names_are_not_different_gives_positions_and_a_doubt() -> None:
+    guess = guess_layout([["id", "id"], ["anna@example.org", "2026-11-24"], ["bo@example.org", "2026-11-25"]])
+    assert (guess.header, guess.recipient, guess.time) == (True, 0, 1)
+    assert "columns are given by position" in "; ".join(guess.doubts)
+
+
+def test_a_header_that_comes_again_is_doubted_and_no_row() -> None:
+    guess = guess_layout([["id", "time"], ["anna@example.org", "2026-11-24"], ["id", "time"]])
+    assert (guess.header, guess.recipient, guess.time_format) == (True, "id", "iso")
+    assert ["comes again further down" in doubt for doubt in guess.doubts] == [True]
+
+
+@pytest.mark.parametrize("first", [["an@na@example.org", "?"], ["Groß", "24.11.2026"], [None, None], ["", "Köln"]])
+def test_a_first_row_that_could_be_about_somebody_is_no_header(first: Row) -> None:
+    rows: list[Row] = [first, ["anna@example.org", "24.11.2026"], ["bo@example.org", "24.11.2026"]]
+    guess = guess_layout(rows)
+    assert (guess.header, guess.recipient, guess.time) == (False, 0, 1)
+    assert guess.doubts == ("1 of 3 rows lack an address in column 0 or a time in column 1",)
+    assert not {"an@na@example.org", "Groß", "Köln"} & set(pseudonymized(rows, guess, PSEUDONYMS)[0])
+
+
+def test_a_single_row_does_not_tell_whether_it_is_a_header() -> None:
+    assert "one row doesn't tell" in guess_layout([["id", "time"]]).doubts[0]
+
+
+def test_mailings_are_known_by_their_name_only() -> None:
+    rows: list[Row] = [["anna@example.org", "2026-11-24", "123456789012"], ["bo@example.org", "2026-11-24", "123456"]]
+    assert guess_layout(rows).mailing is None
+    for name in ("mailing", "MailingId", "mailing_id", "Mailing-ID"):
+        assert guess_layout([["id", "time", name], *rows]).mailing == name
+    assert guess_layout([["id", "time", "customer"], *rows]).mailing is None
+
+
+def test_the_column_with_the_most_people_is_the_recipient() -> None:
+    guess = guess_layout([["news@example.org", f"person{number}@example.org", "2026-11-24"] for number in range(3)])
+    assert guess.recipient == 1
+    assert guess.doubts == ("columns 0 and 1 hold addresses; column 1 was taken, having the most different ones",)
+
+
+def test_of_two_columns_with_times_the_events_lie_closer_together() -> None:
+    rows: list[Row] = [
+        ["01.05.2003", "anna@example.org", "24.11.2026 12:00"],
+        ["9.9.2012", "bo@example.org", "25.11.2026 13:00"],
+    ]
+    guess = guess_layout(rows)
+    assert (guess.time, guess.time_format) == (2, "%d.%m.%Y %H:%M")
+    assert guess.doubts == ("columns 0 and 2 hold times; column 2 was taken, compare it with the others",)
+    assert pseudonymized(rows, guess, PSEUDONYMS)[1] == [
+        "text (8 characters)",
+        PSEUDONYMS.of("bo@example.org"),
+        "25.11.2026 13:00",
+    ]
+
+
+def test_a_number_that_could_be_a_time_is_shown_by_its_length_beside_real_times() -> None:
+    rows = [
+        ["1795521600123", "anna@example.org", "24.11.2026 12:00", "1"],
+        ["1795521600456", "Anna@EXAMPLE.org", "24.11.2026 13:00", " "],
+    ]
+    guess = guess_layout(rows)
+    assert guess.time == 2
+    anna = PSEUDONYMS.of("anna@example.org")
+    assert pseudonymized(rows, guess, PSEUDONYMS) == [
+        ["number (13 digits)", anna, "24.11.2026 12:00", "number (1 digit)"],
+        ["number (13 digits)", anna, "24.11.2026 13:00", ""],
+    ]
+
+
+def test_seconds_are_shown_by_their_length_for_they_could_be_a_customer_number() -> None:
+    rows = [["anna@example.org", "1795521600"]]
+    assert pseudonymized(rows, guess_layout(rows), PSEUDONYMS)[0][1] == "number (10 digits)"

@@ -22,8 +22,10 @@ app = typer.Typer(
 )
 crm_app = typer.Typer(help="The CRM's side.", no_args_is_help=True)
 config_app = typer.Typer(help="The configuration file.", no_args_is_help=True)
+feedback_app = typer.Typer(help="What the vendor tells about people who left or bounced.", no_args_is_help=True)
 app.add_typer(crm_app, name="crm")
 app.add_typer(config_app, name="config")
+app.add_typer(feedback_app, name="feedback")
 
 
 def main() -> None:
@@ -168,6 +170,19 @@ def crm_init(url: Annotated[str, typer.Option(help="SQLAlchemy URL of the CRM da
     except UnusableUrlError as error:
         raise CommandError(str(error).replace(URL_SETTING, "--url")) from None
     typer.echo("The CRM contract's tables are there. docs/crm.md describes them column by column.")
+
+
+@feedback_app.command()
+def sample(
+    mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
+    days: Annotated[int, typer.Option(min=1, max=30, help="How many days to look back, by the vendor's clock.")] = 7,
+) -> None:
+    """Show the first rows of the vendor's closed-loop readers, pseudonymized, and guess their layout."""
+    configuration = load_configuration()
+    _require_known(configuration, mandator, [])
+    from campaign_sync.cli.sampling import show_sample
+
+    show_sample(configuration, mandator, days, Console())
 
 
 @config_app.command("schema")

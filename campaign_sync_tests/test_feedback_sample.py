@@ -1,0 +1,161 @@
+"""What a person at a terminal sees of the vendor's feedback before its layout is configured: columns, and nobody."""
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+
+from campaign_sync.cli.sampling import show_sample
+from campaign_sync.domain.feedback import Layout, parse_feedback
+from campaign_sync.optimizely.faults import CredentialsError
+from campaign_sync.sandbox.caller import Caller
+from campaign_sync.sandbox.services import HANDLERS
+from campaign_sync_tests.rig import ENVIRONMENT, NORD, Rig, rig
+from campaign_sync_tests.test_cli import campaign_sync, cells
+
+GERMAN = [
+    ["Mailing-ID", "Empfänger", "Vorname", "Kundennummer", "Ereignis", "Art"],
+    *(
+        [f"20000000{day}", f"Person{day}@Example.org", "Jürgen", f"4711{day}", f"{day}.11.2026 07:30:00", "Hard Bounce"]
+        for day in range(11, 19)
+    ),
+]
+SECRETS = ("@", "erson1", "xample", "Jürgen", "4711")
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Rig]:
+    with rig(tmp_path) as built:
+        yield built
+
+
+def told(shop: Rig, days: int = 7) -> str:
+    text = io.StringIO()
+    show_sample(shop.configuration, "nord", days, Console(file=text, width=160))
+    return text.getvalue()
+
+
+def readers(text: str) -> dict[str, dict[str, Any]]:
+    """What somebody would paste into the configuration."""
+    settings: dict[str, Any] = yaml.safe_load(text[text.index("\nfeedback:") :])
+    assert set(settings) == {"feedback"}
+    pasted: dict[str, dict[str, Any]] = settings["feedback"]["readers"]
+    return pasted
+
+
+def test_rows_with_a_header_are_shown_without_anybody_and_can_be_pasted(shop: Rig) -> None:
+    shop.world.publish(NORD, "getResponses", GERMAN)
+
+    text = told(shop)
+
+    assert not [secret for secret in SECRETS if secret in text]
+    assert "getResponses: 5 of 9 rows" in text
+    lines = [cells(line) for line in text.splitlines()]
+    assert ["0", "1", "2", "3", "4", "5"] in lines
+    assert GERMAN[0] in lines
+    with shop.state() as state:
+        person = state.pseudonyms.of("person11@example.org")
+    row = ["2000000011", person, "text (6 characters)", "number (6 digits)", "11.11.2026 07:30:00", "Hard Bounce"]
+    assert row in lines
+    assert readers(text) == {
+        "getResponses": {
+            "recipient": "Empfänger",
+            "time": "Ereignis",
+            "category": "Art",
+            "mailing": "Mailing-ID",
+            "header": True,
+            "time_format": "%d.%m.%Y %H:%M:%S",
+        }
+    }
+
+
+def test_what_was_pasted_reads_every_row(shop: Rig) -> None:
+    shop.world.publish(NORD, "getResponses", GERMAN)
+
+    pasted = readers(told(shop))["getResponses"]
+
+    names = ("recipient", "time", "header", "time_format")
+    parsed = parse_feedback(GERMAN, Layout(**{name: pasted[name] for name in names}))
+    assert (len(parsed.rows), parsed.misfits) == (8, ())
+
+
+def test_the_vendors_default_rows_become_one_line_each(shop: Rig) -> None:
+    moment = str(int(datetime.now(UTC).timestamp() * 1000))
+    shop.world.publish(NORD, "getOutBounces", [["person1@example.org", moment], ["person2@example.org", moment]])
+    shop.leave("person3@example.org")
+
+    text = told(shop)
+
+    layout = "{recipient: 0, time: 1, header: false, time_format: epoch_ms}"
+    assert text.endswith(f"feedback:\n  readers:\n    getOutBounces: {layout}\n    getUnsubscribes: {layout}\n")
+    assert moment in text
+    assert "?" not in text
+
+
+def test_a_reader_without_rows_in_the_window_is_a_line(shop: Rig) -> None:
+    rows = [["person1@example.org", "24.11.2026"]]
+    shop.world.publish(NORD, "getResponses", rows, datetime.now(UTC) - timedelta(days=9))
+
+    assert "getResponses: no rows in the last 7 days" in told(shop)
+    assert "getResponses: 1 of 1 rows" in told(shop, days=10)
+    assert "feedback:" not in told(shop)
+
+
+def test_a_reader_that_the_account_may_not_use_is_a_line_and_the_others_are_shown(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(caller: Caller, *_: int) -> list[list[str]]:
+        raise caller.fault("Permission denied")
+
+    monkeypatch.setitem(HANDLERS, ("ClosedLoop", "getOutBounces"), refuse)
+    shop.leave("person3@example.org")
+
+    text = told(shop)
+
+    assert text.startswith("getOutBounces: ClosedLoop.getOutBounces of mandator 8100: the vendor refuses the call")
+    assert list(readers(text)) == ["getUnsubscribes"]
+
+
+def test_what_cannot_be_guessed_is_null_and_doubted(shop: Rig) -> None:
+    shop.world.publish(NORD, "getUnsubscribes", [["person1@example.org", "01/02/2026"], ["4711", "03/04/2026"]])
+
+    text = told(shop)
+
+    assert "? the dates in column 1 don't tell whether day or month comes first" in text
+    assert "Each null has to be filled in" in text
+    assert readers(text)["getUnsubscribes"]["time_format"] is None
+
+
+def test_it_reads_two_hundred_rows_at_most_and_changes_nothing(shop: Rig) -> None:
+    shop.world.publish(NORD, "getUnsubscribes", [["person1@example.org", "2026-11-24"]] * 300)
+
+    assert "getUnsubscribes: 5 of at least 200 rows" in told(shop)
+    called = {call.operation for call in shop.world.calls() if call.service == "ClosedLoop"}
+    assert called == {
+        *("getCurrentTime", "getOutBounces", "getUnsubscribes", "getMailingUnsubscribes", "getResponses"),
+    }
+    assert {call.service for call in shop.world.calls()} == {"Session", "ClosedLoop"}
+
+
+def test_a_wrong_password_is_an_error_of_one_sentence(shop: Rig) -> None:
+    shop.world.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], "changed")
+
+    with pytest.raises(CredentialsError, match="doesn't let this user in"):
+        told(shop)
+
+
+def test_the_command_takes_known_mandators_and_up_to_30_days(shop: Rig) -> None:
+    shop.leave("person3@example.org")
+    assert shop.configuration  # writes the file
+
+    done = campaign_sync(shop.folder, "feedback", "sample", "nord", "--days", "30")
+    assert done.returncode == 0, done.stderr
+    assert readers(done.stdout)["getUnsubscribes"]["recipient"] == 0
+    unknown = campaign_sync(shop.folder, "feedback", "sample", "west")
+    assert (unknown.returncode, "it has nord, sued" in unknown.stderr) == (2, True)
+    assert campaign_sync(shop.folder, "feedback", "sample", "nord", "--days", "31").returncode == 2

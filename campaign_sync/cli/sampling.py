@@ -95,13 +95,13 @@ def _print_sample(reader: Reader, sample: Sample, guess: Guess, pseudonyms: Pseu
     console.print(table)
     for doubt in guess.doubts:
         console.print(Text(f"? {doubt}", "yellow"), soft_wrap=True)
-    console.print()
 
 
 def _print_settings(mandator: str, guesses: Mapping[Reader, Guess], console: Console) -> None:
     settings = {"feedback": {"readers": {reader.value: _layout(guess) for reader, guess in guesses.items()}}}
     # Without a width: whoever copies a folded line copies a break that may fall into a column's name.
     told = yaml.safe_dump(settings, default_flow_style=None, sort_keys=False, allow_unicode=True, width=float("inf"))
+    console.print()
     console.print(Text(f"To paste into mandators.{mandator}, once you have compared it with what was agreed:", "bold"))
     if any(None in (guess.recipient, guess.time, guess.time_format) for guess in guesses.values()):
         console.print(Text("Each null has to be filled in; see the doubts above.", "yellow"))

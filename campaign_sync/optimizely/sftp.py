@@ -1,0 +1,335 @@
+"""A drop on an SFTP server whose host key is known. Needs the extra `sftp`."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from stat import S_IFMT, S_ISLNK, S_ISREG
+from typing import NoReturn
+from urllib.parse import unquote, urlsplit
+
+import paramiko
+from paramiko.auth_strategy import AuthFailure, AuthSource, AuthStrategy, InMemoryPrivateKey, Password
+
+from campaign_sync.optimizely.drop import (
+    Drop,
+    DroppedFile,
+    expect_readable,
+    in_order,
+    is_wanted,
+    reachable,
+    unchanged,
+)
+from campaign_sync.optimizely.faults import CredentialsError, DropError, RefusedError, TransientError
+
+TIMEOUT_SECONDS = 30.0
+"""How long the server may take for one thing: the connection, the log-in, an answer."""
+
+_PARALLEL_READS = 64
+_KEY_KINDS: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.RSAKey, paramiko.ECDSAKey)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the drop is. As text, it is a URL without credentials."""
+
+    host: str
+    port: int
+    folder: str
+
+    @classmethod
+    def of(cls, url: str) -> "Address":
+        """The address that a URL stands for.
+
+        Raises:
+            DropError: it isn't `sftp://host[:port]/path`. The message doesn't repeat it, for it may hold a password.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port or 22
+        except ValueError:
+            host, port = None, 0
+        if host is None or "@" in url or parts.query or parts.fragment:
+            raise DropError(
+                "the URL of the drop must be sftp://host/path or sftp://host:port/path, with @, ? and # of the path as "
+                "%40, %3F and %23; username and password have settings of their own."
+            )
+        return cls(host, port, unquote(parts.path) or ".")
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == 22 else f":{self.port}"
+        return f"sftp://{host}{port}/{self.folder.strip('/')}".rstrip("/")
+
+
+class Sftp(Drop):
+    """A drop on a server, over an open connection."""
+
+    def __init__(self, address: Address, client: paramiko.SSHClient, sftp: paramiko.SFTPClient):
+        self._address = address
+        self._client = client
+        self._sftp = sftp
+
+    def files(self, pattern: str) -> list[DroppedFile]:
+        """See `Drop`."""
+        with _answering(str(self._address)):
+            entries = self._sftp.listdir_attr(self._address.folder)
+            return in_order(
+                self._as_file(entry.filename, entry) for entry in entries if is_wanted(entry.filename, pattern)
+            )
+
+    def read(self, file: DroppedFile) -> bytes:
+        """See `Drop`."""
+        place = f"{self._address}/{file.name}"
+        expect_readable(place, file)
+        content = b""
+        with _answering(place):
+            # A file that has shrunk ends too early; what it is now decides.
+            with suppress(FileNotFoundError, EOFError), self._sftp.open(self._path(file.name), "rb") as stream:
+                if file.size:
+                    stream.prefetch(file.size, _PARALLEL_READS)
+                    content = stream.read(file.size)
+            return unchanged(place, file, self._look_up(file.name), content)
+
+    def close(self) -> None:
+        """See `Drop`."""
+        self._client.close()
+
+    def _path(self, name: str) -> str:
+        return f"{self._address.folder.rstrip('/')}/{name}"
+
+    def _look_up(self, name: str) -> DroppedFile | None:
+        try:
+            found = self._sftp.stat(self._path(name))
+        except FileNotFoundError:
+            return None
+        return self._as_file(name, found)
+
+    def _as_file(self, name: str, found: paramiko.SFTPAttributes) -> DroppedFile | None:
+        mode = found.st_mode or 0
+        if S_ISLNK(mode):
+            return self._look_up(name)
+        if S_IFMT(mode) and not S_ISREG(mode):  # a server that doesn't tell the type of a file is taken at its word
+            return None
+        if found.st_size is None or found.st_mtime is None:
+            raise RefusedError(
+                f"{self._address}: the server doesn't tell size and time of files; ask its operator to tell them."
+            )
+        return DroppedFile(name, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+
+def connect_sftp(
+    url: str, *, username: str | None, password: str | None, key_file: str | None, known_hosts: str | None
+) -> Sftp:
+    """Log in to the server of a drop. Arguments and errors are those of `open_drop`."""
+    _silence_the_driver()
+    address = Address.of(url)
+    if not username:
+        raise CredentialsError(f"{address}: nobody to log in as; set the username of the drop.")
+    login = _Login(username, _sources(address, username, password, key_file))
+    client = paramiko.SSHClient()
+    trusted = Path(known_hosts or "~/.ssh/known_hosts").expanduser()
+    client.set_missing_host_key_policy(_RejectUnknown(address, trusted))
+    try:
+        with _trusted_keys(address, trusted):
+            client.load_system_host_keys(str(trusted))
+        _log_in(client, address, trusted, login)
+        return Sftp(address, client, _open_sftp(client, address))
+    except BaseException:
+        client.close()
+        raise
+
+
+class _RejectUnknown(paramiko.RejectPolicy):
+    """Rejects as its parent does, and says what to do about it."""
+
+    def __init__(self, address: Address, trusted: Path):
+        self._address = address
+        self._trusted = trusted
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> NoReturn:
+        raise _untrusted(self._address, self._trusted, key, "isn't in")
+
+
+class _Login(AuthStrategy):
+    """Tries the given ways to log in and no other. paramiko's default may ask on the terminal for a second factor."""
+
+    def __init__(self, username: str, sources: Iterator[AuthSource]):
+        super().__init__(paramiko.SSHConfig())
+        self.username = username
+        self._sources = sources
+
+    def get_sources(self) -> Iterator[AuthSource]:
+        return self._sources
+
+
+def _sources(address: Address, username: str, password: str | None, key_file: str | None) -> Iterator[AuthSource]:
+    if key_file is not None:
+        return iter([InMemoryPrivateKey(username, _key(address, Path(key_file).expanduser(), password))])
+    if password is not None:
+        return iter([Password(username, lambda: password)])
+    return _found_keys(username)
+
+
+def _found_keys(username: str) -> Iterator[AuthSource]:
+    """The keys of the SSH agent, then those in `~/.ssh` that have no passphrase."""
+    agent = paramiko.Agent()
+    try:
+        for agent_key in agent.get_keys():
+            yield InMemoryPrivateKey(username, agent_key)
+    finally:
+        agent.close()
+    for kind in ("ed25519", "ecdsa", "rsa"):
+        with suppress(OSError, ValueError, paramiko.SSHException):
+            yield InMemoryPrivateKey(username, _load_key(Path.home() / ".ssh" / f"id_{kind}", None))
+
+
+def _key(address: Address, path: Path, passphrase: str | None) -> paramiko.PKey:
+    try:
+        return _load_key(path, passphrase)
+    except OSError as error:
+        problem = f"can't be read ({error.strerror}); check the path and its permissions"
+    except paramiko.PasswordRequiredException:
+        problem = "has a passphrase; set it as the password of the drop"
+    except (ValueError, paramiko.SSHException):
+        problem = "can't be used; it must be a private Ed25519, ECDSA or RSA key, with its passphrase as the password"
+    raise CredentialsError(f"{address}: the key file {path} {problem}.")
+
+
+def _load_key(path: Path, passphrase: str | None) -> paramiko.PKey:
+    failure: Exception = ValueError()
+    for kind in _KEY_KINDS:
+        try:
+            return kind.from_private_key_file(str(path), passphrase)
+        except paramiko.PasswordRequiredException:
+            raise
+        except (ValueError, paramiko.SSHException) as error:
+            failure = error
+    raise failure
+
+
+@contextmanager
+def _trusted_keys(address: Address, trusted: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        problem = "isn't there"
+    except (OSError, ValueError, paramiko.hostkeys.InvalidHostKey):
+        problem = "can't be read"
+    else:
+        return
+    raise DropError(f"{address}: {trusted} (known_hosts) {problem}. {_keyscan(address, trusted)}")
+
+
+def _untrusted(address: Address, trusted: Path, key: paramiko.PKey, problem: str) -> DropError:
+    return DropError(
+        f"{address}: the server's host key ({key.get_name()} {key.fingerprint}) {problem} {trusted} (known_hosts), so "
+        f"it may be another server. {_keyscan(address, trusted)}"
+    )
+
+
+def _keyscan(address: Address, trusted: Path) -> str:
+    return (
+        f"Compare the fingerprint with the one the vendor tells you, and only if they are the same: "
+        f"ssh-keyscan -p {address.port} {address.host} >> {trusted}"
+    )
+
+
+def _log_in(client: paramiko.SSHClient, address: Address, trusted: Path, login: _Login) -> None:
+    try:
+        client.connect(
+            address.host,
+            address.port,
+            username=login.username,
+            timeout=TIMEOUT_SECONDS,
+            banner_timeout=TIMEOUT_SECONDS,
+            auth_timeout=TIMEOUT_SECONDS,
+            channel_timeout=TIMEOUT_SECONDS,
+            allow_agent=False,
+            look_for_keys=False,
+            auth_strategy=login,
+        )
+    except paramiko.BadHostKeyException as error:
+        raise _untrusted(address, trusted, error.key, "isn't the one in") from None
+    except AuthFailure as error:
+        if any(_passing(result) for _, result in error.result):
+            raise TransientError(f"{address}: the log-in broke off; try again later.", outcome_unknown=False) from None
+        raise _not_let_in(address) from None
+    except paramiko.ssh_exception.IncompatiblePeer:
+        raise RefusedError(
+            f"{address}: the server offers only encryption that is out of date; ask its operator to update it."
+        ) from None
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        raise TransientError(
+            f"{address}: no connection ({type(error).__name__}); check the URL of the drop, the firewall and whether "
+            "the server is up.",
+            outcome_unknown=False,
+        ) from None
+    if not _transport(client).is_authenticated():
+        raise _not_let_in(address, " without a second factor, which nobody is there to type")
+
+
+def _not_let_in(address: Address, why: str = "") -> CredentialsError:
+    return CredentialsError(
+        f"{address}: the server doesn't let this user in{why}. Check username, password and key file of the drop, and "
+        "that the user may log in from this machine's address."
+    )
+
+
+def _passing(result: object) -> bool:
+    """Whether a log-in failed by something else than by being refused."""
+    if not isinstance(result, paramiko.AuthenticationException):
+        return isinstance(result, Exception)
+    return "timeout" in str(result)
+
+
+def _open_sftp(client: paramiko.SSHClient, address: Address) -> paramiko.SFTPClient:
+    """Ask for SFTP on the connection. The driver waits for some of the answers without a limit, so we set one."""
+    transport = _transport(client)
+    watchdog = threading.Timer(TIMEOUT_SECONDS, transport.close)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        channel = transport.open_session(timeout=TIMEOUT_SECONDS)
+        channel.settimeout(TIMEOUT_SECONDS)
+        channel.invoke_subsystem("sftp")
+        return paramiko.SFTPClient(channel)
+    except (paramiko.SSHException, EOFError, OSError):
+        if not transport.is_active():
+            raise TransientError(f"{address}: the connection broke; try again later.", outcome_unknown=False) from None
+        raise RefusedError(
+            f"{address}: the server lets this user in, but not to its files; ask its operator to allow SFTP."
+        ) from None
+    finally:
+        watchdog.cancel()
+
+
+def _transport(client: paramiko.SSHClient) -> paramiko.Transport:
+    transport = client.get_transport()
+    if transport is None:
+        raise AssertionError("the client is connected")
+    return transport
+
+
+@contextmanager
+def _answering(place: str) -> Iterator[None]:
+    """`reachable`, for a server that may also break off, or answer something that isn't SFTP."""
+    with reachable(place):
+        try:
+            yield
+        except (EOFError, UnicodeDecodeError, paramiko.SSHException) as error:
+            broken = ConnectionError(type(error).__name__)
+        else:
+            return
+        raise broken
+
+
+def _silence_the_driver() -> None:
+    """Keep the driver's log, which names users, paths and keys, away from everybody."""
+    logger = logging.getLogger("paramiko")
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())

@@ -195,7 +195,7 @@ def _key(address: Address, path: Path, passphrase: str | None) -> paramiko.PKey:
     except paramiko.PasswordRequiredException:
         problem = "has a passphrase; set it as the password of the drop"
     except (ValueError, paramiko.SSHException):
-        problem = "can't be used; it must be a private Ed25519, ECDSA or RSA key, with its passphrase as the password"
+        problem = "can't be used; it must be a private key in OpenSSH's form, with its passphrase as the password"
     raise CredentialsError(f"{address}: the key file {path} {problem}.")
 
 
@@ -329,7 +329,4 @@ def _answering(place: str) -> Iterator[None]:
 
 def _silence_the_driver() -> None:
     """Keep the driver's log, which names users, paths and keys, away from everybody."""
-    logger = logging.getLogger("paramiko")
-    logger.propagate = False
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)

@@ -32,8 +32,8 @@ class SftpServer:
 
 
 class _Accounts(asyncssh.SSHServer):
-    def __init__(self, user_key: asyncssh.SSHKey):
-        self._user_key = user_key
+    def __init__(self, server: SftpServer):
+        self._server = server
 
     def begin_auth(self, username: str) -> bool:
         return True
@@ -48,13 +48,14 @@ class _Accounts(asyncssh.SSHServer):
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        return username == USERNAME and key.public_data == self._user_key.public_data
+        return username == USERNAME and key.public_data == self._server.user_key.public_data
 
 
 @contextmanager
-def serve_sftp(folder: Path) -> Iterator[SftpServer]:
-    """Serve the folder on a free port of this machine until the block ends."""
+def serve_sftp(folder: Path, *, files: bool = True) -> Iterator[SftpServer]:
+    """Serve the folder on a free port of this machine until the block ends; without `files`, log-ins only."""
     host_key, user_key = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    server = SftpServer(folder, 0, host_key, user_key)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -64,8 +65,8 @@ def serve_sftp(folder: Path) -> Iterator[SftpServer]:
             "127.0.0.1",
             0,
             server_host_keys=[host_key],
-            server_factory=lambda: _Accounts(user_key),
-            sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=str(folder).encode()),
+            server_factory=lambda: _Accounts(server),
+            sftp_factory=files and (lambda channel: asyncssh.SFTPServer(channel, chroot=str(folder).encode())),
         )
 
     async def stop(acceptor: asyncssh.SSHAcceptor) -> None:
@@ -75,7 +76,8 @@ def serve_sftp(folder: Path) -> Iterator[SftpServer]:
     try:
         acceptor = asyncio.run_coroutine_threadsafe(listen(), loop).result(10)
         try:
-            yield SftpServer(folder, acceptor.get_port(), host_key, user_key)
+            server.port = acceptor.get_port()
+            yield server
         finally:
             asyncio.run_coroutine_threadsafe(stop(acceptor), loop).result(10)
     finally:

@@ -12,7 +12,7 @@ from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 import paramiko
-from paramiko.auth_strategy import AuthFailure, AuthSource, AuthStrategy, InMemoryPrivateKey, Password
+from paramiko.auth_strategy import AuthFailure, AuthSource, AuthStrategy
 
 from campaign_sync.optimizely.drop import (
     Drop,
@@ -24,12 +24,12 @@ from campaign_sync.optimizely.drop import (
     unchanged,
 )
 from campaign_sync.optimizely.faults import CredentialsError, DropError, RefusedError, TransientError
+from campaign_sync.optimizely.sftp_keys import ways_to_log_in
 
 TIMEOUT_SECONDS = 30.0
 """How long the server may take for one thing: the connection, the log-in, an answer."""
 
 _PARALLEL_READS = 64
-_KEY_KINDS: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.RSAKey, paramiko.ECDSAKey)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def connect_sftp(
     address = Address.of(url)
     if not username:
         raise CredentialsError(f"{address}: nobody to log in as; set the username of the drop.")
-    login = _Login(username, _sources(address, username, password, key_file))
+    login = _Login(username, ways_to_log_in(str(address), username, password, key_file))
     client = paramiko.SSHClient()
     trusted = Path(known_hosts or "~/.ssh/known_hosts").expanduser()
     client.set_missing_host_key_policy(_RejectUnknown(address, trusted))
@@ -164,51 +164,6 @@ class _Login(AuthStrategy):
 
     def get_sources(self) -> Iterator[AuthSource]:
         return self._sources
-
-
-def _sources(address: Address, username: str, password: str | None, key_file: str | None) -> Iterator[AuthSource]:
-    if key_file is not None:
-        return iter([InMemoryPrivateKey(username, _key(address, Path(key_file).expanduser(), password))])
-    if password is not None:
-        return iter([Password(username, lambda: password)])
-    return _found_keys(username)
-
-
-def _found_keys(username: str) -> Iterator[AuthSource]:
-    """The keys of the SSH agent, then those in `~/.ssh` that have no passphrase."""
-    agent = paramiko.Agent()
-    try:
-        for agent_key in agent.get_keys():
-            yield InMemoryPrivateKey(username, agent_key)
-    finally:
-        agent.close()
-    for kind in ("ed25519", "ecdsa", "rsa"):
-        with suppress(OSError, ValueError, paramiko.SSHException):
-            yield InMemoryPrivateKey(username, _load_key(Path.home() / ".ssh" / f"id_{kind}", None))
-
-
-def _key(address: Address, path: Path, passphrase: str | None) -> paramiko.PKey:
-    try:
-        return _load_key(path, passphrase)
-    except OSError as error:
-        problem = f"can't be read ({error.strerror}); check the path and its permissions"
-    except paramiko.PasswordRequiredException:
-        problem = "has a passphrase; set it as the password of the drop"
-    except (ValueError, paramiko.SSHException):
-        problem = "can't be used; it must be a private key in OpenSSH's form, with its passphrase as the password"
-    raise CredentialsError(f"{address}: the key file {path} {problem}.")
-
-
-def _load_key(path: Path, passphrase: str | None) -> paramiko.PKey:
-    failure: Exception = ValueError()
-    for kind in _KEY_KINDS:
-        try:
-            return kind.from_private_key_file(str(path), passphrase)
-        except paramiko.PasswordRequiredException:
-            raise
-        except (ValueError, paramiko.SSHException) as error:
-            failure = error
-    raise failure
 
 
 @contextmanager

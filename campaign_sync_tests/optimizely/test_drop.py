@@ -197,15 +197,16 @@ def test_a_key_logs_in(
 ) -> None:
     server.user_key = asyncssh.generate_private_key(kind)
     key_file = tmp_path / "key"
-    key_file.write_bytes(server.user_key.export_private_key("openssh", passphrase, rounds=1))
+    key_file.write_bytes(server.user_key.export_private_key("openssh", passphrase, rounds=50))
     deliver(outbox, "outbounces_1.csv")
     with with_key(server.url, known_hosts, key_file, passphrase) as opened:
         assert len(opened.files(BOUNCES)) == 1
 
 
-def test_a_key_in_the_older_form_logs_in(server: SftpServer, known_hosts: str, tmp_path: Path) -> None:
-    server.user_key = asyncssh.generate_private_key("ssh-rsa")
-    server.user_key.write_private_key(tmp_path / "key", "pkcs1-pem")
+@pytest.mark.parametrize(("kind", "form"), [("ssh-rsa", "pkcs1-pem"), ("ssh-ed25519", "pkcs8-pem")])
+def test_a_key_in_pem_logs_in(server: SftpServer, known_hosts: str, tmp_path: Path, kind: str, form: str) -> None:
+    server.user_key = asyncssh.generate_private_key(kind)
+    server.user_key.write_private_key(tmp_path / "key", form)
     with with_key(server.url, known_hosts, tmp_path / "key") as opened:
         assert opened.files(BOUNCES) == []
 
@@ -214,7 +215,7 @@ def test_a_key_that_the_server_does_not_know_is_not_tried_as_a_password(
     server: SftpServer, known_hosts: str, tmp_path: Path
 ) -> None:
     (tmp_path / "key").write_bytes(
-        asyncssh.generate_private_key("ssh-ed25519").export_private_key("openssh", PASSWORD, rounds=1)
+        asyncssh.generate_private_key("ssh-ed25519").export_private_key("openssh", PASSWORD, rounds=50)
     )
     with pytest.raises(CredentialsError, match="doesn't let this user in"):
         with_key(server.url, known_hosts, tmp_path / "key", PASSWORD)
@@ -248,19 +249,19 @@ def test_a_wrong_password_says_what_to_check_and_repeats_nothing(
     ("content", "passphrase", "says"),
     [
         (None, None, r"can't be read \(No such file"),
-        (b"no key", None, "must be a private key in OpenSSH's form"),
-        ("locked", None, "has a passphrase; set it as the password"),
-        ("pkcs8", None, "must be a private key in OpenSSH's form"),
-        ("locked", "falsch-99", "with its passphrase as the password"),
+        (b"no key", None, "must be a private Ed25519, ECDSA or RSA key"),
+        ("locked", None, "with its passphrase"),
+        ("plain", "falsch-99", "if it has one and only then"),
+        ("locked", "falsch-99", "with its passphrase"),
     ],
 )
 def test_a_key_file_that_cannot_be_used_says_why(
     server: SftpServer, known_hosts: str, tmp_path: Path, content: bytes | str | None, passphrase: str | None, says: str
 ) -> None:
     if content == "locked":
-        content = server.user_key.export_private_key("openssh", "anders-0815", rounds=1)
-    if content == "pkcs8":
-        content = server.user_key.export_private_key("pkcs8-pem")
+        content = server.user_key.export_private_key("openssh", "anders-0815", rounds=50)
+    if content == "plain":
+        content = server.user_key.export_private_key()
     if isinstance(content, bytes):
         (tmp_path / "key").write_bytes(content)
     with pytest.raises(CredentialsError, match=says):

@@ -10,9 +10,11 @@ from pathlib import Path
 import asyncssh
 import paramiko
 import pytest
+from paramiko.common import AUTH_PARTIALLY_SUCCESSFUL
 
 from campaign_sync.optimizely import drop as drops
 from campaign_sync.optimizely import sftp as sftp_drops
+from campaign_sync.optimizely import sftp_login
 from campaign_sync.optimizely.drop import Drop, DroppedFile, open_drop
 from campaign_sync.optimizely.faults import CredentialsError, DropError, RefusedError, TransientError
 from campaign_sync_tests.optimizely.sftp_server import PASSWORD, USERNAME, SftpServer, serve_sftp
@@ -307,6 +309,38 @@ def test_a_user_who_may_log_in_but_not_use_sftp_is_refused(outbox: Path, tmp_pat
         with_password(server.url, server.known_hosts(tmp_path / "known_hosts"))
 
 
+class SecondFactorServer(paramiko.ServerInterface):
+    """Takes any password and then wants a code from somebody."""
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "password,keyboard-interactive"
+
+    def check_auth_password(self, username: str, password: str) -> int:
+        return AUTH_PARTIALLY_SUCCESSFUL
+
+
+def test_a_server_that_wants_a_second_factor_is_refused_and_nobody_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("somebody was asked"))
+    host_key = paramiko.ECDSAKey.generate()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key.get_name()} {host_key.get_base64()}\n")
+
+        def answer() -> None:
+            transport = paramiko.Transport(listening.accept()[0])
+            transport.add_server_key(host_key)
+            transport.start_server(server=SecondFactorServer())
+            transport.join()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(CredentialsError, match="without a second factor"):
+            with_password(f"sftp://127.0.0.1:{port}/outbox", str(tmp_path / "known_hosts"))
+        thread.join()
+
+
 def test_a_closed_port_may_pass(tmp_path: Path) -> None:
     (tmp_path / "known_hosts").touch()
     with socket.socket() as taken:
@@ -317,7 +351,7 @@ def test_a_closed_port_may_pass(tmp_path: Path) -> None:
 
 
 def test_a_server_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sftp_drops, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(sftp_login, "TIMEOUT_SECONDS", 0.3)
     (tmp_path / "known_hosts").touch()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"sftp://127.0.0.1:{silent.getsockname()[1]}/outbox"

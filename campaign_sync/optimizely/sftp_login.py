@@ -109,17 +109,17 @@ def _trusted_keys(address: Address, trusted: Path) -> Iterator[None]:
     raise DropError(f"{address}: {trusted} (known_hosts) {problem}. {_keyscan(address, trusted)}")
 
 
-def _untrusted(address: Address, trusted: Path, key: paramiko.PKey, problem: str) -> DropError:
+def _untrusted(address: Address, trusted: Path, key: paramiko.PKey, problem: str, forget: str = "") -> DropError:
     return DropError(
         f"{address}: the server's host key ({key.get_name()} {key.fingerprint}) {problem} {trusted} (known_hosts), so "
-        f"it may be another server. {_keyscan(address, trusted)}"
+        f"it may be another server. {_keyscan(address, trusted, forget)}"
     )
 
 
-def _keyscan(address: Address, trusted: Path) -> str:
+def _keyscan(address: Address, trusted: Path, forget: str = "") -> str:
     return (
         f"Compare the fingerprint with the one the vendor tells you, and only if they are the same: "
-        f"ssh-keyscan -p {address.port} {address.host} >> {trusted}"
+        f"{forget}ssh-keyscan -p {address.port} {address.host} >> {trusted}"
     )
 
 
@@ -138,7 +138,10 @@ def _log_in(client: paramiko.SSHClient, address: Address, trusted: Path, login: 
             auth_strategy=login,
         )
     except paramiko.BadHostKeyException as error:
-        raise _untrusted(address, trusted, error.key, "isn't the one in") from None
+        # The first key of a host counts, so the old one must go.
+        known_as = address.host if address.port == 22 else f"[{address.host}]:{address.port}"
+        forget = f"ssh-keygen -f {trusted} -R '{known_as}' && "
+        raise _untrusted(address, trusted, error.key, "isn't the one in", forget) from None
     except AuthFailure as error:
         if any(_passing(result) for _, result in error.result):
             raise TransientError(f"{address}: the log-in broke off; try again later.", outcome_unknown=False) from None
@@ -147,7 +150,7 @@ def _log_in(client: paramiko.SSHClient, address: Address, trusted: Path, login: 
         raise RefusedError(
             f"{address}: the server offers only encryption that is out of date; ask its operator to update it."
         ) from None
-    except (paramiko.SSHException, EOFError, OSError) as error:
+    except (paramiko.SSHException, EOFError, OSError, UnicodeError) as error:
         raise TransientError(
             f"{address}: no connection ({type(error).__name__}); check the URL of the drop, the firewall and whether "
             "the server is up.",

@@ -277,7 +277,7 @@ def test_a_server_without_username_is_refused(server: SftpServer, known_hosts: s
 
 def test_a_server_with_another_host_key_is_refused(server: SftpServer, tmp_path: Path) -> None:
     known_hosts = server.known_hosts(tmp_path / "known_hosts", asyncssh.generate_private_key("ssh-ed25519"))
-    with pytest.raises(DropError, match=r"isn't the one in .*ssh-keyscan -p") as error:
+    with pytest.raises(DropError, match=r"isn't the one in .*ssh-keygen -f .* -R .*ssh-keyscan -p") as error:
         with_password(server.url, known_hosts)
     assert server.host_key.get_fingerprint() in str(error.value)
 

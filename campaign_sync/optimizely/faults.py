@@ -37,6 +37,10 @@ class UnsendableError(OptimizelyError, ValueError):
     """The rows can't be sent as they are. Raised before anything is sent; names positions, never contents."""
 
 
+class DropError(OptimizelyError):
+    """A drop, or a file delivered into it, can't be used as it is. Trying again changes nothing."""
+
+
 class ForeignListError(OptimizelyError):
     """The recipient list isn't one of the logged-in mandator's. Raised before anything is sent to it."""
 

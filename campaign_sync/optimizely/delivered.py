@@ -1,0 +1,128 @@
+"""The rows of a delivered file: CSV in UTF-8, as it is or gzipped."""
+
+import codecs
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from itertools import islice
+
+from campaign_sync.optimizely.drop import MAX_BYTES
+from campaign_sync.optimizely.faults import DropError, TransientError
+
+SEPARATORS = (";", ",", "\t", "|")
+"""What may stand between two values of a file whose separator isn't told."""
+
+_SAMPLE_ROWS = 100
+_CHUNK_BYTES = 1024**2
+_GZIP_MAGIC = b"\x1f\x8b"
+_CUT_OFF = "unexpected end of data"
+"""How the csv module says that a file ends within quotes."""
+
+
+def decode_csv(content: bytes, separator: str | None, *, name: str) -> list[list[str]]:
+    """The rows of a file, empty lines left out. Rows keep their own widths.
+
+    Args:
+        content: the file as delivered: UTF-8 with or without a byte order mark, quoted as in RFC 4180, with line ends
+            of any kind; gzipped if the name ends in `.gz` or it begins like gzip.
+        separator: what stands between two values; None to find out which of `SEPARATORS` it is.
+        name: the file's name.
+
+    Raises:
+        DropError: it isn't such a file, or more than one separator fits.
+        TransientError: its end is missing.
+    """
+    if content.startswith(_GZIP_MAGIC) or name.lower().endswith(".gz"):
+        content = _unpack(content, name)
+    text = _decode(content, name)
+    return list(_records(text, separator or _separator(text, name), name))
+
+
+def _unpack(content: bytes, name: str) -> bytes:
+    unpacked = bytearray()
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                unpacked += chunk
+                if len(unpacked) > MAX_BYTES:
+                    break
+    except EOFError:
+        raise _cut_off(name) from None
+    except (gzip.BadGzipFile, zlib.error):
+        raise DropError(f"{name} isn't gzip, or damaged; let the vendor deliver it again.") from None
+    if not content:
+        raise _cut_off(name)
+    if len(unpacked) > MAX_BYTES:
+        raise DropError(f"{name} unpacks to more than {MAX_BYTES} bytes; let the vendor's job deliver shorter periods.")
+    return bytes(unpacked)
+
+
+def _decode(content: bytes, name: str) -> str:
+    marked = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
+    remedy = "set the vendor's job to UTF-8 and let it deliver the file again"
+    try:
+        text = content[marked:].decode()
+    except UnicodeDecodeError as error:
+        position = error.start + marked
+    else:
+        position = content.find(b"\0")
+        if position < 0:
+            return text
+        raise DropError(f"{name} has a NUL at {_place(content, position)}, so it is damaged or not UTF-8; {remedy}.")
+    # Out here, because the caught exception holds the file.
+    raise DropError(f"{name} isn't UTF-8 at {_place(content, position)}; {remedy}.")
+
+
+def _place(content: bytes, position: int) -> str:
+    return f"byte {position} (counted from 0, in line {len((content[:position] + b'.').splitlines())})"
+
+
+def _separator(text: str, name: str) -> str:
+    """The one separator that gives the first rows the same number of values, more than one.
+
+    Where none ever occurs, the rows have one value and any separator will do. Nothing is guessed: a text that two
+    separators fit, or that only some rows have a separator in, is refused.
+    """
+    widths = {separator: _widths(text, separator) for separator in SEPARATORS}
+    fitting = [separator for separator, found in widths.items() if len(found) == 1 and found != {1}]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting and all(found <= {1} for found in widths.values()):
+        return SEPARATORS[0]
+    raise DropError(f"{name} doesn't show what separates its values; name the separator in the configuration.")
+
+
+def _widths(text: str, separator: str) -> set[int]:
+    """The numbers of values that the first rows have with a separator; none if they can't be read with it."""
+    widths: set[int] = set()
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        widths.update(len(row) for row in islice(reader, _SAMPLE_ROWS) if row)
+    except csv.Error as error:
+        if _CUT_OFF not in str(error):
+            return set()
+    return widths
+
+
+def _records(text: str, separator: str, name: str) -> Iterator[list[str]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        yield from (row for row in reader if row)
+    except csv.Error as error:
+        cut_off = _CUT_OFF in str(error)
+    else:
+        return
+    if cut_off:
+        raise _cut_off(name)
+    raise DropError(
+        f"{name} isn't CSV as in RFC 4180 in line {reader.line_num}; set the vendor's job to quote values that hold "
+        "quotes, separators or line ends."
+    )
+
+
+def _cut_off(name: str) -> TransientError:
+    return TransientError(
+        f"{name} is cut off; if it isn't still being written, let the vendor deliver it again.", outcome_unknown=False
+    )

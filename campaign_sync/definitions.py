@@ -6,6 +6,7 @@ from campaign_sync.assets.mandator import mandator_assets
 from campaign_sync.assets.parquet import ParquetIOManager
 from campaign_sync.assets.ports import ports_resource
 from campaign_sync.automation.daily import daily_job, daily_schedule
+from campaign_sync.automation.feedback import audit_job, feedback_job, feedback_schedules, feedback_watch
 from campaign_sync.automation.unfinished import unfinished_replace_sensor
 from campaign_sync.configuration import Configuration, load_configuration
 
@@ -13,12 +14,21 @@ from campaign_sync.configuration import Configuration, load_configuration
 def build_definitions(configuration: Configuration) -> dg.Definitions:
     """Everything Dagster needs to know, for all mandators of the configuration. Reaches for nothing yet."""
     mandators = configuration.mandators.items()
-    schedules = [daily_schedule(name, settings) for name, settings in mandators]
+    schedules = [schedule for name, settings in mandators if (schedule := daily_schedule(name, settings))]
+    schedules += [schedule for name, settings in mandators for schedule in feedback_schedules(name, settings)]
     return dg.Definitions(
         assets=[asset for name in configuration.mandators for asset in mandator_assets(configuration, name)],
-        jobs=[daily_job(name) for name in configuration.mandators],
-        schedules=[schedule for schedule in schedules if schedule],
-        sensors=[unfinished_replace_sensor(configuration, name) for name in configuration.mandators],
+        jobs=[
+            job
+            for name, settings in mandators
+            for job in (daily_job(name, settings), feedback_job(name), audit_job(name))
+        ],
+        schedules=schedules,
+        sensors=[
+            sensor
+            for name in configuration.mandators
+            for sensor in (unfinished_replace_sensor(configuration, name), feedback_watch(configuration, name))
+        ],
         resources={
             "ports": ports_resource(configuration),
             "parquet": ParquetIOManager(configuration.storage.frames),

@@ -17,16 +17,15 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from campaign_sync.configuration import (
-    BounceLayoutSettings,
     Configuration,
     ConfigurationError,
     FeedbackSettings,
-    LayoutSettings,
     MandatorSettings,
+    ReaderSettings,
     configuration_schema,
     load_configuration,
 )
-from campaign_sync.domain.feedback import Layout
+from campaign_sync.domain.layout import Layout
 from campaign_sync.domain.limits import SizeLimits
 from campaign_sync.domain.recipient import TechnicalField
 
@@ -35,6 +34,8 @@ ENVIRON = {
     "OPTIMIZELY_BASE_URL": "https://api.example.org/soap11/",
     "CRM_URL": "postgres://reader:geheim@db.example.org/crm",
     "NORD_USERNAME": "nord-user",
+    "SFTP_USERNAME": "sftp-user",
+    "SFTP_PASSWORD": "sftp-sesame",
     "NORD_PASSWORD": "geheim-nord",
     "SUED_USERNAME": "sued-user",
     "SUED_PASSWORD": "geheim-sued",
@@ -144,8 +145,8 @@ def test_a_minimal_file_gets_the_documented_defaults(tmp_path: Path) -> None:
     nord = configuration.mandators["nord"]
     assert (nord.schedule, nord.timezone) == (None, "Europe/Berlin")
     assert nord.feedback == FeedbackSettings()
-    assert (nord.feedback.bounces.reader, nord.feedback.unsubscribes.reader) == ("getOutBounces", "getUnsubscribes")
-    assert nord.feedback.bounces.layout(nord.zone) == Layout(zone=nord.zone)
+    assert list(nord.feedback.readers) == ["getOutBounces", "getUnsubscribes"]
+    assert nord.feedback.readers["getOutBounces"].layout(nord.zone) == Layout(zone=nord.zone)
     newsletter = nord.lists["newsletter"]
     assert newsletter.limits.size_limits() == SizeLimits()
     assert newsletter.max_snapshot_age == timedelta(hours=6)
@@ -172,22 +173,23 @@ def test_any_value_can_come_from_the_environment_and_is_read_as_what_it_must_be(
 
 
 def test_a_column_position_from_the_environment_stays_a_position(tmp_path: Path) -> None:
-    text = with_mandator_keys("feedback: {bounces: {time: {env: COLUMN}}}")
+    text = with_mandator_keys("feedback: {readers: {getOutBounces: {time: {env: COLUMN}}, getUnsubscribes: {}}}")
     configuration = load(tmp_path, text, {**ENVIRON, "COLUMN": "3"})
-    assert configuration.mandators["nord"].feedback.bounces.time == 3
+    assert configuration.mandators["nord"].feedback.readers["getOutBounces"].time == 3
 
 
 def test_anchors_and_merged_keys_spare_repetition(tmp_path: Path) -> None:
     text = with_mandator_keys(
         """
         feedback:
-          bounces: &layout {header: true, recipient: id, time: at}
-          unsubscribes: {<<: *layout, time: when}
+          readers:
+            getOutBounces: &layout {header: true, recipient: id, time: at}
+            getUnsubscribes: {<<: *layout, time: when}
         """
     )
-    feedback = load(tmp_path, text).mandators["nord"].feedback
-    assert (feedback.bounces.time, feedback.unsubscribes.time, feedback.unsubscribes.recipient) == ("at", "when", "id")
-    assert feedback.unsubscribes.reader == "getUnsubscribes"
+    readers = load(tmp_path, text).mandators["nord"].feedback.readers
+    bounces, unsubscribes = readers["getOutBounces"], readers["getUnsubscribes"]
+    assert (bounces.time, unsubscribes.time, unsubscribes.recipient) == ("at", "when", "id")
 
 
 def test_keys_mean_what_is_written_even_where_yaml_sees_a_truth_value(tmp_path: Path) -> None:
@@ -201,8 +203,8 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
 
 def test_a_layouts_own_time_zone_goes_before_the_mandators() -> None:
     zone = ZoneInfo("Europe/Berlin")
-    assert BounceLayoutSettings().layout(zone).zone == zone
-    assert BounceLayoutSettings(timezone="Asia/Tokyo").layout(zone).zone == ZoneInfo("Asia/Tokyo")
+    assert ReaderSettings().layout(zone).zone == zone
+    assert ReaderSettings(timezone="Asia/Tokyo").layout(zone).zone == ZoneInfo("Asia/Tokyo")
 
 
 @pytest.mark.parametrize(
@@ -274,6 +276,8 @@ def test_a_text_that_is_no_yaml_document_is_told_with_the_place(tmp_path: Path, 
 # Mistakes in a file, each with its place
 
 LIST = "mandators.nord.lists.newsletter"
+FEEDBACK = "feedback: {readers"
+READER = "mandators.nord.feedback.readers.getOutBounces"
 MANDATOR_MISTAKES = [
     ("schedule: 30 4 * *", "6:15 mandators.nord.schedule: five fields are expected"),
     ('schedule: "60 4 * * *"', "6:15 mandators.nord.schedule: the minute must be *, a number from 0 to 59"),
@@ -281,22 +285,44 @@ MANDATOR_MISTAKES = [
     ("timezone: Europe/Bonn", "6:15 mandators.nord.timezone: no time zone has this name"),
     ("timezone: ../etc", "6:15 mandators.nord.timezone: no time zone has this name"),
     ("feedback:", "6:14 mandators.nord.feedback: a section with keys is expected here"),
-    ("feedback: {reach: 30}", "6:23 mandators.nord.feedback.reach: a duration is expected, like 90m, 2h"),
-    ("feedback: {reach: 30 days}", "6:23 mandators.nord.feedback.reach: a duration is expected"),
+    ("feedback: {lifetime: 30}", "6:26 mandators.nord.feedback.lifetime: a duration is expected, like 90m, 2h"),
+    ("feedback: {lifetime: 30 days}", "6:26 mandators.nord.feedback.lifetime: a duration is expected"),
     (
-        "feedback: {reach: 999999999d}",
-        "6:23 mandators.nord.feedback.reach: a duration is longer than nothing and at most",
+        "feedback: {lifetime: 999999999d}",
+        "6:26 mandators.nord.feedback.lifetime: a duration is longer than nothing and at most",
     ),
-    ("feedback: {reach: PX}", "6:23 mandators.nord.feedback.reach: a duration is expected"),
+    ("feedback: {lifetime: PX}", "6:26 mandators.nord.feedback.lifetime: a duration is expected"),
     ("feedback: {overlap: 0h}", "6:25 mandators.nord.feedback.overlap: a duration is longer than nothing"),
-    ("feedback: {bounces: {time: at}}", "6:25 mandators.nord.feedback.bounces: columns are named, so the rows must"),
-    ("feedback: {bounces: {time: -1}}", "6:32 mandators.nord.feedback.bounces.time: a column is its position from 0"),
-    ("feedback: {bounces: {header: 7}}", "6:34 mandators.nord.feedback.bounces.header: true or false is expected"),
-    ('feedback: {bounces: {time_format: "%H:%M"}}', "6:39 mandators.nord.feedback.bounces.time_format: epoch_ms, iso"),
-    ("feedback: {bounces: {time_format: unix}}", "6:39 mandators.nord.feedback.bounces.time_format: epoch_ms, iso"),
+    *(
+        (
+            f"feedback: {{readers: {{getUnsubscribes: {{}}, getOutBounces: {{{keys}}}}}}}",
+            f"6:{column} {READER}{problem}",
+        )
+        for keys, column, problem in (
+            ("time: at, header: no", 62, ": columns are named, so the rows must have a header"),
+            ("time: -1", 69, ".time: a column is its position from 0"),
+            ("header: 7", 71, ".header: true or false is expected"),
+            ('time_format: "%H:%M"', 76, ".time_format: epoch_ms, iso"),
+            ("time_format: unix", 76, ".time_format: epoch_ms, iso"),
+        )
+    ),
     (
-        "feedback: {bounces: {reader: bounces()}}",
-        "6:34 mandators.nord.feedback.bounces.reader: the value must be 'getOutBounces'",
+        "feedback: {readers: {bounces: {}}}",
+        "6:26 mandators.nord.feedback.readers.bounces: the value must be 'getOutBounces'",
+    ),
+    ("feedback: {readers: {getUnsubscribes: {}}}", "6:15 mandators.nord.feedback: readers has none for bounces; add"),
+    (
+        "feedback: {readers: {getUnsubscribes: {}, getResponses: {}}}",
+        "6:15 mandators.nord.feedback: readers.getResponses needs a category",
+    ),
+    (
+        "feedback: {readers: {getUnsubscribes: {time: null}, getOutBounces: {time: null}}}",
+        "6:15 mandators.nord.feedback: readers.getUnsubscribes needs a time; only getOutBounces can do without",
+    ),
+    ("feedback: {files: {url: in}}", "6:15 mandators.nord.feedback: readers.getOutBounces needs files: which of"),
+    (
+        "feedback: {readers: {getUnsubscribes: {files: u*}, getOutBounces: {}}}",
+        "6:15 mandators.nord.feedback: readers.getUnsubscribes names files, but files.url doesn't say where",
     ),
     ("mandator_id: 8100", "6:5 mandators.nord.mandator_id: the key stands here twice, first in line 5"),
     ("shedule: x", "6:5 mandators.nord.shedule: this key isn't known; did you mean schedule?"),
@@ -486,7 +512,7 @@ def test_a_schedule_that_is_accepted_is_one_that_dagster_accepts(fields: list[st
 @given(st.text())
 @settings(deadline=None)
 def test_no_text_as_a_value_breaks_the_reader(text: str) -> None:
-    for section, key in ((LayoutSettings, "time_format"), (LayoutSettings, "timezone"), (FeedbackSettings, "reach")):
+    for section, key in ((ReaderSettings, "time_format"), (ReaderSettings, "timezone"), (FeedbackSettings, "lifetime")):
         try:
             section.model_validate({"reader": "getOutBounces", key: text})
         except ValidationError:

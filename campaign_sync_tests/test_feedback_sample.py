@@ -11,7 +11,7 @@ import yaml
 from rich.console import Console
 
 from campaign_sync.cli.sampling import show_sample
-from campaign_sync.domain.feedback import Layout, parse_feedback
+from campaign_sync.domain.layout import Layout, parse_feedback
 from campaign_sync.optimizely.faults import CredentialsError
 from campaign_sync.sandbox.caller import Caller
 from campaign_sync.sandbox.services import HANDLERS
@@ -79,8 +79,9 @@ def test_what_was_pasted_reads_every_row(shop: Rig) -> None:
 
     pasted = readers(told(shop))["getResponses"]
 
-    names = ("recipient", "time", "header", "time_format")
-    parsed = parse_feedback(GERMAN, Layout(**{name: pasted[name] for name in names}))
+    names = ("recipient", "time", "category", "mailing", "header", "time_format")
+    layout = Layout(**{name: pasted[name] for name in names})
+    parsed = parse_feedback(GERMAN, layout, datetime(2026, 12, 31, tzinfo=UTC))
     assert (len(parsed.rows), parsed.misfits) == (8, ())
 
 

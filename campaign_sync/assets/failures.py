@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from campaign_sync.crm.port import CrmError
-from campaign_sync.domain.feedback import LayoutError
+from campaign_sync.domain.layout import LayoutError
 from campaign_sync.optimizely.faults import OptimizelyError, TransientError
 from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceError
 from campaign_sync.replacing.progress import Progress, report

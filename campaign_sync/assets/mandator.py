@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from campaign_sync.assets.feedback import feedback_asset, suppression_asset
+from campaign_sync.assets.audit import audit_asset
+from campaign_sync.assets.feedback import feedback_asset
 from campaign_sync.assets.recipient_list import recipient_list_asset
 from campaign_sync.assets.selection import selection_asset
 from campaign_sync.assets.snapshot import snapshot_asset
+from campaign_sync.assets.suppression_state import suppression_asset
 from campaign_sync.configuration import Configuration
 from campaign_sync.domain.feedback import FeedbackKind
 from campaign_sync.replacing.target import target
@@ -20,15 +22,20 @@ def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.Asse
     return [
         *(feedback_asset(mandator, settings, kind) for kind in FeedbackKind),
         suppression_asset(mandator, settings),
+        audit_asset(mandator, settings),
         *(build(one) for one in targets for build in (selection_asset, snapshot_asset, recipient_list_asset)),
     ]
 
 
 def asset_keys(mandator: str, lists: Sequence[str]) -> list[dg.AssetKey]:
     """The keys of everything that leads to these lists of a mandator, and of the lists themselves."""
-    shared = [*(kind.value for kind in FeedbackKind), "suppression_state"]
     chain = ["selection", "snapshot", "recipient_list"]
     return [
-        *(dg.AssetKey([mandator, name]) for name in shared),
+        *feedback_keys(mandator),
         *(dg.AssetKey([mandator, asset, name]) for name in lists for asset in chain),
     ]
+
+
+def feedback_keys(mandator: str) -> list[dg.AssetKey]:
+    """The keys of what brings a mandator's feedback into the CRM."""
+    return [dg.AssetKey([mandator, name]) for name in (*(kind.value for kind in FeedbackKind), "suppression_state")]

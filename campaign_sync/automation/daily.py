@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from campaign_sync.assets.mandator import asset_keys
 from campaign_sync.configuration import MandatorSettings
 
 if TYPE_CHECKING:  # Dagster has no public name for what `define_asset_job` returns
@@ -23,11 +24,11 @@ def daily_job_name(mandator: str) -> str:
     return f"{mandator}_daily_replace"
 
 
-def daily_job(mandator: str) -> "UnresolvedAssetJobDefinition":
+def daily_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
     """Everything of one mandator, in order: feedback, selections, snapshots, lists."""
     return dg.define_asset_job(
         daily_job_name(mandator),
-        selection=dg.AssetSelection.groups(mandator),
+        selection=dg.AssetSelection.assets(*asset_keys(mandator, list(settings.lists))),
         tags={MANDATOR_TAG: mandator},
         description=f"Imports {mandator}'s feedback into the CRM, then replaces all its recipient lists completely.",
     )

@@ -165,6 +165,8 @@ def _consent(dossier: Dossier, listed: Listed, moment: "_Moments") -> Iterator[L
 def _objection(objection: Objection, dossier: Dossier, listed: Listed, moment: "_Moments") -> str:
     opt_in_id = listed.target.contract.opt_in_id
     when = _when(objection, moment)
+    if objection.reason is Reason.BLOCKLISTED:
+        return f"the vendor's blocklist matches this address, seen{when}"
     if objection.whose is None:
         return f"this address unsubscribed{when}, and no consent in the CRM could be withdrawn for it"
     who = "" if objection.whose == dossier.key else f"{objection.whose}, who has the same address, "

@@ -16,7 +16,7 @@ from campaign_sync.domain.membership import members, verdict
 from campaign_sync.domain.objection import objections
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.suppression import entity_keys
-from campaign_sync.replacing.suppression import suppression
+from campaign_sync.feedback.suppression import suppression
 from campaign_sync.replacing.target import Target, target
 from campaign_sync.state.frames import FrameError, Frames
 from campaign_sync.state.history import ProvenList
@@ -71,8 +71,7 @@ class Inquiry:
     @cached_property
     def _suppressions(self) -> dict[str, pd.DataFrame]:
         """Who may not be written to now, by mandator: exactly what a run would find."""
-        feedback = self._state.feedback
-        return {key: suppression(self._crm, feedback, key) for key in self._configuration.mandators}
+        return {key: suppression(self._crm, self._state, key) for key in self._configuration.mandators}
 
     def _shelves(self, address: str | None, people: Collection[Entity]) -> list[_Shelf]:
         return [self._shelf(one, address, people) for one in self._targets]

@@ -23,7 +23,9 @@ from campaign_sync.configuration.values import (
     VendorId,
     Whole,
 )
-from campaign_sync.domain.feedback import Layout
+from campaign_sync.domain.feedback import KIND_OF_READER, OUT_BOUNCES, RESPONSES, FeedbackKind
+from campaign_sync.domain.feedback_age import AgeLimits
+from campaign_sync.domain.layout import Layout
 from campaign_sync.domain.limits import SizeLimits
 from campaign_sync.domain.recipient import TechnicalField
 
@@ -77,26 +79,31 @@ class StorageSettings(Section):
     """SQLAlchemy URL of the product's own tables, SQLite or PostgreSQL. One with a password must be {env: NAME}."""
 
 
-class LayoutSettings(Section):
+class ReaderSettings(Section):
     """Where the rows of a closed-loop reader hold what is needed, as agreed with the vendor."""
 
-    reader: ReaderName
-    """Operation of the vendor's ClosedLoopWebservice that is read."""
     recipient: Column = 0
     """Column with the recipient id: its position from 0, or its name in the header row."""
-    time: Column = 1
-    """Column with the time of the event: its position from 0, or its name in the header row."""
-    header: bool = False
-    """Whether the first row has the columns' names."""
+    time: Column | None = 1
+    """Column with the time of the event; null where getOutBounces gives none."""
+    category: Column | None = None
+    """Column that tells hard bounces from soft ones and from other replies; getResponses needs it."""
+    mailing: Column | None = None
+    """Column with the id of the mailing. By it an unsubscribe is known to be about that mailing's lists."""
+    header: bool | None = None
+    """Whether rows begin with the columns' names; found out by itself where left out."""
     time_format: TimeFormat = "epoch_ms"
     """`epoch_ms`, `iso` or a strptime pattern."""
     timezone: TimeZoneName | None = None
     """Time zone of times that don't name theirs; the mandator's where left out."""
+    files: Text | None = None
+    """Which of the delivered files hold these rows, like unsubscribes_*.csv; only with feedback.files."""
 
     @model_validator(mode="after")
     def _names_need_a_header(self) -> Self:
-        if not self.header and (isinstance(self.recipient, str) or isinstance(self.time, str)):
-            raise ValueError("columns are named, so the rows must have a header: set header: true, or use positions")
+        named = any(isinstance(column, str) for column in (self.recipient, self.time, self.category, self.mailing))
+        if named and self.header is False:
+            raise ValueError("columns are named, so the rows must have a header: leave header out, or use positions")
         return self
 
     def layout(self, zone: tzinfo) -> Layout:
@@ -104,39 +111,79 @@ class LayoutSettings(Section):
         return Layout(
             recipient=self.recipient,
             time=self.time,
+            category=self.category,
+            mailing=self.mailing,
             header=self.header,
             time_format=self.time_format,
             zone=ZoneInfo(self.timezone) if self.timezone else zone,
         )
 
 
-class BounceLayoutSettings(LayoutSettings):
-    """Where the bounces come from, and how their rows are laid out."""
+class FileSettings(Section):
+    """Where a job of the vendor's delivers feedback as CSV files, in place of the closed-loop readers."""
 
-    reader: ReaderName = "getOutBounces"
-    """Operation of the vendor's ClosedLoopWebservice that is read."""
-
-
-class UnsubscribeLayoutSettings(LayoutSettings):
-    """Where the unsubscribes come from, and how their rows are laid out."""
-
-    reader: ReaderName = "getUnsubscribes"
-    """Operation of the vendor's ClosedLoopWebservice that is read."""
+    url: Text
+    """A folder, or sftp://host/folder."""
+    username: Credential | None = None
+    """User of the SFTP server; {env: NAME}."""
+    password: Credential | None = None
+    """The user's password; {env: NAME}. Better a key_file."""
+    key_file: Text | None = None
+    """File with the user's private key."""
+    known_hosts: Text | None = None
+    """File with the server's host key; ~/.ssh/known_hosts where left out."""
+    separator: Literal[";", ",", "\t", "|"] | None = None
+    """What separates the columns; found out by itself where left out."""
 
 
 class FeedbackSettings(Section):
     """How bounces and unsubscribes are fetched."""
 
-    bounces: BounceLayoutSettings = BounceLayoutSettings()
-    """The reader for bounces."""
-    unsubscribes: UnsubscribeLayoutSettings = UnsubscribeLayoutSettings()
-    """The reader for unsubscribes."""
+    readers: dict[ReaderName, ReaderSettings] = {
+        "getOutBounces": ReaderSettings(),
+        "getUnsubscribes": ReaderSettings(),
+    }
+    """The closed-loop readers to be asked, and how their rows are laid out: of bounces and of unsubscribes one each."""
+    files: FileSettings | None = None
+    """Delivered files to be read in place of asking the readers."""
     overlap: Duration = timedelta(hours=2)
     """How far every window reaches back into the one before, for files that came late."""
-    reach: Duration = timedelta(days=30)
-    """How far the very first window reaches back."""
-    max_age: Duration = timedelta(hours=12)
+    lifetime: Duration = timedelta(days=30)
+    """How long the vendor keeps feedback, 14 to 30 days. The very first import reaches back so far."""
+    max_age: Duration = timedelta(hours=36)
     """How old imported feedback may be when a list is replaced."""
+    schedule: CronExpression | None = None
+    """When feedback is imported between the daily replaces, like "15 * * * *"; lists stay as they are."""
+    audit: CronExpression | None = "0 2 * * 0"
+    """When the CRM is compared with the vendor's unsubscribe list and blocklist; never where null."""
+    keep_files: Duration = timedelta(days=400)
+    """How long the rows are kept as they came."""
+
+    def reader(self, name: str) -> ReaderSettings | None:
+        """The settings of a reader; None where it isn't configured."""
+        return {str(key): settings for key, settings in self.readers.items()}.get(name)
+
+    @property
+    def age_limits(self) -> AgeLimits:
+        """How old feedback may become."""
+        return AgeLimits(self.max_age, self.lifetime)
+
+    @model_validator(mode="after")
+    def _readers_are_complete(self) -> Self:
+        for kind in FeedbackKind:
+            names = [name for name, of in KIND_OF_READER.items() if of is kind]
+            if not set(names) & set(self.readers):
+                raise ValueError(f"readers has none for {kind.value}; add {' or '.join(names)}")
+        for name, reader in self.readers.items():
+            if name == RESPONSES and reader.category is None:
+                raise ValueError(f"readers.{name} needs a category, to tell bounces from other replies")
+            if reader.time is None and name != OUT_BOUNCES:
+                raise ValueError(f"readers.{name} needs a time; only {OUT_BOUNCES} can do without")
+            if self.files and reader.files is None:
+                raise ValueError(f"readers.{name} needs files: which of the delivered files are its own")
+            if reader.files and self.files is None:
+                raise ValueError(f"readers.{name} names files, but files.url doesn't say where they are delivered")
+        return self
 
 
 class MailingSettings(Section):

@@ -1,6 +1,6 @@
 """What the product needs of a CRM. An adapter implements `Crm`; nothing else in the product knows which one it is."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -9,7 +9,7 @@ import pandas as pd
 
 from campaign_sync.domain.consent import ConsentEvent, OptIn
 from campaign_sync.domain.entity import Entity
-from campaign_sync.domain.feedback import Bounce, Unsubscribe
+from campaign_sync.domain.feedback import Bounce, Unsubscribe, Written
 
 SELECTION_COLUMNS = (
     "entity_type",
@@ -40,6 +40,14 @@ class WriteBack:
     already_known: int
     unmatched: tuple[str, ...] = ()
     """Recipient ids about which the CRM has nothing to change."""
+
+
+OnWritten = Callable[[Sequence[Written]], None]
+"""Told what has been written, each time as soon as the CRM keeps it."""
+
+
+def ignore(_: Sequence[Written]) -> None:
+    """An `OnWritten` for who doesn't care."""
 
 
 class CrmSnapshot(Protocol):
@@ -106,19 +114,27 @@ class Crm(Protocol):
     def snapshot(self) -> AbstractContextManager[CrmSnapshot]:
         """Open one consistent, read-only view that lasts as long as the context."""
 
-    def record_bounces(self, bounces: Sequence[Bounce]) -> WriteBack:
+    def record_bounces(self, bounces: Sequence[Bounce], on_written: OnWritten = ignore) -> WriteBack:
         """Mark the addresses as bounced, for all mandators. A newer bounce replaces an older one; never the reverse.
 
-        A hard bounce is never replaced by a soft one: it ends when the address changes. Addresses that nobody in the
-        CRM has are returned as unmatched and not written.
+        A final bounce is never replaced by a soft one: it ends when the address changes, or when somebody resets it.
+        One that isn't `dated` replaces no bounce of its weight. Addresses that nobody in the CRM has are returned as
+        unmatched and not written.
+
+        Written in chunks, each in one transaction; after each, `on_written` is told what stands in the CRM now.
         """
 
-    def record_unsubscribes(self, unsubscribes: Sequence[Unsubscribe]) -> WriteBack:
-        """Append a withdrawal for every entity with that address and every opt-in of that mandator it has events for.
+    def record_unsubscribes(self, unsubscribes: Sequence[Unsubscribe], on_written: OnWritten = ignore) -> WriteBack:
+        """Append a withdrawal for every consent that an unsubscribe is about.
 
-        The withdrawal carries the unsubscribe's own time, so a consent granted again later stays granted. One that
-        isn't `dated` withdraws nothing from whom the vendor has reported before for that opt-in. An address for which
-        there is nothing to withdraw, be it that nobody has it or nobody consented, is returned as unmatched.
+        These are the consents that it is `through`, also of whoever has the address now; where it is through none,
+        every opt-in of that mandator that an entity with the address has events for. The withdrawal carries the
+        unsubscribe's own time, so a consent granted again later stays granted. One that isn't `dated` withdraws nothing
+        from whom the vendor has reported before in that mandator. An address for which there is nothing to withdraw, be
+        it that nobody has it or nobody consented, is returned as unmatched, unless it is through somebody who is still
+        in the CRM.
+
+        Written in chunks, each in one transaction; after each, `on_written` is told what stands in the CRM now.
         """
 
 

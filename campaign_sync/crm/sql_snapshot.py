@@ -41,7 +41,7 @@ from campaign_sync.crm.schema import (
 from campaign_sync.crm.text_frame import text_frame
 from campaign_sync.domain.consent import ConsentEvent, ConsentKind, OptIn
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import BounceKind
+from campaign_sync.domain.feedback import FINAL_BOUNCES
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
 
 _CONSENT = (
@@ -114,10 +114,10 @@ class SqlSnapshot:
         return (frame for group in people for frame in self._frames(group, opt_in_id, wanted, chunk_rows, _title(pick)))
 
     def suppression(self, mandator: str) -> pd.DataFrame:
-        """Hard-bounced addresses of all mandators, and the withdrawn consents of this one. See `CrmSnapshot`."""
+        """Addresses of all mandators with a final bounce, and the withdrawn consents of this one. See `CrmSnapshot`."""
         bounces = self._rows(
             select(*address_state.c["address", "bounced_at", "source"])
-            .where(address_state.c.bounce_kind == BounceKind.HARD)
+            .where(address_state.c.bounce_kind.in_(FINAL_BOUNCES))
             .order_by(address_state.c.address),
             "reading address_state",
         )

@@ -1,11 +1,11 @@
 """What the vendor tells us about people who can't or don't want to be written to."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
-from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.entity import Entity
 
 
 class FeedbackKind(StrEnum):
@@ -15,27 +15,69 @@ class FeedbackKind(StrEnum):
     UNSUBSCRIBES = "unsubscribes"
 
 
+OUT_BOUNCES: Final = "getOutBounces"
+RESPONSES: Final = "getResponses"
+
+KIND_OF_READER: Final = {
+    OUT_BOUNCES: FeedbackKind.BOUNCES,
+    RESPONSES: FeedbackKind.BOUNCES,
+    "getUnsubscribes": FeedbackKind.UNSUBSCRIBES,
+    "getMailingUnsubscribes": FeedbackKind.UNSUBSCRIBES,
+}
+"""The vendor's closed-loop operations that tell of people who left or can't be reached, and which of the two it is."""
+
+
 class BounceKind(StrEnum):
     """How final a bounce is."""
 
     HARD = "hard"
     SOFT = "soft"
+    LIMIT = "limit"
+    """The address has bounced more often than the vendor puts up with, hard or soft."""
+
+
+FINAL_BOUNCES: Final = frozenset({BounceKind.HARD, BounceKind.LIMIT})
+"""The bounces that keep an address out of every list."""
+
+_CATEGORIES: Final = {"hard": BounceKind.HARD, "soft": BounceKind.SOFT}
+
+
+@dataclass(frozen=True)
+class RawRow:
+    """Where a piece of feedback was read: which import, and which row of its file (from 0)."""
+
+    import_id: str
+    position: int
 
 
 @dataclass(frozen=True)
 class Bounce:
-    """An address that doesn't take mail. It belongs to the address, in every mandator."""
+    """An address that doesn't take mail. It belongs to the address, in every mandator.
+
+    `dated` tells whether `occurred_at` is when it bounced, or only when we heard of it: then it says nothing new about
+    an address that is known to have bounced.
+    """
 
     address: str
     occurred_at: datetime
     mandator: str
     source: str
     kind: BounceKind = BounceKind.HARD
+    dated: bool = True
+    raw: RawRow | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class WrittenTo:
+    """Through which consent somebody was written to: the entity that a recipient stood for, and the list's opt-in."""
+
+    entity: Entity
+    opt_in_id: str
 
 
 @dataclass(frozen=True)
 class Unsubscribe:
-    """Somebody left. It belongs to the consents of one mandator.
+    """Somebody left. It belongs to the consents through which they were written to in one mandator.
 
     `dated` tells whether `occurred_at` is when they left, or only when somebody saw that they had: then it says nothing
     new about those whom the vendor has reported before.
@@ -46,85 +88,33 @@ class Unsubscribe:
     mandator: str
     source: str
     dated: bool = True
+    through: frozenset[WrittenTo] = frozenset()
+    """Empty where nobody can tell: then it is about every consent of the mandator."""
+    raw: RawRow | None = field(default=None, compare=False)
+
+
+def bounce_kind(reader: str, category: str | None) -> BounceKind | None:
+    """What a bounce reader's row means; None for a reply that is no bounce (an autoresponder, a letter).
+
+    `getOutBounces` lists recipients over the vendor's limit. `getResponses` tells single replies by category:
+    `hardbounce`, `softbounce`, `autoresponder`, `unknown`, and what the customer defines (vendor documentation of
+    ResponseWebservice).
+    """
+    word = "".join(letter for letter in (category or "").casefold() if letter.isalpha()).removesuffix("bounce")
+    if reader == OUT_BOUNCES:
+        return BounceKind.HARD if word == "hard" else BounceKind.LIMIT
+    return _CATEGORIES.get(word)
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where a closed-loop reader's rows hold what we need; agreed between vendor and customer.
+class Written:
+    """An entry in the CRM that stands for a piece of feedback; `new` is False where it was there before.
 
-    `recipient` and `time` are column positions from 0, or column names where the rows begin with a header.
-    `time_format` is `epoch_ms`, `iso` or a `strptime` pattern; times without a zone are in `zone`.
+    A bounce's entry is the address's own; an unsubscribe's is a withdrawal of one consent of one entity.
     """
 
-    recipient: int | str = 0
-    time: int | str = 1
-    header: bool = False
-    time_format: str = "epoch_ms"
-    zone: tzinfo = UTC
-
-
-class LayoutError(ValueError):
-    """A reader's rows don't have the columns that the layout names."""
-
-
-@dataclass(frozen=True)
-class FeedbackRow:
-    """One parsed row: the recipient id as a normalized address, and when it happened (UTC)."""
-
-    address: str
-    occurred_at: datetime
-
-
-@dataclass(frozen=True)
-class Parsed:
-    """The rows of one window: those understood, and the positions (from 0) of those that weren't."""
-
-    rows: tuple[FeedbackRow, ...]
-    misfits: tuple[int, ...]
-
-
-def parse_feedback(rows: Sequence[Sequence[str | None]], layout: Layout) -> Parsed:
-    """Read raw reader rows by their layout. Rows that don't fit are named, never dropped; repeated rows count once.
-
-    Raises:
-        LayoutError: the layout names a column by header, and the header row lacks it.
-    """
-    body, offset = rows, 0
-    recipient, time = layout.recipient, layout.time
-    if layout.header and rows:
-        header = [(name or "").strip() for name in rows[0]]
-        recipient, time = (_position(header, column) for column in (recipient, time))
-        body, offset = rows[1:], 1
-    if isinstance(recipient, str) or isinstance(time, str):
-        if rows:
-            raise LayoutError("columns are named, but the layout says that there is no header row")
-        return Parsed((), ())
-    parse_time = _time_parser(layout)
-    parsed: dict[FeedbackRow, None] = {}
-    misfits = []
-    for position, row in enumerate(body, start=offset):
-        try:
-            parsed[FeedbackRow(normalize_address(row[recipient] or ""), parse_time((row[time] or "").strip()))] = None
-        except (IndexError, InvalidAddressError, ValueError, OverflowError, OSError):
-            misfits.append(position)
-    return Parsed(tuple(parsed), tuple(misfits))
-
-
-def _position(header: list[str], column: int | str) -> int:
-    if isinstance(column, int):
-        return column
-    if column not in header:
-        raise LayoutError(f"the header row has no column {column!r}; it has {', '.join(header)}")
-    return header.index(column)
-
-
-def _time_parser(layout: Layout) -> Callable[[str], datetime]:
-    if layout.time_format == "epoch_ms":
-        return lambda text: datetime.fromtimestamp(int(text) / 1000, UTC)
-
-    def zoned(moment: datetime) -> datetime:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=layout.zone)).astimezone(UTC)
-
-    if layout.time_format == "iso":
-        return lambda text: zoned(datetime.fromisoformat(text))
-    return lambda text: zoned(datetime.strptime(text, layout.time_format))  # noqa: DTZ007 - zoned() adds the zone
+    feedback: Bounce | Unsubscribe
+    new: bool
+    entity: Entity | None = None
+    opt_in_id: str | None = None
+    event_id: str | None = None

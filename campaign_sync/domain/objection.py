@@ -36,12 +36,14 @@ def objections(
     """
     keys = entity_keys(suppression)
     here = suppression["address"].eq(address or "").fillna(value=False)
-    bounce, withdrawal = suppression["kind"] == "bounce", suppression["opt_in_id"].eq(opt_in_id).fillna(value=False)
+    bounce, block = suppression["kind"] == "bounce", suppression["kind"] == "block"
+    withdrawal = suppression["opt_in_id"].eq(opt_in_id).fillna(value=False)
     own = withdrawal & keys.eq(key or "").fillna(value=False)
     later = suppression["since"] >= (pd.Timestamp(consent_at) if consent_at else pd.NaT)
     parts = (
         (bounce & here, Reason.BOUNCED),
-        (~bounce & here & suppression["entity_id"].isna(), Reason.UNSUBSCRIBED),
+        (block & here, Reason.BLOCKLISTED),
+        (~bounce & ~block & here & suppression["entity_id"].isna(), Reason.UNSUBSCRIBED),
         (own, Reason.UNSUBSCRIBED),
         (withdrawal & here & later.fillna(value=False) & ~own, Reason.CONSENT_WITHDRAWN),
     )

@@ -11,9 +11,9 @@ from campaign_sync.domain.rejection import Reason
 SUPPRESSION_COLUMNS = ("kind", "address", "entity_type", "entity_id", "opt_in_id", "since", "source")
 """Columns of a suppression frame.
 
-`kind` is `bounce` or `unsubscribe`. A bounce names an address and nobody. An unsubscribe names an entity, its opt-in
-and, where the entity has one, its address; or an address alone, where nobody knows whose it is. `since` is
-`datetime64[us, UTC]`.
+`kind` is `bounce`, `unsubscribe` or `block`. A bounce and an entry of the blocklist name an address and nobody. An
+unsubscribe names an entity, its opt-in and, where the entity has one, its address; or an address alone, where nobody
+knows whose it is. `since` is `datetime64[us, UTC]`.
 """
 
 
@@ -28,6 +28,8 @@ class Suppressed:
 
     bounced: frozenset[str] = frozenset()
     """Addresses, for every opt-in."""
+    blocked: frozenset[str] = frozenset()
+    """Addresses that the mandator's blocklist matches."""
     left: frozenset[str] = frozenset()
     """Addresses that unsubscribed and belong to nobody the CRM knows."""
     withdrawn: frozenset[str] = frozenset()
@@ -45,6 +47,7 @@ class Suppressed:
         newest = withdrawals.groupby("address")["since"].max()
         return cls(
             bounced=frozenset(bounces["address"].dropna()),
+            blocked=frozenset(frame.loc[frame["kind"] == "block", "address"].dropna()),
             left=frozenset(nobodys["address"].dropna()),
             withdrawn=frozenset(entity_keys(withdrawals).dropna()),
             withdrawn_at={str(address): since for address, since in newest.items()},
@@ -59,6 +62,7 @@ class Suppressed:
         """
         reason = pd.Series(pd.NA, index=rows.index, dtype="str")
         withdrawn_at = pd.to_datetime(addresses.map(self.withdrawn_at), utc=True)
+        reason[addresses.isin(self.blocked)] = Reason.BLOCKLISTED.value
         reason[addresses.isin(self.bounced)] = Reason.BOUNCED.value
         reason[(withdrawn_at >= rows["consent_at"]).fillna(value=False)] = Reason.CONSENT_WITHDRAWN.value
         reason[addresses.isin(self.left)] = Reason.UNSUBSCRIBED.value

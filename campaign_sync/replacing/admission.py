@@ -13,12 +13,13 @@ from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import rejections
 from campaign_sync.domain.suppression import entity_keys
+from campaign_sync.feedback.age import vendor_time
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacing.canary import known_opt_in_list, try_canary
 from campaign_sync.replacing.errors import RefusedReplaceError
 from campaign_sync.replacing.filling import read_back
 from campaign_sync.replacing.gate import admit, examine, surroundings
-from campaign_sync.replacing.looking import consenting_keys, look, tell_the_crm
+from campaign_sync.replacing.looking import Listeners, consenting_keys, look
 from campaign_sync.replacing.mailings import wait_for_mailings
 from campaign_sync.replacing.plan import Plan, difference, refill, resume
 from campaign_sync.replacing.progress import rows_of
@@ -113,14 +114,14 @@ class Gate:
         with self.crm.snapshot() as crm:
             around = surroundings(target, self.vendor, crm, self.state, self.run_id, inherited)
             consenting = consenting_keys(crm, target.contract.opt_in_id) if replayed else None
-        vendor_now = self.vendor.closed_loop.current_time()
+        vendor_now = vendor_time(target.feedback_by_files, self.vendor)
 
         reasons = around.suppressed.reasons(snapshot, snapshot[ADDRESS])
         reasons[reasons.notna()] = Reason.SUPPRESSED_MEANWHILE.value
         if consenting is not None:
             reasons[~(entity_keys(snapshot) + " " + snapshot[ADDRESS]).isin(consenting)] = Reason.NO_CONSENT.value
         found = look(target, self.vendor, snapshot, rows_of(target, "look once more", len(snapshot)))
-        tell_the_crm(target, self.crm, snapshot, found, vendor_now)
+        Listeners(self.crm, self.state, self.frames).hear(target, snapshot, found, vendor_now)
         reasons = found.where(found.notna(), reasons)
         dropped = rejections(snapshot[reasons.notna()], Stage.GATE, reasons[reasons.notna()])
         self.state.ledger.record(target.mandator, target.name, dropped, self.run_id)

@@ -7,13 +7,14 @@ import pandas as pd
 
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.checks import CheckOutcome, Surroundings, check_snapshot
-from campaign_sync.domain.feedback import FeedbackKind
+from campaign_sync.domain.feedback_age import Alertness
 from campaign_sync.domain.limits import SizeBaseline, median_baseline
 from campaign_sync.domain.suppression import Suppressed
+from campaign_sync.feedback.age import judge_age
+from campaign_sync.feedback.suppression import suppression
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacing.errors import RefusedReplaceError
 from campaign_sync.replacing.mailings import NAME as MAILINGS
-from campaign_sync.replacing.suppression import suppression
 from campaign_sync.replacing.target import Target
 from campaign_sync.state.feedback import FeedbackJournal
 from campaign_sync.state.journal import StoredSnapshot
@@ -30,7 +31,7 @@ def surroundings(
 
     `run_ids` are the runs whose permission to replace it by an implausible size would hold.
     """
-    known = suppression(crm, state.feedback, target.mandator)
+    known = suppression(crm, state, target.mandator)
     accepted = state.lists.accepted_size(target.mandator, target.name, *run_ids)
     sent_before, held_before = size_baselines(target, vendor, state)
     return Surroundings(
@@ -121,18 +122,8 @@ def _feedback(target: Target, feedback: FeedbackJournal, vendor_now: datetime) -
     waiting = feedback.uncommitted(target.mandator)
     if waiting:
         return CheckOutcome("feedback", False, f"{waiting} fetched windows haven't reached the CRM; {remedy}")
-    until = feedback.committed_until(target.mandator)
-    missing = [kind.value for kind in FeedbackKind if kind not in until]
-    if missing:
-        return CheckOutcome("feedback", False, f"{' and '.join(missing)} were never imported; {remedy}")
-    age = vendor_now - min(until.values())
-    limit = _hours(target.max_feedback_age.total_seconds())
-    if age > target.max_feedback_age:
-        summary = (
-            f"the CRM's feedback is {_hours(age.total_seconds())} old, more than feedback.max_age {limit}; {remedy}"
-        )
-        return CheckOutcome("feedback", False, summary)
-    return CheckOutcome("feedback", True, f"the CRM has the feedback up to {_hours(age.total_seconds())} ago")
+    alertness, told = judge_age(target.mandator, target.readers, target.feedback_age, feedback, vendor_now)
+    return CheckOutcome("feedback", alertness is Alertness.FRESH, told, warning=alertness is Alertness.WARNING)
 
 
 def _hours(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -12,10 +13,14 @@ from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.feedback import Unsubscribe
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.rejection import Reason
+from campaign_sync.feedback.blocklist import LIVE_LOOK_SOURCE as BLOCKED_BY_LOOK
+from campaign_sync.feedback.write_back import withdraw
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import MAX_ROWS
 from campaign_sync.replacing.target import Target
 from campaign_sync.state.feedback import LIVE_LOOK_SOURCE
+from campaign_sync.state.frames import Frames
+from campaign_sync.state.store import State
 
 
 def look(target: Target, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callable[[int], None]) -> "pd.Series[str]":
@@ -39,15 +44,28 @@ def look(target: Target, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callab
     return pd.Series(reasons, index=rows.index, dtype="str")
 
 
-def tell_the_crm(target: Target, crm: Crm, rows: pd.DataFrame, reasons: "pd.Series[str]", seen_at: datetime) -> None:
-    """Withdraw the consents of those who left, as an imported unsubscribe would.
+@dataclass(frozen=True)
+class Listeners:
+    """Who has to hear of it when a look finds somebody: the CRM, and what the product remembers."""
 
-    A blocklist entry is of an address or a pattern and touches no consent, so it isn't told.
-    """
-    left = rows.loc[reasons == Reason.UNSUBSCRIBED.value, RECIPIENT_ID]
-    crm.record_unsubscribes(
-        [Unsubscribe(address, seen_at, target.mandator, LIVE_LOOK_SOURCE, dated=False) for address in left]
-    )
+    crm: Crm
+    state: State
+    frames: Frames
+
+    def hear(self, target: Target, rows: pd.DataFrame, reasons: "pd.Series[str]", seen_at: datetime) -> None:
+        """Withdraw the consents of those who left, as an imported unsubscribe would, and remember who is blocked.
+
+        A blocklist entry is of an address or a pattern, so it touches no consent.
+        """
+        left = rows.loc[reasons == Reason.UNSUBSCRIBED.value, RECIPIENT_ID]
+        withdraw(
+            [Unsubscribe(address, seen_at, target.mandator, LIVE_LOOK_SOURCE, dated=False) for address in left],
+            self.crm,
+            self.state,
+            self.frames,
+        )
+        blocked = rows.loc[reasons == Reason.BLOCKLISTED.value, ADDRESS]
+        self.state.blocked.found(target.mandator, blocked.tolist(), BLOCKED_BY_LOOK, seen_at)
 
 
 def consenting_keys(crm: CrmSnapshot, opt_in_id: str) -> frozenset[str]:

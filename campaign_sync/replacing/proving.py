@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from campaign_sync.crm.port import Crm
 from campaign_sync.domain.checks import entity_counts
 from campaign_sync.domain.recipient import RECIPIENT_ID
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import rejections
 from campaign_sync.domain.suppression import entity_keys
+from campaign_sync.feedback.age import vendor_time
 from campaign_sync.replacing.filling import Filler, read_back
-from campaign_sync.replacing.looking import look, tell_the_crm
+from campaign_sync.replacing.looking import Listeners, look
 from campaign_sync.replacing.progress import rows_of
 from campaign_sync.replacing.proof import Proof, prove
 
@@ -29,7 +29,7 @@ class Proven:
     """How many rows are in the list, by entity type."""
 
 
-def sweep_and_prove(filler: Filler, crm: Crm, accepted: pd.DataFrame) -> Proven:
+def sweep_and_prove(filler: Filler, listeners: Listeners, accepted: pd.DataFrame) -> Proven:
     """Rid the list of everybody who may not be written to, and compare it with `accepted` less those.
 
     Where exactly as many more are missing as the vendor swept, those are the swept: it doesn't tell whom.
@@ -43,7 +43,7 @@ def sweep_and_prove(filler: Filler, crm: Crm, accepted: pd.DataFrame) -> Proven:
     if gone.any():
         removed = filler.take_out(accepted.loc[gone, RECIPIENT_ID].tolist())
         unexplained -= int(gone.sum()) - removed
-        tell_the_crm(target, crm, accepted, reasons, vendor.closed_loop.current_time())
+        listeners.hear(target, accepted, reasons, vendor_time(target.feedback_by_files, vendor))
     expected = accepted[~gone]
     held, proof = _read_and_compare(filler, expected, unexplained)
     if proof.missing and proof.missing == unexplained:

@@ -15,13 +15,16 @@ import pandas as pd
 from campaign_sync.crm.port import Crm, CrmError
 from campaign_sync.domain.checks import CheckOutcome, Surroundings, entity_counts
 from campaign_sync.domain.limits import leap_violations, limit_violations
+from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS, Reason, Stage
 from campaign_sync.domain.selection import rejections
+from campaign_sync.feedback.blocklist import ADD_ALL_SOURCE
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import OptimizelyError, SessionExpiredError, TransientError, UnknownFaultError
 from campaign_sync.replacing.admission import Admission, Gate
 from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceError, UnprovenError
 from campaign_sync.replacing.filling import Codes, Filler, prepare
+from campaign_sync.replacing.looking import Listeners
 from campaign_sync.replacing.plan import refill
 from campaign_sync.replacing.progress import Progress, report, rows_of
 from campaign_sync.replacing.proof import Proof
@@ -166,7 +169,7 @@ class Replacer:
         accepted = rows[codes == ACCEPTED]
         self._record_refused(target, rows, codes)
         note(entry.id, state=ReplaceState.PROVING, sent=len(rows), accepted=len(accepted))
-        proven = sweep_and_prove(filler, self.crm, accepted)
+        proven = sweep_and_prove(filler, Listeners(self.crm, self.state, self.frames), accepted)
         proof = proven.proof
         self._record(target, proven.taken_out)
         note(entry.id, swept=len(proven.taken_out), in_list=proof.in_list, proof=str(proof))
@@ -200,7 +203,7 @@ class Replacer:
         batches = prepare(shadow, self.vendor, rows, plan.send)
         try:
             codes = filler.carry_out(plan, rows, batches, rows_of(shadow, "fill the shadow", len(rows)))
-            proven = sweep_and_prove(filler, self.crm, rows[codes == ACCEPTED])
+            proven = sweep_and_prove(filler, Listeners(self.crm, self.state, self.frames), rows[codes == ACCEPTED])
             if not proven.proof.holds:
                 raise UnprovenError(
                     f"its shadow list {shadow.recipient_list_id} reads back differently ({proven.proof})"
@@ -225,6 +228,8 @@ class Replacer:
         refused = rows[codes != ACCEPTED]
         answers = pd.Series(codes[codes != ACCEPTED], index=refused.index, dtype="Int64")
         reasons = answers.map(lambda code: VENDOR_REASONS.get(code, Reason.VENDOR_ERROR).value).astype("str")
+        blocked = refused.loc[reasons == Reason.BLOCKLISTED.value, ADDRESS]
+        self.state.blocked.found(target.mandator, blocked.tolist(), ADD_ALL_SOURCE, self.now())
         entries = rejections(refused, Stage.VENDOR, reasons)
         self._record(target, entries.assign(vendor_code=answers.array))
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from campaign_sync.configuration import Configuration, Strategy
 from campaign_sync.crm.port import Pick
 from campaign_sync.domain.checks import Contract
+from campaign_sync.domain.feedback_age import AgeLimits
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
 
 
@@ -20,7 +21,10 @@ class Target:
     contract: Contract
     batch_size: int
     parallel_calls: int
-    max_feedback_age: timedelta
+    readers: tuple[str, ...]
+    feedback_age: AgeLimits
+    feedback_by_files: bool
+    """Whether the vendor delivers feedback as files, instead of being asked for it."""
     max_snapshot_age: timedelta
     strategy: Strategy
     id_attribute: str | None
@@ -61,7 +65,9 @@ def target(configuration: Configuration, mandator: str, name: str) -> Target:
         ),
         batch_size=configuration.optimizely.batch_size,
         parallel_calls=configuration.optimizely.parallel_calls,
-        max_feedback_age=settings.feedback.max_age,
+        readers=tuple(settings.feedback.readers),
+        feedback_age=settings.feedback.age_limits,
+        feedback_by_files=settings.feedback.files is not None,
         max_snapshot_age=recipient_list.max_snapshot_age,
         strategy=recipient_list.strategy,
         id_attribute=recipient_list.id_attribute,

@@ -3,7 +3,9 @@
 import csv
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +14,7 @@ from uuid import uuid4
 import pandas as pd
 from upath import UPath
 
+from campaign_sync.domain.windows import Window
 from campaign_sync.state.folders import can_be_written
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
@@ -40,6 +43,10 @@ class Frames:
                 f"storage.frames is {base}, and nobody knows that kind of URL; choose a folder, s3://, gs:// or abfs://"
             ) from None
 
+    @property
+    def _is_folder(self) -> bool:
+        return self.base.protocol in ("", "file", "local")
+
     def probe(self) -> str:
         """Find out, without writing anything, whether files can be kept here. Returns what was found.
 
@@ -48,25 +55,55 @@ class Frames:
         """
         with self._usable(self.base, "used"):
             _ = self.base.fs
-        if self.base.protocol not in ("", "file", "local"):
+        if not self._is_folder:
             return f"the driver of {self.base.protocol}:// is there; whether it may write shows when it writes"
         folder = Path(self.base.path)
         if not can_be_written(folder):
             raise FrameError(f"{folder} (storage.frames) can't be written to; choose another, or mend its permissions")
         return "files can be kept there" if folder.exists() else "the folder will be created by the first run"
 
-    def write_rows(self, folder: str, moment: datetime, rows: Sequence[Sequence[str | None]]) -> tuple[str, str]:
+    def write_rows(
+        self, folder: str, window: Window, rows: Sequence[Sequence[str | None]], about: Mapping[str, str]
+    ) -> tuple[str, str]:
         """Keep rows as UTF-8 CSV with a header (`column_0`, …). Returns the file's name in the storage and its digest.
 
-        Rows keep their own widths; a missing value is written as an empty one.
+        Rows keep their own widths; a missing value is written as an empty one. The name has window and digest in it, so
+        it can't repeat for other rows. Beside it stands a manifest (JSON): `about`, window, number of rows, digest. A
+        file without one was never finished.
         """
         width = max((len(row) for row in rows), default=0)
         text = io.StringIO(newline="")
         writer = csv.writer(text)
         writer.writerow([f"column_{position}" for position in range(width)])
         writer.writerows(rows)
-        name = f"{folder}/{moment:%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}.csv"
-        return name, self._write(name, text.getvalue().encode())
+        content = text.getvalue().encode()
+        digest = hashlib.sha256(content).hexdigest()
+        stem = f"{folder}/{window.since:%Y%m%dT%H%M%SZ}-{window.until:%Y%m%dT%H%M%SZ}-{digest[:12]}"
+        facts = {
+            **about,
+            "since": window.since.isoformat(),
+            "until": window.until.isoformat(),
+            "rows": len(rows),
+            "columns": width,
+            "sha256": digest,
+        }
+        self._write(f"{stem}.csv", content)
+        self._write(f"{stem}.json", json.dumps(facts, indent=2).encode())
+        return f"{stem}.csv", digest
+
+    def is_intact(self, name: str, digest: str) -> bool:
+        """Whether a file is there as it was written."""
+        try:
+            self._read(name, digest)
+        except FrameError:
+            return False
+        return True
+
+    def remove_rows(self, name: str) -> None:
+        """Remove what `write_rows` kept, and its manifest. What is gone already is no matter."""
+        for path in (self.base / name, (self.base / name).with_suffix(".json")):
+            with self._usable(path, "removed"):
+                path.unlink(missing_ok=True)
 
     def read_rows(self, name: str, digest: str) -> list[list[str]]:
         """The rows as kept, without the header.
@@ -82,20 +119,24 @@ class Frames:
         name = f"{folder}/{moment:%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}.parquet"
         return name, self._write(name, frame.to_parquet(index=False))
 
-    def read_frame(self, name: str, digest: str) -> pd.DataFrame:
-        """The frame as kept.
+    def read_frame(self, name: str, digest: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """The frame as kept, or some of its columns.
 
         Raises:
             FrameError: the file is missing, or its bytes aren't those whose digest was noted.
         """
-        return pd.read_parquet(io.BytesIO(self._read(name, digest)))
+        content = io.BytesIO(self._read(name, digest))
+        return pd.read_parquet(content, columns=None if columns is None else list(columns))
 
     def _write(self, name: str, content: bytes) -> str:
         path = self.base / name
         with self._usable(path, "written"):
             self.base.mkdir(mode=0o700, parents=True, exist_ok=True)  # people are in there
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            if self._is_folder:
+                _write_whole(Path(path.path), content)
+            else:
+                path.write_bytes(content)  # an object appears when all of it is there
         return hashlib.sha256(content).hexdigest()
 
     def _read(self, name: str, digest: str) -> bytes:
@@ -124,3 +165,13 @@ class Frames:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise FrameError(f"{path} can't be {purpose}: {reason}; check storage.frames and who may use it") from None
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """A name never stands for half a file, not even after a power cut."""
+    unfinished = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    with unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Engine, and_, or_, select
 
@@ -18,6 +19,16 @@ class ProvenList(Proven):
 
     mandator: str
     list: str
+    file: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class SentList:
+    """Rows that a replace sent to a recipient list, or meant to: where they are kept, and when it began."""
+
+    recipient_list_id: int
+    started_at: datetime
     file: str
     digest: str
 
@@ -64,6 +75,22 @@ class History:
                     )
                 )
         return found[::-1]
+
+    def sent(self, mandator: str, since: datetime, until: datetime) -> list[SentList]:
+        """Every replace of that time that changed a list of the mandator, oldest first."""
+        query = (
+            select(*replace.c["recipient_list_id", "started_at"], *snapshot.c["file", "digest"])
+            .join(snapshot, snapshot.c.id == replace.c.snapshot_id)
+            .where(
+                replace.c.mandator == mandator,
+                replace.c.cleared_at.is_not(None),
+                replace.c.started_at >= since,
+                replace.c.started_at <= until,
+            )
+            .order_by(replace.c.started_at)
+        )
+        with self._engine.connect() as connection:
+            return [SentList(*row) for row in connection.execute(query)]
 
     def rejections(self, mandator: str, name: str, people: Collection[Entity]) -> dict[str, list[Rejection]]:
         """All the ledger has on these people and a list, by `entity_type:entity_id`."""

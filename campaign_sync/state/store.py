@@ -7,6 +7,7 @@ from typing import Self
 from sqlalchemy import select
 
 from campaign_sync.domain.pseudonym import Pseudonyms
+from campaign_sync.state.blocked import BlockedAddresses
 from campaign_sync.state.database import open_database
 from campaign_sync.state.feedback import FeedbackJournal
 from campaign_sync.state.history import History
@@ -15,10 +16,11 @@ from campaign_sync.state.lease import Leases
 from campaign_sync.state.lists import Lists
 from campaign_sync.state.tables import setting
 from campaign_sync.state.upsert import insert_missing
+from campaign_sync.state.written import WriteBacks
 
 
 class State:
-    """The state database: feedback journal, snapshots, replace journal, rejection ledger, leases, facts on lists."""
+    """The state database: feedback and what became of it, snapshots, journal, ledger, leases, facts on lists."""
 
     def __init__(self, url: str) -> None:
         """Open the database, migrated to this version.
@@ -28,6 +30,8 @@ class State:
         """
         self._engine = open_database(url)
         self.feedback = FeedbackJournal(self._engine)
+        self.written = WriteBacks(self._engine, lambda value: self.pseudonyms.of(value))
+        self.blocked = BlockedAddresses(self._engine)
         self.snapshots = Snapshots(self._engine)
         self.history = History(self._engine)
         self.journal = Journal(self._engine)

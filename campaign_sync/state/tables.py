@@ -1,6 +1,7 @@
 """The tables the product owns. Changing one takes a migration in `state/migrations`.
 
-Personal data (recipient ids, addresses) stands only in `unmatched_feedback`; `rejection` names CRM ids.
+Personal data (recipient ids, addresses) stands only in `unmatched_feedback` and `blocked_address`; `rejection` and
+`write_back` name CRM ids.
 """
 
 from datetime import UTC, datetime
@@ -42,6 +43,7 @@ feedback_import = Table(
     Column("id", String(36), primary_key=True),
     Column("mandator", String(64), nullable=False, index=True),
     Column("kind", String(32), nullable=False),
+    Column("reader", String(32), nullable=False),
     Column("since", UtcDateTime, nullable=False),
     Column("until", UtcDateTime, nullable=False),
     Column("rows", Integer, nullable=False),
@@ -51,6 +53,18 @@ feedback_import = Table(
     Column("imported_at", UtcDateTime, nullable=False),
     Column("misfit_rows", Integer),
     Column("committed_at", UtcDateTime),
+    Column("removed_at", UtcDateTime),
+)
+
+feedback_file = Table(
+    "feedback_file",
+    metadata,
+    Column("mandator", String(64), primary_key=True),
+    Column("reader", String(32), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("modified_at", UtcDateTime, primary_key=True),
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("import_id", String(36), nullable=False),
 )
 
 unmatched_feedback = Table(
@@ -60,6 +74,40 @@ unmatched_feedback = Table(
     Column("kind", String(32), primary_key=True),
     Column("recipient_id", String(254), primary_key=True),
     Column("occurred_at", UtcDateTime, nullable=False),
+    Column("bounce_kind", String(8)),
+    Column("dated", Boolean),
+    Column("import_id", String(36)),
+    Column("row", Integer),
+)
+
+write_back = Table(
+    "write_back",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("mandator", String(64), nullable=False, index=True),
+    Column("kind", String(32), nullable=False),
+    Column("source", String(64), nullable=False),
+    Column("recipient", String(64), nullable=False, index=True),
+    Column("occurred_at", UtcDateTime, nullable=False),
+    Column("dated", Boolean, nullable=False),
+    Column("entity_type", String(16)),
+    Column("entity_id", String(255)),
+    Column("opt_in_id", String(255)),
+    Column("event_id", String(255)),
+    Column("import_id", String(36)),
+    Column("row", Integer),
+    Column("new", Boolean, nullable=False),
+    Column("written_at", UtcDateTime, nullable=False),
+)
+
+blocked_address = Table(
+    "blocked_address",
+    metadata,
+    Column("mandator", String(64), primary_key=True),
+    Column("address", String(254), primary_key=True),
+    Column("first_seen", UtcDateTime, nullable=False),
+    Column("last_seen", UtcDateTime, nullable=False),
+    Column("source", String(64), nullable=False),
 )
 
 snapshot = Table(

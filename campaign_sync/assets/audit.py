@@ -1,0 +1,83 @@
+"""The asset that compares the CRM with what the vendor knows of people who left or are blocked."""
+
+import dagster as dg
+
+from campaign_sync.assets.failures import explained
+from campaign_sync.assets.metadata import Materialized
+from campaign_sync.assets.ports import Ports
+from campaign_sync.configuration import MandatorSettings
+from campaign_sync.feedback.audit import audit
+from campaign_sync.replacing.progress import Progress, report
+
+_WARN = dg.AssetCheckSeverity.WARN
+
+
+def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
+    """The asset `[mandator, "audit"]`: everybody we could write to, held against the vendor's lists."""
+    key = dg.AssetKey([mandator, "audit"])
+    opt_in_ids = sorted({one.opt_in_id for one in settings.lists.values()})
+
+    @dg.asset(
+        key=key,
+        group_name=mandator,
+        kinds={"soap", "sql"},
+        description="The CRM held against the vendor's unsubscribe list and blocklist. What the CRM lacks is imported.",
+        check_specs=[
+            dg.AssetCheckSpec("complete", asset=key, description="The CRM knew everybody who left this mandator."),
+            dg.AssetCheckSpec(
+                "agreed", asset=key, description="Nobody is withdrawn in the CRM and not at the vendor, or the reverse."
+            ),
+        ],
+    )
+    def compare(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
+        asked = 0
+
+        def on_rows(rows: int) -> None:
+            nonlocal asked
+            asked += rows
+            report(Progress(mandator, "audit", "ask the vendor", asked, None))
+
+        with explained(context) as watch:
+            vendor = ports.vendor(mandator)
+            found = audit(mandator, opt_in_ids, vendor, ports.crm, ports.state, ports.frames, on_rows)
+            report(Progress(mandator, "audit", "audited", found.asked, found.asked))
+        incomplete = (
+            f"{found.missing} had left and the CRM didn't know; it does now. Look into feedback.readers: some export "
+            "doesn't tell of everybody"
+        )
+        apart = (
+            f"{found.granted_again} consented again in the CRM, but the vendor still has them as unsubscribed and "
+            f"writes to none of them; {found.released} are withdrawn because of the vendor, which has forgotten them"
+        )
+        return dg.MaterializeResult(
+            metadata={
+                "asked about": found.asked,
+                "missing in the CRM": found.missing,
+                "granted again, still unsubscribed at the vendor": found.granted_again,
+                "newly found on the blocklist": found.newly_blocked,
+                "withdrawn in the CRM only": found.released,
+                "unsubscribed at the vendor": found.vendor_unsubscribed,
+                "entries of the blocklist": found.vendor_blocked,
+                "seconds": watch.seconds,
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    asset_key=key,
+                    check_name="complete",
+                    passed=not found.missing,
+                    severity=_WARN,
+                    description=incomplete if found.missing else "the CRM knew everybody who left",
+                    metadata={"missing": found.missing},
+                ),
+                dg.AssetCheckResult(
+                    asset_key=key,
+                    check_name="agreed",
+                    passed=not (found.granted_again or found.released),
+                    severity=_WARN,
+                    description=apart if found.granted_again or found.released else "CRM and vendor agree",
+                    metadata={"granted again": found.granted_again, "released": found.released},
+                ),
+            ],
+        )
+
+    return compare

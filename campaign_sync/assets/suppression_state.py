@@ -1,0 +1,177 @@
+"""The asset by which the CRM learns who left or can't be reached, before anybody is selected."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from campaign_sync.assets.failures import explained
+from campaign_sync.assets.metadata import FRAME, Materialized, column_schema
+from campaign_sync.assets.ports import Ports
+from campaign_sync.configuration import MandatorSettings
+from campaign_sync.domain.feedback import FeedbackKind
+from campaign_sync.domain.feedback_age import Alertness
+from campaign_sync.domain.propagation import GOAL, Delays
+from campaign_sync.feedback.age import Silence, judge_age, silent_readers, vendor_time
+from campaign_sync.feedback.blocklist import recheck
+from campaign_sync.feedback.propagation import measure
+from campaign_sync.feedback.reading import Pending, read_pending
+from campaign_sync.feedback.suppression import suppression
+from campaign_sync.feedback.write_back import write_back
+from campaign_sync.replacing.progress import Progress, report
+from campaign_sync.state.frames import Frames
+from campaign_sync.state.store import State
+
+_WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
+
+CHECKS = {
+    "layout": "Every fetched row fits the layout of its reader.",
+    "matched": "The CRM knows everybody the feedback is about.",
+    "feedback_age": "The CRM has the vendor's feedback up to now. Too old, it stops every replace of the mandator.",
+    "silence": "No reader has returned nothing for unusually long while mailings went out.",
+    "propagation": "Within 24 hours of an opt-out the CRM knows, and no list has them any more.",
+}
+
+
+def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
+    """The asset `[mandator, "suppression_state"]`: feedback into the CRM, then who is suppressed out of it."""
+    key = dg.AssetKey([mandator, "suppression_state"])
+
+    @dg.asset(
+        key=key,
+        group_name=mandator,
+        kinds={"sql", "parquet"},
+        deps=[dg.AssetKey([mandator, kind.value]) for kind in FeedbackKind],
+        io_manager_key="parquet",
+        dagster_type=FRAME,
+        description="Who may not be written to in this mandator, and why. The CRM takes all fetched feedback first.",
+        check_specs=[dg.AssetCheckSpec(name, asset=key, description=told) for name, told in CHECKS.items()],
+    )
+    def suppression_state(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
+        with explained(context) as watch:
+            state, feedback = ports.state, settings.feedback
+            pending = read_pending(state, ports.frames, mandator, settings)
+            report(Progress(mandator, "suppression_state", "write to the CRM", 0, None))
+            written = write_back(mandator, pending, ports.crm, state, ports.frames, lambda: ports.vendor(mandator))
+            _remove_outlived(mandator, feedback.keep_files, state, ports.frames)
+            vendor = ports.vendor(mandator)
+            blocklist = recheck(mandator, vendor, state.blocked)
+            frame = suppression(ports.crm_snapshot(mandator), state, mandator)
+            now = vendor_time(feedback.files is not None, vendor)
+            age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
+            silences = silent_readers(mandator, feedback, state.feedback, vendor, now)
+            to_crm, to_absence = measure(mandator, settings.lists, state, datetime.now(UTC))
+            report(Progress(mandator, "suppression_state", "suppressed", len(frame), len(frame)))
+        by_kind = frame["kind"].value_counts()
+        until = state.feedback.committed_until(mandator)
+        oldest = min((until[reader] for reader in feedback.readers if reader in until), default=now)
+        return dg.MaterializeResult(
+            value=frame,
+            metadata={
+                **column_schema(frame),
+                "bounces read": len(pending.bounces),
+                "unsubscribes read": len(pending.unsubscribes),
+                "replies that are no bounces": pending.ignored,
+                "new in the CRM": written.written,
+                "known to the CRM before": written.already_known,
+                "unmatched": written.unmatched,
+                "rows that didn't fit": sum(pending.misfits.values()),
+                **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in ("bounce", "unsubscribe", "block")},
+                "released by the blocklist": blocklist.released,
+                "feedback age hours": _hours(now - oldest),
+                **_plotted("opt-out to CRM", to_crm),
+                **_plotted("opt-out to absence", to_absence),
+                "seconds": watch.seconds,
+            },
+            check_results=[
+                _layout(key, mandator, pending),
+                _matched(key, written.unmatched),
+                age_check(key, *age),
+                _silence(key, silences),
+                _propagation(key, to_absence),
+            ],
+        )
+
+    return suppression_state
+
+
+def age_check(key: dg.AssetKey, alertness: Alertness, told: str) -> dg.AssetCheckResult:
+    """The check `feedback_age`: a warning after a day, an error when it stops replaces."""
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name="feedback_age",
+        passed=alertness is Alertness.FRESH,
+        severity=_WARN if alertness is Alertness.WARNING else _ERROR,
+        description=told,
+        metadata={"alertness": alertness.value},
+    )
+
+
+def _layout(key: dg.AssetKey, mandator: str, pending: Pending) -> dg.AssetCheckResult:
+    misfits = {reader: rows for reader, rows in pending.misfits_by_reader.items() if rows}
+    told = " and ".join(f"{rows} {'row' if rows == 1 else 'rows'} of {reader}" for reader, rows in misfits.items())
+    bad = (
+        f"{told} can't be read, so somebody who left may still be selected; the rows are kept and read again daily: "
+        f"mend their layout in mandators.{mandator}.feedback.readers"
+    )
+    return _check(key, "layout", not misfits, bad if misfits else "every row fits", {"rows": sum(misfits.values())})
+
+
+def _matched(key: dg.AssetKey, unmatched: int) -> dg.AssetCheckResult:
+    bad = (
+        f"the CRM has nobody to change under {unmatched} addresses that unsubscribed or bounced; they are suppressed, "
+        "and matched again daily"
+    )
+    told = bad if unmatched else "the CRM knows everybody"
+    return _check(key, "matched", not unmatched, told, {"rows": unmatched}, _WARN)
+
+
+def _silence(key: dg.AssetKey, silences: Sequence[Silence]) -> dg.AssetCheckResult:
+    suspicious = [one.told for one in silences if one.suspicious]
+    told = " · ".join(suspicious or [one.told for one in silences]) or "no reader has been silent for unusually long"
+    return _check(key, "silence", not suspicious, told, {"silent readers": len(silences)}, _WARN)
+
+
+def _propagation(key: dg.AssetKey, delays: Delays | None) -> dg.AssetCheckResult:
+    if delays is None:
+        return _check(key, "propagation", True, "nobody has left in the last 7 days", {"opt-outs": 0}, _WARN)
+    told = (
+        f"of {delays.count} opt-outs of the last 7 days, half were out of every list within {_hours(delays.median)} h, "
+        f"95 % within {_hours(delays.p95)} h, the last one after {_hours(delays.longest)} h"
+    )
+    late = delays.longest > GOAL
+    advice = "; importing feedback hourly (feedback.schedule) shortens the way to the CRM" if late else ""
+    return _check(key, "propagation", not late, told + advice, {"opt-outs": delays.count}, _WARN)
+
+
+def _check(
+    key: dg.AssetKey,
+    name: str,
+    passed: bool,
+    told: str,
+    metadata: Mapping[str, Any],
+    severity: dg.AssetCheckSeverity = _ERROR,
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=key, check_name=name, passed=passed, severity=severity, description=told, metadata=dict(metadata)
+    )
+
+
+def _plotted(name: str, delays: Delays | None) -> dict[str, float]:
+    """Hours, as numbers that Dagster plots over days."""
+    if delays is None:
+        return {}
+    named = (("median", delays.median), ("95 %", delays.p95), ("longest", delays.longest))
+    return {f"{name}, hours: {which}": _hours(delay) for which, delay in named}
+
+
+def _hours(span: timedelta) -> float:
+    return round(span.total_seconds() / 3600, 2)
+
+
+def _remove_outlived(mandator: str, keep: timedelta, state: State, frames: Frames) -> None:
+    now = datetime.now(UTC)
+    for one in state.feedback.outlived(mandator, now - keep):
+        frames.remove_rows(one.file)
+        state.feedback.removed(one.id, now)

@@ -1,0 +1,176 @@
+"""Reads the vendor's feedback rows, whose columns are agreed between vendor and customer and documented nowhere."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from campaign_sync.domain.address import InvalidAddressError, normalize_address
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""A time before it isn't one of an event: the layout points at some other number."""
+
+TOLERANCE = timedelta(days=1)
+"""How far an event may lie after the end of its window; more, and its time can't be right."""
+
+Column = int | str
+Row = Sequence[str | None]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a reader's rows hold what we need.
+
+    Columns are positions from 0, or names where the rows have a header. `time` is None where a reader gives none,
+    `category` and `mailing` where they aren't wanted. `header` None means that a header row is recognized by itself.
+    `time_format` is `epoch_ms`, `iso` or a `strptime` pattern; times without a zone are in `zone`.
+    """
+
+    recipient: Column = 0
+    time: Column | None = 1
+    category: Column | None = None
+    mailing: Column | None = None
+    header: bool | None = None
+    time_format: str = "epoch_ms"
+    zone: tzinfo = UTC
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """The columns that are wanted, by what they hold."""
+        wanted = {"recipient": self.recipient, "time": self.time, "category": self.category, "mailing": self.mailing}
+        return {name: column for name, column in wanted.items() if column is not None}
+
+
+class LayoutError(ValueError):
+    """A reader's rows don't have the columns that the layout names."""
+
+
+@dataclass(frozen=True)
+class FeedbackRow:
+    """One parsed row: the recipient id as a normalized address, when it happened (UTC), and what else the row says."""
+
+    address: str
+    occurred_at: datetime
+    category: str | None = None
+    mailing_id: int | None = None
+    position: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The rows of one file: those understood, each once, and the positions (from 0) of those that weren't."""
+
+    rows: tuple[FeedbackRow, ...]
+    misfits: tuple[int, ...]
+
+
+def parse_feedback(rows: Sequence[Row], layout: Layout, until: datetime) -> Parsed:
+    """Read raw rows by their layout. Rows that don't fit are named, never dropped; repeated rows count once.
+
+    Args:
+        rows: as the vendor gave them. A file can be several export files in a row, each with its own header.
+        layout: where the columns are.
+        until: the end of the window. It stands in for times that the reader doesn't give, and no event can be later.
+
+    Raises:
+        LayoutError: the layout names a column by header, and the rows don't begin with a header that has it.
+    """
+    places: dict[str, int] | None = _positions(layout)
+    read_time = _time_reader(layout, until)
+    parsed: dict[FeedbackRow, None] = {}
+    misfits = []
+    for position, row, header in _with_headers(rows, layout):
+        if header is not None:
+            places = _positions(layout, header)
+            continue
+        if places is None:
+            raise LayoutError("columns are named, but there is no header row; name them by position")
+        try:
+            parsed.setdefault(_understood(row, places, read_time, position))
+        except (IndexError, InvalidAddressError, ValueError, OverflowError, OSError):
+            misfits.append(position)
+    return Parsed(tuple(parsed), tuple(misfits))
+
+
+def _understood(
+    row: Row, places: Mapping[str, int], read_time: Callable[[str], datetime], position: int
+) -> FeedbackRow:
+    cells = {name: (row[place] or "").strip() for name, place in places.items()}
+    return FeedbackRow(
+        normalize_address(cells["recipient"]),
+        read_time(cells.get("time", "")),
+        cells.get("category"),
+        int(mailing) if (mailing := cells.get("mailing")) else None,
+        position,
+    )
+
+
+def _with_headers(rows: Sequence[Row], layout: Layout) -> "list[tuple[int, Row, list[str] | None]]":
+    """Every row with its position, and what its cells say where it is a header row."""
+    named = {column for column in layout.columns.values() if isinstance(column, str)}
+    if layout.header is False or not rows:
+        return [(position, row, None) for position, row in enumerate(rows)]
+    first = _texts(rows[0])
+    if named:
+        if not named <= set(first):
+            missing = ", ".join(repr(name) for name in sorted(named - set(first)))
+            raise LayoutError(f"the header row has no column {missing}; it has {_shown(first)}")
+        told = [texts if named <= set(texts := _texts(row)) else None for row in rows]
+        return list(zip(range(len(rows)), rows, told, strict=True))
+    if layout.header is None and not looks_like_a_header(rows[0]):
+        return [(position, row, None) for position, row in enumerate(rows)]
+    return [(position, row, first if _texts(row) == first else None) for position, row in enumerate(rows)]
+
+
+def looks_like_a_header(row: Row) -> bool:
+    """Whether a row has nothing but short names: no address, and no number or time among them."""
+    cells = _texts(row)
+    names = bool(cells) and all(cell and "@" not in cell and len(cell) <= 40 for cell in cells)
+    return names and len(set(cells)) == len(cells) and not any(cell[0].isdigit() or cell[0] == "-" for cell in cells)
+
+
+def _shown(header: Sequence[str]) -> str:
+    """The names of a header row. Where there is none it is somebody's row, and nothing of it is shown."""
+    return ", ".join(header) if looks_like_a_header(header) else "no names at all; name the columns by position"
+
+
+def _texts(row: Row) -> list[str]:
+    return [(cell or "").strip() for cell in row]
+
+
+def _positions(layout: Layout, header: Sequence[str] = ()) -> dict[str, int] | None:
+    """Where each wanted column is; None where that takes a header row."""
+    if any(isinstance(column, str) and column not in header for column in layout.columns.values()):
+        return None
+    return {
+        name: header.index(column) if isinstance(column, str) else column for name, column in layout.columns.items()
+    }
+
+
+def _time_reader(layout: Layout, until: datetime) -> Callable[[str], datetime]:
+    if layout.time is None:
+        return lambda _: until
+    parse = _time_parser(layout)
+
+    def read(text: str) -> datetime:
+        moment = parse(text)
+        if not EARLIEST <= moment <= until + TOLERANCE:
+            raise ValueError("not the time of an event")
+        return moment
+
+    return read
+
+
+def _time_parser(layout: Layout) -> Callable[[str], datetime]:
+    if layout.time_format == "epoch_ms":
+        return lambda text: datetime.fromtimestamp(int(text) / 1000, UTC)
+
+    def zoned(moment: datetime) -> datetime:
+        if moment.tzinfo:
+            return moment.astimezone(UTC)
+        # In the hour that a clock shows twice, somebody left at the later of the two: the safe side.
+        local = moment.replace(tzinfo=layout.zone)
+        return max(local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+
+    if layout.time_format == "iso":
+        return lambda text: zoned(datetime.fromisoformat(text))
+    return lambda text: zoned(datetime.strptime(text, layout.time_format))  # noqa: DTZ007 - zoned() adds the zone

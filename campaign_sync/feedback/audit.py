@@ -1,0 +1,121 @@
+"""Compares the CRM with the vendor's unsubscribe list and blocklist, in both directions."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from campaign_sync.crm.port import Crm, CrmSnapshot
+from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.consent import VENDOR_SOURCE
+from campaign_sync.domain.feedback import Unsubscribe, Written
+from campaign_sync.feedback.blocklist import AUDIT_SOURCE as BLOCKED_BY_AUDIT
+from campaign_sync.feedback.write_back import noting
+from campaign_sync.feedback.written_to import traced
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.optimizely.services import MAX_ROWS
+from campaign_sync.state.feedback import AUDIT_SOURCE
+from campaign_sync.state.frames import Frames
+from campaign_sync.state.store import State
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a comparison found. Counts are of addresses, unless said otherwise."""
+
+    asked: int
+    """Whom we could write to, and asked the vendor about."""
+    missing: int
+    """The vendor knows that they left, and the CRM didn't; it does now."""
+    granted_again: int
+    """They left, consented again in the CRM, and are still on the vendor's list: it writes to none of them."""
+    newly_blocked: int
+    released: int
+    """The CRM has them withdrawn because of the vendor, which doesn't have them on its list any more."""
+    vendor_unsubscribed: int
+    """How many entries the vendor's unsubscribe list has."""
+    vendor_blocked: int
+    """How many entries the vendor's blocklist has; patterns count once."""
+
+
+def audit(
+    mandator: str,
+    opt_in_ids: Collection[str],
+    vendor: Optimizely,
+    crm: Crm,
+    state: State,
+    frames: Frames,
+    on_rows: Callable[[int], None],
+) -> Audit:
+    """Ask the vendor about everybody we could write to; what the CRM lacks is imported.
+
+    Args:
+        mandator: a key of the configuration.
+        opt_in_ids: the opt-ins of its lists.
+        vendor: logged in to it.
+        crm: to be compared, and told.
+        state: what the product remembers.
+        frames: where its snapshots are.
+        on_rows: told how many addresses were asked about.
+
+    Raises:
+        OptimizelyError, CrmError, StateError: one of them can't be reached.
+    """
+    with crm.snapshot() as snapshot:
+        consenting = sorted({address for opt_in_id in opt_in_ids for address in _addresses(snapshot, opt_in_id)})
+        withdrawn = _withdrawn_by_vendor(snapshot, mandator)
+    now = datetime.now(UTC)
+    left = _asked(vendor.unsubscribes.contains_all, consenting, on_rows)
+    blocked = _asked(vendor.blacklist.are_blacklisted, consenting, on_rows)
+    known_blocked = {address for address, _, _ in state.blocked.all(mandator)}
+    state.blocked.found(mandator, blocked, BLOCKED_BY_AUDIT, now)
+    missing = _import(mandator, left, crm, state, frames, now)
+    still = _asked(vendor.unsubscribes.contains_all, withdrawn, on_rows)
+    return Audit(
+        asked=len(consenting),
+        missing=missing,
+        granted_again=len(left) - missing,
+        newly_blocked=len(set(blocked) - known_blocked),
+        released=len(withdrawn) - len(still),
+        vendor_unsubscribed=vendor.unsubscribes.count(),
+        vendor_blocked=vendor.blacklist.count(),
+    )
+
+
+def _import(mandator: str, left: Sequence[str], crm: Crm, state: State, frames: Frames, seen_at: datetime) -> int:
+    """Withdraw what the CRM lacks; for how many addresses it lacked anything."""
+    note, told = noting(state), set[str]()
+
+    def on_written(written: Sequence[Written]) -> None:
+        note(written)
+        told.update(one.feedback.address for one in written if one.new)
+
+    unsubscribes = [Unsubscribe(address, seen_at, mandator, AUDIT_SOURCE, dated=False) for address in left]
+    crm.record_unsubscribes(traced(unsubscribes, state.history, frames), on_written)
+    return len(told)
+
+
+def _asked(
+    ask: Callable[[Sequence[str]], list[bool]], addresses: Sequence[str], on_rows: Callable[[int], None]
+) -> list[str]:
+    """Those of the addresses for which the vendor says yes."""
+    found: list[str] = []
+    for start in range(0, len(addresses), MAX_ROWS):
+        some = addresses[start : start + MAX_ROWS]
+        found += [address for address, yes in zip(some, ask(some), strict=True) if yes]
+        on_rows(len(some))
+    return found
+
+
+def _addresses(snapshot: CrmSnapshot, opt_in_id: str) -> Iterable[str]:
+    for _, email in snapshot.consenting(opt_in_id):
+        try:
+            yield normalize_address(email)
+        except InvalidAddressError:
+            continue
+
+
+def _withdrawn_by_vendor(snapshot: CrmSnapshot, mandator: str) -> list[str]:
+    frame = snapshot.suppression(mandator)
+    by_vendor = frame["source"].str.startswith(VENDOR_SOURCE).fillna(value=False)
+    addresses = frame.loc[(frame["kind"] == "unsubscribe") & by_vendor, "address"]
+    return sorted(set(addresses.dropna()))

@@ -1,0 +1,27 @@
+"""Measures how long opt-outs take, from what the product remembers."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from campaign_sync.domain.propagation import Delays, OptOut, Proof, delays_to_absence, delays_to_crm
+from campaign_sync.state.store import State
+
+PERIOD = timedelta(days=7)
+"""Opt-outs of so long ago are measured."""
+
+
+def measure(mandator: str, lists: Collection[str], state: State, now: datetime) -> tuple[Delays | None, Delays | None]:
+    """From opt-out to CRM, and to absence from every list, of everybody who left lately; None where nobody did.
+
+    Who left before feedback was imported for the first time doesn't count: that says nothing of the way there is now.
+    """
+    first = state.feedback.first_import(mandator)
+    if first is None:
+        return None, None
+    records = state.written.unsubscribes(mandator, max(now - PERIOD, first))
+    by_person = {(one.recipient, one.occurred_at): OptOut(one.occurred_at, one.written_at) for one in records}
+    opt_outs = list(by_person.values())
+    proofs = {
+        name: [Proof(one.frozen_at, one.proven_at) for one in state.history.proven(mandator, name)] for name in lists
+    }
+    return Delays.of(delays_to_crm(opt_outs)), Delays.of(delays_to_absence(opt_outs, proofs, now))

@@ -1,0 +1,43 @@
+"""Who may not be written to in a mandator, by everything we know at this moment."""
+
+from datetime import datetime
+
+import pandas as pd
+
+from campaign_sync.crm.port import CrmSnapshot
+from campaign_sync.domain.feedback import FINAL_BOUNCES
+from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
+from campaign_sync.state.store import State
+
+
+def suppression(crm: CrmSnapshot, state: State, mandator: str) -> pd.DataFrame:
+    """The CRM's bounces and withdrawn consents, feedback about addresses that the CRM doesn't know, and the blocklist.
+
+    Columns `SUPPRESSION_COLUMNS`. An unmatched unsubscribe names an `address` and no entity: should the CRM learn of
+    that address tomorrow, nobody under it is written to.
+    """
+    known = crm.suppression(mandator)
+    bounces = (one for one in state.feedback.unmatched_bounces() if one.kind in FINAL_BOUNCES)
+    unsubscribes = state.feedback.unmatched(mandator).unsubscribes
+    further: list[tuple[str, str, datetime, str]] = [
+        *(("bounce", one.address, one.occurred_at, one.source) for one in bounces),
+        *(("unsubscribe", one.address, one.occurred_at, one.source) for one in unsubscribes),
+        *(("block", address, since, source) for address, since, source in state.blocked.all(mandator)),
+    ]
+    if not further:
+        return known
+    nowhere = pd.Series([None] * len(further), dtype="str")
+    kinds, addresses, moments, sources = zip(*further, strict=True)
+    by_address = pd.DataFrame(
+        {
+            "kind": pd.Series(kinds, dtype="str"),
+            "address": pd.Series(addresses, dtype="str"),
+            "entity_type": nowhere,
+            "entity_id": nowhere,
+            "opt_in_id": nowhere,
+            "since": pd.to_datetime(list(moments), utc=True).as_unit("us"),
+            "source": pd.Series(sources, dtype="str"),
+        },
+        columns=list(SUPPRESSION_COLUMNS),
+    )
+    return pd.concat([known, by_address], ignore_index=True)

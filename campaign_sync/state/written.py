@@ -1,0 +1,133 @@
+"""What the vendor's feedback has made of the CRM: which entry, when, and because of which row."""
+
+import hashlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, select
+
+from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.feedback import Bounce, FeedbackKind, RawRow, Unsubscribe, Written
+from campaign_sync.state.tables import write_back
+from campaign_sync.state.upsert import insert_missing
+
+_ROWS_PER_STATEMENT = 500
+
+
+@dataclass(frozen=True)
+class WriteBackRecord:
+    """One entry in the CRM that a piece of feedback led to.
+
+    A bounce belongs to an address, so it names neither entity nor opt-in; whose address it is stands here only as a
+    pseudonym. `new` is False where the CRM had the entry already when we came to write it.
+    """
+
+    mandator: str
+    kind: FeedbackKind
+    source: str
+    recipient: str
+    occurred_at: datetime
+    dated: bool
+    entity: Entity | None
+    opt_in_id: str | None
+    event_id: str | None
+    raw: RawRow | None
+    new: bool
+    written_at: datetime
+
+
+class WriteBacks:
+    """Every such entry once, as it was first written. Only ever appended to."""
+
+    def __init__(self, engine: Engine, pseudonym: Callable[[str], str]) -> None:
+        self._engine, self._pseudonym = engine, pseudonym
+
+    def note(self, written: Sequence[Written], now: datetime) -> None:
+        """Note what the CRM has taken; what is noted already stays as it is."""
+        with self._engine.begin() as connection:
+            for some in _batches(written):
+                insert_missing(connection, write_back, [self._row(one, now) for one in some])
+
+    def known(self, bounces: Collection[Bounce]) -> set[Bounce]:
+        """Those that were written before: should the CRM lack them now, somebody there has reset them."""
+        by_id = {self._identity(one, None): one for one in bounces}
+        found: set[Bounce] = set()
+        with self._engine.connect() as connection:
+            for ids in _batches(list(by_id)):
+                query = select(write_back.c.id).where(write_back.c.id.in_(ids))
+                found |= {by_id[row.id] for row in connection.execute(query)}
+        return found
+
+    def of(self, entity: Entity, address: str | None) -> list[WriteBackRecord]:
+        """Everything about an entity's consents, and about the bounces of an address, oldest first."""
+        theirs = (write_back.c.entity_type == entity.entity_type) & (write_back.c.entity_id == entity.entity_id)
+        if address:
+            theirs |= write_back.c.entity_id.is_(None) & (write_back.c.recipient == self._pseudonym(address))
+        return self._records(theirs)
+
+    def unsubscribes(self, mandator: str, since: datetime) -> list[WriteBackRecord]:
+        """The dated unsubscribes of a mandator that happened since then and were new to the CRM, oldest first."""
+        return self._records(
+            write_back.c.mandator == mandator,
+            write_back.c.kind == FeedbackKind.UNSUBSCRIBES,
+            write_back.c.occurred_at >= since,
+            write_back.c.dated.is_(True),
+            write_back.c.new.is_(True),
+        )
+
+    def _records(self, *conditions: ColumnElement[bool]) -> list[WriteBackRecord]:
+        query = select(write_back).where(*conditions).order_by(write_back.c.occurred_at, write_back.c.id)
+        with self._engine.connect() as connection:
+            return [_record(row) for row in connection.execute(query)]
+
+    def _row(self, written: Written, now: datetime) -> dict[str, object]:
+        feedback, entity = written.feedback, written.entity
+        return {
+            "id": self._identity(feedback, written.event_id),
+            "mandator": feedback.mandator,
+            "kind": _kind(feedback),
+            "source": feedback.source,
+            "recipient": self._pseudonym(feedback.address),
+            "occurred_at": feedback.occurred_at,
+            "dated": feedback.dated,
+            "entity_type": entity.entity_type if entity else None,
+            "entity_id": entity.entity_id if entity else None,
+            "opt_in_id": written.opt_in_id,
+            "event_id": written.event_id,
+            "import_id": feedback.raw.import_id if feedback.raw else None,
+            "row": feedback.raw.position if feedback.raw else None,
+            "new": written.new,
+            "written_at": now,
+        }
+
+    def _identity(self, feedback: Bounce | Unsubscribe, event_id: str | None) -> str:
+        moment = feedback.occurred_at.astimezone(UTC).isoformat()
+        said = [feedback.mandator, _kind(feedback), self._pseudonym(feedback.address), moment, event_id or ""]
+        return hashlib.sha256("\n".join(said).encode()).hexdigest()
+
+
+def _kind(feedback: Bounce | Unsubscribe) -> FeedbackKind:
+    return FeedbackKind.BOUNCES if isinstance(feedback, Bounce) else FeedbackKind.UNSUBSCRIBES
+
+
+def _batches(items: Sequence[Any]) -> "list[Sequence[Any]]":
+    return [items[start : start + _ROWS_PER_STATEMENT] for start in range(0, len(items), _ROWS_PER_STATEMENT)]
+
+
+def _record(row: Any) -> WriteBackRecord:
+    return WriteBackRecord(
+        mandator=row.mandator,
+        kind=FeedbackKind(row.kind),
+        source=row.source,
+        recipient=row.recipient,
+        occurred_at=row.occurred_at,
+        dated=row.dated,
+        entity=Entity(EntityType(row.entity_type), row.entity_id) if row.entity_id else None,
+        opt_in_id=row.opt_in_id,
+        event_id=row.event_id,
+        raw=RawRow(row.import_id, row.row) if row.import_id else None,
+        new=row.new,
+        written_at=row.written_at,
+    )

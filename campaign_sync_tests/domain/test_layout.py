@@ -1,0 +1,147 @@
+"""Raw reader rows become feedback, and none of them gets lost."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaign_sync.domain.layout import EARLIEST, TOLERANCE, FeedbackRow, Layout, LayoutError, parse_feedback
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+NOON_MS = "1795521600000"
+UNTIL = NOON + timedelta(hours=1)
+BERLIN = ZoneInfo("Europe/Berlin")
+cells = st.none() | st.text() | st.sampled_from(["anna@example.org", "Bo@example.com", NOON_MS, "0", "9" * 30, "-1"])
+raw_rows = st.lists(st.lists(cells, max_size=4), max_size=8)
+layouts = st.builds(
+    Layout,
+    recipient=st.integers(0, 3),
+    time=st.none() | st.integers(0, 3),
+    category=st.none() | st.integers(0, 3),
+    header=st.booleans(),
+    time_format=st.sampled_from(["epoch_ms", "iso", "%d.%m.%Y"]),
+    zone=st.sampled_from([UTC, BERLIN]),
+)
+
+
+def test_a_row_is_read_by_default_as_recipient_and_epoch_milliseconds() -> None:
+    parsed = parse_feedback([[" Anna@Example.ORG", NOON_MS, "and more"]], Layout(), UNTIL)
+    assert parsed.rows == (FeedbackRow("anna@example.org", NOON),)
+    assert parsed.misfits == ()
+
+
+def test_category_and_mailing_are_read_where_the_layout_names_them() -> None:
+    layout = Layout(category=2, mailing=3)
+    rows = [["anna@example.org", NOON_MS, " hardbounce", "70001"], ["bo@example.org", NOON_MS, "softbounce", ""]]
+    parsed = parse_feedback(rows, layout, UNTIL)
+    assert parsed.rows == (
+        FeedbackRow("anna@example.org", NOON, "hardbounce", 70001),
+        FeedbackRow("bo@example.org", NOON, "softbounce"),
+    )
+    assert [row.position for row in parsed.rows] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("time_format", "text"),
+    [
+        ("iso", "2026-11-24T13:00:00"),
+        ("iso", "2026-11-24T12:00:00+00:00"),
+        ("%d.%m.%Y %H:%M", "24.11.2026 13:00"),
+        ("%d.%m.%Y %H:%M %z", "24.11.2026 07:00 -0500"),
+    ],
+)
+def test_times_without_a_zone_are_in_the_layouts_zone(time_format: str, text: str) -> None:
+    layout = Layout(time_format=time_format, zone=BERLIN)
+    assert parse_feedback([["anna@example.org", text]], layout, UNTIL).rows[0].occurred_at == NOON
+
+
+def test_in_the_hour_that_the_clock_shows_twice_somebody_left_at_the_later_of_the_two() -> None:
+    layout = Layout(time_format="iso", zone=BERLIN)
+    parsed = parse_feedback([["anna@example.org", "2026-10-25T02:30:00"]], layout, UNTIL)
+    assert parsed.rows[0].occurred_at == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("number", ["100000000011", "0", "-1", str(int(NOON_MS) + 3 * 86_400_000), ""])
+def test_a_number_that_can_be_no_time_of_an_event_is_a_misfit_and_not_an_unsubscribe_of_long_ago(number: str) -> None:
+    parsed = parse_feedback([["anna@example.org", number]], Layout(), UNTIL)
+    assert (parsed.rows, parsed.misfits) == ((), (0,))
+
+
+def test_where_a_reader_gives_no_times_the_end_of_the_window_stands_in() -> None:
+    parsed = parse_feedback([["anna@example.org"]], Layout(time=None), UNTIL)
+    assert parsed.rows == (FeedbackRow("anna@example.org", UNTIL),)
+
+
+def test_columns_can_be_named_where_the_rows_have_a_header() -> None:
+    layout = Layout(recipient="Empfänger", time="Zeit")
+    rows = [["Zeit ", "Empfänger"], [NOON_MS, "anna@example.org"], [NOON_MS, "?"]]
+    parsed = parse_feedback(rows, layout, UNTIL)
+    assert parsed.rows == (FeedbackRow("anna@example.org", NOON),)
+    assert parsed.misfits == (2,)
+
+
+def test_every_export_file_of_a_window_may_bring_its_own_header_even_with_other_columns() -> None:
+    layout = Layout(recipient="Empfänger", time="Zeit")
+    rows = [
+        ["Empfänger", "Zeit"],
+        ["anna@example.org", NOON_MS],
+        ["Nr", "Zeit", "Empfänger"],
+        ["1", NOON_MS, "bo@example.org"],
+    ]
+    parsed = parse_feedback(rows, layout, UNTIL)
+    assert [row.address for row in parsed.rows] == ["anna@example.org", "bo@example.org"]
+    assert parsed.misfits == ()
+
+
+@pytest.mark.parametrize("header", [True, None])
+def test_a_header_is_recognized_and_skipped_wherever_it_comes_again(header: bool | None) -> None:
+    rows = [["recipient", "time"], ["anna@example.org", NOON_MS], ["recipient", "time"], ["bo@example.org", NOON_MS]]
+    parsed = parse_feedback(rows, Layout(header=header), UNTIL)
+    assert [row.address for row in parsed.rows] == ["anna@example.org", "bo@example.org"]
+    assert parsed.misfits == ()
+
+
+@pytest.mark.parametrize("first", [["anna@example.org", ""], ["no address", NOON_MS], ["", ""], ["anna", "1", "x"], []])
+def test_a_broken_first_row_is_not_taken_for_a_header(first: list[str]) -> None:
+    parsed = parse_feedback([first, ["bo@example.org", NOON_MS]], Layout(), UNTIL)
+    assert parsed.misfits == (0,)
+
+
+def test_a_named_column_that_is_missing_is_an_error_that_names_the_others() -> None:
+    with pytest.raises(LayoutError, match="no column 'id'; it has recipient, time"):
+        parse_feedback([["recipient", "time"]], Layout(recipient="id"), UNTIL)
+
+
+def test_a_missing_header_is_an_error_that_shows_nobodys_row() -> None:
+    assert parse_feedback([], Layout(recipient="id"), UNTIL).rows == ()
+    with pytest.raises(LayoutError, match="no names at all") as caught:
+        parse_feedback([["anna@example.org", NOON_MS]], Layout(recipient="id"), UNTIL)
+    assert "anna" not in str(caught.value)
+
+
+def test_a_repeated_row_counts_once_and_a_second_event_counts_again() -> None:
+    later = str(int(NOON_MS) + 1)
+    rows = [["anna@example.org", NOON_MS], ["ANNA@example.org", NOON_MS], ["anna@example.org", later]]
+    assert len(parse_feedback(rows, Layout(), UNTIL).rows) == 2
+
+
+@given(raw_rows, layouts)
+def test_every_row_is_either_understood_or_named(rows: list[list[str | None]], layout: Layout) -> None:
+    parsed = parse_feedback(rows, layout, UNTIL)
+    first = [(cell or "").strip() for cell in rows[0]] if layout.header and rows else None
+    body = [position for position, row in enumerate(rows) if [(cell or "").strip() for cell in row] != first]
+    understood = set(body) - set(parsed.misfits)
+    assert set(parsed.misfits) <= set(body)
+    alone = [parse_feedback([rows[each]], replace(layout, header=False), UNTIL).rows for each in sorted(understood)]
+    assert all(len(found) == 1 for found in alone)
+    assert tuple(dict.fromkeys(found[0] for found in alone)) == parsed.rows
+    assert all(EARLIEST <= row.occurred_at <= UNTIL + TOLERANCE for row in parsed.rows)
+
+
+@given(raw_rows)
+def test_reading_the_same_rows_twice_adds_nothing(rows: list[list[str | None]]) -> None:
+    layout = Layout(header=False)
+    assert set(parse_feedback(rows + rows, layout, UNTIL).rows) == set(parse_feedback(rows, layout, UNTIL).rows)

@@ -1,0 +1,194 @@
+"""What is remembered of the vendor's feedback, on both databases the product runs on."""
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from alembic import command
+from sqlalchemy import create_engine
+
+from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.feedback import Bounce, BounceKind, RawRow, Unsubscribe, Written
+from campaign_sync.domain.windows import Window
+from campaign_sync.state.feedback import Delivery, FeedbackImport, Unmatched, new_import
+from campaign_sync.state.store import State
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+NOBODY = Unmatched([], [])
+STRANGER = Unsubscribe("stranger@example.com", NOON, "nord", "optimizely:unsubscribes")
+DEAD_END = Bounce("nobody@example.com", NOON, "nord", "optimizely:bounces", BounceKind.LIMIT)
+
+
+def fetched(begin: int, end: int, rows: int = 3, reader: str = "getOutBounces") -> FeedbackImport:
+    """An import of some hours after noon."""
+    window = Window(NOON + begin * HOUR, NOON + end * HOUR)
+    return new_import("nord", reader, window, rows, (f"{begin}.csv", "digest"), "run", NOON)
+
+
+def intact(_: FeedbackImport) -> bool:
+    return True
+
+
+def test_the_watermark_moves_only_when_the_crm_has_the_rows(database_url: str) -> None:
+    with State(database_url) as state:
+        journal = state.feedback
+        first = journal.add(fetched(0, 1))
+        assert journal.pending("nord") == [first]
+        assert (journal.committed_until("nord"), journal.uncommitted("nord")) == ({}, 1)
+
+        journal.commit("nord", {first.id: 0}, NOBODY, NOBODY, NOON)
+        assert journal.pending("nord") == []
+        assert journal.committed_until("nord") == {"getOutBounces": NOON + HOUR}
+        assert (journal.uncommitted("nord"), journal.committed_until("sued")) == (0, {})
+
+
+def test_fetching_goes_on_behind_what_waits_for_the_crm(database_url: str) -> None:
+    with State(database_url) as state:
+        assert state.feedback.fetched_until("nord", "getOutBounces", intact) is None
+        for hour in range(3):
+            state.feedback.add(fetched(hour - 1, hour + 1))
+        assert state.feedback.fetched_until("nord", "getOutBounces", intact) == NOON + 3 * HOUR
+        assert state.feedback.fetched_until("nord", "getUnsubscribes", intact) is None
+
+
+def test_a_file_that_got_lost_before_the_crm_had_it_is_fetched_again_with_all_behind_it(database_url: str) -> None:
+    with State(database_url) as state:
+        journal = state.feedback
+        kept = [journal.add(fetched(hour - 1, hour + 1)) for hour in range(3)]
+        journal.commit("nord", {kept[0].id: 0}, NOBODY, NOBODY, NOON)
+        lost = kept[1].id
+
+        assert journal.fetched_until("nord", "getOutBounces", lambda one: one.id != lost) == NOON + HOUR
+        assert journal.pending("nord") == []
+
+
+def test_an_import_with_rows_that_did_not_fit_stays_pending_though_the_watermark_moved(database_url: str) -> None:
+    with State(database_url) as state:
+        one = state.feedback.add(fetched(0, 1))
+        state.feedback.commit("nord", {one.id: 2}, NOBODY, NOBODY, NOON)
+
+        assert state.feedback.pending("nord") == [one]
+        assert state.feedback.uncommitted("nord") == 0
+        assert state.feedback.outlived("nord", NOON + 9 * HOUR) == []
+
+
+def test_what_the_crm_has_taken_wholly_needs_no_file_for_ever(database_url: str) -> None:
+    with State(database_url) as state:
+        one = state.feedback.add(fetched(0, 1))
+        state.feedback.commit("nord", {one.id: 0}, NOBODY, NOBODY, NOON)
+        assert state.feedback.outlived("nord", NOON) == []
+        assert state.feedback.outlived("nord", NOON + 2 * HOUR) == [one]
+
+        state.feedback.removed(one.id, NOON)
+        assert state.feedback.outlived("nord", NOON + 2 * HOUR) == []
+        assert state.feedback.committed_until("nord") == {"getOutBounces": NOON + HOUR}
+
+
+def test_a_delivered_file_counts_once_and_again_when_it_was_written_anew(database_url: str) -> None:
+    delivery = Delivery("u.csv", NOON, 2**33)
+    with State(database_url) as state:
+        state.feedback.add(fetched(0, 0, reader="getUnsubscribes"), delivery)
+        assert state.feedback.delivered("nord", "getUnsubscribes") == {delivery}
+        assert state.feedback.delivered("nord", "getOutBounces") == set()
+
+        state.feedback.fetched_until("nord", "getUnsubscribes", lambda _: False)
+        assert state.feedback.delivered("nord", "getUnsubscribes") == set(), "what was kept of it got lost"
+
+
+def test_whom_the_crm_could_not_match_is_remembered_until_it_can(database_url: str) -> None:
+    soft = Bounce("full@example.com", NOON, "nord", "optimizely:bounces", BounceKind.SOFT, dated=False)
+    with State(database_url) as state:
+        state.feedback.commit("nord", {}, NOBODY, Unmatched([soft, DEAD_END], [STRANGER, STRANGER]), NOON)
+        assert state.feedback.unmatched("nord") == Unmatched([soft, DEAD_END], [STRANGER])
+        assert state.feedback.unmatched("sued") == NOBODY
+        assert state.feedback.unmatched_bounces() == [soft, DEAD_END]
+
+        state.feedback.commit("sued", {}, NOBODY, NOBODY, NOON)
+        assert state.feedback.unmatched("nord") == Unmatched([soft, DEAD_END], [STRANGER])
+        state.feedback.commit("nord", {}, state.feedback.unmatched("nord"), NOBODY, NOON)
+        assert state.feedback.unmatched("nord") == NOBODY
+
+
+def test_two_imports_at_once_lose_none_of_each_others_strangers(database_url: str) -> None:
+    with State(database_url) as state:
+        before = state.feedback.unmatched("nord")
+        state.feedback.commit("nord", {}, before, Unmatched([], [STRANGER]), NOON)
+        state.feedback.commit("nord", {}, before, Unmatched([DEAD_END], []), NOON)
+
+        assert state.feedback.unmatched("nord") == Unmatched([DEAD_END], [STRANGER])
+
+
+def test_a_newer_opt_out_of_a_stranger_stays_when_the_older_one_is_matched(database_url: str) -> None:
+    newer = dataclasses.replace(STRANGER, occurred_at=NOON + HOUR)
+    with State(database_url) as state:
+        state.feedback.commit("nord", {}, NOBODY, Unmatched([], [STRANGER]), NOON)
+        before = state.feedback.unmatched("nord")
+        state.feedback.commit("nord", {}, NOBODY, Unmatched([], [newer]), NOON)
+        state.feedback.commit("nord", {}, before, NOBODY, NOON)
+
+        assert state.feedback.unmatched("nord") == Unmatched([], [newer])
+
+
+def test_every_entry_in_the_crm_is_noted_once_with_the_row_it_came_from(database_url: str) -> None:
+    anna = Entity(EntityType.CONTACT, "4711")
+    left = dataclasses.replace(STRANGER, raw=RawRow("import", 17))
+    with State(database_url) as state:
+        for new in (True, False):
+            state.written.note([Written(left, new, anna, "news", "event-1")], NOON)
+
+        (record,) = state.written.of(anna, None)
+        assert (record.entity, record.opt_in_id, record.event_id) == (anna, "news", "event-1")
+        assert (record.raw, record.new, record.written_at) == (RawRow("import", 17), True, NOON)
+        assert state.written.unsubscribes("nord", NOON) == [record]
+        assert state.written.unsubscribes("nord", NOON + HOUR) == []
+    with create_engine(database_url).connect() as connection:
+        rows = connection.exec_driver_sql("SELECT * FROM write_back").fetchall()
+    assert "stranger@example.com" not in str(rows)
+
+
+def test_a_bounce_that_was_written_is_known_whatever_became_of_it(database_url: str) -> None:
+    another = dataclasses.replace(DEAD_END, occurred_at=NOON + HOUR)
+    with State(database_url) as state:
+        state.written.note([Written(DEAD_END, True)], NOON)
+
+        assert state.written.known([DEAD_END, another]) == {DEAD_END}
+        (record,) = state.written.of(Entity(EntityType.LEAD, "1"), "nobody@example.com")
+        assert record.entity is None
+
+
+def test_blocked_addresses_are_remembered_until_the_vendor_releases_them(database_url: str) -> None:
+    with State(database_url) as state:
+        state.blocked.found("nord", ["a@example.org", "b@example.org"], "optimizely:addAll3", NOON)
+        state.blocked.found("nord", ["a@example.org"], "optimizely:live_look", NOON + HOUR)
+        assert state.blocked.all("nord") == [
+            ("a@example.org", NOON, "optimizely:addAll3"),
+            ("b@example.org", NOON, "optimizely:addAll3"),
+        ]
+        assert state.blocked.all("sued") == []
+
+        state.blocked.released("nord", ["a@example.org"])
+        assert [address for address, _, _ in state.blocked.all("nord")] == ["b@example.org"]
+
+
+@pytest.fixture
+def as_before(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database of the version before, with an import of each kind."""
+    upgrade = command.upgrade
+    monkeypatch.setattr(command, "upgrade", lambda config, _: upgrade(config, "0002"))
+    State(database_url).close()
+    monkeypatch.undo()
+    with create_engine(database_url).begin() as connection:
+        for kind in ("bounces", "unsubscribes"):
+            connection.exec_driver_sql(
+                "INSERT INTO feedback_import (id, mandator, kind, since, until, rows, file, digest, run_id, "
+                "imported_at, misfit_rows, committed_at) VALUES "
+                f"('{kind}', 'nord', '{kind}', '2026-11-22 12:00:00', '2026-11-23 12:00:00', 1, 'f', 'd', 'r', "
+                "'2026-11-23 12:00:00', 0, '2026-11-23 12:00:00')"
+            )
+    return database_url
+
+
+def test_an_older_database_goes_on_with_the_readers_it_had(as_before: str) -> None:
+    with State(as_before) as state:
+        assert state.feedback.committed_until("nord") == {"getOutBounces": NOON, "getUnsubscribes": NOON}

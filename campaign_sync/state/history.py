@@ -18,8 +18,10 @@ class ProvenList(Proven):
 
     mandator: str
     list: str
+    snapshot_id: str
     file: str
     digest: str
+    """SHA-256 of the file."""
 
 
 class History:
@@ -33,7 +35,7 @@ class History:
         query = (
             select(
                 *replace.c["run_id", "state", "started_at", "finished_at", "in_list"],
-                *snapshot.c["file", "digest", "created_at"],
+                *snapshot.c["id", "file", "digest", "created_at"],
                 snapshot.c.run_id.label("snapshot_run_id"),
             )
             .join(snapshot, snapshot.c.id == replace.c.snapshot_id)
@@ -59,6 +61,7 @@ class History:
                         retried_after=given_up.get(row.run_id),
                         mandator=mandator,
                         list=name,
+                        snapshot_id=row.id,
                         file=row.file,
                         digest=row.digest,
                     )

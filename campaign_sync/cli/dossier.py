@@ -128,10 +128,10 @@ def _why_not(dossier: Dossier, listed: Listed, moment: Moments) -> str:
 def _consent(dossier: Dossier, listed: Listed, moment: Moments) -> Iterator[Line]:
     sent, now = listed.sent, listed.consent
     if sent and sent.in_list:
-        yield "consent", f"{sent.consent_kind} {moment(sent.consent_at)}, event {sent.consent_event_id}"
+        yield "consent", f"{sent.consent.kind.value} {moment(sent.consent.occurred_at)}, event {sent.consent.event_id}"
         if dossier.email is not None and sent.address != address_key(dossier.email):
             yield "sent to", f"{sent.address}, which isn't their address in the CRM any more"
-        if now and now.event_id == sent.consent_event_id:
+        if now and now.event_id == sent.consent.event_id:
             return
     label = "consent" if not (sent and sent.in_list) else "by now"
     if now is None:

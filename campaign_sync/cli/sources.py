@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 
 import pandas as pd
@@ -12,6 +11,7 @@ from rich.console import Console
 from campaign_sync.configuration import Configuration
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.crm.sql import SqlCrm
+from campaign_sync.domain.consent import ConsentEvent, ConsentKind
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.membership import members
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
@@ -29,14 +29,12 @@ class Sent:
     """One person's row in the snapshot of a list, the consent it stands on, and whether it is in the list."""
 
     address: str
-    consent_event_id: str
-    consent_kind: str
-    consent_at: datetime
+    consent: ConsentEvent
     in_list: bool
     doubtful: bool = False
     """Whether it may be in the list although `in_list` says no: the ledger doesn't tell."""
-    evidence: tuple[str | None, ...] | None = None
-    """Values of `EVIDENCE_COLUMNS`; None where the snapshot was frozen before they were kept."""
+    evidence_kept: bool = True
+    """Whether the snapshot holds `EVIDENCE_COLUMNS`; those frozen earlier don't."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +74,15 @@ class Sources:
         return {
             str(key): Sent(
                 address=row[ADDRESS],
-                consent_event_id=row["consent_event_id"],
-                consent_kind=row["consent_kind"],
-                consent_at=row["consent_at"].to_pydatetime(),
+                consent=ConsentEvent(
+                    row["consent_event_id"],
+                    ConsentKind(row["consent_kind"]),
+                    row["consent_at"].to_pydatetime(),
+                    *(_text(row.get(column)) for column in EVIDENCE_COLUMNS),
+                ),
                 in_list=position in in_list,
                 doubtful=key in of_list.doubtful,
-                evidence=_evidence(row),
+                evidence_kept=set(EVIDENCE_COLUMNS) <= set(snapshot),
             )
             for (position, row), key in zip(snapshot[wanted].iterrows(), keys[wanted], strict=True)
         }
@@ -110,7 +111,5 @@ def united(people: Collection[Entity], *sent: Collection[str]) -> list[Entity]:
     return list(dict.fromkeys([*people, *(entity for entity in named if entity)]))
 
 
-def _evidence(row: "pd.Series[str]") -> tuple[str | None, ...] | None:
-    if not set(EVIDENCE_COLUMNS) <= set(row.index):
-        return None
-    return tuple(value if isinstance(value, str) else None for value in row[list(EVIDENCE_COLUMNS)])
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, Engine, and_, or_, select
+from sqlalchemy import ColumnElement, Engine, and_, func, or_, select
 
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.membership import BEFORE_THE_SNAPSHOT, Proven, Rejection
@@ -67,6 +68,17 @@ class History:
                     )
                 )
         return found[::-1]
+
+    def cleared(self, mandator: str, name: str, after: datetime | None, until: datetime) -> datetime | None:
+        """When the list was last cleared between two moments; `after` a proof that means without a further one."""
+        query = select(func.max(replace.c.cleared_at, type_=replace.c.cleared_at.type)).where(
+            replace.c.mandator == mandator, replace.c.list == name, replace.c.cleared_at <= until
+        )
+        if after:
+            query = query.where(replace.c.cleared_at > after)
+        with self._engine.connect() as connection:
+            found: datetime | None = connection.execute(query).scalar_one()
+        return found
 
     def rejections(self, mandator: str, name: str, people: Collection[Entity]) -> dict[str, list[Rejection]]:
         """All the ledger has on these people and a list, by `entity_type:entity_id`."""

@@ -134,7 +134,7 @@ def test_somebody_who_withdrew_later_is_proven_for_the_day_before_and_the_withdr
     assert of("consent", text) == [f"{GRANTED} (as frozen in the snapshot)"]
     assert of("proven", text)[0].startswith(str(day(2)))
     (since,) = of("since", text)
-    assert re.fullmatch(rf"withdrawn {MOMENT} \(web form\), event c1-newsletter-nord-withdrawn-\d+", since)
+    assert re.fullmatch(rf"withdrawn {MOMENT}, event c1-newsletter-nord-withdrawn-\d+ \(web form\)", since)
     (now,) = of("now", text)
     assert re.match(f"not in it by the newest proof, {MOMENT}: selection: withdrew the consent", now)
 
@@ -264,7 +264,8 @@ def test_who_was_turned_away_on_that_day_is_told_why(shop: Rig) -> None:
     text = told(shop, "contact:c4")
     assert lines(text)[0] == "✗ no"
     assert of("why", text)[0].startswith("vendor: a filter at the vendor refused the row (vendor's code 6)")
-    assert of("consent", text)[0].endswith("(as the CRM tells it now)")
+    assert of("consent", text)[0].endswith(" (web form), as the CRM tells it now")
+    assert of("now", text) == ["that proof is the newest"]
 
 
 def test_what_the_ledger_does_not_tell_is_left_open(shop: Rig) -> None:

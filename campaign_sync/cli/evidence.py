@@ -137,7 +137,7 @@ def _consent(evidence: Evidence, moment: Moments) -> Iterator[Line]:
     if sent is None or stood_on is None:
         decided = _decided(evidence)
         if decided:
-            yield from _event("consent", decided, moment, "as the CRM tells it now")
+            yield "consent", f"{_headline(decided, moment)}{_source(decided)}, as the CRM tells it now"
         elif evidence.events:
             yield "consent", f"none yet for {evidence.target.contract.opt_in_id}, as the CRM tells it now"
         else:
@@ -172,6 +172,10 @@ def _headline(event: ConsentEvent, moment: Moments) -> str:
     return f"{event.kind.value} {moment(event.occurred_at)}, event {event.event_id}"
 
 
+def _source(event: ConsentEvent) -> str:
+    return f" ({event.source})" if event.source else ""
+
+
 def _decided(evidence: Evidence) -> ConsentEvent | None:
     """The event that decided at the proof, or at the end of the day where there was none, by what the CRM says now."""
     until = evidence.then.proven.proven_at if evidence.then.proven else evidence.moment
@@ -204,10 +208,9 @@ def _since(person: Person, evidence: Evidence, moment: Moments) -> Iterator[str]
     for event in evidence.events:
         if base and decisiveness(event) <= decisiveness(base):
             continue
-        source = f" ({event.source})" if event.source else ""
         late = then.proven is not None and event.occurred_at <= then.proven.frozen_at
         note = "; it bears an earlier date and came to the CRM after this selection" if late else ""
-        yield f"{event.kind.value} {moment(event.occurred_at)}{source}, event {event.event_id}{note}"
+        yield f"{_headline(event, moment)}{_source(event)}{note}"
     for objection in evidence.objections:
         if objection.reason is Reason.BOUNCED:
             yield f"the address bounced{when_told(objection, moment)} and gets into no list"
@@ -224,6 +227,8 @@ def _now(evidence: Evidence, moment: Moments) -> str:
         return "not proven yet"
     if now.unreadable:
         return f"nobody can tell: {now.unreadable}"
+    if evidence.then.proven is now.proven and not now.cleared:
+        return "that proof is the newest"
     as_of = f"by the newest proof, {moment(now.proven.proven_at)}"
     if now.cleared:
         return f"INCOMPLETE since {moment(now.cleared)}: nobody can tell"

@@ -148,20 +148,20 @@ def _check_feedback(mandator: str, feedback: FeedbackSettings, vendor: Optimizel
     """Whether each reader may be asked, or each kind of file is there."""
     place = f"mandators.{mandator}.feedback"
     if feedback.files:
-        with findings.trying(f"{place}.files"), opened(feedback.files) as drop:
+        with findings.trying(place), opened(feedback.files) as drop:
             for name, reader in feedback.readers.items():
                 delivered = drop.files(reader.files or "")
                 told = "no file is there yet"
                 if delivered:
                     told = f"{len(delivered)} files, the newest of {delivered[-1].modified_at:%Y-%m-%d %H:%M} UTC"
-                findings.add(f"{place}.readers.{name}", True if delivered else None, told)
+                findings.add(place, True if delivered else None, f"{name}: {told}")
         return
     for name in feedback.readers:
-        with findings.trying(f"{place}.readers.{name}"):
+        with findings.trying(place):
             now = vendor.closed_loop.current_time()
             rows = vendor.closed_loop.read(Reader(name), now - _A_WEEK, now, 0, 1)
-            found = "rows of the last week are there" if rows else "it may be asked, and has no rows of the last week"
-            findings.add(f"{place}.readers.{name}", True if rows else None, found)
+            found = "has rows of the last week" if rows else "may be asked, and has no rows of the last week"
+            findings.add(place, True if rows else None, f"{name} {found}")
 
 
 def _check_selection(one: Target, crm: CrmSnapshot, findings: _Findings) -> None:

@@ -210,6 +210,8 @@ def deliver(folder: Path, name: str, text: str, at: datetime) -> None:
 def test_delivered_files_take_the_same_way_and_each_is_read_once_however_late_it_comes(shop: Rig) -> None:
     folder = shop.folder / "delivered"
     folder.mkdir()
+    for name in ("newsletter", "products"):
+        shop.list_settings("nord", name)["limits"] = {"max_shrink": 1}
     shop.settings["mandators"]["nord"]["feedback"] = {
         "files": {"url": str(folder)},
         "readers": {

@@ -27,11 +27,11 @@ LIMITS = AgeLimits(timedelta(hours=36), timedelta(days=30))
 def test_it_warns_after_a_day_blocks_at_the_limit_and_alarms_at_a_quarter_of_the_vendors_memory(
     hours: float, alertness: Alertness
 ) -> None:
-    assert LIMITS.judge("nord", NOW - timedelta(hours=hours), NOW)[0] is alertness
+    assert LIMITS.judge("nord", NOW - timedelta(hours=hours), NOW).alertness is alertness
 
 
 def test_the_alarm_names_the_mandator_and_the_day_from_which_unsubscribes_are_lost() -> None:
-    _, told = LIMITS.judge("nord", NOW - timedelta(days=10), NOW)
+    told = LIMITS.judge("nord", NOW - timedelta(days=10), NOW).told
     assert told == (
         "ALARM: the CRM has nord's feedback up to 10.0 days ago; the vendor keeps it for 30.0 days, so from 2026-12-14 "
         "on unsubscribes are lost for good. No list is replaced; materialize nord's bounces, unsubscribes and "
@@ -40,16 +40,16 @@ def test_the_alarm_names_the_mandator_and_the_day_from_which_unsubscribes_are_lo
 
 
 def test_feedback_that_never_came_blocks_and_is_named() -> None:
-    alertness, told = LIMITS.judge("nord", None, NOW, "getOutBounces")
-    assert alertness is Alertness.BLOCKING
-    assert "getOutBounces of nord were never imported" in told
+    verdict = LIMITS.judge("nord", None, NOW, "getOutBounces")
+    assert verdict.alertness is Alertness.BLOCKING
+    assert "getOutBounces of nord were never imported" in verdict.told
 
 
 @given(st.timedeltas(timedelta(0), timedelta(days=60)), st.timedeltas(timedelta(0), timedelta(days=60)))
 def test_older_is_never_less_alarming(one: timedelta, other: timedelta) -> None:
     order = list(Alertness)
     younger, older = sorted((one, other))
-    found = [order.index(LIMITS.judge("nord", NOW - age, NOW)[0]) for age in (younger, older)]
+    found = [order.index(LIMITS.judge("nord", NOW - age, NOW).alertness) for age in (younger, older)]
     assert found == sorted(found)
 
 

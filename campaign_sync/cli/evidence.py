@@ -143,7 +143,8 @@ def _consent(evidence: Evidence, moment: Moments) -> Iterator[Line]:
     if sent is None or stood_on is None:
         decided = _decided(evidence)
         if decided:
-            yield "consent", f"{_headline(decided, moment)}{_source(decided)}, as the CRM tells it now"
+            because = _because(evidence, decided)
+            yield "consent", f"{_headline(decided, moment)}{_source(decided)}{because}, as the CRM tells it now"
         elif evidence.events:
             yield "consent", f"none yet for {evidence.target.contract.opt_in_id}, as the CRM tells it now"
         else:
@@ -182,6 +183,11 @@ def _source(event: ConsentEvent) -> str:
     return f" ({event.source})" if event.source else ""
 
 
+def _because(evidence: Evidence, event: ConsentEvent) -> str:
+    origin = evidence.origins.get(event.event_id)
+    return f", because of {origin}" if origin else ""
+
+
 def _decided(evidence: Evidence) -> ConsentEvent | None:
     """The event that decided at the proof, or at the end of the day where there was none, by what the CRM says now."""
     until = evidence.then.proven.proven_at if evidence.then.proven else evidence.moment
@@ -216,9 +222,7 @@ def _since(person: Person, evidence: Evidence, moment: Moments) -> Iterator[str]
             continue
         late = then.proven is not None and event.occurred_at <= then.proven.frozen_at
         note = "; it bears an earlier date and came to the CRM after this selection" if late else ""
-        origin = evidence.origins.get(event.event_id)
-        because = f", because of {origin}" if origin else ""
-        yield f"{_headline(event, moment)}{_source(event)}{because}{note}"
+        yield f"{_headline(event, moment)}{_source(event)}{_because(evidence, event)}{note}"
     for objection in evidence.objections:
         if objection.reason is Reason.BOUNCED:
             yield f"the address bounced{when_told(objection, moment)} and gets into no list"

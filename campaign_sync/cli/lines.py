@@ -50,7 +50,7 @@ def print_sections(sections: Iterable[Section], console: Console, *, sign: str =
     table.add_column("list", no_wrap=True)
     table.add_column(sign, no_wrap=True)
     table.add_column("", no_wrap=True, style="dim")
-    table.add_column(f"times in {', '.join(dict.fromkeys(each.zone.key for each in told))}")
+    table.add_column(f"times in {', '.join(dict.fromkeys(each.zone.key for each in told))}", overflow="fold")
     for section in told:
         for position, (label, text) in enumerate(section.lines):
             first = position == 0

@@ -153,7 +153,8 @@ def _check_feedback(mandator: str, feedback: FeedbackSettings, vendor: Optimizel
                 delivered = drop.files(reader.files or "")
                 told = "no file is there yet"
                 if delivered:
-                    told = f"{len(delivered)} files, the newest of {delivered[-1].modified_at:%Y-%m-%d %H:%M} UTC"
+                    files = "1 file" if len(delivered) == 1 else f"{len(delivered)} files"
+                    told = f"{files}, the newest of {delivered[-1].modified_at:%Y-%m-%d %H:%M} UTC"
                 findings.add(place, True if delivered else None, f"{name}: {told}")
         return
     for name in feedback.readers:

@@ -9,10 +9,14 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from rich.console import Console
 
+from campaign_sync.cli.checking import check_everything
 from campaign_sync.cli.running import problems
+from campaign_sync.cli.sampling import show_sample
 from campaign_sync.crm import schema
 from campaign_sync.state.feedback import FeedbackJournal
+from campaign_sync_tests.optimizely.sftp_server import PASSWORD, USERNAME, serve_sftp
 from campaign_sync_tests.rig import NEWSLETTER, NORD, PRODUCTS, SUED, Rig
 
 NOW = datetime.now(UTC)
@@ -233,6 +237,36 @@ def test_delivered_files_take_the_same_way_and_each_is_read_once_however_late_it
     assert shop.world.calls("getUnsubscribes") == []
     with shop.state() as state:
         assert len(state.feedback.delivered("nord", "getUnsubscribes")) == 2
+
+
+def test_files_on_an_sftp_server_are_read_with_the_key_of_the_configuration_and_shown_by_sample_and_check(
+    shop: Rig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outbox = shop.folder / "server" / "outbox"
+    outbox.mkdir(parents=True)
+    deliver(outbox, "b.csv", "", datetime.now(UTC) - timedelta(hours=1))
+    left = f"id;when\nperson2@example.org;{epoch(YESTERDAY)}\n"
+    deliver(outbox, "u.csv", left, datetime.now(UTC) - timedelta(hours=1))
+    with serve_sftp(shop.folder / "server") as server:
+        shop.environment |= {"SFTP_USER": USERNAME, "SFTP_PASSWORD": PASSWORD}
+        shop.settings["mandators"]["nord"]["feedback"] = {
+            "files": {
+                "url": server.url,
+                "username": {"env": "SFTP_USER"},
+                "password": {"env": "SFTP_PASSWORD"},
+                "known_hosts": server.known_hosts(shop.folder / "known_hosts"),
+            },
+            "readers": {"getOutBounces": {"files": "b.csv"}, "getUnsubscribes": {"files": "u*.csv"}},
+        }
+        show_sample(shop.configuration, "nord", 7, Console(width=200))
+        assert check_everything(shop.configuration, Console(width=200))
+        shop.day()
+
+    assert "person2@example.org" not in shop.addresses()
+    told = capsys.readouterr().out
+    assert "getUnsubscribes: {recipient: id, time: when, header: true, time_format: epoch_ms}" in told
+    assert "getUnsubscribes: 1 file, the newest of" in told
+    assert "person2" not in told
 
 
 def test_a_job_that_delivers_no_more_files_keeps_lists_from_being_replaced(shop: Rig) -> None:

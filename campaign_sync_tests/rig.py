@@ -45,6 +45,11 @@ class Rig:
         path.write_text(yaml.safe_dump(self.settings, allow_unicode=True), encoding="utf-8")
         return load_configuration(path, self.environment)
 
+    @property
+    def definitions(self) -> dg.Definitions:
+        """What Dagster makes of it."""
+        return build_definitions(self.configuration)
+
     def list_settings(self, mandator: str = "nord", name: str = "newsletter") -> dict[str, Any]:
         """The section of a list, to be changed."""
         section: dict[str, Any] = self.settings["mandators"][mandator]["lists"][name]
@@ -59,7 +64,7 @@ class Rig:
         run_id: str | None = None,
     ) -> dg.ExecuteInProcessResult:
         """Run the mandator's daily job, or a few of its assets, to its end."""
-        job = build_definitions(self.configuration).resolve_job_def(daily_job_name(mandator))
+        job = self.definitions.resolve_job_def(daily_job_name(mandator))
         return job.execute_in_process(
             instance=instance,
             raise_on_error=False,

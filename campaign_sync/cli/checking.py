@@ -6,7 +6,7 @@ Nothing is changed, but for a list that was refused for good: there a canary is 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -15,18 +15,22 @@ from rich.text import Text
 from campaign_sync.assets.failures import EXPECTED
 from campaign_sync.assets.ports import Ports
 from campaign_sync.assets.selection import opt_in_of
-from campaign_sync.configuration import Configuration
+from campaign_sync.configuration import Configuration, FeedbackSettings
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.checks import check_list_attributes
 from campaign_sync.domain.consent import ConsentKind
+from campaign_sync.feedback.fetching import opened
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import RefusedError
+from campaign_sync.optimizely.services import Reader
 from campaign_sync.replacing.canary import known_opt_in_list, try_canary
 from campaign_sync.replacing.mailings import MAILING_TYPES
 from campaign_sync.replacing.target import Target, target
 from campaign_sync.state.database import READY, probe_database
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.lease import LeaseHeldError
+
+_A_WEEK = timedelta(days=7)
 
 
 @dataclass
@@ -90,6 +94,7 @@ def _check(configuration: Configuration, ports: Ports, findings: _Findings) -> N
                 _check_list(one, vendor, findings)
                 with findings.trying(f"{place}.lists.{one.name}"):
                     _check_kind(one, vendor, ports if state_is_there else None, findings)
+            _check_feedback(mandator, settings.feedback, vendor, findings)
             if settings.mailings.watch:
                 _check_mailings(mandator, vendor, findings)
         for one in targets if crm_answers else ():
@@ -137,6 +142,26 @@ def _check_mailings(mandator: str, vendor: Optimizely, findings: _Findings) -> N
         findings.add(place, False, f"{error} If the account lacks MailingWebservice, set {place}.watch: false")
     else:
         findings.add(place, True, "mailings can be watched")
+
+
+def _check_feedback(mandator: str, feedback: FeedbackSettings, vendor: Optimizely, findings: _Findings) -> None:
+    """Whether each reader may be asked, or each kind of file is there."""
+    place = f"mandators.{mandator}.feedback"
+    if feedback.files:
+        with findings.trying(place), opened(feedback.files) as drop:
+            for name, reader in feedback.readers.items():
+                delivered = drop.files(reader.files or "")
+                told = "no file is there yet"
+                if delivered:
+                    told = f"{len(delivered)} files, the newest of {delivered[-1].modified_at:%Y-%m-%d %H:%M} UTC"
+                findings.add(place, True if delivered else None, f"{name}: {told}")
+        return
+    for name in feedback.readers:
+        with findings.trying(place):
+            now = vendor.closed_loop.current_time()
+            rows = vendor.closed_loop.read(Reader(name), now - _A_WEEK, now, 0, 1)
+            found = "has rows of the last week" if rows else "may be asked, and has no rows of the last week"
+            findings.add(place, True if rows else None, f"{name} {found}")
 
 
 def _check_selection(one: Target, crm: CrmSnapshot, findings: _Findings) -> None:

@@ -102,6 +102,25 @@ def why(
 
 
 @app.command()
+def prove(
+    who: Annotated[str, typer.Argument(metavar="WHO", help="An address, or a record of the CRM like contact:4711.")],
+    name: Annotated[
+        str | None, typer.Option("--list", metavar="LIST", help="Only this list, like newsletter or nord/newsletter.")
+    ] = None,
+    at: Annotated[
+        datetime | None,
+        typer.Option(metavar="DAY", formats=["%Y-%m-%d"], help="The end of that day; now by default."),
+    ] = None,
+) -> None:
+    """Tell on which consent this person was in which list on a day, with the proof, and what happened since."""
+    configuration = load_configuration()
+    lists = _lists_called(configuration, name)
+    from campaign_sync.cli.prove import tell_proof
+
+    tell_proof(configuration, who, lists, at.date() if at else None, Console())
+
+
+@app.command()
 def diff(
     mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
     name: Annotated[str, typer.Argument(metavar="LIST", help="The list's key.")],
@@ -211,3 +230,14 @@ def _require_known(configuration: Configuration, mandator: str, lists: list[str]
     if unknown:
         has = ", ".join(known[mandator].lists)
         raise CommandError(f"{path} has no list {', '.join(unknown)} in {mandator}; it has {has}")
+
+
+def _lists_called(configuration: Configuration, name: str | None) -> list[tuple[str, str]]:
+    """Mandator and list of all lists with that name, which may have the mandator before it; without one, of all."""
+    lists = [(key, each) for key, mandator in configuration.mandators.items() for each in mandator.lists]
+    called = [(mandator, each) for mandator, each in lists if name in (None, each, f"{mandator}/{each}")]
+    if not called:
+        path = os.environ.get("CAMPAIGN_SYNC_CONFIG", "campaign_sync.yaml")
+        has = ", ".join(f"{mandator}/{each}" for mandator, each in lists)
+        raise CommandError(f"{path} has no list {name}; it has {has}")
+    return called

@@ -2,36 +2,21 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
-import pandas as pd
-
-from campaign_sync.cli.dossier import Dossier, Listed, Sent
-from campaign_sync.configuration import Configuration
+from campaign_sync.cli.asked import Asked
+from campaign_sync.cli.dossier import Dossier, Listed
+from campaign_sync.cli.sources import Sent, Sources, united
 from campaign_sync.crm.address_key import address_key
-from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.consent import current_consent
 from campaign_sync.domain.entity import Entity
-from campaign_sync.domain.membership import members, verdict
+from campaign_sync.domain.membership import verdict
 from campaign_sync.domain.objection import objections
-from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
-from campaign_sync.domain.suppression import entity_keys
-from campaign_sync.feedback.suppression import suppression
-from campaign_sync.replacing.target import Target, target
-from campaign_sync.state.frames import FrameError, Frames
+from campaign_sync.replacing.target import Target
+from campaign_sync.state.frames import FrameError
 from campaign_sync.state.history import ProvenList
-from campaign_sync.state.store import State
 
 LOOK_BACK = 30
 """So many snapshots of each list are searched for somebody whom neither the CRM nor the lists of today know."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Whom a question is about: everybody with an address (in the one spelling we use), or one record of the CRM."""
-
-    address: str | None
-    entity: Entity | None
 
 
 @dataclass(frozen=True)
@@ -47,60 +32,30 @@ class _Shelf:
 class Inquiry:
     """One search through everything that is remembered, with the CRM as it is at one moment."""
 
-    def __init__(self, configuration: Configuration, state: State, frames: Frames, crm: CrmSnapshot) -> None:
-        self._configuration, self._state, self._frames, self._crm = configuration, state, frames, crm
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._state, self._crm = sources.state, sources.crm
 
     def dossiers(self, asked: Asked) -> list[Dossier]:
         """What there is on everybody whom the question names; empty if nobody knows any of them."""
         in_crm = [asked.entity] if asked.entity else self._crm.entities_with(asked.address or "")
         shelves = self._shelves(asked.address, in_crm)
-        people = _united(in_crm, *(shelf.sent for shelf in shelves))
+        people = united(in_crm, *(shelf.sent for shelf in shelves))
         if len(people) > len(in_crm):  # the CRM has forgotten them, or their address: they may be in other lists by now
             shelves = self._shelves(None, people)
         found = [self._dossier(entity, shelves) for entity in people]
         found = [dossier for dossier in found if dossier.known]
         return found or self._former(asked) or self._strangers(asked)
 
-    @cached_property
-    def _targets(self) -> list[Target]:
-        mandators = self._configuration.mandators
-        return [
-            target(self._configuration, key, name) for key, settings in mandators.items() for name in settings.lists
-        ]
-
-    @cached_property
-    def _suppressions(self) -> dict[str, pd.DataFrame]:
-        """Who may not be written to now, by mandator: exactly what a run would find."""
-        return {key: suppression(self._crm, self._state, key) for key in self._configuration.mandators}
-
     def _shelves(self, address: str | None, people: Collection[Entity]) -> list[_Shelf]:
-        return [self._shelf(one, address, people) for one in self._targets]
+        return [self._shelf(one, address, people) for one in self._sources.targets]
 
     def _shelf(self, one: Target, address: str | None, people: Collection[Entity]) -> _Shelf:
         proven = next(iter(self._state.history.proven(one.mandator, one.name)), None)
         try:
-            return _Shelf(one, proven, self._sent(proven, address, people) if proven else {})
+            return _Shelf(one, proven, self._sources.sent(proven, address, people) if proven else {})
         except FrameError as error:
             return _Shelf(one, proven, {}, str(error))
-
-    def _sent(self, proven: ProvenList, address: str | None, people: Collection[Entity]) -> dict[str, Sent]:
-        """The rows of a proof's snapshot that are about these people or this address, by `entity_type:entity_id`."""
-        snapshot = self._frames.read_frame(proven.file, proven.digest)
-        keys = entity_keys(snapshot)
-        wanted = keys.isin([str(entity) for entity in people]) | (snapshot[RECIPIENT_ID] == (address or ""))
-        if not wanted.any():
-            return {}
-        in_list = members(snapshot, proven, self._state.history.turned_away(proven)).rows.index
-        return {
-            str(key): Sent(
-                address=row[ADDRESS],
-                consent_event_id=row["consent_event_id"],
-                consent_kind=row["consent_kind"],
-                consent_at=row["consent_at"].to_pydatetime(),
-                in_list=position in in_list,
-            )
-            for (position, row), key in zip(snapshot[wanted].iterrows(), keys[wanted], strict=True)
-        }
 
     def _dossier(self, entity: Entity, shelves: Iterable[_Shelf], former: ProvenList | None = None) -> Dossier:
         email, consents = self._crm.email(entity), self._crm.consents(entity)
@@ -113,7 +68,7 @@ class Inquiry:
             lists.append(
                 Listed(
                     target=shelf.target,
-                    zone=self._configuration.mandators[shelf.target.mandator].zone,
+                    zone=self._sources.configuration.mandators[shelf.target.mandator].zone,
                     proven=shelf.proven,
                     broken=self._state.journal.incomplete(shelf.target.mandator, shelf.target.name),
                     unreadable=shelf.unreadable,
@@ -126,7 +81,7 @@ class Inquiry:
                     ),
                     consent=consent,
                     objections=objections(
-                        self._suppressions[shelf.target.mandator],
+                        self._sources.suppressions[shelf.target.mandator],
                         opt_in_id,
                         str(entity),
                         address,
@@ -140,16 +95,16 @@ class Inquiry:
         """Whoever was sent to before, by the newest snapshot that has them."""
         earlier = [
             proven
-            for one in self._targets
+            for one in self._sources.targets
             for proven in self._state.history.proven(one.mandator, one.name)[1:LOOK_BACK]
         ]
         for proven in sorted(earlier, key=lambda each: each.proven_at, reverse=True):
             try:
-                sent = self._sent(proven, asked.address, [asked.entity] if asked.entity else [])
+                sent = self._sources.sent(proven, asked.address, [asked.entity] if asked.entity else [])
             except FrameError:  # old snapshots may have been cleared away
                 continue
             if sent:
-                people = _united([], sent)
+                people = united([], sent)
                 shelves = self._shelves(None, people)
                 return [self._dossier(entity, shelves, proven) for entity in people]
         return []
@@ -161,10 +116,10 @@ class Inquiry:
         lists = [
             Listed(
                 target=shelf.target,
-                zone=self._configuration.mandators[shelf.target.mandator].zone,
+                zone=self._sources.configuration.mandators[shelf.target.mandator].zone,
                 proven=shelf.proven,
                 objections=objections(
-                    self._suppressions[shelf.target.mandator],
+                    self._sources.suppressions[shelf.target.mandator],
                     shelf.target.contract.opt_in_id,
                     None,
                     asked.address,
@@ -174,9 +129,3 @@ class Inquiry:
             for shelf in self._shelves(asked.address, [])
         ]
         return [Dossier(None, None, lists)] if any(each.objections for each in lists) else []
-
-
-def _united(people: Collection[Entity], *sent: dict[str, Sent]) -> list[Entity]:
-    """These people, and those whom rows are about."""
-    named = [Entity.parse(key) for rows in sent for key in rows]
-    return list(dict.fromkeys([*people, *(entity for entity in named if entity)]))

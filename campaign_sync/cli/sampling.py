@@ -12,12 +12,14 @@ from rich.text import Text
 
 from campaign_sync.assets.ports import Ports
 from campaign_sync.cli.boundary import in_one_line
-from campaign_sync.configuration import Configuration
+from campaign_sync.configuration import Configuration, FeedbackSettings, FileSettings
 from campaign_sync.domain.layout_guess import Guess, guess_layout
 from campaign_sync.domain.pseudonym import Pseudonyms
 from campaign_sync.domain.sample import pseudonymized
+from campaign_sync.feedback.fetching import opened
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.optimizely.faults import RefusedError
+from campaign_sync.optimizely.delivered import decode_csv
+from campaign_sync.optimizely.faults import DropError, RefusedError
 from campaign_sync.optimizely.services import Reader
 
 READERS = (Reader.OUT_BOUNCES, Reader.UNSUBSCRIBES, Reader.MAILING_UNSUBSCRIBES, Reader.RESPONSES)
@@ -41,7 +43,7 @@ def show_sample(configuration: Configuration, mandator: str, days: int, console:
     Args:
         configuration: the configuration.
         mandator: whose feedback to look at.
-        days: how far to look back, by the vendor's clock.
+        days: how far to look back, by the vendor's clock. Of delivered files the newest is shown, however old.
         console: where to print.
 
     Raises:
@@ -52,7 +54,8 @@ def show_sample(configuration: Configuration, mandator: str, days: int, console:
     try:
         with console.status("Asking the vendor"):
             pseudonyms = ports.state.pseudonyms
-            samples = _read(ports.vendor(mandator), days)
+            feedback = configuration.mandators[mandator].feedback
+            samples = _read_files(feedback, feedback.files) if feedback.files else _read(ports.vendor(mandator), days)
     finally:
         ports.close()
     guesses = {reader: guess_layout(sample.rows) for reader, sample in samples.items() if sample.rows}
@@ -60,7 +63,8 @@ def show_sample(configuration: Configuration, mandator: str, days: int, console:
         if sample.refusal:
             console.print(Text(f"{reader}: {sample.refusal}", "yellow"), soft_wrap=True)
         elif not sample.rows:
-            console.print(Text(f"{reader}: no rows in the last {_days(days)}"), soft_wrap=True)
+            nothing = "no file with rows" if feedback.files else f"no rows in the last {_days(days)}"
+            console.print(Text(f"{reader}: {nothing}"), soft_wrap=True)
         else:
             _print_sample(reader, sample, guesses[reader], pseudonyms, console)
     if guesses:
@@ -77,6 +81,22 @@ def _read(vendor: Optimizely, days: int) -> dict[Reader, Sample]:
             samples[reader] = Sample([], in_one_line(error))
         else:
             samples[reader] = Sample(rows)
+    return samples
+
+
+def _read_files(feedback: FeedbackSettings, files: FileSettings) -> dict[Reader, Sample]:
+    """The first rows of the newest file of each reader."""
+    samples = {}
+    with opened(files) as drop:
+        for name, reader in feedback.readers.items():
+            delivered = drop.files(reader.files or "")
+            try:
+                newest = delivered[-1:]
+                rows = [decode_csv(drop.read(file), files.separator, name=file.name) for file in newest]
+            except DropError as error:
+                samples[Reader(name)] = Sample([], in_one_line(error))
+            else:
+                samples[Reader(name)] = Sample([list(row) for file in rows for row in file[:ROWS_READ]])
     return samples
 
 

@@ -21,6 +21,7 @@ SELECTION_COLUMNS = (
     "consent_at",
     "consent_source",
     "consent_evidence",
+    "consent_text_version",
 )
 """What every selected row carries, before the columns that the list's attributes ask for."""
 
@@ -91,8 +92,8 @@ class CrmSnapshot(Protocol):
 
         Frames of at most `chunk_rows` rows: `SELECTION_COLUMNS`, then `columns`. All columns hold text or None (other
         values as `domain.text.vendor_text` writes them), except `consent_at` (`datetime64[us, UTC]`). The consent
-        columns are None for somebody without any consent event for `opt_in_id`. Each entity comes once, in a stable
-        order.
+        columns are None for somebody without any consent event for `opt_in_id`; `consent_text_version` is None
+        for everybody where the CRM doesn't keep it. Each entity comes once, in a stable order.
 
         Raises:
             CrmError: the pick is unknown, a column is missing, or a value isn't UTF-8.

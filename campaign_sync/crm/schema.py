@@ -76,6 +76,7 @@ consent_event = Table(
     Column("occurred_at", UtcTime, nullable=False),
     Column("source", Text),
     Column("evidence", Text),
+    Column("text_version", Text),
     Index("consent_event_of_opt_in", "opt_in_id", "entity_type", "entity_id"),
     Index("consent_event_of_entity", "entity_type", "entity_id"),
 )
@@ -140,12 +141,16 @@ response = Table(
     Index("response_of_entity", "entity_type", "entity_id"),
 )
 
+OPTIONAL_COLUMNS = (consent_event.c.text_version,)
+"""What a CRM may leave out of the other tables."""
+
 
 def required_columns(table: Table) -> list[str]:
     """The columns a CRM must have in this table. Of people only key and address; the others are up to `attributes`."""
     if table in ENTITY_TABLES.values():
         return ["id", "email"]
-    return [column.name for column in table.columns]
+    optional = [column.name for column in OPTIONAL_COLUMNS if column.table is table]
+    return [column.name for column in table.columns if column.name not in optional]
 
 
 def create_crm(url: str, *, responses: bool = False) -> None:

@@ -4,13 +4,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, TypeVar
 
 import pandas as pd
 from sqlalchemy import (
+    ColumnClause,
     ColumnElement,
     Connection,
     FromClause,
+    Label,
     Row,
     Select,
     String,
@@ -20,6 +23,7 @@ from sqlalchemy import (
     column,
     func,
     inspect,
+    null,
     select,
     table,
     text,
@@ -51,7 +55,7 @@ _CONSENT = (
     consent_event.c.source,
     consent_event.c.evidence,
 )
-"""In the order of `SELECTION_COLUMNS`."""
+"""In the order of `SELECTION_COLUMNS`, before the columns that a CRM may lack."""
 
 _CODE_POINT_ORDER = {"postgresql": "C", "sqlite": "BINARY", "mysql": "utf8mb4_bin", "mariadb": "utf8mb4_bin"}
 """The collation that orders text as Python does, whatever language the database speaks."""
@@ -88,6 +92,12 @@ class SqlSnapshot:
         self._connection = connection
         self._dialect = connection.dialect.name
         self._tables: dict[str, TableClause] = {}
+
+    @cached_property
+    def _consent(self) -> tuple[ColumnClause[Any] | Label[Any], ...]:
+        """What is read of a consent event, in the order of `SELECTION_COLUMNS`; a missing column as nothing."""
+        there = consent_event.c.text_version.name in self._table(consent_event.name).c
+        return (*_CONSENT, consent_event.c.text_version if there else null().label(consent_event.c.text_version.name))
 
     def opt_in(self, opt_in_id: str) -> OptIn | None:
         """The opt-in's definition, or None where the CRM doesn't know it."""
@@ -175,11 +185,11 @@ class SqlSnapshot:
             partition_by=consent_event.c["opt_in_id", "entity_type", "entity_id"],
             order_by=_most_decisive_first(self._dialect),
         )
-        return select(consent_event, rank.label("rank"))
+        return select(*_CONSENT, *consent_event.c["entity_type", "entity_id", "opt_in_id"], rank.label("rank"))
 
     def consents(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
         """What ever happened to an entity's consents, by opt-in, oldest first. See `CrmSnapshot.consents`."""
-        query = select(*_CONSENT, consent_event.c.opt_in_id).where(
+        query = select(*self._consent, consent_event.c.opt_in_id).where(
             consent_event.c.entity_type == entity.entity_type, consent_event.c.entity_id == entity.entity_id
         )
         found: defaultdict[str, list[ConsentEvent]] = defaultdict(list)
@@ -187,7 +197,9 @@ class SqlSnapshot:
             if row.occurred_at is None:
                 raise CrmError(_NO_TIME)
             kind = _one_of(ConsentKind, row.kind, f"consent_event.kind of {entity}")
-            found[row.opt_in_id].append(ConsentEvent(row.id, kind, row.occurred_at, row.source))
+            found[row.opt_in_id].append(
+                ConsentEvent(row.id, kind, row.occurred_at, row.source, row.evidence, row.text_version)
+            )
         return dict(found)
 
     def _people(self, pick: Pick) -> list[_People]:
@@ -254,7 +266,7 @@ class SqlSnapshot:
             & (consent_event.c.opt_in_id == opt_in_id)
         )
         query = (
-            select(picked.c.entity_id, entity.c.email, *_CONSENT, *extra)
+            select(picked.c.entity_id, entity.c.email, *self._consent, *extra)
             .select_from(picked)
             .outerjoin(entity, entity.c.id == picked.c.entity_id)
             .outerjoin(consent_event, event_of_person)
@@ -266,7 +278,7 @@ class SqlSnapshot:
                 *_most_decisive_first(self._dialect),
             )
         )
-        consent_places = [f"consent_event.{each.name}" for each in _CONSENT]
+        consent_places = [f"consent_event.{each.name}" for each in self._consent]
         extra_places = [f"{title if each.table is picked else entity.name}.{each.name}" for each in extra]
         places = ["entity_type", f"{title}.entity_id", f"{entity.name}.email", *consent_places, *extra_places]
         last_id = None

@@ -35,6 +35,10 @@ class ConsentEvent:
     kind: ConsentKind
     occurred_at: datetime
     source: str | None = None
+    evidence: str | None = None
+    """What proves it."""
+    text_version: str | None = None
+    """Which wording the person agreed to."""
 
 
 def current_consent(events: Iterable[ConsentEvent]) -> ConsentEvent | None:
@@ -42,11 +46,12 @@ def current_consent(events: Iterable[ConsentEvent]) -> ConsentEvent | None:
 
     Among equally old events of one kind the greatest id decides, so that the evidence named is always the same.
     """
-    return max(
-        events,
-        key=lambda event: (event.occurred_at, event.kind is ConsentKind.WITHDRAWN, event.event_id),
-        default=None,
-    )
+    return max(events, key=decisiveness, default=None)
+
+
+def decisiveness(event: ConsentEvent) -> tuple[datetime, bool, str]:
+    """What events of one entity and one opt-in are ordered by: the greatest decides."""
+    return event.occurred_at, event.kind is ConsentKind.WITHDRAWN, event.event_id
 
 
 def is_granted(event: ConsentEvent | None) -> bool:

@@ -73,6 +73,8 @@ class Members:
     uncertain: int = 0
     """How many more rows of the snapshot may be in the list: the ledger knows that they were turned away before and
     after, and not whether they were in between."""
+    doubtful: frozenset[str] = frozenset()
+    """`entity_type:entity_id` of everybody among whom those are."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def members(snapshot: pd.DataFrame, proven: Proven, ledger: Mapping[str, Sequenc
     if further <= 0:
         return Members(snapshot[~refused])
     in_doubt = int(perhaps.sum()) if further < int(perhaps.sum()) else 0
-    return Members(snapshot[~refused & ~perhaps], in_doubt)
+    return Members(snapshot[~refused & ~perhaps], in_doubt, frozenset(keys[perhaps]) if in_doubt else frozenset())
 
 
 def verdict(entries: Collection[Rejection], proven: Proven | None, *, in_snapshot: bool, in_list: bool) -> Verdict:

@@ -15,6 +15,9 @@ from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Sifted, rejections
 from campaign_sync.domain.text import normalize_text
 
+EVIDENCE_COLUMNS = ("consent_source", "consent_evidence", "consent_text_version")
+"""What proves the consent of a row, so that the proof outlives the CRM's memory. Older snapshots lack them."""
+
 KEY_COLUMNS = (
     RECIPIENT_ID,
     ADDRESS,
@@ -24,6 +27,7 @@ KEY_COLUMNS = (
     "consent_event_id",
     "consent_kind",
     "consent_at",
+    *EVIDENCE_COLUMNS,
 )
 """What a snapshot knows of every row beside what is sent: who it is, and the consent it stands on."""
 
@@ -51,6 +55,10 @@ def build_snapshot(selection: pd.DataFrame, contract: Contract, opt_in: OptIn) -
             "consent_event_id": unique["consent_event_id"].astype("str"),
             "consent_kind": unique["consent_kind"].astype("str"),
             "consent_at": unique["consent_at"],
+        }
+        | {
+            name: unique[name].astype("str") if name in unique else pd.Series(pd.NA, index=unique.index, dtype="str")
+            for name in EVIDENCE_COLUMNS
         }
         | {LIST_PREFIX + name: values for name, values in _list_values(unique, contract, opt_in).items()}
     )

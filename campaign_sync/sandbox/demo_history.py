@@ -14,6 +14,9 @@ Row = dict[str, object]
 DAY_ONE = datetime(2026, 1, 1, tzinfo=UTC)
 """Older events come with the CRM; those of the days that follow are newer."""
 
+_WORDINGS = ("2021-01", "2022-05", "2024-03")
+"""Versions of the text that people agree to, by the month in which each came into use."""
+
 
 def history(entity: Entity, opt_in_id: str, rng: random.Random) -> Iterator[Row]:
     """What one entity did about one opt-in before day one: mostly to grant it once."""
@@ -36,6 +39,7 @@ def history(entity: Entity, opt_in_id: str, rng: random.Random) -> Iterator[Row]
 
 def consent_event(entity: Entity, opt_in_id: str, kind: ConsentKind, moment: datetime, source: str) -> Row:
     """A row of `consent_event` that still lacks its id."""
+    agreed = kind is not ConsentKind.WITHDRAWN
     return {
         "entity_type": entity[0].value,
         "entity_id": entity[1],
@@ -44,6 +48,7 @@ def consent_event(entity: Entity, opt_in_id: str, kind: ConsentKind, moment: dat
         "occurred_at": moment,
         "source": source,
         "evidence": f"{source}, archived" if kind is ConsentKind.CONFIRMED else None,
+        "text_version": max(each for each in _WORDINGS if each <= f"{moment:%Y-%m}") if agreed else None,
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Engine, and_, or_, select
+from sqlalchemy import ColumnElement, Engine, and_, func, or_, select
 
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.membership import BEFORE_THE_SNAPSHOT, Proven, Rejection
@@ -19,8 +19,10 @@ class ProvenList(Proven):
 
     mandator: str
     list: str
+    snapshot_id: str
     file: str
     digest: str
+    """SHA-256 of the file."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class History:
         query = (
             select(
                 *replace.c["run_id", "state", "started_at", "finished_at", "in_list"],
-                *snapshot.c["file", "digest", "created_at"],
+                *snapshot.c["id", "file", "digest", "created_at"],
                 snapshot.c.run_id.label("snapshot_run_id"),
             )
             .join(snapshot, snapshot.c.id == replace.c.snapshot_id)
@@ -70,6 +72,7 @@ class History:
                         retried_after=given_up.get(row.run_id),
                         mandator=mandator,
                         list=name,
+                        snapshot_id=row.id,
                         file=row.file,
                         digest=row.digest,
                     )
@@ -91,6 +94,17 @@ class History:
         )
         with self._engine.connect() as connection:
             return [SentList(*row) for row in connection.execute(query)]
+
+    def cleared(self, mandator: str, name: str, after: datetime | None, until: datetime) -> datetime | None:
+        """When the list was last cleared between two moments; `after` a proof that means without a further one."""
+        query = select(func.max(replace.c.cleared_at, type_=replace.c.cleared_at.type)).where(
+            replace.c.mandator == mandator, replace.c.list == name, replace.c.cleared_at <= until
+        )
+        if after:
+            query = query.where(replace.c.cleared_at > after)
+        with self._engine.connect() as connection:
+            found: datetime | None = connection.execute(query).scalar_one()
+        return found
 
     def rejections(self, mandator: str, name: str, people: Collection[Entity]) -> dict[str, list[Rejection]]:
         """All the ledger has on these people and a list, by `entity_type:entity_id`."""

@@ -109,6 +109,7 @@ write_back = Table(
     Column("recipient", String(64), nullable=False, index=True),
     Column("occurred_at", UtcDateTime, nullable=False),
     Column("dated", Boolean, nullable=False),
+    Column("bounce_kind", String(8)),
     Column("entity_type", String(16)),
     Column("entity_id", String(255)),
     Column("opt_in_id", String(255)),

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, select
 
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import Bounce, FeedbackKind, RawRow, Unsubscribe, Written
+from campaign_sync.domain.feedback import Bounce, BounceKind, FeedbackKind, RawRow, Unsubscribe, Written
 from campaign_sync.state.tables import write_back
 from campaign_sync.state.upsert import insert_missing
 
@@ -30,6 +30,7 @@ class WriteBackRecord:
     recipient: str
     occurred_at: datetime
     dated: bool
+    bounce_kind: BounceKind | None
     entity: Entity | None
     opt_in_id: str | None
     event_id: str | None
@@ -92,6 +93,7 @@ class WriteBacks:
             "recipient": self._pseudonym(feedback.address),
             "occurred_at": feedback.occurred_at,
             "dated": feedback.dated,
+            "bounce_kind": feedback.kind if isinstance(feedback, Bounce) else None,
             "entity_type": entity.entity_type if entity else None,
             "entity_id": entity.entity_id if entity else None,
             "opt_in_id": written.opt_in_id,
@@ -104,7 +106,8 @@ class WriteBacks:
 
     def _identity(self, feedback: Bounce | Unsubscribe, event_id: str | None) -> str:
         moment = feedback.occurred_at.astimezone(UTC).isoformat()
-        said = [feedback.mandator, _kind(feedback), self._pseudonym(feedback.address), moment, event_id or ""]
+        entry = feedback.kind if isinstance(feedback, Bounce) else event_id or ""
+        said = [feedback.mandator, _kind(feedback), self._pseudonym(feedback.address), moment, entry]
         return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
@@ -124,6 +127,7 @@ def _record(row: Any) -> WriteBackRecord:
         recipient=row.recipient,
         occurred_at=row.occurred_at,
         dated=row.dated,
+        bounce_kind=BounceKind(row.bounce_kind) if row.bounce_kind else None,
         entity=Entity(EntityType(row.entity_type), row.entity_id) if row.entity_id else None,
         opt_in_id=row.opt_in_id,
         event_id=row.event_id,

@@ -10,7 +10,9 @@ from campaign_sync.crm import schema
 from campaign_sync.crm.engine import crm_engine
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql import SqlCrm
-from campaign_sync_tests.crm.small_crm import EVERYBODY, SmallCrm
+from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.feedback import Unsubscribe
+from campaign_sync_tests.crm.small_crm import EVERYBODY, NOON, SmallCrm
 
 
 def test_created_tables_fulfil_the_contract(small: SmallCrm) -> None:
@@ -28,6 +30,25 @@ def test_everything_that_is_missing_is_named_at_once(small: SmallCrm) -> None:
     for flaw in ("view report is", "view address_state is", "column consent_event.evidence is", "column lead.email is"):
         assert flaw in str(caught.value)
     assert "campaign-sync crm init" in str(caught.value)
+
+
+def test_a_crm_that_keeps_no_text_versions_is_a_crm_as_well(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.person("c2", "ben@example.org")
+    small.consent("c1")
+    small.consent("c2", event="withdrawn")
+    small.execute("ALTER TABLE consent_event DROP COLUMN text_version")
+
+    small.crm.check()
+    assert small.selected()["consent_source"].tolist() == ["form", "form"]
+    assert small.selected()["consent_text_version"].isna().all()
+    assert small.suppressed()["entity_id"].tolist() == ["c2"]
+    unsubscribe = Unsubscribe("anna@example.org", NOON, "nord", "optimizely:unsubscribes")
+    assert small.crm.record_unsubscribes([unsubscribe]).written == 1
+    with small.crm.snapshot() as snapshot:
+        events = snapshot.consents(Entity(EntityType.CONTACT, "c1"))["news"]
+        assert dict(snapshot.consenting("news")) == {}
+    assert [event.text_version for event in events] == [None, None]
 
 
 def test_views_over_another_crm_will_do(small: SmallCrm) -> None:

@@ -65,6 +65,18 @@ def test_consents_come_by_opt_in_and_in_the_order_in_which_they_happened(small: 
         assert snapshot.consents(Entity(EntityType.CONTACT, "c2")) == {}
 
 
+def test_a_consent_event_tells_what_proves_it_and_which_text_it_is_about(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.consent("c1", event_id="g")
+    small.execute("UPDATE consent_event SET evidence = 'mail of 1 March', text_version = '2026-03'")
+
+    with small.crm.snapshot() as snapshot:
+        (event,) = snapshot.consents(ANNA)["news"]
+    assert (event.source, event.evidence, event.text_version) == ("form", "mail of 1 March", "2026-03")
+    told = ["consent_source", "consent_evidence", "consent_text_version"]
+    assert small.selected()[told].values.tolist() == [["form", "mail of 1 March", "2026-03"]]
+
+
 def test_an_event_of_a_kind_that_nobody_knows_is_named_by_its_place(small: SmallCrm) -> None:
     small.consent("c1", event="maybe")
     with small.crm.snapshot() as snapshot, pytest.raises(CrmError, match=r"consent_event\.kind of contact:c1 must be"):

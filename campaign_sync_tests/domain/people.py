@@ -32,6 +32,7 @@ PERSON: Mapping[str, Any] = {
     "consent_at": pd.Timestamp("2026-01-02T03:04:05Z"),
     "consent_source": "crm",
     "consent_evidence": "form",
+    "consent_text_version": "2026-01",
     "first_name": "Änne",
     "city": "Köln",
 }

@@ -11,7 +11,7 @@ from campaign_sync.domain.checks import check_snapshot
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.recipient import RECIPIENT_ID
 from campaign_sync.domain.selection import Sifted, select
-from campaign_sync.domain.snapshot import KEY_COLUMNS, build_snapshot, canonical_rows, digest
+from campaign_sync.domain.snapshot import EVIDENCE_COLUMNS, KEY_COLUMNS, build_snapshot, canonical_rows, digest
 from campaign_sync_tests.domain.people import CONTRACT, NOBODY_SUPPRESSED, OPT_IN, crowds, picked, suppression
 
 cells = st.lists(st.tuples(*[st.sampled_from(["", "a", "ab", "b", None])] * 3), max_size=6)
@@ -32,6 +32,9 @@ def test_a_row_carries_its_keys_the_technical_fields_and_the_attributes() -> Non
         "opt_in_id": "newsletter",
         "consent_event_id": "e1",
         "consent_kind": "granted",
+        "consent_source": "crm",
+        "consent_evidence": "form",
+        "consent_text_version": "2026-01",
         "list:opt-in-id": "newsletter",
         "list:description": "Newsletter Nord",
         "list:media-type": "email",
@@ -40,6 +43,13 @@ def test_a_row_carries_its_keys_the_technical_fields_and_the_attributes() -> Non
         "list:Vorname": "Änne",
         "list:Ort": "",
     }
+
+
+def test_a_selection_made_before_text_versions_were_kept_can_still_be_frozen() -> None:
+    selection = select(picked([{}]), suppression([]), "newsletter").rows.drop(columns="consent_text_version")
+    rows = build_snapshot(selection, CONTRACT, OPT_IN).rows
+    assert rows["consent_source"].tolist() == ["crm"]
+    assert rows["consent_text_version"].isna().all()
 
 
 def test_a_shared_address_goes_to_the_contact_then_the_lead_then_the_account() -> None:
@@ -84,7 +94,7 @@ def test_every_selected_row_is_sent_or_rejected_and_what_is_sent_passes_every_ch
     assert sifted.rejections.index.is_unique
     assert sifted.rows[RECIPIENT_ID].is_unique
     assert sifted.rows[RECIPIENT_ID].is_monotonic_increasing
-    assert not sifted.rows.isna().any(axis=None)
+    assert not sifted.rows.drop(columns=list(EVIDENCE_COLUMNS)).isna().any(axis=None)
     assert all(unicodedata.is_normalized("NFC", name) for name in sifted.rows["list:Vorname"])
     assert [outcome.name for outcome in check_snapshot(sifted.rows, CONTRACT, NOBODY_SUPPRESSED) if outcome.stops] == []
 

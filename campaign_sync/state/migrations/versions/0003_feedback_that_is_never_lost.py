@@ -46,6 +46,7 @@ def upgrade() -> None:
         sa.Column("recipient", sa.String(length=64), nullable=False),
         sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("dated", sa.Boolean(), nullable=False),
+        sa.Column("bounce_kind", sa.String(length=8), nullable=True),
         sa.Column("entity_type", sa.String(length=16), nullable=True),
         sa.Column("entity_id", sa.String(length=255), nullable=True),
         sa.Column("opt_in_id", sa.String(length=255), nullable=True),

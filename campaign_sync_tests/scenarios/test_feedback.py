@@ -1,0 +1,374 @@
+"""The way of feedback from the vendor into the CRM, and what keeps it from getting lost."""
+
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from campaign_sync.cli.running import problems
+from campaign_sync.crm import schema
+from campaign_sync.state.feedback import FeedbackJournal
+from campaign_sync_tests.rig import NEWSLETTER, NORD, PRODUCTS, SUED, Rig
+
+NOW = datetime.now(UTC)
+YESTERDAY = NOW - timedelta(days=1)
+FEEDBACK = [("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")]
+
+
+def epoch(moment: datetime) -> str:
+    return str(int(moment.timestamp() * 1000))
+
+
+def readers(shop: Rig, **of: dict[str, Any]) -> None:
+    feedback = shop.settings["mandators"]["nord"].setdefault("feedback", {})
+    feedback["readers"] = {"getOutBounces": {}, "getUnsubscribes": {}, **of}
+
+
+def withdrawals(shop: Rig) -> list[tuple[str, str]]:
+    with shop.crm() as crm:
+        query = "SELECT entity_id, opt_in_id FROM consent_event WHERE kind = 'withdrawn' ORDER BY 1, 2"
+        return [tuple(row) for row in crm.exec_driver_sql(query)]
+
+
+def bounces(shop: Rig) -> list[tuple[str, str]]:
+    with shop.crm() as crm:
+        return [tuple(row) for row in crm.exec_driver_sql("SELECT address, bounce_kind FROM address_state ORDER BY 1")]
+
+
+def checks(result: dg.ExecuteInProcessResult, name: str) -> dg.AssetCheckEvaluation:
+    (found,) = [check for check in result.get_asset_check_evaluations() if check.check_name == name]
+    return found
+
+
+def test_whoever_leaves_a_list_they_were_in_keeps_the_consents_of_the_others(shop: Rig) -> None:
+    shop.settings["mandators"]["nord"]["lists"]["products"]["select"] = {"marketing_list": "Nobody"}
+    shop.list_settings("nord", "products")["limits"] = {"min_rows": 0}
+    with shop.crm() as crm:
+        crm.execute(schema.marketing_list.insert().values(id="no", name="Nobody", entity_type="contact", kind="static"))
+    shop.day()
+    shop.world.publish(NORD, "getUnsubscribes", [["person2@example.org", epoch(datetime.now(UTC))]])
+
+    shop.day()
+
+    assert withdrawals(shop) == [("c2", "newsletter-nord")], "they were never written to about products"
+    assert "person2@example.org" not in shop.addresses()
+
+
+def test_a_mailing_tells_which_of_several_lists_somebody_left(shop: Rig) -> None:
+    readers(shop, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
+    shop.day()
+    shop.world.add_mailing(NORD, 777001, "Produkte im November", status="DONE", list_ids=[PRODUCTS])
+    left = [["person2@example.org", "777001", epoch(datetime.now(UTC))], ["person3@example.org", "1", epoch(NOW)]]
+    shop.world.publish(NORD, "getMailingUnsubscribes", left[:1])
+
+    shop.day()
+
+    assert withdrawals(shop) == [("c2", "products-nord")]
+    assert "person2@example.org" in shop.addresses(NEWSLETTER)
+    assert "person2@example.org" not in shop.addresses(PRODUCTS)
+
+
+def test_somebody_whose_address_changed_since_is_found_by_the_snapshot_they_were_in(shop: Rig) -> None:
+    shop.day()
+    with shop.crm() as crm:
+        crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
+    shop.leave("person2@example.org", at=datetime.now(UTC))
+
+    shop.day()
+
+    assert ("c2", "newsletter-nord") in withdrawals(shop)
+    assert "moved@example.org" not in shop.addresses()
+
+
+def test_responses_are_bounces_by_their_category_and_only_final_ones_keep_people_out(shop: Rig) -> None:
+    readers(shop, getResponses={"recipient": 0, "time": 1, "category": 2})
+    replies = {"person1": "hardbounce", "person2": "softbounce", "person3": "autoresponder"}
+    rows = [[f"{name}@example.org", epoch(YESTERDAY), category] for name, category in replies.items()]
+    shop.world.publish(NORD, "getResponses", rows)
+    shop.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
+
+    shop.day()
+
+    assert bounces(shop) == [
+        ("person1@example.org", "hard"),
+        ("person2@example.org", "soft"),
+        ("person4@example.org", "limit"),
+    ]
+    assert shop.addresses() == [f"person{number}@example.org" for number in (2, 3, 5)]
+
+
+def test_bounces_without_a_time_are_taken_once_however_often_they_are_read(shop: Rig) -> None:
+    readers(shop, getOutBounces={"time": None})
+    shop.world.publish(NORD, "getOutBounces", [["person4@example.org"]])
+    for _ in range(2):
+        shop.day()
+    with shop.crm() as crm:
+        before = crm.exec_driver_sql("SELECT * FROM address_state").fetchall()
+    shop.day()
+    with shop.crm() as crm:
+        assert crm.exec_driver_sql("SELECT * FROM address_state").fetchall() == before
+    assert "person4@example.org" not in shop.addresses()
+
+
+def test_a_bounce_that_somebody_reset_in_the_crm_stays_reset_until_the_address_bounces_again(shop: Rig) -> None:
+    shop.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
+    shop.day()
+    with shop.crm() as crm:
+        crm.exec_driver_sql("DELETE FROM address_state")
+
+    shop.day()
+    assert "person4@example.org" in shop.addresses(), "the same row was read again"
+
+    shop.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(NOW)]])
+    shop.day()
+    assert "person4@example.org" not in shop.addresses()
+
+
+def test_rows_that_fit_no_layout_stop_none_of_the_others_and_are_told(shop: Rig) -> None:
+    rows = [["person1@example.org", epoch(YESTERDAY)], ["person2@example.org", "yesterday"], ["", ""]]
+    shop.world.publish(NORD, "getUnsubscribes", rows)
+
+    result = shop.run()
+
+    assert "2 rows of getUnsubscribes can't be read" in (checks(result, "layout").description or "")
+    assert ("c1", "newsletter-nord") in withdrawals(shop)
+
+
+def test_an_export_file_that_comes_late_is_found_in_the_overlap(shop: Rig) -> None:
+    shop.day()
+    before_the_last_import = datetime.now(UTC) - timedelta(minutes=90)
+    left = [["person2@example.org", epoch(YESTERDAY)]]
+    shop.world.publish(NORD, "getUnsubscribes", left, published_at=before_the_last_import)
+
+    shop.day()
+
+    assert "person2@example.org" not in shop.addresses()
+
+
+def test_a_reader_that_fails_on_its_seventh_page_leaves_the_watermark_and_all_lists_where_they_were(shop: Rig) -> None:
+    rows = [[f"stranger{number}@example.com", epoch(YESTERDAY)] for number in range(7_000)]
+    shop.world.publish(NORD, "getUnsubscribes", rows, published_at=NOW - timedelta(hours=1))
+    shop.world.fault("getUnsubscribes", "fault", times=99, skip=20)  # 14 windows of the month, then its last one
+
+    result = shop.run()
+
+    assert not result.success
+    with shop.state() as state:
+        assert state.feedback.committed_until("nord") == {}
+        last = state.feedback.fetched_until("nord", "getUnsubscribes", lambda _: True)
+    assert last is not None
+    assert last < NOW - timedelta(days=1), "what had been fetched before is kept"
+    assert shop.clears() == 0
+
+    with shop.world.transaction() as database:
+        database.execute("DELETE FROM fault")
+    asked = len(shop.world.calls("getUnsubscribes"))
+    shop.day()
+    assert len(shop.world.calls("getUnsubscribes")) - asked < 14, "only what was missing is read again"
+    with shop.state() as state:
+        assert len(state.feedback.unmatched("nord").unsubscribes) == 7_000
+
+
+def test_fetched_rows_that_got_lost_before_the_crm_had_them_are_fetched_again(shop: Rig) -> None:
+    shop.leave("person2@example.org")
+    shop.run(assets=FEEDBACK[:2])
+    shutil.rmtree(shop.folder / "frames" / "feedback")
+
+    shop.day()
+
+    assert "person2@example.org" not in shop.addresses()
+
+
+def test_old_raw_rows_are_removed_when_their_time_is_over_and_the_watermark_stays(shop: Rig) -> None:
+    shop.day()
+    raw = shop.folder / "frames" / "feedback" / "nord"
+    fetched = set(raw.rglob("*.csv"))
+    shop.settings["mandators"]["nord"]["feedback"] = {"keep_files": "1s"}
+
+    shop.day()
+
+    left = set(raw.rglob("*.csv"))
+    assert len(fetched) == 30
+    assert not fetched & left
+    assert {path.with_suffix(".csv") for path in raw.rglob("*.json")} == left
+    with shop.state() as state:
+        assert set(state.feedback.committed_until("nord")) == {"getOutBounces", "getUnsubscribes"}
+
+
+def deliver(folder: Path, name: str, text: str, at: datetime) -> None:
+    """A file as a vendor's job delivers it."""
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    os.utime(path, (at.timestamp(), at.timestamp()))
+
+
+def test_delivered_files_take_the_same_way_and_each_is_read_once_however_late_it_comes(shop: Rig) -> None:
+    folder = shop.folder / "delivered"
+    folder.mkdir()
+    for name in ("newsletter", "products"):
+        shop.list_settings("nord", name)["limits"] = {"max_shrink": 1}
+    shop.settings["mandators"]["nord"]["feedback"] = {
+        "files": {"url": str(folder)},
+        "readers": {
+            "getOutBounces": {"files": "bounces_*.csv"},
+            "getUnsubscribes": {"files": "left_*.csv", "recipient": "Empfänger", "time": "Zeit", "time_format": "iso"},
+        },
+    }
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    deliver(folder, "bounces_1.csv", f"person1@example.org;{epoch(YESTERDAY)}\n", hour_ago)
+    deliver(folder, "left_2.csv", f"Zeit;Empfänger\n{YESTERDAY.isoformat()};person2@example.org\n", hour_ago)
+    shop.day()
+    assert shop.addresses() == [f"person{number}@example.org" for number in (3, 4, 5)]
+
+    late = f"Empfänger;Zeit\nperson3@example.org;{(YESTERDAY - timedelta(days=3)).isoformat()}\n"
+    deliver(folder, "left_1.csv", late, hour_ago - timedelta(days=3))
+    shop.day()
+
+    assert shop.addresses() == [f"person{number}@example.org" for number in (4, 5)]
+    assert shop.world.calls("getUnsubscribes") == []
+    with shop.state() as state:
+        assert len(state.feedback.delivered("nord", "getUnsubscribes")) == 2
+
+
+def test_a_job_that_delivers_no_more_files_keeps_lists_from_being_replaced(shop: Rig) -> None:
+    folder = shop.folder / "delivered"
+    folder.mkdir()
+    shop.settings["mandators"]["nord"]["feedback"] = {
+        "files": {"url": str(folder)},
+        "readers": {"getOutBounces": {"files": "b*"}, "getUnsubscribes": {"files": "u*"}},
+    }
+    for name in ("b.csv", "u.csv"):
+        deliver(folder, name, "", datetime.now(UTC) - timedelta(days=3))
+
+    result = shop.run()
+
+    assert "more than feedback.max_age 36.0 h" in problems(result)[0]
+    assert shop.clears() == 0
+
+
+def test_a_blocklisted_address_is_remembered_and_no_more_selected_until_the_vendor_releases_it(shop: Rig) -> None:
+    shop.world.block(NORD, "*son3@example.org")
+    shop.day()
+    result = shop.day()
+    with shop.state() as state:
+        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {("selection", "blocklisted"): 1}
+        assert state.blocked.all("sued") == []
+    assert withdrawals(shop) == []
+
+    with shop.world.transaction() as database:
+        database.execute("DELETE FROM blocked")
+    shop.day()
+    assert "person3@example.org" in shop.addresses()
+
+
+def test_every_withdrawal_can_be_traced_to_the_row_it_came_from(shop: Rig) -> None:
+    shop.world.publish(NORD, "getUnsubscribes", [["x@example.com", epoch(YESTERDAY)]])
+    shop.leave("person2@example.org")
+    shop.day()
+
+    with shop.state() as state:
+        record = next(one for one in state.written.unsubscribes("nord", YESTERDAY - timedelta(days=30)) if one.entity)
+        assert record.raw is not None
+        fetched = state.feedback.find(record.raw.import_id)
+        position = record.raw.position
+    assert fetched is not None
+    lines = (shop.folder / "frames" / fetched.file).read_text().splitlines()
+    assert "person2@example.org" in lines[1 + position]
+
+
+def test_a_reader_that_is_silent_while_mailings_go_out_is_told_apart_from_a_quiet_month(shop: Rig) -> None:
+    result = shop.day()
+    assert checks(result, "silence").passed
+    assert "and no mailing went out" in (checks(result, "silence").description or "")
+
+    shop.world.publish(NORD, "getMailings", [["777001", epoch(YESTERDAY)]])
+    result = shop.run()
+    silence = checks(result, "silence")
+    assert (silence.passed, silence.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "though mailings went out" in (silence.description or "")
+
+
+def test_how_long_opt_outs_take_is_measured_to_the_crm_and_to_the_last_list(shop: Rig) -> None:
+    shop.day()
+    assert "nobody has left" in (checks(shop.day(), "propagation").description or "")
+    shop.leave("person2@example.org", at=datetime.now(UTC))
+    shop.day()
+
+    result = shop.day()
+
+    metadata = result.asset_materializations_for_node("nord__suppression_state")[0].metadata
+    to_crm, to_absence = (metadata[f"opt-out to {end}, hours: longest"].value for end in ("CRM", "absence"))
+    assert isinstance(to_crm, float)
+    assert isinstance(to_absence, float)
+    assert 0 <= to_crm <= to_absence < 0.1
+    assert checks(result, "propagation").passed
+
+
+def test_feedback_alone_is_imported_without_touching_a_list(shop: Rig) -> None:
+    shop.leave("person2@example.org")
+    job = shop.definitions.resolve_job_def("nord_feedback")
+    result = job.execute_in_process()
+
+    assert result.success
+    assert ("c2", "newsletter-nord") in withdrawals(shop)
+    assert [call.operation for call in shop.world.calls() if call.operation in ("clear", "addAll3")] == []
+
+
+def audited(shop: Rig) -> dg.ExecuteInProcessResult:
+    return shop.definitions.resolve_job_def("nord_audit").execute_in_process()
+
+
+def test_the_audit_imports_whom_no_export_told_of_and_tells_both_directions(shop: Rig) -> None:
+    shop.leave("person1@example.org", at=YESTERDAY)
+    shop.leave("person4@example.org", at=YESTERDAY)
+    shop.day()
+    shop.world.unsubscribe(NORD, "person2@example.org")
+    shop.world.block(NORD, "person3@example.org")
+    for opt_in_id in ("newsletter-nord", "products-nord"):
+        shop.consent("c1", opt_in_id, "granted", NOW)  # again
+    with shop.world.transaction() as database:
+        database.execute("DELETE FROM unsubscribed WHERE key = 'person4@example.org'")
+
+    result = audited(shop)
+
+    assert checks(result, "complete").metadata["missing"].value == 1
+    agreed = checks(result, "agreed")
+    assert {name: value.value for name, value in agreed.metadata.items()} == {"granted again": 1, "released": 1}
+    assert ("c2", "newsletter-nord") in withdrawals(shop)
+    assert ("c2", "products-nord") in withdrawals(shop)
+    with shop.state() as state:
+        assert [address for address, _, _ in state.blocked.all("nord")] == ["person3@example.org"]
+    assert checks(audited(shop), "complete").passed, "imported is imported"
+
+
+def test_what_one_mandator_is_told_stays_out_of_the_others_consents(shop: Rig) -> None:
+    shop.day("sued")
+    shop.leave("person2@example.org", at=datetime.now(UTC), mandator_id=SUED)
+    shop.day("nord")
+    shop.day("sued")
+    assert withdrawals(shop) == [("c2", "newsletter-sued")]
+
+
+@pytest.mark.parametrize("point", ["add", "commit"])
+def test_an_import_that_dies_leaves_nothing_out_and_doubles_nothing(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    shop.leave("person2@example.org")
+    shop.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
+    original: Callable[..., Any] = getattr(FeedbackJournal, point)
+
+    def dies(*arguments: Any) -> None:
+        raise MemoryError("killed")
+
+    monkeypatch.setattr(FeedbackJournal, point, dies)
+    assert not shop.run().success
+    monkeypatch.setattr(FeedbackJournal, point, original)
+    shop.day()
+
+    assert withdrawals(shop) == [("c2", "newsletter-nord"), ("c2", "products-nord")]
+    assert bounces(shop) == [("person4@example.org", "limit")]

@@ -11,7 +11,6 @@ import pytest
 
 from campaign_sync.cli.running import problems
 from campaign_sync.crm import schema
-from campaign_sync.definitions import build_definitions
 from campaign_sync.domain.windows import Window
 from campaign_sync.state.frames import FrameError, Frames
 from campaign_sync_tests.rig import NEWSLETTER, NORD, PRODUCTS, Rig
@@ -45,7 +44,7 @@ def now() -> datetime:
 
 
 def run(shop: Rig) -> dg.ExecuteInProcessResult:
-    job = build_definitions(shop.configuration).resolve_job_def("nord_responses")
+    job = shop.definitions.resolve_job_def("nord_responses")
     return job.execute_in_process(
         raise_on_error=False, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     )

@@ -225,6 +225,28 @@ def test_the_crm_gets_those_of_its_people_and_campaigns_once(answering: Rig) -> 
     )
 
 
+def test_a_response_is_of_whoever_had_the_address_when_the_list_was_sent_last(answering: Rig) -> None:
+    before = now()
+    with answering.crm() as crm:
+        crm.execute(schema.contact.delete().where(schema.contact.c.id == "c1"))
+    answering.add_contact("c9", ANNA)
+    answering.day("nord")
+    answering.world.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(moment)] for moment in (before, now())])
+    bring_back(answering)
+
+    opens = stored(answering, "opens").sort_values("occurred_at")
+    assert opens["entity_id"].tolist() == ["c1", "c9"]
+
+
+def test_where_a_snapshot_is_lost_responses_come_back_without_people(answering: Rig) -> None:
+    for file in (answering.folder / "frames").rglob("*.parquet"):
+        file.unlink()
+    answering.world.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now())]])
+
+    assert bring_back(answering)["opens"]["new"] == 1
+    assert stored(answering, "opens")["entity_id"].isna().all()
+
+
 def test_a_crm_without_these_tables_is_not_asked(answering: Rig) -> None:
     answering.world.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now())]])
     told = bring_back(answering)["opens"]

@@ -11,7 +11,7 @@ from campaign_sync.assets.metadata import FRAME, Materialized, column_schema
 from campaign_sync.assets.ports import Ports
 from campaign_sync.configuration import MandatorSettings
 from campaign_sync.domain.feedback import FeedbackKind
-from campaign_sync.domain.feedback_age import Alertness
+from campaign_sync.domain.feedback_age import Alertness, Verdict
 from campaign_sync.domain.propagation import GOAL, Delays
 from campaign_sync.feedback.age import Silence, judge_age, silent_readers, vendor_time
 from campaign_sync.feedback.blocklist import recheck
@@ -64,8 +64,6 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
             to_crm, to_absence = measure(mandator, settings.lists, state, datetime.now(UTC))
             report(Progress(mandator, "suppression_state", "suppressed", len(frame), len(frame)))
         by_kind = frame["kind"].value_counts()
-        until = state.feedback.committed_until(mandator)
-        oldest = min((until[reader] for reader in feedback.readers if reader in until), default=now)
         return dg.MaterializeResult(
             value=frame,
             metadata={
@@ -79,7 +77,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
                 "rows that didn't fit": sum(pending.misfits.values()),
                 **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in ("bounce", "unsubscribe", "block")},
                 "released by the blocklist": blocklist.released,
-                "feedback age hours": _hours(now - oldest),
+                **({"feedback age hours": _hours(age.age)} if age.age else {}),
                 **_plotted("opt-out to CRM", to_crm),
                 **_plotted("opt-out to absence", to_absence),
                 "seconds": watch.seconds,
@@ -87,7 +85,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
             check_results=[
                 _layout(key, mandator, pending),
                 _matched(key, written.unmatched),
-                age_check(key, *age),
+                age_check(key, age),
                 _silence(key, silences),
                 _propagation(key, to_absence),
             ],
@@ -96,15 +94,15 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
     return suppression_state
 
 
-def age_check(key: dg.AssetKey, alertness: Alertness, told: str) -> dg.AssetCheckResult:
+def age_check(key: dg.AssetKey, verdict: Verdict) -> dg.AssetCheckResult:
     """The check `feedback_age`: a warning after a day, an error when it stops replaces."""
     return dg.AssetCheckResult(
         asset_key=key,
         check_name="feedback_age",
-        passed=alertness is Alertness.FRESH,
-        severity=_WARN if alertness is Alertness.WARNING else _ERROR,
-        description=told,
-        metadata={"alertness": alertness.value},
+        passed=verdict.alertness is Alertness.FRESH,
+        severity=_WARN if verdict.alertness is Alertness.WARNING else _ERROR,
+        description=verdict.told,
+        metadata={"alertness": verdict.alertness.value, **({"hours": _hours(verdict.age)} if verdict.age else {})},
     )
 
 

@@ -72,23 +72,23 @@ def feedback_watch(configuration: Configuration, mandator: str) -> dg.SensorDefi
         now = datetime.now(UTC)
         with State(configuration.storage.state_url.get_secret_value()) as state:
             began = state.feedback.first_import(mandator)
-            alertness, told = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
+            verdict = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
         if began is None:
             return dg.SkipReason(f"{mandator}'s feedback was never imported yet")
-        if alertness is Alertness.ALARM:
-            context.log.error(told)
-        told_before = context.cursor or Alertness.FRESH.value
-        if alertness.value == told_before and alertness is Alertness.FRESH:
-            return dg.SkipReason(told)
-        result = age_check(key, alertness, told)
+        if verdict.alertness is Alertness.ALARM:
+            context.log.error(verdict.told)
+        was_fresh = context.cursor in (None, Alertness.FRESH)
+        if was_fresh and verdict.alertness is Alertness.FRESH:
+            return dg.SkipReason(verdict.told)
+        result = age_check(key, verdict)
         evaluation = dg.AssetCheckEvaluation(
             asset_key=key,
             check_name=result.check_name or "",
             passed=result.passed,
             severity=result.severity,
-            description=told,
+            description=verdict.told,
             metadata=result.metadata,
         )
-        return dg.SensorResult(asset_events=[evaluation], cursor=alertness.value)
+        return dg.SensorResult(asset_events=[evaluation], cursor=verdict.alertness.value)
 
     return sensor

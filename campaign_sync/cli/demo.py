@@ -62,6 +62,12 @@ def _next_day() -> int:
     return int(noted.read_text()) + 1 if noted.exists() else 1
 
 
+def _yesterday() -> datetime:
+    """When the day before was played."""
+    noted = FOLDER / "day"
+    return datetime.fromtimestamp(noted.stat().st_mtime if noted.exists() else 0, UTC)
+
+
 def _environment(base_url: str, configuration_file: Path) -> dict[str, str]:
     folder = FOLDER.resolve()
     return {
@@ -119,7 +125,7 @@ def _feedback(world: World, configuration: Configuration, mandator: str, day: in
     mandator_id = configuration.mandators[mandator].mandator_id
     people = demo_addresses(configuration.crm.url.get_secret_value(), day, mandator)
     now = datetime.now(UTC)
-    happened = str(int((now - timedelta(hours=3)).timestamp() * 1000))
+    happened = str(int(max(now - timedelta(hours=3), _yesterday() + timedelta(seconds=1)).timestamp() * 1000))
     for address in people.unsubscribed:
         world.unsubscribe(mandator_id, address)
     for address in people.bounced:

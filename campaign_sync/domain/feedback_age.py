@@ -22,14 +22,23 @@ class Alertness(StrEnum):
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What an age calls for, and a sentence that says so. The age is None where feedback was never imported."""
+
+    alertness: Alertness
+    told: str
+    age: timedelta | None
+
+
+@dataclass(frozen=True)
 class AgeLimits:
     """When feedback is too old to replace a list, and how long the vendor keeps it."""
 
     max_age: timedelta
     lifetime: timedelta
 
-    def judge(self, mandator: str, until: datetime | None, now: datetime, missing: str = "") -> tuple[Alertness, str]:
-        """What the age calls for, and a sentence that says so.
+    def judge(self, mandator: str, until: datetime | None, now: datetime, missing: str = "") -> Verdict:
+        """What the age calls for.
 
         Args:
             mandator: whose feedback it is.
@@ -37,22 +46,34 @@ class AgeLimits:
             now: by the same clock.
             missing: the readers that were never imported.
         """
-        remedy = f"materialize {mandator}'s bounces, unsubscribes and suppression_state"
         if until is None:
-            return Alertness.BLOCKING, f"{missing} of {mandator} were never imported, so no list is replaced; {remedy}"
+            told = f"{missing} of {mandator} were never imported, so no list is replaced; {_remedy(mandator)}"
+            return Verdict(Alertness.BLOCKING, told, None)
         age = now - until
+        alertness = self._alertness(age)
         told = f"the CRM has {mandator}'s feedback up to {in_words(age)} ago"
-        if age > self.lifetime / _ALARM_SHARE:
-            lost = until + self.lifetime
-            return Alertness.ALARM, (
-                f"ALARM: {told}; the vendor keeps it for {in_words(self.lifetime)}, so from {lost:%Y-%m-%d} on "
-                f"unsubscribes are lost for good. No list is replaced; {remedy} today"
+        if alertness is Alertness.ALARM:
+            told = (
+                f"ALARM: {told}; the vendor keeps it for {in_words(self.lifetime)}, so from "
+                f"{until + self.lifetime:%Y-%m-%d} on unsubscribes are lost for good. No list is replaced; "
+                f"{_remedy(mandator)} today"
             )
+        elif alertness is Alertness.BLOCKING:
+            told += f", more than feedback.max_age {in_words(self.max_age)}; {_remedy(mandator)}"
+        elif alertness is Alertness.WARNING:
+            told += f", and should have it daily; {_remedy(mandator)}"
+        return Verdict(alertness, told, age)
+
+    def _alertness(self, age: timedelta) -> Alertness:
+        if age > self.lifetime / _ALARM_SHARE:
+            return Alertness.ALARM
         if age > self.max_age:
-            return Alertness.BLOCKING, f"{told}, more than feedback.max_age {in_words(self.max_age)}; {remedy}"
-        if age > WARN_AFTER:
-            return Alertness.WARNING, f"{told}, and should have it daily; {remedy}"
-        return Alertness.FRESH, told
+            return Alertness.BLOCKING
+        return Alertness.WARNING if age > WARN_AFTER else Alertness.FRESH
+
+
+def _remedy(mandator: str) -> str:
+    return f"materialize {mandator}'s bounces, unsubscribes and suppression_state"
 
 
 def is_unusual_silence(silence: timedelta, earlier: list[timedelta]) -> bool:

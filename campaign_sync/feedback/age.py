@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from campaign_sync.configuration import FeedbackSettings
-from campaign_sync.domain.feedback_age import AgeLimits, Alertness, in_words, is_unusual_silence
+from campaign_sync.domain.feedback_age import AgeLimits, Verdict, in_words, is_unusual_silence
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import RefusedError
 from campaign_sync.optimizely.services import Reader
@@ -20,8 +20,8 @@ def vendor_time(by_files: bool, vendor: Optimizely) -> datetime:
 
 def judge_age(
     mandator: str, readers: Collection[str], limits: AgeLimits, journal: FeedbackJournal, now: datetime
-) -> tuple[Alertness, str]:
-    """What the age of the oldest of these readers calls for, and a sentence that says so."""
+) -> Verdict:
+    """What the age of the oldest of these readers calls for."""
     until = journal.committed_until(mandator)
     missing = [reader for reader in readers if reader not in until]
     oldest = None if missing else min(until[reader] for reader in readers)

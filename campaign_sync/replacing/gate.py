@@ -122,8 +122,9 @@ def _feedback(target: Target, feedback: FeedbackJournal, vendor_now: datetime) -
     waiting = feedback.uncommitted(target.mandator)
     if waiting:
         return CheckOutcome("feedback", False, f"{waiting} fetched windows haven't reached the CRM; {remedy}")
-    alertness, told = judge_age(target.mandator, target.readers, target.feedback_age, feedback, vendor_now)
-    return CheckOutcome("feedback", alertness is Alertness.FRESH, told, warning=alertness is Alertness.WARNING)
+    verdict = judge_age(target.mandator, target.readers, target.feedback_age, feedback, vendor_now)
+    warning = verdict.alertness is Alertness.WARNING
+    return CheckOutcome("feedback", verdict.alertness is Alertness.FRESH, verdict.told, warning=warning)
 
 
 def _hours(seconds: float) -> str:

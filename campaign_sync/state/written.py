@@ -69,13 +69,12 @@ class WriteBacks:
         return self._records(theirs)
 
     def unsubscribes(self, mandator: str, since: datetime) -> list[WriteBackRecord]:
-        """The dated unsubscribes of a mandator that happened since then and were new to the CRM, oldest first."""
+        """The dated unsubscribes of a mandator that happened since then, oldest first."""
         return self._records(
             write_back.c.mandator == mandator,
             write_back.c.kind == FeedbackKind.UNSUBSCRIBES,
             write_back.c.occurred_at >= since,
             write_back.c.dated.is_(True),
-            write_back.c.new.is_(True),
         )
 
     def _records(self, *conditions: ColumnElement[bool]) -> list[WriteBackRecord]:

@@ -1,0 +1,62 @@
+"""When old feedback warns, when it stops replaces, and when it is an alarm."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaign_sync.domain.feedback_age import AgeLimits, Alertness, is_unusual_silence
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+LIMITS = AgeLimits(timedelta(hours=36), timedelta(days=30))
+
+
+@pytest.mark.parametrize(
+    ("hours", "alertness"),
+    [
+        (0, Alertness.FRESH),
+        (24, Alertness.FRESH),
+        (25, Alertness.WARNING),
+        (36, Alertness.WARNING),
+        (37, Alertness.BLOCKING),
+        (7.5 * 24, Alertness.BLOCKING),
+        (7.5 * 24 + 1, Alertness.ALARM),
+    ],
+)
+def test_it_warns_after_a_day_blocks_at_the_limit_and_alarms_at_a_quarter_of_the_vendors_memory(
+    hours: float, alertness: Alertness
+) -> None:
+    assert LIMITS.judge("nord", NOW - timedelta(hours=hours), NOW).alertness is alertness
+
+
+def test_the_alarm_names_the_mandator_and_the_day_from_which_unsubscribes_are_lost() -> None:
+    told = LIMITS.judge("nord", NOW - timedelta(days=10), NOW).told
+    assert told == (
+        "ALARM: the CRM has nord's feedback up to 10.0 days ago; the vendor keeps it for 30.0 days, so from 2026-12-14 "
+        "on unsubscribes are lost for good. No list is replaced; materialize nord's bounces, unsubscribes and "
+        "suppression_state today"
+    )
+
+
+def test_feedback_that_never_came_blocks_and_is_named() -> None:
+    verdict = LIMITS.judge("nord", None, NOW, "getOutBounces")
+    assert verdict.alertness is Alertness.BLOCKING
+    assert "getOutBounces of nord were never imported" in verdict.told
+
+
+@given(st.timedeltas(timedelta(0), timedelta(days=60)), st.timedeltas(timedelta(0), timedelta(days=60)))
+def test_older_is_never_less_alarming(one: timedelta, other: timedelta) -> None:
+    order = list(Alertness)
+    younger, older = sorted((one, other))
+    found = [order.index(LIMITS.judge("nord", NOW - age, NOW).alertness) for age in (younger, older)]
+    assert found == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("silence", "earlier", "unusual"),
+    [(2, [], False), (4, [], True), (4, [1, 1], True), (13, [7, 1], False), (15, [7, 1], True)],
+)
+def test_a_silence_is_unusual_by_what_one_is_used_to(silence: int, earlier: list[int], unusual: bool) -> None:
+    pauses = [timedelta(days=days) for days in earlier]
+    assert is_unusual_silence(timedelta(days=silence), pauses) is unusual

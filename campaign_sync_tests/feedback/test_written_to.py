@@ -1,0 +1,96 @@
+"""Through which consents somebody was written to, by the snapshots that were sent."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pandas as pd
+import pytest
+
+from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.feedback import RawRow, Unsubscribe, WrittenTo
+from campaign_sync.feedback.written_to import MEMORY, Sent, traced
+from campaign_sync.state.frames import Frames
+from campaign_sync.state.journal import Replace, ReplaceState
+from campaign_sync.state.store import State
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+ANNA = "anna@example.org"
+NEWS, PRESS = 11, 12
+CONTACT, LEAD = Entity(EntityType.CONTACT, "c1"), Entity(EntityType.LEAD, "l1")
+
+
+class Past:
+    """What was sent, in a state database and a folder of its own."""
+
+    def __init__(self, state: State, folder: Path) -> None:
+        self.state, self.folder, self.frames = state, folder, Frames(str(folder))
+
+    def sent(self, at: datetime, list_id: int, entity: Entity, opt_in_id: str, *, changed: bool = True) -> None:
+        row = {"recipient_id": ANNA, "entity_type": entity.entity_type, "entity_id": entity.entity_id}
+        file = self.frames.write_frame("snapshots", at, pd.DataFrame([{**row, "opt_in_id": opt_in_id}]))
+        stored = self.state.snapshots.add("nord", str(list_id), 1, file, "run", at)
+        entry = Replace("nord", str(list_id), list_id, "run", stored.id, ReplaceState.PROVEN, at, str(uuid4()))
+        self.state.journal.start(entry)
+        if changed:
+            self.state.journal.note(entry.id, cleared_at=at)
+
+    def through(self, at: datetime, lists: frozenset[int] | None = None, who: str = ANNA) -> frozenset[WrittenTo]:
+        left = Unsubscribe(who, at, "nord", "optimizely:unsubscribes", raw=RawRow("import", 0))
+        (found,) = traced([left], self.state.history, self.frames, lambda _: lists)
+        return found.through
+
+
+@pytest.fixture
+def past(tmp_path: Path, database_url: str) -> Iterator[Past]:
+    with State(database_url) as state:
+        yield Past(state, tmp_path / "frames")
+
+
+def test_it_is_the_consents_of_the_lists_that_somebody_was_in_under_whichever_record(past: Past) -> None:
+    past.sent(NOON - 2 * DAY, NEWS, CONTACT, "news")
+    past.sent(NOON - DAY, PRESS, LEAD, "press")
+    assert past.through(NOON) == {WrittenTo(CONTACT, "news"), WrittenTo(LEAD, "press")}
+    assert past.through(NOON, who="ben@example.org") == frozenset()
+
+
+def test_what_was_sent_after_somebody_left_doesnt_change_what_they_left(past: Past) -> None:
+    past.sent(NOON - DAY, NEWS, CONTACT, "news")
+    past.sent(NOON + DAY, PRESS, CONTACT, "press")
+    assert past.through(NOON) == {WrittenTo(CONTACT, "news")}
+
+
+def test_a_mailing_narrows_it_to_its_lists_and_one_to_other_lists_tells_nothing(past: Past) -> None:
+    past.sent(NOON - DAY, NEWS, CONTACT, "news")
+    past.sent(NOON - DAY, PRESS, CONTACT, "press")
+    assert past.through(NOON, frozenset({PRESS})) == {WrittenTo(CONTACT, "press")}
+    assert len(past.through(NOON, frozenset({99}))) == 2
+
+
+def test_what_never_reached_the_list_and_what_is_too_long_ago_doesnt_count(past: Past) -> None:
+    past.sent(NOON - DAY, NEWS, CONTACT, "news", changed=False)
+    past.sent(NOON - MEMORY - DAY, PRESS, CONTACT, "press")
+    assert past.through(NOON) == frozenset()
+
+
+def test_where_a_snapshot_is_gone_nobody_can_tell_so_it_is_about_everything(past: Past) -> None:
+    past.sent(NOON - 2 * DAY, NEWS, CONTACT, "news")
+    past.sent(NOON - DAY, PRESS, CONTACT, "press")
+    newest = max(past.folder.rglob("*.parquet"))
+    newest.unlink()
+    assert past.through(NOON) == frozenset()
+
+
+def test_who_it_was_lately_is_told_by_the_last_sending_of_each_list(past: Past) -> None:
+    past.sent(NOON - 3 * DAY, NEWS, LEAD, "news")
+    past.sent(NOON - 2 * DAY, NEWS, CONTACT, "news")
+    past.sent(NOON - DAY, PRESS, CONTACT, "press")
+    past.sent(NOON + DAY, NEWS, LEAD, "news")
+    sent = Sent.read("nord", {ANNA}, NOON - 9 * DAY, NOON + 9 * DAY, past.state.history, past.frames)
+
+    assert sent.lately_through(ANNA, NOON, None) == {WrittenTo(CONTACT, "news"), WrittenTo(CONTACT, "press")}
+    assert sent.lately_through(ANNA, NOON, {NEWS}) == {WrittenTo(CONTACT, "news")}
+    assert sent.lately_through(ANNA, NOON - 2 * DAY - DAY / 2, None) == {WrittenTo(LEAD, "news")}
+    assert sent.lately_through("ben@example.org", NOON, None) == frozenset()

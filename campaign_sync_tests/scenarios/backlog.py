@@ -1,0 +1,140 @@
+"""A month of feedback that nobody has imported yet, in four layouts, and what has to come of it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from campaign_sync.crm import schema
+from campaign_sync_tests.rig import LONG_AGO, NORD, Rig
+
+BERLIN = ZoneInfo("Europe/Berlin")
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+DAYS = 29
+SEVERAL_READERS = {
+    "getOutBounces": {},
+    "getResponses": {"recipient": "Empfänger", "time": "Zeit", "category": "Art", "time_format": "%d.%m.%Y %H:%M:%S"},
+    "getUnsubscribes": {"recipient": "Empfänger", "time": "Zeitpunkt", "time_format": "%d.%m.%Y %H:%M:%S"},
+    "getMailingUnsubscribes": {"recipient": 2, "mailing": 1, "time": 0},
+}
+HEADERS = {"getResponses": ["Art", "Zeit", "Empfänger"], "getUnsubscribes": ["Empfänger", "Zeitpunkt"]}
+
+Publish = Callable[[int, str, Sequence[Sequence[str]], datetime], None]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to one person, and the reader that tells of it. `number` names the person."""
+
+    number: int
+    reader: str
+    at: datetime
+    category: str = ""
+
+    @property
+    def address(self) -> str:
+        """The CRM lacks every seventieth."""
+        return f"person{self.number}@example.{'net' if self.number % 70 == 0 else 'org'}"
+
+    @property
+    def row(self) -> list[str]:
+        """As its reader writes it."""
+        german = f"{self.at.astimezone(BERLIN):%d.%m.%Y %H:%M:%S}"
+        epoch = str(int(self.at.timestamp() * 1000))
+        return {
+            "getOutBounces": [self.address, epoch],
+            "getResponses": [self.category, german, f" {self.address.upper()}"],
+            "getUnsubscribes": [self.address, german],
+            "getMailingUnsubscribes": [epoch, "777001", self.address],
+        }[self.reader]
+
+    @property
+    def comes_back(self) -> bool:
+        """Every fiftieth consents again an hour after leaving."""
+        return self.number % 50 == 0 and "nsubscribes" in self.reader
+
+
+class Backlog:
+    """So many unsubscribes and bounces of other people each, spread over a month, and some who stay.
+
+    Of six unsubscribes one is told by both readers; of eight bounces one is soft.
+    """
+
+    def __init__(self, unsubscribes: int, bounces: int) -> None:
+        self.now = datetime.now(UTC).replace(microsecond=0)
+        self.people = unsubscribes + bounces + (unsubscribes + bounces) // 5
+        self.events = sorted(self._events(unsubscribes, bounces), key=lambda event: event.at)
+
+    def _events(self, unsubscribes: int, bounces: int) -> Iterator[Event]:
+        for number in range(1, unsubscribes + 1):
+            at = self.now - (1 + number * 7919 % (DAYS * 24)) * HOUR
+            readers = ["getUnsubscribes", "getMailingUnsubscribes"]
+            for reader in readers if number % 6 == 0 else readers[number % 2 :][:1]:
+                yield Event(number, reader, at)
+        for number in range(unsubscribes + 1, unsubscribes + bounces + 1):
+            at = self.now - (1 + number * 7907 % (DAYS * 24)) * HOUR
+            if number % 8 < 5:
+                yield Event(number, "getOutBounces", at)
+            else:
+                yield Event(number, "getResponses", at, "softbounce" if number % 8 == 5 else "Hard Bounce")
+
+    def fill(self, shop: Rig) -> None:
+        """Give the CRM the people, all with the newsletter's consent, and those who came back theirs."""
+        shop.settings["mandators"]["nord"]["feedback"] = {"readers": SEVERAL_READERS}
+        del shop.settings["mandators"]["nord"]["lists"]["products"]
+        numbers = [number for number in range(6, self.people + 1) if number % 70]
+        with shop.crm() as crm:
+            people = [{"id": f"c{number}", "email": f"Person{number}@example.org "} for number in numbers]
+            crm.execute(schema.contact.insert(), people)
+            common: dict[str, Any] = {"entity_type": "contact"}
+            members = [{**common, "marketing_list_id": "nord", "entity_id": f"c{number}"} for number in numbers]
+            crm.execute(schema.marketing_list_member.insert(), members)
+            granted = {**common, "opt_in_id": "newsletter-nord", "kind": "granted", "source": "web form"}
+            events = [
+                {**granted, "id": f"g{number}", "entity_id": f"c{number}", "occurred_at": LONG_AGO}
+                for number in numbers
+            ]
+            events += [
+                {**granted, "id": f"a{number}", "entity_id": f"c{number}", "occurred_at": at + HOUR}
+                for number, at in {event.number: event.at for event in self.events if event.comes_back}.items()
+                if number % 70
+            ]
+            crm.execute(schema.consent_event.insert(), events)
+
+    def publish(self, publish: Publish) -> None:
+        """Have the vendor's job write one file per reader and day, each with its own header where there is one."""
+        for (age, reader), events in groupby(
+            sorted(self.events, key=lambda event: (self._age(event), event.reader)),
+            key=lambda event: (self._age(event), event.reader),
+        ):
+            rows = [event.row for event in events]
+            header = [HEADERS[reader]] if reader in HEADERS else []
+            publish(NORD, reader, [*header, *rows], self.now - age * DAY)
+
+    def _age(self, event: Event) -> int:
+        """Whole days since the file was written that has this event: the night after it happened."""
+        return (self.now - event.at) // DAY
+
+    @property
+    def staying(self) -> list[str]:
+        """Who is in the newsletter when everything has been imported, sorted."""
+        out = {event.address for event in self.events if not (event.comes_back or event.category == "softbounce")}
+        everybody = {f"person{number}@example.org" for number in range(1, self.people + 1) if number % 70 or number < 6}
+        return sorted(everybody - out)
+
+    @property
+    def strangers(self) -> set[str]:
+        """Whom the CRM doesn't know."""
+        return {event.address for event in self.events if event.number % 70 == 0}
+
+
+def crm_rows(shop: Rig) -> list[str]:
+    """Everything in the CRM that feedback can change, row for row."""
+    with shop.crm() as crm:
+        return [
+            str(tuple(row))
+            for table in ("consent_event", "address_state")
+            for row in crm.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1, 2, 3")
+        ]

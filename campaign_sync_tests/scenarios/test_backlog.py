@@ -1,0 +1,91 @@
+"""A month of feedback in four layouts comes in whole: at once, twice, or killed half-way."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from campaign_sync_tests.rig import LONG_AGO, Rig, rig
+from campaign_sync_tests.scenarios.backlog import Backlog, crm_rows
+
+UNSUBSCRIBES, BOUNCES = 1250, 400
+
+IN_SMALL_CHUNKS = """
+from campaign_sync.crm import sql_write_back
+from campaign_sync.cli import main
+sql_write_back._CHUNK = 25
+main()
+"""
+
+
+@pytest.fixture
+def backlog() -> Backlog:
+    return Backlog(UNSUBSCRIBES, BOUNCES)
+
+
+def installation(folder: Path, backlog: Backlog) -> Iterator[Rig]:
+    folder.mkdir()
+    with rig(folder) as built:
+        backlog.fill(built)
+        backlog.publish(built.world.publish)
+        yield built
+
+
+@pytest.fixture
+def shop(tmp_path: Path, backlog: Backlog) -> Iterator[Rig]:
+    yield from installation(tmp_path / "one", backlog)
+
+
+@pytest.fixture
+def twin(tmp_path: Path, backlog: Backlog) -> Iterator[Rig]:
+    yield from installation(tmp_path / "other", backlog)
+
+
+def kill_half_way(shop: Rig) -> int:
+    """Start the day as a process of its own, and kill it while it writes to the CRM. How many withdrawals it wrote."""
+    assert shop.configuration
+    environment = {**os.environ, **shop.environment, "CAMPAIGN_SYNC_CONFIG": str(shop.folder / "campaign_sync.yaml")}
+    command = [sys.executable, "-c", IN_SMALL_CHUNKS, "run", "nord"]
+    with subprocess.Popen(command, cwd=shop.folder, env=environment, stdout=subprocess.DEVNULL) as process:
+        while (written := withdrawn(shop)) == 0 and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+    return written
+
+
+def withdrawn(shop: Rig) -> int:
+    with shop.crm() as crm:
+        found = crm.exec_driver_sql("SELECT count(*) FROM consent_event WHERE kind = 'withdrawn'").scalar()
+    return int(found or 0)
+
+
+def test_a_backlog_comes_in_the_same_at_once_twice_and_killed_in_the_middle(
+    shop: Rig, twin: Rig, backlog: Backlog
+) -> None:
+    shop.day()
+    assert shop.addresses() == backlog.staying
+    with shop.state() as state:
+        unmatched = state.feedback.unmatched("nord")
+    assert {one.address for _, kind in unmatched.by_kind() for one in kind} == backlog.strangers
+    once = crm_rows(shop)
+
+    shop.day()
+    assert crm_rows(shop) == once
+    assert shop.addresses() == backlog.staying
+
+    kill_half_way(twin)
+    half = withdrawn(twin)
+    assert 0 < half < withdrawn(shop)
+    twin.day()
+    assert crm_rows(twin) == once
+    assert twin.addresses() == backlog.staying
+    with shop.state() as one, twin.state() as other:
+        noted = [
+            {(each.entity, each.opt_in_id, each.event_id) for each in state.written.unsubscribes("nord", LONG_AGO)}
+            for state in (one, other)
+        ]
+    assert noted[0] == noted[1], "every withdrawal has its record, also those written before the kill"

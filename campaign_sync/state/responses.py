@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Engine, and_, func, or_, select
+from sqlalchemy import Engine, and_, func, select
 
 from campaign_sync.state.kept import KeptWindow, WindowJournal
 from campaign_sync.state.tables import response_import as imports
@@ -23,7 +23,9 @@ class ResponseJournal(WindowJournal[KeptWindow]):
             connection.execute(imports.insert().values(**vars(window)))
 
     def pending(self, mandator: str, reader: str, layout: str) -> list[KeptWindow]:
-        """Windows that aren't stored yet, or not wholly because rows didn't fit another layout; oldest first.
+        """Windows that aren't stored yet, then those not wholly stored because rows didn't fit another layout.
+
+        Of either the oldest come first.
 
         Args:
             mandator: a key of the configuration.
@@ -32,7 +34,7 @@ class ResponseJournal(WindowJournal[KeptWindow]):
         """
         mended = and_(imports.c.misfit_rows > 0, imports.c.layout != layout)
         this = and_(imports.c.mandator == mandator, imports.c.reader == reader)
-        return self._windows(this, or_(imports.c.committed_at.is_(None), mended))
+        return [*self._windows(this, imports.c.committed_at.is_(None)), *self._windows(this, mended)]
 
     def commit(self, window_id: str, misfit_rows: int, layout: str, now: datetime) -> None:
         """The rows of a window are stored, but for those that don't fit the layout: move the watermark."""

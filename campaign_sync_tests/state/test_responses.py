@@ -46,14 +46,15 @@ def test_a_file_that_got_lost_before_its_rows_were_stored_is_fetched_again(datab
 
 
 def test_rows_that_did_not_fit_wait_for_another_layout_and_are_counted_meanwhile(database_url: str) -> None:
-    one = fetched(0, 1)
+    one, other = fetched(0, 1), fetched(1, 2)
     with State(database_url) as state:
         journal = state.responses
         assert journal.misfits("nord", "getOpens") == 0
         journal.add(one)
         journal.commit(one.id, 2, "wrong", NOON)
         assert journal.pending("nord", "getOpens", "wrong") == []
-        assert journal.pending("nord", "getOpens", "mended") == [one]
+        journal.add(other)
+        assert journal.pending("nord", "getOpens", "mended") == [other, one]
         assert (journal.misfits("nord", "getOpens"), journal.misfits("nord", "getClicks")) == (2, 0)
         assert journal.outlived("nord", NOON + 9 * HOUR) == []
 

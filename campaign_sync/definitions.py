@@ -7,6 +7,7 @@ from campaign_sync.assets.parquet import ParquetIOManager
 from campaign_sync.assets.ports import ports_resource
 from campaign_sync.automation.daily import daily_job, daily_schedule
 from campaign_sync.automation.feedback import audit_job, feedback_job, feedback_schedules, feedback_watch
+from campaign_sync.automation.responses import responses_job, responses_schedule
 from campaign_sync.automation.unfinished import unfinished_replace_sensor
 from campaign_sync.configuration import Configuration, load_configuration
 
@@ -16,12 +17,19 @@ def build_definitions(configuration: Configuration) -> dg.Definitions:
     mandators = configuration.mandators.items()
     schedules = [schedule for name, settings in mandators if (schedule := daily_schedule(name, settings))]
     schedules += [schedule for name, settings in mandators for schedule in feedback_schedules(name, settings)]
+    schedules += [schedule for name, settings in mandators if (schedule := responses_schedule(name, settings))]
     return dg.Definitions(
         assets=[asset for name in configuration.mandators for asset in mandator_assets(configuration, name)],
         jobs=[
             job
             for name, settings in mandators
-            for job in (daily_job(name, settings), feedback_job(name), audit_job(name))
+            for job in (
+                daily_job(name, settings),
+                feedback_job(name),
+                audit_job(name),
+                responses_job(name, settings),
+            )
+            if job
         ],
         schedules=schedules,
         sensors=[

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from campaign_sync.crm.sql import SqlCrm
 from campaign_sync_tests.rig import ATTRIBUTES, ENVIRONMENT, NEWSLETTER, NORD, PRODUCTS, Rig, rig
 
 CONFIGURATION = "campaign_sync.yaml"
@@ -133,6 +134,9 @@ def test_crm_init_creates_what_check_asks_for(shop: Rig) -> None:
     assert "campaign-sync crm init" in " ".join(campaign_sync(shop.folder, "check").stdout.split())
     assert campaign_sync(shop.folder, "crm", "init", "--url", shop.settings["crm"]["url"]).returncode == 0
     assert "has the contract's tables" in campaign_sync(shop.folder, "check").stdout
+    assert not SqlCrm(shop.settings["crm"]["url"]).takes_responses()
+    campaign_sync(shop.folder, "crm", "init", "--url", shop.settings["crm"]["url"], "--responses")
+    assert SqlCrm(shop.settings["crm"]["url"]).takes_responses()
 
 
 def test_config_schema_is_json_that_knows_the_sections(tmp_path: Path) -> None:

@@ -153,6 +153,17 @@ def test_a_minimal_file_gets_the_documented_defaults(tmp_path: Path) -> None:
     assert [newsletter.technical_attribute(field) for field in TechnicalField] == [f.value for f in TechnicalField]
 
 
+def test_responses_are_off_until_their_readers_are_named(tmp_path: Path) -> None:
+    assert load(tmp_path, MINIMAL).mandators["nord"].responses is None
+    nord = load(tmp_path, with_mandator_keys("responses: {readers: {getOpens: {}, getClicks: {link: url}}}"))
+    responses = nord.mandators["nord"].responses
+    assert responses is not None
+    assert responses.schedule is None
+    zone = ZoneInfo("Europe/Berlin")
+    assert responses.readers["getOpens"].layout(zone) == Layout(mailing=1, time=2, zone=zone)
+    assert responses.readers["getClicks"].layout(zone) == Layout(mailing=1, time=2, link="url", zone=zone)
+
+
 def test_a_technical_field_can_have_another_attribute_in_a_list(tmp_path: Path) -> None:
     text = with_list_keys("technical_fields: {media-type: Medium}")
     newsletter = load(tmp_path, text).mandators["nord"].lists["newsletter"]
@@ -278,6 +289,7 @@ def test_a_text_that_is_no_yaml_document_is_told_with_the_place(tmp_path: Path, 
 LIST = "mandators.nord.lists.newsletter"
 FEEDBACK = "feedback: {readers"
 READER = "mandators.nord.feedback.readers.getOutBounces"
+CLICKS = "mandators.nord.responses.readers.getClicks"
 MANDATOR_MISTAKES = [
     ("schedule: 30 4 * *", "6:15 mandators.nord.schedule: five fields are expected"),
     ('schedule: "60 4 * * *"', "6:15 mandators.nord.schedule: the minute must be *, a number from 0 to 59"),
@@ -319,10 +331,40 @@ MANDATOR_MISTAKES = [
         "feedback: {readers: {getUnsubscribes: {time: null}, getOutBounces: {time: null}}}",
         "6:15 mandators.nord.feedback: readers.getUnsubscribes needs a time; only getOutBounces can do without",
     ),
+    ("feedback: {files: {url: in, path: x}}", "6:33 mandators.nord.feedback.files.path: this key isn't known; known"),
     ("feedback: {files: {url: in}}", "6:15 mandators.nord.feedback: readers.getOutBounces needs files: which of"),
     (
         "feedback: {readers: {getUnsubscribes: {files: u*}, getOutBounces: {}}}",
         "6:15 mandators.nord.feedback: readers.getUnsubscribes names files, but files.url doesn't say where",
+    ),
+    ("responses: {}", "6:5 mandators.nord.responses.readers: this key is required"),
+    ("responses: on", "6:16 mandators.nord.responses: a section with keys is expected here"),
+    ("responses: {readers: {}}", "6:26 mandators.nord.responses.readers: at least one entry is expected"),
+    (
+        "responses: {readers: {getUnsubscribes: {}}}",
+        "6:27 mandators.nord.responses.readers.getUnsubscribes: the value must be 'getOpens', 'getClicks' or 'getR",
+    ),
+    (
+        'responses: {readers: {getOpens: {}}, schedule: "*/90 * * * *"}',
+        "6:52 mandators.nord.responses.schedule: the minute must be",
+    ),
+    (
+        "responses: {readers: {getOpens: {link: 3}}}",
+        "6:16 mandators.nord.responses: readers.getOpens has no link, only getClicks does; leave it out",
+    ),
+    (
+        "responses: {readers: {getClicks: {category: 3}}}",
+        "6:16 mandators.nord.responses: readers.getClicks has no category, only getResponses does; leave it out",
+    ),
+    *(
+        (f"responses: {{readers: {{getClicks: {{{keys}}}}}}}", f"6:{column} {CLICKS}{problem}")
+        for keys, column, problem in (
+            ("link: url, header: no", 38, ": columns are named, so the rows must have a header"),
+            ("mailing: null", 48, ".mailing: a column is its position from 0"),
+            ("time: null", 45, ".time: a column is its position from 0"),
+            ("files: u*", 39, ".files: this key isn't known"),
+            ("time_format: unix", 52, ".time_format: epoch_ms, iso"),
+        )
     ),
     ("mandator_id: 8100", "6:5 mandators.nord.mandator_id: the key stands here twice, first in line 5"),
     ("shedule: x", "6:5 mandators.nord.shedule: this key isn't known; did you mean schedule?"),

@@ -5,10 +5,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from campaign_sync.configuration import load_configuration
+from campaign_sync.automation.daily import MANDATOR_TAG
+from campaign_sync.automation.responses import RESPONSES_TAG, responses_schedule
+from campaign_sync.configuration import ResponseReaderSettings, ResponseSettings, load_configuration
 from campaign_sync.definitions import build_definitions
 from campaign_sync.sandbox import world
 
+STARTED = dg.DagsterRunStatus.STARTED
 DEMO = Path(world.__file__).with_name("demo.yaml")
 ENVIRONMENT = {
     "DEMO_OPTIMIZELY_URL": "https://vendor.example/soap11",
@@ -64,3 +67,42 @@ def test_the_checks_that_can_stop_a_list_stop_what_comes_after_the_snapshot(defi
 def test_no_secret_can_be_read_off_the_definitions(definitions: dg.Definitions) -> None:
     assert "swordfish" not in repr(definitions)
     assert "swordfish" not in repr(load_configuration(DEMO, ENVIRONMENT))
+
+
+def test_without_responses_in_the_configuration_there_is_nothing_of_them(definitions: dg.Definitions) -> None:
+    assert not [spec.key for spec in definitions.resolve_all_asset_specs() if "responses" in spec.key.path]
+    assert not [job.name for job in definitions.resolve_all_job_defs() if "responses" in job.name]
+
+
+def test_responses_have_a_job_and_a_schedule_of_their_own_that_hold_up_no_replace() -> None:
+    configuration = load_configuration(DEMO, ENVIRONMENT)
+    readers = {"getOpens": ResponseReaderSettings(), "getClicks": ResponseReaderSettings()}
+    responses = ResponseSettings.model_validate({"readers": readers, "schedule": "*/30 * * * *"})
+    nord = configuration.mandators["nord"].model_copy(update={"responses": responses})
+    mandators = {**configuration.mandators, "nord": nord}
+    definitions = build_definitions(configuration.model_copy(update={"mandators": mandators}))
+    dg.Definitions.validate_loadable(definitions)
+
+    def selected(job: str) -> set[str]:
+        return {key.to_user_string() for key in definitions.resolve_job_def(job).asset_layer.selected_asset_keys}
+
+    theirs = {"nord/responses/opens", "nord/responses/clicks"}
+    assert selected("nord_responses") == theirs
+    assert not theirs & (selected("nord_daily_replace") | selected("nord_feedback"))
+    assert MANDATOR_TAG not in definitions.resolve_job_def("nord_responses").tags
+    schedule = definitions.resolve_schedule_def("nord_responses_schedule")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("*/30 * * * *", "Europe/Berlin")
+    assert {spec.group_name for spec in definitions.resolve_all_asset_specs()} == {"nord", "sued"}
+
+
+def test_a_tick_during_a_run_of_responses_is_skipped() -> None:
+    settings = load_configuration(DEMO, ENVIRONMENT).mandators["nord"]
+    responses = ResponseSettings.model_validate({"readers": {"getOpens": {}}, "schedule": "*/30 * * * *"})
+    schedule = responses_schedule("nord", settings.model_copy(update={"responses": responses}))
+    assert schedule
+    with dg.instance_for_test() as instance, dg.build_schedule_context(instance=instance) as context:
+        assert isinstance(schedule(context), dg.RunRequest)
+        for mandator, expected in (("sued", dg.RunRequest), ("nord", dg.SkipReason)):
+            run = dg.DagsterRun(f"{mandator}_responses", tags={RESPONSES_TAG: mandator}, status=STARTED)
+            instance.add_run(run)
+            assert isinstance(schedule(context), expected)

@@ -1,12 +1,9 @@
 """The assets that fetch what the vendor tells of people who left or can't be reached."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import dagster as dg
 
 from campaign_sync.assets.failures import explained
-from campaign_sync.assets.metadata import Materialized, table
+from campaign_sync.assets.metadata import Materialized, fetched_windows
 from campaign_sync.assets.ports import Ports
 from campaign_sync.configuration import MandatorSettings
 from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
@@ -47,21 +44,6 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
                     fetched.append(one)  # noqa: PERF402 - on_rows counts them as they come
             rows = sum(one.rows for one in fetched)
             report(Progress(mandator, kind.value, "fetched", rows, rows))
-        return dg.MaterializeResult(metadata={**_metadata(fetched), "seconds": watch.seconds})
+        return dg.MaterializeResult(metadata={**fetched_windows(fetched), "seconds": watch.seconds})
 
     return fetch
-
-
-def _metadata(fetched: Sequence[FeedbackImport]) -> dict[str, Any]:
-    counts: dict[str, Any] = {"dagster/row_count": sum(one.rows for one in fetched), "windows": len(fetched)}
-    if not fetched:
-        return counts
-    since, until = min(one.since for one in fetched), max(one.until for one in fetched)
-    return counts | {
-        "since (vendor's clock)": dg.MetadataValue.timestamp(since),
-        "until (vendor's clock)": dg.MetadataValue.timestamp(until),
-        "window hours": round((until - since).total_seconds() / 3600, 2),
-        "files": table(
-            {"reader": one.reader, "rows": one.rows, "file": one.file, "digest": one.digest} for one in fetched
-        ),
-    }

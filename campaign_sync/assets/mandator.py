@@ -7,6 +7,7 @@ import dagster as dg
 from campaign_sync.assets.audit import audit_asset
 from campaign_sync.assets.feedback import feedback_asset
 from campaign_sync.assets.recipient_list import recipient_list_asset
+from campaign_sync.assets.responses import response_assets
 from campaign_sync.assets.selection import selection_asset
 from campaign_sync.assets.snapshot import snapshot_asset
 from campaign_sync.assets.suppression_state import suppression_asset
@@ -23,6 +24,7 @@ def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.Asse
         *(feedback_asset(mandator, settings, kind) for kind in FeedbackKind),
         suppression_asset(mandator, settings),
         audit_asset(mandator, settings),
+        *response_assets(mandator, settings),
         *(build(one) for one in targets for build in (selection_asset, snapshot_asset, recipient_list_asset)),
     ]
 

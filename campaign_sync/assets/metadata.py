@@ -1,7 +1,7 @@
 """How findings look in Dagster's UI. Counts, codes and pseudonyms; never a person."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -9,6 +9,7 @@ import pandas as pd
 
 from campaign_sync.domain.checks import LIST_PREFIX, CheckOutcome
 from campaign_sync.domain.pseudonym import Pseudonyms
+from campaign_sync.state.kept import KeptWindow
 
 if TYPE_CHECKING:
     Materialized = dg.MaterializeResult[Any]
@@ -77,3 +78,19 @@ def column_schema(rows: pd.DataFrame, descriptions: Mapping[str, str] | None = N
         for name, dtype in rows.dtypes.items()
     ]
     return {"dagster/row_count": len(rows), "dagster/column_schema": dg.TableSchema(columns=columns)}
+
+
+def fetched_windows(fetched: Sequence[KeptWindow]) -> dict[str, Any]:
+    """How much was fetched, from when to when, and the files it is kept in."""
+    counts: dict[str, Any] = {"dagster/row_count": sum(one.rows for one in fetched), "windows": len(fetched)}
+    if not fetched:
+        return counts
+    since, until = min(one.since for one in fetched), max(one.until for one in fetched)
+    return counts | {
+        "since (vendor's clock)": dg.MetadataValue.timestamp(since),
+        "until (vendor's clock)": dg.MetadataValue.timestamp(until),
+        "window hours": round((until - since).total_seconds() / 3600, 2),
+        "files": table(
+            {"reader": one.reader, "rows": one.rows, "file": one.file, "digest": one.digest} for one in fetched
+        ),
+    }

@@ -18,6 +18,15 @@ STALE_AFTER = timedelta(hours=2)
 MANDATOR_TAG = "campaign_sync/mandator"
 """Tag of every run: whose lists it replaces. Runs of one mandator wait for each other in Dagster's queue."""
 
+BUSY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+"""Statuses of a run that is queued or under way."""
+
 
 def daily_job_name(mandator: str) -> str:
     """The job that replaces all lists of a mandator."""

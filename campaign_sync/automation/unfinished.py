@@ -7,7 +7,7 @@ import dagster as dg
 
 from campaign_sync.assets.mandator import asset_keys
 from campaign_sync.assets.recipient_list import REPLAY_TAG
-from campaign_sync.automation.daily import MANDATOR_TAG, daily_job_name
+from campaign_sync.automation.daily import BUSY, MANDATOR_TAG, daily_job_name
 from campaign_sync.configuration import Configuration
 from campaign_sync.replacing.target import Target, target
 from campaign_sync.state.journal import Replace
@@ -24,14 +24,6 @@ PAUSE = timedelta(minutes=5)
 
 MENDS_TAG = "campaign_sync/mends"
 """Tag of the runs that this sensor starts: the broken replace they take up."""
-
-_BUSY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 class UnmendedListError(Exception):
@@ -69,7 +61,7 @@ def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg
 def _somebody_is_at_it(instance: dg.DagsterInstance, state: State, mandator: str, targets: Sequence[Target]) -> bool:
     """Whether a run of the mandator is on its way. One whose process died holding a lease is told to have failed."""
     dead = {state.leases.died(one.recipient_list_id) for one in targets}
-    records = instance.get_run_records(dg.RunsFilter(tags={MANDATOR_TAG: mandator}, statuses=_BUSY))
+    records = instance.get_run_records(dg.RunsFilter(tags={MANDATOR_TAG: mandator}, statuses=BUSY))
     alive = [record.dagster_run for record in records if record.dagster_run.run_id not in dead]
     for run in (record.dagster_run for record in records if record.dagster_run.run_id in dead):
         instance.report_run_failed(run, "its process died while it was replacing a list")

@@ -179,13 +179,18 @@ def sandbox(
 
 
 @crm_app.command("init")
-def crm_init(url: Annotated[str, typer.Option(help="SQLAlchemy URL of the CRM database.")]) -> None:
+def crm_init(
+    url: Annotated[str, typer.Option(help="SQLAlchemy URL of the CRM database.")],
+    responses: Annotated[
+        bool, typer.Option("--responses", help="Also the optional tables for opens, clicks and other responses.")
+    ] = False,
+) -> None:
     """Create the CRM contract's tables where they are missing."""
     from campaign_sync.crm.engine import URL_SETTING, UnusableUrlError
     from campaign_sync.crm.schema import create_crm
 
     try:
-        create_crm(url)
+        create_crm(url, responses=responses)
     except UnusableUrlError as error:
         raise CommandError(str(error).replace(URL_SETTING, "--url")) from None
     typer.echo("The CRM contract's tables are there. docs/crm.md describes them column by column.")

@@ -4,6 +4,7 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any, get_args
 
 import yaml
@@ -164,6 +165,8 @@ def _known_keys(path: KeyPath) -> list[str]:
     for step in path:
         is_section = isinstance(kind, type) and issubclass(kind, BaseModel)
         kind = kind.model_fields[str(step)].annotation if is_section else get_args(kind)[1]
+        if isinstance(kind, UnionType):  # a section that may be left out
+            kind = get_args(kind)[0]
     return list(kind.model_fields)
 
 

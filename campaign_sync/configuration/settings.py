@@ -1,6 +1,7 @@
 """The sections of the configuration as frozen models."""
 
-from datetime import timedelta, tzinfo
+from dataclasses import replace
+from datetime import UTC, timedelta, tzinfo
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -28,11 +29,15 @@ from campaign_sync.domain.feedback_age import AgeLimits
 from campaign_sync.domain.layout import Layout
 from campaign_sync.domain.limits import SizeLimits
 from campaign_sync.domain.recipient import TechnicalField
+from campaign_sync.domain.response import KIND_OF_RESPONSE_READER
 
 _STATE_URL = "sqlite:///.campaign_sync/state.db"
 
 ReaderName = Literal["getOutBounces", "getUnsubscribes", "getMailingUnsubscribes", "getResponses"]
 """The vendor's closed-loop operations that tell of people who left or can't be reached."""
+
+ResponseReaderName = Literal["getOpens", "getClicks", "getResponses"]
+"""The vendor's closed-loop operations that tell what recipients did with a mailing."""
 
 
 Strategy = Literal["clear_refill", "differential", "shadow_then_refill"]
@@ -79,8 +84,8 @@ class StorageSettings(Section):
     """SQLAlchemy URL of the product's own tables, SQLite or PostgreSQL. One with a password must be {env: NAME}."""
 
 
-class ReaderSettings(Section):
-    """Where the rows of a closed-loop reader hold what is needed, as agreed with the vendor."""
+class RowSettings(Section):
+    """Where rows hold what is needed, as agreed with the vendor."""
 
     recipient: Column = 0
     """Column with the recipient id: its position from 0, or its name in the header row."""
@@ -96,13 +101,10 @@ class ReaderSettings(Section):
     """`epoch_ms`, `iso` or a strptime pattern."""
     timezone: TimeZoneName | None = None
     """Time zone of times that don't name theirs; the mandator's where left out."""
-    files: Text | None = None
-    """Which of the delivered files hold these rows, like unsubscribes_*.csv; only with feedback.files."""
 
     @model_validator(mode="after")
     def _names_need_a_header(self) -> Self:
-        named = any(isinstance(column, str) for column in (self.recipient, self.time, self.category, self.mailing))
-        if named and self.header is False:
+        if self.header is False and any(isinstance(column, str) for column in self.layout(UTC).columns.values()):
             raise ValueError("columns are named, so the rows must have a header: leave header out, or use positions")
         return self
 
@@ -117,6 +119,30 @@ class ReaderSettings(Section):
             time_format=self.time_format,
             zone=ZoneInfo(self.timezone) if self.timezone else zone,
         )
+
+
+class ReaderSettings(RowSettings):
+    """Where the rows of a closed-loop reader of feedback hold what is needed."""
+
+    files: Text | None = None
+    """Which of the delivered files hold these rows, like unsubscribes_*.csv; only with feedback.files."""
+
+
+class ResponseReaderSettings(RowSettings):
+    """Where the rows of a closed-loop reader of responses hold what is needed."""
+
+    time: Column = 2
+    """Column with the time of the event."""
+    category: Column | None = None
+    """Column with the category of an answer; only of getResponses."""
+    mailing: Column = 1
+    """Column with the id of the mailing."""
+    link: Column | None = None
+    """Column with the clicked link; only of getClicks."""
+
+    def layout(self, zone: tzinfo) -> Layout:
+        """The domain's layout. `zone` is used where neither the times nor this section name one."""
+        return replace(super().layout(zone), link=self.link)
 
 
 class FileSettings(Section):
@@ -183,6 +209,29 @@ class FeedbackSettings(Section):
                 raise ValueError(f"readers.{name} needs files: which of the delivered files are its own")
             if reader.files and self.files is None:
                 raise ValueError(f"readers.{name} names files, but files.url doesn't say where they are delivered")
+        return self
+
+
+class ResponseSettings(Section):
+    """How opens, clicks and other responses are brought back."""
+
+    readers: dict[ResponseReaderName, ResponseReaderSettings] = Field(min_length=1)
+    """The closed-loop readers to be asked, and how their rows are laid out."""
+    schedule: CronExpression | None = None
+    """When they are asked, like "*/30 * * * *"; never by itself where left out."""
+
+    def reader(self, name: str) -> ResponseReaderSettings | None:
+        """The settings of a reader; None where it isn't configured."""
+        return {str(key): settings for key, settings in self.readers.items()}.get(name)
+
+    @model_validator(mode="after")
+    def _readers_tell_what_they_can(self) -> Self:
+        for name, reader in self.readers.items():
+            known = KIND_OF_RESPONSE_READER[name].detail
+            for column, place in (("link", reader.link), ("category", reader.category)):
+                if place is not None and column != known:
+                    teller = next(key for key, kind in KIND_OF_RESPONSE_READER.items() if kind.detail == column)
+                    raise ValueError(f"readers.{name} has no {column}, only {teller} does; leave it out")
         return self
 
 
@@ -295,6 +344,8 @@ class MandatorSettings(Section):
     """Time zone of the schedule and of times in the feedback that don't name theirs."""
     feedback: FeedbackSettings = FeedbackSettings()
     """How bounces and unsubscribes are fetched."""
+    responses: ResponseSettings | None = None
+    """How opens, clicks and other responses are brought back; not at all where left out."""
     canary_address: EmailAddress | None = None
     """An address of yours that has unsubscribed from this mandator. By it a list shows whether it is a regular one."""
     mailings: MailingSettings = MailingSettings()

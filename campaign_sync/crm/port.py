@@ -10,6 +10,7 @@ import pandas as pd
 from campaign_sync.domain.consent import ConsentEvent, OptIn
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import Bounce, Unsubscribe, Written
+from campaign_sync.domain.response import Response
 
 SELECTION_COLUMNS = (
     "entity_type",
@@ -41,6 +42,26 @@ class WriteBack:
     already_known: int
     unmatched: tuple[str, ...] = ()
     """Recipient ids about which the CRM has nothing to change."""
+
+
+@dataclass(frozen=True)
+class RecordedResponses:
+    """What writing responses into the CRM came to. Each response is counted once, in the first that holds."""
+
+    written: int = 0
+    already_known: int = 0
+    without_campaign: int = 0
+    """Of mailings that the CRM has no campaign for."""
+    unknown_recipient: int = 0
+    """Of recipients about whom nobody can tell who they are, or whom the CRM doesn't have any more."""
+
+    def __add__(self, other: "RecordedResponses") -> "RecordedResponses":
+        return RecordedResponses(
+            self.written + other.written,
+            self.already_known + other.already_known,
+            self.without_campaign + other.without_campaign,
+            self.unknown_recipient + other.unknown_recipient,
+        )
 
 
 OnWritten = Callable[[Sequence[Written]], None]
@@ -136,6 +157,15 @@ class Crm(Protocol):
         in the CRM.
 
         Written in chunks, each in one transaction; after each, `on_written` is told what stands in the CRM now.
+        """
+
+    def takes_responses(self) -> bool:
+        """Whether the CRM has a place for opens, clicks and other responses; it needn't."""
+
+    def record_responses(self, responses: Sequence[Response]) -> RecordedResponses:
+        """Append the responses of people and campaigns that the CRM knows. Written once, each is known for ever.
+
+        Written in chunks, each in one transaction. Ask `takes_responses` before.
         """
 
 

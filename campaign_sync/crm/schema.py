@@ -119,6 +119,28 @@ report = Table(
 )
 
 
+response_metadata = MetaData()
+"""What a CRM may have beside the contract, to take responses."""
+
+campaign = Table(
+    "campaign",
+    response_metadata,
+    Column("mailing_id", String(64), primary_key=True),
+)
+
+response = Table(
+    "response",
+    response_metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("mailing_id", String(64), nullable=False, index=True),
+    Column("entity_type", String(16), nullable=False),
+    Column("entity_id", String(64), nullable=False),
+    Column("occurred_at", UtcTime, nullable=False),
+    Column("detail", Text),
+    Index("response_of_entity", "entity_type", "entity_id"),
+)
+
 OPTIONAL_COLUMNS = (consent_event.c.text_version,)
 """What a CRM may leave out of the other tables."""
 
@@ -131,8 +153,12 @@ def required_columns(table: Table) -> list[str]:
     return [column.name for column in table.columns if column.name not in optional]
 
 
-def create_crm(url: str) -> None:
+def create_crm(url: str, *, responses: bool = False) -> None:
     """Create the contract's tables where they are missing. What is there already stays as it is.
+
+    Args:
+        url: a SQLAlchemy URL.
+        responses: whether to create the optional tables for responses as well.
 
     Raises:
         CrmError: the database can't be reached or refuses.
@@ -140,3 +166,5 @@ def create_crm(url: str) -> None:
     engine = crm_engine(url, create=True)
     with crm_errors(engine, "creating the contract's tables"), engine.begin() as connection:
         metadata.create_all(connection)
+        if responses:
+            response_metadata.create_all(connection)

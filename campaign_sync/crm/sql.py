@@ -8,11 +8,13 @@ from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import NullType
 
 from campaign_sync.crm.engine import crm_engine, crm_errors, place, read_only
-from campaign_sync.crm.port import CrmError, OnWritten, WriteBack, ignore
+from campaign_sync.crm.port import CrmError, OnWritten, RecordedResponses, WriteBack, ignore
 from campaign_sync.crm.schema import metadata, required_columns
+from campaign_sync.crm.sql_responses import record_responses, takes_responses
 from campaign_sync.crm.sql_snapshot import SqlSnapshot
 from campaign_sync.crm.sql_write_back import record_bounces, record_unsubscribes
 from campaign_sync.domain.feedback import Bounce, Unsubscribe
+from campaign_sync.domain.response import Response
 
 
 class SqlCrm:
@@ -73,3 +75,11 @@ class SqlCrm:
             CrmError: the CRM can't be written to, or defines no opt-in at all for a mandator.
         """
         return record_unsubscribes(self._engine, unsubscribes, on_written) if unsubscribes else WriteBack(0, 0)
+
+    def takes_responses(self) -> bool:
+        """Whether both optional tables are there, `campaign` and `response`, with all their columns."""
+        return takes_responses(self._engine)
+
+    def record_responses(self, responses: Sequence[Response]) -> RecordedResponses:
+        """Append the responses of people and campaigns that the CRM knows. See `Crm.record_responses`."""
+        return record_responses(self._engine, responses) if responses else RecordedResponses()

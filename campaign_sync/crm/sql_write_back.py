@@ -3,7 +3,6 @@
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -11,20 +10,15 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, Row, Select, bindparam, insert, select, update
 
 from campaign_sync.crm.address_key import address_key, people_by_address
-from campaign_sync.crm.engine import crm_errors
 from campaign_sync.crm.port import CrmError, OnWritten, WriteBack
-from campaign_sync.crm.schema import ENTITY_TABLES, address_state, consent_event, opt_in
+from campaign_sync.crm.schema import address_state, consent_event, opt_in
+from campaign_sync.crm.sql_chunks import by_type, chunks, existing, writing
 from campaign_sync.domain.consent import VENDOR_SOURCE, ConsentKind
-from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import FINAL_BOUNCES, Bounce, Unsubscribe, Written
 
 _WITHDRAWALS = uuid.UUID("a0f6c3a4-5f0e-4f0b-9d56-3d0d7f8f4b11")
 """Namespace of withdrawal ids. It must never change: by its id a withdrawal is known to be written already."""
-
-_IDS_PER_QUERY = 500
-
-_CHUNK = 1000
-"""How many pieces of feedback go into one transaction."""
 
 Feedback = TypeVar("Feedback", Bounce, Unsubscribe)
 
@@ -32,12 +26,12 @@ Feedback = TypeVar("Feedback", Bounce, Unsubscribe)
 def record_bounces(engine: Engine, bounces: Sequence[Bounce], on_written: OnWritten) -> WriteBack:
     """Mark addresses as bounced. See `Crm.record_bounces`."""
     doing = "recording bounces"
-    with _writing(engine, doing) as connection:
+    with writing(engine, doing) as connection:
         reported = {key: max(group, key=_weight_of) for key, group in _by_key(bounces).items()}
         known = people_by_address(partial(_streamed, connection), reported)
     written = already_known = 0
-    for keys in _chunks(list(known)):
-        with _writing(engine, doing) as connection:
+    for keys in chunks(list(known)):
+        with writing(engine, doing) as connection:
             stored = _bounces_on_record(connection, reported)
             news = [key for key in keys if _is_news(reported[key], stored.get(key))]
             _insert_or_update(connection, {key: reported[key] for key in news}, stored)
@@ -50,15 +44,15 @@ def record_bounces(engine: Engine, bounces: Sequence[Bounce], on_written: OnWrit
 def record_unsubscribes(engine: Engine, unsubscribes: Sequence[Unsubscribe], on_written: OnWritten) -> WriteBack:
     """Append withdrawals. See `Crm.record_unsubscribes`."""
     doing = "recording unsubscribes"
-    with _writing(engine, doing) as connection:
+    with writing(engine, doing) as connection:
         opt_ins = _opt_ins_by_mandator(connection, {each.mandator for each in unsubscribes})
         people = people_by_address(partial(_streamed, connection), _by_key(unsubscribes))
-        there = _existing(connection, {one.entity for each in unsubscribes for one in each.through})
+        there = existing(connection, {one.entity for each in unsubscribes for one in each.through})
     written = already_known = 0
     matched: set[Unsubscribe] = set()
-    for chunk in _chunks(unsubscribes):
+    for chunk in chunks(unsubscribes):
         entries: list[Written] = []
-        with _writing(engine, doing) as connection:
+        with writing(engine, doing) as connection:
             holders = {each: people.get(address_key(each.address) or each.address, []) for each in chunk}
             named = {one.entity for each in chunk for one in each.through}
             past = _Past.read(connection, {entity for group in holders.values() for entity in group} | named)
@@ -112,7 +106,7 @@ class _Past:
     @classmethod
     def read(cls, connection: Connection, entities: Collection[Entity]) -> "_Past":
         past = cls()
-        for entity_type, ids in _by_type(entities):
+        for entity_type, ids in by_type(entities):
             query = select(*consent_event.c["id", "entity_id", "opt_in_id", "kind", "source"]).where(
                 consent_event.c.entity_type == entity_type, consent_event.c.entity_id.in_(ids)
             )
@@ -123,35 +117,6 @@ class _Past:
                 if row.kind == ConsentKind.WITHDRAWN and (row.source or "").startswith(VENDOR_SOURCE):
                     past.reported[entity].add(row.opt_in_id)
         return past
-
-
-def _existing(connection: Connection, entities: Collection[Entity]) -> set[Entity]:
-    """Those that the CRM still has."""
-    found: set[Entity] = set()
-    for entity_type, ids in _by_type(entities):
-        table = ENTITY_TABLES[entity_type]
-        query = select(table.c.id).where(table.c.id.in_(ids))
-        found |= {Entity(entity_type, row.id) for row in connection.execute(query)}
-    return found
-
-
-def _by_type(entities: Collection[Entity]) -> Iterator[tuple[EntityType, list[str]]]:
-    """Ids of one type each, few enough for one query."""
-    for entity_type in EntityType:
-        ids = sorted(entity.entity_id for entity in entities if entity.entity_type is entity_type)
-        for start in range(0, len(ids), _IDS_PER_QUERY):
-            yield entity_type, ids[start : start + _IDS_PER_QUERY]
-
-
-@contextmanager
-def _writing(engine: Engine, doing: str) -> Iterator[Connection]:
-    with crm_errors(engine, doing), engine.begin() as connection:
-        yield connection
-
-
-def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), _CHUNK):
-        yield items[start : start + _CHUNK]
 
 
 def _by_key(feedback: Iterable[Feedback]) -> dict[str, list[Feedback]]:

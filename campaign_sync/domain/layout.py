@@ -21,14 +21,15 @@ class Layout:
     """Where a reader's rows hold what we need.
 
     Columns are positions from 0, or names where the rows have a header. `time` is None where a reader gives none,
-    `category` and `mailing` where they aren't wanted. `header` None means that a header row is recognized by itself.
-    `time_format` is `epoch_ms`, `iso` or a `strptime` pattern; times without a zone are in `zone`.
+    `category`, `mailing` and `link` where they aren't wanted. `header` None means that a header row is recognized by
+    itself. `time_format` is `epoch_ms`, `iso` or a `strptime` pattern; times without a zone are in `zone`.
     """
 
     recipient: Column = 0
     time: Column | None = 1
     category: Column | None = None
     mailing: Column | None = None
+    link: Column | None = None
     header: bool | None = None
     time_format: str = "epoch_ms"
     zone: tzinfo = UTC
@@ -36,7 +37,13 @@ class Layout:
     @property
     def columns(self) -> dict[str, Column]:
         """The columns that are wanted, by what they hold."""
-        wanted = {"recipient": self.recipient, "time": self.time, "category": self.category, "mailing": self.mailing}
+        wanted = {
+            "recipient": self.recipient,
+            "time": self.time,
+            "category": self.category,
+            "mailing": self.mailing,
+            "link": self.link,
+        }
         return {name: column for name, column in wanted.items() if column is not None}
 
 
@@ -52,6 +59,7 @@ class FeedbackRow:
     occurred_at: datetime
     category: str | None = None
     mailing_id: int | None = None
+    link: str | None = None
     position: int = field(default=0, compare=False)
 
 
@@ -100,6 +108,7 @@ def _understood(
         read_time(cells.get("time", "")),
         cells.get("category"),
         int(mailing) if (mailing := cells.get("mailing")) else None,
+        cells.get("link"),
         position,
     )
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.feedback import RawRow, Unsubscribe, Written
+from campaign_sync.feedback.mailings import ListsOfMailings
 from campaign_sync.feedback.reading import Pending
 from campaign_sync.feedback.written_to import traced
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.optimizely.faults import RefusedError, UnknownFaultError
 from campaign_sync.state.feedback import Unmatched
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.store import State
@@ -68,18 +68,11 @@ def noting(state: State) -> Callable[[Sequence[Written]], None]:
 def _lists_of_mailings(
     mailings: dict[RawRow, int], vendor: Callable[[], Optimizely]
 ) -> Callable[[RawRow | None], frozenset[int] | None]:
-    """To which lists each mailing went. A mailing that is gone, or that may not be looked at, tells nothing."""
-    found: dict[int, frozenset[int] | None] = {}
+    """To which lists the mailing of a row went."""
+    of_mailing = ListsOfMailings(vendor)
 
     def lists_of(raw: RawRow | None) -> frozenset[int] | None:
         mailing_id = mailings.get(raw) if raw else None
-        if mailing_id is None:
-            return None
-        if mailing_id not in found:
-            try:
-                found[mailing_id] = vendor().mailings.recipient_list_ids(mailing_id)
-            except (RefusedError, UnknownFaultError):
-                found[mailing_id] = None
-        return found[mailing_id]
+        return None if mailing_id is None else of_mailing(mailing_id)
 
     return lists_of

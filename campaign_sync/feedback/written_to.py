@@ -1,9 +1,10 @@
 """Through which consents a recipient was written to, from our own snapshots."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Self
 
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import RawRow, Unsubscribe, WrittenTo
@@ -16,7 +17,7 @@ MEMORY = timedelta(days=90)
 told of falls into it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Sent:
     """Somebody in a list."""
 
@@ -45,33 +46,65 @@ def traced(
     """
     if not unsubscribes:
         return []
+    people = {one.address for one in unsubscribes}
     moments = [one.occurred_at for one in unsubscribes]
     try:
-        sent = _sent(
-            unsubscribes[0].mandator, {one.address for one in unsubscribes}, history, frames, min(moments), max(moments)
-        )
+        sent = Sent.read(unsubscribes[0].mandator, people, min(moments) - MEMORY, max(moments), history, frames)
     except FrameError:
         return list(unsubscribes)
-    return [replace(one, through=_through(one, sent[one.address], lists_of(one.raw))) for one in unsubscribes]
+    return [replace(one, through=sent.through(one.address, one.occurred_at, lists_of(one.raw))) for one in unsubscribes]
 
 
-def _through(unsubscribe: Unsubscribe, sent: Sequence[_Sent], list_ids: Collection[int] | None) -> frozenset[WrittenTo]:
-    left = unsubscribe.occurred_at
-    before = [one for one in sent if left - MEMORY <= one.since <= left]
-    by_mailing = [one for one in before if list_ids is not None and one.recipient_list_id in list_ids]
-    return frozenset(one.through for one in by_mailing or before)
+class Sent:
+    """In which lists some recipients were, and when these were sent."""
 
+    def __init__(self, by_recipient: Mapping[str, Sequence[_Sent]]) -> None:
+        self._by_recipient = by_recipient
 
-def _sent(
-    mandator: str, recipients: Collection[str], history: History, frames: Frames, first: datetime, last: datetime
-) -> defaultdict[str, list[_Sent]]:
-    """By recipient id, in which lists they were."""
-    found: defaultdict[str, list[_Sent]] = defaultdict(list)
-    columns = [RECIPIENT_ID, "entity_type", "entity_id", "opt_in_id"]
-    for one in history.sent(mandator, first - MEMORY, last):
-        rows = frames.read_frame(one.file, one.digest, columns)
-        rows = rows[rows[RECIPIENT_ID].isin(recipients)]
-        for recipient, entity_type, entity_id, opt_in_id in rows.itertuples(index=False, name=None):
-            through = WrittenTo(Entity(EntityType(entity_type), entity_id), opt_in_id)
-            found[recipient].append(_Sent(one.started_at, one.recipient_list_id, through))
-    return found
+    @classmethod
+    def read(
+        cls,
+        mandator: str,
+        recipients: Collection[str],
+        since: datetime,
+        until: datetime,
+        history: History,
+        frames: Frames,
+    ) -> Self:
+        """Look recipient ids up in every list of a mandator that was sent in that time.
+
+        Raises:
+            FrameError: a snapshot can't be read any more.
+        """
+        found: defaultdict[str, list[_Sent]] = defaultdict(list)
+        known: dict[tuple[str, str, str], WrittenTo] = {}
+        columns = [RECIPIENT_ID, "entity_type", "entity_id", "opt_in_id"]
+        for one in history.sent(mandator, since, until) if recipients else ():
+            rows = frames.read_frame(one.file, one.digest, columns)
+            rows = rows[rows[RECIPIENT_ID].isin(recipients)]
+            for recipient, *consent in rows.itertuples(index=False, name=None):
+                entity_type, entity_id, opt_in_id = key = tuple(consent)
+                if key not in known:  # the same people day after day
+                    known[key] = WrittenTo(Entity(EntityType(entity_type), entity_id), opt_in_id)
+                found[recipient].append(_Sent(one.started_at, one.recipient_list_id, known[key]))
+        return cls(found)
+
+    def through(self, recipient: str, moment: datetime, list_ids: Collection[int] | None) -> frozenset[WrittenTo]:
+        """Through which consents a recipient may have been written to before a moment.
+
+        These are the consents of the given lists, where the recipient was in one of them, else of every list.
+        """
+        return frozenset(one.through for one in self._before(recipient, moment, list_ids))
+
+    def lately_through(
+        self, recipient: str, moment: datetime, list_ids: Collection[int] | None
+    ) -> frozenset[WrittenTo]:
+        """The same, but of each list only as it was sent last before that moment with the recipient in it."""
+        newest = {one.recipient_list_id: one for one in self._before(recipient, moment, list_ids)}
+        return frozenset(one.through for one in newest.values())
+
+    def _before(self, recipient: str, moment: datetime, list_ids: Collection[int] | None) -> list[_Sent]:
+        """Oldest first."""
+        before = [one for one in self._by_recipient.get(recipient, ()) if moment - MEMORY <= one.since <= moment]
+        by_list = [one for one in before if list_ids is not None and one.recipient_list_id in list_ids]
+        return by_list or before

@@ -1,14 +1,15 @@
 """What was fetched of the vendor's feedback, how far the CRM has taken it, and what the CRM couldn't match."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Engine, Row, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Engine, and_, delete, func, or_, select
 
 from campaign_sync.domain.feedback import KIND_OF_READER, Bounce, BounceKind, FeedbackKind, RawRow, Unsubscribe
-from campaign_sync.domain.windows import Window, covered_until
+from campaign_sync.domain.windows import Window
+from campaign_sync.state.kept import KeptWindow, WindowJournal
 from campaign_sync.state.tables import feedback_file as files
 from campaign_sync.state.tables import feedback_import as imports
 from campaign_sync.state.tables import unmatched_feedback as unmatched
@@ -40,22 +41,8 @@ class Unmatched:
 
 
 @dataclass(frozen=True)
-class FeedbackImport:
-    """One window of one reader, or one delivered file, kept as a file of ours.
-
-    `since` and `until` are moments of the vendor's clock; of a delivered file both are when it was written.
-    """
-
-    mandator: str
-    reader: str
-    since: datetime
-    until: datetime
-    rows: int
-    file: str
-    digest: str
-    run_id: str
-    imported_at: datetime
-    id: str
+class FeedbackImport(KeptWindow):
+    """One window of a reader of feedback, or one delivered file, kept as a file of ours."""
 
     @property
     def kind(self) -> FeedbackKind:
@@ -72,11 +59,11 @@ class Delivery:
     size: int
 
 
-class FeedbackJournal:
+class FeedbackJournal(WindowJournal[FeedbackImport]):
     """The watermark of each mandator's feedback. It moves only when the CRM has taken the rows."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        super().__init__(engine, imports, FeedbackImport)
 
     def add(self, entry: FeedbackImport, delivery: Delivery | None = None) -> FeedbackImport:
         """Note what was fetched. It stays pending until `commit`."""
@@ -90,24 +77,7 @@ class FeedbackJournal:
     def pending(self, mandator: str) -> list[FeedbackImport]:
         """Imports the CRM hasn't taken yet, or not wholly because rows didn't fit their layout; oldest first."""
         waiting = or_(imports.c.committed_at.is_(None), imports.c.misfit_rows > 0)
-        return self._imports(imports.c.mandator == mandator, waiting)
-
-    def fetched_until(self, mandator: str, reader: str, is_intact: Callable[[FeedbackImport], bool]) -> datetime | None:
-        """Up to where a reader has been fetched without a gap; None if it never was.
-
-        A file that is gone before the CRM had its rows is as good as never fetched: it is forgotten, with all that
-        was fetched after it.
-        """
-        waiting = self._imports(
-            imports.c.mandator == mandator, imports.c.reader == reader, imports.c.committed_at.is_(None)
-        )
-        kept = []
-        for position, one in enumerate(waiting):
-            if not is_intact(one):
-                self._forget([lost.id for lost in waiting[position:]])
-                break
-            kept.append(Window(one.since, one.until))
-        return covered_until(self.committed_until(mandator).get(reader), kept)
+        return self._windows(imports.c.mandator == mandator, waiting)
 
     def delivered(self, mandator: str, reader: str) -> set[Delivery]:
         """The delivered files that have been fetched."""
@@ -127,11 +97,7 @@ class FeedbackJournal:
         """
         with self._engine.begin() as connection:
             for import_id, misfits in misfit_rows.items():
-                connection.execute(
-                    update(imports)
-                    .where(imports.c.id == import_id)
-                    .values(committed_at=func.coalesce(imports.c.committed_at, now), misfit_rows=misfits)
-                )
+                self._take(connection, import_id, misfits, now)
             for kind, people in before.by_kind():
                 for one in people:
                     connection.execute(
@@ -147,16 +113,6 @@ class FeedbackJournal:
                 rows = [_unmatched_row(mandator, kind, one) for one in newest.values()]
                 upsert(connection, unmatched, rows, update=("occurred_at", "bounce_kind", "dated", "import_id", "row"))
 
-    def committed_until(self, mandator: str) -> dict[str, datetime]:
-        """Up to which moment of the vendor's clock the CRM has each reader's rows; absent if never imported."""
-        query = (
-            select(imports.c.reader, func.max(imports.c.until, type_=imports.c.until.type).label("until"))
-            .where(imports.c.mandator == mandator, imports.c.committed_at.is_not(None))
-            .group_by(imports.c.reader)
-        )
-        with self._engine.connect() as connection:
-            return {row.reader: row.until for row in connection.execute(query)}
-
     def uncommitted(self, mandator: str) -> int:
         """How many fetched windows the CRM hasn't seen at all."""
         query = select(func.count()).where(imports.c.mandator == mandator, imports.c.committed_at.is_(None))
@@ -166,11 +122,11 @@ class FeedbackJournal:
     def with_rows(self, mandator: str, reader: str) -> list[Window]:
         """The windows in which a reader returned anything, oldest first."""
         this = and_(imports.c.mandator == mandator, imports.c.reader == reader)
-        return [Window(one.since, one.until) for one in self._imports(this, imports.c.rows > 0)]
+        return [Window(one.since, one.until) for one in self._windows(this, imports.c.rows > 0)]
 
     def first_since(self, mandator: str, reader: str) -> datetime | None:
         """Where the first window of a reader began; None if it was never read."""
-        found = self._imports(imports.c.mandator == mandator, imports.c.reader == reader)
+        found = self._windows(imports.c.mandator == mandator, imports.c.reader == reader)
         return min((one.since for one in found), default=None)
 
     def first_import(self, mandator: str) -> datetime | None:
@@ -181,19 +137,9 @@ class FeedbackJournal:
         with self._engine.connect() as connection:
             return connection.execute(query).scalar()
 
-    def outlived(self, mandator: str, before: datetime) -> list[FeedbackImport]:
-        """Imports that the CRM has taken wholly and that ended before that moment; their files needn't be kept."""
-        done = and_(imports.c.committed_at.is_not(None), imports.c.misfit_rows == 0, imports.c.removed_at.is_(None))
-        return self._imports(imports.c.mandator == mandator, imports.c.until < before, done)
-
-    def removed(self, import_id: str, now: datetime) -> None:
-        """The file of an import has been removed."""
-        with self._engine.begin() as connection:
-            connection.execute(update(imports).where(imports.c.id == import_id).values(removed_at=now))
-
     def find(self, import_id: str) -> FeedbackImport | None:
         """The import of that id."""
-        return next(iter(self._imports(imports.c.id == import_id)), None)
+        return next(iter(self._windows(imports.c.id == import_id)), None)
 
     def unmatched(self, mandator: str) -> Unmatched:
         """Everybody who left this mandator, or bounced in it, and whom the CRM doesn't know by that address."""
@@ -218,15 +164,10 @@ class FeedbackJournal:
                     found.unsubscribes.append(Unsubscribe(*who, UNSUBSCRIBE_SOURCE, dated, raw=raw))
         return found
 
-    def _imports(self, *conditions: ColumnElement[bool]) -> list[FeedbackImport]:
-        query = select(*imports.c[*FeedbackImport.__dataclass_fields__]).where(*conditions)
-        with self._engine.connect() as connection:
-            return [_import(row) for row in connection.execute(query.order_by(imports.c.until, imports.c.since))]
-
-    def _forget(self, import_ids: Sequence[str]) -> None:
+    def _forget(self, window_ids: Sequence[str]) -> None:
         with self._engine.begin() as connection:
-            connection.execute(delete(files).where(files.c.import_id.in_(import_ids)))
-            connection.execute(delete(imports).where(imports.c.id.in_(import_ids)))
+            connection.execute(delete(files).where(files.c.import_id.in_(window_ids)))
+        super()._forget(window_ids)
 
 
 def new_import(
@@ -234,10 +175,6 @@ def new_import(
 ) -> FeedbackImport:
     """An import to be noted; `file` is its name and digest."""
     return FeedbackImport(mandator, reader, window.since, window.until, rows, *file, run_id, now, str(uuid4()))
-
-
-def _import(row: Row[tuple[object, ...]]) -> FeedbackImport:
-    return FeedbackImport(**row._mapping)
 
 
 def _unmatched_row(mandator: str, kind: FeedbackKind, one: Bounce | Unsubscribe) -> dict[str, object]:

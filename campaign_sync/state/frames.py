@@ -78,7 +78,7 @@ class Frames:
         writer.writerows(rows)
         content = text.getvalue().encode()
         digest = hashlib.sha256(content).hexdigest()
-        stem = f"{folder}/{window.since:%Y%m%dT%H%M%SZ}-{window.until:%Y%m%dT%H%M%SZ}-{digest[:12]}"
+        stem = f"{folder}/{_named_by(window, digest)}"
         facts = {
             **about,
             "since": window.since.isoformat(),
@@ -128,6 +128,28 @@ class Frames:
         content = io.BytesIO(self._read(name, digest))
         return pd.read_parquet(content, columns=None if columns is None else list(columns))
 
+    def add_to_partition(self, folder: str, window: Window, frame: pd.DataFrame) -> str:
+        """Keep rows of a window as one more Parquet file of a partition. Returns the file's name in the storage.
+
+        The name has window and digest in it: the same rows written again are the same file.
+        """
+        content = frame.to_parquet(index=False)
+        name = f"{folder}/{_named_by(window, hashlib.sha256(content).hexdigest())}.parquet"
+        self._write(name, content)
+        return name
+
+    def read_partition(self, folder: str, columns: Sequence[str]) -> pd.DataFrame | None:
+        """Some columns of all Parquet files of a partition; None where there are none.
+
+        Raises:
+            FrameError: a file can't be read, or lacks a column.
+        """
+        path = self.base / folder
+        with self._usable(path, "read"):
+            files = sorted(path.glob("*.parquet")) if path.exists() else []
+            found = [pd.read_parquet(io.BytesIO(file.read_bytes()), columns=list(columns)) for file in files]
+        return pd.concat(found, ignore_index=True) if found else None
+
     def _write(self, name: str, content: bytes) -> str:
         path = self.base / name
         with self._usable(path, "written"):
@@ -165,6 +187,10 @@ class Frames:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise FrameError(f"{path} can't be {purpose}: {reason}; check storage.frames and who may use it") from None
+
+
+def _named_by(window: Window, digest: str) -> str:
+    return f"{window.since:%Y%m%dT%H%M%SZ}-{window.until:%Y%m%dT%H%M%SZ}-{digest[:12]}"
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -14,13 +14,14 @@ from campaign_sync.state.history import History
 from campaign_sync.state.journal import Journal, Ledger, Snapshots
 from campaign_sync.state.lease import Leases
 from campaign_sync.state.lists import Lists
+from campaign_sync.state.responses import ResponseJournal
 from campaign_sync.state.tables import setting
 from campaign_sync.state.upsert import insert_missing
 from campaign_sync.state.written import WriteBacks
 
 
 class State:
-    """The state database: feedback and what became of it, snapshots, journal, ledger, leases, facts on lists."""
+    """The state database: feedback and what became of it, responses, snapshots, journal, ledger, leases, lists."""
 
     def __init__(self, url: str) -> None:
         """Open the database, migrated to this version.
@@ -30,6 +31,7 @@ class State:
         """
         self._engine = open_database(url)
         self.feedback = FeedbackJournal(self._engine)
+        self.responses = ResponseJournal(self._engine)
         self.written = WriteBacks(self._engine, lambda value: self.pseudonyms.of(value))
         self.blocked = BlockedAddresses(self._engine)
         self.snapshots = Snapshots(self._engine)

@@ -67,6 +67,25 @@ feedback_file = Table(
     Column("import_id", String(36), nullable=False),
 )
 
+response_import = Table(
+    "response_import",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("mandator", String(64), nullable=False, index=True),
+    Column("reader", String(32), nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("imported_at", UtcDateTime, nullable=False),
+    Column("misfit_rows", Integer),
+    Column("layout", String(64)),
+    Column("committed_at", UtcDateTime),
+    Column("removed_at", UtcDateTime),
+)
+
 unmatched_feedback = Table(
     "unmatched_feedback",
     metadata,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.crm import schema, sql_write_back
+from campaign_sync.crm import schema, sql_chunks
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.crm.port import CrmError, WriteBack
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
@@ -171,7 +171,7 @@ def test_feedback_that_cannot_be_written_names_the_place_and_nobody(small: Small
 def test_a_chunk_is_written_wholly_or_not_at_all_and_told_only_when_it_is_kept(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sql_write_back, "_CHUNK", 2)
+    monkeypatch.setattr(sql_chunks, "CHUNK", 2)
     small = SmallCrm(sqlite_url)
     names = ("anna", "ben", "cem", "dora")
     for name in names:

@@ -44,6 +44,12 @@ def test_category_and_mailing_are_read_where_the_layout_names_them() -> None:
     assert [row.position for row in parsed.rows] == [0, 1]
 
 
+def test_the_link_of_a_click_is_read_where_the_layout_names_it() -> None:
+    rows = [["anna@example.org", "70001", NOON_MS, " https://example.org/?a=b "]]
+    parsed = parse_feedback(rows, Layout(mailing=1, time=2, link=3), UNTIL)
+    assert parsed.rows == (FeedbackRow("anna@example.org", NOON, mailing_id=70001, link="https://example.org/?a=b"),)
+
+
 @pytest.mark.parametrize(
     ("time_format", "text"),
     [

@@ -10,7 +10,7 @@ import pytest
 
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import RawRow, Unsubscribe, WrittenTo
-from campaign_sync.feedback.written_to import MEMORY, traced
+from campaign_sync.feedback.written_to import MEMORY, Sent, traced
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.journal import Replace, ReplaceState
 from campaign_sync.state.store import State
@@ -81,3 +81,16 @@ def test_where_a_snapshot_is_gone_nobody_can_tell_so_it_is_about_everything(past
     newest = max(past.folder.rglob("*.parquet"))
     newest.unlink()
     assert past.through(NOON) == frozenset()
+
+
+def test_who_it_was_lately_is_told_by_the_last_sending_of_each_list(past: Past) -> None:
+    past.sent(NOON - 3 * DAY, NEWS, LEAD, "news")
+    past.sent(NOON - 2 * DAY, NEWS, CONTACT, "news")
+    past.sent(NOON - DAY, PRESS, CONTACT, "press")
+    past.sent(NOON + DAY, NEWS, LEAD, "news")
+    sent = Sent.read("nord", {ANNA}, NOON - 9 * DAY, NOON + 9 * DAY, past.state.history, past.frames)
+
+    assert sent.lately_through(ANNA, NOON, None) == {WrittenTo(CONTACT, "news"), WrittenTo(CONTACT, "press")}
+    assert sent.lately_through(ANNA, NOON, {NEWS}) == {WrittenTo(CONTACT, "news")}
+    assert sent.lately_through(ANNA, NOON - 2 * DAY - DAY / 2, None) == {WrittenTo(LEAD, "news")}
+    assert sent.lately_through("ben@example.org", NOON, None) == frozenset()

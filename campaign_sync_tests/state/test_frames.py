@@ -90,3 +90,31 @@ def test_the_frame_storage_may_be_any_place_with_a_url() -> None:
     frame = pd.DataFrame({"a": ["ä", "b"]}, dtype="str")
 
     pd.testing.assert_frame_equal(frames.read_frame(*frames.write_frame("snapshots", NOON, frame)), frame)
+
+
+def test_a_partition_grows_by_files_and_the_same_rows_are_the_same_file(tmp_path: Path) -> None:
+    frames = Frames(str(tmp_path))
+    folder = "responses/nord/opens/day=2026-11-23"
+    assert frames.read_partition(folder, ["recipient"]) is None
+
+    first, second = (pd.DataFrame({"recipient": [name], "note": ["ü"]}) for name in ("anna", "ben"))
+    name = frames.add_to_partition(folder, WINDOW, first)
+    assert frames.add_to_partition(folder, WINDOW, first) == name
+    assert frames.add_to_partition(folder, WINDOW, second) != name
+    assert name.startswith(f"{folder}/20261123T120000Z-20261123T130000Z-")
+
+    (tmp_path / folder / ".half.parquet.part").write_bytes(b"PAR1")
+    found = frames.read_partition(folder, ["recipient"])
+    assert found is not None
+    assert (sorted(found["recipient"]), list(found.columns)) == (["anna", "ben"], ["recipient"])
+    assert pd.read_parquet(tmp_path / "responses" / "nord" / "opens")["day"].tolist() == ["2026-11-23"] * 2
+
+
+def test_a_broken_file_of_a_partition_is_named_with_the_remedy(tmp_path: Path) -> None:
+    frames = Frames(str(tmp_path))
+    name = frames.add_to_partition("day=2026-11-23", WINDOW, pd.DataFrame({"recipient": ["anna"]}))
+    (tmp_path / name).write_bytes(b"no Parquet")
+
+    with pytest.raises(FrameError, match=r"day=2026-11-23.* can't be read") as caught:
+        frames.read_partition("day=2026-11-23", ["recipient"])
+    assert "anna" not in str(caught.value)

@@ -1,0 +1,53 @@
+"""Opens, clicks and other responses: their job and their schedule."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from campaign_sync.assets.responses import response_keys
+from campaign_sync.automation.daily import BUSY
+from campaign_sync.configuration import MandatorSettings
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+RESPONSES_TAG = "campaign_sync/responses"
+"""Tag of every run: whose responses it brings back. Two of one mandator wait for each other; replaces wait for none."""
+
+
+def responses_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition | None":
+    """Brings responses back and touches no list; None where none are configured."""
+    if settings.responses is None:
+        return None
+    return dg.define_asset_job(
+        _job_name(mandator),
+        selection=dg.AssetSelection.assets(*response_keys(mandator, settings.responses)),
+        tags={RESPONSES_TAG: mandator},
+        description=f"Brings back what {mandator}'s recipients did with mailings. Lists stay as they are.",
+    )
+
+
+def responses_schedule(mandator: str, settings: MandatorSettings) -> dg.ScheduleDefinition | None:
+    """When that happens by itself; None where it doesn't. A tick during a run is skipped: the run brings it all."""
+    if settings.responses is None or settings.responses.schedule is None:
+        return None
+
+    @dg.schedule(
+        name=f"{_job_name(mandator)}_schedule",
+        job_name=_job_name(mandator),
+        cron_schedule=settings.responses.schedule,
+        execution_timezone=settings.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Brings back {mandator}'s responses, unless that is under way already.",
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        under_way = dg.RunsFilter(tags={RESPONSES_TAG: mandator}, statuses=BUSY)
+        if context.instance.get_runs_count(under_way):
+            return dg.SkipReason(f"a run of {_job_name(mandator)} is under way or queued")
+        return dg.RunRequest()
+
+    return schedule
+
+
+def _job_name(mandator: str) -> str:
+    return f"{mandator}_responses"

@@ -1,0 +1,81 @@
+"""From kept rows to responses: who did what with which mailing, and through which consent we had written to them."""
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
+
+from campaign_sync.domain.feedback import WrittenTo
+from campaign_sync.domain.layout import FeedbackRow, Layout, LayoutError, Row, parse_feedback
+from campaign_sync.domain.response import KIND_OF_RESPONSE_READER, Response
+from campaign_sync.feedback.written_to import Sent
+from campaign_sync.state.frames import FrameError, Frames
+from campaign_sync.state.history import History
+from campaign_sync.state.kept import KeptWindow
+
+LOOKBACK = timedelta(days=30)
+"""How far back somebody's lists are looked up: who responds was written to lately."""
+
+_LARGEST_ID = 2**63 - 1
+
+
+def read_responses(raw: Sequence[Row], window: KeptWindow, layout: Layout) -> tuple[list[Response], int]:
+    """The responses of a window, each once, and how many of its rows don't fit the layout.
+
+    Where the layout doesn't fit at all, no row does; nobody is harmed by that, so it stops nothing.
+    """
+    kind = KIND_OF_RESPONSE_READER[window.reader]
+    try:
+        parsed = parse_feedback(raw, layout, window.until)
+    except LayoutError:
+        return [], len(raw)
+    understood = [
+        Response(kind, row.address, row.mailing_id, row.occurred_at, _detail(row))
+        for row in parsed.rows
+        if row.mailing_id is not None and 0 < row.mailing_id <= _LARGEST_ID
+    ]
+    return understood, len(parsed.misfits) + len(parsed.rows) - len(understood)
+
+
+def _detail(row: FeedbackRow) -> str | None:
+    return row.link or row.category or None
+
+
+def people_of(
+    responses: Sequence[Response],
+    mandator: str,
+    history: History,
+    frames: Frames,
+    lists_of: Callable[[int], Collection[int] | None],
+) -> list[Response]:
+    """The responses, each with whom it is of: entity and opt-in stay empty where nobody can tell, or several could be.
+
+    Args:
+        responses: of one mandator.
+        mandator: a key of the configuration.
+        history: which snapshots were sent when.
+        frames: where they are kept.
+        lists_of: to which recipient lists a mailing went; None where that isn't known.
+    """
+    if not responses:
+        return []
+    moments = [one.occurred_at for one in responses]
+    recipients = {one.recipient_id for one in responses}
+    try:
+        sent = Sent.read(mandator, recipients, min(moments) - LOOKBACK, max(moments), history, frames)
+    except FrameError:
+        sent = Sent({})
+    return [
+        _of(one, sent.lately_through(one.recipient_id, one.occurred_at, lists_of(one.mailing_id))) for one in responses
+    ]
+
+
+def _of(response: Response, through: Collection[WrittenTo]) -> Response:
+    entities, opt_in_ids = {one.entity for one in through}, {one.opt_in_id for one in through}
+    return Response(
+        response.kind,
+        response.recipient_id,
+        response.mailing_id,
+        response.occurred_at,
+        response.detail,
+        entities.pop() if len(entities) == 1 else None,
+        opt_in_ids.pop() if len(opt_in_ids) == 1 else None,
+    )

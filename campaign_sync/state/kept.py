@@ -1,0 +1,98 @@
+"""Windows of the vendor's exports that are kept as files: which there are, and how far their rows have been taken."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, func, select, update
+
+from campaign_sync.domain.windows import Window, covered_until
+
+
+@dataclass(frozen=True)
+class KeptWindow:
+    """One window of one reader, or one delivered file, kept as a file of ours.
+
+    `since` and `until` are moments of the vendor's clock; of a delivered file both are when it was written.
+    """
+
+    mandator: str
+    reader: str
+    since: datetime
+    until: datetime
+    rows: int
+    file: str
+    digest: str
+    run_id: str
+    imported_at: datetime
+    id: str
+
+
+Kept = TypeVar("Kept", bound=KeptWindow)
+
+
+class WindowJournal(Generic[Kept]):
+    """The watermark of each reader. It moves only when the rows have been taken.
+
+    Args:
+        engine: the state database.
+        table: where these windows are noted.
+        kept: what they are read as.
+    """
+
+    def __init__(self, engine: Engine, table: Table, kept: type[Kept]) -> None:
+        self._engine, self._table, self._kept = engine, table, kept
+
+    def fetched_until(self, mandator: str, reader: str, is_intact: Callable[[Kept], bool]) -> datetime | None:
+        """Up to where a reader has been fetched without a gap; None if it never was.
+
+        A file that is gone before its rows were taken is as good as never fetched: it is forgotten, with all that was
+        fetched after it.
+        """
+        table = self._table
+        waiting = self._windows(table.c.mandator == mandator, table.c.reader == reader, table.c.committed_at.is_(None))
+        kept = []
+        for position, one in enumerate(waiting):
+            if not is_intact(one):
+                self._forget([lost.id for lost in waiting[position:]])
+                break
+            kept.append(Window(one.since, one.until))
+        return covered_until(self.committed_until(mandator).get(reader), kept)
+
+    def committed_until(self, mandator: str) -> dict[str, datetime]:
+        """Up to which moment of the vendor's clock each reader's rows have been taken; absent if never."""
+        table = self._table
+        query = (
+            select(table.c.reader, func.max(table.c.until, type_=table.c.until.type).label("until"))
+            .where(table.c.mandator == mandator, table.c.committed_at.is_not(None))
+            .group_by(table.c.reader)
+        )
+        with self._engine.connect() as connection:
+            return {row.reader: row.until for row in connection.execute(query)}
+
+    def outlived(self, mandator: str, before: datetime) -> list[Kept]:
+        """Windows that have been taken wholly and ended before that moment; their files needn't be kept."""
+        table = self._table
+        done = and_(table.c.committed_at.is_not(None), table.c.misfit_rows == 0, table.c.removed_at.is_(None))
+        return self._windows(table.c.mandator == mandator, table.c.until < before, done)
+
+    def removed(self, window_id: str, now: datetime) -> None:
+        """The file of a window has been removed."""
+        with self._engine.begin() as connection:
+            connection.execute(update(self._table).where(self._table.c.id == window_id).values(removed_at=now))
+
+    def _take(self, connection: Connection, window_id: str, misfit_rows: int, now: datetime, **further: object) -> None:
+        committed_at = func.coalesce(self._table.c.committed_at, now)
+        values = {"committed_at": committed_at, "misfit_rows": misfit_rows, **further}
+        connection.execute(update(self._table).where(self._table.c.id == window_id).values(values))
+
+    def _windows(self, *conditions: ColumnElement[bool]) -> list[Kept]:
+        query = select(*self._table.c[*self._kept.__dataclass_fields__]).where(*conditions)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(self._table.c.until, self._table.c.since))
+            return [self._kept(**row._mapping) for row in rows]
+
+    def _forget(self, window_ids: Sequence[str]) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(delete(self._table).where(self._table.c.id.in_(window_ids)))

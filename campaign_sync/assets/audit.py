@@ -46,14 +46,14 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
             "doesn't tell of everybody"
         )
         apart = (
-            f"{found.granted_again} consented again in the CRM, but the vendor still has them as unsubscribed and "
+            f"{found.consenting_still} have a consent in the CRM, but stand on the vendor's unsubscribe list, and it "
             f"writes to none of them; {found.released} are withdrawn because of the vendor, which has forgotten them"
         )
         return dg.MaterializeResult(
             metadata={
                 "asked about": found.asked,
                 "missing in the CRM": found.missing,
-                "granted again, still unsubscribed at the vendor": found.granted_again,
+                "consenting here, unsubscribed at the vendor": found.consenting_still,
                 "newly found on the blocklist": found.newly_blocked,
                 "withdrawn in the CRM only": found.released,
                 "unsubscribed at the vendor": found.vendor_unsubscribed,
@@ -72,10 +72,10 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
                 dg.AssetCheckResult(
                     asset_key=key,
                     check_name="agreed",
-                    passed=not (found.granted_again or found.released),
+                    passed=not (found.consenting_still or found.released),
                     severity=_WARN,
-                    description=apart if found.granted_again or found.released else "CRM and vendor agree",
-                    metadata={"granted again": found.granted_again, "released": found.released},
+                    description=apart if found.consenting_still or found.released else "CRM and vendor agree",
+                    metadata={"consenting here": found.consenting_still, "released": found.released},
                 ),
             ],
         )

@@ -74,7 +74,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
                 "new in the CRM": written.written,
                 "known to the CRM before": written.already_known,
                 "unmatched": written.unmatched,
-                "rows that didn't fit": sum(pending.misfits.values()),
+                "rows that didn't fit": pending.misfits.total(),
                 **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in ("bounce", "unsubscribe", "block")},
                 "released by the blocklist": blocklist.released,
                 **({"feedback age hours": _hours(age.age)} if age.age else {}),
@@ -107,12 +107,14 @@ def age_check(key: dg.AssetKey, verdict: Verdict) -> dg.AssetCheckResult:
 
 
 def _layout(key: dg.AssetKey, mandator: str, pending: Pending) -> dg.AssetCheckResult:
-    misfits = {reader: rows for reader, rows in pending.misfits_by_reader.items() if rows}
+    misfits = {reader: rows for reader, rows in pending.misfits.items() if rows}
     told = " and ".join(f"{rows} {'row' if rows == 1 else 'rows'} of {reader}" for reader, rows in misfits.items())
     bad = (
         f"{told} can't be read, so somebody who left may still be selected; the rows are kept and read again daily: "
         f"mend their layout in mandators.{mandator}.feedback.readers"
     )
+    if lost := sum(pending.lost.values()):
+        bad += f". The files of {lost} of these rows are gone; restore them from a backup"
     return _check(key, "layout", not misfits, bad if misfits else "every row fits", {"rows": sum(misfits.values())})
 
 

@@ -59,7 +59,8 @@ def feedback_watch(configuration: Configuration, mandator: str) -> dg.SensorDefi
 
     It goes by our own clock, so that it needs nobody but the state database.
     """
-    feedback = configuration.mandators[mandator].feedback
+    settings = configuration.mandators[mandator]
+    feedback = settings.feedback
     key = dg.AssetKey([mandator, "suppression_state"])
 
     @dg.sensor(
@@ -73,8 +74,8 @@ def feedback_watch(configuration: Configuration, mandator: str) -> dg.SensorDefi
         with State(configuration.storage.state_url.get_secret_value()) as state:
             began = state.feedback.first_import(mandator)
             verdict = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
-        if began is None:
-            return dg.SkipReason(f"{mandator}'s feedback was never imported yet")
+        if began is None and not (settings.schedule or feedback.schedule):
+            return dg.SkipReason(f"{mandator}'s feedback was never imported yet, and nothing imports it by itself")
         if verdict.alertness is Alertness.ALARM:
             context.log.error(verdict.told)
         was_fresh = context.cursor in (None, Alertness.FRESH)

@@ -124,6 +124,9 @@ class RowSettings(Section):
 class ReaderSettings(RowSettings):
     """Where the rows of a closed-loop reader of feedback hold what is needed."""
 
+    no_bounces: tuple[Text, ...] = ()
+    """Categories of yours that are no bounces; autoresponder and unknown are known to be none."""
+
     files: Text | None = None
     """Which of the delivered files hold these rows, like unsubscribes_*.csv; only with feedback.files."""
 

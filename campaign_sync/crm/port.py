@@ -151,10 +151,8 @@ class Crm(Protocol):
 
         These are the consents that it is `through`, also of whoever has the address now; where it is through none,
         every opt-in of that mandator that an entity with the address has events for. The withdrawal carries the
-        unsubscribe's own time, so a consent granted again later stays granted. One that isn't `dated` withdraws nothing
-        from whom the vendor has reported before in that mandator. An address for which there is nothing to withdraw, be
-        it that nobody has it or nobody consented, is returned as unmatched, unless it is through somebody who is still
-        in the CRM.
+        unsubscribe's own time, so a consent granted again later stays granted. An address for which there is nothing to
+        withdraw, be it that nobody has it or nobody consented, is returned as unmatched.
 
         Written in chunks, each in one transaction; after each, `on_written` is told what stands in the CRM now.
         """

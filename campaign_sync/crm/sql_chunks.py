@@ -1,16 +1,21 @@
 """Writing to a CRM in a SQL database chunk by chunk, and asking it about many records at once."""
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import IntegrityError
 
 from campaign_sync.crm.engine import crm_errors
 from campaign_sync.crm.schema import ENTITY_TABLES
 from campaign_sync.domain.entity import Entity, EntityType
 
 IDS_PER_QUERY = 500
+
+Result = TypeVar("Result")
+
+_TRIES = 3
 
 CHUNK = 1000
 """How many pieces of feedback, or responses, go into one transaction."""
@@ -21,6 +26,16 @@ def writing(engine: Engine, doing: str) -> Iterator[Connection]:
     """One transaction; `doing` says in messages what it was for."""
     with crm_errors(engine, doing), engine.begin() as connection:
         yield connection
+
+
+def written(engine: Engine, doing: str, work: Callable[[Connection], Result]) -> Result:
+    """What `work` returns, done in one transaction; anew where somebody else wrote the same at the same time."""
+    with crm_errors(engine, doing):
+        for _ in range(_TRIES - 1):
+            with suppress(IntegrityError), engine.begin() as connection:
+                return work(connection)
+        with engine.begin() as connection:
+            return work(connection)
 
 
 def chunks(items: Sequence[Any], size: int | None = None) -> Iterator[Sequence[Any]]:

@@ -2,18 +2,18 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Row, Select, bindparam, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Select, bindparam, case, insert, select, update
 
 from campaign_sync.crm.address_key import address_key, people_by_address
 from campaign_sync.crm.port import CrmError, OnWritten, WriteBack
 from campaign_sync.crm.schema import address_state, consent_event, opt_in
-from campaign_sync.crm.sql_chunks import by_type, chunks, existing, writing
-from campaign_sync.domain.consent import VENDOR_SOURCE, ConsentKind
+from campaign_sync.crm.sql_chunks import IDS_PER_QUERY, by_type, chunks, writing, written
+from campaign_sync.domain.consent import ConsentKind
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import FINAL_BOUNCES, Bounce, Unsubscribe, Written
 
@@ -26,19 +26,19 @@ Feedback = TypeVar("Feedback", Bounce, Unsubscribe)
 def record_bounces(engine: Engine, bounces: Sequence[Bounce], on_written: OnWritten) -> WriteBack:
     """Mark addresses as bounced. See `Crm.record_bounces`."""
     doing = "recording bounces"
+    reported = _by_key(bounces)
+    weightiest = {key: max(group, key=_weight_of) for key, group in reported.items()}
     with writing(engine, doing) as connection:
-        reported = {key: max(group, key=_weight_of) for key, group in _by_key(bounces).items()}
         known = people_by_address(partial(_streamed, connection), reported)
-    written = already_known = 0
+        stored = _bounces_on_record(connection, reported)
+    count = 0
     for keys in chunks(list(known)):
-        with writing(engine, doing) as connection:
-            stored = _bounces_on_record(connection, reported)
-            news = [key for key in keys if _is_news(reported[key], stored.get(key))]
-            _insert_or_update(connection, {key: reported[key] for key in news}, stored)
-        written, already_known = written + len(news), already_known + len(keys) - len(news)
-        on_written([Written(reported[key], key in set(news)) for key in keys])
+        some = {key: weightiest[key] for key in keys}
+        news = written(engine, doing, partial(_write_bounces, some, stored))
+        count += len(news)
+        on_written([Written(each, key in news) for key in keys for each in reported[key]])
     unmatched = [each for each in bounces if address_key(each.address) not in known]
-    return WriteBack(written, already_known, _addresses(unmatched))
+    return WriteBack(count, len(known) - count, _addresses(unmatched))
 
 
 def record_unsubscribes(engine: Engine, unsubscribes: Sequence[Unsubscribe], on_written: OnWritten) -> WriteBack:
@@ -47,34 +47,37 @@ def record_unsubscribes(engine: Engine, unsubscribes: Sequence[Unsubscribe], on_
     with writing(engine, doing) as connection:
         opt_ins = _opt_ins_by_mandator(connection, {each.mandator for each in unsubscribes})
         people = people_by_address(partial(_streamed, connection), _by_key(unsubscribes))
-        there = existing(connection, {one.entity for each in unsubscribes for one in each.through})
-    written = already_known = 0
-    matched: set[Unsubscribe] = set()
+    new, all_events, matched = 0, 0, set[Unsubscribe]()
     for chunk in chunks(unsubscribes):
-        entries: list[Written] = []
-        with writing(engine, doing) as connection:
-            holders = {each: people.get(address_key(each.address) or each.address, []) for each in chunk}
-            named = {one.entity for each in chunk for one in each.through}
-            past = _Past.read(connection, {entity for group in holders.values() for entity in group} | named)
-            withdrawals: dict[str, dict[str, Any]] = {}
-            for each in chunk:
-                of_mandator = opt_ins[each.mandator]
-                if any(past.opt_ins[entity] & of_mandator for entity in holders[each]) or any(
-                    one.entity in there for one in each.through
-                ):
-                    matched.add(each)
-                for entity, opt_in_id in _concerned(each, holders[each], past, of_mandator):
-                    row = _withdrawal(each, entity, opt_in_id)
-                    is_new = row["id"] not in past.event_ids and row["id"] not in withdrawals
-                    if is_new:
-                        withdrawals[row["id"]] = row
-                    entries.append(Written(each, is_new, entity, opt_in_id, row["id"]))
-            if withdrawals:
-                connection.execute(insert(consent_event), list(withdrawals.values()))
-        written += len(withdrawals)
-        already_known += len({one.event_id for one in entries}) - len(withdrawals)
+        entries = written(engine, doing, partial(_write_withdrawals, chunk, people, opt_ins))
+        new += sum(one.new for one in entries)
+        all_events += len({one.event_id for one in entries})
+        matched |= {one.feedback for one in entries if isinstance(one.feedback, Unsubscribe)}
         on_written(entries)
-    return WriteBack(written, already_known, _addresses(each for each in unsubscribes if each not in matched))
+    return WriteBack(new, all_events - new, _addresses(each for each in unsubscribes if each not in matched))
+
+
+def _write_withdrawals(
+    chunk: Sequence[Unsubscribe],
+    people: Mapping[str, Sequence[Entity]],
+    opt_ins: Mapping[str, set[str]],
+    connection: Connection,
+) -> list[Written]:
+    holders = {each: people.get(address_key(each.address) or each.address, []) for each in chunk}
+    named = {one.entity for each in chunk for one in each.through}
+    past = _Past.read(connection, {entity for group in holders.values() for entity in group} | named)
+    withdrawals: dict[str, dict[str, Any]] = {}
+    entries = []
+    for each in chunk:
+        for entity, opt_in_id in _concerned(each, holders[each], past, opt_ins[each.mandator]):
+            row = _withdrawal(each, entity, opt_in_id)
+            is_new = row["id"] not in past.event_ids and row["id"] not in withdrawals
+            if is_new:
+                withdrawals[row["id"]] = row
+            entries.append(Written(each, is_new, entity, opt_in_id, row["id"]))
+    if withdrawals:
+        connection.execute(insert(consent_event), list(withdrawals.values()))
+    return entries
 
 
 def _concerned(
@@ -87,10 +90,7 @@ def _concerned(
     through = {one.opt_in_id for one in unsubscribe.through} & of_mandator
     concerned = {(one.entity, one.opt_in_id) for one in unsubscribe.through if one.opt_in_id in of_mandator}
     concerned |= {(entity, opt_in_id) for entity in holders for opt_in_id in through or of_mandator}
-    for entity, opt_in_id in sorted(concerned):
-        told_before = not unsubscribe.dated and past.reported[entity] & of_mandator
-        if opt_in_id in past.opt_ins[entity] and not told_before:
-            yield entity, opt_in_id
+    return (each for each in sorted(concerned) if each[1] in past.opt_ins[each[0]])
 
 
 class _Past:
@@ -99,23 +99,19 @@ class _Past:
     def __init__(self) -> None:
         self.opt_ins: defaultdict[Entity, set[str]] = defaultdict(set)
         """Those they have events for."""
-        self.reported: defaultdict[Entity, set[str]] = defaultdict(set)
-        """Those that the vendor took them out of."""
         self.event_ids: set[str] = set()
 
     @classmethod
     def read(cls, connection: Connection, entities: Collection[Entity]) -> "_Past":
         past = cls()
         for entity_type, ids in by_type(entities):
-            query = select(*consent_event.c["id", "entity_id", "opt_in_id", "kind", "source"]).where(
+            query = select(*consent_event.c["id", "entity_id", "opt_in_id"]).where(
                 consent_event.c.entity_type == entity_type, consent_event.c.entity_id.in_(ids)
             )
             for row in connection.execute(query):
                 entity = Entity(entity_type, row.entity_id)
                 past.opt_ins[entity].add(row.opt_in_id)
                 past.event_ids.add(row.id)
-                if row.kind == ConsentKind.WITHDRAWN and (row.source or "").startswith(VENDOR_SOURCE):
-                    past.reported[entity].add(row.opt_in_id)
         return past
 
 
@@ -148,27 +144,39 @@ def _is_news(bounce: Bounce, stored: Row[Any] | None) -> bool:
     return _weight_of(bounce) > known if bounce.dated else (bounce.kind in FINAL_BOUNCES) > known[0]
 
 
-def _insert_or_update(connection: Connection, news: dict[str, Bounce], stored: dict[str, Row[Any]]) -> None:
+def _write_bounces(
+    bounces: Mapping[str, Bounce], stored_before: Mapping[str, Row[Any]], connection: Connection
+) -> set[str]:
+    """The keys of those that were news. What somebody else writes at the same time never loses to a lighter one."""
+    query = select(*address_state.c["address", "bounce_kind", "bounced_at"])
+    spelled = {key: stored_before[key].address if key in stored_before else key for key in bounces}
+    stored: dict[str, Row[Any]] = {}
+    for some in chunks(list(spelled.values()), IDS_PER_QUERY):
+        stored |= {row.address: row for row in connection.execute(query.where(address_state.c.address.in_(some)))}
     new, newer = [], []
-    for key, bounce in news.items():
+    for key, bounce in bounces.items():
         values = {
             "bounce_kind": bounce.kind.value,
             "bounced_at": bounce.occurred_at,
             "mandator": bounce.mandator,
             "source": bounce.source,
         }
-        if key in stored:
-            newer.append({"stored_address": stored[key].address, **values})
-        else:
+        if spelled[key] not in stored:
             new.append({"address": key, **values})
+        elif _is_news(bounce, stored[spelled[key]]):
+            newer.append({"stored_address": spelled[key], "is_final": int(bounce.kind in FINAL_BOUNCES), **values})
     if new:
         connection.execute(insert(address_state), new)
     if newer:
-        changed: dict[str, Any] = {
-            name: bindparam(name) for name in ("bounce_kind", "bounced_at", "mandator", "source")
-        }
-        this = address_state.c.address == bindparam("stored_address")
-        connection.execute(update(address_state).where(this).values(changed), newer)
+        names = ("bounce_kind", "bounced_at", "mandator", "source")
+        was_final = case((address_state.c.bounce_kind.in_(FINAL_BOUNCES), 1), else_=0)
+        lighter = (was_final < bindparam("is_final")) | (
+            (was_final == bindparam("is_final")) & (address_state.c.bounced_at < bindparam("bounced_at"))
+        )
+        this = (address_state.c.address == bindparam("stored_address")) & lighter
+        connection.execute(update(address_state).where(this).values({name: bindparam(name) for name in names}), newer)
+    changed = {each["address"] for each in new} | {each["stored_address"] for each in newer}
+    return {key for key in bounces if key in changed or spelled[key] in changed}
 
 
 def _weight_of(bounce: Bounce) -> tuple[bool, datetime]:

@@ -1,5 +1,6 @@
 """What the vendor tells us about people who can't or don't want to be written to."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -40,6 +41,7 @@ FINAL_BOUNCES: Final = frozenset({BounceKind.HARD, BounceKind.LIMIT})
 """The bounces that keep an address out of every list."""
 
 _CATEGORIES: Final = {"hard": BounceKind.HARD, "soft": BounceKind.SOFT}
+_NO_BOUNCES: Final = frozenset({"autoresponder", "unknown"})
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,7 @@ class WrittenTo:
 class Unsubscribe:
     """Somebody left. It belongs to the consents through which they were written to in one mandator.
 
-    `dated` tells whether `occurred_at` is when they left, or only when somebody saw that they had: then it says nothing
-    new about those whom the vendor has reported before.
+    `dated` tells whether `occurred_at` is when they left, or only when somebody saw that they had.
     """
 
     address: str
@@ -93,17 +94,33 @@ class Unsubscribe:
     raw: RawRow | None = field(default=None, compare=False)
 
 
-def bounce_kind(reader: str, category: str | None) -> BounceKind | None:
-    """What a bounce reader's row means; None for a reply that is no bounce (an autoresponder, a letter).
+def bounce_kind(reader: str, category: str | None, no_bounces: Collection[str] = ()) -> BounceKind | None:
+    """What a bounce reader's row means; None for a reply that is no bounce.
 
     `getOutBounces` lists recipients over the vendor's limit. `getResponses` tells single replies by category:
     `hardbounce`, `softbounce`, `autoresponder`, `unknown`, and what the customer defines (vendor documentation of
     ResponseWebservice).
+
+    Args:
+        reader: `getOutBounces` or `getResponses`.
+        category: as the row has it, in any spelling.
+        no_bounces: further categories that are no bounces.
+
+    Raises:
+        ValueError: nobody knows the category, so it might be a bounce.
     """
-    word = "".join(letter for letter in (category or "").casefold() if letter.isalpha()).removesuffix("bounce")
+    word = _letters(category or "").replace("bounces", "").replace("bounce", "")
     if reader == OUT_BOUNCES:
         return BounceKind.HARD if word == "hard" else BounceKind.LIMIT
-    return _CATEGORIES.get(word)
+    if word in _NO_BOUNCES or _letters(category or "") in {_letters(each) for each in no_bounces}:
+        return None
+    if word not in _CATEGORIES:
+        raise ValueError("a category that isn't known")
+    return _CATEGORIES[word]
+
+
+def _letters(text: str) -> str:
+    return "".join(letter for letter in text.casefold() if letter.isalpha())
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Reads the vendor's feedback rows, whose columns are agreed between vendor and customer and documented nowhere."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -9,8 +10,14 @@ from campaign_sync.domain.address import InvalidAddressError, normalize_address
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """A time before it isn't one of an event: the layout points at some other number."""
 
-TOLERANCE = timedelta(days=1)
-"""How far an event may lie after the end of its window; more, and its time can't be right."""
+TOLERANCE = timedelta(days=2)
+"""How far an event may lie after the end of its window; more, and its time can't be right. A date counts as the end of
+its day, in whatever time zone."""
+
+_A_SECOND = timedelta(seconds=1)
+
+_USUAL_NAMES = ("mail", "recipient", "empfänger", "time", "zeit", "date", "datum", "created", "categor", "kategorie")
+"""What the name of a column usually has in it, small."""
 
 Column = int | str
 Row = Sequence[str | None]
@@ -107,10 +114,15 @@ def _understood(
         normalize_address(cells["recipient"]),
         read_time(cells.get("time", "")),
         cells.get("category"),
-        int(mailing) if (mailing := cells.get("mailing")) else None,
+        _number(cells.get("mailing")),
         cells.get("link"),
         position,
     )
+
+
+def _number(text: str | None) -> int | None:
+    """A mailing's id. Without one an unsubscribe counts all the same, for every list."""
+    return int(text) if text and text.isascii() and text.isdigit() else None
 
 
 def _with_headers(rows: Sequence[Row], layout: Layout) -> "list[tuple[int, Row, list[str] | None]]":
@@ -125,21 +137,25 @@ def _with_headers(rows: Sequence[Row], layout: Layout) -> "list[tuple[int, Row, 
             raise LayoutError(f"the header row has no column {missing}; it has {_shown(first)}")
         told = [texts if named <= set(texts := _texts(row)) else None for row in rows]
         return list(zip(range(len(rows)), rows, told, strict=True))
-    if layout.header is None and not looks_like_a_header(rows[0]):
+    # Whoever has an address in the recipient's column is no header, whatever the layout says.
+    is_header = looks_like_a_header(rows[0]) if layout.header is None else "@" not in "".join(first)
+    if not is_header:
         return [(position, row, None) for position, row in enumerate(rows)]
     return [(position, row, first if _texts(row) == first else None) for position, row in enumerate(rows)]
 
 
 def looks_like_a_header(row: Row) -> bool:
-    """Whether a row has nothing but short names: no address, and no number or time among them."""
+    """Whether a row has nothing but short names, and among them one that columns of feedback usually have."""
     cells = _texts(row)
     names = bool(cells) and all(cell and "@" not in cell and len(cell) <= 40 for cell in cells)
-    return names and len(set(cells)) == len(cells) and not any(cell[0].isdigit() or cell[0] == "-" for cell in cells)
+    if not names or any(cell[0].isdigit() or cell[0] == "-" for cell in cells):
+        return False
+    return any(word in cell.casefold() for cell in cells for word in _USUAL_NAMES)
 
 
 def _shown(header: Sequence[str]) -> str:
     """The names of a header row. Where there is none it is somebody's row, and nothing of it is shown."""
-    return ", ".join(header) if looks_like_a_header(header) else "no names at all; name the columns by position"
+    return ", ".join(header) if looks_like_a_header(header) else f"{len(header)} columns and no names we know"
 
 
 def _texts(row: Row) -> list[str]:
@@ -173,13 +189,33 @@ def _time_parser(layout: Layout) -> Callable[[str], datetime]:
     if layout.time_format == "epoch_ms":
         return lambda text: datetime.fromtimestamp(int(text) / 1000, UTC)
 
-    def zoned(moment: datetime) -> datetime:
+    def latest(moment: datetime, precision: timedelta) -> datetime:
+        """The last moment that a text can mean: somebody may have consented just before they left, that very day."""
+        moment += precision - _A_SECOND
         if moment.tzinfo:
             return moment.astimezone(UTC)
-        # In the hour that a clock shows twice, somebody left at the later of the two: the safe side.
+        # In the hour that a clock shows twice, it is the later of the two.
         local = moment.replace(tzinfo=layout.zone)
         return max(local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
 
     if layout.time_format == "iso":
-        return lambda text: zoned(datetime.fromisoformat(text))
-    return lambda text: zoned(datetime.strptime(text, layout.time_format))  # noqa: DTZ007 - zoned() adds the zone
+        return lambda text: latest(datetime.fromisoformat(text), _iso_precision(text))
+    precision = _precision(layout.time_format)
+    return lambda text: latest(datetime.strptime(text, layout.time_format), precision)  # noqa: DTZ007 - see latest()
+
+
+def _precision(time_format: str) -> timedelta:
+    """The shortest time that a strptime pattern tells apart."""
+    if any(part in time_format for part in ("%S", "%T", "%X", "%c", "%s")):
+        return _A_SECOND
+    if any(part in time_format for part in ("%M", "%R")):
+        return timedelta(minutes=1)
+    return timedelta(hours=1) if any(part in time_format for part in ("%H", "%I")) else timedelta(days=1)
+
+
+def _iso_precision(text: str) -> timedelta:
+    clock = re.split(r"[T ]", text, maxsplit=1)[1:]
+    if not clock:
+        return timedelta(days=1)
+    digits = re.sub(r"(Z|[+-][0-9:]+)$", "", clock[0]).replace(":", "")
+    return _A_SECOND if len(digits) > 4 else timedelta(minutes=1) if len(digits) > 2 else timedelta(hours=1)

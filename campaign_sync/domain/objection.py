@@ -39,13 +39,14 @@ def objections(
     bounce, block = suppression["kind"] == "bounce", suppression["kind"] == "block"
     withdrawal = suppression["opt_in_id"].eq(opt_in_id).fillna(value=False)
     own = withdrawal & keys.eq(key or "").fillna(value=False)
-    later = suppression["since"] >= (pd.Timestamp(consent_at) if consent_at else pd.NaT)
+    later = (suppression["since"] >= (pd.Timestamp(consent_at) if consent_at else pd.NaT)).fillna(value=False)
+    nobodys = ~bounce & ~block & here & suppression["entity_id"].isna()
     parts = (
         (bounce & here, Reason.BOUNCED),
         (block & here, Reason.BLOCKLISTED),
-        (~bounce & ~block & here & suppression["entity_id"].isna(), Reason.UNSUBSCRIBED),
+        (nobodys & (later | suppression["since"].isna() | (consent_at is None)), Reason.UNSUBSCRIBED),
         (own, Reason.UNSUBSCRIBED),
-        (withdrawal & here & later.fillna(value=False) & ~own, Reason.CONSENT_WITHDRAWN),
+        (withdrawal & here & later & ~own, Reason.CONSENT_WITHDRAWN),
     )
     found = [
         Objection(reason, _moment(row.since), _text(row.source), _text(whose))

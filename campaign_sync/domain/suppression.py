@@ -22,6 +22,10 @@ def entity_keys(rows: pd.DataFrame) -> "pd.Series[str]":
     return rows["entity_type"].astype("str") + ":" + rows["entity_id"].astype("str")
 
 
+_FOR_EVER = pd.Timestamp("2262-01-01", tz="UTC")
+"""In place of a moment that isn't known: no consent is newer."""
+
+
 @dataclass(frozen=True)
 class Suppressed:
     """A suppression frame, as it concerns one opt-in."""
@@ -30,8 +34,8 @@ class Suppressed:
     """Addresses, for every opt-in."""
     blocked: frozenset[str] = frozenset()
     """Addresses that the mandator's blocklist matches."""
-    left: frozenset[str] = frozenset()
-    """Addresses that unsubscribed and belong to nobody the CRM knows."""
+    left_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
+    """By address, when somebody left whose consents the CRM can't tell: whoever has it and consented before, left."""
     withdrawn: frozenset[str] = frozenset()
     """Entity keys of those whose consent is withdrawn."""
     withdrawn_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
@@ -45,10 +49,11 @@ class Suppressed:
         nobodys = unsubscribes[unsubscribes["entity_id"].isna()]
         withdrawals = unsubscribes[unsubscribes["opt_in_id"] == opt_in_id]
         newest = withdrawals.groupby("address")["since"].max()
+        newest_of_nobody = nobodys["since"].fillna(_FOR_EVER).groupby(nobodys["address"]).max()
         return cls(
             bounced=frozenset(bounces["address"].dropna()),
             blocked=frozenset(frame.loc[frame["kind"] == "block", "address"].dropna()),
-            left=frozenset(nobodys["address"].dropna()),
+            left_at={str(address): since for address, since in newest_of_nobody.items()},
             withdrawn=frozenset(entity_keys(withdrawals).dropna()),
             withdrawn_at={str(address): since for address, since in newest.items()},
         )
@@ -65,6 +70,7 @@ class Suppressed:
         reason[addresses.isin(self.blocked)] = Reason.BLOCKLISTED.value
         reason[addresses.isin(self.bounced)] = Reason.BOUNCED.value
         reason[(withdrawn_at >= rows["consent_at"]).fillna(value=False)] = Reason.CONSENT_WITHDRAWN.value
-        reason[addresses.isin(self.left)] = Reason.UNSUBSCRIBED.value
+        left_at = pd.to_datetime(addresses.map(self.left_at), utc=True)
+        reason[(left_at >= rows["consent_at"]).fillna(value=False)] = Reason.UNSUBSCRIBED.value
         reason[entity_keys(rows).isin(self.withdrawn)] = Reason.UNSUBSCRIBED.value
         return reason

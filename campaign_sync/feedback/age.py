@@ -8,7 +8,7 @@ from itertools import pairwise
 from campaign_sync.configuration import FeedbackSettings
 from campaign_sync.domain.feedback_age import AgeLimits, Verdict, in_words, is_unusual_silence
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.optimizely.faults import RefusedError
+from campaign_sync.optimizely.faults import RefusedError, UnknownFaultError
 from campaign_sync.optimizely.services import Reader
 from campaign_sync.state.feedback import FeedbackJournal
 
@@ -59,7 +59,7 @@ def _explained(reader: str, vendor: Optimizely, since: datetime, now: datetime) 
     told = f"{reader} has returned nothing for {in_words(now - since)}"
     try:
         mailings = vendor.closed_loop.read(Reader.MAILINGS, since, now, 0, 1)
-    except RefusedError:
+    except (RefusedError, UnknownFaultError):
         return Silence(reader, f"{told}, and the vendor doesn't tell whether mailings went out", suspicious=True)
     if not mailings:
         return Silence(reader, f"{told}, and no mailing went out", suspicious=False)

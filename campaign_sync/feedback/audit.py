@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.consent import VENDOR_SOURCE
-from campaign_sync.domain.feedback import Unsubscribe, Written
 from campaign_sync.feedback.blocklist import AUDIT_SOURCE as BLOCKED_BY_AUDIT
-from campaign_sync.feedback.write_back import noting
-from campaign_sync.feedback.written_to import traced
+from campaign_sync.feedback.write_back import hear
 from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.optimizely.faults import RefusedError
 from campaign_sync.optimizely.services import MAX_ROWS
 from campaign_sync.state.feedback import AUDIT_SOURCE
 from campaign_sync.state.frames import Frames
@@ -26,8 +25,9 @@ class Audit:
     """Whom we could write to, and asked the vendor about."""
     missing: int
     """The vendor knows that they left, and the CRM didn't; it does now."""
-    granted_again: int
-    """They left, consented again in the CRM, and are still on the vendor's list: it writes to none of them."""
+    consenting_still: int
+    """They have a consent in the CRM and are known to be on the vendor's list, which writes to none of them: they
+    consented again, or left another list."""
     newly_blocked: int
     released: int
     """The CRM has them withdrawn because of the vendor, which doesn't have them on its list any more."""
@@ -66,32 +66,26 @@ def audit(
     now = datetime.now(UTC)
     left = _asked(vendor.unsubscribes.contains_all, consenting, on_rows)
     blocked = _asked(vendor.blacklist.are_blacklisted, consenting, on_rows)
+    unsubscribed = vendor.unsubscribes.count()
+    if len(left) > unsubscribed:
+        raise RefusedError(
+            f"the vendor says that {len(left)} of {len(consenting)} people have left {mandator}, and that its "
+            f"unsubscribe list has {unsubscribed} entries; so nobody was withdrawn. Ask its support what "
+            "Unsubscribe.containsAll means"
+        )
     known_blocked = {address for address, _, _ in state.blocked.all(mandator)}
     state.blocked.found(mandator, blocked, BLOCKED_BY_AUDIT, now)
-    missing = _import(mandator, left, crm, state, frames, now)
+    missing = len(hear(mandator, consenting, left, now, AUDIT_SOURCE, crm, state, frames))
     still = _asked(vendor.unsubscribes.contains_all, withdrawn, on_rows)
     return Audit(
         asked=len(consenting),
         missing=missing,
-        granted_again=len(left) - missing,
+        consenting_still=len(left) - missing,
         newly_blocked=len(set(blocked) - known_blocked),
         released=len(withdrawn) - len(still),
-        vendor_unsubscribed=vendor.unsubscribes.count(),
+        vendor_unsubscribed=unsubscribed,
         vendor_blocked=vendor.blacklist.count(),
     )
-
-
-def _import(mandator: str, left: Sequence[str], crm: Crm, state: State, frames: Frames, seen_at: datetime) -> int:
-    """Withdraw what the CRM lacks; for how many addresses it lacked anything."""
-    note, told = noting(state), set[str]()
-
-    def on_written(written: Sequence[Written]) -> None:
-        note(written)
-        told.update(one.feedback.address for one in written if one.new)
-
-    unsubscribes = [Unsubscribe(address, seen_at, mandator, AUDIT_SOURCE, dated=False) for address in left]
-    crm.record_unsubscribes(traced(unsubscribes, state.history, frames), on_written)
-    return len(told)
 
 
 def _asked(

@@ -1,6 +1,6 @@
 """Fetches feedback and keeps it as it came, before anything reads it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,7 @@ from campaign_sync.optimizely.delivered import decode_csv
 from campaign_sync.optimizely.drop import Drop, open_drop
 from campaign_sync.optimizely.services import Reader
 from campaign_sync.state.feedback import Delivery, FeedbackImport, new_import
-from campaign_sync.state.frames import Frames
+from campaign_sync.state.frames import FrameError, Frames
 from campaign_sync.state.store import State
 
 _SETTLES_IN = timedelta(minutes=1)
@@ -57,18 +57,36 @@ class Fetching:
             yield self._keep(reader, window, read_window(page, on_rows), f"{reader} over SOAP")
 
     def _files(self, reader: str, feedback: FeedbackSettings, files: FileSettings) -> Iterator[FeedbackImport]:
-        self.state.feedback.fetched_until(self.mandator, reader, self._is_intact)  # forgets what got lost
-        known = self.state.feedback.delivered(self.mandator, reader)
         configured = feedback.reader(reader)
         pattern = (configured and configured.files) or ""  # the configuration makes sure that there is one
         settled = datetime.now(UTC) - _SETTLES_IN
         with opened(files) as drop:
-            for file in drop.files(pattern):
+            there = drop.files(pattern)
+            self._forget_lost(reader, {file.name for file in there})
+            known = set(self.state.feedback.deliveries(self.mandator, reader).values())
+            for file in there:
                 delivery = Delivery(file.name, file.modified_at, file.size)
                 if delivery in known or file.modified_at > settled:
                     continue
                 rows: list[Row] = [list(row) for row in decode_csv(drop.read(file), files.separator, name=file.name)]
                 yield self._keep(reader, Window(file.modified_at, file.modified_at), rows, file.name, delivery)
+
+    def _forget_lost(self, reader: str, there: Collection[str]) -> None:
+        """Let files be fetched again that got lost before the CRM had them.
+
+        Raises:
+            FrameError: one of them isn't delivered any more.
+        """
+        journal = self.state.feedback
+        lost = [one.id for one in journal.waiting(self.mandator, reader) if not self._is_intact(one)]
+        deliveries = journal.deliveries(self.mandator, reader)
+        gone = sorted({deliveries[one].name for one in lost if one in deliveries} - set(there))
+        if gone:
+            raise FrameError(
+                f"{', '.join(gone)} ({reader} of {self.mandator}) got lost in storage.frames before the CRM had its "
+                "rows, and isn't delivered any more; restore it, or have the vendor deliver it again under this name"
+            )
+        journal.forget(lost)
 
     def _keep(
         self, reader: str, window: Window, rows: list[Row], origin: str, delivery: Delivery | None = None

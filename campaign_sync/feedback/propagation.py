@@ -7,18 +7,18 @@ from campaign_sync.domain.propagation import Delays, OptOut, Proof, delays_to_ab
 from campaign_sync.state.store import State
 
 PERIOD = timedelta(days=7)
-"""Opt-outs of so long ago are measured."""
+"""Opt-outs that the CRM was told of so long ago are measured."""
 
 
 def measure(mandator: str, lists: Collection[str], state: State, now: datetime) -> tuple[Delays | None, Delays | None]:
-    """From opt-out to CRM, and to absence from every list, of everybody who left lately; None where nobody did.
+    """From opt-out to CRM, and to absence from every list, of everybody it was told of lately; None for nobody.
 
     Who left before feedback was imported for the first time doesn't count: that says nothing of the way there is now.
     """
     first = state.feedback.first_import(mandator)
     if first is None:
         return None, None
-    records = state.written.unsubscribes(mandator, max(now - PERIOD, first))
+    records = [one for one in state.written.unsubscribes(mandator, now - PERIOD) if one.occurred_at >= first]
     by_person = {(one.recipient, one.occurred_at): OptOut(one.occurred_at, one.written_at) for one in records}
     opt_outs = list(by_person.values())
     proofs = {

@@ -1,13 +1,13 @@
 """From kept rows to what they mean: bounces of addresses, unsubscribes of consents."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from campaign_sync.configuration import MandatorSettings
+from campaign_sync.configuration import MandatorSettings, ReaderSettings
 from campaign_sync.domain.feedback import Bounce, FeedbackKind, RawRow, Unsubscribe, bounce_kind
 from campaign_sync.domain.layout import FeedbackRow, LayoutError, parse_feedback
-from campaign_sync.state.feedback import BOUNCE_SOURCE, UNSUBSCRIBE_SOURCE, FeedbackImport
-from campaign_sync.state.frames import Frames
+from campaign_sync.state.feedback import BOUNCE_SOURCE, UNSUBSCRIBE_SOURCE, FeedbackImport, Rows
+from campaign_sync.state.frames import Frames, LostFileError
 from campaign_sync.state.store import State
 
 
@@ -21,10 +21,12 @@ class Pending:
     """Of unsubscribes whose row says so, which mailing they are about."""
     ignored: int = 0
     """Replies that are no bounces."""
-    misfits: dict[str, int] = field(default_factory=dict)
-    """Import id: how many of its rows don't fit the layout."""
-    misfits_by_reader: Counter[str] = field(default_factory=Counter)
-    """The same for each reader."""
+    read: dict[str, Rows] = field(default_factory=dict)
+    """By import id, how many rows were understood, and how many don't fit."""
+    misfits: Counter[str] = field(default_factory=Counter)
+    """By reader, how many rows don't fit."""
+    lost: Counter[str] = field(default_factory=Counter)
+    """By reader, how many of these can't be read again, for their file is gone."""
 
 
 def read_pending(state: State, frames: Frames, mandator: str, settings: MandatorSettings) -> Pending:
@@ -33,38 +35,52 @@ def read_pending(state: State, frames: Frames, mandator: str, settings: Mandator
     Rows of a reader that isn't configured any more can't be read either: they are kept, and counted as misfits.
 
     Raises:
-        LayoutError: nothing of a reader fits its layout, so the layout must be wrong, and nobody knows who left.
-        FrameError: a kept file is gone.
+        LayoutError: nothing new of a reader fits its layout, so the layout must be wrong, and nobody knows who left.
+        FrameError: a kept file that the CRM hasn't seen yet can't be read.
     """
     pending = Pending()
-    understood: Counter[str] = Counter()
+    new: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for fetched in state.feedback.pending(mandator):
-        reader = settings.feedback.reader(fetched.reader)
-        if reader is None:
-            misfits = fetched.rows
-        else:
-            raw = frames.read_rows(fetched.file, fetched.digest)
-            try:
-                parsed = parse_feedback(raw, reader.layout(settings.zone), fetched.until)
-            except LayoutError as error:
-                raise LayoutError(f"{_place(mandator, fetched.reader)}: {error}") from None
-            misfits = len(parsed.misfits)
-            understood[fetched.reader] += len(parsed.rows)
-            for row in parsed.rows:
-                _take(pending, fetched, row, dated=reader.time is not None)
-        pending.misfits[fetched.id] = misfits
-        pending.misfits_by_reader[fetched.reader] += misfits
-    for name, misfits in pending.misfits_by_reader.items():
-        if misfits and not understood[name] and settings.feedback.reader(name):
+        rows = _read(pending, frames, mandator, settings, fetched)
+        pending.read[fetched.id] = rows
+        pending.misfits[fetched.reader] += rows.misfits
+        if fetched.committed_at is None:
+            new[fetched.reader] += Counter(understood=rows.understood, misfits=rows.misfits)
+    for name, count in new.items():
+        if count["misfits"] and not count["understood"] and settings.feedback.reader(name):
             raise LayoutError(
-                f"none of the {misfits} fetched rows fits {_place(mandator, name)}; set its columns and time_format as "
-                f"agreed with the vendor, `campaign-sync feedback sample {mandator}` helps. The rows are kept and will "
-                "be read again"
+                f"none of the {count['misfits']} fetched rows fits {_place(mandator, name)}; set its columns and "
+                f"time_format as agreed with the vendor, `campaign-sync feedback sample {mandator}` helps. The rows "
+                "are kept and will be read again"
             )
     return pending
 
 
-def _take(pending: Pending, fetched: FeedbackImport, row: FeedbackRow, *, dated: bool) -> None:
+def _read(pending: Pending, frames: Frames, mandator: str, settings: MandatorSettings, fetched: FeedbackImport) -> Rows:
+    reader = settings.feedback.reader(fetched.reader)
+    if reader is None:
+        return Rows(0, fetched.rows)
+    try:
+        raw = frames.read_rows(fetched.file, fetched.digest)
+    except LostFileError:
+        if fetched.committed_at is None:
+            raise
+        pending.lost[fetched.reader] += fetched.misfit_rows or 0
+        return Rows(fetched.understood_rows or 0, fetched.misfit_rows or 0)
+    try:
+        parsed = parse_feedback(raw, reader.layout(settings.zone), fetched.until)
+    except LayoutError as error:
+        raise LayoutError(f"{_place(mandator, fetched.reader)}: {error}") from None
+    misfits = len(parsed.misfits)
+    for row in parsed.rows:
+        try:
+            _take(pending, fetched, row, reader)
+        except ValueError:
+            misfits += 1
+    return Rows(len(parsed.rows) + len(parsed.misfits) - misfits, misfits)
+
+
+def _take(pending: Pending, fetched: FeedbackImport, row: FeedbackRow, reader: ReaderSettings) -> None:
     raw = RawRow(fetched.id, row.position)
     if fetched.kind is FeedbackKind.UNSUBSCRIBES:
         left = Unsubscribe(row.address, row.occurred_at, fetched.mandator, UNSUBSCRIBE_SOURCE, raw=raw)
@@ -72,10 +88,11 @@ def _take(pending: Pending, fetched: FeedbackImport, row: FeedbackRow, *, dated:
         if row.mailing_id is not None:
             pending.mailings[raw] = row.mailing_id
         return
-    kind = bounce_kind(fetched.reader, row.category)
+    kind = bounce_kind(fetched.reader, row.category, reader.no_bounces)
     if kind is None:
         pending.ignored += 1
         return
+    dated = reader.time is not None
     pending.bounces.append(Bounce(row.address, row.occurred_at, fetched.mandator, BOUNCE_SOURCE, kind, dated, raw))
 
 

@@ -16,14 +16,15 @@ def suppression(crm: CrmSnapshot, state: State, mandator: str) -> pd.DataFrame:
     Columns `SUPPRESSION_COLUMNS`. An unmatched unsubscribe names an `address` and no entity: should the CRM learn of
     that address tomorrow, nobody under it is written to.
     """
-    known = crm.suppression(mandator)
-    bounces = (one for one in state.feedback.unmatched_bounces() if one.kind in FINAL_BOUNCES)
+    # Before the CRM is read: whom another import matches meanwhile is in one of the two, if not in both.
+    bounces = [one for one in state.feedback.unmatched_bounces() if one.kind in FINAL_BOUNCES]
     unsubscribes = state.feedback.unmatched(mandator).unsubscribes
     further: list[tuple[str, str, datetime, str]] = [
         *(("bounce", one.address, one.occurred_at, one.source) for one in bounces),
         *(("unsubscribe", one.address, one.occurred_at, one.source) for one in unsubscribes),
         *(("block", address, since, source) for address, since, source in state.blocked.all(mandator)),
     ]
+    known = crm.suppression(mandator)
     if not further:
         return known
     nowhere = pd.Series([None] * len(further), dtype="str")

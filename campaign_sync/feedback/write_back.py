@@ -1,7 +1,7 @@
 """Gives the CRM what the vendor told, and keeps a record of every entry that this made."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from campaign_sync.crm.port import Crm
@@ -29,25 +29,35 @@ def write_back(
 ) -> Outcome:
     """Give the CRM everything pending, and everybody it couldn't match before; only then move the watermark.
 
-    A bounce that was written once isn't written again: if the CRM lacks it by now, somebody there has reset it.
+    A bounce that was written once isn't written again: if the CRM lacks it by now, somebody there has reset it. An
+    unsubscribe that was written once stays about the consents that it was about then.
 
     Raises:
-        CrmError, StateError: one of them can't be written to. Repeat it; what is there already isn't written twice.
+        CrmError, FrameError, StateError: one of them fails. Repeat it; what is there already isn't written twice.
     """
     before = state.feedback.unmatched(mandator)
     bounces = [*pending.bounces, *before.bounces]
     known = state.written.known(bounces)
     fresh = [one for one in bounces if one not in known]
-    reported = [*pending.unsubscribes, *before.unsubscribes]
-    unsubscribes = traced(reported, state.history, frames, _lists_of_mailings(pending.mailings, vendor))
+    told = _told_once(pending)
+    written_before = state.written.consents(told)
+    again = [one for one in told if (one.address, one.occurred_at) in written_before]
+    first = [one for one in told if (one.address, one.occurred_at) not in written_before]
+    strangers = set(before.unsubscribes)
+    state.unsubscribed.add(mandator, [one.address for one in first if one not in strangers], datetime.now(UTC))
+    unsubscribes = [
+        *(replace(one, through=written_before[one.address, one.occurred_at]) for one in again),
+        *traced(first, state.history, frames, _lists_of_mailings(pending.mailings, vendor)),
+        *(one for one in before.unsubscribes if one not in set(told)),
+    ]
     note = noting(state)
     withdrawn, bounced = crm.record_unsubscribes(unsubscribes, note), crm.record_bounces(fresh, note)
     left_unknown, bounced_unknown = set(withdrawn.unmatched), set(bounced.unmatched)
     unmatched = Unmatched(
         [one for one in fresh if one.address in bounced_unknown],
-        [one for one in reported if one.address in left_unknown],
+        [replace(one, through=frozenset()) for one in unsubscribes if one.address in left_unknown],
     )
-    state.feedback.commit(mandator, pending.misfits, before, unmatched, datetime.now(UTC))
+    state.feedback.commit(mandator, pending.read, before, unmatched, datetime.now(UTC))
     return Outcome(
         withdrawn.written + bounced.written,
         withdrawn.already_known + bounced.already_known + len(known),
@@ -55,9 +65,50 @@ def write_back(
     )
 
 
-def withdraw(unsubscribes: Sequence[Unsubscribe], crm: Crm, state: State, frames: Frames) -> int:
-    """Withdraw the consents of people whom a look at the vendor's unsubscribe list brought to light; how many."""
-    return crm.record_unsubscribes(traced(unsubscribes, state.history, frames), noting(state)).written
+def _told_once(pending: Pending) -> list[Unsubscribe]:
+    """Without those that another reader tells of as well, and by which mailing."""
+    by_mailing = {(one.address, one.occurred_at) for one in pending.unsubscribes if one.raw in pending.mailings}
+    return [
+        one
+        for one in pending.unsubscribes
+        if one.raw in pending.mailings or (one.address, one.occurred_at) not in by_mailing
+    ]
+
+
+def hear(
+    mandator: str,
+    asked: Collection[str],
+    left: Collection[str],
+    seen_at: datetime,
+    source: str,
+    crm: Crm,
+    state: State,
+    frames: Frames,
+) -> set[str]:
+    """Take note of what a look at the vendor's unsubscribe list has found, and withdraw the consents of who has left.
+
+    Who is known to be on that list hasn't left once more. Who was, and isn't any more, is forgotten.
+
+    Args:
+        mandator: whose list it is.
+        asked: the recipient ids that were asked about.
+        left: those of them that are on the list.
+        seen_at: when, by the vendor's clock; it stands in for when they left.
+        source: which look it was; the withdrawal names it.
+        crm: to be told.
+        state: what the product remembers.
+        frames: where its snapshots are.
+
+    Returns:
+        Whose opt-outs were news.
+    """
+    known = state.unsubscribed.all(mandator)
+    news = set(left) - known
+    opt_outs = [Unsubscribe(each, seen_at, mandator, source, dated=False) for each in sorted(news)]
+    crm.record_unsubscribes(traced(opt_outs, state.history, frames), noting(state))
+    state.unsubscribed.add(mandator, news, seen_at)
+    state.unsubscribed.remove(mandator, (known & set(asked)) - set(left))
+    return news
 
 
 def noting(state: State) -> Callable[[Sequence[Written]], None]:

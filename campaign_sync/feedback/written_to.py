@@ -9,12 +9,16 @@ from typing import Self
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import RawRow, Unsubscribe, WrittenTo
 from campaign_sync.domain.recipient import RECIPIENT_ID
-from campaign_sync.state.frames import FrameError, Frames
-from campaign_sync.state.history import History
+from campaign_sync.state.frames import Frames, LostFileError
+from campaign_sync.state.history import History, SentList
 
 MEMORY = timedelta(days=90)
 """How far back somebody's lists are looked up. The vendor keeps feedback for at most 30 days, so all that can still be
 told of falls into it."""
+
+TOLERANCE = timedelta(hours=1)
+"""Clocks differ: a list that we began to send so soon after somebody left, by the vendor's clock, may be what they
+left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +38,35 @@ def traced(
 ) -> list[Unsubscribe]:
     """The unsubscribes of one mandator, each with the consents that it is `through`.
 
-    These are the consents of the lists that the recipient was in when they left. Only what had been sent before counts,
-    so the answer stays the same whenever it is asked for. Where a snapshot can't be read any more, nobody can tell, and
-    `through` stays empty.
+    These are the consents of the lists that the recipient was in when they left, each as it was sent last. Where a
+    snapshot of that time is gone, or the mailing went to lists that aren't ours, nobody can tell, and `through` stays
+    empty.
 
     Args:
         unsubscribes: of one mandator.
         history: which snapshots were sent when.
         frames: where they are kept.
         lists_of: to which recipient lists the mailing went that a row is about; None where that isn't known.
+
+    Raises:
+        FrameError: the storage can't be read now.
     """
     if not unsubscribes:
         return []
     people = {one.address for one in unsubscribes}
     moments = [one.occurred_at for one in unsubscribes]
-    try:
-        sent = Sent.read(unsubscribes[0].mandator, people, min(moments) - MEMORY, max(moments), history, frames)
-    except FrameError:
-        return list(unsubscribes)
-    return [replace(one, through=sent.through(one.address, one.occurred_at, lists_of(one.raw))) for one in unsubscribes]
+    sent = Sent.read(unsubscribes[0].mandator, people, min(moments) - MEMORY, max(moments), history, frames)
+    return [
+        replace(one, through=sent.through(one.address, one.occurred_at, lists_of(one.raw), TOLERANCE))
+        for one in unsubscribes
+    ]
 
 
 class Sent:
     """In which lists some recipients were, and when these were sent."""
 
-    def __init__(self, by_recipient: Mapping[str, Sequence[_Sent]]) -> None:
-        self._by_recipient = by_recipient
+    def __init__(self, by_recipient: Mapping[str, Sequence[_Sent]], lost: Sequence[SentList] = ()) -> None:
+        self._by_recipient, self._lost = by_recipient, lost
 
     @classmethod
     def read(
@@ -71,40 +78,48 @@ class Sent:
         history: History,
         frames: Frames,
     ) -> Self:
-        """Look recipient ids up in every list of a mandator that was sent in that time.
+        """Look recipient ids up in every list of a mandator that was sent in that time, or right after it.
 
         Raises:
-            FrameError: a snapshot can't be read any more.
+            FrameError: the storage can't be read now.
         """
         found: defaultdict[str, list[_Sent]] = defaultdict(list)
+        lost: list[SentList] = []
         known: dict[tuple[str, str, str], WrittenTo] = {}
         columns = [RECIPIENT_ID, "entity_type", "entity_id", "opt_in_id"]
-        for one in history.sent(mandator, since, until) if recipients else ():
-            rows = frames.read_frame(one.file, one.digest, columns)
+        for one in history.sent(mandator, since, until + TOLERANCE) if recipients else ():
+            try:
+                rows = frames.read_frame(one.file, one.digest, columns)
+            except LostFileError:
+                lost.append(one)
+                continue
             rows = rows[rows[RECIPIENT_ID].isin(recipients)]
             for recipient, *consent in rows.itertuples(index=False, name=None):
                 entity_type, entity_id, opt_in_id = key = tuple(consent)
                 if key not in known:  # the same people day after day
                     known[key] = WrittenTo(Entity(EntityType(entity_type), entity_id), opt_in_id)
                 found[recipient].append(_Sent(one.started_at, one.recipient_list_id, known[key]))
-        return cls(found)
+        return cls(found, lost)
 
-    def through(self, recipient: str, moment: datetime, list_ids: Collection[int] | None) -> frozenset[WrittenTo]:
-        """Through which consents a recipient may have been written to before a moment.
-
-        These are the consents of the given lists, where the recipient was in one of them, else of every list.
-        """
-        return frozenset(one.through for one in self._before(recipient, moment, list_ids))
-
-    def lately_through(
-        self, recipient: str, moment: datetime, list_ids: Collection[int] | None
+    def through(
+        self,
+        recipient: str,
+        moment: datetime,
+        list_ids: Collection[int] | None,
+        tolerance: timedelta = timedelta(0),
     ) -> frozenset[WrittenTo]:
-        """The same, but of each list only as it was sent last before that moment with the recipient in it."""
-        newest = {one.recipient_list_id: one for one in self._before(recipient, moment, list_ids)}
-        return frozenset(one.through for one in newest.values())
+        """Through which consents a recipient was written to before a moment: of each list as it was sent last.
 
-    def _before(self, recipient: str, moment: datetime, list_ids: Collection[int] | None) -> list[_Sent]:
-        """Oldest first."""
-        before = [one for one in self._by_recipient.get(recipient, ()) if moment - MEMORY <= one.since <= moment]
-        by_list = [one for one in before if list_ids is not None and one.recipient_list_id in list_ids]
-        return by_list or before
+        Of the given lists only, if there are any. Empty where nobody can tell. A list that we began to send within
+        `tolerance` after that moment counts as well.
+        """
+
+        def counts(list_id: int, since: datetime) -> bool:
+            in_time = moment - MEMORY <= since <= moment + tolerance
+            return in_time and (list_ids is None or list_id in list_ids)
+
+        if any(counts(one.recipient_list_id, one.started_at) for one in self._lost):
+            return frozenset()
+        sent = self._by_recipient.get(recipient, ())
+        newest = {one.recipient_list_id: one for one in sent if counts(one.recipient_list_id, one.since)}
+        return frozenset(one.through for one in newest.values())

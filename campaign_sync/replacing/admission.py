@@ -121,7 +121,6 @@ class Gate:
         if consenting is not None:
             reasons[~(entity_keys(snapshot) + " " + snapshot[ADDRESS]).isin(consenting)] = Reason.NO_CONSENT.value
         found = look(target, self.vendor, snapshot, rows_of(target, "look once more", len(snapshot)))
-        Listeners(self.crm, self.state, self.frames).hear(target, snapshot, found, vendor_now)
         reasons = found.where(found.notna(), reasons)
         dropped = rejections(snapshot[reasons.notna()], Stage.GATE, reasons[reasons.notna()])
         self.state.ledger.record(target.mandator, target.name, dropped, self.run_id)
@@ -131,6 +130,9 @@ class Gate:
             target, stored, rows, around, self.state.feedback, self.now(), vendor_now, replaying=replayed is not None
         )
         admit(target, outcomes)
+        # Only now: should the vendor claim that nearly everybody has left, the size refuses it, and nobody's consent is
+        # withdrawn.
+        Listeners(self.crm, self.state, self.frames).hear(target, snapshot, found, vendor_now)
         self._check_ids(target)
         return Admission(stored, rows, self._plan(target, stored, rows, broken), tuple(outcomes), dropped, around)
 

@@ -10,11 +10,10 @@ import pandas as pd
 
 from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
-from campaign_sync.domain.feedback import Unsubscribe
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.feedback.blocklist import LIVE_LOOK_SOURCE as BLOCKED_BY_LOOK
-from campaign_sync.feedback.write_back import withdraw
+from campaign_sync.feedback.write_back import hear
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import MAX_ROWS
 from campaign_sync.replacing.target import Target
@@ -57,13 +56,9 @@ class Listeners:
 
         A blocklist entry is of an address or a pattern, so it touches no consent.
         """
-        left = rows.loc[reasons == Reason.UNSUBSCRIBED.value, RECIPIENT_ID]
-        withdraw(
-            [Unsubscribe(address, seen_at, target.mandator, LIVE_LOOK_SOURCE, dated=False) for address in left],
-            self.crm,
-            self.state,
-            self.frames,
-        )
+        left = rows.loc[reasons == Reason.UNSUBSCRIBED.value, RECIPIENT_ID].tolist()
+        asked = rows[RECIPIENT_ID].tolist()
+        hear(target.mandator, asked, left, seen_at, LIVE_LOOK_SOURCE, self.crm, self.state, self.frames)
         blocked = rows.loc[reasons == Reason.BLOCKLISTED.value, ADDRESS]
         self.state.blocked.found(target.mandator, blocked.tolist(), BLOCKED_BY_LOOK, seen_at)
 

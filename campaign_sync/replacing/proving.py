@@ -9,9 +9,8 @@ from campaign_sync.domain.recipient import RECIPIENT_ID
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import rejections
 from campaign_sync.domain.suppression import entity_keys
-from campaign_sync.feedback.age import vendor_time
 from campaign_sync.replacing.filling import Filler, read_back
-from campaign_sync.replacing.looking import Listeners, look
+from campaign_sync.replacing.looking import look
 from campaign_sync.replacing.progress import rows_of
 from campaign_sync.replacing.proof import Proof, prove
 
@@ -27,9 +26,11 @@ class Proven:
     """The rejections of those who were accepted and aren't in the list any more."""
     entity_types: dict[str, int]
     """How many rows are in the list, by entity type."""
+    looked: "pd.Series[str]"
+    """What the last look found of each row that was accepted: why the vendor wouldn't write to them; else missing."""
 
 
-def sweep_and_prove(filler: Filler, listeners: Listeners, accepted: pd.DataFrame) -> Proven:
+def sweep_and_prove(filler: Filler, accepted: pd.DataFrame) -> Proven:
     """Rid the list of everybody who may not be written to, and compare it with `accepted` less those.
 
     Where exactly as many more are missing as the vendor swept, those are the swept: it doesn't tell whom.
@@ -43,7 +44,6 @@ def sweep_and_prove(filler: Filler, listeners: Listeners, accepted: pd.DataFrame
     if gone.any():
         removed = filler.take_out(accepted.loc[gone, RECIPIENT_ID].tolist())
         unexplained -= int(gone.sum()) - removed
-        listeners.hear(target, accepted, reasons, vendor_time(target.feedback_by_files, vendor))
     expected = accepted[~gone]
     held, proof = _read_and_compare(filler, expected, unexplained)
     if proof.missing and proof.missing == unexplained:
@@ -51,7 +51,7 @@ def sweep_and_prove(filler: Filler, listeners: Listeners, accepted: pd.DataFrame
         taken_out.append(rejections(expected[missing], Stage.SWEEP, Reason.SWEPT))
         expected = expected[~missing]
         proof = prove(expected, held, target.contract, target.read_columns)
-    return Proven(proof, swept, pd.concat(taken_out, ignore_index=True), entity_counts(expected))
+    return Proven(proof, swept, pd.concat(taken_out, ignore_index=True), entity_counts(expected), reasons)
 
 
 def _read_and_compare(filler: Filler, expected: pd.DataFrame, unexplained: int) -> tuple[pd.DataFrame, Proof]:

@@ -18,6 +18,7 @@ from campaign_sync.domain.limits import leap_violations, limit_violations
 from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS, Reason, Stage
 from campaign_sync.domain.selection import rejections
+from campaign_sync.feedback.age import vendor_time
 from campaign_sync.feedback.blocklist import ADD_ALL_SOURCE
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import OptimizelyError, SessionExpiredError, TransientError, UnknownFaultError
@@ -169,7 +170,7 @@ class Replacer:
         accepted = rows[codes == ACCEPTED]
         self._record_refused(target, rows, codes)
         note(entry.id, state=ReplaceState.PROVING, sent=len(rows), accepted=len(accepted))
-        proven = sweep_and_prove(filler, Listeners(self.crm, self.state, self.frames), accepted)
+        proven = sweep_and_prove(filler, accepted)
         proof = proven.proof
         self._record(target, proven.taken_out)
         note(entry.id, swept=len(proven.taken_out), in_list=proof.in_list, proof=str(proof))
@@ -177,6 +178,8 @@ class Replacer:
             held, expected = proof.in_list, proof.expected
             raise UnprovenError(f"read back, it has {held} recipients where {expected} should be ({proof})")
         require_enough_left(target, admission.around, proven.entity_types)
+        seen_at = vendor_time(target.feedback_by_files, self.vendor)
+        Listeners(self.crm, self.state, self.frames).hear(target, accepted, proven.looked, seen_at)
         note(entry.id, state=ReplaceState.PROVEN, finished_at=self.now())
         report(Progress(target.mandator, target.name, "proven", proof.in_list, proof.in_list))
         return Outcome(
@@ -203,7 +206,7 @@ class Replacer:
         batches = prepare(shadow, self.vendor, rows, plan.send)
         try:
             codes = filler.carry_out(plan, rows, batches, rows_of(shadow, "fill the shadow", len(rows)))
-            proven = sweep_and_prove(filler, Listeners(self.crm, self.state, self.frames), rows[codes == ACCEPTED])
+            proven = sweep_and_prove(filler, rows[codes == ACCEPTED])
             if not proven.proof.holds:
                 raise UnprovenError(
                     f"its shadow list {shadow.recipient_list_id} reads back differently ({proven.proof})"

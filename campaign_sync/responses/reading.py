@@ -7,7 +7,7 @@ from campaign_sync.domain.feedback import WrittenTo
 from campaign_sync.domain.layout import FeedbackRow, Layout, LayoutError, Row, parse_feedback
 from campaign_sync.domain.response import KIND_OF_RESPONSE_READER, Response
 from campaign_sync.feedback.written_to import Sent
-from campaign_sync.state.frames import FrameError, Frames
+from campaign_sync.state.frames import Frames
 from campaign_sync.state.history import History
 from campaign_sync.state.kept import KeptWindow
 
@@ -59,13 +59,8 @@ def people_of(
         return []
     moments = [one.occurred_at for one in responses]
     recipients = {one.recipient_id for one in responses}
-    try:
-        sent = Sent.read(mandator, recipients, min(moments) - LOOKBACK, max(moments), history, frames)
-    except FrameError:
-        sent = Sent({})
-    return [
-        _of(one, sent.lately_through(one.recipient_id, one.occurred_at, lists_of(one.mailing_id))) for one in responses
-    ]
+    sent = Sent.read(mandator, recipients, min(moments) - LOOKBACK, max(moments), history, frames)
+    return [_of(one, sent.through(one.recipient_id, one.occurred_at, lists_of(one.mailing_id))) for one in responses]
 
 
 def _of(response: Response, through: Collection[WrittenTo]) -> Response:

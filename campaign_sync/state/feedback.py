@@ -3,11 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Engine, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, Engine, and_, case, delete, func, or_, select
 
-from campaign_sync.domain.feedback import KIND_OF_READER, Bounce, BounceKind, FeedbackKind, RawRow, Unsubscribe
+from campaign_sync.domain.feedback import (
+    FINAL_BOUNCES,
+    KIND_OF_READER,
+    Bounce,
+    BounceKind,
+    FeedbackKind,
+    RawRow,
+    Unsubscribe,
+)
 from campaign_sync.domain.windows import Window
 from campaign_sync.state.kept import KeptWindow, WindowJournal
 from campaign_sync.state.tables import feedback_file as files
@@ -42,12 +51,27 @@ class Unmatched:
 
 @dataclass(frozen=True)
 class FeedbackImport(KeptWindow):
-    """One window of a reader of feedback, or one delivered file, kept as a file of ours."""
+    """One window of a reader of feedback, or one delivered file, kept as a file of ours.
+
+    The CRM has taken it if `committed_at` is set; the rows are then counted by whether they fitted.
+    """
+
+    committed_at: datetime | None = None
+    misfit_rows: int | None = None
+    understood_rows: int | None = None
 
     @property
     def kind(self) -> FeedbackKind:
         """What the reader tells of."""
         return KIND_OF_READER[self.reader]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How many rows of an import were understood, and how many didn't fit."""
+
+    understood: int
+    misfits: int
 
 
 @dataclass(frozen=True)
@@ -79,39 +103,40 @@ class FeedbackJournal(WindowJournal[FeedbackImport]):
         waiting = or_(imports.c.committed_at.is_(None), imports.c.misfit_rows > 0)
         return self._windows(imports.c.mandator == mandator, waiting)
 
-    def delivered(self, mandator: str, reader: str) -> set[Delivery]:
-        """The delivered files that have been fetched."""
-        query = select(*files.c["name", "modified_at", "size"]).where(
+    def deliveries(self, mandator: str, reader: str) -> dict[str, Delivery]:
+        """The delivered files that have been fetched, by import id."""
+        query = select(*files.c["import_id", "name", "modified_at", "size"]).where(
             files.c.mandator == mandator, files.c.reader == reader
         )
         with self._engine.connect() as connection:
-            return {Delivery(*row) for row in connection.execute(query)}
+            return {import_id: Delivery(*file) for import_id, *file in connection.execute(query)}
+
+    def waiting(self, mandator: str, reader: str) -> list[FeedbackImport]:
+        """Imports of a reader that the CRM hasn't taken yet, oldest first."""
+        this = and_(imports.c.mandator == mandator, imports.c.reader == reader)
+        return self._windows(this, imports.c.committed_at.is_(None))
 
     def commit(
-        self, mandator: str, misfit_rows: Mapping[str, int], before: Unmatched, unmatched_now: Unmatched, now: datetime
+        self, mandator: str, read: Mapping[str, Rows], before: Unmatched, unmatched_now: Unmatched, now: datetime
     ) -> None:
-        """The CRM took these imports (id: rows that didn't fit): move the watermark, note who is unmatched by now.
+        """The CRM took these imports (by id): move the watermark, note who is unmatched by now.
 
-        `before` is what was matched again. Whoever is in `unmatched_now` and not in it is added; what another import
-        may have added meanwhile stays.
+        `before` is what was matched again. Whoever of them isn't in `unmatched_now` is forgotten, whoever is there and
+        not in it is added. What another import may have added meanwhile stays, and nothing replaces what weighs more.
         """
         with self._engine.begin() as connection:
-            for import_id, misfits in misfit_rows.items():
-                self._take(connection, import_id, misfits, now)
-            for kind, people in before.by_kind():
-                for one in people:
-                    connection.execute(
-                        delete(unmatched).where(
-                            unmatched.c.mandator == mandator,
-                            unmatched.c.kind == kind,
-                            unmatched.c.recipient_id == one.address,
-                            unmatched.c.occurred_at == one.occurred_at,
-                        )
-                    )
-            for kind, people in unmatched_now.by_kind():
-                newest = {one.address: one for one in sorted(people, key=lambda one: one.occurred_at)}
-                rows = [_unmatched_row(mandator, kind, one) for one in newest.values()]
-                upsert(connection, unmatched, rows, update=("occurred_at", "bounce_kind", "dated", "import_id", "row"))
+            for import_id, rows in read.items():
+                self._take(connection, import_id, rows.misfits, now, understood_rows=rows.understood)
+            for (kind, was), (_, is_now) in zip(before.by_kind(), unmatched_now.by_kind(), strict=True):
+                stay = set(is_now)
+                for one in was:
+                    if one not in stay:
+                        connection.execute(delete(unmatched).where(*_is(mandator, kind, one)))
+                weightiest = {one.address: one for one in sorted(is_now, key=_weight)}
+                news = [one for one in weightiest.values() if one not in set(was)]
+                rows_now = [_unmatched_row(mandator, kind, one) for one in news]
+                further = ("occurred_at", "bounce_kind", "dated", "import_id", "row")
+                upsert(connection, unmatched, rows_now, update=further, where=_weighs_more)
 
     def uncommitted(self, mandator: str) -> int:
         """How many fetched windows the CRM hasn't seen at all."""
@@ -120,9 +145,10 @@ class FeedbackJournal(WindowJournal[FeedbackImport]):
             return connection.execute(query).scalar_one()
 
     def with_rows(self, mandator: str, reader: str) -> list[Window]:
-        """The windows in which a reader returned anything, oldest first."""
+        """The windows in which a reader told of anybody, oldest first."""
         this = and_(imports.c.mandator == mandator, imports.c.reader == reader)
-        return [Window(one.since, one.until) for one in self._windows(this, imports.c.rows > 0)]
+        told = func.coalesce(imports.c.understood_rows, imports.c.rows) > 0
+        return [Window(one.since, one.until) for one in self._windows(this, told)]
 
     def first_since(self, mandator: str, reader: str) -> datetime | None:
         """Where the first window of a reader began; None if it was never read."""
@@ -164,10 +190,11 @@ class FeedbackJournal(WindowJournal[FeedbackImport]):
                     found.unsubscribes.append(Unsubscribe(*who, UNSUBSCRIBE_SOURCE, dated, raw=raw))
         return found
 
-    def _forget(self, window_ids: Sequence[str]) -> None:
+    def forget(self, window_ids: Sequence[str]) -> None:
+        """Let these be as if they had never been fetched."""
         with self._engine.begin() as connection:
             connection.execute(delete(files).where(files.c.import_id.in_(window_ids)))
-        super()._forget(window_ids)
+            connection.execute(delete(imports).where(imports.c.id.in_(window_ids)))
 
 
 def new_import(
@@ -188,3 +215,23 @@ def _unmatched_row(mandator: str, kind: FeedbackKind, one: Bounce | Unsubscribe)
         "import_id": one.raw.import_id if one.raw else None,
         "row": one.raw.position if one.raw else None,
     }
+
+
+def _is(mandator: str, kind: FeedbackKind, one: Bounce | Unsubscribe) -> list[ColumnElement[bool]]:
+    return [
+        unmatched.c.mandator == mandator,
+        unmatched.c.kind == kind,
+        unmatched.c.recipient_id == one.address,
+        unmatched.c.occurred_at == one.occurred_at,
+    ]
+
+
+def _weight(one: Bounce | Unsubscribe) -> tuple[bool, datetime]:
+    """Which of two about one address counts: a final bounce before a soft one, then the newer."""
+    return isinstance(one, Unsubscribe) or one.kind in FINAL_BOUNCES, one.occurred_at
+
+
+def _weighs_more(new: Any) -> ColumnElement[bool]:
+    """`_weight` in SQL: whether a row weighs more than the one that stands."""
+    final, was_final = (case((columns.bounce_kind == BounceKind.SOFT, 0), else_=1) for columns in (new, unmatched.c))
+    return or_(final > was_final, and_(final == was_final, new.occurred_at > unmatched.c.occurred_at))

@@ -17,12 +17,18 @@ from upath import UPath
 from campaign_sync.domain.windows import Window
 from campaign_sync.state.folders import can_be_written
 
+csv.field_size_limit(2**31 - 1)  # what the vendor sent is kept, however long a cell is; then it must be readable, too
+
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 """Which extra of this package brings the driver of a URL's scheme."""
 
 
 class FrameError(Exception):
     """A file can't be kept, is missing or isn't what was written. The message names it and the remedy."""
+
+
+class LostFileError(FrameError):
+    """A file is missing, or isn't what was written."""
 
 
 class Frames:
@@ -92,10 +98,14 @@ class Frames:
         return f"{stem}.csv", digest
 
     def is_intact(self, name: str, digest: str) -> bool:
-        """Whether a file is there as it was written."""
+        """Whether a file is there as it was written.
+
+        Raises:
+            FrameError: the storage can't be read now, so nobody can tell.
+        """
         try:
             self._read(name, digest)
-        except FrameError:
+        except LostFileError:
             return False
         return True
 
@@ -168,9 +178,9 @@ class Frames:
                 content = path.read_bytes()
             except FileNotFoundError:
                 remedy = "restore it from a backup, or materialize its asset anew"
-                raise FrameError(f"{path} is missing; {remedy}") from None
+                raise LostFileError(f"{path} is missing; {remedy}") from None
         if hashlib.sha256(content).hexdigest() != digest:
-            raise FrameError(f"{path} isn't what was written there; restore it, or materialize its asset anew")
+            raise LostFileError(f"{path} isn't what was written there; restore it, or materialize its asset anew")
         return content
 
     @contextmanager

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, case, delete, func, select, update
 
 from campaign_sync.domain.windows import Window, covered_until
 
@@ -55,16 +55,21 @@ class WindowJournal(Generic[Kept]):
         kept = []
         for position, one in enumerate(waiting):
             if not is_intact(one):
-                self._forget([lost.id for lost in waiting[position:]])
+                self.forget([lost.id for lost in waiting[position:]])
                 break
-            kept.append(Window(one.since, one.until))
+            kept.append(Window(one.since, min(one.until, one.imported_at)))
         return covered_until(self.committed_until(mandator).get(reader), kept)
 
     def committed_until(self, mandator: str) -> dict[str, datetime]:
-        """Up to which moment of the vendor's clock each reader's rows have been taken; absent if never."""
+        """Up to which moment of the vendor's clock each reader's rows have been taken; absent if never.
+
+        Never later than they were fetched by our own clock: should the vendor's have been ahead for once, nothing is
+        left out when it is right again.
+        """
         table = self._table
+        until = case((table.c.until > table.c.imported_at, table.c.imported_at), else_=table.c.until)
         query = (
-            select(table.c.reader, func.max(table.c.until, type_=table.c.until.type).label("until"))
+            select(table.c.reader, func.max(until, type_=table.c.until.type).label("until"))
             .where(table.c.mandator == mandator, table.c.committed_at.is_not(None))
             .group_by(table.c.reader)
         )
@@ -82,6 +87,11 @@ class WindowJournal(Generic[Kept]):
         with self._engine.begin() as connection:
             connection.execute(update(self._table).where(self._table.c.id == window_id).values(removed_at=now))
 
+    def forget(self, window_ids: Sequence[str]) -> None:
+        """Let these be as if they had never been fetched."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(self._table).where(self._table.c.id.in_(window_ids)))
+
     def _take(self, connection: Connection, window_id: str, misfit_rows: int, now: datetime, **further: object) -> None:
         committed_at = func.coalesce(self._table.c.committed_at, now)
         values = {"committed_at": committed_at, "misfit_rows": misfit_rows, **further}
@@ -92,7 +102,3 @@ class WindowJournal(Generic[Kept]):
         with self._engine.connect() as connection:
             rows = connection.execute(query.order_by(self._table.c.until, self._table.c.since))
             return [self._kept(**row._mapping) for row in rows]
-
-    def _forget(self, window_ids: Sequence[str]) -> None:
-        with self._engine.begin() as connection:
-            connection.execute(delete(self._table).where(self._table.c.id.in_(window_ids)))

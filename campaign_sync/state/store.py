@@ -16,6 +16,7 @@ from campaign_sync.state.lease import Leases
 from campaign_sync.state.lists import Lists
 from campaign_sync.state.responses import ResponseJournal
 from campaign_sync.state.tables import setting
+from campaign_sync.state.unsubscribed import UnsubscribedRecipients
 from campaign_sync.state.upsert import insert_missing
 from campaign_sync.state.written import WriteBacks
 
@@ -34,6 +35,7 @@ class State:
         self.responses = ResponseJournal(self._engine)
         self.written = WriteBacks(self._engine, lambda value: self.pseudonyms.of(value))
         self.blocked = BlockedAddresses(self._engine)
+        self.unsubscribed = UnsubscribedRecipients(self._engine)
         self.snapshots = Snapshots(self._engine)
         self.history = History(self._engine)
         self.journal = Journal(self._engine)

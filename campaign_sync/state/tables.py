@@ -1,7 +1,7 @@
 """The tables the product owns. Changing one takes a migration in `state/migrations`.
 
-Personal data (recipient ids, addresses) stands only in `unmatched_feedback` and `blocked_address`; `rejection` and
-`write_back` name CRM ids.
+Personal data (recipient ids, addresses) stands only in `unmatched_feedback`, `blocked_address` and
+`unsubscribed_recipient`; `rejection` and `write_back` name CRM ids.
 """
 
 from datetime import UTC, datetime
@@ -52,6 +52,7 @@ feedback_import = Table(
     Column("run_id", String(64), nullable=False),
     Column("imported_at", UtcDateTime, nullable=False),
     Column("misfit_rows", Integer),
+    Column("understood_rows", Integer),
     Column("committed_at", UtcDateTime),
     Column("removed_at", UtcDateTime),
 )
@@ -116,8 +117,15 @@ write_back = Table(
     Column("event_id", String(255)),
     Column("import_id", String(36)),
     Column("row", Integer),
-    Column("new", Boolean, nullable=False),
     Column("written_at", UtcDateTime, nullable=False),
+)
+
+unsubscribed_recipient = Table(
+    "unsubscribed_recipient",
+    metadata,
+    Column("mandator", String(64), primary_key=True),
+    Column("recipient_id", String(254), primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
 )
 
 blocked_address = Table(

@@ -1,19 +1,30 @@
 """Insert or update, in one statement, on both databases the product runs on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import ColumnElement, Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 
-def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], update: Sequence[str]) -> None:
-    """Insert rows; where one with the same primary key stands, overwrite its `update` columns only."""
+def upsert(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    update: Sequence[str],
+    where: Callable[[Any], ColumnElement[bool]] | None = None,
+) -> None:
+    """Insert rows; where one with the same primary key stands, overwrite its `update` columns only.
+
+    With `where`, only if that holds: it is given the columns of the row that would be inserted.
+    """
     statement = _insert(connection, table)
     key = [column.name for column in table.primary_key]
     if rows:
         overwrite = {name: statement.excluded[name] for name in update}
-        conflict = statement.on_conflict_do_update(index_elements=key, set_=overwrite)
+        conflict = statement.on_conflict_do_update(
+            index_elements=key, set_=overwrite, where=where(statement.excluded) if where else None
+        )
         connection.execute(conflict, [dict(row) for row in rows])
 
 

@@ -1,6 +1,7 @@
 """What the vendor's feedback has made of the CRM: which entry, when, and because of which row."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, select
 
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import Bounce, BounceKind, FeedbackKind, RawRow, Unsubscribe, Written
+from campaign_sync.domain.feedback import Bounce, BounceKind, FeedbackKind, RawRow, Unsubscribe, Written, WrittenTo
 from campaign_sync.state.tables import write_back
 from campaign_sync.state.upsert import insert_missing
 
@@ -21,7 +22,7 @@ class WriteBackRecord:
     """One entry in the CRM that a piece of feedback led to.
 
     A bounce belongs to an address, so it names neither entity nor opt-in; whose address it is stands here only as a
-    pseudonym. `new` is False where the CRM had the entry already when we came to write it.
+    pseudonym.
     """
 
     mandator: str
@@ -35,7 +36,6 @@ class WriteBackRecord:
     opt_in_id: str | None
     event_id: str | None
     raw: RawRow | None
-    new: bool
     written_at: datetime
 
 
@@ -61,6 +61,22 @@ class WriteBacks:
                 found |= {by_id[row.id] for row in connection.execute(query)}
         return found
 
+    def consents(self, unsubscribes: Collection[Unsubscribe]) -> dict[tuple[str, datetime], frozenset[WrittenTo]]:
+        """Which consents each of these was found to be about when it was first written, by address and time.
+
+        It stays the same however often the row is read again. Absent are those that were never written.
+        """
+        by_pseudonym = {self._pseudonym(one.address): one.address for one in unsubscribes}
+        mandators = {one.mandator for one in unsubscribes}
+        found: defaultdict[tuple[str, datetime], set[WrittenTo]] = defaultdict(set)
+        for recipients in _batches(list(by_pseudonym)):
+            these = (write_back.c.recipient.in_(recipients), write_back.c.mandator.in_(mandators))
+            for one in self._records(*these, write_back.c.opt_in_id.is_not(None)):
+                if one.entity and one.opt_in_id:
+                    key = (by_pseudonym[one.recipient], one.occurred_at)
+                    found[key].add(WrittenTo(one.entity, one.opt_in_id))
+        return {key: frozenset(consents) for key, consents in found.items()}
+
     def of(self, entity: Entity, address: str | None) -> list[WriteBackRecord]:
         """Everything about an entity's consents, and about the bounces of an address, oldest first."""
         theirs = (write_back.c.entity_type == entity.entity_type) & (write_back.c.entity_id == entity.entity_id)
@@ -69,11 +85,11 @@ class WriteBacks:
         return self._records(theirs)
 
     def unsubscribes(self, mandator: str, since: datetime) -> list[WriteBackRecord]:
-        """The dated unsubscribes of a mandator that happened since then, oldest first."""
+        """The dated unsubscribes of a mandator that were written since then, oldest first."""
         return self._records(
             write_back.c.mandator == mandator,
             write_back.c.kind == FeedbackKind.UNSUBSCRIBES,
-            write_back.c.occurred_at >= since,
+            write_back.c.written_at >= since,
             write_back.c.dated.is_(True),
         )
 
@@ -99,7 +115,6 @@ class WriteBacks:
             "event_id": written.event_id,
             "import_id": feedback.raw.import_id if feedback.raw else None,
             "row": feedback.raw.position if feedback.raw else None,
-            "new": written.new,
             "written_at": now,
         }
 
@@ -131,6 +146,5 @@ def _record(row: Any) -> WriteBackRecord:
         opt_in_id=row.opt_in_id,
         event_id=row.event_id,
         raw=RawRow(row.import_id, row.row) if row.import_id else None,
-        new=row.new,
         written_at=row.written_at,
     )

@@ -34,9 +34,14 @@ def evaluation(found: dg.SensorResult | dg.SkipReason) -> dg.AssetCheckEvaluatio
     return event
 
 
-def test_nothing_is_said_before_the_first_import_and_while_feedback_is_fresh(shop: Rig) -> None:
-    assert isinstance(watch(shop), dg.SkipReason)
+def test_nothing_is_said_while_feedback_is_fresh(shop: Rig) -> None:
     shop.day()
+    assert isinstance(watch(shop), dg.SkipReason)
+
+
+def test_a_first_import_that_never_succeeds_is_told_where_one_is_due_by_itself(shop: Rig) -> None:
+    assert "were never imported" in (evaluation(watch(shop)).description or "")
+    shop.settings["mandators"]["nord"]["schedule"] = None
     assert isinstance(watch(shop), dg.SkipReason)
 
 

@@ -1,13 +1,16 @@
 """What the vendor's feedback does to the CRM."""
 
 import dataclasses
+from collections.abc import Callable
 from datetime import timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Connection, Engine
 
-from campaign_sync.crm import schema, sql_chunks
+from campaign_sync.crm import schema, sql_chunks, sql_write_back
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.crm.port import CrmError, WriteBack
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
@@ -239,13 +242,32 @@ def test_who_was_erased_stays_erased_and_the_address_is_remembered(small: SmallC
     assert outcome.unmatched == ("anna@example.org",)
 
 
-def test_a_look_withdraws_nothing_more_from_whom_the_vendor_reported_before_in_that_mandator(small: SmallCrm) -> None:
+def test_an_unsubscribe_that_has_nothing_to_withdraw_is_handed_back_so_that_its_address_is_remembered(
+    small: SmallCrm,
+) -> None:
+    small.person("c9", "anna@example.org")
+    small.consent("c9", "offers")
+    outcome = small.crm.record_unsubscribes([through("anna@example.org", "c1", "news")])
+    assert withdrawn(small) == []
+    assert outcome.unmatched == ("anna@example.org",)
+
+
+@pytest.mark.parametrize("theirs", [BounceKind.HARD, BounceKind.SOFT])
+def test_what_another_mandators_run_writes_at_the_same_time_loses_only_to_what_weighs_more(
+    small: SmallCrm, monkeypatch: pytest.MonkeyPatch, theirs: BounceKind
+) -> None:
     small.person("c1", "anna@example.org")
-    small.consent("c1", "news")
-    small.consent("c1", "offers")
-    small.crm.record_unsubscribes([through("anna@example.org", "c1", "news")])
-    small.crm.record_unsubscribes([dataclasses.replace(unsubscribed("anna@example.org", 2), dated=False)])
-    assert withdrawn(small) == [("c1", "news")]
+    written = sql_chunks.written
+
+    def overtaken(engine: Engine, doing: str, work: Callable[[Connection], Any]) -> Any:
+        monkeypatch.setattr(sql_write_back, "written", written)
+        small.crm.record_bounces([bounced("anna@example.org", 0, theirs)])
+        return written(engine, doing, work)
+
+    monkeypatch.setattr(sql_write_back, "written", overtaken)
+    mine = BounceKind.SOFT if theirs is BounceKind.HARD else BounceKind.HARD
+    small.crm.record_bounces([bounced("anna@example.org", 1, mine)])
+    assert [row["bounce_kind"] for row in small.rows(schema.address_state)] == ["hard"]
 
 
 def test_a_bounce_without_a_time_of_its_own_says_nothing_new_of_an_address_that_bounced(small: SmallCrm) -> None:

@@ -74,7 +74,7 @@ def crowds() -> st.SearchStrategy[list[dict[str, Any]]]:
 
 
 def suppressions() -> st.SearchStrategy[list[dict[str, Any]]]:
-    """Bounces of addresses, unsubscribes of entities and of addresses."""
+    """Bounces and blocks of addresses, unsubscribes of entities and of addresses."""
     address = st.sampled_from(["anna@example.org", "bo@example.com", "zoë@xn--mnchen-3ya.example"])
     bounce = st.fixed_dictionaries({"kind": st.just("bounce"), "address": address})
     by_address = st.fixed_dictionaries({"kind": st.just("unsubscribe"), "address": address})
@@ -86,4 +86,5 @@ def suppressions() -> st.SearchStrategy[list[dict[str, Any]]]:
             "opt_in_id": st.sampled_from(["newsletter", "events"]),
         }
     )
-    return st.lists(bounce | by_address | by_entity, max_size=6)
+    block = st.fixed_dictionaries({"kind": st.just("block"), "address": address})
+    return st.lists(bounce | by_address | by_entity | block, max_size=6)

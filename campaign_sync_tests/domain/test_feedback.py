@@ -12,15 +12,22 @@ from campaign_sync.domain.feedback import FINAL_BOUNCES, KIND_OF_READER, BounceK
         ("Hard Bounce", BounceKind.HARD),
         ("SOFT_BOUNCE", BounceKind.SOFT),
         ("soft", BounceKind.SOFT),
+        ("hard bounces", BounceKind.HARD),
+        ("Bounce (hard)", BounceKind.HARD),
         ("autoresponder", None),
+        ("Auto-Responder", None),
         ("unknown", None),
-        ("bounce", None),
-        ("", None),
-        (None, None),
+        ("Abwesenheit", None),
     ],
 )
 def test_a_response_is_a_bounce_by_its_category_only(category: str | None, kind: BounceKind | None) -> None:
-    assert bounce_kind("getResponses", category) is kind
+    assert bounce_kind("getResponses", category, ["abwesenheit"]) is kind
+
+
+@pytest.mark.parametrize("category", ["HB", "bounce", "", None, "person1@example.org"])
+def test_a_category_that_nobody_knows_might_be_a_bounce_and_is_no_row_to_be_passed_over(category: str | None) -> None:
+    with pytest.raises(ValueError, match="isn't known"):
+        bounce_kind("getResponses", category)
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,8 @@ def test_the_link_of_a_click_is_read_where_the_layout_names_it() -> None:
     [
         ("iso", "2026-11-24T13:00:00"),
         ("iso", "2026-11-24T12:00:00+00:00"),
-        ("%d.%m.%Y %H:%M", "24.11.2026 13:00"),
-        ("%d.%m.%Y %H:%M %z", "24.11.2026 07:00 -0500"),
+        ("%d.%m.%Y %H:%M:%S", "24.11.2026 13:00:00"),
+        ("%d.%m.%Y %H:%M:%S %z", "24.11.2026 07:00:00 -0500"),
     ],
 )
 def test_times_without_a_zone_are_in_the_layouts_zone(time_format: str, text: str) -> None:
@@ -70,7 +70,37 @@ def test_in_the_hour_that_the_clock_shows_twice_somebody_left_at_the_later_of_th
     assert parsed.rows[0].occurred_at == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("number", ["100000000011", "0", "-1", str(int(NOON_MS) + 3 * 86_400_000), ""])
+@pytest.mark.parametrize(
+    ("time_format", "text", "latest"),
+    [
+        ("%d.%m.%Y", "24.11.2026", "2026-11-24T23:59:59"),
+        ("%d.%m.%Y %H:%M", "24.11.2026 12:30", "2026-11-24T12:30:59"),
+        ("%d.%m.%Y %H:%M:%S", "24.11.2026 12:30:05", "2026-11-24T12:30:05"),
+        ("iso", "2026-11-24", "2026-11-24T23:59:59"),
+        ("iso", "2026-11-24T12:30", "2026-11-24T12:30:59"),
+        ("iso", "2026-11-24T12:30+00:00", "2026-11-24T12:30:59"),
+        ("iso", "2026-11-24 12:30:05.5Z", "2026-11-24T12:30:05.500000"),
+    ],
+)
+def test_a_time_without_hours_or_seconds_is_the_last_moment_it_can_mean(
+    time_format: str, text: str, latest: str
+) -> None:
+    (row,) = parse_feedback([["anna@example.org", text]], Layout(time_format=time_format), UNTIL).rows
+    assert row.occurred_at == datetime.fromisoformat(latest).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("mailing", ["n/a", "", None, "77.5"])
+def test_somebody_who_left_has_left_though_the_mailing_cant_be_read(mailing: str | None) -> None:
+    (row,) = parse_feedback([["anna@example.org", NOON_MS, mailing]], Layout(mailing=2), UNTIL).rows
+    assert row.mailing_id is None
+
+
+def test_a_first_row_with_an_address_is_nobodys_header_whatever_the_layout_says() -> None:
+    rows = [["anna@example.org", NOON_MS], ["bo@example.org", NOON_MS]]
+    assert len(parse_feedback(rows, Layout(header=True), UNTIL).rows) == 2
+
+
+@pytest.mark.parametrize("number", ["100000000011", "0", "-1", str(int(NOON_MS) + 4 * 86_400_000), ""])
 def test_a_number_that_can_be_no_time_of_an_event_is_a_misfit_and_not_an_unsubscribe_of_long_ago(number: str) -> None:
     parsed = parse_feedback([["anna@example.org", number]], Layout(), UNTIL)
     assert (parsed.rows, parsed.misfits) == ((), (0,))
@@ -110,7 +140,10 @@ def test_a_header_is_recognized_and_skipped_wherever_it_comes_again(header: bool
     assert parsed.misfits == ()
 
 
-@pytest.mark.parametrize("first", [["anna@example.org", ""], ["no address", NOON_MS], ["", ""], ["anna", "1", "x"], []])
+@pytest.mark.parametrize(
+    "first",
+    [["anna@example.org", ""], ["no address", NOON_MS], ["", ""], ["anna", "1", "x"], [], ["kunde", "unbekannt"]],
+)
 def test_a_broken_first_row_is_not_taken_for_a_header(first: list[str]) -> None:
     parsed = parse_feedback([first, ["bo@example.org", NOON_MS]], Layout(), UNTIL)
     assert parsed.misfits == (0,)
@@ -123,9 +156,10 @@ def test_a_named_column_that_is_missing_is_an_error_that_names_the_others() -> N
 
 def test_a_missing_header_is_an_error_that_shows_nobodys_row() -> None:
     assert parse_feedback([], Layout(recipient="id"), UNTIL).rows == ()
-    with pytest.raises(LayoutError, match="no names at all") as caught:
-        parse_feedback([["anna@example.org", NOON_MS]], Layout(recipient="id"), UNTIL)
-    assert "anna" not in str(caught.value)
+    for row in (["anna@example.org", NOON_MS], ["Meier", "Hans"]):
+        with pytest.raises(LayoutError, match="2 columns and no names we know") as caught:
+            parse_feedback([row], Layout(recipient="id"), UNTIL)
+        assert row[0] not in str(caught.value)
 
 
 def test_a_repeated_row_counts_once_and_a_second_event_counts_again() -> None:
@@ -138,6 +172,7 @@ def test_a_repeated_row_counts_once_and_a_second_event_counts_again() -> None:
 def test_every_row_is_either_understood_or_named(rows: list[list[str | None]], layout: Layout) -> None:
     parsed = parse_feedback(rows, layout, UNTIL)
     first = [(cell or "").strip() for cell in rows[0]] if layout.header and rows else None
+    first = None if "@" in "".join(first or []) else first
     body = [position for position, row in enumerate(rows) if [(cell or "").strip() for cell in row] != first]
     understood = set(body) - set(parsed.misfits)
     assert set(parsed.misfits) <= set(body)

@@ -40,7 +40,7 @@ def as_read(moment: datetime, time_format: str) -> datetime:
     kept = "second" if "%S" in time_format or time_format == "iso" else "minute" if "%M" in time_format else "day"
     if time_format == "epoch_ms":
         return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-    cut = {"second": {}, "minute": {"second": 0}, "day": {"second": 0, "minute": 0, "hour": 0}}[kept]
+    cut = {"second": {}, "minute": {"second": 59}, "day": {"second": 59, "minute": 59, "hour": 23}}[kept]
     return moment.replace(microsecond=0, **cut)  # type: ignore[arg-type]
 
 

@@ -64,6 +64,16 @@ def test_a_consent_given_after_somebody_else_with_the_address_left_stands() -> N
     assert reasons({}, {**SHARED, "since": PERSON["consent_at"], "opt_in_id": "events"}) == []
 
 
+def test_a_consent_given_after_a_stranger_with_the_address_left_stands() -> None:
+    stranger = {"kind": "unsubscribe", "address": "anna@example.org"}
+    assert reasons({}, {**stranger, "since": PERSON["consent_at"]}) == ["unsubscribed"]
+    assert reasons({}, {**stranger, "since": PERSON["consent_at"] - pd.Timedelta("1s")}) == []
+
+
+def test_an_address_on_the_blocklist_is_blocklisted_whatever_was_consented_to() -> None:
+    assert reasons({}, {"kind": "block", "address": "anna@example.org"}) == ["blocklisted"]
+
+
 def test_a_bounce_ends_when_the_address_changes() -> None:
     assert reasons({"email": "anna@new.example.org"}, BOUNCE) == []
 

@@ -15,9 +15,9 @@ from campaign_sync_tests.scenarios.backlog import Backlog, crm_rows
 UNSUBSCRIBES, BOUNCES = 1250, 400
 
 IN_SMALL_CHUNKS = """
-from campaign_sync.crm import sql_write_back
+from campaign_sync.crm import sql_chunks
 from campaign_sync.cli import main
-sql_write_back._CHUNK = 25
+sql_chunks.CHUNK = 25
 main()
 """
 

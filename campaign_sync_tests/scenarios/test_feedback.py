@@ -15,6 +15,7 @@ from campaign_sync.cli.checking import check_everything
 from campaign_sync.cli.running import problems
 from campaign_sync.cli.sampling import show_sample
 from campaign_sync.crm import schema
+from campaign_sync.optimizely.services import Unsubscribes
 from campaign_sync.state.feedback import FeedbackJournal
 from campaign_sync_tests.optimizely.sftp_server import PASSWORD, USERNAME, serve_sftp
 from campaign_sync_tests.rig import NEWSLETTER, NORD, PRODUCTS, SUED, Rig
@@ -236,7 +237,7 @@ def test_delivered_files_take_the_same_way_and_each_is_read_once_however_late_it
     assert shop.addresses() == [f"person{number}@example.org" for number in (4, 5)]
     assert shop.world.calls("getUnsubscribes") == []
     with shop.state() as state:
-        assert len(state.feedback.delivered("nord", "getUnsubscribes")) == 2
+        assert len(state.feedback.deliveries("nord", "getUnsubscribes")) == 2
 
 
 def test_files_on_an_sftp_server_are_read_with_the_key_of_the_configuration_and_shown_by_sample_and_check(
@@ -372,7 +373,7 @@ def test_the_audit_imports_whom_no_export_told_of_and_tells_both_directions(shop
 
     assert checks(result, "complete").metadata["missing"].value == 1
     agreed = checks(result, "agreed")
-    assert {name: value.value for name, value in agreed.metadata.items()} == {"granted again": 1, "released": 1}
+    assert {name: value.value for name, value in agreed.metadata.items()} == {"consenting here": 1, "released": 1}
     assert ("c2", "newsletter-nord") in withdrawals(shop)
     assert ("c2", "products-nord") in withdrawals(shop)
     with shop.state() as state:
@@ -406,3 +407,142 @@ def test_an_import_that_dies_leaves_nothing_out_and_doubles_nothing(
 
     assert withdrawals(shop) == [("c2", "newsletter-nord"), ("c2", "products-nord")]
     assert bounces(shop) == [("person4@example.org", "limit")]
+
+
+def test_somebody_who_came_back_at_the_vendor_too_and_leaves_once_more_is_withdrawn_once_more(shop: Rig) -> None:
+    shop.leave("person2@example.org", at=YESTERDAY)
+    shop.day()
+    for opt_in_id in ("newsletter-nord", "products-nord"):
+        shop.consent("c2", opt_in_id, "granted", YESTERDAY + timedelta(hours=1))
+    shop.day()
+    assert len(withdrawals(shop)) == 2, "still on the vendor's list, but that was told before"
+
+    with shop.world.transaction() as database:
+        database.execute("DELETE FROM unsubscribed")
+    shop.day()
+    assert "person2@example.org" in shop.addresses()
+    shop.world.unsubscribe(NORD, "person2@example.org")  # no export tells of it yet
+    with shop.crm() as crm:
+        crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
+    audited(shop)  # asks by the address of now, which the vendor doesn't know
+    with shop.crm() as crm:
+        crm.exec_driver_sql("UPDATE contact SET email = 'person2@example.org' WHERE id = 'c2'")
+    assert checks(audited(shop), "complete").metadata["missing"].value == 1
+
+    assert len(withdrawals(shop)) == 4
+    shop.day()
+    assert "person2@example.org" not in shop.addresses()
+
+
+def test_reading_a_row_again_never_widens_what_it_withdrew(shop: Rig) -> None:
+    readers(shop, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
+    shop.day()
+    shop.world.add_mailing(NORD, 777001, "Produkte", status="DONE", list_ids=[PRODUCTS])
+    left = [["person2@example.org", "777001", epoch(datetime.now(UTC))]]
+    shop.world.publish(NORD, "getMailingUnsubscribes", left)
+    shop.day()
+    with shop.world.transaction() as database:
+        database.execute("DELETE FROM mailing")  # the vendor has forgotten it
+
+    shop.day()
+
+    assert withdrawals(shop) == [("c2", "products-nord")]
+
+
+def test_a_vendor_that_claims_that_everybody_has_left_is_not_believed(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.day()
+    monkeypatch.setattr(Unsubscribes, "contains_all", lambda _, ids: [True] * len(ids))
+
+    assert not shop.run().success
+    result = shop.definitions.resolve_job_def("nord_audit").execute_in_process(raise_on_error=False)
+
+    assert not result.success
+    assert "so nobody was withdrawn" in problems(result)[0]
+    assert withdrawals(shop) == []
+
+
+def test_an_address_that_somebody_else_has_by_now_leaves_their_former_owner_alone(shop: Rig) -> None:
+    shop.day()
+    with shop.crm() as crm:
+        crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
+    shop.add_contact("c9", "person2@example.org")
+    shop.day()
+    shop.leave("person2@example.org", at=datetime.now(UTC))
+
+    shop.day()
+
+    assert ("c9", "newsletter-nord") in withdrawals(shop)
+    assert ("c2", "newsletter-nord") not in withdrawals(shop)
+    assert "moved@example.org" in shop.addresses()
+
+
+def test_a_category_in_the_wrong_column_is_told_and_its_bounces_come_in_once_it_is_mended(shop: Rig) -> None:
+    readers(shop, getResponses={"recipient": 0, "time": 1, "category": 3})
+    rows = [[f"person{number}@example.org", epoch(YESTERDAY), "hardbounce", "unknown"] for number in (1, 2)]
+    shop.world.publish(NORD, "getResponses", [*rows, ["person3@example.org", epoch(YESTERDAY), "hardbounce", "550"]])
+    result = shop.run()
+    assert "1 row of getResponses can't be read" in (checks(result, "layout").description or "")
+
+    readers(shop, getResponses={"recipient": 0, "time": 1, "category": 2})
+    shop.list_settings()["limits"] = {"max_shrink": 1}
+    shop.list_settings("nord", "products")["limits"] = {"max_shrink": 1}
+    shop.day()
+
+    assert ("person3@example.org", "hard") in bounces(shop)
+
+
+def test_a_day_on_which_no_new_row_fits_stops_the_mandator_whatever_is_left_of_other_days(shop: Rig) -> None:
+    rows = [["person1@example.org", epoch(YESTERDAY)], ["?", "?"]]
+    shop.world.publish(NORD, "getUnsubscribes", rows, published_at=NOW - timedelta(hours=3))
+    shop.run()
+    shop.world.publish(NORD, "getUnsubscribes", [[epoch(NOW), "person2@example.org"]])
+    clears = shop.clears()
+
+    result = shop.run()
+
+    assert "none of the 1 fetched rows fits mandators.nord.feedback.readers.getUnsubscribes" in problems(result)[0]
+    assert shop.clears() == clears
+
+
+def test_rows_that_cannot_be_read_and_whose_file_is_gone_stop_nobody_and_stay_told(shop: Rig) -> None:
+    shop.world.publish(NORD, "getUnsubscribes", [["person1@example.org", epoch(YESTERDAY)], ["?", "?"]])
+    shop.run()
+    shutil.rmtree(shop.folder / "frames" / "feedback")
+
+    result = shop.run()
+
+    assert "The files of 1 of these rows are gone" in (checks(result, "layout").description or "")
+    assert "nord/suppression_state: layout" in problems(result)[0]
+    assert len(problems(result)) == 1
+
+
+def test_a_delivered_file_that_got_lost_takes_no_other_with_it_and_is_asked_for(shop: Rig) -> None:
+    folder = shop.folder / "delivered"
+    folder.mkdir()
+    shop.settings["mandators"]["nord"]["feedback"] = {
+        "files": {"url": str(folder)},
+        "readers": {"getOutBounces": {"files": "b*"}, "getUnsubscribes": {"files": "u*"}},
+    }
+    hours_ago = [datetime.now(UTC) - timedelta(hours=hours) for hours in (3, 2, 1)]
+    deliver(folder, "b.csv", "", hours_ago[0])
+    deliver(folder, "u1.csv", f"person1@example.org;{epoch(YESTERDAY)}\n", hours_ago[1])
+    deliver(folder, "u2.csv", f"person2@example.org;{epoch(YESTERDAY)}\n", hours_ago[2])
+    shop.run(assets=FEEDBACK[:2])
+    with shop.state() as state:
+        lost = min(state.feedback.waiting("nord", "getUnsubscribes"), key=lambda one: one.until)
+    (shop.folder / "frames" / lost.file).unlink()
+    for name in ("u1.csv", "u2.csv"):
+        (folder / name).unlink()
+
+    for _ in range(2):
+        result = shop.run()
+        assert "u1.csv (getUnsubscribes of nord) got lost" in problems(result)[0]
+    assert shop.clears() == 0
+
+    deliver(folder, "u1.csv", f"person1@example.org;{epoch(YESTERDAY)}\n", hours_ago[2])
+    for name in ("newsletter", "products"):
+        shop.list_settings("nord", name)["limits"] = {"max_shrink": 1}
+    shop.day()
+    assert shop.addresses() == [f"person{number}@example.org" for number in (3, 4, 5)]

@@ -273,7 +273,10 @@ def test_rows_that_do_not_fit_warn_and_are_read_again_when_the_layout_is_mended(
     moment = now()
     good = [ANNA, str(MAILING), ms(moment)]
     moved = [BJOERN, "", ms(moment), str(ANOTHER)]
-    misfits: Sequence[Sequence[str]] = [[BJOERN, "Sale", ms(moment)], [BJOERN, str(2**64), ms(moment)]]
+    misfits: Sequence[Sequence[str]] = [
+        [BJOERN, "Sale", ms(moment - timedelta(seconds=1))],
+        [BJOERN, str(2**64), ms(moment)],
+    ]
     answering.world.publish(NORD, "getOpens", [good, moved, *misfits])
     result = run(answering)
     assert result.success

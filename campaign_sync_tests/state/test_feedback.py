@@ -8,9 +8,9 @@ from alembic import command
 from sqlalchemy import create_engine
 
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import Bounce, BounceKind, RawRow, Unsubscribe, Written
+from campaign_sync.domain.feedback import Bounce, BounceKind, RawRow, Unsubscribe, Written, WrittenTo
 from campaign_sync.domain.windows import Window
-from campaign_sync.state.feedback import Delivery, FeedbackImport, Unmatched, new_import
+from campaign_sync.state.feedback import Delivery, FeedbackImport, Rows, Unmatched, new_import
 from campaign_sync.state.store import State
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -23,7 +23,8 @@ DEAD_END = Bounce("nobody@example.com", NOON, "nord", "optimizely:bounces", Boun
 def fetched(begin: int, end: int, rows: int = 3, reader: str = "getOutBounces") -> FeedbackImport:
     """An import of some hours after noon."""
     window = Window(NOON + begin * HOUR, NOON + end * HOUR)
-    return new_import("nord", reader, window, rows, (f"{begin}.csv", "digest"), "run", NOON)
+    noted = NOON if end > 24 else window.until
+    return new_import("nord", reader, window, rows, (f"{begin}.csv", "digest"), "run", noted)
 
 
 def intact(_: FeedbackImport) -> bool:
@@ -37,7 +38,7 @@ def test_the_watermark_moves_only_when_the_crm_has_the_rows(database_url: str) -
         assert journal.pending("nord") == [first]
         assert (journal.committed_until("nord"), journal.uncommitted("nord")) == ({}, 1)
 
-        journal.commit("nord", {first.id: 0}, NOBODY, NOBODY, NOON)
+        journal.commit("nord", {first.id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
         assert journal.pending("nord") == []
         assert journal.committed_until("nord") == {"getOutBounces": NOON + HOUR}
         assert (journal.uncommitted("nord"), journal.committed_until("sued")) == (0, {})
@@ -56,7 +57,7 @@ def test_a_file_that_got_lost_before_the_crm_had_it_is_fetched_again_with_all_be
     with State(database_url) as state:
         journal = state.feedback
         kept = [journal.add(fetched(hour - 1, hour + 1)) for hour in range(3)]
-        journal.commit("nord", {kept[0].id: 0}, NOBODY, NOBODY, NOON)
+        journal.commit("nord", {kept[0].id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
         lost = kept[1].id
 
         assert journal.fetched_until("nord", "getOutBounces", lambda one: one.id != lost) == NOON + HOUR
@@ -66,9 +67,10 @@ def test_a_file_that_got_lost_before_the_crm_had_it_is_fetched_again_with_all_be
 def test_an_import_with_rows_that_did_not_fit_stays_pending_though_the_watermark_moved(database_url: str) -> None:
     with State(database_url) as state:
         one = state.feedback.add(fetched(0, 1))
-        state.feedback.commit("nord", {one.id: 2}, NOBODY, NOBODY, NOON)
+        state.feedback.commit("nord", {one.id: Rows(1, 2)}, NOBODY, NOBODY, NOON)
 
-        assert state.feedback.pending("nord") == [one]
+        (again,) = state.feedback.pending("nord")
+        assert (again.id, again.committed_at, again.understood_rows, again.misfit_rows) == (one.id, NOON, 1, 2)
         assert state.feedback.uncommitted("nord") == 0
         assert state.feedback.outlived("nord", NOON + 9 * HOUR) == []
 
@@ -76,9 +78,9 @@ def test_an_import_with_rows_that_did_not_fit_stays_pending_though_the_watermark
 def test_what_the_crm_has_taken_wholly_needs_no_file_for_ever(database_url: str) -> None:
     with State(database_url) as state:
         one = state.feedback.add(fetched(0, 1))
-        state.feedback.commit("nord", {one.id: 0}, NOBODY, NOBODY, NOON)
+        state.feedback.commit("nord", {one.id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
         assert state.feedback.outlived("nord", NOON) == []
-        assert state.feedback.outlived("nord", NOON + 2 * HOUR) == [one]
+        assert [each.id for each in state.feedback.outlived("nord", NOON + 2 * HOUR)] == [one.id]
 
         state.feedback.removed(one.id, NOON)
         assert state.feedback.outlived("nord", NOON + 2 * HOUR) == []
@@ -89,11 +91,11 @@ def test_a_delivered_file_counts_once_and_again_when_it_was_written_anew(databas
     delivery = Delivery("u.csv", NOON, 2**33)
     with State(database_url) as state:
         state.feedback.add(fetched(0, 0, reader="getUnsubscribes"), delivery)
-        assert state.feedback.delivered("nord", "getUnsubscribes") == {delivery}
-        assert state.feedback.delivered("nord", "getOutBounces") == set()
+        assert set(state.feedback.deliveries("nord", "getUnsubscribes").values()) == {delivery}
+        assert state.feedback.deliveries("nord", "getOutBounces") == {}
 
         state.feedback.fetched_until("nord", "getUnsubscribes", lambda _: False)
-        assert state.feedback.delivered("nord", "getUnsubscribes") == set(), "what was kept of it got lost"
+        assert state.feedback.deliveries("nord", "getUnsubscribes") == {}, "what was kept of it got lost"
 
 
 def test_whom_the_crm_could_not_match_is_remembered_until_it_can(database_url: str) -> None:
@@ -130,6 +132,36 @@ def test_a_newer_opt_out_of_a_stranger_stays_when_the_older_one_is_matched(datab
         assert state.feedback.unmatched("nord") == Unmatched([], [newer])
 
 
+def test_of_two_imports_at_once_the_weightier_word_about_a_stranger_stays(database_url: str) -> None:
+    newer = dataclasses.replace(STRANGER, occurred_at=NOON + HOUR)
+    soft = dataclasses.replace(DEAD_END, occurred_at=NOON + HOUR, kind=BounceKind.SOFT)
+    with State(database_url) as state:
+        state.feedback.commit("nord", {}, NOBODY, Unmatched([DEAD_END], [newer]), NOON)
+        state.feedback.commit("nord", {}, NOBODY, Unmatched([soft], [STRANGER]), NOON)
+
+        assert state.feedback.unmatched("nord") == Unmatched([DEAD_END], [newer])
+
+
+def test_a_vendors_clock_that_was_ahead_for_once_leaves_no_gap(database_url: str) -> None:
+    with State(database_url) as state:
+        one = state.feedback.add(fetched(0, 72))  # noted at noon
+        assert state.feedback.fetched_until("nord", "getOutBounces", intact) == NOON
+        state.feedback.commit("nord", {one.id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
+        assert state.feedback.committed_until("nord") == {"getOutBounces": NOON}
+
+
+def test_who_is_on_the_vendors_unsubscribe_list_is_remembered_until_seen_off_it(database_url: str) -> None:
+    with State(database_url) as state:
+        state.unsubscribed.add("nord", ["a@example.org", "b@example.org"], NOON)
+        state.unsubscribed.add("nord", ["a@example.org"], NOON + HOUR)
+        assert (state.unsubscribed.all("nord"), state.unsubscribed.all("sued")) == (
+            {"a@example.org", "b@example.org"},
+            set(),
+        )
+        state.unsubscribed.remove("nord", ["a@example.org"])
+        assert state.unsubscribed.all("nord") == {"b@example.org"}
+
+
 def test_every_entry_in_the_crm_is_noted_once_with_the_row_it_came_from(database_url: str) -> None:
     anna = Entity(EntityType.CONTACT, "4711")
     left = dataclasses.replace(STRANGER, raw=RawRow("import", 17))
@@ -139,7 +171,8 @@ def test_every_entry_in_the_crm_is_noted_once_with_the_row_it_came_from(database
 
         (record,) = state.written.of(anna, None)
         assert (record.entity, record.opt_in_id, record.event_id) == (anna, "news", "event-1")
-        assert (record.raw, record.new, record.written_at) == (RawRow("import", 17), True, NOON)
+        assert (record.raw, record.written_at) == (RawRow("import", 17), NOON)
+        assert state.written.consents([left]) == {(left.address, NOON): {WrittenTo(anna, "news")}}
         assert state.written.unsubscribes("nord", NOON) == [record]
         assert state.written.unsubscribes("nord", NOON + HOUR) == []
     with create_engine(database_url).connect() as connection:

@@ -6,7 +6,7 @@ import pytest
 from alembic import command
 
 from campaign_sync.domain.windows import Window
-from campaign_sync.state.feedback import Unmatched, new_import
+from campaign_sync.state.feedback import Rows, Unmatched, new_import
 from campaign_sync.state.kept import KeptWindow
 from campaign_sync.state.store import State
 
@@ -17,7 +17,9 @@ HOUR = timedelta(hours=1)
 def fetched(begin: int, end: int, reader: str = "getOpens", mandator: str = "nord") -> KeptWindow:
     """A window of some hours after noon."""
     span = (NOON + begin * HOUR, NOON + end * HOUR)
-    return KeptWindow(mandator, reader, *span, 3, f"{begin}.csv", "digest", "run", NOON, f"{mandator}-{reader}-{begin}")
+    return KeptWindow(
+        mandator, reader, *span, 3, f"{begin}.csv", "digest", "run", span[1], f"{mandator}-{reader}-{begin}"
+    )
 
 
 def test_the_watermark_moves_only_when_the_rows_are_stored(database_url: str) -> None:
@@ -67,7 +69,9 @@ def test_rows_that_did_not_fit_wait_for_another_layout_and_are_counted_meanwhile
 
 
 def test_feedback_and_responses_of_one_reader_know_nothing_of_each_other(database_url: str) -> None:
-    of_feedback = new_import("nord", "getResponses", Window(NOON, NOON + HOUR), 1, ("f.csv", "digest"), "run", NOON)
+    of_feedback = new_import(
+        "nord", "getResponses", Window(NOON, NOON + HOUR), 1, ("f.csv", "digest"), "run", NOON + HOUR
+    )
     of_responses = fetched(0, 5, "getResponses")
     nobody = Unmatched([], [])
     with State(database_url) as state:
@@ -78,7 +82,7 @@ def test_feedback_and_responses_of_one_reader_know_nothing_of_each_other(databas
         assert state.feedback.first_import("nord") is None
 
         state.feedback.add(of_feedback)
-        state.feedback.commit("nord", {of_feedback.id: 0}, nobody, nobody, NOON)
+        state.feedback.commit("nord", {of_feedback.id: Rows(1, 0)}, nobody, nobody, NOON)
         assert state.feedback.committed_until("nord") == {"getResponses": NOON + HOUR}
         assert state.responses.committed_until("nord") == {"getResponses": NOON + 5 * HOUR}
 

@@ -13,6 +13,7 @@ def upgrade() -> None:
     """Apply the change."""
     with op.batch_alter_table("feedback_import", schema=None) as batch_op:
         batch_op.add_column(sa.Column("reader", sa.String(length=32), nullable=True))
+        batch_op.add_column(sa.Column("understood_rows", sa.Integer(), nullable=True))
         batch_op.add_column(sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True))
     # Each kind had one reader; a mandator that used another than these reads the whole reach of it once more.
     for kind, reader in (("bounces", "getOutBounces"), ("unsubscribes", "getUnsubscribes")):
@@ -53,13 +54,19 @@ def upgrade() -> None:
         sa.Column("event_id", sa.String(length=255), nullable=True),
         sa.Column("import_id", sa.String(length=36), nullable=True),
         sa.Column("row", sa.Integer(), nullable=True),
-        sa.Column("new", sa.Boolean(), nullable=False),
         sa.Column("written_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("write_back", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_write_back_mandator"), ["mandator"], unique=False)
         batch_op.create_index(batch_op.f("ix_write_back_recipient"), ["recipient"], unique=False)
+    op.create_table(
+        "unsubscribed_recipient",
+        sa.Column("mandator", sa.String(length=64), nullable=False),
+        sa.Column("recipient_id", sa.String(length=254), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("mandator", "recipient_id"),
+    )
     op.create_table(
         "blocked_address",
         sa.Column("mandator", sa.String(length=64), nullable=False),

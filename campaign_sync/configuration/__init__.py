@@ -4,6 +4,13 @@
 editors.
 """
 
+from campaign_sync.configuration.feedback import (
+    FeedbackSettings,
+    FileSettings,
+    ReaderSettings,
+    ResponseReaderSettings,
+    ResponseSettings,
+)
 from campaign_sync.configuration.loading import (
     CONFIGURATION_VARIABLE,
     DEFAULT_PATH,
@@ -14,16 +21,11 @@ from campaign_sync.configuration.schema import configuration_schema
 from campaign_sync.configuration.settings import (
     Configuration,
     CrmSettings,
-    FeedbackSettings,
-    FileSettings,
     Limits,
     MailingSettings,
     MandatorSettings,
     OptimizelySettings,
-    ReaderSettings,
     RecipientListSettings,
-    ResponseReaderSettings,
-    ResponseSettings,
     SelectSettings,
     StorageSettings,
     Strategy,

@@ -169,7 +169,7 @@ def _write_bounces(
         connection.execute(insert(address_state), new)
     if newer:
         names = ("bounce_kind", "bounced_at", "mandator", "source")
-        was_final = case((address_state.c.bounce_kind.in_(FINAL_BOUNCES), 1), else_=0)
+        was_final = case(*((address_state.c.bounce_kind == kind, 1) for kind in sorted(FINAL_BOUNCES)), else_=0)
         lighter = (was_final < bindparam("is_final")) | (
             (was_final == bindparam("is_final")) & (address_state.c.bounced_at < bindparam("bounced_at"))
         )

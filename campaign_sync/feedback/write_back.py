@@ -1,11 +1,11 @@
 """Gives the CRM what the vendor told, and keeps a record of every entry that this made."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from campaign_sync.crm.port import Crm
-from campaign_sync.domain.feedback import RawRow, Unsubscribe, Written
+from campaign_sync.domain.feedback import RawRow, Unsubscribe, Written, WrittenTo
 from campaign_sync.feedback.mailings import ListsOfMailings
 from campaign_sync.feedback.reading import Pending
 from campaign_sync.feedback.written_to import traced
@@ -39,17 +39,12 @@ def write_back(
     bounces = [*pending.bounces, *before.bounces]
     known = state.written.known(bounces)
     fresh = [one for one in bounces if one not in known]
-    told = _told_once(pending)
+    told, strangers = _told_once(pending), set(before.unsubscribes)
     written_before = state.written.consents(told)
-    again = [one for one in told if (one.address, one.occurred_at) in written_before]
-    first = [one for one in told if (one.address, one.occurred_at) not in written_before]
-    strangers = set(before.unsubscribes)
-    state.unsubscribed.add(mandator, [one.address for one in first if one not in strangers], datetime.now(UTC))
-    unsubscribes = [
-        *(replace(one, through=written_before[one.address, one.occurred_at]) for one in again),
-        *traced(first, state.history, frames, _lists_of_mailings(pending.mailings, vendor)),
-        *(one for one in before.unsubscribes if one not in set(told)),
-    ]
+    news = [one for one in told if (one.address, one.occurred_at) not in written_before and one not in strangers]
+    state.unsubscribed.tell(mandator, {one.address for one in news}, datetime.now(UTC))
+    resolved = _resolved(told, written_before, state, frames, _lists_of_mailings(pending.mailings, vendor))
+    unsubscribes = [*resolved, *(one for one in before.unsubscribes if one not in set(told))]
     note = noting(state)
     withdrawn, bounced = crm.record_unsubscribes(unsubscribes, note), crm.record_bounces(fresh, note)
     left_unknown, bounced_unknown = set(withdrawn.unmatched), set(bounced.unmatched)
@@ -63,6 +58,21 @@ def write_back(
         withdrawn.already_known + bounced.already_known + len(known),
         len(left_unknown | bounced_unknown),
     )
+
+
+def _resolved(
+    unsubscribes: Sequence[Unsubscribe],
+    written_before: Mapping[tuple[str, datetime], frozenset[WrittenTo]],
+    state: State,
+    frames: Frames,
+    lists_of: Callable[[RawRow | None], frozenset[int] | None] = lambda _: None,
+) -> list[Unsubscribe]:
+    """Each with the consents that it is about: those that it was found to be about before, if it was written before."""
+    again = {one: written_before.get((one.address, one.occurred_at)) for one in unsubscribes}
+    return [
+        *(replace(one, through=through) for one, through in again.items() if through),
+        *traced([one for one, through in again.items() if not through], state.history, frames, lists_of),
+    ]
 
 
 def _told_once(pending: Pending) -> list[Unsubscribe]:
@@ -102,12 +112,14 @@ def hear(
     Returns:
         Whose opt-outs were news.
     """
-    known = state.unsubscribed.all(mandator)
-    news = set(left) - known
-    opt_outs = [Unsubscribe(each, seen_at, mandator, source, dated=False) for each in sorted(news)]
-    crm.record_unsubscribes(traced(opt_outs, state.history, frames), noting(state))
-    state.unsubscribed.add(mandator, news, seen_at)
-    state.unsubscribed.remove(mandator, (known & set(asked)) - set(left))
+    told = state.unsubscribed.told(mandator)
+    news = set(left) - told
+    since = state.unsubscribed.seen(mandator, news, seen_at)  # the moment stays, should we die before the CRM is told
+    opt_outs = [Unsubscribe(each, since[each], mandator, source, dated=False) for each in sorted(news)]
+    written_before = state.written.consents(opt_outs)
+    crm.record_unsubscribes(_resolved(opt_outs, written_before, state, frames), noting(state))
+    state.unsubscribed.tell(mandator, news, seen_at)
+    state.unsubscribed.remove(mandator, (told & set(asked)) - set(left))
     return news
 
 

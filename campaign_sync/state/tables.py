@@ -126,6 +126,7 @@ unsubscribed_recipient = Table(
     Column("mandator", String(64), primary_key=True),
     Column("recipient_id", String(254), primary_key=True),
     Column("since", UtcDateTime, nullable=False),
+    Column("told", Boolean, nullable=False),
 )
 
 blocked_address = Table(

@@ -1,18 +1,21 @@
 """Who is known to stand on the vendor's unsubscribe list, so that a look at it can tell news from what was told."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import Engine, delete, select
 
 from campaign_sync.state.tables import unsubscribed_recipient as recipients
-from campaign_sync.state.upsert import insert_missing
+from campaign_sync.state.upsert import insert_missing, upsert
+
+Item = TypeVar("Item")
 
 _ROWS_PER_STATEMENT = 500
 
 
 class UnsubscribedRecipients:
-    """Recipients whose opt-out has been dealt with, until they are seen off the vendor's list again.
+    """Recipients who were seen on the vendor's list, until they are seen off it again.
 
     Somebody who consents again in the CRM may stand on that list for a while, and hasn't left once more. Somebody who
     was taken off it and is found on it again, has.
@@ -21,23 +24,40 @@ class UnsubscribedRecipients:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, mandator: str, recipient_ids: Collection[str], now: datetime) -> None:
-        """Their opt-outs have been dealt with."""
-        rows = [{"mandator": mandator, "recipient_id": each, "since": now} for each in sorted(set(recipient_ids))]
+    def seen(self, mandator: str, recipient_ids: Collection[str], now: datetime) -> dict[str, datetime]:
+        """They are on the list, and the CRM hasn't been told yet. Returns since when that is known of each."""
+        rows = [{"mandator": mandator, "recipient_id": each, "since": now, "told": False} for each in recipient_ids]
+        found: dict[str, datetime] = {}
         with self._engine.begin() as connection:
-            for start in range(0, len(rows), _ROWS_PER_STATEMENT):
-                insert_missing(connection, recipients, rows[start : start + _ROWS_PER_STATEMENT])
+            for some in _pieces(rows):
+                insert_missing(connection, recipients, some)
+            for ids in _pieces(sorted(recipient_ids)):
+                these = (recipients.c.mandator == mandator) & recipients.c.recipient_id.in_(ids)
+                query = select(*recipients.c["recipient_id", "since"]).where(these)
+                found |= {row.recipient_id: row.since for row in connection.execute(query)}
+        return found
+
+    def tell(self, mandator: str, recipient_ids: Collection[str], now: datetime) -> None:
+        """They are on the list, and the CRM knows."""
+        rows = [{"mandator": mandator, "recipient_id": each, "since": now, "told": True} for each in set(recipient_ids)]
+        with self._engine.begin() as connection:
+            for some in _pieces(rows):
+                upsert(connection, recipients, some, update=("told",))
 
     def remove(self, mandator: str, recipient_ids: Collection[str]) -> None:
         """They were seen off the vendor's list."""
-        ids = sorted(set(recipient_ids))
         with self._engine.begin() as connection:
-            for start in range(0, len(ids), _ROWS_PER_STATEMENT):
-                some = recipients.c.recipient_id.in_(ids[start : start + _ROWS_PER_STATEMENT])
-                connection.execute(delete(recipients).where(recipients.c.mandator == mandator, some))
+            for ids in _pieces(sorted(recipient_ids)):
+                these = (recipients.c.mandator == mandator) & recipients.c.recipient_id.in_(ids)
+                connection.execute(delete(recipients).where(these))
 
-    def all(self, mandator: str) -> set[str]:
-        """Everybody of a mandator."""
-        query = select(recipients.c.recipient_id).where(recipients.c.mandator == mandator)
+    def told(self, mandator: str) -> set[str]:
+        """Everybody of whom the CRM knows that they are on the list."""
+        query = select(recipients.c.recipient_id).where(recipients.c.mandator == mandator, recipients.c.told.is_(True))
         with self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
+
+
+def _pieces(items: list[Item]) -> Iterator[list[Item]]:
+    for start in range(0, len(items), _ROWS_PER_STATEMENT):
+        yield items[start : start + _ROWS_PER_STATEMENT]

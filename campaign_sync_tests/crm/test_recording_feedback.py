@@ -45,6 +45,15 @@ def test_a_newer_bounce_replaces_an_older_one_and_never_the_reverse(small: Small
     assert small.crm.record_bounces([bounced("anna@example.org", days=4)]) == WriteBack(1, 0)
 
 
+def test_many_bounces_are_renewed_at_once(small: SmallCrm) -> None:
+    names = ("anna", "ben", "cem")
+    for name in names:
+        small.person(name, f"{name}@example.org")
+    small.crm.record_bounces([bounced(f"{name}@example.org") for name in names])
+    assert small.crm.record_bounces([bounced(f"{name}@example.org", days=1) for name in names]) == WriteBack(3, 0)
+    assert {row["bounced_at"] for row in small.rows(schema.address_state)} == {NOON + timedelta(days=1)}
+
+
 def test_a_soft_bounce_never_softens_a_hard_one(small: SmallCrm) -> None:
     small.person("c1", "anna@example.org")
     small.crm.record_bounces([bounced("anna@example.org")])

@@ -151,15 +151,17 @@ def test_a_vendors_clock_that_was_ahead_for_once_leaves_no_gap(database_url: str
 
 
 def test_who_is_on_the_vendors_unsubscribe_list_is_remembered_until_seen_off_it(database_url: str) -> None:
+    anna, ben = "a@example.org", "b@example.org"
     with State(database_url) as state:
-        state.unsubscribed.add("nord", ["a@example.org", "b@example.org"], NOON)
-        state.unsubscribed.add("nord", ["a@example.org"], NOON + HOUR)
-        assert (state.unsubscribed.all("nord"), state.unsubscribed.all("sued")) == (
-            {"a@example.org", "b@example.org"},
-            set(),
-        )
-        state.unsubscribed.remove("nord", ["a@example.org"])
-        assert state.unsubscribed.all("nord") == {"b@example.org"}
+        assert state.unsubscribed.seen("nord", {anna}, NOON) == {anna: NOON}
+        assert state.unsubscribed.told("nord") == set()
+        assert state.unsubscribed.seen("nord", {anna, ben}, NOON + HOUR) == {anna: NOON, ben: NOON + HOUR}
+
+        state.unsubscribed.tell("nord", {anna, "c@example.org"}, NOON + HOUR)
+        assert state.unsubscribed.told("nord") == {anna, "c@example.org"}
+        assert state.unsubscribed.told("sued") == set()
+        state.unsubscribed.remove("nord", {anna})
+        assert state.unsubscribed.told("nord") == {"c@example.org"}
 
 
 def test_every_entry_in_the_crm_is_noted_once_with_the_row_it_came_from(database_url: str) -> None:

@@ -65,6 +65,7 @@ def upgrade() -> None:
         sa.Column("mandator", sa.String(length=64), nullable=False),
         sa.Column("recipient_id", sa.String(length=254), nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("told", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("mandator", "recipient_id"),
     )
     op.create_table(

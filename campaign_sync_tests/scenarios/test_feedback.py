@@ -193,13 +193,13 @@ def test_old_raw_rows_are_removed_when_their_time_is_over_and_the_watermark_stay
     shop.day()
     raw = shop.folder / "frames" / "feedback" / "nord"
     fetched = set(raw.rglob("*.csv"))
-    shop.settings["mandators"]["nord"]["feedback"] = {"keep_files": "1s"}
+    shop.settings["mandators"]["nord"]["feedback"] = {"keep_files": "1d"}
 
     shop.day()
 
     left = set(raw.rglob("*.csv"))
     assert len(fetched) == 30
-    assert not fetched & left
+    assert len(fetched & left) == 2, "the windows that ended today"
     assert {path.with_suffix(".csv") for path in raw.rglob("*.json")} == left
     with shop.state() as state:
         assert set(state.feedback.committed_until("nord")) == {"getOutBounces", "getUnsubscribes"}

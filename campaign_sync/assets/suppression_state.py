@@ -11,7 +11,7 @@ from campaign_sync.assets.metadata import FRAME, Materialized, column_schema
 from campaign_sync.assets.ports import Ports
 from campaign_sync.configuration import MandatorSettings
 from campaign_sync.domain.feedback import FeedbackKind
-from campaign_sync.domain.feedback_age import Alertness, Verdict
+from campaign_sync.domain.feedback_age import Alertness, Verdict, in_words
 from campaign_sync.domain.propagation import GOAL, Delays
 from campaign_sync.feedback.age import Silence, judge_age, silent_readers, vendor_time
 from campaign_sync.feedback.blocklist import recheck
@@ -24,6 +24,16 @@ from campaign_sync.state.frames import Frames
 from campaign_sync.state.store import State
 
 _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
+
+_COLUMNS = {
+    "kind": "bounce (of an address, in every mandator), unsubscribe (of a consent) or block (of an address)",
+    "address": "Normalized; missing where an entity has none that can be used",
+    "entity_type": "contact, lead or account; missing where it is of the address alone",
+    "entity_id": "The entity's id in the CRM",
+    "opt_in_id": "The consent that is withdrawn",
+    "since": "When they bounced or left, or when it was seen",
+    "source": "Who told of it; optimizely:… for what came from the vendor",
+}
 
 CHECKS = {
     "layout": "Every fetched row fits the layout of its reader.",
@@ -67,7 +77,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
         return dg.MaterializeResult(
             value=frame,
             metadata={
-                **column_schema(frame),
+                **column_schema(frame, _COLUMNS),
                 "bounces read": len(pending.bounces),
                 "unsubscribes read": len(pending.unsubscribes),
                 "replies that are no bounces": pending.ignored,
@@ -137,12 +147,13 @@ def _propagation(key: dg.AssetKey, delays: Delays | None) -> dg.AssetCheckResult
     if delays is None:
         return _check(key, "propagation", True, "nobody has left in the last 7 days", {"opt-outs": 0}, _WARN)
     told = (
-        f"of {delays.count} opt-outs of the last 7 days, half were out of every list within {_hours(delays.median)} h, "
-        f"95 % within {_hours(delays.p95)} h, the last one after {_hours(delays.longest)} h"
+        f"of {delays.count} opt-outs of the last 7 days, half were out of every list within {in_words(delays.median)}, "
+        f"95 % within {in_words(delays.p95)}, the last one after {in_words(delays.longest)}"
     )
     late = delays.longest > GOAL
     advice = "; importing feedback hourly (feedback.schedule) shortens the way to the CRM" if late else ""
-    return _check(key, "propagation", not late, told + advice, {"opt-outs": delays.count}, _WARN)
+    metadata = {"opt-outs": delays.count, **_plotted("opt-out to absence", delays)}
+    return _check(key, "propagation", not late, told + advice, metadata, _WARN)
 
 
 def _check(

@@ -82,6 +82,8 @@ def is_unusual_silence(silence: timedelta, earlier: list[timedelta]) -> bool:
 
 
 def in_words(span: timedelta) -> str:
-    """Hours up to three days, then days."""
+    """Minutes up to two hours, hours up to three days, then days."""
     hours = span.total_seconds() / 3600
+    if hours < 2:
+        return f"{hours * 60:.0f} min"
     return f"{hours:.1f} h" if hours < 72 else f"{hours / 24:.1f} days"

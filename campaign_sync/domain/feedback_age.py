@@ -85,5 +85,5 @@ def in_words(span: timedelta) -> str:
     """Minutes up to two hours, hours up to three days, then days."""
     hours = span.total_seconds() / 3600
     if hours < 2:
-        return f"{hours * 60:.0f} min"
+        return f"{hours * 60:.0f} min" if hours * 60 >= 1 else "less than a minute"
     return f"{hours:.1f} h" if hours < 72 else f"{hours / 24:.1f} days"

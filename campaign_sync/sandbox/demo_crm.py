@@ -148,6 +148,11 @@ def _demo_crm(url: str) -> Iterator[Connection]:
     with crm_errors(engine, "working on the demonstration CRM"), engine.begin() as connection:
         if not inspect(connection).has_table(_interest.name):
             raise CrmError("this isn't a demonstration CRM; create one in an empty database first")
+        columns = {each["name"] for each in inspect(connection).get_columns(schema.consent_event.name)}
+        if not set(schema.consent_event.columns.keys()) <= columns:
+            raise CrmError(
+                "this demonstration was begun by an earlier version; remove .campaign_sync/demo to begin anew"
+            )
         yield connection
 
 

@@ -120,6 +120,13 @@ def test_a_day_passes_only_once(demo_url: str) -> None:
     assert rows(demo_url, schema.consent_event) == events
 
 
+def test_a_demonstration_of_an_earlier_version_is_to_be_begun_anew(demo_url: str) -> None:
+    with crm_engine(demo_url).begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE consent_event DROP COLUMN text_version")
+    with pytest.raises(CrmError, match=r"remove \.campaign_sync/demo to begin anew"):
+        advance_demo_crm(demo_url, 2)
+
+
 def test_every_day_has_its_own_feedback_whatever_was_imported_before(demo_url: str) -> None:
     first = demo_addresses(demo_url, 1, "nord")
     crm = SqlCrm(demo_url)

@@ -66,7 +66,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
             written = write_back(mandator, pending, ports.crm, state, ports.frames, lambda: ports.vendor(mandator))
             _remove_outlived(mandator, feedback.keep_files, state, ports.frames)
             vendor = ports.vendor(mandator)
-            blocklist = recheck(mandator, vendor, state.blocked)
+            released = recheck(mandator, vendor, state.blocked)
             frame = suppression(ports.crm_snapshot(mandator), state, mandator)
             now = vendor_time(feedback.files is not None, vendor)
             age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
@@ -86,7 +86,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
                 "unmatched": written.unmatched,
                 "rows that didn't fit": pending.misfits.total(),
                 **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in ("bounce", "unsubscribe", "block")},
-                "released by the blocklist": blocklist.released,
+                "released by the blocklist": released,
                 **({"feedback age hours": _hours(age.age)} if age.age else {}),
                 **_plotted("opt-out to CRM", to_crm),
                 **_plotted("opt-out to absence", to_absence),

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Row, Select, select
 
 from campaign_sync.crm.schema import ENTITY_TABLES
-from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.entity import Entity
 
 
@@ -20,10 +20,7 @@ def address_key(raw: object) -> str | None:
         return None
     if raw.isascii():
         return raw.strip().lower()  # composing and IDNA, the slow part, leave ASCII alone
-    try:
-        return normalize_address(raw)
-    except InvalidAddressError:
-        return None
+    return usable_address(raw)
 
 
 def people_by_address(

@@ -15,7 +15,7 @@ from campaign_sync.crm.schema import address_state, consent_event, opt_in
 from campaign_sync.crm.sql_chunks import IDS_PER_QUERY, by_type, chunks, writing, written
 from campaign_sync.domain.consent import ConsentKind
 from campaign_sync.domain.entity import Entity
-from campaign_sync.domain.feedback import FINAL_BOUNCES, Bounce, Unsubscribe, Written
+from campaign_sync.domain.feedback import FINAL_BOUNCES, Bounce, Unsubscribe, Written, bounce_weight
 
 _WITHDRAWALS = uuid.UUID("a0f6c3a4-5f0e-4f0b-9d56-3d0d7f8f4b11")
 """Namespace of withdrawal ids. It must never change: by its id a withdrawal is known to be written already."""
@@ -130,17 +130,15 @@ def _bounces_on_record(connection: Connection, keys: Collection[str]) -> dict[st
     """What `address_state` says of these addresses; the weightiest where several spellings of one are in it."""
     found: dict[str, Row[Any]] = {}
     query = select(*address_state.c["address", "bounce_kind", "bounced_at"])
-    for row in sorted(_streamed(connection, query), key=lambda row: _weight(row.bounce_kind, row.bounced_at)):
+    for row in sorted(_streamed(connection, query), key=lambda row: bounce_weight(row.bounce_kind, row.bounced_at)):
         key = address_key(row.address)
         if key is not None and key in keys:
             found[key] = row
     return found
 
 
-def _is_news(bounce: Bounce, stored: Row[Any] | None) -> bool:
-    if stored is None:
-        return True
-    known = _weight(stored.bounce_kind, stored.bounced_at)
+def _is_news(bounce: Bounce, stored: Row[Any]) -> bool:
+    known = bounce_weight(stored.bounce_kind, stored.bounced_at)
     return _weight_of(bounce) > known if bounce.dated else (bounce.kind in FINAL_BOUNCES) > known[0]
 
 
@@ -180,12 +178,7 @@ def _write_bounces(
 
 
 def _weight_of(bounce: Bounce) -> tuple[bool, datetime]:
-    return _weight(bounce.kind, bounce.occurred_at)
-
-
-def _weight(kind: str, bounced_at: datetime) -> tuple[bool, datetime]:
-    """Which of two bounces of one address counts: one that is final before a soft one, then the newer."""
-    return kind in FINAL_BOUNCES, bounced_at
+    return bounce_weight(bounce.kind, bounce.occurred_at)
 
 
 def _opt_ins_by_mandator(connection: Connection, mandators: Collection[str]) -> dict[str, set[str]]:

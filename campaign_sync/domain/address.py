@@ -37,3 +37,11 @@ def normalize_address(raw: str) -> str:
     if len(local) + 1 + len(ascii_domain) > 254:
         raise InvalidAddressError("the address is longer than 254 characters")
     return f"{local}@{ascii_domain}"
+
+
+def usable_address(raw: str) -> str | None:
+    """What `normalize_address` makes of an address; None for what can't be one."""
+    try:
+        return normalize_address(raw)
+    except InvalidAddressError:
+        return None

@@ -119,6 +119,11 @@ def bounce_kind(reader: str, category: str | None, no_bounces: Collection[str] =
     return _CATEGORIES[word]
 
 
+def bounce_weight(kind: str, occurred_at: datetime) -> tuple[bool, datetime]:
+    """Which of two bounces of one address counts: one that is final before a soft one, then the newer."""
+    return kind in FINAL_BOUNCES, occurred_at
+
+
 def _letters(text: str) -> str:
     return "".join(letter for letter in text.casefold() if letter.isalpha())
 

@@ -130,23 +130,23 @@ def _with_headers(rows: Sequence[Row], layout: Layout) -> "list[tuple[int, Row, 
     named = {column for column in layout.columns.values() if isinstance(column, str)}
     if layout.header is False or not rows:
         return [(position, row, None) for position, row in enumerate(rows)]
-    first = _texts(rows[0])
+    first = texts(rows[0])
     if named:
         if not named <= set(first):
             missing = ", ".join(repr(name) for name in sorted(named - set(first)))
             raise LayoutError(f"the header row has no column {missing}; it has {_shown(first)}")
-        told = [texts if named <= set(texts := _texts(row)) else None for row in rows]
+        told = [cells if named <= set(cells := texts(row)) else None for row in rows]
         return list(zip(range(len(rows)), rows, told, strict=True))
     # Whoever has an address in the recipient's column is no header, whatever the layout says.
     is_header = looks_like_a_header(rows[0]) if layout.header is None else "@" not in "".join(first)
     if not is_header:
         return [(position, row, None) for position, row in enumerate(rows)]
-    return [(position, row, first if _texts(row) == first else None) for position, row in enumerate(rows)]
+    return [(position, row, first if texts(row) == first else None) for position, row in enumerate(rows)]
 
 
 def looks_like_a_header(row: Row) -> bool:
     """Whether a row has nothing but short names, and among them one that columns of feedback usually have."""
-    cells = _texts(row)
+    cells = texts(row)
     names = bool(cells) and all(cell and "@" not in cell and len(cell) <= 40 for cell in cells)
     if not names or any(cell[0].isdigit() or cell[0] == "-" for cell in cells):
         return False
@@ -158,7 +158,8 @@ def _shown(header: Sequence[str]) -> str:
     return ", ".join(header) if looks_like_a_header(header) else f"{len(header)} columns and no names we know"
 
 
-def _texts(row: Row) -> list[str]:
+def texts(row: Row) -> list[str]:
+    """The cells without surrounding blanks, empty where there is no value."""
     return [(cell or "").strip() for cell in row]
 
 

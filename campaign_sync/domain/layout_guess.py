@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.event_time import CONFUSABLE, EPOCH_SECONDS, SUPPORTED, moment
+from campaign_sync.domain.layout import texts
 
 Rows = Sequence[Sequence[str | None]]
 
@@ -65,19 +66,6 @@ def guess_layout(rows: Rows) -> Guess:
     return Guess(column(recipient), column(time), column(category), column(mailing), header, time_format, tuple(doubts))
 
 
-def texts(row: Sequence[str | None]) -> list[str]:
-    """The cells without surrounding blanks, empty where there is no value."""
-    return [(cell or "").strip() for cell in row]
-
-
-def address_of(cell: str) -> str | None:
-    """The address in its one spelling; None if the cell isn't one."""
-    try:
-        return normalize_address(cell)
-    except InvalidAddressError:
-        return None
-
-
 def is_category(cell: str) -> bool:
     """Whether the cell is the vendor's word for the kind of a response, in any spelling."""
     return _FILLING.sub("", cell).casefold() in _CATEGORIES
@@ -121,9 +109,9 @@ def _doubts_of_header(table: list[list[str]], names: list[str]) -> list[str]:
 def _recipient(columns: list[list[str]], doubts: list[str]) -> int | None:
     """The column with the most people; there may be one with senders beside it."""
     people = {
-        position: len({address_of(cell) for cell in column})
+        position: len({usable_address(cell) for cell in column})
         for position, column in enumerate(columns)
-        if _mostly(address_of, column)
+        if _mostly(usable_address, column)
     }
     if not people:
         doubts.append("no column looks like addresses")
@@ -217,7 +205,7 @@ def _doubt_misfits(
 ) -> None:
     if recipient is None or time is None or time_format is None:
         return
-    misfits = sum(not (address_of(row[recipient]) and moment(row[time], time_format)) for row in body)
+    misfits = sum(not (usable_address(row[recipient]) and moment(row[time], time_format)) for row in body)
     if misfits:
         doubts.append(f"{misfits} of {len(body)} rows lack an address in column {recipient} or a time in column {time}")
 

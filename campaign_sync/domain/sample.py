@@ -1,7 +1,9 @@
 """Rows of a reader as they can be shown to anybody: what kind of value stands where, and nobody's data."""
 
+from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.event_time import CONFUSABLE, moment
-from campaign_sync.domain.layout_guess import Guess, Rows, address_of, is_category, texts
+from campaign_sync.domain.layout import texts
+from campaign_sync.domain.layout_guess import Guess, Rows, is_category
 from campaign_sync.domain.pseudonym import Pseudonyms
 
 
@@ -28,7 +30,7 @@ def pseudonymized(rows: Rows, guess: Guess, pseudonyms: Pseudonyms) -> list[list
         )
         if public or not cell:
             return cell
-        address = address_of(cell)
+        address = usable_address(cell)
         if address:
             return pseudonyms.of(address)
         return _length("number", "digit", cell) if _is_number(cell) else _length("text", "character", cell)

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from campaign_sync.crm.port import Crm, CrmSnapshot
-from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.consent import VENDOR_SOURCE
-from campaign_sync.feedback.blocklist import AUDIT_SOURCE as BLOCKED_BY_AUDIT
 from campaign_sync.feedback.write_back import hear
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import RefusedError
@@ -74,7 +73,7 @@ def audit(
             "Unsubscribe.containsAll means"
         )
     known_blocked = {address for address, _, _ in state.blocked.all(mandator)}
-    state.blocked.found(mandator, blocked, BLOCKED_BY_AUDIT, now)
+    state.blocked.found(mandator, blocked, AUDIT_SOURCE, now)
     missing = len(hear(mandator, consenting, left, now, AUDIT_SOURCE, crm, state, frames))
     still = _asked(vendor.unsubscribes.contains_all, withdrawn, on_rows)
     return Audit(
@@ -101,11 +100,7 @@ def _asked(
 
 
 def _addresses(snapshot: CrmSnapshot, opt_in_id: str) -> Iterable[str]:
-    for _, email in snapshot.consenting(opt_in_id):
-        try:
-            yield normalize_address(email)
-        except InvalidAddressError:
-            continue
+    return filter(None, (usable_address(email) for _, email in snapshot.consenting(opt_in_id)))
 
 
 def _withdrawn_by_vendor(snapshot: CrmSnapshot, mandator: str) -> list[str]:

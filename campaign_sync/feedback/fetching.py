@@ -10,7 +10,7 @@ from campaign_sync.feedback.paging import Row, read_window
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.delivered import decode_csv
 from campaign_sync.optimizely.drop import Drop, open_drop
-from campaign_sync.optimizely.services import Reader
+from campaign_sync.optimizely.services import ClosedLoop, Reader
 from campaign_sync.state.feedback import Delivery, FeedbackImport, new_import
 from campaign_sync.state.frames import FrameError, Frames
 from campaign_sync.state.store import State
@@ -47,14 +47,9 @@ class Fetching:
         return self._files(reader, feedback, feedback.files) if feedback.files else self._windows(reader, on_rows)
 
     def _windows(self, reader: str, on_rows: Callable[[int], None]) -> Iterator[FeedbackImport]:
-        closed_loop, feedback = self.vendor().closed_loop, self.settings.feedback
         fetched = self.state.feedback.fetched_until(self.mandator, reader, self._is_intact)
-        for window in windows(fetched, closed_loop.current_time(), feedback.overlap, feedback.lifetime):
-
-            def page(start: int, rows: int, window: Window = window) -> list[Row]:
-                return closed_loop.read(Reader(reader), window.since, window.until, start, rows)
-
-            yield self._keep(reader, window, read_window(page, on_rows), f"{reader} over SOAP")
+        for window, rows in new_windows(self.vendor().closed_loop, reader, fetched, self.settings.feedback, on_rows):
+            yield self._keep(reader, window, rows, f"{reader} over SOAP")
 
     def _files(self, reader: str, feedback: FeedbackSettings, files: FileSettings) -> Iterator[FeedbackImport]:
         configured = feedback.reader(reader)
@@ -99,6 +94,26 @@ class Fetching:
 
     def _is_intact(self, one: FeedbackImport) -> bool:
         return self.frames.is_intact(one.file, one.digest)
+
+
+def new_windows(
+    closed_loop: ClosedLoop,
+    reader: str,
+    fetched_until: datetime | None,
+    feedback: FeedbackSettings,
+    on_rows: Callable[[int], None],
+) -> Iterator[tuple[Window, list[Row]]]:
+    """Everything that a reader has had since, window by window.
+
+    Raises:
+        OptimizelyError: the vendor can't be asked.
+    """
+    for window in windows(fetched_until, closed_loop.current_time(), feedback.overlap, feedback.lifetime):
+
+        def page(start: int, rows: int, window: Window = window) -> list[Row]:
+            return closed_loop.read(Reader(reader), window.since, window.until, start, rows)
+
+        yield window, read_window(page, on_rows)
 
 
 def opened(files: FileSettings) -> Drop:

@@ -44,7 +44,8 @@ def write_back(
     news = [one for one in told if (one.address, one.occurred_at) not in written_before and one not in strangers]
     state.unsubscribed.tell(mandator, {one.address for one in news}, datetime.now(UTC))
     resolved = _resolved(told, written_before, state, frames, _lists_of_mailings(pending.mailings, vendor))
-    unsubscribes = [*resolved, *(one for one in before.unsubscribes if one not in set(told))]
+    told_now = set(told)
+    unsubscribes = [*resolved, *(one for one in before.unsubscribes if one not in told_now)]
     note = noting(state)
     withdrawn, bounced = crm.record_unsubscribes(unsubscribes, note), crm.record_bounces(fresh, note)
     left_unknown, bounced_unknown = set(withdrawn.unmatched), set(bounced.unmatched)

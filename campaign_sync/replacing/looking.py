@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from campaign_sync.crm.port import Crm, CrmSnapshot
-from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.feedback.blocklist import LIVE_LOOK_SOURCE as BLOCKED_BY_LOOK
 from campaign_sync.feedback.write_back import hear
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import MAX_ROWS
@@ -60,18 +59,11 @@ class Listeners:
         asked = rows[RECIPIENT_ID].tolist()
         hear(target.mandator, asked, left, seen_at, LIVE_LOOK_SOURCE, self.crm, self.state, self.frames)
         blocked = rows.loc[reasons == Reason.BLOCKLISTED.value, ADDRESS]
-        self.state.blocked.found(target.mandator, blocked.tolist(), BLOCKED_BY_LOOK, seen_at)
+        self.state.blocked.found(target.mandator, blocked.tolist(), LIVE_LOOK_SOURCE, seen_at)
 
 
 def consenting_keys(crm: CrmSnapshot, opt_in_id: str) -> frozenset[str]:
     """`entity_type:entity_id address` of everybody whose consent is granted now, under their address of now."""
     return frozenset(
-        f"{entity} {address}" for entity, email in crm.consenting(opt_in_id) if (address := _normalized(email))
+        f"{entity} {address}" for entity, email in crm.consenting(opt_in_id) if (address := usable_address(email))
     )
-
-
-def _normalized(email: str) -> str | None:
-    try:
-        return normalize_address(email)
-    except InvalidAddressError:
-        return None

@@ -19,7 +19,6 @@ from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS, Reason, Stage
 from campaign_sync.domain.selection import rejections
 from campaign_sync.feedback.age import vendor_time
-from campaign_sync.feedback.blocklist import ADD_ALL_SOURCE
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import OptimizelyError, SessionExpiredError, TransientError, UnknownFaultError
 from campaign_sync.replacing.admission import Admission, Gate
@@ -32,6 +31,7 @@ from campaign_sync.replacing.proof import Proof
 from campaign_sync.replacing.proving import sweep_and_prove
 from campaign_sync.replacing.target import Target
 from campaign_sync.state.errors import StateError
+from campaign_sync.state.feedback import ADD_ALL_SOURCE
 from campaign_sync.state.frames import FrameError, Frames
 from campaign_sync.state.journal import Replace, ReplaceState, StoredSnapshot
 from campaign_sync.state.lease import Lease, LeaseHeldError, LeaseLostError

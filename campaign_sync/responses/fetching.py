@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from campaign_sync.configuration import MandatorSettings
-from campaign_sync.domain.windows import Window, windows
-from campaign_sync.feedback.paging import Row, read_window
+from campaign_sync.domain.windows import Window
+from campaign_sync.feedback.fetching import new_windows
+from campaign_sync.feedback.paging import Row
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.optimizely.services import Reader
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.kept import KeptWindow
 from campaign_sync.state.store import State
@@ -39,14 +39,9 @@ class ResponseFetching:
             OptimizelyError: the vendor can't be asked.
             FrameError, StateError: what was fetched can't be kept.
         """
-        closed_loop, feedback = self.vendor.closed_loop, self.settings.feedback
         fetched = self.state.responses.fetched_until(self.mandator, reader, self._is_intact)
-        for window in windows(fetched, closed_loop.current_time(), feedback.overlap, feedback.lifetime):
-
-            def page(start: int, rows: int, window: Window = window) -> list[Row]:
-                return closed_loop.read(Reader(reader), window.since, window.until, start, rows)
-
-            yield self._keep(reader, window, read_window(page, on_rows))
+        for window, rows in new_windows(self.vendor.closed_loop, reader, fetched, self.settings.feedback, on_rows):
+            yield self._keep(reader, window, rows)
 
     def _keep(self, reader: str, window: Window, rows: list[Row]) -> KeptWindow:
         about = {"mandator": self.mandator, "reader": reader, "origin": f"{reader} over SOAP", "run": self.run_id}

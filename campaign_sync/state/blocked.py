@@ -3,12 +3,11 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import Engine, and_, delete, select
+from sqlalchemy import Engine, delete, select
 
+from campaign_sync.state.batches import batches
 from campaign_sync.state.tables import blocked_address
 from campaign_sync.state.upsert import upsert
-
-_ROWS_PER_STATEMENT = 500
 
 
 class BlockedAddresses:
@@ -22,16 +21,14 @@ class BlockedAddresses:
         common = {"mandator": mandator, "first_seen": now, "last_seen": now, "source": source}
         rows = [{**common, "address": address} for address in sorted(set(addresses))]
         with self._engine.begin() as connection:
-            for start in range(0, len(rows), _ROWS_PER_STATEMENT):
-                some = rows[start : start + _ROWS_PER_STATEMENT]
-                upsert(connection, blocked_address, some, update=("last_seen",))
+            upsert(connection, blocked_address, rows, update=("last_seen",))
 
     def released(self, mandator: str, addresses: Sequence[str]) -> None:
         """These aren't blocked any more."""
         with self._engine.begin() as connection:
-            for start in range(0, len(addresses), _ROWS_PER_STATEMENT):
-                some = blocked_address.c.address.in_(addresses[start : start + _ROWS_PER_STATEMENT])
-                connection.execute(delete(blocked_address).where(and_(blocked_address.c.mandator == mandator, some)))
+            for some in batches(addresses):
+                these = (blocked_address.c.mandator == mandator) & blocked_address.c.address.in_(some)
+                connection.execute(delete(blocked_address).where(these))
 
     def all(self, mandator: str) -> list[tuple[str, datetime, str]]:
         """Address, since when, and how it came to light; by address."""

@@ -9,13 +9,13 @@ from uuid import uuid4
 from sqlalchemy import ColumnElement, Engine, and_, case, delete, func, or_, select
 
 from campaign_sync.domain.feedback import (
-    FINAL_BOUNCES,
     KIND_OF_READER,
     Bounce,
     BounceKind,
     FeedbackKind,
     RawRow,
     Unsubscribe,
+    bounce_weight,
 )
 from campaign_sync.domain.windows import Window
 from campaign_sync.state.kept import KeptWindow, WindowJournal
@@ -32,6 +32,9 @@ LIVE_LOOK_SOURCE = "optimizely:live_look"
 
 AUDIT_SOURCE = "optimizely:audit"
 """The source that a withdrawal names which the weekly comparison with the vendor brought to light."""
+
+ADD_ALL_SOURCE = "optimizely:addAll3"
+"""How it came to light that an address is on the blocklist: the vendor refused it."""
 
 BOUNCE_SOURCE = "optimizely:bounces"
 """The source that a bounce names in the CRM."""
@@ -128,12 +131,11 @@ class FeedbackJournal(WindowJournal[FeedbackImport]):
             for import_id, rows in read.items():
                 self._take(connection, import_id, rows.misfits, now, understood_rows=rows.understood)
             for (kind, was), (_, is_now) in zip(before.by_kind(), unmatched_now.by_kind(), strict=True):
-                stay = set(is_now)
-                for one in was:
-                    if one not in stay:
-                        connection.execute(delete(unmatched).where(*_is(mandator, kind, one)))
+                known = set(was)
+                for one in known - set(is_now):
+                    connection.execute(delete(unmatched).where(*_is(mandator, kind, one)))
                 weightiest = {one.address: one for one in sorted(is_now, key=_weight)}
-                news = [one for one in weightiest.values() if one not in set(was)]
+                news = [one for one in weightiest.values() if one not in known]
                 rows_now = [_unmatched_row(mandator, kind, one) for one in news]
                 further = ("occurred_at", "bounce_kind", "dated", "import_id", "row")
                 upsert(connection, unmatched, rows_now, update=further, where=_weighs_more)
@@ -228,7 +230,7 @@ def _is(mandator: str, kind: FeedbackKind, one: Bounce | Unsubscribe) -> list[Co
 
 def _weight(one: Bounce | Unsubscribe) -> tuple[bool, datetime]:
     """Which of two about one address counts: a final bounce before a soft one, then the newer."""
-    return isinstance(one, Unsubscribe) or one.kind in FINAL_BOUNCES, one.occurred_at
+    return (True, one.occurred_at) if isinstance(one, Unsubscribe) else bounce_weight(one.kind, one.occurred_at)
 
 
 def _weighs_more(new: Any) -> ColumnElement[bool]:

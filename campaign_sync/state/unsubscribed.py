@@ -1,17 +1,13 @@
 """Who is known to stand on the vendor's unsubscribe list, so that a look at it can tell news from what was told."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import datetime
-from typing import TypeVar
 
 from sqlalchemy import Engine, delete, select
 
+from campaign_sync.state.batches import batches
 from campaign_sync.state.tables import unsubscribed_recipient as recipients
 from campaign_sync.state.upsert import insert_missing, upsert
-
-Item = TypeVar("Item")
-
-_ROWS_PER_STATEMENT = 500
 
 
 class UnsubscribedRecipients:
@@ -29,9 +25,8 @@ class UnsubscribedRecipients:
         rows = [{"mandator": mandator, "recipient_id": each, "since": now, "told": False} for each in recipient_ids]
         found: dict[str, datetime] = {}
         with self._engine.begin() as connection:
-            for some in _pieces(rows):
-                insert_missing(connection, recipients, some)
-            for ids in _pieces(sorted(recipient_ids)):
+            insert_missing(connection, recipients, rows)
+            for ids in batches(sorted(recipient_ids)):
                 these = (recipients.c.mandator == mandator) & recipients.c.recipient_id.in_(ids)
                 query = select(*recipients.c["recipient_id", "since"]).where(these)
                 found |= {row.recipient_id: row.since for row in connection.execute(query)}
@@ -41,13 +36,12 @@ class UnsubscribedRecipients:
         """They are on the list, and the CRM knows."""
         rows = [{"mandator": mandator, "recipient_id": each, "since": now, "told": True} for each in set(recipient_ids)]
         with self._engine.begin() as connection:
-            for some in _pieces(rows):
-                upsert(connection, recipients, some, update=("told",))
+            upsert(connection, recipients, rows, update=("told",))
 
     def remove(self, mandator: str, recipient_ids: Collection[str]) -> None:
         """They were seen off the vendor's list."""
         with self._engine.begin() as connection:
-            for ids in _pieces(sorted(recipient_ids)):
+            for ids in batches(sorted(recipient_ids)):
                 these = (recipients.c.mandator == mandator) & recipients.c.recipient_id.in_(ids)
                 connection.execute(delete(recipients).where(these))
 
@@ -56,8 +50,3 @@ class UnsubscribedRecipients:
         query = select(recipients.c.recipient_id).where(recipients.c.mandator == mandator, recipients.c.told.is_(True))
         with self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
-
-
-def _pieces(items: list[Item]) -> Iterator[list[Item]]:
-    for start in range(0, len(items), _ROWS_PER_STATEMENT):
-        yield items[start : start + _ROWS_PER_STATEMENT]

@@ -11,10 +11,9 @@ from sqlalchemy import ColumnElement, Engine, select
 
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import Bounce, BounceKind, FeedbackKind, RawRow, Unsubscribe, Written, WrittenTo
+from campaign_sync.state.batches import batches
 from campaign_sync.state.tables import write_back
 from campaign_sync.state.upsert import insert_missing
-
-_ROWS_PER_STATEMENT = 500
 
 
 @dataclass(frozen=True)
@@ -48,15 +47,14 @@ class WriteBacks:
     def note(self, written: Sequence[Written], now: datetime) -> None:
         """Note what the CRM has taken; what is noted already stays as it is."""
         with self._engine.begin() as connection:
-            for some in _batches(written):
-                insert_missing(connection, write_back, [self._row(one, now) for one in some])
+            insert_missing(connection, write_back, [self._row(one, now) for one in written])
 
     def known(self, bounces: Collection[Bounce]) -> set[Bounce]:
         """Those that were written before: should the CRM lack them now, somebody there has reset them."""
         by_id = {self._identity(one, None): one for one in bounces}
         found: set[Bounce] = set()
         with self._engine.connect() as connection:
-            for ids in _batches(list(by_id)):
+            for ids in batches(list(by_id)):
                 query = select(write_back.c.id).where(write_back.c.id.in_(ids))
                 found |= {by_id[row.id] for row in connection.execute(query)}
         return found
@@ -69,7 +67,7 @@ class WriteBacks:
         by_pseudonym = {self._pseudonym(one.address): one.address for one in unsubscribes}
         mandators = {one.mandator for one in unsubscribes}
         found: defaultdict[tuple[str, datetime], set[WrittenTo]] = defaultdict(set)
-        for recipients in _batches(list(by_pseudonym)):
+        for recipients in batches(list(by_pseudonym)):
             these = (write_back.c.recipient.in_(recipients), write_back.c.mandator.in_(mandators))
             for one in self._records(*these, write_back.c.opt_in_id.is_not(None)):
                 if one.entity and one.opt_in_id:
@@ -127,10 +125,6 @@ class WriteBacks:
 
 def _kind(feedback: Bounce | Unsubscribe) -> FeedbackKind:
     return FeedbackKind.BOUNCES if isinstance(feedback, Bounce) else FeedbackKind.UNSUBSCRIBES
-
-
-def _batches(items: Sequence[Any]) -> "list[Sequence[Any]]":
-    return [items[start : start + _ROWS_PER_STATEMENT] for start in range(0, len(items), _ROWS_PER_STATEMENT)]
 
 
 def _record(row: Any) -> WriteBackRecord:

@@ -5,6 +5,7 @@ import dagster as dg
 from campaign_sync.assets.mandator import mandator_assets
 from campaign_sync.assets.parquet import ParquetIOManager
 from campaign_sync.assets.ports import ports_resource
+from campaign_sync.automation.alarms import alarm_sensor
 from campaign_sync.automation.daily import daily_job, daily_schedule
 from campaign_sync.automation.feedback import audit_job, feedback_job, feedback_schedules, feedback_watch
 from campaign_sync.automation.responses import responses_job, responses_schedule
@@ -18,8 +19,9 @@ def build_definitions(configuration: Configuration) -> dg.Definitions:
     schedules = [schedule for name, settings in mandators if (schedule := daily_schedule(name, settings))]
     schedules += [schedule for name, settings in mandators for schedule in feedback_schedules(name, settings)]
     schedules += [schedule for name, settings in mandators if (schedule := responses_schedule(name, settings))]
+    assets = {name: mandator_assets(configuration, name) for name in configuration.mandators}
     return dg.Definitions(
-        assets=[asset for name in configuration.mandators for asset in mandator_assets(configuration, name)],
+        assets=[asset for name in configuration.mandators for asset in assets[name]],
         jobs=[
             job
             for name, settings in mandators
@@ -35,7 +37,11 @@ def build_definitions(configuration: Configuration) -> dg.Definitions:
         sensors=[
             sensor
             for name in configuration.mandators
-            for sensor in (unfinished_replace_sensor(configuration, name), feedback_watch(configuration, name))
+            for sensor in (
+                unfinished_replace_sensor(configuration, name),
+                feedback_watch(configuration, name),
+                alarm_sensor(configuration, name, assets[name]),
+            )
         ],
         resources={
             "ports": ports_resource(configuration),

@@ -4,6 +4,7 @@
 editors.
 """
 
+from campaign_sync.configuration.alarms import AlarmSettings, EmailSettings, WebhookSettings
 from campaign_sync.configuration.feedback import (
     FeedbackSettings,
     FileSettings,
@@ -34,9 +35,11 @@ from campaign_sync.configuration.settings import (
 __all__ = [
     "CONFIGURATION_VARIABLE",
     "DEFAULT_PATH",
+    "AlarmSettings",
     "Configuration",
     "ConfigurationError",
     "CrmSettings",
+    "EmailSettings",
     "FeedbackSettings",
     "FileSettings",
     "Limits",
@@ -50,6 +53,7 @@ __all__ = [
     "SelectSettings",
     "StorageSettings",
     "Strategy",
+    "WebhookSettings",
     "configuration_schema",
     "load_configuration",
 ]

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, model_validator
 
+from campaign_sync.configuration.alarms import AlarmSettings
 from campaign_sync.configuration.feedback import FeedbackSettings, ResponseSettings
 from campaign_sync.configuration.section import Section
 from campaign_sync.configuration.values import (
@@ -179,6 +180,8 @@ class MandatorSettings(Section):
     """How opens, clicks and other responses are brought back; not at all where left out."""
     canary_address: EmailAddress | None = None
     """An address of yours that has unsubscribed from this mandator. By it a list shows whether it is a regular one."""
+    alarms_to: list[EmailAddress] = Field(default_factory=list)
+    """Who gets this mandator's alarms by mail, instead of alarms.email.to."""
     mailings: MailingSettings = MailingSettings()
     """What mailings have to do with replacing lists."""
     lists: dict[Key, RecipientListSettings] = Field(min_length=1)
@@ -199,5 +202,7 @@ class Configuration(Section):
     """How to reach the CRM."""
     storage: StorageSettings = StorageSettings()
     """Where the product keeps what is its own."""
+    alarms: AlarmSettings = AlarmSettings()
+    """Who is told when something is wrong."""
     mandators: dict[Key, MandatorSettings] = Field(min_length=1)
     """The mandators by a name of your choice (lower-case letters, digits, underscores)."""

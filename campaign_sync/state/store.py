@@ -16,6 +16,7 @@ from campaign_sync.state.lease import Leases
 from campaign_sync.state.lists import Lists
 from campaign_sync.state.responses import ResponseJournal
 from campaign_sync.state.tables import setting
+from campaign_sync.state.troubles import Troubles
 from campaign_sync.state.unsubscribed import UnsubscribedRecipients
 from campaign_sync.state.upsert import insert_missing
 from campaign_sync.state.written import WriteBacks
@@ -42,6 +43,7 @@ class State:
         self.ledger = Ledger(self._engine)
         self.leases = Leases(self._engine)
         self.lists = Lists(self._engine)
+        self.troubles = Troubles(self._engine)
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:

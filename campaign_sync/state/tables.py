@@ -246,3 +246,27 @@ rejection = Table(
     Column("last_seen", UtcDateTime, nullable=False),
     Column("run_id", String(64), nullable=False, index=True),
 )
+
+trouble = Table(
+    "trouble",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("mandator", String(64), nullable=False, index=True),
+    Column("subject", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("remedy", Text, nullable=False),
+    Column("page", Text, nullable=False),
+    Column("noticed_at", UtcDateTime, nullable=False),
+    Column("cleared_at", UtcDateTime),
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    Column("trouble_id", String(36), primary_key=True),
+    Column("channel", String(80), primary_key=True),
+    Column("told", String(16), primary_key=True),
+    Column("told_at", UtcDateTime, nullable=False),
+)

@@ -1,0 +1,21 @@
+"""Alarms in the log. They are there whoever else is told."""
+
+import logging
+from datetime import tzinfo
+
+from campaign_sync.alarms.wording import text_of
+from campaign_sync.domain.trouble import Notice, Stage, headline
+
+
+class LogChannel:
+    """Tells a logger: alarms as errors, the rest as information."""
+
+    name = "log"
+
+    def __init__(self, logger: logging.Logger, zone: tzinfo) -> None:
+        self._logger, self._zone = logger, zone
+
+    def tell(self, notice: Notice) -> None:
+        """Write one line."""
+        level = logging.ERROR if notice.stage in (Stage.ALARM, Stage.WORSE) else logging.INFO
+        self._logger.log(level, "%s. %s", headline(notice), text_of(notice, self._zone))

@@ -1,0 +1,88 @@
+"""What is wrong with a mandator, as far as the state database tells: lists left incomplete, feedback grown old."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from campaign_sync.configuration import Configuration
+from campaign_sync.domain.feedback_age import Alertness
+from campaign_sync.domain.trouble import FEEDBACK, Trouble, TroubleKind
+from campaign_sync.feedback.age import judge_age
+from campaign_sync.state.journal import Replace
+from campaign_sync.state.store import State
+
+MANUAL = "docs/operations.md"
+"""Where runbooks stand; alarms name their section."""
+
+
+def incomplete_lists(
+    configuration: Configuration, mandator: str, state: State, gives_up_after: int
+) -> Iterator[Trouble]:
+    """Lists that are incomplete while nobody alive is at them. After `gives_up_after` tries nobody will be."""
+    settings = configuration.mandators[mandator]
+    for name, one in settings.lists.items():
+        broken = state.journal.incomplete(mandator, name)
+        if broken is None or state.leases.holder(one.recipient_list_id) is not None:
+            continue
+        attempts = state.journal.attempts_since_proof(mandator, name)
+        yield _incomplete(mandator, name, broken, local(configuration, mandator, broken.cleared_at), attempts,
+                          given_up=attempts >= gives_up_after)  # fmt: skip
+
+
+def being_replaced(configuration: Configuration, mandator: str, state: State) -> set[str]:
+    """The lists that somebody is replacing now."""
+    lists = configuration.mandators[mandator].lists.items()
+    return {name for name, one in lists if state.leases.holder(one.recipient_list_id) is not None}
+
+
+def old_feedback(configuration: Configuration, mandator: str, state: State, now: datetime) -> Iterator[Trouble]:
+    """Feedback too old to replace lists, or soon lost for good. Before the first import nobody can have lost any."""
+    feedback = configuration.mandators[mandator].feedback
+    until = state.feedback.committed_until(mandator)
+    verdict = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
+    if verdict.alertness in (Alertness.FRESH, Alertness.WARNING) or verdict.age is None or not until:
+        return
+    lost = verdict.alertness is Alertness.ALARM
+    yield Trouble(
+        mandator,
+        FEEDBACK,
+        TroubleKind.FEEDBACK_LOST if lost else TroubleKind.FEEDBACK_OLD,
+        now - verdict.age,
+        f"{_sentence(verdict.told)}.",
+        "No list of the mandator is replaced, so whoever withdrew a consent in the CRM since then would still be "
+        f"mailed: see {MANUAL}, “Feedback has grown old”.",
+        f"/assets/{mandator}/suppression_state?view=checks&checkDetail=feedback_age",
+    )
+
+
+def local(configuration: Configuration, mandator: str, moment: datetime | None) -> str:
+    """A moment in the mandator's time zone."""
+    return f"{moment.astimezone(configuration.mandators[mandator].zone):%Y-%m-%d %H:%M %Z}" if moment else "never"
+
+
+def _incomplete(mandator: str, name: str, broken: Replace, since: str, attempts: int, *, given_up: bool) -> Trouble:
+    what = f"The list {name} of {mandator} is INCOMPLETE since {since}: it was cleared and isn't full again"
+    if given_up:
+        what += f", and after {attempts} replaces that came to nothing no further one is tried"
+        remedy = (
+            "Send nothing to it: part of its people are missing, and nothing will mend it by itself. See why its last "
+            f"run failed, then run `campaign-sync run {mandator} --list {name}`; {MANUAL}, “A list is INCOMPLETE”."
+        )
+    else:
+        remedy = (
+            "Send nothing to it until the all-clear: part of its people are missing. It is usually taken up by itself "
+            f"within minutes; if not, run `campaign-sync run {mandator} --list {name}` and see {MANUAL}, "
+            "“A list is INCOMPLETE”."
+        )
+    return Trouble(
+        mandator,
+        name,
+        TroubleKind.UNMENDED if given_up else TroubleKind.INCOMPLETE,
+        broken.cleared_at or broken.started_at,
+        f"{what}.",
+        remedy,
+        f"/assets/{mandator}/recipient_list/{name}",
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".")

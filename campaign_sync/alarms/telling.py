@@ -1,0 +1,39 @@
+"""Delivers what each channel has yet to tell, and remembers what it has told."""
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from campaign_sync.alarms.channel import Channel, ChannelError
+from campaign_sync.alarms.email import EmailChannel
+from campaign_sync.alarms.log import LogChannel
+from campaign_sync.alarms.webhook import WebhookChannel
+from campaign_sync.configuration import Configuration
+from campaign_sync.state.store import State
+
+
+def channels(configuration: Configuration, mandator: str, logger: logging.Logger) -> list[Channel]:
+    """The ways to tell of a mandator's troubles; the log is always one."""
+    alarms, settings = configuration.alarms, configuration.mandators[mandator]
+    ways: list[Channel] = [LogChannel(logger, settings.zone)]
+    if alarms.email is not None:
+        to = settings.alarms_to or alarms.email.to
+        ways.append(EmailChannel(alarms.email, to, settings.zone, alarms.ui_url))
+    ways += [WebhookChannel(key, one, settings.zone, alarms.ui_url) for key, one in alarms.webhooks.items()]
+    return ways
+
+
+def tell(state: State, mandator: str, ways: Sequence[Channel]) -> list[str]:
+    """Let every channel tell what it hasn't told yet. Returns what kept some from it; the next look tries again.
+
+    A channel that fails is left alone until then, and holds no other up.
+    """
+    problems = []
+    for channel in ways:
+        try:
+            for one in state.troubles.untold(mandator, channel.name, datetime.now(UTC)):
+                channel.tell(one)
+                state.troubles.told(one, channel.name, datetime.now(UTC))
+        except ChannelError as error:
+            problems.append(str(error))
+    return problems

@@ -1,0 +1,114 @@
+"""The sensor that tells people what is wrong: once when it begins or gets worse, once when it is over."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from campaign_sync.alarms.channel import Channel, ChannelError
+from campaign_sync.alarms.looking import being_replaced, incomplete_lists, old_feedback
+from campaign_sync.alarms.telling import channels, tell
+from campaign_sync.automation.failures import Attempts, Watched, failed_checks, failed_steps
+from campaign_sync.automation.unfinished import GIVES_UP_AFTER
+from campaign_sync.configuration import Configuration
+from campaign_sync.domain.trouble import Notice, Stage, Trouble, TroubleKind, headline
+from campaign_sync.state.errors import StateError
+from campaign_sync.state.store import State
+
+STATE = "the state database"
+"""Subject of the one trouble that can't be written down where the others are."""
+
+
+_USABLE = "usable"
+"""The cursor while the state database can be used; else it is since when it can't. Dagster keeps no empty ones."""
+
+
+class UntoldAlarmError(Exception):
+    """Somebody wasn't told of something. The message says by which channel, and what to do."""
+
+
+def alarm_sensor(
+    configuration: Configuration, mandator: str, assets: Sequence[dg.AssetsDefinition]
+) -> dg.SensorDefinition:
+    """Looks every minute at what is, rather than listening for what happens: so nothing is missed while it is off."""
+    watched = Watched.of(mandator, assets)
+    url = configuration.storage.state_url.get_secret_value()
+
+    @dg.sensor(
+        name=f"{mandator}_alarms",
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=(
+            f"Tells people when a list of {mandator} is incomplete or late, when a run or a check failed, and when "
+            "feedback has grown old: once when it begins, once when it is over."
+        ),
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        ways = channels(configuration, mandator, context.log)
+        now = datetime.now(UTC)
+        try:
+            with State(url) as state:
+                attempts = Attempts.of(watched, context.instance)
+                at_work = attempts.unsettled() | being_replaced(configuration, mandator, state)
+                failed = [*failed_steps(attempts, context.instance), *failed_checks(watched, context.instance)]
+                found = [
+                    *incomplete_lists(configuration, mandator, state, GIVES_UP_AFTER),
+                    *old_feedback(configuration, mandator, state, now),
+                    *(one for one in failed if one.subject not in at_work),  # may be mended just now
+                ]
+                state.troubles.settle(mandator, found, at_work, now)
+                problems = tell(state, mandator, ways)
+                open_now = list(state.troubles.open(mandator).values())
+        except StateError as error:
+            return _without_state(context, mandator, ways, error, now)
+        problems += _with_state_again(context, mandator, ways, now)
+        if problems:
+            raise UntoldAlarmError(" · ".join(problems))  # a failed tick shows; it is told at the next one
+        told = " · ".join(headline(Notice(Stage.ALARM, one)) for one in open_now) or "nothing is wrong"
+        return dg.SensorResult(skip_reason=told, cursor=_USABLE)
+
+    return sensor
+
+
+def _without_state(
+    context: dg.SensorEvaluationContext, mandator: str, ways: Sequence[Channel], error: StateError, now: datetime
+) -> dg.SensorResult:
+    """What nothing can be remembered of but by Dagster itself."""
+    if context.cursor not in (None, _USABLE):
+        return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
+    problems = _tell_all(ways, Notice(Stage.ALARM, _state_trouble(mandator, error, now)))
+    if problems and len(problems) == len(ways) - 1:  # only the log was told
+        raise UntoldAlarmError(" · ".join([str(error), *problems]))
+    return dg.SensorResult(skip_reason=str(error), cursor=now.isoformat())
+
+
+def _with_state_again(
+    context: dg.SensorEvaluationContext, mandator: str, ways: Sequence[Channel], now: datetime
+) -> list[str]:
+    if context.cursor in (None, _USABLE):
+        return []
+    since = datetime.fromisoformat(context.cursor or "")
+    return _tell_all(ways, Notice(Stage.ALL_CLEAR, _state_trouble(mandator, None, since), until=now))
+
+
+def _state_trouble(mandator: str, error: StateError | None, since: datetime) -> Trouble:
+    return Trouble(
+        mandator,
+        STATE,
+        TroubleKind.FAILED,
+        since,
+        f"{str(error)[:1].upper()}{str(error)[1:].rstrip('.')}.",
+        f"Until it can be used, no list of {mandator} is replaced and nothing that broke off is taken up: see "
+        "docs/operations.md, “What an alarm means”.",
+        "/deployment",
+    )
+
+
+def _tell_all(ways: Sequence[Channel], notice: Notice) -> list[str]:
+    problems = []
+    for channel in ways:
+        try:
+            channel.tell(notice)
+        except ChannelError as error:
+            problems.append(str(error))
+    return problems

@@ -1,0 +1,141 @@
+"""What is wrong with a mandator's lists and feedback, and who has to be told what of it."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+FEEDBACK = "the feedback"
+"""Subject of what concerns a mandator's feedback. Subjects that aren't lists hold a blank; no list's name does."""
+
+RUN = "a run"
+"""Subject of what ended without any of its steps saying why."""
+
+
+class TroubleKind(StrEnum):
+    """What can be wrong with a subject, the gravest last."""
+
+    CHECK = "check"
+    """What was done passed, and a check of it failed."""
+    LATE = "late"
+    """The list wasn't replaced in time."""
+    FAILED = "failed"
+    """A step failed before anything was changed."""
+    DIED = "died"
+    """A run ended without a word."""
+    FEEDBACK_OLD = "feedback_old"
+    """The feedback is too old for replacing lists."""
+    FEEDBACK_LOST = "feedback_lost"
+    """The feedback is so old that the vendor will soon have forgotten some that nobody imported."""
+    INCOMPLETE = "incomplete"
+    """The list was cleared and isn't full again, and nobody is at it."""
+    UNMENDED = "unmended"
+    """The same, and nothing is tried by itself any more."""
+
+    @property
+    def gravity(self) -> int:
+        """Rises with what is at stake."""
+        return list(TroubleKind).index(self)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something that somebody has to know, in two sentences. Never a person in them."""
+
+    mandator: str
+    subject: str
+    kind: TroubleKind
+    since: datetime
+    what: str
+    """What is wrong, since when."""
+    remedy: str
+    """What it means for the next mail, and the command or page that helps."""
+    page: str
+    """Path of the page in Dagster's UI that shows it."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What has changed since the troubles of a mandator were looked at last."""
+
+    new: tuple[Trouble, ...]
+    worse: tuple[Trouble, ...]
+    over: tuple[str, ...]
+    """Subjects."""
+
+
+def changes(known: Mapping[str, Trouble], found: Iterable[Trouble], unsettled: Collection[str]) -> Changes:
+    """What is new, worse or over. Of a subject only the gravest trouble counts: lesser ones beside it aren't told.
+
+    Args:
+        known: the open troubles by subject.
+        found: what is wrong now.
+        unsettled: subjects that somebody is working at: whether their trouble is over shows when they are done.
+    """
+    gravest = gravest_by_subject(found)
+    return Changes(
+        new=tuple(one for subject, one in gravest.items() if subject not in known),
+        worse=tuple(
+            one
+            for subject, one in gravest.items()
+            if subject in known and one.kind.gravity > known[subject].kind.gravity
+        ),
+        over=tuple(subject for subject in known if subject not in gravest and subject not in unsettled),
+    )
+
+
+def gravest_by_subject(found: Iterable[Trouble]) -> dict[str, Trouble]:
+    """Of each subject the gravest trouble; of equals the one that is older."""
+    gravest: dict[str, Trouble] = {}
+    for one in sorted(found, key=lambda trouble: (-trouble.kind.gravity, trouble.since)):
+        gravest.setdefault(one.subject, one)
+    return gravest
+
+
+class Stage(StrEnum):
+    """What a notice is about."""
+
+    ALARM = "alarm"
+    WORSE = "worse"
+    ALL_CLEAR = "all clear"
+    TEST = "test"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What one channel has to tell of a trouble now."""
+
+    stage: Stage
+    trouble: Trouble
+    until: datetime | None = None
+    """When it was over."""
+    id: str = ""
+    """Of the trouble, where it is written down."""
+
+
+def place(trouble: Trouble) -> str:
+    """Where the trouble is: `nord/newsletter`, `the feedback of nord`."""
+    is_list = " " not in trouble.subject
+    return f"{trouble.mandator}/{trouble.subject}" if is_list else f"{trouble.subject} of {trouble.mandator}"
+
+
+_HEADLINES = {
+    TroubleKind.CHECK: "a check failed",
+    TroubleKind.LATE: "is late",
+    TroubleKind.FAILED: "failed",
+    TroubleKind.DIED: "died",
+    TroubleKind.FEEDBACK_OLD: "has grown old, no list is replaced",
+    TroubleKind.FEEDBACK_LOST: "will soon be lost",
+    TroubleKind.INCOMPLETE: "is INCOMPLETE",
+    TroubleKind.UNMENDED: "stays INCOMPLETE",
+}
+
+
+def headline(notice: Notice) -> str:
+    """The notice in a few words, as a subject line."""
+    trouble = notice.trouble
+    if notice.stage is Stage.ALL_CLEAR:
+        return f"All clear: {place(trouble)}"
+    if notice.stage is Stage.TEST:
+        return f"Test: {place(trouble)}"
+    return f"{notice.stage.capitalize()}: {place(trouble)} {_HEADLINES[trouble.kind]}"

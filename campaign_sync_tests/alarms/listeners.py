@@ -1,0 +1,108 @@
+"""Those who are told: a mail server and a web server on 127.0.0.1 that keep what they get."""
+
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.policy import default
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+
+@dataclass
+class Mailbox:
+    """A mail server and all mails it took."""
+
+    port: int
+    mails: list[EmailMessage] = field(default_factory=list)
+    recipients: list[list[str]] = field(default_factory=list)
+    refuses: bool = False
+
+    async def handle_DATA(self, _: SMTP, __: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+        """Keep the mail."""
+        if self.refuses:
+            return "451 try again later"
+        content = envelope.content
+        assert isinstance(content, bytes)
+        mail = BytesParser(_class=EmailMessage, policy=default).parsebytes(content)
+        self.mails.append(mail)
+        self.recipients.append(list(envelope.rcpt_tos))
+        return "250 taken"
+
+    @property
+    def subjects(self) -> list[str]:
+        """What the mails are about, without the prefix."""
+        return [str(mail["Subject"]).removeprefix("[campaign_sync] ") for mail in self.mails]
+
+
+@contextmanager
+def mail_server(
+    *, tls: ssl.SSLContext | None = None, implicit: bool = False, login: tuple[str, str] | None = None
+) -> Iterator[Mailbox]:
+    """A mail server, with STARTTLS or TLS from the first byte where a context is given."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        mailbox = Mailbox(port=free.getsockname()[1])
+
+    def authenticated(*arguments: Any) -> AuthResult:
+        given = arguments[-1]
+        assert isinstance(given, LoginPassword)
+        return AuthResult(success=(given.login.decode(), given.password.decode()) == login, handled=False)
+
+    settings: dict[str, Any] = {"authenticator": authenticated, "auth_required": True} if login else {}
+    if tls and not implicit:
+        settings |= {"tls_context": tls, "require_starttls": True}
+    if login and implicit:
+        settings |= {"auth_require_tls": False}  # it doesn't notice that all of it is encrypted
+    if implicit:
+        settings |= {"ssl_context": tls}
+    controller = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port, **settings)
+    controller.start()
+    try:
+        yield mailbox
+    finally:
+        controller.stop()
+
+
+@dataclass
+class Inbox:
+    """A web server and all JSON it took."""
+
+    url: str = ""
+    posts: list[dict[str, Any]] = field(default_factory=list)
+    status: int = 200
+
+
+@contextmanager
+def web_server() -> Iterator[Inbox]:
+    """A web server that takes JSON."""
+    inbox = Inbox()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if inbox.status < 300:
+                inbox.posts.append(json.loads(body))
+            self.send_response(inbox.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    inbox.url = f"http://127.0.0.1:{server.server_port}/hook"
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield inbox
+    finally:
+        server.shutdown()
+        server.server_close()

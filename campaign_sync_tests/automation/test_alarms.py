@@ -1,0 +1,192 @@
+"""People are told what is wrong: once when it begins, once when it gets worse, once when it is over."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import time_machine
+
+from campaign_sync.assets import failures
+from campaign_sync.automation import alarms
+from campaign_sync.automation.alarms import UntoldAlarmError
+from campaign_sync.automation.daily import MANDATOR_TAG, daily_job_name
+from campaign_sync.domain.trouble import Trouble, TroubleKind
+from campaign_sync_tests.alarms.listeners import Inbox, Mailbox, mail_server, web_server
+from campaign_sync_tests.rig import Rig, rig
+
+LISTS = ("newsletter", "products")
+
+
+class Watch:
+    """An installation, its alarm sensor with a real cursor, and those whom it tells."""
+
+    def __init__(self, shop: Rig, instance: dg.DagsterInstance, mailbox: Mailbox, inbox: Inbox) -> None:
+        self.shop, self.instance, self.mailbox, self.inbox = shop, instance, mailbox, inbox
+        self.cursor: str | None = None
+        shop.environment["HOOK"] = inbox.url
+        email = {"host": "127.0.0.1", "port": mailbox.port, "security": "none", "sender": "sync@example.net"}
+        shop.settings["alarms"] = {
+            "email": {**email, "to": ["ops@example.net"]},
+            "webhooks": {"ops": {"url": {"env": "HOOK"}}},
+        }
+
+    def run(self, **more: Any) -> dg.ExecuteInProcessResult:
+        """Run the mandator's day, however it ends."""
+        return self.shop.run("nord", self.instance, **more)
+
+    def look(self) -> list[str]:
+        """One tick of the sensor; returns the subjects of the mails that it sent."""
+        before = len(self.mailbox.mails)
+        with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
+            found = self.shop.definitions.resolve_sensor_def("nord_alarms").evaluate_tick(context)
+        self.cursor = found.cursor
+        return self.mailbox.subjects[before:]
+
+    @property
+    def text(self) -> str:
+        """The newest mail."""
+        text: str = self.mailbox.mails[-1].get_content()
+        return text
+
+    def break_off(self) -> None:
+        """Let a day break off while lists are being filled."""
+        self.shop.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
+        self.run()
+
+    def mend(self) -> None:
+        """Let the vendor take everything again."""
+        with self.shop.world.transaction() as vendor:
+            vendor.execute("DELETE FROM fault")
+
+
+@pytest.fixture
+def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    monkeypatch.setattr(failures, "_TRIES_AGAIN", 0)
+    with (
+        rig(tmp_path) as shop,
+        dg.DagsterInstance.ephemeral() as instance,
+        mail_server() as mailbox,
+        web_server() as inbox,
+    ):
+        yield Watch(shop, instance, mailbox, inbox)
+
+
+def test_a_list_left_incomplete_is_told_once_then_that_it_is_worse_then_that_it_is_over(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarms, "GIVES_UP_AFTER", 2)
+    assert watch.look() == [], "before the first day"
+    watch.break_off()
+
+    list_id = watch.shop.configuration.mandators["nord"].lists["newsletter"].recipient_list_id
+    with watch.shop.state() as state, state.leases.held(list_id, "another-run"):
+        assert watch.look() == ["Alarm: nord/products is INCOMPLETE"], "the other one is just being filled"
+    assert watch.look() == ["Alarm: nord/newsletter is INCOMPLETE"]
+    assert "Send nothing to it until the all-clear" in watch.text
+    assert watch.look() == [], "nothing has changed"
+
+    watch.run()
+    assert sorted(watch.look()) == [f"Worse: nord/{name} stays INCOMPLETE" for name in LISTS]
+    assert "nothing will mend it by itself" in watch.text
+
+    watch.mend()
+    watch.run()
+    assert sorted(watch.look()) == [f"All clear: nord/{name}" for name in LISTS]
+    assert watch.look() == []
+    assert [post["headline"] for post in watch.inbox.posts] == watch.mailbox.subjects, "everybody is told the same"
+    told = [mail.get_content() for mail in watch.mailbox.mails]
+    for number, name in enumerate(("Änne", "Björn", "Çelik", "Dörte", "Émile"), start=1):
+        assert not any(f"person{number}@" in text or name in text for text in told), "no alarm names a person"
+
+
+def test_a_channel_that_is_down_fails_the_tick_and_is_told_later_while_others_are_told_once(watch: Watch) -> None:
+    watch.shop.settings["mandators"]["nord"]["alarms_to"] = ["nord@example.net"]
+    watch.inbox.status = 503
+    watch.break_off()
+    with pytest.raises(UntoldAlarmError, match=r"alarms\.webhooks\.ops took no alarm: it answered HTTP 503"):
+        watch.look()
+    assert watch.mailbox.recipients == [["nord@example.net"]] * len(LISTS), "a mandator may have people of its own"
+    watch.inbox.status = 200
+    assert watch.look() == [], "the mails were sent"
+    assert len(watch.inbox.posts) == len(LISTS)
+
+    watch.mend()
+    watch.run()
+    watch.look()
+    watch.inbox.status = 503
+    watch.break_off()
+    with pytest.raises(UntoldAlarmError):
+        watch.look()
+    watch.mend()
+    watch.run()
+    watch.inbox.status = 200
+    assert sorted(watch.look()) == [f"All clear: nord/{name}" for name in LISTS]
+    assert len(watch.inbox.posts) == 2 * len(LISTS), "what is over before it can be told needn't be told"
+
+
+def test_trouble_with_feedback_is_one_trouble_and_not_one_for_every_list(watch: Watch) -> None:
+    watch.run()
+    assert watch.look() == []
+    watch.shop.environment["PASSWORD_OF_BOTH"] = "wrong horse"
+    watch.run()
+    assert watch.look() == ["Alarm: the feedback of nord failed"]
+    assert "No list of the mandator is replaced until this is mended" in watch.text
+    assert "horse" not in watch.text
+
+    watch.shop.environment["PASSWORD_OF_BOTH"] = "correct horse"
+    watch.run()
+    assert watch.look() == ["All clear: the feedback of nord"]
+
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=40)):
+        assert watch.look() == ["Alarm: the feedback of nord has grown old, no list is replaced"]
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=9)):
+        assert watch.look() == ["Worse: the feedback of nord will soon be lost"]
+        assert "unsubscribes are lost for good" in watch.text
+
+
+def test_a_list_refused_by_its_checks_is_told_and_its_neighbour_is_no_news(watch: Watch) -> None:
+    watch.shop.list_settings()["limits"] = {"min_rows": 100}
+    watch.run()
+
+    assert watch.look() == ["Alarm: nord/newsletter a check failed"]
+    assert "5 rows are fewer than min_rows 100" in watch.text
+    assert "newsletter still holds the people of its last proof" in watch.text
+    assert "`campaign-sync run nord --list newsletter`" in watch.text
+
+
+def test_a_run_whose_process_died_is_told_unless_it_is_taken_up_at_once(watch: Watch) -> None:
+    job = watch.shop.definitions.resolve_job_def(daily_job_name("nord"))
+    run = watch.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags={MANDATOR_TAG: "nord"})
+    assert watch.look() == [], "as far as anybody knows it is alive"
+    watch.instance.report_run_failed(run, "its process is gone")
+    assert watch.look() == [], "it may be taken up yet"
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=4)):
+        assert watch.look() == ["Alarm: a run of nord died"]
+        watch.run()
+        assert watch.look() == ["All clear: a run of nord"]
+
+
+def test_a_state_database_that_cannot_be_used_is_told_once_and_so_is_its_return(watch: Watch) -> None:
+    good = watch.shop.settings["storage"]["state_url"]
+    watch.shop.settings["storage"]["state_url"] = "postgresql://nobody@127.0.0.1:1/gone"
+
+    assert watch.look() == ["Alarm: the state database of nord failed"]
+    assert "127.0.0.1:1/gone" in watch.text
+    assert watch.look() == []
+    watch.shop.settings["storage"]["state_url"] = good
+    assert watch.look() == ["All clear: the state database of nord"]
+    assert watch.look() == []
+
+
+def test_without_any_channel_the_log_is_told_all_the_same(watch: Watch) -> None:
+    del watch.shop.settings["alarms"]
+    broken = Trouble("nord", "newsletter", TroubleKind.LATE, datetime.now(UTC), "It is late.", "Look.", "/runs")
+    with watch.shop.state() as state:
+        state.troubles.settle("nord", [broken], [], datetime.now(UTC))
+    watch.look()
+    with watch.shop.state() as state:
+        assert state.troubles.open("nord") == {}
+        assert state.troubles.untold("nord", "log", datetime.now(UTC)) == []

@@ -92,6 +92,18 @@ def check() -> None:
 
 
 @app.command()
+def alarms(
+    test: Annotated[bool, typer.Option("--test", help="Send a test to everybody whom alarms go to.")] = False,
+) -> None:
+    """Tell what is wrong now, as far as the alarm sensors have found it."""
+    from campaign_sync.cli.alarms import show_troubles, try_channels
+
+    configuration = load_configuration()
+    done = try_channels(configuration, Console()) if test else show_troubles(configuration, Console())
+    raise typer.Exit(NOTHING_WRONG if done else SOMETHING_FAILED)
+
+
+@app.command()
 def why(
     who: Annotated[str, typer.Argument(metavar="WHO", help="An address, or a record of the CRM like contact:4711.")],
 ) -> None:

@@ -1,0 +1,95 @@
+"""The production stack at work: runs by hand and by schedule on PostgreSQL, and a machine that dies."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from campaign_sync.state.journal import ReplaceState
+from campaign_sync_tests.databases import fresh_database
+from campaign_sync_tests.rig import NEWSLETTER, SUED_NEWSLETTER, Rig, rig
+from campaign_sync_tests.stack import Stack, stack, until
+
+pytestmark = pytest.mark.xdist_group("production")
+
+EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
+
+
+@dataclass(frozen=True)
+class Plant:
+    """An installation and the stack that runs it."""
+
+    shop: Rig
+    stack: Stack
+
+    def filling(self, run_id: str) -> bool:
+        """Whether that run is just filling the newsletter."""
+        with self.shop.state() as state:
+            replace = state.journal.of_run(run_id, "newsletter")
+        return replace is not None and replace.state is ReplaceState.FILLING
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    folder = tmp_path_factory.mktemp("production")
+    with (
+        fresh_database() as crm_url,
+        fresh_database() as state_url,
+        fresh_database() as dagster_url,
+        rig(folder, crm_url=crm_url, state_url=state_url) as shop,
+    ):
+        shop.settings["mandators"]["nord"]["schedule"] = "0 0 29 2 *"
+        shop.settings["mandators"]["sued"]["schedule"] = "* * * * *"
+        assert shop.configuration
+        environment = {**shop.environment, "CAMPAIGN_SYNC_CONFIG": str(folder / "campaign_sync.yaml")}
+        with stack(folder, dagster_url, environment) as running:
+            yield Plant(shop, running)
+
+
+def test_a_day_started_in_the_ui_replaces_the_lists(plant: Plant) -> None:
+    run_id = plant.stack.launch("nord_daily_replace")
+
+    until(lambda: plant.stack.runs()[run_id]["status"] in ("SUCCESS", "FAILURE"))
+    assert plant.stack.runs()[run_id]["status"] == "SUCCESS"
+    assert plant.shop.addresses(NEWSLETTER) == EVERYBODY
+
+
+def test_a_schedule_fires_sensors_tick_and_all_daemons_are_well(plant: Plant) -> None:
+    def fired() -> bool:
+        return any(tick["status"] == "SUCCESS" and tick["runIds"] for tick in plant.stack.ticks("sued_daily"))
+
+    until(fired)
+    (first, *_) = [tick["runIds"][0] for tick in reversed(plant.stack.ticks("sued_daily")) if tick["runIds"]]
+    until(lambda: plant.stack.runs()[first]["status"] == "SUCCESS")
+    assert plant.shop.addresses(SUED_NEWSLETTER) == EVERYBODY
+    sensors = ("nord_unfinished_replace", "nord_feedback_watch", "nord_alarms")
+    until(lambda: all(plant.stack.ticks(sensor) for sensor in sensors))
+    assert not [tick["error"] for sensor in sensors for tick in plant.stack.ticks(sensor) if tick["error"]]
+    until(plant.stack.healthy)
+
+
+def test_a_machine_that_dies_during_a_fill_loses_nothing_and_mends_itself(plant: Plant) -> None:
+    plant.shop.world.fault("addAll3", "delay", times=99, arg=8)
+    run_id = plant.stack.launch("nord_daily_replace")
+    until(lambda: plant.filling(run_id))
+    plant.stack.stop()
+    assert plant.shop.addresses(NEWSLETTER) != EVERYBODY, "killed in the middle"
+    with plant.shop.world.transaction() as vendor:
+        vendor.execute("DELETE FROM fault")
+
+    plant.stack.start("webserver")
+    plant.stack.start("daemon")
+    until(lambda: plant.shop.addresses(NEWSLETTER) == EVERYBODY)
+
+    def mended() -> list[str]:
+        return [
+            one["status"]
+            for one in plant.stack.runs().values()
+            if {"key": "dagster/sensor_name", "value": "nord_unfinished_replace"} in one["tags"]
+        ]
+
+    until(lambda: mended() == ["SUCCESS"] * len(mended()) != [])
+    assert plant.stack.runs()[run_id]["status"] == "FAILURE", "the dead run holds nobody up"
+    with plant.shop.state() as state:
+        assert state.journal.incomplete("nord", "newsletter") is None
+        assert state.leases.died(NEWSLETTER) is None

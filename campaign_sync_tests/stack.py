@@ -1,0 +1,183 @@
+"""The production stack as one machine runs it: PostgreSQL, webserver and daemon, dagster.yaml and workspace.yaml."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import make_url
+
+ROOT = Path(__file__).parents[1]
+
+LAUNCH = """
+mutation ($job: String!) {
+  launchRun(executionParams: {
+    selector: {jobName: $job, repositoryName: "__repository__", repositoryLocationName: "campaign_sync"}
+    runConfigData: {}
+  }) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } }
+}
+"""
+
+DAEMONS = "{ instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }"
+
+TICKS = """
+query ($name: String!) {
+  instigationStateOrError(instigationSelector: {
+    name: $name, repositoryName: "__repository__", repositoryLocationName: "campaign_sync"
+  }) { ... on InstigationState { status ticks(limit: 50) { status skipReason runIds error { message } } } }
+}
+"""
+
+RUNS = "{ runsOrError(limit: 50) { ... on Runs { results { runId jobName status tags { key value } } } } }"
+
+
+class Stack:
+    """Webserver and daemon of one installation, each of which can be killed and started again."""
+
+    def __init__(self, folder: Path, database_url: str, environment: Mapping[str, str]) -> None:
+        home = folder / "dagster_home"
+        home.mkdir()
+        shutil.copy(ROOT / "dagster.yaml", home)
+        self._folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._environment = {**os.environ, **environment, "DAGSTER_HOME": str(home), **_postgres(database_url)}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str) -> None:
+        """Start `webserver` or `daemon`."""
+        arguments = {"webserver": ["-h", "127.0.0.1", "-p", str(self.port)], "daemon": ["run"]}[name]
+        program = Path(sys.executable).parent / f"dagster-{name}"
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [program, *arguments, "-w", ROOT / "workspace.yaml"],
+                cwd=self._folder, env=self._environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def kill(self, name: str) -> None:
+        """Kill one of them with everything it started, as the kernel would: no signal that anybody could heed."""
+        process = self._processes.pop(name)
+        for pid in [process.pid, *_descendants(process.pid)]:
+            _kill(pid)
+        process.wait(30)
+
+    def stop(self) -> None:
+        """End whatever runs."""
+        for name in list(self._processes):
+            self.kill(name)
+
+    def ask(self, query: str, **variables: str) -> dict[str, Any]:
+        """What the webserver's GraphQL answers; nothing while there is no webserver."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/graphql", body, {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                data: dict[str, Any] = json.load(answer)["data"]
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return {}
+        return data
+
+    def loaded(self) -> bool:
+        """Whether the definitions have been loaded."""
+        answer = self.ask("{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }")
+        entries = answer.get("workspaceOrError", {}).get("locationEntries", [])
+        return [(one["name"], one["loadStatus"]) for one in entries] == [("campaign_sync", "LOADED")]
+
+    def healthy(self) -> bool:
+        """Whether every daemon that this instance needs is well."""
+        daemons = self.ask(DAEMONS).get("instance", {}).get("daemonHealth", {}).get("allDaemonStatuses", [])
+        return bool(daemons) and all(one["healthy"] for one in daemons if one["required"])
+
+    def launch(self, job: str) -> str:
+        """Start a job as the UI does; returns the run's id."""
+        answer = self.ask(LAUNCH, job=job)["launchRun"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        run_id: str = answer["run"]["runId"]
+        return run_id
+
+    def runs(self) -> dict[str, dict[str, Any]]:
+        """The newest runs by their id."""
+        results = self.ask(RUNS).get("runsOrError", {}).get("results", [])
+        return {one["runId"]: one for one in results}
+
+    def ticks(self, name: str) -> list[dict[str, Any]]:
+        """The newest ticks of a schedule or sensor."""
+        ticks: list[dict[str, Any]] = self.ask(TICKS, name=name).get("instigationStateOrError", {}).get("ticks", [])
+        return ticks
+
+
+@contextmanager
+def stack(folder: Path, database_url: str, environment: Mapping[str, str]) -> Iterator[Stack]:
+    """The stack, started and with its definitions loaded; ended afterwards, whatever happens."""
+    built = Stack(folder, database_url, environment)
+    try:
+        built.start("webserver")
+        until(built.loaded)  # one after the other: both create Dagster's tables
+        built.start("daemon")
+        yield built
+    finally:
+        built.stop()
+
+
+def until(holds: Callable[[], bool], seconds: float = 180) -> None:
+    """Wait until it holds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if holds():
+            return
+        time.sleep(0.3)
+    raise AssertionError("it never came to that")
+
+
+def kill_worker(owner: str) -> None:
+    """Kill the process that a lease names."""
+    _kill(int(owner.split(" ")[1]))
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> list[int]:
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            parents.setdefault(parent, []).append(int(entry.name))
+    found, queue = [], [pid]
+    while queue:
+        children = parents.get(queue.pop(), [])
+        found += children
+        queue += children
+    return found
+
+
+def _postgres(url: str) -> dict[str, str]:
+    """The variables that dagster.yaml asks for. A server that listens on a socket only is found by libpq's own."""
+    parsed = make_url(url)
+    given = {
+        "DAGSTER_POSTGRES_USER": parsed.username or "",
+        "DAGSTER_POSTGRES_PASSWORD": parsed.password or "unused",
+        "DAGSTER_POSTGRES_DB": parsed.database or "",
+        "DAGSTER_POSTGRES_HOST": parsed.host or "",
+        "DAGSTER_POSTGRES_PORT": str(parsed.port or 5432),
+    }
+    socket_folder = parsed.query.get("host")
+    return given | ({"PGHOST": str(socket_folder)} if socket_folder else {})

@@ -23,15 +23,16 @@ from campaign_sync_tests.rig import ENVIRONMENT, NEWSLETTER, SUED_NEWSLETTER, ri
 ROOT = Path(__file__).parents[2]
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 TASK_TAG = "dagster-celery/task_id"
-LAUNCH = (
-    "mutation {"
-    + "".join(
-        f"""{mandator}: launchRun(executionParams: {{runConfigData: {{}}, selector: {{jobName: "{mandator}_daily_replace",
-        repositoryName: "__repository__", repositoryLocationName: "campaign_sync"}}}}) {{ __typename }} """
-        for mandator in ("nord", "sued")
-    )
-    + "}"
-)
+ASK = "from dagster_graphql.cli import main; main()"
+LAUNCH = """
+mutation {
+  nord: launchRun(executionParams: {runConfigData: {}, selector: {jobName: "nord_daily_replace",
+    repositoryName: "__repository__", repositoryLocationName: "campaign_sync"}}) { __typename }
+  sued: launchRun(executionParams: {runConfigData: {}, selector: {jobName: "sued_daily_replace",
+    repositoryName: "__repository__", repositoryLocationName: "campaign_sync"}}) { __typename }
+}
+"""
+WORKER = ["-m", "celery", "-A", "dagster_celery.app", "worker", "--loglevel", "INFO"]
 
 needs_celery = pytest.mark.skipif(
     importlib.util.find_spec("dagster_celery") is None, reason="needs dagster-celery: uv sync --extra celery"
@@ -61,12 +62,14 @@ def test_two_mandators_are_replaced_at_the_same_time_on_two_workers(tmp_path: Pa
             "PYTHONPATH": str(ROOT / "deploy/celery"),
         }  # fmt: skip
         workspace = ["-w", str(ROOT / "workspace.yaml")]
-        launch = stack.enter_context(_process(["dagster_graphql.cli", *workspace, "-t", LAUNCH], environment))
+        launch = stack.enter_context(_process(["-c", ASK, *workspace, "-t", LAUNCH], environment))
         for number in (1, 2):
-            command = ["celery", "-A", "dagster_celery.app", "worker", "--loglevel", "INFO", "-n", f"worker{number}@%h"]
-            stack.enter_context(_process(command, environment, tmp_path / f"worker{number}.log"))
+            log = tmp_path / f"worker{number}.log"
+            stack.enter_context(_process([*WORKER, "-n", f"worker{number}@%h"], environment, log))
         assert launch.wait(120) == 0
-        stack.enter_context(_process(["dagster._daemon", "run", *workspace], environment, tmp_path / "daemon.log"))
+        stack.enter_context(
+            _process(["-m", "dagster._daemon", "run", *workspace], environment, tmp_path / "daemon.log")
+        )
 
         _until(lambda: all(run.is_finished for run in instance.get_runs()))
 
@@ -110,13 +113,13 @@ def _instance(home: Path, url: str) -> Iterator[dg.DagsterInstance]:
 
 @contextmanager
 def _process(
-    module: Sequence[str], environment: Mapping[str, str], log: Path | None = None
+    arguments: Sequence[str], environment: Mapping[str, str], log: Path | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """`python -m …`, ended at the end with everything it started; its output in `log`."""
+    """Python with these arguments, ended at the end with everything it started; its output in `log`."""
     with (
         (log or Path(os.devnull)).open("wb") as output,
         subprocess.Popen(
-            [sys.executable, "-m", *module], env=environment, stdout=output, stderr=output, start_new_session=True
+            [sys.executable, *arguments], env=environment, stdout=output, stderr=output, start_new_session=True
         ) as process,
     ):
         try:

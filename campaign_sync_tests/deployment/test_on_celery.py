@@ -149,7 +149,7 @@ def _answers(port: int) -> bool:
 
 
 def _until(holds: Callable[[], bool]) -> None:
-    for _ in range(240):
+    for _ in range(480):
         if holds():
             return
         time.sleep(0.25)

@@ -34,7 +34,7 @@ def test_dagster_understands_its_settings(file: str, tmp_path: Path) -> None:
 def test_every_instance_keeps_the_rules_of_production(file: str) -> None:
     settings = yaml.safe_load((ROOT / file).read_text())
 
-    for section in ("telemetry", "run_retries", "concurrency", "retention", "sensors", "schedules"):
+    for section in ("telemetry", "nux", "run_retries", "concurrency", "retention"):
         assert settings[section] == PRODUCTION[section], section
     assert settings["run_monitoring"]["max_runtime_seconds"] == PRODUCTION["run_monitoring"]["max_runtime_seconds"]
 

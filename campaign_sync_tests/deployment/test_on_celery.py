@@ -1,0 +1,156 @@
+"""Two mandators on two Celery workers: the real queue, a real Redis, the settings of deploy/celery."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.instance.ref import InstanceRef
+
+from campaign_sync_tests.databases import fresh_database
+from campaign_sync_tests.rig import ENVIRONMENT, NEWSLETTER, SUED_NEWSLETTER, rig
+
+ROOT = Path(__file__).parents[2]
+EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
+TASK_TAG = "dagster-celery/task_id"
+ASK = "from dagster_graphql.cli import main; main()"
+LAUNCH = """
+mutation {
+  nord: launchRun(executionParams: {runConfigData: {}, selector: {jobName: "nord_daily_replace",
+    repositoryName: "__repository__", repositoryLocationName: "campaign_sync"}}) { __typename }
+  sued: launchRun(executionParams: {runConfigData: {}, selector: {jobName: "sued_daily_replace",
+    repositoryName: "__repository__", repositoryLocationName: "campaign_sync"}}) { __typename }
+}
+"""
+WORKER = ["-m", "celery", "-A", "dagster_celery.app", "worker", "--loglevel", "INFO"]
+
+needs_celery = pytest.mark.skipif(
+    importlib.util.find_spec("dagster_celery") is None, reason="needs dagster-celery: uv sync --extra celery"
+)
+needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server: apt-get install it")
+
+
+@needs_celery
+@needs_redis
+def test_two_mandators_are_replaced_at_the_same_time_on_two_workers(tmp_path: Path) -> None:
+    with (
+        fresh_database() as dagster_url,
+        fresh_database() as state_url,
+        fresh_database() as crm_url,
+        rig(tmp_path, crm_url=crm_url, state_url=state_url) as shop,
+        _redis(tmp_path) as broker,
+        ExitStack() as stack,
+    ):
+        assert shop.configuration
+        shop.world.fault("clear", "delay", times=2, arg=2)  # the first run shall not be over before the second begins
+        instance = stack.enter_context(_instance(tmp_path, dagster_url))
+        environment = os.environ | ENVIRONMENT | {
+            "DAGSTER_HOME": str(tmp_path),
+            "CAMPAIGN_SYNC_CONFIG": str(tmp_path / "campaign_sync.yaml"),
+            "CAMPAIGN_SYNC_CELERY_BROKER": f"{broker}/0",
+            "CAMPAIGN_SYNC_CELERY_BACKEND": f"{broker}/1",
+            "PYTHONPATH": str(ROOT / "deploy/celery"),
+        }  # fmt: skip
+        workspace = ["-w", str(ROOT / "workspace.yaml")]
+        launch = stack.enter_context(_process(["-c", ASK, *workspace, "-t", LAUNCH], environment))
+        for number in (1, 2):
+            log = tmp_path / f"worker{number}.log"
+            stack.enter_context(_process([*WORKER, "-n", f"worker{number}@%h"], environment, log))
+        assert launch.wait(120) == 0
+        stack.enter_context(
+            _process(["-m", "dagster._daemon", "run", *workspace], environment, tmp_path / "daemon.log")
+        )
+
+        _until(lambda: all(run.is_finished for run in instance.get_runs()))
+
+        runs = instance.get_runs()
+        assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS] * 2
+        assert {run.tags["campaign_sync/mandator"] for run in runs} == {"nord", "sued"}
+        assert {_worker(tmp_path, run) for run in runs} == {1, 2}
+        times = [instance.get_run_stats(run.run_id) for run in runs]
+        assert max(one.start_time or 0 for one in times) < min(one.end_time or 0 for one in times)
+        assert shop.addresses(NEWSLETTER) == shop.addresses(SUED_NEWSLETTER) == EVERYBODY
+        with shop.state() as state:
+            assert all(state.journal.last_proven(mandator, "newsletter") for mandator in ("nord", "sued"))
+
+
+@contextmanager
+def _redis(folder: Path) -> Iterator[str]:
+    port = _free_port()
+    files = ["--save", "", "--dir", str(folder)]
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), *files]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            _until(lambda: _answers(port))
+            yield f"redis://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def _instance(home: Path, url: str) -> Iterator[dg.DagsterInstance]:
+    """deploy/celery/dagster.yaml on the tests' server, which listens on a socket only."""
+    settings = yaml.safe_load((ROOT / "deploy/celery/dagster.yaml").read_text())
+    settings["storage"]["postgres"] = {"postgres_url": url}
+    (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    del settings["run_launcher"]  # this process only looks; it has no broker
+    watching = home / "watching"
+    watching.mkdir()
+    (watching / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(watching))) as instance:
+        yield instance
+
+
+@contextmanager
+def _process(
+    arguments: Sequence[str], environment: Mapping[str, str], log: Path | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Python with these arguments, ended at the end with everything it started; its output in `log`."""
+    with (
+        (log or Path(os.devnull)).open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, *arguments], env=environment, stdout=output, stderr=output, start_new_session=True
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _worker(folder: Path, run: dg.DagsterRun) -> int:
+    """Which worker did it."""
+    said = f"[{run.tags[TASK_TAG]}] received"
+    [number] = [number for number in (1, 2) if said in (folder / f"worker{number}.log").read_text()]
+    return number
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    for _ in range(480):
+        if holds():
+            return
+        time.sleep(0.25)
+    raise AssertionError("it never came to that")

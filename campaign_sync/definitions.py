@@ -7,6 +7,7 @@ from campaign_sync.assets.parquet import ParquetIOManager
 from campaign_sync.assets.ports import ports_resource
 from campaign_sync.automation.daily import daily_job, daily_schedule
 from campaign_sync.automation.feedback import audit_job, feedback_job, feedback_schedules, feedback_watch
+from campaign_sync.automation.metrics import metrics_sensors
 from campaign_sync.automation.responses import responses_job, responses_schedule
 from campaign_sync.automation.unfinished import unfinished_replace_sensor
 from campaign_sync.configuration import Configuration, load_configuration
@@ -36,7 +37,8 @@ def build_definitions(configuration: Configuration) -> dg.Definitions:
             sensor
             for name in configuration.mandators
             for sensor in (unfinished_replace_sensor(configuration, name), feedback_watch(configuration, name))
-        ],
+        ]
+        + metrics_sensors(configuration),
         resources={
             "ports": ports_resource(configuration),
             "parquet": ParquetIOManager(configuration.storage.frames),

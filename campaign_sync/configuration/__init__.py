@@ -30,6 +30,7 @@ from campaign_sync.configuration.settings import (
     StorageSettings,
     Strategy,
 )
+from campaign_sync.configuration.telemetry import OtlpSettings, TelemetrySettings
 
 __all__ = [
     "CONFIGURATION_VARIABLE",
@@ -43,6 +44,7 @@ __all__ = [
     "MailingSettings",
     "MandatorSettings",
     "OptimizelySettings",
+    "OtlpSettings",
     "ReaderSettings",
     "RecipientListSettings",
     "ResponseReaderSettings",
@@ -50,6 +52,7 @@ __all__ = [
     "SelectSettings",
     "StorageSettings",
     "Strategy",
+    "TelemetrySettings",
     "configuration_schema",
     "load_configuration",
 ]

@@ -5,7 +5,7 @@ An error is told by its kind and code. Its message stays out: that is for the ru
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import ParamSpec, TypeVar
 
 from opentelemetry import context as contexts
@@ -85,20 +85,21 @@ def run_span(run_id: str) -> Iterator[RunSpan]:
 @contextmanager
 def asset_span(run_id: str, asset: tuple[str, ...], attempt: int) -> Iterator[None]:
     """The span of an attempt at an asset of a run; an error within it is counted as a failure."""
-    run, name, mandator = _runs[run_id], "/".join(asset), asset[0]
+    name, mandator = "/".join(asset), asset[0]
     attributes: dict[str, str | int] = {
         "dagster.asset_key": name,
         "campaign_sync.mandator": mandator,
         "campaign_sync.attempt": attempt,
     }
-    run.began(asset)
-    try:
-        with run.current(), _valued(_MANDATOR, mandator), _span(name, SpanKind.INTERNAL, attributes):
-            yield
-    except Exception as error:
-        instruments().count(FAILURES, 1, mandator=mandator, asset=name, kind=type(error).__name__)
-        raise
-    run.ended(asset)
+    with nullcontext(_runs[run_id]) if run_id in _runs else run_span(run_id) as run:
+        run.began(asset)
+        try:
+            with run.current(), _valued(_MANDATOR, mandator), _span(name, SpanKind.INTERNAL, attributes):
+                yield
+        except Exception as error:
+            instruments().count(FAILURES, 1, mandator=mandator, asset=name, kind=type(error).__name__)
+            raise
+        run.ended(asset)
 
 
 def note_rows(rows: int) -> None:

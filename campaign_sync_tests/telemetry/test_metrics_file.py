@@ -3,13 +3,16 @@
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
 
 from campaign_sync.automation.metrics import metrics_sensors
+from campaign_sync.cli.checking import check_everything
 from campaign_sync.replacing.filling import Filler
 from campaign_sync.telemetry.metrics import LEVELS, LIST_PROVEN, Sample
 from campaign_sync.telemetry.textfile import rendered, write_text_file
@@ -83,6 +86,7 @@ def test_the_file_tells_of_lists_before_a_day_after_it_and_after_a_fill_that_bro
     assert broken["list_failed_replaces", "newsletter"] == 1
     assert broken["list_proven_timestamp_seconds", "newsletter"] == after["list_proven_timestamp_seconds", "newsletter"]
     assert broken["list_incomplete", "products"] == 0
+    assert {f"campaign_sync_{key[0]}" for key in broken} == {metric.prometheus for metric in LEVELS}
 
     tick(shop)  # another process, which knows nothing but the state database
     again = values(shop)
@@ -92,13 +96,16 @@ def test_the_file_tells_of_lists_before_a_day_after_it_and_after_a_fill_that_bro
     assert {key[0] for key in changing} == {"metrics_written_timestamp_seconds", "feedback_age_seconds"}
 
 
-def test_a_file_that_cannot_be_written_fails_no_run_and_every_tick(shop: Rig, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_cannot_be_written_fails_no_run_but_every_tick(shop: Rig, caplog: pytest.LogCaptureFixture) -> None:
     shop.settings["telemetry"] = {"prometheus_file": str(shop.folder / "nowhere" / "campaign_sync.prom")}
 
     assert shop.run("nord", assets=[("nord", "bounces")]).success
     assert "telemetry.prometheus_file" in caplog.text
     with pytest.raises(FileNotFoundError):
         tick(shop)
+    told = StringIO()
+    assert not check_everything(shop.configuration, Console(file=told, width=200))
+    assert "its folder is missing" in told.getvalue()
 
 
 def test_without_a_file_no_sensor_writes_one(shop: Rig) -> None:

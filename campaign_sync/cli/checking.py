@@ -84,7 +84,7 @@ def _check(configuration: Configuration, ports: Ports, findings: _Findings) -> N
     if path := configuration.telemetry.prometheus_file:
         writable = os.access(Path(path).parent, os.W_OK)
         found = (
-            "its folder can be written to" if writable else "its folder is missing or can't be written to; make it so"
+            "its folder can be written to" if writable else "its folder is missing or closed to this user; mend that"
         )
         findings.add("telemetry.prometheus_file", writable, found)
     crm_answers = False

@@ -11,6 +11,9 @@ from opentelemetry import metrics, trace
 
 from campaign_sync.telemetry.metrics import COUNTERS, HISTOGRAMS, Metric
 
+DURATION_BOUNDS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0)
+"""Upper bounds of the buckets of durations, in seconds."""
+
 _SCOPE = "campaign_sync"
 
 
@@ -21,7 +24,12 @@ class Instruments:
         meter = meters.get_meter(_SCOPE)
         self.tracer = tracers.get_tracer(_SCOPE)
         self._counters = {one: meter.create_counter(one.name, one.unit, one.meaning) for one in COUNTERS}
-        self._histograms = {one: meter.create_histogram(one.name, one.unit, one.meaning) for one in HISTOGRAMS}
+        self._histograms = {
+            one: meter.create_histogram(
+                one.name, one.unit, one.meaning, explicit_bucket_boundaries_advisory=DURATION_BOUNDS
+            )
+            for one in HISTOGRAMS
+        }
 
     def count(self, metric: Metric, amount: int, **labels: str) -> None:
         """Add to a counter."""

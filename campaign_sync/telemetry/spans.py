@@ -4,7 +4,7 @@ An error is told by its kind and code. Its message stays out: that is for the ru
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import ParamSpec, TypeVar
 
@@ -105,6 +105,12 @@ def asset_span(run_id: str, asset: tuple[str, ...], attempt: int) -> Iterator[No
 def note_rows(rows: int) -> None:
     """Tell of the asset under way how many rows it has made."""
     trace.get_current_span().set_attribute("campaign_sync.rows", rows)
+
+
+def note_stopped(checks: Sequence[str]) -> None:
+    """Tell of the asset under way which of its checks stop what comes after it."""
+    if checks:
+        trace.get_current_span().set_attribute("campaign_sync.stopped_by", list(checks))
 
 
 class Call:

@@ -10,6 +10,9 @@ from typing import Any
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
+
+_DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Point:
     metric: str
     value: float
     attributes: dict[str, Any]
+    is_delta: bool
+    bounds: tuple[float, ...] = ()
 
 
 @dataclass
@@ -91,9 +96,14 @@ def _span(span: Any) -> ReceivedSpan:
 
 
 def _points(metric: Any) -> list[Point]:
-    sums = [Point(metric.name, point.as_int, _attributes(point.attributes)) for point in metric.sum.data_points]
+    sums = [
+        Point(metric.name, point.as_int, _attributes(point.attributes), metric.sum.aggregation_temporality == _DELTA)
+        for point in metric.sum.data_points
+    ]
+    is_delta = metric.histogram.aggregation_temporality == _DELTA
     return sums + [
-        Point(metric.name, point.count, _attributes(point.attributes)) for point in metric.histogram.data_points
+        Point(metric.name, point.count, _attributes(point.attributes), is_delta, tuple(point.explicit_bounds))
+        for point in metric.histogram.data_points
     ]
 
 

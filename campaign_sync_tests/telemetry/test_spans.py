@@ -10,6 +10,7 @@ import pytest
 
 from campaign_sync.configuration import OtlpSettings
 from campaign_sync.telemetry.exporting import exporting
+from campaign_sync.telemetry.instruments import DURATION_BOUNDS
 from campaign_sync.telemetry.spans import run_span
 from campaign_sync_tests.rig import ENVIRONMENT, Rig, rig
 from campaign_sync_tests.telemetry.collector import Received, collector
@@ -33,14 +34,15 @@ def received(shop: Rig) -> Iterator[Received]:
 
 def test_a_day_is_one_trace_from_the_run_over_its_assets_to_the_vendor_calls(shop: Rig, received: Received) -> None:
     shop.world.refuse(8100, "person3@example.org", 6)
+    shop.list_settings(name="products")["limits"] = {"max_rows": 4}
 
-    result = shop.day("nord")
+    result = shop.run("nord")
 
     (run,) = received.named("run")
     assert run.parent == b""
     assert run.attributes["dagster.run_id"] == result.run_id
     assert run.attributes["campaign_sync.mandator"] == ["nord"]
-    assert run.attributes["campaign_sync.lists"] == ["nord/newsletter", "nord/products"]
+    assert run.attributes["campaign_sync.lists"] == ["nord/newsletter"]
     assert run.attributes["campaign_sync.outcome"] == "ok"
     assert {span.trace for span in received.spans} == {run.trace}
 
@@ -57,6 +59,9 @@ def test_a_day_is_one_trace_from_the_run_over_its_assets_to_the_vendor_calls(sho
     assert len([span for span in received.spans if "rpc.method" in span.attributes]) == len(calls)
     assert received.parent(received.named("Session.logout")[0]) == run
 
+    (stopped,) = received.named("nord/snapshot/products")
+    assert stopped.attributes["campaign_sync.stopped_by"] == ["plausible_size"]
+
     assert received.headers[0]["authorization"] == "open sesame"
     assert {resource["service.name"] for resource in received.resources} == {"campaign_sync"}
     assert not any("service.instance.id" in resource for resource in received.resources)
@@ -67,12 +72,15 @@ def test_a_day_is_one_trace_from_the_run_over_its_assets_to_the_vendor_calls(sho
     assert received.sum("campaign_sync.rows.refused", **newsletter_of, code="6") == 1
     calls_counted = received.sum("campaign_sync.vendor.call.duration", mandator="nord", method="Recipient.addAll3")
     assert calls_counted == len(shop.world.calls("addAll3"))
-    _assert_nobody_is_named(shop, received)
+    assert all(point.is_delta for point in received.points)
+    assert {point.bounds for point in received.points} == {(), DURATION_BOUNDS}
+    assert_nobody_is_named(shop, received)
 
 
 def test_a_call_that_fails_shows_its_kind_its_code_and_its_attempts(shop: Rig, received: Received) -> None:
     shop.world.fault("addAll3", "fault", skip=1, arg="person1@example.org is no recipient")
     shop.world.fault("getUnsubscribes", "drop")
+    shop.world.fault("logout", "fault")  # so that the session is still known afterwards
 
     shop.day("sued")
 
@@ -89,7 +97,8 @@ def test_a_call_that_fails_shows_its_kind_its_code_and_its_attempts(shop: Rig, r
         assert received.sum("campaign_sync.vendor.call.duration", method=method, outcome="TransientError") == 1
     (run,) = received.named("run")
     assert not run.failed
-    _assert_nobody_is_named(shop, received)
+    assert sessions(shop)
+    assert_nobody_is_named(shop, received)
 
 
 def test_an_asset_that_fails_shows_its_kind_of_error_and_never_its_message(shop: Rig, received: Received) -> None:
@@ -135,11 +144,15 @@ def test_a_collector_that_never_answers_holds_a_run_up_by_a_few_seconds() -> Non
         assert time.monotonic() - begun < 5
 
 
-def _assert_nobody_is_named(shop: Rig, received: Received) -> None:
+def sessions(shop: Rig) -> list[str]:
+    """The ids of the sessions that the vendor still knows."""
+    with shop.world.transaction() as database:
+        return [session_id for (session_id,) in database.execute("SELECT session_id FROM session")]
+
+
+def assert_nobody_is_named(shop: Rig, received: Received) -> None:
     """Neither people nor credentials nor sessions are anywhere in the bytes that went out."""
     sent = b"".join(received.bodies)
-    secrets = [*ENVIRONMENT.values(), "open sesame", "Änne", "Björn", "example.org", "person"]
-    sessions = [row[0] for row in shop.world._read("SELECT session_id FROM session")]
     assert sent
-    for secret in secrets + sessions:
+    for secret in (*ENVIRONMENT.values(), "open sesame", "Änne", "Björn", "example.org", "person", *sessions(shop)):
         assert secret.encode() not in sent, secret

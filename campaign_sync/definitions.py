@@ -8,6 +8,7 @@ from campaign_sync.assets.ports import ports_resource
 from campaign_sync.automation.alarms import alarm_sensor
 from campaign_sync.automation.daily import daily_job, daily_schedule
 from campaign_sync.automation.feedback import audit_job, feedback_job, feedback_schedules, feedback_watch
+from campaign_sync.automation.metrics import metrics_sensors
 from campaign_sync.automation.responses import responses_job, responses_schedule
 from campaign_sync.automation.unfinished import unfinished_replace_sensor
 from campaign_sync.configuration import Configuration, load_configuration
@@ -42,7 +43,8 @@ def build_definitions(configuration: Configuration) -> dg.Definitions:
                 feedback_watch(configuration, name),
                 alarm_sensor(configuration, name, assets[name]),
             )
-        ],
+        ]
+        + metrics_sensors(configuration),
         resources={
             "ports": ports_resource(configuration),
             "parquet": ParquetIOManager(configuration.storage.frames),

@@ -8,6 +8,7 @@ from campaign_sync.assets.ports import Ports
 from campaign_sync.configuration import MandatorSettings
 from campaign_sync.feedback.audit import audit
 from campaign_sync.replacing.progress import Progress, report
+from campaign_sync.telemetry.spans import note_rows
 
 _WARN = dg.AssetCheckSeverity.WARN
 
@@ -41,6 +42,7 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
             vendor = ports.vendor(mandator)
             found = audit(mandator, opt_in_ids, vendor, ports.crm, ports.state, ports.frames, on_rows)
             report(Progress(mandator, "audit", "audited", found.asked, found.asked))
+            note_rows(found.asked)
         incomplete = (
             f"{found.missing} had left and the CRM didn't know; it does now. Look into feedback.readers: some export "
             "doesn't tell of everybody"

@@ -13,6 +13,7 @@ from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceEr
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.state.errors import StateError
 from campaign_sync.state.frames import FrameError
+from campaign_sync.telemetry.spans import asset_span
 
 EXPECTED = (CrmError, FrameError, IncompleteListError, LayoutError, OptimizelyError, RefusedReplaceError, StateError)
 
@@ -41,7 +42,8 @@ def explained(context: dg.AssetExecutionContext) -> Iterator[Stopwatch]:
     anything was changed is worth it only where nobody watches: in runs that a schedule or a sensor started.
     """
     try:
-        yield Stopwatch()
+        with asset_span(context.run.run_id, tuple(context.asset_key.path), context.retry_number + 1):
+            yield Stopwatch()
     except EXPECTED as error:
         mandator, *_, subject = context.asset_key.path
         report(Progress(mandator, subject, "failed", 0, 0))

@@ -10,6 +10,7 @@ from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
 from campaign_sync.feedback.fetching import Fetching
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.state.feedback import FeedbackImport
+from campaign_sync.telemetry.spans import note_rows
 
 _DESCRIPTIONS = {
     FeedbackKind.BOUNCES: "Addresses that bounced, everything since the last import, kept as received.",
@@ -44,6 +45,7 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
                     fetched.append(one)  # noqa: PERF402 - on_rows counts them as they come
             rows = sum(one.rows for one in fetched)
             report(Progress(mandator, kind.value, "fetched", rows, rows))
+            note_rows(rows)
         return dg.MaterializeResult(metadata={**fetched_windows(fetched), "seconds": watch.seconds})
 
     return fetch

@@ -1,8 +1,11 @@
 """Everything an asset may reach beyond Dagster: the vendor, the CRM, the product's own state and files."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 
 import dagster as dg
 
@@ -12,8 +15,14 @@ from campaign_sync.crm.sql import SqlCrm
 from campaign_sync.optimizely.client import Optimizely, connect
 from campaign_sync.optimizely.faults import CredentialsError
 from campaign_sync.replacing.replace import Replacer
+from campaign_sync.state.errors import StateError
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.store import State
+from campaign_sync.telemetry.exporting import exporting
+from campaign_sync.telemetry.spans import run_span
+from campaign_sync.telemetry.textfile import write_text_file
+
+log = logging.getLogger(__name__)
 
 
 class Ports:
@@ -89,6 +98,16 @@ class Ports:
         """What replaces this mandator's lists; `say` is told what it waits for."""
         return Replacer(self.vendor(mandator), self.crm, self.state, self.frames, run_id, say=say)
 
+    def write_metrics(self) -> None:
+        """Bring the file of metrics up to date, where there is one and the state has been asked for. Never raises."""
+        path = self._configuration.telemetry.prometheus_file
+        if path is None or "state" not in vars(self):
+            return
+        try:
+            write_text_file(Path(path), self.state.levels.all(self._configuration, datetime.now(UTC)))
+        except (StateError, OSError) as error:
+            log.warning("The file of metrics (telemetry.prometheus_file) couldn't be written: %s", error)
+
     def close(self) -> None:
         """Log out everywhere and let go of the databases."""
         self._open.close()
@@ -98,11 +117,15 @@ def ports_resource(configuration: Configuration) -> dg.ResourceDefinition:
     """The resource `ports`: opened lazily, closed when the run ends, however it ends."""
 
     @dg.resource(description="The vendor, the CRM, the product's state and files")
-    def ports(_: dg.InitResourceContext) -> Iterator[Ports]:
+    def ports(context: dg.InitResourceContext) -> Iterator[Ports]:
         opened = Ports(configuration)
-        try:
-            yield opened
-        finally:
-            opened.close()
+        run_id = context.run.run_id if context.run else ""
+        with exporting(configuration.telemetry.otlp), run_span(run_id) as run:
+            try:
+                yield opened
+            finally:
+                opened.write_metrics()
+                with run.current():
+                    opened.close()
 
     return ports

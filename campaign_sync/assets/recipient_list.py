@@ -18,6 +18,7 @@ from campaign_sync.replacing.replace import Outcome, Replacer, still_incomplete
 from campaign_sync.replacing.target import Target
 from campaign_sync.state.journal import StoredSnapshot
 from campaign_sync.state.steps import Step
+from campaign_sync.telemetry.spans import note_rows
 
 REPLAY_TAG = "campaign_sync/replay"
 """Tag of a run that goes back to an earlier snapshot; its value is the snapshot's id."""
@@ -59,6 +60,7 @@ def recipient_list_asset(target: Target) -> dg.AssetsDefinition:
                 if error.outcomes:
                     yield _gate(key, error.outcomes)
                 raise
+            note_rows(outcome.proof.in_list)
         yield dg.MaterializeResult(
             metadata={**_metadata(target, outcome), "seconds": watch.seconds},
             check_results=[_gate(key, outcome.gate), _proof(key, outcome), _rejections(key, outcome)],

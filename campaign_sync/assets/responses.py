@@ -15,6 +15,7 @@ from campaign_sync.responses.dataset import dataset
 from campaign_sync.responses.fetching import ResponseFetching
 from campaign_sync.responses.taking import Taken, take
 from campaign_sync.state.kept import KeptWindow
+from campaign_sync.telemetry.spans import note_rows
 
 _DESCRIPTIONS = {
     ResponseKind.OPENS: "Who opened which mailing, and when. An open is counted where images are loaded, so some are "
@@ -72,6 +73,7 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
                 state.responses.removed(old.id, now)
             done = taken.new + taken.known_before
             report(Progress(mandator, kind.value, "stored", done, done))
+            note_rows(done)
         return dg.MaterializeResult(
             metadata={**fetched_windows(fetched), **_counts(taken), "seconds": watch.seconds},
             check_results=[_layout(key, mandator, reader, taken.misfits)],

@@ -11,6 +11,7 @@ from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.selection import select
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.replacing.target import Target
+from campaign_sync.telemetry.spans import note_rows
 
 
 def selection_asset(target: Target) -> dg.AssetsDefinition:
@@ -37,6 +38,7 @@ def selection_asset(target: Target) -> dg.AssetsDefinition:
             picked = _pick(crm, target)
             sifted = select(picked, suppression_state, opt_in_id)
             ports.state.ledger.record(mandator, target.name, sifted.rejections, context.run.run_id)
+            note_rows(len(sifted.rows))
         return dg.MaterializeResult(
             value=sifted.rows,
             metadata={

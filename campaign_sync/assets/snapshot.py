@@ -15,6 +15,7 @@ from campaign_sync.domain.snapshot import build_snapshot, canonical_rows, digest
 from campaign_sync.replacing.gate import surroundings
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.replacing.target import Target
+from campaign_sync.telemetry.spans import note_rows, note_stopped
 
 CHECK_DESCRIPTIONS = {
     "utf8": "Every text is UTF-8 that XML can carry. Mojibake is a warning.",
@@ -54,6 +55,8 @@ def snapshot_asset(target: Target) -> dg.AssetsDefinition:
             around = surroundings(target, ports.vendor(mandator), crm, state, context.run.run_id)
             outcomes = check_snapshot(rows, contract, around)
             report(Progress(mandator, target.name, "checked", len(rows), len(rows)))
+            note_rows(len(rows))
+            note_stopped([outcome.name for outcome in outcomes if outcome.stops])
             now = datetime.now(UTC)
             file = ports.frames.write_frame(f"snapshots/{mandator}/{target.name}", now, rows)
             state.ledger.record(mandator, target.name, sifted.rejections, context.run.run_id)

@@ -22,6 +22,7 @@ from campaign_sync.feedback.write_back import write_back
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.store import State
+from campaign_sync.telemetry.spans import note_rows
 
 _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
@@ -73,6 +74,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
             silences = silent_readers(mandator, feedback, state.feedback, vendor, now)
             to_crm, to_absence = measure(mandator, settings.lists, state, datetime.now(UTC))
             report(Progress(mandator, "suppression_state", "suppressed", len(frame), len(frame)))
+            note_rows(len(frame))
         by_kind = frame["kind"].value_counts()
         return dg.MaterializeResult(
             value=frame,

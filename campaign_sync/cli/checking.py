@@ -3,10 +3,12 @@
 Nothing is changed, but for a list that was refused for good: there a canary is tried again, and leaves no trace.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -79,6 +81,12 @@ def _check(configuration: Configuration, ports: Ports, findings: _Findings) -> N
         state_is_there = found == READY
     with findings.trying("storage.frames"):
         findings.add("storage.frames", True, Frames(storage.frames).probe())
+    if path := configuration.telemetry.prometheus_file:
+        writable = os.access(Path(path).parent, os.W_OK)
+        found = (
+            "its folder can be written to" if writable else "its folder is missing or closed to this user; mend that"
+        )
+        findings.add("telemetry.prometheus_file", writable, found)
     crm_answers = False
     with findings.trying("crm"):
         _ = ports.crm

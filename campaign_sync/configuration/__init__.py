@@ -31,6 +31,7 @@ from campaign_sync.configuration.settings import (
     StorageSettings,
     Strategy,
 )
+from campaign_sync.configuration.telemetry import OtlpSettings, TelemetrySettings
 
 __all__ = [
     "CONFIGURATION_VARIABLE",
@@ -46,6 +47,7 @@ __all__ = [
     "MailingSettings",
     "MandatorSettings",
     "OptimizelySettings",
+    "OtlpSettings",
     "ReaderSettings",
     "RecipientListSettings",
     "ResponseReaderSettings",
@@ -53,6 +55,7 @@ __all__ = [
     "SelectSettings",
     "StorageSettings",
     "Strategy",
+    "TelemetrySettings",
     "WebhookSettings",
     "configuration_schema",
     "load_configuration",

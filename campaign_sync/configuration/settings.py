@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, model_validator
 from campaign_sync.configuration.alarms import AlarmSettings
 from campaign_sync.configuration.feedback import FeedbackSettings, ResponseSettings
 from campaign_sync.configuration.section import Section
+from campaign_sync.configuration.telemetry import TelemetrySettings
 from campaign_sync.configuration.values import (
     BaseUrl,
     Credential,
@@ -204,5 +205,7 @@ class Configuration(Section):
     """Where the product keeps what is its own."""
     alarms: AlarmSettings = AlarmSettings()
     """Who is told when something is wrong."""
+    telemetry: TelemetrySettings = TelemetrySettings()
+    """Where spans and metrics go; nowhere where left out."""
     mandators: dict[Key, MandatorSettings] = Field(min_length=1)
     """The mandators by a name of your choice (lower-case letters, digits, underscores)."""

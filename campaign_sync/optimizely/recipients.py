@@ -118,6 +118,7 @@ class Recipients:
             "addAll3",
             lambda session_id: contract.request_with_tail(operation, session_id, batch.xml),
             repeatable=False,
+            rows=batch.rows,
         )
         expect_one_each(codes, batch.rows, "addAll3")
         return codes

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
@@ -20,6 +21,7 @@ from campaign_sync.optimizely.faults import (
     from_fault,
 )
 from campaign_sync.optimizely.transport import Transport
+from campaign_sync.telemetry.spans import attempt_number, call_span
 
 LIFETIME_SECONDS = 15 * 60.0
 """When a session is replaced. The vendor ends one after 20 minutes and doesn't say whether use prolongs it."""
@@ -115,13 +117,25 @@ class Session:
         )
 
     def send(
-        self, service: str, operation_name: str, request: Callable[[str], bytes], *, repeatable: bool = True
+        self,
+        service: str,
+        operation_name: str,
+        request: Callable[[str], bytes],
+        *,
+        repeatable: bool = True,
+        rows: int | None = None,
     ) -> Any:
-        """Call an operation by a request that is written once the session id is known. See `call`."""
+        """Call an operation by a request that is written once the session id is known. See `call`.
+
+        `rows` is how many it sends, for telemetry.
+        """
+        attempts = count(attempt_number())
 
         def attempt() -> Any:
             return self._in_session(
-                lambda session_id: self._exchange(service, operation_name, request(session_id), session_id)
+                lambda session_id: self._exchange(
+                    service, operation_name, request(session_id), session_id, rows=rows, attempt=next(attempts)
+                )
             )
 
         return _retried(attempt) if repeatable else attempt()
@@ -233,25 +247,30 @@ class Session:
         session_id: str,
         *,
         timeout_seconds: float | None = None,
+        rows: int | None = None,
+        attempt: int = 1,
     ) -> Any:
         contract = self.contract(service)
         operation = contract.operation(operation_name)
-        response = self._transport.post(service, request, timeout_seconds=timeout_seconds)
-        try:
-            answer = wire.parse(response.content)
-            if answer.fault is None:
-                return contract.result(operation, answer)
-        except wire.NotSoapError:
-            failure = self._transport.not_soap(response)
-        else:
-            failure = from_fault(
-                f"{service}.{operation.name}",
-                answer.fault,
-                mandator_id=self.mandator_id,
-                secrets=(session_id, self._username, self._password),
-                sent=request,
-            )
-        raise failure
+        with call_span(service, operation.name, rows, attempt) as call:
+            response = self._transport.post(service, request, timeout_seconds=timeout_seconds)
+            call.answered(response.status_code)
+            try:
+                answer = wire.parse(response.content)
+                if answer.fault is None:
+                    return contract.result(operation, answer)
+            except wire.NotSoapError:
+                failure = self._transport.not_soap(response)
+            else:
+                call.faulted(answer.fault_code)
+                failure = from_fault(
+                    f"{service}.{operation.name}",
+                    answer.fault,
+                    mandator_id=self.mandator_id,
+                    secrets=(session_id, self._username, self._password),
+                    sent=request,
+                )
+            raise failure
 
 
 def _retried(call: Callable[[], Any]) -> Any:

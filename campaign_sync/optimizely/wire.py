@@ -50,6 +50,7 @@ class Answer:
     envelope: Any = field(repr=False)
     result: Any = field(repr=False)
     references: dict[str, Any] = field(repr=False)
+    fault_code: str = ""
 
 
 def type_name(namespace: str, name: str) -> str:
@@ -100,7 +101,7 @@ def parse(content: bytes) -> Answer:
         raise NotSoapError("not a complete SOAP envelope")
     fault = body.find(f"{{{ENVELOPE}}}Fault")
     if fault is not None:
-        return Answer(fault.findtext("faultstring") or "", root, None, {})
+        return Answer(fault.findtext("faultstring") or "", root, None, {}, fault.findtext("faultcode") or "")
     references = {identity: child for child in body if (identity := child.get("id"))}
     return Answer(None, root, body[0][0] if len(body[0]) else None, references)
 

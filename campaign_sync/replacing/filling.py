@@ -14,7 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from campaign_sync.domain.checks import Contract
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
-from campaign_sync.domain.rejection import ACCEPTED, ALREADY_STORED, GENERAL_ERROR
+from campaign_sync.domain.rejection import ACCEPTED, ALREADY_STORED, GENERAL_ERROR, VENDOR_REASONS
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import TransientError
 from campaign_sync.optimizely.services import MAX_ROWS, Batch
@@ -22,6 +22,9 @@ from campaign_sync.replacing.plan import Plan, Positions
 from campaign_sync.replacing.target import Target
 from campaign_sync.state.lease import Lease
 from campaign_sync.state.steps import CLEAR, StepLog
+from campaign_sync.telemetry.instruments import instruments
+from campaign_sync.telemetry.metrics import ROWS_ACCEPTED, ROWS_REFUSED, ROWS_SENT
+from campaign_sync.telemetry.spans import attempted, carried
 
 READ_BACK_ROWS = 5000
 """Rows per page when a list is read back; the vendor names no limit for it."""
@@ -98,12 +101,13 @@ class Filler:
         again = prepare(self.target, self.vendor, rows, failed)
         for batch, answers in self._all(again, lambda batch: self._send(batch, resuming=True)):
             codes[batch.positions] = answers
+        self._count(codes[plan.send])
         return codes
 
     def clear(self) -> None:
         """Empty the list. It is tried again only while the lease is held, for a late repeat would empty a full list."""
         for attempt in _retrying():
-            with attempt:
+            with attempt, attempted(attempt.retry_state.attempt_number):
                 self._changing(CLEAR, lambda: self.vendor.recipients.clear(self.target.recipient_list_id))
 
     def sweep(self) -> dict[str, int]:
@@ -150,7 +154,8 @@ class Filler:
     def _all(self, items: Sequence[Key], call: Callable[[Key], Result]) -> Iterator[tuple[Key, Result]]:
         """Yield each item with its result as they come in. After a failure no further call is begun."""
         with ThreadPoolExecutor(self.target.parallel_calls) as pool:
-            futures: dict[Future[Result], Key] = {pool.submit(call, item): item for item in items}
+            there = carried(call)
+            futures: dict[Future[Result], Key] = {pool.submit(there, item): item for item in items}
             try:
                 for future in as_completed(futures):
                     yield futures[future], future.result()
@@ -162,12 +167,13 @@ class Filler:
         """Send one batch. Once an answer was lost, a row that is already in the list counts as stored by that call."""
         answer_lost = resuming
         for attempt in _retrying():
-            with attempt:
+            with attempt, attempted(attempt.retry_state.attempt_number):
                 self.lease.require()
                 step = self.steps.step(
                     f"{self.where}addAll3", part=batch.part, rows=len(batch.positions), digest=batch.digest
                 )
                 with step as details:
+                    self._count_sent(len(batch.positions))
                     try:
                         codes = self.vendor.recipients.add_all(self.target.recipient_list_id, batch.batch)
                     except TransientError as error:
@@ -175,6 +181,20 @@ class Filler:
                         raise
                     details.append(", ".join(f"code {code}: {n}" for code, n in sorted(Counter(codes).items())))
         return [ACCEPTED if answer_lost and code == ALREADY_STORED else code for code in codes]
+
+    def _count_sent(self, rows: int) -> None:
+        if not self.where:  # a shadow isn't the list
+            instruments().count(ROWS_SENT, rows, mandator=self.target.mandator, list=self.target.name)
+
+    def _count(self, answers: Codes) -> None:
+        """Count what the vendor made of the rows. Codes that its documents don't have count as one."""
+        labels = {"mandator": self.target.mandator, "list": self.target.name}
+        for code, rows in Counter(answers.tolist()).items() if not self.where else ():
+            if code == ACCEPTED:
+                instruments().count(ROWS_ACCEPTED, rows, **labels)
+            else:
+                known = str(code) if code in VENDOR_REASONS else "other"
+                instruments().count(ROWS_REFUSED, rows, **labels, code=known)
 
 
 def _retrying() -> Retrying:
@@ -202,7 +222,7 @@ def read_back(
 
     with ThreadPoolExecutor(target.parallel_calls) as pool:
         rows: list[list[str | None]] = []
-        for part in pool.map(page, starts):
+        for part in pool.map(carried(page), starts):
             rows += part
             on_page(len(part))
     return pd.DataFrame(rows, columns=target.read_columns, dtype="str")

@@ -19,6 +19,7 @@ from campaign_sync.replacing.target import Target
 from campaign_sync.state.feedback import LIVE_LOOK_SOURCE
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.store import State
+from campaign_sync.telemetry.spans import carried
 
 
 def look(target: Target, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callable[[int], None]) -> "pd.Series[str]":
@@ -34,7 +35,7 @@ def look(target: Target, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callab
 
     reasons = np.full(len(rows), None, dtype=object)
     with ThreadPoolExecutor(target.parallel_calls) as pool:
-        for start, left, blocked in pool.map(ask, range(0, len(rows), MAX_ROWS)):
+        for start, left, blocked in pool.map(carried(ask), range(0, len(rows), MAX_ROWS)):
             part = reasons[start : start + len(left)]
             part[np.array(blocked, dtype=bool)] = Reason.BLOCKLISTED.value
             part[np.array(left, dtype=bool)] = Reason.UNSUBSCRIBED.value

@@ -37,6 +37,8 @@ from campaign_sync.state.journal import Replace, ReplaceState, StoredSnapshot
 from campaign_sync.state.lease import Lease, LeaseHeldError, LeaseLostError
 from campaign_sync.state.steps import Step, StepLog
 from campaign_sync.state.store import State
+from campaign_sync.telemetry.instruments import instruments
+from campaign_sync.telemetry.metrics import ROWS_DROPPED, ROWS_SWEPT
 
 _MAY_PASS = (
     TransientError,
@@ -182,13 +184,17 @@ class Replacer:
         Listeners(self.crm, self.state, self.frames).hear(target, accepted, proven.looked, seen_at)
         note(entry.id, state=ReplaceState.PROVEN, finished_at=self.now())
         report(Progress(target.mandator, target.name, "proven", proof.in_list, proof.in_list))
+        dropped, swept = _by_reason(admission.dropped), _by_reason(proven.taken_out)
+        for metric, by_reason in ((ROWS_DROPPED, dropped), (ROWS_SWEPT, swept)):
+            for reason, taken_out in by_reason.items():
+                instruments().count(metric, taken_out, mandator=target.mandator, list=target.name, reason=reason)
         return Outcome(
             replace_id=entry.id,
             gate=admission.outcomes,
-            dropped=_by_reason(admission.dropped),
+            dropped=dropped,
             sent=len(rows),
             codes=dict(sorted(Counter(codes.tolist()).items())),
-            swept=_by_reason(proven.taken_out),
+            swept=swept,
             proof=proof,
             steps=filler.steps.all(),
             resumed=entry.resumes is not None,

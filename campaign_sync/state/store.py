@@ -13,6 +13,7 @@ from campaign_sync.state.feedback import FeedbackJournal
 from campaign_sync.state.history import History
 from campaign_sync.state.journal import Journal, Ledger, Snapshots
 from campaign_sync.state.lease import Leases
+from campaign_sync.state.levels import Levels
 from campaign_sync.state.lists import Lists
 from campaign_sync.state.responses import ResponseJournal
 from campaign_sync.state.tables import setting
@@ -44,6 +45,7 @@ class State:
         self.leases = Leases(self._engine)
         self.lists = Lists(self._engine)
         self.troubles = Troubles(self._engine)
+        self.levels = Levels(self._engine)
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:

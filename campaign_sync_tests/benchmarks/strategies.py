@@ -36,7 +36,8 @@ ASSETS = [
 
 
 @contextmanager
-def _installation(rows: int) -> Iterator[Rig]:
+def installation(rows: int) -> Iterator[Rig]:
+    """One list with 15 attributes and `rows` people, and the sandbox in a process of its own."""
     folder = Path(tempfile.mkdtemp(prefix="campaign-sync-benchmark-"))
     command = [sys.executable, "-m", "campaign_sync.sandbox", "--data", str(folder / "vendor.db")]
     with closing(World(folder / "vendor.db")) as world:
@@ -144,7 +145,7 @@ def main() -> None:
         Column("strategy", no_wrap=True),
         *(f"{name}" for name in ("incomplete s", "ratio", "sent", "clears", "replace s", "day s")),
     )
-    with _installation(rows) as rig:
+    with installation(rows) as rig:
         _replace(rig, "clear_refill")
         baseline = _naive(rig)
         for day, strategy in enumerate(STRATEGIES):

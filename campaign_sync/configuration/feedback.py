@@ -99,9 +99,9 @@ class FileSettings(Section):
     url: Text
     """A folder, or sftp://host/folder."""
     username: Credential | None = None
-    """User of the SFTP server; {env: NAME}."""
+    """User of the SFTP server; {env: NAME} or {file: PATH}."""
     password: Credential | None = None
-    """The user's password; {env: NAME}. Better a key_file."""
+    """The user's password; {env: NAME} or {file: PATH}. Better a key_file."""
     key_file: Text | None = None
     """File with the user's private key."""
     known_hosts: Text | None = None

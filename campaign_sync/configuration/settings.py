@@ -51,7 +51,7 @@ class CrmSettings(Section):
     adapter: Literal["sql"] = "sql"
     """The kind of CRM: `sql` for tables or views in any database SQLAlchemy can reach."""
     url: DatabaseUrl
-    """SQLAlchemy URL of the CRM's database. One with a password must be {env: NAME}."""
+    """SQLAlchemy URL of the CRM's database. One with a password must be {env: NAME} or {file: PATH}."""
 
 
 class StorageSettings(Section):
@@ -63,7 +63,7 @@ class StorageSettings(Section):
         default=SecretStr(_STATE_URL),
         json_schema_extra={"default": _STATE_URL},  # pydantic hides it, being the default of a secret
     )
-    """SQLAlchemy URL of the product's own tables, SQLite or PostgreSQL. One with a password must be {env: NAME}."""
+    """SQLAlchemy URL of the product's own tables, SQLite or PostgreSQL; with a password only {env: NAME} or {file: PATH}."""
 
 
 class MailingSettings(Section):
@@ -166,9 +166,9 @@ class MandatorSettings(Section):
     mandator_id: VendorId
     """The vendor's id of the mandator."""
     username: Credential
-    """Name of the API user; {env: NAME}."""
+    """Name of the API user; {env: NAME} or {file: PATH}."""
     password: Credential
-    """Password of the API user; {env: NAME}."""
+    """Password of the API user; {env: NAME} or {file: PATH}."""
     schedule: CronExpression | None = None
     """When the daily replace runs, as five cron fields in the mandator's time zone; never by itself where left out."""
     timezone: TimeZoneName = "Europe/Berlin"

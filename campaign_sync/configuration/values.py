@@ -11,17 +11,26 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringCo
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from campaign_sync.configuration.document import FromEnvironment
+from campaign_sync.configuration.elsewhere import FromElsewhere
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 
-ENVIRONMENT_REFERENCE: dict[str, Any] = {
-    "type": "object",
-    "description": "The value of an environment variable.",
-    "properties": {"env": {"type": "string", "minLength": 1}},
-    "required": ["env"],
-    "additionalProperties": False,
-}
-"""JSON schema of `{env: NAME}`."""
+ENVIRONMENT_REFERENCE, FILE_REFERENCE = (
+    {
+        "type": "object",
+        "description": description,
+        "properties": {key: {"type": "string", "minLength": 1, "description": meaning}},
+        "required": [key],
+        "additionalProperties": False,
+    }
+    for key, description, meaning in (
+        ("env", "The value of an environment variable.", "The variable's name."),
+        ("file", "What a file holds, without the line break at its end.", "The file's path."),
+    )
+)
+"""JSON schemas of `{env: NAME}` and `{file: PATH}`."""
+
+REFERENCE: dict[str, Any] = {"anyOf": [ENVIRONMENT_REFERENCE, FILE_REFERENCE]}
+"""JSON schema of a value that may not stand in the file itself."""
 
 KEY_PATTERN = r"^[a-z][a-z0-9_]*$"
 
@@ -64,11 +73,11 @@ def _sensible_duration(value: timedelta) -> timedelta:
 
 
 def _credential(value: object) -> object:
-    if isinstance(value, FromEnvironment | SecretStr):
+    if isinstance(value, FromElsewhere | SecretStr):
         return value
     raise ValueError(
         "a credential never stands in this file, where copies and version control would spread it; "
-        "write {env: NAME} and set that environment variable"
+        "write {env: NAME} and set that environment variable, or {file: PATH} and keep it in that file"
     )
 
 
@@ -98,7 +107,7 @@ def _state_url(text: str) -> str:
 
 
 def _no_literal_password(value: object) -> object:
-    if isinstance(value, FromEnvironment) or not isinstance(value, str):
+    if isinstance(value, FromElsewhere) or not isinstance(value, str):
         return value
     try:
         url = make_url(value)
@@ -106,7 +115,10 @@ def _no_literal_password(value: object) -> object:
     except (ArgumentError, ValueError):
         return value  # refused as a URL in a moment
     if has_password:
-        raise ValueError("the URL has a password in it; write {env: NAME} and set that environment variable to the URL")
+        raise ValueError(
+            "the URL has a password in it; write {env: NAME} and set that environment variable to the URL, or "
+            "{file: PATH} and keep the URL in that file"
+        )
     return value
 
 
@@ -163,7 +175,7 @@ def _is_cron_item(item: str, low: int, high: int, names: dict[str, int]) -> bool
 
 
 def _column(value: object) -> object:
-    if isinstance(value, FromEnvironment) and value.isdecimal():
+    if isinstance(value, FromElsewhere) and value.isdecimal():
         return int(value)
     is_position = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if is_position or (isinstance(value, str) and value.strip()):
@@ -203,7 +215,7 @@ Duration = Annotated[
     AfterValidator(_sensible_duration),
     WithJsonSchema({"type": "string", "pattern": r"^([0-9]{1,9}\s*[smhd]|P.+)$"}),
 ]
-Credential = Annotated[SecretStr, BeforeValidator(_credential), WithJsonSchema(ENVIRONMENT_REFERENCE)]
+Credential = Annotated[SecretStr, BeforeValidator(_credential), WithJsonSchema(REFERENCE)]
 _URL_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
 DatabaseUrl = Annotated[
     SecretStr, BeforeValidator(_no_literal_password), AfterValidator(_hidden(_database_url)), _URL_SCHEMA

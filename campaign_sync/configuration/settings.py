@@ -63,7 +63,7 @@ class StorageSettings(Section):
         default=SecretStr(_STATE_URL),
         json_schema_extra={"default": _STATE_URL},  # pydantic hides it, being the default of a secret
     )
-    """SQLAlchemy URL of the product's own tables, SQLite or PostgreSQL; with a password only {env: NAME} or {file: PATH}."""
+    """SQLAlchemy URL of the product's own tables, SQLite or PostgreSQL; one with a password only as a reference."""
 
 
 class MailingSettings(Section):

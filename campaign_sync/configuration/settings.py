@@ -10,6 +10,7 @@ from campaign_sync.configuration.feedback import FeedbackSettings, ResponseSetti
 from campaign_sync.configuration.section import Section
 from campaign_sync.configuration.values import (
     BaseUrl,
+    CaFile,
     Credential,
     CronExpression,
     DatabaseUrl,
@@ -43,6 +44,8 @@ class OptimizelySettings(Section):
     """Calls at the same time per mandator; the vendor allows 40."""
     timeout_seconds: Number = Field(default=180, gt=0)
     """How long one call may take, in seconds."""
+    ca_file: CaFile | None = None
+    """PEM file with the private CA that signed the certificate at base_url; the public CAs where left out."""
 
 
 class CrmSettings(Section):

@@ -1,8 +1,11 @@
 """The kinds of single values a configuration is made of. No message repeats a value: it may be a secret."""
 
 import re
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -133,9 +136,35 @@ def _base_url(value: str) -> str:
         raise ValueError(f"an http or https URL is expected, {example}")
     if parts.username is not None or parts.password is not None:
         raise ValueError("the URL has credentials in it; a mandator's username and password have their own keys")
+    if parts.scheme == "http" and not _stays_inside(parts.hostname or ""):
+        raise ValueError(
+            "passwords and people's addresses would travel in clear text; write https://, or a host without a dot in "
+            "its name, which is on this machine or in its own network"
+        )
     if parts.query or parts.fragment or parts.path.rstrip("/").rpartition("/")[2].startswith("Rpc"):
         raise ValueError(f"leave out /Rpc<Service> and ?wsdl, they are appended: {example}")
     return value.rstrip("/")
+
+
+def _stays_inside(host: str) -> bool:
+    """Whether what is sent to this host stays on this machine or in a network that resolves bare names, as Docker's."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return bool(re.fullmatch(r"[a-z][a-z0-9_-]*", host))  # with a digit first, it could be an address after all
+
+
+def _ca_file(value: str) -> str:
+    path = Path(value).expanduser()
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        problem = "the file holds no certificate; it must be in the form PEM, with -----BEGIN CERTIFICATE-----"
+    except OSError as error:
+        problem = f"the file can't be read ({error.strerror}); check the path and its permissions"
+    else:
+        return str(path)
+    raise ValueError(problem)
 
 
 def _time_zone(value: str) -> str:
@@ -221,6 +250,7 @@ DatabaseUrl = Annotated[
     SecretStr, BeforeValidator(_no_literal_password), AfterValidator(_hidden(_database_url)), _URL_SCHEMA
 ]
 StateUrl = Annotated[DatabaseUrl, AfterValidator(_hidden(_state_url))]
+CaFile = Annotated[Text, AfterValidator(_ca_file)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 TimeZoneName = Annotated[str, AfterValidator(_time_zone)]
 CronExpression = Annotated[str, AfterValidator(_cron)]

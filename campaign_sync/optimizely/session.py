@@ -241,6 +241,8 @@ class Session:
             answer = wire.parse(response.content)
             if answer.fault is None:
                 return contract.result(operation, answer)
+        except wire.HostileXmlError:
+            failure = self._transport.hostile()
         except wire.NotSoapError:
             failure = self._transport.not_soap(response)
         else:

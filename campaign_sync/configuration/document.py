@@ -38,7 +38,7 @@ class Problem:
 class Document:
     """What the file says: plain values, the place of every key and value, and what is wrong already."""
 
-    value: Any = None
+    value: Any = field(default=None, repr=False)
     values: dict[Path, Place] = field(default_factory=dict)
     keys: dict[Path, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)

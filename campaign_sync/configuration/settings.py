@@ -17,6 +17,7 @@ from campaign_sync.configuration.values import (
     Duration,
     EmailAddress,
     Key,
+    Location,
     Number,
     StateUrl,
     Text,
@@ -60,7 +61,7 @@ class CrmSettings(Section):
 class StorageSettings(Section):
     """Where the product keeps what is its own. Relative paths begin at the working directory."""
 
-    frames: Text = ".campaign_sync/frames"
+    frames: Location = ".campaign_sync/frames"
     """Folder or URL (s3://, gs://, abfs://) for selections, snapshots and raw feedback."""
     state_url: StateUrl = Field(
         default=SecretStr(_STATE_URL),

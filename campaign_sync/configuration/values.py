@@ -93,7 +93,12 @@ def _database_url(text: str) -> str:
     text = re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", text)
     problem = None
     try:
-        make_url(text).get_dialect()
+        url = make_url(text)
+        url.get_dialect()
+        if isinstance(password := url.query.get("password"), str):  # as the user's, SQLAlchemy never shows it
+            text = (
+                url.set(password=password).difference_update_query(["password"]).render_as_string(hide_password=False)
+            )
     except NoSuchModuleError:
         problem = "SQLAlchemy has no such kind of database; use one like postgresql:// or sqlite:///"
     except (ArgumentError, ValueError):
@@ -121,6 +126,15 @@ def _no_literal_password(value: object) -> object:
         raise ValueError(
             "the URL has a password in it; write {env: NAME} and set that environment variable to the URL, or "
             "{file: PATH} and keep the URL in that file"
+        )
+    return value
+
+
+def _no_password(value: str) -> str:
+    if re.match(r"[a-z0-9+.-]+://[^/@]*:[^/]*@", value, re.IGNORECASE):
+        raise ValueError(
+            "the URL has a password in it; for SFTP there are the keys username and password, and object stores find "
+            "their credentials in the environment"
         )
     return value
 
@@ -250,6 +264,7 @@ DatabaseUrl = Annotated[
     SecretStr, BeforeValidator(_no_literal_password), AfterValidator(_hidden(_database_url)), _URL_SCHEMA
 ]
 StateUrl = Annotated[DatabaseUrl, AfterValidator(_hidden(_state_url))]
+Location = Annotated[Text, AfterValidator(_no_password)]
 CaFile = Annotated[Text, AfterValidator(_ca_file)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 TimeZoneName = Annotated[str, AfterValidator(_time_zone)]

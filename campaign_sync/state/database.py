@@ -115,9 +115,9 @@ def _as_state_error(context: ExceptionContext) -> None:
     """Whatever a database says while it is used becomes a `StateError`: its own words may quote a row."""
     original = context.original_exception
     code = getattr(original, "pgcode", None) or getattr(original, "sqlite_errorname", None)
-    place = context.engine.url.render_as_string(hide_password=True) if context.engine else "the state database"
+    place = f"the state database {_place(context.engine)}" if context.engine else "the state database"
     raise StateError(
-        f"the state database {place} (storage.state_url) failed: {type(original).__name__}"
+        f"{place} (storage.state_url) failed: {type(original).__name__}"
         f"{f' ({code})' if code else ''}; see that it runs and can be reached, and try again"
     ) from None
 
@@ -127,7 +127,8 @@ def _sqlite_file(engine: Engine) -> Path:
 
 
 def _place(engine: Engine) -> str:
-    return engine.url.render_as_string(hide_password=True)
+    """Where the database is. Options of a URL may hold secrets as well as its password."""
+    return engine.url.set(query={}).render_as_string(hide_password=True)
 
 
 @contextmanager

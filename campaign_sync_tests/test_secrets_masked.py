@@ -27,6 +27,7 @@ from campaign_sync.optimizely.transport import Transport
 from campaign_sync.state.database import _engine, probe_database
 from campaign_sync.state.errors import StateError
 from campaign_sync_tests.rig import ENVIRONMENT, Rig, rig
+from campaign_sync_tests.scenarios.test_gate import FEEDBACK
 
 CANARY = "zaunkoenig"
 PASSWORD = f"{CANARY}<&>'4711"
@@ -123,11 +124,11 @@ def test_runs_that_fail_write_no_secret_down(
     home = tmp_path / "dagster"
     home.mkdir()
     with caplog.at_level(logging.DEBUG), dg.instance_for_test(temp_dir=str(home)) as instance:
-        told += problems(shop.run(instance=instance))
+        told += problems(shop.run(instance=instance, assets=FEEDBACK))
         shop.world.add_mandator(8100, ENVIRONMENT["USERNAME_OF_BOTH"], PASSWORD)
         for section, key in (("crm", "url"), ("storage", "state_url")):
             shop.settings[section][key] = {"env": "DATABASE"}
-            told += problems(shop.run(instance=instance))
+            told += problems(shop.run(instance=instance, assets=FEEDBACK))
     for reason in ("the vendor doesn't let this user in", "in the CRM at 127.0.0.1:1/crm", "can't be opened"):
         assert any(reason in sentence for sentence in told), told
     files = [file for file in home.rglob("*") if file.is_file()]

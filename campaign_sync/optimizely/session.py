@@ -17,6 +17,7 @@ from campaign_sync.optimizely.faults import (
     OptimizelyError,
     SessionExpiredError,
     TransientError,
+    UnreadableAnswerError,
     from_fault,
 )
 from campaign_sync.optimizely.transport import Transport
@@ -167,7 +168,7 @@ class Session:
             login.calls += 1
         try:
             yield login
-        except TransientError as error:
+        except (TransientError, UnreadableAnswerError) as error:
             if error.outcome_unknown:
                 self._abandon(login)
             raise
@@ -211,7 +212,7 @@ class Session:
         since = self._clock()  # before the call: the vendor's clock starts somewhere within it
         try:
             session_id = self._exchange("Session", "login", request, "")
-        except TransientError as error:
+        except (TransientError, UnreadableAnswerError) as error:
             error.outcome_unknown = False  # a session nobody knows of harms nobody
             raise
         self._own_lists = None

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from campaign_sync.configuration import OptimizelySettings
 from campaign_sync.optimizely.client import connect
 from campaign_sync.optimizely.faults import RefusedError, TransientError
 from campaign_sync.sandbox.wsdl import PartNames
@@ -53,6 +54,11 @@ def certificate(folder: Path, name: str, signed_by: str | None = None, host: str
     file = folder / f"{name}.pem"
     file.write_bytes(built.public_bytes(serialization.Encoding.PEM))
     return file
+
+
+def configured(url: str, ca: Path) -> str | None:
+    """What the configuration makes of the file."""
+    return OptimizelySettings(base_url=url, ca_file=str(ca)).ca_file
 
 
 @contextmanager
@@ -120,7 +126,7 @@ def test_with_the_private_ca_it_is_known(vendor: Vendor, tmp_path: Path, monkeyp
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(elsewhere))  # what is configured goes before it
     with (
         behind_tls(vendor, certificate(tmp_path, "server", signed_by="ca")) as (url, _),
-        connect(url, NORD, USERNAME, PASSWORD, ca_file=str(ca)) as optimizely,
+        connect(url, NORD, USERNAME, PASSWORD, ca_file=configured(url, ca)) as optimizely,
     ):
         assert optimizely.recipients.count(LIST) == 0
 

@@ -5,7 +5,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Boolean, Column, DateTime, Integer, LargeBinary, MetaData, create_engine, select
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    create_engine,
+    select,
+)
 
 from campaign_sync.state.database import examine_database, open_database, probe_database, upgrade_database
 from campaign_sync.state.errors import RevisionError
@@ -23,7 +35,7 @@ PLAUSIBLE = {
     "list_kind.kind": "regular",
     "reader": "getOutBounces",
     "state": "proven",
-    "snapshot_id": "id-1",
+    "snapshot_id": "1-id",
     "entity_type": "contact",
     "bounce_kind": "hard",
     "entity_types": '{"contact": 1}',
@@ -48,8 +60,10 @@ def value_for(column: "Column[Any]", number: int) -> object:
     match column.type:
         case Boolean():
             return True
-        case Integer():
+        case Integer() | Numeric() | Float():
             return number
+        case Date():
+            return NOON.date()
         case DateTime():
             return NOON
         case LargeBinary():
@@ -57,7 +71,7 @@ def value_for(column: "Column[Any]", number: int) -> object:
         case kind:
             known = PLAUSIBLE.get(f"{column.table.name}.{column.name}", PLAUSIBLE.get(column.name))
             distinct = column.primary_key and column is list(column.table.primary_key.columns)[-1]
-            return known if known and not distinct else f"{column.name}-{number}"[: getattr(kind, "length", None)]
+            return known if known and not distinct else f"{number}-{column.name}"[: getattr(kind, "length", None)]
 
 
 def fill(url: str) -> Rows:

@@ -4,7 +4,16 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import create_engine, select, update
 
+from campaign_sync.state.migrating import migrate
 from campaign_sync.state.tables import UtcDateTime, rejection, replace, snapshot
+
+
+def make_tables(state_url: str, revision: str) -> None:
+    """Make the state database as an earlier version of the product left it."""
+    engine = create_engine(state_url)
+    with engine.connect() as connection:
+        migrate(connection, "of the tests", revision)
+    engine.dispose()
 
 
 def let_days_pass(state_url: str, days: int) -> None:

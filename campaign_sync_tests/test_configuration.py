@@ -412,6 +412,24 @@ VALUE_MISTAKES = [
     ("https://api.example.org/soap11", "https:///soap11", "1:24 optimizely.base_url: an http or https URL"),
     ("https://api.example.org/soap11", "http://[", "1:24 optimizely.base_url: an http or https URL"),
     ("https://api.example.org/soap11", "http://a:99999/", "1:24 optimizely.base_url: an http or https URL"),
+    *(
+        (
+            "https://api.example.org",
+            f"http://{host}",
+            "1:24 optimizely.base_url: passwords and people's addresses would",
+        )
+        for host in ("api.example.org", "10.0.0.7", "localhost.example.org", "[2001:db8::1]", "134744072", "0x8080808")
+    ),
+    (
+        'soap11"',
+        'soap11", ca_file: /no/such.pem',
+        "1:67 optimizely.ca_file: the file can't be read (No such file or directory); check the path",
+    ),
+    (
+        'soap11"',
+        'soap11", ca_file: /dev/null',
+        "1:67 optimizely.ca_file: the file holds no certificate; it must be in the form PEM",
+    ),
     ("example.org/soap11", "example.org/soap11?wsdl", "1:24 optimizely.base_url: leave out /Rpc<Service> and ?wsdl"),
     ("/soap11", "/soap11/RpcSession", "1:24 optimizely.base_url: leave out /Rpc<Service> and ?wsdl"),
     ("https://api", "https://me:geheim@api", "1:24 optimizely.base_url: the URL has credentials in it"),
@@ -497,6 +515,12 @@ def test_an_empty_variable_is_as_good_as_none(tmp_path: Path) -> None:
     assert problems(tmp_path, MINIMAL, {**ENVIRON, "NORD_PASSWORD": ""}) == [
         "7:15 mandators.nord.password: the environment variable NORD_PASSWORD is empty"
     ]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8123", "localhost", "[::1]:8123", "sandbox:8123", "vendor-stand_in"])
+def test_clear_text_may_go_to_this_machine_and_to_names_without_a_dot(tmp_path: Path, host: str) -> None:
+    configuration = load(tmp_path, minimal("https://api.example.org", f"http://{host}"))
+    assert configuration.optimizely.base_url == f"http://{host}/soap11"
 
 
 # Secrets

@@ -11,7 +11,7 @@ from campaign_sync.domain.layout import LayoutError
 from campaign_sync.optimizely.faults import OptimizelyError, TransientError
 from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceError
 from campaign_sync.replacing.progress import Progress, report
-from campaign_sync.state.errors import StateError
+from campaign_sync.state.errors import RevisionError, StateError
 from campaign_sync.state.frames import FrameError
 from campaign_sync.telemetry.spans import asset_span
 
@@ -48,7 +48,7 @@ def explained(context: dg.AssetExecutionContext) -> Iterator[Stopwatch]:
         mandator, *_, subject = context.asset_key.path
         report(Progress(mandator, subject, "failed", 0, 0))
         unattended = not _BY_ITSELF.isdisjoint(context.run.tags)
-        later = isinstance(error, (TransientError, StateError))
+        later = isinstance(error, (TransientError, StateError)) and not isinstance(error, RevisionError)
         later |= isinstance(error, RefusedReplaceError) and error.passing
         passing = later and (unattended or context.retry_number > 0)  # a retry has something to mend
         unfinished = isinstance(error, IncompleteListError) and error.worth_retrying

@@ -90,6 +90,7 @@ class Ports:
                     settings.password.get_secret_value(),
                     parallel_calls=optimizely.parallel_calls,
                     timeout_seconds=optimizely.timeout_seconds,
+                    ca_file=optimizely.ca_file,
                 )
             )
         return self._vendors[mandator]

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from campaign_sync.cli.boundary import NOTHING_WRONG, SOMETHING_FAILED, CommandError, one_sentence
+from campaign_sync.cli.database import db_app, refuse_other_revision
 from campaign_sync.configuration import Configuration, configuration_schema, load_configuration
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ config_app = typer.Typer(help="The configuration file.", no_args_is_help=True)
 feedback_app = typer.Typer(help="What the vendor tells about people who left or bounced.", no_args_is_help=True)
 app.add_typer(crm_app, name="crm")
 app.add_typer(config_app, name="config")
+app.add_typer(db_app, name="db")
 app.add_typer(feedback_app, name="feedback")
 
 
@@ -52,6 +54,7 @@ def run(
     from campaign_sync.cli.instance import EMBEDDED_HOME, use_instance
     from campaign_sync.cli.running import Advice, run_daily_replace
 
+    refuse_other_revision(configuration)
     use_instance(EMBEDDED_HOME)
     again = " ".join(["campaign-sync run", mandator, *(f"--list {name}" for name in lists or [])])
     outcome = run_daily_replace(
@@ -76,6 +79,7 @@ def replay(
     from campaign_sync.cli.running import Advice
     from campaign_sync.cli.running import replay as replay_snapshot
 
+    refuse_other_revision(configuration)
     use_instance(EMBEDDED_HOME)
     advice = Advice(f"campaign-sync replay {mandator} {name}")
     outcome = replay_snapshot(configuration, mandator, name, snapshot, Console(), advice, accept_size=accept_size)
@@ -168,8 +172,9 @@ def demo(
 @app.command()
 def dev(port: Annotated[int, typer.Option(help="The UI's port.")] = 3000) -> None:
     """Run `dagster dev` on the embedded instance: UI, daemon and schedules, until Ctrl-C."""
-    load_configuration()
+    configuration = load_configuration()
     _require_free(port)
+    refuse_other_revision(configuration)
     from campaign_sync.cli.instance import EMBEDDED_HOME, dagster_dev, use_instance
 
     use_instance(EMBEDDED_HOME)

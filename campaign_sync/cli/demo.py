@@ -19,6 +19,7 @@ from campaign_sync.configuration import Configuration, load_configuration
 from campaign_sync.replacing.target import target
 from campaign_sync.sandbox.demo_crm import advance_demo_crm, create_demo_crm, demo_addresses
 from campaign_sync.sandbox.world import World
+from campaign_sync.state.database import upgrade_database
 from campaign_sync.state.folders import private_folder
 
 FOLDER = Path(".campaign_sync/demo")
@@ -43,6 +44,7 @@ def run_demo(console: Console, ui_port: int | None) -> bool:
     with _sandbox() as base_url:
         os.environ |= _environment(base_url, configuration_file)
         configuration = load_configuration()
+        upgrade_database(configuration.storage.state_url.get_secret_value())  # nobody else's, so nobody is asked
         console.rule(f"Day {day}")
         with console.status("A night in the CRM and at the vendor" if day > 1 else "Making a CRM of 50,000 people"):
             _live_through(day, configuration)

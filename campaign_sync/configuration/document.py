@@ -1,10 +1,12 @@
-"""A YAML text as plain values that remember where they stand, with `{env: NAME}` replaced by the variable's value."""
+"""A YAML text as plain values that remember where they stand, with what `{env: NAME}` and `{file: PATH}` stand for."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+
+from campaign_sync.configuration.elsewhere import FromElsewhere, UnavailableError, from_environment, from_file
 
 Path = tuple[str | int, ...]
 """The keys and positions that lead from the top of the file to a value."""
@@ -32,17 +34,11 @@ class Problem:
     sentence: str
 
 
-class FromEnvironment(str):
-    """A value that came out of an environment variable, and therefore doesn't stand in the file."""
-
-    __slots__ = ()
-
-
 @dataclass
 class Document:
     """What the file says: plain values, the place of every key and value, and what is wrong already."""
 
-    value: Any = None
+    value: Any = field(default=None, repr=False)
     values: dict[Path, Place] = field(default_factory=dict)
     keys: dict[Path, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -61,7 +57,8 @@ class Document:
 def read_document(text: str, environ: Mapping[str, str]) -> Document:
     """Parse one YAML document.
 
-    Unset variables, repeated keys and values YAML can't build become `problems` of the document and None as a value.
+    Unset variables, unreadable files, repeated keys and values YAML can't build become `problems` of the document and
+    None as a value.
 
     Raises:
         yaml.YAMLError: the text isn't YAML.
@@ -113,9 +110,9 @@ class _Reading:
     def _mapping(self, node: yaml.MappingNode, path: Path) -> Any:
         self._refuse_repeated_keys(node, path)
         self._loader.flatten_mapping(node)
-        variable = _variable(node)
-        if variable is not None:
-            return self._from_environment(variable, node, path)
+        reference = _reference(node)
+        if reference is not None:
+            return self._from_elsewhere(*reference, node, path)
         mapping: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -140,13 +137,12 @@ class _Reading:
                 self._problem(key, (*path, key.value), f"the key stands here twice, first in line {first.line}")
             seen.setdefault(key.value, Place.of(key.start_mark))
 
-    def _from_environment(self, variable: str, node: yaml.Node, path: Path) -> FromEnvironment | None:
-        value = self._environ.get(variable, "")
-        if value:
-            return FromEnvironment(value)
-        state = "empty" if variable in self._environ else "not set"
-        self._unreadable(node, path, f"the environment variable {variable} is {state}")
-        return None
+    def _from_elsewhere(self, key: str, name: str, node: yaml.Node, path: Path) -> FromElsewhere | None:
+        try:
+            return from_environment(name, self._environ) if key == "env" else from_file(name)
+        except UnavailableError as error:
+            self._unreadable(node, path, str(error))
+            return None
 
     def _unreadable(self, node: yaml.Node, path: Path, sentence: str) -> None:
         self._document.unreadable.add(path)
@@ -156,10 +152,10 @@ class _Reading:
         self._document.problems.append(Problem(Place.of(node.start_mark), path, sentence))
 
 
-def _variable(node: yaml.MappingNode) -> str | None:
-    """NAME where the node is `{env: NAME}`."""
+def _reference(node: yaml.MappingNode) -> tuple[str, str] | None:
+    """Key and NAME or PATH where the node is `{env: NAME}` or `{file: PATH}`."""
     if len(node.value) != 1:
         return None
     key, value = node.value[0]
-    is_reference = key.value == "env" and isinstance(value, yaml.ScalarNode) and bool(value.value)
-    return str(value.value) if is_reference else None
+    is_reference = key.value in ("env", "file") and isinstance(value, yaml.ScalarNode) and bool(value.value)
+    return (str(key.value), str(value.value)) if is_reference else None

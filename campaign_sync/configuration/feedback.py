@@ -13,6 +13,7 @@ from campaign_sync.configuration.values import (
     Credential,
     CronExpression,
     Duration,
+    Location,
     Text,
     TimeFormat,
     TimeZoneName,
@@ -96,12 +97,12 @@ class ResponseReaderSettings(RowSettings):
 class FileSettings(Section):
     """Where a job of the vendor's delivers feedback as CSV files, in place of the closed-loop readers."""
 
-    url: Text
+    url: Location
     """A folder, or sftp://host/folder."""
     username: Credential | None = None
-    """User of the SFTP server; {env: NAME}."""
+    """User of the SFTP server; {env: NAME} or {file: PATH}."""
     password: Credential | None = None
-    """The user's password; {env: NAME}. Better a key_file."""
+    """The user's password; {env: NAME} or {file: PATH}. Better a key_file."""
     key_file: Text | None = None
     """File with the user's private key."""
     known_hosts: Text | None = None

@@ -3,35 +3,32 @@
 from typing import Any
 
 from campaign_sync.configuration.settings import Configuration
-from campaign_sync.configuration.values import ENVIRONMENT_REFERENCE
+from campaign_sync.configuration.values import ENVIRONMENT_REFERENCE, FILE_REFERENCE, REFERENCE
 
-_REFERENCE = {"$ref": "#/$defs/EnvironmentReference"}
+_REFERENCES = [{"$ref": "#/$defs/EnvironmentReference"}, {"$ref": "#/$defs/FileReference"}]
 _SINGLE_VALUES = {"string", "integer", "number", "boolean", "null"}
 _ANNOTATIONS = ("title", "description", "default")
 
 
 def configuration_schema() -> dict[str, Any]:
-    """JSON schema (draft 2020-12) of the file. Single values may be `{env: NAME}` too; credentials must be."""
+    """JSON schema (draft 2020-12) of the file. Single values may be references to elsewhere; credentials must be."""
     schema = Configuration.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     for section in (schema, *schema["$defs"].values()):
-        section["properties"] = {
-            name: _with_environment(value) for name, value in section.get("properties", {}).items()
-        }
-    schema["$defs"]["EnvironmentReference"] = ENVIRONMENT_REFERENCE
+        section["properties"] = {name: _with_references(value) for name, value in section.get("properties", {}).items()}
+    schema["$defs"] |= {"EnvironmentReference": ENVIRONMENT_REFERENCE, "FileReference": FILE_REFERENCE}
     return schema
 
 
-def _with_environment(schema: dict[str, Any]) -> dict[str, Any]:
+def _with_references(schema: dict[str, Any]) -> dict[str, Any]:
     annotations = {key: schema[key] for key in _ANNOTATIONS if key in schema}
     bare = {key: value for key, value in schema.items() if key not in _ANNOTATIONS}
-    if bare == {key: value for key, value in ENVIRONMENT_REFERENCE.items() if key not in _ANNOTATIONS}:
-        return {**annotations, **_REFERENCE}
-    if _is_single_value(bare):
-        alternatives = bare["anyOf"] if set(bare) == {"anyOf"} else [bare]
-        return {**annotations, "anyOf": [*alternatives, _REFERENCE]}
+    alternatives = bare["anyOf"] if set(bare) == {"anyOf"} and bare != REFERENCE else [bare]
+    literal = [alternative for alternative in alternatives if alternative != REFERENCE]
+    if all(map(_is_single_value, literal)):
+        return {**annotations, "anyOf": [*literal, *_REFERENCES]}
     if isinstance(bare.get("additionalProperties"), dict):
-        return {**schema, "additionalProperties": _with_environment(bare["additionalProperties"])}
+        return {**schema, "additionalProperties": _with_references(bare["additionalProperties"])}
     if "patternProperties" in bare:
         return {**schema, "additionalProperties": False}
     if "$ref" in bare:  # a section: its keys have their own defaults

@@ -12,12 +12,14 @@ from campaign_sync.configuration.section import Section
 from campaign_sync.configuration.telemetry import TelemetrySettings
 from campaign_sync.configuration.values import (
     BaseUrl,
+    CaFile,
     Credential,
     CronExpression,
     DatabaseUrl,
     Duration,
     EmailAddress,
     Key,
+    Location,
     Number,
     StateUrl,
     Text,
@@ -45,6 +47,8 @@ class OptimizelySettings(Section):
     """Calls at the same time per mandator; the vendor allows 40."""
     timeout_seconds: Number = Field(default=180, gt=0)
     """How long one call may take, in seconds."""
+    ca_file: CaFile | None = None
+    """PEM file with the private CA that signed the certificate at base_url; the public CAs where left out."""
 
 
 class CrmSettings(Section):
@@ -53,19 +57,19 @@ class CrmSettings(Section):
     adapter: Literal["sql"] = "sql"
     """The kind of CRM: `sql` for tables or views in any database SQLAlchemy can reach."""
     url: DatabaseUrl
-    """SQLAlchemy URL of the CRM's database. One with a password must be {env: NAME}."""
+    """SQLAlchemy URL of the CRM's database. One with a password must be {env: NAME} or {file: PATH}."""
 
 
 class StorageSettings(Section):
     """Where the product keeps what is its own. Relative paths begin at the working directory."""
 
-    frames: Text = ".campaign_sync/frames"
+    frames: Location = ".campaign_sync/frames"
     """Folder or URL (s3://, gs://, abfs://) for selections, snapshots and raw feedback."""
     state_url: StateUrl = Field(
         default=SecretStr(_STATE_URL),
         json_schema_extra={"default": _STATE_URL},  # pydantic hides it, being the default of a secret
     )
-    """SQLAlchemy URL of the product's own tables, SQLite or PostgreSQL. One with a password must be {env: NAME}."""
+    """SQLAlchemy URL of the product's own tables, SQLite or PostgreSQL; one with a password only as a reference."""
 
 
 class MailingSettings(Section):
@@ -168,9 +172,9 @@ class MandatorSettings(Section):
     mandator_id: VendorId
     """The vendor's id of the mandator."""
     username: Credential
-    """Name of the API user; {env: NAME}."""
+    """Name of the API user; {env: NAME} or {file: PATH}."""
     password: Credential
-    """Password of the API user; {env: NAME}."""
+    """Password of the API user; {env: NAME} or {file: PATH}."""
     schedule: CronExpression | None = None
     """When the daily replace runs, as five cron fields in the mandator's time zone; never by itself where left out."""
     timezone: TimeZoneName = "Europe/Berlin"

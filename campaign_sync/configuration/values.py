@@ -1,8 +1,11 @@
 """The kinds of single values a configuration is made of. No message repeats a value: it may be a secret."""
 
 import re
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -11,17 +14,26 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringCo
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from campaign_sync.configuration.document import FromEnvironment
+from campaign_sync.configuration.elsewhere import FromElsewhere
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 
-ENVIRONMENT_REFERENCE: dict[str, Any] = {
-    "type": "object",
-    "description": "The value of an environment variable.",
-    "properties": {"env": {"type": "string", "minLength": 1}},
-    "required": ["env"],
-    "additionalProperties": False,
-}
-"""JSON schema of `{env: NAME}`."""
+ENVIRONMENT_REFERENCE, FILE_REFERENCE = (
+    {
+        "type": "object",
+        "description": description,
+        "properties": {key: {"type": "string", "minLength": 1, "description": meaning}},
+        "required": [key],
+        "additionalProperties": False,
+    }
+    for key, description, meaning in (
+        ("env", "The value of an environment variable.", "The variable's name."),
+        ("file", "What a file holds, without the line break at its end.", "The file's path."),
+    )
+)
+"""JSON schemas of `{env: NAME}` and `{file: PATH}`."""
+
+REFERENCE: dict[str, Any] = {"anyOf": [ENVIRONMENT_REFERENCE, FILE_REFERENCE]}
+"""JSON schema of a value that may not stand in the file itself."""
 
 KEY_PATTERN = r"^[a-z][a-z0-9_]*$"
 
@@ -64,11 +76,11 @@ def _sensible_duration(value: timedelta) -> timedelta:
 
 
 def _credential(value: object) -> object:
-    if isinstance(value, FromEnvironment | SecretStr):
+    if isinstance(value, FromElsewhere | SecretStr):
         return value
     raise ValueError(
         "a credential never stands in this file, where copies and version control would spread it; "
-        "write {env: NAME} and set that environment variable"
+        "write {env: NAME} and set that environment variable, or {file: PATH} and keep it in that file"
     )
 
 
@@ -81,7 +93,12 @@ def _database_url(text: str) -> str:
     text = re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", text)
     problem = None
     try:
-        make_url(text).get_dialect()
+        url = make_url(text)
+        url.get_dialect()
+        if isinstance(password := url.query.get("password"), str):  # as the user's, SQLAlchemy never shows it
+            text = (
+                url.set(password=password).difference_update_query(["password"]).render_as_string(hide_password=False)
+            )
     except NoSuchModuleError:
         problem = "SQLAlchemy has no such kind of database; use one like postgresql:// or sqlite:///"
     except (ArgumentError, ValueError):
@@ -98,7 +115,7 @@ def _state_url(text: str) -> str:
 
 
 def _no_literal_password(value: object) -> object:
-    if isinstance(value, FromEnvironment) or not isinstance(value, str):
+    if isinstance(value, FromElsewhere) or not isinstance(value, str):
         return value
     try:
         url = make_url(value)
@@ -106,7 +123,19 @@ def _no_literal_password(value: object) -> object:
     except (ArgumentError, ValueError):
         return value  # refused as a URL in a moment
     if has_password:
-        raise ValueError("the URL has a password in it; write {env: NAME} and set that environment variable to the URL")
+        raise ValueError(
+            "the URL has a password in it; write {env: NAME} and set that environment variable to the URL, or "
+            "{file: PATH} and keep the URL in that file"
+        )
+    return value
+
+
+def _no_password(value: str) -> str:
+    if re.match(r"[a-z0-9+.-]+://[^/@]*:[^/]*@", value, re.IGNORECASE):
+        raise ValueError(
+            "the URL has a password in it; for SFTP there are the keys username and password, and object stores find "
+            "their credentials in the environment"
+        )
     return value
 
 
@@ -121,9 +150,35 @@ def _base_url(value: str) -> str:
         raise ValueError(f"an http or https URL is expected, {example}")
     if parts.username is not None or parts.password is not None:
         raise ValueError("the URL has credentials in it; a mandator's username and password have their own keys")
+    if parts.scheme == "http" and not _stays_inside(parts.hostname or ""):
+        raise ValueError(
+            "passwords and people's addresses would travel in clear text; write https://, or a host without a dot in "
+            "its name, which is on this machine or in its own network"
+        )
     if parts.query or parts.fragment or parts.path.rstrip("/").rpartition("/")[2].startswith("Rpc"):
         raise ValueError(f"leave out /Rpc<Service> and ?wsdl, they are appended: {example}")
     return value.rstrip("/")
+
+
+def _stays_inside(host: str) -> bool:
+    """Whether what is sent to this host stays on this machine or in a network that resolves bare names, as Docker's."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return bool(re.fullmatch(r"[a-z][a-z0-9_-]*", host))  # with a digit first, it could be an address after all
+
+
+def _ca_file(value: str) -> str:
+    path = Path(value).expanduser()
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        problem = "the file holds no certificate; it must be in the form PEM, with -----BEGIN CERTIFICATE-----"
+    except OSError as error:
+        problem = f"the file can't be read ({error.strerror}); check the path and its permissions"
+    else:
+        return str(path)
+    raise ValueError(problem)
 
 
 def _time_zone(value: str) -> str:
@@ -163,7 +218,7 @@ def _is_cron_item(item: str, low: int, high: int, names: dict[str, int]) -> bool
 
 
 def _column(value: object) -> object:
-    if isinstance(value, FromEnvironment) and value.isdecimal():
+    if isinstance(value, FromElsewhere) and value.isdecimal():
         return int(value)
     is_position = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if is_position or (isinstance(value, str) and value.strip()):
@@ -203,12 +258,14 @@ Duration = Annotated[
     AfterValidator(_sensible_duration),
     WithJsonSchema({"type": "string", "pattern": r"^([0-9]{1,9}\s*[smhd]|P.+)$"}),
 ]
-Credential = Annotated[SecretStr, BeforeValidator(_credential), WithJsonSchema(ENVIRONMENT_REFERENCE)]
+Credential = Annotated[SecretStr, BeforeValidator(_credential), WithJsonSchema(REFERENCE)]
 _URL_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
 DatabaseUrl = Annotated[
     SecretStr, BeforeValidator(_no_literal_password), AfterValidator(_hidden(_database_url)), _URL_SCHEMA
 ]
 StateUrl = Annotated[DatabaseUrl, AfterValidator(_hidden(_state_url))]
+Location = Annotated[Text, AfterValidator(_no_password)]
+CaFile = Annotated[Text, AfterValidator(_ca_file)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 TimeZoneName = Annotated[str, AfterValidator(_time_zone)]
 CronExpression = Annotated[str, AfterValidator(_cron)]

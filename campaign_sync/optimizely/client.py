@@ -30,6 +30,7 @@ def connect(
     *,
     parallel_calls: int = 4,
     timeout_seconds: float = 180,
+    ca_file: str | None = None,
 ) -> Iterator[Optimizely]:
     """Log in to a mandator, and out again at the end, whatever happens in between.
 
@@ -40,12 +41,13 @@ def connect(
         password: the user's password.
         parallel_calls: from how many threads calls will be made at once; the vendor allows 40 per mandator.
         timeout_seconds: how long to wait for one answer.
+        ca_file: a PEM file with the only CAs to be trusted; by default those that every browser trusts.
 
     Raises:
         CredentialsError: the vendor doesn't let the user in.
         TransientError: the vendor can't be reached.
     """
-    transport = Transport(base_url, parallel_calls=parallel_calls, timeout_seconds=timeout_seconds)
+    transport = Transport(base_url, parallel_calls=parallel_calls, timeout_seconds=timeout_seconds, ca_file=ca_file)
     session = Session(transport, mandator_id, username, password)
     try:
         session.open()

@@ -18,6 +18,9 @@ from campaign_sync.optimizely import wire
 from campaign_sync.optimizely.faults import RefusedError, UnsendableError
 from campaign_sync.optimizely.wire import Answer, Part
 
+_MAX_DOCUMENTS = 20
+"""The most documents that one WSDL may consist of. The vendor's is one."""
+
 _CONVERTERS: dict[str, Callable[[str], Any]] = {
     "boolean": lambda text: text.strip() in ("true", "1"),
     "int": int,
@@ -57,7 +60,8 @@ class Contract:
         """
         self.service = service
         self._url = f"{base_url}/Rpc{service}"
-        settings = zeep.Settings(strict=True, forbid_external=False)  # the loader is what forbids
+        # The loader is what forbids other hosts and document types.
+        settings = zeep.Settings(strict=True, forbid_external=False, forbid_dtd=True, xml_huge_tree=False)
         try:
             self._client = zeep.Client(f"{self._url}?wsdl", transport=_Loader(load), settings=settings)  # type: ignore[no-untyped-call]
             (binding_name,) = self._client.wsdl.bindings
@@ -114,17 +118,21 @@ class Contract:
         """What the operation returned: None for void, a scalar, a list, or a list of rows.
 
         Raises:
+            HostileXmlError: the answer stands for more than it should.
             NotSoapError: the answer isn't what the WSDL promises.
         """
         if operation.result is None:
             return None
         try:
             if not operation.has_arrays:
+                wire.require_few_elements(answer)
                 return operation.zeep_operation.process_reply(answer.envelope)
             convert = _CONVERTERS.get(operation.result.type.rpartition(":")[2], str)
             if operation.result.is_array:
                 return wire.array(answer, convert)
             return wire.scalar(answer, convert)
+        except wire.HostileXmlError:
+            raise
         except (zeep.exceptions.Error, ValueError, KeyError, TypeError):
             raise wire.NotSoapError("not what the WSDL promises") from None
 
@@ -148,11 +156,17 @@ class _Loader(zeep.Transport):
     def __init__(self, load: Callable[[str], bytes]):
         super().__init__()  # type: ignore[no-untyped-call]
         self._load = load
+        self._loaded = 0
 
     def load(self, url: str) -> bytes:
         if url.rstrip("/") == wire.ENCODING.rstrip("/"):
             return files("campaign_sync.optimizely").joinpath("soapenc.xsd").read_bytes()
-        return self._load(url)
+        self._loaded += 1
+        if self._loaded > _MAX_DOCUMENTS:
+            raise ValueError("a WSDL that never ends")
+        content = self._load(url)
+        wire.refuse_document_type(content)
+        return content
 
 
 def _operation(operation: Any) -> Operation:

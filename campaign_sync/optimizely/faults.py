@@ -37,6 +37,14 @@ class UnsendableError(OptimizelyError, ValueError):
     """The rows can't be sent as they are. Raised before anything is sent; names positions, never contents."""
 
 
+class UnreadableAnswerError(OptimizelyError):
+    """An answer that is larger, or other XML, than the vendor ever sends. Trying again changes nothing."""
+
+    def __init__(self, message: str, *, outcome_unknown: bool):
+        super().__init__(message)
+        self.outcome_unknown = outcome_unknown
+
+
 class DropError(OptimizelyError):
     """A drop, or a file delivered into it, can't be used as it is. Trying again changes nothing."""
 
@@ -105,6 +113,8 @@ def from_fault(call: str, text: str, *, mandator_id: int, secrets: Iterable[str]
 _TAG = re.compile(r"<[^>]*>")
 _WORD = re.compile(r"[^\s,;:=()\[\]{}<>\"'|]+")
 _SPOKEN_OF_CALL = re.compile(r"\bfor call\b.*", re.DOTALL)
+_LONGEST_TEXT = 10_000
+"""In characters. What is longer explains nothing, and some patterns below are slow with it."""
 _PERSONAL = (
     re.compile(r"\[[^\]]*\]"),  # the vendor's "[session,mandator,user]"
     re.compile(r"'[^']*'|\"[^\"]*\""),
@@ -119,6 +129,8 @@ def scrub(text: str, secrets: Iterable[str], sent: bytes) -> str:
     for secret in filter(None, secrets):
         text = text.replace(secret, "…")
     text = _SPOKEN_OF_CALL.sub("", text)
+    if len(text) > _LONGEST_TEXT:
+        return f"it gave a text of {len(text)} characters"
     for personal in _PERSONAL:
         text = personal.sub("…", text)
     repeated = {word.casefold() for word in _WORD.findall(_TAG.sub(" ", sent.decode(errors="replace")))}

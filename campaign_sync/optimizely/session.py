@@ -18,6 +18,7 @@ from campaign_sync.optimizely.faults import (
     OptimizelyError,
     SessionExpiredError,
     TransientError,
+    UnreadableAnswerError,
     from_fault,
 )
 from campaign_sync.optimizely.transport import Transport
@@ -181,7 +182,7 @@ class Session:
             login.calls += 1
         try:
             yield login
-        except TransientError as error:
+        except (TransientError, UnreadableAnswerError) as error:
             if error.outcome_unknown:
                 self._abandon(login)
             raise
@@ -225,7 +226,7 @@ class Session:
         since = self._clock()  # before the call: the vendor's clock starts somewhere within it
         try:
             session_id = self._exchange("Session", "login", request, "")
-        except TransientError as error:
+        except (TransientError, UnreadableAnswerError) as error:
             error.outcome_unknown = False  # a session nobody knows of harms nobody
             raise
         self._own_lists = None
@@ -259,6 +260,8 @@ class Session:
                 answer = wire.parse(response.content)
                 if answer.fault is None:
                     return contract.result(operation, answer)
+            except wire.HostileXmlError:
+                failure = self._transport.hostile()
             except wire.NotSoapError:
                 failure = self._transport.not_soap(response)
             else:

@@ -1,21 +1,46 @@
 """HTTP to one vendor host: what goes over it is bytes, what goes wrong on it is a `TransientError` or a refusal."""
 
+import ssl
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NameResolutionError, NewConnectionError
 
-from campaign_sync.optimizely.faults import OptimizelyError, RefusedError, TransientError
+from campaign_sync.optimizely.faults import (
+    OptimizelyError,
+    RefusedError,
+    TransientError,
+    UnreadableAnswerError,
+)
+
+MAX_ANSWER_BYTES = 256 * 1024**2
+"""The largest answer that is read, unpacked. 5,000 rows, the most that are asked for at once, are some megabytes."""
+
+_PIECE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the host answered."""
+
+    status: int
+    content_type: str
+    content: bytes = field(repr=False)
 
 
 class Transport:
-    """A pool of connections to the host of `base_url`; safe to use from many threads at once."""
+    """A pool of connections to the host of `base_url`; safe to use from many threads at once.
 
-    def __init__(self, base_url: str, *, parallel_calls: int, timeout_seconds: float):
+    `ca_file` names the PEM file with the CAs to be trusted; by default those that every browser trusts.
+    """
+
+    def __init__(self, base_url: str, *, parallel_calls: int, timeout_seconds: float, ca_file: str | None = None):
         self.base_url = base_url.rstrip("/")
         self.host = urlsplit(self.base_url).netloc.rpartition("@")[2]
         self._timeout_seconds = timeout_seconds
+        self._ca_file = ca_file
         self._http = requests.Session()
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=parallel_calls + 1, pool_block=False)
         self._http.mount("http://", adapter)
@@ -31,28 +56,31 @@ class Transport:
         Raises:
             RefusedError: it is at another host, or this one doesn't have it.
             TransientError: the host can't be reached or is in trouble.
+            UnreadableAnswerError: the document is too large.
         """
-        if urlsplit(url).netloc.rpartition("@")[2] != self.host:
+        wanted, own = urlsplit(url), urlsplit(self.base_url)
+        if (wanted.scheme, wanted.netloc.rpartition("@")[2]) != (own.scheme, self.host):
             raise RefusedError(f"a WSDL refers to another host than {self.host}; nothing is fetched from there.")
         response = self._exchange("GET", url, None, self._timeout_seconds)
-        if response.status_code != requests.codes.ok:
+        if response.status != requests.codes.ok:
             raise self._without_soap(response)
         return response.content
 
-    def post(self, service: str, envelope: bytes, *, timeout_seconds: float | None = None) -> requests.Response:
+    def post(self, service: str, envelope: bytes, *, timeout_seconds: float | None = None) -> Reply:
         """What the host answers to an envelope, whatever its status.
 
         Raises:
             TransientError: there is no answer, or it is cut off.
+            UnreadableAnswerError: it is too large.
         """
         url = f"{self.base_url}/Rpc{service}"
         return self._exchange("POST", url, envelope, timeout_seconds or self._timeout_seconds)
 
-    def not_soap(self, response: requests.Response) -> OptimizelyError:
+    def not_soap(self, response: Reply) -> OptimizelyError:
         """The error to raise for an answer to `post` that holds no SOAP envelope."""
-        if response.status_code != requests.codes.ok:
+        if response.status != requests.codes.ok:
             return self._without_soap(response)
-        html = "html" in response.headers.get("Content-Type", "").lower()
+        html = "html" in response.content_type.lower()
         what = "a web page, as proxies and log-in portals do" if html else "something that isn't complete SOAP"
         return TransientError(
             f"{self.host} answered with {what}. Check optimizely.base_url and the proxies on the way; if both are "
@@ -60,27 +88,62 @@ class Transport:
             outcome_unknown=True,
         )
 
-    def _exchange(self, method: str, url: str, body: bytes | None, timeout_seconds: float) -> requests.Response:
+    def hostile(self) -> OptimizelyError:
+        """The error to raise for an answer to `post` that holds what SOAP forbids and attacks are made of."""
+        return UnreadableAnswerError(
+            f"{self.host} answered with a document type (DTD) or references without end, which SOAP forbids and "
+            "attacks use; find out who answers there before anything is sent to it again.",
+            outcome_unknown=True,
+        )
+
+    def _exchange(self, method: str, url: str, body: bytes | None, timeout_seconds: float) -> Reply:
         # No redirects: credentials and people's data go to the configured host or nowhere.
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'} if body is not None else {}
+        options = {"timeout": timeout_seconds, "allow_redirects": False, "verify": self._ca_file, "stream": True}
+        failure: OptimizelyError
         try:
-            return self._http.request(
-                method, url, data=body, headers=headers, timeout=timeout_seconds, allow_redirects=False
-            )
+            with self._http.request(method, url, data=body, headers=headers, **options) as response:  # type: ignore[arg-type]
+                content = self._read(response, changing=body is not None)
+                return Reply(response.status_code, response.headers.get("Content-Type", ""), content)
         except requests.RequestException as error:
             failure = self._unreachable(error, timeout_seconds, changing=body is not None)
         except HTTPError as error:
             failure = self._unreachable(requests.RequestException(error), timeout_seconds, changing=body is not None)
+        except OSError:  # what requests says before it connects, where the CA's file is gone since we started
+            where = f"{self._ca_file} (optimizely.ca_file)" if self._ca_file else "the file in REQUESTS_CA_BUNDLE"
+            failure = RefusedError(f"{where} can't be read any more; put it back.")
         raise failure  # out here, because the caught exception holds the envelope
+
+    def _read(self, response: requests.Response, *, changing: bool) -> bytes:
+        """The whole answer, unpacked, as long as it isn't too large."""
+        pieces, size = [], 0
+        for piece in response.iter_content(_PIECE_BYTES):
+            size += len(piece)
+            if size > MAX_ANSWER_BYTES:
+                raise UnreadableAnswerError(
+                    f"{self.host} answered with more than {MAX_ANSWER_BYTES // 1024**2} MiB, which no answer of the "
+                    "vendor's should be; check optimizely.base_url and the proxies on the way.",
+                    outcome_unknown=changing,
+                )
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def _unreachable(
         self, error: requests.RequestException, timeout_seconds: float, *, changing: bool
     ) -> TransientError:
         reason = error.args[0] if error.args else None
         reason = reason.reason if isinstance(reason, MaxRetryError) else reason
-        unsent = isinstance(reason, NewConnectionError | ConnectTimeoutError)
+        untrusted = next(
+            (one for one in getattr(reason, "args", ()) if isinstance(one, ssl.SSLCertVerificationError)), None
+        )
+        unsent = isinstance(reason, NewConnectionError | ConnectTimeoutError) or untrusted is not None
         if isinstance(reason, NameResolutionError):
             what = "its name can't be resolved; check optimizely.base_url and this machine's DNS"
+        elif untrusted is not None:
+            what = (
+                f"its certificate can't be verified ({untrusted.verify_message.rstrip('.')}); check "
+                "optimizely.base_url, and if a private CA signed it, name the CA's PEM file in optimizely.ca_file"
+            )
         elif unsent:
             what = "it takes no connection; check optimizely.base_url, the firewall and whether the vendor is up"
         elif isinstance(error, requests.exceptions.ProxyError):
@@ -93,8 +156,8 @@ class Transport:
             what = "the connection broke before the answer was complete; try again"
         return TransientError(f"{self.host}: {what}.", outcome_unknown=changing and not unsent)
 
-    def _without_soap(self, response: requests.Response) -> OptimizelyError:
-        status = response.status_code
+    def _without_soap(self, response: Reply) -> OptimizelyError:
+        status = response.status
         if status in (requests.codes.too_many_requests, requests.codes.request_timeout) or status >= 500:
             return TransientError(
                 f"{self.host} answered HTTP {status} without SOAP: it, or a proxy before it, is in trouble. Try later.",

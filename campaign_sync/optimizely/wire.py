@@ -8,6 +8,7 @@ escaping, because a list of 100,000 recipients is some million cells.
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
@@ -24,6 +25,15 @@ INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 _PREFIXES = {SCHEMA: "xsd", ENCODING: "soapenc"}
 _NIL, _ARRAY_TYPE = f"{{{INSTANCE}}}nil", f"{{{ENCODING}}}arrayType"
 
+_DEEPEST = 4
+"""So many arrays may stand in one another; the vendor's rows are arrays in an array."""
+
+_MOST_CHARACTERS = 256 * 1024**2
+"""So many characters and elements one answer may stand for, which with references is more than it has."""
+
+_MOST_FOR_ONE_VALUE = 50
+"""So many elements an answer of a single value may have."""
+
 _CELL, _ROW = "\x01", "\x02"
 _FORBIDDEN_BUT_SEPARATORS = re.compile(XML_FORBIDDEN.pattern.replace("\x00-\x08", "\x00\x03-\x08"))
 """Cells and rows are joined by characters that XML can't carry, so a text that holds one shows by the count."""
@@ -31,6 +41,10 @@ _FORBIDDEN_BUT_SEPARATORS = re.compile(XML_FORBIDDEN.pattern.replace("\x00-\x08"
 
 class NotSoapError(ValueError):
     """The bytes aren't a complete SOAP envelope."""
+
+
+class HostileXmlError(NotSoapError):
+    """The bytes hold what SOAP forbids and attacks are made of: a document type, or references without end."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +101,19 @@ def parse(content: bytes) -> Answer:
     """Read an answer.
 
     Raises:
-        NotSoapError: it isn't a complete SOAP envelope.
+        HostileXmlError: it has a document type.
+        NotSoapError: it isn't a complete SOAP envelope, or its elements stand deeper than libxml2 goes by itself.
     """
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True, remove_comments=True)
+    refuse_document_type(content)
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
+    )
     try:
         root = etree.fromstring(_as_meant(content), parser)
     except etree.XMLSyntaxError:
         root = None
-    if root is not None and root.getroottree().docinfo.internalDTD is not None:
-        root = None  # SOAP has no document types, so whoever sends one wants something else of us
+    if root is not None and root.getroottree().docinfo.doctype:  # in an encoding other than UTF-8
+        raise HostileXmlError("a document type")
     body = root.find(f"{{{ENVELOPE}}}Body") if root is not None else None
     if body is None or not len(body):
         raise NotSoapError("not a complete SOAP envelope")
@@ -106,14 +124,35 @@ def parse(content: bytes) -> Answer:
     return Answer(None, root, body[0][0] if len(body[0]) else None, references)
 
 
+def refuse_document_type(content: bytes) -> None:
+    """Make sure, before any parser sees it, that a document has no document type: entities are declared there.
+
+    Raises:
+        HostileXmlError: it has one. In text, the characters would be escaped.
+    """
+    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+        raise HostileXmlError("a document type")
+
+
+def require_few_elements(answer: Answer) -> None:
+    """Make sure that an answer of a single value is nothing more: zeep copies whatever is referred to.
+
+    Raises:
+        HostileXmlError: it is more.
+    """
+    elements = sum(1 for _ in islice(answer.envelope.iter(), _MOST_FOR_ONE_VALUE + 1))
+    if elements > _MOST_FOR_ONE_VALUE or any(len(node) for node in answer.references.values()):
+        raise HostileXmlError("more than a single value")
+
+
 def array(answer: Answer, convert: Callable[[str], Any]) -> list[Any]:
     """The array an operation returned: a list of values (None for nil), or of such lists; empty where it is nil."""
-    return [] if answer.result is None else _value(answer.result, answer.references, convert) or []
+    return [] if answer.result is None else _Reading(answer.references, convert).value(answer.result) or []
 
 
 def scalar(answer: Answer, convert: Callable[[str], Any]) -> Any:
     """The single value an operation returned, None where it is nil."""
-    return None if answer.result is None else _value(answer.result, answer.references, convert)
+    return None if answer.result is None else _Reading(answer.references, convert).value(answer.result)
 
 
 def _scalar(part: Part, value: object) -> str:
@@ -167,18 +206,35 @@ def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
 
 
-def _value(node: Any, references: dict[str, Any], convert: Callable[[str], Any]) -> Any:
-    if href := node.get("href"):
-        node = references[href[1:]]
-    if node.get(_NIL) in ("true", "1"):
-        return None
-    if len(node) or node.get(_ARRAY_TYPE) is not None:
-        return [_value(child, references, convert) for child in node]
-    return convert(node.text or "")
+class _Reading:
+    """Reads values, which may refer to others: a few bytes could stand for more than any memory holds."""
+
+    def __init__(self, references: dict[str, Any], convert: Callable[[str], Any]) -> None:
+        self._references = references
+        self._convert = convert
+        self._characters = 0
+
+    def value(self, node: Any, depth: int = 0) -> Any:
+        if href := node.get("href"):
+            node = self._references[href[1:]]
+        if node.get(_NIL) in ("true", "1"):
+            return None
+        if len(node) or node.get(_ARRAY_TYPE) is not None:
+            if depth > _DEEPEST:
+                raise HostileXmlError("arrays in arrays without end")
+            self._spend(len(node))
+            return [self.value(child, depth + 1) for child in node]
+        text = node.text or ""
+        self._spend(len(text))
+        return self._convert(text)
+
+    def _spend(self, characters: int) -> None:
+        self._characters += characters
+        if self._characters > _MOST_CHARACTERS:
+            raise HostileXmlError("references without end")
 
 
 _SURROGATES = re.compile(rb"&#x(d[89ab][0-9a-f]{2});&#x(d[c-f][0-9a-f]{2});", re.IGNORECASE)
-_CARRIAGE_RETURN_IN_TEXT = re.compile(rb"\r(?=[^<>]*<)")
 
 
 def _as_meant(content: bytes) -> bytes:
@@ -193,4 +249,13 @@ def _as_meant(content: bytes) -> bytes:
         return b"&#x%x;" % (0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
 
     head, opening, body = _SURROGATES.sub(joined, content).partition(b":Body")
-    return head + opening + _CARRIAGE_RETURN_IN_TEXT.sub(b"&#13;", body)
+    if b"\r" not in body:
+        return head + opening + body
+    *pieces, rest = body.split(b"<")
+    return head + opening + b"<".join([*map(_with_carriage_returns, pieces), rest])
+
+
+def _with_carriage_returns(piece: bytes) -> bytes:
+    """The inside of a tag, its end and the text after it, in which carriage returns become references."""
+    tag, end, text = piece.rpartition(b">")
+    return tag + end + text.replace(b"\r", b"&#13;")

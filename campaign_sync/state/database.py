@@ -1,47 +1,69 @@
-"""Opens the state database, on SQLite or PostgreSQL, and brings its tables up to date."""
+"""Opens the state database, on SQLite or PostgreSQL. A new one gets its tables; those of an old one are left alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, ExceptionContext, NullPool, create_engine, event, make_url
+from sqlalchemy import Engine, ExceptionContext, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
-from campaign_sync.state.errors import StateError
+from campaign_sync.state.errors import RevisionError, StateError
 from campaign_sync.state.folders import can_be_written, private_file
-
-VERSION_TABLE = "campaign_sync_version"
+from campaign_sync.state.migrating import differences, migrate, revision_of, revisions
 
 READY = "the state database opens"
 """What `probe_database` finds where nothing remains to be done."""
 
 _LIBPQ = ("postgresql", "postgresql+psycopg2", "postgresql+psycopg")
 
-_UPGRADE_LOCK = 0x63616D70
-"""Key of the advisory lock under which PostgreSQL lets one process migrate at a time."""
-
 
 def open_database(url: str) -> Engine:
-    """Connect to the state database and migrate its tables to this version.
+    """Connect to the state database; make the tables where there are none of ours yet.
 
     Raises:
-        StateError: the URL is wrong, the database can't be reached, or a newer version of the product migrated it.
+        RevisionError: its tables are those of an older or a newer version of the product. They stay as they are.
+        StateError: the URL is wrong, or the database can't be reached.
     """
     engine = _engine(url)
     with _opening(engine):
         if engine.dialect.name == "sqlite":
             private_file(_sqlite_file(engine))
             event.listen(engine, "connect", _prepare_sqlite)
-        with engine.connect() as connection:
-            if _revision(connection) != _head():
-                _upgrade(connection)
+        if not _is_current(engine):
+            with engine.connect() as connection:
+                migrate(connection, _place(engine))
     event.listen(engine, "handle_error", _as_state_error)
     return engine
+
+
+def upgrade_database(url: str) -> tuple[str | None, str]:
+    """Bring the tables to this version, or make them, while every other process that would do so waits.
+
+    Returns:
+        The revision they were at, None where there were none, and the one they are at now.
+
+    Raises:
+        RevisionError: a newer version of the product migrated them.
+        StateError: the URL is wrong, or the database can't be reached, or didn't let itself be changed.
+    """
+    engine = _engine(url)
+    with _opening(engine, "upgraded"):
+        if engine.dialect.name == "sqlite":
+            private_file(_sqlite_file(engine))
+            event.listen(engine, "connect", _prepare_sqlite)
+        with engine.connect() as connection:
+            return migrate(connection, _place(engine)), revisions()[-1]
+
+
+def examine_database(url: str) -> list[str]:
+    """How the tables of a database at this version's revision differ from what that says; empty where they don't.
+
+    Raises:
+        StateError: the database can't be reached.
+    """
+    engine = _engine(url)
+    with _opening(engine), engine.connect() as connection:
+        return differences(connection)
 
 
 def probe_database(url: str) -> str:
@@ -50,7 +72,8 @@ def probe_database(url: str) -> str:
     Only looks: nothing is created, migrated or written.
 
     Raises:
-        StateError: the URL is wrong, the database can't be reached, or a newer version of the product migrated it.
+        RevisionError: its tables are those of an older or a newer version of the product.
+        StateError: the URL is wrong, or the database can't be reached.
     """
     engine = _engine(url)
     with _opening(engine):
@@ -61,9 +84,19 @@ def probe_database(url: str) -> str:
                     "its folder can't be written to; choose another one, or mend its permissions"
                 )
             return "the state database will be created by the first run"
-        with engine.connect() as connection:
-            migrated = _revision(connection) == _head()
-    return READY if migrated else f"{READY}; the first run will migrate its tables"
+        return READY if _is_current(engine) else f"{READY}; the first run will make its tables"
+
+
+def _is_current(engine: Engine) -> bool:
+    """Whether the tables are those of this version; False where there are none of ours."""
+    with engine.connect() as connection:
+        found, needed = revision_of(connection, _place(engine)), revisions()[-1]
+    if found not in (None, needed):
+        raise RevisionError(
+            f"the state database {_place(engine)} (storage.state_url) is at revision {found}, and this version of "
+            f"campaign-sync works with revision {needed}; back it up first, then run `campaign-sync db upgrade`"
+        )
+    return found is not None
 
 
 def _engine(url: str) -> Engine:
@@ -82,9 +115,9 @@ def _as_state_error(context: ExceptionContext) -> None:
     """Whatever a database says while it is used becomes a `StateError`: its own words may quote a row."""
     original = context.original_exception
     code = getattr(original, "pgcode", None) or getattr(original, "sqlite_errorname", None)
-    place = context.engine.url.render_as_string(hide_password=True) if context.engine else "the state database"
+    place = f"the state database {_place(context.engine)}" if context.engine else "the state database"
     raise StateError(
-        f"the state database {place} (storage.state_url) failed: {type(original).__name__}"
+        f"{place} (storage.state_url) failed: {type(original).__name__}"
         f"{f' ({code})' if code else ''}; see that it runs and can be reached, and try again"
     ) from None
 
@@ -93,16 +126,20 @@ def _sqlite_file(engine: Engine) -> Path:
     return Path(engine.url.database or ":memory:")
 
 
+def _place(engine: Engine) -> str:
+    """Where the database is. Options of a URL may hold secrets as well as its password."""
+    return engine.url.set(query={}).render_as_string(hide_password=True)
+
+
 @contextmanager
-def _opening(engine: Engine) -> Iterator[None]:
+def _opening(engine: Engine, what: str = "opened") -> Iterator[None]:
     """Turn what goes wrong while opening into a `StateError` that names the database."""
     try:
         yield
     except (DatabaseError, OSError) as error:
-        place = engine.url.render_as_string(hide_password=True)
         told = str(error.orig if isinstance(error, DatabaseError) else error.strerror)
         reason = told.strip().splitlines()[0]
-        raise StateError(f"the state database {place} (storage.state_url) can't be opened: {reason}") from None
+        raise StateError(f"the state database {_place(engine)} (storage.state_url) can't be {what}: {reason}") from None
 
 
 def _prepare_sqlite(connection: object, _: object) -> None:
@@ -110,37 +147,3 @@ def _prepare_sqlite(connection: object, _: object) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA busy_timeout=30000")
     cursor.close()
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(files("campaign_sync.state") / "migrations"))
-    return config
-
-
-def _head() -> str | None:
-    return ScriptDirectory.from_config(_config()).get_current_head()
-
-
-def _revision(connection: Connection) -> str | None:
-    revision = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
-    connection.rollback()
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if revision is not None and revision not in known:
-        raise StateError(
-            f"the state database is at revision {revision}, which this version of campaign-sync doesn't know; "
-            "run the newer version that migrated it"
-        )
-    return revision
-
-
-def _upgrade(connection: Connection) -> None:
-    """Migrate while every other process waits; whoever waited finds nothing left to do."""
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})")
-    else:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    config = _config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-    connection.commit()

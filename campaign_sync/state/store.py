@@ -27,9 +27,10 @@ class State:
     """The state database: feedback and what became of it, responses, snapshots, journal, ledger, leases, lists."""
 
     def __init__(self, url: str) -> None:
-        """Open the database, migrated to this version.
+        """Open the database; a new one gets its tables.
 
         Raises:
+            RevisionError: its tables are those of another version.
             StateError: it can't be opened.
         """
         self._engine = open_database(url)

@@ -4,14 +4,15 @@ import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from alembic import command
 from sqlalchemy import create_engine
 
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import Bounce, BounceKind, RawRow, Unsubscribe, Written, WrittenTo
 from campaign_sync.domain.windows import Window
+from campaign_sync.state.database import upgrade_database
 from campaign_sync.state.feedback import Delivery, FeedbackImport, Rows, Unmatched, new_import
 from campaign_sync.state.store import State
+from campaign_sync_tests.past import make_tables
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -207,12 +208,9 @@ def test_blocked_addresses_are_remembered_until_the_vendor_releases_them(databas
 
 
 @pytest.fixture
-def as_before(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A database of the version before, with an import of each kind."""
-    upgrade = command.upgrade
-    monkeypatch.setattr(command, "upgrade", lambda config, _: upgrade(config, "0002"))
-    State(database_url).close()
-    monkeypatch.undo()
+def as_before(database_url: str) -> str:
+    """A database of an earlier version, with an import of each kind."""
+    make_tables(database_url, "0002")
     with create_engine(database_url).begin() as connection:
         for kind in ("bounces", "unsubscribes"):
             connection.exec_driver_sql(
@@ -225,5 +223,6 @@ def as_before(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_an_older_database_goes_on_with_the_readers_it_had(as_before: str) -> None:
+    upgrade_database(as_before)
     with State(as_before) as state:
         assert state.feedback.committed_until("nord") == {"getOutBounces": NOON, "getUnsubscribes": NOON}

@@ -2,13 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-from alembic import command
-
 from campaign_sync.domain.windows import Window
+from campaign_sync.state.database import upgrade_database
 from campaign_sync.state.feedback import Rows, Unmatched, new_import
 from campaign_sync.state.kept import KeptWindow
 from campaign_sync.state.store import State
+from campaign_sync_tests.past import make_tables
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -87,11 +86,9 @@ def test_feedback_and_responses_of_one_reader_know_nothing_of_each_other(databas
         assert state.responses.committed_until("nord") == {"getResponses": NOON + 5 * HOUR}
 
 
-def test_an_older_database_gets_the_table(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    upgrade = command.upgrade
-    monkeypatch.setattr(command, "upgrade", lambda config, _: upgrade(config, "0003"))
-    State(database_url).close()
-    monkeypatch.undo()
+def test_an_older_database_gets_the_table(database_url: str) -> None:
+    make_tables(database_url, "0003")
+    upgrade_database(database_url)
 
     with State(database_url) as state:
         state.responses.add(fetched(0, 1))

@@ -1,8 +1,8 @@
-"""Alembic's entry: migrates over the connection that `state.database` hands in."""
+"""Alembic's entry: migrates over the connection that `state.migrating` hands in."""
 
 from alembic import context
 
-from campaign_sync.state.database import VERSION_TABLE
+from campaign_sync.state.migrating import VERSION_TABLE
 from campaign_sync.state.tables import metadata
 
 context.configure(

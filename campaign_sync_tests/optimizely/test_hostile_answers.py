@@ -1,0 +1,225 @@
+"""Answers that are made to harm: read from a socket, never expanded, and ended with one sentence."""
+
+import gzip
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import requests
+
+from campaign_sync.optimizely import transport as transport_module
+from campaign_sync.optimizely import wire
+from campaign_sync.optimizely.client import connect
+from campaign_sync.optimizely.faults import RefusedError, UnreadableAnswerError, scrub
+from campaign_sync.sandbox.wsdl import PartNames
+from campaign_sync_tests.optimizely.conftest import LIST, NORD, PASSWORD, USERNAME, Vendor
+
+ENVELOPE = 'xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"'
+NESTED = '<!ENTITY l0 "lololololo">' + "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 20}">' for i in range(1, 9))
+LARGE = f'<!ENTITY q "{"q" * 100_000}">'
+
+
+def soap(content: str, doctype: str = "") -> str:
+    return f"{doctype}<e:Envelope {ENVELOPE}><e:Body><r>{content}</r></e:Body></e:Envelope>"
+
+
+HOSTILE = {
+    "billion laughs": soap("<x>&l8;</x>", f"<!DOCTYPE r [{NESTED}]>"),
+    "billion laughs in an attribute": soap('<x a="&l8;"/>', f"<!DOCTYPE r [{NESTED}]>"),
+    "quadratic blowup": soap(f"<x>{'&q;' * 5000}</x>", f"<!DOCTYPE r [{LARGE}]>"),
+    "a file of ours": soap("<x>&f;</x>", '<!DOCTYPE r [<!ENTITY f SYSTEM "file:///etc/passwd">]>'),
+    "a parameter entity": soap("<x/>", '<!DOCTYPE r [<!ENTITY % p SYSTEM "http://127.0.0.1:1/x"> %p;]>'),
+    "an outer document type": soap("<x/>", '<!DOCTYPE r SYSTEM "http://127.0.0.1:1/x.dtd">'),
+    "references in a circle": soap('<x href="#a"/>').replace("</e:Body>", '<m id="a"><i href="#a"/></m></e:Body>'),
+    "references to references": soap('<x href="#a0"/>').replace(
+        "</e:Body>",
+        "".join(f'<m id="a{i}">{f"<i href={chr(34)}#a{i + 1}{chr(34)}/>" * 30}</m>' for i in range(9)) + "</e:Body>",
+    ),
+}
+
+
+@contextmanager
+def between(vendor: Vendor, operation: str, answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    """An attacker between us and the vendor, who answers one operation (or `?wsdl`) in its place."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            mine = operation in self.path
+            self.pass_on(None if mine else requests.get(f"{vendor.url}{self.path}", timeout=10))
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            mine = f":{operation} ".encode() in body
+            self.pass_on(None if mine else requests.post(f"{vendor.url}{self.path}", body, timeout=10))
+
+        def pass_on(self, given: requests.Response | None) -> None:
+            if given is None:
+                answer(self)
+            else:
+                send(given.content, given.status_code)(self)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def send(content: bytes, status: int = 200, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in {"Content-Type": "text/xml", "Content-Length": str(len(content)), **headers}.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    return answer
+
+
+def endless(handler: BaseHTTPRequestHandler) -> None:
+    """Two gigabytes, as far as anybody wants to have them."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(2 * 1024**3))
+    handler.end_headers()
+    try:
+        for _ in range(2 * 1024):
+            handler.wfile.write(b"x" * 1024**2)
+    except OSError:
+        pass
+
+
+@contextmanager
+def soon_and_small() -> Iterator[None]:
+    """What happens within takes neither long nor much memory."""
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert time.monotonic() - began < 20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024  # KiB
+
+
+@pytest.fixture
+def part_names() -> PartNames:
+    return "in0"
+
+
+@pytest.mark.parametrize(
+    ("operation", "attack"),
+    [
+        ("clear", "billion laughs"),
+        *(("getAllIds", attack) for attack in HOSTILE),
+        ("getCount", "references in a circle"),
+        ("getCount", "references to references"),
+    ],
+)
+def test_an_answer_that_would_grow_ends_in_one_sentence(vendor: Vendor, operation: str, attack: str) -> None:
+    with (
+        soon_and_small(),
+        between(vendor, operation, send(HOSTILE[attack].encode())) as url,
+        connect(url, NORD, USERNAME, PASSWORD) as optimizely,
+    ):
+        calls: dict[str, Callable[[], object]] = {
+            "clear": lambda: optimizely.recipients.clear(LIST),
+            "getAllIds": optimizely.recipient_lists.all_ids,
+            "getCount": lambda: optimizely.recipients.count(LIST),
+        }
+        with pytest.raises(UnreadableAnswerError) as caught:
+            calls[operation]()
+    assert caught.value.outcome_unknown
+    assert "document type (DTD) or references without end" in str(caught.value)
+    assert "root:" not in str(caught.value)
+
+
+def test_a_document_type_in_another_encoding_is_none_either() -> None:
+    for name in ("billion laughs in an attribute", "a file of ours", "an outer document type"):
+        with soon_and_small(), pytest.raises(wire.NotSoapError):
+            wire.parse(f'<?xml version="1.0" encoding="UTF-16"?>{HOSTILE[name]}'.encode("utf-16"))
+
+
+def test_elements_deeper_than_any_answers_are_no_soap() -> None:
+    with soon_and_small(), pytest.raises(wire.NotSoapError):
+        wire.parse(soap("<x>" * 100_000 + "</x>" * 100_000).encode())
+
+
+def test_carriage_returns_without_end_take_no_longer_than_other_characters() -> None:
+    with soon_and_small():
+        assert wire.scalar(wire.parse(soap(f"<x>{chr(13) * 3_000_000}</x>").encode()), len) == 3_000_000
+
+
+def test_a_fault_that_never_ends_is_told_by_its_length() -> None:
+    with soon_and_small():
+        assert scrub("a" * 3_000_000, [], b"") == "it gave a text of 3000000 characters"
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+def test_an_answer_without_end_is_read_up_to_a_limit(
+    vendor: Vendor, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport_module, "MAX_ANSWER_BYTES", 8 * 1024**2)
+    bomb = send(gzip.compress(bytes(64 * 1024**2), 9), Content_Encoding="gzip")
+    with (
+        soon_and_small(),
+        between(vendor, "clear", bomb if packed else endless) as url,
+        connect(url, NORD, USERNAME, PASSWORD) as optimizely,
+        pytest.raises(UnreadableAnswerError, match="answered with more than 8 MiB") as caught,
+    ):
+        optimizely.recipients.clear(LIST)
+    assert caught.value.outcome_unknown
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        f"<!DOCTYPE r [{NESTED}]><definitions>&l8;</definitions>".encode(),
+        b'<!DOCTYPE r [<!ENTITY f SYSTEM "file:///etc/passwd">]><definitions>&f;</definitions>',
+        f'<!DOCTYPE r [{NESTED}]><definitions a="&l8;"/>'.encode("utf-16"),
+    ],
+    ids=["billion laughs", "a file of ours", "in UTF-16"],
+)
+def test_a_wsdl_with_entities_is_none(vendor: Vendor, document: bytes) -> None:
+    with (
+        soon_and_small(),
+        between(vendor, "?wsdl", send(document)) as url,
+        pytest.raises(RefusedError, match="isn't the description of a SOAP service") as caught,
+        connect(url, NORD, USERNAME, PASSWORD),
+    ):
+        pass
+    assert not caught.value.outcome_unknown
+
+
+def test_a_wsdl_that_refers_to_ever_new_ones_comes_to_an_end(vendor: Vendor) -> None:
+    asked: list[str] = []
+
+    def another(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.path)
+        more = f'<import namespace="urn:{len(asked)}" location="{handler.path}{len(asked)}"/>'
+        send(f'<definitions xmlns="http://schemas.xmlsoap.org/wsdl/">{more}</definitions>'.encode())(handler)
+
+    with (
+        between(vendor, "?wsdl", another) as url,
+        pytest.raises(RefusedError, match="isn't the description"),
+        connect(url, NORD, USERNAME, PASSWORD),
+    ):
+        pass
+    assert len(asked) <= 20
+
+
+def test_an_answer_that_is_merely_large_is_read() -> None:
+    row = f"<i>{'<i>some value of some sixty characters, as attributes have them</i>' * 15}</i>"
+    rows = wire.array(wire.parse(soap(f"<x>{row * 12_000}</x>").encode()), str)
+    assert (len(rows), len(rows[0])) == (12_000, 15)
+
+
+def test_what_is_passed_on_untouched_works(vendor: Vendor) -> None:
+    with between(vendor, "nothing", endless) as url, connect(url, NORD, USERNAME, PASSWORD) as optimizely:
+        assert optimizely.recipients.count(LIST) == 0

@@ -1,0 +1,141 @@
+"""Tables of an earlier version: `campaign-sync db` upgrades them, and until then everything else refuses to begin."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from sqlalchemy import create_engine, func, select
+
+from campaign_sync.automation.feedback import feedback_watch
+from campaign_sync.automation.unfinished import unfinished_replace_sensor
+from campaign_sync.cli import main
+from campaign_sync.cli.running import problems
+from campaign_sync.crm import schema
+from campaign_sync.state.errors import RevisionError
+from campaign_sync.state.migrating import revisions
+from campaign_sync_tests.past import make_tables
+from campaign_sync_tests.rig import ENVIRONMENT, Rig, rig
+
+EARLIER, NEWEST = revisions()[0], revisions()[-1]
+REFUSED = f"is at revision {EARLIER}, and this version of campaign-sync works with revision {NEWEST}"
+
+Command = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Rig]:
+    with rig(tmp_path) as built:
+        assert built.configuration  # writes the file
+        yield built
+
+
+@pytest.fixture
+def campaign_sync(shop: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command in this process; gives its exit code and what it printed."""
+    monkeypatch.chdir(shop.folder)
+    for name, value in (ENVIRONMENT | {"COLUMNS": "500"}).items():
+        monkeypatch.setenv(name, value)
+
+    def call(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["campaign-sync", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out + printed.err
+
+    return call
+
+
+def state_url(shop: Rig) -> str:
+    url: str = shop.settings["storage"]["state_url"]
+    return url
+
+
+def test_what_is_there_is_told_before_and_after_an_upgrade(shop: Rig, campaign_sync: Command) -> None:
+    code, told = campaign_sync("db", "check")
+    assert (code, told) == (
+        1,
+        "the state database will be created by the first run, or now by `campaign-sync db upgrade`\n",
+    )
+    make_tables(state_url(shop), EARLIER)
+    code, told = campaign_sync("db", "check")
+    assert code == 1
+    assert REFUSED in told
+
+    assert campaign_sync("db", "upgrade") == (
+        0,
+        f"The state database was upgraded from revision {EARLIER} to {NEWEST}.\n",
+    )
+    assert campaign_sync("db", "upgrade") == (
+        0,
+        f"The state database is at revision {NEWEST} already; nothing was changed.\n",
+    )
+    assert campaign_sync("db", "check") == (0, "The state database has the tables of this version.\n")
+
+    with create_engine(state_url(shop)).begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE lease ADD COLUMN remark TEXT")
+    code, told = campaign_sync("db", "check")
+    assert code == 1
+    assert "column lease.remark is there and shouldn't be; undo what somebody changed" in told
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("run", "nord"), ("replay", "nord", "newsletter"), ("dev", "--port", "47113"), ("why", "a@example.org")],
+    ids=" ".join,
+)
+def test_no_command_begins_on_tables_of_an_earlier_version(
+    shop: Rig, campaign_sync: Command, command: tuple[str, ...]
+) -> None:
+    make_tables(state_url(shop), EARLIER)
+    code, told = campaign_sync(*command)
+    assert code == 1
+    assert f"{shop.folder}/state.db (storage.state_url) {REFUSED}; back it up first" in told
+    assert told.count("\n") == 1
+    assert not (shop.folder / ".campaign_sync").exists()
+
+
+def test_check_has_it_among_its_findings(shop: Rig, campaign_sync: Command) -> None:
+    make_tables(state_url(shop), EARLIER)
+    code, told = campaign_sync("check")
+    assert code == 1
+    assert REFUSED in told
+    assert "logged in to mandator 8100" in told
+
+
+def test_no_run_changes_anything_at_the_vendor_or_in_the_crm_on_tables_of_an_earlier_version(shop: Rig) -> None:
+    make_tables(state_url(shop), EARLIER)
+    shop.leave("person1@example.org")
+    events = select(func.count()).select_from(schema.consent_event)
+    with shop.crm() as crm:
+        before = crm.execute(events).scalar_one()
+
+    for assets in (None, [["nord", "audit"]]):
+        result = shop.run(assets=assets)
+        assert not result.success
+        (told,) = problems(result)
+        assert REFUSED in told
+
+    with shop.crm() as crm:
+        assert crm.execute(events).scalar_one() == before
+    assert {call.operation for call in shop.world.calls()} <= {"login", "logout", "getCurrentTime"}
+
+
+def test_no_sensor_tick_goes_on_either_and_the_definitions_load_all_the_same(shop: Rig) -> None:
+    make_tables(state_url(shop), EARLIER)
+    assert shop.definitions.resolve_job_def("nord_daily_replace")
+    with dg.DagsterInstance.ephemeral() as instance:
+        for sensor in (
+            unfinished_replace_sensor(shop.configuration, "nord"),
+            feedback_watch(shop.configuration, "nord"),
+        ):
+            with pytest.raises(Exception, match=REFUSED) as caught:
+                sensor(dg.build_sensor_context(instance=instance))
+            assert isinstance(caught.value.__cause__ or caught.value, RevisionError)
+
+
+def test_the_definitions_load_while_the_state_database_is_down(shop: Rig) -> None:
+    shop.settings["storage"]["state_url"] = "postgresql://nobody@127.0.0.1:1/state"
+    assert shop.definitions.resolve_job_def("nord_daily_replace")

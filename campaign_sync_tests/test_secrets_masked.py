@@ -1,0 +1,163 @@
+"""No password is ever shown: not by anything that can be printed, and not by a run that fails."""
+
+import json
+import logging
+import pprint
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.remote_representation.external_data import RepositorySnap
+from dagster._serdes import serialize_value
+from sqlalchemy import Engine
+
+from campaign_sync.assets import failures
+from campaign_sync.assets.ports import Ports
+from campaign_sync.cli.running import problems
+from campaign_sync.configuration import ConfigurationError
+from campaign_sync.configuration.document import read_document
+from campaign_sync.configuration.section import Section
+from campaign_sync.crm.engine import crm_engine
+from campaign_sync.optimizely.session import Session
+from campaign_sync.optimizely.sftp_keys import ways_to_log_in
+from campaign_sync.optimizely.sftp_login import _Login
+from campaign_sync.optimizely.transport import Transport
+from campaign_sync.state.database import _engine, probe_database
+from campaign_sync.state.errors import StateError
+from campaign_sync_tests.rig import ENVIRONMENT, Rig, rig
+from campaign_sync_tests.scenarios.test_gate import FEEDBACK
+
+CANARY = "zaunkoenig"
+PASSWORD = f"{CANARY}<&>'4711"
+DATABASE = f"postgresql://reader:{CANARY}%21@127.0.0.1:1/crm"
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    monkeypatch.setattr(failures, "_TRIES_AGAIN", 0)
+    with rig(tmp_path) as built:
+        built.environment |= {"PASSWORD_OF_BOTH": PASSWORD, "DATABASE": DATABASE}
+        yield built
+
+
+def with_secrets_everywhere(shop: Rig) -> Rig:
+    shop.settings["crm"]["url"] = {"env": "DATABASE"}
+    shop.settings["storage"]["state_url"] = {"env": "DATABASE"}
+    readers = {"getOutBounces": {"files": "b*"}, "getUnsubscribes": {"files": "u*"}}
+    files = {"url": "sftp://127.0.0.1:1/in", "username": {"env": "USERNAME_OF_BOTH"}}
+    shop.settings["mandators"]["nord"]["feedback"] = {
+        "readers": readers,
+        "files": files | {"password": {"env": "PASSWORD_OF_BOTH"}},
+    }
+    return shop
+
+
+def shown(*things: object) -> str:
+    return "\n".join(text for thing in things for text in (repr(thing), str(thing), f"{thing}", pprint.pformat(thing)))
+
+
+def sections(value: Any) -> Iterator[Section]:
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from sections(inner)
+    if isinstance(value, Section):
+        yield value
+        for name in type(value).model_fields:
+            yield from sections(getattr(value, name))
+
+
+def test_no_section_of_the_configuration_shows_a_secret(shop: Rig) -> None:
+    configuration = with_secrets_everywhere(shop).configuration
+    every = list(sections(configuration))
+    assert len(every) > 10
+    printed = shown(*every, *(section.model_dump() for section in every), configuration.model_dump_json())
+    assert CANARY not in printed
+    assert CANARY not in shown(read_document("password: {env: X}", {"X": CANARY}))
+    assert configuration.mandators["nord"].password.get_secret_value() == PASSWORD
+
+
+def test_nothing_that_holds_a_secret_shows_it(shop: Rig) -> None:
+    configuration = shop.configuration
+    shop.world.add_mandator(8100, ENVIRONMENT["USERNAME_OF_BOTH"], PASSWORD)
+    ports = Ports(configuration)
+    try:
+        vendor = ports.vendor("nord")
+        transport = Transport(configuration.optimizely.base_url, parallel_calls=1, timeout_seconds=5)
+        session = Session(transport, 8100, "user", PASSWORD)
+        held: list[object] = [ports, vendor, vendor.recipients, ports.state, transport, session, vars(ports)]
+    finally:
+        ports.close()
+    ways = list(ways_to_log_in("the drop", "user", PASSWORD, None))
+    held += [ways, _Login("user", iter(ways))]
+    assert CANARY not in shown(*held)
+
+
+@pytest.mark.parametrize("url", [DATABASE, f"postgresql://reader@127.0.0.1:1/crm?password={CANARY}"])
+def test_no_engine_and_no_error_of_a_database_shows_the_password(shop: Rig, url: str) -> None:
+    shop.environment["DATABASE"] = url
+    configuration = with_secrets_everywhere(shop).configuration
+    state_url, crm_url = configuration.storage.state_url.get_secret_value(), configuration.crm.url.get_secret_value()
+    engines: list[Engine] = [_engine(state_url), crm_engine(crm_url)]
+    assert CANARY not in shown(*engines, *(engine.url for engine in engines))
+    assert CANARY in engines[0].url.render_as_string(hide_password=False)
+    for each in (url, state_url):
+        with pytest.raises(StateError) as caught:
+            probe_database(each)
+        assert CANARY not in str(caught.value)
+
+
+def test_dagster_is_told_no_secret(shop: Rig) -> None:
+    definitions = with_secrets_everywhere(shop).definitions
+    repository = definitions.get_repository_def()
+    told = serialize_value(RepositorySnap.from_def(repository))  # all that the webserver ever hears of us
+    assert "nord_daily_replace" in told
+    assert json.loads(told)
+    assert CANARY not in told + shown(definitions, repository, *repository.get_top_level_resources().values())
+
+
+def test_runs_that_fail_write_no_secret_down(
+    shop: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told: list[str] = []
+    home = tmp_path / "dagster"
+    home.mkdir()
+    with caplog.at_level(logging.DEBUG), dg.instance_for_test(temp_dir=str(home)) as instance:
+        told += problems(shop.run(instance=instance, assets=FEEDBACK))
+        shop.world.add_mandator(8100, ENVIRONMENT["USERNAME_OF_BOTH"], PASSWORD)
+        for section, key in (("crm", "url"), ("storage", "state_url")):
+            shop.settings[section][key] = {"env": "DATABASE"}
+            told += problems(shop.run(instance=instance, assets=FEEDBACK))
+    for reason in ("the vendor doesn't let this user in", "in the CRM at 127.0.0.1:1/crm", "can't be opened"):
+        assert any(reason in sentence for sentence in told), told
+    files = [file for file in home.rglob("*") if file.is_file()]
+    assert any(file.suffix == ".db" for file in files)
+    for file in files:
+        assert CANARY.encode() not in file.read_bytes(), file
+    printed = capfd.readouterr()
+    assert CANARY not in "".join([*told, caplog.text, printed.out, printed.err])
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "url"),
+    [
+        ("storage", "frames", f"s3://key:{CANARY}@bucket/frames"),
+        ("feedback", "url", f"sftp://user:{CANARY}@127.0.0.1/in"),
+        ("storage", "frames", f"abfs://frames:{CANARY}@account.dfs.core.windows.net"),
+    ],
+)
+def test_a_password_in_any_other_url_is_refused(shop: Rig, section: str, key: str, url: str) -> None:
+    with_secrets_everywhere(shop)
+    holder = (
+        shop.settings["mandators"]["nord"]["feedback"]["files"] if section == "feedback" else shop.settings[section]
+    )
+    holder[key] = url
+    with pytest.raises(ConfigurationError, match=r"the URL has a password in it") as caught:
+        assert shop.configuration
+    assert CANARY not in str(caught.value)
+
+
+def test_a_container_before_its_account_is_no_password(shop: Rig) -> None:
+    shop.settings["storage"]["frames"] = "abfs://frames@account.dfs.core.windows.net/a:b@c"
+    assert shop.configuration

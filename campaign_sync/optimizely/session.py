@@ -255,7 +255,7 @@ class Session:
         operation = contract.operation(operation_name)
         with call_span(service, operation.name, rows, attempt) as call:
             response = self._transport.post(service, request, timeout_seconds=timeout_seconds)
-            call.answered(response.status_code)
+            call.answered(response.status)
             try:
                 answer = wire.parse(response.content)
                 if answer.fault is None:

@@ -7,6 +7,7 @@ from campaign_sync.assets.parquet import ParquetIOManager
 from campaign_sync.assets.ports import ports_resource
 from campaign_sync.automation.daily import daily_job, daily_schedule
 from campaign_sync.automation.feedback import audit_job, feedback_job, feedback_schedules, feedback_watch
+from campaign_sync.automation.report import report_job, report_sensor
 from campaign_sync.automation.responses import responses_job, responses_schedule
 from campaign_sync.automation.unfinished import unfinished_replace_sensor
 from campaign_sync.configuration import Configuration, load_configuration
@@ -28,6 +29,7 @@ def build_definitions(configuration: Configuration) -> dg.Definitions:
                 feedback_job(name),
                 audit_job(name),
                 responses_job(name, settings),
+                report_job(configuration, name),
             )
             if job
         ],
@@ -35,7 +37,12 @@ def build_definitions(configuration: Configuration) -> dg.Definitions:
         sensors=[
             sensor
             for name in configuration.mandators
-            for sensor in (unfinished_replace_sensor(configuration, name), feedback_watch(configuration, name))
+            for sensor in (
+                unfinished_replace_sensor(configuration, name),
+                feedback_watch(configuration, name),
+                report_sensor(configuration, name),
+            )
+            if sensor
         ],
         resources={
             "ports": ports_resource(configuration),

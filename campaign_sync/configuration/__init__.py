@@ -17,6 +17,7 @@ from campaign_sync.configuration.loading import (
     ConfigurationError,
     load_configuration,
 )
+from campaign_sync.configuration.reports import Language, ReportSettings
 from campaign_sync.configuration.schema import configuration_schema
 from campaign_sync.configuration.settings import (
     Configuration,
@@ -39,12 +40,14 @@ __all__ = [
     "CrmSettings",
     "FeedbackSettings",
     "FileSettings",
+    "Language",
     "Limits",
     "MailingSettings",
     "MandatorSettings",
     "OptimizelySettings",
     "ReaderSettings",
     "RecipientListSettings",
+    "ReportSettings",
     "ResponseReaderSettings",
     "ResponseSettings",
     "SelectSettings",

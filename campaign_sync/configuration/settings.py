@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, model_validator
 
 from campaign_sync.configuration.feedback import FeedbackSettings, ResponseSettings
+from campaign_sync.configuration.reports import ReportSettings
 from campaign_sync.configuration.section import Section
 from campaign_sync.configuration.values import (
     BaseUrl,
@@ -199,5 +200,7 @@ class Configuration(Section):
     """How to reach the CRM."""
     storage: StorageSettings = StorageSettings()
     """Where the product keeps what is its own."""
+    reports: ReportSettings = ReportSettings()
+    """The daily report of each mandator."""
     mandators: dict[Key, MandatorSettings] = Field(min_length=1)
     """The mandators by a name of your choice (lower-case letters, digits, underscores)."""

@@ -42,7 +42,7 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
     def report(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
         with explained(context) as watch:
             gathered = gather(configuration, mandator, ports.state, ports.frames, datetime.now(UTC))
-            addresses = write(configuration, mandator, gathered, ports.frames)
+            addresses = write(gathered, mandator, configuration.reports, ports.frames)
         _tell_daily_run(context, next(iter(addresses.values())))
         pages = {f"page ({language})": _link(address) for language, address in addresses.items()}
         return dg.MaterializeResult(metadata={**pages, **_plotted(gathered), "seconds": watch.seconds})

@@ -117,7 +117,7 @@ class _ListGatherer:
     def _status(self, newest: ProvenList | None) -> tuple[Status, datetime | None]:
         broken = self._state.journal.incomplete(self._mandator, self._name)
         if broken:
-            return Status.INCOMPLETE, broken.cleared_at
+            return Status.RENEWING if self._under_way(broken) else Status.INCOMPLETE, broken.cleared_at
         if newest is None:
             return Status.NEVER, None
         today = self._day(newest.proven_at) == self._day(self._now)
@@ -126,7 +126,10 @@ class _ListGatherer:
 
     def _of_day(self, day: date, replaces: Sequence[Replace]) -> Day:
         broke_off = any(
-            one.cleared_at and one.state is not ReplaceState.PROVEN and self._day(one.started_at) == day
+            one.cleared_at
+            and one.state is not ReplaceState.PROVEN
+            and self._day(one.started_at) == day
+            and not self._under_way(one)
             for one in replaces
         )
         of_day = [one for one in replaces if one.state is ReplaceState.PROVEN and self._ended(one) == day]
@@ -178,6 +181,10 @@ class _ListGatherer:
             left[entry.reason if entry else NOT_PICKED] += 1
         uncertain = old.uncertain + new.uncertain
         return Movement(before.proven_at, len(difference.joined), dict(left), uncertain)
+
+    def _under_way(self, one: Replace) -> bool:
+        """Whether somebody is at this replace just now."""
+        return one.state is not ReplaceState.FAILED and self._state.leases.holder(one.recipient_list_id) is not None
 
     def _ended(self, one: Replace) -> date:
         return self._day(one.finished_at or one.started_at)

@@ -93,11 +93,11 @@ def headline(report: Report, words: Words) -> str:
             return words("both_ready")
         return words("all_ready", count=words.number(len(report.lists)))
     parts = []
-    for status, key in ((Status.INCOMPLETE, "incomplete"), (Status.NEVER, "never"), (Status.OLD, "old")):
+    for status in (Status.INCOMPLETE, Status.NEVER, Status.RENEWING, Status.OLD):
         of_status = [one for one in report.lists if one.status is status]
         if of_status:
             names = words.names([_with_moment(one, report, words) for one in of_status])
-            parts.append(words(f"{key}_{_one_or_many(of_status)}", names=names))
+            parts.append(words(f"{status.value}_{_one_or_many(of_status)}", names=names))
     ready = [one.called for one in report.lists if one.ready]
     if ready:
         parts.append(words(f"others_ready_{_one_or_many(ready)}", names=words.names(ready)))
@@ -107,7 +107,7 @@ def headline(report: Report, words: Words) -> str:
 def _with_moment(one: ListReport, report: Report, words: Words) -> str:
     if one.since is None:
         return one.called
-    key = "since" if one.status is Status.INCOMPLETE else "as_of"
+    key = "as_of" if one.status is Status.OLD else "since"
     return words(key, name=one.called, moment=words.since(one.since, report.day))
 
 
@@ -170,7 +170,7 @@ def _change(one: ListReport, report: Report, words: Words) -> str:
 def _facts(one: ListReport, words: Words) -> list[tuple[str, str]]:
     proof = one.proof
     facts = []
-    if one.status is Status.INCOMPLETE and one.since:
+    if one.status in (Status.INCOMPLETE, Status.RENEWING) and one.since:
         facts.append((words("incomplete_since"), words.moment(one.since)))
     facts.append((words("proven_at"), words.moment(proof.proven_at) if proof else words("no_proof")))
     if proof:

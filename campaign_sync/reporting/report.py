@@ -18,6 +18,8 @@ class Status(StrEnum):
     READY = "ready"
     OLD = "old"
     """Complete, but as of an earlier day."""
+    RENEWING = "renewing"
+    """Being replaced at this moment."""
     INCOMPLETE = "incomplete"
     """Cleared, and not proven since: some of its people are missing."""
     NEVER = "never"
@@ -74,7 +76,7 @@ class ListReport:
     called: str
     status: Status
     since: datetime | None
-    """Of an incomplete list, since when; of an old one, as of when."""
+    """Of a list that is incomplete or being replaced, since when; of an old one, as of when."""
     people: int | None
     """How many the newest proof has counted."""
     before: int | None

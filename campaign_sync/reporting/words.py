@@ -33,6 +33,14 @@ TEXTS: Final[dict[str, dict[Language, str]]] = {
         "de": "{names} sind unvollständig – bitte nichts dorthin senden, ein Teil der Empfänger fehlt",
         "en": "{names} are incomplete – please send nothing to them, some recipients are missing",
     },
+    "renewing_one": {
+        "de": "{names} wird gerade erneuert – bitte erst senden, wenn das fertig ist",
+        "en": "{names} is being renewed right now – please don’t send before that is done",
+    },
+    "renewing_many": {
+        "de": "{names} werden gerade erneuert – bitte erst senden, wenn das fertig ist",
+        "en": "{names} are being renewed right now – please don’t send before that is done",
+    },
     "old_one": {
         "de": "{names} wurde heute nicht erneuert – wer sich seitdem abgemeldet hat, kann noch darin stehen",
         "en": "{names} hasn’t been renewed today – who has opted out since may still be in it",
@@ -58,6 +66,7 @@ TEXTS: Final[dict[str, dict[Language, str]]] = {
     "lists": {"de": "Die Listen", "en": "The lists"},
     "status_ready": {"de": "bereit", "en": "ready"},
     "status_old": {"de": "nicht von heute", "en": "not from today"},
+    "status_renewing": {"de": "wird erneuert", "en": "being renewed"},
     "status_incomplete": {"de": "unvollständig", "en": "incomplete"},
     "status_never": {"de": "nie gefüllt", "en": "never filled"},
     "people_in_it": {"de": "Menschen in der Liste", "en": "people in the list"},

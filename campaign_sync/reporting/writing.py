@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from campaign_sync.configuration import Configuration, Language
+from campaign_sync.configuration import Language, ReportSettings
 from campaign_sync.reporting.rendering import render
 from campaign_sync.reporting.report import Report
 from campaign_sync.state.frames import Frames
@@ -10,7 +10,7 @@ from campaign_sync.state.frames import Frames
 FOLDER = "reports"
 
 
-def write(configuration: Configuration, mandator: str, report: Report, frames: Frames) -> dict[Language, str]:
+def write(report: Report, mandator: str, settings: ReportSettings, frames: Frames) -> dict[Language, str]:
     """Write the report in each configured language: the page of its day, and the newest one under a fixed name.
 
     Returns:
@@ -21,11 +21,11 @@ def write(configuration: Configuration, mandator: str, report: Report, frames: F
     """
     folder = f"{FOLDER}/{mandator}"
     written: dict[Language, str] = {}
-    for language in configuration.reports.languages:
+    for language in settings.languages:
         page = render(report, language)
         written[language] = frames.write_page(f"{folder}/{report.day}.{language}.html", page)
         frames.write_page(f"{folder}/latest.{language}.html", page)
-    _remove_outlived(frames, folder, report.day - configuration.reports.keep)
+    _remove_outlived(frames, folder, report.day - settings.keep)
     return written
 
 

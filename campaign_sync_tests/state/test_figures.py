@@ -39,7 +39,7 @@ def test_who_was_kept_out_is_told_as_long_as_no_later_run_has_written_over_it(da
 
 def test_answers_are_counted_of_calls_that_got_one(database_url: str) -> None:
     details = ["code 0: 998, code 2: 2", "code 0: 998, code 2: 2", "code 7: 1"]
-    steps = [("addAll3", "done", detail) for detail in details]
+    steps: list[tuple[str, str, str | None]] = [("addAll3", "done", detail) for detail in details]
     steps += [("addAll3", "unknown", "code 1: 5"), ("shadow: addAll3", "done", "code 1: 5"), ("clear", "done", None)]
     with State(database_url) as state:
         attempt(database_url, NOON, "run")

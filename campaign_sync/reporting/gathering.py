@@ -6,7 +6,6 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from campaign_sync.configuration import Configuration, MandatorSettings
-from campaign_sync.domain.difference import compare
 from campaign_sync.domain.feedback_age import WARN_AFTER
 from campaign_sync.domain.membership import members, why_not
 from campaign_sync.domain.propagation import Delays
@@ -36,6 +35,8 @@ PERIOD = 30
 
 STILL_FRESH = timedelta(hours=12)
 """A list proven so shortly ago, late on the day before, is ready as well."""
+
+_ENTITY = ("entity_type", "entity_id")
 
 WAITS = tuple(timedelta(hours=hours) for hours in (1, 6, 12, 24, 48))
 """The steps by which waits are counted."""
@@ -166,21 +167,20 @@ class _ListGatherer:
     def _movement(self, before: ProvenList, newest: ProvenList) -> Movement | None:
         history = self._state.history
         try:
-            snapshots = [self._frames.read_frame(one.file, one.digest) for one in (before, newest)]
+            snapshots = [self._frames.read_frame(one.file, one.digest, _ENTITY) for one in (before, newest)]
         except FrameError:
             return None
         old, new = (
             members(snapshot, one, history.turned_away(one))
             for snapshot, one in zip(snapshots, (before, newest), strict=True)
         )
-        difference = compare(old.rows, new.rows)
+        were, are = set(entity_keys(old.rows)), set(entity_keys(new.rows))
         ledger, in_snapshot = history.explanations(newest), set(entity_keys(snapshots[1]))
         left: Counter[str] = Counter()
-        for key in difference.left:
+        for key in were - are:
             entry = why_not(ledger.get(key, []), newest, in_snapshot=key in in_snapshot)
             left[entry.reason if entry else NOT_PICKED] += 1
-        uncertain = old.uncertain + new.uncertain
-        return Movement(before.proven_at, len(difference.joined), dict(left), uncertain)
+        return Movement(before.proven_at, len(are - were), dict(left), old.uncertain + new.uncertain)
 
     def _under_way(self, one: Replace) -> bool:
         """Whether somebody is at this replace just now."""

@@ -69,7 +69,8 @@ class Page:
     day: str
     made_at: str
     headline: str
-    ready: bool
+    verdict: str
+    """good, fair or bad: how loudly it has to be said."""
     cards: Sequence[Card]
     why: Sequence[Figure]
     opt_outs: Sequence[Figure]
@@ -104,6 +105,12 @@ def headline(report: Report, words: Words) -> str:
     return f"{'; '.join(parts)}."
 
 
+def _verdict(report: Report) -> str:
+    if report.ready:
+        return "good"
+    return "fair" if all(one.status in (Status.READY, Status.OLD) for one in report.lists) else "bad"
+
+
 def _with_moment(one: ListReport, report: Report, words: Words) -> str:
     if one.since is None:
         return one.called
@@ -122,7 +129,7 @@ def _page(report: Report, words: Words) -> Page:
         day=words.long_day(report.day),
         made_at=words("made_at", moment=words.moment(report.made_at), zone=report.zone.key),
         headline=headline(report, words),
-        ready=report.ready,
+        verdict=_verdict(report),
         cards=[_card(number, one, report, words) for number, one in enumerate(report.lists, start=1)],
         why=[
             _left(report, words),

@@ -194,7 +194,7 @@ def _sizes(number: int, one: ListReport, words: Words) -> Figure:
         [words(key) for key in ("day", "people", "dropped", "refused_column", "swept", "incomplete_column")],
         [
             [
-                words.day(day.day),
+                words.brief_day(day.day),
                 _count(day.people, words),
                 _count(day.dropped, words),
                 _count(day.refused, words),
@@ -269,7 +269,7 @@ def _newly_by_day(report: Report, words: Words) -> Figure:
         _across(drawing.steps(0, most), words),
     )
     rows = [
-        [words.day(day), *(words.number(column[each]) for each in used), words.number(sum(column))]
+        [words.brief_day(day), *(words.number(column[each]) for each in used), words.number(sum(column))]
         for day, column in zip(reversed(days), reversed(columns), strict=True)
         if sum(column)
     ]

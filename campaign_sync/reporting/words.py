@@ -361,12 +361,16 @@ class Words:
             return f"{day.day}.{day.month}."
         return f"{day.day} {_MONTHS[self.language][day.month - 1][:3]}"
 
+    def brief_day(self, day: date) -> str:
+        """24.11.2026, or 24 Nov 2026, in one line."""
+        blank = "" if self.language == "de" else _SPACE
+        return f"{self.short_day(day)}{blank}{day.year}".replace(" ", _SPACE)
+
     def moment(self, moment: datetime) -> str:
         """Day and minute."""
         local = moment.astimezone(self.zone)
-        if self.language == "de":
-            return f"{local.day}.{local.month}.{local.year}, {local:%H:%M}{_SPACE}Uhr"
-        return f"{self.short_day(local.date())} {local.year}, {local:%H:%M}"
+        hour = f"{local:%H:%M}{_SPACE}Uhr" if self.language == "de" else f"{local:%H:%M}"
+        return f"{self.brief_day(local.date())}, {hour}"
 
     def since(self, moment: datetime, today: date) -> str:
         """The minute of a moment of today, else the day too."""

@@ -58,7 +58,10 @@ def test_numbers_days_and_moments_are_written_as_each_language_does() -> None:
     assert GERMAN.long_day(date(2026, 3, 2)) == "Montag, 2. März 2026"
     assert ENGLISH.long_day(date(2026, 3, 2)) == "Monday, 2 March 2026"
     assert (GERMAN.short_day(date(2026, 3, 2)), ENGLISH.short_day(date(2026, 3, 2))) == ("2.3.", "2 Mar")
-    assert (GERMAN.moment(moment), ENGLISH.moment(moment)) == ("2.3.2026, 00:05\u00a0Uhr", "2 Mar 2026, 00:05")
+    assert (GERMAN.moment(moment), ENGLISH.moment(moment)) == (
+        "2.3.2026, 00:05\u00a0Uhr",
+        "2\u00a0Mar\u00a02026, 00:05",
+    )
     assert GERMAN.since(moment, date(2026, 3, 2)) == "00:05\u00a0Uhr"
 
 

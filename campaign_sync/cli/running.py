@@ -140,7 +140,8 @@ def _run(
     if was_interrupted(result):
         _tell(console, ["interrupted", *_left_incomplete(mandator, outcomes, advice)])
         raise KeyboardInterrupt
-    report_after_run(configuration, mandator, run_id, console)
+    if outcomes:  # else the state can't be read, which has been told
+        report_after_run(configuration, mandator, run_id, console)
     proven = result.success and not told and bool(outcomes) and all(outcome.proven for outcome in outcomes)
     if not proven and not told:
         _tell(console, [f"the run failed, and none of its steps says why; `{advice.look}` shows the run's page"])

@@ -61,7 +61,7 @@ def _plotted(report: Report) -> dict[str, int]:
         "lists ready": sum(one.ready for one in report.lists),
         "joined": sum(one.joined for one in moved),
         "left": sum(sum(one.left.values()) for one in moved),
-        **{f"people in {one.called}": one.people for one in report.lists if one.people is not None},
+        **{f"people in {one.name}": one.people for one in report.lists if one.people is not None},
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from campaign_sync.configuration import Configuration, MandatorSettings
+from campaign_sync.configuration import Configuration, MandatorSettings, RecipientListSettings
 from campaign_sync.domain.feedback_age import WARN_AFTER
 from campaign_sync.domain.membership import members, why_not
 from campaign_sync.domain.propagation import Delays
@@ -42,7 +42,7 @@ WAITS = tuple(timedelta(hours=hours) for hours in (1, 6, 12, 24, 48))
 """The steps by which waits are counted."""
 
 
-def called(name: str) -> str:
+def called(name: str, settings: MandatorSettings | RecipientListSettings) -> str:
     """How people call the mandator, or the list, of that name."""
     return name
 
@@ -55,11 +55,14 @@ def gather(configuration: Configuration, mandator: str, state: State, frames: Fr
     until = state.feedback.committed_until(mandator)
     readers = [str(reader) for reader in feedback.readers]
     return Report(
-        called=called(mandator),
+        called=called(mandator, settings),
         day=now.astimezone(zone).date(),
         made_at=now,
         zone=zone,
-        lists=tuple(_ListGatherer(mandator, name, zone, state, frames, now).gather() for name in settings.lists),
+        lists=tuple(
+            _ListGatherer(mandator, name, called(name, one), zone, state, frames, now).gather()
+            for name, one in settings.lists.items()
+        ),
         readers=tuple(
             FeedbackReader(one, max(now - until[one], timedelta()) if one in until else None) for one in readers
         ),
@@ -82,8 +85,10 @@ def _opt_outs(mandator: str, settings: MandatorSettings, state: State, now: date
 class _ListGatherer:
     """Gathers what there is on one list."""
 
-    def __init__(self, mandator: str, name: str, zone: ZoneInfo, state: State, frames: Frames, now: datetime) -> None:
-        self._mandator, self._name, self._zone = mandator, name, zone
+    def __init__(
+        self, mandator: str, name: str, called: str, zone: ZoneInfo, state: State, frames: Frames, now: datetime
+    ) -> None:
+        self._mandator, self._name, self._called, self._zone = mandator, name, called, zone
         self._state, self._frames, self._now = state, frames, now
 
     def gather(self) -> ListReport:
@@ -100,7 +105,8 @@ class _ListGatherer:
         last = self._state.journal.last_proven(self._mandator, self._name)
         turned_away = self._state.figures.turned_away(last) if last else None
         return ListReport(
-            called=called(self._name),
+            name=self._name,
+            called=self._called,
             status=status,
             since=since,
             people=newest.in_list if newest else None,

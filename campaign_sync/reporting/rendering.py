@@ -225,14 +225,14 @@ def _sizes(number: int, one: ListReport, words: Words) -> Figure:
 
 def _left(report: Report, words: Words) -> Figure:
     title = words("left_now")
-    by_list = {one.called: one.movement.left for one in report.lists if one.movement}
+    by_list = [(one.called, one.movement.left) for one in report.lists if one.movement]
     if not by_list:
         return Figure(title, words("left_unknown"))
     return _by_reason("left", title, words("left_now_told"), words("left_nobody"), by_list, words)
 
 
 def _kept_out(report: Report, words: Words) -> Figure:
-    by_list = {one.called: one.kept_out for one in report.lists if one.kept_out is not None}
+    by_list = [(one.called, one.kept_out) for one in report.lists if one.kept_out is not None]
     unknown = [one.called for one in report.lists if one.kept_out is None]
     left_out = f" {words('kept_out_unknown', names=words.names(unknown))}" if unknown else ""
     told, nobody = words("kept_out_told") + left_out, words("kept_out_nobody") + left_out
@@ -241,7 +241,7 @@ def _kept_out(report: Report, words: Words) -> Figure:
 
 def _newly_by_reason(report: Report, words: Words) -> Figure:
     days = _days(report)
-    by_list = {one.called: _total(one.newly_kept_out.values()) for one in report.lists}
+    by_list = [(one.called, _total(one.newly_kept_out.values())) for one in report.lists]
     return _by_reason(
         "newly-by-reason",
         words("newly_total", days=days),
@@ -292,10 +292,10 @@ def _refused(report: Report, words: Words) -> Figure:
 
 
 def _by_reason(
-    name: str, title: str, told: str, nobody: str, by_list: Mapping[str, Mapping[str, int]], words: Words
+    name: str, title: str, told: str, nobody: str, by_list: Sequence[tuple[str, Mapping[str, int]]], words: Words
 ) -> Figure:
     """Bars for the reasons of all lists together, the most frequent first, and a table of each list."""
-    total = _total(by_list.values())
+    total = _total(counts for _, counts in by_list)
     if not total:
         return Figure(title, nobody)
     ordered = sorted(total, key=lambda reason: (-total[reason], reason))
@@ -305,12 +305,12 @@ def _by_reason(
     rows = [
         [
             words.reason(reason),
-            *(words.number(of_list.get(reason, 0)) for of_list in by_list.values()),
+            *(words.number(of_list.get(reason, 0)) for _, of_list in by_list),
             *([words.number(total[reason])] if len(by_list) > 1 else []),
         ]
         for reason in ordered
     ]
-    heads = [words("reason"), *by_list, *([words("all_lists")] if len(by_list) > 1 else [])]
+    heads = [words("reason"), *(called for called, _ in by_list), *([words("all_lists")] if len(by_list) > 1 else [])]
     return Figure(title, told, drawing.bars(Picture(name, title, _described(entries)), entries), Table(heads, rows))
 
 

@@ -73,7 +73,10 @@ class Movement:
 class ListReport:
     """One recipient list."""
 
+    name: str
+    """Its key in the configuration."""
     called: str
+    """How people call it; two may be called the same."""
     status: Status
     since: datetime | None
     """Of a list that is incomplete or being replaced, since when; of an old one, as of when."""

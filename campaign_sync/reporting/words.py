@@ -43,11 +43,11 @@ TEXTS: Final[dict[str, dict[Language, str]]] = {
     },
     "old_one": {
         "de": "{names} wurde heute nicht erneuert – wer sich seitdem abgemeldet hat, kann noch darin stehen",
-        "en": "{names} hasn’t been renewed today – who has opted out since may still be in it",
+        "en": "{names} hasn’t been renewed today – anybody who has opted out since may still be in it",
     },
     "old_many": {
         "de": "{names} wurden heute nicht erneuert – wer sich seitdem abgemeldet hat, kann noch darin stehen",
-        "en": "{names} haven’t been renewed today – who has opted out since may still be in them",
+        "en": "{names} haven’t been renewed today – anybody who has opted out since may still be in them",
     },
     "never_one": {
         "de": "{names} wurde noch nie vollständig gefüllt – bitte noch nichts dorthin senden",
@@ -71,7 +71,7 @@ TEXTS: Final[dict[str, dict[Language, str]]] = {
     "status_never": {"de": "nie gefüllt", "en": "never filled"},
     "people_in_it": {"de": "Menschen in der Liste", "en": "people in the list"},
     "people_then": {"de": "Menschen beim letzten Nachweis", "en": "people at the last proof"},
-    "against": {"de": "{change} gegenüber {day}", "en": "{change} against {day}"},
+    "against": {"de": "{change} gegenüber {day}", "en": "{change} since {day}"},
     "yesterday": {"de": "gestern", "en": "yesterday"},
     "no_comparison": {"de": "noch kein früherer Tag zum Vergleich", "en": "no earlier day to compare with yet"},
     "proven_at": {"de": "Nachgewiesen", "en": "Proven"},
@@ -79,7 +79,7 @@ TEXTS: Final[dict[str, dict[Language, str]]] = {
         "de": "{count} von {count}",
         "en": "{count} of {count}",
     },
-    "incomplete_for": {"de": "Dabei unvollständig für", "en": "Meanwhile incomplete for"},
+    "incomplete_for": {"de": "Dabei unvollständig für", "en": "Incomplete while filled"},
     "incomplete_since": {"de": "Unvollständig seit", "en": "Incomplete since"},
     "no_proof": {"de": "noch keiner", "en": "none yet"},
     "joined": {"de": "Dazugekommen", "en": "Joined"},

@@ -9,6 +9,7 @@ from campaign_sync.automation.alarms import alarm_sensor
 from campaign_sync.automation.daily import daily_job, daily_schedule
 from campaign_sync.automation.feedback import audit_job, feedback_job, feedback_schedules, feedback_watch
 from campaign_sync.automation.metrics import metrics_sensors
+from campaign_sync.automation.report import report_job, report_sensor
 from campaign_sync.automation.responses import responses_job, responses_schedule
 from campaign_sync.automation.unfinished import unfinished_replace_sensor
 from campaign_sync.configuration import Configuration, load_configuration
@@ -31,6 +32,7 @@ def build_definitions(configuration: Configuration) -> dg.Definitions:
                 feedback_job(name),
                 audit_job(name),
                 responses_job(name, settings),
+                report_job(configuration, name),
             )
             if job
         ],
@@ -42,7 +44,9 @@ def build_definitions(configuration: Configuration) -> dg.Definitions:
                 unfinished_replace_sensor(configuration, name),
                 feedback_watch(configuration, name),
                 alarm_sensor(configuration, name, assets[name]),
+                report_sensor(configuration, name),
             )
+            if sensor
         ]
         + metrics_sensors(configuration),
         resources={

@@ -55,6 +55,8 @@ def test_run_replaces_the_lists_tells_so_and_exits_with_0(shop: Rig) -> None:
     assert ["newsletter", "5", "0", "0", "5", "5", "✓ 5 equal"] in lines
     assert ["products", "5", "0", "0", "5", "5", "✓ 5 equal"] in lines
     assert len(shop.addresses(NEWSLETTER)) == 5
+    (report,) = re.findall(r"report: (.+)", done.stdout)
+    assert "Beide Listen sind bereit" in Path(report).read_text()
 
 
 def test_run_with_list_touches_that_list_only(shop: Rig) -> None:

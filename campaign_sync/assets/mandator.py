@@ -7,6 +7,7 @@ import dagster as dg
 from campaign_sync.assets.audit import audit_asset
 from campaign_sync.assets.feedback import feedback_asset
 from campaign_sync.assets.recipient_list import recipient_list_asset
+from campaign_sync.assets.report import report_asset
 from campaign_sync.assets.responses import response_assets
 from campaign_sync.assets.selection import selection_asset
 from campaign_sync.assets.snapshot import snapshot_asset
@@ -20,12 +21,14 @@ def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.Asse
     """The assets of `mandator`, a key of the configuration."""
     settings = configuration.mandators[mandator]
     targets = [target(configuration, mandator, name) for name in settings.lists]
+    report = report_asset(configuration, mandator)
     return [
         *(feedback_asset(mandator, settings, kind) for kind in FeedbackKind),
         suppression_asset(mandator, settings),
         audit_asset(mandator, settings),
         *response_assets(mandator, settings),
         *(build(one) for one in targets for build in (selection_asset, snapshot_asset, recipient_list_asset)),
+        *([report] if report else []),
     ]
 
 

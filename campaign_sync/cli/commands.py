@@ -6,14 +6,14 @@ import os
 import socket
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from rich.console import Console
 
 from campaign_sync.cli.boundary import NOTHING_WRONG, SOMETHING_FAILED, CommandError, one_sentence
 from campaign_sync.cli.database import db_app, refuse_other_revision
-from campaign_sync.configuration import Configuration, configuration_schema, load_configuration
+from campaign_sync.configuration import Configuration, Language, configuration_schema, load_configuration
 
 app = typer.Typer(
     help="Copies CRM reports and marketing lists into Optimizely Campaign recipient lists: a proven full replace.",
@@ -157,6 +157,22 @@ def diff(
 
 
 @app.command()
+def report(
+    mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
+    language: Annotated[
+        str | None, typer.Option(metavar="de|en", help="Only this language; all configured ones by default.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write one language to this file and nowhere else.")] = None,
+) -> None:
+    """Write the report on a mandator's lists, as they are now, and print where it is."""
+    configuration = load_configuration()
+    _require_known(configuration, mandator, [])
+    from campaign_sync.cli.report import tell_report
+
+    tell_report(configuration, mandator, _language(configuration, language, output), output, Console())
+
+
+@app.command()
 def demo(
     ui: Annotated[bool, typer.Option("--ui", help="Leave sandbox and Dagster's UI running until Ctrl-C.")] = False,
     port: Annotated[int, typer.Option(help="The UI's port.")] = 3000,
@@ -247,6 +263,15 @@ def _require_known(configuration: Configuration, mandator: str, lists: list[str]
     if unknown:
         has = ", ".join(known[mandator].lists)
         raise CommandError(f"{path} has no list {', '.join(unknown)} in {mandator}; it has {has}")
+
+
+def _language(configuration: Configuration, language: str | None, output: Path | None) -> Language | None:
+    known: tuple[Language, ...] = get_args(Language) if output else configuration.reports.languages
+    found = next((one for one in known if one == language), None)
+    if language and found is None:
+        has = ", ".join(known) or "none, see reports.languages"
+        raise CommandError(f"there is no report in {language!r}; there is {has}")
+    return found
 
 
 def _lists_called(configuration: Configuration, name: str | None) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from campaign_sync.automation.daily import MANDATOR_TAG, daily_job_name
 from campaign_sync.cli.boundary import SOMETHING_FAILED, CommandError
 from campaign_sync.cli.display import live_progress
 from campaign_sync.cli.outcomes import ListOutcome, list_outcome, outcome_table
+from campaign_sync.cli.report import report_after_run
 from campaign_sync.configuration import Configuration
 from campaign_sync.definitions import build_definitions
 from campaign_sync.state.errors import StateError
@@ -139,6 +140,8 @@ def _run(
     if was_interrupted(result):
         _tell(console, ["interrupted", *_left_incomplete(mandator, outcomes, advice)])
         raise KeyboardInterrupt
+    if outcomes:  # else the state can't be read, which has been told
+        report_after_run(configuration, mandator, run_id, console)
     proven = result.success and not told and bool(outcomes) and all(outcome.proven for outcome in outcomes)
     if not proven and not told:
         _tell(console, [f"the run failed, and none of its steps says why; `{advice.look}` shows the run's page"])

@@ -18,6 +18,7 @@ from campaign_sync.configuration.loading import (
     ConfigurationError,
     load_configuration,
 )
+from campaign_sync.configuration.reports import Language, ReportSettings
 from campaign_sync.configuration.schema import configuration_schema
 from campaign_sync.configuration.settings import (
     Configuration,
@@ -43,6 +44,7 @@ __all__ = [
     "EmailSettings",
     "FeedbackSettings",
     "FileSettings",
+    "Language",
     "Limits",
     "MailingSettings",
     "MandatorSettings",
@@ -50,6 +52,7 @@ __all__ = [
     "OtlpSettings",
     "ReaderSettings",
     "RecipientListSettings",
+    "ReportSettings",
     "ResponseReaderSettings",
     "ResponseSettings",
     "SelectSettings",

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from campaign_sync.configuration.alarms import AlarmSettings
 from campaign_sync.configuration.feedback import FeedbackSettings, ResponseSettings
+from campaign_sync.configuration.reports import ReportSettings
 from campaign_sync.configuration.section import Section
 from campaign_sync.configuration.telemetry import TelemetrySettings
 from campaign_sync.configuration.values import (
@@ -211,5 +212,7 @@ class Configuration(Section):
     """Who is told when something is wrong."""
     telemetry: TelemetrySettings = TelemetrySettings()
     """Where spans and metrics go; nowhere where left out."""
+    reports: ReportSettings = ReportSettings()
+    """The daily report of each mandator."""
     mandators: dict[Key, MandatorSettings] = Field(min_length=1)
     """The mandators by a name of your choice (lower-case letters, digits, underscores)."""

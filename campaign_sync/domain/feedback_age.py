@@ -37,6 +37,11 @@ class AgeLimits:
     max_age: timedelta
     lifetime: timedelta
 
+    @property
+    def alarm_after(self) -> timedelta:
+        """From which age on unsubscribes are about to be lost."""
+        return self.lifetime / _ALARM_SHARE
+
     def judge(self, mandator: str, until: datetime | None, now: datetime, missing: str = "") -> Verdict:
         """What the age calls for.
 
@@ -65,7 +70,7 @@ class AgeLimits:
         return Verdict(alertness, told, age)
 
     def _alertness(self, age: timedelta) -> Alertness:
-        if age > self.lifetime / _ALARM_SHARE:
+        if age > self.alarm_after:
             return Alertness.ALARM
         if age > self.max_age:
             return Alertness.BLOCKING

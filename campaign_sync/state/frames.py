@@ -32,7 +32,7 @@ class LostFileError(FrameError):
 
 
 class Frames:
-    """The frame storage. Every file has a name of its own and is never written to again.
+    """The frame storage. Every file but pages has a name of its own and is never written to again.
 
     Args:
         base: a folder, or the URL of one.
@@ -159,6 +159,23 @@ class Frames:
             files = sorted(path.glob("*.parquet")) if path.exists() else []
             found = [pd.read_parquet(io.BytesIO(file.read_bytes()), columns=list(columns)) for file in files]
         return pd.concat(found, ignore_index=True) if found else None
+
+    def write_page(self, name: str, text: str) -> str:
+        """Keep a page for people, in place of the one of that name. Returns its address: a path, or a URL."""
+        self._write(name, text.encode())
+        path = self.base / name
+        return str(Path(path.path).resolve()) if self._is_folder else str(path)
+
+    def pages(self, folder: str) -> list[str]:
+        """The names of the pages in a folder."""
+        path = self.base / folder
+        with self._usable(path, "read"):
+            return sorted(each.name for each in path.glob("*.html")) if path.exists() else []
+
+    def remove_page(self, name: str) -> None:
+        """Remove a page. What is gone already is no matter."""
+        with self._usable(self.base / name, "removed"):
+            (self.base / name).unlink(missing_ok=True)
 
     def _write(self, name: str, content: bytes) -> str:
         path = self.base / name

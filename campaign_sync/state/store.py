@@ -10,6 +10,7 @@ from campaign_sync.domain.pseudonym import Pseudonyms
 from campaign_sync.state.blocked import BlockedAddresses
 from campaign_sync.state.database import open_database
 from campaign_sync.state.feedback import FeedbackJournal
+from campaign_sync.state.figures import Figures
 from campaign_sync.state.history import History
 from campaign_sync.state.journal import Journal, Ledger, Snapshots
 from campaign_sync.state.lease import Leases
@@ -41,6 +42,7 @@ class State:
         self.unsubscribed = UnsubscribedRecipients(self._engine)
         self.snapshots = Snapshots(self._engine)
         self.history = History(self._engine)
+        self.figures = Figures(self._engine)
         self.journal = Journal(self._engine)
         self.ledger = Ledger(self._engine)
         self.leases = Leases(self._engine)

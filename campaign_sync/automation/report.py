@@ -1,0 +1,67 @@
+"""The daily report: its job, and the sensor that starts it when the daily run has ended, however it ended."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from campaign_sync.assets.report import OF_RUN_TAG, REPORT_TAG, report_key
+from campaign_sync.automation.daily import daily_job_name
+from campaign_sync.configuration import Configuration
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+"""Statuses of a run that is over."""
+
+LOOKS_BACK = 20
+"""So many of the newest ended runs are looked at: after a long pause only the last report matters anyway."""
+
+
+def report_job(configuration: Configuration, mandator: str) -> "UnresolvedAssetJobDefinition | None":
+    """Writes the report and touches nothing else; None where no language is configured.
+
+    It isn't tagged with its mandator: no run has to wait for a report, nor a report for a run.
+    """
+    if not configuration.reports.languages:
+        return None
+    return dg.define_asset_job(
+        _job_name(mandator),
+        selection=dg.AssetSelection.assets(report_key(mandator)),
+        description=f"Writes the report on {mandator}'s lists, as they are now.",
+    )
+
+
+def report_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefinition | None:
+    """Starts the report once a daily run has ended, in success or not; None where no language is configured.
+
+    A sensor of the plain kind: Dagster's own for run statuses takes one status each, and several runs that end between
+    two ticks are worth one report only.
+    """
+    if not configuration.reports.languages:
+        return None
+
+    @dg.sensor(
+        name=f"{mandator}_report_sensor",
+        job_name=_job_name(mandator),
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Writes {mandator}'s report as soon as {daily_job_name(mandator)} has ended, in success or not.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        daily = dg.RunsFilter(job_name=daily_job_name(mandator), statuses=ENDED)
+        records = context.instance.get_run_records(daily, limit=LOOKS_BACK)
+        ended = max(records, key=lambda record: record.end_time or 0, default=None)
+        if ended is None:
+            return dg.SkipReason(f"{daily_job_name(mandator)} has never ended yet")
+        run = ended.dagster_run
+        if run.run_id == context.cursor or REPORT_TAG in run.tags:
+            return dg.SkipReason("the newest run has its report")
+        request = dg.RunRequest(run_key=run.run_id, tags={OF_RUN_TAG: run.run_id})
+        return dg.SensorResult(run_requests=[request], cursor=run.run_id)
+
+    return sensor
+
+
+def _job_name(mandator: str) -> str:
+    return f"{mandator}_report"

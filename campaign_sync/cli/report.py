@@ -1,0 +1,87 @@
+"""Writes a mandator's report, without Dagster."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from campaign_sync.cli.boundary import CommandError
+from campaign_sync.configuration import Configuration, Language
+from campaign_sync.reporting.gathering import gather
+from campaign_sync.reporting.rendering import render
+from campaign_sync.reporting.report import Report
+from campaign_sync.reporting.writing import write
+from campaign_sync.state.errors import StateError
+from campaign_sync.state.frames import FrameError, Frames
+from campaign_sync.state.store import State
+
+
+def tell_report(
+    configuration: Configuration, mandator: str, language: Language | None, file: Path | None, console: Console
+) -> None:
+    """Write the report as of now and print where it is: into the frame storage, or one language of it to `file`.
+
+    Raises:
+        CommandError: no language is configured, or the file can't be written.
+        StateError, FrameError: the state database or the frame storage can't be used.
+    """
+    chosen = language or next(iter(configuration.reports.languages), None)
+    if chosen is None:
+        raise CommandError("reports.languages is empty; name one with --language, and a file with --output")
+    frames = Frames(configuration.storage.frames)
+    report = _gather(configuration, mandator, frames)
+    if file:
+        _write_file(file, render(report, chosen))
+        _print(console, str(file))
+        return
+    settings = configuration.reports
+    if language:
+        settings = settings.model_copy(update={"languages": (language,)})
+    for address in write(report, mandator, settings, frames).values():
+        _print(console, address)
+
+
+def report_after_run(configuration: Configuration, mandator: str, run_id: str, console: Console) -> None:
+    """Write the report when a run has ended, print where it is, and let the run's page say so too.
+
+    Whatever goes wrong is told and no more: the run has ended as it has ended.
+    """
+    if not configuration.reports.languages:
+        return
+    try:
+        frames = Frames(configuration.storage.frames)
+        report = _gather(configuration, mandator, frames)
+        address = next(iter(write(report, mandator, configuration.reports, frames).values()))
+        _print(console, f"report: {address}")
+        _tag(run_id, address)
+    except (StateError, FrameError) as error:
+        _print(console, f"report: not written, {error}")
+    except Exception as error:  # noqa: BLE001 - whatever it is, it says nothing about the lists
+        told = f"report: not written, {type(error).__name__}; `campaign-sync report {mandator}` shows the details"
+        _print(console, told)
+
+
+def _tag(run_id: str, address: str) -> None:
+    import dagster as dg  # `campaign-sync report` begins at once without it
+
+    from campaign_sync.assets.report import REPORT_TAG
+
+    with dg.DagsterInstance.get() as instance:
+        instance.add_run_tags(run_id, {REPORT_TAG: address})
+
+
+def _gather(configuration: Configuration, mandator: str, frames: Frames) -> Report:
+    with State(configuration.storage.state_url.get_secret_value()) as state:
+        return gather(configuration, mandator, state, frames, datetime.now(UTC))
+
+
+def _write_file(file: Path, page: str) -> None:
+    try:
+        file.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{file} can't be written: {error.strerror}; name another with --output") from None
+
+
+def _print(console: Console, told: str) -> None:
+    console.print(Text(told), soft_wrap=True, highlight=False)

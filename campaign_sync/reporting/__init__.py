@@ -1,0 +1,1 @@
+"""The daily report: pages with numbers and pictures for people who send mailings."""

@@ -4,6 +4,7 @@
 editors.
 """
 
+from campaign_sync.configuration.automation import AutomationSettings, CrmExportSettings
 from campaign_sync.configuration.feedback import (
     FeedbackSettings,
     FileSettings,
@@ -34,8 +35,10 @@ from campaign_sync.configuration.settings import (
 __all__ = [
     "CONFIGURATION_VARIABLE",
     "DEFAULT_PATH",
+    "AutomationSettings",
     "Configuration",
     "ConfigurationError",
+    "CrmExportSettings",
     "CrmSettings",
     "FeedbackSettings",
     "FileSettings",

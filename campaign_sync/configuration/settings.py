@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, model_validator
 
+from campaign_sync.configuration.automation import AutomationSettings, CrmExportSettings, Owner, Title
 from campaign_sync.configuration.feedback import FeedbackSettings, ResponseSettings
 from campaign_sync.configuration.section import Section
 from campaign_sync.configuration.values import (
@@ -128,6 +129,8 @@ class Limits(Section):
 class RecipientListSettings(Section):
     """One recipient list, and who belongs into it."""
 
+    title: Title | None = None
+    """What people call the list, in any script; its name where left out."""
     recipient_list_id: VendorId
     """The vendor's id of the list."""
     kind: Literal["regular"]
@@ -159,10 +162,18 @@ class RecipientListSettings(Section):
         """The list attribute that holds a technical field: the field's own name unless configured otherwise."""
         return self.technical_fields.get(field, field.value)
 
+    def called(self, name: str) -> str:
+        """What people call the list, whose key in the configuration is `name`."""
+        return self.title or name
+
 
 class MandatorSettings(Section):
     """One mandator of Optimizely Campaign (a client; a closed workspace)."""
 
+    title: Title | None = None
+    """What people call the mandator, in any script; its name where left out."""
+    owners: tuple[Owner, ...] = ()
+    """Who looks after its lists: e-mail addresses, or teams like team:marketing."""
     mandator_id: VendorId
     """The vendor's id of the mandator."""
     username: Credential
@@ -171,6 +182,12 @@ class MandatorSettings(Section):
     """Password of the API user; {env: NAME}."""
     schedule: CronExpression | None = None
     """When the daily replace runs, as five cron fields in the mandator's time zone; never by itself where left out."""
+    crm_export: CrmExportSettings | None = None
+    """What starts the day before its planned time; nothing does where left out."""
+    deadline: CronExpression | None = None
+    """By when the lists must be there, as five cron fields in the mandator's time zone; by the schedule if left out."""
+    automation: AutomationSettings = AutomationSettings()
+    """What of the automation is there."""
     timezone: TimeZoneName = "Europe/Berlin"
     """Time zone of the schedule and of times in the feedback that don't name theirs."""
     feedback: FeedbackSettings = FeedbackSettings()
@@ -188,6 +205,10 @@ class MandatorSettings(Section):
     def zone(self) -> ZoneInfo:
         """The mandator's time zone."""
         return ZoneInfo(self.timezone)
+
+    def called(self, name: str) -> str:
+        """What people call the mandator, whose key in the configuration is `name`."""
+        return self.title or name
 
 
 class Configuration(Section):

@@ -6,9 +6,10 @@ from campaign_sync.assets.mandator import mandator_assets
 from campaign_sync.assets.parquet import ParquetIOManager
 from campaign_sync.assets.ports import ports_resource
 from campaign_sync.automation.daily import daily_job, daily_schedule
-from campaign_sync.automation.feedback import audit_job, feedback_job, feedback_schedules, feedback_watch
+from campaign_sync.automation.feedback import audit_job, feedback_job, feedback_schedules
+from campaign_sync.automation.freshness import with_freshness
 from campaign_sync.automation.responses import responses_job, responses_schedule
-from campaign_sync.automation.unfinished import unfinished_replace_sensor
+from campaign_sync.automation.sensors import mandator_sensors
 from campaign_sync.configuration import Configuration, load_configuration
 
 
@@ -19,7 +20,11 @@ def build_definitions(configuration: Configuration) -> dg.Definitions:
     schedules += [schedule for name, settings in mandators for schedule in feedback_schedules(name, settings)]
     schedules += [schedule for name, settings in mandators if (schedule := responses_schedule(name, settings))]
     return dg.Definitions(
-        assets=[asset for name in configuration.mandators for asset in mandator_assets(configuration, name)],
+        assets=[
+            asset
+            for name, settings in mandators
+            for asset in with_freshness(mandator_assets(configuration, name), settings)
+        ],
         jobs=[
             job
             for name, settings in mandators
@@ -32,11 +37,7 @@ def build_definitions(configuration: Configuration) -> dg.Definitions:
             if job
         ],
         schedules=schedules,
-        sensors=[
-            sensor
-            for name in configuration.mandators
-            for sensor in (unfinished_replace_sensor(configuration, name), feedback_watch(configuration, name))
-        ],
+        sensors=[sensor for name in configuration.mandators for sensor in mandator_sensors(configuration, name)],
         resources={
             "ports": ports_resource(configuration),
             "parquet": ParquetIOManager(configuration.storage.frames),

@@ -30,8 +30,8 @@ def build_definitions(configuration: Configuration) -> dg.Definitions:
             for name, settings in mandators
             for job in (
                 daily_job(name, settings),
-                feedback_job(name),
-                audit_job(name),
+                feedback_job(name, settings),
+                audit_job(name, settings),
                 responses_job(name, settings),
             )
             if job

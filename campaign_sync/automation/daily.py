@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from campaign_sync.assets.mandator import asset_keys
+from campaign_sync.assets.wording import page
 from campaign_sync.configuration import MandatorSettings
 
 if TYPE_CHECKING:  # Dagster has no public name for what `define_asset_job` returns
@@ -48,7 +49,13 @@ def daily_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobD
         daily_job_name(mandator),
         selection=dg.AssetSelection.assets(*asset_keys(mandator, list(settings.lists))),
         tags={MANDATOR_TAG: mandator},
-        description=f"Imports {mandator}'s feedback into the CRM, then replaces all its recipient lists completely.",
+        description=page(
+            f"The day of {settings.called(mandator)}: bounces and unsubscribes go into the CRM, then all its recipient "
+            f"lists are replaced completely ({', '.join(one.called(name) for name, one in settings.lists.items())}).",
+            "every step has its own, on its asset's page.",
+            "open the run: the lists that are green were replaced, the others weren't, and the error of each says what "
+            "to do. Starting the job again is always safe.",
+        ),
     )
 
 
@@ -63,7 +70,9 @@ def daily_schedule(mandator: str, settings: MandatorSettings) -> dg.ScheduleDefi
         cron_schedule=settings.schedule,
         execution_timezone=settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"The daily full replace of {mandator}. A tick more than 2 hours late is skipped.",
+        description=f"Replaces all recipient lists of {settings.called(mandator)} at this time, once on every day it "
+        "names, also when the clocks change. A tick more than 2 hours late is skipped, so that nothing is replaced "
+        "under the morning's mailing; the tick says how to start it by hand.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         planned = context.scheduled_execution_time

@@ -170,16 +170,16 @@ class RecipientListSettings(Section):
 class MandatorSettings(Section):
     """One mandator of Optimizely Campaign (a client; a closed workspace)."""
 
-    title: Title | None = None
-    """What people call the mandator, in any script; its name where left out."""
-    owners: tuple[Owner, ...] = ()
-    """Who looks after its lists: e-mail addresses, or teams like team:marketing."""
     mandator_id: VendorId
     """The vendor's id of the mandator."""
     username: Credential
     """Name of the API user; {env: NAME}."""
     password: Credential
     """Password of the API user; {env: NAME}."""
+    title: Title | None = None
+    """What people call the mandator, in any script; its name where left out."""
+    owners: tuple[Owner, ...] = ()
+    """Who looks after its lists: e-mail addresses, or teams like team:marketing."""
     schedule: CronExpression | None = None
     """When the daily replace runs, as five cron fields in the mandator's time zone; never by itself where left out."""
     crm_export: CrmExportSettings | None = None

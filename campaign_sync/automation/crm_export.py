@@ -1,6 +1,6 @@
 """The sensor that starts a mandator's day as soon as the CRM has finished its nightly export."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -45,22 +45,11 @@ def crm_export_sensor(configuration: Configuration, mandator: str) -> dg.SensorD
         if context.cursor and arrived <= datetime.fromisoformat(context.cursor):
             return dg.SkipReason(f"nothing new: {at} was seen before")
         if now - arrived < SETTLED_AFTER:
-            return dg.SkipReason(
-                f"{at} isn't {SETTLED_AFTER.total_seconds():.0f} s old yet; the next look will take it"
-            )
+            return dg.SkipReason(f"{at} isn't {SETTLED_AFTER.seconds} s old yet; the next look will take it")
         day, told = _day_of(mandator, settings, export, arrived, now)
-        if day and context.instance.get_runs_count(
-            dg.RunsFilter(job_name=daily_job_name(mandator), tags={MANDATOR_TAG: mandator, PLANNED_FOR: day})
-        ):
-            day, told = (
-                None,
-                f"the day planned for {day} was started before, and starts once; "
-                + (
-                    "if it failed, the schedule runs as usual"
-                    if settings.schedule
-                    else "if it failed, start it by hand"
-                ),
-            )
+        if day and _was_started(context.instance, mandator, day):
+            again = "the schedule runs as usual" if settings.schedule else "start it by hand"
+            day, told = None, f"the day planned for {day} was started before; if that failed, {again}"
         if day is None:
             return dg.SensorResult(skip_reason=f"{at} starts nothing: {told}", cursor=arrived.isoformat())
         request = dg.RunRequest(run_key=f"{mandator}:{day}", tags={PLANNED_FOR: day})
@@ -77,8 +66,7 @@ def _day_of(
     if settings.schedule is None:
         if now - arrived > STALE_AFTER:
             return None, f"it was found more than 2 hours later, which is too late; {by_hand}"
-        day: date = arrived.astimezone(settings.zone).date()
-        return day.isoformat(), ""
+        return arrived.astimezone(settings.zone).date().isoformat(), ""
     planned = next_tick(settings.schedule, settings.zone, arrived)
     at = f"{planned.astimezone(settings.zone):%Y-%m-%d %H:%M %Z}"
     if planned - arrived > export.earliest:
@@ -87,8 +75,13 @@ def _day_of(
             f"(mandators.{mandator}.crm_export.earliest); {by_hand}"
         )
     if planned - now < HANDOVER:
-        return None, f"it was found when the day planned for {at} was as good as begun; the schedule starts that"
+        return None, f"when it was found, its planned time, {at}, had come or was about to, and that is the schedule's"
     return planned_for(planned, settings.zone), ""
+
+
+def _was_started(instance: dg.DagsterInstance, mandator: str, day: str) -> bool:
+    tags = {MANDATOR_TAG: mandator, PLANNED_FOR: day}
+    return instance.get_runs_count(dg.RunsFilter(job_name=daily_job_name(mandator), tags=tags)) > 0
 
 
 def _last_arrival(configuration: Configuration, mandator: str, export: CrmExportSettings) -> datetime | None:

@@ -156,7 +156,7 @@ def test_without_a_schedule_an_export_starts_the_day_once(instance: dg.DagsterIn
     assert look.at(24.1) == "2026-11-24"
     run(instance, dg.DagsterRunStatus.FAILURE, "2026-11-24")
     arrive(tmp_path / "done", 23.95)
-    assert "if it failed, start it by hand" in look.at(24.1)
+    assert "if that failed, start it by hand" in look.at(24.1)
     arrive(tmp_path / "done", 24.1)
     assert "found more than 2 hours later" in look.at(27)
     arrive(tmp_path / "done", 28)

@@ -6,7 +6,7 @@ name for it. All moments here are in UTC: two in one zone would be compared and 
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice, pairwise, takewhile
+from itertools import chain, islice, pairwise, takewhile
 from zoneinfo import ZoneInfo
 
 from dagster._utils.schedules import get_smallest_cron_interval, schedule_execution_time_iterator
@@ -43,8 +43,7 @@ def ticks_between(cron: str, zone: ZoneInfo, after: datetime, until: datetime) -
 
 def longest_gap(cron: str, zone: ZoneInfo, since: datetime) -> timedelta:
     """The longest time between two ticks of those that enclose the next 60 days."""
-    first = last_tick(cron, zone, since)
-    enclosed = islice(pairwise(ticks(cron, zone, first - timedelta(microseconds=1))), _ENOUGH)
+    enclosed = islice(pairwise(chain([last_tick(cron, zone, since)], ticks(cron, zone, since))), _ENOUGH)
     return max(later - earlier for earlier, later in takewhile(lambda pair: pair[0] < since + HORIZON, enclosed))
 
 

@@ -51,6 +51,10 @@ def test_a_monthly_schedule_has_a_long_month_in_sight(month: int, day: int) -> N
     assert longest_gap("0 4 1 * *", BERLIN, datetime(2026, month, day, 12, tzinfo=UTC)) >= 31 * DAY - HOUR
 
 
+def test_a_schedule_of_leap_days_has_a_gap_of_four_years() -> None:
+    assert longest_gap("0 4 29 2 *", BERLIN, datetime(2026, 11, 24, tzinfo=UTC)) == 1461 * DAY
+
+
 def test_looking_for_gaps_takes_no_time_however_often_something_ticks() -> None:
     assert longest_gap("* * * * *", BERLIN, datetime(2026, 11, 24, tzinfo=UTC)) == timedelta(minutes=1)
 

@@ -5,13 +5,13 @@ import dagster as dg
 from campaign_sync.assets.mandator import mandator_assets
 from campaign_sync.assets.parquet import ParquetIOManager
 from campaign_sync.assets.ports import ports_resource
-from campaign_sync.automation.alarms import alarm_sensor
 from campaign_sync.automation.daily import daily_job, daily_schedule
-from campaign_sync.automation.feedback import audit_job, feedback_job, feedback_schedules, feedback_watch
+from campaign_sync.automation.feedback import audit_job, feedback_job, feedback_schedules
+from campaign_sync.automation.freshness import with_freshness
 from campaign_sync.automation.metrics import metrics_sensors
-from campaign_sync.automation.report import report_job, report_sensor
+from campaign_sync.automation.report import report_job
 from campaign_sync.automation.responses import responses_job, responses_schedule
-from campaign_sync.automation.unfinished import unfinished_replace_sensor
+from campaign_sync.automation.sensors import mandator_sensors
 from campaign_sync.configuration import Configuration, load_configuration
 
 
@@ -21,34 +21,24 @@ def build_definitions(configuration: Configuration) -> dg.Definitions:
     schedules = [schedule for name, settings in mandators if (schedule := daily_schedule(name, settings))]
     schedules += [schedule for name, settings in mandators for schedule in feedback_schedules(name, settings)]
     schedules += [schedule for name, settings in mandators if (schedule := responses_schedule(name, settings))]
-    assets = {name: mandator_assets(configuration, name) for name in configuration.mandators}
+    assets = {name: with_freshness(mandator_assets(configuration, name), settings) for name, settings in mandators}
+    sensors = [sensor for name in assets for sensor in mandator_sensors(configuration, name, assets[name])]
     return dg.Definitions(
-        assets=[asset for name in configuration.mandators for asset in assets[name]],
+        assets=[asset for name in assets for asset in assets[name]],
         jobs=[
             job
             for name, settings in mandators
             for job in (
                 daily_job(name, settings),
-                feedback_job(name),
-                audit_job(name),
+                feedback_job(name, settings),
+                audit_job(name, settings),
                 responses_job(name, settings),
                 report_job(configuration, name),
             )
             if job
         ],
         schedules=schedules,
-        sensors=[
-            sensor
-            for name in configuration.mandators
-            for sensor in (
-                unfinished_replace_sensor(configuration, name),
-                feedback_watch(configuration, name),
-                alarm_sensor(configuration, name, assets[name]),
-                report_sensor(configuration, name),
-            )
-            if sensor
-        ]
-        + metrics_sensors(configuration),
+        sensors=[*sensors, *metrics_sensors(configuration)],
         resources={
             "ports": ports_resource(configuration),
             "parquet": ParquetIOManager(configuration.storage.frames),

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from campaign_sync.configuration import Configuration
+from campaign_sync.alarms.wording import moment
+from campaign_sync.configuration import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import Alertness
 from campaign_sync.domain.trouble import FEEDBACK, Trouble, TroubleKind
 from campaign_sync.feedback.age import judge_age
-from campaign_sync.state.journal import Replace
 from campaign_sync.state.store import State
 
 MANUAL = "docs/operations.md"
@@ -24,8 +24,18 @@ def incomplete_lists(
         if broken is None or state.leases.holder(one.recipient_list_id) is not None:
             continue
         attempts = state.journal.attempts_since_proof(mandator, name)
-        yield _incomplete(mandator, name, broken, local(configuration, mandator, broken.cleared_at), attempts,
-                          given_up=attempts >= gives_up_after)  # fmt: skip
+        given_up = attempts >= gives_up_after or not settings.automation.mend
+        since = broken.cleared_at or broken.started_at
+        yield Trouble(
+            mandator,
+            name,
+            TroubleKind.UNMENDED if given_up else TroubleKind.INCOMPLETE,
+            since,
+            f"The list {named(settings, mandator, name)} is INCOMPLETE since {moment(since, settings.zone)}: it was "
+            "cleared and isn't full again.",
+            _what_mends(mandator, name, attempts if given_up else None),
+            f"/assets/{mandator}/recipient_list/{name}",
+        )
 
 
 def being_replaced(configuration: Configuration, mandator: str, state: State) -> set[str]:
@@ -54,33 +64,23 @@ def old_feedback(configuration: Configuration, mandator: str, state: State, now:
     )
 
 
-def local(configuration: Configuration, mandator: str, moment: datetime | None) -> str:
-    """A moment in the mandator's time zone."""
-    return f"{moment.astimezone(configuration.mandators[mandator].zone):%Y-%m-%d %H:%M %Z}" if moment else "never"
+def named(settings: MandatorSettings, mandator: str, name: str) -> str:
+    """A list as people call it, and where it stands in the configuration."""
+    title = settings.lists[name].title
+    return f"“{title}” ({mandator}/{name})" if title else f"{mandator}/{name}"
 
 
-def _incomplete(mandator: str, name: str, broken: Replace, since: str, attempts: int, *, given_up: bool) -> Trouble:
-    what = f"The list {name} of {mandator} is INCOMPLETE since {since}: it was cleared and isn't full again"
-    if given_up:
-        what += f", and after {attempts} replaces that came to nothing no further one is tried"
-        remedy = (
-            "Send nothing to it: part of its people are missing, and nothing will mend it by itself. See why its last "
-            f"run failed, then run `campaign-sync run {mandator} --list {name}`; {MANUAL}, “A list is INCOMPLETE”."
-        )
-    else:
-        remedy = (
+def _what_mends(mandator: str, name: str, tries: int | None) -> str:
+    """What to do about an incomplete list; `tries` is how many came to nothing where no further one is made."""
+    again = f"`campaign-sync run {mandator} --list {name}`"
+    if tries is None:
+        return (
             "Send nothing to it until the all-clear: part of its people are missing. It is usually taken up by itself "
-            f"within minutes; if not, run `campaign-sync run {mandator} --list {name}` and see {MANUAL}, "
-            "“A list is INCOMPLETE”."
+            f"within minutes; if not, run {again} and see {MANUAL}, “A list is INCOMPLETE”."
         )
-    return Trouble(
-        mandator,
-        name,
-        TroubleKind.UNMENDED if given_up else TroubleKind.INCOMPLETE,
-        broken.cleared_at or broken.started_at,
-        f"{what}.",
-        remedy,
-        f"/assets/{mandator}/recipient_list/{name}",
+    return (
+        f"Send nothing to it: part of its people are missing, and nothing is tried by itself any more (tries so far: "
+        f"{tries}). See why its last run failed, then run {again}; {MANUAL}, “A list is INCOMPLETE”."
     )
 
 

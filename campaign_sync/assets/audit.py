@@ -5,6 +5,7 @@ import dagster as dg
 from campaign_sync.assets.failures import explained
 from campaign_sync.assets.metadata import Materialized
 from campaign_sync.assets.ports import Ports
+from campaign_sync.assets.wording import page, rule
 from campaign_sync.configuration import MandatorSettings
 from campaign_sync.feedback.audit import audit
 from campaign_sync.replacing.progress import Progress, report
@@ -15,18 +16,38 @@ _WARN = dg.AssetCheckSeverity.WARN
 
 def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "audit"]`: everybody we could write to, held against the vendor's lists."""
-    key = dg.AssetKey([mandator, "audit"])
+    key, called = dg.AssetKey([mandator, "audit"]), settings.called(mandator)
     opt_in_ids = sorted({one.opt_in_id for one in settings.lists.values()})
 
     @dg.asset(
         key=key,
         group_name=mandator,
-        kinds={"soap", "sql"},
-        description="The CRM held against the vendor's unsubscribe list and blocklist. What the CRM lacks is imported.",
+        kinds={"sql", "report"},
+        description=page(
+            f"The CRM held against Optimizely Campaign's unsubscribe list and blocklist of {called}. What the CRM "
+            "lacks is imported; lists stay as they are.",
+            "everybody with a granted consent, each looked up at the vendor.",
+            "vendor or CRM couldn't be asked. Start the audit job again; nothing else waits for it.",
+        ),
+        metadata={"mandator": called, "mandator id": str(settings.mandator_id)},
         check_specs=[
-            dg.AssetCheckSpec("complete", asset=key, description="The CRM knew everybody who left this mandator."),
             dg.AssetCheckSpec(
-                "agreed", asset=key, description="Nobody is withdrawn in the CRM and not at the vendor, or the reverse."
+                "complete",
+                asset=key,
+                description=rule(
+                    called,
+                    "the CRM knew everybody who left.",
+                    "it knows them now. Have feedback.readers looked into: some export doesn't tell of everybody.",
+                ),
+            ),
+            dg.AssetCheckSpec(
+                "agreed",
+                asset=key,
+                description=rule(
+                    called,
+                    "nobody is withdrawn in the CRM and not at the vendor, or the reverse.",
+                    "nobody is written to who left. Clear up in the CRM which of the two is right.",
+                ),
             ),
         ],
     )

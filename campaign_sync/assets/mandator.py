@@ -20,9 +20,10 @@ from campaign_sync.replacing.target import target
 def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.AssetsDefinition]:
     """The assets of `mandator`, a key of the configuration."""
     settings = configuration.mandators[mandator]
+    owners = list(settings.owners)
     targets = [target(configuration, mandator, name) for name in settings.lists]
     report = report_asset(configuration, mandator)
-    return [
+    assets = [
         *(feedback_asset(mandator, settings, kind) for kind in FeedbackKind),
         suppression_asset(mandator, settings),
         audit_asset(mandator, settings),
@@ -30,6 +31,7 @@ def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.Asse
         *(build(one) for one in targets for build in (selection_asset, snapshot_asset, recipient_list_asset)),
         *([report] if report else []),
     ]
+    return [asset.map_asset_specs(lambda spec: spec.replace_attributes(owners=owners)) for asset in assets]
 
 
 def asset_keys(mandator: str, lists: Sequence[str]) -> list[dg.AssetKey]:

@@ -56,7 +56,8 @@ class Ports:
             CrmError: it doesn't.
         """
         crm = SqlCrm(self._configuration.crm.url.get_secret_value())
-        crm.check()
+        exports = [one.crm_export for one in self._configuration.mandators.values() if one.crm_export]
+        crm.check(exports=any(one.table for one in exports))
         return crm
 
     def crm_snapshot(self, mandator: str) -> CrmSnapshot:

@@ -9,6 +9,7 @@ import dagster as dg
 from campaign_sync.assets.failures import explained
 from campaign_sync.assets.metadata import Materialized, table
 from campaign_sync.assets.ports import Ports
+from campaign_sync.assets.wording import page, rule
 from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.checks import CheckOutcome
 from campaign_sync.domain.rejection import ACCEPTED, DATA_REASONS, VENDOR_REASONS, Reason
@@ -23,6 +24,22 @@ from campaign_sync.telemetry.spans import note_rows
 REPLAY_TAG = "campaign_sync/replay"
 """Tag of a run that goes back to an earlier snapshot; its value is the snapshot's id."""
 
+CHECKS = {
+    "gate": (
+        "what must hold before the list is touched, holds.",
+        "the list has its old recipients. Mend what the check says has stopped it, and start the daily job again.",
+    ),
+    "proof": (
+        "read back, the list is exactly the snapshot without the rejected.",
+        "send nothing to this list until it is green again: it isn't what it should be. Tell whoever runs this.",
+    ),
+    "rejections": (
+        "the vendor refused nobody but those who may not be written to.",
+        "some people are missing for what is in their data: correct it; `campaign-sync why` tells of each.",
+    ),
+}
+"""What each check demands, and what to do if it doesn't hold."""
+
 SHOWN_STEPS = 100
 """How many steps of a replace its page shows; the journal has all of them."""
 
@@ -35,18 +52,25 @@ def recipient_list_asset(target: Target) -> dg.AssetsDefinition:
     @dg.asset(
         key=key,
         group_name=mandator,
-        kinds={"recipient_list", "soap"},
+        kinds={"table"},
         deps=[dg.AssetKey([mandator, "snapshot", target.name])],
-        description="The recipient list in Optimizely Campaign: cleared, filled completely, swept, read back, proven.",
-        metadata={"recipient list id": str(target.recipient_list_id), "strategy": target.strategy},
+        description=page(
+            f"“{target.called}”, recipient list {target.recipient_list_id} of {target.mandator_called} in Optimizely "
+            "Campaign: replaced completely, swept, read back, proven. Green means that it holds whom it should.",
+            "rows of the snapshot, and what became of them at the vendor; in list is what was read back at the end.",
+            "open the last run. If the list wasn't touched, it has its old recipients, and its error says what to "
+            "mend. If it is INCOMPLETE, send nothing to it until it is green again.",
+        ),
+        metadata={
+            "mandator": target.mandator_called,
+            "list": target.called,
+            "recipient list id": str(target.recipient_list_id),
+            "opt-in": target.contract.opt_in_id,
+            target.pick.kind: target.pick.name,
+            "strategy": target.strategy,
+        },
         check_specs=[
-            dg.AssetCheckSpec("gate", asset=key, description="What must hold before the list is touched, holds."),
-            dg.AssetCheckSpec(
-                "proof", asset=key, description="Read back, the list is exactly the snapshot without the rejected."
-            ),
-            dg.AssetCheckSpec(
-                "rejections", asset=key, description="The vendor refused nobody but those who may not be written to."
-            ),
+            dg.AssetCheckSpec(name, asset=key, description=rule(target.called, *told)) for name, told in CHECKS.items()
         ],
     )
     def recipient_list(

@@ -8,6 +8,7 @@ import dagster as dg
 from campaign_sync.assets.failures import explained
 from campaign_sync.assets.metadata import Materialized, fetched_windows
 from campaign_sync.assets.ports import Ports
+from campaign_sync.assets.wording import page, rule
 from campaign_sync.configuration import MandatorSettings, ResponseSettings
 from campaign_sync.domain.response import KIND_OF_RESPONSE_READER, ResponseKind
 from campaign_sync.replacing.progress import Progress, report
@@ -38,17 +39,26 @@ def response_keys(mandator: str, responses: ResponseSettings) -> list[dg.AssetKe
 
 def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> dg.AssetsDefinition:
     key, kind = _key(mandator, reader), KIND_OF_RESPONSE_READER[reader]
-    told = f"{_DESCRIPTIONS[kind]} Parquet, one folder for each day in UTC; every response stands there once."
+    called = settings.called(mandator)
+    told = page(
+        f"Mailings of {called}: {_DESCRIPTIONS[kind]}",
+        f"rows of {reader}. Kept as Parquet, one folder for each day in UTC; every response stands there once.",
+        "Optimizely Campaign couldn't be asked, or the CRM didn't take the rows. Nothing is lost and no list waits for "
+        "it: the next run begins where the last one ended. The run's error says what to mend.",
+    )
+    layout = rule(
+        called,
+        "every fetched row fits the layout of its reader.",
+        "somebody has to mend responses.readers in the configuration; the rows are kept and read again then.",
+    )
 
     @dg.asset(
         key=key,
         group_name=mandator,
-        kinds={"soap", "parquet"},
+        kinds={"parquet"},
         description=told,
-        metadata={"readers": reader, "folder": dataset(mandator, kind)},
-        check_specs=[
-            dg.AssetCheckSpec("layout", asset=key, description="Every fetched row fits the layout of its reader.")
-        ],
+        metadata={"mandator": called, "readers": reader, "folder": dataset(mandator, kind)},
+        check_specs=[dg.AssetCheckSpec("layout", asset=key, description=layout)],
     )
     def responses(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
         with explained(context) as watch:

@@ -6,6 +6,7 @@ import pandas as pd
 from campaign_sync.assets.failures import explained
 from campaign_sync.assets.metadata import FRAME, Materialized, column_schema, reasons
 from campaign_sync.assets.ports import Ports
+from campaign_sync.assets.wording import page
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.selection import select
@@ -17,17 +18,28 @@ from campaign_sync.telemetry.spans import note_rows
 def selection_asset(target: Target) -> dg.AssetsDefinition:
     """The asset `[mandator, "selection", list]`: the pick's people with a granted consent and a usable address."""
     mandator, opt_in_id = target.mandator, target.contract.opt_in_id
+    pick_kind = target.pick.kind.replace("_", " ")
 
     @dg.asset(
         key=[mandator, "selection", target.name],
         group_name=mandator,
-        kinds={"selection", "sql"},
+        kinds={"sql", "parquet"},
         ins={"suppression_state": dg.AssetIn([mandator, "suppression_state"])},
         io_manager_key="parquet",
         dagster_type=FRAME,
-        description=f"{target.pick.kind.replace('_', ' ').capitalize()} “{target.pick.name}”: everybody in it whose "
-        f"consent {opt_in_id} is granted and whom nothing suppresses.",
-        metadata={"opt-in": opt_in_id, target.pick.kind: target.pick.name},
+        description=page(
+            f"Who “{target.called}” of {target.mandator_called} is for: everybody in the CRM's {pick_kind} "
+            f"“{target.pick.name}” whose consent {opt_in_id} is granted and whom nothing suppresses.",
+            "people in the CRM. Picked is whom the CRM names, selected who is left, rejected the others, by reason.",
+            "the CRM couldn't be read, or what the list asks of it isn't there. The run's error names it. The list "
+            "stays as it is; when that is mended, start the daily job again.",
+        ),
+        metadata={
+            "mandator": target.mandator_called,
+            "list": target.called,
+            "opt-in": opt_in_id,
+            target.pick.kind: target.pick.name,
+        },
     )
     def selection(
         context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports], suppression_state: pd.DataFrame

@@ -9,6 +9,7 @@ from campaign_sync.assets.failures import explained
 from campaign_sync.assets.metadata import Materialized, check_result, column_schema, reasons
 from campaign_sync.assets.ports import Ports
 from campaign_sync.assets.selection import opt_in_of
+from campaign_sync.assets.wording import page, rule
 from campaign_sync.domain.checks import CHECK_NAMES, check_snapshot
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.snapshot import build_snapshot, canonical_rows, digest
@@ -18,14 +19,36 @@ from campaign_sync.replacing.target import Target
 from campaign_sync.telemetry.spans import note_rows, note_stopped
 
 CHECK_DESCRIPTIONS = {
-    "utf8": "Every text is UTF-8 that XML can carry. Mojibake is a warning.",
-    "technical_fields": "opt-in-id, description, media-type, entity-type and entity-id are filled on every row.",
-    "single_consent": "Every row stands on the list's one opt-in, and that consent is granted.",
-    "not_suppressed": "Nobody bounced, unsubscribed or withdrew.",
-    "unique_recipients": "Every recipient and every address comes once.",
-    "list_attributes": "The vendor's list has every attribute that will be sent, and lets us write it.",
-    "plausible_size": "The list keeps its limits and doesn't jump against its last proven size.",
+    "utf8": (
+        "every text is UTF-8 that XML can carry. Mojibake is a warning.",
+        "correct the texts in the CRM; the check names columns and cases.",
+    ),
+    "technical_fields": (
+        "opt-in-id, description, media-type, entity-type and entity-id are filled on every row.",
+        "complete the opt-in or the people in the CRM; the check names columns and cases.",
+    ),
+    "single_consent": (
+        "every row stands on the list's one opt-in, and that consent is granted.",
+        "consents changed while people were picked: start the daily job again; look into the cases if it stays.",
+    ),
+    "not_suppressed": (
+        "nobody bounced, unsubscribed or withdrew.",
+        "somebody left while people were picked: start the daily job again.",
+    ),
+    "unique_recipients": (
+        "every recipient and every address comes once.",
+        "merge the people in the CRM who share an address; the check names cases.",
+    ),
+    "list_attributes": (
+        "the vendor's list has every attribute that will be sent, and lets us write it.",
+        "add the attribute to the recipient list in Campaign, or correct attributes in the configuration.",
+    ),
+    "plausible_size": (
+        "the list keeps its limits and doesn't jump against its last proven size.",
+        "see whether the CRM picks the right people. A size that is meant: `campaign-sync run --accept-size`, once.",
+    ),
 }
+"""What each check demands, and what to do if it doesn't hold."""
 
 
 def snapshot_asset(target: Target) -> dg.AssetsDefinition:
@@ -36,12 +59,24 @@ def snapshot_asset(target: Target) -> dg.AssetsDefinition:
     @dg.asset(
         key=key,
         group_name=mandator,
-        kinds={"snapshot", "parquet"},
+        kinds={"pandera", "parquet"},
         ins={"selection": dg.AssetIn([mandator, "selection", target.name])},
-        description="The rows exactly as they will be sent, checked and frozen. A failed check stops this list alone.",
-        metadata={"recipient list id": str(target.recipient_list_id)},
+        description=page(
+            f"What will be in “{target.called}” of {target.mandator_called}: the rows exactly as they will be sent, "
+            "checked and frozen.",
+            "rows of the selection, one for each recipient; rejected counts those that can't be sent, by reason.",
+            "a check has stopped this list, and this list alone: it stays as it is at Optimizely Campaign. Open the "
+            "check that is red; it says what has to be mended in the CRM.",
+        ),
+        metadata={
+            "mandator": target.mandator_called,
+            "list": target.called,
+            "recipient list id": str(target.recipient_list_id),
+        },
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, blocking=True, description=CHECK_DESCRIPTIONS[name])
+            dg.AssetCheckSpec(
+                name, asset=key, blocking=True, description=rule(target.called, *CHECK_DESCRIPTIONS[name])
+            )
             for name in CHECK_NAMES
         ],
     )

@@ -9,6 +9,7 @@ import dagster as dg
 from campaign_sync.assets.failures import explained
 from campaign_sync.assets.metadata import FRAME, Materialized, column_schema
 from campaign_sync.assets.ports import Ports
+from campaign_sync.assets.wording import page, rule
 from campaign_sync.configuration import MandatorSettings
 from campaign_sync.domain.feedback import FeedbackKind
 from campaign_sync.domain.feedback_age import Alertness, Verdict, in_words
@@ -37,17 +38,33 @@ _COLUMNS = {
 }
 
 CHECKS = {
-    "layout": "Every fetched row fits the layout of its reader.",
-    "matched": "The CRM knows everybody the feedback is about.",
-    "feedback_age": "The CRM has the vendor's feedback up to now. Too old, it stops every replace of the mandator.",
-    "silence": "No reader has returned nothing for unusually long while mailings went out.",
-    "propagation": "Within 24 hours of an opt-out the CRM knows, and no list has them any more.",
+    "layout": (
+        "every fetched row fits the layout of its reader.",
+        "somebody has to mend feedback.readers in the configuration; the rows are kept and read again daily.",
+    ),
+    "matched": (
+        "the CRM knows everybody the feedback is about.",
+        "nothing has to be done at once: who isn't known is suppressed all the same, and matched again daily.",
+    ),
+    "feedback_age": (
+        "the CRM has the vendor's feedback up to now. Too old, it stops every replace of the mandator.",
+        "look why the last imports failed, mend that, and start the feedback job by hand.",
+    ),
+    "silence": (
+        "no reader has returned nothing for unusually long while mailings went out.",
+        "ask Optimizely whether the export of the reader that is named still runs.",
+    ),
+    "propagation": (
+        "within 24 hours of an opt-out the CRM knows, and no list has them any more.",
+        "have feedback imported more often (feedback.schedule), and see whether a list wasn't replaced for days.",
+    ),
 }
+"""What each check demands, and what to do if it doesn't hold."""
 
 
 def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "suppression_state"]`: feedback into the CRM, then who is suppressed out of it."""
-    key = dg.AssetKey([mandator, "suppression_state"])
+    key, called = dg.AssetKey([mandator, "suppression_state"]), settings.called(mandator)
 
     @dg.asset(
         key=key,
@@ -56,8 +73,17 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
         deps=[dg.AssetKey([mandator, kind.value]) for kind in FeedbackKind],
         io_manager_key="parquet",
         dagster_type=FRAME,
-        description="Who may not be written to in this mandator, and why. The CRM takes all fetched feedback first.",
-        check_specs=[dg.AssetCheckSpec(name, asset=key, description=told) for name, told in CHECKS.items()],
+        description=page(
+            f"Who may not be written to by {called}, and why. The CRM takes all fetched feedback first.",
+            "rows that were read, and what of them was new to the CRM; then everybody the CRM keeps from being written "
+            "to. A bounce counts for every mandator, an unsubscribe for the consent it withdrew.",
+            "the feedback couldn't be written to the CRM, so no list of this mandator is replaced. The run's error "
+            "says what to mend; then start the daily job again.",
+        ),
+        metadata={"mandator": called, "mandator id": str(settings.mandator_id)},
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=key, description=rule(called, *told)) for name, told in CHECKS.items()
+        ],
     )
     def suppression_state(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
         with explained(context) as watch:

@@ -9,6 +9,7 @@ from campaign_sync.alarms.channel import Channel, ChannelError
 from campaign_sync.alarms.looking import being_replaced, incomplete_lists, old_feedback
 from campaign_sync.alarms.telling import channels, tell
 from campaign_sync.automation.failures import Attempts, Watched, failed_checks, failed_steps
+from campaign_sync.automation.freshness import late_lists
 from campaign_sync.automation.unfinished import GIVES_UP_AFTER
 from campaign_sync.configuration import Configuration
 from campaign_sync.domain.trouble import Notice, Stage, Trouble, TroubleKind, headline
@@ -50,11 +51,15 @@ def alarm_sensor(
             with State(url) as state:
                 attempts = Attempts.of(watched, context.instance)
                 at_work = attempts.unsettled() | being_replaced(configuration, mandator, state)
-                failed = [*failed_steps(attempts, context.instance), *failed_checks(watched, context.instance)]
+                passing = [
+                    *late_lists(configuration, mandator, state, now),
+                    *failed_steps(attempts, context.instance),
+                    *failed_checks(watched, context.instance),
+                ]
                 found = [
                     *incomplete_lists(configuration, mandator, state, GIVES_UP_AFTER),
                     *old_feedback(configuration, mandator, state, now),
-                    *(one for one in failed if one.subject not in at_work),  # may be mended just now
+                    *(one for one in passing if one.subject not in at_work),  # somebody may be mending it just now
                 ]
                 state.troubles.settle(mandator, found, at_work, now)
                 problems = tell(state, mandator, ways)

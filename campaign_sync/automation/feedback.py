@@ -7,6 +7,7 @@ import dagster as dg
 
 from campaign_sync.assets.mandator import feedback_keys
 from campaign_sync.assets.suppression_state import age_check
+from campaign_sync.assets.wording import page
 from campaign_sync.automation.daily import MANDATOR_TAG
 from campaign_sync.configuration import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import Alertness
@@ -17,30 +18,46 @@ if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 
-def feedback_job(mandator: str) -> "UnresolvedAssetJobDefinition":
+def feedback_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
     """Imports feedback into the CRM and touches no list."""
     return dg.define_asset_job(
         f"{mandator}_feedback",
         selection=dg.AssetSelection.assets(*feedback_keys(mandator)),
         tags={MANDATOR_TAG: mandator},
-        description=f"Imports {mandator}'s bounces and unsubscribes into the CRM. Lists stay as they are.",
+        description=page(
+            f"Imports bounces and unsubscribes of {settings.called(mandator)} into the CRM. Lists stay as they are.",
+            "rows of the vendor's exports, on the pages of bounces, unsubscribes and suppression_state.",
+            "the run's error says what to mend. The next import makes up for this one.",
+        ),
     )
 
 
-def audit_job(mandator: str) -> "UnresolvedAssetJobDefinition":
+def audit_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
     """Compares CRM and vendor."""
     return dg.define_asset_job(
         f"{mandator}_audit",
         selection=dg.AssetSelection.assets(dg.AssetKey([mandator, "audit"])),
         tags={MANDATOR_TAG: mandator},
-        description=f"Holds the CRM against {mandator}'s unsubscribe list and blocklist, and imports what it lacks.",
+        description=page(
+            f"Holds the CRM against the vendor's unsubscribe list and blocklist of {settings.called(mandator)}, and "
+            "imports what it lacks. Lists stay as they are.",
+            "everybody with a granted consent, on the page of audit.",
+            "the run's error says what to mend; then start the job again.",
+        ),
     )
 
 
 def feedback_schedules(mandator: str, settings: MandatorSettings) -> list[dg.ScheduleDefinition]:
-    """When they run by themselves. Without a daily replace nothing does, but what was asked for."""
+    """When they run by themselves. Without a daily replace nothing does, but what was asked for.
+
+    A tick that comes late still runs: no list is touched, and what was missed had better be made up for.
+    """
     audit = settings.feedback.audit if settings.schedule or settings.feedback.schedule else None
-    planned = {f"{mandator}_feedback": settings.feedback.schedule, f"{mandator}_audit": audit}
+    called = settings.called(mandator)
+    planned = {
+        f"{mandator}_feedback": (settings.feedback.schedule, f"Imports bounces and unsubscribes of {called}"),
+        f"{mandator}_audit": (audit, f"Compares the CRM with the vendor's lists of people who left {called}"),
+    }
     return [
         dg.ScheduleDefinition(
             name=f"{job_name}_schedule",
@@ -48,8 +65,9 @@ def feedback_schedules(mandator: str, settings: MandatorSettings) -> list[dg.Sch
             cron_schedule=cron,
             execution_timezone=settings.timezone,
             default_status=dg.DefaultScheduleStatus.RUNNING,
+            description=f"{does}. No list is touched, so of missed ticks the last one is made up for, however late.",
         )
-        for job_name, cron in planned.items()
+        for job_name, (cron, does) in planned.items()
         if cron
     ]
 
@@ -67,7 +85,9 @@ def feedback_watch(configuration: Configuration, mandator: str) -> dg.SensorDefi
         name=f"{mandator}_feedback_watch",
         minimum_interval_seconds=30 * 60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Reports the check feedback_age of {mandator}'s suppression state, also when nothing runs.",
+        description=f"Looks every half hour how old the feedback of {settings.called(mandator)} in the CRM is, also "
+        "when nothing runs, and reports it as the check feedback_age of its suppression_state. If a tick is red, the "
+        "state database couldn't be asked.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         now = datetime.now(UTC)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from campaign_sync.assets.responses import response_keys
+from campaign_sync.assets.wording import page
 from campaign_sync.automation.daily import BUSY
 from campaign_sync.configuration import MandatorSettings
 
@@ -23,7 +24,11 @@ def responses_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAsset
         _job_name(mandator),
         selection=dg.AssetSelection.assets(*response_keys(mandator, settings.responses)),
         tags={RESPONSES_TAG: mandator},
-        description=f"Brings back what {mandator}'s recipients did with mailings. Lists stay as they are.",
+        description=page(
+            f"Brings back what recipients of {settings.called(mandator)} did with mailings. Lists stay as they are.",
+            "rows of the vendor's exports, on the page of each kind of response.",
+            "the run's error says what to mend. The next run makes up for this one.",
+        ),
     )
 
 
@@ -38,7 +43,8 @@ def responses_schedule(mandator: str, settings: MandatorSettings) -> dg.Schedule
         cron_schedule=settings.responses.schedule,
         execution_timezone=settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Brings back {mandator}'s responses, unless that is under way already.",
+        description=f"Brings back responses to mailings of {settings.called(mandator)}, unless that is under way "
+        "already. No list is touched, so of missed ticks the last one is made up for, however late.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         under_way = dg.RunsFilter(tags={RESPONSES_TAG: mandator}, statuses=BUSY)

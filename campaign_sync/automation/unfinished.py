@@ -32,13 +32,16 @@ class UnmendedListError(Exception):
 
 def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefinition:
     """Looks every minute whether a list of the mandator is incomplete and nobody is at it, and starts what mends it."""
+    called = configuration.mandators[mandator].called(mandator)
 
     @dg.sensor(
         name=f"{mandator}_unfinished_replace",
         job_name=daily_job_name(mandator),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Goes on with replaces of {mandator} that broke off after the list was cleared.",
+        description=f"Looks every minute whether a recipient list of {called} was left incomplete, and has it replaced "
+        "again. If a tick is red, a list stays incomplete though everything was tried: send nothing to it, and do what "
+        "the tick says.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         targets = [target(configuration, mandator, name) for name in configuration.mandators[mandator].lists]

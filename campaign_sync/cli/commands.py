@@ -217,13 +217,14 @@ def crm_init(
     responses: Annotated[
         bool, typer.Option("--responses", help="Also the optional tables for opens, clicks and other responses.")
     ] = False,
+    exports: Annotated[bool, typer.Option("--exports", help="Also the optional table of finished exports.")] = False,
 ) -> None:
     """Create the CRM contract's tables where they are missing."""
     from campaign_sync.crm.engine import URL_SETTING, UnusableUrlError
     from campaign_sync.crm.schema import create_crm
 
     try:
-        create_crm(url, responses=responses)
+        create_crm(url, responses=responses, exports=exports)
     except UnusableUrlError as error:
         raise CommandError(str(error).replace(URL_SETTING, "--url")) from None
     typer.echo("The CRM contract's tables are there. docs/crm.md describes them column by column.")

@@ -5,6 +5,7 @@ editors.
 """
 
 from campaign_sync.configuration.alarms import AlarmSettings, EmailSettings, WebhookSettings
+from campaign_sync.configuration.automation import AutomationSettings, CrmExportSettings
 from campaign_sync.configuration.feedback import (
     FeedbackSettings,
     FileSettings,
@@ -38,8 +39,10 @@ __all__ = [
     "CONFIGURATION_VARIABLE",
     "DEFAULT_PATH",
     "AlarmSettings",
+    "AutomationSettings",
     "Configuration",
     "ConfigurationError",
+    "CrmExportSettings",
     "CrmSettings",
     "EmailSettings",
     "FeedbackSettings",

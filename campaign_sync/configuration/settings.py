@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, model_validator
 
 from campaign_sync.configuration.alarms import AlarmSettings
+from campaign_sync.configuration.automation import AutomationSettings, CrmExportSettings, Owner, Title
 from campaign_sync.configuration.feedback import FeedbackSettings, ResponseSettings
 from campaign_sync.configuration.reports import ReportSettings
 from campaign_sync.configuration.section import Section
@@ -135,6 +136,8 @@ class Limits(Section):
 class RecipientListSettings(Section):
     """One recipient list, and who belongs into it."""
 
+    title: Title | None = None
+    """What people call the list, in any script; its name where left out."""
     recipient_list_id: VendorId
     """The vendor's id of the list."""
     kind: Literal["regular"]
@@ -166,6 +169,10 @@ class RecipientListSettings(Section):
         """The list attribute that holds a technical field: the field's own name unless configured otherwise."""
         return self.technical_fields.get(field, field.value)
 
+    def called(self, name: str) -> str:
+        """What people call the list, whose key in the configuration is `name`."""
+        return self.title or name
+
 
 class MandatorSettings(Section):
     """One mandator of Optimizely Campaign (a client; a closed workspace)."""
@@ -176,8 +183,18 @@ class MandatorSettings(Section):
     """Name of the API user; {env: NAME} or {file: PATH}."""
     password: Credential
     """Password of the API user; {env: NAME} or {file: PATH}."""
+    title: Title | None = None
+    """What people call the mandator, in any script; its name where left out."""
+    owners: tuple[Owner, ...] = ()
+    """Who looks after its lists: e-mail addresses, or teams like team:marketing."""
     schedule: CronExpression | None = None
     """When the daily replace runs, as five cron fields in the mandator's time zone; never by itself where left out."""
+    crm_export: CrmExportSettings | None = None
+    """What starts the day before its planned time; nothing does where left out."""
+    deadline: CronExpression | None = None
+    """By when the lists must be there, as five cron fields in the mandator's time zone; by the schedule if left out."""
+    automation: AutomationSettings = AutomationSettings()
+    """What of the automation is there."""
     timezone: TimeZoneName = "Europe/Berlin"
     """Time zone of the schedule and of times in the feedback that don't name theirs."""
     feedback: FeedbackSettings = FeedbackSettings()
@@ -197,6 +214,10 @@ class MandatorSettings(Section):
     def zone(self) -> ZoneInfo:
         """The mandator's time zone."""
         return ZoneInfo(self.timezone)
+
+    def called(self, name: str) -> str:
+        """What people call the mandator, whose key in the configuration is `name`."""
+        return self.title or name
 
 
 class Configuration(Section):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, Protocol
 
 import pandas as pd
@@ -126,8 +127,11 @@ class CrmSnapshot(Protocol):
 class Crm(Protocol):
     """A CRM that holds people, consents and address states."""
 
-    def check(self) -> None:
+    def check(self, *, exports: bool = False) -> None:
         """Prove that the CRM answers and holds what the contract asks for.
+
+        Args:
+            exports: whether it must tell of its finished exports as well.
 
         Raises:
             CrmError: it can't be reached, or tables or columns are missing (all of them named at once).
@@ -164,6 +168,13 @@ class Crm(Protocol):
         """Append the responses of people and campaigns that the CRM knows. Written once, each is known for ever.
 
         Written in chunks, each in one transaction. Ask `takes_responses` before.
+        """
+
+    def last_export(self, name: str) -> datetime | None:
+        """When the CRM last finished its export of this name; None where it never did.
+
+        Raises:
+            CrmError: it can't be reached, or tells of no exports.
         """
 
 

@@ -141,6 +141,16 @@ response = Table(
     Index("response_of_entity", "entity_type", "entity_id"),
 )
 
+export_metadata = MetaData()
+"""What a CRM may have beside the contract, to tell that its own nightly work is done."""
+
+export_log = Table(
+    "export_log",
+    export_metadata,
+    Column("name", String(64), primary_key=True),
+    Column("finished_at", UtcTime, primary_key=True),
+)
+
 OPTIONAL_COLUMNS = (consent_event.c.text_version,)
 """What a CRM may leave out of the other tables."""
 
@@ -153,12 +163,13 @@ def required_columns(table: Table) -> list[str]:
     return [column.name for column in table.columns if column.name not in optional]
 
 
-def create_crm(url: str, *, responses: bool = False) -> None:
+def create_crm(url: str, *, responses: bool = False, exports: bool = False) -> None:
     """Create the contract's tables where they are missing. What is there already stays as it is.
 
     Args:
         url: a SQLAlchemy URL.
         responses: whether to create the optional tables for responses as well.
+        exports: whether to create the optional table of finished exports as well.
 
     Raises:
         CrmError: the database can't be reached or refuses.
@@ -168,3 +179,5 @@ def create_crm(url: str, *, responses: bool = False) -> None:
         metadata.create_all(connection)
         if responses:
             response_metadata.create_all(connection)
+        if exports:
+            export_metadata.create_all(connection)

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 
-from sqlalchemy import String, inspect
+from sqlalchemy import String, func, inspect, select
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import NullType
 
 from campaign_sync.crm.engine import crm_engine, crm_errors, place, read_only
 from campaign_sync.crm.port import CrmError, OnWritten, RecordedResponses, WriteBack, ignore
-from campaign_sync.crm.schema import metadata, required_columns
+from campaign_sync.crm.schema import export_log, export_metadata, metadata, required_columns
 from campaign_sync.crm.sql_responses import record_responses, takes_responses
 from campaign_sync.crm.sql_snapshot import SqlSnapshot
 from campaign_sync.crm.sql_write_back import record_bounces, record_unsubscribes
@@ -30,12 +31,12 @@ class SqlCrm:
     def __init__(self, url: str) -> None:
         self._engine = crm_engine(url)
 
-    def check(self) -> None:
+    def check(self, *, exports: bool = False) -> None:
         """Prove that the CRM answers and holds what the contract asks for. See `Crm.check`."""
         with crm_errors(self._engine, "checking the contract"), read_only(self._engine) as connection:
             inspector = inspect(connection)
             flaws = []
-            for table in metadata.sorted_tables:
+            for table in (*metadata.sorted_tables, *(export_metadata.sorted_tables if exports else ())):
                 try:
                     found = {each["name"]: each["type"] for each in inspector.get_columns(table.name)}
                 except NoSuchTableError:
@@ -52,6 +53,7 @@ class SqlCrm:
             raise CrmError(
                 f"the CRM at {place(self._engine.url)} doesn't fulfil the contract of docs/crm.md: {'; '.join(flaws)}. "
                 "Add views of these names, or let `campaign-sync crm init --url URL` create the tables"
+                f"{' (export_log: with --exports)' if exports else ''}"
             )
 
     @contextmanager
@@ -83,3 +85,10 @@ class SqlCrm:
     def record_responses(self, responses: Sequence[Response]) -> RecordedResponses:
         """Append the responses of people and campaigns that the CRM knows. See `Crm.record_responses`."""
         return record_responses(self._engine, responses) if responses else RecordedResponses()
+
+    def last_export(self, name: str) -> datetime | None:
+        """When the CRM last finished an export, by its optional table `export_log`. See `Crm.last_export`."""
+        newest = select(func.max(export_log.c.finished_at)).where(export_log.c.name == name)
+        with crm_errors(self._engine, f"looking for the export {name!r}"), read_only(self._engine) as connection:
+            finished_at: datetime | None = connection.execute(newest).scalar_one()
+        return finished_at

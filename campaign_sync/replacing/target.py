@@ -16,6 +16,10 @@ class Target:
 
     mandator: str
     name: str
+    mandator_called: str
+    """What people call the mandator; for pages and reports, never for keys and paths."""
+    called: str
+    """What people call the list, likewise."""
     recipient_list_id: int
     pick: Pick
     contract: Contract
@@ -55,6 +59,8 @@ def target(configuration: Configuration, mandator: str, name: str) -> Target:
     return Target(
         mandator=mandator,
         name=name,
+        mandator_called=settings.called(mandator),
+        called=recipient_list.called(name),
         recipient_list_id=recipient_list.recipient_list_id,
         pick=Pick(recipient_list.select.kind, recipient_list.select.name),
         contract=Contract(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from campaign_sync.configuration import Configuration, MandatorSettings, RecipientListSettings
+from campaign_sync.configuration import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import WARN_AFTER
 from campaign_sync.domain.membership import members, why_not
 from campaign_sync.domain.propagation import Delays
@@ -42,11 +42,6 @@ WAITS = tuple(timedelta(hours=hours) for hours in (1, 6, 12, 24, 48))
 """The steps by which waits are counted."""
 
 
-def called(name: str, settings: MandatorSettings | RecipientListSettings) -> str:
-    """How people call the mandator, or the list, of that name."""
-    return name
-
-
 def gather(configuration: Configuration, mandator: str, state: State, frames: Frames, now: datetime) -> Report:
     """The report of a mandator as of now."""
     settings = configuration.mandators[mandator]
@@ -55,12 +50,12 @@ def gather(configuration: Configuration, mandator: str, state: State, frames: Fr
     until = state.feedback.committed_until(mandator)
     readers = [str(reader) for reader in feedback.readers]
     return Report(
-        called=called(mandator, settings),
+        called=settings.called(mandator),
         day=now.astimezone(zone).date(),
         made_at=now,
         zone=zone,
         lists=tuple(
-            _ListGatherer(mandator, name, called(name, one), zone, state, frames, now).gather()
+            _ListGatherer(mandator, name, one.called(name), zone, state, frames, now).gather()
             for name, one in settings.lists.items()
         ),
         readers=tuple(

@@ -1,0 +1,91 @@
+"""By when a list must be there anew. Dagster's UI shows a late one, though nothing runs and nothing fails."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from campaign_sync.alarms.looking import named
+from campaign_sync.alarms.wording import moment
+from campaign_sync.automation.ticks import longest_gap, longest_way, shortest_gap, ticks_between
+from campaign_sync.configuration import Configuration, MandatorSettings
+from campaign_sync.domain.lateness import Deadline, lateness
+from campaign_sync.domain.trouble import Trouble, TroubleKind
+from campaign_sync.state.store import State
+
+SLACK = timedelta(hours=2)
+"""How much longer than the longest gap of the schedule a list may take: as late as a tick may still come."""
+
+_CLOCK_CHANGE = timedelta(hours=1)
+"""In the night that has an hour more, the way from the schedule to the deadline has it, too."""
+
+_ON_LISTS = "recipient_list"
+
+
+def deadline(settings: MandatorSettings, since: datetime, now: datetime) -> Deadline | None:
+    """By when the mandator's lists must be there; None where nobody said, and nothing is planned.
+
+    Args:
+        settings: of the mandator.
+        since: the set times after this moment are wanted, for example after the last proof.
+        now: the set times up to this moment are wanted.
+    """
+    early = settings.crm_export.earliest if settings.crm_export else timedelta(0)
+    if settings.deadline is None:
+        if settings.schedule is None:
+            return None
+        return Deadline(longest_gap(settings.schedule, settings.zone, now) + early + SLACK)
+    reach = shortest_gap(settings.deadline)  # what was there for the deadline before doesn't count for this one
+    if settings.schedule:
+        way = longest_way(settings.schedule, settings.deadline, settings.zone, now)
+        reach = min(reach, way + early + _CLOCK_CHANGE)
+    return Deadline(reach, ticks_between(settings.deadline, settings.zone, since, now))
+
+
+def late_since(settings: MandatorSettings, proven_at: datetime | None, now: datetime) -> datetime | None:
+    """Since when a list of the mandator is late that was last proven at `proven_at` (UTC); None where it isn't."""
+    rule = deadline(settings, proven_at or now, now)
+    return lateness(rule, proven_at, now) if rule else None
+
+
+def freshness_policy(settings: MandatorSettings, now: datetime) -> dg.FreshnessPolicy | None:
+    """The same rule as Dagster knows it."""
+    rule = deadline(settings, now, now)
+    if rule is None:
+        return None
+    if settings.deadline is None:
+        return dg.FreshnessPolicy.time_window(fail_window=rule.reach)
+    return dg.FreshnessPolicy.cron(settings.deadline, rule.reach, settings.timezone)
+
+
+def late_lists(configuration: Configuration, mandator: str, state: State, now: datetime) -> Iterator[Trouble]:
+    """The mandator's lists that are late, whatever the reason."""
+    settings = configuration.mandators[mandator]
+    for name in settings.lists:
+        proven = state.journal.last_proven(mandator, name)
+        proven_at = (proven.finished_at or proven.started_at) if proven else None
+        since = late_since(settings, proven_at, now)
+        if since is None or proven_at is None:
+            continue
+        yield Trouble(
+            mandator,
+            name,
+            TroubleKind.LATE,
+            since,
+            f"The list {named(settings, mandator, name)} is late since {moment(since, settings.zone)}: it was proven "
+            f"last at {moment(proven_at, settings.zone)}.",
+            "It still holds the people of that day, so whoever withdrew a consent in the CRM since then would still "
+            "be mailed. See whether its schedule and Dagster's daemon are on, or run "
+            f"`campaign-sync run {mandator} --list {name}`.",
+            f"/assets/{mandator}/recipient_list/{name}",
+        )
+
+
+def with_freshness(assets: Iterable[dg.AssetsDefinition], settings: MandatorSettings) -> list[dg.AssetsDefinition]:
+    """The mandator's assets, the lists among them with the policy."""
+    policy = freshness_policy(settings, datetime.now(UTC))
+
+    def on_lists(spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec.replace_attributes(freshness_policy=policy) if spec.key.path[1] == _ON_LISTS else spec
+
+    return [asset.map_asset_specs(on_lists) for asset in assets] if policy else list(assets)

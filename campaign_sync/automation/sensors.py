@@ -1,0 +1,27 @@
+"""The sensors that a mandator has: those that are neither switched off nor in need of a setting that isn't there."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from campaign_sync.automation.alarms import alarm_sensor
+from campaign_sync.automation.crm_export import crm_export_sensor
+from campaign_sync.automation.feedback import feedback_watch
+from campaign_sync.automation.report import report_sensor
+from campaign_sync.automation.unfinished import unfinished_replace_sensor
+from campaign_sync.configuration import Configuration
+
+
+def mandator_sensors(
+    configuration: Configuration, mandator: str, assets: Sequence[dg.AssetsDefinition]
+) -> list[dg.SensorDefinition]:
+    """The sensors of `mandator`, a key of the configuration, whose assets these are."""
+    switches = configuration.mandators[mandator].automation
+    sensors = [
+        unfinished_replace_sensor(configuration, mandator) if switches.mend else None,
+        feedback_watch(configuration, mandator) if switches.feedback_watch else None,
+        crm_export_sensor(configuration, mandator),
+        alarm_sensor(configuration, mandator, assets) if switches.alarms else None,
+        report_sensor(configuration, mandator),
+    ]
+    return [sensor for sensor in sensors if sensor]

@@ -1,0 +1,99 @@
+"""Dagster's own daemons over this product's definitions, in this process: they see the time that a test has set."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.definitions.freshness import FreshnessState
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.scheduler.instigation import InstigatorTick
+from dagster._core.test_utils import create_test_daemon_workspace_context
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
+from dagster._daemon.freshness import FreshnessDaemon
+from dagster._daemon.sensor import execute_sensor_iteration
+from dagster._scheduler.scheduler import launch_scheduled_runs
+
+LIST = dg.AssetKey(["nord", "recipient_list", "newsletter"])
+NOWHERE = {"run_launcher": {"module": "dagster._core.test_utils", "class": "MockedRunLauncher"}}
+"""Runs are created and go no further."""
+
+
+class Daemon:
+    """Scheduler, sensors and freshness of one instance, each moved on by hand."""
+
+    def __init__(self, instance: dg.DagsterInstance, workspace: WorkspaceProcessContext) -> None:
+        self.instance, self._workspace = instance, workspace
+
+    def schedules(self) -> None:
+        """One round of the scheduler, now."""
+        log = logging.getLogger("scheduler")
+        for error in launch_scheduled_runs(self._workspace, log, datetime.now(UTC), iteration_times={}):
+            assert error is None, error
+
+    def sensors(self) -> None:
+        """One round of the sensors, now."""
+        for _ in execute_sensor_iteration(self._workspace, logging.getLogger("sensors"), None, None):
+            pass
+
+    def ticks(self, name: str) -> list[InstigatorTick]:
+        """What a schedule or sensor has come to, the newest first."""
+        (location,) = self._workspace.create_request_context().code_locations
+        (repository,) = location.get_repositories().values()
+        schedules = {one.name: one for one in repository.get_schedules()}
+        sensors = {one.name: one for one in repository.get_sensors()}
+        found = schedules.get(name) or sensors[name]
+        return list(self.instance.get_ticks(found.get_remote_origin_id(), found.selector_id))
+
+    def runs(self, job: str = "nord_daily_replace") -> list[dg.DagsterRun]:
+        """The runs of a job, the newest first."""
+        return list(self.instance.get_runs(dg.RunsFilter(job_name=job)))
+
+    def freshness(self, key: dg.AssetKey = LIST) -> FreshnessState:
+        """What Dagster's UI shows of an asset, after one round of the freshness daemon."""
+        for _ in FreshnessDaemon().run_iteration(self._workspace):
+            pass
+        return self.instance.get_freshness_state_records([key])[key].freshness_state
+
+
+@contextmanager
+def daemon(folder: Path, monkeypatch: pytest.MonkeyPatch, **mandator: object) -> Iterator[Daemon]:
+    """Daemons over a configuration of the mandator nord with these settings, and one list."""
+    recipient_list = {
+        "recipient_list_id": 11,
+        "kind": "regular",
+        "opt_in_id": "newsletter-nord",
+        "select": {"report": "Everybody"},
+    }
+    credentials = {"username": {"env": "NORD_USER"}, "password": {"env": "NORD_USER"}}
+    switches = {"mend": False, "feedback_watch": False}
+    nord = {
+        "mandator_id": 8100,
+        **credentials,
+        "automation": switches,
+        "lists": {"newsletter": recipient_list},
+    } | mandator
+    settings = {
+        "optimizely": {"base_url": "https://vendor.example/soap11"},
+        "crm": {"url": f"sqlite:///{folder / 'crm.db'}"},
+        "storage": {"frames": str(folder / "frames"), "state_url": f"sqlite:///{folder / 'state.db'}"},
+        "mandators": {"nord": nord},
+    }
+    path = folder / "campaign_sync.yaml"
+    path.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
+    monkeypatch.setenv("CAMPAIGN_SYNC_CONFIG", str(path))
+    monkeypatch.setenv("NORD_USER", "somebody")
+    target = InProcessWorkspaceLoadTarget(
+        InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="campaign_sync.definitions"))
+    )
+    with (
+        dg.instance_for_test(overrides=NOWHERE) as instance,
+        create_test_daemon_workspace_context(target, instance) as workspace,
+    ):
+        yield Daemon(instance, workspace)

@@ -1,0 +1,52 @@
+"""The keys about what happens by itself, and about what people call things."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from campaign_sync_tests.test_configuration import load, problems, with_list_keys, with_mandator_keys
+
+NORD = "mandators.nord"
+
+
+def test_what_people_call_things_may_be_written_in_any_script(tmp_path: Path) -> None:
+    nord = load(tmp_path, with_mandator_keys("title: Süd & Söhne (Zürich)")).mandators["nord"]
+    assert (nord.called("nord"), nord.lists["newsletter"].called("newsletter")) == (
+        "Süd & Söhne (Zürich)",
+        "newsletter",
+    )
+    nord = load(tmp_path, with_list_keys('title: " Рассылка 📬 "')).mandators["nord"]
+    assert (nord.called("nord"), nord.lists["newsletter"].called("newsletter")) == ("nord", "Рассылка 📬")
+
+
+def test_everything_is_switched_on_and_nothing_starts_early_by_default(tmp_path: Path) -> None:
+    nord = load(tmp_path, with_mandator_keys("owners: [team:marketing, j.gross@example.org]")).mandators["nord"]
+    assert (nord.automation.mend, nord.automation.feedback_watch) == (True, True)
+    assert (nord.crm_export, nord.deadline) == (None, None)
+    assert nord.owners == ("team:marketing", "j.gross@example.org")
+    export = load(tmp_path, with_mandator_keys("crm_export: {table: nightly}")).mandators["nord"].crm_export
+    assert export
+    assert (export.file, export.table, export.earliest) == (None, "nightly", timedelta(hours=6))
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ('title: ""', f"6:12 {NORD}.title: the value is empty"),
+        ('title: "two\\nlines"', f"6:12 {NORD}.title: one line of text is expected, at most 100 characters"),
+        (f"title: {'x' * 101}", f"6:12 {NORD}.title: one line of text is expected, at most 100 characters"),
+        ("owners: [marketing]", f"6:14 {NORD}.owners.0: an owner is an e-mail address, or a team like team:marketing"),
+        ("owners: [team:a, jürgen@example.org]", f"6:22 {NORD}.owners.1: an owner is an e-mail address"),
+        ("deadline: 7:00", f"6:15 {NORD}.deadline: "),
+        ("crm_export: {}", f"6:17 {NORD}.crm_export: exactly one of file and table is expected"),
+        ("crm_export: {file: a, table: b}", f"6:17 {NORD}.crm_export: exactly one of file and table is expected"),
+        ("crm_export: {file: out_*/done}", f"6:24 {NORD}.crm_export.file: *, ? and [ stand for other characters in a"),
+        ("crm_export: {table: a, earliest: 24h}", f"6:38 {NORD}.crm_export.earliest: at most 20h is expected"),
+        ("crm_export: {tables: a}", f"6:18 {NORD}.crm_export.tables: this key isn't known; did you mean table?"),
+        ("automation: {mend: perhaps}", f"6:24 {NORD}.automation.mend: true or false is expected"),
+    ],
+)
+def test_mistakes_are_told_with_their_place(tmp_path: Path, keys: str, problem: str) -> None:
+    found = problems(tmp_path, with_mandator_keys(keys))
+    assert any(line.startswith(problem) for line in found), found

@@ -1,0 +1,93 @@
+"""What the pages of Dagster's UI say to those who send mailings."""
+
+import dagster as dg
+import pytest
+
+from campaign_sync.definitions import build_definitions
+from campaign_sync_tests.automation.settings import configuration, mandator_settings
+
+MANDATOR, LIST = "Süd & Söhne (Zürich)", "Newsletter für Österreich 📬"
+
+WITH_ICONS = {"csv", "file", "pandera", "parquet", "report", "sql", "table"}
+"""Kinds that Dagster's UI has an icon for."""
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    newsletter = mandator_settings().lists["newsletter"].model_copy(update={"title": LIST})
+    every_day = "30 4 * * *"
+    return build_definitions(
+        configuration(
+            title=MANDATOR,
+            owners=["team:marketing", "j.gross@example.org"],
+            schedule=every_day,
+            feedback={"schedule": every_day},
+            responses={"schedule": every_day, "readers": {"getOpens": {}, "getClicks": {}}},
+            crm_export={"file": "done"},
+            lists={"newsletter": newsletter},
+        )
+    )
+
+
+def assets(definitions: dg.Definitions) -> list[dg.AssetSpec]:
+    return list(definitions.resolve_all_asset_specs())
+
+
+def test_every_page_has_a_text_and_calls_things_what_people_call_them(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    graph = definitions.resolve_asset_graph()
+    pages = {
+        **{spec.key.to_user_string(): spec.description for spec in assets(definitions)},
+        **{str(key): graph.get_check_spec(key).description for key in graph.asset_check_keys},
+        **{job.name: job.description for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")},
+        **{schedule.name: schedule.description for schedule in repository.schedule_defs},
+        **{sensor.name: sensor.description for sensor in repository.sensor_defs},
+    }
+    assert len(pages) > 30
+    assert {name for name, text in pages.items() if not text or not (MANDATOR in text or LIST in text)} == set()
+    assert {name for name, text in pages.items() if "nord" in (text or "").replace("nord_daily_replace", "")} == {
+        "nord/selection/newsletter"  # the name of its opt-in
+    }
+    of_the_list = [text for name, text in pages.items() if "newsletter" in name and text]
+    assert all(LIST in text for text in of_the_list)
+
+
+def test_assets_and_jobs_say_what_to_do_if_they_are_red(definitions: dg.Definitions) -> None:
+    jobs = [job for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")]
+    for text in (*(spec.description for spec in assets(definitions)), *(job.description for job in jobs)):
+        assert "**Numbers:**" in (text or "")
+        assert "**If it is red:**" in (text or "")
+
+
+def test_every_asset_has_its_group_its_owners_and_kinds_that_have_an_icon(definitions: dg.Definitions) -> None:
+    for spec in assets(definitions):
+        assert spec.group_name == "nord"
+        assert list(spec.owners) == ["team:marketing", "j.gross@example.org"]
+        assert spec.kinds
+        assert spec.kinds <= WITH_ICONS
+        assert spec.metadata["mandator"] == MANDATOR
+
+
+def test_the_lists_page_tells_what_is_known_of_it(definitions: dg.Definitions) -> None:
+    (spec,) = [one for one in assets(definitions) if one.key == dg.AssetKey(["nord", "recipient_list", "newsletter"])]
+    assert {key: value for key, value in spec.metadata.items() if not key.startswith("dagster/")} == {
+        "mandator": MANDATOR,
+        "list": LIST,
+        "recipient list id": "11",
+        "opt-in": "newsletter-nord",
+        "report": "Everybody",
+        "strategy": "clear_refill",
+    }
+
+
+def test_what_is_switched_off_is_not_there() -> None:
+    def sensors(**settings: object) -> set[str]:
+        built = build_definitions(configuration(**settings)).get_repository_def()  # type: ignore[arg-type]
+        return {sensor.name for sensor in built.sensor_defs}
+
+    assert sensors() == {"nord_unfinished_replace", "nord_feedback_watch"}
+    assert sensors(automation={"mend": False}) == {"nord_feedback_watch"}
+    assert sensors(automation={"feedback_watch": False}) == {"nord_unfinished_replace"}
+    assert sensors(automation={"mend": False, "feedback_watch": False}, crm_export={"table": "nightly"}) == {
+        "nord_crm_export_arrived"
+    }

@@ -1,24 +1,40 @@
 """Fixtures that every room's tests can use."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from tenacity import nap
 
-from campaign_sync_tests import databases
+from campaign_sync.assets import failures
+from campaign_sync_tests import databases, memory
 
 _server_folder = pytest.StashKey[Path]()
+
+HURRY = 100
+"""How many times sooner than in production something is tried again."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # the process that starts the workers, not one of them
         config.stash[_server_folder] = databases.prepare_server_folder()
+        memory.use_for_temporary_folders()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     folder = config.stash.get(_server_folder, None)
     if folder is not None:
         databases.stop_server(folder)
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is tried again as in production, only sooner."""
+    monkeypatch.setattr(nap, "time", SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / HURRY)))
+    sooner = {who: seconds / HURRY for who, seconds in failures._SECONDS_BETWEEN.items()}
+    monkeypatch.setattr(failures, "_SECONDS_BETWEEN", sooner)
 
 
 @pytest.fixture

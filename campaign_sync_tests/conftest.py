@@ -6,6 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from tenacity import nap
 
 from campaign_sync.assets import failures
@@ -35,6 +37,23 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nap, "time", SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / HURRY)))
     sooner = {who: seconds / HURRY for who, seconds in failures._SECONDS_BETWEEN.items()}
     monkeypatch.setattr(failures, "_SECONDS_BETWEEN", sooner)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _migrations_read_once() -> Iterator[None]:
+    """The scripts of Alembic, ours and Dagster's: every run opens databases, and reads some 200 files to do so."""
+    read: dict[tuple[str | None, str | None], ScriptDirectory] = {}
+    from_config = ScriptDirectory.from_config
+
+    def read_once(config: Config) -> ScriptDirectory:
+        place = (config.get_main_option("script_location"), config.get_main_option("version_locations"))
+        if place not in read:
+            read[place] = from_config(config)
+        return read[place]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", read_once)
+        yield
 
 
 @pytest.fixture

@@ -1,24 +1,59 @@
 """Fixtures that every room's tests can use."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from tenacity import nap
 
-from campaign_sync_tests import databases
+from campaign_sync.assets import failures
+from campaign_sync_tests import databases, memory
 
 _server_folder = pytest.StashKey[Path]()
+
+HURRY = 100
+"""How many times sooner than in production something is tried again."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # the process that starts the workers, not one of them
         config.stash[_server_folder] = databases.prepare_server_folder()
+        memory.use_for_temporary_folders()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     folder = config.stash.get(_server_folder, None)
     if folder is not None:
         databases.stop_server(folder)
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is tried again as in production, only sooner."""
+    monkeypatch.setattr(nap, "time", SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / HURRY)))
+    sooner = {who: seconds / HURRY for who, seconds in failures._SECONDS_BETWEEN.items()}
+    monkeypatch.setattr(failures, "_SECONDS_BETWEEN", sooner)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _migrations_read_once() -> Iterator[None]:
+    """The scripts of Alembic, ours and Dagster's: every run opens databases, and reads some 200 files to do so."""
+    read: dict[tuple[str | None, str | None], ScriptDirectory] = {}
+    from_config = ScriptDirectory.from_config
+
+    def read_once(config: Config) -> ScriptDirectory:
+        place = (config.get_main_option("script_location"), config.get_main_option("version_locations"))
+        if place not in read:
+            read[place] = from_config(config)
+        return read[place]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", read_once)
+        yield
 
 
 @pytest.fixture

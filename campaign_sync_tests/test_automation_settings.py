@@ -27,7 +27,7 @@ def test_everything_is_switched_on_and_nothing_starts_early_by_default(tmp_path:
     assert nord.owners == ("team:marketing", "j.gross@example.org")
     export = load(tmp_path, with_mandator_keys("crm_export: {table: nightly}")).mandators["nord"].crm_export
     assert export
-    assert (export.file, export.table, export.earliest) == (None, "nightly", timedelta(hours=6))
+    assert (export.marker, export.table, export.earliest) == (None, "nightly", timedelta(hours=6))
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,12 @@ def test_everything_is_switched_on_and_nothing_starts_early_by_default(tmp_path:
         ("owners: [marketing]", f"6:14 {NORD}.owners.0: an owner is an e-mail address, or a team like team:marketing"),
         ("owners: [team:a, jürgen@example.org]", f"6:22 {NORD}.owners.1: an owner is an e-mail address"),
         ("deadline: 7:00", f"6:15 {NORD}.deadline: "),
-        ("crm_export: {}", f"6:17 {NORD}.crm_export: exactly one of file and table is expected"),
-        ("crm_export: {file: a, table: b}", f"6:17 {NORD}.crm_export: exactly one of file and table is expected"),
-        ("crm_export: {file: out_*/done}", f"6:24 {NORD}.crm_export.file: *, ? and [ stand for other characters in a"),
+        ("crm_export: {}", f"6:17 {NORD}.crm_export: exactly one of marker and table is expected"),
+        ("crm_export: {marker: a, table: b}", f"6:17 {NORD}.crm_export: exactly one of marker and table is expected"),
+        (
+            "crm_export: {marker: out_*/done}",
+            f"6:26 {NORD}.crm_export.marker: *, ? and [ stand for other characters in a",
+        ),
         ("crm_export: {table: a, earliest: 24h}", f"6:38 {NORD}.crm_export.earliest: at most 20h is expected"),
         ("crm_export: {tables: a}", f"6:18 {NORD}.crm_export.tables: this key isn't known; did you mean table?"),
         ("automation: {mend: perhaps}", f"6:24 {NORD}.automation.mend: true or false is expected"),

@@ -1,4 +1,7 @@
-"""What a person at a terminal sees. Every command runs as a process of its own, as it would for them."""
+"""What a person at a terminal sees. Every command runs as a process of its own, as it would for them.
+
+Each is started once by a new Python, which shows that it imports what it needs; see terminal.py for the others.
+"""
 
 import json
 import os
@@ -14,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from campaign_sync.crm.sql import SqlCrm
+from campaign_sync_tests import terminal
 from campaign_sync_tests.rig import ATTRIBUTES, ENVIRONMENT, NEWSLETTER, NORD, PRODUCTS, Rig, rig
 
 CONFIGURATION = "campaign_sync.yaml"
@@ -26,20 +30,12 @@ def shop(tmp_path: Path) -> Iterator[Rig]:
         yield built
 
 
-def campaign_sync(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def campaign_sync(folder: Path, *arguments: str, anew: bool = False) -> "subprocess.CompletedProcess[str]":
     environment = {
         key: value for key, value in os.environ.items() if key not in ("DAGSTER_HOME", "CAMPAIGN_SYNC_CONFIG")
     }
-    command = [sys.executable, "-m", "campaign_sync", *arguments]
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env=environment | ENVIRONMENT | {"COLUMNS": "120"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    run = terminal.run_anew if anew else terminal.run
+    return run(arguments, folder, environment | ENVIRONMENT | {"COLUMNS": "120"})
 
 
 def cells(line: str) -> list[str]:
@@ -47,7 +43,7 @@ def cells(line: str) -> list[str]:
 
 
 def test_run_replaces_the_lists_tells_so_and_exits_with_0(shop: Rig) -> None:
-    done = campaign_sync(shop.folder, "run", "nord")
+    done = campaign_sync(shop.folder, "run", "nord", anew=True)
 
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [cells(line) for line in done.stdout.splitlines()]
@@ -114,7 +110,7 @@ def test_check_tells_all_findings_at_once_and_changes_nothing(shop: Rig) -> None
     shop.list_settings("sued")["opt_in_id"] = "newsletter-west"
     assert shop.configuration
 
-    done = campaign_sync(shop.folder, "check")
+    done = campaign_sync(shop.folder, "check", anew=True)
 
     assert done.returncode == 1
     assert all(named in done.stdout for named in ("4711", "Lieblingsfarbe", "newsletter-west"))
@@ -134,7 +130,7 @@ def test_crm_init_creates_what_check_asks_for(shop: Rig) -> None:
     assert shop.configuration
 
     assert "campaign-sync crm init" in " ".join(campaign_sync(shop.folder, "check").stdout.split())
-    assert campaign_sync(shop.folder, "crm", "init", "--url", shop.settings["crm"]["url"]).returncode == 0
+    assert campaign_sync(shop.folder, "crm", "init", "--url", shop.settings["crm"]["url"], anew=True).returncode == 0
     assert "has the contract's tables" in campaign_sync(shop.folder, "check").stdout
     assert not SqlCrm(shop.settings["crm"]["url"]).takes_responses()
     campaign_sync(shop.folder, "crm", "init", "--url", shop.settings["crm"]["url"], "--responses")
@@ -142,7 +138,7 @@ def test_crm_init_creates_what_check_asks_for(shop: Rig) -> None:
 
 
 def test_config_schema_is_json_that_knows_the_sections(tmp_path: Path) -> None:
-    schema = json.loads(campaign_sync(tmp_path, "config", "schema").stdout)
+    schema = json.loads(campaign_sync(tmp_path, "config", "schema", anew=True).stdout)
 
     assert {"optimizely", "crm", "storage", "mandators"} <= set(schema["properties"])
 
@@ -170,7 +166,7 @@ def test_a_taken_port_is_told_before_a_day_is_played(tmp_path: Path) -> None:
 def test_the_demo_plays_a_first_and_a_second_day(tmp_path: Path) -> None:
     tables = []
     for day in (1, 2):
-        done = campaign_sync(tmp_path, "demo")
+        done = campaign_sync(tmp_path, "demo", anew=True)
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"Day {day}" in done.stdout
         tables.append([cells(line) for line in done.stdout.splitlines() if "equal" in line])
@@ -215,7 +211,7 @@ def test_replay_brings_back_the_last_proven_snapshot_without_those_who_left_sinc
     shop.world.unsubscribe(NORD, "person3@example.org")
     shop.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
 
-    done = campaign_sync(shop.folder, "replay", "nord", "newsletter")
+    done = campaign_sync(shop.folder, "replay", "nord", "newsletter", anew=True)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert shop.addresses() == [f"person{number}@example.org" for number in (1, 2, 4, 5)]

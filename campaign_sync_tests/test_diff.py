@@ -203,6 +203,6 @@ def test_a_list_that_was_proven_once_or_never_has_nothing_to_compare(shop: Rig) 
 def test_an_unknown_list_exits_with_2_and_the_known_ones(shop: Rig) -> None:
     assert shop.configuration
 
-    done = campaign_sync(shop.folder, "diff", "nord", "news")
+    done = campaign_sync(shop.folder, "diff", "nord", "news", anew=True)
     assert done.returncode == 2
     assert "it has newsletter, products" in done.stderr

@@ -366,7 +366,7 @@ def test_the_command_takes_a_list_with_and_without_its_mandator(shop: Rig) -> No
 def test_who_is_unknown_exits_with_1_and_an_unknown_list_with_2(shop: Rig) -> None:
     shop.day()
 
-    unknown = campaign_sync(shop.folder, "prove", "nobody@example.org")
+    unknown = campaign_sync(shop.folder, "prove", "nobody@example.org", anew=True)
     assert unknown.returncode == 1
     assert "this address is neither in the CRM, nor in the snapshots in force now" in unknown.stderr
     assert "nobody" not in unknown.stderr

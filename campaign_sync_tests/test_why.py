@@ -254,6 +254,6 @@ def test_the_command_exits_with_0_for_who_is_known_and_with_1_for_who_is_not(sho
     known = campaign_sync(shop.folder, "why", "person1@example.org")
     assert known.returncode == 0, known.stderr
     assert "contact:c1 · person1@example.org" in known.stdout
-    unknown = campaign_sync(shop.folder, "why", "nobody@example.org")
+    unknown = campaign_sync(shop.folder, "why", "nobody@example.org", anew=True)
     assert unknown.returncode == 1
     assert len(unknown.stderr.splitlines()) == 1

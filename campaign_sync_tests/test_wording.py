@@ -23,7 +23,7 @@ def definitions() -> dg.Definitions:
             schedule=every_day,
             feedback={"schedule": every_day},
             responses={"schedule": every_day, "readers": {"getOpens": {}, "getClicks": {}}},
-            crm_export={"file": "done"},
+            crm_export={"marker": "done"},
             lists={"newsletter": newsletter},
         )
     )
@@ -85,9 +85,10 @@ def test_what_is_switched_off_is_not_there() -> None:
         built = build_definitions(configuration(**settings)).get_repository_def()  # type: ignore[arg-type]
         return {sensor.name for sensor in built.sensor_defs}
 
-    assert sensors() == {"nord_unfinished_replace", "nord_feedback_watch"}
-    assert sensors(automation={"mend": False}) == {"nord_feedback_watch"}
-    assert sensors(automation={"feedback_watch": False}) == {"nord_unfinished_replace"}
-    assert sensors(automation={"mend": False, "feedback_watch": False}, crm_export={"table": "nightly"}) == {
-        "nord_crm_export_arrived"
-    }
+    everything = {"nord_unfinished_replace", "nord_feedback_watch", "nord_alarms", "nord_report_sensor"}
+    assert sensors() == everything
+    assert sensors(automation={"mend": False}) == everything - {"nord_unfinished_replace"}
+    assert sensors(automation={"feedback_watch": False}) == everything - {"nord_feedback_watch"}
+    assert sensors(automation={"alarms": False}) == everything - {"nord_alarms"}
+    off = {"mend": False, "feedback_watch": False, "alarms": False}
+    assert sensors(automation=off, crm_export={"table": "nightly"}) == {"nord_crm_export_arrived", "nord_report_sensor"}

@@ -8,6 +8,7 @@ import dagster as dg
 from campaign_sync.assets.failures import explained
 from campaign_sync.assets.metadata import Materialized
 from campaign_sync.assets.ports import Ports
+from campaign_sync.assets.wording import page
 from campaign_sync.configuration import Configuration
 from campaign_sync.reporting.gathering import gather
 from campaign_sync.reporting.report import Report
@@ -32,12 +33,19 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
     """
     if not configuration.reports.languages:
         return None
+    called = configuration.mandators[mandator].called(mandator)
 
     @dg.asset(
         key=report_key(mandator),
         group_name=mandator,
-        kinds={"html"},
-        description="The daily report: which lists are ready, how they grew, who was kept out and why. Numbers only.",
+        kinds={"report", "file"},
+        metadata={"mandator": called},
+        description=page(
+            f"The daily report on {called}: which lists are ready for mail, how they grew, who left and who was kept "
+            "out, and why. One page for each language, linked below; nobody is named in it.",
+            "what the product has written down of its replaces.",
+            "the lists aren't concerned. The error says what to do; the next daily run writes the report again.",
+        ),
     )
     def report(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
         with explained(context) as watch:

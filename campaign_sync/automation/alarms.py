@@ -40,8 +40,9 @@ def alarm_sensor(
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            f"Tells people when a list of {mandator} is incomplete or late, when a run or a check failed, and when "
-            "feedback has grown old: once when it begins, once when it is over."
+            f"Tells people when a list of {configuration.mandators[mandator].called(mandator)} is incomplete or late, "
+            "when a run or a check failed, and when feedback has grown old: once when it begins, once when it is over. "
+            "If it is red, a mail server or a webhook took no alarm; the tick says which."
         ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:

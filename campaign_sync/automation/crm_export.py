@@ -93,7 +93,7 @@ def _last_arrival(configuration: Configuration, mandator: str, export: CrmExport
     """
     if export.table:
         return SqlCrm(configuration.crm.url.get_secret_value()).last_export(export.table)
-    path = Path(export.file or "")
+    path = Path(export.marker or "")
     try:
         times = [
             found.stat().st_mtime
@@ -103,13 +103,13 @@ def _last_arrival(configuration: Configuration, mandator: str, export: CrmExport
     except OSError as error:
         raise CrmExportError(
             f"{path.parent} can't be read, so nobody knows whether the CRM's export has arrived ({error.strerror}); "
-            f"mend the folder, or mandators.{mandator}.crm_export.file"
+            f"mend the folder, or mandators.{mandator}.crm_export.marker"
         ) from None
     return datetime.fromtimestamp(max(times), UTC) if times else None
 
 
 def _source(export: CrmExportSettings) -> str:
-    return f"the file {export.file}" if export.file else f"the CRM's export {export.table!r}"
+    return f"the file {export.marker}" if export.marker else f"the CRM's export {export.table!r}"
 
 
 def _description(mandator: str, settings: MandatorSettings, export: CrmExportSettings) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from campaign_sync.assets.report import OF_RUN_TAG, REPORT_TAG, report_key
+from campaign_sync.assets.wording import page
 from campaign_sync.automation.daily import daily_job_name
 from campaign_sync.configuration import Configuration
 
@@ -28,7 +29,11 @@ def report_job(configuration: Configuration, mandator: str) -> "UnresolvedAssetJ
     return dg.define_asset_job(
         _job_name(mandator),
         selection=dg.AssetSelection.assets(report_key(mandator)),
-        description=f"Writes the report on {mandator}'s lists, as they are now.",
+        description=page(
+            f"Writes the report on {configuration.mandators[mandator].called(mandator)}, as its lists are now.",
+            "on the page of the asset.",
+            "the lists aren't concerned; start it again, its error says what to do.",
+        ),
     )
 
 
@@ -46,7 +51,8 @@ def report_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefin
         job_name=_job_name(mandator),
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Writes {mandator}'s report as soon as {daily_job_name(mandator)} has ended, in success or not.",
+        description=f"Writes the report on {configuration.mandators[mandator].called(mandator)} as soon as its daily "
+        "run has ended, in success or not.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         daily = dg.RunsFilter(job_name=daily_job_name(mandator), statuses=ENDED)

@@ -30,7 +30,7 @@ def _owner(value: str) -> str:
     return value
 
 
-def _file(value: str) -> str:
+def _marker(value: str) -> str:
     if _IN_A_NAME_ONLY.search(str(PurePath(value).parent)):
         raise ValueError("*, ? and [ stand for other characters in a file's name only, not in its folder's")
     return value
@@ -50,9 +50,9 @@ Owner = Annotated[Text, AfterValidator(_owner)]
 
 
 class CrmExportSettings(Section):
-    """By what the CRM tells that its nightly export is finished: exactly one of file and table."""
+    """By what the CRM tells that its nightly export is finished: exactly one of marker and table."""
 
-    file: Annotated[Text, AfterValidator(_file)] | None = None
+    marker: Annotated[Text, AfterValidator(_marker)] | None = None
     """A file that is written last; its modification time counts, of several matches (`done_*`) the newest."""
     table: Text | None = None
     """The export's name in the CRM's table export_log; its newest finished_at counts."""
@@ -61,8 +61,8 @@ class CrmExportSettings(Section):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if (self.file is None) == (self.table is None):
-            raise ValueError("exactly one of file and table is expected")
+        if (self.marker is None) == (self.table is None):
+            raise ValueError("exactly one of marker and table is expected")
         return self
 
 

@@ -63,7 +63,7 @@ class Look:
 
     def __init__(self, instance: dg.DagsterInstance, file: Path, **settings: object) -> None:
         self._instance = instance
-        self._settings: dict[str, Any] = HALF_PAST_FOUR | {"crm_export": {"file": str(file)}} | settings
+        self._settings: dict[str, Any] = HALF_PAST_FOUR | {"crm_export": {"marker": str(file)}} | settings
         self.cursor: str | None = None
 
     def at(self, hours: float) -> str:
@@ -106,7 +106,7 @@ def test_where_the_schedule_is_as_good_as_there_the_day_is_left_to_it(
     instance: dg.DagsterInstance, tmp_path: Path, arrived: float, found: float
 ) -> None:
     arrive(tmp_path / "done", arrived)
-    told = Look(instance, tmp_path / "done", crm_export={"file": str(tmp_path / "done"), "earliest": "20h"}).at(found)
+    told = Look(instance, tmp_path / "done", crm_export={"marker": str(tmp_path / "done"), "earliest": "20h"}).at(found)
     assert "starts nothing" in told
 
 
@@ -167,7 +167,7 @@ def test_without_a_schedule_an_export_starts_the_day_once(instance: dg.DagsterIn
 def test_schedule_and_export_mean_the_same_day_when_the_clocks_change(
     stored: dg.DagsterInstance, tmp_path: Path, date: datetime
 ) -> None:
-    half_past_two = {"schedule": "30 2 * * *", "crm_export": {"file": str(tmp_path / "done")}}
+    half_past_two = {"schedule": "30 2 * * *", "crm_export": {"marker": str(tmp_path / "done")}}
     midnight = date.replace(tzinfo=BERLIN)
     (tmp_path / "done").touch()
     os.utime(tmp_path / "done", (midnight.timestamp(),) * 2)
@@ -200,7 +200,7 @@ def test_the_schedule_leaves_out_a_day_that_the_export_has_begun_unless_that_fai
 ) -> None:
     tags = {"dagster__schedule_name": schedule_name} if schedule_name else {}
     run(stored, dg.DagsterRunStatus(status), **tags)
-    schedule = daily_schedule("nord", mandator_settings(**HALF_PAST_FOUR, crm_export={"file": "done"}))
+    schedule = daily_schedule("nord", mandator_settings(**HALF_PAST_FOUR, crm_export={"marker": "done"}))
     assert schedule
     with time_machine.travel(after_midnight(4.51), tick=False):
         context = dg.build_schedule_context(instance=stored, scheduled_execution_time=after_midnight(4.5))

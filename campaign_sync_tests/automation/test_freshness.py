@@ -19,11 +19,11 @@ HOUR = timedelta(hours=1)
     ("settings", "expected"),
     [
         ({}, None),
-        ({"crm_export": {"file": "done"}}, None),
+        ({"crm_export": {"marker": "done"}}, None),
         ({"schedule": "30 4 * * *"}, dg.FreshnessPolicy.time_window(26 * HOUR)),
         ({"schedule": "30 4 * * 1-5"}, dg.FreshnessPolicy.time_window(74 * HOUR)),
         (
-            {"schedule": "30 4 * * *", "crm_export": {"file": "done", "earliest": "3h"}},
+            {"schedule": "30 4 * * *", "crm_export": {"marker": "done", "earliest": "3h"}},
             dg.FreshnessPolicy.time_window(29 * HOUR),
         ),
         (
@@ -31,7 +31,7 @@ HOUR = timedelta(hours=1)
             dg.FreshnessPolicy.cron("0 7 * * 1-5", 3.5 * HOUR, "Europe/Berlin"),
         ),
         (
-            {"schedule": "30 4 * * *", "deadline": "0 7 * * *", "crm_export": {"file": "done"}, "timezone": "UTC"},
+            {"schedule": "30 4 * * *", "deadline": "0 7 * * *", "crm_export": {"marker": "done"}, "timezone": "UTC"},
             dg.FreshnessPolicy.cron("0 7 * * *", 9.5 * HOUR, "UTC"),
         ),
         ({"deadline": "0 7 * * *"}, dg.FreshnessPolicy.cron("0 7 * * *", 24 * HOUR, "Europe/Berlin")),

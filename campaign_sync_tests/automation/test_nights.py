@@ -65,7 +65,7 @@ def test_half_past_two_comes_once_in_the_nights_when_the_clocks_change(
 
 def test_an_export_starts_the_day_early_and_once(night: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     marker = tmp_path / "export_done"
-    with daemon(tmp_path, monkeypatch, schedule="30 4 * * *", crm_export={"file": str(marker)}) as nord:
+    with daemon(tmp_path, monkeypatch, schedule="30 4 * * *", crm_export={"marker": str(marker)}) as nord:
         nord.schedules()
         nord.sensors()
         assert nord.runs() == []

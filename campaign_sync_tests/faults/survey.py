@@ -1,6 +1,5 @@
 """Kills a replace at one point after the other, and looks at what the list, the journal and the next runs say."""
 
-import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -15,11 +14,9 @@ from campaign_sync_tests.faults.errand import Report
 from campaign_sync_tests.faults.installations import Database, Ending, Installation, Prepared, prepared
 from campaign_sync_tests.faults.nursery import Nursery
 from campaign_sync_tests.faults.worlds import Scenario
+from campaign_sync_tests.memory import MEMORY
 
 MOST_RERUNS = 2
-
-MEMORY = next((folder for folder in ("/dev/shm",) if os.access(folder, os.W_OK)), None)
-"""Where files needn't reach a disk, which a killed process can't tell; None where there is no such place."""
 
 _READING = re.compile(r"\.(get|contains|are)[A-Z]")
 """The vendor's operations that change nothing, as they stand in the name of a point."""

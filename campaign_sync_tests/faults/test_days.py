@@ -34,6 +34,7 @@ from campaign_sync.replacing.replace import Replacer
 from campaign_sync.sandbox.world import Call, FaultKind
 from campaign_sync.state.journal import ReplaceState
 from campaign_sync.state.tables import rejection
+from campaign_sync_tests.memory import MEMORY
 from campaign_sync_tests.rig import LONG_AGO, NEWSLETTER, NORD, PRODUCTS, SUED_NEWSLETTER, Rig, rig
 
 SEEDS = os.environ.get("CAMPAIGN_SYNC_TEST_SEEDS")
@@ -161,7 +162,7 @@ class Days(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.patch = pytest.MonkeyPatch()
         self.stack.callback(self.patch.undo)
-        folder = Path(self.stack.enter_context(TemporaryDirectory()))
+        folder = Path(self.stack.enter_context(TemporaryDirectory(dir=MEMORY)))
         self.shop = self.stack.enter_context(rig(folder))
         self.interruptions: list[Interruption] = []
         self.under_way: list[str] = []

@@ -1,0 +1,124 @@
+"""`campaign-sync` as somebody at a terminal starts it, forked from a process that has imported what a command needs.
+
+A new Python would spend seconds on that; from then on everything is as in a new one, its end included.
+"""
+
+import atexit
+import importlib
+import os
+import pickle
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+_ROOT = Path(__file__).parents[1]
+_PATIENCE_SECONDS = 120
+"""After which a command that hangs is ended by a signal."""
+
+_IMPORTED = (
+    *(f"campaign_sync.cli.{name}" for name in ("checking", "diff", "instance", "prove", "running", "sampling", "why")),
+    "campaign_sync.crm.schema",
+    "campaign_sync.definitions",
+)
+
+
+@dataclass(frozen=True)
+class _Command:
+    arguments: tuple[str, ...]
+    folder: Path
+    environment: dict[str, str]
+    stdout: Path
+    stderr: Path
+
+
+def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run `python -m campaign_sync` with these arguments in a folder, to its end."""
+    mother = _mother(environment.get("COLUMNS", ""))
+    stdin, stdout = mother.stdin, mother.stdout
+    assert stdin is not None
+    assert stdout is not None
+    with TemporaryDirectory() as told:
+        command = _Command(
+            tuple(arguments), folder.absolute(), dict(environment), Path(told, "stdout"), Path(told, "stderr")
+        )
+        pickle.dump(command, stdin)
+        stdin.flush()
+        exit_code = int(stdout.readline())
+        return subprocess.CompletedProcess(
+            command.arguments, exit_code, *(path.read_text("utf-8") for path in (command.stdout, command.stderr))
+        )
+
+
+def run_anew(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> "subprocess.CompletedProcess[str]":
+    """The same by a new Python."""
+    return subprocess.run(
+        [sys.executable, "-m", "campaign_sync", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+@cache
+def _mother(columns: str) -> "subprocess.Popen[bytes]":
+    """The process that bears the commands. `columns` is the width of the terminal, which is read while importing."""
+    alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # threads don't live through a fork
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DAGSTER", "CAMPAIGN_SYNC"))}
+    mother = subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        cwd=_ROOT,
+        env=environment | alone | {"COLUMNS": columns},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    atexit.register(mother.communicate)  # it ends with its input
+    return mother
+
+
+def _bear() -> None:
+    """Run every command that comes in through stdin, and answer with its exit code, one per line."""
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
+        while True:
+            try:
+                command = pickle.load(sys.stdin.buffer)
+            except EOFError:
+                return
+            child = os.fork()
+            if child == 0:
+                _become(command)
+                sys.exit()
+            _, status = os.waitpid(child, 0)
+            answers.write(f"{os.waitstatus_to_exitcode(status)}\n")
+            answers.flush()
+
+
+def _become(command: _Command) -> None:
+    signal.alarm(_PATIENCE_SECONDS)
+    os.chdir(command.folder)
+    os.environ.clear()
+    os.environ.update(command.environment)
+    time.tzset()
+    for number, path in enumerate((Path(os.devnull), command.stdout, command.stderr)):
+        opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        os.dup2(opened, number)
+        os.close(opened)
+    sys.argv[1:] = command.arguments
+    runpy.run_module("campaign_sync", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _bear()

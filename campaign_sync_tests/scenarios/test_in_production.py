@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from campaign_sync.state.journal import ReplaceState
 from campaign_sync_tests.databases import fresh_database
 from campaign_sync_tests.rig import NEWSLETTER, SUED_NEWSLETTER, Rig, rig
 from campaign_sync_tests.stack import Stack, stack, until
@@ -23,10 +22,11 @@ class Plant:
     stack: Stack
 
     def filling(self, run_id: str) -> bool:
-        """Whether that run is just filling the newsletter."""
+        """Whether that run has cleared the newsletter and is sending its people."""
         with self.shop.state() as state:
             replace = state.journal.of_run(run_id, "newsletter")
-        return replace is not None and replace.state is ReplaceState.FILLING
+            steps = state.journal.steps(replace.id) if replace else []
+        return bool(steps) and steps[-1].step == "addAll3" and steps[-1].ended_at is None
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,19 @@ from pathlib import Path
 import pytest
 
 from campaign_sync_tests.rig import Rig, rig
+from campaign_sync_tests.scenarios.plant import Plant
+from campaign_sync_tests.scenarios.plant import plant as built_plant
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Rig]:
     """An installation on SQLite, before its first day."""
     with rig(tmp_path) as built:
+        yield built
+
+
+@pytest.fixture(scope="session")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    """An installation in production. Tests that use it belong to the xdist group `production`."""
+    with built_plant(tmp_path_factory.mktemp("production")) as built:
         yield built

@@ -1,49 +1,14 @@
 """The production stack at work: runs by hand and by schedule on PostgreSQL, and a machine that dies."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import pytest
 
-from campaign_sync_tests.databases import fresh_database
-from campaign_sync_tests.rig import NEWSLETTER, SUED_NEWSLETTER, Rig, rig
-from campaign_sync_tests.stack import Stack, stack, until
+from campaign_sync_tests.rig import NEWSLETTER, SUED_NEWSLETTER
+from campaign_sync_tests.scenarios.plant import Plant
+from campaign_sync_tests.stack import until
 
 pytestmark = pytest.mark.xdist_group("production")
 
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
-
-
-@dataclass(frozen=True)
-class Plant:
-    """An installation and the stack that runs it."""
-
-    shop: Rig
-    stack: Stack
-
-    def filling(self, run_id: str) -> bool:
-        """Whether that run has cleared the newsletter and is sending its people."""
-        with self.shop.state() as state:
-            replace = state.journal.of_run(run_id, "newsletter")
-            steps = state.journal.steps(replace.id) if replace else []
-        return bool(steps) and steps[-1].step == "addAll3" and steps[-1].ended_at is None
-
-
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
-    folder = tmp_path_factory.mktemp("production")
-    with (
-        fresh_database() as crm_url,
-        fresh_database() as state_url,
-        fresh_database() as dagster_url,
-        rig(folder, crm_url=crm_url, state_url=state_url) as shop,
-    ):
-        shop.settings["mandators"]["nord"]["schedule"] = "0 0 29 2 *"
-        shop.settings["mandators"]["sued"]["schedule"] = "* * * * *"
-        assert shop.configuration
-        environment = {**shop.environment, "CAMPAIGN_SYNC_CONFIG": str(folder / "campaign_sync.yaml")}
-        with stack(folder, dagster_url, environment) as running:
-            yield Plant(shop, running)
 
 
 def test_a_day_started_in_the_ui_replaces_the_lists(plant: Plant) -> None:

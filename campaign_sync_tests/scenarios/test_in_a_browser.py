@@ -1,0 +1,87 @@
+"""What people see: the pages of Dagster's UI and the daily report in a real browser."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from campaign_sync_tests.rig import NORD
+from campaign_sync_tests.scenarios.plant import Plant
+from campaign_sync_tests.stack import until
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = [
+    pytest.mark.xdist_group("production"),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium: apt-get install chromium"),
+]
+
+PATIENCE = 60_000
+"""Milliseconds that a page may take on a busy machine."""
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1500, "height": 1000})
+        page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
+        yield page
+        browser.close()
+
+
+def visit(page: Page, plant: Plant, path: str) -> None:
+    page.goto(f"http://127.0.0.1:{plant.stack.port}{path}")
+
+
+def test_the_lineage_shows_the_way_of_every_list(plant: Plant, page: Page) -> None:
+    visit(page, plant, "/locations/campaign_sync/asset-groups/nord")
+
+    for asset in ("bounces", "suppression_state", "newsletter", "products"):
+        expect(page.get_by_text(asset, exact=True).first).to_be_visible()
+
+
+def test_the_page_of_a_list_tells_marketers_what_it_is(plant: Plant, page: Page) -> None:
+    visit(page, plant, "/assets/nord/recipient_list/newsletter")
+
+    expect(page.get_by_text("Newsletter für Österreich").first).to_be_visible()
+    expect(page.get_by_text("If it is red:").first).to_be_visible()
+
+
+def test_a_failed_check_shows_its_reason(plant: Plant, page: Page) -> None:
+    plant.shop.world.publish(NORD, "getUnsubscribes", [["nobody knows what this is", "nor when"]])
+    run_id = plant.stack.launch("nord_feedback")
+    until(lambda: plant.stack.runs()[run_id]["status"] in ("SUCCESS", "FAILURE"))
+
+    visit(page, plant, "/assets/nord/suppression_state?view=checks&checkDetail=layout")
+
+    expect(page.get_by_text("1 row of getUnsubscribes can't be read").first).to_be_visible()
+    expect(page.get_by_text("mandators.nord.feedback.readers").first).to_be_visible()
+
+
+def test_schedules_and_sensors_say_when_and_why(plant: Plant, page: Page) -> None:
+    visit(page, plant, "/automation")
+
+    for name in ("nord_daily", "nord_unfinished_replace", "nord_alarms"):
+        expect(page.get_by_text(name, exact=True).first).to_be_visible()
+
+
+def test_the_report_that_the_daily_run_links_to_opens_and_needs_nothing_else(plant: Plant, page: Page) -> None:
+    run_id = plant.stack.launch("nord_daily_replace")
+    until(lambda: "campaign_sync/report" in tags(plant, run_id))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    page.goto(f"file://{tags(plant, run_id)['campaign_sync/report']}")
+
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.get_by_text("Newsletter für Österreich").first).to_be_visible()
+    assert page.locator("svg").count() > 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out"
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+def tags(plant: Plant, run_id: str) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in plant.stack.runs()[run_id]["tags"]}

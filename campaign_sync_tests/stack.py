@@ -65,10 +65,10 @@ class Stack:
                 cwd=self._folder, env=self._environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
-    def kill(self, name: str) -> None:
-        """Kill one of them with everything it started, as the kernel would: no signal that anybody could heed."""
+    def kill(self, name: str, *, alone: bool = False) -> None:
+        """Kill one of them as the kernel would, by no signal that anybody could heed; with all it started, or alone."""
         process = self._processes.pop(name)
-        for pid in [process.pid, *_descendants(process.pid)]:
+        for pid in [process.pid, *([] if alone else _descendants(process.pid))]:
             _kill(pid)
         process.wait(30)
 
@@ -143,7 +143,7 @@ def until(holds: Callable[[], bool], seconds: float = 180) -> None:
 
 
 def kill_worker(owner: str) -> None:
-    """Kill the process that a lease names."""
+    """Kill the process that a lease names as its owner."""
     _kill(int(owner.split(" ")[1]))
 
 

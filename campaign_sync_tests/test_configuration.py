@@ -292,6 +292,7 @@ READER = "mandators.nord.feedback.readers.getOutBounces"
 CLICKS = "mandators.nord.responses.readers.getClicks"
 MANDATOR_MISTAKES = [
     ("schedule: 30 4 * *", "6:15 mandators.nord.schedule: five fields are expected"),
+    ('schedule: "0 4 30 2 *"', "6:15 mandators.nord.schedule: no such day ever comes"),
     ('schedule: "60 4 * * *"', "6:15 mandators.nord.schedule: the minute must be *, a number from 0 to 59"),
     ('schedule: "0 4 * * montag"', "6:15 mandators.nord.schedule: the day of the week must be *, a number from 0 to 7"),
     ("timezone: Europe/Bonn", "6:15 mandators.nord.timezone: no time zone has this name"),

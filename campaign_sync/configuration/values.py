@@ -40,6 +40,7 @@ KEY_PATTERN = r"^[a-z][a-z0-9_]*$"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_LENGTHS = {month: 29 if month == 2 else 30 if month in (4, 6, 9, 11) else 31 for month in range(1, 13)}
 _CRON_FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("minute", 0, 59, {}),
     ("hour", 0, 23, {}),
@@ -202,7 +203,20 @@ def _cron(value: str) -> str:
                 f"the {name} must be *, a number from {low} to {high}, a range like {low}-{high}, "
                 "each of the last two perhaps with a step like */5, or several of them with commas"
             )
+    _, _, days, months, weekdays = fields
+    if weekdays == "*" and min(_cron_numbers(days, 2)) > max(_LENGTHS[month] for month in _cron_numbers(months, 3)):
+        raise ValueError("no such day ever comes: the month is shorter than the day of the month")
     return " ".join(fields)
+
+
+def _cron_numbers(text: str, field: int) -> list[int]:
+    """The numbers that a valid field stands for; of steps, all that they step over."""
+    _, low, high, names = _CRON_FIELDS[field]
+    found: list[int] = []
+    for item in text.lower().split(","):
+        ends = [names.get(end) or int(end) for end in item.partition("/")[0].replace("*", f"{low}-{high}").split("-")]
+        found += range(ends[0], ends[-1] + 1)
+    return found
 
 
 def _is_cron_item(item: str, low: int, high: int, names: dict[str, int]) -> bool:

@@ -31,8 +31,9 @@ class Ports:
     One vendor login per mandator; one view of the CRM per mandator, opened when its feedback has been written.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._configuration = configuration
+    def __init__(self, configuration: Configuration, run_id: str | None = None) -> None:
+        """Open nothing yet. A run that is named gives signs of life from its first use of the state on."""
+        self._configuration, self._run_id = configuration, run_id
         self._open = ExitStack()
         self._vendors: dict[str, Optimizely] = {}
         self._crm_snapshots: dict[str, CrmSnapshot] = {}
@@ -41,7 +42,10 @@ class Ports:
     @cached_property
     def state(self) -> State:
         """The state database."""
-        return self._open.enter_context(State(self._configuration.storage.state_url.get_secret_value()))
+        state = self._open.enter_context(State(self._configuration.storage.state_url.get_secret_value()))
+        if self._run_id:
+            self._open.enter_context(state.signs_of_life.given(self._run_id))
+        return state
 
     @cached_property
     def frames(self) -> Frames:
@@ -120,8 +124,8 @@ def ports_resource(configuration: Configuration) -> dg.ResourceDefinition:
 
     @dg.resource(description="The vendor, the CRM, the product's state and files")
     def ports(context: dg.InitResourceContext) -> Iterator[Ports]:
-        opened = Ports(configuration)
         run_id = context.run.run_id if context.run else ""
+        opened = Ports(configuration, run_id)
         with exporting(configuration.telemetry.otlp), run_span(run_id) as run:
             try:
                 yield opened

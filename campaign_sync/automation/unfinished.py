@@ -1,6 +1,5 @@
 """The sensor that takes up what broke off: a list left incomplete is mended within minutes, not the next night."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -8,6 +7,7 @@ import dagster as dg
 from campaign_sync.assets.mandator import asset_keys
 from campaign_sync.assets.recipient_list import REPLAY_TAG
 from campaign_sync.automation.daily import BUSY, MANDATOR_TAG, daily_job_name
+from campaign_sync.automation.dead import end_dead_runs
 from campaign_sync.configuration import Configuration
 from campaign_sync.replacing.target import Target, target
 from campaign_sync.state.journal import Replace
@@ -46,7 +46,8 @@ def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         targets = [target(configuration, mandator, name) for name in configuration.mandators[mandator].lists]
         with State(configuration.storage.state_url.get_secret_value()) as state:
-            if _somebody_is_at_it(context.instance, state, mandator, targets):
+            dead = {run_id for one in targets if (run_id := state.leases.died(one.recipient_list_id))}
+            if end_dead_runs(context.instance, state, dead) or _somebody_is_at_it(context.instance, mandator):
                 return dg.SkipReason(f"a run of {mandator} is under way or queued")
             broken = [(one, state.journal.incomplete(mandator, one.name)) for one in targets]
             tries = [_take_up(context.instance, state, one, each) for one, each in broken if each]
@@ -61,14 +62,9 @@ def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg
     return sensor
 
 
-def _somebody_is_at_it(instance: dg.DagsterInstance, state: State, mandator: str, targets: Sequence[Target]) -> bool:
-    """Whether a run of the mandator is on its way. One whose process died holding a lease is told to have failed."""
-    dead = {state.leases.died(one.recipient_list_id) for one in targets}
-    records = instance.get_run_records(dg.RunsFilter(tags={MANDATOR_TAG: mandator}, statuses=BUSY))
-    alive = [record.dagster_run for record in records if record.dagster_run.run_id not in dead]
-    for run in (record.dagster_run for record in records if record.dagster_run.run_id in dead):
-        instance.report_run_failed(run, "its process died while it was replacing a list")
-    return bool(alive)
+def _somebody_is_at_it(instance: dg.DagsterInstance, mandator: str) -> bool:
+    """Whether a run of the mandator is on its way."""
+    return bool(instance.get_runs_count(dg.RunsFilter(tags={MANDATOR_TAG: mandator}, statuses=BUSY)))
 
 
 def _take_up(instance: dg.DagsterInstance, state: State, one: Target, broken: Replace) -> dg.RunRequest | str | None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from campaign_sync.assets.mandator import asset_keys
 from campaign_sync.assets.recipient_list import REPLAY_TAG
 from campaign_sync.automation.daily import MANDATOR_TAG, daily_job_name
+from campaign_sync.automation.dead import end_dead_runs
 from campaign_sync.cli.boundary import SOMETHING_FAILED, CommandError
 from campaign_sync.cli.display import live_progress
 from campaign_sync.cli.outcomes import ListOutcome, list_outcome, outcome_table
@@ -116,6 +117,8 @@ def _run(
 ) -> bool:
     job = build_definitions(configuration).resolve_job_def(daily_job_name(mandator))
     with dg.DagsterInstance.get() as instance:
+        with State(configuration.storage.state_url.get_secret_value()) as state:
+            end_dead_runs(instance, state)
         _require_alone(instance, mandator, advice)
         with live_progress(console, mandator):
             result = job.execute_in_process(

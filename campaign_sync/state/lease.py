@@ -4,19 +4,17 @@ A lease is a row with an expiry that its holder keeps pushing ahead. Who dies st
 or one whose holder is a process of this machine that is gone, takes it over.
 """
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, delete, func, select, update
+from sqlalchemy import Engine, delete, select, update
 
 from campaign_sync.state.errors import StateError
+from campaign_sync.state.process import database_now, is_dead, this_process
 from campaign_sync.state.tables import lease
 from campaign_sync.state.upsert import insert_missing
 
@@ -25,8 +23,6 @@ LIFETIME = timedelta(seconds=90)
 
 _SIGNS_OF_LIFE = 6
 """How many a holder gives per lifetime."""
-
-_UNKNOWN = "?"
 
 
 class LeaseHeldError(Exception):
@@ -99,27 +95,27 @@ class Leases:
         """The run that holds the list's lease now; None where nobody alive does."""
         with self._engine.connect() as connection:
             row = connection.execute(select(lease).where(lease.c.recipient_list_id == recipient_list_id)).first()
-            return row.run_id if row and row.expires_at > _now(connection) and not _is_dead(row.owner) else None
+            return row.run_id if row and row.expires_at > database_now(connection) and not is_dead(row.owner) else None
 
     def died(self, recipient_list_id: int) -> str | None:
         """The run whose process died while it held the list's lease: it never gave it back."""
         with self._engine.connect() as connection:
             row = connection.execute(select(lease).where(lease.c.recipient_list_id == recipient_list_id)).first()
-            return row.run_id if row and (row.expires_at <= _now(connection) or _is_dead(row.owner)) else None
+            return row.run_id if row and (row.expires_at <= database_now(connection) or is_dead(row.owner)) else None
 
     def _acquire(self, recipient_list_id: int, token: str, run_id: str) -> None:
         this = lease.c.recipient_list_id == recipient_list_id
         row = None
         while row is None:  # the holder may let go between our two statements
             with self._engine.begin() as connection:
-                now = _now(connection)
+                now = database_now(connection)
                 row = connection.execute(select(lease).where(this)).first()
-                if row and (row.expires_at <= now or _is_dead(row.owner)):
+                if row and (row.expires_at <= now or is_dead(row.owner)):
                     connection.execute(delete(lease).where(this, lease.c.token == row.token))
                 wanted = {
                     "recipient_list_id": recipient_list_id,
                     "token": token,
-                    "owner": _this_process(),
+                    "owner": this_process(),
                     "run_id": run_id,
                     "acquired_at": now,
                     "expires_at": now + LIFETIME,
@@ -137,7 +133,7 @@ class Leases:
                     pushed = connection.execute(
                         update(lease)
                         .where(lease.c.recipient_list_id == recipient_list_id, lease.c.token == token)
-                        .values(expires_at=_now(connection) + LIFETIME)
+                        .values(expires_at=database_now(connection) + LIFETIME)
                     )
                 if pushed.rowcount == 0:
                     held.lost.set()
@@ -145,57 +141,6 @@ class Leases:
                 held.renewed(begun)
 
 
-def _now(connection: Connection) -> datetime:
-    """The database's clock where it has one of its own, for machines disagree."""
-    if connection.dialect.name == "sqlite":
-        return datetime.now(UTC)
-    moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-    return moment.astimezone(UTC)
-
-
-def _this_process() -> str:
-    """Host, process id, and what tells this process from all others that ever had that id, as far as that is known."""
-    return f"{socket.gethostname()} {os.getpid()} {_world()} {_birth(os.getpid())}"
-
-
 def _clock() -> float:
     """Seconds that also pass while the machine sleeps, where the system has such a clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
-
-
-def _is_dead(owner: str) -> bool:
-    """Whether the owner was a process of the very system we run in, and is gone. Of others, nothing is known."""
-    _, pid, world, birth = owner.rsplit(" ", 3)
-    if world in (_UNKNOWN, "") or world != _world():
-        return False
-    now = _birth(int(pid))
-    return _is_gone(int(pid)) if now == _UNKNOWN else now != birth
-
-
-def _world() -> str:
-    """The boot and the process namespace within which a process id means one process."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}".replace(" ", "")
-    except OSError:
-        return _UNKNOWN
-
-
-def _birth(pid: int) -> str:
-    """When a process began, in ticks since the boot; a dash for a zombie, unknown where nothing can be seen of it."""
-    try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return _UNKNOWN
-    return "-" if state in "ZX" else fields[18]
-
-
-def _is_gone(pid: int) -> bool:
-    """Whether there is no such process; one that belongs to somebody else and is hidden from us is there."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False

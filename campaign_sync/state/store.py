@@ -15,6 +15,7 @@ from campaign_sync.state.history import History
 from campaign_sync.state.journal import Journal, Ledger, Snapshots
 from campaign_sync.state.lease import Leases
 from campaign_sync.state.levels import Levels
+from campaign_sync.state.life import SignsOfLife
 from campaign_sync.state.lists import Lists
 from campaign_sync.state.responses import ResponseJournal
 from campaign_sync.state.tables import setting
@@ -47,6 +48,7 @@ class State:
         self.ledger = Ledger(self._engine)
         self.leases = Leases(self._engine)
         self.lists = Lists(self._engine)
+        self.signs_of_life = SignsOfLife(self._engine)
         self.troubles = Troubles(self._engine)
         self.levels = Levels(self._engine)
 

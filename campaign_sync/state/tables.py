@@ -270,3 +270,11 @@ notice = Table(
     Column("told", String(16), primary_key=True),
     Column("told_at", UtcDateTime, nullable=False),
 )
+
+run_alive = Table(
+    "run_alive",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)

@@ -128,6 +128,31 @@ def test_a_run_whose_process_died_is_told_to_have_failed_and_holds_nothing_up(sh
         assert failed.status is dg.DagsterRunStatus.FAILURE
 
 
+def test_a_run_that_died_before_it_held_anything_keeps_nobody_waiting(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = build_definitions(shop.configuration).resolve_job_def("nord_daily_replace")
+        run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        instance.add_run_tags(run.run_id, {MANDATOR_TAG: "nord"})
+        with shop.state():
+            subprocess.run([sys.executable, "-c", GIVE_SIGNS_AND_DIE, state_url(shop), run.run_id], check=False)
+        with dg.build_sensor_context(instance=instance) as context:
+            unfinished_replace_sensor(shop.configuration, "nord")(context)
+
+        failed = instance.get_run_by_id(run.run_id)
+        assert failed is not None
+        assert failed.status is dg.DagsterRunStatus.FAILURE
+        with shop.state() as state:
+            assert state.signs_of_life.dead() == []
+
+
+GIVE_SIGNS_AND_DIE = """
+import os, signal, sys
+from campaign_sync.state.store import State
+with State(sys.argv[1]) as state, state.signs_of_life.given(sys.argv[2]):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 def state_url(shop: Rig) -> str:
     return shop.configuration.storage.state_url.get_secret_value()
 

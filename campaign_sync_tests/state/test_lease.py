@@ -5,13 +5,15 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from sqlalchemy import create_engine, update
 
 from campaign_sync.state import lease as leases
-from campaign_sync.state.lease import LeaseHeldError, LeaseLostError
+from campaign_sync.state.lease import LIFETIME, LeaseHeldError, LeaseLostError
+from campaign_sync.state.process import database_now
 from campaign_sync.state.store import State
 from campaign_sync.state.tables import lease
 
@@ -72,7 +74,7 @@ def elsewhere(database_url: str, expires_in: timedelta) -> None:
     """Let the lease look as if another machine held it."""
     with create_engine(database_url).begin() as connection:
         owner = "another-host 4711 another-boot/pid:[1] 12345"
-        expires_at = leases._now(connection) + expires_in
+        expires_at = database_now(connection) + expires_in
         connection.execute(update(lease).values(owner=owner, expires_at=expires_at, token="theirs"))
 
 
@@ -110,3 +112,28 @@ def test_a_holder_that_stood_still_for_too_long_does_nothing_more(
         held.renewed(leases._clock() - 100)
         with pytest.raises(LeaseLostError):
             held.require()
+
+
+def test_a_run_is_alive_while_its_process_gives_signs_and_dead_when_it_is_gone(database_url: str) -> None:
+    with State(database_url) as state:
+        with state.signs_of_life.given("alive"):
+            subprocess.run([sys.executable, "-c", GIVE_SIGNS_AND_DIE, database_url], check=False)
+            assert state.signs_of_life.dead() == ["dead"]
+        assert state.signs_of_life.dead() == ["dead"], "who ends in order is forgotten"
+        state.signs_of_life.forget("dead")
+        assert state.signs_of_life.dead() == []
+
+
+def test_a_run_that_has_given_no_sign_for_too_long_is_dead_wherever_it_ran(sqlite_url: str) -> None:
+    with State(sqlite_url) as state, state.signs_of_life.given("stuck"):
+        assert state.signs_of_life.dead() == []
+        with time_machine.travel(datetime.now(UTC) + 2 * LIFETIME):
+            assert state.signs_of_life.dead() == ["stuck"]
+
+
+GIVE_SIGNS_AND_DIE = """
+import os, signal, sys
+from campaign_sync.state.store import State
+with State(sys.argv[1]) as state, state.signs_of_life.given("dead"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""

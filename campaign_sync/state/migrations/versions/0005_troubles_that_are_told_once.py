@@ -1,4 +1,4 @@
-"""Troubles, and which channel was told what of them."""
+"""Troubles, and which channel was told what of them; which runs are alive."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -34,4 +34,11 @@ def upgrade() -> None:
         sa.Column("told", sa.String(length=16), nullable=False),
         sa.Column("told_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("trouble_id", "channel", "told"),
+    )
+    op.create_table(
+        "run_alive",
+        sa.Column("run_id", sa.String(length=64), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("run_id"),
     )

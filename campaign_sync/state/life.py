@@ -1,0 +1,67 @@
+"""Which runs are alive. Dagster alone doesn't know: on one machine nobody tells it that a run's process is gone."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+
+from sqlalchemy import Engine, delete, select, update
+
+from campaign_sync.state.errors import StateError
+from campaign_sync.state.lease import LIFETIME
+from campaign_sync.state.process import database_now, is_dead, this_process
+from campaign_sync.state.tables import run_alive
+from campaign_sync.state.upsert import upsert
+
+_SIGNS = 6
+"""How many signs a run gives per lifetime of one."""
+
+_FORGOTTEN_AFTER = timedelta(days=30)
+"""Who died so long ago interests nobody any more, and may be a run of an instance that is gone."""
+
+
+class SignsOfLife:
+    """A row per run that has begun and not ended, which its process keeps fresh."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @contextmanager
+    def given(self, run_id: str) -> Iterator[None]:
+        """Give signs of life for a run as long as the context lasts."""
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            connection.execute(delete(run_alive).where(run_alive.c.expires_at < now - _FORGOTTEN_AFTER))
+            row = {"run_id": run_id, "owner": this_process(), "expires_at": now + LIFETIME}
+            upsert(connection, run_alive, [row], update=("owner", "expires_at"))
+        end = threading.Event()
+        heart = threading.Thread(target=self._beat, args=(run_id, end), daemon=True)
+        heart.start()
+        try:
+            yield
+        finally:
+            end.set()
+            heart.join()
+            with suppress(StateError):  # it will be found dead, which it is
+                self.forget(run_id)
+
+    def dead(self) -> list[str]:
+        """The runs whose process is gone, or hasn't given a sign for too long."""
+        with self._engine.connect() as connection:
+            now = database_now(connection)
+            rows = list(connection.execute(select(run_alive)))
+        return [row.run_id for row in rows if row.expires_at <= now or is_dead(row.owner)]
+
+    def forget(self, run_id: str) -> None:
+        """The run has ended, or its end has been told."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(run_alive).where(run_alive.c.run_id == run_id))
+
+    def _beat(self, run_id: str, end: threading.Event) -> None:
+        while not end.wait(LIFETIME.total_seconds() / _SIGNS):
+            with suppress(StateError), self._engine.begin() as connection:
+                connection.execute(
+                    update(run_alive)
+                    .where(run_alive.c.run_id == run_id)
+                    .values(expires_at=database_now(connection) + LIFETIME)
+                )

@@ -1,0 +1,61 @@
+"""Which process somebody is, and whether it is still there."""
+
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, func, select
+
+_UNKNOWN = "?"
+
+
+def database_now(connection: Connection) -> datetime:
+    """The database's clock where it has one of its own, for machines disagree."""
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return moment.astimezone(UTC)
+
+
+def this_process() -> str:
+    """Host, process id, and what tells this process from all others that ever had that id, as far as that is known."""
+    return f"{socket.gethostname()} {os.getpid()} {_world()} {_birth(os.getpid())}"
+
+
+def is_dead(owner: str) -> bool:
+    """Whether the owner was a process of the very system we run in, and is gone. Of others, nothing is known."""
+    _, pid, world, birth = owner.rsplit(" ", 3)
+    if world in (_UNKNOWN, "") or world != _world():
+        return False
+    now = _birth(int(pid))
+    return _is_gone(int(pid)) if now == _UNKNOWN else now != birth
+
+
+def _world() -> str:
+    """The boot and the process namespace within which a process id means one process."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}".replace(" ", "")
+    except OSError:
+        return _UNKNOWN
+
+
+def _birth(pid: int) -> str:
+    """When a process began, in ticks since the boot; a dash for a zombie, unknown where nothing can be seen of it."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return _UNKNOWN
+    return "-" if state in "ZX" else fields[18]
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether there is no such process; one that belongs to somebody else and is hidden from us is there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -61,6 +61,22 @@ def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg
     return sensor
 
 
+def gives_up(instance: dg.DagsterInstance, state: State, name: str, broken: Replace) -> bool:
+    """Whether no further run is started that would mend a list whose replace broke off."""
+    attempts, runs = _tries(instance, state, name, broken)
+    return attempts >= GIVES_UP_AFTER or runs >= PATIENCE
+
+
+def _tries(instance: dg.DagsterInstance, state: State, name: str, broken: Replace) -> tuple[int, int]:
+    """How many replaces of the list came to nothing, and how many runs were started to mend it."""
+    runs = instance.get_runs_count(dg.RunsFilter(tags={MANDATOR_TAG: broken.mandator, **_tags(name, broken)}))
+    return state.journal.attempts_since_proof(broken.mandator, name), runs
+
+
+def _tags(name: str, broken: Replace) -> dict[str, str]:
+    return {MENDS_TAG: f"{name}:{broken.cleared_at:%Y%m%dT%H%M%S}"}
+
+
 def _somebody_is_at_it(instance: dg.DagsterInstance, state: State, mandator: str, targets: Sequence[Target]) -> bool:
     """Whether a run of the mandator is on its way. One whose process died holding a lease is told to have failed."""
     dead = {state.leases.died(one.recipient_list_id) for one in targets}
@@ -75,9 +91,8 @@ def _take_up(instance: dg.DagsterInstance, state: State, one: Target, broken: Re
     """The run that mends a list, why no further one is started, or None where it is too early, or somebody is at it."""
     if state.leases.holder(one.recipient_list_id) is not None:
         return None
-    tags = {MENDS_TAG: f"{one.name}:{broken.cleared_at:%Y%m%dT%H%M%S}"}
-    runs = instance.get_runs_count(dg.RunsFilter(tags=tags))
-    attempts = state.journal.attempts_since_proof(one.mandator, one.name)
+    tags = _tags(one.name, broken)
+    attempts, runs = _tries(instance, state, one.name, broken)
     if attempts >= GIVES_UP_AFTER or runs >= PATIENCE:
         return (
             f"{one} is INCOMPLETE since {broken.cleared_at:%Y-%m-%d %H:%M} UTC: {attempts} replaces came to nothing, "

@@ -8,9 +8,10 @@ from typing import Any
 import dagster as dg
 import pytest
 import time_machine
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 from campaign_sync.assets import failures
-from campaign_sync.automation import alarms
+from campaign_sync.automation import unfinished
 from campaign_sync.automation.alarms import UntoldAlarmError
 from campaign_sync.automation.daily import MANDATOR_TAG, daily_job_name
 from campaign_sync.domain.trouble import Trouble, TroubleKind
@@ -77,7 +78,7 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
 def test_a_list_left_incomplete_is_told_once_then_that_it_is_worse_then_that_it_is_over(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alarms, "GIVES_UP_AFTER", 2)
+    monkeypatch.setattr(unfinished, "GIVES_UP_AFTER", 2)
     assert watch.look() == [], "before the first day"
     watch.break_off()
 
@@ -193,3 +194,106 @@ def test_without_any_channel_the_log_is_told_all_the_same(watch: Watch) -> None:
     with watch.shop.state() as state:
         assert state.troubles.open("nord") == {}
         assert state.troubles.untold("nord", "log", datetime.now(UTC)) == []
+
+
+def test_the_return_of_the_state_database_is_told_once_by_each_channel_though_another_one_is_down(
+    watch: Watch,
+) -> None:
+    good = watch.shop.settings["storage"]["state_url"]
+    watch.shop.settings["storage"]["state_url"] = "postgresql://nobody@127.0.0.1:1/gone"
+    watch.look()
+    watch.shop.settings["storage"]["state_url"] = good
+    watch.inbox.status = 503
+    assert watch.look() == ["All clear: the state database of nord"]
+    for _ in range(2):
+        with pytest.raises(UntoldAlarmError, match="HTTP 503"):
+            watch.look()
+    watch.inbox.status = 200
+    assert watch.look() == []
+    assert watch.mailbox.subjects.count("All clear: the state database of nord") == 1
+    assert [post["headline"] for post in watch.inbox.posts] == watch.mailbox.subjects
+
+
+def test_what_was_wrong_with_a_list_is_not_over_because_a_later_run_never_came_to_it(watch: Watch) -> None:
+    watch.run()
+    watch.shop.list_settings()["limits"] = {"min_rows": 100}
+    watch.run()
+    assert watch.look() == ["Alarm: nord/newsletter a check failed"]
+
+    watch.shop.environment["PASSWORD_OF_BOTH"] = "wrong horse"
+    watch.run()
+    assert watch.look() == ["Alarm: the feedback of nord failed"], "the list was left out, its check is only planned"
+    watch.shop.environment["PASSWORD_OF_BOTH"] = "correct horse"
+
+    del watch.shop.list_settings()["limits"]
+    watch.run(assets=[["nord", "bounces"], ["nord", "unsubscribes"], ["nord", "suppression_state"]])
+    watch.run(assets=[["nord", "selection", "newsletter"], ["nord", "snapshot", "newsletter"]])
+    assert watch.look() == ["All clear: the feedback of nord"], "the list itself wasn't replaced yet"
+
+    job = watch.shop.definitions.resolve_job_def(daily_job_name("nord"))
+    run = watch.instance.create_run_for_job(job, tags={MANDATOR_TAG: "nord"})
+    watch.instance.report_run_canceled(run)
+    assert watch.look() == []
+    watch.run(assets=[["nord", "recipient_list", "newsletter"]])
+    assert watch.look() == ["All clear: nord/newsletter"]
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
+def test_a_run_that_waits_or_hangs_keeps_nobody_from_hearing_that_lists_are_late(
+    watch: Watch, status: dg.DagsterRunStatus
+) -> None:
+    watch.run()
+    job = watch.shop.definitions.resolve_job_def(daily_job_name("nord"))
+    watch.instance.create_run_for_job(job, status=status, tags={MANDATOR_TAG: "nord"})
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=30)):
+        assert sorted(watch.look()) == [f"Alarm: nord/{name} is late" for name in LISTS]
+
+
+def test_an_incomplete_list_that_somebody_has_been_at_for_too_long_is_told(watch: Watch) -> None:
+    watch.run()
+    watch.break_off()
+    list_id = watch.shop.configuration.mandators["nord"].lists["newsletter"].recipient_list_id
+    with (
+        time_machine.travel(datetime.now(UTC) + timedelta(hours=30)),
+        watch.shop.state() as state,
+        state.leases.held(list_id, "a-run-that-hangs"),
+    ):
+        assert "Alarm: nord/newsletter is INCOMPLETE" in watch.look()
+
+
+def test_an_incomplete_list_is_not_clear_by_leaving_or_renaming_it_in_the_configuration(watch: Watch) -> None:
+    watch.break_off()
+    assert len(watch.look()) == len(LISTS)
+    lists = watch.shop.settings["mandators"]["nord"]["lists"]
+    lists["news"] = lists.pop("newsletter")
+    assert watch.look() == []
+
+    watch.mend()
+    watch.run()
+    assert sorted(watch.look()) == [f"All clear: nord/{name}" for name in LISTS]
+
+
+def test_a_list_that_no_run_gets_to_mend_is_told_as_such_once_none_is_started_any_more(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unfinished, "PATIENCE", 1)
+    watch.break_off()
+    watch.look()
+    with watch.shop.state() as state:
+        broken = state.journal.incomplete("nord", "newsletter")
+    assert broken
+    tags = {MANDATOR_TAG: "nord", unfinished.MENDS_TAG: f"newsletter:{broken.cleared_at:%Y%m%dT%H%M%S}"}
+    job = watch.shop.definitions.resolve_job_def(daily_job_name("nord"))
+    run = watch.instance.create_run_for_job(job, asset_selection={dg.AssetKey(["nord", "bounces"])}, tags=tags)
+    watch.instance.report_run_canceled(run)
+    assert watch.look() == ["Worse: nord/newsletter stays INCOMPLETE"]
+
+
+def test_a_run_that_dies_after_one_of_its_lists_has_failed_is_told_as_well(watch: Watch) -> None:
+    watch.run()
+    watch.shop.list_settings()["opt_in_id"] = "unheard-of"
+    failed = watch.run()
+    assert watch.look() == ["Alarm: nord/newsletter failed"]
+    watch.instance.add_run_tags(failed.run_id, {RUN_FAILURE_REASON_TAG: "UNEXPECTED_TERMINATION"})
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=4)):
+        assert watch.look() == ["Alarm: a run of nord died"]

@@ -1,7 +1,7 @@
 """What is wrong with a mandator, as far as the state database tells: lists left incomplete, feedback grown old."""
 
 from collections.abc import Callable, Collection, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from campaign_sync.alarms.wording import moment
 from campaign_sync.configuration import Configuration, MandatorSettings
@@ -75,14 +75,21 @@ def left_behind(configuration: Configuration, mandator: str, state: State) -> se
     }
 
 
-def old_feedback(configuration: Configuration, mandator: str, state: State, now: datetime) -> Iterator[Trouble]:
-    """Feedback too old to replace lists, or soon lost for good. Before the first import nobody can have lost any."""
+def old_feedback(
+    configuration: Configuration, mandator: str, state: State, now: datetime, pause: timedelta
+) -> Iterator[Trouble]:
+    """Feedback too old to replace lists, or soon lost for good. Before the first import nobody can have lost any.
+
+    `pause` is how old it becomes by plan, as on weekends: the next import comes before the next replace.
+    """
     feedback = configuration.mandators[mandator].feedback
     until = state.feedback.committed_until(mandator)
     verdict = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
     if verdict.alertness in (Alertness.FRESH, Alertness.WARNING) or verdict.age is None or not until:
         return
     lost = verdict.alertness is Alertness.ALARM
+    if not lost and verdict.age <= pause:
+        return
     yield Trouble(
         mandator,
         FEEDBACK,

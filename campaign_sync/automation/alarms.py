@@ -15,7 +15,7 @@ from campaign_sync.alarms.looking import (
 )
 from campaign_sync.alarms.telling import channels, tell
 from campaign_sync.automation.failures import Attempts, Watched, failed_checks, failed_steps
-from campaign_sync.automation.freshness import late_lists
+from campaign_sync.automation.freshness import late_lists, planned_pause
 from campaign_sync.automation.unfinished import gives_up
 from campaign_sync.configuration import Configuration
 from campaign_sync.domain.trouble import Notice, Stage, Trouble, TroubleKind, headline
@@ -46,13 +46,14 @@ def alarm_sensor(
     """Looks every minute at what is, rather than listening for what happens: so nothing is missed while it is off."""
     watched = Watched.of(mandator, assets)
     url = configuration.storage.state_url.get_secret_value()
+    settings = configuration.mandators[mandator]
 
     @dg.sensor(
         name=f"{mandator}_alarms",
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            f"Tells people when a list of {configuration.mandators[mandator].called(mandator)} is incomplete or late, "
+            f"Tells people when a list of {settings.called(mandator)} is incomplete or late, "
             "when a run or a check failed, and when feedback has grown old: once when it begins, once when it is over. "
             "If it is red, a mail server or a webhook took no alarm; the tick says which."
         ),
@@ -75,7 +76,7 @@ def alarm_sensor(
                         {one.subject for one in late},
                         lambda name, broken: gives_up(context.instance, state, name, broken),
                     ),
-                    *old_feedback(configuration, mandator, state, now),
+                    *old_feedback(configuration, mandator, state, now, planned_pause(settings, now)),
                     *late,
                     *(one for one in passing if one.subject not in at_work),  # somebody may be mending it just now
                 ]

@@ -58,6 +58,15 @@ def freshness_policy(settings: MandatorSettings, now: datetime) -> dg.FreshnessP
     return dg.FreshnessPolicy.cron(settings.deadline, rule.reach, settings.timezone)
 
 
+def planned_pause(settings: MandatorSettings, now: datetime) -> timedelta:
+    """How old a mandator's feedback becomes by plan; nothing where no import is planned."""
+    planned = [cron for cron in (settings.schedule, settings.feedback.schedule) if cron]
+    if not planned:
+        return timedelta(0)
+    early = settings.crm_export.earliest if settings.crm_export else timedelta(0)
+    return min(longest_gap(cron, settings.zone, now) for cron in planned) + early + SLACK
+
+
 def late_lists(configuration: Configuration, mandator: str, state: State, now: datetime) -> Iterator[Trouble]:
     """The mandator's lists that are late, whatever the reason."""
     settings = configuration.mandators[mandator]

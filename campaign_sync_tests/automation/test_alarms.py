@@ -151,6 +151,15 @@ def test_trouble_with_feedback_is_one_trouble_and_not_one_for_every_list(watch: 
         assert "unsubscribes are lost for good" in watch.text
 
 
+def test_feedback_that_grows_old_by_plan_is_no_news_until_the_import_does_not_come(watch: Watch) -> None:
+    watch.shop.settings["mandators"]["nord"]["schedule"] = "30 4 * * 0"
+    watch.run()
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=40)):
+        assert watch.look() == []
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=7, hours=3)):
+        assert "Alarm: the feedback of nord has grown old, no list is replaced" in watch.look()
+
+
 def test_a_list_refused_by_its_checks_is_told_and_its_neighbour_is_no_news(watch: Watch) -> None:
     watch.shop.list_settings()["limits"] = {"min_rows": 100}
     watch.run()

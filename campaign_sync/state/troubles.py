@@ -68,6 +68,15 @@ class Troubles:
                 notices.append(Notice(Stage.WORSE if already else Stage.ALARM, _trouble(row), None, row.id))
         return notices
 
+    def require_writable(self, one: Notice) -> None:
+        """Make sure that it can be written down what is told of a trouble; nothing changes.
+
+        Raises:
+            StateError: it can't, for the disk is full, or the database takes no changes.
+        """
+        with self._engine.begin() as connection:
+            connection.execute(update(trouble).where(trouble.c.id == one.id).values(id=one.id))
+
     def told(self, one: Notice, channel: str, now: datetime) -> None:
         """The channel has told of it."""
         what = one.stage if one.stage is Stage.ALL_CLEAR else one.trouble.kind

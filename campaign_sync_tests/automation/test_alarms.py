@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 import time_machine
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
+from sqlalchemy import create_engine
 
 from campaign_sync.assets import failures
 from campaign_sync.automation import unfinished
@@ -192,6 +193,30 @@ def test_a_state_database_that_cannot_be_used_is_told_once_and_so_is_its_return(
     watch.shop.settings["storage"]["state_url"] = good
     assert watch.look() == ["All clear: the state database of nord"]
     assert watch.look() == []
+
+
+def test_while_the_state_database_takes_no_changes_nothing_is_told_at_every_look(watch: Watch) -> None:
+    watch.inbox.status = 503
+    watch.break_off()
+    with pytest.raises(UntoldAlarmError):
+        watch.look()
+    engine = create_engine(watch.shop.settings["storage"]["state_url"])
+    with engine.begin() as database:
+        for change in ("UPDATE ON trouble", "INSERT ON notice"):
+            name = change.partition(" ")[0]
+            database.exec_driver_sql(
+                f"CREATE TRIGGER full_{name} BEFORE {change} BEGIN SELECT RAISE(ABORT, 'full'); END"
+            )
+    watch.inbox.status = 200
+    assert watch.look() == ["Alarm: the state database of nord failed"]
+    for _ in range(2):
+        assert watch.look() == []
+    assert len(watch.inbox.posts) == 1
+    with engine.begin() as database:
+        for name in ("UPDATE", "INSERT"):
+            database.exec_driver_sql(f"DROP TRIGGER full_{name}")
+    watch.look()
+    assert len(watch.inbox.posts) == 2 + len(LISTS)
 
 
 def test_without_any_channel_the_log_is_told_all_the_same(watch: Watch) -> None:

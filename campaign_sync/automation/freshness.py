@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
@@ -35,11 +37,16 @@ def deadline(settings: MandatorSettings, since: datetime, now: datetime) -> Dead
         if settings.schedule is None:
             return None
         return Deadline(longest_gap(settings.schedule, settings.zone, now) + early + SLACK)
-    reach = shortest_gap(settings.deadline)  # what was there for the deadline before doesn't count for this one
-    if settings.schedule:
-        way = longest_way(settings.schedule, settings.deadline, settings.zone, now)
-        reach = min(reach, way + early + _CLOCK_CHANGE)
+    reach = _reach(settings.deadline, settings.schedule, settings.zone, now, early)
     return Deadline(reach, ticks_between(settings.deadline, settings.zone, since, now))
+
+
+@lru_cache(maxsize=8)  # the same for every list of a mandator, and long in the making
+def _reach(set_times: str, schedule: str | None, zone: ZoneInfo, now: datetime, early: timedelta) -> timedelta:
+    reach = shortest_gap(set_times)  # what was there for the deadline before doesn't count for this one
+    if schedule is None:
+        return reach
+    return min(reach, longest_way(schedule, set_times, zone, now) + early + _CLOCK_CHANGE)
 
 
 def late_since(settings: MandatorSettings, proven_at: datetime | None, now: datetime) -> datetime | None:

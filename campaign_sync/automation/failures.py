@@ -12,7 +12,7 @@ from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 from campaign_sync.assets.mandator import feedback_keys
 from campaign_sync.automation.daily import BUSY
 from campaign_sync.domain.feedback import FeedbackKind
-from campaign_sync.domain.trouble import FEEDBACK, RUN, Trouble, TroubleKind
+from campaign_sync.domain.trouble import FEEDBACK, RUN, Trouble, TroubleKind, is_list
 
 PATIENCE = timedelta(minutes=3)
 """So long after a run died, Dagster's own retry may still take it up."""
@@ -80,10 +80,15 @@ class Attempts:
 
         The run may not be there yet, or was cancelled, or something else has stopped it.
         """
-        ends = {key for key in self.run_of if key.path[1] not in _LEADS_ON and self.run_of[key] in self.runs}
-        found = {self.watched.subject(key) for key in ends - set(self.made)}
-        statuses = {record.dagster_run.status for record in self.runs.values()}
-        return found | ({RUN} if statuses & {*BUSY, DagsterRunStatus.CANCELED} else set())
+        ends = {
+            key: self.runs[run_id].dagster_run.status
+            for key, run_id in self.run_of.items()
+            if key.path[1] not in _LEADS_ON and run_id in self.runs
+        }
+        subjects = {key: self.watched.subject(key) for key in ends}
+        of_the_day = {ends[key] for key, subject in subjects.items() if is_list(subject) or subject == FEEDBACK}
+        run = {RUN} if of_the_day & {*BUSY, DagsterRunStatus.CANCELED} else set()
+        return run | {subject for key, subject in subjects.items() if key not in self.made}
 
 
 def failed_steps(attempts: Attempts, instance: DagsterInstance) -> Iterator[Trouble]:

@@ -20,6 +20,7 @@ from campaign_sync_tests.alarms.listeners import Inbox, Mailbox, mail_server, we
 from campaign_sync_tests.rig import Rig, rig
 
 LISTS = ("newsletter", "products")
+QUEUED, CANCELED = dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELED
 
 
 class Watch:
@@ -179,6 +180,10 @@ def test_a_run_whose_process_died_is_told_unless_it_is_taken_up_at_once(watch: W
     assert watch.look() == [], "it may be taken up yet"
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=4)):
         assert watch.look() == ["Alarm: a run of nord died"]
+        for name, status in ((daily_job_name("nord"), QUEUED), ("nord_audit", CANCELED)):
+            another = watch.shop.definitions.resolve_job_def(name)
+            watch.instance.create_run_for_job(another, status=status, tags={MANDATOR_TAG: "nord"})
+            assert watch.look() == [], "that one waits isn't yet that it is made up for"
         watch.run()
         assert watch.look() == ["All clear: a run of nord"]
 

@@ -93,9 +93,10 @@ class Attempts:
 
 def failed_steps(attempts: Attempts, instance: DagsterInstance) -> Iterator[Trouble]:
     """Assets whose newest run failed at them; and runs that ended without any step that says why."""
-    failed = [record for record in attempts.runs.values() if record.dagster_run.status is DagsterRunStatus.FAILURE]
-    for record in failed:
+    for record in attempts.runs.values():
         run = record.dagster_run
+        if run.status not in (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED):
+            continue
         events = instance.all_logs(run.run_id, of_type={DagsterEventType.STEP_FAILURE})
         steps = {entry.step_key: entry for entry in events}
         concerned = [key for key, run_id in attempts.run_of.items() if run_id == run.run_id]
@@ -106,6 +107,7 @@ def failed_steps(attempts: Attempts, instance: DagsterInstance) -> Iterator[Trou
                 yield _failed(attempts.watched, key, run, _moment(entry.timestamp), sentence)
         ended = _moment(record.end_time) if record.end_time else record.update_timestamp
         died = not steps or run.tags.get(RUN_FAILURE_REASON_TAG) != RunFailureReason.STEP_FAILURE.value
+        died &= run.status is DagsterRunStatus.FAILURE
         if concerned and died and datetime.now(UTC) - ended.astimezone(UTC) > PATIENCE:
             yield _died(attempts.watched, concerned, run, ended)
 
@@ -190,9 +192,10 @@ def _sentence(entry: dg.EventLogEntry) -> str | None:
         return failure.user_failure_data.description
     if failure.error is None:
         return "its page has the details"
-    if failure.error.cls_name == "DagsterAssetCheckFailedError":
-        return None  # told as a failed check
-    return f"{(failure.error.cause or failure.error).cls_name}; the run's page has the details"
+    kind = (failure.error.cause or failure.error).cls_name
+    if failure.error.cls_name == "DagsterAssetCheckFailedError" or kind == "DagsterExecutionInterruptedError":
+        return None  # told as a failed check, or as a run that died unless somebody has cancelled it
+    return f"{kind}; the run's page has the details"
 
 
 def _called(key: dg.AssetKey) -> str:

@@ -328,6 +328,12 @@ def test_a_list_that_no_run_gets_to_mend_is_told_as_such_once_none_is_started_an
     assert watch.look() == ["Worse: nord/newsletter stays INCOMPLETE"]
 
 
+def test_a_list_that_failed_is_told_though_somebody_cancelled_the_rest_of_the_run(watch: Watch) -> None:
+    watch.shop.list_settings()["opt_in_id"] = "unheard-of"
+    watch.instance.report_run_canceled(watch.run().dagster_run)
+    assert watch.look() == ["Alarm: nord/newsletter failed"]
+
+
 def test_a_run_that_dies_after_one_of_its_lists_has_failed_is_told_as_well(watch: Watch) -> None:
     watch.run()
     watch.shop.list_settings()["opt_in_id"] = "unheard-of"

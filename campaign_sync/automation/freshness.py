@@ -9,7 +9,7 @@ import dagster as dg
 
 from campaign_sync.alarms.looking import named
 from campaign_sync.alarms.wording import moment
-from campaign_sync.automation.ticks import longest_gap, longest_way, shortest_gap, ticks_between
+from campaign_sync.automation.ticks import last_tick, longest_gap, longest_way, shortest_gap, ticks_between
 from campaign_sync.configuration import Configuration, MandatorSettings
 from campaign_sync.domain.lateness import Deadline, lateness
 from campaign_sync.domain.trouble import Trouble, TroubleKind
@@ -38,7 +38,11 @@ def deadline(settings: MandatorSettings, since: datetime, now: datetime) -> Dead
             return None
         return Deadline(longest_gap(settings.schedule, settings.zone, now) + early + SLACK)
     reach = _reach(settings.deadline, settings.schedule, settings.zone, now, early)
-    return Deadline(reach, ticks_between(settings.deadline, settings.zone, since, now))
+    times = ticks_between(settings.deadline, settings.zone, since, now)
+    if settings.schedule is None:
+        return Deadline(reach, times)
+    begins = tuple(last_tick(settings.schedule, settings.zone, time) - early for time in times)
+    return Deadline(reach, times, begins)
 
 
 @lru_cache(maxsize=8)  # the same for every list of a mandator, and long in the making
@@ -56,7 +60,7 @@ def late_since(settings: MandatorSettings, proven_at: datetime | None, now: date
 
 
 def freshness_policy(settings: MandatorSettings, now: datetime) -> dg.FreshnessPolicy | None:
-    """The same rule as Dagster knows it."""
+    """The same rule as far as Dagster knows it: for several deadlines after one tick it wants several replaces."""
     rule = deadline(settings, now, now)
     if rule is None:
         return None

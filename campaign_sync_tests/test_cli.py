@@ -125,6 +125,15 @@ def test_check_is_content_with_a_good_configuration(shop: Rig) -> None:
     assert "names 5, 5 of them with newsletter-nord" in " ".join(done.stdout.split())
 
 
+def test_a_table_of_exports_that_is_missing_is_told_by_check_and_stops_no_run(shop: Rig) -> None:
+    shop.settings["mandators"]["sued"]["crm_export"] = {"table": "nightly"}
+    assert shop.configuration
+
+    assert "export_log" in campaign_sync(shop.folder, "check").stdout
+    shop.day("sued")
+    shop.day("nord")
+
+
 def test_crm_init_creates_what_check_asks_for(shop: Rig) -> None:
     shop.settings["crm"]["url"] = f"sqlite:///{shop.folder / 'new.db'}"
     assert shop.configuration

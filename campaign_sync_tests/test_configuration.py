@@ -445,6 +445,7 @@ VALUE_MISTAKES = [
         "2:22 storage.state_url: the product's own state lives in",
     ),
     ("  nord:", "  Nord:", "4:3 mandators.Nord: a name has lower-case letters, digits and underscores only"),
+    ("  nord:", f"  {'n' * 65}:", f"4:3 mandators.{'n' * 65}: at most 64 characters are expected"),
     ("8100", "0", "5:18 mandators.nord.mandator_id: the value must be greater than 0"),
     (
         "8100",

@@ -3,6 +3,7 @@
 import smtplib
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import tzinfo
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
@@ -45,6 +46,8 @@ class EmailChannel:
             problem = f"it answered with code {error.smtp_code}; check alarms.email.sender"
         except ssl.SSLError:
             problem = "no trusted TLS connection came about; check its certificate, and alarms.email.security and port"
+        except UnicodeError:
+            problem = "only ASCII can be told it; change alarms.email.username or password"
         except (smtplib.SMTPException, OSError) as error:
             problem = f"it can't be reached ({type(error).__name__}); check alarms.email.host and port"
         if problem:  # raised out here, because the caught exceptions may name people
@@ -53,16 +56,21 @@ class EmailChannel:
     def _send(self, message: EmailMessage) -> None:
         settings = self._settings
         tls = ssl.create_default_context()
-        with (
+        server = (
             smtplib.SMTP_SSL(settings.host, settings.port, timeout=TIMEOUT_SECONDS, context=tls)
             if settings.security == "tls"
             else smtplib.SMTP(settings.host, settings.port, timeout=TIMEOUT_SECONDS)
-        ) as server:
+        )
+        try:
             if settings.security == "starttls":
                 server.starttls(context=tls)
             if settings.username and settings.password:
                 server.login(settings.username.get_secret_value(), settings.password.get_secret_value())
             server.send_message(message)
+        finally:
+            with suppress(smtplib.SMTPException, OSError):  # it has the mail, whatever it says to our farewell
+                server.quit()
+            server.close()
 
     def _message(self, notice: Notice) -> EmailMessage:
         told = fields_of(notice, self._zone, self._ui_url)

@@ -1,13 +1,14 @@
 """What is wrong with a mandator, as far as the state database tells: lists left incomplete, feedback grown old."""
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime, timedelta
 
 from campaign_sync.alarms.wording import moment
 from campaign_sync.configuration import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import Alertness
-from campaign_sync.domain.trouble import FEEDBACK, Trouble, TroubleKind
+from campaign_sync.domain.trouble import FEEDBACK, Trouble, TroubleKind, is_list
 from campaign_sync.feedback.age import judge_age
+from campaign_sync.state.journal import Replace
 from campaign_sync.state.store import State
 
 MANUAL = "docs/operations.md"
@@ -15,16 +16,23 @@ MANUAL = "docs/operations.md"
 
 
 def incomplete_lists(
-    configuration: Configuration, mandator: str, state: State, gives_up_after: int
+    configuration: Configuration,
+    mandator: str,
+    state: State,
+    late: Collection[str],
+    gives_up: Callable[[str, Replace], bool],
 ) -> Iterator[Trouble]:
-    """Lists that are incomplete while nobody alive is at them. After `gives_up_after` tries nobody will be."""
+    """Lists that are incomplete while nobody alive is at them; of those in `late`, all.
+
+    `gives_up` tells whether nobody will be at such a list by himself any more.
+    """
     settings = configuration.mandators[mandator]
     for name, one in settings.lists.items():
         broken = state.journal.incomplete(mandator, name)
-        if broken is None or state.leases.holder(one.recipient_list_id) is not None:
+        if broken is None or (name not in late and state.leases.holder(one.recipient_list_id) is not None):
             continue
         attempts = state.journal.attempts_since_proof(mandator, name)
-        given_up = attempts >= gives_up_after or not settings.automation.mend
+        given_up = not settings.automation.mend or gives_up(name, broken)
         since = broken.cleared_at or broken.started_at
         yield Trouble(
             mandator,
@@ -44,14 +52,44 @@ def being_replaced(configuration: Configuration, mandator: str, state: State) ->
     return {name for name, one in lists if state.leases.holder(one.recipient_list_id) is not None}
 
 
-def old_feedback(configuration: Configuration, mandator: str, state: State, now: datetime) -> Iterator[Trouble]:
-    """Feedback too old to replace lists, or soon lost for good. Before the first import nobody can have lost any."""
+def replaced_since(mandator: str, state: State) -> set[str]:
+    """The lists that were replaced and proven since their open trouble began: whatever runs, it is over."""
+    return {
+        subject
+        for subject, one in state.troubles.open(mandator).items()
+        if is_list(subject)
+        and (proven := state.journal.last_proven(mandator, subject)) is not None
+        and proven.started_at > one.since
+        and state.journal.incomplete(mandator, subject) is None
+    }
+
+
+def left_behind(configuration: Configuration, mandator: str, state: State) -> set[str]:
+    """The incomplete lists that the configuration has no more, or by another name, and that nobody has filled since."""
+    gone = state.troubles.open(mandator).keys() - configuration.mandators[mandator].lists.keys()
+    broken = {name: state.journal.incomplete(mandator, name) for name in gone if is_list(name)}
+    return {
+        name
+        for name, one in broken.items()
+        if one is not None and not state.journal.proven_since(one.recipient_list_id, one.started_at)
+    }
+
+
+def old_feedback(
+    configuration: Configuration, mandator: str, state: State, now: datetime, pause: timedelta
+) -> Iterator[Trouble]:
+    """Feedback too old to replace lists, or soon lost for good. Before the first import nobody can have lost any.
+
+    `pause` is how old it becomes by plan, as on weekends: the next import comes before the next replace.
+    """
     feedback = configuration.mandators[mandator].feedback
     until = state.feedback.committed_until(mandator)
     verdict = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
     if verdict.alertness in (Alertness.FRESH, Alertness.WARNING) or verdict.age is None or not until:
         return
     lost = verdict.alertness is Alertness.ALARM
+    if not lost and verdict.age <= pause:
+        return
     yield Trouble(
         mandator,
         FEEDBACK,

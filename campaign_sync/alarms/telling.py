@@ -32,6 +32,7 @@ def tell(state: State, mandator: str, ways: Sequence[Channel]) -> list[str]:
     for channel in ways:
         try:
             for one in state.troubles.untold(mandator, channel.name, datetime.now(UTC)):
+                state.troubles.require_writable(one)  # else it would be told again at every look
                 channel.tell(one)
                 state.troubles.told(one, channel.name, datetime.now(UTC))
         except ChannelError as error:

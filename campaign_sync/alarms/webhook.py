@@ -35,17 +35,19 @@ class WebhookChannel:
         """
         problem = None
         try:
-            response = requests.post(
+            with requests.post(
                 self._settings.url.get_secret_value(),
                 json=self._body(notice),
                 timeout=TIMEOUT_SECONDS,
                 allow_redirects=False,
-            )
+                stream=True,  # what it says beyond the status may be long in coming, or have no end
+            ) as response:
+                status = response.status_code
         except (requests.RequestException, ValueError) as error:
             problem = f"it can't be reached ({type(error).__name__}); check the URL"
         else:
-            if not 200 <= response.status_code < 300:
-                problem = f"it answered HTTP {response.status_code}; check the URL and the format it expects"
+            if not 200 <= status < 300:
+                problem = f"it answered HTTP {status}; check the URL and the format it expects"
         if problem:  # raised out here, because the caught exception holds the URL, which is a secret
             raise ChannelError(f"the webhook alarms.webhooks.{self._key} took no alarm: {problem}")
 

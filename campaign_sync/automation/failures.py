@@ -6,16 +6,22 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster._core.events import RunFailureReason
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 from campaign_sync.assets.mandator import feedback_keys
 from campaign_sync.automation.daily import BUSY
-from campaign_sync.domain.trouble import FEEDBACK, RUN, Trouble, TroubleKind
+from campaign_sync.domain.feedback import FeedbackKind
+from campaign_sync.domain.trouble import FEEDBACK, RUN, Trouble, TroubleKind, is_list
 
 PATIENCE = timedelta(minutes=3)
 """So long after a run died, Dagster's own retry may still take it up."""
 
 _BY_ITSELF = frozenset({"feedback_age"})
 """Checks whose trouble is found otherwise, and at once."""
+
+_LEADS_ON = frozenset({"selection", "snapshot", *(kind.value for kind in FeedbackKind)})
+"""Assets that are good for nothing but the one at the end of their subject."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class Attempts:
     watched: Watched
     run_of: Mapping[dg.AssetKey, str]
     runs: Mapping[str, dg.RunRecord]
+    made: Collection[dg.AssetKey]
+    """Assets that this run has made."""
 
     @classmethod
     def of(cls, watched: Watched, instance: DagsterInstance) -> "Attempts":
@@ -58,19 +66,37 @@ class Attempts:
         run_of = {one.asset_entry.asset_key: one.asset_entry.last_run_id for one in records}
         known = {key: run_id for key, run_id in run_of.items() if run_id}
         runs = instance.get_run_records(dg.RunsFilter(run_ids=sorted(set(known.values())))) if known else []
-        return cls(watched, known, {record.dagster_run.run_id: record for record in runs})
+        newest = {one.asset_entry.asset_key: one.asset_entry.last_materialization_record for one in records}
+        made = {key for key, one in newest.items() if one and one.run_id == known.get(key)}
+        return cls(watched, known, {record.dagster_run.run_id: record for record in runs}, made)
 
     def unsettled(self) -> set[str]:
         """Subjects that a run is working at, or will."""
         busy = {run_id for run_id, record in self.runs.items() if record.dagster_run.status in BUSY}
         return {self.watched.subject(key) for key, run_id in self.run_of.items() if run_id in busy}
 
+    def undecided(self) -> set[str]:
+        """Subjects that weren't made by the newest run that was to: what was wrong before isn't over by that.
+
+        The run may not be there yet, or was cancelled, or something else has stopped it.
+        """
+        ends = {
+            key: self.runs[run_id].dagster_run.status
+            for key, run_id in self.run_of.items()
+            if key.path[1] not in _LEADS_ON and run_id in self.runs
+        }
+        subjects = {key: self.watched.subject(key) for key in ends}
+        of_the_day = {ends[key] for key, subject in subjects.items() if is_list(subject) or subject == FEEDBACK}
+        run = {RUN} if of_the_day & {*BUSY, DagsterRunStatus.CANCELED} else set()
+        return run | {subject for key, subject in subjects.items() if key not in self.made}
+
 
 def failed_steps(attempts: Attempts, instance: DagsterInstance) -> Iterator[Trouble]:
     """Assets whose newest run failed at them; and runs that ended without any step that says why."""
-    failed = [record for record in attempts.runs.values() if record.dagster_run.status is DagsterRunStatus.FAILURE]
-    for record in failed:
+    for record in attempts.runs.values():
         run = record.dagster_run
+        if run.status not in (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED):
+            continue
         events = instance.all_logs(run.run_id, of_type={DagsterEventType.STEP_FAILURE})
         steps = {entry.step_key: entry for entry in events}
         concerned = [key for key, run_id in attempts.run_of.items() if run_id == run.run_id]
@@ -80,7 +106,9 @@ def failed_steps(attempts: Attempts, instance: DagsterInstance) -> Iterator[Trou
             if entry and sentence:
                 yield _failed(attempts.watched, key, run, _moment(entry.timestamp), sentence)
         ended = _moment(record.end_time) if record.end_time else record.update_timestamp
-        if concerned and not steps and datetime.now(UTC) - ended.astimezone(UTC) > PATIENCE:
+        died = not steps or run.tags.get(RUN_FAILURE_REASON_TAG) != RunFailureReason.STEP_FAILURE.value
+        died &= run.status is DagsterRunStatus.FAILURE
+        if concerned and died and datetime.now(UTC) - ended.astimezone(UTC) > PATIENCE:
             yield _died(attempts.watched, concerned, run, ended)
 
 
@@ -89,7 +117,7 @@ def failed_checks(watched: Watched, instance: DagsterInstance) -> Iterator[Troub
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(watched.checks))
     for key, record in latest.items():
         evaluation = record.evaluation if record.event and record.event.dagster_event else None
-        if not isinstance(evaluation, dg.AssetCheckEvaluation) or evaluation.passed:
+        if record.event is None or not isinstance(evaluation, dg.AssetCheckEvaluation) or evaluation.passed:
             continue
         if evaluation.severity is dg.AssetCheckSeverity.ERROR:
             found = evaluation.description or "its page tells what it found"
@@ -97,7 +125,7 @@ def failed_checks(watched: Watched, instance: DagsterInstance) -> Iterator[Troub
                 watched.mandator,
                 watched.subject(key.asset_key),
                 TroubleKind.CHECK,
-                _moment(record.create_timestamp),
+                _moment(record.event.timestamp),
                 f"The check {key.name} of {_called(key.asset_key)} failed: {found.rstrip('.')}.",
                 _of_a_check(watched, watched.subject(key.asset_key)),
                 f"/assets/{'/'.join(key.asset_key.path)}?view=checks&checkDetail={key.name}",
@@ -164,9 +192,10 @@ def _sentence(entry: dg.EventLogEntry) -> str | None:
         return failure.user_failure_data.description
     if failure.error is None:
         return "its page has the details"
-    if failure.error.cls_name == "DagsterAssetCheckFailedError":
-        return None  # told as a failed check
-    return f"{(failure.error.cause or failure.error).cls_name}; the run's page has the details"
+    kind = (failure.error.cause or failure.error).cls_name
+    if failure.error.cls_name == "DagsterAssetCheckFailedError" or kind == "DagsterExecutionInterruptedError":
+        return None  # told as a failed check, or as a run that died unless somebody has cancelled it
+    return f"{kind}; the run's page has the details"
 
 
 def _called(key: dg.AssetKey) -> str:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from campaign_sync.alarms.looking import named
 from campaign_sync.alarms.wording import moment
-from campaign_sync.automation.ticks import longest_gap, longest_way, shortest_gap, ticks_between
+from campaign_sync.automation.ticks import last_tick, longest_gap, longest_way, shortest_gap, ticks_between
 from campaign_sync.configuration import Configuration, MandatorSettings
 from campaign_sync.domain.lateness import Deadline, lateness
 from campaign_sync.domain.trouble import Trouble, TroubleKind
@@ -35,11 +37,20 @@ def deadline(settings: MandatorSettings, since: datetime, now: datetime) -> Dead
         if settings.schedule is None:
             return None
         return Deadline(longest_gap(settings.schedule, settings.zone, now) + early + SLACK)
-    reach = shortest_gap(settings.deadline)  # what was there for the deadline before doesn't count for this one
-    if settings.schedule:
-        way = longest_way(settings.schedule, settings.deadline, settings.zone, now)
-        reach = min(reach, way + early + _CLOCK_CHANGE)
-    return Deadline(reach, ticks_between(settings.deadline, settings.zone, since, now))
+    reach = _reach(settings.deadline, settings.schedule, settings.zone, now, early)
+    times = ticks_between(settings.deadline, settings.zone, since, now)
+    if settings.schedule is None:
+        return Deadline(reach, times)
+    begins = tuple(last_tick(settings.schedule, settings.zone, time) - early for time in times)
+    return Deadline(reach, times, begins)
+
+
+@lru_cache(maxsize=8)  # the same for every list of a mandator, and long in the making
+def _reach(set_times: str, schedule: str | None, zone: ZoneInfo, now: datetime, early: timedelta) -> timedelta:
+    reach = shortest_gap(set_times)  # what was there for the deadline before doesn't count for this one
+    if schedule is None:
+        return reach
+    return min(reach, longest_way(schedule, set_times, zone, now) + early + _CLOCK_CHANGE)
 
 
 def late_since(settings: MandatorSettings, proven_at: datetime | None, now: datetime) -> datetime | None:
@@ -49,13 +60,22 @@ def late_since(settings: MandatorSettings, proven_at: datetime | None, now: date
 
 
 def freshness_policy(settings: MandatorSettings, now: datetime) -> dg.FreshnessPolicy | None:
-    """The same rule as Dagster knows it."""
+    """The same rule as far as Dagster knows it: for several deadlines after one tick it wants several replaces."""
     rule = deadline(settings, now, now)
     if rule is None:
         return None
     if settings.deadline is None:
         return dg.FreshnessPolicy.time_window(fail_window=rule.reach)
     return dg.FreshnessPolicy.cron(settings.deadline, rule.reach, settings.timezone)
+
+
+def planned_pause(settings: MandatorSettings, now: datetime) -> timedelta:
+    """How old a mandator's feedback becomes by plan; nothing where no import is planned."""
+    planned = [cron for cron in (settings.schedule, settings.feedback.schedule) if cron]
+    if not planned:
+        return timedelta(0)
+    early = settings.crm_export.earliest if settings.crm_export else timedelta(0)
+    return min(longest_gap(cron, settings.zone, now) for cron in planned) + early + SLACK
 
 
 def late_lists(configuration: Configuration, mandator: str, state: State, now: datetime) -> Iterator[Trouble]:

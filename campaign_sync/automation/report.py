@@ -1,5 +1,6 @@
 """The daily report: its job, and the sensor that starts it when the daily run has ended, however it ended."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -38,7 +39,9 @@ def report_job(configuration: Configuration, mandator: str) -> "UnresolvedAssetJ
 
 
 def report_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefinition | None:
-    """Starts the report once a daily run has ended, in success or not; None where no language is configured.
+    """Starts the report once a run of the daily job or of a list has ended, in success or not.
+
+    None where no language is configured.
 
     A sensor of the plain kind: Dagster's own for run statuses takes one status each, and several runs that end between
     two ticks are worth one report only.
@@ -52,11 +55,14 @@ def report_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefin
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Writes the report on {configuration.mandators[mandator].called(mandator)} as soon as its daily "
-        "run has ended, in success or not.",
+        "run, or one that was to replace a list, has ended, in success or not.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         daily = dg.RunsFilter(job_name=daily_job_name(mandator), statuses=ENDED)
-        records = context.instance.get_run_records(daily, limit=LOOKS_BACK)
+        records = [
+            *context.instance.get_run_records(daily, limit=LOOKS_BACK),
+            *_newest_of_lists(context.instance, configuration, mandator),
+        ]
         ended = max(records, key=lambda record: record.end_time or 0, default=None)
         if ended is None:
             return dg.SkipReason(f"{daily_job_name(mandator)} has never ended yet")
@@ -67,6 +73,16 @@ def report_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefin
         return dg.SensorResult(run_requests=[request], cursor=run.run_id)
 
     return sensor
+
+
+def _newest_of_lists(
+    instance: dg.DagsterInstance, configuration: Configuration, mandator: str
+) -> Sequence[dg.RunRecord]:
+    """The newest runs of single lists, as people start them in the UI: a list may be incomplete since."""
+    keys = [dg.AssetKey([mandator, "recipient_list", name]) for name in configuration.mandators[mandator].lists]
+    run_ids = {one.asset_entry.last_run_id for one in instance.get_asset_records(keys)}
+    known = sorted(run_id for run_id in run_ids if run_id)
+    return instance.get_run_records(dg.RunsFilter(run_ids=known, statuses=ENDED)) if known else []
 
 
 def _job_name(mandator: str) -> str:

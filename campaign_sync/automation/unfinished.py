@@ -67,13 +67,28 @@ def _somebody_is_at_it(instance: dg.DagsterInstance, mandator: str) -> bool:
     return bool(instance.get_runs_count(dg.RunsFilter(tags={MANDATOR_TAG: mandator}, statuses=BUSY)))
 
 
+def gives_up(instance: dg.DagsterInstance, state: State, name: str, broken: Replace) -> bool:
+    """Whether no further run is started that would mend a list whose replace broke off."""
+    attempts, runs = _tries(instance, state, name, broken)
+    return attempts >= GIVES_UP_AFTER or runs >= PATIENCE
+
+
+def _tries(instance: dg.DagsterInstance, state: State, name: str, broken: Replace) -> tuple[int, int]:
+    """How many replaces of the list came to nothing, and how many runs were started to mend it."""
+    runs = instance.get_runs_count(dg.RunsFilter(tags={MANDATOR_TAG: broken.mandator, **_tags(name, broken)}))
+    return state.journal.attempts_since_proof(broken.mandator, name), runs
+
+
+def _tags(name: str, broken: Replace) -> dict[str, str]:
+    return {MENDS_TAG: f"{name}:{broken.cleared_at:%Y%m%dT%H%M%S}"}
+
+
 def _take_up(instance: dg.DagsterInstance, state: State, one: Target, broken: Replace) -> dg.RunRequest | str | None:
     """The run that mends a list, why no further one is started, or None where it is too early, or somebody is at it."""
     if state.leases.holder(one.recipient_list_id) is not None:
         return None
-    tags = {MENDS_TAG: f"{one.name}:{broken.cleared_at:%Y%m%dT%H%M%S}"}
-    runs = instance.get_runs_count(dg.RunsFilter(tags=tags))
-    attempts = state.journal.attempts_since_proof(one.mandator, one.name)
+    tags = _tags(one.name, broken)
+    attempts, runs = _tries(instance, state, one.name, broken)
     if attempts >= GIVES_UP_AFTER or runs >= PATIENCE:
         return (
             f"{one} is INCOMPLETE since {broken.cleared_at:%Y-%m-%d %H:%M} UTC: {attempts} replaces came to nothing, "

@@ -89,7 +89,8 @@ def _check(configuration: Configuration, ports: Ports, findings: _Findings) -> N
         findings.add("telemetry.prometheus_file", writable, found)
     crm_answers = False
     with findings.trying("crm"):
-        _ = ports.crm
+        exports = [one.crm_export for one in configuration.mandators.values() if one.crm_export]
+        ports.crm.check(exports=any(one.table for one in exports))
         findings.add("crm", True, "the CRM answers and has the contract's tables")
         crm_answers = True
     for mandator, settings in configuration.mandators.items():

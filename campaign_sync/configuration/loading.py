@@ -26,6 +26,7 @@ _SENTENCES = {
     "missing": "this key is required",
     "string_type": "text is expected; put the value in quotes",
     "string_too_short": "the value is empty",
+    "string_too_long": "at most {max_length} characters are expected",
     "string_pattern_mismatch": "the value doesn't match the pattern {pattern}",
     "int_type": "a whole number is expected",
     "int_parsing": "a whole number is expected",

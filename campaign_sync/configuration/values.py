@@ -261,7 +261,7 @@ def _email_address(value: str) -> str:
 
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
-Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN)]
+Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN, max_length=64)]  # as wide as the state's columns
 EmailAddress = Annotated[str, AfterValidator(_email_address)]
 Whole = Annotated[int, BeforeValidator(_no_truth_value)]
 VendorId = Annotated[int, BeforeValidator(_no_truth_value), Field(gt=0, lt=2**63)]

@@ -12,6 +12,8 @@ class Deadline:
     """How old the newest proof may be whenever it matters."""
     times: tuple[datetime, ...] | None = None
     """The moments at which it matters, up to now, the earliest first; None where it matters all the time."""
+    begins: tuple[datetime, ...] | None = None
+    """For each of these moments the earliest proof that counts; `reach` says so where None."""
 
 
 def lateness(deadline: Deadline, proven_at: datetime | None, now: datetime) -> datetime | None:
@@ -28,6 +30,9 @@ def lateness(deadline: Deadline, proven_at: datetime | None, now: datetime) -> d
     """
     if proven_at is None:
         return None
+    if deadline.times is not None and deadline.begins is not None:
+        known = zip(deadline.times, deadline.begins, strict=True)
+        return next((time for time, begin in known if proven_at < begin and proven_at < time <= now), None)
     outlived = proven_at + deadline.reach
     if deadline.times is None:
         return outlived if outlived <= now else None

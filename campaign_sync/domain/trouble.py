@@ -38,6 +38,19 @@ class TroubleKind(StrEnum):
         return list(TroubleKind).index(self)
 
 
+_AT_STAKE = {
+    TroubleKind.CHECK: 0,
+    TroubleKind.LATE: 1,
+    TroubleKind.FAILED: 1,
+    TroubleKind.DIED: 1,
+    TroubleKind.FEEDBACK_OLD: 2,
+    TroubleKind.FEEDBACK_LOST: 2,
+    TroubleKind.INCOMPLETE: 3,
+    TroubleKind.UNMENDED: 3,
+}
+"""Kinds of the same number mean the same for the next mail, so that one of them isn't over where another remains."""
+
+
 @dataclass(frozen=True)
 class Trouble:
     """Something that somebody has to know, in two sentences. Never a person in them."""
@@ -53,6 +66,12 @@ class Trouble:
     page: str
     """Path of the page in Dagster's UI that shows it."""
 
+    @property
+    def at_stake(self) -> int:
+        """What it means for the next mail, as a number that rises. A list that a check has stopped wasn't replaced."""
+        stopped = self.kind is TroubleKind.CHECK and is_list(self.subject)
+        return _AT_STAKE[TroubleKind.FAILED if stopped else self.kind]
+
 
 @dataclass(frozen=True)
 class Changes:
@@ -67,20 +86,27 @@ class Changes:
 def changes(known: Mapping[str, Trouble], found: Iterable[Trouble], unsettled: Collection[str]) -> Changes:
     """What is new, worse or over. Of a subject only the gravest trouble counts: lesser ones beside it aren't told.
 
+    When the gravest is over and a lesser one remains that means something else, the one is over and the other new.
+
     Args:
         known: the open troubles by subject.
         found: what is wrong now.
         unsettled: subjects that somebody is working at: whether their trouble is over shows when they are done.
     """
     gravest = gravest_by_subject(found)
+    over = tuple(
+        subject
+        for subject, one in known.items()
+        if subject not in unsettled and (subject not in gravest or gravest[subject].at_stake < one.at_stake)
+    )
     return Changes(
-        new=tuple(one for subject, one in gravest.items() if subject not in known),
+        new=tuple(one for subject, one in gravest.items() if subject not in known or subject in over),
         worse=tuple(
             one
             for subject, one in gravest.items()
             if subject in known and one.kind.gravity > known[subject].kind.gravity
         ),
-        over=tuple(subject for subject in known if subject not in gravest and subject not in unsettled),
+        over=over,
     )
 
 
@@ -115,8 +141,14 @@ class Notice:
 
 def place(trouble: Trouble) -> str:
     """Where the trouble is: `nord/newsletter`, `the feedback of nord`."""
-    is_list = " " not in trouble.subject
-    return f"{trouble.mandator}/{trouble.subject}" if is_list else f"{trouble.subject} of {trouble.mandator}"
+    if is_list(trouble.subject):
+        return f"{trouble.mandator}/{trouble.subject}"
+    return f"{trouble.subject} of {trouble.mandator}"
+
+
+def is_list(subject: str) -> bool:
+    """Whether it is the name of a list."""
+    return " " not in subject
 
 
 _HEADLINES = {

@@ -151,7 +151,7 @@ class Recipients:
         """
         self._session.require_own(list_id)
         arguments = (list_id, list(attribute_names), _NO_FILTER, order_by, True, start, size)
-        return as_rows(self._session.call("Recipient", "getAllAdvanced", *arguments))
+        return as_rows(self._session.call("Recipient", "getAllAdvanced", *arguments, rows_asked_for=size))
 
     def remove_all(self, list_id: int, ids: Sequence[str]) -> list[bool]:
         """Take recipients out of the list, which neither unsubscribes anybody nor makes them receive mail again.

@@ -92,7 +92,14 @@ class Session:
                 )
             return self._contracts[service]
 
-    def call(self, service: str, operation_name: str, *arguments: object, repeatable: bool = True) -> Any:
+    def call(
+        self,
+        service: str,
+        operation_name: str,
+        *arguments: object,
+        repeatable: bool = True,
+        rows_asked_for: int = 0,
+    ) -> Any:
         """Call an operation; the session id goes before `arguments`.
 
         Args:
@@ -101,6 +108,7 @@ class Session:
             arguments: scalars, lists of texts, rows of texts.
             repeatable: whether to try again after a `TransientError`: right for reads and for what changes nothing
                 when done twice.
+            rows_asked_for: how many rows the answer may hold, where it may hold many.
 
         Returns:
             What the WSDL promises: None, a scalar, a list or a list of rows, with None for nil.
@@ -115,6 +123,7 @@ class Session:
             operation_name,
             lambda session_id: contract.request(operation, (session_id, *arguments)),
             repeatable=repeatable,
+            rows_asked_for=rows_asked_for,
         )
 
     def send(
@@ -125,6 +134,7 @@ class Session:
         *,
         repeatable: bool = True,
         rows: int | None = None,
+        rows_asked_for: int = 0,
     ) -> Any:
         """Call an operation by a request that is written once the session id is known. See `call`.
 
@@ -135,7 +145,13 @@ class Session:
         def attempt() -> Any:
             return self._in_session(
                 lambda session_id: self._exchange(
-                    service, operation_name, request(session_id), session_id, rows=rows, attempt=next(attempts)
+                    service,
+                    operation_name,
+                    request(session_id),
+                    session_id,
+                    rows=rows,
+                    attempt=next(attempts),
+                    rows_asked_for=rows_asked_for,
                 )
             )
 
@@ -250,11 +266,14 @@ class Session:
         timeout_seconds: float | None = None,
         rows: int | None = None,
         attempt: int = 1,
+        rows_asked_for: int = 0,
     ) -> Any:
         contract = self.contract(service)
         operation = contract.operation(operation_name)
         with call_span(service, operation.name, rows, attempt) as call:
-            response = self._transport.post(service, request, timeout_seconds=timeout_seconds)
+            response = self._transport.post(
+                service, request, timeout_seconds=timeout_seconds, rows_asked_for=rows_asked_for
+            )
             call.answered(response.status)
             try:
                 answer = wire.parse(response.content)

@@ -16,7 +16,13 @@ from campaign_sync.optimizely.faults import (
 )
 
 MAX_ANSWER_BYTES = 256 * 1024**2
-"""The largest answer that is read, unpacked. 5,000 rows, the most that are asked for at once, are some megabytes."""
+"""The largest answer that is read, unpacked, unless so many rows are asked for that it may be larger."""
+
+_BYTES_PER_ROW = 128 * 1024
+"""So large a row may be: 15 attributes of 4,000 characters, some of them in two bytes, and what stands around them."""
+
+_MOST_BYTES = 2 * 1024**3 - 1
+"""No answer is larger, whatever is asked for: the parser couldn't take it."""
 
 _PIECE_BYTES = 64 * 1024
 
@@ -61,20 +67,23 @@ class Transport:
         wanted, own = urlsplit(url), urlsplit(self.base_url)
         if (wanted.scheme, wanted.netloc.rpartition("@")[2]) != (own.scheme, self.host):
             raise RefusedError(f"a WSDL refers to another host than {self.host}; nothing is fetched from there.")
-        response = self._exchange("GET", url, None, self._timeout_seconds)
+        response = self._exchange("GET", url, None, self._timeout_seconds, MAX_ANSWER_BYTES)
         if response.status != requests.codes.ok:
             raise self._without_soap(response)
         return response.content
 
-    def post(self, service: str, envelope: bytes, *, timeout_seconds: float | None = None) -> Reply:
-        """What the host answers to an envelope, whatever its status.
+    def post(
+        self, service: str, envelope: bytes, *, timeout_seconds: float | None = None, rows_asked_for: int = 0
+    ) -> Reply:
+        """What the host answers to an envelope, whatever its status. It may be as large as the rows asked for need.
 
         Raises:
             TransientError: there is no answer, or it is cut off.
             UnreadableAnswerError: it is too large.
         """
         url = f"{self.base_url}/Rpc{service}"
-        return self._exchange("POST", url, envelope, timeout_seconds or self._timeout_seconds)
+        most_bytes = min(max(MAX_ANSWER_BYTES, rows_asked_for * _BYTES_PER_ROW), _MOST_BYTES)
+        return self._exchange("POST", url, envelope, timeout_seconds or self._timeout_seconds, most_bytes)
 
     def not_soap(self, response: Reply) -> OptimizelyError:
         """The error to raise for an answer to `post` that holds no SOAP envelope."""
@@ -96,14 +105,14 @@ class Transport:
             outcome_unknown=True,
         )
 
-    def _exchange(self, method: str, url: str, body: bytes | None, timeout_seconds: float) -> Reply:
+    def _exchange(self, method: str, url: str, body: bytes | None, timeout_seconds: float, most_bytes: int) -> Reply:
         # No redirects: credentials and people's data go to the configured host or nowhere.
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'} if body is not None else {}
         options = {"timeout": timeout_seconds, "allow_redirects": False, "verify": self._ca_file, "stream": True}
         failure: OptimizelyError
         try:
             with self._http.request(method, url, data=body, headers=headers, **options) as response:  # type: ignore[arg-type]
-                content = self._read(response, changing=body is not None)
+                content = self._read(response, most_bytes, changing=body is not None)
                 return Reply(response.status_code, response.headers.get("Content-Type", ""), content)
         except requests.RequestException as error:
             failure = self._unreachable(error, timeout_seconds, changing=body is not None)
@@ -114,14 +123,14 @@ class Transport:
             failure = RefusedError(f"{where} can't be read any more; put it back.")
         raise failure  # out here, because the caught exception holds the envelope
 
-    def _read(self, response: requests.Response, *, changing: bool) -> bytes:
+    def _read(self, response: requests.Response, most_bytes: int, *, changing: bool) -> bytes:
         """The whole answer, unpacked, as long as it isn't too large."""
         pieces, size = [], 0
         for piece in response.iter_content(_PIECE_BYTES):
             size += len(piece)
-            if size > MAX_ANSWER_BYTES:
+            if size > most_bytes:
                 raise UnreadableAnswerError(
-                    f"{self.host} answered with more than {MAX_ANSWER_BYTES // 1024**2} MiB, which no answer of the "
+                    f"{self.host} answered with more than {most_bytes // 1024**2} MiB, which no answer of the "
                     "vendor's should be; check optimizely.base_url and the proxies on the way.",
                     outcome_unknown=changing,
                 )

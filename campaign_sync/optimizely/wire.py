@@ -29,7 +29,7 @@ _DEEPEST = 4
 """So many arrays may stand in one another; the vendor's rows are arrays in an array."""
 
 _MOST_CHARACTERS = 256 * 1024**2
-"""So many characters and elements one answer may stand for, which with references is more than it has."""
+"""So many characters and elements one answer may stand for, if it has fewer: with references that can be."""
 
 _MOST_FOR_ONE_VALUE = 50
 """So many elements an answer of a single value may have."""
@@ -65,6 +65,8 @@ class Answer:
     result: Any = field(repr=False)
     references: dict[str, Any] = field(repr=False)
     fault_code: str = ""
+    size: int = 0
+    """In bytes, as received."""
 
 
 def type_name(namespace: str, name: str) -> str:
@@ -121,7 +123,7 @@ def parse(content: bytes) -> Answer:
     if fault is not None:
         return Answer(fault.findtext("faultstring") or "", root, None, {}, fault.findtext("faultcode") or "")
     references = {identity: child for child in body if (identity := child.get("id"))}
-    return Answer(None, root, body[0][0] if len(body[0]) else None, references)
+    return Answer(None, root, body[0][0] if len(body[0]) else None, references, size=len(content))
 
 
 def refuse_document_type(content: bytes) -> None:
@@ -147,12 +149,12 @@ def require_few_elements(answer: Answer) -> None:
 
 def array(answer: Answer, convert: Callable[[str], Any]) -> list[Any]:
     """The array an operation returned: a list of values (None for nil), or of such lists; empty where it is nil."""
-    return [] if answer.result is None else _Reading(answer.references, convert).value(answer.result) or []
+    return [] if answer.result is None else _Reading(answer, convert).value(answer.result) or []
 
 
 def scalar(answer: Answer, convert: Callable[[str], Any]) -> Any:
     """The single value an operation returned, None where it is nil."""
-    return None if answer.result is None else _Reading(answer.references, convert).value(answer.result)
+    return None if answer.result is None else _Reading(answer, convert).value(answer.result)
 
 
 def _scalar(part: Part, value: object) -> str:
@@ -209,8 +211,9 @@ def _escape(text: str) -> str:
 class _Reading:
     """Reads values, which may refer to others: a few bytes could stand for more than any memory holds."""
 
-    def __init__(self, references: dict[str, Any], convert: Callable[[str], Any]) -> None:
-        self._references = references
+    def __init__(self, answer: Answer, convert: Callable[[str], Any]) -> None:
+        self._references = answer.references
+        self._most = max(_MOST_CHARACTERS, answer.size)
         self._convert = convert
         self._characters = 0
 
@@ -230,7 +233,7 @@ class _Reading:
 
     def _spend(self, characters: int) -> None:
         self._characters += characters
-        if self._characters > _MOST_CHARACTERS:
+        if self._characters > self._most:
             raise HostileXmlError("references without end")
 
 

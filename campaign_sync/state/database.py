@@ -138,7 +138,7 @@ def _opening(engine: Engine, what: str = "opened") -> Iterator[None]:
         yield
     except (DatabaseError, OSError) as error:
         told = str(error.orig if isinstance(error, DatabaseError) else error.strerror)
-        reason = told.strip().splitlines()[0]
+        reason = next(iter(told.strip().splitlines()), type(error).__name__)
         raise StateError(f"the state database {_place(engine)} (storage.state_url) can't be {what}: {reason}") from None
 
 

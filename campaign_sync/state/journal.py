@@ -212,6 +212,16 @@ class Journal:
         newest = self._newest(mandator, name, replace.c.cleared_at.is_not(None))
         return newest if newest and newest.state is not ReplaceState.PROVEN else None
 
+    def proven_since(self, recipient_list_id: int, moment: datetime) -> bool:
+        """Whether a replace of the vendor's list, whatever it was called, began since then and ended in a proof."""
+        query = select(replace.c.id).where(
+            replace.c.recipient_list_id == recipient_list_id,
+            replace.c.state == ReplaceState.PROVEN,
+            replace.c.started_at > moment,
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query.limit(1)).first() is not None
+
     def of_run(self, run_id: str, name: str) -> Replace | None:
         """The replace of a list that a run has done; the newest, when retries made several."""
         return self._one(

@@ -41,13 +41,13 @@ class Troubles:
         changed = changes(self.open(mandator), found, unsettled)
         is_open = (trouble.c.mandator == mandator) & trouble.c.cleared_at.is_(None)
         with self._engine.begin() as connection:
-            for one in changed.new:
-                connection.execute(trouble.insert().values(id=str(uuid4()), noticed_at=now, **vars(one)))
             for one in changed.worse:
                 values = {name: getattr(one, name) for name in ("kind", "what", "remedy", "page")}
                 connection.execute(update(trouble).where(is_open, trouble.c.subject == one.subject).values(values))
             for subject in changed.over:
                 connection.execute(update(trouble).where(is_open, trouble.c.subject == subject).values(cleared_at=now))
+            for one in changed.new:  # last, for the same subject may have had another one
+                connection.execute(trouble.insert().values(id=str(uuid4()), noticed_at=now, **vars(one)))
         return changed
 
     def untold(self, mandator: str, channel: str, now: datetime) -> list[Notice]:
@@ -67,6 +67,15 @@ class Troubles:
             elif row.kind not in already:
                 notices.append(Notice(Stage.WORSE if already else Stage.ALARM, _trouble(row), None, row.id))
         return notices
+
+    def require_writable(self, one: Notice) -> None:
+        """Make sure that it can be written down what is told of a trouble; nothing changes.
+
+        Raises:
+            StateError: it can't, for the disk is full, or the database takes no changes.
+        """
+        with self._engine.begin() as connection:
+            connection.execute(update(trouble).where(trouble.c.id == one.id).values(id=one.id))
 
     def told(self, one: Notice, channel: str, now: datetime) -> None:
         """The channel has told of it."""

@@ -25,6 +25,11 @@ class Mailbox:
     mails: list[EmailMessage] = field(default_factory=list)
     recipients: list[list[str]] = field(default_factory=list)
     refuses: bool = False
+    farewell: str = "221 bye"
+
+    async def handle_QUIT(self, *_: object) -> str:  # noqa: N802 - aiosmtpd's name
+        """Say farewell."""
+        return self.farewell
 
     async def handle_DATA(self, _: SMTP, __: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
         """Keep the mail."""

@@ -3,6 +3,9 @@
 import logging
 import socket
 import ssl
+import threading
+import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -92,6 +95,47 @@ def test_a_mail_server_that_takes_no_mail_is_named_and_nobody_else() -> None:
         assert "ops@" not in str(caught.value)
     with pytest.raises(ChannelError, match=r"can't be reached .* check alarms\.email\.host and port"):
         by_mail(mailbox.port).tell(ALARM)
+
+
+def test_a_mail_that_was_taken_is_told_whatever_the_server_says_to_the_farewell() -> None:
+    with mail_server() as mailbox:
+        mailbox.farewell = "421 too busy"
+        by_mail(mailbox.port).tell(ALARM)
+        assert len(mailbox.mails) == 1
+
+
+def test_a_password_that_cannot_be_told_the_server_is_a_problem_of_this_channel_and_stays_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    credentials = {"username": SecretStr("sync"), "password": SecretStr("geheimes Käsebrot")}
+    with (
+        mail_server(tls=tls, login=("sync", "geheimes Käsebrot")) as mailbox,
+        pytest.raises(ChannelError, match=r"only ASCII can be told it; change alarms\.email") as caught,
+    ):
+        by_mail(mailbox.port, **credentials | {"security": "starttls"}).tell(ALARM)
+    assert caught.value.__context__ is None
+
+
+def test_a_webhook_whose_answer_never_ends_holds_nobody_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_drip, args=(server,), daemon=True).start()
+        by_webhook(f"http://127.0.0.1:{server.getsockname()[1]}/hook").tell(ALARM)
+
+
+def _drip(server: socket.socket) -> None:
+    """Take a request, and answer it a byte at a time."""
+    connection, _ = server.accept()
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    with connection, suppress(OSError):
+        for _ in range(1000):
+            connection.sendall(b".")
+            time.sleep(0.1)
 
 
 def test_a_password_is_never_sent_in_the_clear() -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import dagster as dg
 import pytest
 import time_machine
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
+from sqlalchemy import create_engine
 
 from campaign_sync.assets import failures
-from campaign_sync.automation import alarms
+from campaign_sync.automation import unfinished
 from campaign_sync.automation.alarms import UntoldAlarmError
 from campaign_sync.automation.daily import MANDATOR_TAG, daily_job_name
 from campaign_sync.domain.trouble import Trouble, TroubleKind
@@ -18,6 +20,7 @@ from campaign_sync_tests.alarms.listeners import Inbox, Mailbox, mail_server, we
 from campaign_sync_tests.rig import Rig, rig
 
 LISTS = ("newsletter", "products")
+QUEUED, CANCELED = dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELED
 
 
 class Watch:
@@ -77,7 +80,7 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
 def test_a_list_left_incomplete_is_told_once_then_that_it_is_worse_then_that_it_is_over(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alarms, "GIVES_UP_AFTER", 2)
+    monkeypatch.setattr(unfinished, "GIVES_UP_AFTER", 2)
     assert watch.look() == [], "before the first day"
     watch.break_off()
 
@@ -150,6 +153,15 @@ def test_trouble_with_feedback_is_one_trouble_and_not_one_for_every_list(watch: 
         assert "unsubscribes are lost for good" in watch.text
 
 
+def test_feedback_that_grows_old_by_plan_is_no_news_until_the_import_does_not_come(watch: Watch) -> None:
+    watch.shop.settings["mandators"]["nord"]["schedule"] = "30 4 * * 0"
+    watch.run()
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=40)):
+        assert watch.look() == []
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=7, hours=3)):
+        assert "Alarm: the feedback of nord has grown old, no list is replaced" in watch.look()
+
+
 def test_a_list_refused_by_its_checks_is_told_and_its_neighbour_is_no_news(watch: Watch) -> None:
     watch.shop.list_settings()["limits"] = {"min_rows": 100}
     watch.run()
@@ -168,6 +180,10 @@ def test_a_run_whose_process_died_is_told_unless_it_is_taken_up_at_once(watch: W
     assert watch.look() == [], "it may be taken up yet"
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=4)):
         assert watch.look() == ["Alarm: a run of nord died"]
+        for name, status in ((daily_job_name("nord"), QUEUED), ("nord_audit", CANCELED)):
+            another = watch.shop.definitions.resolve_job_def(name)
+            watch.instance.create_run_for_job(another, status=status, tags={MANDATOR_TAG: "nord"})
+            assert watch.look() == [], "that one waits isn't yet that it is made up for"
         watch.run()
         assert watch.look() == ["All clear: a run of nord"]
 
@@ -184,6 +200,30 @@ def test_a_state_database_that_cannot_be_used_is_told_once_and_so_is_its_return(
     assert watch.look() == []
 
 
+def test_while_the_state_database_takes_no_changes_nothing_is_told_at_every_look(watch: Watch) -> None:
+    watch.inbox.status = 503
+    watch.break_off()
+    with pytest.raises(UntoldAlarmError):
+        watch.look()
+    engine = create_engine(watch.shop.settings["storage"]["state_url"])
+    with engine.begin() as database:
+        for change in ("UPDATE ON trouble", "INSERT ON notice"):
+            name = change.partition(" ")[0]
+            database.exec_driver_sql(
+                f"CREATE TRIGGER full_{name} BEFORE {change} BEGIN SELECT RAISE(ABORT, 'full'); END"
+            )
+    watch.inbox.status = 200
+    assert watch.look() == ["Alarm: the state database of nord failed"]
+    for _ in range(2):
+        assert watch.look() == []
+    assert len(watch.inbox.posts) == 1
+    with engine.begin() as database:
+        for name in ("UPDATE", "INSERT"):
+            database.exec_driver_sql(f"DROP TRIGGER full_{name}")
+    watch.look()
+    assert len(watch.inbox.posts) == 2 + len(LISTS)
+
+
 def test_without_any_channel_the_log_is_told_all_the_same(watch: Watch) -> None:
     del watch.shop.settings["alarms"]
     broken = Trouble("nord", "newsletter", TroubleKind.LATE, datetime.now(UTC), "It is late.", "Look.", "/runs")
@@ -193,3 +233,112 @@ def test_without_any_channel_the_log_is_told_all_the_same(watch: Watch) -> None:
     with watch.shop.state() as state:
         assert state.troubles.open("nord") == {}
         assert state.troubles.untold("nord", "log", datetime.now(UTC)) == []
+
+
+def test_the_return_of_the_state_database_is_told_once_by_each_channel_though_another_one_is_down(
+    watch: Watch,
+) -> None:
+    good = watch.shop.settings["storage"]["state_url"]
+    watch.shop.settings["storage"]["state_url"] = "postgresql://nobody@127.0.0.1:1/gone"
+    watch.look()
+    watch.shop.settings["storage"]["state_url"] = good
+    watch.inbox.status = 503
+    assert watch.look() == ["All clear: the state database of nord"]
+    for _ in range(2):
+        with pytest.raises(UntoldAlarmError, match="HTTP 503"):
+            watch.look()
+    watch.inbox.status = 200
+    assert watch.look() == []
+    assert watch.mailbox.subjects.count("All clear: the state database of nord") == 1
+    assert [post["headline"] for post in watch.inbox.posts] == watch.mailbox.subjects
+
+
+def test_what_was_wrong_with_a_list_is_not_over_because_a_later_run_never_came_to_it(watch: Watch) -> None:
+    watch.run()
+    watch.shop.list_settings()["limits"] = {"min_rows": 100}
+    watch.run()
+    assert watch.look() == ["Alarm: nord/newsletter a check failed"]
+
+    watch.shop.environment["PASSWORD_OF_BOTH"] = "wrong horse"
+    watch.run()
+    assert watch.look() == ["Alarm: the feedback of nord failed"], "the list was left out, its check is only planned"
+    watch.shop.environment["PASSWORD_OF_BOTH"] = "correct horse"
+
+    del watch.shop.list_settings()["limits"]
+    watch.run(assets=[["nord", "bounces"], ["nord", "unsubscribes"], ["nord", "suppression_state"]])
+    watch.run(assets=[["nord", "selection", "newsletter"], ["nord", "snapshot", "newsletter"]])
+    assert watch.look() == ["All clear: the feedback of nord"], "the list itself wasn't replaced yet"
+
+    job = watch.shop.definitions.resolve_job_def(daily_job_name("nord"))
+    run = watch.instance.create_run_for_job(job, tags={MANDATOR_TAG: "nord"})
+    watch.instance.report_run_canceled(run)
+    assert watch.look() == []
+    watch.run(assets=[["nord", "recipient_list", "newsletter"]])
+    assert watch.look() == ["All clear: nord/newsletter"]
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
+def test_a_run_that_waits_or_hangs_keeps_nobody_from_hearing_that_lists_are_late(
+    watch: Watch, status: dg.DagsterRunStatus
+) -> None:
+    watch.run()
+    job = watch.shop.definitions.resolve_job_def(daily_job_name("nord"))
+    watch.instance.create_run_for_job(job, status=status, tags={MANDATOR_TAG: "nord"})
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=30)):
+        assert sorted(watch.look()) == [f"Alarm: nord/{name} is late" for name in LISTS]
+
+
+def test_an_incomplete_list_that_somebody_has_been_at_for_too_long_is_told(watch: Watch) -> None:
+    watch.run()
+    watch.break_off()
+    list_id = watch.shop.configuration.mandators["nord"].lists["newsletter"].recipient_list_id
+    with (
+        time_machine.travel(datetime.now(UTC) + timedelta(hours=30)),
+        watch.shop.state() as state,
+        state.leases.held(list_id, "a-run-that-hangs"),
+    ):
+        assert "Alarm: nord/newsletter is INCOMPLETE" in watch.look()
+
+
+def test_an_incomplete_list_is_not_clear_by_leaving_or_renaming_it_in_the_configuration(watch: Watch) -> None:
+    watch.break_off()
+    assert len(watch.look()) == len(LISTS)
+    lists = watch.shop.settings["mandators"]["nord"]["lists"]
+    lists["news"] = lists.pop("newsletter")
+    assert watch.look() == []
+
+    watch.mend()
+    watch.run()
+    assert sorted(watch.look()) == [f"All clear: nord/{name}" for name in LISTS]
+
+
+def test_a_list_that_no_run_gets_to_mend_is_told_as_such_once_none_is_started_any_more(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unfinished, "PATIENCE", 1)
+    watch.break_off()
+    watch.look()
+    with watch.shop.state() as state:
+        broken = state.journal.incomplete("nord", "newsletter")
+    assert broken
+    tags = {MANDATOR_TAG: "nord", unfinished.MENDS_TAG: f"newsletter:{broken.cleared_at:%Y%m%dT%H%M%S}"}
+    job = watch.shop.definitions.resolve_job_def(daily_job_name("nord"))
+    run = watch.instance.create_run_for_job(job, asset_selection={dg.AssetKey(["nord", "bounces"])}, tags=tags)
+    watch.instance.report_run_canceled(run)
+    assert watch.look() == ["Worse: nord/newsletter stays INCOMPLETE"]
+
+
+def test_a_list_that_failed_is_told_though_somebody_cancelled_the_rest_of_the_run(watch: Watch) -> None:
+    watch.shop.list_settings()["opt_in_id"] = "unheard-of"
+    watch.instance.report_run_canceled(watch.run().dagster_run)
+    assert watch.look() == ["Alarm: nord/newsletter failed"]
+
+
+def test_a_run_that_dies_after_one_of_its_lists_has_failed_is_told_as_well(watch: Watch) -> None:
+    watch.run()
+    watch.shop.list_settings()["opt_in_id"] = "unheard-of"
+    failed = watch.run()
+    assert watch.look() == ["Alarm: nord/newsletter failed"]
+    watch.instance.add_run_tags(failed.run_id, {RUN_FAILURE_REASON_TAG: "UNEXPECTED_TERMINATION"})
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=4)):
+        assert watch.look() == ["Alarm: a run of nord died"]

@@ -64,6 +64,17 @@ def test_alarms_hear_the_same() -> None:
     assert late_since(by_seven, None, tomorrow) is None
 
 
+def test_a_list_is_there_for_every_deadline_until_the_schedule_ticks_again() -> None:
+    twice = mandator_settings(schedule="30 4 * * *", deadline="0 7,13 * * *")
+    proven = datetime(2026, 11, 24, 4, 35, tzinfo=BERLIN).astimezone(UTC)
+    tomorrow = datetime(2026, 11, 25, 7, tzinfo=BERLIN)
+    assert late_since(twice, proven, tomorrow - timedelta(seconds=1)) is None
+    assert late_since(twice, proven, tomorrow) == tomorrow
+    some_days = mandator_settings(schedule="30 4 * * 2,4", deadline="0 7 * * 1-5")
+    assert late_since(some_days, proven, tomorrow) is None, "nothing was planned"
+    assert late_since(some_days, proven, tomorrow + timedelta(days=1)) == tomorrow + timedelta(days=1)
+
+
 def test_in_the_night_that_has_an_hour_more_nobody_is_late() -> None:
     settings = mandator_settings(schedule="30 1 * * *", deadline="0 7 * * *")
     proven = datetime(2026, 10, 25, 1, 40, tzinfo=BERLIN).astimezone(UTC)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from campaign_sync.domain.trouble import (
     FEEDBACK,
+    Changes,
     Notice,
     Stage,
     Trouble,
@@ -36,14 +37,15 @@ def test_a_subject_is_told_of_once_until_it_is_worse_or_over(looks: list[tuple[l
     for found, unsettled in looks:
         changed = changes(known, found, unsettled)
         new, worse, over = {one.subject for one in changed.new}, {one.subject for one in changed.worse}, changed.over
-        assert not new & known.keys()
+        assert new & known.keys() <= set(over), "what is told anew was over"
         assert worse <= known.keys()
         assert all(one.kind.gravity > known[one.subject].kind.gravity for one in changed.worse)
-        assert not set(over) & {one.subject for one in found}
+        left = gravest_by_subject(found)
+        assert all(left[one].at_stake < known[one].at_stake for one in set(over) & left.keys())
         assert not set(over) & unsettled
-        known |= {one.subject: one for one in (*changed.new, *changed.worse)}
         for subject in over:
             del known[subject]
+        known |= {one.subject: one for one in (*changed.new, *changed.worse)}
         assert {one.subject for one in found} <= known.keys(), "whatever is wrong is known of"
         again = changes(known, found, unsettled)
         assert not again.new
@@ -61,6 +63,18 @@ def test_the_gravest_trouble_of_a_subject_speaks_for_it(found: list[Trouble]) ->
 def test_an_incomplete_list_outweighs_whatever_else_is_wrong_with_it() -> None:
     found = [trouble(kind=kind) for kind in TroubleKind if kind is not TroubleKind.UNMENDED]
     assert gravest_by_subject(found)["newsletter"].kind is TroubleKind.INCOMPLETE
+
+
+def test_what_remains_when_the_gravest_is_over_is_told_if_it_means_something_else() -> None:
+    old, check = trouble(FEEDBACK, TroubleKind.FEEDBACK_OLD), trouble(FEEDBACK, TroubleKind.CHECK)
+    assert changes({FEEDBACK: old}, [check], []) == Changes((check,), (), (FEEDBACK,))
+    assert changes({FEEDBACK: old}, [check], [FEEDBACK]) == Changes((), (), ()), "somebody is at it"
+
+    stays, incomplete = trouble(kind=TroubleKind.UNMENDED), trouble(kind=TroubleKind.INCOMPLETE)
+    failed, stopped = trouble(kind=TroubleKind.FAILED), trouble(kind=TroubleKind.CHECK)
+    assert changes({"newsletter": stays}, [incomplete], []) == Changes((), (), ()), "it isn't full by that"
+    assert changes({"newsletter": failed}, [stopped], []) == Changes((), (), ()), "it wasn't replaced by that"
+    assert changes({"newsletter": stays}, [failed], []) == Changes((failed,), (), ("newsletter",))
 
 
 def test_headlines_say_where_and_what() -> None:

@@ -220,6 +220,21 @@ def test_an_answer_that_is_merely_large_is_read() -> None:
     assert (len(rows), len(rows[0])) == (12_000, 15)
 
 
+def test_a_list_that_is_asked_for_in_one_piece_may_be_larger_than_other_answers(
+    vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport_module, "MAX_ANSWER_BYTES", 64 * 1024)
+    monkeypatch.setattr(wire, "_MOST_CHARACTERS", 64 * 1024)
+    row = "<i>" + f"<i>{chr(228) * 4000}</i>" * 15 + "</i>"
+    with (
+        between(vendor, "getAllAdvanced", send(soap(f"<x>{row * 20}</x>").encode())) as url,
+        connect(url, NORD, USERNAME, PASSWORD) as optimizely,
+    ):
+        assert len(optimizely.recipients.page(LIST, ["a"] * 15, None, 0, 20)) == 20
+        with pytest.raises(UnreadableAnswerError):
+            optimizely.recipients.page(LIST, ["a"] * 15, None, 0, 10)
+
+
 def test_what_is_passed_on_untouched_works(vendor: Vendor) -> None:
     with between(vendor, "nothing", endless) as url, connect(url, NORD, USERNAME, PASSWORD) as optimizely:
         assert optimizely.recipients.count(LIST) == 0

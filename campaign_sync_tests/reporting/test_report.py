@@ -264,6 +264,22 @@ def test_a_daily_run_that_has_ended_gets_its_report_and_says_where_it_is(shop: R
         assert isinstance(look(), dg.SkipReason)
 
 
+def test_a_list_that_somebody_materialized_by_itself_makes_the_report_anew(shop: Rig) -> None:
+    sensor = report_sensor(shop.configuration, "nord")
+    assert sensor
+    with dg.instance_for_test() as instance:
+        run = shop.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(["nord", "recipient_list", "newsletter"])],
+            raise_on_error=False,
+        )
+        assert not run.success, "it has no snapshot yet"
+        found = sensor(dg.build_sensor_context(instance=instance))
+        assert isinstance(found, dg.SensorResult)
+        assert [request.tags for request in found.run_requests or []] == [{OF_RUN_TAG: run.run_id}]
+        assert isinstance(sensor(dg.build_sensor_context(instance=instance, cursor=found.cursor)), dg.SkipReason)
+
+
 def test_without_languages_there_is_nothing_of_reports(shop: Rig) -> None:
     shop.settings["reports"] = {"languages": []}
     configuration = shop.configuration

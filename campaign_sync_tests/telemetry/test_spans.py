@@ -144,6 +144,16 @@ def test_a_collector_that_never_answers_holds_a_run_up_by_a_few_seconds() -> Non
         assert time.monotonic() - begun < 5
 
 
+def test_an_sdk_that_cannot_be_set_up_fails_no_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096")  # more than fit into its queue
+    with exporting(OtlpSettings(endpoint="http://127.0.0.1:4318")), run_span("some-run"):
+        pass
+    (told,) = [record.getMessage() for record in caplog.records if "telemetry" in record.getMessage()]
+    assert "the run goes on without. Check telemetry.otlp" in told
+
+
 def sessions(shop: Rig) -> list[str]:
     """The ids of the sessions that the vendor still knows."""
     with shop.world.transaction() as database:

@@ -6,8 +6,8 @@ import dagster as dg
 
 from campaign_sync.assets.mandator import asset_keys
 from campaign_sync.assets.recipient_list import REPLAY_TAG
-from campaign_sync.automation.daily import BUSY, MANDATOR_TAG, daily_job_name
-from campaign_sync.automation.dead import end_dead_runs
+from campaign_sync.automation.daily import MANDATOR_TAG, daily_job_name
+from campaign_sync.automation.dead import end_dead_runs, is_busy
 from campaign_sync.configuration import Configuration
 from campaign_sync.replacing.target import Target, target
 from campaign_sync.state.journal import Replace
@@ -47,7 +47,8 @@ def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg
         targets = [target(configuration, mandator, name) for name in configuration.mandators[mandator].lists]
         with State(configuration.storage.state_url.get_secret_value()) as state:
             dead = {run_id for one in targets if (run_id := state.leases.died(one.recipient_list_id))}
-            if end_dead_runs(context.instance, state, dead) or _somebody_is_at_it(context.instance, mandator):
+            end_dead_runs(context.instance, state, dead)
+            if is_busy(context.instance, mandator):
                 return dg.SkipReason(f"a run of {mandator} is under way or queued")
             broken = [(one, state.journal.incomplete(mandator, one.name)) for one in targets]
             tries = [_take_up(context.instance, state, one, each) for one, each in broken if each]
@@ -60,11 +61,6 @@ def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg
         return dg.SensorResult(run_requests=requests, skip_reason=None if requests else "no list wants mending now")
 
     return sensor
-
-
-def _somebody_is_at_it(instance: dg.DagsterInstance, mandator: str) -> bool:
-    """Whether a run of the mandator is on its way."""
-    return bool(instance.get_runs_count(dg.RunsFilter(tags={MANDATOR_TAG: mandator}, statuses=BUSY)))
 
 
 def gives_up(instance: dg.DagsterInstance, state: State, name: str, broken: Replace) -> bool:

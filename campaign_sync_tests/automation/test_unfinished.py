@@ -145,6 +145,19 @@ def test_a_run_that_died_before_it_held_anything_keeps_nobody_waiting(shop: Rig)
             assert state.signs_of_life.dead() == []
 
 
+def test_a_run_that_dagster_starts_once_more_by_itself_is_not_mended_a_second_time(shop: Rig) -> None:
+    break_off(shop)
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = build_definitions(shop.configuration).resolve_job_def("nord_daily_replace")
+        tags = {MANDATOR_TAG: "nord", "dagster/will_retry": "true"}
+        dead = instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE, tags=tags)
+        sensor = unfinished_replace_sensor(shop.configuration, "nord")
+        with dg.build_sensor_context(instance=instance) as context:
+            assert isinstance(sensor(context), dg.SkipReason)
+            instance.add_run_tags(dead.run_id, {"dagster/auto_retry_run_id": "another"})
+            assert len(requests(sensor(context))) == 2, "that one has ended without a proof"  # type: ignore[arg-type]
+
+
 GIVE_SIGNS_AND_DIE = """
 import os, signal, sys
 from campaign_sync.state.store import State

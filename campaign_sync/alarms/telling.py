@@ -1,7 +1,7 @@
 """Delivers what each channel has yet to tell, and remembers what it has told."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from campaign_sync.alarms.channel import Channel, ChannelError
@@ -12,7 +12,7 @@ from campaign_sync.configuration import Configuration
 from campaign_sync.state.store import State
 
 
-def channels(configuration: Configuration, mandator: str, logger: logging.Logger) -> list[Channel]:
+def channels(configuration: Configuration, mandator: str, logger: Callable[[], logging.Logger]) -> list[Channel]:
     """The ways to tell of a mandator's troubles; the log is always one."""
     alarms, settings = configuration.alarms, configuration.mandators[mandator]
     ways: list[Channel] = [LogChannel(logger, settings.zone)]

@@ -46,7 +46,7 @@ def alarm_sensor(
         ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        ways = channels(configuration, mandator, context.log)
+        ways = channels(configuration, mandator, lambda: context.log)
         now = datetime.now(UTC)
         try:
             with State(url) as state:

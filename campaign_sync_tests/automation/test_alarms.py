@@ -193,3 +193,11 @@ def test_without_any_channel_the_log_is_told_all_the_same(watch: Watch) -> None:
     with watch.shop.state() as state:
         assert state.troubles.open("nord") == {}
         assert state.troubles.untold("nord", "log", datetime.now(UTC)) == []
+
+
+def test_a_look_that_finds_nothing_leaves_no_file_behind(watch: Watch) -> None:
+    with dg.build_sensor_context(instance=watch.instance) as context:
+        sensor = watch.shop.definitions.resolve_sensor_def("nord_alarms")
+        sensor.evaluate_tick(context)
+
+        assert context._logger is None, "Dagster makes a file for every tick whose logger was asked for"

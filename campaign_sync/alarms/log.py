@@ -21,5 +21,5 @@ class LogChannel:
 
     def tell(self, notice: Notice) -> None:
         """Write one line."""
-        level = logging.ERROR if notice.stage in (Stage.ALARM, Stage.WORSE) else logging.INFO
+        level = logging.ERROR if notice.stage in (Stage.ALARM, Stage.WORSE, Stage.UNWATCHED) else logging.INFO
         self._logger().log(level, "%s. %s", headline(notice), text_of(notice, self._zone))

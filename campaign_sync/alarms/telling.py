@@ -1,7 +1,8 @@
 """Delivers what each channel has yet to tell, and remembers what it has told."""
 
+import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
 from campaign_sync.alarms.channel import Channel, ChannelError
@@ -9,6 +10,7 @@ from campaign_sync.alarms.email import EmailChannel
 from campaign_sync.alarms.log import LogChannel
 from campaign_sync.alarms.webhook import WebhookChannel
 from campaign_sync.configuration import Configuration
+from campaign_sync.domain.trouble import Notice, Stage, is_list
 from campaign_sync.state.store import State
 
 
@@ -23,17 +25,24 @@ def channels(configuration: Configuration, mandator: str, logger: Callable[[], l
     return ways
 
 
-def tell(state: State, mandator: str, ways: Sequence[Channel]) -> list[str]:
+def tell(state: State, mandator: str, ways: Sequence[Channel], lists: Collection[str]) -> list[str]:
     """Let every channel tell what it hasn't told yet. Returns what kept some from it; the next look tries again.
 
-    A channel that fails is left alone until then, and holds no other up.
+    A channel that fails is left alone until then, and holds no other up. What isn't found any more of a list that isn't
+    among `lists`, the mandator's, isn't over: nobody looks.
     """
     problems = []
     for channel in ways:
         try:
-            for one in state.troubles.untold(mandator, channel.name, datetime.now(UTC)):
+            for each in state.troubles.untold(mandator, channel.name, datetime.now(UTC)):
+                one = _unless_unwatched(each, lists)
                 channel.tell(one)
                 state.troubles.told(one, channel.name, datetime.now(UTC))
         except ChannelError as error:
             problems.append(str(error))
     return problems
+
+
+def _unless_unwatched(notice: Notice, lists: Collection[str]) -> Notice:
+    gone = is_list(notice.trouble) and notice.trouble.subject not in lists
+    return dataclasses.replace(notice, stage=Stage.UNWATCHED) if gone and notice.stage is Stage.ALL_CLEAR else notice

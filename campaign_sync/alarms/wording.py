@@ -12,6 +12,12 @@ def text_of(notice: Notice, zone: tzinfo) -> str:
     if notice.stage is Stage.ALL_CLEAR and notice.until is not None:
         lasted = in_words(notice.until - trouble.since)
         return f"What was wrong with {place(trouble)} is over since {moment(notice.until, zone)}, after {lasted}."
+    if notice.stage is Stage.UNWATCHED:
+        return (
+            f"{trouble.what} Since then it was taken out of the configuration, or renamed there, so nothing mends it "
+            "and no all-clear will come. Clear it at the vendor; if it has another name now, send nothing to it until "
+            "it is proven under that."
+        )
     return f"{trouble.what} {trouble.remedy}"
 
 

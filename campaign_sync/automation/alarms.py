@@ -63,7 +63,7 @@ def alarm_sensor(
                     *(one for one in passing if one.subject not in at_work),  # somebody may be mending it just now
                 ]
                 state.troubles.settle(mandator, found, at_work, now)
-                problems = tell(state, mandator, ways)
+                problems = tell(state, mandator, ways, configuration.mandators[mandator].lists)
                 open_now = list(state.troubles.open(mandator).values())
         except StateError as error:
             return _without_state(context, mandator, ways, error, now)

@@ -98,6 +98,8 @@ class Stage(StrEnum):
     ALARM = "alarm"
     WORSE = "worse"
     ALL_CLEAR = "all clear"
+    UNWATCHED = "unwatched"
+    """The list was taken out of the configuration, or renamed, while something was wrong with it."""
     TEST = "test"
 
 
@@ -113,10 +115,16 @@ class Notice:
     """Of the trouble, where it is written down."""
 
 
+def is_list(trouble: Trouble) -> bool:
+    """Whether the trouble is a list's."""
+    return " " not in trouble.subject
+
+
 def place(trouble: Trouble) -> str:
     """Where the trouble is: `nord/newsletter`, `the feedback of nord`."""
-    is_list = " " not in trouble.subject
-    return f"{trouble.mandator}/{trouble.subject}" if is_list else f"{trouble.subject} of {trouble.mandator}"
+    if is_list(trouble):
+        return f"{trouble.mandator}/{trouble.subject}"
+    return f"{trouble.subject} of {trouble.mandator}"
 
 
 _HEADLINES = {

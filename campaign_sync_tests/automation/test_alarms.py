@@ -201,3 +201,15 @@ def test_a_look_that_finds_nothing_leaves_no_file_behind(watch: Watch) -> None:
         sensor.evaluate_tick(context)
 
         assert context._logger is None, "Dagster makes a file for every tick whose logger was asked for"
+
+
+def test_an_incomplete_list_that_is_renamed_gets_no_all_clear(watch: Watch) -> None:
+    watch.break_off()
+    assert "Alarm: nord/newsletter is INCOMPLETE" in watch.look()
+    lists = watch.shop.settings["mandators"]["nord"]["lists"]
+    lists["news"] = lists.pop("newsletter")
+
+    assert watch.look() == ["Unwatched: nord/newsletter is INCOMPLETE"]
+    assert "no all-clear will come" in watch.text
+    assert watch.inbox.posts[-1]["stage"] == "unwatched"
+    assert watch.look() == [], "that is the last of it"

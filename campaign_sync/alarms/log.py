@@ -1,6 +1,7 @@
 """Alarms in the log. They are there whoever else is told."""
 
 import logging
+from collections.abc import Callable
 from datetime import tzinfo
 
 from campaign_sync.alarms.wording import text_of
@@ -8,14 +9,17 @@ from campaign_sync.domain.trouble import Notice, Stage, headline
 
 
 class LogChannel:
-    """Tells a logger: alarms as errors, the rest as information."""
+    """Tells a logger: alarms as errors, the rest as information.
+
+    The logger isn't asked for before there is something to tell: Dagster makes a file for every tick that asks for it.
+    """
 
     name = "log"
 
-    def __init__(self, logger: logging.Logger, zone: tzinfo) -> None:
+    def __init__(self, logger: Callable[[], logging.Logger], zone: tzinfo) -> None:
         self._logger, self._zone = logger, zone
 
     def tell(self, notice: Notice) -> None:
         """Write one line."""
-        level = logging.ERROR if notice.stage in (Stage.ALARM, Stage.WORSE) else logging.INFO
-        self._logger.log(level, "%s. %s", headline(notice), text_of(notice, self._zone))
+        level = logging.ERROR if notice.stage in (Stage.ALARM, Stage.WORSE, Stage.UNWATCHED) else logging.INFO
+        self._logger().log(level, "%s. %s", headline(notice), text_of(notice, self._zone))

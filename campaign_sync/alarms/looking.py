@@ -65,13 +65,17 @@ def replaced_since(mandator: str, state: State) -> set[str]:
 
 
 def left_behind(configuration: Configuration, mandator: str, state: State) -> set[str]:
-    """The incomplete lists that the configuration has no more, or by another name, and that nobody has filled since."""
-    gone = state.troubles.open(mandator).keys() - configuration.mandators[mandator].lists.keys()
+    """The incomplete lists that have another name in the configuration by now, and that nobody has filled since."""
+    lists = configuration.mandators[mandator].lists
+    ids = {one.recipient_list_id for one in lists.values()}
+    gone = state.troubles.open(mandator).keys() - lists.keys()
     broken = {name: state.journal.incomplete(mandator, name) for name in gone if is_list(name)}
     return {
         name
         for name, one in broken.items()
-        if one is not None and not state.journal.proven_since(one.recipient_list_id, one.started_at)
+        if one is not None
+        and one.recipient_list_id in ids
+        and not state.journal.proven_since(one.recipient_list_id, one.started_at)
     }
 
 

@@ -1,7 +1,8 @@
 """Delivers what each channel has yet to tell, and remembers what it has told."""
 
+import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
 from campaign_sync.alarms.channel import Channel, ChannelError
@@ -9,10 +10,11 @@ from campaign_sync.alarms.email import EmailChannel
 from campaign_sync.alarms.log import LogChannel
 from campaign_sync.alarms.webhook import WebhookChannel
 from campaign_sync.configuration import Configuration
+from campaign_sync.domain.trouble import Notice, Stage, is_list
 from campaign_sync.state.store import State
 
 
-def channels(configuration: Configuration, mandator: str, logger: logging.Logger) -> list[Channel]:
+def channels(configuration: Configuration, mandator: str, logger: Callable[[], logging.Logger]) -> list[Channel]:
     """The ways to tell of a mandator's troubles; the log is always one."""
     alarms, settings = configuration.alarms, configuration.mandators[mandator]
     ways: list[Channel] = [LogChannel(logger, settings.zone)]
@@ -23,18 +25,30 @@ def channels(configuration: Configuration, mandator: str, logger: logging.Logger
     return ways
 
 
-def tell(state: State, mandator: str, ways: Sequence[Channel]) -> list[str]:
+def tell(state: State, mandator: str, ways: Sequence[Channel], lists: Collection[str]) -> list[str]:
     """Let every channel tell what it hasn't told yet. Returns what kept some from it; the next look tries again.
 
-    A channel that fails is left alone until then, and holds no other up.
+    A channel that fails is left alone until then, and holds no other up. What isn't found any more of a list that isn't
+    among `lists`, the mandator's, isn't over: nobody looks.
     """
     problems = []
     for channel in ways:
         try:
-            for one in state.troubles.untold(mandator, channel.name, datetime.now(UTC)):
+            for each in state.troubles.untold(mandator, channel.name, datetime.now(UTC)):
+                one = _unless_unwatched(each, state, lists)
                 state.troubles.require_writable(one)  # else it would be told again at every look
                 channel.tell(one)
                 state.troubles.told(one, channel.name, datetime.now(UTC))
         except ChannelError as error:
             problems.append(str(error))
     return problems
+
+
+def _unless_unwatched(notice: Notice, state: State, lists: Collection[str]) -> Notice:
+    trouble = notice.trouble
+    if notice.stage is not Stage.ALL_CLEAR or not is_list(trouble.subject) or trouble.subject in lists:
+        return notice
+    broken = state.journal.incomplete(trouble.mandator, trouble.subject)
+    if broken and state.journal.proven_since(broken.recipient_list_id, broken.started_at):
+        return notice  # by another name
+    return dataclasses.replace(notice, stage=Stage.UNWATCHED)

@@ -81,7 +81,7 @@ def _slack(text: str) -> str:
 
 def _teams(told: Mapping[str, str], stage: Stage) -> dict[str, Any]:
     """An adaptive card, as workflows of Teams take it; connectors with their message cards are gone."""
-    color = "attention" if stage in (Stage.ALARM, Stage.WORSE) else "good"
+    color = "attention" if stage in (Stage.ALARM, Stage.WORSE, Stage.UNWATCHED) else "good"
     card: dict[str, Any] = {
         "type": "AdaptiveCard",
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",

@@ -12,6 +12,11 @@ def text_of(notice: Notice, zone: tzinfo) -> str:
     if notice.stage is Stage.ALL_CLEAR and notice.until is not None:
         lasted = in_words(notice.until - trouble.since)
         return f"What was wrong with {place(trouble)} is over since {moment(notice.until, zone)}, after {lasted}."
+    if notice.stage is Stage.UNWATCHED:
+        return (
+            f"{trouble.what} Since then it was taken out of the configuration, so nothing mends it and no all-clear "
+            "will come: send nothing to it, and clear it at the vendor."
+        )
     return f"{trouble.what} {trouble.remedy}"
 
 

@@ -59,7 +59,7 @@ def alarm_sensor(
         ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        ways = channels(configuration, mandator, context.log)
+        ways = channels(configuration, mandator, lambda: context.log)
         now = datetime.now(UTC)
         try:
             with State(url) as state:
@@ -83,7 +83,7 @@ def alarm_sensor(
                 unsettled = (at_work | attempts.undecided()) - replaced_since(mandator, state)
                 unsettled |= left_behind(configuration, mandator, state)
                 state.troubles.settle(mandator, found, unsettled, now)
-                problems = tell(state, mandator, ways)
+                problems = tell(state, mandator, ways, settings.lists)
                 open_now = list(state.troubles.open(mandator).values())
         except StateError as error:
             return _without_state(context, mandator, ways, error, now)

@@ -37,7 +37,7 @@ def try_channels(configuration: Configuration, console: Console) -> bool:
     """Send a test to everybody whom alarms of each mandator go to. Returns whether every channel took it."""
     taken = True
     for mandator in configuration.mandators:
-        for channel in channels(configuration, mandator, logging.getLogger("campaign_sync.alarms")):
+        for channel in channels(configuration, mandator, lambda: logging.getLogger("campaign_sync.alarms")):
             if channel.name == "log":
                 continue
             try:

@@ -124,6 +124,8 @@ class Stage(StrEnum):
     ALARM = "alarm"
     WORSE = "worse"
     ALL_CLEAR = "all clear"
+    UNWATCHED = "unwatched"
+    """The list was taken out of the configuration while something was wrong with it."""
     TEST = "test"
 
 

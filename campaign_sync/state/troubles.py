@@ -79,7 +79,7 @@ class Troubles:
 
     def told(self, one: Notice, channel: str, now: datetime) -> None:
         """The channel has told of it."""
-        what = one.stage if one.stage is Stage.ALL_CLEAR else one.trouble.kind
+        what = one.trouble.kind if one.until is None else Stage.ALL_CLEAR
         values = {"trouble_id": one.id, "channel": channel, "told": str(what), "told_at": now}
         with self._engine.begin() as connection:
             insert_missing(connection, notice, [values])

@@ -213,7 +213,7 @@ def test_a_webhook_that_takes_nothing_is_named_without_its_url_which_is_a_secret
 
 
 def test_the_log_has_alarms_as_errors_and_the_rest_as_information(caplog: pytest.LogCaptureFixture) -> None:
-    channel = LogChannel(logging.getLogger("campaign_sync.alarms"), BERLIN)
+    channel = LogChannel(lambda: logging.getLogger("campaign_sync.alarms"), BERLIN)
     with caplog.at_level(logging.INFO, "campaign_sync.alarms"):
         channel.tell(ALARM)
         channel.tell(ALL_CLEAR)

@@ -300,7 +300,7 @@ def test_an_incomplete_list_that_somebody_has_been_at_for_too_long_is_told(watch
         assert "Alarm: nord/newsletter is INCOMPLETE" in watch.look()
 
 
-def test_an_incomplete_list_is_not_clear_by_leaving_or_renaming_it_in_the_configuration(watch: Watch) -> None:
+def test_an_incomplete_list_is_not_clear_by_renaming_it_in_the_configuration(watch: Watch) -> None:
     watch.break_off()
     assert len(watch.look()) == len(LISTS)
     lists = watch.shop.settings["mandators"]["nord"]["lists"]
@@ -342,3 +342,22 @@ def test_a_run_that_dies_after_one_of_its_lists_has_failed_is_told_as_well(watch
     watch.instance.add_run_tags(failed.run_id, {RUN_FAILURE_REASON_TAG: "UNEXPECTED_TERMINATION"})
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=4)):
         assert watch.look() == ["Alarm: a run of nord died"]
+
+
+def test_a_look_that_finds_nothing_leaves_no_file_behind(watch: Watch) -> None:
+    with dg.build_sensor_context(instance=watch.instance) as context:
+        sensor = watch.shop.definitions.resolve_sensor_def("nord_alarms")
+        sensor.evaluate_tick(context)
+
+        assert context._logger is None, "Dagster makes a file for every tick whose logger was asked for"
+
+
+def test_an_incomplete_list_that_is_taken_out_of_the_configuration_gets_no_all_clear(watch: Watch) -> None:
+    watch.break_off()
+    assert "Alarm: nord/newsletter is INCOMPLETE" in watch.look()
+    del watch.shop.settings["mandators"]["nord"]["lists"]["newsletter"]
+
+    assert watch.look() == ["Unwatched: nord/newsletter is INCOMPLETE"]
+    assert "no all-clear will come" in watch.text
+    assert watch.inbox.posts[-1]["stage"] == "unwatched"
+    assert watch.look() == [], "that is the last of it"

@@ -55,10 +55,11 @@ def run(
     from campaign_sync.cli.running import Advice, run_daily_replace
 
     refuse_other_revision(configuration)
-    use_instance(EMBEDDED_HOME)
     again = " ".join(["campaign-sync run", mandator, *(f"--list {name}" for name in lists or [])])
+    advice = Advice.here(again)
+    use_instance(EMBEDDED_HOME)
     outcome = run_daily_replace(
-        configuration, mandator, lists, Console(), Advice(again), accept_size=accept_size and accept_size.strip()
+        configuration, mandator, lists, Console(), advice, accept_size=accept_size and accept_size.strip()
     )
     raise typer.Exit(NOTHING_WRONG if outcome else SOMETHING_FAILED)
 
@@ -80,8 +81,8 @@ def replay(
     from campaign_sync.cli.running import replay as replay_snapshot
 
     refuse_other_revision(configuration)
+    advice = Advice.here(f"campaign-sync replay {mandator} {name}")
     use_instance(EMBEDDED_HOME)
-    advice = Advice(f"campaign-sync replay {mandator} {name}")
     outcome = replay_snapshot(configuration, mandator, name, snapshot, Console(), advice, accept_size=accept_size)
     raise typer.Exit(NOTHING_WRONG if outcome else SOMETHING_FAILED)
 
@@ -191,9 +192,12 @@ def dev(port: Annotated[int, typer.Option(help="The UI's port.")] = 3000) -> Non
     configuration = load_configuration()
     _require_free(port)
     refuse_other_revision(configuration)
-    from campaign_sync.cli.instance import EMBEDDED_HOME, dagster_dev, use_instance
+    from campaign_sync.cli.instance import EMBEDDED_HOME, dagster_dev, refuse_second_daemon, use_instance
 
+    given = os.environ.get("DAGSTER_HOME")
     use_instance(EMBEDDED_HOME)
+    if given:
+        refuse_second_daemon(given)
     with dagster_dev(port) as process:
         raise typer.Exit(process.wait())
 

@@ -27,7 +27,7 @@ FOLDER = Path(".campaign_sync/demo")
 _CREDENTIALS = {"DEMO_USERNAME": "demo", "DEMO_PASSWORD": "demo"}
 _ADVICE = Advice(
     again="campaign-sync demo",
-    look="campaign-sync demo --ui",
+    look="`campaign-sync demo --ui`",
     if_dead="remove .campaign_sync/demo to begin the demonstration anew",
 )
 _LEAVING_UNTOLD = 4

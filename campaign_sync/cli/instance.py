@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -42,6 +43,21 @@ def use_instance(home: Path) -> None:
         )
         told = f"{type(error).__name__}: {reason.rstrip('.')}"
         raise CommandError(f"Dagster's instance in {given or home} can't be used: {told}; {remedy}") from None
+
+
+def refuse_second_daemon(home: str) -> None:
+    """Make sure that no daemon is at this instance: two would start everything twice.
+
+    Raises:
+        CommandError: one has given a sign of life within the last minute.
+    """
+    with dg.DagsterInstance.get() as instance:
+        beats = [one.timestamp for one in instance.get_daemon_heartbeats().values()]
+    if any(time.time() - beat < 60 for beat in beats):
+        raise CommandError(
+            f"a daemon is running on Dagster's instance in {home} already, and a second one would start every run "
+            "twice; open the UI of its webserver instead, or unset DAGSTER_HOME to use an instance of your own"
+        )
 
 
 def _prepare(home: Path) -> None:

@@ -1,5 +1,6 @@
 """Executes a mandator's daily replace in this process, shows how far it is, and tells how it ended."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,10 +35,17 @@ class Advice:
 
     again: str
     """Begins the replace once more."""
-    look: str = "campaign-sync dev"
-    """Shows the runs in Dagster's UI."""
+    look: str = "`campaign-sync dev`"
+    """What shows the runs in Dagster's UI."""
     if_dead: str = "terminate it on its page in Dagster's UI (`campaign-sync dev`)"
     """Lets go of a run whose process is gone."""
+
+    @classmethod
+    def here(cls, again: str) -> "Advice":
+        """As is right for the instance in use. One that `DAGSTER_HOME` names has its own UI, and a daemon already."""
+        if os.environ.get("DAGSTER_HOME"):
+            return cls(again, "Dagster's UI", "terminate it on its page in Dagster's UI")
+        return cls(again)
 
 
 def run_daily_replace(
@@ -147,7 +155,7 @@ def _run(
         report_after_run(configuration, mandator, run_id, console)
     proven = result.success and not told and bool(outcomes) and all(outcome.proven for outcome in outcomes)
     if not proven and not told:
-        _tell(console, [f"the run failed, and none of its steps says why; `{advice.look}` shows the run's page"])
+        _tell(console, [f"the run failed, and none of its steps says why; {advice.look} shows the run's page"])
     return proven
 
 
@@ -216,4 +224,4 @@ def _reason(event: dg.DagsterEvent, look: str) -> str | None:
     error = failure.error
     if error is None or error.cls_name in ("DagsterAssetCheckFailedError", *_INTERRUPTS):
         return None
-    return f"{(error.cause or error).cls_name}; `{look}` shows the run's page, with the details"
+    return f"{(error.cause or error).cls_name}; {look} shows the run's page, with the details"

@@ -151,16 +151,22 @@ def test_of_many_people_some_of_every_kind_are_shown(shop: Rig) -> None:
     assert any(line[0] == "… and 12 more" for line in found)
 
 
-@pytest.fixture
-def week(shop: Rig) -> Rig:
-    """Proven six, five and three days ago, and today; each time somebody more is in the list."""
-    for number, passing in enumerate((1, 2, 3, 0)):
-        shop.add_contact(f"n{number}", f"new{number}@example.org")
-        shop.day()
-        pass_days(shop, passing)
-    return shop
+@pytest.fixture(scope="module")
+def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """Proven six, five and three days ago, and today; each time somebody more is in the list. For reading only."""
+    with rig(tmp_path_factory.mktemp("week")) as shop:
+        for number, passing in enumerate((1, 2, 3, 0)):
+            shop.add_contact(f"n{number}", f"new{number}@example.org")
+            shop.day()
+            pass_days(shop, passing)
+        yield shop
 
 
+reads_a_week = pytest.mark.xdist_group("week")
+"""On one worker, so that the week passes once."""
+
+
+@reads_a_week
 @pytest.mark.parametrize(
     ("days", "joined"),
     [
@@ -176,6 +182,7 @@ def test_the_days_decide_what_is_compared(week: Rig, days: Sequence[int], joined
     assert [line[0] for line in found if line[1:] == ["joined"]] == [f"contact:{each}" for each in joined]
 
 
+@reads_a_week
 @pytest.mark.parametrize(
     ("days", "sentence"),
     [

@@ -49,9 +49,7 @@ class Stack:
         home.mkdir()
         shutil.copy(ROOT / "dagster.yaml", home)
         self._folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._environment = {**os.environ, **environment, "DAGSTER_HOME": str(home), **_postgres(database_url)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -130,6 +128,14 @@ def stack(folder: Path, database_url: str, environment: Mapping[str, str]) -> It
         yield built
     finally:
         built.stop()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
 
 
 def until(holds: Callable[[], bool], seconds: float = 180) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
 
-from campaign_sync.alarms.wording import moment
+from campaign_sync.alarms.wording import as_sentence, moment
 from campaign_sync.configuration import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import Alertness
 from campaign_sync.domain.trouble import FEEDBACK, Trouble, TroubleKind, is_list
@@ -99,7 +99,7 @@ def old_feedback(
         FEEDBACK,
         TroubleKind.FEEDBACK_LOST if lost else TroubleKind.FEEDBACK_OLD,
         now - verdict.age,
-        f"{_sentence(verdict.told)}.",
+        as_sentence(verdict.told),
         "No list of the mandator is replaced, so whoever withdrew a consent in the CRM since then would still be "
         f"mailed: see {MANUAL}, “Feedback has grown old”.",
         f"/assets/{mandator}/suppression_state?view=checks&checkDetail=feedback_age",
@@ -124,7 +124,3 @@ def _what_mends(mandator: str, name: str, tries: int | None) -> str:
         f"Send nothing to it: part of its people are missing, and nothing is tried by itself any more (tries so far: "
         f"{tries}). See why its last run failed, then run {again}; {MANUAL}, “A list is INCOMPLETE”."
     )
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:].rstrip(".")

@@ -43,3 +43,8 @@ def fields_of(notice: Notice, zone: tzinfo, ui_url: str | None) -> dict[str, str
 def moment(when: datetime, zone: tzinfo) -> str:
     """As people read it."""
     return f"{when.astimezone(zone):%Y-%m-%d %H:%M %Z}"
+
+
+def as_sentence(told: str) -> str:
+    """What an error or a check tells, as a sentence of its own."""
+    return f"{told[:1].upper()}{told[1:].rstrip('.')}."

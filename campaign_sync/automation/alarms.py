@@ -14,6 +14,7 @@ from campaign_sync.alarms.looking import (
     replaced_since,
 )
 from campaign_sync.alarms.telling import channels, tell
+from campaign_sync.alarms.wording import as_sentence
 from campaign_sync.automation.failures import Attempts, Watched, failed_checks, failed_steps
 from campaign_sync.automation.freshness import late_lists, planned_pause
 from campaign_sync.automation.unfinished import gives_up
@@ -131,7 +132,7 @@ def _state_trouble(mandator: str, error: StateError | None, since: datetime) -> 
         STATE,
         TroubleKind.FAILED,
         since,
-        f"{str(error)[:1].upper()}{str(error)[1:].rstrip('.')}.",
+        as_sentence(str(error)),
         f"Until it can be used, no list of {mandator} is replaced and nothing that broke off is taken up: see "
         "docs/operations.md, “What an alarm means”.",
         "/deployment",

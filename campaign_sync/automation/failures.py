@@ -158,7 +158,7 @@ def _died(watched: Watched, concerned: Sequence[dg.AssetKey], run: DagsterRun, e
 
 
 def _consequence(watched: Watched, subjects: Collection[str]) -> str:
-    lists = sorted(subject for subject in subjects if " " not in subject)
+    lists = sorted(filter(is_list, subjects))
     again = " ".join(["campaign-sync run", watched.mandator, *(f"--list {name}" for name in lists)])
     withdrawn = "whoever withdrew a consent in the CRM since then would still be mailed"
     if FEEDBACK in subjects:
@@ -180,7 +180,7 @@ def _of_a_check(watched: Watched, subject: str) -> str:
             "Until it is mended, somebody who left may still be mailed: its page shows what it found, and "
             "docs/operations.md, “What an alarm means”, what to do."
         )
-    if " " in subject:
+    if not is_list(subject):
         return "Its page shows what it found; docs/operations.md, “What an alarm means”, tells what to do."
     return _consequence(watched, {subject})
 

@@ -21,7 +21,7 @@ from campaign_sync.state.upsert import insert_missing
 LIFETIME = timedelta(seconds=90)
 """How long a lease outlives the last sign of life of its holder."""
 
-_SIGNS_OF_LIFE = 6
+SIGNS_OF_LIFE = 6
 """How many a holder gives per lifetime."""
 
 
@@ -126,7 +126,7 @@ class Leases:
             raise LeaseHeldError(row.owner, row.run_id, row.acquired_at, row.expires_at)
 
     def _beat(self, recipient_list_id: int, token: str, held: Lease, end: threading.Event) -> None:
-        while not end.wait(LIFETIME.total_seconds() / _SIGNS_OF_LIFE):
+        while not end.wait(LIFETIME.total_seconds() / SIGNS_OF_LIFE):
             begun = _clock()
             with suppress(StateError):  # `Lease.require` notices when it lasts
                 with self._engine.begin() as connection:

@@ -8,13 +8,10 @@ from datetime import timedelta
 from sqlalchemy import Engine, delete, select, update
 
 from campaign_sync.state.errors import StateError
-from campaign_sync.state.lease import LIFETIME
+from campaign_sync.state.lease import LIFETIME, SIGNS_OF_LIFE
 from campaign_sync.state.process import database_now, is_dead, this_process
 from campaign_sync.state.tables import run_alive
 from campaign_sync.state.upsert import upsert
-
-_SIGNS = 6
-"""How many signs a run gives per lifetime of one."""
 
 _FORGOTTEN_AFTER = timedelta(days=30)
 """Who died so long ago interests nobody any more, and may be a run of an instance that is gone."""
@@ -58,7 +55,7 @@ class SignsOfLife:
             connection.execute(delete(run_alive).where(run_alive.c.run_id == run_id))
 
     def _beat(self, run_id: str, end: threading.Event) -> None:
-        while not end.wait(LIFETIME.total_seconds() / _SIGNS):
+        while not end.wait(LIFETIME.total_seconds() / SIGNS_OF_LIFE):
             with suppress(StateError), self._engine.begin() as connection:
                 connection.execute(
                     update(run_alive)

@@ -1,7 +1,6 @@
 """Those who are told: a mail server and a web server on 127.0.0.1 that keep what they get."""
 
 import json
-import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from campaign_sync_tests.stack import free_port
 
 
 @dataclass
@@ -53,9 +54,7 @@ def mail_server(
     *, tls: ssl.SSLContext | None = None, implicit: bool = False, login: tuple[str, str] | None = None
 ) -> Iterator[Mailbox]:
     """A mail server, with STARTTLS or TLS from the first byte where a context is given."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        mailbox = Mailbox(port=free.getsockname()[1])
+    mailbox = Mailbox(port=free_port())
 
     def authenticated(*arguments: Any) -> AuthResult:
         given = arguments[-1]

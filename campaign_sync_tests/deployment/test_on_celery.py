@@ -7,8 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from dagster._core.instance.ref import InstanceRef
 
 from campaign_sync_tests.databases import fresh_database
 from campaign_sync_tests.rig import ENVIRONMENT, NEWSLETTER, SUED_NEWSLETTER, rig
+from campaign_sync_tests.stack import free_port, until
 
 ROOT = Path(__file__).parents[2]
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
@@ -71,7 +71,7 @@ def test_two_mandators_are_replaced_at_the_same_time_on_two_workers(tmp_path: Pa
             _process(["-m", "dagster._daemon", "run", *workspace], environment, tmp_path / "daemon.log")
         )
 
-        _until(lambda: all(run.is_finished for run in instance.get_runs()))
+        until(lambda: all(run.is_finished for run in instance.get_runs()), 120)
 
         runs = instance.get_runs()
         assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS] * 2
@@ -86,12 +86,12 @@ def test_two_mandators_are_replaced_at_the_same_time_on_two_workers(tmp_path: Pa
 
 @contextmanager
 def _redis(folder: Path) -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     files = ["--save", "", "--dir", str(folder)]
     command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), *files]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
-            _until(lambda: _answers(port))
+            until(lambda: _answers(port), 120)
             yield f"redis://127.0.0.1:{port}"
         finally:
             process.terminate()
@@ -136,21 +136,6 @@ def _worker(folder: Path, run: dg.DagsterRun) -> int:
     return number
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
-
-
 def _answers(port: int) -> bool:
     with socket.socket() as caller:
         return caller.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    for _ in range(480):
-        if holds():
-            return
-        time.sleep(0.25)
-    raise AssertionError("it never came to that")

@@ -3,16 +3,15 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 from campaign_sync_tests.rig import ENVIRONMENT, Rig
+from campaign_sync_tests.stack import free_port, until
 
 LAUNCH = """
 mutation ($job: String!) {
@@ -26,20 +25,18 @@ mutation ($job: String!) {
 
 def test_a_run_started_in_the_ui_replaces_the_lists(shop: Rig) -> None:
     assert shop.configuration
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"} | ENVIRONMENT
     command = [sys.executable, "-m", "campaign_sync", "dev", "--port", str(port)]
     with subprocess.Popen(command, cwd=shop.folder, env=environment, stderr=subprocess.DEVNULL) as process:
         try:
             ask = _asking(f"http://127.0.0.1:{port}/graphql")
-            _until(lambda: _loaded(ask))
+            until(lambda: _loaded(ask), 120)
             answer = ask(LAUNCH, {"job": "nord_daily_replace"})["launchRun"]
             assert answer["__typename"] == "LaunchRunSuccess", answer
             status = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
             run_id = {"id": answer["run"]["runId"]}
-            _until(lambda: ask(status, run_id)["runOrError"]["status"] in ("SUCCESS", "FAILURE", "CANCELED"))
+            until(lambda: ask(status, run_id)["runOrError"]["status"] in ("SUCCESS", "FAILURE", "CANCELED"), 120)
             assert ask(status, run_id)["runOrError"]["status"] == "SUCCESS"
         finally:
             process.send_signal(signal.SIGINT)
@@ -69,11 +66,3 @@ def _loaded(ask: Asking) -> bool:
     except (urllib.error.URLError, ConnectionError):
         return False
     return [entry["loadStatus"] for entry in entries] == ["LOADED"]
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    for _ in range(240):
-        if holds():
-            return
-        time.sleep(0.5)
-    raise AssertionError("it never came to that")

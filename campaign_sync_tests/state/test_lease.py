@@ -106,7 +106,7 @@ def test_the_holder_pushes_its_lease_ahead_and_notices_when_it_was_taken(
 def test_a_holder_that_stood_still_for_too_long_does_nothing_more(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "_SIGNS_OF_LIFE", 0.001)
+    monkeypatch.setattr(leases, "SIGNS_OF_LIFE", 0.001)
     with State(database_url) as state, state.leases.held(11, "ours") as held:
         held.require()
         held.renewed(leases._clock() - 100)

@@ -95,7 +95,7 @@ def test_lines_end_as_they_like(end: bytes) -> None:
     assert decode_csv(content.removesuffix(end), ";", name=NAME) == [["a", "b"], ["c\r\nd", "e"]]
 
 
-@pytest.mark.parametrize("content", [b"", codecs.BOM_UTF8, b"\r\n", gzip.compress(b"")])
+@pytest.mark.parametrize("content", [b"", codecs.BOM_UTF8, b"\r\n", gzip.compress(b"", mtime=0)])
 def test_an_empty_file_has_no_rows(content: bytes) -> None:
     assert decode_csv(content, None, name=NAME) == []
 
@@ -136,7 +136,7 @@ def test_gzip_that_ends_too_early_is_cut_off(keep: int) -> None:
         decode_csv(gzip.compress(b"a;b\n" * 100)[:keep], ";", name=NAME + ".gz")
 
 
-@pytest.mark.parametrize("content", [b"a;b\n", gzip.compress(b"a;b\n" * 100)[:-9] + b"x" * 9])
+@pytest.mark.parametrize("content", [b"a;b\n", gzip.compress(b"a;b\n" * 100, mtime=0)[:-9] + b"x" * 9])
 def test_what_only_pretends_to_be_gzip_is_refused(content: bytes) -> None:
     with pytest.raises(DropError, match="isn't gzip, or damaged"):
         decode_csv(content, ";", name=NAME + ".gz")

@@ -12,7 +12,8 @@ from campaign_sync.assets.selection import opt_in_of
 from campaign_sync.assets.wording import page, rule
 from campaign_sync.domain.checks import CHECK_NAMES, check_snapshot
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
-from campaign_sync.domain.snapshot import build_snapshot, canonical_rows, digest
+from campaign_sync.domain.row_digests import fingerprint, row_digests
+from campaign_sync.domain.snapshot import build_snapshot
 from campaign_sync.replacing.gate import surroundings
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.replacing.target import Target
@@ -106,7 +107,7 @@ def snapshot_asset(target: Target) -> dg.AssetsDefinition:
                 **reasons(sifted.rejections),
                 "snapshot": stored.id,
                 "file": stored.file,
-                "digest of the rows": digest(canonical_rows(rows, [RECIPIENT_ID, *contract.list_columns])),
+                "digest of the rows": fingerprint(row_digests(rows, [RECIPIENT_ID, *contract.list_columns])),
                 "recipient list id": str(target.recipient_list_id),
                 "seconds": watch.seconds,
             },

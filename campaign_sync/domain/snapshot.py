@@ -1,11 +1,6 @@
 """The rows of one recipient list exactly as they will be sent."""
 
-import hashlib
-from collections.abc import Sequence
-
 import pandas as pd
-import pyarrow
-import pyarrow.compute as pc
 
 from campaign_sync.domain.checks import LIST_PREFIX, ROW_REASONS, Contract, row_checks, run_schema
 from campaign_sync.domain.consent import OptIn
@@ -69,31 +64,6 @@ def build_snapshot(selection: pd.DataFrame, contract: Contract, opt_in: OptIn) -
             [rejections(repeated, Stage.SNAPSHOT, Reason.DUPLICATE_ADDRESS), rejected], ignore_index=True
         ),
     )
-
-
-def canonical_rows(frame: pd.DataFrame, columns: Sequence[str]) -> pyarrow.Array:
-    """The rows as sorted texts, missing values as empty ones: equal for equal multisets of rows, in any order."""
-    rows = row_texts(frame, columns)
-    return rows.take(pc.array_sort_indices(rows))
-
-
-def row_texts(frame: pd.DataFrame, columns: Sequence[str]) -> pyarrow.Array:
-    """Each row as one text, in the frame's order, missing values as empty ones."""
-    separator = pyarrow.scalar("\x1f", pyarrow.large_string())
-    cells = [
-        pc.fill_null(pyarrow.array(frame[column].astype("str"), pyarrow.large_string(), from_pandas=True), "")
-        for column in columns
-    ]
-    return pc.binary_join_element_wise(*cells, separator)
-
-
-def digest(rows: pyarrow.Array) -> str:
-    """SHA-256 over canonical rows: the fingerprint by which a snapshot, and a list read back, are known."""
-    fingerprint = hashlib.sha256()
-    for text in rows.to_pylist():
-        fingerprint.update(text.encode())
-        fingerprint.update(b"\x1e")
-    return fingerprint.hexdigest()
 
 
 def _one_row_per_address(selection: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

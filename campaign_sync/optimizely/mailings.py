@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from campaign_sync.optimizely.rows import as_rows
+from campaign_sync.optimizely.row_reader import Listed
 from campaign_sync.optimizely.session import Session
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -79,4 +79,4 @@ class ClosedLoop:
             size: the most rows to return, at most `MAX_ROWS`. Fewer mean that the window ends there.
         """
         arguments = ((since - _EPOCH) // _MILLISECOND, (until - _EPOCH) // _MILLISECOND, start, size)
-        return as_rows(self._session.call("ClosedLoop", reader.value, *arguments))
+        return self._session.read("ClosedLoop", reader.value, *arguments, rows_asked_for=size, new_sink=Listed).rows

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from campaign_sync.optimizely.bulk_writing import Texts
 from campaign_sync.optimizely.faults import TransientError
 from campaign_sync.optimizely.session import Session
 
@@ -10,7 +11,7 @@ MAX_ROWS = 1000
 
 
 def asked_in_chunks(
-    session: Session, service: str, operation: str, texts: Sequence[str], *, first: Sequence[object] = ()
+    session: Session, service: str, operation: str, texts: Texts, *, first: Sequence[object] = ()
 ) -> list[bool]:
     """What an operation answers about each text, in their order; `first` are the arguments before the texts.
 
@@ -25,10 +26,10 @@ def asked_in_chunks(
     return answers
 
 
-def chunks(texts: Sequence[str]) -> Iterator[list[str]]:
+def chunks(texts: Texts) -> Iterator[Texts]:
     """The texts in pieces that fit into one call."""
     for start in range(0, len(texts), MAX_ROWS):
-        yield list(texts[start : start + MAX_ROWS])
+        yield texts[start : start + MAX_ROWS]
 
 
 def expect_one_each(answers: Sequence[object], rows: int, operation: str) -> None:
@@ -42,8 +43,3 @@ def expect_one_each(answers: Sequence[object], rows: int, operation: str) -> Non
             f"{operation} gave {len(answers)} answers for {rows} rows. Try again; if it stays, ask its support.",
             outcome_unknown=True,
         )
-
-
-def as_rows(answer: Sequence[list[str | None] | None]) -> list[list[str | None]]:
-    """A table in which a row without values isn't nil but empty."""
-    return [row or [] for row in answer]

@@ -21,7 +21,8 @@ from campaign_sync.optimizely.faults import (
     UnreadableAnswerError,
     from_fault,
 )
-from campaign_sync.optimizely.transport import Transport
+from campaign_sync.optimizely.row_reader import RowReader, Sink, SinkKind
+from campaign_sync.optimizely.transport import Reply, Transport
 from campaign_sync.telemetry.spans import attempt_number, call_span
 
 LIFETIME_SECONDS = 15 * 60.0
@@ -126,6 +127,35 @@ class Session:
             rows_asked_for=rows_asked_for,
         )
 
+    def read(
+        self,
+        service: str,
+        operation_name: str,
+        *arguments: object,
+        rows_asked_for: int,
+        new_sink: Callable[[], SinkKind],
+    ) -> SinkKind:
+        """Call an operation that returns rows, which go to a sink while they come in. See `call`.
+
+        Each attempt gets a new sink; the one that has all rows is returned.
+        """
+        contract = self.contract(service)
+        operation = contract.operation(operation_name)
+        sinks: list[SinkKind] = []
+
+        def sink() -> SinkKind:
+            sinks.append(new_sink())
+            return sinks[-1]
+
+        self.send(
+            service,
+            operation_name,
+            lambda session_id: contract.request(operation, (session_id, *arguments)),
+            rows_asked_for=rows_asked_for,
+            new_sink=sink,
+        )
+        return sinks[-1]
+
     def send(
         self,
         service: str,
@@ -135,8 +165,9 @@ class Session:
         repeatable: bool = True,
         rows: int | None = None,
         rows_asked_for: int = 0,
+        new_sink: Callable[[], Sink] | None = None,
     ) -> Any:
-        """Call an operation by a request that is written once the session id is known. See `call`.
+        """Call an operation by a request that is written once the session id is known. See `call` and `read`.
 
         `rows` is how many it sends, for telemetry.
         """
@@ -152,6 +183,7 @@ class Session:
                     rows=rows,
                     attempt=next(attempts),
                     rows_asked_for=rows_asked_for,
+                    sink=new_sink() if new_sink else None,
                 )
             )
 
@@ -267,18 +299,22 @@ class Session:
         rows: int | None = None,
         attempt: int = 1,
         rows_asked_for: int = 0,
+        sink: Sink | None = None,
     ) -> Any:
         contract = self.contract(service)
         operation = contract.operation(operation_name)
+        reader = RowReader(sink) if sink else None
         with call_span(service, operation.name, rows, attempt) as call:
-            response = self._transport.post(
-                service, request, timeout_seconds=timeout_seconds, rows_asked_for=rows_asked_for
-            )
-            call.answered(response.status)
+            response = Reply(200, "", b"")  # what a reader gives up on is of this kind
             try:
+                response = self._transport.post(
+                    service, request, timeout_seconds=timeout_seconds, rows_asked_for=rows_asked_for, reader=reader
+                )
+                call.answered(response.status)
                 answer = wire.parse(response.content)
                 if answer.fault is None:
-                    return contract.result(operation, answer)
+                    result = contract.result(operation, answer)
+                    return reader.end(result) if reader else result
             except wire.HostileXmlError:
                 failure = self._transport.hostile()
             except wire.NotSoapError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from campaign_sync.optimizely.bulk_writing import Texts
 from campaign_sync.optimizely.rows import asked_in_chunks, chunks
 from campaign_sync.optimizely.session import Session
 
@@ -34,7 +35,7 @@ class Unsubscribes:
         for chunk in chunks(ids):
             self._session.call("Unsubscribe", "addAll", list_id, chunk)
 
-    def contains_all(self, ids: Sequence[str]) -> list[bool]:
+    def contains_all(self, ids: Texts) -> list[bool]:
         """For each recipient id, whether it has unsubscribed."""
         return asked_in_chunks(self._session, "Unsubscribe", "containsAll", ids)
 
@@ -49,7 +50,7 @@ class Blacklist:
     def __init__(self, session: Session):
         self._session = session
 
-    def are_blacklisted(self, addresses: Sequence[str]) -> list[bool]:
+    def are_blacklisted(self, addresses: Texts) -> list[bool]:
         """For each address, whether an entry or a pattern of the blocklist matches it."""
         return asked_in_chunks(self._session, "Blacklist", "areBlacklisted", addresses)
 

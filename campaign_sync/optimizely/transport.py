@@ -14,6 +14,7 @@ from campaign_sync.optimizely.faults import (
     TransientError,
     UnreadableAnswerError,
 )
+from campaign_sync.optimizely.row_reader import RowReader
 
 MAX_ANSWER_BYTES = 256 * 1024**2
 """The largest answer that is read, unpacked, unless so many rows are asked for that it may be larger."""
@@ -22,9 +23,9 @@ _BYTES_PER_ROW = 128 * 1024
 """So large a row may be: 15 attributes of 4,000 characters, some of them in two bytes, and what stands around them."""
 
 _MOST_BYTES = 2 * 1024**3 - 1
-"""No answer is larger, whatever is asked for: the parser couldn't take it."""
+"""No more of an answer is held at once, whatever is asked for: the parser couldn't take it."""
 
-_PIECE_BYTES = 64 * 1024
+_PIECE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -73,17 +74,26 @@ class Transport:
         return response.content
 
     def post(
-        self, service: str, envelope: bytes, *, timeout_seconds: float | None = None, rows_asked_for: int = 0
+        self,
+        service: str,
+        envelope: bytes,
+        *,
+        timeout_seconds: float | None = None,
+        rows_asked_for: int = 0,
+        reader: RowReader | None = None,
     ) -> Reply:
         """What the host answers to an envelope, whatever its status. It may be as large as the rows asked for need.
+
+        `reader` takes it while it comes in; the reply is what it leaves of it.
 
         Raises:
             TransientError: there is no answer, or it is cut off.
             UnreadableAnswerError: it is too large.
+            NotSoapError: as `RowReader.feed`.
         """
         url = f"{self.base_url}/Rpc{service}"
-        most_bytes = min(max(MAX_ANSWER_BYTES, rows_asked_for * _BYTES_PER_ROW), _MOST_BYTES)
-        return self._exchange("POST", url, envelope, timeout_seconds or self._timeout_seconds, most_bytes)
+        most_bytes = max(MAX_ANSWER_BYTES, rows_asked_for * _BYTES_PER_ROW)
+        return self._exchange("POST", url, envelope, timeout_seconds or self._timeout_seconds, most_bytes, reader)
 
     def not_soap(self, response: Reply) -> OptimizelyError:
         """The error to raise for an answer to `post` that holds no SOAP envelope."""
@@ -105,14 +115,22 @@ class Transport:
             outcome_unknown=True,
         )
 
-    def _exchange(self, method: str, url: str, body: bytes | None, timeout_seconds: float, most_bytes: int) -> Reply:
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        timeout_seconds: float,
+        most_bytes: int,
+        reader: RowReader | None = None,
+    ) -> Reply:
         # No redirects: credentials and people's data go to the configured host or nowhere.
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'} if body is not None else {}
         options = {"timeout": timeout_seconds, "allow_redirects": False, "verify": self._ca_file, "stream": True}
         failure: OptimizelyError
         try:
             with self._http.request(method, url, data=body, headers=headers, **options) as response:  # type: ignore[arg-type]
-                content = self._read(response, most_bytes, changing=body is not None)
+                content = self._read(response, most_bytes, reader, changing=body is not None)
                 return Reply(response.status_code, response.headers.get("Content-Type", ""), content)
         except requests.RequestException as error:
             failure = self._unreachable(error, timeout_seconds, changing=body is not None)
@@ -123,19 +141,25 @@ class Transport:
             failure = RefusedError(f"{where} can't be read any more; put it back.")
         raise failure  # out here, because the caught exception holds the envelope
 
-    def _read(self, response: requests.Response, most_bytes: int, *, changing: bool) -> bytes:
-        """The whole answer, unpacked, as long as it isn't too large."""
-        pieces, size = [], 0
+    def _read(self, response: requests.Response, most_bytes: int, reader: RowReader | None, *, changing: bool) -> bytes:
+        """The whole answer, unpacked, as long as it isn't too large; of one that is read on the way, what remains."""
+        pieces: list[bytes] = []
+        size = held = 0
         for piece in response.iter_content(_PIECE_BYTES):
             size += len(piece)
-            if size > most_bytes:
+            if reader is None:
+                pieces.append(piece)
+                held = size
+            else:
+                reader.feed(piece)
+                held = reader.held
+            if size > most_bytes or held > _MOST_BYTES:
                 raise UnreadableAnswerError(
-                    f"{self.host} answered with more than {most_bytes // 1024**2} MiB, which no answer of the "
-                    "vendor's should be; check optimizely.base_url and the proxies on the way.",
+                    f"{self.host} answered with more than {min(most_bytes, _MOST_BYTES) // 1024**2} MiB, which no "
+                    "answer of the vendor's should be; check optimizely.base_url and the proxies on the way.",
                     outcome_unknown=changing,
                 )
-            pieces.append(piece)
-        return b"".join(pieces)
+        return b"".join(pieces) if reader is None else reader.rest()
 
     def _unreachable(
         self, error: requests.RequestException, timeout_seconds: float, *, changing: bool

@@ -1,8 +1,8 @@
 """The vendor's wire: SOAP 1.1, rpc/encoded, as Apache Axis 1.4 reads and writes it.
 
 zeep can't write nested arrays in this encoding and is slow at long flat ones, so arrays are written and read here, in
-both directions; ordinary calls stay with zeep (see `contract`). All texts are written as whole runs with one pass of
-escaping, because a list of 100,000 recipients is some million cells.
+both directions; ordinary calls stay with zeep (see `contract`). What is long goes in bulk (see `bulk_writing` and
+`bulk_reading`), because a list of 100,000 recipients is some million cells.
 """
 
 import re
@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
+import pyarrow as pa
 from lxml import etree
 
 from campaign_sync.domain.text import XML_FORBIDDEN
+from campaign_sync.optimizely import bulk_reading, bulk_writing
 from campaign_sync.optimizely.faults import UnsendableError
 
 ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
@@ -25,6 +27,9 @@ INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 _PREFIXES = {SCHEMA: "xsd", ENCODING: "soapenc"}
 _NIL, _ARRAY_TYPE = f"{{{INSTANCE}}}nil", f"{{{ENCODING}}}arrayType"
 
+_CARRIAGE_RETURN = {"\r": "&#13;"}
+"""A parser turns a bare one into a line feed; only as a reference does it arrive as itself."""
+
 _DEEPEST = 4
 """So many arrays may stand in one another; the vendor's rows are arrays in an array."""
 
@@ -33,10 +38,6 @@ _MOST_CHARACTERS = 256 * 1024**2
 
 _MOST_FOR_ONE_VALUE = 50
 """So many elements an answer of a single value may have."""
-
-_CELL, _ROW = "\x01", "\x02"
-_FORBIDDEN_BUT_SEPARATORS = re.compile(XML_FORBIDDEN.pattern.replace("\x00-\x08", "\x00\x03-\x08"))
-"""Cells and rows are joined by characters that XML can't carry, so a text that holds one shows by the count."""
 
 
 class NotSoapError(ValueError):
@@ -67,6 +68,8 @@ class Answer:
     fault_code: str = ""
     size: int = 0
     """In bytes, as received."""
+    values: list[str] | None = field(default=None, repr=False)
+    """Of an array of numbers or booleans that was read in bulk; the result element lacks them."""
 
 
 def type_name(namespace: str, name: str) -> str:
@@ -84,19 +87,27 @@ def envelope(namespace: str, operation: str, arguments: Iterable[bytes]) -> byte
     return b"".join([head.encode(), *arguments, f"</r:{operation}></e:Body></e:Envelope>".encode()])
 
 
+@dataclass(frozen=True)
+class Columns:
+    """A parameter that is an array of rows, column by column."""
+
+    columns: Sequence[bulk_writing.Texts]
+    rows: int
+
+
 def argument(part: Part, value: object) -> bytes:
-    """One parameter: a scalar, a list of texts, or rows of texts.
+    """One parameter: a scalar, texts (a list or an Arrow array), or `Columns`.
 
     Raises:
-        UnsendableError: a text holds a character that XML can't carry, or rows differ in length.
+        UnsendableError: a text holds a character that XML can't carry.
     """
     if not part.is_array:
         return _scalar(part, value).encode()
-    if not isinstance(value, Sequence) or isinstance(value, str):
+    if isinstance(value, Columns):
+        return _array(part.name, "xsd:string[]", value.rows, bulk_writing.rows(value.columns, value.rows))
+    if not isinstance(value, Sequence | pa.Array | pa.ChunkedArray) or isinstance(value, str):
         raise TypeError(f"{part.name} takes a list, not a {type(value).__name__}")
-    if value and not isinstance(value[0], str):
-        return _rows(part.name, value).encode()
-    return _array(part.name, _texts(part.name, value), len(value)).encode()
+    return _array(part.name, "xsd:string", len(value), bulk_writing.texts(part.name, value))
 
 
 def parse(content: bytes) -> Answer:
@@ -107,6 +118,8 @@ def parse(content: bytes) -> Answer:
         NotSoapError: it isn't a complete SOAP envelope, or its elements stand deeper than libxml2 goes by itself.
     """
     refuse_document_type(content)
+    size = len(content)
+    content, values = bulk_reading.values(content) or (content, None)
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
     )
@@ -123,7 +136,7 @@ def parse(content: bytes) -> Answer:
     if fault is not None:
         return Answer(fault.findtext("faultstring") or "", root, None, {}, fault.findtext("faultcode") or "")
     references = {identity: child for child in body if (identity := child.get("id"))}
-    return Answer(None, root, body[0][0] if len(body[0]) else None, references, size=len(content))
+    return Answer(None, root, body[0][0] if len(body[0]) else None, references, size=size, values=values)
 
 
 def refuse_document_type(content: bytes) -> None:
@@ -149,7 +162,15 @@ def require_few_elements(answer: Answer) -> None:
 
 def array(answer: Answer, convert: Callable[[str], Any]) -> list[Any]:
     """The array an operation returned: a list of values (None for nil), or of such lists; empty where it is nil."""
+    if answer.values is not None:
+        known = {text: convert(text) for text in set(answer.values)}
+        return [known[text] for text in answer.values]
     return [] if answer.result is None else _Reading(answer, convert).value(answer.result) or []
+
+
+def rows(answer: Answer) -> list[list[str | None]]:
+    """The rows of texts that an operation returned; one without values isn't nil but empty."""
+    return [row or [] for row in array(answer, str)]
 
 
 def scalar(answer: Answer, convert: Callable[[str], Any]) -> Any:
@@ -163,49 +184,12 @@ def _scalar(part: Part, value: object) -> str:
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if XML_FORBIDDEN.search(text):
         raise UnsendableError(f"{part.name} holds a character that XML can't carry; remove it at the source.")
-    return f'<{part.name} xsi:type="{part.type}">{_escape(text)}</{part.name}>'
+    return f'<{part.name} xsi:type="{part.type}">{escape(text, _CARRIAGE_RETURN)}</{part.name}>'
 
 
-def _array(name: str, items: str, length: int) -> str:
-    return f'<{name} xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[{length}]">{items}</{name}>'
-
-
-def _texts(name: str, values: Sequence[str]) -> str:
-    joined = _CELL.join(values)
-    if joined.count(_CELL) != max(len(values) - 1, 0) or _ROW in joined or _FORBIDDEN_BUT_SEPARATORS.search(joined):
-        position = next(i for i, value in enumerate(values) if XML_FORBIDDEN.search(value))
-        raise UnsendableError(
-            f"value {position} of {name} holds a character that XML can't carry; remove it at the source."
-        )
-    return f"<item>{_escape(joined).replace(_CELL, '</item><item>')}</item>" if values else ""
-
-
-def _rows(name: str, rows: Sequence[Sequence[str]]) -> str:
-    width = len(rows[0]) if rows else 0
-    for position, row in enumerate(rows):
-        if len(row) != width:
-            raise UnsendableError(f"row {position} has {len(row)} values, the rows before it have {width}.")
-    opening = f'<item xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[{width}]">'
-    if width == 0:
-        items = f"{opening}</item>" * len(rows)
-    else:
-        joined = _ROW.join(map(_CELL.join, rows))
-        separated = joined.count(_CELL) == len(rows) * (width - 1) and joined.count(_ROW) == len(rows) - 1
-        if not separated or _FORBIDDEN_BUT_SEPARATORS.search(joined):
-            at, cell = next(
-                (i, j) for i, row in enumerate(rows) for j, value in enumerate(row) if XML_FORBIDDEN.search(value)
-            )
-            raise UnsendableError(
-                f"value {cell} of row {at} holds a character that XML can't carry; remove it at the source."
-            )
-        cells = _escape(joined).replace(_CELL, "</item><item>").replace(_ROW, f"</item></item>{opening}<item>")
-        items = f"{opening}<item>{cells}</item></item>"
-    return f'<{name} xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[][{len(rows)}]">{items}</{name}>'
-
-
-def _escape(text: str) -> str:
-    # A parser turns a bare carriage return into a line feed; only as a reference does it arrive as itself.
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
+def _array(name: str, kind: str, length: int, items: bytes) -> bytes:
+    opening = f'<{name} xsi:type="soapenc:Array" soapenc:arrayType="{kind}[{length}]">'
+    return b"".join([opening.encode(), items, f"</{name}>".encode()])
 
 
 class _Reading:

@@ -11,18 +11,19 @@ from campaign_sync.crm.port import Crm
 from campaign_sync.domain.checks import CheckOutcome, Surroundings
 from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import Reason, Stage
+from campaign_sync.domain.row_digests import RowDigests, row_digests
 from campaign_sync.domain.selection import rejections
 from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.feedback.age import vendor_time
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacing.canary import known_opt_in_list, try_canary
 from campaign_sync.replacing.errors import RefusedReplaceError
-from campaign_sync.replacing.filling import read_back
 from campaign_sync.replacing.gate import admit, examine, surroundings
 from campaign_sync.replacing.looking import Listeners, consenting_keys, look
 from campaign_sync.replacing.mailings import wait_for_mailings
 from campaign_sync.replacing.plan import Plan, difference, refill, resume
 from campaign_sync.replacing.progress import rows_of
+from campaign_sync.replacing.reading_back import READ_BACK_ROWS, Held, read_back
 from campaign_sync.replacing.target import Target
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.journal import Replace, StoredSnapshot
@@ -37,6 +38,8 @@ class Admission:
     stored: StoredSnapshot
     rows: pd.DataFrame
     """The snapshot without those who were dropped."""
+    digests: RowDigests
+    """Theirs, by the target's `read_columns`."""
     plan: Plan
     outcomes: tuple[CheckOutcome, ...]
     dropped: pd.DataFrame
@@ -134,7 +137,9 @@ class Gate:
         # withdrawn.
         Listeners(self.crm, self.state, self.frames).hear(target, snapshot, found, vendor_now)
         self._check_ids(target)
-        return Admission(stored, rows, self._plan(target, stored, rows, broken), tuple(outcomes), dropped, around)
+        digests = row_digests(rows, target.read_columns)
+        plan = self._plan(target, stored, rows, digests, broken)
+        return Admission(stored, rows, digests, plan, tuple(outcomes), dropped, around)
 
     def _check_ids(self, target: Target) -> None:
         if target.id_attribute is None:
@@ -146,20 +151,24 @@ class Gate:
                 f"{target.id_attribute}; correct mandators.{target.mandator}.lists.{target.name}.id_attribute"
             )
 
-    def _plan(self, target: Target, stored: StoredSnapshot, rows: pd.DataFrame, broken: Replace | None) -> Plan:
+    def _plan(
+        self, target: Target, stored: StoredSnapshot, rows: pd.DataFrame, digests: RowDigests, broken: Replace | None
+    ) -> Plan:
         if target.strategy == "differential":
-            return difference(target, rows, self._held(target))
-        return (self._resumed(target, stored, rows, broken) if broken else None) or refill(rows)
+            return difference(target, rows, digests, self._held(target, digests))
+        return (self._resumed(target, stored, digests, broken) if broken else None) or refill(rows)
 
-    def _resumed(self, target: Target, stored: StoredSnapshot, rows: pd.DataFrame, broken: Replace) -> Plan | None:
+    def _resumed(self, target: Target, stored: StoredSnapshot, digests: RowDigests, broken: Replace) -> Plan | None:
         """Attributes don't tell an address, so without ids only a list that was filled from nothing by these rows."""
         same_rows = broken.snapshot_id == stored.id and self.state.journal.cleared_for(broken)
-        return resume(target, rows, self._held(target)) if target.id_attribute or same_rows else None
+        return resume(digests, self._held(target, digests)) if target.id_attribute or same_rows else None
 
-    def _held(self, target: Target) -> pd.DataFrame:
+    def _held(self, target: Target, expected: RowDigests) -> Held:
         """The list as it is; in one piece where pages don't add up."""
         count = self.vendor.recipients.count(target.recipient_list_id)
-        held = read_back(target, self.vendor, count, rows_of(target, "read the list", count))
-        if len(held) == count:
-            return held
-        return read_back(target, self.vendor, count, rows_of(target, "read the list", count), page_rows=count + 1)
+        for page_rows in (READ_BACK_ROWS, count + 1):
+            on_page = rows_of(target, "read the list", count)
+            held = read_back(target, self.vendor, count, expected, on_page, page_rows)
+            if len(held) == count:
+                break
+        return held

@@ -66,5 +66,5 @@ def _has_left(vendor: Optimizely, canary: str) -> bool:
 
 
 def _add(vendor: Optimizely, list_id: int, canary: str) -> int:
-    batch = vendor.recipients.prepare(list_id, [canary], [canary], [], [[]])
+    batch = vendor.recipients.prepare(list_id, [canary], [canary], [], [])
     return vendor.recipients.add_all(list_id, batch)[0]

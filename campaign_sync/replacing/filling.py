@@ -1,6 +1,5 @@
-"""The calls that change and read a vendor's list, each written down before and after."""
+"""The calls that change a vendor's list, each written down before and after."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -10,11 +9,12 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from campaign_sync.domain.checks import Contract
-from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
+from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.rejection import ACCEPTED, ALREADY_STORED, GENERAL_ERROR, VENDOR_REASONS
+from campaign_sync.domain.row_digests import column_chunks
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import TransientError
 from campaign_sync.optimizely.services import MAX_ROWS, Batch
@@ -25,9 +25,6 @@ from campaign_sync.state.steps import CLEAR, StepLog
 from campaign_sync.telemetry.instruments import instruments
 from campaign_sync.telemetry.metrics import ROWS_ACCEPTED, ROWS_REFUSED, ROWS_SENT
 from campaign_sync.telemetry.spans import attempted, carried
-
-READ_BACK_ROWS = 5000
-"""Rows per page when a list is read back; the vendor names no limit for it."""
 
 _TRIES = 4
 
@@ -45,15 +42,20 @@ class PreparedBatch:
     positions: Positions
     batch: Batch
     part: str
-    digest: str
+    """Which of how many it is."""
 
 
 def prepare(target: Target, vendor: Optimizely, rows: pd.DataFrame, positions: Positions) -> list[PreparedBatch]:
     """Turn rows into batches, while the list is still full: after `clear` nothing happens but sending."""
-    starts = range(0, len(positions), target.batch_size)
+    size = target.batch_size
+    sent = rows if len(positions) == len(rows) else rows.iloc[positions]
+    columns = [RECIPIENT_ID, ADDRESS, *target.contract.list_columns]
+    parts = -(-len(positions) // size)
     return [
-        _prepared(target, vendor, rows, positions[start : start + target.batch_size], f"{number} of {len(starts)}")
-        for number, start in enumerate(starts, start=1)
+        PreparedBatch(
+            positions[number * size : (number + 1) * size], _batch(target, vendor, chunk), f"{number + 1} of {parts}"
+        )
+        for number, chunk in enumerate(column_chunks(sent, columns, size))
     ]
 
 
@@ -170,7 +172,7 @@ class Filler:
             with attempt, attempted(attempt.retry_state.attempt_number):
                 self.lease.require()
                 step = self.steps.step(
-                    f"{self.where}addAll3", part=batch.part, rows=len(batch.positions), digest=batch.digest
+                    f"{self.where}addAll3", part=batch.part, rows=len(batch.positions), digest=batch.batch.digest
                 )
                 with step as details:
                     self._count_sent(len(batch.positions))
@@ -206,39 +208,6 @@ def _retrying() -> Retrying:
     )
 
 
-def read_back(
-    target: Target, vendor: Optimizely, count: int, on_page: Callable[[int], None], page_rows: int = READ_BACK_ROWS
-) -> pd.DataFrame:
-    """What the list holds now: columns `target.read_columns`, one row per recipient, `count` of them expected.
-
-    Pages are ordered by the entity id, so that they shift as little as can be. The last one reaches beyond `count`, so
-    that rows too many show. `on_page` is told each page's rows.
-    """
-    starts = range(0, count + 1, page_rows)
-
-    def page(start: int) -> list[list[str | None]]:
-        order = target.contract.technical[TechnicalField.ENTITY_ID]
-        return vendor.recipients.page(target.recipient_list_id, target.read_attributes, order, start, page_rows)
-
-    with ThreadPoolExecutor(target.parallel_calls) as pool:
-        rows: list[list[str | None]] = []
-        for part in pool.map(carried(page), starts):
-            rows += part
-            on_page(len(part))
-    return pd.DataFrame(rows, columns=target.read_columns, dtype="str")
-
-
-def _prepared(target: Target, vendor: Optimizely, rows: pd.DataFrame, positions: Positions, part: str) -> PreparedBatch:
-    chunk = rows.iloc[positions]
-    batch = vendor.recipients.prepare(
-        target.recipient_list_id,
-        chunk[RECIPIENT_ID].tolist(),
-        chunk[ADDRESS].tolist(),
-        target.contract.list_attributes,
-        _values(chunk, target.contract),
-    )
-    return PreparedBatch(positions, batch, part, hashlib.sha256(batch.xml).hexdigest())
-
-
-def _values(chunk: pd.DataFrame, contract: Contract) -> list[tuple[str, ...]]:
-    return list(zip(*(chunk[column].tolist() for column in contract.list_columns), strict=True))
+def _batch(target: Target, vendor: Optimizely, columns: Sequence[pa.Array]) -> Batch:
+    ids, addresses, *values = columns
+    return vendor.recipients.prepare(target.recipient_list_id, ids, addresses, target.contract.list_attributes, values)

@@ -7,11 +7,13 @@ from datetime import datetime
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.rejection import Reason
+from campaign_sync.domain.row_digests import column_chunks
 from campaign_sync.feedback.write_back import hear
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import MAX_ROWS
@@ -28,19 +30,23 @@ def look(target: Target, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callab
     `on_rows` is told how many rows were asked about.
     """
 
-    def ask(start: int) -> tuple[int, list[bool], list[bool]]:
-        chunk = rows.iloc[start : start + MAX_ROWS]
-        left = vendor.unsubscribes.contains_all(chunk[RECIPIENT_ID].tolist())
-        return start, left, vendor.blacklist.are_blacklisted(chunk[ADDRESS].tolist())
+    def ask(chunk: list[pa.Array]) -> tuple[list[bool], list[bool]]:
+        ids, addresses = chunk
+        return vendor.unsubscribes.contains_all(ids), vendor.blacklist.are_blacklisted(addresses)
 
-    reasons = np.full(len(rows), None, dtype=object)
+    left: list[bool] = []
+    blocked: list[bool] = []
     with ThreadPoolExecutor(target.parallel_calls) as pool:
-        for start, left, blocked in pool.map(carried(ask), range(0, len(rows), MAX_ROWS)):
-            part = reasons[start : start + len(left)]
-            part[np.array(blocked, dtype=bool)] = Reason.BLOCKLISTED.value
-            part[np.array(left, dtype=bool)] = Reason.UNSUBSCRIBED.value
-            on_rows(len(left))
-    return pd.Series(reasons, index=rows.index, dtype="str")
+        for they_left, they_are_blocked in pool.map(
+            carried(ask), column_chunks(rows, [RECIPIENT_ID, ADDRESS], MAX_ROWS)
+        ):
+            left += they_left
+            blocked += they_are_blocked
+            on_rows(len(they_left))
+    reasons = pd.Series(pd.NA, index=rows.index, dtype="str")
+    reasons[np.array(blocked, dtype=bool)] = Reason.BLOCKLISTED.value
+    reasons[np.array(left, dtype=bool)] = Reason.UNSUBSCRIBED.value
+    return reasons
 
 
 @dataclass(frozen=True)

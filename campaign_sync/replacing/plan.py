@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow.compute as pc
 
 from campaign_sync.domain.recipient import RECIPIENT_ID
-from campaign_sync.domain.snapshot import row_texts
+from campaign_sync.domain.row_digests import KnownRows, RowDigests, row_digests
+from campaign_sync.replacing.reading_back import Held
 from campaign_sync.replacing.target import Target
 
 Positions = npt.NDArray[np.intp]
@@ -40,32 +40,31 @@ def refill(rows: pd.DataFrame) -> Plan:
     return Plan(clear=True, send=np.arange(len(rows)))
 
 
-def resume(target: Target, rows: pd.DataFrame, held: pd.DataFrame) -> Plan | None:
-    """Go on filling a list that broke off: send who isn't in it yet.
+def resume(digests: RowDigests, held: Held) -> Plan | None:
+    """Go on filling a list that broke off: send who isn't in it yet. `digests` are those of the snapshot's rows.
 
     None where that wouldn't lead to the snapshot: the list holds rows that don't belong there, or hold something else.
     """
-    ours, theirs = row_texts(rows, target.read_columns), row_texts(held, target.read_columns)
-    in_ours = pc.is_in(theirs, value_set=ours)
-    if not pc.all(in_ours, min_count=0).as_py() or len(pc.unique(theirs)) != len(theirs):
+    if len(held.others) or len(np.unique(held.digests)) != len(held):
         return None
-    missing = pc.invert(pc.is_in(ours, value_set=theirs)).to_numpy(zero_copy_only=False)
-    return Plan(clear=False, send=np.flatnonzero(missing))
+    return Plan(clear=False, send=np.flatnonzero(~KnownRows(held.digests).have(digests)))
 
 
-def difference(target: Target, rows: pd.DataFrame, held: pd.DataFrame) -> Plan:
+def difference(target: Target, rows: pd.DataFrame, digests: RowDigests, held: Held) -> Plan:
     """Only what differs: leavers out, other attributes overwritten, joiners in. There is no empty moment.
 
-    `held` has the snapshot's columns `target.read_columns`, the recipient id among them.
+    The recipient id is among the columns that `digests` and `held` are by; the vendor may spell it in another case.
     """
-    ours, theirs = rows[RECIPIENT_ID].str.lower(), held[RECIPIENT_ID].str.lower()
-    texts = pd.Series(row_texts(rows, target.contract.list_columns).to_pylist(), index=ours)
-    known = pd.Series(row_texts(held, target.contract.list_columns).to_pylist(), index=theirs)
+    differing = np.flatnonzero(~KnownRows(held.digests).have(digests))
+    ours, theirs = rows[RECIPIENT_ID].iloc[differing].str.lower(), held.others[RECIPIENT_ID].str.lower()
+    columns = target.contract.list_columns
+    known = pd.Series(row_digests(held.others, columns), index=theirs)
+    known = known[~known.index.duplicated()].reindex(ours)
     joins = ~ours.isin(theirs).to_numpy()
-    same = texts.eq(known[~known.index.duplicated()].reindex(texts.index)).to_numpy()
+    same = known.to_numpy() == row_digests(rows.iloc[differing], columns)
     return Plan(
         clear=False,
-        send=np.flatnonzero(joins),
-        remove=tuple(held.loc[~theirs.isin(ours), RECIPIENT_ID]),
-        change=np.flatnonzero(~joins & ~same),
+        send=differing[joins],
+        remove=tuple(held.others.loc[~theirs.isin(rows[RECIPIENT_ID].str.lower()), RECIPIENT_ID]),
+        change=differing[~joins & ~same],
     )

@@ -1,14 +1,14 @@
 """The proof of a replace: what the vendor's list holds, compared with what it should hold."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
-import pyarrow.compute as pc
 
 from campaign_sync.domain.checks import Contract
 from campaign_sync.domain.recipient import TechnicalField
-from campaign_sync.domain.snapshot import canonical_rows, digest
+from campaign_sync.domain.row_digests import KnownRows, RowDigests, fingerprint
+from campaign_sync.replacing.reading_back import Held
 
 
 @dataclass(frozen=True)
@@ -37,36 +37,42 @@ class Proof:
         return ", ".join(parts)
 
 
-def prove(expected: pd.DataFrame, read_back: pd.DataFrame, contract: Contract, columns: Sequence[str]) -> Proof:
-    """Compare rows by `columns`, which both frames have: all that was sent, or more. Empty equals missing."""
-    ours, theirs = (canonical_rows(frame, columns) for frame in (expected, read_back))
-    in_list = digest(theirs)
-    if ours.equals(theirs):
-        return Proof(len(ours), len(theirs), len(ours), 0, 0, 0, in_list, frozenset())
-    counts = pd.concat(
-        [
-            pd.Series(side.to_pandas()).value_counts().rename(name)
-            for side, name in ((ours, "ours"), (theirs, "theirs"))
-        ],
-        axis="columns",
-    ).fillna(0)
-    equal = int(counts.min(axis="columns").sum())
-    our_people, their_people = (_people(frame, contract) for frame in (expected, read_back))
-    missing_keys = frozenset(our_people - their_people)
-    extra = len(theirs) - len(their_people) + len(their_people - our_people)
+def prove(expected: pd.DataFrame, digests: RowDigests, held: Held, contract: Contract) -> Proof:
+    """Compare rows by their digests. Empty equals missing.
+
+    Args:
+        expected: the rows that should be in the list, of which only the technical fields are looked at.
+        digests: theirs, in the same order, by the columns that the list was read back by.
+        held: the list; its `others` are all rows that aren't among those expected.
+        contract: which columns hold the technical fields.
+    """
+    in_list = fingerprint(held.digests)
+    if len(digests) == len(held) and np.array_equal(np.sort(digests), np.sort(held.digests)):
+        return Proof(len(digests), len(held), len(held), 0, 0, 0, in_list, frozenset())
+    (ours, our_counts), (theirs, their_counts) = (
+        np.unique(side, return_counts=True) for side in (digests, held.digests)
+    )
+    _, at_ours, at_theirs = np.intersect1d(ours, theirs, assume_unique=True, return_indices=True)
+    equal = int(np.minimum(our_counts[at_ours], their_counts[at_theirs]).sum())
+    our_people, others = _people(expected, contract), _people(held.others, contract)
+    their_people = set(our_people[KnownRows(held.digests).have(digests)]) | set(others)
+    missing_keys = frozenset(our_people[~our_people.isin(their_people)])
+    extra = len(held) - len(their_people) + others[~others.isin(our_people)].nunique()
     return Proof(
-        expected=len(ours),
-        in_list=len(theirs),
+        expected=len(digests),
+        in_list=len(held),
         equal=equal,
         missing=len(missing_keys),
         extra=extra,
-        changed=len(ours) - equal - len(missing_keys),
+        changed=len(digests) - equal - len(missing_keys),
         digest=in_list,
         missing_keys=missing_keys,
     )
 
 
-def _people(frame: pd.DataFrame, contract: Contract) -> set[str]:
-    columns = [contract.technical_column(field) for field in (TechnicalField.ENTITY_TYPE, TechnicalField.ENTITY_ID)]
-    keys = canonical_rows(frame, columns)
-    return set(pc.replace_substring(keys, "\x1f", ":").to_pylist())
+def _people(frame: pd.DataFrame, contract: Contract) -> "pd.Series[str]":
+    entity_type, entity_id = (
+        frame[contract.technical_column(field)].fillna("")
+        for field in (TechnicalField.ENTITY_TYPE, TechnicalField.ENTITY_ID)
+    )
+    return entity_type + ":" + entity_id

@@ -2,17 +2,25 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from campaign_sync.domain.checks import entity_counts
-from campaign_sync.domain.recipient import RECIPIENT_ID
+from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason, Stage
+from campaign_sync.domain.row_digests import RowDigests
 from campaign_sync.domain.selection import rejections
 from campaign_sync.domain.suppression import entity_keys
-from campaign_sync.replacing.filling import Filler, read_back
+from campaign_sync.replacing.filling import Filler
 from campaign_sync.replacing.looking import look
 from campaign_sync.replacing.progress import rows_of
 from campaign_sync.replacing.proof import Proof, prove
+from campaign_sync.replacing.reading_back import READ_BACK_ROWS, Held, read_back
+from campaign_sync.replacing.target import Target
+
+PEOPLE_COLUMNS = ["entity_type", "entity_id", RECIPIENT_ID, ADDRESS]
+"""Who a row is about, and how the vendor is asked about them."""
 
 
 @dataclass(frozen=True)
@@ -26,35 +34,52 @@ class Proven:
     """The rejections of those who were accepted and aren't in the list any more."""
     entity_types: dict[str, int]
     """How many rows are in the list, by entity type."""
+    sent: pd.DataFrame
+    """Who was accepted: the columns `PEOPLE_COLUMNS`, and two technical fields."""
     looked: "pd.Series[str]"
-    """What the last look found of each row that was accepted: why the vendor wouldn't write to them; else missing."""
+    """What the last look found of each of them: why the vendor wouldn't write to them; else missing."""
 
 
-def sweep_and_prove(filler: Filler, accepted: pd.DataFrame) -> Proven:
-    """Rid the list of everybody who may not be written to, and compare it with `accepted` less those.
+def sweep_and_prove(filler: Filler, rows: pd.DataFrame, digests: RowDigests, accepted: npt.NDArray[np.bool_]) -> Proven:
+    """Rid the list of everybody who may not be written to, and compare it with who was accepted, less those.
 
     Where exactly as many more are missing as the vendor swept, those are the swept: it doesn't tell whom.
+
+    Args:
+        filler: what filled the list.
+        rows: everybody who was to be sent.
+        digests: of `rows`, by the target's `read_columns`.
+        accepted: which of them are in the list.
     """
     target, vendor = filler.target, filler.vendor
+    sent, digests = rows[_people_columns(target)][accepted], digests[accepted]
     swept = filler.sweep()
-    reasons = look(target, vendor, accepted, rows_of(target, "look again", len(accepted)))
-    gone = reasons.notna()
-    taken_out = [rejections(accepted[gone], Stage.SWEEP, reasons[gone])]
+    reasons = look(target, vendor, sent, rows_of(target, "look again", len(sent)))
+    gone = reasons.notna().to_numpy()
+    taken_out = [rejections(sent[gone], Stage.SWEEP, reasons[gone])]
     unexplained = sum(swept.values())
     if gone.any():
-        removed = filler.take_out(accepted.loc[gone, RECIPIENT_ID].tolist())
+        removed = filler.take_out(sent.loc[gone, RECIPIENT_ID].tolist())
         unexplained -= int(gone.sum()) - removed
-    expected = accepted[~gone]
-    held, proof = _read_and_compare(filler, expected, unexplained)
+    expected, digests = sent[~gone], digests[~gone]
+    held, proof = _read_and_compare(filler, expected, digests, unexplained)
     if proof.missing and proof.missing == unexplained:
-        missing = entity_keys(expected).isin(proof.missing_keys)
+        missing = entity_keys(expected).isin(proof.missing_keys).to_numpy()
         taken_out.append(rejections(expected[missing], Stage.SWEEP, Reason.SWEPT))
-        expected = expected[~missing]
-        proof = prove(expected, held, target.contract, target.read_columns)
-    return Proven(proof, swept, pd.concat(taken_out, ignore_index=True), entity_counts(expected), reasons)
+        expected, digests = expected[~missing], digests[~missing]
+        proof = prove(expected, digests, held, target.contract)
+    return Proven(proof, swept, pd.concat(taken_out, ignore_index=True), entity_counts(expected), sent, reasons)
 
 
-def _read_and_compare(filler: Filler, expected: pd.DataFrame, unexplained: int) -> tuple[pd.DataFrame, Proof]:
+def _people_columns(target: Target) -> list[str]:
+    """What the end of a replace needs of each row beside its digest: a fraction of a wide list."""
+    technical = (TechnicalField.ENTITY_TYPE, TechnicalField.ENTITY_ID)
+    return [*PEOPLE_COLUMNS, *map(target.contract.technical_column, technical)]
+
+
+def _read_and_compare(
+    filler: Filler, expected: pd.DataFrame, digests: RowDigests, unexplained: int
+) -> tuple[Held, Proof]:
     """The list as read back, and how it compares.
 
     Pages might overlap where many share an entity id, and nobody documents whether the vendor counts them in rows or
@@ -63,10 +88,10 @@ def _read_and_compare(filler: Filler, expected: pd.DataFrame, unexplained: int) 
     target, vendor = filler.target, filler.vendor
     with filler.steps.step(f"{filler.where}read back") as details:
         count = vendor.recipients.count(target.recipient_list_id)
-        held = read_back(target, vendor, count, rows_of(target, "prove", count))
-        proof = prove(expected, held, target.contract, target.read_columns)
-        if proof.missing != unexplained or proof.extra or proof.changed:
-            held = read_back(target, vendor, count, rows_of(target, "prove", count), page_rows=count + 1)
-            proof = prove(expected, held, target.contract, target.read_columns)
+        for page_rows in (READ_BACK_ROWS, count + 1):
+            held = read_back(target, vendor, count, digests, rows_of(target, "prove", count), page_rows)
+            proof = prove(expected, digests, held, target.contract)
+            if proof.missing == unexplained and not proof.extra and not proof.changed:
+                break
         details.append(str(proof))
     return held, proof

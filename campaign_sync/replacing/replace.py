@@ -169,10 +169,10 @@ class Replacer:
         self, entry: Replace, admission: Admission, filler: Filler, codes: Codes, incomplete_for: timedelta
     ) -> Outcome:
         target, rows, note = filler.target, admission.rows, self.state.journal.note
-        accepted = rows[codes == ACCEPTED]
+        accepted = codes == ACCEPTED
         self._record_refused(target, rows, codes)
-        note(entry.id, state=ReplaceState.PROVING, sent=len(rows), accepted=len(accepted))
-        proven = sweep_and_prove(filler, accepted)
+        note(entry.id, state=ReplaceState.PROVING, sent=len(rows), accepted=int(accepted.sum()))
+        proven = sweep_and_prove(filler, rows, admission.digests, accepted)
         proof = proven.proof
         self._record(target, proven.taken_out)
         note(entry.id, swept=len(proven.taken_out), in_list=proof.in_list, proof=str(proof))
@@ -181,7 +181,7 @@ class Replacer:
             raise UnprovenError(f"read back, it has {held} recipients where {expected} should be ({proof})")
         require_enough_left(target, admission.around, proven.entity_types)
         seen_at = vendor_time(target.feedback_by_files, self.vendor)
-        Listeners(self.crm, self.state, self.frames).hear(target, accepted, proven.looked, seen_at)
+        Listeners(self.crm, self.state, self.frames).hear(target, proven.sent, proven.looked, seen_at)
         note(entry.id, state=ReplaceState.PROVEN, finished_at=self.now())
         report(Progress(target.mandator, target.name, "proven", proof.in_list, proof.in_list))
         dropped, swept = _by_reason(admission.dropped), _by_reason(proven.taken_out)
@@ -212,7 +212,7 @@ class Replacer:
         batches = prepare(shadow, self.vendor, rows, plan.send)
         try:
             codes = filler.carry_out(plan, rows, batches, rows_of(shadow, "fill the shadow", len(rows)))
-            proven = sweep_and_prove(filler, rows[codes == ACCEPTED])
+            proven = sweep_and_prove(filler, rows, admission.digests, codes == ACCEPTED)
             if not proven.proof.holds:
                 raise UnprovenError(
                     f"its shadow list {shadow.recipient_list_id} reads back differently ({proven.proof})"

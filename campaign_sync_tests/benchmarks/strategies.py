@@ -133,7 +133,7 @@ def _naive(rig: Rig) -> float:
         for start in range(0, len(held), one.batch_size):
             chunk = held[start : start + one.batch_size]
             ids = [each["id"] for each in chunk]
-            values = [[each["attributes"][name] or "" for name in names] for each in chunk]
+            values = [[each["attributes"][name] or "" for each in chunk] for name in names]
             vendor.recipients.add_all(NEWSLETTER, vendor.recipients.prepare(NEWSLETTER, ids, ids, names, values))
         return time.monotonic() - begun
 

@@ -23,8 +23,8 @@ ATTRIBUTES = ["Vorname", "entity-id"]
 
 
 def batch_of(optimizely: Optimizely, *ids: str, first_name: str = "Änne") -> Batch:
-    rows = [[first_name, str(number)] for number, _ in enumerate(ids)]
-    return optimizely.recipients.prepare(LIST, ids, ids, ATTRIBUTES, rows)
+    columns = [[first_name] * len(ids), [str(number) for number, _ in enumerate(ids)]]
+    return optimizely.recipients.prepare(LIST, ids, ids, ATTRIBUTES, columns)
 
 
 def told_by(error: BaseException | None) -> str:
@@ -229,13 +229,13 @@ def test_what_cannot_be_sent_is_refused_before_anything_is(optimizely: Optimizel
     prepare = optimizely.recipients.prepare
     many = [f"p{n}@example.org" for n in range(1001)]
     with pytest.raises(UnsendableError, match="at most 1000"):
-        prepare(LIST, many, many, ["Vorname"], [["A"]] * 1001)
-    with pytest.raises(UnsendableError, match="2 ids, 1 addresses and 1 rows"):
-        prepare(LIST, many[:2], many[:1], ["Vorname"], [["A"]])
-    with pytest.raises(UnsendableError, match="row 1 has 0 values"):
-        prepare(LIST, many[:2], many[:2], ["Vorname"], [["A"], []])
-    with pytest.raises(UnsendableError, match="row 0 has 2 values for 1 attributes"):
-        prepare(LIST, many[:1], many[:1], ["Vorname"], [["A", "B"]])
+        prepare(LIST, many, many, ["Vorname"], [["A"] * 1001])
+    with pytest.raises(UnsendableError, match="of 1, 2 rows don't match"):
+        prepare(LIST, many[:2], many[:1], ["Vorname"], [["A", "B"]])
+    with pytest.raises(UnsendableError, match="of 1, 2 rows don't match"):
+        prepare(LIST, many[:2], many[:2], ["Vorname"], [["A"]])
+    with pytest.raises(UnsendableError, match="2 columns for 1 attributes"):
+        prepare(LIST, many[:1], many[:1], ["Vorname"], [["A"], ["B"]])
     with pytest.raises(ValueError, match="value 0 of row 0 holds a character"):
         prepare(LIST, many[:1], many[:1], ["Vorname"], [["A\x0b"]])
 

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,17 +9,21 @@ from hypothesis import strategies as st
 from campaign_sync.domain.text import XML_FORBIDDEN
 from campaign_sync.optimizely import wire
 from campaign_sync.optimizely.faults import UnsendableError
-from campaign_sync.optimizely.wire import Part
+from campaign_sync.optimizely.wire import Columns, Part
 
 texts = st.text().filter(lambda text: not XML_FORBIDDEN.search(text))
-tables = st.integers(0, 4).flatmap(
+tables = st.integers(1, 4).flatmap(
     lambda width: st.lists(st.lists(texts, min_size=width, max_size=width), min_size=1, max_size=5)
 )
 ARRAY = Part("in3", "xsd:string", is_array=True)
 
 
-def sent_and_read(value: Sequence[object]) -> list[object]:
+def sent_and_read(value: object) -> list[object]:
     return wire.array(wire.parse(wire.envelope("urn:test", "echo", [wire.argument(ARRAY, value)])), str)
+
+
+def columns_of(rows: Sequence[Sequence[str]]) -> Columns:
+    return Columns(list(zip(*rows, strict=True)), len(rows))
 
 
 @given(st.lists(texts))
@@ -28,13 +33,14 @@ def test_any_list_of_texts_arrives_as_it_was_sent(values: list[str]) -> None:
 
 @given(tables)
 def test_any_rows_of_texts_arrive_as_they_were_sent(rows: list[list[str]]) -> None:
-    assert sent_and_read(rows) == rows
+    assert sent_and_read(columns_of(rows)) == rows
 
 
 @pytest.mark.parametrize("text", ["Jörg <&> \"'", "a\r\nb\rc\nd\te", "]]>", "&amp;", "😀𝒳", " außen ", ""])
 def test_what_xml_is_touchy_about_arrives(text: str) -> None:
     assert sent_and_read([text, "danach"]) == [text, "danach"]
-    assert sent_and_read([[text, "danach"], ["davor", text]]) == [[text, "danach"], ["davor", text]]
+    rows = [[text, "danach"], ["davor", text]]
+    assert sent_and_read(columns_of(rows)) == rows
 
 
 @pytest.mark.parametrize("character", ["\x00", "\x01", "\x02", "\x0b", "\x1f", "\ud83d", "\ufffe"])
@@ -43,13 +49,18 @@ def test_a_character_that_xml_cannot_carry_is_named_by_position_and_not_by_conte
         wire.argument(ARRAY, ["gut", f"geheim{character}"])
     assert "geheim" not in str(error.value)
     with pytest.raises(UnsendableError, match="value 0 of row 1") as error:
-        wire.argument(ARRAY, [["gut", "gut"], [f"geheim{character}", "gut"]])
+        wire.argument(ARRAY, columns_of([["gut", "gut"], [f"geheim{character}", "gut"]]))
     assert "geheim" not in str(error.value)
 
 
-def test_ragged_rows_are_named_by_position() -> None:
-    with pytest.raises(UnsendableError, match="row 1 has 1 values, the rows before it have 2"):
-        wire.argument(ARRAY, [["a", "b"], ["c"]])
+@given(tables)
+def test_rows_in_arrow_columns_are_written_as_rows_in_lists_are(rows: list[list[str]]) -> None:
+    columns = [pa.chunked_array([column[:1], column[1:]], pa.string()) for column in columns_of(rows).columns]
+    assert wire.argument(ARRAY, Columns(columns, len(rows))) == wire.argument(ARRAY, columns_of(rows))
+
+
+def test_a_value_that_is_not_set_is_written_as_an_empty_text() -> None:
+    assert sent_and_read(Columns([pa.array(["a", None]), ["b", "c"]], 2)) == [["a", "b"], ["", "c"]]
 
 
 def answer(result: str, references: str = "") -> wire.Answer:

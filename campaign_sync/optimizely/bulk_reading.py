@@ -1,0 +1,218 @@
+"""Reads the vendor's long answers in bulk, as bytes, without an object for each element.
+
+Axis writes all elements of an array alike, so that what stands between any two values is the same few bytes every time.
+Here these become separators. Whatever isn't written in just that way is left to the XML parser (see `wire`).
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from campaign_sync.domain.row_digests import CELL_SEPARATOR
+from campaign_sync.domain.text import XML_FORBIDDEN
+
+ENCODING = b"http://schemas.xmlsoap.org/soap/encoding/"
+INSTANCE = b"http://www.w3.org/2001/XMLSchema-instance"
+
+_CELL, _ROW, _NIL, _AMPERSAND = CELL_SEPARATOR.encode(), b"\x02", b"\x03", b"\x04"
+_FORBIDDEN = bytes(set(range(0x20)) - set(b"\t\n\r" + _CELL + _ROW + _NIL))
+_NONCHARACTERS = ("\ufffe".encode(), "\uffff".encode())
+
+_MOST_REPLACEMENTS = 50
+"""So many different references are replaced one after the other, which is fastest while they are few."""
+
+_ROWS = re.compile(
+    rb'<([\w.-]+) soapenc:arrayType="(?:soapenc|xsd):string\[\]\[\d+\]" xsi:type="soapenc:Array"'
+    rb'(?: xmlns:soapenc="[^"<>&]*")?>'
+    rb'(?=(<\1 soapenc:arrayType="(?:soapenc|xsd):string\[\d+\]" xsi:type="soapenc:Array">)'
+    rb'(<\1 xsi:type="(?:soapenc|xsd):string")(?: xsi:nil="true"/)?>)'
+)
+"""The beginning of an array of rows and of its first row: the elements' name, a row's tag, a cell's tag's beginning."""
+
+_PREFIXES = (b'xmlns:soapenc="%s"' % ENCODING, b'xmlns:xsi="%s"' % INSTANCE)
+_UTF8 = re.compile(rb"<\?xml [^<>?]*encoding=[\"']utf-8[\"'][^<>?]*\?>", re.IGNORECASE)
+_OPENED = re.compile(rb"<([\w.:-]+)[ >]")
+
+_VALUES = re.compile(
+    rb'(?P<head>[^\r]{0,4096}?<(?P<name>[\w.-]+) soapenc:arrayType="xsd:(?P<type>\w+)\[\d+\]" xsi:type="soapenc:Array"'
+    rb'(?: xmlns:soapenc="[^"<>&]*")?>)'
+    rb'(?P<items>(?:<(?P=name) href="#id\d+"/>)++)'
+    rb"(?P<between></(?P=name)></[\w.:-]+>)"
+    rb'(?P<values>(?:<multiRef id="id\d+" soapenc:root="0" soapenv:encodingStyle="[^"<>&]*" xsi:type="xsd:(?P=type)"'
+    rb'(?: xmlns:soapenc="[^"<>&]*")?>[A-Za-z0-9+-]*</multiRef>)++)'
+    rb"(?P<tail></[\w.-]+:Body></[\w.-]+:Envelope>\s*)",
+    re.DOTALL,
+)
+"""A whole answer that is an array of numbers or booleans, which Axis writes apart from where they belong."""
+
+_HREF = re.compile(rb'"#(id\d+)"')
+_VALUE = re.compile(rb'<multiRef id="(id\d+)"[^>]*>([^<]*)')
+
+_REFERENCE = re.compile(rb"&[^&;]{1,9};")
+_NAMED = {b"&lt;": b"<", b"&gt;": b">", b"&quot;": b'"', b"&apos;": b"'", b"&amp;": _AMPERSAND}
+
+
+class UnusualError(Exception):
+    """Something is written otherwise than Axis does; the XML parser may well understand it."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of texts, written as UTF-8, with separators and a mark in place of a value that isn't set."""
+
+    joined: bytes
+
+    def lists(self) -> list[list[str | None]]:
+        """Each row as a list, with None for a value that isn't set."""
+        nil = _NIL.decode()
+        lines = self.joined.decode().split(_ROW.decode())
+        return [[None if text == nil else text for text in line.split(CELL_SEPARATOR)] for line in lines]
+
+    def texts(self) -> list[bytes]:
+        """Each row as one text, its values separated by `CELL_SEPARATOR`; one that isn't set as an empty one."""
+        return self.joined.replace(_NIL, b"").split(_ROW)
+
+
+@dataclass(frozen=True)
+class ListedRows:
+    """Some rows of texts that the XML parser has read."""
+
+    rows: list[list[str | None]]
+
+    def lists(self) -> list[list[str | None]]:
+        """As `Rows.lists`."""
+        return self.rows
+
+    def texts(self) -> list[bytes]:
+        """As `Rows.texts`."""
+        return [CELL_SEPARATOR.join(text or "" for text in row).encode() for row in self.rows]
+
+
+@dataclass(frozen=True)
+class RowForm:
+    """How the rows of one answer are written."""
+
+    head: bytes
+    """Everything before the first row."""
+    name: bytes
+    row: bytes
+    """The tag that begins a row."""
+    cell: bytes
+    """The beginning of the tag that begins a value."""
+
+    @classmethod
+    def at(cls, start: bytes) -> "RowForm | None":
+        """The form of an answer that begins like this; None where it is another than Axis's."""
+        found = _ROWS.search(start)
+        if found is None:
+            return None
+        head = start[: found.end()]
+        utf8 = _UTF8.match(head) or not head.startswith(b"<?xml")
+        known = all(prefix in head for prefix in _PREFIXES)
+        return cls(head, *found.groups()) if utf8 and known and b"</" not in head else None
+
+    @property
+    def row_end(self) -> bytes:
+        """What ends a row, after its last value's own end."""
+        return b"</%s>" % self.name
+
+    @property
+    def between_rows(self) -> bytes:
+        """The end of a row and the beginning of the next."""
+        return self.row_end + self.row
+
+    def alone(self, rows: bytes) -> bytes:
+        """An answer that consists of some of the rows."""
+        return self.head + rows + b"".join(b"</%s>" % name for name in reversed(_OPENED.findall(self.head)))
+
+    def read(self, rows: bytes) -> Rows:
+        """Understand whole rows.
+
+        Raises:
+            UnusualError: they are written otherwise.
+        """
+        if any(mark in rows for mark in (_CELL, _ROW, _NIL)):
+            raise UnusualError
+        cell, end = self.cell + b">", self.row_end
+        if b"/>" in rows:
+            rows = rows.replace(self.cell + b' xsi:nil="true"/>', cell + _NIL + end)
+        rows = rows.replace(end + cell, _CELL).replace(end + end + self.row + cell, _ROW)
+        first, last = self.row + cell, end + end
+        if len(rows) < len(first) + len(last) or not rows.startswith(first) or not rows.endswith(last):
+            raise UnusualError
+        rows = rows[len(first) : -len(last)]
+        if (
+            b"<" in rows
+            or b">" in rows
+            or len(rows.translate(None, _FORBIDDEN)) != len(rows)
+            or any(noncharacter in rows for noncharacter in _NONCHARACTERS)
+        ):
+            raise UnusualError
+        try:
+            rows.decode()
+        except UnicodeDecodeError:
+            raise UnusualError from None
+        return Rows(_resolved(rows))
+
+
+def values(content: bytes) -> tuple[bytes, list[str]] | None:
+    """The values of an answer that is an array of numbers or booleans, and the answer without them.
+
+    None where it isn't one, or is written otherwise than Axis does.
+    """
+    if b"<multiRef " not in content:
+        return None
+    found = _VALUES.fullmatch(content)
+    if found is None or not all(prefix in found["head"] for prefix in _PREFIXES):
+        return None
+    where = dict(_VALUE.findall(found["values"]))
+    try:
+        each = {identity: value.decode() for identity, value in where.items()}
+        read = [each[identity] for identity in _HREF.findall(found["items"])]
+    except (KeyError, UnicodeDecodeError):
+        return None
+    return found["head"] + found["between"] + found["tail"], read
+
+
+def _resolved(text: bytes) -> bytes:
+    """The text with all references replaced by what they stand for."""
+    for _ in range(_MOST_REPLACEMENTS):
+        at = text.find(b"&")
+        if at < 0:
+            break
+        found = _REFERENCE.match(text, at)
+        if found is None:
+            raise UnusualError
+        text = text.replace(found[0], _meaning(found[0]))
+    else:
+        text = _REFERENCE.sub(lambda reference: _meaning(reference[0]), text)
+        if b"&" in text:
+            raise UnusualError
+    try:
+        text.decode()
+    except UnicodeDecodeError:  # Axis writes a character beyond U+FFFF as two references, one for each half
+        try:
+            halves = text.decode("utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass")
+            text = halves.decode("utf-16-le").encode()
+        except UnicodeError:
+            raise UnusualError from None
+    return text.replace(_AMPERSAND, b"&")
+
+
+@lru_cache(maxsize=10_000)
+def _meaning(reference: bytes) -> bytes:
+    """What a reference stands for; of half a character, its half."""
+    if reference in _NAMED:
+        return _NAMED[reference]
+    name = reference[1:-1]
+    hexadecimal = name.startswith(b"#x")
+    digits = name[2:] if hexadecimal else name[1:]
+    if not name.startswith(b"#") or not re.fullmatch(rb"[0-9A-Fa-f]+" if hexadecimal else rb"[0-9]+", digits):
+        raise UnusualError
+    number = int(digits, 16 if hexadecimal else 10)
+    if number == ord("&"):
+        return _AMPERSAND
+    half = hexadecimal and 0xD800 <= number <= 0xDFFF and len(digits) == 4
+    if number > 0x10FFFF or (XML_FORBIDDEN.search(chr(number)) and not half):
+        raise UnusualError
+    return chr(number).encode("utf-8", "surrogatepass")

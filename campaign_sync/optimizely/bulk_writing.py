@@ -1,0 +1,112 @@
+"""Writes the long arrays of a request in bulk: column by column, without an object for each value.
+
+Values are joined by characters that XML can't carry, so one pass escapes all of them, and one that holds such a
+character shows by the count.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from campaign_sync.domain.text import XML_FORBIDDEN
+from campaign_sync.optimizely.faults import UnsendableError
+
+Texts: TypeAlias = Sequence[str] | pa.Array | pa.ChunkedArray
+"""Texts in a list or, faster, in an Arrow array; a null there is written as an empty text."""
+
+_TEXT = pa.large_string()
+_CELL, _ROW = b"\x01", b"\x02"
+_FORBIDDEN_BUT_SEPARATORS = bytes(set(range(0x20)) - set(b"\t\n\r" + _CELL + _ROW))
+_NONCHARACTERS = ("\ufffe".encode(), "\uffff".encode())
+
+
+def texts(name: str, values: Texts) -> bytes:
+    """The elements of the array `name`.
+
+    Raises:
+        UnsendableError: a text holds a character that XML can't carry.
+    """
+    if not len(values):
+        return b""
+    joined = _joined([_column(values, lambda position: f"value {position} of {name}")], len(values))
+    return b"<item>" + joined.replace(_ROW, b"</item><item>") + b"</item>"
+
+
+def rows(columns: Sequence[Texts], count: int) -> bytes:
+    """The elements of an array of `count` rows, whose columns are all as long.
+
+    Raises:
+        UnsendableError: a text holds a character that XML can't carry.
+    """
+    opening = b'<item xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[%d]">' % len(columns)
+    if not columns or not count:
+        return (opening + b"</item>") * count
+    joined = _joined([_column(column, _value_of_row(number)) for number, column in enumerate(columns)], count)
+    cells = joined.replace(_CELL, b"</item><item>").replace(_ROW, b"</item></item>" + opening + b"<item>")
+    return opening + b"<item>" + cells + b"</item></item>"
+
+
+@dataclass(frozen=True)
+class _Column:
+    texts: pa.Array
+    told: Callable[[int], str]
+    """How to name one of its values."""
+
+    @property
+    def first_forbidden(self) -> int | None:
+        return _first_forbidden(self.texts.to_pylist())
+
+
+def _value_of_row(number: int) -> Callable[[int], str]:
+    return lambda row: f"value {number} of row {row}"
+
+
+def _column(values: Texts, told: Callable[[int], str]) -> _Column:
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if isinstance(values, pa.Array):
+        return _Column(values.cast(_TEXT), told)
+    try:
+        return _Column(pa.array(values, _TEXT), told)
+    except UnicodeEncodeError:
+        pass
+    raise _unsendable(told(_first_forbidden(values) or 0))  # out here: the caught exception holds the text
+
+
+def _first_forbidden(values: Iterable[str | None]) -> int | None:
+    return next((position for position, value in enumerate(values) if value and XML_FORBIDDEN.search(value)), None)
+
+
+def _unsendable(where: str) -> UnsendableError:
+    return UnsendableError(f"{where} holds a character that XML can't carry; remove it at the source.")
+
+
+def _joined(columns: Sequence[_Column], count: int) -> bytes:
+    """All rows, escaped, with a separator between any two cells and rows."""
+    cells = [pc.fill_null(column.texts, "") if column.texts.null_count else column.texts for column in columns]
+    cell, row = (pa.scalar(separator.decode(), _TEXT) for separator in (_CELL, _ROW))
+    lines = pc.binary_join_element_wise(*cells, cell) if len(cells) > 1 else cells[0]
+    written = _bytes(pc.binary_join_element_wise(lines, pa.scalar("", _TEXT), row))
+    if (
+        written.count(_CELL) != count * (len(columns) - 1)
+        or written.count(_ROW) != count
+        or len(written.translate(None, _FORBIDDEN_BUT_SEPARATORS)) != len(written)
+        or any(noncharacter in written for noncharacter in _NONCHARACTERS)
+    ):
+        found = [(at, number) for number, one in enumerate(columns) if (at := one.first_forbidden) is not None]
+        at, number = min(found)
+        raise _unsendable(columns[number].told(at))
+    # A parser turns a bare carriage return into a line feed; only as a reference does it arrive as itself.
+    escaped = written.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;").replace(b"\r", b"&#13;")
+    return escaped[: -len(_ROW)]
+
+
+def _bytes(lines: pa.Array) -> bytes:
+    """What the texts of an array are one after the other."""
+    _, offsets, data = lines.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int64)[lines.offset : lines.offset + len(lines) + 1]
+    return memoryview(data)[ends[0] : ends[-1]].tobytes() if data else b""

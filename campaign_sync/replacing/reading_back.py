@@ -1,0 +1,83 @@
+"""What a list at the vendor holds, read page by page, of which little is kept."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from campaign_sync.domain.recipient import TechnicalField
+from campaign_sync.domain.row_digests import CELL_SEPARATOR, KnownRows, RowDigests, digests_of
+from campaign_sync.optimizely.bulk_reading import ListedRows, Rows
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.replacing.target import Target
+from campaign_sync.telemetry.spans import carried
+
+READ_BACK_ROWS = 5000
+"""Rows per page when a list is read back; the vendor names no limit for it."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a list holds: the digest of every row, and whole only those that weren't expected."""
+
+    digests: RowDigests
+    """By the target's `read_columns`."""
+    others: pd.DataFrame
+    """The rows whose digests aren't among those expected; columns `read_columns`."""
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+
+def read_back(
+    target: Target,
+    vendor: Optimizely,
+    count: int,
+    expected: RowDigests,
+    on_page: Callable[[int], None],
+    page_rows: int,
+) -> Held:
+    """What the list holds now; `count` recipients are expected, with these digests by `target.read_columns`.
+
+    Pages are ordered by the entity id, so that they shift as little as can be. The last one reaches beyond `count`, so
+    that rows too many show. `on_page` is told each page's rows.
+    """
+    known = KnownRows(expected)
+    order = target.contract.technical[TechnicalField.ENTITY_ID]
+
+    def page(start: int) -> _Sieve:
+        return vendor.recipients.read(
+            target.recipient_list_id, target.read_attributes, order, start, page_rows, lambda: _Sieve(known)
+        )
+
+    digests, others = [], []
+    with ThreadPoolExecutor(target.parallel_calls) as pool:
+        for sieve in pool.map(carried(page), range(0, count + 1, page_rows)):
+            digests += sieve.digests
+            others += sieve.others
+            on_page(sieve.rows)
+    width = len(target.read_columns)
+    cells = [(text.decode().split(CELL_SEPARATOR) + [""] * width)[:width] for text in others]
+    return Held(
+        np.concatenate([digests_of([]), *digests]), pd.DataFrame(cells, columns=target.read_columns, dtype="str")
+    )
+
+
+class _Sieve:
+    """Takes a page's rows, and keeps whole those that aren't expected."""
+
+    def __init__(self, expected: KnownRows) -> None:
+        self.rows = 0
+        self.digests: list[RowDigests] = []
+        self.others: list[bytes] = []
+        self._expected = expected
+
+    def take(self, rows: Rows | ListedRows) -> None:
+        """Take the next rows."""
+        texts = rows.texts()
+        digests = digests_of(texts)
+        self.digests.append(digests)
+        self.others += [texts[position] for position in np.flatnonzero(~self._expected.have(digests))]
+        self.rows += len(texts)

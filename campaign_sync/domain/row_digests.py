@@ -57,10 +57,14 @@ def fingerprint(digests: RowDigests) -> str:
 
 def column_chunks(frame: pd.DataFrame, columns: Sequence[str], rows: int) -> Iterator[list[pa.Array]]:
     """Some columns of a frame as Arrow texts, `rows` rows at a time, missing values as empty texts."""
-    table = pa.Table.from_pandas(frame[list(columns)], preserve_index=False)
+    texts = [_column(column) for column in pa.Table.from_pandas(frame[list(columns)], preserve_index=False).columns]
     for start in range(0, len(frame), rows):
-        part = table.slice(start, rows)
-        yield [pc.fill_null(column.cast(_TEXT), "").combine_chunks() for column in part.columns]
+        yield [column.slice(start, rows).combine_chunks() for column in texts]
+
+
+def _column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    column = column if column.type == _TEXT else column.cast(_TEXT)
+    return pc.fill_null(column, "") if column.null_count else column
 
 
 def _heads(digests: RowDigests) -> npt.NDArray[np.uint64]:

@@ -18,6 +18,9 @@ _CELL, _ROW, _NIL, _AMPERSAND = CELL_SEPARATOR.encode(), b"\x02", b"\x03", b"\x0
 _FORBIDDEN = bytes(set(range(0x20)) - set(b"\t\n\r" + _CELL + _ROW + _NIL))
 _NONCHARACTERS = ("\ufffe".encode(), "\uffff".encode())
 
+_LONGEST_HEAD = 4096
+"""Within so many bytes an array begins."""
+
 _MOST_REPLACEMENTS = 50
 """So many different references are replaced one after the other, which is fastest while they are few."""
 
@@ -34,19 +37,19 @@ _UTF8 = re.compile(rb"<\?xml [^<>?]*encoding=[\"']utf-8[\"'][^<>?]*\?>", re.IGNO
 _OPENED = re.compile(rb"<([\w.:-]+)[ >]")
 
 _VALUES = re.compile(
-    rb'(?P<head>[^\r]{0,4096}?<(?P<name>[\w.-]+) soapenc:arrayType="xsd:(?P<type>\w+)\[\d+\]" xsi:type="soapenc:Array"'
-    rb'(?: xmlns:soapenc="[^"<>&]*")?>)'
-    rb'(?P<items>(?:<(?P=name) href="#id\d+"/>)++)'
-    rb"(?P<between></(?P=name)></[\w.:-]+>)"
-    rb'(?P<values>(?:<multiRef id="id\d+" soapenc:root="0" soapenv:encodingStyle="[^"<>&]*" xsi:type="xsd:(?P=type)"'
-    rb'(?: xmlns:soapenc="[^"<>&]*")?>[A-Za-z0-9+-]*</multiRef>)++)'
-    rb"(?P<tail></[\w.-]+:Body></[\w.-]+:Envelope>\s*)",
-    re.DOTALL,
+    rb'<([\w.-]+) soapenc:arrayType="xsd:(\w+)\[\d+\]" xsi:type="soapenc:Array"(?: xmlns:soapenc="[^"<>&]*")?>'
+    rb'(?=<\1 href="#)'
 )
-"""A whole answer that is an array of numbers or booleans, which Axis writes apart from where they belong."""
+"""The beginning of an array of numbers or booleans, which Axis writes apart from where they belong."""
 
-_HREF = re.compile(rb'"#(id\d+)"')
-_VALUE = re.compile(rb'<multiRef id="(id\d+)"[^>]*>([^<]*)')
+_VALUE = re.compile(
+    rb'<multiRef id="\w+(" soapenc:root="0" soapenv:encodingStyle="[^"<>&]*" xsi:type="xsd:(\w+)"'
+    rb'(?: xmlns:soapenc="[^"<>&]*")?>)'
+)
+"""The beginning of the first such value: all that follows its id, and its type."""
+
+_PLAIN = bytes(range(0x30, 0x3A)) + bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B)) + b"+-"
+"""What ids, numbers and truths are made of."""
 
 _REFERENCE = re.compile(rb"&[^&;]{1,9};")
 _NAMED = {b"&lt;": b"<", b"&gt;": b">", b"&quot;": b'"', b"&apos;": b"'", b"&amp;": _AMPERSAND}
@@ -160,18 +163,37 @@ def values(content: bytes) -> tuple[bytes, list[str]] | None:
 
     None where it isn't one, or is written otherwise than Axis does.
     """
-    if b"<multiRef " not in content:
+    array, value = _VALUES.search(content, 0, _LONGEST_HEAD), content.find(b"<multiRef ")
+    first = _VALUE.match(content, value) if array and value > 0 else None
+    items_end, values_end = content.find(b'"/></', 0, value), content.rfind(b"</multiRef>")
+    if array is None or first is None or array[2] != first[2] or min(items_end, values_end) < 0:
         return None
-    found = _VALUES.fullmatch(content)
-    if found is None or not all(prefix in found["head"] for prefix in _PREFIXES):
+    if not all(prefix in content[: array.end()] for prefix in _PREFIXES):
         return None
-    where = dict(_VALUE.findall(found["values"]))
+    references = _separated(content[array.end() : items_end], b'<%s href="#' % array[1], b'"/>')
+    found = _separated(content[value:values_end].replace(first[1], _CELL), b'<multiRef id="', b"</multiRef>")
     try:
-        each = {identity: value.decode() for identity, value in where.items()}
-        read = [each[identity] for identity in _HREF.findall(found["items"])]
-    except (KeyError, UnicodeDecodeError):
+        where = dict(each.split(_CELL.decode()) for each in found)
+        read = [where[reference] for reference in references]
+    except (KeyError, ValueError):
         return None
-    return found["head"] + found["between"] + found["tail"], read
+    if not read or _CELL in content or _ROW in content:
+        return None
+    rest = (
+        content[: array.end()] + content[items_end + len(b'"/>') : value] + content[values_end + len(b"</multiRef>") :]
+    )
+    return rest, read
+
+
+def _separated(written: bytes, before: bytes, after: bytes) -> list[str]:
+    """What stands between the same bytes each time, of plain characters only; nothing where it isn't so.
+
+    The last one's end isn't part of `written`.
+    """
+    plain = written.removeprefix(before).replace(after + before, _ROW)
+    if not written.startswith(before) or plain.translate(None, _PLAIN + _CELL + _ROW):
+        return []
+    return plain.decode().split(_ROW.decode())
 
 
 def _resolved(text: bytes) -> bytes:

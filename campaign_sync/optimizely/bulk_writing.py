@@ -1,7 +1,8 @@
 """Writes the long arrays of a request in bulk: column by column, without an object for each value.
 
 Values are joined by characters that XML can't carry, so one pass escapes all of them, and one that holds such a
-character shows by the count.
+character shows by the count. The elements' names mean nothing to Axis, so they are as short as can be; that rows are
+arrays has to be told of each.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +22,9 @@ Texts: TypeAlias = Sequence[str] | pa.Array | pa.ChunkedArray
 _TEXT = pa.large_string()
 _CELL, _ROW = b"\x01", b"\x02"
 _FORBIDDEN_BUT_SEPARATORS = bytes(set(range(0x20)) - set(b"\t\n\r" + _CELL + _ROW))
+_PLANE_END = b"\xef\xbf"
 _NONCHARACTERS = ("\ufffe".encode(), "\uffff".encode())
+"""Both begin with `_PLANE_END`, which hardly any text has."""
 
 
 def texts(name: str, values: Texts) -> bytes:
@@ -33,7 +36,7 @@ def texts(name: str, values: Texts) -> bytes:
     if not len(values):
         return b""
     joined = _joined([_column(values, lambda position: f"value {position} of {name}")], len(values))
-    return b"<item>" + joined.replace(_ROW, b"</item><item>") + b"</item>"
+    return b"<i>" + joined.replace(_ROW, b"</i><i>") + b"</i>"
 
 
 def rows(columns: Sequence[Texts], count: int) -> bytes:
@@ -42,12 +45,12 @@ def rows(columns: Sequence[Texts], count: int) -> bytes:
     Raises:
         UnsendableError: a text holds a character that XML can't carry.
     """
-    opening = b'<item xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[%d]">' % len(columns)
+    opening = b'<i xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[%d]">' % len(columns)
     if not columns or not count:
-        return (opening + b"</item>") * count
+        return (opening + b"</i>") * count
     joined = _joined([_column(column, _value_of_row(number)) for number, column in enumerate(columns)], count)
-    cells = joined.replace(_CELL, b"</item><item>").replace(_ROW, b"</item></item>" + opening + b"<item>")
-    return opening + b"<item>" + cells + b"</item></item>"
+    cells = joined.replace(_CELL, b"</i><i>").replace(_ROW, b"</i></i>" + opening + b"<i>")
+    return opening + b"<i>" + cells + b"</i></i>"
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def _joined(columns: Sequence[_Column], count: int) -> bytes:
         written.count(_CELL) != count * (len(columns) - 1)
         or written.count(_ROW) != count
         or len(written.translate(None, _FORBIDDEN_BUT_SEPARATORS)) != len(written)
-        or any(noncharacter in written for noncharacter in _NONCHARACTERS)
+        or (_PLANE_END in written and any(noncharacter in written for noncharacter in _NONCHARACTERS))
     ):
         found = [(at, number) for number, one in enumerate(columns) if (at := one.first_forbidden) is not None]
         at, number = min(found)

@@ -52,6 +52,9 @@ class Transport:
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=parallel_calls + 1, pool_block=False)
         self._http.mount("http://", adapter)
         self._http.mount("https://", adapter)
+        # Proxies and CAs from the environment, looked up once: requests does so for every call, which takes as long as
+        # the call itself.
+        self._environment = self._http.merge_environment_settings(self.base_url, {}, True, ca_file, None)
 
     def close(self) -> None:
         """Close all connections."""
@@ -126,10 +129,14 @@ class Transport:
     ) -> Reply:
         # No redirects: credentials and people's data go to the configured host or nowhere.
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'} if body is not None else {}
-        options = {"timeout": timeout_seconds, "allow_redirects": False, "verify": self._ca_file, "stream": True}
+        request = requests.Request(
+            method, url, {**self._http.headers, **headers}, data=body or [], cookies=self._http.cookies
+        ).prepare()
         failure: OptimizelyError
         try:
-            with self._http.request(method, url, data=body, headers=headers, **options) as response:  # type: ignore[arg-type]
+            with self._http.send(
+                request, timeout=timeout_seconds, allow_redirects=False, **self._environment
+            ) as response:
                 content = self._read(response, most_bytes, reader, changing=body is not None)
                 return Reply(response.status_code, response.headers.get("Content-Type", ""), content)
         except requests.RequestException as error:

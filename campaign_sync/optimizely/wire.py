@@ -7,7 +7,8 @@ both directions; ordinary calls stay with zeep (see `contract`). What is long go
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -117,9 +118,19 @@ def parse(content: bytes) -> Answer:
         HostileXmlError: it has a document type.
         NotSoapError: it isn't a complete SOAP envelope, or its elements stand deeper than libxml2 goes by itself.
     """
+    read = bulk_reading.values(content)
+    if read:  # what remains is the same for all answers of an operation
+        return replace(_parsed_before(read[0]), size=len(content), values=read[1])
+    return _parsed(content)
+
+
+@lru_cache(maxsize=64)
+def _parsed_before(content: bytes) -> Answer:
+    return _parsed(content)
+
+
+def _parsed(content: bytes) -> Answer:
     refuse_document_type(content)
-    size = len(content)
-    content, values = bulk_reading.values(content) or (content, None)
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
     )
@@ -136,7 +147,7 @@ def parse(content: bytes) -> Answer:
     if fault is not None:
         return Answer(fault.findtext("faultstring") or "", root, None, {}, fault.findtext("faultcode") or "")
     references = {identity: child for child in body if (identity := child.get("id"))}
-    return Answer(None, root, body[0][0] if len(body[0]) else None, references, size=size, values=values)
+    return Answer(None, root, body[0][0] if len(body[0]) else None, references, size=len(content))
 
 
 def refuse_document_type(content: bytes) -> None:

@@ -21,7 +21,7 @@ from campaign_sync.optimizely.services import MAX_ROWS, Batch
 from campaign_sync.replacing.plan import Plan, Positions
 from campaign_sync.replacing.target import Target
 from campaign_sync.state.lease import Lease
-from campaign_sync.state.steps import CLEAR, StepLog
+from campaign_sync.state.steps import CLEAR, OneOfMany, StepLog
 from campaign_sync.telemetry.instruments import instruments
 from campaign_sync.telemetry.metrics import ROWS_ACCEPTED, ROWS_REFUSED, ROWS_SENT
 from campaign_sync.telemetry.spans import attempted, carried
@@ -96,12 +96,12 @@ class Filler:
         on_rows(len(rows) - len(plan.send))
         codes = np.full(len(rows), ACCEPTED)
         codes[plan.send] = GENERAL_ERROR
-        for batch, answers in self._all(batches, lambda batch: self._send(batch, resuming)):
+        for batch, answers in self._send_all(batches, resuming):
             codes[batch.positions] = answers
             on_rows(len(batch.positions))
         failed = plan.send[codes[plan.send] == GENERAL_ERROR]
         again = prepare(self.target, self.vendor, rows, failed)
-        for batch, answers in self._all(again, lambda batch: self._send(batch, resuming=True)):
+        for batch, answers in self._send_all(again, resuming=True):
             codes[batch.positions] = answers
         self._count(codes[plan.send])
         return codes
@@ -165,17 +165,30 @@ class Filler:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
-    def _send(self, batch: PreparedBatch, resuming: bool) -> list[int]:
+    def _send_all(self, batches: Sequence[PreparedBatch], resuming: bool) -> Iterator[tuple[PreparedBatch, list[int]]]:
+        """Send all batches, of which each is in the journal before the first one goes."""
+        calls = [OneOfMany(each.part, len(each.positions), each.batch.digest) for each in batches]
+        numbers = self.steps.begin_many(self._add_all, calls)
+        numbered = {id(batch): number for batch, number in zip(batches, numbers, strict=True)}
+        try:
+            yield from self._all(batches, lambda batch: self._send(batch, numbered[id(batch)], resuming))
+        finally:
+            self.steps.write_ends()
+
+    def _send(self, batch: PreparedBatch, number: int, resuming: bool) -> list[int]:
         """Send one batch. Once an answer was lost, a row that is already in the list counts as stored by that call."""
         answer_lost = resuming
         for attempt in _retrying():
+            again = attempt.retry_state.attempt_number > 1
             with attempt, attempted(attempt.retry_state.attempt_number):
                 self.lease.require()
-                step = self.steps.step(
-                    f"{self.where}addAll3", part=batch.part, rows=len(batch.positions), digest=batch.batch.digest
-                )
-                with step as details:
-                    self._count_sent(len(batch.positions))
+                rows, digest = len(batch.positions), batch.batch.digest
+                with (
+                    self.steps.step(self._add_all, part=batch.part, rows=rows, digest=digest)
+                    if again
+                    else self.steps.one_of_many(number)
+                ) as details:
+                    self._count_sent(rows)
                     try:
                         codes = self.vendor.recipients.add_all(self.target.recipient_list_id, batch.batch)
                     except TransientError as error:
@@ -183,6 +196,10 @@ class Filler:
                         raise
                     details.append(", ".join(f"code {code}: {n}" for code, n in sorted(Counter(codes).items())))
         return [ACCEPTED if answer_lost and code == ALREADY_STORED else code for code in codes]
+
+    @property
+    def _add_all(self) -> str:
+        return f"{self.where}addAll3"
 
     def _count_sent(self, rows: int) -> None:
         if not self.where:  # a shadow isn't the list

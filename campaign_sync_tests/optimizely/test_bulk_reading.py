@@ -198,6 +198,10 @@ def test_truth_is_read_in_bulk_as_the_parser_reads_it(truths: list[bool]) -> Non
         (">false<", ">fals&#101;<"),
         ('id="id0"', "id='id0'"),
         ('xsi:type="xsd:boolean"', 'xsi:type="xsd:string"'),
+        ('<containsAllReturn href="#id0"/>', '<containsAllReturn xsi:nil="true"/>'),
+        ('<containsAllReturn href="#id0"/>', '<containsAllReturn href="#id0"></containsAllReturn>'),
+        (">false<", ">\x01false<"),
+        ('">false<', '"\x01>false<'),
     ],
 )
 def test_values_that_axis_would_write_otherwise_are_left_to_the_parser(old: str, new: str) -> None:

@@ -1,0 +1,178 @@
+"""How fast a list is filled: `python -m campaign_sync_tests.benchmarks.push [ROWS …]`.
+
+Lists of 15 attributes go to a server that answers at once, each contestant in a process of its own: ours (prepare
+while the list is still full; then clear and fill, with lease and journal, in a SQLite state), a plain loop of zeep in
+batches of 1,000 (`addAll3Flat`, the only form that it can write), and the bound: the same bytes as ours, written
+beforehand, posted over as many connections. zeep gets 20,000 rows of each list, for its time per row doesn't change.
+"""
+
+import http.client
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import zeep
+from rich.console import Console
+from rich.table import Column, Table
+
+from campaign_sync.domain.row_digests import column_chunks
+from campaign_sync.optimizely.client import connect
+from campaign_sync.optimizely.contract import Contract, _Loader
+from campaign_sync.optimizely.transport import Transport
+from campaign_sync.optimizely.wire import Columns
+from campaign_sync.replacing.filling import Filler, prepare
+from campaign_sync.replacing.plan import refill
+from campaign_sync.replacing.target import Target, target
+from campaign_sync.state.journal import Replace, ReplaceState
+from campaign_sync.state.store import State
+from campaign_sync_tests.benchmarks.apart import Measured, apart
+from campaign_sync_tests.benchmarks.at_once import BATCH_ROWS, LIST, MANDATOR, serve
+from campaign_sync_tests.benchmarks.people import CONTRACT, people
+from campaign_sync_tests.rig import Rig
+
+ZEEP_ROWS = 20_000
+COLUMNS = ["recipient_id", "address", *CONTRACT.list_columns]
+CONNECTIONS = 4
+"""The default of `optimizely.parallel_calls`."""
+
+
+def one_list(folder: Path, base_url: str) -> tuple[Target, str]:
+    """The list to be filled, and the URL of a state of its own."""
+    state_url = f"sqlite:///{folder / 'state.db'}"
+    rig = Rig(folder, None, base_url, f"sqlite:///{folder / 'crm.db'}", state_url)  # type: ignore[arg-type]
+    configured = target(rig.configuration, "nord", "newsletter")
+    return Target(**{**vars(configured), "contract": CONTRACT}), state_url
+
+
+def ours(base_url: str, rows: int) -> Callable[[], Any]:
+    """Prepare and fill; tells the seconds of both."""
+    frame = people(rows)
+    folder = Path(tempfile.mkdtemp(prefix="campaign-sync-benchmark-"))
+    listed, state_url = one_list(folder, base_url)
+
+    def work() -> tuple[float, float]:
+        with (
+            State(state_url) as state,
+            connect(base_url, MANDATOR, "user", "password", parallel_calls=listed.parallel_calls) as vendor,
+            state.leases.held(LIST, "run") as lease,
+        ):
+            now = datetime.now(UTC)
+            entry = Replace("nord", "newsletter", LIST, "run", "snapshot", ReplaceState.FILLING, now, "replace")
+            steps = state.journal.start(entry)
+            vendor.recipients.count(LIST)
+            begun = time.monotonic()
+            plan = refill(frame)
+            batches = prepare(listed, vendor, frame, plan.send)
+            prepared = time.monotonic()
+            Filler(listed, vendor, steps, lease).carry_out(plan, frame, batches, lambda _: None)
+            return prepared - begun, time.monotonic() - prepared
+
+    return work
+
+
+def zeep_service(base_url: str) -> Any:
+    """The service as zeep has it; the encoding's schema comes from this package, for its own server isn't ours."""
+    load = Transport(base_url, parallel_calls=1, timeout_seconds=60).get
+    client = zeep.Client(f"{base_url}/RpcRecipient?wsdl", transport=_Loader(load))
+    (binding,) = client.wsdl.bindings
+    return client.create_service(binding, f"{base_url}/RpcRecipient")
+
+
+def by_zeep(base_url: str, rows: int) -> Callable[[], Any]:
+    """What somebody would write who has read zeep's documentation."""
+    frame = people(rows)
+    service = zeep_service(base_url)
+
+    def work() -> None:
+        service.clear("session", LIST)
+        for start in range(0, rows, BATCH_ROWS):
+            chunk = frame.iloc[start : start + BATCH_ROWS]
+            ids, flat = chunk["recipient_id"].tolist(), chunk[CONTRACT.list_columns].to_numpy().ravel().tolist()
+            codes = service.addAll3Flat("session", LIST, 0, ids, ids, list(CONTRACT.list_attributes), flat)
+            assert codes == [0] * len(ids)
+
+    return work
+
+
+def bound(base_url: str, rows: int) -> Callable[[], Any]:
+    """Post what is written already, and wait for the answers."""
+    requests = written(base_url, rows)
+    parts = [requests[number::CONNECTIONS] for number in range(CONNECTIONS)]
+    url = urlsplit(base_url)
+    headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'}
+
+    def post(part: list[bytes]) -> None:
+        connection = http.client.HTTPConnection(url.netloc)
+        for request in part:
+            connection.request("POST", f"{url.path}/RpcRecipient", request, headers)
+            connection.getresponse().read()
+        connection.close()
+
+    def work() -> int:
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            list(pool.map(post, parts))
+        return sum(map(len, requests))
+
+    return work
+
+
+def written(base_url: str, rows: int) -> list[bytes]:
+    """The requests that fill a list, as they go over the wire."""
+    transport = Transport(base_url, parallel_calls=1, timeout_seconds=60)
+    contract = Contract("Recipient", base_url, transport.get)
+    names = list(CONTRACT.list_attributes)
+    return [
+        contract.request(contract.operation("addAll3"), ("session", LIST, 0, *chunk[:2], names, columns))
+        for chunk in column_chunks(people(rows), COLUMNS, BATCH_ROWS)
+        for columns in [Columns(chunk[2:], len(chunk[0]))]
+    ]
+
+
+def main() -> None:
+    """Measure and print."""
+    console = Console(width=120)
+    for rows in [int(argument) for argument in sys.argv[1:]] or [100_000, 1_000_000]:
+        with serve() as base_url:
+            least = apart(bound, base_url, rows)
+            mine = apart(ours, base_url, rows)
+            least_again = apart(bound, base_url, rows)
+            zeeps = apart(by_zeep, base_url, min(rows, ZEEP_ROWS))
+        console.print(_table(rows, mine, zeeps, min(least, least_again, key=lambda each: each.wall)))
+
+
+def _table(rows: int, mine: Measured, zeeps: Measured, least: Measured) -> Table:
+    names = ("wall, s", "wall / bound", "CPU, s", "CPU, µs a row", "CPU / zeep", "peak, MiB")
+    columns = [Column(name, justify="right") for name in names]
+    table = Table("what", *columns, title=f"{rows:,} rows of {len(CONTRACT.list_attributes)} attributes")
+    prepare_seconds, fill_seconds = mine.result
+    zeep_factor = rows / min(rows, ZEEP_ROWS)
+    zeep_row = zeeps.cpu * zeep_factor / rows
+
+    def add(what: str, wall: float, cpu: float | None, peak: float | None) -> None:
+        spent = (
+            ("", "", "") if cpu is None else (f"{cpu:.2f}", f"{cpu / rows * 1e6:.1f}", f"1/{zeep_row * rows / cpu:.0f}")
+        )
+        table.add_row(what, f"{wall:.2f}", f"{wall / least.wall:.2f}", *spent, "" if peak is None else f"{peak:,.0f}")
+
+    add("bound", least.wall, least.cpu, least.peak)
+    add("ours: prepare, the list still full", prepare_seconds, None, None)
+    add("ours: clear and fill", fill_seconds, None, None)
+    add("ours, all of it", mine.wall, mine.cpu, mine.peak)
+    add(
+        "zeep" + (f" (from {ZEEP_ROWS:,} rows)" if zeep_factor > 1 else ""),
+        zeeps.wall * zeep_factor,
+        zeeps.cpu * zeep_factor,
+        None,
+    )
+    table.caption = f"{least.result / 1e6:,.0f} MB, {least.result / rows:.0f} bytes a row"
+    return table
+
+
+if __name__ == "__main__":
+    main()

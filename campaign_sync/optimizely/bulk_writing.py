@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,35 +21,35 @@ Texts: TypeAlias = Sequence[str] | pa.Array | pa.ChunkedArray
 _TEXT = pa.large_string()
 _CELL, _ROW = b"\x01", b"\x02"
 _FORBIDDEN_BUT_SEPARATORS = bytes(set(range(0x20)) - set(b"\t\n\r" + _CELL + _ROW))
-_PLANE_END = b"\xef\xbf"
+_PLANE_END = b"\xef"
 _NONCHARACTERS = ("\ufffe".encode(), "\uffff".encode())
 """Both begin with `_PLANE_END`, which hardly any text has."""
 
 
-def texts(name: str, values: Texts) -> bytes:
-    """The elements of the array `name`.
+def texts(name: str, values: Texts) -> list[bytes]:
+    """The elements of the array `name`, in pieces.
 
     Raises:
         UnsendableError: a text holds a character that XML can't carry.
     """
     if not len(values):
-        return b""
+        return []
     joined = _joined([_column(values, lambda position: f"value {position} of {name}")], len(values))
-    return b"<i>" + joined.replace(_ROW, b"</i><i>") + b"</i>"
+    return [b"<i>", joined.replace(_ROW, b"</i><i>"), b"</i>"]
 
 
-def rows(columns: Sequence[Texts], count: int) -> bytes:
-    """The elements of an array of `count` rows, whose columns are all as long.
+def rows(columns: Sequence[Texts], count: int) -> list[bytes]:
+    """The elements of an array of `count` rows, in pieces. All columns are as long.
 
     Raises:
         UnsendableError: a text holds a character that XML can't carry.
     """
     opening = b'<i xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[%d]">' % len(columns)
     if not columns or not count:
-        return (opening + b"</i>") * count
+        return [opening + b"</i>"] * count
     joined = _joined([_column(column, _value_of_row(number)) for number, column in enumerate(columns)], count)
     cells = joined.replace(_CELL, b"</i><i>").replace(_ROW, b"</i></i>" + opening + b"<i>")
-    return opening + b"<i>" + cells + b"</i></i>"
+    return [opening + b"<i>", cells, b"</i></i>"]
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,11 @@ def _joined(columns: Sequence[_Column], count: int) -> bytes:
     cells = [pc.fill_null(column.texts, "") if column.texts.null_count else column.texts for column in columns]
     cell, row = (pa.scalar(separator.decode(), _TEXT) for separator in (_CELL, _ROW))
     lines = pc.binary_join_element_wise(*cells, cell) if len(cells) > 1 else cells[0]
-    written = _bytes(pc.binary_join_element_wise(lines, pa.scalar("", _TEXT), row))
+    all_lines = pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), lines)
+    written: bytes = pc.binary_join(all_lines, row)[0].as_buffer().to_pybytes()
     if (
         written.count(_CELL) != count * (len(columns) - 1)
-        or written.count(_ROW) != count
+        or written.count(_ROW) != count - 1
         or len(written.translate(None, _FORBIDDEN_BUT_SEPARATORS)) != len(written)
         or (_PLANE_END in written and any(noncharacter in written for noncharacter in _NONCHARACTERS))
     ):
@@ -104,12 +104,4 @@ def _joined(columns: Sequence[_Column], count: int) -> bytes:
         at, number = min(found)
         raise _unsendable(columns[number].told(at))
     # A parser turns a bare carriage return into a line feed; only as a reference does it arrive as itself.
-    escaped = written.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;").replace(b"\r", b"&#13;")
-    return escaped[: -len(_ROW)]
-
-
-def _bytes(lines: pa.Array) -> bytes:
-    """What the texts of an array are one after the other."""
-    _, offsets, data = lines.buffers()
-    ends = np.frombuffer(offsets, dtype=np.int64)[lines.offset : lines.offset + len(lines) + 1]
-    return memoryview(data)[ends[0] : ends[-1]].tobytes() if data else b""
+    return written.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;").replace(b"\r", b"&#13;")

@@ -4,7 +4,7 @@ Nothing about names or types is written down here: whether parameters are called
 number is an int or a long, and how an operation's name is spelled depend on how the vendor built the server.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -96,8 +96,7 @@ class Contract:
         self._expect(operation, len(arguments))
         if not operation.has_arrays:
             return self._written_by_zeep(operation, arguments)
-        written = [wire.argument(part, value) for part, value in zip(operation.parameters, arguments, strict=True)]
-        return wire.envelope(self.namespace, operation.name, written)
+        return wire.envelope(self.namespace, operation.name, _written(operation.parameters, arguments))
 
     def tail(self, operation: Operation, arguments: Sequence[object]) -> bytes:
         """All arguments but the session id, written for use in `request_with_tail`.
@@ -106,13 +105,12 @@ class Contract:
             UnsendableError: a text holds a character that XML can't carry, or rows differ in length.
         """
         self._expect(operation, len(arguments) + 1)
-        return b"".join(
-            wire.argument(part, value) for part, value in zip(operation.parameters[1:], arguments, strict=True)
-        )
+        return b"".join(_written(operation.parameters[1:], arguments))
 
     def request_with_tail(self, operation: Operation, session_id: str, tail: bytes) -> bytes:
         """The envelope of a call whose arguments after the session id are written already."""
-        return wire.envelope(self.namespace, operation.name, [wire.argument(operation.parameters[0], session_id), tail])
+        head = wire.argument(operation.parameters[0], session_id)
+        return wire.envelope(self.namespace, operation.name, [*head, tail])
 
     def result(self, operation: Operation, answer: Answer) -> Any:
         """What the operation returned: None for void, a scalar, a list, or a list of rows.
@@ -167,6 +165,11 @@ class _Loader(zeep.Transport):
         content = self._load(url)
         wire.refuse_document_type(content)
         return content
+
+
+def _written(parts: Sequence[Part], arguments: Sequence[object]) -> Iterator[bytes]:
+    for part, value in zip(parts, arguments, strict=True):
+        yield from wire.argument(part, value)
 
 
 def _operation(operation: Any) -> Operation:

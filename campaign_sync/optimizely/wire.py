@@ -96,14 +96,14 @@ class Columns:
     rows: int
 
 
-def argument(part: Part, value: object) -> bytes:
-    """One parameter: a scalar, texts (a list or an Arrow array), or `Columns`.
+def argument(part: Part, value: object) -> list[bytes]:
+    """One parameter, in pieces: a scalar, texts (a list or an Arrow array), or `Columns`.
 
     Raises:
         UnsendableError: a text holds a character that XML can't carry.
     """
     if not part.is_array:
-        return _scalar(part, value).encode()
+        return [_scalar(part, value).encode()]
     if isinstance(value, Columns):
         return _array(part.name, "xsd:string[]", value.rows, bulk_writing.rows(value.columns, value.rows))
     if not isinstance(value, Sequence | pa.Array | pa.ChunkedArray) or isinstance(value, str):
@@ -198,9 +198,9 @@ def _scalar(part: Part, value: object) -> str:
     return f'<{part.name} xsi:type="{part.type}">{escape(text, _CARRIAGE_RETURN)}</{part.name}>'
 
 
-def _array(name: str, kind: str, length: int, items: bytes) -> bytes:
+def _array(name: str, kind: str, length: int, items: Sequence[bytes]) -> list[bytes]:
     opening = f'<{name} xsi:type="soapenc:Array" soapenc:arrayType="{kind}[{length}]">'
-    return b"".join([opening.encode(), items, f"</{name}>".encode()])
+    return [opening.encode(), *items, f"</{name}>".encode()]
 
 
 class _Reading:

@@ -19,7 +19,7 @@ ARRAY = Part("in3", "xsd:string", is_array=True)
 
 
 def sent_and_read(value: object) -> list[object]:
-    return wire.array(wire.parse(wire.envelope("urn:test", "echo", [wire.argument(ARRAY, value)])), str)
+    return wire.array(wire.parse(wire.envelope("urn:test", "echo", wire.argument(ARRAY, value))), str)
 
 
 def columns_of(rows: Sequence[Sequence[str]]) -> Columns:

@@ -20,6 +20,7 @@ from campaign_sync.configuration import ConfigurationError
 from campaign_sync.configuration.document import read_document
 from campaign_sync.configuration.section import Section
 from campaign_sync.crm.engine import crm_engine
+from campaign_sync.optimizely.pace import Pace
 from campaign_sync.optimizely.session import Session
 from campaign_sync.optimizely.sftp_keys import ways_to_log_in
 from campaign_sync.optimizely.sftp_login import _Login
@@ -85,7 +86,7 @@ def test_nothing_that_holds_a_secret_shows_it(shop: Rig) -> None:
     try:
         vendor = ports.vendor("nord")
         transport = Transport(configuration.optimizely.base_url, parallel_calls=1, timeout_seconds=5)
-        session = Session(transport, 8100, "user", PASSWORD)
+        session = Session(transport, 8100, "user", PASSWORD, Pace(1, 60))
         held: list[object] = [ports, vendor, vendor.recipients, ports.state, transport, session, vars(ports)]
     finally:
         ports.close()

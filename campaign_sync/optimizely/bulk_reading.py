@@ -68,8 +68,11 @@ class Rows:
     def lists(self) -> list[list[str | None]]:
         """Each row as a list, with None for a value that isn't set."""
         nil = _NIL.decode()
-        lines = self.joined.decode().split(_ROW.decode())
-        return [[None if text == nil else text for text in line.split(CELL_SEPARATOR)] for line in lines]
+        rows: list[list[str | None]] = []
+        for line in self.joined.decode().split(_ROW.decode()):
+            row: list[str | None] = [*line.split(CELL_SEPARATOR)]
+            rows.append([None if text == nil else text for text in row] if nil in line else row)
+        return rows
 
     def texts(self) -> list[bytes]:
         """Each row as one text, its values separated by `CELL_SEPARATOR`; one that isn't set as an empty one."""

@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from campaign_sync.optimizely.pace import Pace
 from campaign_sync.optimizely.services import Blacklist, ClosedLoop, Mailings, RecipientLists, Recipients, Unsubscribes
 from campaign_sync.optimizely.session import Session
 from campaign_sync.optimizely.transport import Transport
+
+_SLOW = 0.5
+"""An answer that takes this share of the time that there is for one tells that the vendor has too much to do."""
 
 
 class Optimizely:
@@ -13,6 +17,7 @@ class Optimizely:
 
     def __init__(self, session: Session):
         self.mandator_id = session.mandator_id
+        self.pace = session.pace
         self.recipient_lists = RecipientLists(session)
         self.recipients = Recipients(session)
         self.unsubscribes = Unsubscribes(session)
@@ -39,7 +44,7 @@ def connect(
         mandator_id: the vendor's id of the client.
         username: a user with the right INTERFACE_WEBSERVICE.
         password: the user's password.
-        parallel_calls: from how many threads calls will be made at once; the vendor allows 40 per mandator.
+        parallel_calls: how many calls may be made at once; the vendor allows 40 per mandator.
         timeout_seconds: how long to wait for one answer.
         ca_file: a PEM file with the only CAs to be trusted; by default those that every browser trusts.
 
@@ -48,7 +53,8 @@ def connect(
         TransientError: the vendor can't be reached.
     """
     transport = Transport(base_url, parallel_calls=parallel_calls, timeout_seconds=timeout_seconds, ca_file=ca_file)
-    session = Session(transport, mandator_id, username, password)
+    pace = Pace(parallel_calls, timeout_seconds * _SLOW)
+    session = Session(transport, mandator_id, username, password, pace)
     try:
         session.open()
         yield Optimizely(session)

@@ -21,6 +21,7 @@ from campaign_sync.optimizely.faults import (
     UnreadableAnswerError,
     from_fault,
 )
+from campaign_sync.optimizely.pace import Pace
 from campaign_sync.optimizely.row_reader import RowReader, Sink, SinkKind
 from campaign_sync.optimizely.transport import Reply, Transport
 from campaign_sync.telemetry.spans import attempt_number, call_span
@@ -51,10 +52,12 @@ class Session:
         mandator_id: int,
         username: str,
         password: str,
+        pace: Pace,
         *,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.mandator_id = mandator_id
+        self.pace = pace
         self._transport = transport
         self._username = username
         self._password = password
@@ -183,6 +186,7 @@ class Session:
                     rows=rows,
                     attempt=next(attempts),
                     rows_asked_for=rows_asked_for,
+                    repeatable=repeatable,
                     sink=new_sink() if new_sink else None,
                 )
             )
@@ -299,16 +303,22 @@ class Session:
         rows: int | None = None,
         attempt: int = 1,
         rows_asked_for: int = 0,
+        repeatable: bool = False,
         sink: Sink | None = None,
     ) -> Any:
         contract = self.contract(service)
         operation = contract.operation(operation_name)
         reader = RowReader(sink) if sink else None
-        with call_span(service, operation.name, rows, attempt) as call:
+        with call_span(service, operation.name, rows, attempt) as call, self.pace.watching(TransientError):
             response = Reply(200, "", b"")  # what a reader gives up on is of this kind
             try:
                 response = self._transport.post(
-                    service, request, timeout_seconds=timeout_seconds, rows_asked_for=rows_asked_for, reader=reader
+                    service,
+                    request,
+                    timeout_seconds=timeout_seconds,
+                    rows_asked_for=rows_asked_for,
+                    repeatable=repeatable,
+                    reader=reader,
                 )
                 call.answered(response.status)
                 answer = wire.parse(response.content)

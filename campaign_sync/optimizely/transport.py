@@ -14,6 +14,7 @@ from campaign_sync.optimizely.faults import (
     TransientError,
     UnreadableAnswerError,
 )
+from campaign_sync.optimizely.gzipping import Gzipping
 from campaign_sync.optimizely.row_reader import RowReader
 
 MAX_ANSWER_BYTES = 256 * 1024**2
@@ -48,6 +49,7 @@ class Transport:
         self.host = urlsplit(self.base_url).netloc.rpartition("@")[2]
         self._timeout_seconds = timeout_seconds
         self._ca_file = ca_file
+        self._gzipping = Gzipping()
         self._http = requests.Session()
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=parallel_calls + 1, pool_block=False)
         self._http.mount("http://", adapter)
@@ -83,11 +85,13 @@ class Transport:
         *,
         timeout_seconds: float | None = None,
         rows_asked_for: int = 0,
+        repeatable: bool = False,
         reader: RowReader | None = None,
     ) -> Reply:
         """What the host answers to an envelope, whatever its status. It may be as large as the rows asked for need.
 
-        `reader` takes it while it comes in; the reply is what it leaves of it.
+        `reader` takes it while it comes in; the reply is what it leaves of it. A request that is `repeatable` may be
+        the one that shows whether the host takes gzipped ones.
 
         Raises:
             TransientError: there is no answer, or it is cut off.
@@ -96,7 +100,13 @@ class Transport:
         """
         url = f"{self.base_url}/Rpc{service}"
         most_bytes = max(MAX_ANSWER_BYTES, rows_asked_for * _BYTES_PER_ROW)
-        return self._exchange("POST", url, envelope, timeout_seconds or self._timeout_seconds, most_bytes, reader)
+        seconds = timeout_seconds or self._timeout_seconds
+        packed = self._gzipping.packed(envelope, repeatable=repeatable) if reader is None else None
+        if packed is not None:
+            reply = self._exchange("POST", url, packed, seconds, most_bytes, gzipped=True)
+            if self._gzipping.understood(ok=reply.status == requests.codes.ok):
+                return reply
+        return self._exchange("POST", url, envelope, seconds, most_bytes, reader)
 
     def not_soap(self, response: Reply) -> OptimizelyError:
         """The error to raise for an answer to `post` that holds no SOAP envelope."""
@@ -126,9 +136,13 @@ class Transport:
         timeout_seconds: float,
         most_bytes: int,
         reader: RowReader | None = None,
+        *,
+        gzipped: bool = False,
     ) -> Reply:
         # No redirects: credentials and people's data go to the configured host or nowhere.
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'} if body is not None else {}
+        if gzipped:
+            headers["Content-Encoding"] = "gzip"
         request = requests.Request(
             method, url, {**self._http.headers, **headers}, data=body or [], cookies=self._http.cookies
         ).prepare()
@@ -137,6 +151,7 @@ class Transport:
             with self._http.send(
                 request, timeout=timeout_seconds, allow_redirects=False, **self._environment
             ) as response:
+                self._gzipping.offered(response.headers.get("Accept-Encoding", ""))
                 content = self._read(response, most_bytes, reader, changing=body is not None)
                 return Reply(response.status_code, response.headers.get("Content-Type", ""), content)
         except requests.RequestException as error:

@@ -156,7 +156,7 @@ class Filler:
     def _all(self, items: Sequence[Key], call: Callable[[Key], Result]) -> Iterator[tuple[Key, Result]]:
         """Yield each item with its result as they come in. After a failure no further call is begun."""
         with ThreadPoolExecutor(self.target.parallel_calls) as pool:
-            there = carried(call)
+            there = carried(self.vendor.pace.keeping(call))
             futures: dict[Future[Result], Key] = {pool.submit(there, item): item for item in items}
             try:
                 for future in as_completed(futures):

@@ -38,7 +38,7 @@ def look(target: Target, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callab
     blocked: list[bool] = []
     with ThreadPoolExecutor(target.parallel_calls) as pool:
         for they_left, they_are_blocked in pool.map(
-            carried(ask), column_chunks(rows, [RECIPIENT_ID, ADDRESS], MAX_ROWS)
+            carried(vendor.pace.keeping(ask)), column_chunks(rows, [RECIPIENT_ID, ADDRESS], MAX_ROWS)
         ):
             left += they_left
             blocked += they_are_blocked

@@ -54,7 +54,7 @@ def read_back(
 
     digests, others = [], []
     with ThreadPoolExecutor(target.parallel_calls) as pool:
-        for sieve in pool.map(carried(page), range(0, count + 1, page_rows)):
+        for sieve in pool.map(carried(vendor.pace.keeping(page)), range(0, count + 1, page_rows)):
             digests += sieve.digests
             others += sieve.others
             on_page(sieve.rows)

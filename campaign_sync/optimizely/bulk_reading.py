@@ -6,7 +6,6 @@ Here these become separators. Whatever isn't written in just that way is left to
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 from campaign_sync.domain.row_digests import CELL_SEPARATOR
 from campaign_sync.domain.text import XML_FORBIDDEN
@@ -14,15 +13,15 @@ from campaign_sync.domain.text import XML_FORBIDDEN
 ENCODING = b"http://schemas.xmlsoap.org/soap/encoding/"
 INSTANCE = b"http://www.w3.org/2001/XMLSchema-instance"
 
-_CELL, _ROW, _NIL, _AMPERSAND = CELL_SEPARATOR.encode(), b"\x02", b"\x03", b"\x04"
+_CELL, _ROW, _NIL = CELL_SEPARATOR.encode(), b"\x02", b"\x03"
 _FORBIDDEN = bytes(set(range(0x20)) - set(b"\t\n\r" + _CELL + _ROW + _NIL))
+_NOTHING = b' xsi:nil="true"/>'
+_PLANE_END = b"\xef"
 _NONCHARACTERS = ("\ufffe".encode(), "\uffff".encode())
+"""Both begin with `_PLANE_END`, which hardly any text has."""
 
 _LONGEST_HEAD = 4096
 """Within so many bytes an array begins."""
-
-_MOST_REPLACEMENTS = 50
-"""So many different references are replaced one after the other, which is fastest while they are few."""
 
 _ROWS = re.compile(
     rb'<([\w.-]+) soapenc:arrayType="(?:soapenc|xsd):string\[\]\[\d+\]" xsi:type="soapenc:Array"'
@@ -51,8 +50,7 @@ _VALUE = re.compile(
 _PLAIN = bytes(range(0x30, 0x3A)) + bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B)) + b"+-"
 """What ids, numbers and truths are made of."""
 
-_REFERENCE = re.compile(rb"&[^&;]{1,9};")
-_NAMED = {b"&lt;": b"<", b"&gt;": b">", b"&quot;": b'"', b"&apos;": b"'", b"&amp;": _AMPERSAND}
+_NAMED = {b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'", b"amp": b"&"}
 
 
 class UnusualError(Exception):
@@ -140,9 +138,10 @@ class RowForm:
         if any(mark in rows for mark in (_CELL, _ROW, _NIL)):
             raise UnusualError
         cell, end = self.cell + b">", self.row_end
-        if b"/>" in rows:
-            rows = rows.replace(self.cell + b' xsi:nil="true"/>', cell + _NIL + end)
-        rows = rows.replace(end + cell, _CELL).replace(end + end + self.row + cell, _ROW)
+        if _NOTHING in rows:
+            rows = rows.replace(self.cell + _NOTHING, cell + _NIL + end)
+        # Split by an expression and joined: bytes.replace would look for what is so long twice.
+        rows = _CELL.join(re.split(re.escape(end + cell), rows)).replace(end + end + self.row + cell, _ROW)
         first, last = self.row + cell, end + end
         if len(rows) < len(first) + len(last) or not rows.startswith(first) or not rows.endswith(last):
             raise UnusualError
@@ -151,7 +150,7 @@ class RowForm:
             b"<" in rows
             or b">" in rows
             or len(rows.translate(None, _FORBIDDEN)) != len(rows)
-            or any(noncharacter in rows for noncharacter in _NONCHARACTERS)
+            or (_PLANE_END in rows and any(noncharacter in rows for noncharacter in _NONCHARACTERS))
         ):
             raise UnusualError
         try:
@@ -201,18 +200,18 @@ def _separated(written: bytes, before: bytes, after: bytes) -> list[str]:
 
 def _resolved(text: bytes) -> bytes:
     """The text with all references replaced by what they stand for."""
-    for _ in range(_MOST_REPLACEMENTS):
-        at = text.find(b"&")
-        if at < 0:
-            break
-        found = _REFERENCE.match(text, at)
-        if found is None:
-            raise UnusualError
-        text = text.replace(found[0], _meaning(found[0]))
-    else:
-        text = _REFERENCE.sub(lambda reference: _meaning(reference[0]), text)
-        if b"&" in text:
-            raise UnusualError
+    first, *others = text.split(b"&")
+    if not others:
+        return text
+    meanings: dict[bytes, bytes] = {}
+    pieces = [first]
+    for each in others:
+        name, _, after = each.partition(b";")
+        meaning = meanings.get(name)
+        if meaning is None:
+            meaning = meanings[name] = _meaning(name)
+        pieces += meaning, after
+    text = b"".join(pieces)
     try:
         text.decode()
     except UnicodeDecodeError:  # Axis writes a character beyond U+FFFF as two references, one for each half
@@ -221,22 +220,18 @@ def _resolved(text: bytes) -> bytes:
             text = halves.decode("utf-16-le").encode()
         except UnicodeError:
             raise UnusualError from None
-    return text.replace(_AMPERSAND, b"&")
+    return text
 
 
-@lru_cache(maxsize=10_000)
-def _meaning(reference: bytes) -> bytes:
+def _meaning(name: bytes) -> bytes:
     """What a reference stands for; of half a character, its half."""
-    if reference in _NAMED:
-        return _NAMED[reference]
-    name = reference[1:-1]
+    if name in _NAMED:
+        return _NAMED[name]
     hexadecimal = name.startswith(b"#x")
     digits = name[2:] if hexadecimal else name[1:]
-    if not name.startswith(b"#") or not re.fullmatch(rb"[0-9A-Fa-f]+" if hexadecimal else rb"[0-9]+", digits):
+    if not name.startswith(b"#") or not re.fullmatch(rb"[0-9A-Fa-f]{1,6}" if hexadecimal else rb"[0-9]{1,7}", digits):
         raise UnusualError
     number = int(digits, 16 if hexadecimal else 10)
-    if number == ord("&"):
-        return _AMPERSAND
     half = hexadecimal and 0xD800 <= number <= 0xDFFF and len(digits) == 4
     if number > 0x10FFFF or (XML_FORBIDDEN.search(chr(number)) and not half):
         raise UnusualError

@@ -2,7 +2,7 @@
 
 Values are joined by characters that XML can't carry, so one pass escapes all of them, and one that holds such a
 character shows by the count. The elements' names mean nothing to Axis, so they are as short as can be; that rows are
-arrays has to be told of each.
+arrays, it reads from the type of the array around them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -44,12 +44,13 @@ def rows(columns: Sequence[Texts], count: int) -> list[bytes]:
     Raises:
         UnsendableError: a text holds a character that XML can't carry.
     """
-    opening = b'<i xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[%d]">' % len(columns)
-    if not columns or not count:
-        return [opening + b"</i>"] * count
+    if not count:
+        return []
+    if not columns:
+        return [b'<i xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[0]"></i>'] * count
     joined = _joined([_column(column, _value_of_row(number)) for number, column in enumerate(columns)], count)
-    cells = joined.replace(_CELL, b"</i><i>").replace(_ROW, b"</i></i>" + opening + b"<i>")
-    return [opening + b"<i>", cells, b"</i></i>"]
+    cells = joined.replace(_CELL, b"</i><i>").replace(_ROW, b"</i></i><i><i>")
+    return [b"<i><i>", cells, b"</i></i>"]
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,9 @@ class RowReader:
         return self._form
 
     def _give(self, form: RowForm, size: int) -> None:
-        rows = self._read(form, bytes(self._buffer[:size]))
+        with memoryview(self._buffer) as buffer:
+            body = bytes(buffer[:size])
+        rows = self._read(form, body)
         if rows is not None:
             self._sink.take(rows)
             self.took_rows = True

@@ -29,6 +29,7 @@ from campaign_sync_tests.benchmarks.people import CONTRACT, people
 from campaign_sync_tests.benchmarks.push import COLUMNS, zeep_arrays, zeep_client
 
 PAGE_ROWS = 5000
+PIECE_BYTES = 256 * 1024
 NAMES = list(CONTRACT.list_attributes)
 
 
@@ -75,9 +76,7 @@ def read_ours(pages: list[bytes]) -> int:
     rows = 0
     for page in pages:
         sink = Listed()
-        reader = RowReader(sink)
-        reader.feed(page)
-        wire.parse(reader.rest())
+        _come_in(page, RowReader(sink))
         rows += len(sink.rows)
     return rows
 
@@ -87,11 +86,15 @@ def read_back(pages: list[bytes]) -> int:
     rows = 0
     for page in pages:
         sink = _Digests()
-        reader = RowReader(sink)
-        reader.feed(page)
-        wire.parse(reader.rest())
+        _come_in(page, RowReader(sink))
         rows += sink.rows
     return rows
+
+
+def _come_in(page: bytes, reader: RowReader) -> None:
+    for start in range(0, len(page), PIECE_BYTES):
+        reader.feed(page[start : start + PIECE_BYTES])
+    wire.parse(reader.rest())
 
 
 class _Digests:
@@ -169,12 +172,12 @@ def _pages(frame: pd.DataFrame) -> list[bytes]:
 
 
 def _speed(work: Callable[[], object], rows: int) -> float:
-    """Rows per second of the best of three."""
+    """Rows per second of processor time, the best of three: whatever else the machine does mustn't count."""
     best = float("inf")
     for _ in range(3):
-        begun = time.perf_counter()
+        begun = time.process_time()
         work()
-        best = min(best, time.perf_counter() - begun)
+        best = min(best, time.process_time() - begun)
     return rows / best
 
 

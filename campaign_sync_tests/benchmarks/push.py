@@ -93,22 +93,34 @@ def ours(base_url: str, rows: int) -> Callable[[], Any]:
     return work
 
 
+class _LoaderOfZeeps(_Loader):
+    """Gives zeep the encoding's schema with arrays as a group, as the original has them: only these can it write."""
+
+    def load(self, url: str) -> bytes:
+        """The document at a URL."""
+        document = super().load(url).decode()
+        start, end = document.find("<xs:sequence>"), document.find("</xs:sequence>") + len("</xs:sequence>")
+        if 'complexType name="Array"' not in document or start < 0:
+            return document.encode()
+        group = f'<xs:group name="Array">{document[start:end]}</xs:group>'
+        used = f'{document[:start]}<xs:group ref="tns:Array" minOccurs="0"/>{document[end:]}'
+        return used.replace('<xs:complexType name="Array">', f'{group}<xs:complexType name="Array">').encode()
+
+
 def zeep_client(base_url: str) -> tuple[Any, Any]:
-    """Zeep's client and service; the encoding's schema comes from this package, for its own server isn't ours."""
-    load = Transport(base_url, parallel_calls=1, timeout_seconds=60).get
-    client = zeep.Client(f"{base_url}/RpcRecipient?wsdl", transport=_Loader(load))  # type: ignore[no-untyped-call]
+    """Zeep's client and service."""
+    loader = _LoaderOfZeeps(Transport(base_url, parallel_calls=1, timeout_seconds=60).get)
+    client = zeep.Client(f"{base_url}/RpcRecipient?wsdl", transport=loader)  # type: ignore[no-untyped-call]
     (binding,) = client.wsdl.bindings
     return client, client.create_service(binding, f"{base_url}/RpcRecipient")  # type: ignore[no-untyped-call]
 
 
 def zeep_arrays(client: Any, chunk: pd.DataFrame) -> list[Any]:
-    """The four arrays of `addAll3Flat` as zeep wants them: a plain list it takes, and writes nothing."""
-    item = zeep.xsd.Element("item", zeep.xsd.String())
+    """The four arrays of `addAll3Flat`, of a type that zeep has to be asked for: plain lists it doesn't take."""
     array = client.get_type(f"{{{namespace('Recipient')}}}ArrayOf_xsd_string")
     ids = chunk["recipient_id"].tolist()
     flat = chunk[CONTRACT.list_columns].to_numpy().ravel().tolist()
-    texts = (ids, ids, list(CONTRACT.list_attributes), flat)
-    return [array([zeep.xsd.AnyObject(item, text) for text in each]) for each in texts]
+    return [array(texts) for texts in (ids, ids, list(CONTRACT.list_attributes), flat)]
 
 
 def by_zeep(base_url: str, rows: int) -> Callable[[], Any]:

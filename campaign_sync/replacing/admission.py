@@ -19,7 +19,7 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacing.canary import known_opt_in_list, try_canary
 from campaign_sync.replacing.errors import RefusedReplaceError
 from campaign_sync.replacing.gate import admit, examine, surroundings
-from campaign_sync.replacing.looking import Listeners, consenting_keys, look
+from campaign_sync.replacing.looking import PEOPLE_COLUMNS, Listeners, consenting_keys, look
 from campaign_sync.replacing.mailings import wait_for_mailings
 from campaign_sync.replacing.plan import Plan, difference, refill, resume
 from campaign_sync.replacing.progress import rows_of
@@ -125,17 +125,19 @@ class Gate:
             reasons[~(entity_keys(snapshot) + " " + snapshot[ADDRESS]).isin(consenting)] = Reason.NO_CONSENT.value
         found = look(target, self.vendor, snapshot, rows_of(target, "look once more", len(snapshot)))
         reasons = found.where(found.notna(), reasons)
-        dropped = rejections(snapshot[reasons.notna()], Stage.GATE, reasons[reasons.notna()])
+        people, kept = snapshot[PEOPLE_COLUMNS], reasons.isna()
+        dropped = rejections(people[~kept], Stage.GATE, reasons[~kept])
         self.state.ledger.record(target.mandator, target.name, dropped, self.run_id)
 
-        rows = snapshot[reasons.isna()].reset_index(drop=True)
+        rows = snapshot if kept.all() else snapshot[kept].reset_index(drop=True)
+        del snapshot  # a list of a million needs the room
         outcomes = examine(
             target, stored, rows, around, self.state.feedback, self.now(), vendor_now, replaying=replayed is not None
         )
         admit(target, outcomes)
         # Only now: should the vendor claim that nearly everybody has left, the size refuses it, and nobody's consent is
         # withdrawn.
-        Listeners(self.crm, self.state, self.frames).hear(target, snapshot, found, vendor_now)
+        Listeners(self.crm, self.state, self.frames).hear(target, people, found, vendor_now)
         self._check_ids(target)
         digests = row_digests(rows, target.read_columns)
         plan = self._plan(target, stored, rows, digests, broken)

@@ -23,6 +23,9 @@ from campaign_sync.state.frames import Frames
 from campaign_sync.state.store import State
 from campaign_sync.telemetry.spans import carried
 
+PEOPLE_COLUMNS = ["entity_type", "entity_id", RECIPIENT_ID, ADDRESS]
+"""Who a row is about, and how the vendor is asked about them."""
+
 
 def look(target: Target, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callable[[int], None]) -> "pd.Series[str]":
     """Ask the vendor about every row, in bulk: why it wouldn't write to them, as `Reason` values; else missing.

@@ -7,20 +7,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from campaign_sync.domain.checks import entity_counts
-from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
+from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.row_digests import RowDigests
 from campaign_sync.domain.selection import rejections
 from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.replacing.filling import Filler
-from campaign_sync.replacing.looking import look
+from campaign_sync.replacing.looking import PEOPLE_COLUMNS, look
 from campaign_sync.replacing.progress import rows_of
 from campaign_sync.replacing.proof import Proof, prove
 from campaign_sync.replacing.reading_back import READ_BACK_ROWS, Held, read_back
 from campaign_sync.replacing.target import Target
-
-PEOPLE_COLUMNS = ["entity_type", "entity_id", RECIPIENT_ID, ADDRESS]
-"""Who a row is about, and how the vendor is asked about them."""
 
 
 @dataclass(frozen=True)

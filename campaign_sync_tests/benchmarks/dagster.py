@@ -1,4 +1,4 @@
-"""What Dagster costs where there are many small lists: `python -m campaign_sync_tests.benchmarks.dagster [LISTS] [ROWS]`.
+"""What Dagster costs with many small lists: `python -m campaign_sync_tests.benchmarks.dagster [LISTS] [ROWS]`.
 
 One mandator's daily run in one process, as `campaign-sync run` does it on its own SQLite instance, against the sandbox
 in another process. Everybody is in the lists already, and the process is warm. Its wall time falls into three parts:
@@ -82,8 +82,9 @@ def many_lists(lists: int, rows: int) -> Iterator[Rig]:
 
 
 def _with_dagster(rig: Rig) -> None:
-    console = Console(file=Path(os.devnull).open("w"))
-    assert run_daily_replace(rig.configuration, "nord", None, console, Advice("")), "a list wasn't proven"
+    with Path(os.devnull).open("w") as nowhere:
+        proven = run_daily_replace(rig.configuration, "nord", None, Console(file=nowhere), Advice(""))
+    assert proven, "a list wasn't proven"
 
 
 def _without(rig: Rig) -> None:

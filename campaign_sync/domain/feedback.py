@@ -44,7 +44,7 @@ _CATEGORIES: Final = {"hard": BounceKind.HARD, "soft": BounceKind.SOFT}
 _NO_BOUNCES: Final = frozenset({"autoresponder", "unknown"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RawRow:
     """Where a piece of feedback was read: which import, and which row of its file (from 0)."""
 
@@ -52,7 +52,7 @@ class RawRow:
     position: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Bounce:
     """An address that doesn't take mail. It belongs to the address, in every mandator.
 
@@ -69,7 +69,7 @@ class Bounce:
     raw: RawRow | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class WrittenTo:
     """Through which consent somebody was written to: the entity that a recipient stood for, and the list's opt-in."""
 
@@ -77,7 +77,7 @@ class WrittenTo:
     opt_in_id: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unsubscribe:
     """Somebody left. It belongs to the consents through which they were written to in one mandator.
 
@@ -128,7 +128,7 @@ def _letters(text: str) -> str:
     return "".join(letter for letter in text.casefold() if letter.isalpha())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Written:
     """An entry in the CRM that stands for a piece of feedback; `new` is False where it was there before.
 

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from campaign_sync.domain.entity import Entity
@@ -124,6 +125,7 @@ def bounce_weight(kind: str, occurred_at: datetime) -> tuple[bool, datetime]:
     return kind in FINAL_BOUNCES, occurred_at
 
 
+@lru_cache(maxsize=1000)
 def _letters(text: str) -> str:
     return "".join(letter for letter in text.casefold() if letter.isalpha())
 

@@ -9,8 +9,9 @@ Each size has a process of its own. CPU and memory are its own, too, the sandbox
 longer than its CPU is waiting for the vendor, the disk and whoever else is on the machine. The peak is of all the
 memory of the process, of which some 190 MiB are taken before anything is read.
 
-The naive baseline reads a page with zeep as it comes and looks each of its rows up in the CRM, to write it by a
-transaction of its own. It is measured on a sample of rows; what it would take for all of them is marked with ≈.
+The naive baseline reads a page with zeep as it comes and writes each of its rows by a transaction of its own. It keeps
+nothing, knows no strangers and traces nobody. It is measured on a sample of rows; what it would take for all of
+them is marked with ≈.
 """
 
 import resource
@@ -29,7 +30,7 @@ from typing import Any
 import zeep
 from rich.console import Console
 from rich.table import Column, Table
-from sqlalchemy import create_engine, func, select
+from sqlalchemy import create_engine
 
 from campaign_sync.assets.ports import Ports
 from campaign_sync.crm import schema
@@ -42,7 +43,6 @@ from campaign_sync_tests.benchmarks.strategies import installation
 from campaign_sync_tests.rig import ENVIRONMENT, NORD, Rig
 
 SAMPLE_PAGES = 3
-SAMPLE_ROWS = 1000
 TOLD = 10
 """So many rows are about one person, each saying what another one says as well."""
 
@@ -150,16 +150,13 @@ def _naive(rig: Rig) -> float:
         rows += [list(row) for row in closed_loop[reader](session, since, until, page * 1000, 1000)]
     reading = (time.monotonic() - begun) / len(rows)
     engine, begun = create_engine(rig.crm_url), time.monotonic()
-    for address, moment in rows[:SAMPLE_ROWS]:
+    for address, moment in rows:
         with engine.begin() as crm:
-            key = func.lower(schema.contact.c.email) == address.lower()
-            if crm.execute(select(schema.contact.c.id).where(key)).first() is None:
-                continue
             crm.execute(schema.address_state.delete().where(schema.address_state.c.address == address))
             values = {"bounce_kind": "hard", "mandator": "nord", "source": "naive"}
             when = datetime.fromtimestamp(int(moment) / 1000, UTC)
             crm.execute(schema.address_state.insert().values(address=address, bounced_at=when, **values))
-    return reading + (time.monotonic() - begun) / min(len(rows), SAMPLE_ROWS)
+    return reading + (time.monotonic() - begun) / len(rows)
 
 
 def main() -> None:

@@ -57,9 +57,8 @@ def people_of(
     """
     if not responses:
         return []
-    moments = [one.occurred_at for one in responses]
-    recipients = {one.recipient_id for one in responses}
-    sent = Sent.read(mandator, recipients, min(moments) - LOOKBACK, max(moments), history, frames)
+    people = [(one.recipient_id, one.occurred_at) for one in responses]
+    sent = Sent.read(mandator, people, LOOKBACK, history, frames)
     return [_of(one, sent.through(one.recipient_id, one.occurred_at, lists_of(one.mailing_id))) for one in responses]
 
 

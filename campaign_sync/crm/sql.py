@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 
-from sqlalchemy import String, func, inspect, select
+import pandas as pd
+from sqlalchemy import Connection, String, func, inspect, select
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import NullType
 
@@ -16,6 +17,20 @@ from campaign_sync.crm.sql_snapshot import SqlSnapshot
 from campaign_sync.crm.sql_write_back import record_bounces, record_unsubscribes
 from campaign_sync.domain.feedback import Bounce, Unsubscribe
 from campaign_sync.domain.response import Response
+
+
+class _FrozenSnapshot(SqlSnapshot):
+    """A view that doesn't change while it lasts, so who is suppressed is looked up in it once, not for every list."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._suppressed: dict[str, pd.DataFrame] = {}
+
+    def suppression(self, mandator: str) -> pd.DataFrame:
+        """Addresses with a final bounce, and withdrawn consents. See `CrmSnapshot`."""
+        if mandator not in self._suppressed:
+            self._suppressed[mandator] = super().suppression(mandator)
+        return self._suppressed[mandator].copy(deep=False)  # pandas copies what is written to
 
 
 class SqlCrm:
@@ -62,7 +77,7 @@ class SqlCrm:
         with ExitStack() as stack:
             with crm_errors(self._engine, "opening a snapshot"):
                 connection = stack.enter_context(read_only(self._engine))
-            yield SqlSnapshot(connection)  # outside: what fails in here needn't be the CRM's fault
+            yield _FrozenSnapshot(connection)  # outside: what fails in here needn't be the CRM's fault
 
     def record_bounces(self, bounces: Sequence[Bounce], on_written: OnWritten = ignore) -> WriteBack:
         """Mark the addresses as bounced, for all mandators. See `Crm.record_bounces`. Counts are addresses."""

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from campaign_sync.domain.entity import Entity
@@ -44,7 +45,7 @@ _CATEGORIES: Final = {"hard": BounceKind.HARD, "soft": BounceKind.SOFT}
 _NO_BOUNCES: Final = frozenset({"autoresponder", "unknown"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RawRow:
     """Where a piece of feedback was read: which import, and which row of its file (from 0)."""
 
@@ -52,7 +53,7 @@ class RawRow:
     position: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Bounce:
     """An address that doesn't take mail. It belongs to the address, in every mandator.
 
@@ -69,7 +70,7 @@ class Bounce:
     raw: RawRow | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class WrittenTo:
     """Through which consent somebody was written to: the entity that a recipient stood for, and the list's opt-in."""
 
@@ -77,7 +78,7 @@ class WrittenTo:
     opt_in_id: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unsubscribe:
     """Somebody left. It belongs to the consents through which they were written to in one mandator.
 
@@ -124,11 +125,12 @@ def bounce_weight(kind: str, occurred_at: datetime) -> tuple[bool, datetime]:
     return kind in FINAL_BOUNCES, occurred_at
 
 
+@lru_cache(maxsize=1000)
 def _letters(text: str) -> str:
     return "".join(letter for letter in text.casefold() if letter.isalpha())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Written:
     """An entry in the CRM that stands for a piece of feedback; `new` is False where it was there before.
 

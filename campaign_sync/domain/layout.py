@@ -1,9 +1,10 @@
 """Reads the vendor's feedback rows, whose columns are agreed between vendor and customer and documented nowhere."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import chain
 
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 
@@ -58,7 +59,7 @@ class LayoutError(ValueError):
     """A reader's rows don't have the columns that the layout names."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FeedbackRow:
     """One parsed row: the recipient id as a normalized address, when it happened (UTC), and what else the row says."""
 
@@ -78,11 +79,12 @@ class Parsed:
     misfits: tuple[int, ...]
 
 
-def parse_feedback(rows: Sequence[Row], layout: Layout, until: datetime) -> Parsed:
+def parse_feedback(rows: Iterable[Row], layout: Layout, until: datetime) -> Parsed:
     """Read raw rows by their layout. Rows that don't fit are named, never dropped; repeated rows count once.
 
     Args:
-        rows: as the vendor gave them. A file can be several export files in a row, each with its own header.
+        rows: as the vendor gave them; gone through once. A file can be several export files in a row, each with its own
+            header.
         layout: where the columns are.
         until: the end of the window. It stands in for times that the reader doesn't give, and no event can be later.
 
@@ -125,23 +127,30 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() else None
 
 
-def _with_headers(rows: Sequence[Row], layout: Layout) -> "list[tuple[int, Row, list[str] | None]]":
+def _with_headers(rows: Iterable[Row], layout: Layout) -> Iterator[tuple[int, Row, list[str] | None]]:
     """Every row with its position, and what its cells say where it is a header row."""
+    rest = iter(rows)
+    first = next(rest, None)
+    if first is not None:
+        header = _header_reader(first, layout)
+        for position, row in enumerate(chain([first], rest)):
+            yield position, row, header(row)
+
+
+def _header_reader(first_row: Row, layout: Layout) -> Callable[[Row], list[str] | None]:
+    """What tells the cells of a header row, and None for any other, judging by how the rows begin."""
+    first = texts(first_row)
     named = {column for column in layout.columns.values() if isinstance(column, str)}
-    if layout.header is False or not rows:
-        return [(position, row, None) for position, row in enumerate(rows)]
-    first = texts(rows[0])
+    if layout.header is False:
+        return lambda _: None
     if named:
         if not named <= set(first):
             missing = ", ".join(repr(name) for name in sorted(named - set(first)))
             raise LayoutError(f"the header row has no column {missing}; it has {_shown(first)}")
-        told = [cells if named <= set(cells := texts(row)) else None for row in rows]
-        return list(zip(range(len(rows)), rows, told, strict=True))
+        return lambda row: cells if named <= set(cells := texts(row)) else None
     # Whoever has an address in the recipient's column is no header, whatever the layout says.
-    is_header = looks_like_a_header(rows[0]) if layout.header is None else "@" not in "".join(first)
-    if not is_header:
-        return [(position, row, None) for position, row in enumerate(rows)]
-    return [(position, row, first if texts(row) == first else None) for position, row in enumerate(rows)]
+    is_header = looks_like_a_header(first_row) if layout.header is None else "@" not in "".join(first)
+    return (lambda row: first if texts(row) == first else None) if is_header else lambda _: None
 
 
 def looks_like_a_header(row: Row) -> bool:

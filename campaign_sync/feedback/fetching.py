@@ -11,6 +11,7 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.delivered import decode_csv
 from campaign_sync.optimizely.drop import Drop, open_drop
 from campaign_sync.optimizely.services import ClosedLoop, Reader
+from campaign_sync.state.csv_rows import CsvRows
 from campaign_sync.state.feedback import Delivery, FeedbackImport, new_import
 from campaign_sync.state.frames import FrameError, Frames
 from campaign_sync.state.store import State
@@ -63,7 +64,7 @@ class Fetching:
                 delivery = Delivery(file.name, file.modified_at, file.size)
                 if delivery in known or file.modified_at > settled:
                     continue
-                rows: list[Row] = [list(row) for row in decode_csv(drop.read(file), files.separator, name=file.name)]
+                rows = CsvRows(decode_csv(drop.read(file), files.separator, name=file.name))
                 yield self._keep(reader, Window(file.modified_at, file.modified_at), rows, file.name, delivery)
 
     def _forget_lost(self, reader: str, there: Collection[str]) -> None:
@@ -84,7 +85,7 @@ class Fetching:
         journal.forget(lost)
 
     def _keep(
-        self, reader: str, window: Window, rows: list[Row], origin: str, delivery: Delivery | None = None
+        self, reader: str, window: Window, rows: CsvRows, origin: str, delivery: Delivery | None = None
     ) -> FeedbackImport:
         about = {"mandator": self.mandator, "reader": reader, "origin": origin, "run": self.run_id}
         file = self.frames.write_rows(f"feedback/{self.mandator}/{reader}", window, rows, about)
@@ -102,7 +103,7 @@ def new_windows(
     fetched_until: datetime | None,
     feedback: FeedbackSettings,
     on_rows: Callable[[int], None],
-) -> Iterator[tuple[Window, list[Row]]]:
+) -> Iterator[tuple[Window, CsvRows]]:
     """Everything that a reader has had since, window by window.
 
     Raises:

@@ -5,6 +5,7 @@ from itertools import chain
 
 from campaign_sync.optimizely.faults import TransientError
 from campaign_sync.optimizely.services import MAX_ROWS
+from campaign_sync.state.csv_rows import CsvRows
 
 Row = list[str | None]
 
@@ -14,7 +15,7 @@ ANCHOR = 10
 _TRIES = 5
 
 
-def read_window(read_page: Callable[[int, int], list[Row]], on_rows: Callable[[int], None]) -> list[Row]:
+def read_window(read_page: Callable[[int, int], list[Row]], on_rows: Callable[[int], None]) -> CsvRows:
     """All rows of a window.
 
     A file that comes late puts its rows between those that were read already, and moves the others on: a row would
@@ -28,12 +29,14 @@ def read_window(read_page: Callable[[int, int], list[Row]], on_rows: Callable[[i
     Raises:
         TransientError: the rows never hold still.
     """
-    seen: list[list[Row]] = []
+    seen: list[CsvRows] = []
     for _ in range(_TRIES):
         rows, complete = _read_once(read_page, on_rows)
         if complete:
-            present = set(map(tuple, rows))
-            return rows + [list(row) for row in dict.fromkeys(map(tuple, chain(*seen))) if row not in present]
+            if seen:
+                present = set(map(tuple, rows))
+                rows.add(dict.fromkeys(row for row in map(tuple, chain(*seen)) if row not in present))
+            return rows
         seen.append(rows)
     raise TransientError(
         "the vendor's export files changed while they were read, again and again. Import the feedback later",
@@ -41,16 +44,17 @@ def read_window(read_page: Callable[[int, int], list[Row]], on_rows: Callable[[i
     )
 
 
-def _read_once(read_page: Callable[[int, int], list[Row]], on_rows: Callable[[int], None]) -> tuple[list[Row], bool]:
+def _read_once(read_page: Callable[[int, int], list[Row]], on_rows: Callable[[int], None]) -> tuple[CsvRows, bool]:
     """The rows, and whether they held still."""
-    rows: list[Row] = []
+    rows, anchor = CsvRows(), list[Row]()
     while True:
-        anchor = rows[-ANCHOR:]
         page = read_page(len(rows) - len(anchor), MAX_ROWS)
         if page[: len(anchor)] != anchor:
-            return rows + page, False
+            rows.add(page)
+            return rows, False
         new = page[len(anchor) :]
         if not new:  # a short page may be the server's own limit; only one without news is the end
             return rows, True
-        rows += new
+        rows.add(new)
+        anchor = page[-ANCHOR:]
         on_rows(len(rows))

@@ -1,5 +1,6 @@
 """Through which consents a recipient was written to, from our own snapshots."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -53,9 +54,8 @@ def traced(
     """
     if not unsubscribes:
         return []
-    people = {one.address for one in unsubscribes}
-    moments = [one.occurred_at for one in unsubscribes]
-    sent = Sent.read(unsubscribes[0].mandator, people, min(moments) - MEMORY, max(moments), history, frames)
+    people = [(one.address, one.occurred_at) for one in unsubscribes]
+    sent = Sent.read(unsubscribes[0].mandator, people, MEMORY, history, frames)
     return [
         replace(one, through=sent.through(one.address, one.occurred_at, lists_of(one.raw), TOLERANCE))
         for one in unsubscribes
@@ -72,33 +72,45 @@ class Sent:
     def read(
         cls,
         mandator: str,
-        recipients: Collection[str],
-        since: datetime,
-        until: datetime,
+        people: Collection[tuple[str, datetime]],
+        memory: timedelta,
         history: History,
         frames: Frames,
     ) -> Self:
-        """Look recipient ids up in every list of a mandator that was sent in that time, or right after it.
+        """Look up in every list of a mandator, as it was sent up to so long before, what `through` will be asked about.
+
+        Args:
+            mandator: a key of the configuration.
+            people: recipient ids, each with a moment.
+            memory: how far back from the first moment, until right after the last one.
+            history: which snapshots were sent when.
+            frames: where they are kept.
 
         Raises:
             FrameError: the storage can't be read now.
         """
+        moments: defaultdict[str, list[datetime]] = defaultdict(list)
+        for recipient, moment in sorted(people):
+            moments[recipient].append(moment)
+        every = [moment for _, moment in people]
+        lists = history.sent(mandator, min(every) - memory, max(every) + TOLERANCE) if every else []
         found: defaultdict[str, list[_Sent]] = defaultdict(list)
         lost: list[SentList] = []
         known: dict[tuple[str, str, str], WrittenTo] = {}
         columns = [RECIPIENT_ID, "entity_type", "entity_id", "opt_in_id"]
-        for one in history.sent(mandator, since, until + TOLERANCE) if recipients else ():
+        for one in lists:
             try:
                 rows = frames.read_frame(one.file, one.digest, columns)
             except LostFileError:
                 lost.append(one)
                 continue
-            rows = rows[rows[RECIPIENT_ID].isin(recipients)]
+            rows = rows[rows[RECIPIENT_ID].isin(list(moments))]
             for recipient, *consent in rows.itertuples(index=False, name=None):
                 entity_type, entity_id, opt_in_id = key = tuple(consent)
                 if key not in known:  # the same people day after day
                     known[key] = WrittenTo(Entity(EntityType(entity_type), entity_id), opt_in_id)
-                found[recipient].append(_Sent(one.started_at, one.recipient_list_id, known[key]))
+                sent = _Sent(one.started_at, one.recipient_list_id, known[key])
+                _remember(found[recipient], sent, moments[recipient])
         return cls(found, lost)
 
     def through(
@@ -123,3 +135,18 @@ class Sent:
         sent = self._by_recipient.get(recipient, ())
         newest = {one.recipient_list_id: one for one in sent if counts(one.recipient_list_id, one.since)}
         return frozenset(one.through for one in newest.values())
+
+
+def _remember(sent: list[_Sent], new: _Sent, moments: Sequence[datetime]) -> None:
+    """Add that somebody was in a list; forget that they were before, where it was sent again before any moment counts.
+
+    Somebody is in the same lists day after day, and of each only one day matters to a moment. `moments` are sorted.
+    """
+    for position in reversed(range(len(sent))):
+        before = sent[position]
+        if before.recipient_list_id == new.recipient_list_id:
+            first = bisect_left(moments, before.since - TOLERANCE)
+            if first == len(moments) or moments[first] >= new.since:
+                del sent[position]
+            break
+    sent.append(new)

@@ -8,8 +8,8 @@ from uuid import uuid4
 from campaign_sync.configuration import MandatorSettings
 from campaign_sync.domain.windows import Window
 from campaign_sync.feedback.fetching import new_windows
-from campaign_sync.feedback.paging import Row
 from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.state.csv_rows import CsvRows
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.kept import KeptWindow
 from campaign_sync.state.store import State
@@ -43,7 +43,7 @@ class ResponseFetching:
         for window, rows in new_windows(self.vendor.closed_loop, reader, fetched, self.settings.feedback, on_rows):
             yield self._keep(reader, window, rows)
 
-    def _keep(self, reader: str, window: Window, rows: list[Row]) -> KeptWindow:
+    def _keep(self, reader: str, window: Window, rows: CsvRows) -> KeptWindow:
         about = {"mandator": self.mandator, "reader": reader, "origin": f"{reader} over SOAP", "run": self.run_id}
         name, digest = self.frames.write_rows(f"responses/{self.mandator}/{reader}", window, rows, about)
         now, span = datetime.now(UTC), (window.since, window.until)

@@ -1,6 +1,6 @@
 """From kept rows to responses: who did what with which mailing, and through which consent we had written to them."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
 
 from campaign_sync.domain.feedback import WrittenTo
@@ -17,7 +17,7 @@ LOOKBACK = timedelta(days=30)
 _LARGEST_ID = 2**63 - 1
 
 
-def read_responses(raw: Sequence[Row], window: KeptWindow, layout: Layout) -> tuple[list[Response], int]:
+def read_responses(raw: Iterable[Row], window: KeptWindow, layout: Layout) -> tuple[list[Response], int]:
     """The responses of a window, each once, and how many of its rows don't fit the layout.
 
     Where the layout doesn't fit at all, no row does; nobody is harmed by that, so it stops nothing.
@@ -26,7 +26,7 @@ def read_responses(raw: Sequence[Row], window: KeptWindow, layout: Layout) -> tu
     try:
         parsed = parse_feedback(raw, layout, window.until)
     except LayoutError:
-        return [], len(raw)
+        return [], window.rows
     understood = [
         Response(kind, row.address, row.mailing_id, row.occurred_at, _detail(row))
         for row in parsed.rows
@@ -57,9 +57,8 @@ def people_of(
     """
     if not responses:
         return []
-    moments = [one.occurred_at for one in responses]
-    recipients = {one.recipient_id for one in responses}
-    sent = Sent.read(mandator, recipients, min(moments) - LOOKBACK, max(moments), history, frames)
+    people = [(one.recipient_id, one.occurred_at) for one in responses]
+    sent = Sent.read(mandator, people, LOOKBACK, history, frames)
     return [_of(one, sent.through(one.recipient_id, one.occurred_at, lists_of(one.mailing_id))) for one in responses]
 
 

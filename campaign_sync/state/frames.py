@@ -1,13 +1,13 @@
 """Files the product keeps: feedback as received, snapshots as sent. In a folder, or any store that has a URL."""
 
-import csv
 import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain, islice
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,9 +15,8 @@ import pandas as pd
 from upath import UPath
 
 from campaign_sync.domain.windows import Window
+from campaign_sync.state.csv_rows import CsvRows, csv_rows
 from campaign_sync.state.folders import can_be_written
-
-csv.field_size_limit(2**31 - 1)  # what the vendor sent is kept, however long a cell is; then it must be readable, too
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 """Which extra of this package brings the driver of a URL's scheme."""
@@ -69,7 +68,7 @@ class Frames:
         return "files can be kept there" if folder.exists() else "the folder will be created by the first run"
 
     def write_rows(
-        self, folder: str, window: Window, rows: Sequence[Sequence[str | None]], about: Mapping[str, str]
+        self, folder: str, window: Window, rows: CsvRows | Iterable[Sequence[str | None]], about: Mapping[str, str]
     ) -> tuple[str, str]:
         """Keep rows as UTF-8 CSV with a header (`column_0`, …). Returns the file's name in the storage and its digest.
 
@@ -77,25 +76,24 @@ class Frames:
         it can't repeat for other rows. Beside it stands a manifest (JSON): `about`, window, number of rows, digest. A
         file without one was never finished.
         """
-        width = max((len(row) for row in rows), default=0)
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow([f"column_{position}" for position in range(width)])
-        writer.writerows(rows)
-        content = text.getvalue().encode()
-        digest = hashlib.sha256(content).hexdigest()
-        stem = f"{folder}/{_named_by(window, digest)}"
+        kept = rows if isinstance(rows, CsvRows) else CsvRows(rows)
+        header = CsvRows([[f"column_{position}" for position in range(kept.width)]]).pieces
+        digest = hashlib.sha256()
+        for piece in chain(header, kept.pieces):
+            digest.update(piece)
+        sha256 = digest.hexdigest()
+        stem = f"{folder}/{_named_by(window, sha256)}"
         facts = {
             **about,
             "since": window.since.isoformat(),
             "until": window.until.isoformat(),
-            "rows": len(rows),
-            "columns": width,
-            "sha256": digest,
+            "rows": len(kept),
+            "columns": kept.width,
+            "sha256": sha256,
         }
-        self._write(f"{stem}.csv", content)
+        self._write(f"{stem}.csv", b"".join(chain(header, kept.pieces)))
         self._write(f"{stem}.json", json.dumps(facts, indent=2).encode())
-        return f"{stem}.csv", digest
+        return f"{stem}.csv", sha256
 
     def is_intact(self, name: str, digest: str) -> bool:
         """Whether a file is there as it was written.
@@ -115,14 +113,13 @@ class Frames:
             with self._usable(path, "removed"):
                 path.unlink(missing_ok=True)
 
-    def read_rows(self, name: str, digest: str) -> list[list[str]]:
-        """The rows as kept, without the header.
+    def read_rows(self, name: str, digest: str) -> Iterator[list[str]]:
+        """The rows as kept, without the header, one after the other: the file is in memory meanwhile, and they aren't.
 
         Raises:
             FrameError: the file is missing, or its bytes aren't those whose digest was noted.
         """
-        text = io.StringIO(self._read(name, digest).decode(), newline="")
-        return list(csv.reader(text))[1:]
+        return islice(csv_rows(self._read(name, digest)), 1, None)
 
     def write_frame(self, folder: str, moment: datetime, frame: pd.DataFrame) -> tuple[str, str]:
         """Keep a frame as Parquet. Returns the file's name in the storage and its digest."""

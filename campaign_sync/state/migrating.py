@@ -1,6 +1,7 @@
 """The revisions of the product's tables: which one a database is at, how it gets to another, whether its tables fit."""
 
 from collections.abc import Iterator
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -20,10 +21,11 @@ _UPGRADE_LOCK = 0x63616D70
 """Key of the advisory lock under which PostgreSQL lets one process migrate at a time."""
 
 
-def revisions() -> list[str]:
+@cache
+def revisions() -> tuple[str, ...]:
     """All revisions this version knows, the oldest first. The last one is what it works with."""
     scripts = ScriptDirectory.from_config(_config()).walk_revisions()
-    return [str(script.revision) for script in scripts][::-1]
+    return tuple(str(script.revision) for script in scripts)[::-1]
 
 
 def revision_of(connection: Connection, place: str) -> str | None:

@@ -1,10 +1,12 @@
-"""Insert or update, in one statement, on both databases the product runs on."""
+"""Insert or update, by one statement for many rows, on both databases the product runs on."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
+
+from campaign_sync.state.batches import batches
 
 
 def upsert(
@@ -20,18 +22,19 @@ def upsert(
     """
     statement = _insert(connection, table)
     key = [column.name for column in table.primary_key]
-    if rows:
-        overwrite = {name: statement.excluded[name] for name in update}
-        conflict = statement.on_conflict_do_update(
-            index_elements=key, set_=overwrite, where=where(statement.excluded) if where else None
-        )
-        connection.execute(conflict, [dict(row) for row in rows])
+    overwrite = {name: statement.excluded[name] for name in update}
+    conflict = statement.on_conflict_do_update(
+        index_elements=key, set_=overwrite, where=where(statement.excluded) if where else None
+    )
+    for some in batches(rows):
+        connection.execute(conflict, [dict(row) for row in some])
 
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert the rows whose primary key isn't there yet; the others stay as they are."""
-    if rows:
-        connection.execute(_insert(connection, table).on_conflict_do_nothing(), [dict(row) for row in rows])
+    statement = _insert(connection, table).on_conflict_do_nothing()
+    for some in batches(rows):
+        connection.execute(statement, [dict(row) for row in some])
 
 
 def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, select
@@ -42,20 +43,21 @@ class WriteBacks:
     """Every such entry once, as it was first written. Only ever appended to."""
 
     def __init__(self, engine: Engine, pseudonym: Callable[[str], str]) -> None:
-        self._engine, self._pseudonym = engine, pseudonym
+        self._engine = engine
+        self._pseudonym = lru_cache(maxsize=10_000)(pseudonym)  # the same people come again and again
 
     def note(self, written: Sequence[Written], now: datetime) -> None:
         """Note what the CRM has taken; what is noted already stays as it is."""
         with self._engine.begin() as connection:
             insert_missing(connection, write_back, [self._row(one, now) for one in written])
 
-    def known(self, bounces: Collection[Bounce]) -> set[Bounce]:
+    def known(self, bounces: Sequence[Bounce]) -> set[Bounce]:
         """Those that were written before: should the CRM lack them now, somebody there has reset them."""
-        by_id = {self._identity(one, None): one for one in bounces}
         found: set[Bounce] = set()
         with self._engine.connect() as connection:
-            for ids in batches(list(by_id)):
-                query = select(write_back.c.id).where(write_back.c.id.in_(ids))
+            for some in batches(bounces):
+                by_id = {self._identity(one, None): one for one in some}
+                query = select(write_back.c.id).where(write_back.c.id.in_(by_id))
                 found |= {by_id[row.id] for row in connection.execute(query)}
         return found
 

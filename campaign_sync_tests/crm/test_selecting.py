@@ -287,3 +287,16 @@ def test_a_moment_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="needs a zone"):
         schema.UtcTime().process_bind_param(datetime(2026, 1, 1), None)  # type: ignore[arg-type] # noqa: DTZ001
     assert schema.UtcTime().process_result_value(datetime(2026, 1, 1), None) == datetime(2026, 1, 1, tzinfo=UTC)  # type: ignore[arg-type] # noqa: DTZ001
+
+
+def test_who_is_suppressed_is_looked_up_once_in_a_view_and_anew_in_the_next(small: SmallCrm) -> None:
+    small.person("anna", "anna@example.org")
+    small.consent("anna", event="withdrawn")
+    with small.crm.snapshot() as snapshot:
+        first = snapshot.suppression("nord")
+        first["source"] = "whatever somebody makes of it"
+        small.consent("anna", days=1)
+        again, others = snapshot.suppression("nord"), snapshot.suppression("sued")
+    assert again["source"].tolist() == ["form"]
+    assert others.empty
+    assert small.suppressed().empty

@@ -47,7 +47,7 @@ def test_nothing_is_missed_that_was_there_when_reading_ended_and_nothing_comes_t
 def test_rows_of_a_window_come_in_their_order_and_are_counted_on_the_way() -> None:
     export, told = Export(45, {}), list[int]()
 
-    assert read_window(export.page, told.append) == export.rows
+    assert list(read_window(export.page, told.append)) == export.rows
     assert told == [20, 30, 40, 45]
 
 

@@ -101,3 +101,20 @@ def test_of_each_list_it_is_who_they_were_when_it_was_sent_last(past: Past) -> N
     assert past.through(NOON) == {WrittenTo(CONTACT, "news"), WrittenTo(CONTACT, "press")}
     assert past.through(NOON, frozenset({NEWS})) == {WrittenTo(CONTACT, "news")}
     assert past.through(NOON - 2 * DAY - DAY / 2) == {WrittenTo(LEAD, "news")}
+
+
+def test_who_is_told_of_for_several_moments_was_in_the_lists_of_each_of_them(past: Past) -> None:
+    for days, opt_in_id in ((6, "first"), (5, "second"), (4, "third"), (2, "fourth"), (1, "fifth")):
+        past.sent(NOON - days * DAY, NEWS, CONTACT, opt_in_id)
+    past.sent(NOON - 5 * DAY, PRESS, LEAD, "press")
+    moments = [NOON, NOON - 5 * DAY - TOLERANCE, NOON - 5 * DAY - 2 * TOLERANCE, NOON - 3 * DAY, NOON - 7 * DAY]
+
+    found = traced([past.unsubscribe(each) for each in moments], past.state.history, past.frames)
+
+    assert [{each.opt_in_id for each in one.through} for one in found] == [
+        {"fifth", "press"},
+        {"second", "press"},
+        {"first"},
+        {"third", "press"},
+        set(),
+    ]

@@ -22,7 +22,7 @@ CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x0
 def test_feedback_is_read_back_as_it_was_received(tmp_path: Path, rows: list[list[str]]) -> None:
     frames = Frames(str(tmp_path))
 
-    assert frames.read_rows(*frames.write_rows("feedback", WINDOW, rows, {})) == rows
+    assert list(frames.read_rows(*frames.write_rows("feedback", WINDOW, rows, {}))) == rows
 
 
 def test_feedback_is_a_csv_with_a_header_that_any_tool_opens(tmp_path: Path) -> None:

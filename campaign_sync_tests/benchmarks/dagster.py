@@ -1,0 +1,169 @@
+"""What Dagster costs with many small lists: `python -m campaign_sync_tests.benchmarks.dagster [LISTS] [ROWS]`.
+
+One mandator's daily run in one process, as `campaign-sync run` does it on its own SQLite instance, against the sandbox
+in another process. Everybody is in the lists already, and the process is warm. Its wall time falls into three parts:
+
+- waiting: while at least one call of an asset was at the vendor;
+- work: what else happened within the bodies of the assets, from the first line of `explained` to its last;
+- orchestration: all the rest, which nobody would have without Dagster. That is the definitions and the instance, the
+  run and its events, the opening of resources, the frames between assets, checks and metadata as Dagster keeps them.
+
+The naive baseline does the same work without Dagster: the same functions in a loop, the same calls, gate and proof.
+"""
+
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from rich.console import Console
+from rich.table import Column, Table
+
+from campaign_sync.assets.ports import Ports
+from campaign_sync.assets.selection import opt_in_of
+from campaign_sync.cli.instance import use_instance
+from campaign_sync.cli.running import Advice, run_daily_replace
+from campaign_sync.crm.port import SELECTION_COLUMNS
+from campaign_sync.domain.checks import check_snapshot
+from campaign_sync.domain.selection import select
+from campaign_sync.domain.snapshot import build_snapshot
+from campaign_sync.feedback.fetching import Fetching
+from campaign_sync.feedback.reading import read_pending
+from campaign_sync.feedback.suppression import suppression
+from campaign_sync.feedback.write_back import write_back
+from campaign_sync.replacing.gate import surroundings
+from campaign_sync.replacing.target import target
+from campaign_sync.telemetry.instruments import Instruments, using
+from campaign_sync.telemetry.spans import asset_span, run_span
+from campaign_sync_tests.benchmarks.strategies import installation
+from campaign_sync_tests.rig import ATTRIBUTES, NEWSLETTER, NORD, Rig
+
+GOAL_SECONDS = 15.0
+"""Of orchestration, for 50 small lists."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Where the seconds of a run went."""
+
+    wall: float
+    cpu: float
+    waiting: float
+    work: float
+
+    @property
+    def orchestration(self) -> float:
+        """What is neither work nor waiting."""
+        return self.wall - self.waiting - self.work
+
+
+@contextmanager
+def many_lists(lists: int, rows: int) -> Iterator[Rig]:
+    """One mandator with so many lists of the same people, and the sandbox in a process of its own."""
+    with installation(rows) as rig:
+        one = rig.list_settings()
+        one["attributes"] = {name: column for name, column in one["attributes"].items() if name in ATTRIBUTES}
+        rig.settings["mandators"]["nord"]["lists"] = {
+            f"list{number:03}": one | {"recipient_list_id": NEWSLETTER + 1000 + number} for number in range(lists)
+        }
+        for number in range(lists):
+            rig.world.add_list(NORD, NEWSLETTER + 1000 + number, f"List {number}", ATTRIBUTES)
+        yield rig
+
+
+def _with_dagster(rig: Rig) -> None:
+    with Path(os.devnull).open("w") as nowhere:
+        proven = run_daily_replace(rig.configuration, "nord", None, Console(file=nowhere), Advice(""))
+    assert proven, "a list wasn't proven"
+
+
+def _without(rig: Rig) -> None:
+    """The same functions, one after the other."""
+    configuration = rig.configuration
+    settings = configuration.mandators["nord"]
+    run_id = f"naive {time.monotonic()}"
+    with run_span(run_id), closing(Ports(configuration, run_id)) as ports:
+        state, frames = ports.state, ports.frames
+        with asset_span(run_id, ("nord", "feedback"), 1):
+            fetching = Fetching("nord", settings, lambda: ports.vendor("nord"), state, frames, run_id)
+            for reader in settings.feedback.readers:
+                list(fetching.fetch(reader, lambda _: None))
+            pending = read_pending(state, frames, "nord", settings)
+            write_back("nord", pending, ports.crm, state, frames, lambda: ports.vendor("nord"))
+            crm = ports.crm_snapshot("nord")
+            suppressed = suppression(crm, state, "nord")
+        replacer = ports.replacer("nord", run_id, lambda _: None)
+        for name in settings.lists:
+            one = target(configuration, "nord", name)
+            with asset_span(run_id, ("nord", "recipient_list", name), 1):
+                columns = sorted(set(one.contract.attributes.values()) - set(SELECTION_COLUMNS))
+                picked = pd.concat(crm.select(one.pick, one.contract.opt_in_id, columns), ignore_index=True)
+                selected = select(picked, suppressed, one.contract.opt_in_id)
+                state.ledger.record("nord", name, selected.rejections, run_id)
+                frozen = build_snapshot(selected.rows, one.contract, opt_in_of(crm, one))
+                around = surroundings(one, ports.vendor("nord"), crm, state, run_id)
+                assert all(outcome.passed for outcome in check_snapshot(frozen.rows, one.contract, around))
+                now = replacer.now()
+                file = frames.write_frame(f"snapshots/nord/{name}", now, frozen.rows)
+                state.ledger.record("nord", name, frozen.rejections, run_id)
+                state.snapshots.add("nord", name, len(frozen.rows), file, run_id, now)
+                assert replacer.replace(one).proof.holds
+
+
+def _seconds_of(spans: Iterable[ReadableSpan]) -> float:
+    """How long at least one of them lasted."""
+    total, covered = 0, 0
+    for begin, end in sorted((span.start_time or 0, span.end_time or 0) for span in spans):
+        total += max(0, end - max(begin, covered))
+        covered = max(covered, end)
+    return total / 1e9
+
+
+def _measured(rig: Rig, *, dagster: bool) -> Measured:
+    exporter, tracers = InMemorySpanExporter(), TracerProvider()
+    tracers.add_span_processor(SimpleSpanProcessor(exporter))
+    with using(Instruments(tracers, NoOpMeterProvider())):
+        before, begun = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
+        (_with_dagster if dagster else _without)(rig)
+        wall, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_SELF)
+    spans = exporter.get_finished_spans()
+    bodies = [span for span in spans if "dagster.asset_key" in (span.attributes or {})]
+    calls = [span for span in spans if "rpc.method" in (span.attributes or {})]
+    waiting = _seconds_of(calls)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Measured(wall, cpu, waiting, _seconds_of([*bodies, *calls]) - waiting)
+
+
+def main() -> None:
+    """Measure and print."""
+    lists = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    rows = int(sys.argv[2]) if len(sys.argv) > 2 else 100
+    names = ("wall, s", "waiting, s", "work, s", "orchestration, s", "CPU, s", "per list, s", "ratio")
+    table = Table(Column("the day", no_wrap=True), *(Column(name, justify="right") for name in names))
+    use_instance(Path(tempfile.mkdtemp(prefix="campaign-sync-dagster-")))
+    with many_lists(lists, rows) as rig:
+        _measured(rig, dagster=True)  # the first day: nobody is in the lists yet, and nothing is imported
+        naive = _measured(rig, dagster=False)
+        run = _measured(rig, dagster=True)
+    for name, found in (("naive loop", naive), ("with Dagster", run)):
+        seconds = (found.wall, found.waiting, found.work, found.orchestration, found.cpu)
+        ratio = f"{found.wall / naive.wall:.2f}"
+        table.add_row(name, *(f"{each:.1f}" for each in seconds), f"{found.wall / lists:.3f}", ratio)
+    table.title = f"{lists} lists of {rows:,} recipients in one run"
+    verdict = "met" if run.orchestration < GOAL_SECONDS else "missed"
+    table.caption = f"Orchestration, goal of {GOAL_SECONDS:.0f} s for 50 lists: {verdict}"
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

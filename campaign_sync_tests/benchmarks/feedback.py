@@ -1,0 +1,187 @@
+"""The way of feedback into the CRM: `python -m campaign_sync_tests.benchmarks.feedback [ROWS]`.
+
+Raw rows of two readers, four bounces for each unsubscribe, against the sandbox in another process and a CRM on SQLite.
+The worst case on purpose: all of them were published within one hour, so each reader has one window. As in reality most
+rows are repeats and strangers: of ten rows about somebody five say the same as another one, every second address isn't
+in the CRM, and the CRM has four times as many people as the rows are about.
+
+Each size has a process of its own. CPU and memory are its own, too, the sandbox's aren't in it: what a part lasts
+longer than its CPU is waiting for the vendor, the disk and whoever else is on the machine. The peak is of all the
+memory of the process, of which some 190 MiB are taken before anything is read.
+
+Rows are read once alone, to tell what that takes; `all` is the sum of the other three parts.
+
+The naive baseline reads a page with zeep as it comes and writes each of its rows by a transaction of its own. It keeps
+nothing, knows no strangers and traces nobody. It is measured on a sample of rows; what it would take for all of
+them is marked with ≈.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import zeep
+from rich.console import Console
+from rich.table import Column, Table
+from sqlalchemy import create_engine
+
+from campaign_sync.assets.ports import Ports
+from campaign_sync.crm import schema
+from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
+from campaign_sync.feedback.fetching import Fetching
+from campaign_sync.feedback.reading import read_pending
+from campaign_sync.feedback.suppression import suppression
+from campaign_sync.feedback.write_back import write_back
+from campaign_sync_tests.benchmarks.strategies import installation
+from campaign_sync_tests.rig import ENVIRONMENT, NORD, Rig
+
+SAMPLE_PAGES = 3
+TOLD = 10
+"""So many rows are about one person, each saying what another one says as well."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one part of the way took."""
+
+    name: str
+    wall: float
+    cpu: float
+    peak: float
+    """MiB"""
+
+
+@contextmanager
+def told_installation(rows: int) -> Iterator[Rig]:
+    """An installation whose vendor has so many rows of feedback."""
+    people = max(rows // TOLD, 10)
+    with installation(people * 4) as rig:
+        published = datetime.now(UTC) - timedelta(minutes=30)
+        for start in range(0, rows, 10_000):
+            told = [_row(number, people, published) for number in range(start, min(start + 10_000, rows))]
+            for reader in ("getOutBounces", "getUnsubscribes"):
+                rig.world.publish(NORD, reader, [row for of, row in told if of == reader], published)
+        yield rig
+
+
+def _row(number: int, people: int, published: datetime) -> tuple[str, list[str]]:
+    """One row, and which reader has it."""
+    told, person = divmod(number, people)
+    known = f"jürgen.groß.{person}@example.org".replace("ü", "ue").replace("ß", "ss")
+    moment = published - timedelta(days=told // 2, seconds=person)
+    row = [known if person % 2 else f"stranger.{person}@example.net", str(int(moment.timestamp() * 1000))]
+    return "getOutBounces" if person % 5 else "getUnsubscribes", row
+
+
+def measured(rows: int) -> tuple[list[Part], float]:
+    """The parts for so many rows, and the naive baseline's seconds per row."""
+    parts: list[Part] = []
+    with told_installation(rows) as rig:
+        configuration = rig.configuration
+        settings = configuration.mandators["nord"]
+        with closing(Ports(configuration)) as ports:
+            state, frames = ports.state, ports.frames
+            ports.vendor("nord")
+
+            def part(name: str, work: Callable[[], object]) -> object:
+                Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+                used, begun = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
+                result = work()
+                wall, now = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_SELF)
+                cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+                parts.append(Part(name, wall, cpu, _peak()))
+                return result
+
+            def fetch() -> int:
+                fetching = Fetching("nord", settings, lambda: ports.vendor("nord"), state, frames, "benchmark")
+                return sum(
+                    one.rows for reader in settings.feedback.readers for one in fetching.fetch(reader, lambda _: None)
+                )
+
+            def take() -> None:
+                pending = read_pending(state, frames, "nord", settings)
+                write_back("nord", pending, ports.crm, state, frames, lambda: ports.vendor("nord"))
+
+            assert part("fetch and keep", fetch) == rows
+            pending = part("read", lambda: read_pending(state, frames, "nord", settings))
+            del pending
+            part("read and write to the CRM", take)
+            part("suppression", lambda: suppression(ports.crm_snapshot("nord"), state, "nord"))
+            again = state.feedback.pending("nord")
+            assert not again, "the CRM hasn't taken everything"
+        return parts, _naive(rig)
+
+
+def _peak() -> float:
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
+
+
+class _Offline(zeep.Transport):
+    def load(self, url: str) -> bytes:
+        """The schema of SOAP's encoding from our own files: the machine may have no way to it."""
+        if "schemas.xmlsoap.org" in url:
+            return (files("campaign_sync.optimizely") / "soapenc.xsd").read_bytes()
+        content: bytes = super().load(url)  # type: ignore[no-untyped-call]
+        return content
+
+
+def _naive(rig: Rig) -> float:
+    """Seconds per row of who reads with zeep and writes row by row."""
+    base_url = rig.configuration.optimizely.base_url
+    user, password = ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"]
+
+    def service(name: str) -> Any:
+        client: Any = zeep.Client(f"{base_url}/Rpc{name}?wsdl", transport=_Offline())  # type: ignore[no-untyped-call]
+        return client.create_service(next(iter(client.wsdl.bindings)), f"{base_url}/Rpc{name}")
+
+    session, closed_loop = service("Session").login(NORD, user, password), service("ClosedLoop")
+    reader = next(name for name, kind in KIND_OF_READER.items() if kind is FeedbackKind.BOUNCES)
+    since, until = (int((datetime.now(UTC) + shift).timestamp() * 1000) for shift in (timedelta(days=-1), timedelta(0)))
+    begun, rows = time.monotonic(), []
+    for page in range(SAMPLE_PAGES):
+        rows += [list(row) for row in closed_loop[reader](session, since, until, page * 1000, 1000)]
+    reading = (time.monotonic() - begun) / len(rows)
+    engine, begun = create_engine(rig.crm_url), time.monotonic()
+    for address, moment in rows:
+        with engine.begin() as crm:
+            crm.execute(schema.address_state.delete().where(schema.address_state.c.address == address))
+            values = {"bounce_kind": "hard", "mandator": "nord", "source": "naive"}
+            when = datetime.fromtimestamp(int(moment) / 1000, UTC)
+            crm.execute(schema.address_state.insert().values(address=address, bounced_at=when, **values))
+    return reading + (time.monotonic() - begun) / len(rows)
+
+
+def main() -> None:
+    """Measure and print."""
+    largest = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    names = ("rows", "rows/s", "wall, s", "CPU, s", "peak, MiB", "growth", "naive, s", "ratio")
+    table = Table(Column("part", no_wrap=True), *(Column(name, justify="right") for name in names))
+    first: dict[str, float] = {}
+    for rows in sorted({10_000, min(largest, 100_000), largest}):
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            parts, per_row = process.submit(measured, rows).result()
+        did = [one for one in parts if one.name != "read"]
+        wall, cpu, peak = sum(one.wall for one in did), sum(one.cpu for one in did), max(one.peak for one in did)
+        parts.append(Part("all", wall, cpu, peak))
+        for one in parts:
+            per_first = first.setdefault(one.name, one.cpu / rows)
+            cells = [f"{one.wall:.1f}", f"{one.cpu:.1f}", f"{one.peak:.0f}", f"{one.cpu / rows / per_first:.2f}"]
+            naive = [f"≈ {per_row * rows:.0f}", f"{one.wall / per_row / rows:.4f}"] if one.name == "all" else ["", ""]
+            table.add_row(one.name, f"{rows:,}", f"{rows / one.wall:,.0f}", *cells, *naive, end_section=bool(naive[0]))
+    table.title = "Feedback from the vendor into the CRM"
+    table.caption = "growth: CPU per row, against 10,000 rows. naive: by a sample."
+    Console(width=130).print(table)
+
+
+if __name__ == "__main__":
+    main()

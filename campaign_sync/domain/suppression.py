@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
 from campaign_sync.domain.rejection import Reason
@@ -66,11 +67,22 @@ class Suppressed:
             addresses: their normalized addresses; missing where a row has none.
         """
         reason = pd.Series(pd.NA, index=rows.index, dtype="str")
-        withdrawn_at = pd.to_datetime(addresses.map(self.withdrawn_at), utc=True)
         reason[addresses.isin(self.blocked)] = Reason.BLOCKLISTED.value
         reason[addresses.isin(self.bounced)] = Reason.BOUNCED.value
-        reason[(withdrawn_at >= rows["consent_at"]).fillna(value=False)] = Reason.CONSENT_WITHDRAWN.value
-        left_at = pd.to_datetime(addresses.map(self.left_at), utc=True)
-        reason[(left_at >= rows["consent_at"]).fillna(value=False)] = Reason.UNSUBSCRIBED.value
-        reason[entity_keys(rows).isin(self.withdrawn)] = Reason.UNSUBSCRIBED.value
+        reason[_not_newer(rows["consent_at"], addresses, self.withdrawn_at)] = Reason.CONSENT_WITHDRAWN.value
+        reason[_not_newer(rows["consent_at"], addresses, self.left_at)] = Reason.UNSUBSCRIBED.value
+        if self.withdrawn:
+            reason[entity_keys(rows).isin(self.withdrawn)] = Reason.UNSUBSCRIBED.value
         return reason
+
+
+def _not_newer(
+    consent_at: "pd.Series[pd.Timestamp]", addresses: "pd.Series[str]", ended_at: Mapping[str, pd.Timestamp]
+) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+    """Whose consent isn't newer than what ended the consents of their address."""
+    found = np.flatnonzero(addresses.isin(ended_at))
+    ended = pd.to_datetime(addresses.iloc[found].map(ended_at), utc=True)
+    ended_in_time = (ended >= consent_at.iloc[found]).fillna(value=False).to_numpy()
+    mask = np.zeros(len(addresses), dtype=np.bool_)
+    mask[found[ended_in_time]] = True
+    return mask

@@ -6,6 +6,8 @@ import dagster as dg
 import pandas as pd
 from upath import UPath
 
+from campaign_sync.state.frames import give_memory_back
+
 
 class ParquetIOManager(dg.UPathIOManager):
     """Keeps each asset's newest frame under `assets/<asset key>.parquet`."""
@@ -20,8 +22,11 @@ class ParquetIOManager(dg.UPathIOManager):
         if not isinstance(obj, pd.DataFrame):
             raise TypeError(f"only frames are kept as Parquet, not {type(obj).__name__}")
         path.write_bytes(obj.to_parquet(index=False))
+        give_memory_back()
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> pd.DataFrame:
         """Read a frame."""
         with path.open("rb") as file:
-            return pd.read_parquet(file)
+            frame = pd.read_parquet(file)
+        give_memory_back()
+        return frame

@@ -113,7 +113,7 @@ class SqlSnapshot:
         return self._offered(self._people(pick))
 
     def select(
-        self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 20_000
+        self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 5_000
     ) -> Iterator[pd.DataFrame]:
         """Everybody the pick names, contacts before leads before accounts, then by id. See `CrmSnapshot.select`."""
         people = self._people(pick)

@@ -36,6 +36,8 @@ KEY_COLUMNS = (
 
 _RANKED_BY = ("entity_type", "entity_id")
 
+_ROWS_OF_A_PIECE = 65_536
+
 _Positions = np.ndarray[Any, np.dtype[np.integer[Any]]]
 
 
@@ -53,7 +55,7 @@ def build_snapshot(selection: pd.DataFrame, contract: Contract, opt_in: OptIn) -
     """
     chosen, repeated = _one_row_per_address(selection)
     addresses = _taken(selection[NORMALIZED_ADDRESS], chosen)
-    frame = pd.DataFrame(
+    keys = pd.DataFrame(
         {
             RECIPIENT_ID: addresses,
             ADDRESS: addresses,
@@ -68,8 +70,9 @@ def build_snapshot(selection: pd.DataFrame, contract: Contract, opt_in: OptIn) -
             name: _taken(selection[name], chosen) if name in selection else _constant(None, len(chosen))
             for name in EVIDENCE_COLUMNS
         }
-        | {LIST_PREFIX + name: values for name, values in _list_values(selection, chosen, contract, opt_in).items()}
     )
+    sent = _list_values(keys, selection, chosen, contract, opt_in)
+    frame = keys.assign(**{LIST_PREFIX + name: values for name, values in sent.items()})
     kept, rejected = _without_failing_rows(frame, contract, chosen)
     return Sifted(
         rows=kept,
@@ -126,9 +129,9 @@ def _by_precedence(rows: pd.DataFrame, positions: "_Positions") -> pd.DataFrame:
 
 
 def _list_values(
-    selection: pd.DataFrame, chosen: "_Positions", contract: Contract, opt_in: OptIn
+    keys: pd.DataFrame, selection: pd.DataFrame, chosen: "_Positions", contract: Contract, opt_in: OptIn
 ) -> "dict[str, pd.Series[str]]":
-    """What is sent, by list attribute. Attributes of one source share their texts."""
+    """What is sent, by list attribute. Attributes of one source, and keys that are sent, share their texts."""
     constants = {
         TechnicalField.OPT_IN_ID: opt_in.opt_in_id,
         TechnicalField.DESCRIPTION: opt_in.description,
@@ -137,7 +140,7 @@ def _list_values(
     columns = {TechnicalField.ENTITY_TYPE: "entity_type", TechnicalField.ENTITY_ID: "entity_id"}
     sources = {contract.technical[name]: column for name, column in columns.items()} | dict(contract.attributes)
     values = {
-        column: normalized_texts(_taken(selection[column].fillna(""), chosen))
+        column: normalized_texts((keys[column] if column in _RANKED_BY else _taken(selection[column], chosen)).fillna(""))
         for column in dict.fromkeys(sources.values())
     }
     return {
@@ -150,7 +153,10 @@ def _taken(column: "pd.Series[str]", positions: "_Positions") -> "pd.Series[str]
 
 
 def _constant(text: str | None, rows: int) -> "pd.Series[str]":
-    return text_column(pyarrow.repeat(pyarrow.scalar(text, pyarrow.large_string()), rows))
+    """One text on every row, in pieces that are all the same one: it costs next to nothing."""
+    piece = pyarrow.repeat(pyarrow.scalar(text, pyarrow.large_string()), min(rows, _ROWS_OF_A_PIECE))
+    pieces = [piece] * (rows // _ROWS_OF_A_PIECE) + [piece[: rows % _ROWS_OF_A_PIECE]]
+    return text_column(pyarrow.chunked_array(pieces, pyarrow.large_string()))
 
 
 def _without_failing_rows(

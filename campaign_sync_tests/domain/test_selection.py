@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from campaign_sync.domain.rejection import Reason
@@ -113,6 +113,7 @@ def test_everybody_picked_is_selected_or_rejected_and_nobody_suppressed_is_selec
 
 
 @given(crowds(), suppressions(), st.integers(1, 5))
+@settings(max_examples=20)
 def test_a_frame_in_parts_is_selected_from_as_a_whole_is(
     people: list[dict[str, Any]], entries: list[dict[str, Any]], rows: int
 ) -> None:

@@ -18,10 +18,11 @@ class ParquetIOManager(dg.UPathIOManager):
         super().__init__(base_path=UPath(base) / "assets")
 
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
-        """Write a frame."""
+        """Write a frame, and empty it: a run of `campaign-sync run` keeps what its assets returned until it ends."""
         if not isinstance(obj, pd.DataFrame):
             raise TypeError(f"only frames are kept as Parquet, not {type(obj).__name__}")
         path.write_bytes(obj.to_parquet(index=False))
+        obj.drop(columns=obj.columns, inplace=True)
         give_memory_back()
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> pd.DataFrame:

@@ -34,7 +34,7 @@ KEY_COLUMNS = (
 )
 """What a snapshot knows of every row beside what is sent: who it is, and the consent it stands on."""
 
-_RANKED_BY = ("entity_type", "entity_id")
+_ENTITY = ("entity_type", "entity_id")
 
 _ROWS_OF_A_PIECE = 65_536
 
@@ -115,7 +115,7 @@ def _one_row_per_address(selection: pd.DataFrame) -> "tuple[_Positions, _Positio
     ordered = _taken(selection[NORMALIZED_ADDRESS], positions)
     repeats = ordered.eq(ordered.shift()).to_numpy(dtype=bool)
     shared = repeats | np.append(repeats[1:], False)[: len(repeats)]
-    ranked = _by_precedence(selection[[NORMALIZED_ADDRESS, *_RANKED_BY]].iloc[positions[shared]], positions[shared])
+    ranked = _by_precedence(selection[[NORMALIZED_ADDRESS, *_ENTITY]].iloc[positions[shared]], positions[shared])
     lost = ranked.index[ranked[NORMALIZED_ADDRESS].duplicated(keep="first")].to_numpy()
     return positions[~np.isin(positions, lost)], lost
 
@@ -139,10 +139,10 @@ def _list_values(
     }
     columns = {TechnicalField.ENTITY_TYPE: "entity_type", TechnicalField.ENTITY_ID: "entity_id"}
     sources = {contract.technical[name]: column for name, column in columns.items()} | dict(contract.attributes)
-    values = {
-        column: normalized_texts((keys[column] if column in _RANKED_BY else _taken(selection[column], chosen)).fillna(""))
-        for column in dict.fromkeys(sources.values())
-    }
+    values = {}
+    for column in dict.fromkeys(sources.values()):
+        raw = keys[column] if column in _ENTITY else _taken(selection[column], chosen)
+        values[column] = normalized_texts(raw.fillna(""))
     return {
         contract.technical[name]: _constant(normalize_text(text or ""), len(chosen)) for name, text in constants.items()
     } | {attribute: values[column] for attribute, column in sources.items()}
@@ -171,6 +171,6 @@ def _without_failing_rows(
     kept = reason.isna()
     if kept.all():
         return frame, rejections(frame.head(0), Stage.SNAPSHOT, reason.head(0))
-    ranked = _by_precedence(frame.loc[~kept, list(_RANKED_BY)], positions[~kept])
+    ranked = _by_precedence(frame.loc[~kept, list(_ENTITY)], positions[~kept])
     because = reason[~kept].set_axis(positions[~kept])[ranked.index]
     return frame[kept].reset_index(drop=True), rejections(ranked, Stage.SNAPSHOT, because)

@@ -1,6 +1,6 @@
 """Whole columns of text at once: Arrow's kernels where they agree with a rule, the rule itself for the other values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 import pyarrow
@@ -24,11 +24,7 @@ def by_rule(
         odd: which texts only `rule` does justice to.
         rule: the definition.
     """
-    made = [
-        _by_rule(part, bulk(part), pc.fill_null(odd(part), False), rule)
-        for chunk in texts(column).chunks
-        for part in (chunk.slice(start, _ROWS_AT_A_TIME) for start in range(0, len(chunk), _ROWS_AT_A_TIME))
-    ]
+    made = [_by_rule(part, bulk(part), pc.fill_null(odd(part), False), rule) for part in parts(column)]
     return text_column(pyarrow.chunked_array(made, pyarrow.large_string()), column.index)
 
 
@@ -36,6 +32,13 @@ def texts(column: "pd.Series[str]") -> pyarrow.ChunkedArray:
     """A column as Arrow holds it; nothing is copied where it is text already."""
     array = pyarrow.array(column.astype("str"), pyarrow.large_string(), from_pandas=True)
     return array if isinstance(array, pyarrow.ChunkedArray) else pyarrow.chunked_array([array])
+
+
+def parts(column: "pd.Series[str]") -> Iterator[pyarrow.Array]:
+    """A column in pieces, each small enough to become objects of Python."""
+    for chunk in texts(column).chunks:
+        for start in range(0, len(chunk), _ROWS_AT_A_TIME):
+            yield chunk.slice(start, _ROWS_AT_A_TIME)
 
 
 def text_column(array: pyarrow.Array | pyarrow.ChunkedArray, index: pd.Index | None = None) -> "pd.Series[str]":

@@ -32,8 +32,8 @@ def people_by_address(
     """
     found: defaultdict[str, list[Entity]] = defaultdict(list)
     for entity_type, table in ENTITY_TABLES.items():
-        for entity_id, email in read(select(table.c.id, table.c.email).where(table.c.email.is_not(None))):
-            key = address_key(email)
+        for row in read(select(table.c.id, table.c.email).where(table.c.email.is_not(None))):
+            key = address_key(row.email)
             if key is not None and key in keys:
-                found[key].append(Entity(entity_type, entity_id))
+                found[key].append(Entity(entity_type, row.id))
     return dict(found)

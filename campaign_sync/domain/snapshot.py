@@ -35,8 +35,10 @@ KEY_COLUMNS = (
 """What a snapshot knows of every row beside what is sent: who it is, and the consent it stands on."""
 
 _ENTITY = ("entity_type", "entity_id")
+"""Of a selection: who a row is, and by which the rows of one address are ranked."""
 
 _ROWS_OF_A_PIECE = 65_536
+"""Of a text that is the same on every row."""
 
 _Positions = np.ndarray[Any, np.dtype[np.integer[Any]]]
 
@@ -77,7 +79,10 @@ def build_snapshot(selection: pd.DataFrame, contract: Contract, opt_in: OptIn) -
     return Sifted(
         rows=kept,
         rejections=pd.concat(
-            [rejections(selection.iloc[repeated], Stage.SNAPSHOT, Reason.DUPLICATE_ADDRESS), rejected],
+            [
+                rejections(selection[list(_ENTITY)].iloc[repeated], Stage.SNAPSHOT, Reason.DUPLICATE_ADDRESS),
+                rejected,
+            ],
             ignore_index=True,
         ),
     )

@@ -6,6 +6,8 @@ import dagster as dg
 import pandas as pd
 from upath import UPath
 
+from campaign_sync.state.frames import give_memory_back
+
 
 class ParquetIOManager(dg.UPathIOManager):
     """Keeps each asset's newest frame under `assets/<asset key>.parquet`."""
@@ -16,12 +18,16 @@ class ParquetIOManager(dg.UPathIOManager):
         super().__init__(base_path=UPath(base) / "assets")
 
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
-        """Write a frame."""
+        """Write a frame, and empty it: a run of `campaign-sync run` keeps what its assets returned until it ends."""
         if not isinstance(obj, pd.DataFrame):
             raise TypeError(f"only frames are kept as Parquet, not {type(obj).__name__}")
         path.write_bytes(obj.to_parquet(index=False))
+        obj.drop(columns=obj.columns, inplace=True)
+        give_memory_back()
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> pd.DataFrame:
         """Read a frame."""
         with path.open("rb") as file:
-            return pd.read_parquet(file)
+            frame = pd.read_parquet(file)
+        give_memory_back()
+        return frame

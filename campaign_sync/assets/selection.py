@@ -9,7 +9,8 @@ from campaign_sync.assets.ports import Ports
 from campaign_sync.assets.wording import page
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
 from campaign_sync.domain.consent import OptIn
-from campaign_sync.domain.selection import select
+from campaign_sync.domain.selection import Sifted, sift
+from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.replacing.target import Target
 from campaign_sync.telemetry.spans import note_rows
@@ -47,15 +48,14 @@ def selection_asset(target: Target) -> dg.AssetsDefinition:
         with explained(context) as watch:
             crm = ports.crm_snapshot(mandator)
             opt_in_of(crm, target)
-            picked = _pick(crm, target)
-            sifted = select(picked, suppression_state, opt_in_id)
+            picked, sifted = _sifted(crm, target, Suppressed.of(suppression_state, opt_in_id))
             ports.state.ledger.record(mandator, target.name, sifted.rejections, context.run.run_id)
             note_rows(len(sifted.rows))
         return dg.MaterializeResult(
             value=sifted.rows,
             metadata={
                 **column_schema(sifted.rows),
-                "picked": len(picked),
+                "picked": picked,
                 "selected": len(sifted.rows),
                 "seconds": watch.seconds,
                 **reasons(sifted.rejections),
@@ -87,14 +87,17 @@ def opt_in_of(crm: CrmSnapshot, target: Target) -> OptIn:
     return opt_in
 
 
-def _pick(crm: CrmSnapshot, target: Target) -> pd.DataFrame:
+def _sifted(crm: CrmSnapshot, target: Target, suppressed: Suppressed) -> tuple[int, Sifted]:
+    """How many are picked, and who of them is selected. Chunk by chunk: the others never pile up."""
     columns = sorted(set(target.contract.attributes.values()) - set(SELECTION_COLUMNS))
-    chunks, rows = [], 0
+    nobody = {name: pd.Series(dtype="str") for name in (*SELECTION_COLUMNS, *columns)}
+    sifted = [sift(pd.DataFrame(nobody).astype({"consent_at": "datetime64[us, UTC]"}), suppressed)]
+    picked = 0
     for chunk in crm.select(target.pick, target.contract.opt_in_id, columns):
-        chunks.append(chunk)
-        rows += len(chunk)
-        report(Progress(target.mandator, target.name, "select", rows, None))
-    if not chunks:
-        nobody = {name: pd.Series(dtype="str") for name in (*SELECTION_COLUMNS, *columns)}
-        return pd.DataFrame(nobody).astype({"consent_at": "datetime64[us, UTC]"})
-    return pd.concat(chunks, ignore_index=True)
+        sifted.append(sift(chunk, suppressed))
+        picked += len(chunk)
+        report(Progress(target.mandator, target.name, "select", picked, None))
+    return picked, Sifted(
+        pd.concat([each.rows for each in sifted], ignore_index=True),
+        pd.concat([each.rejections for each in sifted], ignore_index=True),
+    )

@@ -87,7 +87,7 @@ class CrmSnapshot(Protocol):
         """
 
     def select(
-        self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 20_000
+        self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 5_000
     ) -> Iterator[pd.DataFrame]:
         """Everybody the pick names, whether they consented or not, each with the consent event that decides now.
 

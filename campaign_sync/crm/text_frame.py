@@ -1,40 +1,55 @@
 """Rows of a database as frames of text."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
+import pyarrow
 
 from campaign_sync.crm.port import CrmError
+from campaign_sync.domain.columns import text_column
 from campaign_sync.domain.text import vendor_text
 
+_TEXT = {str, type(None)}
 
-def text_frame(rows: Sequence[Sequence[Any]], names: Sequence[str], places: Sequence[str], time: str) -> pd.DataFrame:
+
+def text_frame(
+    columns: Sequence[Sequence[Any]], names: Sequence[str], places: Sequence[str], time: str
+) -> pd.DataFrame:
     """A frame of text columns, and of one column of moments.
 
     Args:
-        rows: values in the order of `names`.
+        columns: the values of each column, in the order of `names`.
         names: the frame's columns.
         places: per column, where in the CRM it comes from; for messages.
-        time: the column of moments, which becomes `datetime64[us, UTC]`.
+        time: the column of moments, which becomes `datetime64[us, UTC]`; one without a zone counts as UTC.
 
     Raises:
         CrmError: a value isn't UTF-8, or is of a kind that has no text form.
     """
-    columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(names)
     return pd.DataFrame(
         {
-            name: pd.Series(pd.to_datetime(list(values), utc=True)).dt.as_unit("us")
+            name: _moments(values, where)
             if name == time
-            else pd.Series(_texts(values, where), dtype="str")
+            else text_column(pyarrow.array(_texts(values, where), pyarrow.large_string()))
             for name, values, where in zip(names, columns, places, strict=True)
         }
     )
 
 
-def _texts(values: Sequence[object], where: str) -> list[str | None]:
+def _moments(values: Sequence[Any], where: str) -> "pd.Series[pd.Timestamp]":
+    for kind in set(map(type, values)):
+        if not issubclass(kind, datetime | None):
+            raise CrmError(f"{where}: a value of type {kind.__name__} isn't a time; give it as one in a view")
+    return pd.Series(pd.to_datetime(list(values), utc=True)).dt.as_unit("us")
+
+
+def _texts(values: Sequence[object], where: str) -> Sequence[object]:
+    if set(map(type, values)) <= _TEXT:
+        return values
     try:
-        return [value if value is None or type(value) is str else vendor_text(value) for value in values]
+        return [vendor_text(value) for value in values]
     except UnicodeDecodeError:
         bad = sum(isinstance(value, bytes) and not _is_utf8(value) for value in values)
         raise CrmError(

@@ -5,8 +5,20 @@ import unicodedata
 from functools import lru_cache
 
 import idna
+import pandas as pd
+import pyarrow.compute as pc
+
+from campaign_sync.domain.columns import by_rule
 
 _LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\]\\\x00-\x1f\x7f]{1,64}")
+
+_LABEL = "[a-zA-Z0-9]+(?:-[a-zA-Z0-9]+)*"
+
+_PLAIN = rf"\A[a-zA-Z0-9!#$%&'*+/=?^_`{{|}}~.-]+@(?:{_LABEL}\.)+{_LABEL}\z"
+"""For Arrow: an address of which `normalize_address` makes nothing but small letters, if no part of it is too long."""
+
+_PLAIN_LENGTH = 64
+"""An address this short has no part that is too long."""
 
 
 class InvalidAddressError(ValueError):
@@ -27,10 +39,7 @@ def normalize_address(raw: str) -> str:
         raise InvalidAddressError("the address has no @")
     if not _LOCAL_PART.fullmatch(local):
         raise InvalidAddressError("the part before the @ is empty, too long or has forbidden characters")
-    try:
-        ascii_domain = _in_ascii(domain)
-    except idna.IDNAError as error:
-        raise InvalidAddressError("the domain isn't a valid host name") from error
+    ascii_domain = _ascii_domain(domain)
     # Looked for in the ASCII form only: the mapping turns other scripts' full stops into dots.
     if "." not in ascii_domain or ascii_domain.endswith("."):
         raise InvalidAddressError("the domain has no dot, or ends with one")
@@ -40,14 +49,12 @@ def normalize_address(raw: str) -> str:
 
 
 @lru_cache(maxsize=10_000)
-def _in_ascii(domain: str) -> str:
-    """A domain in ASCII form, checked. Most of a million addresses share a few domains, and this is the slow part.
-
-    Raises:
-        IDNAError: it isn't a valid host name.
-    """
-    ascii_domain = domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")
-    idna.encode(ascii_domain, uts46=True, std3_rules=True)
+def _ascii_domain(domain: str) -> str:
+    try:
+        ascii_domain = domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")
+        idna.encode(ascii_domain, uts46=True, std3_rules=True)
+    except idna.IDNAError as error:
+        raise InvalidAddressError("the domain isn't a valid host name") from error
     return ascii_domain
 
 
@@ -57,3 +64,15 @@ def usable_address(raw: str) -> str | None:
         return normalize_address(raw)
     except InvalidAddressError:
         return None
+
+
+def usable_addresses(column: "pd.Series[str]") -> "pd.Series[str]":
+    """What `usable_address` makes of every text; missing where there is none."""
+    return by_rule(
+        column,
+        bulk=pc.ascii_lower,
+        odd=lambda raw: pc.or_(
+            pc.greater(pc.binary_length(raw), _PLAIN_LENGTH), pc.invert(pc.match_substring_regex(raw, _PLAIN))
+        ),
+        rule=usable_address,
+    )

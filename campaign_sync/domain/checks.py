@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 import pandera.pandas as pa
+import pyarrow.compute as pc
 from pandera.errors import SchemaErrors
 
+from campaign_sync.domain.columns import texts
 from campaign_sync.domain.consent import ConsentKind
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.limits import SizeBaseline, SizeLimits, leap_violations, limit_violations
@@ -254,7 +256,14 @@ def _none_is(code: str) -> pa.Check:
 
 
 def _unique() -> pa.Check:
-    return _check("repeated", lambda values: ~values.duplicated(keep="first"), ignore_na=False)
+    return _check("repeated", _differs_from_all_before, ignore_na=False)
+
+
+def _differs_from_all_before(values: "pd.Series[str]") -> "pd.Series[bool]":
+    column = texts(values)
+    if pc.all(pc.greater(column[1:], column[:-1]), skip_nulls=False).as_py():  # sorted, as snapshots are
+        return pd.Series(True, index=values.index)
+    return ~values.duplicated(keep="first")
 
 
 _NOT_SUPPRESSED = _schema(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.address import usable_addresses
 from campaign_sync.domain.consent import VENDOR_SOURCE, ConsentKind
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.suppression import Suppressed
@@ -49,12 +49,20 @@ def select(picked: pd.DataFrame, suppression: pd.DataFrame, opt_in_id: str) -> S
     Returns:
         The rows with a further column `NORMALIZED_ADDRESS`, and the rejections.
     """
+    return sift(picked, Suppressed.of(suppression, opt_in_id))
+
+
+def sift(picked: pd.DataFrame, suppressed: Suppressed) -> Sifted:
+    """What `select` does, for whoever has many frames to select from and has read the suppression once.
+
+    Every row is judged by itself: the parts of a frame, sifted one after the other, make what the frame would.
+    """
     addresses, flaws = _addresses(picked["email"])
     withdrawn = picked["consent_kind"].eq(ConsentKind.WITHDRAWN.value).fillna(value=False)
     granted = picked["consent_kind"].isin([ConsentKind.GRANTED.value, ConsentKind.CONFIRMED.value])
     by_vendor = picked["consent_source"].astype("str").str.startswith(VENDOR_SOURCE).fillna(value=False)
 
-    reason = Suppressed.of(suppression, opt_in_id).reasons(picked, addresses)
+    reason = suppressed.reasons(picked, addresses)
     reason = flaws.where(flaws.notna(), reason)
     reason[~granted] = Reason.NO_CONSENT.value
     reason[withdrawn] = Reason.CONSENT_WITHDRAWN.value
@@ -69,17 +77,10 @@ def select(picked: pd.DataFrame, suppression: pd.DataFrame, opt_in_id: str) -> S
 
 def _addresses(emails: "pd.Series[str]") -> "tuple[pd.Series[str], pd.Series[str]]":
     """The normalized addresses (missing where there is none), and the reason where there is none."""
-    addresses: list[str | None] = []
-    flaws: list[str | None] = []
-    for email in emails.astype("object"):
-        address = flaw = None
-        if not isinstance(email, str) or not email.strip():
-            flaw = Reason.NO_ADDRESS.value
-        else:
-            try:
-                address = normalize_address(email)
-            except InvalidAddressError:
-                flaw = Reason.INVALID_ADDRESS.value
-        addresses.append(address)
-        flaws.append(flaw)
-    return pd.Series(addresses, index=emails.index, dtype="str"), pd.Series(flaws, index=emails.index, dtype="str")
+    addresses = usable_addresses(emails)
+    flaws = pd.Series(pd.NA, index=emails.index, dtype="str")
+    lacking = addresses.isna().to_numpy()
+    if lacking.any():
+        blank = [not isinstance(email, str) or not email.strip() for email in emails[lacking]]
+        flaws[lacking] = [Reason.NO_ADDRESS.value if each else Reason.INVALID_ADDRESS.value for each in blank]
+    return addresses, flaws

@@ -1,14 +1,20 @@
 """The rows of one recipient list exactly as they will be sent."""
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.compute as pc
 
 from campaign_sync.domain.checks import LIST_PREFIX, ROW_REASONS, Contract, row_checks, run_schema
+from campaign_sync.domain.columns import text_column, texts
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Sifted, rejections
-from campaign_sync.domain.text import normalize_text
+from campaign_sync.domain.text import normalize_text, normalized_texts
 
 EVIDENCE_COLUMNS = ("consent_source", "consent_evidence", "consent_text_version")
 """What proves the consent of a row, so that the proof outlives the CRM's memory. Older snapshots lack them."""
@@ -26,6 +32,14 @@ KEY_COLUMNS = (
 )
 """What a snapshot knows of every row beside what is sent: who it is, and the consent it stands on."""
 
+_ENTITY = ("entity_type", "entity_id")
+"""Of a selection: who a row is, and by which the rows of one address are ranked."""
+
+_ROWS_OF_A_PIECE = 65_536
+"""Of a text that is the same on every row."""
+
+_Positions = np.ndarray[Any, np.dtype[np.integer[Any]]]
+
 
 def build_snapshot(selection: pd.DataFrame, contract: Contract, opt_in: OptIn) -> Sifted:
     """Map, normalize and de-duplicate a selection, and take out the rows that can't be sent.
@@ -39,64 +53,102 @@ def build_snapshot(selection: pd.DataFrame, contract: Contract, opt_in: OptIn) -
         Rows with `KEY_COLUMNS` and one `list:`-prefixed text column per attribute, sorted by recipient id, and a
         rejection for every row that isn't among them.
     """
-    unique, repeated = _one_row_per_address(selection)
-    frame = pd.DataFrame(
+    chosen, repeated = _one_row_per_address(selection)
+    addresses = _taken(selection[NORMALIZED_ADDRESS], chosen)
+    keys = pd.DataFrame(
         {
-            RECIPIENT_ID: unique[NORMALIZED_ADDRESS].astype("str"),
-            ADDRESS: unique[NORMALIZED_ADDRESS].astype("str"),
-            "entity_type": unique["entity_type"].astype("str"),
-            "entity_id": unique["entity_id"].astype("str"),
-            "opt_in_id": pd.Series(opt_in.opt_in_id, index=unique.index, dtype="str"),
-            "consent_event_id": unique["consent_event_id"].astype("str"),
-            "consent_kind": unique["consent_kind"].astype("str"),
-            "consent_at": unique["consent_at"],
+            RECIPIENT_ID: addresses,
+            ADDRESS: addresses,
+            "entity_type": _taken(selection["entity_type"], chosen),
+            "entity_id": _taken(selection["entity_id"], chosen),
+            "opt_in_id": _constant(opt_in.opt_in_id, len(chosen)),
+            "consent_event_id": _taken(selection["consent_event_id"], chosen),
+            "consent_kind": _taken(selection["consent_kind"], chosen),
+            "consent_at": selection["consent_at"].take(chosen).reset_index(drop=True),
         }
         | {
-            name: unique[name].astype("str") if name in unique else pd.Series(pd.NA, index=unique.index, dtype="str")
+            name: _taken(selection[name], chosen) if name in selection else _constant(None, len(chosen))
             for name in EVIDENCE_COLUMNS
         }
-        | {LIST_PREFIX + name: values for name, values in _list_values(unique, contract, opt_in).items()}
     )
-    kept, rejected = _without_failing_rows(frame, contract)
+    sent = _list_values(keys, selection, chosen, contract, opt_in)
+    frame = keys.assign(**{LIST_PREFIX + name: values for name, values in sent.items()})
+    kept, rejected = _without_failing_rows(frame, contract, chosen)
     return Sifted(
-        rows=kept.sort_values(RECIPIENT_ID, ignore_index=True),
+        rows=kept,
         rejections=pd.concat(
-            [rejections(repeated, Stage.SNAPSHOT, Reason.DUPLICATE_ADDRESS), rejected], ignore_index=True
+            [
+                rejections(selection[list(_ENTITY)].iloc[repeated], Stage.SNAPSHOT, Reason.DUPLICATE_ADDRESS),
+                rejected,
+            ],
+            ignore_index=True,
         ),
     )
 
 
-def _one_row_per_address(selection: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The row that wins each address (contact before lead before account, then the smaller id), and the others."""
-    precedence = selection["entity_type"].map({kind.value: kind.precedence for kind in EntityType})
-    ranks = pd.DataFrame({"precedence": precedence, "entity_id": selection["entity_id"]})
-    ordered = selection.loc[ranks.sort_values(["precedence", "entity_id"], kind="stable").index]
-    repeated = ordered[NORMALIZED_ADDRESS].duplicated(keep="first")
-    return ordered[~repeated], ordered[repeated]
+def _one_row_per_address(selection: pd.DataFrame) -> "tuple[_Positions, _Positions]":
+    """Where the rows are that win an address, in the order of the addresses, and where the others, the better first."""
+    addresses = texts(selection[NORMALIZED_ADDRESS])
+    positions = pc.sort_indices(addresses).to_numpy()
+    ordered = _taken(selection[NORMALIZED_ADDRESS], positions)
+    repeats = ordered.eq(ordered.shift()).to_numpy(dtype=bool)
+    shared = repeats | np.append(repeats[1:], False)[: len(repeats)]
+    ranked = _by_precedence(selection[[NORMALIZED_ADDRESS, *_ENTITY]].iloc[positions[shared]], positions[shared])
+    lost = ranked.index[ranked[NORMALIZED_ADDRESS].duplicated(keep="first")].to_numpy()
+    return positions[~np.isin(positions, lost)], lost
 
 
-def _list_values(rows: pd.DataFrame, contract: Contract, opt_in: OptIn) -> "dict[str, pd.Series[str]]":
-    technical: dict[TechnicalField, object] = {
+def _by_precedence(rows: pd.DataFrame, positions: "_Positions") -> pd.DataFrame:
+    """Contacts before leads before accounts, then by id, then by `positions`, which become the index."""
+    rows = rows.set_axis(positions).sort_index()
+    precedence = rows["entity_type"].map({kind.value: kind.precedence for kind in EntityType})
+    ranks = pd.DataFrame({"precedence": precedence, "entity_id": rows["entity_id"]})
+    return rows.loc[ranks.sort_values(["precedence", "entity_id"], kind="stable").index]
+
+
+def _list_values(
+    keys: pd.DataFrame, selection: pd.DataFrame, chosen: "_Positions", contract: Contract, opt_in: OptIn
+) -> "dict[str, pd.Series[str]]":
+    """What is sent, by list attribute. Attributes of one source, and keys that are sent, share their texts."""
+    constants = {
         TechnicalField.OPT_IN_ID: opt_in.opt_in_id,
         TechnicalField.DESCRIPTION: opt_in.description,
         TechnicalField.MEDIA_TYPE: opt_in.media_type,
-        TechnicalField.ENTITY_TYPE: rows["entity_type"],
-        TechnicalField.ENTITY_ID: rows["entity_id"],
     }
-    sources = {contract.technical[name]: source for name, source in technical.items()}
-    sources |= {attribute: rows[column] for attribute, column in contract.attributes.items()}
+    columns = {TechnicalField.ENTITY_TYPE: "entity_type", TechnicalField.ENTITY_ID: "entity_id"}
+    sources = {contract.technical[name]: column for name, column in columns.items()} | dict(contract.attributes)
+    values = {}
+    for column in dict.fromkeys(sources.values()):
+        raw = keys[column] if column in _ENTITY else _taken(selection[column], chosen)
+        values[column] = normalized_texts(raw.fillna(""))
     return {
-        attribute: pd.Series(source, index=rows.index, dtype="str").fillna("").map(normalize_text).astype("str")
-        for attribute, source in sources.items()
-    }
+        contract.technical[name]: _constant(normalize_text(text or ""), len(chosen)) for name, text in constants.items()
+    } | {attribute: values[column] for attribute, column in sources.items()}
 
 
-def _without_failing_rows(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _taken(column: "pd.Series[str]", positions: "_Positions") -> "pd.Series[str]":
+    return text_column(texts(column).take(pyarrow.array(positions)))
+
+
+def _constant(text: str | None, rows: int) -> "pd.Series[str]":
+    """One text on every row, in pieces that are all the same one: it costs next to nothing."""
+    piece = pyarrow.repeat(pyarrow.scalar(text, pyarrow.large_string()), min(rows, _ROWS_OF_A_PIECE))
+    pieces = [piece] * (rows // _ROWS_OF_A_PIECE) + [piece[: rows % _ROWS_OF_A_PIECE]]
+    return text_column(pyarrow.chunked_array(pieces, pyarrow.large_string()))
+
+
+def _without_failing_rows(
+    frame: pd.DataFrame, contract: Contract, positions: "_Positions"
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows that can be sent, and a rejection for each other one; `positions` are where they were picked."""
     schemas = row_checks(contract)
-    frame = frame.reset_index(drop=True)
     reason = pd.Series(pd.NA, index=frame.index, dtype="str")
     for name in ("utf8", "technical_fields"):
         failing = list(run_schema(name, schemas[name], frame).failing_rows)
         reason.loc[reason.index.isin(failing) & reason.isna()] = ROW_REASONS[name].value
     kept = reason.isna()
-    return frame[kept], rejections(frame[~kept], Stage.SNAPSHOT, reason[~kept])
+    if kept.all():
+        return frame, rejections(frame.head(0), Stage.SNAPSHOT, reason.head(0))
+    ranked = _by_precedence(frame.loc[~kept, list(_ENTITY)], positions[~kept])
+    because = reason[~kept].set_axis(positions[~kept])[ranked.index]
+    return frame[kept].reset_index(drop=True), rejections(ranked, Stage.SNAPSHOT, because)

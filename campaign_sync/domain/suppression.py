@@ -1,11 +1,13 @@
 """Who may not be written to on one opt-in, and why."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
+from campaign_sync.domain.columns import parts
 from campaign_sync.domain.rejection import Reason
 
 SUPPRESSION_COLUMNS = ("kind", "address", "entity_type", "entity_id", "opt_in_id", "since", "source")
@@ -66,11 +68,31 @@ class Suppressed:
             addresses: their normalized addresses; missing where a row has none.
         """
         reason = pd.Series(pd.NA, index=rows.index, dtype="str")
-        withdrawn_at = pd.to_datetime(addresses.map(self.withdrawn_at), utc=True)
-        reason[addresses.isin(self.blocked)] = Reason.BLOCKLISTED.value
-        reason[addresses.isin(self.bounced)] = Reason.BOUNCED.value
-        reason[(withdrawn_at >= rows["consent_at"]).fillna(value=False)] = Reason.CONSENT_WITHDRAWN.value
-        left_at = pd.to_datetime(addresses.map(self.left_at), utc=True)
-        reason[(left_at >= rows["consent_at"]).fillna(value=False)] = Reason.UNSUBSCRIBED.value
-        reason[entity_keys(rows).isin(self.withdrawn)] = Reason.UNSUBSCRIBED.value
+        reason[_among(addresses, self.blocked)] = Reason.BLOCKLISTED.value
+        reason[_among(addresses, self.bounced)] = Reason.BOUNCED.value
+        reason[_not_newer(rows["consent_at"], addresses, self.withdrawn_at)] = Reason.CONSENT_WITHDRAWN.value
+        reason[_not_newer(rows["consent_at"], addresses, self.left_at)] = Reason.UNSUBSCRIBED.value
+        if self.withdrawn:
+            reason[_among(entity_keys(rows), self.withdrawn)] = Reason.UNSUBSCRIBED.value
         return reason
+
+
+_Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def _among(column: "pd.Series[str]", known: Collection[str]) -> _Mask:
+    """Which texts are known. Takes no longer the more are known: a frame comes in many parts, what is known is one."""
+    if not known:
+        return np.zeros(len(column), dtype=np.bool_)
+    found = [np.fromiter(map(known.__contains__, part.to_pylist()), np.bool_, len(part)) for part in parts(column)]
+    return np.concatenate([np.zeros(0, dtype=np.bool_), *found])
+
+
+def _not_newer(
+    consent_at: "pd.Series[pd.Timestamp]", addresses: "pd.Series[str]", ended_at: Mapping[str, pd.Timestamp]
+) -> _Mask:
+    """Whose consent isn't newer than what ended the consents of their address."""
+    mask = _among(addresses, ended_at)
+    ended = pd.to_datetime([ended_at[address] for address in addresses[mask]], utc=True)
+    mask[mask.copy()] = ended >= pd.DatetimeIndex(consent_at[mask])
+    return mask

@@ -5,6 +5,11 @@ import unicodedata
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+import pandas as pd
+import pyarrow.compute as pc
+
+from campaign_sync.domain.columns import by_rule
+
 XML_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """Characters that XML 1.0 cannot carry, not even escaped. Lone surrogates are among them."""
 
@@ -14,12 +19,25 @@ MOJIBAKE = re.compile(
 """Text that was UTF-8 and has been read as latin-1 or cp1252 (`MÃ¼ller`), or already lost a character."""
 
 
+_BLANK = r"[\t-\r\x1c-\x20\x{85}\x{a0}]"
+
+_ODD = rf"[\r\x{{300}}-\x{{10FFFF}}]|\A{_BLANK}|{_BLANK}\z"
+"""For Arrow: what a text has that `normalize_text` changes. Below U+0300 everything is composed."""
+
+
 def normalize_text(value: str) -> str:
     """Composed form (NFC) without surrounding blanks: one spelling for one name, whatever the CRM's clients typed.
 
     Line breaks become line feeds: the vendor would answer a carriage return as one, and the list would look changed.
     """
     return unicodedata.normalize("NFC", value).replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+def normalized_texts(column: "pd.Series[str]") -> "pd.Series[str]":
+    """What `normalize_text` makes of every text; missing values stay missing."""
+    return by_rule(
+        column, bulk=lambda texts: texts, odd=lambda texts: pc.match_substring_regex(texts, _ODD), rule=normalize_text
+    )
 
 
 def vendor_text(value: object) -> str | None:

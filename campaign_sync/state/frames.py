@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pandas as pd
+import pyarrow
 from upath import UPath
 
 from campaign_sync.domain.windows import Window
@@ -124,7 +125,9 @@ class Frames:
     def write_frame(self, folder: str, moment: datetime, frame: pd.DataFrame) -> tuple[str, str]:
         """Keep a frame as Parquet. Returns the file's name in the storage and its digest."""
         name = f"{folder}/{moment:%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}.parquet"
-        return name, self._write(name, frame.to_parquet(index=False))
+        digest = self._write(name, frame.to_parquet(index=False))
+        give_memory_back()
+        return name, digest
 
     def read_frame(self, name: str, digest: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The frame as kept, or some of its columns.
@@ -133,7 +136,9 @@ class Frames:
             FrameError: the file is missing, or its bytes aren't those whose digest was noted.
         """
         content = io.BytesIO(self._read(name, digest))
-        return pd.read_parquet(content, columns=None if columns is None else list(columns))
+        frame = pd.read_parquet(content, columns=None if columns is None else list(columns))
+        give_memory_back()
+        return frame
 
     def add_to_partition(self, folder: str, window: Window, frame: pd.DataFrame) -> str:
         """Keep rows of a window as one more Parquet file of a partition. Returns the file's name in the storage.
@@ -211,6 +216,11 @@ class Frames:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise FrameError(f"{path} can't be {purpose}: {reason}; check storage.frames and who may use it") from None
+
+
+def give_memory_back() -> None:
+    """Give the system what Arrow keeps in reserve: as much as a frame or two, after Parquet was written or read."""
+    pyarrow.default_memory_pool().release_unused()
 
 
 def _named_by(window: Window, digest: str) -> str:

@@ -1,10 +1,11 @@
 """One spelling for one address."""
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.address import InvalidAddressError, normalize_address, usable_address, usable_addresses
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,21 @@ def test_normalizing_twice_changes_nothing(raw: str) -> None:
 @given(st.from_regex(r"[a-z]{1,9}@[a-z]{1,9}\.example", fullmatch=True), st.sampled_from(["", " ", "\t", "\u00a0"]))
 def test_blanks_around_and_case_make_no_difference(address: str, blank: str) -> None:
     assert normalize_address(blank + address.upper() + blank) == address
+
+
+ascii_addresses = st.from_regex(r"[ -~]{0,9}@[a-zA-Z0-9._ -]{0,40}(\.[a-zA-Z0-9-]{1,30}){0,3}\s?", fullmatch=True)
+plain_addresses = st.from_regex(r"[a-zA-Z.+!']{1,66}@([a-z0-9]-?[a-zA-Z0-9]{1,64}\.){1,5}[a-z]{2,3}\n?", fullmatch=True)
+any_addresses = st.builds("{}@{}.example".format, local_parts, domains) | st.text(st.characters(codec="utf-8"))
+
+
+@given(st.lists(st.none() | plain_addresses | ascii_addresses | any_addresses, max_size=20))
+def test_a_column_of_addresses_is_normalized_as_each_of_them_is(raw: list[str | None]) -> None:
+    column = pd.Series(raw, index=range(3, 3 + len(raw)), dtype="str")
+    expected = [None if each is None else usable_address(each) for each in raw]
+    pd.testing.assert_series_equal(usable_addresses(column), pd.Series(expected, index=column.index, dtype="str"))
+
+
+def test_a_column_is_normalized_at_every_length_an_address_can_have() -> None:
+    raw = [f"{'a' * local}@{'b' * label}.example" for local in (1, 54, 63, 64, 65) for label in range(1, 66)]
+    raw += [f"a@{'b.' * labels}example" for labels in range(1, 130)]
+    assert usable_addresses(pd.Series(raw, dtype="str")).to_list() == pd.Series(map(usable_address, raw)).to_list()

@@ -4,11 +4,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.domain.selection import NORMALIZED_ADDRESS, REJECTION_COLUMNS, select
+from campaign_sync.domain.selection import NORMALIZED_ADDRESS, REJECTION_COLUMNS, select, sift
+from campaign_sync.domain.suppression import Suppressed
 from campaign_sync_tests.domain.people import PERSON, crowds, picked, suppression, suppressions
 
 BOUNCE = {"kind": "bounce", "address": "anna@example.org"}
@@ -109,3 +110,15 @@ def test_everybody_picked_is_selected_or_rejected_and_nobody_suppressed_is_selec
     entities = {(e["entity_type"], e["entity_id"]) for e in entries if e.get("opt_in_id") == "newsletter"}
     assert not addresses & set(sifted.rows[NORMALIZED_ADDRESS])
     assert not entities & set(keys(sifted.rows))
+
+
+@given(crowds(), suppressions(), st.integers(1, 5))
+@settings(max_examples=20)
+def test_a_frame_in_parts_is_selected_from_as_a_whole_is(
+    people: list[dict[str, Any]], entries: list[dict[str, Any]], rows: int
+) -> None:
+    frame, suppressed = picked(people), Suppressed.of(suppression(entries), "newsletter")
+    whole = select(frame, suppression(entries), "newsletter")
+    parts = [sift(frame[start : start + rows], suppressed) for start in range(0, max(len(frame), 1), rows)]
+    pd.testing.assert_frame_equal(pd.concat([part.rows for part in parts], ignore_index=True), whole.rows)
+    pd.testing.assert_frame_equal(pd.concat([part.rejections for part in parts], ignore_index=True), whole.rejections)

@@ -1,6 +1,7 @@
 """The rows of a list exactly as they will be sent."""
 
 import unicodedata
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ from campaign_sync.domain.checks import check_snapshot
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.recipient import RECIPIENT_ID
 from campaign_sync.domain.row_digests import fingerprint, row_digests
-from campaign_sync.domain.selection import Sifted, select
+from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Sifted, select
 from campaign_sync.domain.snapshot import EVIDENCE_COLUMNS, KEY_COLUMNS, build_snapshot
 from campaign_sync_tests.domain.people import CONTRACT, NOBODY_SUPPRESSED, OPT_IN, crowds, picked, suppression
 
@@ -70,6 +71,38 @@ def test_a_character_that_xml_cannot_carry_takes_its_row_out() -> None:
         "snapshot",
         "forbidden_characters",
     ]
+
+
+def test_rejections_come_by_precedence_those_of_shared_addresses_first() -> None:
+    sifted = snapshot(
+        {"entity_type": "lead", "entity_id": "1", "email": "cleo@example.org", "city": "\x00"},
+        {"entity_type": "lead", "entity_id": "2"},
+        {"entity_type": "contact", "entity_id": "8", "email": "zoe@example.org", "city": "\x00"},
+        {"entity_type": "contact", "entity_id": "9"},
+        {"entity_type": "contact", "entity_id": "7"},
+    )
+    assert list(sifted.rows["entity_id"]) == ["7"]
+    assert list(sifted.rejections["entity_id"]) == ["9", "2", "8", "1"]
+
+
+def test_an_attribute_may_come_from_a_column_that_is_called_like_a_key_of_the_snapshot() -> None:
+    contract = replace(CONTRACT, attributes={"Adresse": "address", "Opt-in": "opt_in_id"})
+    selection = select(picked([{}]), suppression([]), "newsletter").rows
+    selection = selection.assign(address=" Domkloster 4 ", opt_in_id="theirs")
+    rows = build_snapshot(selection, contract, OPT_IN).rows
+    assert rows[["list:Adresse", "list:Opt-in"]].iloc[0].tolist() == ["Domkloster 4", "theirs"]
+    assert rows[["address", "opt_in_id"]].iloc[0].tolist() == ["anna@example.org", "newsletter"]
+
+
+def test_texts_are_the_same_on_every_row_however_many_there_are() -> None:
+    one = select(picked([{}]), suppression([]), "newsletter").rows
+    count = 70_000
+    many = one.loc[one.index.repeat(count)].reset_index(drop=True)
+    numbered = many.assign(**{NORMALIZED_ADDRESS: [f"n{number}@example.org" for number in range(count)]})
+    rows = build_snapshot(numbered, CONTRACT, OPT_IN).rows
+    assert len(rows) == count
+    assert rows[CONTRACT.list_columns].drop_duplicates().shape == (1, len(CONTRACT.list_columns))
+    assert rows["consent_kind"].eq("granted").all()
 
 
 def test_an_opt_in_without_a_media_type_lets_no_row_through() -> None:

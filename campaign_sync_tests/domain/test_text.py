@@ -4,12 +4,13 @@ import unicodedata
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN, normalize_text, vendor_text
+from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN, normalize_text, normalized_texts, vendor_text
 
 
 @given(st.text())
@@ -17,6 +18,25 @@ def test_normalized_text_is_composed_trimmed_and_stays_so(text: str) -> None:
     normalized = normalize_text(text)
     assert unicodedata.is_normalized("NFC", normalized)
     assert normalize_text(normalized) == normalized == normalized.strip()
+
+
+ENCODABLE = st.characters(exclude_categories=["Cs"])
+NEAR_BLANKS = st.sampled_from("a Zß\t\r\n\x0b\x1c\x85\xa0\u0300\u0308\u2003\u212b")
+
+
+@given(st.lists(st.none() | st.text(ENCODABLE) | st.text(NEAR_BLANKS, max_size=4), max_size=20), st.booleans())
+def test_a_column_is_normalized_as_each_of_its_texts_is(texts: list[str | None], in_chunks: bool) -> None:
+    column = pd.Series(texts, index=range(3, 3 + len(texts)), dtype="str")
+    if in_chunks:
+        column = pd.concat([column[:2], column[2:]])
+    expected = [None if text is None else normalize_text(text) for text in texts]
+    pd.testing.assert_series_equal(normalized_texts(column), pd.Series(expected, index=column.index, dtype="str"))
+
+
+def test_a_column_of_every_character_there_is_is_normalized_as_each_of_them_is() -> None:
+    characters = [chr(point) for point in range(0x30000) if not 0xD800 <= point < 0xE000]
+    for texts in (characters, [f"a{character}z" for character in characters]):
+        assert normalized_texts(pd.Series(texts, dtype="str")).to_list() == [normalize_text(text) for text in texts]
 
 
 def test_both_ways_of_writing_an_umlaut_are_one_name() -> None:

@@ -1,0 +1,54 @@
+"""Values of a database as frames of text."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaign_sync.crm.port import CrmError
+from campaign_sync.crm.text_frame import text_frame
+from campaign_sync.domain.text import vendor_text
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=5)
+OTHERS = st.booleans() | st.integers() | st.floats(allow_infinity=False) | st.dates() | TEXTS.map(str.encode)
+MOMENTS = st.datetimes() | st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=2))]))
+
+
+def frame(*columns: list[object]) -> pd.DataFrame:
+    """The first column is of texts, the second one of moments."""
+    return text_frame(columns, ["text", "at"], ["contact.text", "contact.at"], "at")
+
+
+@given(st.lists(st.none() | TEXTS) | st.lists(st.none() | TEXTS | OTHERS))
+def test_values_of_any_kind_become_what_the_vendor_writes(values: list[object]) -> None:
+    expected = pd.Series([vendor_text(value) for value in values], dtype="str", name="text")
+    pd.testing.assert_series_equal(frame(values, [None] * len(values))["text"], expected)
+
+
+@given(st.lists(st.none() | MOMENTS))
+def test_moments_of_any_zone_become_utc_and_those_without_one_count_as_utc(moments: list[datetime | None]) -> None:
+    column = frame([None] * len(moments), list(moments))["at"]
+    assert column.dtype == "datetime64[us, UTC]"
+    assert [None if pd.isna(at) else at.to_pydatetime() for at in column] == [
+        at if at is None or at.tzinfo else at.replace(tzinfo=UTC) for at in moments
+    ]
+
+
+@pytest.mark.parametrize("value", ["2026-03-01", 1, Decimal(1), date(2026, 3, 1)])
+def test_what_is_no_time_is_named_by_its_place_and_kind_only(value: object) -> None:
+    with pytest.raises(CrmError) as error:
+        frame([None], [value])
+    assert (
+        str(error.value) == f"contact.at: a value of type {type(value).__name__} isn't a time; give it as one in a view"
+    )
+
+
+def test_bytes_are_text_where_they_are_utf8_and_other_buffers_are_none() -> None:
+    assert frame(["a", "ä".encode()], [None, None])["text"].tolist() == ["a", "ä"]
+    with pytest.raises(CrmError, match=r"contact\.text holds text that isn't UTF-8 .* in 1 of 2 rows read"):
+        frame(["a", "ä".encode("latin-1")], [None, None])
+    with pytest.raises(CrmError, match=r"contact\.text: a value of type memoryview has no text form; give its text"):
+        frame(["a", memoryview(b"a")], [None, None])

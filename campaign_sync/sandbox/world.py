@@ -21,7 +21,8 @@ from campaign_sync.sandbox.attributes import layouts, unpacked
 from campaign_sync.sandbox.orders import Orders
 
 _CACHE_KIBIBYTES = 64 * 1024
-"""A list of a million has an index larger than SQLite's own two megabytes, and its ids come in no order."""
+_CHECKPOINT_PAGES = 20_000
+"""For long lists: their ids come in no order, so that every call changes a page of the index for each of them."""
 
 FaultKind = Literal["fault", "expire", "delay", "drop", "truncate"]
 
@@ -104,6 +105,7 @@ class World:
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=OFF")  # survives a killed process, which is all a sandbox needs
         self._database.execute(f"PRAGMA cache_size=-{_CACHE_KIBIBYTES}")
+        self._database.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         self._database.executescript(_SCHEMA)
 
     def close(self) -> None:

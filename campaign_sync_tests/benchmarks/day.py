@@ -10,19 +10,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from campaign_sync_tests.benchmarks.installation import Sandbox, installation
-from campaign_sync_tests.benchmarks.measured_run import PARTS, Measured
+from campaign_sync_tests.benchmarks.measured_run import PARTS, REST, Measured
 from campaign_sync_tests.rig import ENVIRONMENT, Rig
 
 _SIZES = (10_000, 100_000, 1_000_000)
-_REST = "Dagster and the rest"
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,14 @@ class Day:
     sandbox_peak: int
 
     @property
-    def ours(self) -> float:
-        """Seconds in which nobody waited for the vendor."""
-        return self.seconds - self.run.waiting
+    def waiting(self) -> float:
+        """Seconds in which at least one call to the vendor was under way."""
+        return sum(self.run.waiting.values())
 
-    def part(self, name: str) -> float:
-        """Seconds in one of the parts, or in what is none."""
-        return self.run.parts[name] if name != _REST else self.seconds - sum(self.run.parts.values())
+    def seconds_in(self, part: str) -> float:
+        """Seconds in a part. Before the clock began to run, Python began."""
+        begin = self.seconds - sum(self.run.parts.values()) if part == REST else 0
+        return self.run.parts[part] + begin
 
 
 def _day(rig: Rig, sandbox: Sandbox, rows: int) -> Day:
@@ -73,8 +72,8 @@ def second_day(rows: int) -> Day:
 
 _TOTALS: dict[str, Callable[[Day], str]] = {
     "day, s": lambda day: f"{day.seconds:.1f}",
-    "waiting, s": lambda day: f"{day.run.waiting:.1f}",
-    "ours, s": lambda day: f"{day.ours:.1f}",
+    "waiting, s": lambda day: f"{day.waiting:.1f}",
+    "ours, s": lambda day: f"{day.seconds - day.waiting:.1f}",
     "incomplete, s": lambda day: f"{day.run.incomplete:.1f}",
     "CPU, s": lambda day: f"{day.cpu:.1f}",
     "peak, MiB": lambda day: f"{day.run.peak / 2**20:.0f}",
@@ -92,31 +91,32 @@ def totals(days: list[Day]) -> Table:
 
 
 def parts(days: list[Day]) -> Table:
-    """Seconds of each part, and by how much they grow for each row from size to size: at most 1 is linear."""
+    """Seconds of each part, those of them that are ours, and by how much a row takes longer than in the size before."""
     columns = [Column("seconds in", no_wrap=True)]
     for before, day in zip([None, *days], days, strict=False):
-        columns += [Column("growth", justify="right")] if before else []
-        columns += [Column(f"{day.rows:,}", justify="right")]
+        columns += [Column("× a row", justify="right")] if before else []
+        columns += [Column(f"{day.rows:,}", justify="right"), Column("ours", justify="right")]
     table = Table(*columns)
-    measures: dict[str, Callable[[Day], float]] = {
-        **{name: lambda day, name=name: day.part(name) for name in (*PARTS, _REST)},  # type: ignore[misc]
-        "whole day": lambda day: day.seconds,
-        "ours": lambda day: day.ours,
-        "CPU": lambda day: day.cpu,
-    }
-    for name, seconds in measures.items():
-        cells = [name, f"{seconds(days[0]):.2f}"]
-        for before, day in pairwise(days):
-            growth = (seconds(day) / day.rows) / (seconds(before) / before.rows) if seconds(before) else 0
-            cells += [f"× {growth:.2f}", f"{seconds(day):.2f}"]
-        table.add_row(*cells, end_section=name == _REST)
+    for part in (*PARTS, REST):
+        seconds = [(day.seconds_in(part), day.run.waiting[part]) for day in days]
+        table.add_row(part, *_grown(days, seconds), end_section=part == REST)
+    table.add_row("day", *_grown(days, [(day.seconds, day.waiting) for day in days]))
     return table
+
+
+def _grown(days: list[Day], seconds: list[tuple[float, float]]) -> Iterator[str]:
+    """The cells of a line: seconds, of which some were waited for the vendor."""
+    for number, (day, (whole, waited)) in enumerate(zip(days, seconds, strict=True)):
+        if number:
+            before = seconds[number - 1][0] / days[number - 1].rows
+            yield f"{whole / day.rows / before:.2f}" if before else ""
+        yield from (f"{whole:.2f}", f"{whole - waited:.2f}")
 
 
 def main() -> None:
     """Measure and print."""
     sizes = [int(argument.replace(",", "")) for argument in sys.argv[1:]] or _SIZES
-    console, days = Console(width=100), []
+    console, days = Console(width=120), []
     for rows in sizes:
         days.append(second_day(rows))
         console.print(f"{rows:,} recipients: {days[-1].seconds:.0f} s")

@@ -10,7 +10,6 @@ import json
 import sys
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
@@ -25,6 +24,8 @@ PARTS = (
     *("report",),
 )
 """What the clock tells apart, in the order of the day."""
+
+REST = "Dagster and the rest"
 
 _FUNCTIONS = {
     "campaign_sync.replacing.admission:Gate.admit": "gate",
@@ -51,9 +52,9 @@ class Measured:
     """What a run took."""
 
     parts: dict[str, float]
-    """Seconds in each part, without those in other parts within it."""
-    waiting: float
-    """Seconds in which at least one call to the vendor was under way."""
+    """Seconds in each part, and in what is none (`REST`), without those in other parts within it."""
+    waiting: dict[str, float]
+    """Seconds of each part in which at least one call to the vendor was under way."""
     incomplete: float
     """Seconds from the beginning of the clear to the end of the fill."""
     peak: int
@@ -64,11 +65,12 @@ class Clock:
     """Knows which part the main thread is in, and whether any thread is waiting for the vendor."""
 
     def __init__(self) -> None:
-        self._parts: defaultdict[str, float] = defaultdict(float)
-        self._within, self._turned = ["rest"], time.monotonic()
+        self._parts = dict.fromkeys((*PARTS, REST), 0.0)
+        self._waiting = dict.fromkeys((*PARTS, REST), 0.0)
+        self._within, self._calls, self._turned = [REST], 0, time.monotonic()
         self._begun: dict[str, float] = {}
         self._ended: dict[str, float] = {}
-        self._lock, self._calls, self._called, self._waiting = threading.Lock(), 0, 0.0, 0.0
+        self._lock = threading.RLock()
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -76,44 +78,43 @@ class Clock:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        name = "gate" if "gate" in self._within else name
-        self._begun.setdefault(name, self._turn())
-        self._within.append(name)
-        try:
-            yield
-        finally:
-            self._ended[name] = self._turn()
-            self._within.pop()
-
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """A call to the vendor is under way."""
         with self._lock:
-            self._calls += 1
-            if self._calls == 1:
-                self._called = time.monotonic()
+            name = "gate" if "gate" in self._within else name
+            self._begun.setdefault(name, self._turn())
+            self._within.append(name)
         try:
             yield
         finally:
             with self._lock:
+                self._ended[name] = self._turn()
+                self._within.pop()
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """A call to the vendor is under way, in whatever thread."""
+        with self._lock:
+            self._turn()
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._turn()
                 self._calls -= 1
-                if self._calls == 0:
-                    self._waiting += time.monotonic() - self._called
 
     def measured(self) -> Measured:
         """What it has measured by now."""
-        self._turn()
-        return Measured(
-            parts={name: self._parts[name] for name in PARTS},
-            waiting=self._waiting,
-            incomplete=self._ended.get("fill", 0) - self._begun.get("clear", 0),
-            peak=peak_memory("self"),
-        )
+        with self._lock:
+            self._turn()
+        incomplete = self._ended.get("fill", 0) - self._begun.get("clear", 0)
+        return Measured(self._parts, self._waiting, incomplete, peak_memory("self"))
 
     def _turn(self) -> float:
-        """What was done since it turned last goes to the part that the main thread is in."""
+        """Since it turned last, time went to the part that the main thread is in."""
         now = time.monotonic()
         self._parts[self._within[-1]] += now - self._turned
+        if self._calls:
+            self._waiting[self._within[-1]] += now - self._turned
         self._turned = now
         return now
 
@@ -171,7 +172,7 @@ def measure(clock: Clock) -> None:
     importlib.import_module("campaign_sync.cli.running")
 
     def asset_part(path: Sequence[str], parts: Mapping[str, str]) -> AbstractContextManager[None]:
-        return clock.part(parts.get(path[1], "rest"))
+        return clock.part(parts.get(path[1], REST))
 
     def step(explained: Any) -> Any:
         @contextmanager

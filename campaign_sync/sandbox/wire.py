@@ -10,10 +10,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from lxml import etree
 
+from campaign_sync.sandbox.texts import escape, in_ascii, rows_alike, written_rows
 from campaign_sync.sandbox.wsdl import ENCODING, SERVICES, SOAP, XSD, XSI, Operation, Parameter, namespace
 
 Value: TypeAlias = "str | int | bool | datetime | Sequence[Value] | None"
@@ -25,10 +26,6 @@ _TYPE, _NIL, _ARRAY_TYPE = f"{{{XSI}}}type", f"{{{XSI}}}nil", f"{{{ENCODING}}}ar
 _JAVA = {"string": "class java.lang.String"}
 _RANGES = {"int": 2**31, "long": 2**63}
 _SOAPENC = f' xmlns:soapenc="{ENCODING}"'
-_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
-
-_CELL, _ROW, _NIL_CELL = "\x01", "\x02", "\x03"
-"""Stand between values, between rows and for nil while many are read or written at once: XML can't carry them."""
 
 
 class SoapError(Exception):
@@ -105,9 +102,9 @@ def _rows(element: etree._Element, references: Mapping[str, etree._Element]) -> 
     """Rows of a nested array. Axis has to be told that they are arrays: on the outer array, or on each of them."""
     outer = "[]" in element.get(_ARRAY_TYPE, "")
     if len(element) and "href" not in element[0].attrib and _is_row(element[0], outer):
-        alike = _rows_alike(element)
+        alike = rows_alike(element)
         if alike is not None:
-            return alike
+            return [*alike]
     rows: list[Value] = []
     for item in element:
         row = _referenced(item, references) if "href" in item.attrib else item
@@ -128,27 +125,6 @@ def _is_row(row: etree._Element, outer: bool) -> bool:
     if not outer and kind != "Array" and _ARRAY_TYPE not in row.attrib:
         raise SoapError(f"org.xml.sax.SAXException: No deserializer for {{{XSD}}}anyType")
     return True
-
-
-def _rows_alike(element: etree._Element) -> list[Value] | None:
-    """Rows that are written like the first one, and whose cells are nothing but text; None where any isn't.
-
-    It splits the text of the whole, because a million rows are some ten million elements.
-    """
-    if not len(element[0]):
-        return None
-    text = etree.tostring(element, encoding="unicode", with_tail=False)
-    row, cell = element[0].tag, element[0][0].tag
-    opening = text[(start := text.index(">") + 1) : text.index(">", start) + 1]
-    text = text[start + len(opening) : text.rindex("<")].replace(f"<{cell}/>", f"<{cell}></{cell}>")
-    text = text.replace(f"</{cell}></{row}>{opening}<{cell}>", _ROW).replace(f"</{cell}><{cell}>", _CELL)
-    text = text.removeprefix(f"<{cell}>").removesuffix(f"</{cell}></{row}>")
-    for reference, character in (("&gt;", ">"), ("&#13;", "\r")):
-        text = text.replace(reference, character)
-    if "<" in text or text.count("&") != text.count("&lt;") + text.count("&amp;"):
-        return None
-    text = text.replace("&lt;", "<").replace("&amp;", "&")
-    return [line.split(_CELL) for line in text.split(_ROW)]
 
 
 def _text(element: etree._Element, references: Mapping[str, etree._Element]) -> str | None:
@@ -204,7 +180,7 @@ def answer(service: str, operation: Operation, value: Value) -> bytes:
 def fault(problem: SoapError) -> bytes:
     """The answer that goes with HTTP status 500."""
     return _envelope(
-        f"<soapenv:Fault><faultcode>{problem.code}</faultcode><faultstring>{_escape(problem.text)}</faultstring>"
+        f"<soapenv:Fault><faultcode>{problem.code}</faultcode><faultstring>{escape(problem.text)}</faultstring>"
         f'<detail><ns1:hostname xmlns:ns1="http://xml.apache.org/axis/">{HOSTNAME}</ns1:hostname></detail></soapenv:Fault>'
     )
 
@@ -240,14 +216,14 @@ def _render(name: str, kind: str, value: Value, references: _References, soapenc
         xsi_type = "Array" if kind.endswith("[]") else "string"
         return f'<{name} xsi:type="soapenc:{xsi_type}" xsi:nil="true"{soapenc}/>'
     if isinstance(value, str):
-        return f'<{name} xsi:type="soapenc:string"{soapenc}>{_escape(value)}</{name}>'
+        return f'<{name} xsi:type="soapenc:string"{soapenc}>{escape(value)}</{name}>'
     if isinstance(value, datetime):  # the only value that isn't text and still stands where it belongs
         text = value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return f'<{name} xsi:type="xsd:dateTime">{text}</{name}>'
     if isinstance(value, int):
         return f'<{name} href="#id{references.add(kind, value)}"/>'
     item = kind.removesuffix("[]")
-    items = (_rendered_rows(name, value) if kind == "string[][]" else None) or "".join(
+    items = (written_rows(name, value) if kind == "string[][]" else None) or "".join(
         [_render(name, item, element, references, "") for element in value]
     )
     prefix = "soapenc" if item.startswith("string") else "xsd"
@@ -256,46 +232,9 @@ def _render(name: str, kind: str, value: Value, references: _References, soapenc
     return f'<{name} soapenc:arrayType="{array_type}" xsi:type="soapenc:Array"{soapenc}>{items}</{name}>'
 
 
-def _rendered_rows(name: str, rows: Sequence[Value]) -> str | None:
-    """Rows of as many texts each, as `_render` would write them one by one; None where they are something else."""
-    lists: list[list[Any]] = [row for row in rows if isinstance(row, list)]
-    width = len(lists[0]) if lists else 0
-    if width == 0 or len(lists) != len(rows) or any(len(row) != width for row in lists):
-        return None
-    try:
-        text = _ROW.join([_CELL.join([_NIL_CELL if cell is None else cell for cell in row]) for row in lists])
-    except TypeError:
-        return None
-    nils = sum(row.count(None) for row in lists)
-    if [text.count(mark) for mark in (_CELL, _ROW, _NIL_CELL)] != [len(rows) * (width - 1), len(rows) - 1, nils]:
-        return None
-    text = _in_ascii(_escape(text))
-    opening, closing = f'<{name} soapenc:arrayType="soapenc:string[{width}]" xsi:type="soapenc:Array">', f"</{name}>"
-    cell, nil = f'<{name} xsi:type="soapenc:string">', f'<{name} xsi:type="soapenc:string" xsi:nil="true"/>'
-    text = text.replace(_CELL, closing + cell).replace(_ROW, closing + closing + opening + cell)
-    text = f"{opening}{cell}{text}{closing}{closing}"
-    return text.replace(f"{cell}{_NIL_CELL}{closing}", nil) if nils else text
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
-
-
 def _envelope(content: str) -> bytes:
     document = (
         f'<?xml version="1.0" encoding="utf-8"?><soapenv:Envelope xmlns:soapenv="{SOAP}" xmlns:xsd="{XSD}" '
         f'xmlns:xsi="{XSI}"><soapenv:Body>{content}</soapenv:Body></soapenv:Envelope>'
     )
-    return _in_ascii(document).encode("ascii")
-
-
-def _in_ascii(text: str) -> str:
-    """Text in which everything beyond ASCII is a reference, or two of them, one for each half."""
-    if text.isascii():
-        return text
-    return _ASTRAL.sub(_surrogates, text).encode("ascii", "xmlcharrefreplace").decode("ascii")
-
-
-def _surrogates(match: re.Match[str]) -> str:
-    offset = ord(match[0]) - 0x10000
-    return f"&#x{0xD800 + (offset >> 10):X};&#x{0xDC00 + (offset & 0x3FF):X};"
+    return in_ascii(document).encode("ascii")

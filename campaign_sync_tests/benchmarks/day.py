@@ -117,10 +117,12 @@ def main() -> None:
     """Measure and print."""
     sizes = [int(argument.replace(",", "")) for argument in sys.argv[1:]] or _SIZES
     console, days = Console(width=120), []
-    for rows in sizes:
-        days.append(second_day(rows))
-        console.print(f"{rows:,} recipients: {days[-1].seconds:.0f} s")
-    console.print(totals(days), parts(days))
+    try:
+        for rows in sizes:
+            days.append(second_day(rows))
+            console.print(f"{rows:,} recipients: {days[-1].seconds:.0f} s")
+    finally:
+        console.print(totals(days), parts(days))
 
 
 if __name__ == "__main__":

@@ -28,19 +28,19 @@ PARTS = (
 REST = "Dagster and the rest"
 
 _FUNCTIONS = {
-    "campaign_sync.replacing.admission:Gate.admit": "gate",
-    "campaign_sync.replacing.admission:Gate.admit_clear": "gate",
-    "campaign_sync.replacing.filling:prepare": "prepare",
-    "campaign_sync.replacing.filling:Filler.clear": "clear",
-    "campaign_sync.replacing.filling:Filler.carry_out": "fill",
-    "campaign_sync.replacing.filling:Filler.sweep": "sweep",
-    "campaign_sync.replacing.looking:look": "look again",
-    "campaign_sync.replacing.filling:read_back": READ_BACK,
-    "campaign_sync.replacing.proof:prove": READ_BACK,
-    "campaign_sync.replacing.proving:sweep_and_prove": READ_BACK,
-    "campaign_sync.cli.report:report_after_run": "report",
+    "replacing:Gate.admit": "gate",
+    "replacing:Gate.admit_clear": "gate",
+    "replacing:prepare": "prepare",
+    "replacing:Filler.clear": "clear",
+    "replacing:Filler.carry_out": "fill",
+    "replacing:Filler.sweep": "sweep",
+    "replacing:look": "look again",
+    "replacing:read_back": READ_BACK,
+    "replacing:prove": READ_BACK,
+    "replacing:sweep_and_prove": READ_BACK,
+    "cli:report_after_run": "report",
 }
-"""Where each part is done. What is done within another part counts for itself, but all of the gate is the gate's."""
+"""Which part a room's function is. What is done within another part counts for itself, but all of the gate is its."""
 
 _ASSETS = {"selection": "select", "snapshot": "check, snapshot"}
 _READERS = {"suppression_state": "select", "selection": "check, snapshot"}
@@ -129,13 +129,20 @@ def peak_memory(process_id: int | str) -> int:
 
 
 def _replace(place: str, substitute: Callable[[Any], Any]) -> None:
-    """Put something else in the place of a function, for whoever has imported it."""
-    module, _, path = place.partition(":")
+    """Put something else in the place of a function of a room (`replacing:look`), for whoever has imported it."""
+    room, _, path = place.partition(":")
     *owners, name = path.split(".")
-    owner = functools.reduce(getattr, owners, importlib.import_module(module))
+    ours = [module for key, module in sys.modules.items() if key.startswith("campaign_sync.")]
+    (home,) = [
+        module
+        for module in ours
+        if module.__name__.startswith(f"campaign_sync.{room}.")
+        and getattr(vars(module).get(path.split(".")[0]), "__module__", "") == module.__name__
+    ]
+    owner = functools.reduce(getattr, owners, home)
     function = getattr(owner, name)
     substituted = functools.wraps(function)(substitute(function))
-    for each in [owner, *(other for key, other in sys.modules.items() if key.startswith("campaign_sync."))]:
+    for each in [owner, *ours]:
         if vars(each).get(name) is function:
             setattr(each, name, substituted)
 
@@ -182,14 +189,14 @@ def measure(clock: Clock) -> None:
 
         return measured
 
-    _replace("campaign_sync.assets.failures:explained", step)
+    _replace("assets:explained", step)
     written = _within(lambda _, context, **__: asset_part(context.asset_key.path, _ASSETS))
-    _replace("campaign_sync.assets.parquet:ParquetIOManager.dump_to_path", written)
+    _replace("assets:ParquetIOManager.dump_to_path", written)
     read = _within(lambda _, context, **__: asset_part(context.asset_key.path, _READERS))
-    _replace("campaign_sync.assets.parquet:ParquetIOManager.load_from_path", read)
+    _replace("assets:ParquetIOManager.load_from_path", read)
     for place, name in _FUNCTIONS.items():
         _replace(place, _within(lambda *_, part=name, **__: clock.part(part)))
-    _replace("campaign_sync.optimizely.transport:Transport.post", _within(lambda *_, **__: clock.call()))
+    _replace("optimizely:Transport.post", _within(lambda *_, **__: clock.call()))
 
 
 def _run() -> None:

@@ -4,13 +4,23 @@ A million rows are some ten million elements. Where they are all written alike, 
 """
 
 import re
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from lxml import etree
-
 _CELL, _ROW, _NIL = "\x01", "\x02", "\x03"  # XML can't carry them, so no text that came by wire holds them
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+_NESTED = re.compile(
+    rb"<(?P<array>[\w.-]+)(?: [^<>]*)?>(?P<opening><(?P<row>[\w.-]+)(?: [^<>]*[^<>/])?>)<(?P<cell>[\w.-]+)/?>"
+)
+_UTF_8 = re.compile(
+    rb"(?:<\?xml(?: version=[\"']1\.0[\"'])?(?: encoding=[\"']utf-8[\"'])?\s*\?>)?\s*<[^?]", re.IGNORECASE
+)
+_SIMPLE = bytes([*b"\t\n", *range(0x20, 0x100)])
+"""All bytes but those that XML forbids, and the carriage return, of which a parser makes something else."""
+
+STAND_IN = secrets.token_hex(16)
+"""Stands where rows were taken out. Nobody else can have written it."""
 
 
 def escape(text: str) -> str:
@@ -25,23 +35,32 @@ def in_ascii(text: str) -> str:
     return _ASTRAL.sub(_surrogates, text).encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
-def rows_alike(array: etree._Element) -> list[list[str]] | None:
-    """The texts in an array of arrays; None where a row isn't written like the first one, or holds more than texts."""
-    if not len(array) or not len(array[0]):
+def rows_apart(body: bytes) -> tuple[bytes, list[list[str]]] | None:
+    """Rows of texts, and the call without them: `STAND_IN` is the only text of the only row that is left there.
+
+    None unless rows are written like the first one, and their cells hold nothing but text that is as it seems. Then a
+    parser has to find out what the call is.
+    """
+    start = _NESTED.search(body)
+    if start is None or b"<!" in body[: start.end()] or not _UTF_8.match(body):
         return None
-    row, cell = array[0].tag, array[0][0].tag
-    text = etree.tostring(array, encoding="unicode", with_tail=False)
-    start = text.index(">") + 1
-    end = text.index(">", start) + 1
-    opening = text[start:end]
-    text = text[end : text.rindex("<")].replace(f"<{cell}/>", f"<{cell}></{cell}>")
+    begin, end = start.end("opening"), body.rfind(b"</%b>" % start["array"])
+    inside = body[begin : max(end, begin)]
+    if inside.translate(None, _SIMPLE) or b"]]>" in inside:
+        return None
+    try:
+        text, opening, row, cell = (part.decode() for part in (inside, start["opening"], start["row"], start["cell"]))
+    except UnicodeDecodeError:
+        return None
+    text = text.replace(f"<{cell}/>", f"<{cell}></{cell}>").replace("&gt;", ">").replace("&#13;", "\r")
     text = text.replace(f"</{cell}></{row}>{opening}<{cell}>", _ROW).replace(f"</{cell}><{cell}>", _CELL)
     text = text.removeprefix(f"<{cell}>").removesuffix(f"</{cell}></{row}>")
-    text = text.replace("&gt;", ">").replace("&#13;", "\r")
-    if "<" in text or text.count("&") != text.count("&lt;") + text.count("&amp;"):
+    references = text.count("&lt;") + text.count("&amp;")
+    if "<" in text or text.count("&") != references or "\ufffe" in text or "\uffff" in text:
         return None
-    text = text.replace("&lt;", "<").replace("&amp;", "&")
-    return [line.split(_CELL) for line in text.split(_ROW)]
+    rows = [line.split(_CELL) for line in text.replace("&lt;", "<").replace("&amp;", "&").split(_ROW)]
+    left = f"<{cell}>{STAND_IN}</{cell}></{row}>".encode()
+    return body[:begin] + left + body[end:], rows
 
 
 def written_rows(name: str, rows: Sequence[Any]) -> str | None:

@@ -8,13 +8,14 @@ return is answered unescaped, so that every XML parser reads a line feed instead
 import random
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 
 from lxml import etree
 
-from campaign_sync.sandbox.texts import escape, in_ascii, rows_alike, written_rows
+from campaign_sync.sandbox.texts import STAND_IN, escape, in_ascii, rows_apart, written_rows
 from campaign_sync.sandbox.wsdl import ENCODING, SERVICES, SOAP, XSD, XSI, Operation, Parameter, namespace
 
 Value: TypeAlias = "str | int | bool | datetime | Sequence[Value] | None"
@@ -50,6 +51,17 @@ def parse(service: str, body: bytes) -> Request:
     Raises:
         SoapError: Axis would refuse it, before the service has seen anything of it.
     """
+    apart = rows_apart(body)
+    if apart is not None:
+        with suppress(SoapError):  # which is about what is left, and not about the call
+            request = _parsed(service, apart[0])
+            for name, value in request.arguments.items():
+                if value == [[STAND_IN]]:
+                    return Request(request.operation, {**request.arguments, name: apart[1]})
+    return _parsed(service, body)
+
+
+def _parsed(service: str, body: bytes) -> Request:
     try:
         root = etree.fromstring(body, etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True))
     except etree.XMLSyntaxError as error:
@@ -101,30 +113,19 @@ def _argument(
 def _rows(element: etree._Element, references: Mapping[str, etree._Element]) -> list[Value]:
     """Rows of a nested array. Axis has to be told that they are arrays: on the outer array, or on each of them."""
     outer = "[]" in element.get(_ARRAY_TYPE, "")
-    if len(element) and "href" not in element[0].attrib and _is_row(element[0], outer):
-        alike = rows_alike(element)
-        if alike is not None:
-            return [*alike]
     rows: list[Value] = []
     for item in element:
         row = _referenced(item, references) if "href" in item.attrib else item
-        if _is_row(row, outer):
-            rows.append([_text(cell, references) for cell in row])
-        else:
+        kind = row.get(_TYPE, "").rpartition(":")[2]
+        if _is_nil(row):
             rows.append(None)
+            continue
+        if kind not in ("", "Array") and len(row):
+            raise _unexpected_child()
+        if not outer and kind != "Array" and _ARRAY_TYPE not in row.attrib:
+            raise SoapError(f"org.xml.sax.SAXException: No deserializer for {{{XSD}}}anyType")
+        rows.append([cell.text or "" if not cell.attrib and not len(cell) else _text(cell, references) for cell in row])
     return rows
-
-
-def _is_row(row: etree._Element, outer: bool) -> bool:
-    """Whether it is an array; else it is nil."""
-    if _is_nil(row):
-        return False
-    kind = row.get(_TYPE, "").rpartition(":")[2]
-    if kind not in ("", "Array") and len(row):
-        raise _unexpected_child()
-    if not outer and kind != "Array" and _ARRAY_TYPE not in row.attrib:
-        raise SoapError(f"org.xml.sax.SAXException: No deserializer for {{{XSD}}}anyType")
-    return True
 
 
 def _text(element: etree._Element, references: Mapping[str, etree._Element]) -> str | None:

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from campaign_sync.sandbox.wire import answer, parse
+from campaign_sync.sandbox.texts import STAND_IN, rows_apart
+from campaign_sync.sandbox.wire import SoapError, answer, parse
 from campaign_sync.sandbox.world import World
 from campaign_sync.sandbox.wsdl import SERVICES
 from campaign_sync_tests.sandbox.client import Client, FaultError, element, envelope, read
@@ -67,6 +68,9 @@ def test_rows_that_nothing_calls_arrays_are_refused(nord: Client, values: str, m
         ("<i><i>A</i><j>B</j></i><i><j>C</j></i>", [["A", "B"], ["C"]]),
         ("\n<i>\n<i>A</i>\n</i>\n<i>x<i>B</i>y</i>z", [["A"], ["B"]]),
         ("<i><i>A</i></i><i n='>'><i>B</i></i>", [["A"], ["B"]]),
+        ("<i n='>'><i>A</i></i>" * 2, [["A"], ["A"]]),
+        ("<i><i>A\r\nB</i></i><i><i>&quot;&#228;</i></i>", [["A\nB"], ['"ä']]),
+        ("<i><i>A<!-- <i> --></i></i>", [["A"]]),
     ],
 )
 def test_rows_are_read_alike_however_they_are_written(rows: str, read_as: list[list[str | None] | None]) -> None:
@@ -76,6 +80,36 @@ def test_rows_are_read_alike_however_they_are_written(rows: str, read_as: list[l
     request = parse("Recipient", envelope("Recipient", "addAll3", arguments + values, apart).encode())
 
     assert request.arguments["attributeValues"] == read_as
+
+
+def test_rows_that_are_alike_are_taken_out_before_anybody_parses() -> None:
+    opening = '<item xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[2]">'
+    rows = f"{opening}<item>A</item><item/></item>{opening}<item>B &amp; C</item><item>Ä</item></item>"
+    taken = rows_apart(envelope("Recipient", "addAll3", f"<in6>{rows}</in6>").encode())
+
+    assert taken is not None
+    assert taken[1] == [["A", ""], ["B & C", "Ä"]]
+    assert f"<in6>{opening}<item>{STAND_IN}</item></item></in6>".encode() in taken[0]
+
+
+@pytest.mark.parametrize("cell", ["]]&gt;]]>", "\x02", "\ufffe", "&unknown;", "&", "<i>", "</in6>"])
+def test_rows_that_are_no_xml_are_no_xml_however_many_there_are(cell: str) -> None:
+    content = f"<in6>{'<i><i>A</i></i>' * 2}<i><i>{cell}</i></i></in6>"
+    with pytest.raises(SoapError, match="SAXParseException"):
+        parse("Recipient", envelope("Recipient", "addAll3", content).encode())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<in4><i><i>a</i></i></in4>",
+        "<in6 href='#there'/><in6><i><i>a</i></i></in6>",
+        "<in6><i xsi:type='xsd:string'><i>a</i></i></in6>",
+    ],
+)
+def test_rows_where_none_belong_are_refused_though_they_are_alike(content: str) -> None:
+    with pytest.raises(SoapError):
+        parse("Recipient", envelope("Recipient", "addAll3", content).encode())
 
 
 def test_flat_arrays_need_no_type_and_their_items_any_name(nord: Client) -> None:

@@ -171,11 +171,9 @@ class World:
 
     def recipients(self, list_id: int) -> list[Recipient]:
         """What a list holds, in the order of adding."""
+        rows = self._read("SELECT id, address, attributes FROM recipient WHERE list_id = ? ORDER BY position", list_id)
         with self._lock:
-            known = layouts(self._database)
-            rows = self._read(
-                "SELECT id, address, attributes FROM recipient WHERE list_id = ? ORDER BY position", list_id
-            )
+            known = layouts(self._database)  # afterwards: another process may add some, and never takes one away
         return [Recipient(id=key, address=address, attributes=unpacked(kept, known)) for key, address, kept in rows]
 
     def unsubscribe(self, mandator_id: int, recipient_id: str) -> None:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Column, Table
 
-from campaign_sync_tests.benchmarks.installation import Sandbox, installation
+from campaign_sync_tests.benchmarks.installation import MeasuredRig, installation
 from campaign_sync_tests.benchmarks.measured_run import PARTS, REST, Measured
-from campaign_sync_tests.rig import ENVIRONMENT, Rig
+from campaign_sync_tests.rig import ENVIRONMENT
 
 _SIZES = (10_000, 100_000, 1_000_000)
 
@@ -46,8 +46,9 @@ class Day:
         return self.run.parts[part] + begin
 
 
-def _day(rig: Rig, sandbox: Sandbox, rows: int) -> Day:
+def _day(rig: MeasuredRig, rows: int) -> Day:
     assert rig.configuration
+    sandbox = rig.sandbox
     environment = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"} | ENVIRONMENT
     file = rig.folder / "measured.json"
     command = [sys.executable, "-m", "campaign_sync_tests.benchmarks.measured_run", str(file)]
@@ -65,9 +66,9 @@ def _day(rig: Rig, sandbox: Sandbox, rows: int) -> Day:
 
 def second_day(rows: int) -> Day:
     """Live through two days, and measure the second one."""
-    with installation(rows) as (rig, sandbox):
-        _day(rig, sandbox, rows)
-        return _day(rig, sandbox, rows)
+    with installation(rows) as rig:
+        _day(rig, rows)
+        return _day(rig, rows)
 
 
 _TOTALS: dict[str, Callable[[Day], str]] = {

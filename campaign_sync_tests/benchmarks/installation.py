@@ -40,8 +40,14 @@ class Sandbox:
         return peak_memory(self.process_id)
 
 
+class MeasuredRig(Rig):
+    """An installation whose vendor can be looked at, too."""
+
+    sandbox: Sandbox
+
+
 @contextmanager
-def installation(rows: int) -> Iterator[tuple[Rig, Sandbox]]:
+def installation(rows: int) -> Iterator[MeasuredRig]:
     """One list with 15 attributes and `rows` people in the CRM; removed at the end."""
     with (
         TemporaryDirectory(prefix="campaign-sync-benchmark-") as path,
@@ -55,11 +61,13 @@ def installation(rows: int) -> Iterator[tuple[Rig, Sandbox]]:
             try:
                 assert process.stdout is not None
                 base_url = process.stdout.readline().strip()
-                rig = Rig(folder, world, base_url, f"sqlite:///{folder / 'crm.db'}", f"sqlite:///{folder / 'state.db'}")
+                crm_url, state_url = f"sqlite:///{folder / 'crm.db'}", f"sqlite:///{folder / 'state.db'}"
+                rig = MeasuredRig(folder, world, base_url, crm_url, state_url)
+                rig.sandbox = Sandbox(process.pid)
                 rig.populate()
                 rig.list_settings()["attributes"] |= _FURTHER
                 add_people(rig, range(rows))
-                yield rig, Sandbox(process.pid)
+                yield rig
             finally:
                 process.terminate()
 

@@ -83,7 +83,7 @@ def main() -> None:
         Column("strategy", no_wrap=True),
         *(f"{name}" for name in ("incomplete s", "ratio", "sent", "clears", "replace s", "day s")),
     )
-    with installation(rows) as (rig, _):
+    with installation(rows) as rig:
         _replace(rig, "clear_refill")
         baseline = _naive(rig)
         for day, strategy in enumerate(STRATEGIES):

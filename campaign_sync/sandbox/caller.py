@@ -4,6 +4,7 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
+from campaign_sync.sandbox.orders import Orders
 from campaign_sync.sandbox.wire import SoapError
 
 SYSTEM_ATTRIBUTES = {
@@ -32,6 +33,7 @@ class Caller:
     """A mandator's user with a valid session, at one moment (seconds since the epoch)."""
 
     database: sqlite3.Connection
+    orders: Orders
     now: float
     session_id: str
     mandator_id: int

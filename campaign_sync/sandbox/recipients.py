@@ -2,14 +2,19 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
+from campaign_sync.sandbox.attributes import Layouts, layout, layouts, packed, parts, unpacked
 from campaign_sync.sandbox.caller import SYSTEM_ATTRIBUTES, Caller, RecipientList
-from campaign_sync.sandbox.world import blocklist
+from campaign_sync.sandbox.world import blocked_patterns, blocklist
 
 MAX_RECIPIENTS = 1000
 """How many recipients one `addAll3` takes."""
+
+_AT_ONCE = 5000
+"""How many recipients are looked up in one query."""
 
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 _READ_ONLY = {name for names in SYSTEM_ATTRIBUTES.values() for name in names}
@@ -55,13 +60,13 @@ def add_all(
             return 4
         return int(refused.get(key, 0))
 
-    codes, added = [], []
+    codes, added, layout_id = [], [], layout(caller.database, names)
     for key, recipient_id, address, row in zip(keys, ids, addresses, values, strict=True):
         codes.append(code(key, address or ""))
         if codes[-1] == 0:
             present.add(key)
-            attributes = json.dumps(dict(zip(names, row or (), strict=True)))
-            added.append((recipient_list.list_id, key, recipient_id, address, attributes, caller.now))
+            kept = packed(layout_id, names, row or ())
+            added.append((recipient_list.list_id, key, recipient_id, address, kept, caller.now))
     caller.database.executemany(
         "INSERT INTO recipient (list_id, key, id, address, attributes, created_at) VALUES (?, ?, ?, ?, ?, ?)", added
     )
@@ -146,25 +151,52 @@ def page(
     `Recipient` is the recipient id and `email` the address; an attribute that the list doesn't have is null.
     """
     _check_filter(caller, filter_id)
-    order = {
-        None: "position",
-        "Recipient": "key",
-        "email": "address",
-    }.get(order_by, "(SELECT value FROM json_each(attributes) AS cell WHERE cell.key = :order)")
-    direction = "ASC" if ascending else "DESC"
-    found = caller.database.execute(
-        "SELECT id, address, attributes, created_at FROM recipient WHERE list_id = :list_id "  # noqa: S608 - all ours
-        f"ORDER BY {order} {direction}, position LIMIT :rows OFFSET :start",
-        {"list_id": recipient_list.list_id, "order": order_by, "rows": rows, "start": max(start_row, 0)},
-    )
-    system, table = not _CREATED.isdisjoint(names), []
-    for recipient_id, address, attributes, created_at in found:
-        row = {"Recipient": recipient_id, "email": address} | json.loads(attributes)
-        if system:
-            created = datetime.fromtimestamp(created_at, UTC).isoformat(timespec="seconds")
-            row |= dict.fromkeys(_CREATED, created)
-        table.append([row.get(name) for name in names])
+    positions = caller.orders.positions(caller.database, recipient_list.list_id, order_by, ascending)
+    start, end = max(start_row, 0), len(positions) if rows < 0 else max(start_row, 0) + rows
+    table: list[list[str | None]] = []
+    for first in range(start, min(end, len(positions)), _AT_ONCE):
+        part = positions[first : min(first + _AT_ONCE, end)]
+        found = caller.database.execute(
+            "SELECT recipient.id, address, attributes, created_at FROM json_each(?) AS wanted "
+            "CROSS JOIN recipient ON recipient.position = wanted.value ORDER BY wanted.key",
+            [json.dumps(part.tolist())],
+        )
+        table += _table(found, names, layouts(caller.database))
     return table
+
+
+def _table(
+    found: Iterable[tuple[str, str, str, float]], names: Sequence[str], known: Layouts
+) -> list[list[str | None]]:
+    table: list[list[str | None]] = []
+    places: dict[str, list[int]] = {}
+    for recipient_id, address, kept, created_at in found:
+        created, values = _moment(created_at), parts(kept)
+        if values is None:
+            row = {"Recipient": recipient_id, "email": address} | unpacked(kept, known)
+            row |= dict.fromkeys(_CREATED, created)
+            table.append([row.get(name) for name in names])
+        else:
+            cells = [*values, recipient_id, address, created, None]
+            layout_id = values[0]
+            if layout_id not in places:
+                places[layout_id] = _places(known[layout_id], names)
+            table.append([cells[place] for place in places[layout_id]])
+    return table
+
+
+def _places(attributes: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Where the names are in a row of its layout's number, the attributes, id, address, creation and nothing."""
+    after = len(attributes) + 1
+    where = {"Recipient": after, "email": after + 1}
+    where |= {name: place for place, name in enumerate(attributes, start=1)}
+    where |= dict.fromkeys(_CREATED, after + 2)
+    return [where.get(name, after + 3) for name in names]
+
+
+@lru_cache(maxsize=4096)
+def _moment(created_at: float) -> str:
+    return datetime.fromtimestamp(created_at, UTC).isoformat(timespec="seconds")
 
 
 def attributes_of(
@@ -203,8 +235,7 @@ def _stored(caller: Caller, recipient_list: RecipientList, recipient_id: str) ->
         raise caller.fault(
             "Recipient does not exists", recipientListId=recipient_list.list_id, recipientId=recipient_id
         )
-    attributes: dict[str, str | None] = json.loads(found[0])
-    return attributes
+    return unpacked(found[0], layouts(caller.database))
 
 
 def remove(caller: Caller, recipient_list: RecipientList, recipient_id: str) -> None:
@@ -234,6 +265,8 @@ def remove_bounced(caller: Caller, recipient_list: RecipientList) -> int:
 
 def remove_blacklisted(caller: Caller, recipient_list: RecipientList) -> int:
     """Remove everybody on the blocklist, and tell how many."""
+    if not blocked_patterns(caller.database, caller.mandator_id):
+        return 0
     blocked = blocklist(caller.database, caller.mandator_id)
     rows = caller.database.execute(
         "SELECT address, position FROM recipient WHERE list_id = ?", [recipient_list.list_id]

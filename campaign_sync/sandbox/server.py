@@ -1,8 +1,10 @@
 """The stand-in as an HTTP server: SOAP by POST, WSDLs at `?wsdl`."""
 
+import gzip
 import socket
 import sys
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +22,14 @@ _PATH = "/soap11/Rpc"
 
 
 @contextmanager
-def serve(world: World, host: str = "127.0.0.1", port: int = 0, part_names: PartNames = "in0") -> Iterator[str]:
+def serve(
+    world: World,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    part_names: PartNames = "in0",
+    *,
+    accepts_gzip: bool = False,
+) -> Iterator[str]:
     """Serve a world in the background for as long as the context lasts.
 
     Args:
@@ -28,6 +37,8 @@ def serve(world: World, host: str = "127.0.0.1", port: int = 0, part_names: Part
         host: the interface to listen on.
         port: the port; 0 picks a free one.
         part_names: how the WSDLs name parameters. Calls may always use either kind of names.
+        accepts_gzip: say in every answer that calls may come gzipped, take them, and gzip answers for who asks so.
+            The vendor isn't known to do it.
 
     Yields:
         The base URL, to which `/Rpc<Service>` is appended.
@@ -35,7 +46,7 @@ def serve(world: World, host: str = "127.0.0.1", port: int = 0, part_names: Part
     Raises:
         OSError: the port can't be had.
     """
-    with _Server((host, port), partial(_Handler, world, part_names)) as server:
+    with _Server((host, port), partial(_Handler, world, part_names, accepts_gzip)) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="sandbox")
         thread.start()
         try:
@@ -81,8 +92,16 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
-    def __init__(self, world: World, part_names: PartNames, request: Any, address: Any, server: BaseServer) -> None:
-        self._world, self._part_names = world, part_names
+    def __init__(
+        self,
+        world: World,
+        part_names: PartNames,
+        accepts_gzip: bool,
+        request: Any,
+        address: Any,
+        server: BaseServer,
+    ) -> None:
+        self._world, self._part_names, self._accepts_gzip = world, part_names, accepts_gzip
         super().__init__(request, address, server)
 
     def do_GET(self) -> None:
@@ -95,7 +114,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, b"<h1>This is an AXIS service</h1>", "text/html")
 
     def do_POST(self) -> None:
-        service, body = self._service(), self._body()
+        service, body, coding = self._service(), self._body(), self.headers.get("Content-Encoding", "identity").lower()
+        if coding == "gzip" and self._accepts_gzip:
+            try:
+                body = gzip.decompress(body)
+            except (OSError, EOFError, zlib.error):
+                self._answer(HTTPStatus.BAD_REQUEST, b"Not gzip, or cut off", "text/plain")
+                return
+        elif coding != "identity":
+            self._answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, b"No such content coding", "text/plain")
+            return
         if service is None:
             missing = SoapError(
                 "The AXIS engine could not find a target service to invoke!", "soapenv:Server.NoService"
@@ -108,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, fault(problem))
         except HungUpError as hung_up:
             if whole := hung_up.unfinished:
-                self._answer(HTTPStatus.OK, whole[: len(whole) // 2], length=len(whole))
+                self._answer(HTTPStatus.OK, whole, cut_off=True)
             self.close_connection = True
 
     def log_message(self, *arguments: object) -> None:
@@ -129,11 +157,16 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def _answer(
-        self, status: HTTPStatus, body: bytes, content_type: str = "text/xml", length: int | None = None
+        self, status: HTTPStatus, body: bytes, content_type: str = "text/xml", *, cut_off: bool = False
     ) -> None:
-        """Send an answer; `length` is what it claims to be long, if not the truth."""
+        """Send an answer, or half of it, whose headers promise the whole."""
+        headers = [f"Content-Type: {content_type};charset=utf-8"]
+        if self._accepts_gzip:
+            headers.append("Accept-Encoding: gzip")
+            if "gzip" in self.headers.get("Accept-Encoding", ""):
+                body = gzip.compress(body, compresslevel=1)
+                headers += ["Content-Encoding: gzip", "Vary: Accept-Encoding"]
+        headers.append(f"Content-Length: {len(body)}")
         # One write: headers and body as two packets would wait for each other.
-        head = f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-        size = len(body) if length is None else length
-        headers = f"Content-Type: {content_type};charset=utf-8\r\nContent-Length: {size}\r\n"
-        self.wfile.write(f"{head}{headers}\r\n".encode() + body)
+        head = "\r\n".join([f"HTTP/1.1 {status.value} {status.phrase}", *headers, "", ""])
+        self.wfile.write(head.encode() + (body[: len(body) // 2] if cut_off else body))

@@ -56,7 +56,7 @@ def handle(world: World, service: str, body: bytes) -> bytes:
         with world.transaction() as database:
             database.execute("DELETE FROM session WHERE session_id = ?", [session_id])
     with world.transaction() as database:
-        value = _perform(database, world.clock(), service, request)
+        value = _perform(world, database, service, request)
     if fault and fault.kind == "drop":
         raise HungUpError
     answered = answer(service, request.operation, value)
@@ -81,13 +81,13 @@ def _mandator_of(database: sqlite3.Connection, session_id: Value) -> int | None:
     return found and int(found[0])
 
 
-def _perform(database: sqlite3.Connection, now: float, service: str, request: Request) -> Value:
-    name, arguments = request.operation.name, dict(request.arguments)
+def _perform(world: World, database: sqlite3.Connection, service: str, request: Request) -> Value:
+    name, arguments, now = request.operation.name, dict(request.arguments), world.clock()
     if name == "getVersion":
         return VERSION
     if name == "login":
         return _login(database, now, *arguments.values())
-    caller = _enter(database, now, str(arguments.pop("sessionId")))
+    caller = _enter(world, database, now, str(arguments.pop("sessionId")))
     if "recipientListId" in arguments:
         arguments["recipientListId"] = caller.list_of(arguments["recipientListId"])  # type: ignore[arg-type, assignment]
     for parameter, value in arguments.items():
@@ -107,7 +107,7 @@ def _login(database: sqlite3.Connection, now: float, mandator_id: Value, usernam
     return session_id
 
 
-def _enter(database: sqlite3.Connection, now: float, session_id: str) -> Caller:
+def _enter(world: World, database: sqlite3.Connection, now: float, session_id: str) -> Caller:
     found = database.execute(
         "SELECT mandator_id, username, locale, media_type FROM session JOIN mandator USING (mandator_id) "
         "WHERE session_id = ? AND expires_at > ?",
@@ -115,7 +115,7 @@ def _enter(database: sqlite3.Connection, now: float, session_id: str) -> Caller:
     ).fetchone()
     if found is None:
         raise SoapError(f"InvalidWebserviceSessionException: Invalid sessionId: {session_id}")
-    return Caller(database, now, session_id, *found)
+    return Caller(database, world.orders, now, session_id, *found)
 
 
 def _logout(caller: Caller) -> None:

@@ -8,12 +8,14 @@ return is answered unescaped, so that every XML parser reads a line feed instead
 import random
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 
 from lxml import etree
 
+from campaign_sync.sandbox.texts import STAND_IN, escape, in_ascii, rows_apart, written_rows
 from campaign_sync.sandbox.wsdl import ENCODING, SERVICES, SOAP, XSD, XSI, Operation, Parameter, namespace
 
 Value: TypeAlias = "str | int | bool | datetime | Sequence[Value] | None"
@@ -25,7 +27,6 @@ _TYPE, _NIL, _ARRAY_TYPE = f"{{{XSI}}}type", f"{{{XSI}}}nil", f"{{{ENCODING}}}ar
 _JAVA = {"string": "class java.lang.String"}
 _RANGES = {"int": 2**31, "long": 2**63}
 _SOAPENC = f' xmlns:soapenc="{ENCODING}"'
-_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
 
 class SoapError(Exception):
@@ -50,6 +51,17 @@ def parse(service: str, body: bytes) -> Request:
     Raises:
         SoapError: Axis would refuse it, before the service has seen anything of it.
     """
+    apart = rows_apart(body)
+    if apart is not None:
+        with suppress(SoapError):  # which is about what is left, and not about the call
+            request = _parsed(service, apart[0])
+            for name, value in request.arguments.items():
+                if value == [[STAND_IN]]:
+                    return Request(request.operation, {**request.arguments, name: apart[1]})
+    return _parsed(service, body)
+
+
+def _parsed(service: str, body: bytes) -> Request:
     try:
         root = etree.fromstring(body, etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True))
     except etree.XMLSyntaxError as error:
@@ -94,7 +106,7 @@ def _argument(
     if parameter.type == "string[][]":
         return _rows(element, references)
     if parameter.type == "string[]":
-        return [_text(item, references) for item in element]
+        return [item.text or "" if not item.attrib and not len(item) else _text(item, references) for item in element]
     return _scalar(element, parameter.type, references)
 
 
@@ -169,7 +181,7 @@ def answer(service: str, operation: Operation, value: Value) -> bytes:
 def fault(problem: SoapError) -> bytes:
     """The answer that goes with HTTP status 500."""
     return _envelope(
-        f"<soapenv:Fault><faultcode>{problem.code}</faultcode><faultstring>{_escape(problem.text)}</faultstring>"
+        f"<soapenv:Fault><faultcode>{problem.code}</faultcode><faultstring>{escape(problem.text)}</faultstring>"
         f'<detail><ns1:hostname xmlns:ns1="http://xml.apache.org/axis/">{HOSTNAME}</ns1:hostname></detail></soapenv:Fault>'
     )
 
@@ -205,22 +217,20 @@ def _render(name: str, kind: str, value: Value, references: _References, soapenc
         xsi_type = "Array" if kind.endswith("[]") else "string"
         return f'<{name} xsi:type="soapenc:{xsi_type}" xsi:nil="true"{soapenc}/>'
     if isinstance(value, str):
-        return f'<{name} xsi:type="soapenc:string"{soapenc}>{_escape(value)}</{name}>'
+        return f'<{name} xsi:type="soapenc:string"{soapenc}>{escape(value)}</{name}>'
     if isinstance(value, datetime):  # the only value that isn't text and still stands where it belongs
         text = value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return f'<{name} xsi:type="xsd:dateTime">{text}</{name}>'
     if isinstance(value, int):
         return f'<{name} href="#id{references.add(kind, value)}"/>'
     item = kind.removesuffix("[]")
+    items = (written_rows(name, value) if kind == "string[][]" else None) or "".join(
+        [_render(name, item, element, references, "") for element in value]
+    )
     prefix = "soapenc" if item.startswith("string") else "xsd"
     # soapenc:string[][2] is an array of two arrays
     array_type = f"{prefix}:{item}[{len(value)}]"
-    items = "".join(_render(name, item, element, references, "") for element in value)
     return f'<{name} soapenc:arrayType="{array_type}" xsi:type="soapenc:Array"{soapenc}>{items}</{name}>'
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 
 def _envelope(content: str) -> bytes:
@@ -228,11 +238,4 @@ def _envelope(content: str) -> bytes:
         f'<?xml version="1.0" encoding="utf-8"?><soapenv:Envelope xmlns:soapenv="{SOAP}" xmlns:xsd="{XSD}" '
         f'xmlns:xsi="{XSI}"><soapenv:Body>{content}</soapenv:Body></soapenv:Envelope>'
     )
-    if not document.isascii():
-        document = _ASTRAL.sub(_surrogates, document)
-    return document.encode("ascii", "xmlcharrefreplace")
-
-
-def _surrogates(match: re.Match[str]) -> str:
-    offset = ord(match[0]) - 0x10000
-    return f"&#x{0xD800 + (offset >> 10):X};&#x{0xDC00 + (offset & 0x3FF):X};"
+    return in_ascii(document).encode("ascii")

@@ -17,6 +17,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
+from campaign_sync.sandbox.attributes import layouts, unpacked
+from campaign_sync.sandbox.orders import Orders
+
+_CACHE_KIBIBYTES = 64 * 1024
+_CHECKPOINT_PAGES = 20_000
+"""For long lists: their ids come in no order, so that every call changes a page of the index for each of them."""
+
 FaultKind = Literal["fault", "expire", "delay", "drop", "truncate"]
 
 _SCHEMA = """
@@ -30,6 +37,14 @@ CREATE TABLE IF NOT EXISTS recipient (
     position INTEGER PRIMARY KEY, list_id INTEGER, key TEXT, id TEXT, address TEXT, attributes TEXT, created_at REAL,
     UNIQUE (list_id, key));
 CREATE INDEX IF NOT EXISTS recipient_order ON recipient (list_id, position);
+CREATE TABLE IF NOT EXISTS layout (layout_id INTEGER PRIMARY KEY, names TEXT UNIQUE);
+CREATE TABLE IF NOT EXISTS list_version (list_id INTEGER PRIMARY KEY, version TEXT);
+CREATE TRIGGER IF NOT EXISTS recipient_added AFTER INSERT ON recipient
+    BEGIN DELETE FROM list_version WHERE list_id = NEW.list_id; END;
+CREATE TRIGGER IF NOT EXISTS recipient_changed AFTER UPDATE ON recipient
+    BEGIN DELETE FROM list_version WHERE list_id IN (OLD.list_id, NEW.list_id); END;
+CREATE TRIGGER IF NOT EXISTS recipient_removed AFTER DELETE ON recipient
+    BEGIN DELETE FROM list_version WHERE list_id = OLD.list_id; END;
 CREATE TABLE IF NOT EXISTS unsubscribed (mandator_id INTEGER, key TEXT, id TEXT, PRIMARY KEY (mandator_id, key));
 CREATE TABLE IF NOT EXISTS bounced (mandator_id INTEGER, key TEXT, PRIMARY KEY (mandator_id, key));
 CREATE TABLE IF NOT EXISTS refused (mandator_id INTEGER, key TEXT, code INTEGER, PRIMARY KEY (mandator_id, key));
@@ -84,11 +99,13 @@ class World:
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self.path, self.clock = path, clock
+        self.path, self.clock, self.orders = path, clock, Orders()
         self._lock = threading.RLock()
         self._database = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=OFF")  # survives a killed process, which is all a sandbox needs
+        self._database.execute(f"PRAGMA cache_size=-{_CACHE_KIBIBYTES}")
+        self._database.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         self._database.executescript(_SCHEMA)
 
     def close(self) -> None:
@@ -155,7 +172,9 @@ class World:
     def recipients(self, list_id: int) -> list[Recipient]:
         """What a list holds, in the order of adding."""
         rows = self._read("SELECT id, address, attributes FROM recipient WHERE list_id = ? ORDER BY position", list_id)
-        return [Recipient(id=key, address=address, attributes=json.loads(text)) for key, address, text in rows]
+        with self._lock:
+            known = layouts(self._database)  # afterwards: another process may add some, and never takes one away
+        return [Recipient(id=key, address=address, attributes=unpacked(kept, known)) for key, address, kept in rows]
 
     def unsubscribe(self, mandator_id: int, recipient_id: str) -> None:
         """Let somebody opt out of everything this mandator sends. Lists keep them."""
@@ -278,16 +297,24 @@ class World:
             return self._database.execute(statement, arguments).fetchall()
 
 
+def blocked_patterns(database: sqlite3.Connection, mandator_id: int) -> tuple[str, ...]:
+    """The entries of the mandator's blocklist."""
+    rows = database.execute("SELECT pattern FROM blocked WHERE mandator_id = ? ORDER BY pattern", [mandator_id])
+    return tuple(pattern for (pattern,) in rows)
+
+
 def blocklist(database: sqlite3.Connection, mandator_id: int) -> Callable[[str], bool]:
     """Tells whether an address is on the mandator's blocklist."""
-    patterns = database.execute("SELECT pattern FROM blocked WHERE mandator_id = ? ORDER BY pattern", [mandator_id])
-    expression = _expression(tuple(pattern for (pattern,) in patterns))
+    patterns = blocked_patterns(database, mandator_id)
+    if not patterns:
+        return lambda address: False
+    expression = _expression(patterns)
     return lambda address: expression.fullmatch(address) is not None
 
 
 @lru_cache(maxsize=64)
 def _expression(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """One expression for all patterns; without any pattern it matches nothing."""
+    """One expression for all patterns."""
     wildcards = {"*": ".+", "?": "."}
     alternatives = ("".join(wildcards.get(c, re.escape(c)) for c in pattern) for pattern in patterns)
-    return re.compile("|".join(alternatives) or r"(?!)", re.IGNORECASE | re.DOTALL)
+    return re.compile("|".join(alternatives), re.IGNORECASE | re.DOTALL)

@@ -4,87 +4,25 @@ Everybody is in the list already; then one in a hundred leaves, joins or changes
 against the sandbox in a process of its own. The naive baseline clears and sends batch after batch, one at a time.
 """
 
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import dagster as dg
 from rich.console import Console
 from rich.table import Column, Table
-from sqlalchemy import insert
 
 from campaign_sync.cli.running import problems
-from campaign_sync.crm import schema
 from campaign_sync.optimizely.client import connect
 from campaign_sync.replacing.target import target
-from campaign_sync.sandbox.world import World
-from campaign_sync_tests.rig import ATTRIBUTES, ENVIRONMENT, LONG_AGO, NEWSLETTER, NORD, Rig
-
-FURTHER = {f"Feld {number}": "company" for number in range(1, 8)}
-"""With the technical fields and three names: 15 attributes."""
+from campaign_sync_tests.benchmarks.installation import add_people, installation
+from campaign_sync_tests.rig import ENVIRONMENT, NEWSLETTER, NORD, Rig
 
 STRATEGIES = ("clear_refill", "differential", "shadow_then_refill")
 ASSETS = [
     *(("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")),
     *(("nord", asset, "newsletter") for asset in ("selection", "snapshot", "recipient_list")),
 ]
-
-
-@contextmanager
-def installation(rows: int) -> Iterator[Rig]:
-    """One list with 15 attributes and `rows` people, and the sandbox in a process of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="campaign-sync-benchmark-"))
-    command = [sys.executable, "-m", "campaign_sync.sandbox", "--data", str(folder / "vendor.db")]
-    with closing(World(folder / "vendor.db")) as world:
-        world.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"])
-        world.add_list(NORD, NEWSLETTER, "Newsletter", [*ATTRIBUTES, *FURTHER])
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            base_url = process.stdout.readline().strip()
-            rig = Rig(folder, world, base_url, f"sqlite:///{folder / 'crm.db'}", f"sqlite:///{folder / 'state.db'}")
-            rig.populate()
-            rig.list_settings()["attributes"] |= FURTHER
-            _people(rig, range(rows))
-            try:
-                yield rig
-            finally:
-                process.terminate()
-
-
-def _people(rig: Rig, numbers: range) -> None:
-    with rig.crm() as crm:
-        crm.execute(
-            insert(schema.contact),
-            [
-                {
-                    "id": f"n{number}",
-                    "email": f"jürgen.groß.{number}@example.org".replace("ü", "ue").replace("ß", "ss"),
-                    "first_name": "Jürgen",
-                    "last_name": "Groß-Öttinger",
-                    "city": "Köln am Rhein",
-                    "company": "Müller & Söhne",
-                }
-                for number in numbers
-            ],
-        )
-        member = {"marketing_list_id": "nord", "entity_type": "contact"}
-        crm.execute(insert(schema.marketing_list_member), [{**member, "entity_id": f"n{number}"} for number in numbers])
-        event = {
-            "entity_type": "contact",
-            "opt_in_id": "newsletter-nord",
-            "kind": "granted",
-            "occurred_at": LONG_AGO,
-            "source": "form",
-        }
-        crm.execute(
-            insert(schema.consent_event),
-            [{**event, "id": f"e{number}", "entity_id": f"n{number}"} for number in numbers],
-        )
 
 
 def _churn(rig: Rig, day: int, rows: int) -> None:
@@ -95,7 +33,7 @@ def _churn(rig: Rig, day: int, rows: int) -> None:
         crm.exec_driver_sql(f"DELETE FROM marketing_list_member WHERE entity_id IN ({gone})")
         changed = ", ".join(f"'n{number}'" for number in range(rows // 2 + day * share, rows // 2 + (day + 1) * share))
         crm.exec_driver_sql(f"UPDATE contact SET city = 'Zürich {day}' WHERE id IN ({changed})")
-    _people(rig, range(rows + day * share, rows + (day + 1) * share))
+    add_people(rig, range(rows + day * share, rows + (day + 1) * share))
 
 
 def _replace(rig: Rig, strategy: str) -> dict[str, float]:

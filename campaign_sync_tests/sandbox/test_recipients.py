@@ -185,3 +185,29 @@ def test_what_was_sent_is_what_is_held(world: World, nord: Client) -> None:
         {"id": "a@example.org", "address": "a@example.org", "attributes": {"Ort": 'Köln <&"> ]]>', "Vorname": None}}
     ]
     assert nord.call("Recipient", "getAll", NEWSLETTER, ["Ort", "Vorname"]) == [['Köln <&"> ]]>', None]]
+
+
+def test_what_was_kept_in_either_form_is_read_alike(world: World, nord: Client) -> None:
+    names = ["Ort", "no such", "Vorname", "email", "Erstellt am"]
+    world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Vorname": "Anna", "Ort": "Köln"}}])
+    nord.add_all(NEWSLETTER, ["b@example.org"], ["Vorname", "Ort"], [["Bert", "Bonn"]])
+    nord.add_all(NEWSLETTER, ["c@example.org"], ["Ort", "Vorname"], [["Celle", None]])
+    nord.add_all(NEWSLETTER, ["d@example.org"], ["Ort"], [[""]])
+    nord.add_all(NEWSLETTER, ["e@example.org"])
+
+    rows = nord.call("Recipient", "getAll", NEWSLETTER, names)
+    assert [row[:4] for row in rows] == [
+        ["Köln", None, "Anna", "a@example.org"],
+        ["Bonn", None, "Bert", "b@example.org"],
+        ["Celle", None, None, "c@example.org"],
+        ["", None, None, "d@example.org"],
+        [None, None, None, "e@example.org"],
+    ]
+    assert {row[4] for row in rows} == {"2027-01-15T08:00:00+00:00"}
+    assert [row.get("attributes") for row in world.recipients(NEWSLETTER)] == [
+        {"Vorname": "Anna", "Ort": "Köln"},
+        {"Vorname": "Bert", "Ort": "Bonn"},
+        {"Ort": "Celle", "Vorname": None},
+        {"Ort": ""},
+        {},
+    ]

@@ -1,5 +1,6 @@
 # mypy: disable-error-code="no-untyped-call"
 # zeep has types in some places only.
+import gzip
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from zeep.transports import Transport
 from campaign_sync.sandbox.server import serve
 from campaign_sync.sandbox.world import World
 from campaign_sync.sandbox.wsdl import ENCODING, SERVICES, XSD, PartNames
-from campaign_sync_tests.sandbox.client import Client, FaultError
+from campaign_sync_tests.sandbox.client import Client, FaultError, envelope, read
 from campaign_sync_tests.sandbox.conftest import NEWSLETTER, NORD
 
 SOAP_ENCODING_SCHEMA = f"""
@@ -101,6 +102,37 @@ def test_many_callers_at_once_are_all_served(world: World, nord: Client) -> None
         answers = list(pool.map(lambda ids: nord.add_all(NEWSLETTER, ids), batches))
     assert answers == [[0] * 200] * 16
     assert len(world.recipients(NEWSLETTER)) == 3200
+
+
+def test_gzip_is_taken_and_given_where_the_server_says_so(world: World) -> None:
+    call = envelope("Session", "getVersion", "").encode()
+    headers = {"Content-Type": "text/xml", "Content-Encoding": "gzip"}
+    with serve(world, accepts_gzip=True) as url:
+        packed = requests.post(f"{url}/RpcSession", data=gzip.compress(call), headers=headers, timeout=30)
+        plain = requests.post(f"{url}/RpcSession", data=call, headers={"Accept-Encoding": "identity"}, timeout=30)
+        broken = requests.post(f"{url}/RpcSession", data=gzip.compress(call)[:-9], headers=headers, timeout=30)
+
+    assert (packed.status_code, packed.headers["Content-Encoding"], read(packed.content)) == (200, "gzip", "1.18")
+    assert (plain.status_code, plain.headers.get("Content-Encoding"), plain.content) == (200, None, packed.content)
+    assert broken.status_code == 400
+    assert {answer.headers.get("Accept-Encoding") for answer in (packed, plain, broken)} == {"gzip"}
+
+
+def test_gzip_is_refused_where_nobody_said_that_it_is_taken(anonymous: Client) -> None:
+    url, call = f"{anonymous.url}/RpcSession", envelope("Session", "getVersion", "").encode()
+    packed = requests.post(url, data=gzip.compress(call), headers={"Content-Encoding": "gzip"}, timeout=30)
+    plain = requests.post(url, data=call, headers={"Accept-Encoding": "gzip"}, timeout=30)
+
+    assert packed.status_code == 415
+    assert plain.headers.keys() == {"Content-Type", "Content-Length"}
+    assert read(plain.content) == "1.18"
+
+
+def test_an_answer_cut_off_is_cut_off_in_gzip_too(world: World) -> None:
+    world.fault("getVersion", "truncate")
+    call = envelope("Session", "getVersion", "").encode()
+    with serve(world, accepts_gzip=True) as url, pytest.raises(requests.exceptions.ChunkedEncodingError):
+        requests.post(f"{url}/RpcSession", data=call, timeout=30)
 
 
 def test_a_server_ends_though_a_client_keeps_its_connection(world: World) -> None:

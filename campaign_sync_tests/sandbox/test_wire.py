@@ -4,7 +4,10 @@ from typing import Any
 import pytest
 from lxml import etree
 
+from campaign_sync.sandbox.texts import STAND_IN, rows_apart
+from campaign_sync.sandbox.wire import SoapError, answer, parse
 from campaign_sync.sandbox.world import World
+from campaign_sync.sandbox.wsdl import SERVICES
 from campaign_sync_tests.sandbox.client import Client, FaultError, element, envelope, read
 from campaign_sync_tests.sandbox.conftest import NEWSLETTER, NORD, OPT_IN_LIST
 
@@ -49,6 +52,64 @@ def test_rows_that_are_called_arrays_are_read(world: World, nord: Client, values
 def test_rows_that_nothing_calls_arrays_are_refused(nord: Client, values: str, message: str) -> None:
     with pytest.raises(FaultError, match=message):
         add_all(nord, values)
+
+
+@pytest.mark.parametrize(
+    ("rows", "read_as"),
+    [
+        ("<i><i>A</i><i/></i><i><i>B</i><i>C</i></i>", [["A", ""], ["B", "C"]]),
+        ("<i><i>&lt;&amp;&gt;</i></i><i><i>&amp;lt;&#13;&#38;#13;</i></i>", [["<&>"], ["&lt;\r&#13;"]]),
+        ("<i><i><![CDATA[<i/>]]></i></i><i><i>🌻\u0085</i></i>", [["<i/>"], ["🌻\u0085"]]),
+        ('<i><i>A</i></i><i><i xsi:nil="true"/></i>', [["A"], [None]]),
+        ('<i><i>A</i></i><i xsi:nil="true"/>', [["A"], None]),
+        ('<i><i>A</i></i><i><i href="#other"/></i>', [["A"], ["elsewhere"]]),
+        ("<i><i>A</i></i><i/>", [["A"], []]),
+        ("<i/><i/>", [[], []]),
+        ("<i><i>A</i><j>B</j></i><i><j>C</j></i>", [["A", "B"], ["C"]]),
+        ("\n<i>\n<i>A</i>\n</i>\n<i>x<i>B</i>y</i>z", [["A"], ["B"]]),
+        ("<i><i>A</i></i><i n='>'><i>B</i></i>", [["A"], ["B"]]),
+        ("<i n='>'><i>A</i></i>" * 2, [["A"], ["A"]]),
+        ("<i><i>A\r\nB</i></i><i><i>&quot;&#228;</i></i>", [["A\nB"], ['"ä']]),
+        ("<i><i>A<!-- <i> --></i></i>", [["A"]]),
+    ],
+)
+def test_rows_are_read_alike_however_they_are_written(rows: str, read_as: list[list[str | None] | None]) -> None:
+    arguments = "".join(f"<in{i}>{'' if i > 2 else i}</in{i}>" for i in range(6))
+    values = f'<in6 soapenc:arrayType="xsd:string[][]">{rows}</in6>'
+    apart = '<multiRef id="other" xsi:type="xsd:string">elsewhere</multiRef>'
+    request = parse("Recipient", envelope("Recipient", "addAll3", arguments + values, apart).encode())
+
+    assert request.arguments["attributeValues"] == read_as
+
+
+def test_rows_that_are_alike_are_taken_out_before_anybody_parses() -> None:
+    opening = '<item xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[2]">'
+    rows = f"{opening}<item>A</item><item/></item>{opening}<item>B &amp; C</item><item>Ä</item></item>"
+    taken = rows_apart(envelope("Recipient", "addAll3", f"<in6>{rows}</in6>").encode())
+
+    assert taken is not None
+    assert taken[1] == [["A", ""], ["B & C", "Ä"]]
+    assert f"<in6>{opening}<item>{STAND_IN}</item></item></in6>".encode() in taken[0]
+
+
+@pytest.mark.parametrize("cell", ["]]&gt;]]>", "\x02", "\ufffe", "&unknown;", "&", "<i>", "</in6>"])
+def test_rows_that_are_no_xml_are_no_xml_however_many_there_are(cell: str) -> None:
+    content = f"<in6>{'<i><i>A</i></i>' * 2}<i><i>{cell}</i></i></in6>"
+    with pytest.raises(SoapError, match="SAXParseException"):
+        parse("Recipient", envelope("Recipient", "addAll3", content).encode())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<in4><i><i>a</i></i></in4>",
+        "<in6 href='#there'/><in6><i><i>a</i></i></in6>",
+        "<in6><i xsi:type='xsd:string'><i>a</i></i></in6>",
+    ],
+)
+def test_rows_where_none_belong_are_refused_though_they_are_alike(content: str) -> None:
+    with pytest.raises(SoapError):
+        parse("Recipient", envelope("Recipient", "addAll3", content).encode())
 
 
 def test_flat_arrays_need_no_type_and_their_items_any_name(nord: Client) -> None:
@@ -172,6 +233,49 @@ def test_an_emoji_is_answered_as_axis_does_and_no_xml_parser_takes_it(world: Wor
     assert b"&#xD83C;&#xDF3B;" in answer
     with pytest.raises(etree.XMLSyntaxError):
         etree.fromstring(answer)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [["a", ""], ['<&">]]>', "Köln €"], ["🌻", "&amp;"]],
+        [["a", None], [None, None], ["\r\n\t", "b"]],
+        [["a", "b"], ["c"]],
+        [["a"], None, ["b"]],
+        [["a\x01", "b"], ["\x02", "\x03"], ["c", None]],
+        [["a\x01b"], ["c"]],
+        [[], []],
+        [[], ["a"]],
+        [],
+    ],
+)
+def test_rows_are_written_alike_at_once_and_one_by_one(rows: list[list[str | None] | None]) -> None:
+    operation = SERVICES["Recipient"]["getAll"]
+    at_once = answer("Recipient", operation, rows)
+
+    one_by_one = answer("Recipient", operation, [row if row is None else tuple(row) for row in rows])
+    assert at_once == one_by_one
+    assert (b"xsi:nil" in at_once) == any(row is None or None in row for row in rows)
+
+
+def test_rows_are_written_as_axis_writes_them() -> None:
+    written = answer("Recipient", SERVICES["Recipient"]["getAll"], [["Ärger & Söhne", None], ["", "🌻"]])
+
+    assert written.decode("ascii") == (
+        '<?xml version="1.0" encoding="utf-8"?><soapenv:Envelope '
+        'xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" xmlns:xsd="http://www.w3.org/2001/XMLSchema" '
+        'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><soapenv:Body><ns1:getAllResponse '
+        'soapenv:encodingStyle="http://schemas.xmlsoap.org/soap/encoding/" '
+        'xmlns:ns1="urn:api.broadmail.de/soap11/RpcRecipient"><getAllReturn soapenc:arrayType="soapenc:string[][2]" '
+        'xsi:type="soapenc:Array" xmlns:soapenc="http://schemas.xmlsoap.org/soap/encoding/">'
+        '<getAllReturn soapenc:arrayType="soapenc:string[2]" xsi:type="soapenc:Array">'
+        '<getAllReturn xsi:type="soapenc:string">&#196;rger &amp; S&#246;hne</getAllReturn>'
+        '<getAllReturn xsi:type="soapenc:string" xsi:nil="true"/></getAllReturn>'
+        '<getAllReturn soapenc:arrayType="soapenc:string[2]" xsi:type="soapenc:Array">'
+        '<getAllReturn xsi:type="soapenc:string"></getAllReturn>'
+        '<getAllReturn xsi:type="soapenc:string">&#xD83C;&#xDF3B;</getAllReturn></getAllReturn></getAllReturn>'
+        "</ns1:getAllResponse></soapenv:Body></soapenv:Envelope>"
+    )
 
 
 def _orte(nord: Client) -> str:

@@ -45,7 +45,7 @@ from campaign_sync.replacing.gate import surroundings
 from campaign_sync.replacing.target import target
 from campaign_sync.telemetry.instruments import Instruments, using
 from campaign_sync.telemetry.spans import asset_span, run_span
-from campaign_sync_tests.benchmarks.strategies import installation
+from campaign_sync_tests.benchmarks.installation import installation
 from campaign_sync_tests.rig import ATTRIBUTES, NEWSLETTER, NORD, Rig
 
 GOAL_SECONDS = 15.0

@@ -41,7 +41,7 @@ from campaign_sync.feedback.fetching import Fetching
 from campaign_sync.feedback.reading import read_pending
 from campaign_sync.feedback.suppression import suppression
 from campaign_sync.feedback.write_back import write_back
-from campaign_sync_tests.benchmarks.strategies import installation
+from campaign_sync_tests.benchmarks.installation import installation
 from campaign_sync_tests.rig import ENVIRONMENT, NORD, Rig
 
 SAMPLE_PAGES = 3

@@ -1,6 +1,6 @@
 """Gives the CRM what the vendor told, and keeps a record of every entry that this made."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -88,7 +88,7 @@ def _told_once(pending: Pending) -> list[Unsubscribe]:
 
 def hear(
     mandator: str,
-    asked: Collection[str],
+    asked: Iterable[str],
     left: Collection[str],
     seen_at: datetime,
     source: str,
@@ -120,7 +120,7 @@ def hear(
     written_before = state.written.consents(opt_outs)
     crm.record_unsubscribes(_resolved(opt_outs, written_before, state, frames), noting(state))
     state.unsubscribed.tell(mandator, news, seen_at)
-    state.unsubscribed.remove(mandator, (told & set(asked)) - set(left))
+    state.unsubscribed.remove(mandator, told.intersection(asked) - set(left))
     return news
 
 

@@ -6,18 +6,15 @@ batches of 1,000 (`addAll3Flat`, the only form that it can write), and the bound
 beforehand, posted over as many connections. zeep gets 20,000 rows of each list, for its time per row doesn't change.
 """
 
-import http.client
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pandas as pd
 import zeep
@@ -38,6 +35,7 @@ from campaign_sync.state.store import State
 from campaign_sync_tests.benchmarks.apart import Measured, apart, cpu_seconds
 from campaign_sync_tests.benchmarks.at_once import BATCH_ROWS, LIST, MANDATOR, serve
 from campaign_sync_tests.benchmarks.people import CONTRACT, people
+from campaign_sync_tests.benchmarks.sending import post_all
 from campaign_sync_tests.rig import Rig
 
 ZEEP_ROWS = 20_000
@@ -141,20 +139,9 @@ def by_zeep(base_url: str, rows: int) -> Callable[[], Any]:
 def bound(base_url: str, rows: int) -> Callable[[], Any]:
     """Post what is written already, and wait for the answers."""
     requests = written(base_url, rows)
-    parts = [requests[number::CONNECTIONS] for number in range(CONNECTIONS)]
-    url = urlsplit(base_url)
-    headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'}
-
-    def post(part: list[bytes]) -> None:
-        connection = http.client.HTTPConnection(url.netloc)
-        for request in part:
-            connection.request("POST", f"{url.path}/RpcRecipient", request, headers)
-            connection.getresponse().read()
-        connection.close()
 
     def work() -> int:
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
-            list(pool.map(post, parts))
+        post_all(base_url, requests, CONNECTIONS)
         return sum(map(len, requests))
 
     return work

@@ -5,6 +5,7 @@ Here these become separators. Whatever isn't written in just that way is left to
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 from campaign_sync.domain.row_digests import CELL_SEPARATOR
@@ -13,7 +14,7 @@ from campaign_sync.domain.text import XML_FORBIDDEN
 ENCODING = b"http://schemas.xmlsoap.org/soap/encoding/"
 INSTANCE = b"http://www.w3.org/2001/XMLSchema-instance"
 
-_CELL, _ROW, _NIL = CELL_SEPARATOR.encode(), b"\x02", b"\x03"
+_CELL, _ROW, _NIL, _AMPERSAND = CELL_SEPARATOR.encode(), b"\x02", b"\x03", b"\x04"
 _FORBIDDEN = bytes(set(range(0x20)) - set(b"\t\n\r" + _CELL + _ROW + _NIL))
 _NOTHING = b' xsi:nil="true"/>'
 _PLANE_END = b"\xef"
@@ -49,6 +50,11 @@ _VALUE = re.compile(
 
 _PLAIN = bytes(range(0x30, 0x3A)) + bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B)) + b"+-"
 """What ids, numbers and truths are made of."""
+
+_REFERENCE = re.compile(rb"&[^&;<]{1,8};")
+_SAMPLE_BYTES = 20_000
+_BYTES_PER_STOP = 200
+"""Stopping at one reference takes as long as looking through so many bytes."""
 
 _NAMED = {b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'", b"amp": b"&"}
 
@@ -135,7 +141,7 @@ class RowForm:
         Raises:
             UnusualError: they are written otherwise.
         """
-        if any(mark in rows for mark in (_CELL, _ROW, _NIL)):
+        if any(mark in rows for mark in (_CELL, _ROW, _NIL, _AMPERSAND)):
             raise UnusualError
         cell, end = self.cell + b">", self.row_end
         if _NOTHING in rows:
@@ -200,9 +206,11 @@ def _separated(written: bytes, before: bytes, after: bytes) -> list[str]:
 
 def _resolved(text: bytes) -> bytes:
     """The text with all references replaced by what they stand for."""
-    first, *others = text.split(b"&")
-    if not others:
+    if b"&" not in text:
         return text
+    for reference in _frequent_references(text):
+        text = text.replace(reference, _meaning(reference[1:-1]).replace(b"&", _AMPERSAND))
+    first, *others = text.split(b"&")
     meanings: dict[bytes, bytes] = {}
     pieces = [first]
     for each in others:
@@ -211,7 +219,7 @@ def _resolved(text: bytes) -> bytes:
         if meaning is None:
             meaning = meanings[name] = _meaning(name)
         pieces += meaning, after
-    text = b"".join(pieces)
+    text = b"".join(pieces).replace(_AMPERSAND, b"&")
     try:
         text.decode()
     except UnicodeDecodeError:  # Axis writes a character beyond U+FFFF as two references, one for each half
@@ -221,6 +229,13 @@ def _resolved(text: bytes) -> bytes:
         except UnicodeError:
             raise UnusualError from None
     return text
+
+
+def _frequent_references(text: bytes) -> list[bytes]:
+    """Those for which looking through all of the text at once takes less than stopping at each."""
+    sample = text[:_SAMPLE_BYTES]
+    found = Counter(_REFERENCE.findall(sample))
+    return [reference for reference, times in found.items() if times * _BYTES_PER_STOP > len(sample)]
 
 
 def _meaning(name: bytes) -> bytes:

@@ -135,6 +135,12 @@ def test_references_are_resolved_once(text: str) -> None:
     assert in_bulk(content).lists() == parsed(content)
 
 
+@pytest.mark.parametrize("text", ["ü", "&", "&lt;", "😀", "&amp;auml;", "a&"])
+def test_what_stands_everywhere_is_read_as_what_stands_once(text: str) -> None:
+    rows: Table = [[text * 30, "x", f"{text} {number}"] for number in range(100)]
+    assert in_bulk(answer(rows)).lists() == rows
+
+
 def test_many_different_characters_are_read_as_few_are() -> None:
     rows: Table = [[chr(number), f"&{chr(number)}<"] for number in range(0x4E00, 0x4E00 + 500)]
     assert in_bulk(answer(rows)).lists() == rows

@@ -38,9 +38,12 @@ class KeptEventLogStorage(SqliteEventLogStorage):
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
             with engine.begin() as connection:
+                before = _changes(connection)
                 yield connection
-            if shard != INDEX_SHARD_NAME:
-                # Whoever follows a run in the UI watches this file, and writes go into the one beside it.
+                written = _changes(connection) > before
+            if shard != INDEX_SHARD_NAME and written:
+                # Whoever follows a run in the UI watches this file and reads when it changes; writes go into the one
+                # beside it.
                 Path(self.path_for_shard(shard)).touch()
 
     def _engine(self, shard: str) -> Engine:
@@ -93,7 +96,14 @@ class EmbeddedStorage(DagsterSqliteStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, str]
     ) -> Self:
         """The storage that a section of `dagster.yaml` asks for."""
-        return cls.from_local(inst_data=inst_data, **config_value)
+        base_dir = Path(config_value["base_dir"]).expanduser().resolve()  # as Dagster understands DAGSTER_HOME
+        return cls.from_local(str(base_dir), inst_data)
+
+
+def _changes(connection: Connection) -> int:
+    """How many rows this connection has written since it was opened."""
+    changes: int = connection.connection.total_changes  # type: ignore[attr-defined]
+    return changes
 
 
 def _spare_the_disk(connection: Any, _: object) -> None:

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Engine, ExceptionContext, NullPool, QueuePool, create_engine, event, make_url
+from sqlalchemy import Engine, ExceptionContext, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from campaign_sync.state.errors import RevisionError, StateError
@@ -25,7 +24,7 @@ def open_database(url: str) -> Engine:
         RevisionError: its tables are those of an older or a newer version of the product. They stay as they are.
         StateError: the URL is wrong, or the database can't be reached.
     """
-    engine = _engine(url, lasting=True)
+    engine = _engine(url)
     try:
         with _opening(engine):
             if engine.dialect.name == "sqlite":
@@ -104,15 +103,13 @@ def _is_current(engine: Engine) -> bool:
     return found is not None
 
 
-def _engine(url: str, *, lasting: bool = False) -> Engine:
-    """An engine; a lasting one keeps a file open, for closing it has SQLite tidy it up after every transaction."""
+def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
         # A database that doesn't answer must not keep a half-full list waiting.
         patience = {"connect_timeout": 10, "tcp_user_timeout": 30_000} if parsed.drivername in _LIBPQ else {}
-        kept = lasting and parsed.get_backend_name() == "sqlite"
-        pool: dict[str, Any] = {"poolclass": QueuePool, "max_overflow": -1} if kept else {"poolclass": NullPool}
-        return create_engine(parsed, hide_parameters=True, connect_args=patience, **pool)
+        # No pool: after every transaction the file of SQLite is whole, so that a copy of it is a backup.
+        return create_engine(parsed, poolclass=NullPool, hide_parameters=True, connect_args=patience)
     except (ArgumentError, ValueError):
         raise StateError("storage.state_url isn't a database URL, such as sqlite:///.campaign_sync/state.db") from None
     except ImportError as error:

@@ -67,6 +67,26 @@ def test_whoever_follows_a_run_hears_of_it_while_it_lasts(tmp_path: Path, monkey
         watching.end_watch_event_logs(run.run_id, lambda *_: None)
 
 
+def test_a_run_that_is_looked_at_while_nothing_happens_is_not_read_over_and_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    with _of_ours(tmp_path, monkeypatch) as watching, _of_ours(tmp_path, monkeypatch) as running:
+        run, heard = _materialize(running), threading.Event()
+        storage = watching.event_log_storage
+        read = storage.get_records_for_run
+        monkeypatch.setattr(
+            storage, "get_records_for_run", lambda *args, **more: reads.append("") or read(*args, **more)
+        )
+        watching.watch_event_logs(run, None, lambda *_: heard.set())
+        running.report_engine_event("after the end", running.get_run_by_id(run))
+        assert heard.wait(10)
+        settled = len(reads)
+        threading.Event().wait(0.5)
+        assert len(reads) - settled <= 2
+        watching.end_watch_event_logs(run, lambda *_: None)
+
+
 def test_files_of_many_runs_do_not_all_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_store, "KEPT_OPEN", 2)
     with _of_ours(tmp_path, monkeypatch) as instance:

@@ -102,7 +102,7 @@ class EmbeddedStorage(DagsterSqliteStorage):
 
 def _changes(connection: Connection) -> int:
     """How many rows this connection has written since it was opened."""
-    changes: int = connection.connection.total_changes  # type: ignore[attr-defined]
+    changes: int = connection.connection.total_changes
     return changes
 
 

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -75,9 +76,12 @@ def test_a_run_that_is_looked_at_while_nothing_happens_is_not_read_over_and_over
         run, heard = _materialize(running), threading.Event()
         storage = watching.event_log_storage
         read = storage.get_records_for_run
-        monkeypatch.setattr(
-            storage, "get_records_for_run", lambda *args, **more: reads.append("") or read(*args, **more)
-        )
+
+        def counted(run_id: str, *args: Any, **more: Any) -> Any:
+            reads.append(run_id)
+            return read(run_id, *args, **more)
+
+        monkeypatch.setattr(storage, "get_records_for_run", counted)
         watching.watch_event_logs(run, None, lambda *_: heard.set())
         running.report_engine_event("after the end", running.get_run_by_id(run))
         assert heard.wait(10)

@@ -56,15 +56,14 @@ def fingerprint(digests: RowDigests) -> str:
 
 
 def column_chunks(frame: pd.DataFrame, columns: Sequence[str], rows: int) -> Iterator[list[pa.Array]]:
-    """Some columns of a frame as Arrow texts, `rows` rows at a time, missing values as empty texts."""
+    """Some columns of a frame as Arrow texts, `rows` rows at a time."""
     texts = [_column(column) for column in pa.Table.from_pandas(frame[list(columns)], preserve_index=False).columns]
     for start in range(0, len(frame), rows):
         yield [column.slice(start, rows).combine_chunks() for column in texts]
 
 
 def _column(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    column = column if column.type == _TEXT else column.cast(_TEXT)
-    return pc.fill_null(column, "") if column.null_count else column
+    return column if column.type == _TEXT else column.cast(_TEXT)
 
 
 def _heads(digests: RowDigests) -> npt.NDArray[np.uint64]:
@@ -73,6 +72,7 @@ def _heads(digests: RowDigests) -> npt.NDArray[np.uint64]:
 
 
 def _texts(columns: Sequence[pa.Array]) -> list[bytes]:
-    joined = pc.binary_join_element_wise(*columns, pa.scalar(CELL_SEPARATOR, _TEXT)) if len(columns) > 1 else columns[0]
+    separator = pa.scalar(CELL_SEPARATOR, _TEXT)
+    joined = pc.binary_join_element_wise(*columns, separator, null_handling="replace", null_replacement="")
     texts: list[bytes] = joined.cast(pa.large_binary()).to_pylist()
     return texts

@@ -24,10 +24,13 @@ _NONCHARACTERS = ("\ufffe".encode(), "\uffff".encode())
 _LONGEST_HEAD = 4096
 """Within so many bytes an array begins."""
 
+_DECLARED = rb'(?: xmlns:soapenc="%s")?>' % re.escape(ENCODING)
+"""The end of a tag, in which the encoding's prefix may be declared."""
+
 _ROWS = re.compile(
     rb'<([\w.-]+) soapenc:arrayType="(?:soapenc|xsd):string\[\]\[\d+\]" xsi:type="soapenc:Array"'
-    rb'(?: xmlns:soapenc="[^"<>&]*")?>'
-    rb'(?=(<\1 soapenc:arrayType="(?:soapenc|xsd):string\[\d+\]" xsi:type="soapenc:Array">)'
+    + _DECLARED
+    + rb'(?=(<\1 soapenc:arrayType="(?:soapenc|xsd):string\[\d+\]" xsi:type="soapenc:Array">)'
     rb'(<\1 xsi:type="(?:soapenc|xsd):string")(?: xsi:nil="true"/)?>)'
 )
 """The beginning of an array of rows and of its first row: the elements' name, a row's tag, a cell's tag's beginning."""
@@ -37,14 +40,14 @@ _UTF8 = re.compile(rb"<\?xml [^<>?]*encoding=[\"']utf-8[\"'][^<>?]*\?>", re.IGNO
 _OPENED = re.compile(rb"<([\w.:-]+)[ >]")
 
 _VALUES = re.compile(
-    rb'<([\w.-]+) soapenc:arrayType="xsd:(\w+)\[\d+\]" xsi:type="soapenc:Array"(?: xmlns:soapenc="[^"<>&]*")?>'
-    rb'(?=<\1 href="#)'
+    rb'<([\w.-]+) soapenc:arrayType="xsd:(\w+)\[\d+\]" xsi:type="soapenc:Array"' + _DECLARED + rb'(?=<\1 href="#)'
 )
 """The beginning of an array of numbers or booleans, which Axis writes apart from where they belong."""
 
 _VALUE = re.compile(
-    rb'<multiRef id="\w+(" soapenc:root="0" soapenv:encodingStyle="[^"<>&]*" xsi:type="xsd:(\w+)"'
-    rb'(?: xmlns:soapenc="[^"<>&]*")?>)'
+    rb'<multiRef id="\w+(" soapenc:root="0" soapenv:encodingStyle="%s" xsi:type="xsd:(\w+)"' % re.escape(ENCODING)
+    + _DECLARED
+    + rb")"
 )
 """The beginning of the first such value: all that follows its id, and its type."""
 
@@ -214,7 +217,9 @@ def _resolved(text: bytes) -> bytes:
     meanings: dict[bytes, bytes] = {}
     pieces = [first]
     for each in others:
-        name, _, after = each.partition(b";")
+        name, end, after = each.partition(b";")
+        if not end:
+            raise UnusualError
         meaning = meanings.get(name)
         if meaning is None:
             meaning = meanings[name] = _meaning(name)

@@ -16,7 +16,7 @@ from campaign_sync.domain.text import XML_FORBIDDEN
 from campaign_sync.optimizely.faults import UnsendableError
 
 Texts: TypeAlias = Sequence[str] | pa.Array | pa.ChunkedArray
-"""Texts in a list or, faster, in an Arrow array; a null there is written as an empty text."""
+"""Texts in a list or, faster, in an Arrow array. A null in a row is written as an empty text."""
 
 _TEXT = pa.large_string()
 _CELL, _ROW = b"\x01", b"\x02"
@@ -30,11 +30,14 @@ def texts(name: str, values: Texts) -> list[bytes]:
     """The elements of the array `name`, in pieces.
 
     Raises:
-        UnsendableError: a text holds a character that XML can't carry.
+        UnsendableError: a text holds a character that XML can't carry, or is missing.
     """
     if not len(values):
         return []
-    joined = _joined([_column(values, lambda position: f"value {position} of {name}")], len(values))
+    column = _column(values, lambda position: f"value {position} of {name}")
+    if column.texts.null_count:  # nobody may be asked about, or sent, as somebody without a name
+        raise UnsendableError(f"{name} holds {column.texts.null_count} values that aren't set.")
+    joined = _joined([column], len(values))
     return [b"<i>", joined.replace(_ROW, b"</i><i>"), b"</i>"]
 
 

@@ -10,8 +10,8 @@ class Gzipping:
     """What is known of a host. HTTP has no question for it: a host may tell by `Accept-Encoding` in its answers.
 
     Such a header might as well come from a proxy that knows nothing of the host (RFC 7694 is from 2015, and Axis 1.4
-    from 2006). So the first gzipped request is one that may be repeated, and if the host makes nothing of it, the only
-    one. A replace asks about everybody before it clears the list, so the list never waits for this to be found out.
+    from 2006). So the first gzipped request is one that may be repeated, and with the first that goes wrong it ends.
+    A replace asks about everybody before it clears the list, so the list never waits for this to be found out.
     """
 
     def __init__(self) -> None:
@@ -26,9 +26,7 @@ class Gzipping:
         usable = self._offered and not self._failed and (self._shown or repeatable)
         return gzip.compress(body, compresslevel=1) if usable and len(body) >= _WORTH_BYTES else None
 
-    def understood(self, *, ok: bool) -> bool:
-        """Take note of how a gzipped request was answered. False if it has to be sent once more, as it is."""
-        self._shown |= ok
-        if not self._shown:
-            self._failed = True
-        return self._shown
+    def answered(self, *, understood: bool) -> None:
+        """Take note of whether a gzipped request was understood."""
+        self._shown |= understood
+        self._failed |= not understood

@@ -46,6 +46,8 @@ class RowReader:
         self._buffer = bytearray()
         self._form: RowForm | None = None
         self._enough = _CHUNK_BYTES
+        self._apart = False
+        """Whether rows refer to what stands elsewhere, so that only the whole answer can be understood."""
 
     @property
     def held(self) -> int:
@@ -59,7 +61,7 @@ class RowReader:
             NotSoapError: what comes isn't rows any more, and the sink has some already.
         """
         self._buffer += piece
-        if len(self._buffer) < self._enough:
+        if self._apart or len(self._buffer) < self._enough:
             return
         form = self._known_form()
         at = self._buffer.rfind(form.between_rows) if form else -1
@@ -77,7 +79,7 @@ class RowReader:
         if form is None:
             return bytes(self._buffer)
         at = self._buffer.rfind(form.row_end * 2)  # of the last row, and of the array
-        if at >= 0:
+        if at >= 0 and not self._apart:
             self._give(form, at + len(form.row_end))
         return form.head + bytes(self._buffer)
 
@@ -89,6 +91,8 @@ class RowReader:
         """
         if rows and self.took_rows:
             raise wire.NotSoapError("rows after the rows")
+        if any(not isinstance(text, str | None) for row in rows for text in row or []):
+            raise wire.NotSoapError("arrays in the rows")
         if rows:
             self._sink.take(ListedRows([row or [] for row in rows]))
 
@@ -121,4 +125,5 @@ class RowReader:
         except (KeyError, TypeError, ValueError):
             if self.took_rows:
                 raise wire.NotSoapError("not rows any more") from None
+            self._apart = True
             return None

@@ -26,6 +26,9 @@ _BYTES_PER_ROW = 128 * 1024
 _MOST_BYTES = 2 * 1024**3 - 1
 """No more of an answer is held at once, whatever is asked for: the parser couldn't take it."""
 
+_HEAD_BYTES = 1024
+"""Within so many bytes an answer shows that it is SOAP."""
+
 _PIECE_BYTES = 256 * 1024
 
 
@@ -103,10 +106,25 @@ class Transport:
         seconds = timeout_seconds or self._timeout_seconds
         packed = self._gzipping.packed(envelope, repeatable=repeatable) if reader is None else None
         if packed is not None:
-            reply = self._exchange("POST", url, packed, seconds, most_bytes, gzipped=True)
-            if self._gzipping.understood(ok=reply.status == requests.codes.ok):
+            reply = self._gzipped(url, packed, seconds, most_bytes, repeatable=repeatable)
+            if reply is not None:
                 return reply
         return self._exchange("POST", url, envelope, seconds, most_bytes, reader)
+
+    def _gzipped(self, url: str, packed: bytes, seconds: float, most_bytes: int, *, repeatable: bool) -> Reply | None:
+        """What the host answers to a gzipped envelope; None if the envelope may be sent once more as it is."""
+        understood = False
+        try:
+            reply = self._exchange("POST", url, packed, seconds, most_bytes, gzipped=True)
+            understood = reply.status == requests.codes.ok and b":Envelope" in reply.content[:_HEAD_BYTES]
+        except TransientError:
+            if not repeatable:
+                raise
+            return None
+        finally:
+            self._gzipping.answered(understood=understood)
+        refused = reply.status in (requests.codes.unsupported_media_type, requests.codes.bad_request)
+        return None if refused or (repeatable and not understood) else reply
 
     def not_soap(self, response: Reply) -> OptimizelyError:
         """The error to raise for an answer to `post` that holds no SOAP envelope."""

@@ -120,7 +120,9 @@ def parse(content: bytes) -> Answer:
     """
     read = bulk_reading.values(content)
     if read:  # what remains is the same for all answers of an operation
-        return replace(_parsed_before(read[0]), size=len(content), values=read[1])
+        answer = _parsed_before(read[0])
+        if answer.result is not None and answer.result.get(_ARRAY_TYPE) is not None and not len(answer.result):
+            return replace(answer, size=len(content), values=read[1])
     return _parsed(content)
 
 

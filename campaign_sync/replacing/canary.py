@@ -41,10 +41,10 @@ def try_canary(target: Target, vendor: Optimizely, lists: Lists, now: datetime) 
             f"the canary_address of {target.mandator} isn't unsubscribed there, so it proves nothing; unsubscribe it "
             "in Campaign. If it was: something revived it, perhaps this list, being an opt-in list",
         )
-    code = _add(vendor, list_id, canary)
+    code = _add(target, vendor, canary)
     if code == ALREADY_STORED:  # left there by a run that was killed
         vendor.recipients.remove_all(list_id, [canary])
-        code = _add(vendor, list_id, canary)
+        code = _add(target, vendor, canary)
     if code not in (ACCEPTED, UNSUBSCRIBED_CODE):
         reason = VENDOR_REASONS[code].value if code in VENDOR_REASONS else f"code {code}"
         return CheckOutcome(
@@ -65,6 +65,8 @@ def _has_left(vendor: Optimizely, canary: str) -> bool:
     return vendor.unsubscribes.contains_all([canary])[0]
 
 
-def _add(vendor: Optimizely, list_id: int, canary: str) -> int:
-    batch = vendor.recipients.prepare(list_id, [canary], [canary], [], [])
-    return vendor.recipients.add_all(list_id, batch)[0]
+def _add(target: Target, vendor: Optimizely, canary: str) -> int:
+    # With all attributes, so that whatever the vendor has against the form of a batch shows before anything is cleared.
+    names = target.contract.list_attributes
+    batch = vendor.recipients.prepare(target.recipient_list_id, [canary], [canary], names, [[""]] * len(names))
+    return vendor.recipients.add_all(target.recipient_list_id, batch)[0]

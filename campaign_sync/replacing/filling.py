@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,18 +19,18 @@ from campaign_sync.optimizely.faults import TransientError
 from campaign_sync.optimizely.services import MAX_ROWS, Batch
 from campaign_sync.replacing.plan import Plan, Positions
 from campaign_sync.replacing.target import Target
+from campaign_sync.replacing.together import together
 from campaign_sync.state.lease import Lease
 from campaign_sync.state.steps import CLEAR, OneOfMany, StepLog
 from campaign_sync.telemetry.instruments import instruments
 from campaign_sync.telemetry.metrics import ROWS_ACCEPTED, ROWS_REFUSED, ROWS_SENT
-from campaign_sync.telemetry.spans import attempted, carried
+from campaign_sync.telemetry.spans import attempted
 
 _TRIES = 4
 
 Codes = npt.NDArray[np.int_]
 """The vendor's answer for every row of a snapshot."""
 
-Key = TypeVar("Key")
 Result = TypeVar("Result")
 
 
@@ -142,7 +141,7 @@ class Filler:
 
         if len(positions):
             with self.steps.step(f"{self.where}setAttributes", rows=len(positions)):
-                for _ in self._all(positions.tolist(), overwrite):
+                for _ in together(self.target, self.vendor, overwrite, positions.tolist()):
                     pass
 
     def _changing(self, step: str, call: Callable[[], Result], rows: int | None = None) -> Result:
@@ -153,27 +152,17 @@ class Filler:
                 details.append(f"{result} rows")
         return result
 
-    def _all(self, items: Sequence[Key], call: Callable[[Key], Result]) -> Iterator[tuple[Key, Result]]:
-        """Yield each item with its result as they come in. After a failure no further call is begun."""
-        with ThreadPoolExecutor(self.target.parallel_calls) as pool:
-            there = carried(self.vendor.pace.keeping(call))
-            futures: dict[Future[Result], Key] = {pool.submit(there, item): item for item in items}
-            try:
-                for future in as_completed(futures):
-                    yield futures[future], future.result()
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-
     def _send_all(self, batches: Sequence[PreparedBatch], resuming: bool) -> Iterator[tuple[PreparedBatch, list[int]]]:
         """Send all batches, of which each is in the journal before the first one goes."""
         calls = [OneOfMany(each.part, len(each.positions), each.batch.digest) for each in batches]
         numbers = self.steps.begin_many(self._add_all, calls)
         numbered = {id(batch): number for batch, number in zip(batches, numbers, strict=True)}
         try:
-            yield from self._all(batches, lambda batch: self._send(batch, numbered[id(batch)], resuming))
+            yield from together(
+                self.target, self.vendor, lambda batch: self._send(batch, numbered[id(batch)], resuming), batches
+            )
         finally:
-            self.steps.write_ends()
+            self.steps.end_many()
 
     def _send(self, batch: PreparedBatch, number: int, resuming: bool) -> list[int]:
         """Send one batch. Once an answer was lost, a row that is already in the list counts as stored by that call."""

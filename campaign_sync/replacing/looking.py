@@ -1,7 +1,6 @@
 """The last look: who has left or was blocked at the vendor by this very moment."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,10 +17,10 @@ from campaign_sync.feedback.write_back import hear
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import MAX_ROWS
 from campaign_sync.replacing.target import Target
+from campaign_sync.replacing.together import together
 from campaign_sync.state.feedback import LIVE_LOOK_SOURCE
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.store import State
-from campaign_sync.telemetry.spans import carried
 
 PEOPLE_COLUMNS = ["entity_type", "entity_id", RECIPIENT_ID, ADDRESS]
 """Who a row is about, and how the vendor is asked about them."""
@@ -33,22 +32,19 @@ def look(target: Target, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callab
     `on_rows` is told how many rows were asked about.
     """
 
-    def ask(chunk: list[pa.Array]) -> tuple[list[bool], list[bool]]:
-        ids, addresses = chunk
+    def ask(numbered: tuple[int, list[pa.Array]]) -> tuple[list[bool], list[bool]]:
+        _, (ids, addresses) = numbered
         return vendor.unsubscribes.contains_all(ids), vendor.blacklist.are_blacklisted(addresses)
 
-    left: list[bool] = []
-    blocked: list[bool] = []
-    with ThreadPoolExecutor(target.parallel_calls) as pool:
-        for they_left, they_are_blocked in pool.map(
-            carried(vendor.pace.keeping(ask)), column_chunks(rows, [RECIPIENT_ID, ADDRESS], MAX_ROWS)
-        ):
-            left += they_left
-            blocked += they_are_blocked
-            on_rows(len(they_left))
+    left, blocked = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
+    chunks = enumerate(column_chunks(rows, [RECIPIENT_ID, ADDRESS], MAX_ROWS))
+    for (number, _), (they_left, they_are_blocked) in together(target, vendor, ask, chunks):
+        asked = slice(number * MAX_ROWS, number * MAX_ROWS + len(they_left))
+        left[asked], blocked[asked] = they_left, they_are_blocked
+        on_rows(len(they_left))
     reasons = pd.Series(pd.NA, index=rows.index, dtype="str")
-    reasons[np.array(blocked, dtype=bool)] = Reason.BLOCKLISTED.value
-    reasons[np.array(left, dtype=bool)] = Reason.UNSUBSCRIBED.value
+    reasons[blocked] = Reason.BLOCKLISTED.value
+    reasons[left] = Reason.UNSUBSCRIBED.value
     return reasons
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from campaign_sync.domain.recipient import RECIPIENT_ID
 from campaign_sync.domain.row_digests import KnownRows, RowDigests, row_digests
+from campaign_sync.replacing.errors import RefusedReplaceError
 from campaign_sync.replacing.reading_back import Held
 from campaign_sync.replacing.target import Target
 
@@ -54,7 +55,15 @@ def difference(target: Target, rows: pd.DataFrame, digests: RowDigests, held: He
     """Only what differs: leavers out, other attributes overwritten, joiners in. There is no empty moment.
 
     The recipient id is among the columns that `digests` and `held` are by; the vendor may spell it in another case.
+
+    Raises:
+        RefusedReplaceError: the vendor doesn't tell who somebody in the list is.
     """
+    if not held.others[RECIPIENT_ID].all():
+        raise RefusedReplaceError(
+            f"{target} was not touched. The list holds recipients to whom the vendor gives no id under the name "
+            f"{target.id_attribute}, so they can't be taken out; choose another strategy"
+        )
     differing = np.flatnonzero(~KnownRows(held.digests).have(digests))
     ours, theirs = rows[RECIPIENT_ID].iloc[differing].str.lower(), held.others[RECIPIENT_ID].str.lower()
     columns = target.contract.list_columns

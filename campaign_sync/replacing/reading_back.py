@@ -1,7 +1,6 @@
 """What a list at the vendor holds, read page by page, of which little is kept."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ from campaign_sync.domain.row_digests import CELL_SEPARATOR, KnownRows, RowDiges
 from campaign_sync.optimizely.bulk_reading import ListedRows, Rows
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacing.target import Target
-from campaign_sync.telemetry.spans import carried
+from campaign_sync.replacing.together import together
 
 READ_BACK_ROWS = 5000
 """Rows per page when a list is read back; the vendor names no limit for it."""
@@ -52,12 +51,13 @@ def read_back(
             target.recipient_list_id, target.read_attributes, order, start, page_rows, lambda: _Sieve(known)
         )
 
-    digests, others = [], []
-    with ThreadPoolExecutor(target.parallel_calls) as pool:
-        for sieve in pool.map(carried(vendor.pace.keeping(page)), range(0, count + 1, page_rows)):
-            digests += sieve.digests
-            others += sieve.others
-            on_page(sieve.rows)
+    pages: dict[int, _Sieve] = {}
+    for start, sieve in together(target, vendor, page, range(0, count + 1, page_rows)):
+        pages[start] = sieve
+        on_page(sieve.rows)
+    sieves = [pages[start] for start in sorted(pages)]
+    digests = [one for sieve in sieves for one in sieve.digests]
+    others = [text for sieve in sieves for text in sieve.others]
     width = len(target.read_columns)
     cells = [(text.decode().split(CELL_SEPARATOR) + [""] * width)[:width] for text in others]
     return Held(

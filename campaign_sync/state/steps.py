@@ -62,6 +62,7 @@ class StepLog:
     def __init__(self, engine: Engine, replace_id: str, now: Callable[[], datetime]) -> None:
         self._engine, self._replace_id, self._now = engine, replace_id, now
         self._lock = threading.Lock()
+        self._to_be_made: set[int] = set()
         self._ended: list[dict[str, Any]] = []
         self._written = time.monotonic()
         with engine.connect() as connection:
@@ -84,25 +85,44 @@ class StepLog:
 
     def begin_many(self, name: str, calls: Sequence[OneOfMany]) -> list[int]:
         """Write down in one go that many calls are about to be made; returns the number of each, for `one_of_many`."""
-        return self._begin(name, [(call.part, call.rows, call.digest) for call in calls])
+        numbers = self._begin(name, [(call.part, call.rows, call.digest) for call in calls])
+        with self._lock:
+            self._to_be_made.update(numbers)
+        return numbers
 
     @contextmanager
     def one_of_many(self, number: int) -> Iterator[list[str]]:
         """Make one of the calls that `begin_many` has written down. See `step`.
 
-        How it ended is written down together with the ends of others, within a second, or by `write_ends`: a
+        How it ended is written down together with the ends of others, when half a second has passed or by `end_many`: a
         transaction for each would take longer than the calls. Until then it counts as not known to have ended.
         """
+        with self._lock:
+            self._to_be_made.discard(number)
         details: list[str] = []
         with self._end_of(number, details, self._write_soon):
             yield details
 
-    def write_ends(self) -> None:
-        """Write down how calls have ended for which that was put off."""
+    def end_many(self) -> None:
+        """Write down how calls have ended for which that was put off, and which of them were never made."""
+        now = self._now()
+        with self._lock:
+            never, self._to_be_made = self._to_be_made, set()
+            ended = {"outcome": StepOutcome.FAILED, "detail": "not made", "begun_at": now, "ended_at": now}
+            self._ended += [{"of_step": number, **ended} for number in sorted(never)]
+        self._write_ends()
+
+    def _write_ends(self) -> None:
         with self._lock:
             ended, self._ended, self._written = self._ended, [], time.monotonic()
-        if ended:
+        if not ended:
+            return
+        try:
             self._write(ended)
+        except BaseException:
+            with self._lock:
+                self._ended = ended + self._ended
+            raise
 
     def _begin(self, name: str, calls: Sequence[tuple[str | None, int | None, str | None]]) -> list[int]:
         if not calls:
@@ -143,7 +163,7 @@ class StepLog:
             self._ended += ended
             due = time.monotonic() - self._written > _SECONDS_TOGETHER
         if due:
-            self.write_ends()
+            self._write_ends()
 
     def _write(self, ended: Sequence[dict[str, Any]]) -> None:
         this = (replace_step.c.replace_id == self._replace_id) & (replace_step.c.number == bindparam("of_step"))

@@ -117,7 +117,20 @@ def test_what_axis_would_not_write_is_left_to_the_parser(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["&auml;", "&#0;", "&#x1;", "&#xFFFE;", "&#xD83D;", "&#55357;&#56832;", "&;", "& ", "\x01", "\x0b", "\ufffe"],
+    [
+        "&lt",
+        "&auml;",
+        "&#0;",
+        "&#x1;",
+        "&#xFFFE;",
+        "&#xD83D;",
+        "&#55357;&#56832;",
+        "&;",
+        "& ",
+        "\x01",
+        "\x0b",
+        "\ufffe",
+    ],
 )
 def test_what_is_not_xml_is_not_read_in_bulk_either(text: str) -> None:
     content = written(cell("vorher"), cell(text))
@@ -157,6 +170,23 @@ def test_many_different_characters_are_read_as_few_are() -> None:
 def test_an_answer_in_other_words_is_left_to_the_parser(content: bytes) -> None:
     assert RowForm.at(content) is None
     assert read(content)[0].rows == parsed(content)
+
+
+def test_rows_that_stand_elsewhere_are_read_with_the_whole_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_reader, "_CHUNK_BYTES", 300)
+    rows = [cell(str(number)) for number in range(20)]
+    rows[1] = '<r href="#id0"/>'
+    begin = f'<multiRef id="id0" xmlns:soapenc="{wire.ENCODING}" '
+    apart = cell("apart").replace("<r ", begin, 1)[: -len("</r>")] + "</multiRef>"
+    content = written(*rows).replace(b"</e:Body>", f"{apart}</e:Body>".encode())
+    sink, _ = read(content, pieces=50)
+    assert sink.rows == parsed(content)
+    assert sink.rows[1] == ["apart"]
+
+
+def test_arrays_in_the_rows_are_nothing_that_was_asked_for() -> None:
+    with pytest.raises(wire.NotSoapError):
+        RowReader(Listed()).end([[["a"]]])  # type: ignore[list-item]
 
 
 def test_bytes_that_are_not_utf_8_are_not_soap() -> None:

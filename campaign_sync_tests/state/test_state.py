@@ -10,6 +10,7 @@ from uuid import uuid4
 import pandas as pd
 import pytest
 from sqlalchemy import create_engine, inspect
+from sqlalchemy.exc import SQLAlchemyError
 
 from campaign_sync.domain.feedback import Unsubscribe
 from campaign_sync.domain.rejection import Reason, Stage
@@ -195,6 +196,46 @@ def test_a_step_is_written_down_before_and_after_and_says_when_its_end_is_not_kn
         (3, "addAll3", StepOutcome.FAILED),
     ]
     assert (steps[0].detail, steps[1].rows, steps[1].digest) == ("0 rows", 5, "d")
+
+
+def test_many_calls_are_written_down_before_the_first_and_which_were_never_made(database_url: str) -> None:
+    with State(database_url) as state:
+        entry = replace(state)
+        log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
+        numbers = log.begin_many("addAll3", [OneOfMany(f"{part} of 3", 5, "d") for part in (1, 2, 3)])
+        assert [(step.part, step.outcome) for step in state.journal.steps(entry.id)] == [
+            ("1 of 3", None),
+            ("2 of 3", None),
+            ("3 of 3", None),
+        ]
+        with log.one_of_many(numbers[0]) as details:
+            details.append("code 0: 5")
+        with pytest.raises(TransientError), log.one_of_many(numbers[1]):
+            raise TransientError("lost", outcome_unknown=True)
+        log.end_many()
+        steps = state.journal.steps(entry.id)
+    assert [(step.outcome, step.detail) for step in steps] == [
+        (StepOutcome.DONE, "code 0: 5"),
+        (StepOutcome.UNKNOWN, "TransientError"),
+        (StepOutcome.FAILED, "not made"),
+    ]
+
+
+def test_ends_that_could_not_be_written_are_written_later(database_url: str) -> None:
+    with State(database_url) as state:
+        entry = replace(state)
+        log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
+        (number,) = log.begin_many("addAll3", [OneOfMany("1 of 1", 5, "d")])
+        with log.one_of_many(number):
+            pass
+        with create_engine(database_url).begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE replace_step RENAME TO elsewhere")
+        with pytest.raises(SQLAlchemyError):
+            log.end_many()
+        with create_engine(database_url).begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO replace_step")
+        log.end_many()
+        assert [step.outcome for step in state.journal.steps(entry.id)] == [StepOutcome.DONE]
 
 
 def test_an_accepted_size_holds_for_its_run_and_for_whoever_takes_that_up(database_url: str) -> None:

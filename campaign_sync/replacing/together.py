@@ -1,0 +1,36 @@
+"""Many calls to the vendor at once, at the pace that it keeps."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
+from typing import TypeVar
+
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.replacing.target import Target
+from campaign_sync.telemetry.spans import carried
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def together(
+    target: Target, vendor: Optimizely, call: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[tuple[Item, Result]]:
+    """Yield each item with its result as they come in. After a failure no further call is begun."""
+    failed = threading.Event()
+
+    def unless_failed(item: Item) -> Result:
+        if failed.is_set():  # it has waited for its turn while another one failed
+            raise CancelledError
+        return call(item)
+
+    with ThreadPoolExecutor(target.parallel_calls) as pool:
+        there = carried(vendor.pace.keeping(unless_failed))
+        futures: dict[Future[Result], Item] = {pool.submit(there, item): item for item in items}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            failed.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise

@@ -20,7 +20,7 @@ from campaign_sync.state.errors import StateError
 from campaign_sync.state.feedback import Unmatched
 from campaign_sync.state.journal import Replace, ReplaceState, StoredSnapshot
 from campaign_sync.state.lists import ListKind, SizeAcceptance
-from campaign_sync.state.steps import CLEAR, StepLog, StepOutcome
+from campaign_sync.state.steps import CLEAR, OneOfMany, StepLog, StepOutcome
 from campaign_sync.state.store import State
 from campaign_sync.state.tables import metadata
 

@@ -388,4 +388,6 @@ def test_the_driver_logs_nothing(
         opened.read(file)
     with pytest.raises(CredentialsError):
         with_password(server.url, known_hosts, "falsch-99")
-    assert {record.name.partition(".")[0] for record in caplog.records} == {"asyncssh"}
+    loggers = {record.name.partition(".")[0] for record in caplog.records}
+    assert "asyncssh" in loggers  # the server of the tests, so something would have been seen
+    assert "paramiko" not in loggers

@@ -1,8 +1,7 @@
 """Many calls to the vendor at once, at the pace that it keeps."""
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
 from campaign_sync.optimizely.client import Optimizely
@@ -17,12 +16,16 @@ def together(
     target: Target, vendor: Optimizely, call: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[tuple[Item, Result]]:
     """Yield each item with its result as they come in. After a failure no further call is begun."""
-    failed = threading.Event()
+    failures: list[BaseException] = []
 
     def unless_failed(item: Item) -> Result:
-        if failed.is_set():  # it has waited for its turn while another one failed
-            raise CancelledError
-        return call(item)
+        if failures:  # it has waited for its turn while another one failed
+            raise failures[0]
+        try:
+            return call(item)
+        except BaseException as error:
+            failures.append(error)  # before the next one's turn comes
+            raise
 
     with ThreadPoolExecutor(target.parallel_calls) as pool:
         there = carried(vendor.pace.keeping(unless_failed))
@@ -30,7 +33,7 @@ def together(
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
-        except BaseException:
-            failed.set()
+        except BaseException as error:
+            failures.append(error)
             pool.shutdown(wait=True, cancel_futures=True)
             raise

@@ -10,6 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from campaign_sync.domain.columns import texts
+
 CELL_SEPARATOR = "\x01"
 """Between the values of a row's text. No value can hold it, because XML can't carry it."""
 
@@ -26,12 +28,12 @@ def row_digests(frame: pd.DataFrame, columns: Sequence[str]) -> RowDigests:
 
     Rows are made into texts some thousands at a time, so it takes little memory beside the digests.
     """
-    return digests_of(text for chunk in column_chunks(frame, columns, _CHUNK_ROWS) for text in _texts(chunk))
+    return digests_of(text for chunk in column_chunks(frame, columns, _CHUNK_ROWS) for text in _lines(chunk))
 
 
-def digests_of(texts: Iterable[bytes]) -> RowDigests:
+def digests_of(lines: Iterable[bytes]) -> RowDigests:
     """The digests of rows whose texts are at hand: UTF-8, with `CELL_SEPARATOR` between values."""
-    return np.frombuffer(b"".join([hashlib.sha256(text).digest() for text in texts]), dtype=_DIGEST)
+    return np.frombuffer(b"".join([hashlib.sha256(text).digest() for text in lines]), dtype=_DIGEST)
 
 
 class KnownRows:
@@ -57,13 +59,9 @@ def fingerprint(digests: RowDigests) -> str:
 
 def column_chunks(frame: pd.DataFrame, columns: Sequence[str], rows: int) -> Iterator[list[pa.Array]]:
     """Some columns of a frame as Arrow texts, `rows` rows at a time."""
-    texts = [_column(column) for column in pa.Table.from_pandas(frame[list(columns)], preserve_index=False).columns]
+    whole = [texts(frame[column]) for column in columns]
     for start in range(0, len(frame), rows):
-        yield [column.slice(start, rows).combine_chunks() for column in texts]
-
-
-def _column(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column if column.type == _TEXT else column.cast(_TEXT)
+        yield [column.slice(start, rows).combine_chunks() for column in whole]
 
 
 def _heads(digests: RowDigests) -> npt.NDArray[np.uint64]:
@@ -71,8 +69,8 @@ def _heads(digests: RowDigests) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(digests).view(">u8").reshape(-1, 4)[:, 0].astype(np.uint64)
 
 
-def _texts(columns: Sequence[pa.Array]) -> list[bytes]:
+def _lines(columns: Sequence[pa.Array]) -> list[bytes]:
     separator = pa.scalar(CELL_SEPARATOR, _TEXT)
     joined = pc.binary_join_element_wise(*columns, separator, null_handling="replace", null_replacement="")
-    texts: list[bytes] = joined.cast(pa.large_binary()).to_pylist()
-    return texts
+    lines: list[bytes] = joined.cast(pa.large_binary()).to_pylist()
+    return lines

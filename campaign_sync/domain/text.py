@@ -13,6 +13,11 @@ from campaign_sync.domain.columns import by_rule
 XML_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """Characters that XML 1.0 cannot carry, not even escaped. Lone surrogates are among them."""
 
+_CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\r"))
+_NONCHARACTERS = ("\ufffe".encode(), "\uffff".encode())
+_BEGINS_NONCHARACTERS = b"\xef"
+"""Looked for first, because hardly any text has it."""
+
 MOJIBAKE = re.compile(
     "Ã[\x80-\xbf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]|â\u20ac|\ufffd"
 )
@@ -23,6 +28,13 @@ _BLANK = r"[\t-\r\x1c-\x20\x{85}\x{a0}]"
 
 _ODD = rf"[\r\x{{300}}-\x{{10FFFF}}]|\A{_BLANK}|{_BLANK}\z"
 """For Arrow: what a text has that `normalize_text` changes. Below U+0300 everything is composed."""
+
+
+def holds_forbidden(utf8: bytes, but: bytes = b"") -> bool:
+    """Whether valid UTF-8 holds a character of `XML_FORBIDDEN`, control characters of `but` aside. For long texts."""
+    return len(utf8.translate(None, _CONTROLS.translate(None, but))) != len(utf8) or (
+        _BEGINS_NONCHARACTERS in utf8 and any(noncharacter in utf8 for noncharacter in _NONCHARACTERS)
+    )
 
 
 def normalize_text(value: str) -> str:

@@ -9,19 +9,15 @@ from collections import Counter
 from dataclasses import dataclass
 
 from campaign_sync.domain.row_digests import CELL_SEPARATOR
-from campaign_sync.domain.text import XML_FORBIDDEN
+from campaign_sync.domain.text import XML_FORBIDDEN, holds_forbidden
 
 ENCODING = b"http://schemas.xmlsoap.org/soap/encoding/"
 INSTANCE = b"http://www.w3.org/2001/XMLSchema-instance"
 
 _CELL, _ROW, _NIL, _AMPERSAND = CELL_SEPARATOR.encode(), b"\x02", b"\x03", b"\x04"
-_FORBIDDEN = bytes(set(range(0x20)) - set(b"\t\n\r" + _CELL + _ROW + _NIL))
 _NOTHING = b' xsi:nil="true"/>'
-_PLANE_END = b"\xef"
-_NONCHARACTERS = ("\ufffe".encode(), "\uffff".encode())
-"""Both begin with `_PLANE_END`, which hardly any text has."""
 
-_LONGEST_HEAD = 4096
+LONGEST_HEAD = 4096
 """Within so many bytes an array begins."""
 
 _DECLARED = rb'(?: xmlns:soapenc="%s")?>' % re.escape(ENCODING)
@@ -155,12 +151,7 @@ class RowForm:
         if len(rows) < len(first) + len(last) or not rows.startswith(first) or not rows.endswith(last):
             raise UnusualError
         rows = rows[len(first) : -len(last)]
-        if (
-            b"<" in rows
-            or b">" in rows
-            or len(rows.translate(None, _FORBIDDEN)) != len(rows)
-            or (_PLANE_END in rows and any(noncharacter in rows for noncharacter in _NONCHARACTERS))
-        ):
+        if b"<" in rows or b">" in rows or holds_forbidden(rows, _CELL + _ROW + _NIL):
             raise UnusualError
         try:
             rows.decode()
@@ -174,7 +165,7 @@ def values(content: bytes) -> tuple[bytes, list[str]] | None:
 
     None where it isn't one, or is written otherwise than Axis does.
     """
-    array, value = _VALUES.search(content, 0, _LONGEST_HEAD), content.find(b"<multiRef ")
+    array, value = _VALUES.search(content, 0, LONGEST_HEAD), content.find(b"<multiRef ")
     first = _VALUE.match(content, value) if array and value > 0 else None
     items_end, values_end = content.find(b'"/></', 0, value), content.rfind(b"</multiRef>")
     if array is None or first is None or array[2] != first[2] or min(items_end, values_end) < 0:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from campaign_sync.domain.text import XML_FORBIDDEN
+from campaign_sync.domain.text import XML_FORBIDDEN, holds_forbidden
 from campaign_sync.optimizely.faults import UnsendableError
 
 Texts: TypeAlias = Sequence[str] | pa.Array | pa.ChunkedArray
@@ -20,10 +20,6 @@ Texts: TypeAlias = Sequence[str] | pa.Array | pa.ChunkedArray
 
 _TEXT = pa.large_string()
 _CELL, _ROW = b"\x01", b"\x02"
-_FORBIDDEN_BUT_SEPARATORS = bytes(set(range(0x20)) - set(b"\t\n\r" + _CELL + _ROW))
-_PLANE_END = b"\xef"
-_NONCHARACTERS = ("\ufffe".encode(), "\uffff".encode())
-"""Both begin with `_PLANE_END`, which hardly any text has."""
 
 
 def texts(name: str, values: Texts) -> list[bytes]:
@@ -101,8 +97,7 @@ def _joined(columns: Sequence[_Column], count: int) -> bytes:
     if (
         written.count(_CELL) != count * (len(columns) - 1)
         or written.count(_ROW) != count - 1
-        or len(written.translate(None, _FORBIDDEN_BUT_SEPARATORS)) != len(written)
-        or (_PLANE_END in written and any(noncharacter in written for noncharacter in _NONCHARACTERS))
+        or holds_forbidden(written, _CELL + _ROW)
     ):
         found = [(at, number) for number, one in enumerate(columns) if (at := one.first_forbidden) is not None]
         at, number = min(found)

@@ -102,7 +102,7 @@ class Contract:
         """All arguments but the session id, written for use in `request_with_tail`.
 
         Raises:
-            UnsendableError: a text holds a character that XML can't carry, or rows differ in length.
+            UnsendableError: a text holds a character that XML can't carry.
         """
         self._expect(operation, len(arguments) + 1)
         return b"".join(_written(operation.parameters[1:], arguments))

@@ -3,13 +3,10 @@
 from typing import Protocol, TypeVar
 
 from campaign_sync.optimizely import wire
-from campaign_sync.optimizely.bulk_reading import ListedRows, RowForm, Rows, UnusualError
+from campaign_sync.optimizely.bulk_reading import LONGEST_HEAD, ListedRows, RowForm, Rows, UnusualError
 
 _CHUNK_BYTES = 1024**2
 """As much has to be there before rows are made of it."""
-
-_LONGEST_HEAD = 4096
-"""Within so many bytes the first row begins."""
 
 
 class Sink(Protocol):
@@ -98,7 +95,7 @@ class RowReader:
 
     def _known_form(self) -> RowForm | None:
         if self._form is None:
-            self._form = RowForm.at(bytes(self._buffer[:_LONGEST_HEAD]))
+            self._form = RowForm.at(bytes(self._buffer[:LONGEST_HEAD]))
             if self._form:
                 del self._buffer[: len(self._form.head)]
         return self._form

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN, normalize_text, normalized_texts, vendor_text
+from campaign_sync.domain.text import (
+    MOJIBAKE,
+    XML_FORBIDDEN,
+    holds_forbidden,
+    normalize_text,
+    normalized_texts,
+    vendor_text,
+)
 
 
 @given(st.text())
@@ -116,3 +123,9 @@ def test_bytes_in_another_encoding_are_refused() -> None:
 def test_a_value_without_a_text_form_is_refused_by_its_kind_only() -> None:
     with pytest.raises(TypeError, match="a value of type list has no text form"):
         vendor_text(["anna@example.org"])
+
+
+@given(st.text(st.sampled_from("\x00\x01\t\n\r\x1f\ufffd\ufffe\uffff\uf8ffa") | st.characters(codec="utf-8")))
+def test_long_texts_are_searched_for_the_same_characters(text: str) -> None:
+    assert holds_forbidden(text.encode()) is bool(XML_FORBIDDEN.search(text))
+    assert holds_forbidden(text.encode(), b"\x01") is bool(XML_FORBIDDEN.search(text.replace("\x01", "")))

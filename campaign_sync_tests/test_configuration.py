@@ -585,3 +585,20 @@ def test_no_text_as_a_value_breaks_the_reader(text: str) -> None:
             section.model_validate({"reader": "getOutBounces", key: text})
         except ValidationError:
             continue
+
+
+def test_names_are_composed_and_trimmed_whoever_typed_them(tmp_path: Path) -> None:
+    decomposed = "Ku\u0308nstler"
+    text = minimal("{marketing_list: Newsletter}", f"{{marketing_list: ' {decomposed} '}}")
+    text = (
+        text.replace("newsletter-nord", f"{decomposed}-nord") + f"        attributes: {{{decomposed}: {decomposed}}}\n"
+    )
+    newsletter = load(tmp_path, text).mandators["nord"].lists["newsletter"]
+    assert newsletter.select.name == "Künstler"
+    assert newsletter.opt_in_id == "Künstler-nord"
+    assert newsletter.attributes == {"Künstler": "Künstler"}
+
+
+def test_an_attribute_that_stands_twice_in_two_spellings_is_refused(tmp_path: Path) -> None:
+    found = problems(tmp_path, with_list_keys("attributes: {Größe: size, Gro\u0308\u00dfe: height}"))
+    assert any("only spelled differently" in problem for problem in found)

@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, model_validator
 
 from campaign_sync.configuration.section import Section
-from campaign_sync.configuration.values import Duration, Text
+from campaign_sync.configuration.values import Duration, Name, Text
 
 _LONGEST_TITLE = 100
 _LONGEST_LEAD = timedelta(hours=20)
@@ -54,7 +54,7 @@ class CrmExportSettings(Section):
 
     marker: Annotated[Text, AfterValidator(_marker)] | None = None
     """A file that is written last; its modification time counts, of several matches (`done_*`) the newest."""
-    table: Text | None = None
+    table: Name | None = None
     """The export's name in the CRM's table export_log; its newest finished_at counts."""
     earliest: Annotated[Duration, AfterValidator(_lead)] = timedelta(hours=6)
     """How long before the planned time such an export starts the day."""

@@ -10,6 +10,7 @@ from typing import Any
 from campaign_sync.configuration.document import Path
 from campaign_sync.domain.checks import READ_ONLY_ATTRIBUTES
 from campaign_sync.domain.recipient import TechnicalField
+from campaign_sync.domain.text import normalize_text
 
 Conflict = tuple[Path, str]
 """The path of the value to change, and why."""
@@ -57,7 +58,7 @@ def _attribute_conflicts(path: Path, settings: dict[str, Any]) -> Iterator[Confl
     renamed = _section(settings, "technical_fields")
     technical: dict[str, TechnicalField] = {}
     for field in TechnicalField:
-        attribute = str(renamed.get(field.value) or field.value).strip()
+        attribute = normalize_text(str(renamed.get(field.value) or field.value))
         place = (*path, "technical_fields", field.value)
         if attribute in technical:
             # Blame the entry that was written, not the default it collides with.
@@ -68,9 +69,13 @@ def _attribute_conflicts(path: Path, settings: dict[str, Any]) -> Iterator[Confl
         technical.setdefault(attribute, field)
         if attribute.casefold() in READ_ONLY_ATTRIBUTES:
             yield place, "the vendor writes this attribute itself; choose another"
+    sent: set[str] = set()
     for attribute in map(str, _section(settings, "attributes")):
         place = (*path, "attributes", attribute)
-        name = attribute.strip()
+        name = normalize_text(attribute)
+        if name in sent:
+            yield place, "the attribute stands here twice, only spelled differently; leave one out"
+        sent.add(name)
         if name in technical:
             yield (
                 place,

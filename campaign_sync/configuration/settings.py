@@ -22,9 +22,9 @@ from campaign_sync.configuration.values import (
     EmailAddress,
     Key,
     Location,
+    Name,
     Number,
     StateUrl,
-    Text,
     TimeZoneName,
     VendorId,
     Whole,
@@ -88,9 +88,9 @@ class MailingSettings(Section):
 class SelectSettings(Section):
     """Who belongs into the list: exactly one marketing list or report of the CRM, by name."""
 
-    marketing_list: Text | None = None
+    marketing_list: Name | None = None
     """Name of a marketing list in the CRM."""
-    report: Text | None = None
+    report: Name | None = None
     """Name of a report in the CRM."""
 
     @model_validator(mode="after")
@@ -142,19 +142,19 @@ class RecipientListSettings(Section):
     """The vendor's id of the list."""
     kind: Literal["regular"]
     """Kind of the list at the vendor. Only regular lists can be replaced, and the API can't tell which they are."""
-    opt_in_id: Text
+    opt_in_id: Name
     """The one opt-in (advertising consent) that everybody in the list must have granted."""
     select: SelectSettings
     """Who belongs into the list."""
-    attributes: dict[Text, Text] = Field(default_factory=dict)
+    attributes: dict[Name, Name] = Field(default_factory=dict)
     """What is sent beside the technical fields; list attribute: CRM column."""
-    technical_fields: dict[TechnicalField, Text] = Field(default_factory=dict)
+    technical_fields: dict[TechnicalField, Name] = Field(default_factory=dict)
     """Only where a list names one differently; technical field: list attribute."""
     limits: Limits = Limits()
     """Sizes beyond which the list isn't touched."""
     strategy: Strategy = "clear_refill"
     """How the list is replaced; docs/safety.md compares the ways."""
-    id_attribute: Text | None = None
+    id_attribute: Name | None = None
     """Under which name the vendor gives out a recipient's id; `differential` needs it. The proof then covers it too."""
     max_snapshot_age: Duration = timedelta(hours=6)
     """How old a snapshot may be when it is sent."""

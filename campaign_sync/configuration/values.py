@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from campaign_sync.configuration.elsewhere import FromElsewhere
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.text import normalize_text
 
 ENVIRONMENT_REFERENCE, FILE_REFERENCE = (
     {
@@ -235,8 +236,10 @@ def _column(value: object) -> object:
     if isinstance(value, FromElsewhere) and value.isdecimal():
         return int(value)
     is_position = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    if is_position or (isinstance(value, str) and value.strip()):
+    if is_position:
         return value
+    if isinstance(value, str) and value.strip():
+        return normalize_text(value)
     raise ValueError("a column is its position from 0, or its name in the header row")
 
 
@@ -261,6 +264,8 @@ def _email_address(value: str) -> str:
 
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Name = Annotated[Text, AfterValidator(normalize_text)]
+"""Of something elsewhere, which is looked up without regard to outer blanks and decomposed letters."""
 Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN, max_length=64)]  # as wide as the state's columns
 EmailAddress = Annotated[str, AfterValidator(_email_address)]
 Whole = Annotated[int, BeforeValidator(_no_truth_value)]

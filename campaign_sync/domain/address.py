@@ -10,11 +10,25 @@ import pyarrow.compute as pc
 
 from campaign_sync.domain.columns import by_rule
 
-_LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\]\\\x00-\x1f\x7f]{1,64}")
+_REMOVED = re.compile(
+    "[\u00ad\u034f\u061c\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]+"
+)
+"""Characters that show nothing and mean nothing in an address: soft hyphens, byte order marks, zero-width spaces, marks
+of the writing direction, variation selectors. What Unicode calls default-ignorable, but joiners and Hangul fillers."""
+
+_HIDDEN_LETTERS = "\u115f\u1160\u17b4\u17b5\u3164\uffa0"
+"""Letters and marks that show nothing, and may belong to a word all the same."""
+
+_DOTTED_I = ("\u0130", "i\u0307")
+"""The capital i with a dot, and what Python's lower case makes of it: two characters, which may mean a plain i."""
+
+_LOCAL_PART = re.compile(rf"[^\s@\"(),:;<>\[\]\\\x00-\x1f\x7f-\x9f{_HIDDEN_LETTERS}]{{1,64}}")
 
 _LABEL = "[a-zA-Z0-9]+(?:-[a-zA-Z0-9]+)*"
 
-_PLAIN = rf"\A[a-zA-Z0-9!#$%&'*+/=?^_`{{|}}~.-]+@(?:{_LABEL}\.)+{_LABEL}\z"
+_ATOM = r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]+"
+
+_PLAIN = rf"\A{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+[a-zA-Z][a-zA-Z0-9]*(?:-[a-zA-Z0-9]+)*\z"
 """For Arrow: an address of which `normalize_address` makes nothing but small letters, if no part of it is too long."""
 
 _PLAIN_LENGTH = 64
@@ -26,26 +40,43 @@ class InvalidAddressError(ValueError):
 
 
 def normalize_address(raw: str) -> str:
-    """The address trimmed, lower-cased, composed (NFC), its domain in ASCII form (IDNA 2008 with UTS 46 mapping).
+    """The address without characters that don't show, trimmed, lower-cased, its domain in ASCII form, composed (NFC).
 
-    This is also the recipient id. The convention must never change: the vendor remembers unsubscribes by that id.
+    Both halves follow one rule: what shows nothing and means nothing is removed; what might mean something else than it
+    seems to is refused: other control and format characters, letters of compatibility (full width, ligatures), the
+    Turkish capital dotted i. The domain's ASCII form is that of IDNA 2008 with UTS 46 mapping.
+
+    This is also the recipient id. The convention must never change for an address as people write it: the vendor
+    remembers unsubscribes by that id.
 
     Raises:
         InvalidAddressError: `raw` can't be an address.
     """
-    address = unicodedata.normalize("NFC", raw).strip().lower()
-    local, at, domain = address.rpartition("@")
+    address = unicodedata.normalize("NFC", _REMOVED.sub("", raw).strip())
+    if not address.isascii() and any(dotted in address for dotted in _DOTTED_I):
+        raise InvalidAddressError("it has the Turkish letter \u0130, of which nobody knows which small letter is meant")
+    local, at, domain = unicodedata.normalize("NFC", address.lower()).rpartition("@")
     if not at:
         raise InvalidAddressError("the address has no @")
-    if not _LOCAL_PART.fullmatch(local):
-        raise InvalidAddressError("the part before the @ is empty, too long or has forbidden characters")
+    _require_local_part(local)
     ascii_domain = _ascii_domain(domain)
-    # Looked for in the ASCII form only: the mapping turns other scripts' full stops into dots.
-    if "." not in ascii_domain or ascii_domain.endswith("."):
-        raise InvalidAddressError("the domain has no dot, or ends with one")
     if len(local) + 1 + len(ascii_domain) > 254:
         raise InvalidAddressError("the address is longer than 254 characters")
     return f"{local}@{ascii_domain}"
+
+
+def _require_local_part(local: str) -> None:
+    if not _LOCAL_PART.fullmatch(local):
+        raise InvalidAddressError("the part before the @ is empty, too long or has forbidden characters")
+    if local.startswith(".") or local.endswith(".") or ".." in local:
+        raise InvalidAddressError("the part before the @ begins or ends with a dot, or has two in a row")
+    if local.isascii():
+        return
+    if unicodedata.normalize("NFKC", local) != local:
+        raise InvalidAddressError("the part before the @ has letters of full width, ligatures or the like")
+    categories = [unicodedata.category(letter)[0] for letter in local]
+    if categories[0] == "M" or not {"C", "Z"}.isdisjoint(categories):
+        raise InvalidAddressError("the part before the @ has characters that don't show, or begins with an accent")
 
 
 @lru_cache(maxsize=10_000)
@@ -55,6 +86,12 @@ def _ascii_domain(domain: str) -> str:
         idna.encode(ascii_domain, uts46=True, std3_rules=True)
     except idna.IDNAError as error:
         raise InvalidAddressError("the domain isn't a valid host name") from error
+    # Looked for in the ASCII form only: the mapping turns other scripts' full stops into dots.
+    _, dot, top_level = ascii_domain.rpartition(".")
+    if not dot or not top_level:
+        raise InvalidAddressError("the domain has no dot, or ends with one")
+    if top_level.isdigit():
+        raise InvalidAddressError("the domain ends with a number, as IP addresses do")
     return ascii_domain
 
 

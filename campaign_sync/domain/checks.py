@@ -19,7 +19,7 @@ from campaign_sync.domain.limits import SizeBaseline, SizeLimits, leap_violation
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.suppression import Suppressed
-from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN
+from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN, name_spellings, normalize_text
 
 LIST_PREFIX = "list:"
 """Snapshot columns that are sent as list attributes begin with this, so that no attribute name can hide a key."""
@@ -187,7 +187,8 @@ def _with_missing_columns(cases: pd.DataFrame) -> pd.DataFrame:
 
 def check_list_attributes(contract: Contract, vendor_attributes: Collection[str]) -> CheckOutcome:
     """Every attribute that will be sent exists in the vendor's list, and none of them is the system's own."""
-    unknown = [name for name in contract.list_attributes if name not in vendor_attributes]
+    spellings = name_spellings(vendor_attributes)
+    unknown = [name for name in contract.list_attributes if normalize_text(name) not in spellings]
     read_only = [name for name in contract.list_attributes if name.casefold() in READ_ONLY_ATTRIBUTES]
     if not unknown and not read_only:
         return CheckOutcome("list_attributes", True, f"the list has all {len(contract.list_attributes)} attributes")

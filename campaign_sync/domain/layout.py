@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import chain
 
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.text import normalize_text
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """A time before it isn't one of an event: the layout points at some other number."""
@@ -168,8 +169,8 @@ def _shown(header: Sequence[str]) -> str:
 
 
 def texts(row: Row) -> list[str]:
-    """The cells without surrounding blanks, empty where there is no value."""
-    return [(cell or "").strip() for cell in row]
+    """The cells in composed form without surrounding blanks, empty where there is no value."""
+    return [normalize_text(cell or "") for cell in row]
 
 
 def _positions(layout: Layout, header: Sequence[str] = ()) -> dict[str, int] | None:

@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -43,6 +45,21 @@ def normalize_text(value: str) -> str:
     Line breaks become line feeds: the vendor would answer a carriage return as one, and the list would look changed.
     """
     return unicodedata.normalize("NFC", value).replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+def name_spellings(names: Iterable[str]) -> dict[str, str]:
+    """How names are really spelled, by what `normalize_text` makes of them.
+
+    One written exactly so goes before others; where two others would do, none does.
+    """
+    by_normalized: defaultdict[str, set[str]] = defaultdict(set)
+    for name in names:
+        by_normalized[normalize_text(name)].add(name)
+    return {
+        normalized: normalized if normalized in spelled else next(iter(spelled))
+        for normalized, spelled in by_normalized.items()
+        if normalized in spelled or len(spelled) == 1
+    }
 
 
 def normalized_texts(column: "pd.Series[str]") -> "pd.Series[str]":

@@ -19,7 +19,7 @@ class Optimizely:
         self.mandator_id = session.mandator_id
         self.pace = session.pace
         self.recipient_lists = RecipientLists(session)
-        self.recipients = Recipients(session)
+        self.recipients = Recipients(session, self.recipient_lists)
         self.unsubscribes = Unsubscribes(session)
         self.blacklist = Blacklist(session)
         self.closed_loop = ClosedLoop(session)

@@ -7,6 +7,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from campaign_sync.domain.text import name_spellings, normalize_text
 from campaign_sync.optimizely.bulk_writing import Texts
 from campaign_sync.optimizely.faults import UnsendableError
 from campaign_sync.optimizely.row_reader import Listed, SinkKind
@@ -23,6 +24,7 @@ class RecipientLists:
 
     def __init__(self, session: Session):
         self._session = session
+        self._spellings: dict[int, dict[str, str]] = {}
 
     def all_ids(self) -> frozenset[int]:
         """The ids of all lists of the mandator, asked anew at each call."""
@@ -36,7 +38,19 @@ class RecipientLists:
     def attribute_names(self, list_id: int, locale: str = "en") -> tuple[str, ...]:
         """The list's attributes: its own ones first, then the system's read-only ones, whose names `locale` decides."""
         self._session.require_own(list_id)
-        return tuple(self._session.call("RecipientList", "getAttributeNames", list_id, locale))
+        names = tuple(self._session.call("RecipientList", "getAttributeNames", list_id, locale))
+        self._spellings[list_id] = name_spellings(names)
+        return names
+
+    def spelled(self, list_id: int, names: Sequence[str]) -> list[str]:
+        """Attribute names as the list spells them, which may differ in blanks around them and in composed letters.
+
+        What the list doesn't know stays as it is. The list is asked for its names once a session, and again whenever
+        `attribute_names` is.
+        """
+        if list_id not in self._spellings:
+            self.attribute_names(list_id)
+        return [self._spellings[list_id].get(normalize_text(name), name) for name in names]
 
     def is_test_list(self, list_id: int) -> bool:
         """Whether the list is for test mailings only."""
@@ -84,10 +98,13 @@ class Batch:
 
 
 class Recipients:
-    """The recipients in a list. Every operation first makes sure that the list is the mandator's."""
+    """The recipients in a list. Every operation first makes sure that the list is the mandator's.
 
-    def __init__(self, session: Session):
-        self._session = session
+    Attributes are named in composed Unicode without outer blanks, however the list itself spells them.
+    """
+
+    def __init__(self, session: Session, lists: RecipientLists):
+        self._session, self._lists = session, lists
 
     def prepare(
         self,
@@ -122,7 +139,8 @@ class Recipients:
             raise UnsendableError(f"{len(columns)} columns for {len(attribute_names)} attributes don't match.")
         contract = self._session.contract("Recipient")
         rows = Columns(columns, len(ids))
-        arguments = (list_id, _NO_OPT_IN_PROCESS, ids, addresses, attribute_names, rows)
+        names = self._lists.spelled(list_id, attribute_names)
+        arguments = (list_id, _NO_OPT_IN_PROCESS, ids, addresses, names, rows)
         return Batch.of(list_id, len(ids), contract.tail(contract.operation("addAll3"), arguments))
 
     def add_all(self, list_id: int, batch: Batch) -> list[int]:
@@ -191,7 +209,9 @@ class Recipients:
     ) -> SinkKind:
         """As `page`, but the rows go to a sink while they come in. Each attempt has a new one; the last is returned."""
         self._session.require_own(list_id)
-        arguments = (list_id, list(attribute_names), _NO_FILTER, order_by, True, start, size)
+        names = self._lists.spelled(list_id, attribute_names)
+        order = order_by and self._lists.spelled(list_id, [order_by])[0]
+        arguments = (list_id, names, _NO_FILTER, order, True, start, size)
         return self._session.read("Recipient", "getAllAdvanced", *arguments, rows_asked_for=size, new_sink=new_sink)
 
     def remove_all(self, list_id: int, ids: Sequence[str]) -> list[bool]:
@@ -216,7 +236,7 @@ class Recipients:
         if len(attribute_names) != len(values):
             raise UnsendableError(f"{len(values)} values for {len(attribute_names)} attributes don't match.")
         self._session.require_own(list_id)
-        arguments = (list_id, recipient_id, list(attribute_names), list(values))
+        arguments = (list_id, recipient_id, self._lists.spelled(list_id, attribute_names), list(values))
         self._session.call("Recipient", "setAttributes", *arguments)
 
     def remove_unsubscribed(self, list_id: int) -> int:

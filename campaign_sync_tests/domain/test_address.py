@@ -19,6 +19,14 @@ from campaign_sync.domain.address import InvalidAddressError, normalize_address,
         ("anna@straße.example", "anna@xn--strae-oqa.example"),
         ("anna@例え。example", "anna@xn--r8jz45g.example"),
         ("zoe\u0308@example.org", "zoë@example.org"),
+        ("J\u030c@example.org", "\u01f0@example.org"),
+        ("W\u030a@example.org", "\u1e98@example.org"),
+        ("\ufeffanna@example.org", "anna@example.org"),
+        ("\u202aanna@example.org\u202c", "anna@example.org"),
+        ("an\u200bna@exam\u200bple.org\u2060", "anna@example.org"),
+        ("\u200b \u00a0anna@example.org \u200e", "anna@example.org"),
+        ("an\u00adna@exam\u00adple.org", "anna@example.org"),
+        ("anna@ｅｘａｍｐｌｅ.org", "anna@example.org"),
     ],
 )
 def test_every_spelling_of_an_address_becomes_the_same_one(raw: str, address: str) -> None:
@@ -31,6 +39,16 @@ def test_every_spelling_of_an_address_becomes_the_same_one(raw: str, address: st
         *("", "anna", "@example.org", "anna@", "anna@localhost", "an na@example.org", "anna@exa mple.org"),
         *("anna@example..org", "anna@.example.org", "anna@example.org.", "anna@example.org。", "anna@-x.example"),
         *("anna@ex_ample.org", "anna@[192.0.2.1]", "an@na@example.org", '"anna"@example.org', "anna\x00@example.org"),
+        *("anna.@example.org", ".anna@example.org", "an..na@example.org", "anna@192.0.2.1", "anna@example.123"),
+        *(
+            "ａｎｎａ@example.org",
+            "an\ufb01na@example.org",
+            "İanna@example.org",
+            "i\u0307anna@example.org",
+            "anna@İx.org",
+        ),
+        *("anna\x85b@example.org", "anna\x9fb@example.org", "anna@exam\x9fple.org", "an\u200dna@example.org"),
+        *("an\ue000na@example.org", "an\u3164na@example.org", "\u0308anna@example.org", "anna\u2028b@example.org"),
         *("a" * 65 + "@example.org", "anna@" + ".".join(["x" * 60] * 5) + ".org", "anna@xn--\u00fc.example"),
     ],
 )
@@ -40,11 +58,20 @@ def test_what_mail_cannot_be_sent_to_is_refused_without_repeating_it(raw: str) -
     assert "anna" not in str(error.value)
 
 
-local_parts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+unseen = st.characters(categories=["Cc", "Cf", "Mn", "Zs"]) | st.sampled_from(
+    "\ufeff\u200b\u2060\u202a\u00ad\u0130\u0307\u1e9e"
+)
+local_parts = st.text(
+    st.characters(exclude_categories=["Cs"]) | st.sampled_from("jJwWİiKÅΣς.") | unseen, min_size=1, max_size=20
+)
 domains = st.text("aZ0-üßé例。.", min_size=1, max_size=20)
 
 
-@given(st.builds("{}@{}.example".format, local_parts, domains) | st.text())
+@given(
+    st.builds("{}@{}.example".format, local_parts, domains)
+    | st.builds("{}@example.org".format, local_parts)
+    | st.text()
+)
 def test_normalizing_twice_changes_nothing(raw: str) -> None:
     try:
         address = normalize_address(raw)
@@ -54,13 +81,30 @@ def test_normalizing_twice_changes_nothing(raw: str) -> None:
     assert address.rpartition("@")[2].isascii()
 
 
+removed = st.sampled_from("\ufeff\u200b\u2060\u202a\u202c\u200e\u00ad\u061c\u034f\ufe0f")
+
+
+@given(
+    st.from_regex(r"[a-z]{1,9}@[a-z]{1,9}\.example", fullmatch=True), st.lists(st.tuples(st.integers(0, 28), removed))
+)
+def test_what_shows_nothing_makes_no_other_address_wherever_it_stands(
+    address: str, hidden: list[tuple[int, str]]
+) -> None:
+    raw = address
+    for position, character in hidden:
+        raw = raw[:position] + character + raw[position:]
+    assert normalize_address(raw) == address
+
+
 @given(st.from_regex(r"[a-z]{1,9}@[a-z]{1,9}\.example", fullmatch=True), st.sampled_from(["", " ", "\t", "\u00a0"]))
 def test_blanks_around_and_case_make_no_difference(address: str, blank: str) -> None:
     assert normalize_address(blank + address.upper() + blank) == address
 
 
 ascii_addresses = st.from_regex(r"[ -~]{0,9}@[a-zA-Z0-9._ -]{0,40}(\.[a-zA-Z0-9-]{1,30}){0,3}\s?", fullmatch=True)
-plain_addresses = st.from_regex(r"[a-zA-Z.+!']{1,66}@([a-z0-9]-?[a-zA-Z0-9]{1,64}\.){1,5}[a-z]{2,3}\n?", fullmatch=True)
+plain_addresses = st.from_regex(
+    r"[a-zA-Z.+!']{1,66}@([a-z0-9]-?[a-zA-Z0-9]{1,64}\.){1,5}[a-z0-9]{2,3}\n?", fullmatch=True
+)
 any_addresses = st.builds("{}@{}.example".format, local_parts, domains) | st.text(st.characters(codec="utf-8"))
 
 

@@ -67,6 +67,17 @@ def test_a_list_is_read_page_by_page_without_gaps(optimizely: Optimizely) -> Non
     assert [row for page in pages for row in page] == [[str(n)] for n in range(7)]
 
 
+def test_attributes_are_found_however_the_list_spells_their_names(vendor: Vendor, optimizely: Optimizely) -> None:
+    odd = LIST + 1
+    vendor.world.add_list(NORD, odd, "Umlaute", ["Gro\u0308\u00dfe", "Ort "])
+    recipients, named = optimizely.recipients, ["Größe", "Ort"]
+    assert recipients.add_all(
+        odd, recipients.prepare(odd, ["a@example.org"], ["a@example.org"], named, [["XL"], ["Köln"]])
+    ) == [0]
+    recipients.set_attributes(odd, "a@example.org", named, ["M", "Bonn"])
+    assert recipients.page(odd, named, "Größe", 0, 10) == [["M", "Bonn"]]
+
+
 def test_clearing_leaves_an_empty_list(optimizely: Optimizely) -> None:
     optimizely.recipients.add_all(LIST, batch_of(optimizely, "a@example.org"))
     optimizely.recipients.clear(LIST)
@@ -155,8 +166,9 @@ def test_a_session_that_keeps_ending_is_given_up(vendor: Vendor, optimizely: Opt
 
 def test_another_mandators_list_is_not_touched(vendor: Vendor, optimizely: Optimizely) -> None:
     recipients, lists = optimizely.recipients, optimizely.recipient_lists
-    batch = recipients.prepare(FOREIGN_LIST, ["a@example.org"], ["a@example.org"], ["Vorname"], [["Anna"]])
+    batch = Batch.of(FOREIGN_LIST, 1, b"")
     for forbidden in (
+        lambda: recipients.prepare(FOREIGN_LIST, ["a@example.org"], ["a@example.org"], ["Vorname"], [["Anna"]]),
         lambda: recipients.clear(FOREIGN_LIST),
         lambda: recipients.add_all(FOREIGN_LIST, batch),
         lambda: recipients.count(FOREIGN_LIST),

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from campaign_sync.crm.schema import contact
 from campaign_sync_tests.rig import LONG_AGO, NEWSLETTER, NORD, PRODUCTS, SUED, Rig
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
@@ -30,6 +31,25 @@ def test_somebody_who_unsubscribed_is_withdrawn_in_the_crm_and_in_no_list_of_the
         ("newsletter-nord", "optimizely:unsubscribes"),
         ("products-nord", "optimizely:unsubscribes"),
     ]
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\ufeff"])
+@pytest.mark.parametrize("seen", ["in a row that has it", "in a row that lacks it", "at the look"])
+def test_a_character_that_does_not_show_makes_nobody_another_person(shop: Rig, seen: str, hidden: str) -> None:
+    row = ["person2@example.org", str(int(YESTERDAY.timestamp() * 1000))]
+    if seen == "in a row that has it":
+        row[0] = hidden + row[0]
+    else:
+        with shop.crm() as crm:
+            crm.execute(contact.update().where(contact.c.id == "c2").values(email=f"{hidden}person2@example.org"))
+    if seen == "at the look":
+        shop.world.unsubscribe(NORD, "person2@example.org")
+    else:
+        shop.world.publish(NORD, "getUnsubscribes", [row])
+
+    shop.day("nord")
+
+    assert [address for address in shop.addresses(NEWSLETTER) if "person2" in address] == []
 
 
 def test_an_unsubscribe_from_one_mandator_leaves_the_other_mandators_consent_alone(shop: Rig) -> None:

@@ -1,12 +1,7 @@
-"""The Dagster instance that the commands use, and `dagster dev` on it."""
+"""The Dagster instance that the commands use."""
 
 import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -65,21 +60,3 @@ def _prepare(home: Path) -> None:
     settings = home / "dagster.yaml"
     if not settings.exists():
         settings.write_text((files("campaign_sync.cli") / "embedded_dagster.yaml").read_text())
-
-
-@contextmanager
-def dagster_dev(port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """Webserver and daemon over this product's definitions, on 127.0.0.1:`port`, until Ctrl-C or SIGTERM."""
-    for ending in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ending, signal.default_int_handler)
-    command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-m", "campaign_sync.definitions"]
-    process = subprocess.Popen(  # noqa: S603 - a fixed command
-        [*command, "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
-    )
-    try:
-        yield process
-    except KeyboardInterrupt:
-        pass
-    finally:
-        process.terminate()
-        process.wait()

@@ -8,7 +8,7 @@ import pytest
 from dagster._daemon.types import DaemonHeartbeat
 
 from campaign_sync.cli.boundary import CommandError
-from campaign_sync.cli.instance import refuse_second_daemon
+from campaign_sync.cli.instance import refuse_second_daemon, use_instance
 from campaign_sync.cli.running import Advice
 
 
@@ -36,3 +36,19 @@ def test_nobody_is_told_to_start_a_ui_beside_the_one_of_production(monkeypatch: 
     monkeypatch.setenv("DAGSTER_HOME", "/opt/campaign_sync/dagster")
     advice = Advice.here("campaign-sync run nord")
     assert "campaign-sync dev" not in advice.look + advice.if_dead
+
+
+@pytest.mark.parametrize("password", ["ge@heim", "ge/heim@geheim", "1/geheim", "ge#heim"])
+def test_no_piece_of_the_password_of_dagsters_database_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    url = f"postgresql+psycopg2://dagster:{password}@127.0.0.1:1/dagster"
+    (tmp_path / "dagster.yaml").write_text(
+        f"telemetry: {{enabled: false}}\nstorage: {{postgres: {{postgres_url: '{url}'}}}}\n"
+    )
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+
+    with pytest.raises(CommandError, match="can't be used") as caught:
+        use_instance(tmp_path)
+
+    assert "heim" not in str(caught.value)

@@ -1,5 +1,6 @@
 """What becomes of errors at the edge: one red sentence and an exit code. What nobody foresaw keeps its traceback."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,6 +38,15 @@ def one_sentence() -> Iterator[None]:
 def in_one_line(error: BaseException) -> str:
     """The text of somebody else's error, without its line breaks."""
     return " ".join(str(error).split())
+
+
+def without_values(text: str) -> str:
+    """The text of an error about settings without what could be a piece of a database's URL, each `…`.
+
+    That is: values that Dagster or a database's driver quotes, and words with an `@` or `://` in them.
+    """
+    text = re.sub(r'((?:\bname|\bat|\bvalue|\bValue|\buser|\bdatabase|\boption|\brole) )"[^"]*"', r"\1…", text)
+    return re.sub(r"\S*(?:@|://)\S*", "…", text)
 
 
 def _exit_code(error: Exception) -> int | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
-from campaign_sync.cli.boundary import CommandError, in_one_line
+from campaign_sync.cli.boundary import CommandError, in_one_line, without_values
 from campaign_sync.state.folders import private_folder
 
 EMBEDDED_HOME = Path(".campaign_sync/dagster")
@@ -30,7 +30,9 @@ def use_instance(home: Path) -> None:
         with dg.DagsterInstance.get() as instance:
             instance.get_run_records(limit=1)
     except Exception as error:  # noqa: BLE001 - storage plugins raise what they like
-        reason = str(error).splitlines()[0] if isinstance(error, SQLAlchemyError) else in_one_line(error)
+        reason = without_values(
+            str(error).splitlines()[0] if isinstance(error, SQLAlchemyError) else in_one_line(error)
+        )
         remedy = (
             f"correct it, or unset DAGSTER_HOME to use the embedded instance in {home}"
             if given

@@ -41,12 +41,8 @@ def in_one_line(error: BaseException) -> str:
 
 
 def without_values(text: str) -> str:
-    """The text of an error about settings without what could be a piece of a database's URL, each `…`.
-
-    That is: values that Dagster or a database's driver quotes, and words with an `@` or `://` in them.
-    """
-    text = re.sub(r'((?:\bname|\bat|\bvalue|\bValue|\buser|\bdatabase|\boption|\brole) )"[^"]*"', r"\1…", text)
-    return re.sub(r"\S*(?:@|://)\S*", "…", text)
+    """The text of an error about Dagster's settings without the values that it quotes, each `…`."""
+    return re.sub(r'\b(value )"[^"]*"|\S*(?:@|://)\S*', r"\1…", text, flags=re.IGNORECASE)
 
 
 def _exit_code(error: Exception) -> int | None:

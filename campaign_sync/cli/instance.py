@@ -2,13 +2,16 @@
 
 import os
 import time
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
 import dagster as dg
+import yaml
 from sqlalchemy.exc import SQLAlchemyError
 
 from campaign_sync.cli.boundary import CommandError, in_one_line, without_values
+from campaign_sync.domain.url import ENCODE, is_ambiguous
 from campaign_sync.state.folders import private_folder
 
 EMBEDDED_HOME = Path(".campaign_sync/dagster")
@@ -22,6 +25,7 @@ def use_instance(home: Path) -> None:
         CommandError: the instance can't be made or opened.
     """
     given = os.environ.get("DAGSTER_HOME")
+    _refuse_ambiguous_url(Path(given or home))
     try:
         if not given:
             _prepare(home)
@@ -55,6 +59,26 @@ def refuse_second_daemon(home: str) -> None:
             f"a daemon is running on Dagster's instance in {home} already, and a second one would start every run "
             "twice; open the UI of its webserver instead, or unset DAGSTER_HOME to use an instance of your own"
         )
+
+
+def _refuse_ambiguous_url(home: Path) -> None:
+    """Keep Dagster from a database URL of which its own messages would name a piece of the password as the host."""
+    try:
+        settings = yaml.safe_load((home / "dagster.yaml").read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return  # Dagster says so, or makes one
+    for key, url in _entries(settings):
+        if isinstance(url, dict):
+            url = os.environ.get(str(url.get("env")))
+        if str(key).endswith("_url") and isinstance(url, str) and is_ambiguous(url):
+            raise CommandError(f"{key} in {home / 'dagster.yaml'} can be read in several ways; {ENCODE}")
+
+
+def _entries(settings: object) -> Iterator[tuple[object, object]]:
+    if isinstance(settings, dict):
+        for key, value in settings.items():
+            yield key, value
+            yield from _entries(value)
 
 
 def _prepare(home: Path) -> None:

@@ -32,7 +32,10 @@ COPY dagster.yaml deploy/workspace.yaml /opt/campaign_sync/dagster/
 COPY deploy/celery /opt/campaign_sync/celery
 # Dagster writes beside its settings. The settings belong to the image, what is written to the volume.
 RUN ln -s /var/lib/campaign_sync/dagster/storage /var/lib/campaign_sync/dagster/logs /opt/campaign_sync/dagster/
-ENV PATH=/opt/campaign_sync/venv/bin:$PATH \
+# Dagster's own webserver obeys any website. Whoever starts it, as the Helm chart does, gets the guarded one.
+RUN mkdir /opt/campaign_sync/bin \
+    && ln -s /opt/campaign_sync/venv/bin/campaign-sync-webserver /opt/campaign_sync/bin/dagster-webserver
+ENV PATH=/opt/campaign_sync/bin:/opt/campaign_sync/venv/bin:$PATH \
     DAGSTER_HOME=/opt/campaign_sync/dagster \
     CAMPAIGN_SYNC_CONFIG=/etc/campaign_sync/campaign_sync.yaml \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -55,11 +55,13 @@ class Stack:
 
     def start(self, name: str) -> None:
         """Start `webserver` or `daemon`."""
-        arguments = {"webserver": ["-h", "127.0.0.1", "-p", str(self.port)], "daemon": ["run"]}[name]
-        program = Path(sys.executable).parent / f"dagster-{name}"
+        commands: dict[str, list[str | Path]] = {
+            "webserver": [sys.executable, "-m", "campaign_sync.webserver", "-h", "127.0.0.1", "-p", str(self.port)],
+            "daemon": [Path(sys.executable).parent / "dagster-daemon", "run"],
+        }
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [program, *arguments, "-w", ROOT / "workspace.yaml"],
+                [*commands[name], "-w", ROOT / "workspace.yaml"],
                 cwd=self._folder, env=self._environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 

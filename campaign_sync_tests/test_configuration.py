@@ -436,6 +436,10 @@ VALUE_MISTAKES = [
     ("https://api", "https://me:geheim@api", "1:24 optimizely.base_url: the URL has credentials in it"),
     ("sqlite:///crm.db", "postgresql://me:geheim@db/crm", "2:12 crm.url: the URL has a password in it; write {env:"),
     ("sqlite:///crm.db", "postgresql://db/crm?password=geheim", "2:12 crm.url: the URL has a password in it"),
+    *(
+        ("sqlite:///crm.db", f"postgresql://me:ge{sign}heim@db/crm", "2:12 crm.url: the URL can be read in several")
+        for sign in "@/?"
+    ),
     ("sqlite:///crm.db", "crm.db", "2:12 crm.url: a database URL is expected, like postgresql://"),
     ("sqlite:///crm.db", "dbase://crm", "2:12 crm.url: SQLAlchemy has no such kind of database"),
     ("crm: {url", "crm: {adapter: rest, url", "2:16 crm.adapter: the value must be 'sql'"),

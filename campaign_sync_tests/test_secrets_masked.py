@@ -20,6 +20,7 @@ from campaign_sync.configuration import ConfigurationError
 from campaign_sync.configuration.document import read_document
 from campaign_sync.configuration.section import Section
 from campaign_sync.crm.engine import crm_engine
+from campaign_sync.crm.port import CrmError
 from campaign_sync.optimizely.pace import Pace
 from campaign_sync.optimizely.session import Session
 from campaign_sync.optimizely.sftp_keys import ways_to_log_in
@@ -109,6 +110,24 @@ def test_no_engine_and_no_error_of_a_database_shows_the_password(shop: Rig, url:
         assert CANARY not in str(caught.value)
 
 
+@pytest.mark.parametrize("sign", ["@", "/", "?", "#", "@/"])
+def test_a_password_that_is_not_encoded_is_refused_without_any_of_it(shop: Rig, sign: str) -> None:
+    url = f"postgresql://reader:{CANARY}{sign}{CANARY}@127.0.0.1:1/crm"
+    for call in (lambda: probe_database(url), lambda: crm_engine(url)):
+        with pytest.raises((StateError, CrmError), match="percent-encode") as caught:
+            call()
+        assert CANARY not in str(caught.value)
+    for section, key in (("crm", "url"), ("storage", "state_url")):
+        with_secrets_everywhere(shop)
+        shop.settings[section][key] = {"env": "AMBIGUOUS"}
+        shop.environment["AMBIGUOUS"] = url
+        with pytest.raises(
+            ConfigurationError, match=rf"{section}\.{key}: the URL can be read in several ways"
+        ) as refused:
+            assert shop.configuration
+        assert CANARY not in str(refused.value)
+
+
 def test_dagster_is_told_no_secret(shop: Rig) -> None:
     definitions = with_secrets_everywhere(shop).definitions
     repository = definitions.get_repository_def()
@@ -145,6 +164,9 @@ def test_runs_that_fail_write_no_secret_down(
     [
         ("storage", "frames", f"s3://key:{CANARY}@bucket/frames"),
         ("feedback", "url", f"sftp://user:{CANARY}@127.0.0.1/in"),
+        ("feedback", "url", f"sftp://user:{CANARY}/{CANARY}@127.0.0.1/in"),
+        ("feedback", "url", f"sftp://user:{CANARY}@{CANARY}@127.0.0.1/in"),
+        ("storage", "frames", f"s3:/key:{CANARY}@bucket/frames"),
         ("storage", "frames", f"abfs://frames:{CANARY}@account.dfs.core.windows.net"),
     ],
 )

@@ -1,5 +1,6 @@
 """What becomes of errors at the edge: one red sentence and an exit code. What nobody foresaw keeps its traceback."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,6 +38,11 @@ def one_sentence() -> Iterator[None]:
 def in_one_line(error: BaseException) -> str:
     """The text of somebody else's error, without its line breaks."""
     return " ".join(str(error).split())
+
+
+def without_values(text: str) -> str:
+    """The text of an error about Dagster's settings without the values that it quotes, each `…`."""
+    return re.sub(r'\b(value )"[^"]*"|\S*(?:@|://)\S*', r"\1…", text, flags=re.IGNORECASE)
 
 
 def _exit_code(error: Exception) -> int | None:

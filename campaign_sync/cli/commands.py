@@ -188,18 +188,19 @@ def demo(
 
 @app.command()
 def dev(port: Annotated[int, typer.Option(help="The UI's port.")] = 3000) -> None:
-    """Run `dagster dev` on the embedded instance: UI, daemon and schedules, until Ctrl-C."""
+    """Run Dagster on the embedded instance: UI, daemon and schedules, until Ctrl-C."""
     configuration = load_configuration()
     _require_free(port)
     refuse_other_revision(configuration)
-    from campaign_sync.cli.instance import EMBEDDED_HOME, dagster_dev, refuse_second_daemon, use_instance
+    from campaign_sync.cli.dev import dagster_services
+    from campaign_sync.cli.instance import EMBEDDED_HOME, refuse_second_daemon, use_instance
 
     given = os.environ.get("DAGSTER_HOME")
     use_instance(EMBEDDED_HOME)
     if given:
         refuse_second_daemon(given)
-    with dagster_dev(port) as process:
-        raise typer.Exit(process.wait())
+    with dagster_services(port) as services:
+        raise typer.Exit(services.wait())
 
 
 @app.command()

@@ -13,7 +13,8 @@ from pathlib import Path
 from rich.console import Console
 
 from campaign_sync.cli.boundary import SOMETHING_FAILED, CommandError
-from campaign_sync.cli.instance import dagster_dev, use_instance
+from campaign_sync.cli.dev import dagster_services
+from campaign_sync.cli.instance import use_instance
 from campaign_sync.cli.running import Advice, run_daily_replace
 from campaign_sync.configuration import Configuration, load_configuration
 from campaign_sync.replacing.target import target
@@ -142,11 +143,11 @@ def _feedback(world: World, configuration: Configuration, mandator: str, day: in
 
 def _leave_running(console: Console, port: int) -> None:
     url = f"http://127.0.0.1:{port}"
-    with dagster_dev(port) as process:
+    with dagster_services(port) as services:
         told = f"\nDagster's UI is at {url}/asset-groups in a few seconds. Ctrl-C ends it and the sandbox."
         console.print(told, soft_wrap=True)
         webbrowser.open(f"{url}/asset-groups")
-        process.wait()
+        services.wait()
 
 
 def _tell_what_next(console: Console) -> None:

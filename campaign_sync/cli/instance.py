@@ -1,19 +1,17 @@
-"""The Dagster instance that the commands use, and `dagster dev` on it."""
+"""The Dagster instance that the commands use."""
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
 import dagster as dg
+import yaml
 from sqlalchemy.exc import SQLAlchemyError
 
-from campaign_sync.cli.boundary import CommandError, in_one_line
+from campaign_sync.cli.boundary import CommandError, in_one_line, without_values
+from campaign_sync.domain.url import ENCODE, is_ambiguous
 from campaign_sync.state.folders import private_folder
 
 EMBEDDED_HOME = Path(".campaign_sync/dagster")
@@ -27,6 +25,7 @@ def use_instance(home: Path) -> None:
         CommandError: the instance can't be made or opened.
     """
     given = os.environ.get("DAGSTER_HOME")
+    _refuse_ambiguous_url(Path(given or home))
     try:
         if not given:
             _prepare(home)
@@ -35,7 +34,9 @@ def use_instance(home: Path) -> None:
         with dg.DagsterInstance.get() as instance:
             instance.get_run_records(limit=1)
     except Exception as error:  # noqa: BLE001 - storage plugins raise what they like
-        reason = str(error).splitlines()[0] if isinstance(error, SQLAlchemyError) else in_one_line(error)
+        reason = without_values(
+            str(error).splitlines()[0] if isinstance(error, SQLAlchemyError) else in_one_line(error)
+        )
         remedy = (
             f"correct it, or unset DAGSTER_HOME to use the embedded instance in {home}"
             if given
@@ -60,26 +61,28 @@ def refuse_second_daemon(home: str) -> None:
         )
 
 
+def _refuse_ambiguous_url(home: Path) -> None:
+    """Keep Dagster from a database URL of which its own messages would name a piece of the password as the host."""
+    try:
+        settings = yaml.safe_load((home / "dagster.yaml").read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return  # Dagster says so, or makes one
+    for key, url in _entries(settings):
+        if isinstance(url, dict):
+            url = os.environ.get(str(url.get("env")))
+        if str(key).endswith("_url") and isinstance(url, str) and is_ambiguous(url):
+            raise CommandError(f"{key} in {home / 'dagster.yaml'} can be read in several ways; {ENCODE}")
+
+
+def _entries(settings: object) -> Iterator[tuple[object, object]]:
+    if isinstance(settings, dict):
+        for key, value in settings.items():
+            yield key, value
+            yield from _entries(value)
+
+
 def _prepare(home: Path) -> None:
     private_folder(home)
     settings = home / "dagster.yaml"
     if not settings.exists():
         settings.write_text((files("campaign_sync.cli") / "embedded_dagster.yaml").read_text())
-
-
-@contextmanager
-def dagster_dev(port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """Webserver and daemon over this product's definitions, on 127.0.0.1:`port`, until Ctrl-C or SIGTERM."""
-    for ending in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ending, signal.default_int_handler)
-    command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-m", "campaign_sync.definitions"]
-    process = subprocess.Popen(  # noqa: S603 - a fixed command
-        [*command, "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
-    )
-    try:
-        yield process
-    except KeyboardInterrupt:
-        pass
-    finally:
-        process.terminate()
-        process.wait()

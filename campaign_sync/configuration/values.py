@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, WithJsonSchema
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+from campaign_sync.configuration.database_url import DatabaseUrlError, read_database_url
 from campaign_sync.configuration.elsewhere import FromElsewhere
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.text import normalize_text
+from campaign_sync.domain.url import may_hold_password
 
 ENVIRONMENT_REFERENCE, FILE_REFERENCE = (
     {
@@ -95,16 +96,20 @@ def _database_url(text: str) -> str:
     text = re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", text)
     problem = None
     try:
-        url = make_url(text)
+        url = read_database_url(text)
         url.get_dialect()
         if isinstance(password := url.query.get("password"), str):  # as the user's, SQLAlchemy never shows it
             text = (
                 url.set(password=password).difference_update_query(["password"]).render_as_string(hide_password=False)
             )
+    except DatabaseUrlError as error:
+        problem = str(error)
     except NoSuchModuleError:
         problem = "SQLAlchemy has no such kind of database; use one like postgresql:// or sqlite:///"
     except (ArgumentError, ValueError):
-        problem = "a database URL is expected, like postgresql://user@host/name or sqlite:///folder/file.db"
+        problem = (
+            "SQLAlchemy can't use this URL; a database URL is like postgresql://user@host/name or sqlite:///file.db"
+        )
     if problem:  # raised out here, because SQLAlchemy's message has the URL in it
         raise ValueError(problem)
     return text
@@ -120,9 +125,9 @@ def _no_literal_password(value: object) -> object:
     if isinstance(value, FromElsewhere) or not isinstance(value, str):
         return value
     try:
-        url = make_url(value)
+        url = read_database_url(value)
         has_password = url.password is not None or any("password" in key.lower() for key in url.query)
-    except (ArgumentError, ValueError):
+    except DatabaseUrlError:
         return value  # refused as a URL in a moment
     if has_password:
         raise ValueError(
@@ -133,10 +138,10 @@ def _no_literal_password(value: object) -> object:
 
 
 def _no_password(value: str) -> str:
-    if re.match(r"[a-z0-9+.-]+://[^/@]*:[^/]*@", value, re.IGNORECASE):
+    if may_hold_password(value):
         raise ValueError(
-            "the URL has a password in it; for SFTP there are the keys username and password, and object stores find "
-            "their credentials in the environment"
+            "the URL has a password in it, or a : before an @; for SFTP there are the keys username and password, "
+            "object stores find their credentials in the environment, and an @ of the path is written %40"
         )
     return value
 

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from campaign_sync.configuration.database_url import DatabaseUrlError, place, read_database_url
 from campaign_sync.crm.port import CrmError
 
 URL_SETTING = "crm.url"
@@ -40,7 +41,7 @@ def crm_engine(url: str, *, create: bool = False) -> Engine:
         CrmError: the SQLite file doesn't exist.
     """
     try:
-        parsed = make_url(url)
+        parsed = read_database_url(url)
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+psycopg2")
         sqlite = parsed.get_backend_name() == "sqlite"
@@ -52,6 +53,8 @@ def crm_engine(url: str, *, create: bool = False) -> Engine:
         raise UnusableUrlError(
             f"{URL_SETTING} asks for a driver that isn't installed; install the driver {error.name} beside this package"
         ) from None
+    except DatabaseUrlError as error:
+        raise UnusableUrlError(f"{URL_SETTING}: {error}") from None
     except (ArgumentError, ValueError) as error:
         raise UnusableUrlError(
             f"{URL_SETTING} isn't a database URL that can be used here: write it like "
@@ -93,14 +96,6 @@ def crm_errors(engine: Engine, doing: str) -> Iterator[None]:
     except SQLAlchemyError as error:
         # `from None`: the database's own message may quote a row.
         raise CrmError(f"{doing} failed in the CRM at {place(engine.url)}: {_explain(error)}") from None
-
-
-def place(url: URL) -> str:
-    """Where a database is, without user, password and options."""
-    if url.get_backend_name() == "sqlite":
-        return url.database or ":memory:"
-    host = url.host or url.query.get("host") or "localhost"
-    return f"{host}{f':{url.port}' if url.port else ''}/{url.database or ''}"
 
 
 def _explain(error: SQLAlchemyError) -> str:

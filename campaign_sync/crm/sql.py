@@ -9,7 +9,8 @@ from sqlalchemy import Connection, String, func, inspect, select
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import NullType
 
-from campaign_sync.crm.engine import crm_engine, crm_errors, place, read_only
+from campaign_sync.configuration.database_url import place
+from campaign_sync.crm.engine import crm_engine, crm_errors, read_only
 from campaign_sync.crm.port import CrmError, OnWritten, RecordedResponses, WriteBack, ignore
 from campaign_sync.crm.schema import export_log, export_metadata, metadata, required_columns
 from campaign_sync.crm.sql_responses import record_responses, takes_responses

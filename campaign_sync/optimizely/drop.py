@@ -12,6 +12,7 @@ from typing import Protocol, Self
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from campaign_sync.domain.url import may_hold_password
 from campaign_sync.optimizely.faults import DropError, RefusedError, TransientError
 
 MAX_BYTES = 2 * 1024**3
@@ -121,6 +122,10 @@ def open_drop(
     """
     scheme, is_url, _ = url.partition("://")
     if not is_url:
+        if may_hold_password(url):
+            raise DropError(
+                "the folder of the drop looks like a URL; write it with ://, and the password as its own key."
+            )
         return Folder(Path(url))
     if scheme.lower() == "file":
         parts = urlsplit(url)

@@ -1,12 +1,14 @@
 """Opens the state database, on SQLite or PostgreSQL. A new one gets its tables; those of an old one are left alone."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Engine, ExceptionContext, NullPool, create_engine, event, make_url
+from sqlalchemy import Engine, ExceptionContext, NullPool, create_engine, event
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
+from campaign_sync.configuration.database_url import DatabaseUrlError, place, read_database_url
 from campaign_sync.state.errors import RevisionError, StateError
 from campaign_sync.state.folders import can_be_written, private_file
 from campaign_sync.state.migrating import differences, migrate, revision_of, revisions
@@ -32,7 +34,7 @@ def open_database(url: str) -> Engine:
                 event.listen(engine, "connect", _prepare_sqlite)
             if not _is_current(engine):
                 with engine.connect() as connection:
-                    migrate(connection, _place(engine))
+                    migrate(connection, place(engine.url))
     except Exception:
         engine.dispose()
         raise
@@ -56,7 +58,7 @@ def upgrade_database(url: str) -> tuple[str | None, str]:
             private_file(_sqlite_file(engine))
             event.listen(engine, "connect", _prepare_sqlite)
         with engine.connect() as connection:
-            return migrate(connection, _place(engine)), revisions()[-1]
+            return migrate(connection, place(engine.url)), revisions()[-1]
 
 
 def examine_database(url: str) -> list[str]:
@@ -94,10 +96,10 @@ def probe_database(url: str) -> str:
 def _is_current(engine: Engine) -> bool:
     """Whether the tables are those of this version; False where there are none of ours."""
     with engine.connect() as connection:
-        found, needed = revision_of(connection, _place(engine)), revisions()[-1]
+        found, needed = revision_of(connection, place(engine.url)), revisions()[-1]
     if found not in (None, needed):
         raise RevisionError(
-            f"the state database {_place(engine)} (storage.state_url) is at revision {found}, and this version of "
+            f"the state database {place(engine.url)} (storage.state_url) is at revision {found}, and this version of "
             f"campaign-sync works with revision {needed}; back it up first, then run `campaign-sync db upgrade`"
         )
     return found is not None
@@ -105,11 +107,13 @@ def _is_current(engine: Engine) -> bool:
 
 def _engine(url: str) -> Engine:
     try:
-        parsed = make_url(url)
+        parsed = read_database_url(url)
         # A database that doesn't answer must not keep a half-full list waiting.
         patience = {"connect_timeout": 10, "tcp_user_timeout": 30_000} if parsed.drivername in _LIBPQ else {}
         # No pool: after every transaction the file of SQLite is whole, so that a copy of it is a backup.
         return create_engine(parsed, poolclass=NullPool, hide_parameters=True, connect_args=patience)
+    except DatabaseUrlError as error:
+        raise StateError(f"storage.state_url: {error}") from None
     except (ArgumentError, ValueError):
         raise StateError("storage.state_url isn't a database URL, such as sqlite:///.campaign_sync/state.db") from None
     except ImportError as error:
@@ -120,9 +124,9 @@ def _as_state_error(context: ExceptionContext) -> None:
     """Whatever a database says while it is used becomes a `StateError`: its own words may quote a row."""
     original = context.original_exception
     code = getattr(original, "pgcode", None) or getattr(original, "sqlite_errorname", None)
-    place = f"the state database {_place(context.engine)}" if context.engine else "the state database"
+    database = f"the state database {place(context.engine.url)}" if context.engine else "the state database"
     raise StateError(
-        f"{place} (storage.state_url) failed: {type(original).__name__}"
+        f"{database} (storage.state_url) failed: {type(original).__name__}"
         f"{f' ({code})' if code else ''}; see that it runs and can be reached, and try again"
     ) from None
 
@@ -131,20 +135,18 @@ def _sqlite_file(engine: Engine) -> Path:
     return Path(engine.url.database or ":memory:")
 
 
-def _place(engine: Engine) -> str:
-    """Where the database is. Options of a URL may hold secrets as well as its password."""
-    return engine.url.set(query={}).render_as_string(hide_password=True)
-
-
 @contextmanager
 def _opening(engine: Engine, what: str = "opened") -> Iterator[None]:
     """Turn what goes wrong while opening into a `StateError` that names the database."""
     try:
         yield
     except (DatabaseError, OSError) as error:
-        told = str(error.orig if isinstance(error, DatabaseError) else error.strerror)
-        reason = next(iter(told.strip().splitlines()), type(error).__name__)
-        raise StateError(f"the state database {_place(engine)} (storage.state_url) can't be {what}: {reason}") from None
+        said = str(error.orig if isinstance(error, DatabaseError) else error.strerror).strip()
+        first_line = next(iter(said.splitlines()), type(error).__name__)
+        # What libpq quotes came from the URL or from a row.
+        reason = first_line if engine.dialect.name == "sqlite" else re.sub(r'"[^"]*"', "…", first_line)
+        database = f"the state database {place(engine.url)} (storage.state_url)"
+        raise StateError(f"{database} can't be {what}: {reason}") from None
 
 
 def _prepare_sqlite(connection: object, _: object) -> None:

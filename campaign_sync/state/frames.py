@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow
 from upath import UPath
 
+from campaign_sync.domain.url import may_hold_password
 from campaign_sync.domain.windows import Window
 from campaign_sync.state.csv_rows import CsvRows, csv_rows
 from campaign_sync.state.folders import can_be_written
@@ -42,12 +43,13 @@ class Frames:
     """
 
     def __init__(self, base: str) -> None:
-        try:
-            self.base = UPath(base)
-        except ValueError:
+        found = None if may_hold_password(base) else _location(base)
+        if found is None:
             raise FrameError(
-                f"storage.frames is {base}, and nobody knows that kind of URL; choose a folder, s3://, gs:// or abfs://"
-            ) from None
+                "storage.frames is of a kind that isn't known, or has a password in it; choose a folder, s3://, gs:// "
+                "or abfs://, whose credentials are in the environment"
+            )
+        self.base = found
 
     @property
     def _is_folder(self) -> bool:
@@ -216,6 +218,14 @@ class Frames:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise FrameError(f"{path} can't be {purpose}: {reason}; check storage.frames and who may use it") from None
+
+
+def _location(base: str) -> UPath | None:
+    """The folder or URL; None where its scheme isn't known."""
+    try:
+        return UPath(base)
+    except ValueError:
+        return None
 
 
 def give_memory_back() -> None:

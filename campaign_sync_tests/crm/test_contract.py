@@ -104,7 +104,7 @@ def test_a_database_that_does_not_exist_is_told_apart(postgres_url: str) -> None
 
 @pytest.mark.parametrize("url", ["nonsense", "oracle+nonsense://u:s3cret@host/db"])
 def test_a_url_that_is_none_is_refused_without_showing_it(url: str) -> None:
-    with pytest.raises(CrmError, match="isn't a database URL") as caught:
+    with pytest.raises(CrmError, match="database URL") as caught:
         SqlCrm(url)
     assert "s3cret" not in str(caught.value)
 

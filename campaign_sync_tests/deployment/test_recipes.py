@@ -1,6 +1,8 @@
 """What would break a deployment without anybody noticing: files that moved, rules that drifted apart, an open door."""
 
 import re
+import tomllib
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,19 @@ def test_nobody_reaches_the_webserver_but_through_the_proxy() -> None:
     assert VALUES["dagsterWebserver"]["service"]["type"] == "ClusterIP"
     unit = (ROOT / "deploy/systemd/campaign-sync-webserver.service").read_text()
     assert "--host 127.0.0.1" in unit
+
+
+def test_every_webserver_is_the_guarded_one() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    unit = (ROOT / "deploy/systemd/campaign-sync-webserver.service").read_text()
+    image = (ROOT / "Dockerfile").read_text()  # the Helm chart starts what is called dagster-webserver there
+
+    module, _, function = scripts["campaign-sync-webserver"].partition(":")
+    assert callable(getattr(import_module(module), function))
+    assert re.findall(r"^ExecStart=\S+/([\w-]+)", unit, re.MULTILINE) == ["campaign-sync-webserver"]
+    assert COMPOSE["services"]["webserver"]["command"].split()[0] == "campaign-sync-webserver"
+    assert "ln -s /opt/campaign_sync/venv/bin/campaign-sync-webserver /opt/campaign_sync/bin/dagster-webserver" in image
+    assert re.search(r"ENV PATH=/opt/campaign_sync/bin:", image)
 
 
 def test_every_image_has_a_version() -> None:

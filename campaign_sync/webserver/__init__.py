@@ -1,0 +1,1 @@
+"""Dagster's webserver behind a check of where a request comes from: `python -m campaign_sync.webserver`."""

@@ -1,0 +1,1 @@
+"""Tests of the guarded webserver, with Dagster's own behind it."""

@@ -11,7 +11,7 @@ from campaign_sync.assets.metadata import Materialized, table
 from campaign_sync.assets.ports import Ports
 from campaign_sync.assets.wording import page, rule
 from campaign_sync.crm.port import CrmError
-from campaign_sync.domain.checks import CheckOutcome
+from campaign_sync.domain.checks import CHECK_NAMES, CheckOutcome
 from campaign_sync.domain.rejection import ACCEPTED, DATA_REASONS, VENDOR_REASONS, Reason
 from campaign_sync.optimizely.faults import OptimizelyError
 from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceError
@@ -27,7 +27,7 @@ REPLAY_TAG = "campaign_sync/replay"
 CHECKS = {
     "gate": (
         "what must hold before the list is touched, holds.",
-        "the list has its old recipients. Mend what the check says has stopped it, and start the daily job again.",
+        "correct what the check says. Red: the list has its old recipients until then. Yellow: it was replaced.",
     ),
     "proof": (
         "read back, the list is exactly the snapshot without the rejected.",
@@ -116,14 +116,19 @@ def _replacer(ports: Ports, target: Target, context: dg.AssetExecutionContext) -
 
 
 def _gate(key: dg.AssetKey, outcomes: Sequence[CheckOutcome]) -> dg.AssetCheckResult:
+    """A warning where only that warns which no check of the snapshot shows: it stops nothing, and should be known."""
     stopping = [outcome.name for outcome in outcomes if outcome.stops]
-    warning = [outcome.name for outcome in outcomes if outcome.warning]
+    warning = [outcome for outcome in outcomes if outcome.warning]
+    unseen = [outcome for outcome in warning if outcome.name not in CHECK_NAMES]
     found = f"stopped by {', '.join(stopping)}" if stopping else "the list may be replaced"
+    warned = [f"{outcome.name} warns" for outcome in warning if outcome not in unseen]
+    warned += [f"{outcome.name}: {outcome.summary}" for outcome in unseen]
     return dg.AssetCheckResult(
         asset_key=key,
         check_name="gate",
-        passed=not stopping,  # what only warns shows on the snapshot's own checks
-        description=found + (f"; {', '.join(warning)} warns" if warning else ""),
+        passed=not stopping and not unseen,
+        severity=dg.AssetCheckSeverity.ERROR if stopping or not unseen else dg.AssetCheckSeverity.WARN,
+        description="; ".join([found, *warned]),
         metadata={"checks": table(_record(outcome) for outcome in outcomes)},
     )
 

@@ -8,7 +8,7 @@ from campaign_sync.assets.metadata import FRAME, Materialized, column_schema, re
 from campaign_sync.assets.ports import Ports
 from campaign_sync.assets.wording import page
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
-from campaign_sync.domain.consent import OptIn
+from campaign_sync.domain.consent import OptIn, is_email
 from campaign_sync.domain.selection import Sifted, sift
 from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.replacing.progress import Progress, report
@@ -73,7 +73,7 @@ def opt_in_of(crm: CrmSnapshot, target: Target) -> OptIn:
     """The CRM's definition of the list's opt-in.
 
     Raises:
-        CrmError: the CRM doesn't know it, or it belongs to another mandator.
+        CrmError: the CRM doesn't know it, it belongs to another mandator, or it isn't for e-mail.
     """
     opt_in = crm.opt_in(target.contract.opt_in_id)
     place = f"mandators.{target.mandator}.lists.{target.name}.opt_in_id"
@@ -83,6 +83,13 @@ def opt_in_of(crm: CrmSnapshot, target: Target) -> OptIn:
         raise CrmError(
             f"the CRM's opt-in {opt_in.opt_in_id!r} belongs to mandator {opt_in.mandator!r}, not {target.mandator!r} "
             f"({place}); choose one of this mandator"
+        )
+    media_type = (opt_in.media_type or "").strip()
+    if not is_email(media_type):
+        found = f"is of media type {media_type!r}" if media_type else "has no media type"
+        raise CrmError(
+            f"the CRM's opt-in {opt_in.opt_in_id!r} {found} ({place}), and only e-mail can be sent; choose an opt-in "
+            "for e-mail, or correct opt_in.media_type in the CRM to email"
         )
     return opt_in
 

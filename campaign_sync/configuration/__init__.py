@@ -30,6 +30,7 @@ from campaign_sync.configuration.settings import (
     OptimizelySettings,
     RecipientListSettings,
     SelectSettings,
+    SmartCampaigns,
     StorageSettings,
     Strategy,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "ResponseReaderSettings",
     "ResponseSettings",
     "SelectSettings",
+    "SmartCampaigns",
     "StorageSettings",
     "Strategy",
     "TelemetrySettings",

@@ -38,6 +38,10 @@ Strategy = Literal["clear_refill", "differential", "shadow_then_refill"]
 """The ways of replacing a list."""
 
 
+SmartCampaigns = Literal["warn", "refuse"]
+"""What a Smart Campaign that is being sent does to a replace that has waited for it long enough."""
+
+
 class OptimizelySettings(Section):
     """How to reach Optimizely Campaign."""
 
@@ -83,6 +87,8 @@ class MailingSettings(Section):
     """How long before a mailing starts its lists aren't cleared any more."""
     max_wait: Duration = timedelta(minutes=30)
     """How long a replace waits for such a mailing before it gives up untouched."""
+    smart_campaigns: SmartCampaigns = "warn"
+    """What a replace does once it has waited so long for a Smart Campaign: go on with a warning, or refuse."""
 
 
 class SelectSettings(Section):

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pandera.errors import SchemaErrors
 
 from campaign_sync.domain.columns import texts
-from campaign_sync.domain.consent import ConsentKind
+from campaign_sync.domain.consent import ConsentKind, is_email
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.limits import SizeBaseline, SizeLimits, leap_violations, limit_violations
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
@@ -139,6 +139,7 @@ def row_checks(contract: Contract) -> dict[str, pa.DataFrameSchema]:
         "technical_fields": _schema(
             {contract.technical_column(name): [_non_empty()] for name in TechnicalField}
             | {entity_type_column: [_non_empty(), _one_of("known_entity_type", [kind.value for kind in EntityType])]}
+            | {contract.technical_column(TechnicalField.MEDIA_TYPE): [_non_empty(), _email_only()]}
         ),
         "single_consent": _schema(
             {
@@ -250,6 +251,15 @@ def _non_empty(code: str = "missing") -> pa.Check:
 
 def _one_of(code: str, allowed: Collection[str]) -> pa.Check:
     return _check(code, lambda values: values.isin(list(allowed)), ignore_na=False)
+
+
+def _email_only() -> pa.Check:
+    """No other media type; one that is missing is a failure of its own."""
+
+    def passes(values: "pd.Series[str]") -> "pd.Series[bool]":
+        return values.isin([each for each in values.unique() if not each.strip() or is_email(each)])
+
+    return _check("not_email", passes)
 
 
 def _none_is(code: str) -> pa.Check:

@@ -1,5 +1,6 @@
 """Opt-ins (advertising consents) and the rule that tells whether one is granted now."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,6 +8,8 @@ from enum import StrEnum
 
 VENDOR_SOURCE = "optimizely:"
 """How the source of a consent event begins that the vendor told of."""
+
+_EMAIL = re.compile(r"e[-_ ]?mail", re.IGNORECASE)
 
 
 class ConsentKind(StrEnum):
@@ -25,6 +28,15 @@ class OptIn:
     mandator: str
     description: str
     media_type: str
+
+
+def is_email(media_type: str) -> bool:
+    """Whether a media type is e-mail, in any usual spelling: `email`, `e-mail`, `E-Mail`, `EMAIL`.
+
+    A recipient's address is an e-mail address here, and a session's media type stays the vendor's default, EMAIL
+    (vendor documentation of setMediaType), so nothing else can be sent.
+    """
+    return _EMAIL.fullmatch(media_type.strip()) is not None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from campaign_sync.replacing.canary import known_opt_in_list, try_canary
 from campaign_sync.replacing.errors import RefusedReplaceError
 from campaign_sync.replacing.gate import admit, examine, surroundings
 from campaign_sync.replacing.looking import PEOPLE_COLUMNS, Listeners, consenting_keys, look
-from campaign_sync.replacing.mailings import wait_for_mailings
+from campaign_sync.replacing.mailings import mailings_before_clear, wait_for_mailings
 from campaign_sync.replacing.plan import Plan, difference, refill, resume
 from campaign_sync.replacing.progress import rows_of
 from campaign_sync.replacing.reading_back import READ_BACK_ROWS, Held, read_back
@@ -46,6 +46,8 @@ class Admission:
     """The rejections of those who were dropped."""
     around: Surroundings
     """What it was compared with."""
+    passed_campaigns: frozenset[int] = frozenset()
+    """Smart Campaigns that are being sent and were waited for."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +80,20 @@ class Gate:
             admit(target, [refused_for_good])
         admission = self._examined(target, broken, replayed)
         outcomes = list(admission.outcomes)
+        passed_campaigns: frozenset[int] = frozenset()
         if admission.plan.clear:
-            mailings, waited = wait_for_mailings(target, self.vendor, self.say)
-            if waited:  # who left meanwhile has to be dropped, and everything has grown older
+            wait = wait_for_mailings(target, self.vendor, self.say)
+            passed_campaigns = wait.passed
+            if wait.took:  # who left meanwhile has to be dropped, and everything has grown older
                 admission = self._examined(target, broken, replayed)
                 outcomes = list(admission.outcomes)
-            outcomes.append(mailings)
+            outcomes.append(wait.outcome)
             admit(target, outcomes)
         lease.require()
         with self._canary_lease():
             outcomes.append(try_canary(target, self.vendor, self.state.lists, self.now()))
         admit(target, outcomes)
-        return replace(admission, outcomes=tuple(outcomes))
+        return replace(admission, outcomes=tuple(outcomes), passed_campaigns=passed_campaigns)
 
     def _canary_lease(self) -> AbstractContextManager[object]:
         """The mandator's lists share the canary: one that is unsubscribed again would hide that another revived it.
@@ -98,14 +102,13 @@ class Gate:
         """
         return self.state.leases.held(-self.vendor.mandator_id, self.run_id)
 
-    def admit_clear(self, target: Target) -> None:
+    def admit_clear(self, target: Target, admission: Admission) -> None:
         """Let the list be cleared at this very moment, as far as mailings are concerned: time has passed.
 
         Raises:
-            RefusedReplaceError: one stands in the way for too long.
+            RefusedReplaceError: one has begun since the list was admitted.
         """
-        mailings, _ = wait_for_mailings(target, self.vendor, self.say)
-        admit(target, [mailings])
+        admit(target, [mailings_before_clear(target, self.vendor, admission.passed_campaigns)])
 
     def _examined(self, target: Target, broken: Replace | None, replayed: StoredSnapshot | None) -> Admission:
         stored = replayed or self.state.snapshots.latest(target.mandator, target.name)

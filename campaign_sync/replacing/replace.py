@@ -121,7 +121,7 @@ class Replacer:
                 self._try_in_the_shadow(target, admission, steps, lease)
             batches = prepare(target, self.vendor, admission.rows, admission.plan.send)
             if admission.plan.clear:
-                gate.admit_clear(target)
+                gate.admit_clear(target, admission)
             lease.require()
             begun = self.now()
             begins = ReplaceState.CLEARING if admission.plan.clear else ReplaceState.FILLING

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from campaign_sync.configuration import Configuration, Strategy
+from campaign_sync.configuration import Configuration, SmartCampaigns, Strategy
 from campaign_sync.crm.port import Pick
 from campaign_sync.domain.checks import Contract
 from campaign_sync.domain.feedback_age import AgeLimits
@@ -37,6 +37,7 @@ class Target:
     watch_mailings: bool
     quiet_before_mailing: timedelta
     max_wait: timedelta
+    smart_campaigns: SmartCampaigns
 
     @property
     def read_attributes(self) -> tuple[str, ...]:
@@ -81,4 +82,5 @@ def target(configuration: Configuration, mandator: str, name: str) -> Target:
         watch_mailings=settings.mailings.watch,
         quiet_before_mailing=settings.mailings.quiet_before_mailing,
         max_wait=settings.mailings.max_wait,
+        smart_campaigns=settings.mailings.smart_campaigns,
     )

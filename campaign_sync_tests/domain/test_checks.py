@@ -54,6 +54,8 @@ def test_rows_with_nothing_wrong_pass_every_check_in_the_documented_order(frame:
         ("recipient_id", "bo\x1b@example.org", "utf8", "forbidden_characters"),
         ("list:description", "", "technical_fields", "missing"),
         ("list:media-type", None, "technical_fields", "missing"),
+        ("list:media-type", "SMS", "technical_fields", "not_email"),
+        ("list:media-type", " ", "technical_fields", "missing"),
         ("list:entity-id", " ", "technical_fields", "missing"),
         ("list:entity-type", "person", "technical_fields", "known_entity_type"),
         ("list:opt-in-id", "events", "single_consent", "the_lists_own_opt_in"),

@@ -3,10 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.consent import ConsentEvent, ConsentKind, current_consent, is_granted
+from campaign_sync.domain.consent import ConsentEvent, ConsentKind, current_consent, is_email, is_granted
 from campaign_sync.domain.entity import EntityType
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -62,3 +63,15 @@ def test_the_newest_event_decides(history: list[ConsentEvent]) -> None:
 
 def test_a_contact_goes_before_a_lead_and_a_lead_before_an_account() -> None:
     assert sorted(EntityType, key=lambda kind: kind.precedence) == ["contact", "lead", "account"]
+
+
+@pytest.mark.parametrize("media_type", ["email", "e-mail", "E-Mail", "EMAIL", " Email ", "e_mail"])
+def test_e_mail_is_known_in_every_usual_spelling(media_type: str) -> None:
+    assert is_email(media_type)
+
+
+@pytest.mark.parametrize(
+    "media_type", ["", " ", "SMS", "fax", "print", "push", "mail", "email2", "e-mail, sms", "emails"]
+)
+def test_nothing_else_is_e_mail(media_type: str) -> None:
+    assert not is_email(media_type)

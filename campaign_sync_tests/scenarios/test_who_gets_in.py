@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from campaign_sync.crm.schema import contact
+from campaign_sync.cli.running import problems
+from campaign_sync.crm import schema
 from campaign_sync_tests.rig import LONG_AGO, NEWSLETTER, NORD, PRODUCTS, SUED, Rig
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
@@ -41,7 +42,7 @@ def test_a_character_that_does_not_show_makes_nobody_another_person(shop: Rig, s
         row[0] = hidden + row[0]
     else:
         with shop.crm() as crm:
-            crm.execute(contact.update().where(contact.c.id == "c2").values(email=f"{hidden}person2@example.org"))
+            crm.execute(schema.contact.update().where(schema.contact.c.id == "c2").values(email=f"{hidden}person2@example.org"))
     if seen == "at the look":
         shop.world.unsubscribe(NORD, "person2@example.org")
     else:
@@ -165,3 +166,31 @@ def test_a_bounce_the_crm_cannot_match_suppresses_the_address_in_every_mandator(
 
     assert "stranger@example.com" not in shop.addresses()
     assert ledger(shop, result.run_id)["selection", "bounced"] == 1
+
+
+@pytest.mark.parametrize(("media_type", "found"), [("SMS", "is of media type 'SMS'"), (" ", "has no media type")])
+def test_an_opt_in_that_is_not_for_e_mail_is_refused_and_the_list_keeps_its_people(
+    shop: Rig, media_type: str, found: str
+) -> None:
+    shop.day()
+    with shop.crm() as crm:
+        crm.execute(
+            schema.opt_in.update().where(schema.opt_in.c.opt_in_id == "newsletter-nord").values(media_type=media_type)
+        )
+    before, clears = shop.addresses(), shop.clears()
+
+    result = shop.run(assets=[("nord", "suppression_state"), ("nord", "selection", "newsletter")])
+
+    assert found in problems(result)[0]
+    assert "mandators.nord.lists.newsletter.opt_in_id" in problems(result)[0]
+    assert (shop.addresses(), shop.clears()) == (before, clears)
+
+
+@pytest.mark.parametrize("media_type", ["email", "E-Mail", "EMAIL"])
+def test_e_mail_is_sent_as_the_crm_spells_it(shop: Rig, media_type: str) -> None:
+    with shop.crm() as crm:
+        crm.execute(schema.opt_in.update().values(media_type=media_type))
+
+    shop.day()
+
+    assert {one["attributes"]["media-type"] for one in shop.world.recipients(NEWSLETTER)} == {media_type}

@@ -1,0 +1,210 @@
+"""Smart Campaigns use lists for as long as they are switched on: what that does to the replacement of a list."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from campaign_sync.cli.running import problems
+from campaign_sync.replacing import mailings
+from campaign_sync.replacing.admission import Gate
+from campaign_sync_tests.rig import NEWSLETTER, NORD, PRODUCTS, Rig
+from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
+
+CHAIN = [*FEEDBACK, *PICK, *REPLACE]
+CAMPAIGN = 78
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the interlock has slept; it sleeps for no time at all."""
+    slept: list[float] = []
+    monkeypatch.setattr(mailings.wait_for_mailings, "__defaults__", (slept.append,))
+    return slept
+
+
+def campaign(shop: Rig, status: str, starts_in: timedelta | None = None, list_id: int = NEWSLETTER) -> None:
+    start = datetime.now(UTC) + starts_in if starts_in is not None else None
+    shop.world.add_mailing(
+        NORD, CAMPAIGN, "Willkommen", mailing_type="campaign", status=status, list_ids=[list_id], scheduled_at=start
+    )
+
+
+def interlock(shop: Rig, **settings: str) -> None:
+    shop.settings["mandators"]["nord"]["mailings"] = settings
+
+
+def gate_of(result: dg.ExecuteInProcessResult, name: str = "newsletter") -> dg.AssetCheckEvaluation:
+    (gate,) = [
+        check
+        for check in result.get_asset_check_evaluations()
+        if check.check_name == "gate" and check.asset_key.path[-1] == name
+    ]
+    return gate
+
+
+@pytest.mark.usefixtures("naps")
+def test_a_list_is_renewed_on_each_of_three_days_under_a_smart_campaign_that_never_ends(shop: Rig) -> None:
+    campaign(shop, "SENDING")
+    for day in range(1, 4):
+        shop.add_contact(f"new{day}", f"new{day}@example.org")
+        result = shop.day()
+        assert f"new{day}@example.org" in shop.addresses()
+        gate = gate_of(result)
+        assert (gate.passed, gate.severity) == (False, dg.AssetCheckSeverity.WARN)
+        assert "Smart Campaign 78 “Willkommen”, which uses the list, is being sent" in (gate.description or "")
+        assert "strategy: differential" in (gate.description or "")
+        assert gate_of(result, "products").passed, "it uses another list"
+
+
+def test_a_smart_campaign_is_waited_for_once_in_a_replacement_and_the_look_comes_after_it(
+    shop: Rig, naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign(shop, "SENDING")
+    interlock(shop, max_wait="10m")
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        shop.world.unsubscribe(NORD, "person5@example.org")
+
+    monkeypatch.setattr(mailings.wait_for_mailings, "__defaults__", (sleep,))
+    result = shop.run(assets=CHAIN)
+
+    assert result.success, problems(result)
+    assert sum(naps) == 600
+    assert shop.addresses() == EVERYBODY[:4]
+    with shop.state() as state:
+        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {("gate", "unsubscribed"): 1}
+
+
+def test_a_smart_campaign_that_ends_while_it_is_waited_for_leaves_no_warning(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign(shop, "SENDING")
+    monkeypatch.setattr(
+        mailings.wait_for_mailings, "__defaults__", (lambda _: shop.world.set_mailing_status(CAMPAIGN, "DONE"),)
+    )
+    assert gate_of(shop.day()).passed
+
+
+@pytest.mark.usefixtures("naps")
+def test_a_smart_campaign_keeps_a_list_untouched_where_the_configuration_says_so(shop: Rig) -> None:
+    shop.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
+    campaign(shop, "SENDING")
+    interlock(shop, smart_campaigns="refuse")
+
+    result = shop.run(assets=CHAIN)
+
+    (problem,) = problems(result)
+    assert "Smart Campaign 78 “Willkommen”, which uses the list, is being sent" in problem
+    assert "mandators.nord.mailings.smart_campaigns is refuse" in problem
+    assert shop.addresses() == EVERYBODY[:4]
+
+
+@pytest.mark.usefixtures("naps")
+def test_a_smart_campaign_that_starts_soon_is_waited_for_like_any_other_mailing(shop: Rig) -> None:
+    campaign(shop, "NEW", timedelta(minutes=50))
+
+    result = shop.run(assets=CHAIN)
+
+    assert "Smart Campaign 78 “Willkommen”, which uses the list, starts at" in problems(result)[0]
+    assert shop.clears() == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "starts_in", "list_id", "shown"),
+    [
+        ("ACTIVATION_REQUIRED", None, NEWSLETTER, True),
+        ("ACTIVATION_REQUIRED", timedelta(minutes=5), NEWSLETTER, True),
+        ("NEW", None, NEWSLETTER, False),
+        ("NEW", timedelta(minutes=70), NEWSLETTER, False),
+        ("SENDING", None, PRODUCTS + 5, False),
+        ("DONE", None, NEWSLETTER, False),
+    ],
+)
+def test_other_smart_campaigns_are_in_no_lists_way(
+    shop: Rig, status: str, starts_in: timedelta | None, list_id: int, shown: bool
+) -> None:
+    campaign(shop, status, starts_in, list_id)
+
+    gate = gate_of(shop.day())
+
+    assert gate.passed
+    assert ("Smart Campaign 78 “Willkommen”, which uses the list, isn't activated yet" in str(gate.metadata)) == shown
+
+
+@pytest.mark.usefixtures("naps")
+def test_a_regular_mailing_beside_a_smart_campaign_still_keeps_the_list_untouched(shop: Rig) -> None:
+    campaign(shop, "SENDING")
+    shop.world.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
+
+    result = shop.run(assets=CHAIN)
+
+    assert "mailing 77, which uses the list, is being sent" in problems(result)[0]
+    assert shop.clears() == 0
+
+
+@pytest.fixture
+def no_such_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vendor whose service refuses the mailing type `campaign`."""
+    from campaign_sync.sandbox import services
+
+    asked: Callable[..., Any] = services.HANDLERS["Mailing", "getIdsInStatus"]
+
+    def refuse(caller: Any, mailing_type: str, status: str) -> Any:
+        if mailing_type == "campaign":
+            raise caller.fault("java.lang.IllegalArgumentException: No enum constant", mailingType=mailing_type)
+        return asked(caller, mailing_type, status)
+
+    monkeypatch.setitem(services.HANDLERS, ("Mailing", "getIdsInStatus"), refuse)
+
+
+@pytest.mark.usefixtures("no_such_word")
+def test_a_vendor_that_does_not_know_smart_campaigns_stops_no_list(shop: Rig) -> None:
+    gate = gate_of(shop.day())
+
+    assert gate.passed
+    assert "the vendor doesn't tell about Smart Campaigns" in str(gate.metadata)
+
+
+@pytest.mark.usefixtures("no_such_word")
+def test_a_list_that_no_smart_campaign_may_find_empty_is_not_cleared_where_the_vendor_tells_of_none(shop: Rig) -> None:
+    interlock(shop, smart_campaigns="refuse")
+
+    assert "set mandators.nord.mailings.smart_campaigns to warn" in problems(shop.run(assets=CHAIN))[0]
+    assert shop.clears() == 0
+
+
+@pytest.mark.parametrize("mailing_type", ["regular", "campaign"])
+def test_a_mailing_that_begins_between_admission_and_clearing_is_not_waited_for_with_an_old_look(
+    shop: Rig, naps: list[float], monkeypatch: pytest.MonkeyPatch, mailing_type: str
+) -> None:
+    shop.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
+    admit = Gate.admit
+
+    def admit_and_begin(*arguments: Any) -> Any:
+        admission = admit(*arguments)
+        shop.world.add_mailing(
+            NORD, CAMPAIGN, "Willkommen", mailing_type=mailing_type, status="SENDING", list_ids=[NEWSLETTER]
+        )
+        return admission
+
+    monkeypatch.setattr(Gate, "admit", admit_and_begin)
+    result = shop.run(assets=CHAIN)
+
+    assert "is being sent, since the list was admitted" in problems(result)[0]
+    assert naps == []
+    assert shop.addresses() == EVERYBODY[:4]
+
+
+def test_a_gate_that_only_warns_raises_no_alarm_and_leaves_the_run_green(
+    shop: Rig, naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign(shop, "SENDING")
+
+    result = shop.day()
+
+    assert naps
+    assert problems(result) == []

@@ -153,6 +153,21 @@ def test_a_minimal_file_gets_the_documented_defaults(tmp_path: Path) -> None:
     assert [newsletter.technical_attribute(field) for field in TechnicalField] == [f.value for f in TechnicalField]
 
 
+@pytest.mark.parametrize(
+    ("layout", "columns"),
+    [({}, (0, 1, 2)), ({"recipient": 2, "mailing": 1, "time": 0}, (2, 1, 0)), ({"time": 1}, (0, None, 1))],
+)
+def test_unsubscribes_by_mailing_are_recipient_mailing_and_time_unless_the_columns_are_named(
+    layout: dict[str, int], columns: tuple[int, ...]
+) -> None:
+    settings = FeedbackSettings.model_validate(
+        {"readers": {"getOutBounces": {}, "getUnsubscribes": {}, "getMailingUnsubscribes": layout}}
+    )
+    reader = settings.reader("getMailingUnsubscribes")
+    assert reader is not None
+    assert (reader.recipient, reader.mailing, reader.time) == columns
+
+
 def test_responses_are_off_until_their_readers_are_named(tmp_path: Path) -> None:
     assert load(tmp_path, MINIMAL).mandators["nord"].responses is None
     nord = load(tmp_path, with_mandator_keys("responses: {readers: {getOpens: {}, getClicks: {link: url}}}"))
@@ -305,6 +320,8 @@ MANDATOR_MISTAKES = [
         "6:26 mandators.nord.feedback.lifetime: a duration is longer than nothing and at most",
     ),
     ("feedback: {lifetime: PX}", "6:26 mandators.nord.feedback.lifetime: a duration is expected"),
+    ("feedback: {lifetime: 13d}", "6:26 mandators.nord.feedback.lifetime: the vendor keeps feedback for 14d to 30d"),
+    ("feedback: {lifetime: 31d}", "6:26 mandators.nord.feedback.lifetime: the vendor keeps feedback for 14d to 30d"),
     ("feedback: {overlap: 0h}", "6:25 mandators.nord.feedback.overlap: a duration is longer than nothing"),
     *(
         (
@@ -317,6 +334,8 @@ MANDATOR_MISTAKES = [
             ("header: 7", 71, ".header: true or false is expected"),
             ('time_format: "%H:%M"', 76, ".time_format: epoch_ms, iso"),
             ("time_format: unix", 76, ".time_format: epoch_ms, iso"),
+            ('time_format: "%d.%m.%Y %I:%M"', 76, ".time_format: epoch_ms, iso or a strptime pattern that reads back"),
+            ('time_format: "%d.%m.%Y %H:%M %Z"', 76, ".time_format: epoch_ms, iso or a strptime pattern that reads"),
         )
     ),
     (

@@ -5,7 +5,7 @@ from datetime import UTC, timedelta, tzinfo
 from typing import Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from campaign_sync.configuration.section import Section
 from campaign_sync.configuration.values import (
@@ -18,8 +18,14 @@ from campaign_sync.configuration.values import (
     TimeFormat,
     TimeZoneName,
 )
-from campaign_sync.domain.feedback import KIND_OF_READER, OUT_BOUNCES, RESPONSES, FeedbackKind
-from campaign_sync.domain.feedback_age import AgeLimits
+from campaign_sync.domain.feedback import (
+    KIND_OF_READER,
+    MAILING_UNSUBSCRIBES,
+    OUT_BOUNCES,
+    RESPONSES,
+    FeedbackKind,
+)
+from campaign_sync.domain.feedback_age import LONGEST_LIFETIME, SHORTEST_LIFETIME, AgeLimits
 from campaign_sync.domain.layout import Layout
 from campaign_sync.domain.response import KIND_OF_RESPONSE_READER
 
@@ -40,7 +46,7 @@ class RowSettings(Section):
     category: Column | None = None
     """Column that tells hard bounces from soft ones and from other replies; getResponses needs it."""
     mailing: Column | None = None
-    """Column with the id of the mailing. By it an unsubscribe is known to be about that mailing's lists."""
+    """Column with the id of the mailing; of getMailingUnsubscribes it is 1, and the time 2, where neither is named."""
     header: bool | None = None
     """Whether rows begin with the columns' names; found out by itself where left out."""
     time_format: TimeFormat = "epoch_ms"
@@ -143,6 +149,27 @@ class FeedbackSettings(Section):
     def age_limits(self) -> AgeLimits:
         """How old feedback may become."""
         return AgeLimits(self.max_age, self.lifetime)
+
+    @field_validator("lifetime")
+    @classmethod
+    def _lifetime_is_the_vendors(cls, value: timedelta) -> timedelta:
+        if not SHORTEST_LIFETIME <= value <= LONGEST_LIFETIME:
+            raise ValueError(
+                f"the vendor keeps feedback for {SHORTEST_LIFETIME.days}d to {LONGEST_LIFETIME.days}d; name what was "
+                "agreed with it, for it decides from which day on unsubscribes are lost"
+            )
+        return value
+
+    @field_validator("readers", mode="before")
+    @classmethod
+    def _mailings_stand_before_the_time(cls, value: object) -> object:
+        """Where nothing is said of mailing and time, getMailingUnsubscribes gives recipient, mailing, time."""
+        if not isinstance(value, dict):
+            return value
+        layout = value.get(MAILING_UNSUBSCRIBES)
+        if not isinstance(layout, dict) or {"mailing", "time"}.intersection(layout):
+            return value
+        return {**value, MAILING_UNSUBSCRIBES: {**layout, "mailing": 1, "time": 2}}
 
     @model_validator(mode="after")
     def _readers_are_complete(self) -> Self:

@@ -3,7 +3,7 @@
 import re
 import ssl
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +18,7 @@ from campaign_sync.configuration.elsewhere import FromElsewhere
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.text import normalize_text
 from campaign_sync.domain.url import may_hold_password
+from campaign_sync.domain.time_pattern import problem_with
 
 ENVIRONMENT_REFERENCE, FILE_REFERENCE = (
     {
@@ -251,13 +252,11 @@ def _column(value: object) -> object:
 def _time_format(value: str) -> str:
     if value in ("epoch_ms", "iso"):
         return value
-    sample = datetime(2026, 11, 24, 16, 30, 59, tzinfo=UTC)
-    try:
-        readable = "%" in value and datetime.strptime(sample.strftime(value), value).date() == sample.date()  # noqa: DTZ007
-    except (ValueError, re.error):
-        readable = False
-    if not readable:
+    if "%" not in value:
         raise ValueError("epoch_ms, iso or a strptime pattern with a whole date is expected, like %d.%m.%Y %H:%M:%S")
+    problem = problem_with(value)
+    if problem:
+        raise ValueError(f"epoch_ms, iso or a strptime pattern that reads back what it wrote is expected; {problem}")
     return value
 
 

@@ -19,12 +19,13 @@ class FeedbackKind(StrEnum):
 
 OUT_BOUNCES: Final = "getOutBounces"
 RESPONSES: Final = "getResponses"
+MAILING_UNSUBSCRIBES: Final = "getMailingUnsubscribes"
 
 KIND_OF_READER: Final = {
     OUT_BOUNCES: FeedbackKind.BOUNCES,
     RESPONSES: FeedbackKind.BOUNCES,
     "getUnsubscribes": FeedbackKind.UNSUBSCRIBES,
-    "getMailingUnsubscribes": FeedbackKind.UNSUBSCRIBES,
+    MAILING_UNSUBSCRIBES: FeedbackKind.UNSUBSCRIBES,
 }
 """The vendor's closed-loop operations that tell of people who left or can't be reached, and which of the two it is."""
 

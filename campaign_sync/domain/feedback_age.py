@@ -6,6 +6,9 @@ from enum import StrEnum
 
 WARN_AFTER = timedelta(hours=24)
 
+SHORTEST_LIFETIME, LONGEST_LIFETIME = timedelta(days=14), timedelta(days=30)
+"""How long the vendor keeps feedback, as agreed with the customer (vendor documentation of ClosedLoopWebservice)."""
+
 _ALARM_SHARE = 4
 """A quarter of the time that the vendor keeps feedback: then three quarters are left to mend it."""
 

@@ -8,6 +8,7 @@ from itertools import chain
 
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.text import normalize_text
+from campaign_sync.domain.time_pattern import precision
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """A time before it isn't one of an event: the layout points at some other number."""
@@ -200,9 +201,9 @@ def _time_parser(layout: Layout) -> Callable[[str], datetime]:
     if layout.time_format == "epoch_ms":
         return lambda text: datetime.fromtimestamp(int(text) / 1000, UTC)
 
-    def latest(moment: datetime, precision: timedelta) -> datetime:
+    def latest(moment: datetime, shortest: timedelta) -> datetime:
         """The last moment that a text can mean: somebody may have consented just before they left, that very day."""
-        moment += precision - _A_SECOND
+        moment += shortest - _A_SECOND
         if moment.tzinfo:
             return moment.astimezone(UTC)
         # In the hour that a clock shows twice, it is the later of the two.
@@ -211,17 +212,8 @@ def _time_parser(layout: Layout) -> Callable[[str], datetime]:
 
     if layout.time_format == "iso":
         return lambda text: latest(datetime.fromisoformat(text), _iso_precision(text))
-    precision = _precision(layout.time_format)
-    return lambda text: latest(datetime.strptime(text, layout.time_format), precision)  # noqa: DTZ007 - see latest()
-
-
-def _precision(time_format: str) -> timedelta:
-    """The shortest time that a strptime pattern tells apart."""
-    if any(part in time_format for part in ("%S", "%T", "%X", "%c", "%s")):
-        return _A_SECOND
-    if any(part in time_format for part in ("%M", "%R")):
-        return timedelta(minutes=1)
-    return timedelta(hours=1) if any(part in time_format for part in ("%H", "%I")) else timedelta(days=1)
+    shortest = precision(layout.time_format)
+    return lambda text: latest(datetime.strptime(text, layout.time_format), shortest)  # noqa: DTZ007 - see latest()
 
 
 def _iso_precision(text: str) -> timedelta:

@@ -172,6 +172,7 @@ class Replacer:
         accepted = codes == ACCEPTED
         self._record_refused(target, rows, codes)
         note(entry.id, state=ReplaceState.PROVING, sent=len(rows), accepted=int(accepted.sum()))
+        filler.require_known_codes(rows, codes)
         proven = sweep_and_prove(filler, rows, admission.digests, accepted)
         proof = proven.proof
         self._record(target, proven.taken_out)
@@ -212,6 +213,7 @@ class Replacer:
         batches = prepare(shadow, self.vendor, rows, plan.send)
         try:
             codes = filler.carry_out(plan, rows, batches, rows_of(shadow, "fill the shadow", len(rows)))
+            filler.require_known_codes(rows, codes)
             proven = sweep_and_prove(filler, rows, admission.digests, codes == ACCEPTED)
             if not proven.proof.holds:
                 raise UnprovenError(
@@ -219,7 +221,7 @@ class Replacer:
                 )
             require_enough_left(target, admission.around, proven.entity_types)
         finally:
-            with suppress(OptimizelyError, LeaseLostError):  # the next replace clears it first of all
+            with suppress(OptimizelyError, LeaseLostError, UnprovenError):  # the next replace clears it first of all
                 filler.clear()
 
     def _shadow(self, target: Target) -> Target:

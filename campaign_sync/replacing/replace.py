@@ -114,6 +114,7 @@ class Replacer:
             if broken is None:
                 raise
             raise still_incomplete(target, broken, error) from None
+        target = admission.target
         entry = self._entry(target, admission, broken, replayed)
         steps = self.state.journal.start(entry)
         try:
@@ -176,7 +177,8 @@ class Replacer:
         proven = sweep_and_prove(filler, rows, admission.digests, accepted)
         proof = proven.proof
         self._record(target, proven.taken_out)
-        note(entry.id, swept=len(proven.taken_out), in_list=proof.in_list, proof=str(proof))
+        read_by = {"id_attribute": proof.id_attribute, "address_attribute": proof.address_attribute}
+        note(entry.id, swept=len(proven.taken_out), in_list=proof.in_list, proof=str(proof), **read_by)
         if not proof.holds:
             held, expected = proof.in_list, proof.expected
             raise UnprovenError(f"read back, it has {held} recipients where {expected} should be ({proof})")

@@ -4,7 +4,7 @@ Nothing is changed, but for a list that was refused for good: there a canary is 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,7 @@ from campaign_sync.assets.ports import Ports
 from campaign_sync.assets.selection import opt_in_of
 from campaign_sync.configuration import Configuration, FeedbackSettings
 from campaign_sync.crm.port import CrmSnapshot
+from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.checks import check_list_attributes
 from campaign_sync.domain.consent import ConsentKind
 from campaign_sync.feedback.fetching import opened
@@ -26,6 +27,7 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import RefusedError
 from campaign_sync.optimizely.services import Reader
 from campaign_sync.replacing.canary import known_opt_in_list, try_canary
+from campaign_sync.replacing.key_attributes import find_key_attributes
 from campaign_sync.replacing.mailings import MAILING_TYPES
 from campaign_sync.replacing.target import Target, target
 from campaign_sync.state.database import READY, probe_database
@@ -120,6 +122,25 @@ def _check_list(one: Target, vendor: Optimizely, findings: _Findings) -> None:
         findings.add(place, True, f"recipient list {list_id} is “{vendor.recipient_lists.name(list_id)}”, {held} in it")
         if vendor.recipient_lists.is_test_list(list_id):
             findings.add(place, None, "it is a test list")
+        if held:
+            _check_key_attributes(one, vendor, findings, place)
+
+
+def _check_key_attributes(one: Target, vendor: Optimizely, findings: _Findings, place: str) -> None:
+    """Whether proofs of the list can compare recipient ids and addresses. Of an empty list only the first one shows."""
+
+    def addresses(texts: Sequence[str]) -> int:
+        return sum(usable_address(text) is not None for text in texts)
+
+    found = find_key_attributes(one, vendor, addresses, addresses)
+    names = {"recipient ids": found.id_attribute, "addresses": found.address_attribute}
+    if given := " and ".join(f"{what} (as “{name}”)" for what, name in names.items() if name):
+        findings.add(place, True, f"the list gives out {given}, so proofs compare them")
+    if withheld := " and ".join(what for what, name in names.items() if not name):
+        remedy = "ask the vendor's support for the name of that attribute" + (
+            "" if found.id_attribute else f", and set {place}.id_attribute to the one for ids"
+        )
+        findings.add(place, None, f"the list doesn't give out {withheld}, so proofs don't compare them; {remedy}")
 
 
 def _check_kind(one: Target, vendor: Optimizely, ports: Ports | None, findings: _Findings) -> None:

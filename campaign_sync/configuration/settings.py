@@ -161,15 +161,9 @@ class RecipientListSettings(Section):
     strategy: Strategy = "clear_refill"
     """How the list is replaced; docs/safety.md compares the ways."""
     id_attribute: Name | None = None
-    """Under which name the vendor gives out a recipient's id; `differential` needs it. The proof then covers it too."""
+    """Under which name the vendor gives out a recipient's id, where it is none that is found out by itself."""
     max_snapshot_age: Duration = timedelta(hours=6)
     """How old a snapshot may be when it is sent."""
-
-    @model_validator(mode="after")
-    def _differences_need_ids(self) -> Self:
-        if self.strategy == "differential" and self.id_attribute is None:
-            raise ValueError("strategy differential needs id_attribute, to know whom to take out of the list")
-        return self
 
     def technical_attribute(self, field: TechnicalField) -> str:
         """The list attribute that holds a technical field: the field's own name unless configured otherwise."""

@@ -19,6 +19,7 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacing.canary import known_opt_in_list, try_canary
 from campaign_sync.replacing.errors import RefusedReplaceError
 from campaign_sync.replacing.gate import admit, examine, surroundings
+from campaign_sync.replacing.key_attributes import with_key_attributes
 from campaign_sync.replacing.looking import PEOPLE_COLUMNS, Listeners, consenting_keys, look
 from campaign_sync.replacing.mailings import mailings_before_clear, wait_for_mailings
 from campaign_sync.replacing.plan import Plan, difference, refill, resume
@@ -35,6 +36,8 @@ from campaign_sync.state.store import State
 class Admission:
     """What the gate lets pass, and how it is going to be done."""
 
+    target: Target
+    """The list, with the names under which it gives out ids and addresses."""
     stored: StoredSnapshot
     rows: pd.DataFrame
     """The snapshot without those who were dropped."""
@@ -142,12 +145,13 @@ class Gate:
         # withdrawn.
         Listeners(self.crm, self.state, self.frames).hear(target, people, found, vendor_now)
         self._check_ids(target)
+        target = with_key_attributes(target, self.vendor, rows)
         digests = row_digests(rows, target.read_columns)
         plan = self._plan(target, stored, rows, digests, broken)
-        return Admission(stored, rows, digests, plan, tuple(outcomes), dropped, around)
+        return Admission(target, stored, rows, digests, plan, tuple(outcomes), dropped, around)
 
     def _check_ids(self, target: Target) -> None:
-        if target.id_attribute is None:
+        if not target.id_attribute:
             return
         page = self.vendor.recipients.page(target.recipient_list_id, [target.id_attribute], None, 0, 1)
         if page and not page[0][0]:

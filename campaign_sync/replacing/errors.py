@@ -31,3 +31,9 @@ class IncompleteListError(Exception):
 
 class UnprovenError(Exception):
     """A list, read back, isn't what was put into it."""
+
+
+class NotClearedError(UnprovenError):
+    """The vendor says that it has cleared a list, and it isn't empty."""
+
+    outcome_unknown = False

@@ -17,6 +17,7 @@ from campaign_sync.domain.row_digests import column_chunks
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import TransientError
 from campaign_sync.optimizely.services import MAX_ROWS, Batch
+from campaign_sync.replacing.errors import NotClearedError, UnprovenError
 from campaign_sync.replacing.plan import Plan, Positions
 from campaign_sync.replacing.target import Target
 from campaign_sync.replacing.together import together
@@ -86,6 +87,7 @@ class Filler:
         Raises:
             OptimizelyError: a call couldn't be made; no further one is begun.
             LeaseLostError: somebody else may be at the list by now.
+            UnprovenError: the vendor says that it has cleared the list, and it isn't empty.
         """
         if plan.clear:
             self.clear()
@@ -106,10 +108,24 @@ class Filler:
         return codes
 
     def clear(self) -> None:
-        """Empty the list. It is tried again only while the lease is held, for a late repeat would empty a full list."""
+        """Empty the list. It is tried again only while the lease is held, for a late repeat would empty a full list.
+
+        Raises:
+            UnprovenError: the vendor says that it has cleared the list, and it isn't empty.
+        """
         for attempt in _retrying():
             with attempt, attempted(attempt.retry_state.attempt_number):
-                self._changing(CLEAR, lambda: self.vendor.recipients.clear(self.target.recipient_list_id))
+                self._changing(CLEAR, self._clear_once)
+
+    def _clear_once(self) -> None:
+        list_id, recipients = self.target.recipient_list_id, self.vendor.recipients
+        recipients.clear(list_id)
+        left = recipients.count(list_id)
+        if left:  # or somebody signed up at this very moment, who isn't there any more after the next try
+            raise NotClearedError(
+                f"clear has changed nothing: the vendor took {_TRIES} calls, and the list still holds {left} "
+                f"recipients. Ask the vendor's support why recipient list {list_id} can't be cleared"
+            )
 
     def sweep(self) -> dict[str, int]:
         """Have the vendor take out everybody it wouldn't write to. Returns how many, by why."""
@@ -123,6 +139,25 @@ class Filler:
     def take_out(self, ids: Sequence[str]) -> int:
         """Remove these recipients from the list; returns how many of them were in it."""
         return sum(sum(self._remove(ids[start : start + MAX_ROWS])) for start in range(0, len(ids), MAX_ROWS))
+
+    def require_known_codes(self, rows: pd.DataFrame, codes: Codes) -> None:
+        """Make sure that the vendor said of every row what became of it.
+
+        Rows of which it didn't are taken out again, so that whoever goes on filling the list has to ask anew.
+
+        Raises:
+            UnprovenError: it answered with codes that its documentation doesn't have, so nobody knows whether it stored
+                these rows, and whether it would send mail to them.
+        """
+        unknown = np.isin(codes, [ACCEPTED, *VENDOR_REASONS], invert=True)
+        if not unknown.any():
+            return
+        self.take_out(rows.loc[unknown, RECIPIENT_ID].tolist())
+        told = ", ".join(f"code {code}: {number}" for code, number in sorted(Counter(codes[unknown].tolist()).items()))
+        raise UnprovenError(
+            f"addAll3 answered codes that aren't documented ({told}), so these rows were taken out again. Ask the "
+            "vendor's support what the codes mean"
+        )
 
     def _remove(self, ids: Sequence[str]) -> list[bool]:
         list_id = self.target.recipient_list_id
@@ -207,7 +242,7 @@ class Filler:
 
 def _retrying() -> Retrying:
     return Retrying(
-        retry=retry_if_exception_type(TransientError),
+        retry=retry_if_exception_type((TransientError, NotClearedError)),
         stop=stop_after_attempt(_TRIES),
         wait=wait_random_exponential(multiplier=0.5, max=10),
         reraise=True,

@@ -54,11 +54,19 @@ def resume(digests: RowDigests, held: Held) -> Plan | None:
 def difference(target: Target, rows: pd.DataFrame, digests: RowDigests, held: Held) -> Plan:
     """Only what differs: leavers out, other attributes overwritten, joiners in. There is no empty moment.
 
-    The recipient id is among the columns that `digests` and `held` are by; the vendor may spell it in another case.
+    The vendor may spell a recipient id in another case.
 
     Raises:
         RefusedReplaceError: the vendor doesn't tell who somebody in the list is.
     """
+    if not len(held):
+        return Plan(clear=False, send=np.arange(len(rows)))
+    if not target.id_attribute:
+        raise RefusedReplaceError(
+            f"{target} was not touched. Nobody of the snapshot is found in the list by a name under which the vendor "
+            "might give out recipient ids, so people can't be taken out; set "
+            f"mandators.{target.mandator}.lists.{target.name}.id_attribute to that name, or choose another strategy"
+        )
     if not held.others[RECIPIENT_ID].all():
         raise RefusedReplaceError(
             f"{target} was not touched. The list holds recipients to whom the vendor gives no id under the name "

@@ -9,6 +9,7 @@ from campaign_sync.domain.checks import Contract
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.row_digests import KnownRows, RowDigests, fingerprint
 from campaign_sync.replacing.reading_back import Held
+from campaign_sync.replacing.target import Target
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Proof:
     """Of the list as read back."""
     missing_keys: frozenset[str]
     """`entity-type:entity-id` of everybody who isn't in the list and should be."""
+    id_attribute: str | None = None
+    """Under which name recipient ids were compared; None where they couldn't be."""
+    address_attribute: str | None = None
+    """Under which name addresses were compared; None where they couldn't be."""
 
     @property
     def holds(self) -> bool:
@@ -34,21 +39,25 @@ class Proof:
     def __str__(self) -> str:
         parts = [f"{self.equal:,} equal"]
         parts += [f"{name} {count:,}" for name in ("missing", "extra", "changed") if (count := getattr(self, name))]
-        return ", ".join(parts)
+        names = {"recipient ids": self.id_attribute, "addresses": self.address_attribute}
+        not_compared = " and ".join(what for what, name in names.items() if name is None)
+        told = f"; {not_compared} were not compared, because the vendor's list doesn't give them out"
+        return ", ".join(parts) + (told if not_compared and self.in_list else "")
 
 
-def prove(expected: pd.DataFrame, digests: RowDigests, held: Held, contract: Contract) -> Proof:
+def prove(target: Target, expected: pd.DataFrame, digests: RowDigests, held: Held) -> Proof:
     """Compare rows by their digests. Empty equals missing.
 
     Args:
+        target: the list, with the names under which it gives out ids and addresses.
         expected: the rows that should be in the list, of which only the technical fields are looked at.
         digests: theirs, in the same order, by the columns that the list was read back by.
         held: the list; its `others` are all rows that aren't among those expected.
-        contract: which columns hold the technical fields.
     """
+    contract, names = target.contract, (target.id_attribute, target.address_attribute)
     in_list = fingerprint(held.digests)
     if len(digests) == len(held) and np.array_equal(np.sort(digests), np.sort(held.digests)):
-        return Proof(len(digests), len(held), len(held), 0, 0, 0, in_list, frozenset())
+        return Proof(len(digests), len(held), len(held), 0, 0, 0, in_list, frozenset(), *names)
     (ours, our_counts), (theirs, their_counts) = (
         np.unique(side, return_counts=True) for side in (digests, held.digests)
     )
@@ -67,6 +76,8 @@ def prove(expected: pd.DataFrame, digests: RowDigests, held: Held, contract: Con
         changed=len(digests) - equal - len(missing_keys),
         digest=in_list,
         missing_keys=missing_keys,
+        id_attribute=target.id_attribute,
+        address_attribute=target.address_attribute,
     )
 
 

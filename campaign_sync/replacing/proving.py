@@ -1,6 +1,6 @@
 """After the fill: sweep, look once more at those who were sent, read back, compare."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -9,10 +9,11 @@ import pandas as pd
 from campaign_sync.domain.checks import entity_counts
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason, Stage
-from campaign_sync.domain.row_digests import RowDigests
+from campaign_sync.domain.row_digests import RowDigests, row_digests
 from campaign_sync.domain.selection import rejections
 from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.replacing.filling import Filler
+from campaign_sync.replacing.key_attributes import with_key_attributes
 from campaign_sync.replacing.looking import PEOPLE_COLUMNS, look
 from campaign_sync.replacing.progress import rows_of
 from campaign_sync.replacing.proof import Proof, prove
@@ -48,6 +49,7 @@ def sweep_and_prove(filler: Filler, rows: pd.DataFrame, digests: RowDigests, acc
         digests: of `rows`, by the target's `read_columns`.
         accepted: which of them are in the list.
     """
+    filler, digests = _by_what_the_list_gives(filler, rows, digests)
     target, vendor = filler.target, filler.vendor
     sent, digests = rows[_people_columns(target)][accepted], digests[accepted]
     swept = filler.sweep()
@@ -64,8 +66,19 @@ def sweep_and_prove(filler: Filler, rows: pd.DataFrame, digests: RowDigests, acc
         missing = entity_keys(expected).isin(proof.missing_keys).to_numpy()
         taken_out.append(rejections(expected[missing], Stage.SWEEP, Reason.SWEPT))
         expected, digests = expected[~missing], digests[~missing]
-        proof = prove(expected, digests, held, target.contract)
+        proof = prove(target, expected, digests, held)
     return Proven(proof, swept, pd.concat(taken_out, ignore_index=True), entity_counts(expected), sent, reasons)
+
+
+def _by_what_the_list_gives(filler: Filler, rows: pd.DataFrame, digests: RowDigests) -> tuple[Filler, RowDigests]:
+    """The filler and the digests, by the names under which the filled list gives out ids and addresses.
+
+    Before it was filled, the list may have been empty, or have held others.
+    """
+    target = with_key_attributes(filler.target, filler.vendor, rows)
+    if target.read_columns != filler.target.read_columns:
+        digests = row_digests(rows, target.read_columns)
+    return replace(filler, target=target), digests
 
 
 def _people_columns(target: Target) -> list[str]:
@@ -87,7 +100,7 @@ def _read_and_compare(
         count = vendor.recipients.count(target.recipient_list_id)
         for page_rows in (READ_BACK_ROWS, count + 1):
             held = read_back(target, vendor, count, digests, rows_of(target, "prove", count), page_rows)
-            proof = prove(expected, digests, held, target.contract)
+            proof = prove(target, expected, digests, held)
             if proof.missing == unexplained and not proof.extra and not proof.changed:
                 break
         details.append(str(proof))

@@ -114,6 +114,7 @@ class Replacer:
             if broken is None:
                 raise
             raise still_incomplete(target, broken, error) from None
+        target = admission.target
         entry = self._entry(target, admission, broken, replayed)
         steps = self.state.journal.start(entry)
         try:
@@ -172,10 +173,12 @@ class Replacer:
         accepted = codes == ACCEPTED
         self._record_refused(target, rows, codes)
         note(entry.id, state=ReplaceState.PROVING, sent=len(rows), accepted=int(accepted.sum()))
+        filler.require_known_codes(rows, codes)
         proven = sweep_and_prove(filler, rows, admission.digests, accepted)
         proof = proven.proof
         self._record(target, proven.taken_out)
-        note(entry.id, swept=len(proven.taken_out), in_list=proof.in_list, proof=str(proof))
+        read_by = {"id_attribute": proof.id_attribute, "address_attribute": proof.address_attribute}
+        note(entry.id, swept=len(proven.taken_out), in_list=proof.in_list, proof=str(proof), **read_by)
         if not proof.holds:
             held, expected = proof.in_list, proof.expected
             raise UnprovenError(f"read back, it has {held} recipients where {expected} should be ({proof})")
@@ -212,6 +215,7 @@ class Replacer:
         batches = prepare(shadow, self.vendor, rows, plan.send)
         try:
             codes = filler.carry_out(plan, rows, batches, rows_of(shadow, "fill the shadow", len(rows)))
+            filler.require_known_codes(rows, codes)
             proven = sweep_and_prove(filler, rows, admission.digests, codes == ACCEPTED)
             if not proven.proof.holds:
                 raise UnprovenError(
@@ -219,7 +223,7 @@ class Replacer:
                 )
             require_enough_left(target, admission.around, proven.entity_types)
         finally:
-            with suppress(OptimizelyError, LeaseLostError):  # the next replace clears it first of all
+            with suppress(OptimizelyError, LeaseLostError, UnprovenError):  # the next replace clears it first of all
                 filler.clear()
 
     def _shadow(self, target: Target) -> Target:

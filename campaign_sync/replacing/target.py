@@ -7,7 +7,7 @@ from campaign_sync.configuration import Configuration, SmartCampaigns, Strategy
 from campaign_sync.crm.port import Pick
 from campaign_sync.domain.checks import Contract
 from campaign_sync.domain.feedback_age import AgeLimits
-from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
+from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,27 @@ class Target:
     max_snapshot_age: timedelta
     strategy: Strategy
     id_attribute: str | None
-    """Under which name the vendor gives out recipient ids, if that is known."""
+    """Under which name the vendor gives out recipient ids: as configured, else as found out (`key_attributes`)."""
     canary_address: str | None
     watch_mailings: bool
     quiet_before_mailing: timedelta
     max_wait: timedelta
     smart_campaigns: SmartCampaigns
+    id_attribute_configured: bool = False
+    """Whether the configuration says so."""
+    address_attribute: str | None = None
+    """Under which name the vendor gives out addresses, as found out."""
 
     @property
     def read_attributes(self) -> tuple[str, ...]:
         """What is read back of every recipient."""
-        return (*self.contract.list_attributes, *([self.id_attribute] if self.id_attribute else []))
+        return (*self.contract.list_attributes, *filter(None, (self.id_attribute, self.address_attribute)))
 
     @property
     def read_columns(self) -> list[str]:
         """The snapshot columns that correspond to it."""
-        return [*self.contract.list_columns, *([RECIPIENT_ID] if self.id_attribute else [])]
+        keys = {RECIPIENT_ID: self.id_attribute, ADDRESS: self.address_attribute}
+        return [*self.contract.list_columns, *(column for column, name in keys.items() if name)]
 
     def __str__(self) -> str:
         return f"{self.mandator}/{self.name} (recipient list {self.recipient_list_id})"
@@ -83,4 +88,5 @@ def target(configuration: Configuration, mandator: str, name: str) -> Target:
         quiet_before_mailing=settings.mailings.quiet_before_mailing,
         max_wait=settings.mailings.max_wait,
         smart_campaigns=settings.mailings.smart_campaigns,
+        id_attribute_configured=recipient_list.id_attribute is not None,
     )

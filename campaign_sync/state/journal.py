@@ -71,6 +71,10 @@ class Replace:
     """Rows of the snapshot that the last look before sending took out."""
     entity_types: str | None = None
     """JSON: how many rows were to be in the list, by entity type."""
+    id_attribute: str | None = None
+    """Under which name the proof read recipient ids; None where the vendor's list didn't give them out."""
+    address_attribute: str | None = None
+    """Under which name it read addresses."""
 
 
 class Snapshots:

@@ -177,6 +177,8 @@ replace = Table(
     Column("replayed", Boolean),
     Column("dropped", Integer),
     Column("entity_types", Text),
+    Column("id_attribute", String(255)),
+    Column("address_attribute", String(255)),
 )
 
 replace_step = Table(
@@ -277,4 +279,29 @@ run_alive = Table(
     Column("run_id", String(64), primary_key=True),
     Column("owner", Text, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
+)
+
+list_drift = Table(
+    "list_drift",
+    metadata,
+    Column("mandator", String(64), primary_key=True),
+    Column("list", String(64), primary_key=True),
+    Column("replace_id", String(36), nullable=False),
+    Column("checked_at", UtcDateTime),
+    Column("proven", Integer),
+    Column("in_list", Integer),
+    Column("missing", Integer),
+    Column("departed", Integer),
+    Column("changed", Integer),
+    Column("strange", Integer),
+    Column("drifted_since", UtcDateTime),
+    Column("not_checked_since", UtcDateTime),
+    Column("not_checked_because", Text),
+)
+
+alarm_look = Table(
+    "alarm_look",
+    metadata,
+    Column("mandator", String(64), primary_key=True),
+    Column("looked_at", UtcDateTime, nullable=False),
 )

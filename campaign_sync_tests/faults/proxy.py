@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,7 +20,7 @@ _PAGE = b"<html><body><h1>Please log in</h1><p>Your session at this proxy has en
 
 
 class Trouble(StrEnum):
-    """What can happen to a request. In all but `CUT`, `BAD_GATEWAY` and `LATE` the vendor carries it out at once."""
+    """What can happen to a request. In all but `CUT`, `BAD_GATEWAY`, `LATE` and `SHAM` it is carried out at once."""
 
     DELAY = "delay"
     """It takes longer."""
@@ -40,6 +40,8 @@ class Trouble(StrEnum):
     """It arrives twice, and the second answer is the one that comes back."""
     LATE = "late"
     """As `BAD_GATEWAY`, but it does arrive in the end: `after` further requests."""
+    SHAM = "sham"
+    """It never arrives, and an answer says that it was carried out: one without a result, as `clear` has it."""
 
 
 @dataclass
@@ -78,12 +80,22 @@ class Proxy:
     """What really happened, in that order."""
     base_url: str = ""
     _spoiled: list[Spoiled] = field(default_factory=list)
+    _rewritten: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
+    _before: dict[str, Callable[[], object]] = field(default_factory=dict)
     _held: list[_Held] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def spoil(self, operation: str, trouble: Trouble, nth: int = 1, times: int = 1, after: int = 3) -> None:
         """Have trouble with the `nth` request of an operation from now on, and with `times - 1` after it."""
         self._spoiled.append(Spoiled(operation, trouble, self.seen[operation] + nth, times, after))
+
+    def rewrite(self, operation: str, change: Callable[[bytes], bytes]) -> None:
+        """Have every answer to an operation changed from now on."""
+        self._rewritten[operation] = change
+
+    def before(self, operation: str, act: Callable[[], object]) -> None:
+        """Have something happen at the vendor whenever a request of an operation comes, before it is carried out."""
+        self._before[operation] = act
 
     def deliver_late_ones(self) -> None:
         """Let everything arrive that is still under way."""
@@ -111,6 +123,7 @@ class Proxy:
                 self._held.append(_Held(request, found.after))
         for held in due:
             self.forward(held.request)
+        self._before.get(operation, lambda: None)()
         return found.trouble if found else None
 
     def forward(self, request: _Request) -> tuple[int, str, bytes]:
@@ -119,7 +132,8 @@ class Proxy:
         try:
             connection.request(request.method, request.path, request.body, request.headers)
             response = connection.getresponse()
-            return response.status, response.getheader("Content-Type", "text/xml"), response.read()
+            change = self._rewritten.get(_operation(request.body), bytes)
+            return response.status, response.getheader("Content-Type", "text/xml"), change(response.read())
         finally:
             connection.close()
 
@@ -172,6 +186,9 @@ class _Handler(BaseHTTPRequestHandler):
         if trouble in (Trouble.BAD_GATEWAY, Trouble.LATE):
             self._answer(502, "text/html", _PAGE)
             return
+        if trouble is Trouble.SHAM:
+            self._answer(200, "text/xml; charset=utf-8", _without_result(_operation(body)))
+            return
         if trouble is Trouble.DELAY:
             time.sleep(0.05)
         if trouble is Trouble.TWICE:
@@ -201,6 +218,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def _without_result(operation: str) -> bytes:
+    """What the vendor answers once it has carried out an operation of `Recipient` that returns nothing."""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>'
+        f'<ns1:{operation}Response xmlns:ns1="urn:api.broadmail.de/soap11/RpcRecipient"/>'
+        "</soapenv:Body></soapenv:Envelope>"
+    ).encode()
 
 
 def _operation(body: bytes) -> str:

@@ -1,0 +1,191 @@
+"""The proof covers recipient ids and addresses, wherever the vendor's list gives them out."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from campaign_sync.cli.checking import check_everything
+from campaign_sync.cli.running import problems
+from campaign_sync.replacing import key_attributes
+from campaign_sync.replacing.filling import Filler
+from campaign_sync.sandbox import recipients, services
+from campaign_sync_tests.rig import ATTRIBUTES, NEWSLETTER, Rig
+from campaign_sync_tests.scenarios.test_strategies import CHAIN
+
+carry_out = Filler.carry_out
+
+
+def after_the_fill(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Have something happen to the list between its fill and its proof."""
+
+    def fill_then_act(*arguments: Any, **options: Any) -> object:
+        codes = carry_out(*arguments, **options)
+        act()
+        return codes
+
+    monkeypatch.setattr(Filler, "carry_out", fill_then_act)
+
+
+def swap(shop: Rig, *columns: str) -> None:
+    """Let the rows of two recipients swap these columns at the vendor."""
+    ids = ("person1@example.org", "person2@example.org")
+    with shop.world.transaction() as vendor:
+        rows = [
+            vendor.execute(
+                f"SELECT {', '.join(columns)} FROM recipient WHERE list_id = ? AND key = ?", [NEWSLETTER, key]
+            ).fetchone()
+            for key in ids
+        ]
+        positions = [
+            vendor.execute(
+                "SELECT position FROM recipient WHERE list_id = ? AND key = ?", [NEWSLETTER, key]
+            ).fetchone()[0]
+            for key in ids
+        ]
+        changes = ", ".join(f"{column} = ?" for column in columns)
+        vendor.executemany(
+            f"UPDATE recipient SET {changes} WHERE position = ?",
+            [(*row, position) for row, position in zip(rows, reversed(positions), strict=True)],
+        )
+
+
+@pytest.mark.parametrize("column", ["address", "id"])
+def test_two_recipients_whose_ids_or_addresses_are_swapped_are_not_called_equal(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    after_the_fill(monkeypatch, lambda: swap(shop, column))
+
+    result = shop.run("nord", assets=CHAIN)
+
+    assert not result.success
+    assert any("3 equal, changed 2" in problem for problem in problems(result))
+
+
+def test_the_names_are_found_on_the_first_day_of_an_empty_list(shop: Rig) -> None:
+    shop.day()
+
+    with shop.state() as state:
+        proven = state.journal.last_proven("nord", "newsletter")
+    assert proven is not None
+    assert proven.proof == "5 equal"
+    assert (proven.id_attribute, proven.address_attribute) == ("Recipient", "email")
+
+
+def test_a_list_that_gives_out_neither_is_proven_by_what_was_sent_and_the_proof_says_so(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_attributes, "ID_NAMES", ())
+    monkeypatch.setattr(key_attributes, "ADDRESS_NAMES", ())
+
+    shop.day()
+
+    with shop.state() as state:
+        proven = state.journal.last_proven("nord", "newsletter")
+    assert proven is not None
+    assert proven.proof == (
+        "5 equal; recipient ids and addresses were not compared, because the vendor's list doesn't give them out"
+    )
+    assert proven.id_attribute is proven.address_attribute is None
+
+
+@pytest.mark.parametrize("own", ["email", "Recipient"])
+def test_an_attribute_of_ours_that_is_called_like_that_is_not_taken_for_it(shop: Rig, own: str) -> None:
+    shop.world.add_list(8100, NEWSLETTER, "Newsletter", [*ATTRIBUTES, own])
+    shop.list_settings()["attributes"] = {"Vorname": "first_name", own: "email"}
+
+    shop.day()
+
+    with shop.state() as state:
+        proven = state.journal.last_proven("nord", "newsletter")
+    assert proven is not None
+    assert own not in (proven.id_attribute, proven.address_attribute)
+
+
+def test_a_name_that_the_list_itself_tells_is_found_in_either_language(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_attributes, "ID_NAMES", ("E.Mpfänger_ID",))
+    page = recipients._table
+
+    def under_another_name(found: Any, names: Any, known: Any) -> Any:
+        return page(found, ["Recipient" if name == "Empfänger-Id" else name for name in names], known)
+
+    monkeypatch.setattr(recipients, "_table", under_another_name)
+    named = services._attribute_names
+    monkeypatch.setitem(
+        services.HANDLERS,
+        ("RecipientList", "getAttributeNames"),
+        lambda caller, one, locale: [*named(caller, one, locale), *(["Empfänger-Id"] if locale == "de" else [])],
+    )
+
+    shop.day()
+
+    with shop.state() as state:
+        proven = state.journal.last_proven("nord", "newsletter")
+    assert proven is not None
+    assert proven.id_attribute == "Empfänger-Id"
+
+
+def test_a_vendor_that_faults_for_names_it_does_not_know_is_asked_for_each_alone(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = recipients.page
+
+    def strict(caller: Any, one: Any, names: Any, *more: Any, **options: Any) -> Any:
+        if unknown := [name for name in names if name not in (*one.attributes, "Empfänger", "email")]:
+            raise caller.fault(f"Unknown attribute '{unknown[0]}'", recipientListId=one.list_id)
+        told = ["Recipient" if name == "Empfänger" else name for name in names]
+        return page(caller, one, told, *more, **options)
+
+    operation = ("Recipient", "getAllAdvanced")
+    monkeypatch.setitem(services.HANDLERS, operation, strict)
+
+    shop.day()
+
+    with shop.state() as state:
+        proven = state.journal.last_proven("nord", "newsletter")
+    assert proven is not None
+    assert (proven.id_attribute, proven.address_attribute) == ("Empfänger", "email")
+
+
+def test_differences_need_no_setting_where_the_ids_are_found(shop: Rig) -> None:
+    shop.list_settings()["strategy"] = "differential"
+    shop.day()
+    shop.leave("person1@example.org")
+
+    shop.day()
+
+    assert shop.addresses() == [f"person{number}@example.org" for number in (2, 3, 4, 5)]
+    assert not [call for call in shop.world.calls("clear") if call.list_id == NEWSLETTER]
+
+
+def test_differences_are_refused_where_nobody_in_the_list_is_known_by_an_id(shop: Rig) -> None:
+    shop.list_settings()["strategy"] = "differential"
+    shop.fill_by_hand(NEWSLETTER, [f"somebody{number}@example.com" for number in range(5)])
+
+    result = shop.run("nord", assets=CHAIN)
+
+    assert "mandators.nord.lists.newsletter.id_attribute" in problems(result)[0]
+    assert len(shop.addresses()) == 5
+
+
+def told_by_check(shop: Rig) -> str:
+    told = io.StringIO()
+    check_everything(shop.configuration, Console(file=told, width=400))
+    return told.getvalue()
+
+
+def test_check_tells_what_the_proofs_of_a_list_will_compare(shop: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "gives out" not in told_by_check(shop), "of an empty list nobody knows yet"
+    shop.fill_by_hand(NEWSLETTER, ["Some.Body@example.com"])
+
+    assert "the list gives out recipient ids (as “Recipient”) and addresses (as “email”)" in told_by_check(shop)
+
+    monkeypatch.setattr(key_attributes, "ID_NAMES", ())
+    found = told_by_check(shop)
+    assert "the list gives out addresses (as “email”), so proofs compare them" in found
+    assert "the list doesn't give out recipient ids, so proofs don't compare them" in found
+    assert "set mandators.nord.lists.newsletter.id_attribute" in found

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -172,14 +173,15 @@ def test_a_taken_port_is_told_before_a_day_is_played(tmp_path: Path) -> None:
     assert not (tmp_path / ".campaign_sync").exists()
 
 
-def test_the_demo_plays_a_first_and_a_second_day(tmp_path: Path) -> None:
-    tables = []
-    for day in (1, 2):
-        done = campaign_sync(tmp_path, "demo", anew=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert f"Day {day}" in done.stdout
-        tables.append([cells(line) for line in done.stdout.splitlines() if "equal" in line])
+def test_two_demonstrations_begun_at_once_play_a_first_and_a_second_day(tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        begun = [pool.submit(campaign_sync, tmp_path, "demo", anew=True) for _ in range(2)]
+    both = [each.result() for each in begun]
 
+    assert [done.returncode for done in both] == [0, 0], [done.stdout + done.stderr for done in both]
+    days = {re.findall(r"Day (\d+)", done.stdout)[0]: done.stdout.splitlines() for done in both}
+    assert sorted(days) == ["1", "2"]
+    tables = [[cells(line) for line in days[day] if "equal" in line] for day in ("1", "2")]
     for first, second in zip(*tables, strict=True):
         name, selected, suppressed, rejected, sent, in_list, proof = second
         numbers = [int(text.replace(",", "")) for text in (selected, suppressed, rejected, in_list)]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
 from campaign_sync.cli.boundary import CommandError, in_one_line
-from campaign_sync.state.folders import private_folder
+from campaign_sync.state.folders import can_be_written, one_process_at_a_time, private_folder
 
 EMBEDDED_HOME = Path(".campaign_sync/dagster")
 """Where the embedded instance lives."""
@@ -31,8 +31,8 @@ def use_instance(home: Path) -> None:
         if not given:
             _prepare(home)
             os.environ["DAGSTER_HOME"] = str(home.resolve())
-        # A brand-new instance creates its tables here, before several processes could race for it.
-        with dg.DagsterInstance.get() as instance:
+        # A brand-new instance creates its tables here: two processes that do so at once can ruin it.
+        with _lock(Path(given or home)), dg.DagsterInstance.get() as instance:
             instance.get_run_records(limit=1)
     except Exception as error:  # noqa: BLE001 - storage plugins raise what they like
         reason = str(error).splitlines()[0] if isinstance(error, SQLAlchemyError) else in_one_line(error)
@@ -60,11 +60,18 @@ def refuse_second_daemon(home: str) -> None:
         )
 
 
+def _lock(home: Path) -> AbstractContextManager[None]:
+    """The lock of an instance's folder; none where the folder doesn't hold what could be ruined, as in production."""
+    return one_process_at_a_time(home) if home.is_dir() and can_be_written(home) else nullcontext()
+
+
 def _prepare(home: Path) -> None:
     private_folder(home)
     settings = home / "dagster.yaml"
     if not settings.exists():
-        settings.write_text((files("campaign_sync.cli") / "embedded_dagster.yaml").read_text())
+        unfinished = home / f".dagster.yaml.{os.getpid()}"
+        unfinished.write_text((files("campaign_sync.cli") / "embedded_dagster.yaml").read_text())
+        unfinished.replace(settings)  # whoever finds it finds all of it
 
 
 @contextmanager

@@ -164,6 +164,32 @@ def test_the_sandbox_alone_serves_wsdls_until_it_is_ended(tmp_path: Path) -> Non
         assert process.wait(10) == 0
 
 
+KILLED_BEFORE_ANYTHING_IS_OPENED = """
+import os, signal, sys
+from campaign_sync.assets import ports
+from campaign_sync.cli import main
+ports.Ports.__init__ = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+sys.argv = ["campaign-sync", "run", "nord"]
+main()
+"""
+
+
+def test_a_run_that_was_killed_the_moment_it_began_holds_up_no_other(shop: Rig) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DAGSTER", "CAMPAIGN"))}
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_BEFORE_ANYTHING_IS_OPENED],
+        cwd=shop.folder,
+        env=environment | ENVIRONMENT,
+        check=False,
+        stderr=subprocess.DEVNULL,
+    )
+    assert killed.returncode == -signal.SIGKILL
+
+    done = campaign_sync(shop.folder, "run", "nord")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_taken_port_is_told_before_a_day_is_played(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = campaign_sync(tmp_path, "demo", "--ui", "--port", str(taken.getsockname()[1]))

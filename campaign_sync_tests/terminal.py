@@ -19,8 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 _ROOT = Path(__file__).parents[1]
-_PATIENCE_SECONDS = 120
-"""After which a command that hangs is ended by a signal."""
+_PATIENCE_SECONDS = 3600
+"""After which a command that hangs is ended by a signal. No machine is so slow that one takes as long."""
 
 _IMPORTED = (
     *(f"campaign_sync.cli.{name}" for name in ("checking", "diff", "instance", "prove", "running", "sampling", "why")),

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,32 @@ def test_the_sandbox_alone_serves_wsdls_until_it_is_ended(tmp_path: Path) -> Non
         assert process.wait(10) == 0
 
 
+KILLED_BEFORE_ANYTHING_IS_OPENED = """
+import os, signal, sys
+from campaign_sync.assets import ports
+from campaign_sync.cli import main
+ports.Ports.__init__ = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+sys.argv = ["campaign-sync", "run", "nord"]
+main()
+"""
+
+
+def test_a_run_that_was_killed_the_moment_it_began_holds_up_no_other(shop: Rig) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DAGSTER", "CAMPAIGN"))}
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_BEFORE_ANYTHING_IS_OPENED],
+        cwd=shop.folder,
+        env=environment | ENVIRONMENT,
+        check=False,
+        stderr=subprocess.DEVNULL,
+    )
+    assert killed.returncode == -signal.SIGKILL
+
+    done = campaign_sync(shop.folder, "run", "nord")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_taken_port_is_told_before_a_day_is_played(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = campaign_sync(tmp_path, "demo", "--ui", "--port", str(taken.getsockname()[1]))
@@ -172,14 +199,15 @@ def test_a_taken_port_is_told_before_a_day_is_played(tmp_path: Path) -> None:
     assert not (tmp_path / ".campaign_sync").exists()
 
 
-def test_the_demo_plays_a_first_and_a_second_day(tmp_path: Path) -> None:
-    tables = []
-    for day in (1, 2):
-        done = campaign_sync(tmp_path, "demo", anew=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert f"Day {day}" in done.stdout
-        tables.append([cells(line) for line in done.stdout.splitlines() if "equal" in line])
+def test_two_demonstrations_begun_at_once_play_a_first_and_a_second_day(tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        begun = [pool.submit(campaign_sync, tmp_path, "demo", anew=True) for _ in range(2)]
+    both = [each.result() for each in begun]
 
+    assert [done.returncode for done in both] == [0, 0], [done.stdout + done.stderr for done in both]
+    days = {re.findall(r"Day (\d+)", done.stdout)[0]: done.stdout.splitlines() for done in both}
+    assert sorted(days) == ["1", "2"]
+    tables = [[cells(line) for line in days[day] if "equal" in line] for day in ("1", "2")]
     for first, second in zip(*tables, strict=True):
         name, selected, suppressed, rejected, sent, in_list, proof = second
         numbers = [int(text.replace(",", "")) for text in (selected, suppressed, rejected, in_list)]

@@ -1,5 +1,6 @@
 """The Dagster instance that commands use, and what they say of it."""
 
+import os
 import time
 from pathlib import Path
 
@@ -10,6 +11,16 @@ from dagster._daemon.types import DaemonHeartbeat
 from campaign_sync.cli.boundary import CommandError
 from campaign_sync.cli.instance import refuse_second_daemon, use_instance
 from campaign_sync.cli.running import Advice
+from campaign_sync_tests.at_once import at_once
+
+USE = "from pathlib import Path\nfrom campaign_sync.cli.instance import use_instance"
+LOOK = "use_instance(Path(sys.argv[1]))"
+LOOK_AT_A_RUN = """
+use_instance(Path(sys.argv[1]))
+import dagster
+with dagster.DagsterInstance.get() as instance:
+    instance.report_engine_event("begun", job_name="daily", run_id="11111111-2222-3333-4444-555555555555")
+"""
 
 
 def test_no_second_daemon_is_started_on_an_instance_that_has_one(
@@ -72,3 +83,16 @@ def test_no_value_of_dagsters_settings_is_shown(tmp_path: Path, monkeypatch: pyt
 
     assert "password" in str(caught.value)
     assert "4711471147" not in str(caught.value)
+
+
+@pytest.mark.parametrize("settings", [None, "telemetry: {enabled: false}\n"])
+def test_an_instance_that_several_commands_make_at_once_can_be_used_by_all_of_them_and_afterwards(
+    tmp_path: Path, settings: str | None
+) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"}
+    if settings:  # an instance of somebody's own, on Dagster's own storage
+        (tmp_path / "dagster.yaml").write_text(settings)
+        environment["DAGSTER_HOME"] = str(tmp_path)
+
+    assert at_once(3, USE, LOOK, str(tmp_path), environment=environment) == []
+    assert at_once(3, USE, LOOK_AT_A_RUN, str(tmp_path), environment=environment) == []

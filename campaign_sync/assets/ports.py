@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,7 @@ class Ports:
     """
 
     def __init__(self, configuration: Configuration, run_id: str | None = None) -> None:
-        """Open nothing yet. A run that is named gives signs of life from its first use of the state on."""
+        """Open nothing yet. A run that is named gives signs of life as soon as the state is opened."""
         self._configuration, self._run_id = configuration, run_id
         self._open = ExitStack()
         self._vendors: dict[str, Optimizely] = {}
@@ -46,6 +46,11 @@ class Ports:
         if self._run_id:
             self._open.enter_context(state.signs_of_life.given(self._run_id))
         return state
+
+    def give_signs_of_life(self) -> None:
+        """Begin with the signs of life. A state that can't be opened is told by the first asset that needs it."""
+        with suppress(StateError):
+            _ = self.state
 
     @cached_property
     def frames(self) -> Frames:
@@ -127,6 +132,7 @@ def ports_resource(configuration: Configuration) -> dg.ResourceDefinition:
         opened = Ports(configuration, run_id)
         with exporting(configuration.telemetry.otlp), run_span(run_id) as run:
             try:
+                opened.give_signs_of_life()
                 yield opened
             finally:
                 opened.write_metrics()

@@ -1,7 +1,8 @@
 """Dagster's own SQLite storage, with connections that stay open: some thousand events of a run, each in milliseconds.
 
 Dagster makes an engine, opens the file and closes it again for every single event, which takes longer than a small list
-takes to be replaced. Same files, same tables: an instance can go back to Dagster's storage, and come from it.
+takes to be replaced. Same files, same tables: an instance can go back to Dagster's storage, and come from it. One
+process at a time makes tables: two at once can leave files behind that no process opens any more.
 """
 
 import os
@@ -11,14 +12,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event
+
+from campaign_sync.sqlite import PATIENCE_SECONDS
+from campaign_sync.state.folders import one_process_at_a_time
 
 KEPT_OPEN = 8
 """How many files of single runs stay open at once; a webserver looks at many, a run writes to its own alone."""
+
+_PATIENCE = {"timeout": PATIENCE_SECONDS}
 
 
 class KeptEventLogStorage(SqliteEventLogStorage):
@@ -28,6 +36,10 @@ class KeptEventLogStorage(SqliteEventLogStorage):
         self._engines: OrderedDict[tuple[int, str], Engine] = OrderedDict()
         self._found_tables: set[str] = set()
         super().__init__(base_dir, inst_data)
+
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        with one_process_at_a_time(Path(self._base_dir)):
+            super()._initdb(engine, for_index_shard)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -49,9 +61,8 @@ class KeptEventLogStorage(SqliteEventLogStorage):
     def _engine(self, shard: str) -> Engine:
         key = (os.getpid(), shard)  # a connection doesn't survive a fork
         if key not in self._engines:
-            patience = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
             engine = create_engine(
-                self.conn_string_for_shard(shard), poolclass=QueuePool, pool_size=1, connect_args=patience
+                self.conn_string_for_shard(shard), poolclass=QueuePool, pool_size=1, connect_args=_PATIENCE
             )
             event.listen(engine, "connect", _spare_the_disk)
             self._engines[key] = engine
@@ -84,12 +95,38 @@ class KeptEventLogStorage(SqliteEventLogStorage):
             self._engines.clear()
 
 
+class PatientRunStorage(SqliteRunStorage):
+    """The runs. Dagster's own waits five seconds for another process that writes, which a busy machine exceeds."""
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A transaction."""
+        with create_engine(self._conn_string, poolclass=NullPool, connect_args=_PATIENCE).begin() as connection:
+            yield connection
+
+
+class PatientScheduleStorage(SqliteScheduleStorage):
+    """The ticks of schedules and sensors, likewise."""
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A transaction."""
+        with create_engine(self._conn_string, poolclass=NullPool, connect_args=_PATIENCE).begin() as connection:
+            yield connection
+
+
 class EmbeddedStorage(DagsterSqliteStorage):
-    """Dagster's SQLite storage, with that event log."""
+    """Dagster's SQLite storage, made of these."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__(base_dir, inst_data)
-        self._event_log_storage = KeptEventLogStorage(str(Path(base_dir) / "history" / "runs"))
+        self.base_dir, self._inst_data = base_dir, inst_data
+        history = Path(base_dir) / "history"
+        with one_process_at_a_time(Path(base_dir)):
+            self._run_storage = PatientRunStorage.from_local(str(history))
+            self._event_log_storage = KeptEventLogStorage(str(history / "runs"))
+            self._schedule_storage = PatientScheduleStorage.from_local(str(Path(base_dir) / "schedules"))
+        # Dagster's own `__init__` of the class between would make all three anew.
+        DagsterStorage.__init__(self)  # type: ignore[no-untyped-call, arg-type]
 
     @classmethod
     def from_config_value(  # type: ignore[override]

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import webbrowser
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +21,7 @@ from campaign_sync.replacing.target import target
 from campaign_sync.sandbox.demo_crm import advance_demo_crm, create_demo_crm, demo_addresses
 from campaign_sync.sandbox.world import World
 from campaign_sync.state.database import upgrade_database
-from campaign_sync.state.folders import private_folder
+from campaign_sync.state.folders import one_process_at_a_time
 
 FOLDER = Path(".campaign_sync/demo")
 
@@ -36,27 +36,38 @@ _LEAVING_UNTOLD = 4
 
 
 def run_demo(console: Console, ui_port: int | None) -> bool:
-    """Play one day of both mandators; with a port, leave sandbox and UI running. Returns whether all is proven."""
-    private_folder(FOLDER)
-    use_instance(FOLDER / "dagster")
-    configuration_file = FOLDER / "campaign_sync.yaml"
+    """Play one day of both mandators; with a port, leave sandbox and UI running. Returns whether all is proven.
+
+    Days come one after the other, also where two commands want to play one at once.
+    """
+    with ExitStack() as playing:
+        with console.status(f"Waiting for another `campaign-sync demo` in {FOLDER}"):
+            playing.enter_context(one_process_at_a_time(FOLDER))
+        use_instance(FOLDER / "dagster")
+        with _sandbox() as base_url:
+            proven = _play(console, base_url)
+            playing.close()
+            if ui_port is None:
+                _tell_what_next(console)
+            else:
+                _leave_running(console, ui_port)
+    return proven
+
+
+def _play(console: Console, base_url: str) -> bool:
+    """Play the next day. Returns whether all lists are proven."""
+    configuration_file, day = FOLDER / "campaign_sync.yaml", _next_day()
     configuration_file.write_text((files("campaign_sync.sandbox") / "demo.yaml").read_text())
-    day = _next_day()
-    with _sandbox() as base_url:
-        os.environ |= _environment(base_url, configuration_file)
-        configuration = load_configuration()
-        upgrade_database(configuration.storage.state_url.get_secret_value())  # nobody else's, so nobody is asked
-        console.rule(f"Day {day}")
-        with console.status("A night in the CRM and at the vendor" if day > 1 else "Making a CRM of 50,000 people"):
-            _live_through(day, configuration)
-        (FOLDER / "day").write_text(str(day))
-        proven = [
-            run_daily_replace(configuration, mandator, None, console, _ADVICE) for mandator in configuration.mandators
-        ]
-        if ui_port is None:
-            _tell_what_next(console)
-        else:
-            _leave_running(console, ui_port)
+    os.environ |= _environment(base_url, configuration_file)
+    configuration = load_configuration()
+    upgrade_database(configuration.storage.state_url.get_secret_value())  # nobody else's, so nobody is asked
+    console.rule(f"Day {day}")
+    with console.status("A night in the CRM and at the vendor" if day > 1 else "Making a CRM of 50,000 people"):
+        _live_through(day, configuration)
+    noted = FOLDER / "day.part"
+    noted.write_text(str(day))
+    noted.replace(FOLDER / "day")
+    proven = [run_daily_replace(configuration, each, None, console, _ADVICE) for each in configuration.mandators]
     return all(proven)
 
 

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from campaign_sync.cli.boundary import CommandError, in_one_line, without_values
 from campaign_sync.domain.url import ENCODE, is_ambiguous
-from campaign_sync.state.folders import private_folder
+from campaign_sync.state.folders import can_be_written, one_process_at_a_time, private_folder
 
 EMBEDDED_HOME = Path(".campaign_sync/dagster")
 """Where the embedded instance lives."""
@@ -30,8 +31,8 @@ def use_instance(home: Path) -> None:
         if not given:
             _prepare(home)
             os.environ["DAGSTER_HOME"] = str(home.resolve())
-        # A brand-new instance creates its tables here, before several processes could race for it.
-        with dg.DagsterInstance.get() as instance:
+        # A brand-new instance creates its tables here: two processes that do so at once can ruin it.
+        with _lock(Path(given or home)), dg.DagsterInstance.get() as instance:
             instance.get_run_records(limit=1)
     except Exception as error:  # noqa: BLE001 - storage plugins raise what they like
         reason = without_values(
@@ -81,8 +82,15 @@ def _entries(settings: object) -> Iterator[tuple[object, object]]:
             yield from _entries(value)
 
 
+def _lock(home: Path) -> AbstractContextManager[None]:
+    """The lock of an instance's folder; none where the folder doesn't hold what could be ruined, as in production."""
+    return one_process_at_a_time(home) if home.is_dir() and can_be_written(home) else nullcontext()
+
+
 def _prepare(home: Path) -> None:
     private_folder(home)
     settings = home / "dagster.yaml"
     if not settings.exists():
-        settings.write_text((files("campaign_sync.cli") / "embedded_dagster.yaml").read_text())
+        unfinished = home / f".dagster.yaml.{os.getpid()}"
+        unfinished.write_text((files("campaign_sync.cli") / "embedded_dagster.yaml").read_text())
+        unfinished.replace(settings)  # whoever finds it finds all of it

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from getpass import getuser
@@ -124,19 +125,20 @@ def _run(
     tags: Mapping[str, str] | None = None,
 ) -> bool:
     job = build_definitions(configuration).resolve_job_def(daily_job_name(mandator))
-    with dg.DagsterInstance.get() as instance:
-        with State(configuration.storage.state_url.get_secret_value()) as state:
-            end_dead_runs(instance, state)
-        _require_alone(instance, mandator, advice)
-        with live_progress(console, mandator):
-            result = job.execute_in_process(
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                instance=instance,
-                run_id=run_id,
-                asset_selection=list(assets),
-                raise_on_error=False,
-                tags=tags,
-            )
+    with (
+        dg.DagsterInstance.get() as instance,
+        State(configuration.storage.state_url.get_secret_value()) as state,
+        _alone(instance, state, mandator, run_id, advice),
+        live_progress(console, mandator),
+    ):
+        result = job.execute_in_process(
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            instance=instance,
+            run_id=run_id,
+            asset_selection=list(assets),
+            raise_on_error=False,
+            tags=tags,
+        )
     told = problems(result, advice.look)
     _tell(console, told)
     try:
@@ -188,6 +190,18 @@ def _errors(result: dg.ExecuteInProcessResult) -> Iterator["dg.SerializableError
             yield event.step_failure_data.error
         elif event.is_job_failure and event.job_failure_data.error:
             yield event.job_failure_data.error
+
+
+@contextmanager
+def _alone(instance: dg.DagsterInstance, state: State, mandator: str, run_id: str, advice: Advice) -> Iterator[None]:
+    """Give signs of life for a run that is about to begin; it has to be the only one of the mandator.
+
+    They come first: a run that Dagster knows and that gave none would be waited for, should this process be killed.
+    """
+    end_dead_runs(instance, state)
+    _require_alone(instance, mandator, advice)
+    with state.signs_of_life.given(run_id):
+        yield
 
 
 def _require_alone(instance: dg.DagsterInstance, mandator: str, advice: Advice) -> None:

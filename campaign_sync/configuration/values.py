@@ -17,8 +17,8 @@ from campaign_sync.configuration.database_url import DatabaseUrlError, read_data
 from campaign_sync.configuration.elsewhere import FromElsewhere
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.text import normalize_text
-from campaign_sync.domain.url import may_hold_password
 from campaign_sync.domain.time_pattern import problem_with
+from campaign_sync.domain.url import may_hold_password
 
 ENVIRONMENT_REFERENCE, FILE_REFERENCE = (
     {

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from campaign_sync.configuration.database_url import DatabaseUrlError, place, read_database_url
 from campaign_sync.crm.port import CrmError
+from campaign_sync.sqlite import PATIENCE_SECONDS, use_write_ahead_log
 
 URL_SETTING = "crm.url"
 """What the messages call the database's URL: its place in the configuration."""
@@ -45,7 +46,7 @@ def crm_engine(url: str, *, create: bool = False) -> Engine:
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+psycopg2")
         sqlite = parsed.get_backend_name() == "sqlite"
-        options: dict[str, Any] = {"connect_args": {"timeout": 60}} if sqlite else {}
+        options: dict[str, Any] = {"connect_args": {"timeout": PATIENCE_SECONDS}} if sqlite else {}
         if parsed.drivername == "postgresql+psycopg2":
             options = {"client_encoding": "utf8"}
         engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True, **options)
@@ -139,6 +140,6 @@ def _text(raw: bytes) -> str | bytes:
 
 def _begin_sqlite(connection: Connection) -> None:
     begin = connection.get_execution_options().get(_BEGIN, _WRITING)
-    if begin == _WRITING:  # who only reads leaves the file as it is
-        connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # a snapshot stays open for long: writers mustn't wait
+    if begin == _WRITING:  # who only reads leaves the file as it is; a snapshot stays open for long
+        use_write_ahead_log(connection.connection.dbapi_connection)  # type: ignore[arg-type]
     connection.exec_driver_sql(begin)

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 from campaign_sync.sandbox.attributes import layouts, unpacked
 from campaign_sync.sandbox.orders import Orders
+from campaign_sync.sqlite import PATIENCE_SECONDS, use_write_ahead_log
 
 _CACHE_KIBIBYTES = 64 * 1024
 _CHECKPOINT_PAGES = 20_000
@@ -101,8 +102,8 @@ class World:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self.path, self.clock, self.orders = path, clock, Orders()
         self._lock = threading.RLock()
-        self._database = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database = sqlite3.connect(path, PATIENCE_SECONDS, isolation_level=None, check_same_thread=False)
+        use_write_ahead_log(self._database)
         self._database.execute("PRAGMA synchronous=OFF")  # survives a killed process, which is all a sandbox needs
         self._database.execute(f"PRAGMA cache_size=-{_CACHE_KIBIBYTES}")
         self._database.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")

@@ -1,14 +1,17 @@
 """Opens the state database, on SQLite or PostgreSQL. A new one gets its tables; those of an old one are left alone."""
 
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine, ExceptionContext, NullPool, create_engine, event
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from campaign_sync.configuration.database_url import DatabaseUrlError, place, read_database_url
+from campaign_sync.sqlite import PATIENCE_SECONDS, use_write_ahead_log
 from campaign_sync.state.errors import RevisionError, StateError
 from campaign_sync.state.folders import can_be_written, private_file
 from campaign_sync.state.migrating import differences, migrate, revision_of, revisions
@@ -109,7 +112,11 @@ def _engine(url: str) -> Engine:
     try:
         parsed = read_database_url(url)
         # A database that doesn't answer must not keep a half-full list waiting.
-        patience = {"connect_timeout": 10, "tcp_user_timeout": 30_000} if parsed.drivername in _LIBPQ else {}
+        patience: dict[str, Any] = {}
+        if parsed.drivername in _LIBPQ:
+            patience = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
+        elif parsed.get_backend_name() == "sqlite":
+            patience = {"timeout": PATIENCE_SECONDS}
         # No pool: after every transaction the file of SQLite is whole, so that a copy of it is a backup.
         return create_engine(parsed, poolclass=NullPool, hide_parameters=True, connect_args=patience)
     except DatabaseUrlError as error:
@@ -149,8 +156,5 @@ def _opening(engine: Engine, what: str = "opened") -> Iterator[None]:
         raise StateError(f"{database} can't be {what}: {reason}") from None
 
 
-def _prepare_sqlite(connection: object, _: object) -> None:
-    cursor = connection.cursor()  # type: ignore[attr-defined]
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA busy_timeout=30000")
-    cursor.close()
+def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    use_write_ahead_log(connection)

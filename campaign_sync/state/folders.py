@@ -1,7 +1,11 @@
 """Folders and files that hold people, or could: nobody but their owner looks into them."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 
 def can_be_written(folder: Path) -> bool:
@@ -23,3 +27,14 @@ def private_file(file: Path) -> None:
     """Make a file that doesn't exist, empty and for its owner alone; SQLite's side files take after it."""
     private_folder(file.parent)
     file.touch(mode=0o600, exist_ok=True)
+
+
+@contextmanager
+def one_process_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder as long as the context lasts; others wait for it, however slow the machine is.
+
+    The system lets go of the lock when the process that holds it dies. The same thread may take it again.
+    """
+    private_folder(folder)
+    with FileLock(folder / ".lock", mode=0o600, is_singleton=True):
+        yield

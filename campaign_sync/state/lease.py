@@ -1,12 +1,13 @@
 """One replace per recipient list at a time, across processes, machines and Dagster instances.
 
 A lease is a row with an expiry that its holder keeps pushing ahead. Who dies stops pushing; who finds an expired lease,
-or one whose holder is a process of this machine that is gone, takes it over.
+or one whose holder is a process of this machine that is gone, takes it over. A holder that a busy machine keeps from
+pushing in time still has it where it wasn't taken over, and makes sure of that before it does anything more.
 """
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -14,7 +15,7 @@ from uuid import uuid4
 from sqlalchemy import Engine, delete, select, update
 
 from campaign_sync.state.errors import StateError
-from campaign_sync.state.process import database_now, is_dead, this_process
+from campaign_sync.state.process import database_now, is_over, this_process
 from campaign_sync.state.tables import lease
 from campaign_sync.state.upsert import insert_missing
 
@@ -42,7 +43,9 @@ class LeaseLostError(Exception):
 class Lease:
     """A lease that is held. Ask `require` before every call that changes the list."""
 
-    def __init__(self) -> None:
+    def __init__(self, push: Callable[[], bool]) -> None:
+        """`push` pushes the row's expiry ahead; False if it isn't ours any more."""
+        self._push = push
         self._sure_until = _clock()
         self.lost = threading.Event()
 
@@ -50,12 +53,23 @@ class Lease:
         """The row was pushed ahead by a statement begun at that moment of our clock."""
         self._sure_until = begun + LIFETIME.total_seconds() * 0.8
 
+    def renew(self) -> None:
+        """Push the row ahead, or note that it isn't ours any more."""
+        begun = _clock()
+        if self._push():
+            self.renewed(begun)
+        else:
+            self.lost.set()
+
     def require(self) -> None:
         """Make sure that nobody can have taken the lease over.
 
         Raises:
-            LeaseLostError: somebody can.
+            LeaseLostError: somebody has, or the state database doesn't tell.
         """
+        if not self.lost.is_set() and _clock() > self._sure_until:
+            with suppress(StateError):
+                self.renew()
         if self.lost.is_set() or _clock() > self._sure_until:
             raise LeaseLostError(
                 "the lease of the list was lost: the state database (storage.state_url) was out of reach for too "
@@ -76,12 +90,13 @@ class Leases:
         Raises:
             LeaseHeldError: somebody else holds it.
         """
-        token, held = str(uuid4()), Lease()
+        token = str(uuid4())
+        held = Lease(lambda: self._push(recipient_list_id, token))
         begun = _clock()
         self._acquire(recipient_list_id, token, run_id)
         held.renewed(begun)
         end = threading.Event()
-        heart = threading.Thread(target=self._beat, args=(recipient_list_id, token, held, end), daemon=True)
+        heart = threading.Thread(target=_beat, args=(held, end), daemon=True)
         heart.start()
         try:
             yield held
@@ -95,13 +110,15 @@ class Leases:
         """The run that holds the list's lease now; None where nobody alive does."""
         with self._engine.connect() as connection:
             row = connection.execute(select(lease).where(lease.c.recipient_list_id == recipient_list_id)).first()
-            return row.run_id if row and row.expires_at > database_now(connection) and not is_dead(row.owner) else None
+            if row is None or is_over(row.owner, row.expires_at, database_now(connection)):
+                return None
+            return str(row.run_id)
 
     def died(self, recipient_list_id: int) -> str | None:
         """The run whose process died while it held the list's lease: it never gave it back."""
         with self._engine.connect() as connection:
             row = connection.execute(select(lease).where(lease.c.recipient_list_id == recipient_list_id)).first()
-            return row.run_id if row and (row.expires_at <= database_now(connection) or is_dead(row.owner)) else None
+            return row.run_id if row and is_over(row.owner, row.expires_at, database_now(connection)) else None
 
     def _acquire(self, recipient_list_id: int, token: str, run_id: str) -> None:
         this = lease.c.recipient_list_id == recipient_list_id
@@ -110,7 +127,7 @@ class Leases:
             with self._engine.begin() as connection:
                 now = database_now(connection)
                 row = connection.execute(select(lease).where(this)).first()
-                if row and (row.expires_at <= now or is_dead(row.owner)):
+                if row and is_over(row.owner, row.expires_at, now):
                     connection.execute(delete(lease).where(this, lease.c.token == row.token))
                 wanted = {
                     "recipient_list_id": recipient_list_id,
@@ -125,20 +142,20 @@ class Leases:
         if row.token != token:
             raise LeaseHeldError(row.owner, row.run_id, row.acquired_at, row.expires_at)
 
-    def _beat(self, recipient_list_id: int, token: str, held: Lease, end: threading.Event) -> None:
-        while not end.wait(LIFETIME.total_seconds() / SIGNS_OF_LIFE):
-            begun = _clock()
-            with suppress(StateError):  # `Lease.require` notices when it lasts
-                with self._engine.begin() as connection:
-                    pushed = connection.execute(
-                        update(lease)
-                        .where(lease.c.recipient_list_id == recipient_list_id, lease.c.token == token)
-                        .values(expires_at=database_now(connection) + LIFETIME)
-                    )
-                if pushed.rowcount == 0:
-                    held.lost.set()
-                    return
-                held.renewed(begun)
+    def _push(self, recipient_list_id: int, token: str) -> bool:
+        with self._engine.begin() as connection:
+            pushed = connection.execute(
+                update(lease)
+                .where(lease.c.recipient_list_id == recipient_list_id, lease.c.token == token)
+                .values(expires_at=database_now(connection) + LIFETIME)
+            )
+        return pushed.rowcount > 0
+
+
+def _beat(held: Lease, end: threading.Event) -> None:
+    while not held.lost.is_set() and not end.wait(LIFETIME.total_seconds() / SIGNS_OF_LIFE):
+        with suppress(StateError):  # `Lease.require` notices when it lasts
+            held.renew()
 
 
 def _clock() -> float:

@@ -2,12 +2,18 @@
 
 import os
 import socket
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 
 _UNKNOWN = "?"
+
+SOMEWHERE = f"{_UNKNOWN} 0 {_UNKNOWN} {_UNKNOWN}"
+"""An owner of whom nothing is known."""
+
+STANDS_STILL_AFTER = timedelta(minutes=15)
+"""How long after its time has run out a process that is known to exist counts as alive: the machine may be busy."""
 
 
 def database_now(connection: Connection) -> datetime:
@@ -23,13 +29,18 @@ def this_process() -> str:
     return f"{socket.gethostname()} {os.getpid()} {_world()} {_birth(os.getpid())}"
 
 
-def is_dead(owner: str) -> bool:
-    """Whether the owner was a process of the very system we run in, and is gone. Of others, nothing is known."""
+def is_over(owner: str, expires_at: datetime, now: datetime) -> bool:
+    """Whether what an owner held until `expires_at`, unless pushed ahead, is held no longer.
+
+    A process of the very system we run in holds it until it is gone, or has stood still for long. Of others, nothing is
+    known but that they pushed the expiry ahead.
+    """
     _, pid, world, birth = owner.rsplit(" ", 3)
     if world in (_UNKNOWN, "") or world != _world():
-        return False
-    now = _birth(int(pid))
-    return _is_gone(int(pid)) if now == _UNKNOWN else now != birth
+        return expires_at <= now
+    found = _birth(int(pid))
+    gone = _is_gone(int(pid)) if found == _UNKNOWN else found != birth
+    return gone or expires_at + STANDS_STILL_AFTER <= now
 
 
 def _world() -> str:

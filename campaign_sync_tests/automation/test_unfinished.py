@@ -15,6 +15,7 @@ from campaign_sync.assets.recipient_list import REPLAY_TAG
 from campaign_sync.automation.daily import MANDATOR_TAG
 from campaign_sync.automation.unfinished import GIVES_UP_AFTER, UnmendedListError, unfinished_replace_sensor
 from campaign_sync.definitions import build_definitions
+from campaign_sync.state.process import STANDS_STILL_AFTER
 from campaign_sync_tests.rig import NEWSLETTER, Rig, rig
 
 CHAIN = ["bounces", "unsubscribes", "suppression_state", "selection", "snapshot", "recipient_list"]
@@ -143,6 +144,25 @@ def test_a_run_that_died_before_it_held_anything_keeps_nobody_waiting(shop: Rig)
         assert failed.status is dg.DagsterRunStatus.FAILURE
         with shop.state() as state:
             assert state.signs_of_life.dead() == []
+
+
+def test_a_run_that_died_before_its_first_sign_of_life_keeps_nobody_waiting_for_ever(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = build_definitions(shop.configuration).resolve_job_def("nord_daily_replace")
+        run, others = (
+            instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+            for tags in ({MANDATOR_TAG: "nord"}, {})
+        )
+
+        def statuses() -> list[dg.DagsterRunStatus]:
+            with dg.build_sensor_context(instance=instance) as context:
+                unfinished_replace_sensor(shop.configuration, "nord")(context)
+            return [found.status for one in (run, others) if (found := instance.get_run_by_id(one.run_id))]
+
+        started = dg.DagsterRunStatus.STARTED
+        assert statuses() == [started, started], "it may be about to give one"
+        with time_machine.travel(datetime.now(UTC) + STANDS_STILL_AFTER):
+            assert statuses() == [dg.DagsterRunStatus.FAILURE, started], "of runs that aren't ours nothing is known"
 
 
 def test_a_run_that_dagster_starts_once_more_by_itself_is_not_mended_a_second_time(shop: Rig) -> None:

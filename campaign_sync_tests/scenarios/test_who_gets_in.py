@@ -42,7 +42,9 @@ def test_a_character_that_does_not_show_makes_nobody_another_person(shop: Rig, s
         row[0] = hidden + row[0]
     else:
         with shop.crm() as crm:
-            crm.execute(schema.contact.update().where(schema.contact.c.id == "c2").values(email=f"{hidden}person2@example.org"))
+            crm.execute(
+                schema.contact.update().where(schema.contact.c.id == "c2").values(email=f"{hidden}person2@example.org")
+            )
     if seen == "at the look":
         shop.world.unsubscribe(NORD, "person2@example.org")
     else:

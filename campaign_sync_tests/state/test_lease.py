@@ -9,13 +9,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
-from sqlalchemy import create_engine, update
+from sqlalchemy import create_engine, select, update
 
 from campaign_sync.state import lease as leases
+from campaign_sync.state import life
+from campaign_sync.state.errors import StateError
 from campaign_sync.state.lease import LIFETIME, LeaseHeldError, LeaseLostError
-from campaign_sync.state.process import database_now
+from campaign_sync.state.process import STANDS_STILL_AFTER, database_now
 from campaign_sync.state.store import State
-from campaign_sync.state.tables import lease
+from campaign_sync.state.tables import lease, run_alive
+from campaign_sync_tests.waiting import PATIENCE, until
 
 
 def test_a_list_is_held_by_one_run_at_a_time_and_free_afterwards(database_url: str) -> None:
@@ -98,20 +101,58 @@ def test_the_holder_pushes_its_lease_ahead_and_notices_when_it_was_taken(
         held.require()
         assert state.leases.holder(11) == "ours"
         elsewhere(database_url, timedelta(minutes=1))
-        assert held.lost.wait(5)
+        assert held.lost.wait(PATIENCE)
         with pytest.raises(LeaseLostError, match="was lost"):
             held.require()
 
 
-def test_a_holder_that_stood_still_for_too_long_does_nothing_more(
+@pytest.fixture
+def _without_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine so busy that the thread which pushes leases ahead never has its turn."""
+    monkeypatch.setattr(leases, "SIGNS_OF_LIFE", 0.001)
+
+
+@pytest.mark.usefixtures("_without_a_heartbeat")
+def test_a_holder_that_a_busy_machine_held_up_goes_on_where_nobody_took_its_lease(database_url: str) -> None:
+    with State(database_url) as state, state.leases.held(11, "ours") as held:
+        held.renewed(leases._clock() - 100)
+        held.require()
+        assert held._sure_until > leases._clock(), "the row was pushed ahead"
+
+
+@pytest.mark.usefixtures("_without_a_heartbeat")
+def test_a_holder_that_stood_still_until_its_lease_was_taken_does_nothing_more(database_url: str) -> None:
+    with State(database_url) as state, state.leases.held(11, "ours") as held:
+        held.renewed(leases._clock() - 100)
+        elsewhere(database_url, timedelta(minutes=1))
+        with pytest.raises(LeaseLostError):
+            held.require()
+
+
+@pytest.mark.usefixtures("_without_a_heartbeat")
+def test_a_holder_that_cannot_ask_the_database_does_nothing_more(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "SIGNS_OF_LIFE", 0.001)
+    def unreachable(*_: object) -> bool:
+        raise StateError("out of reach")
+
     with State(database_url) as state, state.leases.held(11, "ours") as held:
+        monkeypatch.setattr(state.leases, "_push", unreachable)
         held.require()
         held.renewed(leases._clock() - 100)
         with pytest.raises(LeaseLostError):
             held.require()
+
+
+@pytest.mark.usefixtures("_without_a_heartbeat")
+def test_a_process_that_is_there_keeps_its_lease_on_the_slowest_machine_but_not_for_ever(sqlite_url: str) -> None:
+    with State(sqlite_url) as state, state.leases.held(11, "slow"):
+        with time_machine.travel(datetime.now(UTC) + 3 * LIFETIME):
+            assert (state.leases.holder(11), state.leases.died(11)) == ("slow", None)
+            with pytest.raises(LeaseHeldError), state.leases.held(11, "other"):
+                pass
+        with time_machine.travel(datetime.now(UTC) + 2 * STANDS_STILL_AFTER):
+            assert (state.leases.holder(11), state.leases.died(11)) == (None, "slow")
 
 
 def test_a_run_is_alive_while_its_process_gives_signs_and_dead_when_it_is_gone(database_url: str) -> None:
@@ -127,8 +168,42 @@ def test_a_run_is_alive_while_its_process_gives_signs_and_dead_when_it_is_gone(d
 def test_a_run_that_has_given_no_sign_for_too_long_is_dead_wherever_it_ran(sqlite_url: str) -> None:
     with State(sqlite_url) as state, state.signs_of_life.given("stuck"):
         assert state.signs_of_life.dead() == []
-        with time_machine.travel(datetime.now(UTC) + 2 * LIFETIME):
+        with time_machine.travel(datetime.now(UTC) + LIFETIME + timedelta(minutes=5)):
+            assert state.signs_of_life.dead() == [], "its process is there"
+        with time_machine.travel(datetime.now(UTC) + LIFETIME + STANDS_STILL_AFTER):
             assert state.signs_of_life.dead() == ["stuck"]
+
+
+def test_a_run_that_is_expected_to_give_a_sign_is_dead_if_it_gives_none(sqlite_url: str) -> None:
+    with State(sqlite_url) as state:
+        state.signs_of_life.expect(["silent", "late", "early"])
+        with state.signs_of_life.given("late"), state.signs_of_life.given("early"):
+            state.signs_of_life.expect(["silent", "early"])
+            assert state.signs_of_life.dead() == []
+            with time_machine.travel(datetime.now(UTC) + STANDS_STILL_AFTER):
+                assert state.signs_of_life.dead() == ["silent"]
+
+
+def test_signs_of_life_come_back_when_the_state_database_was_restored(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(life, "LIFETIME", timedelta(seconds=0.5))
+    with State(database_url) as state, state.signs_of_life.given("alive"):
+        state.signs_of_life.forget("alive")
+        until(lambda: _signs(database_url) == ["alive"])
+
+
+def test_a_run_gives_its_signs_until_the_last_part_of_its_process_has_ended(database_url: str) -> None:
+    with State(database_url) as state, state.signs_of_life.given("run"):
+        with State(database_url) as inner, inner.signs_of_life.given("run"):
+            pass
+        assert _signs(database_url) == ["run"]
+    assert _signs(database_url) == []
+
+
+def _signs(database_url: str) -> list[str]:
+    with create_engine(database_url).connect() as connection:
+        return list(connection.execute(select(run_alive.c.run_id)).scalars())
 
 
 GIVE_SIGNS_AND_DIE = """

@@ -1,0 +1,28 @@
+"""SQLite files that several processes open at once, perhaps for the first time, on a machine of any speed."""
+
+import sqlite3
+
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
+
+PATIENCE_SECONDS = 120
+"""How long a connection waits for others that write: the `timeout` of `sqlite3.connect`."""
+
+
+def _is_busy(error: BaseException) -> bool:
+    """Whether another process keeps the file; the low byte of SQLite's extended codes says so."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)
+
+
+@retry(
+    retry=retry_if_exception(_is_busy),
+    stop=stop_after_delay(PATIENCE_SECONDS),
+    wait=wait_random(0.01, 0.1),
+    reraise=True,
+)
+def use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch the file to write-ahead logging, where readers and the writer don't wait for each other.
+
+    SQLite refuses this switch at once, whatever the timeout, while another process makes it or reads the file.
+    """
+    connection.execute("PRAGMA journal_mode=WAL").close()

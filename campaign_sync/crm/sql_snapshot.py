@@ -64,6 +64,9 @@ _CONSENT = (
 _CODE_POINT_ORDER = {"postgresql": "C", "sqlite": "BINARY", "mysql": "utf8mb4_bin", "mariadb": "utf8mb4_bin"}
 """The collation that orders text as Python does, whatever language the database speaks."""
 
+_GRANTING = (ConsentKind.GRANTED, ConsentKind.CONFIRMED)
+"""Nothing else makes a consent, whatever the CRM may call it."""
+
 _NO_TIME = "consent_event has rows without occurred_at; without it nobody knows which one is newest"
 
 _EVENT_ID, _CONSENT_AT = (SELECTION_COLUMNS.index(name) for name in ("consent_event_id", "consent_at"))
@@ -183,7 +186,7 @@ class SqlSnapshot:
             query = (
                 select(people.c.id, people.c.email)
                 .join(events, (events.c.entity_id == people.c.id) & (events.c.entity_type == entity_type))
-                .where(events.c.rank == 1, events.c.kind != ConsentKind.WITHDRAWN, people.c.email.is_not(None))
+                .where(events.c.rank == 1, events.c.kind.in_(_GRANTING), people.c.email.is_not(None))
             )
             for chunk in self._stream(query, 20_000, f"reading who consented to {opt_in_id}"):
                 yield from ((f"{entity_type}:{row.id}", row.email) for row in chunk if isinstance(row.email, str))

@@ -81,3 +81,12 @@ def test_an_event_of_a_kind_that_nobody_knows_is_named_by_its_place(small: Small
     small.consent("c1", event="maybe")
     with small.crm.snapshot() as snapshot, pytest.raises(CrmError, match=r"consent_event\.kind of contact:c1 must be"):
         snapshot.consents(ANNA)
+
+
+def test_only_a_grant_and_a_confirmation_make_somebody_consenting(small: SmallCrm) -> None:
+    for number, event in enumerate(("granted", "confirmed", "withdrawn", "revoked", "requested"), start=1):
+        small.person(f"c{number}", f"person{number}@example.org")
+        small.consent(f"c{number}")
+        small.consent(f"c{number}", event=event, days=1)
+    with small.crm.snapshot() as snapshot:
+        assert sorted(entity for entity, *_ in snapshot.consenting("news")) == ["contact:c1", "contact:c2"]

@@ -8,12 +8,18 @@ from types import SimpleNamespace
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from hypothesis import HealthCheck, settings
 from tenacity import nap
 
 from campaign_sync.assets import failures
 from campaign_sync_tests import databases, memory
+from campaign_sync_tests.waiting import PATIENCE
 
 _server_folder = pytest.StashKey[Path]()
+
+# How long an example takes on a busy machine says nothing about the rules.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 HURRY = 100
 """How many times sooner than in production something is tried again."""
@@ -37,6 +43,20 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nap, "time", SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / HURRY)))
     sooner = {who: seconds / HURRY for who, seconds in failures._SECONDS_BETWEEN.items()}
     monkeypatch.setattr(failures, "_SECONDS_BETWEEN", sooner)
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers of the tests have all the time they need; tests of servers that never answer set a time of their own."""
+    for place in (
+        "alarms.email.TIMEOUT_SECONDS",
+        "alarms.webhook.TIMEOUT_SECONDS",
+        "optimizely.session.LOGOUT_TIMEOUT_SECONDS",
+        "optimizely.sftp_login.TIMEOUT_SECONDS",
+        "telemetry.exporting.PATIENCE_SECONDS",
+        "telemetry.otlp.EXPORT_SECONDS",
+    ):
+        monkeypatch.setattr(f"campaign_sync.{place}", PATIENCE)
 
 
 @pytest.fixture(autouse=True, scope="session")

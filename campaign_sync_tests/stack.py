@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import make_url
+
+from campaign_sync_tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[1]
 
@@ -70,12 +71,16 @@ class Stack:
         process = self._processes.pop(name)
         for pid in [process.pid, *([] if alone else _descendants(process.pid))]:
             _kill(pid)
-        process.wait(30)
+        process.wait()
 
     def stop(self) -> None:
         """End whatever runs."""
         for name in list(self._processes):
             self.kill(name)
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until it holds, as long as everything that was started is running."""
+        until(holds, lambda: all(process.poll() is None for process in self._processes.values()))
 
     def ask(self, query: str, **variables: str) -> dict[str, Any]:
         """What the webserver's GraphQL answers; nothing while there is no webserver."""
@@ -84,7 +89,7 @@ class Stack:
             f"http://127.0.0.1:{self.port}/graphql", body, {"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 data: dict[str, Any] = json.load(answer)["data"]
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return {}
@@ -125,7 +130,7 @@ def stack(folder: Path, database_url: str, environment: Mapping[str, str]) -> It
     built = Stack(folder, database_url, environment)
     try:
         built.start("webserver")
-        until(built.loaded)  # one after the other: both create Dagster's tables
+        built.until(built.loaded)  # one after the other: both create Dagster's tables
         built.start("daemon")
         yield built
     finally:
@@ -138,16 +143,6 @@ def free_port() -> int:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
     return port
-
-
-def until(holds: Callable[[], bool], seconds: float = 180) -> None:
-    """Wait until it holds."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if holds():
-            return
-        time.sleep(0.3)
-    raise AssertionError("it never came to that")
 
 
 def kill_worker(owner: str) -> None:

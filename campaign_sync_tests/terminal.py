@@ -18,10 +18,9 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-_ROOT = Path(__file__).parents[1]
-_PATIENCE_SECONDS = 3600
-"""After which a command that hangs is ended by a signal. No machine is so slow that one takes as long."""
+from campaign_sync_tests.waiting import PATIENCE
 
+_ROOT = Path(__file__).parents[1]
 _IMPORTED = (
     *(f"campaign_sync.cli.{name}" for name in ("checking", "diff", "instance", "prove", "running", "sampling", "why")),
     "campaign_sync.crm.schema",
@@ -66,7 +65,7 @@ def run_anew(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=_PATIENCE_SECONDS,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -107,7 +106,7 @@ def _bear() -> None:
 
 
 def _become(command: _Command) -> None:
-    signal.alarm(_PATIENCE_SECONDS)
+    signal.alarm(int(PATIENCE))
     os.chdir(command.folder)
     os.environ.clear()
     os.environ.update(command.environment)

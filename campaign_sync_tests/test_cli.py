@@ -20,6 +20,7 @@ import pytest
 from campaign_sync.crm.sql import SqlCrm
 from campaign_sync_tests import terminal
 from campaign_sync_tests.rig import ATTRIBUTES, ENVIRONMENT, NEWSLETTER, NORD, PRODUCTS, Rig, rig
+from campaign_sync_tests.waiting import PATIENCE
 
 CONFIGURATION = "campaign_sync.yaml"
 
@@ -158,10 +159,10 @@ def test_the_sandbox_alone_serves_wsdls_until_it_is_ended(tmp_path: Path) -> Non
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         base_url = process.stdout.readline().strip()
-        with urllib.request.urlopen(f"{base_url}/RpcSession?wsdl", timeout=10) as answer:
+        with urllib.request.urlopen(f"{base_url}/RpcSession?wsdl", timeout=PATIENCE) as answer:
             assert b"<wsdl:definitions" in answer.read()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait() == 0
 
 
 KILLED_BEFORE_ANYTHING_IS_OPENED = """

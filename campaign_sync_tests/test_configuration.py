@@ -583,7 +583,7 @@ def test_models_built_in_code_hide_their_input_too() -> None:
         max_size=5,
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_schedule_that_is_accepted_is_one_that_dagster_accepts(fields: list[str]) -> None:
     base: dict[str, Any] = {
         "mandator_id": 1,
@@ -601,7 +601,6 @@ def test_a_schedule_that_is_accepted_is_one_that_dagster_accepts(fields: list[st
 
 
 @given(st.text())
-@settings(deadline=None)
 def test_no_text_as_a_value_breaks_the_reader(text: str) -> None:
     for section, key in ((ReaderSettings, "time_format"), (ReaderSettings, "timezone"), (FeedbackSettings, "lifetime")):
         try:

@@ -3,7 +3,6 @@
 import json
 import secrets
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
 
 from campaign_sync.sandbox import mailings, recipients
@@ -51,7 +50,7 @@ def handle(world: World, service: str, body: bytes) -> bytes:
             f"WebserviceImplException: [{session_id},{call.mandator_id},?] Internal error for call: {fault.arg or ''}"
         )
     if fault and fault.kind == "delay":
-        time.sleep(float(fault.arg or 1))
+        world.delay(fault)
     if fault and fault.kind == "expire":
         with world.transaction() as database:
             database.execute("DELETE FROM session WHERE session_id = ?", [session_id])

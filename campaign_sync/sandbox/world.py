@@ -85,6 +85,7 @@ class Recipient(TypedDict):
 class Fault:
     """What shall go wrong with a call."""
 
+    position: int
     kind: FaultKind
     arg: str | None
 
@@ -255,14 +256,25 @@ class World:
         Args:
             operation: which calls.
             kind: `fault` answers a SOAP fault with `arg` in its message; `expire` ends the caller's session first;
-                `delay` takes `arg` more seconds; `drop` does the work and hangs up without an answer; `truncate` does
-                it and hangs up in the middle of the answer.
+                `delay` takes `arg` more seconds, or until `repair`; `drop` does the work and hangs up without an
+                answer; `truncate` does it and hangs up in the middle of the answer.
             times: how many calls to break.
             skip: how many matching calls pass before.
             arg: see `kind`.
         """
         row = (operation, kind, times, skip, None if arg is None else str(arg))
         self._write("INSERT INTO fault (operation, kind, times, skip, arg) VALUES (?, ?, ?, ?, ?)", [row])
+
+    def repair(self) -> None:
+        """Let no coming call break, and no call under way be delayed any longer."""
+        self._write("DELETE FROM fault", [()])
+
+    def delay(self, fault: Fault) -> None:
+        """Wait as a fault demands."""
+        end = time.monotonic() + float(fault.arg or 1)
+        still = "SELECT 1 FROM fault WHERE position = ?"
+        while (left := end - time.monotonic()) > 0 and self._read(still, fault.position):
+            time.sleep(min(left, 0.1))
 
     def calls(self, operation: str | None = None) -> list[Call]:
         """The calls taken so far, oldest first; of one operation (`clear` or `Unsubscribe.getCount`), or all."""
@@ -285,7 +297,7 @@ class World:
             for position, kind, skip, arg in faults.fetchall():
                 if skip == 0:
                     database.execute("UPDATE fault SET times = times - 1 WHERE position = ?", [position])
-                    return Fault(kind, arg)
+                    return Fault(position, kind, arg)
                 database.execute("UPDATE fault SET skip = skip - 1 WHERE position = ?", [position])
             return None
 

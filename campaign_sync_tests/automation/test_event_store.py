@@ -13,6 +13,7 @@ from dagster import DagsterEventType
 from campaign_sync.automation import event_store
 from campaign_sync.automation.event_store import KeptEventLogStorage
 from campaign_sync.cli.instance import use_instance
+from campaign_sync_tests.waiting import PATIENCE
 
 SETTINGS = "telemetry: {enabled: false}\n"
 
@@ -64,7 +65,7 @@ def test_whoever_follows_a_run_hears_of_it_while_it_lasts(tmp_path: Path, monkey
         heard = threading.Event()
         watching.watch_event_logs(run.run_id, None, lambda *_: heard.set())
         running.report_engine_event("begun", run)
-        assert heard.wait(10)
+        assert heard.wait(PATIENCE)
         watching.end_watch_event_logs(run.run_id, lambda *_: None)
 
 
@@ -84,7 +85,7 @@ def test_a_run_that_is_looked_at_while_nothing_happens_is_not_read_over_and_over
         monkeypatch.setattr(storage, "get_records_for_run", counted)
         watching.watch_event_logs(run, None, lambda *_: heard.set())
         running.report_engine_event("after the end", running.get_run_by_id(run))
-        assert heard.wait(10)
+        assert heard.wait(PATIENCE)
         settled = len(reads)
         threading.Event().wait(0.5)
         assert len(reads) - settled <= 2

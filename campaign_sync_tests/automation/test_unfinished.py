@@ -40,8 +40,7 @@ def break_off(shop: Rig, runs: int = 1) -> None:
     shop.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     for _ in range(runs):
         shop.run("nord")
-    with shop.world.transaction() as vendor:
-        vendor.execute("DELETE FROM fault")
+    shop.world.repair()
 
 
 def requests(found: dg.SensorResult | dg.SkipReason) -> list[list[str]]:

@@ -15,10 +15,12 @@ import dagster as dg
 import pytest
 import yaml
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
 from campaign_sync_tests.databases import fresh_database
 from campaign_sync_tests.rig import ENVIRONMENT, NEWSLETTER, SUED_NEWSLETTER, rig
-from campaign_sync_tests.stack import free_port, until
+from campaign_sync_tests.stack import free_port
+from campaign_sync_tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
@@ -51,8 +53,9 @@ def test_two_mandators_are_replaced_at_the_same_time_on_two_workers(tmp_path: Pa
         _redis(tmp_path) as broker,
         ExitStack() as stack,
     ):
+        shop.settings["optimizely"]["timeout_seconds"] = PATIENCE
         assert shop.configuration
-        shop.world.fault("clear", "delay", times=2, arg=2)  # the first run shall not be over before the second begins
+        shop.world.fault("clear", "delay", times=2, arg=PATIENCE)  # no run is over before the other one begins
         instance = stack.enter_context(_instance(tmp_path, dagster_url))
         environment = os.environ | ENVIRONMENT | {
             "DAGSTER_HOME": str(tmp_path),
@@ -63,15 +66,21 @@ def test_two_mandators_are_replaced_at_the_same_time_on_two_workers(tmp_path: Pa
         }  # fmt: skip
         workspace = ["-w", str(ROOT / "workspace.yaml")]
         launch = stack.enter_context(_process(["-c", ASK, *workspace, "-t", LAUNCH], environment))
+        servers = []
         for number in (1, 2):
             log = tmp_path / f"worker{number}.log"
-            stack.enter_context(_process([*WORKER, "-n", f"worker{number}@%h"], environment, log))
-        assert launch.wait(120) == 0
-        stack.enter_context(
-            _process(["-m", "dagster._daemon", "run", *workspace], environment, tmp_path / "daemon.log")
-        )
+            servers.append(stack.enter_context(_process([*WORKER, "-n", f"worker{number}@%h"], environment, log)))
+        assert launch.wait() == 0
+        daemon = _process(["-m", "dagster._daemon", "run", *workspace], environment, tmp_path / "daemon.log")
+        servers.append(stack.enter_context(daemon))
 
-        until(lambda: all(run.is_finished for run in instance.get_runs()), 120)
+        def all_run() -> bool:
+            return all(process.poll() is None for process in servers)
+
+        begun = (*FINISHED_STATUSES, dg.DagsterRunStatus.STARTED)
+        until(lambda: all(run.status in begun for run in instance.get_runs()), all_run)
+        shop.world.repair()
+        until(lambda: all(run.is_finished for run in instance.get_runs()), all_run)
 
         runs = instance.get_runs()
         assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS] * 2
@@ -91,7 +100,7 @@ def _redis(folder: Path) -> Iterator[str]:
     command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), *files]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
-            until(lambda: _answers(port), 120)
+            until(lambda: _answers(port), lambda: process.poll() is None)
             yield f"redis://127.0.0.1:{port}"
         finally:
             process.terminate()

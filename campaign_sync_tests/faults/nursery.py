@@ -12,10 +12,9 @@ from typing import Self
 
 from campaign_sync_tests.faults import errand
 from campaign_sync_tests.faults.errand import Errand, Report
+from campaign_sync_tests.waiting import PATIENCE
 
 _ROOT = Path(__file__).parents[2]
-_PATIENCE_SECONDS = 60
-"""After which a replace that hangs is ended, and counts as failed."""
 
 
 class Nursery:
@@ -81,7 +80,7 @@ def _in_a_child(task: Errand) -> int:
 def _attempt(task: Errand) -> int:
     """Do the errand. Never raises: a child mustn't come back into its mother's loop."""
     try:
-        signal.alarm(_PATIENCE_SECONDS)
+        signal.alarm(int(PATIENCE))  # ends a replace that hangs
         errand.run(task)
         signal.alarm(0)
     except BaseException:  # noqa: BLE001

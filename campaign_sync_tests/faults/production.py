@@ -17,7 +17,8 @@ from campaign_sync.state.tables import lease
 from campaign_sync_tests import databases
 from campaign_sync_tests.rig import NEWSLETTER
 from campaign_sync_tests.scenarios.plant import Plant, plant
-from campaign_sync_tests.stack import kill_worker, until
+from campaign_sync_tests.stack import kill_worker
+from campaign_sync_tests.waiting import PATIENCE
 
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 
@@ -55,14 +56,13 @@ DEATHS: dict[str, Callable[[Plant], None]] = {
 def survive(plant: Plant, death: Callable[[Plant], None]) -> tuple[float, int]:
     """Kill during a fill. Returns the seconds until the list is proven again, and how many runs there were of it."""
     before = set(plant.stack.runs())
-    plant.shop.world.fault("addAll3", "delay", times=99, arg=8)
+    plant.shop.world.fault("addAll3", "delay", times=99, arg=PATIENCE)
     run_id = plant.stack.launch("nord_daily_replace")
-    until(lambda: plant.filling(run_id))
+    plant.stack.until(lambda: plant.filling(run_id))
     begun = time.monotonic()
     death(plant)
-    with plant.shop.world.transaction() as vendor:
-        vendor.execute("DELETE FROM fault")
-    until(lambda: _proven(plant, run_id), 300)
+    plant.shop.world.repair()
+    plant.stack.until(lambda: _proven(plant, run_id))
     seconds = time.monotonic() - begun
     runs = [one for key, one in plant.stack.runs().items() if key not in before and one["jobName"].startswith("nord_d")]
     return seconds, len(runs)

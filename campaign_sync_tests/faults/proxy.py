@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from campaign_sync_tests.waiting import PATIENCE
+
 _OPERATION = re.compile(rb"<(?:[\w.-]+:)?Body\b[^>]*>\s*<(?:[\w.-]+:)?(\w+)")
 
 _PAGE = b"<html><body><h1>Please log in</h1><p>Your session at this proxy has ended."
@@ -128,7 +130,7 @@ class Proxy:
 
     def forward(self, request: _Request) -> tuple[int, str, bytes]:
         """Status, content type and body of the vendor's answer."""
-        connection = http.client.HTTPConnection(self.upstream, timeout=30)
+        connection = http.client.HTTPConnection(self.upstream, timeout=PATIENCE)
         try:
             connection.request(request.method, request.path, request.body, request.headers)
             response = connection.getresponse()

@@ -18,6 +18,7 @@ from campaign_sync.optimizely import sftp_login
 from campaign_sync.optimizely.drop import Drop, DroppedFile, open_drop
 from campaign_sync.optimizely.faults import CredentialsError, DropError, RefusedError, TransientError
 from campaign_sync_tests.optimizely.sftp_server import PASSWORD, USERNAME, SftpServer, serve_sftp
+from campaign_sync_tests.waiting import PATIENCE
 
 MORNING = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
 BOUNCES = "outbounces_*.csv"
@@ -374,7 +375,7 @@ def test_an_open_drop_leaves_no_thread_behind(server: SftpServer, known_hosts: s
         with_password(server.url, known_hosts, "falsch-99")
     for thread in threading.enumerate():
         if isinstance(thread, paramiko.Transport | threading.Timer):
-            thread.join(5)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
 
 

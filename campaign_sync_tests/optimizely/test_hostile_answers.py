@@ -17,6 +17,7 @@ from campaign_sync.optimizely.client import connect
 from campaign_sync.optimizely.faults import RefusedError, UnreadableAnswerError, scrub
 from campaign_sync.sandbox.wsdl import PartNames
 from campaign_sync_tests.optimizely.conftest import LIST, NORD, PASSWORD, USERNAME, Vendor
+from campaign_sync_tests.waiting import PATIENCE
 
 ENVELOPE = 'xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"'
 NESTED = '<!ENTITY l0 "lololololo">' + "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 20}">' for i in range(1, 9))
@@ -49,12 +50,12 @@ def between(vendor: Vendor, operation: str, answer: Callable[[BaseHTTPRequestHan
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             mine = operation in self.path
-            self.pass_on(None if mine else requests.get(f"{vendor.url}{self.path}", timeout=10))
+            self.pass_on(None if mine else requests.get(f"{vendor.url}{self.path}", timeout=PATIENCE))
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             mine = f":{operation} ".encode() in body
-            self.pass_on(None if mine else requests.post(f"{vendor.url}{self.path}", body, timeout=10))
+            self.pass_on(None if mine else requests.post(f"{vendor.url}{self.path}", body, timeout=PATIENCE))
 
         def pass_on(self, given: requests.Response | None) -> None:
             if given is None:
@@ -101,10 +102,10 @@ def endless(handler: BaseHTTPRequestHandler) -> None:
 
 @contextmanager
 def soon_and_small() -> Iterator[None]:
-    """What happens within takes neither long nor much memory."""
-    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """What happens within takes neither much of a processor, whoever else uses it, nor much memory."""
+    began, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 60
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024  # KiB
 
 

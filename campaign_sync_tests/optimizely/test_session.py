@@ -5,6 +5,7 @@ from campaign_sync.optimizely.pace import Pace
 from campaign_sync.optimizely.session import LIFETIME_SECONDS, Session
 from campaign_sync.optimizely.transport import Transport
 from campaign_sync_tests.optimizely.conftest import LIST, NORD, PASSWORD, USERNAME, Vendor
+from campaign_sync_tests.waiting import PATIENCE
 
 
 class Clock:
@@ -15,7 +16,7 @@ class Clock:
 
 
 def session_at(vendor: Vendor, clock: Clock) -> Session:
-    transport = Transport(vendor.url, parallel_calls=2, timeout_seconds=10)
+    transport = Transport(vendor.url, parallel_calls=2, timeout_seconds=PATIENCE)
     return Session(transport, NORD, USERNAME, PASSWORD, Pace(4, 60), clock=clock)
 
 

@@ -21,6 +21,7 @@ from campaign_sync.optimizely.client import connect
 from campaign_sync.optimizely.faults import RefusedError, TransientError
 from campaign_sync.sandbox.wsdl import PartNames
 from campaign_sync_tests.optimizely.conftest import LIST, NORD, PASSWORD, USERNAME, Vendor
+from campaign_sync_tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -68,11 +69,11 @@ def behind_tls(vendor: Vendor, certificate_file: Path) -> Iterator[tuple[str, li
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.pass_on(requests.get(f"{vendor.url}{self.path}", timeout=10))
+            self.pass_on(requests.get(f"{vendor.url}{self.path}", timeout=PATIENCE))
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            self.pass_on(requests.post(f"{vendor.url}{self.path}", body, timeout=10))
+            self.pass_on(requests.post(f"{vendor.url}{self.path}", body, timeout=PATIENCE))
 
         def pass_on(self, given: requests.Response) -> None:
             asked.append(self.path)

@@ -9,12 +9,15 @@ import pytest
 from campaign_sync.optimizely.client import connect
 from campaign_sync.optimizely.faults import RefusedError, TransientError
 from campaign_sync.optimizely.transport import Transport
+from campaign_sync_tests.waiting import PATIENCE
 
 SECRET = b"<in0>00aa11bb22cc33dd</in0><item>anna@example.org</item>"
 
 
 @contextmanager
-def host_that(answers: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[Transport]:
+def host_that(
+    answers: Callable[[BaseHTTPRequestHandler], None], timeout_seconds: float = PATIENCE
+) -> Iterator[Transport]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
@@ -26,7 +29,8 @@ def host_that(answers: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[Tra
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        transport = Transport(f"http://127.0.0.1:{server.server_port}/soap11", parallel_calls=1, timeout_seconds=0.5)
+        base_url = f"http://127.0.0.1:{server.server_port}/soap11"
+        transport = Transport(base_url, parallel_calls=1, timeout_seconds=timeout_seconds)
         try:
             yield transport
         finally:
@@ -86,7 +90,7 @@ def test_an_answer_that_does_not_come_leaves_the_outcome_unknown() -> None:
     def hold_back(_: BaseHTTPRequestHandler) -> None:
         released.wait()
 
-    with host_that(hold_back) as transport:
+    with host_that(hold_back, timeout_seconds=0.5) as transport:
         with pytest.raises(TransientError, match=r"no answer within 0\.5 s") as error:
             transport.post("Recipient", SECRET)
         released.set()

@@ -8,6 +8,7 @@ import requests
 from lxml import etree
 
 from campaign_sync.sandbox.wsdl import ENCODING, SERVICES, SOAP, XSD, XSI, namespace
+from campaign_sync_tests.waiting import PATIENCE
 
 
 class FaultError(Exception):
@@ -32,7 +33,7 @@ class Client:
     def send(self, service: str, body: str) -> bytes:
         """Send bytes as they are; the answer's bytes come back, or the fault is raised."""
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'}
-        answer = requests.post(f"{self.url}/Rpc{service}", data=body.encode(), headers=headers, timeout=30)
+        answer = requests.post(f"{self.url}/Rpc{service}", data=body.encode(), headers=headers, timeout=PATIENCE)
         if answer.status_code == 500:
             raise FaultError(etree.fromstring(answer.content).findtext(".//faultstring"))
         assert answer.status_code == 200

@@ -4,6 +4,7 @@ import requests
 from campaign_sync.sandbox.world import World
 from campaign_sync_tests.sandbox.client import Client, FaultError, element, envelope
 from campaign_sync_tests.sandbox.conftest import NEWSLETTER
+from campaign_sync_tests.waiting import PATIENCE
 
 
 def test_a_call_can_be_made_to_fail_after_some_that_pass(world: World, nord: Client) -> None:
@@ -55,7 +56,7 @@ def test_a_delayed_call_outlasts_an_impatient_client(world: World, nord: Client)
 
     with pytest.raises(requests.Timeout):
         requests.post(url, data=_get_all_ids(nord), timeout=0.05)
-    assert requests.post(url, data=_get_all_ids(nord), timeout=30).status_code == 200
+    assert requests.post(url, data=_get_all_ids(nord), timeout=PATIENCE).status_code == 200
 
 
 def _get_all_ids(client: Client) -> bytes:

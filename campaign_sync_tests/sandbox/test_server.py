@@ -20,6 +20,7 @@ from campaign_sync.sandbox.world import World
 from campaign_sync.sandbox.wsdl import ENCODING, SERVICES, XSD, PartNames
 from campaign_sync_tests.sandbox.client import Client, FaultError, envelope, read
 from campaign_sync_tests.sandbox.conftest import NEWSLETTER, NORD
+from campaign_sync_tests.waiting import PATIENCE
 
 SOAP_ENCODING_SCHEMA = f"""
 <xs:schema xmlns:xs="{XSD}" xmlns:tns="{ENCODING}" targetNamespace="{ENCODING}">
@@ -89,8 +90,8 @@ def test_zeep_calls_what_needs_no_nested_arrays(world: World, part_names: PartNa
 
 
 def test_what_is_not_there_is_not_found(anonymous: Client) -> None:
-    assert requests.get(f"{anonymous.url}/RpcNope?wsdl", timeout=30).status_code == 404
-    assert requests.get(f"{anonymous.url}/RpcSession?WSDL", timeout=30).status_code == 200
+    assert requests.get(f"{anonymous.url}/RpcNope?wsdl", timeout=PATIENCE).status_code == 404
+    assert requests.get(f"{anonymous.url}/RpcSession?WSDL", timeout=PATIENCE).status_code == 200
     with pytest.raises(FaultError, match="could not find a target service"):
         anonymous.send("Nope", "<x/>")
 
@@ -108,9 +109,9 @@ def test_gzip_is_taken_and_given_where_the_server_says_so(world: World) -> None:
     call = envelope("Session", "getVersion", "").encode()
     headers = {"Content-Type": "text/xml", "Content-Encoding": "gzip"}
     with serve(world, accepts_gzip=True) as url:
-        packed = requests.post(f"{url}/RpcSession", data=gzip.compress(call), headers=headers, timeout=30)
-        plain = requests.post(f"{url}/RpcSession", data=call, headers={"Accept-Encoding": "identity"}, timeout=30)
-        broken = requests.post(f"{url}/RpcSession", data=gzip.compress(call)[:-9], headers=headers, timeout=30)
+        packed = requests.post(f"{url}/RpcSession", data=gzip.compress(call), headers=headers, timeout=PATIENCE)
+        plain = requests.post(f"{url}/RpcSession", data=call, headers={"Accept-Encoding": "identity"}, timeout=PATIENCE)
+        broken = requests.post(f"{url}/RpcSession", data=gzip.compress(call)[:-9], headers=headers, timeout=PATIENCE)
 
     assert (packed.status_code, packed.headers["Content-Encoding"], read(packed.content)) == (200, "gzip", "1.18")
     assert (plain.status_code, plain.headers.get("Content-Encoding"), plain.content) == (200, None, packed.content)
@@ -120,8 +121,8 @@ def test_gzip_is_taken_and_given_where_the_server_says_so(world: World) -> None:
 
 def test_gzip_is_refused_where_nobody_said_that_it_is_taken(anonymous: Client) -> None:
     url, call = f"{anonymous.url}/RpcSession", envelope("Session", "getVersion", "").encode()
-    packed = requests.post(url, data=gzip.compress(call), headers={"Content-Encoding": "gzip"}, timeout=30)
-    plain = requests.post(url, data=call, headers={"Accept-Encoding": "gzip"}, timeout=30)
+    packed = requests.post(url, data=gzip.compress(call), headers={"Content-Encoding": "gzip"}, timeout=PATIENCE)
+    plain = requests.post(url, data=call, headers={"Accept-Encoding": "gzip"}, timeout=PATIENCE)
 
     assert packed.status_code == 415
     assert plain.headers.keys() == {"Content-Type", "Content-Length"}
@@ -132,15 +133,15 @@ def test_an_answer_cut_off_is_cut_off_in_gzip_too(world: World) -> None:
     world.fault("getVersion", "truncate")
     call = envelope("Session", "getVersion", "").encode()
     with serve(world, accepts_gzip=True) as url, pytest.raises(requests.exceptions.ChunkedEncodingError):
-        requests.post(f"{url}/RpcSession", data=call, timeout=30)
+        requests.post(f"{url}/RpcSession", data=call, timeout=PATIENCE)
 
 
 def test_a_server_ends_though_a_client_keeps_its_connection(world: World) -> None:
     with requests.Session() as client:
         with serve(world) as url:
-            client.get(f"{url}/RpcSession?wsdl", timeout=30)
+            client.get(f"{url}/RpcSession?wsdl", timeout=PATIENCE)
         with pytest.raises(requests.ConnectionError):
-            client.get(f"{url}/RpcSession?wsdl", timeout=30)
+            client.get(f"{url}/RpcSession?wsdl", timeout=PATIENCE)
 
 
 @contextmanager
@@ -162,7 +163,7 @@ def test_the_sandbox_as_a_process_serves_what_another_process_puts_in(world: Wor
         assert nord.add_all(NEWSLETTER, ["a@example.org", "b@example.org"]) == [5, 0]
         assert len(world.recipients(NEWSLETTER)) == 2
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE) == 0
 
 
 def test_what_the_sandbox_knows_outlives_it(tmp_path: Path) -> None:
@@ -176,13 +177,13 @@ def test_what_the_sandbox_knows_outlives_it(tmp_path: Path) -> None:
     with running(path, "--part-names", "named") as (_, url):
         nord = Client(url).login(NORD, "nord-api", "s3cret")
         assert nord.add_all(NEWSLETTER, ["left@example.org"]) == [2]
-        assert b'name="recipientListId"' in requests.get(f"{url}/RpcRecipient?wsdl", timeout=30).content
+        assert b'name="recipientListId"' in requests.get(f"{url}/RpcRecipient?wsdl", timeout=PATIENCE).content
 
 
 def test_a_taken_port_is_one_clear_sentence(anonymous: Client, tmp_path: Path) -> None:
     port = anonymous.url.split(":")[2].split("/")[0]
     command = [sys.executable, "-m", "campaign_sync.sandbox", "--port", port, "--data", str(tmp_path / "w.db")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     assert result.returncode == 1
     assert result.stdout == ""
@@ -194,7 +195,7 @@ def test_a_taken_port_is_one_clear_sentence(anonymous: Client, tmp_path: Path) -
 def test_a_file_of_another_kind_is_one_clear_sentence(tmp_path: Path) -> None:
     (tmp_path / "w.db").write_text("not a database, but long enough to be taken for one\n" * 100)
     command = [sys.executable, "-m", "campaign_sync.sandbox", "--data", str(tmp_path / "w.db")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1

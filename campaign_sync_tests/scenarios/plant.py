@@ -8,6 +8,7 @@ from pathlib import Path
 from campaign_sync_tests.databases import fresh_database
 from campaign_sync_tests.rig import Rig, rig
 from campaign_sync_tests.stack import Stack, stack
+from campaign_sync_tests.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ def plant(folder: Path) -> Iterator[Plant]:
         fresh_database() as dagster_url,
         rig(folder, crm_url=crm_url, state_url=state_url) as shop,
     ):
+        shop.settings["optimizely"]["timeout_seconds"] = PATIENCE
         shop.settings["mandators"]["nord"] |= {"schedule": "0 0 29 2 *", "title": "Süd & Söhne"}
         shop.list_settings()["title"] = "Newsletter für Österreich"
         shop.settings["mandators"]["sued"]["schedule"] = "* * * * *"

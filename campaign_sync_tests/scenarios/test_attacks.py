@@ -28,8 +28,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 def mend_the_vendor(shop: Rig) -> None:
+    shop.world.repair()
     with shop.world.transaction() as vendor:
-        vendor.execute("DELETE FROM fault")
         vendor.execute("DELETE FROM refused")
 
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from campaign_sync_tests.rig import NORD
 from campaign_sync_tests.scenarios.plant import Plant
-from campaign_sync_tests.stack import until
+from campaign_sync_tests.waiting import PATIENCE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -17,17 +17,14 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium: apt-get install chromium"),
 ]
 
-PATIENCE = 60_000
-"""Milliseconds that a page may take on a busy machine."""
-
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
-        page.set_default_timeout(PATIENCE)
-        expect.set_options(timeout=PATIENCE)
+        page.set_default_timeout(PATIENCE * 1000)
+        expect.set_options(timeout=PATIENCE * 1000)
         yield page
         browser.close()
 
@@ -54,7 +51,7 @@ def test_a_failed_check_shows_its_reason(plant: Plant, page: Page) -> None:
     fitting, unreadable = ["somebody@example.org", "1795000000000"], ["nobody knows what this is", "nor when"]
     plant.shop.world.publish(NORD, "getUnsubscribes", [fitting, unreadable])
     run_id = plant.stack.launch("nord_feedback")
-    until(lambda: plant.stack.runs()[run_id]["status"] in ("SUCCESS", "FAILURE"))
+    plant.stack.until(lambda: plant.stack.runs()[run_id]["status"] in ("SUCCESS", "FAILURE"))
 
     visit(page, plant, "/assets/nord/suppression_state?view=checks&checkDetail=layout")
 
@@ -71,7 +68,7 @@ def test_schedules_and_sensors_say_when_and_why(plant: Plant, page: Page) -> Non
 
 def test_the_report_that_the_daily_run_links_to_opens_and_needs_nothing_else(plant: Plant, page: Page) -> None:
     run_id = plant.stack.launch("nord_daily_replace")
-    until(lambda: "campaign_sync/report" in tags(plant, run_id))
+    plant.stack.until(lambda: "campaign_sync/report" in tags(plant, run_id))
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
 

@@ -4,7 +4,7 @@ import pytest
 
 from campaign_sync_tests.rig import NEWSLETTER, SUED_NEWSLETTER
 from campaign_sync_tests.scenarios.plant import Plant
-from campaign_sync_tests.stack import until
+from campaign_sync_tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("production")
 
@@ -14,7 +14,7 @@ EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 def test_a_day_started_in_the_ui_replaces_the_lists(plant: Plant) -> None:
     run_id = plant.stack.launch("nord_daily_replace")
 
-    until(lambda: plant.stack.runs()[run_id]["status"] in ("SUCCESS", "FAILURE"))
+    plant.stack.until(lambda: plant.stack.runs()[run_id]["status"] in ("SUCCESS", "FAILURE"))
     assert plant.stack.runs()[run_id]["status"] == "SUCCESS"
     assert plant.shop.addresses(NEWSLETTER) == EVERYBODY
 
@@ -23,25 +23,24 @@ def test_a_schedule_fires_sensors_tick_and_all_daemons_are_well(plant: Plant) ->
     def fired() -> bool:
         return any(tick["status"] == "SUCCESS" and tick["runIds"] for tick in plant.stack.ticks("sued_daily"))
 
-    until(fired)
+    plant.stack.until(fired)
     (first, *_) = [tick["runIds"][0] for tick in reversed(plant.stack.ticks("sued_daily")) if tick["runIds"]]
-    until(lambda: plant.stack.runs()[first]["status"] == "SUCCESS")
+    plant.stack.until(lambda: plant.stack.runs()[first]["status"] == "SUCCESS")
     assert plant.shop.addresses(SUED_NEWSLETTER) == EVERYBODY
     sensors = ("nord_unfinished_replace", "nord_feedback_watch", "nord_alarms")
-    until(lambda: all(plant.stack.ticks(sensor) for sensor in sensors))
+    plant.stack.until(lambda: all(plant.stack.ticks(sensor) for sensor in sensors))
     assert not [tick["error"] for sensor in sensors for tick in plant.stack.ticks(sensor) if tick["error"]]
-    until(plant.stack.healthy)
+    plant.stack.until(plant.stack.healthy)
 
 
 def test_a_machine_that_dies_during_a_fill_loses_nothing_and_mends_itself(plant: Plant) -> None:
     before = set(plant.stack.runs())
-    plant.shop.world.fault("addAll3", "delay", times=99, arg=8)
+    plant.shop.world.fault("addAll3", "delay", times=99, arg=PATIENCE)
     run_id = plant.stack.launch("nord_daily_replace")
-    until(lambda: plant.filling(run_id))
+    plant.stack.until(lambda: plant.filling(run_id))
     plant.stack.stop()
     assert plant.shop.addresses(NEWSLETTER) != EVERYBODY, "killed in the middle"
-    with plant.shop.world.transaction() as vendor:
-        vendor.execute("DELETE FROM fault")
+    plant.shop.world.repair()
 
     plant.stack.start("webserver")
     plant.stack.start("daemon")
@@ -50,7 +49,7 @@ def test_a_machine_that_dies_during_a_fill_loses_nothing_and_mends_itself(plant:
         runs = plant.stack.runs().items()
         return sorted(one["status"] for key, one in runs if key not in before and one["jobName"].startswith("nord_d"))
 
-    until(lambda: statuses() == ["FAILURE", "SUCCESS"])
+    plant.stack.until(lambda: statuses() == ["FAILURE", "SUCCESS"])
     assert plant.stack.runs()[run_id]["status"] == "FAILURE", "the dead run holds nobody up"
     assert plant.shop.addresses(NEWSLETTER) == EVERYBODY
     with plant.shop.state() as state:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from campaign_sync_tests.rig import ENVIRONMENT, Rig
-from campaign_sync_tests.stack import free_port, until
+from campaign_sync_tests.stack import free_port
+from campaign_sync_tests.waiting import PATIENCE, until
 
 LAUNCH = """
 mutation ($job: String!) {
@@ -31,16 +32,17 @@ def test_a_run_started_in_the_ui_replaces_the_lists(shop: Rig) -> None:
     with subprocess.Popen(command, cwd=shop.folder, env=environment, stderr=subprocess.DEVNULL) as process:
         try:
             ask = _asking(f"http://127.0.0.1:{port}/graphql")
-            until(lambda: _loaded(ask), 120)
+            until(lambda: _loaded(ask), lambda: process.poll() is None)
             answer = ask(LAUNCH, {"job": "nord_daily_replace"})["launchRun"]
             assert answer["__typename"] == "LaunchRunSuccess", answer
             status = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
             run_id = {"id": answer["run"]["runId"]}
-            until(lambda: ask(status, run_id)["runOrError"]["status"] in ("SUCCESS", "FAILURE", "CANCELED"), 120)
+            ended = ("SUCCESS", "FAILURE", "CANCELED")
+            until(lambda: ask(status, run_id)["runOrError"]["status"] in ended, lambda: process.poll() is None)
             assert ask(status, run_id)["runOrError"]["status"] == "SUCCESS"
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(30)
+            process.wait()
 
     assert shop.addresses() == [f"person{number}@example.org" for number in range(1, 6)]
 
@@ -52,7 +54,7 @@ def _asking(url: str) -> Asking:
     def ask(query: str, variables: dict[str, str]) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             data: dict[str, Any] = json.load(answer)["data"]
         return data
 

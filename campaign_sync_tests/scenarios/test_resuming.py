@@ -28,8 +28,7 @@ def break_off(shop: Rig, instance: dg.DagsterInstance) -> Replace:
     result = shop.run("nord", instance, assets=REPLACE, tags={"dagster/max_retries": "0"})
     assert not result.success
     assert "INCOMPLETE since" in problems(result)[0]
-    with shop.world.transaction() as vendor:
-        vendor.execute("DELETE FROM fault")
+    shop.world.repair()
     return broken(shop)
 
 

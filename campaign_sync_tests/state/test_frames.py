@@ -17,7 +17,7 @@ WINDOW = Window(NOON, NOON + timedelta(hours=1))
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(rows=st.lists(st.lists(CELLS, min_size=1, max_size=4), max_size=5))
 def test_feedback_is_read_back_as_it_was_received(tmp_path: Path, rows: list[list[str]]) -> None:
     frames = Frames(str(tmp_path))

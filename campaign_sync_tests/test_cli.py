@@ -127,6 +127,41 @@ def test_check_is_content_with_a_good_configuration(shop: Rig) -> None:
     assert "names 5, 5 of them with newsletter-nord" in " ".join(done.stdout.split())
 
 
+def test_check_lists_the_mailings_of_every_type_that_use_a_list(shop: Rig) -> None:
+    for number, (mailing_type, status) in enumerate(
+        [("regular", "NEW"), ("event", "SENDING"), ("campaign", "ACTIVATION_REQUIRED"), ("split", "DONE")], start=1
+    ):
+        name = f"Mailing{number}"
+        shop.world.add_mailing(NORD, number, name, mailing_type=mailing_type, status=status, list_ids=[NEWSLETTER])
+    shop.world.add_mailing(NORD, 9, "Willkommen", mailing_type="campaign", status="SENDING", list_ids=[PRODUCTS])
+
+    done = campaign_sync(shop.folder, "check")
+
+    told = " ".join(done.stdout.replace("│", " ").split())
+    assert done.returncode == 0
+    used = (
+        "used by regular 1 “Mailing1” (NEW), campaign 3 “Mailing3” (ACTIVATION_REQUIRED), event 2 “Mailing2” (SENDING)"
+    )
+    assert used in told
+    assert "used by campaign 9 “Willkommen” (SENDING); a Smart Campaign that is being sent may find it empty" in told
+    assert "strategy: differential" in told
+
+
+@pytest.mark.parametrize("configured", ["client", "per_list"])
+def test_check_proposes_unsubscribe_lists_per_list_where_the_vendor_has_them(shop: Rig, configured: str) -> None:
+    shop.settings["mandators"]["nord"]["unsubscribe_lists"] = configured
+    assert shop.configuration
+    shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org", "person3@example.org")
+
+    done = campaign_sync(shop.folder, "check")
+
+    told = " ".join(done.stdout.replace("│", " ").split())
+    assert done.returncode == 0
+    assert ("set mandators.nord.unsubscribe_lists: per_list" in told) == (configured == "client")
+    assert "2 have left other recipient lists" in told or "2 only other recipient lists" in told
+    assert "isn't documented" in told
+
+
 def test_a_table_of_exports_that_is_missing_is_told_by_check_and_stops_no_run(shop: Rig) -> None:
     shop.settings["mandators"]["sued"]["crm_export"] = {"table": "nightly"}
     assert shop.configuration

@@ -17,7 +17,6 @@ _WARN = dg.AssetCheckSeverity.WARN
 def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "audit"]`: everybody we could write to, held against the vendor's lists."""
     key, called = dg.AssetKey([mandator, "audit"]), settings.called(mandator)
-    opt_in_ids = sorted({one.opt_in_id for one in settings.lists.values()})
 
     @dg.asset(
         key=key,
@@ -61,7 +60,8 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
 
         with explained(context) as watch:
             vendor = ports.vendor(mandator)
-            found = audit(mandator, opt_in_ids, vendor, ports.crm, ports.state, ports.frames, on_rows)
+            opt_ins, kind = settings.opt_ins_of_lists, settings.unsubscribe_lists
+            found = audit(mandator, opt_ins, kind, vendor, ports.crm, ports.state, ports.frames, on_rows)
             report(Progress(mandator, "audit", "audited", found.asked, found.asked))
             note_rows(found.asked)
         incomplete = (

@@ -90,7 +90,15 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
             state, feedback = ports.state, settings.feedback
             pending = read_pending(state, ports.frames, mandator, settings)
             report(Progress(mandator, "suppression_state", "write to the CRM", 0, None))
-            written = write_back(mandator, pending, ports.crm, state, ports.frames, lambda: ports.vendor(mandator))
+            written = write_back(
+                mandator,
+                pending,
+                ports.crm,
+                state,
+                ports.frames,
+                lambda: ports.vendor(mandator),
+                settings.opt_ins_of_lists if settings.unsubscribe_lists == "per_list" else None,
+            )
             _remove_outlived(mandator, feedback.keep_files, state, ports.frames)
             vendor = ports.vendor(mandator)
             released = recheck(mandator, vendor, state.blocked)

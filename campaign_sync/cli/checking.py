@@ -17,6 +17,7 @@ from rich.text import Text
 from campaign_sync.assets.failures import EXPECTED
 from campaign_sync.assets.ports import Ports
 from campaign_sync.assets.selection import opt_in_of
+from campaign_sync.cli.list_usage import mailings_by_list, unsubscribe_lists_of
 from campaign_sync.configuration import Configuration, FeedbackSettings
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.address import usable_address
@@ -98,6 +99,7 @@ def _check(configuration: Configuration, ports: Ports, findings: _Findings) -> N
     for mandator, settings in configuration.mandators.items():
         place = f"mandators.{mandator}"
         targets = [target(configuration, mandator, name) for name in settings.lists]
+        vendor: Optimizely | None = None
         with findings.trying(place):
             vendor = ports.vendor(mandator)
             findings.add(place, True, f"logged in to mandator {settings.mandator_id}")
@@ -107,10 +109,13 @@ def _check(configuration: Configuration, ports: Ports, findings: _Findings) -> N
                     _check_kind(one, vendor, ports if state_is_there else None, findings)
             _check_feedback(mandator, settings.feedback, vendor, findings)
             if settings.mailings.watch:
-                _check_mailings(mandator, vendor, findings)
+                _check_mailings(mandator, targets, vendor, findings)
         for one in targets if crm_answers else ():
             with findings.trying(f"{place}.lists.{one.name}"):
-                _check_selection(one, ports.crm_snapshot(mandator), findings)
+                crm = ports.crm_snapshot(mandator)
+                _check_selection(one, crm, findings)
+                if vendor and (finding := unsubscribe_lists_of(one, vendor, crm)):
+                    findings.add(f"{place}.lists.{one.name}", *finding)
 
 
 def _check_list(one: Target, vendor: Optimizely, findings: _Findings) -> None:
@@ -164,7 +169,7 @@ def _check_kind(one: Target, vendor: Optimizely, ports: Ports | None, findings: 
     findings.add(place, outcome.passed, outcome.summary)
 
 
-def _check_mailings(mandator: str, vendor: Optimizely, findings: _Findings) -> None:
+def _check_mailings(mandator: str, targets: Sequence[Target], vendor: Optimizely, findings: _Findings) -> None:
     place = f"mandators.{mandator}.mailings"
     try:
         vendor.mailings.ids_in_status(MAILING_TYPES[0], "SENDING")
@@ -172,6 +177,9 @@ def _check_mailings(mandator: str, vendor: Optimizely, findings: _Findings) -> N
         findings.add(place, False, f"{error} If the account lacks MailingWebservice, set {place}.watch: false")
     else:
         findings.add(place, True, "mailings can be watched")
+        used = mailings_by_list(vendor, [one.recipient_list_id for one in targets])
+        for one in targets:
+            findings.add(f"mandators.{mandator}.lists.{one.name}", *used[one.recipient_list_id])
 
 
 def _check_feedback(mandator: str, feedback: FeedbackSettings, vendor: Optimizely, findings: _Findings) -> None:

@@ -33,6 +33,7 @@ from campaign_sync.configuration.settings import (
     SmartCampaigns,
     StorageSettings,
     Strategy,
+    UnsubscribeLists,
 )
 from campaign_sync.configuration.telemetry import OtlpSettings, TelemetrySettings
 
@@ -64,6 +65,7 @@ __all__ = [
     "StorageSettings",
     "Strategy",
     "TelemetrySettings",
+    "UnsubscribeLists",
     "WebhookSettings",
     "configuration_schema",
     "load_configuration",

@@ -42,6 +42,10 @@ SmartCampaigns = Literal["warn", "refuse"]
 """What a Smart Campaign that is being sent does to a replace that has waited for it long enough."""
 
 
+UnsubscribeLists = Literal["client", "per_list"]
+"""Whether a mandator has one unsubscribe list, or some of its recipient lists have their own."""
+
+
 class OptimizelySettings(Section):
     """How to reach Optimizely Campaign."""
 
@@ -203,12 +207,19 @@ class MandatorSettings(Section):
     """How opens, clicks and other responses are brought back; not at all where left out."""
     canary_address: EmailAddress | None = None
     """An address of yours that has unsubscribed from this mandator. By it a list shows whether it is a regular one."""
+    unsubscribe_lists: UnsubscribeLists = "client"
+    """`per_list` where the vendor's support has given recipient lists an unsubscribe list of their own."""
     alarms_to: list[EmailAddress] = Field(default_factory=list)
     """Who gets this mandator's alarms by mail, instead of alarms.email.to."""
     mailings: MailingSettings = MailingSettings()
     """What mailings have to do with replacing lists."""
     lists: dict[Key, RecipientListSettings] = Field(min_length=1)
     """The recipient lists by a name of your choice (lower-case letters, digits, underscores)."""
+
+    @property
+    def opt_ins_of_lists(self) -> dict[int, str]:
+        """The opt-in of each recipient list, by the list's id."""
+        return {one.recipient_list_id: one.opt_in_id for one in self.lists.values()}
 
     @property
     def zone(self) -> ZoneInfo:

@@ -154,9 +154,10 @@ class Crm(Protocol):
         """Append a withdrawal for every consent that an unsubscribe is about.
 
         These are the consents that it is `through`, also of whoever has the address now; where it is through none,
-        every opt-in of that mandator that an entity with the address has events for. The withdrawal carries the
-        unsubscribe's own time, so a consent granted again later stays granted. An address for which there is nothing to
-        withdraw, be it that nobody has it or nobody consented, is returned as unmatched.
+        those for its `opt_ins`, or else for every opt-in of that mandator, that an entity with the address has events
+        for. The withdrawal carries the unsubscribe's own time, so a consent granted again later stays granted. An
+        address for which there is nothing to withdraw, be it that nobody has it or nobody consented, is returned as
+        unmatched.
 
         Written in chunks, each in one transaction; after each, `on_written` is told what stands in the CRM now.
         """

@@ -85,11 +85,13 @@ def _concerned(
 ) -> Iterator[tuple[Entity, str]]:
     """The consents that end: those they were written to through, of whoever has the address; else all of the mandator.
 
-    Somebody whose consents the CRM has forgotten is left forgotten.
+    Where the vendor says which lists were left, those lists' instead of all. Somebody whose consents the CRM has
+    forgotten is left forgotten.
     """
     through = {one.opt_in_id for one in unsubscribe.through} & of_mandator
+    named = unsubscribe.opt_ins & of_mandator
     concerned = {(one.entity, one.opt_in_id) for one in unsubscribe.through if one.opt_in_id in of_mandator}
-    concerned |= {(entity, opt_in_id) for entity in holders for opt_in_id in through or of_mandator}
+    concerned |= {(entity, opt_in_id) for entity in holders for opt_in_id in through or named or of_mandator}
     return (each for each in sorted(concerned) if each[1] in past.opt_ins[each[0]])
 
 

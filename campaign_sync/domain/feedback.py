@@ -92,7 +92,9 @@ class Unsubscribe:
     source: str
     dated: bool = True
     through: frozenset[WrittenTo] = frozenset()
-    """Empty where nobody can tell: then it is about every consent of the mandator."""
+    """Empty where nobody can tell: then it is about every consent of the mandator, or for `opt_ins`."""
+    opt_ins: frozenset[str] = field(default=frozenset(), compare=False)
+    """Those of the recipient lists that the vendor says were left; empty where it doesn't say."""
     raw: RawRow | None = field(default=None, compare=False)
 
 

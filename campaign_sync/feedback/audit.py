@@ -1,12 +1,18 @@
 """Compares the CRM with the vendor's unsubscribe list and blocklist, in both directions."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from campaign_sync.configuration import UnsubscribeLists
 from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.consent import VENDOR_SOURCE
+from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.feedback import WrittenTo
+from campaign_sync.feedback.list_opt_outs import withdraw_from_list
+from campaign_sync.feedback.unsubscribe_lists import lists_left
 from campaign_sync.feedback.write_back import hear
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import RefusedError
@@ -38,7 +44,8 @@ class Audit:
 
 def audit(
     mandator: str,
-    opt_in_ids: Collection[str],
+    opt_ins: Mapping[int, str],
+    unsubscribe_lists: UnsubscribeLists,
     vendor: Optimizely,
     crm: Crm,
     state: State,
@@ -49,7 +56,8 @@ def audit(
 
     Args:
         mandator: a key of the configuration.
-        opt_in_ids: the opt-ins of its lists.
+        opt_ins: recipient list id: the opt-in that the list stands on.
+        unsubscribe_lists: whether lists have unsubscribe lists of their own.
         vendor: logged in to it.
         crm: to be compared, and told.
         state: what the product remembers.
@@ -60,31 +68,104 @@ def audit(
         OptimizelyError, CrmError, StateError: one of them can't be reached.
     """
     with crm.snapshot() as snapshot:
-        consenting = sorted({address for opt_in_id in opt_in_ids for address in _addresses(snapshot, opt_in_id)})
+        consenting = {opt_in_id: _consenting(snapshot, opt_in_id) for opt_in_id in sorted(set(opt_ins.values()))}
         withdrawn = _withdrawn_by_vendor(snapshot, mandator)
     now = datetime.now(UTC)
-    left = _asked(vendor.unsubscribes.contains_all, consenting, on_rows)
-    blocked = _asked(vendor.blacklist.are_blacklisted, consenting, on_rows)
-    unsubscribed = vendor.unsubscribes.count()
-    if len(left) > unsubscribed:
-        raise RefusedError(
-            f"the vendor says that {len(left)} of {len(consenting)} people have left {mandator}, and that its "
-            f"unsubscribe list has {unsubscribed} entries; so nobody was withdrawn. Ask its support what "
-            "Unsubscribe.containsAll means"
-        )
+    everybody = sorted(set().union(*consenting.values()))
+    blocked = _asked(vendor.blacklist.are_blacklisted, everybody, on_rows)
     known_blocked = {address for address, _, _ in state.blocked.all(mandator)}
     state.blocked.found(mandator, blocked, AUDIT_SOURCE, now)
-    missing = len(hear(mandator, consenting, left, now, AUDIT_SOURCE, crm, state, frames))
-    still = _asked(vendor.unsubscribes.contains_all, withdrawn, on_rows)
+    if unsubscribe_lists == "per_list":
+        left, news = _left_lists(mandator, opt_ins, consenting, vendor, crm, state, now, on_rows)
+        still = _on_lists(opt_ins, withdrawn, vendor, on_rows)
+    else:
+        left = set(_asked(vendor.unsubscribes.contains_all, everybody, on_rows))
+        _require_credible(mandator, len(left), len(everybody), vendor.unsubscribes.count())
+        news = hear(mandator, everybody, left, now, AUDIT_SOURCE, crm, state, frames)
+        addresses = sorted(set().union(*withdrawn.values()))
+        still = set(_asked(vendor.unsubscribes.contains_all, addresses, on_rows))
     return Audit(
-        asked=len(consenting),
-        missing=missing,
-        consenting_still=len(left) - missing,
+        asked=len(everybody),
+        missing=len(news),
+        consenting_still=len(left - news),
         newly_blocked=len(set(blocked) - known_blocked),
-        released=len(withdrawn) - len(still),
-        vendor_unsubscribed=unsubscribed,
+        released=len(set().union(*withdrawn.values()) - still),
+        vendor_unsubscribed=vendor.unsubscribes.count(),
         vendor_blocked=vendor.blacklist.count(),
     )
+
+
+def _require_credible(mandator: str, left: int, asked: int, entries: int) -> None:
+    if left > entries:
+        raise RefusedError(
+            f"the vendor says that {left} of {asked} people have left {mandator}, and that its unsubscribe list has "
+            f"{entries} entries; so nobody was withdrawn. Ask its support what Unsubscribe.containsAll means"
+        )
+
+
+_A_FEW = 10
+"""So few people may all have left a recipient list."""
+
+
+def _left_lists(
+    mandator: str,
+    opt_ins: Mapping[int, str],
+    consenting: Mapping[str, Mapping[str, frozenset[WrittenTo]]],
+    vendor: Optimizely,
+    crm: Crm,
+    state: State,
+    now: datetime,
+    on_rows: Callable[[int], None],
+) -> tuple[set[str], set[str]]:
+    """Who has left recipient lists with unsubscribe lists of their own, and of whom that is news; it is imported.
+
+    Where the user may not ask about single lists, who is on any unsubscribe list is counted, and nothing is withdrawn:
+    nobody can tell which list they left.
+
+    Raises:
+        RefusedError: the vendor claims that most people have left a list. It doesn't say how many entries its
+            unsubscribe list has.
+    """
+    everybody_left, news = set[str](), set[str]()
+    for list_id, opt_in_id in opt_ins.items():
+        people = consenting[opt_in_id]
+        left = _asked(_of_list(vendor, list_id), sorted(people), on_rows)
+        if vendor.unsubscribes.lists_are_closed:
+            addresses = sorted(set().union(*consenting.values()))
+            return everybody_left | set(_asked(vendor.unsubscribes.contains_all, addresses, on_rows)), news
+        if len(left) > max(_A_FEW, len(people) / 2):
+            raise RefusedError(
+                f"the vendor says that {len(left)} of {len(people)} people have left recipient list {list_id} of "
+                f"{mandator}; so nobody was withdrawn from it. Ask its support what "
+                "Unsubscribe.containsAllByRecipientList means"
+            )
+        consents = {address: people[address] for address in left}
+        news |= withdraw_from_list(mandator, list_id, people, consents, now, AUDIT_SOURCE, crm, state)
+        everybody_left |= set(left)
+    return everybody_left, news
+
+
+def _of_list(vendor: Optimizely, list_id: int) -> Callable[[Sequence[str]], list[bool]]:
+    """Asks who has left a recipient list; nobody, as far as is known, where the user may not ask."""
+    return lambda ids: vendor.unsubscribes.contains_all_of_list(list_id, ids) or [False] * len(ids)
+
+
+def _on_lists(
+    opt_ins: Mapping[int, str],
+    withdrawn: Mapping[str, Collection[str]],
+    vendor: Optimizely,
+    on_rows: Callable[[int], None],
+) -> set[str]:
+    """Those of the withdrawn who are still on an unsubscribe list that keeps a list of their opt-in from them."""
+    on_some = {address for addresses in withdrawn.values() for address in addresses}
+    on_some &= set(_asked(vendor.unsubscribes.contains_all, sorted(on_some), on_rows))
+    lists = lists_left(vendor, on_some)
+    return {
+        address
+        for opt_in_id, addresses in withdrawn.items()
+        for address in on_some.intersection(addresses)
+        if not lists[address] or any(opt_ins.get(list_id) == opt_in_id for list_id in lists[address])
+    }
 
 
 def _asked(
@@ -99,12 +180,19 @@ def _asked(
     return found
 
 
-def _addresses(snapshot: CrmSnapshot, opt_in_id: str) -> Iterable[str]:
-    return filter(None, (usable_address(email) for _, email in snapshot.consenting(opt_in_id)))
+def _consenting(snapshot: CrmSnapshot, opt_in_id: str) -> dict[str, frozenset[WrittenTo]]:
+    """By usable address, the consents of everybody who has granted this opt-in."""
+    found: defaultdict[str, set[WrittenTo]] = defaultdict(set)
+    for key, email in snapshot.consenting(opt_in_id):
+        if address := usable_address(email):
+            entity_type, _, entity_id = key.partition(":")
+            found[address].add(WrittenTo(Entity(EntityType(entity_type), entity_id), opt_in_id))
+    return {address: frozenset(consents) for address, consents in found.items()}
 
 
-def _withdrawn_by_vendor(snapshot: CrmSnapshot, mandator: str) -> list[str]:
+def _withdrawn_by_vendor(snapshot: CrmSnapshot, mandator: str) -> dict[str, set[str]]:
+    """By opt-in, the addresses whose withdrawal came from the vendor."""
     frame = snapshot.suppression(mandator)
     by_vendor = frame["source"].str.startswith(VENDOR_SOURCE).fillna(value=False)
-    addresses = frame.loc[(frame["kind"] == "unsubscribe") & by_vendor, "address"]
-    return sorted(set(addresses.dropna()))
+    rows = frame[(frame["kind"] == "unsubscribe") & by_vendor & frame["address"].notna()]
+    return {str(opt_in_id): set(group) for opt_in_id, group in rows.groupby("opt_in_id")["address"]}

@@ -8,6 +8,13 @@ from campaign_sync.crm.port import Crm
 from campaign_sync.domain.feedback import RawRow, Unsubscribe, Written, WrittenTo
 from campaign_sync.feedback.mailings import ListsOfMailings
 from campaign_sync.feedback.reading import Pending
+from campaign_sync.feedback.unsubscribe_lists import (
+    lists_left,
+    narrowed,
+    of_lists_left,
+    of_our_lists,
+    remember_lists_left,
+)
 from campaign_sync.feedback.written_to import traced
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.state.feedback import Unmatched
@@ -25,12 +32,21 @@ class Outcome:
 
 
 def write_back(
-    mandator: str, pending: Pending, crm: Crm, state: State, frames: Frames, vendor: Callable[[], Optimizely]
+    mandator: str,
+    pending: Pending,
+    crm: Crm,
+    state: State,
+    frames: Frames,
+    vendor: Callable[[], Optimizely],
+    opt_ins_of_lists: Mapping[int, str] | None = None,
 ) -> Outcome:
     """Give the CRM everything pending, and everybody it couldn't match before; only then move the watermark.
 
     A bounce that was written once isn't written again: if the CRM lacks it by now, somebody there has reset it. An
     unsubscribe that was written once stays about the consents that it was about then.
+
+    Where recipient lists have unsubscribe lists of their own, `opt_ins_of_lists` has the opt-in of each, by the list's
+    id, and the vendor is asked which lists were left.
 
     Raises:
         CrmError, FrameError, StateError: one of them fails. Repeat it; what is there already isn't written twice.
@@ -42,8 +58,13 @@ def write_back(
     told, strangers = _told_once(pending), set(before.unsubscribes)
     written_before = state.written.consents(told)
     news = [one for one in told if (one.address, one.occurred_at) not in written_before and one not in strangers]
-    state.unsubscribed.tell(mandator, {one.address for one in news}, datetime.now(UTC))
-    resolved = _resolved(told, written_before, state, frames, _lists_of_mailings(pending.mailings, vendor))
+    opt_ins = opt_ins_of_lists or {}
+    left = lists_left(vendor(), {one.address for one in news}) if opt_ins and news else {}
+    remember_lists_left(state, mandator, left, opt_ins, datetime.now(UTC))
+    state.unsubscribed.tell(mandator, {one.address for one in news if not left.get(one.address)}, datetime.now(UTC))
+    told = of_lists_left(told, left, opt_ins)
+    lists_of = narrowed(_lists_of_mailings(pending.mailings, vendor), told, left)
+    resolved = of_our_lists(_resolved(told, written_before, state, frames, lists_of), left)
     told_now = set(told)
     unsubscribes = [*resolved, *(one for one in before.unsubscribes if one not in told_now)]
     note = noting(state)

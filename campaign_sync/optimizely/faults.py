@@ -67,8 +67,8 @@ _TRANSIENT = re.compile(
 )
 _REFUSED = re.compile(
     r"\bdo(es)? not exists?\b|\bno \w+ found\b|too many|at most|unknown attribute|read-only|lengths? differ|of length|"
-    r"not allowed|denied|permission|illegal ?argument|invalid|bad types|deserializer|"
-    r"no such operation|NumberFormatException",
+    r"not (allowed|permitted|authori[sz]ed)|unauthori[sz]ed|denied|permission|illegal ?argument|invalid|bad types|"
+    r"deserializer|no such operation|NumberFormatException",
     re.IGNORECASE,
 )
 

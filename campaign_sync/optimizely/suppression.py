@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from campaign_sync.optimizely.bulk_writing import Texts
+from campaign_sync.optimizely.faults import RefusedError, UnknownFaultError
 from campaign_sync.optimizely.rows import asked_in_chunks, chunks
 from campaign_sync.optimizely.session import Session
 
@@ -19,6 +20,8 @@ class Unsubscribes:
 
     def __init__(self, session: Session):
         self._session = session
+        self.lists_are_closed = False
+        """Whether the vendor has refused to say who has unsubscribed from a single recipient list."""
 
     def add_all(self, list_id: int, ids: Sequence[str]) -> None:
         """Put recipient ids on the unsubscribe list: all mail to them stops. Done twice, nothing changes.
@@ -36,8 +39,26 @@ class Unsubscribes:
             self._session.call("Unsubscribe", "addAll", list_id, chunk)
 
     def contains_all(self, ids: Texts) -> list[bool]:
-        """For each recipient id, whether it has unsubscribed."""
+        """For each recipient id, whether it is on at least one unsubscribe list of the mandator."""
         return asked_in_chunks(self._session, "Unsubscribe", "containsAll", ids)
+
+    def contains_all_of_list(self, list_id: int, ids: Texts) -> list[bool] | None:
+        """For each recipient id, whether it is on the unsubscribe list of a recipient list.
+
+        Where the mandator has one unsubscribe list only, the same as `contains_all` (vendor documentation of
+        containsAllByRecipientList). Whether a list with its own also tells of those on the client's, isn't documented.
+
+        Returns:
+            None where this user may not ask that; then nothing is asked any more.
+        """
+        if self.lists_are_closed:
+            return None
+        self._session.require_own(list_id)
+        try:
+            return asked_in_chunks(self._session, "Unsubscribe", "containsAllByRecipientList", ids, first=[list_id])
+        except (RefusedError, UnknownFaultError):  # to know less about lists keeps more people out of them
+            self.lists_are_closed = True
+            return None
 
     def count(self) -> int:
         """How many have unsubscribed."""

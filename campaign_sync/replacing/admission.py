@@ -20,7 +20,7 @@ from campaign_sync.replacing.canary import known_opt_in_list, try_canary
 from campaign_sync.replacing.errors import RefusedReplaceError
 from campaign_sync.replacing.gate import admit, examine, surroundings
 from campaign_sync.replacing.key_attributes import with_key_attributes
-from campaign_sync.replacing.looking import PEOPLE_COLUMNS, Listeners, consenting_keys, look
+from campaign_sync.replacing.looking import PEOPLE_COLUMNS, Listeners, consenting_keys, look, unsubscribe_lists
 from campaign_sync.replacing.mailings import mailings_before_clear, wait_for_mailings
 from campaign_sync.replacing.plan import Plan, difference, refill, resume
 from campaign_sync.replacing.progress import rows_of
@@ -140,6 +140,7 @@ class Gate:
         outcomes = examine(
             target, stored, rows, around, self.state.feedback, self.now(), vendor_now, replaying=replayed is not None
         )
+        outcomes += unsubscribe_lists(target, self.vendor, found)
         admit(target, outcomes)
         # Only now: should the vendor claim that nearly everybody has left, the size refuses it, and nobody's consent is
         # withdrawn.

@@ -34,13 +34,14 @@ def try_canary(target: Target, vendor: Optimizely, lists: Lists, now: datetime) 
     canary, list_id = target.canary_address, target.recipient_list_id
     if canary is None:
         return CheckOutcome(NAME, True, "the configuration vouches that it is a regular list; no canary_address is set")
-    if not _has_left(vendor, canary):
+    if not vendor.unsubscribes.contains_all([canary])[0]:
         return CheckOutcome(
             NAME,
             False,
             f"the canary_address of {target.mandator} isn't unsubscribed there, so it proves nothing; unsubscribe it "
             "in Campaign. If it was: something revived it, perhaps this list, being an opt-in list",
         )
+    of_list = target.unsubscribe_lists == "per_list" and _is_on_lists_own(target, vendor, canary)
     code = _add(target, vendor, canary)
     if code == ALREADY_STORED:  # left there by a run that was killed
         vendor.recipients.remove_all(list_id, [canary])
@@ -51,9 +52,11 @@ def try_canary(target: Target, vendor: Optimizely, lists: Lists, now: datetime) 
             NAME, False, f"the vendor refuses the canary_address for another reason ({reason}); choose another address"
         )
     # Not the code decides: nobody documents that a regular list never answers 0. What counts is whether it was revived.
-    revived = not _has_left(vendor, canary)
+    revived = not _has_left(target, vendor, canary, of_list)
     if revived:
-        vendor.unsubscribes.add_all(EVERY_LIST, [canary])
+        vendor.unsubscribes.add_all(list_id if of_list else EVERY_LIST, [canary])
+        if not _has_left(target, vendor, canary, of_list):
+            vendor.unsubscribes.add_all(EVERY_LIST, [canary])
     if code == ACCEPTED:
         vendor.recipients.remove_all(list_id, [canary])
     lists.found(list_id, ListKind.OPT_IN if revived else ListKind.REGULAR, now)
@@ -61,8 +64,23 @@ def try_canary(target: Target, vendor: Optimizely, lists: Lists, now: datetime) 
     return refusal or CheckOutcome(NAME, True, "a canary shows it to be a regular list")
 
 
-def _has_left(vendor: Optimizely, canary: str) -> bool:
-    return vendor.unsubscribes.contains_all([canary])[0]
+def _has_left(target: Target, vendor: Optimizely, canary: str, of_list: bool) -> bool:
+    """Whether it is on the unsubscribe list that this recipient list would take it off."""
+    own = vendor.unsubscribes.contains_all_of_list(target.recipient_list_id, [canary]) if of_list else None
+    return own[0] if own else vendor.unsubscribes.contains_all([canary])[0]
+
+
+def _is_on_lists_own(target: Target, vendor: Optimizely, canary: str) -> bool:
+    """Make sure that the canary is on this recipient list's own unsubscribe list, where it has one that shows.
+
+    On others it would prove nothing here: reviving it would leave it there. False where only the client's list counts.
+    """
+    list_id, unsubscribes = target.recipient_list_id, vendor.unsubscribes
+    own = unsubscribes.contains_all_of_list(list_id, [canary])
+    if own == [False]:
+        unsubscribes.add_all(list_id, [canary])
+        own = unsubscribes.contains_all_of_list(list_id, [canary])
+    return own == [True]
 
 
 def _add(target: Target, vendor: Optimizely, canary: str) -> int:

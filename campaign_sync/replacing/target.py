@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from campaign_sync.configuration import Configuration, SmartCampaigns, Strategy
+from campaign_sync.configuration import Configuration, SmartCampaigns, Strategy, UnsubscribeLists
 from campaign_sync.crm.port import Pick
 from campaign_sync.domain.checks import Contract
 from campaign_sync.domain.feedback_age import AgeLimits
@@ -34,6 +34,7 @@ class Target:
     id_attribute: str | None
     """Under which name the vendor gives out recipient ids: as configured, else as found out (`key_attributes`)."""
     canary_address: str | None
+    unsubscribe_lists: UnsubscribeLists
     watch_mailings: bool
     quiet_before_mailing: timedelta
     max_wait: timedelta
@@ -84,6 +85,7 @@ def target(configuration: Configuration, mandator: str, name: str) -> Target:
         strategy=recipient_list.strategy,
         id_attribute=recipient_list.id_attribute,
         canary_address=settings.canary_address,
+        unsubscribe_lists=settings.unsubscribe_lists,
         watch_mailings=settings.mailings.watch,
         quiet_before_mailing=settings.mailings.quiet_before_mailing,
         max_wait=settings.mailings.max_wait,

@@ -41,9 +41,9 @@ def add_all(
     """
     _check_call(caller, recipient_list, ids, addresses, names, values)
     keys = [(recipient_id or "").lower() for recipient_id in ids]
-    present = set(_among(caller, keys, "recipient", "list_id", recipient_list.list_id))
-    unsubscribed = set(_among(caller, keys, "unsubscribed", "mandator_id", caller.mandator_id))
-    bounced = set(_among(caller, keys, "bounced", "mandator_id", caller.mandator_id))
+    present = set(among(caller, keys, "recipient", "list_id", recipient_list.list_id))
+    left = unsubscribed(caller, recipient_list, keys)
+    bounced = set(among(caller, keys, "bounced", "mandator_id", caller.mandator_id))
     refused = dict(caller.database.execute("SELECT key, code FROM refused WHERE mandator_id = ?", [caller.mandator_id]))
     blocked = blocklist(caller.database, caller.mandator_id)
 
@@ -54,7 +54,7 @@ def add_all(
             return 5
         if blocked(address):
             return 3
-        if key in unsubscribed and not recipient_list.opt_in_list:
+        if key in left and not recipient_list.opt_in_list:
             return 2
         if key in bounced:
             return 4
@@ -73,7 +73,15 @@ def add_all(
     if recipient_list.opt_in_list:
         back = [(caller.mandator_id, key) for key, code in zip(keys, codes, strict=True) if code == 0]
         caller.database.executemany("DELETE FROM unsubscribed WHERE mandator_id = ? AND key = ?", back)
+        back_in_list = [(recipient_list.list_id, key) for _, key in back]
+        caller.database.executemany("DELETE FROM list_unsubscribed WHERE list_id = ? AND key = ?", back_in_list)
     return codes
+
+
+def unsubscribed(caller: Caller, recipient_list: RecipientList, keys: Sequence[str]) -> set[str]:
+    """Those of the keys that are on the client's unsubscribe list, or on this recipient list's own."""
+    of_client = among(caller, keys, "unsubscribed", "mandator_id", caller.mandator_id)
+    return {*of_client, *among(caller, keys, "list_unsubscribed", "list_id", recipient_list.list_id)}
 
 
 def _check_call(
@@ -105,7 +113,7 @@ def _check_attributes(
             raise caller.fault(f"Unknown attribute '{name}'", **call)
 
 
-def _among(caller: Caller, keys: Sequence[str], table: str, owner: str, owner_id: int) -> list[str]:
+def among(caller: Caller, keys: Sequence[str], table: str, owner: str, owner_id: int) -> list[str]:
     """Those of the keys that a table holds for its owner."""
     rows = caller.database.execute(
         f"SELECT key FROM {table} WHERE {owner} = ? AND key IN (SELECT value FROM json_each(?))",  # noqa: S608 - ours
@@ -121,7 +129,7 @@ def clear(caller: Caller, recipient_list: RecipientList) -> None:
 
 def contains(caller: Caller, recipient_list: RecipientList, recipient_id: str) -> bool:
     """Whether somebody is in the list."""
-    return bool(_among(caller, [recipient_id.lower()], "recipient", "list_id", recipient_list.list_id))
+    return bool(among(caller, [recipient_id.lower()], "recipient", "list_id", recipient_list.list_id))
 
 
 def count(caller: Caller, recipient_list: RecipientList, filter_id: int) -> int:
@@ -254,8 +262,12 @@ def remove_all(caller: Caller, recipient_list: RecipientList, ids: Sequence[str]
 
 
 def remove_unsubscribed(caller: Caller, recipient_list: RecipientList) -> int:
-    """Remove everybody who opted out, and tell how many."""
-    return _remove_known_to(caller, recipient_list, "unsubscribed")
+    """Remove everybody who opted out of everything or of this list, and tell how many."""
+    of_list = caller.database.execute(
+        "DELETE FROM recipient WHERE list_id = ? AND key IN (SELECT key FROM list_unsubscribed WHERE list_id = ?)",
+        [recipient_list.list_id, recipient_list.list_id],
+    ).rowcount
+    return of_list + _remove_known_to(caller, recipient_list, "unsubscribed")
 
 
 def remove_bounced(caller: Caller, recipient_list: RecipientList) -> int:

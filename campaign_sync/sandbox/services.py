@@ -163,15 +163,33 @@ def _copy(caller: Caller, recipient_list: RecipientList) -> int:
     return int(highest) + 1
 
 
-def _unsubscribe_all(caller: Caller, mailing_id: int, ids: Sequence[str]) -> None:
+def _unsubscribe_all(caller: Caller, list_id: int, ids: Sequence[str]) -> None:
+    """From a recipient list that has an unsubscribe list of its own; else, or by 0, from everything."""
+    query = "SELECT 1 FROM unsubscribe_list JOIN recipient_list USING (list_id) WHERE list_id = ? AND mandator_id = ?"
+    if caller.database.execute(query, [list_id, caller.mandator_id]).fetchone():
+        of_list = [(list_id, recipient_id.lower(), recipient_id) for recipient_id in ids]
+        caller.database.executemany("INSERT OR IGNORE INTO list_unsubscribed VALUES (?, ?, ?)", of_list)
+        return
     rows = [(caller.mandator_id, recipient_id.lower(), recipient_id) for recipient_id in ids]
     caller.database.executemany("INSERT OR IGNORE INTO unsubscribed VALUES (?, ?, ?)", rows)
 
 
 def _are_unsubscribed(caller: Caller, ids: Sequence[str]) -> list[bool]:
-    query = "SELECT key FROM unsubscribed WHERE mandator_id = ? AND key IN (SELECT value FROM json_each(?))"
+    """On the client's unsubscribe list, or on any recipient list's own."""
     keys = [recipient_id.lower() for recipient_id in ids]
-    known = {key for (key,) in caller.database.execute(query, [caller.mandator_id, json.dumps(keys)])}
+    query = (
+        "SELECT key FROM list_unsubscribed JOIN recipient_list USING (list_id) "
+        "WHERE mandator_id = ? AND key IN (SELECT value FROM json_each(?))"
+    )
+    known = set(recipients.among(caller, keys, "unsubscribed", "mandator_id", caller.mandator_id))
+    known |= {key for (key,) in caller.database.execute(query, [caller.mandator_id, json.dumps(keys)])}
+    return [key in known for key in keys]
+
+
+def _are_unsubscribed_from(caller: Caller, recipient_list: RecipientList, ids: Sequence[str]) -> list[bool]:
+    """On the client's unsubscribe list, or on this recipient list's own. The vendor doesn't document the former."""
+    keys = [recipient_id.lower() for recipient_id in ids]
+    known = recipients.unsubscribed(caller, recipient_list, keys)
     return [key in known for key in keys]
 
 
@@ -258,10 +276,14 @@ HANDLERS: dict[tuple[str, str], Callable[..., Value]] = {
     ("RecipientList", "getCount"): _count_lists,
     ("RecipientList", "getColumnNames"): _column_names,
     ("RecipientList", "getDataSet"): _data_set,
-    ("Unsubscribe", "add"): lambda caller, mailing_id, who: _unsubscribe_all(caller, mailing_id, [who]),
+    ("Unsubscribe", "add"): lambda caller, list_id, who: _unsubscribe_all(caller, list_id, [who]),
     ("Unsubscribe", "addAll"): _unsubscribe_all,
     ("Unsubscribe", "contains"): lambda caller, recipient_id: _are_unsubscribed(caller, [recipient_id])[0],
     ("Unsubscribe", "containsAll"): _are_unsubscribed,
+    ("Unsubscribe", "containsByRecipientList"): lambda caller, recipient_list, recipient_id: _are_unsubscribed_from(
+        caller, recipient_list, [recipient_id]
+    )[0],
+    ("Unsubscribe", "containsAllByRecipientList"): _are_unsubscribed_from,
     ("Unsubscribe", "getCount"): lambda caller: _count(caller, "unsubscribed"),
     ("Unsubscribe", "remove"): _resubscribe,
     ("Unsubscribe", "removeAll"): _resubscribe_all,

@@ -47,6 +47,8 @@ CREATE TRIGGER IF NOT EXISTS recipient_changed AFTER UPDATE ON recipient
 CREATE TRIGGER IF NOT EXISTS recipient_removed AFTER DELETE ON recipient
     BEGIN DELETE FROM list_version WHERE list_id = OLD.list_id; END;
 CREATE TABLE IF NOT EXISTS unsubscribed (mandator_id INTEGER, key TEXT, id TEXT, PRIMARY KEY (mandator_id, key));
+CREATE TABLE IF NOT EXISTS unsubscribe_list (list_id INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS list_unsubscribed (list_id INTEGER, key TEXT, id TEXT, PRIMARY KEY (list_id, key));
 CREATE TABLE IF NOT EXISTS bounced (mandator_id INTEGER, key TEXT, PRIMARY KEY (mandator_id, key));
 CREATE TABLE IF NOT EXISTS refused (mandator_id INTEGER, key TEXT, code INTEGER, PRIMARY KEY (mandator_id, key));
 CREATE TABLE IF NOT EXISTS blocked (mandator_id INTEGER, pattern TEXT, reason TEXT, PRIMARY KEY (mandator_id, pattern));
@@ -183,8 +185,18 @@ class World:
         row = (mandator_id, recipient_id.lower(), recipient_id)
         self._write("INSERT OR IGNORE INTO unsubscribed VALUES (?, ?, ?)", [row])
 
+    def unsubscribe_from_list(self, list_id: int, *recipient_ids: str) -> None:
+        """Let people opt out of one recipient list, which gets an unsubscribe list of its own, as by the support."""
+        self._write("INSERT OR IGNORE INTO unsubscribe_list VALUES (?)", [(list_id,)])
+        rows = [(list_id, recipient_id.lower(), recipient_id) for recipient_id in recipient_ids]
+        self._write("INSERT OR IGNORE INTO list_unsubscribed VALUES (?, ?, ?)", rows)
+
+    def unsubscribed_from_list(self, list_id: int) -> list[str]:
+        """The recipient ids on a recipient list's own unsubscribe list, sorted."""
+        return [i for (i,) in self._read("SELECT id FROM list_unsubscribed WHERE list_id = ? ORDER BY key", list_id)]
+
     def unsubscribed(self, mandator_id: int) -> list[str]:
-        """The recipient ids of everybody who opted out, sorted."""
+        """The recipient ids of everybody who opted out of everything, sorted."""
         return [i for (i,) in self._read("SELECT id FROM unsubscribed WHERE mandator_id = ? ORDER BY key", mandator_id)]
 
     def bounce(self, mandator_id: int, recipient_id: str) -> None:

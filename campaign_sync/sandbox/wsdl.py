@@ -55,6 +55,8 @@ Unsubscribe
     addAll(string sessionId, long mailingId, string[] recipientIds)
     boolean contains(string sessionId, string recipientId)
     boolean[] containsAll(string sessionId, string[] recipientIds)
+    boolean containsByRecipientList(string sessionId, long recipientListId, string recipientId)
+    boolean[] containsAllByRecipientList(string sessionId, long recipientListId, string[] recipientIds)
     int getCount(string sessionId)
     remove(string sessionId, string recipientId)
     removeAll(string sessionId, string[] recipientIds)

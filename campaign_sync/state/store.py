@@ -16,6 +16,7 @@ from campaign_sync.state.journal import Journal, Ledger, Snapshots
 from campaign_sync.state.lease import Leases
 from campaign_sync.state.levels import Levels
 from campaign_sync.state.life import SignsOfLife
+from campaign_sync.state.list_unsubscribes import ListUnsubscribes
 from campaign_sync.state.lists import Lists
 from campaign_sync.state.responses import ResponseJournal
 from campaign_sync.state.tables import setting
@@ -41,6 +42,7 @@ class State:
         self.written = WriteBacks(self._engine, lambda value: self.pseudonyms.of(value))
         self.blocked = BlockedAddresses(self._engine)
         self.unsubscribed = UnsubscribedRecipients(self._engine)
+        self.list_unsubscribes = ListUnsubscribes(self._engine)
         self.snapshots = Snapshots(self._engine)
         self.history = History(self._engine)
         self.figures = Figures(self._engine)

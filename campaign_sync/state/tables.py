@@ -1,7 +1,7 @@
 """The tables the product owns. Changing one takes a migration in `state/migrations`.
 
-Personal data (recipient ids, addresses) stands only in `unmatched_feedback`, `blocked_address` and
-`unsubscribed_recipient`; `rejection` and `write_back` name CRM ids.
+Personal data (recipient ids, addresses) stands only in `unmatched_feedback`, `blocked_address`,
+`unsubscribed_recipient` and `list_unsubscribe`; `rejection` and `write_back` name CRM ids.
 """
 
 from datetime import UTC, datetime
@@ -124,6 +124,16 @@ unsubscribed_recipient = Table(
     "unsubscribed_recipient",
     metadata,
     Column("mandator", String(64), primary_key=True),
+    Column("recipient_id", String(254), primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
+    Column("told", Boolean, nullable=False),
+)
+
+list_unsubscribe = Table(
+    "list_unsubscribe",
+    metadata,
+    Column("mandator", String(64), primary_key=True),
+    Column("recipient_list_id", BigInteger, primary_key=True, autoincrement=False),
     Column("recipient_id", String(254), primary_key=True),
     Column("since", UtcDateTime, nullable=False),
     Column("told", Boolean, nullable=False),

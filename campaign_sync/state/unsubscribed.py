@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import Engine, delete, select
 
 from campaign_sync.state.batches import batches
+from campaign_sync.state.tables import list_unsubscribe
 from campaign_sync.state.tables import unsubscribed_recipient as recipients
 from campaign_sync.state.upsert import insert_missing, upsert
 
@@ -46,7 +47,8 @@ class UnsubscribedRecipients:
                 connection.execute(delete(recipients).where(these))
 
     def told(self, mandator: str) -> set[str]:
-        """Everybody of whom the CRM knows that they are on the list."""
-        query = select(recipients.c.recipient_id).where(recipients.c.mandator == mandator, recipients.c.told.is_(True))
+        """Everybody of whom the CRM knows that they are on the list, be it a recipient list's own."""
+        tables = (recipients, list_unsubscribe)
+        queries = [select(t.c.recipient_id).where(t.c.mandator == mandator, t.c.told.is_(True)) for t in tables]
         with self._engine.connect() as connection:
-            return set(connection.execute(query).scalars())
+            return {recipient_id for query in queries for recipient_id in connection.execute(query).scalars()}

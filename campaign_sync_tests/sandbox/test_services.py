@@ -121,6 +121,24 @@ def test_unsubscribing_over_the_api(world: World, nord: Client) -> None:
     assert world.unsubscribed(NORD) == ["a@example.org"]
 
 
+def test_unsubscribing_from_a_list_that_has_an_unsubscribe_list_of_its_own(world: World, nord: Client) -> None:
+    world.unsubscribe_from_list(NEWSLETTER, "a@example.org")
+    nord.call("Unsubscribe", "addAll", NEWSLETTER, ["b@example.org"])
+    nord.call("Unsubscribe", "addAll", OPT_IN_LIST, ["client@example.org"])
+    asked = ["A@example.org", "b@example.org", "client@example.org", "c@example.org"]
+
+    assert nord.call("Unsubscribe", "containsAll", asked) == [True, True, True, False]
+    assert nord.call("Unsubscribe", "containsAllByRecipientList", NEWSLETTER, asked) == [True, True, True, False]
+    assert nord.call("Unsubscribe", "containsAllByRecipientList", OPT_IN_LIST, asked) == [False, False, True, False]
+    assert nord.call("Unsubscribe", "containsByRecipientList", OPT_IN_LIST, "a@example.org") is False
+    assert nord.call("Unsubscribe", "getCount") == 1
+    assert nord.add_all(NEWSLETTER, ["a@example.org", "c@example.org"]) == [2, 0]
+    nord.call("Unsubscribe", "addAll", NEWSLETTER, ["c@example.org"])
+    assert nord.call("Recipient", "removeUnsubscribed", NEWSLETTER) == 1
+    with pytest.raises(FaultError, match="Recipient list does not exist"):
+        nord.call("Unsubscribe", "containsAllByRecipientList", FOREIGN, asked)
+
+
 def test_the_blocklist_over_the_api(nord: Client) -> None:
     nord.call("Blacklist", "add", "*@example.org", "test")
     nord.call("Blacklist", "addAll", ["a@example.net", "b@example.net"], ["", None])

@@ -1,0 +1,81 @@
+"""Asks the vendor who has left which recipient list, where lists have unsubscribe lists of their own."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from campaign_sync.domain.feedback import RawRow, Unsubscribe
+from campaign_sync.optimizely.bulk_writing import Texts
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.state.store import State
+
+ListsOf = Callable[[RawRow | None], frozenset[int] | None]
+"""The recipient lists that a row is about; None where that isn't known."""
+
+
+def on_unsubscribe_lists(vendor: Optimizely, list_id: int, ids: Texts) -> tuple[list[bool], list[bool]]:
+    """For each recipient id, whether it is on this recipient list's own unsubscribe list, and whether on any.
+
+    Where the user may not ask about single lists, nobody is known to be on this list's own.
+    """
+    own = vendor.unsubscribes.contains_all_of_list(list_id, ids)
+    return own or [False] * len(ids), vendor.unsubscribes.contains_all(ids)
+
+
+def lists_left(vendor: Optimizely, ids: Collection[str]) -> dict[str, frozenset[int]]:
+    """Which of the mandator's recipient lists each recipient has left.
+
+    Somebody who is on some unsubscribe list and has left none of these is on the client's, or on one that isn't shown:
+    the vendor mails them nothing. Whether the answer about a recipient list includes the client's list isn't
+    documented; to conclude so is right in either case. Where the user may not ask, nobody is known to have left any.
+    """
+    found: defaultdict[str, set[int]] = defaultdict(set)
+    asked = sorted(ids)
+    for list_id in vendor.recipient_lists.all_ids() if asked else ():
+        answers = vendor.unsubscribes.contains_all_of_list(list_id, asked)
+        for recipient_id, left in zip(asked, answers or (), strict=answers is not None):
+            if left:
+                found[recipient_id].add(list_id)
+    return {recipient_id: frozenset(found[recipient_id]) for recipient_id in asked}
+
+
+def remember_lists_left(
+    state: State, mandator: str, left: Mapping[str, frozenset[int]], list_ids: Collection[int], now: datetime
+) -> None:
+    """The CRM is being told who has left these lists, so a look that finds them there has found no news."""
+    for list_id in list_ids:
+        state.list_unsubscribes.tell(mandator, list_id, {each for each, lists in left.items() if list_id in lists}, now)
+
+
+def of_lists_left(
+    unsubscribes: Sequence[Unsubscribe], left: Mapping[str, frozenset[int]], opt_ins: Mapping[int, str]
+) -> list[Unsubscribe]:
+    """The unsubscribes, each with the opt-ins of those of our lists that the vendor says were left.
+
+    Args:
+        unsubscribes: of one mandator.
+        left: by address, as `lists_left` tells.
+        opt_ins: recipient list id: the opt-in that it stands on.
+    """
+
+    def opt_ins_of(one: Unsubscribe) -> frozenset[str]:
+        return frozenset(opt_ins[each] for each in left.get(one.address, ()) if each in opt_ins)
+
+    return [replace(one, opt_ins=opt_ins_of(one)) for one in unsubscribes]
+
+
+def narrowed(lists_of: ListsOf, unsubscribes: Sequence[Unsubscribe], left: Mapping[str, frozenset[int]]) -> ListsOf:
+    """`lists_of`, but of a mailing's lists only those that were left, and of all lists where no mailing is known."""
+    left_by_row = {one.raw: left.get(one.address, frozenset()) for one in unsubscribes}
+
+    def lists(raw: RawRow | None) -> frozenset[int] | None:
+        mailed, were_left = lists_of(raw), left_by_row.get(raw, frozenset())
+        return mailed if not were_left else were_left if mailed is None else (mailed & were_left or mailed)
+
+    return lists
+
+
+def of_our_lists(unsubscribes: Sequence[Unsubscribe], left: Mapping[str, frozenset[int]]) -> list[Unsubscribe]:
+    """Without those who have left nothing but lists that aren't ours: they withdraw nothing."""
+    return [one for one in unsubscribes if one.through or one.opt_ins or not left.get(one.address)]

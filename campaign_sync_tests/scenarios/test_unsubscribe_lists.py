@@ -1,0 +1,297 @@
+"""Recipient lists with unsubscribe lists of their own: who leaves one keeps the consent for the others."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from campaign_sync.cli.running import problems
+from campaign_sync.optimizely.services import Unsubscribes
+from campaign_sync.sandbox import services
+from campaign_sync_tests.rig import ATTRIBUTES, NEWSLETTER, NORD, PRODUCTS, Rig
+from campaign_sync_tests.scenarios.test_gate import (
+    CANARY,
+    EVERYBODY,
+    FEEDBACK,
+    PICK,
+    REPLACE,
+    Assets,
+    ledger,
+    withdrawals,
+)
+
+CHAIN = [*FEEDBACK, *PICK, *REPLACE]
+REPLACE_BOTH = [*REPLACE, ("nord", "recipient_list", "products")]
+YESTERDAY = datetime.now(UTC) - timedelta(days=1)
+OTHER = 100000000077
+
+
+@pytest.fixture
+def shop(shop: Rig) -> Rig:
+    """An installation whose lists of `nord` have unsubscribe lists of their own."""
+    shop.settings["mandators"]["nord"]["unsubscribe_lists"] = "per_list"
+    for list_id in (NEWSLETTER, PRODUCTS):
+        shop.world.unsubscribe_from_list(list_id)
+    return shop
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who may not ask about single recipient lists."""
+
+    def refuse(caller: Any, *_: object) -> Any:
+        raise caller.fault("Operation not allowed for user")
+
+    monkeypatch.setitem(services.HANDLERS, ("Unsubscribe", "containsAllByRecipientList"), refuse)
+
+
+def without(*addresses: str) -> list[str]:
+    return [one for one in EVERYBODY if one not in addresses]
+
+
+def publish(shop: Rig, address: str, at: datetime) -> None:
+    shop.world.publish(NORD, "getUnsubscribes", [[address, str(int(at.timestamp() * 1000))]])
+
+
+def check(result: dg.ExecuteInProcessResult, name: str) -> dg.AssetCheckEvaluation:
+    (found,) = [one for one in result.get_asset_check_evaluations() if one.check_name == name]
+    return found
+
+
+def gate(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
+    (found,) = [
+        one
+        for one in result.get_asset_check_evaluations()
+        if one.check_name == "gate" and one.asset_key.path[-1] == "newsletter"
+    ]
+    return found
+
+
+def between_snapshot_and_sending(shop: Rig, leave: Callable[[], None]) -> dg.ExecuteInProcessResult:
+    """A day of both lists, with something that happens after their snapshots."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        pick: Assets = [
+            ("nord", asset, name) for asset in ("selection", "snapshot") for name in ("newsletter", "products")
+        ]
+        shop.run("nord", instance, assets=FEEDBACK + pick)
+        leave()
+        return shop.run("nord", instance, assets=REPLACE_BOTH)
+
+
+def test_who_leaves_one_list_is_out_of_it_and_keeps_place_and_consent_in_the_other(shop: Rig) -> None:
+    result = between_snapshot_and_sending(
+        shop, lambda: shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    )
+
+    assert result.success, problems(result)
+    assert shop.addresses(PRODUCTS) == without("person2@example.org")
+    assert shop.addresses(NEWSLETTER) == EVERYBODY
+    assert withdrawals(shop) == [("c2", "products-nord", "optimizely:live_look")]
+    assert ledger(shop, result.run_id) == {}
+
+
+def test_who_leaves_both_lists_one_after_the_other_is_withdrawn_from_both(shop: Rig) -> None:
+    shop.day()
+    shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    shop.day()
+    shop.world.unsubscribe_from_list(NEWSLETTER, "person2@example.org")
+    shop.day()
+
+    assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == without("person2@example.org")
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals(shop)] == ["newsletter-nord", "products-nord"]
+
+
+def test_who_leaves_a_list_while_it_is_filled_is_taken_out_of_it(shop: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    clear = services.HANDLERS["Recipient", "clear"]
+    left: list[tuple[int, str]] = []
+
+    def clear_and_leave(caller: Any, recipient_list: Any) -> Any:
+        left.append((recipient_list.list_id, "person3@example.org"))
+        return clear(caller, recipient_list)
+
+    def remove_unsubscribed(caller: Any, recipient_list: Any) -> int:
+        for list_id, address in left:
+            caller.database.execute(
+                "INSERT OR IGNORE INTO list_unsubscribed VALUES (?, ?, ?)", [list_id, address, address]
+            )
+        return 0  # a vendor whose sweep goes by the client's list alone
+
+    monkeypatch.setitem(services.HANDLERS, ("Recipient", "clear"), clear_and_leave)
+    monkeypatch.setitem(services.HANDLERS, ("Recipient", "removeUnsubscribed"), remove_unsubscribed)
+    result = shop.run(assets=CHAIN)
+
+    assert result.success, problems(result)
+    assert shop.addresses() == without("person3@example.org")
+    assert ledger(shop, result.run_id) == {("sweep", "unsubscribed"): 1}
+    assert withdrawals(shop) == [("c3", "newsletter-nord", "optimizely:live_look")]
+
+
+@pytest.mark.parametrize("first_day", [True, False], ids=["first day", "second day"])
+def test_a_feedback_row_withdraws_only_the_list_that_the_vendor_says_was_left(shop: Rig, first_day: bool) -> None:
+    if not first_day:
+        shop.day()
+    shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    publish(shop, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
+
+    shop.day()
+
+    assert withdrawals(shop) == [("c2", "products-nord", "optimizely:unsubscribes")]
+    assert shop.addresses(NEWSLETTER) == EVERYBODY
+    assert shop.addresses(PRODUCTS) == without("person2@example.org")
+
+
+def test_a_feedback_row_of_somebody_on_the_clients_list_withdraws_everything(shop: Rig) -> None:
+    shop.day()
+    shop.leave("person2@example.org")
+
+    shop.day()
+
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals(shop)] == ["newsletter-nord", "products-nord"]
+    assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == without("person2@example.org")
+
+
+def test_who_left_a_list_that_is_not_ours_is_withdrawn_from_nothing(shop: Rig) -> None:
+    shop.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
+    shop.day()
+    shop.world.unsubscribe_from_list(OTHER, "person2@example.org")
+    publish(shop, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
+
+    shop.day()
+
+    assert withdrawals(shop) == []
+    assert shop.addresses() == EVERYBODY
+
+
+def test_a_consent_given_again_stays_though_the_list_still_knows_that_they_left(shop: Rig) -> None:
+    shop.day()
+    shop.world.unsubscribe_from_list(NEWSLETTER, "person2@example.org")
+    publish(shop, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
+    shop.day()
+    shop.consent("c2", "newsletter-nord", "granted", datetime.now(UTC))
+
+    result = shop.day()
+
+    assert shop.addresses() == without("person2@example.org"), "the vendor still has them on this list's own"
+    assert ledger(shop, result.run_id) == {("gate", "unsubscribed"): 1}
+    assert [source for _, _, source in withdrawals(shop)] == ["optimizely:unsubscribes"]
+
+
+def test_whether_the_lists_answer_includes_the_clients_list_does_not_matter(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_the_lists_own_alone(caller: Any, recipient_list: Any, ids: Sequence[str]) -> list[bool]:
+        query = "SELECT key FROM list_unsubscribed WHERE list_id = ?"
+        own = {key for (key,) in caller.database.execute(query, [recipient_list.list_id])}
+        return [recipient_id.lower() in own for recipient_id in ids]
+
+    monkeypatch.setitem(services.HANDLERS, ("Unsubscribe", "containsAllByRecipientList"), of_the_lists_own_alone)
+
+    def leave() -> None:
+        shop.world.unsubscribe(NORD, "person1@example.org")
+        shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+
+    result = between_snapshot_and_sending(shop, leave)
+
+    assert result.success, problems(result)
+    assert shop.addresses(NEWSLETTER) == without("person1@example.org")
+    assert shop.addresses(PRODUCTS) == without("person1@example.org", "person2@example.org")
+    assert ledger(shop, result.run_id) == {("gate", "on_unsubscribe_list"): 1}
+    assert withdrawals(shop) == [("c2", "products-nord", "optimizely:live_look")]
+
+
+@pytest.mark.usefixtures("refused")
+def test_where_lists_may_not_be_asked_whoever_is_on_any_stays_out_and_keeps_their_consents(shop: Rig) -> None:
+    result = between_snapshot_and_sending(
+        shop, lambda: shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    )
+
+    assert result.success, problems(result)
+    assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == without("person2@example.org")
+    assert withdrawals(shop) == []
+    assert ledger(shop, result.run_id) == {("gate", "on_unsubscribe_list"): 1}
+    assert (gate(result).passed, gate(result).severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "containsAllByRecipientList" in (gate(result).description or "")
+    assert len(shop.world.calls("containsAllByRecipientList")) == 1, "a user who may not is told so once a session"
+
+
+def test_a_mandator_of_one_unsubscribe_list_keeps_them_out_of_every_list(shop: Rig) -> None:
+    shop.settings["mandators"]["nord"]["unsubscribe_lists"] = "client"
+
+    result = between_snapshot_and_sending(
+        shop, lambda: shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    )
+
+    assert result.success, problems(result)
+    assert shop.addresses(NEWSLETTER) == without("person2@example.org")
+    assert shop.world.calls("containsAllByRecipientList") == []
+
+
+# The canary
+
+
+@pytest.mark.parametrize("opt_in_list", [False, True])
+def test_a_canary_shows_the_kind_of_a_list_by_the_lists_own_unsubscribe_list(shop: Rig, opt_in_list: bool) -> None:
+    shop.settings["mandators"]["nord"]["canary_address"] = CANARY
+    shop.world.unsubscribe_from_list(PRODUCTS, CANARY)  # and from no other
+    shop.world.unsubscribe_from_list(NEWSLETTER, "person1@example.org")
+    shop.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=opt_in_list)
+
+    result = shop.run(assets=CHAIN)
+
+    assert result.success != opt_in_list
+    if opt_in_list:
+        assert "a canary has shown it to be an opt-in list" in problems(result)[0]
+    assert sorted(shop.world.unsubscribed_from_list(NEWSLETTER)) == [CANARY, "person1@example.org"]
+    assert shop.addresses() == ([] if opt_in_list else without("person1@example.org"))
+
+
+# The audit
+
+
+def audited(shop: Rig) -> dg.ExecuteInProcessResult:
+    return shop.definitions.resolve_job_def("nord_audit").execute_in_process(raise_on_error=False)
+
+
+def test_the_audit_withdraws_from_the_list_that_was_left_and_from_no_other(shop: Rig) -> None:
+    shop.day()
+    shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    shop.world.unsubscribe(NORD, "person4@example.org")
+
+    result = audited(shop)
+
+    assert check(result, "complete").metadata["missing"].value == 2
+    assert withdrawals(shop) == [
+        ("c2", "products-nord", "optimizely:audit"),
+        ("c4", "newsletter-nord", "optimizely:audit"),
+        ("c4", "products-nord", "optimizely:audit"),
+    ]
+    again = audited(shop)
+    assert check(again, "complete").passed
+    assert check(again, "agreed").passed
+
+
+@pytest.mark.usefixtures("refused")
+def test_an_audit_that_may_not_ask_about_lists_withdraws_nothing_and_says_whom_the_vendor_writes_nothing(
+    shop: Rig,
+) -> None:
+    shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+
+    result = audited(shop)
+
+    assert withdrawals(shop) == []
+    assert check(result, "agreed").metadata["consenting here"].value == 1
+
+
+def test_an_audit_does_not_believe_that_most_people_have_left_a_list(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6, 16):
+        shop.add_contact(f"c{number}", f"person{number}@example.org")
+    monkeypatch.setattr(Unsubscribes, "contains_all_of_list", lambda _, list_id, ids: [True] * len(ids))
+
+    result = audited(shop)
+
+    assert "so nobody was withdrawn from it" in problems(result)[0]
+    assert [each for each in withdrawals(shop) if each[1] == "newsletter-nord"] == []

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from campaign_sync.assets.failures import explained
-from campaign_sync.assets.metadata import FRAME, Materialized, column_schema
+from campaign_sync.assets.metadata import FRAME, Materialized, column_schema, table
 from campaign_sync.assets.ports import Ports
 from campaign_sync.assets.wording import page, rule
 from campaign_sync.configuration import MandatorSettings
@@ -17,7 +17,7 @@ from campaign_sync.domain.propagation import GOAL, Delays
 from campaign_sync.feedback.age import Silence, judge_age, silent_readers, vendor_time
 from campaign_sync.feedback.blocklist import recheck
 from campaign_sync.feedback.propagation import measure
-from campaign_sync.feedback.reading import Pending, read_pending
+from campaign_sync.feedback.reading import SHOWN_FILES, Pending, read_pending
 from campaign_sync.feedback.suppression import suppression
 from campaign_sync.feedback.write_back import write_back
 from campaign_sync.replacing.progress import Progress, report
@@ -154,14 +154,28 @@ def age_check(key: dg.AssetKey, verdict: Verdict) -> dg.AssetCheckResult:
 
 def _layout(key: dg.AssetKey, mandator: str, pending: Pending) -> dg.AssetCheckResult:
     misfits = {reader: rows for reader, rows in pending.misfits.items() if rows}
-    told = " and ".join(f"{rows} {'row' if rows == 1 else 'rows'} of {reader}" for reader, rows in misfits.items())
+    told = " and ".join(f"{_rows(rows)} of {reader}" for reader, rows in misfits.items())
+    where = " · ".join(f"{_rows(one.unread)} of {one.origin}: {one.why}" for one in pending.unread[:SHOWN_FILES])
+    more = len(pending.unread) - SHOWN_FILES
     bad = (
         f"{told} can't be read, so somebody who left may still be selected; the rows are kept and read again daily: "
-        f"mend their layout in mandators.{mandator}.feedback.readers"
+        f"mend their layout in mandators.{mandator}.feedback.readers, or have the vendor deliver them again. {where}"
+        + (f" · and {more} more" if more > 0 else "")
+        + ". Rows that can never be read: docs/operations.md, “Rows that can't be read”"
     )
     if lost := sum(pending.lost.values()):
         bad += f". The files of {lost} of these rows are gone; restore them from a backup"
-    return _check(key, "layout", not misfits, bad if misfits else "every row fits", {"rows": sum(misfits.values())})
+    metadata: dict[str, Any] = {"rows": sum(misfits.values())}
+    if pending.unread:
+        metadata["files"] = table(
+            {"reader": one.reader, "file": one.origin, "rows": one.rows, "not read": one.unread, "why": one.why}
+            for one in pending.unread
+        )
+    return _check(key, "layout", not misfits, bad if misfits else "every row fits", metadata)
+
+
+def _rows(rows: int) -> str:
+    return f"{rows} {'row' if rows == 1 else 'rows'}"
 
 
 def _matched(key: dg.AssetKey, unmatched: int) -> dg.AssetCheckResult:

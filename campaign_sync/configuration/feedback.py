@@ -141,14 +141,19 @@ class FeedbackSettings(Section):
     keep_files: Duration = timedelta(days=400)
     """How long the rows are kept as they came."""
 
+    @property
+    def readers_by_name(self) -> dict[str, ReaderSettings]:
+        """The readers, under their names as any text."""
+        return {str(name): settings for name, settings in self.readers.items()}
+
     def reader(self, name: str) -> ReaderSettings | None:
         """The settings of a reader; None where it isn't configured."""
-        return {str(key): settings for key, settings in self.readers.items()}.get(name)
+        return self.readers_by_name.get(name)
 
     @property
     def age_limits(self) -> AgeLimits:
         """How old feedback may become."""
-        return AgeLimits(self.max_age, self.lifetime)
+        return AgeLimits(self.max_age, self.lifetime, by_files=self.files is not None)
 
     @field_validator("lifetime")
     @classmethod

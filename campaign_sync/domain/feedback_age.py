@@ -9,6 +9,9 @@ WARN_AFTER = timedelta(hours=24)
 SHORTEST_LIFETIME, LONGEST_LIFETIME = timedelta(days=14), timedelta(days=30)
 """How long the vendor keeps feedback, as agreed with the customer (vendor documentation of ClosedLoopWebservice)."""
 
+USUAL_SILENCE = timedelta(days=3)
+"""So long nobody leaves or bounces now and then, over a weekend say."""
+
 _ALARM_SHARE = 4
 """A quarter of the time that the vendor keeps feedback: then three quarters are left to mend it."""
 
@@ -39,6 +42,8 @@ class AgeLimits:
 
     max_age: timedelta
     lifetime: timedelta
+    by_files: bool = False
+    """Whether feedback is delivered as files, which count by what is new in them."""
 
     @property
     def alarm_after(self) -> timedelta:
@@ -54,6 +59,9 @@ class AgeLimits:
             now: by the same clock.
             missing: the readers that were never imported.
         """
+        if until is None and self.by_files:
+            told = f"no delivered file of {missing} of {mandator} told of anything yet, so no list is replaced; "
+            return Verdict(Alertness.BLOCKING, told + _remedy(mandator) + _OF_FILES, None)
         if until is None:
             told = f"{missing} of {mandator} were never imported, so no list is replaced; {_remedy(mandator)}"
             return Verdict(Alertness.BLOCKING, told, None)
@@ -70,6 +78,8 @@ class AgeLimits:
             told += f", more than feedback.max_age {in_words(self.max_age)}; {_remedy(mandator)}"
         elif alertness is Alertness.WARNING:
             told += f", and should have it daily; {_remedy(mandator)}"
+        if self.by_files and alertness is not Alertness.FRESH:
+            told += _OF_FILES
         return Verdict(alertness, told, age)
 
     def _alertness(self, age: timedelta) -> Alertness:
@@ -80,13 +90,31 @@ class AgeLimits:
         return Alertness.WARNING if age > WARN_AFTER else Alertness.FRESH
 
 
+_OF_FILES = (
+    ". Delivered files count by what is new in them: one that was only touched, that repeats an earlier one, that "
+    "tells of nothing newer or can't be read shows nothing; if such files come, have the vendor look at its export job"
+)
+
+
 def _remedy(mandator: str) -> str:
     return f"materialize {mandator}'s bounces, unsubscribes and suppression_state"
 
 
+def shown_until(newest: datetime | None, earlier: datetime | None) -> datetime | None:
+    """Up to when a delivered file shows that feedback is complete; None where it tells of nothing new.
+
+    Args:
+        newest: when the newest event in it happened.
+        earlier: when the newest event of all other deliveries happened.
+    """
+    if newest is None or (earlier is not None and newest <= earlier):
+        return None
+    return newest + USUAL_SILENCE
+
+
 def is_unusual_silence(silence: timedelta, earlier: list[timedelta]) -> bool:
     """Whether a reader has returned nothing for longer than one is used to: three days, and twice its longest pause."""
-    return silence > max([timedelta(days=3), *(2 * pause for pause in earlier)])
+    return silence > max([USUAL_SILENCE, *(2 * pause for pause in earlier)])
 
 
 def in_words(span: timedelta) -> str:

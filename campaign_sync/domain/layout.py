@@ -1,13 +1,12 @@
 """Reads the vendor's feedback rows, whose columns are agreed between vendor and customer and documented nowhere."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
-from itertools import chain
 
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
-from campaign_sync.domain.text import normalize_text
 from campaign_sync.domain.time_pattern import precision
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -18,6 +17,11 @@ TOLERANCE = timedelta(days=2)
 its day, in whatever time zone."""
 
 _A_SECOND = timedelta(seconds=1)
+
+_LONGEST_ID = 19
+"""Digits of the largest number that the vendor's ids, of 64 bits, can be."""
+
+_BYTE_ORDER_MARK = "\ufeff"
 
 _USUAL_NAMES = ("mail", "recipient", "empfänger", "time", "zeit", "date", "datum", "created", "categor", "kategorie")
 """What the name of a column usually has in it, small."""
@@ -58,7 +62,7 @@ class Layout:
 
 
 class LayoutError(ValueError):
-    """A reader's rows don't have the columns that the layout names."""
+    """Nothing that a reader gave fits its layout, so the layout must be another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,41 +83,44 @@ class Parsed:
 
     rows: tuple[FeedbackRow, ...]
     misfits: tuple[int, ...]
+    trouble: str | None = None
+    """Why columns that are named weren't found for some of the rows; None where they were. Nobody's data."""
+    has_columns: bool = False
+    """Whether a header row has every column that is named. So a file without rows shows that the layout fits."""
 
 
 def parse_feedback(rows: Iterable[Row], layout: Layout, until: datetime) -> Parsed:
     """Read raw rows by their layout. Rows that don't fit are named, never dropped; repeated rows count once.
+
+    Where columns are named, rows that no header row with these names comes before don't fit.
 
     Args:
         rows: as the vendor gave them; gone through once. A file can be several export files in a row, each with its own
             header.
         layout: where the columns are.
         until: the end of the window. It stands in for times that the reader doesn't give, and no event can be later.
-
-    Raises:
-        LayoutError: the layout names a column by header, and the rows don't begin with a header that has it.
     """
-    places: dict[str, int] | None = _positions(layout)
+    headers = _Headers(layout)
     read_time = _time_reader(layout, until)
     parsed: dict[FeedbackRow, None] = {}
     misfits = []
-    for position, row, header in _with_headers(rows, layout):
-        if header is not None:
-            places = _positions(layout, header)
+    for position, row in enumerate(rows):
+        if headers.take(row):
             continue
-        if places is None:
-            raise LayoutError("columns are named, but there is no header row; name them by position")
+        if headers.places is None:
+            misfits.append(position)
+            continue
         try:
-            parsed.setdefault(_understood(row, places, read_time, position))
+            parsed.setdefault(_understood(row, headers.places, read_time, position))
         except (IndexError, InvalidAddressError, ValueError, OverflowError, OSError):
             misfits.append(position)
-    return Parsed(tuple(parsed), tuple(misfits))
+    return Parsed(tuple(parsed), tuple(misfits), headers.trouble, headers.complete)
 
 
 def _understood(
     row: Row, places: Mapping[str, int], read_time: Callable[[str], datetime], position: int
 ) -> FeedbackRow:
-    cells = {name: (row[place] or "").strip() for name, place in places.items()}
+    cells = {name: _text(row[place]) for name, place in places.items()}
     return FeedbackRow(
         normalize_address(cells["recipient"]),
         read_time(cells.get("time", "")),
@@ -126,33 +133,94 @@ def _understood(
 
 def _number(text: str | None) -> int | None:
     """A mailing's id. Without one an unsubscribe counts all the same, for every list."""
-    return int(text) if text and text.isascii() and text.isdigit() else None
+    number = int(text) if text and len(text) <= _LONGEST_ID and text.isascii() and text.isdigit() else 0
+    return number if 0 < number < 2**63 else None
 
 
-def _with_headers(rows: Iterable[Row], layout: Layout) -> Iterator[tuple[int, Row, list[str] | None]]:
-    """Every row with its position, and what its cells say where it is a header row."""
-    rest = iter(rows)
-    first = next(rest, None)
-    if first is not None:
-        header = _header_reader(first, layout)
-        for position, row in enumerate(chain([first], rest)):
-            yield position, row, header(row)
+def column_names(rows: Iterable[Row], layout: Layout) -> list[str | None]:
+    """What the columns of these rows are called, as far as anybody knows: by their header, else by the layout."""
+    first = next(iter(rows), None)
+    if first is not None and _Headers(layout).take(first):
+        return [name or None for name in texts(first)]
+    if first is None and any(isinstance(column, str) for column in layout.columns.values()):
+        return [str(column) for column in layout.columns.values()]
+    places = {column: name for name, column in layout.columns.items() if isinstance(column, int)}
+    return [places.get(position) for position in range(max(places, default=-1) + 1)]
 
 
-def _header_reader(first_row: Row, layout: Layout) -> Callable[[Row], list[str] | None]:
-    """What tells the cells of a header row, and None for any other, judging by how the rows begin."""
-    first = texts(first_row)
-    named = {column for column in layout.columns.values() if isinstance(column, str)}
-    if layout.header is False:
-        return lambda _: None
-    if named:
-        if not named <= set(first):
-            missing = ", ".join(repr(name) for name in sorted(named - set(first)))
-            raise LayoutError(f"the header row has no column {missing}; it has {_shown(first)}")
-        return lambda row: cells if named <= set(cells := texts(row)) else None
-    # Whoever has an address in the recipient's column is no header, whatever the layout says.
-    is_header = looks_like_a_header(first_row) if layout.header is None else "@" not in "".join(first)
-    return (lambda row: first if texts(row) == first else None) if is_header else lambda _: None
+class _Headers:
+    """Tells header rows from the others, and knows where the columns of the rows below them are."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._named = {column for column in layout.columns.values() if isinstance(column, str)}
+        self._first: list[str] | None = None
+        self._first_is_header = False
+        self.places = None if self._named else _positions(layout, {})
+        """Where each wanted column is; None where that takes a header row, and none has come or fits."""
+        self.trouble: str | None = None
+        self.complete = False
+
+    def take(self, row: Row) -> bool:
+        """Whether it is a header row. From then on its columns hold, or none where it lacks some."""
+        if self._layout.header is False:
+            return False
+        return self._take_names(row) if self._named else self._takes_as_before(row)
+
+    def _take_names(self, row: Row) -> bool:
+        if any("@" in cell for cell in row if cell):  # somebody's row, and nearly every row is
+            self._miss(f"there is no header row with {_quoted(self._named)} before its rows")
+            return False
+        names = texts(row)
+        found, problem = _find(self._named, names)
+        if problem is None:
+            self.places, self.complete = _positions(self._layout, found), True
+            return True
+        if found and looks_like_a_header(row):
+            self.places = None  # below another header the columns may be anywhere
+        self._miss(f"{problem}; it has {_shown(names)}")
+        return False
+
+    def _miss(self, trouble: str) -> None:
+        if self.places is None:
+            self.trouble = self.trouble or trouble
+
+    def _takes_as_before(self, row: Row) -> bool:
+        """Where columns are positions, a header is the first row, and whatever looks just like it further down."""
+        cells = texts(row)
+        if self._first is None:
+            self._first = cells
+            # Whoever has an address in the recipient's column is no header, whatever the layout says.
+            is_header = looks_like_a_header(row) if self._layout.header is None else "@" not in "".join(cells)
+            self._first_is_header = is_header
+        return self._first_is_header and cells == self._first
+
+
+def _find(named: Iterable[str], header: Sequence[str]) -> tuple[dict[str, int], str | None]:
+    """Where each name is in a header row, and what is wrong with it. Exact spelling comes before another case."""
+    spelled_alike = [_spelling(name) for name in header]
+    found: dict[str, int] = {}
+    missing: list[str] = []
+    repeated: list[str] = []
+    for name in named:
+        exact = [position for position, cell in enumerate(header) if cell == name.strip()]
+        alike = exact or [position for position, cell in enumerate(spelled_alike) if cell == _spelling(name)]
+        if len(alike) == 1:
+            found[name] = alike[0]
+        else:
+            (repeated if alike else missing).append(name)
+    if missing:
+        return found, f"the header row has no column {_quoted(missing)}"
+    return found, f"the header row has the column {_quoted(repeated)} more than once" if repeated else None
+
+
+def _spelling(name: str) -> str:
+    """The name without what clients write differently: case, blanks, decomposed letters."""
+    return " ".join(unicodedata.normalize("NFC", name.casefold()).split())
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in sorted(names))
 
 
 def looks_like_a_header(row: Row) -> bool:
@@ -170,17 +238,19 @@ def _shown(header: Sequence[str]) -> str:
 
 
 def texts(row: Row) -> list[str]:
-    """The cells in composed form without surrounding blanks, empty where there is no value."""
-    return [normalize_text(cell or "") for cell in row]
+    """The cells without surrounding blanks and byte order marks, empty where there is no value."""
+    return [_text(cell) for cell in row]
 
 
-def _positions(layout: Layout, header: Sequence[str] = ()) -> dict[str, int] | None:
-    """Where each wanted column is; None where that takes a header row."""
-    if any(isinstance(column, str) and column not in header for column in layout.columns.values()):
-        return None
-    return {
-        name: header.index(column) if isinstance(column, str) else column for name, column in layout.columns.items()
-    }
+def _text(cell: str | None) -> str:
+    text = (cell or "").strip()
+    # Where files are joined, the mark of the second one comes to stand in the middle.
+    return text.strip(_BYTE_ORDER_MARK).strip() if _BYTE_ORDER_MARK in text else text
+
+
+def _positions(layout: Layout, found: Mapping[str, int]) -> dict[str, int]:
+    """Where each wanted column is, `found` being the places of those that are named."""
+    return {name: found[column] if isinstance(column, str) else column for name, column in layout.columns.items()}
 
 
 def _time_reader(layout: Layout, until: datetime) -> Callable[[str], datetime]:

@@ -1,15 +1,19 @@
 """Fetches feedback and keeps it as it came, before anything reads it."""
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from campaign_sync.configuration import FeedbackSettings, FileSettings, MandatorSettings
+from campaign_sync.domain.layout import column_names
 from campaign_sync.domain.windows import Window, windows
 from campaign_sync.feedback.paging import Row, read_window
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.optimizely.delivered import decode_csv
-from campaign_sync.optimizely.drop import Drop, open_drop
+from campaign_sync.optimizely.delivered import decode_csv, salvage_csv
+from campaign_sync.optimizely.drop import Drop, DroppedFile, open_drop
+from campaign_sync.optimizely.faults import DropError, RefusedError, TransientError, UnsettledFileError
 from campaign_sync.optimizely.services import ClosedLoop, Reader
 from campaign_sync.state.csv_rows import CsvRows
 from campaign_sync.state.feedback import Delivery, FeedbackImport, new_import
@@ -18,6 +22,9 @@ from campaign_sync.state.store import State
 
 _SETTLES_IN = timedelta(minutes=1)
 """A delivered file younger than this may still be written to; it is left for the next import."""
+
+_CLOCKS_DIFFER = timedelta(days=1)
+"""How far ahead of ours the clock of a server may be, before the time of a file means nothing."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,8 @@ class Fetching:
     state: State
     frames: Frames
     run_id: str
+    unavailable: list[str] = field(default_factory=list)
+    """Delivered files that couldn't be had, each with why and with the remedy. The next import tries them again."""
 
     def fetch(self, reader: str, on_rows: Callable[[int], None]) -> Iterator[FeedbackImport]:
         """Fetch everything new of a reader: window by window, or file by file, each noted as soon as it is kept.
@@ -41,7 +50,7 @@ class Fetching:
             on_rows: told how many rows of the window there are so far.
 
         Raises:
-            OptimizelyError: the vendor can't be asked, or a delivered file can't be read.
+            OptimizelyError: the vendor can't be asked, or the place where files are delivered can't be reached.
             FrameError, StateError: what was fetched can't be kept.
         """
         feedback = self.settings.feedback
@@ -50,22 +59,71 @@ class Fetching:
     def _windows(self, reader: str, on_rows: Callable[[int], None]) -> Iterator[FeedbackImport]:
         fetched = self.state.feedback.fetched_until(self.mandator, reader, self._is_intact)
         for window, rows in new_windows(self.vendor().closed_loop, reader, fetched, self.settings.feedback, on_rows):
-            yield self._keep(reader, window, rows, f"{reader} over SOAP")
+            kept = self._keep_rows(reader, window, rows, f"{reader} over SOAP")
+            yield self._note(reader, window, len(rows), kept)
 
     def _files(self, reader: str, feedback: FeedbackSettings, files: FileSettings) -> Iterator[FeedbackImport]:
-        configured = feedback.reader(reader)
-        pattern = (configured and configured.files) or ""  # the configuration makes sure that there is one
-        settled = datetime.now(UTC) - _SETTLES_IN
+        """What can't be had or read of one file keeps no other from being fetched."""
+        configured = feedback.readers_by_name[reader]
+        now = datetime.now(UTC)
         with opened(files) as drop:
-            there = drop.files(pattern)
+            there = drop.files(configured.files or "")
             self._forget_lost(reader, {file.name for file in there})
-            known = set(self.state.feedback.deliveries(self.mandator, reader).values())
+            known = {delivery for _, delivery in self.state.feedback.deliveries(self.mandator, reader)}
             for file in there:
-                delivery = Delivery(file.name, file.modified_at, file.size)
-                if delivery in known or file.modified_at > settled:
+                if Delivery(file.name, file.modified_at, file.size) in known or not is_settled(file, now):
                     continue
-                rows = CsvRows(decode_csv(drop.read(file), files.separator, name=file.name))
-                yield self._keep(reader, Window(file.modified_at, file.modified_at), rows, file.name, delivery)
+                try:
+                    content = drop.read(file)
+                except UnsettledFileError:
+                    continue  # somebody is at it; the next import reads it
+                except (DropError, RefusedError) as error:
+                    self.unavailable.append(str(error))
+                    continue
+                fetched = self._take_file(reader, file, content, files.separator, now)
+                if fetched:
+                    yield fetched
+
+    def _take_file(
+        self, reader: str, file: DroppedFile, content: bytes, separator: str | None, now: datetime
+    ) -> FeedbackImport | None:
+        """Keep a delivered file as rows, or as it came where it can't be read; None for one that says nothing new."""
+        moment = min(file.modified_at, now)
+        window = Window(moment, moment)
+        try:
+            rows = CsvRows(decode_csv(content, separator, name=file.name))
+        except (DropError, TransientError):
+            digest, count = hashlib.sha256(content).hexdigest(), None
+        else:
+            digest, count = rows.digest(), len(rows)
+        delivery = Delivery(file.name, file.modified_at, file.size, digest)
+        earlier = self._said_before(reader, delivery, count)
+        if earlier:
+            self.state.feedback.add_repeated(self.mandator, reader, delivery, earlier)
+            return None
+        if count is not None:
+            return self._note(reader, window, count, self._keep_rows(reader, window, rows, file.name), delivery)
+        found = salvage_csv(content, separator, name=file.name)
+        about = {**self._about(reader, file.name), "trouble": found.trouble}
+        kept = self.frames.write_raw(f"feedback/{self.mandator}/{reader}", window, content, about)
+        return self._note(reader, window, len(found.rows) + found.unread, kept, delivery)
+
+    def _said_before(self, reader: str, delivery: Delivery, rows: int | None) -> str | None:
+        """The import of an earlier delivery of the same content; `rows` is None where that can't be read.
+
+        Nobody's content says when it was made: an empty file under a new name, or one of a reader that gives no times,
+        is a delivery of its own.
+        """
+        dated = self.settings.feedback.readers_by_name[reader].time is not None
+        by_name = rows == 0 or not dated
+        return next(
+            (
+                import_id
+                for import_id, one in self.state.feedback.deliveries(self.mandator, reader)
+                if one.digest == delivery.digest and (one.name == delivery.name or not by_name)
+            ),
+            None,
+        )
 
     def _forget_lost(self, reader: str, there: Collection[str]) -> None:
         """Let files be fetched again that got lost before the CRM had them.
@@ -75,8 +133,10 @@ class Fetching:
         """
         journal = self.state.feedback
         lost = [one.id for one in journal.waiting(self.mandator, reader) if not self._is_intact(one)]
-        deliveries = journal.deliveries(self.mandator, reader)
-        gone = sorted({deliveries[one].name for one in lost if one in deliveries} - set(there))
+        names: defaultdict[str, set[str]] = defaultdict(set)
+        for import_id, delivery in journal.deliveries(self.mandator, reader):
+            names[import_id].add(delivery.name)
+        gone = sorted(min(names[one]) for one in lost if names[one] and not names[one] & set(there))
         if gone:
             raise FrameError(
                 f"{', '.join(gone)} ({reader} of {self.mandator}) got lost in storage.frames before the CRM had its "
@@ -84,17 +144,28 @@ class Fetching:
             )
         journal.forget(lost)
 
-    def _keep(
-        self, reader: str, window: Window, rows: CsvRows, origin: str, delivery: Delivery | None = None
+    def _keep_rows(self, reader: str, window: Window, rows: CsvRows, origin: str) -> tuple[str, str]:
+        names = column_names(rows, self.settings.feedback.readers_by_name[reader].layout(self.settings.zone))
+        folder = f"feedback/{self.mandator}/{reader}"
+        return self.frames.write_rows(folder, window, rows, self._about(reader, origin), names)
+
+    def _about(self, reader: str, origin: str) -> dict[str, str]:
+        return {"mandator": self.mandator, "reader": reader, "origin": origin, "run": self.run_id}
+
+    def _note(
+        self, reader: str, window: Window, rows: int, kept: tuple[str, str], delivery: Delivery | None = None
     ) -> FeedbackImport:
-        about = {"mandator": self.mandator, "reader": reader, "origin": origin, "run": self.run_id}
-        file = self.frames.write_rows(f"feedback/{self.mandator}/{reader}", window, rows, about)
         now = datetime.now(UTC)
-        entry = new_import(self.mandator, reader, window, len(rows), file, self.run_id, now)
+        entry = new_import(self.mandator, reader, window, rows, kept, self.run_id, now)
         return self.state.feedback.add(entry, delivery)
 
     def _is_intact(self, one: FeedbackImport) -> bool:
         return self.frames.is_intact(one.file, one.digest)
+
+
+def is_settled(file: DroppedFile, now: datetime) -> bool:
+    """Whether nobody is writing to the file any more. A time of days ahead says nothing about that."""
+    return not now - _SETTLES_IN < file.modified_at <= now + _CLOCKS_DIFFER
 
 
 def new_windows(

@@ -1,14 +1,48 @@
 """From kept rows to what they mean: bounces of addresses, unsubscribes of consents."""
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from campaign_sync.configuration import MandatorSettings, ReaderSettings
 from campaign_sync.domain.feedback import Bounce, FeedbackKind, RawRow, Unsubscribe, bounce_kind
-from campaign_sync.domain.layout import FeedbackRow, LayoutError, parse_feedback
-from campaign_sync.state.feedback import BOUNCE_SOURCE, UNSUBSCRIBE_SOURCE, FeedbackImport, Rows
-from campaign_sync.state.frames import Frames, LostFileError
+from campaign_sync.domain.feedback_age import shown_until
+from campaign_sync.domain.layout import (
+    FeedbackRow,
+    LayoutError,
+    Parsed,
+    Row,
+    looks_like_a_header,
+    parse_feedback,
+    texts,
+)
+from campaign_sync.optimizely.delivered import salvage_csv
+from campaign_sync.state.feedback import BOUNCE_SOURCE, UNSUBSCRIBE_SOURCE, FeedbackImport, FeedbackJournal, Rows
+from campaign_sync.state.frames import RAW, Frames, LostFileError
 from campaign_sync.state.store import State
+
+ODD_ROWS = 10
+"""So many rows of a reader that nothing fits are no odd ones any more: then its layout is another one."""
+
+
+SHOWN_FILES = 3
+"""How many files with rows that weren't understood are named in a sentence."""
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Rows of one delivered file, or of one window, that weren't understood."""
+
+    import_id: str
+    reader: str
+    origin: str
+    """The delivered file's name, or the window."""
+    rows: int
+    """How many rows there are in all."""
+    unread: int
+    why: str
+    """What is wrong with them and, as far as that is known, the remedy. Nobody's data."""
 
 
 @dataclass
@@ -25,59 +59,206 @@ class Pending:
     """By import id, how many rows were understood, and how many don't fit."""
     misfits: Counter[str] = field(default_factory=Counter)
     """By reader, how many rows don't fit."""
+    unread: list[Unread] = field(default_factory=list)
+    """Where these rows are."""
     lost: Counter[str] = field(default_factory=Counter)
     """By reader, how many of these can't be read again, for their file is gone."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """The rows of an import as they came."""
+
+    rows: Iterable[Row]
+    unread: int = 0
+    """How many more there are that can't be told from one another."""
+    trouble: str = ""
+
+
+class RawRows:
+    """Gives out the rows of imports as they came, also of files that couldn't be decoded when they were delivered."""
+
+    def __init__(self, frames: Frames, settings: MandatorSettings, journal: FeedbackJournal, mandator: str) -> None:
+        self._frames = frames
+        self._separator = settings.feedback.files.separator if settings.feedback.files else None
+        self._journal, self._mandator = journal, mandator
+        self._names: dict[str, dict[str, str]] = {}
+
+    def of(self, fetched: FeedbackImport) -> Raw:
+        """The rows of an import.
+
+        Raises:
+            FrameError: its kept file can't be read.
+        """
+        if not fetched.file.endswith(RAW):
+            return Raw(self._frames.read_rows(fetched.file, fetched.digest))
+        content = self._frames.read_raw(fetched.file, fetched.digest)
+        found = salvage_csv(content, self._separator, name=self.origin(fetched))
+        return Raw(found.rows, found.unread, found.trouble)
+
+    def origin(self, fetched: FeedbackImport) -> str:
+        """What people know the import by: the delivered file's name, or the window."""
+        if fetched.reader not in self._names:
+            deliveries = self._journal.deliveries(self._mandator, fetched.reader)
+            self._names[fetched.reader] = {import_id: one.name for import_id, one in reversed(deliveries)}
+        window = f"{fetched.since:%Y-%m-%d %H:%M} to {fetched.until:%Y-%m-%d %H:%M} UTC"
+        return self._names[fetched.reader].get(fetched.id, window)
 
 
 def read_pending(state: State, frames: Frames, mandator: str, settings: MandatorSettings) -> Pending:
     """Read what is pending by the layouts as they are configured now.
 
-    Rows of a reader that isn't configured any more can't be read either: they are kept, and counted as misfits.
+    Rows that weren't understood are counted and named, and stop none of the others. Rows of a reader that isn't
+    configured any more can't be read either: they are kept, and counted as misfits.
 
     Raises:
         LayoutError: nothing new of a reader fits its layout, so the layout must be wrong, and nobody knows who left.
         FrameError: a kept file that the CRM hasn't seen yet can't be read.
     """
-    pending = Pending()
-    new: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for fetched in state.feedback.pending(mandator):
-        rows = _read(pending, frames, mandator, settings, fetched)
+    pending, raw = Pending(), RawRows(frames, settings, state.feedback, mandator)
+    fits: defaultdict[str, bool] = defaultdict(bool)
+    new: Counter[str] = Counter()
+    imports = state.feedback.pending(mandator)
+    newest = {reader: state.feedback.newest_events(mandator, reader) for reader in {one.reader for one in imports}}
+    for fetched in imports:
+        rows, has_columns = _read(pending, raw, settings, fetched, newest[fetched.reader])
         pending.read[fetched.id] = rows
         pending.misfits[fetched.reader] += rows.misfits
+        if rows.newest_event:
+            newest[fetched.reader][fetched.id] = rows.newest_event
         if fetched.committed_at is None:
-            new[fetched.reader] += Counter(understood=rows.understood, misfits=rows.misfits)
-    for name, count in new.items():
-        if count["misfits"] and not count["understood"] and settings.feedback.reader(name):
-            raise LayoutError(
-                f"none of the {count['misfits']} fetched rows fits {_place(mandator, name)}; set its columns and "
-                f"time_format as agreed with the vendor, `campaign-sync feedback sample {mandator}` helps. The rows "
-                "are kept and will be read again"
-            )
+            new[fetched.reader] += rows.misfits
+            fits[fetched.reader] |= bool(rows.understood) or has_columns
+    _find_delivered_again(pending, raw, imports)
+    for reader, misfits in new.items():
+        known = state.feedback.was_understood(mandator, reader) and misfits < ODD_ROWS
+        if misfits and not fits[reader] and not known and settings.feedback.reader(reader):
+            raise LayoutError(_no_row_fits(mandator, reader, misfits, pending.unread))
     return pending
 
 
-def _read(pending: Pending, frames: Frames, mandator: str, settings: MandatorSettings, fetched: FeedbackImport) -> Rows:
+def preview(
+    fetched: Sequence[FeedbackImport], state: State, frames: Frames, mandator: str, settings: MandatorSettings
+) -> Pending:
+    """How these imports of one mandator will be read, before anybody takes what they say.
+
+    Raises:
+        FrameError: a kept file can't be read.
+    """
+    pending, raw = Pending(), RawRows(frames, settings, state.feedback, mandator)
+    newest = {reader: state.feedback.newest_events(mandator, reader) for reader in {one.reader for one in fetched}}
+    for one in sorted(fetched, key=lambda one: one.until):
+        rows, _ = _read(pending, raw, settings, one, newest[one.reader])
+        pending.read[one.id] = rows
+        if rows.newest_event:
+            newest[one.reader][one.id] = rows.newest_event
+    return pending
+
+
+def _no_row_fits(mandator: str, reader: str, misfits: int, unread: Sequence[Unread]) -> str:
+    where = " · ".join([f"{one.origin}: {one.why}" for one in unread if one.reader == reader][:SHOWN_FILES])
+    return (
+        f"none of the {misfits} fetched rows fits mandators.{mandator}.feedback.readers.{reader}; set its columns and "
+        f"time_format as agreed with the vendor, `campaign-sync feedback sample {mandator}` helps. The rows "
+        f"are kept and will be read again. {where}"
+    )
+
+
+def _read(
+    pending: Pending,
+    raw: RawRows,
+    settings: MandatorSettings,
+    fetched: FeedbackImport,
+    newest_events: Mapping[str, datetime],
+) -> tuple[Rows, bool]:
+    """How many rows were understood, and whether a header showed that the columns are there."""
     reader = settings.feedback.reader(fetched.reader)
     if reader is None:
-        return Rows(0, fetched.rows)
+        why = "the reader isn't configured any more"
+        pending.unread.append(_unread(raw, fetched, fetched.rows, fetched.rows, why))
+        return Rows(0, fetched.rows), False
     try:
-        raw = frames.read_rows(fetched.file, fetched.digest)
+        found = raw.of(fetched)
     except LostFileError:
         if fetched.committed_at is None:
             raise
-        pending.lost[fetched.reader] += fetched.misfit_rows or 0
-        return Rows(fetched.understood_rows or 0, fetched.misfit_rows or 0)
+        understood, misfits = fetched.understood_rows or 0, fetched.misfit_rows or 0
+        pending.lost[fetched.reader] += misfits
+        pending.unread.append(_unread(raw, fetched, fetched.rows, misfits, "the file they were kept in is gone"))
+        return Rows(understood, misfits, fetched.newest_event), False
+    parsed = parse_feedback(found.rows, reader.layout(settings.zone), fetched.until)
+    unclear = [row.position for row in parsed.rows if not _taken(pending, fetched, row, reader)]
+    misfits = len(parsed.misfits) + len(unclear) + found.unread
+    if misfits:
+        first = min([*parsed.misfits, *unclear], default=0)
+        why = found.trouble or parsed.trouble or _doubt(first, fetched)
+        pending.unread.append(_unread(raw, fetched, fetched.rows, misfits, why))
+    return _rows(fetched, reader, parsed, misfits, len(unclear), newest_events), parsed.has_columns
+
+
+def _rows(
+    fetched: FeedbackImport,
+    reader: ReaderSettings,
+    parsed: Parsed,
+    misfits: int,
+    unclear: int,
+    newest_events: Mapping[str, datetime],
+) -> Rows:
+    rows = Rows(len(parsed.rows) - unclear, misfits)
+    moments = [row.occurred_at for row in parsed.rows]
+    newest = min(max(moments), fetched.until) if rows.understood and reader.time is not None else None
+    if not fetched.of_a_file:
+        return replace(rows, newest_event=newest)
+    earlier = max((at for one, at in newest_events.items() if one != fetched.id), default=None)
+    empty = not rows.understood and not misfits
+    until = fetched.until if empty or (rows.understood and reader.time is None) else shown_until(newest, earlier)
+    until = min(until, fetched.until) if until else None
+    return replace(rows, newest_event=newest, fresh_until=until, stale=until is None)
+
+
+def _unread(raw: RawRows, fetched: FeedbackImport, rows: int, unread: int, why: str) -> Unread:
+    return Unread(fetched.id, fetched.reader, raw.origin(fetched), max(rows, unread), unread, why)
+
+
+def _doubt(position: int, fetched: FeedbackImport) -> str:
+    wanted = "address, time or category" if fetched.kind is FeedbackKind.BOUNCES else "address or time"
+    return f"no {wanted} where the layout says; the first is row {position} (from 0) of {fetched.file}"
+
+
+def _find_delivered_again(pending: Pending, raw: RawRows, imports: Sequence[FeedbackImport]) -> None:
+    """Notice where all rows that weren't understood came once more, in a later delivery in which they were."""
+    by_id = {one.id: one for one in imports}
+    for unread in list(pending.unread):
+        old = by_id[unread.import_id]
+        later = [one for one in imports if one.reader == old.reader and one.imported_at > old.imported_at]
+        later = [one for one in later if pending.read[one.id].understood and not pending.read[one.id].misfits]
+        if not later or unread.reader in pending.lost or raw.of(old).unread:
+            continue
+        missing = {_says(row) for row in raw.of(old).rows if not looks_like_a_header(row)} - {()}
+        names = []
+        for one in later:
+            said = missing & {_says(row) for row in raw.of(one).rows}
+            names += [raw.origin(one)] if said else []
+            missing -= said
+        if names and not missing:
+            again = " and ".join(names)
+            pending.read[old.id] = replace(pending.read[old.id], delivered_again=again)
+            pending.unread.remove(unread)
+            pending.misfits[old.reader] -= unread.unread
+
+
+def _says(row: Row) -> tuple[str, ...]:
+    """What a row says, whatever the order of its columns."""
+    return tuple(sorted(filter(None, texts(row))))
+
+
+def _taken(pending: Pending, fetched: FeedbackImport, row: FeedbackRow, reader: ReaderSettings) -> bool:
+    """Take what a row means; False where nobody knows that."""
     try:
-        parsed = parse_feedback(raw, reader.layout(settings.zone), fetched.until)
-    except LayoutError as error:
-        raise LayoutError(f"{_place(mandator, fetched.reader)}: {error}") from None
-    misfits = len(parsed.misfits)
-    for row in parsed.rows:
-        try:
-            _take(pending, fetched, row, reader)
-        except ValueError:
-            misfits += 1
-    return Rows(len(parsed.rows) + len(parsed.misfits) - misfits, misfits)
+        _take(pending, fetched, row, reader)
+    except ValueError:
+        return False
+    return True
 
 
 def _take(pending: Pending, fetched: FeedbackImport, row: FeedbackRow, reader: ReaderSettings) -> None:
@@ -94,7 +275,3 @@ def _take(pending: Pending, fetched: FeedbackImport, row: FeedbackRow, reader: R
         return
     dated = reader.time is not None
     pending.bounces.append(Bounce(row.address, row.occurred_at, fetched.mandator, BOUNCE_SOURCE, kind, dated, raw))
-
-
-def _place(mandator: str, reader: str) -> str:
-    return f"mandators.{mandator}.feedback.readers.{reader}"

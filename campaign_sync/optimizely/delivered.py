@@ -4,8 +4,11 @@ import codecs
 import csv
 import gzip
 import io
+import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 from campaign_sync.optimizely.drop import MAX_BYTES
@@ -14,11 +17,16 @@ from campaign_sync.optimizely.faults import DropError, TransientError
 SEPARATORS = (";", ",", "\t", "|")
 """What may stand between two values of a file whose separator isn't told."""
 
+_REPLACEMENT = "\ufffd"
+_MARKED_LINE = re.compile("^\ufeff+", re.MULTILINE)
+
 _SAMPLE_ROWS = 100
 _CHUNK_BYTES = 1024**2
 _GZIP_MAGIC = b"\x1f\x8b"
 _CUT_OFF = "unexpected end of data"
 """How the csv module says that a file ends within quotes."""
+
+csv.field_size_limit(2**31 - 1)  # a file is as large as `MAX_BYTES` allows, in however few lines
 
 
 def decode_csv(content: bytes, separator: str | None, *, name: str) -> list[list[str]]:
@@ -38,6 +46,58 @@ def decode_csv(content: bytes, separator: str | None, *, name: str) -> list[list
         content = _unpack(content, name)
     text = _decode(content, name)
     return list(_records(text, separator or _separator(text, name), name))
+
+
+@dataclass(frozen=True)
+class Salvaged:
+    """What can be read of a file that `decode_csv` refuses. Bytes that are no text are U+FFFD in it."""
+
+    rows: list[list[str]]
+    unread: int
+    """How many rows can't be told from one another, and so not be read."""
+    trouble: str
+    """What is wrong with the file, and the remedy."""
+
+
+def salvage_csv(content: bytes, separator: str | None, *, name: str) -> Salvaged:
+    """The rows of a file as far as they can be read. Arguments are those of `decode_csv`."""
+    try:
+        if content.startswith(_GZIP_MAGIC) or name.lower().endswith(".gz"):
+            content = _unpack(content, name)
+    except (DropError, TransientError) as error:
+        return Salvaged([], 1, str(error))
+    damage = _damage(content, name)
+    text = _joined(content.decode(errors="replace").replace("\0", _REPLACEMENT))
+    try:
+        separator = separator or _separator(text, name)
+    except DropError as error:
+        return Salvaged([], max(sum(bool(line.strip()) for line in text.splitlines()), 1), damage or str(error))
+    rows, troubles = _read_on(text, separator, name)
+    return Salvaged(rows, len(troubles), damage or next(iter(troubles), ""))
+
+
+def _damage(content: bytes, name: str) -> str:
+    try:
+        _decode(content, name)
+    except DropError as error:
+        return str(error)
+    return ""
+
+
+def _read_on(text: str, separator: str, name: str) -> tuple[list[list[str]], list[str]]:
+    """The rows, and what is wrong with each that can't be read."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    rows: list[list[str]] = []
+    troubles: list[str] = []
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return rows, troubles
+        except csv.Error as error:
+            troubles.append(str(_cut_off(name) if _CUT_OFF in str(error) else _no_csv(name, reader.line_num)))
+        else:
+            rows += [row] if row else []
 
 
 def _unpack(content: bytes, name: str) -> bytes:
@@ -69,10 +129,15 @@ def _decode(content: bytes, name: str) -> str:
     else:
         position = content.find(b"\0")
         if position < 0:
-            return text
+            return _joined(text)
         raise DropError(f"{name} has a NUL at {_place(content, position)}, so it is damaged or not UTF-8; {remedy}.")
     # Out here, because the caught exception holds the file.
     raise DropError(f"{name} isn't UTF-8 at {_place(content, position)}; {remedy}.")
+
+
+def _joined(text: str) -> str:
+    """The text without byte order marks: files that were joined bring one each, before a line."""
+    return _MARKED_LINE.sub("", text) if "\ufeff" in text else text
 
 
 def _place(content: bytes, position: int) -> str:
@@ -82,27 +147,33 @@ def _place(content: bytes, position: int) -> str:
 def _separator(text: str, name: str) -> str:
     """The one separator that gives the first rows the same number of values, more than one.
 
-    Where none ever occurs, the rows have one value and any separator will do. Nothing is guessed: a text that two
-    separators fit, or that only some rows have a separator in, is refused.
+    Where it is the only one that ever occurs, a few rows may be of another width. Where none ever occurs, the rows have
+    one value and any separator will do. Nothing is guessed: a text that two separators fit, or that only some rows have
+    a separator in, is refused.
     """
     widths = {separator: _widths(text, separator) for separator in SEPARATORS}
-    fitting = [separator for separator, found in widths.items() if len(found) == 1 and found != {1}]
+    fitting = [separator for separator, found in widths.items() if len(found) == 1 and set(found) != {1}]
     if len(fitting) == 1:
         return fitting[0]
-    if not fitting and all(found <= {1} for found in widths.values()):
+    occurring = [separator for separator, found in widths.items() if not set(found) <= {1}]
+    if not occurring:
         return SEPARATORS[0]
+    if not fitting and len(occurring) == 1:
+        (width, rows), *_ = widths[occurring[0]].most_common(1)
+        if width > 1 and 2 * rows > widths[occurring[0]].total():
+            return occurring[0]
     raise DropError(f"{name} doesn't show what separates its values; name the separator in the configuration.")
 
 
-def _widths(text: str, separator: str) -> set[int]:
-    """The numbers of values that the first rows have with a separator; none if they can't be read with it."""
-    widths: set[int] = set()
+def _widths(text: str, separator: str) -> Counter[int]:
+    """How many of the first rows have how many values with a separator; nothing if they can't be read with it."""
+    widths: Counter[int] = Counter()
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         widths.update(len(row) for row in islice(reader, _SAMPLE_ROWS) if row)
     except csv.Error as error:
         if _CUT_OFF not in str(error):
-            return set()
+            return Counter()
     return widths
 
 
@@ -114,11 +185,13 @@ def _records(text: str, separator: str, name: str) -> Iterator[list[str]]:
         cut_off = _CUT_OFF in str(error)
     else:
         return
-    if cut_off:
-        raise _cut_off(name)
-    raise DropError(
-        f"{name} isn't CSV as in RFC 4180 in line {reader.line_num}; set the vendor's job to quote values that hold "
-        "quotes, separators or line ends."
+    raise _cut_off(name) if cut_off else _no_csv(name, reader.line_num)
+
+
+def _no_csv(name: str, line: int) -> DropError:
+    return DropError(
+        f"{name} isn't CSV as in RFC 4180 in line {line}; set the vendor's job to quote values that hold quotes, "
+        "separators or line ends."
     )
 
 

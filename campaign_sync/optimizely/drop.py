@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from campaign_sync.domain.url import may_hold_password
-from campaign_sync.optimizely.faults import DropError, RefusedError, TransientError
+from campaign_sync.optimizely.faults import DropError, RefusedError, TransientError, UnsettledFileError
 
 MAX_BYTES = 2 * 1024**3
 """The largest file that is read, unpacked too. Feedback is some megabytes; what is larger is a mistake or an attack."""
@@ -56,7 +56,8 @@ class Drop(Protocol):
         Raises:
             DropError: it is larger than `MAX_BYTES`.
             RefusedError: it may not be read.
-            TransientError: it is gone or was changed since it was listed, or can't be reached for the moment.
+            UnsettledFileError: it is gone or was changed since it was listed.
+            TransientError: it can't be reached for the moment.
         """
         ...
 
@@ -172,19 +173,17 @@ def unchanged(place: str, listed: DroppedFile, now: DroppedFile | None, content:
         content: what was read.
 
     Raises:
-        TransientError: the file is gone or another one.
+        UnsettledFileError: the file is gone or another one.
     """
     if now is None:
-        raise TransientError(
+        raise UnsettledFileError(
             f"{place} is gone since it was listed; if it comes back, the next import reads it. Look whether something "
-            "else takes files out of the drop.",
-            outcome_unknown=False,
+            "else takes files out of the drop."
         )
     if now != listed or len(content) != listed.size:
-        raise TransientError(
+        raise UnsettledFileError(
             f"{place} is still being written; the next import reads it. Let the vendor's job upload under a name that "
-            "ends in .tmp and rename the file at its end.",
-            outcome_unknown=False,
+            "ends in .tmp and rename the file at its end."
         )
     return content
 

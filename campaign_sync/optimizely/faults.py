@@ -29,6 +29,13 @@ class TransientError(OptimizelyError):
         self.outcome_unknown = outcome_unknown
 
 
+class UnsettledFileError(TransientError):
+    """A delivered file is gone or another one since it was listed: somebody is still at it."""
+
+    def __init__(self, message: str):
+        super().__init__(message, outcome_unknown=False)
+
+
 class RefusedError(OptimizelyError):
     """The vendor understood the call and won't do it. Trying again changes nothing."""
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from campaign_sync.configuration import MandatorSettings
+from campaign_sync.domain.layout import column_names
 from campaign_sync.domain.windows import Window
 from campaign_sync.feedback.fetching import new_windows
 from campaign_sync.optimizely.client import Optimizely
@@ -45,7 +46,9 @@ class ResponseFetching:
 
     def _keep(self, reader: str, window: Window, rows: CsvRows) -> KeptWindow:
         about = {"mandator": self.mandator, "reader": reader, "origin": f"{reader} over SOAP", "run": self.run_id}
-        name, digest = self.frames.write_rows(f"responses/{self.mandator}/{reader}", window, rows, about)
+        configured = self.settings.responses.reader(reader) if self.settings.responses else None
+        names = column_names(rows, configured.layout(self.settings.zone)) if configured else []
+        name, digest = self.frames.write_rows(f"responses/{self.mandator}/{reader}", window, rows, about, names)
         now, span = datetime.now(UTC), (window.since, window.until)
         kept = KeptWindow(self.mandator, reader, *span, len(rows), name, digest, self.run_id, now, str(uuid4()))
         self.state.responses.add(kept)

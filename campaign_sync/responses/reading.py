@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
 
 from campaign_sync.domain.feedback import WrittenTo
-from campaign_sync.domain.layout import FeedbackRow, Layout, LayoutError, Row, parse_feedback
+from campaign_sync.domain.layout import FeedbackRow, Layout, Row, parse_feedback
 from campaign_sync.domain.response import KIND_OF_RESPONSE_READER, Response
 from campaign_sync.feedback.written_to import Sent
 from campaign_sync.state.frames import Frames
@@ -14,8 +14,6 @@ from campaign_sync.state.kept import KeptWindow
 LOOKBACK = timedelta(days=30)
 """How far back somebody's lists are looked up: who responds was written to lately."""
 
-_LARGEST_ID = 2**63 - 1
-
 
 def read_responses(raw: Iterable[Row], window: KeptWindow, layout: Layout) -> tuple[list[Response], int]:
     """The responses of a window, each once, and how many of its rows don't fit the layout.
@@ -23,14 +21,11 @@ def read_responses(raw: Iterable[Row], window: KeptWindow, layout: Layout) -> tu
     Where the layout doesn't fit at all, no row does; nobody is harmed by that, so it stops nothing.
     """
     kind = KIND_OF_RESPONSE_READER[window.reader]
-    try:
-        parsed = parse_feedback(raw, layout, window.until)
-    except LayoutError:
-        return [], window.rows
+    parsed = parse_feedback(raw, layout, window.until)
     understood = [
         Response(kind, row.address, row.mailing_id, row.occurred_at, _detail(row))
         for row in parsed.rows
-        if row.mailing_id is not None and 0 < row.mailing_id <= _LARGEST_ID
+        if row.mailing_id is not None
     ]
     return understood, len(parsed.misfits) + len(parsed.rows) - len(understood)
 

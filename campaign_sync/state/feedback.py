@@ -1,12 +1,12 @@
 """What was fetched of the vendor's feedback, how far the CRM has taken it, and what the CRM couldn't match."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Engine, and_, case, delete, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, func, literal, null, or_, select, update
 
 from campaign_sync.domain.feedback import (
     KIND_OF_READER,
@@ -62,6 +62,13 @@ class FeedbackImport(KeptWindow):
     committed_at: datetime | None = None
     misfit_rows: int | None = None
     understood_rows: int | None = None
+    newest_event: datetime | None = None
+    """When the newest of the understood events happened; None where nothing tells."""
+
+    @property
+    def of_a_file(self) -> bool:
+        """Whether it is a delivered file, and no window that the vendor was asked for."""
+        return self.since == self.until
 
     @property
     def kind(self) -> FeedbackKind:
@@ -75,6 +82,14 @@ class Rows:
 
     understood: int
     misfits: int
+    newest_event: datetime | None = None
+    """When the newest of the understood events happened; None where nothing tells."""
+    fresh_until: datetime | None = None
+    """Up to when these rows show that feedback is complete; the end of the window where that is left out."""
+    stale: bool = False
+    """Whether they show nothing of the kind: they can't be read, or tell only of what was known before."""
+    delivered_again: str | None = None
+    """In which later delivery all rows came that weren't understood here."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +99,8 @@ class Delivery:
     name: str
     modified_at: datetime
     size: int
+    digest: str | None = field(default=None, compare=False)
+    """SHA-256 of what it says: the same content under another name or time has the same."""
 
 
 class FeedbackJournal(WindowJournal[FeedbackImport]):
@@ -97,22 +114,70 @@ class FeedbackJournal(WindowJournal[FeedbackImport]):
         with self._engine.begin() as connection:
             connection.execute(imports.insert().values(kind=entry.kind, **vars(entry)))
             if delivery:
-                key = {"mandator": entry.mandator, "reader": entry.reader, **vars(delivery)}
-                insert_missing(connection, files, [{**key, "import_id": entry.id}])
+                _note(connection, entry.mandator, entry.reader, delivery, entry.id)
         return entry
+
+    def add_repeated(self, mandator: str, reader: str, delivery: Delivery, import_id: str) -> None:
+        """Note a delivery that says the same as an earlier one, which is kept as that import."""
+        with self._engine.begin() as connection:
+            _note(connection, mandator, reader, delivery, import_id)
 
     def pending(self, mandator: str) -> list[FeedbackImport]:
         """Imports the CRM hasn't taken yet, or not wholly because rows didn't fit their layout; oldest first."""
-        waiting = or_(imports.c.committed_at.is_(None), imports.c.misfit_rows > 0)
-        return self._windows(imports.c.mandator == mandator, waiting)
+        unread = and_(imports.c.misfit_rows > 0, imports.c.dismissed_at.is_(None))
+        return self._windows(imports.c.mandator == mandator, or_(imports.c.committed_at.is_(None), unread))
 
-    def deliveries(self, mandator: str, reader: str) -> dict[str, Delivery]:
-        """The delivered files that have been fetched, by import id."""
-        query = select(*files.c["import_id", "name", "modified_at", "size"]).where(
-            files.c.mandator == mandator, files.c.reader == reader
+    def deliveries(self, mandator: str, reader: str) -> list[tuple[str, Delivery]]:
+        """The delivered files that have been fetched, each with the id of its import; the oldest first."""
+        query = (
+            select(*files.c["import_id", "name", "modified_at", "size", "digest"])
+            .where(files.c.mandator == mandator, files.c.reader == reader)
+            .order_by(files.c.modified_at, files.c.name)
         )
         with self._engine.connect() as connection:
-            return {import_id: Delivery(*file) for import_id, *file in connection.execute(query)}
+            return [(import_id, Delivery(*file)) for import_id, *file in connection.execute(query)]
+
+    def committed_until(self, mandator: str) -> dict[str, datetime]:
+        """Up to which moment each reader's feedback has reached the CRM, as far as its rows show; absent if never.
+
+        Of windows that is their end. A delivered file shows it by what is new in it: see `Rows.stale`.
+        """
+        until = case(
+            (imports.c.fresh_until > imports.c.imported_at, imports.c.imported_at), else_=imports.c.fresh_until
+        )
+        query = (
+            select(imports.c.reader, func.max(until, type_=imports.c.until.type).label("until"))
+            .where(imports.c.mandator == mandator, imports.c.fresh_until.is_not(None))
+            .group_by(imports.c.reader)
+        )
+        with self._engine.connect() as connection:
+            return {row.reader: row.until for row in connection.execute(query)}
+
+    def newest_events(self, mandator: str, reader: str) -> dict[str, datetime]:
+        """When the newest event of each import happened, by import id."""
+        query = select(*imports.c["id", "newest_event"]).where(
+            imports.c.mandator == mandator, imports.c.reader == reader, imports.c.newest_event.is_not(None)
+        )
+        with self._engine.connect() as connection:
+            return {row.id: row.newest_event for row in connection.execute(query)}
+
+    def was_understood(self, mandator: str, reader: str) -> bool:
+        """Whether a row of this reader has ever fitted its layout."""
+        this = and_(imports.c.mandator == mandator, imports.c.reader == reader)
+        query = select(func.count()).where(this, imports.c.understood_rows > 0)
+        with self._engine.connect() as connection:
+            return bool(connection.execute(query).scalar_one())
+
+    def dismiss(self, import_id: str, who: str, reason: str, now: datetime) -> None:
+        """Ask for the rows of an import that weren't understood no more. They stay kept as they came."""
+        with self._engine.begin() as connection:
+            _dismiss(connection, import_id, who, reason, now)
+
+    def outlived(self, mandator: str, before: datetime) -> list[FeedbackImport]:
+        """Imports that have been taken wholly, or whose other rows are dismissed, and that ended before that moment."""
+        done = or_(imports.c.misfit_rows == 0, imports.c.dismissed_at.is_not(None))
+        there = and_(imports.c.committed_at.is_not(None), imports.c.removed_at.is_(None))
+        return self._windows(imports.c.mandator == mandator, imports.c.until < before, done, there)
 
     def waiting(self, mandator: str, reader: str) -> list[FeedbackImport]:
         """Imports of a reader that the CRM hasn't taken yet, oldest first."""
@@ -129,7 +194,18 @@ class FeedbackJournal(WindowJournal[FeedbackImport]):
         """
         with self._engine.begin() as connection:
             for import_id, rows in read.items():
-                self._take(connection, import_id, rows.misfits, now, understood_rows=rows.understood)
+                self._take(
+                    connection,
+                    import_id,
+                    rows.misfits,
+                    now,
+                    understood_rows=rows.understood,
+                    newest_event=rows.newest_event,
+                    fresh_until=_freshness(rows),
+                )
+                if rows.delivered_again:
+                    reason = f"delivered again in {rows.delivered_again}"
+                    _dismiss(connection, import_id, "campaign-sync", reason, now)
             for (kind, was), (_, is_now) in zip(before.by_kind(), unmatched_now.by_kind(), strict=True):
                 known = set(was)
                 for one in known - set(is_now):
@@ -147,10 +223,14 @@ class FeedbackJournal(WindowJournal[FeedbackImport]):
             return connection.execute(query).scalar_one()
 
     def with_rows(self, mandator: str, reader: str) -> list[Window]:
-        """The windows in which a reader told of anybody, oldest first."""
+        """The windows in which a reader told of anybody, oldest first. Delivered files end with their newest event."""
         this = and_(imports.c.mandator == mandator, imports.c.reader == reader)
         told = func.coalesce(imports.c.understood_rows, imports.c.rows) > 0
-        return [Window(one.since, one.until) for one in self._windows(this, told)]
+        found = [
+            Window(one.since, one.newest_event if one.of_a_file and one.newest_event else one.until)
+            for one in self._windows(this, told)
+        ]
+        return sorted(found, key=lambda window: window.until)
 
     def first_since(self, mandator: str, reader: str) -> datetime | None:
         """Where the first window of a reader began; None if it was never read."""
@@ -204,6 +284,22 @@ def new_import(
 ) -> FeedbackImport:
     """An import to be noted; `file` is its name and digest."""
     return FeedbackImport(mandator, reader, window.since, window.until, rows, *file, run_id, now, str(uuid4()))
+
+
+def _note(connection: Connection, mandator: str, reader: str, delivery: Delivery, import_id: str) -> None:
+    key = {"mandator": mandator, "reader": reader, **vars(delivery)}
+    insert_missing(connection, files, [{**key, "import_id": import_id}])
+
+
+def _dismiss(connection: Connection, import_id: str, who: str, reason: str, now: datetime) -> None:
+    values = {"dismissed_at": now, "dismissed_by": who, "dismissed_because": reason}
+    connection.execute(update(imports).where(imports.c.id == import_id).values(values))
+
+
+def _freshness(rows: Rows) -> ColumnElement[Any]:
+    """What was shown once stays; rows that are read again show nothing new by that."""
+    shown = imports.c.until if rows.fresh_until is None else literal(rows.fresh_until, imports.c.until.type)
+    return func.coalesce(imports.c.fresh_until, null() if rows.stale else shown)
 
 
 def _unmatched_row(mandator: str, kind: FeedbackKind, one: Bounce | Unsubscribe) -> dict[str, object]:

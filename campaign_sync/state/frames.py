@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,6 +22,10 @@ from campaign_sync.state.folders import can_be_written
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 """Which extra of this package brings the driver of a URL's scheme."""
+
+
+RAW = ".raw"
+"""How the names of files end that are kept as they came, because they can't be read."""
 
 
 class FrameError(Exception):
@@ -71,32 +75,49 @@ class Frames:
         return "files can be kept there" if folder.exists() else "the folder will be created by the first run"
 
     def write_rows(
-        self, folder: str, window: Window, rows: CsvRows | Iterable[Sequence[str | None]], about: Mapping[str, str]
+        self,
+        folder: str,
+        window: Window,
+        rows: CsvRows | Iterable[Sequence[str | None]],
+        about: Mapping[str, str],
+        names: Sequence[str | None] = (),
     ) -> tuple[str, str]:
-        """Keep rows as UTF-8 CSV with a header (`column_0`, …). Returns the file's name in the storage and its digest.
+        """Keep rows as UTF-8 CSV with a header, also where there are none. Returns the file's name and its digest.
 
         Rows keep their own widths; a missing value is written as an empty one. The name has window and digest in it, so
         it can't repeat for other rows. Beside it stands a manifest (JSON): `about`, window, number of rows, digest. A
         file without one was never finished.
+
+        Args:
+            folder: where in the storage.
+            window: what the rows are of.
+            rows: as they came.
+            about: for the manifest.
+            names: of the columns, as far as they are known; the others are `column_0`, ….
         """
         kept = rows if isinstance(rows, CsvRows) else CsvRows(rows)
-        header = CsvRows([[f"column_{position}" for position in range(kept.width)]]).pieces
+        width = max(kept.width, len(names), 1)
+        known = [*names, *[None] * (width - len(names))]
+        header = CsvRows([[name or f"column_{position}" for position, name in enumerate(known)]]).pieces
+        facts = {"rows": len(kept), "columns": kept.width}
+        return self._write_raw(folder, window, [*header, *kept.pieces], ".csv", {**about, **facts})
+
+    def write_raw(self, folder: str, window: Window, content: bytes, about: Mapping[str, object]) -> tuple[str, str]:
+        """Keep a file that can't be read as it is, with a manifest beside it. Returns its name and its digest."""
+        return self._write_raw(folder, window, [content], RAW, about)
+
+    def _write_raw(
+        self, folder: str, window: Window, pieces: Sequence[bytes], suffix: str, about: Mapping[str, object]
+    ) -> tuple[str, str]:
         digest = hashlib.sha256()
-        for piece in chain(header, kept.pieces):
+        for piece in pieces:
             digest.update(piece)
         sha256 = digest.hexdigest()
         stem = f"{folder}/{_named_by(window, sha256)}"
-        facts = {
-            **about,
-            "since": window.since.isoformat(),
-            "until": window.until.isoformat(),
-            "rows": len(kept),
-            "columns": kept.width,
-            "sha256": sha256,
-        }
-        self._write(f"{stem}.csv", b"".join(chain(header, kept.pieces)))
+        facts = {**about, "since": window.since.isoformat(), "until": window.until.isoformat(), "sha256": sha256}
+        self._write(f"{stem}{suffix}", b"".join(pieces))
         self._write(f"{stem}.json", json.dumps(facts, indent=2).encode())
-        return f"{stem}.csv", sha256
+        return f"{stem}{suffix}", sha256
 
     def is_intact(self, name: str, digest: str) -> bool:
         """Whether a file is there as it was written.
@@ -111,7 +132,7 @@ class Frames:
         return True
 
     def remove_rows(self, name: str) -> None:
-        """Remove what `write_rows` kept, and its manifest. What is gone already is no matter."""
+        """Remove what `write_rows` or `write_raw` kept, and its manifest. What is gone already is no matter."""
         for path in (self.base / name, (self.base / name).with_suffix(".json")):
             with self._usable(path, "removed"):
                 path.unlink(missing_ok=True)
@@ -123,6 +144,14 @@ class Frames:
             FrameError: the file is missing, or its bytes aren't those whose digest was noted.
         """
         return islice(csv_rows(self._read(name, digest)), 1, None)
+
+    def read_raw(self, name: str, digest: str) -> bytes:
+        """What `write_raw` kept.
+
+        Raises:
+            FrameError: the file is missing, or its bytes aren't those whose digest was noted.
+        """
+        return self._read(name, digest)
 
     def write_frame(self, folder: str, moment: datetime, frame: pd.DataFrame) -> tuple[str, str]:
         """Keep a frame as Parquet. Returns the file's name in the storage and its digest."""

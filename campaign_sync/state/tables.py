@@ -55,6 +55,11 @@ feedback_import = Table(
     Column("understood_rows", Integer),
     Column("committed_at", UtcDateTime),
     Column("removed_at", UtcDateTime),
+    Column("newest_event", UtcDateTime),
+    Column("fresh_until", UtcDateTime),
+    Column("dismissed_at", UtcDateTime),
+    Column("dismissed_by", String(255)),
+    Column("dismissed_because", Text),
 )
 
 feedback_file = Table(
@@ -66,6 +71,7 @@ feedback_file = Table(
     Column("modified_at", UtcDateTime, primary_key=True),
     Column("size", BigInteger, primary_key=True, autoincrement=False),
     Column("import_id", String(36), nullable=False),
+    Column("digest", String(64)),
 )
 
 response_import = Table(

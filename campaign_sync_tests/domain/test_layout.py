@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.layout import EARLIEST, TOLERANCE, FeedbackRow, Layout, LayoutError, parse_feedback
+from campaign_sync.domain.layout import EARLIEST, TOLERANCE, FeedbackRow, Layout, parse_feedback
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NOON_MS = "1795521600000"
@@ -149,17 +149,76 @@ def test_a_broken_first_row_is_not_taken_for_a_header(first: list[str]) -> None:
     assert parsed.misfits == (0,)
 
 
-def test_a_named_column_that_is_missing_is_an_error_that_names_the_others() -> None:
-    with pytest.raises(LayoutError, match="no column 'id'; it has recipient, time"):
-        parse_feedback([["recipient", "time"]], Layout(recipient="id"), UNTIL)
+def test_rows_below_a_header_without_the_named_column_do_not_fit_and_the_others_names_are_told() -> None:
+    parsed = parse_feedback([["recipient", "time"], ["anna@example.org", NOON_MS]], Layout(recipient="id"), UNTIL)
+    assert (parsed.rows, parsed.misfits) == ((), (0, 1))
+    assert parsed.trouble == "the header row has no column 'id'; it has recipient, time"
 
 
-def test_a_missing_header_is_an_error_that_shows_nobodys_row() -> None:
-    assert parse_feedback([], Layout(recipient="id"), UNTIL).rows == ()
-    for row in (["anna@example.org", NOON_MS], ["Meier", "Hans"]):
-        with pytest.raises(LayoutError, match="2 columns and no names we know") as caught:
-            parse_feedback([row], Layout(recipient="id"), UNTIL)
-        assert row[0] not in str(caught.value)
+@pytest.mark.parametrize("row", [["anna@example.org", NOON_MS], ["Meier", "Hans"]])
+def test_rows_without_a_header_do_not_fit_named_columns_and_nothing_of_them_is_shown(row: list[str]) -> None:
+    parsed = parse_feedback([row, row], Layout(recipient="id"), UNTIL)
+    assert (parsed.rows, parsed.misfits, parsed.has_columns) == ((), (0, 1), False)
+    assert parsed.trouble
+    assert "'id'" in parsed.trouble
+    assert row[0] not in parsed.trouble
+
+
+def test_a_file_without_its_header_takes_none_of_the_others_with_it() -> None:
+    layout = Layout(recipient="Empfänger", time="Zeit")
+    headerless = [["anna@example.org", NOON_MS]]
+    right = [["Empfänger", "Zeit"], ["bo@example.org", NOON_MS]]
+    other = [["Empfänger", "Datum"], ["cleo@example.org", NOON_MS]]
+    parsed = parse_feedback([*headerless, *right, *other, *right], layout, UNTIL)
+    assert [row.address for row in parsed.rows] == ["bo@example.org"]
+    assert parsed.misfits == (0, 3, 4), "below another header the columns may be anywhere"
+
+
+def test_a_row_of_words_is_no_header_that_hides_the_rows_below_it() -> None:
+    rows = [["Empfänger", "Zeit"], ["mailer-daemon", "Timeout"], ["bo@example.org", NOON_MS]]
+    parsed = parse_feedback(rows, Layout(recipient="Empfänger", time="Zeit"), UNTIL)
+    assert [row.address for row in parsed.rows] == ["bo@example.org"]
+    assert parsed.misfits == (1,)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [["EMPFÄNGER ", "zeit"], ["\ufeffEmpfänger", " Zeit\t"], ["Empfa\u0308nger", "Zeit"], ["empfänger", "ZEIT"]],
+)
+def test_case_blanks_marks_and_decomposed_letters_of_a_header_do_not_matter(header: list[str]) -> None:
+    rows = [["\ufeffEmpfänger", "Zeit"], ["anna@example.org", NOON_MS], header, ["\ufeffbo@example.org", NOON_MS]]
+    for body in (rows, rows[2:]):
+        parsed = parse_feedback(body, Layout(recipient="Empfänger", time="Zeit"), UNTIL)
+        assert (parsed.misfits, parsed.trouble, parsed.has_columns) == ((), None, True)
+        assert parsed.rows[-1].address == "bo@example.org"
+
+
+def test_exact_spelling_tells_columns_apart_that_differ_in_case_only() -> None:
+    rows = [["zeit", "Empfänger", "Zeit"], ["0", "anna@example.org", NOON_MS]]
+    assert parse_feedback(rows, Layout(recipient="Empfänger", time="Zeit"), UNTIL).rows[0].occurred_at == NOON
+
+
+@pytest.mark.parametrize("header", [["Zeit", "Empfänger", "Zeit"], ["zeit", "Empfänger", "ZEIT"]])
+def test_a_column_that_stands_twice_in_the_header_is_not_guessed(header: list[str]) -> None:
+    rows = [header, [NOON_MS, "anna@example.org", "0"]]
+    parsed = parse_feedback(rows, Layout(recipient="Empfänger", time="Zeit"), UNTIL)
+    assert (parsed.rows, parsed.misfits) == ((), (0, 1))
+    assert "the column 'Zeit' more than once" in (parsed.trouble or "")
+
+
+@given(raw_rows, st.lists(st.integers(0, 8), max_size=3))
+def test_with_named_columns_too_every_row_is_a_header_understood_or_named(
+    rows: list[list[str | None]], places: list[int]
+) -> None:
+    header: list[str | None] = ["time", "recipient"]
+    body = list(rows)
+    for place in places:
+        body.insert(place, header)
+    parsed = parse_feedback(body, Layout(recipient="recipient", time="time"), UNTIL)
+    understood = {tuple(row) for position, row in enumerate(body) if position not in parsed.misfits and row != header}
+    assert len(parsed.rows) <= len(understood)
+    assert all(position not in parsed.misfits for position, row in enumerate(body) if row == header)
+    assert parsed.has_columns == bool(places)
 
 
 def test_a_repeated_row_counts_once_and_a_second_event_counts_again() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campaign_sync.optimizely import delivered
-from campaign_sync.optimizely.delivered import SEPARATORS, decode_csv
+from campaign_sync.optimizely.delivered import SEPARATORS, decode_csv, salvage_csv
 from campaign_sync.optimizely.faults import DropError, TransientError
 
 NAME = "outbounces_1.csv"
@@ -83,6 +83,11 @@ def test_a_header_tells_a_separator_from_a_decimal_comma() -> None:
     assert decode_csv(b"who;score\na;1,5\n", None, name=NAME) == [["who", "score"], ["a", "1,5"]]
 
 
+@pytest.mark.parametrize("content", [b"a;b\nc;d\ne\n", b'"a";"b"\n"c";"d"\n"e"\n', b"a;b\nc;d;e\nf;g\n"])
+def test_a_row_of_another_width_doesnt_hide_the_only_separator_there_is(content: bytes) -> None:
+    assert decode_csv(content, None, name=NAME)[0] == ["a", "b"]
+
+
 def test_the_separator_shows_in_a_file_that_is_cut_off_too() -> None:
     with pytest.raises(TransientError, match="cut off"):
         decode_csv(b'a;b\n"c;d', None, name=NAME)
@@ -151,3 +156,52 @@ def test_a_gzip_bomb_is_refused_before_it_is_unpacked(monkeypatch: pytest.Monkey
     bomb = gzip.compress(bytes(3_000_001))
     with pytest.raises(DropError, match="unpacks to more than 3000000 bytes"):
         decode_csv(bomb, ";", name=NAME)
+
+
+def test_files_that_were_joined_bring_a_mark_each() -> None:
+    part = codecs.BOM_UTF8 + b'"who";when\r\na;b\r\n'
+    assert decode_csv(part + part, None, name=NAME) == 2 * [["who", "when"], ["a", "b"]]
+
+
+def test_one_row_in_another_encoding_takes_none_of_the_others_with_it() -> None:
+    found = salvage_csv(b"who;name\nj\xf6rg@example.org;J\nanna@example.org;B\xf6\n\0;x\n", None, name=NAME)
+    assert found.rows == [
+        ["who", "name"],
+        ["j\ufffdrg@example.org", "J"],
+        ["anna@example.org", "B\ufffd"],
+        ["\ufffd", "x"],
+    ]
+    assert (found.unread, "isn't UTF-8 at byte 10" in found.trouble) == (0, True)
+
+
+def test_what_stands_behind_a_quote_costs_one_row() -> None:
+    found = salvage_csv(b'a;b\n"carla"x;d\ne;f\n', ";", name=NAME)
+    assert (found.rows, found.unread) == ([["a", "b"], ["e", "f"]], 1)
+    assert "in line 2; set the vendor's job to quote" in found.trouble
+
+
+def test_a_quote_that_is_never_closed_costs_the_rows_behind_it() -> None:
+    found = salvage_csv(b'a;b\nc;"d\ne;f\n', None, name=NAME)
+    assert (found.rows, found.unread) == ([["a", "b"]], 1)
+    assert "is cut off" in found.trouble
+
+
+@pytest.mark.parametrize("content", [b"a;b\nc;d;e\n", gzip.compress(b"a;b\n" * 100, mtime=0)[:-9], b"\x1f\x8b\n"])
+def test_what_cant_be_told_apart_counts_by_its_lines_and_has_a_remedy(content: bytes) -> None:
+    found = salvage_csv(content, None, name=NAME)
+    assert found.rows == []
+    assert found.unread >= 1
+    assert found.trouble.startswith(NAME)
+
+
+@given(st.binary(max_size=200), separators | st.none(), st.sampled_from([NAME, NAME + ".gz"]))
+def test_whatever_is_delivered_is_read_or_counted(content: bytes, separator: str | None, name: str) -> None:
+    try:
+        rows = decode_csv(content, separator, name=name)
+    except (DropError, TransientError):
+        found = salvage_csv(content, separator, name=name)
+        assert found.trouble
+        assert found.rows or found.unread
+        assert all("\0" not in cell for row in found.rows for cell in row)
+    else:
+        assert salvage_csv(content, separator, name=name).rows == rows

@@ -92,11 +92,11 @@ def test_a_delivered_file_counts_once_and_again_when_it_was_written_anew(databas
     delivery = Delivery("u.csv", NOON, 2**33)
     with State(database_url) as state:
         state.feedback.add(fetched(0, 0, reader="getUnsubscribes"), delivery)
-        assert set(state.feedback.deliveries("nord", "getUnsubscribes").values()) == {delivery}
-        assert state.feedback.deliveries("nord", "getOutBounces") == {}
+        assert [one for _, one in state.feedback.deliveries("nord", "getUnsubscribes")] == [delivery]
+        assert state.feedback.deliveries("nord", "getOutBounces") == []
 
         state.feedback.fetched_until("nord", "getUnsubscribes", lambda _: False)
-        assert state.feedback.deliveries("nord", "getUnsubscribes") == {}, "what was kept of it got lost"
+        assert state.feedback.deliveries("nord", "getUnsubscribes") == [], "what was kept of it got lost"
 
 
 def test_whom_the_crm_could_not_match_is_remembered_until_it_can(database_url: str) -> None:

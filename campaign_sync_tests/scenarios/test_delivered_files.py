@@ -1,0 +1,159 @@
+"""Files that a job of the vendor's delivers: none of them stops the others, and each counts by what it says."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from campaign_sync.cli.running import problems
+from campaign_sync.optimizely import drop
+from campaign_sync_tests.rig import NORD, Rig
+from campaign_sync_tests.scenarios.test_feedback import FEEDBACK, checks, epoch, withdrawals
+
+NOW = datetime.now(UTC)
+HOUR = timedelta(hours=1)
+HEADER = "Empfänger;Zeit\n"
+
+
+def line(name: str, at: datetime = NOW - 2 * HOUR) -> str:
+    return f"{name}@example.org;{epoch(at)}\n"
+
+
+@pytest.fixture
+def outbox(shop: Rig) -> Path:
+    folder = shop.folder / "delivered"
+    folder.mkdir()
+    shop.settings["mandators"]["nord"]["feedback"] = {
+        "files": {"url": str(folder)},
+        "readers": {
+            "getOutBounces": {"files": "bounces_*"},
+            "getUnsubscribes": {"files": "left_*", "recipient": "Empfänger", "time": "Zeit"},
+        },
+    }
+    deliver(folder, "bounces_1.csv", line("stranger"))
+    return folder
+
+
+def deliver(folder: Path, name: str, content: str | bytes, age: timedelta = HOUR) -> None:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    os.utime(path, ((NOW - age).timestamp(),) * 2)
+
+
+def imported(shop: Rig) -> dg.ExecuteInProcessResult:
+    return shop.run(assets=FEEDBACK)
+
+
+def layout(result: dg.ExecuteInProcessResult) -> str:
+    found = checks(result, "layout")
+    return "passed" if found.passed else str(found.description)
+
+
+def test_a_file_without_its_header_is_named_and_read_when_it_is_delivered_again(shop: Rig, outbox: Path) -> None:
+    deliver(outbox, "left_1.csv", line("person1") + line("person2"), 3 * HOUR)
+    assert "left_1.csv" in problems(imported(shop))[0], "nothing fits, and nobody knows the layout yet"
+
+    deliver(outbox, "left_2.csv", HEADER + line("person3"), 2 * HOUR)
+    result = imported(shop)
+
+    assert result.success
+    assert "2 rows of left_1.csv: there is no header row with 'Empfänger', 'Zeit'" in layout(result)
+    assert {who for who, _ in withdrawals(shop)} == {"c3"}
+
+    deliver(outbox, "left_1_corrected.csv", HEADER + line("person1") + line("person2"))
+    assert layout(imported(shop)) == "passed"
+    assert {who for who, _ in withdrawals(shop)} == {"c1", "c2", "c3"}
+    assert layout(imported(shop)) == "passed", "it isn't asked for again"
+
+
+def test_a_configuration_that_is_corrected_makes_kept_files_readable(shop: Rig, outbox: Path) -> None:
+    deliver(outbox, "left_1.csv", HEADER + line("person1"), 3 * HOUR)
+    deliver(outbox, "left_2.csv", "Empfänger;Zeit;Grund\n" + line("person2").strip() + ";a,b\nc;d;e;f\n,g\n")
+    assert "left_2.csv doesn't show what separates its values; name the separator" in layout(imported(shop))
+    (outbox / "left_2.csv").unlink()
+
+    shop.settings["mandators"]["nord"]["feedback"]["files"]["separator"] = ";"
+    result = imported(shop)
+
+    assert {who for who, _ in withdrawals(shop)} == {"c1", "c2"}
+    assert "2 rows of left_2.csv: no address" in layout(result), "and no more than that"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            (HEADER + line("person1")).encode() + b"J\xf6rg@example.com;1\n",
+            "1 row of left_2.csv: left_2.csv isn't UTF-8",
+        ),
+        ((HEADER + line("person1") + "\0;1\n").encode(), "1 row of left_2.csv: left_2.csv has a NUL"),
+        ((HEADER + line("person1") + 'x;"1\n' + line("y")).encode(), "1 row of left_2.csv: left_2.csv is cut off"),
+        ((HEADER + line("person1") + "x\n").encode(), "1 row of left_2.csv: no address or time where"),
+        ((HEADER + line("person1")).encode("utf-16"), "of left_2.csv: left_2.csv isn't UTF-8"),
+        (b"Zeit;Empf\xc3\xa4nger;Zeit\n1;person1@example.org;2\n", "the column 'Zeit' more than once"),
+    ],
+    ids=["latin-1", "NUL", "quote", "ragged", "UTF-16", "twice"],
+)
+def test_what_is_wrong_with_a_file_or_a_row_costs_nothing_but_that(
+    shop: Rig, outbox: Path, content: bytes, told: str
+) -> None:
+    (outbox / "left_folder.csv").mkdir()
+    deliver(outbox, "left_1.csv", HEADER + line("person3"), 3 * HOUR)
+    deliver(outbox, "left_2.csv", content, 2 * HOUR)
+    deliver(outbox, "left_3.csv", HEADER.upper() + "\ufeff" + HEADER + line("person2"))
+    result = imported(shop)
+
+    assert result.success
+    assert told in layout(result)
+    found = {who for who, _ in withdrawals(shop)}
+    assert {"c2", "c3"} <= found
+    assert ("c1" in found) == (b"\nperson1@example.org" in content)
+
+
+def test_a_file_that_cannot_be_had_keeps_no_other_from_being_imported(
+    shop: Rig, outbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drop, "MAX_BYTES", 1_000)
+    deliver(outbox, "left_1.csv", HEADER + line("person1") * 40, 3 * HOUR)
+    deliver(outbox, "left_2.csv", HEADER + line("person2"), -timedelta(days=400))
+    result = imported(shop)
+
+    assert {who for who, _ in withdrawals(shop)} == {"c2"}, "also one whose time lies in the future"
+    readable = [one for one in result.get_asset_check_evaluations() if one.check_name == "readable"]
+    assert "left_1.csv is larger than 1000 bytes" in " ".join(str(one.description) for one in readable)
+
+
+def test_files_that_say_nothing_new_are_no_fresh_feedback(shop: Rig, outbox: Path) -> None:
+    old = HEADER + line("person1", NOW - timedelta(days=3))
+    deliver(outbox, "left_1.csv", old, timedelta(days=3))
+    deliver(outbox, "left_e.csv", "", timedelta(days=3))
+    first = imported(shop)
+    assert "feedback up to 3.0 days ago" in str(checks(first, "feedback_age").description)
+
+    deliver(outbox, "left_1.csv", old)  # touched
+    deliver(outbox, "left_copy.csv", old)
+    deliver(outbox, "left_e.csv", "")
+    deliver(outbox, "left_older.csv", HEADER + line("person2", NOW - timedelta(days=5)))
+    deliver(outbox, "left_bad.csv", line("person3"))
+    age = checks(imported(shop), "feedback_age")
+
+    assert not age.passed
+    assert "Delivered files count by what is new in them" in str(age.description)
+    assert ("c2", "newsletter-nord") in withdrawals(shop), "older news are news"
+
+    deliver(outbox, "left_empty_today.csv", HEADER)
+    assert checks(imported(shop), "feedback_age").passed
+
+
+def test_delivered_files_that_tell_of_nobody_are_watched_like_readers(shop: Rig, outbox: Path) -> None:
+    deliver(outbox, "left_1.csv", HEADER + line("person1", NOW - timedelta(days=9)), timedelta(days=9))
+    for day in range(4):
+        deliver(outbox, f"left_empty_{day}.csv", HEADER, day * timedelta(days=1) + HOUR)
+    shop.world.publish(NORD, "getMailings", [["777001", epoch(NOW - HOUR)]])
+
+    silence = checks(imported(shop), "silence")
+
+    assert (silence.passed, silence.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "no delivered file has told of anybody for 9.0 days, though mailings went out" in str(silence.description)

@@ -20,6 +20,8 @@ SUPPRESSED = frozenset(
         Reason.CONSENT_WITHDRAWN,
         Reason.SWEPT,
         Reason.SUPPRESSED_MEANWHILE,
+        Reason.WITHDRAWAL_VANISHED,
+        Reason.GONE_FROM_CRM,
     }
 )
 """Reasons that mean: this person must not be written to. All others mean: this row can't be sent."""

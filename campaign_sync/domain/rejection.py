@@ -32,6 +32,9 @@ class Reason(StrEnum):
     VENDOR_ERROR = "vendor_error"
     SWEPT = "swept"
     SUPPRESSED_MEANWHILE = "suppressed_meanwhile"
+    WITHDRAWAL_VANISHED = "withdrawal_vanished"
+    GONE_FROM_CRM = "gone_from_crm"
+    ADDRESS_CHANGED = "address_changed"
 
 
 ACCEPTED: Final = 0
@@ -76,6 +79,9 @@ _MEANINGS: Final[dict[Reason, str]] = {
     Reason.VENDOR_ERROR: "the vendor failed on the row",
     Reason.SWEPT: "the vendor took the row out again: bounced, unsubscribed or on its blocklist",
     Reason.SUPPRESSED_MEANWHILE: "bounced, unsubscribed or withdrew between snapshot and sending",
+    Reason.WITHDRAWAL_VANISHED: "withdrew the consent, and the CRM has lost that withdrawal without a newer consent",
+    Reason.GONE_FROM_CRM: "the CRM doesn't have this record any more",
+    Reason.ADDRESS_CHANGED: "the CRM has another address for this record by now, or none",
 }
 
 

@@ -4,25 +4,37 @@ import dagster as dg
 import pandas as pd
 
 from campaign_sync.assets.failures import explained
-from campaign_sync.assets.metadata import FRAME, Materialized, column_schema, reasons
+from campaign_sync.assets.metadata import FRAME, Materialized, check_result, column_schema, reasons
 from campaign_sync.assets.ports import Ports
-from campaign_sync.assets.wording import page
+from campaign_sync.assets.wording import page, rule
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
+from campaign_sync.domain.checks import CheckOutcome
 from campaign_sync.domain.consent import OptIn, is_email
 from campaign_sync.domain.selection import Sifted, sift
-from campaign_sync.domain.suppression import Suppressed
+from campaign_sync.domain.suppression import REMEMBERED, Suppressed
+from campaign_sync.replacing.gate import vanished_withdrawals
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.replacing.target import Target
-from campaign_sync.telemetry.spans import note_rows
+from campaign_sync.state.store import State
+from campaign_sync.telemetry.spans import note_rows, note_stopped
+
+CHECKS = {
+    "withdrawals": (
+        "no withdrawal that the CRM once had has vanished from it without a newer consent.",
+        "load the lost consent events into the CRM again. Void ones: `campaign-sync run --accept-withdrawals`, once.",
+    ),
+}
+"""What each check demands, and what to do if it doesn't hold."""
 
 
 def selection_asset(target: Target) -> dg.AssetsDefinition:
     """The asset `[mandator, "selection", list]`: the pick's people with a granted consent and a usable address."""
     mandator, opt_in_id = target.mandator, target.contract.opt_in_id
+    key = dg.AssetKey([mandator, "selection", target.name])
     pick_kind = target.pick.kind.replace("_", " ")
 
     @dg.asset(
-        key=[mandator, "selection", target.name],
+        key=key,
         group_name=mandator,
         kinds={"sql", "parquet"},
         ins={"suppression_state": dg.AssetIn([mandator, "suppression_state"])},
@@ -41,6 +53,10 @@ def selection_asset(target: Target) -> dg.AssetsDefinition:
             "opt-in": opt_in_id,
             target.pick.kind: target.pick.name,
         },
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=key, blocking=True, description=rule(target.called, *check))
+            for name, check in CHECKS.items()
+        ],
     )
     def selection(
         context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports], suppression_state: pd.DataFrame
@@ -51,6 +67,8 @@ def selection_asset(target: Target) -> dg.AssetsDefinition:
             picked, sifted = _sifted(crm, target, Suppressed.of(suppression_state, opt_in_id))
             ports.state.ledger.record(mandator, target.name, sifted.rejections, context.run.run_id)
             note_rows(len(sifted.rows))
+            withdrawals = _withdrawals(ports.state, target, suppression_state)
+            note_stopped([withdrawals.name] if withdrawals.stops else [])
         return dg.MaterializeResult(
             value=sifted.rows,
             metadata={
@@ -64,9 +82,17 @@ def selection_asset(target: Target) -> dg.AssetsDefinition:
                     for entity_type, count in sifted.rows["entity_type"].value_counts().items()
                 },
             },
+            check_results=[check_result(withdrawals, key, sifted.rows, ports.state.pseudonyms)],
         )
 
     return selection
+
+
+def _withdrawals(state: State, target: Target, suppressed: pd.DataFrame) -> CheckOutcome:
+    """The check `withdrawals`, by what was found when the CRM was last read for the mandator."""
+    opt_in_id = target.contract.opt_in_id
+    people = int(((suppressed["kind"] == REMEMBERED) & (suppressed["opt_in_id"] == opt_in_id)).sum())
+    return vanished_withdrawals(target, people, state.withdrawals.count(target.mandator, opt_in_id))
 
 
 def opt_in_of(crm: CrmSnapshot, target: Target) -> OptIn:

@@ -14,11 +14,13 @@ from campaign_sync.configuration import MandatorSettings
 from campaign_sync.domain.feedback import FeedbackKind
 from campaign_sync.domain.feedback_age import Alertness, Verdict, in_words
 from campaign_sync.domain.propagation import GOAL, Delays
+from campaign_sync.domain.suppression import REMEMBERED
 from campaign_sync.feedback.age import Silence, judge_age, silent_readers, vendor_time
 from campaign_sync.feedback.blocklist import recheck
 from campaign_sync.feedback.propagation import measure
 from campaign_sync.feedback.reading import SHOWN_FILES, Pending, read_pending
 from campaign_sync.feedback.suppression import suppression
+from campaign_sync.feedback.withdrawals import with_vanished
 from campaign_sync.feedback.write_back import write_back
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.state.frames import Frames
@@ -27,8 +29,13 @@ from campaign_sync.telemetry.spans import note_rows
 
 _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
+_KINDS = ("bounce", "unsubscribe", "block", REMEMBERED)
+
 _COLUMNS = {
-    "kind": "bounce (of an address, in every mandator), unsubscribe (of a consent) or block (of an address)",
+    "kind": (
+        "bounce (of an address, in every mandator), unsubscribe (of a consent), block (of an address) or remembered "
+        "(withdrawn, and vanished from the CRM)"
+    ),
     "address": "Normalized; missing where an entity has none that can be used",
     "entity_type": "contact, lead or account; missing where it is of the address alone",
     "entity_id": "The entity's id in the CRM",
@@ -102,11 +109,14 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
             _remove_outlived(mandator, feedback.keep_files, state, ports.frames)
             vendor = ports.vendor(mandator)
             released = recheck(mandator, vendor, state.blocked)
-            frame = suppression(ports.crm_snapshot(mandator), state, mandator)
+            opt_in_ids = {each.opt_in_id for each in settings.lists.values()}
+            accepted = _forget_accepted(state, context.run.run_id, mandator, settings)
+            crm, utc_now = ports.crm_snapshot(mandator), datetime.now(UTC)
+            frame = with_vanished(crm, state, mandator, opt_in_ids, suppression(crm, state, mandator), utc_now)
             now = vendor_time(feedback.files is not None, vendor)
             age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
             silences = silent_readers(mandator, feedback, state.feedback, vendor, now)
-            to_crm, to_absence = measure(mandator, settings.lists, state, datetime.now(UTC))
+            to_crm, to_absence = measure(mandator, settings.lists, state, utc_now)
             report(Progress(mandator, "suppression_state", "suppressed", len(frame), len(frame)))
             note_rows(len(frame))
         by_kind = frame["kind"].value_counts()
@@ -121,7 +131,8 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
                 "known to the CRM before": written.already_known,
                 "unmatched": written.unmatched,
                 "rows that didn't fit": pending.misfits.total(),
-                **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in ("bounce", "unsubscribe", "block")},
+                **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in _KINDS},
+                **({"vanished withdrawals accepted": accepted} if accepted is not None else {}),
                 "released by the blocklist": released,
                 **({"feedback age hours": _hours(age.age)} if age.age else {}),
                 **_plotted("opt-out to CRM", to_crm),
@@ -138,6 +149,14 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
         )
 
     return suppression_state
+
+
+def _forget_accepted(state: State, run_id: str, mandator: str, settings: MandatorSettings) -> int | None:
+    """Forget the vanished withdrawals that somebody accepted for this run. Returns how many; None if nobody did."""
+    accepted = state.withdrawals.acceptances(run_id, mandator)
+    by_opt_in = {settings.lists[each.list].opt_in_id: each for each in accepted if each.list in settings.lists}
+    forgotten = [state.withdrawals.forget_accepted(each, opt_in_id) for opt_in_id, each in by_opt_in.items()]
+    return sum(forgotten) if forgotten else None
 
 
 def age_check(key: dg.AssetKey, verdict: Verdict) -> dg.AssetCheckResult:

@@ -45,12 +45,20 @@ def run(
         str | None,
         typer.Option(metavar="REASON", help="Let the lists named by --list change to an implausible size, this once."),
     ] = None,
+    accept_withdrawals: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REASON",
+            help="Forget the withdrawals that a check of the lists named by --list reported as vanished from the CRM.",
+        ),
+    ] = None,
 ) -> None:
     """Execute the daily full replace of a mandator now, with live progress."""
     configuration = load_configuration()
     _require_known(configuration, mandator, lists or [])
-    if accept_size is not None and not (lists and accept_size.strip()):
-        raise CommandError("--accept-size needs a reason, and the lists it is for: --list LIST --accept-size REASON")
+    for option, reason in (("--accept-size", accept_size), ("--accept-withdrawals", accept_withdrawals)):
+        if reason is not None and not (lists and reason.strip()):
+            raise CommandError(f"{option} needs a reason, and the lists it is for: --list LIST {option} REASON")
     from campaign_sync.cli.instance import EMBEDDED_HOME, use_instance
     from campaign_sync.cli.running import Advice, run_daily_replace
 
@@ -59,7 +67,13 @@ def run(
     advice = Advice.here(again)
     use_instance(EMBEDDED_HOME)
     outcome = run_daily_replace(
-        configuration, mandator, lists, Console(), advice, accept_size=accept_size and accept_size.strip()
+        configuration,
+        mandator,
+        lists,
+        Console(),
+        advice,
+        accept_size=accept_size and accept_size.strip(),
+        accept_withdrawals=accept_withdrawals and accept_withdrawals.strip(),
     )
     raise typer.Exit(NOTHING_WRONG if outcome else SOMETHING_FAILED)
 

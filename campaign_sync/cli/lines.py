@@ -78,6 +78,11 @@ def objection_told(objection: Objection, key: str | None, opt_in_id: str, moment
     when = when_told(objection, moment)
     if objection.reason is Reason.BLOCKLISTED:
         return f"the vendor's blocklist matches this address, seen{when}"
+    if objection.reason is Reason.WITHDRAWAL_VANISHED:
+        return (
+            f"{opt_in_id} was withdrawn{when}, by this record or another one with the address; the CRM doesn't have "
+            "that withdrawal any more, and no newer consent"
+        )
     if objection.whose is None:
         return f"this address unsubscribed{when}, and no consent in the CRM could be withdrawn for it"
     who = "" if objection.whose == key else f"{objection.whose}, who has the same address, "

@@ -21,6 +21,8 @@ SUPPRESSED = frozenset(
         Reason.SWEPT,
         Reason.SUPPRESSED_MEANWHILE,
         Reason.ON_UNSUBSCRIBE_LIST,
+        Reason.WITHDRAWAL_VANISHED,
+        Reason.GONE_FROM_CRM,
     }
 )
 """Reasons that mean: this person must not be written to. All others mean: this row can't be sent."""

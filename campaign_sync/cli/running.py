@@ -25,6 +25,7 @@ from campaign_sync.definitions import build_definitions
 from campaign_sync.state.errors import StateError
 from campaign_sync.state.lists import SizeAcceptance
 from campaign_sync.state.store import State
+from campaign_sync.state.withdrawals import WithdrawalAcceptance
 
 _INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 _UNDER_WAY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
@@ -57,10 +58,12 @@ def run_daily_replace(
     advice: Advice,
     *,
     accept_size: str | None = None,
+    accept_withdrawals: str | None = None,
 ) -> bool:
     """Run the daily job of `mandator`, restricted to `lists` if given. Returns whether every list was proven.
 
-    `accept_size` is the reason why these lists may have an implausible size, this once.
+    `accept_size` is the reason why these lists may have an implausible size, this once. `accept_withdrawals` is the
+    reason why withdrawals of their opt-ins that were reported as vanished don't count any more.
 
     Raises:
         CommandError: another run is at this mandator.
@@ -68,17 +71,28 @@ def run_daily_replace(
     """
     names = list(dict.fromkeys(lists or configuration.mandators[mandator].lists))
     run_id = str(uuid4())
-    _accept(configuration, run_id, mandator, names, accept_size)
+    _accept(configuration, run_id, mandator, names, accept_size, accept_withdrawals)
     return _run(configuration, mandator, names, asset_keys(mandator, names), console, advice, run_id=run_id)
 
 
-def _accept(configuration: Configuration, run_id: str, mandator: str, names: Sequence[str], reason: str | None) -> None:
-    if reason is None:
+def _accept(
+    configuration: Configuration,
+    run_id: str,
+    mandator: str,
+    names: Sequence[str],
+    size: str | None,
+    withdrawals: str | None = None,
+) -> None:
+    """Note for a run why the size of these lists is accepted, and why vanished withdrawals are."""
+    if size is None and withdrawals is None:
         return
     who, now = f"{getuser()}@{gethostname()}", datetime.now(UTC)
     with State(configuration.storage.state_url.get_secret_value()) as state:
         for name in names:
-            state.lists.accept_size(SizeAcceptance(run_id, mandator, name, who, reason, now))
+            if size is not None:
+                state.lists.accept_size(SizeAcceptance(run_id, mandator, name, who, size, now))
+            if withdrawals is not None:
+                state.withdrawals.accept(WithdrawalAcceptance(run_id, mandator, name, who, withdrawals, now))
 
 
 def replay(

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 
 import pandas as pd
@@ -18,6 +19,7 @@ from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.snapshot import EVIDENCE_COLUMNS
 from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.feedback.suppression import suppression
+from campaign_sync.feedback.withdrawals import with_vanished
 from campaign_sync.replacing.target import Target, target
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.history import ProvenList
@@ -55,7 +57,19 @@ class Sources:
     @cached_property
     def suppressions(self) -> dict[str, pd.DataFrame]:
         """Who may not be written to now, by mandator: exactly what a run would find."""
-        return {key: suppression(self.crm, self.state, key) for key in self.configuration.mandators}
+        now = datetime.now(UTC)
+        return {
+            key: with_vanished(
+                self.crm,
+                self.state,
+                key,
+                {each.opt_in_id for each in mandator.lists.values()},
+                suppression(self.crm, self.state, key),
+                now,
+                remember=False,
+            )
+            for key, mandator in self.configuration.mandators.items()
+        }
 
     def sent(self, proven: ProvenList, address: str | None, people: Collection[Entity]) -> dict[str, Sent]:
         """The rows of a proof's snapshot that are about these people or this address, by `entity_type:entity_id`.

@@ -1,6 +1,6 @@
 """What the product needs of a CRM. An adapter implements `Crm`; nothing else in the product knows which one it is."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -107,14 +107,20 @@ class CrmSnapshot(Protocol):
         name one, and its address where it has a usable one.
         """
 
-    def consenting(self, opt_in_id: str) -> Iterator[tuple[str, str]]:
-        """Everybody whose consent for this opt-in is granted now: `entity_type:entity_id`, and the CRM's address."""
+    def consenting(self, opt_in_id: str) -> Iterator[tuple[str, str, datetime]]:
+        """Everybody with an address whose consent for this opt-in is granted now.
+
+        Each as `entity_type:entity_id`, the address as the CRM spells it, and when the consent that decides was given.
+        """
 
     def entities_with(self, address: str) -> list[Entity]:
         """Everybody who has this address, however either is spelled; contacts before leads before accounts."""
 
     def email(self, entity: Entity) -> str | None:
         """An entity's address as the CRM spells it, empty where it has none; None where there is no such entity."""
+
+    def emails(self, entities: Collection[Entity]) -> dict[Entity, str]:
+        """What `email` returns for each of these entities; those that the CRM doesn't have are absent."""
 
     def consents(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
         """What ever happened to an entity's consents, by opt-in, oldest first. Outlives the entity itself.

@@ -1,8 +1,9 @@
 """Reading a CRM in a SQL database, all of it as it was at one moment."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from itertools import compress
@@ -46,6 +47,7 @@ from campaign_sync.crm.schema import (
     opt_in,
     report,
 )
+from campaign_sync.crm.sql_chunks import by_type
 from campaign_sync.crm.text_frame import text_frame
 from campaign_sync.domain.consent import ConsentEvent, ConsentKind, OptIn
 from campaign_sync.domain.entity import Entity, EntityType
@@ -172,24 +174,34 @@ class SqlSnapshot:
 
     def email(self, entity: Entity) -> str | None:
         """An entity's address as the CRM spells it. See `CrmSnapshot.email`."""
-        people = ENTITY_TABLES[entity.entity_type]
-        found = self._rows(select(people.c.email).where(people.c.id == entity.entity_id), f"reading {people.name}")
-        if not found:
-            return None
-        email = found[0].email or ""
-        return email if isinstance(email, str) else email.decode(errors="replace")  # bytes: it isn't UTF-8
+        return self.emails([entity]).get(entity)
 
-    def consenting(self, opt_in_id: str) -> Iterator[tuple[str, str]]:
+    def emails(self, entities: Collection[Entity]) -> dict[Entity, str]:
+        """The addresses of many entities as the CRM spells them. See `CrmSnapshot.emails`."""
+        found: dict[Entity, str] = {}
+        for entity_type, ids in by_type(entities):
+            people = ENTITY_TABLES[entity_type]
+            query = select(people.c.id, people.c.email).where(people.c.id.in_(ids))
+            for row in self._rows(query, f"reading {people.name}"):
+                email = row.email or ""
+                text_of_email = email if isinstance(email, str) else email.decode(errors="replace")  # it isn't UTF-8
+                found[Entity(entity_type, row.id)] = text_of_email
+        return found
+
+    def consenting(self, opt_in_id: str) -> Iterator[tuple[str, str, datetime]]:
         """Everybody whose consent for this opt-in is granted now. See `CrmSnapshot.consenting`."""
         events = self._ranked().where(consent_event.c.opt_in_id == opt_in_id).subquery()
         for entity_type, people in ENTITY_TABLES.items():
             query = (
-                select(people.c.id, people.c.email)
+                select(people.c.id, people.c.email, events.c.occurred_at)
                 .join(events, (events.c.entity_id == people.c.id) & (events.c.entity_type == entity_type))
-                .where(events.c.rank == 1, events.c.kind.in_(_GRANTING), people.c.email.is_not(None))
+                .where(events.c.rank == 1, events.c.kind.in_(_GRANTING), events.c.occurred_at.is_not(None))
+                .where(people.c.email.is_not(None))
             )
             for chunk in self._stream(query, 20_000, f"reading who consented to {opt_in_id}"):
-                yield from ((f"{entity_type}:{row.id}", row.email) for row in chunk if isinstance(row.email, str))
+                for row in chunk:
+                    if isinstance(row.email, str):
+                        yield f"{entity_type}:{row.id}", row.email, row.occurred_at
 
     def _ranked(self) -> Select[Any]:
         """All consent events, each with its rank among those of one entity and one opt-in: 1 decides."""

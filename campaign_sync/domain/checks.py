@@ -280,7 +280,13 @@ def _differs_from_all_before(values: "pd.Series[str]") -> "pd.Series[bool]":
 _NOT_SUPPRESSED = _schema(
     {
         "suppressed_because": [
-            _none_is(reason.value) for reason in (Reason.BOUNCED, Reason.UNSUBSCRIBED, Reason.CONSENT_WITHDRAWN)
+            _none_is(reason.value)
+            for reason in (
+                Reason.BOUNCED,
+                Reason.UNSUBSCRIBED,
+                Reason.CONSENT_WITHDRAWN,
+                Reason.WITHDRAWAL_VANISHED,
+            )
         ]
     }
 )

@@ -6,7 +6,7 @@ from datetime import datetime
 import pandas as pd
 
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.domain.suppression import entity_keys
+from campaign_sync.domain.suppression import REMEMBERED, entity_keys
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,11 @@ def objections(
     """
     keys = entity_keys(suppression)
     here = suppression["address"].eq(address or "").fillna(value=False)
-    bounce, block = suppression["kind"] == "bounce", suppression["kind"] == "block"
-    withdrawal = suppression["opt_in_id"].eq(opt_in_id).fillna(value=False)
-    own = withdrawal & keys.eq(key or "").fillna(value=False)
+    bounce, block, remembered = (suppression["kind"] == kind for kind in ("bounce", "block", REMEMBERED))
+    of_opt_in = suppression["opt_in_id"].eq(opt_in_id).fillna(value=False)
+    persons = keys.eq(key or "").fillna(value=False)
+    withdrawal = of_opt_in & ~remembered
+    own = withdrawal & persons
     later = (suppression["since"] >= (pd.Timestamp(consent_at) if consent_at else pd.NaT)).fillna(value=False)
     nobodys = ~bounce & ~block & here & suppression["entity_id"].isna()
     parts = (
@@ -47,6 +49,7 @@ def objections(
         (nobodys & (later | suppression["since"].isna() | (consent_at is None)), Reason.UNSUBSCRIBED),
         (own, Reason.UNSUBSCRIBED),
         (withdrawal & here & later & ~own, Reason.CONSENT_WITHDRAWN),
+        (remembered & of_opt_in & persons, Reason.WITHDRAWAL_VANISHED),
     )
     found = [
         Objection(reason, _moment(row.since), _text(row.source), _text(whose))

@@ -34,6 +34,9 @@ class Reason(StrEnum):
     SUPPRESSED_MEANWHILE = "suppressed_meanwhile"
     ON_UNSUBSCRIBE_LIST = "on_unsubscribe_list"
     """The vendor mails them nothing of this mandator, whichever of its opt-ins they left."""
+    WITHDRAWAL_VANISHED = "withdrawal_vanished"
+    GONE_FROM_CRM = "gone_from_crm"
+    ADDRESS_CHANGED = "address_changed"
 
 
 ACCEPTED: Final = 0
@@ -82,6 +85,9 @@ _MEANINGS: Final[dict[Reason, str]] = {
         "on the vendor's unsubscribe list, which keeps them out of all of the mandator's lists; that alone doesn't "
         "withdraw the consent for this list"
     ),
+    Reason.WITHDRAWAL_VANISHED: "withdrew the consent, and the CRM has lost that withdrawal without a newer consent",
+    Reason.GONE_FROM_CRM: "the CRM doesn't have this record any more",
+    Reason.ADDRESS_CHANGED: "the CRM has another address for this record by now, or none",
 }
 
 

@@ -13,10 +13,13 @@ from campaign_sync.domain.rejection import Reason
 SUPPRESSION_COLUMNS = ("kind", "address", "entity_type", "entity_id", "opt_in_id", "since", "source")
 """Columns of a suppression frame.
 
-`kind` is `bounce`, `unsubscribe` or `block`. A bounce and an entry of the blocklist name an address and nobody. An
-unsubscribe names an entity, its opt-in and, where the entity has one, its address; or an address alone, where nobody
-knows whose it is. `since` is `datetime64[us, UTC]`.
+`kind` is `bounce`, `unsubscribe`, `block` or `remembered`. A bounce and an entry of the blocklist name an address and
+nobody. An unsubscribe names an entity, its opt-in and, where the entity has one, its address; or an address alone,
+where nobody knows whose it is. What is remembered is a withdrawal that the CRM had and doesn't have any more: it names
+whom the CRM shows as granted instead, and `since` when it was withdrawn. `since` is `datetime64[us, UTC]`.
 """
+
+REMEMBERED = "remembered"
 
 
 def entity_keys(rows: pd.DataFrame) -> "pd.Series[str]":
@@ -42,6 +45,8 @@ class Suppressed:
     """Entity keys of those whose consent is withdrawn."""
     withdrawn_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
     """By address, the newest withdrawal of anybody who has it: who else has it and consented before, left as well."""
+    remembered: frozenset[str] = frozenset()
+    """Entity keys of those whose withdrawal has vanished from the CRM."""
 
     @classmethod
     def of(cls, frame: pd.DataFrame, opt_in_id: str) -> Self:
@@ -50,6 +55,7 @@ class Suppressed:
         unsubscribes = frame[frame["kind"] == "unsubscribe"]
         nobodys = unsubscribes[unsubscribes["entity_id"].isna()]
         withdrawals = unsubscribes[unsubscribes["opt_in_id"] == opt_in_id]
+        remembered = frame[(frame["kind"] == REMEMBERED) & (frame["opt_in_id"] == opt_in_id)]
         newest = withdrawals.groupby("address")["since"].max()
         newest_of_nobody = nobodys["since"].fillna(_FOR_EVER).groupby(nobodys["address"]).max()
         return cls(
@@ -58,6 +64,7 @@ class Suppressed:
             left_at={str(address): since for address, since in newest_of_nobody.items()},
             withdrawn=frozenset(entity_keys(withdrawals).dropna()),
             withdrawn_at={str(address): since for address, since in newest.items()},
+            remembered=frozenset(entity_keys(remembered).dropna()),
         )
 
     def reasons(self, rows: pd.DataFrame, addresses: "pd.Series[str]") -> "pd.Series[str]":
@@ -68,6 +75,8 @@ class Suppressed:
             addresses: their normalized addresses; missing where a row has none.
         """
         reason = pd.Series(pd.NA, index=rows.index, dtype="str")
+        if self.remembered:
+            reason[_among(entity_keys(rows), self.remembered)] = Reason.WITHDRAWAL_VANISHED.value
         reason[_among(addresses, self.blocked)] = Reason.BLOCKLISTED.value
         reason[_among(addresses, self.bounced)] = Reason.BOUNCED.value
         reason[_not_newer(rows["consent_at"], addresses, self.withdrawn_at)] = Reason.CONSENT_WITHDRAWN.value

@@ -183,7 +183,7 @@ def _asked(
 def _consenting(snapshot: CrmSnapshot, opt_in_id: str) -> dict[str, frozenset[WrittenTo]]:
     """By usable address, the consents of everybody who has granted this opt-in."""
     found: defaultdict[str, set[WrittenTo]] = defaultdict(set)
-    for key, email in snapshot.consenting(opt_in_id):
+    for key, email, _ in snapshot.consenting(opt_in_id):
         if address := usable_address(email):
             entity_type, _, entity_id = key.partition(":")
             found[address].add(WrittenTo(Entity(EntityType(entity_type), entity_id), opt_in_id))

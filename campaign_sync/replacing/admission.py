@@ -9,18 +9,16 @@ import pandas as pd
 
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.checks import CheckOutcome, Surroundings
-from campaign_sync.domain.recipient import ADDRESS
-from campaign_sync.domain.rejection import Reason, Stage
+from campaign_sync.domain.rejection import Stage
 from campaign_sync.domain.row_digests import RowDigests, row_digests
 from campaign_sync.domain.selection import rejections
-from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.feedback.age import vendor_time
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacing.canary import known_opt_in_list, try_canary
 from campaign_sync.replacing.errors import RefusedReplaceError
-from campaign_sync.replacing.gate import admit, examine, surroundings
+from campaign_sync.replacing.gate import admit, examine, surroundings, vanished_withdrawals
 from campaign_sync.replacing.key_attributes import with_key_attributes
-from campaign_sync.replacing.looking import PEOPLE_COLUMNS, Listeners, consenting_keys, look, unsubscribe_lists
+from campaign_sync.replacing.looking import PEOPLE_COLUMNS, Listeners, look, look_at_crm, unsubscribe_lists
 from campaign_sync.replacing.mailings import mailings_before_clear, wait_for_mailings
 from campaign_sync.replacing.plan import Plan, difference, refill, resume
 from campaign_sync.replacing.progress import rows_of
@@ -121,26 +119,32 @@ class Gate:
         # A permission goes on to whoever takes up what broke off, for the very rows that it was given for.
         inherited = broken.run_id if broken and broken.snapshot_id == stored.id else None
         with self.crm.snapshot() as crm:
-            around = surroundings(target, self.vendor, crm, self.state, self.run_id, inherited)
-            consenting = consenting_keys(crm, target.contract.opt_in_id) if replayed else None
+            in_crm = look_at_crm(crm, self.state, target, snapshot, self.now())
+        around = surroundings(target, self.vendor, in_crm.suppressed, self.state, self.run_id, inherited)
         vendor_now = vendor_time(target.feedback_by_files, self.vendor)
 
-        reasons = around.suppressed.reasons(snapshot, snapshot[ADDRESS])
-        reasons[reasons.notna()] = Reason.SUPPRESSED_MEANWHILE.value
-        if consenting is not None:
-            reasons[~(entity_keys(snapshot) + " " + snapshot[ADDRESS]).isin(consenting)] = Reason.NO_CONSENT.value
         found = look(target, self.vendor, snapshot, rows_of(target, "look once more", len(snapshot)))
-        reasons = found.where(found.notna(), reasons)
+        reasons = found.where(found.notna(), in_crm.reasons)
         people, kept = snapshot[PEOPLE_COLUMNS], reasons.isna()
         dropped = rejections(people[~kept], Stage.GATE, reasons[~kept])
         self.state.ledger.record(target.mandator, target.name, dropped, self.run_id)
 
         rows = snapshot if kept.all() else snapshot[kept].reset_index(drop=True)
         del snapshot  # a list of a million needs the room
-        outcomes = examine(
-            target, stored, rows, around, self.state.feedback, self.now(), vendor_now, replaying=replayed is not None
-        )
-        outcomes += unsubscribe_lists(target, self.vendor, found)
+        outcomes = [
+            *examine(
+                target,
+                stored,
+                rows,
+                around,
+                self.state.feedback,
+                self.now(),
+                vendor_now,
+                replaying=replayed is not None,
+            ),
+            vanished_withdrawals(target, len(in_crm.recall.vanished), in_crm.recall.known),
+            *unsubscribe_lists(target, self.vendor, found),
+        ]
         admit(target, outcomes)
         # Only now: should the vendor claim that nearly everybody has left, the size refuses it, and nobody's consent is
         # withdrawn.

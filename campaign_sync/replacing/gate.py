@@ -5,13 +5,12 @@ from datetime import datetime
 
 import pandas as pd
 
-from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.checks import CheckOutcome, Surroundings, check_snapshot
 from campaign_sync.domain.feedback_age import Alertness
 from campaign_sync.domain.limits import SizeBaseline, median_baseline
 from campaign_sync.domain.suppression import Suppressed
+from campaign_sync.domain.withdrawal import check_withdrawals
 from campaign_sync.feedback.age import judge_age
-from campaign_sync.feedback.suppression import suppression
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacing.errors import RefusedReplaceError
 from campaign_sync.replacing.mailings import NAME as MAILINGS
@@ -25,17 +24,16 @@ HISTORY = 14
 
 
 def surroundings(
-    target: Target, vendor: Optimizely, crm: CrmSnapshot, state: State, *run_ids: str | None
+    target: Target, vendor: Optimizely, suppressed: Suppressed, state: State, *run_ids: str | None
 ) -> Surroundings:
-    """Look up what the checks of a list compare its rows with: the CRM, the vendor's list and the list's history.
+    """Look up what the checks of a list compare its rows with, beside who is suppressed: its vendor's list and history.
 
     `run_ids` are the runs whose permission to replace it by an implausible size would hold.
     """
-    known = suppression(crm, state, target.mandator)
     accepted = state.lists.accepted_size(target.mandator, target.name, *run_ids)
     sent_before, held_before = size_baselines(target, vendor, state)
     return Surroundings(
-        suppressed=Suppressed.of(known, target.contract.opt_in_id),
+        suppressed=suppressed,
         vendor_attributes=vendor.recipient_lists.attribute_names(target.recipient_list_id),
         baselines=sent_before,
         held_before=held_before,
@@ -87,6 +85,18 @@ def examine(
         _snapshot_age(target, stored, now, replaying),
         _feedback(target, feedback, vendor_now),
     ]
+
+
+def vanished_withdrawals(target: Target, people: int, known: int) -> CheckOutcome:
+    """Whether few enough withdrawals of the list's opt-in have vanished from the CRM.
+
+    Args:
+        target: the list.
+        people: whom the CRM shows as granted instead.
+        known: how many withdrawals are remembered.
+    """
+    accept = f"campaign-sync run {target.mandator} --list {target.name} --accept-withdrawals REASON"
+    return check_withdrawals(target.contract.opt_in_id, people, known, accept)
 
 
 def admit(target: Target, outcomes: Sequence[CheckOutcome]) -> None:

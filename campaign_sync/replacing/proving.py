@@ -1,5 +1,6 @@
 """After the fill: sweep, look once more at those who were sent, read back, compare."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,12 +34,18 @@ class Proven:
     entity_types: dict[str, int]
     """How many rows are in the list, by entity type."""
     sent: pd.DataFrame
-    """Who was accepted: the columns `PEOPLE_COLUMNS`, and two technical fields."""
+    """Who was accepted: the columns `PEOPLE_COLUMNS`, when they consented, and two technical fields."""
     looked: "pd.Series[str]"
-    """What the last look found of each of them: why the vendor wouldn't write to them; else missing."""
+    """What the last look at the vendor found of each of them: why it wouldn't write to them; else missing."""
 
 
-def sweep_and_prove(filler: Filler, rows: pd.DataFrame, digests: RowDigests, accepted: npt.NDArray[np.bool_]) -> Proven:
+def sweep_and_prove(
+    filler: Filler,
+    rows: pd.DataFrame,
+    digests: RowDigests,
+    accepted: npt.NDArray[np.bool_],
+    ask_crm: "Callable[[pd.DataFrame], pd.Series[str]] | None" = None,
+) -> Proven:
     """Rid the list of everybody who may not be written to, and compare it with who was accepted, less those.
 
     Where exactly as many more are missing as the vendor swept, those are the swept: it doesn't tell whom.
@@ -48,12 +55,15 @@ def sweep_and_prove(filler: Filler, rows: pd.DataFrame, digests: RowDigests, acc
         rows: everybody who was to be sent.
         digests: of `rows`, by the target's `read_columns`.
         accepted: which of them are in the list.
+        ask_crm: says why the CRM lets nobody write to some of those who were sent by now; columns `PEOPLE_COLUMNS`
+            and `consent_at`.
     """
     filler, digests = _by_what_the_list_gives(filler, rows, digests)
     target, vendor = filler.target, filler.vendor
     sent, digests = rows[_people_columns(target)][accepted], digests[accepted]
     swept = filler.sweep()
-    reasons = look(target, vendor, sent, rows_of(target, "look again", len(sent)))
+    looked = look(target, vendor, sent, rows_of(target, "look again", len(sent)))
+    reasons = looked.where(looked.notna(), ask_crm(sent)) if ask_crm else looked
     gone = reasons.notna().to_numpy()
     taken_out = [rejections(sent[gone], Stage.SWEEP, reasons[gone])]
     unexplained = sum(swept.values())
@@ -67,7 +77,7 @@ def sweep_and_prove(filler: Filler, rows: pd.DataFrame, digests: RowDigests, acc
         taken_out.append(rejections(expected[missing], Stage.SWEEP, Reason.SWEPT))
         expected, digests = expected[~missing], digests[~missing]
         proof = prove(target, expected, digests, held)
-    return Proven(proof, swept, pd.concat(taken_out, ignore_index=True), entity_counts(expected), sent, reasons)
+    return Proven(proof, swept, pd.concat(taken_out, ignore_index=True), entity_counts(expected), sent, looked)
 
 
 def _by_what_the_list_gives(filler: Filler, rows: pd.DataFrame, digests: RowDigests) -> tuple[Filler, RowDigests]:
@@ -84,7 +94,7 @@ def _by_what_the_list_gives(filler: Filler, rows: pd.DataFrame, digests: RowDige
 def _people_columns(target: Target) -> list[str]:
     """What the end of a replace needs of each row beside its digest: a fraction of a wide list."""
     technical = (TechnicalField.ENTITY_TYPE, TechnicalField.ENTITY_ID)
-    return [*PEOPLE_COLUMNS, *map(target.contract.technical_column, technical)]
+    return [*PEOPLE_COLUMNS, "consent_at", *map(target.contract.technical_column, technical)]
 
 
 def _read_and_compare(

@@ -18,13 +18,15 @@ from campaign_sync.domain.limits import leap_violations, limit_violations
 from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS, Reason, Stage
 from campaign_sync.domain.selection import rejections
+from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.feedback.age import vendor_time
+from campaign_sync.feedback.suppression import suppression
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import OptimizelyError, SessionExpiredError, TransientError, UnknownFaultError
 from campaign_sync.replacing.admission import Admission, Gate
 from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceError, UnprovenError
 from campaign_sync.replacing.filling import Codes, Filler, prepare
-from campaign_sync.replacing.looking import Listeners
+from campaign_sync.replacing.looking import Listeners, suppressed_meanwhile
 from campaign_sync.replacing.plan import refill
 from campaign_sync.replacing.progress import Progress, report, rows_of
 from campaign_sync.replacing.proof import Proof
@@ -174,7 +176,9 @@ class Replacer:
         self._record_refused(target, rows, codes)
         note(entry.id, state=ReplaceState.PROVING, sent=len(rows), accepted=int(accepted.sum()))
         filler.require_known_codes(rows, codes)
-        proven = sweep_and_prove(filler, rows, admission.digests, accepted)
+        proven = sweep_and_prove(
+            filler, rows, admission.digests, accepted, lambda sent: self._left_in_crm(target, sent)
+        )
         proof = proven.proof
         self._record(target, proven.taken_out)
         read_by = {"id_attribute": proof.id_attribute, "address_attribute": proof.address_attribute}
@@ -203,6 +207,15 @@ class Replacer:
             resumed=entry.resumes is not None,
             incomplete_for=incomplete_for,
         )
+
+    def _left_in_crm(self, target: Target, sent: pd.DataFrame) -> "pd.Series[str]":
+        """Why the CRM, as it is by now, lets nobody write to some of those who were sent; else missing.
+
+        Only withdrawals and bounces count: should the CRM be loaded anew at this moment, nobody in it would consent.
+        """
+        with self.crm.snapshot() as crm:
+            known = suppression(crm, self.state, target.mandator)
+        return suppressed_meanwhile(Suppressed.of(known, target.contract.opt_in_id), sent)
 
     def _try_in_the_shadow(self, target: Target, admission: Admission, steps: StepLog, lease: Lease) -> None:
         """Fill and prove the list's shadow, so that whatever is wrong shows while the list itself is still whole.

@@ -253,14 +253,25 @@ REASONS: Final[dict[str, dict[Language, str]]] = {
         "de": "Auf der Abmeldeliste von Optimizely",
         "en": "On Optimizely’s unsubscribe list",
     },
+    Reason.WITHDRAWAL_VANISHED: {
+        "de": "Widerruf, der im CRM verschwunden ist",
+        "en": "Withdrawal that has vanished from the CRM",
+    },
+    Reason.GONE_FROM_CRM: {"de": "Nicht mehr im CRM", "en": "No longer in the CRM"},
+    Reason.ADDRESS_CHANGED: {"de": "Adresse im CRM geändert", "en": "Address changed in the CRM"},
     NOT_PICKED: {"de": "Vom CRM nicht mehr ausgewählt", "en": "No longer picked in the CRM"},
 }
 """Why somebody isn't in a list, in a few words."""
 
 GROUPS: Final[dict[str, tuple[Reason, ...]]] = {
-    "group_opted_out": (Reason.UNSUBSCRIBED, Reason.CONSENT_WITHDRAWN, Reason.ON_UNSUBSCRIBE_LIST),
+    "group_opted_out": (
+        Reason.UNSUBSCRIBED,
+        Reason.CONSENT_WITHDRAWN,
+        Reason.ON_UNSUBSCRIBE_LIST,
+        Reason.WITHDRAWAL_VANISHED,
+    ),
     "group_unreachable": (Reason.BOUNCED, Reason.BLOCKLISTED),
-    "group_meanwhile": (Reason.SUPPRESSED_MEANWHILE, Reason.SWEPT),
+    "group_meanwhile": (Reason.SUPPRESSED_MEANWHILE, Reason.SWEPT, Reason.GONE_FROM_CRM, Reason.ADDRESS_CHANGED),
     "group_no_consent": (Reason.NO_CONSENT,),
     "group_data": (
         Reason.NO_ADDRESS,

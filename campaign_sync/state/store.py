@@ -23,6 +23,7 @@ from campaign_sync.state.tables import setting
 from campaign_sync.state.troubles import Troubles
 from campaign_sync.state.unsubscribed import UnsubscribedRecipients
 from campaign_sync.state.upsert import insert_missing
+from campaign_sync.state.withdrawals import KnownWithdrawals
 from campaign_sync.state.written import WriteBacks
 
 
@@ -43,6 +44,7 @@ class State:
         self.blocked = BlockedAddresses(self._engine)
         self.unsubscribed = UnsubscribedRecipients(self._engine)
         self.list_unsubscribes = ListUnsubscribes(self._engine)
+        self.withdrawals = KnownWithdrawals(self._engine)
         self.snapshots = Snapshots(self._engine)
         self.history = History(self._engine)
         self.figures = Figures(self._engine)

@@ -1,7 +1,8 @@
 """The tables the product owns. Changing one takes a migration in `state/migrations`.
 
 Personal data (recipient ids, addresses) stands only in `unmatched_feedback`, `blocked_address`,
-`unsubscribed_recipient` and `list_unsubscribe`; `rejection` and `write_back` name CRM ids.
+`unsubscribed_recipient` and `list_unsubscribe`; `rejection` and `write_back` name CRM ids; `known_withdrawal` holds
+keyed pseudonyms only.
 """
 
 from datetime import UTC, datetime
@@ -248,6 +249,29 @@ size_acceptance = Table(
     Column("accepted_by", String(255), nullable=False),
     Column("reason", Text, nullable=False),
     Column("accepted_at", UtcDateTime, nullable=False),
+)
+
+known_withdrawal = Table(
+    "known_withdrawal",
+    metadata,
+    Column("mandator", String(64), primary_key=True),
+    Column("opt_in_id", String(255), primary_key=True),
+    Column("entity", String(16), primary_key=True),
+    Column("address", String(16)),
+    Column("withdrawn_at", UtcDateTime, nullable=False),
+    Column("missing_since", UtcDateTime),
+)
+
+withdrawal_acceptance = Table(
+    "withdrawal_acceptance",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("mandator", String(64), primary_key=True),
+    Column("list", String(64), primary_key=True),
+    Column("accepted_by", String(255), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("accepted_at", UtcDateTime, nullable=False),
+    Column("withdrawals", Integer),
 )
 
 rejection = Table(

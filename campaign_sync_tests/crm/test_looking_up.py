@@ -90,3 +90,22 @@ def test_only_a_grant_and_a_confirmation_make_somebody_consenting(small: SmallCr
         small.consent(f"c{number}", event=event, days=1)
     with small.crm.snapshot() as snapshot:
         assert sorted(entity for entity, *_ in snapshot.consenting("news")) == ["contact:c1", "contact:c2"]
+
+
+def test_who_consents_comes_with_the_time_of_the_consent_that_decides(small: SmallCrm) -> None:
+    small.person("c1", " Anna@example.org")
+    small.consent("c1")
+    small.consent("c1", event="confirmed", days=2)
+    with small.crm.snapshot() as snapshot:
+        assert list(snapshot.consenting("news")) == [("contact:c1", " Anna@example.org", NOON + timedelta(days=2))]
+
+
+def test_the_addresses_of_many_records_come_at_once_and_lack_those_that_are_gone(small: SmallCrm) -> None:
+    everybody = [Entity(EntityType.CONTACT, f"c{number}") for number in range(1_200)]
+    for entity in everybody[:3]:
+        small.person(entity.entity_id, f"{entity.entity_id}@example.org")
+    small.person("c1", None, kind="lead")
+    lead = Entity(EntityType.LEAD, "c1")
+    with small.crm.snapshot() as snapshot:
+        found = snapshot.emails([*everybody, lead])
+    assert found == {entity: f"{entity.entity_id}@example.org" for entity in everybody[:3]} | {lead: ""}

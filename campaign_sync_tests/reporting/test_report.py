@@ -17,9 +17,10 @@ from campaign_sync.automation.daily import daily_job_name
 from campaign_sync.automation.report import report_job, report_sensor
 from campaign_sync.cli.report import report_after_run, tell_report
 from campaign_sync.configuration import ReportSettings
+from campaign_sync.domain.readiness import Readiness
 from campaign_sync.reporting.gathering import gather, refused_by_code
 from campaign_sync.reporting.rendering import headline, render
-from campaign_sync.reporting.report import NOT_PICKED, Report, Status
+from campaign_sync.reporting.report import NOT_PICKED, Report
 from campaign_sync.reporting.words import Words
 from campaign_sync.reporting.writing import write
 from campaign_sync.state.frames import Frames
@@ -56,7 +57,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 def gathered(shop: Rig, mandator: str = "nord", *, days_later: int = 0) -> Report:
     with shop.state() as state:
         frames = Frames(shop.settings["storage"]["frames"])
-        return gather(shop.configuration, mandator, state, frames, datetime.now(UTC) + timedelta(days=days_later))
+        return gather(shop.configuration, mandator, state, frames, datetime.now(UTC) + timedelta(days=days_later), {})
 
 
 def parsed(page: str) -> etree._Element:
@@ -131,7 +132,7 @@ def assert_names_nobody(shop: Rig, page: str) -> None:
 def test_an_incomplete_list_is_the_first_thing_that_is_said(lived: Rig) -> None:
     report = gathered(lived)
     newsletter, products = report.lists
-    assert (newsletter.status, products.status) == (Status.READY, Status.INCOMPLETE)
+    assert (newsletter.status, products.status) == (Readiness.READY, Readiness.INCOMPLETE)
     assert (newsletter.days[-1].broke_off, products.days[-1].broke_off) == (False, True)
     with lived.state() as state:
         broken = state.journal.incomplete("nord", "products")
@@ -152,15 +153,15 @@ def test_a_list_that_somebody_is_filling_is_being_renewed(lived: Rig) -> None:
     with lived.state() as state:
         state.journal.note("broken", state=ReplaceState.FILLING)
         with state.leases.held(1, "somebody"):
-            assert gathered(lived).lists[1].status is Status.RENEWING
-        assert gathered(lived).lists[1].status is Status.INCOMPLETE
+            assert gathered(lived).lists[1].status is Readiness.RENEWING
+        assert gathered(lived).lists[1].status is Readiness.INCOMPLETE
         state.journal.note("broken", state=ReplaceState.FAILED)
 
 
 def test_a_list_of_an_earlier_day_is_not_called_ready(lived: Rig) -> None:
     report = gathered(lived, days_later=2)
     newsletter, _ = report.lists
-    assert newsletter.status is Status.OLD
+    assert newsletter.status is Readiness.OLD
     old = replace(report, lists=(newsletter, replace(newsletter, called="products")))
     told = headline(old, Words("en", report.zone))
     assert re.fullmatch(

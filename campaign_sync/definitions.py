@@ -8,6 +8,7 @@ from campaign_sync.assets.ports import ports_resource
 from campaign_sync.automation.daily import daily_job, daily_schedule
 from campaign_sync.automation.feedback import audit_job, feedback_job, feedback_schedules
 from campaign_sync.automation.freshness import with_freshness
+from campaign_sync.automation.list_drift import list_drift_job
 from campaign_sync.automation.metrics import metrics_sensors
 from campaign_sync.automation.report import report_job
 from campaign_sync.automation.responses import responses_job, responses_schedule
@@ -32,6 +33,7 @@ def build_definitions(configuration: Configuration) -> dg.Definitions:
                 daily_job(name, settings),
                 feedback_job(name, settings),
                 audit_job(name, settings),
+                list_drift_job(name, settings),
                 responses_job(name, settings),
                 report_job(configuration, name),
             )

@@ -1,13 +1,15 @@
 """What is wrong with a mandator, as far as the state database tells: lists left incomplete, feedback grown old."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from campaign_sync.alarms.wording import as_sentence, moment
 from campaign_sync.configuration import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import Alertness
+from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.domain.trouble import FEEDBACK, Trouble, TroubleKind, is_list
 from campaign_sync.feedback.age import judge_age
+from campaign_sync.replacing.readiness import judge_lists
 from campaign_sync.state.journal import Replace
 from campaign_sync.state.store import State
 
@@ -44,6 +46,50 @@ def incomplete_lists(
             _what_mends(mandator, name, attempts if given_up else None),
             f"/assets/{mandator}/recipient_list/{name}",
         )
+
+
+def not_as_proven(
+    configuration: Configuration,
+    mandator: str,
+    state: State,
+    attempts: Mapping[str, Attempt] | None,
+    now: datetime,
+) -> Iterator[Trouble]:
+    """Lists that were changed at the vendor after their proof, and those of whose newest replace a check is missing.
+
+    What else a list may lack has troubles of its own: incomplete, late, failed, a failed check, old feedback.
+    """
+    settings = configuration.mandators[mandator]
+    for one in judge_lists(configuration, mandator, state, attempts, now):
+        readiness, since, page = (
+            one.standing.readiness,
+            one.standing.since,
+            f"/assets/{mandator}/recipient_list/{one.name}",
+        )
+        again = f"`campaign-sync run {mandator} --list {one.name}`"
+        called = f"The list {named(settings, mandator, one.name)}"
+        if readiness is Readiness.DRIFTED and since and one.drift:
+            yield Trouble(
+                mandator,
+                one.name,
+                TroubleKind.DRIFTED,
+                since,
+                f"{called} was changed at the vendor after its proof, as was found at "
+                f"{moment(since, settings.zone)}: {one.drift.reading}.",
+                f"Send nothing to it until the all-clear. Find out who or what has changed it, then run {again}; "
+                f"{MANUAL}, “A list was changed after its proof”.",
+                page,
+            )
+        if readiness is Readiness.CHECK_MISSING and since:
+            yield Trouble(
+                mandator,
+                one.name,
+                TroubleKind.CHECK,
+                since,
+                f"{called} {one.standing.told}.",
+                f"See the run's page for what kept it from being checked, then run {again}.",
+                page,
+            )
 
 
 def being_replaced(configuration: Configuration, mandator: str, state: State) -> set[str]:

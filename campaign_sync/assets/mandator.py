@@ -6,6 +6,7 @@ import dagster as dg
 
 from campaign_sync.assets.audit import audit_asset
 from campaign_sync.assets.feedback import feedback_asset
+from campaign_sync.assets.list_drift import list_drift_asset
 from campaign_sync.assets.recipient_list import recipient_list_asset
 from campaign_sync.assets.report import report_asset
 from campaign_sync.assets.responses import response_assets
@@ -27,6 +28,7 @@ def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.Asse
         *(feedback_asset(mandator, settings, kind) for kind in FeedbackKind),
         suppression_asset(mandator, settings),
         audit_asset(mandator, settings),
+        list_drift_asset(configuration, mandator),
         *response_assets(mandator, settings),
         *(build(one) for one in targets for build in (selection_asset, snapshot_asset, recipient_list_asset)),
         *([report] if report else []),

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from campaign_sync.assets.attempts import newest_attempts
 from campaign_sync.assets.failures import explained
 from campaign_sync.assets.metadata import Materialized
 from campaign_sync.assets.ports import Ports
@@ -43,13 +44,15 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
         description=page(
             f"The daily report on {called}: which lists are ready for mail, how they grew, who left and who was kept "
             "out, and why. One page for each language, linked below; nobody is named in it.",
-            "what the product has written down of its replaces.",
+            "what the product has written down of its replaces, and what Dagster knows of runs and checks.",
             "the lists aren't concerned. The error says what to do; the next daily run writes the report again.",
         ),
     )
     def report(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
         with explained(context) as watch:
-            gathered = gather(configuration, mandator, ports.state, ports.frames, datetime.now(UTC))
+            lists = list(configuration.mandators[mandator].lists)
+            attempts = newest_attempts(context.instance, mandator, lists)
+            gathered = gather(configuration, mandator, ports.state, ports.frames, datetime.now(UTC), attempts)
             addresses = write(gathered, mandator, configuration.reports, ports.frames)
         _tell_daily_run(context, next(iter(addresses.values())))
         pages = {f"page ({language})": _link(address) for language, address in addresses.items()}

@@ -10,11 +10,13 @@ from campaign_sync.alarms.looking import (
     being_replaced,
     incomplete_lists,
     left_behind,
+    not_as_proven,
     old_feedback,
     replaced_since,
 )
 from campaign_sync.alarms.telling import channels, tell
 from campaign_sync.alarms.wording import as_sentence
+from campaign_sync.assets.attempts import newest_attempts
 from campaign_sync.automation.failures import Attempts, Watched, failed_checks, failed_steps
 from campaign_sync.automation.freshness import late_lists, planned_pause
 from campaign_sync.automation.unfinished import gives_up
@@ -54,7 +56,7 @@ def alarm_sensor(
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            f"Tells people when a list of {settings.called(mandator)} is incomplete or late, "
+            f"Tells people when a list of {settings.called(mandator)} is incomplete, late or changed after its proof, "
             "when a run or a check failed, and when feedback has grown old: once when it begins, once when it is over. "
             "If it is red, a mail server or a webhook took no alarm; the tick says which."
         ),
@@ -68,7 +70,12 @@ def alarm_sensor(
                 at_work = attempts.unsettled() | being_replaced(configuration, mandator, state)
                 # A run that hangs, or waits in the queue for days, must not keep anybody from hearing of it.
                 late = list(late_lists(configuration, mandator, state, now))
-                passing = [*failed_steps(attempts, context.instance), *failed_checks(watched, context.instance)]
+                newest = newest_attempts(context.instance, mandator, list(settings.lists))
+                passing = [
+                    *failed_steps(attempts, context.instance),
+                    *failed_checks(watched, context.instance),
+                    *not_as_proven(configuration, mandator, state, newest, now),
+                ]
                 found = [
                     *incomplete_lists(
                         configuration,

@@ -9,6 +9,7 @@ from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunSta
 from dagster._core.events import RunFailureReason
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
+from campaign_sync.assets.list_drift import CHECK as UNCHANGED
 from campaign_sync.assets.mandator import feedback_keys
 from campaign_sync.automation.daily import BUSY
 from campaign_sync.domain.feedback import FeedbackKind
@@ -17,7 +18,7 @@ from campaign_sync.domain.trouble import FEEDBACK, RUN, Trouble, TroubleKind, is
 PATIENCE = timedelta(minutes=3)
 """So long after a run died, Dagster's own retry may still take it up."""
 
-_BY_ITSELF = frozenset({"feedback_age"})
+_BY_ITSELF = frozenset({"feedback_age", UNCHANGED})
 """Checks whose trouble is found otherwise, and at once."""
 
 _LEADS_ON = frozenset({"selection", "snapshot", *(kind.value for kind in FeedbackKind)})

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from campaign_sync.assets.list_drift import list_drift_key
 from campaign_sync.assets.mandator import feedback_keys
 from campaign_sync.assets.suppression_state import age_check
 from campaign_sync.assets.wording import page
@@ -19,14 +20,16 @@ if TYPE_CHECKING:
 
 
 def feedback_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
-    """Imports feedback into the CRM and touches no list."""
+    """Imports feedback into the CRM, looks whether lists are still as they were proven, and touches none."""
     return dg.define_asset_job(
         f"{mandator}_feedback",
-        selection=dg.AssetSelection.assets(*feedback_keys(mandator)),
+        selection=dg.AssetSelection.assets(*feedback_keys(mandator), list_drift_key(mandator)),
         tags={MANDATOR_TAG: mandator},
         description=page(
-            f"Imports bounces and unsubscribes of {settings.called(mandator)} into the CRM. Lists stay as they are.",
-            "rows of the vendor's exports, on the pages of bounces, unsubscribes and suppression_state.",
+            f"Imports bounces and unsubscribes of {settings.called(mandator)} into the CRM, and looks whether its "
+            "lists are still as they were proven. Lists stay as they are.",
+            "rows of the vendor's exports, on the pages of bounces, unsubscribes and suppression_state; people in "
+            "each list, on that of list_drift.",
             "the run's error says what to mend. The next import makes up for this one.",
         ),
     )

@@ -7,6 +7,7 @@ import dagster as dg
 from campaign_sync.automation.alarms import alarm_sensor
 from campaign_sync.automation.crm_export import crm_export_sensor
 from campaign_sync.automation.feedback import feedback_watch
+from campaign_sync.automation.list_drift import list_drift_sensor
 from campaign_sync.automation.report import report_sensor
 from campaign_sync.automation.unfinished import unfinished_replace_sensor
 from campaign_sync.configuration import Configuration
@@ -22,6 +23,7 @@ def mandator_sensors(
         feedback_watch(configuration, mandator) if switches.feedback_watch else None,
         crm_export_sensor(configuration, mandator),
         alarm_sensor(configuration, mandator, assets) if switches.alarms else None,
+        list_drift_sensor(configuration, mandator),
         report_sensor(configuration, mandator),
     ]
     return [sensor for sensor in sensors if sensor]

@@ -1,7 +1,8 @@
 """What is wrong now, and whether alarms reach people."""
 
 import logging
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from rich import box
 from rich.console import Console
@@ -11,26 +12,78 @@ from rich.text import Text
 from campaign_sync.alarms.channel import ChannelError
 from campaign_sync.alarms.telling import channels
 from campaign_sync.alarms.wording import moment
-from campaign_sync.configuration import Configuration
+from campaign_sync.cli.instance import known_attempts
+from campaign_sync.configuration import Configuration, MandatorSettings
+from campaign_sync.domain.feedback_age import in_words
+from campaign_sync.domain.readiness import Readiness
 from campaign_sync.domain.trouble import Notice, Stage, Trouble, TroubleKind, place
+from campaign_sync.replacing.readiness import judge_lists
 from campaign_sync.state.store import State
+
+_LOOKS_EVERY = timedelta(minutes=5)
+"""An alarm sensor that has looked within this time is at work: it looks every minute."""
 
 
 def show_troubles(configuration: Configuration, console: Console) -> bool:
-    """Tell what the alarm sensors have found and isn't over. Returns whether nothing is wrong."""
+    """Tell what the alarm sensors have found and isn't over, and how each list stands now.
+
+    Returns whether nothing is wrong, as far as somebody has looked: who can't know doesn't say so.
+    """
+    now = datetime.now(UTC)
+    rows: list[tuple[str, str, str]] = []
+    unwatched: list[str] = []
     with State(configuration.storage.state_url.get_secret_value()) as state:
-        troubles = [one for name in configuration.mandators for one in state.troubles.open(name).values()]
-    if not troubles:
-        console.print("Nothing is wrong, as far as the alarm sensors have looked.")
-        return True
+        for mandator, settings in configuration.mandators.items():
+            known = state.troubles.open(mandator)
+            rows += [
+                (place(one), moment(one.since, settings.zone), f"{one.what} {one.remedy}") for one in known.values()
+            ]
+            attempts = known_attempts(configuration, mandator)
+            for judged in judge_lists(configuration, mandator, state, attempts, now):
+                standing, drift = judged.standing, judged.drift
+                where = f"{mandator}/{judged.name}"
+                if standing.readiness is not Readiness.READY and judged.name not in known:
+                    since = moment(standing.since, settings.zone) if standing.since else ""
+                    rows.append((where, since, f"The list {standing.told}."))
+                if drift and drift.not_checked_since:
+                    told = f"It can't be seen whether the list is still as it was proven: {drift.not_checked_because}"
+                    rows.append((where, moment(drift.not_checked_since, settings.zone), told))
+            if unseen := _unwatched(mandator, settings, state.troubles.looked_at(mandator), now):
+                unwatched.append(unseen)
+    if rows:
+        console.print(_table(rows))
+    for told in unwatched:
+        console.print(f"! {told}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if not rows and not unwatched:
+        console.print("Nothing is wrong: the alarm sensors have looked, and all lists are ready.")
+    return not rows and not unwatched
+
+
+def _unwatched(mandator: str, settings: MandatorSettings, looked_at: datetime | None, now: datetime) -> str | None:
+    """Why nobody would be told of troubles; None where the alarm sensor is at work."""
+    if not settings.automation.alarms:
+        return (
+            f"nobody looks for troubles of {mandator}: its alarm sensor is switched off "
+            f"(mandators.{mandator}.automation.alarms)"
+        )
+    remedy = f"see whether Dagster's daemon runs, and whether the sensor {mandator}_alarms is on and green"
+    if looked_at is None:
+        return f"nobody has looked for troubles of {mandator} yet; {remedy}"
+    if now - looked_at > _LOOKS_EVERY:
+        return (
+            f"nobody has looked for troubles of {mandator} since {moment(looked_at, settings.zone)}, "
+            f"{in_words(now - looked_at)} ago; {remedy}"
+        )
+    return None
+
+
+def _table(rows: Sequence[tuple[str, str, str]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("where", "since", "what"):
         table.add_column(title, overflow="fold")
-    for one in troubles:
-        zone = configuration.mandators[one.mandator].zone
-        table.add_row(Text(place(one)), moment(one.since, zone), Text(f"{one.what} {one.remedy}"))
-    console.print(table)
-    return False
+    for where, since, what in rows:
+        table.add_row(Text(where), since, Text(what))
+    return table
 
 
 def try_channels(configuration: Configuration, console: Console) -> bool:

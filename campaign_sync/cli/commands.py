@@ -114,7 +114,7 @@ def check() -> None:
 def alarms(
     test: Annotated[bool, typer.Option("--test", help="Send a test to everybody whom alarms go to.")] = False,
 ) -> None:
-    """Tell what is wrong now, as far as the alarm sensors have found it."""
+    """Tell what is wrong now: what the alarm sensors have found, and how each list stands."""
     from campaign_sync.cli.alarms import show_troubles, try_channels
 
     configuration = load_configuration()

@@ -11,7 +11,10 @@ import dagster as dg
 import yaml
 from sqlalchemy.exc import SQLAlchemyError
 
+from campaign_sync.assets.attempts import newest_attempts
 from campaign_sync.cli.boundary import CommandError, in_one_line, without_values
+from campaign_sync.configuration import Configuration
+from campaign_sync.domain.readiness import Attempt
 from campaign_sync.domain.url import ENCODE, is_ambiguous
 from campaign_sync.state.folders import can_be_written, one_process_at_a_time, private_folder
 
@@ -45,6 +48,21 @@ def use_instance(home: Path) -> None:
         )
         told = f"{type(error).__name__}: {reason.rstrip('.')}"
         raise CommandError(f"Dagster's instance in {given or home} can't be used: {told}; {remedy}") from None
+
+
+def known_attempts(configuration: Configuration, mandator: str) -> dict[str, Attempt] | None:
+    """The newest run that was to replace each list of a mandator; None where Dagster's instance can't be asked.
+
+    None is made for that: what never ran here knows nothing.
+    """
+    if not os.environ.get("DAGSTER_HOME") and not EMBEDDED_HOME.exists():
+        return None
+    try:
+        use_instance(EMBEDDED_HOME)
+        with dg.DagsterInstance.get() as instance:
+            return newest_attempts(instance, mandator, list(configuration.mandators[mandator].lists))
+    except (CommandError, SQLAlchemyError):
+        return None
 
 
 def refuse_second_daemon(home: str) -> None:

@@ -1,4 +1,4 @@
-"""Writes a mandator's report, without Dagster."""
+"""Writes a mandator's report."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,7 +63,7 @@ def report_after_run(configuration: Configuration, mandator: str, run_id: str, c
 
 
 def _tag(run_id: str, address: str) -> None:
-    import dagster as dg  # `campaign-sync report` begins at once without it
+    import dagster as dg
 
     from campaign_sync.assets.report import REPORT_TAG
 
@@ -72,8 +72,11 @@ def _tag(run_id: str, address: str) -> None:
 
 
 def _gather(configuration: Configuration, mandator: str, frames: Frames) -> Report:
+    from campaign_sync.cli.instance import known_attempts  # `campaign-sync report --help` begins at once without it
+
+    attempts = known_attempts(configuration, mandator)
     with State(configuration.storage.state_url.get_secret_value()) as state:
-        return gather(configuration, mandator, state, frames, datetime.now(UTC))
+        return gather(configuration, mandator, state, frames, datetime.now(UTC), attempts)
 
 
 def _write_file(file: Path, page: str) -> None:

@@ -65,6 +65,14 @@ def read_back(
     )
 
 
+def strange_rows(target: Target, vendor: Optimizely, expected: RowDigests, start: int, rows: int) -> int:
+    """How many of some rows of the list, from row `start` on, aren't among those with these digests."""
+    known = KnownRows(expected)
+    order = target.contract.technical[TechnicalField.ENTITY_ID]
+    arguments = (target.recipient_list_id, target.read_attributes, order, start, rows)
+    return len(vendor.recipients.read(*arguments, lambda: _Sieve(known)).others)
+
+
 class _Sieve:
     """Takes a page's rows, and keeps whole those that aren't expected."""
 

@@ -9,9 +9,11 @@ from campaign_sync.configuration import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import WARN_AFTER
 from campaign_sync.domain.membership import members, why_not
 from campaign_sync.domain.propagation import Delays
+from campaign_sync.domain.readiness import Attempt
 from campaign_sync.domain.rejection import ACCEPTED, ALREADY_STORED, GENERAL_ERROR
 from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.feedback.propagation import delays
+from campaign_sync.replacing.readiness import Judged, judge_lists
 from campaign_sync.reporting.report import (
     NOT_PICKED,
     Day,
@@ -22,7 +24,6 @@ from campaign_sync.reporting.report import (
     OptOuts,
     Proof,
     Report,
-    Status,
 )
 from campaign_sync.state.figures import Turned
 from campaign_sync.state.frames import FrameError, Frames
@@ -33,17 +34,24 @@ from campaign_sync.state.store import State
 PERIOD = 30
 """How many days a report looks back."""
 
-STILL_FRESH = timedelta(hours=12)
-"""A list proven so shortly ago, late on the day before, is ready as well."""
-
 _ENTITY = ("entity_type", "entity_id")
 
 WAITS = tuple(timedelta(hours=hours) for hours in (1, 6, 12, 24, 48))
 """The steps by which waits are counted."""
 
 
-def gather(configuration: Configuration, mandator: str, state: State, frames: Frames, now: datetime) -> Report:
-    """The report of a mandator as of now."""
+def gather(
+    configuration: Configuration,
+    mandator: str,
+    state: State,
+    frames: Frames,
+    now: datetime,
+    attempts: Mapping[str, Attempt] | None,
+) -> Report:
+    """The report of a mandator as of now.
+
+    `attempts` has the newest run that was to replace each list; None where nobody could be asked for it.
+    """
     settings = configuration.mandators[mandator]
     zone = settings.zone
     feedback = settings.feedback
@@ -55,8 +63,10 @@ def gather(configuration: Configuration, mandator: str, state: State, frames: Fr
         made_at=now,
         zone=zone,
         lists=tuple(
-            _ListGatherer(mandator, name, one.called(name), zone, state, frames, now).gather()
-            for name, one in settings.lists.items()
+            _ListGatherer(
+                mandator, one.name, settings.lists[one.name].called(one.name), zone, state, frames, now
+            ).gather(one)
+            for one in judge_lists(configuration, mandator, state, attempts, now)
         ),
         readers=tuple(
             FeedbackReader(one, max(now - until[one], timedelta()) if one in until else None) for one in readers
@@ -86,7 +96,7 @@ class _ListGatherer:
         self._mandator, self._name, self._called, self._zone = mandator, name, called, zone
         self._state, self._frames, self._now = state, frames, now
 
-    def gather(self) -> ListReport:
+    def gather(self, judged: Judged) -> ListReport:
         """Everything about the list."""
         proven = self._state.history.proven(self._mandator, self._name)
         newest = proven[0] if proven else None
@@ -96,14 +106,14 @@ class _ListGatherer:
         days = [self._day(self._now) - timedelta(days=ago) for ago in reversed(range(PERIOD))]
         # A day more, for what began before midnight.
         replaces = self._state.figures.replaces(self._mandator, self._name, self._now - timedelta(days=PERIOD + 1))
-        status, since = self._status(newest)
         last = self._state.journal.last_proven(self._mandator, self._name)
         turned_away = self._state.figures.turned_away(last) if last else None
         return ListReport(
             name=self._name,
             called=self._called,
-            status=status,
-            since=since,
+            status=judged.standing.readiness,
+            since=judged.standing.since,
+            drift=judged.drift,
             people=newest.in_list if newest else None,
             before=before.in_list if before else None,
             before_at=before.proven_at if before else None,
@@ -115,16 +125,6 @@ class _ListGatherer:
             refused_now=self._refused([one for one in replaces if last and one.id == last.id]),
             refused_lately=self._refused([one for one in replaces if self._ended(one) in days]),
         )
-
-    def _status(self, newest: ProvenList | None) -> tuple[Status, datetime | None]:
-        broken = self._state.journal.incomplete(self._mandator, self._name)
-        if broken:
-            return Status.RENEWING if self._under_way(broken) else Status.INCOMPLETE, broken.cleared_at
-        if newest is None:
-            return Status.NEVER, None
-        today = self._day(newest.proven_at) == self._day(self._now)
-        ready = today or self._now - newest.proven_at <= STILL_FRESH
-        return (Status.READY, None) if ready else (Status.OLD, newest.proven_at)
 
     def _of_day(self, day: date, replaces: Sequence[Replace]) -> Day:
         broke_off = any(

@@ -12,13 +12,24 @@ from markupsafe import Markup
 
 from campaign_sync.configuration import Language
 from campaign_sync.domain.propagation import GOAL
+from campaign_sync.domain.readiness import Readiness
 from campaign_sync.domain.rejection import VENDOR_REASONS, Reason
 from campaign_sync.reporting import drawing
 from campaign_sync.reporting.drawing import COLOURS, Bar, Column, Mark, Picture, Point
-from campaign_sync.reporting.report import ListReport, OptOuts, Report, Status
+from campaign_sync.reporting.report import ListReport, OptOuts, Report
 from campaign_sync.reporting.words import GROUPS, Words
 
 _UNKNOWN = "–"
+
+_MOMENTS = {
+    Readiness.INCOMPLETE: "since",
+    Readiness.RENEWING: "since",
+    Readiness.DRIFTED: "since",
+    Readiness.FAILED: "as_of",
+    Readiness.OLD: "as_of",
+    Readiness.FEEDBACK_OLD: "feedback_as_of",
+}
+"""How the moment is told that a verdict names."""
 
 Key = TypeVar("Key", str, int)
 
@@ -94,8 +105,8 @@ def headline(report: Report, words: Words) -> str:
             return words("both_ready")
         return words("all_ready", count=words.number(len(report.lists)))
     parts = []
-    for status in (Status.INCOMPLETE, Status.NEVER, Status.RENEWING, Status.OLD):
-        of_status = [one for one in report.lists if one.status is status]
+    for status in Readiness:
+        of_status = [one for one in report.lists if one.status is status and not one.ready]
         if of_status:
             names = words.names([_with_moment(one, report, words) for one in of_status])
             parts.append(words(f"{status.value}_{_one_or_many(of_status)}", names=names))
@@ -108,13 +119,13 @@ def headline(report: Report, words: Words) -> str:
 def _verdict(report: Report) -> str:
     if report.ready:
         return "good"
-    return "fair" if all(one.status in (Status.READY, Status.OLD) for one in report.lists) else "bad"
+    return "fair" if all(one.status.complete for one in report.lists) else "bad"
 
 
 def _with_moment(one: ListReport, report: Report, words: Words) -> str:
-    if one.since is None:
+    key = _MOMENTS.get(one.status)
+    if one.since is None or key is None:
         return one.called
-    key = "as_of" if one.status is Status.OLD else "since"
     return words(key, name=one.called, moment=words.since(one.since, report.day))
 
 
@@ -156,7 +167,7 @@ def _card(number: int, one: ListReport, report: Report, words: Words) -> Card:
         status=one.status.value,
         status_told=words(f"status_{one.status.value}"),
         people=_count(one.people, words),
-        people_told=words("people_in_it" if one.status in (Status.READY, Status.OLD) else "people_then"),
+        people_told=words("people_in_it" if one.status.complete else "people_then"),
         change=_change(one, report, words),
         facts=_facts(one, words),
         sizes=_sizes(number, one, words),
@@ -177,13 +188,35 @@ def _change(one: ListReport, report: Report, words: Words) -> str:
 def _facts(one: ListReport, words: Words) -> list[tuple[str, str]]:
     proof = one.proof
     facts = []
-    if one.status in (Status.INCOMPLETE, Status.RENEWING) and one.since:
+    if one.status in (Readiness.INCOMPLETE, Readiness.RENEWING) and one.since:
         facts.append((words("incomplete_since"), words.moment(one.since)))
     facts.append((words("proven_at"), words.moment(proof.proven_at) if proof else words("no_proof")))
     if proof:
         facts.append((words("equal"), words("rows_equal", count=words.number(proof.equal))))
         if proof.incomplete_for is not None:
             facts.append((words("incomplete_for"), words.lasting(proof.incomplete_for)))
+    return [*facts, *_since_the_proof(one, words)]
+
+
+def _since_the_proof(one: ListReport, words: Words) -> list[tuple[str, str]]:
+    """What was found of the list since its proof; nothing where nobody has looked."""
+    drift = one.drift
+    if drift is None:
+        return []
+    facts = []
+    if drift.checked_at and drift.in_list is not None:
+        told = words("people_at", count=words.number(drift.in_list), moment=words.moment(drift.checked_at))
+        facts.append((words("looked_at"), told))
+    if drift.reading:
+        counts = {
+            "drift_missing": drift.reading.missing,
+            "drift_changed": drift.reading.changed,
+            "drift_departed": drift.reading.departed,
+            "drift_strange": drift.reading.strange,
+        }
+        facts += [(words(key), words.number(people)) for key, people in counts.items() if people]
+    if drift.not_checked_since:
+        facts.append((words("not_looked_at"), words.moment(drift.not_checked_since)))
     return facts
 
 

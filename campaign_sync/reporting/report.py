@@ -3,27 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from campaign_sync.domain.drift import Drift
 from campaign_sync.domain.propagation import Delays
+from campaign_sync.domain.readiness import Readiness
 
 NOT_PICKED = "not_picked"
 """Why somebody left whom the ledger doesn't have: marketing list or report stopped naming them."""
-
-
-class Status(StrEnum):
-    """Whether a list may be written to today."""
-
-    READY = "ready"
-    OLD = "old"
-    """Complete, but as of an earlier day."""
-    RENEWING = "renewing"
-    """Being replaced at this moment."""
-    INCOMPLETE = "incomplete"
-    """Cleared, and not proven since: some of its people are missing."""
-    NEVER = "never"
-    """Never proven, so nobody knows what it holds."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +64,11 @@ class ListReport:
     """Its key in the configuration."""
     called: str
     """How people call it; two may be called the same."""
-    status: Status
+    status: Readiness
     since: datetime | None
-    """Of a list that is incomplete or being replaced, since when; of an old one, as of when."""
+    """Since when that is so; of a list that wasn't replaced, as of when it is."""
+    drift: Drift | None
+    """What was found of it since its newest proof; None where there is none."""
     people: int | None
     """How many the newest proof has counted."""
     before: int | None
@@ -102,7 +91,7 @@ class ListReport:
     @property
     def ready(self) -> bool:
         """Whether it may be written to today."""
-        return self.status is Status.READY
+        return self.status is Readiness.READY
 
 
 @dataclass(frozen=True)

@@ -57,10 +57,68 @@ TEXTS: Final[dict[str, dict[Language, str]]] = {
         "de": "{names} wurden noch nie vollständig gefüllt – bitte noch nichts dorthin senden",
         "en": "{names} have never been filled completely – please send nothing to them yet",
     },
+    "drifted_one": {
+        "de": "{names} wurde nach dem Nachweis bei Optimizely verändert – bitte nichts dorthin senden",
+        "en": "{names} has been changed at Optimizely since the proof – please send nothing to it",
+    },
+    "drifted_many": {
+        "de": "{names} wurden nach dem Nachweis bei Optimizely verändert – bitte nichts dorthin senden",
+        "en": "{names} have been changed at Optimizely since the proof – please send nothing to them",
+    },
+    "failed_one": {
+        "de": "{names} wurde beim letzten Versuch nicht erneuert – wer sich seitdem abgemeldet hat, kann noch darin "
+        "stehen",
+        "en": "{names} wasn’t renewed at the last attempt – anybody who has opted out since may still be in it",
+    },
+    "failed_many": {
+        "de": "{names} wurden beim letzten Versuch nicht erneuert – wer sich seitdem abgemeldet hat, kann noch darin "
+        "stehen",
+        "en": "{names} weren’t renewed at the last attempt – anybody who has opted out since may still be in them",
+    },
+    "feedback_old_one": {
+        "de": "{names} ist vollständig, aber neuere Abmeldungen sind nicht bekannt – wer sich seitdem abgemeldet hat, "
+        "kann noch darin stehen",
+        "en": "{names} is complete, but newer opt-outs aren’t known – anybody who has opted out since may still be "
+        "in it",
+    },
+    "feedback_old_many": {
+        "de": "{names} sind vollständig, aber neuere Abmeldungen sind nicht bekannt – wer sich seitdem abgemeldet "
+        "hat, kann noch darin stehen",
+        "en": "{names} are complete, but newer opt-outs aren’t known – anybody who has opted out since may still be "
+        "in them",
+    },
+    "check_failed_one": {
+        "de": "{names} ist vollständig, aber eine Prüfung ist fehlgeschlagen – bitte vor dem Senden nachfragen",
+        "en": "{names} is complete, but a check has failed – please ask before you send",
+    },
+    "check_failed_many": {
+        "de": "{names} sind vollständig, aber eine Prüfung ist fehlgeschlagen – bitte vor dem Senden nachfragen",
+        "en": "{names} are complete, but a check has failed – please ask before you send",
+    },
+    "check_missing_one": {
+        "de": "{names} ist vollständig, aber das Ergebnis einer Prüfung fehlt – bitte vor dem Senden nachfragen",
+        "en": "{names} is complete, but the result of a check is missing – please ask before you send",
+    },
+    "check_missing_many": {
+        "de": "{names} sind vollständig, aber das Ergebnis einer Prüfung fehlt – bitte vor dem Senden nachfragen",
+        "en": "{names} are complete, but the result of a check is missing – please ask before you send",
+    },
+    "unknown_one": {
+        "de": "{names} ist vollständig, aber ob ein neuerer Versuch gescheitert ist, ist nicht bekannt – bitte vor dem "
+        "Senden nachfragen",
+        "en": "{names} is complete, but it isn’t known whether a newer attempt has failed – please ask before you send",
+    },
+    "unknown_many": {
+        "de": "{names} sind vollständig, aber ob ein neuerer Versuch gescheitert ist, ist nicht bekannt – bitte vor "
+        "dem Senden nachfragen",
+        "en": "{names} are complete, but it isn’t known whether a newer attempt has failed – please ask before you "
+        "send",
+    },
     "others_ready_one": {"de": "{names} ist bereit", "en": "{names} is ready"},
     "others_ready_many": {"de": "{names} sind bereit", "en": "{names} are ready"},
     "since": {"de": "{name} (seit {moment})", "en": "{name} (since {moment})"},
     "as_of": {"de": "{name} (Stand {moment})", "en": "{name} (as of {moment})"},
+    "feedback_as_of": {"de": "{name} (Abmeldungen bis {moment})", "en": "{name} (opt-outs up to {moment})"},
     "and": {"de": "und", "en": "and"},
     # A list.
     "lists": {"de": "Die Listen", "en": "The lists"},
@@ -69,6 +127,12 @@ TEXTS: Final[dict[str, dict[Language, str]]] = {
     "status_renewing": {"de": "wird erneuert", "en": "being renewed"},
     "status_incomplete": {"de": "unvollständig", "en": "incomplete"},
     "status_never": {"de": "nie gefüllt", "en": "never filled"},
+    "status_drifted": {"de": "verändert", "en": "changed"},
+    "status_failed": {"de": "nicht erneuert", "en": "not renewed"},
+    "status_feedback_old": {"de": "Abmeldungen veraltet", "en": "opt-outs outdated"},
+    "status_check_failed": {"de": "Prüfung fehlgeschlagen", "en": "check failed"},
+    "status_check_missing": {"de": "Prüfung fehlt", "en": "check missing"},
+    "status_unknown": {"de": "nicht bekannt", "en": "not known"},
     "people_in_it": {"de": "Menschen in der Liste", "en": "people in the list"},
     "people_then": {"de": "Menschen beim letzten Nachweis", "en": "people at the last proof"},
     "against": {"de": "{change} gegenüber {day}", "en": "{change} since {day}"},
@@ -81,6 +145,13 @@ TEXTS: Final[dict[str, dict[Language, str]]] = {
     },
     "incomplete_for": {"de": "Dabei unvollständig für", "en": "Incomplete while filled"},
     "incomplete_since": {"de": "Unvollständig seit", "en": "Incomplete since"},
+    "looked_at": {"de": "Seitdem gezählt", "en": "Counted since"},
+    "people_at": {"de": "{count} ({moment})", "en": "{count} ({moment})"},
+    "not_looked_at": {"de": "Nicht überprüfbar seit", "en": "Can’t be checked since"},
+    "drift_missing": {"de": "Ohne Grund verschwunden", "en": "Gone without a reason"},
+    "drift_changed": {"de": "Mit anderen Werten", "en": "With other values"},
+    "drift_departed": {"de": "Seitdem abgemeldet oder gesperrt", "en": "Opted out or blocked since"},
+    "drift_strange": {"de": "Bei Optimizely dazugekommen", "en": "Added at Optimizely"},
     "no_proof": {"de": "noch keiner", "en": "none yet"},
     "joined": {"de": "Dazugekommen", "en": "Joined"},
     "left": {"de": "Gegangen", "en": "Left"},

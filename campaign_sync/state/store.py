@@ -9,6 +9,7 @@ from sqlalchemy import select
 from campaign_sync.domain.pseudonym import Pseudonyms
 from campaign_sync.state.blocked import BlockedAddresses
 from campaign_sync.state.database import open_database
+from campaign_sync.state.drift import ListDrifts
 from campaign_sync.state.feedback import FeedbackJournal
 from campaign_sync.state.figures import Figures
 from campaign_sync.state.history import History
@@ -52,6 +53,7 @@ class State:
         self.ledger = Ledger(self._engine)
         self.leases = Leases(self._engine)
         self.lists = Lists(self._engine)
+        self.drifts = ListDrifts(self._engine)
         self.signs_of_life = SignsOfLife(self._engine)
         self.troubles = Troubles(self._engine)
         self.levels = Levels(self._engine)

@@ -9,8 +9,8 @@ from uuid import uuid4
 from sqlalchemy import ColumnElement, Engine, Row, select, update
 
 from campaign_sync.domain.trouble import Changes, Notice, Stage, Trouble, TroubleKind, changes
-from campaign_sync.state.tables import notice, trouble
-from campaign_sync.state.upsert import insert_missing
+from campaign_sync.state.tables import alarm_look, notice, trouble
+from campaign_sync.state.upsert import insert_missing, upsert
 
 _STILL_NEWS = timedelta(days=7)
 """How long after a trouble is over its all-clear is worth telling."""
@@ -48,7 +48,16 @@ class Troubles:
                 connection.execute(update(trouble).where(is_open, trouble.c.subject == subject).values(cleared_at=now))
             for one in changed.new:  # last, for the same subject may have had another one
                 connection.execute(trouble.insert().values(id=str(uuid4()), noticed_at=now, **vars(one)))
+            look = {"mandator": mandator, "looked_at": now}
+            upsert(connection, alarm_look, [look], update=("looked_at",))
         return changed
+
+    def looked_at(self, mandator: str) -> datetime | None:
+        """When somebody last looked what is wrong with a mandator; None for never."""
+        query = select(alarm_look.c.looked_at).where(alarm_look.c.mandator == mandator)
+        with self._engine.connect() as connection:
+            found: datetime | None = connection.execute(query).scalar()
+        return found
 
     def untold(self, mandator: str, channel: str, now: datetime) -> list[Notice]:
         """What a channel has yet to tell of a mandator, oldest first.

@@ -11,13 +11,13 @@ import time_machine
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 from sqlalchemy import create_engine
 
-from campaign_sync.assets import failures
+from campaign_sync.assets import attempts, failures
 from campaign_sync.automation import unfinished
 from campaign_sync.automation.alarms import UntoldAlarmError
 from campaign_sync.automation.daily import MANDATOR_TAG, daily_job_name
 from campaign_sync.domain.trouble import Trouble, TroubleKind
 from campaign_sync_tests.alarms.listeners import Inbox, Mailbox, mail_server, web_server
-from campaign_sync_tests.rig import Rig, rig
+from campaign_sync_tests.rig import NEWSLETTER, Rig, rig
 
 LISTS = ("newsletter", "products")
 QUEUED, CANCELED = dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELED
@@ -360,3 +360,59 @@ def test_an_incomplete_list_that_is_taken_out_of_the_configuration_gets_no_all_c
     assert "no all-clear will come" in watch.text
     assert watch.inbox.posts[-1]["stage"] == "unwatched"
     assert watch.look() == [], "that is the last of it"
+
+
+def look_at_lists(watch: Watch) -> None:
+    """What the hourly import of feedback does."""
+    assert watch.shop.definitions.resolve_job_def("nord_feedback").execute_in_process(instance=watch.instance).success
+
+
+def test_a_list_that_was_emptied_after_its_proof_is_told_until_it_is_whole_again(watch: Watch) -> None:
+    watch.run()
+    look_at_lists(watch)
+    assert watch.look() == []
+    held = watch.shop.world.recipients(NEWSLETTER)
+    with watch.shop.world.transaction() as vendor:
+        vendor.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
+    assert watch.look() == [], "nobody has looked at the list yet"
+
+    look_at_lists(watch)
+    assert watch.look() == ["Alarm: nord/newsletter was changed after its proof"]
+    assert "0 people are in it where 5 were proven: 5 are missing. Send nothing to it until the all-clear" in watch.text
+    look_at_lists(watch)
+    assert watch.look() == []
+
+    watch.shop.world.put(NEWSLETTER, held)
+    look_at_lists(watch)
+    assert watch.look() == ["All clear: nord/newsletter"]
+
+
+def test_a_list_that_was_changed_after_its_proof_is_well_again_when_it_was_replaced(watch: Watch) -> None:
+    watch.run()
+    with watch.shop.world.transaction() as vendor:
+        vendor.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
+    look_at_lists(watch)
+    assert watch.look() == ["Alarm: nord/newsletter was changed after its proof"]
+
+    watch.run()
+    assert watch.look() == ["All clear: nord/newsletter"]
+
+
+def test_a_check_that_came_to_no_result_is_told(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch.run()
+    evaluated = attempts._checks_of
+    monkeypatch.setattr(
+        attempts,
+        "_checks_of",
+        lambda *which: {key: None if key.name == "gate" else one for key, one in evaluated(*which).items()},
+    )
+    assert sorted(watch.look()) == [f"Alarm: nord/{name} a check failed" for name in LISTS]
+    assert "a check has no result: recipient_list/" in watch.text
+    monkeypatch.undo()
+
+
+def test_a_vendor_that_cannot_be_asked_for_a_list_alarms_nobody_about_the_list(watch: Watch) -> None:
+    watch.run()
+    watch.shop.world.fault("getCount", "fault", times=99, arg="WebserviceImplException: unheard of")
+    look_at_lists(watch)
+    assert watch.look() == []

@@ -9,24 +9,31 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import time_machine
 from lxml import etree
 from rich.console import Console
 
+from campaign_sync.assets import attempts
+from campaign_sync.assets.attempts import newest_attempts
 from campaign_sync.assets.report import OF_RUN_TAG, REPORT_TAG, report_asset
 from campaign_sync.automation.daily import daily_job_name
 from campaign_sync.automation.report import report_job, report_sensor
 from campaign_sync.cli.report import report_after_run, tell_report
 from campaign_sync.configuration import ReportSettings
+from campaign_sync.domain.drift import Drift, Reading
+from campaign_sync.domain.readiness import Readiness
 from campaign_sync.reporting.gathering import gather, refused_by_code
 from campaign_sync.reporting.rendering import headline, render
-from campaign_sync.reporting.report import NOT_PICKED, Report, Status
+from campaign_sync.reporting.report import NOT_PICKED, Report
 from campaign_sync.reporting.words import Words
 from campaign_sync.reporting.writing import write
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.journal import ReplaceState
 from campaign_sync_tests.past import let_a_replace_break_off, let_days_pass
-from campaign_sync_tests.rig import NEWSLETTER, Rig, rig
+from campaign_sync_tests.rig import NEWSLETTER, NORD, Rig, rig
 from campaign_sync_tests.test_diff import change_much
+
+CHAIN = ("selection", "snapshot", "recipient_list")
 
 pytestmark = pytest.mark.xdist_group("report")
 
@@ -56,7 +63,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 def gathered(shop: Rig, mandator: str = "nord", *, days_later: int = 0) -> Report:
     with shop.state() as state:
         frames = Frames(shop.settings["storage"]["frames"])
-        return gather(shop.configuration, mandator, state, frames, datetime.now(UTC) + timedelta(days=days_later))
+        return gather(shop.configuration, mandator, state, frames, datetime.now(UTC) + timedelta(days=days_later), {})
 
 
 def parsed(page: str) -> etree._Element:
@@ -131,7 +138,7 @@ def assert_names_nobody(shop: Rig, page: str) -> None:
 def test_an_incomplete_list_is_the_first_thing_that_is_said(lived: Rig) -> None:
     report = gathered(lived)
     newsletter, products = report.lists
-    assert (newsletter.status, products.status) == (Status.READY, Status.INCOMPLETE)
+    assert (newsletter.status, products.status) == (Readiness.READY, Readiness.INCOMPLETE)
     assert (newsletter.days[-1].broke_off, products.days[-1].broke_off) == (False, True)
     with lived.state() as state:
         broken = state.journal.incomplete("nord", "products")
@@ -152,15 +159,15 @@ def test_a_list_that_somebody_is_filling_is_being_renewed(lived: Rig) -> None:
     with lived.state() as state:
         state.journal.note("broken", state=ReplaceState.FILLING)
         with state.leases.held(1, "somebody"):
-            assert gathered(lived).lists[1].status is Status.RENEWING
-        assert gathered(lived).lists[1].status is Status.INCOMPLETE
+            assert gathered(lived).lists[1].status is Readiness.RENEWING
+        assert gathered(lived).lists[1].status is Readiness.INCOMPLETE
         state.journal.note("broken", state=ReplaceState.FAILED)
 
 
 def test_a_list_of_an_earlier_day_is_not_called_ready(lived: Rig) -> None:
     report = gathered(lived, days_later=2)
     newsletter, _ = report.lists
-    assert newsletter.status is Status.OLD
+    assert newsletter.status is Readiness.OLD
     old = replace(report, lists=(newsletter, replace(newsletter, called="products")))
     told = headline(old, Words("en", report.zone))
     assert re.fullmatch(
@@ -179,6 +186,100 @@ def test_lists_that_are_all_ready_are_told_to_be_so(lived: Rig) -> None:
         "Both lists are ready for today’s mailings.",
         "All 3 lists are ready for today’s mailings.",
     ]
+
+
+def reported(shop: Rig, instance: dg.DagsterInstance) -> str:
+    """The report's page in English, made by its job."""
+    job = shop.definitions.resolve_job_def("nord_report")
+    (event,) = job.execute_in_process(instance=instance).get_asset_materialization_events()
+    return text(parsed(Path(str(event.materialization.metadata["page (en)"].value)).read_text()))
+
+
+def test_a_run_that_refused_the_lists_is_the_first_thing_that_is_said_though_they_were_proven_today(shop: Rig) -> None:
+    shop.settings["reports"] = {"languages": ["en"]}
+    with dg.instance_for_test() as instance:
+        assert shop.run("nord", instance).success
+        assert "Both lists are ready for today’s mailings." in reported(shop, instance)
+        shop.world.add_list(NORD, NEWSLETTER, "Newsletter", [])
+        assert not shop.run("nord", instance).success
+        told = reported(shop, instance)
+
+        assert "newsletter (as of" in told
+        assert "wasn’t renewed at the last attempt" in told
+        assert "products is ready" in told
+        shop.environment["PASSWORD_OF_BOTH"] = "wrong horse"
+        assert not shop.run("nord", instance).success
+        told = reported(shop, instance)
+        assert re.search(r"newsletter \(as of .+\) and products \(as of .+\) weren’t renewed at the last attempt", told)
+        assert "ready for" not in told
+        with shop.state() as state:
+            frames = Frames(shop.settings["storage"]["frames"])
+            newest = newest_attempts(instance, "nord", ["newsletter", "products"])
+            report = gather(shop.configuration, "nord", state, frames, datetime.now(UTC), newest)
+        assert 'class="verdict fair"' in render(report, "en")
+
+
+def test_a_day_without_feedback_is_not_called_ready(shop: Rig) -> None:
+    shop.settings["reports"] = {"languages": ["en"]}
+    shop.settings["mandators"]["nord"]["feedback"] = {"max_age": "3d"}
+    with dg.instance_for_test() as instance:
+        assert shop.run("nord", instance).success
+        with time_machine.travel(datetime.now(UTC) + timedelta(hours=25)):
+            only_lists = [("nord", kind, name) for name in ("newsletter", "products") for kind in CHAIN]
+            result = shop.run("nord", instance, assets=only_lists)
+            assert result.success, "feedback of yesterday warns, and stops nothing"
+            told = reported(shop, instance)
+
+    assert "opt-outs up to" in told
+    assert "are complete, but newer opt-outs aren’t known" in told
+    assert "ready for" not in told
+
+
+def test_a_list_that_was_changed_after_its_proof_is_not_called_ready(shop: Rig) -> None:
+    shop.day()
+    with shop.state() as state:
+        proven = state.journal.last_proven("nord", "newsletter")
+        assert proven is not None
+        drift = Drift("nord", "newsletter", proven.id)
+        state.drifts.note(drift.seen(2, Reading(5, 2, 4, 0, 0, 1), datetime.now(UTC)))
+    report = gathered(shop)
+
+    assert [one.status for one in report.lists] == [Readiness.DRIFTED, Readiness.READY]
+    page = render(report, "de")
+    assert 'class="verdict bad"' in page
+    told = text(parsed(page))
+    assert (
+        "wurde nach dem Nachweis bei Optimizely verändert – bitte nichts dorthin senden; products ist bereit." in told
+    )
+    assert "Ohne Grund verschwunden 4" in told
+    assert "Bei Optimizely dazugekommen 1" in told
+
+
+def test_a_check_without_a_result_is_not_taken_for_a_good_one(shop: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluated = attempts._checks_of
+
+    def without_proof(instance: dg.DagsterInstance, run_id: str) -> object:
+        return {key: None if key.name == "proof" else one for key, one in evaluated(instance, run_id).items()}
+
+    with dg.instance_for_test() as instance:
+        assert shop.run("nord", instance).success
+        assert newest_attempts(instance, "nord", ["newsletter"])["newsletter"].missing_checks == ()
+        monkeypatch.setattr(attempts, "_checks_of", without_proof)
+        found = newest_attempts(instance, "nord", ["newsletter", "products"])
+    assert found["newsletter"].missing_checks == ("recipient_list/newsletter/proof",)
+    with shop.state() as state:
+        frames = Frames(shop.settings["storage"]["frames"])
+        report = gather(shop.configuration, "nord", state, frames, datetime.now(UTC), found)
+    assert [one.status for one in report.lists] == [Readiness.CHECK_MISSING, Readiness.CHECK_MISSING]
+    assert "sind vollständig, aber das Ergebnis einer Prüfung fehlt" in headline(report, Words("de", report.zone))
+
+
+def test_a_report_made_where_dagster_cannot_be_asked_does_not_call_lists_ready(shop: Rig) -> None:
+    shop.day()
+    with shop.state() as state:
+        frames = Frames(shop.settings["storage"]["frames"])
+        report = gather(shop.configuration, "nord", state, frames, datetime.now(UTC), None)
+    assert not report.ready
 
 
 def test_a_mandator_that_never_ran_has_a_report_that_says_so(shop: Rig) -> None:

@@ -13,8 +13,9 @@ import pytest
 from campaign_sync import reporting
 from campaign_sync.configuration import Language
 from campaign_sync.domain.feedback import KIND_OF_READER
+from campaign_sync.domain.readiness import Readiness
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.reporting.report import NOT_PICKED, Status
+from campaign_sync.reporting.report import NOT_PICKED
 from campaign_sync.reporting.words import GROUPS, REASONS, TEXTS, Words
 
 ROOM = Path(reporting.__file__).parent
@@ -33,8 +34,8 @@ def test_every_text_is_there_in_both_languages_with_the_same_parts() -> None:
 def test_every_text_that_is_asked_for_is_there() -> None:
     code = "".join((ROOM / name).read_text() for name in ("rendering.py", "page.html.j2"))
     asked = set(re.findall(r"words\(\s*\"([a-z_]+)\"", code))
-    asked |= {f"status_{one.value}" for one in Status} | set(GROUPS)
-    asked |= {f"{one.value}_{number}" for one in Status if one is not Status.READY for number in ("one", "many")}
+    asked |= {f"status_{one.value}" for one in Readiness} | set(GROUPS)
+    asked |= {f"{one.value}_{number}" for one in Readiness if one is not Readiness.READY for number in ("one", "many")}
     assert len(asked) > 60
     assert not asked - set(TEXTS)
 

@@ -1,0 +1,130 @@
+"""Whether a list may be mailed to now, and if not, why: one answer for the report, the commands and the alarms."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from campaign_sync.domain.drift import Drift
+from campaign_sync.domain.feedback_age import Alertness, Verdict, in_words
+
+
+class Readiness(StrEnum):
+    """What a list is good for today, the gravest first."""
+
+    INCOMPLETE = "incomplete"
+    """Cleared, and not proven since: some of its people are missing."""
+    RENEWING = "renewing"
+    """Being replaced at this moment."""
+    NEVER = "never"
+    """Never proven, so nobody knows what it holds."""
+    DRIFTED = "drifted"
+    """It isn't any more what its proof found in it."""
+    FAILED = "failed"
+    """The newest run that was to replace it didn't; it is complete, as of its last proof."""
+    OLD = "old"
+    """Complete, but as of an earlier day."""
+    FEEDBACK_OLD = "feedback_old"
+    """Complete, but nobody knows who has opted out lately."""
+    CHECK_FAILED = "check_failed"
+    """Complete, and a check of its newest replace, or of the feedback, failed."""
+    CHECK_MISSING = "check_missing"
+    """Complete, and a check of its newest replace never came to a result."""
+    UNKNOWN = "unknown"
+    """Complete, but whether a newer run was to replace it can't be found out."""
+    READY = "ready"
+
+    @property
+    def complete(self) -> bool:
+        """Whether the list holds all of its people, as of some proof."""
+        return self not in (Readiness.INCOMPLETE, Readiness.RENEWING, Readiness.NEVER, Readiness.DRIFTED)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The newest run that was to replace a list, once it has ended, and what the checks on its way found."""
+
+    run_id: str
+    ended_at: datetime
+    replaced: bool
+    """Whether it did."""
+    failed_checks: tuple[str, ...] = ()
+    """Like `snapshot/newsletter: utf8`; those that only warn aren't among them."""
+    missing_checks: tuple[str, ...] = ()
+    """Checks that were due and came to no result, although the run replaced the list."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a list."""
+
+    proven_at: datetime | None
+    is_todays: bool
+    """Whether that proof counts for today."""
+    incomplete_since: datetime | None
+    under_way: bool
+    """Whether somebody is replacing it just now."""
+    attempt: Attempt | None
+    """None where no run is known that was to replace it."""
+    attempts_known: bool
+    """Whether runs could be asked for at all."""
+    feedback: Verdict
+    drift: Drift | None
+    """Since the newest proof; None where nobody has looked."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A verdict: since when, and a sentence that says so of “the list”."""
+
+    readiness: Readiness
+    since: datetime | None
+    told: str
+
+
+def judge(facts: Facts, now: datetime) -> Standing:
+    """What a list is good for, by the gravest thing that is known of it."""
+    return _by_its_state(facts) or _by_its_attempt(facts) or _by_its_surroundings(facts, now)
+
+
+def _by_its_state(facts: Facts) -> Standing | None:
+    if facts.incomplete_since is not None:
+        if facts.under_way:
+            return Standing(Readiness.RENEWING, facts.incomplete_since, "is being replaced just now: wait for its end")
+        told = "is INCOMPLETE, part of its people are missing: send nothing to it"
+        return Standing(Readiness.INCOMPLETE, facts.incomplete_since, told)
+    if facts.proven_at is None:
+        return Standing(Readiness.NEVER, None, "was never proven, so nobody knows whom it holds: send nothing to it")
+    drift = facts.drift
+    if drift and drift.drifted_since:
+        told = f"was changed at the vendor after its proof ({drift.reading}): send nothing to it"
+        return Standing(Readiness.DRIFTED, drift.drifted_since, told)
+    return None
+
+
+def _by_its_attempt(facts: Facts) -> Standing | None:
+    attempt, proven_at = facts.attempt, facts.proven_at
+    old = "it holds the people of its last proof, so who has opted out since may still be in it"
+    if attempt and proven_at and not attempt.replaced and attempt.ended_at > proven_at:
+        return Standing(Readiness.FAILED, proven_at, f"wasn't replaced by the newest run that was to: {old}")
+    if not facts.is_todays:
+        return Standing(Readiness.OLD, proven_at, f"wasn't replaced today: {old}")
+    return None
+
+
+def _by_its_surroundings(facts: Facts, now: datetime) -> Standing:
+    attempt, feedback = facts.attempt, facts.feedback
+    if feedback.alertness is not Alertness.FRESH:
+        age = f"is {in_words(feedback.age)} old" if feedback.age is not None else "was never imported"
+        since = now - feedback.age if feedback.age is not None else None
+        told = f"is complete, but the feedback {age}: who has opted out since may still be in it"
+        return Standing(Readiness.FEEDBACK_OLD, since, told)
+    if attempt and attempt.failed_checks:
+        told = f"is complete, but a check failed: {', '.join(attempt.failed_checks)}"
+        return Standing(Readiness.CHECK_FAILED, attempt.ended_at, told)
+    if attempt and attempt.missing_checks:
+        told = f"is complete, but a check has no result: {', '.join(attempt.missing_checks)}"
+        return Standing(Readiness.CHECK_MISSING, attempt.ended_at, told)
+    if not facts.attempts_known:
+        told = "is complete, but Dagster can't be asked whether a newer run was to replace it"
+        return Standing(Readiness.UNKNOWN, None, told)
+    return Standing(Readiness.READY, facts.proven_at, "is ready")

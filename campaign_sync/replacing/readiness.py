@@ -1,0 +1,70 @@
+"""Gathers what is known of a mandator's lists, and judges whether they may be mailed to now."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from campaign_sync.configuration import Configuration
+from campaign_sync.domain.drift import Drift
+from campaign_sync.domain.readiness import Attempt, Facts, Standing, judge
+from campaign_sync.feedback.age import judge_age
+from campaign_sync.state.journal import ReplaceState
+from campaign_sync.state.store import State
+
+STILL_FRESH = timedelta(hours=12)
+"""A list proven so shortly ago, late on the day before, counts for today as well."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A list, how it stands, and what was found of it since its proof."""
+
+    name: str
+    standing: Standing
+    drift: Drift | None
+    """None for a list that was never proven."""
+
+
+def judge_lists(
+    configuration: Configuration,
+    mandator: str,
+    state: State,
+    attempts: Mapping[str, Attempt] | None,
+    now: datetime,
+) -> list[Judged]:
+    """How each list of a mandator stands.
+
+    Args:
+        configuration: of everything.
+        mandator: its key.
+        state: what the product remembers.
+        attempts: the newest run that was to replace each list, by the list's key; None where nobody could be asked.
+        now: the moment that is asked about.
+    """
+    settings = configuration.mandators[mandator]
+    feedback = settings.feedback
+    age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
+    judged = []
+    for name in settings.lists:
+        broken = state.journal.incomplete(mandator, name)
+        proven = state.journal.last_proven(mandator, name)
+        proven_at = (proven.finished_at or proven.started_at) if proven else None
+        drift = state.drifts.of(mandator, name, proven.id) if proven else None
+        facts = Facts(
+            proven_at=proven_at,
+            is_todays=proven_at is not None
+            and (
+                proven_at.astimezone(settings.zone).date() == now.astimezone(settings.zone).date()
+                or now - proven_at <= STILL_FRESH
+            ),
+            incomplete_since=(broken.cleared_at or broken.started_at) if broken else None,
+            under_way=broken is not None
+            and broken.state is not ReplaceState.FAILED
+            and state.leases.holder(broken.recipient_list_id) is not None,
+            attempt=(attempts or {}).get(name),
+            attempts_known=attempts is not None,
+            feedback=age,
+            drift=drift,
+        )
+        judged.append(Judged(name, judge(facts, now), drift))
+    return judged

@@ -1,0 +1,127 @@
+"""One verdict on a list, by the gravest thing that is known of it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaign_sync.domain.drift import Drift, Reading
+from campaign_sync.domain.feedback_age import AgeLimits, Alertness, Verdict
+from campaign_sync.domain.readiness import Attempt, Facts, Readiness, judge
+
+NOW = datetime(2026, 11, 26, 7, tzinfo=UTC)
+PROVEN_AT = NOW - timedelta(hours=3)
+LIMITS = AgeLimits(timedelta(hours=36), timedelta(days=14))
+FRESH = LIMITS.judge("nord", NOW - timedelta(hours=1), NOW)
+GOOD = Facts(
+    proven_at=PROVEN_AT,
+    is_todays=True,
+    incomplete_since=None,
+    under_way=False,
+    attempt=Attempt("r1", PROVEN_AT, replaced=True),
+    attempts_known=True,
+    feedback=FRESH,
+    drift=None,
+)
+EMPTIED = Drift("nord", "newsletter", "r1").seen(0, Reading(5, 0, 5, 0, 0, 0), NOW)
+
+
+def refused(hours_ago: float) -> Attempt:
+    return Attempt("r2", NOW - timedelta(hours=hours_ago), replaced=False)
+
+
+def feedback(hours: float) -> Verdict:
+    return LIMITS.judge("nord", NOW - timedelta(hours=hours), NOW)
+
+
+@pytest.mark.parametrize(
+    ("facts", "readiness", "since", "told"),
+    [
+        (GOOD, Readiness.READY, PROVEN_AT, "is ready"),
+        (replace(GOOD, attempt=None), Readiness.READY, PROVEN_AT, "is ready"),
+        (replace(GOOD, incomplete_since=NOW), Readiness.INCOMPLETE, NOW, "send nothing to it"),
+        (replace(GOOD, incomplete_since=NOW, under_way=True), Readiness.RENEWING, NOW, "is being replaced just now"),
+        (replace(GOOD, proven_at=None, is_todays=False), Readiness.NEVER, None, "was never proven"),
+        (replace(GOOD, drift=EMPTIED), Readiness.DRIFTED, NOW, "0 people are in it where 5 were proven"),
+        (replace(GOOD, attempt=refused(1)), Readiness.FAILED, PROVEN_AT, "wasn't replaced by the newest run"),
+        (replace(GOOD, attempt=refused(4)), Readiness.READY, PROVEN_AT, "is ready"),  # by other means it was, since
+        (replace(GOOD, is_todays=False), Readiness.OLD, PROVEN_AT, "wasn't replaced today"),
+        (replace(GOOD, feedback=feedback(25)), Readiness.FEEDBACK_OLD, NOW - timedelta(hours=25), "is 25.0 h old"),
+        (replace(GOOD, feedback=feedback(37)), Readiness.FEEDBACK_OLD, NOW - timedelta(hours=37), "is 37.0 h old"),
+        (
+            replace(GOOD, feedback=LIMITS.judge("nord", None, NOW, "getUnsubscribes")),
+            Readiness.FEEDBACK_OLD,
+            None,
+            "was never imported",
+        ),
+        (
+            replace(GOOD, attempt=Attempt("r1", PROVEN_AT, replaced=True, failed_checks=("snapshot/n/utf8",))),
+            Readiness.CHECK_FAILED,
+            PROVEN_AT,
+            "a check failed: snapshot/n/utf8",
+        ),
+        (
+            replace(GOOD, attempt=Attempt("r1", PROVEN_AT, replaced=True, missing_checks=("recipient_list/n/proof",))),
+            Readiness.CHECK_MISSING,
+            PROVEN_AT,
+            "a check has no result: recipient_list/n/proof",
+        ),
+        (replace(GOOD, attempt=None, attempts_known=False), Readiness.UNKNOWN, None, "Dagster can't be asked"),
+    ],
+)
+def test_every_verdict_has_its_reason(facts: Facts, readiness: Readiness, since: datetime | None, told: str) -> None:
+    standing = judge(facts, NOW)
+    assert (standing.readiness, standing.since) == (readiness, since)
+    assert told in standing.told
+
+
+moments = st.datetimes(datetime(2026, 11, 1), datetime(2026, 11, 26, 7), timezones=st.just(UTC))  # noqa: DTZ001 - a zone is given
+attempts = st.builds(
+    Attempt,
+    st.just("r"),
+    moments,
+    st.booleans(),
+    st.sampled_from([(), ("a",)]),
+    st.sampled_from([(), ("b",)]),
+)
+every_fact = st.builds(
+    Facts,
+    proven_at=st.none() | moments,
+    is_todays=st.booleans(),
+    incomplete_since=st.none() | moments,
+    under_way=st.booleans(),
+    attempt=st.none() | attempts,
+    attempts_known=st.booleans(),
+    feedback=st.none().map(lambda _: FRESH) | st.floats(0, 1000).map(feedback),
+    drift=st.sampled_from([None, EMPTIED, Drift("nord", "newsletter", "r1")]),
+)
+
+
+@given(every_fact)
+def test_a_list_is_called_ready_only_if_nothing_at_all_speaks_against_it(facts: Facts) -> None:
+    newest_failed = (
+        facts.attempt is not None
+        and facts.proven_at is not None
+        and not facts.attempt.replaced
+        and facts.attempt.ended_at > facts.proven_at
+    )
+    nothing_against_it = (
+        facts.proven_at is not None
+        and facts.is_todays
+        and facts.incomplete_since is None
+        and facts.attempts_known
+        and facts.feedback.alertness is Alertness.FRESH
+        and not newest_failed
+        and not (facts.attempt and (facts.attempt.failed_checks or facts.attempt.missing_checks))
+        and not (facts.drift and facts.drift.drifted_since)
+    )
+    assert (judge(facts, NOW).readiness is Readiness.READY) is nothing_against_it
+
+
+@given(every_fact)
+def test_what_is_not_whole_is_never_called_complete(facts: Facts) -> None:
+    not_whole = facts.incomplete_since is not None or facts.proven_at is None
+    if not_whole or (facts.drift and facts.drift.drifted_since):
+        assert not judge(facts, NOW).readiness.complete

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from campaign_sync_tests.stack import free_port, until
+from campaign_sync_tests.stack import free_port
+from campaign_sync_tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 GUARDED, DAGSTERS_OWN = "campaign_sync.webserver", "dagster_webserver"
@@ -33,7 +34,7 @@ def webserver(module: str, folder: Path, environment: Mapping[str, str] | None =
     surroundings = {**os.environ, "DAGSTER_HOME": str(home), **(environment or {})}
     with subprocess.Popen(command, env=surroundings, stderr=subprocess.DEVNULL) as process:
         try:
-            until(lambda: answers(port, "/server_info") == 200)
+            until(lambda: answers(port, "/server_info") == 200, lambda: process.poll() is None)
             yield port
         finally:
             process.terminate()
@@ -74,7 +75,7 @@ def caddy(folder: Path, behind: int) -> Iterator[int]:
 def _proxy(command: list[str], port: int, environment: Mapping[str, str]) -> Iterator[None]:
     with subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL) as process:
         try:
-            until(lambda: answers(port, "/server_info") == 200)
+            until(lambda: answers(port, "/server_info") == 200, lambda: process.poll() is None)
             yield
         finally:
             process.terminate()

@@ -20,6 +20,7 @@ SUPPRESSED = frozenset(
         Reason.CONSENT_WITHDRAWN,
         Reason.SWEPT,
         Reason.SUPPRESSED_MEANWHILE,
+        Reason.ON_UNSUBSCRIBE_LIST,
     }
 )
 """Reasons that mean: this person must not be written to. All others mean: this row can't be sent."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import chain
 
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.text import normalize_text
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """A time before it isn't one of an event: the layout points at some other number."""
@@ -20,6 +21,9 @@ _A_SECOND = timedelta(seconds=1)
 _USUAL_NAMES = ("mail", "recipient", "empfänger", "time", "zeit", "date", "datum", "created", "categor", "kategorie")
 """What the name of a column usually has in it, small."""
 
+TECHNICAL_COLUMNS = ("opt_in_id", "entity_type", "entity_id")
+"""Technical fields of a recipient list that can come back with a response, as names of `Layout` and `FeedbackRow`."""
+
 Column = int | str
 Row = Sequence[str | None]
 
@@ -29,8 +33,10 @@ class Layout:
     """Where a reader's rows hold what we need.
 
     Columns are positions from 0, or names where the rows have a header. `time` is None where a reader gives none,
-    `category`, `mailing` and `link` where they aren't wanted. `header` None means that a header row is recognized by
-    itself. `time_format` is `epoch_ms`, `iso` or a `strptime` pattern; times without a zone are in `zone`.
+    `category`, `mailing` and `link` where they aren't wanted. `opt_in_id`, `entity_type` and `entity_id` are list
+    fields that the vendor may add to the rows by agreement; a row, or a whole file, may lack them. `header` None means
+    that a header row is recognized by itself. `time_format` is `epoch_ms`, `iso` or a `strptime` pattern; times
+    without a zone are in `zone`.
     """
 
     recipient: Column = 0
@@ -41,18 +47,25 @@ class Layout:
     header: bool | None = None
     time_format: str = "epoch_ms"
     zone: tzinfo = UTC
+    opt_in_id: Column | None = None
+    entity_type: Column | None = None
+    entity_id: Column | None = None
 
     @property
     def columns(self) -> dict[str, Column]:
         """The columns that are wanted, by what they hold."""
-        wanted = {
-            "recipient": self.recipient,
-            "time": self.time,
-            "category": self.category,
-            "mailing": self.mailing,
-            "link": self.link,
-        }
-        return {name: column for name, column in wanted.items() if column is not None}
+        return self.required_columns | self.technical_columns
+
+    @property
+    def required_columns(self) -> dict[str, Column]:
+        """Those that every row must have."""
+        names = ("recipient", "time", "category", "mailing", "link")
+        return {name: column for name in names if (column := getattr(self, name)) is not None}
+
+    @property
+    def technical_columns(self) -> dict[str, Column]:
+        """Those with technical fields of the recipient list; rows may lack them."""
+        return {name: column for name in TECHNICAL_COLUMNS if (column := getattr(self, name)) is not None}
 
 
 class LayoutError(ValueError):
@@ -61,13 +74,20 @@ class LayoutError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class FeedbackRow:
-    """One parsed row: the recipient id as a normalized address, when it happened (UTC), and what else the row says."""
+    """One parsed row: the recipient id as a normalized address, when it happened (UTC), and what else the row says.
+
+    The technical fields are None where the row has nothing in them; whether the CRM knows what they name is another
+    question.
+    """
 
     address: str
     occurred_at: datetime
     category: str | None = None
     mailing_id: int | None = None
     link: str | None = None
+    opt_in_id: str | None = None
+    entity_type: str | None = None
+    entity_id: str | None = None
     position: int = field(default=0, compare=False)
 
 
@@ -111,14 +131,16 @@ def parse_feedback(rows: Iterable[Row], layout: Layout, until: datetime) -> Pars
 def _understood(
     row: Row, places: Mapping[str, int], read_time: Callable[[str], datetime], position: int
 ) -> FeedbackRow:
-    cells = {name: (row[place] or "").strip() for name, place in places.items()}
+    technical = {name: places[name] for name in TECHNICAL_COLUMNS if name in places}
+    cells = {name: (row[place] or "").strip() for name, place in places.items() if name not in technical}
     return FeedbackRow(
         normalize_address(cells["recipient"]),
         read_time(cells.get("time", "")),
         cells.get("category"),
         _number(cells.get("mailing")),
         cells.get("link"),
-        position,
+        **{name: normalize_text(row[place] or "") or None for name, place in technical.items() if place < len(row)},
+        position=position,
     )
 
 
@@ -140,7 +162,8 @@ def _with_headers(rows: Iterable[Row], layout: Layout) -> Iterator[tuple[int, Ro
 def _header_reader(first_row: Row, layout: Layout) -> Callable[[Row], list[str] | None]:
     """What tells the cells of a header row, and None for any other, judging by how the rows begin."""
     first = texts(first_row)
-    named = {column for column in layout.columns.values() if isinstance(column, str)}
+    named = {column for column in layout.required_columns.values() if isinstance(column, str)}
+    technical = {column for column in layout.technical_columns.values() if isinstance(column, str)}
     if layout.header is False:
         return lambda _: None
     if named:
@@ -150,6 +173,7 @@ def _header_reader(first_row: Row, layout: Layout) -> Callable[[Row], list[str] 
         return lambda row: cells if named <= set(cells := texts(row)) else None
     # Whoever has an address in the recipient's column is no header, whatever the layout says.
     is_header = looks_like_a_header(first_row) if layout.header is None else "@" not in "".join(first)
+    is_header |= bool(technical & set(first))
     return (lambda row: first if texts(row) == first else None) if is_header else lambda _: None
 
 
@@ -173,11 +197,13 @@ def texts(row: Row) -> list[str]:
 
 
 def _positions(layout: Layout, header: Sequence[str] = ()) -> dict[str, int] | None:
-    """Where each wanted column is; None where that takes a header row."""
-    if any(isinstance(column, str) and column not in header for column in layout.columns.values()):
+    """Where each wanted column is; None where that takes a header row. A header may lack technical fields."""
+    if any(isinstance(column, str) and column not in header for column in layout.required_columns.values()):
         return None
     return {
-        name: header.index(column) if isinstance(column, str) else column for name, column in layout.columns.items()
+        name: header.index(column) if isinstance(column, str) else column
+        for name, column in layout.columns.items()
+        if isinstance(column, int) or column in header
     }
 
 

@@ -36,15 +36,22 @@ def objections(
     """
     keys = entity_keys(suppression)
     here = suppression["address"].eq(address or "").fillna(value=False)
-    bounce, block = suppression["kind"] == "bounce", suppression["kind"] == "block"
-    withdrawal = suppression["opt_in_id"].eq(opt_in_id).fillna(value=False)
+    bounce, unsubscribe, pending, block = (
+        suppression["kind"] == kind for kind in ("bounce", "unsubscribe", "pending", "block")
+    )
+    of_opt_in, of_nobody = suppression["opt_in_id"].eq(opt_in_id).fillna(value=False), suppression["entity_id"].isna()
+    withdrawal = unsubscribe & of_opt_in & ~of_nobody
     own = withdrawal & keys.eq(key or "").fillna(value=False)
-    later = (suppression["since"] >= (pd.Timestamp(consent_at) if consent_at else pd.NaT)).fillna(value=False)
-    nobodys = ~bounce & ~block & here & suppression["entity_id"].isna()
+    since = suppression["since"]
+    later = (since >= (pd.Timestamp(consent_at) if consent_at else pd.NaT)).fillna(value=False)
+    later |= since.isna() & (consent_at is not None)
+    not_older = later | (consent_at is None)
+    nobodys = unsubscribe & here & of_nobody & (of_opt_in | suppression["opt_in_id"].isna())
     parts = (
         (bounce & here, Reason.BOUNCED),
         (block & here, Reason.BLOCKLISTED),
-        (nobodys & (later | suppression["since"].isna() | (consent_at is None)), Reason.UNSUBSCRIBED),
+        (pending & here & not_older, Reason.ON_UNSUBSCRIBE_LIST),
+        (nobodys & not_older, Reason.UNSUBSCRIBED),
         (own, Reason.UNSUBSCRIBED),
         (withdrawal & here & later & ~own, Reason.CONSENT_WITHDRAWN),
     )

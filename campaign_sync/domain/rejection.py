@@ -32,6 +32,8 @@ class Reason(StrEnum):
     VENDOR_ERROR = "vendor_error"
     SWEPT = "swept"
     SUPPRESSED_MEANWHILE = "suppressed_meanwhile"
+    ON_UNSUBSCRIBE_LIST = "on_unsubscribe_list"
+    """The vendor mails them nothing of this mandator, whichever of its opt-ins they left."""
 
 
 ACCEPTED: Final = 0
@@ -76,6 +78,10 @@ _MEANINGS: Final[dict[Reason, str]] = {
     Reason.VENDOR_ERROR: "the vendor failed on the row",
     Reason.SWEPT: "the vendor took the row out again: bounced, unsubscribed or on its blocklist",
     Reason.SUPPRESSED_MEANWHILE: "bounced, unsubscribed or withdrew between snapshot and sending",
+    Reason.ON_UNSUBSCRIBE_LIST: (
+        "on the vendor's unsubscribe list, which keeps them out of all of the mandator's lists; that alone doesn't "
+        "withdraw the consent for this list"
+    ),
 }
 
 

@@ -4,7 +4,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from campaign_sync.configuration import MandatorSettings, ReaderSettings
-from campaign_sync.domain.feedback import Bounce, FeedbackKind, RawRow, Unsubscribe, bounce_kind
+from campaign_sync.domain.entity import Entity
+from campaign_sync.domain.feedback import Bounce, FeedbackKind, NamedConsent, RawRow, Unsubscribe, bounce_kind
 from campaign_sync.domain.layout import FeedbackRow, LayoutError, parse_feedback
 from campaign_sync.state.feedback import BOUNCE_SOURCE, UNSUBSCRIBE_SOURCE, FeedbackImport, Rows
 from campaign_sync.state.frames import Frames, LostFileError
@@ -19,6 +20,10 @@ class Pending:
     unsubscribes: list[Unsubscribe] = field(default_factory=list)
     mailings: dict[RawRow, int] = field(default_factory=dict)
     """Of unsubscribes whose row says so, which mailing they are about."""
+    named: dict[RawRow, NamedConsent] = field(default_factory=dict)
+    """Of unsubscribes whose row names an opt-in, what it names, whether the CRM knows it or not."""
+    readers: dict[str, str] = field(default_factory=dict)
+    """By import id, the reader."""
     ignored: int = 0
     """Replies that are no bounces."""
     read: dict[str, Rows] = field(default_factory=dict)
@@ -42,7 +47,7 @@ def read_pending(state: State, frames: Frames, mandator: str, settings: Mandator
     new: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for fetched in state.feedback.pending(mandator):
         rows = _read(pending, frames, mandator, settings, fetched)
-        pending.read[fetched.id] = rows
+        pending.read[fetched.id], pending.readers[fetched.id] = rows, fetched.reader
         pending.misfits[fetched.reader] += rows.misfits
         if fetched.committed_at is None:
             new[fetched.reader] += Counter(understood=rows.understood, misfits=rows.misfits)
@@ -87,6 +92,8 @@ def _take(pending: Pending, fetched: FeedbackImport, row: FeedbackRow, reader: R
         pending.unsubscribes.append(left)
         if row.mailing_id is not None:
             pending.mailings[raw] = row.mailing_id
+        if row.opt_in_id:
+            pending.named[raw] = NamedConsent(row.opt_in_id, Entity.named(row.entity_type, row.entity_id))
         return
     kind = bounce_kind(fetched.reader, row.category, reader.no_bounces)
     if kind is None:

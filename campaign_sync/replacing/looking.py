@@ -44,7 +44,8 @@ def look(target: Target, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callab
         on_rows(len(they_left))
     reasons = pd.Series(pd.NA, index=rows.index, dtype="str")
     reasons[blocked] = Reason.BLOCKLISTED.value
-    reasons[left] = Reason.UNSUBSCRIBED.value
+    # Where feedback rows name the opt-in, being on the list of the whole mandator doesn't say that it is this one.
+    reasons[left] = (Reason.ON_UNSUBSCRIBE_LIST if target.feedback_names_opt_ins else Reason.UNSUBSCRIBED).value
     return reasons
 
 
@@ -59,11 +60,22 @@ class Listeners:
     def hear(self, target: Target, rows: pd.DataFrame, reasons: "pd.Series[str]", seen_at: datetime) -> None:
         """Withdraw the consents of those who left, as an imported unsubscribe would, and remember who is blocked.
 
-        A blocklist entry is of an address or a pattern, so it touches no consent.
+        Where feedback rows name the opt-in that is affected, the consents wait for them. A blocklist entry is of an
+        address or a pattern, so it touches no consent.
         """
-        left = rows.loc[reasons == Reason.UNSUBSCRIBED.value, RECIPIENT_ID].tolist()
-        asked = rows[RECIPIENT_ID].tolist()
-        hear(target.mandator, asked, left, seen_at, LIVE_LOOK_SOURCE, self.crm, self.state, self.frames)
+        on_list = reasons.isin([Reason.UNSUBSCRIBED.value, Reason.ON_UNSUBSCRIBE_LIST.value])
+        left, asked = rows.loc[on_list, RECIPIENT_ID].tolist(), rows[RECIPIENT_ID].tolist()
+        hear(
+            target.mandator,
+            asked,
+            left,
+            seen_at,
+            LIVE_LOOK_SOURCE,
+            self.crm,
+            self.state,
+            self.frames,
+            await_rows=target.feedback_names_opt_ins,
+        )
         blocked = rows.loc[reasons == Reason.BLOCKLISTED.value, ADDRESS]
         self.state.blocked.found(target.mandator, blocked.tolist(), LIVE_LOOK_SOURCE, seen_at)
 

@@ -249,12 +249,16 @@ REASONS: Final[dict[str, dict[Language, str]]] = {
         "de": "Kurz vor dem Füllen abgemeldet oder unzustellbar",
         "en": "Opted out or bounced just before filling",
     },
+    Reason.ON_UNSUBSCRIBE_LIST: {
+        "de": "Auf der Abmeldeliste von Optimizely",
+        "en": "On Optimizely’s unsubscribe list",
+    },
     NOT_PICKED: {"de": "Vom CRM nicht mehr ausgewählt", "en": "No longer picked in the CRM"},
 }
 """Why somebody isn't in a list, in a few words."""
 
 GROUPS: Final[dict[str, tuple[Reason, ...]]] = {
-    "group_opted_out": (Reason.UNSUBSCRIBED, Reason.CONSENT_WITHDRAWN),
+    "group_opted_out": (Reason.UNSUBSCRIBED, Reason.CONSENT_WITHDRAWN, Reason.ON_UNSUBSCRIBE_LIST),
     "group_unreachable": (Reason.BOUNCED, Reason.BLOCKLISTED),
     "group_meanwhile": (Reason.SUPPRESSED_MEANWHILE, Reason.SWEPT),
     "group_no_consent": (Reason.NO_CONSENT,),

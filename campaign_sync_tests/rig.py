@@ -121,6 +121,12 @@ class Rig:
         moment = at or datetime.now(UTC) - timedelta(hours=1)
         self.world.publish(mandator_id, "getUnsubscribes", [[address, str(int(moment.timestamp() * 1000))]])
 
+    def leave_through(self, list_id: int, address: str) -> None:
+        """Let a recipient of a list unsubscribe from the mandator nord, and let the export tell through which list."""
+        self.world.unsubscribe(NORD, address)
+        moment = str(int(datetime.now(UTC).timestamp() * 1000))
+        self.world.respond(NORD, "getUnsubscribes", list_id, [address, moment])
+
     def addresses(self, list_id: int = NEWSLETTER) -> list[str]:
         """Who is in a list, sorted."""
         return sorted(recipient["id"] for recipient in self.world.recipients(list_id))

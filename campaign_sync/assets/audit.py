@@ -13,10 +13,17 @@ from campaign_sync.telemetry.spans import note_rows
 
 _WARN = dg.AssetCheckSeverity.WARN
 
+_NOW = {
+    False: "it does now",
+    True: "they are kept out of all lists, and the consent is withdrawn when their feedback row has come",
+}
+"""What becomes of opt-outs that the CRM didn't know; by whether feedback rows name the opt-in."""
+
 
 def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "audit"]`: everybody we could write to, held against the vendor's lists."""
     key, called = dg.AssetKey([mandator, "audit"]), settings.called(mandator)
+    await_rows = bool(settings.feedback.opt_in_readers)
 
     @dg.asset(
         key=key,
@@ -36,7 +43,7 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
                 description=rule(
                     called,
                     "the CRM knew everybody who left.",
-                    "it knows them now. Have feedback.readers looked into: some export doesn't tell of everybody.",
+                    f"{_NOW[await_rows]}. Have feedback.readers looked into: some export doesn't tell of everybody.",
                 ),
             ),
             dg.AssetCheckSpec(
@@ -61,12 +68,14 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
         with explained(context) as watch:
             vendor = ports.vendor(mandator)
             opt_ins, kind = settings.opt_ins_of_lists, settings.unsubscribe_lists
-            found = audit(mandator, opt_ins, kind, vendor, ports.crm, ports.state, ports.frames, on_rows)
+            found = audit(
+                mandator, opt_ins, kind, vendor, ports.crm, ports.state, ports.frames, on_rows, await_rows=await_rows
+            )
             report(Progress(mandator, "audit", "audited", found.asked, found.asked))
             note_rows(found.asked)
         incomplete = (
-            f"{found.missing} had left and the CRM didn't know; it does now. Look into feedback.readers: some export "
-            "doesn't tell of everybody"
+            f"{found.missing} had left and the CRM didn't know; {_NOW[await_rows]}. Look into feedback.readers: some "
+            "export doesn't tell of everybody"
         )
         apart = (
             f"{found.consenting_still} have a consent in the CRM, but stand on the vendor's unsubscribe list, and it "

@@ -21,15 +21,13 @@ from campaign_sync.feedback.propagation import measure
 from campaign_sync.feedback.reading import SHOWN_FILES, Pending, read_pending
 from campaign_sync.feedback.suppression import suppression
 from campaign_sync.feedback.withdrawals import with_vanished
-from campaign_sync.feedback.write_back import write_back
+from campaign_sync.feedback.write_back import Outcome, write_back
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.store import State
 from campaign_sync.telemetry.spans import note_rows
 
 _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
-
-_KINDS = ("bounce", "unsubscribe", "block", REMEMBERED)
 
 _COLUMNS = {
     "kind": (
@@ -65,13 +63,21 @@ CHECKS = {
         "within 24 hours of an opt-out the CRM knows, and no list has them any more.",
         "have feedback imported more often (feedback.schedule), and see whether a list wasn't replaced for days.",
     ),
+    "attributed": (
+        "unsubscribes name an opt-in that the CRM knows, so that no other consent is withdrawn.",
+        "compare opt_in_id of feedback.readers with the rows and the CRM; meanwhile the lists that were sent decide.",
+    ),
 }
 """What each check demands, and what to do if it doesn't hold."""
+
+SUPPRESSING = ("bounce", "unsubscribe", "pending", "block", REMEMBERED)
+"""The kinds of a suppression frame."""
 
 
 def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "suppression_state"]`: feedback into the CRM, then who is suppressed out of it."""
     key, called = dg.AssetKey([mandator, "suppression_state"]), settings.called(mandator)
+    opt_in_readers = settings.feedback.opt_in_readers
 
     @dg.asset(
         key=key,
@@ -89,7 +95,9 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
         ),
         metadata={"mandator": called, "mandator id": str(settings.mandator_id)},
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, description=rule(called, *told)) for name, told in CHECKS.items()
+            dg.AssetCheckSpec(name, asset=key, description=rule(called, *told))
+            for name, told in CHECKS.items()
+            if name != "attributed" or opt_in_readers
         ],
     )
     def suppression_state(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
@@ -104,6 +112,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
                 state,
                 ports.frames,
                 lambda: ports.vendor(mandator),
+                feedback,
                 settings.opt_ins_of_lists if settings.unsubscribe_lists == "per_list" else None,
             )
             _remove_outlived(mandator, feedback.keep_files, state, ports.frames)
@@ -130,8 +139,9 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
                 "new in the CRM": written.written,
                 "known to the CRM before": written.already_known,
                 "unmatched": written.unmatched,
+                **(_attributions(pending, written) if opt_in_readers else {}),
                 "rows that didn't fit": pending.misfits.total(),
-                **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in _KINDS},
+                **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in SUPPRESSING},
                 **({"vanished withdrawals accepted": accepted} if accepted is not None else {}),
                 "released by the blocklist": released,
                 **({"feedback age hours": _hours(age.age)} if age.age else {}),
@@ -145,6 +155,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
                 age_check(key, age),
                 _silence(key, silences),
                 _propagation(key, to_absence),
+                *([_attributed(key, opt_in_readers, pending, written)] if opt_in_readers else []),
             ],
         )
 
@@ -204,6 +215,23 @@ def _matched(key: dg.AssetKey, unmatched: int) -> dg.AssetCheckResult:
     )
     told = bad if unmatched else "the CRM knows everybody"
     return _check(key, "matched", not unmatched, told, {"rows": unmatched}, _WARN)
+
+
+def _attributions(pending: Pending, written: Outcome) -> dict[str, int]:
+    return {
+        "unsubscribes that name a known opt-in": written.naming_opt_in,
+        "unsubscribes that name another opt-in": len(pending.named) - written.naming_opt_in,
+        "opt-outs whose row is awaited": written.pending,
+        "opt-outs whose row didn't come": written.given_up,
+    }
+
+
+def _attributed(key: dg.AssetKey, readers: Sequence[str], pending: Pending, written: Outcome) -> dg.AssetCheckResult:
+    """A few rows without a known opt-in are nothing unusual; if all are without, the column is another one."""
+    rows = sum(1 for one in pending.unsubscribes if one.raw and pending.readers[one.raw.import_id] in readers)
+    told = f"{written.naming_opt_in} of {rows} rows of {' and '.join(readers)} name an opt-in that the CRM knows"
+    metadata = {"rows": rows, "naming an opt-in": written.naming_opt_in}
+    return _check(key, "attributed", bool(written.naming_opt_in) or not rows, told, metadata, _WARN)
 
 
 def _silence(key: dg.AssetKey, silences: Sequence[Silence]) -> dg.AssetCheckResult:

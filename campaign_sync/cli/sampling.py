@@ -1,6 +1,6 @@
 """Shows what the vendor's closed-loop readers send, without showing anybody, and guesses how it is laid out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -13,8 +13,8 @@ from rich.text import Text
 from campaign_sync.assets.ports import Ports
 from campaign_sync.cli.boundary import in_one_line
 from campaign_sync.configuration import Configuration, FeedbackSettings, FileSettings
+from campaign_sync.domain.layout import TECHNICAL_COLUMNS
 from campaign_sync.domain.layout_guess import Guess, guess_layout
-from campaign_sync.domain.pseudonym import Pseudonyms
 from campaign_sync.domain.sample import pseudonymized
 from campaign_sync.feedback.fetching import opened
 from campaign_sync.optimizely.client import Optimizely
@@ -54,11 +54,12 @@ def show_sample(configuration: Configuration, mandator: str, days: int, console:
     try:
         with console.status("Asking the vendor"):
             pseudonyms = ports.state.pseudonyms
-            feedback = configuration.mandators[mandator].feedback
+            settings = configuration.mandators[mandator]
+            feedback, opt_in_ids = settings.feedback, {one.opt_in_id for one in settings.lists.values()}
             samples = _read_files(feedback, feedback.files) if feedback.files else _read(ports.vendor(mandator), days)
     finally:
         ports.close()
-    guesses = {reader: guess_layout(sample.rows) for reader, sample in samples.items() if sample.rows}
+    guesses = {reader: guess_layout(sample.rows, opt_in_ids) for reader, sample in samples.items() if sample.rows}
     for reader, sample in samples.items():
         if sample.refusal:
             console.print(Text(f"{reader}: {sample.refusal}", "yellow"), soft_wrap=True)
@@ -66,7 +67,8 @@ def show_sample(configuration: Configuration, mandator: str, days: int, console:
             nothing = "no file with rows" if feedback.files else f"no rows in the last {_days(days)}"
             console.print(Text(f"{reader}: {nothing}"), soft_wrap=True)
         else:
-            _print_sample(reader, sample, guesses[reader], pseudonyms, console)
+            shown = pseudonymized(sample.rows[:ROWS_SHOWN], guesses[reader], pseudonyms, opt_in_ids)
+            _print_sample(reader, sample, shown, guesses[reader].doubts, console)
     if guesses:
         _print_settings(mandator, guesses, console)
 
@@ -104,8 +106,9 @@ def _days(days: int) -> str:
     return "day" if days == 1 else f"{days} days"
 
 
-def _print_sample(reader: Reader, sample: Sample, guess: Guess, pseudonyms: Pseudonyms, console: Console) -> None:
-    shown = pseudonymized(sample.rows[:ROWS_SHOWN], guess, pseudonyms)
+def _print_sample(
+    reader: Reader, sample: Sample, shown: Sequence[Sequence[str]], doubts: Sequence[str], console: Console
+) -> None:
     columns = [Column(str(position), overflow="fold") for position in range(max(map(len, sample.rows)))]
     read = f"at least {ROWS_READ}" if len(sample.rows) == ROWS_READ else str(len(sample.rows))
     console.print(Text(f"{reader}: {len(shown)} of {read} rows", "bold"))
@@ -113,7 +116,7 @@ def _print_sample(reader: Reader, sample: Sample, guess: Guess, pseudonyms: Pseu
     for cells in shown:
         table.add_row(*map(Text, cells))
     console.print(table)
-    for doubt in guess.doubts:
+    for doubt in doubts:
         console.print(Text(f"? {doubt}", "yellow"), soft_wrap=True)
 
 
@@ -131,7 +134,7 @@ def _print_settings(mandator: str, guesses: Mapping[Reader, Guess], console: Con
 
 def _layout(guess: Guess) -> dict[str, object]:
     """The guess as settings. What is needed and unknown is null, so that no default takes its place unseen."""
-    optional = {"category": guess.category, "mailing": guess.mailing}
+    optional = {name: getattr(guess, name) for name in ("category", "mailing", *TECHNICAL_COLUMNS)}
     return {
         "recipient": guess.recipient,
         "time": guess.time,

@@ -47,6 +47,12 @@ class RowSettings(Section):
     """Column that tells hard bounces from soft ones and from other replies; getResponses needs it."""
     mailing: Column | None = None
     """Column with the id of the mailing; of getMailingUnsubscribes it is 1, and the time 2, where neither is named."""
+    opt_in_id: Column | None = None
+    """Column with the list field opt-in-id, where the vendor adds it to the rows: the one consent that is affected."""
+    entity_type: Column | None = None
+    """Column with the list field entity-type, likewise; with entity_id it names the record of the CRM."""
+    entity_id: Column | None = None
+    """Column with the list field entity-id, likewise."""
     header: bool | None = None
     """Whether rows begin with the columns' names; found out by itself where left out."""
     time_format: TimeFormat = "epoch_ms"
@@ -70,6 +76,9 @@ class RowSettings(Section):
             header=self.header,
             time_format=self.time_format,
             zone=ZoneInfo(self.timezone) if self.timezone else zone,
+            opt_in_id=self.opt_in_id,
+            entity_type=self.entity_type,
+            entity_id=self.entity_id,
         )
 
 
@@ -149,6 +158,15 @@ class FeedbackSettings(Section):
     def reader(self, name: str) -> ReaderSettings | None:
         """The settings of a reader; None where it isn't configured."""
         return self.readers_by_name.get(name)
+
+    @property
+    def opt_in_readers(self) -> tuple[str, ...]:
+        """The readers of unsubscribes whose rows name the opt-in that is affected."""
+        return tuple(
+            str(name)
+            for name, reader in self.readers.items()
+            if KIND_OF_READER[name] is FeedbackKind.UNSUBSCRIBES and reader.opt_in_id is not None
+        )
 
     @property
     def age_limits(self) -> AgeLimits:

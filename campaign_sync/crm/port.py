@@ -79,6 +79,15 @@ class CrmSnapshot(Protocol):
     def opt_in(self, opt_in_id: str) -> OptIn | None:
         """The opt-in's definition, or None where the CRM doesn't know it."""
 
+    def opt_in_ids(self, mandator: str) -> frozenset[str]:
+        """The opt-ins of a mandator, as the CRM spells them."""
+
+    def records(self, entities: Collection[Entity]) -> dict[Entity, Entity]:
+        """The records that these name, as the CRM spells them; absent where it has none.
+
+        An id in other case names a record where no other has the same letters.
+        """
+
     def columns(self, pick: Pick) -> frozenset[str]:
         """The columns that rows of this pick can offer to a list's attributes.
 
@@ -159,11 +168,12 @@ class Crm(Protocol):
     def record_unsubscribes(self, unsubscribes: Sequence[Unsubscribe], on_written: OnWritten = ignore) -> WriteBack:
         """Append a withdrawal for every consent that an unsubscribe is about.
 
-        These are the consents that it is `through`, also of whoever has the address now; where it is through none,
-        those for its `opt_ins`, or else for every opt-in of that mandator, that an entity with the address has events
-        for. The withdrawal carries the unsubscribe's own time, so a consent granted again later stays granted. An
-        address for which there is nothing to withdraw, be it that nobody has it or nobody consented, is returned as
-        unmatched.
+        Where it names an `opt_in_id`, it is that consent of its `entity`, of those that it is `through`, and of whoever
+        has the address now; else the consents that it is `through`, also of whoever has the address now; where it is
+        through none, those for its `opt_ins`, or else for every opt-in of that mandator, that an entity with the
+        address has events for. The withdrawal carries the unsubscribe's own time, so a consent granted again later
+        stays granted. An address for which there is nothing to withdraw, be it that nobody has it or nobody consented,
+        is returned as unmatched.
 
         Written in chunks, each in one transaction; after each, `on_written` is told what stands in the CRM now.
         """

@@ -48,6 +48,7 @@ from campaign_sync.crm.schema import (
     report,
 )
 from campaign_sync.crm.sql_chunks import by_type
+from campaign_sync.crm.sql_records import named_records
 from campaign_sync.crm.text_frame import text_frame
 from campaign_sync.domain.consent import ConsentEvent, ConsentKind, OptIn
 from campaign_sync.domain.entity import Entity, EntityType
@@ -112,6 +113,15 @@ class SqlSnapshot:
         """The opt-in's definition, or None where the CRM doesn't know it."""
         row = self._rows(select(opt_in).where(opt_in.c.opt_in_id == opt_in_id), "reading opt_in")
         return OptIn(**row[0]._mapping) if row else None
+
+    def opt_in_ids(self, mandator: str) -> frozenset[str]:
+        """The opt-ins of a mandator. See `CrmSnapshot.opt_in_ids`."""
+        rows = self._rows(select(*opt_in.c["opt_in_id", "mandator"]), "reading opt_in")
+        return frozenset(row.opt_in_id for row in rows if row.mandator == mandator)
+
+    def records(self, entities: Collection[Entity]) -> dict[Entity, Entity]:
+        """The records that these name. See `CrmSnapshot.records`."""
+        return named_records(lambda query: self._rows(query, "looking for records"), entities)
 
     def columns(self, pick: Pick) -> frozenset[str]:
         """The columns that everybody in this pick has, so that a list's attributes can be filled from them."""

@@ -64,17 +64,18 @@ def _write_withdrawals(
     connection: Connection,
 ) -> list[Written]:
     holders = {each: people.get(address_key(each.address) or each.address, []) for each in chunk}
-    named = {one.entity for each in chunk for one in each.through}
+    named = {one.entity for each in chunk for one in each.through} | {each.entity for each in chunk if each.entity}
     past = _Past.read(connection, {entity for group in holders.values() for entity in group} | named)
     withdrawals: dict[str, dict[str, Any]] = {}
     entries = []
     for each in chunk:
         for entity, opt_in_id in _concerned(each, holders[each], past, opt_ins[each.mandator]):
-            row = _withdrawal(each, entity, opt_in_id)
-            is_new = row["id"] not in past.event_ids and row["id"] not in withdrawals
+            event_id = _withdrawal_id(each, entity, opt_in_id)
+            is_new = event_id not in past.event_ids and event_id not in withdrawals
+            entry = Written(each, is_new, entity, opt_in_id, event_id)
             if is_new:
-                withdrawals[row["id"]] = row
-            entries.append(Written(each, is_new, entity, opt_in_id, row["id"]))
+                withdrawals[event_id] = _withdrawal(each, entry)
+            entries.append(entry)
     if withdrawals:
         connection.execute(insert(consent_event), list(withdrawals.values()))
     return entries
@@ -83,15 +84,20 @@ def _write_withdrawals(
 def _concerned(
     unsubscribe: Unsubscribe, holders: Sequence[Entity], past: "_Past", of_mandator: set[str]
 ) -> Iterator[tuple[Entity, str]]:
-    """The consents that end: those they were written to through, of whoever has the address; else all of the mandator.
+    """The consents that end: the one that is named, or those they were written to through; else all of the mandator.
 
-    Where the vendor says which lists were left, those lists' instead of all. Somebody whose consents the CRM has
-    forgotten is left forgotten.
+    Where the vendor says which lists were left, those lists' instead of all. They end for whoever has the address, too.
+    Somebody whose consents the CRM has forgotten is left forgotten.
     """
-    through = {one.opt_in_id for one in unsubscribe.through} & of_mandator
-    named = unsubscribe.opt_ins & of_mandator
-    concerned = {(one.entity, one.opt_in_id) for one in unsubscribe.through if one.opt_in_id in of_mandator}
-    concerned |= {(entity, opt_in_id) for entity in holders for opt_in_id in through or named or of_mandator}
+    through = {(one.entity, one.opt_in_id) for one in unsubscribe.through if one.opt_in_id in of_mandator}
+    if unsubscribe.opt_in_id:
+        opt_ins = {unsubscribe.opt_in_id} & of_mandator
+        through = {each for each in through if each[1] in opt_ins}
+        if unsubscribe.entity:
+            through |= {(unsubscribe.entity, opt_in_id) for opt_in_id in opt_ins}
+    else:
+        opt_ins = {opt_in_id for _, opt_in_id in through} or of_mandator & unsubscribe.opt_ins or of_mandator
+    concerned = through | {(entity, opt_in_id) for entity in holders for opt_in_id in opt_ins}
     return (each for each in sorted(concerned) if each[1] in past.opt_ins[each[0]])
 
 
@@ -198,19 +204,23 @@ def _opt_ins_by_mandator(connection: Connection, mandators: Collection[str]) -> 
     return found
 
 
-def _withdrawal(unsubscribe: Unsubscribe, entity: Entity, opt_in_id: str) -> dict[str, Any]:
-    entity_type, entity_id = entity
+def _withdrawal_id(unsubscribe: Unsubscribe, entity: Entity, opt_in_id: str) -> str:
     moment = unsubscribe.occurred_at.astimezone(UTC)
-    identity = "\n".join([entity_type, entity_id, opt_in_id, moment.isoformat(), unsubscribe.source])
+    identity = "\n".join([*entity, opt_in_id, moment.isoformat(), unsubscribe.source])
+    return str(uuid.uuid5(_WITHDRAWALS, identity))
+
+
+def _withdrawal(unsubscribe: Unsubscribe, entry: Written) -> dict[str, Any]:
+    because = f", {entry.attribution.meaning}" if entry.attribution else ""
     return {
-        "id": str(uuid.uuid5(_WITHDRAWALS, identity)),
-        "entity_type": entity_type.value,
-        "entity_id": entity_id,
-        "opt_in_id": opt_in_id,
+        "id": entry.event_id,
+        "entity_type": entry.entity.entity_type.value if entry.entity else None,
+        "entity_id": entry.entity.entity_id if entry.entity else None,
+        "opt_in_id": entry.opt_in_id,
         "kind": ConsentKind.WITHDRAWN.value,
-        "occurred_at": moment,
+        "occurred_at": unsubscribe.occurred_at.astimezone(UTC),
         "source": unsubscribe.source,
-        "evidence": f"unsubscribed from mandator {unsubscribe.mandator} in Optimizely Campaign",
+        "evidence": f"unsubscribed from mandator {unsubscribe.mandator} in Optimizely Campaign{because}",
     }
 
 

@@ -55,6 +55,14 @@ class RawRow:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedConsent:
+    """The technical fields of a row as the vendor returned them; the CRM may know neither of the two."""
+
+    opt_in_id: str | None
+    entity: Entity | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Bounce:
     """An address that doesn't take mail. It belongs to the address, in every mandator.
 
@@ -79,6 +87,35 @@ class WrittenTo:
     opt_in_id: str
 
 
+class Attribution(StrEnum):
+    """How it was determined which consents an unsubscribe is about."""
+
+    RECORD = "record"
+    OPT_IN = "opt_in"
+    MAILING = "mailing"
+    SNAPSHOTS = "snapshots"
+    MANDATOR = "mandator"
+
+    @classmethod
+    def of_names(cls, opt_in_id: str | None, entity: Entity | None) -> "Attribution":
+        """Of an unsubscribe by what its row names, and nothing else."""
+        return (cls.RECORD if entity else cls.OPT_IN) if opt_in_id else cls.MANDATOR
+
+    @property
+    def meaning(self) -> str:
+        """In plain words, for a sentence that begins with what was withdrawn."""
+        return _ATTRIBUTIONS[self]
+
+
+_ATTRIBUTIONS: Final = {
+    Attribution.RECORD: "attributed by the opt-in id and the record that the feedback row names",
+    Attribution.OPT_IN: "attributed by the opt-in id that the feedback row names, and by the address",
+    Attribution.MAILING: "attributed by the lists of the mailing that the feedback row names",
+    Attribution.SNAPSHOTS: "attributed by the lists that the recipient was in, from the snapshots sent",
+    Attribution.MANDATOR: "attributed to every opt-in of the mandator, since nothing says which",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
     """Somebody left. It belongs to the consents through which they were written to in one mandator.
@@ -95,7 +132,12 @@ class Unsubscribe:
     """Empty where nobody can tell: then it is about every consent of the mandator, or for `opt_ins`."""
     opt_ins: frozenset[str] = field(default=frozenset(), compare=False)
     """Those of the recipient lists that the vendor says were left; empty where it doesn't say."""
+    opt_in_id: str | None = None
+    """The mandator's opt-in that the feedback row names, as the CRM spells it: then it is about no other."""
+    entity: Entity | None = None
+    """The CRM's record that the feedback row names beside its opt-in."""
     raw: RawRow | None = field(default=None, compare=False)
+    attribution: Attribution = field(default=Attribution.MANDATOR, compare=False)
 
 
 def bounce_kind(reader: str, category: str | None, no_bounces: Collection[str] = ()) -> BounceKind | None:
@@ -145,3 +187,11 @@ class Written:
     entity: Entity | None = None
     opt_in_id: str | None = None
     event_id: str | None = None
+
+    @property
+    def attribution(self) -> Attribution | None:
+        """How the consent was determined; None for a bounce. Who only shares the address isn't the record named."""
+        if isinstance(self.feedback, Bounce):
+            return None
+        named = self.feedback.attribution
+        return Attribution.OPT_IN if named is Attribution.RECORD and self.entity != self.feedback.entity else named

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.text import normalize_text
 from campaign_sync.domain.time_pattern import precision
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -26,6 +27,9 @@ _BYTE_ORDER_MARK = "\ufeff"
 _USUAL_NAMES = ("mail", "recipient", "empfänger", "time", "zeit", "date", "datum", "created", "categor", "kategorie")
 """What the name of a column usually has in it, small."""
 
+TECHNICAL_COLUMNS = ("opt_in_id", "entity_type", "entity_id")
+"""Technical fields of a recipient list that can come back with a response, as names of `Layout` and `FeedbackRow`."""
+
 Column = int | str
 Row = Sequence[str | None]
 
@@ -35,8 +39,10 @@ class Layout:
     """Where a reader's rows hold what we need.
 
     Columns are positions from 0, or names where the rows have a header. `time` is None where a reader gives none,
-    `category`, `mailing` and `link` where they aren't wanted. `header` None means that a header row is recognized by
-    itself. `time_format` is `epoch_ms`, `iso` or a `strptime` pattern; times without a zone are in `zone`.
+    `category`, `mailing` and `link` where they aren't wanted. `opt_in_id`, `entity_type` and `entity_id` are list
+    fields that the vendor may add to the rows by agreement; a row, or a whole file, may lack them. `header` None means
+    that a header row is recognized by itself. `time_format` is `epoch_ms`, `iso` or a `strptime` pattern; times
+    without a zone are in `zone`.
     """
 
     recipient: Column = 0
@@ -47,18 +53,25 @@ class Layout:
     header: bool | None = None
     time_format: str = "epoch_ms"
     zone: tzinfo = UTC
+    opt_in_id: Column | None = None
+    entity_type: Column | None = None
+    entity_id: Column | None = None
 
     @property
     def columns(self) -> dict[str, Column]:
         """The columns that are wanted, by what they hold."""
-        wanted = {
-            "recipient": self.recipient,
-            "time": self.time,
-            "category": self.category,
-            "mailing": self.mailing,
-            "link": self.link,
-        }
-        return {name: column for name, column in wanted.items() if column is not None}
+        return self.required_columns | self.technical_columns
+
+    @property
+    def required_columns(self) -> dict[str, Column]:
+        """Those that every row must have."""
+        names = ("recipient", "time", "category", "mailing", "link")
+        return {name: column for name in names if (column := getattr(self, name)) is not None}
+
+    @property
+    def technical_columns(self) -> dict[str, Column]:
+        """Those with technical fields of the recipient list; rows may lack them."""
+        return {name: column for name in TECHNICAL_COLUMNS if (column := getattr(self, name)) is not None}
 
 
 class LayoutError(ValueError):
@@ -67,13 +80,20 @@ class LayoutError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class FeedbackRow:
-    """One parsed row: the recipient id as a normalized address, when it happened (UTC), and what else the row says."""
+    """One parsed row: the recipient id as a normalized address, when it happened (UTC), and what else the row says.
+
+    The technical fields are None where the row has nothing in them; whether the CRM knows what they name is another
+    question.
+    """
 
     address: str
     occurred_at: datetime
     category: str | None = None
     mailing_id: int | None = None
     link: str | None = None
+    opt_in_id: str | None = None
+    entity_type: str | None = None
+    entity_id: str | None = None
     position: int = field(default=0, compare=False)
 
 
@@ -120,14 +140,16 @@ def parse_feedback(rows: Iterable[Row], layout: Layout, until: datetime) -> Pars
 def _understood(
     row: Row, places: Mapping[str, int], read_time: Callable[[str], datetime], position: int
 ) -> FeedbackRow:
-    cells = {name: _text(row[place]) for name, place in places.items()}
+    technical = {name: places[name] for name in TECHNICAL_COLUMNS if name in places}
+    cells = {name: _text(row[place]) for name, place in places.items() if name not in technical}
     return FeedbackRow(
         normalize_address(cells["recipient"]),
         read_time(cells.get("time", "")),
         cells.get("category"),
         _number(cells.get("mailing")),
         cells.get("link"),
-        position,
+        **{name: normalize_text(row[place] or "") or None for name, place in technical.items() if place < len(row)},
+        position=position,
     )
 
 
@@ -153,7 +175,8 @@ class _Headers:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._named = {column for column in layout.columns.values() if isinstance(column, str)}
+        self._named = {column for column in layout.required_columns.values() if isinstance(column, str)}
+        self._technical = {column for column in layout.technical_columns.values() if isinstance(column, str)}
         self._first: list[str] | None = None
         self._first_is_header = False
         self.places = None if self._named else _positions(layout, {})
@@ -174,7 +197,7 @@ class _Headers:
         names = texts(row)
         found, problem = _find(self._named, names)
         if problem is None:
-            self.places, self.complete = _positions(self._layout, found), True
+            self.places, self.complete = self._positions(names, found), True
             return True
         if found and looks_like_a_header(row):
             self.places = None  # below another header the columns may be anywhere
@@ -192,8 +215,15 @@ class _Headers:
             self._first = cells
             # Whoever has an address in the recipient's column is no header, whatever the layout says.
             is_header = looks_like_a_header(row) if self._layout.header is None else "@" not in "".join(cells)
-            self._first_is_header = is_header
+            self._first_is_header = is_header or not self._technical.isdisjoint(cells)
+            if self._first_is_header:
+                self.places = self._positions(cells, {})
         return self._first_is_header and cells == self._first
+
+    def _positions(self, header: Sequence[str], found: Mapping[str, int]) -> dict[str, int]:
+        """Where each wanted column is: the required ones, and those technical fields that the header has once."""
+        technical, _ = _find(self._technical, header)
+        return _positions(self._layout, {**technical, **found})
 
 
 def _find(named: Iterable[str], header: Sequence[str]) -> tuple[dict[str, int], str | None]:
@@ -249,8 +279,12 @@ def _text(cell: str | None) -> str:
 
 
 def _positions(layout: Layout, found: Mapping[str, int]) -> dict[str, int]:
-    """Where each wanted column is, `found` being the places of those that are named."""
-    return {name: found[column] if isinstance(column, str) else column for name, column in layout.columns.items()}
+    """Where each wanted column is, `found` being the places of those that are named. Technical fields may lack."""
+    return {
+        name: found[column] if isinstance(column, str) else column
+        for name, column in layout.columns.items()
+        if isinstance(column, int) or name not in TECHNICAL_COLUMNS or column in found
+    }
 
 
 def _time_reader(layout: Layout, until: datetime) -> Callable[[str], datetime]:

@@ -1,13 +1,15 @@
 """Guesses from a reader's rows how they are laid out, for nobody documents it."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from campaign_sync.domain.address import usable_address
+from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.event_time import CONFUSABLE, EPOCH_SECONDS, SUPPORTED, moment
-from campaign_sync.domain.layout import texts
+from campaign_sync.domain.layout import TECHNICAL_COLUMNS, texts
+from campaign_sync.domain.text import normalize_text
 
 Rows = Sequence[Sequence[str | None]]
 
@@ -16,6 +18,8 @@ _MAILING_ID = re.compile(r"[0-9]{6,}")
 _FILLING = re.compile(r"[\s_-]+")
 _CATEGORIES = frozenset({"hardbounce", "softbounce", "autoresponder", "unknown"})
 _MAILING_NAMES = frozenset({"mailing", "mailingid"})
+_TECHNICAL_NAMES = {name: {name.replace("_", "")} for name in TECHNICAL_COLUMNS}
+_RECORD_ID = re.compile(r"(?=.*[0-9])[A-Za-z0-9_{}.:-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,20 @@ class Guess:
     """`epoch_ms`, `iso` or a `strptime` pattern."""
     doubts: tuple[str, ...]
     """What somebody should look at, in sentences without anybody's data."""
+    opt_in_id: int | str | None = None
+    entity_type: int | str | None = None
+    entity_id: int | str | None = None
 
     def position(self, column: int | str | None, rows: Rows) -> int | None:
         """Where in `rows`, the ones that were guessed at, a column of this guess stands."""
         return texts(rows[0]).index(column) if isinstance(column, str) else column
 
 
-def guess_layout(rows: Rows) -> Guess:
-    """What the columns of a reader's rows look like. Cells that don't fit are outvoted by the others."""
+def guess_layout(rows: Rows, opt_in_ids: Collection[str] = ()) -> Guess:
+    """What the columns of a reader's rows look like. Cells that don't fit are outvoted by the others.
+
+    By `opt_in_ids`, those of the mandator's lists, a column of opt-ins is recognized whatever it is called.
+    """
     if not rows:
         return Guess(None, None, None, None, False, None, ("there are no rows",))
     width = max(map(len, rows))
@@ -55,7 +65,11 @@ def guess_layout(rows: Rows) -> Guess:
     recipient = _recipient(columns, doubts)
     mailing = _mailing(columns, names)
     category = next((position for position, column in enumerate(columns) if _mostly(is_category, column)), None)
-    time, time_format = _time(columns, {recipient, mailing}, doubts)
+    technical = _technical(columns, names, opt_in_ids)
+    time, time_format = _time(columns, {recipient, mailing, *technical.values()}, doubts)
+    if "entity_type" in technical and "entity_id" not in technical:
+        taken = {recipient, mailing, category, time, *technical.values()}
+        technical |= _record_ids(columns, technical["entity_type"], taken, doubts)
     _doubt_misfits(body, recipient, time, time_format, doubts)
 
     named = header and all(names) and len(set(names)) == width
@@ -63,12 +77,59 @@ def guess_layout(rows: Rows) -> Guess:
     def column(position: int | None) -> int | str | None:
         return names[position] if named and position is not None else position
 
-    return Guess(column(recipient), column(time), column(category), column(mailing), header, time_format, tuple(doubts))
+    return Guess(
+        column(recipient),
+        column(time),
+        column(category),
+        column(mailing),
+        header,
+        time_format,
+        tuple(doubts),
+        **{name: column(position) for name, position in technical.items()},
+    )
 
 
 def is_category(cell: str) -> bool:
     """Whether the cell is the vendor's word for the kind of a response, in any spelling."""
     return _FILLING.sub("", cell).casefold() in _CATEGORIES
+
+
+def is_entity_type(cell: str) -> bool:
+    """Whether the cell names a kind of CRM record, in any case."""
+    return cell.casefold() in list(EntityType)
+
+
+def is_opt_in(opt_in_ids: Collection[str]) -> Callable[[str], bool]:
+    """Tells whether a cell is one of these opt-ins, in any case."""
+    known = {normalize_text(each).casefold() for each in opt_in_ids}
+    return lambda cell: normalize_text(cell).casefold() in known
+
+
+def _technical(columns: list[list[str]], names: list[str], opt_in_ids: Collection[str]) -> dict[str, int]:
+    """Where technical fields of the list are, by their names, or else by what only they hold."""
+    found = {
+        field: position
+        for position, name in enumerate(names)
+        for field, spellings in _TECHNICAL_NAMES.items()
+        if _FILLING.sub("", name).casefold() in spellings
+    }
+    for field, fits in (("opt_in_id", is_opt_in(opt_in_ids)), ("entity_type", is_entity_type)):
+        fitting = (position for position, column in enumerate(columns) if _mostly(fits, column))
+        if field not in found and (position := next(fitting, None)) is not None:
+            found[field] = position
+    return found
+
+
+def _record_ids(
+    columns: list[list[str]], entity_type: int, taken: Collection[int | None], doubts: list[str]
+) -> dict[str, int]:
+    """Ids look like any other number; those of records come right beside their kind."""
+    for position in (entity_type + 1, entity_type - 1):
+        free = 0 <= position < len(columns) and position not in taken
+        if free and _mostly(_RECORD_ID.fullmatch, columns[position]):
+            doubts.append(f"column {position} was taken for entity_id, being beside the entity types; compare it")
+            return {"entity_id": position}
+    return {}
 
 
 def _is_time(cell: str) -> bool:

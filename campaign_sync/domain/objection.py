@@ -36,17 +36,23 @@ def objections(
     """
     keys = entity_keys(suppression)
     here = suppression["address"].eq(address or "").fillna(value=False)
-    bounce, block, remembered = (suppression["kind"] == kind for kind in ("bounce", "block", REMEMBERED))
-    of_opt_in = suppression["opt_in_id"].eq(opt_in_id).fillna(value=False)
+    bounce, unsubscribe, pending, block, remembered = (
+        suppression["kind"] == kind for kind in ("bounce", "unsubscribe", "pending", "block", REMEMBERED)
+    )
+    of_opt_in, of_nobody = suppression["opt_in_id"].eq(opt_in_id).fillna(value=False), suppression["entity_id"].isna()
     persons = keys.eq(key or "").fillna(value=False)
-    withdrawal = of_opt_in & ~remembered
+    withdrawal = unsubscribe & of_opt_in & ~of_nobody
     own = withdrawal & persons
-    later = (suppression["since"] >= (pd.Timestamp(consent_at) if consent_at else pd.NaT)).fillna(value=False)
-    nobodys = ~bounce & ~block & here & suppression["entity_id"].isna()
+    since = suppression["since"]
+    later = (since >= (pd.Timestamp(consent_at) if consent_at else pd.NaT)).fillna(value=False)
+    later |= since.isna() & (consent_at is not None)
+    not_older = later | (consent_at is None)
+    nobodys = unsubscribe & here & of_nobody & (of_opt_in | suppression["opt_in_id"].isna())
     parts = (
         (bounce & here, Reason.BOUNCED),
         (block & here, Reason.BLOCKLISTED),
-        (nobodys & (later | suppression["since"].isna() | (consent_at is None)), Reason.UNSUBSCRIBED),
+        (pending & here & not_older, Reason.ON_UNSUBSCRIBE_LIST),
+        (nobodys & not_older, Reason.UNSUBSCRIBED),
         (own, Reason.UNSUBSCRIBED),
         (withdrawal & here & later & ~own, Reason.CONSENT_WITHDRAWN),
         (remembered & of_opt_in & persons, Reason.WITHDRAWAL_VANISHED),

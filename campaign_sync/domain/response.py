@@ -1,11 +1,12 @@
 """What recipients did with a mailing: they opened it, clicked in it, answered it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from campaign_sync.domain.entity import Entity
+from campaign_sync.domain.feedback import NamedConsent
 
 
 class ResponseKind(StrEnum):
@@ -36,7 +37,8 @@ class Response:
     """One recipient did something with one mailing.
 
     `detail` is the clicked link or the category of an answer. `entity` and `opt_in_id` tell through which consent the
-    recipient was written to; None where our snapshots don't tell, or tell several.
+    recipient was written to; None where neither the row nor our snapshots tell, or these tell several. `named` is what
+    the row says of it, whether the CRM knows it or not.
     """
 
     kind: ResponseKind
@@ -46,3 +48,4 @@ class Response:
     detail: str | None = None
     entity: Entity | None = None
     opt_in_id: str | None = None
+    named: NamedConsent | None = field(default=None, compare=False)

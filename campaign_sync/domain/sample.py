@@ -1,32 +1,44 @@
 """Rows of a reader as they can be shown to anybody: what kind of value stands where, and nobody's data."""
 
+from collections.abc import Collection
+
 from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.event_time import CONFUSABLE, moment
 from campaign_sync.domain.layout import texts
-from campaign_sync.domain.layout_guess import Guess, Rows, is_category
+from campaign_sync.domain.layout_guess import Guess, Rows, is_category, is_entity_type, is_opt_in
 from campaign_sync.domain.pseudonym import Pseudonyms
 
 
-def pseudonymized(rows: Rows, guess: Guess, pseudonyms: Pseudonyms) -> list[list[str]]:
+def pseudonymized(
+    rows: Rows, guess: Guess, pseudonyms: Pseudonyms, opt_in_ids: Collection[str] = ()
+) -> list[list[str]]:
     """The cells for showing: addresses as pseudonyms, all other texts and numbers by their length.
 
-    Shown as they are: the header, and what the guess took for times, categories and ids of mailings.
+    Shown as they are: the header, and what the guess took for times, categories, ids of mailings, kinds of records and
+    opt-ins of the mandator.
 
     Args:
         rows: the rows that the guess was made from, or the first ones of them.
         guess: what they look like.
         pseudonyms: the stand-ins for addresses.
+        opt_in_ids: those of the mandator's lists.
     """
     if not rows:
         return []
     header = texts(rows[0]) if guess.header else None
-    time, category, mailing = (guess.position(column, rows) for column in (guess.time, guess.category, guess.mailing))
+    time, category, mailing, entity_type, opt_in_id = (
+        guess.position(column, rows)
+        for column in (guess.time, guess.category, guess.mailing, guess.entity_type, guess.opt_in_id)
+    )
+    is_known_opt_in = is_opt_in(opt_in_ids)
 
     def shown(position: int, cell: str) -> str:
         public = (
             (position == time and _is_time(cell, guess.time_format))
             or (position == category and is_category(cell))
             or (position == mailing and _is_number(cell))
+            or (position == entity_type and is_entity_type(cell))
+            or (position == opt_in_id and is_known_opt_in(cell))
         )
         if public or not cell:
             return cell

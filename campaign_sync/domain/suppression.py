@@ -13,10 +13,12 @@ from campaign_sync.domain.rejection import Reason
 SUPPRESSION_COLUMNS = ("kind", "address", "entity_type", "entity_id", "opt_in_id", "since", "source")
 """Columns of a suppression frame.
 
-`kind` is `bounce`, `unsubscribe`, `block` or `remembered`. A bounce and an entry of the blocklist name an address and
-nobody. An unsubscribe names an entity, its opt-in and, where the entity has one, its address; or an address alone,
-where nobody knows whose it is. What is remembered is a withdrawal that the CRM had and doesn't have any more: it names
-whom the CRM shows as granted instead, and `since` when it was withdrawn. `since` is `datetime64[us, UTC]`.
+`kind` is `bounce`, `unsubscribe`, `pending`, `block` or `remembered`. A bounce and an entry of the blocklist name an
+address and nobody. An unsubscribe names an entity, its opt-in and, where the entity has one, its address; or an address
+alone, where nobody knows whose it is, with the opt-in where that is known. `pending` is an address on the vendor's
+unsubscribe list of which it isn't known yet what was unsubscribed. What is remembered is a withdrawal that the CRM had
+and doesn't have any more: it names whom the CRM shows as granted instead, and `since` when it was withdrawn. `since` is
+`datetime64[us, UTC]`.
 """
 
 REMEMBERED = "remembered"
@@ -47,24 +49,27 @@ class Suppressed:
     """By address, the newest withdrawal of anybody who has it: who else has it and consented before, left as well."""
     remembered: frozenset[str] = frozenset()
     """Entity keys of those whose withdrawal has vanished from the CRM."""
+    pending_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
+    """By address, since when it is known to be on the vendor's unsubscribe list, for which opt-in isn't known yet."""
 
     @classmethod
     def of(cls, frame: pd.DataFrame, opt_in_id: str) -> Self:
         """What `frame` (columns `SUPPRESSION_COLUMNS`) says for `opt_in_id`."""
         bounces = frame[frame["kind"] == "bounce"]
         unsubscribes = frame[frame["kind"] == "unsubscribe"]
+        unsubscribes = unsubscribes[unsubscribes["opt_in_id"].isna() | (unsubscribes["opt_in_id"] == opt_in_id)]
         nobodys = unsubscribes[unsubscribes["entity_id"].isna()]
-        withdrawals = unsubscribes[unsubscribes["opt_in_id"] == opt_in_id]
         remembered = frame[(frame["kind"] == REMEMBERED) & (frame["opt_in_id"] == opt_in_id)]
-        newest = withdrawals.groupby("address")["since"].max()
-        newest_of_nobody = nobodys["since"].fillna(_FOR_EVER).groupby(nobodys["address"]).max()
+        withdrawals = unsubscribes[unsubscribes["entity_id"].notna() & unsubscribes["opt_in_id"].notna()]
+        pending = frame[frame["kind"] == "pending"]
         return cls(
             bounced=frozenset(bounces["address"].dropna()),
             blocked=frozenset(frame.loc[frame["kind"] == "block", "address"].dropna()),
-            left_at={str(address): since for address, since in newest_of_nobody.items()},
+            left_at=_newest_by_address(nobodys),
             withdrawn=frozenset(entity_keys(withdrawals).dropna()),
-            withdrawn_at={str(address): since for address, since in newest.items()},
             remembered=frozenset(entity_keys(remembered).dropna()),
+            withdrawn_at=_newest_by_address(withdrawals),
+            pending_at=_newest_by_address(pending),
         )
 
     def reasons(self, rows: pd.DataFrame, addresses: "pd.Series[str]") -> "pd.Series[str]":
@@ -79,11 +84,17 @@ class Suppressed:
             reason[_among(entity_keys(rows), self.remembered)] = Reason.WITHDRAWAL_VANISHED.value
         reason[_among(addresses, self.blocked)] = Reason.BLOCKLISTED.value
         reason[_among(addresses, self.bounced)] = Reason.BOUNCED.value
+        reason[_not_newer(rows["consent_at"], addresses, self.pending_at)] = Reason.ON_UNSUBSCRIBE_LIST.value
         reason[_not_newer(rows["consent_at"], addresses, self.withdrawn_at)] = Reason.CONSENT_WITHDRAWN.value
         reason[_not_newer(rows["consent_at"], addresses, self.left_at)] = Reason.UNSUBSCRIBED.value
         if self.withdrawn:
             reason[_among(entity_keys(rows), self.withdrawn)] = Reason.UNSUBSCRIBED.value
         return reason
+
+
+def _newest_by_address(rows: pd.DataFrame) -> dict[str, pd.Timestamp]:
+    newest = rows["since"].fillna(_FOR_EVER).groupby(rows["address"]).max()
+    return {str(address): since for address, since in newest.items()}
 
 
 _Mask = np.ndarray[Any, np.dtype[np.bool_]]

@@ -29,7 +29,7 @@ class Audit:
     asked: int
     """Whom we could write to, and asked the vendor about."""
     missing: int
-    """The vendor knows that they left, and the CRM didn't; it does now."""
+    """The vendor knows that they left, and the CRM didn't; it does now, or will when the feedback row has come."""
     consenting_still: int
     """They have a consent in the CRM and are known to be on the vendor's list, which writes to none of them: they
     consented again, or left another list."""
@@ -51,6 +51,8 @@ def audit(
     state: State,
     frames: Frames,
     on_rows: Callable[[int], None],
+    *,
+    await_rows: bool,
 ) -> Audit:
     """Ask the vendor about everybody we could write to; what the CRM lacks is imported.
 
@@ -63,6 +65,7 @@ def audit(
         state: what the product remembers.
         frames: where its snapshots are.
         on_rows: told how many addresses were asked about.
+        await_rows: whether feedback rows name the opt-in that is affected, so that consents wait for them.
 
     Raises:
         OptimizelyError, CrmError, StateError: one of them can't be reached.
@@ -81,7 +84,7 @@ def audit(
     else:
         left = set(_asked(vendor.unsubscribes.contains_all, everybody, on_rows))
         _require_credible(mandator, len(left), len(everybody), vendor.unsubscribes.count())
-        news = hear(mandator, everybody, left, now, AUDIT_SOURCE, crm, state, frames)
+        news = hear(mandator, everybody, left, now, AUDIT_SOURCE, crm, state, frames, await_rows=await_rows)
         addresses = sorted(set().union(*withdrawn.values()))
         still = set(_asked(vendor.unsubscribes.contains_all, addresses, on_rows))
     return Audit(

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from campaign_sync.configuration import MandatorSettings, ReaderSettings
-from campaign_sync.domain.feedback import Bounce, FeedbackKind, RawRow, Unsubscribe, bounce_kind
+from campaign_sync.domain.entity import Entity
+from campaign_sync.domain.feedback import Bounce, FeedbackKind, NamedConsent, RawRow, Unsubscribe, bounce_kind
 from campaign_sync.domain.feedback_age import shown_until
 from campaign_sync.domain.layout import (
     FeedbackRow,
@@ -53,6 +54,10 @@ class Pending:
     unsubscribes: list[Unsubscribe] = field(default_factory=list)
     mailings: dict[RawRow, int] = field(default_factory=dict)
     """Of unsubscribes whose row says so, which mailing they are about."""
+    named: dict[RawRow, NamedConsent] = field(default_factory=dict)
+    """Of unsubscribes whose row names an opt-in, what it names, whether the CRM knows it or not."""
+    readers: dict[str, str] = field(default_factory=dict)
+    """By import id, the reader."""
     ignored: int = 0
     """Replies that are no bounces."""
     read: dict[str, Rows] = field(default_factory=dict)
@@ -122,7 +127,7 @@ def read_pending(state: State, frames: Frames, mandator: str, settings: Mandator
     newest = {reader: state.feedback.newest_events(mandator, reader) for reader in {one.reader for one in imports}}
     for fetched in imports:
         rows, has_columns = _read(pending, raw, settings, fetched, newest[fetched.reader])
-        pending.read[fetched.id] = rows
+        pending.read[fetched.id], pending.readers[fetched.id] = rows, fetched.reader
         pending.misfits[fetched.reader] += rows.misfits
         if rows.newest_event:
             newest[fetched.reader][fetched.id] = rows.newest_event
@@ -268,6 +273,8 @@ def _take(pending: Pending, fetched: FeedbackImport, row: FeedbackRow, reader: R
         pending.unsubscribes.append(left)
         if row.mailing_id is not None:
             pending.mailings[raw] = row.mailing_id
+        if row.opt_in_id:
+            pending.named[raw] = NamedConsent(row.opt_in_id, Entity.named(row.entity_type, row.entity_id))
         return
     kind = bounce_kind(fetched.reader, row.category, reader.no_bounces)
     if kind is None:

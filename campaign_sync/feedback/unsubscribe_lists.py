@@ -78,4 +78,4 @@ def narrowed(lists_of: ListsOf, unsubscribes: Sequence[Unsubscribe], left: Mappi
 
 def of_our_lists(unsubscribes: Sequence[Unsubscribe], left: Mapping[str, frozenset[int]]) -> list[Unsubscribe]:
     """Without those who have left nothing but lists that aren't ours: they withdraw nothing."""
-    return [one for one in unsubscribes if one.through or one.opt_ins or not left.get(one.address)]
+    return [one for one in unsubscribes if one.opt_in_id or one.through or one.opt_ins or not left.get(one.address)]

@@ -1,11 +1,14 @@
 """Gives the CRM what the vendor told, and keeps a record of every entry that this made."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from campaign_sync.configuration import FeedbackSettings
 from campaign_sync.crm.port import Crm
-from campaign_sync.domain.feedback import RawRow, Unsubscribe, Written, WrittenTo
+from campaign_sync.domain.feedback import Attribution, Bounce, NamedConsent, RawRow, Unsubscribe, Written
+from campaign_sync.feedback.identification import identified
 from campaign_sync.feedback.mailings import ListsOfMailings
 from campaign_sync.feedback.reading import Pending
 from campaign_sync.feedback.unsubscribe_lists import (
@@ -17,18 +20,34 @@ from campaign_sync.feedback.unsubscribe_lists import (
 )
 from campaign_sync.feedback.written_to import traced
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.state.feedback import Unmatched
+from campaign_sync.state.feedback import LIVE_LOOK_SOURCE, Unmatched
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.store import State
+from campaign_sync.state.unsubscribed import PendingOptOut
+from campaign_sync.state.written import WrittenConsents
+
+IMPORTS_AWAITED = 2
+"""So many imports can bring the feedback row of an opt-out that was found on the vendor's unsubscribe list."""
+
+DAYS_AWAITED = timedelta(days=2)
+"""How long at least it is waited for where feedback is imported more often than daily: the vendor's export needn't run
+more often than that."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What writing the pending feedback came to. Counts are of CRM entries, `unmatched` of addresses."""
+    """What writing the pending feedback came to. Counts are of CRM entries, unless said otherwise."""
 
     written: int
     already_known: int
     unmatched: int
+    """Addresses that the CRM couldn't match."""
+    naming_opt_in: int = 0
+    """Rows of unsubscribes that name an opt-in that the CRM knows."""
+    pending: int = 0
+    """Recipients on the vendor's unsubscribe list whose feedback row hasn't come yet."""
+    given_up: int = 0
+    """Those of them whose row isn't waited for any more: their consents were determined from the snapshots."""
 
 
 def write_back(
@@ -38,6 +57,7 @@ def write_back(
     state: State,
     frames: Frames,
     vendor: Callable[[], Optimizely],
+    feedback: FeedbackSettings,
     opt_ins_of_lists: Mapping[int, str] | None = None,
 ) -> Outcome:
     """Give the CRM everything pending, and everybody it couldn't match before; only then move the watermark.
@@ -55,56 +75,127 @@ def write_back(
     bounces = [*pending.bounces, *before.bounces]
     known = state.written.known(bounces)
     fresh = [one for one in bounces if one not in known]
-    told, strangers = _told_once(pending), set(before.unsubscribes)
+    read = _identified(mandator, pending, crm)
+    told, strangers = _told_once(read, pending), set(before.unsubscribes)
     written_before = state.written.consents(told)
-    news = [one for one in told if (one.address, one.occurred_at) not in written_before and one not in strangers]
-    opt_ins = opt_ins_of_lists or {}
-    left = lists_left(vendor(), {one.address for one in news}) if opt_ins and news else {}
-    remember_lists_left(state, mandator, left, opt_ins, datetime.now(UTC))
-    state.unsubscribed.tell(mandator, {one.address for one in news if not left.get(one.address)}, datetime.now(UTC))
+    news = [one for one in told if one not in strangers and not _was_written(one, written_before)]
+    opt_ins, now = opt_ins_of_lists or {}, datetime.now(UTC)
+    left = _lists_left(vendor(), news, opt_ins) if opt_ins and news else {}
+    remember_lists_left(state, mandator, left, opt_ins, now)
+    state.unsubscribed.tell(mandator, {one.address for one in news if not left.get(one.address)}, now)
     told = of_lists_left(told, left, opt_ins)
     lists_of = narrowed(_lists_of_mailings(pending.mailings, vendor), told, left)
     resolved = of_our_lists(_resolved(told, written_before, state, frames, lists_of), left)
     told_now = set(told)
     unsubscribes = [*resolved, *(one for one in before.unsubscribes if one not in told_now)]
-    note = noting(state)
-    withdrawn, bounced = crm.record_unsubscribes(unsubscribes, note), crm.record_bounces(fresh, note)
-    left_unknown, bounced_unknown = set(withdrawn.unmatched), set(bounced.unmatched)
+    note, matched = noting(state), set[Bounce | Unsubscribe]()
+
+    def on_written(entries: Sequence[Written]) -> None:
+        note(entries)
+        matched.update(entry.feedback for entry in entries)
+
+    withdrawn, bounced = crm.record_unsubscribes(unsubscribes, on_written), crm.record_bounces(fresh, note)
+    bounced_unknown = set(bounced.unmatched)
     unmatched = Unmatched(
         [one for one in fresh if one.address in bounced_unknown],
-        [replace(one, through=frozenset()) for one in unsubscribes if one.address in left_unknown],
+        [replace(one, through=frozenset()) for one in unsubscribes if one not in matched],
     )
     state.feedback.commit(mandator, pending.read, before, unmatched, datetime.now(UTC))
+    given_up = _give_up_waiting(mandator, feedback, crm, state, frames)
     return Outcome(
         withdrawn.written + bounced.written,
         withdrawn.already_known + bounced.already_known + len(known),
-        len(left_unknown | bounced_unknown),
+        len({one.address for one in unmatched.unsubscribes} | bounced_unknown),
+        naming_opt_in=sum(one.opt_in_id is not None for one in read),
+        pending=len(state.unsubscribed.pending(mandator)),
+        given_up=given_up,
     )
+
+
+def _lists_left(
+    vendor: Optimizely, news: Sequence[Unsubscribe], opt_ins: Mapping[int, str]
+) -> dict[str, frozenset[int]]:
+    """Which recipient lists were left by those who unsubscribed; of who names an opt-in, none but that opt-in's.
+
+    What else they have left is news to the look at the list that it is.
+    """
+    named = {one.address: one.opt_in_id for one in news if one.opt_in_id}
+    return {
+        address: frozenset(each for each in lists if opt_ins.get(each) == named.get(address, opt_ins.get(each)))
+        for address, lists in lists_left(vendor, {one.address for one in news}).items()
+    }
+
+
+def _identified(mandator: str, pending: Pending, crm: Crm) -> list[Unsubscribe]:
+    """The unsubscribes, each with the opt-in and the record that its row names, as far as the CRM knows them."""
+    if not pending.named:
+        return pending.unsubscribes
+    with crm.snapshot() as snapshot:
+        known = identified(set(pending.named.values()), mandator, snapshot)
+    return [_with_names(one, known[pending.named[one.raw]]) if one.raw in pending.named else one
+            for one in pending.unsubscribes]  # fmt: skip
+
+
+def _with_names(unsubscribe: Unsubscribe, named: NamedConsent) -> Unsubscribe:
+    """The record counts only beside its opt-in: a record alone doesn't say which of its consents is meant."""
+    if named.opt_in_id is None:
+        return unsubscribe
+    attribution = Attribution.of_names(named.opt_in_id, named.entity)
+    return replace(unsubscribe, opt_in_id=named.opt_in_id, entity=named.entity, attribution=attribution)
+
+
+def _was_written(unsubscribe: Unsubscribe, written: Mapping[tuple[str, datetime], WrittenConsents]) -> bool:
+    before = written.get((unsubscribe.address, unsubscribe.occurred_at))
+    if before is None or unsubscribe.opt_in_id is None:
+        return before is not None
+    return any(each.opt_in_id == unsubscribe.opt_in_id for each in before.consents)
 
 
 def _resolved(
     unsubscribes: Sequence[Unsubscribe],
-    written_before: Mapping[tuple[str, datetime], frozenset[WrittenTo]],
+    written_before: Mapping[tuple[str, datetime], WrittenConsents],
     state: State,
     frames: Frames,
     lists_of: Callable[[RawRow | None], frozenset[int] | None] = lambda _: None,
 ) -> list[Unsubscribe]:
-    """Each with the consents that it is about: those that it was found to be about before, if it was written before."""
-    again = {one: written_before.get((one.address, one.occurred_at)) for one in unsubscribes}
-    return [
-        *(replace(one, through=through) for one, through in again.items() if through),
-        *traced([one for one, through in again.items() if not through], state.history, frames, lists_of),
-    ]
+    """Each with the consents that it is about.
+
+    What the row itself names decides; else those that it was found to be about before, if it was written before; else
+    those of the lists that were sent.
+    """
+    resolved, untraced = [], []
+    for one in unsubscribes:
+        before = written_before.get((one.address, one.occurred_at))
+        if one.entity:
+            resolved.append(one)
+        elif before and one.opt_in_id is None:
+            attribution = before.attribution or one.attribution
+            resolved.append(replace(one, through=before.consents, attribution=attribution))
+        else:
+            untraced.append(one)
+    return [*resolved, *traced(untraced, state.history, frames, lists_of)]
 
 
-def _told_once(pending: Pending) -> list[Unsubscribe]:
-    """Without those that another reader tells of as well, and by which mailing."""
-    by_mailing = {(one.address, one.occurred_at) for one in pending.unsubscribes if one.raw in pending.mailings}
-    return [
-        one
-        for one in pending.unsubscribes
-        if one.raw in pending.mailings or (one.address, one.occurred_at) not in by_mailing
-    ]
+def _told_once(unsubscribes: Sequence[Unsubscribe], pending: Pending) -> list[Unsubscribe]:
+    """Without those that another reader tells of as well, and says more: which opt-in, or else which mailing."""
+
+    def key(one: Unsubscribe) -> tuple[str, datetime]:
+        return one.address, one.occurred_at
+
+    def reader(one: Unsubscribe) -> str | None:
+        return pending.readers.get(one.raw.import_id) if one.raw else None
+
+    by_mailing = {key(one) for one in unsubscribes if one.raw in pending.mailings and not one.opt_in_id}
+    named_by: defaultdict[tuple[str, datetime], set[str | None]] = defaultdict(set)
+    for one in unsubscribes:
+        if one.opt_in_id:
+            named_by[key(one)].add(reader(one))
+
+    def says_least(one: Unsubscribe) -> bool:
+        named_elsewhere = bool(named_by.get(key(one), set()) - {reader(one)})
+        return not one.opt_in_id and (named_elsewhere or (one.raw not in pending.mailings and key(one) in by_mailing))
+
+    return [one for one in unsubscribes if not says_least(one)]
 
 
 def hear(
@@ -116,6 +207,8 @@ def hear(
     crm: Crm,
     state: State,
     frames: Frames,
+    *,
+    await_rows: bool,
 ) -> set[str]:
     """Take note of what a look at the vendor's unsubscribe list has found, and withdraw the consents of who has left.
 
@@ -130,19 +223,51 @@ def hear(
         crm: to be told.
         state: what the product remembers.
         frames: where its snapshots are.
+        await_rows: whether feedback rows name the opt-in that is affected. Then no consent is withdrawn yet: the
+            opt-out is pending until its row comes, or until `write_back` waits no longer.
 
     Returns:
         Whose opt-outs were news.
     """
     told = state.unsubscribed.told(mandator)
-    news = set(left) - told
-    since = state.unsubscribed.seen(mandator, news, seen_at)  # the moment stays, should we die before the CRM is told
-    opt_outs = [Unsubscribe(each, since[each], mandator, source, dated=False) for each in sorted(news)]
-    written_before = state.written.consents(opt_outs)
-    crm.record_unsubscribes(_resolved(opt_outs, written_before, state, frames), noting(state))
-    state.unsubscribed.tell(mandator, news, seen_at)
+    pending = {one.recipient_id for one in state.unsubscribed.pending(mandator)}
+    unknown = set(left) - told
+    since = state.unsubscribed.seen(mandator, unknown, seen_at, source)  # stays, should we die before the CRM is told
+    if not await_rows:
+        opt_outs = [Unsubscribe(each, since[each], mandator, source, dated=False) for each in sorted(unknown)]
+        _withdraw(opt_outs, crm, state, frames)
+        state.unsubscribed.tell(mandator, unknown, seen_at)
     state.unsubscribed.remove(mandator, told.intersection(asked) - set(left))
-    return news
+    return unknown - pending if await_rows else unknown
+
+
+def _give_up_waiting(mandator: str, feedback: FeedbackSettings, crm: Crm, state: State, frames: Frames) -> int:
+    """Withdraw what the snapshots tell of the pending opt-outs whose feedback row should have come; how many."""
+    overdue = _overdue(mandator, feedback, state)
+    opt_outs = [
+        Unsubscribe(one.recipient_id, one.since, mandator, one.source or LIVE_LOOK_SOURCE, dated=False)
+        for one in overdue
+    ]
+    _withdraw(opt_outs, crm, state, frames)
+    state.unsubscribed.tell(mandator, {one.recipient_id for one in overdue}, datetime.now(UTC))
+    return len(overdue)
+
+
+def _overdue(mandator: str, feedback: FeedbackSettings, state: State) -> list[PendingOptOut]:
+    """Those whose row none of the imports since has brought. All, where no reader names opt-ins any more."""
+    pending = state.unsubscribed.pending(mandator)
+    for reader in feedback.opt_in_readers:
+        ends = state.feedback.last_ends(mandator, reader, IMPORTS_AWAITED)
+        if len(ends) < IMPORTS_AWAITED:
+            return []
+        before = min(ends[-1], ends[0] - DAYS_AWAITED) if feedback.schedule else ends[-1]
+        pending = [one for one in pending if one.since < before]
+    return pending
+
+
+def _withdraw(opt_outs: Sequence[Unsubscribe], crm: Crm, state: State, frames: Frames) -> None:
+    """Withdraw the consents of opt-outs that were found on the vendor's unsubscribe list."""
+    crm.record_unsubscribes(_resolved(opt_outs, state.written.consents(opt_outs), state, frames), noting(state))
 
 
 def noting(state: State) -> Callable[[Sequence[Written]], None]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import RawRow, Unsubscribe, WrittenTo
+from campaign_sync.domain.feedback import Attribution, RawRow, Unsubscribe, WrittenTo
 from campaign_sync.domain.recipient import RECIPIENT_ID
 from campaign_sync.state.frames import Frames, LostFileError
 from campaign_sync.state.history import History, SentList
@@ -41,7 +41,8 @@ def traced(
 
     These are the consents of the lists that the recipient was in when they left, each as it was sent last. Where a
     snapshot of that time is gone, or the mailing went to lists that aren't ours, nobody can tell, and `through` stays
-    empty.
+    empty. Of an unsubscribe that names an opt-in, only that opt-in's: by these a record is found whose address has
+    changed since.
 
     Args:
         unsubscribes: of one mandator.
@@ -56,10 +57,18 @@ def traced(
         return []
     people = [(one.address, one.occurred_at) for one in unsubscribes]
     sent = Sent.read(unsubscribes[0].mandator, people, MEMORY, history, frames)
-    return [
-        replace(one, through=sent.through(one.address, one.occurred_at, lists_of(one.raw), TOLERANCE))
-        for one in unsubscribes
-    ]
+    return [_found(one, sent, None if one.opt_in_id else lists_of(one.raw)) for one in unsubscribes]
+
+
+def _found(unsubscribe: Unsubscribe, sent: "Sent", list_ids: Collection[int] | None) -> Unsubscribe:
+    through = sent.through(unsubscribe.address, unsubscribe.occurred_at, list_ids, TOLERANCE)
+    if unsubscribe.opt_in_id:
+        of_opt_in = frozenset(each for each in through if each.opt_in_id == unsubscribe.opt_in_id)
+        return replace(unsubscribe, through=of_opt_in)
+    if not through:
+        return replace(unsubscribe, through=through, attribution=Attribution.MANDATOR)
+    attribution = Attribution.SNAPSHOTS if list_ids is None else Attribution.MAILING
+    return replace(unsubscribe, through=through, attribution=attribution)
 
 
 class Sent:

@@ -62,7 +62,9 @@ def look(target: Target, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callab
         on_rows(len(answers[0]))
     reasons = pd.Series(pd.NA, index=rows.index, dtype="str")
     reasons[blocked] = Reason.BLOCKLISTED.value
-    reasons[left] = Reason.UNSUBSCRIBED.value
+    # Where feedback rows name the opt-in, being on the list of the whole mandator doesn't say that it is this one.
+    is_open = target.feedback_names_opt_ins and target.unsubscribe_lists == "client"
+    reasons[left] = (Reason.ON_UNSUBSCRIBE_LIST if is_open else Reason.UNSUBSCRIBED).value
     elsewhere &= ~left
     if elsewhere.any():
         reasons[elsewhere] = _elsewhere(target, vendor, rows.loc[elsewhere, RECIPIENT_ID], reasons[elsewhere])
@@ -119,20 +121,32 @@ class Listeners:
     def hear(self, target: Target, rows: pd.DataFrame, reasons: "pd.Series[str]", seen_at: datetime) -> None:
         """Withdraw the consents of those who left, as an imported unsubscribe would, and remember who is blocked.
 
-        A blocklist entry is of an address or a pattern, so it touches no consent.
+        Where feedback rows name the opt-in that is affected, the consents wait for them. A blocklist entry is of an
+        address or a pattern, so it touches no consent.
         """
-        left = rows[reasons == Reason.UNSUBSCRIBED.value]
-        asked, left_ids = rows[RECIPIENT_ID].tolist(), left[RECIPIENT_ID].tolist()
+        asked = rows[RECIPIENT_ID].tolist()
         if target.unsubscribe_lists == "per_list":
+            left = rows[reasons == Reason.UNSUBSCRIBED.value]
             # Of who is on another list nobody may have said whether they are on this list's own.
             asked = rows.loc[reasons.ne(Reason.ON_UNSUBSCRIBE_LIST.value).fillna(value=True), RECIPIENT_ID].tolist()
-            consents = dict(zip(left_ids, _consents(left, target.contract.opt_in_id), strict=True))
+            consents = dict(zip(left[RECIPIENT_ID], _consents(left, target.contract.opt_in_id), strict=True))
             list_id = target.recipient_list_id
             withdraw_from_list(
                 target.mandator, list_id, asked, consents, seen_at, LIVE_LOOK_SOURCE, self.crm, self.state
             )
         else:
-            hear(target.mandator, asked, left_ids, seen_at, LIVE_LOOK_SOURCE, self.crm, self.state, self.frames)
+            on_list = reasons.isin([Reason.UNSUBSCRIBED.value, Reason.ON_UNSUBSCRIBE_LIST.value])
+            hear(
+                target.mandator,
+                asked,
+                rows.loc[on_list, RECIPIENT_ID].tolist(),
+                seen_at,
+                LIVE_LOOK_SOURCE,
+                self.crm,
+                self.state,
+                self.frames,
+                await_rows=target.feedback_names_opt_ins,
+            )
         blocked = rows.loc[reasons == Reason.BLOCKLISTED.value, ADDRESS]
         self.state.blocked.found(target.mandator, blocked.tolist(), LIVE_LOOK_SOURCE, seen_at)
 

@@ -63,7 +63,7 @@ def take(
     lists_of, taken, done = ListsOfMailings(vendor), Taken(), 0
     for window in state.responses.pending(mandator, reader, version):
         understood, misfits = read_responses(frames.read_rows(window.file, window.digest), window, layout)
-        responses = people_of(understood, mandator, state.history, frames, lists_of)
+        responses = people_of(understood, mandator, state.history, frames, lists_of, crm)
         kind, span = KIND_OF_RESPONSE_READER[reader], Window(window.since, window.until)
         new = store(mandator, kind, responses, span, frames)
         taken.new, taken.known_before = taken.new + new, taken.known_before + len(responses) - new

@@ -55,6 +55,8 @@ CREATE TABLE IF NOT EXISTS blocked (mandator_id INTEGER, pattern TEXT, reason TE
 CREATE TABLE IF NOT EXISTS export_row (
     position INTEGER PRIMARY KEY, mandator_id INTEGER, reader TEXT, published_at INTEGER, cells TEXT);
 CREATE INDEX IF NOT EXISTS export_order ON export_row (mandator_id, reader, published_at, position);
+CREATE TABLE IF NOT EXISTS response_field (
+    mandator_id INTEGER, position INTEGER, name TEXT, PRIMARY KEY (mandator_id, position));
 CREATE TABLE IF NOT EXISTS mailing (
     mailing_id INTEGER PRIMARY KEY, mandator_id INTEGER, name TEXT, type TEXT, status TEXT, list_ids TEXT,
     scheduled_at TEXT);
@@ -229,6 +231,36 @@ class World:
             "INSERT INTO export_row (mandator_id, reader, published_at, cells) VALUES (?, ?, ?, ?)",
             [(mandator_id, reader, milliseconds, json.dumps(list(row))) for row in rows],
         )
+
+    def agree_on_response_fields(self, mandator_id: int, names: Sequence[str]) -> None:
+        """Have responses carry these list fields from now on, after their own columns."""
+        with self.transaction() as database:
+            database.execute("DELETE FROM response_field WHERE mandator_id = ?", [mandator_id])
+            rows = [(mandator_id, position, name) for position, name in enumerate(names)]
+            database.executemany("INSERT INTO response_field VALUES (?, ?, ?)", rows)
+
+    def respond(
+        self,
+        mandator_id: int,
+        reader: str,
+        list_id: int,
+        cells: Sequence[str],
+        published_at: datetime | None = None,
+    ) -> None:
+        """Publish what a recipient of a list did, with the list fields that were agreed on, as they are there now.
+
+        Args:
+            mandator_id: whose feedback it is.
+            reader: the operation that will return the row.
+            list_id: through which list they were written to; who isn't in it has empty fields.
+            cells: the row's own columns, the recipient id first.
+            published_at: see `publish`.
+        """
+        query = "SELECT name FROM response_field WHERE mandator_id = ? ORDER BY position"
+        names = [name for (name,) in self._read(query, mandator_id)]
+        held = [one["attributes"] for one in self.recipients(list_id) if one["id"].lower() == cells[0].lower()]
+        attributes = held[0] if held else {}
+        self.publish(mandator_id, reader, [[*cells, *(attributes.get(name) or "" for name in names)]], published_at)
 
     def add_mailing(
         self,

@@ -8,8 +8,10 @@ from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, func, literal, null, or_, select, update
 
+from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import (
     KIND_OF_READER,
+    Attribution,
     Bounce,
     BounceKind,
     FeedbackKind,
@@ -210,10 +212,10 @@ class FeedbackJournal(WindowJournal[FeedbackImport]):
                 known = set(was)
                 for one in known - set(is_now):
                     connection.execute(delete(unmatched).where(*_is(mandator, kind, one)))
-                weightiest = {one.address: one for one in sorted(is_now, key=_weight)}
+                weightiest = {(one.address, _opt_in_id(one)): one for one in sorted(is_now, key=_weight)}
                 news = [one for one in weightiest.values() if one not in known]
                 rows_now = [_unmatched_row(mandator, kind, one) for one in news]
-                further = ("occurred_at", "bounce_kind", "dated", "import_id", "row")
+                further = ("occurred_at", "bounce_kind", "dated", "import_id", "row", "entity_type", "entity_id")
                 upsert(connection, unmatched, rows_now, update=further, where=_weighs_more)
 
     def uncommitted(self, mandator: str) -> int:
@@ -231,6 +233,14 @@ class FeedbackJournal(WindowJournal[FeedbackImport]):
             for one in self._windows(this, told)
         ]
         return sorted(found, key=lambda window: window.until)
+
+    def last_ends(self, mandator: str, reader: str, runs: int) -> list[datetime]:
+        """Up to where the last runs read a reader whose rows the CRM has taken: so many, the newest first."""
+        until = func.max(imports.c.until, type_=imports.c.until.type).label("until")
+        this = and_(imports.c.mandator == mandator, imports.c.reader == reader, imports.c.committed_at.is_not(None))
+        query = select(until).where(this).group_by(imports.c.run_id).order_by(until.desc()).limit(runs)
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
 
     def first_since(self, mandator: str, reader: str) -> datetime | None:
         """Where the first window of a reader began; None if it was never read."""
@@ -262,14 +272,12 @@ class FeedbackJournal(WindowJournal[FeedbackImport]):
         query = select(unmatched).where(condition).order_by(unmatched.c.recipient_id)
         with self._engine.connect() as connection:
             for row in connection.execute(query):
-                who = (row.recipient_id, row.occurred_at, row.mandator)
-                dated = row.dated is not False
                 raw = RawRow(row.import_id, row.row) if row.import_id else None
                 if row.kind == FeedbackKind.BOUNCES:
                     kind = BounceKind(row.bounce_kind or BounceKind.HARD)
-                    found.bounces.append(Bounce(*who, BOUNCE_SOURCE, kind, dated, raw))
+                    found.bounces.append(Bounce(*_seen(row), BOUNCE_SOURCE, kind, row.dated is not False, raw))
                 else:
-                    found.unsubscribes.append(Unsubscribe(*who, UNSUBSCRIBE_SOURCE, dated, raw=raw))
+                    found.unsubscribes.append(_unsubscribe(row, raw))
         return found
 
     def forget(self, window_ids: Sequence[str]) -> None:
@@ -307,12 +315,37 @@ def _unmatched_row(mandator: str, kind: FeedbackKind, one: Bounce | Unsubscribe)
         "mandator": mandator,
         "kind": kind,
         "recipient_id": one.address,
+        "opt_in_id": _opt_in_id(one),
         "occurred_at": one.occurred_at,
         "bounce_kind": one.kind if isinstance(one, Bounce) else None,
         "dated": one.dated,
         "import_id": one.raw.import_id if one.raw else None,
         "row": one.raw.position if one.raw else None,
+        "entity_type": one.entity.entity_type if isinstance(one, Unsubscribe) and one.entity else None,
+        "entity_id": one.entity.entity_id if isinstance(one, Unsubscribe) and one.entity else None,
     }
+
+
+def _opt_in_id(one: Bounce | Unsubscribe) -> str:
+    """The opt-in of an unsubscribe that names one; a primary key takes no nulls."""
+    return (one.opt_in_id or "") if isinstance(one, Unsubscribe) else ""
+
+
+def _seen(row: Any) -> tuple[str, datetime, str]:
+    return row.recipient_id, row.occurred_at, row.mandator
+
+
+def _unsubscribe(row: Any, raw: RawRow | None) -> Unsubscribe:
+    opt_in_id, entity = row.opt_in_id or None, Entity.named(row.entity_type, row.entity_id)
+    return Unsubscribe(
+        *_seen(row),
+        UNSUBSCRIBE_SOURCE,
+        row.dated is not False,
+        opt_in_id=opt_in_id,
+        entity=entity,
+        raw=raw,
+        attribution=Attribution.of_names(opt_in_id, entity),
+    )
 
 
 def _is(mandator: str, kind: FeedbackKind, one: Bounce | Unsubscribe) -> list[ColumnElement[bool]]:
@@ -320,6 +353,7 @@ def _is(mandator: str, kind: FeedbackKind, one: Bounce | Unsubscribe) -> list[Co
         unmatched.c.mandator == mandator,
         unmatched.c.kind == kind,
         unmatched.c.recipient_id == one.address,
+        unmatched.c.opt_in_id == _opt_in_id(one),
         unmatched.c.occurred_at == one.occurred_at,
     ]
 

@@ -1,8 +1,8 @@
 """The tables the product owns. Changing one takes a migration in `state/migrations`.
 
 Personal data (recipient ids, addresses) stands only in `unmatched_feedback`, `blocked_address`,
-`unsubscribed_recipient` and `list_unsubscribe`; `rejection` and `write_back` name CRM ids; `known_withdrawal` holds
-keyed pseudonyms only.
+`unsubscribed_recipient` and `list_unsubscribe`; `rejection`, `write_back` and `unmatched_feedback` name CRM ids;
+`known_withdrawal` holds keyed pseudonyms only.
 """
 
 from datetime import UTC, datetime
@@ -100,11 +100,14 @@ unmatched_feedback = Table(
     Column("mandator", String(64), primary_key=True),
     Column("kind", String(32), primary_key=True),
     Column("recipient_id", String(254), primary_key=True),
+    Column("opt_in_id", String(255), primary_key=True, server_default=""),
     Column("occurred_at", UtcDateTime, nullable=False),
     Column("bounce_kind", String(8)),
     Column("dated", Boolean),
     Column("import_id", String(36)),
     Column("row", Integer),
+    Column("entity_type", String(16)),
+    Column("entity_id", String(255)),
 )
 
 write_back = Table(
@@ -124,6 +127,7 @@ write_back = Table(
     Column("event_id", String(255)),
     Column("import_id", String(36)),
     Column("row", Integer),
+    Column("attribution", String(16)),
     Column("written_at", UtcDateTime, nullable=False),
 )
 
@@ -134,6 +138,7 @@ unsubscribed_recipient = Table(
     Column("recipient_id", String(254), primary_key=True),
     Column("since", UtcDateTime, nullable=False),
     Column("told", Boolean, nullable=False),
+    Column("source", String(64)),
 )
 
 list_unsubscribe = Table(

@@ -1,6 +1,7 @@
 """Who is known to stand on the vendor's unsubscribe list, so that a look at it can tell news from what was told."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Engine, delete, select
@@ -9,6 +10,15 @@ from campaign_sync.state.batches import batches
 from campaign_sync.state.tables import list_unsubscribe
 from campaign_sync.state.tables import unsubscribed_recipient as recipients
 from campaign_sync.state.upsert import insert_missing, upsert
+
+
+@dataclass(frozen=True)
+class PendingOptOut:
+    """A recipient on the vendor's list of whom the CRM doesn't know yet; `source` names what found them there."""
+
+    recipient_id: str
+    since: datetime
+    source: str | None
 
 
 class UnsubscribedRecipients:
@@ -21,9 +31,12 @@ class UnsubscribedRecipients:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def seen(self, mandator: str, recipient_ids: Collection[str], now: datetime) -> dict[str, datetime]:
+    def seen(
+        self, mandator: str, recipient_ids: Collection[str], now: datetime, source: str | None = None
+    ) -> dict[str, datetime]:
         """They are on the list, and the CRM hasn't been told yet. Returns since when that is known of each."""
-        rows = [{"mandator": mandator, "recipient_id": each, "since": now, "told": False} for each in recipient_ids]
+        new = {"mandator": mandator, "since": now, "told": False, "source": source}
+        rows = [{"recipient_id": each, **new} for each in recipient_ids]
         found: dict[str, datetime] = {}
         with self._engine.begin() as connection:
             insert_missing(connection, recipients, rows)
@@ -45,6 +58,13 @@ class UnsubscribedRecipients:
             for ids in batches(sorted(recipient_ids)):
                 these = (recipients.c.mandator == mandator) & recipients.c.recipient_id.in_(ids)
                 connection.execute(delete(recipients).where(these))
+
+    def pending(self, mandator: str) -> list[PendingOptOut]:
+        """Everybody who was seen on the list and of whom the CRM doesn't know yet, by recipient id."""
+        these = (recipients.c.mandator == mandator) & recipients.c.told.is_(False)
+        query = select(*recipients.c["recipient_id", "since", "source"]).where(these)
+        with self._engine.connect() as connection:
+            return [PendingOptOut(*row) for row in connection.execute(query.order_by(recipients.c.recipient_id))]
 
     def told(self, mandator: str) -> set[str]:
         """Everybody of whom the CRM knows that they are on the list, be it a recipient list's own."""

@@ -11,7 +11,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, select
 
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import Bounce, BounceKind, FeedbackKind, RawRow, Unsubscribe, Written, WrittenTo
+from campaign_sync.domain.feedback import (
+    Attribution,
+    Bounce,
+    BounceKind,
+    FeedbackKind,
+    RawRow,
+    Unsubscribe,
+    Written,
+    WrittenTo,
+)
 from campaign_sync.state.batches import batches
 from campaign_sync.state.tables import write_back
 from campaign_sync.state.upsert import insert_missing
@@ -36,7 +45,17 @@ class WriteBackRecord:
     opt_in_id: str | None
     event_id: str | None
     raw: RawRow | None
+    attribution: Attribution | None
+    """How it was determined that this consent is meant; None for a bounce, and for what earlier versions wrote."""
     written_at: datetime
+
+
+@dataclass(frozen=True)
+class WrittenConsents:
+    """The consents that one unsubscribe was found to be about, and how that was determined, if that is known."""
+
+    consents: frozenset[WrittenTo]
+    attribution: Attribution | None
 
 
 class WriteBacks:
@@ -61,7 +80,7 @@ class WriteBacks:
                 found |= {by_id[row.id] for row in connection.execute(query)}
         return found
 
-    def consents(self, unsubscribes: Collection[Unsubscribe]) -> dict[tuple[str, datetime], frozenset[WrittenTo]]:
+    def consents(self, unsubscribes: Collection[Unsubscribe]) -> dict[tuple[str, datetime], WrittenConsents]:
         """Which consents each of these was found to be about when it was first written, by address and time.
 
         It stays the same however often the row is read again. Absent are those that were never written.
@@ -69,13 +88,15 @@ class WriteBacks:
         by_pseudonym = {self._pseudonym(one.address): one.address for one in unsubscribes}
         mandators = {one.mandator for one in unsubscribes}
         found: defaultdict[tuple[str, datetime], set[WrittenTo]] = defaultdict(set)
+        attributions: dict[tuple[str, datetime], Attribution | None] = {}
         for recipients in batches(list(by_pseudonym)):
             these = (write_back.c.recipient.in_(recipients), write_back.c.mandator.in_(mandators))
             for one in self._records(*these, write_back.c.opt_in_id.is_not(None)):
                 if one.entity and one.opt_in_id:
                     key = (by_pseudonym[one.recipient], one.occurred_at)
                     found[key].add(WrittenTo(one.entity, one.opt_in_id))
-        return {key: frozenset(consents) for key, consents in found.items()}
+                    attributions.setdefault(key, one.attribution)
+        return {key: WrittenConsents(frozenset(each), attributions[key]) for key, each in found.items()}
 
     def of(self, entity: Entity, address: str | None) -> list[WriteBackRecord]:
         """Everything about an entity's consents, and about the bounces of an address, oldest first."""
@@ -115,6 +136,7 @@ class WriteBacks:
             "event_id": written.event_id,
             "import_id": feedback.raw.import_id if feedback.raw else None,
             "row": feedback.raw.position if feedback.raw else None,
+            "attribution": written.attribution,
             "written_at": now,
         }
 
@@ -142,5 +164,6 @@ def _record(row: Any) -> WriteBackRecord:
         opt_in_id=row.opt_in_id,
         event_id=row.event_id,
         raw=RawRow(row.import_id, row.row) if row.import_id else None,
+        attribution=Attribution(row.attribution) if row.attribution in list(Attribution) else None,
         written_at=row.written_at,
     )

@@ -100,7 +100,7 @@ def _without(rig: Rig) -> None:
             for reader in settings.feedback.readers:
                 list(fetching.fetch(reader, lambda _: None))
             pending = read_pending(state, frames, "nord", settings)
-            write_back("nord", pending, ports.crm, state, frames, lambda: ports.vendor("nord"))
+            write_back("nord", pending, ports.crm, state, frames, lambda: ports.vendor("nord"), settings.feedback)
             crm = ports.crm_snapshot("nord")
             suppressed = suppression(crm, state, "nord")
         replacer = ports.replacer("nord", run_id, lambda _: None)

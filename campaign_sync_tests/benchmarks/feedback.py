@@ -109,7 +109,7 @@ def measured(rows: int) -> tuple[list[Part], float]:
 
             def take() -> None:
                 pending = read_pending(state, frames, "nord", settings)
-                write_back("nord", pending, ports.crm, state, frames, lambda: ports.vendor("nord"))
+                write_back("nord", pending, ports.crm, state, frames, lambda: ports.vendor("nord"), settings.feedback)
 
             assert part("fetch and keep", fetch) == rows
             pending = part("read", lambda: read_pending(state, frames, "nord", settings))

@@ -74,10 +74,17 @@ def crowds() -> st.SearchStrategy[list[dict[str, Any]]]:
 
 
 def suppressions() -> st.SearchStrategy[list[dict[str, Any]]]:
-    """Bounces and blocks of addresses, unsubscribes of entities and of addresses."""
+    """Bounces and blocks of addresses, unsubscribes of entities and of addresses, and what is pending."""
     address = st.sampled_from(["anna@example.org", "bo@example.com", "zoë@xn--mnchen-3ya.example"])
     bounce = st.fixed_dictionaries({"kind": st.just("bounce"), "address": address})
-    by_address = st.fixed_dictionaries({"kind": st.just("unsubscribe"), "address": address})
+    by_address = st.fixed_dictionaries(
+        {
+            "kind": st.just("unsubscribe"),
+            "address": address,
+            "opt_in_id": st.sampled_from([None, "newsletter", "events"]),
+        }
+    )
+    pending = st.fixed_dictionaries({"kind": st.just("pending"), "address": address})
     by_entity = st.fixed_dictionaries(
         {
             "kind": st.just("unsubscribe"),
@@ -87,4 +94,4 @@ def suppressions() -> st.SearchStrategy[list[dict[str, Any]]]:
         }
     )
     block = st.fixed_dictionaries({"kind": st.just("block"), "address": address})
-    return st.lists(bounce | by_address | by_entity | block, max_size=6)
+    return st.lists(bounce | by_address | by_entity | pending | block, max_size=6)

@@ -19,7 +19,10 @@ Row = list[str | None]
 PSEUDONYMS = Pseudonyms(b"0123456789abcdef")
 LATEST = datetime(2026, 12, 31, tzinfo=UTC)
 BEGIN = datetime(2026, 10, 20, 8, 15, 30, tzinfo=UTC)
-NAMES = {"recipient": "Empfänger", "time": "Zeitpunkt", "category": "Art", "mailing": "Mailing-ID", "name": "Nachname"}
+NAMES = {"recipient": "Empfänger", "time": "Zeitpunkt", "category": "Art", "mailing": "Mailing-ID", "name": "Nachname",
+         "opt_in_id": "Opt-In-ID", "entity_type": "Satzart"}  # fmt: skip
+OPT_INS = ("Newsletter-Nord", "products")
+PUBLIC = ("time", "category", "mailing", "opt_in_id", "entity_type")
 SHOWN = re.compile(r"|p_[0-9a-f]{12}|text \(\d+ characters?\)|number \(\d+ digits?\)")
 
 addresses = st.from_regex(r"[QXZ]{4,8}[0-9]{0,4}@[qxz]{4,8}\.(example|test)", fullmatch=True)
@@ -65,11 +68,14 @@ class Export:
 def exports(draw: st.DrawFn) -> Export:
     time_format = draw(st.sampled_from(SUPPORTED))
     header = draw(st.booleans())
-    extra = draw(st.lists(st.sampled_from(["category", "mailing", "name", "number"]), unique=True))
+    kinds = ["category", "mailing", "name", "number", "opt_in_id", "entity_type"]
+    extra = draw(st.lists(st.sampled_from(kinds), unique=True))
     order = draw(st.permutations(["recipient", "time", *extra]))
     people = draw(st.lists(st.tuples(addresses, moments), min_size=2, max_size=8))
     people.append((draw(addresses), BEGIN.replace(day=25)))  # tells day from month
     of_extra = {"category": words, "mailing": mailing_ids, "name": names, "number": numbers}
+    of_extra |= {"opt_in_id": st.sampled_from(["newsletter-nord ", "PRODUCTS"])}
+    of_extra |= {"entity_type": st.sampled_from(["contact", "Lead", "ACCOUNT"])}
     rows: list[Row] = []
     secrets = set()
     for address, moment in people:
@@ -94,11 +100,12 @@ def mostly_filled(export: Export, kind: str) -> bool:
 
 @given(exports())
 def test_every_supported_layout_is_understood_from_its_rows(export: Export) -> None:
-    guess = guess_layout(export.rows)
+    guess = guess_layout(export.rows, OPT_INS)
 
     assert (guess.recipient, guess.time) == (export.column("recipient"), export.column("time"))
     assert (guess.header, guess.time_format) == (export.header, export.time_format)
-    for kind, column in (("category", guess.category), ("mailing", guess.mailing)):
+    for kind in ("category", "mailing", "opt_in_id", "entity_type"):
+        column = getattr(guess, kind)
         assert column == (export.column(kind) if kind in export.order and mostly_filled(export, kind) else None)
 
 
@@ -118,14 +125,14 @@ def test_the_product_reads_everybody_by_the_guessed_layout(export: Export) -> No
 
 @given(exports())
 def test_nothing_personal_is_shown(export: Export) -> None:
-    shown = pseudonymized(export.rows, guess_layout(export.rows), PSEUDONYMS)
+    shown = pseudonymized(export.rows, guess_layout(export.rows, OPT_INS), PSEUDONYMS, OPT_INS)
 
     tokens = {PSEUDONYMS.of(address.lower()) for address, _ in export.people} | {""}
     pieces = {secret[start : start + 4] for secret in export.secrets for start in range(len(secret) - 3)}
     for row, raw in zip(shown[export.header :], export.rows[export.header :], strict=True):
         for kind, cell, behind in zip(export.order, row, raw, strict=True):
-            assert SHOWN.fullmatch(cell) or (cell == behind and kind in ("time", "category", "mailing"))
-            assert cell in tokens if kind == "recipient" else cell == behind or not [p for p in pieces if p in cell]
+            assert SHOWN.fullmatch(cell) or (cell == (behind or "").strip() and kind in PUBLIC)
+            assert cell in tokens if kind == "recipient" else kind in PUBLIC or not [p for p in pieces if p in cell]
 
 
 @given(st.lists(st.lists(st.none() | st.text() | addresses | numbers, max_size=4), max_size=6))
@@ -261,3 +268,34 @@ def test_a_number_that_could_be_a_time_is_shown_by_its_length_beside_real_times(
 def test_seconds_are_shown_by_their_length_for_they_could_be_a_customer_number() -> None:
     rows = [["anna@example.org", "1795521600"]]
     assert pseudonymized(rows, guess_layout(rows), PSEUDONYMS)[0][1] == "number (10 digits)"
+
+
+TECHNICAL: list[Row] = [
+    ["anna@example.org", "2026-11-24", "newsletter-nord", "contact", "C10"],
+    ["bo@example.org", "2026-11-24", " PRODUCTS", "Lead", "L-7"],
+    ["cem@example.org", "2026-11-25", "", "", None],
+]
+
+
+def test_technical_fields_are_known_by_what_they_hold_where_nothing_names_them() -> None:
+    guess = guess_layout(TECHNICAL, OPT_INS)
+    assert (guess.opt_in_id, guess.entity_type, guess.entity_id) == (2, 3, 4)
+    assert guess.doubts == ("column 4 was taken for entity_id, being beside the entity types; compare it",)
+    shown = pseudonymized(TECHNICAL, guess, PSEUDONYMS, OPT_INS)
+    assert [row[2:] for row in shown] == [
+        ["newsletter-nord", "contact", "text (3 characters)"],
+        ["PRODUCTS", "Lead", "text (3 characters)"],
+        ["", "", ""],
+    ]
+
+
+def test_technical_fields_are_known_by_their_names_whatever_they_hold() -> None:
+    names: Row = ["mail", "at", "OPT_IN_ID", "entity-type", "Entity ID"]
+    guess = guess_layout([names, *([*row[:2], "17", "", "?"] for row in TECHNICAL)])
+    assert (guess.opt_in_id, guess.entity_type, guess.entity_id) == tuple(names[2:])
+    assert guess.doubts == ()
+
+
+def test_a_name_beside_the_kind_of_a_record_is_no_id() -> None:
+    rows: list[Row] = [[*row[:2], "contact", "Groß"] for row in TECHNICAL]
+    assert (guess_layout(rows).entity_type, guess_layout(rows).entity_id) == (2, None)

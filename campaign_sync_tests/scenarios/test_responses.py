@@ -238,6 +238,35 @@ def test_a_response_is_of_whoever_had_the_address_when_the_list_was_sent_last(an
     assert opens["entity_id"].tolist() == ["c1", "c9"]
 
 
+def test_the_record_that_a_row_names_is_the_responder_and_the_lists_tell_what_it_doesnt_name(answering: Rig) -> None:
+    fields = {"opt_in_id": 3, "entity_type": 4, "entity_id": 5}
+    answering.settings["mandators"]["nord"]["responses"]["readers"] = {"getOpens": fields}
+    moment, second = now(), timedelta(seconds=1)
+    rows = [
+        ["products-nord", "contact", "c4"],
+        ["", "Contact ", " C4"],
+        [" Products-NORD", "contact", "erased"],
+        ["newsletter-sued", "", ""],
+        [],
+    ]
+    answering.world.publish(
+        NORD,
+        "getOpens",
+        [[ANNA, str(ANOTHER), ms(moment + number * second), *row] for number, row in enumerate(rows)],
+    )
+    answering.world.publish(NORD, "getOpens", [[ANNA, str(ANOTHER), ms(moment)]])
+    bring_back(answering)
+
+    opens = stored(answering, "opens").sort_values("occurred_at")[["entity_id", "opt_in_id"]]
+    assert opens.astype(object).where(opens.notna(), None).to_numpy().tolist() == [
+        ["c4", "products-nord"],
+        ["c4", None],
+        ["c1", "products-nord"],
+        ["c1", None],
+        ["c1", None],
+    ]
+
+
 def test_where_a_snapshot_is_lost_responses_come_back_without_people(answering: Rig) -> None:
     for file in (answering.folder / "frames").rglob("*.parquet"):
         file.unlink()

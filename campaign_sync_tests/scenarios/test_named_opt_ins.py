@@ -1,0 +1,318 @@
+"""Feedback rows that name the opt-in: one unsubscribe withdraws that one consent, and the others are kept."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from campaign_sync.optimizely.services import Unsubscribes
+from campaign_sync_tests.rig import NEWSLETTER, NORD, PRODUCTS, Rig
+from campaign_sync_tests.scenarios.test_feedback import FEEDBACK, checks, epoch, withdrawals
+
+BJOERN = "person2@example.org"
+FIELDS = ["opt-in-id", "entity-type", "entity-id"]
+COLUMNS = {"opt_in_id": 2, "entity_type": 3, "entity_id": 4}
+BOTH = [("c2", "newsletter-nord"), ("c2", "products-nord")]
+
+
+@pytest.fixture
+def shop(shop: Rig) -> Rig:
+    """An installation whose vendor returns the technical fields; its lists were sent a moment ago."""
+    return returning(shop)
+
+
+def returning(shop: Rig, **columns: Any) -> Rig:
+    shop.world.agree_on_response_fields(NORD, FIELDS)
+    readers = {"getOutBounces": {}, "getUnsubscribes": COLUMNS | columns}
+    shop.settings["mandators"]["nord"]["feedback"] = {"readers": readers}
+    for name in ("newsletter", "products"):
+        shop.list_settings("nord", name)["limits"] = {"max_shrink": 1}
+    shop.day()
+    return shop
+
+
+def left(shop: Rig, *cells: str, address: str = BJOERN) -> None:
+    """Publish that somebody left, with these cells after their address and the time."""
+    shop.world.publish(NORD, "getUnsubscribes", [[address, epoch(datetime.now(UTC)), *cells]])
+
+
+def dropped(shop: Rig, result: dg.ExecuteInProcessResult, name: str) -> dict[tuple[str, str], int]:
+    with shop.state() as state:
+        return state.ledger.counts(result.run_id, "nord", name)
+
+
+def audit(shop: Rig) -> dg.ExecuteInProcessResult:
+    result = shop.definitions.resolve_job_def("nord_audit").execute_in_process()
+    assert result.success
+    return result
+
+
+def leave_when_looked_for(shop: Rig, monkeypatch: pytest.MonkeyPatch, which: int) -> None:
+    """Let Björn be on the vendor's list from the given look on, and no row tell of it."""
+    looks: list[int] = []
+    ask = Unsubscribes.contains_all
+
+    def asked(this: Unsubscribes, ids: Any) -> list[bool]:
+        looks.append(1)
+        if len(looks) == which:
+            shop.world.unsubscribe(NORD, BJOERN)
+        return ask(this, ids)
+
+    monkeypatch.setattr(Unsubscribes, "contains_all", asked)
+
+
+def test_one_unsubscribe_withdraws_the_one_opt_in_that_its_row_names(shop: Rig) -> None:
+    shop.leave_through(NEWSLETTER, BJOERN)
+
+    result = shop.day()
+
+    assert withdrawals(shop) == [("c2", "newsletter-nord")]
+    assert BJOERN not in shop.addresses(NEWSLETTER)
+    assert BJOERN not in shop.addresses(PRODUCTS), "the vendor mails them nothing of this mandator"
+    assert dropped(shop, result, "newsletter") == {("selection", "unsubscribed"): 1}
+    assert dropped(shop, result, "products") == {("gate", "on_unsubscribe_list"): 1}
+
+
+def test_neither_the_next_days_nor_the_audit_withdraw_what_was_kept(shop: Rig) -> None:
+    shop.leave_through(NEWSLETTER, BJOERN)
+    for _ in range(4):
+        shop.day()
+
+    found = audit(shop)
+
+    assert withdrawals(shop) == [("c2", "newsletter-nord")]
+    assert checks(found, "complete").passed
+    assert "1 have a consent in the CRM" in (checks(found, "agreed").description or "")
+    with shop.world.transaction() as database:
+        database.execute("DELETE FROM unsubscribed")
+    shop.day()
+    assert BJOERN in shop.addresses(PRODUCTS), "the vendor mails them again"
+    assert BJOERN not in shop.addresses(NEWSLETTER)
+
+
+def test_everybody_who_has_the_address_leaves_that_opt_in_and_no_other(shop: Rig) -> None:
+    shop.add_contact("c9", " Person2@Example.org")
+    shop.consent("c9", "products-nord", "granted", datetime(2026, 2, 1, tzinfo=UTC))
+    shop.leave_through(NEWSLETTER, BJOERN)
+
+    shop.day()
+
+    assert withdrawals(shop) == [("c2", "newsletter-nord"), ("c9", "newsletter-nord")]
+
+
+def test_the_record_named_leaves_though_its_address_is_another_by_now(shop: Rig) -> None:
+    shop.leave_through(NEWSLETTER, BJOERN)
+    with shop.crm() as crm:
+        crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
+
+    shop.day()
+
+    assert withdrawals(shop) == [("c2", "newsletter-nord")]
+    assert "moved@example.org" not in shop.addresses(NEWSLETTER)
+    assert "moved@example.org" in shop.addresses(PRODUCTS)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        (" Newsletter-NORD ", "Contact ", " C2"),
+        ("newsletter-nord", "", ""),
+        ("newsletter-nord", "contact", "erased"),
+        ("newsletter-nord", "person", "c2"),
+        ("newsletter-nord", "", "c2"),
+        ("newsletter-nord",),
+    ],
+)
+def test_blanks_case_and_missing_or_unknown_records_leave_the_opt_in_that_is_named(
+    shop: Rig, cells: tuple[str, ...]
+) -> None:
+    left(shop, *cells)
+    shop.day()
+    assert withdrawals(shop) == [("c2", "newsletter-nord")]
+
+
+def test_a_named_opt_in_finds_who_moved_by_the_lists_sent_where_the_record_isnt_known(shop: Rig) -> None:
+    with shop.crm() as crm:
+        crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
+    left(shop, "newsletter-nord", "contact", "erased")
+    shop.day()
+    assert withdrawals(shop) == [("c2", "newsletter-nord")]
+
+
+@pytest.mark.parametrize("cells", [("", "contact", "c2"), ("newsletter-sued", "contact", "c2"), ("?", "", ""), ()])
+def test_without_a_known_opt_in_of_the_mandator_the_lists_that_were_sent_decide(
+    shop: Rig, cells: tuple[str, ...]
+) -> None:
+    left(shop, *cells)
+    result = shop.day()
+    assert withdrawals(shop) == BOTH
+    assert not checks(result, "attributed").passed
+    assert "0 of 1 rows of getUnsubscribes" in (checks(result, "attributed").description or "")
+
+
+def test_who_left_two_opt_ins_leaves_two_and_on_later_days_too(shop: Rig) -> None:
+    moment = epoch(datetime.now(UTC))
+    rows = [[BJOERN, moment, "newsletter-nord", "contact", "c2"], [BJOERN, moment, "products-nord", "contact", "c2"]]
+    shop.world.publish(NORD, "getUnsubscribes", rows[:1])
+    shop.day()
+    assert withdrawals(shop) == BOTH[:1]
+
+    shop.world.publish(NORD, "getUnsubscribes", rows[1:])
+    shop.day()
+    assert withdrawals(shop) == BOTH
+
+
+def test_an_unmatched_unsubscribe_of_one_opt_in_never_withdraws_another(shop: Rig) -> None:
+    with shop.crm() as crm:
+        crm.exec_driver_sql("DELETE FROM consent_event WHERE entity_id = 'c2' AND opt_in_id = 'newsletter-nord'")
+    left(shop, "newsletter-nord", "contact", "c2")
+
+    for _ in range(3):
+        result = shop.day()
+
+    assert withdrawals(shop) == []
+    assert BJOERN in shop.addresses(PRODUCTS)
+    assert not checks(result, "matched").passed
+    shop.consent("c2", "newsletter-nord", "granted", datetime(2026, 2, 1, tzinfo=UTC))
+    shop.day()
+    assert withdrawals(shop) == [("c2", "newsletter-nord")], "the consent came late, and is older"
+
+
+def test_files_whose_header_lacks_the_fields_are_read_like_those_that_have_them(shop: Rig) -> None:
+    names = {"recipient": "mail", "time": "at", "opt_in_id": "opt-in-id", "entity_type": "kind", "entity_id": "id"}
+    shop.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"] = names
+    moment = epoch(datetime.now(UTC))
+    with_fields = [["id", "mail", "at", "opt-in-id", "kind"], ["c2", BJOERN, moment, "newsletter-nord", "contact"]]
+    shop.world.publish(NORD, "getUnsubscribes", [*with_fields, ["mail", "at"], ["person3@example.org", moment]])
+
+    shop.day()
+
+    assert withdrawals(shop) == [("c2", "newsletter-nord"), ("c3", "newsletter-nord"), ("c3", "products-nord")]
+
+
+def test_of_two_readers_that_tell_of_one_moment_the_row_with_the_opt_in_counts(shop: Rig) -> None:
+    readers = shop.settings["mandators"]["nord"]["feedback"]["readers"]
+    readers["getMailingUnsubscribes"] = {"recipient": 0, "mailing": 1, "time": 2}
+    moment = epoch(datetime.now(UTC))
+    shop.world.add_mailing(NORD, 777001, "To both", status="DONE", list_ids=[NEWSLETTER, PRODUCTS])
+    shop.world.publish(NORD, "getMailingUnsubscribes", [[BJOERN, "777001", moment]])
+    shop.world.publish(NORD, "getUnsubscribes", [[BJOERN, moment, "products-nord", "contact", "c2"]])
+
+    shop.day()
+
+    assert withdrawals(shop) == [("c2", "products-nord")]
+
+
+def test_a_bounce_with_the_fields_is_of_the_address_all_the_same(shop: Rig) -> None:
+    shop.settings["mandators"]["nord"]["feedback"]["readers"]["getOutBounces"] = COLUMNS
+    rows = [
+        [BJOERN, epoch(datetime.now(UTC)), "newsletter-nord", "contact", "c4"],
+        ["person3@example.org", epoch(datetime.now(UTC))],
+    ]
+    shop.world.publish(NORD, "getOutBounces", rows)
+
+    shop.day()
+
+    assert shop.addresses(PRODUCTS) == shop.addresses() == [f"person{number}@example.org" for number in (1, 4, 5)]
+    assert withdrawals(shop) == []
+
+
+@pytest.mark.parametrize("look", [1, 2])
+def test_who_is_found_on_the_vendors_list_is_dropped_at_once_and_the_consent_waits_for_its_row(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    leave_when_looked_for(shop, monkeypatch, look)
+    shop.day()
+    monkeypatch.undo()
+    assert BJOERN not in shop.addresses(NEWSLETTER)
+    assert withdrawals(shop) == []
+
+    left(shop, "products-nord", "contact", "c2")
+    result = shop.day()
+    assert withdrawals(shop) == [("c2", "products-nord")]
+    assert dropped(shop, result, "newsletter") == {("gate", "on_unsubscribe_list"): 1}
+
+
+def test_meanwhile_they_stay_out_of_all_lists_with_a_reason_that_says_so(shop: Rig) -> None:
+    shop.world.unsubscribe(NORD, BJOERN)
+    first = shop.day()
+    assert dropped(shop, first, "newsletter") == {("gate", "on_unsubscribe_list"): 1}
+
+    second = shop.day()
+
+    for name, list_id in (("newsletter", NEWSLETTER), ("products", PRODUCTS)):
+        assert dropped(shop, second, name) == {("selection", "on_unsubscribe_list"): 1}
+        assert BJOERN not in shop.addresses(list_id)
+    assert withdrawals(shop) == []
+    metadata = second.asset_materializations_for_node("nord__suppression_state")[0].metadata
+    assert metadata["opt-outs whose row is awaited"].value == 1
+
+
+def test_if_no_row_has_come_after_two_imports_the_lists_that_were_sent_decide(shop: Rig) -> None:
+    shop.world.unsubscribe(NORD, BJOERN)
+    for _ in range(2):
+        shop.day()
+        assert withdrawals(shop) == []
+
+    result = shop.day()
+
+    assert withdrawals(shop) == BOTH
+    metadata = result.asset_materializations_for_node("nord__suppression_state")[0].metadata
+    assert metadata["opt-outs whose row didn't come"].value == 1
+    assert metadata["opt-outs whose row is awaited"].value == 0
+
+
+def test_where_feedback_comes_hourly_two_of_its_imports_are_not_what_the_vendors_daily_export_takes(
+    shop: Rig,
+) -> None:
+    shop.settings["mandators"]["nord"]["feedback"]["schedule"] = "15 * * * *"
+    shop.world.unsubscribe(NORD, BJOERN)
+    for _ in range(4):
+        shop.day()
+    assert withdrawals(shop) == []
+
+
+def test_a_look_that_is_repeated_within_one_import_isnt_another_import(shop: Rig) -> None:
+    shop.world.unsubscribe(NORD, BJOERN)
+    replace = [("nord", "recipient_list", "newsletter")]
+    shop.day()
+    for _ in range(3):
+        assert shop.run(assets=replace).success
+    shop.run(assets=FEEDBACK)
+    assert withdrawals(shop) == []
+
+
+def test_who_consents_anew_while_it_is_awaited_is_picked_again_and_the_vendor_decides(shop: Rig) -> None:
+    shop.world.unsubscribe(NORD, BJOERN)
+    shop.day()
+    shop.consent("c2", "newsletter-nord", "granted", datetime.now(UTC) + timedelta(seconds=1))
+    with shop.world.transaction() as database:
+        database.execute("DELETE FROM unsubscribed")
+
+    shop.day()
+
+    assert BJOERN in shop.addresses(NEWSLETTER)
+    assert BJOERN not in shop.addresses(PRODUCTS)
+
+
+def test_the_audit_waits_for_the_row_as_well_and_says_so(shop: Rig) -> None:
+    shop.world.unsubscribe(NORD, BJOERN)
+    told = checks(audit(shop), "complete").description or ""
+    assert "1 had left and the CRM didn't know; they are kept out of all lists" in told
+    assert withdrawals(shop) == []
+
+    shop.leave_through(PRODUCTS, BJOERN)
+    shop.day()
+    assert withdrawals(shop) == [("c2", "products-nord")]
+    assert checks(audit(shop), "complete").passed
+
+
+def test_who_waited_is_decided_at_once_where_rows_name_no_opt_ins_any_more(shop: Rig) -> None:
+    shop.world.unsubscribe(NORD, BJOERN)
+    shop.day()
+    shop.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"] = {}
+
+    shop.day()
+
+    assert withdrawals(shop) == BOTH

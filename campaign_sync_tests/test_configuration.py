@@ -168,6 +168,17 @@ def test_unsubscribes_by_mailing_are_recipient_mailing_and_time_unless_the_colum
     assert (reader.recipient, reader.mailing, reader.time) == columns
 
 
+def test_readers_of_unsubscribes_with_an_opt_in_column_name_the_consent_that_is_affected(tmp_path: Path) -> None:
+    text = with_mandator_keys(
+        "feedback: {readers: {getOutBounces: {opt_in_id: 2}, getUnsubscribes: {opt_in_id: opt-in-id, entity_type: 3, "
+        "entity_id: 4}, getMailingUnsubscribes: {mailing: 1, time: 2}}}"
+    )
+    feedback = load(tmp_path, text).mandators["nord"].feedback
+    assert feedback.opt_in_readers == ("getUnsubscribes",)
+    layout = feedback.readers["getUnsubscribes"].layout(ZoneInfo("Europe/Berlin"))
+    assert layout.technical_columns == {"opt_in_id": "opt-in-id", "entity_type": 3, "entity_id": 4}
+
+
 def test_responses_are_off_until_their_readers_are_named(tmp_path: Path) -> None:
     assert load(tmp_path, MINIMAL).mandators["nord"].responses is None
     nord = load(tmp_path, with_mandator_keys("responses: {readers: {getOpens: {}, getClicks: {link: url}}}"))

@@ -20,6 +20,7 @@ from campaign_sync.cli.lines import (
 from campaign_sync.cli.sources import Sent
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.domain.consent import ConsentEvent
+from campaign_sync.domain.feedback import Attribution
 from campaign_sync.domain.membership import Verdict
 from campaign_sync.domain.objection import Objection
 from campaign_sync.domain.rejection import Reason
@@ -45,6 +46,8 @@ class Listed:
     sent: Sent | None = None
     consent: ConsentEvent | None = None
     """The event in the CRM that decides now."""
+    attribution: Attribution | None = None
+    """How that event was attributed to this consent, where we wrote it."""
     broken: Replace | None = None
     """The replace that left the list incomplete, if it is."""
     unreadable: str | None = None
@@ -139,7 +142,8 @@ def _consent(dossier: Dossier, listed: Listed, moment: Moments) -> Iterator[Line
             yield label, f"none for {listed.target.contract.opt_in_id} in the CRM"
     else:
         source = f" ({now.source})" if now.source else ""
-        yield label, f"{now.kind.value} {moment(now.occurred_at)}{source}, event {now.event_id}"
+        because = f", {listed.attribution.meaning}" if listed.attribution else ""
+        yield label, f"{now.kind.value} {moment(now.occurred_at)}{source}, event {now.event_id}{because}"
 
 
 def _bounces(dossier: Dossier) -> list[str]:

@@ -72,7 +72,8 @@ class Evidence:
     """What stands against the address of that day, and the person, by now."""
 
     origins: Mapping[str, str]
-    """By the ids of events that we wrote: which row of the vendor's feedback they came from."""
+    """By the ids of events that we wrote: which row of the vendor's feedback they came from, and how they were
+    attributed to this consent."""
     resets: Sequence[WriteBackRecord]
     """Bounces of the address of that day that we wrote to the CRM, and that somebody has taken out of it."""
 
@@ -185,7 +186,7 @@ def _source(event: ConsentEvent) -> str:
 
 def _because(evidence: Evidence, event: ConsentEvent) -> str:
     origin = evidence.origins.get(event.event_id)
-    return f", because of {origin}" if origin else ""
+    return f", {origin}" if origin else ""
 
 
 def _decided(evidence: Evidence) -> ConsentEvent | None:

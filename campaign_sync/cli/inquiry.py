@@ -59,6 +59,7 @@ class Inquiry:
 
     def _dossier(self, entity: Entity, shelves: Iterable[_Shelf], former: ProvenList | None = None) -> Dossier:
         email, consents = self._crm.email(entity), self._crm.consents(entity)
+        attributions = {one.event_id: one.attribution for one in self._state.written.of(entity, None)}
         lists = []
         for shelf in shelves:
             sent, opt_in_id = shelf.sent.get(str(entity)), shelf.target.contract.opt_in_id
@@ -80,6 +81,7 @@ class Inquiry:
                         in_list=sent is not None and sent.in_list,
                     ),
                     consent=consent,
+                    attribution=attributions.get(consent.event_id) if consent else None,
                     objections=objections(
                         self._sources.suppressions[shelf.target.mandator],
                         opt_in_id,

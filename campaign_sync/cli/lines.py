@@ -83,6 +83,11 @@ def objection_told(objection: Objection, key: str | None, opt_in_id: str, moment
             f"{opt_in_id} was withdrawn{when}, by this record or another one with the address; the CRM doesn't have "
             "that withdrawal any more, and no newer consent"
         )
+    if objection.reason is Reason.ON_UNSUBSCRIBE_LIST:
+        return (
+            f"on the vendor's unsubscribe list{when}, which keeps them out of all of the mandator's lists; which "
+            "consent they withdrew isn't known until the feedback row has come"
+        )
     if objection.whose is None:
         return f"this address unsubscribed{when}, and no consent in the CRM could be withdrawn for it"
     who = "" if objection.whose == key else f"{objection.whose}, who has the same address, "

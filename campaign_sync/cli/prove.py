@@ -22,6 +22,7 @@ from campaign_sync.domain.rejection import Reason
 from campaign_sync.replacing.target import Target
 from campaign_sync.state.frames import FrameError
 from campaign_sync.state.history import ProvenList
+from campaign_sync.state.written import WriteBackRecord
 
 Named = tuple[str, str]
 """A list: keys of mandator and list in the configuration."""
@@ -168,12 +169,18 @@ def _evidence(
         now=now,
         events=events,
         objections=against,
-        origins={each.event_id: _origin(sources, each.raw) for each in written if each.event_id and each.raw},
+        origins={each.event_id: origin for each in written if each.event_id and (origin := _origin(sources, each))},
         resets=[] if still_bounced else [each for each in written if each.bounce_kind in FINAL_BOUNCES],
     )
 
 
-def _origin(sources: Sources, raw: RawRow) -> str:
+def _origin(sources: Sources, record: WriteBackRecord) -> str:
+    """Which row a withdrawal came from, and why it is of this consent; empty where neither is known."""
+    read = f"because of {_row(sources, record.raw)}" if record.raw else ""
+    return ", ".join(filter(None, [read, record.attribution and record.attribution.meaning]))
+
+
+def _row(sources: Sources, raw: RawRow) -> str:
     """Where a piece of feedback was read; rows count from 1, as people count them."""
     fetched = sources.state.feedback.find(raw.import_id)
     return f"row {raw.position + 1} of {fetched.file}" if fetched else "a row that isn't known any more"

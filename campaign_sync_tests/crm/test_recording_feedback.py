@@ -261,6 +261,39 @@ def test_an_unsubscribe_that_has_nothing_to_withdraw_is_handed_back_so_that_its_
     assert outcome.unmatched == ("anna@example.org",)
 
 
+def naming(address: str, opt_in_id: str, entity_id: str | None = None, days: float = 1) -> Unsubscribe:
+    entity = Entity(EntityType.CONTACT, entity_id) if entity_id else None
+    return dataclasses.replace(unsubscribed(address, days), opt_in_id=opt_in_id, entity=entity)
+
+
+def test_an_unsubscribe_that_names_an_opt_in_ends_it_for_the_record_and_the_mailbox_and_ends_no_other(
+    small: SmallCrm,
+) -> None:
+    for entity_id, address in (("c1", "anna@example.net"), ("c2", "anna@example.org"), ("c3", "ben@example.org")):
+        small.person(entity_id, address)
+        small.consent(entity_id, "news")
+        small.consent(entity_id, "offers")
+    small.crm.record_unsubscribes([naming("anna@example.org", "offers", "c1")])
+    assert sorted(withdrawn(small)) == [("c1", "offers"), ("c2", "offers")]
+
+
+def test_what_is_named_has_nothing_to_end_where_only_another_opt_in_was_granted(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    small.consent("c1", "news")
+    some = [naming("anna@example.org", "offers", "c1"), naming("anna@example.org", "gone")]
+    assert small.crm.record_unsubscribes(some).unmatched == ("anna@example.org",)
+    assert withdrawn(small) == []
+
+
+def test_two_unsubscribes_of_one_moment_that_name_two_opt_ins_are_two(small: SmallCrm) -> None:
+    small.person("c1", "anna@example.org")
+    for opt_in_id in ("news", "offers"):
+        small.consent("c1", opt_in_id)
+    both = [naming("anna@example.org", opt_in_id, "c1") for opt_in_id in ("news", "offers")]
+    assert small.crm.record_unsubscribes(both) == WriteBack(2, 0)
+    assert small.crm.record_unsubscribes(both) == WriteBack(0, 2)
+
+
 @pytest.mark.parametrize("theirs", [BounceKind.HARD, BounceKind.SOFT])
 def test_what_another_mandators_run_writes_at_the_same_time_loses_only_to_what_weighs_more(
     small: SmallCrm, monkeypatch: pytest.MonkeyPatch, theirs: BounceKind

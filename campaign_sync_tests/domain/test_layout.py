@@ -21,6 +21,8 @@ layouts = st.builds(
     recipient=st.integers(0, 3),
     time=st.none() | st.integers(0, 3),
     category=st.none() | st.integers(0, 3),
+    opt_in_id=st.none() | st.integers(0, 5) | st.just("opt-in-id"),
+    entity_id=st.none() | st.integers(0, 5),
     header=st.booleans(),
     time_format=st.sampled_from(["epoch_ms", "iso", "%d.%m.%Y"]),
     zone=st.sampled_from([UTC, BERLIN]),
@@ -87,6 +89,38 @@ def test_a_time_without_hours_or_seconds_is_the_last_moment_it_can_mean(
 ) -> None:
     (row,) = parse_feedback([["anna@example.org", text]], Layout(time_format=time_format), UNTIL).rows
     assert row.occurred_at == datetime.fromisoformat(latest).replace(tzinfo=UTC)
+
+
+def test_technical_fields_are_read_where_a_row_has_them_and_their_lack_is_no_misfit() -> None:
+    layout = Layout(opt_in_id=2, entity_type=4, entity_id="id")
+    rows = [
+        ["mail", "time", "opt-in-id", "id", "kind"],
+        ["anna@example.org", NOON_MS, " news\u00a0", "C-1", "Contact"],
+        ["bo@example.org", NOON_MS, "", None, " "],
+        ["cem@example.org", NOON_MS],
+    ]
+    parsed = parse_feedback(rows, layout, UNTIL)
+    assert parsed.rows == (
+        FeedbackRow("anna@example.org", NOON, opt_in_id="news", entity_type="Contact", entity_id="C-1"),
+        FeedbackRow("bo@example.org", NOON),
+        FeedbackRow("cem@example.org", NOON),
+    )
+    assert parsed.misfits == ()
+
+
+def test_rows_of_one_person_and_moment_that_name_several_opt_ins_are_several() -> None:
+    rows = [["anna@example.org", NOON_MS, opt_in_id] for opt_in_id in ("news", "press", "news")]
+    assert [row.opt_in_id for row in parse_feedback(rows, Layout(opt_in_id=2), UNTIL).rows] == ["news", "press"]
+
+
+def test_a_header_without_the_technical_fields_is_a_header_all_the_same() -> None:
+    layout = Layout(recipient="mail", time="time", opt_in_id="opt-in-id")
+    rows = [["time", "mail"], [NOON_MS, "anna@example.org"], ["mail", "opt-in-id", "time"]]
+    rows += [["bo@example.org", "news", NOON_MS]]
+    assert parse_feedback(rows, layout, UNTIL).rows == (
+        FeedbackRow("anna@example.org", NOON),
+        FeedbackRow("bo@example.org", NOON, opt_in_id="news"),
+    )
 
 
 @pytest.mark.parametrize("mailing", ["n/a", "", None, "77.5"])

@@ -1,6 +1,7 @@
 """Through which consents somebody was written to, by the snapshots that were sent."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import RawRow, Unsubscribe, WrittenTo
+from campaign_sync.domain.feedback import Attribution, RawRow, Unsubscribe, WrittenTo
 from campaign_sync.feedback.written_to import MEMORY, TOLERANCE, traced
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.journal import Replace, ReplaceState
@@ -118,3 +119,24 @@ def test_who_is_told_of_for_several_moments_was_in_the_lists_of_each_of_them(pas
         {"third", "press"},
         set(),
     ]
+
+
+def test_it_is_told_by_what_somebodys_consents_were_found(past: Past) -> None:
+    past.sent(NOON - DAY, NEWS, CONTACT, "news")
+
+    def attribution(one: Unsubscribe, lists: frozenset[int] | None = None) -> Attribution:
+        return traced([one], past.state.history, past.frames, lambda _: lists)[0].attribution
+
+    assert attribution(past.unsubscribe(NOON)) is Attribution.SNAPSHOTS
+    assert attribution(past.unsubscribe(NOON), frozenset({NEWS})) is Attribution.MAILING
+    assert attribution(past.unsubscribe(NOON), frozenset({PRESS})) is Attribution.MANDATOR
+
+
+def test_of_an_unsubscribe_that_names_an_opt_in_only_that_ones_lists_tell_whoever_the_mailing_went_to(
+    past: Past,
+) -> None:
+    past.sent(NOON - DAY, NEWS, CONTACT, "news")
+    past.sent(NOON - DAY, PRESS, LEAD, "press")
+    named = replace(past.unsubscribe(NOON), opt_in_id="press", attribution=Attribution.OPT_IN)
+    (found,) = traced([named], past.state.history, past.frames, lambda _: frozenset({NEWS}))
+    assert (found.through, found.attribution) == ({WrittenTo(LEAD, "press")}, Attribution.OPT_IN)

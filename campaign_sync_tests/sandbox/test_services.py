@@ -149,6 +149,23 @@ def test_the_blocklist_over_the_api(nord: Client) -> None:
     assert nord.call("Blacklist", "isBlacklisted", "x@example.org") is True
 
 
+def test_list_fields_that_were_agreed_on_come_back_with_a_response_as_they_are_in_its_list(
+    world: World, nord: Client
+) -> None:
+    world.put(NEWSLETTER, [{"id": "Anna@example.org", "attributes": {"opt-in-id": "news", "entity-id": "C1"}}])
+    world.respond(NORD, "getUnsubscribes", NEWSLETTER, ["anna@example.org", "0"])
+    world.agree_on_response_fields(NORD, ["entity-id", "opt-in-id", "entity-type"])
+    for who in ("anna@example.org", "ben@example.org"):
+        world.respond(NORD, "getUnsubscribes", NEWSLETTER, [who, "1"])
+
+    now = nord.call("ClosedLoop", "getCurrentTime")
+    assert nord.call("ClosedLoop", "getUnsubscribes", 0, now + 1, 0, 1000) == [
+        ["anna@example.org", "0"],
+        ["anna@example.org", "1", "C1", "news", ""],
+        ["ben@example.org", "1", "", "", ""],
+    ]
+
+
 def test_feedback_is_found_by_the_time_of_its_file_not_of_its_events(world: World, nord: Client, clock: Clock) -> None:
     published = datetime(2026, 5, 1, tzinfo=UTC)
     milliseconds = int(published.timestamp() * 1000)

@@ -1,11 +1,17 @@
 """Feedback rows that name the opt-in: one unsubscribe withdraws that one consent, and the others are kept."""
 
+import io
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import pytest
+from rich.console import Console
 
+from campaign_sync.cli.prove import tell_proof
+from campaign_sync.cli.why import tell_why
 from campaign_sync.optimizely.services import Unsubscribes
 from campaign_sync_tests.rig import NEWSLETTER, NORD, PRODUCTS, Rig
 from campaign_sync_tests.scenarios.test_feedback import FEEDBACK, checks, epoch, withdrawals
@@ -316,3 +322,44 @@ def test_who_waited_is_decided_at_once_where_rows_name_no_opt_ins_any_more(shop:
     shop.day()
 
     assert withdrawals(shop) == BOTH
+
+
+def printed(show: Callable[[Console], None]) -> str:
+    text = io.StringIO()
+    show(Console(file=text, width=400))
+    return text.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("cells", "meaning"),
+    [
+        (
+            ["newsletter-nord", "contact", "c2"],
+            "attributed by the opt-in id and the record that the feedback row names",
+        ),
+        (["newsletter-nord"], "attributed by the opt-in id that the feedback row names, and by the address"),
+        ([], "attributed by the lists that the recipient was in, from the snapshots sent"),
+    ],
+)
+def test_why_and_prove_say_how_a_withdrawal_was_attributed(shop: Rig, cells: list[str], meaning: str) -> None:
+    left(shop, *cells)
+    shop.run(assets=FEEDBACK)
+
+    why = printed(lambda console: tell_why(shop.configuration, "contact:c2", console))
+    proof = printed(lambda console: tell_proof(shop.configuration, BJOERN, [("nord", "newsletter")], None, console))
+
+    assert re.search(rf"withdrawn [^\n]+ \(optimizely:unsubscribes\), event \S+, {meaning}\n", why)
+    assert re.search(rf"withdrawn [^\n]+, because of row 1 of feedback/nord/getUnsubscribes/\S+, {meaning}\n", proof)
+    with shop.crm() as crm:
+        evidence = crm.exec_driver_sql("SELECT evidence FROM consent_event WHERE kind = 'withdrawn'").scalars().first()
+    assert evidence == f"unsubscribed from mandator nord in Optimizely Campaign, {meaning}"
+
+
+def test_why_says_that_somebody_is_on_the_vendors_list_and_that_the_row_is_awaited(shop: Rig) -> None:
+    shop.world.unsubscribe(NORD, BJOERN)
+    shop.day()
+
+    why = printed(lambda console: tell_why(shop.configuration, BJOERN, console))
+
+    assert "gate: on the vendor's unsubscribe list, which keeps them out of all of the mandator's lists" in why
+    assert "which consent they withdrew isn't known until the feedback row has come" in why

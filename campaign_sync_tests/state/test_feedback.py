@@ -7,11 +7,13 @@ import pytest
 from sqlalchemy import create_engine
 
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import Bounce, BounceKind, RawRow, Unsubscribe, Written, WrittenTo
+from campaign_sync.domain.feedback import Attribution, Bounce, BounceKind, RawRow, Unsubscribe, Written, WrittenTo
 from campaign_sync.domain.windows import Window
 from campaign_sync.state.database import upgrade_database
 from campaign_sync.state.feedback import Delivery, FeedbackImport, Rows, Unmatched, new_import
 from campaign_sync.state.store import State
+from campaign_sync.state.unsubscribed import PendingOptOut
+from campaign_sync.state.written import WrittenConsents
 from campaign_sync_tests.past import make_tables
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -165,9 +167,46 @@ def test_who_is_on_the_vendors_unsubscribe_list_is_remembered_until_seen_off_it(
         assert state.unsubscribed.told("nord") == {"c@example.org"}
 
 
+def test_an_opt_out_is_pending_until_the_crm_knows_since_it_was_found_first(database_url: str) -> None:
+    anna = "a@example.org"
+    with State(database_url) as state:
+        state.unsubscribed.seen("nord", {anna}, NOON, "optimizely:live_look")
+        state.unsubscribed.seen("nord", {anna}, NOON + HOUR, "optimizely:audit")
+        assert state.unsubscribed.pending("nord") == [PendingOptOut(anna, NOON, "optimizely:live_look")]
+        assert state.unsubscribed.pending("sued") == []
+
+        state.unsubscribed.tell("nord", {anna}, NOON)
+        assert state.unsubscribed.pending("nord") == []
+
+
+def test_whoever_left_two_opt_ins_and_isnt_matched_is_remembered_for_both(database_url: str) -> None:
+    contact = Entity(EntityType.CONTACT, "c1")
+    news = dataclasses.replace(STRANGER, opt_in_id="news", entity=contact)
+    press = dataclasses.replace(STRANGER, opt_in_id="press", occurred_at=NOON + HOUR)
+    with State(database_url) as state:
+        state.feedback.commit("nord", {}, NOBODY, Unmatched([], [news, press, STRANGER]), NOON)
+        assert state.feedback.unmatched("nord") == Unmatched([], [STRANGER, news, press])
+
+        state.feedback.commit("nord", {}, Unmatched([], [news]), NOBODY, NOON)
+        assert state.feedback.unmatched("nord") == Unmatched([], [STRANGER, press])
+
+
+def test_the_last_runs_that_read_a_reader_count_once_each_however_many_windows_they_had(database_url: str) -> None:
+    with State(database_url) as state:
+        for run, hours in (("first", (1, 2)), ("second", (5, 4)), ("third", (6,))):
+            for hour in hours:
+                entry = dataclasses.replace(fetched(hour - 1, hour), run_id=run)
+                state.feedback.add(entry)
+                if run != "third":
+                    state.feedback.commit("nord", {entry.id: Rows(1, 0)}, NOBODY, NOBODY, NOON)
+        assert state.feedback.last_ends("nord", "getOutBounces", 2) == [NOON + 5 * HOUR, NOON + 2 * HOUR]
+        assert state.feedback.last_ends("nord", "getOutBounces", 1) == [NOON + 5 * HOUR]
+        assert state.feedback.last_ends("nord", "getUnsubscribes", 2) == []
+
+
 def test_every_entry_in_the_crm_is_noted_once_with_the_row_it_came_from(database_url: str) -> None:
     anna = Entity(EntityType.CONTACT, "4711")
-    left = dataclasses.replace(STRANGER, raw=RawRow("import", 17))
+    left = dataclasses.replace(STRANGER, raw=RawRow("import", 17), attribution=Attribution.MAILING)
     with State(database_url) as state:
         for new in (True, False):
             state.written.note([Written(left, new, anna, "news", "event-1")], NOON)
@@ -175,7 +214,9 @@ def test_every_entry_in_the_crm_is_noted_once_with_the_row_it_came_from(database
         (record,) = state.written.of(anna, None)
         assert (record.entity, record.opt_in_id, record.event_id) == (anna, "news", "event-1")
         assert (record.raw, record.written_at) == (RawRow("import", 17), NOON)
-        assert state.written.consents([left]) == {(left.address, NOON): {WrittenTo(anna, "news")}}
+        consents = WrittenConsents(frozenset({WrittenTo(anna, "news")}), Attribution.MAILING)
+        assert state.written.consents([left]) == {(left.address, NOON): consents}
+        assert record.attribution is Attribution.MAILING
         assert state.written.unsubscribes("nord", NOON) == [record]
         assert state.written.unsubscribes("nord", NOON + HOUR) == []
     with create_engine(database_url).connect() as connection:

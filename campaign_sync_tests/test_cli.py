@@ -13,13 +13,14 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from campaign_sync.crm.sql import SqlCrm
 from campaign_sync_tests import terminal
-from campaign_sync_tests.rig import ATTRIBUTES, ENVIRONMENT, NEWSLETTER, NORD, PRODUCTS, Rig, rig
+from campaign_sync_tests.rig import ATTRIBUTES, ENVIRONMENT, LONG_AGO, NEWSLETTER, NORD, PRODUCTS, Rig, rig
 from campaign_sync_tests.waiting import PATIENCE
 
 CONFIGURATION = "campaign_sync.yaml"
@@ -271,12 +272,31 @@ def test_an_implausible_size_is_accepted_once_with_a_reason(shop: Rig) -> None:
     assert shop.addresses() == ["person1@example.org", "person2@example.org"]
 
 
-@pytest.mark.parametrize("options", [["--accept-size", "because"], ["--list", "newsletter", "--accept-size", " "]])
-def test_a_size_is_accepted_only_with_a_reason_and_for_named_lists(shop: Rig, options: list[str]) -> None:
-    done = campaign_sync(shop.folder, "run", "nord", *options)
+@pytest.mark.parametrize("option", ["--accept-size", "--accept-withdrawals"])
+@pytest.mark.parametrize("lists", [["because"], [" ", "--list", "newsletter"]])
+def test_nothing_is_accepted_without_a_reason_and_named_lists(shop: Rig, option: str, lists: list[str]) -> None:
+    done = campaign_sync(shop.folder, "run", "nord", option, *lists)
 
     assert done.returncode == 2
-    assert "--accept-size needs a reason" in done.stderr
+    assert f"{option} needs a reason" in done.stderr
+
+
+def test_withdrawals_that_vanished_are_accepted_once_with_a_reason(shop: Rig) -> None:
+    for number in range(10):
+        shop.add_contact(f"w{number}", f"w{number}@example.org")
+        shop.consent(f"w{number}", "newsletter-nord", "withdrawn", LONG_AGO + timedelta(days=1))
+    shop.list_settings()["limits"] = {"max_growth": 9}
+    shop.day("nord")
+    with shop.crm() as crm:
+        crm.exec_driver_sql("DELETE FROM consent_event WHERE kind = 'withdrawn'")
+
+    refused = campaign_sync(shop.folder, "run", "nord", "--list", "newsletter")
+    accepted = campaign_sync(shop.folder, "run", "nord", "--list", "newsletter", "--accept-withdrawals", "Fehlimport")
+
+    assert refused.returncode == 1
+    assert "withdrawals – consent_event shows 10 people as granted" in refused.stdout
+    assert accepted.returncode == 0, accepted.stdout + accepted.stderr
+    assert len(shop.addresses()) == 15
 
 
 def test_replay_brings_back_the_last_proven_snapshot_without_those_who_left_since(shop: Rig) -> None:

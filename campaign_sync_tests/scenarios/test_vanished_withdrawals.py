@@ -1,0 +1,208 @@
+"""What happens when the CRM loses withdrawals that it had before."""
+
+import io
+import shutil
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from rich.console import Console
+
+from campaign_sync.cli.running import problems
+from campaign_sync.cli.why import tell_why
+from campaign_sync.crm import schema
+from campaign_sync.state.withdrawals import WithdrawalAcceptance
+from campaign_sync_tests.databases import fresh_database
+from campaign_sync_tests.rig import LONG_AGO, Rig, rig
+from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE, RUN_ID, ledger
+
+CHAIN = [*FEEDBACK, *PICK, *REPLACE]
+LEFT_AT = datetime.now(UTC) - timedelta(days=3)
+LEAVERS = [f"w{number}" for number in range(1, 13)]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    """An installation with twelve more people who have withdrawn, with CRM and state on either database."""
+    urls = {}
+    if request.param == "postgresql":
+        urls = {"crm_url": request.getfixturevalue("postgres_url"), "state_url": request.getfixturevalue("other_url")}
+    with rig(tmp_path, **urls) as built:
+        for entity_id in LEAVERS:
+            built.add_contact(entity_id, f"{entity_id}@example.org")
+            built.consent(entity_id, "newsletter-nord", "withdrawn", LEFT_AT)
+        built.list_settings()["limits"] = {"max_shrink": 0.7, "max_growth": 9}
+        yield built
+
+
+@pytest.fixture
+def other_url() -> Iterator[str]:
+    with fresh_database() as url:
+        yield url
+
+
+def lose(shop: Rig, entities: Sequence[str]) -> None:
+    """Load the consents without the withdrawals of some people, as an ETL does that ends half-way."""
+    event = schema.consent_event.c
+    with shop.crm() as crm:
+        crm.execute(schema.consent_event.delete().where(event.kind == "withdrawn", event.entity_id.in_(entities)))
+
+
+def check(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
+    (found,) = [each for each in result.get_asset_check_evaluations() if each.check_name == "withdrawals"]
+    return found
+
+
+def why(shop: Rig, who: str) -> str:
+    text = io.StringIO()
+    tell_why(shop.configuration, who, Console(file=text, width=400))
+    return text.getvalue()
+
+
+def remembered(shop: Rig) -> int:
+    with shop.state() as state:
+        return state.withdrawals.count("nord", "newsletter-nord")
+
+
+def test_a_crm_that_was_loaded_without_withdrawals_refuses_the_list_until_somebody_accepts_that(shop: Rig) -> None:
+    first = shop.run("nord", assets=CHAIN)
+    assert first.success, problems(first)
+    assert (check(first).passed, remembered(shop)) == (True, 12)
+    clears = shop.clears()
+    lose(shop, LEAVERS[:11])
+
+    result = shop.run("nord", assets=CHAIN)
+
+    (problem,) = problems(result)
+    assert "consent_event shows 11 people as granted for newsletter-nord" in problem
+    assert "12 are remembered" in problem
+    assert "`campaign-sync run nord --list newsletter --accept-withdrawals REASON`" in problem
+    assert (shop.clears(), shop.addresses()) == (clears, EVERYBODY)
+    assert ledger(shop, result.run_id)["selection", "withdrawal_vanished"] == 11
+    assert "newsletter-nord was withdrawn" in why(shop, "contact:w1")
+    assert "the CRM doesn't have that withdrawal any more" in why(shop, "contact:w1")
+
+    with shop.state() as state:
+        now = datetime.now(UTC)
+        state.withdrawals.accept(WithdrawalAcceptance(RUN_ID, "nord", "newsletter", "anna", "a wrong import", now))
+    lose(shop, LEAVERS)  # the twelfth vanishes when the others have been accepted
+    accepted = shop.run("nord", assets=CHAIN, run_id=RUN_ID)
+
+    assert accepted.success, problems(accepted)
+    assert shop.addresses() == sorted([*EVERYBODY, *(f"{one}@example.org" for one in LEAVERS[:11])])
+    assert (check(accepted).passed, check(accepted).severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert shop.run("nord", assets=CHAIN).success
+    assert remembered(shop) == 1
+
+
+def test_the_list_replaced_alone_is_refused_as_well(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        shop.run("nord", instance, assets=CHAIN)
+        clears = shop.clears()
+        lose(shop, LEAVERS)
+        result = shop.run("nord", instance, assets=REPLACE)
+
+    assert "withdrawals: consent_event shows 12 people as granted" in problems(result)[0]
+    assert shop.clears() == clears
+
+
+def test_one_that_vanishes_after_the_snapshot_is_known_from_the_gate_alone(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        shop.run("nord", instance, assets=CHAIN)
+        shop.consent("c1", "newsletter-nord", "withdrawn", LEFT_AT)
+        shop.run("nord", instance, assets=REPLACE)
+        assert shop.addresses() == EVERYBODY[1:]
+        lose(shop, ["c1"])
+        result = shop.run("nord", instance, assets=REPLACE)
+
+    assert result.success, problems(result)
+    assert shop.addresses() == EVERYBODY[1:]
+    assert ledger(shop, result.run_id) == {("gate", "withdrawal_vanished"): 1}
+
+
+def test_a_single_one_is_a_warning_and_its_person_stays_out_for_as_long_as_there_is_no_newer_consent(
+    shop: Rig,
+) -> None:
+    shop.run("nord", assets=CHAIN)
+    lose(shop, ["w1"])
+
+    for _ in range(2):
+        result = shop.run("nord", assets=CHAIN)
+        assert result.success, problems(result)
+        assert shop.addresses() == EVERYBODY
+        assert (check(result).passed, check(result).severity) == (False, dg.AssetCheckSeverity.WARN)
+    shop.consent("w1", "newsletter-nord", "granted", datetime.now(UTC) - timedelta(minutes=1))
+
+    again = shop.run("nord", assets=CHAIN)
+    assert again.success, problems(again)
+    assert shop.addresses() == [*EVERYBODY, "w1@example.org"]
+    assert (check(again).passed, remembered(shop)) == (True, 11)
+
+
+def test_the_other_record_of_a_withdrawn_address_is_not_mailed_when_that_record_is_merged_or_erased(shop: Rig) -> None:
+    shop.add_contact("d1", " W1@example.org", consent=None)
+    shop.consent("d1", "newsletter-nord", "granted", LONG_AGO - timedelta(days=90))
+    shop.add_contact("d2", "w2@example.org", consent=None)
+    shop.consent("d2", "newsletter-nord", "granted", LEFT_AT + timedelta(days=1))
+    shop.run("nord", assets=CHAIN)
+    assert shop.addresses() == [*EVERYBODY, "w2@example.org"]
+    with shop.crm() as crm:
+        for table, column in (
+            ("contact", "id"),
+            ("marketing_list_member", "entity_id"),
+            ("consent_event", "entity_id"),
+        ):
+            crm.exec_driver_sql(f"DELETE FROM {table} WHERE {column} IN ('w1', 'w2')")
+
+    result = shop.run("nord", assets=CHAIN)
+
+    assert result.success, problems(result)
+    assert shop.addresses() == [*EVERYBODY, "w2@example.org"]
+    assert ledger(shop, result.run_id)["selection", "withdrawal_vanished"] == 1
+    assert "by this record or another one with the address" in why(shop, "contact:d1")
+
+
+def test_people_who_are_erased_or_lose_all_their_consents_are_no_finding(shop: Rig) -> None:
+    shop.run("nord", assets=CHAIN)
+    with shop.crm() as crm:
+        crm.exec_driver_sql("DELETE FROM consent_event WHERE entity_id LIKE 'w%%'")
+        crm.exec_driver_sql("DELETE FROM marketing_list_member WHERE entity_id LIKE 'w1%%'")
+        crm.exec_driver_sql("DELETE FROM contact WHERE id LIKE 'w1%%'")
+
+    result = shop.run("nord", assets=CHAIN)
+
+    assert result.success, problems(result)
+    assert check(result).passed
+    assert remembered(shop) == 12
+
+
+def test_a_withdrawal_of_another_opt_in_counts_for_that_one_only(shop: Rig) -> None:
+    shop.consent("c1", "products-nord", "withdrawn", LEFT_AT)
+    shop.run("nord")
+    lose(shop, ["c1"])
+
+    result = shop.run("nord")
+
+    assert result.success, problems(result)
+    assert EVERYBODY[0] in shop.addresses()
+    with shop.state() as state:
+        assert state.ledger.counts(result.run_id, "nord", "products")["selection", "withdrawal_vanished"] == 1
+
+
+def test_a_crm_restored_from_a_backup_does_not_bring_back_who_withdrew_since(tmp_path: Path) -> None:
+    with rig(tmp_path) as shop:
+        shop.day()
+        shutil.copy(tmp_path / "crm.db", tmp_path / "crm.backup")
+        shop.consent("c3", "newsletter-nord", "withdrawn", LEFT_AT)
+        shop.list_settings()["limits"] = {"max_shrink": 0.5}
+        shop.day()
+        for leftover in tmp_path.glob("crm.db-*"):
+            leftover.unlink()
+        shutil.copy(tmp_path / "crm.backup", tmp_path / "crm.db")
+
+        result = shop.day()
+
+        assert EVERYBODY[2] not in shop.addresses()
+        assert ledger(shop, result.run_id) == {("selection", "withdrawal_vanished"): 1}

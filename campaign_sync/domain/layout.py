@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import chain
 
-from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.address import InvalidAddressError, normalize_address, usable_address
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """A time before it isn't one of an event: the layout points at some other number."""
@@ -77,6 +77,8 @@ class Parsed:
 
     rows: tuple[FeedbackRow, ...]
     misfits: tuple[int, ...]
+    without_address: Mapping[int, tuple[str, datetime]] = field(default_factory=dict)
+    """Of the misfits, those that fit but for a recipient id that is no address: the id and the time, by position."""
 
 
 def parse_feedback(rows: Iterable[Row], layout: Layout, until: datetime) -> Parsed:
@@ -95,6 +97,7 @@ def parse_feedback(rows: Iterable[Row], layout: Layout, until: datetime) -> Pars
     read_time = _time_reader(layout, until)
     parsed: dict[FeedbackRow, None] = {}
     misfits = []
+    without_address: dict[int, tuple[str, datetime]] = {}
     for position, row, header in _with_headers(rows, layout):
         if header is not None:
             places = _positions(layout, header)
@@ -103,18 +106,33 @@ def parse_feedback(rows: Iterable[Row], layout: Layout, until: datetime) -> Pars
             raise LayoutError("columns are named, but there is no header row; name them by position")
         try:
             parsed.setdefault(_understood(row, places, read_time, position))
+        except _NoAddressError as error:
+            misfits.append(position)
+            without_address[position] = (error.recipient_id, error.occurred_at)
         except (IndexError, InvalidAddressError, ValueError, OverflowError, OSError):
             misfits.append(position)
-    return Parsed(tuple(parsed), tuple(misfits))
+    return Parsed(tuple(parsed), tuple(misfits), without_address)
+
+
+class _NoAddressError(Exception):
+    """A row fits, but its recipient id is no address, and nothing else in it is one."""
+
+    def __init__(self, recipient_id: str, occurred_at: datetime) -> None:
+        super().__init__()
+        self.recipient_id, self.occurred_at = recipient_id, occurred_at
 
 
 def _understood(
     row: Row, places: Mapping[str, int], read_time: Callable[[str], datetime], position: int
 ) -> FeedbackRow:
     cells = {name: (row[place] or "").strip() for name, place in places.items()}
+    occurred_at = read_time(cells.get("time", ""))
+    address = usable_address(cells["recipient"])
+    if address is None and cells["recipient"] and not any(map(usable_address, texts(row))):
+        raise _NoAddressError(cells["recipient"], occurred_at)
     return FeedbackRow(
-        normalize_address(cells["recipient"]),
-        read_time(cells.get("time", "")),
+        address or normalize_address(cells["recipient"]),
+        occurred_at,
         cells.get("category"),
         _number(cells.get("mailing")),
         cells.get("link"),

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from campaign_sync.configuration import MandatorSettings, ReaderSettings
 from campaign_sync.domain.feedback import Bounce, FeedbackKind, RawRow, Unsubscribe, bounce_kind
@@ -9,6 +10,12 @@ from campaign_sync.domain.layout import FeedbackRow, LayoutError, parse_feedback
 from campaign_sync.state.feedback import BOUNCE_SOURCE, UNSUBSCRIBE_SOURCE, FeedbackImport, Rows
 from campaign_sync.state.frames import Frames, LostFileError
 from campaign_sync.state.store import State
+
+SHOWN_FOR = timedelta(days=30)
+"""How long rows whose recipient id is no address are counted; then somebody has seen them, or nobody will."""
+
+MANY_ODD_IDS = 10
+"""So many new ids that are no address, and no other row: then the layout takes some other column for the id."""
 
 
 @dataclass
@@ -25,6 +32,10 @@ class Pending:
     """By import id, how many rows were understood, and how many don't fit."""
     misfits: Counter[str] = field(default_factory=Counter)
     """By reader, how many rows don't fit."""
+    without_address: defaultdict[str, set[tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(set))
+    """By reader, the ids that are no address, of rows that fit otherwise, with their times; of the last `SHOWN_FOR`."""
+    files_without_address: list[str] = field(default_factory=list)
+    """The kept files that hold such rows of unsubscribes."""
     lost: Counter[str] = field(default_factory=Counter)
     """By reader, how many of these can't be read again, for their file is gone."""
 
@@ -45,11 +56,14 @@ def read_pending(state: State, frames: Frames, mandator: str, settings: Mandator
         pending.read[fetched.id] = rows
         pending.misfits[fetched.reader] += rows.misfits
         if fetched.committed_at is None:
-            new[fetched.reader] += Counter(understood=rows.understood, misfits=rows.misfits)
+            odd = rows.without_address
+            new[fetched.reader] += Counter(understood=rows.understood, misfits=rows.misfits, odd=odd)
     for name, count in new.items():
-        if count["misfits"] and not count["understood"] and settings.feedback.reader(name):
+        unread = count["misfits"] or count["odd"] >= MANY_ODD_IDS
+        if unread and not count["understood"] and settings.feedback.reader(name):
+            rows = count["misfits"] + count["odd"]
             raise LayoutError(
-                f"none of the {count['misfits']} fetched rows fits {_place(mandator, name)}; set its columns and "
+                f"none of the {rows} fetched rows fits {_place(mandator, name)}; set its columns and "
                 f"time_format as agreed with the vendor, `campaign-sync feedback sample {mandator}` helps. The rows "
                 "are kept and will be read again"
             )
@@ -71,13 +85,19 @@ def _read(pending: Pending, frames: Frames, mandator: str, settings: MandatorSet
         parsed = parse_feedback(raw, reader.layout(settings.zone), fetched.until)
     except LayoutError as error:
         raise LayoutError(f"{_place(mandator, fetched.reader)}: {error}") from None
-    misfits = len(parsed.misfits)
+    misfits = len(parsed.misfits) - len(parsed.without_address)
+    shown = fetched.until > datetime.now(UTC) - SHOWN_FOR
+    odd = len(parsed.without_address) if shown else 0
+    if odd:
+        pending.without_address[fetched.reader].update(parsed.without_address.values())
+        if fetched.kind is FeedbackKind.UNSUBSCRIBES:
+            pending.files_without_address.append(fetched.file)
     for row in parsed.rows:
         try:
             _take(pending, fetched, row, reader)
         except ValueError:
             misfits += 1
-    return Rows(len(parsed.rows) + len(parsed.misfits) - misfits, misfits)
+    return Rows(len(parsed.rows) + len(parsed.misfits) - misfits - odd, misfits, odd)
 
 
 def _take(pending: Pending, fetched: FeedbackImport, row: FeedbackRow, reader: ReaderSettings) -> None:

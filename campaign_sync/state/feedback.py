@@ -75,6 +75,8 @@ class Rows:
 
     understood: int
     misfits: int
+    without_address: int = 0
+    """How many more fit, but are about a recipient id that is no address. They are read again, like misfits."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ class FeedbackJournal(WindowJournal[FeedbackImport]):
         """
         with self._engine.begin() as connection:
             for import_id, rows in read.items():
-                self._take(connection, import_id, rows.misfits, now, understood_rows=rows.understood)
+                unread = rows.misfits + rows.without_address
+                self._take(connection, import_id, unread, now, understood_rows=rows.understood)
             for (kind, was), (_, is_now) in zip(before.by_kind(), unmatched_now.by_kind(), strict=True):
                 known = set(was)
                 for one in known - set(is_now):

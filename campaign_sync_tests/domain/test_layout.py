@@ -186,3 +186,32 @@ def test_every_row_is_either_understood_or_named(rows: list[list[str | None]], l
 def test_reading_the_same_rows_twice_adds_nothing(rows: list[list[str | None]]) -> None:
     layout = Layout(header=False)
     assert set(parse_feedback(rows + rows, layout, UNTIL).rows) == set(parse_feedback(rows, layout, UNTIL).rows)
+
+
+@pytest.mark.parametrize("odd_id", ["4711", "C-000123", "Kundennummer 7", "name@localhost", "@example.org"])
+def test_a_row_that_fits_but_for_an_id_that_is_no_address_is_told_apart(odd_id: str) -> None:
+    parsed = parse_feedback([["anna@example.org", "1764000000000"], [odd_id, "1764000000000"]], Layout(), UNTIL_2026)
+
+    assert [row.address for row in parsed.rows] == ["anna@example.org"]
+    assert parsed.misfits == (1,)
+    assert {position: recipient_id for position, (recipient_id, _) in parsed.without_address.items()} == {1: odd_id}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["", "1764000000000"],
+        ["4711", "yesterday"],
+        ["1764000000000", "anna@example.org"],
+        ["4711", "1764000000000", "anna@example.org"],
+        ["4711"],
+    ],
+    ids=["no id", "no time", "columns swapped", "the address in another column", "no time column"],
+)
+def test_a_row_whose_columns_are_elsewhere_is_a_misfit_and_nothing_else(row: list[str]) -> None:
+    parsed = parse_feedback([row], Layout(), UNTIL_2026)
+
+    assert (parsed.rows, parsed.misfits, dict(parsed.without_address)) == ((), (0,), {})
+
+
+UNTIL_2026 = datetime(2026, 11, 26, tzinfo=UTC)

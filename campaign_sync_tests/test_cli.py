@@ -159,7 +159,7 @@ def test_check_proposes_unsubscribe_lists_per_list_where_the_vendor_has_them(sho
     told = " ".join(done.stdout.replace("│", " ").split())
     assert done.returncode == 0
     assert ("set mandators.nord.unsubscribe_lists: per_list" in told) == (configured == "client")
-    assert "2 have left other recipient lists" in told or "2 only other recipient lists" in told
+    assert ("2 left other recipient lists" if configured == "client" else "2 only other recipient lists") in told
     assert "isn't documented" in told
 
 

@@ -5,26 +5,29 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
+import pandas as pd
 
 from campaign_sync.assets.failures import explained
 from campaign_sync.assets.metadata import FRAME, Materialized, column_schema, table
 from campaign_sync.assets.ports import Ports
 from campaign_sync.assets.wording import page, rule
 from campaign_sync.configuration import MandatorSettings
-from campaign_sync.domain.feedback import FeedbackKind
+from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
 from campaign_sync.domain.feedback_age import Alertness, Verdict, in_words
+from campaign_sync.domain.outdated import Outdated
 from campaign_sync.domain.propagation import GOAL, Delays
-from campaign_sync.domain.suppression import REMEMBERED
+from campaign_sync.domain.suppression import REMEMBERED, entity_keys
 from campaign_sync.feedback.age import Silence, judge_age, silent_readers, vendor_time
 from campaign_sync.feedback.blocklist import recheck
 from campaign_sync.feedback.propagation import measure
-from campaign_sync.feedback.reading import SHOWN_FILES, Pending, read_pending
+from campaign_sync.feedback.reading import SHOWN_FILES, SHOWN_FOR, Pending, read_pending
 from campaign_sync.feedback.suppression import suppression
 from campaign_sync.feedback.withdrawals import with_vanished
 from campaign_sync.feedback.write_back import Outcome, write_back
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.store import State
+from campaign_sync.state.written import WriteBackRecord
 from campaign_sync.telemetry.spans import note_rows
 
 _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
@@ -50,6 +53,10 @@ CHECKS = {
     "matched": (
         "the CRM knows everybody the feedback is about.",
         "nothing has to be done at once: who isn't known is suppressed all the same, and matched again daily.",
+    ),
+    "unsubscribes": (
+        "every unsubscribe is about an address, and nearly every one is newer than the consent.",
+        "its text says whom to look for, or that clocks should be compared. Nobody is written to for it.",
     ),
     "feedback_age": (
         "the CRM has the vendor's feedback up to now. Too old, it stops every replace of the mandator.",
@@ -105,6 +112,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
             state, feedback = ports.state, settings.feedback
             pending = read_pending(state, ports.frames, mandator, settings)
             report(Progress(mandator, "suppression_state", "write to the CRM", 0, None))
+            begun = datetime.now(UTC)
             written = write_back(
                 mandator,
                 pending,
@@ -122,6 +130,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
             accepted = _forget_accepted(state, context.run.run_id, mandator, settings)
             crm, utc_now = ports.crm_snapshot(mandator), datetime.now(UTC)
             frame = with_vanished(crm, state, mandator, opt_in_ids, suppression(crm, state, mandator), utc_now)
+            outdated = _outdated(state.written.unsubscribes(mandator, begun), frame)
             now = vendor_time(feedback.files is not None, vendor)
             age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
             silences = silent_readers(mandator, feedback, state.feedback, vendor, now)
@@ -143,6 +152,8 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
                 "rows that didn't fit": pending.misfits.total(),
                 **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in SUPPRESSING},
                 **({"vanished withdrawals accepted": accepted} if accepted is not None else {}),
+                "rows about ids that are no address": sum(len(ids) for ids in pending.without_address.values()),
+                "unsubscribes older than the consent": outdated.outdated,
                 "released by the blocklist": released,
                 **({"feedback age hours": _hours(age.age)} if age.age else {}),
                 **_plotted("opt-out to CRM", to_crm),
@@ -152,6 +163,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
             check_results=[
                 _layout(key, mandator, pending),
                 _matched(key, written.unmatched),
+                _unsubscribes(key, pending, outdated),
                 age_check(key, age),
                 _silence(key, silences),
                 _propagation(key, to_absence),
@@ -232,6 +244,37 @@ def _attributed(key: dg.AssetKey, readers: Sequence[str], pending: Pending, writ
     told = f"{written.naming_opt_in} of {rows} rows of {' and '.join(readers)} name an opt-in that the CRM knows"
     metadata = {"rows": rows, "naming an opt-in": written.naming_opt_in}
     return _check(key, "attributed", bool(written.naming_opt_in) or not rows, told, metadata, _WARN)
+
+
+def _outdated(written: Sequence[WriteBackRecord], suppressed: pd.DataFrame) -> Outdated:
+    """How many of the unsubscribes that were just written have changed nothing."""
+    withdrawals = (
+        ((one.recipient, one.occurred_at), (str(one.entity), one.opt_in_id)) for one in written if one.entity
+    )
+    withdrawn = suppressed[suppressed["kind"] == "unsubscribe"]
+    return Outdated.of(withdrawals, set(zip(entity_keys(withdrawn), withdrawn["opt_in_id"], strict=True)))
+
+
+def _unsubscribes(key: dg.AssetKey, pending: Pending, outdated: Outdated) -> dg.AssetCheckResult:
+    of_readers = (name for name in pending.without_address if KIND_OF_READER[name] is FeedbackKind.UNSUBSCRIBES)
+    odd = sum(len(pending.without_address[name]) for name in of_readers)
+    found = []
+    if odd:
+        found.append(
+            f"{odd} unsubscribes of the last {SHOWN_FOR.days} days are about recipient ids that are no address, so "
+            "nobody could be found by them: such recipients are in lists of Campaign that this CRM doesn't fill. Look "
+            "into the files that are named; if the CRM knows somebody by such an id, withdraw their consent there"
+        )
+    if outdated.unsubscribes:
+        count = f"{outdated.outdated} of {outdated.unsubscribes} new unsubscribes"
+        found.append(f"{count} are older than the consent that stands now, and change nothing")
+    if outdated.suspicious:
+        found.append("that many suggest that the clocks of CRM and vendor differ, or the reader's timezone is wrong")
+    metadata: dict[str, Any] = {"ids that are no address": odd, "older than the consent": outdated.outdated}
+    if pending.files_without_address:
+        metadata["files"] = table({"file": file} for file in pending.files_without_address)
+    told = "; ".join(found) or "no new unsubscribes"
+    return _check(key, "unsubscribes", not odd and not outdated.suspicious, told, metadata, _WARN)
 
 
 def _silence(key: dg.AssetKey, silences: Sequence[Silence]) -> dg.AssetCheckResult:

@@ -92,13 +92,13 @@ def unsubscribe_lists_of(target: Target, vendor: Optimizely, crm: CrmSnapshot) -
     of_others = sum(bool(lists) for lists in lists_left(vendor, elsewhere).values())
     if of_others and not per_list:
         return None, (
-            f"of {len(asked)} people asked about, {of_others} have left other recipient lists and not this one, so "
+            f"of {len(asked)} people asked about, {of_others} left other recipient lists and not this one, so "
             f"lists have unsubscribe lists of their own: set {place}: per_list, else they are kept out of this list as "
             f"well. Mind that {_UNDOCUMENTED}"
         )
     if per_list:
         return True, (
-            f"of {len(asked)} people asked about, {sum(own)} have left it, {of_others} only other recipient lists, and "
+            f"of {len(asked)} people asked about, {sum(own)} left it, {of_others} only other recipient lists, and "
             f"{len(elsewhere) - of_others} are on no recipient list's own; {_UNDOCUMENTED}"
         )
     return (True, f"unsubscribes are the client's, as {sum(some)} of {len(asked)} people show") if any(some) else None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.address import InvalidAddressError, normalize_address, usable_address
 from campaign_sync.domain.text import normalize_text
 from campaign_sync.domain.time_pattern import precision
 
@@ -107,6 +107,8 @@ class Parsed:
     """Why columns that are named weren't found for some of the rows; None where they were. Nobody's data."""
     has_columns: bool = False
     """Whether a header row has every column that is named. So a file without rows shows that the layout fits."""
+    without_address: Mapping[int, tuple[str, datetime]] = field(default_factory=dict)
+    """Of the misfits, those that fit but for a recipient id that is no address: the id and the time, by position."""
 
 
 def parse_feedback(rows: Iterable[Row], layout: Layout, until: datetime) -> Parsed:
@@ -124,6 +126,7 @@ def parse_feedback(rows: Iterable[Row], layout: Layout, until: datetime) -> Pars
     read_time = _time_reader(layout, until)
     parsed: dict[FeedbackRow, None] = {}
     misfits = []
+    without_address: dict[int, tuple[str, datetime]] = {}
     for position, row in enumerate(rows):
         if headers.take(row):
             continue
@@ -132,9 +135,20 @@ def parse_feedback(rows: Iterable[Row], layout: Layout, until: datetime) -> Pars
             continue
         try:
             parsed.setdefault(_understood(row, headers.places, read_time, position))
+        except _NoAddressError as error:
+            misfits.append(position)
+            without_address[position] = (error.recipient_id, error.occurred_at)
         except (IndexError, InvalidAddressError, ValueError, OverflowError, OSError):
             misfits.append(position)
-    return Parsed(tuple(parsed), tuple(misfits), headers.trouble, headers.complete)
+    return Parsed(tuple(parsed), tuple(misfits), headers.trouble, headers.complete, without_address)
+
+
+class _NoAddressError(Exception):
+    """A row fits, but its recipient id is no address, and nothing else in it is one."""
+
+    def __init__(self, recipient_id: str, occurred_at: datetime) -> None:
+        super().__init__()
+        self.recipient_id, self.occurred_at = recipient_id, occurred_at
 
 
 def _understood(
@@ -142,9 +156,13 @@ def _understood(
 ) -> FeedbackRow:
     technical = {name: places[name] for name in TECHNICAL_COLUMNS if name in places}
     cells = {name: _text(row[place]) for name, place in places.items() if name not in technical}
+    occurred_at = read_time(cells.get("time", ""))
+    address = usable_address(cells["recipient"])
+    if address is None and cells["recipient"] and not any(map(usable_address, texts(row))):
+        raise _NoAddressError(cells["recipient"], occurred_at)
     return FeedbackRow(
-        normalize_address(cells["recipient"]),
-        read_time(cells.get("time", "")),
+        address or normalize_address(cells["recipient"]),
+        occurred_at,
         cells.get("category"),
         _number(cells.get("mailing")),
         cells.get("link"),

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from campaign_sync.configuration import MandatorSettings, ReaderSettings
 from campaign_sync.domain.entity import Entity
@@ -46,6 +46,13 @@ class Unread:
     """What is wrong with them and, as far as that is known, the remedy. Nobody's data."""
 
 
+SHOWN_FOR = timedelta(days=30)
+"""How long rows whose recipient id is no address are counted; then somebody has seen them, or nobody will."""
+
+MANY_ODD_IDS = 10
+"""So many new ids that are no address, and no other row: then the layout takes some other column for the id."""
+
+
 @dataclass
 class Pending:
     """Everything fetched that the CRM hasn't wholly taken."""
@@ -66,6 +73,10 @@ class Pending:
     """By reader, how many rows don't fit."""
     unread: list[Unread] = field(default_factory=list)
     """Where these rows are."""
+    without_address: defaultdict[str, set[tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(set))
+    """By reader, the ids that are no address, of rows that fit otherwise, with their times; of the last `SHOWN_FOR`."""
+    files_without_address: list[str] = field(default_factory=list)
+    """The kept files that hold such rows of unsubscribes."""
     lost: Counter[str] = field(default_factory=Counter)
     """By reader, how many of these can't be read again, for their file is gone."""
 
@@ -121,8 +132,8 @@ def read_pending(state: State, frames: Frames, mandator: str, settings: Mandator
         FrameError: a kept file that the CRM hasn't seen yet can't be read.
     """
     pending, raw = Pending(), RawRows(frames, settings, state.feedback, mandator)
-    fits: defaultdict[str, bool] = defaultdict(bool)
-    new: Counter[str] = Counter()
+    fits, understood = defaultdict[str, bool](bool), Counter[str]()
+    new, odd = Counter[str](), Counter[str]()
     imports = state.feedback.pending(mandator)
     newest = {reader: state.feedback.newest_events(mandator, reader) for reader in {one.reader for one in imports}}
     for fetched in imports:
@@ -133,12 +144,17 @@ def read_pending(state: State, frames: Frames, mandator: str, settings: Mandator
             newest[fetched.reader][fetched.id] = rows.newest_event
         if fetched.committed_at is None:
             new[fetched.reader] += rows.misfits
+            odd[fetched.reader] += rows.without_address
+            understood[fetched.reader] += rows.understood
             fits[fetched.reader] |= bool(rows.understood) or has_columns
     _find_delivered_again(pending, raw, imports)
     for reader, misfits in new.items():
-        known = state.feedback.was_understood(mandator, reader) and misfits < ODD_ROWS
-        if misfits and not fits[reader] and not known and settings.feedback.reader(reader):
-            raise LayoutError(_no_row_fits(mandator, reader, misfits, pending.unread))
+        rows_in_doubt = misfits + odd[reader]
+        known = state.feedback.was_understood(mandator, reader) and rows_in_doubt < ODD_ROWS
+        wrong_column = odd[reader] >= MANY_ODD_IDS and not understood[reader]
+        unread = wrong_column or (misfits and not fits[reader] and not known)
+        if unread and settings.feedback.reader(reader):
+            raise LayoutError(_no_row_fits(mandator, reader, rows_in_doubt, pending.unread))
     return pending
 
 
@@ -193,12 +209,17 @@ def _read(
         return Rows(understood, misfits, fetched.newest_event), False
     parsed = parse_feedback(found.rows, reader.layout(settings.zone), fetched.until)
     unclear = [row.position for row in parsed.rows if not _taken(pending, fetched, row, reader)]
-    misfits = len(parsed.misfits) + len(unclear) + found.unread
+    misfits = len(parsed.misfits) - len(parsed.without_address) + len(unclear) + found.unread
     if misfits:
-        first = min([*parsed.misfits, *unclear], default=0)
+        first = min([*(set(parsed.misfits) - set(parsed.without_address)), *unclear], default=0)
         why = found.trouble or parsed.trouble or _doubt(first, fetched)
         pending.unread.append(_unread(raw, fetched, fetched.rows, misfits, why))
-    return _rows(fetched, reader, parsed, misfits, len(unclear), newest_events), parsed.has_columns
+    rows = _rows(fetched, reader, parsed, misfits, len(unclear), newest_events)
+    if rows.without_address:
+        pending.without_address[fetched.reader].update(parsed.without_address.values())
+        if fetched.kind is FeedbackKind.UNSUBSCRIBES:
+            pending.files_without_address.append(fetched.file)
+    return rows, parsed.has_columns
 
 
 def _rows(
@@ -209,14 +230,17 @@ def _rows(
     unclear: int,
     newest_events: Mapping[str, datetime],
 ) -> Rows:
-    rows = Rows(len(parsed.rows) - unclear, misfits)
-    moments = [row.occurred_at for row in parsed.rows]
-    newest = min(max(moments), fetched.until) if rows.understood and reader.time is not None else None
+    odd = len(parsed.without_address)
+    shown = odd if fetched.until > datetime.now(UTC) - SHOWN_FOR else 0
+    rows = Rows(len(parsed.rows) - unclear + odd - shown, misfits, without_address=shown)
+    moments = [row.occurred_at for row in parsed.rows] + [at for _, at in parsed.without_address.values()]
+    has_events = rows.understood > 0 or odd > 0
+    newest = min(max(moments), fetched.until) if has_events and reader.time is not None else None
     if not fetched.of_a_file:
         return replace(rows, newest_event=newest)
     earlier = max((at for one, at in newest_events.items() if one != fetched.id), default=None)
-    empty = not rows.understood and not misfits
-    until = fetched.until if empty or (rows.understood and reader.time is None) else shown_until(newest, earlier)
+    empty = not has_events and not misfits
+    until = fetched.until if empty or (has_events and reader.time is None) else shown_until(newest, earlier)
     until = min(until, fetched.until) if until else None
     return replace(rows, newest_event=newest, fresh_until=until, stale=until is None)
 

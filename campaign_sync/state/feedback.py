@@ -92,6 +92,8 @@ class Rows:
     """Whether they show nothing of the kind: they can't be read, or tell only of what was known before."""
     delivered_again: str | None = None
     """In which later delivery all rows came that weren't understood here."""
+    without_address: int = 0
+    """How many more fit, but are about a recipient id that is no address. They are read again, like misfits."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ class FeedbackJournal(WindowJournal[FeedbackImport]):
                 self._take(
                     connection,
                     import_id,
-                    rows.misfits,
+                    rows.misfits + rows.without_address,
                     now,
                     understood_rows=rows.understood,
                     newest_event=rows.newest_event,

@@ -1,5 +1,6 @@
 """Raw reader rows become feedback, and none of them gets lost."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -93,7 +94,7 @@ def test_a_time_without_hours_or_seconds_is_the_last_moment_it_can_mean(
 
 def test_technical_fields_are_read_where_a_row_has_them_and_their_lack_is_no_misfit() -> None:
     layout = Layout(opt_in_id=2, entity_type=4, entity_id="id")
-    rows = [
+    rows: list[Sequence[str | None]] = [
         ["mail", "time", "opt-in-id", "id", "kind"],
         ["anna@example.org", NOON_MS, " news\u00a0", "C-1", "Contact"],
         ["bo@example.org", NOON_MS, "", None, " "],
@@ -279,3 +280,32 @@ def test_every_row_is_either_understood_or_named(rows: list[list[str | None]], l
 def test_reading_the_same_rows_twice_adds_nothing(rows: list[list[str | None]]) -> None:
     layout = Layout(header=False)
     assert set(parse_feedback(rows + rows, layout, UNTIL).rows) == set(parse_feedback(rows, layout, UNTIL).rows)
+
+
+@pytest.mark.parametrize("odd_id", ["4711", "C-000123", "Kundennummer 7", "name@localhost", "@example.org"])
+def test_a_row_that_fits_but_for_an_id_that_is_no_address_is_told_apart(odd_id: str) -> None:
+    parsed = parse_feedback([["anna@example.org", "1764000000000"], [odd_id, "1764000000000"]], Layout(), UNTIL_2026)
+
+    assert [row.address for row in parsed.rows] == ["anna@example.org"]
+    assert parsed.misfits == (1,)
+    assert {position: recipient_id for position, (recipient_id, _) in parsed.without_address.items()} == {1: odd_id}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["", "1764000000000"],
+        ["4711", "yesterday"],
+        ["1764000000000", "anna@example.org"],
+        ["4711", "1764000000000", "anna@example.org"],
+        ["4711"],
+    ],
+    ids=["no id", "no time", "columns swapped", "the address in another column", "no time column"],
+)
+def test_a_row_whose_columns_are_elsewhere_is_a_misfit_and_nothing_else(row: list[str]) -> None:
+    parsed = parse_feedback([row], Layout(), UNTIL_2026)
+
+    assert (parsed.rows, parsed.misfits, dict(parsed.without_address)) == ((), (0,), {})
+
+
+UNTIL_2026 = datetime(2026, 11, 26, tzinfo=UTC)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from campaign_sync.assets.failures import explained
 from campaign_sync.assets.metadata import Materialized, check_result, column_schema, reasons
+from campaign_sync.assets.not_evaluated import say_not_evaluated
 from campaign_sync.assets.ports import Ports
 from campaign_sync.assets.selection import opt_in_of
 from campaign_sync.assets.wording import page, rule
@@ -92,12 +93,15 @@ def snapshot_asset(target: Target) -> dg.AssetsDefinition:
             outcomes = check_snapshot(rows, contract, around)
             report(Progress(mandator, target.name, "checked", len(rows), len(rows)))
             note_rows(len(rows))
-            note_stopped([outcome.name for outcome in outcomes if outcome.stops])
+            stopped = [outcome.name for outcome in outcomes if outcome.stops]
+            note_stopped(stopped)
             now = datetime.now(UTC)
             file = ports.frames.write_frame(f"snapshots/{mandator}/{target.name}", now, rows)
             state.ledger.record(mandator, target.name, sifted.rejections, context.run.run_id)
             stored = state.snapshots.add(mandator, target.name, len(rows), file, context.run.run_id, now)
             results = [check_result(outcome, key, rows, state.pseudonyms) for outcome in outcomes]
+            if stopped:
+                say_not_evaluated(context, f"{', '.join(stopped)} of the snapshot stops the list", own=False)
         entity_types = rows[contract.technical_column(TechnicalField.ENTITY_TYPE)].value_counts()
         return dg.MaterializeResult(
             metadata={

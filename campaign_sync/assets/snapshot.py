@@ -11,10 +11,11 @@ from campaign_sync.assets.not_evaluated import say_not_evaluated
 from campaign_sync.assets.ports import Ports
 from campaign_sync.assets.selection import opt_in_of
 from campaign_sync.assets.wording import page, rule
-from campaign_sync.domain.checks import CHECK_NAMES, check_snapshot
+from campaign_sync.domain.checks import CHECK_NAMES, check_encoding, check_snapshot, merged
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
+from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.row_digests import fingerprint, row_digests
-from campaign_sync.domain.snapshot import build_snapshot
+from campaign_sync.domain.snapshot import build_snapshot, not_utf8_columns
 from campaign_sync.replacing.gate import surroundings
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.replacing.target import Target
@@ -22,7 +23,7 @@ from campaign_sync.telemetry.spans import note_rows, note_stopped
 
 CHECK_DESCRIPTIONS = {
     "utf8": (
-        "every text is UTF-8 that XML can carry. Mojibake is a warning.",
+        "every text is UTF-8 that XML can carry. Mojibake is a warning, and so are a few rows left out for other text.",
         "correct the texts in the CRM; the check names columns and cases.",
     ),
     "technical_fields": (
@@ -90,7 +91,9 @@ def snapshot_asset(target: Target) -> dg.AssetsDefinition:
             sifted = build_snapshot(selection, contract, opt_in_of(crm, target))
             rows = sifted.rows
             around = surroundings(target, ports.vendor(mandator), crm, state, context.run.run_id)
-            outcomes = check_snapshot(rows, contract, around)
+            left_out = int((sifted.rejections["reason"] == Reason.NOT_UTF8.value).sum())
+            encoding = check_encoding(left_out, len(rows), not_utf8_columns(selection, contract) if left_out else None)
+            outcomes = [merged(one, encoding) for one in check_snapshot(rows, contract, around)]
             report(Progress(mandator, target.name, "checked", len(rows), len(rows)))
             note_rows(len(rows))
             stopped = [outcome.name for outcome in outcomes if outcome.stops]

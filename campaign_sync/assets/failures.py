@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from campaign_sync.assets.not_evaluated import say_not_evaluated
 from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.layout import LayoutError
 from campaign_sync.optimizely.faults import OptimizelyError, TransientError
@@ -27,6 +28,8 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._started = time.monotonic()
+        self.evaluated: set[str] = set()
+        """The checks that the asset has yielded before it failed."""
 
     @property
     def seconds(self) -> float:
@@ -40,10 +43,13 @@ def explained(context: dg.AssetExecutionContext) -> Iterator[Stopwatch]:
 
     A list left incomplete by a passing trouble is worth trying again at once, whoever started the run. Trouble before
     anything was changed is worth it only where nobody watches: in runs that a schedule or a sensor started.
+
+    Checks that the run won't come to by that are reported as not evaluated.
     """
+    watch = Stopwatch()
     try:
         with asset_span(context.run.run_id, tuple(context.asset_key.path), context.retry_number + 1):
-            yield Stopwatch()
+            yield watch
     except EXPECTED as error:
         mandator, *_, subject = context.asset_key.path
         report(Progress(mandator, subject, "failed", 0, 0))
@@ -56,4 +62,17 @@ def explained(context: dg.AssetExecutionContext) -> Iterator[Stopwatch]:
             context.log.warning("trying again: %s", error)
             seconds = _SECONDS_BETWEEN["unattended" if unattended else "by hand"]
             raise dg.RetryRequested(_TRIES_AGAIN, seconds) from None
+        _say_why(context, str(error), watch)
         raise dg.Failure(str(error), allow_retries=False) from None
+    except Exception as error:
+        _say_why(context, type(error).__name__, watch)  # its text may quote anybody
+        raise
+
+
+def _say_why(context: dg.AssetExecutionContext, why: str, watch: Stopwatch) -> None:
+    """What is wrong with that must not hide the failure itself."""
+    failed = "/".join(context.asset_key.path)
+    try:
+        say_not_evaluated(context, f"{failed} failed: {why}", own=True, evaluated=watch.evaluated)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the failure itself counts
+        context.log.warning("checks keep their last result, which is older than this run: %s", type(error).__name__)

@@ -82,6 +82,7 @@ def recipient_list_asset(target: Target) -> dg.AssetsDefinition:
                 outcome = _replacer(ports, target, context).replace(target, replayed)
             except (RefusedReplaceError, IncompleteListError) as error:
                 if error.outcomes:
+                    watch.evaluated.add("gate")
                     yield _gate(key, error.outcomes)
                 raise
             note_rows(outcome.proof.in_list)

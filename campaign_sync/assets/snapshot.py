@@ -7,13 +7,15 @@ import pandas as pd
 
 from campaign_sync.assets.failures import explained
 from campaign_sync.assets.metadata import Materialized, check_result, column_schema, reasons
+from campaign_sync.assets.not_evaluated import say_not_evaluated
 from campaign_sync.assets.ports import Ports
 from campaign_sync.assets.selection import opt_in_of
 from campaign_sync.assets.wording import page, rule
-from campaign_sync.domain.checks import CHECK_NAMES, check_snapshot
+from campaign_sync.domain.checks import CHECK_NAMES, check_encoding, check_snapshot, merged
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
+from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.row_digests import fingerprint, row_digests
-from campaign_sync.domain.snapshot import build_snapshot
+from campaign_sync.domain.snapshot import build_snapshot, not_utf8_columns
 from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.feedback.suppression import suppression
 from campaign_sync.replacing.gate import surroundings
@@ -23,7 +25,7 @@ from campaign_sync.telemetry.spans import note_rows, note_stopped
 
 CHECK_DESCRIPTIONS = {
     "utf8": (
-        "every text is UTF-8 that XML can carry. Mojibake is a warning.",
+        "every text is UTF-8 that XML can carry. Mojibake is a warning, and so are a few rows left out for other text.",
         "correct the texts in the CRM; the check names columns and cases.",
     ),
     "technical_fields": (
@@ -92,15 +94,20 @@ def snapshot_asset(target: Target) -> dg.AssetsDefinition:
             rows = sifted.rows
             suppressed = Suppressed.of(suppression(crm, state, mandator), contract.opt_in_id)
             around = surroundings(target, ports.vendor(mandator), suppressed, state, context.run.run_id)
-            outcomes = check_snapshot(rows, contract, around)
+            left_out = int((sifted.rejections["reason"] == Reason.NOT_UTF8.value).sum())
+            encoding = check_encoding(left_out, len(rows), not_utf8_columns(selection, contract) if left_out else None)
+            outcomes = [merged(one, encoding) for one in check_snapshot(rows, contract, around)]
             report(Progress(mandator, target.name, "checked", len(rows), len(rows)))
             note_rows(len(rows))
-            note_stopped([outcome.name for outcome in outcomes if outcome.stops])
+            stopped = [outcome.name for outcome in outcomes if outcome.stops]
+            note_stopped(stopped)
             now = datetime.now(UTC)
             file = ports.frames.write_frame(f"snapshots/{mandator}/{target.name}", now, rows)
             state.ledger.record(mandator, target.name, sifted.rejections, context.run.run_id)
             stored = state.snapshots.add(mandator, target.name, len(rows), file, context.run.run_id, now)
             results = [check_result(outcome, key, rows, state.pseudonyms) for outcome in outcomes]
+            if stopped:
+                say_not_evaluated(context, f"{', '.join(stopped)} of the snapshot stops the list", own=False)
         entity_types = rows[contract.technical_column(TechnicalField.ENTITY_TYPE)].value_counts()
         return dg.MaterializeResult(
             metadata={

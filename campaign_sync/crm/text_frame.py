@@ -9,9 +9,13 @@ import pyarrow
 
 from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.columns import text_column
-from campaign_sync.domain.text import vendor_text
+from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
+from campaign_sync.domain.text import marked_text, vendor_text
 
 _TEXT = {str, type(None)}
+
+_KEYS = frozenset({*SUPPRESSION_COLUMNS, "entity_type", "entity_id", "consent_event_id", "consent_kind"})
+"""Columns by which somebody is told from others, or a consent from its withdrawal: these aren't read if in doubt."""
 
 
 def text_frame(
@@ -25,14 +29,17 @@ def text_frame(
         places: per column, where in the CRM it comes from; for messages.
         time: the column of moments, which becomes `datetime64[us, UTC]`; one without a zone counts as UTC.
 
+    Values that aren't UTF-8 stop nobody but their own rows: where they are no keys, what can't be read of them is
+    `NOT_UTF8`, which no row is sent with.
+
     Raises:
-        CrmError: a value isn't UTF-8, or is of a kind that has no text form.
+        CrmError: a key isn't UTF-8, or a value is of a kind that has no text form.
     """
     return pd.DataFrame(
         {
             name: _moments(values, where)
             if name == time
-            else text_column(pyarrow.array(_texts(values, where), pyarrow.large_string()))
+            else text_column(pyarrow.array(_texts(values, where, name in _KEYS), pyarrow.large_string()))
             for name, values, where in zip(names, columns, places, strict=True)
         }
     )
@@ -45,11 +52,13 @@ def _moments(values: Sequence[Any], where: str) -> "pd.Series[pd.Timestamp]":
     return pd.Series(pd.to_datetime(list(values), utc=True)).dt.as_unit("us")
 
 
-def _texts(values: Sequence[object], where: str) -> Sequence[object]:
+def _texts(values: Sequence[object], where: str, is_key: bool) -> Sequence[object]:
     if set(map(type, values)) <= _TEXT:
         return values
     try:
-        return [vendor_text(value) for value in values]
+        return [
+            vendor_text(value if is_key or not isinstance(value, bytes) else marked_text(value)) for value in values
+        ]
     except UnicodeDecodeError:
         bad = sum(isinstance(value, bytes) and not _is_utf8(value) for value in values)
         raise CrmError(

@@ -5,7 +5,7 @@ they must all pass. Checks of the set (`list_attributes`, `plausible_size`) have
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import pandera.pandas as pa
@@ -117,6 +117,12 @@ class CheckOutcome:
 WARNINGS = frozenset({"mojibake"})
 """Failure codes that only warn."""
 
+ODD_ROWS = 10
+"""Fewer rows that can't be read are left out, and stop no list."""
+
+ODD_SHARE = 0.001
+"""Nor does a smaller share of them."""
+
 _ENCODABLE_FORBIDDEN = XML_FORBIDDEN.pattern.replace("\ud800-\udfff", "")
 """Without lone surrogates: an Arrow-backed text can't hold them, nor can Arrow's regular expressions name them."""
 
@@ -202,6 +208,40 @@ def check_list_attributes(contract: Contract, vendor_attributes: Collection[str]
     if read_only:
         parts.append(f"the vendor writes {', '.join(read_only)} itself")
     return CheckOutcome("list_attributes", False, "; ".join(parts))
+
+
+def check_encoding(left_out: int, sent: int, columns: Mapping[str, int] | None = None) -> CheckOutcome:
+    """All but a few rows have texts that are UTF-8 in the CRM; the others are left out.
+
+    Args:
+        left_out: how many rows aren't sent for that.
+        sent: how many are.
+        columns: in how many rows each column isn't UTF-8, if that is known.
+    """
+    if not left_out:
+        return CheckOutcome("utf8", True, "every text is UTF-8 in the CRM")
+    where = "".join(f"; {name} in {_rows(rows)}" for name, rows in (columns or {}).items())
+    stops = left_out >= ODD_ROWS and left_out >= ODD_SHARE * (left_out + sent)
+    return CheckOutcome(
+        "utf8",
+        False,
+        f"{_rows(left_out)} left out for text that isn't UTF-8 in the CRM (latin-1, perhaps){where}; "
+        "write those values again as UTF-8. `campaign-sync why` tells of each person",
+        warning=not stops,
+    )
+
+
+def merged(outcome: CheckOutcome, further: CheckOutcome) -> CheckOutcome:
+    """One outcome of two findings of one check; that of another check stays as it is."""
+    if outcome.name != further.name or further.passed:
+        return outcome
+    told = further.summary if outcome.passed else f"{further.summary}; {outcome.summary}"
+    warning = not (outcome.stops or further.stops)
+    return replace(outcome, passed=False, summary=told, warning=warning)
+
+
+def _rows(rows: int) -> str:
+    return f"{rows} {'row' if rows == 1 else 'rows'}"
 
 
 def entity_counts(rows: pd.DataFrame) -> dict[str, int]:

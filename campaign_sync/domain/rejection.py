@@ -25,6 +25,7 @@ class Reason(StrEnum):
     NO_ADDRESS = "no_address"
     INVALID_ADDRESS = "invalid_address"
     FORBIDDEN_CHARACTERS = "forbidden_characters"
+    NOT_UTF8 = "not_utf8"
     MISSING_TECHNICAL_FIELD = "missing_technical_field"
     DUPLICATE_ADDRESS = "duplicate_address"
     ALREADY_IN_LIST = "already_in_list"
@@ -74,6 +75,7 @@ _MEANINGS: Final[dict[Reason, str]] = {
     Reason.NO_ADDRESS: "no address in the CRM",
     Reason.INVALID_ADDRESS: "the address isn't one that mail can be sent to",
     Reason.FORBIDDEN_CHARACTERS: "a text has characters that can't be sent",
+    Reason.NOT_UTF8: "a text isn't UTF-8 in the CRM",
     Reason.MISSING_TECHNICAL_FIELD: "a technical field is empty",
     Reason.DUPLICATE_ADDRESS: "another record with the same address was taken instead",
     Reason.ALREADY_IN_LIST: "the vendor says that the list has this recipient already",

@@ -14,7 +14,7 @@ from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Sifted, rejections
-from campaign_sync.domain.text import normalize_text, normalized_texts
+from campaign_sync.domain.text import NOT_UTF8, normalize_text, normalized_texts
 
 EVIDENCE_COLUMNS = ("consent_source", "consent_evidence", "consent_text_version")
 """What proves the consent of a row, so that the proof outlives the CRM's memory. Older snapshots lack them."""
@@ -137,6 +137,21 @@ def _constant(text: str | None, rows: int) -> "pd.Series[str]":
     return text_column(pyarrow.chunked_array(pieces, pyarrow.large_string()))
 
 
+def _not_utf8(frame: pd.DataFrame, contract: Contract) -> "pd.Index[int]":
+    """Which rows have a text that isn't UTF-8 in the CRM."""
+    holds = [frame[column].str.contains(NOT_UTF8, regex=False) for column in contract.list_columns]
+    return frame.index[pd.concat(holds, axis="columns").any(axis="columns")] if holds else frame.index[:0]
+
+
+def not_utf8_columns(selection: pd.DataFrame, contract: Contract) -> dict[str, int]:
+    """In how many rows of a selection each column that is sent has a text that isn't UTF-8 in the CRM; only if any."""
+    counts = {
+        column: int(selection[column].str.contains(NOT_UTF8, regex=False).sum())
+        for column in sorted(set(contract.attributes.values()))
+    }
+    return {column: count for column, count in counts.items() if count}
+
+
 def _without_failing_rows(
     frame: pd.DataFrame, contract: Contract, positions: "_Positions"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -146,6 +161,7 @@ def _without_failing_rows(
     for name in ("utf8", "technical_fields"):
         failing = list(run_schema(name, schemas[name], frame).failing_rows)
         reason.loc[reason.index.isin(failing) & reason.isna()] = ROW_REASONS[name].value
+    reason.loc[_not_utf8(frame[reason.notna()], contract)] = Reason.NOT_UTF8.value
     kept = reason.isna()
     if kept.all():
         return frame, rejections(frame.head(0), Stage.SNAPSHOT, reason.head(0))

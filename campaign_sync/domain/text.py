@@ -32,6 +32,17 @@ _ODD = rf"[\r\x{{300}}-\x{{10FFFF}}]|\A{_BLANK}|{_BLANK}\z"
 """For Arrow: what a text has that `normalize_text` changes. Below U+0300 everything is composed."""
 
 
+NOT_UTF8 = "\uffff"
+"""Stands where bytes of a text aren't UTF-8. No text may hold it: it is among `XML_FORBIDDEN`."""
+
+_BAD_BYTES = re.compile("[\udc80-\udcff]+")
+
+
+def marked_text(value: bytes) -> str:
+    """The text, with `NOT_UTF8` in place of what isn't UTF-8."""
+    return _BAD_BYTES.sub(NOT_UTF8, value.decode(errors="surrogateescape"))
+
+
 def holds_forbidden(utf8: bytes, but: bytes = b"") -> bool:
     """Whether valid UTF-8 holds a character of `XML_FORBIDDEN`, control characters of `but` aside. For long texts."""
     return len(utf8.translate(None, _CONTROLS.translate(None, but))) != len(utf8) or (

@@ -8,8 +8,8 @@ from datetime import datetime
 import pandas as pd
 
 from campaign_sync.crm.port import Crm
-from campaign_sync.domain.checks import CheckOutcome, Surroundings
-from campaign_sync.domain.rejection import Stage
+from campaign_sync.domain.checks import CheckOutcome, Surroundings, check_encoding, merged
+from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.row_digests import RowDigests, row_digests
 from campaign_sync.domain.selection import rejections
 from campaign_sync.feedback.age import vendor_time
@@ -145,6 +145,7 @@ class Gate:
             vanished_withdrawals(target, len(in_crm.recall.vanished), in_crm.recall.known),
             *unsubscribe_lists(target, self.vendor, found),
         ]
+        outcomes = [merged(outcome, self._encoding(target, stored, len(rows))) for outcome in outcomes]
         admit(target, outcomes)
         # Only now: should the vendor claim that nearly everybody has left, the size refuses it, and nobody's consent is
         # withdrawn.
@@ -154,6 +155,11 @@ class Gate:
         digests = row_digests(rows, target.read_columns)
         plan = self._plan(target, stored, rows, digests, broken)
         return Admission(target, stored, rows, digests, plan, tuple(outcomes), dropped, around)
+
+    def _encoding(self, target: Target, stored: StoredSnapshot, rows: int) -> CheckOutcome:
+        """What the snapshot was left without for its encoding, so that a list materialized alone can't get round it."""
+        turned_away = self.state.ledger.counts(stored.run_id, target.mandator, target.name)
+        return check_encoding(turned_away.get((Stage.SNAPSHOT, Reason.NOT_UTF8), 0), rows)
 
     def _check_ids(self, target: Target) -> None:
         if not target.id_attribute:

@@ -14,6 +14,7 @@ from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
 from campaign_sync.domain.consent import ConsentEvent, ConsentKind, OptIn, current_consent
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
+from campaign_sync.domain.text import NOT_UTF8, XML_FORBIDDEN
 from campaign_sync_tests import databases
 from campaign_sync_tests.crm.small_crm import EVERYBODY, NOON, SmallCrm
 
@@ -242,14 +243,22 @@ def test_a_withdrawal_names_the_address_of_its_entity_whatever_kind_that_is(smal
     ]
 
 
-def test_text_that_is_not_utf8_is_named_by_its_place_and_never_shown(small_sqlite: SmallCrm) -> None:
+def test_text_that_is_not_utf8_is_marked_so_that_nothing_sends_it(small_sqlite: SmallCrm) -> None:
     small_sqlite.person("c1", "anna@example.org")
     small_sqlite.person("c2", "ben@example.org", last_name="Böhm")
     small_sqlite.execute("UPDATE contact SET last_name = CAST(x'4DFC6C6C6572' AS TEXT) WHERE id = 'c1'")
-    with pytest.raises(CrmError, match=r"contact\.last_name holds text that isn't UTF-8 .* in 1 of 2 rows") as caught:
-        small_sqlite.selected(columns=["last_name"])
+    names = small_sqlite.selected(columns=["last_name"])["last_name"].tolist()
+    assert names == [f"M{NOT_UTF8}ller", "Böhm"]
+    assert XML_FORBIDDEN.search(names[0])
+
+
+def test_a_key_that_is_not_utf8_is_named_by_its_place_and_never_shown(small_sqlite: SmallCrm) -> None:
+    small_sqlite.person("c1", "anna@example.org")
+    small_sqlite.consent("c1", "news", "granted")
+    small_sqlite.execute("UPDATE consent_event SET id = CAST(x'4DFC6C6C6572' AS TEXT)")
+    with pytest.raises(CrmError, match=r"consent_event\.id holds text that isn't UTF-8 .* in 1 of 1 rows") as caught:
+        small_sqlite.selected()
     assert "ller" not in str(caught.value)
-    assert len(small_sqlite.selected(columns=["first_name"])) == 2
 
 
 def test_a_database_that_takes_any_bytes_is_found_out() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.text_frame import text_frame
-from campaign_sync.domain.text import vendor_text
+from campaign_sync.domain.text import NOT_UTF8, vendor_text
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=5)
 OTHERS = st.booleans() | st.integers() | st.floats(allow_infinity=False) | st.dates() | TEXTS.map(str.encode)
@@ -48,7 +48,8 @@ def test_what_is_no_time_is_named_by_its_place_and_kind_only(value: object) -> N
 
 def test_bytes_are_text_where_they_are_utf8_and_other_buffers_are_none() -> None:
     assert frame(["a", "ä".encode()], [None, None])["text"].tolist() == ["a", "ä"]
-    with pytest.raises(CrmError, match=r"contact\.text holds text that isn't UTF-8 .* in 1 of 2 rows read"):
-        frame(["a", "ä".encode("latin-1")], [None, None])
+    assert frame(["a", "bä".encode("latin-1")], [None, None])["text"].tolist() == ["a", f"b{NOT_UTF8}"]
+    with pytest.raises(CrmError, match=r"contact\.id holds text that isn't UTF-8 .* in 1 of 2 rows read"):
+        text_frame([["a", "ä".encode("latin-1")]], ["entity_id"], ["contact.id"], "at")
     with pytest.raises(CrmError, match=r"contact\.text: a value of type memoryview has no text form; give its text"):
         frame(["a", memoryview(b"a")], [None, None])

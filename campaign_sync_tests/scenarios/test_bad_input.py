@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import dagster as dg
 import pytest
 
 from campaign_sync.cli.running import problems
@@ -100,9 +101,10 @@ def crm_without_the_contract(shop: Rig) -> None:
         (shop.folder / "state.db").touch()
 
 
-def latin_1_name(shop: Rig) -> None:
+def write_latin_1(shop: Rig, column: str, *ids: str) -> None:
     with shop.crm() as crm:
-        crm.exec_driver_sql("UPDATE contact SET first_name = CAST(X'4AFC7267656E' AS TEXT) WHERE id = 'c1'")
+        for each in ids:
+            crm.exec_driver_sql(f"UPDATE contact SET {column} = CAST(X'4AFC7267656E' AS TEXT) WHERE id = '{each}'")
 
 
 def wrong_feedback_layout(shop: Rig) -> None:
@@ -117,7 +119,6 @@ BAD_MANDATORS: list[tuple[Callable[[Rig], None], str]] = [
     (unreachable_vendor, "127.0.0.1"),
     (unreachable_crm, "127.0.0.1"),
     (crm_without_the_contract, "campaign-sync crm init"),
-    (latin_1_name, "contact.first_name"),
     (wrong_feedback_layout, "feedback.readers.getUnsubscribes"),
 ]
 
@@ -133,6 +134,37 @@ def test_trouble_with_the_mandator_clears_none_of_its_lists(
     assert not result.success
     assert any(named in problem for problem in problems(result)), problems(result)
     assert shop.clears() == 0
+
+
+@pytest.mark.parametrize("column", ["first_name", "email"])
+def test_text_that_is_not_utf8_costs_its_own_row_and_shows(shop: Rig, column: str) -> None:
+    write_latin_1(shop, column, "c1")
+
+    result = shop.day("nord")
+
+    assert shop.addresses() == [f"person{number}@example.org" for number in (2, 3, 4, 5)]
+    found = [one for one in result.get_asset_check_evaluations() if one.check_name == "utf8"]
+    if column == "first_name":
+        assert {(one.passed, one.severity) for one in found} == {(False, dg.AssetCheckSeverity.WARN)}
+        assert "1 row left out for text that isn't UTF-8 in the CRM (latin-1, perhaps); first_name in 1 row" in str(
+            found[0].description
+        )
+        with shop.state() as state:
+            assert state.ledger.counts(result.run_id, "nord", "newsletter") == {("snapshot", "not_utf8"): 1}
+
+
+def test_many_texts_that_are_not_utf8_stop_the_list_also_when_it_is_materialized_alone(shop: Rig) -> None:
+    for number in range(10, 20):
+        shop.add_contact(f"c{number}", f"person{number}@example.org")
+    write_latin_1(shop, "first_name", *(f"c{number}" for number in range(10, 20)))
+
+    result = shop.run("nord")
+
+    assert not result.success
+    assert any("10 rows left out for text that isn't UTF-8" in problem for problem in problems(result))
+    alone = shop.run("nord", assets=[("nord", "recipient_list", "newsletter")])
+    assert "utf8: 10 rows left out" in problems(alone)[0]
+    assert shop.addresses() == []
 
 
 def test_feedback_rows_that_do_not_fit_are_kept_counted_and_read_again_once_the_layout_is_mended(shop: Rig) -> None:

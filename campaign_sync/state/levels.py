@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import Engine, desc, func, select
 
 from campaign_sync.configuration import Configuration, MandatorSettings
+from campaign_sync.state.drift import ListDrifts
 from campaign_sync.state.feedback import FeedbackJournal
 from campaign_sync.state.journal import Journal, Ledger, Replace, ReplaceState
 from campaign_sync.state.steps import CLEAR
@@ -21,6 +22,7 @@ class Levels:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._drifts = ListDrifts(engine)
         self._feedback, self._journal, self._ledger = FeedbackJournal(engine), Journal(engine), Ledger(engine)
 
     def all(self, configuration: Configuration, now: datetime) -> list[Sample]:
@@ -73,6 +75,9 @@ class Levels:
         yield Sample(metrics.LIST_INCOMPLETE, int(broken is not None), labels)
         if broken and broken.cleared_at:
             yield Sample(metrics.LIST_INCOMPLETE_SINCE, broken.cleared_at.timestamp(), labels)
+        drift = self._drifts.of(mandator, name, proven.id) if proven else None
+        if drift and drift.checked_at:
+            yield Sample(metrics.LIST_DRIFTED, int(drift.drifted_since is not None), labels)
         if proven and proven.finished_at:
             yield Sample(metrics.LIST_PROVEN, proven.finished_at.timestamp(), labels)
             yield Sample(metrics.LIST_ROWS, proven.in_list or 0, labels)

@@ -47,6 +47,7 @@ CALL_DURATION = Metric("campaign_sync.vendor.call.duration", "histogram", "Vendo
 LIST_PROVEN = Metric("campaign_sync.list.proven.timestamp", "gauge", "When the list was last proven.", "s")
 LIST_ROWS = Metric("campaign_sync.list.rows", "gauge", "Rows in the list as of its last proof.")
 LIST_INCOMPLETE = Metric("campaign_sync.list.incomplete", "gauge", "1 while the list is incomplete, else 0.")
+LIST_DRIFTED = Metric("campaign_sync.list.drifted", "gauge", "1 while the list isn't as it was proven, else 0.")
 LIST_INCOMPLETE_SINCE = Metric(
     "campaign_sync.list.incomplete.since.timestamp",
     "gauge",
@@ -81,6 +82,7 @@ LEVELS = (
     LIST_PROVEN,
     LIST_ROWS,
     LIST_INCOMPLETE,
+    LIST_DRIFTED,
     LIST_INCOMPLETE_SINCE,
     LIST_INCOMPLETE_DURATION,
     LIST_REPLACE_DURATION,

@@ -15,6 +15,7 @@ from campaign_sync.replacing.drift import DriftWatch
 from campaign_sync.replacing.reading_back import READ_BACK_ROWS
 from campaign_sync.replacing.target import target
 from campaign_sync.sandbox.world import Recipient
+from campaign_sync.telemetry.metrics import LIST_DRIFTED
 from campaign_sync_tests.rig import NEWSLETTER, NORD, Rig
 
 PEOPLE = 12
@@ -83,6 +84,11 @@ def test_a_list_that_was_emptied_is_noticed(proven: Rig) -> None:
     assert found is not None
     assert found.drifted_since is not None
     assert found.reading == Reading(PEOPLE, 0, PEOPLE, 0, 0, 0)
+    with proven.state() as state:
+        levels = [
+            one for one in state.levels.all(proven.configuration, datetime.now(UTC)) if one.metric is LIST_DRIFTED
+        ]
+    assert [(one.value, one.labels["list"]) for one in levels] == [(1, "newsletter")], "the other was never looked at"
 
 
 def test_people_who_signed_up_at_the_vendor_are_told_apart_from_people_who_are_missing(proven: Rig) -> None:

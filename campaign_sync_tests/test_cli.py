@@ -339,15 +339,26 @@ def test_check_gives_a_list_that_was_refused_for_good_its_second_chance(shop: Ri
     shop.day("nord")
 
 
-def test_what_holds_people_is_for_its_owner_alone(shop: Rig) -> None:
-    old = os.umask(0o022)
+@pytest.mark.parametrize("before", [(), ("frames", ".campaign_sync")], ids=["new folders", "folders that were there"])
+def test_what_holds_people_is_for_its_owner_alone(shop: Rig, before: tuple[str, ...]) -> None:
+    old = os.umask(0)
     try:
+        for name in before:
+            (shop.folder / name).mkdir(mode=0o755)
+        there = set(shop.folder.rglob("*"))
         campaign_sync(shop.folder, "run", "nord")
+        campaign_sync(shop.folder, "run", "nord")
+        campaign_sync(shop.folder, "diff", "nord", "newsletter", "--csv", "who.csv")
     finally:
         os.umask(old)
 
-    for path in (shop.folder / ".campaign_sync", shop.folder / "frames", shop.folder / "state.db"):
-        assert path.stat().st_mode & 0o077 == 0, path
+    written = set(shop.folder.rglob("*")) - there
+    kinds = {"".join(path.suffixes[-1:]) for path in written}
+    assert {".parquet", ".csv", ".json", ".db", ".html"} <= kinds
+    public = {path for path in written if "reports" in path.parts}
+    open_to_others = [path for path in written - public if path.stat().st_mode & 0o077]
+    assert open_to_others == []
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in public), "a web server may show the reports"
 
 
 def test_dg_finds_the_definitions_once_it_is_told_which_instance_to_use(shop: Rig) -> None:

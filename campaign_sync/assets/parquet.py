@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 from upath import UPath
 
-from campaign_sync.state.frames import give_memory_back
+from campaign_sync.state.frames import give_memory_back, keep
 
 
 class ParquetIOManager(dg.UPathIOManager):
@@ -17,12 +17,16 @@ class ParquetIOManager(dg.UPathIOManager):
     def __init__(self, base: str) -> None:
         super().__init__(base_path=UPath(base) / "assets")
 
+    def make_directory(self, path: UPath) -> None:
+        """Leave it to `dump_to_path`, which makes folders that only their owner looks into."""
+
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
         """Write a frame, and empty it: a run of `campaign-sync run` keeps what its assets returned until it ends."""
         if not isinstance(obj, pd.DataFrame):
             raise TypeError(f"only frames are kept as Parquet, not {type(obj).__name__}")
-        path.write_bytes(obj.to_parquet(index=False))
-        obj.drop(columns=obj.columns, inplace=True)
+        keep(path, obj.to_parquet(index=False))
+        for column in list(obj.columns):
+            del obj[column]
         give_memory_back()
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> pd.DataFrame:

@@ -1,17 +1,49 @@
-"""What becomes of errors at the edge: one red sentence and an exit code. What nobody foresaw keeps its traceback."""
+"""The edge: a terminal that no text of others steers; of an error, one red sentence and an exit code.
 
+What nobody foresaw keeps its traceback.
+"""
+
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
 
 from campaign_sync.configuration import ConfigurationError
+from campaign_sync.domain.printable import printable
 
 NOTHING_WRONG, SOMETHING_FAILED, CONFIGURATION_WRONG = 0, 1, 2
 """Exit codes: all is well, some list was refused or failed, the configuration (or Dagster's instance) can't be used."""
 
-_errors = Console(stderr=True, soft_wrap=True)
+
+class Terminal(Console):
+    """A console that shows texts of the CRM, the vendor and the configuration as they are: they can't steer it.
+
+    Strings have no markup; `Text.from_markup` is for our own. Characters that steer are shown as escapes.
+    """
+
+    def __init__(self, *, stderr: bool = False, soft_wrap: bool = False) -> None:
+        super().__init__(stderr=stderr, soft_wrap=soft_wrap, markup=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as rich does, every text made printable before."""
+        if isinstance(renderable, str):
+            renderable = self.render_str(renderable)
+        return super().render(_printable(renderable) if isinstance(renderable, Text) else renderable, options)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Lines of a log on a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format as ever, and make it printable."""
+        return printable(super().format(record))
+
+
+_errors = Terminal(stderr=True, soft_wrap=True)
 
 
 class CommandError(Exception):
@@ -33,6 +65,13 @@ def one_sentence() -> Iterator[None]:
             raise
         _errors.print(_sentence(error), style="red", markup=False, highlight=False)
         raise SystemExit(exit_code) from None
+
+
+def _printable(text: Text) -> Text:
+    plain = printable(text.plain)
+    if plain == text.plain:
+        return text
+    return Text(plain, text.style, justify=text.justify, overflow=text.overflow, no_wrap=text.no_wrap, end=text.end)
 
 
 def in_one_line(error: BaseException) -> str:

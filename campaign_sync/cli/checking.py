@@ -65,7 +65,7 @@ def check_everything(configuration: Configuration, console: Console) -> bool:
             _check(configuration, ports, findings)
     finally:
         ports.close()
-    signs = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "[yellow]![/yellow]"}
+    signs = {True: Text("✓", "green"), False: Text("✗", "red"), None: Text("!", "yellow")}
     # Folded, not cut off: at the end of a long line stands what has to be mended.
     columns = ("", Column("where", overflow="fold"), Column("found", overflow="fold"))
     table = Table(*columns, title="What was found", title_justify="left")

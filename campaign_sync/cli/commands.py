@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
-from rich.console import Console
 
-from campaign_sync.cli.boundary import NOTHING_WRONG, SOMETHING_FAILED, CommandError, one_sentence
+from campaign_sync.cli.boundary import (
+    NOTHING_WRONG,
+    SOMETHING_FAILED,
+    CommandError,
+    PrintableFormatter,
+    Terminal,
+    one_sentence,
+)
 from campaign_sync.cli.database import db_app, refuse_other_revision
 from campaign_sync.configuration import Configuration, Language, configuration_schema, load_configuration
 
@@ -31,8 +37,11 @@ app.add_typer(feedback_app, name="feedback")
 
 
 def main() -> None:
-    """The console script."""
-    logging.basicConfig(level=logging.WARNING)
+    """The console script. What it and its children write without saying for whom is for its owner alone."""
+    os.umask(0o077)
+    to_terminal = logging.StreamHandler()
+    to_terminal.setFormatter(PrintableFormatter(logging.BASIC_FORMAT))
+    logging.basicConfig(level=logging.WARNING, handlers=[to_terminal])
     with one_sentence():
         app()
 
@@ -70,7 +79,7 @@ def run(
         configuration,
         mandator,
         lists,
-        Console(),
+        Terminal(),
         advice,
         accept_size=accept_size and accept_size.strip(),
         accept_withdrawals=accept_withdrawals and accept_withdrawals.strip(),
@@ -97,7 +106,7 @@ def replay(
     refuse_other_revision(configuration)
     advice = Advice.here(f"campaign-sync replay {mandator} {name}")
     use_instance(EMBEDDED_HOME)
-    outcome = replay_snapshot(configuration, mandator, name, snapshot, Console(), advice, accept_size=accept_size)
+    outcome = replay_snapshot(configuration, mandator, name, snapshot, Terminal(), advice, accept_size=accept_size)
     raise typer.Exit(NOTHING_WRONG if outcome else SOMETHING_FAILED)
 
 
@@ -107,7 +116,7 @@ def check() -> None:
     from campaign_sync.cli.checking import check_everything
 
     configuration = load_configuration()
-    raise typer.Exit(NOTHING_WRONG if check_everything(configuration, Console()) else SOMETHING_FAILED)
+    raise typer.Exit(NOTHING_WRONG if check_everything(configuration, Terminal()) else SOMETHING_FAILED)
 
 
 @app.command()
@@ -118,7 +127,7 @@ def alarms(
     from campaign_sync.cli.alarms import show_troubles, try_channels
 
     configuration = load_configuration()
-    done = try_channels(configuration, Console()) if test else show_troubles(configuration, Console())
+    done = try_channels(configuration, Terminal()) if test else show_troubles(configuration, Terminal())
     raise typer.Exit(NOTHING_WRONG if done else SOMETHING_FAILED)
 
 
@@ -129,7 +138,7 @@ def why(
     """Tell of every list whether this person is in it; if not, why, and since when."""
     from campaign_sync.cli.why import tell_why
 
-    tell_why(load_configuration(), who, Console())
+    tell_why(load_configuration(), who, Terminal())
 
 
 @app.command()
@@ -148,7 +157,7 @@ def prove(
     lists = _lists_called(configuration, name)
     from campaign_sync.cli.prove import tell_proof
 
-    tell_proof(configuration, who, lists, at.date() if at else None, Console())
+    tell_proof(configuration, who, lists, at.date() if at else None, Terminal())
 
 
 @app.command()
@@ -168,7 +177,7 @@ def diff(
     _require_known(configuration, mandator, [name])
     from campaign_sync.cli.diff import tell_difference
 
-    tell_difference(configuration, mandator, name, [day.date() for day in days or []], Console(), csv)
+    tell_difference(configuration, mandator, name, [day.date() for day in days or []], Terminal(), csv)
 
 
 @app.command()
@@ -184,7 +193,7 @@ def report(
     _require_known(configuration, mandator, [])
     from campaign_sync.cli.report import tell_report
 
-    tell_report(configuration, mandator, _language(configuration, language, output), output, Console())
+    tell_report(configuration, mandator, _language(configuration, language, output), output, Terminal())
 
 
 @app.command()
@@ -197,7 +206,7 @@ def demo(
 
     if ui:
         _require_free(port)
-    raise typer.Exit(NOTHING_WRONG if run_demo(Console(), ui_port=port if ui else None) else SOMETHING_FAILED)
+    raise typer.Exit(NOTHING_WRONG if run_demo(Terminal(), ui_port=port if ui else None) else SOMETHING_FAILED)
 
 
 @app.command()
@@ -259,7 +268,7 @@ def sample(
     _require_known(configuration, mandator, [])
     from campaign_sync.cli.sampling import show_sample
 
-    show_sample(configuration, mandator, days, Console())
+    show_sample(configuration, mandator, days, Terminal())
 
 
 @config_app.command("schema")

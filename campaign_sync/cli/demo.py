@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from campaign_sync.cli.boundary import SOMETHING_FAILED, CommandError
 from campaign_sync.cli.dev import dagster_services
@@ -163,11 +164,13 @@ def _leave_running(console: Console, port: int) -> None:
 
 def _tell_what_next(console: Console) -> None:
     console.print(
-        "\n[bold]What next[/bold]\n"
-        "  uv run campaign-sync demo        the next day: people left, bounced and joined, and the numbers move\n"
-        "  uv run campaign-sync demo --ui   one more day, then assets, checks and plots in Dagster's UI\n"
-        "  docs/configuration.md            your own mandators and lists\n"
-        f"  rm -r {FOLDER!s:<27}forget the demonstration",
+        Text.from_markup(
+            "\n[bold]What next[/bold]\n"
+            "  uv run campaign-sync demo        the next day: people left, bounced and joined, and the numbers move\n"
+            "  uv run campaign-sync demo --ui   one more day, then assets, checks and plots in Dagster's UI\n"
+            "  docs/configuration.md            your own mandators and lists\n"
+            f"  rm -r {FOLDER!s:<27}forget the demonstration"
+        ),
         highlight=False,
         soft_wrap=True,
     )

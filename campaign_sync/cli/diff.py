@@ -20,6 +20,7 @@ from campaign_sync.domain.difference import Difference, compare
 from campaign_sync.domain.membership import Members, members, why_not
 from campaign_sync.domain.rejection import meaning
 from campaign_sync.domain.suppression import entity_keys
+from campaign_sync.state.folders import private_opener
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.history import ProvenList
 from campaign_sync.state.store import State
@@ -190,7 +191,8 @@ def _table(*headings: str) -> Table:
 
 
 def _write(changes: Sequence[Change], file: Path) -> None:
-    with file.open("w", encoding="utf-8", newline="") as target:
+    # A path's own `open` takes no opener.
+    with open(file, "w", encoding="utf-8", newline="", opener=private_opener) as target:
         writer = csv.writer(target)
         writer.writerow(["entity", "change", "why", "columns"])
         writer.writerows([each.entity, each.change, each.why, "; ".join(each.columns)] for each in changes)

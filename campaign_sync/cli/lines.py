@@ -18,7 +18,7 @@ from campaign_sync.replacing.target import Target
 Line = tuple[str, str]
 """What it is about, and what there is to say."""
 
-_SIGNS = {True: "[green]✓ yes[/green]", False: "[red]✗ no[/red]", None: "[yellow]?[/yellow]"}
+_SIGNS = {True: Text("✓ yes", "green"), False: Text("✗ no", "red"), None: Text("?", "yellow")}
 
 
 @dataclass(frozen=True)

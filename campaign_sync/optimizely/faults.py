@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from campaign_sync.optimizely.fault_words import known_words
+
 
 class OptimizelyError(Exception):
     """A call to Optimizely Campaign came to nothing.
@@ -80,17 +82,16 @@ _REFUSED = re.compile(
 )
 
 
-def from_fault(call: str, text: str, *, mandator_id: int, secrets: Iterable[str], sent: bytes) -> OptimizelyError:
+def from_fault(call: str, text: str, *, mandator_id: int, secrets: Iterable[str]) -> OptimizelyError:
     """The error that a SOAP fault stands for.
 
     Args:
         call: what was called, as `Recipient.addAll3`; becomes part of the message.
-        text: the fault's text as received.
+        text: the fault's text as received. Only what is known of it becomes part of the message.
         mandator_id: whose session it was.
         secrets: the session id and the user's name and password.
-        sent: the request; whatever the text repeats of it is left out of the message.
     """
-    said = scrub(text, secrets, sent)
+    said = known_words(text, secrets)
     where = f"{call} of mandator {mandator_id}"
     if _SESSION.search(text):
         return SessionExpiredError(
@@ -115,32 +116,3 @@ def from_fault(call: str, text: str, *, mandator_id: int, secrets: Iterable[str]
     return UnknownFaultError(
         f"{where}: the vendor reports a fault we don't know ({said}). Ask its support, with the time of the call."
     )
-
-
-_TAG = re.compile(r"<[^>]*>")
-_WORD = re.compile(r"[^\s,;:=()\[\]{}<>\"'|]+")
-_SPOKEN_OF_CALL = re.compile(r"\bfor call\b.*", re.DOTALL)
-_LONGEST_TEXT = 10_000
-"""In characters. What is longer explains nothing, and some patterns below are slow with it."""
-_PERSONAL = (
-    re.compile(r"\[[^\]]*\]"),  # the vendor's "[session,mandator,user]"
-    re.compile(r"'[^']*'|\"[^\"]*\""),
-    re.compile(r"\S*@\S*"),
-    re.compile(r"\b(?=\w*\d)\w{4,}\b"),  # ids: anything long with a digit in it
-    re.compile(r"\b[0-9a-f]{8,}\b", re.IGNORECASE),
-)
-
-
-def scrub(text: str, secrets: Iterable[str], sent: bytes) -> str:
-    """`text` without anything that could be a person, an id or a credential (each `…`), at most 200 characters."""
-    for secret in filter(None, secrets):
-        text = text.replace(secret, "…")
-    text = _SPOKEN_OF_CALL.sub("", text)
-    if len(text) > _LONGEST_TEXT:
-        return f"it gave a text of {len(text)} characters"
-    for personal in _PERSONAL:
-        text = personal.sub("…", text)
-    repeated = {word.casefold() for word in _WORD.findall(_TAG.sub(" ", sent.decode(errors="replace")))}
-    text = _WORD.sub(lambda word: "…" if word[0].casefold() in repeated else word[0], text)
-    text = re.sub(r"(…[\s,;:=]*)+", "… ", " ".join(text.split())).strip()
-    return text[:200] or "it gave no text"

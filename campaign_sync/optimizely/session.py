@@ -336,7 +336,6 @@ class Session:
                     answer.fault,
                     mandator_id=self.mandator_id,
                     secrets=(session_id, self._username, self._password),
-                    sent=request,
                 )
             raise failure
 

@@ -1,5 +1,6 @@
 """Runs the stand-in for Optimizely Campaign alone: `python -m campaign_sync.sandbox --port 8123 --data sandbox.db`."""
 
+import os
 import signal
 import sqlite3
 import sys
@@ -24,6 +25,7 @@ def main(
     ] = False,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Prints the base URL when it is ready."""
+    os.umask(0o077)
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: end.set())

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from filelock import FileLock
 
@@ -23,6 +24,14 @@ def private_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
+def public_folder(folder: Path) -> None:
+    """Make a folder of files that name no person, and those on the way to it that don't exist, for everybody."""
+    if not folder.exists():
+        public_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+
+
 def private_file(file: Path) -> None:
     """Make a file that doesn't exist, empty and for its owner alone; SQLite's side files take after it."""
     private_folder(file.parent)
@@ -38,3 +47,23 @@ def one_process_at_a_time(folder: Path) -> Iterator[None]:
     private_folder(folder)
     with FileLock(folder / ".lock", mode=0o600, is_singleton=True):
         yield
+
+
+def private_opener(path: str, flags: int) -> int:
+    """For `open`: a file that comes into being is for its owner alone from its first byte, whatever the umask."""
+    return os.open(path, flags, 0o600)
+
+
+def write_whole(file: Path, content: bytes, *, public: bool = False) -> None:
+    """Write a file, in place of the one of that name, for its owner alone, or for everybody if it names no person.
+
+    A name never stands for half a file, not even after a power cut.
+    """
+    unfinished = file.with_name(f".{file.name}.{uuid4().hex[:8]}.part")
+    with open(unfinished, "xb", opener=private_opener) as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+        if public:
+            os.fchmod(stream.fileno(), 0o644)
+    unfinished.replace(file)

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,7 +17,7 @@ from upath import UPath
 from campaign_sync.domain.url import may_hold_password
 from campaign_sync.domain.windows import Window
 from campaign_sync.state.csv_rows import CsvRows, csv_rows
-from campaign_sync.state.folders import can_be_written
+from campaign_sync.state.folders import can_be_written, private_folder, public_folder, write_whole
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 """Which extra of this package brings the driver of a URL's scheme."""
@@ -57,7 +56,7 @@ class Frames:
 
     @property
     def _is_folder(self) -> bool:
-        return self.base.protocol in ("", "file", "local")
+        return _is_local(self.base)
 
     def probe(self) -> str:
         """Find out, without writing anything, whether files can be kept here. Returns what was found.
@@ -195,7 +194,7 @@ class Frames:
 
     def write_page(self, name: str, text: str) -> str:
         """Keep a page for people, in place of the one of that name. Returns its address: a path, or a URL."""
-        self._write(name, text.encode())
+        self._write(name, text.encode(), public=True)
         path = self.base / name
         return str(Path(path.path).resolve()) if self._is_folder else str(path)
 
@@ -210,15 +209,13 @@ class Frames:
         with self._usable(self.base / name, "removed"):
             (self.base / name).unlink(missing_ok=True)
 
-    def _write(self, name: str, content: bytes) -> str:
+    def _write(self, name: str, content: bytes, *, public: bool = False) -> str:
         path = self.base / name
         with self._usable(path, "written"):
-            self.base.mkdir(mode=0o700, parents=True, exist_ok=True)  # people are in there
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if self._is_folder:
-                _write_whole(Path(path.path), content)
-            else:
-                path.write_bytes(content)  # an object appears when all of it is there
+            if public and self._is_folder:
+                private_folder(Path(self.base.path))
+                public_folder(Path(path.parent.path))
+            keep(path, content, public=public)
         return hashlib.sha256(content).hexdigest()
 
     def _read(self, name: str, digest: str) -> bytes:
@@ -262,15 +259,23 @@ def give_memory_back() -> None:
     pyarrow.default_memory_pool().release_unused()
 
 
+def keep(path: UPath, content: bytes, *, public: bool = False) -> None:
+    """Write a file of the frame storage: for its owner alone, or for everybody if it names no person.
+
+    Folders that are missing are made. Those of people's files are for their owner alone.
+    """
+    if not _is_local(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)  # an object appears when all of it is there
+        return
+    file = Path(path.path)
+    private_folder(file.parent)
+    write_whole(file, content, public=public)
+
+
+def _is_local(path: UPath) -> bool:
+    return path.protocol in ("", "file", "local")
+
+
 def _named_by(window: Window, digest: str) -> str:
     return f"{window.since:%Y%m%dT%H%M%SZ}-{window.until:%Y%m%dT%H%M%SZ}-{digest[:12]}"
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """A name never stands for half a file, not even after a power cut."""
-    unfinished = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)

@@ -1,14 +1,18 @@
 """Files that are written once and read as they were written, or not at all."""
 
 import json
+import os
+import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from campaign_sync.assets.parquet import ParquetIOManager
 from campaign_sync.domain.windows import Window
 from campaign_sync.state.frames import FrameError, Frames
 
@@ -118,3 +122,25 @@ def test_a_broken_file_of_a_partition_is_named_with_the_remedy(tmp_path: Path) -
     with pytest.raises(FrameError, match=r"day=2026-11-23.* can't be read") as caught:
         frames.read_partition("day=2026-11-23", ["recipient"])
     assert "anna" not in str(caught.value)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_frames_below_a_folder_that_was_there_are_for_their_owner_alone(tmp_path: Path, umask: int) -> None:
+    base = tmp_path / "frames"
+    base.mkdir(mode=0o755)
+    old = os.umask(umask)
+    try:
+        frames = Frames(str(base))
+        frames.write_frame("snapshots/nord", NOON, pd.DataFrame({"email": ["a@example.org"]}))
+        frames.write_rows("feedback/nord", WINDOW, [["a@example.org"]], {})
+        frames.add_to_partition("responses/nord/day", WINDOW, pd.DataFrame({"email": ["a@example.org"]}))
+        context = dg.build_output_context(asset_key=dg.AssetKey(["nord", "selection"]))
+        ParquetIOManager(str(base)).handle_output(context, pd.DataFrame({"email": ["a@example.org"]}))
+        page = Path(frames.write_page("reports/nord/latest.de.html", "numbers"))
+    finally:
+        os.umask(old)
+
+    people = [path for path in base.rglob("*") if "reports" not in path.parts]
+    assert len([path for path in people if path.is_file()]) == 5
+    assert [path for path in people if path.stat().st_mode & 0o077] == []
+    assert (stat.S_IMODE(page.stat().st_mode), stat.S_IMODE(page.parent.stat().st_mode)) == (0o644, 0o755)

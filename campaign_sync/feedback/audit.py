@@ -25,8 +25,11 @@ class Audit:
     missing: int
     """The vendor knows that they left, and the CRM didn't; it does now, or will when the feedback row has come."""
     consenting_still: int
-    """They have a consent in the CRM and are known to be on the vendor's list, which writes to none of them: they
-    consented again, or left another list."""
+    """They have a consent in the CRM and are known to be on the vendor's list, which writes to none of them; they have
+    left no other opt-in of the mandator, so they consented again."""
+    left_another: int
+    """They keep a consent in the CRM and have left another opt-in of the mandator, which explains why they are on the
+    vendor's list."""
     newly_blocked: int
     released: int
     """The CRM has them withdrawn because of the vendor, which doesn't have them on its list any more."""
@@ -77,12 +80,14 @@ def audit(
         )
     known_blocked = {address for address, _, _ in state.blocked.all(mandator)}
     state.blocked.found(mandator, blocked, AUDIT_SOURCE, now)
-    missing = len(hear(mandator, consenting, left, now, AUDIT_SOURCE, crm, state, frames, await_rows=await_rows))
+    news = hear(mandator, consenting, left, now, AUDIT_SOURCE, crm, state, frames, await_rows=await_rows)
+    known, by_vendor = set(left) - news, set(withdrawn)
     still = _asked(vendor.unsubscribes.contains_all, withdrawn, on_rows)
     return Audit(
         asked=len(consenting),
-        missing=missing,
-        consenting_still=len(left) - missing,
+        missing=len(news),
+        consenting_still=len(known - by_vendor),
+        left_another=len(known & by_vendor),
         newly_blocked=len(set(blocked) - known_blocked),
         released=len(withdrawn) - len(still),
         vendor_unsubscribed=unsubscribed,

@@ -98,6 +98,28 @@ def test_the_vendors_default_rows_become_one_line_each(shop: Rig) -> None:
     assert "?" not in text
 
 
+def test_technical_fields_that_come_back_are_recognized_and_records_arent_shown(shop: Rig) -> None:
+    moment = str(int(datetime.now(UTC).timestamp() * 1000))
+    rows = [
+        [f"person{number}@example.org", moment, "newsletter-nord", "contact", f"C4711{number}"] for number in (1, 2)
+    ]
+    shop.world.publish(NORD, "getUnsubscribes", [*rows, ["person3@example.org", moment, "", "", ""]])
+
+    text = told(shop)
+
+    assert readers(text)["getUnsubscribes"] == {
+        "recipient": 0,
+        "time": 1,
+        "opt_in_id": 2,
+        "entity_type": 3,
+        "entity_id": 4,
+        "header": False,
+        "time_format": "epoch_ms",
+    }
+    assert "newsletter-nord" in text
+    assert "4711" not in text
+
+
 def test_a_reader_without_rows_in_the_window_is_a_line(shop: Rig) -> None:
     rows = [["person1@example.org", "24.11.2026"]]
     shop.world.publish(NORD, "getResponses", rows, datetime.now(UTC) - timedelta(days=9))

@@ -86,6 +86,7 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
                 "asked about": found.asked,
                 "missing in the CRM": found.missing,
                 "consenting here, unsubscribed at the vendor": found.consenting_still,
+                "left another opt-in, unsubscribed at the vendor": found.left_another,
                 "newly found on the blocklist": found.newly_blocked,
                 "withdrawn in the CRM only": found.released,
                 "unsubscribed at the vendor": found.vendor_unsubscribed,

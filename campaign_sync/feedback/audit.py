@@ -31,8 +31,11 @@ class Audit:
     missing: int
     """The vendor knows that they left, and the CRM didn't; it does now, or will when the feedback row has come."""
     consenting_still: int
-    """They have a consent in the CRM and are known to be on the vendor's list, which writes to none of them: they
-    consented again, or left another list."""
+    """They have a consent in the CRM and are known to be on the vendor's list, which writes to none of them; they have
+    left no other opt-in of the mandator, so they consented again."""
+    left_another: int
+    """They keep a consent in the CRM and have left another opt-in of the mandator, which explains why they are on the
+    vendor's list."""
     newly_blocked: int
     released: int
     """The CRM has them withdrawn because of the vendor, which doesn't have them on its list any more."""
@@ -78,6 +81,7 @@ def audit(
     blocked = _asked(vendor.blacklist.are_blacklisted, everybody, on_rows)
     known_blocked = {address for address, _, _ in state.blocked.all(mandator)}
     state.blocked.found(mandator, blocked, AUDIT_SOURCE, now)
+    withdrawn_by_vendor = set().union(*withdrawn.values())
     if unsubscribe_lists == "per_list":
         left, news = _left_lists(mandator, opt_ins, consenting, vendor, crm, state, now, on_rows)
         still = _on_lists(opt_ins, withdrawn, vendor, on_rows)
@@ -85,14 +89,15 @@ def audit(
         left = set(_asked(vendor.unsubscribes.contains_all, everybody, on_rows))
         _require_credible(mandator, len(left), len(everybody), vendor.unsubscribes.count())
         news = hear(mandator, everybody, left, now, AUDIT_SOURCE, crm, state, frames, await_rows=await_rows)
-        addresses = sorted(set().union(*withdrawn.values()))
-        still = set(_asked(vendor.unsubscribes.contains_all, addresses, on_rows))
+        still = set(_asked(vendor.unsubscribes.contains_all, sorted(withdrawn_by_vendor), on_rows))
+    known = left - news
     return Audit(
         asked=len(everybody),
         missing=len(news),
-        consenting_still=len(left - news),
+        consenting_still=len(known - withdrawn_by_vendor),
+        left_another=len(known & withdrawn_by_vendor),
         newly_blocked=len(set(blocked) - known_blocked),
-        released=len(set().union(*withdrawn.values()) - still),
+        released=len(withdrawn_by_vendor - still),
         vendor_unsubscribed=vendor.unsubscribes.count(),
         vendor_blocked=vendor.blacklist.count(),
     )

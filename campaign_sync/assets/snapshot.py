@@ -14,8 +14,6 @@ from campaign_sync.domain.checks import CHECK_NAMES, check_snapshot
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.row_digests import fingerprint, row_digests
 from campaign_sync.domain.snapshot import build_snapshot
-from campaign_sync.domain.suppression import Suppressed
-from campaign_sync.feedback.suppression import suppression
 from campaign_sync.replacing.gate import surroundings
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.replacing.target import Target
@@ -90,8 +88,7 @@ def snapshot_asset(target: Target) -> dg.AssetsDefinition:
             crm, state = ports.crm_snapshot(mandator), ports.state
             sifted = build_snapshot(selection, contract, opt_in_of(crm, target))
             rows = sifted.rows
-            suppressed = Suppressed.of(suppression(crm, state, mandator), contract.opt_in_id)
-            around = surroundings(target, ports.vendor(mandator), suppressed, state, context.run.run_id)
+            around = surroundings(target, ports.vendor(mandator), crm, state, context.run.run_id)
             outcomes = check_snapshot(rows, contract, around)
             report(Progress(mandator, target.name, "checked", len(rows), len(rows)))
             note_rows(len(rows))

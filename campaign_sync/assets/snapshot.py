@@ -16,8 +16,6 @@ from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.row_digests import fingerprint, row_digests
 from campaign_sync.domain.snapshot import build_snapshot, not_utf8_columns
-from campaign_sync.domain.suppression import Suppressed
-from campaign_sync.feedback.suppression import suppression
 from campaign_sync.replacing.gate import surroundings
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.replacing.target import Target
@@ -92,8 +90,7 @@ def snapshot_asset(target: Target) -> dg.AssetsDefinition:
             crm, state = ports.crm_snapshot(mandator), ports.state
             sifted = build_snapshot(selection, contract, opt_in_of(crm, target))
             rows = sifted.rows
-            suppressed = Suppressed.of(suppression(crm, state, mandator), contract.opt_in_id)
-            around = surroundings(target, ports.vendor(mandator), suppressed, state, context.run.run_id)
+            around = surroundings(target, ports.vendor(mandator), crm, state, context.run.run_id)
             left_out = int((sifted.rejections["reason"] == Reason.NOT_UTF8.value).sum())
             encoding = check_encoding(left_out, len(rows), not_utf8_columns(selection, contract) if left_out else None)
             outcomes = [merged(one, encoding) for one in check_snapshot(rows, contract, around)]

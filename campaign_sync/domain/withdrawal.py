@@ -166,7 +166,5 @@ def check_withdrawals(opt_in_id: str, people: int, known: int, accept: str) -> C
         f"withdrawal it had before ({known} are remembered), and no newer consent; they stay out, and "
         "`campaign-sync why` names the reason for each"
     )
-    remedy = (
-        f"load the missing events of kind withdrawn into consent_event again; if they are gone for good: `{accept}`"
-    )
+    remedy = f"add the lost events of kind withdrawn to consent_event again; if they are void: `{accept}`"
     return CheckOutcome(NAME, False, f"{found}; {remedy}", warning=not refused)

@@ -120,7 +120,9 @@ class Gate:
         inherited = broken.run_id if broken and broken.snapshot_id == stored.id else None
         with self.crm.snapshot() as crm:
             in_crm = look_at_crm(crm, self.state, target, snapshot, self.now())
-        around = surroundings(target, self.vendor, in_crm.suppressed, self.state, self.run_id, inherited)
+            around = surroundings(
+                target, self.vendor, crm, self.state, self.run_id, inherited, suppressed=in_crm.suppressed
+            )
         vendor_now = vendor_time(target.feedback_by_files, self.vendor)
 
         found = look(target, self.vendor, snapshot, rows_of(target, "look once more", len(snapshot)))

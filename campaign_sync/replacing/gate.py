@@ -5,12 +5,14 @@ from datetime import datetime
 
 import pandas as pd
 
+from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.checks import CheckOutcome, Surroundings, check_snapshot
 from campaign_sync.domain.feedback_age import Alertness
 from campaign_sync.domain.limits import SizeBaseline, median_baseline
 from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.domain.withdrawal import check_withdrawals
 from campaign_sync.feedback.age import judge_age
+from campaign_sync.feedback.suppression import suppression
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacing.errors import RefusedReplaceError
 from campaign_sync.replacing.mailings import NAME as MAILINGS
@@ -24,12 +26,20 @@ HISTORY = 14
 
 
 def surroundings(
-    target: Target, vendor: Optimizely, suppressed: Suppressed, state: State, *run_ids: str | None
+    target: Target,
+    vendor: Optimizely,
+    crm: CrmSnapshot,
+    state: State,
+    *run_ids: str | None,
+    suppressed: Suppressed | None = None,
 ) -> Surroundings:
-    """Look up what the checks of a list compare its rows with, beside who is suppressed: its vendor's list and history.
+    """Look up what the checks of a list compare its rows with: the CRM, the vendor's list and the list's history.
 
-    `run_ids` are the runs whose permission to replace it by an implausible size would hold.
+    `run_ids` are the runs whose permission to replace it by an implausible size would hold; `suppressed` is who may not
+    be written to, where that has been looked up already.
     """
+    if suppressed is None:
+        suppressed = Suppressed.of(suppression(crm, state, target.mandator), target.contract.opt_in_id)
     accepted = state.lists.accepted_size(target.mandator, target.name, *run_ids)
     sent_before, held_before = size_baselines(target, vendor, state)
     return Surroundings(

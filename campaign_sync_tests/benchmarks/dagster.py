@@ -37,7 +37,6 @@ from campaign_sync.crm.port import SELECTION_COLUMNS
 from campaign_sync.domain.checks import check_snapshot
 from campaign_sync.domain.selection import select
 from campaign_sync.domain.snapshot import build_snapshot
-from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.feedback.fetching import Fetching
 from campaign_sync.feedback.reading import read_pending
 from campaign_sync.feedback.suppression import suppression
@@ -112,8 +111,7 @@ def _without(rig: Rig) -> None:
                 selected = select(picked, suppressed, one.contract.opt_in_id)
                 state.ledger.record("nord", name, selected.rejections, run_id)
                 frozen = build_snapshot(selected.rows, one.contract, opt_in_of(crm, one))
-                blocking = Suppressed.of(suppressed, one.contract.opt_in_id)
-                around = surroundings(one, ports.vendor("nord"), blocking, state, run_id)
+                around = surroundings(one, ports.vendor("nord"), crm, state, run_id)
                 assert all(outcome.passed for outcome in check_snapshot(frozen.rows, one.contract, around))
                 now = replacer.now()
                 file = frames.write_frame(f"snapshots/nord/{name}", now, frozen.rows)

@@ -464,6 +464,7 @@ class Days(RuleBasedStateMachine):
             for address, row in self.frozen[name].items()
             if address not in gone
             and not any(fnmatchcase(address, pattern) for pattern in self.blocked)
+            and books.address(row.entity_id) == address
             and books.may_receive(LISTS[name][1], row.entity_id, address, row.consent_at)
         }
 

@@ -1,7 +1,7 @@
 """Gives the CRM what the vendor told, and keeps a record of every entry that this made."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -18,13 +18,13 @@ from campaign_sync.feedback.unsubscribe_lists import (
     of_our_lists,
     remember_lists_left,
 )
+from campaign_sync.feedback.written_before import WrittenBefore
 from campaign_sync.feedback.written_to import traced
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.state.feedback import LIVE_LOOK_SOURCE, Unmatched
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.store import State
 from campaign_sync.state.unsubscribed import PendingOptOut
-from campaign_sync.state.written import WrittenConsents
 
 IMPORTS_AWAITED = 2
 """So many imports can bring the feedback row of an opt-out that was found on the vendor's unsubscribe list."""
@@ -77,8 +77,8 @@ def write_back(
     fresh = [one for one in bounces if one not in known]
     read = _identified(mandator, pending, crm)
     told, strangers = _told_once(read, pending), set(before.unsubscribes)
-    written_before = state.written.consents(told)
-    news = [one for one in told if one not in strangers and not _was_written(one, written_before)]
+    written_before = WrittenBefore(told, state, pending.readers)
+    news = [one for one in told if one not in strangers and not written_before.has(one)]
     opt_ins, now = opt_ins_of_lists or {}, datetime.now(UTC)
     left = _lists_left(vendor(), news, opt_ins) if opt_ins and news else {}
     remember_lists_left(state, mandator, left, opt_ins, now)
@@ -144,16 +144,9 @@ def _with_names(unsubscribe: Unsubscribe, named: NamedConsent) -> Unsubscribe:
     return replace(unsubscribe, opt_in_id=named.opt_in_id, entity=named.entity, attribution=attribution)
 
 
-def _was_written(unsubscribe: Unsubscribe, written: Mapping[tuple[str, datetime], WrittenConsents]) -> bool:
-    before = written.get((unsubscribe.address, unsubscribe.occurred_at))
-    if before is None or unsubscribe.opt_in_id is None:
-        return before is not None
-    return any(each.opt_in_id == unsubscribe.opt_in_id for each in before.consents)
-
-
 def _resolved(
     unsubscribes: Sequence[Unsubscribe],
-    written_before: Mapping[tuple[str, datetime], WrittenConsents],
+    written_before: WrittenBefore,
     state: State,
     frames: Frames,
     lists_of: Callable[[RawRow | None], frozenset[int] | None] = lambda _: None,
@@ -163,16 +156,11 @@ def _resolved(
     What the row itself names decides; else those that it was found to be about before, if it was written before; else
     those of the lists that were sent.
     """
-    resolved, untraced = [], []
+    resolved: list[Unsubscribe] = []
+    untraced: list[Unsubscribe] = []
     for one in unsubscribes:
-        before = written_before.get((one.address, one.occurred_at))
-        if one.entity:
-            resolved.append(one)
-        elif before and one.opt_in_id is None:
-            attribution = before.attribution or one.attribution
-            resolved.append(replace(one, through=before.consents, attribution=attribution))
-        else:
-            untraced.append(one)
+        known = one if one.entity else None if one.opt_in_id else written_before.attributed(one)
+        (untraced if known is None else resolved).append(known or one)
     return [*resolved, *traced(untraced, state.history, frames, lists_of)]
 
 
@@ -267,7 +255,7 @@ def _overdue(mandator: str, feedback: FeedbackSettings, state: State) -> list[Pe
 
 def _withdraw(opt_outs: Sequence[Unsubscribe], crm: Crm, state: State, frames: Frames) -> None:
     """Withdraw the consents of opt-outs that were found on the vendor's unsubscribe list."""
-    crm.record_unsubscribes(_resolved(opt_outs, state.written.consents(opt_outs), state, frames), noting(state))
+    crm.record_unsubscribes(_resolved(opt_outs, WrittenBefore(opt_outs, state, {}), state, frames), noting(state))
 
 
 def noting(state: State) -> Callable[[Sequence[Written]], None]:

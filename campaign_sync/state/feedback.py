@@ -1,6 +1,6 @@
 """What was fetched of the vendor's feedback, how far the CRM has taken it, and what the CRM couldn't match."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from campaign_sync.domain.feedback import (
     bounce_weight,
 )
 from campaign_sync.domain.windows import Window
+from campaign_sync.state.batches import batches
 from campaign_sync.state.kept import KeptWindow, WindowJournal
 from campaign_sync.state.tables import feedback_file as files
 from campaign_sync.state.tables import feedback_import as imports
@@ -243,6 +244,15 @@ class FeedbackJournal(WindowJournal[FeedbackImport]):
         query = select(until).where(this).group_by(imports.c.run_id).order_by(until.desc()).limit(runs)
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
+
+    def readers(self, import_ids: Collection[str]) -> dict[str, str]:
+        """By import id, which reader the rows came from."""
+        found: dict[str, str] = {}
+        with self._engine.connect() as connection:
+            for ids in batches(sorted(import_ids)):
+                query = select(imports.c.id, imports.c.reader).where(imports.c.id.in_(ids))
+                found |= {row.id: row.reader for row in connection.execute(query)}
+        return found
 
     def first_since(self, mandator: str, reader: str) -> datetime | None:
         """Where the first window of a reader began; None if it was never read."""

@@ -51,11 +51,12 @@ class WriteBackRecord:
 
 
 @dataclass(frozen=True)
-class WrittenConsents:
-    """The consents that one unsubscribe was found to be about, and how that was determined, if that is known."""
+class WrittenConsent:
+    """A consent that an unsubscribe was found to be about: how, if that is known, and in which import it was read."""
 
-    consents: frozenset[WrittenTo]
+    consent: WrittenTo
     attribution: Attribution | None
+    import_id: str | None
 
 
 class WriteBacks:
@@ -80,23 +81,22 @@ class WriteBacks:
                 found |= {by_id[row.id] for row in connection.execute(query)}
         return found
 
-    def consents(self, unsubscribes: Collection[Unsubscribe]) -> dict[tuple[str, datetime], WrittenConsents]:
+    def consents(self, unsubscribes: Collection[Unsubscribe]) -> dict[tuple[str, datetime], list[WrittenConsent]]:
         """Which consents each of these was found to be about when it was first written, by address and time.
 
         It stays the same however often the row is read again. Absent are those that were never written.
         """
         by_pseudonym = {self._pseudonym(one.address): one.address for one in unsubscribes}
         mandators = {one.mandator for one in unsubscribes}
-        found: defaultdict[tuple[str, datetime], set[WrittenTo]] = defaultdict(set)
-        attributions: dict[tuple[str, datetime], Attribution | None] = {}
+        found: defaultdict[tuple[str, datetime], list[WrittenConsent]] = defaultdict(list)
         for recipients in batches(list(by_pseudonym)):
             these = (write_back.c.recipient.in_(recipients), write_back.c.mandator.in_(mandators))
             for one in self._records(*these, write_back.c.opt_in_id.is_not(None)):
                 if one.entity and one.opt_in_id:
                     key = (by_pseudonym[one.recipient], one.occurred_at)
-                    found[key].add(WrittenTo(one.entity, one.opt_in_id))
-                    attributions.setdefault(key, one.attribution)
-        return {key: WrittenConsents(frozenset(each), attributions[key]) for key, each in found.items()}
+                    consent, import_id = WrittenTo(one.entity, one.opt_in_id), one.raw.import_id if one.raw else None
+                    found[key].append(WrittenConsent(consent, one.attribution, import_id))
+        return dict(found)
 
     def of(self, entity: Entity, address: str | None) -> list[WriteBackRecord]:
         """Everything about an entity's consents, and about the bounces of an address, oldest first."""

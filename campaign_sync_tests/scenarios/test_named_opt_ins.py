@@ -210,6 +210,25 @@ def test_of_two_readers_that_tell_of_one_moment_the_row_with_the_opt_in_counts(s
     assert withdrawals(shop) == [("c2", "products-nord")]
 
 
+def test_a_row_that_names_nothing_is_its_own_though_another_of_that_day_named_an_opt_in(shop: Rig) -> None:
+    shop.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"]["time_format"] = "%d.%m.%Y"
+    today = f"{datetime.now(UTC):%d.%m.%Y}"
+    for cells in (["newsletter-nord", "contact", "c2"], ["", "", ""]):
+        shop.world.publish(NORD, "getUnsubscribes", [[BJOERN, today, *cells]])
+        shop.day()
+    assert withdrawals(shop) == BOTH
+
+
+def test_a_row_of_another_reader_is_explained_by_the_one_that_named_the_opt_in_before(shop: Rig) -> None:
+    shop.settings["mandators"]["nord"]["feedback"]["readers"]["getMailingUnsubscribes"] = {"mailing": 2}
+    moment = epoch(datetime.now(UTC))
+    shop.world.publish(NORD, "getUnsubscribes", [[BJOERN, moment, "products-nord", "contact", "c2"]])
+    shop.day()
+    shop.world.publish(NORD, "getMailingUnsubscribes", [[BJOERN, moment, "777001"]])
+    shop.day()
+    assert withdrawals(shop) == [("c2", "products-nord")]
+
+
 def test_a_bounce_with_the_fields_is_of_the_address_all_the_same(shop: Rig) -> None:
     shop.settings["mandators"]["nord"]["feedback"]["readers"]["getOutBounces"] = COLUMNS
     rows = [
@@ -348,8 +367,8 @@ def test_why_and_prove_say_how_a_withdrawal_was_attributed(shop: Rig, cells: lis
     why = printed(lambda console: tell_why(shop.configuration, "contact:c2", console))
     proof = printed(lambda console: tell_proof(shop.configuration, BJOERN, [("nord", "newsletter")], None, console))
 
-    assert re.search(rf"withdrawn [^\n]+ \(optimizely:unsubscribes\), event \S+, {meaning}\n", why)
-    assert re.search(rf"withdrawn [^\n]+, because of row 1 of feedback/nord/getUnsubscribes/\S+, {meaning}\n", proof)
+    assert re.search(rf"withdrawn [^\n]+ \(optimizely:unsubscribes\), event \S+, {meaning} *\n", why)
+    assert re.search(rf"withdrawn [^\n]+, because of row 1 of feedback/nord/getUnsubscribes/\S+, {meaning} *\n", proof)
     with shop.crm() as crm:
         evidence = crm.exec_driver_sql("SELECT evidence FROM consent_event WHERE kind = 'withdrawn'").scalars().first()
     assert evidence == f"unsubscribed from mandator nord in Optimizely Campaign, {meaning}"

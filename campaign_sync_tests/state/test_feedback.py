@@ -13,7 +13,7 @@ from campaign_sync.state.database import upgrade_database
 from campaign_sync.state.feedback import Delivery, FeedbackImport, Rows, Unmatched, new_import
 from campaign_sync.state.store import State
 from campaign_sync.state.unsubscribed import PendingOptOut
-from campaign_sync.state.written import WrittenConsents
+from campaign_sync.state.written import WrittenConsent
 from campaign_sync_tests.past import make_tables
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -214,8 +214,8 @@ def test_every_entry_in_the_crm_is_noted_once_with_the_row_it_came_from(database
         (record,) = state.written.of(anna, None)
         assert (record.entity, record.opt_in_id, record.event_id) == (anna, "news", "event-1")
         assert (record.raw, record.written_at) == (RawRow("import", 17), NOON)
-        consents = WrittenConsents(frozenset({WrittenTo(anna, "news")}), Attribution.MAILING)
-        assert state.written.consents([left]) == {(left.address, NOON): consents}
+        written = WrittenConsent(WrittenTo(anna, "news"), Attribution.MAILING, "import")
+        assert state.written.consents([left]) == {(left.address, NOON): [written]}
         assert record.attribution is Attribution.MAILING
         assert state.written.unsubscribes("nord", NOON) == [record]
         assert state.written.unsubscribes("nord", NOON + HOUR) == []

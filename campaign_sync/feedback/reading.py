@@ -61,9 +61,9 @@ def read_pending(state: State, frames: Frames, mandator: str, settings: Mandator
     for name, count in new.items():
         unread = count["misfits"] or count["odd"] >= MANY_ODD_IDS
         if unread and not count["understood"] and settings.feedback.reader(name):
-            rows = count["misfits"] + count["odd"]
+            unread_rows = count["misfits"] + count["odd"]
             raise LayoutError(
-                f"none of the {rows} fetched rows fits {_place(mandator, name)}; set its columns and "
+                f"none of the {unread_rows} fetched rows fits {_place(mandator, name)}; set its columns and "
                 f"time_format as agreed with the vendor, `campaign-sync feedback sample {mandator}` helps. The rows "
                 "are kept and will be read again"
             )

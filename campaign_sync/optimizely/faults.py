@@ -74,10 +74,12 @@ _TRANSIENT = re.compile(
     r"internal error|time[d]?[ -]?out|temporar|try again|unavailable|overload|deadlock|too many (requests|connections)",
     re.IGNORECASE,
 )
+_FORBIDDEN = re.compile(r"\bnot (allowed|permitted|authori[sz]ed)\b|\b(access|permission) denied\b", re.IGNORECASE)
+"""Said of what a user may not do, however the vendor's text goes on: trying again changes nothing."""
 _REFUSED = re.compile(
     r"\bdo(es)? not exists?\b|\bno \w+ found\b|too many|at most|unknown attribute|read-only|lengths? differ|of length|"
-    r"not (allowed|permitted|authori[sz]ed)|unauthori[sz]ed|denied|permission|illegal ?argument|invalid|bad types|"
-    r"deserializer|no such operation|NumberFormatException",
+    r"unauthori[sz]ed|denied|permission|illegal ?argument|invalid|bad types|deserializer|"
+    r"no such operation|NumberFormatException",
     re.IGNORECASE,
 )
 
@@ -103,12 +105,12 @@ def from_fault(call: str, text: str, *, mandator_id: int, secrets: Iterable[str]
             f"{where}: the vendor doesn't let this user in. Check mandator_id, username and password in the "
             "configuration, the user's right INTERFACE_WEBSERVICE, and that it may log in from this machine's address."
         )
-    if _TRANSIENT.search(text):
+    if _TRANSIENT.search(text) and not _FORBIDDEN.search(text):
         return TransientError(
             f"{where}: the vendor failed ({said}). Try again later; if it stays, ask the vendor's support.",
             outcome_unknown=True,
         )
-    if _REFUSED.search(text):
+    if _REFUSED.search(text) or _FORBIDDEN.search(text):
         return RefusedError(
             f"{where}: the vendor refuses the call ({said}). Compare the configuration with the list in Campaign, and "
             "the user's operations with those ordered from support."

@@ -123,10 +123,11 @@ def read_pending(state: State, frames: Frames, mandator: str, settings: Mandator
     for fetched in imports:
         rows, has_columns = _read(pending, raw, settings, fetched, newest[fetched.reader])
         pending.read[fetched.id] = rows
-        pending.misfits[fetched.reader] += rows.misfits
+        if fetched.dismissed_at is None:
+            pending.misfits[fetched.reader] += rows.misfits
         if rows.newest_event:
             newest[fetched.reader][fetched.id] = rows.newest_event
-        if fetched.committed_at is None:
+        if fetched.committed_at is None and fetched.dismissed_at is None:
             new[fetched.reader] += rows.misfits
             fits[fetched.reader] |= bool(rows.understood) or has_columns
     _find_delivered_again(pending, raw, imports)
@@ -175,7 +176,7 @@ def _read(
     reader = settings.feedback.reader(fetched.reader)
     if reader is None:
         why = "the reader isn't configured any more"
-        pending.unread.append(_unread(raw, fetched, fetched.rows, fetched.rows, why))
+        _note(pending, raw, fetched, fetched.rows, why)
         return Rows(0, fetched.rows), False
     try:
         found = raw.of(fetched)
@@ -184,7 +185,7 @@ def _read(
             raise
         understood, misfits = fetched.understood_rows or 0, fetched.misfit_rows or 0
         pending.lost[fetched.reader] += misfits
-        pending.unread.append(_unread(raw, fetched, fetched.rows, misfits, "the file they were kept in is gone"))
+        _note(pending, raw, fetched, misfits, "the file they were kept in is gone")
         return Rows(understood, misfits, fetched.newest_event), False
     parsed = parse_feedback(found.rows, reader.layout(settings.zone), fetched.until)
     unclear = [row.position for row in parsed.rows if not _taken(pending, fetched, row, reader)]
@@ -192,7 +193,7 @@ def _read(
     if misfits:
         first = min([*parsed.misfits, *unclear], default=0)
         why = found.trouble or parsed.trouble or _doubt(first, fetched)
-        pending.unread.append(_unread(raw, fetched, fetched.rows, misfits, why))
+        _note(pending, raw, fetched, misfits, why)
     return _rows(fetched, reader, parsed, misfits, len(unclear), newest_events), parsed.has_columns
 
 
@@ -216,8 +217,10 @@ def _rows(
     return replace(rows, newest_event=newest, fresh_until=until, stale=until is None)
 
 
-def _unread(raw: RawRows, fetched: FeedbackImport, rows: int, unread: int, why: str) -> Unread:
-    return Unread(fetched.id, fetched.reader, raw.origin(fetched), max(rows, unread), unread, why)
+def _note(pending: Pending, raw: RawRows, fetched: FeedbackImport, unread: int, why: str) -> None:
+    if fetched.dismissed_at is None:
+        rows = max(fetched.rows, unread)
+        pending.unread.append(Unread(fetched.id, fetched.reader, raw.origin(fetched), rows, unread, why))
 
 
 def _doubt(position: int, fetched: FeedbackImport) -> str:

@@ -23,6 +23,7 @@ from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.checks import check_list_attributes
 from campaign_sync.domain.consent import ConsentKind
+from campaign_sync.domain.feedback import MAILING_UNSUBSCRIBES
 from campaign_sync.feedback.fetching import opened
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import RefusedError
@@ -185,6 +186,13 @@ def _check_mailings(mandator: str, targets: Sequence[Target], vendor: Optimizely
 def _check_feedback(mandator: str, feedback: FeedbackSettings, vendor: Optimizely, findings: _Findings) -> None:
     """Whether each reader may be asked, or each kind of file is there."""
     place = f"mandators.{mandator}.feedback"
+    if feedback.reader(MAILING_UNSUBSCRIBES) and not feedback.reader(Reader.UNSUBSCRIBES):
+        findings.add(
+            place,
+            None,
+            f"{MAILING_UNSUBSCRIBES} doesn't tell of who leaves without naming a mailing, nor by an old one; add "
+            f"{Reader.UNSUBSCRIBES.value} to readers",
+        )
     if feedback.files:
         with findings.trying(place), opened(feedback.files) as drop:
             for name, reader in feedback.readers.items():

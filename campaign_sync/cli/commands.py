@@ -271,6 +271,33 @@ def sample(
     show_sample(configuration, mandator, days, Terminal())
 
 
+@feedback_app.command()
+def unread(mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")]) -> None:
+    """Show where rows of the vendor's feedback are that can't be read, and why. Exit code 1 if there are any."""
+    configuration = load_configuration()
+    _require_known(configuration, mandator, [])
+    from campaign_sync.cli.unread import show_unread
+
+    if not show_unread(configuration, mandator, Console()):
+        raise typer.Exit(SOMETHING_FAILED)
+
+
+@feedback_app.command()
+def dismiss(
+    mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
+    import_id: Annotated[str, typer.Argument(help="The id that `feedback unread` shows, or its beginning.")],
+    reason: Annotated[str, typer.Option(help="Why nobody who left is in these rows; it is noted with your name.")],
+) -> None:
+    """Have rows that can't be read asked for no more. They stay kept as they came."""
+    configuration = load_configuration()
+    _require_known(configuration, mandator, [])
+    if not reason.strip():
+        raise CommandError("--reason says why nobody who left is in these rows")
+    from campaign_sync.cli.unread import dismiss_unread
+
+    dismiss_unread(configuration, mandator, import_id, reason.strip(), Console())
+
+
 @config_app.command("schema")
 def config_schema() -> None:
     """Print the JSON schema of the configuration file, for editors."""

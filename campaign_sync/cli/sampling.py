@@ -19,7 +19,8 @@ from campaign_sync.domain.sample import pseudonymized
 from campaign_sync.feedback.fetching import opened
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.delivered import decode_csv
-from campaign_sync.optimizely.faults import DropError, RefusedError
+from campaign_sync.optimizely.drop import Drop, DroppedFile
+from campaign_sync.optimizely.faults import DropError, RefusedError, TransientError, UnsettledFileError
 from campaign_sync.optimizely.services import Reader
 
 READERS = (Reader.OUT_BOUNCES, Reader.UNSUBSCRIBES, Reader.MAILING_UNSUBSCRIBES, Reader.RESPONSES)
@@ -91,15 +92,22 @@ def _read_files(feedback: FeedbackSettings, files: FileSettings) -> dict[Reader,
     samples = {}
     with opened(files) as drop:
         for name, reader in feedback.readers.items():
-            delivered = drop.files(reader.files or "")
-            try:
-                newest = delivered[-1:]
-                rows = [decode_csv(drop.read(file), files.separator, name=file.name) for file in newest]
-            except DropError as error:
-                samples[Reader(name)] = Sample([], in_one_line(error))
-            else:
-                samples[Reader(name)] = Sample([list(row) for file in rows for row in file[:ROWS_READ]])
+            samples[Reader(name)] = Sample([])
+            for file in drop.files(reader.files or "")[-1:]:
+                samples[Reader(name)] = _first_rows(drop, file, files.separator)
     return samples
+
+
+def _first_rows(drop: Drop, file: DroppedFile, separator: str | None) -> Sample:
+    try:
+        content = drop.read(file)
+    except (DropError, UnsettledFileError) as error:
+        return Sample([], in_one_line(error))
+    try:
+        rows = decode_csv(content, separator, name=file.name)
+    except (DropError, TransientError) as error:
+        return Sample([], in_one_line(error))
+    return Sample([list(row) for row in rows[:ROWS_READ]])
 
 
 def _days(days: int) -> str:

@@ -111,19 +111,13 @@ class Fetching:
     def _said_before(self, reader: str, delivery: Delivery, rows: int | None) -> str | None:
         """The import of an earlier delivery of the same content; `rows` is None where that can't be read.
 
-        Nobody's content says when it was made: an empty file under a new name, or one of a reader that gives no times,
-        is a delivery of its own.
+        Nothing in an empty file, or in one of a reader that gives no times, says when it was made. It is a delivery of
+        its own unless the newest one of its name said the same.
         """
-        dated = self.settings.feedback.readers_by_name[reader].time is not None
-        by_name = rows == 0 or not dated
-        return next(
-            (
-                import_id
-                for import_id, one in self.state.feedback.deliveries(self.mandator, reader)
-                if one.digest == delivery.digest and (one.name == delivery.name or not by_name)
-            ),
-            None,
-        )
+        earlier = self.state.feedback.deliveries(self.mandator, reader)
+        if rows == 0 or self.settings.feedback.readers_by_name[reader].time is None:
+            earlier = [(import_id, one) for import_id, one in earlier if one.name == delivery.name][-1:]
+        return next((import_id for import_id, one in earlier if one.digest == delivery.digest), None)
 
     def _forget_lost(self, reader: str, there: Collection[str]) -> None:
         """Let files be fetched again that got lost before the CRM had them.

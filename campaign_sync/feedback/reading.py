@@ -139,10 +139,11 @@ def read_pending(state: State, frames: Frames, mandator: str, settings: Mandator
     for fetched in imports:
         rows, has_columns = _read(pending, raw, settings, fetched, newest[fetched.reader])
         pending.read[fetched.id], pending.readers[fetched.id] = rows, fetched.reader
-        pending.misfits[fetched.reader] += rows.misfits
+        if fetched.dismissed_at is None:
+            pending.misfits[fetched.reader] += rows.misfits
         if rows.newest_event:
             newest[fetched.reader][fetched.id] = rows.newest_event
-        if fetched.committed_at is None:
+        if fetched.committed_at is None and fetched.dismissed_at is None:
             new[fetched.reader] += rows.misfits
             odd[fetched.reader] += rows.without_address
             understood[fetched.reader] += rows.understood
@@ -196,7 +197,7 @@ def _read(
     reader = settings.feedback.reader(fetched.reader)
     if reader is None:
         why = "the reader isn't configured any more"
-        pending.unread.append(_unread(raw, fetched, fetched.rows, fetched.rows, why))
+        _note(pending, raw, fetched, fetched.rows, why)
         return Rows(0, fetched.rows), False
     try:
         found = raw.of(fetched)
@@ -205,7 +206,7 @@ def _read(
             raise
         understood, misfits = fetched.understood_rows or 0, fetched.misfit_rows or 0
         pending.lost[fetched.reader] += misfits
-        pending.unread.append(_unread(raw, fetched, fetched.rows, misfits, "the file they were kept in is gone"))
+        _note(pending, raw, fetched, misfits, "the file they were kept in is gone")
         return Rows(understood, misfits, fetched.newest_event), False
     parsed = parse_feedback(found.rows, reader.layout(settings.zone), fetched.until)
     unclear = [row.position for row in parsed.rows if not _taken(pending, fetched, row, reader)]
@@ -213,7 +214,7 @@ def _read(
     if misfits:
         first = min([*(set(parsed.misfits) - set(parsed.without_address)), *unclear], default=0)
         why = found.trouble or parsed.trouble or _doubt(first, fetched)
-        pending.unread.append(_unread(raw, fetched, fetched.rows, misfits, why))
+        _note(pending, raw, fetched, misfits, why)
     rows = _rows(fetched, reader, parsed, misfits, len(unclear), newest_events)
     if rows.without_address:
         pending.without_address[fetched.reader].update(parsed.without_address.values())
@@ -245,8 +246,10 @@ def _rows(
     return replace(rows, newest_event=newest, fresh_until=until, stale=until is None)
 
 
-def _unread(raw: RawRows, fetched: FeedbackImport, rows: int, unread: int, why: str) -> Unread:
-    return Unread(fetched.id, fetched.reader, raw.origin(fetched), max(rows, unread), unread, why)
+def _note(pending: Pending, raw: RawRows, fetched: FeedbackImport, unread: int, why: str) -> None:
+    if fetched.dismissed_at is None:
+        rows = max(fetched.rows, unread)
+        pending.unread.append(Unread(fetched.id, fetched.reader, raw.origin(fetched), rows, unread, why))
 
 
 def _doubt(position: int, fetched: FeedbackImport) -> str:

@@ -67,6 +67,8 @@ class FeedbackImport(KeptWindow):
     understood_rows: int | None = None
     newest_event: datetime | None = None
     """When the newest of the understood events happened; None where nothing tells."""
+    dismissed_at: datetime | None = None
+    """When somebody said that the rows that weren't understood needn't be."""
 
     @property
     def of_a_file(self) -> bool:

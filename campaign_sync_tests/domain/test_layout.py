@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.layout import EARLIEST, TOLERANCE, FeedbackRow, Layout, parse_feedback
+from campaign_sync.domain.layout import EARLIEST, TOLERANCE, FeedbackRow, Layout, column_names, parse_feedback
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NOON_MS = "1795521600000"
@@ -260,6 +260,30 @@ def test_a_repeated_row_counts_once_and_a_second_event_counts_again() -> None:
     later = str(int(NOON_MS) + 1)
     rows = [["anna@example.org", NOON_MS], ["ANNA@example.org", NOON_MS], ["anna@example.org", later]]
     assert len(parse_feedback(rows, Layout(), UNTIL).rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("layout", "rows", "names"),
+    [
+        (Layout(), [], ["recipient", "time"]),
+        (Layout(time=2, mailing=1), [["a@example.org", "1", NOON_MS]], ["recipient", "mailing", "time"]),
+        (Layout(time=3), [], ["recipient", None, None, "time"]),
+        (Layout(), [["Empfänger", "Zeit"]], ["Empfänger", "Zeit"]),
+        (Layout(recipient="Empfänger", time="Zeit"), [], ["Empfänger", "Zeit"]),
+        (Layout(recipient="Empfänger", time="Zeit"), [["zeit", "Art", "empfänger"]], ["zeit", "Art", "empfänger"]),
+        (Layout(recipient="Empfänger", time="Zeit"), [["a@example.org", NOON_MS]], []),
+    ],
+)
+def test_columns_are_called_by_their_header_else_by_the_layout(
+    layout: Layout, rows: list[list[str]], names: list[str | None]
+) -> None:
+    assert column_names(rows, layout) == names
+
+
+@pytest.mark.parametrize("number", ["0", str(2**63), "9" * 5_000])
+def test_a_number_that_no_mailing_can_have_leaves_open_which_one_it_was(number: str) -> None:
+    (row,) = parse_feedback([["anna@example.org", NOON_MS, number]], Layout(mailing=2), UNTIL).rows
+    assert row.mailing_id is None
 
 
 @given(raw_rows, layouts)

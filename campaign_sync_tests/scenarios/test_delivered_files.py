@@ -6,8 +6,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from rich.console import Console
 
+from campaign_sync.cli.boundary import CommandError
 from campaign_sync.cli.running import problems
+from campaign_sync.cli.unread import dismiss_unread, show_unread
 from campaign_sync.optimizely import drop
 from campaign_sync_tests.rig import NORD, Rig
 from campaign_sync_tests.scenarios.test_feedback import FEEDBACK, checks, epoch, withdrawals
@@ -79,6 +82,33 @@ def test_a_configuration_that_is_corrected_makes_kept_files_readable(shop: Rig, 
 
     assert {who for who, _ in withdrawals(shop)} == {"c1", "c2"}
     assert "2 rows of left_2.csv: no address" in layout(result), "and no more than that"
+
+
+def test_what_can_never_be_read_is_dismissed_by_somebody_with_a_reason(
+    shop: Rig, outbox: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deliver(outbox, "left_1.csv", "Abmeldungen\n" * 12, 3 * HOUR)
+    assert "left_1.csv" in problems(imported(shop))[0], "nobody knows the layout yet"
+    assert dismissed(shop, capsys, "Abmeldungen sind nur die Ueberschrift") == "left_1.csv"
+    deliver(outbox, "left_2.csv", HEADER + line("person1") + "Summe;1\n")
+    assert "1 row of left_2.csv" in layout(imported(shop))
+
+    assert dismissed(shop, capsys, "the sum") == "left_2.csv"
+
+    assert layout(imported(shop)) == "passed"
+    assert {who for who, _ in withdrawals(shop)} == {"c1"}
+    assert show_unread(shop.configuration, "nord", Console())
+    with pytest.raises(CommandError, match="it has none"):
+        dismiss_unread(shop.configuration, "nord", "", "again", Console())
+
+
+def dismissed(shop: Rig, capsys: pytest.CaptureFixture[str], reason: str) -> str:
+    """Dismiss what is shown as the only file with rows that can't be read; its name."""
+    assert not show_unread(shop.configuration, "nord", Console(width=300))
+    *_, shown = (line for line in capsys.readouterr().out.splitlines() if "left_" in line)
+    import_id, _, name, *_ = shown.split()
+    dismiss_unread(shop.configuration, "nord", import_id, reason, Console())
+    return name
 
 
 @pytest.mark.parametrize(

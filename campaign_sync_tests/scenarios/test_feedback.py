@@ -78,6 +78,14 @@ def test_a_mailing_tells_which_of_several_lists_somebody_left(shop: Rig) -> None
     assert "person2@example.org" not in shop.addresses(PRODUCTS)
 
 
+def test_check_says_that_unsubscribes_by_mailing_do_not_replace_the_others(
+    shop: Rig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getMailingUnsubscribes": {}}}
+    assert check_everything(shop.configuration, Console(width=300))
+    assert "nor by an old one; add getUnsubscribes to readers" in capsys.readouterr().out
+
+
 def test_somebody_whose_address_changed_since_is_found_by_the_snapshot_they_were_in(shop: Rig) -> None:
     shop.day()
     with shop.crm() as crm:

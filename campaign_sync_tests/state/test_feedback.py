@@ -101,6 +101,56 @@ def test_a_delivered_file_counts_once_and_again_when_it_was_written_anew(databas
         assert state.feedback.deliveries("nord", "getUnsubscribes") == [], "what was kept of it got lost"
 
 
+def test_a_delivered_file_is_fresh_as_far_as_it_shows_and_what_was_shown_once_stays(database_url: str) -> None:
+    with State(database_url) as state:
+        journal = state.feedback
+        shown, stale, unseen = (journal.add(fetched(hour, hour)) for hour in (5, 6, 7))
+        journal.commit("nord", {stale.id: Rows(1, 0, NOON, stale=True)}, NOBODY, NOBODY, NOON)
+        assert journal.committed_until("nord") == {}
+
+        rows = Rows(1, 2, NOON + HOUR, fresh_until=NOON + 4 * HOUR)
+        journal.commit("nord", {shown.id: rows}, NOBODY, NOBODY, NOON)
+        journal.commit("nord", {shown.id: Rows(1, 2, NOON + HOUR, stale=True)}, NOBODY, NOBODY, NOON)
+
+        assert journal.committed_until("nord") == {"getOutBounces": NOON + 4 * HOUR}
+        assert journal.newest_events("nord", "getOutBounces") == {stale.id: NOON, shown.id: NOON + HOUR}
+        assert [one.until for one in journal.with_rows("nord", "getOutBounces")] == [
+            NOON,
+            NOON + HOUR,
+            unseen.until,
+        ]
+
+
+def test_the_same_content_is_noted_under_every_name_and_kept_once(database_url: str) -> None:
+    first, again = Delivery("u.csv", NOON, 9, "digest"), Delivery("copy.csv", NOON + HOUR, 9, "digest")
+    with State(database_url) as state:
+        kept = state.feedback.add(fetched(0, 0), first)
+        state.feedback.add_repeated("nord", "getOutBounces", again, kept.id)
+
+        assert state.feedback.deliveries("nord", "getOutBounces") == [(kept.id, first), (kept.id, again)]
+        assert [one.digest for _, one in state.feedback.deliveries("nord", "getOutBounces")] == ["digest", "digest"]
+        state.feedback.forget([kept.id])
+        assert state.feedback.deliveries("nord", "getOutBounces") == []
+
+
+def test_rows_that_are_dismissed_or_delivered_again_are_asked_for_no_more_and_their_time_comes(
+    database_url: str,
+) -> None:
+    with State(database_url) as state:
+        journal = state.feedback
+        one, other, new = (journal.add(fetched(hour, hour + 1)) for hour in range(3))
+        again = Rows(1, 2, delivered_again="corrected.csv")
+        journal.commit("nord", {one.id: Rows(1, 2), other.id: again}, NOBODY, NOBODY, NOON)
+        assert [each.id for each in journal.pending("nord")] == [one.id, new.id]
+        assert journal.was_understood("nord", "getOutBounces")
+
+        for dismissed in (one, new):
+            journal.dismiss(dismissed.id, "anna@host", "a footer", NOON)
+
+        assert [each.id for each in journal.pending("nord")] == [new.id], "its other rows still have to be taken"
+        assert [each.id for each in journal.outlived("nord", NOON + 9 * HOUR)] == [one.id, other.id]
+
+
 def test_whom_the_crm_could_not_match_is_remembered_until_it_can(database_url: str) -> None:
     soft = Bounce("full@example.com", NOON, "nord", "optimizely:bounces", BounceKind.SOFT, dated=False)
     with State(database_url) as state:

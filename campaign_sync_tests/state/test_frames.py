@@ -38,6 +38,19 @@ def test_feedback_is_a_csv_with_a_header_that_any_tool_opens(tmp_path: Path) -> 
     assert (tmp_path / name).read_bytes() == text.encode()
 
 
+@pytest.mark.parametrize(
+    ("rows", "names", "header"),
+    [([], [], "column_0"), ([], ["recipient", "time"], "recipient,time"), ([["a", "1", "x"]], ["recipient", None],
+     "recipient,column_1,column_2")],
+)  # fmt: skip
+def test_a_file_always_has_a_header_with_the_names_that_are_known(
+    tmp_path: Path, rows: list[list[str]], names: list[str | None], header: str
+) -> None:
+    file = Frames(str(tmp_path)).write_rows("feedback", WINDOW, rows, {}, names)
+    assert (tmp_path / file[0]).read_text().splitlines()[0] == header
+    assert list(Frames(str(tmp_path)).read_rows(*file)) == rows
+
+
 def test_feedback_has_a_manifest_that_says_what_it_is_and_a_name_that_cannot_repeat(tmp_path: Path) -> None:
     frames = Frames(str(tmp_path))
     about = {"mandator": "nord", "reader": "getUnsubscribes"}

@@ -27,6 +27,8 @@ class TroubleKind(StrEnum):
     """The feedback is too old for replacing lists."""
     FEEDBACK_LOST = "feedback_lost"
     """The feedback is so old that the vendor will soon have forgotten some that nobody imported."""
+    DOUBTFUL = "doubtful"
+    """The list looks half full, and no record tells whether it is."""
     INCOMPLETE = "incomplete"
     """The list was cleared and isn't full again, and nobody is at it."""
     UNMENDED = "unmended"
@@ -45,6 +47,7 @@ _AT_STAKE = {
     TroubleKind.DIED: 1,
     TroubleKind.FEEDBACK_OLD: 2,
     TroubleKind.FEEDBACK_LOST: 2,
+    TroubleKind.DOUBTFUL: 3,
     TroubleKind.INCOMPLETE: 3,
     TroubleKind.UNMENDED: 3,
 }
@@ -160,6 +163,7 @@ _HEADLINES = {
     TroubleKind.DIED: "died",
     TroubleKind.FEEDBACK_OLD: "has grown old, no list is replaced",
     TroubleKind.FEEDBACK_LOST: "will soon be lost",
+    TroubleKind.DOUBTFUL: "looks half full",
     TroubleKind.INCOMPLETE: "is INCOMPLETE",
     TroubleKind.UNMENDED: "stays INCOMPLETE",
 }

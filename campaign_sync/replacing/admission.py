@@ -19,6 +19,7 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacing.canary import known_opt_in_list, try_canary
 from campaign_sync.replacing.errors import RefusedReplaceError
 from campaign_sync.replacing.gate import admit, examine, surroundings
+from campaign_sync.replacing.half_full import with_doubts
 from campaign_sync.replacing.looking import PEOPLE_COLUMNS, Listeners, consenting_keys, look
 from campaign_sync.replacing.mailings import wait_for_mailings
 from campaign_sync.replacing.plan import Plan, difference, refill, resume
@@ -134,7 +135,7 @@ class Gate:
         outcomes = examine(
             target, stored, rows, around, self.state.feedback, self.now(), vendor_now, replaying=replayed is not None
         )
-        admit(target, outcomes)
+        admit(target, with_doubts(target, self.vendor, self.state, rows, around, outcomes, self.now()))
         # Only now: should the vendor claim that nearly everybody has left, the size refuses it, and nobody's consent is
         # withdrawn.
         Listeners(self.crm, self.state, self.frames).hear(target, people, found, vendor_now)

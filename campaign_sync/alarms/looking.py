@@ -92,6 +92,26 @@ def not_as_proven(
             )
 
 
+def doubtful_lists(configuration: Configuration, mandator: str, state: State) -> Iterator[Trouble]:
+    """Lists that look half full though the journal knows of no replace that left them so."""
+    settings = configuration.mandators[mandator]
+    for name, found in state.lists.doubts(mandator).items():
+        if name in settings.lists and state.journal.incomplete(mandator, name) is None:
+            yield Trouble(
+                mandator,
+                name,
+                TroubleKind.DOUBTFUL,
+                found.found_at,
+                f"The list {named(settings, mandator, name)} looks half full: it held {found.held} recipients, nearly "
+                f"all of them among the {found.expected} that it should hold, when that was found "
+                f"({moment(found.found_at, settings.zone)}), and no record tells how it came to that.",
+                f"Send nothing to it until the all-clear. If the {found.expected} are right, fill it up: "
+                f"`campaign-sync run {mandator} --list {name} --accept-size REASON`; see {MANUAL}, "
+                "“A list looks half full”.",
+                f"/assets/{mandator}/recipient_list/{name}",
+            )
+
+
 def being_replaced(configuration: Configuration, mandator: str, state: State) -> set[str]:
     """The lists that somebody is replacing now."""
     lists = configuration.mandators[mandator].lists.items()

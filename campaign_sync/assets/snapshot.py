@@ -17,6 +17,7 @@ from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.row_digests import fingerprint, row_digests
 from campaign_sync.domain.snapshot import build_snapshot, not_utf8_columns
 from campaign_sync.replacing.gate import surroundings
+from campaign_sync.replacing.half_full import with_doubts
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.replacing.target import Target
 from campaign_sync.telemetry.spans import note_rows, note_stopped
@@ -87,13 +88,14 @@ def snapshot_asset(target: Target) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports], selection: pd.DataFrame
     ) -> Materialized:
         with explained(context) as watch:
-            crm, state = ports.crm_snapshot(mandator), ports.state
+            crm, state, vendor = ports.crm_snapshot(mandator), ports.state, ports.vendor(mandator)
             sifted = build_snapshot(selection, contract, opt_in_of(crm, target))
             rows = sifted.rows
-            around = surroundings(target, ports.vendor(mandator), crm, state, context.run.run_id)
+            around = surroundings(target, vendor, crm, state, context.run.run_id)
             left_out = int((sifted.rejections["reason"] == Reason.NOT_UTF8.value).sum())
             encoding = check_encoding(left_out, len(rows), not_utf8_columns(selection, contract) if left_out else None)
             outcomes = [merged(one, encoding) for one in check_snapshot(rows, contract, around)]
+            outcomes = with_doubts(target, vendor, state, rows, around, outcomes, datetime.now(UTC))
             report(Progress(mandator, target.name, "checked", len(rows), len(rows)))
             note_rows(len(rows))
             stopped = [outcome.name for outcome in outcomes if outcome.stops]

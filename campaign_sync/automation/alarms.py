@@ -8,6 +8,7 @@ import dagster as dg
 from campaign_sync.alarms.channel import Channel, ChannelError
 from campaign_sync.alarms.looking import (
     being_replaced,
+    doubtful_lists,
     incomplete_lists,
     left_behind,
     not_as_proven,
@@ -84,6 +85,7 @@ def alarm_sensor(
                         {one.subject for one in late},
                         lambda name, broken: gives_up(context.instance, state, name, broken),
                     ),
+                    *doubtful_lists(configuration, mandator, state),
                     *old_feedback(configuration, mandator, state, now, planned_pause(settings, now)),
                     *late,
                     *(one for one in passing if one.subject not in at_work),  # somebody may be mending it just now

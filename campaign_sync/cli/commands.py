@@ -278,7 +278,7 @@ def unread(mandator: Annotated[str, typer.Argument(help="The mandator's key in t
     _require_known(configuration, mandator, [])
     from campaign_sync.cli.unread import show_unread
 
-    if not show_unread(configuration, mandator, Console()):
+    if not show_unread(configuration, mandator, Terminal()):
         raise typer.Exit(SOMETHING_FAILED)
 
 
@@ -295,7 +295,7 @@ def dismiss(
         raise CommandError("--reason says why nobody who left is in these rows")
     from campaign_sync.cli.unread import dismiss_unread
 
-    dismiss_unread(configuration, mandator, import_id, reason.strip(), Console())
+    dismiss_unread(configuration, mandator, import_id, reason.strip(), Terminal())
 
 
 @config_app.command("schema")

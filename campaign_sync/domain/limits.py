@@ -78,6 +78,24 @@ def leap_violations(
     return violations
 
 
+def outgrows(rows: int, limits: SizeLimits, baselines: Iterable[SizeBaseline]) -> bool:
+    """Whether so many rows are more than `max_growth` allows against a baseline."""
+    return any(rows > baseline.rows * (1 + Fraction(str(limits.max_growth))) for baseline in baselines)
+
+
+def looks_half_full(held: int, known: int, expected: int, limits: SizeLimits) -> bool:
+    """Whether a list may be what a replace that broke off has left: part of those expected, and hardly anybody else.
+
+    Args:
+        held: how many recipients the list holds.
+        known: how many of them are among those expected. As many as may leave from one day to the next can be missing.
+        expected: how many it should hold.
+        limits: the list's.
+    """
+    least = 1 - Fraction(str(limits.max_shrink))
+    return 0 < held < expected * least and known >= held * least and known > 0
+
+
 def _movement(what: str, rows: int, before: int, origin: str, limits: SizeLimits) -> list[str]:
     # As fractions of what was written: in floats, 100 rows and 15 % more are 114.99999999999999.
     if rows < before * (1 - Fraction(str(limits.max_shrink))):

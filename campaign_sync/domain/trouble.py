@@ -29,6 +29,8 @@ class TroubleKind(StrEnum):
     """The feedback is so old that the vendor will soon have forgotten some that nobody imported."""
     DRIFTED = "drifted"
     """The list isn't any more what its proof found in it."""
+    DOUBTFUL = "doubtful"
+    """The list looks half full, and no record tells whether it is."""
     INCOMPLETE = "incomplete"
     """The list was cleared and isn't full again, and nobody is at it."""
     UNMENDED = "unmended"
@@ -48,6 +50,7 @@ _AT_STAKE = {
     TroubleKind.FEEDBACK_OLD: 2,
     TroubleKind.FEEDBACK_LOST: 2,
     TroubleKind.DRIFTED: 3,
+    TroubleKind.DOUBTFUL: 3,
     TroubleKind.INCOMPLETE: 3,
     TroubleKind.UNMENDED: 3,
 }
@@ -164,6 +167,7 @@ _HEADLINES = {
     TroubleKind.FEEDBACK_OLD: "has grown old, no list is replaced",
     TroubleKind.FEEDBACK_LOST: "will soon be lost",
     TroubleKind.DRIFTED: "was changed after its proof",
+    TroubleKind.DOUBTFUL: "looks half full",
     TroubleKind.INCOMPLETE: "is INCOMPLETE",
     TroubleKind.UNMENDED: "stays INCOMPLETE",
 }

@@ -17,6 +17,7 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacing.canary import known_opt_in_list, try_canary
 from campaign_sync.replacing.errors import RefusedReplaceError
 from campaign_sync.replacing.gate import admit, examine, surroundings, vanished_withdrawals
+from campaign_sync.replacing.half_full import with_doubts
 from campaign_sync.replacing.key_attributes import with_key_attributes
 from campaign_sync.replacing.looking import PEOPLE_COLUMNS, Listeners, look, look_at_crm, unsubscribe_lists
 from campaign_sync.replacing.mailings import mailings_before_clear, wait_for_mailings
@@ -148,6 +149,7 @@ class Gate:
             *unsubscribe_lists(target, self.vendor, found),
         ]
         outcomes = [merged(outcome, self._encoding(target, stored, len(rows))) for outcome in outcomes]
+        outcomes = list(with_doubts(target, self.vendor, self.state, rows, around, outcomes, self.now()))
         admit(target, outcomes)
         # Only now: should the vendor claim that nearly everybody has left, the size refuses it, and nobody's consent is
         # withdrawn.

@@ -63,7 +63,7 @@ def prove(target: Target, expected: pd.DataFrame, digests: RowDigests, held: Hel
     )
     _, at_ours, at_theirs = np.intersect1d(ours, theirs, assume_unique=True, return_indices=True)
     equal = int(np.minimum(our_counts[at_ours], their_counts[at_theirs]).sum())
-    our_people, others = _people(expected, contract), _people(held.others, contract)
+    our_people, others = people(expected, contract), people(held.others, contract)
     their_people = set(our_people[KnownRows(held.digests).have(digests)]) | set(others)
     missing_keys = frozenset(our_people[~our_people.isin(their_people)])
     extra = len(held) - len(their_people) + others[~others.isin(our_people)].nunique()
@@ -81,7 +81,8 @@ def prove(target: Target, expected: pd.DataFrame, digests: RowDigests, held: Hel
     )
 
 
-def _people(frame: pd.DataFrame, contract: Contract) -> "pd.Series[str]":
+def people(frame: pd.DataFrame, contract: Contract) -> "pd.Series[str]":
+    """`entity-type:entity-id` of each row, by the technical fields as they are sent."""
     entity_type, entity_id = (
         frame[contract.technical_column(field)].fillna("")
         for field in (TechnicalField.ENTITY_TYPE, TechnicalField.ENTITY_ID)

@@ -190,6 +190,7 @@ class Replacer:
         seen_at = vendor_time(target.feedback_by_files, self.vendor)
         Listeners(self.crm, self.state, self.frames).hear(target, proven.sent, proven.looked, seen_at)
         note(entry.id, state=ReplaceState.PROVEN, finished_at=self.now())
+        self.state.lists.settle(target.mandator, target.name)
         report(Progress(target.mandator, target.name, "proven", proof.in_list, proof.in_list))
         dropped, swept = _by_reason(admission.dropped), _by_reason(proven.taken_out)
         for metric, by_reason in ((ROWS_DROPPED, dropped), (ROWS_SWEPT, swept)):

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Engine, or_, select
+from sqlalchemy import Engine, and_, delete, or_, select
 
-from campaign_sync.state.tables import list_kind, shadow_list, size_acceptance
+from campaign_sync.state.tables import doubtful_list, list_kind, shadow_list, size_acceptance
 from campaign_sync.state.upsert import upsert
 
 
@@ -30,6 +30,17 @@ class SizeAcceptance:
 
     def __str__(self) -> str:
         return f"{self.accepted_by}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A list that looks half full though the journal knows of no replace that left it so. Counts are recipients."""
+
+    mandator: str
+    list: str
+    held: int
+    expected: int
+    found_at: datetime
 
 
 class Lists:
@@ -62,6 +73,23 @@ class Lists:
         row = {"recipient_list_id": recipient_list_id, "shadow_list_id": shadow_list_id, "made_at": now}
         with self._engine.begin() as connection:
             upsert(connection, shadow_list, [row], update=("shadow_list_id", "made_at"))
+
+    def doubt(self, found: Doubt) -> None:
+        """Remember that a list looks half full; it keeps the moment at which that was found first."""
+        with self._engine.begin() as connection:
+            upsert(connection, doubtful_list, [vars(found)], update=("held", "expected"))
+
+    def settle(self, mandator: str, name: str) -> None:
+        """There is no doubt about the list any more."""
+        this = and_(doubtful_list.c.mandator == mandator, doubtful_list.c.list == name)
+        with self._engine.begin() as connection:
+            connection.execute(delete(doubtful_list).where(this))
+
+    def doubts(self, mandator: str) -> dict[str, Doubt]:
+        """The lists of a mandator that look half full, by their names."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(doubtful_list).where(doubtful_list.c.mandator == mandator))
+            return {row.list: Doubt(**row._mapping) for row in rows}
 
     def accept_size(self, acceptance: SizeAcceptance) -> None:
         """Let one run replace a list by an implausible size."""

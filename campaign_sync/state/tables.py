@@ -279,6 +279,16 @@ withdrawal_acceptance = Table(
     Column("withdrawals", Integer),
 )
 
+doubtful_list = Table(
+    "doubtful_list",
+    metadata,
+    Column("mandator", String(64), primary_key=True),
+    Column("list", String(64), primary_key=True),
+    Column("held", Integer, nullable=False),
+    Column("expected", Integer, nullable=False),
+    Column("found_at", UtcDateTime, nullable=False),
+)
+
 rejection = Table(
     "rejection",
     metadata,

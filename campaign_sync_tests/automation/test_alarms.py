@@ -16,6 +16,7 @@ from campaign_sync.automation import unfinished
 from campaign_sync.automation.alarms import UntoldAlarmError
 from campaign_sync.automation.daily import MANDATOR_TAG, daily_job_name
 from campaign_sync.domain.trouble import Trouble, TroubleKind
+from campaign_sync.state.lists import Doubt
 from campaign_sync_tests.alarms.listeners import Inbox, Mailbox, mail_server, web_server
 from campaign_sync_tests.rig import NEWSLETTER, Rig, rig
 
@@ -297,6 +298,16 @@ def test_an_incomplete_list_that_somebody_has_been_at_for_too_long_is_told(watch
         state.leases.held(list_id, "a-run-that-hangs"),
     ):
         assert "Alarm: nord/newsletter is INCOMPLETE" in watch.look()
+
+
+def test_a_list_that_looks_half_full_is_told_until_it_is_proven(watch: Watch) -> None:
+    with watch.shop.state() as state:
+        state.lists.doubt(Doubt("nord", "newsletter", 3, 5, datetime.now(UTC)))
+
+    assert watch.look() == ["Alarm: nord/newsletter looks half full"]
+    assert "it held 3 recipients, nearly all of them among the 5 that it should hold" in " ".join(watch.text.split())
+    watch.run()
+    assert watch.look() == ["All clear: nord/newsletter"]
 
 
 def test_an_incomplete_list_is_not_clear_by_renaming_it_in_the_configuration(watch: Watch) -> None:

@@ -11,7 +11,9 @@ from campaign_sync.domain.limits import (
     SizeLimits,
     leap_violations,
     limit_violations,
+    looks_half_full,
     median_baseline,
+    outgrows,
 )
 
 LAST = SizeBaseline(100, "last replace")
@@ -106,3 +108,40 @@ def test_the_median_is_taken_for_each_entity_type_and_needs_some_history() -> No
     assert median_baseline([{"contact": 1}, {"contact": 2}]) is None
     history = [{"contact": 10, "lead": 5}, {"contact": 12}, {"contact": 11, "lead": 1}]
     assert median_baseline(history) == SizeBaseline(12, "median of 3 replaces", {"contact": 11, "lead": 1})
+
+
+@pytest.mark.parametrize(
+    ("held", "known", "expected", "verdict"),
+    [
+        (50, 50, 100, True),
+        (50, 40, 100, True),  # who left since yesterday is in the list, and not in the snapshot
+        (50, 39, 100, False),
+        (79, 79, 100, True),
+        (80, 80, 100, False),
+        (0, 0, 100, False),
+        (50, 0, 100, False),
+    ],
+)
+def test_a_list_looks_half_full_that_holds_part_of_a_snapshot_and_hardly_anybody_else(
+    held: int, known: int, expected: int, verdict: bool
+) -> None:
+    assert looks_half_full(held, known, expected, SizeLimits(max_shrink=0.2)) is verdict
+
+
+@given(st.integers(1, 10**6), st.integers(0, 10**6), shares, shares)
+def test_a_list_that_may_be_a_proven_one_never_looks_half_full(
+    expected: int, swept: int, max_shrink: float, max_growth: float
+) -> None:
+    limits = SizeLimits(max_shrink=max_shrink, max_growth=max_growth)
+    held = max(0, expected - swept)
+    if not size_violations(held, limits, SizeBaseline(expected, "as sent")):
+        assert not looks_half_full(held, held, expected, limits)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 10**6), shares)
+def test_a_size_outgrows_a_baseline_exactly_where_a_violation_says_so(
+    rows: int, before: int, max_growth: float
+) -> None:
+    limits, baseline = SizeLimits(max_growth=max_growth), SizeBaseline(before, "last replace")
+    said = any("grows" in violation for violation in leap_violations({"contact": rows}, limits, [baseline]))
+    assert outgrows(rows, limits, [baseline]) is said

@@ -2,8 +2,13 @@
 
 import shutil
 from pathlib import Path
+from uuid import uuid4
 
-from campaign_sync_tests.rig import NEWSLETTER, Rig
+import pytest
+
+from campaign_sync.cli.running import problems
+from campaign_sync.state.lists import SizeAcceptance
+from campaign_sync_tests.rig import LONG_AGO, NEWSLETTER, Rig
 
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 LEFT = "person3@example.org"
@@ -67,3 +72,83 @@ def test_after_an_older_crm_the_audit_brings_back_who_left_before_any_list_is_fi
     shop.day()
 
     assert shop.addresses(NEWSLETTER) == STAYED
+
+
+LIST = [("nord", asset, "newsletter") for asset in ("selection", "snapshot", "recipient_list")]
+
+
+def _lose(shop: Rig, name: str) -> None:
+    for file in shop.folder.glob(f"{name}*"):
+        file.unlink()
+
+
+@pytest.fixture
+def _gives_up_at_once(shop: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
+    monkeypatch.setattr("campaign_sync.assets.failures._TRIES_AGAIN", 0)
+
+
+def _leave_half_full(shop: Rig) -> list[str]:
+    """Let a replace end after three of five recipients. Returns whom the list holds then."""
+    shop.world.fault("addAll3", "fault", times=99, skip=3, arg="WebserviceImplException: unheard of")
+    assert not shop.run("nord").success
+    shop.world.repair()
+    return shop.addresses(NEWSLETTER)
+
+
+@pytest.mark.usefixtures("_gives_up_at_once")
+def test_a_half_full_list_whose_state_database_is_lost_is_found_out_and_filled_when_somebody_says_so(shop: Rig) -> None:
+    half = _leave_half_full(shop)
+    assert 0 < len(half) < len(EVERYBODY)
+    _lose(shop, "state.db")
+
+    told = " ".join(problems(shop.run("nord")))
+
+    found = f"{len(half)} of the {len(half)} recipients that the list holds are among these 5, so it looks half full"
+    assert found in told
+    assert "`campaign-sync run nord --list newsletter --accept-size REASON`" in told
+    assert shop.addresses(NEWSLETTER) == half, "nothing is sent on a guess"
+    run_id = str(uuid4())
+    with shop.state() as state:
+        assert [(one.held, one.expected) for one in state.lists.doubts("nord").values()] == [(len(half), 5)]
+        state.lists.accept_size(SizeAcceptance(run_id, "nord", "newsletter", "anna", "it was half full", LONG_AGO))
+    assert shop.run("nord", assets=LIST, run_id=run_id).success
+    assert shop.addresses(NEWSLETTER) == EVERYBODY
+    with shop.state() as state:
+        assert state.lists.doubts("nord") == {}
+
+
+@pytest.mark.usefixtures("_gives_up_at_once")
+def test_the_gate_alone_finds_a_half_full_list_out_as_well(shop: Rig) -> None:
+    half = _leave_half_full(shop)
+    _lose(shop, "state.db")
+    shop.run("nord")
+
+    told = " ".join(problems(shop.run("nord", assets=[("nord", "recipient_list", "newsletter")])))
+
+    assert "was not touched. plausible_size: " in told
+    assert "so it looks half full" in told
+    assert shop.addresses(NEWSLETTER) == half
+
+
+@pytest.mark.usefixtures("_gives_up_at_once")
+def test_a_half_full_list_is_filled_by_the_next_run_after_an_older_state_database(shop: Rig) -> None:
+    shop.day()
+    _backup(shop, "state.db")
+    assert len(_leave_half_full(shop)) < len(EVERYBODY)
+    _restore(shop, "state.db")
+
+    shop.day()
+
+    assert shop.addresses(NEWSLETTER) == EVERYBODY
+
+
+def test_a_list_of_other_people_that_would_grow_is_not_said_to_be_half_full(shop: Rig) -> None:
+    shop.fill_by_hand(NEWSLETTER, EVERYBODY[:2])  # without the technical fields: nobody knows who they are
+
+    told = " ".join(problems(shop.run("nord")))
+
+    assert "the list grows by 150% from 2 (in the list now) to 5" in told
+    assert "half full" not in told
+    with shop.state() as state:
+        assert state.lists.doubts("nord") == {}

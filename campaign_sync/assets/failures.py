@@ -8,6 +8,7 @@ import dagster as dg
 
 from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.layout import LayoutError
+from campaign_sync.domain.printable import printable, printable_line
 from campaign_sync.optimizely.faults import OptimizelyError, TransientError
 from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceError
 from campaign_sync.replacing.progress import Progress, report
@@ -53,7 +54,7 @@ def explained(context: dg.AssetExecutionContext) -> Iterator[Stopwatch]:
         passing = later and (unattended or context.retry_number > 0)  # a retry has something to mend
         unfinished = isinstance(error, IncompleteListError) and error.worth_retrying
         if (passing or unfinished) and context.retry_number < _TRIES_AGAIN:
-            context.log.warning("trying again: %s", error)
+            context.log.warning("trying again: %s", printable_line(str(error)))
             seconds = _SECONDS_BETWEEN["unattended" if unattended else "by hand"]
             raise dg.RetryRequested(_TRIES_AGAIN, seconds) from None
-        raise dg.Failure(str(error), allow_retries=False) from None
+        raise dg.Failure(printable(str(error)), allow_retries=False) from None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import tzinfo
 
 from campaign_sync.alarms.wording import text_of
+from campaign_sync.domain.printable import printable_line
 from campaign_sync.domain.trouble import Notice, Stage, headline
 
 
@@ -22,4 +23,5 @@ class LogChannel:
     def tell(self, notice: Notice) -> None:
         """Write one line."""
         level = logging.ERROR if notice.stage in (Stage.ALARM, Stage.WORSE, Stage.UNWATCHED) else logging.INFO
-        self._logger().log(level, "%s. %s", headline(notice), text_of(notice, self._zone))
+        line = f"{headline(notice)}. {text_of(notice, self._zone)}"
+        self._logger().log(level, "%s", printable_line(line))

@@ -79,6 +79,11 @@ def _slack(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def _as_it_is(text: str, **style: str) -> dict[str, Any]:
+    """A paragraph of an adaptive card in which nothing is Markdown: no name of a mailing becomes a link."""
+    return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text, **style}]}
+
+
 def _teams(told: Mapping[str, str], stage: Stage) -> dict[str, Any]:
     """An adaptive card, as workflows of Teams take it; connectors with their message cards are gone."""
     color = "attention" if stage in (Stage.ALARM, Stage.WORSE, Stage.UNWATCHED) else "good"
@@ -87,11 +92,10 @@ def _teams(told: Mapping[str, str], stage: Stage) -> dict[str, Any]:
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "version": "1.4",
         "body": [
-            {"type": "TextBlock", "text": told["headline"], "weight": "bolder", "size": "medium", "color": color,
-             "wrap": True},
-            {"type": "TextBlock", "text": told["text"], "wrap": True},
+            _as_it_is(told["headline"], weight="bolder", size="medium", color=color),
+            _as_it_is(told["text"]),
         ],
-    }  # fmt: skip
+    }
     if told["link"]:
         card["actions"] = [{"type": "Action.OpenUrl", "title": "Dagster", "url": told["link"]}]
     return {

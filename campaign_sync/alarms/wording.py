@@ -3,6 +3,7 @@
 from datetime import datetime, tzinfo
 
 from campaign_sync.domain.feedback_age import in_words
+from campaign_sync.domain.printable import printable, printable_line
 from campaign_sync.domain.trouble import Notice, Stage, headline, place
 
 
@@ -28,8 +29,8 @@ def fields_of(notice: Notice, zone: tzinfo, ui_url: str | None) -> dict[str, str
     """
     trouble = notice.trouble
     return {
-        "headline": headline(notice),
-        "text": text_of(notice, zone),
+        "headline": printable_line(headline(notice)),
+        "text": printable(text_of(notice, zone)),
         "stage": notice.stage.value,
         "kind": trouble.kind.value,
         "mandator": trouble.mandator,

@@ -9,6 +9,7 @@ import dagster as dg
 from campaign_sync.assets.not_evaluated import say_not_evaluated
 from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.layout import LayoutError
+from campaign_sync.domain.printable import printable, printable_line
 from campaign_sync.optimizely.faults import OptimizelyError, TransientError
 from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceError
 from campaign_sync.replacing.progress import Progress, report
@@ -59,11 +60,12 @@ def explained(context: dg.AssetExecutionContext) -> Iterator[Stopwatch]:
         passing = later and (unattended or context.retry_number > 0)  # a retry has something to mend
         unfinished = isinstance(error, IncompleteListError) and error.worth_retrying
         if (passing or unfinished) and context.retry_number < _TRIES_AGAIN:
-            context.log.warning("trying again: %s", error)
+            context.log.warning("trying again: %s", printable_line(str(error)))
             seconds = _SECONDS_BETWEEN["unattended" if unattended else "by hand"]
             raise dg.RetryRequested(_TRIES_AGAIN, seconds) from None
-        _say_why(context, str(error), watch)
-        raise dg.Failure(str(error), allow_retries=False) from None
+        why = printable(str(error))
+        _say_why(context, why, watch)
+        raise dg.Failure(why, allow_retries=False) from None
     except Exception as error:
         _say_why(context, type(error).__name__, watch)  # its text may quote anybody
         raise

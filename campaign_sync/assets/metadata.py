@@ -8,6 +8,7 @@ import dagster as dg
 import pandas as pd
 
 from campaign_sync.domain.checks import LIST_PREFIX, CheckOutcome
+from campaign_sync.domain.printable import printable
 from campaign_sync.domain.pseudonym import Pseudonyms
 from campaign_sync.state.kept import KeptWindow
 
@@ -47,7 +48,7 @@ def check_result(
         check_name=outcome.name,
         passed=outcome.passed,
         severity=dg.AssetCheckSeverity.WARN if outcome.warning else dg.AssetCheckSeverity.ERROR,
-        description=outcome.summary,
+        description=printable(outcome.summary),
         metadata=metadata,
     )
 

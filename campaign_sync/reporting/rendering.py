@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from campaign_sync.configuration import Language
+from campaign_sync.domain.printable import printable
 from campaign_sync.domain.propagation import GOAL
 from campaign_sync.domain.readiness import Readiness
 from campaign_sync.domain.rejection import VENDOR_REASONS, Reason
@@ -93,7 +94,8 @@ def render(report: Report, language: Language) -> str:
     words = Words(language, report.zone)
     template = (files("campaign_sync.reporting") / "page.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(page=_page(report, words), words=words)
+    # Jinja escapes markup; a name must not turn the text beside it round, either.
+    return printable(environment.from_string(template).render(page=_page(report, words), words=words))
 
 
 def headline(report: Report, words: Words) -> str:

@@ -1,5 +1,6 @@
 """How alarms reach people: by mail, to Teams, to Slack, as JSON, in the log."""
 
+import dataclasses
 import logging
 import socket
 import ssl
@@ -190,11 +191,34 @@ def test_teams_gets_an_adaptive_card_with_a_button() -> None:
     (attachment,) = post["attachments"]
     assert (post["type"], attachment["contentType"]) == ("message", "application/vnd.microsoft.card.adaptive")
     card = attachment["content"]
-    assert [block["text"] for block in card["body"]] == [
-        "Alarm: nord/newsletter is INCOMPLETE",
-        f"{BROKEN.what} Send nothing to it.",
-    ]
+    assert [(block["type"], block["inlines"][0]["text"]) for block in card["body"]] == [
+        ("RichTextBlock", "Alarm: nord/newsletter is INCOMPLETE"),
+        ("RichTextBlock", f"{BROKEN.what} Send nothing to it."),
+    ], "where Markdown means nothing, so that no name of a mailing becomes a link"
     assert card["actions"] == [{"type": "Action.OpenUrl", "title": "Dagster", "url": LINK}]
+
+
+def test_a_name_that_somebody_chose_at_the_vendor_steers_no_channel(caplog: pytest.LogCaptureFixture) -> None:
+    what = "The mailing “[click](https://evil.example) <!channel>\x1b[2J\u202e” uses it.\nERROR all is well."
+    notice = Notice(Stage.ALARM, dataclasses.replace(BROKEN, what=what))
+    with web_server() as inbox, mail_server() as mailbox:
+        for form in ("teams", "slack", "json"):
+            by_webhook(inbox.url, format=form).tell(notice)
+        by_mail(mailbox.port).tell(notice)
+    LogChannel(lambda: logging.getLogger("alarms"), BERLIN).tell(notice)
+
+    told = [*texts_in(inbox.posts), mailbox.mails[0].get_content(), caplog.messages[0]]
+    assert len([text for text in told if "evil.example" in text]) == 5
+    assert [text for text in told if "\x1b" in text or "\u202e" in text] == []
+    assert "\n" not in caplog.messages[0]
+    assert "TextBlock" not in str(inbox.posts[0]).replace("RichTextBlock", "")
+    assert "&lt;!channel&gt;" in inbox.posts[1]["text"]
+
+
+def texts_in(value: Any) -> list[str]:
+    if isinstance(value, dict | list):
+        return [text for inner in (value.values() if isinstance(value, dict) else value) for text in texts_in(inner)]
+    return [str(value)]
 
 
 def test_a_webhook_that_takes_nothing_is_named_without_its_url_which_is_a_secret() -> None:

@@ -46,6 +46,8 @@ class KnownWithdrawals:
 
     def remember(self, mandator: str, opt_in_id: str, seen: Collection[KnownWithdrawal]) -> None:
         """Remember these, in place of what was known of the same entities."""
+        if not seen:
+            return
         rows = [{"mandator": mandator, "opt_in_id": opt_in_id, **each._asdict()} for each in sorted(seen)]
         with self._engine.begin() as connection:
             upsert(connection, withdrawals, rows, update=("address", "withdrawn_at", "missing_since"))

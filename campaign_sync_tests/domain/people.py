@@ -10,7 +10,7 @@ from campaign_sync.domain.checks import Contract, Surroundings
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.limits import SizeLimits
 from campaign_sync.domain.recipient import TechnicalField
-from campaign_sync.domain.suppression import Suppressed
+from campaign_sync.domain.suppression import REMEMBERED, Suppressed
 
 OPT_IN = OptIn("newsletter", "nord", "Newsletter Nord", "email")
 CONTRACT = Contract(
@@ -74,7 +74,7 @@ def crowds() -> st.SearchStrategy[list[dict[str, Any]]]:
 
 
 def suppressions() -> st.SearchStrategy[list[dict[str, Any]]]:
-    """Bounces and blocks of addresses, unsubscribes of entities and of addresses, and what is pending."""
+    """Bounces, blocks and pending opt-outs of addresses, unsubscribes of entities and addresses, vanished withdrawals."""
     address = st.sampled_from(["anna@example.org", "bo@example.com", "zoë@xn--mnchen-3ya.example"])
     bounce = st.fixed_dictionaries({"kind": st.just("bounce"), "address": address})
     by_address = st.fixed_dictionaries(
@@ -87,7 +87,7 @@ def suppressions() -> st.SearchStrategy[list[dict[str, Any]]]:
     pending = st.fixed_dictionaries({"kind": st.just("pending"), "address": address})
     by_entity = st.fixed_dictionaries(
         {
-            "kind": st.just("unsubscribe"),
+            "kind": st.sampled_from(["unsubscribe", REMEMBERED]),
             "entity_type": st.sampled_from(["contact", "lead", "account"]),
             "entity_id": st.integers(1, 30).map(str),
             "opt_in_id": st.sampled_from(["newsletter", "events"]),

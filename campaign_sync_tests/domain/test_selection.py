@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.selection import NORMALIZED_ADDRESS, REJECTION_COLUMNS, select, sift
-from campaign_sync.domain.suppression import Suppressed
+from campaign_sync.domain.suppression import REMEMBERED, Suppressed
 from campaign_sync_tests.domain.people import PERSON, crowds, picked, suppression, suppressions
 
 BOUNCE = {"kind": "bounce", "address": "anna@example.org"}
@@ -48,6 +48,8 @@ def test_somebody_with_a_consent_and_an_address_is_selected(kind: str) -> None:
         ({"email": "anna"}, [], Reason.INVALID_ADDRESS),
         ({"email": "anna", "consent_kind": None}, [], Reason.NO_CONSENT),
         ({}, [BOUNCE, UNSUBSCRIBE], Reason.UNSUBSCRIBED),
+        ({}, [{**UNSUBSCRIBE, "kind": REMEMBERED}], Reason.WITHDRAWAL_VANISHED),
+        ({}, [{**UNSUBSCRIBE, "kind": REMEMBERED}, BOUNCE], Reason.BOUNCED),
     ],
 )
 def test_somebody_who_may_not_be_written_to_is_rejected_for_the_first_reason(

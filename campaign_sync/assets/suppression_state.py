@@ -261,9 +261,9 @@ def _unsubscribes(key: dg.AssetKey, pending: Pending, outdated: Outdated) -> dg.
     found = []
     if odd:
         found.append(
-            f"{odd} unsubscribes of the last {SHOWN_FOR.days} days are about recipient ids that are no address, so "
-            "nobody could be found by them: such recipients are in lists of Campaign that this CRM doesn't fill. Look "
-            "into the files that are named; if the CRM knows somebody by such an id, withdraw their consent there"
+            f"unsubscribes of the last {SHOWN_FOR.days} days about recipient ids that are no address: {odd}. They are "
+            "of recipients in lists of Campaign that this CRM doesn't fill, so no consent was withdrawn. Look into the "
+            "files that are named; if the CRM knows somebody by such an id, withdraw their consent there"
         )
     if outdated.unsubscribes:
         count = f"{outdated.outdated} of {outdated.unsubscribes} new unsubscribes"

@@ -78,6 +78,7 @@ def audit(
         withdrawn = _withdrawn_by_vendor(snapshot, mandator)
     now = datetime.now(UTC)
     everybody = sorted(set().union(*consenting.values()))
+    entries = vendor.unsubscribes.count()
     blocked = _asked(vendor.blacklist.are_blacklisted, everybody, on_rows)
     known_blocked = {address for address, _, _ in state.blocked.all(mandator)}
     state.blocked.found(mandator, blocked, AUDIT_SOURCE, now)
@@ -87,7 +88,7 @@ def audit(
         still = _on_lists(opt_ins, withdrawn, vendor, on_rows)
     else:
         left = set(_asked(vendor.unsubscribes.contains_all, everybody, on_rows))
-        _require_credible(mandator, len(left), len(everybody), vendor.unsubscribes.count())
+        _require_credible(mandator, len(left), len(everybody), entries)
         news = hear(mandator, everybody, left, now, AUDIT_SOURCE, crm, state, frames, await_rows=await_rows)
         still = set(_asked(vendor.unsubscribes.contains_all, sorted(withdrawn_by_vendor), on_rows))
     known = left - news
@@ -98,7 +99,7 @@ def audit(
         left_another=len(known & withdrawn_by_vendor),
         newly_blocked=len(set(blocked) - known_blocked),
         released=len(withdrawn_by_vendor - still),
-        vendor_unsubscribed=vendor.unsubscribes.count(),
+        vendor_unsubscribed=entries,
         vendor_blocked=vendor.blacklist.count(),
     )
 

@@ -59,9 +59,16 @@ def try_canary(target: Target, vendor: Optimizely, lists: Lists, now: datetime) 
             vendor.unsubscribes.add_all(EVERY_LIST, [canary])
     if code == ACCEPTED:
         vendor.recipients.remove_all(list_id, [canary])
-    lists.found(list_id, ListKind.OPT_IN if revived else ListKind.REGULAR, now)
-    refusal = known_opt_in_list(target, lists)
-    return refusal or CheckOutcome(NAME, True, "a canary shows it to be a regular list")
+    unclear = not revived and target.unsubscribe_lists == "per_list" and vendor.unsubscribes.lists_are_closed
+    if not unclear:
+        lists.found(list_id, ListKind.OPT_IN if revived else ListKind.REGULAR, now)
+    found = (
+        "the configuration vouches that it is a regular list; the canary wasn't revived, but the vendor doesn't say "
+        "from which lists it is unsubscribed"
+        if unclear
+        else "a canary shows it to be a regular list"
+    )
+    return known_opt_in_list(target, lists) or CheckOutcome(NAME, True, found)
 
 
 def _has_left(target: Target, vendor: Optimizely, canary: str, of_list: bool) -> bool:

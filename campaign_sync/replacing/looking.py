@@ -96,14 +96,14 @@ def unsubscribe_lists(target: Target, vendor: Optimizely, reasons: "pd.Series[st
         return []
     kept_out = int((reasons == Reason.ON_UNSUBSCRIBE_LIST.value).sum())
     if not vendor.unsubscribes.lists_are_closed:
-        found = f"{kept_out} people on an unsubscribe list that is no recipient list's own are kept out"
+        found = f"kept out, being on an unsubscribe list that is no recipient list's own: {kept_out}"
         return [CheckOutcome(UNSUBSCRIBE_LISTS, True, found)]
     return [
         CheckOutcome(
             UNSUBSCRIBE_LISTS,
             False,
-            f"the vendor doesn't say who has left this recipient list, so {kept_out} people who are on any unsubscribe "
-            "list are kept out; have its support allow the user containsAllByRecipientList of UnsubscribeWebservice, "
+            "the vendor doesn't say who has left this recipient list, so everybody on any unsubscribe list is kept out "
+            f"(here {kept_out}); have its support allow the user containsAllByRecipientList of UnsubscribeWebservice, "
             f"or set mandators.{target.mandator}.unsubscribe_lists to client",
             warning=True,
         )

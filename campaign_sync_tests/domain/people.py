@@ -74,7 +74,7 @@ def crowds() -> st.SearchStrategy[list[dict[str, Any]]]:
 
 
 def suppressions() -> st.SearchStrategy[list[dict[str, Any]]]:
-    """Bounces, blocks and pending opt-outs of addresses, unsubscribes of entities and addresses, vanished withdrawals."""
+    """Bounces, blocks and pending opt-outs of addresses, unsubscribes of both, and withdrawals that vanished."""
     address = st.sampled_from(["anna@example.org", "bo@example.com", "zoë@xn--mnchen-3ya.example"])
     bounce = st.fixed_dictionaries({"kind": st.just("bounce"), "address": address})
     by_address = st.fixed_dictionaries(

@@ -247,6 +247,21 @@ def test_a_canary_shows_the_kind_of_a_list_by_the_lists_own_unsubscribe_list(sho
     assert shop.addresses() == ([] if opt_in_list else without("person1@example.org"))
 
 
+@pytest.mark.usefixtures("refused")
+def test_a_canary_proves_no_list_regular_where_the_vendor_does_not_say_from_which_it_is_unsubscribed(
+    shop: Rig,
+) -> None:
+    shop.settings["mandators"]["nord"]["canary_address"] = CANARY
+    shop.world.unsubscribe_from_list(PRODUCTS, CANARY)
+
+    result = shop.run(assets=CHAIN)
+
+    assert result.success, problems(result)
+    assert "doesn't say from which lists it is unsubscribed" in str(gate(result).metadata)
+    with shop.state() as state:
+        assert state.lists.kind(NEWSLETTER) is None
+
+
 # The audit
 
 

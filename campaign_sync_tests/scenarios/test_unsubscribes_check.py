@@ -33,9 +33,7 @@ def test_ids_that_are_no_address_are_shown_with_their_file_day_after_day_and_sto
     for result in (shop.day(), shop.day()):
         check = checked(result)
         assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
-        assert "2 unsubscribes of the last 30 days are about recipient ids that are no address" in str(
-            check.description
-        )
+        assert "unsubscribes of the last 30 days about recipient ids that are no address: 2." in str(check.description)
         assert "getUnsubscribes/" in str(check.metadata["files"])
         assert "4711" not in str(check.metadata) + str(check.description)
         assert checked(result, "layout").passed, "their layout isn't wrong"

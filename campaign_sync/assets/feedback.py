@@ -1,7 +1,7 @@
 """The assets that fetch what the vendor tells of people who left or can't be reached."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -27,7 +27,7 @@ _WHO = {
 
 CHECKS = {
     "readable": (
-        "everything that this import fetched can be read.",
+        "everything that was fetched and waits for the CRM can be read.",
         "its text names the file and the remedy. The rows are kept; suppression_state's check layout has them all.",
     ),
     "fresh": (
@@ -78,14 +78,16 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
             rows = sum(one.rows for one in fetched)
             report(Progress(mandator, kind.value, "fetched", rows, rows))
             note_rows(rows)
-            found = preview(fetched, ports.state, ports.frames, mandator, settings)
-            now = vendor_time(settings.feedback.files is not None, ports.vendor(mandator))
-            read = [(one, found.read[one.id]) for one in fetched]
+            waiting = [one for reader in readers for one in ports.state.feedback.waiting(mandator, reader)]
+            found = preview(waiting, ports.state, ports.frames, mandator, settings)
+            # Where files are delivered, they come in also while the vendor's API fails.
+            now = datetime.now(UTC) if settings.feedback.files else vendor_time(False, ports.vendor(mandator))
+            read = [(one, found.read[one.id]) for one in waiting]
             ages = [fetched_until(mandator, reader, ports.state.feedback, read) for reader in readers]
         return dg.MaterializeResult(
             metadata={**fetched_windows(fetched), "seconds": watch.seconds},
             check_results=[
-                _readable(key, rows, found.unread, fetching.unavailable),
+                _readable(key, sum(one.rows for one in waiting), found.unread, fetching.unavailable),
                 _fresh(key, mandator, ages, settings.feedback.age_limits, now),
             ],
         )

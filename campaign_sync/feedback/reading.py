@@ -162,19 +162,21 @@ def read_pending(state: State, frames: Frames, mandator: str, settings: Mandator
 def preview(
     fetched: Sequence[FeedbackImport], state: State, frames: Frames, mandator: str, settings: MandatorSettings
 ) -> Pending:
-    """How these imports of one mandator will be read, before anybody takes what they say.
+    """How these imports of one mandator will be read, without what they say.
 
     Raises:
         FrameError: a kept file can't be read.
     """
-    pending, raw = Pending(), RawRows(frames, settings, state.feedback, mandator)
+    found, raw = Pending(), RawRows(frames, settings, state.feedback, mandator)
     newest = {reader: state.feedback.newest_events(mandator, reader) for reader in {one.reader for one in fetched}}
     for one in sorted(fetched, key=lambda one: one.until):
-        rows, _ = _read(pending, raw, settings, one, newest[one.reader])
-        pending.read[one.id] = rows
+        of_one = Pending()  # a month of people needn't be in memory at once
+        rows, _ = _read(of_one, raw, settings, one, newest[one.reader])
+        found.read[one.id] = rows
+        found.unread += of_one.unread
         if rows.newest_event:
             newest[one.reader][one.id] = rows.newest_event
-    return pending
+    return found
 
 
 def _no_row_fits(mandator: str, reader: str, misfits: int, unread: Sequence[Unread]) -> str:
@@ -198,7 +200,7 @@ def _read(
     if reader is None:
         why = "the reader isn't configured any more"
         _note(pending, raw, fetched, fetched.rows, why)
-        return Rows(0, fetched.rows), False
+        return Rows(0, fetched.rows, stale=fetched.of_a_file), False
     try:
         found = raw.of(fetched)
     except LostFileError:

@@ -236,19 +236,22 @@ class _Reading:
 
 _SURROGATES = re.compile(rb"&#x(d[89ab][0-9a-f]{2});&#x(d[c-f][0-9a-f]{2});", re.IGNORECASE)
 
+_HALF = re.compile(rb"&#xd[89a-f][0-9a-f]{2};", re.IGNORECASE)
+
 
 def _as_meant(content: bytes) -> bytes:
     """An answer of Axis as it means it, where it doesn't write XML as it should.
 
-    A character beyond U+FFFF comes as two references, one for each half, which isn't XML; a carriage return comes bare,
-    so that a parser would make a line feed of it.
+    A character beyond U+FFFF comes as two references, one for each half, which isn't XML; where a text was cut between
+    them, the half that is left becomes U+FFFD, so that it doesn't take all other rows with it. A carriage return comes
+    bare, so that a parser would make a line feed of it.
     """
 
     def joined(halves: re.Match[bytes]) -> bytes:
         high, low = int(halves[1], 16), int(halves[2], 16)
         return b"&#x%x;" % (0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
 
-    head, opening, body = _SURROGATES.sub(joined, content).partition(b":Body")
+    head, opening, body = _HALF.sub(b"&#xFFFD;", _SURROGATES.sub(joined, content)).partition(b":Body")
     if b"\r" not in body:
         return head + opening + body
     *pieces, rest = body.split(b"<")

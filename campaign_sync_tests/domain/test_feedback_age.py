@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.feedback_age import AgeLimits, Alertness, is_unusual_silence
+from campaign_sync.domain.feedback_age import USUAL_SILENCE, AgeLimits, Alertness, is_unusual_silence, shown_until
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LIMITS = AgeLimits(timedelta(hours=36), timedelta(days=30))
@@ -43,6 +43,27 @@ def test_feedback_that_never_came_blocks_and_is_named() -> None:
     verdict = LIMITS.judge("nord", None, NOW, "getOutBounces")
     assert verdict.alertness is Alertness.BLOCKING
     assert "getOutBounces of nord were never imported" in verdict.told
+
+
+def test_delivered_files_that_show_nothing_new_are_told_of_where_feedback_grows_old() -> None:
+    by_files = AgeLimits(timedelta(hours=36), timedelta(days=30), by_files=True)
+    assert "what is new in them" not in by_files.judge("nord", NOW, NOW).told
+    for until in (NOW - timedelta(hours=25), NOW - timedelta(hours=40), NOW - timedelta(days=10), None):
+        verdict = by_files.judge("nord", until, NOW, "getOutBounces")
+        assert "Delivered files count by what is new in them" in verdict.told
+        assert "never imported" not in verdict.told
+
+
+@given(st.none() | st.datetimes(), st.none() | st.datetimes())
+def test_a_file_shows_something_only_by_an_event_newer_than_all_before_and_not_for_long(
+    newest: datetime | None, earlier: datetime | None
+) -> None:
+    newest, earlier = (
+        each and each.replace(year=2026, tzinfo=UTC, day=min(each.day, 28)) for each in (newest, earlier)
+    )
+    until = shown_until(newest, earlier)
+    assert (until is not None) == (newest is not None and (earlier is None or newest > earlier))
+    assert until is None or newest is None or until - newest == USUAL_SILENCE
 
 
 @given(st.timedeltas(timedelta(0), timedelta(days=60)), st.timedeltas(timedelta(0), timedelta(days=60)))

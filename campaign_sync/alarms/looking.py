@@ -9,7 +9,7 @@ from campaign_sync.domain.feedback_age import Alertness
 from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.domain.trouble import FEEDBACK, Trouble, TroubleKind, is_list
 from campaign_sync.feedback.age import judge_age
-from campaign_sync.replacing.readiness import judge_lists
+from campaign_sync.replacing.readiness import Expected, judge_lists
 from campaign_sync.state.journal import Replace
 from campaign_sync.state.store import State
 
@@ -54,13 +54,14 @@ def not_as_proven(
     state: State,
     attempts: Mapping[str, Attempt] | None,
     now: datetime,
+    expected: Expected,
 ) -> Iterator[Trouble]:
     """Lists that were changed at the vendor after their proof, and those of whose newest replace a check is missing.
 
     What else a list may lack has troubles of its own: incomplete, late, failed, a failed check, old feedback.
     """
     settings = configuration.mandators[mandator]
-    for one in judge_lists(configuration, mandator, state, attempts, now):
+    for one in judge_lists(configuration, mandator, state, attempts, now, expected):
         readiness, since, page = (
             one.standing.readiness,
             one.standing.since,

@@ -19,7 +19,7 @@ from campaign_sync.alarms.telling import channels, tell
 from campaign_sync.alarms.wording import as_sentence
 from campaign_sync.assets.attempts import newest_attempts
 from campaign_sync.automation.failures import Attempts, Watched, failed_checks, failed_steps
-from campaign_sync.automation.freshness import late_lists, planned_pause
+from campaign_sync.automation.freshness import as_planned, late_lists, planned_pause
 from campaign_sync.automation.unfinished import gives_up
 from campaign_sync.configuration import Configuration
 from campaign_sync.domain.trouble import Notice, Stage, Trouble, TroubleKind, headline
@@ -75,7 +75,7 @@ def alarm_sensor(
                 passing = [
                     *failed_steps(attempts, context.instance),
                     *failed_checks(watched, context.instance),
-                    *not_as_proven(configuration, mandator, state, newest, now),
+                    *not_as_proven(configuration, mandator, state, newest, now, as_planned(settings, now)),
                 ]
                 found = [
                     *incomplete_lists(

@@ -13,6 +13,7 @@ from campaign_sync.automation.ticks import last_tick, longest_gap, longest_way, 
 from campaign_sync.configuration import Configuration, MandatorSettings
 from campaign_sync.domain.lateness import Deadline, lateness
 from campaign_sync.domain.trouble import Trouble, TroubleKind
+from campaign_sync.replacing.readiness import Expected
 from campaign_sync.state.store import State
 
 SLACK = timedelta(hours=2)
@@ -57,6 +58,11 @@ def late_since(settings: MandatorSettings, proven_at: datetime | None, now: date
     """Since when a list of the mandator is late that was last proven at `proven_at` (UTC); None where it isn't."""
     rule = deadline(settings, proven_at or now, now)
     return lateness(rule, proven_at, now) if rule else None
+
+
+def as_planned(settings: MandatorSettings, now: datetime) -> Expected:
+    """What a mandator may expect of its lists by its schedule and deadline."""
+    return Expected(lambda proven_at: late_since(settings, proven_at, now) is None, planned_pause(settings, now))
 
 
 def freshness_policy(settings: MandatorSettings, now: datetime) -> dg.FreshnessPolicy | None:

@@ -12,6 +12,7 @@ from rich.text import Text
 from campaign_sync.alarms.channel import ChannelError
 from campaign_sync.alarms.telling import channels
 from campaign_sync.alarms.wording import moment
+from campaign_sync.automation.freshness import as_planned
 from campaign_sync.cli.instance import known_attempts
 from campaign_sync.configuration import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import in_words
@@ -39,7 +40,7 @@ def show_troubles(configuration: Configuration, console: Console) -> bool:
                 (place(one), moment(one.since, settings.zone), f"{one.what} {one.remedy}") for one in known.values()
             ]
             attempts = known_attempts(configuration, mandator)
-            for judged in judge_lists(configuration, mandator, state, attempts, now):
+            for judged in judge_lists(configuration, mandator, state, attempts, now, as_planned(settings, now)):
                 standing, drift = judged.standing, judged.drift
                 where = f"{mandator}/{judged.name}"
                 if standing.readiness is not Readiness.READY and judged.name not in known:
@@ -55,7 +56,7 @@ def show_troubles(configuration: Configuration, console: Console) -> bool:
     for told in unwatched:
         console.print(f"! {told}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     if not rows and not unwatched:
-        console.print("Nothing is wrong: the alarm sensors have looked, and all lists are ready.")
+        console.print("Nothing is wrong: the alarm sensors have looked, and all lists are as planned.")
     return not rows and not unwatched
 
 

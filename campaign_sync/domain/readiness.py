@@ -22,7 +22,7 @@ class Readiness(StrEnum):
     FAILED = "failed"
     """The newest run that was to replace it didn't; it is complete, as of its last proof."""
     OLD = "old"
-    """Complete, but as of an earlier day."""
+    """Complete, but as of too early a day."""
     FEEDBACK_OLD = "feedback_old"
     """Complete, but nobody knows who has opted out lately."""
     CHECK_FAILED = "check_failed"
@@ -58,8 +58,8 @@ class Facts:
     """What is known of a list."""
 
     proven_at: datetime | None
-    is_todays: bool
-    """Whether that proof counts for today."""
+    is_current: bool
+    """Whether that proof still counts."""
     incomplete_since: datetime | None
     under_way: bool
     """Whether somebody is replacing it just now."""
@@ -106,8 +106,8 @@ def _by_its_attempt(facts: Facts) -> Standing | None:
     old = "it holds the people of its last proof, so who has opted out since may still be in it"
     if attempt and proven_at and not attempt.replaced and attempt.ended_at > proven_at:
         return Standing(Readiness.FAILED, proven_at, f"wasn't replaced by the newest run that was to: {old}")
-    if not facts.is_todays:
-        return Standing(Readiness.OLD, proven_at, f"wasn't replaced today: {old}")
+    if not facts.is_current:
+        return Standing(Readiness.OLD, proven_at, f"wasn't replaced in time: {old}")
     return None
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import RefusedError, TransientError, UnknownFaultError
@@ -39,7 +40,9 @@ def with_key_attributes(target: Target, vendor: Optimizely, rows: pd.DataFrame) 
     """
 
     def known(column: str) -> Known:
-        return lambda texts: int(pd.Series(texts, dtype="str").isin(rows[column]).sum())
+        return lambda texts: int(
+            pd.Series([usable_address(one) for one in texts], dtype="str").isin(rows[column]).sum()
+        )
 
     return find_key_attributes(target, vendor, known(RECIPIENT_ID), known(ADDRESS))
 

@@ -1,11 +1,13 @@
 """Gathers what is known of a mandator's lists, and judges whether they may be mailed to now."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from campaign_sync.configuration import Configuration
 from campaign_sync.domain.drift import Drift
+from campaign_sync.domain.feedback_age import Alertness
 from campaign_sync.domain.readiness import Attempt, Facts, Standing, judge
 from campaign_sync.feedback.age import judge_age
 from campaign_sync.state.journal import ReplaceState
@@ -13,6 +15,22 @@ from campaign_sync.state.store import State
 
 STILL_FRESH = timedelta(hours=12)
 """A list proven so shortly ago, late on the day before, counts for today as well."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a mandator may expect of its lists at some moment."""
+
+    is_current: Callable[[datetime], bool]
+    """Whether a list that was proven then needn't be proven anew yet."""
+    pause: timedelta = timedelta(0)
+    """How old feedback may be without anything being wrong."""
+
+
+def of_today(zone: ZoneInfo, now: datetime) -> Expected:
+    """What mailings of today may expect: lists of today, and feedback of the last day."""
+    today = now.astimezone(zone).date()
+    return Expected(lambda at: at.astimezone(zone).date() == today or now - at <= STILL_FRESH)
 
 
 @dataclass(frozen=True)
@@ -31,6 +49,7 @@ def judge_lists(
     state: State,
     attempts: Mapping[str, Attempt] | None,
     now: datetime,
+    expected: Expected | None = None,
 ) -> list[Judged]:
     """How each list of a mandator stands.
 
@@ -40,10 +59,14 @@ def judge_lists(
         state: what the product remembers.
         attempts: the newest run that was to replace each list, by the list's key; None where nobody could be asked.
         now: the moment that is asked about.
+        expected: what may be expected then; what mailings of today may, by default.
     """
     settings = configuration.mandators[mandator]
     feedback = settings.feedback
+    expected = expected or of_today(settings.zone, now)
     age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
+    if age.age is not None and age.age <= expected.pause:
+        age = replace(age, alertness=Alertness.FRESH)
     judged = []
     for name in settings.lists:
         broken = state.journal.incomplete(mandator, name)
@@ -52,11 +75,7 @@ def judge_lists(
         drift = state.drifts.of(mandator, name, proven.id) if proven else None
         facts = Facts(
             proven_at=proven_at,
-            is_todays=proven_at is not None
-            and (
-                proven_at.astimezone(settings.zone).date() == now.astimezone(settings.zone).date()
-                or now - proven_at <= STILL_FRESH
-            ),
+            is_current=proven_at is not None and expected.is_current(proven_at),
             incomplete_since=(broken.cleared_at or broken.started_at) if broken else None,
             under_way=broken is not None
             and broken.state is not ReplaceState.FAILED

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from campaign_sync.domain.recipient import TechnicalField
+from campaign_sync.domain.address import usable_address
+from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.row_digests import CELL_SEPARATOR, KnownRows, RowDigests, digests_of
 from campaign_sync.optimizely.bulk_reading import ListedRows, Rows
 from campaign_sync.optimizely.client import Optimizely
@@ -48,7 +49,7 @@ def read_back(
 
     def page(start: int) -> _Sieve:
         return vendor.recipients.read(
-            target.recipient_list_id, target.read_attributes, order, start, page_rows, lambda: _Sieve(known)
+            target.recipient_list_id, target.read_attributes, order, start, page_rows, lambda: _Sieve(known, target)
         )
 
     pages: dict[int, _Sieve] = {}
@@ -70,22 +71,41 @@ def strange_rows(target: Target, vendor: Optimizely, expected: RowDigests, start
     known = KnownRows(expected)
     order = target.contract.technical[TechnicalField.ENTITY_ID]
     arguments = (target.recipient_list_id, target.read_attributes, order, start, rows)
-    return len(vendor.recipients.read(*arguments, lambda: _Sieve(known)).others)
+    return len(vendor.recipients.read(*arguments, lambda: _Sieve(known, target)).others)
 
 
 class _Sieve:
-    """Takes a page's rows, and keeps whole those that aren't expected."""
+    """Takes a page's rows, and keeps whole those that aren't expected.
 
-    def __init__(self, expected: KnownRows) -> None:
+    A row is expected also if the vendor only spells its id or address otherwise than they were sent, for example the
+    domain with umlauts: it is the same mailbox by the rule that made the id.
+    """
+
+    def __init__(self, expected: KnownRows, target: Target) -> None:
         self.rows = 0
         self.digests: list[RowDigests] = []
         self.others: list[bytes] = []
         self._expected = expected
+        self._keys = [target.read_columns.index(key) for key in (RECIPIENT_ID, ADDRESS) if key in target.read_columns]
 
     def take(self, rows: Rows | ListedRows) -> None:
         """Take the next rows."""
         texts = rows.texts()
-        digests = digests_of(texts)
+        digests = digests_of(texts).copy()
+        others = np.flatnonzero(~self._expected.have(digests))
+        if self._keys:
+            respelled = digests_of(self._respelled(texts[position]) for position in others)
+            same = self._expected.have(respelled)
+            digests[others[same]] = respelled[same]
+            others = others[~same]
         self.digests.append(digests)
-        self.others += [texts[position] for position in np.flatnonzero(~self._expected.have(digests))]
+        self.others += [texts[position] for position in others]
         self.rows += len(texts)
+
+    def _respelled(self, text: bytes) -> bytes:
+        """A row's text with its id and address as they would have been sent."""
+        cells = text.decode().split(CELL_SEPARATOR)
+        for key in self._keys:
+            if key < len(cells):
+                cells[key] = usable_address(cells[key]) or cells[key]
+        return CELL_SEPARATOR.join(cells).encode()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import time_machine
 from rich.console import Console
 
 from campaign_sync.cli.alarms import show_troubles, try_channels
@@ -41,7 +42,7 @@ def test_what_is_wrong_is_shown_until_it_is_over(shop: Rig) -> None:
     broken = Trouble("nord", "newsletter", TroubleKind.INCOMPLETE, datetime(2026, 11, 24, 4, tzinfo=UTC),
                      "The list is INCOMPLETE.", "Send nothing to it.", "/runs")  # fmt: skip
     look_everywhere(shop)
-    assert shown(shop) == (True, "Nothing is wrong: the alarm sensors have looked, and all lists are ready.\n")
+    assert shown(shop) == (True, "Nothing is wrong: the alarm sensors have looked, and all lists are as planned.\n")
     with shop.state() as state:
         state.troubles.settle("nord", [broken], [], datetime.now(UTC))
     fine, told = shown(shop)
@@ -84,6 +85,18 @@ def test_how_lists_stand_is_shown_though_no_sensor_has_found_it_yet(shop: Rig) -
 
     assert not fine
     assert told.count("wasn't replaced by the newest run that was to") == 2
+
+
+@pytest.mark.parametrize(("days", "fine"), [(2, True), (4, False)])
+def test_lists_of_weekdays_are_as_planned_on_a_sunday_and_no_longer(shop: Rig, days: int, fine: bool) -> None:
+    for mandator in ("nord", "sued"):
+        shop.settings["mandators"][mandator]["schedule"] = "30 4 * * 1-5"
+    now = datetime.now(UTC) + timedelta(days=days)
+    with time_machine.travel(now):
+        look_everywhere(shop)
+        found, told = shown(shop)
+    assert found is fine
+    assert ("wasn't replaced in time" in told) is not fine
 
 
 def test_an_instance_that_cannot_be_asked_leaves_it_open_whether_lists_are_ready(

@@ -102,4 +102,5 @@ def test_the_daily_replace_does_without_the_audit(shop: Rig) -> None:
         "nord/bounces",
         "nord/unsubscribes",
         "nord/suppression_state",
+        "nord/list_drift",
     }

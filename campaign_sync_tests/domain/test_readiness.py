@@ -17,7 +17,7 @@ LIMITS = AgeLimits(timedelta(hours=36), timedelta(days=14))
 FRESH = LIMITS.judge("nord", NOW - timedelta(hours=1), NOW)
 GOOD = Facts(
     proven_at=PROVEN_AT,
-    is_todays=True,
+    is_current=True,
     incomplete_since=None,
     under_way=False,
     attempt=Attempt("r1", PROVEN_AT, replaced=True),
@@ -43,11 +43,11 @@ def feedback(hours: float) -> Verdict:
         (replace(GOOD, attempt=None), Readiness.READY, PROVEN_AT, "is ready"),
         (replace(GOOD, incomplete_since=NOW), Readiness.INCOMPLETE, NOW, "send nothing to it"),
         (replace(GOOD, incomplete_since=NOW, under_way=True), Readiness.RENEWING, NOW, "is being replaced just now"),
-        (replace(GOOD, proven_at=None, is_todays=False), Readiness.NEVER, None, "was never proven"),
+        (replace(GOOD, proven_at=None, is_current=False), Readiness.NEVER, None, "was never proven"),
         (replace(GOOD, drift=EMPTIED), Readiness.DRIFTED, NOW, "0 people are in it where 5 were proven"),
         (replace(GOOD, attempt=refused(1)), Readiness.FAILED, PROVEN_AT, "wasn't replaced by the newest run"),
         (replace(GOOD, attempt=refused(4)), Readiness.READY, PROVEN_AT, "is ready"),  # by other means it was, since
-        (replace(GOOD, is_todays=False), Readiness.OLD, PROVEN_AT, "wasn't replaced today"),
+        (replace(GOOD, is_current=False), Readiness.OLD, PROVEN_AT, "wasn't replaced in time"),
         (replace(GOOD, feedback=feedback(25)), Readiness.FEEDBACK_OLD, NOW - timedelta(hours=25), "is 25.0 h old"),
         (replace(GOOD, feedback=feedback(37)), Readiness.FEEDBACK_OLD, NOW - timedelta(hours=37), "is 37.0 h old"),
         (
@@ -89,7 +89,7 @@ attempts = st.builds(
 every_fact = st.builds(
     Facts,
     proven_at=st.none() | moments,
-    is_todays=st.booleans(),
+    is_current=st.booleans(),
     incomplete_since=st.none() | moments,
     under_way=st.booleans(),
     attempt=st.none() | attempts,
@@ -109,7 +109,7 @@ def test_a_list_is_called_ready_only_if_nothing_at_all_speaks_against_it(facts: 
     )
     nothing_against_it = (
         facts.proven_at is not None
-        and facts.is_todays
+        and facts.is_current
         and facts.incomplete_since is None
         and facts.attempts_known
         and facts.feedback.alertness is Alertness.FRESH

@@ -64,6 +64,35 @@ def test_two_recipients_whose_ids_or_addresses_are_swapped_are_not_called_equal(
     assert any("3 equal, changed 2" in problem for problem in problems(result))
 
 
+def spell(shop: Rig, column: str, how: str, number: int) -> None:
+    with shop.world.transaction() as vendor:
+        vendor.execute(
+            f"UPDATE recipient SET {column} = ? WHERE list_id = ? AND key = ?",
+            [how, NEWSLETTER, f"person{number}@example.org"],
+        )
+
+
+@pytest.mark.parametrize("column", ["address", "id"])
+def test_the_same_mailbox_spelled_otherwise_is_equal_and_another_one_is_not(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    with shop.crm() as crm:
+        crm.exec_driver_sql("UPDATE contact SET email = 'person6@bücher.example' WHERE id = 'c5'")
+
+    def respell() -> None:
+        spell(shop, column, "Person1@EXAMPLE.org", 1)
+        with shop.world.transaction() as vendor:
+            vendor.execute(
+                f"UPDATE recipient SET {column} = 'person6@bücher.example' WHERE key = 'person6@xn--bcher-kva.example'"
+            )
+
+    after_the_fill(monkeypatch, respell)
+    assert shop.run("nord", assets=CHAIN).success
+
+    after_the_fill(monkeypatch, lambda: spell(shop, column, "person1@example.net", 1))
+    assert any("4 equal, changed 1" in problem for problem in problems(shop.run("nord", assets=CHAIN)))
+
+
 def test_the_names_are_found_on_the_first_day_of_an_empty_list(shop: Rig) -> None:
     shop.day()
 

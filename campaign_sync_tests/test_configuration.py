@@ -463,6 +463,12 @@ VALUE_MISTAKES = [
     ),
     ("example.org/soap11", "example.org/soap11?wsdl", "1:24 optimizely.base_url: leave out /Rpc<Service> and ?wsdl"),
     ("/soap11", "/soap11/RpcSession", "1:24 optimizely.base_url: leave out /Rpc<Service> and ?wsdl"),
+    ("https://api", "https://me:1/geheim@api", "1:24 optimizely.base_url: an http or https URL is expected"),
+    (
+        "crm: {",
+        "alarms: {ui_url: 'https://me:geheim@dagster'}\ncrm: {",
+        "2:18 alarms.ui_url: the URL has a password in it",
+    ),
     ("https://api", "https://me:geheim@api", "1:24 optimizely.base_url: the URL has credentials in it"),
     ("sqlite:///crm.db", "postgresql://me:geheim@db/crm", "2:12 crm.url: the URL has a password in it; write {env:"),
     ("sqlite:///crm.db", "postgresql://db/crm?password=geheim", "2:12 crm.url: the URL has a password in it"),

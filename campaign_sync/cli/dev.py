@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 _DEFINITIONS = ("--module-name", "campaign_sync.definitions", "--code-server-log-level", "warning")
 
+_PATIENCE_SECONDS = 60
+"""How long a process may take to end, with what it started. A second Ctrl-C shortens it."""
+
 
 @dataclass(frozen=True)
 class Services:
@@ -31,7 +34,11 @@ class Services:
         for process in self.processes:
             process.terminate()
         for process in self.processes:
-            process.wait()
+            try:
+                process.wait(_PATIENCE_SECONDS)
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                process.kill()
+                process.wait()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from campaign_sync.configuration.section import Section
-from campaign_sync.configuration.values import Credential, EmailAddress, Key, Text, Whole
+from campaign_sync.configuration.values import Credential, EmailAddress, Key, Text, UiUrl, Whole
 
 
 class EmailSettings(Section):
@@ -59,5 +59,5 @@ class AlarmSettings(Section):
     """Alarms by mail."""
     webhooks: dict[Key, WebhookSettings] = Field(default_factory=dict)
     """Alarms to URLs, by a name of your choice."""
-    ui_url: Text | None = Field(default=None, pattern=r"^https?://")
+    ui_url: UiUrl | None = None
     """Where people open Dagster's UI, for the links in alarms."""

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from campaign_sync.configuration.section import Section
 from campaign_sync.configuration.values import Credential, Text
+from campaign_sync.domain.url import is_ambiguous
 
 _EXTRA = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 
@@ -16,6 +17,7 @@ def _endpoint(value: str) -> str:
     try:
         parts = urlsplit(value)
         complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        complete &= not is_ambiguous(value)
     except ValueError:
         complete = False
     if not complete:

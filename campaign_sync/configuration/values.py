@@ -18,7 +18,7 @@ from campaign_sync.configuration.elsewhere import FromElsewhere
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.text import normalize_text
 from campaign_sync.domain.time_pattern import problem_with
-from campaign_sync.domain.url import may_hold_password
+from campaign_sync.domain.url import is_ambiguous, may_hold_password
 
 ENVIRONMENT_REFERENCE, FILE_REFERENCE = (
     {
@@ -152,6 +152,7 @@ def _base_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        complete &= not is_ambiguous(value)
     except ValueError:
         complete = False
     if not complete:
@@ -166,6 +167,14 @@ def _base_url(value: str) -> str:
     if parts.query or parts.fragment or parts.path.rstrip("/").rpartition("/")[2].startswith("Rpc"):
         raise ValueError(f"leave out /Rpc<Service> and ?wsdl, they are appended: {example}")
     return value.rstrip("/")
+
+
+def _ui_url(value: str) -> str:
+    if may_hold_password(value):
+        raise ValueError(
+            "the URL has a password in it, or a : before an @; leave it out: this URL is sent in every alarm"
+        )
+    return value
 
 
 def _stays_inside(host: str) -> bool:
@@ -289,6 +298,7 @@ DatabaseUrl = Annotated[
 StateUrl = Annotated[DatabaseUrl, AfterValidator(_hidden(_state_url))]
 Location = Annotated[Text, AfterValidator(_no_password)]
 CaFile = Annotated[Text, AfterValidator(_ca_file)]
+UiUrl = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^https?://"), AfterValidator(_ui_url)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 TimeZoneName = Annotated[str, AfterValidator(_time_zone)]
 CronExpression = Annotated[str, AfterValidator(_cron)]

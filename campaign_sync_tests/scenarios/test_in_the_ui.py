@@ -10,6 +10,8 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from campaign_sync_tests.rig import ENVIRONMENT, Rig
 from campaign_sync_tests.stack import free_port
 from campaign_sync_tests.waiting import PATIENCE, until
@@ -33,6 +35,8 @@ def test_a_run_started_in_the_ui_replaces_the_lists(shop: Rig) -> None:
         try:
             ask = _asking(f"http://127.0.0.1:{port}/graphql")
             until(lambda: _loaded(ask), lambda: process.poll() is None)
+            with pytest.raises(urllib.error.HTTPError, match="403"):  # as a website would ask, by an image
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/graphql?query=%7Bversion%7D", timeout=30)
             answer = ask(LAUNCH, {"job": "nord_daily_replace"})["launchRun"]
             assert answer["__typename"] == "LaunchRunSuccess", answer
             status = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"

@@ -4,25 +4,41 @@ import dagster as dg
 import pandas as pd
 
 from campaign_sync.assets.failures import explained
-from campaign_sync.assets.metadata import FRAME, Materialized, column_schema, reasons
+from campaign_sync.assets.metadata import FRAME, Materialized, check_result, column_schema, reasons
 from campaign_sync.assets.ports import Ports
-from campaign_sync.assets.wording import page
+from campaign_sync.assets.wording import page, rule
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
+from campaign_sync.domain.checks import check_consents
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.selection import Sifted, sift
 from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.replacing.target import Target
-from campaign_sync.telemetry.spans import note_rows
+from campaign_sync.telemetry.spans import note_rows, note_stopped
+
+CHECKS = {
+    "consents": (
+        (
+            "the consent events of the list's opt-in are understood. Whom others are about is kept out; ten of them "
+            "and 0.1 % stop the list."
+        ),
+        (
+            "the check says which column holds what; correct the events in the CRM, or declare its words in the "
+            "configuration (crm.consent_kinds)."
+        ),
+    ),
+}
+"""What each check demands, and what to do if it doesn't hold."""
 
 
 def selection_asset(target: Target) -> dg.AssetsDefinition:
     """The asset `[mandator, "selection", list]`: the pick's people with a granted consent and a usable address."""
+    key = dg.AssetKey([target.mandator, "selection", target.name])
     mandator, opt_in_id = target.mandator, target.contract.opt_in_id
     pick_kind = target.pick.kind.replace("_", " ")
 
     @dg.asset(
-        key=[mandator, "selection", target.name],
+        key=key,
         group_name=mandator,
         kinds={"sql", "parquet"},
         ins={"suppression_state": dg.AssetIn([mandator, "suppression_state"])},
@@ -41,6 +57,10 @@ def selection_asset(target: Target) -> dg.AssetsDefinition:
             "opt-in": opt_in_id,
             target.pick.kind: target.pick.name,
         },
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=key, blocking=True, description=rule(target.called, *told))
+            for name, told in CHECKS.items()
+        ],
     )
     def selection(
         context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports], suppression_state: pd.DataFrame
@@ -51,6 +71,9 @@ def selection_asset(target: Target) -> dg.AssetsDefinition:
             picked, sifted = _sifted(crm, target, Suppressed.of(suppression_state, opt_in_id))
             ports.state.ledger.record(mandator, target.name, sifted.rejections, context.run.run_id)
             note_rows(len(sifted.rows))
+            outcomes = [check_consents(crm.consent_rows(opt_in_id))]
+            note_stopped([outcome.name for outcome in outcomes if outcome.stops])
+            results = [check_result(outcome, key, sifted.rows, ports.state.pseudonyms) for outcome in outcomes]
         return dg.MaterializeResult(
             value=sifted.rows,
             metadata={
@@ -64,6 +87,7 @@ def selection_asset(target: Target) -> dg.AssetsDefinition:
                     for entity_type, count in sifted.rows["entity_type"].value_counts().items()
                 },
             },
+            check_results=results,
         )
 
     return selection
@@ -73,7 +97,7 @@ def opt_in_of(crm: CrmSnapshot, target: Target) -> OptIn:
     """The CRM's definition of the list's opt-in.
 
     Raises:
-        CrmError: the CRM doesn't know it, or it belongs to another mandator.
+        CrmError: the CRM doesn't know it, it belongs to another mandator, or what is sent of it is empty.
     """
     opt_in = crm.opt_in(target.contract.opt_in_id)
     place = f"mandators.{target.mandator}.lists.{target.name}.opt_in_id"
@@ -84,6 +108,12 @@ def opt_in_of(crm: CrmSnapshot, target: Target) -> OptIn:
             f"the CRM's opt-in {opt_in.opt_in_id!r} belongs to mandator {opt_in.mandator!r}, not {target.mandator!r} "
             f"({place}); choose one of this mandator"
         )
+    for name in ("description", "media_type"):
+        if not getattr(opt_in, name).strip():
+            raise CrmError(
+                f"the CRM's opt-in {opt_in.opt_in_id!r} has no {name} (opt_in.{name}), which is sent with every row; "
+                "fill it in the CRM"
+            )
     return opt_in
 
 

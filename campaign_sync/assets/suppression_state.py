@@ -27,8 +27,10 @@ from campaign_sync.telemetry.spans import note_rows
 
 _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
+_KINDS = ("bounce", "unsubscribe", "unclear", "block")
+
 _COLUMNS = {
-    "kind": "bounce (of an address, in every mandator), unsubscribe (of a consent) or block (of an address)",
+    "kind": "bounce (of an address, in every mandator), unsubscribe (of a consent), unclear (of one) or block",
     "address": "Normalized; missing where an entity has none that can be used",
     "entity_type": "contact, lead or account; missing where it is of the address alone",
     "entity_id": "The entity's id in the CRM",
@@ -113,7 +115,10 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
                 "known to the CRM before": written.already_known,
                 "unmatched": written.unmatched,
                 "rows that didn't fit": pending.misfits.total(),
-                **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in ("bounce", "unsubscribe", "block")},
+                **{
+                    f"suppressed: {kind}": int(by_kind.get(kind, 0))
+                    for kind in ("bounce", "unsubscribe", "unclear", "block")
+                },
                 "released by the blocklist": released,
                 **({"feedback age hours": _hours(age.age)} if age.age else {}),
                 **_plotted("opt-out to CRM", to_crm),

@@ -34,19 +34,26 @@ def objections(
         address: their normalized address; None where they have none.
         consent_at: when they gave the consent that now counts; None where they didn't.
     """
-    keys = entity_keys(suppression)
+    keys, kind, since = entity_keys(suppression), suppression["kind"], suppression["since"]
+    bounce, block, unsubscribe, unclear = (kind == each for each in ("bounce", "block", "unsubscribe", "unclear"))
     here = suppression["address"].eq(address or "").fillna(value=False)
-    bounce, block = suppression["kind"] == "bounce", suppression["kind"] == "block"
-    withdrawal = suppression["opt_in_id"].eq(opt_in_id).fillna(value=False)
-    own = withdrawal & keys.eq(key or "").fillna(value=False)
-    later = (suppression["since"] >= (pd.Timestamp(consent_at) if consent_at else pd.NaT)).fillna(value=False)
-    nobodys = ~bounce & ~block & here & suppression["entity_id"].isna()
+    its_own = keys.eq(key or "").fillna(value=False)
+    of_opt_in = suppression["opt_in_id"].eq(opt_in_id).fillna(value=False)
+    # What has no time counts for ever, and who has no consent has no newer one.
+    later = (since >= (pd.Timestamp(consent_at) if consent_at else pd.NaT)).fillna(value=False) | since.isna()
+    ending = later | (consent_at is None)
+    nobodys = unsubscribe & here & suppression["entity_id"].isna()
+    withdrawal = unsubscribe & of_opt_in
     parts = (
         (bounce & here, Reason.BOUNCED),
         (block & here, Reason.BLOCKLISTED),
-        (nobodys & (later | suppression["since"].isna() | (consent_at is None)), Reason.UNSUBSCRIBED),
-        (own, Reason.UNSUBSCRIBED),
-        (withdrawal & here & later & ~own, Reason.CONSENT_WITHDRAWN),
+        (nobodys & ending, Reason.UNSUBSCRIBED),
+        (withdrawal & its_own, Reason.UNSUBSCRIBED),
+        (withdrawal & here & later & ~its_own, Reason.CONSENT_WITHDRAWN),
+        (
+            unclear & (of_opt_in | suppression["opt_in_id"].isna()) & ((its_own & ending) | (here & later)),
+            Reason.CONSENT_UNCLEAR,
+        ),
     )
     found = [
         Objection(reason, _moment(row.since), _text(row.source), _text(whose))

@@ -8,14 +8,17 @@ import numpy as np
 import pandas as pd
 
 from campaign_sync.domain.columns import parts
+from campaign_sync.domain.consent import UNDATED
 from campaign_sync.domain.rejection import Reason
 
 SUPPRESSION_COLUMNS = ("kind", "address", "entity_type", "entity_id", "opt_in_id", "since", "source")
 """Columns of a suppression frame.
 
-`kind` is `bounce`, `unsubscribe` or `block`. A bounce and an entry of the blocklist name an address and nobody. An
-unsubscribe names an entity, its opt-in and, where the entity has one, its address; or an address alone, where nobody
-knows whose it is. `since` is `datetime64[us, UTC]`.
+`kind` is `bounce`, `unsubscribe`, `unclear` or `block`. A bounce and an entry of the blocklist name an address and
+nobody. An unsubscribe names an entity, its opt-in and, where the entity has one, its address; or an address alone,
+where nobody knows whose it is. A consent event that can't be understood is `unclear`: it names whom it may be about,
+and no opt-in where it may be about each. `since` is `datetime64[us, UTC]`, missing where no time is known: such a row
+counts for ever.
 """
 
 
@@ -24,7 +27,7 @@ def entity_keys(rows: pd.DataFrame) -> "pd.Series[str]":
     return rows["entity_type"].astype("str") + ":" + rows["entity_id"].astype("str")
 
 
-_FOR_EVER = pd.Timestamp("2262-01-01", tz="UTC")
+_FOR_EVER = pd.Timestamp(UNDATED).as_unit("us")
 """In place of a moment that isn't known: no consent is newer."""
 
 
@@ -42,6 +45,10 @@ class Suppressed:
     """Entity keys of those whose consent is withdrawn."""
     withdrawn_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
     """By address, the newest withdrawal of anybody who has it: who else has it and consented before, left as well."""
+    unclear_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
+    """By entity key, the newest event that can't be understood: it may be a withdrawal of every consent before."""
+    unclear_address_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
+    """By address, the newest such event of anybody who has it."""
 
     @classmethod
     def of(cls, frame: pd.DataFrame, opt_in_id: str) -> Self:
@@ -50,14 +57,15 @@ class Suppressed:
         unsubscribes = frame[frame["kind"] == "unsubscribe"]
         nobodys = unsubscribes[unsubscribes["entity_id"].isna()]
         withdrawals = unsubscribes[unsubscribes["opt_in_id"] == opt_in_id]
-        newest = withdrawals.groupby("address")["since"].max()
-        newest_of_nobody = nobodys["since"].fillna(_FOR_EVER).groupby(nobodys["address"]).max()
+        unclear = frame[(frame["kind"] == "unclear") & (frame["opt_in_id"].isna() | (frame["opt_in_id"] == opt_in_id))]
         return cls(
             bounced=frozenset(bounces["address"].dropna()),
             blocked=frozenset(frame.loc[frame["kind"] == "block", "address"].dropna()),
-            left_at={str(address): since for address, since in newest_of_nobody.items()},
+            left_at=_newest(nobodys, nobodys["address"]),
             withdrawn=frozenset(entity_keys(withdrawals).dropna()),
-            withdrawn_at={str(address): since for address, since in newest.items()},
+            withdrawn_at=_newest(withdrawals, withdrawals["address"]),
+            unclear_at=_newest(unclear, entity_keys(unclear)),
+            unclear_address_at=_newest(unclear, unclear["address"]),
         )
 
     def reasons(self, rows: pd.DataFrame, addresses: "pd.Series[str]") -> "pd.Series[str]":
@@ -70,6 +78,11 @@ class Suppressed:
         reason = pd.Series(pd.NA, index=rows.index, dtype="str")
         reason[_among(addresses, self.blocked)] = Reason.BLOCKLISTED.value
         reason[_among(addresses, self.bounced)] = Reason.BOUNCED.value
+        reason[_not_newer(rows["consent_at"], addresses, self.unclear_address_at)] = Reason.CONSENT_UNCLEAR.value
+        if self.unclear_at:
+            keys, without = entity_keys(rows), rows["consent_at"].isna().to_numpy()
+            unclear = _not_newer(rows["consent_at"], keys, self.unclear_at) | (_among(keys, self.unclear_at) & without)
+            reason[unclear] = Reason.CONSENT_UNCLEAR.value
         reason[_not_newer(rows["consent_at"], addresses, self.withdrawn_at)] = Reason.CONSENT_WITHDRAWN.value
         reason[_not_newer(rows["consent_at"], addresses, self.left_at)] = Reason.UNSUBSCRIBED.value
         if self.withdrawn:
@@ -88,11 +101,16 @@ def _among(column: "pd.Series[str]", known: Collection[str]) -> _Mask:
     return np.concatenate([np.zeros(0, dtype=np.bool_), *found])
 
 
+def _newest(rows: pd.DataFrame, by: "pd.Series[str]") -> dict[str, pd.Timestamp]:
+    newest = rows["since"].fillna(_FOR_EVER).groupby(by).max()
+    return {str(key): since for key, since in newest.items()}
+
+
 def _not_newer(
-    consent_at: "pd.Series[pd.Timestamp]", addresses: "pd.Series[str]", ended_at: Mapping[str, pd.Timestamp]
+    consent_at: "pd.Series[pd.Timestamp]", keys: "pd.Series[str]", ended_at: Mapping[str, pd.Timestamp]
 ) -> _Mask:
-    """Whose consent isn't newer than what ended the consents of their address."""
-    mask = _among(addresses, ended_at)
-    ended = pd.to_datetime([ended_at[address] for address in addresses[mask]], utc=True)
+    """Whose consent isn't newer than what ended the consents of their address, or theirs."""
+    mask = _among(keys, ended_at)
+    ended = pd.DatetimeIndex([ended_at[key] for key in keys[mask]], dtype="datetime64[us, UTC]")
     mask[mask.copy()] = ended >= pd.DatetimeIndex(consent_at[mask])
     return mask

@@ -100,7 +100,7 @@ def _asked(
 
 
 def _addresses(snapshot: CrmSnapshot, opt_in_id: str) -> Iterable[str]:
-    return filter(None, (usable_address(email) for _, email in snapshot.consenting(opt_in_id)))
+    return filter(None, (usable_address(email) for _, email, _ in snapshot.consenting(opt_in_id)))
 
 
 def _withdrawn_by_vendor(snapshot: CrmSnapshot, mandator: str) -> list[str]:

@@ -71,5 +71,5 @@ class Listeners:
 def consenting_keys(crm: CrmSnapshot, opt_in_id: str) -> frozenset[str]:
     """`entity_type:entity_id address` of everybody whose consent is granted now, under their address of now."""
     return frozenset(
-        f"{entity} {address}" for entity, email in crm.consenting(opt_in_id) if (address := usable_address(email))
+        f"{entity} {address}" for entity, email, _ in crm.consenting(opt_in_id) if (address := usable_address(email))
     )

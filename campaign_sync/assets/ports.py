@@ -11,7 +11,7 @@ import dagster as dg
 
 from campaign_sync.configuration import Configuration
 from campaign_sync.crm.port import Crm, CrmSnapshot
-from campaign_sync.crm.sql import SqlCrm
+from campaign_sync.crm.sql import open_crm
 from campaign_sync.optimizely.client import Optimizely, connect
 from campaign_sync.optimizely.faults import CredentialsError
 from campaign_sync.replacing.replace import Replacer
@@ -64,7 +64,7 @@ class Ports:
         Raises:
             CrmError: it doesn't.
         """
-        crm = SqlCrm(self._configuration.crm.url.get_secret_value())
+        crm = open_crm(self._configuration.crm)
         crm.check()  # not for its finished exports: without them a day only starts later
         return crm
 

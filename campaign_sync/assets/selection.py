@@ -5,10 +5,11 @@ import pandas as pd
 
 from campaign_sync.assets.failures import explained
 from campaign_sync.assets.metadata import FRAME, Materialized, check_result, column_schema, reasons
+from campaign_sync.assets.not_evaluated import say_not_evaluated
 from campaign_sync.assets.ports import Ports
 from campaign_sync.assets.wording import page, rule
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
-from campaign_sync.domain.checks import CheckOutcome
+from campaign_sync.domain.checks import CheckOutcome, check_consents
 from campaign_sync.domain.consent import OptIn, is_email
 from campaign_sync.domain.selection import Sifted, sift
 from campaign_sync.domain.suppression import REMEMBERED, Suppressed
@@ -22,6 +23,16 @@ CHECKS = {
     "withdrawals": (
         "no withdrawal that the CRM once had has vanished from it without a newer consent.",
         "load the lost consent events into the CRM again. Void ones: `campaign-sync run --accept-withdrawals`, once.",
+    ),
+    "consents": (
+        (
+            "the consent events of the list's opt-in are understood. Whom others are about is kept out; ten of them "
+            "and 0.1 % stop the list."
+        ),
+        (
+            "the check says which column holds what; correct the events in the CRM, or declare its words in the "
+            "configuration (crm.consent_kinds)."
+        ),
     ),
 }
 """What each check demands, and what to do if it doesn't hold."""
@@ -67,8 +78,15 @@ def selection_asset(target: Target) -> dg.AssetsDefinition:
             picked, sifted = _sifted(crm, target, Suppressed.of(suppression_state, opt_in_id))
             ports.state.ledger.record(mandator, target.name, sifted.rejections, context.run.run_id)
             note_rows(len(sifted.rows))
-            withdrawals = _withdrawals(ports.state, target, suppression_state)
-            note_stopped([withdrawals.name] if withdrawals.stops else [])
+            outcomes = [
+                check_consents(crm.consent_rows(opt_in_id)),
+                _withdrawals(ports.state, target, suppression_state),
+            ]
+            stopped = [outcome.name for outcome in outcomes if outcome.stops]
+            note_stopped(stopped)
+            if stopped:
+                say_not_evaluated(context, f"{', '.join(stopped)} of the selection stops the list", own=False)
+            results = [check_result(outcome, key, sifted.rows, ports.state.pseudonyms) for outcome in outcomes]
         return dg.MaterializeResult(
             value=sifted.rows,
             metadata={
@@ -82,7 +100,7 @@ def selection_asset(target: Target) -> dg.AssetsDefinition:
                     for entity_type, count in sifted.rows["entity_type"].value_counts().items()
                 },
             },
-            check_results=[check_result(withdrawals, key, sifted.rows, ports.state.pseudonyms)],
+            check_results=results,
         )
 
     return selection
@@ -99,7 +117,7 @@ def opt_in_of(crm: CrmSnapshot, target: Target) -> OptIn:
     """The CRM's definition of the list's opt-in.
 
     Raises:
-        CrmError: the CRM doesn't know it, it belongs to another mandator, or it isn't for e-mail.
+        CrmError: the CRM doesn't know it, it belongs to another mandator, it isn't for e-mail, or has no description.
     """
     opt_in = crm.opt_in(target.contract.opt_in_id)
     place = f"mandators.{target.mandator}.lists.{target.name}.opt_in_id"
@@ -116,6 +134,11 @@ def opt_in_of(crm: CrmSnapshot, target: Target) -> OptIn:
         raise CrmError(
             f"the CRM's opt-in {opt_in.opt_in_id!r} {found} ({place}), and only e-mail can be sent; choose an opt-in "
             "for e-mail, or correct opt_in.media_type in the CRM to email"
+        )
+    if not opt_in.description.strip():
+        raise CrmError(
+            f"the CRM's opt-in {opt_in.opt_in_id!r} has no description (opt_in.description), which is sent with every "
+            "row; fill it in the CRM"
         )
     return opt_in
 

@@ -34,8 +34,8 @@ _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
 _COLUMNS = {
     "kind": (
-        "bounce (of an address, in every mandator), unsubscribe (of a consent), block (of an address) or remembered "
-        "(withdrawn, and vanished from the CRM)"
+        "bounce (of an address, in every mandator), unsubscribe (of a consent), pending (of one or another), unclear "
+        "(an event that isn't understood), block (of an address) or remembered (withdrawn, and vanished from the CRM)"
     ),
     "address": "Normalized; missing where an entity has none that can be used",
     "entity_type": "contact, lead or account; missing where it is of the address alone",
@@ -77,7 +77,7 @@ CHECKS = {
 }
 """What each check demands, and what to do if it doesn't hold."""
 
-SUPPRESSING = ("bounce", "unsubscribe", "pending", "block", REMEMBERED)
+SUPPRESSING = ("bounce", "unsubscribe", "pending", "unclear", "block", REMEMBERED)
 """The kinds of a suppression frame."""
 
 

@@ -9,7 +9,7 @@ import dagster as dg
 from campaign_sync.automation.daily import MANDATOR_TAG, PLANNED_FOR, STALE_AFTER, daily_job_name, planned_for
 from campaign_sync.automation.ticks import next_tick
 from campaign_sync.configuration import Configuration, CrmExportSettings, MandatorSettings
-from campaign_sync.crm.sql import SqlCrm
+from campaign_sync.crm.sql import open_crm
 
 SETTLED_AFTER = timedelta(seconds=30)
 """An export younger than that is left for the next look: its file may still be being written."""
@@ -92,7 +92,7 @@ def _last_arrival(configuration: Configuration, mandator: str, export: CrmExport
         CrmError: the CRM can't be asked.
     """
     if export.table:
-        return SqlCrm(configuration.crm.url.get_secret_value()).last_export(export.table)
+        return open_crm(configuration.crm).last_export(export.table)
     path = Path(export.marker or "")
     try:
         times = [

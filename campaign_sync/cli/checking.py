@@ -21,8 +21,8 @@ from campaign_sync.cli.list_usage import mailings_by_list, unsubscribe_lists_of
 from campaign_sync.configuration import Configuration, FeedbackSettings
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.address import usable_address
-from campaign_sync.domain.checks import check_list_attributes
-from campaign_sync.domain.consent import ConsentKind
+from campaign_sync.domain.checks import check_consents, check_list_attributes
+from campaign_sync.domain.consent import GRANTING
 from campaign_sync.domain.feedback import MAILING_UNSUBSCRIBES
 from campaign_sync.feedback.fetching import opened
 from campaign_sync.optimizely.client import Optimizely
@@ -218,8 +218,11 @@ def _check_selection(one: Target, crm: CrmSnapshot, findings: _Findings) -> None
     people = granted = 0
     for chunk in crm.select(one.pick, opt_in.opt_in_id, columns):
         people += len(chunk)
-        granted += int(chunk["consent_kind"].isin([ConsentKind.GRANTED.value, ConsentKind.CONFIRMED.value]).sum())
+        granted += int(chunk["consent_kind"].isin([kind.value for kind in GRANTING]).sum())
     found = (
         f"{one.pick.kind.replace('_', ' ')} “{one.pick.name}” names {people}, {granted} of them with {opt_in.opt_in_id}"
     )
+    consents = check_consents(crm.consent_rows(opt_in.opt_in_id))
+    if not consents.passed:
+        findings.add(place, None if consents.warning else False, consents.summary)
     findings.add(place, people > 0, found if people else f"{found}; correct select, or who is in it")

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from campaign_sync.configuration import Configuration
 from campaign_sync.crm.port import CrmSnapshot
-from campaign_sync.crm.sql import SqlCrm
+from campaign_sync.crm.sql import open_crm
 from campaign_sync.domain.consent import ConsentEvent, ConsentKind
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.membership import members
@@ -108,7 +108,7 @@ def open_sources(configuration: Configuration, console: Console) -> Iterator[Sou
     Raises:
         CrmError: the CRM can't be reached, or doesn't fulfil the contract.
     """
-    crm = SqlCrm(configuration.crm.url.get_secret_value())
+    crm = open_crm(configuration.crm)
     crm.check()
     with (
         State(configuration.storage.state_url.get_secret_value()) as state,

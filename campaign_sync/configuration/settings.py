@@ -29,6 +29,7 @@ from campaign_sync.configuration.values import (
     VendorId,
     Whole,
 )
+from campaign_sync.domain.consent import KNOWN_WORDS, ConsentWords, cleaned_word
 from campaign_sync.domain.limits import SizeLimits
 from campaign_sync.domain.recipient import TechnicalField
 
@@ -61,6 +62,34 @@ class OptimizelySettings(Section):
     """PEM file with the private CA that signed the certificate at base_url; the public CAs where left out."""
 
 
+class ConsentKindSettings(Section):
+    """The CRM's own words for what happens to a consent; granted, confirmed and withdrawn are always understood."""
+
+    granted: tuple[Name, ...] = ()
+    """Words that grant a consent."""
+    withdrawn: tuple[Name, ...] = ()
+    """Words that withdraw one."""
+    ignored: tuple[Name, ...] = ()
+    """Words that do neither, like those for a double opt-in that isn't confirmed yet."""
+
+    @model_validator(mode="after")
+    def _one_meaning_each(self) -> Self:
+        words = [cleaned_word(word) for word in (*self.granted, *self.withdrawn, *self.ignored)]
+        for word in words:
+            if word in KNOWN_WORDS:
+                raise ValueError(f"{word} has its meaning already; leave it out")
+            if words.count(word) > 1:
+                raise ValueError(f"{word} is declared twice; case and blanks around it don't count")
+        return self
+
+    @property
+    def words(self) -> ConsentWords:
+        """The domain's words."""
+        return ConsentWords(
+            *(frozenset(map(cleaned_word, each)) for each in (self.granted, self.withdrawn, self.ignored))
+        )
+
+
 class CrmSettings(Section):
     """How to reach the CRM."""
 
@@ -68,6 +97,8 @@ class CrmSettings(Section):
     """The kind of CRM: `sql` for tables or views in any database SQLAlchemy can reach."""
     url: DatabaseUrl
     """SQLAlchemy URL of the CRM's database. One with a password must be {env: NAME} or {file: PATH}."""
+    consent_kinds: ConsentKindSettings = ConsentKindSettings()
+    """Further words in consent_event.kind, and what they mean."""
 
 
 class StorageSettings(Section):

@@ -35,5 +35,5 @@ def people_by_address(
         for row in read(select(table.c.id, table.c.email).where(table.c.email.is_not(None))):
             key = address_key(row.email)
             if key is not None and key in keys:
-                found[key].append(Entity(entity_type, row.id))
+                found[key].append(Entity(entity_type, str(row.id).strip()))
     return dict(found)

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import pandas as pd
 
-from campaign_sync.domain.consent import ConsentEvent, OptIn
+from campaign_sync.domain.consent import ConsentEvent, ConsentRows, OptIn
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import Bounce, Unsubscribe, Written
 from campaign_sync.domain.response import Response
@@ -77,7 +77,11 @@ class CrmSnapshot(Protocol):
     """The CRM as it was at one moment; everything read from it agrees with everything else."""
 
     def opt_in(self, opt_in_id: str) -> OptIn | None:
-        """The opt-in's definition, or None where the CRM doesn't know it."""
+        """The opt-in's definition, or None where the CRM doesn't know it.
+
+        Raises:
+            CrmError: several opt-ins have this id, only spelled differently.
+        """
 
     def opt_in_ids(self, mandator: str) -> frozenset[str]:
         """The opt-ins of a mandator, as the CRM spells them."""
@@ -103,21 +107,30 @@ class CrmSnapshot(Protocol):
         Frames of at most `chunk_rows` rows: `SELECTION_COLUMNS`, then `columns`. All columns hold text or None (other
         values as `domain.text.vendor_text` writes them), except `consent_at` (`datetime64[us, UTC]`). The consent
         columns are None for somebody without any consent event for `opt_in_id`; `consent_text_version` is None
-        for everybody where the CRM doesn't keep it. Each entity comes once, in a stable order.
+        for everybody where the CRM doesn't keep it. Each entity comes once, in a stable order. `entity_type` is
+        something else than a `domain.entity.EntityType` for members of a list that are neither.
 
         Raises:
-            CrmError: the pick is unknown, a column is missing, or a value isn't UTF-8.
+            CrmError: the pick is unknown, a column is missing, or a key isn't text in UTF-8.
         """
 
     def suppression(self, mandator: str) -> pd.DataFrame:
         """Who may not be written to: every bounced address, every withdrawn consent for this mandator's opt-ins.
 
         Columns `domain.suppression.SUPPRESSION_COLUMNS`; addresses are normalized. Bounces name no entity; unsubscribes
-        name one, and its address where it has a usable one.
+        name one, and its address where it has a usable one. So do consent events that can't be understood, for
+        everybody whom they may be about.
+        """
+
+    def consent_rows(self, opt_in_id: str) -> ConsentRows:
+        """How many consent events say something about this opt-in, or may do so, and how well they are understood.
+
+        Raises:
+            CrmError: the CRM has no such opt-in.
         """
 
     def consenting(self, opt_in_id: str) -> Iterator[tuple[str, str, datetime]]:
-        """Everybody with an address whose consent for this opt-in is granted now.
+        """Everybody with an address whose consent for this opt-in is granted now, by the rule that `select` follows.
 
         Each as `entity_type:entity_id`, the address as the CRM spells it, and when the consent that decides was given.
         """
@@ -132,11 +145,7 @@ class CrmSnapshot(Protocol):
         """What `email` returns for each of these entities; those that the CRM doesn't have are absent."""
 
     def consents(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
-        """What ever happened to an entity's consents, by opt-in, oldest first. Outlives the entity itself.
-
-        Raises:
-            CrmError: an event has no time, or is of a kind that nobody knows.
-        """
+        """What ever happened to an entity's consents, by opt-in, oldest first, as understood. Outlives the entity."""
 
 
 class Crm(Protocol):
@@ -188,7 +197,7 @@ class Crm(Protocol):
         """
 
     def last_export(self, name: str) -> datetime | None:
-        """When the CRM last finished its export of this name; None where it never did.
+        """When the CRM last finished its export of this name; None where it never did. What lies ahead isn't finished.
 
         Raises:
             CrmError: it can't be reached, or tells of no exports.

@@ -59,5 +59,5 @@ def existing(connection: Connection, entities: Collection[Entity]) -> set[Entity
     for entity_type, ids in by_type(entities):
         table = ENTITY_TABLES[entity_type]
         query = select(table.c.id).where(table.c.id.in_(ids))
-        found |= {Entity(entity_type, row.id) for row in connection.execute(query)}
+        found |= {Entity(entity_type, str(row.id).strip()) for row in connection.execute(query)}
     return found

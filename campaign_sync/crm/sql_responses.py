@@ -64,7 +64,7 @@ def _columns(inspector: Inspector, table: str) -> set[str]:
 def _known(connection: Connection, key: Column[str], ids: Collection[str]) -> set[str]:
     found: set[str] = set()
     for some in chunks(sorted(ids), IDS_PER_QUERY):
-        found |= set(connection.execute(select(key).where(key.in_(some))).scalars())
+        found |= {str(each).strip() for each in connection.execute(select(key).where(key.in_(some))).scalars()}
     return found
 
 

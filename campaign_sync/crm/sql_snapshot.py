@@ -1,185 +1,125 @@
 """Reading a CRM in a SQL database, all of it as it was at one moment."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
-from functools import cached_property
-from itertools import compress
-from operator import ne
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import Any
 
+import numpy as np
 import pandas as pd
-from sqlalchemy import (
-    ColumnClause,
-    ColumnElement,
-    Connection,
-    FromClause,
-    Label,
-    Row,
-    Select,
-    String,
-    TableClause,
-    case,
-    collate,
-    column,
-    func,
-    inspect,
-    null,
-    select,
-    table,
-    text,
-    type_coerce,
-)
-from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy import Connection, select
 
 from campaign_sync.crm.address_key import address_key, people_by_address
-from campaign_sync.crm.engine import crm_errors
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
-from campaign_sync.crm.schema import (
-    ENTITY_TABLES,
-    UtcTime,
-    address_state,
-    consent_event,
-    marketing_list,
-    marketing_list_member,
-    opt_in,
-    report,
-)
+from campaign_sync.crm.schema import address_state
 from campaign_sync.crm.sql_chunks import by_type
+from campaign_sync.crm.sql_consents import EVENT_COLUMNS, Consents, numbered, require_same_keys
+from campaign_sync.crm.sql_picks import People, Picks, offered, title
+from campaign_sync.crm.sql_reader import AnyRow, Reader
 from campaign_sync.crm.sql_records import named_records
 from campaign_sync.crm.text_frame import text_frame
-from campaign_sync.domain.consent import ConsentEvent, ConsentKind, OptIn
-from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import FINAL_BOUNCES
+from campaign_sync.domain.consent import ConsentEvent, ConsentKind, ConsentRows, ConsentWords, OptIn, cleaned_word
+from campaign_sync.domain.entity import Entity
+from campaign_sync.domain.feedback import BounceKind
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
 
-_CONSENT = (
-    consent_event.c.id,
-    consent_event.c.kind,
-    consent_event.c.occurred_at,
-    consent_event.c.source,
-    consent_event.c.evidence,
-)
-"""In the order of `SELECTION_COLUMNS`, before the columns that a CRM may lack."""
+_LONGEST_TYPE = 16
+"""Of what stands in the place of an entity type; the ledger holds no more."""
 
-_CODE_POINT_ORDER = {"postgresql": "C", "sqlite": "BINARY", "mysql": "utf8mb4_bin", "mariadb": "utf8mb4_bin"}
-"""The collation that orders text as Python does, whatever language the database speaks."""
+_FIRST_EVENT_COLUMN = 3
+"""Of the rows of a selection: before it come the id as picked, the id and the address of the record."""
 
-_GRANTING = (ConsentKind.GRANTED, ConsentKind.CONFIRMED)
-"""Nothing else makes a consent, whatever the CRM may call it."""
-
-_NO_TIME = "consent_event has rows without occurred_at; without it nobody knows which one is newest"
-
-_EVENT_ID, _CONSENT_AT = (SELECTION_COLUMNS.index(name) for name in ("consent_event_id", "consent_at"))
-
-
-Kind = TypeVar("Kind", bound=StrEnum)
-
-
-@dataclass(frozen=True)
-class _People:
-    """Those of one entity type whom a pick names, by `entity_id`, and what the CRM knows of them."""
-
-    entity: TableClause
-    picked: FromClause
-
-    @property
-    def entity_type(self) -> EntityType:
-        return EntityType(self.entity.name)
-
-    @property
-    def columns(self) -> dict[str, ColumnElement[Any]]:
-        """By name; a report's own column goes before the entity's."""
-        return {**self.entity.columns, **self.picked.columns}
+_FIRST_OWN_COLUMN = _FIRST_EVENT_COLUMN + len(EVENT_COLUMNS)
 
 
 class SqlSnapshot:
-    """Implements `CrmSnapshot` on a connection whose transaction is read-only and sees one moment."""
+    """Implements `CrmSnapshot` on a connection whose transaction is read-only and sees one moment.
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._dialect = connection.dialect.name
-        self._tables: dict[str, TableClause] = {}
+    Args:
+        connection: to the CRM.
+        words: how this CRM calls what happens to a consent.
+    """
 
-    @cached_property
-    def _consent(self) -> tuple[ColumnClause[Any] | Label[Any], ...]:
-        """What is read of a consent event, in the order of `SELECTION_COLUMNS`; a missing column as nothing."""
-        there = consent_event.c.text_version.name in self._table(consent_event.name).c
-        return (*_CONSENT, consent_event.c.text_version if there else null().label(consent_event.c.text_version.name))
+    def __init__(self, connection: Connection, words: ConsentWords) -> None:
+        self._reader = Reader(connection)
+        self._consents = Consents(self._reader, words, datetime.now(UTC))
+        self._picks = Picks(self._reader)
 
     def opt_in(self, opt_in_id: str) -> OptIn | None:
         """The opt-in's definition, or None where the CRM doesn't know it."""
-        row = self._rows(select(opt_in).where(opt_in.c.opt_in_id == opt_in_id), "reading opt_in")
-        return OptIn(**row[0]._mapping) if row else None
+        return self._consents.opt_in(opt_in_id)
 
     def opt_in_ids(self, mandator: str) -> frozenset[str]:
         """The opt-ins of a mandator. See `CrmSnapshot.opt_in_ids`."""
-        rows = self._rows(select(*opt_in.c["opt_in_id", "mandator"]), "reading opt_in")
-        return frozenset(row.opt_in_id for row in rows if row.mandator == mandator)
+        return frozenset(self._consents.of_mandator(mandator).values())
 
     def records(self, entities: Collection[Entity]) -> dict[Entity, Entity]:
         """The records that these name. See `CrmSnapshot.records`."""
-        return named_records(lambda query: self._rows(query, "looking for records"), entities)
+        return named_records(lambda query: self._reader.rows(query, "looking for records"), entities)
 
     def columns(self, pick: Pick) -> frozenset[str]:
         """The columns that everybody in this pick has, so that a list's attributes can be filled from them."""
-        return self._offered(self._people(pick))
+        return offered(self._picks.find(pick).people, SELECTION_COLUMNS)
 
     def select(
         self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 5_000
     ) -> Iterator[pd.DataFrame]:
         """Everybody the pick names, contacts before leads before accounts, then by id. See `CrmSnapshot.select`."""
-        people = self._people(pick)
-        missing = sorted(set(columns) - self._offered(people))
+        picked = self._picks.find(pick)
+        there = offered(picked.people, SELECTION_COLUMNS)
+        missing = sorted(set(columns) - there)
         if missing:
             raise CrmError(
-                f"the {_title(pick)} has no column {', '.join(missing)} that everybody in it has; "
-                f"correct it in the list's attributes, or add it in the CRM; there are "
-                f"{', '.join(sorted(self._offered(people)))}"
+                f"the {title(pick)} has no column {', '.join(missing)} that everybody in it has; "
+                f"correct it in the list's attributes, or add it in the CRM; there are {', '.join(sorted(there))}"
             )
+        self._consents.opt_in(opt_in_id)
         wanted = [name for name in dict.fromkeys(columns) if name not in SELECTION_COLUMNS]
-        return (frame for group in people for frame in self._frames(group, opt_in_id, wanted, chunk_rows, _title(pick)))
+
+        def frames() -> Iterator[pd.DataFrame]:
+            for group in picked.people:
+                yield from self._frames(group, opt_in_id, wanted, chunk_rows, title(pick))
+            if picked.strangers is not None:
+                for chunk in self._reader.stream(picked.strangers, chunk_rows, f"reading the {title(pick)}"):
+                    yield _strangers(chunk, wanted)
+
+        return frames()
 
     def suppression(self, mandator: str) -> pd.DataFrame:
-        """Addresses of all mandators with a final bounce, and the withdrawn consents of this one. See `CrmSnapshot`."""
-        bounces = self._rows(
-            select(*address_state.c["address", "bounced_at", "source"])
-            .where(address_state.c.bounce_kind.in_(FINAL_BOUNCES))
-            .order_by(address_state.c.address),
-            "reading address_state",
-        )
-        # To rank the events of everybody, only to find the few who withdrew, would take far longer.
-        who_withdrew = select(consent_event.c.entity_id).where(consent_event.c.kind == ConsentKind.WITHDRAWN)
-        ranked = self._ranked().join(opt_in).where(consent_event.c.entity_id.in_(who_withdrew))
-        events = ranked.where(opt_in.c.mandator == mandator).subquery()
-        query = select(*events.c["entity_type", "entity_id", "opt_in_id", "occurred_at", "source"], _email_of(events))
-        for entity_type, people in ENTITY_TABLES.items():
-            this = (events.c.entity_type == entity_type) & (events.c.entity_id == people.c.id)
-            query = query.outerjoin(people, this)
-        withdrawals = self._rows(
-            query.where(events.c.rank == 1, events.c.kind == ConsentKind.WITHDRAWN).order_by(
-                events.c.opt_in_id, events.c.entity_type, events.c.entity_id
-            ),
-            "reading consent_event",
-        )
+        """Addresses of all mandators with a final bounce, and the ended consents of this one. See `CrmSnapshot`."""
+        table = self._reader.table(address_state.name)
+        read = [*table.c["address", "bounce_kind", "source"], self._reader.moment(table.c.bounced_at)]
+        states = self._reader.rows(select(*read).order_by(table.c.address), "reading address_state")
         # An address without a key can't be sent to in the first place.
-        keyed = [(address_key(row.address), row) for row in bounces]
+        keyed = [(address_key(row.address), row) for row in states if cleaned_word(row.bounce_kind) != BounceKind.SOFT]
+        odd = self._consents.odd_people_of(mandator)
+        emails = self.emails({each.entity for each in odd})
+        kinds = {ConsentKind.WITHDRAWN: "unsubscribe"}
         rows = [
             *(("bounce", key, None, None, None, row.bounced_at, row.source) for key, row in keyed if key),
-            *(("unsubscribe", address_key(row.email), *row[:-1]) for row in withdrawals),
+            *(
+                (kinds.get(decided.kind, "unclear"), address_key(email), *entity, opt_in_id, decided.at, source)
+                for entity, opt_in_id, decided, source, email in self._consents.against(mandator)
+            ),
+            *(
+                ("unclear", address_key(emails[each.entity]), *each.entity, each.opt_in_id, each.since, each.source)
+                for each in odd
+                if each.entity in emails
+            ),
         ]
-        columns = list(zip(*rows, strict=True)) or [()] * len(SUPPRESSION_COLUMNS)
+        columns: list[Sequence[Any]] = [*zip(*rows, strict=True)] or [()] * len(SUPPRESSION_COLUMNS)
         places = [f"consent_event.{name}" for name in SUPPRESSION_COLUMNS]
         return text_frame(columns, SUPPRESSION_COLUMNS, places, "since")
+
+    def consent_rows(self, opt_in_id: str) -> ConsentRows:
+        """How well the consent events of an opt-in can be understood. See `CrmSnapshot.consent_rows`."""
+        return self._consents.rows_of(opt_in_id)
 
     def entities_with(self, address: str) -> list[Entity]:
         """Everybody who has this address, however either is spelled. See `CrmSnapshot.entities_with`."""
         key = address_key(address)
         if key is None:
             return []
-        people = people_by_address(lambda query: self._rows(query, "looking for an address"), {key})
+        people = people_by_address(lambda query: self._reader.rows(query, "looking for an address"), {key})
         return sorted(people.get(key, []), key=lambda entity: (entity.entity_type.precedence, entity.entity_id))
 
     def email(self, entity: Entity) -> str | None:
@@ -190,213 +130,84 @@ class SqlSnapshot:
         """The addresses of many entities as the CRM spells them. See `CrmSnapshot.emails`."""
         found: dict[Entity, str] = {}
         for entity_type, ids in by_type(entities):
-            people = ENTITY_TABLES[entity_type]
+            people = self._consents.people(entity_type)
             query = select(people.c.id, people.c.email).where(people.c.id.in_(ids))
-            for row in self._rows(query, f"reading {people.name}"):
+            for row in self._reader.rows(query, f"reading {entity_type}"):
                 email = row.email or ""
                 text_of_email = email if isinstance(email, str) else email.decode(errors="replace")  # it isn't UTF-8
-                found[Entity(entity_type, row.id)] = text_of_email
+                found[Entity(entity_type, str(row.id).strip())] = text_of_email
         return found
 
     def consenting(self, opt_in_id: str) -> Iterator[tuple[str, str, datetime]]:
         """Everybody whose consent for this opt-in is granted now. See `CrmSnapshot.consenting`."""
-        events = self._ranked().where(consent_event.c.opt_in_id == opt_in_id).subquery()
-        for entity_type, people in ENTITY_TABLES.items():
-            query = (
-                select(people.c.id, people.c.email, events.c.occurred_at)
-                .join(events, (events.c.entity_id == people.c.id) & (events.c.entity_type == entity_type))
-                .where(events.c.rank == 1, events.c.kind.in_(_GRANTING), events.c.occurred_at.is_not(None))
-                .where(people.c.email.is_not(None))
-            )
-            for chunk in self._stream(query, 20_000, f"reading who consented to {opt_in_id}"):
-                for row in chunk:
-                    if isinstance(row.email, str):
-                        yield f"{entity_type}:{row.id}", row.email, row.occurred_at
-
-    def _ranked(self) -> Select[Any]:
-        """All consent events, each with its rank among those of one entity and one opt-in: 1 decides."""
-        rank = func.row_number().over(
-            partition_by=consent_event.c["opt_in_id", "entity_type", "entity_id"],
-            order_by=_most_decisive_first(self._dialect),
-        )
-        return select(*_CONSENT, *consent_event.c["entity_type", "entity_id", "opt_in_id"], rank.label("rank"))
+        return ((str(entity), email, at) for entity, email, at in self._consents.granted(opt_in_id))
 
     def consents(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
         """What ever happened to an entity's consents, by opt-in, oldest first. See `CrmSnapshot.consents`."""
-        query = select(*self._consent, consent_event.c.opt_in_id).where(
-            consent_event.c.entity_type == entity.entity_type, consent_event.c.entity_id == entity.entity_id
-        )
-        found: defaultdict[str, list[ConsentEvent]] = defaultdict(list)
-        for row in self._rows(query.order_by(*consent_event.c["occurred_at", "id"]), "reading consent_event"):
-            if row.occurred_at is None:
-                raise CrmError(_NO_TIME)
-            kind = _one_of(ConsentKind, row.kind, f"consent_event.kind of {entity}")
-            found[row.opt_in_id].append(
-                ConsentEvent(row.id, kind, row.occurred_at, row.source, row.evidence, row.text_version)
-            )
-        return dict(found)
-
-    def _people(self, pick: Pick) -> list[_People]:
-        definition = marketing_list if pick.kind == "marketing_list" else report
-        found = self._rows(select(definition).where(definition.c.name == pick.name), f"reading {definition.name}")
-        if len(found) != 1:
-            known = self._rows(select(definition.c.name).order_by(definition.c.name), f"reading {definition.name}")
-            raise CrmError(
-                f"the CRM has {'no' if not found else len(found)} {_title(pick)} ({definition.name}.name); "
-                f"it has {', '.join(repr(row.name) for row in known) or 'none at all'}"
-            )
-        if definition is report:
-            return [self._people_of_report(found[0])]
-        if found[0].kind == "static":
-            return self._people_of_static_list(found[0])
-        if found[0].kind == "dynamic":
-            return [self._people_of_dynamic_list(found[0])]
-        raise CrmError(f"marketing_list.kind of the {_title(pick)} must be static or dynamic")
-
-    def _people_of_report(self, definition: Row[Any]) -> _People:
-        view = self._table(definition.view_name, f"view_name of the report {definition.name!r}")
-        key = next((view.c[name] for name in ("entity_id", "id") if name in view.c), None)
-        if key is None:
-            raise CrmError(f"{definition.view_name} (report {definition.name!r}) needs a column entity_id or id")
-        others = [each for each in view.c if each.name != "entity_id"]
-        entity_type = _entity_type(definition.entity_type, f"entity_type of the report {definition.name!r}")
-        return _People(self._table(entity_type), select(key.label("entity_id"), *others).subquery("picked"))
-
-    def _people_of_static_list(self, definition: Row[Any]) -> list[_People]:
-        members = select(marketing_list_member).where(marketing_list_member.c.marketing_list_id == definition.id)
-        found = self._rows(members.with_only_columns(marketing_list_member.c.entity_type).distinct(), "reading members")
-        where = f"marketing_list_member.entity_type of the marketing list {definition.name!r}"
-        types = {_entity_type(row.entity_type, where) for row in found}
-        if not types:
-            types = {EntityType(definition.entity_type)} if definition.entity_type else set(EntityType)
-        ids = members.with_only_columns(marketing_list_member.c.entity_id).distinct()
-        return [
-            _People(self._table(each), ids.where(marketing_list_member.c.entity_type == each).subquery("picked"))
-            for each in EntityType
-            if each in types
-        ]
-
-    def _people_of_dynamic_list(self, definition: Row[Any]) -> _People:
-        entity_type = _entity_type(definition.entity_type, f"entity_type of the dynamic list {definition.name!r}")
-        if not (definition.query or "").strip():
-            raise CrmError(f"marketing_list.query of the dynamic list {definition.name!r} is empty")
-        # The query is trusted: whoever can write to the CRM's tables wrote it. Colons in it aren't parameters.
-        statement = text(definition.query.strip().rstrip(";").replace(":", "\\:"))
-        picked = statement.columns(column("entity_id", String)).subquery("query")
-        return _People(self._table(entity_type), select(picked.c.entity_id).distinct().subquery("picked"))
-
-    def _offered(self, people: list[_People]) -> frozenset[str]:
-        everywhere = frozenset[str].intersection(*(frozenset(group.columns) for group in people))
-        return (everywhere - set(SELECTION_COLUMNS)) | {"entity_type", "entity_id", "email"}
+        return self._consents.history(entity)
 
     def _frames(
-        self, people: _People, opt_in_id: str, columns: list[str], chunk_rows: int, title: str
+        self, people: People, opt_in_id: str, columns: list[str], chunk_rows: int, pick: str
     ) -> Iterator[pd.DataFrame]:
-        entity, picked = people.entity, people.picked
-        extra = [people.columns[name] for name in columns]
-        event_of_person = (
-            (consent_event.c.entity_id == picked.c.entity_id)
-            & (consent_event.c.entity_type == people.entity_type)
-            & (consent_event.c.opt_in_id == opt_in_id)
-        )
-        # `text_frame` takes all moments to UTC at once, where `UtcTime` would do so one by one.
-        raw_time = type_coerce(consent_event.c.occurred_at, UtcTime.impl)
-        consent = [raw_time if each is consent_event.c.occurred_at else each for each in self._consent]
+        entity, picked, events = people.entity, people.picked, self._consents.source
+        own = [people.columns[name] for name in columns]
         query = (
-            select(picked.c.entity_id, entity.c.email, *consent, *extra)
+            select(*[picked.c.entity_id, entity.c.id.label("own_id"), entity.c.email, *self._consents.columns, *own])
             .select_from(picked)
             .outerjoin(entity, entity.c.id == picked.c.entity_id)
-            .outerjoin(consent_event, event_of_person)
-            # The first row of an entity is the one that counts: with the event that decides and, where a report names
-            # an entity several times, the smallest of its own columns. Ranking in SQL would take a far slower join.
-            .order_by(
-                picked.c.entity_id,
-                *(each for each in extra if each.table is picked),
-                *_most_decisive_first(self._dialect),
+            .outerjoin(
+                events,
+                (events.c.entity_id == picked.c.entity_id)
+                & self._consents.of_opt_ins([cleaned_word(opt_in_id)], [people.entity_type]),
             )
+            # Where a report names an entity several times, its first row counts: that with the smallest own columns.
+            .order_by(picked.c.entity_id, *(each for each in own if each.table is picked))
         )
-        consent_places = [f"consent_event.{each.name}" for each in self._consent]
-        extra_places = [f"{title if each.table is picked else entity.name}.{each.name}" for each in extra]
-        places = ["entity_type", f"{title}.entity_id", f"{entity.name}.email", *consent_places, *extra_places]
-        last_id = None
-        for chunk in self._stream(query, chunk_rows, f"reading the {title}"):
-            ids = [row[0] for row in chunk]
+        own_places = [f"{pick if each.table is picked else people.entity_type}.{each.name}" for each in own]
+        consent_places = [f"consent_event.{name.removeprefix('consent_')}" for name in SELECTION_COLUMNS[3:]]
+        places = ["entity_type", f"{pick}.entity_id", f"{people.entity_type}.email", *consent_places, *own_places]
+        for rows in self._reader.groups(query, chunk_rows, f"reading the {pick}", lambda row: row[0]):
+            ids = [row[0] for row in rows]
             if None in ids:
-                raise CrmError(f"the {title} has rows without an entity_id; take them out of its query or view")
-            rows = list(compress(chunk, map(ne, ids, [last_id, *ids])))
-            last_id = ids[-1]
-            if not rows:
-                continue
-            values = list(zip(*rows, strict=True))
-            events = zip(values[_EVENT_ID - 1], values[_CONSENT_AT - 1], strict=True)  # the type isn't read
-            if any(at is None and event_id is not None for event_id, at in events):
-                raise CrmError(_NO_TIME)
-            entity_types = [people.entity_type.value] * len(rows)
-            yield text_frame([entity_types, *values], (*SELECTION_COLUMNS, *columns), places, "consent_at")
+                raise CrmError(f"the {pick} has rows without an entity_id; take them out of its query or view")
+            require_same_keys(ids, [row[1] for row in rows], f"{pick}.entity_id", f"{people.entity_type}.id")
+            event_ids = [row[_FIRST_EVENT_COLUMN + 1] for row in rows]
+            require_same_keys(ids, event_ids, f"{pick}.entity_id", "consent_event.entity_id")
+            yield text_frame(
+                self._values(people.entity_type, ids, rows), (*SELECTION_COLUMNS, *columns), places, "consent_at"
+            )
 
-    def _table(self, name: str, named_by: str = "the CRM contract") -> TableClause:
-        """A table or view with the columns it really has."""
-        if name not in self._tables:
-            schema, _, bare = name.rpartition(".")
-            with crm_errors(self._connection.engine, f"looking at {name}"):
-                try:
-                    found = inspect(self._connection).get_columns(bare, schema=schema or None)
-                except NoSuchTableError:
-                    raise CrmError(f"the CRM has no table or view {name}, which {named_by} asks for") from None
-            columns = [column(each["name"], each["type"]) for each in found]
-            self._tables[name] = table(bare, *columns, schema=schema or None)
-        return self._tables[name]
-
-    def _rows(self, query: Select[Any], doing: str) -> list[Row[Any]]:
-        return [row for chunk in self._stream(query, 20_000, doing) for row in chunk]
-
-    def _stream(self, query: Select[Any], chunk_rows: int, doing: str) -> Iterator[Sequence[Row[Any]]]:
-        try:
-            with crm_errors(self._connection.engine, doing):
-                # The savepoint keeps the snapshot alive for other lists when this one's query turns out to be broken.
-                with self._connection.begin_nested():
-                    result = self._connection.execute(query, execution_options={"yield_per": chunk_rows})
-                    chunks = result.partitions()
-                    chunk = next(chunks, None)
-                while chunk:
-                    yield chunk
-                    chunk = next(chunks, None)
-        except UnicodeDecodeError:
-            raise CrmError(
-                f"{doing}: a text isn't UTF-8; the database lets any bytes in (SQL_ASCII?), convert it to UTF-8"
-            ) from None
-        except ValueError:
-            raise CrmError(
-                f"{doing}: a date or time isn't written as YYYY-MM-DD HH:MM:SS; correct it in the CRM"
-            ) from None
+    def _values(self, entity_type: str, ids: Sequence[str], rows: Sequence[AnyRow]) -> list[Sequence[Any]]:
+        """The columns of a selection, one value per entity; the rows of one stand beside each other."""
+        groups = numbered(ids)
+        firsts = np.flatnonzero(np.diff(groups, prepend=-1)).tolist()
+        with_event = np.flatnonzero([row[_FIRST_EVENT_COLUMN + 1] is not None for row in rows])
+        events = [rows[position][_FIRST_EVENT_COLUMN:_FIRST_OWN_COLUMN] for position in with_event.tolist()]
+        decided = self._consents.decisions(groups[with_event], events)
+        consents: list[Sequence[object]] = [(None,) * 6] * len(firsts)
+        for decision in decided:
+            event = events[decision.row]
+            consent = (event[0], decision.kind.value, decision.at, *event[4:])
+            consents[groups[with_event[decision.row]]] = consent
+        event_id, kind, at, *evidence = zip(*consents, strict=True)
+        first_rows = [rows[position] for position in firsts]
+        own = list(zip(*(row[_FIRST_OWN_COLUMN:] for row in first_rows), strict=True))
+        return [
+            [entity_type] * len(firsts),
+            [str(ids[position]).strip() for position in firsts],
+            [row[2] for row in first_rows],
+            event_id,
+            kind,
+            at,
+            *evidence,
+            *own,
+        ]
 
 
-def _most_decisive_first(dialect: str) -> list[ColumnElement[Any]]:
-    """The order of an entity's events of one opt-in whose first is what `domain.consent.current_consent` picks."""
-    return [
-        consent_event.c.occurred_at.desc().nulls_first(),
-        case((consent_event.c.kind == ConsentKind.WITHDRAWN, 1), else_=0).desc(),
-        collate(consent_event.c.id, _CODE_POINT_ORDER.get(dialect, "BINARY")).desc(),
-    ]
-
-
-def _email_of(events: FromClause) -> ColumnElement[Any]:
-    """The address of an event's entity, whichever of the tables, outer joined, has it."""
-    return case(
-        *((events.c.entity_type == entity_type, people.c.email) for entity_type, people in ENTITY_TABLES.items())
-    ).label("email")
-
-
-def _entity_type(value: object, where: str) -> EntityType:
-    return _one_of(EntityType, value, where)
-
-
-def _one_of(kinds: type[Kind], value: object, where: str) -> Kind:
-    try:
-        return kinds(str(value))
-    except ValueError:
-        raise CrmError(f"{where} must be one of {', '.join(kinds)}") from None
-
-
-def _title(pick: Pick) -> str:
-    return f"{pick.kind.replace('_', ' ')} {pick.name!r}"
+def _strangers(members: Sequence[AnyRow], columns: Sequence[str]) -> pd.DataFrame:
+    """Members of a list whose entity type is none. They come like everybody else, to be rejected with their reason."""
+    names = (*SELECTION_COLUMNS, *columns)
+    types = [str(row[0] or "").strip()[:_LONGEST_TYPE] for row in members]
+    ids = [str(row[1] or "").strip() for row in members]
+    values: list[Sequence[Any]] = [types, ids, *([[None] * len(members)] * (len(names) - 2))]
+    return text_frame(values, names, names, "consent_at")

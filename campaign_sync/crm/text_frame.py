@@ -1,7 +1,6 @@
 """Rows of a database as frames of text."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -9,6 +8,7 @@ import pyarrow
 
 from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.columns import text_column
+from campaign_sync.domain.instant import instants
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
 from campaign_sync.domain.text import marked_text, vendor_text
 
@@ -27,7 +27,7 @@ def text_frame(
         columns: the values of each column, in the order of `names`.
         names: the frame's columns.
         places: per column, where in the CRM it comes from; for messages.
-        time: the column of moments, which becomes `datetime64[us, UTC]`; one without a zone counts as UTC.
+        time: the column of moments, which becomes `datetime64[us, UTC]`; missing where there is none.
 
     Values that aren't UTF-8 stop nobody but their own rows: where they are no keys, what can't be read of them is
     `NOT_UTF8`, which no row is sent with.
@@ -37,19 +37,12 @@ def text_frame(
     """
     return pd.DataFrame(
         {
-            name: _moments(values, where)
+            name: pd.Series(pd.DatetimeIndex(instants(values)).tz_localize("UTC"))
             if name == time
             else text_column(pyarrow.array(_texts(values, where, name in _KEYS), pyarrow.large_string()))
             for name, values, where in zip(names, columns, places, strict=True)
         }
     )
-
-
-def _moments(values: Sequence[Any], where: str) -> "pd.Series[pd.Timestamp]":
-    for kind in set(map(type, values)):
-        if not issubclass(kind, datetime | None):
-            raise CrmError(f"{where}: a value of type {kind.__name__} isn't a time; give it as one in a view")
-    return pd.Series(pd.to_datetime(list(values), utc=True)).dt.as_unit("us")
 
 
 def _texts(values: Sequence[object], where: str, is_key: bool) -> Sequence[object]:

@@ -4,6 +4,7 @@ Checks of rows are pandera schemas; a failing row is taken out before the snapsh
 they must all pass. Checks of the set (`list_attributes`, `plausible_size`) have no rows to take out: they stop it.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from pandera.errors import SchemaErrors
 
 from campaign_sync.domain.columns import texts
-from campaign_sync.domain.consent import ConsentKind, is_email
+from campaign_sync.domain.consent import GRANTING, NO_ROWS, ConsentRows, is_email
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.limits import SizeBaseline, SizeLimits, leap_violations, limit_violations
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
@@ -80,6 +81,8 @@ class Surroundings:
     """Of what is sent: earlier replaces as they were sent, or the list as it was when we came."""
     held_before: SizeBaseline | None = None
     """Of what ends in the list."""
+    consents: ConsentRows = NO_ROWS
+    """How well the CRM's consent events of the list's opt-in can be understood."""
     size_accepted: str | None = None
     """Who accepts this once that the size is implausible, and why; None where nobody does."""
 
@@ -139,7 +142,7 @@ def row_checks(contract: Contract) -> dict[str, pa.DataFrameSchema]:
     texts = [RECIPIENT_ID, ADDRESS, *contract.list_columns]
     opt_in_column = contract.technical_column(TechnicalField.OPT_IN_ID)
     entity_type_column = contract.technical_column(TechnicalField.ENTITY_TYPE)
-    granted = [ConsentKind.GRANTED.value, ConsentKind.CONFIRMED.value]
+    granted = [kind.value for kind in GRANTING]
     return {
         "utf8": _schema({column: [_legal_characters(), _no_mojibake()] for column in texts}),
         "technical_fields": _schema(
@@ -244,6 +247,57 @@ def _rows(rows: int) -> str:
     return f"{rows} {'row' if rows == 1 else 'rows'}"
 
 
+UNCLEAR_ROWS = 10
+"""Fewer consent events that can't be understood keep their people out, and stop no list."""
+
+UNCLEAR_SHARE = 0.001
+"""Nor does a smaller share of them."""
+
+_SHOWN_WORDS = 5
+
+_NOBODYS_NAME = re.compile(r"[^\W\d][\w .:/-]{0,31}")
+"""A word of the CRM's own. What is anything else, or stands in few rows, may be about somebody and isn't shown."""
+
+_REMEDIES = {
+    "kind": "declare the kind in crm.consent_kinds (granted, withdrawn or ignored)",
+    "entity_type": "write contact, lead or account",
+    "opt_in_id": "write an opt-in that the table opt_in defines, or define it there",
+    "occurred_at": "write a time as 2026-03-01 12:00:00",
+}
+
+
+def check_consents(read: ConsentRows) -> CheckOutcome:
+    """The consent events that say something about a list's opt-in are understood; all but a few.
+
+    Who is concerned by one that isn't is out of the list already: many would empty it in parts, and tell of a change in
+    the CRM that somebody has to look at.
+    """
+    unclear = sum(read.unclear.values())
+    cleaned = f"; {read.cleaned} only without regard to blanks and case" if read.cleaned else ""
+    if not unclear:
+        return CheckOutcome("consents", True, f"all {read.rows} consent events are understood{cleaned}")
+    parts = (
+        f"{count} in consent_event.{name}{_words(read, name)}: {_REMEDIES[name]}"
+        for name, count in sorted(read.unclear.items())
+    )
+    summary = (
+        f"{unclear} of {read.rows} consent events can't be understood, and whom they are about is kept out "
+        f"({'; '.join(parts)}){cleaned}"
+    )
+    stops = unclear >= UNCLEAR_ROWS and unclear >= UNCLEAR_SHARE * read.rows
+    return CheckOutcome("consents", False, summary, warning=not stops)
+
+
+def _words(read: ConsentRows, name: str) -> str:
+    often = sorted(((count, word) for (column, word), count in read.words.items() if column == name), reverse=True)
+    shown = [
+        f"“{word}” {count} times"
+        for count, word in often[:_SHOWN_WORDS]
+        if count >= UNCLEAR_ROWS and _NOBODYS_NAME.fullmatch(word)
+    ]
+    return f" ({', '.join(shown)})" if shown else ""
+
+
 def entity_counts(rows: pd.DataFrame) -> dict[str, int]:
     """How many rows of a snapshot are about each entity type."""
     return {str(kind): int(count) for kind, count in rows["entity_type"].value_counts().sort_index().items()}
@@ -325,6 +379,7 @@ _NOT_SUPPRESSED = _schema(
                 Reason.BOUNCED,
                 Reason.UNSUBSCRIBED,
                 Reason.CONSENT_WITHDRAWN,
+                Reason.CONSENT_UNCLEAR,
                 Reason.WITHDRAWAL_VANISHED,
             )
         ]

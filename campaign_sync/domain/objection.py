@@ -34,28 +34,28 @@ def objections(
         address: their normalized address; None where they have none.
         consent_at: when they gave the consent that now counts; None where they didn't.
     """
-    keys = entity_keys(suppression)
-    here = suppression["address"].eq(address or "").fillna(value=False)
-    bounce, unsubscribe, pending, block, remembered = (
-        suppression["kind"] == kind for kind in ("bounce", "unsubscribe", "pending", "block", REMEMBERED)
+    keys, since = entity_keys(suppression), suppression["since"]
+    bounce, block, unsubscribe, pending, unclear, remembered = (
+        suppression["kind"] == kind for kind in ("bounce", "block", "unsubscribe", "pending", "unclear", REMEMBERED)
     )
+    here = suppression["address"].eq(address or "").fillna(value=False)
     of_opt_in, of_nobody = suppression["opt_in_id"].eq(opt_in_id).fillna(value=False), suppression["entity_id"].isna()
-    persons = keys.eq(key or "").fillna(value=False)
-    withdrawal = unsubscribe & of_opt_in & ~of_nobody
-    own = withdrawal & persons
-    since = suppression["since"]
+    of_any = of_opt_in | suppression["opt_in_id"].isna()
+    its_own = keys.eq(key or "").fillna(value=False)
+    # What has no time counts for ever, and who has no consent has no newer one.
     later = (since >= (pd.Timestamp(consent_at) if consent_at else pd.NaT)).fillna(value=False)
     later |= since.isna() & (consent_at is not None)
-    not_older = later | (consent_at is None)
-    nobodys = unsubscribe & here & of_nobody & (of_opt_in | suppression["opt_in_id"].isna())
+    ending = later | (consent_at is None)
+    withdrawal = unsubscribe & of_opt_in & ~of_nobody
     parts = (
         (bounce & here, Reason.BOUNCED),
         (block & here, Reason.BLOCKLISTED),
-        (pending & here & not_older, Reason.ON_UNSUBSCRIBE_LIST),
-        (nobodys & not_older, Reason.UNSUBSCRIBED),
-        (own, Reason.UNSUBSCRIBED),
-        (withdrawal & here & later & ~own, Reason.CONSENT_WITHDRAWN),
-        (remembered & of_opt_in & persons, Reason.WITHDRAWAL_VANISHED),
+        (pending & here & ending, Reason.ON_UNSUBSCRIBE_LIST),
+        (unsubscribe & here & of_nobody & of_any & ending, Reason.UNSUBSCRIBED),
+        (withdrawal & its_own, Reason.UNSUBSCRIBED),
+        (withdrawal & here & later & ~its_own, Reason.CONSENT_WITHDRAWN),
+        (unclear & of_any & ((its_own & ending) | (here & later)), Reason.CONSENT_UNCLEAR),
+        (remembered & of_opt_in & its_own, Reason.WITHDRAWAL_VANISHED),
     )
     found = [
         Objection(reason, _moment(row.since), _text(row.source), _text(whose))

@@ -19,9 +19,12 @@ class Reason(StrEnum):
 
     NO_CONSENT = "no_consent"
     CONSENT_WITHDRAWN = "consent_withdrawn"
+    CONSENT_UNCLEAR = "consent_unclear"
+    CONSENT_IN_FUTURE = "consent_in_future"
     BOUNCED = "bounced"
     UNSUBSCRIBED = "unsubscribed"
     BLOCKLISTED = "blocklisted"
+    UNKNOWN_ENTITY_TYPE = "unknown_entity_type"
     NO_ADDRESS = "no_address"
     INVALID_ADDRESS = "invalid_address"
     FORBIDDEN_CHARACTERS = "forbidden_characters"
@@ -69,9 +72,14 @@ DATA_REASONS: Final = frozenset({Reason.INVALID_ADDRESS, Reason.ALREADY_IN_LIST,
 _MEANINGS: Final[dict[Reason, str]] = {
     Reason.NO_CONSENT: "no granted consent for this list's opt-in",
     Reason.CONSENT_WITHDRAWN: "withdrew the consent, or somebody with the same address did",
+    Reason.CONSENT_UNCLEAR: (
+        "the CRM has a consent event that can't be understood, about them or somebody with the same address"
+    ),
+    Reason.CONSENT_IN_FUTURE: "a consent in the CRM is dated in the future, and grants nothing",
     Reason.BOUNCED: "the address doesn't take mail: it bounced",
     Reason.UNSUBSCRIBED: "unsubscribed from this mandator's mail",
     Reason.BLOCKLISTED: "the address is on the vendor's blocklist",
+    Reason.UNKNOWN_ENTITY_TYPE: "a member of the list that is neither contact, lead nor account",
     Reason.NO_ADDRESS: "no address in the CRM",
     Reason.INVALID_ADDRESS: "the address isn't one that mail can be sent to",
     Reason.FORBIDDEN_CHARACTERS: "a text has characters that can't be sent",

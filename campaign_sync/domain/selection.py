@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from campaign_sync.domain.address import usable_addresses
-from campaign_sync.domain.consent import VENDOR_SOURCE, ConsentKind
+from campaign_sync.domain.consent import GRANTING, VENDOR_SOURCE, ConsentKind
+from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.suppression import Suppressed
 
@@ -58,15 +59,19 @@ def sift(picked: pd.DataFrame, suppressed: Suppressed) -> Sifted:
     Every row is judged by itself: the parts of a frame, sifted one after the other, make what the frame would.
     """
     addresses, flaws = _addresses(picked["email"])
-    withdrawn = picked["consent_kind"].eq(ConsentKind.WITHDRAWN.value).fillna(value=False)
-    granted = picked["consent_kind"].isin([ConsentKind.GRANTED.value, ConsentKind.CONFIRMED.value])
+    kind = picked["consent_kind"]
+    withdrawn = kind.eq(ConsentKind.WITHDRAWN.value).fillna(value=False)
+    granted = kind.isin([each.value for each in GRANTING])
     by_vendor = picked["consent_source"].astype("str").str.startswith(VENDOR_SOURCE).fillna(value=False)
 
     reason = suppressed.reasons(picked, addresses)
     reason = flaws.where(flaws.notna(), reason)
-    reason[~granted] = Reason.NO_CONSENT.value
+    reason[~granted & (reason != Reason.CONSENT_UNCLEAR.value).fillna(value=True)] = Reason.NO_CONSENT.value
+    reason[kind.eq(ConsentKind.UNCLEAR.value).fillna(value=False)] = Reason.CONSENT_UNCLEAR.value
+    reason[kind.eq(ConsentKind.FUTURE.value).fillna(value=False)] = Reason.CONSENT_IN_FUTURE.value
     reason[withdrawn] = Reason.CONSENT_WITHDRAWN.value
     reason[withdrawn & by_vendor] = Reason.UNSUBSCRIBED.value
+    reason[~picked["entity_type"].isin(list(EntityType))] = Reason.UNKNOWN_ENTITY_TYPE.value
 
     kept = reason.isna()
     return Sifted(

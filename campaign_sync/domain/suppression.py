@@ -8,17 +8,19 @@ import numpy as np
 import pandas as pd
 
 from campaign_sync.domain.columns import parts
+from campaign_sync.domain.consent import UNDATED
 from campaign_sync.domain.rejection import Reason
 
 SUPPRESSION_COLUMNS = ("kind", "address", "entity_type", "entity_id", "opt_in_id", "since", "source")
 """Columns of a suppression frame.
 
-`kind` is `bounce`, `unsubscribe`, `pending`, `block` or `remembered`. A bounce and an entry of the blocklist name an
-address and nobody. An unsubscribe names an entity, its opt-in and, where the entity has one, its address; or an address
-alone, where nobody knows whose it is, with the opt-in where that is known. `pending` is an address on the vendor's
-unsubscribe list of which it isn't known yet what was unsubscribed. What is remembered is a withdrawal that the CRM had
-and doesn't have any more: it names whom the CRM shows as granted instead, and `since` when it was withdrawn. `since` is
-`datetime64[us, UTC]`.
+`kind` is `bounce`, `unsubscribe`, `pending`, `unclear`, `block` or `remembered`. A bounce and an entry of the blocklist
+name an address and nobody. An unsubscribe names an entity, its opt-in and, where the entity has one, its address; or an
+address alone, where nobody knows whose it is, with the opt-in where that is known. `pending` is an address on the
+vendor's unsubscribe list of which it isn't known yet what was unsubscribed. A consent event that can't be understood is
+`unclear`: it names whom it may be about, and no opt-in where it may be about each. What is remembered is a withdrawal
+that the CRM had and doesn't have any more: it names whom the CRM shows as granted instead, and `since` when it was
+withdrawn. `since` is `datetime64[us, UTC]`, missing where no time is known: such a row counts for ever.
 """
 
 REMEMBERED = "remembered"
@@ -29,7 +31,7 @@ def entity_keys(rows: pd.DataFrame) -> "pd.Series[str]":
     return rows["entity_type"].astype("str") + ":" + rows["entity_id"].astype("str")
 
 
-_FOR_EVER = pd.Timestamp("2262-01-01", tz="UTC")
+_FOR_EVER = pd.Timestamp(UNDATED).as_unit("us")
 """In place of a moment that isn't known: no consent is newer."""
 
 
@@ -51,6 +53,10 @@ class Suppressed:
     """Entity keys of those whose withdrawal has vanished from the CRM."""
     pending_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
     """By address, since when it is known to be on the vendor's unsubscribe list, for which opt-in isn't known yet."""
+    unclear_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
+    """By entity key, the newest event that can't be understood: it may be a withdrawal of every consent before."""
+    unclear_address_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
+    """By address, the newest such event of anybody who has it."""
 
     @classmethod
     def of(cls, frame: pd.DataFrame, opt_in_id: str) -> Self:
@@ -62,14 +68,17 @@ class Suppressed:
         remembered = frame[(frame["kind"] == REMEMBERED) & (frame["opt_in_id"] == opt_in_id)]
         withdrawals = unsubscribes[unsubscribes["entity_id"].notna() & unsubscribes["opt_in_id"].notna()]
         pending = frame[frame["kind"] == "pending"]
+        unclear = frame[(frame["kind"] == "unclear") & (frame["opt_in_id"].isna() | (frame["opt_in_id"] == opt_in_id))]
         return cls(
             bounced=frozenset(bounces["address"].dropna()),
             blocked=frozenset(frame.loc[frame["kind"] == "block", "address"].dropna()),
-            left_at=_newest_by_address(nobodys),
+            left_at=_newest(nobodys, nobodys["address"]),
             withdrawn=frozenset(entity_keys(withdrawals).dropna()),
+            withdrawn_at=_newest(withdrawals, withdrawals["address"]),
             remembered=frozenset(entity_keys(remembered).dropna()),
-            withdrawn_at=_newest_by_address(withdrawals),
-            pending_at=_newest_by_address(pending),
+            pending_at=_newest(pending, pending["address"]),
+            unclear_at=_newest(unclear, entity_keys(unclear)),
+            unclear_address_at=_newest(unclear, unclear["address"]),
         )
 
     def reasons(self, rows: pd.DataFrame, addresses: "pd.Series[str]") -> "pd.Series[str]":
@@ -85,16 +94,16 @@ class Suppressed:
         reason[_among(addresses, self.blocked)] = Reason.BLOCKLISTED.value
         reason[_among(addresses, self.bounced)] = Reason.BOUNCED.value
         reason[_not_newer(rows["consent_at"], addresses, self.pending_at)] = Reason.ON_UNSUBSCRIBE_LIST.value
+        reason[_not_newer(rows["consent_at"], addresses, self.unclear_address_at)] = Reason.CONSENT_UNCLEAR.value
+        if self.unclear_at:
+            keys, without = entity_keys(rows), rows["consent_at"].isna().to_numpy()
+            unclear = _not_newer(rows["consent_at"], keys, self.unclear_at) | (_among(keys, self.unclear_at) & without)
+            reason[unclear] = Reason.CONSENT_UNCLEAR.value
         reason[_not_newer(rows["consent_at"], addresses, self.withdrawn_at)] = Reason.CONSENT_WITHDRAWN.value
         reason[_not_newer(rows["consent_at"], addresses, self.left_at)] = Reason.UNSUBSCRIBED.value
         if self.withdrawn:
             reason[_among(entity_keys(rows), self.withdrawn)] = Reason.UNSUBSCRIBED.value
         return reason
-
-
-def _newest_by_address(rows: pd.DataFrame) -> dict[str, pd.Timestamp]:
-    newest = rows["since"].fillna(_FOR_EVER).groupby(rows["address"]).max()
-    return {str(address): since for address, since in newest.items()}
 
 
 _Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -108,11 +117,16 @@ def _among(column: "pd.Series[str]", known: Collection[str]) -> _Mask:
     return np.concatenate([np.zeros(0, dtype=np.bool_), *found])
 
 
+def _newest(rows: pd.DataFrame, by: "pd.Series[str]") -> dict[str, pd.Timestamp]:
+    newest = rows["since"].fillna(_FOR_EVER).groupby(by).max()
+    return {str(key): since for key, since in newest.items()}
+
+
 def _not_newer(
-    consent_at: "pd.Series[pd.Timestamp]", addresses: "pd.Series[str]", ended_at: Mapping[str, pd.Timestamp]
+    consent_at: "pd.Series[pd.Timestamp]", keys: "pd.Series[str]", ended_at: Mapping[str, pd.Timestamp]
 ) -> _Mask:
-    """Whose consent isn't newer than what ended the consents of their address."""
-    mask = _among(addresses, ended_at)
-    ended = pd.to_datetime([ended_at[address] for address in addresses[mask]], utc=True)
+    """Whose consent isn't newer than what ended the consents of their address, or theirs."""
+    mask = _among(keys, ended_at)
+    ended = pd.DatetimeIndex([ended_at[key] for key in keys[mask]], dtype="datetime64[us, UTC]")
     mask[mask.copy()] = ended >= pd.DatetimeIndex(consent_at[mask])
     return mask

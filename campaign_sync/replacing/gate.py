@@ -6,7 +6,7 @@ from datetime import datetime
 import pandas as pd
 
 from campaign_sync.crm.port import CrmSnapshot
-from campaign_sync.domain.checks import CheckOutcome, Surroundings, check_snapshot
+from campaign_sync.domain.checks import CheckOutcome, Surroundings, check_consents, check_snapshot
 from campaign_sync.domain.feedback_age import Alertness
 from campaign_sync.domain.limits import SizeBaseline, median_baseline
 from campaign_sync.domain.suppression import Suppressed
@@ -44,6 +44,7 @@ def surroundings(
     sent_before, held_before = size_baselines(target, vendor, state)
     return Surroundings(
         suppressed=suppressed,
+        consents=crm.consent_rows(target.contract.opt_in_id),
         vendor_attributes=vendor.recipient_lists.attribute_names(target.recipient_list_id),
         baselines=sent_before,
         held_before=held_before,
@@ -92,6 +93,7 @@ def examine(
     """
     return [
         *check_snapshot(rows, target.contract, around),
+        check_consents(around.consents),
         _snapshot_age(target, stored, now, replaying),
         _feedback(target, feedback, vendor_now),
     ]

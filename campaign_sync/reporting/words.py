@@ -298,9 +298,12 @@ TEXTS: Final[dict[str, dict[Language, str]]] = {
 REASONS: Final[dict[str, dict[Language, str]]] = {
     Reason.NO_CONSENT: {"de": "Keine Einwilligung", "en": "No consent"},
     Reason.CONSENT_WITHDRAWN: {"de": "Einwilligung widerrufen", "en": "Consent withdrawn"},
+    Reason.CONSENT_UNCLEAR: {"de": "Einwilligung unverständlich", "en": "Consent not understood"},
+    Reason.CONSENT_IN_FUTURE: {"de": "Einwilligung in der Zukunft", "en": "Consent in the future"},
     Reason.BOUNCED: {"de": "Adresse unzustellbar", "en": "Address bounced"},
     Reason.UNSUBSCRIBED: {"de": "Von den Mailings abgemeldet", "en": "Unsubscribed from mailings"},
     Reason.BLOCKLISTED: {"de": "Auf der Sperrliste", "en": "On the blocklist"},
+    Reason.UNKNOWN_ENTITY_TYPE: {"de": "Unbekannte Art von Datensatz", "en": "Unknown kind of record"},
     Reason.NO_ADDRESS: {"de": "Keine E-Mail-Adresse im CRM", "en": "No e-mail address in the CRM"},
     Reason.INVALID_ADDRESS: {"de": "Ungültige E-Mail-Adresse", "en": "Invalid e-mail address"},
     Reason.FORBIDDEN_CHARACTERS: {
@@ -344,8 +347,9 @@ GROUPS: Final[dict[str, tuple[Reason, ...]]] = {
     ),
     "group_unreachable": (Reason.BOUNCED, Reason.BLOCKLISTED),
     "group_meanwhile": (Reason.SUPPRESSED_MEANWHILE, Reason.SWEPT, Reason.GONE_FROM_CRM, Reason.ADDRESS_CHANGED),
-    "group_no_consent": (Reason.NO_CONSENT,),
+    "group_no_consent": (Reason.NO_CONSENT, Reason.CONSENT_UNCLEAR, Reason.CONSENT_IN_FUTURE),
     "group_data": (
+        Reason.UNKNOWN_ENTITY_TYPE,
         Reason.NO_ADDRESS,
         Reason.INVALID_ADDRESS,
         Reason.FORBIDDEN_CHARACTERS,

@@ -1,64 +1,90 @@
-"""Which consent counts."""
+"""What a consent history says."""
 
+import random
 from datetime import UTC, datetime, timedelta
-from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.consent import ConsentEvent, ConsentKind, current_consent, is_email, is_granted
+from campaign_sync.domain.consent import (
+    KINDS,
+    UNDATED,
+    ConsentEvent,
+    ConsentKind,
+    ConsentWords,
+    cleaned_word,
+    current_consent,
+    deciding,
+    is_email,
+    is_granted,
+    understood,
+    understood_kinds,
+)
 from campaign_sync.domain.entity import EntityType
 
-NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-events = st.lists(
-    st.builds(
-        ConsentEvent,
-        event_id=st.uuids().map(str),
-        kind=st.sampled_from(ConsentKind),
-        occurred_at=st.integers(0, 3).map(lambda hours: NOON + timedelta(hours=hours)),
-    ),
-    max_size=8,
-)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+MOMENTS = st.none() | st.integers(-2, 2).map(lambda hours: NOW + timedelta(hours=hours))
+RAW = st.tuples(st.sampled_from(ConsentKind), MOMENTS)
 
 
-def event(kind: ConsentKind, hours: int = 0, event_id: str = "e") -> ConsentEvent:
-    return ConsentEvent(event_id, kind, NOON + timedelta(hours=hours))
+def as_read(kind: ConsentKind, at: datetime | None, event_id: str = "e") -> ConsentEvent:
+    return ConsentEvent(event_id, understood(kind, at, NOW), at or UNDATED)
 
 
-def test_nobody_without_an_event_has_consented() -> None:
+def history(raw: list[tuple[ConsentKind, datetime | None]]) -> list[ConsentEvent]:
+    return [as_read(kind, at, f"e{number}") for number, (kind, at) in enumerate(raw)]
+
+
+HISTORIES = st.lists(RAW, max_size=6).map(history)
+
+
+def event(kind: ConsentKind, hours: float = 0, event_id: str = "e") -> ConsentEvent:
+    return as_read(kind, NOW + timedelta(hours=hours), event_id)
+
+
+def test_no_event_is_no_consent() -> None:
     assert current_consent([]) is None
     assert not is_granted(None)
 
 
 def test_a_consent_granted_again_is_granted_and_a_withdrawn_one_is_not() -> None:
-    granted, withdrawn, again = (
-        event(ConsentKind(kind), at) for at, kind in enumerate(["granted", "withdrawn", "granted"])
-    )
+    granted, withdrawn, again = [
+        event(ConsentKind(kind), at) for at, kind in enumerate(["granted", "withdrawn", "granted"], start=-3)
+    ]
     assert not is_granted(current_consent([granted, withdrawn]))
     assert is_granted(current_consent([granted, withdrawn, again]))
     assert is_granted(event(ConsentKind.CONFIRMED))
 
 
-def test_at_the_same_moment_a_withdrawal_wins_whatever_its_id() -> None:
-    tie = [event(ConsentKind.GRANTED, event_id="z"), event(ConsentKind.WITHDRAWN, event_id="a")]
-    assert not is_granted(current_consent(tie))
+def test_at_the_same_moment_a_withdrawal_beats_everything() -> None:
+    tie = [event(kind, event_id=f"z{kind}") for kind in ConsentKind] + [event(ConsentKind.WITHDRAWN, event_id="a")]
+    deciding_event = current_consent(tie)
+    assert deciding_event == event(ConsentKind.WITHDRAWN, event_id=f"z{ConsentKind.WITHDRAWN}")
 
 
-@given(events, st.randoms())
-def test_the_order_of_the_events_makes_no_difference(history: list[ConsentEvent], random: Random) -> None:
-    shuffled = random.sample(history, len(history))
-    assert current_consent(shuffled) == current_consent(history)
+def test_what_is_not_understood_ends_a_consent_and_a_newer_grant_gives_it_again() -> None:
+    granted, unclear, again = (
+        event(ConsentKind.GRANTED, -3),
+        event(ConsentKind.UNCLEAR, -2),
+        event(ConsentKind.CONFIRMED, -1),
+    )
+    assert not is_granted(current_consent([granted, unclear]))
+    assert not is_granted(current_consent([granted, event(ConsentKind.UNCLEAR, -3)]))
+    assert is_granted(current_consent([granted, unclear, again]))
 
 
-@given(events.filter(bool))
-def test_the_newest_event_decides(history: list[ConsentEvent]) -> None:
-    deciding = current_consent(history)
-    newest = max(event.occurred_at for event in history)
-    assert deciding is not None
-    assert deciding.occurred_at == newest
-    withdrawn_last = any(e.occurred_at == newest and e.kind is ConsentKind.WITHDRAWN for e in history)
-    assert is_granted(deciding) is not withdrawn_last
+def test_a_grant_in_the_future_grants_nothing_and_covers_no_withdrawal() -> None:
+    future, granted, withdrawn = (
+        event(ConsentKind.GRANTED, 24 * 365 * 36),
+        event(ConsentKind.GRANTED, -2),
+        event(ConsentKind.WITHDRAWN, -1),
+    )
+    assert current_consent([future]) == future
+    assert current_consent([granted, future]) == future
+    assert current_consent([granted, withdrawn, future]) == withdrawn
+    assert not is_granted(future)
 
 
 def test_a_contact_goes_before_a_lead_and_a_lead_before_an_account() -> None:
@@ -75,3 +101,87 @@ def test_e_mail_is_known_in_every_usual_spelling(media_type: str) -> None:
 )
 def test_nothing_else_is_e_mail(media_type: str) -> None:
     assert not is_email(media_type)
+
+
+def test_clocks_may_differ_by_a_quarter_of_an_hour() -> None:
+    assert is_granted(event(ConsentKind.GRANTED, 0.25))
+    assert not is_granted(event(ConsentKind.GRANTED, 0.26))
+
+
+@pytest.mark.parametrize("at", [NOW + timedelta(days=1), None])
+def test_a_withdrawal_counts_whatever_its_time(at: datetime | None) -> None:
+    withdrawn = as_read(ConsentKind.WITHDRAWN, at)
+    assert current_consent([withdrawn, event(ConsentKind.GRANTED), event(ConsentKind.GRANTED, 48)]) == withdrawn
+
+
+def test_a_grant_without_a_time_is_not_understood() -> None:
+    assert as_read(ConsentKind.CONFIRMED, None).kind is ConsentKind.UNCLEAR
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind"),
+    [
+        ("granted", ConsentKind.GRANTED),
+        (" GRANTED\u00a0", ConsentKind.GRANTED),
+        ("Confirmed\n", ConsentKind.CONFIRMED),
+        ("WITHDRAWN", ConsentKind.WITHDRAWN),
+        ("Revoked", ConsentKind.WITHDRAWN),
+        ("opt-in", ConsentKind.GRANTED),
+        ("requested ", None),
+        ("maybe", ConsentKind.UNCLEAR),
+        ("granted in the future", ConsentKind.UNCLEAR),
+        ("", ConsentKind.UNCLEAR),
+        (None, ConsentKind.UNCLEAR),
+        (b"granted", ConsentKind.UNCLEAR),
+    ],
+)
+def test_a_kind_is_known_by_its_word_or_by_a_declared_one(raw: object, kind: ConsentKind | None) -> None:
+    words = ConsentWords(frozenset({"opt-in"}), frozenset({"revoked"}), frozenset({"requested"}))
+    assert words.kind_of(raw) is kind
+
+
+@given(st.text())
+def test_a_word_that_is_cleaned_is_clean(raw: str) -> None:
+    assert cleaned_word(f" {raw}\t") == cleaned_word(raw) == cleaned_word(cleaned_word(raw))
+
+
+@given(HISTORIES, st.randoms())
+def test_the_order_in_which_events_are_read_does_not_matter(events: list[ConsentEvent], chance: random.Random) -> None:
+    shuffled = list(events)
+    chance.shuffle(shuffled)
+    assert current_consent(shuffled) == current_consent(events)
+
+
+@given(HISTORIES)
+def test_granted_means_understood_in_the_past_and_nothing_of_that_moment_or_later_against_it(
+    events: list[ConsentEvent],
+) -> None:
+    decided = current_consent(events)
+    grants = [each.occurred_at for each in events if each.kind in ("granted", "confirmed")]
+    against = [each.occurred_at for each in events if each.kind in ("withdrawn", "not understood")]
+    assert is_granted(decided) is (
+        bool(grants)
+        and all(each.kind is not ConsentKind.FUTURE for each in events)
+        and (not against or max(grants) > max(against))
+    )
+
+
+@given(st.lists(st.lists(RAW, min_size=1, max_size=6), max_size=8), st.randoms())
+def test_many_histories_are_decided_as_each_one_is(
+    raw: list[list[tuple[ConsentKind, datetime | None]]], chance: random.Random
+) -> None:
+    rows = [
+        (number, kind, at, f"{number}-{chance.random()}") for number, events in enumerate(raw) for kind, at in events
+    ]
+    chance.shuffle(rows)
+    moments = np.array([None if at is None else at.replace(tzinfo=None) for _, _, at, _ in rows], "datetime64[us]")
+    kinds = understood_kinds(np.array([KINDS.index(kind) for _, kind, _, _ in rows], np.intp), moments, NOW)
+    found = deciding(np.array([group for group, *_ in rows], np.intp), kinds, moments, [row[3] for row in rows])
+
+    expected = [
+        current_consent([as_read(kind, at, event_id) for group, kind, at, event_id in rows if group == number])
+        for number in range(len(raw))
+    ]
+    assert [(rows[position][3], KINDS[kinds[position]]) for position in found] == [
+        (each.event_id, each.kind) for each in expected if each
+    ]

@@ -1,0 +1,95 @@
+"""Moments, however a CRM writes them."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaign_sync.domain.instant import LATEST, as_datetime, instant, instants
+
+NINE = datetime(2026, 6, 1, 9, tzinfo=UTC)
+ZONES = st.sampled_from([None, UTC, *(timezone(timedelta(minutes=each)) for each in (-330, 60, 120, 845))])
+MOMENTS = st.datetimes(timezones=ZONES)
+FORMS = st.sampled_from(
+    [
+        lambda at: at.isoformat(),
+        lambda at: at.isoformat(" "),
+        lambda at: at.isoformat(" ", "minutes"),
+        lambda at: at.isoformat("T", "milliseconds").replace("+00:00", "Z"),
+        lambda at: f"{at:%Y-%m-%d %H:%M:%S}",
+        lambda at: f"{at:%Y-%m-%dT%H:%M:%S.%f%z}",
+        lambda at: f" {at:%Y-%m-%d %H:%M:%S} +01:00",
+        lambda at: f"{at:%Y-%m-%d}",
+        lambda at: f"{at:%d.%m.%Y %H:%M}",
+    ]
+)
+WRITTEN = st.tuples(FORMS, MOMENTS).map(lambda pair: pair[0](pair[1]))
+ODD = st.sampled_from(
+    [
+        *(None, "", "infinity", "-infinity", "10000-01-01 00:00:00+00", "2026-02-30 00:00:00", "0000-01-01 00:00:00"),
+        *(b"x", 1772366400, 1.5, "yesterday", "9999-12-31 23:59:59", "0044-03-15 00:00:00+00 BC"),
+        "2026-03-01 12:00:00.1234567",
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-06-01 09:00:00",
+        "2026-06-01T09:00:00",
+        "2026-06-01T09:00:00Z",
+        "2026-06-01t09:00z",
+        "2026-06-01 11:00:00+02",
+        "2026-06-01T11:00:00.000+0200",
+        "2026-06-01 11:00:00 +02:00",
+        " 2026-06-01 09:00:00.000000 ",
+        "2026-06-01 09:53:28+00:53:28",
+    ],
+)
+def test_a_moment_may_be_written_in_every_form_of_iso_8601(text: str) -> None:
+    assert instant(text) == NINE
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            None,
+            "",
+            "2026-06-01",
+            "20260601",
+            "2026-W23-1T09:00",
+            "01.06.2026 09:00",
+            "2026-06-31 09:00",
+            "noon",
+            1,
+            1.5,
+        ),
+        *(b"2026-06-01 09:00:00", "-infinity", "2026-06-01 09:00:00 UTC+2", NINE.date()),
+    ],
+)
+def test_what_is_no_moment_is_none(value: object) -> None:
+    assert instant(value) is None
+
+
+@pytest.mark.parametrize("text", ["infinity", "9999-12-31 23:59:59", "9999-12-31T23:59:59-05:00", "12026-01-01 00:00"])
+def test_what_lies_beyond_all_time_zones_counts_as_the_latest_moment(text: str) -> None:
+    assert instant(text) == LATEST
+
+
+def test_a_moment_is_later_whatever_its_text_sorts_like() -> None:
+    assert list(np.argsort(instants(["2026-06-01 18:00:00", "2026-06-01T09:00:00"]))) == [1, 0]
+
+
+@given(st.lists(st.none() | WRITTEN) | st.lists(ODD | WRITTEN) | st.lists(st.none() | MOMENTS))
+def test_many_moments_are_read_as_each_one_is(values: list[object]) -> None:
+    assert list(map(as_datetime, instants(values))) == [instant(value) for value in values]
+
+
+@given(FORMS, st.lists(MOMENTS, min_size=1))
+def test_many_moments_of_one_form_are_read_as_each_one_is(form: object, moments: list[datetime]) -> None:
+    texts = [form(at) for at in moments]  # type: ignore[operator]
+    assert list(map(as_datetime, instants(texts))) == [instant(text) for text in texts]

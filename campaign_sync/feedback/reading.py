@@ -9,6 +9,7 @@ from campaign_sync.configuration import MandatorSettings, ReaderSettings
 from campaign_sync.domain.feedback import Bounce, FeedbackKind, RawRow, Unsubscribe, bounce_kind
 from campaign_sync.domain.feedback_age import shown_until
 from campaign_sync.domain.layout import (
+    LARGEST_ID,
     FeedbackRow,
     LayoutError,
     Parsed,
@@ -271,7 +272,7 @@ def _take(pending: Pending, fetched: FeedbackImport, row: FeedbackRow, reader: R
     if fetched.kind is FeedbackKind.UNSUBSCRIBES:
         left = Unsubscribe(row.address, row.occurred_at, fetched.mandator, UNSUBSCRIBE_SOURCE, raw=raw)
         pending.unsubscribes.append(left)
-        if row.mailing_id is not None:
+        if row.mailing_id is not None and 0 < row.mailing_id <= LARGEST_ID:
             pending.mailings[raw] = row.mailing_id
         return
     kind = bounce_kind(fetched.reader, row.category, reader.no_bounces)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
 
 from campaign_sync.domain.feedback import WrittenTo
-from campaign_sync.domain.layout import FeedbackRow, Layout, Row, parse_feedback
+from campaign_sync.domain.layout import LARGEST_ID, FeedbackRow, Layout, Row, parse_feedback
 from campaign_sync.domain.response import KIND_OF_RESPONSE_READER, Response
 from campaign_sync.feedback.written_to import Sent
 from campaign_sync.state.frames import Frames
@@ -25,7 +25,7 @@ def read_responses(raw: Iterable[Row], window: KeptWindow, layout: Layout) -> tu
     understood = [
         Response(kind, row.address, row.mailing_id, row.occurred_at, _detail(row))
         for row in parsed.rows
-        if row.mailing_id is not None
+        if row.mailing_id is not None and 0 < row.mailing_id <= LARGEST_ID
     ]
     return understood, len(parsed.misfits) + len(parsed.rows) - len(understood)
 

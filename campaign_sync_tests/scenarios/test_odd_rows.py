@@ -48,3 +48,18 @@ def test_check_says_that_unsubscribes_by_mailing_do_not_replace_the_others(
     shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getMailingUnsubscribes": {}}}
     assert check_everything(shop.configuration, Console(width=300))
     assert "nor by an old one; add getUnsubscribes to readers" in capsys.readouterr().out
+
+
+def test_a_number_that_no_mailing_can_have_stops_nobody_and_the_unsubscribe_counts_for_every_list(shop: Rig) -> None:
+    shop.settings["mandators"]["nord"]["feedback"] = {
+        "readers": {"getOutBounces": {}, "getUnsubscribes": {}, "getMailingUnsubscribes": {}}
+    }
+    rows = [["person1@example.org", str(2**64), epoch(YESTERDAY)], ["person2@example.org", "0", epoch(YESTERDAY)]]
+    shop.world.publish(NORD, "getMailingUnsubscribes", rows)
+
+    assert shop.run(assets=FEEDBACK).success
+
+    assert [row for row in withdrawals(shop) if row[1] == "products-nord"] == [
+        ("c1", "products-nord"),
+        ("c2", "products-nord"),
+    ]

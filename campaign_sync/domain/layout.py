@@ -19,8 +19,11 @@ its day, in whatever time zone."""
 
 _A_SECOND = timedelta(seconds=1)
 
-_LONGEST_ID = 19
-"""Digits of the largest number that the vendor's ids, of 64 bits, can be."""
+LARGEST_ID = 2**63 - 1
+"""The largest number that an id of the vendor's can be."""
+
+_MOST_DIGITS = 30
+"""More than any id has; of very long ones Python refuses to make a number."""
 
 _BYTE_ORDER_MARK = "\ufeff"
 
@@ -173,8 +176,7 @@ def _understood(
 
 def _number(text: str | None) -> int | None:
     """A mailing's id. Without one an unsubscribe counts all the same, for every list."""
-    number = int(text) if text and len(text) <= _LONGEST_ID and text.isascii() and text.isdigit() else 0
-    return number if 0 < number < 2**63 else None
+    return int(text) if text and len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit() else None
 
 
 def column_names(rows: Iterable[Row], layout: Layout) -> list[str | None]:

@@ -10,6 +10,7 @@ from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import Bounce, FeedbackKind, NamedConsent, RawRow, Unsubscribe, bounce_kind
 from campaign_sync.domain.feedback_age import shown_until
 from campaign_sync.domain.layout import (
+    LARGEST_ID,
     FeedbackRow,
     LayoutError,
     Parsed,
@@ -300,7 +301,7 @@ def _take(pending: Pending, fetched: FeedbackImport, row: FeedbackRow, reader: R
     if fetched.kind is FeedbackKind.UNSUBSCRIBES:
         left = Unsubscribe(row.address, row.occurred_at, fetched.mandator, UNSUBSCRIBE_SOURCE, raw=raw)
         pending.unsubscribes.append(left)
-        if row.mailing_id is not None:
+        if row.mailing_id is not None and 0 < row.mailing_id <= LARGEST_ID:
             pending.mailings[raw] = row.mailing_id
         if row.opt_in_id:
             pending.named[raw] = NamedConsent(row.opt_in_id, Entity.named(row.entity_type, row.entity_id))

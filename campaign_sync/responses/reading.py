@@ -7,7 +7,7 @@ from datetime import timedelta
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import NamedConsent, WrittenTo
-from campaign_sync.domain.layout import FeedbackRow, Layout, Row, parse_feedback
+from campaign_sync.domain.layout import LARGEST_ID, FeedbackRow, Layout, Row, parse_feedback
 from campaign_sync.domain.response import KIND_OF_RESPONSE_READER, Response
 from campaign_sync.feedback.identification import identified
 from campaign_sync.feedback.written_to import Sent
@@ -29,7 +29,7 @@ def read_responses(raw: Iterable[Row], window: KeptWindow, layout: Layout) -> tu
     understood = [
         Response(kind, row.address, row.mailing_id, row.occurred_at, _detail(row), named=_named(row))
         for row in parsed.rows
-        if row.mailing_id is not None
+        if row.mailing_id is not None and 0 < row.mailing_id <= LARGEST_ID
     ]
     misfits = len(parsed.misfits) + len(parsed.rows) - len(understood)
     distinct: dict[Response, Response] = {}

@@ -280,9 +280,8 @@ def test_columns_are_called_by_their_header_else_by_the_layout(
     assert column_names(rows, layout) == names
 
 
-@pytest.mark.parametrize("number", ["0", str(2**63), "9" * 5_000])
-def test_a_number_that_no_mailing_can_have_leaves_open_which_one_it_was(number: str) -> None:
-    (row,) = parse_feedback([["anna@example.org", NOON_MS, number]], Layout(mailing=2), UNTIL).rows
+def test_a_number_too_long_for_any_mailing_leaves_open_which_one_it_was() -> None:
+    (row,) = parse_feedback([["anna@example.org", NOON_MS, "9" * 5_000]], Layout(mailing=2), UNTIL).rows
     assert row.mailing_id is None
 
 

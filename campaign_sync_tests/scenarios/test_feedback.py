@@ -78,14 +78,6 @@ def test_a_mailing_tells_which_of_several_lists_somebody_left(shop: Rig) -> None
     assert "person2@example.org" not in shop.addresses(PRODUCTS)
 
 
-def test_check_says_that_unsubscribes_by_mailing_do_not_replace_the_others(
-    shop: Rig, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getMailingUnsubscribes": {}}}
-    assert check_everything(shop.configuration, Console(width=300))
-    assert "nor by an old one; add getUnsubscribes to readers" in capsys.readouterr().out
-
-
 def test_somebody_whose_address_changed_since_is_found_by_the_snapshot_they_were_in(shop: Rig) -> None:
     shop.day()
     with shop.crm() as crm:
@@ -498,37 +490,6 @@ def test_a_category_in_the_wrong_column_is_told_and_its_bounces_come_in_once_it_
     shop.day()
 
     assert ("person3@example.org", "hard") in bounces(shop)
-
-
-def test_a_day_on_which_no_new_row_fits_stops_the_mandator_until_right_ones_come(shop: Rig) -> None:
-    rows = [["person1@example.org", epoch(YESTERDAY)], ["?", "?"]]
-    shop.world.publish(NORD, "getUnsubscribes", rows, published_at=NOW - timedelta(hours=3))
-    shop.run(assets=FEEDBACK)
-    swapped = [[epoch(NOW), f"stranger{number}@example.com"] for number in range(10)]
-    shop.world.publish(NORD, "getUnsubscribes", swapped)
-
-    result = shop.run()
-
-    assert "none of the 10 fetched rows fits mandators.nord.feedback.readers.getUnsubscribes" in problems(result)[0]
-    assert shop.clears() == 0
-
-    shop.world.publish(NORD, "getUnsubscribes", [["person2@example.org", epoch(NOW)]])
-    result = shop.run(assets=FEEDBACK)
-    assert "rows of getUnsubscribes can't be read" in (checks(result, "layout").description or "")
-    assert ("c2", "newsletter-nord") in withdrawals(shop)
-
-
-def test_one_odd_row_on_a_day_without_others_stops_nobody_once_the_layout_has_proved_right(shop: Rig) -> None:
-    shop.world.publish(NORD, "getUnsubscribes", [["?", "?"]], published_at=NOW - timedelta(hours=3))
-    assert "none of the 1 fetched rows fits" in problems(shop.run(assets=FEEDBACK))[0], "nobody knows the layout yet"
-    shop.leave("person1@example.org")
-    shop.run(assets=FEEDBACK)
-
-    shop.world.publish(NORD, "getUnsubscribes", [["??", "?"]])
-    result = shop.run(assets=FEEDBACK)
-
-    assert result.success
-    assert "2 rows of getUnsubscribes can't be read" in (checks(result, "layout").description or "")
 
 
 def test_rows_that_cannot_be_read_and_whose_file_is_gone_stop_nobody_and_stay_told(shop: Rig) -> None:

@@ -103,7 +103,7 @@ class DriftWatch:
         return members(snapshot, sent, self.state.history.turned_away(sent))
 
     def _read(self, target: Target, vendor: Optimizely, people: Members, digests: RowDigests) -> Reading:
-        """All of the list; once more in one piece if its pages don't add up to what was proven."""
+        """All of the list; once more in one piece where somebody seems to be missing, for pages may overlap."""
         for in_one_piece in (False, True):
             count = vendor.recipients.count(target.recipient_list_id)
             page_rows = count + 1 if in_one_piece else READ_BACK_ROWS
@@ -119,7 +119,7 @@ class DriftWatch:
                 changed=proof.changed,
                 strange=max(len(held) - (len(people.rows) - len(missing)), 0),
             )
-            if not reading.drifted:
+            if not reading.missing and not reading.changed:
                 break
         return reading
 

@@ -10,6 +10,7 @@ import time_machine
 from rich.console import Console
 
 from campaign_sync.cli.alarms import show_troubles, try_channels
+from campaign_sync.cli.running import problems
 from campaign_sync.domain.drift import Drift
 from campaign_sync.domain.trouble import Trouble, TroubleKind
 from campaign_sync_tests.alarms.listeners import mail_server, web_server
@@ -22,7 +23,8 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     monkeypatch.chdir(tmp_path)
     with dg.instance_for_test() as instance, rig(tmp_path) as built:
         for mandator in ("nord", "sued"):
-            assert built.run(mandator, instance).success
+            result = built.run(mandator, instance)
+            assert result.success, problems(result)
         yield built
 
 

@@ -14,6 +14,7 @@ import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
 from campaign_sync.cli.boundary import CommandError, in_one_line
+from campaign_sync.sqlite import remedy
 from campaign_sync.state.folders import can_be_written, one_process_at_a_time, private_folder
 
 EMBEDDED_HOME = Path(".campaign_sync/dagster")
@@ -36,13 +37,14 @@ def use_instance(home: Path) -> None:
             instance.get_run_records(limit=1)
     except Exception as error:  # noqa: BLE001 - storage plugins raise what they like
         reason = str(error).splitlines()[0] if isinstance(error, SQLAlchemyError) else in_one_line(error)
-        remedy = (
+        helps = (
             f"correct it, or unset DAGSTER_HOME to use the embedded instance in {home}"
             if given
             else f"correct {home / 'dagster.yaml'}, or remove {home} to begin with an empty instance"
         )
         told = f"{type(error).__name__}: {reason.rstrip('.')}"
-        raise CommandError(f"Dagster's instance in {given or home} can't be used: {told}; {remedy}") from None
+        helps = remedy(getattr(error, "orig", error)) or helps
+        raise CommandError(f"Dagster's instance in {given or home} can't be used: {told}; {helps}") from None
 
 
 def refuse_second_daemon(home: str) -> None:

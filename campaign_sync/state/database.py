@@ -9,13 +9,19 @@ from typing import Any
 from sqlalchemy import Engine, ExceptionContext, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
-from campaign_sync.sqlite import PATIENCE_SECONDS, use_write_ahead_log
+from campaign_sync.sqlite import PATIENCE_SECONDS, remedy, use_write_ahead_log
 from campaign_sync.state.errors import RevisionError, StateError
 from campaign_sync.state.folders import can_be_written, private_file
 from campaign_sync.state.migrating import differences, migrate, revision_of, revisions
 
 READY = "the state database opens"
 """What `probe_database` finds where nothing remains to be done."""
+
+_POSTGRESQL_REMEDIES = {
+    "53100": "the disk is full; free space on it, then try again",
+    "25006": "the database is read-only; see whether it is a standby, or its disk full",
+}
+"""By SQLSTATE."""
 
 _LIBPQ = ("postgresql", "postgresql+psycopg2", "postgresql+psycopg")
 
@@ -128,9 +134,11 @@ def _as_state_error(context: ExceptionContext) -> None:
     original = context.original_exception
     code = getattr(original, "pgcode", None) or getattr(original, "sqlite_errorname", None)
     place = f"the state database {_place(context.engine)}" if context.engine else "the state database"
+    helps = (
+        remedy(original) or _POSTGRESQL_REMEDIES.get(code or "") or "see that it runs and can be reached, and try again"
+    )
     raise StateError(
-        f"{place} (storage.state_url) failed: {type(original).__name__}"
-        f"{f' ({code})' if code else ''}; see that it runs and can be reached, and try again"
+        f"{place} (storage.state_url) failed: {type(original).__name__}{f' ({code})' if code else ''}; {helps}"
     ) from None
 
 
@@ -151,6 +159,8 @@ def _opening(engine: Engine, what: str = "opened") -> Iterator[None]:
     except (DatabaseError, OSError) as error:
         told = str(error.orig if isinstance(error, DatabaseError) else error.strerror)
         reason = next(iter(told.strip().splitlines()), type(error).__name__)
+        helps = remedy(error.orig) if isinstance(error, DatabaseError) else None
+        reason = f"{reason}: {helps}" if helps else reason
         raise StateError(f"the state database {_place(engine)} (storage.state_url) can't be {what}: {reason}") from None
 
 

@@ -26,3 +26,19 @@ def use_write_ahead_log(connection: sqlite3.Connection) -> None:
     SQLite refuses this switch at once, whatever the timeout, while another process makes it or reads the file.
     """
     connection.execute("PRAGMA journal_mode=WAL").close()
+
+
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "the disk is full; free space on it, then try again",
+    sqlite3.SQLITE_IOERR: "the disk is full or fails; free space on it or look into the system's log, then try again",
+    sqlite3.SQLITE_READONLY: "the file or its folder can't be written to; correct their owner and permissions",
+    sqlite3.SQLITE_CANTOPEN: "the file or its folder can't be opened; correct their owner and permissions",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged; restore it from a backup",
+    sqlite3.SQLITE_NOTADB: "the file isn't a SQLite database; restore it from a backup",
+}
+
+
+def remedy(error: BaseException | None) -> str | None:
+    """What is wrong with the file and what helps, where SQLite's error code says so; None for all other errors."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else _REMEDIES.get(code & 0xFF)

@@ -16,6 +16,7 @@ from campaign_sync.cli.boundary import CommandError, in_one_line, without_values
 from campaign_sync.configuration import Configuration
 from campaign_sync.domain.readiness import Attempt
 from campaign_sync.domain.url import ENCODE, is_ambiguous
+from campaign_sync.sqlite import remedy
 from campaign_sync.state.folders import can_be_written, one_process_at_a_time, private_folder
 
 EMBEDDED_HOME = Path(".campaign_sync/dagster")
@@ -41,13 +42,14 @@ def use_instance(home: Path) -> None:
         reason = without_values(
             str(error).splitlines()[0] if isinstance(error, SQLAlchemyError) else in_one_line(error)
         )
-        remedy = (
+        helps = (
             f"correct it, or unset DAGSTER_HOME to use the embedded instance in {home}"
             if given
             else f"correct {home / 'dagster.yaml'}, or remove {home} to begin with an empty instance"
         )
         told = f"{type(error).__name__}: {reason.rstrip('.')}"
-        raise CommandError(f"Dagster's instance in {given or home} can't be used: {told}; {remedy}") from None
+        helps = remedy(getattr(error, "orig", error)) or helps
+        raise CommandError(f"Dagster's instance in {given or home} can't be used: {told}; {helps}") from None
 
 
 def known_attempts(configuration: Configuration, mandator: str) -> dict[str, Attempt] | None:

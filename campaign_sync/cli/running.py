@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from getpass import getuser
@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import dagster as dg
 from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
 
 from campaign_sync.assets.mandator import asset_keys
 from campaign_sync.assets.recipient_list import REPLAY_TAG
@@ -22,7 +23,9 @@ from campaign_sync.cli.outcomes import ListOutcome, list_outcome, outcome_table
 from campaign_sync.cli.report import report_after_run
 from campaign_sync.configuration import Configuration
 from campaign_sync.definitions import build_definitions
+from campaign_sync.sqlite import remedy
 from campaign_sync.state.errors import StateError
+from campaign_sync.state.journal import Replace
 from campaign_sync.state.lists import SizeAcceptance
 from campaign_sync.state.store import State
 from campaign_sync.state.withdrawals import WithdrawalAcceptance
@@ -140,6 +143,7 @@ def _run(
 ) -> bool:
     job = build_definitions(configuration).resolve_job_def(daily_job_name(mandator))
     with (
+        _instance_errors(configuration, mandator, names, advice),
         dg.DagsterInstance.get() as instance,
         State(configuration.storage.state_url.get_secret_value()) as state,
         _alone(instance, state, mandator, run_id, advice),
@@ -165,7 +169,7 @@ def _run(
     else:
         console.print(outcome_table(mandator, outcomes))
     if was_interrupted(result):
-        _tell(console, ["interrupted", *_left_incomplete(mandator, outcomes, advice)])
+        _tell(console, ["interrupted", *_left_incomplete(outcomes, advice)])
         raise KeyboardInterrupt
     if outcomes:  # else the state can't be read, which has been told
         report_after_run(configuration, mandator, run_id, console)
@@ -230,13 +234,34 @@ def _require_alone(instance: dg.DagsterInstance, mandator: str, advice: Advice) 
         )
 
 
-def _left_incomplete(mandator: str, outcomes: Sequence[ListOutcome], advice: Advice) -> list[str]:
+@contextmanager
+def _instance_errors(
+    configuration: Configuration, mandator: str, names: Sequence[str], advice: Advice
+) -> Iterator[None]:
+    """Turn what Dagster's storage raises, as on a full disk, into a sentence that also names incomplete lists."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        home = os.environ.get("DAGSTER_HOME")
+        original = getattr(error, "orig", None) or error
+        helps = remedy(original) or "see that its database runs and can be reached, then try again"
+        told = f"the run ended because Dagster's instance in {home} failed: {type(original).__name__}; {helps}"
+        incomplete: list[Replace] = []
+        with suppress(StateError), State(configuration.storage.state_url.get_secret_value()) as state:
+            incomplete = [broken for name in names if (broken := state.journal.incomplete(mandator, name))]
+        raise CommandError("; ".join([told, *_incomplete(incomplete, advice)]), SOMETHING_FAILED) from None
+
+
+def _incomplete(broken: Sequence[Replace], advice: Advice) -> list[str]:
     return [
-        f"{mandator}/{outcome.name} is INCOMPLETE since {outcome.replace.cleared_at:%Y-%m-%d %H:%M:%S} UTC; "
+        f"{one.mandator}/{one.list} is INCOMPLETE since {one.cleared_at:%Y-%m-%d %H:%M:%S} UTC; "
         f"send nothing to it and run `{advice.again}` again"
-        for outcome in outcomes
-        if outcome.incomplete and outcome.replace
+        for one in broken
     ]
+
+
+def _left_incomplete(outcomes: Sequence[ListOutcome], advice: Advice) -> list[str]:
+    return _incomplete([outcome.replace for outcome in outcomes if outcome.incomplete and outcome.replace], advice)
 
 
 def _tell(console: Console, sentences: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from campaign_sync.configuration.database_url import DatabaseUrlError, place, read_database_url
 from campaign_sync.crm.port import CrmError
-from campaign_sync.sqlite import PATIENCE_SECONDS, use_write_ahead_log
+from campaign_sync.sqlite import PATIENCE_SECONDS, remedy, use_write_ahead_log
 
 URL_SETTING = "crm.url"
 """What the messages call the database's URL: its place in the configuration."""
@@ -104,7 +104,8 @@ def _explain(error: SQLAlchemyError) -> str:
     if original is None:
         return type(error).__name__
     if type(original) in (sqlite3.OperationalError, sqlite3.DatabaseError):  # statements and files, never values
-        return str(original)
+        helps = remedy(original)
+        return f"{original}: {helps}" if helps else str(original)
     state = getattr(original, "pgcode", None)
     if state == "22021":
         return "a text isn't UTF-8; the database lets any bytes in (SQL_ASCII), convert it to UTF-8"

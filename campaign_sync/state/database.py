@@ -11,13 +11,19 @@ from sqlalchemy import Engine, ExceptionContext, NullPool, create_engine, event
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from campaign_sync.configuration.database_url import DatabaseUrlError, place, read_database_url
-from campaign_sync.sqlite import PATIENCE_SECONDS, use_write_ahead_log
+from campaign_sync.sqlite import PATIENCE_SECONDS, remedy, use_write_ahead_log
 from campaign_sync.state.errors import RevisionError, StateError
 from campaign_sync.state.folders import can_be_written, private_file
 from campaign_sync.state.migrating import differences, migrate, revision_of, revisions
 
 READY = "the state database opens"
 """What `probe_database` finds where nothing remains to be done."""
+
+_POSTGRESQL_REMEDIES = {
+    "53100": "the disk is full; free space on it, then try again",
+    "25006": "the database is read-only; see whether it is a standby, or its disk full",
+}
+"""By SQLSTATE."""
 
 _LIBPQ = ("postgresql", "postgresql+psycopg2", "postgresql+psycopg")
 
@@ -132,9 +138,11 @@ def _as_state_error(context: ExceptionContext) -> None:
     original = context.original_exception
     code = getattr(original, "pgcode", None) or getattr(original, "sqlite_errorname", None)
     database = f"the state database {place(context.engine.url)}" if context.engine else "the state database"
+    helps = (
+        remedy(original) or _POSTGRESQL_REMEDIES.get(code or "") or "see that it runs and can be reached, and try again"
+    )
     raise StateError(
-        f"{database} (storage.state_url) failed: {type(original).__name__}"
-        f"{f' ({code})' if code else ''}; see that it runs and can be reached, and try again"
+        f"{database} (storage.state_url) failed: {type(original).__name__}{f' ({code})' if code else ''}; {helps}"
     ) from None
 
 
@@ -153,7 +161,8 @@ def _opening(engine: Engine, what: str = "opened") -> Iterator[None]:
         # What libpq quotes came from the URL or from a row.
         reason = first_line if engine.dialect.name == "sqlite" else re.sub(r'"[^"]*"', "…", first_line)
         database = f"the state database {place(engine.url)} (storage.state_url)"
-        raise StateError(f"{database} can't be {what}: {reason}") from None
+        helps = remedy(error.orig) if isinstance(error, DatabaseError) else None
+        raise StateError(f"{database} can't be {what}: {f'{reason}: {helps}' if helps else reason}") from None
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

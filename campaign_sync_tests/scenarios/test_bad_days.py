@@ -1,0 +1,112 @@
+"""What a run says and leaves behind where the disk is full, or files are gone, read-only or damaged."""
+
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from campaign_sync.cli.running import problems
+from campaign_sync.state.database import open_database
+from campaign_sync.state.errors import StateError
+from campaign_sync_tests.rig import ENVIRONMENT, NEWSLETTER, Rig
+
+EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
+
+
+def run(shop: Rig, largest_file: int | None = None) -> "subprocess.CompletedProcess[str]":
+    """`campaign-sync run nord`, where no file can grow beyond so many bytes: as on a disk that is full."""
+
+    def bound() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        if largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DAGSTER", "CAMPAIGN"))}
+    return subprocess.run(
+        [sys.executable, "-m", "campaign_sync", "run", "nord"],
+        cwd=shop.folder,
+        env=environment | ENVIRONMENT | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=bound,
+    )
+
+
+@pytest.mark.parametrize("largest_file", [20_000, 150_000])
+def test_a_full_disk_is_one_sentence_with_its_remedy_and_the_list_stays_whole(shop: Rig, largest_file: int) -> None:
+    assert shop.configuration
+    first = run(shop)
+    assert first.returncode == 0, first.stdout + first.stderr
+
+    full = run(shop, largest_file)
+
+    assert full.returncode in (1, 2)
+    assert "the disk is full or fails; free space on it" in full.stderr + full.stdout
+    assert "Traceback" not in full.stderr + full.stdout
+    assert "Background on this error" not in full.stderr + full.stdout
+    assert shop.addresses(NEWSLETTER) == EVERYBODY
+    again = run(shop)
+    assert again.returncode == 0, again.stdout + again.stderr
+
+
+def test_a_frame_that_cannot_be_written_fails_its_asset_with_one_sentence(shop: Rig) -> None:
+    shop.day()
+    shutil.rmtree(shop.folder / "frames" / "assets")
+    (shop.folder / "frames" / "assets").write_text("a file where a folder should be")
+
+    told = " ".join(problems(shop.run("nord")))
+
+    assert "can't be written: Not a directory; free space on its disk, and check storage.frames" in told
+    assert shop.addresses(NEWSLETTER) == EVERYBODY
+
+
+def test_a_snapshot_alone_whose_selection_is_gone_says_what_to_materialize(shop: Rig) -> None:
+    shop.day()
+    shutil.rmtree(shop.folder / "frames")
+
+    told = " ".join(problems(shop.run("nord", assets=[("nord", "snapshot", "newsletter")])))
+
+    assert "newsletter.parquet can't be read: No such file or directory; materialize the asset before this one" in told
+    assert shop.addresses(NEWSLETTER) == EVERYBODY
+
+
+def _damage(file: Path) -> None:
+    file.write_bytes(b"no database " * 1000)
+
+
+def _make_a_folder_of_it(file: Path) -> None:
+    file.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (_damage, r"can't be opened: file is not a database: .*restore it from a backup"),
+        (_make_a_folder_of_it, r"can't be opened: unable to open database file: .*owner and permissions"),
+    ],
+)
+def test_a_state_database_that_cannot_be_opened_says_why_and_what_helps(
+    tmp_path: Path, spoil: Callable[[Path], None], told: str
+) -> None:
+    spoil(tmp_path / "state.db")
+
+    with pytest.raises(StateError, match=told):
+        open_database(f"sqlite:///{tmp_path / 'state.db'}")
+
+
+def test_a_state_database_whose_disk_is_full_says_so(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'state.db'}")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=1")
+        with pytest.raises(StateError, match=r"SQLITE_FULL.*the disk is full; free space on it, then try again"):
+            connection.exec_driver_sql("CREATE TABLE more AS SELECT zeroblob(1000000)")
+    engine.dispose()
+    assert sqlite3.connect(tmp_path / "state.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -8,14 +8,14 @@ import pyarrow
 
 from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.columns import text_column
-from campaign_sync.domain.instant import instants
+from campaign_sync.domain.instant import Instants, instants
 from campaign_sync.domain.text import vendor_text
 
 _TEXT = {str, type(None)}
 
 
 def text_frame(
-    columns: Sequence[Sequence[Any]], names: Sequence[str], places: Sequence[str], time: str
+    columns: Sequence[Sequence[Any] | Instants], names: Sequence[str], places: Sequence[str], time: str
 ) -> pd.DataFrame:
     """A frame of text columns, and of one column of moments.
 
@@ -38,7 +38,7 @@ def text_frame(
     )
 
 
-def _texts(values: Sequence[object], where: str) -> Sequence[object]:
+def _texts(values: Any, where: str) -> Any:
     if set(map(type, values)) <= _TEXT:
         return values
     try:

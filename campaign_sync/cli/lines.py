@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from campaign_sync.domain.consent import UNDATED
 from campaign_sync.domain.membership import Rejection
 from campaign_sync.domain.objection import Objection
 from campaign_sync.domain.rejection import Reason, meaning
@@ -28,7 +29,9 @@ class Moments:
     zone: ZoneInfo
 
     def __call__(self, moment: datetime) -> str:
-        """Day and minute."""
+        """Day and minute; that there is no time where it is unknown."""
+        if moment >= UNDATED:
+            return "at a time that isn't known or never comes"
         return f"{moment.astimezone(self.zone):%Y-%m-%d %H:%M}"
 
 
@@ -90,6 +93,9 @@ def objection_told(objection: Objection, key: str | None, opt_in_id: str, moment
         )
     if objection.whose is None:
         return f"this address unsubscribed{when}, and no consent in the CRM could be withdrawn for it"
+    if objection.reason is Reason.CONSENT_UNCLEAR:
+        whose = "" if objection.whose == key else f" about {objection.whose}, who has the same address,"
+        return f"the CRM has a consent event{whose} that can't be understood{when}; correct it there"
     who = "" if objection.whose == key else f"{objection.whose}, who has the same address, "
     return f"{who}withdrew {opt_in_id}{when}"
 

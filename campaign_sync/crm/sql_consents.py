@@ -66,6 +66,21 @@ class Decision(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Decisions:
+    """What decides about many, each an element of all of these."""
+
+    rows: Numbers
+    """Positions of the events that decide."""
+    kinds: Numbers
+    """Positions in `KINDS`."""
+    moments: Instants
+
+    def __iter__(self) -> Iterator[Decision]:
+        columns = (self.rows.tolist(), self.kinds.tolist(), self.moments)
+        return (Decision(row, KINDS[kind], as_datetime(at)) for row, kind, at in zip(*columns, strict=True))
+
+
+@dataclass(frozen=True)
 class _Spellings:
     """How the CRM spells what has few values in `consent_event`."""
 
@@ -185,13 +200,16 @@ class Consents:
         kind = self.source.c.kind
         return or_(kind.is_(None), not_(_is_one_of(kind, ignored))) if ignored else true()
 
-    def decisions(self, groups: Numbers, events: Sequence[Sequence[Any]]) -> list[Decision]:
-        """What decides in each group of events, in the order of the groups' numbers; columns `EVENT_COLUMNS`."""
-        if not events:
-            return []
-        kinds, moments = self._understood([event[2] for event in events], [event[3] for event in events])
-        found = deciding(groups, kinds, moments, [_text(event[0]) for event in events])
-        return [Decision(int(row), KINDS[kinds[row]], as_datetime(moments[row])) for row in found]
+    def decisions(self, groups: Numbers, events: Sequence[Sequence[Any]]) -> Decisions:
+        """What decides in each group of events, in the order of the groups' numbers.
+
+        Args:
+            groups: which group each event is in.
+            events: the values of `EVENT_COLUMNS`, column by column.
+        """
+        kinds, moments = self._understood(events[2], events[3])
+        rows = deciding(groups, kinds, moments, events[0])
+        return Decisions(rows, kinds[rows], moments[rows])
 
     def _understood(self, raw_kinds: Sequence[object], raw_moments: Sequence[object]) -> tuple[Numbers, Instants]:
         numbers = {raw: KINDS.index(kind) for raw, kind in self._spellings.kinds.items() if kind is not None}
@@ -231,7 +249,9 @@ class Consents:
             entity = Entity(EntityType(cleaned_word(row.entity_type)), _text(row.entity_id).strip())
             groups.append(numbers.setdefault((entity, self._opt_in_key(row.opt_in_id)), len(numbers)))
             events.append(row)
-        decided = self.decisions(np.array(groups, dtype=np.intp), events)
+        if not events:
+            return
+        decided = self.decisions(np.array(groups, dtype=np.intp), list(zip(*events, strict=True)))
         found = [
             (entity, opt_ins[key], decision, events[decision.row].source, events[decision.row].email)
             for (entity, key), decision in zip(numbers, decided, strict=True)
@@ -282,7 +302,7 @@ class Consents:
             for rows in self._reader.groups(query, 20_000, doing, lambda row: row.key):
                 keys = [row[-2] for row in rows]
                 require_same_keys(keys, [row[1] for row in rows], f"{entity_type}.id", "consent_event.entity_id")
-                for decision in self.decisions(numbered(keys), rows):
+                for decision in self.decisions(numbered(keys), list(zip(*rows, strict=True))):
                     email, at = rows[decision.row][-1], decision.at
                     if decision.kind not in (ConsentKind.GRANTED, ConsentKind.CONFIRMED) or at is None:
                         continue

@@ -17,9 +17,19 @@ from campaign_sync.crm.sql_picks import People, Picks, offered, title
 from campaign_sync.crm.sql_reader import AnyRow, Reader
 from campaign_sync.crm.sql_records import named_records
 from campaign_sync.crm.text_frame import text_frame
-from campaign_sync.domain.consent import ConsentEvent, ConsentKind, ConsentRows, ConsentWords, OptIn, cleaned_word
+from campaign_sync.domain.consent import (
+    KINDS,
+    ConsentEvent,
+    ConsentKind,
+    ConsentRows,
+    ConsentWords,
+    Numbers,
+    OptIn,
+    cleaned_word,
+)
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import BounceKind
+from campaign_sync.domain.instant import Instants
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
 
 _LONGEST_TYPE = 16
@@ -27,6 +37,10 @@ _LONGEST_TYPE = 16
 
 _FIRST_EVENT_COLUMN = 3
 """Of the rows of a selection: before it come the id as picked, the id and the address of the record."""
+
+_KIND_NAMES = [kind.value for kind in KINDS]
+
+_EVENT_ENTITY_ID = _FIRST_EVENT_COLUMN + EVENT_COLUMNS.index("entity_id")
 
 _FIRST_OWN_COLUMN = _FIRST_EVENT_COLUMN + len(EVENT_COLUMNS)
 
@@ -167,41 +181,53 @@ class SqlSnapshot:
         consent_places = [f"consent_event.{name.removeprefix('consent_')}" for name in SELECTION_COLUMNS[3:]]
         places = ["entity_type", f"{pick}.entity_id", f"{people.entity_type}.email", *consent_places, *own_places]
         for rows in self._reader.groups(query, chunk_rows, f"reading the {pick}", lambda row: row[0]):
-            ids = [row[0] for row in rows]
+            values = list(zip(*rows, strict=True))
+            ids = values[0]
             if None in ids:
                 raise CrmError(f"the {pick} has rows without an entity_id; take them out of its query or view")
-            require_same_keys(ids, [row[1] for row in rows], f"{pick}.entity_id", f"{people.entity_type}.id")
-            event_ids = [row[_FIRST_EVENT_COLUMN + 1] for row in rows]
-            require_same_keys(ids, event_ids, f"{pick}.entity_id", "consent_event.entity_id")
+            require_same_keys(ids, values[1], f"{pick}.entity_id", f"{people.entity_type}.id")
+            require_same_keys(ids, values[_EVENT_ENTITY_ID], f"{pick}.entity_id", "consent_event.entity_id")
             yield text_frame(
-                self._values(people.entity_type, ids, rows), (*SELECTION_COLUMNS, *columns), places, "consent_at"
+                self._one_of_each(people.entity_type, values), (*SELECTION_COLUMNS, *columns), places, "consent_at"
             )
 
-    def _values(self, entity_type: str, ids: Sequence[str], rows: Sequence[AnyRow]) -> list[Sequence[Any]]:
-        """The columns of a selection, one value per entity; the rows of one stand beside each other."""
-        groups = numbered(ids)
-        firsts = np.flatnonzero(np.diff(groups, prepend=-1)).tolist()
-        with_event = np.flatnonzero([row[_FIRST_EVENT_COLUMN + 1] is not None for row in rows])
-        events = [rows[position][_FIRST_EVENT_COLUMN:_FIRST_OWN_COLUMN] for position in with_event.tolist()]
+    def _one_of_each(self, entity_type: str, values: Sequence[Sequence[Any]]) -> list[Sequence[Any] | Instants]:
+        """The columns of a selection, one value per entity; the rows of one stand beside each other in `values`."""
+        groups = numbered(values[0])
+        firsts = np.flatnonzero(np.diff(groups, prepend=-1))
+        with_event = np.flatnonzero([entity_id is not None for entity_id in values[_EVENT_ENTITY_ID]])
+        events = [_at(column, with_event) for column in values[_FIRST_EVENT_COLUMN:_FIRST_OWN_COLUMN]]
         decided = self._consents.decisions(groups[with_event], events)
-        consents: list[Sequence[object]] = [(None,) * 6] * len(firsts)
-        for decision in decided:
-            event = events[decision.row]
-            consent = (event[0], decision.kind.value, decision.at, *event[4:])
-            consents[groups[with_event[decision.row]]] = consent
-        event_id, kind, at, *evidence = zip(*consents, strict=True)
-        first_rows = [rows[position] for position in firsts]
-        own = list(zip(*(row[_FIRST_OWN_COLUMN:] for row in first_rows), strict=True))
+        concerned = groups[with_event[decided.rows]]
+        moments = np.full(len(firsts), "NaT", dtype="datetime64[us]")
+        moments[concerned] = decided.moments
+        kinds = [_KIND_NAMES[kind] for kind in decided.kinds.tolist()]
+        event_id, *evidence = (_at(events[number], decided.rows) for number in (0, 4, 5, 6))
         return [
             [entity_type] * len(firsts),
-            [str(ids[position]).strip() for position in firsts],
-            [row[2] for row in first_rows],
-            event_id,
-            kind,
-            at,
-            *evidence,
-            *own,
+            [entity_id.strip() for entity_id in _at(values[0], firsts)],
+            _at(values[2], firsts),
+            _spread(event_id, concerned, len(firsts)),
+            _spread(kinds, concerned, len(firsts)),
+            moments,
+            *(_spread(column, concerned, len(firsts)) for column in evidence),
+            *(_at(column, firsts) for column in values[_FIRST_OWN_COLUMN:]),
         ]
+
+
+def _at(column: Sequence[Any], positions: Numbers) -> Sequence[Any]:
+    """The values at ascending, distinct positions; the column itself where that is all of it."""
+    return column if len(positions) == len(column) else [column[position] for position in positions.tolist()]
+
+
+def _spread(column: Sequence[Any], groups: Numbers, size: int) -> Sequence[Any]:
+    """The values at the ascending, distinct places of their groups, and None at all others."""
+    if len(groups) == size:
+        return column
+    values: list[Any] = [None] * size
+    for group, value in zip(groups.tolist(), column, strict=True):
+        values[group] = value
+    return values
 
 
 def _strangers(members: Sequence[AnyRow], columns: Sequence[str]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pyarrow
 
 from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.columns import text_column
-from campaign_sync.domain.instant import instants
+from campaign_sync.domain.instant import Instants, instants
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
 from campaign_sync.domain.text import marked_text, vendor_text
 
@@ -19,7 +19,7 @@ _KEYS = frozenset({*SUPPRESSION_COLUMNS, "entity_type", "entity_id", "consent_ev
 
 
 def text_frame(
-    columns: Sequence[Sequence[Any]], names: Sequence[str], places: Sequence[str], time: str
+    columns: Sequence[Sequence[Any] | Instants], names: Sequence[str], places: Sequence[str], time: str
 ) -> pd.DataFrame:
     """A frame of text columns, and of one column of moments.
 
@@ -45,7 +45,7 @@ def text_frame(
     )
 
 
-def _texts(values: Sequence[object], where: str, is_key: bool) -> Sequence[object]:
+def _texts(values: Any, where: str, is_key: bool) -> Any:
     if set(map(type, values)) <= _TEXT:
         return values
     try:

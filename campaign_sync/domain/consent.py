@@ -182,7 +182,7 @@ def understood_kinds(kinds: Numbers, moments: Instants, now: datetime) -> Number
     return np.where(granting & np.isnat(moments), _UNCLEAR, np.where(granting & future, _FUTURE, kinds))
 
 
-def deciding(groups: Numbers, kinds: Numbers, moments: Instants, event_ids: Sequence[str]) -> Numbers:
+def deciding(groups: Numbers, kinds: Numbers, moments: Instants, event_ids: Sequence[object]) -> Numbers:
     """What `current_consent` picks of many histories at once: the position of one event per group, by group.
 
     Args:
@@ -191,6 +191,8 @@ def deciding(groups: Numbers, kinds: Numbers, moments: Instants, event_ids: Sequ
         moments: when they happened.
         event_ids: their ids.
     """
+    if not len(groups):
+        return np.zeros(0, dtype=np.intp)
     is_future = kinds == _FUTURE
     dated = np.where(np.isnat(moments), latest64(), moments)
     dated = np.where(is_future, np.datetime64("0001-01-01", "us"), dated)
@@ -199,13 +201,13 @@ def deciding(groups: Numbers, kinds: Numbers, moments: Instants, event_ids: Sequ
     groups, dated, ranks = groups[order], dated[order], ranks[order]
     same_group = groups[1:] == groups[:-1]
     equal = same_group & (dated[1:] == dated[:-1]) & (ranks[1:] == ranks[:-1])
-    ends = np.flatnonzero(np.append(~same_group, True)[: len(order)])
-    starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.intp)[: len(ends)]
+    ends = np.flatnonzero(np.append(~same_group, True))
+    starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.intp)
     winners = order[ends]
 
     def greatest(start: int, end: int) -> int:
         candidates: list[int] = order[start : end + 1].tolist()
-        return max(candidates, key=lambda position: event_ids[position])
+        return max(candidates, key=lambda position: str(event_ids[position]))
 
     for number in np.flatnonzero(np.append(False, equal)[ends]):
         start = end = int(ends[number])

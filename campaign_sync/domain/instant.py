@@ -43,8 +43,10 @@ def instant(value: object) -> datetime | None:
     return min(in_utc, LATEST)
 
 
-def instants(values: Sequence[object]) -> Instants:
-    """What `instant` makes of every value, NaT in place of None."""
+def instants(values: Sequence[object] | Instants) -> Instants:
+    """What `instant` makes of every value, NaT in place of None; `Instants` stay as they are."""
+    if isinstance(values, np.ndarray):
+        return values
     quickly = _instants_of_one_form(values)
     if quickly is not None:
         return quickly

@@ -1,0 +1,113 @@
+"""A CRM as it is in the field: what is odd about a few people stops nothing, what is odd about many stops the list."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Connection
+
+from campaign_sync.cli.running import problems
+from campaign_sync.crm import schema
+from campaign_sync_tests.rig import LONG_AGO, NEWSLETTER, PRODUCTS, Rig
+
+YESTERDAY = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
+
+
+@pytest.fixture
+def busy(shop: Rig) -> Rig:
+    """Thirty people in the newsletter, which has been sent once."""
+    shop.settings["crm"]["consent_kinds"] = {"withdrawn": ["Revoked"], "ignored": ["requested"]}
+    for number in range(6, 31):
+        shop.add_contact(f"c{number}", f"person{number}@example.org")
+    shop.day()
+    return shop
+
+
+def event(crm: Connection, number: int, entity_type: str, entity_id: str, opt_in_id: str, kind: str) -> None:
+    columns = "id, entity_type, entity_id, opt_in_id, kind, occurred_at"
+    values = (f"odd{number}", entity_type, entity_id, opt_in_id, kind, YESTERDAY)
+    crm.exec_driver_sql(f"INSERT INTO consent_event ({columns}) VALUES (?, ?, ?, ?, ?, ?)", values)
+
+
+def test_an_ordinary_day_of_a_healthy_customer_stops_nothing(busy: Rig) -> None:
+    with busy.crm() as crm:
+        for erased in ("c28", "c29"):
+            crm.exec_driver_sql("DELETE FROM contact WHERE id = ?", (erased,))
+        # A lead that has become a contact is a member of the list under both names.
+        crm.execute(schema.lead.insert().values(id="c27", email="person27@example.org"))
+        member = {"marketing_list_id": "nord", "entity_type": "lead", "entity_id": "c27"}
+        crm.execute(schema.marketing_list_member.insert().values(member))
+        event(crm, 1, "lead", "c27", "newsletter-nord", "withdrawn")
+        crm.exec_driver_sql("DELETE FROM lead WHERE id = 'c27'")
+        event(crm, 2, "contact", "c6", "newsletter-nord", "requested")
+        event(crm, 3, "Contact", "c7", "newsletter-nord ", " CONFIRMED")
+        event(crm, 4, "contact", "c8", "newsletter-nord", "revoked")
+        event(crm, 5, "contact", "c9", "newsletter-nord", "maybe")
+        crm.execute(
+            schema.marketing_list_member.insert().values(marketing_list_id="nord", entity_type="user", entity_id="u1")
+        )
+
+    result = busy.day()
+
+    expected = {f"person{number}@example.org" for number in range(1, 31)} - {
+        f"person{number}@example.org" for number in (8, 9, 28, 29)
+    }
+    assert set(busy.addresses(NEWSLETTER)) == expected
+    assert len(busy.addresses(PRODUCTS)) == 5
+    with busy.state() as state:
+        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {
+            ("selection", "consent_withdrawn"): 2,
+            ("selection", "consent_unclear"): 1,
+            ("selection", "no_address"): 2,
+            ("selection", "unknown_entity_type"): 1,
+        }
+    (consents,) = (
+        check
+        for check in result.get_asset_check_evaluations()
+        if check.check_name == "consents" and check.asset_key.path[-1] == "newsletter"
+    )
+    assert "1 in consent_event.kind" in (consents.description or "")
+    assert "1 only without regard to blanks and case" in (consents.description or "")
+
+
+@pytest.mark.parametrize("assets", [None, [["nord", "recipient_list", "newsletter"]]])
+def test_events_that_many_people_have_and_nobody_understands_stop_the_list_before_it_is_touched(
+    busy: Rig, assets: list[list[str]] | None
+) -> None:
+    before, clears = busy.addresses(NEWSLETTER), busy.clears()
+    with busy.crm() as crm:
+        for number in range(6, 16):
+            event(crm, number, "contact", f"c{number}", "newsletter-nord", "abgemeldet")
+
+    result = busy.run(assets=assets)
+
+    assert not result.success or assets is None
+    assert busy.addresses(NEWSLETTER) == before
+    checks = [each for each in result.get_asset_check_evaluations() if each.check_name == "consents"]
+    told = " ".join([*problems(result), *(check.description or "" for check in checks)])
+    assert "“abgemeldet” 10 times" in told
+    assert "crm.consent_kinds" in told
+    if assets:
+        assert busy.clears() == clears
+    else:
+        assert busy.clears() == clears + 1  # the other list's
+        assert len(busy.addresses(PRODUCTS)) == 5
+
+
+def test_an_opt_in_without_a_description_says_so(busy: Rig) -> None:
+    with busy.crm() as crm:
+        crm.exec_driver_sql("UPDATE opt_in SET description = ' ' WHERE opt_in_id = 'newsletter-nord'")
+    before = busy.addresses(NEWSLETTER)
+
+    result = busy.run()
+
+    assert "the CRM's opt-in 'newsletter-nord' has no description (opt_in.description)" in problems(result)[0]
+    assert busy.addresses(NEWSLETTER) == before
+
+
+def test_a_snapshot_is_not_sent_to_whom_an_event_is_about_that_nobody_understands(busy: Rig) -> None:
+    busy.consent("c6", "newsletter-nord", "maybe", LONG_AGO + timedelta(days=1))
+    result = busy.run(assets=[["nord", "recipient_list", "newsletter"]])
+    assert result.success, problems(result)
+    assert "person6@example.org" not in busy.addresses(NEWSLETTER)
+    with busy.state() as state:
+        assert sum(state.ledger.counts(result.run_id, "nord", "newsletter").values()) == 1

@@ -17,6 +17,8 @@ class Readiness(StrEnum):
     """Being replaced at this moment."""
     NEVER = "never"
     """Never proven, so nobody knows what it holds."""
+    DOUBTFUL = "doubtful"
+    """It looks half full, and no record tells whether it is."""
     DRIFTED = "drifted"
     """It isn't any more what its proof found in it."""
     FAILED = "failed"
@@ -36,7 +38,13 @@ class Readiness(StrEnum):
     @property
     def complete(self) -> bool:
         """Whether the list holds all of its people, as of some proof."""
-        return self not in (Readiness.INCOMPLETE, Readiness.RENEWING, Readiness.NEVER, Readiness.DRIFTED)
+        return self not in (
+            Readiness.INCOMPLETE,
+            Readiness.RENEWING,
+            Readiness.NEVER,
+            Readiness.DOUBTFUL,
+            Readiness.DRIFTED,
+        )
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,8 @@ class Facts:
     feedback: Verdict
     drift: Drift | None
     """Since the newest proof; None where nobody has looked."""
+    doubtful_since: datetime | None = None
+    """Since when the list is known to look half full without a record of how it came to that."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,9 @@ def _by_its_state(facts: Facts) -> Standing | None:
             return Standing(Readiness.RENEWING, facts.incomplete_since, "is being replaced just now: wait for its end")
         told = "is INCOMPLETE, part of its people are missing: send nothing to it"
         return Standing(Readiness.INCOMPLETE, facts.incomplete_since, told)
+    if facts.doubtful_since is not None:
+        told = "looks half full, and no record tells how it came to that: send nothing to it"
+        return Standing(Readiness.DOUBTFUL, facts.doubtful_since, told)
     if facts.proven_at is None:
         return Standing(Readiness.NEVER, None, "was never proven, so nobody knows whom it holds: send nothing to it")
     drift = facts.drift

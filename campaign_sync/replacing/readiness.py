@@ -67,7 +67,7 @@ def judge_lists(
     age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
     if age.age is not None and age.age <= expected.pause:
         age = replace(age, alertness=Alertness.FRESH)
-    judged = []
+    judged, doubts = [], state.lists.doubts(mandator)
     for name in settings.lists:
         broken = state.journal.incomplete(mandator, name)
         proven = state.journal.last_proven(mandator, name)
@@ -84,6 +84,7 @@ def judge_lists(
             attempts_known=attempts is not None,
             feedback=age,
             drift=drift,
+            doubtful_since=doubts[name].found_at if name in doubts else None,
         )
         judged.append(Judged(name, judge(facts, now), drift))
     return judged

@@ -25,6 +25,7 @@ _UNKNOWN = "–"
 _MOMENTS = {
     Readiness.INCOMPLETE: "since",
     Readiness.RENEWING: "since",
+    Readiness.DOUBTFUL: "since",
     Readiness.DRIFTED: "since",
     Readiness.FAILED: "as_of",
     Readiness.OLD: "as_of",

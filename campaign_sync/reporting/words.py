@@ -57,6 +57,14 @@ TEXTS: Final[dict[str, dict[Language, str]]] = {
         "de": "{names} wurden noch nie vollständig gefüllt – bitte noch nichts dorthin senden",
         "en": "{names} have never been filled completely – please send nothing to them yet",
     },
+    "doubtful_one": {
+        "de": "{names} scheint nur halb gefüllt zu sein – bitte nichts dorthin senden",
+        "en": "{names} looks half full – please send nothing to it",
+    },
+    "doubtful_many": {
+        "de": "{names} scheinen nur halb gefüllt zu sein – bitte nichts dorthin senden",
+        "en": "{names} look half full – please send nothing to them",
+    },
     "drifted_one": {
         "de": "{names} wurde nach dem Nachweis bei Optimizely verändert – bitte nichts dorthin senden",
         "en": "{names} has been changed at Optimizely since the proof – please send nothing to it",
@@ -127,6 +135,7 @@ TEXTS: Final[dict[str, dict[Language, str]]] = {
     "status_renewing": {"de": "wird erneuert", "en": "being renewed"},
     "status_incomplete": {"de": "unvollständig", "en": "incomplete"},
     "status_never": {"de": "nie gefüllt", "en": "never filled"},
+    "status_doubtful": {"de": "vermutlich halb voll", "en": "looks half full"},
     "status_drifted": {"de": "verändert", "en": "changed"},
     "status_failed": {"de": "nicht erneuert", "en": "not renewed"},
     "status_feedback_old": {"de": "Abmeldungen veraltet", "en": "opt-outs outdated"},

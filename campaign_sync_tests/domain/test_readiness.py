@@ -44,6 +44,13 @@ def feedback(hours: float) -> Verdict:
         (replace(GOOD, incomplete_since=NOW), Readiness.INCOMPLETE, NOW, "send nothing to it"),
         (replace(GOOD, incomplete_since=NOW, under_way=True), Readiness.RENEWING, NOW, "is being replaced just now"),
         (replace(GOOD, proven_at=None, is_current=False), Readiness.NEVER, None, "was never proven"),
+        (replace(GOOD, doubtful_since=NOW), Readiness.DOUBTFUL, NOW, "looks half full"),
+        (
+            replace(GOOD, doubtful_since=NOW, proven_at=None, is_current=False),
+            Readiness.DOUBTFUL,
+            NOW,
+            "send nothing to it",
+        ),
         (replace(GOOD, drift=EMPTIED), Readiness.DRIFTED, NOW, "0 people are in it where 5 were proven"),
         (replace(GOOD, attempt=refused(1)), Readiness.FAILED, PROVEN_AT, "wasn't replaced by the newest run"),
         (replace(GOOD, attempt=refused(4)), Readiness.READY, PROVEN_AT, "is ready"),  # by other means it was, since

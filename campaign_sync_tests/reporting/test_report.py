@@ -29,6 +29,7 @@ from campaign_sync.reporting.words import Words
 from campaign_sync.reporting.writing import write
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.journal import ReplaceState
+from campaign_sync.state.lists import Doubt
 from campaign_sync_tests.past import let_a_replace_break_off, let_days_pass
 from campaign_sync_tests.rig import NEWSLETTER, NORD, Rig, rig
 from campaign_sync_tests.test_diff import change_much
@@ -253,6 +254,18 @@ def test_a_list_that_was_changed_after_its_proof_is_not_called_ready(shop: Rig) 
     )
     assert "Ohne Grund verschwunden 4" in told
     assert "Bei Optimizely dazugekommen 1" in told
+
+
+def test_a_list_that_looks_half_full_is_called_neither_ready_nor_complete(shop: Rig) -> None:
+    shop.day()
+    with shop.state() as state:
+        state.lists.doubt(Doubt("nord", "newsletter", 2, 5, datetime.now(UTC)))
+    report = gathered(shop)
+
+    assert [one.status for one in report.lists] == [Readiness.DOUBTFUL, Readiness.READY]
+    page = render(report, "en")
+    assert 'class="verdict bad"' in page
+    assert "looks half full – please send nothing to it" in text(parsed(page))
 
 
 def test_a_check_without_a_result_is_not_taken_for_a_good_one(shop: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,7 +227,7 @@ def _since(person: Person, evidence: Evidence, moment: Moments) -> Iterator[str]
     for objection in evidence.objections:
         if objection.reason is Reason.BOUNCED:
             yield f"the address bounced{when_told(objection, moment)} and gets into no list"
-        elif objection.whose != person.key:  # their own withdrawals are events
+        elif objection.whose != person.key or objection.reason is Reason.CONSENT_UNCLEAR:  # withdrawals are events
             yield objection_told(objection, person.key, evidence.target.contract.opt_in_id, moment)
     for bounce in evidence.resets:
         yield f"the address bounced {moment(bounce.occurred_at)} ({bounce.source}), which the CRM has reset since"

@@ -167,14 +167,15 @@ class Consents:
 
     @cached_property
     def _spellings(self) -> _Spellings:
-        columns = self.source.c["entity_type", "opt_in_id", "kind"]
+        columns = self.source.c["entity_type", "opt_in_id"]
         types: defaultdict[EntityType | None, set[object]] = defaultdict(set)
         opt_ins: defaultdict[str, set[object]] = defaultdict(set)
-        kinds = {}
-        for entity_type, opt_in_id, kind in self._reader.rows(select(*columns).distinct(), "reading consent_event"):
+        for entity_type, opt_in_id in self._reader.rows(select(*columns).distinct(), "reading consent_event"):
             types[entity_type_of(entity_type)].add(entity_type)
             opt_ins[self._opt_in_key(opt_in_id)].add(opt_in_id)
-            kinds[kind] = self._words.kind_of(kind)
+        # Asked for by itself: an index answers the other question.
+        found = self._reader.rows(select(self.source.c.kind).distinct(), "reading consent_event")
+        kinds = {kind: self._words.kind_of(kind) for (kind,) in found}
         return _Spellings(
             {key: tuple(found) for key, found in types.items()},
             {key: tuple(found) for key, found in opt_ins.items()},
@@ -238,26 +239,31 @@ class Consents:
         # To read the events of everybody, only to find the few who withdrew, would take far longer.
         source = self.source
         who = select(source.c.entity_id).where(_is_one_of(source.c.kind, ending))
+        columns = [each for each in self.columns if each.name not in ("evidence", "text_version")]
         query = (
-            select(*[*self.columns, *source.c["entity_type", "opt_in_id"], self._email()])
+            select(*[*columns, *source.c["entity_type", "opt_in_id"], self._email()])
             .select_from(self._with_people())
             .where(self.of_opt_ins(opt_ins, tuple(EntityType)), source.c.entity_id.in_(who))
         )
-        numbers: dict[tuple[Entity, str], int] = {}
-        events, groups = [], []
-        for row in self._reader.rows(query, "reading consent_event"):
-            entity = Entity(EntityType(cleaned_word(row.entity_type)), _text(row.entity_id).strip())
-            groups.append(numbers.setdefault((entity, self._opt_in_key(row.opt_in_id)), len(numbers)))
-            events.append(row)
-        if not events:
+        rows = self._reader.rows(query, "reading consent_event")
+        if not rows:
             return
-        decided = self.decisions(np.array(groups, dtype=np.intp), list(zip(*events, strict=True)))
+        ids, entity_ids, kinds, moments, sources, raw_types, raw_opt_ins, emails = zip(*rows, strict=True)
+        types = {raw: EntityType(cleaned_word(raw)) for raw in set(raw_types)}
+        keys = {raw: self._opt_in_key(raw) for raw in set(raw_opt_ins)}
+        numbers: dict[tuple[EntityType, str, str], int] = {}
+        groups = [
+            numbers.setdefault((types[raw_type], keys[raw_opt_in], _text(entity_id).strip()), len(numbers))
+            for raw_type, raw_opt_in, entity_id in zip(raw_types, raw_opt_ins, entity_ids, strict=True)
+        ]
+        decided = self.decisions(np.array(groups, dtype=np.intp), [ids, entity_ids, kinds, moments])
         found = [
-            (entity, opt_ins[key], decision, events[decision.row].source, events[decision.row].email)
-            for (entity, key), decision in zip(numbers, decided, strict=True)
+            (opt_ins[key], entity_type, entity_id, decision)
+            for (entity_type, key, entity_id), decision in zip(numbers, decided, strict=True)
             if decision.kind in (ConsentKind.WITHDRAWN, ConsentKind.UNCLEAR)
         ]
-        yield from sorted(found, key=lambda each: (each[1], each[0]))
+        for opt_in_id, entity_type, entity_id, decision in sorted(found):
+            yield Entity(entity_type, entity_id), opt_in_id, decision, sources[decision.row], emails[decision.row]
 
     @cached_property
     def odd_people(self) -> list[OddPerson]:

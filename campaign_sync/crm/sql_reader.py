@@ -19,11 +19,14 @@ from sqlalchemy import (
     Text,
     case,
     cast,
+    collate,
     column,
     func,
     inspect,
+    or_,
     select,
     table,
+    true,
     type_coerce,
 )
 from sqlalchemy.exc import NoSuchTableError
@@ -173,6 +176,16 @@ class Reader:
         if held:
             yield held
 
+    def _may_be_odd(self, key: ColumnElement[Any]) -> ColumnElement[bool]:
+        """Which keys don't begin and end with a printable ASCII character, or aren't text: looked at quickly."""
+        if self.dialect == "sqlite":  # numbers come before all texts, and bytes after them
+            first, last = collate(key, "BINARY"), collate(func.substr(key, -1), "BINARY")
+        elif self.dialect == "postgresql":
+            first, last = collate(cast(key, Text), "C"), collate(func.right(cast(key, Text), 1), "C")
+        else:
+            return true()
+        return or_(first < "!", first > "\x7f", last < "!", last > "~")
+
     def _type(self, declared: TypeEngine[Any]) -> TypeEngine[Any]:
         return _AsStored(declared) if self.dialect == "sqlite" else declared
 
@@ -186,6 +199,8 @@ class Reader:
         place = f"{source.description}.{name}"
         doing = f"looking for outer blanks in {place}"
         odd = key != clean
+        if not self.rows(select(key).where(self._may_be_odd(key)).limit(1), doing):
+            return source
         if self.dialect == "sqlite":
             not_text = func.typeof(key).not_in(["text", "null"])
             first = self.rows(select(func.typeof(key)).where(odd | not_text).limit(1), doing)

@@ -15,24 +15,32 @@ import pytest
 from campaign_sync.cli.running import problems
 from campaign_sync.state.database import open_database
 from campaign_sync.state.errors import StateError
+from campaign_sync_tests import terminal
 from campaign_sync_tests.rig import ENVIRONMENT, NEWSLETTER, Rig
 
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 
 
-def run(shop: Rig, largest_file: int | None = None) -> "subprocess.CompletedProcess[str]":
-    """`campaign-sync run nord`, where no file can grow beyond so many bytes: as on a disk that is full."""
+def environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DAGSTER", "CAMPAIGN"))}
+    return kept | ENVIRONMENT | {"COLUMNS": "200"}
+
+
+def run(shop: Rig) -> "subprocess.CompletedProcess[str]":
+    return terminal.run(("run", "nord"), shop.folder, environment())
+
+
+def run_on_a_full_disk(shop: Rig, largest_file: int) -> "subprocess.CompletedProcess[str]":
+    """`campaign-sync run nord`, where no file can grow beyond so many bytes."""
 
     def bound() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        if largest_file is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DAGSTER", "CAMPAIGN"))}
     return subprocess.run(
         [sys.executable, "-m", "campaign_sync", "run", "nord"],
         cwd=shop.folder,
-        env=environment | ENVIRONMENT | {"COLUMNS": "200"},
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -46,7 +54,7 @@ def test_a_full_disk_is_one_sentence_with_its_remedy_and_the_list_stays_whole(sh
     first = run(shop)
     assert first.returncode == 0, first.stdout + first.stderr
 
-    full = run(shop, largest_file)
+    full = run_on_a_full_disk(shop, largest_file)
 
     assert full.returncode in (1, 2)
     assert "the disk is full or fails; free space on it" in full.stderr + full.stdout

@@ -23,7 +23,7 @@ _NOW = {
 def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "audit"]`: everybody we could write to, held against the vendor's lists."""
     key, called = dg.AssetKey([mandator, "audit"]), settings.called(mandator)
-    await_rows = bool(settings.feedback.opt_in_readers)
+    await_rows = settings.opt_outs_await_rows
 
     @dg.asset(
         key=key,

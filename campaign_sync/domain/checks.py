@@ -247,12 +247,6 @@ def _rows(rows: int) -> str:
     return f"{rows} {'row' if rows == 1 else 'rows'}"
 
 
-UNCLEAR_ROWS = 10
-"""Fewer consent events that can't be understood keep their people out, and stop no list."""
-
-UNCLEAR_SHARE = 0.001
-"""Nor does a smaller share of them."""
-
 _SHOWN_WORDS = 5
 
 _NOBODYS_NAME = re.compile(r"[^\W\d][\w .:/-]{0,31}")
@@ -284,7 +278,7 @@ def check_consents(read: ConsentRows) -> CheckOutcome:
         f"{unclear} of {read.rows} consent events can't be understood, and whom they are about is kept out "
         f"({'; '.join(parts)}){cleaned}"
     )
-    stops = unclear >= UNCLEAR_ROWS and unclear >= UNCLEAR_SHARE * read.rows
+    stops = unclear >= ODD_ROWS and unclear >= ODD_SHARE * read.rows
     return CheckOutcome("consents", False, summary, warning=not stops)
 
 
@@ -293,7 +287,7 @@ def _words(read: ConsentRows, name: str) -> str:
     shown = [
         f"“{word}” {count} times"
         for count, word in often[:_SHOWN_WORDS]
-        if count >= UNCLEAR_ROWS and _NOBODYS_NAME.fullmatch(word)
+        if count >= ODD_ROWS and _NOBODYS_NAME.fullmatch(word)
     ]
     return f" ({', '.join(shown)})" if shown else ""
 

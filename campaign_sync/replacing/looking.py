@@ -63,8 +63,7 @@ def look(target: Target, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callab
     reasons = pd.Series(pd.NA, index=rows.index, dtype="str")
     reasons[blocked] = Reason.BLOCKLISTED.value
     # Where feedback rows name the opt-in, being on the list of the whole mandator doesn't say that it is this one.
-    is_open = target.feedback_names_opt_ins and target.unsubscribe_lists == "client"
-    reasons[left] = (Reason.ON_UNSUBSCRIBE_LIST if is_open else Reason.UNSUBSCRIBED).value
+    reasons[left] = (Reason.ON_UNSUBSCRIBE_LIST if target.opt_outs_await_rows else Reason.UNSUBSCRIBED).value
     elsewhere &= ~left
     if elsewhere.any():
         reasons[elsewhere] = _elsewhere(target, vendor, rows.loc[elsewhere, RECIPIENT_ID], reasons[elsewhere])
@@ -145,7 +144,7 @@ class Listeners:
                 self.crm,
                 self.state,
                 self.frames,
-                await_rows=target.feedback_names_opt_ins,
+                await_rows=target.opt_outs_await_rows,
             )
         blocked = rows.loc[reasons == Reason.BLOCKLISTED.value, ADDRESS]
         self.state.blocked.found(target.mandator, blocked.tolist(), LIVE_LOOK_SOURCE, seen_at)

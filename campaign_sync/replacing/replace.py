@@ -255,7 +255,7 @@ class Replacer:
         refused = rows[codes != ACCEPTED]
         answers = pd.Series(codes[codes != ACCEPTED], index=refused.index, dtype="Int64")
         reasons = answers.map(lambda code: VENDOR_REASONS.get(code, Reason.VENDOR_ERROR).value).astype("str")
-        if target.feedback_names_opt_ins:  # as of a look: the answer doesn't say which opt-in they left
+        if target.opt_outs_await_rows:  # as of a look: the answer doesn't say which opt-in they left
             reasons[reasons == Reason.UNSUBSCRIBED.value] = Reason.ON_UNSUBSCRIBE_LIST.value
         blocked = refused.loc[reasons == Reason.BLOCKLISTED.value, ADDRESS]
         self.state.blocked.found(target.mandator, blocked.tolist(), ADD_ALL_SOURCE, self.now())

@@ -29,8 +29,8 @@ class Target:
     feedback_age: AgeLimits
     feedback_by_files: bool
     """Whether the vendor delivers feedback as files, instead of being asked for it."""
-    feedback_names_opt_ins: bool
-    """Whether the rows of unsubscribes name the opt-in that is affected."""
+    opt_outs_await_rows: bool
+    """Whether an opt-out seen at the vendor waits for its feedback row, which names the opt-in that is affected."""
     max_snapshot_age: timedelta
     strategy: Strategy
     id_attribute: str | None
@@ -83,7 +83,7 @@ def target(configuration: Configuration, mandator: str, name: str) -> Target:
         readers=tuple(settings.feedback.readers),
         feedback_age=settings.feedback.age_limits,
         feedback_by_files=settings.feedback.files is not None,
-        feedback_names_opt_ins=bool(settings.feedback.opt_in_readers),
+        opt_outs_await_rows=settings.opt_outs_await_rows,
         max_snapshot_age=recipient_list.max_snapshot_age,
         strategy=recipient_list.strategy,
         id_attribute=recipient_list.id_attribute,

@@ -29,6 +29,7 @@ from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.schema import consent_event, opt_in
 from campaign_sync.crm.sql_reader import Reader
 from campaign_sync.domain.consent import (
+    GRANTING,
     KINDS,
     UNDATED,
     ConsentEvent,
@@ -282,11 +283,20 @@ class Consents:
         found = []
         for row in self._reader.rows(query, "reading consent_event"):
             entity_type, key = entity_type_of(row.entity_type), self._opt_in_key(row.opt_in_id)
+            if self._is_harmless(key, row.kind):
+                continue
             opt_in_id = self._opt_ins[key][0].opt_in_id if key in self._opt_ins else None
             for each in EntityType if entity_type is None else (entity_type,):
                 entity = Entity(each, _text(row.entity_id).strip())
                 found.append(OddPerson(entity, opt_in_id, instant(row.occurred_at), row.source))
         return found
+
+    def _is_harmless(self, key: str, kind: object) -> bool:
+        """Whether an event can't end a consent of ours: it grants something that the CRM doesn't define as an opt-in.
+
+        CRMs keep consents for the telephone or the post in the same place.
+        """
+        return key == _UNREADABLE and self._words.kind_of(kind) in GRANTING
 
     def odd_people_of(self, mandator: str) -> list[OddPerson]:
         """Those of `odd_people` whom it keeps out of lists of this mandator."""
@@ -310,7 +320,7 @@ class Consents:
                 require_same_keys(keys, [row[1] for row in rows], f"{entity_type}.id", "consent_event.entity_id")
                 for decision in self.decisions(numbered(keys), list(zip(*rows, strict=True))):
                     email, at = rows[decision.row][-1], decision.at
-                    if decision.kind not in (ConsentKind.GRANTED, ConsentKind.CONFIRMED) or at is None:
+                    if decision.kind not in GRANTING or at is None:
                         continue
                     entity = Entity(entity_type, keys[decision.row].strip())
                     if isinstance(email, str) and not (entity in odd and odd[entity] >= at):
@@ -383,6 +393,8 @@ class Consents:
         rows = cleaned = 0
         unclear, words = Counter[str](), Counter[tuple[str, str]]()
         for entity_type, opt_in_id, kind, count in self._reader.rows(query, "counting consent_event"):
+            if self._is_harmless(self._opt_in_key(opt_in_id), kind):
+                continue
             rows += count
             readable = {
                 "opt_in_id": self._opt_in_key(opt_in_id) == key,
@@ -409,9 +421,7 @@ class Consents:
 
     def _undated_grants(self, this: ColumnElement[bool]) -> int:
         """How many grants have no time. Where times are text, only Python tells."""
-        granting = [
-            raw for raw, kind in self._spellings.kinds.items() if kind in (ConsentKind.GRANTED, ConsentKind.CONFIRMED)
-        ]
+        granting = [raw for raw, kind in self._spellings.kinds.items() if kind in GRANTING]
         stored = self.source.c.occurred_at
         where = and_(this, _is_one_of(self.source.c.kind, granting))
         doing = "looking for times in consent_event"

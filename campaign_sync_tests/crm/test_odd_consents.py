@@ -85,6 +85,19 @@ def test_an_opt_in_that_cannot_be_read_keeps_its_person_out_of_all_lists(odd: Sm
         assert list(snapshot.consenting("news")) == list(snapshot.consenting("offers")) == []
 
 
+@pytest.mark.parametrize("opt_in_id", ["telephone", None, ""])
+@pytest.mark.parametrize("kind", ["granted", "Confirmed "])
+def test_a_grant_of_something_that_is_no_opt_in_keeps_nobody_out(
+    odd: SmallCrm, opt_in_id: str | None, kind: str
+) -> None:
+    for number in range(30):
+        odd.event(f"t{number}", "contact", "anna", opt_in_id, kind, later())
+    assert kept_out(odd) == {}
+    with odd.crm.snapshot() as snapshot:
+        assert [entity for entity, *_ in snapshot.consenting("news")] == ["contact:anna"]
+        assert not snapshot.consent_rows("news").unclear
+
+
 @pytest.mark.parametrize("entity_type", ["person", None])
 def test_an_entity_type_that_cannot_be_read_keeps_out_everybody_with_that_id(
     odd: SmallCrm, entity_type: str | None
@@ -315,7 +328,7 @@ def test_how_well_the_events_are_understood_is_counted(odd: SmallCrm) -> None:
     odd.event("2", "contact", "anna", "news ", "granted", later(-1))
     odd.event("3", "contact", "anna", "news", "maybe", later(-1))
     odd.event("4", "person", "anna", "news", "granted", later(-1))
-    odd.event("5", "contact", "anna", "nonsense", "granted", later(-1))
+    odd.event("5", "contact", "anna", "nonsense", "withdrawn", later(-1))
     odd.event("6", "contact", "anna", "offers", "maybe", later(-1))
     odd.event("7", "contact", "anna", "nonsense", "requested", later(-1))
     with odd.crm.snapshot() as snapshot:

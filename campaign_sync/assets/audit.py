@@ -23,7 +23,8 @@ _NOW = {
 def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "audit"]`: everybody we could write to, held against the vendor's lists."""
     key, called = dg.AssetKey([mandator, "audit"]), settings.called(mandator)
-    await_rows = settings.opt_outs_await_rows
+    rows_name_opt_ins = bool(settings.feedback.opt_in_readers)
+    await_rows = rows_name_opt_ins and settings.unsubscribe_lists == "client"
 
     @dg.asset(
         key=key,
@@ -69,7 +70,15 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
             vendor = ports.vendor(mandator)
             opt_ins, kind = settings.opt_ins_of_lists, settings.unsubscribe_lists
             found = audit(
-                mandator, opt_ins, kind, vendor, ports.crm, ports.state, ports.frames, on_rows, await_rows=await_rows
+                mandator,
+                opt_ins,
+                kind,
+                vendor,
+                ports.crm,
+                ports.state,
+                ports.frames,
+                on_rows,
+                rows_name_opt_ins=rows_name_opt_ins,
             )
             report(Progress(mandator, "audit", "audited", found.asked, found.asked))
             note_rows(found.asked)

@@ -89,7 +89,7 @@ def unsubscribe_lists_of(target: Target, vendor: Optimizely, crm: CrmSnapshot) -
         )
         found = "the vendor doesn't say who has left this list (Unsubscribe.containsAllByRecipientList is refused)"
         return (None, f"{found}, so {consequence}; have its support allow it") if per_list or any(some) else None
-    of_others = sum(bool(lists) for lists in lists_left(vendor, elsewhere).values())
+    of_others = sum(bool(lists) for lists in lists_left(vendor, elsewhere, rows_name_opt_ins=False).values())
     if of_others and not per_list:
         return None, (
             f"of {len(asked)} people asked about, {of_others} left other recipient lists and not this one, so "

@@ -257,14 +257,6 @@ class MandatorSettings(Section):
         """The mandator's time zone."""
         return ZoneInfo(self.timezone)
 
-    @property
-    def opt_outs_await_rows(self) -> bool:
-        """Whether an opt-out seen on the client's unsubscribe list waits for its feedback row, which names the opt-in.
-
-        The unsubscribe list of a single recipient list says by itself which opt-in it is.
-        """
-        return bool(self.feedback.opt_in_readers) and self.unsubscribe_lists == "client"
-
     def called(self, name: str) -> str:
         """What people call the mandator, whose key in the configuration is `name`."""
         return self.title or name

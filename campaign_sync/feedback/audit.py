@@ -55,7 +55,7 @@ def audit(
     frames: Frames,
     on_rows: Callable[[int], None],
     *,
-    await_rows: bool,
+    rows_name_opt_ins: bool,
 ) -> Audit:
     """Ask the vendor about everybody we could write to; what the CRM lacks is imported.
 
@@ -68,7 +68,7 @@ def audit(
         state: what the product remembers.
         frames: where its snapshots are.
         on_rows: told how many addresses were asked about.
-        await_rows: whether feedback rows name the opt-in that is affected, so that consents wait for them.
+        rows_name_opt_ins: whether feedback rows name the opt-in that is affected, so that consents wait for them.
 
     Raises:
         OptimizelyError, CrmError, StateError: one of them can't be reached.
@@ -84,12 +84,14 @@ def audit(
     state.blocked.found(mandator, blocked, AUDIT_SOURCE, now)
     withdrawn_by_vendor = set().union(*withdrawn.values())
     if unsubscribe_lists == "per_list":
-        left, news = _left_lists(mandator, opt_ins, consenting, vendor, crm, state, now, on_rows)
-        still = _on_lists(opt_ins, withdrawn, vendor, on_rows)
+        left, news = _left_lists(
+            mandator, opt_ins, consenting, vendor, crm, state, now, on_rows, rows_name_opt_ins=rows_name_opt_ins
+        )
+        still = _on_lists(opt_ins, withdrawn, vendor, on_rows, rows_name_opt_ins=rows_name_opt_ins)
     else:
         left = set(_asked(vendor.unsubscribes.contains_all, everybody, on_rows))
         _require_credible(mandator, len(left), len(everybody), entries)
-        news = hear(mandator, everybody, left, now, AUDIT_SOURCE, crm, state, frames, await_rows=await_rows)
+        news = hear(mandator, everybody, left, now, AUDIT_SOURCE, crm, state, frames, await_rows=rows_name_opt_ins)
         still = set(_asked(vendor.unsubscribes.contains_all, sorted(withdrawn_by_vendor), on_rows))
     known = left - news
     return Audit(
@@ -125,6 +127,8 @@ def _left_lists(
     state: State,
     now: datetime,
     on_rows: Callable[[int], None],
+    *,
+    rows_name_opt_ins: bool,
 ) -> tuple[set[str], set[str]]:
     """Who has left recipient lists with unsubscribe lists of their own, and of whom that is news; it is imported.
 
@@ -148,7 +152,9 @@ def _left_lists(
                 f"{mandator}; so nobody was withdrawn from it. Ask its support what "
                 "Unsubscribe.containsAllByRecipientList means"
             )
-        consents = {address: people[address] for address in left}
+        # Who is on the client's list may be counted as having left each: a feedback row says which consent ended.
+        lists = lists_left(vendor, left, rows_name_opt_ins=rows_name_opt_ins)
+        consents = {address: people[address] for address in left if list_id in lists[address]}
         news |= withdraw_from_list(mandator, list_id, people, consents, now, AUDIT_SOURCE, crm, state)
         everybody_left |= set(left)
     return everybody_left, news
@@ -164,11 +170,13 @@ def _on_lists(
     withdrawn: Mapping[str, Collection[str]],
     vendor: Optimizely,
     on_rows: Callable[[int], None],
+    *,
+    rows_name_opt_ins: bool,
 ) -> set[str]:
     """Those of the withdrawn who are still on an unsubscribe list that keeps a list of their opt-in from them."""
     on_some = {address for addresses in withdrawn.values() for address in addresses}
     on_some &= set(_asked(vendor.unsubscribes.contains_all, sorted(on_some), on_rows))
-    lists = lists_left(vendor, on_some)
+    lists = lists_left(vendor, on_some, rows_name_opt_ins=rows_name_opt_ins)
     return {
         address
         for opt_in_id, addresses in withdrawn.items()

@@ -23,20 +23,30 @@ def on_unsubscribe_lists(vendor: Optimizely, list_id: int, ids: Texts) -> tuple[
     return own or [False] * len(ids), vendor.unsubscribes.contains_all(ids)
 
 
-def lists_left(vendor: Optimizely, ids: Collection[str]) -> dict[str, frozenset[int]]:
+def lists_left(vendor: Optimizely, ids: Collection[str], *, rows_name_opt_ins: bool) -> dict[str, frozenset[int]]:
     """Which of the mandator's recipient lists each recipient has left.
 
     Somebody who is on some unsubscribe list and has left none of these is on the client's, or on one that isn't shown:
     the vendor mails them nothing. Whether the answer about a recipient list includes the client's list isn't
     documented; to conclude so is right in either case. Where the user may not ask, nobody is known to have left any.
+
+    Args:
+        vendor: to be asked.
+        ids: recipient ids.
+        rows_name_opt_ins: whether feedback rows name the opt-in that is affected. Then somebody who has left all of
+            several lists counts as having left none of them: the answers would be the same for one who is on the
+            client's list, and a row says which consent has ended.
     """
     found: defaultdict[str, set[int]] = defaultdict(set)
     asked = sorted(ids)
-    for list_id in vendor.recipient_lists.all_ids() if asked else ():
+    list_ids = vendor.recipient_lists.all_ids() if asked else frozenset()
+    for list_id in list_ids:
         answers = vendor.unsubscribes.contains_all_of_list(list_id, asked)
         for recipient_id, left in zip(asked, answers or (), strict=answers is not None):
             if left:
                 found[recipient_id].add(list_id)
+    if rows_name_opt_ins and len(list_ids) > 1:
+        found = defaultdict(set, {each: lists for each, lists in found.items() if lists != list_ids})
     return {recipient_id: frozenset(found[recipient_id]) for recipient_id in asked}
 
 

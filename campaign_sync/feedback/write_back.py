@@ -80,7 +80,7 @@ def write_back(
     written_before = WrittenBefore(told, state, pending.readers)
     news = [one for one in told if one not in strangers and not written_before.has(one)]
     opt_ins, now = opt_ins_of_lists or {}, datetime.now(UTC)
-    left = _lists_left(vendor(), news, opt_ins) if opt_ins and news else {}
+    left = _lists_left(vendor(), news, opt_ins, feedback) if opt_ins and news else {}
     remember_lists_left(state, mandator, left, opt_ins, now)
     state.unsubscribed.tell(mandator, {one.address for one in news if not left.get(one.address)}, now)
     told = of_lists_left(told, left, opt_ins)
@@ -113,16 +113,17 @@ def write_back(
 
 
 def _lists_left(
-    vendor: Optimizely, news: Sequence[Unsubscribe], opt_ins: Mapping[int, str]
+    vendor: Optimizely, news: Sequence[Unsubscribe], opt_ins: Mapping[int, str], feedback: FeedbackSettings
 ) -> dict[str, frozenset[int]]:
     """Which recipient lists were left by those who unsubscribed; of who names an opt-in, none but that opt-in's.
 
     What else they have left is news to the look at the list that it is.
     """
     named = {one.address: one.opt_in_id for one in news if one.opt_in_id}
+    addresses = {one.address for one in news}
     return {
         address: frozenset(each for each in lists if opt_ins.get(each) == named.get(address, opt_ins.get(each)))
-        for address, lists in lists_left(vendor, {one.address for one in news}).items()
+        for address, lists in lists_left(vendor, addresses, rows_name_opt_ins=bool(feedback.opt_in_readers)).items()
     }
 
 

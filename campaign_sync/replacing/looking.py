@@ -62,22 +62,22 @@ def look(target: Target, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callab
         on_rows(len(answers[0]))
     reasons = pd.Series(pd.NA, index=rows.index, dtype="str")
     reasons[blocked] = Reason.BLOCKLISTED.value
-    # Where feedback rows name the opt-in, being on the list of the whole mandator doesn't say that it is this one.
-    reasons[left] = (Reason.ON_UNSUBSCRIBE_LIST if target.opt_outs_await_rows else Reason.UNSUBSCRIBED).value
-    elsewhere &= ~left
-    if elsewhere.any():
-        reasons[elsewhere] = _elsewhere(target, vendor, rows.loc[elsewhere, RECIPIENT_ID], reasons[elsewhere])
+    if target.unsubscribe_lists == "client":
+        # Where feedback rows name the opt-in, being on the list of the whole mandator doesn't say that it is this one.
+        reasons[left] = (Reason.ON_UNSUBSCRIBE_LIST if target.opt_outs_await_rows else Reason.UNSUBSCRIBED).value
+    elif (some := left | elsewhere).any():
+        reasons[some] = _by_lists_left(target, vendor, rows.loc[some, RECIPIENT_ID], reasons[some])
     return reasons
 
 
-def _elsewhere(
+def _by_lists_left(
     target: Target, vendor: Optimizely, ids: "pd.Series[str]", reasons: "pd.Series[str]"
 ) -> "pd.Series[str]":
-    """Of those on an unsubscribe list that isn't this list's own: the list's, if it is by now; the client's, if none's.
+    """Of those on some unsubscribe list: whether it is this list's own, or the client's.
 
     Who left other lists only is written to.
     """
-    lists = lists_left(vendor, ids.tolist())
+    lists = lists_left(vendor, ids.tolist(), rows_name_opt_ins=target.rows_name_opt_ins)
     reasons = reasons.mask(ids.map(lambda each: not lists[each]), Reason.ON_UNSUBSCRIBE_LIST.value)
     return reasons.mask(ids.map(lambda each: target.recipient_list_id in lists[each]), Reason.UNSUBSCRIBED.value)
 

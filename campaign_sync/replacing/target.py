@@ -29,8 +29,8 @@ class Target:
     feedback_age: AgeLimits
     feedback_by_files: bool
     """Whether the vendor delivers feedback as files, instead of being asked for it."""
-    opt_outs_await_rows: bool
-    """Whether an opt-out seen at the vendor waits for its feedback row, which names the opt-in that is affected."""
+    rows_name_opt_ins: bool
+    """Whether the rows of unsubscribes name the opt-in that is affected."""
     max_snapshot_age: timedelta
     strategy: Strategy
     id_attribute: str | None
@@ -45,6 +45,14 @@ class Target:
     """Whether the configuration says so."""
     address_attribute: str | None = None
     """Under which name the vendor gives out addresses, as found out."""
+
+    @property
+    def opt_outs_await_rows(self) -> bool:
+        """Whether an opt-out seen on the client's unsubscribe list waits for its feedback row, which names the opt-in.
+
+        The unsubscribe list of a single recipient list says by itself which opt-in it is.
+        """
+        return self.rows_name_opt_ins and self.unsubscribe_lists == "client"
 
     @property
     def read_attributes(self) -> tuple[str, ...]:
@@ -83,7 +91,7 @@ def target(configuration: Configuration, mandator: str, name: str) -> Target:
         readers=tuple(settings.feedback.readers),
         feedback_age=settings.feedback.age_limits,
         feedback_by_files=settings.feedback.files is not None,
-        opt_outs_await_rows=settings.opt_outs_await_rows,
+        rows_name_opt_ins=bool(settings.feedback.opt_in_readers),
         max_snapshot_age=recipient_list.max_snapshot_age,
         strategy=recipient_list.strategy,
         id_attribute=recipient_list.id_attribute,

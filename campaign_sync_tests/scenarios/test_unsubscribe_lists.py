@@ -22,6 +22,8 @@ from campaign_sync_tests.scenarios.test_gate import (
     withdrawals,
 )
 
+FIELDS = ["opt-in-id", "entity-type", "entity-id"]
+COLUMNS = {"opt_in_id": 2, "entity_type": 3, "entity_id": 4}
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]
 REPLACE_BOTH = [*REPLACE, ("nord", "recipient_list", "products")]
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
@@ -199,6 +201,30 @@ def test_whether_the_lists_answer_includes_the_clients_list_does_not_matter(
     assert shop.addresses(PRODUCTS) == without("person1@example.org", "person2@example.org")
     assert ledger(shop, result.run_id) == {("gate", "on_unsubscribe_list"): 1}
     assert withdrawals(shop) == [("c2", "products-nord", "optimizely:live_look")]
+
+
+@pytest.mark.parametrize("seen_first_by", ["its row", "a look"])
+def test_where_rows_name_the_opt_in_nobody_on_the_clients_list_loses_another_consent(
+    shop: Rig, seen_first_by: str
+) -> None:
+    shop.world.agree_on_response_fields(NORD, FIELDS)
+    shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
+    shop.day()
+
+    def leave() -> None:
+        shop.leave_through(NEWSLETTER, "person2@example.org")
+
+    if seen_first_by == "a look":
+        assert between_snapshot_and_sending(shop, leave).success
+        assert withdrawals(shop) == []
+    else:
+        leave()
+    result = shop.day()
+
+    assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == without("person2@example.org")
+    assert withdrawals(shop) == [("c2", "newsletter-nord", "optimizely:unsubscribes")]
+    with shop.state() as state:
+        assert state.ledger.counts(result.run_id, "nord", "products") == {("gate", "on_unsubscribe_list"): 1}
 
 
 @pytest.mark.usefixtures("refused")

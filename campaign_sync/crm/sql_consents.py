@@ -143,6 +143,11 @@ class Consents:
             )
         return next((each for each in found if each.opt_in_id == normalize_text(opt_in_id)), None)
 
+    def ids_of(self, mandator: str) -> frozenset[str]:
+        """The opt-ins of a mandator, also those whose ids differ in nothing but their case."""
+        every = (each for found in self._opt_ins.values() for each in found)
+        return frozenset(each.opt_in_id for each in every if each.mandator == normalize_text(mandator))
+
     def of_mandator(self, mandator: str) -> dict[str, str]:
         """The opt-ins of a mandator: cleaned id to id."""
         return {

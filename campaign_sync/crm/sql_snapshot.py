@@ -64,7 +64,7 @@ class SqlSnapshot:
 
     def opt_in_ids(self, mandator: str) -> frozenset[str]:
         """The opt-ins of a mandator. See `CrmSnapshot.opt_in_ids`."""
-        return frozenset(self._consents.of_mandator(mandator).values())
+        return self._consents.ids_of(mandator)
 
     def records(self, entities: Collection[Entity]) -> dict[Entity, Entity]:
         """The records that these name. See `CrmSnapshot.records`."""
@@ -178,7 +178,7 @@ class SqlSnapshot:
             .order_by(picked.c.entity_id, *(each for each in own if each.table is picked))
         )
         own_places = [f"{pick if each.table is picked else people.entity_type}.{each.name}" for each in own]
-        consent_places = [f"consent_event.{name.removeprefix('consent_')}" for name in SELECTION_COLUMNS[3:]]
+        consent_places = [f"consent_event.{name}" for name in EVENT_COLUMNS if name != "entity_id"]
         places = ["entity_type", f"{pick}.entity_id", f"{people.entity_type}.email", *consent_places, *own_places]
         for rows in self._reader.groups(query, chunk_rows, f"reading the {pick}", lambda row: row[0]):
             values = list(zip(*rows, strict=True))

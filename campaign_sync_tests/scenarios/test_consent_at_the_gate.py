@@ -19,7 +19,8 @@ CHAIN = [*FEEDBACK, *PICK, *REPLACE]
 KEEPERS = [f"keeper{number}@example.org" for number in range(1, 4)]
 REASONS = {
     ("gate", "gone_from_crm"): 1,
-    ("gate", "no_consent"): 2,
+    ("gate", "no_consent"): 1,
+    ("gate", "consent_unclear"): 1,
     ("gate", "address_changed"): 1,
     ("gate", "consent_withdrawn"): 1,
 }

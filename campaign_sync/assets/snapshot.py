@@ -91,7 +91,7 @@ def snapshot_asset(target: Target) -> dg.AssetsDefinition:
             crm, state, vendor = ports.crm_snapshot(mandator), ports.state, ports.vendor(mandator)
             sifted = build_snapshot(selection, contract, opt_in_of(crm, target))
             rows = sifted.rows
-            around = surroundings(target, vendor, crm, state, context.run.run_id)
+            around = surroundings(target, vendor, crm, state, context.run.run_id, before_gate=True)
             left_out = int((sifted.rejections["reason"] == Reason.NOT_UTF8.value).sum())
             encoding = check_encoding(left_out, len(rows), not_utf8_columns(selection, contract) if left_out else None)
             outcomes = [merged(one, encoding) for one in check_snapshot(rows, contract, around)]

@@ -87,10 +87,7 @@ class CrmSnapshot(Protocol):
         """The opt-ins of a mandator, as the CRM spells them."""
 
     def records(self, entities: Collection[Entity]) -> dict[Entity, Entity]:
-        """The records that these name, as the CRM spells them; absent where it has none.
-
-        An id in other case names a record where no other has the same letters.
-        """
+        """The records that these name, as the CRM spells them; absent where it has none. Case tells ids apart."""
 
     def columns(self, pick: Pick) -> frozenset[str]:
         """The columns that rows of this pick can offer to a list's attributes.

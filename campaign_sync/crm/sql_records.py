@@ -1,6 +1,5 @@
-"""Finding the records of a CRM in a SQL database that somebody else names, in whatever case."""
+"""Finding the records of a CRM in a SQL database that somebody else names."""
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
@@ -16,24 +15,15 @@ def named_records(
 ) -> dict[Entity, Entity]:
     """The records that these name, as the CRM spells them. See `CrmSnapshot.records`.
 
-    `read` yields the rows of a query. Ids are compared as text: what the vendor returned needn't be a number where the
-    CRM's ids are.
+    `read` yields the rows of a query. Ids are compared as text, outer blanks aside: what the vendor returned needn't be
+    a number where the CRM's ids are. Case tells records apart: ids of Salesforce differ in nothing else.
     """
-    spelled: defaultdict[Entity, set[Entity]] = defaultdict(set)
-    for entity_type, ids in by_type({_folded(entity) for entity in entities}):
-        record_id = ENTITY_TABLES[entity_type].c.id
-        for row in read(select(record_id).where(func.lower(cast(record_id, Text)).in_(ids))):
-            record = Entity(entity_type, str(row.id).strip())
-            spelled[_folded(record)].add(record)
+    wanted = {Entity(entity.entity_type, entity.entity_id.strip()): entity for entity in entities}
     found = {}
-    for entity in entities:
-        records = spelled.get(_folded(entity), set())
-        if entity in records:
-            found[entity] = entity
-        elif len(records) == 1:
-            (found[entity],) = records
+    for entity_type, ids in by_type(set(wanted)):
+        record_id = ENTITY_TABLES[entity_type].c.id
+        for row in read(select(record_id).where(func.trim(cast(record_id, Text)).in_(ids))):
+            record = Entity(entity_type, str(row.id).strip())
+            if record in wanted:  # a collation may not tell case apart
+                found[wanted[record]] = record
     return found
-
-
-def _folded(entity: Entity) -> Entity:
-    return Entity(entity.entity_type, entity.entity_id.strip().lower())

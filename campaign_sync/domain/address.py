@@ -52,22 +52,40 @@ def normalize_address(raw: str) -> str:
     Raises:
         InvalidAddressError: `raw` can't be an address.
     """
+    return _normalized(raw, strictly=True)
+
+
+def former_recipient_id(raw: str) -> str | None:
+    """The recipient id that earlier versions made of an address that `normalize_address` refuses; None for none.
+
+    Such ids may be in lists and on the vendor's unsubscribe list.
+    """
+    try:
+        return _normalized(raw, strictly=False)
+    except InvalidAddressError:
+        return None
+
+
+def _normalized(raw: str, *, strictly: bool) -> str:
     address = unicodedata.normalize("NFC", _REMOVED.sub("", raw).strip())
-    if not address.isascii() and any(dotted in address for dotted in _DOTTED_I):
+    if strictly and not address.isascii() and any(dotted in address for dotted in _DOTTED_I):
         raise InvalidAddressError("it has the Turkish letter \u0130, of which nobody knows which small letter is meant")
     local, at, domain = unicodedata.normalize("NFC", address.lower()).rpartition("@")
     if not at:
         raise InvalidAddressError("the address has no @")
-    _require_local_part(local)
+    if not _LOCAL_PART.fullmatch(local):
+        raise InvalidAddressError("the part before the @ is empty, too long or has forbidden characters")
     ascii_domain = _ascii_domain(domain)
+    if strictly:
+        _require_usual_form(local, ascii_domain)
     if len(local) + 1 + len(ascii_domain) > 254:
         raise InvalidAddressError("the address is longer than 254 characters")
     return f"{local}@{ascii_domain}"
 
 
-def _require_local_part(local: str) -> None:
-    if not _LOCAL_PART.fullmatch(local):
-        raise InvalidAddressError("the part before the @ is empty, too long or has forbidden characters")
+def _require_usual_form(local: str, ascii_domain: str) -> None:
+    if ascii_domain.rpartition(".")[2].isdigit():
+        raise InvalidAddressError("the domain ends with a number, as IP addresses do")
     if local.startswith(".") or local.endswith(".") or ".." in local:
         raise InvalidAddressError("the part before the @ begins or ends with a dot, or has two in a row")
     if local.isascii():
@@ -90,8 +108,6 @@ def _ascii_domain(domain: str) -> str:
     _, dot, top_level = ascii_domain.rpartition(".")
     if not dot or not top_level:
         raise InvalidAddressError("the domain has no dot, or ends with one")
-    if top_level.isdigit():
-        raise InvalidAddressError("the domain ends with a number, as IP addresses do")
     return ascii_domain
 
 

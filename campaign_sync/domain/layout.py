@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from campaign_sync.domain.address import InvalidAddressError, normalize_address, usable_address
+from campaign_sync.domain.address import InvalidAddressError, former_recipient_id, normalize_address, usable_address
 from campaign_sync.domain.text import normalize_text
 from campaign_sync.domain.time_pattern import precision
 
@@ -160,7 +160,7 @@ def _understood(
     technical = {name: places[name] for name in TECHNICAL_COLUMNS if name in places}
     cells = {name: _text(row[place]) for name, place in places.items() if name not in technical}
     occurred_at = read_time(cells.get("time", ""))
-    address = usable_address(cells["recipient"])
+    address = usable_address(cells["recipient"]) or former_recipient_id(cells["recipient"])
     if address is None and cells["recipient"] and not any(map(usable_address, texts(row))):
         raise _NoAddressError(cells["recipient"], occurred_at)
     return FeedbackRow(

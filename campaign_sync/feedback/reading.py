@@ -133,7 +133,7 @@ def read_pending(state: State, frames: Frames, mandator: str, settings: Mandator
         FrameError: a kept file that the CRM hasn't seen yet can't be read.
     """
     pending, raw = Pending(), RawRows(frames, settings, state.feedback, mandator)
-    fits, understood = defaultdict[str, bool](bool), Counter[str]()
+    fits = defaultdict[str, bool](bool)
     new, odd = Counter[str](), Counter[str]()
     imports = state.feedback.pending(mandator)
     newest = {reader: state.feedback.newest_events(mandator, reader) for reader in {one.reader for one in imports}}
@@ -147,16 +147,13 @@ def read_pending(state: State, frames: Frames, mandator: str, settings: Mandator
         if fetched.committed_at is None and fetched.dismissed_at is None:
             new[fetched.reader] += rows.misfits
             odd[fetched.reader] += rows.without_address
-            understood[fetched.reader] += rows.understood
             fits[fetched.reader] |= bool(rows.understood) or has_columns
     _find_delivered_again(pending, raw, imports)
     for reader, misfits in new.items():
-        rows_in_doubt = misfits + odd[reader]
-        known = state.feedback.was_understood(mandator, reader) and rows_in_doubt < ODD_ROWS
-        wrong_column = odd[reader] >= MANY_ODD_IDS and not understood[reader]
-        unread = wrong_column or (misfits and not fits[reader] and not known)
+        known = state.feedback.was_understood(mandator, reader) and misfits < ODD_ROWS
+        unread = (misfits or odd[reader] >= MANY_ODD_IDS) and not fits[reader] and not known
         if unread and settings.feedback.reader(reader):
-            raise LayoutError(_no_row_fits(mandator, reader, rows_in_doubt, pending.unread))
+            raise LayoutError(_no_row_fits(mandator, reader, misfits + odd[reader], pending.unread))
     return pending
 
 
@@ -182,6 +179,7 @@ def preview(
 
 def _no_row_fits(mandator: str, reader: str, misfits: int, unread: Sequence[Unread]) -> str:
     where = " · ".join([f"{one.origin}: {one.why}" for one in unread if one.reader == reader][:SHOWN_FILES])
+    where = where or "No recipient id in them is an address"
     return (
         f"none of the {misfits} fetched rows fits mandators.{mandator}.feedback.readers.{reader}; set its columns and "
         f"time_format as agreed with the vendor, `campaign-sync feedback sample {mandator}` helps. The rows "

@@ -32,16 +32,18 @@ def surroundings(
     state: State,
     *run_ids: str | None,
     suppressed: Suppressed | None = None,
+    before_gate: bool = False,
 ) -> Surroundings:
     """Look up what the checks of a list compare its rows with: the CRM, the vendor's list and the list's history.
 
     `run_ids` are the runs whose permission to replace it by an implausible size would hold; `suppressed` is who may not
-    be written to, where that has been looked up already.
+    be written to, where that has been looked up already. `before_gate`: whether the rows may still hold people whom the
+    gate drops.
     """
     if suppressed is None:
         suppressed = Suppressed.of(suppression(crm, state, target.mandator), target.contract.opt_in_id)
     accepted = state.lists.accepted_size(target.mandator, target.name, *run_ids)
-    sent_before, held_before = size_baselines(target, vendor, state)
+    sent_before, held_before = size_baselines(target, vendor, state, before_gate=before_gate)
     return Surroundings(
         suppressed=suppressed,
         consents=crm.consent_rows(target.contract.opt_in_id),
@@ -53,13 +55,14 @@ def surroundings(
 
 
 def size_baselines(
-    target: Target, vendor: Optimizely, state: State
+    target: Target, vendor: Optimizely, state: State, *, before_gate: bool = False
 ) -> tuple[tuple[SizeBaseline, ...], SizeBaseline | None]:
     """What is to be sent is measured against what was sent, and what ends in the list against what was in it.
 
     The last proven replace where there is one, and for what is sent the median of the last ones. Before that both are
     what the list held when we first came, for a first replace that failed half-way leaves a number that means nothing.
-    Nothing for an empty list that we never touched.
+    Nothing for an empty list that we never touched. `before_gate`, whom the gate dropped then counts as well: people on
+    the vendor's unsubscribe list who keep this consent are in every snapshot, and are dropped every day.
     """
     proven = state.journal.last_proven(target.mandator, target.name)
     if proven is not None and proven.in_list is not None:
@@ -67,6 +70,8 @@ def size_baselines(
         held = SizeBaseline(proven.in_list, origin)
         history = state.journal.proven_sizes(target.mandator, target.name, HISTORY)
         last = SizeBaseline(sum(history[0].values()), origin, history[0]) if proven.entity_types else held
+        if before_gate and proven.dropped:
+            return (SizeBaseline(last.rows + proven.dropped, origin),), held
         return tuple(filter(None, [last, median_baseline(history)])), held
     first = state.journal.first(target.mandator, target.name)
     rows = first.baseline_rows if first else vendor.recipients.count(target.recipient_list_id)

@@ -216,6 +216,7 @@ class Replacer:
         """
         with self.crm.snapshot() as crm:
             known = suppression(crm, self.state, target.mandator)
+        known = known[known["kind"] != "unclear"]  # an unknown word in the CRM must not empty a list
         return suppressed_meanwhile(Suppressed.of(known, target.contract.opt_in_id), sent)
 
     def _try_in_the_shadow(self, target: Target, admission: Admission, steps: StepLog, lease: Lease) -> None:

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from campaign_sync.cli.prove import tell_proof
+from campaign_sync.cli.running import problems
 from campaign_sync.cli.why import tell_why
 from campaign_sync.optimizely.services import Unsubscribes
 from campaign_sync_tests.rig import NEWSLETTER, NORD, PRODUCTS, Rig
@@ -382,3 +383,23 @@ def test_why_says_that_somebody_is_on_the_vendors_list_and_that_the_row_is_await
 
     assert "gate: on the vendor's unsubscribe list, which keeps them out of all of the mandator's lists" in why
     assert "which consent they withdrew isn't known until the feedback row has come" in why
+
+
+def test_a_record_whose_id_differs_in_case_alone_is_another_person(shop: Rig) -> None:
+    shop.add_contact("0015A", "other@example.org")
+    left(shop, "newsletter-nord", "contact", "0015a", address="gone@example.org")
+
+    shop.day()
+
+    assert "other@example.org" in shop.addresses(NEWSLETTER)
+
+
+def test_those_whom_the_gate_drops_every_day_make_no_list_grow(shop: Rig) -> None:
+    for address in ("person1@example.org", BJOERN):
+        shop.leave_through(NEWSLETTER, address)
+    for _ in range(3):
+        result = shop.run()
+        assert result.success, problems(result)
+        assert len(shop.addresses(PRODUCTS)) == 3
+    with shop.state() as state:
+        assert state.lists.doubts("nord") == {}

@@ -1,12 +1,14 @@
 """A CRM as it is in the field: what is odd about a few people stops nothing, what is odd about many stops the list."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 
 from campaign_sync.cli.running import problems
 from campaign_sync.crm import schema
+from campaign_sync.sandbox import services
 from campaign_sync_tests.rig import LONG_AGO, NEWSLETTER, PRODUCTS, Rig
 
 YESTERDAY = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
@@ -111,3 +113,26 @@ def test_a_snapshot_is_not_sent_to_whom_an_event_is_about_that_nobody_understand
     assert "person6@example.org" not in busy.addresses(NEWSLETTER)
     with busy.state() as state:
         assert sum(state.ledger.counts(result.run_id, "nord", "newsletter").values()) == 1
+
+
+def test_an_unknown_word_that_comes_into_the_crm_during_the_fill_empties_no_list(
+    shop: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6, 13):
+        shop.add_contact(f"c{number}", f"person{number}@example.org")
+    clear = services.HANDLERS["Recipient", "clear"]
+    loaded: list[int] = []
+
+    def clear_and_load(caller: Any, recipient_list: Any) -> Any:
+        if recipient_list.list_id == NEWSLETTER and not loaded:
+            loaded.append(NEWSLETTER)
+            for number in range(1, 13):
+                shop.consent(f"c{number}", "newsletter-nord", "opt-in renewed", datetime.now(UTC))
+        return clear(caller, recipient_list)
+
+    monkeypatch.setitem(services.HANDLERS, ("Recipient", "clear"), clear_and_load)
+
+    shop.day()
+
+    assert loaded
+    assert len(shop.addresses(NEWSLETTER)) == 12

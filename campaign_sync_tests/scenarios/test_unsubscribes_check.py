@@ -1,5 +1,6 @@
 """Unsubscribes that change nothing: about ids that are no address, or older than the consent."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -55,6 +56,16 @@ def test_ids_that_are_no_address_are_shown_for_a_month(shop: Rig, monkeypatch: p
     assert checked(shop.day()).passed
     with shop.state() as state:
         assert state.feedback.pending("nord") == [], "it isn't read again for ever"
+
+
+def test_many_stop_nobody_where_the_reader_was_understood_before(shop: Rig) -> None:
+    shop.settings["mandators"]["nord"]["feedback"] = {"overlap": "1s"}
+    publish(shop, "person2@example.org")
+    shop.day()
+    time.sleep(2)  # longer than the overlap, so that nothing of before is read again
+    publish(shop, *(str(number) for number in range(4711, 4721)), at=datetime.now(UTC))
+
+    assert not checked(shop.day()).passed
 
 
 def test_many_and_nothing_else_mean_that_the_layout_takes_another_column_for_the_id(shop: Rig) -> None:

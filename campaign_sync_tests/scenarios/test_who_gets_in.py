@@ -55,6 +55,20 @@ def test_a_character_that_does_not_show_makes_nobody_another_person(shop: Rig, s
     assert [address for address in shop.addresses(NEWSLETTER) if "person2" in address] == []
 
 
+def test_an_opt_out_under_an_id_that_is_no_address_any_more_still_ends_the_consent(shop: Rig) -> None:
+    with shop.crm() as crm:
+        crm.execute(schema.contact.update().where(schema.contact.c.id == "c2").values(email="Bjo..ern.@example.org"))
+    shop.world.publish(NORD, "getUnsubscribes", [["bjo..ern.@example.org", str(int(YESTERDAY.timestamp() * 1000))]])
+    shop.day("nord")
+    with shop.crm() as crm:
+        crm.execute(schema.contact.update().where(schema.contact.c.id == "c2").values(email="bjoern@example.org"))
+
+    result = shop.day("nord")
+
+    assert "bjoern@example.org" not in shop.addresses(NEWSLETTER)
+    assert ledger(shop, result.run_id)["selection", "unsubscribed"] == 1
+
+
 def test_an_unsubscribe_from_one_mandator_leaves_the_other_mandators_consent_alone(shop: Rig) -> None:
     shop.leave("person2@example.org", mandator_id=NORD)
 

@@ -46,7 +46,8 @@ def test_an_opt_in_of_another_mandator_is_not_known(small: SmallCrm) -> None:
 @pytest.mark.parametrize(
     ("kind", "text", "found"),
     [("contact", "C10", "C10"), (" LEAD ", "C10 ", "C10"), ("lead", "c10", None), ("contact", "c11", "c11"),
-     ("contact", "C11", "C11"), ("contact", "10", None), ("contact", "0010", "0010"), ("account", "C10", None), ("contact", "'--", None)],
+     ("contact", "C11", "C11"),
+     ("contact", "10", None), ("contact", "0010", "0010"), ("account", "C10", None), ("contact", "'--", None)],
 )  # fmt: skip
 def test_a_record_is_known_by_exactly_its_id(small: SmallCrm, kind: str, text: str, found: str | None) -> None:
     entity = known(small, "news", kind, text).entity

@@ -63,7 +63,7 @@ def write_back(
     """Give the CRM everything pending, and everybody it couldn't match before; only then move the watermark.
 
     A bounce that was written once isn't written again: if the CRM lacks it by now, somebody there has reset it. An
-    unsubscribe that was written once stays about the consents that it was about then.
+    unsubscribe that was written once stays about the consents that it was about then, or about none.
 
     Where recipient lists have unsubscribe lists of their own, `opt_ins_of_lists` has the opt-in of each, by the list's
     id, and the vendor is asked which lists were left.
@@ -76,7 +76,7 @@ def write_back(
     known = state.written.known(bounces)
     fresh = [one for one in bounces if one not in known]
     read = _identified(mandator, pending, crm)
-    told, strangers = _told_once(read, pending), set(before.unsubscribes)
+    told, strangers = _of_ours(_told_once(read, pending), state), set(before.unsubscribes)
     written_before = WrittenBefore(told, state, pending.readers)
     news = [one for one in told if one not in strangers and not written_before.has(one)]
     opt_ins, now = opt_ins_of_lists or {}, datetime.now(UTC)
@@ -85,7 +85,9 @@ def write_back(
     state.unsubscribed.tell(mandator, {one.address for one in news if not left.get(one.address)}, now)
     told = of_lists_left(told, left, opt_ins)
     lists_of = narrowed(_lists_of_mailings(pending.mailings, vendor), told, left)
-    resolved = of_our_lists(_resolved(told, written_before, state, frames, lists_of), left)
+    found = _resolved(told, written_before, state, frames, lists_of)
+    resolved = of_our_lists(found, left)
+    state.written.note_about_nothing(list(set(found) - set(resolved)), now)
     told_now = set(told)
     unsubscribes = [*resolved, *(one for one in before.unsubscribes if one not in told_now)]
     note, matched = noting(state), set[Bounce | Unsubscribe]()
@@ -110,6 +112,12 @@ def write_back(
         pending=len(state.unsubscribed.pending(mandator)),
         given_up=given_up,
     )
+
+
+def _of_ours(unsubscribes: Sequence[Unsubscribe], state: State) -> list[Unsubscribe]:
+    """Without those that were found to be about nothing of ours when they were read before."""
+    about_nothing = state.written.about_nothing(unsubscribes)
+    return [one for one in unsubscribes if one not in about_nothing]
 
 
 def _lists_left(

@@ -57,6 +57,12 @@ def publish(shop: Rig, address: str, at: datetime) -> None:
     shop.world.publish(NORD, "getUnsubscribes", [[address, str(int(at.timestamp() * 1000))]])
 
 
+def forget(shop: Rig, address: str) -> None:
+    """Let somebody be on no recipient list's own unsubscribe list any more."""
+    with shop.world.transaction() as database:
+        database.execute("DELETE FROM list_unsubscribed WHERE key = ?", [address])
+
+
 def check(result: dg.ExecuteInProcessResult, name: str) -> dg.AssetCheckEvaluation:
     (found,) = [one for one in result.get_asset_check_evaluations() if one.check_name == name]
     return found
@@ -164,6 +170,23 @@ def test_who_left_a_list_that_is_not_ours_is_withdrawn_from_nothing(shop: Rig) -
 
     assert withdrawals(shop) == []
     assert shop.addresses() == EVERYBODY
+
+
+def test_what_was_about_a_list_that_is_not_ours_stays_so_though_the_vendor_has_forgotten_it(shop: Rig) -> None:
+    shop.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
+    shop.day()
+    shop.world.unsubscribe_from_list(OTHER, "person2@example.org")
+    publish(shop, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
+    shop.day()
+    forget(shop, "person2@example.org")
+
+    result = shop.day()
+
+    assert result.success, problems(result)
+    assert withdrawals(shop) == []
+    assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == EVERYBODY
+    with shop.state() as state:
+        assert state.written.unsubscribes("nord", YESTERDAY) == [], "the CRM was told of no opt-out"
 
 
 def test_a_consent_given_again_stays_though_the_list_still_knows_that_they_left(shop: Rig) -> None:

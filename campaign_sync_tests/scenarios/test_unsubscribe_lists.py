@@ -250,6 +250,54 @@ def test_where_rows_name_the_opt_in_nobody_on_the_clients_list_loses_another_con
         assert state.ledger.counts(result.run_id, "nord", "products") == {("gate", "on_unsubscribe_list"): 1}
 
 
+def back_from_the_clients_list(shop: Rig) -> None:
+    """Let person2 leave everything by a row that names the newsletter, consent to that again, and be off the list."""
+    shop.world.agree_on_response_fields(NORD, FIELDS)
+    shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
+    shop.day()
+    shop.leave_through(NEWSLETTER, "person2@example.org")
+    shop.day()
+    with shop.world.transaction() as database:
+        database.execute("DELETE FROM unsubscribed")
+    shop.consent("c2", "newsletter-nord", "granted", datetime.now(UTC))
+
+
+@pytest.mark.parametrize("seen_off_by", ["a look", "the audit"])
+@pytest.mark.parametrize("seen_on_by", ["a look", "the audit"])
+def test_who_was_seen_off_the_clients_list_and_then_leaves_one_list_is_withdrawn_from_it(
+    shop: Rig, seen_off_by: str, seen_on_by: str
+) -> None:
+    see = {"a look": shop.day, "the audit": lambda: audited(shop)}
+    back_from_the_clients_list(shop)
+    assert see[seen_off_by]().success
+    shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    assert see[seen_on_by]().success
+    forget(shop, "person2@example.org")
+
+    shop.day()
+
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals(shop)] == ["newsletter-nord", "products-nord"]
+    assert "person2@example.org" in shop.addresses(NEWSLETTER)
+    assert "person2@example.org" not in shop.addresses(PRODUCTS)
+
+
+def test_an_audit_forgets_nobody_who_is_on_the_clients_list_and_on_a_lists_own(shop: Rig) -> None:
+    shop.world.agree_on_response_fields(NORD, FIELDS)
+    shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
+    shop.day()
+    shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    shop.day()
+    shop.consent("c2", "products-nord", "granted", datetime.now(UTC))
+    shop.world.unsubscribe(NORD, "person2@example.org")
+    audited(shop)
+    with shop.world.transaction() as database:
+        database.execute("DELETE FROM unsubscribed")
+
+    shop.day()
+
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals(shop)] == ["products-nord"], "given again since"
+
+
 @pytest.mark.usefixtures("refused")
 def test_where_lists_may_not_be_asked_whoever_is_on_any_stays_out_and_keeps_their_consents(shop: Rig) -> None:
     result = between_snapshot_and_sending(

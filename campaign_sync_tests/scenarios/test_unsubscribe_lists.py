@@ -10,7 +10,7 @@ import pytest
 from campaign_sync.cli.running import problems
 from campaign_sync.optimizely.services import Unsubscribes
 from campaign_sync.sandbox import services
-from campaign_sync_tests.rig import ATTRIBUTES, NEWSLETTER, NORD, PRODUCTS, Rig
+from campaign_sync_tests.rig import ATTRIBUTES, LONG_AGO, NEWSLETTER, NORD, PRODUCTS, Rig
 from campaign_sync_tests.scenarios.test_gate import (
     CANARY,
     EVERYBODY,
@@ -187,6 +187,81 @@ def test_what_was_about_a_list_that_is_not_ours_stays_so_though_the_vendor_has_f
     assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == EVERYBODY
     with shop.state() as state:
         assert state.written.unsubscribes("nord", YESTERDAY) == [], "the CRM was told of no opt-out"
+
+
+@pytest.mark.parametrize("read_again", [True, False], ids=["read again", "not read again"])
+def test_who_is_known_to_the_crm_only_later_is_withdrawn_from_the_list_that_they_had_left(
+    shop: Rig, read_again: bool
+) -> None:
+    shop.day()
+    shop.world.unsubscribe_from_list(PRODUCTS, "new@example.org")
+    publish(shop, "new@example.org", datetime.now(UTC) - timedelta(minutes=5))
+    shop.day()
+    assert withdrawals(shop) == []
+    shop.add_contact("c9", "new@example.org")
+    shop.consent("c9", "products-nord", "granted", LONG_AGO)
+    forget(shop, "new@example.org")
+    if not read_again:
+        with shop.world.transaction() as database:
+            database.execute("DELETE FROM export_row")
+
+    shop.day()
+
+    assert withdrawals(shop) == [("c9", "products-nord", "optimizely:unsubscribes")]
+    shop.day()
+    assert "new@example.org" in shop.addresses(NEWSLETTER)
+    assert "new@example.org" not in shop.addresses(PRODUCTS)
+
+
+@pytest.mark.parametrize("read_again", [True, False], ids=["read again", "not read again"])
+@pytest.mark.parametrize(
+    ("lists", "ended"),
+    [
+        ((PRODUCTS, NEWSLETTER), {"newsletter-nord", "products-nord"}),
+        ((None, PRODUCTS), {"newsletter-nord", "products-nord"}),
+        ((PRODUCTS, PRODUCTS), {"products-nord"}),
+    ],
+)
+def test_of_whom_the_crm_does_not_know_every_row_counts(
+    shop: Rig, lists: tuple[int | None, int], ended: set[str], read_again: bool
+) -> None:
+    shop.day()
+    for list_id in lists:
+        if list_id:
+            shop.world.unsubscribe_from_list(list_id, "new@example.org")
+        publish(shop, "new@example.org", datetime.now(UTC) - timedelta(minutes=5))
+        shop.run(assets=FEEDBACK)
+        forget(shop, "new@example.org")
+    shop.add_contact("c9", "new@example.org")
+    shop.consent("c9", "products-nord", "granted", LONG_AGO)
+    if not read_again:
+        with shop.world.transaction() as database:
+            database.execute("DELETE FROM export_row")
+
+    shop.run(assets=FEEDBACK)
+
+    assert {opt_in_id for _, opt_in_id, _ in withdrawals(shop)} == ended
+
+
+def test_two_rows_about_one_address_are_each_about_what_they_name(shop: Rig) -> None:
+    shop.world.agree_on_response_fields(NORD, FIELDS)
+    shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
+    shop.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
+    shop.day()
+    for list_id in (NEWSLETTER, PRODUCTS):
+        shop.world.unsubscribe_from_list(list_id, "person2@example.org")
+    now = datetime.now(UTC)
+    first, second = (str(int((now - timedelta(minutes=each)).timestamp() * 1000)) for each in (9, 5))
+    rows = [["person2@example.org", first], ["person2@example.org", second, "newsletter-nord", "contact", "c2"]]
+    shop.world.publish(NORD, "getUnsubscribes", rows)
+
+    shop.day()
+
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals(shop)] == [
+        "newsletter-nord",
+        "newsletter-nord",
+        "products-nord",
+    ]
 
 
 def test_a_consent_given_again_stays_though_the_list_still_knows_that_they_left(shop: Rig) -> None:

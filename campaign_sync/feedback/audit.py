@@ -133,12 +133,15 @@ def _left_lists(
     """Who has left recipient lists with unsubscribe lists of their own, and of whom that is news; it is imported.
 
     Where the user may not ask about single lists, who is on any unsubscribe list is counted, and nothing is withdrawn:
-    nobody can tell which list they left.
+    nobody can tell which list they left. Who was on the client's list, and is on none any more, is forgotten.
 
     Raises:
         RefusedError: the vendor claims that most people have left a list. It doesn't say how many entries its
             unsubscribe list has.
     """
+    told = state.unsubscribed.told(mandator).intersection(set().union(*consenting.values()))
+    on_some = _asked(vendor.unsubscribes.contains_all, sorted(told), on_rows)
+    state.unsubscribed.remove(mandator, told - set(on_some))
     everybody_left, news = set[str](), set[str]()
     for list_id, opt_in_id in opt_ins.items():
         people = consenting[opt_in_id]
@@ -155,7 +158,8 @@ def _left_lists(
         # Who is on the client's list may be counted as having left each: a feedback row says which consent ended.
         lists = lists_left(vendor, left, rows_name_opt_ins=rows_name_opt_ins)
         consents = {address: people[address] for address in left if list_id in lists[address]}
-        news |= withdraw_from_list(mandator, list_id, people, consents, now, AUDIT_SOURCE, crm, state)
+        asked = people.keys() - (set(left) - consents.keys())
+        news |= withdraw_from_list(mandator, list_id, asked, consents, now, AUDIT_SOURCE, crm, state)
         everybody_left |= set(left)
     return everybody_left, news
 

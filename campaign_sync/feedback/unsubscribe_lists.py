@@ -50,18 +50,16 @@ def lists_left(vendor: Optimizely, ids: Collection[str], *, rows_name_opt_ins: b
     return {recipient_id: frozenset(found[recipient_id]) for recipient_id in asked}
 
 
-def remember_lists_left(
-    state: State, mandator: str, left: Mapping[str, frozenset[int]], list_ids: Collection[int], now: datetime
-) -> None:
-    """The CRM is being told who has left these lists, so a look that finds them there has found no news."""
-    for list_id in list_ids:
-        state.list_unsubscribes.tell(mandator, list_id, {each for each, lists in left.items() if list_id in lists}, now)
+LeftByRow = Mapping[RawRow | None, frozenset[int]]
+"""The recipient lists that the vendor says were left, by the row that is about them."""
 
 
-def of_lists_left(
+def left_by_row(
     unsubscribes: Sequence[Unsubscribe], left: Mapping[str, frozenset[int]], opt_ins: Mapping[int, str]
-) -> list[Unsubscribe]:
-    """The unsubscribes, each with the opt-ins of those of our lists that the vendor says were left.
+) -> dict[RawRow | None, frozenset[int]]:
+    """Which recipient lists each unsubscribe may be about: where its row names an opt-in, none but that opt-in's.
+
+    What else they have left is news to the look at the list that it is.
 
     Args:
         unsubscribes: of one mandator.
@@ -69,23 +67,90 @@ def of_lists_left(
         opt_ins: recipient list id: the opt-in that it stands on.
     """
 
+    def lists(one: Unsubscribe) -> frozenset[int]:
+        found = left.get(one.address, frozenset())
+        return frozenset(each for each in found if opt_ins.get(each) == one.opt_in_id) if one.opt_in_id else found
+
+    return {one.raw: lists(one) for one in unsubscribes}
+
+
+def remember_lists_left(
+    state: State,
+    mandator: str,
+    unsubscribes: Sequence[Unsubscribe],
+    left: LeftByRow,
+    list_ids: Collection[int],
+    now: datetime,
+) -> None:
+    """The CRM is being told who has left these lists, so a look that finds them there has found no news."""
+    for list_id in list_ids:
+        state.list_unsubscribes.tell(
+            mandator, list_id, {one.address for one in unsubscribes if list_id in left.get(one.raw, ())}, now
+        )
+
+
+def of_lists_left(
+    unsubscribes: Sequence[Unsubscribe], left: LeftByRow, opt_ins: Mapping[int, str]
+) -> list[Unsubscribe]:
+    """The unsubscribes, each with the opt-ins of those of our lists that the vendor says were left.
+
+    Those that have some already keep them.
+
+    Args:
+        unsubscribes: of one mandator.
+        left: what it says.
+        opt_ins: recipient list id: the opt-in that it stands on.
+    """
+
     def opt_ins_of(one: Unsubscribe) -> frozenset[str]:
-        return frozenset(opt_ins[each] for each in left.get(one.address, ()) if each in opt_ins)
+        return one.opt_ins or frozenset(opt_ins[each] for each in left.get(one.raw, ()) if each in opt_ins)
 
     return [replace(one, opt_ins=opt_ins_of(one)) for one in unsubscribes]
 
 
-def narrowed(lists_of: ListsOf, unsubscribes: Sequence[Unsubscribe], left: Mapping[str, frozenset[int]]) -> ListsOf:
+def left_when_first_read(
+    unsubscribes: Sequence[Unsubscribe], unmatched: Sequence[Unsubscribe]
+) -> dict[Unsubscribe, frozenset[str]]:
+    """Of those that were unmatched before and are read again, for which opt-ins the vendor said then.
+
+    Only the newest of a recipient is kept, and tells for the older ones.
+    """
+    kept = {(one.address, one.opt_in_id): one for one in unmatched}
+    newest = ((one, kept.get((one.address, one.opt_in_id))) for one in unsubscribes)
+    return {one: of_it.opt_ins for one, of_it in newest if of_it and one.occurred_at <= of_it.occurred_at}
+
+
+def left_before(unsubscribes: Sequence[Unsubscribe], opt_ins: Mapping[int, str]) -> dict[RawRow | None, frozenset[int]]:
+    """Which of our lists were left by those of whom it is known already for which opt-ins."""
+    return {
+        one.raw: frozenset(each for each in opt_ins if opt_ins[each] in one.opt_ins)
+        for one in unsubscribes
+        if one.opt_ins
+    }
+
+
+def narrowed(lists_of: ListsOf, left: LeftByRow) -> ListsOf:
     """`lists_of`, but of a mailing's lists only those that were left, and of all lists where no mailing is known."""
-    left_by_row = {one.raw: left.get(one.address, frozenset()) for one in unsubscribes}
 
     def lists(raw: RawRow | None) -> frozenset[int] | None:
-        mailed, were_left = lists_of(raw), left_by_row.get(raw, frozenset())
+        mailed, were_left = lists_of(raw), left.get(raw, frozenset())
         return mailed if not were_left else were_left if mailed is None else (mailed & were_left or mailed)
 
     return lists
 
 
-def of_our_lists(unsubscribes: Sequence[Unsubscribe], left: Mapping[str, frozenset[int]]) -> list[Unsubscribe]:
+def of_our_lists(unsubscribes: Sequence[Unsubscribe], left: LeftByRow) -> list[Unsubscribe]:
     """Without those who have left nothing but lists that aren't ours: they withdraw nothing."""
-    return [one for one in unsubscribes if one.opt_in_id or one.through or one.opt_ins or not left.get(one.address)]
+    return [one for one in unsubscribes if one.opt_in_id or one.through or one.opt_ins or not left.get(one.raw)]
+
+
+def of_all_lists_left(unsubscribes: Sequence[Unsubscribe]) -> list[Unsubscribe]:
+    """Unmatched ones of which the newest will be kept, each with the opt-ins of all that tell of the same recipient.
+
+    One that is about every opt-in of the mandator makes the others so.
+    """
+    by_recipient: defaultdict[tuple[str, str | None], list[frozenset[str]]] = defaultdict(list)
+    for one in unsubscribes:
+        by_recipient[one.address, one.opt_in_id].append(one.opt_ins)
+    all_left = {key: frozenset().union(*every) if all(every) else frozenset() for key, every in by_recipient.items()}
+    return [replace(one, opt_ins=all_left[one.address, one.opt_in_id]) for one in unsubscribes]

@@ -12,8 +12,12 @@ from campaign_sync.feedback.identification import identified
 from campaign_sync.feedback.mailings import ListsOfMailings
 from campaign_sync.feedback.reading import Pending
 from campaign_sync.feedback.unsubscribe_lists import (
+    left_before,
+    left_by_row,
+    left_when_first_read,
     lists_left,
     narrowed,
+    of_all_lists_left,
     of_lists_left,
     of_our_lists,
     remember_lists_left,
@@ -63,7 +67,7 @@ def write_back(
     """Give the CRM everything pending, and everybody it couldn't match before; only then move the watermark.
 
     A bounce that was written once isn't written again: if the CRM lacks it by now, somebody there has reset it. An
-    unsubscribe that was written once stays about the consents that it was about then.
+    unsubscribe that was written once stays about the consents that it was about then, or about none.
 
     Where recipient lists have unsubscribe lists of their own, `opt_ins_of_lists` has the opt-in of each, by the list's
     id, and the vendor is asked which lists were left.
@@ -76,16 +80,21 @@ def write_back(
     known = state.written.known(bounces)
     fresh = [one for one in bounces if one not in known]
     read = _identified(mandator, pending, crm)
-    told, strangers = _told_once(read, pending), set(before.unsubscribes)
+    told = _of_ours(_told_once(read, pending), state)
+    again = left_when_first_read(told, before.unsubscribes)
+    told = [replace(one, opt_ins=again.get(one, one.opt_ins)) for one in told]
     written_before = WrittenBefore(told, state, pending.readers)
-    news = [one for one in told if one not in strangers and not written_before.has(one)]
+    news = [one for one in told if one not in again and not written_before.has(one)]
     opt_ins, now = opt_ins_of_lists or {}, datetime.now(UTC)
-    left = _lists_left(vendor(), news, opt_ins, feedback) if opt_ins and news else {}
-    remember_lists_left(state, mandator, left, opt_ins, now)
-    state.unsubscribed.tell(mandator, {one.address for one in news if not left.get(one.address)}, now)
+    by_address = _lists_left(vendor, news, feedback) if opt_ins else {}
+    left = left_by_row(news, by_address, opt_ins) | left_before(told, opt_ins)
+    remember_lists_left(state, mandator, news, left, opt_ins, now)
+    state.unsubscribed.tell(mandator, {one.address for one in news if not by_address.get(one.address)}, now)
     told = of_lists_left(told, left, opt_ins)
-    lists_of = narrowed(_lists_of_mailings(pending.mailings, vendor), told, left)
-    resolved = of_our_lists(_resolved(told, written_before, state, frames, lists_of), left)
+    lists_of = narrowed(_lists_of_mailings(pending.mailings, vendor), left)
+    found = _resolved(told, written_before, state, frames, lists_of)
+    resolved = of_our_lists(found, left)
+    state.written.note_about_nothing(list(set(found) - set(resolved)), now)
     told_now = set(told)
     unsubscribes = [*resolved, *(one for one in before.unsubscribes if one not in told_now)]
     note, matched = noting(state), set[Bounce | Unsubscribe]()
@@ -98,7 +107,7 @@ def write_back(
     bounced_unknown = set(bounced.unmatched)
     unmatched = Unmatched(
         [one for one in fresh if one.address in bounced_unknown],
-        [replace(one, through=frozenset()) for one in unsubscribes if one not in matched],
+        of_all_lists_left([replace(one, through=frozenset()) for one in unsubscribes if one not in matched]),
     )
     state.feedback.commit(mandator, pending.read, before, unmatched, datetime.now(UTC))
     given_up = _give_up_waiting(mandator, feedback, crm, state, frames)
@@ -113,18 +122,19 @@ def write_back(
 
 
 def _lists_left(
-    vendor: Optimizely, news: Sequence[Unsubscribe], opt_ins: Mapping[int, str], feedback: FeedbackSettings
+    vendor: Callable[[], Optimizely], news: Sequence[Unsubscribe], feedback: FeedbackSettings
 ) -> dict[str, frozenset[int]]:
-    """Which recipient lists were left by those who unsubscribed; of who names an opt-in, none but that opt-in's.
-
-    What else they have left is news to the look at the list that it is.
-    """
-    named = {one.address: one.opt_in_id for one in news if one.opt_in_id}
+    """Which recipient lists were left by those who unsubscribed, by address."""
+    if not news:
+        return {}
     addresses = {one.address for one in news}
-    return {
-        address: frozenset(each for each in lists if opt_ins.get(each) == named.get(address, opt_ins.get(each)))
-        for address, lists in lists_left(vendor, addresses, rows_name_opt_ins=bool(feedback.opt_in_readers)).items()
-    }
+    return lists_left(vendor(), addresses, rows_name_opt_ins=bool(feedback.opt_in_readers))
+
+
+def _of_ours(unsubscribes: Sequence[Unsubscribe], state: State) -> list[Unsubscribe]:
+    """Without those that were found to be about nothing of ours when they were read before."""
+    about_nothing = state.written.about_nothing(unsubscribes)
+    return [one for one in unsubscribes if one not in about_nothing]
 
 
 def _identified(mandator: str, pending: Pending, crm: Crm) -> list[Unsubscribe]:

@@ -133,6 +133,8 @@ class Listeners:
             withdraw_from_list(
                 target.mandator, list_id, asked, consents, seen_at, LIVE_LOOK_SOURCE, self.crm, self.state
             )
+            told = self.state.unsubscribed.told(target.mandator)  # they were on the client's list, and aren't any more
+            self.state.unsubscribed.remove(target.mandator, told.intersection(asked) - consents.keys())
         else:
             on_list = reasons.isin([Reason.UNSUBSCRIBED.value, Reason.ON_UNSUBSCRIBE_LIST.value])
             hear(

@@ -1,5 +1,6 @@
 """What was fetched of the vendor's feedback, how far the CRM has taken it, and what the CRM couldn't match."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -220,7 +221,8 @@ class FeedbackJournal(WindowJournal[FeedbackImport]):
                 weightiest = {(one.address, _opt_in_id(one)): one for one in sorted(is_now, key=_weight)}
                 news = [one for one in weightiest.values() if one not in known]
                 rows_now = [_unmatched_row(mandator, kind, one) for one in news]
-                further = ("occurred_at", "bounce_kind", "dated", "import_id", "row", "entity_type", "entity_id")
+                named = ("entity_type", "entity_id", "opt_ins")
+                further = ("occurred_at", "bounce_kind", "dated", "import_id", "row", *named)
                 upsert(connection, unmatched, rows_now, update=further, where=_weighs_more)
 
     def uncommitted(self, mandator: str) -> int:
@@ -337,6 +339,7 @@ def _unmatched_row(mandator: str, kind: FeedbackKind, one: Bounce | Unsubscribe)
         "row": one.raw.position if one.raw else None,
         "entity_type": one.entity.entity_type if isinstance(one, Unsubscribe) and one.entity else None,
         "entity_id": one.entity.entity_id if isinstance(one, Unsubscribe) and one.entity else None,
+        "opt_ins": json.dumps(sorted(one.opt_ins)) if isinstance(one, Unsubscribe) and one.opt_ins else None,
     }
 
 
@@ -355,6 +358,7 @@ def _unsubscribe(row: Any, raw: RawRow | None) -> Unsubscribe:
         *_seen(row),
         UNSUBSCRIBE_SOURCE,
         row.dated is not False,
+        opt_ins=frozenset(json.loads(row.opt_ins or "[]")),
         opt_in_id=opt_in_id,
         entity=entity,
         raw=raw,

@@ -108,6 +108,7 @@ unmatched_feedback = Table(
     Column("row", Integer),
     Column("entity_type", String(16)),
     Column("entity_id", String(255)),
+    Column("opt_ins", Text),
 )
 
 write_back = Table(

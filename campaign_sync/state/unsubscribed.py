@@ -53,11 +53,11 @@ class UnsubscribedRecipients:
             upsert(connection, recipients, rows, update=("told",))
 
     def remove(self, mandator: str, recipient_ids: Collection[str]) -> None:
-        """They were seen off the vendor's list."""
+        """They were seen off the vendor's list. Who is pending stays, until it is known which consent ended."""
         with self._engine.begin() as connection:
             for ids in batches(sorted(recipient_ids)):
                 these = (recipients.c.mandator == mandator) & recipients.c.recipient_id.in_(ids)
-                connection.execute(delete(recipients).where(these))
+                connection.execute(delete(recipients).where(these, recipients.c.told.is_(True)))
 
     def pending(self, mandator: str) -> list[PendingOptOut]:
         """Everybody who was seen on the list and of whom the CRM doesn't know yet, by recipient id."""

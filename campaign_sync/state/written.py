@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Engine, select
 
@@ -24,6 +24,8 @@ from campaign_sync.domain.feedback import (
 from campaign_sync.state.batches import batches
 from campaign_sync.state.tables import write_back
 from campaign_sync.state.upsert import insert_missing
+
+Noted = TypeVar("Noted", Bounce, Unsubscribe)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,10 @@ class WrittenConsent:
 
 
 class WriteBacks:
-    """Every such entry once, as it was first written. Only ever appended to."""
+    """Every such entry once, as it was first written; and every unsubscribe that was about nothing, without an entry.
+
+    Only ever appended to.
+    """
 
     def __init__(self, engine: Engine, pseudonym: Callable[[str], str]) -> None:
         self._engine = engine
@@ -71,11 +76,23 @@ class WriteBacks:
         with self._engine.begin() as connection:
             insert_missing(connection, write_back, [self._row(one, now) for one in written])
 
+    def note_about_nothing(self, unsubscribes: Sequence[Unsubscribe], now: datetime) -> None:
+        """Note that these were found to be about no consent: the CRM gets no entry, also when they are read again."""
+        self.note([Written(one, new=False) for one in unsubscribes], now)
+
+    def about_nothing(self, unsubscribes: Sequence[Unsubscribe]) -> set[Unsubscribe]:
+        """Those of which that was noted."""
+        return self._without_entry(unsubscribes)
+
     def known(self, bounces: Sequence[Bounce]) -> set[Bounce]:
         """Those that were written before: should the CRM lack them now, somebody there has reset them."""
-        found: set[Bounce] = set()
+        return self._without_entry(bounces)
+
+    def _without_entry(self, feedback: Sequence[Noted]) -> set[Noted]:
+        """Those that are noted by themselves, not by the consents that they are about."""
+        found: set[Noted] = set()
         with self._engine.connect() as connection:
-            for some in batches(bounces):
+            for some in batches(feedback):
                 by_id = {self._identity(one, None): one for one in some}
                 query = select(write_back.c.id).where(write_back.c.id.in_(by_id))
                 found |= {by_id[row.id] for row in connection.execute(query)}
@@ -102,7 +119,8 @@ class WriteBacks:
         """Everything about an entity's consents, and about the bounces of an address, oldest first."""
         theirs = (write_back.c.entity_type == entity.entity_type) & (write_back.c.entity_id == entity.entity_id)
         if address:
-            theirs |= write_back.c.entity_id.is_(None) & (write_back.c.recipient == self._pseudonym(address))
+            of_address = (write_back.c.kind == FeedbackKind.BOUNCES) & write_back.c.entity_id.is_(None)
+            theirs |= of_address & (write_back.c.recipient == self._pseudonym(address))
         return self._records(theirs)
 
     def unsubscribes(self, mandator: str, since: datetime) -> list[WriteBackRecord]:
@@ -110,6 +128,7 @@ class WriteBacks:
         return self._records(
             write_back.c.mandator == mandator,
             write_back.c.kind == FeedbackKind.UNSUBSCRIBES,
+            write_back.c.event_id.is_not(None),
             write_back.c.written_at >= since,
             write_back.c.dated.is_(True),
         )

@@ -10,7 +10,7 @@ import pytest
 from campaign_sync.cli.running import problems
 from campaign_sync.optimizely.services import Unsubscribes
 from campaign_sync.sandbox import services
-from campaign_sync_tests.rig import ATTRIBUTES, NEWSLETTER, NORD, PRODUCTS, Rig
+from campaign_sync_tests.rig import ATTRIBUTES, LONG_AGO, NEWSLETTER, NORD, PRODUCTS, Rig
 from campaign_sync_tests.scenarios.test_gate import (
     CANARY,
     EVERYBODY,
@@ -55,6 +55,12 @@ def without(*addresses: str) -> list[str]:
 
 def publish(shop: Rig, address: str, at: datetime) -> None:
     shop.world.publish(NORD, "getUnsubscribes", [[address, str(int(at.timestamp() * 1000))]])
+
+
+def forget(shop: Rig, address: str) -> None:
+    """Let somebody be on no recipient list's own unsubscribe list any more."""
+    with shop.world.transaction() as database:
+        database.execute("DELETE FROM list_unsubscribed WHERE key = ?", [address])
 
 
 def check(result: dg.ExecuteInProcessResult, name: str) -> dg.AssetCheckEvaluation:
@@ -166,6 +172,98 @@ def test_who_left_a_list_that_is_not_ours_is_withdrawn_from_nothing(shop: Rig) -
     assert shop.addresses() == EVERYBODY
 
 
+def test_what_was_about_a_list_that_is_not_ours_stays_so_though_the_vendor_has_forgotten_it(shop: Rig) -> None:
+    shop.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
+    shop.day()
+    shop.world.unsubscribe_from_list(OTHER, "person2@example.org")
+    publish(shop, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
+    shop.day()
+    forget(shop, "person2@example.org")
+
+    result = shop.day()
+
+    assert result.success, problems(result)
+    assert withdrawals(shop) == []
+    assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == EVERYBODY
+    with shop.state() as state:
+        assert state.written.unsubscribes("nord", YESTERDAY) == [], "the CRM was told of no opt-out"
+
+
+@pytest.mark.parametrize("read_again", [True, False], ids=["read again", "not read again"])
+def test_who_is_known_to_the_crm_only_later_is_withdrawn_from_the_list_that_they_had_left(
+    shop: Rig, read_again: bool
+) -> None:
+    shop.day()
+    shop.world.unsubscribe_from_list(PRODUCTS, "new@example.org")
+    publish(shop, "new@example.org", datetime.now(UTC) - timedelta(minutes=5))
+    shop.day()
+    assert withdrawals(shop) == []
+    shop.add_contact("c9", "new@example.org")
+    shop.consent("c9", "products-nord", "granted", LONG_AGO)
+    forget(shop, "new@example.org")
+    if not read_again:
+        with shop.world.transaction() as database:
+            database.execute("DELETE FROM export_row")
+
+    shop.day()
+
+    assert withdrawals(shop) == [("c9", "products-nord", "optimizely:unsubscribes")]
+    shop.day()
+    assert "new@example.org" in shop.addresses(NEWSLETTER)
+    assert "new@example.org" not in shop.addresses(PRODUCTS)
+
+
+@pytest.mark.parametrize("read_again", [True, False], ids=["read again", "not read again"])
+@pytest.mark.parametrize(
+    ("lists", "ended"),
+    [
+        ((PRODUCTS, NEWSLETTER), {"newsletter-nord", "products-nord"}),
+        ((None, PRODUCTS), {"newsletter-nord", "products-nord"}),
+        ((PRODUCTS, PRODUCTS), {"products-nord"}),
+    ],
+)
+def test_of_whom_the_crm_does_not_know_every_row_counts(
+    shop: Rig, lists: tuple[int | None, int], ended: set[str], read_again: bool
+) -> None:
+    shop.day()
+    for list_id in lists:
+        if list_id:
+            shop.world.unsubscribe_from_list(list_id, "new@example.org")
+        publish(shop, "new@example.org", datetime.now(UTC) - timedelta(minutes=5))
+        shop.run(assets=FEEDBACK)
+        forget(shop, "new@example.org")
+    shop.add_contact("c9", "new@example.org")
+    shop.consent("c9", "products-nord", "granted", LONG_AGO)
+    if not read_again:
+        with shop.world.transaction() as database:
+            database.execute("DELETE FROM export_row")
+
+    shop.run(assets=FEEDBACK)
+
+    assert {opt_in_id for _, opt_in_id, _ in withdrawals(shop)} == ended
+
+
+def test_two_rows_about_one_address_are_each_about_what_they_name(shop: Rig) -> None:
+    shop.world.agree_on_response_fields(NORD, FIELDS)
+    shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
+    shop.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
+    shop.day()
+    for list_id in (NEWSLETTER, PRODUCTS):
+        shop.world.unsubscribe_from_list(list_id, "person2@example.org")
+    now = datetime.now(UTC)
+    first, second = (str(int((now - timedelta(minutes=each)).timestamp() * 1000)) for each in (9, 5))
+    rows = [["person2@example.org", first], ["person2@example.org", second, "newsletter-nord", "contact", "c2"]]
+    shop.world.publish(NORD, "getUnsubscribes", rows)
+
+    shop.day()
+
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals(shop)] == [
+        "newsletter-nord",
+        "newsletter-nord",
+        "products-nord",
+    ]
+
+
 def test_a_consent_given_again_stays_though_the_list_still_knows_that_they_left(shop: Rig) -> None:
     shop.day()
     shop.world.unsubscribe_from_list(NEWSLETTER, "person2@example.org")
@@ -225,6 +323,54 @@ def test_where_rows_name_the_opt_in_nobody_on_the_clients_list_loses_another_con
     assert withdrawals(shop) == [("c2", "newsletter-nord", "optimizely:unsubscribes")]
     with shop.state() as state:
         assert state.ledger.counts(result.run_id, "nord", "products") == {("gate", "on_unsubscribe_list"): 1}
+
+
+def back_from_the_clients_list(shop: Rig) -> None:
+    """Let person2 leave everything by a row that names the newsletter, consent to that again, and be off the list."""
+    shop.world.agree_on_response_fields(NORD, FIELDS)
+    shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
+    shop.day()
+    shop.leave_through(NEWSLETTER, "person2@example.org")
+    shop.day()
+    with shop.world.transaction() as database:
+        database.execute("DELETE FROM unsubscribed")
+    shop.consent("c2", "newsletter-nord", "granted", datetime.now(UTC))
+
+
+@pytest.mark.parametrize("seen_off_by", ["a look", "the audit"])
+@pytest.mark.parametrize("seen_on_by", ["a look", "the audit"])
+def test_who_was_seen_off_the_clients_list_and_then_leaves_one_list_is_withdrawn_from_it(
+    shop: Rig, seen_off_by: str, seen_on_by: str
+) -> None:
+    see = {"a look": shop.day, "the audit": lambda: audited(shop)}
+    back_from_the_clients_list(shop)
+    assert see[seen_off_by]().success
+    shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    assert see[seen_on_by]().success
+    forget(shop, "person2@example.org")
+
+    shop.day()
+
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals(shop)] == ["newsletter-nord", "products-nord"]
+    assert "person2@example.org" in shop.addresses(NEWSLETTER)
+    assert "person2@example.org" not in shop.addresses(PRODUCTS)
+
+
+def test_an_audit_forgets_nobody_who_is_on_the_clients_list_and_on_a_lists_own(shop: Rig) -> None:
+    shop.world.agree_on_response_fields(NORD, FIELDS)
+    shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
+    shop.day()
+    shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    shop.day()
+    shop.consent("c2", "products-nord", "granted", datetime.now(UTC))
+    shop.world.unsubscribe(NORD, "person2@example.org")
+    audited(shop)
+    with shop.world.transaction() as database:
+        database.execute("DELETE FROM unsubscribed")
+
+    shop.day()
+
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals(shop)] == ["products-nord"], "given again since"
 
 
 @pytest.mark.usefixtures("refused")

@@ -171,7 +171,9 @@ def test_many_histories_are_decided_as_each_one_is(
     raw: list[list[tuple[ConsentKind, datetime | None]]], chance: random.Random
 ) -> None:
     rows = [
-        (number, kind, at, f"{number}-{chance.random()}") for number, events in enumerate(raw) for kind, at in events
+        (number, kind, at, f"{number}-{chance.random()}-{place}")
+        for number, events in enumerate(raw)
+        for place, (kind, at) in enumerate(events)
     ]
     chance.shuffle(rows)
     moments = np.array([None if at is None else at.replace(tzinfo=None) for _, _, at, _ in rows], "datetime64[us]")

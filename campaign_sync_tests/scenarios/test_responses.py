@@ -244,7 +244,7 @@ def test_the_record_that_a_row_names_is_the_responder_and_the_lists_tell_what_it
     moment, second = now(), timedelta(seconds=1)
     rows = [
         ["products-nord", "contact", "c4"],
-        ["", "Contact ", " C4"],
+        ["", "Contact ", " c4 "],
         [" Products-NORD", "contact", "erased"],
         ["newsletter-sued", "", ""],
         [],

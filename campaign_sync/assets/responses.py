@@ -11,6 +11,7 @@ from campaign_sync.assets.ports import Ports
 from campaign_sync.assets.wording import page, rule
 from campaign_sync.configuration import MandatorSettings, ResponseSettings
 from campaign_sync.domain.response import KIND_OF_RESPONSE_READER, ResponseKind
+from campaign_sync.domain.text import rows_in_words
 from campaign_sync.replacing.progress import Progress, report
 from campaign_sync.responses.dataset import dataset
 from campaign_sync.responses.fetching import ResponseFetching
@@ -111,7 +112,7 @@ def _counts(taken: Taken) -> dict[str, Any]:
 
 def _layout(key: dg.AssetKey, mandator: str, reader: str, misfits: int) -> dg.AssetCheckResult:
     bad = (
-        f"{misfits} {'row' if misfits == 1 else 'rows'} of {reader} can't be read; they are kept, and read again as "
+        f"{rows_in_words(misfits)} of {reader} can't be read; they are kept, and read again as "
         f"soon as their layout in mandators.{mandator}.responses.readers is mended"
     )
     return dg.AssetCheckResult(

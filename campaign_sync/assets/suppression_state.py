@@ -17,6 +17,7 @@ from campaign_sync.domain.feedback_age import Alertness, Verdict, in_words
 from campaign_sync.domain.outdated import Outdated
 from campaign_sync.domain.propagation import GOAL, Delays
 from campaign_sync.domain.suppression import REMEMBERED, entity_keys
+from campaign_sync.domain.text import rows_in_words
 from campaign_sync.feedback.age import Silence, judge_age, silent_readers, vendor_time
 from campaign_sync.feedback.blocklist import recheck
 from campaign_sync.feedback.propagation import measure
@@ -196,8 +197,10 @@ def age_check(key: dg.AssetKey, verdict: Verdict) -> dg.AssetCheckResult:
 
 def _layout(key: dg.AssetKey, mandator: str, pending: Pending) -> dg.AssetCheckResult:
     misfits = {reader: rows for reader, rows in pending.misfits.items() if rows}
-    told = " and ".join(f"{_rows(rows)} of {reader}" for reader, rows in misfits.items())
-    where = " · ".join(f"{_rows(one.unread)} of {one.origin}: {one.why}" for one in pending.unread[:SHOWN_FILES])
+    told = " and ".join(f"{rows_in_words(rows)} of {reader}" for reader, rows in misfits.items())
+    where = " · ".join(
+        f"{rows_in_words(one.unread)} of {one.origin}: {one.why}" for one in pending.unread[:SHOWN_FILES]
+    )
     more = len(pending.unread) - SHOWN_FILES
     bad = (
         f"{told} can't be read, so somebody who left may still be selected; the rows are kept and read again daily: "
@@ -214,10 +217,6 @@ def _layout(key: dg.AssetKey, mandator: str, pending: Pending) -> dg.AssetCheckR
             for one in pending.unread
         )
     return _check(key, "layout", not misfits, bad if misfits else "every row fits", metadata)
-
-
-def _rows(rows: int) -> str:
-    return f"{rows} {'row' if rows == 1 else 'rows'}"
 
 
 def _matched(key: dg.AssetKey, unmatched: int) -> dg.AssetCheckResult:

@@ -22,7 +22,7 @@ from campaign_sync.replacing.target import target
 from campaign_sync.sandbox.demo_crm import advance_demo_crm, create_demo_crm, demo_addresses
 from campaign_sync.sandbox.world import World
 from campaign_sync.state.database import upgrade_database
-from campaign_sync.state.folders import one_process_at_a_time
+from campaign_sync.state.folders import one_process_at_a_time, write_whole
 
 FOLDER = Path(".campaign_sync/demo")
 
@@ -65,9 +65,7 @@ def _play(console: Console, base_url: str) -> bool:
     console.rule(f"Day {day}")
     with console.status("A night in the CRM and at the vendor" if day > 1 else "Making a CRM of 50,000 people"):
         _live_through(day, configuration)
-    noted = FOLDER / "day.part"
-    noted.write_text(str(day))
-    noted.replace(FOLDER / "day")
+    write_whole(FOLDER / "day", str(day).encode())
     proven = [run_daily_replace(configuration, each, None, console, _ADVICE) for each in configuration.mandators]
     return all(proven)
 

@@ -17,7 +17,7 @@ from campaign_sync.configuration import Configuration
 from campaign_sync.domain.readiness import Attempt
 from campaign_sync.domain.url import ENCODE, is_ambiguous
 from campaign_sync.sqlite import remedy
-from campaign_sync.state.folders import can_be_written, one_process_at_a_time, private_folder
+from campaign_sync.state.folders import can_be_written, one_process_at_a_time, private_folder, write_whole
 
 EMBEDDED_HOME = Path(".campaign_sync/dagster")
 """Where the embedded instance lives."""
@@ -111,6 +111,4 @@ def _prepare(home: Path) -> None:
     private_folder(home)
     settings = home / "dagster.yaml"
     if not settings.exists():
-        unfinished = home / f".dagster.yaml.{os.getpid()}"
-        unfinished.write_text((files("campaign_sync.cli") / "embedded_dagster.yaml").read_text())
-        unfinished.replace(settings)  # whoever finds it finds all of it
+        write_whole(settings, (files("campaign_sync.cli") / "embedded_dagster.yaml").read_bytes())

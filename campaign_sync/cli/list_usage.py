@@ -10,7 +10,7 @@ from campaign_sync.feedback.mailings import ListsOfMailings
 from campaign_sync.feedback.unsubscribe_lists import lists_left, on_unsubscribe_lists
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.faults import RefusedError, UnknownFaultError
-from campaign_sync.replacing.mailings import SMART_CAMPAIGN
+from campaign_sync.replacing.mailings import SMART_CAMPAIGN, quoted_name
 from campaign_sync.replacing.target import Target
 
 Finding = tuple[bool | None, str]
@@ -42,7 +42,7 @@ def mailings_by_list(vendor: Optimizely, list_ids: Collection[int]) -> dict[int,
         for status in _STATUSES if mailing_type == SMART_CAMPAIGN else _STATUSES[:2]:
             for mailing_id in _ids(vendor, mailing_type, status):
                 for list_id in (lists_of(mailing_id) or frozenset()).intersection(list_ids):
-                    uses[list_id].append(f"{mailing_type} {mailing_id}{_name(vendor, mailing_id)} ({status})")
+                    uses[list_id].append(f"{mailing_type} {mailing_id}{quoted_name(vendor, mailing_id)} ({status})")
                     if (mailing_type, status) == (SMART_CAMPAIGN, "SENDING"):
                         campaigns.add(list_id)
     return {list_id: _used(uses[list_id], list_id in campaigns) for list_id in list_ids}
@@ -63,14 +63,6 @@ def _ids(vendor: Optimizely, mailing_type: str, status: str) -> list[int]:
         return vendor.mailings.ids_in_status(mailing_type, status)[:MAILINGS]
     except (RefusedError, UnknownFaultError):
         return []
-
-
-def _name(vendor: Optimizely, mailing_id: int) -> str:
-    try:
-        name = vendor.mailings.name(mailing_id)
-    except (RefusedError, UnknownFaultError):
-        return ""
-    return f" “{name}”" if name else ""
 
 
 def unsubscribe_lists_of(target: Target, vendor: Optimizely, crm: CrmSnapshot) -> Finding | None:

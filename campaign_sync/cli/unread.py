@@ -11,6 +11,7 @@ from rich.text import Text
 
 from campaign_sync.cli.boundary import CommandError
 from campaign_sync.configuration import Configuration
+from campaign_sync.domain.text import rows_in_words
 from campaign_sync.feedback.reading import Unread, preview
 from campaign_sync.state.frames import Frames
 from campaign_sync.state.store import State
@@ -56,8 +57,8 @@ def dismiss_unread(configuration: Configuration, mandator: str, import_id: str, 
             )
         (one,) = chosen
         state.feedback.dismiss(one.import_id, f"{getuser()}@{gethostname()}", reason, datetime.now(UTC))
-    rows = "1 row" if one.unread == 1 else f"{one.unread} rows"
-    console.print(Text(f"{rows} of {one.origin} ({one.reader}) are dismissed. They stay kept as they came."))
+    told = f"{rows_in_words(one.unread)} of {one.origin} ({one.reader}) are dismissed. They stay kept as they came."
+    console.print(Text(told))
 
 
 def _unread(configuration: Configuration, mandator: str, state: State) -> list[Unread]:

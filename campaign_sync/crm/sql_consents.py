@@ -50,8 +50,6 @@ from campaign_sync.domain.text import normalize_text
 EVENT_COLUMNS = ("id", "entity_id", "kind", "occurred_at", "source", "evidence", "text_version")
 """What is read of an event, in this order."""
 
-_IGNORED = -1
-
 _UNREADABLE = "an opt-in that the CRM doesn't define"
 """In place of the id of an opt-in that can't be understood. No id is spelled so once it is cleaned."""
 

@@ -20,7 +20,7 @@ from campaign_sync.domain.limits import SizeBaseline, SizeLimits, leap_violation
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.suppression import Suppressed
-from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN, name_spellings, normalize_text
+from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN, name_spellings, normalize_text, rows_in_words
 
 LIST_PREFIX = "list:"
 """Snapshot columns that are sent as list attributes begin with this, so that no attribute name can hide a key."""
@@ -223,12 +223,12 @@ def check_encoding(left_out: int, sent: int, columns: Mapping[str, int] | None =
     """
     if not left_out:
         return CheckOutcome("utf8", True, "every text is UTF-8 in the CRM")
-    where = "".join(f"; {name} in {_rows(rows)}" for name, rows in (columns or {}).items())
+    where = "".join(f"; {name} in {rows_in_words(rows)}" for name, rows in (columns or {}).items())
     stops = left_out >= ODD_ROWS and left_out >= ODD_SHARE * (left_out + sent)
     return CheckOutcome(
         "utf8",
         False,
-        f"{_rows(left_out)} left out for text that isn't UTF-8 in the CRM (latin-1, perhaps){where}; "
+        f"{rows_in_words(left_out)} left out for text that isn't UTF-8 in the CRM (latin-1, perhaps){where}; "
         "write those values again as UTF-8. `campaign-sync why` tells of each person",
         warning=not stops,
     )
@@ -241,10 +241,6 @@ def merged(outcome: CheckOutcome, further: CheckOutcome) -> CheckOutcome:
     told = further.summary if outcome.passed else f"{further.summary}; {outcome.summary}"
     warning = not (outcome.stops or further.stops)
     return replace(outcome, passed=False, summary=told, warning=warning)
-
-
-def _rows(rows: int) -> str:
-    return f"{rows} {'row' if rows == 1 else 'rows'}"
 
 
 _SHOWN_WORDS = 5

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from campaign_sync.domain.address import usable_address
+from campaign_sync.domain.consent import cleaned_word
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.event_time import CONFUSABLE, EPOCH_SECONDS, SUPPORTED, moment
 from campaign_sync.domain.layout import TECHNICAL_COLUMNS, texts
-from campaign_sync.domain.text import normalize_text
 
 Rows = Sequence[Sequence[str | None]]
 
@@ -101,8 +101,8 @@ def is_entity_type(cell: str) -> bool:
 
 def is_opt_in(opt_in_ids: Collection[str]) -> Callable[[str], bool]:
     """Tells whether a cell is one of these opt-ins, in any case."""
-    known = {normalize_text(each).casefold() for each in opt_in_ids}
-    return lambda cell: normalize_text(cell).casefold() in known
+    known = set(map(cleaned_word, opt_in_ids))
+    return lambda cell: cleaned_word(cell) in known
 
 
 def _technical(columns: list[list[str]], names: list[str], opt_in_ids: Collection[str]) -> dict[str, int]:

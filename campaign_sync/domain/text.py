@@ -58,6 +58,11 @@ def normalize_text(value: str) -> str:
     return unicodedata.normalize("NFC", value).replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
+def rows_in_words(rows: int) -> str:
+    """A number of rows, in words: `1 row`, `2 rows`."""
+    return f"{rows} {'row' if rows == 1 else 'rows'}"
+
+
 def name_spellings(names: Iterable[str]) -> dict[str, str]:
     """How names are really spelled, by what `normalize_text` makes of them.
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from campaign_sync.crm.port import CrmSnapshot
+from campaign_sync.domain.consent import cleaned_word
 from campaign_sync.domain.feedback import NamedConsent
 from campaign_sync.domain.text import normalize_text
 
@@ -11,7 +12,8 @@ from campaign_sync.domain.text import normalize_text
 def identified(named: Collection[NamedConsent], mandator: str, crm: CrmSnapshot) -> dict[NamedConsent, NamedConsent]:
     """What the CRM knows of what rows name, as the CRM spells it; each part is None where it knows nothing of it.
 
-    Blanks and case don't matter, unless two opt-ins or two records differ in nothing else.
+    Blanks don't matter, nor does the case of an opt-in, unless two opt-ins differ in nothing else. Case tells records
+    apart.
 
     Args:
         named: as the vendor returned it.
@@ -48,4 +50,4 @@ class _Spellings:
 
 
 def _folded(text: str) -> str:
-    return normalize_text(normalize_text(text).casefold())
+    return cleaned_word(normalize_text(text))  # an id may come back with other line breaks

@@ -148,7 +148,8 @@ class Gate:
             vanished_withdrawals(target, len(in_crm.recall.vanished), in_crm.recall.known),
             *unsubscribe_lists(target, self.vendor, found),
         ]
-        outcomes = [merged(outcome, self._encoding(target, stored, len(rows))) for outcome in outcomes]
+        encoding = self._encoding(target, stored, len(rows))
+        outcomes = [merged(outcome, encoding) for outcome in outcomes]
         outcomes = list(with_doubts(target, self.vendor, self.state, rows, around, outcomes, self.now()))
         admit(target, outcomes)
         # Only now: should the vendor claim that nearly everybody has left, the size refuses it, and nobody's consent is

@@ -187,7 +187,7 @@ def _campaigns(target: Target, vendor: Optimizely, status: str) -> dict[int, str
         lists = lists_of(campaign)
         if lists is None or target.recipient_list_id in lists:
             uses = "which uses the list" if lists else "of which the vendor doesn't tell whether it uses the list"
-            found[campaign] = f"Smart Campaign {campaign}{_quoted_name(vendor, campaign)}, {uses},"
+            found[campaign] = f"Smart Campaign {campaign}{quoted_name(vendor, campaign)}, {uses},"
     return found
 
 
@@ -199,9 +199,10 @@ def _start(vendor: Optimizely, campaign: int) -> datetime | None:
         return None
 
 
-def _quoted_name(vendor: Optimizely, campaign: int) -> str:
+def quoted_name(vendor: Optimizely, mailing_id: int) -> str:
+    """A mailing's name in quotes after a blank, to stand behind its id; empty where the vendor gives out none."""
     try:
-        name = vendor.mailings.name(campaign)
+        name = vendor.mailings.name(mailing_id)
     except (RefusedError, UnknownFaultError):
         return ""
     return f" “{name}”" if name else ""

@@ -1,5 +1,6 @@
 """Fixtures that every room's tests can use."""
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment() -> Iterator[None]:
+    """Fail a test that leaves environment variables changed: the processes of later tests would inherit them."""
+    before = dict(os.environ)
+    yield
+    changed = {name for name, _ in before.items() ^ os.environ.items()} - {"PYTEST_CURRENT_TEST"}
+    assert not changed, f"left in the environment: {sorted(changed)}"
+
+
+@pytest.fixture(autouse=True)
+def _hurry(_clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is tried again as in production, only sooner."""
     monkeypatch.setattr(nap, "time", SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / HURRY)))
     sooner = {who: seconds / HURRY for who, seconds in failures._SECONDS_BETWEEN.items()}
@@ -46,7 +56,7 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def _patience(_clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers of the tests have all the time they need; tests of servers that never answer set a time of their own."""
     for place in (
         "alarms.email.TIMEOUT_SECONDS",

@@ -105,9 +105,9 @@ def test_an_instance_that_cannot_be_asked_leaves_it_open_whether_lists_are_ready
     shop: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look_everywhere(shop)
-    monkeypatch.delenv("DAGSTER_HOME")
-
-    fine, told = shown(shop)
+    with monkeypatch.context() as patch:  # undone before the instance puts back what it found
+        patch.delenv("DAGSTER_HOME")
+        fine, told = shown(shop)
 
     assert not fine
     assert "Dagster can't be asked whether a newer run was to replace it" in told

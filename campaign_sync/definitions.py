@@ -2,18 +2,18 @@
 
 import dagster as dg
 
-from campaign_sync.assets.mandator import mandator_assets
-from campaign_sync.assets.parquet import ParquetIOManager
-from campaign_sync.assets.ports import ports_resource
-from campaign_sync.automation.daily import daily_job, daily_schedule
-from campaign_sync.automation.feedback import audit_job, feedback_job, feedback_schedules
-from campaign_sync.automation.freshness import with_freshness
-from campaign_sync.automation.list_drift import list_drift_job
-from campaign_sync.automation.metrics import metrics_sensors
-from campaign_sync.automation.report import report_job
-from campaign_sync.automation.responses import responses_job, responses_schedule
-from campaign_sync.automation.sensors import mandator_sensors
-from campaign_sync.configuration import Configuration, load_configuration
+from campaign_sync.config import Configuration, load_configuration
+from campaign_sync.orchestration.assets.mandator import mandator_assets
+from campaign_sync.orchestration.daily_replacement import daily_job, daily_schedule
+from campaign_sync.orchestration.deadlines import with_freshness
+from campaign_sync.orchestration.drift_sensor import list_drift_job
+from campaign_sync.orchestration.feedback_schedules import audit_job, feedback_job, feedback_schedules
+from campaign_sync.orchestration.io_manager import ParquetIOManager
+from campaign_sync.orchestration.metrics_sensors import metrics_sensors
+from campaign_sync.orchestration.report_sensor import report_job
+from campaign_sync.orchestration.resources import ports_resource
+from campaign_sync.orchestration.responses_schedule import responses_job, responses_schedule
+from campaign_sync.orchestration.sensors import mandator_sensors
 
 
 def build_definitions(configuration: Configuration) -> dg.Definitions:

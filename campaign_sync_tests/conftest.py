@@ -12,8 +12,8 @@ from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, settings
 from tenacity import nap
 
-from campaign_sync.assets import failures
-from campaign_sync_tests import databases, memory
+from campaign_sync.orchestration import errors
+from campaign_sync_tests import databases, tmpfs
 from campaign_sync_tests.waiting import PATIENCE
 
 _server_folder = pytest.StashKey[Path]()
@@ -29,7 +29,7 @@ HURRY = 100
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # the process that starts the workers, not one of them
         config.stash[_server_folder] = databases.prepare_server_folder()
-        memory.use_for_temporary_folders()
+        tmpfs.use_for_temporary_folders()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -51,19 +51,19 @@ def _clean_environment() -> Iterator[None]:
 def _hurry(_clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is tried again as in production, only sooner."""
     monkeypatch.setattr(nap, "time", SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / HURRY)))
-    sooner = {who: seconds / HURRY for who, seconds in failures._SECONDS_BETWEEN.items()}
-    monkeypatch.setattr(failures, "_SECONDS_BETWEEN", sooner)
+    sooner = {who: seconds / HURRY for who, seconds in errors._SECONDS_BETWEEN.items()}
+    monkeypatch.setattr(errors, "_SECONDS_BETWEEN", sooner)
 
 
 @pytest.fixture(autouse=True)
 def _patience(_clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers of the tests have all the time they need; tests of servers that never answer set a time of their own."""
     for place in (
-        "alarms.email.TIMEOUT_SECONDS",
-        "alarms.webhook.TIMEOUT_SECONDS",
+        "alerts.email.TIMEOUT_SECONDS",
+        "alerts.webhook.TIMEOUT_SECONDS",
         "optimizely.session.LOGOUT_TIMEOUT_SECONDS",
-        "optimizely.sftp_login.TIMEOUT_SECONDS",
-        "telemetry.exporting.PATIENCE_SECONDS",
+        "delivered_files.sftp_login.TIMEOUT_SECONDS",
+        "telemetry.exporter.PATIENCE_SECONDS",
         "telemetry.otlp.EXPORT_SECONDS",
     ):
         monkeypatch.setattr(f"campaign_sync.{place}", PATIENCE)

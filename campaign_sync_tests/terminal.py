@@ -23,7 +23,7 @@ from campaign_sync_tests.waiting import PATIENCE
 _ROOT = Path(__file__).parents[1]
 _IMPORTED = (
     *(f"campaign_sync.cli.{name}" for name in ("checking", "diff", "instance", "prove", "running", "sampling", "why")),
-    "campaign_sync.crm.schema",
+    "campaign_sync.crm.sql.schema",
     "campaign_sync.definitions",
 )
 

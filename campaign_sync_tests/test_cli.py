@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from campaign_sync.crm.sql import SqlCrm
+from campaign_sync.crm.sql.adapter import SqlCrm
 from campaign_sync_tests import terminal
-from campaign_sync_tests.rig import ATTRIBUTES, ENVIRONMENT, LONG_AGO, NEWSLETTER, NORD, PRODUCTS, Rig, rig
+from campaign_sync_tests.installation import ATTRIBUTES, ENVIRONMENT, LONG_AGO, NEWSLETTER, NORD, PRODUCTS, Rig, rig
 from campaign_sync_tests.waiting import PATIENCE
 
 CONFIGURATION = "campaign_sync.yaml"
@@ -203,7 +203,7 @@ def test_the_sandbox_alone_serves_wsdls_until_it_is_ended(tmp_path: Path) -> Non
 
 KILLED_BEFORE_ANYTHING_IS_OPENED = """
 import os, signal, sys
-from campaign_sync.assets import ports
+from campaign_sync.orchestration.assets import ports
 from campaign_sync.cli import main
 ports.Ports.__init__ = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 sys.argv = ["campaign-sync", "run", "nord"]

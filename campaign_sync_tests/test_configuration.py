@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from campaign_sync.configuration import (
+from campaign_sync.config import (
     Configuration,
     ConfigurationError,
     FeedbackSettings,
@@ -26,8 +26,8 @@ from campaign_sync.configuration import (
     load_configuration,
 )
 from campaign_sync.domain.layout import Layout
-from campaign_sync.domain.limits import SizeLimits
 from campaign_sync.domain.recipient import TechnicalField
+from campaign_sync.domain.size_limits import SizeLimits
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "campaign_sync.example.yaml"
 ENVIRON = {

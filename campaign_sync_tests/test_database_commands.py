@@ -8,15 +8,15 @@ import dagster as dg
 import pytest
 from sqlalchemy import create_engine, func, select
 
-from campaign_sync.automation.feedback import feedback_watch
-from campaign_sync.automation.unfinished import unfinished_replace_sensor
 from campaign_sync.cli import main
-from campaign_sync.cli.running import problems
-from campaign_sync.crm import schema
-from campaign_sync.state.errors import RevisionError
-from campaign_sync.state.migrating import revisions
-from campaign_sync_tests.past import make_tables
-from campaign_sync_tests.rig import ENVIRONMENT, Rig, rig
+from campaign_sync.cli.run import problems
+from campaign_sync.crm.sql import schema
+from campaign_sync.orchestration.feedback_schedules import feedback_watch
+from campaign_sync.orchestration.repair_sensor import unfinished_replace_sensor
+from campaign_sync.storage.errors import RevisionError
+from campaign_sync.storage.revisions import revisions
+from campaign_sync_tests.installation import ENVIRONMENT, Rig, rig
+from campaign_sync_tests.time_travel import make_tables
 
 EARLIER, NEWEST = revisions()[0], revisions()[-1]
 REFUSED = f"is at revision {EARLIER}, and this version of campaign-sync works with revision {NEWEST}"

@@ -5,14 +5,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from campaign_sync.automation.daily import MANDATOR_TAG
-from campaign_sync.automation.responses import RESPONSES_TAG, responses_schedule
-from campaign_sync.configuration import ResponseReaderSettings, ResponseSettings, load_configuration
+from campaign_sync.config import ResponseReaderSettings, ResponseSettings, load_configuration
 from campaign_sync.definitions import build_definitions
-from campaign_sync.sandbox import world
+from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
+from campaign_sync.orchestration.responses_schedule import RESPONSES_TAG, responses_schedule
+from campaign_sync.sandbox import vendor_state
 
 STARTED = dg.DagsterRunStatus.STARTED
-DEMO = Path(world.__file__).with_name("demo.yaml")
+DEMO = Path(vendor_state.__file__).with_name("demo.yaml")
 ENVIRONMENT = {
     "DEMO_OPTIMIZELY_URL": "https://vendor.example/soap11",
     "DEMO_CRM_URL": "sqlite:///crm.db",

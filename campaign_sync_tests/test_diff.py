@@ -12,13 +12,13 @@ import pytest
 from rich.console import Console
 from sqlalchemy import update
 
-from campaign_sync.cli.boundary import CommandError
 from campaign_sync.cli.diff import tell_difference
-from campaign_sync.crm import schema
-from campaign_sync.crm.schema import contact, marketing_list_member
-from campaign_sync_tests.past import let_days_pass
-from campaign_sync_tests.rig import NORD, Rig, rig
+from campaign_sync.cli.error_handling import CommandError
+from campaign_sync.crm.sql import schema
+from campaign_sync.crm.sql.schema import contact, marketing_list_member
+from campaign_sync_tests.installation import NORD, Rig, rig
 from campaign_sync_tests.test_cli import campaign_sync
+from campaign_sync_tests.time_travel import let_days_pass
 
 HOURS_AGO = datetime.now(UTC) - timedelta(hours=3)
 

@@ -10,12 +10,12 @@ import pytest
 import yaml
 from rich.console import Console
 
-from campaign_sync.cli.sampling import show_sample
+from campaign_sync.cli.sample import show_sample
 from campaign_sync.domain.layout import Layout, parse_feedback
-from campaign_sync.optimizely.faults import CredentialsError
+from campaign_sync.optimizely.errors import CredentialsError
 from campaign_sync.sandbox.caller import Caller
-from campaign_sync.sandbox.services import HANDLERS
-from campaign_sync_tests.rig import ENVIRONMENT, NORD, Rig, rig
+from campaign_sync.sandbox.web_services import HANDLERS
+from campaign_sync_tests.installation import ENVIRONMENT, NORD, Rig, rig
 from campaign_sync_tests.test_cli import campaign_sync, cells
 
 GERMAN = [

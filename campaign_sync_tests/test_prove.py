@@ -13,15 +13,15 @@ import pytest
 from rich.console import Console
 from sqlalchemy import create_engine, select, update
 
-from campaign_sync.cli.boundary import CommandError
+from campaign_sync.cli.error_handling import CommandError
 from campaign_sync.cli.prove import tell_proof
-from campaign_sync.crm import schema
+from campaign_sync.crm.sql import schema
 from campaign_sync.domain.snapshot import EVIDENCE_COLUMNS
-from campaign_sync.state.tables import replace, snapshot
-from campaign_sync_tests.past import let_a_replace_break_off, let_days_pass
-from campaign_sync_tests.rig import LONG_AGO, NORD, Rig, rig
-from campaign_sync_tests.rig import NEWSLETTER as NEWSLETTER_ID
+from campaign_sync.storage.tables import replace, snapshot
+from campaign_sync_tests.installation import LONG_AGO, NORD, Rig, rig
+from campaign_sync_tests.installation import NEWSLETTER as NEWSLETTER_ID
 from campaign_sync_tests.test_cli import campaign_sync
+from campaign_sync_tests.time_travel import let_a_replace_break_off, let_days_pass
 
 HOURS_AGO = datetime.now(UTC) - timedelta(hours=3)
 MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d"

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from campaign_sync.configuration import Configuration, ConfigurationError, configuration_schema, load_configuration
-from campaign_sync.configuration.elsewhere import MAX_BYTES
+from campaign_sync.config import Configuration, ConfigurationError, configuration_schema, load_configuration
+from campaign_sync.config.references import MAX_BYTES
 
 CANARY = "Zaunkönig-4711"
 

@@ -13,22 +13,22 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._serdes import serialize_value
 from sqlalchemy import Engine
 
-from campaign_sync.assets import failures
-from campaign_sync.assets.ports import Ports
-from campaign_sync.cli.running import problems
-from campaign_sync.configuration import ConfigurationError
-from campaign_sync.configuration.document import read_document
-from campaign_sync.configuration.section import Section
-from campaign_sync.crm.engine import crm_engine
+from campaign_sync.cli.run import problems
+from campaign_sync.config import ConfigurationError
+from campaign_sync.config.base import Section
+from campaign_sync.config.yaml_source import read_document
 from campaign_sync.crm.port import CrmError
-from campaign_sync.optimizely.pace import Pace
+from campaign_sync.crm.sql.engine import crm_engine
+from campaign_sync.delivered_files.sftp_keys import ways_to_log_in
+from campaign_sync.delivered_files.sftp_login import _Login
+from campaign_sync.optimizely.concurrency import Pace
 from campaign_sync.optimizely.session import Session
-from campaign_sync.optimizely.sftp_keys import ways_to_log_in
-from campaign_sync.optimizely.sftp_login import _Login
 from campaign_sync.optimizely.transport import Transport
-from campaign_sync.state.database import _engine, probe_database
-from campaign_sync.state.errors import StateError
-from campaign_sync_tests.rig import ENVIRONMENT, Rig, rig
+from campaign_sync.orchestration import errors
+from campaign_sync.orchestration.resources import Ports
+from campaign_sync.storage.database import _engine, probe_database
+from campaign_sync.storage.errors import StateError
+from campaign_sync_tests.installation import ENVIRONMENT, Rig, rig
 from campaign_sync_tests.scenarios.test_gate import FEEDBACK
 
 CANARY = "zaunkoenig"
@@ -38,7 +38,7 @@ DATABASE = f"postgresql://reader:{CANARY}%21@127.0.0.1:1/crm"
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    monkeypatch.setattr(failures, "_TRIES_AGAIN", 0)
+    monkeypatch.setattr(errors, "_TRIES_AGAIN", 0)
     with rig(tmp_path) as built:
         built.environment |= {"PASSWORD_OF_BOTH": PASSWORD, "DATABASE": DATABASE}
         yield built

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from campaign_sync.crm.schema import create_crm
-from campaign_sync.sandbox.world import World
-from campaign_sync.state.store import State
-from campaign_sync_tests.at_once import at_once
+from campaign_sync.crm.sql.schema import create_crm
+from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.storage.state import State
+from campaign_sync_tests.simultaneous import at_once
 
 
 def _open_state(file: Path) -> None:
@@ -53,5 +53,5 @@ def test_a_new_file_that_another_process_is_making_is_waited_for(
 
 
 def test_of_six_processes_that_open_a_new_state_database_at_once_none_fails(sqlite_url: str) -> None:
-    imports = "from campaign_sync.state.store import State"
+    imports = "from campaign_sync.storage.state import State"
     assert at_once(6, imports, "State(sys.argv[1]).close()", sqlite_url) == []

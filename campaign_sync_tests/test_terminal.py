@@ -6,7 +6,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from campaign_sync.cli.boundary import CommandError, PrintableFormatter, Terminal, one_sentence
+from campaign_sync.cli.error_handling import CommandError, PrintableFormatter, Terminal, one_sentence
 
 EVIL = "[red]Newsletter[/red] [link=https://evil.example]x[/link] :warning: \x1b]0;owned\x9b31m\u202etxt.exe"
 SHOWN = r"[red]Newsletter[/red] [link=https://evil.example]x[/link] :warning: \x1b]0;owned\x9b31m\u202etxt.exe"

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from campaign_sync.cli.boundary import CommandError
+from campaign_sync.cli.error_handling import CommandError
 from campaign_sync.cli.why import tell_why
-from campaign_sync.crm import schema
-from campaign_sync_tests.past import let_a_replace_break_off, let_days_pass
-from campaign_sync_tests.rig import NORD, SUED, Rig, rig
+from campaign_sync.crm.sql import schema
+from campaign_sync_tests.installation import NORD, SUED, Rig, rig
 from campaign_sync_tests.test_cli import campaign_sync
+from campaign_sync_tests.time_travel import let_a_replace_break_off, let_days_pass
 
 HOURS_AGO = datetime.now(UTC) - timedelta(hours=3)
 TODAY = r"\d{4}-\d\d-\d\d \d\d:\d\d"

@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from campaign_sync.definitions import build_definitions
-from campaign_sync_tests.automation.settings import configuration, mandator_settings
+from campaign_sync_tests.orchestration.settings import configuration, mandator_settings
 
 MANDATOR, LIST = "Süd & Söhne (Zürich)", "Newsletter für Österreich 📬"
 

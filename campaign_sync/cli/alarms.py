@@ -9,17 +9,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from campaign_sync.alarms.channel import ChannelError
-from campaign_sync.alarms.telling import channels
-from campaign_sync.alarms.wording import moment
-from campaign_sync.automation.freshness import as_planned
-from campaign_sync.cli.instance import known_attempts
-from campaign_sync.configuration import Configuration, MandatorSettings
+from campaign_sync.alerts.channel import ChannelError
+from campaign_sync.alerts.dispatch import channels
+from campaign_sync.alerts.messages import moment
+from campaign_sync.cli.dagster_instance import known_attempts
+from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import in_words
+from campaign_sync.domain.incident import Notice, Stage, Trouble, TroubleKind, place
 from campaign_sync.domain.readiness import Readiness
-from campaign_sync.domain.trouble import Notice, Stage, Trouble, TroubleKind, place
-from campaign_sync.replacing.readiness import judge_lists
-from campaign_sync.state.store import State
+from campaign_sync.orchestration.deadlines import as_planned
+from campaign_sync.replacement.list_readiness import judge_lists
+from campaign_sync.storage.state import State
 
 _LOOKS_EVERY = timedelta(minutes=5)
 """An alarm sensor that has looked within this time is at work: it looks every minute."""
@@ -91,7 +91,7 @@ def try_channels(configuration: Configuration, console: Console) -> bool:
     """Send a test to everybody whom alarms of each mandator go to. Returns whether every channel took it."""
     taken = True
     for mandator in configuration.mandators:
-        for channel in channels(configuration, mandator, lambda: logging.getLogger("campaign_sync.alarms")):
+        for channel in channels(configuration, mandator, lambda: logging.getLogger("campaign_sync.alerts")):
             if channel.name == "log":
                 continue
             try:

@@ -10,7 +10,8 @@ from typing import Annotated, get_args
 
 import typer
 
-from campaign_sync.cli.boundary import (
+from campaign_sync.cli.database import db_app, refuse_other_revision
+from campaign_sync.cli.error_handling import (
     NOTHING_WRONG,
     SOMETHING_FAILED,
     CommandError,
@@ -18,8 +19,7 @@ from campaign_sync.cli.boundary import (
     Terminal,
     one_sentence,
 )
-from campaign_sync.cli.database import db_app, refuse_other_revision
-from campaign_sync.configuration import Configuration, Language, configuration_schema, load_configuration
+from campaign_sync.config import Configuration, Language, configuration_schema, load_configuration
 
 app = typer.Typer(
     help="Copies CRM reports and marketing lists into Optimizely Campaign recipient lists: a proven full replace.",
@@ -68,8 +68,8 @@ def run(
     for option, reason in (("--accept-size", accept_size), ("--accept-withdrawals", accept_withdrawals)):
         if reason is not None and not (lists and reason.strip()):
             raise CommandError(f"{option} needs a reason, and the lists it is for: --list LIST {option} REASON")
-    from campaign_sync.cli.instance import EMBEDDED_HOME, use_instance
-    from campaign_sync.cli.running import Advice, run_daily_replace
+    from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
+    from campaign_sync.cli.run import Advice, run_daily_replace
 
     refuse_other_revision(configuration)
     again = " ".join(["campaign-sync run", mandator, *(f"--list {name}" for name in lists or [])])
@@ -99,9 +99,9 @@ def replay(
     """Refill a list from a proven snapshot, without those who left since, through the same gate as every day."""
     configuration = load_configuration()
     _require_known(configuration, mandator, [name])
-    from campaign_sync.cli.instance import EMBEDDED_HOME, use_instance
-    from campaign_sync.cli.running import Advice
-    from campaign_sync.cli.running import replay as replay_snapshot
+    from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
+    from campaign_sync.cli.run import Advice
+    from campaign_sync.cli.run import replay as replay_snapshot
 
     refuse_other_revision(configuration)
     advice = Advice.here(f"campaign-sync replay {mandator} {name}")
@@ -113,7 +113,7 @@ def replay(
 @app.command()
 def check() -> None:
     """Try the configuration against the live vendor and the CRM, without changing anything."""
-    from campaign_sync.cli.checking import check_everything
+    from campaign_sync.cli.check import check_everything
 
     configuration = load_configuration()
     raise typer.Exit(NOTHING_WRONG if check_everything(configuration, Terminal()) else SOMETHING_FAILED)
@@ -215,8 +215,8 @@ def dev(port: Annotated[int, typer.Option(help="The UI's port.")] = 3000) -> Non
     configuration = load_configuration()
     _require_free(port)
     refuse_other_revision(configuration)
+    from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, refuse_second_daemon, use_instance
     from campaign_sync.cli.dev import dagster_services
-    from campaign_sync.cli.instance import EMBEDDED_HOME, refuse_second_daemon, use_instance
 
     given = os.environ.get("DAGSTER_HOME")
     use_instance(EMBEDDED_HOME)
@@ -248,8 +248,8 @@ def crm_init(
     exports: Annotated[bool, typer.Option("--exports", help="Also the optional table of finished exports.")] = False,
 ) -> None:
     """Create the CRM contract's tables where they are missing."""
-    from campaign_sync.crm.engine import URL_SETTING, UnusableUrlError
-    from campaign_sync.crm.schema import create_crm
+    from campaign_sync.crm.sql.engine import URL_SETTING, UnusableUrlError
+    from campaign_sync.crm.sql.schema import create_crm
 
     try:
         create_crm(url, responses=responses, exports=exports)
@@ -266,7 +266,7 @@ def sample(
     """Show the first rows of the vendor's closed-loop readers, pseudonymized, and guess their layout."""
     configuration = load_configuration()
     _require_known(configuration, mandator, [])
-    from campaign_sync.cli.sampling import show_sample
+    from campaign_sync.cli.sample import show_sample
 
     show_sample(configuration, mandator, days, Terminal())
 
@@ -276,7 +276,7 @@ def unread(mandator: Annotated[str, typer.Argument(help="The mandator's key in t
     """Show where rows of the vendor's feedback are that can't be read, and why. Exit code 1 if there are any."""
     configuration = load_configuration()
     _require_known(configuration, mandator, [])
-    from campaign_sync.cli.unread import show_unread
+    from campaign_sync.cli.unread_rows import show_unread
 
     if not show_unread(configuration, mandator, Terminal()):
         raise typer.Exit(SOMETHING_FAILED)
@@ -293,7 +293,7 @@ def dismiss(
     _require_known(configuration, mandator, [])
     if not reason.strip():
         raise CommandError("--reason says why nobody who left is in these rows")
-    from campaign_sync.cli.unread import dismiss_unread
+    from campaign_sync.cli.unread_rows import dismiss_unread
 
     dismiss_unread(configuration, mandator, import_id, reason.strip(), Terminal())
 

@@ -2,8 +2,8 @@
 
 import typer
 
-from campaign_sync.cli.boundary import NOTHING_WRONG, SOMETHING_FAILED, CommandError
-from campaign_sync.configuration import Configuration, load_configuration
+from campaign_sync.cli.error_handling import NOTHING_WRONG, SOMETHING_FAILED, CommandError
+from campaign_sync.config import Configuration, load_configuration
 
 db_app = typer.Typer(help="The product's own tables, in the database storage.state_url.", no_args_is_help=True)
 
@@ -11,7 +11,7 @@ db_app = typer.Typer(help="The product's own tables, in the database storage.sta
 @db_app.command()
 def upgrade() -> None:
     """Bring the tables to the revision of this version, or make them. Back the database up first."""
-    from campaign_sync.state.database import upgrade_database
+    from campaign_sync.storage.database import upgrade_database
 
     before, after = upgrade_database(load_configuration().storage.state_url.get_secret_value())
     if before == after:
@@ -25,7 +25,7 @@ def upgrade() -> None:
 @db_app.command()
 def check() -> None:
     """Tell whether the tables are those of this version; exit code 1 where they aren't. Changes nothing."""
-    from campaign_sync.state.database import READY, examine_database, probe_database
+    from campaign_sync.storage.database import READY, examine_database, probe_database
 
     url = load_configuration().storage.state_url.get_secret_value()
     found = probe_database(url)
@@ -51,8 +51,8 @@ def refuse_other_revision(configuration: Configuration) -> None:
     Raises:
         RevisionError: they are.
     """
-    from campaign_sync.state.database import probe_database
-    from campaign_sync.state.errors import RevisionError, StateError
+    from campaign_sync.storage.database import probe_database
+    from campaign_sync.storage.errors import RevisionError, StateError
 
     try:
         probe_database(configuration.storage.state_url.get_secret_value())

@@ -13,16 +13,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from campaign_sync.cli.boundary import SOMETHING_FAILED, CommandError
+from campaign_sync.cli.dagster_instance import use_instance
 from campaign_sync.cli.dev import dagster_services
-from campaign_sync.cli.instance import use_instance
-from campaign_sync.cli.running import Advice, run_daily_replace
-from campaign_sync.configuration import Configuration, load_configuration
-from campaign_sync.replacing.target import target
+from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
+from campaign_sync.cli.run import Advice, run_daily_replace
+from campaign_sync.config import Configuration, load_configuration
+from campaign_sync.replacement.target import target
 from campaign_sync.sandbox.demo_crm import advance_demo_crm, create_demo_crm, demo_addresses
-from campaign_sync.sandbox.world import World
-from campaign_sync.state.database import upgrade_database
-from campaign_sync.state.folders import one_process_at_a_time, write_whole
+from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.storage.database import upgrade_database
+from campaign_sync.storage.private_files import one_process_at_a_time, write_whole
 
 FOLDER = Path(".campaign_sync/demo")
 

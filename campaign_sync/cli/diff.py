@@ -14,16 +14,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from campaign_sync.cli.boundary import SOMETHING_FAILED, CommandError
-from campaign_sync.configuration import Configuration
-from campaign_sync.domain.difference import Difference, compare
+from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
+from campaign_sync.config import Configuration
+from campaign_sync.domain.list_difference import Difference, compare
 from campaign_sync.domain.membership import Members, members, why_not
 from campaign_sync.domain.rejection import meaning
 from campaign_sync.domain.suppression import entity_keys
-from campaign_sync.state.folders import private_opener
-from campaign_sync.state.frames import Frames
-from campaign_sync.state.history import ProvenList
-from campaign_sync.state.store import State
+from campaign_sync.storage.files import Frames
+from campaign_sync.storage.private_files import private_opener
+from campaign_sync.storage.replacement_history import ProvenList
+from campaign_sync.storage.state import State
 
 SHOWN_PEOPLE = 20
 """How many people are named in the terminal; a CSV file has them all."""

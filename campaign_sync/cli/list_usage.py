@@ -6,12 +6,12 @@ from itertools import islice
 
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.address import usable_address
-from campaign_sync.feedback.mailings import ListsOfMailings
+from campaign_sync.feedback.mailing_lists import ListsOfMailings
 from campaign_sync.feedback.unsubscribe_lists import lists_left, on_unsubscribe_lists
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.optimizely.faults import RefusedError, UnknownFaultError
-from campaign_sync.replacing.mailings import SMART_CAMPAIGN, quoted_name
-from campaign_sync.replacing.target import Target
+from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
+from campaign_sync.replacement.mailing_interlock import SMART_CAMPAIGN, quoted_name
+from campaign_sync.replacement.target import Target
 
 Finding = tuple[bool | None, str]
 """Whether it is good (None for what should be known), and what was found."""

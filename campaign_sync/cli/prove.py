@@ -7,22 +7,22 @@ from zoneinfo import ZoneInfo
 
 from rich.console import Console
 
-from campaign_sync.cli.asked import Asked, understand, unknown
-from campaign_sync.cli.boundary import SOMETHING_FAILED, CommandError
-from campaign_sync.cli.evidence import Evidence, Person, Standing, print_evidence
-from campaign_sync.cli.sources import Sent, Sources, open_sources, united
-from campaign_sync.configuration import Configuration
+from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
+from campaign_sync.config import Configuration
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.domain.consent import ConsentEvent, current_consent
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import FINAL_BOUNCES, RawRow
 from campaign_sync.domain.membership import Rejection, why_not
-from campaign_sync.domain.objection import objections
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.replacing.target import Target
-from campaign_sync.state.frames import FrameError
-from campaign_sync.state.history import ProvenList
-from campaign_sync.state.written import WriteBackRecord
+from campaign_sync.domain.suppression_reasons import objections
+from campaign_sync.inquiry.consent_evidence import Evidence, Person, Standing, print_evidence
+from campaign_sync.inquiry.person import Asked, understand, unknown
+from campaign_sync.inquiry.sources import Sent, Sources, open_sources, united
+from campaign_sync.replacement.target import Target
+from campaign_sync.storage.crm_write_backs import WriteBackRecord
+from campaign_sync.storage.files import FrameError
+from campaign_sync.storage.replacement_history import ProvenList
 
 Named = tuple[str, str]
 """A list: keys of mandator and list in the configuration."""

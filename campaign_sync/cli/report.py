@@ -6,15 +6,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from campaign_sync.cli.boundary import CommandError
-from campaign_sync.configuration import Configuration, Language
-from campaign_sync.reporting.gathering import gather
-from campaign_sync.reporting.rendering import render
-from campaign_sync.reporting.report import Report
-from campaign_sync.reporting.writing import write
-from campaign_sync.state.errors import StateError
-from campaign_sync.state.frames import FrameError, Frames
-from campaign_sync.state.store import State
+from campaign_sync.cli.error_handling import CommandError
+from campaign_sync.config import Configuration, Language
+from campaign_sync.reports.collection import gather
+from campaign_sync.reports.daily_report import Report
+from campaign_sync.reports.html_page import render
+from campaign_sync.reports.publication import write
+from campaign_sync.storage.errors import StateError
+from campaign_sync.storage.files import FrameError, Frames
+from campaign_sync.storage.state import State
 
 
 def tell_report(
@@ -65,14 +65,16 @@ def report_after_run(configuration: Configuration, mandator: str, run_id: str, c
 def _tag(run_id: str, address: str) -> None:
     import dagster as dg
 
-    from campaign_sync.assets.report import REPORT_TAG
+    from campaign_sync.orchestration.assets.report import REPORT_TAG
 
     with dg.DagsterInstance.get() as instance:
         instance.add_run_tags(run_id, {REPORT_TAG: address})
 
 
 def _gather(configuration: Configuration, mandator: str, frames: Frames) -> Report:
-    from campaign_sync.cli.instance import known_attempts  # `campaign-sync report --help` begins at once without it
+    from campaign_sync.cli.dagster_instance import (
+        known_attempts,  # `campaign-sync report --help` begins at once without it
+    )
 
     attempts = known_attempts(configuration, mandator)
     with State(configuration.storage.state_url.get_secret_value()) as state:

@@ -2,11 +2,11 @@
 
 from rich.console import Console
 
-from campaign_sync.cli.asked import understand, unknown
-from campaign_sync.cli.dossier import print_dossiers
-from campaign_sync.cli.inquiry import LOOK_BACK, Inquiry
-from campaign_sync.cli.sources import open_sources
-from campaign_sync.configuration import Configuration
+from campaign_sync.config import Configuration
+from campaign_sync.inquiry.person import understand, unknown
+from campaign_sync.inquiry.person_inquiry import LOOK_BACK, Inquiry
+from campaign_sync.inquiry.person_report import print_dossiers
+from campaign_sync.inquiry.sources import open_sources
 
 
 def tell_why(configuration: Configuration, who: str, console: Console) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, select
 
-from campaign_sync.crm.schema import ENTITY_TABLES
+from campaign_sync.crm.sql.schema import ENTITY_TABLES
 from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.entity import Entity
 

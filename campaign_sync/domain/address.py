@@ -8,7 +8,7 @@ import idna
 import pandas as pd
 import pyarrow.compute as pc
 
-from campaign_sync.domain.columns import by_rule
+from campaign_sync.domain.arrow_text import by_rule
 
 _REMOVED = re.compile(
     "[\u00ad\u034f\u061c\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]+"

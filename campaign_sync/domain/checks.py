@@ -13,12 +13,12 @@ import pandera.pandas as pa
 import pyarrow.compute as pc
 from pandera.errors import SchemaErrors
 
-from campaign_sync.domain.columns import texts
+from campaign_sync.domain.arrow_text import texts
 from campaign_sync.domain.consent import GRANTING, NO_ROWS, ConsentRows, is_email
 from campaign_sync.domain.entity import EntityType
-from campaign_sync.domain.limits import SizeBaseline, SizeLimits, leap_violations, limit_violations
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason
+from campaign_sync.domain.size_limits import SizeBaseline, SizeLimits, leap_violations, limit_violations
 from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN, name_spellings, normalize_text, rows_in_words
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from campaign_sync.domain.drift import Drift
 from campaign_sync.domain.feedback_age import Alertness, Verdict, in_words
+from campaign_sync.domain.list_drift import Drift
 
 
 class Readiness(StrEnum):

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from campaign_sync.domain.columns import texts
+from campaign_sync.domain.arrow_text import texts
 
 CELL_SEPARATOR = "\x01"
 """Between the values of a row's text. No value can hold it, because XML can't carry it."""

@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
 
+from campaign_sync.domain.arrow_text import text_column, texts
 from campaign_sync.domain.checks import LIST_PREFIX, ROW_REASONS, Contract, row_checks, run_schema
-from campaign_sync.domain.columns import text_column, texts
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField

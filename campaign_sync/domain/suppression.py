@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from campaign_sync.domain.columns import parts
+from campaign_sync.domain.arrow_text import parts
 from campaign_sync.domain.consent import UNDATED
 from campaign_sync.domain.rejection import Reason
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pandas as pd
 import pyarrow.compute as pc
 
-from campaign_sync.domain.columns import by_rule
+from campaign_sync.domain.arrow_text import by_rule
 
 XML_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """Characters that XML 1.0 cannot carry, not even escaped. Lone surrogates are among them."""

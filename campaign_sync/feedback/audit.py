@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from campaign_sync.configuration import UnsubscribeLists
+from campaign_sync.config import UnsubscribeLists
 from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.consent import VENDOR_SOURCE
@@ -15,11 +15,11 @@ from campaign_sync.feedback.list_opt_outs import withdraw_from_list
 from campaign_sync.feedback.unsubscribe_lists import lists_left
 from campaign_sync.feedback.write_back import hear
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.optimizely.faults import RefusedError
+from campaign_sync.optimizely.errors import RefusedError
 from campaign_sync.optimizely.services import MAX_ROWS
-from campaign_sync.state.feedback import AUDIT_SOURCE
-from campaign_sync.state.frames import Frames
-from campaign_sync.state.store import State
+from campaign_sync.storage.feedback_imports import AUDIT_SOURCE
+from campaign_sync.storage.files import Frames
+from campaign_sync.storage.state import State
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from datetime import datetime
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.feedback import Unsubscribe, WrittenTo
 from campaign_sync.feedback.write_back import noting
-from campaign_sync.state.store import State
+from campaign_sync.storage.state import State
 
 
 def withdraw_from_list(

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from itertools import chain
 
-from campaign_sync.optimizely.faults import TransientError
+from campaign_sync.optimizely.errors import TransientError
 from campaign_sync.optimizely.services import MAX_ROWS
-from campaign_sync.state.csv_rows import CsvRows
+from campaign_sync.storage.csv_rows import CsvRows
 
 Row = list[str | None]
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from campaign_sync.domain.feedback import RawRow, Unsubscribe
-from campaign_sync.optimizely.bulk_writing import Texts
+from campaign_sync.optimizely.array_encoder import Texts
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.state.store import State
+from campaign_sync.storage.state import State
 
 ListsOf = Callable[[RawRow | None], frozenset[int] | None]
 """The recipient lists that a row is about; None where that isn't known."""

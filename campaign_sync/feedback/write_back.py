@@ -5,12 +5,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from campaign_sync.configuration import FeedbackSettings
+from campaign_sync.config import FeedbackSettings
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.feedback import Attribution, Bounce, NamedConsent, RawRow, Unsubscribe, Written
+from campaign_sync.feedback.attribution import traced
+from campaign_sync.feedback.earlier_attributions import WrittenBefore
 from campaign_sync.feedback.identification import identified
-from campaign_sync.feedback.mailings import ListsOfMailings
-from campaign_sync.feedback.reading import Pending
+from campaign_sync.feedback.mailing_lists import ListsOfMailings
+from campaign_sync.feedback.parsing import Pending
 from campaign_sync.feedback.unsubscribe_lists import (
     left_before,
     left_by_row,
@@ -22,13 +24,11 @@ from campaign_sync.feedback.unsubscribe_lists import (
     of_our_lists,
     remember_lists_left,
 )
-from campaign_sync.feedback.written_before import WrittenBefore
-from campaign_sync.feedback.written_to import traced
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.state.feedback import LIVE_LOOK_SOURCE, Unmatched
-from campaign_sync.state.frames import Frames
-from campaign_sync.state.store import State
-from campaign_sync.state.unsubscribed import PendingOptOut
+from campaign_sync.storage.feedback_imports import LIVE_LOOK_SOURCE, Unmatched
+from campaign_sync.storage.files import Frames
+from campaign_sync.storage.state import State
+from campaign_sync.storage.vendor_unsubscribes import PendingOptOut
 
 IMPORTS_AWAITED = 2
 """So many imports can bring the feedback row of an opt-out that was found on the vendor's unsubscribe list."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from campaign_sync.optimizely.pace import Pace
+from campaign_sync.optimizely.concurrency import Pace
 from campaign_sync.optimizely.services import Blacklist, ClosedLoop, Mailings, RecipientLists, Recipients, Unsubscribes
 from campaign_sync.optimizely.session import Session
 from campaign_sync.optimizely.transport import Transport

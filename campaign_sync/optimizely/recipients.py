@@ -8,12 +8,12 @@ from typing import Self
 import pyarrow as pa
 
 from campaign_sync.domain.text import name_spellings, normalize_text
-from campaign_sync.optimizely.bulk_writing import Texts
-from campaign_sync.optimizely.faults import UnsendableError
+from campaign_sync.optimizely.array_encoder import Texts
+from campaign_sync.optimizely.batching import MAX_ROWS, asked_in_chunks, expect_one_each
+from campaign_sync.optimizely.errors import UnsendableError
 from campaign_sync.optimizely.row_reader import Listed, SinkKind
-from campaign_sync.optimizely.rows import MAX_ROWS, asked_in_chunks, expect_one_each
 from campaign_sync.optimizely.session import Session
-from campaign_sync.optimizely.wire import Columns
+from campaign_sync.optimizely.soap_encoding import Columns
 
 _NO_OPT_IN_PROCESS = 0
 _NO_FILTER = 0

@@ -2,8 +2,8 @@
 
 from typing import Protocol, TypeVar
 
-from campaign_sync.optimizely import wire
-from campaign_sync.optimizely.bulk_reading import LONGEST_HEAD, ListedRows, RowForm, Rows, UnusualError
+from campaign_sync.optimizely import soap_encoding
+from campaign_sync.optimizely.array_decoder import LONGEST_HEAD, ListedRows, RowForm, Rows, UnusualError
 
 _CHUNK_BYTES = 1024**2
 """As much has to be there before rows are made of it."""
@@ -87,9 +87,9 @@ class RowReader:
             NotSoapError: the sink has rows already, and these came after them.
         """
         if rows and self.took_rows:
-            raise wire.NotSoapError("rows after the rows")
+            raise soap_encoding.NotSoapError("rows after the rows")
         if any(not isinstance(text, str | None) for row in rows for text in row or []):
-            raise wire.NotSoapError("arrays in the rows")
+            raise soap_encoding.NotSoapError("arrays in the rows")
         if rows:
             self._sink.take(ListedRows([row or [] for row in rows]))
 
@@ -116,11 +116,11 @@ class RowReader:
         except UnusualError:
             pass
         try:
-            return ListedRows(wire.rows(wire.parse(form.alone(body))))
-        except wire.HostileXmlError:
+            return ListedRows(soap_encoding.rows(soap_encoding.parse(form.alone(body))))
+        except soap_encoding.HostileXmlError:
             raise
         except (KeyError, TypeError, ValueError):
             if self.took_rows:
-                raise wire.NotSoapError("not rows any more") from None
+                raise soap_encoding.NotSoapError("not rows any more") from None
             self._apart = True
             return None

@@ -1,9 +1,9 @@
 """One typed class per web service, with the operations the product uses and no others."""
 
+from campaign_sync.optimizely.batching import MAX_ROWS
 from campaign_sync.optimizely.mailings import ClosedLoop, Mailings, Reader
+from campaign_sync.optimizely.opt_outs import EVERY_LIST, Blacklist, Unsubscribes
 from campaign_sync.optimizely.recipients import Batch, RecipientLists, Recipients
-from campaign_sync.optimizely.rows import MAX_ROWS
-from campaign_sync.optimizely.suppression import EVERY_LIST, Blacklist, Unsubscribes
 
 __all__ = [
     "EVERY_LIST",

@@ -11,9 +11,9 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
-from campaign_sync.optimizely import wire
-from campaign_sync.optimizely.contract import Contract
-from campaign_sync.optimizely.faults import (
+from campaign_sync.optimizely import soap_encoding
+from campaign_sync.optimizely.concurrency import Pace
+from campaign_sync.optimizely.errors import (
     ForeignListError,
     OptimizelyError,
     SessionExpiredError,
@@ -21,8 +21,8 @@ from campaign_sync.optimizely.faults import (
     UnreadableAnswerError,
     from_fault,
 )
-from campaign_sync.optimizely.pace import Pace
 from campaign_sync.optimizely.row_reader import RowReader, Sink, SinkKind
+from campaign_sync.optimizely.service_definition import Contract
 from campaign_sync.optimizely.transport import Reply, Transport
 from campaign_sync.telemetry.spans import attempt_number, call_span
 
@@ -321,13 +321,13 @@ class Session:
                     reader=reader,
                 )
                 call.answered(response.status)
-                answer = wire.parse(response.content)
+                answer = soap_encoding.parse(response.content)
                 if answer.fault is None:
                     result = contract.result(operation, answer)
                     return reader.end(result) if reader else result
-            except wire.HostileXmlError:
+            except soap_encoding.HostileXmlError:
                 failure = self._transport.hostile()
-            except wire.NotSoapError:
+            except soap_encoding.NotSoapError:
                 failure = self._transport.not_soap(response)
             else:
                 call.faulted(answer.fault_code)

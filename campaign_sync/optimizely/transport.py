@@ -8,7 +8,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NameResolutionError, NewConnectionError
 
-from campaign_sync.optimizely.faults import (
+from campaign_sync.optimizely.errors import (
     OptimizelyError,
     RefusedError,
     TransientError,

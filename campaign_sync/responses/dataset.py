@@ -6,7 +6,7 @@ import pandas as pd
 
 from campaign_sync.domain.response import Response, ResponseKind
 from campaign_sync.domain.windows import Window
-from campaign_sync.state.frames import Frames
+from campaign_sync.storage.files import Frames
 
 _DAY = "day"
 

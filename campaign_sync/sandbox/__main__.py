@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.world import World
+from campaign_sync.sandbox.vendor_state import World
 from campaign_sync.sandbox.wsdl import PartNames
 
 

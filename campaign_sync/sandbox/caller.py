@@ -4,8 +4,8 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
-from campaign_sync.sandbox.orders import Orders
-from campaign_sync.sandbox.wire import SoapError
+from campaign_sync.sandbox.axis_messages import SoapError
+from campaign_sync.sandbox.list_order import Orders
 
 SYSTEM_ATTRIBUTES = {
     "de": ("Erstellt am", "Geändert am", "Opt-in-Quelle", "Opt-in-Datum"),

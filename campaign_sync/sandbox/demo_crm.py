@@ -25,9 +25,9 @@ from sqlalchemy import (
     update,
 )
 
-from campaign_sync.crm import schema
-from campaign_sync.crm.engine import crm_engine, crm_errors
 from campaign_sync.crm.port import CrmError
+from campaign_sync.crm.sql import schema
+from campaign_sync.crm.sql.engine import crm_engine, crm_errors
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.consent import ConsentKind
 from campaign_sync.domain.entity import EntityType

@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import BaseServer
 from typing import Any
 
-from campaign_sync.sandbox.services import HungUpError, handle
-from campaign_sync.sandbox.wire import SoapError, fault
-from campaign_sync.sandbox.world import World
+from campaign_sync.sandbox.axis_messages import SoapError, fault
+from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.sandbox.web_services import HungUpError, handle
 from campaign_sync.sandbox.wsdl import SERVICES, PartNames, wsdl
 
 _PATH = "/soap11/Rpc"

@@ -22,7 +22,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, OTELResou
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
-from campaign_sync.configuration import OtlpSettings
+from campaign_sync.config import OtlpSettings
 from campaign_sync.telemetry.instruments import Instruments
 
 EXPORT_SECONDS = 3.0

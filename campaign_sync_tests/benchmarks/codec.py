@@ -16,17 +16,17 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from campaign_sync.domain.row_digests import column_chunks, digests_of
-from campaign_sync.optimizely import wire
-from campaign_sync.optimizely.bulk_reading import ListedRows, Rows
-from campaign_sync.optimizely.contract import Contract, Operation
+from campaign_sync.optimizely import soap_encoding
+from campaign_sync.optimizely.array_decoder import ListedRows, Rows
 from campaign_sync.optimizely.row_reader import Listed, RowReader
+from campaign_sync.optimizely.service_definition import Contract, Operation
+from campaign_sync.optimizely.soap_encoding import Columns
 from campaign_sync.optimizely.transport import Transport
-from campaign_sync.optimizely.wire import Columns
-from campaign_sync.sandbox import wire as axis
+from campaign_sync.sandbox import axis_messages as axis
 from campaign_sync.sandbox.wsdl import SERVICES
-from campaign_sync_tests.benchmarks.at_once import BATCH_ROWS, LIST, serve
 from campaign_sync_tests.benchmarks.people import CONTRACT, people
 from campaign_sync_tests.benchmarks.push import COLUMNS, zeep_arrays, zeep_client
+from campaign_sync_tests.benchmarks.simultaneous_calls import BATCH_ROWS, LIST, serve
 
 PAGE_ROWS = 5000
 PIECE_BYTES = 256 * 1024
@@ -94,7 +94,7 @@ def read_back(pages: list[bytes]) -> int:
 def _come_in(page: bytes, reader: RowReader) -> None:
     for start in range(0, len(page), PIECE_BYTES):
         reader.feed(page[start : start + PIECE_BYTES])
-    wire.parse(reader.rest())
+    soap_encoding.parse(reader.rest())
 
 
 class _Digests:
@@ -112,7 +112,7 @@ def read_zeep(operation: Operation, pages: list[bytes]) -> int:
 
 def read_lxml(pages: list[bytes]) -> int:
     """The tree, and each element's text."""
-    return sum(len(wire.rows(wire.parse(page))) for page in pages)
+    return sum(len(soap_encoding.rows(soap_encoding.parse(page))) for page in pages)
 
 
 def copied(written: list[bytes]) -> int:

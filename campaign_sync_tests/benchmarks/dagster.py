@@ -29,24 +29,24 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from rich.console import Console
 from rich.table import Column, Table
 
-from campaign_sync.assets.ports import Ports
-from campaign_sync.assets.selection import opt_in_of
-from campaign_sync.cli.instance import use_instance
-from campaign_sync.cli.running import Advice, run_daily_replace
+from campaign_sync.cli.dagster_instance import use_instance
+from campaign_sync.cli.run import Advice, run_daily_replace
 from campaign_sync.crm.port import SELECTION_COLUMNS
 from campaign_sync.domain.checks import check_snapshot
 from campaign_sync.domain.selection import select
 from campaign_sync.domain.snapshot import build_snapshot
-from campaign_sync.feedback.fetching import Fetching
-from campaign_sync.feedback.reading import read_pending
-from campaign_sync.feedback.suppression import suppression
+from campaign_sync.feedback.current_suppression import suppression
+from campaign_sync.feedback.feedback_fetcher import Fetching
+from campaign_sync.feedback.parsing import read_pending
 from campaign_sync.feedback.write_back import write_back
-from campaign_sync.replacing.gate import surroundings
-from campaign_sync.replacing.target import target
+from campaign_sync.orchestration.assets.selection import opt_in_of
+from campaign_sync.orchestration.resources import Ports
+from campaign_sync.replacement.preflight import surroundings
+from campaign_sync.replacement.target import target
 from campaign_sync.telemetry.instruments import Instruments, using
 from campaign_sync.telemetry.spans import asset_span, run_span
-from campaign_sync_tests.benchmarks.installation import installation
-from campaign_sync_tests.rig import ATTRIBUTES, NEWSLETTER, NORD, Rig
+from campaign_sync_tests.benchmarks.generated_data import installation
+from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, Rig
 
 GOAL_SECONDS = 15.0
 """Of orchestration, for 50 small lists."""

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 from rich.table import Column, Table
 
-from campaign_sync_tests.benchmarks.apart import apart
-from campaign_sync_tests.benchmarks.installation import MeasuredRig, installation
+from campaign_sync_tests.benchmarks.generated_data import MeasuredRig, installation
 from campaign_sync_tests.benchmarks.measured_run import PARTS, REST, Measured
 from campaign_sync_tests.benchmarks.sending import fill_again
-from campaign_sync_tests.rig import ENVIRONMENT
+from campaign_sync_tests.benchmarks.separate_process import apart
+from campaign_sync_tests.installation import ENVIRONMENT
 
 _SIZES = (10_000, 100_000, 1_000_000)
 

@@ -34,15 +34,15 @@ from rich.console import Console
 from rich.table import Column, Table
 from sqlalchemy import create_engine
 
-from campaign_sync.assets.ports import Ports
-from campaign_sync.crm import schema
+from campaign_sync.crm.sql import schema
 from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
-from campaign_sync.feedback.fetching import Fetching
-from campaign_sync.feedback.reading import read_pending
-from campaign_sync.feedback.suppression import suppression
+from campaign_sync.feedback.current_suppression import suppression
+from campaign_sync.feedback.feedback_fetcher import Fetching
+from campaign_sync.feedback.parsing import read_pending
 from campaign_sync.feedback.write_back import write_back
-from campaign_sync_tests.benchmarks.installation import installation
-from campaign_sync_tests.rig import ENVIRONMENT, NORD, Rig
+from campaign_sync.orchestration.resources import Ports
+from campaign_sync_tests.benchmarks.generated_data import installation
+from campaign_sync_tests.installation import ENVIRONMENT, NORD, Rig
 
 SAMPLE_PAGES = 3
 TOLD = 10

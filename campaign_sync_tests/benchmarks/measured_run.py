@@ -176,7 +176,7 @@ def _each_within(context: Callable[[], AbstractContextManager[None]], items: Ite
 def measure(clock: Clock) -> None:
     """Let the clock see the product at work."""
     importlib.import_module("campaign_sync.definitions")
-    importlib.import_module("campaign_sync.cli.running")
+    importlib.import_module("campaign_sync.cli.run")
 
     def asset_part(path: Sequence[str], parts: Mapping[str, str]) -> AbstractContextManager[None]:
         return clock.part(parts.get(path[1], REST))

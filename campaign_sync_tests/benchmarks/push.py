@@ -23,20 +23,20 @@ from rich.table import Column, Table
 
 from campaign_sync.domain.row_digests import column_chunks
 from campaign_sync.optimizely.client import connect
-from campaign_sync.optimizely.contract import Contract, _Loader
+from campaign_sync.optimizely.service_definition import Contract, _Loader
+from campaign_sync.optimizely.soap_encoding import Columns
 from campaign_sync.optimizely.transport import Transport
-from campaign_sync.optimizely.wire import Columns
-from campaign_sync.replacing.filling import Filler, prepare
-from campaign_sync.replacing.plan import refill
-from campaign_sync.replacing.target import Target, target
+from campaign_sync.replacement.list_writer import Filler, prepare
+from campaign_sync.replacement.plan import refill
+from campaign_sync.replacement.target import Target, target
 from campaign_sync.sandbox.wsdl import namespace
-from campaign_sync.state.journal import Replace, ReplaceState
-from campaign_sync.state.store import State
-from campaign_sync_tests.benchmarks.apart import Measured, apart, cpu_seconds
-from campaign_sync_tests.benchmarks.at_once import BATCH_ROWS, LIST, MANDATOR, serve
+from campaign_sync.storage.replacements import Replace, ReplaceState
+from campaign_sync.storage.state import State
 from campaign_sync_tests.benchmarks.people import CONTRACT, people
 from campaign_sync_tests.benchmarks.sending import post_all
-from campaign_sync_tests.rig import Rig
+from campaign_sync_tests.benchmarks.separate_process import Measured, apart, cpu_seconds
+from campaign_sync_tests.benchmarks.simultaneous_calls import BATCH_ROWS, LIST, MANDATOR, serve
+from campaign_sync_tests.installation import Rig
 
 ZEEP_ROWS = 20_000
 COLUMNS = ["recipient_id", "address", *CONTRACT.list_columns]

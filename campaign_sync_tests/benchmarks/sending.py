@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from campaign_sync.configuration import load_configuration
-from campaign_sync.optimizely import wire
+from campaign_sync.config import load_configuration
+from campaign_sync.optimizely import soap_encoding
 from campaign_sync.optimizely.client import connect
-from campaign_sync.optimizely.contract import Contract
+from campaign_sync.optimizely.service_definition import Contract
 from campaign_sync.optimizely.transport import Transport
-from campaign_sync.replacing.filling import prepare
-from campaign_sync.replacing.plan import refill
-from campaign_sync.replacing.target import target
-from campaign_sync.state.frames import Frames
-from campaign_sync.state.store import State
-from campaign_sync_tests.rig import ENVIRONMENT, NORD
+from campaign_sync.replacement.list_writer import prepare
+from campaign_sync.replacement.plan import refill
+from campaign_sync.replacement.target import target
+from campaign_sync.storage.files import Frames
+from campaign_sync.storage.state import State
+from campaign_sync_tests.installation import ENVIRONMENT, NORD
 
 _HEADERS = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'}
 
@@ -60,7 +60,7 @@ def fill_again(folder: str) -> Callable[[], Any]:
         sessions = Contract("Session", base_url, session.get)
         login = sessions.operation("login")
         answer = session.post("Session", sessions.request(login, (NORD, user, password)))
-        session_id = str(sessions.result(login, wire.parse(answer.content)))
+        session_id = str(sessions.result(login, soap_encoding.parse(answer.content)))
         clear = contract.request(contract.operation("clear"), (session_id, listed.recipient_list_id))
         add_all = contract.operation("addAll3")
         requests = [clear, *(contract.request_with_tail(add_all, session_id, each.batch.xml) for each in batches)]

@@ -12,11 +12,11 @@ import dagster as dg
 from rich.console import Console
 from rich.table import Column, Table
 
-from campaign_sync.cli.running import problems
+from campaign_sync.cli.run import problems
 from campaign_sync.optimizely.client import connect
-from campaign_sync.replacing.target import target
-from campaign_sync_tests.benchmarks.installation import add_people, installation
-from campaign_sync_tests.rig import ENVIRONMENT, NEWSLETTER, NORD, Rig
+from campaign_sync.replacement.target import target
+from campaign_sync_tests.benchmarks.generated_data import add_people, installation
+from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, NORD, Rig
 
 STRATEGIES = ("clear_refill", "differential", "shadow_then_refill")
 ASSETS = [

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, Table, insert, select, text
 
-from campaign_sync.crm import schema
-from campaign_sync.crm.engine import crm_engine
 from campaign_sync.crm.port import Pick
-from campaign_sync.crm.sql import SqlCrm
+from campaign_sync.crm.sql import schema
+from campaign_sync.crm.sql.adapter import SqlCrm
+from campaign_sync.crm.sql.engine import crm_engine
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EVERYBODY = Pick("marketing_list", "Everybody")

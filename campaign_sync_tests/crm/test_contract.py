@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from campaign_sync.crm import schema
-from campaign_sync.crm.engine import crm_engine
 from campaign_sync.crm.port import CrmError
-from campaign_sync.crm.sql import SqlCrm
+from campaign_sync.crm.sql import schema
+from campaign_sync.crm.sql.adapter import SqlCrm
+from campaign_sync.crm.sql.engine import crm_engine
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import Unsubscribe
 from campaign_sync_tests.crm.small_crm import EVERYBODY, NOON, SmallCrm

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.crm import schema
 from campaign_sync.crm.port import CrmError, Pick
-from campaign_sync.crm.sql import SqlCrm
+from campaign_sync.crm.sql import schema
+from campaign_sync.crm.sql.adapter import SqlCrm
 from campaign_sync.domain.checks import check_consents
 from campaign_sync.domain.consent import ConsentRows, ConsentWords
 from campaign_sync.domain.feedback import Bounce, BounceKind, Unsubscribe

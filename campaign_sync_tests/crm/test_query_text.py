@@ -2,7 +2,7 @@
 
 import pytest
 
-from campaign_sync.crm.query_text import without_ending
+from campaign_sync.crm.sql.query_text import without_ending
 
 QUERY = "SELECT id AS entity_id FROM contact"
 

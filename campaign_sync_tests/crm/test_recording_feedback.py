@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine
 
-from campaign_sync.crm import schema, sql_chunks, sql_write_back
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.crm.port import CrmError, WriteBack
+from campaign_sync.crm.sql import chunks, feedback_recorder, schema
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import Bounce, BounceKind, Unsubscribe, Written, WrittenTo
@@ -183,7 +183,7 @@ def test_feedback_that_cannot_be_written_names_the_place_and_nobody(small: Small
 def test_a_chunk_is_written_wholly_or_not_at_all_and_told_only_when_it_is_kept(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sql_chunks, "CHUNK", 2)
+    monkeypatch.setattr(chunks, "CHUNK", 2)
     small = SmallCrm(sqlite_url)
     names = ("anna", "ben", "cem", "dora")
     for name in names:
@@ -299,14 +299,14 @@ def test_what_another_mandators_run_writes_at_the_same_time_loses_only_to_what_w
     small: SmallCrm, monkeypatch: pytest.MonkeyPatch, theirs: BounceKind
 ) -> None:
     small.person("c1", "anna@example.org")
-    written = sql_chunks.written
+    written = chunks.written
 
     def overtaken(engine: Engine, doing: str, work: Callable[[Connection], Any]) -> Any:
-        monkeypatch.setattr(sql_write_back, "written", written)
+        monkeypatch.setattr(feedback_recorder, "written", written)
         small.crm.record_bounces([bounced("anna@example.org", 0, theirs)])
         return written(engine, doing, work)
 
-    monkeypatch.setattr(sql_write_back, "written", overtaken)
+    monkeypatch.setattr(feedback_recorder, "written", overtaken)
     mine = BounceKind.SOFT if theirs is BounceKind.HARD else BounceKind.HARD
     small.crm.record_bounces([bounced("anna@example.org", 1, mine)])
     assert [row["bounce_kind"] for row in small.rows(schema.address_state)] == ["hard"]

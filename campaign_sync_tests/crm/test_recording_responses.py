@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from campaign_sync.crm import schema, sql_chunks
 from campaign_sync.crm.port import CrmError, RecordedResponses
+from campaign_sync.crm.sql import chunks, schema
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.response import Response, ResponseKind
 from campaign_sync_tests.crm.small_crm import NOON, SmallCrm
@@ -90,7 +90,7 @@ def test_only_known_people_and_known_campaigns_are_written_and_the_others_counte
 
 
 def test_a_chunk_is_written_wholly_or_not_at_all(small_sqlite: SmallCrm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sql_chunks, "CHUNK", 2)
+    monkeypatch.setattr(chunks, "CHUNK", 2)
     schema.create_crm(small_sqlite.url, responses=True)
     small_sqlite.person("c1", "anna@example.org")
     small_sqlite.add(schema.campaign, mailing_id="70001")

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from campaign_sync.crm import schema
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
-from campaign_sync.crm.sql import SqlCrm
+from campaign_sync.crm.sql import schema
+from campaign_sync.crm.sql.adapter import SqlCrm
 from campaign_sync.domain.consent import (
     UNDATED,
     ConsentEvent,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campaign_sync.crm.port import CrmError
-from campaign_sync.crm.text_frame import text_frame
+from campaign_sync.crm.sql.text_frame import text_frame
 from campaign_sync.domain.instant import instant
 from campaign_sync.domain.text import NOT_UTF8, vendor_text
 

@@ -18,7 +18,7 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
 from campaign_sync_tests.databases import fresh_database
-from campaign_sync_tests.rig import ENVIRONMENT, NEWSLETTER, SUED_NEWSLETTER, rig
+from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, SUED_NEWSLETTER, rig
 from campaign_sync_tests.stack import free_port
 from campaign_sync_tests.waiting import PATIENCE, until
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from campaign_sync.domain.checks import Contract, Surroundings
 from campaign_sync.domain.consent import OptIn
-from campaign_sync.domain.limits import SizeLimits
 from campaign_sync.domain.recipient import TechnicalField
+from campaign_sync.domain.size_limits import SizeLimits
 from campaign_sync.domain.suppression import REMEMBERED, Suppressed
 
 OPT_IN = OptIn("newsletter", "nord", "Newsletter Nord", "email")

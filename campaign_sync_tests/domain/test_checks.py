@@ -13,9 +13,9 @@ from campaign_sync.domain.checks import (
     check_size,
     check_snapshot,
 )
-from campaign_sync.domain.limits import SizeBaseline, SizeLimits
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.selection import select
+from campaign_sync.domain.size_limits import SizeBaseline, SizeLimits
 from campaign_sync.domain.snapshot import build_snapshot
 from campaign_sync.domain.suppression import Suppressed
 from campaign_sync_tests.domain.people import CONTRACT, NOBODY_SUPPRESSED, OPT_IN, PERSON, picked, suppression

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campaign_sync.domain.event_time import SUPPORTED
-from campaign_sync.domain.layout import TECHNICAL_COLUMNS, FeedbackRow, Layout, parse_feedback
+from campaign_sync.domain.layout import FeedbackRow, Layout, parse_feedback
 from campaign_sync.domain.layout_guess import Guess, guess_layout
 from campaign_sync.domain.pseudonym import Pseudonyms
-from campaign_sync.domain.sample import pseudonymized
+from campaign_sync.domain.sample_rows import pseudonymized
 
 Row = list[str | None]
 
@@ -93,8 +93,8 @@ def exports(draw: st.DrawFn) -> Export:
 
 
 def is_recognized(export: Export, kind: str) -> bool:
-    """Whether a column shows what it holds: by its name, or by most of its cells."""
-    return (export.header and kind in TECHNICAL_COLUMNS) or mostly_filled(export, kind)
+    """Whether a column shows what it holds: by its name, as far as the guess knows that, or by most of its cells."""
+    return (export.header and kind == "opt_in_id") or mostly_filled(export, kind)
 
 
 def mostly_filled(export: Export, kind: str) -> bool:

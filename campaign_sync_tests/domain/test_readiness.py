@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.drift import Drift, Reading
 from campaign_sync.domain.feedback_age import AgeLimits, Alertness, Verdict
+from campaign_sync.domain.list_drift import Drift, Reading
 from campaign_sync.domain.readiness import Attempt, Facts, Readiness, judge
 
 NOW = datetime(2026, 11, 26, 7, tzinfo=UTC)

@@ -9,9 +9,9 @@ from rich.table import Table
 
 from campaign_sync_tests import databases
 from campaign_sync_tests.faults.installations import Database
-from campaign_sync_tests.faults.nursery import Nursery
+from campaign_sync_tests.faults.process_pool import Nursery
 from campaign_sync_tests.faults.survey import Survival, survey
-from campaign_sync_tests.faults.worlds import DIFFERENTIAL, FIRST_DAY, RESUMED, SHADOW
+from campaign_sync_tests.faults.vendor_states import DIFFERENTIAL, FIRST_DAY, RESUMED, SHADOW
 
 SCENARIOS = (FIRST_DAY, DIFFERENTIAL, SHADOW, RESUMED)
 

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 import pytest
 
 from campaign_sync_tests.faults.installations import Database
-from campaign_sync_tests.faults.nursery import Nursery
+from campaign_sync_tests.faults.process_pool import Nursery
 from campaign_sync_tests.faults.survey import Survey, survey
-from campaign_sync_tests.faults.worlds import Scenario
+from campaign_sync_tests.faults.vendor_states import Scenario
 
 
 @pytest.fixture(scope="session")

@@ -11,19 +11,19 @@ from uuid import uuid4
 
 from sqlalchemy import Engine, create_engine, inspect, select
 
-from campaign_sync.crm.schema import consent_event
+from campaign_sync.crm.sql.schema import consent_event
 from campaign_sync.domain.consent import ConsentKind
-from campaign_sync.replacing.target import Target, target
+from campaign_sync.replacement.target import Target, target
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.world import World
-from campaign_sync.state.journal import Replace, ReplaceState
-from campaign_sync.state.store import State
-from campaign_sync.state.tables import lease, rejection, replace
+from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.storage.replacements import Replace, ReplaceState
+from campaign_sync.storage.state import State
+from campaign_sync.storage.tables import lease, rejection, replace
 from campaign_sync_tests.databases import fresh_database
-from campaign_sync_tests.faults.errand import Errand, Report
-from campaign_sync_tests.faults.nursery import Nursery
-from campaign_sync_tests.faults.worlds import CANARY, Scenario
-from campaign_sync_tests.rig import ENVIRONMENT, NEWSLETTER, NORD, rig
+from campaign_sync_tests.faults.kill_job import Errand, Report
+from campaign_sync_tests.faults.process_pool import Nursery
+from campaign_sync_tests.faults.vendor_states import CANARY, Scenario
+from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, NORD, rig
 
 Database = Literal["sqlite", "postgresql"]
 Rows = frozenset[tuple[str, str, frozenset[tuple[str, str | None]]]]

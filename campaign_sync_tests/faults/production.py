@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import create_engine, select
 
-from campaign_sync.state.tables import lease
+from campaign_sync.storage.tables import lease
 from campaign_sync_tests import databases
-from campaign_sync_tests.rig import NEWSLETTER
-from campaign_sync_tests.scenarios.plant import Plant, plant
+from campaign_sync_tests.installation import NEWSLETTER
+from campaign_sync_tests.scenarios.production_installation import Plant, plant
 from campaign_sync_tests.stack import kill_worker
 from campaign_sync_tests.waiting import PATIENCE
 

@@ -9,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from campaign_sync.state.journal import ReplaceState
-from campaign_sync_tests.faults.errand import Report
+from campaign_sync.storage.replacements import ReplaceState
 from campaign_sync_tests.faults.installations import Database, Ending, Installation, Prepared, prepared
-from campaign_sync_tests.faults.nursery import Nursery
-from campaign_sync_tests.faults.worlds import Scenario
-from campaign_sync_tests.memory import MEMORY
+from campaign_sync_tests.faults.kill_job import Report
+from campaign_sync_tests.faults.process_pool import Nursery
+from campaign_sync_tests.faults.vendor_states import Scenario
+from campaign_sync_tests.tmpfs import MEMORY
 
 MOST_RERUNS = 2
 

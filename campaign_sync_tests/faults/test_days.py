@@ -24,18 +24,18 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from sqlalchemy import select
 from tenacity import wait_none
 
-from campaign_sync.assets import failures
-from campaign_sync.cli.running import problems
-from campaign_sync.crm import schema
+from campaign_sync.cli.run import problems
+from campaign_sync.crm.sql import schema
 from campaign_sync.optimizely import session
 from campaign_sync.optimizely.session import Session
-from campaign_sync.replacing import filling
-from campaign_sync.replacing.replace import Replacer
-from campaign_sync.sandbox.world import Call, FaultKind
-from campaign_sync.state.journal import ReplaceState
-from campaign_sync.state.tables import rejection
-from campaign_sync_tests.memory import MEMORY
-from campaign_sync_tests.rig import LONG_AGO, NEWSLETTER, NORD, PRODUCTS, SUED_NEWSLETTER, Rig, rig
+from campaign_sync.orchestration import errors
+from campaign_sync.replacement import list_writer
+from campaign_sync.replacement.list_replacer import Replacer
+from campaign_sync.sandbox.vendor_state import Call, FaultKind
+from campaign_sync.storage.replacements import ReplaceState
+from campaign_sync.storage.tables import rejection
+from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, NORD, PRODUCTS, SUED_NEWSLETTER, Rig, rig
+from campaign_sync_tests.tmpfs import MEMORY
 
 SEEDS = os.environ.get("CAMPAIGN_SYNC_TEST_SEEDS")
 CANARY, DOMAIN = "Kanari", "kanari.example"
@@ -196,9 +196,9 @@ class Days(RuleBasedStateMachine):
         shop.fill_by_hand(SUED_NEWSLETTER, [f"somebody@{DOMAIN}"])
         self.sued = shop.world.recipients(SUED_NEWSLETTER)
         for module, name in ((session, "wait_exponential"), (session, "wait_random"),
-                             (filling, "wait_random_exponential")):  # fmt: skip
+                             (list_writer, "wait_random_exponential")):  # fmt: skip
             self.patch.setattr(module, name, lambda *_, **__: wait_none())
-        self.patch.setattr(failures, "_SECONDS_BETWEEN", dict.fromkeys(failures._SECONDS_BETWEEN, 0))
+        self.patch.setattr(errors, "_SECONDS_BETWEEN", dict.fromkeys(errors._SECONDS_BETWEEN, 0))
 
         def interrupted_send(this: Session, service: str, operation: str, *rest: Any, **options: Any) -> Any:
             due = []

@@ -14,7 +14,7 @@ import pytest
 
 from campaign_sync_tests.faults.installations import Database
 from campaign_sync_tests.faults.survey import Survey, changing, written
-from campaign_sync_tests.faults.worlds import DIFFERENTIAL, FIRST_DAY, RESUMED, SHADOW, Scenario
+from campaign_sync_tests.faults.vendor_states import DIFFERENTIAL, FIRST_DAY, RESUMED, SHADOW, Scenario
 
 Surveys = Callable[[Scenario, Database], Survey]
 PARTS = 3

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from campaign_sync.state.lists import ListKind
-from campaign_sync.state.store import State
+from campaign_sync.storage.recipient_lists import ListKind
+from campaign_sync.storage.state import State
 from campaign_sync_tests.faults.installations import Installation, Prepared, prepared
-from campaign_sync_tests.faults.nursery import Nursery
+from campaign_sync_tests.faults.process_pool import Nursery
 from campaign_sync_tests.faults.survey import changing
-from campaign_sync_tests.faults.worlds import BEFORE, CANARY, OPT_IN_LIST
-from campaign_sync_tests.rig import NEWSLETTER, NORD
+from campaign_sync_tests.faults.vendor_states import BEFORE, CANARY, OPT_IN_LIST
+from campaign_sync_tests.installation import NEWSLETTER, NORD
 
 LEFT = "person2@example.org"
 """Who has unsubscribed, and would be revived if the list were filled."""

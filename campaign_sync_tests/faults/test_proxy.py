@@ -13,18 +13,18 @@ import dagster as dg
 import pytest
 from tenacity import wait_none
 
-from campaign_sync.assets.ports import Ports
 from campaign_sync.optimizely import session
-from campaign_sync.optimizely.faults import OptimizelyError
-from campaign_sync.replacing import filling
-from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceError
-from campaign_sync.replacing.filling import Filler
-from campaign_sync.replacing.target import Target, target
+from campaign_sync.optimizely.errors import OptimizelyError
+from campaign_sync.orchestration.resources import Ports
+from campaign_sync.replacement import list_writer
+from campaign_sync.replacement.errors import IncompleteListError, RefusedReplaceError
+from campaign_sync.replacement.list_writer import Filler
+from campaign_sync.replacement.target import Target, target
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.world import Recipient, World
-from campaign_sync.state.journal import ReplaceState
+from campaign_sync.sandbox.vendor_state import Recipient, World
+from campaign_sync.storage.replacements import ReplaceState
 from campaign_sync_tests.faults.proxy import Proxy, Trouble, proxied
-from campaign_sync_tests.rig import NEWSLETTER, NORD, Rig, rig
+from campaign_sync_tests.installation import NEWSLETTER, NORD, Rig, rig
 
 carry_out = Filler.carry_out
 
@@ -97,7 +97,7 @@ def shop(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     for module, name in (
         (session, "wait_exponential"),
         (session, "wait_random"),
-        (filling, "wait_random_exponential"),
+        (list_writer, "wait_random_exponential"),
     ):
         monkeypatch.setattr(module, name, lambda *_, **__: wait_none())
     folder = tmp_path / "copy"

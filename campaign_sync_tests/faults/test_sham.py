@@ -9,15 +9,15 @@ import pytest
 from tenacity import wait_none
 
 from campaign_sync.optimizely import session
-from campaign_sync.replacing import filling
-from campaign_sync.replacing.errors import IncompleteListError, RefusedReplaceError
+from campaign_sync.replacement import list_writer
+from campaign_sync.replacement.errors import IncompleteListError, RefusedReplaceError
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.world import World
-from campaign_sync.state.journal import ReplaceState
+from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.storage.replacements import ReplaceState
 from campaign_sync_tests.faults.proxy import Trouble, proxied
 from campaign_sync_tests.faults.test_proxy import BEFORE, Shop
 from campaign_sync_tests.faults.test_proxy import template as template
-from campaign_sync_tests.rig import NEWSLETTER, NORD
+from campaign_sync_tests.installation import NEWSLETTER, NORD
 
 _CODE = re.compile(rb"(<multiRef[^>]*>)0(</multiRef>)")
 _ITEM = re.compile(rb"<addAll3Return href=[^>]*/>")
@@ -29,7 +29,7 @@ def shop(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     for module, name in (
         (session, "wait_exponential"),
         (session, "wait_random"),
-        (filling, "wait_random_exponential"),
+        (list_writer, "wait_random_exponential"),
     ):
         monkeypatch.setattr(module, name, lambda *_, **__: wait_none())
     folder = tmp_path / "copy"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from campaign_sync.crm import schema
+from campaign_sync.crm.sql import schema
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import NamedConsent
 from campaign_sync.feedback.identification import identified

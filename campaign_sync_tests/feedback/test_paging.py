@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campaign_sync.feedback.paging import read_window
-from campaign_sync.optimizely.faults import TransientError
+from campaign_sync.optimizely.errors import TransientError
 
 Row = list[str | None]
 

@@ -7,7 +7,7 @@ import pytest
 
 from campaign_sync.optimizely.client import Optimizely, connect
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.world import World
+from campaign_sync.sandbox.vendor_state import World
 from campaign_sync.sandbox.wsdl import PartNames
 
 NORD, SUED = 8100, 8200

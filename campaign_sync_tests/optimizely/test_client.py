@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from campaign_sync.optimizely.client import Optimizely, connect
-from campaign_sync.optimizely.faults import (
+from campaign_sync.optimizely.errors import (
     CredentialsError,
     ForeignListError,
     RefusedError,
@@ -16,7 +16,7 @@ from campaign_sync.optimizely.faults import (
     UnsendableError,
 )
 from campaign_sync.optimizely.services import EVERY_LIST, Batch, Reader
-from campaign_sync.sandbox.world import FaultKind
+from campaign_sync.sandbox.vendor_state import FaultKind
 from campaign_sync_tests.optimizely.conftest import FOREIGN_LIST, LIST, NORD, PASSWORD, USERNAME, Vendor
 
 ATTRIBUTES = ["Vorname", "entity-id"]

@@ -9,7 +9,7 @@ from campaign_sync.optimizely.gzipping import Gzipping
 from campaign_sync.optimizely.transport import Transport
 from campaign_sync.sandbox import server
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.world import World
+from campaign_sync.sandbox.vendor_state import World
 
 NORD, LIST = 8100, 11
 IDS = [f"somebody.{number}@example.org" for number in range(1000)]

@@ -11,11 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 
+from campaign_sync.optimizely import soap_encoding
 from campaign_sync.optimizely import transport as transport_module
-from campaign_sync.optimizely import wire
 from campaign_sync.optimizely.client import connect
-from campaign_sync.optimizely.fault_words import known_words
-from campaign_sync.optimizely.faults import RefusedError, UnreadableAnswerError
+from campaign_sync.optimizely.errors import RefusedError, UnreadableAnswerError
+from campaign_sync.optimizely.fault_text import known_words
 from campaign_sync.sandbox.wsdl import PartNames
 from campaign_sync_tests.optimizely.conftest import LIST, NORD, PASSWORD, USERNAME, Vendor
 from campaign_sync_tests.waiting import PATIENCE
@@ -144,18 +144,20 @@ def test_an_answer_that_would_grow_ends_in_one_sentence(vendor: Vendor, operatio
 
 def test_a_document_type_in_another_encoding_is_none_either() -> None:
     for name in ("billion laughs in an attribute", "a file of ours", "an outer document type"):
-        with soon_and_small(), pytest.raises(wire.NotSoapError):
-            wire.parse(f'<?xml version="1.0" encoding="UTF-16"?>{HOSTILE[name]}'.encode("utf-16"))
+        with soon_and_small(), pytest.raises(soap_encoding.NotSoapError):
+            soap_encoding.parse(f'<?xml version="1.0" encoding="UTF-16"?>{HOSTILE[name]}'.encode("utf-16"))
 
 
 def test_elements_deeper_than_any_answers_are_no_soap() -> None:
-    with soon_and_small(), pytest.raises(wire.NotSoapError):
-        wire.parse(soap("<x>" * 100_000 + "</x>" * 100_000).encode())
+    with soon_and_small(), pytest.raises(soap_encoding.NotSoapError):
+        soap_encoding.parse(soap("<x>" * 100_000 + "</x>" * 100_000).encode())
 
 
 def test_carriage_returns_without_end_take_no_longer_than_other_characters() -> None:
     with soon_and_small():
-        assert wire.scalar(wire.parse(soap(f"<x>{chr(13) * 3_000_000}</x>").encode()), len) == 3_000_000
+        assert (
+            soap_encoding.scalar(soap_encoding.parse(soap(f"<x>{chr(13) * 3_000_000}</x>").encode()), len) == 3_000_000
+        )
 
 
 def test_a_fault_that_never_ends_is_told_by_its_length() -> None:
@@ -218,7 +220,7 @@ def test_a_wsdl_that_refers_to_ever_new_ones_comes_to_an_end(vendor: Vendor) -> 
 
 def test_an_answer_that_is_merely_large_is_read() -> None:
     row = f"<i>{'<i>some value of some sixty characters, as attributes have them</i>' * 15}</i>"
-    rows = wire.array(wire.parse(soap(f"<x>{row * 12_000}</x>").encode()), str)
+    rows = soap_encoding.array(soap_encoding.parse(soap(f"<x>{row * 12_000}</x>").encode()), str)
     assert (len(rows), len(rows[0])) == (12_000, 15)
 
 
@@ -226,7 +228,7 @@ def test_a_list_that_is_asked_for_in_one_piece_may_be_larger_than_other_answers(
     vendor: Vendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport_module, "MAX_ANSWER_BYTES", 64 * 1024)
-    monkeypatch.setattr(wire, "_MOST_CHARACTERS", 64 * 1024)
+    monkeypatch.setattr(soap_encoding, "_MOST_CHARACTERS", 64 * 1024)
     row = "<i>" + f"<i>{chr(228) * 4000}</i>" * 15 + "</i>"
     with (
         between(vendor, "getAllAdvanced", send(soap(f"<x>{row * 20}</x>").encode())) as url,

@@ -57,7 +57,7 @@ def test_no_module_makes_anybody_receive_mail_again(path: Path) -> None:
 
 def test_the_law_is_read_where_the_calls_are_made() -> None:
     names = {str(path.relative_to(ROOT)) for path in modules()}
-    assert {"optimizely/suppression.py", "optimizely/recipients.py", "replacing/filling.py"} <= names
+    assert {"optimizely/opt_outs.py", "optimizely/recipients.py", "replacement/list_writer.py"} <= names
     assert any("addAll3" in path.read_text(encoding="utf-8") for path in modules())
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from campaign_sync.optimizely.faults import CredentialsError, RefusedError, TransientError
-from campaign_sync.optimizely.pace import Pace
+from campaign_sync.optimizely.concurrency import Pace
+from campaign_sync.optimizely.errors import CredentialsError, RefusedError, TransientError
 from campaign_sync.optimizely.session import LIFETIME_SECONDS, Session
 from campaign_sync.optimizely.transport import Transport
 from campaign_sync_tests.optimizely.conftest import LIST, NORD, PASSWORD, USERNAME, Vendor

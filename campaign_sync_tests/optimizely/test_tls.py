@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from campaign_sync.configuration import OptimizelySettings
+from campaign_sync.config import OptimizelySettings
 from campaign_sync.optimizely.client import connect
-from campaign_sync.optimizely.faults import RefusedError, TransientError
+from campaign_sync.optimizely.errors import RefusedError, TransientError
 from campaign_sync.sandbox.wsdl import PartNames
 from campaign_sync_tests.optimizely.conftest import LIST, NORD, PASSWORD, USERNAME, Vendor
 from campaign_sync_tests.waiting import PATIENCE

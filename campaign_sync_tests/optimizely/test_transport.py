@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from campaign_sync.optimizely.client import connect
-from campaign_sync.optimizely.faults import RefusedError, TransientError
+from campaign_sync.optimizely.errors import RefusedError, TransientError
 from campaign_sync.optimizely.transport import Transport
 from campaign_sync_tests.waiting import PATIENCE
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.world import World
+from campaign_sync.sandbox.vendor_state import World
 from campaign_sync_tests.sandbox.client import Client
 
 NORD, SUED = 8100, 8200

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from sqlalchemy import Table, insert, select
 
-from campaign_sync.crm import schema
-from campaign_sync.crm.engine import crm_engine
 from campaign_sync.crm.port import CrmError, Pick
-from campaign_sync.crm.sql import SqlCrm
+from campaign_sync.crm.sql import schema
+from campaign_sync.crm.sql.adapter import SqlCrm
+from campaign_sync.crm.sql.engine import crm_engine
 from campaign_sync.domain.address import normalize_address
 from campaign_sync.domain.feedback import Bounce, Unsubscribe
 from campaign_sync.domain.selection import select as sift

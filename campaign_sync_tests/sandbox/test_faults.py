@@ -1,7 +1,7 @@
 import pytest
 import requests
 
-from campaign_sync.sandbox.world import World
+from campaign_sync.sandbox.vendor_state import World
 from campaign_sync_tests.sandbox.client import Client, FaultError, element, envelope
 from campaign_sync_tests.sandbox.conftest import NEWSLETTER
 from campaign_sync_tests.waiting import PATIENCE

@@ -16,7 +16,7 @@ import zeep
 from zeep.transports import Transport
 
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.world import World
+from campaign_sync.sandbox.vendor_state import World
 from campaign_sync.sandbox.wsdl import ENCODING, SERVICES, XSD, PartNames
 from campaign_sync_tests.sandbox.client import Client, FaultError, envelope, read
 from campaign_sync_tests.sandbox.conftest import NEWSLETTER, NORD

@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from campaign_sync.crm import schema
-from campaign_sync_tests.rig import LONG_AGO, NORD, Rig
+from campaign_sync.crm.sql import schema
+from campaign_sync_tests.installation import LONG_AGO, NORD, Rig
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

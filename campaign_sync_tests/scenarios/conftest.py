@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from campaign_sync_tests.rig import Rig, rig
-from campaign_sync_tests.scenarios.plant import Plant
-from campaign_sync_tests.scenarios.plant import plant as built_plant
+from campaign_sync_tests.installation import Rig, rig
+from campaign_sync_tests.scenarios.production_installation import Plant
+from campaign_sync_tests.scenarios.production_installation import plant as built_plant
 
 
 @pytest.fixture

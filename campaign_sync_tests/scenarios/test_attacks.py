@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from campaign_sync.assets import failures
-from campaign_sync.assets.recipient_list import REPLAY_TAG
-from campaign_sync.cli.running import problems
-from campaign_sync.configuration import ConfigurationError
-from campaign_sync.state.lists import SizeAcceptance
-from campaign_sync_tests.rig import LONG_AGO, NEWSLETTER, NORD, Rig
+from campaign_sync.cli.run import problems
+from campaign_sync.config import ConfigurationError
+from campaign_sync.orchestration import errors
+from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
+from campaign_sync.storage.recipient_lists import SizeAcceptance
+from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, NORD, Rig
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE, RUN_ID
 
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]
@@ -18,7 +18,7 @@ CHAIN = [*FEEDBACK, *PICK, *REPLACE]
 
 @pytest.fixture(autouse=True)
 def _no_second_try_within_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failures, "_TRIES_AGAIN", 0)
+    monkeypatch.setattr(errors, "_TRIES_AGAIN", 0)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from campaign_sync_tests.rig import LONG_AGO, Rig, rig
+from campaign_sync_tests.installation import LONG_AGO, Rig, rig
 from campaign_sync_tests.scenarios.backlog import Backlog, crm_rows
 
 UNSUBSCRIBES, BOUNCES = 1250, 400

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from campaign_sync.cli.running import problems
-from campaign_sync.state.database import open_database
-from campaign_sync.state.errors import StateError
+from campaign_sync.cli.run import problems
+from campaign_sync.storage.database import open_database
+from campaign_sync.storage.errors import StateError
 from campaign_sync_tests import terminal
-from campaign_sync_tests.rig import ENVIRONMENT, NEWSLETTER, Rig
+from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, Rig
 
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from campaign_sync.cli.running import problems
-from campaign_sync.crm import schema
-from campaign_sync_tests.rig import NEWSLETTER, NORD, PRODUCTS, SUED_NEWSLETTER, Rig
+from campaign_sync.cli.run import problems
+from campaign_sync.crm.sql import schema
+from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, SUED_NEWSLETTER, Rig
 
 
 def wrong_password(shop: Rig) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from campaign_sync.assets import failures
-from campaign_sync.cli.running import problems
+from campaign_sync.cli.run import problems
 from campaign_sync.optimizely.session import Session
-from campaign_sync_tests.rig import LONG_AGO, NEWSLETTER, Rig, rig
+from campaign_sync.orchestration import errors
+from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, Rig, rig
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
 from campaign_sync_tests.scenarios.test_strategies import differential, shadow
 
@@ -90,7 +90,7 @@ def test_so_it_does_by_every_strategy(shop: Rig, instance: dg.DagsterInstance, s
 def test_so_it_does_when_a_replace_that_broke_off_is_taken_up(
     shop: Rig, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failures, "_TRIES_AGAIN", 0)
+    monkeypatch.setattr(errors, "_TRIES_AGAIN", 0)
     shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
     shop.world.fault("addAll3", "fault", skip=6, times=99, arg="WebserviceImplException: unheard of")
     assert not shop.run("nord", instance, assets=CHAIN).success
@@ -165,7 +165,7 @@ def test_who_withdraws_in_the_crm_between_two_batches_is_taken_out_again_and_sta
 def test_a_crm_that_cannot_be_asked_after_the_fill_leaves_the_list_unproven(
     shop: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failures, "_TRIES_AGAIN", 0)
+    monkeypatch.setattr(errors, "_TRIES_AGAIN", 0)
     shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
 
     def lose_a_table() -> None:

@@ -8,11 +8,11 @@ import dagster as dg
 import pytest
 from rich.console import Console
 
-from campaign_sync.cli.boundary import CommandError
-from campaign_sync.cli.running import problems
-from campaign_sync.cli.unread import dismiss_unread, show_unread
-from campaign_sync.optimizely import drop
-from campaign_sync_tests.rig import NORD, Rig
+from campaign_sync.cli.error_handling import CommandError
+from campaign_sync.cli.run import problems
+from campaign_sync.cli.unread_rows import dismiss_unread, show_unread
+from campaign_sync.delivered_files import file_source
+from campaign_sync_tests.installation import NORD, Rig
 from campaign_sync_tests.scenarios.test_feedback import FEEDBACK, checks, epoch, withdrawals
 
 NOW = datetime.now(UTC)
@@ -145,7 +145,7 @@ def test_what_is_wrong_with_a_file_or_a_row_costs_nothing_but_that(
 def test_a_file_that_cannot_be_had_keeps_no_other_from_being_imported(
     shop: Rig, outbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drop, "MAX_BYTES", 1_000)
+    monkeypatch.setattr(file_source, "MAX_BYTES", 1_000)
     deliver(outbox, "left_1.csv", HEADER + line("person1") * 40, 3 * HOUR)
     deliver(outbox, "left_2.csv", HEADER + line("person2"), -timedelta(days=400))
     result = imported(shop)

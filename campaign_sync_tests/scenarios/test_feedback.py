@@ -11,14 +11,14 @@ import dagster as dg
 import pytest
 from rich.console import Console
 
-from campaign_sync.cli.checking import check_everything
-from campaign_sync.cli.running import problems
-from campaign_sync.cli.sampling import show_sample
-from campaign_sync.crm import schema
+from campaign_sync.cli.check import check_everything
+from campaign_sync.cli.run import problems
+from campaign_sync.cli.sample import show_sample
+from campaign_sync.crm.sql import schema
 from campaign_sync.optimizely.services import Unsubscribes
-from campaign_sync.state.feedback import FeedbackJournal
-from campaign_sync_tests.optimizely.sftp_server import PASSWORD, USERNAME, serve_sftp
-from campaign_sync_tests.rig import NEWSLETTER, NORD, PRODUCTS, SUED, Rig
+from campaign_sync.storage.feedback_imports import FeedbackJournal
+from campaign_sync_tests.delivered_files.sftp_server import PASSWORD, USERNAME, serve_sftp
+from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, SUED, Rig
 
 NOW = datetime.now(UTC)
 YESTERDAY = NOW - timedelta(days=1)

@@ -3,8 +3,8 @@
 import dagster as dg
 
 from campaign_sync.domain.checks import CHECK_NAMES
-from campaign_sync.state.journal import ReplaceState
-from campaign_sync_tests.rig import NEWSLETTER, PRODUCTS, SUED_NEWSLETTER, Rig
+from campaign_sync.storage.replacements import ReplaceState
+from campaign_sync_tests.installation import NEWSLETTER, PRODUCTS, SUED_NEWSLETTER, Rig
 
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from campaign_sync.cli.running import problems
-from campaign_sync.crm import schema
-from campaign_sync.replacing import mailings
-from campaign_sync.state.lists import SizeAcceptance
-from campaign_sync_tests.rig import ATTRIBUTES, NEWSLETTER, NORD, PRODUCTS, Rig
+from campaign_sync.cli.run import problems
+from campaign_sync.crm.sql import schema
+from campaign_sync.replacement import mailing_interlock
+from campaign_sync.storage.recipient_lists import SizeAcceptance
+from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, PRODUCTS, Rig
 
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 Assets = list[tuple[str, ...]]
@@ -206,7 +206,7 @@ def test_a_replace_waits_for_a_mailing_and_looks_again_at_who_left_meanwhile(
         shop.world.set_mailing_status(77, "DONE")
         shop.world.unsubscribe(NORD, "person5@example.org")
 
-    monkeypatch.setattr(mailings.wait_for_mailings, "__defaults__", (sleep,))
+    monkeypatch.setattr(mailing_interlock.wait_for_mailings, "__defaults__", (sleep,))
     result = shop.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
 
     assert result.success, problems(result)

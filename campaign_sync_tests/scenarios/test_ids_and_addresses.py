@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from campaign_sync.cli.checking import check_everything
-from campaign_sync.cli.running import problems
-from campaign_sync.replacing import key_attributes
-from campaign_sync.replacing.filling import Filler
-from campaign_sync.sandbox import recipients, services
-from campaign_sync_tests.rig import ATTRIBUTES, NEWSLETTER, Rig
+from campaign_sync.cli.check import check_everything
+from campaign_sync.cli.run import problems
+from campaign_sync.replacement import key_attributes
+from campaign_sync.replacement.list_writer import Filler
+from campaign_sync.sandbox import recipient_service, web_services
+from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, Rig
 from campaign_sync_tests.scenarios.test_strategies import CHAIN
 
 carry_out = Filler.carry_out
@@ -137,15 +137,15 @@ def test_a_name_that_the_list_itself_tells_is_found_in_either_language(
     shop: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(key_attributes, "ID_NAMES", ("E.Mpfänger_ID",))
-    page = recipients._table
+    page = recipient_service._table
 
     def under_another_name(found: Any, names: Any, known: Any) -> Any:
         return page(found, ["Recipient" if name == "Empfänger-Id" else name for name in names], known)
 
-    monkeypatch.setattr(recipients, "_table", under_another_name)
-    named = services._attribute_names
+    monkeypatch.setattr(recipient_service, "_table", under_another_name)
+    named = web_services._attribute_names
     monkeypatch.setitem(
-        services.HANDLERS,
+        web_services.HANDLERS,
         ("RecipientList", "getAttributeNames"),
         lambda caller, one, locale: [*named(caller, one, locale), *(["Empfänger-Id"] if locale == "de" else [])],
     )
@@ -161,7 +161,7 @@ def test_a_name_that_the_list_itself_tells_is_found_in_either_language(
 def test_a_vendor_that_faults_for_names_it_does_not_know_is_asked_for_each_alone(
     shop: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = recipients.page
+    page = recipient_service.page
 
     def strict(caller: Any, one: Any, names: Any, *more: Any, **options: Any) -> Any:
         if unknown := [name for name in names if name not in (*one.attributes, "Empfänger", "email")]:
@@ -170,7 +170,7 @@ def test_a_vendor_that_faults_for_names_it_does_not_know_is_asked_for_each_alone
         return page(caller, one, told, *more, **options)
 
     operation = ("Recipient", "getAllAdvanced")
-    monkeypatch.setitem(services.HANDLERS, operation, strict)
+    monkeypatch.setitem(web_services.HANDLERS, operation, strict)
 
     shop.day()
 

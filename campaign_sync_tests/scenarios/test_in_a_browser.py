@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from campaign_sync_tests.rig import NORD
-from campaign_sync_tests.scenarios.plant import Plant
+from campaign_sync_tests.installation import NORD
+from campaign_sync_tests.scenarios.production_installation import Plant
 from campaign_sync_tests.waiting import PATIENCE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from campaign_sync_tests.rig import NEWSLETTER, SUED_NEWSLETTER
-from campaign_sync_tests.scenarios.plant import Plant
+from campaign_sync_tests.installation import NEWSLETTER, SUED_NEWSLETTER
+from campaign_sync_tests.scenarios.production_installation import Plant
 from campaign_sync_tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("production")

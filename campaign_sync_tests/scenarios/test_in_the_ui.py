@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from campaign_sync_tests.rig import ENVIRONMENT, Rig
+from campaign_sync_tests.installation import ENVIRONMENT, Rig
 from campaign_sync_tests.stack import free_port
 from campaign_sync_tests.waiting import PATIENCE, until
 

@@ -7,16 +7,16 @@ import dagster as dg
 import pytest
 import time_machine
 
-from campaign_sync.assets.list_drift import list_drift_key
-from campaign_sync.assets.ports import Ports
-from campaign_sync.automation.list_drift import list_drift_sensor
-from campaign_sync.domain.drift import Drift, Reading
-from campaign_sync.replacing.drift import DriftWatch
-from campaign_sync.replacing.target import target
-from campaign_sync.sandbox import orders
-from campaign_sync.sandbox.world import Recipient
+from campaign_sync.domain.list_drift import Drift, Reading
+from campaign_sync.orchestration.assets.list_drift import list_drift_key
+from campaign_sync.orchestration.drift_sensor import list_drift_sensor
+from campaign_sync.orchestration.resources import Ports
+from campaign_sync.replacement.drift_check import DriftWatch
+from campaign_sync.replacement.target import target
+from campaign_sync.sandbox import list_order
+from campaign_sync.sandbox.vendor_state import Recipient
 from campaign_sync.telemetry.metrics import LIST_DRIFTED
-from campaign_sync_tests.rig import NEWSLETTER, NORD, Rig
+from campaign_sync_tests.installation import NEWSLETTER, NORD, Rig
 
 PEOPLE = 12
 
@@ -235,14 +235,14 @@ def test_attributes_that_are_configured_otherwise_since_are_not_compared(proven:
 
 def test_pages_that_shift_while_they_are_read_alarm_nobody(proven: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many share an entity id at the vendor, so the order of pages isn't stable: then the list is read in one piece."""
-    monkeypatch.setattr("campaign_sync.replacing.drift.READ_BACK_ROWS", 3)
-    positions, asked = orders.Orders.positions, iter(range(1000))
+    monkeypatch.setattr("campaign_sync.replacement.drift_check.READ_BACK_ROWS", 3)
+    positions, asked = list_order.Orders.positions, iter(range(1000))
 
     def shifting(*arguments: object, **options: object) -> object:
         found = positions(*arguments, **options)  # type: ignore[arg-type]
         return found[::-1] if next(asked) % 2 else found
 
-    monkeypatch.setattr(orders.Orders, "positions", shifting)
+    monkeypatch.setattr(list_order.Orders, "positions", shifting)
     remove(proven, 1)
 
     for place in range(4):

@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from campaign_sync.cli.prove import tell_proof
-from campaign_sync.cli.running import problems
+from campaign_sync.cli.run import problems
 from campaign_sync.cli.why import tell_why
 from campaign_sync.optimizely.services import Unsubscribes
-from campaign_sync_tests.rig import NEWSLETTER, NORD, PRODUCTS, Rig
+from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Rig
 from campaign_sync_tests.scenarios.test_feedback import FEEDBACK, checks, epoch, withdrawals
 
 BJOERN = "person2@example.org"

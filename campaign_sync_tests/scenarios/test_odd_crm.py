@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from campaign_sync.cli.running import problems
-from campaign_sync.crm import schema
-from campaign_sync.sandbox import services
-from campaign_sync_tests.rig import LONG_AGO, NEWSLETTER, PRODUCTS, Rig
+from campaign_sync.cli.run import problems
+from campaign_sync.crm.sql import schema
+from campaign_sync.sandbox import web_services
+from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, PRODUCTS, Rig
 
 YESTERDAY = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
 
@@ -120,7 +120,7 @@ def test_an_unknown_word_that_comes_into_the_crm_during_the_fill_empties_no_list
 ) -> None:
     for number in range(6, 13):
         shop.add_contact(f"c{number}", f"person{number}@example.org")
-    clear = services.HANDLERS["Recipient", "clear"]
+    clear = web_services.HANDLERS["Recipient", "clear"]
     loaded: list[int] = []
 
     def clear_and_load(caller: Any, recipient_list: Any) -> Any:
@@ -130,7 +130,7 @@ def test_an_unknown_word_that_comes_into_the_crm_during_the_fill_empties_no_list
                 shop.consent(f"c{number}", "newsletter-nord", "opt-in renewed", datetime.now(UTC))
         return clear(caller, recipient_list)
 
-    monkeypatch.setitem(services.HANDLERS, ("Recipient", "clear"), clear_and_load)
+    monkeypatch.setitem(web_services.HANDLERS, ("Recipient", "clear"), clear_and_load)
 
     shop.day()
 

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from rich.console import Console
 
-from campaign_sync.cli.checking import check_everything
-from campaign_sync.cli.running import problems
-from campaign_sync_tests.rig import NORD, Rig
+from campaign_sync.cli.check import check_everything
+from campaign_sync.cli.run import problems
+from campaign_sync_tests.installation import NORD, Rig
 from campaign_sync_tests.scenarios.test_feedback import FEEDBACK, NOW, YESTERDAY, checks, epoch, withdrawals
 
 

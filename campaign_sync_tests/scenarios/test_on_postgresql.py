@@ -7,7 +7,7 @@ import yaml
 from dagster._core.instance.ref import InstanceRef
 
 from campaign_sync_tests.databases import fresh_database
-from campaign_sync_tests.rig import NEWSLETTER, rig
+from campaign_sync_tests.installation import NEWSLETTER, rig
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,11 +9,11 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from campaign_sync.cli.running import problems
-from campaign_sync.crm import schema
+from campaign_sync.cli.run import problems
+from campaign_sync.crm.sql import schema
 from campaign_sync.domain.windows import Window
-from campaign_sync.state.frames import FrameError, Frames
-from campaign_sync_tests.rig import NEWSLETTER, NORD, PRODUCTS, Rig
+from campaign_sync.storage.files import FrameError, Frames
+from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Rig
 
 MAILING, ANOTHER = 70001, 70002
 ANNA, BJOERN = "person1@example.org", "person2@example.org"

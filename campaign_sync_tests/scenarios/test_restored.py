@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from campaign_sync.cli.running import problems
-from campaign_sync.state.lists import SizeAcceptance
-from campaign_sync_tests.rig import LONG_AGO, NEWSLETTER, Rig
+from campaign_sync.cli.run import problems
+from campaign_sync.storage.recipient_lists import SizeAcceptance
+from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, Rig
 
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 LEFT = "person3@example.org"
@@ -85,7 +85,7 @@ def _lose(shop: Rig, name: str) -> None:
 @pytest.fixture
 def _gives_up_at_once(shop: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
-    monkeypatch.setattr("campaign_sync.assets.failures._TRIES_AGAIN", 0)
+    monkeypatch.setattr("campaign_sync.orchestration.errors._TRIES_AGAIN", 0)
 
 
 def _leave_half_full(shop: Rig) -> list[str]:

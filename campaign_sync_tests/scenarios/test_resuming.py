@@ -3,11 +3,11 @@
 import dagster as dg
 import pytest
 
-from campaign_sync.cli.running import problems
-from campaign_sync.replacing.errors import IncompleteListError
-from campaign_sync.state.journal import Replace
-from campaign_sync.state.steps import StepOutcome
-from campaign_sync_tests.rig import NEWSLETTER, NORD, Rig
+from campaign_sync.cli.run import problems
+from campaign_sync.replacement.errors import IncompleteListError
+from campaign_sync.storage.replacement_steps import StepOutcome
+from campaign_sync.storage.replacements import Replace
+from campaign_sync_tests.installation import NEWSLETTER, NORD, Rig
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
 
 THIRD = 2
@@ -41,7 +41,7 @@ def broken(shop: Rig) -> Replace:
 
 @pytest.fixture(autouse=True)
 def _no_second_try_within_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("campaign_sync.assets.failures._TRIES_AGAIN", 0)
+    monkeypatch.setattr("campaign_sync.orchestration.errors._TRIES_AGAIN", 0)
 
 
 def test_a_rerun_goes_on_where_the_list_agrees_with_the_snapshot_and_sends_nobody_twice(shop: Rig) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from campaign_sync.cli.running import problems
-from campaign_sync.replacing import mailings
-from campaign_sync.replacing.admission import Gate
-from campaign_sync_tests.rig import NEWSLETTER, NORD, PRODUCTS, Rig
+from campaign_sync.cli.run import problems
+from campaign_sync.replacement import mailing_interlock
+from campaign_sync.replacement.admission import Gate
+from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Rig
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
 
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]
@@ -21,7 +21,7 @@ CAMPAIGN = 78
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long the interlock has slept; it sleeps for no time at all."""
     slept: list[float] = []
-    monkeypatch.setattr(mailings.wait_for_mailings, "__defaults__", (slept.append,))
+    monkeypatch.setattr(mailing_interlock.wait_for_mailings, "__defaults__", (slept.append,))
     return slept
 
 
@@ -69,7 +69,7 @@ def test_a_smart_campaign_is_waited_for_once_in_a_replacement_and_the_look_comes
         naps.append(seconds)
         shop.world.unsubscribe(NORD, "person5@example.org")
 
-    monkeypatch.setattr(mailings.wait_for_mailings, "__defaults__", (sleep,))
+    monkeypatch.setattr(mailing_interlock.wait_for_mailings, "__defaults__", (sleep,))
     result = shop.run(assets=CHAIN)
 
     assert result.success, problems(result)
@@ -84,7 +84,9 @@ def test_a_smart_campaign_that_ends_while_it_is_waited_for_leaves_no_warning(
 ) -> None:
     campaign(shop, "SENDING")
     monkeypatch.setattr(
-        mailings.wait_for_mailings, "__defaults__", (lambda _: shop.world.set_mailing_status(CAMPAIGN, "DONE"),)
+        mailing_interlock.wait_for_mailings,
+        "__defaults__",
+        (lambda _: shop.world.set_mailing_status(CAMPAIGN, "DONE"),),
     )
     assert gate_of(shop.day()).passed
 
@@ -149,16 +151,16 @@ def test_a_regular_mailing_beside_a_smart_campaign_still_keeps_the_list_untouche
 @pytest.fixture
 def no_such_word(monkeypatch: pytest.MonkeyPatch) -> None:
     """A vendor whose service refuses the mailing type `campaign`."""
-    from campaign_sync.sandbox import services
+    from campaign_sync.sandbox import web_services
 
-    asked: Callable[..., Any] = services.HANDLERS["Mailing", "getIdsInStatus"]
+    asked: Callable[..., Any] = web_services.HANDLERS["Mailing", "getIdsInStatus"]
 
     def refuse(caller: Any, mailing_type: str, status: str) -> Any:
         if mailing_type == "campaign":
             raise caller.fault("java.lang.IllegalArgumentException: No enum constant", mailingType=mailing_type)
         return asked(caller, mailing_type, status)
 
-    monkeypatch.setitem(services.HANDLERS, ("Mailing", "getIdsInStatus"), refuse)
+    monkeypatch.setitem(web_services.HANDLERS, ("Mailing", "getIdsInStatus"), refuse)
 
 
 @pytest.mark.usefixtures("no_such_word")

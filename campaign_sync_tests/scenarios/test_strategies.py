@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from campaign_sync.cli.running import problems
-from campaign_sync.replacing.replace import Replacer
-from campaign_sync_tests.rig import ATTRIBUTES, NEWSLETTER, NORD, Rig
+from campaign_sync.cli.run import problems
+from campaign_sync.replacement.list_replacer import Replacer
+from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, Rig
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
 
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]

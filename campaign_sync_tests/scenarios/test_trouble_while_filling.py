@@ -5,10 +5,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from campaign_sync.cli.running import problems
-from campaign_sync.replacing.filling import Filler
-from campaign_sync.state.journal import ReplaceState
-from campaign_sync_tests.rig import NEWSLETTER, Rig
+from campaign_sync.cli.run import problems
+from campaign_sync.replacement.list_writer import Filler
+from campaign_sync.storage.replacements import ReplaceState
+from campaign_sync_tests.installation import NEWSLETTER, Rig
 
 carry_out = Filler.carry_out
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]

@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from campaign_sync.cli.running import problems
+from campaign_sync.cli.run import problems
 from campaign_sync.optimizely.services import Unsubscribes
-from campaign_sync.sandbox import services
-from campaign_sync_tests.rig import ATTRIBUTES, LONG_AGO, NEWSLETTER, NORD, PRODUCTS, Rig
+from campaign_sync.sandbox import web_services
+from campaign_sync_tests.installation import ATTRIBUTES, LONG_AGO, NEWSLETTER, NORD, PRODUCTS, Rig
 from campaign_sync_tests.scenarios.test_gate import (
     CANARY,
     EVERYBODY,
@@ -46,7 +46,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(caller: Any, *_: object) -> Any:
         raise caller.fault("Operation not allowed for user")
 
-    monkeypatch.setitem(services.HANDLERS, ("Unsubscribe", "containsAllByRecipientList"), refuse)
+    monkeypatch.setitem(web_services.HANDLERS, ("Unsubscribe", "containsAllByRecipientList"), refuse)
 
 
 def without(*addresses: str) -> list[str]:
@@ -112,7 +112,7 @@ def test_who_leaves_both_lists_one_after_the_other_is_withdrawn_from_both(shop: 
 
 
 def test_who_leaves_a_list_while_it_is_filled_is_taken_out_of_it(shop: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    clear = services.HANDLERS["Recipient", "clear"]
+    clear = web_services.HANDLERS["Recipient", "clear"]
     left: list[tuple[int, str]] = []
 
     def clear_and_leave(caller: Any, recipient_list: Any) -> Any:
@@ -126,8 +126,8 @@ def test_who_leaves_a_list_while_it_is_filled_is_taken_out_of_it(shop: Rig, monk
             )
         return 0  # a vendor whose sweep goes by the client's list alone
 
-    monkeypatch.setitem(services.HANDLERS, ("Recipient", "clear"), clear_and_leave)
-    monkeypatch.setitem(services.HANDLERS, ("Recipient", "removeUnsubscribed"), remove_unsubscribed)
+    monkeypatch.setitem(web_services.HANDLERS, ("Recipient", "clear"), clear_and_leave)
+    monkeypatch.setitem(web_services.HANDLERS, ("Recipient", "removeUnsubscribed"), remove_unsubscribed)
     result = shop.run(assets=CHAIN)
 
     assert result.success, problems(result)
@@ -286,7 +286,7 @@ def test_whether_the_lists_answer_includes_the_clients_list_does_not_matter(
         own = {key for (key,) in caller.database.execute(query, [recipient_list.list_id])}
         return [recipient_id.lower() in own for recipient_id in ids]
 
-    monkeypatch.setitem(services.HANDLERS, ("Unsubscribe", "containsAllByRecipientList"), of_the_lists_own_alone)
+    monkeypatch.setitem(web_services.HANDLERS, ("Unsubscribe", "containsAllByRecipientList"), of_the_lists_own_alone)
 
     def leave() -> None:
         shop.world.unsubscribe(NORD, "person1@example.org")

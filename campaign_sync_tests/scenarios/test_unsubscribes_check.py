@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from campaign_sync.cli.running import problems
-from campaign_sync.feedback import reading
-from campaign_sync_tests.rig import NORD, Rig
+from campaign_sync.cli.run import problems
+from campaign_sync.feedback import parsing
+from campaign_sync_tests.installation import NORD, Rig
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, withdrawals
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
@@ -51,7 +51,7 @@ def test_a_single_one_and_nothing_else_stops_nobody(shop: Rig) -> None:
 def test_ids_that_are_no_address_are_shown_for_a_month(shop: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(shop, "4711")
     shop.day()
-    monkeypatch.setattr(reading, "SHOWN_FOR", timedelta(0))
+    monkeypatch.setattr(parsing, "SHOWN_FOR", timedelta(0))
 
     assert checked(shop.day()).passed
     with shop.state() as state:

@@ -10,12 +10,12 @@ import dagster as dg
 import pytest
 from rich.console import Console
 
-from campaign_sync.cli.running import problems
+from campaign_sync.cli.run import problems
 from campaign_sync.cli.why import tell_why
-from campaign_sync.crm import schema
-from campaign_sync.state.withdrawals import WithdrawalAcceptance
+from campaign_sync.crm.sql import schema
+from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
 from campaign_sync_tests.databases import fresh_database
-from campaign_sync_tests.rig import LONG_AGO, Rig, rig
+from campaign_sync_tests.installation import LONG_AGO, Rig, rig
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE, RUN_ID, ledger
 
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from campaign_sync.cli.running import problems
-from campaign_sync.crm import schema
-from campaign_sync_tests.rig import LONG_AGO, NEWSLETTER, NORD, PRODUCTS, SUED, Rig
+from campaign_sync.cli.run import problems
+from campaign_sync.crm.sql import schema
+from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, NORD, PRODUCTS, SUED, Rig
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 

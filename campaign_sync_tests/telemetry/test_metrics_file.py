@@ -11,12 +11,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from campaign_sync.automation.metrics import metrics_sensors
-from campaign_sync.cli.checking import check_everything
-from campaign_sync.replacing.filling import Filler
+from campaign_sync.cli.check import check_everything
+from campaign_sync.orchestration.metrics_sensors import metrics_sensors
+from campaign_sync.replacement.list_writer import Filler
 from campaign_sync.telemetry.metrics import LEVELS, LIST_DRIFTED, LIST_PROVEN, Sample
 from campaign_sync.telemetry.textfile import rendered, write_text_file
-from campaign_sync_tests.rig import Rig, rig
+from campaign_sync_tests.installation import Rig, rig
 
 Values = dict[tuple[str, ...], float]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from campaign_sync.configuration import Configuration, ConfigurationError, configuration_schema, load_configuration
+from campaign_sync.config import Configuration, ConfigurationError, configuration_schema, load_configuration
 from campaign_sync_tests.test_configuration import ENVIRON, MINIMAL
 
 _PROGRAM = """
 import sys
 from pathlib import Path
-from campaign_sync_tests.rig import rig
+from campaign_sync_tests.installation import rig
 with rig(Path(sys.argv[1])) as shop:
     assert shop.run("nord", assets=[("nord", "bounces")]).success
 print([name for name in sys.modules if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter"))])

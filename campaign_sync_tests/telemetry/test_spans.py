@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from campaign_sync.configuration import OtlpSettings
-from campaign_sync.telemetry import exporting as exporting_module
+from campaign_sync.config import OtlpSettings
+from campaign_sync.telemetry import exporter as exporting_module
 from campaign_sync.telemetry import otlp
-from campaign_sync.telemetry.exporting import exporting
+from campaign_sync.telemetry.exporter import exporting
 from campaign_sync.telemetry.instruments import DURATION_BOUNDS
 from campaign_sync.telemetry.spans import run_span
-from campaign_sync_tests.rig import ENVIRONMENT, Rig, rig
+from campaign_sync_tests.installation import ENVIRONMENT, Rig, rig
 from campaign_sync_tests.telemetry.collector import Received, collector
 
 

@@ -1,0 +1,193 @@
+"""What is wrong with a mandator, as far as the state database tells: lists left incomplete, feedback grown old."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import datetime, timedelta
+
+from campaign_sync.alerts.messages import as_sentence, moment
+from campaign_sync.config import Configuration, MandatorSettings
+from campaign_sync.domain.feedback_age import Alertness
+from campaign_sync.domain.incident import FEEDBACK, Trouble, TroubleKind, is_list
+from campaign_sync.domain.readiness import Attempt, Readiness
+from campaign_sync.feedback.freshness import judge_age
+from campaign_sync.replacement.list_readiness import Expected, judge_lists
+from campaign_sync.storage.replacements import Replace
+from campaign_sync.storage.state import State
+
+MANUAL = "docs/operations.md"
+"""Where runbooks stand; alarms name their section."""
+
+
+def incomplete_lists(
+    configuration: Configuration,
+    mandator: str,
+    state: State,
+    late: Collection[str],
+    gives_up: Callable[[str, Replace], bool],
+) -> Iterator[Trouble]:
+    """Lists that are incomplete while nobody alive is at them; of those in `late`, all.
+
+    `gives_up` tells whether nobody will be at such a list by himself any more.
+    """
+    settings = configuration.mandators[mandator]
+    for name, one in settings.lists.items():
+        broken = state.journal.incomplete(mandator, name)
+        if broken is None or (name not in late and state.leases.holder(one.recipient_list_id) is not None):
+            continue
+        attempts = state.journal.attempts_since_proof(mandator, name)
+        given_up = not settings.automation.mend or gives_up(name, broken)
+        since = broken.cleared_at or broken.started_at
+        yield Trouble(
+            mandator,
+            name,
+            TroubleKind.UNMENDED if given_up else TroubleKind.INCOMPLETE,
+            since,
+            f"The list {named(settings, mandator, name)} is INCOMPLETE since {moment(since, settings.zone)}: it was "
+            "cleared and isn't full again.",
+            _what_mends(mandator, name, attempts if given_up else None),
+            f"/assets/{mandator}/recipient_list/{name}",
+        )
+
+
+def not_as_proven(
+    configuration: Configuration,
+    mandator: str,
+    state: State,
+    attempts: Mapping[str, Attempt] | None,
+    now: datetime,
+    expected: Expected,
+) -> Iterator[Trouble]:
+    """Lists that were changed at the vendor after their proof, and those of whose newest replace a check is missing.
+
+    What else a list may lack has troubles of its own: incomplete, late, failed, a failed check, old feedback.
+    """
+    settings = configuration.mandators[mandator]
+    for one in judge_lists(configuration, mandator, state, attempts, now, expected):
+        readiness, since, page = (
+            one.standing.readiness,
+            one.standing.since,
+            f"/assets/{mandator}/recipient_list/{one.name}",
+        )
+        again = f"`campaign-sync run {mandator} --list {one.name}`"
+        called = f"The list {named(settings, mandator, one.name)}"
+        if readiness is Readiness.DRIFTED and since and one.drift:
+            yield Trouble(
+                mandator,
+                one.name,
+                TroubleKind.DRIFTED,
+                since,
+                f"{called} was changed at the vendor after its proof, as was found at "
+                f"{moment(since, settings.zone)}: {one.drift.reading}.",
+                f"Send nothing to it until the all-clear. Find out who or what has changed it, then run {again}; "
+                f"{MANUAL}, “A list was changed after its proof”.",
+                page,
+            )
+        if readiness is Readiness.CHECK_MISSING and since:
+            yield Trouble(
+                mandator,
+                one.name,
+                TroubleKind.CHECK,
+                since,
+                f"{called} {one.standing.told}.",
+                f"See the run's page for what kept it from being checked, then run {again}.",
+                page,
+            )
+
+
+def doubtful_lists(configuration: Configuration, mandator: str, state: State) -> Iterator[Trouble]:
+    """Lists that look half full though the journal knows of no replace that left them so."""
+    settings = configuration.mandators[mandator]
+    for name, found in state.lists.doubts(mandator).items():
+        if name in settings.lists and state.journal.incomplete(mandator, name) is None:
+            yield Trouble(
+                mandator,
+                name,
+                TroubleKind.DOUBTFUL,
+                found.found_at,
+                f"The list {named(settings, mandator, name)} looks half full: it held {found.held} recipients, nearly "
+                f"all of them among the {found.expected} that it should hold, when that was found "
+                f"({moment(found.found_at, settings.zone)}), and no record tells how it came to that.",
+                f"Send nothing to it until the all-clear. If the {found.expected} are right, fill it up: "
+                f"`campaign-sync run {mandator} --list {name} --accept-size REASON`; see {MANUAL}, "
+                "“A list looks half full”.",
+                f"/assets/{mandator}/recipient_list/{name}",
+            )
+
+
+def being_replaced(configuration: Configuration, mandator: str, state: State) -> set[str]:
+    """The lists that somebody is replacing now."""
+    lists = configuration.mandators[mandator].lists.items()
+    return {name for name, one in lists if state.leases.holder(one.recipient_list_id) is not None}
+
+
+def replaced_since(mandator: str, state: State) -> set[str]:
+    """The lists that were replaced and proven since their open trouble began: whatever runs, it is over."""
+    return {
+        subject
+        for subject, one in state.troubles.open(mandator).items()
+        if is_list(subject)
+        and (proven := state.journal.last_proven(mandator, subject)) is not None
+        and proven.started_at > one.since
+        and state.journal.incomplete(mandator, subject) is None
+    }
+
+
+def left_behind(configuration: Configuration, mandator: str, state: State) -> set[str]:
+    """The incomplete lists that have another name in the configuration by now, and that nobody has filled since."""
+    lists = configuration.mandators[mandator].lists
+    ids = {one.recipient_list_id for one in lists.values()}
+    gone = state.troubles.open(mandator).keys() - lists.keys()
+    broken = {name: state.journal.incomplete(mandator, name) for name in gone if is_list(name)}
+    return {
+        name
+        for name, one in broken.items()
+        if one is not None
+        and one.recipient_list_id in ids
+        and not state.journal.proven_since(one.recipient_list_id, one.started_at)
+    }
+
+
+def old_feedback(
+    configuration: Configuration, mandator: str, state: State, now: datetime, pause: timedelta
+) -> Iterator[Trouble]:
+    """Feedback too old to replace lists, or soon lost for good. Before the first import nobody can have lost any.
+
+    `pause` is how old it becomes by plan, as on weekends: the next import comes before the next replace.
+    """
+    feedback = configuration.mandators[mandator].feedback
+    until = state.feedback.committed_until(mandator)
+    verdict = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
+    if verdict.alertness in (Alertness.FRESH, Alertness.WARNING) or verdict.age is None or not until:
+        return
+    lost = verdict.alertness is Alertness.ALARM
+    if not lost and verdict.age <= pause:
+        return
+    yield Trouble(
+        mandator,
+        FEEDBACK,
+        TroubleKind.FEEDBACK_LOST if lost else TroubleKind.FEEDBACK_OLD,
+        now - verdict.age,
+        as_sentence(verdict.told),
+        "No list of the mandator is replaced, so whoever withdrew a consent in the CRM since then would still be "
+        f"mailed: see {MANUAL}, “Feedback has grown old”.",
+        f"/assets/{mandator}/suppression_state?view=checks&checkDetail=feedback_age",
+    )
+
+
+def named(settings: MandatorSettings, mandator: str, name: str) -> str:
+    """A list as people call it, and where it stands in the configuration."""
+    title = settings.lists[name].title
+    return f"“{title}” ({mandator}/{name})" if title else f"{mandator}/{name}"
+
+
+def _what_mends(mandator: str, name: str, tries: int | None) -> str:
+    """What to do about an incomplete list; `tries` is how many came to nothing where no further one is made."""
+    again = f"`campaign-sync run {mandator} --list {name}`"
+    if tries is None:
+        return (
+            "Send nothing to it until the all-clear: part of its people are missing. It is usually taken up by itself "
+            f"within minutes; if not, run {again} and see {MANUAL}, “A list is INCOMPLETE”."
+        )
+    return (
+        f"Send nothing to it: part of its people are missing, and nothing is tried by itself any more (tries so far: "
+        f"{tries}). See why its last run failed, then run {again}; {MANUAL}, “A list is INCOMPLETE”."
+    )

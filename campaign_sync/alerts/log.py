@@ -1,0 +1,27 @@
+"""Alarms in the log. They are there whoever else is told."""
+
+import logging
+from collections.abc import Callable
+from datetime import tzinfo
+
+from campaign_sync.alerts.messages import text_of
+from campaign_sync.domain.incident import Notice, Stage, headline
+from campaign_sync.domain.printable_text import printable_line
+
+
+class LogChannel:
+    """Tells a logger: alarms as errors, the rest as information.
+
+    The logger isn't asked for before there is something to tell: Dagster makes a file for every tick that asks for it.
+    """
+
+    name = "log"
+
+    def __init__(self, logger: Callable[[], logging.Logger], zone: tzinfo) -> None:
+        self._logger, self._zone = logger, zone
+
+    def tell(self, notice: Notice) -> None:
+        """Write one line."""
+        level = logging.ERROR if notice.stage in (Stage.ALARM, Stage.WORSE, Stage.UNWATCHED) else logging.INFO
+        line = f"{headline(notice)}. {text_of(notice, self._zone)}"
+        self._logger().log(level, "%s", printable_line(line))

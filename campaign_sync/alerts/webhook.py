@@ -1,0 +1,104 @@
+"""Alarms to a URL: Microsoft Teams, Slack, or JSON of anybody's liking."""
+
+import re
+from collections.abc import Mapping
+from datetime import tzinfo
+from typing import Any
+
+import requests
+
+from campaign_sync.alerts.channel import ChannelError
+from campaign_sync.alerts.messages import fields_of
+from campaign_sync.config import WebhookSettings
+from campaign_sync.domain.incident import Notice, Stage
+
+TIMEOUT_SECONDS = 20.0
+"""How long the other side may take to answer."""
+
+
+class WebhookChannel:
+    """Posts each notice as JSON."""
+
+    def __init__(self, key: str, settings: WebhookSettings, zone: tzinfo, ui_url: str | None) -> None:
+        self._key, self._settings, self._zone, self._ui_url = key, settings, zone, ui_url
+
+    @property
+    def name(self) -> str:
+        """`webhook` and its name in the configuration."""
+        return f"webhook {self._key}"
+
+    def tell(self, notice: Notice) -> None:
+        """Post it.
+
+        Raises:
+            ChannelError: it couldn't be reached, or answered with an error.
+        """
+        problem = None
+        try:
+            with requests.post(
+                self._settings.url.get_secret_value(),
+                json=self._body(notice),
+                timeout=TIMEOUT_SECONDS,
+                allow_redirects=False,
+                stream=True,  # what it says beyond the status may be long in coming, or have no end
+            ) as response:
+                status = response.status_code
+        except (requests.RequestException, ValueError) as error:
+            problem = f"it can't be reached ({type(error).__name__}); check the URL"
+        else:
+            if not 200 <= status < 300:
+                problem = f"it answered HTTP {status}; check the URL and the format it expects"
+        if problem:  # raised out here, because the caught exception holds the URL, which is a secret
+            raise ChannelError(f"the webhook alarms.webhooks.{self._key} took no alarm: {problem}")
+
+    def _body(self, notice: Notice) -> Mapping[str, Any]:
+        told = fields_of(notice, self._zone, self._ui_url)
+        if self._settings.template is not None:
+            filled: dict[str, Any] = _filled(self._settings.template, told)
+            return filled
+        if self._settings.format == "teams":
+            return _teams(told, notice.stage)
+        if self._settings.format == "slack":
+            link = f"\n<{told['link']}>" if told["link"] else ""
+            return {"text": f"*{_slack(told['headline'])}*\n{_slack(told['text'])}{link}"}
+        return told
+
+
+def _filled(template: Any, told: Mapping[str, str]) -> Any:
+    """The template with every `{name}` in its texts filled in. Texts stay texts, whatever is filled in."""
+    if isinstance(template, Mapping):
+        return {key: _filled(value, told) for key, value in template.items()}
+    if isinstance(template, list):
+        return [_filled(value, told) for value in template]
+    if isinstance(template, str):
+        return re.sub(r"\{(\w+)\}", lambda found: told.get(found[1], found[0]), template)
+    return template
+
+
+def _slack(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _as_it_is(text: str, **style: str) -> dict[str, Any]:
+    """A paragraph of an adaptive card in which nothing is Markdown: no name of a mailing becomes a link."""
+    return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text, **style}]}
+
+
+def _teams(told: Mapping[str, str], stage: Stage) -> dict[str, Any]:
+    """An adaptive card, as workflows of Teams take it; connectors with their message cards are gone."""
+    color = "attention" if stage in (Stage.ALARM, Stage.WORSE, Stage.UNWATCHED) else "good"
+    card: dict[str, Any] = {
+        "type": "AdaptiveCard",
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "version": "1.4",
+        "body": [
+            _as_it_is(told["headline"], weight="bolder", size="medium", color=color),
+            _as_it_is(told["text"]),
+        ],
+    }
+    if told["link"]:
+        card["actions"] = [{"type": "Action.OpenUrl", "title": "Dagster", "url": told["link"]}]
+    return {
+        "type": "message",
+        "attachments": [{"contentType": "application/vnd.microsoft.card.adaptive", "content": card}],
+    }

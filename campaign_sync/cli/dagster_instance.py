@@ -1,0 +1,120 @@
+"""The Dagster instance that the commands use."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from importlib.resources import files
+from pathlib import Path
+
+import dagster as dg
+import yaml
+from sqlalchemy.exc import SQLAlchemyError
+
+from campaign_sync.cli.error_handling import CommandError, in_one_line, without_values
+from campaign_sync.config import Configuration
+from campaign_sync.domain.readiness import Attempt
+from campaign_sync.domain.url import ENCODE, is_ambiguous
+from campaign_sync.orchestration.embedded_storage import EmbeddedStorage
+from campaign_sync.orchestration.run_attempts import newest_attempts
+from campaign_sync.sqlite import remedy
+from campaign_sync.storage.private_files import can_be_written, one_process_at_a_time, private_folder, write_whole
+
+_FORMER_STORAGE = "campaign_sync.automation.event_store"
+"""What earlier versions called the module of the embedded storage, in files that are still there."""
+
+EMBEDDED_HOME = Path(".campaign_sync/dagster")
+"""Where the embedded instance lives."""
+
+
+def use_instance(home: Path) -> None:
+    """Let Dagster, in this process and its children, live in `home`, unless `DAGSTER_HOME` says otherwise.
+
+    Raises:
+        CommandError: the instance can't be made or opened.
+    """
+    given = os.environ.get("DAGSTER_HOME")
+    _refuse_ambiguous_url(Path(given or home))
+    try:
+        if not given:
+            _prepare(home)
+            os.environ["DAGSTER_HOME"] = str(home.resolve())
+        # A brand-new instance creates its tables here: two processes that do so at once can ruin it.
+        with _lock(Path(given or home)), dg.DagsterInstance.get() as instance:
+            instance.get_run_records(limit=1)
+    except Exception as error:  # noqa: BLE001 - storage plugins raise what they like
+        reason = without_values(
+            str(error).splitlines()[0] if isinstance(error, SQLAlchemyError) else in_one_line(error)
+        )
+        helps = (
+            f"correct it, or unset DAGSTER_HOME to use the embedded instance in {home}"
+            if given
+            else f"correct {home / 'dagster.yaml'}, or remove {home} to begin with an empty instance"
+        )
+        told = f"{type(error).__name__}: {reason.rstrip('.')}"
+        helps = remedy(getattr(error, "orig", error)) or helps
+        raise CommandError(f"Dagster's instance in {given or home} can't be used: {told}; {helps}") from None
+
+
+def known_attempts(configuration: Configuration, mandator: str) -> dict[str, Attempt] | None:
+    """The newest run that was to replace each list of a mandator; None where Dagster's instance can't be asked.
+
+    None is made for that: what never ran here knows nothing.
+    """
+    if not os.environ.get("DAGSTER_HOME") and not EMBEDDED_HOME.exists():
+        return None
+    try:
+        use_instance(EMBEDDED_HOME)
+        with dg.DagsterInstance.get() as instance:
+            return newest_attempts(instance, mandator, list(configuration.mandators[mandator].lists))
+    except (CommandError, SQLAlchemyError):
+        return None
+
+
+def refuse_second_daemon(home: str) -> None:
+    """Make sure that no daemon is at this instance: two would start everything twice.
+
+    Raises:
+        CommandError: one has given a sign of life within the last minute.
+    """
+    with dg.DagsterInstance.get() as instance:
+        beats = [one.timestamp for one in instance.get_daemon_heartbeats().values()]
+    if any(time.time() - beat < 60 for beat in beats):
+        raise CommandError(
+            f"a daemon is running on Dagster's instance in {home} already, and a second one would start every run "
+            "twice; open the UI of its webserver instead, or unset DAGSTER_HOME to use an instance of your own"
+        )
+
+
+def _refuse_ambiguous_url(home: Path) -> None:
+    """Keep Dagster from a database URL of which its own messages would name a piece of the password as the host."""
+    try:
+        settings = yaml.safe_load((home / "dagster.yaml").read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return  # Dagster says so, or makes one
+    for key, url in _entries(settings):
+        if isinstance(url, dict):
+            url = os.environ.get(str(url.get("env")))
+        if str(key).endswith("_url") and isinstance(url, str) and is_ambiguous(url):
+            raise CommandError(f"{key} in {home / 'dagster.yaml'} can be read in several ways; {ENCODE}")
+
+
+def _entries(settings: object) -> Iterator[tuple[object, object]]:
+    if isinstance(settings, dict):
+        for key, value in settings.items():
+            yield key, value
+            yield from _entries(value)
+
+
+def _lock(home: Path) -> AbstractContextManager[None]:
+    """The lock of an instance's folder; none where the folder doesn't hold what could be ruined, as in production."""
+    return one_process_at_a_time(home) if home.is_dir() and can_be_written(home) else nullcontext()
+
+
+def _prepare(home: Path) -> None:
+    private_folder(home)
+    settings = home / "dagster.yaml"
+    if not settings.exists():
+        write_whole(settings, (files("campaign_sync.cli") / "embedded_dagster.yaml").read_bytes())
+    elif _FORMER_STORAGE in (text := settings.read_text(encoding="utf-8")):
+        write_whole(settings, text.replace(_FORMER_STORAGE, EmbeddedStorage.__module__).encode())

@@ -1,0 +1,109 @@
+"""The edge: a terminal that no text of others steers; of an error, one red sentence and an exit code.
+
+What nobody foresaw keeps its traceback.
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from campaign_sync.config import ConfigurationError
+from campaign_sync.domain.printable_text import printable
+
+NOTHING_WRONG, SOMETHING_FAILED, CONFIGURATION_WRONG = 0, 1, 2
+"""Exit codes: all is well, some list was refused or failed, the configuration (or Dagster's instance) can't be used."""
+
+
+class Terminal(Console):
+    """A console that shows texts of the CRM, the vendor and the configuration as they are: they can't steer it.
+
+    Strings have no markup; `Text.from_markup` is for our own. Characters that steer are shown as escapes.
+    """
+
+    def __init__(self, *, stderr: bool = False, soft_wrap: bool = False) -> None:
+        super().__init__(stderr=stderr, soft_wrap=soft_wrap, markup=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as rich does, every text made printable before."""
+        if isinstance(renderable, str):
+            renderable = self.render_str(renderable)
+        return super().render(_printable(renderable) if isinstance(renderable, Text) else renderable, options)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Lines of a log on a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format as ever, and make it printable."""
+        return printable(super().format(record))
+
+
+_errors = Terminal(stderr=True, soft_wrap=True)
+
+
+class CommandError(Exception):
+    """A command can't do its work. The message is for the person who typed it."""
+
+    def __init__(self, message: str, exit_code: int = CONFIGURATION_WRONG) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """End the process with one sentence for every error that somebody foresaw."""
+    try:
+        yield
+    except Exception as error:
+        exit_code = _exit_code(error)
+        if exit_code is None:
+            raise
+        _errors.print(_sentence(error), style="red", markup=False, highlight=False)
+        raise SystemExit(exit_code) from None
+
+
+def _printable(text: Text) -> Text:
+    plain = printable(text.plain)
+    if plain == text.plain:
+        return text
+    return Text(plain, text.style, justify=text.justify, overflow=text.overflow, no_wrap=text.no_wrap, end=text.end)
+
+
+def in_one_line(error: BaseException) -> str:
+    """The text of somebody else's error, without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def without_values(text: str) -> str:
+    """The text of an error about Dagster's settings without the values that it quotes, each `…`."""
+    return re.sub(r'\b(value )"[^"]*"|\S*(?:@|://)\S*', r"\1…", text, flags=re.IGNORECASE)
+
+
+def _exit_code(error: Exception) -> int | None:
+    """None where nobody foresaw this error."""
+    if isinstance(error, CommandError):
+        return error.exit_code
+    if isinstance(error, ConfigurationError):
+        return CONFIGURATION_WRONG
+    # Dagster takes a second to be imported: only those who need it pay.
+    import yaml
+    from dagster import DagsterError
+
+    from campaign_sync.orchestration.errors import EXPECTED
+
+    if isinstance(error, (DagsterError, yaml.YAMLError)):
+        return CONFIGURATION_WRONG
+    return SOMETHING_FAILED if isinstance(error, (*EXPECTED, OSError)) else None
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    known = isinstance(error, (CommandError, ConfigurationError))
+    return str(error) if known else in_one_line(error)

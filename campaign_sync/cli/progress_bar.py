@@ -1,0 +1,34 @@
+"""Live progress of a run in the terminal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from campaign_sync.replacement.progress import Progress as Step
+from campaign_sync.replacement.progress import watching
+
+
+@contextmanager
+def live_progress(console: Console, mandator: str) -> Iterator[None]:
+    """One line for each of the mandator's feedback readers and lists, as long as the context lasts."""
+    columns = (
+        SpinnerColumn(finished_text="[green]✓[/green]"),
+        TextColumn("{task.fields[subject]}", style="bold", markup=False),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+
+        def show(step: Step) -> None:
+            subject = f"{step.mandator}/{step.subject}"
+            if subject not in tasks:
+                tasks[subject] = progress.add_task(step.step, subject=subject, total=None)
+            progress.update(tasks[subject], description=step.step, completed=step.done, total=step.total)
+
+        with watching(show):
+            yield

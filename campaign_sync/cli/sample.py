@@ -1,0 +1,152 @@
+"""Shows what the vendor's closed-loop readers send, without showing anybody, and guesses how it is laid out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import yaml
+from rich import box
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from campaign_sync.cli.error_handling import in_one_line
+from campaign_sync.config import Configuration, FeedbackSettings, FileSettings
+from campaign_sync.delivered_files.csv_decoder import decode_csv
+from campaign_sync.delivered_files.file_source import Drop, DroppedFile
+from campaign_sync.domain.layout import TECHNICAL_COLUMNS
+from campaign_sync.domain.layout_guess import Guess, guess_layout
+from campaign_sync.domain.sample_rows import pseudonymized
+from campaign_sync.feedback.feedback_fetcher import opened
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.optimizely.errors import DropError, RefusedError, TransientError, UnsettledFileError
+from campaign_sync.optimizely.services import Reader
+from campaign_sync.orchestration.resources import Ports
+
+READERS = (Reader.OUT_BOUNCES, Reader.UNSUBSCRIBES, Reader.MAILING_UNSUBSCRIBES, Reader.RESPONSES)
+"""The readers that tell of people who left or can't be reached."""
+
+ROWS_READ = 200
+ROWS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The first rows that a reader gave; or, where it refused to, what the vendor said."""
+
+    rows: list[list[str | None]]
+    refusal: str | None = None
+
+
+def show_sample(configuration: Configuration, mandator: str, days: int, console: Console) -> None:
+    """Print the first rows of each reader, pseudonymized, and the layouts to paste into the configuration.
+
+    Args:
+        configuration: the configuration.
+        mandator: whose feedback to look at.
+        days: how far to look back, by the vendor's clock. Of delivered files the newest is shown, however old.
+        console: where to print.
+
+    Raises:
+        OptimizelyError: the vendor can't be reached, or doesn't let the user in.
+        StateError: the state database, which holds the key of the pseudonyms, can't be opened.
+    """
+    ports = Ports(configuration)
+    try:
+        with console.status("Asking the vendor"):
+            pseudonyms = ports.state.pseudonyms
+            settings = configuration.mandators[mandator]
+            feedback, opt_in_ids = settings.feedback, {one.opt_in_id for one in settings.lists.values()}
+            samples = _read_files(feedback, feedback.files) if feedback.files else _read(ports.vendor(mandator), days)
+    finally:
+        ports.close()
+    guesses = {reader: guess_layout(sample.rows, opt_in_ids) for reader, sample in samples.items() if sample.rows}
+    for reader, sample in samples.items():
+        if sample.refusal:
+            console.print(Text(f"{reader}: {sample.refusal}", "yellow"), soft_wrap=True)
+        elif not sample.rows:
+            nothing = "no file with rows" if feedback.files else f"no rows in the last {_days(days)}"
+            console.print(Text(f"{reader}: {nothing}"), soft_wrap=True)
+        else:
+            shown = pseudonymized(sample.rows[:ROWS_SHOWN], guesses[reader], pseudonyms, opt_in_ids)
+            _print_sample(reader, sample, shown, guesses[reader].doubts, console)
+    if guesses:
+        _print_settings(mandator, guesses, console)
+
+
+def _read(vendor: Optimizely, days: int) -> dict[Reader, Sample]:
+    until = vendor.closed_loop.current_time()
+    samples = {}
+    for reader in READERS:
+        try:
+            rows = vendor.closed_loop.read(reader, until - timedelta(days=days), until, 0, ROWS_READ)
+        except RefusedError as error:
+            samples[reader] = Sample([], in_one_line(error))
+        else:
+            samples[reader] = Sample(rows)
+    return samples
+
+
+def _read_files(feedback: FeedbackSettings, files: FileSettings) -> dict[Reader, Sample]:
+    """The first rows of the newest file of each reader."""
+    samples = {}
+    with opened(files) as drop:
+        for name, reader in feedback.readers.items():
+            samples[Reader(name)] = Sample([])
+            for file in drop.files(reader.files or "")[-1:]:
+                samples[Reader(name)] = _first_rows(drop, file, files.separator)
+    return samples
+
+
+def _first_rows(drop: Drop, file: DroppedFile, separator: str | None) -> Sample:
+    try:
+        content = drop.read(file)
+    except (DropError, UnsettledFileError) as error:
+        return Sample([], in_one_line(error))
+    try:
+        rows = decode_csv(content, separator, name=file.name)
+    except (DropError, TransientError) as error:
+        return Sample([], in_one_line(error))
+    return Sample([list(row) for row in rows[:ROWS_READ]])
+
+
+def _days(days: int) -> str:
+    return "day" if days == 1 else f"{days} days"
+
+
+def _print_sample(
+    reader: Reader, sample: Sample, shown: Sequence[Sequence[str]], doubts: Sequence[str], console: Console
+) -> None:
+    columns = [Column(str(position), overflow="fold") for position in range(max(map(len, sample.rows)))]
+    read = f"at least {ROWS_READ}" if len(sample.rows) == ROWS_READ else str(len(sample.rows))
+    console.print(Text(f"{reader}: {len(shown)} of {read} rows", "bold"))
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for cells in shown:
+        table.add_row(*map(Text, cells))
+    console.print(table)
+    for doubt in doubts:
+        console.print(Text(f"? {doubt}", "yellow"), soft_wrap=True)
+
+
+def _print_settings(mandator: str, guesses: Mapping[Reader, Guess], console: Console) -> None:
+    settings = {"feedback": {"readers": {reader.value: _layout(guess) for reader, guess in guesses.items()}}}
+    # Without a width: whoever copies a folded line copies a break that may fall into a column's name.
+    told = yaml.safe_dump(settings, default_flow_style=None, sort_keys=False, allow_unicode=True, width=float("inf"))
+    console.print()
+    console.print(Text(f"To paste into mandators.{mandator}, once you have compared it with what was agreed:", "bold"))
+    if any(None in (guess.recipient, guess.time, guess.time_format) for guess in guesses.values()):
+        console.print(Text("Each null has to be filled in; see the doubts above.", "yellow"))
+    console.print()
+    console.print(Text(told), soft_wrap=True, end="")
+
+
+def _layout(guess: Guess) -> dict[str, object]:
+    """The guess as settings. What is needed and unknown is null, so that no default takes its place unseen."""
+    optional = {name: getattr(guess, name) for name in ("category", "mailing", *TECHNICAL_COLUMNS)}
+    return {
+        "recipient": guess.recipient,
+        "time": guess.time,
+        **{key: column for key, column in optional.items() if column is not None},
+        "header": guess.header,
+        "time_format": guess.time_format,
+    }

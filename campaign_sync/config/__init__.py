@@ -1,0 +1,72 @@
+"""The YAML file as typed settings. Every mistake in it is reported with its place, all at once.
+
+`load_configuration` is the way in; `Configuration` is what comes out; `configuration_schema` describes the file to
+editors.
+"""
+
+from campaign_sync.config.alerts import AlarmSettings, EmailSettings, WebhookSettings
+from campaign_sync.config.automation import AutomationSettings, CrmExportSettings
+from campaign_sync.config.json_schema import configuration_schema
+from campaign_sync.config.loader import (
+    CONFIGURATION_VARIABLE,
+    DEFAULT_PATH,
+    ConfigurationError,
+    load_configuration,
+)
+from campaign_sync.config.models import (
+    Configuration,
+    CrmSettings,
+    Limits,
+    MailingSettings,
+    MandatorSettings,
+    OptimizelySettings,
+    RecipientListSettings,
+    SelectSettings,
+    SmartCampaigns,
+    StorageSettings,
+    Strategy,
+    UnsubscribeLists,
+)
+from campaign_sync.config.readers import (
+    FeedbackSettings,
+    FileSettings,
+    ReaderSettings,
+    ResponseReaderSettings,
+    ResponseSettings,
+)
+from campaign_sync.config.reports import Language, ReportSettings
+from campaign_sync.config.telemetry import OtlpSettings, TelemetrySettings
+
+__all__ = [
+    "CONFIGURATION_VARIABLE",
+    "DEFAULT_PATH",
+    "AlarmSettings",
+    "AutomationSettings",
+    "Configuration",
+    "ConfigurationError",
+    "CrmExportSettings",
+    "CrmSettings",
+    "EmailSettings",
+    "FeedbackSettings",
+    "FileSettings",
+    "Language",
+    "Limits",
+    "MailingSettings",
+    "MandatorSettings",
+    "OptimizelySettings",
+    "OtlpSettings",
+    "ReaderSettings",
+    "RecipientListSettings",
+    "ReportSettings",
+    "ResponseReaderSettings",
+    "ResponseSettings",
+    "SelectSettings",
+    "SmartCampaigns",
+    "StorageSettings",
+    "Strategy",
+    "TelemetrySettings",
+    "UnsubscribeLists",
+    "WebhookSettings",
+    "configuration_schema",
+    "load_configuration",
+]

@@ -1,0 +1,63 @@
+"""Who is told when something is wrong."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from campaign_sync.config.base import Section
+from campaign_sync.config.field_types import Credential, EmailAddress, Key, Text, UiUrl, Whole
+
+
+class EmailSettings(Section):
+    """Alarms by mail."""
+
+    host: Text
+    """The mail server that takes them."""
+    port: Whole = Field(default=587, ge=1, le=65535)
+    """Its port."""
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """`starttls`, `tls` from the first byte (port 465), or `none`, which is for a server on this machine."""
+    username: Credential | None = None
+    """Name of the user that sends; left out where the server asks for none."""
+    password: Credential | None = None
+    """Password of that user."""
+    sender: EmailAddress
+    """Who the mails come from."""
+    to: list[EmailAddress] = Field(min_length=1)
+    """Who gets them, unless a mandator names its own people in alarms_to."""
+
+    @model_validator(mode="after")
+    def _passwords_travel_encrypted(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together")
+        if self.password is not None and self.security == "none":
+            raise ValueError("a password isn't sent without encryption; use security starttls or tls")
+        return self
+
+
+class WebhookSettings(Section):
+    """Alarms to a URL."""
+
+    url: Credential
+    """Where they are posted; whoever knows such a URL can post there."""
+    format: Literal["teams", "slack", "json"] = "json"
+    """`teams` for a workflow of Microsoft Teams, `slack` for an incoming webhook of Slack, or plain JSON."""
+    template: dict[str, Any] | None = None
+    """JSON of your own instead; {headline}, {text}, {since}, … in its texts are filled in."""
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Self:
+        if self.template is not None and self.format != "json":
+            raise ValueError("template is for format json; leave one of them out")
+        return self
+
+
+class AlarmSettings(Section):
+    """Who is told when something is wrong. The log always is."""
+
+    email: EmailSettings | None = None
+    """Alarms by mail."""
+    webhooks: dict[Key, WebhookSettings] = Field(default_factory=dict)
+    """Alarms to URLs, by a name of your choice."""
+    ui_url: UiUrl | None = None
+    """Where people open Dagster's UI, for the links in alarms."""

@@ -1,0 +1,97 @@
+"""What is right by itself and wrong together.
+
+These rules read the plain values of the file, not the models, so that they speak up even while single values are
+still wrong: everything is reported at once.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from campaign_sync.config.yaml_source import Path
+from campaign_sync.domain.checks import READ_ONLY_ATTRIBUTES
+from campaign_sync.domain.recipient import TechnicalField
+from campaign_sync.domain.text import normalize_text
+
+Conflict = tuple[Path, str]
+"""The path of the value to change, and why."""
+
+
+def find_conflicts(value: Any) -> Iterator[Conflict]:
+    """Every conflict between values of a configuration file, however wrong the rest of it is."""
+    mandators = _entries(value, "mandators")
+    yield from _repeated(
+        [(("mandators", name, "mandator_id"), mandator.get("mandator_id")) for name, mandator in mandators],
+        "the mandator has an entry already",
+    )
+    lists = [
+        (("mandators", mandator_name, "lists", list_name), settings)
+        for mandator_name, mandator in mandators
+        for list_name, settings in _entries(mandator, "lists")
+    ]
+    yield from _repeated(
+        [((*path, "recipient_list_id"), settings.get("recipient_list_id")) for path, settings in lists],
+        "two entries would overwrite each other in one recipient list; it has an entry already",
+    )
+    for path, settings in lists:
+        yield from _attribute_conflicts(path, settings)
+
+
+def _repeated(ids: list[tuple[Path, object]], sentence: str) -> Iterator[Conflict]:
+    first: dict[str, Path] = {}
+    for path, number in ids:
+        if number is None:
+            continue
+        earlier = first.setdefault(_one_spelling(number), path)
+        if earlier != path:
+            yield path, f"{sentence}: {'.'.join(map(str, earlier[:-1]))}"
+
+
+def _one_spelling(number: object) -> str:
+    """`100`, `"0100"` and `100.0` are one id, however the file spells it."""
+    try:
+        return str(int(float(text) if "." in (text := str(number)) else text))
+    except (ValueError, OverflowError):
+        return str(number)
+
+
+def _attribute_conflicts(path: Path, settings: dict[str, Any]) -> Iterator[Conflict]:
+    renamed = _section(settings, "technical_fields")
+    technical: dict[str, TechnicalField] = {}
+    for field in TechnicalField:
+        attribute = normalize_text(str(renamed.get(field.value) or field.value))
+        place = (*path, "technical_fields", field.value)
+        if attribute in technical:
+            # Blame the entry that was written, not the default it collides with.
+            if field.value not in renamed:
+                place = (*path, "technical_fields", technical[attribute].value)
+            others = {field, technical[attribute]} - {TechnicalField(str(place[-1]))}
+            yield place, f"the attribute holds the technical field {others.pop().value} already; choose another"
+        technical.setdefault(attribute, field)
+        if attribute.casefold() in READ_ONLY_ATTRIBUTES:
+            yield place, "the vendor writes this attribute itself; choose another"
+    sent: set[str] = set()
+    for attribute in map(str, _section(settings, "attributes")):
+        place = (*path, "attributes", attribute)
+        name = normalize_text(attribute)
+        if name in sent:
+            yield place, "the attribute stands here twice, only spelled differently; leave one out"
+        sent.add(name)
+        if name in technical:
+            yield (
+                place,
+                (
+                    f"the attribute holds the technical field {technical[name].value}; leave it out here, "
+                    "or give that field another attribute under technical_fields"
+                ),
+            )
+        if name.casefold() in READ_ONLY_ATTRIBUTES:
+            yield place, "the vendor writes this attribute itself; leave it out"
+
+
+def _section(value: Any, key: str) -> dict[str, Any]:
+    section = value.get(key) if isinstance(value, dict) else None
+    return section if isinstance(section, dict) else {}
+
+
+def _entries(value: Any, key: str) -> list[tuple[str, dict[str, Any]]]:
+    return [(name, entry) for name, entry in _section(value, key).items() if isinstance(entry, dict)]

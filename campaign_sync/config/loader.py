@@ -1,0 +1,176 @@
+"""From a file to a `Configuration`, or to every mistake in it at once."""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from campaign_sync.config.cross_checks import find_conflicts
+from campaign_sync.config.models import Configuration
+from campaign_sync.config.yaml_source import Document, Place, Problem, read_document
+from campaign_sync.config.yaml_source import Path as KeyPath
+
+CONFIGURATION_VARIABLE = "CAMPAIGN_SYNC_CONFIG"
+"""Environment variable that names the file."""
+
+DEFAULT_PATH = Path("campaign_sync.yaml")
+"""Where the file is without that variable."""
+
+_SENTENCES = {
+    "missing": "this key is required",
+    "string_type": "text is expected; put the value in quotes",
+    "string_too_short": "the value is empty",
+    "string_too_long": "at most {max_length} characters are expected",
+    "string_pattern_mismatch": "the value doesn't match the pattern {pattern}",
+    "int_type": "a whole number is expected",
+    "int_parsing": "a whole number is expected",
+    "int_from_float": "a whole number is expected",
+    "float_type": "a number is expected",
+    "float_parsing": "a number is expected",
+    "bool_type": "true or false is expected",
+    "bool_parsing": "true or false is expected",
+    "greater_than": "the value must be greater than {gt}",
+    "greater_than_equal": "the value must be at least {ge}",
+    "less_than": "the value must be less than {lt}",
+    "less_than_equal": "the value must be at most {le}",
+    "literal_error": "the value must be {expected}",
+    "enum": "the value must be {expected}",
+    "dict_type": "a section with keys is expected here",
+    "model_type": "a section with keys is expected here",
+    "too_short": "at least one entry is expected",
+    "time_delta_parsing": "a duration is expected, like 90m, 2h, 30d or PT2H30M",
+    "value_error": "{error}",
+}
+"""What pydantic found, by its error type, as a sentence to somebody who edits the file."""
+
+
+class ConfigurationError(Exception):
+    """The configuration can't be used. One line per mistake: `file:line:column dotted.path: sentence`."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+def load_configuration(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Configuration:
+    """Read, complete and check the configuration.
+
+    Args:
+        path: the YAML file; by default what `CAMPAIGN_SYNC_CONFIG` names, else `campaign_sync.yaml` in the working
+            directory.
+        environ: the environment variables, the process's own by default.
+
+    Raises:
+        ConfigurationError: the file is missing or has mistakes; the message has all of them, each with its place.
+    """
+    environ = os.environ if environ is None else environ
+    path = path or Path(environ.get(CONFIGURATION_VARIABLE) or DEFAULT_PATH)
+    document = _document(path, _text(path), environ)
+    configuration, details = _validated(document.value)
+    problems = [
+        *document.problems,
+        *(problem for problem in _translated(details, document) if not _known(problem.path, document)),
+        *(Problem(document.place_of(where), where, sentence) for where, sentence in find_conflicts(document.value)),
+    ]
+    if problems or configuration is None:
+        problems.sort(key=lambda problem: (problem.place.line, problem.place.column))
+        raise ConfigurationError([_line(path, problem) for problem in problems])
+    return configuration
+
+
+def _text(path: Path) -> str:
+    """The file's text, strictly as UTF-8. A byte order mark is no text."""
+    problem = None
+    data = b""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        problem = (
+            f"{path}: there is no such file. Name your configuration in the environment variable "
+            f"{CONFIGURATION_VARIABLE}, or try the product without one: campaign-sync demo"
+        )
+    except OSError as error:
+        problem = f"{path}: the file can't be read: {error.strerror}"
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line, column = before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1
+        problem = f"{path}:{line}:{column} byte {error.start} isn't UTF-8; save the file in the encoding UTF-8"
+    if problem:  # raised out here, so that no context carries the file's bytes along
+        raise ConfigurationError([problem])
+    return text.removeprefix("\ufeff")
+
+
+def _document(path: Path, text: str, environ: Mapping[str, str]) -> Document:
+    try:
+        document = read_document(text, environ)
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        place = Place(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
+        problem = Problem(place, (), f"the character U+{ord(text[error.position]):04X} is forbidden in YAML")
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        context = f" {error.context}" if error.context else ""
+        problem = Problem(Place.of(mark) if mark else Place(), (), f"this isn't YAML:{context} {error.problem}")
+    else:
+        if document.value is not None or document.problems:
+            return document
+        problem = Problem(Place(), (), "the file is empty; docs/campaign_sync.example.yaml shows a complete one")
+    raise ConfigurationError([_line(path, problem)])
+
+
+def _validated(value: Any) -> tuple[Configuration | None, list[ErrorDetails]]:
+    try:
+        return Configuration.model_validate(value), []
+    except ValidationError as error:
+        return None, error.errors(include_url=False, include_input=False)
+
+
+def _translated(details: list[ErrorDetails], document: Document) -> Iterator[Problem]:
+    for detail in details:
+        kind = detail["type"]
+        path = tuple(step for step in detail["loc"] if step != "[key]")
+        is_key = "[key]" in detail["loc"] or kind == "extra_forbidden"
+        if kind == "extra_forbidden":
+            sentence = _unknown_key(path)
+        elif kind == "string_pattern_mismatch" and is_key:
+            sentence = "a name has lower-case letters, digits and underscores only, and begins with a letter"
+        else:
+            template = _SENTENCES.get(kind)
+            sentence = template.format_map(detail.get("ctx", {})) if template else detail["msg"]
+        yield Problem(document.place_of(path, of_key=is_key), path, sentence)
+
+
+def _known(path: KeyPath, document: Document) -> bool:
+    """Whether `path` leads to a value that couldn't be read: it has been reported, that it is missing isn't news."""
+    return any(path[: len(unreadable)] == unreadable for unreadable in document.unreadable)
+
+
+def _unknown_key(path: KeyPath) -> str:
+    known = _known_keys(path[:-1])
+    similar = difflib.get_close_matches(str(path[-1]), known, n=1)
+    suggestion = f"did you mean {similar[0]}?" if similar else f"known here are {', '.join(known)}"
+    return f"this key isn't known; {suggestion}"
+
+
+def _known_keys(path: KeyPath) -> list[str]:
+    """The keys of the section that `path` leads to."""
+    kind: Any = Configuration
+    for step in path:
+        is_section = isinstance(kind, type) and issubclass(kind, BaseModel)
+        kind = kind.model_fields[str(step)].annotation if is_section else get_args(kind)[1]
+        if isinstance(kind, UnionType):  # a section that may be left out
+            kind = get_args(kind)[0]
+    return list(kind.model_fields)
+
+
+def _line(path: Path, problem: Problem) -> str:
+    where = f" {'.'.join(map(str, problem.path))}:" if problem.path else ""
+    return f"{path}:{problem.place.line}:{problem.place.column}{where} {problem.sentence}"

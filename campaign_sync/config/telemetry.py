@@ -1,0 +1,66 @@
+"""The section `telemetry`: where spans and metrics go. Nothing happens unless it is there."""
+
+from importlib.util import find_spec
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from campaign_sync.config.base import Section
+from campaign_sync.config.field_types import Credential, Text
+from campaign_sync.domain.url import is_ambiguous
+
+_EXTRA = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
+
+
+def _endpoint(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        complete &= not is_ambiguous(value)
+    except ValueError:
+        complete = False
+    if not complete:
+        raise ValueError("an http or https URL is expected, like http://collector:4318")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("the URL has credentials in it; write them into headers, each as {env: NAME}")
+    if parts.query or parts.fragment or parts.path.rstrip("/").endswith(("/v1/traces", "/v1/metrics")):
+        raise ValueError("leave out /v1/traces and what follows, it is appended: http://collector:4318")
+    return value.rstrip("/")
+
+
+def _prom(value: str) -> str:
+    if not value.endswith(".prom"):
+        raise ValueError("node_exporter reads only files that end in .prom")
+    return value
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+class OtlpSettings(Section):
+    """A collector of OpenTelemetry, OTLP over HTTP."""
+
+    endpoint: Annotated[str, AfterValidator(_endpoint)]
+    """Its URL up to and without /v1/traces, like http://collector:4318."""
+    headers: dict[Text, Credential] = Field(default_factory=dict)
+    """What is sent along with every request, each as {env: NAME}."""
+
+    @model_validator(mode="after")
+    def _extra_is_installed(self) -> Self:
+        if not all(map(_is_installed, _EXTRA)):
+            raise ValueError("this takes `pip install campaign-sync[telemetry]`")
+        return self
+
+
+class TelemetrySettings(Section):
+    """Where spans and metrics go."""
+
+    otlp: OtlpSettings | None = None
+    """The collector that gets spans and counts; none where left out."""
+    prometheus_file: Annotated[Text, AfterValidator(_prom)] | None = None
+    """The file for node_exporter's textfile collector, ending in .prom; none where left out."""

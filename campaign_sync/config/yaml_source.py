@@ -1,0 +1,161 @@
+"""A YAML text as plain values that remember where they stand, with what `{env: NAME}` and `{file: PATH}` stand for."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from campaign_sync.config.references import FromElsewhere, UnavailableError, from_environment, from_file
+
+Path = tuple[str | int, ...]
+"""The keys and positions that lead from the top of the file to a value."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Line and column in the file, both from 1."""
+
+    line: int = 1
+    column: int = 1
+
+    @classmethod
+    def of(cls, mark: yaml.Mark) -> "Place":
+        """PyYAML's mark, which counts from 0."""
+        return cls(mark.line + 1, mark.column + 1)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in the file. The sentence never repeats a value, for it may be a secret."""
+
+    place: Place
+    path: Path
+    sentence: str
+
+
+@dataclass
+class Document:
+    """What the file says: plain values, the place of every key and value, and what is wrong already."""
+
+    value: Any = field(default=None, repr=False)
+    values: dict[Path, Place] = field(default_factory=dict)
+    keys: dict[Path, Place] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    unreadable: set[Path] = field(default_factory=set)
+    """Where None stands for a value that couldn't be read; `problems` says why."""
+
+    def place_of(self, path: Path, *, of_key: bool = False) -> Place:
+        """Where `path` stands; for something that isn't there, where the section is that lacks it."""
+        if not of_key and path in self.values:
+            return self.values[path]
+        while path and path not in self.keys:
+            path = path[:-1]
+        return self.keys.get(path, Place())
+
+
+def read_document(text: str, environ: Mapping[str, str]) -> Document:
+    """Parse one YAML document.
+
+    Unset variables, unreadable files, repeated keys and values YAML can't build become `problems` of the document and
+    None as a value.
+
+    Raises:
+        yaml.YAMLError: the text isn't YAML.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        return _Reading(loader, environ).read(loader.get_single_node())
+    finally:
+        loader.dispose()
+
+
+class _Reading:
+    def __init__(self, loader: yaml.SafeLoader, environ: Mapping[str, str]) -> None:
+        self._loader = loader
+        self._environ = environ
+        self._document = Document()
+        self._open: list[yaml.Node] = []
+        self._checked: set[int] = set()
+
+    def read(self, root: yaml.Node | None) -> Document:
+        if root is not None:
+            self._document.value = self._value(root, ())
+        return self._document
+
+    def _value(self, node: yaml.Node, path: Path) -> Any:
+        self._document.values[path] = Place.of(node.start_mark)
+        if node in self._open:
+            return self._unreadable(node, path, "this alias contains itself")
+        self._open.append(node)
+        try:
+            match node:
+                case yaml.MappingNode(tag="tag:yaml.org,2002:map"):
+                    return self._mapping(node, path)
+                case yaml.SequenceNode(tag="tag:yaml.org,2002:seq"):
+                    return [self._value(item, (*path, position)) for position, item in enumerate(node.value)]
+                case yaml.ScalarNode():
+                    return self._loader.construct_object(node)
+                case _:
+                    return self._unreadable(node, path, f"the tag {node.tag} isn't known here; remove it")
+        except yaml.MarkedYAMLError as error:
+            return self._unreadable(node, path, f"{error.problem}")
+        except (ValueError, OverflowError):
+            return self._unreadable(
+                node, path, "YAML takes this for a number or a date that doesn't exist; put it in quotes"
+            )
+        finally:
+            self._open.pop()
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> Any:
+        self._refuse_repeated_keys(node, path)
+        self._loader.flatten_mapping(node)
+        reference = _reference(node)
+        if reference is not None:
+            return self._from_elsewhere(*reference, node, path)
+        mapping: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._problem(key, path, "a key must be plain text")
+                continue
+            # As written: what YAML would make of a key (`No` is a truth value, `0123` a number) was never meant.
+            inner = (*path, key.value)
+            self._document.keys[inner] = Place.of(key.start_mark)
+            mapping[key.value] = self._value(value, inner)
+        return mapping
+
+    def _refuse_repeated_keys(self, node: yaml.MappingNode, path: Path) -> None:
+        if id(node) in self._checked:  # an alias: looked at already, and merged keys may repeat
+            return
+        self._checked.add(id(node))
+        seen: dict[Hashable, Place] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                first = seen[key.value]
+                self._problem(key, (*path, key.value), f"the key stands here twice, first in line {first.line}")
+            seen.setdefault(key.value, Place.of(key.start_mark))
+
+    def _from_elsewhere(self, key: str, name: str, node: yaml.Node, path: Path) -> FromElsewhere | None:
+        try:
+            return from_environment(name, self._environ) if key == "env" else from_file(name)
+        except UnavailableError as error:
+            self._unreadable(node, path, str(error))
+            return None
+
+    def _unreadable(self, node: yaml.Node, path: Path, sentence: str) -> None:
+        self._document.unreadable.add(path)
+        self._problem(node, path, sentence)
+
+    def _problem(self, node: yaml.Node, path: Path, sentence: str) -> None:
+        self._document.problems.append(Problem(Place.of(node.start_mark), path, sentence))
+
+
+def _reference(node: yaml.MappingNode) -> tuple[str, str] | None:
+    """Key and NAME or PATH where the node is `{env: NAME}` or `{file: PATH}`."""
+    if len(node.value) != 1:
+        return None
+    key, value = node.value[0]
+    is_reference = key.value in ("env", "file") and isinstance(value, yaml.ScalarNode) and bool(value.value)
+    return (str(key.value), str(value.value)) if is_reference else None

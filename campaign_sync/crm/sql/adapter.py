@@ -1,0 +1,155 @@
+"""A CRM in any SQL database whose tables or views answer to the names of the contract (`docs/crm.md`)."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+
+import pandas as pd
+from sqlalchemy import Connection, DateTime, String, column, func, inspect, select, table
+from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.types import NullType
+
+from campaign_sync.config import CrmSettings
+from campaign_sync.config.database_url import place
+from campaign_sync.crm.port import CrmError, OnWritten, RecordedResponses, WriteBack, ignore
+from campaign_sync.crm.sql.crm_snapshot import SqlSnapshot
+from campaign_sync.crm.sql.engine import crm_engine, crm_errors, read_only
+from campaign_sync.crm.sql.feedback_recorder import record_bounces, record_unsubscribes
+from campaign_sync.crm.sql.reader import Reader
+from campaign_sync.crm.sql.response_recorder import record_responses, takes_responses
+from campaign_sync.crm.sql.schema import export_log, export_metadata, metadata, required_columns
+from campaign_sync.domain.consent import NO_OTHER_WORDS, ConsentWords
+from campaign_sync.domain.feedback import Bounce, Unsubscribe
+from campaign_sync.domain.instant import CLOCK_TOLERANCE, instant
+from campaign_sync.domain.response import Response
+from campaign_sync.domain.text import normalize_text
+
+_KEYS = ("id", "entity_id", "opt_in_id", "mandator", "marketing_list_id")
+
+_TEXTS = (*_KEYS, "email")
+
+_TIMES = ("occurred_at", "bounced_at", "finished_at")
+
+_LOOKED_AT = 1_000
+"""So many rows of a table show what kind of values it holds."""
+
+
+def _values_that_are_no_text(connection: Connection, name: str, columns: Sequence[str]) -> Iterator[str]:
+    for key in columns:
+        some = select(column(key)).select_from(table(name)).limit(_LOOKED_AT).subquery()
+        kinds = select(func.typeof(some.c[key])).where(func.typeof(some.c[key]).not_in(["text", "null"])).limit(1)
+        for kind in connection.execute(kinds).scalars():
+            yield f"column {name}.{key} yields values of type {kind} and must yield text (cast it in a view)"
+
+
+class _FrozenSnapshot(SqlSnapshot):
+    """A view that doesn't change while it lasts, so who is suppressed is looked up in it once, not for every list."""
+
+    def __init__(self, connection: Connection, words: ConsentWords) -> None:
+        super().__init__(connection, words)
+        self._suppressed: dict[str, pd.DataFrame] = {}
+
+    def suppression(self, mandator: str) -> pd.DataFrame:
+        """Addresses with a final bounce, and withdrawn consents. See `CrmSnapshot`."""
+        if mandator not in self._suppressed:
+            self._suppressed[mandator] = super().suppression(mandator)
+        return self._suppressed[mandator].copy(deep=False)  # pandas copies what is written to
+
+
+def open_crm(settings: CrmSettings) -> "SqlCrm":
+    """The CRM of a configuration. See `SqlCrm`."""
+    return SqlCrm(settings.url.get_secret_value(), settings.consent_kinds.words)
+
+
+class SqlCrm:
+    """Implements `Crm`. Holds no connection between calls.
+
+    Args:
+        url: a SQLAlchemy URL; `postgresql://` means psycopg2.
+        words: how this CRM calls what happens to a consent, beside the contract's own words.
+
+    Raises:
+        CrmError: the URL can't be used, or names a SQLite file that doesn't exist.
+    """
+
+    def __init__(self, url: str, words: ConsentWords = NO_OTHER_WORDS) -> None:
+        self._engine, self._words = crm_engine(url), words
+
+    def check(self, *, exports: bool = False) -> None:
+        """Prove that the CRM answers and holds what the contract asks for. See `Crm.check`."""
+        with crm_errors(self._engine, "checking the contract"), read_only(self._engine) as connection:
+            inspector = inspect(connection)
+            flaws = []
+            for each_table in (*metadata.sorted_tables, *(export_metadata.sorted_tables if exports else ())):
+                try:
+                    found = {each["name"]: each["type"] for each in inspector.get_columns(each_table.name)}
+                except NoSuchTableError:
+                    flaws.append(f"table or view {each_table.name} is missing")
+                    continue
+                missing = [name for name in required_columns(each_table) if name not in found]
+                flaws += [f"column {each_table.name}.{name} is missing" for name in missing]
+                flaws += [
+                    f"column {each_table.name}.{name} is {found[name]} and must be text (cast it in a view)"
+                    for name in _TEXTS
+                    if name in found and not isinstance(found[name], String | NullType)
+                ]
+                if self._engine.dialect.name == "sqlite":  # where values have types, and columns none
+                    keys = [name for name in _KEYS if name in found]
+                    flaws += _values_that_are_no_text(connection, each_table.name, keys)
+                    continue
+                flaws += [
+                    f"column {each_table.name}.{name} is {found[name]} and must be a time (give a timestamp in a view)"
+                    for name in _TIMES
+                    if name in found and not isinstance(found[name], DateTime | String | NullType)
+                ]
+        if flaws:
+            raise CrmError(
+                f"the CRM at {place(self._engine.url)} doesn't fulfil the contract of docs/crm.md: {'; '.join(flaws)}. "
+                "Add views of these names, or let `campaign-sync crm init --url URL` create the tables"
+                f"{' (export_log: with --exports)' if exports else ''}"
+            )
+
+    @contextmanager
+    def snapshot(self) -> Iterator[SqlSnapshot]:
+        """Open one consistent, read-only view that lasts as long as the context. See `Crm.snapshot`."""
+        with ExitStack() as stack:
+            with crm_errors(self._engine, "opening a snapshot"):
+                connection = stack.enter_context(read_only(self._engine))
+            yield _FrozenSnapshot(connection, self._words)  # outside: what fails in here needn't be the CRM's fault
+
+    def record_bounces(self, bounces: Sequence[Bounce], on_written: OnWritten = ignore) -> WriteBack:
+        """Mark the addresses as bounced, for all mandators. See `Crm.record_bounces`. Counts are addresses."""
+        return record_bounces(self._engine, bounces, on_written) if bounces else WriteBack(0, 0)
+
+    def record_unsubscribes(self, unsubscribes: Sequence[Unsubscribe], on_written: OnWritten = ignore) -> WriteBack:
+        """Append withdrawals, for the opt-ins of the unsubscribe's mandator only. See `Crm.record_unsubscribes`.
+
+        Counts are withdrawals: an unsubscribe makes one for each entity and each opt-in that it is about.
+
+        Raises:
+            CrmError: the CRM can't be written to, or defines no opt-in at all for a mandator.
+        """
+        return record_unsubscribes(self._engine, unsubscribes, on_written) if unsubscribes else WriteBack(0, 0)
+
+    def takes_responses(self) -> bool:
+        """Whether both optional tables are there, `campaign` and `response`, with all their columns."""
+        return takes_responses(self._engine)
+
+    def record_responses(self, responses: Sequence[Response]) -> RecordedResponses:
+        """Append the responses of people and campaigns that the CRM knows. See `Crm.record_responses`."""
+        return record_responses(self._engine, responses) if responses else RecordedResponses()
+
+    def last_export(self, name: str) -> datetime | None:
+        """When the CRM last finished an export, by its optional table `export_log`. See `Crm.last_export`."""
+        with crm_errors(self._engine, f"looking for the export {name!r}"), read_only(self._engine) as connection:
+            query = select(*[export_log.c.name, Reader(connection).moment(export_log.c.finished_at)])
+            rows = connection.execute(query).all()
+        times = [instant(row[1]) for row in rows if normalize_text(str(row[0])) == normalize_text(name)]
+        known = [each for each in times if each is not None]
+        if times and not known:
+            raise CrmError(
+                f"export_log.finished_at of {name!r} holds no time in {len(times)} rows; write it like "
+                "2026-03-01 12:00:00"
+            )
+        latest = datetime.now(UTC) + CLOCK_TOLERANCE
+        return max((each for each in known if each <= latest), default=None)

@@ -1,0 +1,239 @@
+"""Reading a CRM in a SQL database, all of it as it was at one moment."""
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Connection, select
+
+from campaign_sync.crm.address_key import address_key, people_by_address
+from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
+from campaign_sync.crm.sql.chunks import by_type
+from campaign_sync.crm.sql.consents import EVENT_COLUMNS, Consents, numbered, require_same_keys
+from campaign_sync.crm.sql.picks import People, Picks, offered, title
+from campaign_sync.crm.sql.reader import AnyRow, Reader
+from campaign_sync.crm.sql.records import named_records
+from campaign_sync.crm.sql.schema import address_state
+from campaign_sync.crm.sql.text_frame import text_frame
+from campaign_sync.domain.consent import (
+    KINDS,
+    ConsentEvent,
+    ConsentKind,
+    ConsentRows,
+    ConsentWords,
+    Numbers,
+    OptIn,
+    cleaned_word,
+)
+from campaign_sync.domain.entity import Entity
+from campaign_sync.domain.feedback import BounceKind
+from campaign_sync.domain.instant import Instants
+from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
+
+_LONGEST_TYPE = 16
+"""Of what stands in the place of an entity type; the ledger holds no more."""
+
+_FIRST_EVENT_COLUMN = 3
+"""Of the rows of a selection: before it come the id as picked, the id and the address of the record."""
+
+_KIND_NAMES = [kind.value for kind in KINDS]
+
+_EVENT_ENTITY_ID = _FIRST_EVENT_COLUMN + EVENT_COLUMNS.index("entity_id")
+
+_FIRST_OWN_COLUMN = _FIRST_EVENT_COLUMN + len(EVENT_COLUMNS)
+
+
+class SqlSnapshot:
+    """Implements `CrmSnapshot` on a connection whose transaction is read-only and sees one moment.
+
+    Args:
+        connection: to the CRM.
+        words: how this CRM calls what happens to a consent.
+    """
+
+    def __init__(self, connection: Connection, words: ConsentWords) -> None:
+        self._reader = Reader(connection)
+        self._consents = Consents(self._reader, words, datetime.now(UTC))
+        self._picks = Picks(self._reader)
+
+    def opt_in(self, opt_in_id: str) -> OptIn | None:
+        """The opt-in's definition, or None where the CRM doesn't know it."""
+        return self._consents.opt_in(opt_in_id)
+
+    def opt_in_ids(self, mandator: str) -> frozenset[str]:
+        """The opt-ins of a mandator. See `CrmSnapshot.opt_in_ids`."""
+        return self._consents.ids_of(mandator)
+
+    def records(self, entities: Collection[Entity]) -> dict[Entity, Entity]:
+        """The records that these name. See `CrmSnapshot.records`."""
+        return named_records(lambda query: self._reader.rows(query, "looking for records"), entities)
+
+    def columns(self, pick: Pick) -> frozenset[str]:
+        """The columns that everybody in this pick has, so that a list's attributes can be filled from them."""
+        return offered(self._picks.find(pick).people, SELECTION_COLUMNS)
+
+    def select(
+        self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 5_000
+    ) -> Iterator[pd.DataFrame]:
+        """Everybody the pick names, contacts before leads before accounts, then by id. See `CrmSnapshot.select`."""
+        picked = self._picks.find(pick)
+        there = offered(picked.people, SELECTION_COLUMNS)
+        missing = sorted(set(columns) - there)
+        if missing:
+            raise CrmError(
+                f"the {title(pick)} has no column {', '.join(missing)} that everybody in it has; "
+                f"correct it in the list's attributes, or add it in the CRM; there are {', '.join(sorted(there))}"
+            )
+        self._consents.opt_in(opt_in_id)
+        wanted = [name for name in dict.fromkeys(columns) if name not in SELECTION_COLUMNS]
+
+        def frames() -> Iterator[pd.DataFrame]:
+            for group in picked.people:
+                yield from self._frames(group, opt_in_id, wanted, chunk_rows, title(pick))
+            if picked.strangers is not None:
+                for chunk in self._reader.stream(picked.strangers, chunk_rows, f"reading the {title(pick)}"):
+                    yield _strangers(chunk, wanted)
+
+        return frames()
+
+    def suppression(self, mandator: str) -> pd.DataFrame:
+        """Addresses of all mandators with a final bounce, and the ended consents of this one. See `CrmSnapshot`."""
+        table = self._reader.table(address_state.name)
+        read = [*table.c["address", "bounce_kind", "source"], self._reader.moment(table.c.bounced_at)]
+        states = self._reader.rows(select(*read).order_by(table.c.address), "reading address_state")
+        # An address without a key can't be sent to in the first place.
+        keyed = [(address_key(row.address), row) for row in states if cleaned_word(row.bounce_kind) != BounceKind.SOFT]
+        odd = self._consents.odd_people_of(mandator)
+        emails = self.emails({each.entity for each in odd})
+        kinds = {ConsentKind.WITHDRAWN: "unsubscribe"}
+        rows = [
+            *(("bounce", key, None, None, None, row.bounced_at, row.source) for key, row in keyed if key),
+            *(
+                (kinds.get(decided.kind, "unclear"), address_key(email), *entity, opt_in_id, decided.at, source)
+                for entity, opt_in_id, decided, source, email in self._consents.against(mandator)
+            ),
+            *(
+                ("unclear", address_key(emails[each.entity]), *each.entity, each.opt_in_id, each.since, each.source)
+                for each in odd
+                if each.entity in emails
+            ),
+        ]
+        columns: list[Sequence[Any]] = [*zip(*rows, strict=True)] or [()] * len(SUPPRESSION_COLUMNS)
+        places = [f"consent_event.{name}" for name in SUPPRESSION_COLUMNS]
+        return text_frame(columns, SUPPRESSION_COLUMNS, places, "since")
+
+    def consent_rows(self, opt_in_id: str) -> ConsentRows:
+        """How well the consent events of an opt-in can be understood. See `CrmSnapshot.consent_rows`."""
+        return self._consents.rows_of(opt_in_id)
+
+    def entities_with(self, address: str) -> list[Entity]:
+        """Everybody who has this address, however either is spelled. See `CrmSnapshot.entities_with`."""
+        key = address_key(address)
+        if key is None:
+            return []
+        people = people_by_address(lambda query: self._reader.rows(query, "looking for an address"), {key})
+        return sorted(people.get(key, []), key=lambda entity: (entity.entity_type.precedence, entity.entity_id))
+
+    def email(self, entity: Entity) -> str | None:
+        """An entity's address as the CRM spells it. See `CrmSnapshot.email`."""
+        return self.emails([entity]).get(entity)
+
+    def emails(self, entities: Collection[Entity]) -> dict[Entity, str]:
+        """The addresses of many entities as the CRM spells them. See `CrmSnapshot.emails`."""
+        found: dict[Entity, str] = {}
+        for entity_type, ids in by_type(entities):
+            people = self._consents.people(entity_type)
+            query = select(people.c.id, people.c.email).where(people.c.id.in_(ids))
+            for row in self._reader.rows(query, f"reading {entity_type}"):
+                email = row.email or ""
+                text_of_email = email if isinstance(email, str) else email.decode(errors="replace")  # it isn't UTF-8
+                found[Entity(entity_type, str(row.id).strip())] = text_of_email
+        return found
+
+    def consenting(self, opt_in_id: str) -> Iterator[tuple[str, str, datetime]]:
+        """Everybody whose consent for this opt-in is granted now. See `CrmSnapshot.consenting`."""
+        return ((str(entity), email, at) for entity, email, at in self._consents.granted(opt_in_id))
+
+    def consents(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
+        """What ever happened to an entity's consents, by opt-in, oldest first. See `CrmSnapshot.consents`."""
+        return self._consents.history(entity)
+
+    def _frames(
+        self, people: People, opt_in_id: str, columns: list[str], chunk_rows: int, pick: str
+    ) -> Iterator[pd.DataFrame]:
+        entity, picked, events = people.entity, people.picked, self._consents.source
+        own = [people.columns[name] for name in columns]
+        query = (
+            select(*[picked.c.entity_id, entity.c.id.label("own_id"), entity.c.email, *self._consents.columns, *own])
+            .select_from(picked)
+            .outerjoin(entity, entity.c.id == picked.c.entity_id)
+            .outerjoin(
+                events,
+                (events.c.entity_id == picked.c.entity_id)
+                & self._consents.of_opt_ins([cleaned_word(opt_in_id)], [people.entity_type]),
+            )
+            # Where a report names an entity several times, its first row counts: that with the smallest own columns.
+            .order_by(picked.c.entity_id, *(each for each in own if each.table is picked))
+        )
+        own_places = [f"{pick if each.table is picked else people.entity_type}.{each.name}" for each in own]
+        consent_places = [f"consent_event.{name}" for name in EVENT_COLUMNS if name != "entity_id"]
+        places = ["entity_type", f"{pick}.entity_id", f"{people.entity_type}.email", *consent_places, *own_places]
+        for rows in self._reader.groups(query, chunk_rows, f"reading the {pick}", lambda row: row[0]):
+            values = list(zip(*rows, strict=True))
+            ids = values[0]
+            if None in ids:
+                raise CrmError(f"the {pick} has rows without an entity_id; take them out of its query or view")
+            require_same_keys(ids, values[1], f"{pick}.entity_id", f"{people.entity_type}.id")
+            require_same_keys(ids, values[_EVENT_ENTITY_ID], f"{pick}.entity_id", "consent_event.entity_id")
+            yield text_frame(
+                self._one_of_each(people.entity_type, values), (*SELECTION_COLUMNS, *columns), places, "consent_at"
+            )
+
+    def _one_of_each(self, entity_type: str, values: Sequence[Sequence[Any]]) -> list[Sequence[Any] | Instants]:
+        """The columns of a selection, one value per entity; the rows of one stand beside each other in `values`."""
+        groups = numbered(values[0])
+        firsts = np.flatnonzero(np.diff(groups, prepend=-1))
+        with_event = np.flatnonzero([entity_id is not None for entity_id in values[_EVENT_ENTITY_ID]])
+        events = [_at(column, with_event) for column in values[_FIRST_EVENT_COLUMN:_FIRST_OWN_COLUMN]]
+        decided = self._consents.decisions(groups[with_event], events)
+        concerned = groups[with_event[decided.rows]]
+        moments = np.full(len(firsts), "NaT", dtype="datetime64[us]")
+        moments[concerned] = decided.moments
+        kinds = [_KIND_NAMES[kind] for kind in decided.kinds.tolist()]
+        event_id, *evidence = (_at(events[number], decided.rows) for number in (0, 4, 5, 6))
+        return [
+            [entity_type] * len(firsts),
+            [entity_id.strip() for entity_id in _at(values[0], firsts)],
+            _at(values[2], firsts),
+            _spread(event_id, concerned, len(firsts)),
+            _spread(kinds, concerned, len(firsts)),
+            moments,
+            *(_spread(column, concerned, len(firsts)) for column in evidence),
+            *(_at(column, firsts) for column in values[_FIRST_OWN_COLUMN:]),
+        ]
+
+
+def _at(column: Sequence[Any], positions: Numbers) -> Sequence[Any]:
+    """The values at ascending, distinct positions; the column itself where that is all of it."""
+    return column if len(positions) == len(column) else [column[position] for position in positions.tolist()]
+
+
+def _spread(column: Sequence[Any], groups: Numbers, size: int) -> Sequence[Any]:
+    """The values at the ascending, distinct places of their groups, and None at all others."""
+    if len(groups) == size:
+        return column
+    values: list[Any] = [None] * size
+    for group, value in zip(groups.tolist(), column, strict=True):
+        values[group] = value
+    return values
+
+
+def _strangers(members: Sequence[AnyRow], columns: Sequence[str]) -> pd.DataFrame:
+    """Members of a list whose entity type is none. They come like everybody else, to be rejected with their reason."""
+    names = (*SELECTION_COLUMNS, *columns)
+    types = [str(row[0] or "").strip()[:_LONGEST_TYPE] for row in members]
+    ids = [str(row[1] or "").strip() for row in members]
+    values: list[Sequence[Any]] = [types, ids, *([[None] * len(members)] * (len(names) - 2))]
+    return text_frame(values, names, names, "consent_at")

@@ -1,0 +1,146 @@
+"""Connections to a CRM in a SQL database, and what its errors may say."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from campaign_sync.config.database_url import DatabaseUrlError, place, read_database_url
+from campaign_sync.crm.port import CrmError
+from campaign_sync.sqlite import PATIENCE_SECONDS, remedy, use_write_ahead_log
+
+URL_SETTING = "crm.url"
+"""What the messages call the database's URL: its place in the configuration."""
+
+_BEGIN = "sqlite_begin"
+"""Execution option: how a transaction begins on SQLite."""
+
+_WRITING = "BEGIN IMMEDIATE"
+"""A writer takes the lock at once: having read first, it could find itself outrun and be turned away."""
+
+_TELLING_SQLSTATES = ("25", "42", "53", "55", "57")
+"""PostgreSQL's error classes whose texts speak of statements and resources, never of the data in a row."""
+
+
+class UnusableUrlError(CrmError):
+    """The URL itself can't be used; no database was asked."""
+
+
+def crm_engine(url: str, *, create: bool = False) -> Engine:
+    """An engine that keeps no connection open and puts no values into its messages.
+
+    Args:
+        url: a SQLAlchemy URL. `postgresql://` and `postgres://` without a driver mean psycopg2.
+        create: whether a SQLite file may come into being.
+
+    Raises:
+        UnusableUrlError: the URL can't be read, or its driver isn't installed.
+        CrmError: the SQLite file doesn't exist.
+    """
+    try:
+        parsed = read_database_url(url)
+        if parsed.drivername in ("postgresql", "postgres"):
+            parsed = parsed.set(drivername="postgresql+psycopg2")
+        sqlite = parsed.get_backend_name() == "sqlite"
+        options: dict[str, Any] = {"connect_args": {"timeout": PATIENCE_SECONDS}} if sqlite else {}
+        if parsed.drivername == "postgresql+psycopg2":
+            options = {"client_encoding": "utf8"}
+        engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True, **options)
+    except ImportError as error:
+        raise UnusableUrlError(
+            f"{URL_SETTING} asks for a driver that isn't installed; install the driver {error.name} beside this package"
+        ) from None
+    except DatabaseUrlError as error:
+        raise UnusableUrlError(f"{URL_SETTING}: {error}") from None
+    except (ArgumentError, ValueError) as error:
+        raise UnusableUrlError(
+            f"{URL_SETTING} isn't a database URL that can be used here: write it like "
+            f"postgresql://user:password@host/name or sqlite:///path/to/file.db ({type(error).__name__})"
+        ) from None
+    if sqlite:
+        if create:
+            file = Path(parsed.database or "")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if parsed.database not in (None, "", ":memory:"):
+                file.touch(mode=0o600, exist_ok=True)  # people are going to be in it
+        elif not _sqlite_file_exists(parsed):
+            raise CrmError(f"there is no CRM at {place(parsed)}: create it with `campaign-sync crm init --url URL`")
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+@contextmanager
+def read_only(engine: Engine) -> Iterator[Connection]:
+    """A transaction that sees the database as it is at this moment, whatever others write, and can't write itself."""
+    postgresql = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with engine.connect().execution_options(
+        **postgresql if engine.dialect.name == "postgresql" else {_BEGIN: "BEGIN"}
+    ) as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA query_only=ON")
+            connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1")
+        else:
+            connection.exec_driver_sql("SELECT 1")  # either database freezes its view with the first read
+        yield connection
+
+
+@contextmanager
+def crm_errors(engine: Engine, doing: str) -> Iterator[None]:
+    """Turn database errors into `CrmError`s that say where, what and what to do, but hold nobody's data."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        # `from None`: the database's own message may quote a row.
+        raise CrmError(f"{doing} failed in the CRM at {place(engine.url)}: {_explain(error)}") from None
+
+
+def _explain(error: SQLAlchemyError) -> str:
+    original = error.orig if isinstance(error, DBAPIError) else None
+    if original is None:
+        return type(error).__name__
+    if type(original) in (sqlite3.OperationalError, sqlite3.DatabaseError):  # statements and files, never values
+        helps = remedy(original)
+        return f"{original}: {helps}" if helps else str(original)
+    state = getattr(original, "pgcode", None)
+    if state == "22021":
+        return "a text isn't UTF-8; the database lets any bytes in (SQL_ASCII), convert it to UTF-8"
+    if state and state.startswith(_TELLING_SQLSTATES):
+        return f"{original.diag.message_primary} (SQLSTATE {state})"  # type: ignore[attr-defined]
+    if state:
+        return f"{type(original).__name__} (SQLSTATE {state})"
+    text = str(original)
+    if "authentication failed" in text or "no password supplied" in text:
+        return f"the login was refused; check user and password in {URL_SETTING}"
+    if "does not exist" in text:
+        return f"there is no such database or user; check {URL_SETTING}"
+    return f"it can't be reached; check {URL_SETTING}, and that the database is running ({type(original).__name__})"
+
+
+def _sqlite_file_exists(url: URL) -> bool:
+    database = url.database or ""
+    return database.startswith("file:") or (database not in ("", ":memory:") and Path(database).is_file())
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where SQLAlchemy says so, also for mere reading
+    connection.text_factory = _text
+
+
+def _text(raw: bytes) -> str | bytes:
+    """Text as stored. Not UTF-8, it stays bytes: sqlite3's own error would print the value."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    begin = connection.get_execution_options().get(_BEGIN, _WRITING)
+    if begin == _WRITING:  # who only reads leaves the file as it is; a snapshot stays open for long
+        use_write_ahead_log(connection.connection.dbapi_connection)  # type: ignore[arg-type]
+    connection.exec_driver_sql(begin)

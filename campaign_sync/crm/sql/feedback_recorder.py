@@ -1,0 +1,284 @@
+"""Writes the vendor's feedback into a CRM in a SQL database. Repeated, it changes nothing."""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    Select,
+    bindparam,
+    case,
+    column,
+    insert,
+    select,
+    table,
+    update,
+)
+
+from campaign_sync.crm.address_key import address_key, people_by_address
+from campaign_sync.crm.port import CrmError, OnWritten, WriteBack
+from campaign_sync.crm.sql.chunks import IDS_PER_QUERY, by_type, chunks, writing, written
+from campaign_sync.crm.sql.consents import entity_type_of
+from campaign_sync.crm.sql.reader import Reader
+from campaign_sync.crm.sql.schema import address_state, consent_event, opt_in
+from campaign_sync.domain.consent import ConsentKind, cleaned_word
+from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.feedback import FINAL_BOUNCES, Bounce, Unsubscribe, Written, bounce_weight
+from campaign_sync.domain.instant import instant
+from campaign_sync.domain.text import normalize_text
+
+_WITHDRAWALS = uuid.UUID("a0f6c3a4-5f0e-4f0b-9d56-3d0d7f8f4b11")
+"""Namespace of withdrawal ids. It must never change: by its id a withdrawal is known to be written already."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+"""In place of the time of a bounce on record that has none: every newer one is news."""
+
+_EVENTS = table("consent_event", *map(column, ("id", "entity_type", "entity_id", "opt_in_id")))
+
+Feedback = TypeVar("Feedback", Bounce, Unsubscribe)
+
+
+def record_bounces(engine: Engine, bounces: Sequence[Bounce], on_written: OnWritten) -> WriteBack:
+    """Mark addresses as bounced. See `Crm.record_bounces`."""
+    doing = "recording bounces"
+    reported = _by_key(bounces)
+    weightiest = {key: max(group, key=_weight_of) for key, group in reported.items()}
+    with writing(engine, doing) as connection:
+        known = people_by_address(partial(_streamed, connection), reported)
+        stored = _bounces_on_record(connection, reported)
+    count = 0
+    for keys in chunks(list(known)):
+        some = {key: weightiest[key] for key in keys}
+        news = written(engine, doing, partial(_write_bounces, some, stored))
+        count += len(news)
+        on_written([Written(each, key in news) for key in keys for each in reported[key]])
+    unmatched = [each for each in bounces if address_key(each.address) not in known]
+    return WriteBack(count, len(known) - count, _addresses(unmatched))
+
+
+def record_unsubscribes(engine: Engine, unsubscribes: Sequence[Unsubscribe], on_written: OnWritten) -> WriteBack:
+    """Append withdrawals. See `Crm.record_unsubscribes`."""
+    doing = "recording unsubscribes"
+    with writing(engine, doing) as connection:
+        opt_ins = _opt_ins_by_mandator(connection, {each.mandator for each in unsubscribes})
+        people = people_by_address(partial(_streamed, connection), _by_key(unsubscribes))
+        types = _entity_types(connection)
+    new, all_events, matched = 0, 0, set[Unsubscribe]()
+    for chunk in chunks(unsubscribes):
+        entries = written(engine, doing, partial(_write_withdrawals, chunk, people, opt_ins, types))
+        new += sum(one.new for one in entries)
+        all_events += len({one.event_id for one in entries})
+        matched |= {one.feedback for one in entries if isinstance(one.feedback, Unsubscribe)}
+        on_written(entries)
+    return WriteBack(new, all_events - new, _addresses(each for each in unsubscribes if each not in matched))
+
+
+def _write_withdrawals(
+    chunk: Sequence[Unsubscribe],
+    people: Mapping[str, Sequence[Entity]],
+    opt_ins: Mapping[str, Mapping[str, str]],
+    types: Mapping[EntityType, Sequence[str]],
+    connection: Connection,
+) -> list[Written]:
+    holders = {each: people.get(address_key(each.address) or each.address, []) for each in chunk}
+    named = {one.entity for each in chunk for one in each.through} | {each.entity for each in chunk if each.entity}
+    past = _Past.read(connection, {entity for group in holders.values() for entity in group} | named, types)
+    withdrawals: dict[str, dict[str, Any]] = {}
+    entries = []
+    for each in chunk:
+        for entity, opt_in_id in _concerned(each, holders[each], past, opt_ins[each.mandator]):
+            event_id = _withdrawal_id(each, entity, normalize_text(opt_in_id))
+            is_new = event_id not in past.event_ids and event_id not in withdrawals
+            entry = Written(each, is_new, entity, normalize_text(opt_in_id), event_id)
+            if is_new:
+                withdrawals[event_id] = _withdrawal(each, entry) | {"opt_in_id": opt_in_id}  # as the CRM refers to it
+            entries.append(entry)
+    if withdrawals:
+        connection.execute(insert(consent_event), list(withdrawals.values()))
+    return entries
+
+
+def _concerned(
+    unsubscribe: Unsubscribe, holders: Sequence[Entity], past: "_Past", of_mandator: Mapping[str, str]
+) -> Iterator[tuple[Entity, str]]:
+    """The consents that end: the one that is named, or those they were written to through; else all of the mandator.
+
+    Where the vendor says which lists were left, those lists' instead of all. They end for whoever has the address, too.
+    Somebody whose consents the CRM has forgotten is left forgotten. Opt-ins come as the CRM spells them.
+    """
+    through = {(one.entity, cleaned_word(one.opt_in_id)) for one in unsubscribe.through}
+    through = {each for each in through if each[1] in of_mandator}
+    if unsubscribe.opt_in_id:
+        keys = {cleaned_word(unsubscribe.opt_in_id)} & of_mandator.keys()
+        through = {each for each in through if each[1] in keys}
+        if unsubscribe.entity:
+            through |= {(unsubscribe.entity, key) for key in keys}
+    else:
+        left = set(map(cleaned_word, unsubscribe.opt_ins)) & of_mandator.keys()
+        keys = {key for _, key in through} or left or set(of_mandator)
+    concerned = through | {(entity, key) for entity in holders for key in keys}
+    return ((entity, of_mandator[key]) for entity, key in sorted(concerned) if key in past.opt_ins[entity])
+
+
+class _Past:
+    """What has happened to some entities' consents so far."""
+
+    def __init__(self) -> None:
+        self.opt_ins: defaultdict[Entity, set[str]] = defaultdict(set)
+        """Those they have events for, as `cleaned_word` has them."""
+        self.event_ids: set[str] = set()
+
+    @classmethod
+    def read(
+        cls, connection: Connection, entities: Collection[Entity], types: Mapping[EntityType, Sequence[str]]
+    ) -> "_Past":
+        """Read it. `types` are the CRM's spellings of entity types."""
+        past = cls()
+        source = Reader(connection).with_clean_key(_EVENTS, "entity_id")
+        for entity_type, ids in by_type(entities):
+            query = select(*source.c["id", "entity_id", "opt_in_id"]).where(
+                source.c.entity_type.in_(types.get(entity_type, ())), source.c.entity_id.in_(ids)
+            )
+            for row in connection.execute(query):
+                entity = Entity(entity_type, row.entity_id.strip())
+                past.opt_ins[entity].add(cleaned_word(row.opt_in_id))
+                past.event_ids.add(row.id.strip())
+        return past
+
+
+def _by_key(feedback: Iterable[Feedback]) -> dict[str, list[Feedback]]:
+    grouped = defaultdict(list)
+    for each in feedback:
+        grouped[address_key(each.address) or each.address].append(each)
+    return dict(grouped)
+
+
+def _addresses(feedback: Iterable[Bounce | Unsubscribe]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.address for each in feedback))
+
+
+def _bounces_on_record(connection: Connection, keys: Collection[str]) -> dict[str, Row[Any]]:
+    """What `address_state` says of these addresses; the weightiest where several spellings of one are in it."""
+    found: dict[str, Row[Any]] = {}
+    for row in sorted(_streamed(connection, _states(connection)), key=_weight_on_record):
+        key = address_key(row.address)
+        if key is not None and key in keys:
+            found[key] = row
+    return found
+
+
+def _is_news(bounce: Bounce, stored: Row[Any]) -> bool:
+    known = _weight_on_record(stored)
+    return _weight_of(bounce) > known if bounce.dated else (bounce.kind in FINAL_BOUNCES) > known[0]
+
+
+def _write_bounces(
+    bounces: Mapping[str, Bounce], stored_before: Mapping[str, Row[Any]], connection: Connection
+) -> set[str]:
+    """The keys of those that were news. What somebody else writes at the same time never loses to a lighter one."""
+    query = _states(connection)
+    spelled = {key: stored_before[key].address if key in stored_before else key for key in bounces}
+    stored: dict[str, Row[Any]] = {}
+    for some in chunks(list(spelled.values()), IDS_PER_QUERY):
+        stored |= {row.address: row for row in connection.execute(query.where(address_state.c.address.in_(some)))}
+    new, newer = [], []
+    for key, bounce in bounces.items():
+        values = {
+            "bounce_kind": bounce.kind.value,
+            "bounced_at": bounce.occurred_at,
+            "mandator": bounce.mandator,
+            "source": bounce.source,
+        }
+        if spelled[key] not in stored:
+            new.append({"address": key, **values})
+        elif _is_news(bounce, stored[spelled[key]]):
+            newer.append({"stored_address": spelled[key], "is_final": int(bounce.kind in FINAL_BOUNCES), **values})
+    if new:
+        connection.execute(insert(address_state), new)
+    if newer:
+        names = ("bounce_kind", "bounced_at", "mandator", "source")
+        this = address_state.c.address == bindparam("stored_address")
+        if connection.dialect.name != "sqlite":  # there nobody else can have written meanwhile, and times are text
+            this &= _lighter()
+        connection.execute(update(address_state).where(this).values({name: bindparam(name) for name in names}), newer)
+    changed = {each["address"] for each in new} | {each["stored_address"] for each in newer}
+    return {key for key in bounces if key in changed or spelled[key] in changed}
+
+
+def _states(connection: Connection) -> Select[Any]:
+    columns = address_state.c
+    return select(*[columns.address, columns.bounce_kind, Reader(connection).moment(columns.bounced_at)])
+
+
+def _weight_on_record(stored: Row[Any]) -> tuple[bool, datetime]:
+    """That of a row of `address_state`, which may be spelled in any way and lack its time."""
+    return bounce_weight(cleaned_word(stored.bounce_kind), instant(stored.bounced_at) or _NEVER)
+
+
+def _lighter() -> ColumnElement[bool]:
+    """What `_is_news` says, by the database: somebody else may have written since the rows were read."""
+    was_final = case(*((address_state.c.bounce_kind == kind, 1) for kind in sorted(FINAL_BOUNCES)), else_=0)
+    older = (address_state.c.bounced_at < bindparam("bounced_at")) | address_state.c.bounced_at.is_(None)
+    return (was_final < bindparam("is_final")) | ((was_final == bindparam("is_final")) & older)
+
+
+def _weight_of(bounce: Bounce) -> tuple[bool, datetime]:
+    return bounce_weight(bounce.kind, bounce.occurred_at)
+
+
+def _entity_types(connection: Connection) -> dict[EntityType, list[str]]:
+    """How the CRM spells them in its consent events."""
+    found: defaultdict[EntityType, list[str]] = defaultdict(list)
+    for raw in connection.execute(select(consent_event.c.entity_type).distinct()).scalars():
+        if entity_type := entity_type_of(raw):
+            found[entity_type].append(raw)
+    return dict(found)
+
+
+def _opt_ins_by_mandator(connection: Connection, mandators: Collection[str]) -> dict[str, dict[str, str]]:
+    """As the CRM spells them, by what `cleaned_word` makes of that."""
+    found: dict[str, dict[str, str]] = {mandator: {} for mandator in mandators}
+    for row in connection.execute(select(opt_in.c.mandator, opt_in.c.opt_in_id)):
+        mandator = normalize_text(str(row.mandator))
+        if mandator in found:
+            found[mandator][cleaned_word(row.opt_in_id)] = row.opt_in_id
+    unknown = sorted(mandator for mandator, opt_in_ids in found.items() if not opt_in_ids)
+    if unknown:
+        # Otherwise a differently spelled mandator would lose every unsubscribe without a word.
+        raise CrmError(
+            f"the CRM defines no opt-in for mandator {', '.join(unknown)}, so its unsubscribes can't be recorded; "
+            "opt_in.mandator must hold the mandator's name in the configuration"
+        )
+    return found
+
+
+def _withdrawal_id(unsubscribe: Unsubscribe, entity: Entity, opt_in_id: str) -> str:
+    moment = unsubscribe.occurred_at.astimezone(UTC)
+    identity = "\n".join([*entity, opt_in_id, moment.isoformat(), unsubscribe.source])
+    return str(uuid.uuid5(_WITHDRAWALS, identity))
+
+
+def _withdrawal(unsubscribe: Unsubscribe, entry: Written) -> dict[str, Any]:
+    because = f", {entry.attribution.meaning}" if entry.attribution else ""
+    return {
+        "id": entry.event_id,
+        "entity_type": entry.entity.entity_type.value if entry.entity else None,
+        "entity_id": entry.entity.entity_id if entry.entity else None,
+        "opt_in_id": entry.opt_in_id,
+        "kind": ConsentKind.WITHDRAWN.value,
+        "occurred_at": unsubscribe.occurred_at.astimezone(UTC),
+        "source": unsubscribe.source,
+        "evidence": f"unsubscribed from mandator {unsubscribe.mandator} in Optimizely Campaign{because}",
+    }
+
+
+def _streamed(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
+    for chunk in connection.execute(query, execution_options={"yield_per": 20_000}).partitions():
+        yield from chunk

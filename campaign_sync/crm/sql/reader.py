@@ -1,0 +1,232 @@
+"""Reading tables, views and queries of a CRM in a SQL database, as they are stored."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Date,
+    DateTime,
+    Dialect,
+    FromClause,
+    Row,
+    Select,
+    String,
+    TableClause,
+    Text,
+    case,
+    cast,
+    collate,
+    column,
+    func,
+    inspect,
+    or_,
+    select,
+    table,
+    true,
+    type_coerce,
+)
+from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.types import Boolean, NullType, TypeDecorator, TypeEngine, UserDefinedType
+
+from campaign_sync.crm.port import CrmError
+from campaign_sync.crm.sql.engine import crm_errors
+from campaign_sync.domain.instant import instant
+
+_BLANKS = "".join(character for character in map(chr, range(0x3001)) if character.isspace())
+"""What Python's `strip` takes away, for databases that speak Unicode."""
+
+AnyRow = Row[*tuple[Any, ...]]
+"""A row of a query whose columns aren't known to the type checker."""
+
+_ASCII_BLANKS = "".join(character for character in _BLANKS if character.isascii())
+
+
+class _AsStored(UserDefinedType[Any]):
+    """A column of SQLite, whose declared type says little about its values: each is read as it is stored.
+
+    Only 0 and 1 in a boolean column, and what is an ISO date or time in a column of those, are taken for such.
+    """
+
+    cache_ok = True
+
+    def __init__(self, declared: TypeEngine[Any]) -> None:
+        self.declared = declared
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """Read truth values and times; leave everything else alone."""
+        if isinstance(self.declared, Boolean):
+            return lambda value: bool(value) if type(value) is int and value in (0, 1) else value
+        if isinstance(self.declared, Date | DateTime):
+            return lambda value: _time(value) if isinstance(value, str) else value
+        return None
+
+
+class Reader:
+    """Reads from a CRM through a connection, whose transaction says which moment is seen."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.dialect = connection.dialect.name
+        self._tables: dict[str, TableClause] = {}
+        self._with_clean_key: dict[tuple[FromClause, str], FromClause] = {}
+
+    def table(self, name: str, named_by: str = "the CRM contract") -> TableClause:
+        """A table or view with the columns it really has.
+
+        Raises:
+            CrmError: there is none.
+        """
+        if name not in self._tables:
+            schema, _, bare = name.rpartition(".")
+            with crm_errors(self.connection.engine, f"looking at {name}"):
+                try:
+                    found = inspect(self.connection).get_columns(bare, schema=schema or None)
+                except NoSuchTableError:
+                    raise CrmError(f"the CRM has no table or view {name}, which {named_by} asks for") from None
+            columns = [column(each["name"], self._type(each["type"])) for each in found]
+            self._tables[name] = table(bare, *columns, schema=schema or None)
+        return self._tables[name]
+
+    def moment(self, stored: ColumnElement[Any]) -> ColumnElement[Any]:
+        """A column of times, to be read as `domain.instant` takes them: databases' own types hold no `infinity`.
+
+        Raises:
+            CrmError: the database declares it as something that holds no times.
+        """
+        if self.dialect == "sqlite":
+            return type_coerce(stored, NullType()).label(stored.name)
+        if not isinstance(stored.type, DateTime | TypeDecorator | NullType | String):  # text may hold times as well
+            where = f"{getattr(stored, 'table', '')}.{stored.name}"
+            raise CrmError(f"{where} is {stored.type} and must be a time; give it as a timestamp in a view")
+        return cast(stored, Text).label(stored.name)
+
+    def clean_key(self, key: ColumnElement[Any]) -> ColumnElement[Any]:
+        """A key without outer blanks. What isn't text stays what it is, to be found out by `text_keys`."""
+        if self.dialect == "sqlite":
+            return case((func.typeof(key) == "text", func.trim(key, _BLANKS)), else_=key)
+        if self.dialect == "postgresql":
+            return func.btrim(key, self._blanks)
+        return func.trim(key)
+
+    def with_clean_key(self, source: FromClause, name: str, *, unique: bool = False) -> FromClause:
+        """A table with its key without outer blanks: itself, with its indexes, where no key has any.
+
+        Args:
+            source: the table.
+            name: the column of the key.
+            unique: whether a key may come once only.
+
+        Raises:
+            CrmError: keys aren't text, or some are the same but for outer blanks and may not be.
+        """
+        if (source, name) not in self._with_clean_key:
+            self._with_clean_key[source, name] = self._cleaned(source, name, unique=unique)
+        return self._with_clean_key[source, name]
+
+    def rows(self, query: Select[Any], doing: str) -> list[AnyRow]:
+        """All rows of a query; `doing` says in messages what it was for."""
+        return [row for chunk in self.stream(query, 20_000, doing) for row in chunk]
+
+    def stream(self, query: Select[Any], chunk_rows: int, doing: str) -> Iterator[Sequence[AnyRow]]:
+        """The rows of a query, at most `chunk_rows` at once."""
+        try:
+            with crm_errors(self.connection.engine, doing):
+                # The savepoint keeps the snapshot alive for other lists when this one's query turns out to be broken.
+                with self.connection.begin_nested():
+                    result = self.connection.execute(query, execution_options={"yield_per": chunk_rows})
+                    chunks = result.partitions()
+                    chunk = next(chunks, None)
+                while chunk:
+                    yield chunk
+                    chunk = next(chunks, None)
+        except UnicodeDecodeError:
+            raise CrmError(
+                f"{doing}: a text isn't UTF-8; the database lets any bytes in (SQL_ASCII?), convert it to UTF-8"
+            ) from None
+        except ValueError:
+            raise CrmError(
+                f"{doing}: a date or time can't be read (before the year 1 or after 9999?); correct it in the CRM"
+            ) from None
+
+    def type_code(self, query: Select[Any], doing: str) -> int:
+        """The database's number for the type of a query's first column. None of its rows is fetched."""
+        with crm_errors(self.connection.engine, doing), self.connection.begin_nested():
+            result = self.connection.execute(query.limit(0))
+            code = int(result.cursor.description[0][1]) if result.cursor else 0  # type: ignore[call-overload]
+            result.close()
+            return code
+
+    def groups(
+        self, query: Select[Any], chunk_rows: int, doing: str, key: Callable[[AnyRow], object]
+    ) -> Iterator[list[AnyRow]]:
+        """The rows of a query that is ordered by `key`, some groups of equal keys at once, and each of them whole."""
+        held: list[AnyRow] = []
+        for chunk in self.stream(query, chunk_rows, doing):
+            held += chunk
+            last, end = key(held[-1]), len(held) - 1
+            while end and key(held[end - 1]) == last:
+                end -= 1
+            if end:
+                yield held[:end]
+                held = held[end:]
+        if held:
+            yield held
+
+    def _may_be_odd(self, key: ColumnElement[Any]) -> ColumnElement[bool]:
+        """Which keys don't begin and end with a printable ASCII character, or aren't text: looked at quickly."""
+        if self.dialect == "sqlite":  # numbers come before all texts, and bytes after them
+            first, last = collate(key, "BINARY"), collate(func.substr(key, -1), "BINARY")
+        elif self.dialect == "postgresql":
+            first, last = collate(cast(key, Text), "C"), collate(func.right(cast(key, Text), 1), "C")
+        else:
+            return true()
+        return or_(first < "!", first > "\x7f", last < "!", last > "~")
+
+    def _type(self, declared: TypeEngine[Any]) -> TypeEngine[Any]:
+        return _AsStored(declared) if self.dialect == "sqlite" else declared
+
+    @cached_property
+    def _blanks(self) -> str:
+        encoding = self.connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+        return _BLANKS if encoding == "UTF8" else _ASCII_BLANKS
+
+    def _cleaned(self, source: FromClause, name: str, *, unique: bool) -> FromClause:
+        key, clean = source.c[name], self.clean_key(source.c[name])
+        place = f"{source.description}.{name}"
+        doing = f"looking for outer blanks in {place}"
+        odd = key != clean
+        if not self.rows(select(key).where(self._may_be_odd(key)).limit(1), doing):
+            return source
+        if self.dialect == "sqlite":
+            not_text = func.typeof(key).not_in(["text", "null"])
+            first = self.rows(select(func.typeof(key)).where(odd | not_text).limit(1), doing)
+            for row in first and self.rows(select(func.typeof(key)).where(not_text).limit(1), doing):
+                raise CrmError(f"{place} yields values of type {row[0]} and must yield text; cast it to TEXT in a view")
+        else:
+            first = self.rows(select(key).where(odd).limit(1), doing)
+        if not first:
+            return source
+        same = select(func.count()).select_from(source).group_by(clean).having(func.count() > 1)
+        if unique and (keys := len(self.rows(same, doing))):
+            raise CrmError(
+                f"{place}: {keys} keys are there twice, only with other blanks around them; make them differ"
+            )
+        return (
+            select(*(clean.label(name) if each is key else each for each in source.c))
+            .cte(f"clean_{source.description}")
+            .prefix_with("MATERIALIZED", dialect="sqlite")  # so that SQLite gives it an index for the join
+        )
+
+
+def _time(text: str) -> object:
+    found = instant(text)
+    if found is not None:
+        return found
+    try:
+        return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC) if len(text) == 10 else text
+    except ValueError:
+        return text

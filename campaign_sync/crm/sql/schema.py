@@ -1,0 +1,183 @@
+"""The CRM contract as tables. A real CRM may answer to these names with views instead; see `docs/crm.md`."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import Column, DateTime, Dialect, ForeignKey, Index, MetaData, String, Table, Text
+from sqlalchemy.types import TypeDecorator
+
+from campaign_sync.crm.sql.engine import crm_engine, crm_errors
+from campaign_sync.domain.entity import EntityType
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment, aware of its zone in Python, UTC in the database; a stored time without a zone counts as UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse moments without a zone; SQLite would store any zone's clock time unmarked."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time for the CRM needs a zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """The moment in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData()
+
+
+def _entity_table(entity_type: EntityType) -> Table:
+    return Table(
+        entity_type.value,
+        metadata,
+        Column("id", String(64), primary_key=True),
+        Column("email", Text),
+        Column("first_name", Text),
+        Column("last_name", Text),
+        Column("salutation", Text),
+        Column("company", Text),
+        Column("language", String(16)),
+        Column("country", String(2)),
+        Column("postal_code", String(16)),
+        Column("city", Text),
+    )
+
+
+contact = _entity_table(EntityType.CONTACT)
+lead = _entity_table(EntityType.LEAD)
+account = _entity_table(EntityType.ACCOUNT)
+
+ENTITY_TABLES = {EntityType.CONTACT: contact, EntityType.LEAD: lead, EntityType.ACCOUNT: account}
+
+opt_in = Table(
+    "opt_in",
+    metadata,
+    Column("opt_in_id", String(64), primary_key=True),
+    Column("mandator", String(64), nullable=False, index=True),
+    Column("description", Text, nullable=False),
+    Column("media_type", String(32), nullable=False),
+)
+
+consent_event = Table(
+    "consent_event",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("entity_type", String(16), nullable=False),
+    Column("entity_id", String(64), nullable=False),
+    Column("opt_in_id", String(64), ForeignKey("opt_in.opt_in_id"), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("occurred_at", UtcTime, nullable=False),
+    Column("source", Text),
+    Column("evidence", Text),
+    Column("text_version", Text),
+    Index("consent_event_of_opt_in", "opt_in_id", "entity_type", "entity_id"),
+    Index("consent_event_of_entity", "entity_type", "entity_id"),
+)
+
+address_state = Table(
+    "address_state",
+    metadata,
+    Column("address", String(254), primary_key=True),
+    Column("bounce_kind", String(8), nullable=False),
+    Column("bounced_at", UtcTime, nullable=False),
+    Column("mandator", String(64)),
+    Column("source", Text),
+)
+
+marketing_list = Table(
+    "marketing_list",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("entity_type", String(16)),
+    Column("kind", String(8), nullable=False),
+    Column("query", Text),
+)
+
+marketing_list_member = Table(
+    "marketing_list_member",
+    metadata,
+    Column("marketing_list_id", String(64), ForeignKey("marketing_list.id"), primary_key=True),
+    Column("entity_type", String(16), primary_key=True),
+    Column("entity_id", String(64), primary_key=True),
+)
+
+report = Table(
+    "report",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("entity_type", String(16), nullable=False),
+    Column("view_name", Text, nullable=False),
+)
+
+
+response_metadata = MetaData()
+"""What a CRM may have beside the contract, to take responses."""
+
+campaign = Table(
+    "campaign",
+    response_metadata,
+    Column("mailing_id", String(64), primary_key=True),
+)
+
+response = Table(
+    "response",
+    response_metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("mailing_id", String(64), nullable=False, index=True),
+    Column("entity_type", String(16), nullable=False),
+    Column("entity_id", String(64), nullable=False),
+    Column("occurred_at", UtcTime, nullable=False),
+    Column("detail", Text),
+    Index("response_of_entity", "entity_type", "entity_id"),
+)
+
+export_metadata = MetaData()
+"""What a CRM may have beside the contract, to tell that its own nightly work is done."""
+
+export_log = Table(
+    "export_log",
+    export_metadata,
+    Column("name", String(64), primary_key=True),
+    Column("finished_at", UtcTime, primary_key=True),
+)
+
+OPTIONAL_COLUMNS = (consent_event.c.text_version,)
+"""What a CRM may leave out of the other tables."""
+
+
+def required_columns(table: Table) -> list[str]:
+    """The columns a CRM must have in this table. Of people only key and address; the others are up to `attributes`."""
+    if table in ENTITY_TABLES.values():
+        return ["id", "email"]
+    optional = [column.name for column in OPTIONAL_COLUMNS if column.table is table]
+    return [column.name for column in table.columns if column.name not in optional]
+
+
+def create_crm(url: str, *, responses: bool = False, exports: bool = False) -> None:
+    """Create the contract's tables where they are missing. What is there already stays as it is.
+
+    Args:
+        url: a SQLAlchemy URL.
+        responses: whether to create the optional tables for responses as well.
+        exports: whether to create the optional table of finished exports as well.
+
+    Raises:
+        CrmError: the database can't be reached or refuses.
+    """
+    engine = crm_engine(url, create=True)
+    with crm_errors(engine, "creating the contract's tables"), engine.begin() as connection:
+        metadata.create_all(connection)
+        if responses:
+            response_metadata.create_all(connection)
+        if exports:
+            export_metadata.create_all(connection)

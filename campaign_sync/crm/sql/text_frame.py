@@ -1,0 +1,70 @@
+"""Rows of a database as frames of text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import pyarrow
+
+from campaign_sync.crm.port import CrmError
+from campaign_sync.domain.arrow_text import text_column
+from campaign_sync.domain.instant import Instants, instants
+from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
+from campaign_sync.domain.text import marked_text, vendor_text
+
+_TEXT = {str, type(None)}
+
+_KEYS = frozenset({*SUPPRESSION_COLUMNS, "entity_type", "entity_id", "consent_event_id", "consent_kind"})
+"""Columns by which somebody is told from others, or a consent from its withdrawal: these aren't read if in doubt."""
+
+
+def text_frame(
+    columns: Sequence[Sequence[Any] | Instants], names: Sequence[str], places: Sequence[str], time: str
+) -> pd.DataFrame:
+    """A frame of text columns, and of one column of moments.
+
+    Args:
+        columns: the values of each column, in the order of `names`.
+        names: the frame's columns.
+        places: per column, where in the CRM it comes from; for messages.
+        time: the column of moments, which becomes `datetime64[us, UTC]`; missing where there is none.
+
+    Values that aren't UTF-8 stop nobody but their own rows: where they are no keys, what can't be read of them is
+    `NOT_UTF8`, which no row is sent with.
+
+    Raises:
+        CrmError: a key isn't UTF-8, or a value is of a kind that has no text form.
+    """
+    return pd.DataFrame(
+        {
+            name: pd.Series(pd.DatetimeIndex(instants(values)).tz_localize("UTC"))
+            if name == time
+            else text_column(pyarrow.array(_texts(values, where, name in _KEYS), pyarrow.large_string()))
+            for name, values, where in zip(names, columns, places, strict=True)
+        }
+    )
+
+
+def _texts(values: Any, where: str, is_key: bool) -> Any:
+    if set(map(type, values)) <= _TEXT:
+        return values
+    try:
+        return [
+            vendor_text(value if is_key or not isinstance(value, bytes) else marked_text(value)) for value in values
+        ]
+    except UnicodeDecodeError:
+        bad = sum(isinstance(value, bytes) and not _is_utf8(value) for value in values)
+        raise CrmError(
+            f"{where} holds text that isn't UTF-8 (latin-1, perhaps) in {bad} of {len(values)} rows read; "
+            "write those values to the CRM again as UTF-8"
+        ) from None
+    except TypeError as error:
+        raise CrmError(f"{where}: {error}; give its text in a view") from None
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

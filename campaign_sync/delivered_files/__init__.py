@@ -1,0 +1,1 @@
+"""Files that somebody delivers: a folder or an SFTP server, and CSV in them."""

@@ -1,0 +1,207 @@
+"""The way into an SFTP server: only if its host key is known, and without ever asking anybody anything."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import unquote, urlsplit
+
+import paramiko
+from paramiko.auth_strategy import AuthFailure, AuthSource, AuthStrategy
+
+from campaign_sync.delivered_files.sftp_keys import ways_to_log_in
+from campaign_sync.optimizely.errors import CredentialsError, DropError, RefusedError, TransientError
+
+TIMEOUT_SECONDS = 30.0
+"""How long the server may take for one thing: the connection, the log-in, an answer."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the drop is. As text, it is a URL without credentials."""
+
+    host: str
+    port: int
+    folder: str
+
+    @classmethod
+    def of(cls, url: str) -> "Address":
+        """The address that a URL stands for.
+
+        Raises:
+            DropError: it isn't `sftp://host[:port]/path`. The message doesn't repeat it, for it may hold a password.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port or 22
+        except ValueError:
+            host, port = None, 0
+        if host is None or "@" in url or parts.query or parts.fragment:
+            raise DropError(
+                "the URL of the drop must be sftp://host/path or sftp://host:port/path, with @, ? and # of the path as "
+                "%40, %3F and %23; username and password have settings of their own."
+            )
+        return cls(host, port, unquote(parts.path) or ".")
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == 22 else f":{self.port}"
+        return f"sftp://{host}{port}/{self.folder.strip('/')}".rstrip("/")
+
+
+def log_in(
+    address: Address, *, username: str | None, password: str | None, key_file: str | None, known_hosts: str | None
+) -> tuple[paramiko.SSHClient, paramiko.SFTPClient]:
+    """A connection to the server, and the SFTP on it. Further arguments and errors are those of `open_drop`."""
+    _silence_the_driver()
+    if not username:
+        raise CredentialsError(f"{address}: nobody to log in as; set the username of the drop.")
+    login = _Login(username, ways_to_log_in(str(address), username, password, key_file))
+    client = paramiko.SSHClient()
+    trusted = Path(known_hosts or "~/.ssh/known_hosts").expanduser()
+    client.set_missing_host_key_policy(_RejectUnknown(address, trusted))
+    try:
+        with _trusted_keys(address, trusted):
+            client.load_system_host_keys(str(trusted))
+        _log_in(client, address, trusted, login)
+        return client, _open_sftp(client, address)
+    except BaseException:
+        client.close()
+        raise
+
+
+class _RejectUnknown(paramiko.RejectPolicy):
+    """Rejects as its parent does, and says what to do about it."""
+
+    def __init__(self, address: Address, trusted: Path):
+        self._address = address
+        self._trusted = trusted
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> NoReturn:
+        raise _untrusted(self._address, self._trusted, key, "isn't in")
+
+
+class _Login(AuthStrategy):
+    """Tries the given ways to log in and no other. paramiko's default may ask on the terminal for a second factor."""
+
+    def __init__(self, username: str, sources: Iterator[AuthSource]):
+        super().__init__(paramiko.SSHConfig())
+        self.username = username
+        self._sources = sources
+
+    def get_sources(self) -> Iterator[AuthSource]:
+        return self._sources
+
+
+@contextmanager
+def _trusted_keys(address: Address, trusted: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        problem = "isn't there"
+    except (OSError, ValueError, paramiko.hostkeys.InvalidHostKey):
+        problem = "can't be read"
+    else:
+        return
+    raise DropError(f"{address}: {trusted} (known_hosts) {problem}. {_keyscan(address, trusted)}")
+
+
+def _untrusted(address: Address, trusted: Path, key: paramiko.PKey, problem: str, forget: str = "") -> DropError:
+    return DropError(
+        f"{address}: the server's host key ({key.get_name()} {key.fingerprint}) {problem} {trusted} (known_hosts), so "
+        f"it may be another server. {_keyscan(address, trusted, forget)}"
+    )
+
+
+def _keyscan(address: Address, trusted: Path, forget: str = "") -> str:
+    return (
+        f"Compare the fingerprint with the one the vendor tells you, and only if they are the same: "
+        f"{forget}ssh-keyscan -p {address.port} {address.host} >> {trusted}"
+    )
+
+
+def _log_in(client: paramiko.SSHClient, address: Address, trusted: Path, login: _Login) -> None:
+    try:
+        client.connect(
+            address.host,
+            address.port,
+            username=login.username,
+            timeout=TIMEOUT_SECONDS,
+            banner_timeout=TIMEOUT_SECONDS,
+            auth_timeout=TIMEOUT_SECONDS,
+            channel_timeout=TIMEOUT_SECONDS,
+            allow_agent=False,
+            look_for_keys=False,
+            auth_strategy=login,
+        )
+    except paramiko.BadHostKeyException as error:
+        # The first key of a host counts, so the old one must go.
+        known_as = address.host if address.port == 22 else f"[{address.host}]:{address.port}"
+        forget = f"ssh-keygen -f {trusted} -R '{known_as}' && "
+        raise _untrusted(address, trusted, error.key, "isn't the one in", forget) from None
+    except AuthFailure as error:
+        if any(_passing(result) for _, result in error.result):
+            raise TransientError(f"{address}: the log-in broke off; try again later.", outcome_unknown=False) from None
+        raise _not_let_in(address) from None
+    except paramiko.ssh_exception.IncompatiblePeer:
+        raise RefusedError(
+            f"{address}: the server offers only encryption that is out of date; ask its operator to update it."
+        ) from None
+    except (paramiko.SSHException, EOFError, OSError, UnicodeError) as error:
+        raise TransientError(
+            f"{address}: no connection ({type(error).__name__}); check the URL of the drop, the firewall and whether "
+            "the server is up.",
+            outcome_unknown=False,
+        ) from None
+    if not _transport(client).is_authenticated():
+        raise _not_let_in(address, " without a second factor, which nobody is there to type")
+
+
+def _not_let_in(address: Address, why: str = "") -> CredentialsError:
+    return CredentialsError(
+        f"{address}: the server doesn't let this user in{why}. Check username, password and key file of the drop, and "
+        "that the user may log in from this machine's address."
+    )
+
+
+def _passing(result: object) -> bool:
+    """Whether a log-in failed by something else than by being refused."""
+    if not isinstance(result, paramiko.AuthenticationException):
+        return isinstance(result, Exception)
+    return "timeout" in str(result)
+
+
+def _open_sftp(client: paramiko.SSHClient, address: Address) -> paramiko.SFTPClient:
+    """Ask for SFTP on the connection. The driver waits for some of the answers without a limit, so we set one."""
+    transport = _transport(client)
+    watchdog = threading.Timer(TIMEOUT_SECONDS, transport.close)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        channel = transport.open_session(timeout=TIMEOUT_SECONDS)
+        channel.settimeout(TIMEOUT_SECONDS)
+        channel.invoke_subsystem("sftp")
+        return paramiko.SFTPClient(channel)
+    except (paramiko.SSHException, EOFError, OSError):
+        if not transport.is_active():
+            raise TransientError(f"{address}: the connection broke; try again later.", outcome_unknown=False) from None
+        raise RefusedError(
+            f"{address}: the server lets this user in, but not to its files; ask its operator to allow SFTP."
+        ) from None
+    finally:
+        watchdog.cancel()
+
+
+def _transport(client: paramiko.SSHClient) -> paramiko.Transport:
+    transport = client.get_transport()
+    if transport is None:
+        raise AssertionError("the client is connected")
+    return transport
+
+
+def _silence_the_driver() -> None:
+    """Keep the driver's log, which names users, paths and keys, away from everybody."""
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)

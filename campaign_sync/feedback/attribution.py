@@ -1,0 +1,161 @@
+"""Through which consents a recipient was written to, from our own snapshots."""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Self
+
+from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.feedback import Attribution, RawRow, Unsubscribe, WrittenTo
+from campaign_sync.domain.recipient import RECIPIENT_ID
+from campaign_sync.storage.files import Frames, LostFileError
+from campaign_sync.storage.replacement_history import History, SentList
+
+MEMORY = timedelta(days=90)
+"""How far back somebody's lists are looked up. The vendor keeps feedback for at most 30 days, so all that can still be
+told of falls into it."""
+
+TOLERANCE = timedelta(hours=1)
+"""Clocks differ: a list that we began to send so soon after somebody left, by the vendor's clock, may be what they
+left."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """Somebody in a list."""
+
+    since: datetime
+    recipient_list_id: int
+    through: WrittenTo
+
+
+def traced(
+    unsubscribes: Sequence[Unsubscribe],
+    history: History,
+    frames: Frames,
+    lists_of: Callable[[RawRow | None], Collection[int] | None] = lambda _: None,
+) -> list[Unsubscribe]:
+    """The unsubscribes of one mandator, each with the consents that it is `through`.
+
+    These are the consents of the lists that the recipient was in when they left, each as it was sent last. Where a
+    snapshot of that time is gone, or the mailing went to lists that aren't ours, nobody can tell, and `through` stays
+    empty. Of an unsubscribe that names an opt-in, only that opt-in's: by these a record is found whose address has
+    changed since.
+
+    Args:
+        unsubscribes: of one mandator.
+        history: which snapshots were sent when.
+        frames: where they are kept.
+        lists_of: to which recipient lists the mailing went that a row is about; None where that isn't known.
+
+    Raises:
+        FrameError: the storage can't be read now.
+    """
+    if not unsubscribes:
+        return []
+    people = [(one.address, one.occurred_at) for one in unsubscribes]
+    sent = Sent.read(unsubscribes[0].mandator, people, MEMORY, history, frames)
+    return [_found(one, sent, None if one.opt_in_id else lists_of(one.raw)) for one in unsubscribes]
+
+
+def _found(unsubscribe: Unsubscribe, sent: "Sent", list_ids: Collection[int] | None) -> Unsubscribe:
+    through = sent.through(unsubscribe.address, unsubscribe.occurred_at, list_ids, TOLERANCE)
+    if unsubscribe.opt_in_id:
+        of_opt_in = frozenset(each for each in through if each.opt_in_id == unsubscribe.opt_in_id)
+        return replace(unsubscribe, through=of_opt_in)
+    if not through:
+        return replace(unsubscribe, through=through, attribution=Attribution.MANDATOR)
+    attribution = Attribution.SNAPSHOTS if list_ids is None else Attribution.MAILING
+    return replace(unsubscribe, through=through, attribution=attribution)
+
+
+class Sent:
+    """In which lists some recipients were, and when these were sent."""
+
+    def __init__(self, by_recipient: Mapping[str, Sequence[_Sent]], lost: Sequence[SentList] = ()) -> None:
+        self._by_recipient, self._lost = by_recipient, lost
+
+    @classmethod
+    def read(
+        cls,
+        mandator: str,
+        people: Collection[tuple[str, datetime]],
+        memory: timedelta,
+        history: History,
+        frames: Frames,
+    ) -> Self:
+        """Look up in every list of a mandator, as it was sent up to so long before, what `through` will be asked about.
+
+        Args:
+            mandator: a key of the configuration.
+            people: recipient ids, each with a moment.
+            memory: how far back from the first moment, until right after the last one.
+            history: which snapshots were sent when.
+            frames: where they are kept.
+
+        Raises:
+            FrameError: the storage can't be read now.
+        """
+        moments: defaultdict[str, list[datetime]] = defaultdict(list)
+        for recipient, moment in sorted(people):
+            moments[recipient].append(moment)
+        every = [moment for _, moment in people]
+        lists = history.sent(mandator, min(every) - memory, max(every) + TOLERANCE) if every else []
+        found: defaultdict[str, list[_Sent]] = defaultdict(list)
+        lost: list[SentList] = []
+        known: dict[tuple[str, str, str], WrittenTo] = {}
+        columns = [RECIPIENT_ID, "entity_type", "entity_id", "opt_in_id"]
+        for one in lists:
+            try:
+                rows = frames.read_frame(one.file, one.digest, columns)
+            except LostFileError:
+                lost.append(one)
+                continue
+            rows = rows[rows[RECIPIENT_ID].isin(list(moments))]
+            for recipient, *consent in rows.itertuples(index=False, name=None):
+                entity_type, entity_id, opt_in_id = key = tuple(consent)
+                if key not in known:  # the same people day after day
+                    known[key] = WrittenTo(Entity(EntityType(entity_type), entity_id), opt_in_id)
+                sent = _Sent(one.started_at, one.recipient_list_id, known[key])
+                _remember(found[recipient], sent, moments[recipient])
+        return cls(found, lost)
+
+    def through(
+        self,
+        recipient: str,
+        moment: datetime,
+        list_ids: Collection[int] | None,
+        tolerance: timedelta = timedelta(0),
+    ) -> frozenset[WrittenTo]:
+        """Through which consents a recipient was written to before a moment: of each list as it was sent last.
+
+        Of the given lists only, if there are any. Empty where nobody can tell. A list that we began to send within
+        `tolerance` after that moment counts as well.
+        """
+
+        def counts(list_id: int, since: datetime) -> bool:
+            in_time = moment - MEMORY <= since <= moment + tolerance
+            return in_time and (list_ids is None or list_id in list_ids)
+
+        if any(counts(one.recipient_list_id, one.started_at) for one in self._lost):
+            return frozenset()
+        sent = self._by_recipient.get(recipient, ())
+        newest = {one.recipient_list_id: one for one in sent if counts(one.recipient_list_id, one.since)}
+        return frozenset(one.through for one in newest.values())
+
+
+def _remember(sent: list[_Sent], new: _Sent, moments: Sequence[datetime]) -> None:
+    """Add that somebody was in a list; forget that they were before, where it was sent again before any moment counts.
+
+    Somebody is in the same lists day after day, and of each only one day matters to a moment. `moments` are sorted.
+    """
+    for position in reversed(range(len(sent))):
+        before = sent[position]
+        if before.recipient_list_id == new.recipient_list_id:
+            first = bisect_left(moments, before.since - TOLERANCE)
+            if first == len(moments) or moments[first] >= new.since:
+                del sent[position]
+            break
+    sent.append(new)

@@ -1,0 +1,17 @@
+"""What is known of a mandator's blocklist. It suppresses addresses and touches no consent."""
+
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.storage.blocklist import BlockedAddresses
+
+
+def recheck(mandator: str, vendor: Optimizely, blocked: BlockedAddresses) -> int:
+    """Ask the vendor about every address known to be blocked, and forget those that it has released; how many.
+
+    Raises:
+        OptimizelyError: it can't be asked.
+    """
+    known = [address for address, _, _ in blocked.all(mandator)]
+    still = vendor.blacklist.are_blacklisted(known)
+    released = [address for address, is_blocked in zip(known, still, strict=True) if not is_blocked]
+    blocked.released(mandator, released)
+    return len(released)

@@ -1,0 +1,197 @@
+"""Fetches feedback and keeps it as it came, before anything reads it."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from campaign_sync.config import FeedbackSettings, FileSettings, MandatorSettings
+from campaign_sync.delivered_files.csv_decoder import decode_csv, salvage_csv
+from campaign_sync.delivered_files.file_source import Drop, DroppedFile, open_drop
+from campaign_sync.domain.layout import column_names
+from campaign_sync.domain.windows import Window, windows
+from campaign_sync.feedback.paging import Row, read_window
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.optimizely.errors import DropError, RefusedError, TransientError, UnsettledFileError
+from campaign_sync.optimizely.services import ClosedLoop, Reader
+from campaign_sync.storage.csv_rows import CsvRows
+from campaign_sync.storage.feedback_imports import Delivery, FeedbackImport, new_import
+from campaign_sync.storage.files import FrameError, Frames
+from campaign_sync.storage.state import State
+
+_SETTLES_IN = timedelta(minutes=1)
+"""A delivered file younger than this may still be written to; it is left for the next import."""
+
+_CLOCKS_DIFFER = timedelta(days=1)
+"""How far ahead of ours the clock of a server may be, before the time of a file means nothing."""
+
+
+@dataclass(frozen=True)
+class Fetching:
+    """Fetches the feedback of one mandator. `vendor` is asked for only where the readers are read over SOAP."""
+
+    mandator: str
+    settings: MandatorSettings
+    vendor: Callable[[], Optimizely]
+    state: State
+    frames: Frames
+    run_id: str
+    unavailable: list[str] = field(default_factory=list)
+    """Delivered files that couldn't be had, each with why and with the remedy. The next import tries them again."""
+
+    def fetch(self, reader: str, on_rows: Callable[[int], None]) -> Iterator[FeedbackImport]:
+        """Fetch everything new of a reader: window by window, or file by file, each noted as soon as it is kept.
+
+        What breaks off goes on there the next time.
+
+        Args:
+            reader: one of the configured readers.
+            on_rows: told how many rows of the window there are so far.
+
+        Raises:
+            OptimizelyError: the vendor can't be asked, or the place where files are delivered can't be reached.
+            FrameError, StateError: what was fetched can't be kept.
+        """
+        feedback = self.settings.feedback
+        return self._files(reader, feedback, feedback.files) if feedback.files else self._windows(reader, on_rows)
+
+    def _windows(self, reader: str, on_rows: Callable[[int], None]) -> Iterator[FeedbackImport]:
+        fetched = self.state.feedback.fetched_until(self.mandator, reader, self._is_intact)
+        for window, rows in new_windows(self.vendor().closed_loop, reader, fetched, self.settings.feedback, on_rows):
+            kept = self._keep_rows(reader, window, rows, f"{reader} over SOAP")
+            yield self._note(reader, window, len(rows), kept)
+
+    def _files(self, reader: str, feedback: FeedbackSettings, files: FileSettings) -> Iterator[FeedbackImport]:
+        """What can't be had or read of one file keeps no other from being fetched."""
+        configured = feedback.readers_by_name[reader]
+        now = datetime.now(UTC)
+        with opened(files) as drop:
+            there = drop.files(configured.files or "")
+            self._forget_lost(reader, {file.name for file in there})
+            known = {delivery for _, delivery in self.state.feedback.deliveries(self.mandator, reader)}
+            for file in there:
+                if Delivery(file.name, file.modified_at, file.size) in known or not is_settled(file, now):
+                    continue
+                try:
+                    content = drop.read(file)
+                except UnsettledFileError:
+                    continue  # somebody is at it; the next import reads it
+                except (DropError, RefusedError) as error:
+                    self.unavailable.append(str(error))
+                    continue
+                fetched = self._take_file(reader, file, content, files.separator, now)
+                if fetched:
+                    yield fetched
+
+    def _take_file(
+        self, reader: str, file: DroppedFile, content: bytes, separator: str | None, now: datetime
+    ) -> FeedbackImport | None:
+        """Keep a delivered file as rows, or as it came where it can't be read; None for one that says nothing new."""
+        moment = min(file.modified_at, now)
+        window = Window(moment, moment)
+        try:
+            rows = CsvRows(decode_csv(content, separator, name=file.name))
+        except (DropError, TransientError):
+            digest, count = hashlib.sha256(content).hexdigest(), None
+        else:
+            digest, count = rows.digest(), len(rows)
+        delivery = Delivery(file.name, file.modified_at, file.size, digest)
+        earlier = self._said_before(reader, delivery, count)
+        if earlier:
+            self.state.feedback.add_repeated(self.mandator, reader, delivery, earlier)
+            return None
+        if count is not None:
+            return self._note(reader, window, count, self._keep_rows(reader, window, rows, file.name), delivery)
+        found = salvage_csv(content, separator, name=file.name)
+        about = {**self._about(reader, file.name), "trouble": found.trouble}
+        kept = self.frames.write_raw(f"feedback/{self.mandator}/{reader}", window, content, about)
+        return self._note(reader, window, len(found.rows) + found.unread, kept, delivery)
+
+    def _said_before(self, reader: str, delivery: Delivery, rows: int | None) -> str | None:
+        """The import of an earlier delivery of the same content; `rows` is None where that can't be read.
+
+        Nothing in an empty file, or in one of a reader that gives no times, says when it was made. It is a delivery of
+        its own unless the newest one of its name said the same.
+        """
+        earlier = self.state.feedback.deliveries(self.mandator, reader)
+        if rows == 0 or self.settings.feedback.readers_by_name[reader].time is None:
+            earlier = [(import_id, one) for import_id, one in earlier if one.name == delivery.name][-1:]
+        return next((import_id for import_id, one in earlier if one.digest == delivery.digest), None)
+
+    def _forget_lost(self, reader: str, there: Collection[str]) -> None:
+        """Let files be fetched again that got lost before the CRM had them.
+
+        Raises:
+            FrameError: one of them isn't delivered any more.
+        """
+        journal = self.state.feedback
+        lost = [one.id for one in journal.waiting(self.mandator, reader) if not self._is_intact(one)]
+        names: defaultdict[str, set[str]] = defaultdict(set)
+        for import_id, delivery in journal.deliveries(self.mandator, reader):
+            names[import_id].add(delivery.name)
+        gone = sorted(min(names[one]) for one in lost if names[one] and not names[one] & set(there))
+        if gone:
+            raise FrameError(
+                f"{', '.join(gone)} ({reader} of {self.mandator}) got lost in storage.frames before the CRM had its "
+                "rows, and isn't delivered any more; restore it, or have the vendor deliver it again under this name"
+            )
+        journal.forget(lost)
+
+    def _keep_rows(self, reader: str, window: Window, rows: CsvRows, origin: str) -> tuple[str, str]:
+        names = column_names(rows, self.settings.feedback.readers_by_name[reader].layout(self.settings.zone))
+        folder = f"feedback/{self.mandator}/{reader}"
+        return self.frames.write_rows(folder, window, rows, self._about(reader, origin), names)
+
+    def _about(self, reader: str, origin: str) -> dict[str, str]:
+        return {"mandator": self.mandator, "reader": reader, "origin": origin, "run": self.run_id}
+
+    def _note(
+        self, reader: str, window: Window, rows: int, kept: tuple[str, str], delivery: Delivery | None = None
+    ) -> FeedbackImport:
+        now = datetime.now(UTC)
+        entry = new_import(self.mandator, reader, window, rows, kept, self.run_id, now)
+        return self.state.feedback.add(entry, delivery)
+
+    def _is_intact(self, one: FeedbackImport) -> bool:
+        return self.frames.is_intact(one.file, one.digest)
+
+
+def is_settled(file: DroppedFile, now: datetime) -> bool:
+    """Whether nobody is writing to the file any more. A time of days ahead says nothing about that."""
+    return not now - _SETTLES_IN < file.modified_at <= now + _CLOCKS_DIFFER
+
+
+def new_windows(
+    closed_loop: ClosedLoop,
+    reader: str,
+    fetched_until: datetime | None,
+    feedback: FeedbackSettings,
+    on_rows: Callable[[int], None],
+) -> Iterator[tuple[Window, CsvRows]]:
+    """Everything that a reader has had since, window by window.
+
+    Raises:
+        OptimizelyError: the vendor can't be asked.
+    """
+    for window in windows(fetched_until, closed_loop.current_time(), feedback.overlap, feedback.lifetime):
+
+        def page(start: int, rows: int, window: Window = window) -> list[Row]:
+            return closed_loop.read(Reader(reader), window.since, window.until, start, rows)
+
+        yield window, read_window(page, on_rows)
+
+
+def opened(files: FileSettings) -> Drop:
+    """The place where the vendor delivers files.
+
+    Raises:
+        OptimizelyError: it can't be reached, or doesn't let the user in.
+    """
+    return open_drop(
+        files.url,
+        username=files.username.get_secret_value() if files.username else None,
+        password=files.password.get_secret_value() if files.password else None,
+        key_file=files.key_file,
+        known_hosts=files.known_hosts,
+    )

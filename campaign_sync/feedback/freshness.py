@@ -1,0 +1,99 @@
+"""How old a mandator's feedback in the CRM is, and which reader has fallen silent."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+
+from campaign_sync.config import FeedbackSettings
+from campaign_sync.domain.feedback_age import AgeLimits, Verdict, in_words, is_unusual_silence
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
+from campaign_sync.optimizely.services import Reader
+from campaign_sync.storage.feedback_imports import FeedbackImport, FeedbackJournal, Rows
+
+
+def vendor_time(by_files: bool, vendor: Optimizely) -> datetime:
+    """The clock that feedback is dated by: the vendor's, or of delivered files, whose times are real ones, our own."""
+    return datetime.now(UTC) if by_files else vendor.closed_loop.current_time()
+
+
+def judge_age(
+    mandator: str, readers: Collection[str], limits: AgeLimits, journal: FeedbackJournal, now: datetime
+) -> Verdict:
+    """What the age of the oldest of these readers calls for."""
+    until = journal.committed_until(mandator)
+    missing = [reader for reader in readers if reader not in until]
+    oldest = None if missing else min(until[reader] for reader in readers)
+    return limits.judge(mandator, oldest, now, " and ".join(missing))
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """How up to date a reader's feedback is, as far as it has been fetched."""
+
+    reader: str
+    until: datetime | None
+    """Up to when its rows show that they are complete; None where nothing ever did."""
+    newest_event: datetime | None
+    """When the newest event happened that it has ever told of; None where it told of none, or of no time."""
+
+
+def fetched_until(
+    mandator: str, reader: str, journal: FeedbackJournal, read: Sequence[tuple[FeedbackImport, Rows]]
+) -> Fetched:
+    """What a reader has told up to now: what the CRM has, and what was read of it beyond that.
+
+    Args:
+        mandator: whose feedback it is.
+        reader: which of its readers.
+        journal: what the CRM has.
+        read: imports of any reader, with how they were read.
+    """
+    mine = [(one, rows) for one, rows in read if one.reader == reader]
+    shown = [min(rows.fresh_until or one.until, one.imported_at) for one, rows in mine if not rows.stale]
+    events = [rows.newest_event for _, rows in mine if rows.newest_event]
+    return Fetched(
+        reader,
+        max([*shown, *filter(None, [journal.committed_until(mandator).get(reader)])], default=None),
+        max([*events, *journal.newest_events(mandator, reader).values()], default=None),
+    )
+
+
+@dataclass(frozen=True)
+class Silence:
+    """A reader that has returned nothing for unusually long."""
+
+    reader: str
+    told: str
+    suspicious: bool
+    """Whether mailings went out meanwhile, or nobody could tell."""
+
+
+def silent_readers(
+    mandator: str, settings: FeedbackSettings, journal: FeedbackJournal, vendor: Optimizely, now: datetime
+) -> list[Silence]:
+    """Readers that have returned nothing for unusually long, each with what the vendor says of mailings since.
+
+    Of delivered files the newest event counts, not when they were written.
+    """
+    found = []
+    for reader in settings.readers:
+        with_rows = journal.with_rows(mandator, reader)
+        since = with_rows[-1].until if with_rows else journal.first_since(mandator, reader) or now
+        pauses = [later.until - earlier.until for earlier, later in pairwise(with_rows)]
+        if is_unusual_silence(now - since, pauses):
+            told = "no delivered file has told of anybody" if settings.files else "it has returned nothing"
+            found.append(_explained(reader, told, vendor, since, now))
+    return found
+
+
+def _explained(reader: str, told: str, vendor: Optimizely, since: datetime, now: datetime) -> Silence:
+    told = f"{reader}: {told} for {in_words(now - since)}"
+    try:
+        mailings = vendor.closed_loop.read(Reader.MAILINGS, since, now, 0, 1)
+    except (RefusedError, UnknownFaultError):
+        return Silence(reader, f"{told}, and the vendor doesn't tell whether mailings went out", suspicious=True)
+    if not mailings:
+        return Silence(reader, f"{told}, and no mailing went out", suspicious=False)
+    return Silence(reader, f"{told}, though mailings went out: ask the vendor whether its export job runs", True)

@@ -1,0 +1,35 @@
+"""Measures how long opt-outs take, from what the product remembers."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from campaign_sync.domain.propagation import Delays, OptOut, Proof, delays_to_absence, delays_to_crm
+from campaign_sync.storage.state import State
+
+PERIOD = timedelta(days=7)
+"""Opt-outs that the CRM was told of so long ago are measured."""
+
+
+def measure(mandator: str, lists: Collection[str], state: State, now: datetime) -> tuple[Delays | None, Delays | None]:
+    """From opt-out to CRM, and to absence from every list, of everybody it was told of lately; None for nobody."""
+    to_crm, to_absence = delays(mandator, lists, state, now, PERIOD)
+    return Delays.of(to_crm), Delays.of(to_absence)
+
+
+def delays(
+    mandator: str, lists: Collection[str], state: State, now: datetime, period: timedelta
+) -> tuple[list[timedelta], list[timedelta]]:
+    """From each opt-out that the CRM was told of in that period, to the CRM and to absence from every list.
+
+    Who left before feedback was imported for the first time doesn't count: that says nothing of the way there is now.
+    """
+    first = state.feedback.first_import(mandator)
+    if first is None:
+        return [], []
+    records = [one for one in state.written.unsubscribes(mandator, now - period) if one.occurred_at >= first]
+    by_person = {(one.recipient, one.occurred_at): OptOut(one.occurred_at, one.written_at) for one in records}
+    opt_outs = list(by_person.values())
+    proofs = {
+        name: [Proof(one.frozen_at, one.proven_at) for one in state.history.proven(mandator, name)] for name in lists
+    }
+    return delays_to_crm(opt_outs), delays_to_absence(opt_outs, proofs, now)

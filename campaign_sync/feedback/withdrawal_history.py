@@ -1,0 +1,174 @@
+"""Compares the withdrawals that the CRM shows with those that it has shown before."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+import pandas as pd
+
+from campaign_sync.crm.port import CrmSnapshot
+from campaign_sync.domain.address import usable_addresses
+from campaign_sync.domain.suppression import REMEMBERED, SUPPRESSION_COLUMNS, entity_keys
+from campaign_sync.domain.withdrawal import (
+    AbsentWithdrawals,
+    ConsentingPerson,
+    Judgement,
+    KnownWithdrawal,
+    ShownWithdrawal,
+    changed_by,
+)
+from campaign_sync.storage.state import State
+
+_PEOPLE_AT_A_TIME = 20_000
+
+
+@dataclass(frozen=True)
+class ConsentingPeople:
+    """Some of those whose consent for an opt-in is granted now."""
+
+    keys: "pd.Series[str]"
+    """`entity_type:entity_id`."""
+    addresses: "pd.Series[str]"
+    """Normalized; missing where the CRM has none that can be used."""
+    consented_at: Sequence[datetime]
+
+
+def consenting_people(crm: CrmSnapshot, opt_in_id: str) -> Iterator[ConsentingPeople]:
+    """Everybody whose consent for an opt-in is granted now, some thousands at a time."""
+    people = iter(crm.consenting(opt_in_id))
+    while some := list(islice(people, _PEOPLE_AT_A_TIME)):
+        keys, emails, consented_at = zip(*some, strict=True)
+        yield ConsentingPeople(
+            pd.Series(keys, dtype="str"), usable_addresses(pd.Series(emails, dtype="str")), consented_at
+        )
+
+
+@dataclass(frozen=True)
+class Recall:
+    """What is remembered of one opt-in's withdrawals."""
+
+    known: int
+    vanished: pd.DataFrame
+    """Whom the CRM shows as granted although they withdrew it and haven't consented since: one row each, kind
+    `remembered`, columns `SUPPRESSION_COLUMNS`."""
+
+
+class WithdrawalMemory:
+    """The withdrawals of one opt-in: what the CRM shows of them, and what is remembered.
+
+    Args:
+        state: what the product remembers.
+        mandator: whose opt-in it is.
+        opt_in_id: the opt-in.
+        suppressed: what the CRM shows now, columns `SUPPRESSION_COLUMNS`.
+        now: the present moment.
+    """
+
+    def __init__(self, state: State, mandator: str, opt_in_id: str, suppressed: pd.DataFrame, now: datetime) -> None:
+        self._state, self._mandator, self._opt_in_id, self._now = state, mandator, opt_in_id, now
+        shown = _shown(state, suppressed, opt_in_id)
+        known = state.withdrawals.all(mandator, opt_in_id)
+        self._changed = changed_by(known, shown, now)
+        self._known = known | self._changed
+        self._absent = AbsentWithdrawals.of(self._known.values(), shown)
+        self._people: list[ConsentingPerson] = []
+
+    @property
+    def lacks(self) -> bool:
+        """Whether something is remembered that the CRM doesn't show, so that it has to be asked who consents now."""
+        return bool(self._absent)
+
+    def compare(self, people: ConsentingPeople) -> None:
+        """Take note of some people who consent now."""
+        if not self._absent:
+            return
+        pseudonym = self._state.pseudonyms.of
+        columns = (people.keys.tolist(), people.addresses.tolist(), people.consented_at)
+        for key, address, consented_at in zip(*columns, strict=True):
+            usable = isinstance(address, str)
+            pseudonyms = pseudonym(key), pseudonym(address) if usable else None
+            if self._absent.concern(*pseudonyms):
+                self._people.append(ConsentingPerson(key, address if usable else None, *pseudonyms, consented_at))
+
+    def remember(self) -> None:
+        """Remember what the CRM shows now."""
+        self._state.withdrawals.remember(self._mandator, self._opt_in_id, list(self._changed.values()))
+
+    def recall(self, *, remember: bool = True) -> Recall:
+        """What has vanished, once everybody who consents has been compared.
+
+        With `remember`, what the CRM shows is remembered, and whoever consented again is forgotten.
+        """
+        judgement = self._absent.judge(self._people)
+        if remember:
+            self.remember()
+            missing = {known.entity for each in judgement.vanished for known in each.withdrawals}
+            self._state.withdrawals.forget(self._mandator, self._opt_in_id, judgement.superseded)
+            self._state.withdrawals.missing(self._mandator, self._opt_in_id, missing, self._now)
+        return Recall(len(self._known) - len(judgement.superseded), _vanished(judgement, self._opt_in_id))
+
+
+def with_vanished(
+    crm: CrmSnapshot,
+    state: State,
+    mandator: str,
+    opt_in_ids: Collection[str],
+    suppressed: pd.DataFrame,
+    now: datetime,
+    *,
+    remember: bool = True,
+) -> pd.DataFrame:
+    """Add to those who are suppressed whose withdrawal of one of these opt-ins has vanished from the CRM.
+
+    With `remember`, all withdrawals that the CRM shows are remembered, also of other opt-ins.
+    """
+    found = [suppressed]
+    for opt_in_id in sorted(set(opt_in_ids).union(suppressed["opt_in_id"].dropna() if remember else ())):
+        memory = WithdrawalMemory(state, mandator, opt_in_id, suppressed, now)
+        if opt_in_id not in opt_in_ids:
+            memory.remember()
+            continue
+        if memory.lacks:
+            for people in consenting_people(crm, opt_in_id):
+                memory.compare(people)
+        found.append(memory.recall(remember=remember).vanished)
+    return all_suppressed(found)
+
+
+def all_suppressed(suppressed: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Several suppression frames as one."""
+    filled = [frame for frame in suppressed if len(frame)]
+    return pd.concat(filled, ignore_index=True) if len(filled) > 1 else (filled or list(suppressed))[0]
+
+
+def _shown(state: State, suppressed: pd.DataFrame, opt_in_id: str) -> list[ShownWithdrawal]:
+    pseudonym = state.pseudonyms.of
+    of_entities = (suppressed["kind"] == "unsubscribe") & suppressed["entity_id"].notna()
+    rows = suppressed[of_entities & (suppressed["opt_in_id"] == opt_in_id).fillna(value=False)]
+    return [
+        ShownWithdrawal(
+            pseudonym(key),
+            pseudonym(address) if isinstance(address, str) else None,
+            since.to_pydatetime() if isinstance(since, pd.Timestamp) else None,
+        )
+        for key, address, since in zip(entity_keys(rows), rows["address"], rows["since"], strict=True)
+    ]
+
+
+def _vanished(judgement: Judgement, opt_in_id: str) -> pd.DataFrame:
+    people = [each.person for each in judgement.vanished]
+    newest: list[KnownWithdrawal] = [each.withdrawals[0] for each in judgement.vanished]
+    kinds, _, ids = zip(*(person.key.partition(":") for person in people), strict=True) if people else ((), (), ())
+    return pd.DataFrame(
+        {
+            "kind": pd.Series([REMEMBERED] * len(people), dtype="str"),
+            "address": pd.Series([person.address for person in people], dtype="str"),
+            "entity_type": pd.Series(kinds, dtype="str"),
+            "entity_id": pd.Series(ids, dtype="str"),
+            "opt_in_id": pd.Series([opt_in_id] * len(people), dtype="str"),
+            "since": pd.to_datetime([known.withdrawn_at for known in newest], utc=True).as_unit("us"),
+            "source": pd.Series([None] * len(people), dtype="str"),
+        },
+        columns=list(SUPPRESSION_COLUMNS),
+    )

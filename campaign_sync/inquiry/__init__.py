@@ -1,0 +1,1 @@
+"""Answers about one person in all lists: why, on which consent, since when."""

@@ -1,0 +1,159 @@
+"""The sensor that tells people what is wrong: once when it begins or gets worse, once when it is over."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from campaign_sync.alerts.channel import Channel, ChannelError
+from campaign_sync.alerts.detection import (
+    being_replaced,
+    doubtful_lists,
+    incomplete_lists,
+    left_behind,
+    not_as_proven,
+    old_feedback,
+    replaced_since,
+)
+from campaign_sync.alerts.dispatch import channels, tell
+from campaign_sync.alerts.messages import as_sentence
+from campaign_sync.config import Configuration
+from campaign_sync.domain.incident import Notice, Stage, Trouble, TroubleKind, headline
+from campaign_sync.orchestration.deadlines import as_planned, late_lists, planned_pause
+from campaign_sync.orchestration.repair_sensor import gives_up
+from campaign_sync.orchestration.run_attempts import newest_attempts
+from campaign_sync.orchestration.run_failures import Attempts, Watched, failed_checks, failed_steps
+from campaign_sync.storage.errors import StateError
+from campaign_sync.storage.state import State
+
+STATE = "the state database"
+"""Subject of the one trouble that can't be written down where the others are."""
+
+
+_USABLE = "usable"
+"""The cursor while the state database can be used; else it is since when it can't. Dagster keeps no empty ones.
+
+Behind that stand the channels that have yet to tell of its return, once it has returned.
+"""
+
+
+_SEPARATOR = "|"
+
+
+class UntoldAlarmError(Exception):
+    """Somebody wasn't told of something. The message says by which channel, and what to do."""
+
+
+def alarm_sensor(
+    configuration: Configuration, mandator: str, assets: Sequence[dg.AssetsDefinition]
+) -> dg.SensorDefinition:
+    """Looks every minute at what is, rather than listening for what happens: so nothing is missed while it is off."""
+    watched = Watched.of(mandator, assets)
+    url = configuration.storage.state_url.get_secret_value()
+    settings = configuration.mandators[mandator]
+
+    @dg.sensor(
+        name=f"{mandator}_alarms",
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=(
+            f"Tells people when a list of {settings.called(mandator)} is incomplete, late or changed after its proof, "
+            "when a run or a check failed, and when feedback has grown old: once when it begins, once when it is over. "
+            "If it is red, a mail server or a webhook took no alarm; the tick says which."
+        ),
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        ways = channels(configuration, mandator, lambda: context.log)
+        now = datetime.now(UTC)
+        try:
+            with State(url) as state:
+                attempts = Attempts.of(watched, context.instance)
+                at_work = attempts.unsettled() | being_replaced(configuration, mandator, state)
+                # A run that hangs, or waits in the queue for days, must not keep anybody from hearing of it.
+                late = list(late_lists(configuration, mandator, state, now))
+                newest = newest_attempts(context.instance, mandator, list(settings.lists))
+                passing = [
+                    *failed_steps(attempts, context.instance),
+                    *failed_checks(watched, context.instance),
+                    *not_as_proven(configuration, mandator, state, newest, now, as_planned(settings, now)),
+                ]
+                found = [
+                    *incomplete_lists(
+                        configuration,
+                        mandator,
+                        state,
+                        {one.subject for one in late},
+                        lambda name, broken: gives_up(context.instance, state, name, broken),
+                    ),
+                    *doubtful_lists(configuration, mandator, state),
+                    *old_feedback(configuration, mandator, state, now, planned_pause(settings, now)),
+                    *late,
+                    *(one for one in passing if one.subject not in at_work),  # somebody may be mending it just now
+                ]
+                unsettled = (at_work | attempts.undecided()) - replaced_since(mandator, state)
+                unsettled |= left_behind(configuration, mandator, state)
+                state.troubles.settle(mandator, found, unsettled, now)
+                problems = tell(state, mandator, ways, settings.lists)
+                open_now = list(state.troubles.open(mandator).values())
+        except StateError as error:
+            return _without_state(context, mandator, ways, error, now)
+        cursor, untold = _with_state_again(context, mandator, ways, now)
+        problems += untold
+        if problems and cursor == (context.cursor or _USABLE):
+            raise UntoldAlarmError(" · ".join(problems))  # a failed tick shows; it is told at the next one
+        if problems:  # a failed tick would forget who has been told of the database's return
+            context.log.error(" · ".join(problems))
+            return dg.SensorResult(skip_reason=" · ".join(problems), cursor=cursor)
+        told = " · ".join(headline(Notice(Stage.ALARM, one)) for one in open_now) or "nothing is wrong"
+        return dg.SensorResult(skip_reason=told, cursor=_USABLE)
+
+    return sensor
+
+
+def _without_state(
+    context: dg.SensorEvaluationContext, mandator: str, ways: Sequence[Channel], error: StateError, now: datetime
+) -> dg.SensorResult:
+    """What nothing can be remembered of but by Dagster itself."""
+    if context.cursor not in (None, _USABLE) and _SEPARATOR not in (context.cursor or ""):
+        return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
+    problems = _tell_all(ways, Notice(Stage.ALARM, _state_trouble(mandator, error, now)))
+    if problems and len(problems) == len(ways) - 1:  # only the log was told
+        raise UntoldAlarmError(" · ".join([str(error), *problems.values()]))
+    return dg.SensorResult(skip_reason=str(error), cursor=now.isoformat())
+
+
+def _with_state_again(
+    context: dg.SensorEvaluationContext, mandator: str, ways: Sequence[Channel], now: datetime
+) -> tuple[str, list[str]]:
+    """Tells whoever hasn't heard yet that the database is back. Returns the new cursor, and what kept some from it."""
+    if context.cursor in (None, _USABLE):
+        return _USABLE, []
+    since, *names = (context.cursor or "").split(_SEPARATOR)
+    to_tell = [one for one in ways if one.name in names or not names]
+    trouble = _state_trouble(mandator, None, datetime.fromisoformat(since))
+    problems = _tell_all(to_tell, Notice(Stage.ALL_CLEAR, trouble, until=now))
+    return _SEPARATOR.join([since, *problems]) if problems else _USABLE, list(problems.values())
+
+
+def _state_trouble(mandator: str, error: StateError | None, since: datetime) -> Trouble:
+    return Trouble(
+        mandator,
+        STATE,
+        TroubleKind.FAILED,
+        since,
+        as_sentence(str(error)),
+        f"Until it can be used, no list of {mandator} is replaced and nothing that broke off is taken up: see "
+        "docs/operations.md, “What an alarm means”.",
+        "/deployment",
+    )
+
+
+def _tell_all(ways: Sequence[Channel], notice: Notice) -> dict[str, str]:
+    """What kept some channels from telling it, by their names."""
+    problems = {}
+    for channel in ways:
+        try:
+            channel.tell(notice)
+        except ChannelError as error:
+            problems[channel.name] = str(error)
+    return problems

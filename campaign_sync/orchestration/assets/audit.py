@@ -1,0 +1,125 @@
+"""The asset that compares the CRM with what the vendor knows of people who left or are blocked."""
+
+import dagster as dg
+
+from campaign_sync.config import MandatorSettings
+from campaign_sync.feedback.audit import audit
+from campaign_sync.orchestration.descriptions import page, rule
+from campaign_sync.orchestration.errors import explained
+from campaign_sync.orchestration.metadata import Materialized
+from campaign_sync.orchestration.resources import Ports
+from campaign_sync.replacement.progress import Progress, report
+from campaign_sync.telemetry.spans import note_rows
+
+_WARN = dg.AssetCheckSeverity.WARN
+
+_NOW = {
+    False: "it does now",
+    True: "they are kept out of all lists, and the consent is withdrawn when their feedback row has come",
+}
+"""What becomes of opt-outs that the CRM didn't know; by whether feedback rows name the opt-in."""
+
+
+def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
+    """The asset `[mandator, "audit"]`: everybody we could write to, held against the vendor's lists."""
+    key, called = dg.AssetKey([mandator, "audit"]), settings.called(mandator)
+    rows_name_opt_ins = bool(settings.feedback.opt_in_readers)
+    await_rows = rows_name_opt_ins and settings.unsubscribe_lists == "client"
+
+    @dg.asset(
+        key=key,
+        group_name=mandator,
+        kinds={"sql", "report"},
+        description=page(
+            f"The CRM held against Optimizely Campaign's unsubscribe list and blocklist of {called}. What the CRM "
+            "lacks is imported; lists stay as they are.",
+            "everybody with a granted consent, each looked up at the vendor.",
+            "vendor or CRM couldn't be asked. Start the audit job again; nothing else waits for it.",
+        ),
+        metadata={"mandator": called, "mandator id": str(settings.mandator_id)},
+        check_specs=[
+            dg.AssetCheckSpec(
+                "complete",
+                asset=key,
+                description=rule(
+                    called,
+                    "the CRM knew everybody who left.",
+                    f"{_NOW[await_rows]}. Have feedback.readers looked into: some export doesn't tell of everybody.",
+                ),
+            ),
+            dg.AssetCheckSpec(
+                "agreed",
+                asset=key,
+                description=rule(
+                    called,
+                    "nobody is withdrawn in the CRM and not at the vendor, or the reverse.",
+                    "nobody is written to who left. Clear up in the CRM which of the two is right.",
+                ),
+            ),
+        ],
+    )
+    def compare(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
+        asked = 0
+
+        def on_rows(rows: int) -> None:
+            nonlocal asked
+            asked += rows
+            report(Progress(mandator, "audit", "ask the vendor", asked, None))
+
+        with explained(context) as watch:
+            vendor = ports.vendor(mandator)
+            opt_ins, kind = settings.opt_ins_of_lists, settings.unsubscribe_lists
+            found = audit(
+                mandator,
+                opt_ins,
+                kind,
+                vendor,
+                ports.crm,
+                ports.state,
+                ports.frames,
+                on_rows,
+                rows_name_opt_ins=rows_name_opt_ins,
+            )
+            report(Progress(mandator, "audit", "audited", found.asked, found.asked))
+            note_rows(found.asked)
+        incomplete = (
+            f"{found.missing} had left and the CRM didn't know; {_NOW[await_rows]}. Look into feedback.readers: some "
+            "export doesn't tell of everybody"
+        )
+        apart = (
+            f"{found.consenting_still} have a consent in the CRM, but stand on the vendor's unsubscribe list, and it "
+            f"writes to none of them; {found.released} are withdrawn because of the vendor, which has forgotten them"
+        )
+        return dg.MaterializeResult(
+            metadata={
+                "asked about": found.asked,
+                "missing in the CRM": found.missing,
+                "consenting here, unsubscribed at the vendor": found.consenting_still,
+                "left another opt-in, unsubscribed at the vendor": found.left_another,
+                "newly found on the blocklist": found.newly_blocked,
+                "withdrawn in the CRM only": found.released,
+                "unsubscribed at the vendor": found.vendor_unsubscribed,
+                "entries of the blocklist": found.vendor_blocked,
+                "seconds": watch.seconds,
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    asset_key=key,
+                    check_name="complete",
+                    passed=not found.missing,
+                    severity=_WARN,
+                    description=incomplete if found.missing else "the CRM knew everybody who left",
+                    metadata={"missing": found.missing},
+                ),
+                dg.AssetCheckResult(
+                    asset_key=key,
+                    check_name="agreed",
+                    passed=not (found.consenting_still or found.released),
+                    severity=_WARN,
+                    description=apart if found.consenting_still or found.released else "CRM and vendor agree",
+                    metadata={"consenting here": found.consenting_still, "released": found.released},
+                ),
+            ],
+        )
+
+    return compare

@@ -1,0 +1,95 @@
+"""The asset that looks at lists between their replaces: do they still hold whom they were proven to hold?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from campaign_sync.config import Configuration
+from campaign_sync.domain.list_drift import Drift
+from campaign_sync.orchestration.descriptions import page, rule
+from campaign_sync.orchestration.errors import explained
+from campaign_sync.orchestration.metadata import Materialized, table
+from campaign_sync.orchestration.resources import Ports
+from campaign_sync.replacement.drift_check import DriftWatch
+from campaign_sync.replacement.target import target
+
+CHECK = "unchanged"
+"""The check of the asset."""
+
+
+def list_drift_key(mandator: str) -> dg.AssetKey:
+    """The key of what looks at a mandator's lists."""
+    return dg.AssetKey([mandator, "list_drift"])
+
+
+def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefinition:
+    """The asset `[mandator, "list_drift"]`: two calls a list, and all of it only where these show a difference.
+
+    It comes after the feedback, which explains why somebody isn't in a list any more.
+    """
+    settings, key = configuration.mandators[mandator], list_drift_key(mandator)
+    called = settings.called(mandator)
+
+    @dg.asset(
+        key=key,
+        group_name=mandator,
+        kinds={"table"},
+        deps=[dg.AssetKey([mandator, "suppression_state"])],
+        description=page(
+            f"Whether the recipient lists of {called} still hold whom they were proven to hold. They aren't changed.",
+            "people in each list now, and what a full reading found of those who were sent: it is made only if the "
+            "count, or a page at a random place, isn't as expected.",
+            "the error says what to mend. Lists aren't concerned.",
+        ),
+        metadata={"mandator": called},
+        check_specs=[
+            dg.AssetCheckSpec(
+                CHECK,
+                asset=key,
+                description=rule(
+                    called,
+                    "nobody has emptied a list or changed its people at the vendor since its proof.",
+                    "red: send nothing to the list that the check names, and replace it again. Yellow: a list couldn't "
+                    "be looked at; the check says since when, and why.",
+                ),
+            )
+        ],
+    )
+    def list_drift(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
+        with explained(context) as watch:
+            looks = DriftWatch(lambda: ports.vendor(mandator), lambda: ports.crm.snapshot(), ports.state, ports.frames)
+            found = {name: looks.look(target(configuration, mandator, name)) for name in settings.lists}
+        return dg.MaterializeResult(
+            metadata={
+                **{f"people in {name}": one.in_list for name, one in found.items() if one and one.in_list is not None},
+                "lists": table({"list": name, "found": _told(one)} for name, one in found.items()),
+                "seconds": watch.seconds,
+            },
+            check_results=[_check(key, found)],
+        )
+
+    return list_drift
+
+
+def _told(one: Drift | None) -> str:
+    if one is None:
+        return "not looked at: it was never proven, is being replaced, or is incomplete"
+    if one.not_checked_since:
+        return f"not checked since {one.not_checked_since:%Y-%m-%d %H:%M} UTC: {one.not_checked_because}"
+    return str(one.reading) if one.reading else f"{one.in_list:,} people are in it, as proven"
+
+
+def _check(key: dg.AssetKey, found: Mapping[str, Drift | None]) -> dg.AssetCheckResult:
+    drifted = [name for name, one in found.items() if one and one.drifted_since]
+    unchecked = [name for name, one in found.items() if one and one.not_checked_since]
+    told = [f"{name}: {_told(found[name])}" for name in dict.fromkeys([*drifted, *unchecked])]
+    metadata: dict[str, Any] = {"lists changed": len(drifted), "lists not checked": len(unchecked)}
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=CHECK,
+        passed=not told,
+        severity=dg.AssetCheckSeverity.ERROR if drifted else dg.AssetCheckSeverity.WARN,
+        description=" · ".join(told) or "every list is as it was proven, as far as it was looked at",
+        metadata=metadata,
+    )

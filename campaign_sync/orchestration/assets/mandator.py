@@ -1,0 +1,50 @@
+"""All assets of one mandator: feedback in, then one chain per recipient list."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from campaign_sync.config import Configuration
+from campaign_sync.domain.feedback import FeedbackKind
+from campaign_sync.orchestration.assets.audit import audit_asset
+from campaign_sync.orchestration.assets.bounces_unsubscribes import feedback_asset
+from campaign_sync.orchestration.assets.list_drift import list_drift_asset
+from campaign_sync.orchestration.assets.recipient_list import recipient_list_asset
+from campaign_sync.orchestration.assets.report import report_asset
+from campaign_sync.orchestration.assets.responses import response_assets
+from campaign_sync.orchestration.assets.selection import selection_asset
+from campaign_sync.orchestration.assets.snapshot import snapshot_asset
+from campaign_sync.orchestration.assets.suppression_state import suppression_asset
+from campaign_sync.replacement.target import target
+
+
+def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.AssetsDefinition]:
+    """The assets of `mandator`, a key of the configuration."""
+    settings = configuration.mandators[mandator]
+    owners = list(settings.owners)
+    targets = [target(configuration, mandator, name) for name in settings.lists]
+    report = report_asset(configuration, mandator)
+    assets = [
+        *(feedback_asset(mandator, settings, kind) for kind in FeedbackKind),
+        suppression_asset(mandator, settings),
+        audit_asset(mandator, settings),
+        list_drift_asset(configuration, mandator),
+        *response_assets(mandator, settings),
+        *(build(one) for one in targets for build in (selection_asset, snapshot_asset, recipient_list_asset)),
+        *([report] if report else []),
+    ]
+    return [asset.map_asset_specs(lambda spec: spec.replace_attributes(owners=owners)) for asset in assets]
+
+
+def asset_keys(mandator: str, lists: Sequence[str]) -> list[dg.AssetKey]:
+    """The keys of everything that leads to these lists of a mandator, and of the lists themselves."""
+    chain = ["selection", "snapshot", "recipient_list"]
+    return [
+        *feedback_keys(mandator),
+        *(dg.AssetKey([mandator, asset, name]) for name in lists for asset in chain),
+    ]
+
+
+def feedback_keys(mandator: str) -> list[dg.AssetKey]:
+    """The keys of what brings a mandator's feedback into the CRM."""
+    return [dg.AssetKey([mandator, name]) for name in (*(kind.value for kind in FeedbackKind), "suppression_state")]

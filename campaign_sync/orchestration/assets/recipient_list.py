@@ -1,0 +1,219 @@
+"""The asset that is the vendor's list: replaced completely, and proven."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from campaign_sync.crm.port import CrmError
+from campaign_sync.domain.checks import CHECK_NAMES, CheckOutcome
+from campaign_sync.domain.rejection import ACCEPTED, DATA_REASONS, VENDOR_REASONS, Reason
+from campaign_sync.optimizely.errors import OptimizelyError
+from campaign_sync.orchestration.descriptions import page, rule
+from campaign_sync.orchestration.errors import explained
+from campaign_sync.orchestration.metadata import Materialized, table
+from campaign_sync.orchestration.resources import Ports
+from campaign_sync.replacement.errors import IncompleteListError, RefusedReplaceError
+from campaign_sync.replacement.list_replacer import Outcome, Replacer, still_incomplete
+from campaign_sync.replacement.target import Target
+from campaign_sync.storage.replacement_steps import Step
+from campaign_sync.storage.replacements import StoredSnapshot
+from campaign_sync.telemetry.spans import note_rows
+
+REPLAY_TAG = "campaign_sync/replay"
+"""Tag of a run that goes back to an earlier snapshot; its value is the snapshot's id."""
+
+CHECKS = {
+    "gate": (
+        "what must hold before the list is touched, holds.",
+        "correct what the check says. Red: the list has its old recipients until then. Yellow: it was replaced.",
+    ),
+    "proof": (
+        "read back, the list is exactly the snapshot without the rejected.",
+        "send nothing to this list until it is green again: it isn't what it should be. Tell whoever runs this.",
+    ),
+    "rejections": (
+        "the vendor refused nobody but those who may not be written to.",
+        "some people are missing for what is in their data: correct it; `campaign-sync why` tells of each.",
+    ),
+}
+"""What each check demands, and what to do if it doesn't hold."""
+
+SHOWN_STEPS = 100
+"""How many steps of a replace its page shows; the journal has all of them."""
+
+
+def recipient_list_asset(target: Target) -> dg.AssetsDefinition:
+    """The asset `[mandator, "recipient_list", list]`: gate, clear, fill, sweep, read back, proof."""
+    mandator = target.mandator
+    key = dg.AssetKey([mandator, "recipient_list", target.name])
+
+    @dg.asset(
+        key=key,
+        group_name=mandator,
+        kinds={"table"},
+        deps=[dg.AssetKey([mandator, "snapshot", target.name])],
+        description=page(
+            f"“{target.called}”, recipient list {target.recipient_list_id} of {target.mandator_called} in Optimizely "
+            "Campaign: replaced completely, swept, read back, proven. Green means that it holds whom it should.",
+            "rows of the snapshot, and what became of them at the vendor; in list is what was read back at the end.",
+            "open the last run. If the list wasn't touched, it has its old recipients, and its error says what to "
+            "mend. If it is INCOMPLETE, send nothing to it until it is green again.",
+        ),
+        metadata={
+            "mandator": target.mandator_called,
+            "list": target.called,
+            "recipient list id": str(target.recipient_list_id),
+            "opt-in": target.contract.opt_in_id,
+            target.pick.kind: target.pick.name,
+            "strategy": target.strategy,
+        },
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=key, description=rule(target.called, *told)) for name, told in CHECKS.items()
+        ],
+    )
+    def recipient_list(
+        context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]
+    ) -> Iterator[Materialized | dg.AssetCheckResult]:
+        with explained(context) as watch:
+            replayed = _replayed(ports, target, context.run.tags.get(REPLAY_TAG))
+            try:
+                outcome = _replacer(ports, target, context).replace(target, replayed)
+            except (RefusedReplaceError, IncompleteListError) as error:
+                if error.outcomes:
+                    watch.evaluated.add("gate")
+                    yield _gate(key, error.outcomes)
+                raise
+            note_rows(outcome.proof.in_list)
+        yield dg.MaterializeResult(
+            metadata={**_metadata(target, outcome), "seconds": watch.seconds},
+            check_results=[_gate(key, outcome.gate), _proof(key, outcome), _rejections(key, outcome)],
+        )
+
+    return recipient_list
+
+
+def _replayed(ports: Ports, target: Target, snapshot_id: str | None) -> StoredSnapshot | None:
+    if snapshot_id is None:
+        return None
+    snapshot = ports.state.snapshots.get(snapshot_id)
+    if snapshot is None or snapshot_id not in ports.state.journal.proven_snapshots(target.mandator, target.name):
+        raise RefusedReplaceError(
+            f"{target} was not touched. It has no proven snapshot {snapshot_id} to be replayed (tag {REPLAY_TAG})"
+        )
+    return snapshot
+
+
+def _replacer(ports: Ports, target: Target, context: dg.AssetExecutionContext) -> Replacer:
+    """What replaces the list. Where not even that can be had, an incomplete list is told to be so all the same."""
+    try:
+        return ports.replacer(target.mandator, context.run.run_id, context.log.info)
+    except (CrmError, OptimizelyError) as error:
+        broken = ports.state.journal.incomplete(target.mandator, target.name)
+        if broken is None:
+            raise
+        raise still_incomplete(target, broken, error) from None
+
+
+def _gate(key: dg.AssetKey, outcomes: Sequence[CheckOutcome]) -> dg.AssetCheckResult:
+    """A warning where only that warns which no check of the snapshot shows: it stops nothing, and should be known."""
+    stopping = [outcome.name for outcome in outcomes if outcome.stops]
+    warning = [outcome for outcome in outcomes if outcome.warning]
+    unseen = [outcome for outcome in warning if outcome.name not in CHECK_NAMES]
+    found = f"stopped by {', '.join(stopping)}" if stopping else "the list may be replaced"
+    warned = [f"{outcome.name} warns" for outcome in warning if outcome not in unseen]
+    warned += [f"{outcome.name}: {outcome.summary}" for outcome in unseen]
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name="gate",
+        passed=not stopping and not unseen,
+        severity=dg.AssetCheckSeverity.ERROR if stopping or not unseen else dg.AssetCheckSeverity.WARN,
+        description="; ".join([found, *warned]),
+        metadata={"checks": table(_record(outcome) for outcome in outcomes)},
+    )
+
+
+def _record(outcome: CheckOutcome) -> dict[str, str]:
+    verdict = "passed" if outcome.passed else "warning" if outcome.warning else "stops"
+    return {"check": outcome.name, "verdict": verdict, "found": outcome.summary}
+
+
+def _proof(key: dg.AssetKey, outcome: Outcome) -> dg.AssetCheckResult:
+    proof = outcome.proof
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name="proof",
+        passed=proof.holds,
+        description=str(proof),
+        metadata={"expected": proof.expected, "in list": proof.in_list, "digest of the list": proof.digest},
+    )
+
+
+def _rejections(key: dg.AssetKey, outcome: Outcome) -> dg.AssetCheckResult:
+    """A warning where the vendor refused rows for what is in them: the CRM's data want mending."""
+    turned_away = _turned_away(outcome)
+    faulty = sum(rows for (_, reason), rows in turned_away.items() if reason in DATA_REASONS)
+    records = [{"stage": stage, "reason": reason, "rows": rows} for (stage, reason), rows in turned_away.items()]
+    metadata: dict[str, Any] = {"rows": sum(turned_away.values()), "rows with faulty data": faulty}
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name="rejections",
+        passed=not faulty,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            f"the vendor refused {faulty} rows for what is in them; `campaign-sync why` tells of each"
+            if faulty
+            else f"{sum(turned_away.values())} left, bounced or were blocked meanwhile; nobody else was refused"
+        ),
+        metadata=metadata | ({"by reason": table(records)} if records else {}),
+    )
+
+
+def _turned_away(outcome: Outcome) -> dict[tuple[str, str], int]:
+    """Stage and reason: how many of the snapshot's rows aren't in the list."""
+    counts: Counter[tuple[str, str]] = Counter()
+    counts.update({("gate", reason): rows for reason, rows in outcome.dropped.items()})
+    for code, rows in outcome.codes.items():
+        if code != ACCEPTED:
+            counts["vendor", VENDOR_REASONS.get(code, Reason.VENDOR_ERROR).value] += rows
+    counts.update({("sweep", reason): rows for reason, rows in outcome.swept.items()})
+    return dict(counts)
+
+
+def _metadata(target: Target, outcome: Outcome) -> dict[str, Any]:
+    turned_away = _turned_away(outcome)
+    refused = {reason: rows for (stage, reason), rows in turned_away.items() if stage == "vendor"}
+    return {
+        "dagster/row_count": outcome.proof.in_list,
+        "dropped": sum(outcome.dropped.values()),
+        **{f"dropped: {reason}": rows for reason, rows in outcome.dropped.items()},
+        "sent": outcome.sent,
+        "accepted": outcome.codes.get(ACCEPTED, 0),
+        "refused": sum(refused.values()),
+        **{f"refused: {reason}": rows for reason, rows in refused.items()},
+        "swept": sum(outcome.swept.values()),
+        **{f"swept: {reason}": rows for reason, rows in outcome.swept.items()},
+        "in list": outcome.proof.in_list,
+        "proof": str(outcome.proof),
+        "digest of the list": outcome.proof.digest,
+        "batches": sum(step.step == "addAll3" for step in outcome.steps),
+        "strategy": target.strategy + (", resumed" if outcome.resumed else ""),
+        "seconds incomplete": round(outcome.incomplete_for.total_seconds(), 3),
+        "journal": table(_told(step) for step in outcome.steps[:SHOWN_STEPS]),
+        "replace": outcome.replace_id,
+        "recipient list id": str(target.recipient_list_id),
+    }
+
+
+def _told(step: Step) -> dict[str, str | int | float]:
+    seconds = (step.ended_at - step.begun_at).total_seconds() if step.ended_at else 0.0
+    return {
+        "step": step.number,
+        "call": f"{step.step} {step.part or ''}".strip(),
+        "rows": step.rows or 0,
+        "outcome": step.outcome.value if step.outcome else "not known to have ended",
+        "detail": step.detail or "",
+        "begun": f"{step.begun_at:%Y-%m-%d %H:%M:%S}",
+        "seconds": round(seconds, 3),
+    }

@@ -1,0 +1,83 @@
+"""The asset that is the daily report of a mandator."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from campaign_sync.config import Configuration
+from campaign_sync.orchestration.descriptions import page
+from campaign_sync.orchestration.errors import explained
+from campaign_sync.orchestration.metadata import Materialized
+from campaign_sync.orchestration.resources import Ports
+from campaign_sync.orchestration.run_attempts import newest_attempts
+from campaign_sync.reports.collection import gather
+from campaign_sync.reports.daily_report import Report
+from campaign_sync.reports.publication import write
+
+REPORT_TAG = "campaign_sync/report"
+"""Tag of a daily run: where the report on it is."""
+
+OF_RUN_TAG = "campaign_sync/report_of"
+"""Tag of a run that makes a report: the daily run that it is about."""
+
+
+def report_key(mandator: str) -> dg.AssetKey:
+    """The key of a mandator's report."""
+    return dg.AssetKey([mandator, "report"])
+
+
+def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefinition | None:
+    """The asset `[mandator, "report"]`: pages for people who send mailings; None where no language is configured.
+
+    It depends on nothing, so that it is made also when lists have failed.
+    """
+    if not configuration.reports.languages:
+        return None
+    called = configuration.mandators[mandator].called(mandator)
+
+    @dg.asset(
+        key=report_key(mandator),
+        group_name=mandator,
+        kinds={"report", "file"},
+        metadata={"mandator": called},
+        description=page(
+            f"The daily report on {called}: which lists are ready for mail, how they grew, who left and who was kept "
+            "out, and why. One page for each language, linked below; nobody is named in it.",
+            "what the product has written down of its replaces, and what Dagster knows of runs and checks.",
+            "the lists aren't concerned. The error says what to do; the next daily run writes the report again.",
+        ),
+    )
+    def report(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
+        with explained(context) as watch:
+            lists = list(configuration.mandators[mandator].lists)
+            attempts = newest_attempts(context.instance, mandator, lists)
+            gathered = gather(configuration, mandator, ports.state, ports.frames, datetime.now(UTC), attempts)
+            addresses = write(gathered, mandator, configuration.reports, ports.frames)
+        _tell_daily_run(context, next(iter(addresses.values())))
+        pages = {f"page ({language})": _link(address) for language, address in addresses.items()}
+        return dg.MaterializeResult(metadata={**pages, **_plotted(gathered), "seconds": watch.seconds})
+
+    return report
+
+
+def _link(address: str) -> dg.MetadataValue[Any]:
+    return dg.MetadataValue.url(address) if "://" in address else dg.MetadataValue.path(address)
+
+
+def _plotted(report: Report) -> dict[str, int]:
+    moved = [one.movement for one in report.lists if one.movement]
+    return {
+        "lists": len(report.lists),
+        "lists ready": sum(one.ready for one in report.lists),
+        "joined": sum(one.joined for one in moved),
+        "left": sum(sum(one.left.values()) for one in moved),
+        **{f"people in {one.name}": one.people for one in report.lists if one.people is not None},
+    }
+
+
+def _tell_daily_run(context: dg.AssetExecutionContext, address: str) -> None:
+    """Let the page of the daily run say where its report is."""
+    run_id = context.run.tags.get(OF_RUN_TAG)
+    if run_id and context.instance.has_run(run_id):
+        context.instance.add_run_tags(run_id, {REPORT_TAG: address})

@@ -1,0 +1,125 @@
+"""The assets that bring back what recipients did with mailings: opens, clicks and other responses."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from campaign_sync.config import MandatorSettings, ResponseSettings
+from campaign_sync.domain.response import KIND_OF_RESPONSE_READER, ResponseKind
+from campaign_sync.domain.text import rows_in_words
+from campaign_sync.orchestration.descriptions import page, rule
+from campaign_sync.orchestration.errors import explained
+from campaign_sync.orchestration.metadata import Materialized, fetched_windows
+from campaign_sync.orchestration.resources import Ports
+from campaign_sync.replacement.progress import Progress, report
+from campaign_sync.responses.dataset import dataset
+from campaign_sync.responses.response_fetcher import ResponseFetching
+from campaign_sync.responses.response_import import Taken, take
+from campaign_sync.storage.import_windows import KeptWindow
+from campaign_sync.telemetry.spans import note_rows
+
+_DESCRIPTIONS = {
+    ResponseKind.OPENS: "Who opened which mailing, and when. An open is counted where images are loaded, so some are "
+    "missing, and some were made by a mail program and not by a person.",
+    ResponseKind.CLICKS: "Who clicked in which mailing, when, and on which link.",
+    ResponseKind.RESPONSES: "What came back to which mailing, and when: answers, autoresponders, bounces, by category.",
+}
+
+
+def response_assets(mandator: str, settings: MandatorSettings) -> list[dg.AssetsDefinition]:
+    """The assets `[mandator, "responses", kind]`, one for each configured reader; none where none is."""
+    responses = settings.responses
+    return [_response_asset(mandator, settings, reader) for reader in responses.readers] if responses else []
+
+
+def response_keys(mandator: str, responses: ResponseSettings) -> list[dg.AssetKey]:
+    """Their keys."""
+    return [_key(mandator, reader) for reader in responses.readers]
+
+
+def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> dg.AssetsDefinition:
+    key, kind = _key(mandator, reader), KIND_OF_RESPONSE_READER[reader]
+    called = settings.called(mandator)
+    told = page(
+        f"Mailings of {called}: {_DESCRIPTIONS[kind]}",
+        f"rows of {reader}. Kept as Parquet, one folder for each day in UTC; every response stands there once.",
+        "Optimizely Campaign couldn't be asked, or the CRM didn't take the rows. Nothing is lost and no list waits for "
+        "it: the next run begins where the last one ended. The run's error says what to mend.",
+    )
+    layout = rule(
+        called,
+        "every fetched row fits the layout of its reader.",
+        "somebody has to mend responses.readers in the configuration; the rows are kept and read again then.",
+    )
+
+    @dg.asset(
+        key=key,
+        group_name=mandator,
+        kinds={"parquet"},
+        description=told,
+        metadata={"mandator": called, "readers": reader, "folder": dataset(mandator, kind)},
+        check_specs=[dg.AssetCheckSpec("layout", asset=key, description=layout)],
+    )
+    def responses(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
+        with explained(context) as watch:
+            state, frames, vendor = ports.state, ports.frames, ports.vendor(mandator)
+            fetched: list[KeptWindow] = []
+
+            def on_rows(rows: int) -> None:
+                before = sum(one.rows for one in fetched)
+                report(Progress(mandator, kind.value, "fetch", before + rows, None))
+
+            fetching = ResponseFetching(mandator, settings, vendor, state, frames, context.run.run_id)
+            for one in fetching.fetch(reader, on_rows):
+                fetched.append(one)  # noqa: PERF402 - on_rows counts them as they come
+
+            def on_responses(done: int) -> None:
+                report(Progress(mandator, kind.value, "store", done, None))
+
+            taken = take(mandator, reader, settings, lambda: ports.crm, state, frames, lambda: vendor, on_responses)
+            now = datetime.now(UTC)
+            for old in state.responses.outlived(mandator, now - settings.feedback.keep_files):
+                frames.remove_rows(old.file)
+                state.responses.removed(old.id, now)
+            done = taken.new + taken.known_before
+            report(Progress(mandator, kind.value, "stored", done, done))
+            note_rows(done)
+        return dg.MaterializeResult(
+            metadata={**fetched_windows(fetched), **_counts(taken), "seconds": watch.seconds},
+            check_results=[_layout(key, mandator, reader, taken.misfits)],
+        )
+
+    return responses
+
+
+def _key(mandator: str, reader: str) -> dg.AssetKey:
+    return dg.AssetKey([mandator, "responses", KIND_OF_RESPONSE_READER[reader].value])
+
+
+def _counts(taken: Taken) -> dict[str, Any]:
+    """Numbers that Dagster plots over days."""
+    counts = {"new": taken.new, "known before": taken.known_before, "rows that didn't fit": taken.misfits}
+    if taken.in_crm is None:
+        return counts
+    return counts | {
+        "written to the CRM": taken.in_crm.written,
+        "known to the CRM before": taken.in_crm.already_known,
+        "without a campaign in the CRM": taken.in_crm.without_campaign,
+        "recipient unknown": taken.in_crm.unknown_recipient,
+    }
+
+
+def _layout(key: dg.AssetKey, mandator: str, reader: str, misfits: int) -> dg.AssetCheckResult:
+    bad = (
+        f"{rows_in_words(misfits)} of {reader} can't be read; they are kept, and read again as "
+        f"soon as their layout in mandators.{mandator}.responses.readers is mended"
+    )
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name="layout",
+        passed=not misfits,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=bad if misfits else "every row fits",
+        metadata={"rows": misfits},
+    )

@@ -1,0 +1,159 @@
+"""The asset that picks people for a list: who may be written to, and on which consent."""
+
+import dagster as dg
+import pandas as pd
+
+from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
+from campaign_sync.domain.checks import CheckOutcome, check_consents
+from campaign_sync.domain.consent import OptIn, is_email
+from campaign_sync.domain.selection import Sifted, sift
+from campaign_sync.domain.suppression import REMEMBERED, Suppressed
+from campaign_sync.orchestration.descriptions import page, rule
+from campaign_sync.orchestration.errors import explained
+from campaign_sync.orchestration.metadata import FRAME, Materialized, check_result, column_schema, reasons
+from campaign_sync.orchestration.resources import Ports
+from campaign_sync.orchestration.unreached_checks import say_not_evaluated
+from campaign_sync.replacement.preflight import vanished_withdrawals
+from campaign_sync.replacement.progress import Progress, report
+from campaign_sync.replacement.target import Target
+from campaign_sync.storage.state import State
+from campaign_sync.telemetry.spans import note_rows, note_stopped
+
+CHECKS = {
+    "withdrawals": (
+        "no withdrawal that the CRM once had has vanished from it without a newer consent.",
+        "load the lost consent events into the CRM again. Void ones: `campaign-sync run --accept-withdrawals`, once.",
+    ),
+    "consents": (
+        (
+            "the consent events of the list's opt-in are understood. Whom others are about is kept out; ten of them "
+            "and 0.1 % stop the list."
+        ),
+        (
+            "the check says which column holds what; correct the events in the CRM, or declare its words in the "
+            "configuration (crm.consent_kinds)."
+        ),
+    ),
+}
+"""What each check demands, and what to do if it doesn't hold."""
+
+
+def selection_asset(target: Target) -> dg.AssetsDefinition:
+    """The asset `[mandator, "selection", list]`: the pick's people with a granted consent and a usable address."""
+    mandator, opt_in_id = target.mandator, target.contract.opt_in_id
+    key = dg.AssetKey([mandator, "selection", target.name])
+    pick_kind = target.pick.kind.replace("_", " ")
+
+    @dg.asset(
+        key=key,
+        group_name=mandator,
+        kinds={"sql", "parquet"},
+        ins={"suppression_state": dg.AssetIn([mandator, "suppression_state"])},
+        io_manager_key="parquet",
+        dagster_type=FRAME,
+        description=page(
+            f"Who “{target.called}” of {target.mandator_called} is for: everybody in the CRM's {pick_kind} "
+            f"“{target.pick.name}” whose consent {opt_in_id} is granted and whom nothing suppresses.",
+            "people in the CRM. Picked is whom the CRM names, selected who is left, rejected the others, by reason.",
+            "the CRM couldn't be read, or what the list asks of it isn't there. The run's error names it. The list "
+            "stays as it is; when that is mended, start the daily job again.",
+        ),
+        metadata={
+            "mandator": target.mandator_called,
+            "list": target.called,
+            "opt-in": opt_in_id,
+            target.pick.kind: target.pick.name,
+        },
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=key, blocking=True, description=rule(target.called, *check))
+            for name, check in CHECKS.items()
+        ],
+    )
+    def selection(
+        context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports], suppression_state: pd.DataFrame
+    ) -> Materialized:
+        with explained(context) as watch:
+            crm = ports.crm_snapshot(mandator)
+            opt_in_of(crm, target)
+            picked, sifted = _sifted(crm, target, Suppressed.of(suppression_state, opt_in_id))
+            ports.state.ledger.record(mandator, target.name, sifted.rejections, context.run.run_id)
+            note_rows(len(sifted.rows))
+            outcomes = [
+                check_consents(crm.consent_rows(opt_in_id)),
+                _withdrawals(ports.state, target, suppression_state),
+            ]
+            stopped = [outcome.name for outcome in outcomes if outcome.stops]
+            note_stopped(stopped)
+            if stopped:
+                say_not_evaluated(context, f"{', '.join(stopped)} of the selection stops the list", own=False)
+            results = [check_result(outcome, key, sifted.rows, ports.state.pseudonyms) for outcome in outcomes]
+        return dg.MaterializeResult(
+            value=sifted.rows,
+            metadata={
+                **column_schema(sifted.rows),
+                "picked": picked,
+                "selected": len(sifted.rows),
+                "seconds": watch.seconds,
+                **reasons(sifted.rejections),
+                **{
+                    f"selected: {entity_type}": int(count)
+                    for entity_type, count in sifted.rows["entity_type"].value_counts().items()
+                },
+            },
+            check_results=results,
+        )
+
+    return selection
+
+
+def _withdrawals(state: State, target: Target, suppressed: pd.DataFrame) -> CheckOutcome:
+    """The check `withdrawals`, by what was found when the CRM was last read for the mandator."""
+    opt_in_id = target.contract.opt_in_id
+    people = int(((suppressed["kind"] == REMEMBERED) & (suppressed["opt_in_id"] == opt_in_id)).sum())
+    return vanished_withdrawals(target, people, state.withdrawals.count(target.mandator, opt_in_id))
+
+
+def opt_in_of(crm: CrmSnapshot, target: Target) -> OptIn:
+    """The CRM's definition of the list's opt-in.
+
+    Raises:
+        CrmError: the CRM doesn't know it, it belongs to another mandator, it isn't for e-mail, or has no description.
+    """
+    opt_in = crm.opt_in(target.contract.opt_in_id)
+    place = f"mandators.{target.mandator}.lists.{target.name}.opt_in_id"
+    if opt_in is None:
+        raise CrmError(f"the CRM knows no opt-in {target.contract.opt_in_id!r} ({place}); correct it or add it there")
+    if opt_in.mandator != target.mandator:
+        raise CrmError(
+            f"the CRM's opt-in {opt_in.opt_in_id!r} belongs to mandator {opt_in.mandator!r}, not {target.mandator!r} "
+            f"({place}); choose one of this mandator"
+        )
+    media_type = (opt_in.media_type or "").strip()
+    if not is_email(media_type):
+        found = f"is of media type {media_type!r}" if media_type else "has no media type"
+        raise CrmError(
+            f"the CRM's opt-in {opt_in.opt_in_id!r} {found} ({place}), and only e-mail can be sent; choose an opt-in "
+            "for e-mail, or correct opt_in.media_type in the CRM to email"
+        )
+    if not opt_in.description.strip():
+        raise CrmError(
+            f"the CRM's opt-in {opt_in.opt_in_id!r} has no description (opt_in.description), which is sent with every "
+            "row; fill it in the CRM"
+        )
+    return opt_in
+
+
+def _sifted(crm: CrmSnapshot, target: Target, suppressed: Suppressed) -> tuple[int, Sifted]:
+    """How many are picked, and who of them is selected. Chunk by chunk: the others never pile up."""
+    columns = sorted(set(target.contract.attributes.values()) - set(SELECTION_COLUMNS))
+    nobody = {name: pd.Series(dtype="str") for name in (*SELECTION_COLUMNS, *columns)}
+    sifted = [sift(pd.DataFrame(nobody).astype({"consent_at": "datetime64[us, UTC]"}), suppressed)]
+    picked = 0
+    for chunk in crm.select(target.pick, target.contract.opt_in_id, columns):
+        sifted.append(sift(chunk, suppressed))
+        picked += len(chunk)
+        report(Progress(target.mandator, target.name, "select", picked, None))
+    return picked, Sifted(
+        pd.concat([each.rows for each in sifted], ignore_index=True),
+        pd.concat([each.rejections for each in sifted], ignore_index=True),
+    )

@@ -1,0 +1,126 @@
+"""The asset that freezes the rows of a list exactly as they will be sent, with the checks that can stop them."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pandas as pd
+
+from campaign_sync.domain.checks import CHECK_NAMES, check_encoding, check_snapshot, merged
+from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
+from campaign_sync.domain.rejection import Reason
+from campaign_sync.domain.row_digests import fingerprint, row_digests
+from campaign_sync.domain.snapshot import build_snapshot, not_utf8_columns
+from campaign_sync.orchestration.assets.selection import opt_in_of
+from campaign_sync.orchestration.descriptions import page, rule
+from campaign_sync.orchestration.errors import explained
+from campaign_sync.orchestration.metadata import Materialized, check_result, column_schema, reasons
+from campaign_sync.orchestration.resources import Ports
+from campaign_sync.orchestration.unreached_checks import say_not_evaluated
+from campaign_sync.replacement.partial_fill import with_doubts
+from campaign_sync.replacement.preflight import surroundings
+from campaign_sync.replacement.progress import Progress, report
+from campaign_sync.replacement.target import Target
+from campaign_sync.telemetry.spans import note_rows, note_stopped
+
+CHECK_DESCRIPTIONS = {
+    "utf8": (
+        "every text is UTF-8 that XML can carry. Mojibake is a warning, and so are a few rows left out for other text.",
+        "correct the texts in the CRM; the check names columns and cases.",
+    ),
+    "technical_fields": (
+        "opt-in-id, description, media-type, entity-type and entity-id are filled on every row.",
+        "complete the opt-in or the people in the CRM; the check names columns and cases.",
+    ),
+    "single_consent": (
+        "every row stands on the list's one opt-in, and that consent is granted.",
+        "consents changed while people were picked: start the daily job again; look into the cases if it stays.",
+    ),
+    "not_suppressed": (
+        "nobody bounced, unsubscribed or withdrew.",
+        "somebody left while people were picked: start the daily job again.",
+    ),
+    "unique_recipients": (
+        "every recipient and every address comes once.",
+        "merge the people in the CRM who share an address; the check names cases.",
+    ),
+    "list_attributes": (
+        "the vendor's list has every attribute that will be sent, and lets us write it.",
+        "add the attribute to the recipient list in Campaign, or correct attributes in the configuration.",
+    ),
+    "plausible_size": (
+        "the list keeps its limits and doesn't jump against its last proven size.",
+        "see whether the CRM picks the right people. A size that is meant: `campaign-sync run --accept-size`, once.",
+    ),
+}
+"""What each check demands, and what to do if it doesn't hold."""
+
+
+def snapshot_asset(target: Target) -> dg.AssetsDefinition:
+    """The asset `[mandator, "snapshot", list]`: mapped, normalized, unique, checked, frozen."""
+    mandator, contract = target.mandator, target.contract
+    key = dg.AssetKey([mandator, "snapshot", target.name])
+
+    @dg.asset(
+        key=key,
+        group_name=mandator,
+        kinds={"pandera", "parquet"},
+        ins={"selection": dg.AssetIn([mandator, "selection", target.name])},
+        description=page(
+            f"What will be in “{target.called}” of {target.mandator_called}: the rows exactly as they will be sent, "
+            "checked and frozen.",
+            "rows of the selection, one for each recipient; rejected counts those that can't be sent, by reason.",
+            "a check has stopped this list, and this list alone: it stays as it is at Optimizely Campaign. Open the "
+            "check that is red; it says what has to be mended in the CRM.",
+        ),
+        metadata={
+            "mandator": target.mandator_called,
+            "list": target.called,
+            "recipient list id": str(target.recipient_list_id),
+        },
+        check_specs=[
+            dg.AssetCheckSpec(
+                name, asset=key, blocking=True, description=rule(target.called, *CHECK_DESCRIPTIONS[name])
+            )
+            for name in CHECK_NAMES
+        ],
+    )
+    def snapshot(
+        context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports], selection: pd.DataFrame
+    ) -> Materialized:
+        with explained(context) as watch:
+            crm, state, vendor = ports.crm_snapshot(mandator), ports.state, ports.vendor(mandator)
+            sifted = build_snapshot(selection, contract, opt_in_of(crm, target))
+            rows = sifted.rows
+            around = surroundings(target, vendor, crm, state, context.run.run_id, before_gate=True)
+            left_out = int((sifted.rejections["reason"] == Reason.NOT_UTF8.value).sum())
+            encoding = check_encoding(left_out, len(rows), not_utf8_columns(selection, contract) if left_out else None)
+            outcomes = [merged(one, encoding) for one in check_snapshot(rows, contract, around)]
+            outcomes = with_doubts(target, vendor, state, rows, around, outcomes, datetime.now(UTC))
+            report(Progress(mandator, target.name, "checked", len(rows), len(rows)))
+            note_rows(len(rows))
+            stopped = [outcome.name for outcome in outcomes if outcome.stops]
+            note_stopped(stopped)
+            now = datetime.now(UTC)
+            file = ports.frames.write_frame(f"snapshots/{mandator}/{target.name}", now, rows)
+            state.ledger.record(mandator, target.name, sifted.rejections, context.run.run_id)
+            stored = state.snapshots.add(mandator, target.name, len(rows), file, context.run.run_id, now)
+            results = [check_result(outcome, key, rows, state.pseudonyms) for outcome in outcomes]
+            if stopped:
+                say_not_evaluated(context, f"{', '.join(stopped)} of the snapshot stops the list", own=False)
+        entity_types = rows[contract.technical_column(TechnicalField.ENTITY_TYPE)].value_counts()
+        return dg.MaterializeResult(
+            metadata={
+                **column_schema(rows, {RECIPIENT_ID: "The vendor's key: the normalized address, for ever"}),
+                "rows": len(rows),
+                **{f"rows: {entity_type}": int(count) for entity_type, count in entity_types.items()},
+                **reasons(sifted.rejections),
+                "snapshot": stored.id,
+                "file": stored.file,
+                "digest of the rows": fingerprint(row_digests(rows, [RECIPIENT_ID, *contract.list_columns])),
+                "recipient list id": str(target.recipient_list_id),
+                "seconds": watch.seconds,
+            },
+            check_results=results,
+        )
+
+    return snapshot

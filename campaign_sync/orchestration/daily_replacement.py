@@ -1,0 +1,98 @@
+"""The daily full replace of each mandator: its job and its schedule."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from campaign_sync.config import MandatorSettings
+from campaign_sync.orchestration.assets.mandator import asset_keys
+from campaign_sync.orchestration.descriptions import page
+
+if TYPE_CHECKING:  # Dagster has no public name for what `define_asset_job` returns
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+STALE_AFTER = timedelta(hours=2)
+"""A tick this late is skipped: a refill meant for the night must not run into the morning's mailing."""
+
+
+MANDATOR_TAG = "campaign_sync/mandator"
+"""Tag of every run: whose lists it replaces. Runs of one mandator wait for each other in Dagster's queue."""
+
+PLANNED_FOR = "campaign_sync/planned_for"
+"""Tag of the runs that a schedule or the CRM's export started: the planned time whose day it is."""
+
+BUSY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+"""Statuses of a run that is queued or under way."""
+
+
+def daily_job_name(mandator: str) -> str:
+    """The job that replaces all lists of a mandator."""
+    return f"{mandator}_daily_replace"
+
+
+def planned_for(tick: datetime, zone: ZoneInfo) -> str:
+    """The value of `PLANNED_FOR` for a tick of the schedule, like 2026-10-25T04:30+01:00."""
+    return tick.astimezone(UTC).astimezone(zone).isoformat(timespec="minutes")  # by way of UTC, which knows no fold
+
+
+def daily_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
+    """Everything of one mandator, in order: feedback, selections, snapshots, lists."""
+    return dg.define_asset_job(
+        daily_job_name(mandator),
+        selection=dg.AssetSelection.assets(*asset_keys(mandator, list(settings.lists))),
+        tags={MANDATOR_TAG: mandator},
+        description=page(
+            f"The day of {settings.called(mandator)}: bounces and unsubscribes go into the CRM, then all its recipient "
+            f"lists are replaced completely ({', '.join(one.called(name) for name, one in settings.lists.items())}).",
+            "every step has its own, on its asset's page.",
+            "open the run: the lists that are green were replaced, the others weren't, and the error of each says what "
+            "to do. Starting the job again is always safe.",
+        ),
+    )
+
+
+def daily_schedule(mandator: str, settings: MandatorSettings) -> dg.ScheduleDefinition | None:
+    """The schedule of `daily_job`, in the mandator's own time zone; None where none is configured."""
+    if settings.schedule is None:
+        return None
+
+    @dg.schedule(
+        name=f"{mandator}_daily",
+        job_name=daily_job_name(mandator),
+        cron_schedule=settings.schedule,
+        execution_timezone=settings.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Replaces all recipient lists of {settings.called(mandator)} at this time, once on every day it "
+        "names, also when the clocks change. A tick more than 2 hours late is skipped, so that nothing is replaced "
+        "under the morning's mailing; the tick says how to start it by hand.",
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        planned = context.scheduled_execution_time
+        day = planned_for(planned, settings.zone)
+        if settings.crm_export and (early := _started_early(context.instance, mandator, day)):
+            return dg.SkipReason(f"planned for {day}: the CRM's export came before that and has started run {early}")
+        late = datetime.now(UTC) - planned
+        if late > STALE_AFTER:
+            return dg.SkipReason(
+                f"planned for {planned:%Y-%m-%d %H:%M %Z}, {late.total_seconds() / 3600:.1f} h ago: too late. "
+                f"Start {daily_job_name(mandator)} by hand if the lists should still be replaced today."
+            )
+        return dg.RunRequest(tags={PLANNED_FOR: day})
+
+    return schedule
+
+
+def _started_early(instance: dg.DagsterInstance, mandator: str, day: str) -> str | None:
+    """The run that took this day before its time, and has succeeded or is on its way."""
+    tags = {MANDATOR_TAG: mandator, PLANNED_FOR: day}
+    runs = instance.get_runs(dg.RunsFilter(tags=tags, statuses=[*BUSY, dg.DagsterRunStatus.SUCCESS]))
+    # A tick that broke off is evaluated again, and its own run is no reason to skip it.
+    return next((run.run_id for run in runs if "dagster/schedule_name" not in run.tags), None)

@@ -1,0 +1,117 @@
+"""By when a list must be there anew. Dagster's UI shows a late one, though nothing runs and nothing fails."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from campaign_sync.alerts.detection import named
+from campaign_sync.alerts.messages import moment
+from campaign_sync.config import Configuration, MandatorSettings
+from campaign_sync.domain.deadline import Deadline, lateness
+from campaign_sync.domain.incident import Trouble, TroubleKind
+from campaign_sync.orchestration.cron import last_tick, longest_gap, longest_way, shortest_gap, ticks_between
+from campaign_sync.replacement.list_readiness import Expected
+from campaign_sync.storage.state import State
+
+SLACK = timedelta(hours=2)
+"""How much longer than the longest gap of the schedule a list may take: as late as a tick may still come."""
+
+_CLOCK_CHANGE = timedelta(hours=1)
+"""In the night that has an hour more, the way from the schedule to the deadline has it, too."""
+
+_ON_LISTS = "recipient_list"
+
+
+def deadline(settings: MandatorSettings, since: datetime, now: datetime) -> Deadline | None:
+    """By when the mandator's lists must be there; None where nobody said, and nothing is planned.
+
+    Args:
+        settings: of the mandator.
+        since: the set times after this moment are wanted, for example after the last proof.
+        now: the set times up to this moment are wanted.
+    """
+    early = settings.crm_export.earliest if settings.crm_export else timedelta(0)
+    if settings.deadline is None:
+        if settings.schedule is None:
+            return None
+        return Deadline(longest_gap(settings.schedule, settings.zone, now) + early + SLACK)
+    reach = _reach(settings.deadline, settings.schedule, settings.zone, now, early)
+    times = ticks_between(settings.deadline, settings.zone, since, now)
+    if settings.schedule is None:
+        return Deadline(reach, times)
+    begins = tuple(last_tick(settings.schedule, settings.zone, time) - early for time in times)
+    return Deadline(reach, times, begins)
+
+
+@lru_cache(maxsize=8)  # the same for every list of a mandator, and long in the making
+def _reach(set_times: str, schedule: str | None, zone: ZoneInfo, now: datetime, early: timedelta) -> timedelta:
+    reach = shortest_gap(set_times)  # what was there for the deadline before doesn't count for this one
+    if schedule is None:
+        return reach
+    return min(reach, longest_way(schedule, set_times, zone, now) + early + _CLOCK_CHANGE)
+
+
+def late_since(settings: MandatorSettings, proven_at: datetime | None, now: datetime) -> datetime | None:
+    """Since when a list of the mandator is late that was last proven at `proven_at` (UTC); None where it isn't."""
+    rule = deadline(settings, proven_at or now, now)
+    return lateness(rule, proven_at, now) if rule else None
+
+
+def as_planned(settings: MandatorSettings, now: datetime) -> Expected:
+    """What a mandator may expect of its lists by its schedule and deadline."""
+    return Expected(lambda proven_at: late_since(settings, proven_at, now) is None, planned_pause(settings, now))
+
+
+def freshness_policy(settings: MandatorSettings, now: datetime) -> dg.FreshnessPolicy | None:
+    """The same rule as far as Dagster knows it: for several deadlines after one tick it wants several replaces."""
+    rule = deadline(settings, now, now)
+    if rule is None:
+        return None
+    if settings.deadline is None:
+        return dg.FreshnessPolicy.time_window(fail_window=rule.reach)
+    return dg.FreshnessPolicy.cron(settings.deadline, rule.reach, settings.timezone)
+
+
+def planned_pause(settings: MandatorSettings, now: datetime) -> timedelta:
+    """How old a mandator's feedback becomes by plan; nothing where no import is planned."""
+    planned = [cron for cron in (settings.schedule, settings.feedback.schedule) if cron]
+    if not planned:
+        return timedelta(0)
+    early = settings.crm_export.earliest if settings.crm_export else timedelta(0)
+    return min(longest_gap(cron, settings.zone, now) for cron in planned) + early + SLACK
+
+
+def late_lists(configuration: Configuration, mandator: str, state: State, now: datetime) -> Iterator[Trouble]:
+    """The mandator's lists that are late, whatever the reason."""
+    settings = configuration.mandators[mandator]
+    for name in settings.lists:
+        proven = state.journal.last_proven(mandator, name)
+        proven_at = (proven.finished_at or proven.started_at) if proven else None
+        since = late_since(settings, proven_at, now)
+        if since is None or proven_at is None:
+            continue
+        yield Trouble(
+            mandator,
+            name,
+            TroubleKind.LATE,
+            since,
+            f"The list {named(settings, mandator, name)} is late since {moment(since, settings.zone)}: it was proven "
+            f"last at {moment(proven_at, settings.zone)}.",
+            "It still holds the people of that day, so whoever withdrew a consent in the CRM since then would still "
+            "be mailed. See whether its schedule and Dagster's daemon are on, or run "
+            f"`campaign-sync run {mandator} --list {name}`.",
+            f"/assets/{mandator}/recipient_list/{name}",
+        )
+
+
+def with_freshness(assets: Iterable[dg.AssetsDefinition], settings: MandatorSettings) -> list[dg.AssetsDefinition]:
+    """The mandator's assets, the lists among them with the policy."""
+    policy = freshness_policy(settings, datetime.now(UTC))
+
+    def on_lists(spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec.replace_attributes(freshness_policy=policy) if spec.key.path[1] == _ON_LISTS else spec
+
+    return [asset.map_asset_specs(on_lists) for asset in assets] if policy else list(assets)

@@ -1,0 +1,64 @@
+"""Looks at lists shortly before their deadline, when somebody may still do something about what is found."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from campaign_sync.config import Configuration, MandatorSettings
+from campaign_sync.orchestration.assets.list_drift import list_drift_key
+from campaign_sync.orchestration.cron import next_tick
+from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
+from campaign_sync.orchestration.descriptions import page
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+BEFORE_DEADLINE = timedelta(minutes=30)
+"""So long before a deadline lists are looked at."""
+
+
+def list_drift_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
+    """Looks at the lists and touches nothing."""
+    return dg.define_asset_job(
+        _job_name(mandator),
+        selection=dg.AssetSelection.assets(list_drift_key(mandator)),
+        tags={MANDATOR_TAG: mandator},
+        description=page(
+            f"Looks whether the recipient lists of {settings.called(mandator)} still hold whom they were proven to "
+            "hold. Lists stay as they are.",
+            "on the page of list_drift.",
+            "the run's error says what to mend; then start the job again.",
+        ),
+    )
+
+
+def list_drift_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefinition | None:
+    """Starts the job half an hour before each deadline of the lists; None where no deadline is configured."""
+    settings = configuration.mandators[mandator]
+    deadline = settings.deadline
+    if deadline is None:
+        return None
+
+    @dg.sensor(
+        name=f"{mandator}_list_drift_sensor",
+        job_name=_job_name(mandator),
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Half an hour before the lists of {settings.called(mandator)} must be there, looks whether they "
+        "still hold whom they were proven to hold.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        now = datetime.now(UTC)
+        due = next_tick(deadline, settings.zone, now)
+        if due - now > BEFORE_DEADLINE:
+            return dg.SkipReason(f"the next deadline is at {due.astimezone(settings.zone):%Y-%m-%d %H:%M %Z}")
+        if context.cursor == due.isoformat():
+            return dg.SkipReason("the lists were looked at for this deadline")
+        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=due.isoformat())], cursor=due.isoformat())
+
+    return sensor
+
+
+def _job_name(mandator: str) -> str:
+    return f"{mandator}_list_drift"

@@ -1,0 +1,80 @@
+"""Turns the errors we expect into what Dagster shows: one sentence, and whether trying again makes sense."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from campaign_sync.crm.port import CrmError
+from campaign_sync.domain.layout import LayoutError
+from campaign_sync.domain.printable_text import printable, printable_line
+from campaign_sync.optimizely.errors import OptimizelyError, TransientError
+from campaign_sync.orchestration.unreached_checks import say_not_evaluated
+from campaign_sync.replacement.errors import IncompleteListError, RefusedReplaceError
+from campaign_sync.replacement.progress import Progress, report
+from campaign_sync.storage.errors import RevisionError, StateError
+from campaign_sync.storage.files import FrameError
+from campaign_sync.telemetry.spans import asset_span
+
+EXPECTED = (CrmError, FrameError, IncompleteListError, LayoutError, OptimizelyError, RefusedReplaceError, StateError)
+
+_TRIES_AGAIN = 3
+_SECONDS_BETWEEN = {"unattended": 60, "by hand": 5}
+_BY_ITSELF = frozenset({"dagster/schedule_name", "dagster/sensor_name"})
+
+
+class Stopwatch:
+    """Runs from its making."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self.evaluated: set[str] = set()
+        """The checks that the asset has yielded before it failed."""
+
+    @property
+    def seconds(self) -> float:
+        """Seconds up to now, to the millisecond."""
+        return round(time.monotonic() - self._started, 3)
+
+
+@contextmanager
+def explained(context: dg.AssetExecutionContext) -> Iterator[Stopwatch]:
+    """Let an expected error end the step as a `Failure` that says what to do; meanwhile a stopwatch runs.
+
+    A list left incomplete by a passing trouble is worth trying again at once, whoever started the run. Trouble before
+    anything was changed is worth it only where nobody watches: in runs that a schedule or a sensor started.
+
+    Checks that the run won't come to by that are reported as not evaluated.
+    """
+    watch = Stopwatch()
+    try:
+        with asset_span(context.run.run_id, tuple(context.asset_key.path), context.retry_number + 1):
+            yield watch
+    except EXPECTED as error:
+        mandator, *_, subject = context.asset_key.path
+        report(Progress(mandator, subject, "failed", 0, 0))
+        unattended = not _BY_ITSELF.isdisjoint(context.run.tags)
+        later = isinstance(error, (TransientError, StateError)) and not isinstance(error, RevisionError)
+        later |= isinstance(error, RefusedReplaceError) and error.passing
+        passing = later and (unattended or context.retry_number > 0)  # a retry has something to mend
+        unfinished = isinstance(error, IncompleteListError) and error.worth_retrying
+        if (passing or unfinished) and context.retry_number < _TRIES_AGAIN:
+            context.log.warning("trying again: %s", printable_line(str(error)))
+            seconds = _SECONDS_BETWEEN["unattended" if unattended else "by hand"]
+            raise dg.RetryRequested(_TRIES_AGAIN, seconds) from None
+        why = printable(str(error))
+        _say_why(context, why, watch)
+        raise dg.Failure(why, allow_retries=False) from None
+    except Exception as error:
+        _say_why(context, type(error).__name__, watch)  # its text may quote anybody
+        raise
+
+
+def _say_why(context: dg.AssetExecutionContext, why: str, watch: Stopwatch) -> None:
+    """What is wrong with that must not hide the failure itself."""
+    failed = "/".join(context.asset_key.path)
+    try:
+        say_not_evaluated(context, f"{failed} failed: {why}", own=True, evaluated=watch.evaluated)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the failure itself counts
+        context.log.warning("checks keep their last result, which is older than this run: %s", type(error).__name__)

@@ -1,0 +1,118 @@
+"""Feedback between the daily replaces, the weekly audit, and the watch over how old feedback has become."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from campaign_sync.config import Configuration, MandatorSettings
+from campaign_sync.domain.feedback_age import Alertness
+from campaign_sync.feedback.freshness import judge_age
+from campaign_sync.orchestration.assets.list_drift import list_drift_key
+from campaign_sync.orchestration.assets.mandator import feedback_keys
+from campaign_sync.orchestration.assets.suppression_state import age_check
+from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
+from campaign_sync.orchestration.descriptions import page
+from campaign_sync.storage.state import State
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+
+def feedback_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
+    """Imports feedback into the CRM, looks whether lists are still as they were proven, and touches none."""
+    return dg.define_asset_job(
+        f"{mandator}_feedback",
+        selection=dg.AssetSelection.assets(*feedback_keys(mandator), list_drift_key(mandator)),
+        tags={MANDATOR_TAG: mandator},
+        description=page(
+            f"Imports bounces and unsubscribes of {settings.called(mandator)} into the CRM, and looks whether its "
+            "lists are still as they were proven. Lists stay as they are.",
+            "rows of the vendor's exports, on the pages of bounces, unsubscribes and suppression_state; people in "
+            "each list, on that of list_drift.",
+            "the run's error says what to mend. The next import makes up for this one.",
+        ),
+    )
+
+
+def audit_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
+    """Compares CRM and vendor."""
+    return dg.define_asset_job(
+        f"{mandator}_audit",
+        selection=dg.AssetSelection.assets(dg.AssetKey([mandator, "audit"])),
+        tags={MANDATOR_TAG: mandator},
+        description=page(
+            f"Holds the CRM against the vendor's unsubscribe list and blocklist of {settings.called(mandator)}, and "
+            "imports what it lacks. Lists stay as they are.",
+            "everybody with a granted consent, on the page of audit.",
+            "the run's error says what to mend; then start the job again.",
+        ),
+    )
+
+
+def feedback_schedules(mandator: str, settings: MandatorSettings) -> list[dg.ScheduleDefinition]:
+    """When they run by themselves. Without a daily replace nothing does, but what was asked for.
+
+    A tick that comes late still runs: no list is touched, and what was missed had better be made up for.
+    """
+    audit = settings.feedback.audit if settings.schedule or settings.feedback.schedule else None
+    called = settings.called(mandator)
+    planned = {
+        f"{mandator}_feedback": (settings.feedback.schedule, f"Imports bounces and unsubscribes of {called}"),
+        f"{mandator}_audit": (audit, f"Compares the CRM with the vendor's lists of people who left {called}"),
+    }
+    return [
+        dg.ScheduleDefinition(
+            name=f"{job_name}_schedule",
+            job_name=job_name,
+            cron_schedule=cron,
+            execution_timezone=settings.timezone,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description=f"{does}. No list is touched, so of missed ticks the last one is made up for, however late.",
+        )
+        for job_name, (cron, does) in planned.items()
+        if cron
+    ]
+
+
+def feedback_watch(configuration: Configuration, mandator: str) -> dg.SensorDefinition:
+    """Looks every half hour how old the feedback in the CRM is: an import that has stopped makes no noise of its own.
+
+    It goes by our own clock, so that it needs nobody but the state database.
+    """
+    settings = configuration.mandators[mandator]
+    feedback = settings.feedback
+    key = dg.AssetKey([mandator, "suppression_state"])
+
+    @dg.sensor(
+        name=f"{mandator}_feedback_watch",
+        minimum_interval_seconds=30 * 60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Looks every half hour how old the feedback of {settings.called(mandator)} in the CRM is, also "
+        "when nothing runs, and reports it as the check feedback_age of its suppression_state. If a tick is red, the "
+        "state database couldn't be asked.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        now = datetime.now(UTC)
+        with State(configuration.storage.state_url.get_secret_value()) as state:
+            began = state.feedback.first_import(mandator)
+            verdict = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
+        if began is None and not (settings.schedule or feedback.schedule):
+            return dg.SkipReason(f"{mandator}'s feedback was never imported yet, and nothing imports it by itself")
+        if verdict.alertness is Alertness.ALARM:
+            context.log.error(verdict.told)
+        was_fresh = context.cursor in (None, Alertness.FRESH)
+        if was_fresh and verdict.alertness is Alertness.FRESH:
+            return dg.SkipReason(verdict.told)
+        result = age_check(key, verdict)
+        evaluation = dg.AssetCheckEvaluation(
+            asset_key=key,
+            check_name=result.check_name or "",
+            passed=result.passed,
+            severity=result.severity,
+            description=verdict.told,
+            metadata=result.metadata,
+        )
+        return dg.SensorResult(asset_events=[evaluation], cursor=verdict.alertness.value)
+
+    return sensor

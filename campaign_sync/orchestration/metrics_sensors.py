@@ -1,0 +1,31 @@
+"""The file of metrics, kept up to date also while nothing runs."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from campaign_sync.config import Configuration
+from campaign_sync.storage.state import State
+from campaign_sync.telemetry.textfile import write_text_file
+
+
+def metrics_sensors(configuration: Configuration) -> list[dg.SensorDefinition]:
+    """The one that writes `telemetry.prometheus_file` every minute; none where no file is configured."""
+    path = configuration.telemetry.prometheus_file
+    if path is None:
+        return []
+
+    @dg.sensor(
+        name="campaign_sync_metrics",
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Writes the file of metrics for Prometheus: how all lists and all feedback stand.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        with State(configuration.storage.state_url.get_secret_value()) as state:
+            samples = state.levels.all(configuration, datetime.now(UTC))
+        write_text_file(Path(path), samples)
+        return dg.SkipReason(f"{len(samples)} values were written")
+
+    return [sensor]

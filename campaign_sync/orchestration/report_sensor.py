@@ -1,0 +1,89 @@
+"""The daily report: its job, and the sensor that starts it when the daily run has ended, however it ended."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from campaign_sync.config import Configuration
+from campaign_sync.orchestration.assets.report import OF_RUN_TAG, REPORT_TAG, report_key
+from campaign_sync.orchestration.daily_replacement import daily_job_name
+from campaign_sync.orchestration.descriptions import page
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+"""Statuses of a run that is over."""
+
+LOOKS_BACK = 20
+"""So many of the newest ended runs are looked at: after a long pause only the last report matters anyway."""
+
+
+def report_job(configuration: Configuration, mandator: str) -> "UnresolvedAssetJobDefinition | None":
+    """Writes the report and touches nothing else; None where no language is configured.
+
+    It isn't tagged with its mandator: no run has to wait for a report, nor a report for a run.
+    """
+    if not configuration.reports.languages:
+        return None
+    return dg.define_asset_job(
+        _job_name(mandator),
+        selection=dg.AssetSelection.assets(report_key(mandator)),
+        description=page(
+            f"Writes the report on {configuration.mandators[mandator].called(mandator)}, as its lists are now.",
+            "on the page of the asset.",
+            "the lists aren't concerned; start it again, its error says what to do.",
+        ),
+    )
+
+
+def report_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefinition | None:
+    """Starts the report once a run of the daily job or of a list has ended, in success or not.
+
+    None where no language is configured.
+
+    A sensor of the plain kind: Dagster's own for run statuses takes one status each, and several runs that end between
+    two ticks are worth one report only.
+    """
+    if not configuration.reports.languages:
+        return None
+
+    @dg.sensor(
+        name=f"{mandator}_report_sensor",
+        job_name=_job_name(mandator),
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Writes the report on {configuration.mandators[mandator].called(mandator)} as soon as its daily "
+        "run, or one that was to replace a list, has ended, in success or not.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        daily = dg.RunsFilter(job_name=daily_job_name(mandator), statuses=ENDED)
+        records = [
+            *context.instance.get_run_records(daily, limit=LOOKS_BACK),
+            *_newest_of_lists(context.instance, configuration, mandator),
+        ]
+        ended = max(records, key=lambda record: record.end_time or 0, default=None)
+        if ended is None:
+            return dg.SkipReason(f"{daily_job_name(mandator)} has never ended yet")
+        run = ended.dagster_run
+        if run.run_id == context.cursor or REPORT_TAG in run.tags:
+            return dg.SkipReason("the newest run has its report")
+        request = dg.RunRequest(run_key=run.run_id, tags={OF_RUN_TAG: run.run_id})
+        return dg.SensorResult(run_requests=[request], cursor=run.run_id)
+
+    return sensor
+
+
+def _newest_of_lists(
+    instance: dg.DagsterInstance, configuration: Configuration, mandator: str
+) -> Sequence[dg.RunRecord]:
+    """The newest runs of single lists, as people start them in the UI: a list may be incomplete since."""
+    keys = [dg.AssetKey([mandator, "recipient_list", name]) for name in configuration.mandators[mandator].lists]
+    run_ids = {one.asset_entry.last_run_id for one in instance.get_asset_records(keys)}
+    known = sorted(run_id for run_id in run_ids if run_id)
+    return instance.get_run_records(dg.RunsFilter(run_ids=known, statuses=ENDED)) if known else []
+
+
+def _job_name(mandator: str) -> str:
+    return f"{mandator}_report"

@@ -1,0 +1,59 @@
+"""Opens, clicks and other responses: their job and their schedule."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from campaign_sync.config import MandatorSettings
+from campaign_sync.orchestration.assets.responses import response_keys
+from campaign_sync.orchestration.daily_replacement import BUSY
+from campaign_sync.orchestration.descriptions import page
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+RESPONSES_TAG = "campaign_sync/responses"
+"""Tag of every run: whose responses it brings back. Two of one mandator wait for each other; replaces wait for none."""
+
+
+def responses_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition | None":
+    """Brings responses back and touches no list; None where none are configured."""
+    if settings.responses is None:
+        return None
+    return dg.define_asset_job(
+        _job_name(mandator),
+        selection=dg.AssetSelection.assets(*response_keys(mandator, settings.responses)),
+        tags={RESPONSES_TAG: mandator},
+        description=page(
+            f"Brings back what recipients of {settings.called(mandator)} did with mailings. Lists stay as they are.",
+            "rows of the vendor's exports, on the page of each kind of response.",
+            "the run's error says what to mend. The next run makes up for this one.",
+        ),
+    )
+
+
+def responses_schedule(mandator: str, settings: MandatorSettings) -> dg.ScheduleDefinition | None:
+    """When that happens by itself; None where it doesn't. A tick during a run is skipped: the run brings it all."""
+    if settings.responses is None or settings.responses.schedule is None:
+        return None
+
+    @dg.schedule(
+        name=f"{_job_name(mandator)}_schedule",
+        job_name=_job_name(mandator),
+        cron_schedule=settings.responses.schedule,
+        execution_timezone=settings.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Brings back responses to mailings of {settings.called(mandator)}, unless that is under way "
+        "already. No list is touched, so of missed ticks the last one is made up for, however late.",
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        under_way = dg.RunsFilter(tags={RESPONSES_TAG: mandator}, statuses=BUSY)
+        if context.instance.get_runs_count(under_way):
+            return dg.SkipReason(f"a run of {_job_name(mandator)} is under way or queued")
+        return dg.RunRequest()
+
+    return schedule
+
+
+def _job_name(mandator: str) -> str:
+    return f"{mandator}_responses"

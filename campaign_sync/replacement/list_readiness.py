@@ -1,0 +1,90 @@
+"""Gathers what is known of a mandator's lists, and judges whether they may be mailed to now."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from campaign_sync.config import Configuration
+from campaign_sync.domain.feedback_age import Alertness
+from campaign_sync.domain.list_drift import Drift
+from campaign_sync.domain.readiness import Attempt, Facts, Standing, judge
+from campaign_sync.feedback.freshness import judge_age
+from campaign_sync.storage.replacements import ReplaceState
+from campaign_sync.storage.state import State
+
+STILL_FRESH = timedelta(hours=12)
+"""A list proven so shortly ago, late on the day before, counts for today as well."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a mandator may expect of its lists at some moment."""
+
+    is_current: Callable[[datetime], bool]
+    """Whether a list that was proven then needn't be proven anew yet."""
+    pause: timedelta = timedelta(0)
+    """How old feedback may be without anything being wrong."""
+
+
+def of_today(zone: ZoneInfo, now: datetime) -> Expected:
+    """What mailings of today may expect: lists of today, and feedback of the last day."""
+    today = now.astimezone(zone).date()
+    return Expected(lambda at: at.astimezone(zone).date() == today or now - at <= STILL_FRESH)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A list, how it stands, and what was found of it since its proof."""
+
+    name: str
+    standing: Standing
+    drift: Drift | None
+    """None for a list that was never proven."""
+
+
+def judge_lists(
+    configuration: Configuration,
+    mandator: str,
+    state: State,
+    attempts: Mapping[str, Attempt] | None,
+    now: datetime,
+    expected: Expected | None = None,
+) -> list[Judged]:
+    """How each list of a mandator stands.
+
+    Args:
+        configuration: of everything.
+        mandator: its key.
+        state: what the product remembers.
+        attempts: the newest run that was to replace each list, by the list's key; None where nobody could be asked.
+        now: the moment that is asked about.
+        expected: what may be expected then; what mailings of today may, by default.
+    """
+    settings = configuration.mandators[mandator]
+    feedback = settings.feedback
+    expected = expected or of_today(settings.zone, now)
+    age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
+    if age.age is not None and age.age <= expected.pause:
+        age = replace(age, alertness=Alertness.FRESH)
+    judged, doubts = [], state.lists.doubts(mandator)
+    for name in settings.lists:
+        broken = state.journal.incomplete(mandator, name)
+        proven = state.journal.last_proven(mandator, name)
+        proven_at = (proven.finished_at or proven.started_at) if proven else None
+        drift = state.drifts.of(mandator, name, proven.id) if proven else None
+        facts = Facts(
+            proven_at=proven_at,
+            is_current=proven_at is not None and expected.is_current(proven_at),
+            incomplete_since=(broken.cleared_at or broken.started_at) if broken else None,
+            under_way=broken is not None
+            and broken.state is not ReplaceState.FAILED
+            and state.leases.holder(broken.recipient_list_id) is not None,
+            attempt=(attempts or {}).get(name),
+            attempts_known=attempts is not None,
+            feedback=age,
+            drift=drift,
+            doubtful_since=doubts[name].found_at if name in doubts else None,
+        )
+        judged.append(Judged(name, judge(facts, now), drift))
+    return judged

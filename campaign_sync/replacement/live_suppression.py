@@ -1,0 +1,248 @@
+"""The last look: who has left or was blocked at the vendor by this very moment."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from campaign_sync.crm.port import Crm, CrmSnapshot
+from campaign_sync.domain.address import usable_address
+from campaign_sync.domain.checks import CheckOutcome
+from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.feedback import WrittenTo
+from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
+from campaign_sync.domain.rejection import Reason
+from campaign_sync.domain.row_digests import KnownRows, RowDigests, column_chunks, digests_of, row_digests
+from campaign_sync.domain.suppression import Suppressed, entity_keys
+from campaign_sync.feedback.current_suppression import suppression
+from campaign_sync.feedback.list_opt_outs import withdraw_from_list
+from campaign_sync.feedback.unsubscribe_lists import lists_left, on_unsubscribe_lists
+from campaign_sync.feedback.withdrawal_history import (
+    ConsentingPeople,
+    Recall,
+    WithdrawalMemory,
+    all_suppressed,
+    consenting_people,
+)
+from campaign_sync.feedback.write_back import hear
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.optimizely.services import MAX_ROWS
+from campaign_sync.replacement.parallel import together
+from campaign_sync.replacement.target import Target
+from campaign_sync.storage.feedback_imports import LIVE_LOOK_SOURCE
+from campaign_sync.storage.files import Frames
+from campaign_sync.storage.state import State
+
+PEOPLE_COLUMNS = ["entity_type", "entity_id", RECIPIENT_ID, ADDRESS]
+"""Who a row is about, and how the vendor is asked about them."""
+
+
+def look(target: Target, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callable[[int], None]) -> "pd.Series[str]":
+    """Ask the vendor about every row, in bulk: why it wouldn't write to them, as `Reason` values; else missing.
+
+    `on_rows` is told how many rows were asked about.
+    """
+
+    def ask(numbered: tuple[int, list[pa.Array]]) -> tuple[list[bool], list[bool], list[bool]]:
+        _, (ids, addresses) = numbered
+        if target.unsubscribe_lists == "per_list":
+            left, elsewhere = on_unsubscribe_lists(vendor, target.recipient_list_id, ids)
+        else:
+            left = elsewhere = vendor.unsubscribes.contains_all(ids)
+        return left, elsewhere, vendor.blacklist.are_blacklisted(addresses)
+
+    left, elsewhere, blocked = (np.zeros(len(rows), dtype=bool) for _ in range(3))
+    chunks = enumerate(column_chunks(rows, [RECIPIENT_ID, ADDRESS], MAX_ROWS))
+    for (number, _), answers in together(target, vendor, ask, chunks):
+        asked = slice(number * MAX_ROWS, number * MAX_ROWS + len(answers[0]))
+        left[asked], elsewhere[asked], blocked[asked] = answers
+        on_rows(len(answers[0]))
+    reasons = pd.Series(pd.NA, index=rows.index, dtype="str")
+    reasons[blocked] = Reason.BLOCKLISTED.value
+    if target.unsubscribe_lists == "client":
+        # Where feedback rows name the opt-in, being on the list of the whole mandator doesn't say that it is this one.
+        reasons[left] = (Reason.ON_UNSUBSCRIBE_LIST if target.opt_outs_await_rows else Reason.UNSUBSCRIBED).value
+    elif (some := left | elsewhere).any():
+        reasons[some] = _by_lists_left(target, vendor, rows.loc[some, RECIPIENT_ID], reasons[some])
+    return reasons
+
+
+def _by_lists_left(
+    target: Target, vendor: Optimizely, ids: "pd.Series[str]", reasons: "pd.Series[str]"
+) -> "pd.Series[str]":
+    """Of those on some unsubscribe list: whether it is this list's own, or the client's.
+
+    Who left other lists only is written to.
+    """
+    lists = lists_left(vendor, ids.tolist(), rows_name_opt_ins=target.rows_name_opt_ins)
+    reasons = reasons.mask(ids.map(lambda each: not lists[each]), Reason.ON_UNSUBSCRIBE_LIST.value)
+    return reasons.mask(ids.map(lambda each: target.recipient_list_id in lists[each]), Reason.UNSUBSCRIBED.value)
+
+
+UNSUBSCRIBE_LISTS = "unsubscribe_lists"
+"""What the gate calls how far unsubscribe lists of single recipient lists can be seen."""
+
+
+def unsubscribe_lists(target: Target, vendor: Optimizely, reasons: "pd.Series[str]") -> list[CheckOutcome]:
+    """What should be known of a look at a list that has an unsubscribe list of its own; nothing for all others.
+
+    `reasons` are what the look has found.
+    """
+    if target.unsubscribe_lists == "client":
+        return []
+    kept_out = int((reasons == Reason.ON_UNSUBSCRIBE_LIST.value).sum())
+    if not vendor.unsubscribes.lists_are_closed:
+        found = f"kept out, being on an unsubscribe list that is no recipient list's own: {kept_out}"
+        return [CheckOutcome(UNSUBSCRIBE_LISTS, True, found)]
+    return [
+        CheckOutcome(
+            UNSUBSCRIBE_LISTS,
+            False,
+            "the vendor doesn't say who has left this recipient list, so everybody on any unsubscribe list is kept out "
+            f"(here {kept_out}); have its support allow the user containsAllByRecipientList of UnsubscribeWebservice, "
+            f"or set mandators.{target.mandator}.unsubscribe_lists to client",
+            warning=True,
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who has to hear of it when a look finds somebody: the CRM, and what the product remembers."""
+
+    crm: Crm
+    state: State
+    frames: Frames
+
+    def hear(self, target: Target, rows: pd.DataFrame, reasons: "pd.Series[str]", seen_at: datetime) -> None:
+        """Withdraw the consents of those who left, as an imported unsubscribe would, and remember who is blocked.
+
+        Where feedback rows name the opt-in that is affected, the consents wait for them. A blocklist entry is of an
+        address or a pattern, so it touches no consent.
+        """
+        asked = rows[RECIPIENT_ID].tolist()
+        if target.unsubscribe_lists == "per_list":
+            left = rows[reasons == Reason.UNSUBSCRIBED.value]
+            # Of who is on another list nobody may have said whether they are on this list's own.
+            asked = rows.loc[reasons.ne(Reason.ON_UNSUBSCRIBE_LIST.value).fillna(value=True), RECIPIENT_ID].tolist()
+            consents = dict(zip(left[RECIPIENT_ID], _consents(left, target.contract.opt_in_id), strict=True))
+            list_id = target.recipient_list_id
+            withdraw_from_list(
+                target.mandator, list_id, asked, consents, seen_at, LIVE_LOOK_SOURCE, self.crm, self.state
+            )
+            told = self.state.unsubscribed.told(target.mandator)  # they were on the client's list, and aren't any more
+            self.state.unsubscribed.remove(target.mandator, told.intersection(asked) - consents.keys())
+        else:
+            on_list = reasons.isin([Reason.UNSUBSCRIBED.value, Reason.ON_UNSUBSCRIBE_LIST.value])
+            hear(
+                target.mandator,
+                asked,
+                rows.loc[on_list, RECIPIENT_ID].tolist(),
+                seen_at,
+                LIVE_LOOK_SOURCE,
+                self.crm,
+                self.state,
+                self.frames,
+                await_rows=target.opt_outs_await_rows,
+            )
+        blocked = rows.loc[reasons == Reason.BLOCKLISTED.value, ADDRESS]
+        self.state.blocked.found(target.mandator, blocked.tolist(), LIVE_LOOK_SOURCE, seen_at)
+
+
+def _consents(rows: pd.DataFrame, opt_in_id: str) -> Iterator[frozenset[WrittenTo]]:
+    """Of every row, the one consent on which it is in the list."""
+    for entity_type, entity_id in zip(rows["entity_type"], rows["entity_id"], strict=True):
+        yield frozenset({WrittenTo(Entity(EntityType(entity_type), entity_id), opt_in_id)})
+
+
+@dataclass(frozen=True)
+class CrmLook:
+    """What the CRM says at this moment about the rows of a snapshot."""
+
+    reasons: "pd.Series[str]"
+    """Why each row may not be sent, as `Reason` values; missing where nothing stands against it."""
+    suppressed: Suppressed
+    """Whom the list's opt-in may not be used for."""
+    recall: Recall
+    """Withdrawals that vanished from the CRM."""
+
+
+def look_at_crm(crm: CrmSnapshot, state: State, target: Target, rows: pd.DataFrame, now: datetime) -> CrmLook:
+    """Ask the CRM about every row: the same person, under the same address, with a granted consent for the opt-in.
+
+    What it shows of withdrawals is remembered.
+
+    Args:
+        crm: the CRM at this moment.
+        state: what the product remembers.
+        target: the list.
+        rows: a snapshot; columns `PEOPLE_COLUMNS` and `consent_at`.
+        now: the present moment.
+    """
+    opt_in_id = target.contract.opt_in_id
+    known = suppression(crm, state, target.mandator)
+    memory, consents = WithdrawalMemory(state, target.mandator, opt_in_id, known, now), _Consents(rows)
+    for people in consenting_people(crm, opt_in_id):
+        memory.compare(people)
+        consents.compare(people)
+    recall = memory.recall()
+    suppressed = Suppressed.of(all_suppressed([known, recall.vanished]), opt_in_id)
+    reasons = suppressed_meanwhile(suppressed, rows)
+    reasons = reasons.where(reasons.notna(), consents.reasons(crm))
+    return CrmLook(reasons, suppressed, recall)
+
+
+def suppressed_meanwhile(suppressed: Suppressed, rows: pd.DataFrame) -> "pd.Series[str]":
+    """Why rows of a snapshot are suppressed by now; whom the snapshot has wasn't suppressed when it was made."""
+    reasons = suppressed.reasons(rows, rows[ADDRESS])
+    reasons[reasons.isin(_OF_THE_SELECTION)] = Reason.SUPPRESSED_MEANWHILE.value
+    reasons[entity_keys(rows).isin(suppressed.withdrawn)] = Reason.CONSENT_WITHDRAWN.value
+    return reasons
+
+
+_OF_THE_SELECTION = [Reason.BOUNCED.value, Reason.UNSUBSCRIBED.value, Reason.BLOCKLISTED.value]
+"""Reasons that in the ledger say that somebody was never in the snapshot, or that the vendor named them."""
+
+
+class _Consents:
+    """Finds the rows whose person consents now under the row's own address. It takes 32 bytes a row."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self._rows = rows
+        self._digests = _person_digests(entity_keys(rows), rows[ADDRESS])
+        self._known = KnownRows(self._digests)
+        self._found: list[RowDigests] = [digests_of([])]
+
+    def compare(self, people: ConsentingPeople) -> None:
+        """Take note of some people who consent now."""
+        digests = _person_digests(people.keys, people.addresses)
+        self._found.append(digests[self._known.have(digests)])
+
+    def reasons(self, crm: CrmSnapshot) -> "pd.Series[str]":
+        """Why each row isn't among them, once everybody who consents has been compared; missing where it is."""
+        reasons = pd.Series(pd.NA, index=self._rows.index, dtype="str")
+        lacking = ~KnownRows(np.concatenate(self._found)).have(self._digests)
+        rows = self._rows[lacking]
+        entities = [
+            Entity(EntityType(entity_type), entity_id)
+            for entity_type, entity_id in zip(rows["entity_type"], rows["entity_id"], strict=True)
+        ]
+        emails = crm.emails(entities)
+        reasons[lacking] = [
+            _why_not_consenting(emails.get(entity), address)
+            for entity, address in zip(entities, rows[ADDRESS], strict=True)
+        ]
+        return reasons
+
+
+def _why_not_consenting(email: str | None, address: str) -> str:
+    if email is None:
+        return Reason.GONE_FROM_CRM.value
+    return (Reason.NO_CONSENT if usable_address(email) == address else Reason.ADDRESS_CHANGED).value
+
+
+def _person_digests(keys: "pd.Series[str]", addresses: "pd.Series[str]") -> RowDigests:
+    return row_digests(pd.DataFrame({"key": keys, "address": addresses}), ["key", "address"])

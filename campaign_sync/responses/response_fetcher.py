@@ -1,0 +1,58 @@
+"""Fetches responses and keeps them as they came, before anything reads them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from campaign_sync.config import MandatorSettings
+from campaign_sync.domain.layout import column_names
+from campaign_sync.domain.windows import Window
+from campaign_sync.feedback.feedback_fetcher import new_windows
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.storage.csv_rows import CsvRows
+from campaign_sync.storage.files import Frames
+from campaign_sync.storage.import_windows import KeptWindow
+from campaign_sync.storage.state import State
+
+
+@dataclass(frozen=True)
+class ResponseFetching:
+    """Fetches the responses of one mandator."""
+
+    mandator: str
+    settings: MandatorSettings
+    vendor: Optimizely
+    state: State
+    frames: Frames
+    run_id: str
+
+    def fetch(self, reader: str, on_rows: Callable[[int], None]) -> Iterator[KeptWindow]:
+        """Fetch everything new of a reader, window by window, each noted as soon as it is kept.
+
+        What breaks off goes on there the next time. Overlap and lifetime are those of feedback.
+
+        Args:
+            reader: one of the configured readers of responses.
+            on_rows: told how many rows of the window there are so far.
+
+        Raises:
+            OptimizelyError: the vendor can't be asked.
+            FrameError, StateError: what was fetched can't be kept.
+        """
+        fetched = self.state.responses.fetched_until(self.mandator, reader, self._is_intact)
+        for window, rows in new_windows(self.vendor.closed_loop, reader, fetched, self.settings.feedback, on_rows):
+            yield self._keep(reader, window, rows)
+
+    def _keep(self, reader: str, window: Window, rows: CsvRows) -> KeptWindow:
+        about = {"mandator": self.mandator, "reader": reader, "origin": f"{reader} over SOAP", "run": self.run_id}
+        configured = self.settings.responses.reader(reader) if self.settings.responses else None
+        names = column_names(rows, configured.layout(self.settings.zone)) if configured else []
+        name, digest = self.frames.write_rows(f"responses/{self.mandator}/{reader}", window, rows, about, names)
+        now, span = datetime.now(UTC), (window.since, window.until)
+        kept = KeptWindow(self.mandator, reader, *span, len(rows), name, digest, self.run_id, now, str(uuid4()))
+        self.state.responses.add(kept)
+        return kept
+
+    def _is_intact(self, one: KeptWindow) -> bool:
+        return self.frames.is_intact(one.file, one.digest)

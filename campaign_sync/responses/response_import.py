@@ -1,0 +1,82 @@
+"""Takes what was fetched of responses: into the files, then into the CRM; only then the watermark moves."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from campaign_sync.config import MandatorSettings, ResponseReaderSettings
+from campaign_sync.crm.port import Crm, RecordedResponses
+from campaign_sync.domain.response import KIND_OF_RESPONSE_READER
+from campaign_sync.domain.windows import Window
+from campaign_sync.feedback.mailing_lists import ListsOfMailings
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.responses.dataset import store
+from campaign_sync.responses.response_parsing import people_of, read_responses
+from campaign_sync.storage.files import Frames
+from campaign_sync.storage.state import State
+
+
+@dataclass
+class Taken:
+    """What the pending windows of a reader came to. Counts are of responses, `misfits` of kept rows."""
+
+    new: int = 0
+    known_before: int = 0
+    misfits: int = 0
+    """Of all windows of the reader, also of earlier ones."""
+    in_crm: RecordedResponses | None = None
+    """None where the CRM takes no responses."""
+
+
+def take(
+    mandator: str,
+    reader: str,
+    settings: MandatorSettings,
+    crm: Callable[[], Crm],
+    state: State,
+    frames: Frames,
+    vendor: Callable[[], Optimizely],
+    on_responses: Callable[[int], None],
+) -> Taken:
+    """Take every window of a reader that waits, one after the other.
+
+    Windows with rows that didn't fit are read again when the reader's layout has changed.
+
+    Args:
+        mandator: a key of the configuration.
+        reader: one of its readers of responses.
+        settings: of the mandator.
+        crm: opened once there is something to be stored.
+        state: what the product remembers.
+        frames: the frame storage.
+        vendor: asked to which lists a mailing went.
+        on_responses: told how many responses have been taken so far.
+
+    Raises:
+        CrmError, FrameError, OptimizelyError, StateError: one of them fails. Repeat it; nothing is stored twice.
+    """
+    configured = settings.responses.reader(reader) if settings.responses else None
+    if configured is None:
+        raise ValueError(f"mandators.{mandator}.responses doesn't have {reader}")
+    layout, version = configured.layout(settings.zone), _version(configured, settings)
+    lists_of, taken, done = ListsOfMailings(vendor), Taken(), 0
+    for window in state.responses.pending(mandator, reader, version):
+        understood, misfits = read_responses(frames.read_rows(window.file, window.digest), window, layout)
+        responses = people_of(understood, mandator, state.history, frames, lists_of, crm)
+        kind, span = KIND_OF_RESPONSE_READER[reader], Window(window.since, window.until)
+        new = store(mandator, kind, responses, span, frames)
+        taken.new, taken.known_before = taken.new + new, taken.known_before + len(responses) - new
+        if crm().takes_responses():
+            recorded = crm().record_responses(responses)
+            taken.in_crm = taken.in_crm + recorded if taken.in_crm else recorded
+        state.responses.commit(window.id, misfits, version, datetime.now(UTC))
+        done += len(responses)
+        on_responses(done)
+    taken.misfits = state.responses.misfits(mandator, reader)
+    return taken
+
+
+def _version(reader: ResponseReaderSettings, settings: MandatorSettings) -> str:
+    """Another one for every layout by which rows could be read otherwise."""
+    return hashlib.sha256(f"{reader.model_dump_json()} {settings.timezone}".encode()).hexdigest()

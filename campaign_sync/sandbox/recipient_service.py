@@ -1,0 +1,300 @@
+"""RecipientWebservice: who is in a list, and who may get into it."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from campaign_sync.sandbox.caller import SYSTEM_ATTRIBUTES, Caller, RecipientList
+from campaign_sync.sandbox.stored_attributes import Layouts, layout, layouts, packed, parts, unpacked
+from campaign_sync.sandbox.vendor_state import blocked_patterns, blocklist
+
+MAX_RECIPIENTS = 1000
+"""How many recipients one `addAll3` takes."""
+
+_AT_ONCE = 5000
+"""How many recipients are looked up in one query."""
+
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
+_READ_ONLY = {name for names in SYSTEM_ATTRIBUTES.values() for name in names}
+_CREATED = {"Erstellt am", "Created on", "Geändert am", "Modified on"}
+
+
+def add_all(
+    caller: Caller,
+    recipient_list: RecipientList,
+    optin_process_id: int,
+    ids: Sequence[str | None],
+    addresses: Sequence[str | None],
+    names: Sequence[str],
+    values: Sequence[Sequence[str | None] | None],
+) -> list[int]:
+    """Add recipients, and tell of each what became of it.
+
+    0 added, 1 invalid, 2 unsubscribed, 3 on the blocklist, 4 over the bounce limit, 5 already there, 6 filtered,
+    7 error. Somebody twice in one call is there already the second time.
+    An opt-in list takes unsubscribed people, who thereby aren't unsubscribed any more.
+
+    Raises:
+        SoapError: the call as a whole is refused; nobody has been added.
+    """
+    _check_call(caller, recipient_list, ids, addresses, names, values)
+    keys = [(recipient_id or "").lower() for recipient_id in ids]
+    present = set(among(caller, keys, "recipient", "list_id", recipient_list.list_id))
+    left = unsubscribed(caller, recipient_list, keys)
+    bounced = set(among(caller, keys, "bounced", "mandator_id", caller.mandator_id))
+    refused = dict(caller.database.execute("SELECT key, code FROM refused WHERE mandator_id = ?", [caller.mandator_id]))
+    blocked = blocklist(caller.database, caller.mandator_id)
+
+    def code(key: str, address: str) -> int:
+        if not key or not _ADDRESS.fullmatch(address):
+            return 1
+        if key in present:
+            return 5
+        if blocked(address):
+            return 3
+        if key in left and not recipient_list.opt_in_list:
+            return 2
+        if key in bounced:
+            return 4
+        return int(refused.get(key, 0))
+
+    codes, added, layout_id = [], [], layout(caller.database, names)
+    for key, recipient_id, address, row in zip(keys, ids, addresses, values, strict=True):
+        codes.append(code(key, address or ""))
+        if codes[-1] == 0:
+            present.add(key)
+            kept = packed(layout_id, names, row or ())
+            added.append((recipient_list.list_id, key, recipient_id, address, kept, caller.now))
+    caller.database.executemany(
+        "INSERT INTO recipient (list_id, key, id, address, attributes, created_at) VALUES (?, ?, ?, ?, ?, ?)", added
+    )
+    if recipient_list.opt_in_list:
+        back = [(caller.mandator_id, key) for key, code in zip(keys, codes, strict=True) if code == 0]
+        caller.database.executemany("DELETE FROM unsubscribed WHERE mandator_id = ? AND key = ?", back)
+        back_in_list = [(recipient_list.list_id, key) for _, key in back]
+        caller.database.executemany("DELETE FROM list_unsubscribed WHERE list_id = ? AND key = ?", back_in_list)
+    return codes
+
+
+def unsubscribed(caller: Caller, recipient_list: RecipientList, keys: Sequence[str]) -> set[str]:
+    """Those of the keys that are on the client's unsubscribe list, or on this recipient list's own."""
+    of_client = among(caller, keys, "unsubscribed", "mandator_id", caller.mandator_id)
+    return {*of_client, *among(caller, keys, "list_unsubscribed", "list_id", recipient_list.list_id)}
+
+
+def _check_call(
+    caller: Caller,
+    recipient_list: RecipientList,
+    ids: Sequence[str | None],
+    addresses: Sequence[str | None],
+    names: Sequence[str],
+    values: Sequence[Sequence[str | None] | None],
+) -> None:
+    call = {"recipientListId": recipient_list.list_id, "recipientIds": ids, "addresses": addresses}
+    if len(ids) > MAX_RECIPIENTS:
+        raise caller.fault(f"Too many recipients ({len(ids)}, at most {MAX_RECIPIENTS})", **call)
+    if not len(ids) == len(addresses) == len(values):
+        raise caller.fault(f"Array lengths differ ({len(ids)}, {len(addresses)}, {len(values)})", **call)
+    _check_attributes(caller, recipient_list, names, call)
+    for row in values:
+        if row is None or len(row) != len(names):
+            raise caller.fault("Number of attribute values does not match attribute names", **call, row=row)
+
+
+def _check_attributes(
+    caller: Caller, recipient_list: RecipientList, names: Sequence[str], call: Mapping[str, object]
+) -> None:
+    for name in names:
+        if name in _READ_ONLY:
+            raise caller.fault(f"Attribute '{name}' is read-only", **call)
+        if name not in recipient_list.attributes:
+            raise caller.fault(f"Unknown attribute '{name}'", **call)
+
+
+def among(caller: Caller, keys: Sequence[str], table: str, owner: str, owner_id: int) -> list[str]:
+    """Those of the keys that a table holds for its owner."""
+    rows = caller.database.execute(
+        f"SELECT key FROM {table} WHERE {owner} = ? AND key IN (SELECT value FROM json_each(?))",  # noqa: S608 - ours
+        [owner_id, json.dumps(keys)],
+    )
+    return [key for (key,) in rows]
+
+
+def clear(caller: Caller, recipient_list: RecipientList) -> None:
+    """Remove everybody from the list."""
+    caller.database.execute("DELETE FROM recipient WHERE list_id = ?", [recipient_list.list_id])
+
+
+def contains(caller: Caller, recipient_list: RecipientList, recipient_id: str) -> bool:
+    """Whether somebody is in the list."""
+    return bool(among(caller, [recipient_id.lower()], "recipient", "list_id", recipient_list.list_id))
+
+
+def count(caller: Caller, recipient_list: RecipientList, filter_id: int) -> int:
+    """How many are in the list. Filters (target groups) aren't known here: only 0, for everybody."""
+    _check_filter(caller, filter_id)
+    query = "SELECT count(*) FROM recipient WHERE list_id = ?"
+    return int(caller.database.execute(query, [recipient_list.list_id]).fetchone()[0])
+
+
+def get_all(caller: Caller, recipient_list: RecipientList, names: Sequence[str]) -> list[list[str | None]]:
+    """The attributes of everybody, in the order of adding."""
+    return page(caller, recipient_list, names, 0, None, ascending=True, start_row=0, rows=-1)
+
+
+def page(
+    caller: Caller,
+    recipient_list: RecipientList,
+    names: Sequence[str],
+    filter_id: int,
+    order_by: str | None,
+    ascending: bool,
+    start_row: int,
+    rows: int,
+) -> list[list[str | None]]:
+    """Attributes of `rows` recipients from row `start_row` (from 0) on.
+
+    `Recipient` is the recipient id and `email` the address; an attribute that the list doesn't have is null.
+    """
+    _check_filter(caller, filter_id)
+    positions = caller.orders.positions(caller.database, recipient_list.list_id, order_by, ascending)
+    start, end = max(start_row, 0), len(positions) if rows < 0 else max(start_row, 0) + rows
+    table: list[list[str | None]] = []
+    for first in range(start, min(end, len(positions)), _AT_ONCE):
+        part = positions[first : min(first + _AT_ONCE, end)]
+        found = caller.database.execute(
+            "SELECT recipient.id, address, attributes, created_at FROM json_each(?) AS wanted "
+            "CROSS JOIN recipient ON recipient.position = wanted.value ORDER BY wanted.key",
+            [json.dumps(part.tolist())],
+        )
+        table += _table(found, names, layouts(caller.database))
+    return table
+
+
+def _table(
+    found: Iterable[tuple[str, str, str, float]], names: Sequence[str], known: Layouts
+) -> list[list[str | None]]:
+    table: list[list[str | None]] = []
+    places: dict[str, list[int]] = {}
+    for recipient_id, address, kept, created_at in found:
+        created, values = _moment(created_at), parts(kept)
+        if values is None:
+            row = {"Recipient": recipient_id, "email": address} | unpacked(kept, known)
+            row |= dict.fromkeys(_CREATED, created)
+            table.append([row.get(name) for name in names])
+        else:
+            cells = [*values, recipient_id, address, created, None]
+            layout_id = values[0]
+            if layout_id not in places:
+                places[layout_id] = _places(known[layout_id], names)
+            table.append([cells[place] for place in places[layout_id]])
+    return table
+
+
+def _places(attributes: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Where the names are in a row of its layout's number, the attributes, id, address, creation and nothing."""
+    after = len(attributes) + 1
+    where = {"Recipient": after, "email": after + 1}
+    where |= {name: place for place, name in enumerate(attributes, start=1)}
+    where |= dict.fromkeys(_CREATED, after + 2)
+    return [where.get(name, after + 3) for name in names]
+
+
+@lru_cache(maxsize=4096)
+def _moment(created_at: float) -> str:
+    return datetime.fromtimestamp(created_at, UTC).isoformat(timespec="seconds")
+
+
+def attributes_of(
+    caller: Caller, recipient_list: RecipientList, recipient_id: str, names: Sequence[str]
+) -> list[str | None]:
+    """The attributes of one recipient, who must be there."""
+    attributes = _stored(caller, recipient_list, recipient_id)
+    return [attributes.get(name) for name in names]
+
+
+def set_attributes(
+    caller: Caller,
+    recipient_list: RecipientList,
+    recipient_id: str,
+    names: Sequence[str],
+    values: Sequence[str | None],
+) -> None:
+    """Overwrite attributes of one recipient, who must be there; the others stay as they are."""
+    call = {"recipientListId": recipient_list.list_id, "recipientId": recipient_id, "attributeValues": values}
+    attributes = _stored(caller, recipient_list, recipient_id)
+    _check_attributes(caller, recipient_list, names, call)
+    if len(names) != len(values):
+        raise caller.fault("Number of attribute values does not match attribute names", **call)
+    attributes |= dict(zip(names, values, strict=True))
+    caller.database.execute(
+        "UPDATE recipient SET attributes = ? WHERE list_id = ? AND key = ?",
+        [json.dumps(attributes), recipient_list.list_id, recipient_id.lower()],
+    )
+
+
+def _stored(caller: Caller, recipient_list: RecipientList, recipient_id: str) -> dict[str, str | None]:
+    found = caller.database.execute(
+        "SELECT attributes FROM recipient WHERE list_id = ? AND key = ?", [recipient_list.list_id, recipient_id.lower()]
+    ).fetchone()
+    if found is None:  # the vendor's spelling
+        raise caller.fault(
+            "Recipient does not exists", recipientListId=recipient_list.list_id, recipientId=recipient_id
+        )
+    return unpacked(found[0], layouts(caller.database))
+
+
+def remove(caller: Caller, recipient_list: RecipientList, recipient_id: str) -> None:
+    """Remove one recipient, who must be there."""
+    if not remove_all(caller, recipient_list, [recipient_id])[0]:
+        raise caller.fault("Recipient does not exist", recipientListId=recipient_list.list_id, recipientId=recipient_id)
+
+
+def remove_all(caller: Caller, recipient_list: RecipientList, ids: Sequence[str]) -> list[bool]:
+    """Remove recipients, and tell of each whether it was there."""
+    statement = "DELETE FROM recipient WHERE list_id = ? AND key = ?"
+    return [
+        caller.database.execute(statement, [recipient_list.list_id, recipient_id.lower()]).rowcount == 1
+        for recipient_id in ids
+    ]
+
+
+def remove_unsubscribed(caller: Caller, recipient_list: RecipientList) -> int:
+    """Remove everybody who opted out of everything or of this list, and tell how many."""
+    of_list = caller.database.execute(
+        "DELETE FROM recipient WHERE list_id = ? AND key IN (SELECT key FROM list_unsubscribed WHERE list_id = ?)",
+        [recipient_list.list_id, recipient_list.list_id],
+    ).rowcount
+    return of_list + _remove_known_to(caller, recipient_list, "unsubscribed")
+
+
+def remove_bounced(caller: Caller, recipient_list: RecipientList) -> int:
+    """Remove everybody over the bounce limit, and tell how many."""
+    return _remove_known_to(caller, recipient_list, "bounced")
+
+
+def remove_blacklisted(caller: Caller, recipient_list: RecipientList) -> int:
+    """Remove everybody on the blocklist, and tell how many."""
+    if not blocked_patterns(caller.database, caller.mandator_id):
+        return 0
+    blocked = blocklist(caller.database, caller.mandator_id)
+    rows = caller.database.execute(
+        "SELECT address, position FROM recipient WHERE list_id = ?", [recipient_list.list_id]
+    )
+    positions = [(position,) for address, position in rows.fetchall() if blocked(address)]
+    caller.database.executemany("DELETE FROM recipient WHERE position = ?", positions)
+    return len(positions)
+
+
+def _remove_known_to(caller: Caller, recipient_list: RecipientList, table: str) -> int:
+    return caller.database.execute(
+        f"DELETE FROM recipient WHERE list_id = ? AND key IN (SELECT key FROM {table} WHERE mandator_id = ?)",  # noqa: S608 - one of our own tables
+        [recipient_list.list_id, caller.mandator_id],
+    ).rowcount
+
+
+def _check_filter(caller: Caller, filter_id: int) -> None:
+    if filter_id != 0:
+        raise caller.fault("Recipient filter does not exist", recipientFilterId=filter_id)

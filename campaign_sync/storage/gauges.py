@@ -1,0 +1,115 @@
+"""How things stand, as numbers for monitoring: read from the state database, so right whoever reads and whenever."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from sqlalchemy import Engine, desc, func, select
+
+from campaign_sync.config import Configuration, MandatorSettings
+from campaign_sync.storage.feedback_imports import FeedbackJournal
+from campaign_sync.storage.list_drifts import ListDrifts
+from campaign_sync.storage.replacement_steps import CLEAR
+from campaign_sync.storage.replacements import Journal, Ledger, Replace, ReplaceState
+from campaign_sync.storage.tables import feedback_import, replace, replace_step, snapshot, unmatched_feedback
+from campaign_sync.telemetry import metrics
+from campaign_sync.telemetry.metrics import Sample
+
+_FILLING_STEPS = (CLEAR, "setAttributes", "addAll3")
+
+
+class Levels:
+    """The levels of all mandators, lists and readers that are configured. Changes nothing."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._drifts = ListDrifts(engine)
+        self._feedback, self._journal, self._ledger = FeedbackJournal(engine), Journal(engine), Ledger(engine)
+
+    def all(self, configuration: Configuration, now: datetime) -> list[Sample]:
+        """Every level there is, as of now. What never happened yet has none."""
+        found = [Sample(metrics.WRITTEN, now.timestamp(), {})]
+        for mandator, settings in configuration.mandators.items():
+            found += self._of_feedback(mandator, settings, now)
+            found += self._of_run(mandator)
+            for name in settings.lists:
+                found += self._of_list(mandator, name)
+        return found
+
+    def _of_feedback(self, mandator: str, settings: MandatorSettings, now: datetime) -> Iterator[Sample]:
+        until = self._feedback.committed_until(mandator)
+        for reader in settings.feedback.readers:
+            if reader in until:
+                age = (now - until[reader]).total_seconds()
+                yield Sample(metrics.FEEDBACK_AGE, age, {"mandator": mandator, "reader": reader})
+        query = select(func.count()).where(unmatched_feedback.c.mandator == mandator)
+        with self._engine.connect() as connection:
+            unmatched = connection.execute(query).scalar_one()
+        yield Sample(metrics.FEEDBACK_UNMATCHED, unmatched, {"mandator": mandator})
+
+    def _of_run(self, mandator: str) -> Iterator[Sample]:
+        """Of the run whose replace ended last. Runs themselves are Dagster's; what they wrote down is ours."""
+        last = (
+            select(replace.c.run_id, replace.c.finished_at)
+            .where(replace.c.mandator == mandator, replace.c.finished_at.is_not(None))
+            .order_by(desc(replace.c.finished_at))
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            ended = connection.execute(last).first()
+            if ended is None:
+                return
+            begun = [
+                connection.execute(select(func.min(moment, type_=moment.type)).where(run_id == ended.run_id)).scalar()
+                for moment, run_id in (
+                    (feedback_import.c.imported_at, feedback_import.c.run_id),
+                    (snapshot.c.created_at, snapshot.c.run_id),
+                    (replace.c.started_at, replace.c.run_id),
+                )
+            ]
+        seconds = (ended.finished_at - min(moment for moment in begun if moment)).total_seconds()
+        yield Sample(metrics.RUN_DURATION, seconds, {"mandator": mandator})
+
+    def _of_list(self, mandator: str, name: str) -> Iterator[Sample]:
+        labels = {"mandator": mandator, "list": name}
+        broken, proven = self._journal.incomplete(mandator, name), self._journal.last_proven(mandator, name)
+        yield Sample(metrics.LIST_INCOMPLETE, int(broken is not None), labels)
+        if broken and broken.cleared_at:
+            yield Sample(metrics.LIST_INCOMPLETE_SINCE, broken.cleared_at.timestamp(), labels)
+        drift = self._drifts.of(mandator, name, proven.id) if proven else None
+        if drift and drift.checked_at:
+            yield Sample(metrics.LIST_DRIFTED, int(drift.drifted_since is not None), labels)
+        if proven and proven.finished_at:
+            yield Sample(metrics.LIST_PROVEN, proven.finished_at.timestamp(), labels)
+            yield Sample(metrics.LIST_ROWS, proven.in_list or 0, labels)
+            yield Sample(metrics.LIST_INCOMPLETE_DURATION, self._incomplete_for(proven), labels)
+        yield Sample(metrics.LIST_FAILED_REPLACES, self._failed_since(mandator, name, proven), labels)
+        last = (
+            select(*replace.c["run_id", "started_at", "finished_at"])
+            .where(replace.c.mandator == mandator, replace.c.list == name, replace.c.finished_at.is_not(None))
+            .order_by(desc(replace.c.started_at))
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            ended = connection.execute(last).first()
+        if ended:
+            yield Sample(metrics.LIST_REPLACE_DURATION, (ended.finished_at - ended.started_at).total_seconds(), labels)
+            for (stage, reason), rows in sorted(self._ledger.counts(ended.run_id, mandator, name).items()):
+                yield Sample(metrics.LIST_REJECTED, rows, {**labels, "stage": stage, "reason": reason})
+
+    def _incomplete_for(self, proven: Replace) -> float:
+        """Seconds from the first change to the end of the fill, also over the replaces that broke off before."""
+        query = select(func.max(replace_step.c.ended_at, type_=replace_step.c.ended_at.type)).where(
+            replace_step.c.replace_id == proven.id, replace_step.c.step.in_(_FILLING_STEPS)
+        )
+        with self._engine.connect() as connection:
+            ended: datetime | None = connection.execute(query).scalar()
+        return (ended - proven.cleared_at).total_seconds() if ended and proven.cleared_at else 0.0
+
+    def _failed_since(self, mandator: str, name: str, proven: Replace | None) -> int:
+        query = select(func.count()).where(
+            replace.c.mandator == mandator, replace.c.list == name, replace.c.state == ReplaceState.FAILED
+        )
+        if proven:
+            query = query.where(replace.c.started_at > proven.started_at)
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar_one()

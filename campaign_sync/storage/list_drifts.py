@@ -1,0 +1,49 @@
+"""What became of lists after their proof."""
+
+from dataclasses import asdict
+
+from sqlalchemy import Engine, select
+
+from campaign_sync.domain.list_drift import Drift, Reading
+from campaign_sync.storage.tables import list_drift
+from campaign_sync.storage.upsert import upsert
+
+_READING = ("proven", "missing", "departed", "changed", "strange")
+
+
+class ListDrifts:
+    """What the last look at each list found."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def of(self, mandator: str, name: str, replace_id: str) -> Drift:
+        """What is known of a list since the proof of this replace; what was found before it means nothing any more."""
+        query = select(list_drift).where(list_drift.c.mandator == mandator, list_drift.c.list == name)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        if row is None or row.replace_id != replace_id:
+            return Drift(mandator, name, replace_id)
+        reading = None
+        if row.proven is not None:
+            in_list = row.proven - row.missing - row.departed + row.strange
+            reading = Reading(row.proven, in_list, row.missing, row.departed, row.changed, row.strange)
+        return Drift(
+            mandator,
+            name,
+            replace_id,
+            row.checked_at,
+            row.in_list,
+            reading,
+            row.drifted_since,
+            row.not_checked_since,
+            row.not_checked_because,
+        )
+
+    def note(self, drift: Drift) -> None:
+        """Write down what a look has found."""
+        values = {key: value for key, value in asdict(drift).items() if key != "reading"}
+        counts = {key: getattr(drift.reading, key) if drift.reading else None for key in _READING}
+        row = values | counts
+        with self._engine.begin() as connection:
+            upsert(connection, list_drift, [row], update=tuple(row.keys() - {"mandator", "list"}))

@@ -1,0 +1,64 @@
+"""Who is known to stand on the unsubscribe list of a single recipient list."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Engine, delete, select
+
+from campaign_sync.storage.id_batches import batches
+from campaign_sync.storage.tables import list_unsubscribe as recipients
+from campaign_sync.storage.tables import unsubscribed_recipient as of_client
+from campaign_sync.storage.upsert import insert_missing, upsert
+
+
+class ListUnsubscribes:
+    """Recipients who were seen on a recipient list's own unsubscribe list, until they are seen off it again."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def seen(self, mandator: str, list_id: int, recipient_ids: Collection[str], now: datetime) -> dict[str, datetime]:
+        """They are on the list's, and the CRM doesn't know yet. Returns since when that is known of each."""
+        found: dict[str, datetime] = {}
+        with self._engine.begin() as connection:
+            insert_missing(connection, recipients, _rows(mandator, list_id, recipient_ids, now, told=False))
+            for ids in batches(sorted(recipient_ids)):
+                query = select(*recipients.c["recipient_id", "since"]).where(_these(mandator, list_id, ids))
+                found |= {row.recipient_id: row.since for row in connection.execute(query)}
+        return found
+
+    def tell(self, mandator: str, list_id: int, recipient_ids: Collection[str], now: datetime) -> None:
+        """They are on the list's, and the CRM knows."""
+        with self._engine.begin() as connection:
+            rows = _rows(mandator, list_id, set(recipient_ids), now, told=True)
+            upsert(connection, recipients, rows, update=("told",))
+
+    def told(self, mandator: str, list_id: int) -> set[str]:
+        """Everybody of whom the CRM knows that they are on the list's.
+
+        Those whom it knew to be on the client's list before lists had their own may be among them, and are no news.
+        """
+        its_own = select(recipients.c.recipient_id).where(
+            recipients.c.mandator == mandator, recipients.c.recipient_list_id == list_id, recipients.c.told.is_(True)
+        )
+        before = select(of_client.c.recipient_id).where(of_client.c.mandator == mandator, of_client.c.told.is_(True))
+        with self._engine.connect() as connection:
+            return set(connection.execute(its_own).scalars()) | set(connection.execute(before).scalars())
+
+    def remove(self, mandator: str, list_id: int, recipient_ids: Collection[str]) -> None:
+        """They were seen off the list's."""
+        with self._engine.begin() as connection:
+            for ids in batches(sorted(recipient_ids)):
+                connection.execute(delete(recipients).where(_these(mandator, list_id, ids)))
+
+
+def _rows(
+    mandator: str, list_id: int, recipient_ids: Collection[str], now: datetime, *, told: bool
+) -> list[dict[str, object]]:
+    same = {"mandator": mandator, "recipient_list_id": list_id, "since": now, "told": told}
+    return [{**same, "recipient_id": each} for each in recipient_ids]
+
+
+def _these(mandator: str, list_id: int, recipient_ids: Collection[str]) -> ColumnElement[bool]:
+    of_list = (recipients.c.mandator == mandator) & (recipients.c.recipient_list_id == list_id)
+    return of_list & recipients.c.recipient_id.in_(recipient_ids)

@@ -1,0 +1,110 @@
+"""Counts for reports: of replaces, of people turned away, of the vendor's answers. Changes nothing and names nobody."""
+
+import re
+from collections import Counter
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine, and_, func, select
+
+from campaign_sync.domain.rejection import Stage
+from campaign_sync.storage.replacement_steps import StepOutcome
+from campaign_sync.storage.replacements import Replace, ReplaceState
+from campaign_sync.storage.tables import rejection, replace, replace_step, snapshot
+
+KNOWN_FOR = timedelta(days=7)
+"""Whoever was turned away so shortly before isn't newly turned away, though the reason may be called otherwise now."""
+
+_SEND = "addAll3"
+_ANSWERS = re.compile(r"code (?P<code>\d+): (?P<rows>\d+)")
+
+Turned = tuple[str, str, int | None]
+"""Stage, reason, and the vendor's code where the vendor has turned somebody away."""
+
+
+class Figures:
+    """Questions whose answers are numbers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def replaces(self, mandator: str, name: str, since: datetime) -> list[Replace]:
+        """Every replace of a list that began since then, however it ended; oldest first."""
+        query = (
+            select(replace)
+            .where(replace.c.mandator == mandator, replace.c.list == name, replace.c.started_at >= since)
+            .order_by(replace.c.started_at)
+        )
+        with self._engine.connect() as connection:
+            return [Replace(**{**row._mapping, "state": ReplaceState(row.state)}) for row in connection.execute(query)]
+
+    def turned_away(self, entry: Replace) -> dict[Turned, int] | None:
+        """How many people a replace that ended, its snapshot and its selection kept out of the list.
+
+        None where a later run has turned anybody away: that overwrites what the ledger has of this one.
+        """
+        this = and_(rejection.c.mandator == entry.mandator, rejection.c.list == entry.list)
+        later = select(rejection.c.run_id).where(
+            this, rejection.c.last_seen > entry.finished_at, rejection.c.run_id != entry.run_id
+        )
+        found: dict[Turned, int] = {}
+        with self._engine.connect() as connection:
+            if connection.execute(later.limit(1)).first():
+                return None
+            frozen_by = connection.execute(select(snapshot.c.run_id).where(snapshot.c.id == entry.snapshot_id)).scalar()
+            for run_id, stages in (
+                (frozen_by, (Stage.SELECTION, Stage.SNAPSHOT)),
+                (entry.run_id, (Stage.GATE, Stage.VENDOR, Stage.SWEEP)),
+            ):
+                query = (
+                    select(rejection.c.stage, rejection.c.reason, rejection.c.vendor_code, func.count())
+                    .where(this, rejection.c.run_id == run_id, rejection.c.stage.in_(stages))
+                    .group_by(rejection.c.stage, rejection.c.reason, rejection.c.vendor_code)
+                )
+                found |= {(stage, reason, code): count for stage, reason, code, count in connection.execute(query)}
+        return found
+
+    def newly_turned_away(self, mandator: str, name: str, since: datetime) -> Counter[tuple[datetime, str]]:
+        """How many people were turned away from a list for the first time since then, by moment and reason.
+
+        Who was turned away in the week before, for whatever reason, isn't counted again. The ledger keeps one line per
+        person and reason, so who came back and left again for the same reason counts at the first time only.
+        """
+        earlier = rejection.alias()
+        person = (rejection.c.mandator, rejection.c.list, rejection.c.entity_type, rejection.c.entity_id)
+        same_person = [column == earlier.c[column.name] for column in person]
+        before = func.max(earlier.c.last_seen, type_=earlier.c.last_seen.type)
+        query = (
+            select(rejection.c.first_seen, rejection.c.reason, before)
+            .outerjoin(earlier, and_(*same_person, earlier.c.first_seen < rejection.c.first_seen))
+            .where(rejection.c.mandator == mandator, rejection.c.list == name, rejection.c.first_seen > since)
+            .group_by(*rejection.primary_key.columns, rejection.c.first_seen)
+        )
+        with self._engine.connect() as connection:
+            return Counter(
+                (first_seen, reason)
+                for first_seen, reason, known in connection.execute(query)
+                if known is None or known < first_seen - KNOWN_FOR
+            )
+
+    def answers(self, replace_ids: Collection[str]) -> dict[str, Counter[int]]:
+        """What the vendor answered to the rows of these replaces, by code: of every call that got an answer.
+
+        A row that was sent again is counted again.
+        """
+        query = (
+            select(replace_step.c.replace_id, replace_step.c.detail, func.count())
+            .where(
+                replace_step.c.replace_id.in_(replace_ids),
+                replace_step.c.step == _SEND,
+                replace_step.c.outcome == StepOutcome.DONE,
+                replace_step.c.detail.is_not(None),
+            )
+            .group_by(replace_step.c.replace_id, replace_step.c.detail)
+        )
+        found: dict[str, Counter[int]] = {replace_id: Counter() for replace_id in replace_ids}
+        with self._engine.connect() as connection:
+            for replace_id, detail, calls in connection.execute(query):
+                for answer in _ANSWERS.finditer(detail):
+                    found[replace_id][int(answer["code"])] += calls * int(answer["rows"])
+        return found

@@ -1,0 +1,77 @@
+"""Everything the product remembers from day to day."""
+
+import secrets
+from functools import cached_property
+from typing import Self
+
+from sqlalchemy import select
+
+from campaign_sync.domain.pseudonym import Pseudonyms
+from campaign_sync.storage.blocklist import BlockedAddresses
+from campaign_sync.storage.crm_write_backs import WriteBacks
+from campaign_sync.storage.database import open_database
+from campaign_sync.storage.feedback_imports import FeedbackJournal
+from campaign_sync.storage.gauges import Levels
+from campaign_sync.storage.incidents import Troubles
+from campaign_sync.storage.known_withdrawals import KnownWithdrawals
+from campaign_sync.storage.list_drifts import ListDrifts
+from campaign_sync.storage.list_unsubscribes import ListUnsubscribes
+from campaign_sync.storage.locks import Leases
+from campaign_sync.storage.recipient_lists import Lists
+from campaign_sync.storage.replacement_history import History
+from campaign_sync.storage.replacements import Journal, Ledger, Snapshots
+from campaign_sync.storage.report_queries import Figures
+from campaign_sync.storage.response_imports import ResponseJournal
+from campaign_sync.storage.run_heartbeats import SignsOfLife
+from campaign_sync.storage.tables import setting
+from campaign_sync.storage.upsert import insert_missing
+from campaign_sync.storage.vendor_unsubscribes import UnsubscribedRecipients
+
+
+class State:
+    """The state database: feedback and what became of it, responses, snapshots, journal, ledger, leases, lists."""
+
+    def __init__(self, url: str) -> None:
+        """Open the database; a new one gets its tables.
+
+        Raises:
+            RevisionError: its tables are those of another version.
+            StateError: it can't be opened.
+        """
+        self._engine = open_database(url)
+        self.feedback = FeedbackJournal(self._engine)
+        self.responses = ResponseJournal(self._engine)
+        self.written = WriteBacks(self._engine, lambda value: self.pseudonyms.of(value))
+        self.blocked = BlockedAddresses(self._engine)
+        self.unsubscribed = UnsubscribedRecipients(self._engine)
+        self.list_unsubscribes = ListUnsubscribes(self._engine)
+        self.withdrawals = KnownWithdrawals(self._engine)
+        self.snapshots = Snapshots(self._engine)
+        self.history = History(self._engine)
+        self.figures = Figures(self._engine)
+        self.journal = Journal(self._engine)
+        self.ledger = Ledger(self._engine)
+        self.leases = Leases(self._engine)
+        self.lists = Lists(self._engine)
+        self.drifts = ListDrifts(self._engine)
+        self.signs_of_life = SignsOfLife(self._engine)
+        self.troubles = Troubles(self._engine)
+        self.levels = Levels(self._engine)
+
+    @cached_property
+    def pseudonyms(self) -> Pseudonyms:
+        """Stand-ins for people, under a key that never leaves this database."""
+        with self._engine.begin() as connection:
+            insert_missing(connection, setting, [{"name": "pseudonym_key", "value": secrets.token_bytes(32)}])
+            key = connection.execute(select(setting.c.value).where(setting.c.name == "pseudonym_key")).scalar_one()
+        return Pseudonyms(key)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

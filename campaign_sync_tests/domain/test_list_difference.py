@@ -1,0 +1,83 @@
+"""What changed in a list from one proof to another."""
+
+from typing import Any
+
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaign_sync.domain.list_difference import Difference, compare
+from campaign_sync.domain.snapshot import KEY_COLUMNS
+
+Person = dict[str, Any]
+SENT = ("address", "list:Vorname", "list:Ort")
+
+
+def frame(people: list[Person], columns: tuple[str, ...] = SENT) -> pd.DataFrame:
+    rows = [
+        {"recipient_id": person["address"], "consent_event_id": "e", **person, "opt_in_id": "news"} for person in people
+    ]
+    return pd.DataFrame(rows, columns=list(dict.fromkeys([*KEY_COLUMNS, *columns]))).astype(
+        {"entity_type": "str", "entity_id": "str", **dict.fromkeys(columns, "str")}
+    )
+
+
+def lists() -> st.SearchStrategy[list[Person]]:
+    value = st.sampled_from(["", "a", "b", None])
+    person = st.fixed_dictionaries(
+        {
+            "entity_type": st.sampled_from(["contact", "lead"]),
+            "entity_id": st.integers(1, 6).map(str),
+            **dict.fromkeys(SENT, value),
+        }
+    )
+    return st.lists(person, max_size=8, unique_by=lambda row: (row["entity_type"], row["entity_id"]))
+
+
+def by_key(people: list[Person]) -> dict[str, Person]:
+    return {f"{person['entity_type']}:{person['entity_id']}": person for person in people}
+
+
+@given(lists(), lists())
+def test_everybody_of_either_side_joined_left_changed_or_stayed_as_they_were(
+    before: list[Person], after: list[Person]
+) -> None:
+    found = compare(frame(before), frame(after))
+
+    old, new = by_key(before), by_key(after)
+    assert found.joined == tuple(sorted(new.keys() - old.keys()))
+    assert found.left == tuple(sorted(old.keys() - new.keys()))
+    assert found.changed == {
+        key: differing
+        for key in sorted(old.keys() & new.keys())
+        if (
+            differing := tuple(
+                name.removeprefix("list:") for name in SENT if (old[key][name] or "") != (new[key][name] or "")
+            )
+        )
+    }
+
+
+@given(lists())
+def test_a_list_that_stayed_as_it_was_shows_no_difference_in_any_order(people: list[Person]) -> None:
+    assert compare(frame(people), frame(people[::-1])) == Difference((), (), {})
+
+
+@given(lists(), lists())
+def test_looking_the_other_way_round_who_joined_has_left(one: list[Person], other: list[Person]) -> None:
+    forth, back = compare(frame(one), frame(other)), compare(frame(other), frame(one))
+    assert (forth.joined, forth.left, forth.changed) == (back.left, back.joined, back.changed)
+
+
+def test_an_attribute_that_only_one_side_has_counts_where_it_is_filled() -> None:
+    people = [
+        {"entity_type": "contact", "entity_id": "1", "address": "a", "list:Ort": "Köln"},
+        {"entity_type": "contact", "entity_id": "2", "address": "b", "list:Ort": ""},
+    ]
+    found = compare(frame(people, ("address",)), frame(people, ("address", "list:Ort")))
+    assert found.changed == {"contact:1": ("Ort",)}
+
+
+def test_the_column_that_changed_for_most_people_comes_first() -> None:
+    found = Difference((), (), {"contact:1": ("Vorname", "Ort"), "contact:2": ("Ort",), "contact:3": ("address",)})
+    assert list(found.changed_columns.items()) == [("Ort", 2), ("Vorname", 1), ("address", 1)]

@@ -1,0 +1,27 @@
+"""Unsubscribes that are older than the consent."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaign_sync.domain.outdated_unsubscribes import Outdated
+
+withdrawals = st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abcdef")), max_size=60)
+
+
+@given(withdrawals, st.sets(st.sampled_from("abcdef")))
+def test_an_unsubscribe_is_outdated_if_every_consent_that_it_is_about_is_granted_all_the_same(
+    withdrawals: list[tuple[int, str]], withdrawn: set[str]
+) -> None:
+    people = {person for person, _ in withdrawals}
+    effective = {person for person, consent in withdrawals if consent in withdrawn}
+
+    assert Outdated.of(withdrawals, withdrawn) == Outdated(len(people - effective), len(people))
+
+
+def test_from_a_twentieth_on_they_are_suspicious() -> None:
+    assert not Outdated(0, 0).suspicious
+    assert not Outdated(0, 100).suspicious
+    assert not Outdated(4, 100).suspicious
+    assert Outdated(5, 100).suspicious
+    assert Outdated(1, 20).suspicious
+    assert not Outdated(1, 21).suspicious

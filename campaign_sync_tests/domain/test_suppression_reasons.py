@@ -1,0 +1,63 @@
+"""What stands against writing to somebody now agrees with what decides about whole lists."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaign_sync.domain.rejection import Reason
+from campaign_sync.domain.suppression import Suppressed
+from campaign_sync.domain.suppression_reasons import Objection, objections
+from campaign_sync_tests.domain.people import ADDRESSES, suppression, suppressions
+
+JANUARY, MARCH = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def dated() -> st.SearchStrategy[list[dict[str, Any]]]:
+    """Suppressions with dates, and withdrawals that have an address."""
+    more = st.fixed_dictionaries(
+        {"since": st.sampled_from([JANUARY, MARCH]), "by": st.sampled_from([*ADDRESSES[:2], None])}
+    )
+
+    def with_dates(drawn: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        return [
+            {"address": extra["by"], **entry, "since": extra["since"]} for entry, extra in zip(*drawn, strict=False)
+        ]
+
+    return st.tuples(suppressions(), st.lists(more, min_size=6, max_size=6)).map(with_dates)
+
+
+@given(dated(), st.integers(1, 30).map(str), st.sampled_from(ADDRESSES[:2]), st.sampled_from([JANUARY, MARCH]))
+def test_somebody_is_objected_to_exactly_when_they_are_suppressed(
+    entries: list[dict[str, Any]], entity_id: str, address: str, consent_at: datetime
+) -> None:
+    known = suppression(entries)
+    person = pd.DataFrame({"entity_type": ["contact"], "entity_id": [entity_id], "consent_at": [consent_at]})
+
+    found = objections(known, "newsletter", f"contact:{entity_id}", address, consent_at)
+
+    reason = Suppressed.of(known, "newsletter").reasons(person, pd.Series([address], dtype="str")).iloc[0]
+    assert (reason in [each.reason for each in found]) if isinstance(reason, str) else not found
+
+
+def test_an_objection_tells_since_when_by_whom_and_from_where() -> None:
+    known = suppression(
+        [
+            {"kind": "bounce", "address": "anna@example.org", "since": JANUARY, "source": "optimizely:bounces"},
+            {"kind": "unsubscribe", "address": "anna@example.org", "entity_type": "lead", "entity_id": "7",
+             "opt_in_id": "newsletter", "since": MARCH},
+            {"kind": "unsubscribe", "address": "anna@example.org", "entity_type": "lead", "entity_id": "7",
+             "opt_in_id": "events", "since": MARCH},
+        ]
+    )  # fmt: skip
+    bounce = Objection(Reason.BOUNCED, JANUARY, "optimizely:bounces", None)
+    shared = Objection(Reason.CONSENT_WITHDRAWN, MARCH, None, "lead:7")
+    own = Objection(Reason.UNSUBSCRIBED, MARCH, None, "lead:7")
+
+    assert objections(known, "newsletter", "contact:1", "anna@example.org", JANUARY) == [shared, bounce]
+    assert objections(known, "newsletter", "lead:7", "anna@example.org", JANUARY) == [own, bounce]
+    assert objections(known, "newsletter", "contact:1", "anna@example.org", None) == [bounce]
+    assert objections(known, "newsletter", "contact:1", None, JANUARY) == []
+    assert objections(suppression([]), "newsletter", None, "anna@example.org", None) == []

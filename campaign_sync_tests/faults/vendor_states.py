@@ -1,0 +1,97 @@
+"""The installations that are killed: what the list, the vendor and the CRM look like before the replace begins.
+
+In each of them somebody has unsubscribed at the vendor only, somebody is on its blocklist, and somebody is refused by
+it, all since the snapshot was frozen; a canary watches over the list; and the list isn't empty.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from campaign_sync.cli.run import problems
+from campaign_sync.config import Strategy
+from campaign_sync.crm.sql.schema import contact, marketing_list_member
+from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, Rig
+
+CANARY = "canary@example.org"
+BEFORE = ["gone1@example.org", "gone2@example.org", "gone3@example.org", "person1@example.org", "person3@example.org"]
+"""Whom somebody else had put into the list before we came."""
+
+_FEEDBACK = tuple(("nord", name) for name in ("bounces", "unsubscribes", "suppression_state"))
+_PICK = tuple(("nord", asset, "newsletter") for asset in ("selection", "snapshot"))
+_REPLACE = ("nord", "recipient_list", "newsletter")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """An installation up to the moment before the replace."""
+
+    name: str
+    arrange: Callable[[Rig], None]
+    broken_at: str | None = None
+    """The point at which a replace was killed before the one that is looked at."""
+
+
+def _first_day(strategy: Strategy) -> Callable[[Rig], None]:
+    """Somebody else has filled the list, and we have never replaced it."""
+
+    def arrange(shop: Rig) -> None:
+        _configure(shop, strategy)
+        shop.fill_by_hand(NEWSLETTER, BEFORE)
+        for number in (6, 7):
+            shop.add_contact(f"c{number}", f"person{number}@example.org")
+        _run(shop, *_FEEDBACK, *_PICK)
+        _let_three_drop_out(shop, left=2, blocked=3, refused=4)
+
+    return arrange
+
+
+def _second_day(strategy: Strategy) -> Callable[[Rig], None]:
+    """The list holds what we put into it yesterday. Since then people have joined, moved, and left it."""
+
+    def arrange(shop: Rig) -> None:
+        _configure(shop, strategy)
+        _run(shop, *_FEEDBACK, *_PICK, _REPLACE)
+        with shop.crm() as crm:
+            crm.execute(marketing_list_member.delete().where(marketing_list_member.c.entity_id == "c1"))
+            crm.execute(contact.update().where(contact.c.id.in_(["c4", "c5"])).values(city="Łódź"))
+        for number in (6, 7, 8):
+            shop.add_contact(f"c{number}", f"person{number}@example.org")
+        _run(shop, *_FEEDBACK, *_PICK)
+        _let_three_drop_out(shop, left=2, blocked=3, refused=7)
+
+    return arrange
+
+
+def _opt_in_list(shop: Rig) -> None:
+    shop.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
+    _first_day("clear_refill")(shop)
+
+
+FIRST_DAY = Scenario("first day", _first_day("clear_refill"))
+RESUMED = Scenario("resumed", _first_day("clear_refill"), broken_at="after Recipient.addAll3 #2")
+"""The list is half full already: the canary was sent, and one batch."""
+DIFFERENTIAL = Scenario("differential", _second_day("differential"))
+SHADOW = Scenario("shadow", _first_day("shadow_then_refill"))
+OPT_IN_LIST = Scenario("opt-in list", _opt_in_list)
+"""What nobody may fill: the canary shows it, if nobody is killed on the way."""
+
+
+def _configure(shop: Rig, strategy: Strategy) -> None:
+    shop.settings["optimizely"] |= {"batch_size": 2, "parallel_calls": 1}
+    shop.settings["mandators"]["nord"]["canary_address"] = CANARY
+    shop.list_settings()["strategy"] = strategy
+    shop.list_settings()["limits"] = {"max_shrink": 0.5}
+    if strategy == "differential":
+        shop.list_settings()["id_attribute"] = "Recipient"
+    shop.world.unsubscribe(NORD, CANARY)
+
+
+def _let_three_drop_out(shop: Rig, *, left: int, blocked: int, refused: int) -> None:
+    shop.world.unsubscribe(NORD, f"person{left}@example.org")
+    shop.world.block(NORD, f"*son{blocked}@example.org")
+    shop.world.refuse(NORD, f"person{refused}@example.org", 6)
+
+
+def _run(shop: Rig, *assets: tuple[str, ...]) -> None:
+    result = shop.run("nord", assets=assets)
+    assert result.success, problems(result)

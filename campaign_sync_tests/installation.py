@@ -1,0 +1,245 @@
+"""A small real installation for tests: a CRM of invented people, the sandbox on a port, a configuration file."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import yaml
+from sqlalchemy import Connection, create_engine
+
+from campaign_sync.cli.run import problems
+from campaign_sync.config import Configuration, load_configuration
+from campaign_sync.crm.sql import schema
+from campaign_sync.crm.sql.schema import create_crm
+from campaign_sync.definitions import build_definitions
+from campaign_sync.domain.recipient import TechnicalField
+from campaign_sync.orchestration.daily_replacement import daily_job_name
+from campaign_sync.sandbox.server import serve
+from campaign_sync.sandbox.vendor_state import Recipient, World
+from campaign_sync.sandbox.wsdl import PartNames
+from campaign_sync.storage.state import State
+
+NORD, SUED = 8100, 8200
+NEWSLETTER, PRODUCTS, SUED_NEWSLETTER = 100000000011, 100000000012, 100000000021
+ATTRIBUTES = [*(field.value for field in TechnicalField), "Vorname", "Nachname", "Ort"]
+LONG_AGO = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
+
+ENVIRONMENT = {"USERNAME_OF_BOTH": "api-user", "PASSWORD_OF_BOTH": "correct horse"}
+
+
+class Rig:
+    """Two mandators: `nord` with the lists newsletter and products, `sued` with newsletter. Five contacts each."""
+
+    def __init__(self, folder: Path, world: World, base_url: str, crm_url: str, state_url: str) -> None:
+        self.folder, self.world, self.crm_url = folder, world, crm_url
+        self.settings: dict[str, Any] = _settings(base_url, crm_url, state_url, folder / "frames")
+        self.environment = dict(ENVIRONMENT)
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration as it now stands in the file."""
+        path = self.folder / "campaign_sync.yaml"
+        path.write_text(yaml.safe_dump(self.settings, allow_unicode=True), encoding="utf-8")
+        return load_configuration(path, self.environment)
+
+    @property
+    def definitions(self) -> dg.Definitions:
+        """What Dagster makes of it."""
+        return build_definitions(self.configuration)
+
+    def list_settings(self, mandator: str = "nord", name: str = "newsletter") -> dict[str, Any]:
+        """The section of a list, to be changed."""
+        section: dict[str, Any] = self.settings["mandators"][mandator]["lists"][name]
+        return section
+
+    def run(
+        self,
+        mandator: str = "nord",
+        instance: dg.DagsterInstance | None = None,
+        assets: Sequence[Sequence[str]] | None = None,
+        tags: Mapping[str, str] | None = None,
+        run_id: str | None = None,
+    ) -> dg.ExecuteInProcessResult:
+        """Run the mandator's daily job, or a few of its assets, to its end."""
+        job = self.definitions.resolve_job_def(daily_job_name(mandator))
+        return job.execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            asset_selection=[dg.AssetKey(list(key)) for key in assets] if assets else None,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags=tags,
+            run_id=run_id,
+        )
+
+    def day(self, mandator: str = "nord") -> dg.ExecuteInProcessResult:
+        """Run the mandator's daily job, which must succeed."""
+        result = self.run(mandator)
+        assert result.success, problems(result)
+        return result
+
+    @contextmanager
+    def crm(self) -> Iterator[Connection]:
+        """The CRM's database, for edits that are committed at the end."""
+        engine = create_engine(self.crm_url)
+        with engine.begin() as connection:
+            yield connection
+        engine.dispose()
+
+    @contextmanager
+    def state(self) -> Iterator[State]:
+        """What the product remembers."""
+        with State(self.configuration.storage.state_url.get_secret_value()) as state:
+            yield state
+
+    def add_contact(self, entity_id: str, email: str, *, consent: str | None = "newsletter-nord", **more: str) -> None:
+        """Add a contact to the newsletters of both mandators, with a granted consent unless told otherwise."""
+        with self.crm() as crm:
+            person = {
+                "id": entity_id,
+                "email": email,
+                "first_name": "Jürgen",
+                "last_name": "Groß",
+                "city": "Köln",
+                **more,
+            }
+            crm.execute(schema.contact.insert().values(person))
+            self._join(crm, entity_id)
+            if consent:
+                self._consent(crm, entity_id, consent, "granted", LONG_AGO)
+
+    def consent(self, entity_id: str, opt_in_id: str, kind: str, at: datetime) -> None:
+        """Append a consent event of a contact."""
+        with self.crm() as crm:
+            self._consent(crm, entity_id, opt_in_id, kind, at)
+
+    def leave(self, address: str, at: datetime | None = None, mandator_id: int = NORD) -> None:
+        """Let somebody unsubscribe at the vendor, and let the export tell so."""
+        self.world.unsubscribe(mandator_id, address)
+        moment = at or datetime.now(UTC) - timedelta(hours=1)
+        self.world.publish(mandator_id, "getUnsubscribes", [[address, str(int(moment.timestamp() * 1000))]])
+
+    def leave_through(self, list_id: int, address: str) -> None:
+        """Let a recipient of a list unsubscribe from the mandator nord, and let the export tell through which list."""
+        self.world.unsubscribe(NORD, address)
+        moment = str(int(datetime.now(UTC).timestamp() * 1000))
+        self.world.respond(NORD, "getUnsubscribes", list_id, [address, moment])
+
+    def addresses(self, list_id: int = NEWSLETTER) -> list[str]:
+        """Who is in a list, sorted."""
+        return sorted(recipient["id"] for recipient in self.world.recipients(list_id))
+
+    def clears(self) -> int:
+        """How often any list was cleared."""
+        return len(self.world.calls("clear"))
+
+    def fill_by_hand(self, list_id: int, addresses: Sequence[str]) -> None:
+        """Put recipients into a list as if somebody else had."""
+        self.world.put(list_id, [Recipient(id=address) for address in addresses])
+
+    def _join(self, crm: Connection, entity_id: str) -> None:
+        for marketing_list in ("nord", "sued"):
+            crm.execute(
+                schema.marketing_list_member.insert().values(
+                    marketing_list_id=marketing_list, entity_type="contact", entity_id=entity_id
+                )
+            )
+
+    def _consent(self, crm: Connection, entity_id: str, opt_in_id: str, kind: str, at: datetime) -> None:
+        event = {
+            "id": f"{entity_id}-{opt_in_id}-{kind}-{at:%Y%m%d%H%M%S}",
+            "entity_type": "contact",
+            "entity_id": entity_id,
+            "opt_in_id": opt_in_id,
+            "kind": kind,
+            "occurred_at": at,
+            "source": "web form",
+        }
+        crm.execute(schema.consent_event.insert().values(event))
+
+    def populate(self) -> None:
+        """Fill the CRM with five contacts that consented to everything."""
+        create_crm(self.crm_url)
+        with self.crm() as crm:
+            for opt_in_id, mandator in (
+                ("newsletter-nord", "nord"),
+                ("products-nord", "nord"),
+                ("newsletter-sued", "sued"),
+            ):
+                values = {"opt_in_id": opt_in_id, "mandator": mandator, "description": "News", "media_type": "email"}
+                crm.execute(schema.opt_in.insert().values(values))
+            for key, name in (("nord", "Newsletter Nord"), ("sued", "Newsletter Süd")):
+                crm.execute(
+                    schema.marketing_list.insert().values(id=key, name=name, entity_type="contact", kind="static")
+                )
+            crm.execute(
+                schema.report.insert().values(id="r1", name="All contacts", entity_type="contact", view_name="contact")
+            )
+        for number, first_name in enumerate(("Änne", "Björn", "Çelik", "Dörte", "Émile"), start=1):
+            self.add_contact(f"c{number}", f"person{number}@example.org", first_name=first_name)
+            self.consent(f"c{number}", "products-nord", "granted", LONG_AGO)
+            self.consent(f"c{number}", "newsletter-sued", "granted", LONG_AGO)
+
+
+@contextmanager
+def rig(folder: Path, *, crm_url: str | None = None, state_url: str | None = None,
+        part_names: PartNames = "in0") -> Iterator[Rig]:  # fmt: skip
+    """A populated installation with a running sandbox; on SQLite unless URLs say otherwise."""
+    with ExitStack() as stack:
+        world = World(folder / "vendor.db")
+        stack.callback(world.close)
+        for mandator_id in (NORD, SUED):
+            world.add_mandator(mandator_id, ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"])
+        world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES)
+        world.add_list(NORD, PRODUCTS, "Produkte", ATTRIBUTES)
+        world.add_list(SUED, SUED_NEWSLETTER, "Newsletter Süd", ATTRIBUTES)
+        base_url = stack.enter_context(serve(world, part_names=part_names))
+        built = Rig(
+            folder,
+            world,
+            base_url,
+            crm_url or f"sqlite:///{folder / 'crm.db'}",
+            state_url or f"sqlite:///{folder / 'state.db'}",
+        )
+        built.populate()
+        yield built
+
+
+def _settings(base_url: str, crm_url: str, state_url: str, frames: Path) -> dict[str, Any]:
+    def recipient_list(list_id: int, opt_in_id: str, select: dict[str, str]) -> dict[str, Any]:
+        return {
+            "recipient_list_id": list_id,
+            "kind": "regular",
+            "opt_in_id": opt_in_id,
+            "select": select,
+            "attributes": {"Vorname": "first_name", "Nachname": "last_name", "Ort": "city"},
+        }
+
+    def mandator(mandator_id: int, lists: dict[str, Any]) -> dict[str, Any]:
+        credentials = {"username": {"env": "USERNAME_OF_BOTH"}, "password": {"env": "PASSWORD_OF_BOTH"}}
+        return {"mandator_id": mandator_id, **credentials, "schedule": "30 4 * * *", "lists": lists}
+
+    return {
+        "optimizely": {"base_url": base_url},
+        "crm": {"url": crm_url},
+        "storage": {"frames": str(frames), "state_url": state_url},
+        "mandators": {
+            "nord": mandator(
+                NORD,
+                {
+                    "newsletter": recipient_list(NEWSLETTER, "newsletter-nord", {"marketing_list": "Newsletter Nord"}),
+                    "products": recipient_list(PRODUCTS, "products-nord", {"report": "All contacts"}),
+                },
+            ),
+            "sued": mandator(
+                SUED,
+                {
+                    "newsletter": recipient_list(
+                        SUED_NEWSLETTER, "newsletter-sued", {"marketing_list": "Newsletter Süd"}
+                    )
+                },
+            ),
+        },
+    }

@@ -1,0 +1,258 @@
+"""What is read in bulk is what the XML parser reads, and what it doesn't understand is left to the parser."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from campaign_sync.domain.text import XML_FORBIDDEN
+from campaign_sync.optimizely import row_reader, soap_encoding
+from campaign_sync.optimizely.array_decoder import ListedRows, RowForm, Rows, UnusualError, values
+from campaign_sync.optimizely.row_reader import Listed, RowReader
+from campaign_sync.sandbox import axis_messages as axis
+from campaign_sync.sandbox.wsdl import SERVICES
+
+PAGE = SERVICES["Recipient"]["getAllAdvanced"]
+CODES = SERVICES["Recipient"]["addAll3"]
+LEFT = SERVICES["Unsubscribe"]["containsAll"]
+
+texts = st.text(st.sampled_from("aä😀<>&\"'\r\n\t]; #x0123\u0085\ud7ff\ufffd") | st.characters(codec="utf-8")).filter(
+    lambda text: not XML_FORBIDDEN.search(text)
+)
+tables = st.integers(1, 3).flatmap(
+    lambda width: st.lists(st.lists(st.none() | texts, min_size=width, max_size=width), min_size=1, max_size=6)
+)
+Table = list[list[str | None]]
+
+
+def answer(rows: Table) -> bytes:
+    """As Axis writes it."""
+    return axis.answer("Recipient", PAGE, rows)
+
+
+def parsed(content: bytes) -> Table:
+    return soap_encoding.rows(soap_encoding.parse(content))
+
+
+def read(content: bytes, *, pieces: int = 7) -> tuple[Listed, bytes]:
+    """The rows as they come in pieces of so many bytes, and what remains of the answer."""
+    sink = Listed()
+    reader = RowReader(sink)
+    for start in range(0, len(content), pieces):
+        reader.feed(content[start : start + pieces])
+    rest = reader.rest()
+    reader.end(soap_encoding.array(soap_encoding.parse(rest), str))
+    return sink, rest
+
+
+def in_bulk(content: bytes) -> Rows:
+    """All rows at once, without the XML parser."""
+    form = RowForm.at(content)
+    assert form
+    end = content.rfind(form.row_end * 2) + len(form.row_end)
+    return form.read(content[len(form.head) : end])
+
+
+@given(tables)
+@example([[None]])
+@example([["", None, "]]>"]])
+def test_any_rows_are_read_in_bulk_as_the_parser_reads_them(rows: Table) -> None:
+    assert in_bulk(answer(rows)).lists() == parsed(answer(rows)) == rows
+
+
+@given(tables)
+def test_rows_as_texts_have_nothing_in_place_of_a_missing_value(rows: Table) -> None:
+    assert in_bulk(answer(rows)).texts() == ListedRows(rows).texts()
+
+
+@given(tables, st.integers(1, 400))
+def test_rows_that_come_in_pieces_are_the_same_rows(rows: Table, pieces: int) -> None:
+    before, row_reader._CHUNK_BYTES = row_reader._CHUNK_BYTES, 300
+    try:
+        sink, rest = read(answer(rows), pieces=pieces)
+    finally:
+        row_reader._CHUNK_BYTES = before
+    assert sink.rows == rows
+    assert len(rest) < len(answer([["x"]]))
+
+
+ROW = '<r soapenc:arrayType="soapenc:string[1]" xsi:type="soapenc:Array">{}</r>'
+CELL = '<r xsi:type="soapenc:string">{}</r>'
+
+
+def written(
+    *rows: str, head: str = '<?xml version="1.0" encoding="utf-8"?>', soapenc: str = soap_encoding.ENCODING
+) -> bytes:
+    """An answer whose rows somebody wrote by hand."""
+    return (
+        f'{head}<e:Envelope xmlns:e="{soap_encoding.ENVELOPE}" xmlns:xsi="{soap_encoding.INSTANCE}"><e:Body>'
+        f'<n:opResponse xmlns:n="u:n">'
+        f'<r soapenc:arrayType="soapenc:string[][2]" xsi:type="soapenc:Array" xmlns:soapenc="{soapenc}">'
+        f"{''.join(rows)}</r></n:opResponse></e:Body></e:Envelope>"
+    ).encode()
+
+
+def cell(text: str) -> str:
+    return ROW.format(CELL.format(text))
+
+
+UNUSUAL = {
+    "character data": cell("<![CDATA[a<b]]>"),
+    "a comment": cell("a<!-- no -->b"),
+    "an element without a type": ROW.format("<r>a</r>"),
+    "another name": ROW.format('<s xsi:type="soapenc:string">a</s>'),
+    "a row that is nil": '<r xsi:type="soapenc:Array" xsi:nil="true"/>',
+    "a row of no values": '<r soapenc:arrayType="soapenc:string[0]" xsi:type="soapenc:Array"/>',
+    "a row of more values": ROW.replace("[1]", "[2]").format(CELL.format("a") * 2),
+    "an empty element": ROW.format('<r xsi:type="soapenc:string"/>'),
+    "a bare greater-than": cell("a > b"),
+    "blanks between rows": f"\n  {cell('a')}\n",
+    "nil written otherwise": ROW.format('<r xsi:nil="1"/>'),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_what_axis_would_not_write_is_left_to_the_parser(kind: str) -> None:
+    content = written(cell("vorher"), UNUSUAL[kind], cell("nachher"))
+    sink, _ = read(content)
+    assert sink.rows == parsed(content)
+    assert len(sink.rows) == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "&lt",
+        "&auml;",
+        "&#0;",
+        "&#x1;",
+        "&#xFFFE;",
+        "&#55357;&#56832;",
+        "&;",
+        "& ",
+        "\x01",
+        "\x0b",
+        "\ufffe",
+    ],
+)
+def test_what_is_not_xml_is_not_read_in_bulk_either(text: str) -> None:
+    content = written(cell("vorher"), cell(text))
+    with pytest.raises(UnusualError):
+        in_bulk(content)
+    with pytest.raises(soap_encoding.NotSoapError):
+        read(content)
+
+
+@pytest.mark.parametrize("half", ["&#xD83D;", "&#xDE00;", "&#xDE00;&#xD83D;", "&#xd83d;"])
+def test_half_a_character_is_no_character_and_takes_no_other_row_with_it(half: str) -> None:
+    content = written(cell("vorher"), cell(f"cut {half}"), cell("&#xD83D;&#xDE00;"))
+    with pytest.raises(UnusualError):
+        in_bulk(content)
+    sink, _ = read(content)
+    lost = "\ufffd" * half.count(";")
+    assert sink.rows == [["vorher"], [f"cut {lost}"], ["😀"]]
+
+
+@pytest.mark.parametrize(
+    "text", ["&#38;lt;", "&amp;lt;", "&amp;#65;", "&#x26;amp;", "&#x00041;", "&lt;&#13;&quot;&apos;"]
+)
+def test_references_are_resolved_once(text: str) -> None:
+    content = written(cell(text), cell("x"))
+    assert in_bulk(content).lists() == parsed(content)
+
+
+@pytest.mark.parametrize("text", ["ü", "&", "&lt;", "😀", "&amp;auml;", "a&"])
+def test_what_stands_everywhere_is_read_as_what_stands_once(text: str) -> None:
+    rows: Table = [[text * 30, "x", f"{text} {number}"] for number in range(100)]
+    assert in_bulk(answer(rows)).lists() == rows
+
+
+def test_many_different_characters_are_read_as_few_are() -> None:
+    rows: Table = [[chr(number), f"&{chr(number)}<"] for number in range(0x4E00, 0x4E00 + 500)]
+    assert in_bulk(answer(rows)).lists() == rows
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        written(cell("a"), soapenc="urn:something-else"),
+        written(cell("a"), head='<?xml version="1.0" encoding="iso-8859-1"?>'),
+        written(cell("ä")).replace(b"\xc3\xa4", b"\xe4").replace(b"utf-8", b"iso-8859-1"),
+    ],
+)
+def test_an_answer_in_other_words_is_left_to_the_parser(content: bytes) -> None:
+    assert RowForm.at(content) is None
+    assert read(content)[0].rows == parsed(content)
+
+
+def test_rows_that_stand_elsewhere_are_read_with_the_whole_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_reader, "_CHUNK_BYTES", 300)
+    rows = [cell(str(number)) for number in range(20)]
+    rows[1] = '<r href="#id0"/>'
+    begin = f'<multiRef id="id0" xmlns:soapenc="{soap_encoding.ENCODING}" '
+    apart = cell("apart").replace("<r ", begin, 1)[: -len("</r>")] + "</multiRef>"
+    content = written(*rows).replace(b"</e:Body>", f"{apart}</e:Body>".encode())
+    sink, _ = read(content, pieces=50)
+    assert sink.rows == parsed(content)
+    assert sink.rows[1] == ["apart"]
+
+
+def test_arrays_in_the_rows_are_nothing_that_was_asked_for() -> None:
+    with pytest.raises(soap_encoding.NotSoapError):
+        RowReader(Listed()).end([[["a"]]])  # type: ignore[list-item]
+
+
+def test_bytes_that_are_not_utf_8_are_not_soap() -> None:
+    with pytest.raises(soap_encoding.NotSoapError):
+        read(written(cell("ä"), cell("b")).replace(b"\xc3\xa4", b"\xe4"))
+
+
+def test_an_answer_that_is_cut_off_is_not_soap() -> None:
+    content = answer([["a", "b"], ["c", "d"]])
+    for end in range(0, len(content), 11):
+        with pytest.raises(soap_encoding.NotSoapError):
+            read(content[:end])
+
+
+@pytest.mark.parametrize("content", [answer([]), axis.fault(axis.SoapError("x"))], ids=["no rows", "a fault"])
+def test_an_answer_without_rows_remains_as_it_is(content: bytes) -> None:
+    sink, reader = Listed(), RowReader(Listed())
+    reader.feed(content)
+    assert reader.rest() == content
+    assert sink.rows == []
+
+
+@given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1))
+def test_numbers_are_read_in_bulk_as_the_parser_reads_them(numbers: list[int]) -> None:
+    content = axis.answer("Recipient", CODES, numbers)
+    found = values(content)
+    assert found
+    assert [int(text) for text in found[1]] == numbers == soap_encoding.array(soap_encoding.parse(content), int)
+
+
+@given(st.lists(st.booleans(), min_size=1))
+def test_truth_is_read_in_bulk_as_the_parser_reads_it(truths: list[bool]) -> None:
+    content = axis.answer("Unsubscribe", LEFT, truths)
+    found = values(content)
+    assert found
+    assert [text == "true" for text in found[1]] == truths
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('href="#id0"', 'href="#id9"'),
+        ("</multiRef>", "<!-- --></multiRef>"),
+        (">false<", "> false<"),
+        (">false<", ">fals&#101;<"),
+        ('id="id0"', "id='id0'"),
+        ('xsi:type="xsd:boolean"', 'xsi:type="xsd:string"'),
+        ('<containsAllReturn href="#id0"/>', '<containsAllReturn xsi:nil="true"/>'),
+        ('<containsAllReturn href="#id0"/>', '<containsAllReturn href="#id0"></containsAllReturn>'),
+        (">false<", ">\x01false<"),
+        ('">false<', '"\x01>false<'),
+    ],
+)
+def test_values_that_axis_would_write_otherwise_are_left_to_the_parser(old: str, new: str) -> None:
+    content = axis.answer("Unsubscribe", LEFT, [False, True]).decode()
+    assert old in content
+    assert values(content.replace(old, new).encode()) is None

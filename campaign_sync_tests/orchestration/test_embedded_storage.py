@@ -1,0 +1,116 @@
+"""Dagster's SQLite storage with connections that stay open: the same files, for Dagster as well."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster import DagsterEventType
+
+from campaign_sync.cli.dagster_instance import use_instance
+from campaign_sync.orchestration import embedded_storage
+from campaign_sync.orchestration.embedded_storage import KeptEventLogStorage
+from campaign_sync_tests.waiting import PATIENCE
+
+SETTINGS = "telemetry: {enabled: false}\n"
+
+
+@dg.asset(check_specs=[dg.AssetCheckSpec("holds", asset="one")])
+def one() -> dg.MaterializeResult:  # type: ignore[type-arg]
+    return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=True)])
+
+
+def _materialize(instance: dg.DagsterInstance) -> str:
+    return dg.materialize([one], instance=instance, run_config={"loggers": {"console": {"config": {}}}}).run_id
+
+
+@contextmanager
+def _of_dagster(home: Path) -> Iterator[dg.DagsterInstance]:
+    (home / "dagster.yaml").write_text(SETTINGS)
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+@contextmanager
+def _of_ours(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    (home / "dagster.yaml").unlink(missing_ok=True)
+    monkeypatch.setenv("DAGSTER_HOME", "")  # so that it is put back, whatever is made of it
+    use_instance(home)
+    with dg.DagsterInstance.get() as instance:
+        assert isinstance(instance.event_log_storage, KeptEventLogStorage)
+        yield instance
+
+
+def test_dagsters_storage_and_this_one_read_what_the_other_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    runs = []
+    with _of_dagster(tmp_path) as instance:
+        runs.append(_materialize(instance))
+    with _of_ours(tmp_path, monkeypatch) as instance:
+        runs.append(_materialize(instance))
+        assert all(instance.all_logs(run, of_type=DagsterEventType.RUN_SUCCESS) for run in runs)
+    with _of_dagster(tmp_path) as instance:
+        assert [record.run_id for record in instance.fetch_materializations(one.key, limit=5).records] == runs[::-1]
+        assert all(instance.all_logs(run, of_type=DagsterEventType.ASSET_CHECK_EVALUATION) for run in runs)
+
+
+def test_whoever_follows_a_run_hears_of_it_while_it_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with _of_ours(tmp_path, monkeypatch) as watching, _of_ours(tmp_path, monkeypatch) as running:
+        run = running.create_run_for_job(dg.define_asset_job("all", [one]).resolve(asset_graph=_graph()))
+        heard = threading.Event()
+        watching.watch_event_logs(run.run_id, None, lambda *_: heard.set())
+        running.report_engine_event("begun", run)
+        assert heard.wait(PATIENCE)
+        watching.end_watch_event_logs(run.run_id, lambda *_: None)
+
+
+def test_a_run_that_is_looked_at_while_nothing_happens_is_not_read_over_and_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    with _of_ours(tmp_path, monkeypatch) as watching, _of_ours(tmp_path, monkeypatch) as running:
+        run, heard = _materialize(running), threading.Event()
+        storage = watching.event_log_storage
+        read = storage.get_records_for_run
+
+        def counted(run_id: str, *args: Any, **more: Any) -> Any:
+            reads.append(run_id)
+            return read(run_id, *args, **more)
+
+        monkeypatch.setattr(storage, "get_records_for_run", counted)
+        watching.watch_event_logs(run, None, lambda *_: heard.set())
+        running.report_engine_event("after the end", running.get_run_by_id(run))
+        assert heard.wait(PATIENCE)
+        settled = len(reads)
+        threading.Event().wait(0.5)
+        assert len(reads) - settled <= 2
+        watching.end_watch_event_logs(run, lambda *_: None)
+
+
+def test_files_of_many_runs_do_not_all_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_storage, "KEPT_OPEN", 2)
+    with _of_ours(tmp_path, monkeypatch) as instance:
+        runs = [_materialize(instance) for _ in range(4)]
+        folder = tmp_path / "history" / "runs"
+        assert sorted(each.name.removesuffix(".db-wal") for each in folder.glob("*.db-wal")) == sorted(
+            ["index", *runs[-2:]]
+        )
+        assert all(instance.all_logs(run) for run in runs)
+    assert not list(folder.glob("*.db-wal"))
+
+
+def test_everything_can_be_wiped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with _of_ours(tmp_path, monkeypatch) as instance:
+        run = _materialize(instance)
+        instance.wipe()
+        assert not instance.all_logs(run)
+        assert _materialize(instance)
+
+
+def _graph() -> "dg.AssetGraph":
+    return dg.Definitions(assets=[one]).resolve_asset_graph()

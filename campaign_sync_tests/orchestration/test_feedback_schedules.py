@@ -1,0 +1,106 @@
+"""What is done about feedback between the daily replaces."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import time_machine
+
+from campaign_sync.orchestration.feedback_schedules import feedback_watch
+from campaign_sync_tests.installation import Rig, rig
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Rig]:
+    with rig(tmp_path) as built:
+        yield built
+
+
+def watch(shop: Rig, cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance=instance, cursor=cursor)
+        found = feedback_watch(shop.configuration, "nord")(context)
+    assert isinstance(found, dg.SensorResult | dg.SkipReason)
+    return found
+
+
+def evaluation(found: dg.SensorResult | dg.SkipReason) -> dg.AssetCheckEvaluation:
+    assert isinstance(found, dg.SensorResult)
+    (event,) = found.asset_events
+    assert isinstance(event, dg.AssetCheckEvaluation)
+    assert (event.asset_key.to_user_string(), event.check_name) == ("nord/suppression_state", "feedback_age")
+    return event
+
+
+def test_nothing_is_said_while_feedback_is_fresh(shop: Rig) -> None:
+    shop.day()
+    assert isinstance(watch(shop), dg.SkipReason)
+
+
+def test_a_first_import_that_never_succeeds_is_told_where_one_is_due_by_itself(shop: Rig) -> None:
+    assert "were never imported" in (evaluation(watch(shop)).description or "")
+    shop.settings["mandators"]["nord"]["schedule"] = None
+    assert isinstance(watch(shop), dg.SkipReason)
+
+
+@pytest.mark.parametrize(
+    ("hours", "severity", "said"),
+    [
+        (25, dg.AssetCheckSeverity.WARN, "should have it daily"),
+        (37, dg.AssetCheckSeverity.ERROR, "more than feedback.max_age"),
+        (8 * 24, dg.AssetCheckSeverity.ERROR, "ALARM: the CRM has nord's feedback up to 8.0 days ago"),
+    ],
+)
+def test_an_import_that_stopped_shows_on_the_check_though_nothing_runs(
+    shop: Rig, hours: int, severity: dg.AssetCheckSeverity, said: str
+) -> None:
+    shop.day()
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=hours, minutes=1)):
+        event = evaluation(watch(shop))
+    assert (event.passed, event.severity) == (False, severity)
+    assert said in (event.description or "")
+
+
+def test_when_the_import_is_back_the_check_says_so_once(shop: Rig) -> None:
+    shop.day()
+    found = watch(shop, cursor="alarm")
+    assert evaluation(found).passed
+    assert isinstance(found, dg.SensorResult)
+    assert isinstance(watch(shop, cursor=found.cursor), dg.SkipReason)
+
+
+def schedules(shop: Rig) -> dict[str, tuple[object, str | None]]:
+    found = shop.definitions.schedules or []
+    return {
+        one.name: (one.cron_schedule, one.execution_timezone) for one in found if isinstance(one, dg.ScheduleDefinition)
+    }
+
+
+def test_feedback_is_imported_between_the_replaces_where_that_is_configured(shop: Rig) -> None:
+    assert set(schedules(shop)) == {"nord_daily", "sued_daily", "nord_audit_schedule", "sued_audit_schedule"}
+    shop.settings["mandators"]["nord"]["feedback"] = {"schedule": "15 * * * *", "audit": None}
+
+    found = schedules(shop)
+
+    assert found["nord_feedback_schedule"] == ("15 * * * *", "Europe/Berlin")
+    assert "nord_audit_schedule" not in found
+
+
+def test_a_mandator_that_is_replaced_by_hand_runs_nothing_by_itself(shop: Rig) -> None:
+    shop.settings["mandators"]["nord"]["schedule"] = None
+    assert set(schedules(shop)) == {"sued_daily", "sued_audit_schedule"}
+
+
+def test_the_daily_replace_does_without_the_audit(shop: Rig) -> None:
+    jobs = {job.name: job for job in shop.definitions.resolve_all_job_defs()}
+    keys = {key.to_user_string() for key in jobs["nord_daily_replace"].asset_layer.selected_asset_keys}
+    assert "nord/recipient_list/newsletter" in keys
+    assert "nord/audit" not in keys
+    assert {key.to_user_string() for key in jobs["nord_feedback"].asset_layer.selected_asset_keys} == {
+        "nord/bounces",
+        "nord/unsubscribes",
+        "nord/suppression_state",
+        "nord/list_drift",
+    }

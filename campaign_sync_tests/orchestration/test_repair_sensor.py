@@ -1,0 +1,203 @@
+"""What broke off is taken up by itself."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import time_machine
+
+from campaign_sync.definitions import build_definitions
+from campaign_sync.orchestration import errors
+from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
+from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
+from campaign_sync.orchestration.repair_sensor import GIVES_UP_AFTER, UnmendedListError, unfinished_replace_sensor
+from campaign_sync.storage.processes import STANDS_STILL_AFTER
+from campaign_sync_tests.installation import NEWSLETTER, Rig, rig
+
+CHAIN = ["bounces", "unsubscribes", "suppression_state", "selection", "snapshot", "recipient_list"]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    monkeypatch.setattr(errors, "_TRIES_AGAIN", 0)
+    with rig(tmp_path) as built:
+        yield built
+
+
+def look(shop: Rig) -> dg.SensorResult | dg.SkipReason:
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance=instance)
+        found = unfinished_replace_sensor(shop.configuration, "nord")(context)
+    assert isinstance(found, dg.SensorResult | dg.SkipReason)
+    return found
+
+
+def break_off(shop: Rig, runs: int = 1) -> None:
+    shop.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
+    for _ in range(runs):
+        shop.run("nord")
+    shop.world.repair()
+
+
+def requests(found: dg.SensorResult | dg.SkipReason) -> list[list[str]]:
+    assert isinstance(found, dg.SensorResult)
+    return [[key.to_user_string() for key in one.asset_selection or []] for one in found.run_requests or []]
+
+
+def test_nothing_is_started_while_every_list_is_whole(shop: Rig) -> None:
+    assert requests(look(shop)) == []
+    shop.day("nord")
+    assert requests(look(shop)) == []
+
+
+def test_a_list_left_incomplete_is_replaced_again_from_the_snapshot_it_has(shop: Rig) -> None:
+    break_off(shop)
+
+    assert requests(look(shop)) == [["nord/recipient_list/newsletter"], ["nord/recipient_list/products"]]
+
+
+def test_a_list_whose_snapshot_has_grown_too_old_is_picked_anew(shop: Rig) -> None:
+    break_off(shop)
+    shop.list_settings()["max_snapshot_age"] = "PT0.001S"
+    (newsletter, _) = requests(look(shop))
+
+    assert [key.split("/")[1] for key in newsletter] == CHAIN
+
+
+def test_it_tries_again_every_few_minutes_also_where_a_try_could_not_even_begin(shop: Rig) -> None:
+    def keys() -> set[str | None]:
+        found = look(shop)
+        assert isinstance(found, dg.SensorResult)
+        return {one.run_key for one in found.run_requests or []}
+
+    break_off(shop)
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=10), tick=False):
+        first = keys()
+        assert keys() == first
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=16), tick=False):
+        assert not keys() & first
+
+
+def test_a_list_that_somebody_is_replacing_is_left_to_them(shop: Rig) -> None:
+    break_off(shop)
+    with shop.state() as state, state.leases.held(NEWSLETTER, "another-run"):
+        assert requests(look(shop)) == [["nord/recipient_list/products"]]
+
+
+def test_after_a_few_tries_its_tick_fails_and_says_so(shop: Rig) -> None:
+    break_off(shop, runs=GIVES_UP_AFTER)
+
+    with pytest.raises(UnmendedListError, match=r"nord/newsletter .* is INCOMPLETE since .* Send nothing to it"):
+        look(shop)
+
+
+def test_a_replay_that_broke_off_is_replayed_and_not_overwritten_by_what_it_was_to_undo(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        shop.run("nord", instance)
+        with shop.state() as state:
+            (good,) = state.journal.proven_snapshots("nord", "newsletter")
+        shop.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
+        shop.run("nord", instance, assets=[("nord", "recipient_list", "newsletter")], tags={REPLAY_TAG: good})
+
+    found = look(shop)
+    assert isinstance(found, dg.SensorResult)
+    (request,) = found.run_requests or []
+    assert request.tags[REPLAY_TAG] == good
+
+
+def test_a_run_whose_process_died_is_told_to_have_failed_and_holds_nothing_up(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = build_definitions(shop.configuration).resolve_job_def("nord_daily_replace")
+        run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        instance.add_run_tags(run.run_id, {MANDATOR_TAG: "nord"})
+        break_off(shop)
+        context = dg.build_sensor_context(instance=instance)
+        sensor = unfinished_replace_sensor(shop.configuration, "nord")
+        assert isinstance(sensor(context), dg.SkipReason), "as far as anybody knows it is alive"
+        with shop.state() as state:
+            subprocess.run([sys.executable, "-c", HOLD_AND_DIE, state_url(shop), run.run_id], check=False)
+            assert state.leases.died(NEWSLETTER) == run.run_id
+
+        assert len(requests(sensor(context))) == 2  # type: ignore[arg-type]
+        failed = instance.get_run_by_id(run.run_id)
+        assert failed is not None
+        assert failed.status is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_that_died_before_it_held_anything_keeps_nobody_waiting(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = build_definitions(shop.configuration).resolve_job_def("nord_daily_replace")
+        run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        instance.add_run_tags(run.run_id, {MANDATOR_TAG: "nord"})
+        with shop.state():
+            subprocess.run([sys.executable, "-c", GIVE_SIGNS_AND_DIE, state_url(shop), run.run_id], check=False)
+        with dg.build_sensor_context(instance=instance) as context:
+            unfinished_replace_sensor(shop.configuration, "nord")(context)
+
+        failed = instance.get_run_by_id(run.run_id)
+        assert failed is not None
+        assert failed.status is dg.DagsterRunStatus.FAILURE
+        with shop.state() as state:
+            assert state.signs_of_life.dead() == []
+
+
+def test_a_run_that_died_before_its_first_sign_of_life_keeps_nobody_waiting_for_ever(shop: Rig) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = build_definitions(shop.configuration).resolve_job_def("nord_daily_replace")
+        run, others = (
+            instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+            for tags in ({MANDATOR_TAG: "nord"}, {})
+        )
+
+        def statuses() -> list[dg.DagsterRunStatus]:
+            with dg.build_sensor_context(instance=instance) as context:
+                unfinished_replace_sensor(shop.configuration, "nord")(context)
+            return [found.status for one in (run, others) if (found := instance.get_run_by_id(one.run_id))]
+
+        started = dg.DagsterRunStatus.STARTED
+        assert statuses() == [started, started], "it may be about to give one"
+        with time_machine.travel(datetime.now(UTC) + STANDS_STILL_AFTER):
+            assert statuses() == [dg.DagsterRunStatus.FAILURE, started], "of runs that aren't ours nothing is known"
+
+
+def test_a_run_that_dagster_starts_once_more_by_itself_is_not_mended_a_second_time(shop: Rig) -> None:
+    break_off(shop)
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = build_definitions(shop.configuration).resolve_job_def("nord_daily_replace")
+        tags = {MANDATOR_TAG: "nord", "dagster/will_retry": "true"}
+        dead = instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE, tags=tags)
+        sensor = unfinished_replace_sensor(shop.configuration, "nord")
+        with dg.build_sensor_context(instance=instance) as context:
+            assert isinstance(sensor(context), dg.SkipReason)
+            instance.add_run_tags(dead.run_id, {"dagster/auto_retry_run_id": "another"})
+            assert len(requests(sensor(context))) == 2, "that one has ended without a proof"  # type: ignore[arg-type]
+
+
+GIVE_SIGNS_AND_DIE = """
+import os, signal, sys
+from campaign_sync.storage.state import State
+with State(sys.argv[1]) as state, state.signs_of_life.given(sys.argv[2]):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def state_url(shop: Rig) -> str:
+    return shop.configuration.storage.state_url.get_secret_value()
+
+
+HOLD_AND_DIE = f"""
+import os, signal, sys
+from campaign_sync.storage.state import State
+with State(sys.argv[1]) as state, state.leases.held({NEWSLETTER}, sys.argv[2]):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_it_looks_every_minute_unless_somebody_stops_it(shop: Rig) -> None:
+    sensor = unfinished_replace_sensor(shop.configuration, "nord")
+    assert sensor.minimum_interval_seconds == timedelta(minutes=1).total_seconds()
+    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING

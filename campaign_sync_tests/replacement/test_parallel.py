@@ -1,0 +1,25 @@
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.optimizely.concurrency import Pace
+from campaign_sync.replacement.parallel import together
+from campaign_sync.replacement.target import Target
+
+
+def test_no_call_that_waits_for_its_turn_is_made_once_another_has_failed() -> None:
+    pace, made = Pace(4, 60), list[int]()
+    pace.allowed = 1  # four threads, of which three wait
+
+    def call(item: int) -> None:
+        made.append(item)
+        raise ConnectionError(str(item))
+
+    target, vendor = cast(Target, SimpleNamespace(parallel_calls=4)), cast(Optimizely, SimpleNamespace(pace=pace))
+    for _ in range(50):
+        made.clear()
+        with pytest.raises(ConnectionError) as caught:
+            list(together(target, vendor, call, range(20)))
+        assert [str(item) for item in made] == [str(caught.value)]

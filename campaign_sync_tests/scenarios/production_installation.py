@@ -1,0 +1,45 @@
+"""An installation in production, for tests that take turns in it: starting it costs seconds."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from campaign_sync_tests.databases import fresh_database
+from campaign_sync_tests.installation import Rig, rig
+from campaign_sync_tests.stack import Stack, stack
+from campaign_sync_tests.waiting import PATIENCE
+
+
+@dataclass(frozen=True)
+class Plant:
+    """An installation and the stack that runs it."""
+
+    shop: Rig
+    stack: Stack
+
+    def filling(self, run_id: str) -> bool:
+        """Whether that run has cleared the newsletter and is sending its people."""
+        with self.shop.state() as state:
+            replace = state.journal.of_run(run_id, "newsletter")
+            steps = state.journal.steps(replace.id) if replace else []
+        return bool(steps) and steps[-1].step == "addAll3" and steps[-1].ended_at is None
+
+
+@contextmanager
+def plant(folder: Path) -> Iterator[Plant]:
+    """Two mandators on PostgreSQL; `sued` is replaced every minute, `nord` when somebody starts it."""
+    with (
+        fresh_database() as crm_url,
+        fresh_database() as state_url,
+        fresh_database() as dagster_url,
+        rig(folder, crm_url=crm_url, state_url=state_url) as shop,
+    ):
+        shop.settings["optimizely"]["timeout_seconds"] = PATIENCE
+        shop.settings["mandators"]["nord"] |= {"schedule": "0 0 29 2 *", "title": "Süd & Söhne"}
+        shop.list_settings()["title"] = "Newsletter für Österreich"
+        shop.settings["mandators"]["sued"]["schedule"] = "* * * * *"
+        assert shop.configuration
+        environment = {**shop.environment, "CAMPAIGN_SYNC_CONFIG": str(folder / "campaign_sync.yaml")}
+        with stack(folder, dagster_url, environment) as running:
+            yield Plant(shop, running)

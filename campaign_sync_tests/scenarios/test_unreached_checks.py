@@ -1,0 +1,111 @@
+"""Checks that a run doesn't come to say so, and why; nobody takes yesterday's green for today's."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from campaign_sync_tests.installation import Rig
+
+
+@pytest.fixture(autouse=True)
+def no_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("campaign_sync.orchestration.errors._TRIES_AGAIN", 0)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def newest(instance: dg.DagsterInstance, *path: str) -> dict[str, tuple[bool, str]]:
+    """The newest results of the checks of an asset, and what they say."""
+    key = dg.AssetKey(path)
+    names = CHECKS[path[1]]
+    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [dg.AssetCheckKey(key, name) for name in names]
+    )
+    results = {}
+    for check, record in found.items():
+        evaluation = record.evaluation
+        assert isinstance(evaluation, dg.AssetCheckEvaluation), f"{check.name} has no result"
+        results[check.name] = (evaluation.passed, evaluation.description or "")
+    assert set(results) == set(names)
+    return results
+
+
+CHECKS = {
+    "unsubscribes": ("readable", "fresh"),
+    "suppression_state": ("layout", "matched", "silence", "propagation"),
+    "snapshot": ("utf8", "single_consent", "plausible_size"),
+    "recipient_list": ("gate", "proof", "rejections"),
+}
+
+FEEDBACK_AGE = dg.AssetCheckKey(dg.AssetKey(["nord", "suppression_state"]), "feedback_age")
+"""A sensor evaluates this one."""
+
+
+def green(results: dict[str, tuple[bool, str]]) -> bool:
+    return all(passed for passed, _ in results.values())
+
+
+def untold(results: dict[str, tuple[bool, str]], why: str) -> list[str]:
+    """Checks that don't say that they weren't evaluated, and why."""
+    return [name for name, (passed, told) in results.items() if passed or f"not evaluated, because {why}" not in told]
+
+
+def test_checks_behind_a_failed_selection_say_so_and_the_neighbours_are_as_ever(
+    shop: Rig, instance: dg.DagsterInstance
+) -> None:
+    assert shop.run(instance=instance).success
+    shop.list_settings()["select"] = {"marketing_list": "Nobody knows it"}
+
+    assert not shop.run(instance=instance).success
+
+    why = "nord/selection/newsletter failed: "
+    assert untold(newest(instance, "nord", "snapshot", "newsletter"), why) == []
+    results = newest(instance, "nord", "recipient_list", "newsletter")
+    assert untold(results, why) == []
+    assert "This run didn't touch the list: its last proof, of " in results["proof"][1]
+    assert green(newest(instance, "nord", "snapshot", "products"))
+    assert green(newest(instance, "nord", "recipient_list", "products"))
+
+
+def test_checks_behind_a_snapshot_that_its_own_check_stops_say_so(shop: Rig, instance: dg.DagsterInstance) -> None:
+    shop.list_settings()["limits"] = {"min_rows": 100}
+
+    assert not shop.run(instance=instance).success
+
+    results = newest(instance, "nord", "recipient_list", "newsletter")
+    assert untold(results, "plausible_size of the snapshot stops the list") == []
+    assert "The list was never proven." in results["proof"][1]
+    assert not newest(instance, "nord", "snapshot", "newsletter")["plausible_size"][1].startswith("not evaluated")
+
+
+def test_checks_behind_feedback_that_cannot_be_fetched_say_so_for_every_list_but_how_old_it_is_is_known(
+    shop: Rig, instance: dg.DagsterInstance
+) -> None:
+    assert shop.run(instance=instance).success
+    shop.world.fault("getUnsubscribes", "fault", times=99)
+
+    assert not shop.run(instance=instance).success
+
+    why = "nord/unsubscribes failed: "
+    assert untold(newest(instance, "nord", "unsubscribes"), why) == []
+    assert untold(newest(instance, "nord", "suppression_state"), why) == []
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key([FEEDBACK_AGE])
+    assert not isinstance(records[FEEDBACK_AGE].evaluation, dg.AssetCheckEvaluation)
+    for name in ("newsletter", "products"):
+        assert untold(newest(instance, "nord", "snapshot", name), why) == []
+
+
+def test_a_replace_that_breaks_off_says_that_no_proof_holds(shop: Rig, instance: dg.DagsterInstance) -> None:
+    assert shop.run(instance=instance).success
+    shop.world.fault("addAll3", "fault", times=99)
+
+    assert not shop.run(instance=instance, assets=[("nord", "recipient_list", "newsletter")]).success
+
+    results = newest(instance, "nord", "recipient_list", "newsletter")
+    assert untold(results, "nord/recipient_list/newsletter failed: ") == ["gate"], "that was passed"
+    assert "INCOMPLETE since" in results["proof"][1]

@@ -1,0 +1,319 @@
+"""What is remembered of the vendor's feedback, on both databases the product runs on."""
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import create_engine
+
+from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.feedback import Attribution, Bounce, BounceKind, RawRow, Unsubscribe, Written, WrittenTo
+from campaign_sync.domain.windows import Window
+from campaign_sync.storage.crm_write_backs import WrittenConsent
+from campaign_sync.storage.database import upgrade_database
+from campaign_sync.storage.feedback_imports import Delivery, FeedbackImport, Rows, Unmatched, new_import
+from campaign_sync.storage.state import State
+from campaign_sync.storage.vendor_unsubscribes import PendingOptOut
+from campaign_sync_tests.time_travel import make_tables
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+NOBODY = Unmatched([], [])
+STRANGER = Unsubscribe("stranger@example.com", NOON, "nord", "optimizely:unsubscribes")
+DEAD_END = Bounce("nobody@example.com", NOON, "nord", "optimizely:bounces", BounceKind.LIMIT)
+
+
+def fetched(begin: int, end: int, rows: int = 3, reader: str = "getOutBounces") -> FeedbackImport:
+    """An import of some hours after noon."""
+    window = Window(NOON + begin * HOUR, NOON + end * HOUR)
+    noted = NOON if end > 24 else window.until
+    return new_import("nord", reader, window, rows, (f"{begin}.csv", "digest"), "run", noted)
+
+
+def intact(_: FeedbackImport) -> bool:
+    return True
+
+
+def test_the_watermark_moves_only_when_the_crm_has_the_rows(database_url: str) -> None:
+    with State(database_url) as state:
+        journal = state.feedback
+        first = journal.add(fetched(0, 1))
+        assert journal.pending("nord") == [first]
+        assert (journal.committed_until("nord"), journal.uncommitted("nord")) == ({}, 1)
+
+        journal.commit("nord", {first.id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
+        assert journal.pending("nord") == []
+        assert journal.committed_until("nord") == {"getOutBounces": NOON + HOUR}
+        assert (journal.uncommitted("nord"), journal.committed_until("sued")) == (0, {})
+
+
+def test_fetching_goes_on_behind_what_waits_for_the_crm(database_url: str) -> None:
+    with State(database_url) as state:
+        assert state.feedback.fetched_until("nord", "getOutBounces", intact) is None
+        for hour in range(3):
+            state.feedback.add(fetched(hour - 1, hour + 1))
+        assert state.feedback.fetched_until("nord", "getOutBounces", intact) == NOON + 3 * HOUR
+        assert state.feedback.fetched_until("nord", "getUnsubscribes", intact) is None
+
+
+def test_a_file_that_got_lost_before_the_crm_had_it_is_fetched_again_with_all_behind_it(database_url: str) -> None:
+    with State(database_url) as state:
+        journal = state.feedback
+        kept = [journal.add(fetched(hour - 1, hour + 1)) for hour in range(3)]
+        journal.commit("nord", {kept[0].id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
+        lost = kept[1].id
+
+        assert journal.fetched_until("nord", "getOutBounces", lambda one: one.id != lost) == NOON + HOUR
+        assert journal.pending("nord") == []
+
+
+def test_an_import_with_rows_that_did_not_fit_stays_pending_though_the_watermark_moved(database_url: str) -> None:
+    with State(database_url) as state:
+        one = state.feedback.add(fetched(0, 1))
+        state.feedback.commit("nord", {one.id: Rows(1, 2)}, NOBODY, NOBODY, NOON)
+
+        (again,) = state.feedback.pending("nord")
+        assert (again.id, again.committed_at, again.understood_rows, again.misfit_rows) == (one.id, NOON, 1, 2)
+        assert state.feedback.uncommitted("nord") == 0
+        assert state.feedback.outlived("nord", NOON + 9 * HOUR) == []
+
+
+def test_what_the_crm_has_taken_wholly_needs_no_file_for_ever(database_url: str) -> None:
+    with State(database_url) as state:
+        one = state.feedback.add(fetched(0, 1))
+        state.feedback.commit("nord", {one.id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
+        assert state.feedback.outlived("nord", NOON) == []
+        assert [each.id for each in state.feedback.outlived("nord", NOON + 2 * HOUR)] == [one.id]
+
+        state.feedback.removed(one.id, NOON)
+        assert state.feedback.outlived("nord", NOON + 2 * HOUR) == []
+        assert state.feedback.committed_until("nord") == {"getOutBounces": NOON + HOUR}
+
+
+def test_a_delivered_file_counts_once_and_again_when_it_was_written_anew(database_url: str) -> None:
+    delivery = Delivery("u.csv", NOON, 2**33)
+    with State(database_url) as state:
+        state.feedback.add(fetched(0, 0, reader="getUnsubscribes"), delivery)
+        assert [one for _, one in state.feedback.deliveries("nord", "getUnsubscribes")] == [delivery]
+        assert state.feedback.deliveries("nord", "getOutBounces") == []
+
+        state.feedback.fetched_until("nord", "getUnsubscribes", lambda _: False)
+        assert state.feedback.deliveries("nord", "getUnsubscribes") == [], "what was kept of it got lost"
+
+
+def test_a_delivered_file_is_fresh_as_far_as_it_shows_and_what_was_shown_once_stays(database_url: str) -> None:
+    with State(database_url) as state:
+        journal = state.feedback
+        shown, stale, unseen = (journal.add(fetched(hour, hour)) for hour in (5, 6, 7))
+        journal.commit("nord", {stale.id: Rows(1, 0, NOON, stale=True)}, NOBODY, NOBODY, NOON)
+        assert journal.committed_until("nord") == {}
+
+        rows = Rows(1, 2, NOON + HOUR, fresh_until=NOON + 4 * HOUR)
+        journal.commit("nord", {shown.id: rows}, NOBODY, NOBODY, NOON)
+        journal.commit("nord", {shown.id: Rows(1, 2, NOON + HOUR, stale=True)}, NOBODY, NOBODY, NOON)
+
+        assert journal.committed_until("nord") == {"getOutBounces": NOON + 4 * HOUR}
+        assert journal.newest_events("nord", "getOutBounces") == {stale.id: NOON, shown.id: NOON + HOUR}
+        assert [one.until for one in journal.with_rows("nord", "getOutBounces")] == [
+            NOON,
+            NOON + HOUR,
+            unseen.until,
+        ]
+
+
+def test_the_same_content_is_noted_under_every_name_and_kept_once(database_url: str) -> None:
+    first, again = Delivery("u.csv", NOON, 9, "digest"), Delivery("copy.csv", NOON + HOUR, 9, "digest")
+    with State(database_url) as state:
+        kept = state.feedback.add(fetched(0, 0), first)
+        state.feedback.add_repeated("nord", "getOutBounces", again, kept.id)
+
+        assert state.feedback.deliveries("nord", "getOutBounces") == [(kept.id, first), (kept.id, again)]
+        assert [one.digest for _, one in state.feedback.deliveries("nord", "getOutBounces")] == ["digest", "digest"]
+        state.feedback.forget([kept.id])
+        assert state.feedback.deliveries("nord", "getOutBounces") == []
+
+
+def test_rows_that_are_dismissed_or_delivered_again_are_asked_for_no_more_and_their_time_comes(
+    database_url: str,
+) -> None:
+    with State(database_url) as state:
+        journal = state.feedback
+        one, other, new = (journal.add(fetched(hour, hour + 1)) for hour in range(3))
+        again = Rows(1, 2, delivered_again="corrected.csv")
+        journal.commit("nord", {one.id: Rows(1, 2), other.id: again}, NOBODY, NOBODY, NOON)
+        assert [each.id for each in journal.pending("nord")] == [one.id, new.id]
+        assert journal.was_understood("nord", "getOutBounces")
+
+        for dismissed in (one, new):
+            journal.dismiss(dismissed.id, "anna@host", "a footer", NOON)
+
+        assert [each.id for each in journal.pending("nord")] == [new.id], "its other rows still have to be taken"
+        assert [each.id for each in journal.outlived("nord", NOON + 9 * HOUR)] == [one.id, other.id]
+
+
+def test_whom_the_crm_could_not_match_is_remembered_until_it_can(database_url: str) -> None:
+    soft = Bounce("full@example.com", NOON, "nord", "optimizely:bounces", BounceKind.SOFT, dated=False)
+    with State(database_url) as state:
+        state.feedback.commit("nord", {}, NOBODY, Unmatched([soft, DEAD_END], [STRANGER, STRANGER]), NOON)
+        assert state.feedback.unmatched("nord") == Unmatched([soft, DEAD_END], [STRANGER])
+        assert state.feedback.unmatched("sued") == NOBODY
+        assert state.feedback.unmatched_bounces() == [soft, DEAD_END]
+
+        state.feedback.commit("sued", {}, NOBODY, NOBODY, NOON)
+        assert state.feedback.unmatched("nord") == Unmatched([soft, DEAD_END], [STRANGER])
+        state.feedback.commit("nord", {}, state.feedback.unmatched("nord"), NOBODY, NOON)
+        assert state.feedback.unmatched("nord") == NOBODY
+
+
+def test_two_imports_at_once_lose_none_of_each_others_strangers(database_url: str) -> None:
+    with State(database_url) as state:
+        before = state.feedback.unmatched("nord")
+        state.feedback.commit("nord", {}, before, Unmatched([], [STRANGER]), NOON)
+        state.feedback.commit("nord", {}, before, Unmatched([DEAD_END], []), NOON)
+
+        assert state.feedback.unmatched("nord") == Unmatched([DEAD_END], [STRANGER])
+
+
+def test_a_newer_opt_out_of_a_stranger_stays_when_the_older_one_is_matched(database_url: str) -> None:
+    newer = dataclasses.replace(STRANGER, occurred_at=NOON + HOUR)
+    with State(database_url) as state:
+        state.feedback.commit("nord", {}, NOBODY, Unmatched([], [STRANGER]), NOON)
+        before = state.feedback.unmatched("nord")
+        state.feedback.commit("nord", {}, NOBODY, Unmatched([], [newer]), NOON)
+        state.feedback.commit("nord", {}, before, NOBODY, NOON)
+
+        assert state.feedback.unmatched("nord") == Unmatched([], [newer])
+
+
+def test_of_two_imports_at_once_the_weightier_word_about_a_stranger_stays(database_url: str) -> None:
+    newer = dataclasses.replace(STRANGER, occurred_at=NOON + HOUR)
+    soft = dataclasses.replace(DEAD_END, occurred_at=NOON + HOUR, kind=BounceKind.SOFT)
+    with State(database_url) as state:
+        state.feedback.commit("nord", {}, NOBODY, Unmatched([DEAD_END], [newer]), NOON)
+        state.feedback.commit("nord", {}, NOBODY, Unmatched([soft], [STRANGER]), NOON)
+
+        assert state.feedback.unmatched("nord") == Unmatched([DEAD_END], [newer])
+
+
+def test_a_vendors_clock_that_was_ahead_for_once_leaves_no_gap(database_url: str) -> None:
+    with State(database_url) as state:
+        one = state.feedback.add(fetched(0, 72))  # noted at noon
+        assert state.feedback.fetched_until("nord", "getOutBounces", intact) == NOON
+        state.feedback.commit("nord", {one.id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
+        assert state.feedback.committed_until("nord") == {"getOutBounces": NOON}
+
+
+def test_who_is_on_the_vendors_unsubscribe_list_is_remembered_until_seen_off_it(database_url: str) -> None:
+    anna, ben = "a@example.org", "b@example.org"
+    with State(database_url) as state:
+        assert state.unsubscribed.seen("nord", {anna}, NOON) == {anna: NOON}
+        assert state.unsubscribed.told("nord") == set()
+        assert state.unsubscribed.seen("nord", {anna, ben}, NOON + HOUR) == {anna: NOON, ben: NOON + HOUR}
+
+        state.unsubscribed.tell("nord", {anna, "c@example.org"}, NOON + HOUR)
+        assert state.unsubscribed.told("nord") == {anna, "c@example.org"}
+        assert state.unsubscribed.told("sued") == set()
+        state.unsubscribed.remove("nord", {anna})
+        assert state.unsubscribed.told("nord") == {"c@example.org"}
+
+
+def test_an_opt_out_is_pending_until_the_crm_knows_since_it_was_found_first(database_url: str) -> None:
+    anna = "a@example.org"
+    with State(database_url) as state:
+        state.unsubscribed.seen("nord", {anna}, NOON, "optimizely:live_look")
+        state.unsubscribed.seen("nord", {anna}, NOON + HOUR, "optimizely:audit")
+        assert state.unsubscribed.pending("nord") == [PendingOptOut(anna, NOON, "optimizely:live_look")]
+        assert state.unsubscribed.pending("sued") == []
+
+        state.unsubscribed.tell("nord", {anna}, NOON)
+        assert state.unsubscribed.pending("nord") == []
+
+
+def test_whoever_left_two_opt_ins_and_isnt_matched_is_remembered_for_both(database_url: str) -> None:
+    contact = Entity(EntityType.CONTACT, "c1")
+    news = dataclasses.replace(STRANGER, opt_in_id="news", entity=contact)
+    press = dataclasses.replace(STRANGER, opt_in_id="press", occurred_at=NOON + HOUR)
+    with State(database_url) as state:
+        state.feedback.commit("nord", {}, NOBODY, Unmatched([], [news, press, STRANGER]), NOON)
+        assert state.feedback.unmatched("nord") == Unmatched([], [STRANGER, news, press])
+
+        state.feedback.commit("nord", {}, Unmatched([], [news]), NOBODY, NOON)
+        assert state.feedback.unmatched("nord") == Unmatched([], [STRANGER, press])
+
+
+def test_the_last_runs_that_read_a_reader_count_once_each_however_many_windows_they_had(database_url: str) -> None:
+    with State(database_url) as state:
+        for run, hours in (("first", (1, 2)), ("second", (5, 4)), ("third", (6,))):
+            for hour in hours:
+                entry = dataclasses.replace(fetched(hour - 1, hour), run_id=run)
+                state.feedback.add(entry)
+                if run != "third":
+                    state.feedback.commit("nord", {entry.id: Rows(1, 0)}, NOBODY, NOBODY, NOON)
+        assert state.feedback.last_ends("nord", "getOutBounces", 2) == [NOON + 5 * HOUR, NOON + 2 * HOUR]
+        assert state.feedback.last_ends("nord", "getOutBounces", 1) == [NOON + 5 * HOUR]
+        assert state.feedback.last_ends("nord", "getUnsubscribes", 2) == []
+
+
+def test_every_entry_in_the_crm_is_noted_once_with_the_row_it_came_from(database_url: str) -> None:
+    anna = Entity(EntityType.CONTACT, "4711")
+    left = dataclasses.replace(STRANGER, raw=RawRow("import", 17), attribution=Attribution.MAILING)
+    with State(database_url) as state:
+        for new in (True, False):
+            state.written.note([Written(left, new, anna, "news", "event-1")], NOON)
+
+        (record,) = state.written.of(anna, None)
+        assert (record.entity, record.opt_in_id, record.event_id) == (anna, "news", "event-1")
+        assert (record.raw, record.written_at) == (RawRow("import", 17), NOON)
+        written = WrittenConsent(WrittenTo(anna, "news"), Attribution.MAILING, "import")
+        assert state.written.consents([left]) == {(left.address, NOON): [written]}
+        assert record.attribution is Attribution.MAILING
+        assert state.written.unsubscribes("nord", NOON) == [record]
+        assert state.written.unsubscribes("nord", NOON + HOUR) == []
+    with create_engine(database_url).connect() as connection:
+        rows = connection.exec_driver_sql("SELECT * FROM write_back").fetchall()
+    assert "stranger@example.com" not in str(rows)
+
+
+def test_a_bounce_that_was_written_is_known_whatever_became_of_it(database_url: str) -> None:
+    another = dataclasses.replace(DEAD_END, occurred_at=NOON + HOUR)
+    with State(database_url) as state:
+        state.written.note([Written(DEAD_END, True)], NOON)
+
+        assert state.written.known([DEAD_END, another]) == {DEAD_END}
+        (record,) = state.written.of(Entity(EntityType.LEAD, "1"), "nobody@example.com")
+        assert record.entity is None
+
+
+def test_blocked_addresses_are_remembered_until_the_vendor_releases_them(database_url: str) -> None:
+    with State(database_url) as state:
+        state.blocked.found("nord", ["a@example.org", "b@example.org"], "optimizely:addAll3", NOON)
+        state.blocked.found("nord", ["a@example.org"], "optimizely:live_look", NOON + HOUR)
+        assert state.blocked.all("nord") == [
+            ("a@example.org", NOON, "optimizely:addAll3"),
+            ("b@example.org", NOON, "optimizely:addAll3"),
+        ]
+        assert state.blocked.all("sued") == []
+
+        state.blocked.released("nord", ["a@example.org"])
+        assert [address for address, _, _ in state.blocked.all("nord")] == ["b@example.org"]
+
+
+@pytest.fixture
+def as_before(database_url: str) -> str:
+    """A database of an earlier version, with an import of each kind."""
+    make_tables(database_url, "0002")
+    with create_engine(database_url).begin() as connection:
+        for kind in ("bounces", "unsubscribes"):
+            connection.exec_driver_sql(
+                "INSERT INTO feedback_import (id, mandator, kind, since, until, rows, file, digest, run_id, "
+                "imported_at, misfit_rows, committed_at) VALUES "
+                f"('{kind}', 'nord', '{kind}', '2026-11-22 12:00:00', '2026-11-23 12:00:00', 1, 'f', 'd', 'r', "
+                "'2026-11-23 12:00:00', 0, '2026-11-23 12:00:00')"
+            )
+    return database_url
+
+
+def test_an_older_database_goes_on_with_the_readers_it_had(as_before: str) -> None:
+    upgrade_database(as_before)
+    with State(as_before) as state:
+        assert state.feedback.committed_until("nord") == {"getOutBounces": NOON, "getUnsubscribes": NOON}

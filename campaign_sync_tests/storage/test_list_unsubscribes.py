@@ -1,0 +1,41 @@
+"""Who is known to stand on the unsubscribe list of a single recipient list."""
+
+from datetime import UTC, datetime, timedelta
+
+from campaign_sync.storage.state import State
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+LATER = NOON + timedelta(hours=1)
+A, B = 100000000011, 100000000012
+
+
+def test_what_is_known_of_one_list_says_nothing_about_another(database_url: str) -> None:
+    with State(database_url) as state:
+        lists = state.list_unsubscribes
+        lists.tell("nord", A, ["anna@example.org", "bo@example.org"], NOON)
+
+        assert lists.told("nord", A) == {"anna@example.org", "bo@example.org"}
+        assert lists.told("nord", B) == lists.told("sued", A) == set()
+        lists.remove("nord", B, ["anna@example.org"])
+        lists.remove("nord", A, ["bo@example.org"])
+        assert lists.told("nord", A) == {"anna@example.org"}
+
+
+def test_the_moment_stays_until_the_crm_knows(database_url: str) -> None:
+    with State(database_url) as state:
+        lists = state.list_unsubscribes
+        assert lists.seen("nord", A, ["anna@example.org"], NOON) == {"anna@example.org": NOON}
+        assert lists.seen("nord", A, ["anna@example.org"], LATER) == {"anna@example.org": NOON}
+        assert lists.told("nord", A) == set()
+        lists.tell("nord", A, ["anna@example.org"], LATER)
+        assert lists.told("nord", A) == {"anna@example.org"}
+
+
+def test_who_was_known_before_the_setting_changed_is_no_news_after_it(database_url: str) -> None:
+    with State(database_url) as state:
+        state.unsubscribed.tell("nord", ["anna@example.org"], NOON)
+        state.list_unsubscribes.tell("nord", A, ["bo@example.org"], NOON)
+
+        assert state.list_unsubscribes.told("nord", A) == {"anna@example.org", "bo@example.org"}
+        assert state.list_unsubscribes.told("nord", B) == {"anna@example.org"}
+        assert state.unsubscribed.told("nord") == {"anna@example.org", "bo@example.org"}

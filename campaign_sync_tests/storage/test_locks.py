@@ -1,0 +1,214 @@
+"""One replace per list at a time, whoever dies when."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+from sqlalchemy import create_engine, select, update
+
+from campaign_sync.storage import locks as leases
+from campaign_sync.storage import run_heartbeats
+from campaign_sync.storage.errors import StateError
+from campaign_sync.storage.locks import LIFETIME, LeaseHeldError, LeaseLostError
+from campaign_sync.storage.processes import STANDS_STILL_AFTER, database_now
+from campaign_sync.storage.state import State
+from campaign_sync.storage.tables import lease, run_alive
+from campaign_sync_tests.waiting import PATIENCE, until
+
+
+def test_a_list_is_held_by_one_run_at_a_time_and_free_afterwards(database_url: str) -> None:
+    with State(database_url) as state:
+        with state.leases.held(11, "monday"):
+            assert state.leases.holder(11) == "monday"
+            with pytest.raises(LeaseHeldError, match="run monday is replacing it"), state.leases.held(11, "tuesday"):
+                pass
+            with state.leases.held(12, "tuesday"):
+                assert state.leases.holder(12) == "tuesday"
+        assert state.leases.holder(11) is None
+        with state.leases.held(11, "tuesday"):
+            pass
+
+
+def test_of_many_who_want_it_at_once_one_gets_it(database_url: str) -> None:
+    State(database_url).close()
+    got, refused, start = [], [], threading.Barrier(6)
+
+    def want(number: int) -> None:
+        with State(database_url) as state:
+            start.wait()
+            try:
+                with state.leases.held(11, f"run-{number}"):
+                    got.append(number)
+                    time.sleep(0.5)
+            except LeaseHeldError:
+                refused.append(number)
+
+    threads = [threading.Thread(target=want, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(got), len(refused)) == (1, 5)
+
+
+HOLD_AND_DIE = """
+import os, signal, sys
+from campaign_sync.storage.state import State
+with State(sys.argv[1]) as state, state.leases.held(11, "killed"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_of_this_machine_that_was_killed_holds_nothing_up(database_url: str) -> None:
+    State(database_url).close()
+    subprocess.run([sys.executable, "-c", HOLD_AND_DIE, database_url], check=False, env=os.environ)
+    with State(database_url) as state:
+        assert state.leases.holder(11) is None
+        with state.leases.held(11, "next"):
+            assert state.leases.holder(11) == "next"
+
+
+def elsewhere(database_url: str, expires_in: timedelta) -> None:
+    """Let the lease look as if another machine held it."""
+    with create_engine(database_url).begin() as connection:
+        owner = "another-host 4711 another-boot/pid:[1] 12345"
+        expires_at = database_now(connection) + expires_in
+        connection.execute(update(lease).values(owner=owner, expires_at=expires_at, token="theirs"))
+
+
+def test_another_machine_is_believed_until_its_lease_expires(database_url: str) -> None:
+    with State(database_url) as state:
+        with state.leases.held(11, "theirs"):
+            elsewhere(database_url, timedelta(minutes=1))
+        with pytest.raises(LeaseHeldError, match="on another-host"), state.leases.held(11, "ours"):
+            pass
+        elsewhere(database_url, timedelta(seconds=-1))
+        with state.leases.held(11, "ours"):
+            assert state.leases.holder(11) == "ours"
+
+
+def test_the_holder_pushes_its_lease_ahead_and_notices_when_it_was_taken(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "LIFETIME", timedelta(seconds=1.5))
+    with State(database_url) as state, state.leases.held(11, "ours") as held:
+        time.sleep(2)
+        held.require()
+        assert state.leases.holder(11) == "ours"
+        elsewhere(database_url, timedelta(minutes=1))
+        assert held.lost.wait(PATIENCE)
+        with pytest.raises(LeaseLostError, match="was lost"):
+            held.require()
+
+
+@pytest.fixture
+def _without_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine so busy that the thread which pushes leases ahead never has its turn."""
+    monkeypatch.setattr(leases, "SIGNS_OF_LIFE", 0.001)
+
+
+@pytest.mark.usefixtures("_without_a_heartbeat")
+def test_a_holder_that_a_busy_machine_held_up_goes_on_where_nobody_took_its_lease(database_url: str) -> None:
+    with State(database_url) as state, state.leases.held(11, "ours") as held:
+        held.renewed(leases._clock() - 100)
+        held.require()
+        assert held._sure_until > leases._clock(), "the row was pushed ahead"
+
+
+@pytest.mark.usefixtures("_without_a_heartbeat")
+def test_a_holder_that_stood_still_until_its_lease_was_taken_does_nothing_more(database_url: str) -> None:
+    with State(database_url) as state, state.leases.held(11, "ours") as held:
+        held.renewed(leases._clock() - 100)
+        elsewhere(database_url, timedelta(minutes=1))
+        with pytest.raises(LeaseLostError):
+            held.require()
+
+
+@pytest.mark.usefixtures("_without_a_heartbeat")
+def test_a_holder_that_cannot_ask_the_database_does_nothing_more(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: object) -> bool:
+        raise StateError("out of reach")
+
+    with State(database_url) as state, state.leases.held(11, "ours") as held:
+        monkeypatch.setattr(state.leases, "_push", unreachable)
+        held.require()
+        held.renewed(leases._clock() - 100)
+        with pytest.raises(LeaseLostError):
+            held.require()
+
+
+@pytest.mark.usefixtures("_without_a_heartbeat")
+def test_a_process_that_is_there_keeps_its_lease_on_the_slowest_machine_but_not_for_ever(sqlite_url: str) -> None:
+    with State(sqlite_url) as state, state.leases.held(11, "slow"):
+        with time_machine.travel(datetime.now(UTC) + 3 * LIFETIME):
+            assert (state.leases.holder(11), state.leases.died(11)) == ("slow", None)
+            with pytest.raises(LeaseHeldError), state.leases.held(11, "other"):
+                pass
+        with time_machine.travel(datetime.now(UTC) + 2 * STANDS_STILL_AFTER):
+            assert (state.leases.holder(11), state.leases.died(11)) == (None, "slow")
+
+
+def test_a_run_is_alive_while_its_process_gives_signs_and_dead_when_it_is_gone(database_url: str) -> None:
+    with State(database_url) as state:
+        with state.signs_of_life.given("alive"):
+            subprocess.run([sys.executable, "-c", GIVE_SIGNS_AND_DIE, database_url], check=False)
+            assert state.signs_of_life.dead() == ["dead"]
+        assert state.signs_of_life.dead() == ["dead"], "who ends in order is forgotten"
+        state.signs_of_life.forget("dead")
+        assert state.signs_of_life.dead() == []
+
+
+def test_a_run_that_has_given_no_sign_for_too_long_is_dead_wherever_it_ran(sqlite_url: str) -> None:
+    with State(sqlite_url) as state, state.signs_of_life.given("stuck"):
+        assert state.signs_of_life.dead() == []
+        with time_machine.travel(datetime.now(UTC) + LIFETIME + timedelta(minutes=5)):
+            assert state.signs_of_life.dead() == [], "its process is there"
+        with time_machine.travel(datetime.now(UTC) + LIFETIME + STANDS_STILL_AFTER):
+            assert state.signs_of_life.dead() == ["stuck"]
+
+
+def test_a_run_that_is_expected_to_give_a_sign_is_dead_if_it_gives_none(sqlite_url: str) -> None:
+    with State(sqlite_url) as state:
+        state.signs_of_life.expect(["silent", "late", "early"])
+        with state.signs_of_life.given("late"), state.signs_of_life.given("early"):
+            state.signs_of_life.expect(["silent", "early"])
+            assert state.signs_of_life.dead() == []
+            with time_machine.travel(datetime.now(UTC) + STANDS_STILL_AFTER):
+                assert state.signs_of_life.dead() == ["silent"]
+
+
+def test_signs_of_life_come_back_when_the_state_database_was_restored(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_heartbeats, "LIFETIME", timedelta(seconds=0.5))
+    with State(database_url) as state, state.signs_of_life.given("alive"):
+        state.signs_of_life.forget("alive")
+        until(lambda: _signs(database_url) == ["alive"])
+
+
+def test_a_run_gives_its_signs_until_the_last_part_of_its_process_has_ended(database_url: str) -> None:
+    with State(database_url) as state, state.signs_of_life.given("run"):
+        with State(database_url) as inner, inner.signs_of_life.given("run"):
+            pass
+        assert _signs(database_url) == ["run"]
+    assert _signs(database_url) == []
+
+
+def _signs(database_url: str) -> list[str]:
+    with create_engine(database_url).connect() as connection:
+        return list(connection.execute(select(run_alive.c.run_id)).scalars())
+
+
+GIVE_SIGNS_AND_DIE = """
+import os, signal, sys
+from campaign_sync.storage.state import State
+with State(sys.argv[1]) as state, state.signs_of_life.given("dead"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""

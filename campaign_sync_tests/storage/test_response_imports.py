@@ -1,0 +1,95 @@
+"""What is remembered of the recipients' responses, on both databases the product runs on."""
+
+from datetime import UTC, datetime, timedelta
+
+from campaign_sync.domain.windows import Window
+from campaign_sync.storage.database import upgrade_database
+from campaign_sync.storage.feedback_imports import Rows, Unmatched, new_import
+from campaign_sync.storage.import_windows import KeptWindow
+from campaign_sync.storage.state import State
+from campaign_sync_tests.time_travel import make_tables
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def fetched(begin: int, end: int, reader: str = "getOpens", mandator: str = "nord") -> KeptWindow:
+    """A window of some hours after noon."""
+    span = (NOON + begin * HOUR, NOON + end * HOUR)
+    return KeptWindow(
+        mandator, reader, *span, 3, f"{begin}.csv", "digest", "run", span[1], f"{mandator}-{reader}-{begin}"
+    )
+
+
+def test_the_watermark_moves_only_when_the_rows_are_stored(database_url: str) -> None:
+    one, other = fetched(0, 1), fetched(1, 2)
+    with State(database_url) as state:
+        journal = state.responses
+        for window in (other, one, fetched(0, 5, "getClicks"), fetched(0, 5, mandator="sued")):
+            journal.add(window)
+        assert journal.pending("nord", "getOpens", "layout") == [one, other]
+        assert journal.committed_until("nord") == {}
+        assert journal.fetched_until("nord", "getOpens", lambda _: True) == NOON + 2 * HOUR
+
+        journal.commit(one.id, 0, "layout", NOON)
+        assert journal.pending("nord", "getOpens", "layout") == [other]
+        assert journal.committed_until("nord") == {"getOpens": NOON + HOUR}
+
+
+def test_a_file_that_got_lost_before_its_rows_were_stored_is_fetched_again(database_url: str) -> None:
+    with State(database_url) as state:
+        for hour in range(3):
+            state.responses.add(fetched(hour, hour + 1))
+        state.responses.commit(fetched(0, 1).id, 0, "layout", NOON)
+
+        assert state.responses.fetched_until("nord", "getOpens", lambda one: one.file != "1.csv") == NOON + HOUR
+        assert state.responses.pending("nord", "getOpens", "layout") == []
+
+
+def test_rows_that_did_not_fit_wait_for_another_layout_and_are_counted_meanwhile(database_url: str) -> None:
+    one, other = fetched(0, 1), fetched(1, 2)
+    with State(database_url) as state:
+        journal = state.responses
+        assert journal.misfits("nord", "getOpens") == 0
+        journal.add(one)
+        journal.commit(one.id, 2, "wrong", NOON)
+        assert journal.pending("nord", "getOpens", "wrong") == []
+        journal.add(other)
+        assert journal.pending("nord", "getOpens", "mended") == [other, one]
+        assert (journal.misfits("nord", "getOpens"), journal.misfits("nord", "getClicks")) == (2, 0)
+        assert journal.outlived("nord", NOON + 9 * HOUR) == []
+
+        journal.commit(one.id, 0, "mended", NOON)
+        assert journal.misfits("nord", "getOpens") == 0
+        assert journal.outlived("nord", NOON + 9 * HOUR) == [one]
+        journal.removed(one.id, NOON)
+        assert journal.outlived("nord", NOON + 9 * HOUR) == []
+        assert journal.committed_until("nord") == {"getOpens": NOON + HOUR}
+
+
+def test_feedback_and_responses_of_one_reader_know_nothing_of_each_other(database_url: str) -> None:
+    of_feedback = new_import(
+        "nord", "getResponses", Window(NOON, NOON + HOUR), 1, ("f.csv", "digest"), "run", NOON + HOUR
+    )
+    of_responses = fetched(0, 5, "getResponses")
+    nobody = Unmatched([], [])
+    with State(database_url) as state:
+        state.responses.add(of_responses)
+        assert (state.feedback.pending("nord"), state.feedback.uncommitted("nord")) == ([], 0)
+        state.responses.commit(of_responses.id, 1, "layout", NOON)
+        assert state.feedback.committed_until("nord") == {}
+        assert state.feedback.first_import("nord") is None
+
+        state.feedback.add(of_feedback)
+        state.feedback.commit("nord", {of_feedback.id: Rows(1, 0)}, nobody, nobody, NOON)
+        assert state.feedback.committed_until("nord") == {"getResponses": NOON + HOUR}
+        assert state.responses.committed_until("nord") == {"getResponses": NOON + 5 * HOUR}
+
+
+def test_an_older_database_gets_the_table(database_url: str) -> None:
+    make_tables(database_url, "0003")
+    upgrade_database(database_url)
+
+    with State(database_url) as state:
+        state.responses.add(fetched(0, 1))
+        assert state.responses.fetched_until("nord", "getOpens", lambda _: True) == NOON + HOUR

@@ -1,0 +1,287 @@
+"""What the product remembers, on both databases it runs on."""
+
+import dataclasses
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pandas as pd
+import pytest
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.exc import SQLAlchemyError
+
+from campaign_sync.domain.feedback import Unsubscribe
+from campaign_sync.domain.rejection import Reason, Stage
+from campaign_sync.domain.selection import rejections
+from campaign_sync.optimizely.errors import TransientError
+from campaign_sync.storage.errors import StateError
+from campaign_sync.storage.feedback_imports import Unmatched
+from campaign_sync.storage.recipient_lists import ListKind, SizeAcceptance
+from campaign_sync.storage.replacement_steps import CLEAR, OneOfMany, StepLog, StepOutcome
+from campaign_sync.storage.replacements import Replace, ReplaceState, StoredSnapshot
+from campaign_sync.storage.state import State
+from campaign_sync.storage.tables import metadata
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def test_the_migrations_make_exactly_the_tables_the_code_knows(database_url: str) -> None:
+    State(database_url).close()
+
+    found = inspect(create_engine(database_url))
+    for table in metadata.sorted_tables:
+        assert {column["name"] for column in found.get_columns(table.name)} == set(table.columns.keys())
+        assert set(found.get_pk_constraint(table.name)["constrained_columns"]) == set(table.primary_key.columns.keys())
+    assert set(found.get_table_names()) == {*metadata.tables, "campaign_sync_version"}
+
+
+def test_many_processes_may_open_a_new_database_at_once(database_url: str) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        for state in pool.map(State, [database_url] * 6):
+            state.close()
+
+
+def test_a_database_of_a_newer_version_is_left_alone(database_url: str) -> None:
+    State(database_url).close()
+    with create_engine(database_url).begin() as connection:
+        connection.exec_driver_sql("UPDATE campaign_sync_version SET version_num = '9999'")
+
+    with pytest.raises(StateError, match="newer version"):
+        State(database_url)
+
+
+def test_a_database_that_cannot_be_opened_is_named_without_its_password() -> None:
+    with pytest.raises(StateError, match=r"127\.0\.0\.1.*storage\.state_url") as caught:
+        State("postgresql+psycopg2://somebody:swordfish@127.0.0.1:1/state")
+    assert "swordfish" not in str(caught.value)
+
+
+def snapshot(state: State, created_at: datetime = NOON) -> StoredSnapshot:
+    return state.snapshots.add("nord", "newsletter", 5, ("s.parquet", "d"), "run", created_at)
+
+
+def test_the_newest_snapshot_is_the_one_that_counts(database_url: str) -> None:
+    with State(database_url) as state:
+        assert state.snapshots.latest("nord", "newsletter") is None
+        newer = snapshot(state, NOON + HOUR)
+        snapshot(state, NOON)
+        assert state.snapshots.latest("nord", "newsletter") == newer
+
+
+def replace(memory: State, at: datetime = NOON, **values: Any) -> Replace:
+    """A replace that has begun."""
+    stored = snapshot(memory)
+    entry = Replace(
+        mandator="nord",
+        list="newsletter",
+        recipient_list_id=11,
+        run_id="run",
+        snapshot_id=stored.id,
+        state=ReplaceState.ADMITTED,
+        started_at=at,
+        id=str(uuid4()),
+    )
+    memory.journal.start(entry)
+    if values:
+        memory.journal.note(entry.id, **values)
+    return entry
+
+
+def test_a_list_is_incomplete_from_its_clear_to_its_proof(database_url: str) -> None:
+    with State(database_url) as state:
+        journal = state.journal
+        entry = replace(state)
+        assert journal.incomplete("nord", "newsletter") is None
+
+        journal.note(entry.id, state=ReplaceState.FILLING, cleared_at=NOON)
+        broken = journal.incomplete("nord", "newsletter")
+        assert broken is not None
+        assert broken.cleared_at == NOON
+
+        journal.note(entry.id, state=ReplaceState.PROVEN, in_list=5)
+        assert journal.incomplete("nord", "newsletter") is None
+        proven = journal.last_proven("nord", "newsletter")
+        assert proven is not None
+        assert proven.in_list == 5
+
+
+def test_an_attempt_that_changed_nothing_does_not_hide_that_the_list_is_incomplete(database_url: str) -> None:
+    with State(database_url) as state:
+        broken = replace(state, state=ReplaceState.FAILED, cleared_at=NOON)
+        replace(state, NOON + HOUR, state=ReplaceState.FAILED)
+
+        found = state.journal.incomplete("nord", "newsletter")
+        assert found is not None
+        assert found.id == broken.id
+
+
+def test_the_journal_knows_the_last_proven_sizes_and_how_often_it_was_tried_since(database_url: str) -> None:
+    with State(database_url) as state:
+        assert state.journal.attempts_since_proof("nord", "newsletter") == 0
+        for day in range(3):
+            sizes = json.dumps({"contact": 10 + day})
+            replace(state, NOON + day * HOUR, state=ReplaceState.PROVEN, in_list=10, entity_types=sizes)
+        replace(state, NOON + 3 * HOUR, state=ReplaceState.FAILED, cleared_at=NOON, entity_types="{}")
+        replace(state, NOON + 4 * HOUR)
+
+        assert state.journal.proven_sizes("nord", "newsletter", 2) == [{"contact": 12}, {"contact": 11}]
+        assert state.journal.attempts_since_proof("nord", "newsletter") == 1, "the other one changed nothing"
+
+
+def test_an_accepted_size_begins_a_new_history(database_url: str) -> None:
+    with State(database_url) as state:
+        for day in range(4):
+            sizes = json.dumps({"contact": 100 - 10 * day})
+            values = {"state": ReplaceState.PROVEN, "in_list": 10, "entity_types": sizes, "run_id": f"run-{day}"}
+            replace(state, NOON + day * HOUR, **values)
+        state.lists.accept_size(SizeAcceptance("run-2", "nord", "newsletter", "anna", "because", NOON))
+
+        assert state.journal.proven_sizes("nord", "newsletter", 14) == [{"contact": 70}, {"contact": 80}]
+
+
+def test_entries_keep_their_order_though_clocks_disagree(database_url: str) -> None:
+    with State(database_url) as state:
+        assert state.journal.next_start("nord", "newsletter", NOON) == NOON
+        replace(state, NOON + HOUR)
+        assert state.journal.next_start("nord", "newsletter", NOON) > NOON + HOUR
+        assert state.journal.next_start("nord", "newsletter", NOON + 2 * HOUR) == NOON + 2 * HOUR
+
+
+def test_a_list_is_known_to_have_been_cleared_by_its_step_or_by_that_of_whom_it_goes_on_with(
+    database_url: str,
+) -> None:
+    with State(database_url) as state:
+        first = replace(state)
+        assert not state.journal.cleared_for(first)
+        log = StepLog(create_engine(database_url), first.id, lambda: NOON)
+        with pytest.raises(TransientError), log.step(CLEAR):
+            raise TransientError("lost", outcome_unknown=True)
+        assert not state.journal.cleared_for(first)
+        with log.step(CLEAR):
+            pass
+        second = replace(state, NOON + HOUR, resumes=first.id)
+        assert state.journal.cleared_for(first)
+        assert state.journal.cleared_for(dataclasses.replace(second, resumes=first.id))
+
+
+def test_what_the_database_says_of_a_row_stays_there(database_url: str) -> None:
+    with State(database_url) as state:
+        stranger = Unsubscribe("stranger@example.com", NOON, "nord", "optimizely:unsubscribes")
+        with create_engine(database_url).begin() as connection:
+            connection.exec_driver_sql("DROP TABLE unmatched_feedback")
+        with pytest.raises(StateError, match=r"storage\.state_url\) failed") as caught:
+            state.feedback.commit("nord", {}, Unmatched([], []), Unmatched([], [stranger]), NOON)
+    assert "stranger" not in str(caught.value)
+
+
+def test_a_step_is_written_down_before_and_after_and_says_when_its_end_is_not_known(database_url: str) -> None:
+    with State(database_url) as state:
+        entry = replace(state)
+        log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
+        with log.step("clear") as details:
+            assert state.journal.steps(entry.id)[0].outcome is None
+            details.append("0 rows")
+        with pytest.raises(TransientError), log.step("addAll3", part="1 of 2", rows=5, digest="d"):
+            raise TransientError("lost", outcome_unknown=True)
+        with pytest.raises(TransientError), log.step("addAll3", part="2 of 2"):
+            raise TransientError("never sent", outcome_unknown=False)
+
+        steps = state.journal.steps(entry.id)
+    assert [(step.number, step.step, step.outcome) for step in steps] == [
+        (1, "clear", StepOutcome.DONE),
+        (2, "addAll3", StepOutcome.UNKNOWN),
+        (3, "addAll3", StepOutcome.FAILED),
+    ]
+    assert (steps[0].detail, steps[1].rows, steps[1].digest) == ("0 rows", 5, "d")
+
+
+def test_many_calls_are_written_down_before_the_first_and_which_were_never_made(database_url: str) -> None:
+    with State(database_url) as state:
+        entry = replace(state)
+        log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
+        numbers = log.begin_many("addAll3", [OneOfMany(f"{part} of 3", 5, "d") for part in (1, 2, 3)])
+        assert [(step.part, step.outcome) for step in state.journal.steps(entry.id)] == [
+            ("1 of 3", None),
+            ("2 of 3", None),
+            ("3 of 3", None),
+        ]
+        with log.one_of_many(numbers[0]) as details:
+            details.append("code 0: 5")
+        with pytest.raises(TransientError), log.one_of_many(numbers[1]):
+            raise TransientError("lost", outcome_unknown=True)
+        log.end_many()
+        steps = state.journal.steps(entry.id)
+    assert [(step.outcome, step.detail) for step in steps] == [
+        (StepOutcome.DONE, "code 0: 5"),
+        (StepOutcome.UNKNOWN, "TransientError"),
+        (StepOutcome.FAILED, "not made"),
+    ]
+
+
+def test_ends_that_could_not_be_written_are_written_later(database_url: str) -> None:
+    with State(database_url) as state:
+        entry = replace(state)
+        log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
+        (number,) = log.begin_many("addAll3", [OneOfMany("1 of 1", 5, "d")])
+        with log.one_of_many(number):
+            pass
+        with create_engine(database_url).begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE replace_step RENAME TO elsewhere")
+        with pytest.raises(SQLAlchemyError):
+            log.end_many()
+        with create_engine(database_url).begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO replace_step")
+        log.end_many()
+        assert [step.outcome for step in state.journal.steps(entry.id)] == [StepOutcome.DONE]
+
+
+def test_an_accepted_size_holds_for_its_run_and_for_whoever_takes_that_up(database_url: str) -> None:
+    acceptance = SizeAcceptance("run-1", "nord", "newsletter", "anna", "summer is over", NOON)
+    with State(database_url) as state:
+        state.lists.accept_size(acceptance)
+        state.lists.accept_size(acceptance)
+        assert state.lists.accepted_size("nord", "newsletter", "run-1", None) == acceptance
+        assert state.lists.accepted_size("nord", "newsletter", "run-2", "run-1") == acceptance
+        assert state.lists.accepted_size("nord", "newsletter", "run-2", None) is None
+        assert state.lists.accepted_size("nord", "products", "run-1") is None
+
+
+def test_facts_about_lists_outlive_a_run(database_url: str) -> None:
+    with State(database_url) as state:
+        assert (state.lists.kind(11), state.lists.shadow(11)) == (None, None)
+        state.lists.found(11, ListKind.OPT_IN, NOON)
+        state.lists.found(11, ListKind.REGULAR, NOON + HOUR)
+        state.lists.shadowed(11, 12, NOON)
+    with State(database_url) as state:
+        assert (state.lists.kind(11), state.lists.shadow(11)) == (ListKind.REGULAR, 12)
+
+
+def test_the_ledger_counts_by_stage_and_reason_and_keeps_the_first_date(database_url: str) -> None:
+    people = pd.DataFrame({"entity_type": ["contact", "lead"], "entity_id": ["1", "1"]})
+    turned_away = rejections(people, Stage.VENDOR, Reason.BOUNCED).assign(vendor_code=pd.array([4, 4], dtype="Int64"))
+    with State(database_url) as state:
+        state.ledger.record("nord", "newsletter", turned_away, "monday")
+        state.ledger.record("nord", "newsletter", turned_away.head(1), "tuesday")
+
+        assert state.ledger.counts("tuesday", "nord", "newsletter") == {("vendor", "bounced"): 1}
+        assert state.ledger.counts("monday", "nord", "newsletter") == {("vendor", "bounced"): 1}
+        assert state.ledger.counts("monday", "sued", "newsletter") == {}
+    with create_engine(database_url).connect() as connection:
+        dates = connection.exec_driver_sql(
+            "SELECT first_seen < last_seen FROM rejection ORDER BY entity_type"
+        ).scalars()
+        assert [bool(later) for later in dates] == [True, False]
+
+
+def test_a_person_has_the_same_pseudonym_every_day_and_another_one_elsewhere(
+    database_url: str, tmp_path: object
+) -> None:
+    with State(database_url) as state:
+        monday = state.pseudonyms.of("contact:1")
+    with State(database_url) as state:
+        assert state.pseudonyms.of("contact:1") == monday
+    with State(f"sqlite:///{tmp_path}/elsewhere.db") as elsewhere:
+        assert elsewhere.pseudonyms.of("contact:1") != monday

@@ -1,0 +1,194 @@
+"""How a database comes from the tables of any earlier version to those of this one, and who has to ask for it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    create_engine,
+    select,
+)
+
+from campaign_sync.storage.database import examine_database, open_database, probe_database, upgrade_database
+from campaign_sync.storage.errors import RevisionError
+from campaign_sync.storage.revisions import VERSION_TABLE, revisions
+from campaign_sync.storage.state import State
+from campaign_sync.storage.tables import metadata
+from campaign_sync_tests.time_travel import make_tables
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+EARLIER, NEWEST = revisions()[:-1], revisions()[-1]
+PLAUSIBLE = {
+    "mandator": "nord",
+    "list": "newsletter",
+    "kind": "bounces",
+    "list_kind.kind": "regular",
+    "reader": "getOutBounces",
+    "state": "proven",
+    "snapshot_id": "1-id",
+    "entity_type": "contact",
+    "bounce_kind": "hard",
+    "entity_types": '{"contact": 1}',
+}
+"""What a text column holds where a migration or a reader of the table looks at it."""
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def tables_of(url: str) -> MetaData:
+    found = MetaData()
+    engine = create_engine(url)
+    found.reflect(engine, only=lambda name, _: name != VERSION_TABLE)
+    engine.dispose()
+    return found
+
+
+def value_for(column: "Column[Any]", number: int) -> object:
+    """A value that may stand there; another one for each number, where that matters."""
+    if number == 2 and column.nullable:
+        return None
+    match column.type:
+        case Boolean():
+            return True
+        case Integer() | Numeric() | Float():
+            return number
+        case Date():
+            return NOON.date()
+        case DateTime():
+            return NOON
+        case LargeBinary():
+            return bytes(32)
+        case kind:
+            known = PLAUSIBLE.get(f"{column.table.name}.{column.name}", PLAUSIBLE.get(column.name))
+            distinct = column.primary_key and column is list(column.table.primary_key.columns)[-1]
+            return known if known and not distinct else f"{number}-{column.name}"[: getattr(kind, "length", None)]
+
+
+def fill(url: str) -> Rows:
+    """Two rows in every table, the second with nothing in what may be empty, as they are read back."""
+    found, engine = tables_of(url), create_engine(url)
+    with engine.begin() as connection:
+        for table in found.sorted_tables:
+            for number in (1, 2):
+                connection.execute(table.insert().values({c.name: value_for(c, number) for c in table.columns}))
+    engine.dispose()
+    return rows(url)
+
+
+def rows(url: str) -> Rows:
+    found, engine = tables_of(url), create_engine(url)
+    with engine.connect() as connection:
+        held = {
+            table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key)).mappings()]
+            for table in found.sorted_tables
+        }
+    engine.dispose()
+    return held
+
+
+def at_revision(url: str) -> str:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        revision: str = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar_one()
+    engine.dispose()
+    return revision
+
+
+@pytest.mark.parametrize("revision", EARLIER)
+def test_an_upgrade_from_every_earlier_revision_keeps_what_was_there(database_url: str, revision: str) -> None:
+    make_tables(database_url, revision)
+    before = fill(database_url)
+    assert all(len(held) == 2 for held in before.values())
+
+    assert upgrade_database(database_url) == (revision, NEWEST)
+
+    after = rows(database_url)
+    for table in before.keys() & after.keys():
+        surviving = before[table][0].keys() & after[table][0].keys()
+        assert surviving
+        assert [{name: row[name] for name in surviving} for row in after[table]] == [
+            {name: row[name] for name in surviving} for row in before[table]
+        ], table
+    assert examine_database(database_url) == []
+    the_product_reads(database_url)
+
+
+def the_product_reads(database_url: str) -> None:
+    with State(database_url) as state:
+        assert state.feedback.first_import("nord") == NOON
+        assert len(state.feedback.unmatched("nord").bounces) == 2
+        assert state.snapshots.latest("nord", "newsletter") is not None
+        assert state.journal.proven_snapshots("nord", "newsletter")
+        assert state.history.proven("nord", "newsletter")
+    engine = open_database(database_url)
+    with engine.connect() as connection:
+        for table in metadata.sorted_tables:
+            connection.execute(select(table)).all()
+    engine.dispose()
+
+
+@pytest.mark.parametrize("revision", EARLIER)
+def test_tables_of_an_earlier_revision_are_refused_and_left_as_they_are(database_url: str, revision: str) -> None:
+    make_tables(database_url, revision)
+    before = fill(database_url)
+
+    for refused in (State, probe_database):
+        with pytest.raises(RevisionError) as caught:
+            refused(database_url)
+        told = str(caught.value)
+        assert f"at revision {revision}, and this version of campaign-sync works with revision {NEWEST}" in told
+        assert told.endswith("back it up first, then run `campaign-sync db upgrade`")
+        assert database_url.rpartition("/")[2].partition("?")[0] in told
+    assert (at_revision(database_url), rows(database_url)) == (revision, before)
+
+
+def test_an_upgrade_makes_tables_where_there_are_none_and_nothing_the_second_time(database_url: str) -> None:
+    assert upgrade_database(database_url) == (None, NEWEST)
+    before = fill(database_url)
+    assert upgrade_database(database_url) == (NEWEST, NEWEST)
+    assert rows(database_url) == before
+
+
+def test_of_several_upgrades_at_once_one_does_it_and_the_others_find_it_done(database_url: str) -> None:
+    make_tables(database_url, EARLIER[0])
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(upgrade_database, [database_url] * 4))
+    assert sorted(told) == [(EARLIER[0], NEWEST), *[(NEWEST, NEWEST)] * 3]
+
+
+def test_an_upgrade_leaves_a_newer_version_alone(database_url: str) -> None:
+    upgrade_database(database_url)
+    with create_engine(database_url).begin() as connection:
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    with pytest.raises(RevisionError, match="newer version"):
+        upgrade_database(database_url)
+    assert at_revision(database_url) == "9999"
+
+
+def test_tables_that_somebody_changed_are_told_column_by_column(database_url: str) -> None:
+    upgrade_database(database_url)
+    with create_engine(database_url).begin() as connection:
+        for statement in (
+            "ALTER TABLE lease ADD COLUMN remark TEXT",
+            "ALTER TABLE lease DROP COLUMN owner",
+            "DROP TABLE list_kind",
+            "DROP INDEX ix_replace_run_id",
+            "CREATE TABLE somebody_elses (id INTEGER)",
+        ):
+            connection.exec_driver_sql(statement)
+    assert examine_database(database_url) == [
+        "column lease.owner is missing",
+        "column lease.remark is there and shouldn't be",
+        "index replace.ix_replace_run_id is missing",
+        "table list_kind is missing",
+    ]

@@ -11,7 +11,7 @@ from campaign_sync.orchestration.feedback_schedules import audit_job, feedback_j
 from campaign_sync.orchestration.io_manager import ParquetIOManager
 from campaign_sync.orchestration.metrics_sensors import metrics_sensors
 from campaign_sync.orchestration.report_sensor import report_job
-from campaign_sync.orchestration.resources import ports_resource
+from campaign_sync.orchestration.resources import resources_definition
 from campaign_sync.orchestration.responses_schedule import responses_job, responses_schedule
 from campaign_sync.orchestration.sensors import mandator_sensors
 
@@ -42,7 +42,7 @@ def build_definitions(configuration: Configuration) -> dg.Definitions:
         schedules=schedules,
         sensors=[*sensors, *metrics_sensors(configuration)],
         resources={
-            "ports": ports_resource(configuration),
+            "ports": resources_definition(configuration),
             "parquet": ParquetIOManager(configuration.storage.frames),
         },
         executor=dg.in_process_executor,

@@ -18,7 +18,7 @@ from campaign_sync.definitions import build_definitions
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.orchestration.daily_replacement import daily_job_name
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.vendor_state import Recipient, World
+from campaign_sync.sandbox.vendor_state import Recipient, VendorState
 from campaign_sync.sandbox.wsdl import PartNames
 from campaign_sync.storage.state import State
 
@@ -30,10 +30,10 @@ LONG_AGO = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
 ENVIRONMENT = {"USERNAME_OF_BOTH": "api-user", "PASSWORD_OF_BOTH": "correct horse"}
 
 
-class Rig:
+class Installation:
     """Two mandators: `nord` with the lists newsletter and products, `sued` with newsletter. Five contacts each."""
 
-    def __init__(self, folder: Path, world: World, base_url: str, crm_url: str, state_url: str) -> None:
+    def __init__(self, folder: Path, world: VendorState, base_url: str, crm_url: str, state_url: str) -> None:
         self.folder, self.world, self.crm_url = folder, world, crm_url
         self.settings: dict[str, Any] = _settings(base_url, crm_url, state_url, folder / "frames")
         self.environment = dict(ENVIRONMENT)
@@ -184,11 +184,11 @@ class Rig:
 
 
 @contextmanager
-def rig(folder: Path, *, crm_url: str | None = None, state_url: str | None = None,
-        part_names: PartNames = "in0") -> Iterator[Rig]:  # fmt: skip
+def installation(folder: Path, *, crm_url: str | None = None, state_url: str | None = None,
+        part_names: PartNames = "in0") -> Iterator[Installation]:  # fmt: skip
     """A populated installation with a running sandbox; on SQLite unless URLs say otherwise."""
     with ExitStack() as stack:
-        world = World(folder / "vendor.db")
+        world = VendorState(folder / "vendor.db")
         stack.callback(world.close)
         for mandator_id in (NORD, SUED):
             world.add_mandator(mandator_id, ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"])
@@ -196,7 +196,7 @@ def rig(folder: Path, *, crm_url: str | None = None, state_url: str | None = Non
         world.add_list(NORD, PRODUCTS, "Produkte", ATTRIBUTES)
         world.add_list(SUED, SUED_NEWSLETTER, "Newsletter Süd", ATTRIBUTES)
         base_url = stack.enter_context(serve(world, part_names=part_names))
-        built = Rig(
+        built = Installation(
             folder,
             world,
             base_url,

@@ -12,12 +12,12 @@ NORD = "mandators.nord"
 
 def test_what_people_call_things_may_be_written_in_any_script(tmp_path: Path) -> None:
     nord = load(tmp_path, with_mandator_keys("title: Süd & Söhne (Zürich)")).mandators["nord"]
-    assert (nord.called("nord"), nord.lists["newsletter"].called("newsletter")) == (
+    assert (nord.display_name("nord"), nord.lists["newsletter"].display_name("newsletter")) == (
         "Süd & Söhne (Zürich)",
         "newsletter",
     )
     nord = load(tmp_path, with_list_keys('title: " Рассылка 📬 "')).mandators["nord"]
-    assert (nord.called("nord"), nord.lists["newsletter"].called("newsletter")) == ("nord", "Рассылка 📬")
+    assert (nord.display_name("nord"), nord.lists["newsletter"].display_name("newsletter")) == ("nord", "Рассылка 📬")
 
 
 def test_everything_is_switched_on_and_nothing_starts_early_by_default(tmp_path: Path) -> None:

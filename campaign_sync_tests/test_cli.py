@@ -20,15 +20,24 @@ import pytest
 
 from campaign_sync.crm.sql.adapter import SqlCrm
 from campaign_sync_tests import terminal
-from campaign_sync_tests.installation import ATTRIBUTES, ENVIRONMENT, LONG_AGO, NEWSLETTER, NORD, PRODUCTS, Rig, rig
+from campaign_sync_tests.installation import (
+    ATTRIBUTES,
+    ENVIRONMENT,
+    LONG_AGO,
+    NEWSLETTER,
+    NORD,
+    PRODUCTS,
+    Installation,
+    installation,
+)
 from campaign_sync_tests.waiting import PATIENCE
 
 CONFIGURATION = "campaign_sync.yaml"
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Rig]:
-    with rig(tmp_path) as built:
+def shop(tmp_path: Path) -> Iterator[Installation]:
+    with installation(tmp_path) as built:
         assert built.configuration  # writes the file
         yield built
 
@@ -45,7 +54,7 @@ def cells(line: str) -> list[str]:
     return re.split(r"\s{2,}", line.strip())
 
 
-def test_run_replaces_the_lists_tells_so_and_exits_with_0(shop: Rig) -> None:
+def test_run_replaces_the_lists_tells_so_and_exits_with_0(shop: Installation) -> None:
     done = campaign_sync(shop.folder, "run", "nord", anew=True)
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -58,14 +67,14 @@ def test_run_replaces_the_lists_tells_so_and_exits_with_0(shop: Rig) -> None:
     assert "Beide Listen sind bereit" in Path(report).read_text()
 
 
-def test_run_with_list_touches_that_list_only(shop: Rig) -> None:
+def test_run_with_list_touches_that_list_only(shop: Installation) -> None:
     done = campaign_sync(shop.folder, "run", "nord", "--list", "products")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert [call.list_id for call in shop.world.calls("clear")] == [PRODUCTS]
 
 
-def test_a_refused_list_exits_with_1_and_one_sentence(shop: Rig) -> None:
+def test_a_refused_list_exits_with_1_and_one_sentence(shop: Installation) -> None:
     shop.list_settings()["recipient_list_id"] = 4711
     assert shop.configuration
 
@@ -77,7 +86,7 @@ def test_a_refused_list_exits_with_1_and_one_sentence(shop: Rig) -> None:
     assert "✗ nord/snapshot/newsletter: recipient list 4711 isn't one of mandator 8100's" in done.stdout
 
 
-def test_a_wrong_password_is_tried_once_and_told_once(shop: Rig) -> None:
+def test_a_wrong_password_is_tried_once_and_told_once(shop: Installation) -> None:
     shop.world.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], "changed")
 
     done = campaign_sync(shop.folder, "run", "nord")
@@ -87,7 +96,7 @@ def test_a_wrong_password_is_tried_once_and_told_once(shop: Rig) -> None:
     assert len(shop.world.calls("login")) == 1
 
 
-def test_a_mistake_in_the_configuration_exits_with_2_and_its_place(shop: Rig) -> None:
+def test_a_mistake_in_the_configuration_exits_with_2_and_its_place(shop: Installation) -> None:
     shop.list_settings()["atributes"] = {}
     (shop.folder / CONFIGURATION).write_text("mandators: {nord: {}}")
 
@@ -100,14 +109,14 @@ def test_a_mistake_in_the_configuration_exits_with_2_and_its_place(shop: Rig) ->
 @pytest.mark.parametrize(
     ("arguments", "named"), [(["west"], "it has nord, sued"), (["nord", "--list", "x"], "products")]
 )
-def test_an_unknown_name_exits_with_2_and_the_known_ones(shop: Rig, arguments: list[str], named: str) -> None:
+def test_an_unknown_name_exits_with_2_and_the_known_ones(shop: Installation, arguments: list[str], named: str) -> None:
     done = campaign_sync(shop.folder, "run", *arguments)
 
     assert done.returncode == 2
     assert named in done.stderr
 
 
-def test_check_tells_all_findings_at_once_and_changes_nothing(shop: Rig) -> None:
+def test_check_tells_all_findings_at_once_and_changes_nothing(shop: Installation) -> None:
     shop.list_settings()["recipient_list_id"] = 4711
     shop.list_settings("nord", "products")["attributes"]["Lieblingsfarbe"] = "city"
     shop.list_settings("sued")["opt_in_id"] = "newsletter-west"
@@ -121,14 +130,14 @@ def test_check_tells_all_findings_at_once_and_changes_nothing(shop: Rig) -> None
     assert not changing & {call.operation for call in shop.world.calls()}
 
 
-def test_check_is_content_with_a_good_configuration(shop: Rig) -> None:
+def test_check_is_content_with_a_good_configuration(shop: Installation) -> None:
     done = campaign_sync(shop.folder, "check")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "names 5, 5 of them with newsletter-nord" in " ".join(done.stdout.split())
 
 
-def test_check_lists_the_mailings_of_every_type_that_use_a_list(shop: Rig) -> None:
+def test_check_lists_the_mailings_of_every_type_that_use_a_list(shop: Installation) -> None:
     for number, (mailing_type, status) in enumerate(
         [("regular", "NEW"), ("event", "SENDING"), ("campaign", "ACTIVATION_REQUIRED"), ("split", "DONE")], start=1
     ):
@@ -149,7 +158,9 @@ def test_check_lists_the_mailings_of_every_type_that_use_a_list(shop: Rig) -> No
 
 
 @pytest.mark.parametrize("configured", ["client", "per_list"])
-def test_check_proposes_unsubscribe_lists_per_list_where_the_vendor_has_them(shop: Rig, configured: str) -> None:
+def test_check_proposes_unsubscribe_lists_per_list_where_the_vendor_has_them(
+    shop: Installation, configured: str
+) -> None:
     shop.settings["mandators"]["nord"]["unsubscribe_lists"] = configured
     assert shop.configuration
     shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org", "person3@example.org")
@@ -163,7 +174,7 @@ def test_check_proposes_unsubscribe_lists_per_list_where_the_vendor_has_them(sho
     assert "isn't documented" in told
 
 
-def test_a_table_of_exports_that_is_missing_is_told_by_check_and_stops_no_run(shop: Rig) -> None:
+def test_a_table_of_exports_that_is_missing_is_told_by_check_and_stops_no_run(shop: Installation) -> None:
     shop.settings["mandators"]["sued"]["crm_export"] = {"table": "nightly"}
     assert shop.configuration
 
@@ -172,7 +183,7 @@ def test_a_table_of_exports_that_is_missing_is_told_by_check_and_stops_no_run(sh
     shop.day("nord")
 
 
-def test_crm_init_creates_what_check_asks_for(shop: Rig) -> None:
+def test_crm_init_creates_what_check_asks_for(shop: Installation) -> None:
     shop.settings["crm"]["url"] = f"sqlite:///{shop.folder / 'new.db'}"
     assert shop.configuration
 
@@ -211,7 +222,7 @@ main()
 """
 
 
-def test_a_run_that_was_killed_the_moment_it_began_holds_up_no_other(shop: Rig) -> None:
+def test_a_run_that_was_killed_the_moment_it_began_holds_up_no_other(shop: Installation) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("DAGSTER", "CAMPAIGN"))}
     killed = subprocess.run(
         [sys.executable, "-c", KILLED_BEFORE_ANYTHING_IS_OPENED],
@@ -254,12 +265,12 @@ def test_two_demonstrations_begun_at_once_play_a_first_and_a_second_day(tmp_path
         assert int(sent.replace(",", "")) >= numbers[3]
 
 
-def halve(shop: Rig) -> None:
+def halve(shop: Installation) -> None:
     with shop.crm() as crm:
         crm.exec_driver_sql("DELETE FROM marketing_list_member WHERE entity_id > 'c2'")
 
 
-def test_an_implausible_size_is_accepted_once_with_a_reason(shop: Rig) -> None:
+def test_an_implausible_size_is_accepted_once_with_a_reason(shop: Installation) -> None:
     shop.day("nord")
     halve(shop)
 
@@ -274,14 +285,16 @@ def test_an_implausible_size_is_accepted_once_with_a_reason(shop: Rig) -> None:
 
 @pytest.mark.parametrize("option", ["--accept-size", "--accept-withdrawals"])
 @pytest.mark.parametrize("lists", [["because"], [" ", "--list", "newsletter"]])
-def test_nothing_is_accepted_without_a_reason_and_named_lists(shop: Rig, option: str, lists: list[str]) -> None:
+def test_nothing_is_accepted_without_a_reason_and_named_lists(
+    shop: Installation, option: str, lists: list[str]
+) -> None:
     done = campaign_sync(shop.folder, "run", "nord", option, *lists)
 
     assert done.returncode == 2
     assert f"{option} needs a reason" in done.stderr
 
 
-def test_withdrawals_that_vanished_are_accepted_once_with_a_reason(shop: Rig) -> None:
+def test_withdrawals_that_vanished_are_accepted_once_with_a_reason(shop: Installation) -> None:
     for number in range(10):
         shop.add_contact(f"w{number}", f"w{number}@example.org")
         shop.consent(f"w{number}", "newsletter-nord", "withdrawn", LONG_AGO + timedelta(days=1))
@@ -299,7 +312,7 @@ def test_withdrawals_that_vanished_are_accepted_once_with_a_reason(shop: Rig) ->
     assert len(shop.addresses()) == 15
 
 
-def test_replay_brings_back_the_last_proven_snapshot_without_those_who_left_since(shop: Rig) -> None:
+def test_replay_brings_back_the_last_proven_snapshot_without_those_who_left_since(shop: Installation) -> None:
     shop.day("nord")
     shop.world.unsubscribe(NORD, "person3@example.org")
     shop.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
@@ -311,7 +324,7 @@ def test_replay_brings_back_the_last_proven_snapshot_without_those_who_left_sinc
     assert "✓ 4 equal" in done.stdout
 
 
-def test_only_proven_snapshots_are_replayed(shop: Rig) -> None:
+def test_only_proven_snapshots_are_replayed(shop: Installation) -> None:
     never = campaign_sync(shop.folder, "replay", "nord", "newsletter")
     shop.day("nord")
     unknown = campaign_sync(shop.folder, "replay", "nord", "newsletter", "--snapshot", "4711")
@@ -321,7 +334,7 @@ def test_only_proven_snapshots_are_replayed(shop: Rig) -> None:
     assert "has no proven snapshot 4711; the newest are" in unknown.stderr
 
 
-def test_check_gives_a_list_that_was_refused_for_good_its_second_chance(shop: Rig) -> None:
+def test_check_gives_a_list_that_was_refused_for_good_its_second_chance(shop: Installation) -> None:
     canary = "canary@example.org"
     shop.settings["mandators"]["nord"]["canary_address"] = canary
     shop.world.unsubscribe(NORD, canary)
@@ -340,7 +353,7 @@ def test_check_gives_a_list_that_was_refused_for_good_its_second_chance(shop: Ri
 
 
 @pytest.mark.parametrize("before", [(), ("frames", ".campaign_sync")], ids=["new folders", "folders that were there"])
-def test_what_holds_people_is_for_its_owner_alone(shop: Rig, before: tuple[str, ...]) -> None:
+def test_what_holds_people_is_for_its_owner_alone(shop: Installation, before: tuple[str, ...]) -> None:
     old = os.umask(0)
     try:
         for name in before:
@@ -361,7 +374,7 @@ def test_what_holds_people_is_for_its_owner_alone(shop: Rig, before: tuple[str, 
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in public), "a web server may show the reports"
 
 
-def test_dg_finds_the_definitions_once_it_is_told_which_instance_to_use(shop: Rig) -> None:
+def test_dg_finds_the_definitions_once_it_is_told_which_instance_to_use(shop: Installation) -> None:
     campaign_sync(shop.folder, "run", "nord")
     checkout = Path(__file__).parents[1]
     environment = os.environ | ENVIRONMENT

@@ -11,7 +11,7 @@ from dagster._daemon.types import DaemonHeartbeat
 
 from campaign_sync.cli.dagster_instance import refuse_second_daemon, use_instance
 from campaign_sync.cli.error_handling import CommandError
-from campaign_sync.cli.run import Advice
+from campaign_sync.cli.run import NextSteps
 from campaign_sync_tests.simultaneous import at_once
 
 USE = "from pathlib import Path\nfrom campaign_sync.cli.dagster_instance import use_instance"
@@ -44,9 +44,9 @@ def test_no_second_daemon_is_started_on_an_instance_that_has_one(
 
 def test_nobody_is_told_to_start_a_ui_beside_the_one_of_production(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    assert Advice.here("campaign-sync run nord").look == "`campaign-sync dev`"
+    assert NextSteps.here("campaign-sync run nord").look == "`campaign-sync dev`"
     monkeypatch.setenv("DAGSTER_HOME", "/opt/campaign_sync/dagster")
-    advice = Advice.here("campaign-sync run nord")
+    advice = NextSteps.here("campaign-sync run nord")
     assert "campaign-sync dev" not in advice.look + advice.if_dead
 
 
@@ -96,7 +96,7 @@ def test_an_embedded_instance_of_an_earlier_version_is_used_on(tmp_path: Path, m
 
     assert "campaign_sync.automation" not in (tmp_path / "dagster.yaml").read_text()
     with dg.DagsterInstance.get() as instance:
-        assert type(instance.event_log_storage).__name__ == "KeptEventLogStorage"
+        assert type(instance.event_log_storage).__name__ == "OpenEventLogStorage"
 
 
 @pytest.mark.parametrize("settings", [None, "telemetry: {enabled: false}\n"])

@@ -15,7 +15,7 @@ from campaign_sync.orchestration.feedback_schedules import feedback_watch
 from campaign_sync.orchestration.repair_sensor import unfinished_replace_sensor
 from campaign_sync.storage.errors import RevisionError
 from campaign_sync.storage.revisions import revisions
-from campaign_sync_tests.installation import ENVIRONMENT, Rig, rig
+from campaign_sync_tests.installation import ENVIRONMENT, Installation, installation
 from campaign_sync_tests.time_travel import make_tables
 
 EARLIER, NEWEST = revisions()[0], revisions()[-1]
@@ -25,14 +25,14 @@ Command = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Rig]:
-    with rig(tmp_path) as built:
+def shop(tmp_path: Path) -> Iterator[Installation]:
+    with installation(tmp_path) as built:
         assert built.configuration  # writes the file
         yield built
 
 
 @pytest.fixture
-def campaign_sync(shop: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def campaign_sync(shop: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs a command in this process; gives its exit code and what it printed."""
     monkeypatch.chdir(shop.folder)
     for name, value in (ENVIRONMENT | {"COLUMNS": "500"}).items():
@@ -48,12 +48,12 @@ def campaign_sync(shop: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     return call
 
 
-def state_url(shop: Rig) -> str:
+def state_url(shop: Installation) -> str:
     url: str = shop.settings["storage"]["state_url"]
     return url
 
 
-def test_what_is_there_is_told_before_and_after_an_upgrade(shop: Rig, campaign_sync: Command) -> None:
+def test_what_is_there_is_told_before_and_after_an_upgrade(shop: Installation, campaign_sync: Command) -> None:
     code, told = campaign_sync("db", "check")
     assert (code, told) == (
         1,
@@ -87,7 +87,7 @@ def test_what_is_there_is_told_before_and_after_an_upgrade(shop: Rig, campaign_s
     ids=" ".join,
 )
 def test_no_command_begins_on_tables_of_an_earlier_version(
-    shop: Rig, campaign_sync: Command, command: tuple[str, ...]
+    shop: Installation, campaign_sync: Command, command: tuple[str, ...]
 ) -> None:
     make_tables(state_url(shop), EARLIER)
     code, told = campaign_sync(*command)
@@ -97,7 +97,7 @@ def test_no_command_begins_on_tables_of_an_earlier_version(
     assert not (shop.folder / ".campaign_sync").exists()
 
 
-def test_check_has_it_among_its_findings(shop: Rig, campaign_sync: Command) -> None:
+def test_check_has_it_among_its_findings(shop: Installation, campaign_sync: Command) -> None:
     make_tables(state_url(shop), EARLIER)
     code, told = campaign_sync("check")
     assert code == 1
@@ -105,7 +105,9 @@ def test_check_has_it_among_its_findings(shop: Rig, campaign_sync: Command) -> N
     assert "logged in to mandator 8100" in told
 
 
-def test_no_run_changes_anything_at_the_vendor_or_in_the_crm_on_tables_of_an_earlier_version(shop: Rig) -> None:
+def test_no_run_changes_anything_at_the_vendor_or_in_the_crm_on_tables_of_an_earlier_version(
+    shop: Installation,
+) -> None:
     make_tables(state_url(shop), EARLIER)
     shop.leave("person1@example.org")
     events = select(func.count()).select_from(schema.consent_event)
@@ -123,7 +125,7 @@ def test_no_run_changes_anything_at_the_vendor_or_in_the_crm_on_tables_of_an_ear
     assert {call.operation for call in shop.world.calls()} <= {"login", "logout", "getCurrentTime"}
 
 
-def test_no_sensor_tick_goes_on_either_and_the_definitions_load_all_the_same(shop: Rig) -> None:
+def test_no_sensor_tick_goes_on_either_and_the_definitions_load_all_the_same(shop: Installation) -> None:
     make_tables(state_url(shop), EARLIER)
     assert shop.definitions.resolve_job_def("nord_daily_replace")
     with dg.DagsterInstance.ephemeral() as instance:
@@ -136,6 +138,6 @@ def test_no_sensor_tick_goes_on_either_and_the_definitions_load_all_the_same(sho
             assert isinstance(caught.value.__cause__ or caught.value, RevisionError)
 
 
-def test_the_definitions_load_while_the_state_database_is_down(shop: Rig) -> None:
+def test_the_definitions_load_while_the_state_database_is_down(shop: Installation) -> None:
     shop.settings["storage"]["state_url"] = "postgresql://nobody@127.0.0.1:1/state"
     assert shop.definitions.resolve_job_def("nord_daily_replace")

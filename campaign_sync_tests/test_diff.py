@@ -12,11 +12,11 @@ import pytest
 from rich.console import Console
 from sqlalchemy import update
 
-from campaign_sync.cli.diff import tell_difference
+from campaign_sync.cli.diff import print_difference
 from campaign_sync.cli.error_handling import CommandError
 from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.schema import contact, marketing_list_member
-from campaign_sync_tests.installation import NORD, Rig, rig
+from campaign_sync_tests.installation import NORD, Installation, installation
 from campaign_sync_tests.test_cli import campaign_sync
 from campaign_sync_tests.time_travel import let_days_pass
 
@@ -24,14 +24,14 @@ HOURS_AGO = datetime.now(UTC) - timedelta(hours=3)
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Rig]:
-    with rig(tmp_path) as built:
+def shop(tmp_path: Path) -> Iterator[Installation]:
+    with installation(tmp_path) as built:
         yield built
 
 
-def told(shop: Rig, *days: date, name: str = "newsletter", file: Path | None = None) -> str:
+def told(shop: Installation, *days: date, name: str = "newsletter", file: Path | None = None) -> str:
     text = io.StringIO()
-    tell_difference(shop.configuration, "nord", name, days, Console(file=text, width=120), file)
+    print_difference(shop.configuration, "nord", name, days, Console(file=text, width=120), file)
     return text.getvalue()
 
 
@@ -44,11 +44,11 @@ def day(days_ago: int) -> date:
     return datetime.now(ZoneInfo("Europe/Berlin")).date() - timedelta(days=days_ago)
 
 
-def pass_days(shop: Rig, days: int) -> None:
+def pass_days(shop: Installation, days: int) -> None:
     let_days_pass(shop.settings["storage"]["state_url"], days)
 
 
-def change_much(shop: Rig) -> None:
+def change_much(shop: Installation) -> None:
     """Of five people one leaves the marketing list, one withdraws, one is refused, one moves; another one joins."""
     with shop.crm() as crm:
         crm.execute(marketing_list_member.delete().where(marketing_list_member.c.entity_id == "c1"))
@@ -60,7 +60,7 @@ def change_much(shop: Rig) -> None:
     shop.list_settings()["limits"] = {"max_shrink": 1}
 
 
-def test_who_joined_who_left_and_why_and_what_changed_is_counted(shop: Rig) -> None:
+def test_who_joined_who_left_and_why_and_what_changed_is_counted(shop: Installation) -> None:
     shop.day()
     change_much(shop)
     shop.day()
@@ -84,7 +84,7 @@ def test_who_joined_who_left_and_why_and_what_changed_is_counted(shop: Rig) -> N
     assert ["contact:c4", "changed", "Ort, Vorname"] in found
 
 
-def test_everybody_goes_into_the_csv_file_and_only_crm_ids_go_anywhere(shop: Rig) -> None:
+def test_everybody_goes_into_the_csv_file_and_only_crm_ids_go_anywhere(shop: Installation) -> None:
     shop.day()
     change_much(shop)
     shop.day()
@@ -108,14 +108,14 @@ def test_everybody_goes_into_the_csv_file_and_only_crm_ids_go_anywhere(shop: Rig
     assert not [word for word in ("example.org", "Doro", "Aachen", "Groß") if word in everything]
 
 
-def test_a_day_without_changes_says_so(shop: Rig) -> None:
+def test_a_day_without_changes_says_so(shop: Installation) -> None:
     shop.day()
     shop.day()
 
     assert "Nobody joined, left or changed." in told(shop)
 
 
-def test_somebody_whom_the_vendor_refuses_every_day_leaves_once(shop: Rig) -> None:
+def test_somebody_whom_the_vendor_refuses_every_day_leaves_once(shop: Installation) -> None:
     shop.day()
     shop.world.refuse(NORD, "person3@example.org", 6)
     shop.day()
@@ -125,7 +125,7 @@ def test_somebody_whom_the_vendor_refuses_every_day_leaves_once(shop: Rig) -> No
     assert "Nobody joined, left or changed." in told(shop)
 
 
-def test_another_address_is_a_change_of_the_same_person(shop: Rig) -> None:
+def test_another_address_is_a_change_of_the_same_person(shop: Installation) -> None:
     shop.day()
     with shop.crm() as crm:
         crm.execute(update(contact).where(contact.c.id == "c1").values(email="new@example.org"))
@@ -134,7 +134,7 @@ def test_another_address_is_a_change_of_the_same_person(shop: Rig) -> None:
     assert ["contact:c1", "changed", "address"] in lines(told(shop))
 
 
-def test_of_many_people_some_of_every_kind_are_shown(shop: Rig) -> None:
+def test_of_many_people_some_of_every_kind_are_shown(shop: Installation) -> None:
     shop.day()
     for number in range(30):
         shop.add_contact(f"n{number:02}", f"new{number}@example.org")
@@ -152,9 +152,9 @@ def test_of_many_people_some_of_every_kind_are_shown(shop: Rig) -> None:
 
 
 @pytest.fixture(scope="module")
-def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Proven six, five and three days ago, and today; each time somebody more is in the list. For reading only."""
-    with rig(tmp_path_factory.mktemp("week")) as shop:
+    with installation(tmp_path_factory.mktemp("week")) as shop:
         for number, passing in enumerate((1, 2, 3, 0)):
             shop.add_contact(f"n{number}", f"new{number}@example.org")
             shop.day()
@@ -177,7 +177,7 @@ reads_a_week = pytest.mark.xdist_group("week")
     ],
     ids=["the last two", "one and the newest", "two", "in any order"],
 )
-def test_the_days_decide_what_is_compared(week: Rig, days: Sequence[int], joined: list[str]) -> None:
+def test_the_days_decide_what_is_compared(week: Installation, days: Sequence[int], joined: list[str]) -> None:
     found = lines(told(week, *(day(each) for each in days)))
     assert [line[0] for line in found if line[1:] == ["joined"]] == [f"contact:{each}" for each in joined]
 
@@ -192,14 +192,16 @@ def test_the_days_decide_what_is_compared(week: Rig, days: Sequence[int], joined
         ([6, 5, 3], "more than two days can't be compared"),
     ],
 )
-def test_days_that_will_not_do_are_answered_by_those_that_will(week: Rig, days: Sequence[int], sentence: str) -> None:
+def test_days_that_will_not_do_are_answered_by_those_that_will(
+    week: Installation, days: Sequence[int], sentence: str
+) -> None:
     with pytest.raises(CommandError) as caught:
         told(week, *(day(each) for each in days))
     assert str(caught.value).startswith(sentence.format(*(day(each) for each in range(10))))
     assert caught.value.exit_code == 1
 
 
-def test_a_list_that_was_proven_once_or_never_has_nothing_to_compare(shop: Rig) -> None:
+def test_a_list_that_was_proven_once_or_never_has_nothing_to_compare(shop: Installation) -> None:
     with pytest.raises(CommandError, match="nord/newsletter was never proven"):
         told(shop)
     shop.day()
@@ -207,7 +209,7 @@ def test_a_list_that_was_proven_once_or_never_has_nothing_to_compare(shop: Rig) 
         told(shop)
 
 
-def test_an_unknown_list_exits_with_2_and_the_known_ones(shop: Rig) -> None:
+def test_an_unknown_list_exits_with_2_and_the_known_ones(shop: Installation) -> None:
     assert shop.configuration
 
     done = campaign_sync(shop.folder, "diff", "nord", "news", anew=True)

@@ -15,7 +15,7 @@ from campaign_sync.domain.layout import Layout, parse_feedback
 from campaign_sync.optimizely.errors import CredentialsError
 from campaign_sync.sandbox.caller import Caller
 from campaign_sync.sandbox.web_services import HANDLERS
-from campaign_sync_tests.installation import ENVIRONMENT, NORD, Rig, rig
+from campaign_sync_tests.installation import ENVIRONMENT, NORD, Installation, installation
 from campaign_sync_tests.test_cli import campaign_sync, cells
 
 GERMAN = [
@@ -29,12 +29,12 @@ SECRETS = ("@", "erson1", "xample", "Jürgen", "4711")
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Rig]:
-    with rig(tmp_path) as built:
+def shop(tmp_path: Path) -> Iterator[Installation]:
+    with installation(tmp_path) as built:
         yield built
 
 
-def told(shop: Rig, days: int = 7) -> str:
+def told(shop: Installation, days: int = 7) -> str:
     text = io.StringIO()
     show_sample(shop.configuration, "nord", days, Console(file=text, width=160))
     return text.getvalue()
@@ -48,7 +48,7 @@ def readers(text: str) -> dict[str, dict[str, Any]]:
     return pasted
 
 
-def test_rows_with_a_header_are_shown_without_anybody_and_can_be_pasted(shop: Rig) -> None:
+def test_rows_with_a_header_are_shown_without_anybody_and_can_be_pasted(shop: Installation) -> None:
     shop.world.publish(NORD, "getResponses", GERMAN)
 
     text = told(shop)
@@ -74,7 +74,7 @@ def test_rows_with_a_header_are_shown_without_anybody_and_can_be_pasted(shop: Ri
     }
 
 
-def test_what_was_pasted_reads_every_row(shop: Rig) -> None:
+def test_what_was_pasted_reads_every_row(shop: Installation) -> None:
     shop.world.publish(NORD, "getResponses", GERMAN)
 
     pasted = readers(told(shop))["getResponses"]
@@ -85,7 +85,7 @@ def test_what_was_pasted_reads_every_row(shop: Rig) -> None:
     assert (len(parsed.rows), parsed.misfits) == (8, ())
 
 
-def test_the_vendors_default_rows_become_one_line_each(shop: Rig) -> None:
+def test_the_vendors_default_rows_become_one_line_each(shop: Installation) -> None:
     moment = str(int(datetime.now(UTC).timestamp() * 1000))
     shop.world.publish(NORD, "getOutBounces", [["person1@example.org", moment], ["person2@example.org", moment]])
     shop.leave("person3@example.org")
@@ -98,7 +98,7 @@ def test_the_vendors_default_rows_become_one_line_each(shop: Rig) -> None:
     assert "?" not in text
 
 
-def test_technical_fields_that_come_back_are_recognized_and_records_arent_shown(shop: Rig) -> None:
+def test_technical_fields_that_come_back_are_recognized_and_records_arent_shown(shop: Installation) -> None:
     moment = str(int(datetime.now(UTC).timestamp() * 1000))
     rows = [
         [f"person{number}@example.org", moment, "newsletter-nord", "contact", f"C4711{number}"] for number in (1, 2)
@@ -120,7 +120,7 @@ def test_technical_fields_that_come_back_are_recognized_and_records_arent_shown(
     assert "4711" not in text
 
 
-def test_a_reader_without_rows_in_the_window_is_a_line(shop: Rig) -> None:
+def test_a_reader_without_rows_in_the_window_is_a_line(shop: Installation) -> None:
     rows = [["person1@example.org", "24.11.2026"]]
     shop.world.publish(NORD, "getResponses", rows, datetime.now(UTC) - timedelta(days=9))
 
@@ -130,7 +130,7 @@ def test_a_reader_without_rows_in_the_window_is_a_line(shop: Rig) -> None:
 
 
 def test_a_reader_that_the_account_may_not_use_is_a_line_and_the_others_are_shown(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(caller: Caller, *_: int) -> list[list[str]]:
         raise caller.fault("Permission denied")
@@ -144,7 +144,7 @@ def test_a_reader_that_the_account_may_not_use_is_a_line_and_the_others_are_show
     assert list(readers(text)) == ["getUnsubscribes"]
 
 
-def test_what_cannot_be_guessed_is_null_and_doubted(shop: Rig) -> None:
+def test_what_cannot_be_guessed_is_null_and_doubted(shop: Installation) -> None:
     shop.world.publish(NORD, "getUnsubscribes", [["person1@example.org", "01/02/2026"], ["4711", "03/04/2026"]])
 
     text = told(shop)
@@ -154,7 +154,7 @@ def test_what_cannot_be_guessed_is_null_and_doubted(shop: Rig) -> None:
     assert readers(text)["getUnsubscribes"]["time_format"] is None
 
 
-def test_it_reads_two_hundred_rows_at_most_and_changes_nothing(shop: Rig) -> None:
+def test_it_reads_two_hundred_rows_at_most_and_changes_nothing(shop: Installation) -> None:
     shop.world.publish(NORD, "getUnsubscribes", [["person1@example.org", "2026-11-24"]] * 300)
 
     assert "getUnsubscribes: 5 of at least 200 rows" in told(shop)
@@ -165,14 +165,14 @@ def test_it_reads_two_hundred_rows_at_most_and_changes_nothing(shop: Rig) -> Non
     assert {call.service for call in shop.world.calls()} == {"Session", "ClosedLoop"}
 
 
-def test_a_wrong_password_is_an_error_of_one_sentence(shop: Rig) -> None:
+def test_a_wrong_password_is_an_error_of_one_sentence(shop: Installation) -> None:
     shop.world.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], "changed")
 
     with pytest.raises(CredentialsError, match="doesn't let this user in"):
         told(shop)
 
 
-def test_the_command_takes_known_mandators_and_up_to_30_days(shop: Rig) -> None:
+def test_the_command_takes_known_mandators_and_up_to_30_days(shop: Installation) -> None:
     shop.leave("person3@example.org")
     assert shop.configuration  # writes the file
 

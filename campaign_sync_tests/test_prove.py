@@ -14,11 +14,11 @@ from rich.console import Console
 from sqlalchemy import create_engine, select, update
 
 from campaign_sync.cli.error_handling import CommandError
-from campaign_sync.cli.prove import tell_proof
+from campaign_sync.cli.prove import print_proof
 from campaign_sync.crm.sql import schema
 from campaign_sync.domain.snapshot import EVIDENCE_COLUMNS
 from campaign_sync.storage.tables import replace, snapshot
-from campaign_sync_tests.installation import LONG_AGO, NORD, Rig, rig
+from campaign_sync_tests.installation import LONG_AGO, NORD, Installation, installation
 from campaign_sync_tests.installation import NEWSLETTER as NEWSLETTER_ID
 from campaign_sync_tests.test_cli import campaign_sync
 from campaign_sync_tests.time_travel import let_a_replace_break_off, let_days_pass
@@ -31,19 +31,19 @@ GRANTED = f"granted 2026-01-15 10:30, event {EVENT}"
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Rig]:
-    with rig(tmp_path) as built:
+def shop(tmp_path: Path) -> Iterator[Installation]:
+    with installation(tmp_path) as built:
         record(built, "form of 15 January, IP kept", "2026-01")
         yield built
 
 
-def record(shop: Rig, evidence: str | None, text_version: str | None) -> None:
+def record(shop: Installation, evidence: str | None, text_version: str | None) -> None:
     """Let the CRM keep this of every consent event."""
     with shop.crm() as crm:
         crm.execute(update(schema.consent_event).values(evidence=evidence, text_version=text_version))
 
 
-def pass_days(shop: Rig, days: int) -> None:
+def pass_days(shop: Installation, days: int) -> None:
     let_days_pass(shop.settings["storage"]["state_url"], days)
 
 
@@ -52,9 +52,11 @@ def day(days_ago: int) -> date:
     return datetime.now(ZoneInfo("Europe/Berlin")).date() - timedelta(days=days_ago)
 
 
-def told(shop: Rig, who: str, at: date | None = None, lists: tuple[tuple[str, str], ...] = (NEWSLETTER,)) -> str:
+def told(
+    shop: Installation, who: str, at: date | None = None, lists: tuple[tuple[str, str], ...] = (NEWSLETTER,)
+) -> str:
     text = io.StringIO()
-    tell_proof(shop.configuration, who, lists, at, Console(file=text, width=400))
+    print_proof(shop.configuration, who, lists, at, Console(file=text, width=400))
     return text.getvalue()
 
 
@@ -75,7 +77,7 @@ def of(label: str, text: str) -> list[str]:
     return [each for key, each in lines(text)[1] if key == label]
 
 
-def without_evidence(shop: Rig) -> None:
+def without_evidence(shop: Installation) -> None:
     """Let the snapshots be as those that were frozen before evidence was kept."""
     engine = create_engine(shop.settings["storage"]["state_url"])
     with engine.begin() as connection:
@@ -87,7 +89,7 @@ def without_evidence(shop: Rig) -> None:
     engine.dispose()
 
 
-def test_it_names_the_consent_event_with_time_source_evidence_and_text_version(shop: Rig) -> None:
+def test_it_names_the_consent_event_with_time_source_evidence_and_text_version(shop: Installation) -> None:
     shop.day()
 
     sign, found = lines(told(shop, "Person1@Example.org"))
@@ -102,7 +104,7 @@ def test_it_names_the_consent_event_with_time_source_evidence_and_text_version(s
     assert [label for label, _ in found[5:]] == ["proven", "snapshot", "file", "sha256", "now"]
 
 
-def test_the_snapshot_is_named_so_that_somebody_else_can_verify_it(shop: Rig) -> None:
+def test_the_snapshot_is_named_so_that_somebody_else_can_verify_it(shop: Installation) -> None:
     shop.day()
 
     text = told(shop, "contact:c1")
@@ -114,7 +116,7 @@ def test_the_snapshot_is_named_so_that_somebody_else_can_verify_it(shop: Rig) ->
     assert re.fullmatch(f"{stored.id}, frozen {MOMENT}", of("snapshot", text)[0])
 
 
-def test_what_nobody_recorded_is_said_to_be_missing(shop: Rig) -> None:
+def test_what_nobody_recorded_is_said_to_be_missing(shop: Installation) -> None:
     record(shop, None, None)
     shop.day()
 
@@ -123,7 +125,9 @@ def test_what_nobody_recorded_is_said_to_be_missing(shop: Rig) -> None:
     assert "text version: not recorded" in text
 
 
-def test_somebody_who_withdrew_later_is_proven_for_the_day_before_and_the_withdrawal_is_told(shop: Rig) -> None:
+def test_somebody_who_withdrew_later_is_proven_for_the_day_before_and_the_withdrawal_is_told(
+    shop: Installation,
+) -> None:
     shop.day()
     pass_days(shop, 2)
     shop.consent("c1", "newsletter-nord", "withdrawn", HOURS_AGO)
@@ -145,7 +149,7 @@ def test_somebody_who_withdrew_later_is_proven_for_the_day_before_and_the_withdr
     assert of("since", text) == []
 
 
-def test_a_consent_granted_again_is_told_after_the_withdrawal(shop: Rig) -> None:
+def test_a_consent_granted_again_is_told_after_the_withdrawal(shop: Installation) -> None:
     shop.day()
     pass_days(shop, 2)
     shop.consent("c1", "newsletter-nord", "withdrawn", HOURS_AGO)
@@ -157,7 +161,7 @@ def test_a_consent_granted_again_is_told_after_the_withdrawal(shop: Rig) -> None
     assert of("now", text)[0].startswith("in it by the newest proof")
 
 
-def test_a_withdrawal_that_came_late_with_an_early_date_is_told_as_such(shop: Rig) -> None:
+def test_a_withdrawal_that_came_late_with_an_early_date_is_told_as_such(shop: Installation) -> None:
     shop.day()
     shop.consent("c1", "newsletter-nord", "withdrawn", LONG_AGO + timedelta(days=1))
 
@@ -166,7 +170,7 @@ def test_a_withdrawal_that_came_late_with_an_early_date_is_told_as_such(shop: Ri
     assert of("since", text)[0].endswith("it bears an earlier date and came to the CRM after this selection")
 
 
-def test_a_person_erased_from_the_crm_is_still_proven_by_the_snapshot(shop: Rig) -> None:
+def test_a_person_erased_from_the_crm_is_still_proven_by_the_snapshot(shop: Installation) -> None:
     shop.day()
     pass_days(shop, 2)
     with shop.crm() as crm:
@@ -187,7 +191,7 @@ def test_a_person_erased_from_the_crm_is_still_proven_by_the_snapshot(shop: Rig)
         told(shop, "person1@example.org")
 
 
-def test_the_evidence_stays_as_it_was_when_the_crm_is_edited_later(shop: Rig) -> None:
+def test_the_evidence_stays_as_it_was_when_the_crm_is_edited_later(shop: Installation) -> None:
     shop.day()
     record(shop, "made up afterwards", "2099-12")
     with shop.crm() as crm:
@@ -200,7 +204,7 @@ def test_the_evidence_stays_as_it_was_when_the_crm_is_edited_later(shop: Rig) ->
     assert beware == f"the CRM has this event otherwise by now: confirmed 2026-01-15 10:30, event {EVENT}"
 
 
-def test_an_older_snapshot_without_evidence_falls_back_on_the_crm_and_says_so(shop: Rig) -> None:
+def test_an_older_snapshot_without_evidence_falls_back_on_the_crm_and_says_so(shop: Installation) -> None:
     shop.day()
     without_evidence(shop)
 
@@ -215,7 +219,7 @@ def test_an_older_snapshot_without_evidence_falls_back_on_the_crm_and_says_so(sh
     assert "this snapshot doesn't keep source and evidence yet, and the CRM doesn't have the event any more" in text
 
 
-def test_an_older_snapshot_without_evidence_serves_every_other_command(shop: Rig) -> None:
+def test_an_older_snapshot_without_evidence_serves_every_other_command(shop: Installation) -> None:
     shop.day()
     without_evidence(shop)
     assert shop.configuration
@@ -228,7 +232,7 @@ def test_an_older_snapshot_without_evidence_serves_every_other_command(shop: Rig
     assert campaign_sync(shop.folder, "why", "contact:c1").returncode == 0
 
 
-def test_a_crm_without_text_versions_is_proven_without_them(shop: Rig) -> None:
+def test_a_crm_without_text_versions_is_proven_without_them(shop: Installation) -> None:
     with shop.crm() as crm:
         crm.exec_driver_sql("ALTER TABLE consent_event DROP COLUMN text_version")
     shop.day()
@@ -238,7 +242,7 @@ def test_a_crm_without_text_versions_is_proven_without_them(shop: Rig) -> None:
     assert "text version: not recorded" in text
 
 
-def test_a_confirmation_leads_to_the_grant_that_it_confirms(shop: Rig) -> None:
+def test_a_confirmation_leads_to_the_grant_that_it_confirms(shop: Installation) -> None:
     shop.consent("c1", "newsletter-nord", "confirmed", LONG_AGO + timedelta(minutes=7))
     shop.day()
 
@@ -248,7 +252,7 @@ def test_a_confirmation_leads_to_the_grant_that_it_confirms(shop: Rig) -> None:
     assert "text version: 2026-01" in text
 
 
-def test_the_evidence_is_never_sent_to_the_vendor(shop: Rig) -> None:
+def test_the_evidence_is_never_sent_to_the_vendor(shop: Installation) -> None:
     record(shop, "kept in the archive", "wording seven")
     shop.day()
 
@@ -257,7 +261,7 @@ def test_the_evidence_is_never_sent_to_the_vendor(shop: Rig) -> None:
     assert not [word for word in ("kept in the archive", "wording seven") if word in sent]
 
 
-def test_who_was_turned_away_on_that_day_is_told_why(shop: Rig) -> None:
+def test_who_was_turned_away_on_that_day_is_told_why(shop: Installation) -> None:
     shop.world.refuse(NORD, "person4@example.org", 6)
     shop.day()
 
@@ -268,7 +272,7 @@ def test_who_was_turned_away_on_that_day_is_told_why(shop: Rig) -> None:
     assert of("now", text) == ["that proof is the newest"]
 
 
-def test_what_the_ledger_does_not_tell_is_left_open(shop: Rig) -> None:
+def test_what_the_ledger_does_not_tell_is_left_open(shop: Installation) -> None:
     for number in (3, 4):
         shop.world.refuse(NORD, f"person{number}@example.org", 6)
     for passing in (2, 2, 0):
@@ -288,7 +292,7 @@ def test_what_the_ledger_does_not_tell_is_left_open(shop: Rig) -> None:
     assert lines(told(shop, "contact:c4"))[0] == "✗ no"
 
 
-def test_a_bounce_since_that_day_is_told(shop: Rig) -> None:
+def test_a_bounce_since_that_day_is_told(shop: Installation) -> None:
     shop.day()
     pass_days(shop, 2)
     shop.world.publish(NORD, "getOutBounces", [["person3@example.org", str(int(HOURS_AGO.timestamp() * 1000))]])
@@ -301,7 +305,7 @@ def test_a_bounce_since_that_day_is_told(shop: Rig) -> None:
     assert "selection: the address doesn't take mail: it bounced" in of("now", text)[0]
 
 
-def test_the_old_address_proves_that_it_was_sent_to_and_the_new_one_is_told(shop: Rig) -> None:
+def test_the_old_address_proves_that_it_was_sent_to_and_the_new_one_is_told(shop: Installation) -> None:
     shop.day()
     pass_days(shop, 2)
     with shop.crm() as crm:
@@ -314,7 +318,7 @@ def test_the_old_address_proves_that_it_was_sent_to_and_the_new_one_is_told(shop
         assert of("since", text) == ["their address in the CRM isn't that one any more, but new@example.org"]
 
 
-def test_the_end_of_the_day_in_the_mandators_time_zone_decides(shop: Rig) -> None:
+def test_the_end_of_the_day_in_the_mandators_time_zone_decides(shop: Installation) -> None:
     shop.day()
     pass_days(shop, 2)
 
@@ -324,7 +328,7 @@ def test_the_end_of_the_day_in_the_mandators_time_zone_decides(shop: Rig) -> Non
     assert ("proven", "never by then") in found
 
 
-def test_a_list_that_had_broken_off_by_then_is_left_open(shop: Rig) -> None:
+def test_a_list_that_had_broken_off_by_then_is_left_open(shop: Installation) -> None:
     shop.day()
     pass_days(shop, 2)
     let_a_replace_break_off(shop.settings["storage"]["state_url"], "newsletter")
@@ -337,7 +341,7 @@ def test_a_list_that_had_broken_off_by_then_is_left_open(shop: Rig) -> None:
     assert of("now", text)[0].startswith("INCOMPLETE since")
 
 
-def test_a_snapshot_that_is_gone_is_named(shop: Rig) -> None:
+def test_a_snapshot_that_is_gone_is_named(shop: Installation) -> None:
     shop.day()
     for file in (shop.folder / "frames" / "snapshots" / "nord" / "newsletter").iterdir():
         file.unlink()
@@ -347,12 +351,12 @@ def test_a_snapshot_that_is_gone_is_named(shop: Rig) -> None:
     assert "is missing; restore it from a backup" in of("beware", text)[0]
 
 
-def test_a_day_that_lies_ahead_is_refused(shop: Rig) -> None:
+def test_a_day_that_lies_ahead_is_refused(shop: Installation) -> None:
     with pytest.raises(CommandError, match="lies ahead"):
         told(shop, "contact:c1", day(-2))
 
 
-def test_the_command_takes_a_list_with_and_without_its_mandator(shop: Rig) -> None:
+def test_the_command_takes_a_list_with_and_without_its_mandator(shop: Installation) -> None:
     shop.day()
     assert shop.configuration
 
@@ -363,7 +367,7 @@ def test_the_command_takes_a_list_with_and_without_its_mandator(shop: Rig) -> No
         assert all(len(line) <= 120 for line in done.stdout.splitlines())
 
 
-def test_who_is_unknown_exits_with_1_and_an_unknown_list_with_2(shop: Rig) -> None:
+def test_who_is_unknown_exits_with_1_and_an_unknown_list_with_2(shop: Installation) -> None:
     shop.day()
 
     unknown = campaign_sync(shop.folder, "prove", "nobody@example.org", anew=True)

@@ -15,20 +15,20 @@ from sqlalchemy import Engine
 
 from campaign_sync.cli.run import problems
 from campaign_sync.config import ConfigurationError
-from campaign_sync.config.base import Section
+from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.yaml_source import read_document
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql.engine import crm_engine
-from campaign_sync.delivered_files.sftp_keys import ways_to_log_in
+from campaign_sync.delivered_files.sftp_keys import auth_sources
 from campaign_sync.delivered_files.sftp_login import _Login
-from campaign_sync.optimizely.concurrency import Pace
+from campaign_sync.optimizely.concurrency import ConcurrencyLimiter
 from campaign_sync.optimizely.session import Session
 from campaign_sync.optimizely.transport import Transport
 from campaign_sync.orchestration import errors
-from campaign_sync.orchestration.resources import Ports
+from campaign_sync.orchestration.resources import Resources
 from campaign_sync.storage.database import _engine, probe_database
 from campaign_sync.storage.errors import StateError
-from campaign_sync_tests.installation import ENVIRONMENT, Rig, rig
+from campaign_sync_tests.installation import ENVIRONMENT, Installation, installation
 from campaign_sync_tests.scenarios.test_gate import FEEDBACK
 
 CANARY = "zaunkoenig"
@@ -37,14 +37,14 @@ DATABASE = f"postgresql://reader:{CANARY}%21@127.0.0.1:1/crm"
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     monkeypatch.setattr(errors, "_TRIES_AGAIN", 0)
-    with rig(tmp_path) as built:
+    with installation(tmp_path) as built:
         built.environment |= {"PASSWORD_OF_BOTH": PASSWORD, "DATABASE": DATABASE}
         yield built
 
 
-def with_secrets_everywhere(shop: Rig) -> Rig:
+def with_secrets_everywhere(shop: Installation) -> Installation:
     shop.settings["crm"]["url"] = {"env": "DATABASE"}
     shop.settings["storage"]["state_url"] = {"env": "DATABASE"}
     readers = {"getOutBounces": {"files": "b*"}, "getUnsubscribes": {"files": "u*"}}
@@ -60,17 +60,17 @@ def shown(*things: object) -> str:
     return "\n".join(text for thing in things for text in (repr(thing), str(thing), f"{thing}", pprint.pformat(thing)))
 
 
-def sections(value: Any) -> Iterator[Section]:
+def sections(value: Any) -> Iterator[ConfigModel]:
     if isinstance(value, dict):
         for inner in value.values():
             yield from sections(inner)
-    if isinstance(value, Section):
+    if isinstance(value, ConfigModel):
         yield value
         for name in type(value).model_fields:
             yield from sections(getattr(value, name))
 
 
-def test_no_section_of_the_configuration_shows_a_secret(shop: Rig) -> None:
+def test_no_section_of_the_configuration_shows_a_secret(shop: Installation) -> None:
     configuration = with_secrets_everywhere(shop).configuration
     every = list(sections(configuration))
     assert len(every) > 10
@@ -80,24 +80,24 @@ def test_no_section_of_the_configuration_shows_a_secret(shop: Rig) -> None:
     assert configuration.mandators["nord"].password.get_secret_value() == PASSWORD
 
 
-def test_nothing_that_holds_a_secret_shows_it(shop: Rig) -> None:
+def test_nothing_that_holds_a_secret_shows_it(shop: Installation) -> None:
     configuration = shop.configuration
     shop.world.add_mandator(8100, ENVIRONMENT["USERNAME_OF_BOTH"], PASSWORD)
-    ports = Ports(configuration)
+    ports = Resources(configuration)
     try:
         vendor = ports.vendor("nord")
         transport = Transport(configuration.optimizely.base_url, parallel_calls=1, timeout_seconds=5)
-        session = Session(transport, 8100, "user", PASSWORD, Pace(1, 60))
+        session = Session(transport, 8100, "user", PASSWORD, ConcurrencyLimiter(1, 60))
         held: list[object] = [ports, vendor, vendor.recipients, ports.state, transport, session, vars(ports)]
     finally:
         ports.close()
-    ways = list(ways_to_log_in("the drop", "user", PASSWORD, None))
+    ways = list(auth_sources("the drop", "user", PASSWORD, None))
     held += [ways, _Login("user", iter(ways))]
     assert CANARY not in shown(*held)
 
 
 @pytest.mark.parametrize("url", [DATABASE, f"postgresql://reader@127.0.0.1:1/crm?password={CANARY}"])
-def test_no_engine_and_no_error_of_a_database_shows_the_password(shop: Rig, url: str) -> None:
+def test_no_engine_and_no_error_of_a_database_shows_the_password(shop: Installation, url: str) -> None:
     shop.environment["DATABASE"] = url
     configuration = with_secrets_everywhere(shop).configuration
     state_url, crm_url = configuration.storage.state_url.get_secret_value(), configuration.crm.url.get_secret_value()
@@ -111,7 +111,7 @@ def test_no_engine_and_no_error_of_a_database_shows_the_password(shop: Rig, url:
 
 
 @pytest.mark.parametrize("sign", ["@", "/", "?", "#", "@/"])
-def test_a_password_that_is_not_encoded_is_refused_without_any_of_it(shop: Rig, sign: str) -> None:
+def test_a_password_that_is_not_encoded_is_refused_without_any_of_it(shop: Installation, sign: str) -> None:
     url = f"postgresql://reader:{CANARY}{sign}{CANARY}@127.0.0.1:1/crm"
     for call in (lambda: probe_database(url), lambda: crm_engine(url)):
         with pytest.raises((StateError, CrmError), match="percent-encode") as caught:
@@ -128,7 +128,7 @@ def test_a_password_that_is_not_encoded_is_refused_without_any_of_it(shop: Rig, 
         assert CANARY not in str(refused.value)
 
 
-def test_dagster_is_told_no_secret(shop: Rig) -> None:
+def test_dagster_is_told_no_secret(shop: Installation) -> None:
     definitions = with_secrets_everywhere(shop).definitions
     repository = definitions.get_repository_def()
     told = serialize_value(RepositorySnap.from_def(repository))  # all that the webserver ever hears of us
@@ -138,7 +138,7 @@ def test_dagster_is_told_no_secret(shop: Rig) -> None:
 
 
 def test_runs_that_fail_write_no_secret_down(
-    shop: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    shop: Installation, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     told: list[str] = []
     home = tmp_path / "dagster"
@@ -170,7 +170,7 @@ def test_runs_that_fail_write_no_secret_down(
         ("storage", "frames", f"abfs://frames:{CANARY}@account.dfs.core.windows.net"),
     ],
 )
-def test_a_password_in_any_other_url_is_refused(shop: Rig, section: str, key: str, url: str) -> None:
+def test_a_password_in_any_other_url_is_refused(shop: Installation, section: str, key: str, url: str) -> None:
     with_secrets_everywhere(shop)
     holder = (
         shop.settings["mandators"]["nord"]["feedback"]["files"] if section == "feedback" else shop.settings[section]
@@ -181,6 +181,6 @@ def test_a_password_in_any_other_url_is_refused(shop: Rig, section: str, key: st
     assert CANARY not in str(caught.value)
 
 
-def test_a_container_before_its_account_is_no_password(shop: Rig) -> None:
+def test_a_container_before_its_account_is_no_password(shop: Installation) -> None:
     shop.settings["storage"]["frames"] = "abfs://frames@account.dfs.core.windows.net/a:b@c"
     assert shop.configuration

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from campaign_sync.crm.sql.schema import create_crm
-from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync.storage.state import State
 from campaign_sync_tests.simultaneous import at_once
 
@@ -22,7 +22,7 @@ def _make_crm(file: Path) -> None:
 
 
 def _open_world(file: Path) -> None:
-    World(file).close()
+    VendorState(file).close()
 
 
 @pytest.mark.parametrize("open_file", [_open_state, _make_crm, _open_world])

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from campaign_sync.cli.error_handling import CommandError
-from campaign_sync.cli.why import tell_why
+from campaign_sync.cli.why import print_why
 from campaign_sync.crm.sql import schema
-from campaign_sync_tests.installation import NORD, SUED, Rig, rig
+from campaign_sync_tests.installation import NORD, SUED, Installation, installation
 from campaign_sync_tests.test_cli import campaign_sync
 from campaign_sync_tests.time_travel import let_a_replace_break_off, let_days_pass
 
@@ -21,14 +21,14 @@ TODAY = r"\d{4}-\d\d-\d\d \d\d:\d\d"
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Rig]:
-    with rig(tmp_path) as built:
+def shop(tmp_path: Path) -> Iterator[Installation]:
+    with installation(tmp_path) as built:
         yield built
 
 
-def told(shop: Rig, who: str, width: int = 400) -> str:
+def told(shop: Installation, who: str, width: int = 400) -> str:
     text = io.StringIO()
-    tell_why(shop.configuration, who, Console(file=text, width=width))
+    print_why(shop.configuration, who, Console(file=text, width=width))
     return text.getvalue()
 
 
@@ -41,7 +41,7 @@ def of_list(text: str, name: str = "nord/newsletter") -> list[list[str]]:
     return [section[0][1:2], section[0][2:], *section[1:end]]
 
 
-def test_somebody_in_the_list_stands_on_a_consent_and_a_proof(shop: Rig) -> None:
+def test_somebody_in_the_list_stands_on_a_consent_and_a_proof(shop: Installation) -> None:
     shop.day()
 
     sign, proven, consent = of_list(told(shop, "contact:c1"))
@@ -50,14 +50,14 @@ def test_somebody_in_the_list_stands_on_a_consent_and_a_proof(shop: Rig) -> None
     assert consent == ["consent", "granted 2026-01-15 10:30, event c1-newsletter-nord-granted-20260115093000"]
 
 
-def test_before_the_first_proof_nobody_knows(shop: Rig) -> None:
+def test_before_the_first_proof_nobody_knows(shop: Installation) -> None:
     shop.day("nord")
 
     sign, proven, *_ = of_list(told(shop, "contact:c1"), "sued/newsletter")
     assert (sign, proven) == (["?"], ["proven", "never yet"])
 
 
-def test_somebody_who_unsubscribed_is_told_apart_by_list_and_mandator(shop: Rig) -> None:
+def test_somebody_who_unsubscribed_is_told_apart_by_list_and_mandator(shop: Installation) -> None:
     shop.leave("person2@example.org", at=HOURS_AGO)
     shop.day("nord")
     shop.day("sued")
@@ -72,7 +72,7 @@ def test_somebody_who_unsubscribed_is_told_apart_by_list_and_mandator(shop: Rig)
     assert of_list(text, "sued/newsletter")[0] == ["✓ yes"]
 
 
-def test_whom_the_vendor_refused_is_told_with_its_code(shop: Rig) -> None:
+def test_whom_the_vendor_refused_is_told_with_its_code(shop: Installation) -> None:
     shop.world.refuse(NORD, "person4@example.org", 6)
     shop.day()
 
@@ -81,7 +81,7 @@ def test_whom_the_vendor_refused_is_told_with_its_code(shop: Rig) -> None:
     assert re.fullmatch(rf"vendor: a filter at the vendor refused the row \(vendor's code 6\); {TODAY}", why[1])
 
 
-def test_somebody_whom_nobody_picked_is_told_by_which_list(shop: Rig) -> None:
+def test_somebody_whom_nobody_picked_is_told_by_which_list(shop: Installation) -> None:
     shop.day()
     with shop.crm() as crm:
         crm.execute(schema.lead.insert().values(id="l1", email="lea@example.org"))
@@ -91,7 +91,7 @@ def test_somebody_whom_nobody_picked_is_told_by_which_list(shop: Rig) -> None:
     assert why[1] == "not picked: the marketing list “Newsletter Nord” didn't name them"
 
 
-def test_everybody_who_shares_an_address_is_told(shop: Rig) -> None:
+def test_everybody_who_shares_an_address_is_told(shop: Installation) -> None:
     shop.add_contact("c6", " PERSON1@example.org")
     shop.day()
 
@@ -103,7 +103,7 @@ def test_everybody_who_shares_an_address_is_told(shop: Rig) -> None:
     assert "snapshot: another record with the same address was taken instead" in why[1]
 
 
-def test_who_shares_an_address_with_somebody_who_withdrew_learns_of_whom(shop: Rig) -> None:
+def test_who_shares_an_address_with_somebody_who_withdrew_learns_of_whom(shop: Installation) -> None:
     shop.add_contact("c6", "person1@example.org")
     shop.consent("c6", "newsletter-nord", "withdrawn", HOURS_AGO)
 
@@ -111,7 +111,7 @@ def test_who_shares_an_address_with_somebody_who_withdrew_learns_of_whom(shop: R
     assert re.search(rf"now\s+contact:c6, who has the same address, withdrew newsletter-nord {TODAY}", text)
 
 
-def test_a_consent_withdrawn_after_the_proof_is_told_beside_the_one_that_was_sent_on(shop: Rig) -> None:
+def test_a_consent_withdrawn_after_the_proof_is_told_beside_the_one_that_was_sent_on(shop: Installation) -> None:
     shop.day()
     shop.consent("c1", "newsletter-nord", "withdrawn", datetime.now(UTC))
 
@@ -122,7 +122,7 @@ def test_a_consent_withdrawn_after_the_proof_is_told_beside_the_one_that_was_sen
     assert re.fullmatch(rf"withdrew newsletter-nord {TODAY} \(web form\)", now[1])
 
 
-def test_what_a_run_found_that_did_not_come_to_a_proof_is_told_as_newer(shop: Rig) -> None:
+def test_what_a_run_found_that_did_not_come_to_a_proof_is_told_as_newer(shop: Installation) -> None:
     shop.day()
     shop.consent("c1", "newsletter-nord", "withdrawn", HOURS_AGO)
     shop.list_settings()["limits"] = {"min_rows": 100}
@@ -134,7 +134,7 @@ def test_what_a_run_found_that_did_not_come_to_a_proof_is_told_as_newer(shop: Ri
     assert since.startswith("selection: withdrew the consent, or somebody with the same address did; ")
 
 
-def test_reasons_that_are_over_come_last_and_with_their_dates(shop: Rig) -> None:
+def test_reasons_that_are_over_come_last_and_with_their_dates(shop: Installation) -> None:
     shop.world.refuse(NORD, "person4@example.org", 6)
     shop.day()
     let_days_pass(shop.settings["storage"]["state_url"], 9)
@@ -148,7 +148,7 @@ def test_reasons_that_are_over_come_last_and_with_their_dates(shop: Rig) -> None
     assert (datetime.now(UTC) - timedelta(days=9)).strftime("%Y-%m-") in lines[-1][1]
 
 
-def test_somebody_whom_the_crm_forgot_is_found_by_the_address_that_was_sent(shop: Rig) -> None:
+def test_somebody_whom_the_crm_forgot_is_found_by_the_address_that_was_sent(shop: Installation) -> None:
     shop.day()
     with shop.crm() as crm:
         crm.execute(schema.contact.delete().where(schema.contact.c.id == "c1"))
@@ -167,7 +167,7 @@ def test_somebody_whom_the_crm_forgot_is_found_by_the_address_that_was_sent(shop
     assert "selection: no address in the CRM" in why[1]
 
 
-def test_an_old_address_leads_to_whoever_it_was_sent_for_and_to_their_other_lists(shop: Rig) -> None:
+def test_an_old_address_leads_to_whoever_it_was_sent_for_and_to_their_other_lists(shop: Installation) -> None:
     shop.day("nord")
     with shop.crm() as crm:
         crm.execute(schema.contact.update().where(schema.contact.c.id == "c1").values(email="new@example.org"))
@@ -181,7 +181,7 @@ def test_an_old_address_leads_to_whoever_it_was_sent_for_and_to_their_other_list
     assert sent_to not in of_list(text, "sued/newsletter")
 
 
-def test_a_bounce_stands_against_all_lists_and_is_told_once(shop: Rig) -> None:
+def test_a_bounce_stands_against_all_lists_and_is_told_once(shop: Installation) -> None:
     moment = str(int(HOURS_AGO.timestamp() * 1000))
     shop.world.publish(SUED, "getOutBounces", [["person3@example.org", moment]])
     shop.day("sued")
@@ -190,7 +190,7 @@ def test_a_bounce_stands_against_all_lists_and_is_told_once(shop: Rig) -> None:
     assert len(re.findall(rf"The address bounced {TODAY} \(optimizely:bounces\) and gets into no list", text)) == 1
 
 
-def test_an_address_that_only_the_feedback_knows_is_known(shop: Rig) -> None:
+def test_an_address_that_only_the_feedback_knows_is_known(shop: Installation) -> None:
     shop.leave("stranger@example.com", at=HOURS_AGO)
     shop.day()
 
@@ -200,7 +200,7 @@ def test_an_address_that_only_the_feedback_knows_is_known(shop: Rig) -> None:
     assert "this address unsubscribed" not in of_list(text, "sued/newsletter")[-1][1]
 
 
-def test_of_a_list_that_broke_off_nobody_knows_who_is_in_it(shop: Rig) -> None:
+def test_of_a_list_that_broke_off_nobody_knows_who_is_in_it(shop: Installation) -> None:
     shop.day()
     let_a_replace_break_off(shop.settings["storage"]["state_url"], "newsletter")
 
@@ -209,7 +209,7 @@ def test_of_a_list_that_broke_off_nobody_knows_who_is_in_it(shop: Rig) -> None:
     assert re.fullmatch(f"INCOMPLETE since {TODAY}: it was cleared, and no proof followed", beware[1])
 
 
-def test_a_snapshot_that_is_gone_is_named_and_the_other_lists_are_told(shop: Rig) -> None:
+def test_a_snapshot_that_is_gone_is_named_and_the_other_lists_are_told(shop: Installation) -> None:
     shop.day()
     for file in (shop.folder / "frames" / "snapshots" / "nord" / "newsletter").iterdir():
         file.unlink()
@@ -221,7 +221,7 @@ def test_a_snapshot_that_is_gone_is_named_and_the_other_lists_are_told(shop: Rig
     assert of_list(text, "nord/products")[0] == ["✓ yes"]
 
 
-def test_it_can_be_read_in_100_columns(shop: Rig) -> None:
+def test_it_can_be_read_in_100_columns(shop: Installation) -> None:
     shop.leave("person2@example.org", at=HOURS_AGO)
     shop.day()
 
@@ -239,7 +239,7 @@ def test_it_can_be_read_in_100_columns(shop: Rig) -> None:
         ("Jürgen Groß", "neither an e-mail address nor a record"),
     ],
 )
-def test_who_is_unknown_gets_one_sentence_that_repeats_no_address(shop: Rig, who: str, sentence: str) -> None:
+def test_who_is_unknown_gets_one_sentence_that_repeats_no_address(shop: Installation, who: str, sentence: str) -> None:
     shop.day()
     with pytest.raises(CommandError) as caught:
         told(shop, who)
@@ -248,7 +248,7 @@ def test_who_is_unknown_gets_one_sentence_that_repeats_no_address(shop: Rig, who
     assert not {"nobody@example", "Groß"} & set(re.split(r"[\s,;]", str(caught.value)))
 
 
-def test_the_command_exits_with_0_for_who_is_known_and_with_1_for_who_is_not(shop: Rig) -> None:
+def test_the_command_exits_with_0_for_who_is_known_and_with_1_for_who_is_not(shop: Installation) -> None:
     shop.day()
 
     known = campaign_sync(shop.folder, "why", "person1@example.org")

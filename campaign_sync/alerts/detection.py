@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from campaign_sync.alerts.messages import as_sentence, moment
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import Alertness
-from campaign_sync.domain.incident import FEEDBACK, Trouble, TroubleKind, is_list
+from campaign_sync.domain.incident import FEEDBACK, Incident, IncidentKind, is_list
 from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.replacement.list_readiness import Expected, judge_lists
-from campaign_sync.storage.replacements import Replace
+from campaign_sync.storage.replacements import Replacement
 from campaign_sync.storage.state import State
 
 MANUAL = "docs/operations.md"
@@ -22,8 +22,8 @@ def incomplete_lists(
     mandator: str,
     state: State,
     late: Collection[str],
-    gives_up: Callable[[str, Replace], bool],
-) -> Iterator[Trouble]:
+    gives_up: Callable[[str, Replacement], bool],
+) -> Iterator[Incident]:
     """Lists that are incomplete while nobody alive is at them; of those in `late`, all.
 
     `gives_up` tells whether nobody will be at such a list by himself any more.
@@ -36,10 +36,10 @@ def incomplete_lists(
         attempts = state.journal.attempts_since_proof(mandator, name)
         given_up = not settings.automation.mend or gives_up(name, broken)
         since = broken.cleared_at or broken.started_at
-        yield Trouble(
+        yield Incident(
             mandator,
             name,
-            TroubleKind.UNMENDED if given_up else TroubleKind.INCOMPLETE,
+            IncidentKind.UNMENDED if given_up else IncidentKind.INCOMPLETE,
             since,
             f"The list {named(settings, mandator, name)} is INCOMPLETE since {moment(since, settings.zone)}: it was "
             "cleared and isn't full again.",
@@ -55,7 +55,7 @@ def not_as_proven(
     attempts: Mapping[str, Attempt] | None,
     now: datetime,
     expected: Expected,
-) -> Iterator[Trouble]:
+) -> Iterator[Incident]:
     """Lists that were changed at the vendor after their proof, and those of whose newest replace a check is missing.
 
     What else a list may lack has troubles of its own: incomplete, late, failed, a failed check, old feedback.
@@ -70,10 +70,10 @@ def not_as_proven(
         again = f"`campaign-sync run {mandator} --list {one.name}`"
         called = f"The list {named(settings, mandator, one.name)}"
         if readiness is Readiness.DRIFTED and since and one.drift:
-            yield Trouble(
+            yield Incident(
                 mandator,
                 one.name,
-                TroubleKind.DRIFTED,
+                IncidentKind.DRIFTED,
                 since,
                 f"{called} was changed at the vendor after its proof, as was found at "
                 f"{moment(since, settings.zone)}: {one.drift.reading}.",
@@ -82,10 +82,10 @@ def not_as_proven(
                 page,
             )
         if readiness is Readiness.CHECK_MISSING and since:
-            yield Trouble(
+            yield Incident(
                 mandator,
                 one.name,
-                TroubleKind.CHECK,
+                IncidentKind.CHECK,
                 since,
                 f"{called} {one.standing.told}.",
                 f"See the run's page for what kept it from being checked, then run {again}.",
@@ -93,15 +93,15 @@ def not_as_proven(
             )
 
 
-def doubtful_lists(configuration: Configuration, mandator: str, state: State) -> Iterator[Trouble]:
+def doubtful_lists(configuration: Configuration, mandator: str, state: State) -> Iterator[Incident]:
     """Lists that look half full though the journal knows of no replace that left them so."""
     settings = configuration.mandators[mandator]
     for name, found in state.lists.doubts(mandator).items():
         if name in settings.lists and state.journal.incomplete(mandator, name) is None:
-            yield Trouble(
+            yield Incident(
                 mandator,
                 name,
-                TroubleKind.DOUBTFUL,
+                IncidentKind.DOUBTFUL,
                 found.found_at,
                 f"The list {named(settings, mandator, name)} looks half full: it held {found.held} recipients, nearly "
                 f"all of them among the {found.expected} that it should hold, when that was found "
@@ -148,7 +148,7 @@ def left_behind(configuration: Configuration, mandator: str, state: State) -> se
 
 def old_feedback(
     configuration: Configuration, mandator: str, state: State, now: datetime, pause: timedelta
-) -> Iterator[Trouble]:
+) -> Iterator[Incident]:
     """Feedback too old to replace lists, or soon lost for good. Before the first import nobody can have lost any.
 
     `pause` is how old it becomes by plan, as on weekends: the next import comes before the next replace.
@@ -161,10 +161,10 @@ def old_feedback(
     lost = verdict.alertness is Alertness.ALARM
     if not lost and verdict.age <= pause:
         return
-    yield Trouble(
+    yield Incident(
         mandator,
         FEEDBACK,
-        TroubleKind.FEEDBACK_LOST if lost else TroubleKind.FEEDBACK_OLD,
+        IncidentKind.FEEDBACK_LOST if lost else IncidentKind.FEEDBACK_OLD,
         now - verdict.age,
         as_sentence(verdict.told),
         "No list of the mandator is replaced, so whoever withdrew a consent in the CRM since then would still be "

@@ -15,7 +15,7 @@ from campaign_sync.alerts.messages import moment
 from campaign_sync.cli.dagster_instance import known_attempts
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import in_words
-from campaign_sync.domain.incident import Notice, Stage, Trouble, TroubleKind, place
+from campaign_sync.domain.incident import Incident, IncidentKind, Notice, Stage, place
 from campaign_sync.domain.readiness import Readiness
 from campaign_sync.orchestration.deadlines import as_planned
 from campaign_sync.replacement.list_readiness import judge_lists
@@ -25,7 +25,7 @@ _LOOKS_EVERY = timedelta(minutes=5)
 """An alarm sensor that has looked within this time is at work: it looks every minute."""
 
 
-def show_troubles(configuration: Configuration, console: Console) -> bool:
+def show_incidents(configuration: Configuration, console: Console) -> bool:
     """Tell what the alarm sensors have found and isn't over, and how each list stands now.
 
     Returns whether nothing is wrong, as far as somebody has looked: who can't know doesn't say so.
@@ -87,7 +87,7 @@ def _table(rows: Sequence[tuple[str, str, str]]) -> Table:
     return table
 
 
-def try_channels(configuration: Configuration, console: Console) -> bool:
+def send_test_notices(configuration: Configuration, console: Console) -> bool:
     """Send a test to everybody whom alarms of each mandator go to. Returns whether every channel took it."""
     taken = True
     for mandator in configuration.mandators:
@@ -106,11 +106,11 @@ def try_channels(configuration: Configuration, console: Console) -> bool:
     return taken
 
 
-def _nothing(mandator: str) -> Trouble:
-    return Trouble(
+def _nothing(mandator: str) -> Incident:
+    return Incident(
         mandator,
         "alarms",
-        TroubleKind.CHECK,
+        IncidentKind.CHECK,
         datetime.now(UTC),
         "Nothing is wrong: somebody tries whether alarms of campaign_sync reach you.",
         "They do. Alarms come when a list is incomplete or late, when a run fails, and when feedback grows old.",

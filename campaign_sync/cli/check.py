@@ -27,14 +27,14 @@ from campaign_sync.optimizely.errors import RefusedError
 from campaign_sync.optimizely.services import Reader
 from campaign_sync.orchestration.assets.selection import opt_in_of
 from campaign_sync.orchestration.errors import EXPECTED
-from campaign_sync.orchestration.resources import Ports
+from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.key_attributes import find_key_attributes
-from campaign_sync.replacement.list_kind_probe import known_opt_in_list, try_canary
+from campaign_sync.replacement.list_kind_probe import known_opt_in_list, probe_list_kind
 from campaign_sync.replacement.mailing_interlock import MAILING_TYPES
 from campaign_sync.replacement.target import Target, target
 from campaign_sync.storage.database import READY, probe_database
-from campaign_sync.storage.files import Frames
-from campaign_sync.storage.locks import LeaseHeldError
+from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.locks import ListLockedError
 
 _A_WEEK = timedelta(days=7)
 
@@ -53,14 +53,14 @@ class _Findings:
         """An expected error within the context is a finding at `place`."""
         try:
             yield
-        except (*EXPECTED, LeaseHeldError) as error:
+        except (*EXPECTED, ListLockedError) as error:
             self.add(place, False, str(error))
 
 
 def check_everything(configuration: Configuration, console: Console) -> bool:
     """Print a line per thing tried. Returns whether nothing has to be mended."""
     findings = _Findings()
-    ports = Ports(configuration)
+    ports = Resources(configuration)
     try:
         with console.status("Asking vendor and CRM"):
             _check(configuration, ports, findings)
@@ -76,7 +76,7 @@ def check_everything(configuration: Configuration, console: Console) -> bool:
     return all(good is not False for _, good, _ in findings.lines)
 
 
-def _check(configuration: Configuration, ports: Ports, findings: _Findings) -> None:
+def _check(configuration: Configuration, ports: Resources, findings: _Findings) -> None:
     storage = configuration.storage
     state_is_there = False
     with findings.trying("storage.state_url"):
@@ -84,7 +84,7 @@ def _check(configuration: Configuration, ports: Ports, findings: _Findings) -> N
         findings.add("storage.state_url", True, found)
         state_is_there = found == READY
     with findings.trying("storage.frames"):
-        findings.add("storage.frames", True, Frames(storage.frames).probe())
+        findings.add("storage.frames", True, FileStorage(storage.frames).probe())
     if path := configuration.telemetry.prometheus_file:
         writable = os.access(Path(path).parent, os.W_OK)
         found = (
@@ -149,7 +149,7 @@ def _check_key_attributes(one: Target, vendor: Optimizely, findings: _Findings, 
         findings.add(place, None, f"the list doesn't give out {withheld}, so proofs don't compare them; {remedy}")
 
 
-def _check_kind(one: Target, vendor: Optimizely, ports: Ports | None, findings: _Findings) -> None:
+def _check_kind(one: Target, vendor: Optimizely, ports: Resources | None, findings: _Findings) -> None:
     """A list that was refused for good gets its second chance here; no other is touched."""
     place = f"mandators.{one.mandator}.lists.{one.name}"
     if one.canary_address is None:
@@ -166,7 +166,7 @@ def _check_kind(one: Target, vendor: Optimizely, ports: Ports | None, findings: 
         findings.add(place, False, f"a canary has shown it to be an opt-in list; {remedy}")
         return
     with ports.state.leases.held(one.recipient_list_id, "campaign-sync check"):
-        outcome = try_canary(one, vendor, ports.state.lists, datetime.now(UTC))
+        outcome = probe_list_kind(one, vendor, ports.state.lists, datetime.now(UTC))
     findings.add(place, outcome.passed, outcome.summary)
 
 

@@ -69,11 +69,11 @@ def run(
         if reason is not None and not (lists and reason.strip()):
             raise CommandError(f"{option} needs a reason, and the lists it is for: --list LIST {option} REASON")
     from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
-    from campaign_sync.cli.run import Advice, run_daily_replace
+    from campaign_sync.cli.run import NextSteps, run_daily_replace
 
     refuse_other_revision(configuration)
     again = " ".join(["campaign-sync run", mandator, *(f"--list {name}" for name in lists or [])])
-    advice = Advice.here(again)
+    advice = NextSteps.here(again)
     use_instance(EMBEDDED_HOME)
     outcome = run_daily_replace(
         configuration,
@@ -100,11 +100,11 @@ def replay(
     configuration = load_configuration()
     _require_known(configuration, mandator, [name])
     from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
-    from campaign_sync.cli.run import Advice
+    from campaign_sync.cli.run import NextSteps
     from campaign_sync.cli.run import replay as replay_snapshot
 
     refuse_other_revision(configuration)
-    advice = Advice.here(f"campaign-sync replay {mandator} {name}")
+    advice = NextSteps.here(f"campaign-sync replay {mandator} {name}")
     use_instance(EMBEDDED_HOME)
     outcome = replay_snapshot(configuration, mandator, name, snapshot, Terminal(), advice, accept_size=accept_size)
     raise typer.Exit(NOTHING_WRONG if outcome else SOMETHING_FAILED)
@@ -124,10 +124,10 @@ def alarms(
     test: Annotated[bool, typer.Option("--test", help="Send a test to everybody whom alarms go to.")] = False,
 ) -> None:
     """Tell what is wrong now: what the alarm sensors have found, and how each list stands."""
-    from campaign_sync.cli.alarms import show_troubles, try_channels
+    from campaign_sync.cli.alarms import send_test_notices, show_incidents
 
     configuration = load_configuration()
-    done = try_channels(configuration, Terminal()) if test else show_troubles(configuration, Terminal())
+    done = send_test_notices(configuration, Terminal()) if test else show_incidents(configuration, Terminal())
     raise typer.Exit(NOTHING_WRONG if done else SOMETHING_FAILED)
 
 
@@ -136,9 +136,9 @@ def why(
     who: Annotated[str, typer.Argument(metavar="WHO", help="An address, or a record of the CRM like contact:4711.")],
 ) -> None:
     """Tell of every list whether this person is in it; if not, why, and since when."""
-    from campaign_sync.cli.why import tell_why
+    from campaign_sync.cli.why import print_why
 
-    tell_why(load_configuration(), who, Terminal())
+    print_why(load_configuration(), who, Terminal())
 
 
 @app.command()
@@ -155,9 +155,9 @@ def prove(
     """Tell on which consent this person was in which list on a day, with the proof, and what happened since."""
     configuration = load_configuration()
     lists = _lists_called(configuration, name)
-    from campaign_sync.cli.prove import tell_proof
+    from campaign_sync.cli.prove import print_proof
 
-    tell_proof(configuration, who, lists, at.date() if at else None, Terminal())
+    print_proof(configuration, who, lists, at.date() if at else None, Terminal())
 
 
 @app.command()
@@ -175,9 +175,9 @@ def diff(
     """Tell who joined a list, who left it and why, and whose values changed, from one proof to another."""
     configuration = load_configuration()
     _require_known(configuration, mandator, [name])
-    from campaign_sync.cli.diff import tell_difference
+    from campaign_sync.cli.diff import print_difference
 
-    tell_difference(configuration, mandator, name, [day.date() for day in days or []], Terminal(), csv)
+    print_difference(configuration, mandator, name, [day.date() for day in days or []], Terminal(), csv)
 
 
 @app.command()
@@ -191,9 +191,9 @@ def report(
     """Write the report on a mandator's lists, as they are now, and print where it is."""
     configuration = load_configuration()
     _require_known(configuration, mandator, [])
-    from campaign_sync.cli.report import tell_report
+    from campaign_sync.cli.report import write_report
 
-    tell_report(configuration, mandator, _language(configuration, language, output), output, Terminal())
+    write_report(configuration, mandator, _language(configuration, language, output), output, Terminal())
 
 
 @app.command()

@@ -16,18 +16,18 @@ from rich.text import Text
 from campaign_sync.cli.dagster_instance import use_instance
 from campaign_sync.cli.dev import dagster_services
 from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
-from campaign_sync.cli.run import Advice, run_daily_replace
+from campaign_sync.cli.run import NextSteps, run_daily_replace
 from campaign_sync.config import Configuration, load_configuration
 from campaign_sync.replacement.target import target
 from campaign_sync.sandbox.demo_crm import advance_demo_crm, create_demo_crm, demo_addresses
-from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync.storage.database import upgrade_database
 from campaign_sync.storage.private_files import one_process_at_a_time, write_whole
 
 FOLDER = Path(".campaign_sync/demo")
 
 _CREDENTIALS = {"DEMO_USERNAME": "demo", "DEMO_PASSWORD": "demo"}
-_ADVICE = Advice(
+_ADVICE = NextSteps(
     again="campaign-sync demo",
     look="`campaign-sync demo --ui`",
     if_dead="remove .campaign_sync/demo to begin the demonstration anew",
@@ -114,14 +114,14 @@ def _live_through(day: int, configuration: Configuration) -> None:
         create_demo_crm(crm_url)
     else:
         advance_demo_crm(crm_url, day)
-    with closing(World(FOLDER / "sandbox.db")) as world:
+    with closing(VendorState(FOLDER / "sandbox.db")) as world:
         if day == 1:
             _open_lists(world, configuration)
         for mandator in configuration.mandators:
             _feedback(world, configuration, mandator, day)
 
 
-def _open_lists(world: World, configuration: Configuration) -> None:
+def _open_lists(world: VendorState, configuration: Configuration) -> None:
     for mandator, settings in configuration.mandators.items():
         world.add_mandator(settings.mandator_id, _CREDENTIALS["DEMO_USERNAME"], _CREDENTIALS["DEMO_PASSWORD"])
         if settings.canary_address:
@@ -133,7 +133,7 @@ def _open_lists(world: World, configuration: Configuration) -> None:
             )
 
 
-def _feedback(world: World, configuration: Configuration, mandator: str, day: int) -> None:
+def _feedback(world: VendorState, configuration: Configuration, mandator: str, day: int) -> None:
     """Let people leave, bounce and be blocked, and let the vendor's export job write most of it down."""
     mandator_id = configuration.mandators[mandator].mandator_id
     people = demo_addresses(configuration.crm.url.get_secret_value(), day, mandator)

@@ -20,7 +20,7 @@ from campaign_sync.domain.list_difference import Difference, compare
 from campaign_sync.domain.membership import Members, members, why_not
 from campaign_sync.domain.rejection import meaning
 from campaign_sync.domain.suppression import entity_keys
-from campaign_sync.storage.files import Frames
+from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.private_files import private_opener
 from campaign_sync.storage.replacement_history import ProvenList
 from campaign_sync.storage.state import State
@@ -54,7 +54,7 @@ class _Compared:
     changes: list[Change]
 
 
-def tell_difference(
+def print_difference(
     configuration: Configuration, mandator: str, name: str, days: Sequence[date], console: Console, file: Path | None
 ) -> None:
     """Print what changed, and write it to `file` if one is given.
@@ -64,7 +64,7 @@ def tell_difference(
         FrameError: a snapshot is gone.
     """
     zone = configuration.mandators[mandator].zone
-    frames = Frames(configuration.storage.frames)
+    frames = FileStorage(configuration.storage.frames)
     with (
         State(configuration.storage.state_url.get_secret_value()) as state,
         console.status("Comparing two snapshots"),
@@ -106,7 +106,7 @@ def _ranges(days: Sequence[date]) -> str:
     return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in ranges)
 
 
-def _compare(state: State, frames: Frames, before: ProvenList, after: ProvenList) -> _Compared:
+def _compare(state: State, frames: FileStorage, before: ProvenList, after: ProvenList) -> _Compared:
     def look(proven: ProvenList) -> tuple[Members, set[str]]:
         snapshot = frames.read_frame(proven.file, proven.digest)
         return members(snapshot, proven, state.history.turned_away(proven)), set(entity_keys(snapshot))

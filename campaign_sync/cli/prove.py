@@ -15,20 +15,20 @@ from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import FINAL_BOUNCES, RawRow
 from campaign_sync.domain.membership import Rejection, why_not
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.domain.suppression_reasons import objections
+from campaign_sync.domain.suppression_reasons import suppression_reasons
 from campaign_sync.inquiry.consent_evidence import Evidence, Person, Standing, print_evidence
 from campaign_sync.inquiry.person import Asked, understand, unknown
 from campaign_sync.inquiry.sources import Sent, Sources, open_sources, united
 from campaign_sync.replacement.target import Target
 from campaign_sync.storage.crm_write_backs import WriteBackRecord
-from campaign_sync.storage.files import FrameError
+from campaign_sync.storage.files import FileStorageError
 from campaign_sync.storage.replacement_history import ProvenList
 
 Named = tuple[str, str]
 """A list: keys of mandator and list in the configuration."""
 
 
-def tell_proof(
+def print_proof(
     configuration: Configuration, who: str, lists: Collection[Named], day: date | None, console: Console
 ) -> None:
     """Print on which consent everybody whom `who` names was in which list, and what has happened since.
@@ -119,7 +119,7 @@ def _shelf(
         return _Shelf(standing, {})
     try:
         return _Shelf(standing, sources.sent(proven, address, people))
-    except FrameError as error:
+    except FileStorageError as error:
         return _Shelf(replace(standing, unreadable=str(error)), {})
 
 
@@ -152,7 +152,7 @@ def _evidence(
     consent = current_consent(events)
     sent = then.sent or now.sent
     address = sent.address if sent else address_key(email)
-    against = objections(
+    against = suppression_reasons(
         sources.suppressions[target.mandator],
         target.contract.opt_in_id,
         str(entity),
@@ -168,7 +168,7 @@ def _evidence(
         then=then,
         now=now,
         events=events,
-        objections=against,
+        suppression_reasons=against,
         origins={each.event_id: origin for each in written if each.event_id and (origin := _origin(sources, each))},
         resets=[] if still_bounced else [each for each in written if each.bounce_kind in FINAL_BOUNCES],
     )

@@ -13,11 +13,11 @@ from campaign_sync.reports.daily_report import Report
 from campaign_sync.reports.html_page import render
 from campaign_sync.reports.publication import write
 from campaign_sync.storage.errors import StateError
-from campaign_sync.storage.files import FrameError, Frames
+from campaign_sync.storage.files import FileStorage, FileStorageError
 from campaign_sync.storage.state import State
 
 
-def tell_report(
+def write_report(
     configuration: Configuration, mandator: str, language: Language | None, file: Path | None, console: Console
 ) -> None:
     """Write the report as of now and print where it is: into the frame storage, or one language of it to `file`.
@@ -29,7 +29,7 @@ def tell_report(
     chosen = language or next(iter(configuration.reports.languages), None)
     if chosen is None:
         raise CommandError("reports.languages is empty; name one with --language, and a file with --output")
-    frames = Frames(configuration.storage.frames)
+    frames = FileStorage(configuration.storage.frames)
     report = _gather(configuration, mandator, frames)
     if file:
         _write_file(file, render(report, chosen))
@@ -50,12 +50,12 @@ def report_after_run(configuration: Configuration, mandator: str, run_id: str, c
     if not configuration.reports.languages:
         return
     try:
-        frames = Frames(configuration.storage.frames)
+        frames = FileStorage(configuration.storage.frames)
         report = _gather(configuration, mandator, frames)
         address = next(iter(write(report, mandator, configuration.reports, frames).values()))
         _print(console, f"report: {address}")
         _tag(run_id, address)
-    except (StateError, FrameError) as error:
+    except (StateError, FileStorageError) as error:
         _print(console, f"report: not written, {error}")
     except Exception as error:  # noqa: BLE001 - whatever it is, it says nothing about the lists
         told = f"report: not written, {type(error).__name__}; `campaign-sync report {mandator}` shows the details"
@@ -71,7 +71,7 @@ def _tag(run_id: str, address: str) -> None:
         instance.add_run_tags(run_id, {REPORT_TAG: address})
 
 
-def _gather(configuration: Configuration, mandator: str, frames: Frames) -> Report:
+def _gather(configuration: Configuration, mandator: str, frames: FileStorage) -> Report:
     from campaign_sync.cli.dagster_instance import (
         known_attempts,  # `campaign-sync report --help` begins at once without it
     )

@@ -27,7 +27,7 @@ from campaign_sync.sqlite import remedy
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
 from campaign_sync.storage.recipient_lists import SizeAcceptance
-from campaign_sync.storage.replacements import Replace
+from campaign_sync.storage.replacements import Replacement
 from campaign_sync.storage.state import State
 
 _INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
@@ -35,7 +35,7 @@ _UNDER_WAY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.Dags
 
 
 @dataclass(frozen=True)
-class Advice:
+class NextSteps:
     """What to do next, as one would type it."""
 
     again: str
@@ -46,7 +46,7 @@ class Advice:
     """Lets go of a run whose process is gone."""
 
     @classmethod
-    def here(cls, again: str) -> "Advice":
+    def here(cls, again: str) -> "NextSteps":
         """As is right for the instance in use. One that `DAGSTER_HOME` names has its own UI, and a daemon already."""
         if os.environ.get("DAGSTER_HOME"):
             return cls(again, "Dagster's UI", "terminate it on its page in Dagster's UI")
@@ -58,7 +58,7 @@ def run_daily_replace(
     mandator: str,
     lists: Sequence[str] | None,
     console: Console,
-    advice: Advice,
+    advice: NextSteps,
     *,
     accept_size: str | None = None,
     accept_withdrawals: str | None = None,
@@ -104,7 +104,7 @@ def replay(
     name: str,
     snapshot_id: str | None,
     console: Console,
-    advice: Advice,
+    advice: NextSteps,
     *,
     accept_size: str | None = None,
 ) -> bool:
@@ -136,7 +136,7 @@ def _run(
     names: Sequence[str],
     assets: Sequence[dg.AssetKey],
     console: Console,
-    advice: Advice,
+    advice: NextSteps,
     *,
     run_id: str,
     tags: Mapping[str, str] | None = None,
@@ -179,7 +179,7 @@ def _run(
     return proven
 
 
-def problems(result: dg.ExecuteInProcessResult, look: str = Advice.look) -> list[str]:
+def problems(result: dg.ExecuteInProcessResult, look: str = NextSteps.look) -> list[str]:
     """What went wrong, failed checks first; assets that failed for one and the same reason share a sentence."""
     told: dict[str, list[str]] = {}
     failures = [
@@ -211,7 +211,7 @@ def _errors(result: dg.ExecuteInProcessResult) -> Iterator["dg.SerializableError
 
 
 @contextmanager
-def _alone(instance: dg.DagsterInstance, state: State, mandator: str, run_id: str, advice: Advice) -> Iterator[None]:
+def _alone(instance: dg.DagsterInstance, state: State, mandator: str, run_id: str, advice: NextSteps) -> Iterator[None]:
     """Give signs of life for a run that is about to begin; it has to be the only one of the mandator.
 
     They come first: a run that Dagster knows and that gave none would be waited for, should this process be killed.
@@ -222,7 +222,7 @@ def _alone(instance: dg.DagsterInstance, state: State, mandator: str, run_id: st
         yield
 
 
-def _require_alone(instance: dg.DagsterInstance, mandator: str, advice: Advice) -> None:
+def _require_alone(instance: dg.DagsterInstance, mandator: str, advice: NextSteps) -> None:
     """Runs in this process don't go through Dagster's queue, where two of one mandator would wait for each other."""
     at_it = dg.RunsFilter(tags={MANDATOR_TAG: mandator}, statuses=_UNDER_WAY)
     for record in instance.get_run_records(at_it, limit=1):
@@ -236,7 +236,7 @@ def _require_alone(instance: dg.DagsterInstance, mandator: str, advice: Advice) 
 
 @contextmanager
 def _instance_errors(
-    configuration: Configuration, mandator: str, names: Sequence[str], advice: Advice
+    configuration: Configuration, mandator: str, names: Sequence[str], advice: NextSteps
 ) -> Iterator[None]:
     """Turn what Dagster's storage raises, as on a full disk, into a sentence that also names incomplete lists."""
     try:
@@ -246,13 +246,13 @@ def _instance_errors(
         original = getattr(error, "orig", None) or error
         helps = remedy(original) or "see that its database runs and can be reached, then try again"
         told = f"the run ended because Dagster's instance in {home} failed: {type(original).__name__}; {helps}"
-        incomplete: list[Replace] = []
+        incomplete: list[Replacement] = []
         with suppress(StateError), State(configuration.storage.state_url.get_secret_value()) as state:
             incomplete = [broken for name in names if (broken := state.journal.incomplete(mandator, name))]
         raise CommandError("; ".join([told, *_incomplete(incomplete, advice)]), SOMETHING_FAILED) from None
 
 
-def _incomplete(broken: Sequence[Replace], advice: Advice) -> list[str]:
+def _incomplete(broken: Sequence[Replacement], advice: NextSteps) -> list[str]:
     return [
         f"{one.mandator}/{one.list} is INCOMPLETE since {one.cleared_at:%Y-%m-%d %H:%M:%S} UTC; "
         f"send nothing to it and run `{advice.again}` again"
@@ -260,7 +260,7 @@ def _incomplete(broken: Sequence[Replace], advice: Advice) -> list[str]:
     ]
 
 
-def _left_incomplete(outcomes: Sequence[ListOutcome], advice: Advice) -> list[str]:
+def _left_incomplete(outcomes: Sequence[ListOutcome], advice: NextSteps) -> list[str]:
     return _incomplete([outcome.replace for outcome in outcomes if outcome.incomplete and outcome.replace], advice)
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.storage.replacements import Journal, Replace, ReplaceState
+from campaign_sync.storage.replacements import Replacement, Replacements, ReplacementState
 
 SUPPRESSED = frozenset(
     {
@@ -39,12 +39,12 @@ class ListOutcome:
     selected: int | None
     suppressed: int | None
     rejected: int | None
-    replace: Replace | None
+    replace: Replacement | None
 
     @property
     def proven(self) -> bool:
         """Whether the vendor's list is what it should be."""
-        return self.replace is not None and self.replace.state is ReplaceState.PROVEN
+        return self.replace is not None and self.replace.state is ReplacementState.PROVEN
 
     @property
     def incomplete(self) -> bool:
@@ -52,7 +52,7 @@ class ListOutcome:
         return self.replace is not None and self.replace.cleared_at is not None and not self.proven
 
 
-def list_outcome(result: dg.ExecuteInProcessResult, journal: Journal, mandator: str, name: str) -> ListOutcome:
+def list_outcome(result: dg.ExecuteInProcessResult, journal: Replacements, mandator: str, name: str) -> ListOutcome:
     """What this run, and no other, did with a list: counts from its own materializations, the rest from its journal."""
     selected, suppressed, rejected = None, 0, 0
     for metadata in _materialized(result, mandator, name):

@@ -13,15 +13,15 @@ from rich.text import Text
 from campaign_sync.cli.error_handling import in_one_line
 from campaign_sync.config import Configuration, FeedbackSettings, FileSettings
 from campaign_sync.delivered_files.csv_decoder import decode_csv
-from campaign_sync.delivered_files.file_source import Drop, DroppedFile
+from campaign_sync.delivered_files.file_source import FileSource, RemoteFile
 from campaign_sync.domain.layout import TECHNICAL_COLUMNS
 from campaign_sync.domain.layout_guess import Guess, guess_layout
 from campaign_sync.domain.sample_rows import pseudonymized
 from campaign_sync.feedback.feedback_fetcher import opened
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.optimizely.errors import DropError, RefusedError, TransientError, UnsettledFileError
+from campaign_sync.optimizely.errors import FileSourceError, RefusedError, TransientError, UnsettledFileError
 from campaign_sync.optimizely.services import Reader
-from campaign_sync.orchestration.resources import Ports
+from campaign_sync.orchestration.resources import Resources
 
 READERS = (Reader.OUT_BOUNCES, Reader.UNSUBSCRIBES, Reader.MAILING_UNSUBSCRIBES, Reader.RESPONSES)
 """The readers that tell of people who left or can't be reached."""
@@ -51,7 +51,7 @@ def show_sample(configuration: Configuration, mandator: str, days: int, console:
         OptimizelyError: the vendor can't be reached, or doesn't let the user in.
         StateError: the state database, which holds the key of the pseudonyms, can't be opened.
     """
-    ports = Ports(configuration)
+    ports = Resources(configuration)
     try:
         with console.status("Asking the vendor"):
             pseudonyms = ports.state.pseudonyms
@@ -98,14 +98,14 @@ def _read_files(feedback: FeedbackSettings, files: FileSettings) -> dict[Reader,
     return samples
 
 
-def _first_rows(drop: Drop, file: DroppedFile, separator: str | None) -> Sample:
+def _first_rows(drop: FileSource, file: RemoteFile, separator: str | None) -> Sample:
     try:
         content = drop.read(file)
-    except (DropError, UnsettledFileError) as error:
+    except (FileSourceError, UnsettledFileError) as error:
         return Sample([], in_one_line(error))
     try:
         rows = decode_csv(content, separator, name=file.name)
-    except (DropError, TransientError) as error:
+    except (FileSourceError, TransientError) as error:
         return Sample([], in_one_line(error))
     return Sample([list(row) for row in rows[:ROWS_READ]])
 

@@ -13,7 +13,7 @@ from campaign_sync.cli.error_handling import CommandError
 from campaign_sync.config import Configuration
 from campaign_sync.domain.text import rows_in_words
 from campaign_sync.feedback.parsing import Unread, preview
-from campaign_sync.storage.files import Frames
+from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 
 _SHOWN_OF_ID = 8
@@ -62,6 +62,6 @@ def dismiss_unread(configuration: Configuration, mandator: str, import_id: str, 
 
 
 def _unread(configuration: Configuration, mandator: str, state: State) -> list[Unread]:
-    settings, frames = configuration.mandators[mandator], Frames(configuration.storage.frames)
+    settings, frames = configuration.mandators[mandator], FileStorage(configuration.storage.frames)
     waiting = [one for one in state.feedback.pending(mandator) if one.dismissed_at is None]
     return preview(waiting, state, frames, mandator, settings).unread

@@ -5,11 +5,11 @@ from rich.console import Console
 from campaign_sync.config import Configuration
 from campaign_sync.inquiry.person import understand, unknown
 from campaign_sync.inquiry.person_inquiry import LOOK_BACK, Inquiry
-from campaign_sync.inquiry.person_report import print_dossiers
+from campaign_sync.inquiry.person_report import print_person_reports
 from campaign_sync.inquiry.sources import open_sources
 
 
-def tell_why(configuration: Configuration, who: str, console: Console) -> None:
+def print_why(configuration: Configuration, who: str, console: Console) -> None:
     """Print, for everybody whom `who` names and for every list, whether they are in it, and why.
 
     Raises:
@@ -20,4 +20,4 @@ def tell_why(configuration: Configuration, who: str, console: Console) -> None:
         found = Inquiry(sources).dossiers(asked)
     if not found:
         raise unknown(who, asked, f"the last {LOOK_BACK} snapshots of any list", feedback=True)
-    print_dossiers(found, console)
+    print_person_reports(found, console)

@@ -4,11 +4,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from campaign_sync.config.base import Section
+from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.field_types import Credential, EmailAddress, Key, Text, UiUrl, Whole
 
 
-class EmailSettings(Section):
+class EmailSettings(ConfigModel):
     """Alarms by mail."""
 
     host: Text
@@ -35,7 +35,7 @@ class EmailSettings(Section):
         return self
 
 
-class WebhookSettings(Section):
+class WebhookSettings(ConfigModel):
     """Alarms to a URL."""
 
     url: Credential
@@ -52,7 +52,7 @@ class WebhookSettings(Section):
         return self
 
 
-class AlarmSettings(Section):
+class AlarmSettings(ConfigModel):
     """Who is told when something is wrong. The log always is."""
 
     email: EmailSettings | None = None

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, model_validator
 
-from campaign_sync.config.base import Section
+from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.field_types import Duration, Name, Text
 
 _LONGEST_TITLE = 100
@@ -49,7 +49,7 @@ Owner = Annotated[Text, AfterValidator(_owner)]
 """Who looks after something."""
 
 
-class CrmExportSettings(Section):
+class CrmExportSettings(ConfigModel):
     """By what the CRM tells that its nightly export is finished: exactly one of marker and table."""
 
     marker: Annotated[Text, AfterValidator(_marker)] | None = None
@@ -66,7 +66,7 @@ class CrmExportSettings(Section):
         return self
 
 
-class AutomationSettings(Section):
+class AutomationSettings(ConfigModel):
     """What of the mandator's automation is there. Off means that Dagster doesn't have it at all."""
 
     mend: bool = True

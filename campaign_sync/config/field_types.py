@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringCo
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from campaign_sync.config.database_url import DatabaseUrlError, read_database_url
-from campaign_sync.config.references import FromElsewhere
+from campaign_sync.config.references import ExternalValue
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.text import normalize_text
 from campaign_sync.domain.time_pattern import problem_with
@@ -80,7 +80,7 @@ def _sensible_duration(value: timedelta) -> timedelta:
 
 
 def _credential(value: object) -> object:
-    if isinstance(value, FromElsewhere | SecretStr):
+    if isinstance(value, ExternalValue | SecretStr):
         return value
     raise ValueError(
         "a credential never stands in this file, where copies and version control would spread it; "
@@ -123,7 +123,7 @@ def _state_url(text: str) -> str:
 
 
 def _no_literal_password(value: object) -> object:
-    if isinstance(value, FromElsewhere) or not isinstance(value, str):
+    if isinstance(value, ExternalValue) or not isinstance(value, str):
         return value
     try:
         url = read_database_url(value)
@@ -248,7 +248,7 @@ def _is_cron_item(item: str, low: int, high: int, names: dict[str, int]) -> bool
 
 
 def _column(value: object) -> object:
-    if isinstance(value, FromElsewhere) and value.isdecimal():
+    if isinstance(value, ExternalValue) and value.isdecimal():
         return int(value)
     is_position = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if is_position:

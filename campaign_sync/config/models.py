@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from campaign_sync.config.alerts import AlarmSettings
 from campaign_sync.config.automation import AutomationSettings, CrmExportSettings, Owner, Title
-from campaign_sync.config.base import Section
+from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.field_types import (
     BaseUrl,
     CaFile,
@@ -47,7 +47,7 @@ UnsubscribeLists = Literal["client", "per_list"]
 """Whether a mandator has one unsubscribe list, or some of its recipient lists have their own."""
 
 
-class OptimizelySettings(Section):
+class OptimizelySettings(ConfigModel):
     """How to reach Optimizely Campaign."""
 
     base_url: BaseUrl
@@ -62,7 +62,7 @@ class OptimizelySettings(Section):
     """PEM file with the private CA that signed the certificate at base_url; the public CAs where left out."""
 
 
-class ConsentKindSettings(Section):
+class ConsentKindSettings(ConfigModel):
     """The CRM's own words for what happens to a consent; granted, confirmed and withdrawn are always understood."""
 
     granted: tuple[Name, ...] = ()
@@ -90,7 +90,7 @@ class ConsentKindSettings(Section):
         )
 
 
-class CrmSettings(Section):
+class CrmSettings(ConfigModel):
     """How to reach the CRM."""
 
     adapter: Literal["sql"] = "sql"
@@ -101,7 +101,7 @@ class CrmSettings(Section):
     """Further words in consent_event.kind, and what they mean."""
 
 
-class StorageSettings(Section):
+class StorageSettings(ConfigModel):
     """Where the product keeps what is its own. Relative paths begin at the working directory."""
 
     frames: Location = ".campaign_sync/frames"
@@ -113,7 +113,7 @@ class StorageSettings(Section):
     """SQLAlchemy URL of the product's own tables, SQLite or PostgreSQL; one with a password only as a reference."""
 
 
-class MailingSettings(Section):
+class MailingSettings(ConfigModel):
     """What mailings of a mandator have to do with replacing its lists."""
 
     watch: bool = True
@@ -126,7 +126,7 @@ class MailingSettings(Section):
     """What a replace does once it has waited so long for a Smart Campaign: go on with a warning, or refuse."""
 
 
-class SelectSettings(Section):
+class SelectSettings(ConfigModel):
     """Who belongs into the list: exactly one marketing list or report of the CRM, by name."""
 
     marketing_list: Name | None = None
@@ -151,7 +151,7 @@ class SelectSettings(Section):
         return self.marketing_list or self.report or ""
 
 
-class Limits(Section):
+class Limits(ConfigModel):
     """How large the list may be, and how far it may move in one replace."""
 
     min_rows: Whole = Field(default=1, ge=0)
@@ -174,7 +174,7 @@ class Limits(Section):
         return SizeLimits(self.min_rows, self.max_rows, self.max_shrink, self.max_growth)
 
 
-class RecipientListSettings(Section):
+class RecipientListSettings(ConfigModel):
     """One recipient list, and who belongs into it."""
 
     title: Title | None = None
@@ -204,12 +204,12 @@ class RecipientListSettings(Section):
         """The list attribute that holds a technical field: the field's own name unless configured otherwise."""
         return self.technical_fields.get(field, field.value)
 
-    def called(self, name: str) -> str:
+    def display_name(self, name: str) -> str:
         """What people call the list, whose key in the configuration is `name`."""
         return self.title or name
 
 
-class MandatorSettings(Section):
+class MandatorSettings(ConfigModel):
     """One mandator of Optimizely Campaign (a client; a closed workspace)."""
 
     mandator_id: VendorId
@@ -257,12 +257,12 @@ class MandatorSettings(Section):
         """The mandator's time zone."""
         return ZoneInfo(self.timezone)
 
-    def called(self, name: str) -> str:
+    def display_name(self, name: str) -> str:
         """What people call the mandator, whose key in the configuration is `name`."""
         return self.title or name
 
 
-class Configuration(Section):
+class Configuration(ConfigModel):
     """Which recipient lists are replaced, from where, and under which conditions."""
 
     optimizely: OptimizelySettings

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from campaign_sync.config.base import Section
+from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.field_types import (
     Column,
     Credential,
@@ -36,7 +36,7 @@ ResponseReaderName = Literal["getOpens", "getClicks", "getResponses"]
 """The vendor's closed-loop operations that tell what recipients did with a mailing."""
 
 
-class RowSettings(Section):
+class RowSettings(ConfigModel):
     """Where rows hold what is needed, as agreed with the vendor."""
 
     recipient: Column = 0
@@ -109,7 +109,7 @@ class ResponseReaderSettings(RowSettings):
         return replace(super().layout(zone), link=self.link)
 
 
-class FileSettings(Section):
+class FileSettings(ConfigModel):
     """Where a job of the vendor's delivers feedback as CSV files, in place of the closed-loop readers."""
 
     url: Location
@@ -130,7 +130,7 @@ def _default_readers() -> dict[ReaderName, ReaderSettings]:
     return {"getOutBounces": ReaderSettings(), "getUnsubscribes": ReaderSettings()}
 
 
-class FeedbackSettings(Section):
+class FeedbackSettings(ConfigModel):
     """How bounces and unsubscribes are fetched."""
 
     readers: dict[ReaderName, ReaderSettings] = Field(default_factory=_default_readers)
@@ -212,7 +212,7 @@ class FeedbackSettings(Section):
         return self
 
 
-class ResponseSettings(Section):
+class ResponseSettings(ConfigModel):
     """How opens, clicks and other responses are brought back."""
 
     readers: dict[ResponseReaderName, ResponseReaderSettings] = Field(min_length=1)

@@ -7,7 +7,7 @@ MAX_BYTES = 64 * 1024
 """The largest file a single value is read from. What is larger was never meant."""
 
 
-class FromElsewhere(str):
+class ExternalValue(str):
     """A value that came out of an environment variable or a file of its own: copies of this file don't spread it."""
 
     __slots__ = ()
@@ -17,18 +17,18 @@ class UnavailableError(Exception):
     """There is no such value. The message never holds one."""
 
 
-def from_environment(name: str, environ: Mapping[str, str]) -> FromElsewhere:
+def from_environment(name: str, environ: Mapping[str, str]) -> ExternalValue:
     """The value of an environment variable.
 
     Raises:
         UnavailableError: it is unset or empty.
     """
     if value := environ.get(name):
-        return FromElsewhere(value)
+        return ExternalValue(value)
     raise UnavailableError(f"the environment variable {name} is {'empty' if name in environ else 'not set'}")
 
 
-def from_file(name: str) -> FromElsewhere:
+def from_file(name: str) -> ExternalValue:
     """What a file holds, without the line break at its end, which editors add.
 
     Raises:
@@ -51,7 +51,7 @@ def from_file(name: str) -> FromElsewhere:
             problem = "" if value else "is empty"
     if problem:  # raised out here, so that no context carries the file's bytes along
         raise UnavailableError(f"the file {name} {problem}")
-    return FromElsewhere(value)
+    return ExternalValue(value)
 
 
 def _content(path: Path) -> bytes:

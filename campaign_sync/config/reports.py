@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from campaign_sync.config.base import Section
+from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.field_types import Duration
 
 Language = Literal["de", "en"]
@@ -16,7 +16,7 @@ def _each_once(languages: tuple[Language, ...]) -> tuple[Language, ...]:
     return tuple(dict.fromkeys(languages))
 
 
-class ReportSettings(Section):
+class ReportSettings(ConfigModel):
     """The daily report of each mandator: pages for people who send mailings."""
 
     languages: Annotated[tuple[Language, ...], AfterValidator(_each_once)] = ("de", "en")

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from campaign_sync.config.base import Section
+from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.field_types import Credential, Text
 from campaign_sync.domain.url import is_ambiguous
 
@@ -42,7 +42,7 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-class OtlpSettings(Section):
+class OtlpSettings(ConfigModel):
     """A collector of OpenTelemetry, OTLP over HTTP."""
 
     endpoint: Annotated[str, AfterValidator(_endpoint)]
@@ -57,7 +57,7 @@ class OtlpSettings(Section):
         return self
 
 
-class TelemetrySettings(Section):
+class TelemetrySettings(ConfigModel):
     """Where spans and metrics go."""
 
     otlp: OtlpSettings | None = None

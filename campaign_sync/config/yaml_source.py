@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from campaign_sync.config.references import FromElsewhere, UnavailableError, from_environment, from_file
+from campaign_sync.config.references import ExternalValue, UnavailableError, from_environment, from_file
 
 Path = tuple[str | int, ...]
 """The keys and positions that lead from the top of the file to a value."""
@@ -137,7 +137,7 @@ class _Reading:
                 self._problem(key, (*path, key.value), f"the key stands here twice, first in line {first.line}")
             seen.setdefault(key.value, Place.of(key.start_mark))
 
-    def _from_elsewhere(self, key: str, name: str, node: yaml.Node, path: Path) -> FromElsewhere | None:
+    def _from_elsewhere(self, key: str, name: str, node: yaml.Node, path: Path) -> ExternalValue | None:
         try:
             return from_environment(name, self._environ) if key == "env" else from_file(name)
         except UnavailableError as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from campaign_sync.delivered_files.file_source import MAX_BYTES
-from campaign_sync.optimizely.errors import DropError, TransientError
+from campaign_sync.optimizely.errors import FileSourceError, TransientError
 
 SEPARATORS = (";", ",", "\t", "|")
 """What may stand between two values of a file whose separator isn't told."""
@@ -64,13 +64,13 @@ def salvage_csv(content: bytes, separator: str | None, *, name: str) -> Salvaged
     try:
         if content.startswith(_GZIP_MAGIC) or name.lower().endswith(".gz"):
             content = _unpack(content, name)
-    except (DropError, TransientError) as error:
+    except (FileSourceError, TransientError) as error:
         return Salvaged([], 1, str(error))
     damage = _damage(content, name)
     text = _joined(content.decode(errors="replace").replace("\0", _REPLACEMENT))
     try:
         separator = separator or _separator(text, name)
-    except DropError as error:
+    except FileSourceError as error:
         return Salvaged([], max(sum(bool(line.strip()) for line in text.splitlines()), 1), damage or str(error))
     rows, troubles = _read_on(text, separator, name)
     return Salvaged(rows, len(troubles), damage or next(iter(troubles), ""))
@@ -79,7 +79,7 @@ def salvage_csv(content: bytes, separator: str | None, *, name: str) -> Salvaged
 def _damage(content: bytes, name: str) -> str:
     try:
         _decode(content, name)
-    except DropError as error:
+    except FileSourceError as error:
         return str(error)
     return ""
 
@@ -111,11 +111,13 @@ def _unpack(content: bytes, name: str) -> bytes:
     except EOFError:
         raise _cut_off(name) from None
     except (gzip.BadGzipFile, zlib.error):
-        raise DropError(f"{name} isn't gzip, or damaged; let the vendor deliver it again.") from None
+        raise FileSourceError(f"{name} isn't gzip, or damaged; let the vendor deliver it again.") from None
     if not content:
         raise _cut_off(name)
     if len(unpacked) > MAX_BYTES:
-        raise DropError(f"{name} unpacks to more than {MAX_BYTES} bytes; let the vendor's job deliver shorter periods.")
+        raise FileSourceError(
+            f"{name} unpacks to more than {MAX_BYTES} bytes; let the vendor's job deliver shorter periods."
+        )
     return bytes(unpacked)
 
 
@@ -130,9 +132,11 @@ def _decode(content: bytes, name: str) -> str:
         position = content.find(b"\0")
         if position < 0:
             return _joined(text)
-        raise DropError(f"{name} has a NUL at {_place(content, position)}, so it is damaged or not UTF-8; {remedy}.")
+        raise FileSourceError(
+            f"{name} has a NUL at {_place(content, position)}, so it is damaged or not UTF-8; {remedy}."
+        )
     # Out here, because the caught exception holds the file.
-    raise DropError(f"{name} isn't UTF-8 at {_place(content, position)}; {remedy}.")
+    raise FileSourceError(f"{name} isn't UTF-8 at {_place(content, position)}; {remedy}.")
 
 
 def _joined(text: str) -> str:
@@ -162,7 +166,7 @@ def _separator(text: str, name: str) -> str:
         (width, rows), *_ = widths[occurring[0]].most_common(1)
         if width > 1 and 2 * rows > widths[occurring[0]].total():
             return occurring[0]
-    raise DropError(f"{name} doesn't show what separates its values; name the separator in the configuration.")
+    raise FileSourceError(f"{name} doesn't show what separates its values; name the separator in the configuration.")
 
 
 def _widths(text: str, separator: str) -> Counter[int]:
@@ -188,8 +192,8 @@ def _records(text: str, separator: str, name: str) -> Iterator[list[str]]:
     raise _cut_off(name) if cut_off else _no_csv(name, reader.line_num)
 
 
-def _no_csv(name: str, line: int) -> DropError:
-    return DropError(
+def _no_csv(name: str, line: int) -> FileSourceError:
+    return FileSourceError(
         f"{name} isn't CSV as in RFC 4180 in line {line}; set the vendor's job to quote values that hold quotes, "
         "separators or line ends."
     )

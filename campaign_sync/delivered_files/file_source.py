@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from campaign_sync.domain.url import may_hold_password
-from campaign_sync.optimizely.errors import DropError, RefusedError, TransientError, UnsettledFileError
+from campaign_sync.optimizely.errors import FileSourceError, RefusedError, TransientError, UnsettledFileError
 
 MAX_BYTES = 2 * 1024**3
 """The largest file that is read, unpacked too. Feedback is some megabytes; what is larger is a mistake or an attack."""
@@ -23,7 +23,7 @@ _UNFINISHED = (".tmp", ".part", ".filepart", ".uploading")
 
 
 @dataclass(frozen=True)
-class DroppedFile:
+class RemoteFile:
     """One delivery: the same name with another size or time is another delivery.
 
     `size` is in bytes, `modified_at` in UTC, as exact as the file system or the server knows it.
@@ -34,10 +34,10 @@ class DroppedFile:
     modified_at: datetime
 
 
-class Drop(Protocol):
+class FileSource(Protocol):
     """A place to which files are delivered. Nothing in it is ever changed. A context manager that closes at its end."""
 
-    def files(self, pattern: str) -> list[DroppedFile]:
+    def files(self, pattern: str) -> list[RemoteFile]:
         """The complete files whose names match, the oldest first. Subfolders and hidden files don't count.
 
         Args:
@@ -50,7 +50,7 @@ class Drop(Protocol):
         """
         ...
 
-    def read(self, file: DroppedFile) -> bytes:
+    def read(self, file: RemoteFile) -> bytes:
         """The contents of a listed file.
 
         Raises:
@@ -72,20 +72,20 @@ class Drop(Protocol):
         self.close()
 
 
-class Folder(Drop):
+class Folder(FileSource):
     """A drop on this machine, or on a file system that is mounted here."""
 
     def __init__(self, path: Path):
         self._path = path
 
-    def files(self, pattern: str) -> list[DroppedFile]:
-        """See `Drop`."""
+    def files(self, pattern: str) -> list[RemoteFile]:
+        """See `FileSource`."""
         with reachable(str(self._path)):
             names = [entry.name for entry in self._path.iterdir() if is_wanted(entry.name, pattern)]
             return in_order(self._look_up(name) for name in names)
 
-    def read(self, file: DroppedFile) -> bytes:
-        """See `Drop`."""
+    def read(self, file: RemoteFile) -> bytes:
+        """See `FileSource`."""
         path = self._path / file.name
         expect_readable(str(path), file)
         content = b""
@@ -94,18 +94,18 @@ class Folder(Drop):
                 content = stream.read(file.size)
             return unchanged(str(path), file, self._look_up(file.name), content)
 
-    def _look_up(self, name: str) -> DroppedFile | None:
+    def _look_up(self, name: str) -> RemoteFile | None:
         try:
             found = (self._path / name).stat()
         except FileNotFoundError:
             return None
         moment = datetime.fromtimestamp(found.st_mtime, UTC)
-        return DroppedFile(name, found.st_size, moment) if S_ISREG(found.st_mode) else None
+        return RemoteFile(name, found.st_size, moment) if S_ISREG(found.st_mode) else None
 
 
-def open_drop(
+def open_file_source(
     url: str, *, username: str | None, password: str | None, key_file: str | None, known_hosts: str | None
-) -> Drop:
+) -> FileSource:
     """The drop at a URL; if it is on a server, logged in.
 
     Args:
@@ -124,21 +124,25 @@ def open_drop(
     scheme, is_url, _ = url.partition("://")
     if not is_url:
         if may_hold_password(url):
-            raise DropError(
+            raise FileSourceError(
                 "the folder of the drop looks like a URL; write it with ://, and the password as its own key."
             )
         return Folder(Path(url))
     if scheme.lower() == "file":
         parts = urlsplit(url)
         if parts.netloc not in ("", "localhost"):
-            raise DropError("the URL of the drop names a host; a folder on this machine is file:///path, with ///.")
+            raise FileSourceError(
+                "the URL of the drop names a host; a folder on this machine is file:///path, with ///."
+            )
         return Folder(Path(url2pathname(parts.path)))
     if scheme.lower() != "sftp":
-        raise DropError("nobody knows the kind of URL the drop has; choose a folder, file:///path or sftp://host/path.")
+        raise FileSourceError(
+            "nobody knows the kind of URL the drop has; choose a folder, file:///path or sftp://host/path."
+        )
     try:
         from campaign_sync.delivered_files.sftp import connect_sftp  # its driver is an extra
     except ImportError:
-        raise DropError("sftp:// (the drop) needs a driver: pip install campaign-sync[sftp]") from None
+        raise FileSourceError("sftp:// (the drop) needs a driver: pip install campaign-sync[sftp]") from None
     return connect_sftp(url, username=username, password=password, key_file=key_file, known_hosts=known_hosts)
 
 
@@ -148,22 +152,24 @@ def is_wanted(name: str, pattern: str) -> bool:
     return not hidden and not name.lower().endswith(_UNFINISHED) and fnmatchcase(name, pattern)
 
 
-def in_order(found: Iterable[DroppedFile | None]) -> list[DroppedFile]:
+def in_order(found: Iterable[RemoteFile | None]) -> list[RemoteFile]:
     """The deliveries in the order in which they are to be imported, without those that have vanished meanwhile."""
     return sorted((file for file in found if file is not None), key=lambda file: (file.modified_at, file.name))
 
 
-def expect_readable(place: str, file: DroppedFile) -> None:
+def expect_readable(place: str, file: RemoteFile) -> None:
     """Make sure that a file isn't too large for the memory.
 
     Raises:
         DropError: it is.
     """
     if file.size > MAX_BYTES:
-        raise DropError(f"{place} is larger than {MAX_BYTES} bytes; let the vendor's job deliver shorter periods.")
+        raise FileSourceError(
+            f"{place} is larger than {MAX_BYTES} bytes; let the vendor's job deliver shorter periods."
+        )
 
 
-def unchanged(place: str, listed: DroppedFile, now: DroppedFile | None, content: bytes) -> bytes:
+def unchanged(place: str, listed: RemoteFile, now: RemoteFile | None, content: bytes) -> bytes:
     """The contents, if they are those of the file that was listed.
 
     Args:
@@ -194,7 +200,7 @@ def reachable(place: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError):
-        raise DropError(f"{place}: there is no such folder; create it, or correct the URL of the drop.") from None
+        raise FileSourceError(f"{place}: there is no such folder; create it, or correct the URL of the drop.") from None
     except PermissionError:
         raise RefusedError(f"{place} may not be read; give our user the right to list and read the drop.") from None
     except OSError as error:

@@ -8,8 +8,8 @@ from stat import S_IFMT, S_ISLNK, S_ISREG
 import paramiko
 
 from campaign_sync.delivered_files.file_source import (
-    Drop,
-    DroppedFile,
+    FileSource,
+    RemoteFile,
     expect_readable,
     in_order,
     is_wanted,
@@ -22,7 +22,7 @@ from campaign_sync.optimizely.errors import RefusedError
 _PARALLEL_READS = 64
 
 
-class Sftp(Drop):
+class Sftp(FileSource):
     """A drop on a server, over an open connection."""
 
     def __init__(self, address: Address, client: paramiko.SSHClient, sftp: paramiko.SFTPClient):
@@ -30,16 +30,16 @@ class Sftp(Drop):
         self._client = client
         self._sftp = sftp
 
-    def files(self, pattern: str) -> list[DroppedFile]:
-        """See `Drop`."""
+    def files(self, pattern: str) -> list[RemoteFile]:
+        """See `FileSource`."""
         with _answering(str(self._address)):
             entries = self._sftp.listdir_attr(self._address.folder)
             return in_order(
                 self._as_file(entry.filename, entry) for entry in entries if is_wanted(entry.filename, pattern)
             )
 
-    def read(self, file: DroppedFile) -> bytes:
-        """See `Drop`."""
+    def read(self, file: RemoteFile) -> bytes:
+        """See `FileSource`."""
         place = f"{self._address}/{file.name}"
         expect_readable(place, file)
         content = b""
@@ -52,20 +52,20 @@ class Sftp(Drop):
             return unchanged(place, file, self._look_up(file.name), content)
 
     def close(self) -> None:
-        """See `Drop`."""
+        """See `FileSource`."""
         self._client.close()
 
     def _path(self, name: str) -> str:
         return f"{self._address.folder.rstrip('/')}/{name}"
 
-    def _look_up(self, name: str) -> DroppedFile | None:
+    def _look_up(self, name: str) -> RemoteFile | None:
         try:
             found = self._sftp.stat(self._path(name))
         except FileNotFoundError:
             return None
         return self._as_file(name, found)
 
-    def _as_file(self, name: str, found: paramiko.SFTPAttributes) -> DroppedFile | None:
+    def _as_file(self, name: str, found: paramiko.SFTPAttributes) -> RemoteFile | None:
         mode = found.st_mode or 0
         if S_ISLNK(mode):
             return self._look_up(name)
@@ -75,13 +75,13 @@ class Sftp(Drop):
             raise RefusedError(
                 f"{self._address}: the server doesn't tell size and time of files; ask its operator to tell them."
             )
-        return DroppedFile(name, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+        return RemoteFile(name, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
 
 def connect_sftp(
     url: str, *, username: str | None, password: str | None, key_file: str | None, known_hosts: str | None
 ) -> Sftp:
-    """Log in to the server of a drop. Arguments and errors are those of `open_drop`."""
+    """Log in to the server of a drop. Arguments and errors are those of `open_file_source`."""
     address = Address.of(url)
     client, sftp = log_in(address, username=username, password=password, key_file=key_file, known_hosts=known_hosts)
     return Sftp(address, client, sftp)

@@ -14,8 +14,8 @@ from paramiko.auth_strategy import AuthSource, InMemoryPrivateKey, Password
 from campaign_sync.optimizely.errors import CredentialsError
 
 
-def ways_to_log_in(place: str, username: str, password: str | None, key_file: str | None) -> Iterator[AuthSource]:
-    """What to offer to the server of a drop, in this order. Arguments are those of `open_drop`.
+def auth_sources(place: str, username: str, password: str | None, key_file: str | None) -> Iterator[AuthSource]:
+    """What to offer to the server of a drop, in this order. Arguments are those of `open_file_source`.
 
     Raises:
         CredentialsError: the key file can't be used.

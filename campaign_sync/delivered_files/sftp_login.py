@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 import paramiko
 from paramiko.auth_strategy import AuthFailure, AuthSource, AuthStrategy
 
-from campaign_sync.delivered_files.sftp_keys import ways_to_log_in
-from campaign_sync.optimizely.errors import CredentialsError, DropError, RefusedError, TransientError
+from campaign_sync.delivered_files.sftp_keys import auth_sources
+from campaign_sync.optimizely.errors import CredentialsError, FileSourceError, RefusedError, TransientError
 
 TIMEOUT_SECONDS = 30.0
 """How long the server may take for one thing: the connection, the log-in, an answer."""
@@ -40,7 +40,7 @@ class Address:
         except ValueError:
             host, port = None, 0
         if host is None or "@" in url or parts.query or parts.fragment:
-            raise DropError(
+            raise FileSourceError(
                 "the URL of the drop must be sftp://host/path or sftp://host:port/path, with @, ? and # of the path as "
                 "%40, %3F and %23; username and password have settings of their own."
             )
@@ -55,11 +55,11 @@ class Address:
 def log_in(
     address: Address, *, username: str | None, password: str | None, key_file: str | None, known_hosts: str | None
 ) -> tuple[paramiko.SSHClient, paramiko.SFTPClient]:
-    """A connection to the server, and the SFTP on it. Further arguments and errors are those of `open_drop`."""
+    """A connection to the server, and the SFTP on it. Further arguments and errors are those of `open_file_source`."""
     _silence_the_driver()
     if not username:
         raise CredentialsError(f"{address}: nobody to log in as; set the username of the drop.")
-    login = _Login(username, ways_to_log_in(str(address), username, password, key_file))
+    login = _Login(username, auth_sources(str(address), username, password, key_file))
     client = paramiko.SSHClient()
     trusted = Path(known_hosts or "~/.ssh/known_hosts").expanduser()
     client.set_missing_host_key_policy(_RejectUnknown(address, trusted))
@@ -106,11 +106,11 @@ def _trusted_keys(address: Address, trusted: Path) -> Iterator[None]:
         problem = "can't be read"
     else:
         return
-    raise DropError(f"{address}: {trusted} (known_hosts) {problem}. {_keyscan(address, trusted)}")
+    raise FileSourceError(f"{address}: {trusted} (known_hosts) {problem}. {_keyscan(address, trusted)}")
 
 
-def _untrusted(address: Address, trusted: Path, key: paramiko.PKey, problem: str, forget: str = "") -> DropError:
-    return DropError(
+def _untrusted(address: Address, trusted: Path, key: paramiko.PKey, problem: str, forget: str = "") -> FileSourceError:
+    return FileSourceError(
         f"{address}: the server's host key ({key.get_name()} {key.fingerprint}) {problem} {trusted} (known_hosts), so "
         f"it may be another server. {_keyscan(address, trusted, forget)}"
     )

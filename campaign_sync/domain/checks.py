@@ -46,7 +46,7 @@ READ_ONLY_ATTRIBUTES = frozenset(
 
 
 @dataclass(frozen=True)
-class Contract:
+class ListSchema:
     """What the rows of one recipient list must be: set by the configuration, not by the data."""
 
     opt_in_id: str
@@ -72,7 +72,7 @@ class Contract:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class CheckContext:
     """What the checks compare the rows with, looked up at the moment of checking."""
 
     suppressed: Suppressed
@@ -137,7 +137,7 @@ ROW_REASONS = {
 """Why a row that fails a check is taken out."""
 
 
-def row_checks(contract: Contract) -> dict[str, pa.DataFrameSchema]:
+def row_checks(contract: ListSchema) -> dict[str, pa.DataFrameSchema]:
     """The checks that need nothing but the rows and the configuration, as pandera schemas by name."""
     texts = [RECIPIENT_ID, ADDRESS, *contract.list_columns]
     opt_in_column = contract.technical_column(TechnicalField.OPT_IN_ID)
@@ -162,12 +162,12 @@ def row_checks(contract: Contract) -> dict[str, pa.DataFrameSchema]:
     }
 
 
-def check_snapshot(frame: pd.DataFrame, contract: Contract, surroundings: Surroundings) -> list[CheckOutcome]:
+def check_snapshot(frame: pd.DataFrame, contract: ListSchema, check_context: CheckContext) -> list[CheckOutcome]:
     """Every check of `CHECK_NAMES` over a snapshot's rows, in that order."""
     outcomes = {name: run_schema(name, schema, frame) for name, schema in row_checks(contract).items()}
-    outcomes["not_suppressed"] = run_schema("not_suppressed", _NOT_SUPPRESSED, _with_reason(frame, surroundings))
-    outcomes["list_attributes"] = check_list_attributes(contract, surroundings.vendor_attributes)
-    outcomes["plausible_size"] = check_size(entity_counts(frame), contract.limits, surroundings)
+    outcomes["not_suppressed"] = run_schema("not_suppressed", _NOT_SUPPRESSED, _with_reason(frame, check_context))
+    outcomes["list_attributes"] = check_list_attributes(contract, check_context.vendor_attributes)
+    outcomes["plausible_size"] = check_size(entity_counts(frame), contract.limits, check_context)
     return [outcomes[name] for name in CHECK_NAMES]
 
 
@@ -195,7 +195,7 @@ def _with_missing_columns(cases: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"check": cases["check"].astype("str"), "column": column, "index": cases["index"]})
 
 
-def check_list_attributes(contract: Contract, vendor_attributes: Collection[str]) -> CheckOutcome:
+def check_list_attributes(contract: ListSchema, vendor_attributes: Collection[str]) -> CheckOutcome:
     """Every attribute that will be sent exists in the vendor's list, and none of them is the system's own."""
     spellings = name_spellings(vendor_attributes)
     unknown = [name for name in contract.list_attributes if normalize_text(name) not in spellings]
@@ -293,24 +293,24 @@ def entity_counts(rows: pd.DataFrame) -> dict[str, int]:
     return {str(kind): int(count) for kind, count in rows["entity_type"].value_counts().sort_index().items()}
 
 
-def check_size(by_entity_type: Mapping[str, int], limits: SizeLimits, surroundings: Surroundings) -> CheckOutcome:
+def check_size(by_entity_type: Mapping[str, int], limits: SizeLimits, check_context: CheckContext) -> CheckOutcome:
     """The number of rows keeps the list's limits. A leap against a baseline may be accepted, absolute limits never."""
     rows = sum(by_entity_type.values())
-    beyond, leaps = limit_violations(rows, limits), leap_violations(by_entity_type, limits, surroundings.baselines)
-    if beyond or (leaps and not surroundings.size_accepted):
+    beyond, leaps = limit_violations(rows, limits), leap_violations(by_entity_type, limits, check_context.baselines)
+    if beyond or (leaps and not check_context.size_accepted):
         return CheckOutcome("plausible_size", False, "; ".join(beyond or leaps))
     if leaps:
-        accepted = f"accepted this once by {surroundings.size_accepted}"
+        accepted = f"accepted this once by {check_context.size_accepted}"
         return CheckOutcome("plausible_size", True, f"{'; '.join(leaps)}; {accepted}")
-    against = " and ".join(f"{each.rows} ({each.origin})" for each in surroundings.baselines)
+    against = " and ".join(f"{each.rows} ({each.origin})" for each in check_context.baselines)
     return CheckOutcome(
         "plausible_size", True, f"{rows} rows, measured against {against or 'an empty list without history'}"
     )
 
 
-def _with_reason(frame: pd.DataFrame, surroundings: Surroundings) -> pd.DataFrame:
+def _with_reason(frame: pd.DataFrame, check_context: CheckContext) -> pd.DataFrame:
     rows = frame.reindex(columns=["entity_type", "entity_id", "consent_at", ADDRESS])  # other checks miss columns
-    return pd.DataFrame({"suppressed_because": surroundings.suppressed.reasons(rows, rows[ADDRESS])})
+    return pd.DataFrame({"suppressed_because": check_context.suppressed.reasons(rows, rows[ADDRESS])})
 
 
 def _schema(columns: Mapping[str, list[pa.Check]]) -> pa.DataFrameSchema:

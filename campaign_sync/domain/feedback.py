@@ -80,7 +80,7 @@ class Bounce:
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenTo:
+class ConsentRef:
     """Through which consent somebody was written to: the entity that a recipient stood for, and the list's opt-in."""
 
     entity: Entity
@@ -128,7 +128,7 @@ class Unsubscribe:
     mandator: str
     source: str
     dated: bool = True
-    through: frozenset[WrittenTo] = frozenset()
+    through: frozenset[ConsentRef] = frozenset()
     """Empty where nobody can tell: then it is about every consent of the mandator, or for `opt_ins`."""
     opt_ins: frozenset[str] = field(default=frozenset(), compare=False)
     """Those of the recipient lists that the vendor says were left; empty where it doesn't say."""

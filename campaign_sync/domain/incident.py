@@ -12,7 +12,7 @@ RUN = "a run"
 """Subject of what ended without any of its steps saying why."""
 
 
-class TroubleKind(StrEnum):
+class IncidentKind(StrEnum):
     """What can be wrong with a subject, the gravest last."""
 
     CHECK = "check"
@@ -39,31 +39,31 @@ class TroubleKind(StrEnum):
     @property
     def gravity(self) -> int:
         """Rises with what is at stake."""
-        return list(TroubleKind).index(self)
+        return list(IncidentKind).index(self)
 
 
 _AT_STAKE = {
-    TroubleKind.CHECK: 0,
-    TroubleKind.LATE: 1,
-    TroubleKind.FAILED: 1,
-    TroubleKind.DIED: 1,
-    TroubleKind.FEEDBACK_OLD: 2,
-    TroubleKind.FEEDBACK_LOST: 2,
-    TroubleKind.DRIFTED: 3,
-    TroubleKind.DOUBTFUL: 3,
-    TroubleKind.INCOMPLETE: 3,
-    TroubleKind.UNMENDED: 3,
+    IncidentKind.CHECK: 0,
+    IncidentKind.LATE: 1,
+    IncidentKind.FAILED: 1,
+    IncidentKind.DIED: 1,
+    IncidentKind.FEEDBACK_OLD: 2,
+    IncidentKind.FEEDBACK_LOST: 2,
+    IncidentKind.DRIFTED: 3,
+    IncidentKind.DOUBTFUL: 3,
+    IncidentKind.INCOMPLETE: 3,
+    IncidentKind.UNMENDED: 3,
 }
 """Kinds of the same number mean the same for the next mail, so that one of them isn't over where another remains."""
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Incident:
     """Something that somebody has to know, in two sentences. Never a person in them."""
 
     mandator: str
     subject: str
-    kind: TroubleKind
+    kind: IncidentKind
     since: datetime
     what: str
     """What is wrong, since when."""
@@ -75,21 +75,21 @@ class Trouble:
     @property
     def at_stake(self) -> int:
         """What it means for the next mail, as a number that rises. A list that a check has stopped wasn't replaced."""
-        stopped = self.kind is TroubleKind.CHECK and is_list(self.subject)
-        return _AT_STAKE[TroubleKind.FAILED if stopped else self.kind]
+        stopped = self.kind is IncidentKind.CHECK and is_list(self.subject)
+        return _AT_STAKE[IncidentKind.FAILED if stopped else self.kind]
 
 
 @dataclass(frozen=True)
 class Changes:
     """What has changed since the troubles of a mandator were looked at last."""
 
-    new: tuple[Trouble, ...]
-    worse: tuple[Trouble, ...]
+    new: tuple[Incident, ...]
+    worse: tuple[Incident, ...]
     over: tuple[str, ...]
     """Subjects."""
 
 
-def changes(known: Mapping[str, Trouble], found: Iterable[Trouble], unsettled: Collection[str]) -> Changes:
+def changes(known: Mapping[str, Incident], found: Iterable[Incident], unsettled: Collection[str]) -> Changes:
     """What is new, worse or over. Of a subject only the gravest trouble counts: lesser ones beside it aren't told.
 
     When the gravest is over and a lesser one remains that means something else, the one is over and the other new.
@@ -99,7 +99,7 @@ def changes(known: Mapping[str, Trouble], found: Iterable[Trouble], unsettled: C
         found: what is wrong now.
         unsettled: subjects that somebody is working at: whether their trouble is over shows when they are done.
     """
-    gravest = gravest_by_subject(found)
+    gravest = most_severe_by_subject(found)
     over = tuple(
         subject
         for subject, one in known.items()
@@ -116,9 +116,9 @@ def changes(known: Mapping[str, Trouble], found: Iterable[Trouble], unsettled: C
     )
 
 
-def gravest_by_subject(found: Iterable[Trouble]) -> dict[str, Trouble]:
+def most_severe_by_subject(found: Iterable[Incident]) -> dict[str, Incident]:
     """Of each subject the gravest trouble; of equals the one that is older."""
-    gravest: dict[str, Trouble] = {}
+    gravest: dict[str, Incident] = {}
     for one in sorted(found, key=lambda trouble: (-trouble.kind.gravity, trouble.since)):
         gravest.setdefault(one.subject, one)
     return gravest
@@ -140,14 +140,14 @@ class Notice:
     """What one channel has to tell of a trouble now."""
 
     stage: Stage
-    trouble: Trouble
+    trouble: Incident
     until: datetime | None = None
     """When it was over."""
     id: str = ""
     """Of the trouble, where it is written down."""
 
 
-def place(trouble: Trouble) -> str:
+def place(trouble: Incident) -> str:
     """Where the trouble is: `nord/newsletter`, `the feedback of nord`."""
     if is_list(trouble.subject):
         return f"{trouble.mandator}/{trouble.subject}"
@@ -160,16 +160,16 @@ def is_list(subject: str) -> bool:
 
 
 _HEADLINES = {
-    TroubleKind.CHECK: "a check failed",
-    TroubleKind.LATE: "is late",
-    TroubleKind.FAILED: "failed",
-    TroubleKind.DIED: "died",
-    TroubleKind.FEEDBACK_OLD: "has grown old, no list is replaced",
-    TroubleKind.FEEDBACK_LOST: "will soon be lost",
-    TroubleKind.DRIFTED: "was changed after its proof",
-    TroubleKind.DOUBTFUL: "looks half full",
-    TroubleKind.INCOMPLETE: "is INCOMPLETE",
-    TroubleKind.UNMENDED: "stays INCOMPLETE",
+    IncidentKind.CHECK: "a check failed",
+    IncidentKind.LATE: "is late",
+    IncidentKind.FAILED: "failed",
+    IncidentKind.DIED: "died",
+    IncidentKind.FEEDBACK_OLD: "has grown old, no list is replaced",
+    IncidentKind.FEEDBACK_LOST: "will soon be lost",
+    IncidentKind.DRIFTED: "was changed after its proof",
+    IncidentKind.DOUBTFUL: "looks half full",
+    IncidentKind.INCOMPLETE: "is INCOMPLETE",
+    IncidentKind.UNMENDED: "stays INCOMPLETE",
 }
 
 

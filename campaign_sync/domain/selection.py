@@ -18,7 +18,7 @@ REJECTION_COLUMNS = ("entity_type", "entity_id", "stage", "reason", "vendor_code
 
 
 @dataclass(frozen=True)
-class Sifted:
+class Split:
     """A frame divided: the rows that go on, and a rejection for each row that doesn't."""
 
     rows: pd.DataFrame
@@ -39,7 +39,7 @@ def rejections(rows: pd.DataFrame, stage: Stage, reason: "Reason | pd.Series[str
     ).reset_index(drop=True)
 
 
-def select(picked: pd.DataFrame, suppression: pd.DataFrame, opt_in_id: str) -> Sifted:
+def select(picked: pd.DataFrame, suppression: pd.DataFrame, opt_in_id: str) -> Split:
     """Keep who has a granted consent for `opt_in_id` and an address that isn't suppressed.
 
     Args:
@@ -50,10 +50,10 @@ def select(picked: pd.DataFrame, suppression: pd.DataFrame, opt_in_id: str) -> S
     Returns:
         The rows with a further column `NORMALIZED_ADDRESS`, and the rejections.
     """
-    return sift(picked, Suppressed.of(suppression, opt_in_id))
+    return split_by_consent(picked, Suppressed.of(suppression, opt_in_id))
 
 
-def sift(picked: pd.DataFrame, suppressed: Suppressed) -> Sifted:
+def split_by_consent(picked: pd.DataFrame, suppressed: Suppressed) -> Split:
     """What `select` does, for whoever has many frames to select from and has read the suppression once.
 
     Every row is judged by itself: the parts of a frame, sifted one after the other, make what the frame would.
@@ -74,7 +74,7 @@ def sift(picked: pd.DataFrame, suppressed: Suppressed) -> Sifted:
     reason[~picked["entity_type"].isin(list(EntityType))] = Reason.UNKNOWN_ENTITY_TYPE.value
 
     kept = reason.isna()
-    return Sifted(
+    return Split(
         rows=picked[kept].assign(**{NORMALIZED_ADDRESS: addresses[kept]}).reset_index(drop=True),
         rejections=rejections(picked[~kept], Stage.SELECTION, reason[~kept]),
     )

@@ -8,12 +8,12 @@ import pyarrow
 import pyarrow.compute as pc
 
 from campaign_sync.domain.arrow_text import text_column, texts
-from campaign_sync.domain.checks import LIST_PREFIX, ROW_REASONS, Contract, row_checks, run_schema
+from campaign_sync.domain.checks import LIST_PREFIX, ROW_REASONS, ListSchema, row_checks, run_schema
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason, Stage
-from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Sifted, rejections
+from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Split, rejections
 from campaign_sync.domain.text import NOT_UTF8, normalize_text, normalized_texts
 
 EVIDENCE_COLUMNS = ("consent_source", "consent_evidence", "consent_text_version")
@@ -41,7 +41,7 @@ _ROWS_OF_A_PIECE = 65_536
 _Positions = np.ndarray[Any, np.dtype[np.integer[Any]]]
 
 
-def build_snapshot(selection: pd.DataFrame, contract: Contract, opt_in: OptIn) -> Sifted:
+def build_snapshot(selection: pd.DataFrame, contract: ListSchema, opt_in: OptIn) -> Split:
     """Map, normalize and de-duplicate a selection, and take out the rows that can't be sent.
 
     Args:
@@ -74,7 +74,7 @@ def build_snapshot(selection: pd.DataFrame, contract: Contract, opt_in: OptIn) -
     sent = _list_values(keys, selection, chosen, contract, opt_in)
     frame = keys.assign(**{LIST_PREFIX + name: values for name, values in sent.items()})
     kept, rejected = _without_failing_rows(frame, contract, chosen)
-    return Sifted(
+    return Split(
         rows=kept,
         rejections=pd.concat(
             [
@@ -107,7 +107,7 @@ def _by_precedence(rows: pd.DataFrame, positions: "_Positions") -> pd.DataFrame:
 
 
 def _list_values(
-    keys: pd.DataFrame, selection: pd.DataFrame, chosen: "_Positions", contract: Contract, opt_in: OptIn
+    keys: pd.DataFrame, selection: pd.DataFrame, chosen: "_Positions", contract: ListSchema, opt_in: OptIn
 ) -> "dict[str, pd.Series[str]]":
     """What is sent, by list attribute. Attributes of one source, and keys that are sent, share their texts."""
     constants = {
@@ -137,13 +137,13 @@ def _constant(text: str | None, rows: int) -> "pd.Series[str]":
     return text_column(pyarrow.chunked_array(pieces, pyarrow.large_string()))
 
 
-def _not_utf8(frame: pd.DataFrame, contract: Contract) -> "pd.Index[int]":
+def _not_utf8(frame: pd.DataFrame, contract: ListSchema) -> "pd.Index[int]":
     """Which rows have a text that isn't UTF-8 in the CRM."""
     holds = [frame[column].str.contains(NOT_UTF8, regex=False) for column in contract.list_columns]
     return frame.index[pd.concat(holds, axis="columns").any(axis="columns")] if holds else frame.index[:0]
 
 
-def not_utf8_columns(selection: pd.DataFrame, contract: Contract) -> dict[str, int]:
+def not_utf8_columns(selection: pd.DataFrame, contract: ListSchema) -> dict[str, int]:
     """In how many rows of a selection each column that is sent has a text that isn't UTF-8 in the CRM; only if any."""
     counts = {
         column: int(selection[column].str.contains(NOT_UTF8, regex=False).sum())
@@ -153,7 +153,7 @@ def not_utf8_columns(selection: pd.DataFrame, contract: Contract) -> dict[str, i
 
 
 def _without_failing_rows(
-    frame: pd.DataFrame, contract: Contract, positions: "_Positions"
+    frame: pd.DataFrame, contract: ListSchema, positions: "_Positions"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows that can be sent, and a rejection for each other one; `positions` are where they were picked."""
     schemas = row_checks(contract)

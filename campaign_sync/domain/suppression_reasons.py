@@ -10,7 +10,7 @@ from campaign_sync.domain.suppression import REMEMBERED, entity_keys
 
 
 @dataclass(frozen=True)
-class Objection:
+class SuppressionReason:
     """One row of a suppression frame that concerns a person, and what `Suppressed.reasons` makes of it."""
 
     reason: Reason
@@ -20,9 +20,9 @@ class Objection:
     """`entity_type:entity_id` of who withdrew; None for what is known of an address alone."""
 
 
-def objections(
+def suppression_reasons(
     suppression: pd.DataFrame, opt_in_id: str, key: str | None, address: str | None, consent_at: datetime | None
-) -> list[Objection]:
+) -> list[SuppressionReason]:
     """Everything that keeps a person out of lists on one opt-in, newest first.
 
     The same rules as `Suppressed.reasons`, which decides about whole lists and keeps no dates.
@@ -58,7 +58,7 @@ def objections(
         (remembered & of_opt_in & its_own, Reason.WITHDRAWAL_VANISHED),
     )
     found = [
-        Objection(reason, _moment(row.since), _text(row.source), _text(whose))
+        SuppressionReason(reason, _moment(row.since), _text(row.source), _text(whose))
         for concerning, reason in parts
         for row, whose in zip(suppression[concerning].itertuples(), keys[concerning], strict=True)
     ]

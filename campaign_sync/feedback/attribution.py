@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import Attribution, RawRow, Unsubscribe, WrittenTo
+from campaign_sync.domain.feedback import Attribution, ConsentRef, RawRow, Unsubscribe
 from campaign_sync.domain.recipient import RECIPIENT_ID
-from campaign_sync.storage.files import Frames, LostFileError
-from campaign_sync.storage.replacement_history import History, SentList
+from campaign_sync.storage.files import FileStorage, LostFileError
+from campaign_sync.storage.replacement_history import ReplacementHistory, SentList
 
 MEMORY = timedelta(days=90)
 """How far back somebody's lists are looked up. The vendor keeps feedback for at most 30 days, so all that can still be
@@ -28,13 +28,13 @@ class _Sent:
 
     since: datetime
     recipient_list_id: int
-    through: WrittenTo
+    through: ConsentRef
 
 
-def traced(
+def attribute_to_consents(
     unsubscribes: Sequence[Unsubscribe],
-    history: History,
-    frames: Frames,
+    history: ReplacementHistory,
+    frames: FileStorage,
     lists_of: Callable[[RawRow | None], Collection[int] | None] = lambda _: None,
 ) -> list[Unsubscribe]:
     """The unsubscribes of one mandator, each with the consents that it is `through`.
@@ -83,8 +83,8 @@ class Sent:
         mandator: str,
         people: Collection[tuple[str, datetime]],
         memory: timedelta,
-        history: History,
-        frames: Frames,
+        history: ReplacementHistory,
+        frames: FileStorage,
     ) -> Self:
         """Look up in every list of a mandator, as it was sent up to so long before, what `through` will be asked about.
 
@@ -105,7 +105,7 @@ class Sent:
         lists = history.sent(mandator, min(every) - memory, max(every) + TOLERANCE) if every else []
         found: defaultdict[str, list[_Sent]] = defaultdict(list)
         lost: list[SentList] = []
-        known: dict[tuple[str, str, str], WrittenTo] = {}
+        known: dict[tuple[str, str, str], ConsentRef] = {}
         columns = [RECIPIENT_ID, "entity_type", "entity_id", "opt_in_id"]
         for one in lists:
             try:
@@ -117,7 +117,7 @@ class Sent:
             for recipient, *consent in rows.itertuples(index=False, name=None):
                 entity_type, entity_id, opt_in_id = key = tuple(consent)
                 if key not in known:  # the same people day after day
-                    known[key] = WrittenTo(Entity(EntityType(entity_type), entity_id), opt_in_id)
+                    known[key] = ConsentRef(Entity(EntityType(entity_type), entity_id), opt_in_id)
                 sent = _Sent(one.started_at, one.recipient_list_id, known[key])
                 _remember(found[recipient], sent, moments[recipient])
         return cls(found, lost)
@@ -128,7 +128,7 @@ class Sent:
         moment: datetime,
         list_ids: Collection[int] | None,
         tolerance: timedelta = timedelta(0),
-    ) -> frozenset[WrittenTo]:
+    ) -> frozenset[ConsentRef]:
         """Through which consents a recipient was written to before a moment: of each list as it was sent last.
 
         Of the given lists only, if there are any. Empty where nobody can tell. A list that we began to send within

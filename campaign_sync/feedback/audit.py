@@ -10,7 +10,7 @@ from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.consent import VENDOR_SOURCE
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import WrittenTo
+from campaign_sync.domain.feedback import ConsentRef
 from campaign_sync.feedback.list_opt_outs import withdraw_from_list
 from campaign_sync.feedback.unsubscribe_lists import lists_left
 from campaign_sync.feedback.write_back import hear
@@ -18,7 +18,7 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError
 from campaign_sync.optimizely.services import MAX_ROWS
 from campaign_sync.storage.feedback_imports import AUDIT_SOURCE
-from campaign_sync.storage.files import Frames
+from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 
 
@@ -52,7 +52,7 @@ def audit(
     vendor: Optimizely,
     crm: Crm,
     state: State,
-    frames: Frames,
+    frames: FileStorage,
     on_rows: Callable[[int], None],
     *,
     rows_name_opt_ins: bool,
@@ -121,7 +121,7 @@ _A_FEW = 10
 def _left_lists(
     mandator: str,
     opt_ins: Mapping[int, str],
-    consenting: Mapping[str, Mapping[str, frozenset[WrittenTo]]],
+    consenting: Mapping[str, Mapping[str, frozenset[ConsentRef]]],
     vendor: Optimizely,
     crm: Crm,
     state: State,
@@ -201,13 +201,13 @@ def _asked(
     return found
 
 
-def _consenting(snapshot: CrmSnapshot, opt_in_id: str) -> dict[str, frozenset[WrittenTo]]:
+def _consenting(snapshot: CrmSnapshot, opt_in_id: str) -> dict[str, frozenset[ConsentRef]]:
     """By usable address, the consents of everybody who has granted this opt-in."""
-    found: defaultdict[str, set[WrittenTo]] = defaultdict(set)
+    found: defaultdict[str, set[ConsentRef]] = defaultdict(set)
     for key, email, _ in snapshot.consenting(opt_in_id):
         if address := usable_address(email):
             entity_type, _, entity_id = key.partition(":")
-            found[address].add(WrittenTo(Entity(EntityType(entity_type), entity_id), opt_in_id))
+            found[address].add(ConsentRef(Entity(EntityType(entity_type), entity_id), opt_in_id))
     return {address: frozenset(consents) for address, consents in found.items()}
 
 

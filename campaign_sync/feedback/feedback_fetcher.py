@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timedelta
 
 from campaign_sync.config import FeedbackSettings, FileSettings, MandatorSettings
 from campaign_sync.delivered_files.csv_decoder import decode_csv, salvage_csv
-from campaign_sync.delivered_files.file_source import Drop, DroppedFile, open_drop
+from campaign_sync.delivered_files.file_source import FileSource, RemoteFile, open_file_source
 from campaign_sync.domain.layout import column_names
 from campaign_sync.domain.windows import Window, windows
 from campaign_sync.feedback.paging import Row, read_window
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.optimizely.errors import DropError, RefusedError, TransientError, UnsettledFileError
+from campaign_sync.optimizely.errors import FileSourceError, RefusedError, TransientError, UnsettledFileError
 from campaign_sync.optimizely.services import ClosedLoop, Reader
 from campaign_sync.storage.csv_rows import CsvRows
 from campaign_sync.storage.feedback_imports import Delivery, FeedbackImport, new_import
-from campaign_sync.storage.files import FrameError, Frames
+from campaign_sync.storage.files import FileStorage, FileStorageError
 from campaign_sync.storage.state import State
 
 _SETTLES_IN = timedelta(minutes=1)
@@ -28,14 +28,14 @@ _CLOCKS_DIFFER = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Fetching:
+class FeedbackFetcher:
     """Fetches the feedback of one mandator. `vendor` is asked for only where the readers are read over SOAP."""
 
     mandator: str
     settings: MandatorSettings
     vendor: Callable[[], Optimizely]
     state: State
-    frames: Frames
+    frames: FileStorage
     run_id: str
     unavailable: list[str] = field(default_factory=list)
     """Delivered files that couldn't be had, each with why and with the remedy. The next import tries them again."""
@@ -77,7 +77,7 @@ class Fetching:
                     content = drop.read(file)
                 except UnsettledFileError:
                     continue  # somebody is at it; the next import reads it
-                except (DropError, RefusedError) as error:
+                except (FileSourceError, RefusedError) as error:
                     self.unavailable.append(str(error))
                     continue
                 fetched = self._take_file(reader, file, content, files.separator, now)
@@ -85,14 +85,14 @@ class Fetching:
                     yield fetched
 
     def _take_file(
-        self, reader: str, file: DroppedFile, content: bytes, separator: str | None, now: datetime
+        self, reader: str, file: RemoteFile, content: bytes, separator: str | None, now: datetime
     ) -> FeedbackImport | None:
         """Keep a delivered file as rows, or as it came where it can't be read; None for one that says nothing new."""
         moment = min(file.modified_at, now)
         window = Window(moment, moment)
         try:
             rows = CsvRows(decode_csv(content, separator, name=file.name))
-        except (DropError, TransientError):
+        except (FileSourceError, TransientError):
             digest, count = hashlib.sha256(content).hexdigest(), None
         else:
             digest, count = rows.digest(), len(rows)
@@ -132,7 +132,7 @@ class Fetching:
             names[import_id].add(delivery.name)
         gone = sorted(min(names[one]) for one in lost if names[one] and not names[one] & set(there))
         if gone:
-            raise FrameError(
+            raise FileStorageError(
                 f"{', '.join(gone)} ({reader} of {self.mandator}) got lost in storage.frames before the CRM had its "
                 "rows, and isn't delivered any more; restore it, or have the vendor deliver it again under this name"
             )
@@ -157,7 +157,7 @@ class Fetching:
         return self.frames.is_intact(one.file, one.digest)
 
 
-def is_settled(file: DroppedFile, now: datetime) -> bool:
+def is_settled(file: RemoteFile, now: datetime) -> bool:
     """Whether nobody is writing to the file any more. A time of days ahead says nothing about that."""
     return not now - _SETTLES_IN < file.modified_at <= now + _CLOCKS_DIFFER
 
@@ -182,13 +182,13 @@ def new_windows(
         yield window, read_window(page, on_rows)
 
 
-def opened(files: FileSettings) -> Drop:
+def opened(files: FileSettings) -> FileSource:
     """The place where the vendor delivers files.
 
     Raises:
         OptimizelyError: it can't be reached, or doesn't let the user in.
     """
-    return open_drop(
+    return open_file_source(
         files.url,
         username=files.username.get_secret_value() if files.username else None,
         password=files.password.get_secret_value() if files.password else None,

@@ -61,7 +61,7 @@ def fetched_until(
 
 
 @dataclass(frozen=True)
-class Silence:
+class SilentReader:
     """A reader that has returned nothing for unusually long."""
 
     reader: str
@@ -72,7 +72,7 @@ class Silence:
 
 def silent_readers(
     mandator: str, settings: FeedbackSettings, journal: FeedbackJournal, vendor: Optimizely, now: datetime
-) -> list[Silence]:
+) -> list[SilentReader]:
     """Readers that have returned nothing for unusually long, each with what the vendor says of mailings since.
 
     Of delivered files the newest event counts, not when they were written.
@@ -88,12 +88,12 @@ def silent_readers(
     return found
 
 
-def _explained(reader: str, told: str, vendor: Optimizely, since: datetime, now: datetime) -> Silence:
+def _explained(reader: str, told: str, vendor: Optimizely, since: datetime, now: datetime) -> SilentReader:
     told = f"{reader}: {told} for {in_words(now - since)}"
     try:
         mailings = vendor.closed_loop.read(Reader.MAILINGS, since, now, 0, 1)
     except (RefusedError, UnknownFaultError):
-        return Silence(reader, f"{told}, and the vendor doesn't tell whether mailings went out", suspicious=True)
+        return SilentReader(reader, f"{told}, and the vendor doesn't tell whether mailings went out", suspicious=True)
     if not mailings:
-        return Silence(reader, f"{told}, and no mailing went out", suspicious=False)
-    return Silence(reader, f"{told}, though mailings went out: ask the vendor whether its export job runs", True)
+        return SilentReader(reader, f"{told}, and no mailing went out", suspicious=False)
+    return SilentReader(reader, f"{told}, though mailings went out: ask the vendor whether its export job runs", True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from campaign_sync.crm.port import Crm
-from campaign_sync.domain.feedback import Unsubscribe, WrittenTo
+from campaign_sync.domain.feedback import ConsentRef, Unsubscribe
 from campaign_sync.feedback.write_back import noting
 from campaign_sync.storage.state import State
 
@@ -13,7 +13,7 @@ def withdraw_from_list(
     mandator: str,
     list_id: int,
     asked: Iterable[str],
-    left: Mapping[str, frozenset[WrittenTo]],
+    left: Mapping[str, frozenset[ConsentRef]],
     seen_at: datetime,
     source: str,
     crm: Crm,

@@ -27,7 +27,7 @@ from campaign_sync.storage.feedback_imports import (
     FeedbackJournal,
     Rows,
 )
-from campaign_sync.storage.files import RAW, Frames, LostFileError
+from campaign_sync.storage.files import RAW, FileStorage, LostFileError
 from campaign_sync.storage.state import State
 
 ODD_ROWS = 10
@@ -101,7 +101,9 @@ class Raw:
 class RawRows:
     """Gives out the rows of imports as they came, also of files that couldn't be decoded when they were delivered."""
 
-    def __init__(self, frames: Frames, settings: MandatorSettings, journal: FeedbackJournal, mandator: str) -> None:
+    def __init__(
+        self, frames: FileStorage, settings: MandatorSettings, journal: FeedbackJournal, mandator: str
+    ) -> None:
         self._frames = frames
         self._separator = settings.feedback.files.separator if settings.feedback.files else None
         self._journal, self._mandator = journal, mandator
@@ -128,7 +130,7 @@ class RawRows:
         return self._names[fetched.reader].get(fetched.id, window)
 
 
-def read_pending(state: State, frames: Frames, mandator: str, settings: MandatorSettings) -> Pending:
+def read_pending(state: State, frames: FileStorage, mandator: str, settings: MandatorSettings) -> Pending:
     """Read what is pending by the layouts as they are configured now.
 
     Rows that weren't understood are counted and named, and stop none of the others. Rows of a reader that isn't
@@ -164,7 +166,7 @@ def read_pending(state: State, frames: Frames, mandator: str, settings: Mandator
 
 
 def preview(
-    fetched: Sequence[FeedbackImport], state: State, frames: Frames, mandator: str, settings: MandatorSettings
+    fetched: Sequence[FeedbackImport], state: State, frames: FileStorage, mandator: str, settings: MandatorSettings
 ) -> Pending:
     """How these imports of one mandator will be read, without what they say.
 

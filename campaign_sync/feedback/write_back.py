@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from campaign_sync.config import FeedbackSettings
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.feedback import Attribution, Bounce, NamedConsent, RawRow, Unsubscribe, Written
-from campaign_sync.feedback.attribution import traced
+from campaign_sync.feedback.attribution import attribute_to_consents
 from campaign_sync.feedback.earlier_attributions import WrittenBefore
 from campaign_sync.feedback.identification import identified
 from campaign_sync.feedback.mailing_lists import ListsOfMailings
@@ -26,7 +26,7 @@ from campaign_sync.feedback.unsubscribe_lists import (
 )
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.storage.feedback_imports import LIVE_LOOK_SOURCE, Unmatched
-from campaign_sync.storage.files import Frames
+from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 from campaign_sync.storage.vendor_unsubscribes import PendingOptOut
 
@@ -59,7 +59,7 @@ def write_back(
     pending: Pending,
     crm: Crm,
     state: State,
-    frames: Frames,
+    frames: FileStorage,
     vendor: Callable[[], Optimizely],
     feedback: FeedbackSettings,
     opt_ins_of_lists: Mapping[int, str] | None = None,
@@ -159,7 +159,7 @@ def _resolved(
     unsubscribes: Sequence[Unsubscribe],
     written_before: WrittenBefore,
     state: State,
-    frames: Frames,
+    frames: FileStorage,
     lists_of: Callable[[RawRow | None], frozenset[int] | None] = lambda _: None,
 ) -> list[Unsubscribe]:
     """Each with the consents that it is about.
@@ -172,7 +172,7 @@ def _resolved(
     for one in unsubscribes:
         known = one if one.entity else None if one.opt_in_id else written_before.attributed(one)
         (untraced if known is None else resolved).append(known or one)
-    return [*resolved, *traced(untraced, state.history, frames, lists_of)]
+    return [*resolved, *attribute_to_consents(untraced, state.history, frames, lists_of)]
 
 
 def _told_once(unsubscribes: Sequence[Unsubscribe], pending: Pending) -> list[Unsubscribe]:
@@ -205,7 +205,7 @@ def hear(
     source: str,
     crm: Crm,
     state: State,
-    frames: Frames,
+    frames: FileStorage,
     *,
     await_rows: bool,
 ) -> set[str]:
@@ -240,7 +240,7 @@ def hear(
     return unknown - pending if await_rows else unknown
 
 
-def _give_up_waiting(mandator: str, feedback: FeedbackSettings, crm: Crm, state: State, frames: Frames) -> int:
+def _give_up_waiting(mandator: str, feedback: FeedbackSettings, crm: Crm, state: State, frames: FileStorage) -> int:
     """Withdraw what the snapshots tell of the pending opt-outs whose feedback row should have come; how many."""
     overdue = _overdue(mandator, feedback, state)
     opt_outs = [
@@ -264,7 +264,7 @@ def _overdue(mandator: str, feedback: FeedbackSettings, state: State) -> list[Pe
     return pending
 
 
-def _withdraw(opt_outs: Sequence[Unsubscribe], crm: Crm, state: State, frames: Frames) -> None:
+def _withdraw(opt_outs: Sequence[Unsubscribe], crm: Crm, state: State, frames: FileStorage) -> None:
     """Withdraw the consents of opt-outs that were found on the vendor's unsubscribe list."""
     crm.record_unsubscribes(_resolved(opt_outs, WrittenBefore(opt_outs, state, {}), state, frames), noting(state))
 

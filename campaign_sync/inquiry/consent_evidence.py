@@ -12,10 +12,10 @@ from campaign_sync.crm.address_key import address_key
 from campaign_sync.domain.consent import ConsentEvent, ConsentKind, current_consent, decisiveness
 from campaign_sync.domain.membership import Rejection
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.domain.suppression_reasons import Objection
+from campaign_sync.domain.suppression_reasons import SuppressionReason
 from campaign_sync.inquiry.sections import (
     Line,
-    Moments,
+    LocalTime,
     Section,
     not_picked_told,
     objection_told,
@@ -68,7 +68,7 @@ class Evidence:
     now: Standing
     events: Sequence[ConsentEvent]
     """What ever happened to their consent for this list's opt-in, as the CRM tells it now."""
-    objections: Sequence[Objection]
+    suppression_reasons: Sequence[SuppressionReason]
     """What stands against the address of that day, and the person, by now."""
 
     origins: Mapping[str, str]
@@ -101,7 +101,7 @@ def print_evidence(people: Iterable[Person], day: date | None, console: Console)
         console.print(Text(f"Consents and lists at the end of {day}" if day else "Consents and lists as of now"))
         print_sections(
             (
-                Section(each.target, each.zone, each.then.in_list, _lines(person, each, Moments(each.zone)))
+                Section(each.target, each.zone, each.then.in_list, _lines(person, each, LocalTime(each.zone)))
                 for each in person.lists
             ),
             console,
@@ -109,7 +109,7 @@ def print_evidence(people: Iterable[Person], day: date | None, console: Console)
         )
 
 
-def _lines(person: Person, evidence: Evidence, moment: Moments) -> Iterator[Line]:
+def _lines(person: Person, evidence: Evidence, moment: LocalTime) -> Iterator[Line]:
     then = evidence.then
     yield from _doubts(evidence, moment)
     if then.in_list is False:
@@ -122,11 +122,11 @@ def _lines(person: Person, evidence: Evidence, moment: Moments) -> Iterator[Line
     yield "now", _now(evidence, moment)
 
 
-def _why_not(standing: Standing, evidence: Evidence, moment: Moments) -> str:
+def _why_not(standing: Standing, evidence: Evidence, moment: LocalTime) -> str:
     return rejection_told(standing.reason, moment) if standing.reason else not_picked_told(evidence.target)
 
 
-def _doubts(evidence: Evidence, moment: Moments) -> Iterator[Line]:
+def _doubts(evidence: Evidence, moment: LocalTime) -> Iterator[Line]:
     then = evidence.then
     if then.unreadable:
         yield "beware", f"nobody can tell: {then.unreadable}"
@@ -139,7 +139,7 @@ def _doubts(evidence: Evidence, moment: Moments) -> Iterator[Line]:
         )
 
 
-def _consent(evidence: Evidence, moment: Moments) -> Iterator[Line]:
+def _consent(evidence: Evidence, moment: LocalTime) -> Iterator[Line]:
     sent, stood_on = evidence.then.sent, evidence.then.stands_on
     if sent is None or stood_on is None:
         decided = _decided(evidence)
@@ -168,7 +168,7 @@ def _consent(evidence: Evidence, moment: Moments) -> Iterator[Line]:
         yield from _event("confirms", granted, moment, "from the CRM")
 
 
-def _event(label: str, event: ConsentEvent, moment: Moments, origin: str) -> Iterator[Line]:
+def _event(label: str, event: ConsentEvent, moment: LocalTime, origin: str) -> Iterator[Line]:
     """One consent event, line by line, with what is recorded of it and what isn't."""
     yield label, f"{_headline(event, moment)} ({origin})"
     yield "", f"source: {event.source or 'not recorded'}"
@@ -176,7 +176,7 @@ def _event(label: str, event: ConsentEvent, moment: Moments, origin: str) -> Ite
     yield "", f"text version: {event.text_version or 'not recorded'}"
 
 
-def _headline(event: ConsentEvent, moment: Moments) -> str:
+def _headline(event: ConsentEvent, moment: LocalTime) -> str:
     return f"{event.kind.value} {moment(event.occurred_at)}, event {event.event_id}"
 
 
@@ -202,7 +202,7 @@ def _confirmed_by(event: ConsentEvent, events: Sequence[ConsentEvent]) -> Consen
     return earlier if confirms else None
 
 
-def _proof(evidence: Evidence, moment: Moments) -> Iterator[Line]:
+def _proof(evidence: Evidence, moment: LocalTime) -> Iterator[Line]:
     proven = evidence.then.proven
     if proven is None:
         yield "proven", "never by then"
@@ -215,7 +215,7 @@ def _proof(evidence: Evidence, moment: Moments) -> Iterator[Line]:
     yield "sha256", proven.digest
 
 
-def _since(person: Person, evidence: Evidence, moment: Moments) -> Iterator[str]:
+def _since(person: Person, evidence: Evidence, moment: LocalTime) -> Iterator[str]:
     then = evidence.then
     base = then.stands_on or _decided(evidence)
     for event in evidence.events:
@@ -224,7 +224,7 @@ def _since(person: Person, evidence: Evidence, moment: Moments) -> Iterator[str]
         late = then.proven is not None and event.occurred_at <= then.proven.frozen_at
         note = "; it bears an earlier date and came to the CRM after this selection" if late else ""
         yield f"{_headline(event, moment)}{_source(event)}{_because(evidence, event)}{note}"
-    for objection in evidence.objections:
+    for objection in evidence.suppression_reasons:
         if objection.reason is Reason.BOUNCED:
             yield f"the address bounced{when_told(objection, moment)} and gets into no list"
         elif objection.whose != person.key or objection.reason is Reason.CONSENT_UNCLEAR:  # withdrawals are events
@@ -236,7 +236,7 @@ def _since(person: Person, evidence: Evidence, moment: Moments) -> Iterator[str]
         yield f"their address in the CRM isn't that one any more, but {person.email.strip() or 'none'}"
 
 
-def _now(evidence: Evidence, moment: Moments) -> str:
+def _now(evidence: Evidence, moment: LocalTime) -> str:
     now = evidence.now
     if now.proven is None:
         return "not proven yet"

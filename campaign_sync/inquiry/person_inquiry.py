@@ -7,12 +7,12 @@ from campaign_sync.crm.address_key import address_key
 from campaign_sync.domain.consent import current_consent
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.membership import verdict
-from campaign_sync.domain.suppression_reasons import objections
+from campaign_sync.domain.suppression_reasons import suppression_reasons
 from campaign_sync.inquiry.person import Asked
-from campaign_sync.inquiry.person_report import Dossier, Listed
+from campaign_sync.inquiry.person_report import ListMembership, PersonReport
 from campaign_sync.inquiry.sources import Sent, Sources, united
 from campaign_sync.replacement.target import Target
-from campaign_sync.storage.files import FrameError
+from campaign_sync.storage.files import FileStorageError
 from campaign_sync.storage.replacement_history import ProvenList
 
 LOOK_BACK = 30
@@ -36,7 +36,7 @@ class Inquiry:
         self._sources = sources
         self._state, self._crm = sources.state, sources.crm
 
-    def dossiers(self, asked: Asked) -> list[Dossier]:
+    def dossiers(self, asked: Asked) -> list[PersonReport]:
         """What there is on everybody whom the question names; empty if nobody knows any of them."""
         in_crm = [asked.entity] if asked.entity else self._crm.entities_with(asked.address or "")
         shelves = self._shelves(asked.address, in_crm)
@@ -54,10 +54,10 @@ class Inquiry:
         proven = next(iter(self._state.history.proven(one.mandator, one.name)), None)
         try:
             return _Shelf(one, proven, self._sources.sent(proven, address, people) if proven else {})
-        except FrameError as error:
+        except FileStorageError as error:
             return _Shelf(one, proven, {}, str(error))
 
-    def _dossier(self, entity: Entity, shelves: Iterable[_Shelf], former: ProvenList | None = None) -> Dossier:
+    def _dossier(self, entity: Entity, shelves: Iterable[_Shelf], former: ProvenList | None = None) -> PersonReport:
         email, consents = self._crm.email(entity), self._crm.consents(entity)
         attributions = {one.event_id: one.attribution for one in self._state.written.of(entity, None)}
         lists = []
@@ -67,7 +67,7 @@ class Inquiry:
             address = address_key(email) if email is not None else sent.address if sent else None
             ledger = self._state.history.rejections(shelf.target.mandator, shelf.target.name, [entity])
             lists.append(
-                Listed(
+                ListMembership(
                     target=shelf.target,
                     zone=self._sources.configuration.mandators[shelf.target.mandator].zone,
                     proven=shelf.proven,
@@ -82,7 +82,7 @@ class Inquiry:
                     ),
                     consent=consent,
                     attribution=attributions.get(consent.event_id) if consent else None,
-                    objections=objections(
+                    suppression_reasons=suppression_reasons(
                         self._sources.suppressions[shelf.target.mandator],
                         opt_in_id,
                         str(entity),
@@ -91,9 +91,9 @@ class Inquiry:
                     ),
                 )
             )
-        return Dossier(str(entity), email, lists, former)
+        return PersonReport(str(entity), email, lists, former)
 
-    def _former(self, asked: Asked) -> list[Dossier]:
+    def _former(self, asked: Asked) -> list[PersonReport]:
         """Whoever was sent to before, by the newest snapshot that has them."""
         earlier = [
             proven
@@ -103,7 +103,7 @@ class Inquiry:
         for proven in sorted(earlier, key=lambda each: each.proven_at, reverse=True):
             try:
                 sent = self._sources.sent(proven, asked.address, [asked.entity] if asked.entity else [])
-            except FrameError:  # old snapshots may have been cleared away
+            except FileStorageError:  # old snapshots may have been cleared away
                 continue
             if sent:
                 people = united([], sent)
@@ -111,16 +111,16 @@ class Inquiry:
                 return [self._dossier(entity, shelves, proven) for entity in people]
         return []
 
-    def _strangers(self, asked: Asked) -> list[Dossier]:
+    def _strangers(self, asked: Asked) -> list[PersonReport]:
         """An address that only the vendor's feedback or the CRM's bounces know."""
         if asked.address is None:
             return []
         lists = [
-            Listed(
+            ListMembership(
                 target=shelf.target,
                 zone=self._sources.configuration.mandators[shelf.target.mandator].zone,
                 proven=shelf.proven,
-                objections=objections(
+                suppression_reasons=suppression_reasons(
                     self._sources.suppressions[shelf.target.mandator],
                     shelf.target.contract.opt_in_id,
                     None,
@@ -130,4 +130,4 @@ class Inquiry:
             )
             for shelf in self._shelves(asked.address, [])
         ]
-        return [Dossier(None, None, lists)] if any(each.objections for each in lists) else []
+        return [PersonReport(None, None, lists)] if any(each.suppression_reasons for each in lists) else []

@@ -12,10 +12,10 @@ from campaign_sync.domain.consent import ConsentEvent
 from campaign_sync.domain.feedback import Attribution
 from campaign_sync.domain.membership import Verdict
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.domain.suppression_reasons import Objection
+from campaign_sync.domain.suppression_reasons import SuppressionReason
 from campaign_sync.inquiry.sections import (
     Line,
-    Moments,
+    LocalTime,
     Section,
     not_picked_told,
     objection_told,
@@ -26,21 +26,21 @@ from campaign_sync.inquiry.sections import (
 from campaign_sync.inquiry.sources import Sent
 from campaign_sync.replacement.target import Target
 from campaign_sync.storage.replacement_history import ProvenList
-from campaign_sync.storage.replacements import Replace
+from campaign_sync.storage.replacements import Replacement
 
 NOTHING_SAID = Verdict(None, (), ())
 """What the ledger says about somebody it doesn't have."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
+class ListMembership:
     """One person and one list."""
 
     target: Target
     zone: ZoneInfo
     proven: ProvenList | None
     """The last proof."""
-    objections: Sequence[Objection]
+    suppression_reasons: Sequence[SuppressionReason]
     """What keeps them out of this list as things stand now."""
     verdict: Verdict = NOTHING_SAID
     sent: Sent | None = None
@@ -48,7 +48,7 @@ class Listed:
     """The event in the CRM that decides now."""
     attribution: Attribution | None = None
     """How that event was attributed to this consent, where we wrote it."""
-    broken: Replace | None = None
+    broken: Replacement | None = None
     """The replace that left the list incomplete, if it is."""
     unreadable: str | None = None
     """Why the snapshot can't be read."""
@@ -62,13 +62,13 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Dossier:
+class PersonReport:
     """One person and all lists. Who has no `key` is an address that nobody in the CRM has."""
 
     key: str | None
     email: str | None
     """As the CRM spells it, empty where it has none; None where the CRM doesn't have the person."""
-    lists: Sequence[Listed]
+    lists: Sequence[ListMembership]
     former: ProvenList | None = None
     """The last list they were sent to, where today's know them no longer."""
 
@@ -80,7 +80,7 @@ class Dossier:
         )
 
 
-def print_dossiers(dossiers: Iterable[Dossier], console: Console) -> None:
+def print_person_reports(dossiers: Iterable[PersonReport], console: Console) -> None:
     """Tell all there is on some people. This shows addresses: only for who asked for these very people."""
     for dossier in dossiers:
         console.print(Text(_heading(dossier), "bold"))
@@ -92,7 +92,7 @@ def print_dossiers(dossiers: Iterable[Dossier], console: Console) -> None:
         )
 
 
-def _heading(dossier: Dossier) -> str:
+def _heading(dossier: PersonReport) -> str:
     if dossier.key is None:
         return "Nobody in the CRM has this address; the vendor's feedback knows it."
     if dossier.email is None:
@@ -102,8 +102,8 @@ def _heading(dossier: Dossier) -> str:
     return f"{dossier.key} · {dossier.email.strip() or 'no address'}"
 
 
-def _lines(dossier: Dossier, listed: Listed) -> Iterator[Line]:
-    moment = Moments(listed.zone)
+def _lines(dossier: PersonReport, listed: ListMembership) -> Iterator[Line]:
+    moment = LocalTime(listed.zone)
     if listed.unreadable:
         yield "beware", f"nobody can tell: {listed.unreadable}"
     if listed.broken and listed.broken.cleared_at:
@@ -113,7 +113,7 @@ def _lines(dossier: Dossier, listed: Listed) -> Iterator[Line]:
     yield "proven", moment(listed.proven.proven_at) if listed.proven else "never yet"
     if dossier.key is not None:
         yield from _consent(dossier, listed, moment)
-    for objection in listed.objections:
+    for objection in listed.suppression_reasons:
         if objection.reason is not Reason.BOUNCED:  # which stands above all lists
             yield "now", objection_told(objection, dossier.key, listed.target.contract.opt_in_id, moment)
     for entry in listed.verdict.newer:
@@ -122,13 +122,13 @@ def _lines(dossier: Dossier, listed: Listed) -> Iterator[Line]:
         yield "before", rejection_told(entry, moment)
 
 
-def _why_not(dossier: Dossier, listed: Listed, moment: Moments) -> str:
+def _why_not(dossier: PersonReport, listed: ListMembership, moment: LocalTime) -> str:
     if listed.verdict.reason:
         return rejection_told(listed.verdict.reason, moment)
     return "nobody is known who could be picked" if dossier.key is None else not_picked_told(listed.target)
 
 
-def _consent(dossier: Dossier, listed: Listed, moment: Moments) -> Iterator[Line]:
+def _consent(dossier: PersonReport, listed: ListMembership, moment: LocalTime) -> Iterator[Line]:
     sent, now = listed.sent, listed.consent
     if sent and sent.in_list:
         yield "consent", f"{sent.consent.kind.value} {moment(sent.consent.occurred_at)}, event {sent.consent.event_id}"
@@ -146,12 +146,12 @@ def _consent(dossier: Dossier, listed: Listed, moment: Moments) -> Iterator[Line
         yield label, f"{now.kind.value} {moment(now.occurred_at)}{source}, event {now.event_id}{because}"
 
 
-def _bounces(dossier: Dossier) -> list[str]:
+def _bounces(dossier: PersonReport) -> list[str]:
     """A bounce is the address's own: it stands against every list."""
     told = (
-        f"The address bounced{when_told(objection, Moments(listed.zone))} and gets into no list."
+        f"The address bounced{when_told(objection, LocalTime(listed.zone))} and gets into no list."
         for listed in dossier.lists
-        for objection in listed.objections
+        for objection in listed.suppression_reasons
         if objection.reason is Reason.BOUNCED
     )
     return list(dict.fromkeys(told))

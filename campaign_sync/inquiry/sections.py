@@ -13,7 +13,7 @@ from rich.text import Text
 from campaign_sync.domain.consent import UNDATED
 from campaign_sync.domain.membership import Rejection
 from campaign_sync.domain.rejection import Reason, meaning
-from campaign_sync.domain.suppression_reasons import Objection
+from campaign_sync.domain.suppression_reasons import SuppressionReason
 from campaign_sync.replacement.target import Target
 
 Line = tuple[str, str]
@@ -23,7 +23,7 @@ _SIGNS = {True: Text("✓ yes", "green"), False: Text("✗ no", "red"), None: Te
 
 
 @dataclass(frozen=True)
-class Moments:
+class LocalTime:
     """Moments as they are written in a mandator's time zone."""
 
     zone: ZoneInfo
@@ -63,7 +63,7 @@ def print_sections(sections: Iterable[Section], console: Console, *, sign: str =
     console.print(table)
 
 
-def rejection_told(entry: Rejection, moment: Moments) -> str:
+def rejection_told(entry: Rejection, moment: LocalTime) -> str:
     """An entry of the ledger: stage, reason, and when it was seen."""
     code = f" (vendor's code {entry.vendor_code})" if entry.vendor_code is not None else ""
     first, last = moment(entry.first_seen), moment(entry.last_seen)
@@ -76,7 +76,7 @@ def not_picked_told(target: Target) -> str:
     return f"not picked: the {target.pick.kind.replace('_', ' ')} “{target.pick.name}” didn't name them"
 
 
-def objection_told(objection: Objection, key: str | None, opt_in_id: str, moment: Moments) -> str:
+def objection_told(objection: SuppressionReason, key: str | None, opt_in_id: str, moment: LocalTime) -> str:
     """What an unsubscribe says against writing to the person `key`."""
     when = when_told(objection, moment)
     if objection.reason is Reason.BLOCKLISTED:
@@ -100,7 +100,7 @@ def objection_told(objection: Objection, key: str | None, opt_in_id: str, moment
     return f"{who}withdrew {opt_in_id}{when}"
 
 
-def when_told(objection: Objection, moment: Moments) -> str:
+def when_told(objection: SuppressionReason, moment: LocalTime) -> str:
     """Since when something stands against writing, and who says so; begins with a blank where there is anything."""
     when = f" {moment(objection.since)}" if objection.since else ""
     return f"{when} ({objection.source})" if objection.source else when

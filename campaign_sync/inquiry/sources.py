@@ -21,7 +21,7 @@ from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.feedback.current_suppression import suppression
 from campaign_sync.feedback.withdrawal_history import with_vanished
 from campaign_sync.replacement.target import Target, target
-from campaign_sync.storage.files import Frames
+from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.replacement_history import ProvenList
 from campaign_sync.storage.state import State
 
@@ -45,7 +45,7 @@ class Sources:
 
     configuration: Configuration
     state: State
-    frames: Frames
+    frames: FileStorage
     crm: CrmSnapshot
 
     @cached_property
@@ -115,7 +115,7 @@ def open_sources(configuration: Configuration, console: Console) -> Iterator[Sou
         crm.snapshot() as snapshot,
         console.status("Looking through CRM, snapshots and ledger"),
     ):
-        yield Sources(configuration, state, Frames(configuration.storage.frames), snapshot)
+        yield Sources(configuration, state, FileStorage(configuration.storage.frames), snapshot)
 
 
 def united(people: Collection[Entity], *sent: Collection[str]) -> list[Entity]:

@@ -58,7 +58,7 @@ _BYTES_PER_STOP = 200
 _NAMED = {b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'", b"amp": b"&"}
 
 
-class UnusualError(Exception):
+class UnexpectedShapeError(Exception):
     """Something is written otherwise than Axis does; the XML parser may well understand it."""
 
 
@@ -141,7 +141,7 @@ class RowForm:
             UnusualError: they are written otherwise.
         """
         if any(mark in rows for mark in (_CELL, _ROW, _NIL, _AMPERSAND)):
-            raise UnusualError
+            raise UnexpectedShapeError
         cell, end = self.cell + b">", self.row_end
         if _NOTHING in rows:
             rows = rows.replace(self.cell + _NOTHING, cell + _NIL + end)
@@ -149,14 +149,14 @@ class RowForm:
         rows = _CELL.join(re.split(re.escape(end + cell), rows)).replace(end + end + self.row + cell, _ROW)
         first, last = self.row + cell, end + end
         if len(rows) < len(first) + len(last) or not rows.startswith(first) or not rows.endswith(last):
-            raise UnusualError
+            raise UnexpectedShapeError
         rows = rows[len(first) : -len(last)]
         if b"<" in rows or b">" in rows or holds_forbidden(rows, _CELL + _ROW + _NIL):
-            raise UnusualError
+            raise UnexpectedShapeError
         try:
             rows.decode()
         except UnicodeDecodeError:
-            raise UnusualError from None
+            raise UnexpectedShapeError from None
         return Rows(_resolved(rows))
 
 
@@ -210,7 +210,7 @@ def _resolved(text: bytes) -> bytes:
     for each in others:
         name, end, after = each.partition(b";")
         if not end:
-            raise UnusualError
+            raise UnexpectedShapeError
         meaning = meanings.get(name)
         if meaning is None:
             meaning = meanings[name] = _meaning(name)
@@ -223,7 +223,7 @@ def _resolved(text: bytes) -> bytes:
             halves = text.decode("utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass")
             text = halves.decode("utf-16-le").encode()
         except UnicodeError:
-            raise UnusualError from None
+            raise UnexpectedShapeError from None
     return text
 
 
@@ -241,9 +241,9 @@ def _meaning(name: bytes) -> bytes:
     hexadecimal = name.startswith(b"#x")
     digits = name[2:] if hexadecimal else name[1:]
     if not name.startswith(b"#") or not re.fullmatch(rb"[0-9A-Fa-f]{1,6}" if hexadecimal else rb"[0-9]{1,7}", digits):
-        raise UnusualError
+        raise UnexpectedShapeError
     number = int(digits, 16 if hexadecimal else 10)
     half = hexadecimal and 0xD800 <= number <= 0xDFFF and len(digits) == 4
     if number > 0x10FFFF or (XML_FORBIDDEN.search(chr(number)) and not half):
-        raise UnusualError
+        raise UnexpectedShapeError
     return chr(number).encode("utf-8", "surrogatepass")

@@ -10,7 +10,7 @@ MAX_ROWS = 1000
 """The most rows that one call carries, in either direction."""
 
 
-def asked_in_chunks(
+def call_in_batches(
     session: Session, service: str, operation: str, texts: Texts, *, first: Sequence[object] = ()
 ) -> list[bool]:
     """What an operation answers about each text, in their order; `first` are the arguments before the texts.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from campaign_sync.optimizely.concurrency import Pace
+from campaign_sync.optimizely.concurrency import ConcurrencyLimiter
 from campaign_sync.optimizely.services import Blacklist, ClosedLoop, Mailings, RecipientLists, Recipients, Unsubscribes
 from campaign_sync.optimizely.session import Session
 from campaign_sync.optimizely.transport import Transport
@@ -53,7 +53,7 @@ def connect(
         TransientError: the vendor can't be reached.
     """
     transport = Transport(base_url, parallel_calls=parallel_calls, timeout_seconds=timeout_seconds, ca_file=ca_file)
-    pace = Pace(parallel_calls, timeout_seconds * _SLOW)
+    pace = ConcurrencyLimiter(parallel_calls, timeout_seconds * _SLOW)
     session = Session(transport, mandator_id, username, password, pace)
     try:
         session.open()

@@ -10,7 +10,7 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
-class Pace:
+class ConcurrencyLimiter:
     """Halves the number of calls that are made at once when one fails or is slow; adds one after a good round.
 
     Safe to use from many threads at once.

@@ -54,7 +54,7 @@ class UnreadableAnswerError(OptimizelyError):
         self.outcome_unknown = outcome_unknown
 
 
-class DropError(OptimizelyError):
+class FileSourceError(OptimizelyError):
     """A drop, or a file delivered into it, can't be used as it is. Trying again changes nothing."""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from campaign_sync.optimizely.array_encoder import Texts
-from campaign_sync.optimizely.batching import asked_in_chunks, chunks
+from campaign_sync.optimizely.batching import call_in_batches, chunks
 from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
 from campaign_sync.optimizely.session import Session
 
@@ -34,13 +34,13 @@ class Unsubscribes:
             ids: whom.
         """
         if list_id != EVERY_LIST:
-            self._session.require_own(list_id)
+            self._session.check_list_ownership(list_id)
         for chunk in chunks(ids):
             self._session.call("Unsubscribe", "addAll", list_id, chunk)
 
     def contains_all(self, ids: Texts) -> list[bool]:
         """For each recipient id, whether it is on at least one unsubscribe list of the mandator."""
-        return asked_in_chunks(self._session, "Unsubscribe", "containsAll", ids)
+        return call_in_batches(self._session, "Unsubscribe", "containsAll", ids)
 
     def contains_all_of_list(self, list_id: int, ids: Texts) -> list[bool] | None:
         """For each recipient id, whether it is on the unsubscribe list of a recipient list.
@@ -53,9 +53,9 @@ class Unsubscribes:
         """
         if self.lists_are_closed:
             return None
-        self._session.require_own(list_id)
+        self._session.check_list_ownership(list_id)
         try:
-            return asked_in_chunks(self._session, "Unsubscribe", "containsAllByRecipientList", ids, first=[list_id])
+            return call_in_batches(self._session, "Unsubscribe", "containsAllByRecipientList", ids, first=[list_id])
         except (RefusedError, UnknownFaultError):  # to know less about lists keeps more people out of them
             self.lists_are_closed = True
             return None
@@ -73,7 +73,7 @@ class Blacklist:
 
     def are_blacklisted(self, addresses: Texts) -> list[bool]:
         """For each address, whether an entry or a pattern of the blocklist matches it."""
-        return asked_in_chunks(self._session, "Blacklist", "areBlacklisted", addresses)
+        return call_in_batches(self._session, "Blacklist", "areBlacklisted", addresses)
 
     def count(self) -> int:
         """How many entries the blocklist has."""

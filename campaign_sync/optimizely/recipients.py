@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from campaign_sync.domain.text import name_spellings, normalize_text
 from campaign_sync.optimizely.array_encoder import Texts
-from campaign_sync.optimizely.batching import MAX_ROWS, asked_in_chunks, expect_one_each
+from campaign_sync.optimizely.batching import MAX_ROWS, call_in_batches, expect_one_each
 from campaign_sync.optimizely.errors import UnsendableError
 from campaign_sync.optimizely.row_reader import Listed, SinkKind
 from campaign_sync.optimizely.session import Session
@@ -32,12 +32,12 @@ class RecipientLists:
 
     def name(self, list_id: int) -> str:
         """The list's name, as people see it in Campaign."""
-        self._session.require_own(list_id)
+        self._session.check_list_ownership(list_id)
         return str(self._session.call("RecipientList", "getName", list_id) or "")
 
     def attribute_names(self, list_id: int, locale: str = "en") -> tuple[str, ...]:
         """The list's attributes: its own ones first, then the system's read-only ones, whose names `locale` decides."""
-        self._session.require_own(list_id)
+        self._session.check_list_ownership(list_id)
         names = tuple(self._session.call("RecipientList", "getAttributeNames", list_id, locale))
         self._spellings[list_id] = name_spellings(names)
         return names
@@ -54,7 +54,7 @@ class RecipientLists:
 
     def is_test_list(self, list_id: int) -> bool:
         """Whether the list is for test mailings only."""
-        self._session.require_own(list_id)
+        self._session.check_list_ownership(list_id)
         return bool(self._session.call("RecipientList", "isTestRecipientList", list_id))
 
     def copy(self, list_id: int) -> int:
@@ -64,7 +64,7 @@ class RecipientLists:
             TransientError: the call or its answer was lost. With `outcome_unknown`, there may be a new list; it isn't
                 asked for again, lest there be two.
         """
-        self._session.require_own(list_id)
+        self._session.check_list_ownership(list_id)
         copied = int(self._session.call("RecipientList", "copy", list_id, repeatable=False))
         self._session.forget_own_lists()
         return copied
@@ -155,7 +155,7 @@ class Recipients:
         """
         if batch.list_id != list_id:
             raise UnsendableError(f"a batch written for recipient list {batch.list_id} can't go to list {list_id}.")
-        self._session.require_own(list_id)
+        self._session.check_list_ownership(list_id)
         if not batch.rows:
             return []
         contract = self._session.contract("Recipient")
@@ -172,17 +172,17 @@ class Recipients:
 
     def clear(self, list_id: int) -> None:
         """Remove all recipients of the list. It can't be undone, and is never repeated by itself."""
-        self._session.require_own(list_id)
+        self._session.check_list_ownership(list_id)
         self._session.call("Recipient", "clear", list_id, repeatable=False)
 
     def count(self, list_id: int) -> int:
         """How many recipients the list holds, whatever their state."""
-        self._session.require_own(list_id)
+        self._session.check_list_ownership(list_id)
         return int(self._session.call("Recipient", "getCount", list_id, _NO_FILTER))
 
     def contains(self, list_id: int, recipient_id: str) -> bool:
         """Whether the list holds this recipient."""
-        self._session.require_own(list_id)
+        self._session.check_list_ownership(list_id)
         return bool(self._session.call("Recipient", "contains", list_id, recipient_id))
 
     def page(
@@ -208,7 +208,7 @@ class Recipients:
         new_sink: Callable[[], SinkKind],
     ) -> SinkKind:
         """As `page`, but the rows go to a sink while they come in. Each attempt has a new one; the last is returned."""
-        self._session.require_own(list_id)
+        self._session.check_list_ownership(list_id)
         names = self._lists.spelled(list_id, attribute_names)
         order = order_by and self._lists.spelled(list_id, [order_by])[0]
         arguments = (list_id, names, _NO_FILTER, order, True, start, size)
@@ -221,8 +221,8 @@ class Recipients:
             For each id, whether it was there. A lost answer is asked for again, and those whom the first call removed
             are False then: nobody of `ids` is in the list afterwards, whatever is returned.
         """
-        self._session.require_own(list_id)
-        return asked_in_chunks(self._session, "Recipient", "removeAll", ids, first=[list_id])
+        self._session.check_list_ownership(list_id)
+        return call_in_batches(self._session, "Recipient", "removeAll", ids, first=[list_id])
 
     def set_attributes(
         self, list_id: int, recipient_id: str, attribute_names: Sequence[str], values: Sequence[str]
@@ -235,7 +235,7 @@ class Recipients:
         """
         if len(attribute_names) != len(values):
             raise UnsendableError(f"{len(values)} values for {len(attribute_names)} attributes don't match.")
-        self._session.require_own(list_id)
+        self._session.check_list_ownership(list_id)
         arguments = (list_id, recipient_id, self._lists.spelled(list_id, attribute_names), list(values))
         self._session.call("Recipient", "setAttributes", *arguments)
 
@@ -252,5 +252,5 @@ class Recipients:
         return self._sweep("removeBlacklisted", list_id)
 
     def _sweep(self, operation: str, list_id: int) -> int:
-        self._session.require_own(list_id)
+        self._session.check_list_ownership(list_id)
         return int(self._session.call("Recipient", operation, list_id, repeatable=False))

@@ -3,7 +3,7 @@
 from typing import Protocol, TypeVar
 
 from campaign_sync.optimizely import soap_encoding
-from campaign_sync.optimizely.array_decoder import LONGEST_HEAD, ListedRows, RowForm, Rows, UnusualError
+from campaign_sync.optimizely.array_decoder import LONGEST_HEAD, ListedRows, RowForm, Rows, UnexpectedShapeError
 
 _CHUNK_BYTES = 1024**2
 """As much has to be there before rows are made of it."""
@@ -113,7 +113,7 @@ class RowReader:
         """Whole rows; None where they can't be understood apart from the answer they stand in."""
         try:
             return form.read(body)
-        except UnusualError:
+        except UnexpectedShapeError:
             pass
         try:
             return ListedRows(soap_encoding.rows(soap_encoding.parse(form.alone(body))))

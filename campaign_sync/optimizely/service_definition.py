@@ -44,7 +44,7 @@ class Operation:
         return any(part.is_array for part in (*self.parameters, self.result) if part)
 
 
-class Contract:
+class ServiceDefinition:
     """The operations of one service."""
 
     def __init__(self, service: str, base_url: str, load: Callable[[str], bytes]):

@@ -12,7 +12,7 @@ from typing import Any
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
 from campaign_sync.optimizely import soap_encoding
-from campaign_sync.optimizely.concurrency import Pace
+from campaign_sync.optimizely.concurrency import ConcurrencyLimiter
 from campaign_sync.optimizely.errors import (
     ForeignListError,
     OptimizelyError,
@@ -22,7 +22,7 @@ from campaign_sync.optimizely.errors import (
     from_fault,
 )
 from campaign_sync.optimizely.row_reader import RowReader, Sink, SinkKind
-from campaign_sync.optimizely.service_definition import Contract
+from campaign_sync.optimizely.service_definition import ServiceDefinition
 from campaign_sync.optimizely.transport import Reply, Transport
 from campaign_sync.telemetry.spans import attempt_number, call_span
 
@@ -52,7 +52,7 @@ class Session:
         mandator_id: int,
         username: str,
         password: str,
-        pace: Pace,
+        pace: ConcurrencyLimiter,
         *,
         clock: Callable[[], float] = time.monotonic,
     ):
@@ -62,7 +62,7 @@ class Session:
         self._username = username
         self._password = password
         self._clock = clock
-        self._contracts: dict[str, Contract] = {}
+        self._contracts: dict[str, ServiceDefinition] = {}
         self._contracts_lock = threading.Lock()
         self._login: _Login | None = None
         self._login_lock = threading.RLock()
@@ -87,12 +87,12 @@ class Session:
             self._log_out(login)
         self._transport.close()
 
-    def contract(self, service: str) -> Contract:
+    def contract(self, service: str) -> ServiceDefinition:
         """The service's contract, its WSDL fetched at the first use."""
         with self._contracts_lock:
             if service not in self._contracts:
                 self._contracts[service] = _retried(
-                    lambda: Contract(service, self._transport.base_url, self._transport.get)
+                    lambda: ServiceDefinition(service, self._transport.base_url, self._transport.get)
                 )
             return self._contracts[service]
 
@@ -204,7 +204,7 @@ class Session:
         """Have the lists asked for anew when they are needed next, because they have changed."""
         self._own_lists = None
 
-    def require_own(self, list_id: int) -> None:
+    def check_list_ownership(self, list_id: int) -> None:
         """Make sure that a list is this mandator's before anything is done to it.
 
         Raises:

@@ -18,7 +18,7 @@ from campaign_sync.alerts.detection import (
 from campaign_sync.alerts.dispatch import channels, tell
 from campaign_sync.alerts.messages import as_sentence
 from campaign_sync.config import Configuration
-from campaign_sync.domain.incident import Notice, Stage, Trouble, TroubleKind, headline
+from campaign_sync.domain.incident import Incident, IncidentKind, Notice, Stage, headline
 from campaign_sync.orchestration.deadlines import as_planned, late_lists, planned_pause
 from campaign_sync.orchestration.repair_sensor import gives_up
 from campaign_sync.orchestration.run_attempts import newest_attempts
@@ -40,7 +40,7 @@ Behind that stand the channels that have yet to tell of its return, once it has 
 _SEPARATOR = "|"
 
 
-class UntoldAlarmError(Exception):
+class UnsentAlertError(Exception):
     """Somebody wasn't told of something. The message says by which channel, and what to do."""
 
 
@@ -57,7 +57,8 @@ def alarm_sensor(
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            f"Tells people when a list of {settings.called(mandator)} is incomplete, late or changed after its proof, "
+            f"Tells people when a list of {settings.display_name(mandator)} is incomplete, late or changed "
+            "after its proof, "
             "when a run or a check failed, and when feedback has grown old: once when it begins, once when it is over. "
             "If it is red, a mail server or a webhook took no alarm; the tick says which."
         ),
@@ -100,7 +101,7 @@ def alarm_sensor(
         cursor, untold = _with_state_again(context, mandator, ways, now)
         problems += untold
         if problems and cursor == (context.cursor or _USABLE):
-            raise UntoldAlarmError(" · ".join(problems))  # a failed tick shows; it is told at the next one
+            raise UnsentAlertError(" · ".join(problems))  # a failed tick shows; it is told at the next one
         if problems:  # a failed tick would forget who has been told of the database's return
             context.log.error(" · ".join(problems))
             return dg.SensorResult(skip_reason=" · ".join(problems), cursor=cursor)
@@ -118,7 +119,7 @@ def _without_state(
         return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
     problems = _tell_all(ways, Notice(Stage.ALARM, _state_trouble(mandator, error, now)))
     if problems and len(problems) == len(ways) - 1:  # only the log was told
-        raise UntoldAlarmError(" · ".join([str(error), *problems.values()]))
+        raise UnsentAlertError(" · ".join([str(error), *problems.values()]))
     return dg.SensorResult(skip_reason=str(error), cursor=now.isoformat())
 
 
@@ -135,11 +136,11 @@ def _with_state_again(
     return _SEPARATOR.join([since, *problems]) if problems else _USABLE, list(problems.values())
 
 
-def _state_trouble(mandator: str, error: StateError | None, since: datetime) -> Trouble:
-    return Trouble(
+def _state_trouble(mandator: str, error: StateError | None, since: datetime) -> Incident:
+    return Incident(
         mandator,
         STATE,
-        TroubleKind.FAILED,
+        IncidentKind.FAILED,
         since,
         as_sentence(str(error)),
         f"Until it can be used, no list of {mandator} is replaced and nothing that broke off is taken up: see "

@@ -45,13 +45,14 @@ def planned_for(tick: datetime, zone: ZoneInfo) -> str:
 
 def daily_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
     """Everything of one mandator, in order: feedback, selections, snapshots, lists."""
+    lists = [section.display_name(name) for name, section in settings.lists.items()]
     return dg.define_asset_job(
         daily_job_name(mandator),
         selection=dg.AssetSelection.assets(*asset_keys(mandator, list(settings.lists))),
         tags={MANDATOR_TAG: mandator},
         description=page(
-            f"The day of {settings.called(mandator)}: bounces and unsubscribes go into the CRM, then all its recipient "
-            f"lists are replaced completely ({', '.join(one.called(name) for name, one in settings.lists.items())}).",
+            f"The day of {settings.display_name(mandator)}: bounces and unsubscribes go into the CRM, then all "
+            f"its recipient lists are replaced completely ({', '.join(lists)}).",
             "every step has its own, on its asset's page.",
             "open the run: the lists that are green were replaced, the others weren't, and the error of each says what "
             "to do. Starting the job again is always safe.",
@@ -70,9 +71,9 @@ def daily_schedule(mandator: str, settings: MandatorSettings) -> dg.ScheduleDefi
         cron_schedule=settings.schedule,
         execution_timezone=settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Replaces all recipient lists of {settings.called(mandator)} at this time, once on every day it "
-        "names, also when the clocks change. A tick more than 2 hours late is skipped, so that nothing is replaced "
-        "under the morning's mailing; the tick says how to start it by hand.",
+        description=f"Replaces all recipient lists of {settings.display_name(mandator)} at this time, once on every "
+        "day it names, also when the clocks change. A tick more than 2 hours late is skipped, so that nothing is "
+        "replaced under the morning's mailing; the tick says how to start it by hand.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         planned = context.scheduled_execution_time

@@ -10,8 +10,8 @@ import dagster as dg
 from campaign_sync.alerts.detection import named
 from campaign_sync.alerts.messages import moment
 from campaign_sync.config import Configuration, MandatorSettings
-from campaign_sync.domain.deadline import Deadline, lateness
-from campaign_sync.domain.incident import Trouble, TroubleKind
+from campaign_sync.domain.deadline import Deadline, deadline_state
+from campaign_sync.domain.incident import Incident, IncidentKind
 from campaign_sync.orchestration.cron import last_tick, longest_gap, longest_way, shortest_gap, ticks_between
 from campaign_sync.replacement.list_readiness import Expected
 from campaign_sync.storage.state import State
@@ -57,7 +57,7 @@ def _reach(set_times: str, schedule: str | None, zone: ZoneInfo, now: datetime, 
 def late_since(settings: MandatorSettings, proven_at: datetime | None, now: datetime) -> datetime | None:
     """Since when a list of the mandator is late that was last proven at `proven_at` (UTC); None where it isn't."""
     rule = deadline(settings, proven_at or now, now)
-    return lateness(rule, proven_at, now) if rule else None
+    return deadline_state(rule, proven_at, now) if rule else None
 
 
 def as_planned(settings: MandatorSettings, now: datetime) -> Expected:
@@ -84,7 +84,7 @@ def planned_pause(settings: MandatorSettings, now: datetime) -> timedelta:
     return min(longest_gap(cron, settings.zone, now) for cron in planned) + early + SLACK
 
 
-def late_lists(configuration: Configuration, mandator: str, state: State, now: datetime) -> Iterator[Trouble]:
+def late_lists(configuration: Configuration, mandator: str, state: State, now: datetime) -> Iterator[Incident]:
     """The mandator's lists that are late, whatever the reason."""
     settings = configuration.mandators[mandator]
     for name in settings.lists:
@@ -93,10 +93,10 @@ def late_lists(configuration: Configuration, mandator: str, state: State, now: d
         since = late_since(settings, proven_at, now)
         if since is None or proven_at is None:
             continue
-        yield Trouble(
+        yield Incident(
             mandator,
             name,
-            TroubleKind.LATE,
+            IncidentKind.LATE,
             since,
             f"The list {named(settings, mandator, name)} is late since {moment(since, settings.zone)}: it was proven "
             f"last at {moment(proven_at, settings.zone)}.",

@@ -25,7 +25,8 @@ def list_drift_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAsse
         selection=dg.AssetSelection.assets(list_drift_key(mandator)),
         tags={MANDATOR_TAG: mandator},
         description=page(
-            f"Looks whether the recipient lists of {settings.called(mandator)} still hold whom they were proven to "
+            f"Looks whether the recipient lists of {settings.display_name(mandator)} still hold whom they were "
+            "proven to "
             "hold. Lists stay as they are.",
             "on the page of list_drift.",
             "the run's error says what to mend; then start the job again.",
@@ -45,8 +46,8 @@ def list_drift_sensor(configuration: Configuration, mandator: str) -> dg.SensorD
         job_name=_job_name(mandator),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Half an hour before the lists of {settings.called(mandator)} must be there, looks whether they "
-        "still hold whom they were proven to hold.",
+        description=f"Half an hour before the lists of {settings.display_name(mandator)} must be there, looks whether "
+        "they still hold whom they were proven to hold.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         now = datetime.now(UTC)

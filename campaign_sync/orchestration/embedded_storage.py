@@ -29,7 +29,7 @@ KEPT_OPEN = 8
 _PATIENCE = {"timeout": PATIENCE_SECONDS}
 
 
-class KeptEventLogStorage(SqliteEventLogStorage):
+class OpenEventLogStorage(SqliteEventLogStorage):
     """The event log, each of its files opened once."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
@@ -123,7 +123,7 @@ class EmbeddedStorage(DagsterSqliteStorage):
         history = Path(base_dir) / "history"
         with one_process_at_a_time(Path(base_dir)):
             self._run_storage = PatientRunStorage.from_local(str(history))
-            self._event_log_storage = KeptEventLogStorage(str(history / "runs"))
+            self._event_log_storage = OpenEventLogStorage(str(history / "runs"))
             self._schedule_storage = PatientScheduleStorage.from_local(str(Path(base_dir) / "schedules"))
         # Dagster's own `__init__` of the class between would make all three anew.
         DagsterStorage.__init__(self)  # type: ignore[no-untyped-call, arg-type]

@@ -11,13 +11,21 @@ from campaign_sync.domain.layout import LayoutError
 from campaign_sync.domain.printable_text import printable, printable_line
 from campaign_sync.optimizely.errors import OptimizelyError, TransientError
 from campaign_sync.orchestration.unreached_checks import say_not_evaluated
-from campaign_sync.replacement.errors import IncompleteListError, RefusedReplaceError
+from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
 from campaign_sync.replacement.progress import Progress, report
 from campaign_sync.storage.errors import RevisionError, StateError
-from campaign_sync.storage.files import FrameError
+from campaign_sync.storage.files import FileStorageError
 from campaign_sync.telemetry.spans import asset_span
 
-EXPECTED = (CrmError, FrameError, IncompleteListError, LayoutError, OptimizelyError, RefusedReplaceError, StateError)
+EXPECTED = (
+    CrmError,
+    FileStorageError,
+    IncompleteListError,
+    LayoutError,
+    OptimizelyError,
+    ReplacementRefusedError,
+    StateError,
+)
 
 _TRIES_AGAIN = 3
 _SECONDS_BETWEEN = {"unattended": 60, "by hand": 5}
@@ -39,7 +47,7 @@ class Stopwatch:
 
 
 @contextmanager
-def explained(context: dg.AssetExecutionContext) -> Iterator[Stopwatch]:
+def translate_errors(context: dg.AssetExecutionContext) -> Iterator[Stopwatch]:
     """Let an expected error end the step as a `Failure` that says what to do; meanwhile a stopwatch runs.
 
     A list left incomplete by a passing trouble is worth trying again at once, whoever started the run. Trouble before
@@ -56,7 +64,7 @@ def explained(context: dg.AssetExecutionContext) -> Iterator[Stopwatch]:
         report(Progress(mandator, subject, "failed", 0, 0))
         unattended = not _BY_ITSELF.isdisjoint(context.run.tags)
         later = isinstance(error, (TransientError, StateError)) and not isinstance(error, RevisionError)
-        later |= isinstance(error, RefusedReplaceError) and error.passing
+        later |= isinstance(error, ReplacementRefusedError) and error.passing
         passing = later and (unattended or context.retry_number > 0)  # a retry has something to mend
         unfinished = isinstance(error, IncompleteListError) and error.worth_retrying
         if (passing or unfinished) and context.retry_number < _TRIES_AGAIN:

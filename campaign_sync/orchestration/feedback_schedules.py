@@ -26,7 +26,8 @@ def feedback_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJ
         selection=dg.AssetSelection.assets(*feedback_keys(mandator), list_drift_key(mandator)),
         tags={MANDATOR_TAG: mandator},
         description=page(
-            f"Imports bounces and unsubscribes of {settings.called(mandator)} into the CRM, and looks whether its "
+            f"Imports bounces and unsubscribes of {settings.display_name(mandator)} into the CRM, and looks "
+            "whether its "
             "lists are still as they were proven. Lists stay as they are.",
             "rows of the vendor's exports, on the pages of bounces, unsubscribes and suppression_state; people in "
             "each list, on that of list_drift.",
@@ -42,8 +43,8 @@ def audit_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobD
         selection=dg.AssetSelection.assets(dg.AssetKey([mandator, "audit"])),
         tags={MANDATOR_TAG: mandator},
         description=page(
-            f"Holds the CRM against the vendor's unsubscribe list and blocklist of {settings.called(mandator)}, and "
-            "imports what it lacks. Lists stay as they are.",
+            f"Holds the CRM against the vendor's unsubscribe list and blocklist of {settings.display_name(mandator)}, "
+            "and imports what it lacks. Lists stay as they are.",
             "everybody with a granted consent, on the page of audit.",
             "the run's error says what to mend; then start the job again.",
         ),
@@ -56,7 +57,7 @@ def feedback_schedules(mandator: str, settings: MandatorSettings) -> list[dg.Sch
     A tick that comes late still runs: no list is touched, and what was missed had better be made up for.
     """
     audit = settings.feedback.audit if settings.schedule or settings.feedback.schedule else None
-    called = settings.called(mandator)
+    called = settings.display_name(mandator)
     planned = {
         f"{mandator}_feedback": (settings.feedback.schedule, f"Imports bounces and unsubscribes of {called}"),
         f"{mandator}_audit": (audit, f"Compares the CRM with the vendor's lists of people who left {called}"),
@@ -88,9 +89,9 @@ def feedback_watch(configuration: Configuration, mandator: str) -> dg.SensorDefi
         name=f"{mandator}_feedback_watch",
         minimum_interval_seconds=30 * 60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Looks every half hour how old the feedback of {settings.called(mandator)} in the CRM is, also "
-        "when nothing runs, and reports it as the check feedback_age of its suppression_state. If a tick is red, the "
-        "state database couldn't be asked.",
+        description=f"Looks every half hour how old the feedback of {settings.display_name(mandator)} in the CRM "
+        "is, also when nothing runs, and reports it as the check feedback_age of its suppression_state. If a tick is "
+        "red, the state database couldn't be asked.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         now = datetime.now(UTC)

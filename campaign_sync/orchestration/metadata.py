@@ -10,7 +10,7 @@ import pandas as pd
 from campaign_sync.domain.checks import LIST_PREFIX, CheckOutcome
 from campaign_sync.domain.printable_text import printable
 from campaign_sync.domain.pseudonym import Pseudonyms
-from campaign_sync.storage.import_windows import KeptWindow
+from campaign_sync.storage.import_windows import ImportWindow
 
 if TYPE_CHECKING:
     Materialized = dg.MaterializeResult[Any]
@@ -81,7 +81,7 @@ def column_schema(rows: pd.DataFrame, descriptions: Mapping[str, str] | None = N
     return {"dagster/row_count": len(rows), "dagster/column_schema": dg.TableSchema(columns=columns)}
 
 
-def fetched_windows(fetched: Sequence[KeptWindow]) -> dict[str, Any]:
+def fetched_windows(fetched: Sequence[ImportWindow]) -> dict[str, Any]:
     """How much was fetched, from when to when, and the files it is kept in."""
     counts: dict[str, Any] = {"dagster/row_count": sum(one.rows for one in fetched), "windows": len(fetched)}
     if not fetched:

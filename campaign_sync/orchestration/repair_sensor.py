@@ -10,7 +10,7 @@ from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
 from campaign_sync.orchestration.dead_runs import end_dead_runs, is_busy
 from campaign_sync.replacement.target import Target, target
-from campaign_sync.storage.replacements import Replace
+from campaign_sync.storage.replacements import Replacement
 from campaign_sync.storage.state import State
 
 GIVES_UP_AFTER = 5
@@ -26,13 +26,13 @@ MENDS_TAG = "campaign_sync/mends"
 """Tag of the runs that this sensor starts: the broken replace they take up."""
 
 
-class UnmendedListError(Exception):
+class UnrepairedListError(Exception):
     """A list stays incomplete though everything was tried. The message says which one since when, and what to do."""
 
 
 def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefinition:
     """Looks every minute whether a list of the mandator is incomplete and nobody is at it, and starts what mends it."""
-    called = configuration.mandators[mandator].called(mandator)
+    called = configuration.mandators[mandator].display_name(mandator)
 
     @dg.sensor(
         name=f"{mandator}_unfinished_replace",
@@ -55,7 +55,7 @@ def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg
         requests = [one for one in tries if isinstance(one, dg.RunRequest)]
         alarms = [one for one in tries if isinstance(one, str)]
         if alarms and not requests:
-            raise UnmendedListError(" · ".join(alarms))  # a failed tick shows; one that was skipped looks like health
+            raise UnrepairedListError(" · ".join(alarms))  # a failed tick shows; one that was skipped looks like health
         for alarm in alarms:
             context.log.error(alarm)
         return dg.SensorResult(run_requests=requests, skip_reason=None if requests else "no list wants mending now")
@@ -63,23 +63,25 @@ def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg
     return sensor
 
 
-def gives_up(instance: dg.DagsterInstance, state: State, name: str, broken: Replace) -> bool:
+def gives_up(instance: dg.DagsterInstance, state: State, name: str, broken: Replacement) -> bool:
     """Whether no further run is started that would mend a list whose replace broke off."""
     attempts, runs = _tries(instance, state, name, broken)
     return attempts >= GIVES_UP_AFTER or runs >= PATIENCE
 
 
-def _tries(instance: dg.DagsterInstance, state: State, name: str, broken: Replace) -> tuple[int, int]:
+def _tries(instance: dg.DagsterInstance, state: State, name: str, broken: Replacement) -> tuple[int, int]:
     """How many replaces of the list came to nothing, and how many runs were started to mend it."""
     runs = instance.get_runs_count(dg.RunsFilter(tags={MANDATOR_TAG: broken.mandator, **_tags(name, broken)}))
     return state.journal.attempts_since_proof(broken.mandator, name), runs
 
 
-def _tags(name: str, broken: Replace) -> dict[str, str]:
+def _tags(name: str, broken: Replacement) -> dict[str, str]:
     return {MENDS_TAG: f"{name}:{broken.cleared_at:%Y%m%dT%H%M%S}"}
 
 
-def _take_up(instance: dg.DagsterInstance, state: State, one: Target, broken: Replace) -> dg.RunRequest | str | None:
+def _take_up(
+    instance: dg.DagsterInstance, state: State, one: Target, broken: Replacement
+) -> dg.RunRequest | str | None:
     """The run that mends a list, why no further one is started, or None where it is too early, or somebody is at it."""
     if state.leases.holder(one.recipient_list_id) is not None:
         return None
@@ -96,7 +98,7 @@ def _take_up(instance: dg.DagsterInstance, state: State, one: Target, broken: Re
     return dg.RunRequest(run_key=f"{broken.id}:{bucket}", asset_selection=_what_mends(state, one, broken), tags=tags)
 
 
-def _what_mends(state: State, one: Target, broken: Replace) -> list[dg.AssetKey]:
+def _what_mends(state: State, one: Target, broken: Replacement) -> list[dg.AssetKey]:
     """The list alone while its snapshot may still be sent; else everything that leads to it."""
     snapshot = state.snapshots.latest(one.mandator, one.name)
     fresh = snapshot is not None and datetime.now(UTC) - snapshot.created_at < one.max_snapshot_age

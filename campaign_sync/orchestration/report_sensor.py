@@ -31,7 +31,7 @@ def report_job(configuration: Configuration, mandator: str) -> "UnresolvedAssetJ
         _job_name(mandator),
         selection=dg.AssetSelection.assets(report_key(mandator)),
         description=page(
-            f"Writes the report on {configuration.mandators[mandator].called(mandator)}, as its lists are now.",
+            f"Writes the report on {configuration.mandators[mandator].display_name(mandator)}, as its lists are now.",
             "on the page of the asset.",
             "the lists aren't concerned; start it again, its error says what to do.",
         ),
@@ -54,7 +54,8 @@ def report_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefin
         job_name=_job_name(mandator),
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Writes the report on {configuration.mandators[mandator].called(mandator)} as soon as its daily "
+        description=f"Writes the report on {configuration.mandators[mandator].display_name(mandator)} as soon "
+        "as its daily "
         "run, or one that was to replace a list, has ended, in success or not.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:

@@ -14,9 +14,9 @@ from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.crm.sql.adapter import open_crm
 from campaign_sync.optimizely.client import Optimizely, connect
 from campaign_sync.optimizely.errors import CredentialsError
-from campaign_sync.replacement.list_replacer import Replacer
+from campaign_sync.replacement.list_replacer import ListReplacer
 from campaign_sync.storage.errors import StateError
-from campaign_sync.storage.files import Frames
+from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.exporter import exporting
 from campaign_sync.telemetry.spans import run_span
@@ -25,7 +25,7 @@ from campaign_sync.telemetry.textfile import write_text_file
 log = logging.getLogger(__name__)
 
 
-class Ports:
+class Resources:
     """Opens what is asked for, once per run, and closes all of it at the end.
 
     One vendor login per mandator; one view of the CRM per mandator, opened when its feedback has been written.
@@ -47,15 +47,15 @@ class Ports:
             self._open.enter_context(state.signs_of_life.given(self._run_id))
         return state
 
-    def give_signs_of_life(self) -> None:
+    def send_heartbeats(self) -> None:
         """Begin with the signs of life. A state that can't be opened is told by the first asset that needs it."""
         with suppress(StateError):
             _ = self.state
 
     @cached_property
-    def frames(self) -> Frames:
+    def frames(self) -> FileStorage:
         """The frame storage."""
-        return Frames(self._configuration.storage.frames)
+        return FileStorage(self._configuration.storage.frames)
 
     @cached_property
     def crm(self) -> Crm:
@@ -104,9 +104,9 @@ class Ports:
             )
         return self._vendors[mandator]
 
-    def replacer(self, mandator: str, run_id: str, say: Callable[[str], None]) -> Replacer:
+    def replacer(self, mandator: str, run_id: str, say: Callable[[str], None]) -> ListReplacer:
         """What replaces this mandator's lists; `say` is told what it waits for."""
-        return Replacer(self.vendor(mandator), self.crm, self.state, self.frames, run_id, say=say)
+        return ListReplacer(self.vendor(mandator), self.crm, self.state, self.frames, run_id, say=say)
 
     def write_metrics(self) -> None:
         """Bring the file of metrics up to date, where there is one and the state has been asked for. Never raises."""
@@ -123,16 +123,16 @@ class Ports:
         self._open.close()
 
 
-def ports_resource(configuration: Configuration) -> dg.ResourceDefinition:
+def resources_definition(configuration: Configuration) -> dg.ResourceDefinition:
     """The resource `ports`: opened lazily, closed when the run ends, however it ends."""
 
     @dg.resource(description="The vendor, the CRM, the product's state and files")
-    def ports(context: dg.InitResourceContext) -> Iterator[Ports]:
+    def ports(context: dg.InitResourceContext) -> Iterator[Resources]:
         run_id = context.run.run_id if context.run else ""
-        opened = Ports(configuration, run_id)
+        opened = Resources(configuration, run_id)
         with exporting(configuration.telemetry.otlp), run_span(run_id) as run:
             try:
-                opened.give_signs_of_life()
+                opened.send_heartbeats()
                 yield opened
             finally:
                 opened.write_metrics()

@@ -25,7 +25,8 @@ def responses_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAsset
         selection=dg.AssetSelection.assets(*response_keys(mandator, settings.responses)),
         tags={RESPONSES_TAG: mandator},
         description=page(
-            f"Brings back what recipients of {settings.called(mandator)} did with mailings. Lists stay as they are.",
+            f"Brings back what recipients of {settings.display_name(mandator)} did with mailings. Lists stay as "
+            "they are.",
             "rows of the vendor's exports, on the page of each kind of response.",
             "the run's error says what to mend. The next run makes up for this one.",
         ),
@@ -43,7 +44,7 @@ def responses_schedule(mandator: str, settings: MandatorSettings) -> dg.Schedule
         cron_schedule=settings.responses.schedule,
         execution_timezone=settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Brings back responses to mailings of {settings.called(mandator)}, unless that is under way "
+        description=f"Brings back responses to mailings of {settings.display_name(mandator)}, unless that is under way "
         "already. No list is touched, so of missed ticks the last one is made up for, however late.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:

@@ -10,7 +10,7 @@ from dagster._core.events import RunFailureReason
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 from campaign_sync.domain.feedback import FeedbackKind
-from campaign_sync.domain.incident import FEEDBACK, RUN, Trouble, TroubleKind, is_list
+from campaign_sync.domain.incident import FEEDBACK, RUN, Incident, IncidentKind, is_list
 from campaign_sync.orchestration.assets.list_drift import CHECK as UNCHANGED
 from campaign_sync.orchestration.assets.mandator import feedback_keys
 from campaign_sync.orchestration.daily_replacement import BUSY
@@ -92,7 +92,7 @@ class Attempts:
         return run | {subject for key, subject in subjects.items() if key not in self.made}
 
 
-def failed_steps(attempts: Attempts, instance: DagsterInstance) -> Iterator[Trouble]:
+def failed_steps(attempts: Attempts, instance: DagsterInstance) -> Iterator[Incident]:
     """Assets whose newest run failed at them; and runs that ended without any step that says why."""
     for record in attempts.runs.values():
         run = record.dagster_run
@@ -113,7 +113,7 @@ def failed_steps(attempts: Attempts, instance: DagsterInstance) -> Iterator[Trou
             yield _died(attempts.watched, concerned, run, ended)
 
 
-def failed_checks(watched: Watched, instance: DagsterInstance) -> Iterator[Trouble]:
+def failed_checks(watched: Watched, instance: DagsterInstance) -> Iterator[Incident]:
     """Checks whose newest result is an error. One that never came to a result says nothing."""
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(watched.checks))
     for key, record in latest.items():
@@ -122,10 +122,10 @@ def failed_checks(watched: Watched, instance: DagsterInstance) -> Iterator[Troub
             continue
         if evaluation.severity is dg.AssetCheckSeverity.ERROR:
             found = evaluation.description or "its page tells what it found"
-            yield Trouble(
+            yield Incident(
                 watched.mandator,
                 watched.subject(key.asset_key),
-                TroubleKind.CHECK,
+                IncidentKind.CHECK,
                 _moment(record.event.timestamp),
                 f"The check {key.name} of {_called(key.asset_key)} failed: {found.rstrip('.')}.",
                 _of_a_check(watched, watched.subject(key.asset_key)),
@@ -133,11 +133,11 @@ def failed_checks(watched: Watched, instance: DagsterInstance) -> Iterator[Troub
             )
 
 
-def _failed(watched: Watched, key: dg.AssetKey, run: DagsterRun, since: datetime, sentence: str) -> Trouble:
-    return Trouble(
+def _failed(watched: Watched, key: dg.AssetKey, run: DagsterRun, since: datetime, sentence: str) -> Incident:
+    return Incident(
         watched.mandator,
         watched.subject(key),
-        TroubleKind.FAILED,
+        IncidentKind.FAILED,
         since,
         f"{_called(key)} failed: {sentence.rstrip('.')}.",
         _consequence(watched, {watched.subject(key)}),
@@ -145,11 +145,11 @@ def _failed(watched: Watched, key: dg.AssetKey, run: DagsterRun, since: datetime
     )
 
 
-def _died(watched: Watched, concerned: Sequence[dg.AssetKey], run: DagsterRun, ended: datetime) -> Trouble:
-    return Trouble(
+def _died(watched: Watched, concerned: Sequence[dg.AssetKey], run: DagsterRun, ended: datetime) -> Incident:
+    return Incident(
         watched.mandator,
         RUN,
-        TroubleKind.DIED,
+        IncidentKind.DIED,
         ended,
         f"A run of {watched.mandator} ended without saying why, at {ended.astimezone(UTC):%Y-%m-%d %H:%M} UTC: its "
         "process was killed, took too long, or the machine was restarted.",

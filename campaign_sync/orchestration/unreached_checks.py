@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 import dagster as dg
 
-from campaign_sync.orchestration.resources import Ports
+from campaign_sync.orchestration.resources import Resources
 from campaign_sync.storage.errors import StateError
 
 _FOUND_OTHERWISE = frozenset({"feedback_age"})
@@ -59,7 +59,7 @@ def _standing(context: dg.AssetExecutionContext, key: dg.AssetKey) -> str:
     if kind != "recipient_list":
         return ""
     ports = context.resources.ports
-    assert isinstance(ports, Ports)  # noqa: S101 - every asset has them
+    assert isinstance(ports, Resources)  # noqa: S101 - every asset has them
     try:
         broken = ports.state.journal.incomplete(mandator, names[0])
         proven = ports.state.journal.last_proven(mandator, names[0])

@@ -22,8 +22,8 @@ from campaign_sync.replacement.live_suppression import look
 from campaign_sync.replacement.proof import prove
 from campaign_sync.replacement.read_back import READ_BACK_ROWS, read_back, strange_rows
 from campaign_sync.replacement.target import Target
-from campaign_sync.storage.files import FrameError, Frames
-from campaign_sync.storage.replacements import Replace
+from campaign_sync.storage.files import FileStorage, FileStorageError
+from campaign_sync.storage.replacements import Replacement
 from campaign_sync.storage.state import State
 
 PAGE_ROWS = 200
@@ -35,14 +35,14 @@ class _NotComparableError(Exception):
 
 
 @dataclass(frozen=True)
-class DriftWatch:
+class DriftCheck:
     """Looks at lists between their replaces, and writes down what it finds. Changes no list."""
 
     vendor: Callable[[], Optimizely]
     """Logs in at the first use."""
     crm: Callable[[], AbstractContextManager[CrmSnapshot]]
     state: State
-    frames: Frames
+    frames: FileStorage
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     place: Callable[[int], int] = lambda rows: random.randrange(rows)  # noqa: S311 - nobody has to be outwitted
     """Chooses a place among so many."""
@@ -60,14 +60,14 @@ class DriftWatch:
         known = self.state.drifts.of(target.mandator, target.name, proven.id)
         try:
             found = self._compared(target, proven, known)
-        except (OptimizelyError, CrmError, FrameError, _NotComparableError) as error:
+        except (OptimizelyError, CrmError, FileStorageError, _NotComparableError) as error:
             found = known.not_seen(str(error), self.now())
         if self._settled(target) != proven:  # somebody has begun to replace it, so what was read means nothing
             return None
         self.state.drifts.note(found)
         return found
 
-    def _settled(self, target: Target) -> Replace | None:
+    def _settled(self, target: Target) -> Replacement | None:
         """The replace whose proof the list should still be like; None while it is replaced, or incomplete."""
         if self.state.leases.holder(target.recipient_list_id) is not None:
             return None
@@ -76,7 +76,7 @@ class DriftWatch:
         proven = self.state.journal.last_proven(target.mandator, target.name)
         return proven if proven and proven.recipient_list_id == target.recipient_list_id else None
 
-    def _compared(self, target: Target, proven: Replace, known: Drift) -> Drift:
+    def _compared(self, target: Target, proven: Replacement, known: Drift) -> Drift:
         target = replace(target, id_attribute=proven.id_attribute, address_attribute=proven.address_attribute)
         vendor, list_id = self.vendor(), target.recipient_list_id
         in_list = vendor.recipients.count(list_id)
@@ -89,7 +89,7 @@ class DriftWatch:
         reading = self._read(target, vendor, people, digests)
         return known.seen(reading.in_list, reading, self.now())
 
-    def _people(self, target: Target, proven: Replace) -> Members:
+    def _people(self, target: Target, proven: Replacement) -> Members:
         """Whoever was sent and not turned away."""
         sent = next(
             one for one in self.state.history.proven(target.mandator, target.name) if one.run_id == proven.run_id

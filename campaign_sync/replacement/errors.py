@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from campaign_sync.domain.checks import CheckOutcome
 
 
-class RefusedReplaceError(Exception):
+class ReplacementRefusedError(Exception):
     """The replace isn't admitted. Nothing was changed; the message says what is wrong and what helps.
 
     `outcomes` are those of the gate, as far as it came. `passing` tells whether the same replace may be admitted later.

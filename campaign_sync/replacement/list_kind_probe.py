@@ -11,13 +11,13 @@ from campaign_sync.domain.rejection import ACCEPTED, ALREADY_STORED, UNSUBSCRIBE
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import EVERY_LIST
 from campaign_sync.replacement.target import Target
-from campaign_sync.storage.recipient_lists import ListKind, Lists
+from campaign_sync.storage.recipient_lists import ListKind, RecipientListStates
 
 NAME = "list_kind"
 """What the gate calls this check."""
 
 
-def known_opt_in_list(target: Target, lists: Lists) -> CheckOutcome | None:
+def known_opt_in_list(target: Target, lists: RecipientListStates) -> CheckOutcome | None:
     """A refusal for a list that a canary has shown to be an opt-in list; None for all others."""
     if lists.kind(target.recipient_list_id) is not ListKind.OPT_IN:
         return None
@@ -29,7 +29,7 @@ def known_opt_in_list(target: Target, lists: Lists) -> CheckOutcome | None:
     )
 
 
-def try_canary(target: Target, vendor: Optimizely, lists: Lists, now: datetime) -> CheckOutcome:
+def probe_list_kind(target: Target, vendor: Optimizely, lists: RecipientListStates, now: datetime) -> CheckOutcome:
     """Find out the list's kind, remember it, and leave the canary as it was: unsubscribed, and in no list."""
     canary, list_id = target.canary_address, target.recipient_list_id
     if canary is None:

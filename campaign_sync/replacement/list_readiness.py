@@ -10,7 +10,7 @@ from campaign_sync.domain.feedback_age import Alertness
 from campaign_sync.domain.list_drift import Drift
 from campaign_sync.domain.readiness import Attempt, Facts, Standing, judge
 from campaign_sync.feedback.freshness import judge_age
-from campaign_sync.storage.replacements import ReplaceState
+from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync.storage.state import State
 
 STILL_FRESH = timedelta(hours=12)
@@ -78,7 +78,7 @@ def judge_lists(
             is_current=proven_at is not None and expected.is_current(proven_at),
             incomplete_since=(broken.cleared_at or broken.started_at) if broken else None,
             under_way=broken is not None
-            and broken.state is not ReplaceState.FAILED
+            and broken.state is not ReplacementState.FAILED
             and state.leases.holder(broken.recipient_list_id) is not None,
             attempt=(attempts or {}).get(name),
             attempts_known=attempts is not None,

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pandas as pd
 
 from campaign_sync.crm.port import Crm, CrmError
-from campaign_sync.domain.checks import CheckOutcome, Surroundings, entity_counts
+from campaign_sync.domain.checks import CheckContext, CheckOutcome, entity_counts
 from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS, Reason, Stage
 from campaign_sync.domain.selection import rejections
@@ -23,21 +23,21 @@ from campaign_sync.feedback.current_suppression import suppression
 from campaign_sync.feedback.freshness import vendor_time
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import OptimizelyError, SessionExpiredError, TransientError, UnknownFaultError
-from campaign_sync.replacement.admission import Admission, Gate
-from campaign_sync.replacement.errors import IncompleteListError, RefusedReplaceError, UnprovenError
-from campaign_sync.replacement.list_writer import Codes, Filler, prepare
-from campaign_sync.replacement.live_suppression import Listeners, suppressed_meanwhile
+from campaign_sync.replacement.admission import Gate, PreflightResult
+from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError, UnprovenError
+from campaign_sync.replacement.list_writer import Codes, ListWriter, prepare
+from campaign_sync.replacement.live_suppression import OptOutRecorders, suppressed_meanwhile
 from campaign_sync.replacement.plan import refill
 from campaign_sync.replacement.progress import Progress, report, rows_of
 from campaign_sync.replacement.proof import Proof
 from campaign_sync.replacement.target import Target
-from campaign_sync.replacement.verification import sweep_and_prove
+from campaign_sync.replacement.verification import sweep_and_verify
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.feedback_imports import ADD_ALL_SOURCE
-from campaign_sync.storage.files import FrameError, Frames
-from campaign_sync.storage.locks import Lease, LeaseHeldError, LeaseLostError
+from campaign_sync.storage.files import FileStorage, FileStorageError
+from campaign_sync.storage.locks import ListLock, ListLockedError, ListLockLostError
 from campaign_sync.storage.replacement_steps import Step, StepLog
-from campaign_sync.storage.replacements import Replace, ReplaceState, StoredSnapshot
+from campaign_sync.storage.replacements import Replacement, ReplacementState, StoredSnapshot
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.instruments import instruments
 from campaign_sync.telemetry.metrics import ROWS_DROPPED, ROWS_SWEPT
@@ -47,13 +47,21 @@ _MAY_PASS = (
     SessionExpiredError,
     UnknownFaultError,
     UnprovenError,
-    LeaseLostError,
+    ListLockLostError,
     CrmError,
     StateError,
 )
 """Errors after which the whole replace is worth beginning again."""
 
-_TELLING = (OptimizelyError, CrmError, StateError, FrameError, LeaseLostError, RefusedReplaceError, UnprovenError)
+_TELLING = (
+    OptimizelyError,
+    CrmError,
+    StateError,
+    FileStorageError,
+    ListLockLostError,
+    ReplacementRefusedError,
+    UnprovenError,
+)
 """Errors whose messages hold nobody's data."""
 
 
@@ -77,13 +85,13 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Replacer:
+class ListReplacer:
     """Replaces recipient lists, with everything that takes."""
 
     vendor: Optimizely
     crm: Crm
     state: State
-    frames: Frames
+    frames: FileStorage
     run_id: str
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     say: Callable[[str], None] = lambda _: None
@@ -103,10 +111,10 @@ class Replacer:
         try:
             with self.state.leases.held(target.recipient_list_id, self.run_id) as lease:
                 return self._replace(target, lease, replayed)
-        except LeaseHeldError as error:
-            raise RefusedReplaceError(f"{target} was not touched. {error}", passing=True) from None
+        except ListLockedError as error:
+            raise ReplacementRefusedError(f"{target} was not touched. {error}", passing=True) from None
 
-    def _replace(self, target: Target, lease: Lease, replayed: StoredSnapshot | None) -> Outcome:
+    def _replace(self, target: Target, lease: ListLock, replayed: StoredSnapshot | None) -> Outcome:
         broken = self.state.journal.incomplete(target.mandator, target.name)
         incomplete_since = broken.cleared_at if broken else None
         gate = Gate(self.vendor, self.crm, self.state, self.frames, self.run_id, self.now, self.say)
@@ -127,10 +135,10 @@ class Replacer:
                 gate.admit_clear(target, admission)
             lease.require()
             begun = self.now()
-            begins = ReplaceState.CLEARING if admission.plan.clear else ReplaceState.FILLING
+            begins = ReplacementState.CLEARING if admission.plan.clear else ReplacementState.FILLING
             self.state.journal.note(entry.id, state=begins, cleared_at=incomplete_since or begun)
             incomplete_since = incomplete_since or begun
-            filler = Filler(target, self.vendor, steps, lease)
+            filler = ListWriter(target, self.vendor, steps, lease)
             on_rows = rows_of(target, "fill", len(admission.rows))
             codes = filler.carry_out(admission.plan, admission.rows, batches, on_rows, resuming=broken is not None)
             return self._finish(entry, admission, filler, codes, self.now() - begun)
@@ -139,25 +147,25 @@ class Replacer:
             if not isinstance(error, Exception):
                 raise
             if incomplete_since is None:
-                if isinstance(error, RefusedReplaceError):
+                if isinstance(error, ReplacementRefusedError):
                     raise
                 why = f"{target} was not touched. {_told(error)}"
-                raise RefusedReplaceError(why, admission.outcomes, passing=_may_pass(error)) from None
+                raise ReplacementRefusedError(why, admission.outcomes, passing=_may_pass(error)) from None
             raise _incomplete(
                 target, incomplete_since, _told(error), _may_pass(error), admission.outcomes, replayed
             ) from None
 
     def _entry(
-        self, target: Target, admission: Admission, broken: Replace | None, replayed: StoredSnapshot | None
-    ) -> Replace:
+        self, target: Target, admission: PreflightResult, broken: Replacement | None, replayed: StoredSnapshot | None
+    ) -> Replacement:
         baselines = admission.around.baselines
-        return Replace(
+        return Replacement(
             mandator=target.mandator,
             list=target.name,
             recipient_list_id=target.recipient_list_id,
             run_id=self.run_id,
             snapshot_id=admission.stored.id,
-            state=ReplaceState.ADMITTED,
+            state=ReplacementState.ADMITTED,
             started_at=self.state.journal.next_start(target.mandator, target.name, self.now()),
             id=str(uuid4()),
             baseline_rows=baselines[0].rows if baselines else None,
@@ -169,14 +177,19 @@ class Replacer:
         )
 
     def _finish(
-        self, entry: Replace, admission: Admission, filler: Filler, codes: Codes, incomplete_for: timedelta
+        self,
+        entry: Replacement,
+        admission: PreflightResult,
+        filler: ListWriter,
+        codes: Codes,
+        incomplete_for: timedelta,
     ) -> Outcome:
         target, rows, note = filler.target, admission.rows, self.state.journal.note
         accepted = codes == ACCEPTED
         self._record_refused(target, rows, codes)
-        note(entry.id, state=ReplaceState.PROVING, sent=len(rows), accepted=int(accepted.sum()))
+        note(entry.id, state=ReplacementState.PROVING, sent=len(rows), accepted=int(accepted.sum()))
         filler.require_known_codes(rows, codes)
-        proven = sweep_and_prove(
+        proven = sweep_and_verify(
             filler, rows, admission.digests, accepted, lambda sent: self._left_in_crm(target, sent)
         )
         proof = proven.proof
@@ -188,8 +201,8 @@ class Replacer:
             raise UnprovenError(f"read back, it has {held} recipients where {expected} should be ({proof})")
         require_enough_left(target, admission.around, proven.entity_types)
         seen_at = vendor_time(target.feedback_by_files, self.vendor)
-        Listeners(self.crm, self.state, self.frames).hear(target, proven.sent, proven.looked, seen_at)
-        note(entry.id, state=ReplaceState.PROVEN, finished_at=self.now())
+        OptOutRecorders(self.crm, self.state, self.frames).hear(target, proven.sent, proven.looked, seen_at)
+        note(entry.id, state=ReplacementState.PROVEN, finished_at=self.now())
         self.state.lists.settle(target.mandator, target.name)
         report(Progress(target.mandator, target.name, "proven", proof.in_list, proof.in_list))
         dropped, swept = _by_reason(admission.dropped), _by_reason(proven.taken_out)
@@ -219,26 +232,26 @@ class Replacer:
         known = known[known["kind"] != "unclear"]  # an unknown word in the CRM must not empty a list
         return suppressed_meanwhile(Suppressed.of(known, target.contract.opt_in_id), sent)
 
-    def _try_in_the_shadow(self, target: Target, admission: Admission, steps: StepLog, lease: Lease) -> None:
+    def _try_in_the_shadow(self, target: Target, admission: PreflightResult, steps: StepLog, lease: ListLock) -> None:
         """Fill and prove the list's shadow, so that whatever is wrong shows while the list itself is still whole.
 
         The shadow is left empty: nobody should find people in a list that nobody looks after.
         """
         shadow = self._shadow(target)
         rows, plan = admission.rows, refill(admission.rows)
-        filler = Filler(shadow, self.vendor, steps, lease, where="shadow: ")
+        filler = ListWriter(shadow, self.vendor, steps, lease, where="shadow: ")
         batches = prepare(shadow, self.vendor, rows, plan.send)
         try:
             codes = filler.carry_out(plan, rows, batches, rows_of(shadow, "fill the shadow", len(rows)))
             filler.require_known_codes(rows, codes)
-            proven = sweep_and_prove(filler, rows, admission.digests, codes == ACCEPTED)
+            proven = sweep_and_verify(filler, rows, admission.digests, codes == ACCEPTED)
             if not proven.proof.holds:
                 raise UnprovenError(
                     f"its shadow list {shadow.recipient_list_id} reads back differently ({proven.proof})"
                 )
             require_enough_left(target, admission.around, proven.entity_types)
         finally:
-            with suppress(OptimizelyError, LeaseLostError, UnprovenError):  # the next replace clears it first of all
+            with suppress(OptimizelyError, ListLockLostError, UnprovenError):  # the next replace clears it first of all
                 filler.clear()
 
     def _shadow(self, target: Target) -> Target:
@@ -266,19 +279,19 @@ class Replacer:
     def _record(self, target: Target, entries: pd.DataFrame) -> None:
         self.state.ledger.record(target.mandator, target.name, entries, self.run_id)
 
-    def _note_failure(self, entry: Replace, error: BaseException) -> None:
+    def _note_failure(self, entry: Replacement, error: BaseException) -> None:
         with suppress(StateError):  # if that is what failed, what stands in the journal says enough
-            self.state.journal.note(entry.id, state=ReplaceState.FAILED, finished_at=self.now(), error=_told(error))
+            self.state.journal.note(entry.id, state=ReplacementState.FAILED, finished_at=self.now(), error=_told(error))
 
 
-def still_incomplete(target: Target, broken: Replace, error: Exception) -> IncompleteListError:
+def still_incomplete(target: Target, broken: Replacement, error: Exception) -> IncompleteListError:
     """What to raise where something keeps a list from being mended that an earlier replace left incomplete."""
-    outcomes = error.outcomes if isinstance(error, RefusedReplaceError) else ()
+    outcomes = error.outcomes if isinstance(error, ReplacementRefusedError) else ()
     since = broken.cleared_at or broken.started_at
     return _incomplete(target, since, f"it can't be mended now: {_told(error)}", _may_pass(error), outcomes)
 
 
-def require_enough_left(target: Target, around: Surroundings, entity_types: Mapping[str, int]) -> None:
+def require_enough_left(target: Target, around: CheckContext, entity_types: Mapping[str, int]) -> None:
     """A vendor that refuses nearly everybody leaves a list that equals what it took, and is next to empty.
 
     Raises:
@@ -315,7 +328,7 @@ def _incomplete(
 
 def _may_pass(error: BaseException) -> bool:
     """Whether the same replace, begun again, may well succeed."""
-    return isinstance(error, _MAY_PASS) or (isinstance(error, RefusedReplaceError) and error.passing)
+    return isinstance(error, _MAY_PASS) or (isinstance(error, ReplacementRefusedError) and error.passing)
 
 
 def _by_reason(entries: pd.DataFrame) -> dict[str, int]:

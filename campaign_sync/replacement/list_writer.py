@@ -18,11 +18,11 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import TransientError
 from campaign_sync.optimizely.services import MAX_ROWS, Batch
 from campaign_sync.replacement.errors import NotClearedError, UnprovenError
-from campaign_sync.replacement.parallel import together
+from campaign_sync.replacement.parallel import in_parallel
 from campaign_sync.replacement.plan import Plan, Positions
 from campaign_sync.replacement.target import Target
-from campaign_sync.storage.locks import Lease
-from campaign_sync.storage.replacement_steps import CLEAR, OneOfMany, StepLog
+from campaign_sync.storage.locks import ListLock
+from campaign_sync.storage.replacement_steps import CLEAR, PlannedCall, StepLog
 from campaign_sync.telemetry.instruments import instruments
 from campaign_sync.telemetry.metrics import ROWS_ACCEPTED, ROWS_REFUSED, ROWS_SENT
 from campaign_sync.telemetry.spans import attempted
@@ -60,13 +60,13 @@ def prepare(target: Target, vendor: Optimizely, rows: pd.DataFrame, positions: P
 
 
 @dataclass(frozen=True)
-class Filler:
+class ListWriter:
     """Carries out plans on one list. Nothing is sent without the lease."""
 
     target: Target
     vendor: Optimizely
     steps: StepLog
-    lease: Lease
+    lease: ListLock
     where: str = ""
     """Goes before the names of steps that aren't of the list itself."""
 
@@ -176,7 +176,7 @@ class Filler:
 
         if len(positions):
             with self.steps.step(f"{self.where}setAttributes", rows=len(positions)):
-                for _ in together(self.target, self.vendor, overwrite, positions.tolist()):
+                for _ in in_parallel(self.target, self.vendor, overwrite, positions.tolist()):
                     pass
 
     def _changing(self, step: str, call: Callable[[], Result], rows: int | None = None) -> Result:
@@ -189,15 +189,15 @@ class Filler:
 
     def _send_all(self, batches: Sequence[PreparedBatch], resuming: bool) -> Iterator[tuple[PreparedBatch, list[int]]]:
         """Send all batches, of which each is in the journal before the first one goes."""
-        calls = [OneOfMany(each.part, len(each.positions), each.batch.digest) for each in batches]
-        numbers = self.steps.begin_many(self._add_all, calls)
+        calls = [PlannedCall(each.part, len(each.positions), each.batch.digest) for each in batches]
+        numbers = self.steps.plan_calls(self._add_all, calls)
         numbered = {id(batch): number for batch, number in zip(batches, numbers, strict=True)}
         try:
-            yield from together(
+            yield from in_parallel(
                 self.target, self.vendor, lambda batch: self._send(batch, numbered[id(batch)], resuming), batches
             )
         finally:
-            self.steps.end_many()
+            self.steps.finish_calls()
 
     def _send(self, batch: PreparedBatch, number: int, resuming: bool) -> list[int]:
         """Send one batch. Once an answer was lost, a row that is already in the list counts as stored by that call."""
@@ -210,7 +210,7 @@ class Filler:
                 with (
                     self.steps.step(self._add_all, part=batch.part, rows=rows, digest=digest)
                     if again
-                    else self.steps.one_of_many(number)
+                    else self.steps.planned_call(number)
                 ) as details:
                     self._count_sent(rows)
                     try:

@@ -12,7 +12,7 @@ from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.checks import CheckOutcome
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import WrittenTo
+from campaign_sync.domain.feedback import ConsentRef
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.row_digests import KnownRows, RowDigests, column_chunks, digests_of, row_digests
@@ -30,10 +30,10 @@ from campaign_sync.feedback.withdrawal_history import (
 from campaign_sync.feedback.write_back import hear
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import MAX_ROWS
-from campaign_sync.replacement.parallel import together
+from campaign_sync.replacement.parallel import in_parallel
 from campaign_sync.replacement.target import Target
 from campaign_sync.storage.feedback_imports import LIVE_LOOK_SOURCE
-from campaign_sync.storage.files import Frames
+from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 
 PEOPLE_COLUMNS = ["entity_type", "entity_id", RECIPIENT_ID, ADDRESS]
@@ -56,7 +56,7 @@ def look(target: Target, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callab
 
     left, elsewhere, blocked = (np.zeros(len(rows), dtype=bool) for _ in range(3))
     chunks = enumerate(column_chunks(rows, [RECIPIENT_ID, ADDRESS], MAX_ROWS))
-    for (number, _), answers in together(target, vendor, ask, chunks):
+    for (number, _), answers in in_parallel(target, vendor, ask, chunks):
         asked = slice(number * MAX_ROWS, number * MAX_ROWS + len(answers[0]))
         left[asked], elsewhere[asked], blocked[asked] = answers
         on_rows(len(answers[0]))
@@ -110,12 +110,12 @@ def unsubscribe_lists(target: Target, vendor: Optimizely, reasons: "pd.Series[st
 
 
 @dataclass(frozen=True)
-class Listeners:
+class OptOutRecorders:
     """Who has to hear of it when a look finds somebody: the CRM, and what the product remembers."""
 
     crm: Crm
     state: State
-    frames: Frames
+    frames: FileStorage
 
     def hear(self, target: Target, rows: pd.DataFrame, reasons: "pd.Series[str]", seen_at: datetime) -> None:
         """Withdraw the consents of those who left, as an imported unsubscribe would, and remember who is blocked.
@@ -152,10 +152,10 @@ class Listeners:
         self.state.blocked.found(target.mandator, blocked.tolist(), LIVE_LOOK_SOURCE, seen_at)
 
 
-def _consents(rows: pd.DataFrame, opt_in_id: str) -> Iterator[frozenset[WrittenTo]]:
+def _consents(rows: pd.DataFrame, opt_in_id: str) -> Iterator[frozenset[ConsentRef]]:
     """Of every row, the one consent on which it is in the list."""
     for entity_type, entity_id in zip(rows["entity_type"], rows["entity_id"], strict=True):
-        yield frozenset({WrittenTo(Entity(EntityType(entity_type), entity_id), opt_in_id)})
+        yield frozenset({ConsentRef(Entity(EntityType(entity_type), entity_id), opt_in_id)})
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class CrmLook:
     """Withdrawals that vanished from the CRM."""
 
 
-def look_at_crm(crm: CrmSnapshot, state: State, target: Target, rows: pd.DataFrame, now: datetime) -> CrmLook:
+def live_crm_suppression(crm: CrmSnapshot, state: State, target: Target, rows: pd.DataFrame, now: datetime) -> CrmLook:
     """Ask the CRM about every row: the same person, under the same address, with a granted consent for the opt-in.
 
     What it shows of withdrawals is remembered.

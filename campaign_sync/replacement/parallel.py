@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def together(
+def in_parallel(
     target: Target, vendor: Optimizely, call: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[tuple[Item, Result]]:
     """Yield each item with its result as they come in. After a failure no further call is begun."""

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from campaign_sync.domain.checks import CheckOutcome, Surroundings
+from campaign_sync.domain.checks import CheckContext, CheckOutcome
 from campaign_sync.domain.row_digests import row_digests
 from campaign_sync.domain.size_limits import looks_half_full, outgrows
 from campaign_sync.optimizely.client import Optimizely
@@ -25,12 +25,12 @@ SIZE = "plausible_size"
 """The check that refuses a list for how much it would grow."""
 
 
-def with_doubts(
+def with_size_doubts(
     target: Target,
     vendor: Optimizely,
     state: State,
     rows: pd.DataFrame,
-    around: Surroundings,
+    around: CheckContext,
     outcomes: Sequence[CheckOutcome],
     now: datetime,
 ) -> list[CheckOutcome]:

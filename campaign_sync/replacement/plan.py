@@ -8,8 +8,8 @@ import pandas as pd
 
 from campaign_sync.domain.recipient import RECIPIENT_ID
 from campaign_sync.domain.row_digests import KnownRows, RowDigests, row_digests
-from campaign_sync.replacement.errors import RefusedReplaceError
-from campaign_sync.replacement.read_back import Held
+from campaign_sync.replacement.errors import ReplacementRefusedError
+from campaign_sync.replacement.read_back import ListContents
 from campaign_sync.replacement.target import Target
 
 Positions = npt.NDArray[np.intp]
@@ -41,7 +41,7 @@ def refill(rows: pd.DataFrame) -> Plan:
     return Plan(clear=True, send=np.arange(len(rows)))
 
 
-def resume(digests: RowDigests, held: Held) -> Plan | None:
+def resume(digests: RowDigests, held: ListContents) -> Plan | None:
     """Go on filling a list that broke off: send who isn't in it yet. `digests` are those of the snapshot's rows.
 
     None where that wouldn't lead to the snapshot: the list holds rows that don't belong there, or hold something else.
@@ -51,7 +51,7 @@ def resume(digests: RowDigests, held: Held) -> Plan | None:
     return Plan(clear=False, send=np.flatnonzero(~KnownRows(held.digests).have(digests)))
 
 
-def difference(target: Target, rows: pd.DataFrame, digests: RowDigests, held: Held) -> Plan:
+def difference(target: Target, rows: pd.DataFrame, digests: RowDigests, held: ListContents) -> Plan:
     """Only what differs: leavers out, other attributes overwritten, joiners in. There is no empty moment.
 
     The vendor may spell a recipient id in another case.
@@ -62,13 +62,13 @@ def difference(target: Target, rows: pd.DataFrame, digests: RowDigests, held: He
     if not len(held):
         return Plan(clear=False, send=np.arange(len(rows)))
     if not target.id_attribute:
-        raise RefusedReplaceError(
+        raise ReplacementRefusedError(
             f"{target} was not touched. Nobody of the snapshot is found in the list by a name under which the vendor "
             "might give out recipient ids, so people can't be taken out; set "
             f"mandators.{target.mandator}.lists.{target.name}.id_attribute to that name, or choose another strategy"
         )
     if not held.others[RECIPIENT_ID].all():
-        raise RefusedReplaceError(
+        raise ReplacementRefusedError(
             f"{target} was not touched. The list holds recipients to whom the vendor gives no id under the name "
             f"{target.id_attribute}, so they can't be taken out; choose another strategy"
         )

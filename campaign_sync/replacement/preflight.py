@@ -6,7 +6,7 @@ from datetime import datetime
 import pandas as pd
 
 from campaign_sync.crm.port import CrmSnapshot
-from campaign_sync.domain.checks import CheckOutcome, Surroundings, check_consents, check_snapshot
+from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_consents, check_snapshot
 from campaign_sync.domain.feedback_age import Alertness
 from campaign_sync.domain.size_limits import SizeBaseline, median_baseline
 from campaign_sync.domain.suppression import Suppressed
@@ -14,7 +14,7 @@ from campaign_sync.domain.withdrawal import check_withdrawals
 from campaign_sync.feedback.current_suppression import suppression
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.replacement.errors import RefusedReplaceError
+from campaign_sync.replacement.errors import ReplacementRefusedError
 from campaign_sync.replacement.mailing_interlock import NAME as MAILINGS
 from campaign_sync.replacement.target import Target
 from campaign_sync.storage.feedback_imports import FeedbackJournal
@@ -25,7 +25,7 @@ HISTORY = 14
 """How many proven replaces the median size is taken of."""
 
 
-def surroundings(
+def check_context(
     target: Target,
     vendor: Optimizely,
     crm: CrmSnapshot,
@@ -33,7 +33,7 @@ def surroundings(
     *run_ids: str | None,
     suppressed: Suppressed | None = None,
     before_gate: bool = False,
-) -> Surroundings:
+) -> CheckContext:
     """Look up what the checks of a list compare its rows with: the CRM, the vendor's list and the list's history.
 
     `run_ids` are the runs whose permission to replace it by an implausible size would hold; `suppressed` is who may not
@@ -44,7 +44,7 @@ def surroundings(
         suppressed = Suppressed.of(suppression(crm, state, target.mandator), target.contract.opt_in_id)
     accepted = state.lists.accepted_size(target.mandator, target.name, *run_ids)
     sent_before, held_before = size_baselines(target, vendor, state, before_gate=before_gate)
-    return Surroundings(
+    return CheckContext(
         suppressed=suppressed,
         consents=crm.consent_rows(target.contract.opt_in_id),
         vendor_attributes=vendor.recipient_lists.attribute_names(target.recipient_list_id),
@@ -85,7 +85,7 @@ def examine(
     target: Target,
     stored: StoredSnapshot,
     rows: pd.DataFrame,
-    around: Surroundings,
+    around: CheckContext,
     feedback: FeedbackJournal,
     now: datetime,
     vendor_now: datetime,
@@ -126,7 +126,7 @@ def admit(target: Target, outcomes: Sequence[CheckOutcome]) -> None:
     if stopping:
         reasons = " · ".join(f"{outcome.name}: {outcome.summary}" for outcome in stopping)
         passing = all(outcome.name == MAILINGS for outcome in stopping)
-        raise RefusedReplaceError(f"{target} was not touched. {reasons}", outcomes, passing=passing)
+        raise ReplacementRefusedError(f"{target} was not touched. {reasons}", outcomes, passing=passing)
 
 
 def _snapshot_age(target: Target, stored: StoredSnapshot, now: datetime, replaying: bool) -> CheckOutcome:

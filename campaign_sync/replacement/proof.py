@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from campaign_sync.domain.checks import Contract
+from campaign_sync.domain.checks import ListSchema
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.row_digests import KnownRows, RowDigests, fingerprint
-from campaign_sync.replacement.read_back import Held
+from campaign_sync.replacement.read_back import ListContents
 from campaign_sync.replacement.target import Target
 
 
@@ -45,7 +45,7 @@ class Proof:
         return ", ".join(parts) + (told if not_compared and self.in_list else "")
 
 
-def prove(target: Target, expected: pd.DataFrame, digests: RowDigests, held: Held) -> Proof:
+def prove(target: Target, expected: pd.DataFrame, digests: RowDigests, held: ListContents) -> Proof:
     """Compare rows by their digests. Empty equals missing.
 
     Args:
@@ -81,7 +81,7 @@ def prove(target: Target, expected: pd.DataFrame, digests: RowDigests, held: Hel
     )
 
 
-def people(frame: pd.DataFrame, contract: Contract) -> "pd.Series[str]":
+def people(frame: pd.DataFrame, contract: ListSchema) -> "pd.Series[str]":
     """`entity-type:entity-id` of each row, by the technical fields as they are sent."""
     entity_type, entity_id = (
         frame[contract.technical_column(field)].fillna("")

@@ -11,7 +11,7 @@ from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.row_digests import CELL_SEPARATOR, KnownRows, RowDigests, digests_of
 from campaign_sync.optimizely.array_decoder import ListedRows, Rows
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.replacement.parallel import together
+from campaign_sync.replacement.parallel import in_parallel
 from campaign_sync.replacement.target import Target
 
 READ_BACK_ROWS = 5000
@@ -19,7 +19,7 @@ READ_BACK_ROWS = 5000
 
 
 @dataclass(frozen=True)
-class Held:
+class ListContents:
     """What a list holds: the digest of every row, and whole only those that weren't expected."""
 
     digests: RowDigests
@@ -38,7 +38,7 @@ def read_back(
     expected: RowDigests,
     on_page: Callable[[int], None],
     page_rows: int,
-) -> Held:
+) -> ListContents:
     """What the list holds now; `count` recipients are expected, with these digests by `target.read_columns`.
 
     Pages are ordered by the entity id, so that they shift as little as can be. The last one reaches beyond `count`, so
@@ -53,7 +53,7 @@ def read_back(
         )
 
     pages: dict[int, _Sieve] = {}
-    for start, sieve in together(target, vendor, page, range(0, count + 1, page_rows)):
+    for start, sieve in in_parallel(target, vendor, page, range(0, count + 1, page_rows)):
         pages[start] = sieve
         on_page(sieve.rows)
     sieves = [pages[start] for start in sorted(pages)]
@@ -61,7 +61,7 @@ def read_back(
     others = [text for sieve in sieves for text in sieve.others]
     width = len(target.read_columns)
     cells = [(text.decode().split(CELL_SEPARATOR) + [""] * width)[:width] for text in others]
-    return Held(
+    return ListContents(
         np.concatenate([digests_of([]), *digests]), pd.DataFrame(cells, columns=target.read_columns, dtype="str")
     )
 

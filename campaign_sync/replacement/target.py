@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from campaign_sync.config import Configuration, SmartCampaigns, Strategy, UnsubscribeLists
 from campaign_sync.crm.port import Pick
-from campaign_sync.domain.checks import Contract
+from campaign_sync.domain.checks import ListSchema
 from campaign_sync.domain.feedback_age import AgeLimits
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 
@@ -22,7 +22,7 @@ class Target:
     """What people call the list, likewise."""
     recipient_list_id: int
     pick: Pick
-    contract: Contract
+    contract: ListSchema
     batch_size: int
     parallel_calls: int
     readers: tuple[str, ...]
@@ -76,11 +76,11 @@ def target(configuration: Configuration, mandator: str, name: str) -> Target:
     return Target(
         mandator=mandator,
         name=name,
-        mandator_called=settings.called(mandator),
-        called=recipient_list.called(name),
+        mandator_called=settings.display_name(mandator),
+        called=recipient_list.display_name(name),
         recipient_list_id=recipient_list.recipient_list_id,
         pick=Pick(recipient_list.select.kind, recipient_list.select.name),
-        contract=Contract(
+        contract=ListSchema(
             opt_in_id=recipient_list.opt_in_id,
             attributes=recipient_list.attributes,
             technical={field: recipient_list.technical_attribute(field) for field in TechnicalField},

@@ -14,11 +14,11 @@ from campaign_sync.domain.row_digests import RowDigests, row_digests
 from campaign_sync.domain.selection import rejections
 from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.replacement.key_attributes import with_key_attributes
-from campaign_sync.replacement.list_writer import Filler
+from campaign_sync.replacement.list_writer import ListWriter
 from campaign_sync.replacement.live_suppression import PEOPLE_COLUMNS, look
 from campaign_sync.replacement.progress import rows_of
 from campaign_sync.replacement.proof import Proof, prove
-from campaign_sync.replacement.read_back import READ_BACK_ROWS, Held, read_back
+from campaign_sync.replacement.read_back import READ_BACK_ROWS, ListContents, read_back
 from campaign_sync.replacement.target import Target
 
 
@@ -39,8 +39,8 @@ class Proven:
     """What the last look at the vendor found of each of them: why it wouldn't write to them; else missing."""
 
 
-def sweep_and_prove(
-    filler: Filler,
+def sweep_and_verify(
+    filler: ListWriter,
     rows: pd.DataFrame,
     digests: RowDigests,
     accepted: npt.NDArray[np.bool_],
@@ -80,7 +80,9 @@ def sweep_and_prove(
     return Proven(proof, swept, pd.concat(taken_out, ignore_index=True), entity_counts(expected), sent, looked)
 
 
-def _by_what_the_list_gives(filler: Filler, rows: pd.DataFrame, digests: RowDigests) -> tuple[Filler, RowDigests]:
+def _by_what_the_list_gives(
+    filler: ListWriter, rows: pd.DataFrame, digests: RowDigests
+) -> tuple[ListWriter, RowDigests]:
     """The filler and the digests, by the names under which the filled list gives out ids and addresses.
 
     Before it was filled, the list may have been empty, or have held others.
@@ -98,8 +100,8 @@ def _people_columns(target: Target) -> list[str]:
 
 
 def _read_and_compare(
-    filler: Filler, expected: pd.DataFrame, digests: RowDigests, unexplained: int
-) -> tuple[Held, Proof]:
+    filler: ListWriter, expected: pd.DataFrame, digests: RowDigests, unexplained: int
+) -> tuple[ListContents, Proof]:
     """The list as read back, and how it compares.
 
     Pages might overlap where many share an entity id, and nobody documents whether the vendor counts them in rows or

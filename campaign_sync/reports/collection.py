@@ -25,9 +25,9 @@ from campaign_sync.reports.daily_report import (
     Proof,
     Report,
 )
-from campaign_sync.storage.files import FrameError, Frames
+from campaign_sync.storage.files import FileStorage, FileStorageError
 from campaign_sync.storage.replacement_history import ProvenList
-from campaign_sync.storage.replacements import Replace, ReplaceState
+from campaign_sync.storage.replacements import Replacement, ReplacementState
 from campaign_sync.storage.report_queries import Turned
 from campaign_sync.storage.state import State
 
@@ -44,7 +44,7 @@ def gather(
     configuration: Configuration,
     mandator: str,
     state: State,
-    frames: Frames,
+    frames: FileStorage,
     now: datetime,
     attempts: Mapping[str, Attempt] | None,
 ) -> Report:
@@ -58,13 +58,13 @@ def gather(
     until = state.feedback.committed_until(mandator)
     readers = [str(reader) for reader in feedback.readers]
     return Report(
-        called=settings.called(mandator),
+        called=settings.display_name(mandator),
         day=now.astimezone(zone).date(),
         made_at=now,
         zone=zone,
         lists=tuple(
             _ListGatherer(
-                mandator, one.name, settings.lists[one.name].called(one.name), zone, state, frames, now
+                mandator, one.name, settings.lists[one.name].display_name(one.name), zone, state, frames, now
             ).gather(one)
             for one in judge_lists(configuration, mandator, state, attempts, now)
         ),
@@ -91,7 +91,7 @@ class _ListGatherer:
     """Gathers what there is on one list."""
 
     def __init__(
-        self, mandator: str, name: str, called: str, zone: ZoneInfo, state: State, frames: Frames, now: datetime
+        self, mandator: str, name: str, called: str, zone: ZoneInfo, state: State, frames: FileStorage, now: datetime
     ) -> None:
         self._mandator, self._name, self._called, self._zone = mandator, name, called, zone
         self._state, self._frames, self._now = state, frames, now
@@ -126,15 +126,15 @@ class _ListGatherer:
             refused_lately=self._refused([one for one in replaces if self._ended(one) in days]),
         )
 
-    def _of_day(self, day: date, replaces: Sequence[Replace]) -> Day:
+    def _of_day(self, day: date, replaces: Sequence[Replacement]) -> Day:
         broke_off = any(
             one.cleared_at
-            and one.state is not ReplaceState.PROVEN
+            and one.state is not ReplacementState.PROVEN
             and self._day(one.started_at) == day
             and not self._under_way(one)
             for one in replaces
         )
-        of_day = [one for one in replaces if one.state is ReplaceState.PROVEN and self._ended(one) == day]
+        of_day = [one for one in replaces if one.state is ReplacementState.PROVEN and self._ended(one) == day]
         if not of_day:
             return Day(day, broke_off=broke_off)
         last = of_day[-1]
@@ -148,8 +148,8 @@ class _ListGatherer:
             broke_off=broke_off,
         )
 
-    def _refused(self, replaces: Sequence[Replace]) -> dict[int, int]:
-        proven = {one.id: one for one in replaces if one.state is ReplaceState.PROVEN}
+    def _refused(self, replaces: Sequence[Replacement]) -> dict[int, int]:
+        proven = {one.id: one for one in replaces if one.state is ReplacementState.PROVEN}
         total: Counter[int] = Counter()
         for replace_id, codes in self._state.figures.answers(list(proven)).items():
             total.update(refused_by_code(codes, _refused(proven[replace_id]) or 0))
@@ -169,7 +169,7 @@ class _ListGatherer:
         history = self._state.history
         try:
             snapshots = [self._frames.read_frame(one.file, one.digest, _ENTITY) for one in (before, newest)]
-        except FrameError:
+        except FileStorageError:
             return None
         old, new = (
             members(snapshot, one, history.turned_away(one))
@@ -183,11 +183,11 @@ class _ListGatherer:
             left[entry.reason if entry else NOT_PICKED] += 1
         return Movement(before.proven_at, len(are - were), dict(left), old.uncertain + new.uncertain)
 
-    def _under_way(self, one: Replace) -> bool:
+    def _under_way(self, one: Replacement) -> bool:
         """Whether somebody is at this replace just now."""
-        return one.state is not ReplaceState.FAILED and self._state.leases.holder(one.recipient_list_id) is not None
+        return one.state is not ReplacementState.FAILED and self._state.leases.holder(one.recipient_list_id) is not None
 
-    def _ended(self, one: Replace) -> date:
+    def _ended(self, one: Replacement) -> date:
         return self._day(one.finished_at or one.started_at)
 
     def _day(self, moment: datetime) -> date:
@@ -216,7 +216,7 @@ def refused_by_code(codes: Mapping[int, int], refused: int) -> dict[int, int]:
     return final
 
 
-def _proof(newest: ProvenList, last: Replace) -> Proof:
+def _proof(newest: ProvenList, last: Replacement) -> Proof:
     return Proof(
         proven_at=newest.proven_at,
         frozen_at=newest.frozen_at,
@@ -227,11 +227,11 @@ def _proof(newest: ProvenList, last: Replace) -> Proof:
     )
 
 
-def _refused(one: Replace) -> int | None:
+def _refused(one: Replacement) -> int | None:
     return one.sent - one.accepted if one.sent is not None and one.accepted is not None else None
 
 
-def _incomplete_for(one: Replace) -> timedelta | None:
+def _incomplete_for(one: Replacement) -> timedelta | None:
     return one.finished_at - one.cleared_at if one.finished_at and one.cleared_at else None
 
 

@@ -5,12 +5,12 @@ from datetime import date
 from campaign_sync.config import Language, ReportSettings
 from campaign_sync.reports.daily_report import Report
 from campaign_sync.reports.html_page import render
-from campaign_sync.storage.files import Frames
+from campaign_sync.storage.files import FileStorage
 
 FOLDER = "reports"
 
 
-def write(report: Report, mandator: str, settings: ReportSettings, frames: Frames) -> dict[Language, str]:
+def write(report: Report, mandator: str, settings: ReportSettings, frames: FileStorage) -> dict[Language, str]:
     """Write the report in each configured language: the page of its day, and the newest one under a fixed name.
 
     Returns:
@@ -29,7 +29,7 @@ def write(report: Report, mandator: str, settings: ReportSettings, frames: Frame
     return written
 
 
-def _remove_outlived(frames: Frames, folder: str, before: date) -> None:
+def _remove_outlived(frames: FileStorage, folder: str, before: date) -> None:
     for name in frames.pages(folder):
         day = _day(name)
         if day and day < before:

@@ -6,12 +6,12 @@ import pandas as pd
 
 from campaign_sync.domain.response import Response, ResponseKind
 from campaign_sync.domain.windows import Window
-from campaign_sync.storage.files import Frames
+from campaign_sync.storage.files import FileStorage
 
 _DAY = "day"
 
 
-def store(mandator: str, kind: ResponseKind, responses: Sequence[Response], window: Window, frames: Frames) -> int:
+def store(mandator: str, kind: ResponseKind, responses: Sequence[Response], window: Window, frames: FileStorage) -> int:
     """Store the responses that aren't there yet, each in the folder of its day in UTC. Returns how many these were.
 
     Two responses are the same if they agree in recipient, mailing, time and detail. Repeated, it changes nothing,

@@ -11,23 +11,23 @@ from campaign_sync.domain.windows import Window
 from campaign_sync.feedback.feedback_fetcher import new_windows
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.storage.csv_rows import CsvRows
-from campaign_sync.storage.files import Frames
-from campaign_sync.storage.import_windows import KeptWindow
+from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.import_windows import ImportWindow
 from campaign_sync.storage.state import State
 
 
 @dataclass(frozen=True)
-class ResponseFetching:
+class ResponseFetcher:
     """Fetches the responses of one mandator."""
 
     mandator: str
     settings: MandatorSettings
     vendor: Optimizely
     state: State
-    frames: Frames
+    frames: FileStorage
     run_id: str
 
-    def fetch(self, reader: str, on_rows: Callable[[int], None]) -> Iterator[KeptWindow]:
+    def fetch(self, reader: str, on_rows: Callable[[int], None]) -> Iterator[ImportWindow]:
         """Fetch everything new of a reader, window by window, each noted as soon as it is kept.
 
         What breaks off goes on there the next time. Overlap and lifetime are those of feedback.
@@ -44,15 +44,15 @@ class ResponseFetching:
         for window, rows in new_windows(self.vendor.closed_loop, reader, fetched, self.settings.feedback, on_rows):
             yield self._keep(reader, window, rows)
 
-    def _keep(self, reader: str, window: Window, rows: CsvRows) -> KeptWindow:
+    def _keep(self, reader: str, window: Window, rows: CsvRows) -> ImportWindow:
         about = {"mandator": self.mandator, "reader": reader, "origin": f"{reader} over SOAP", "run": self.run_id}
         configured = self.settings.responses.reader(reader) if self.settings.responses else None
         names = column_names(rows, configured.layout(self.settings.zone)) if configured else []
         name, digest = self.frames.write_rows(f"responses/{self.mandator}/{reader}", window, rows, about, names)
         now, span = datetime.now(UTC), (window.since, window.until)
-        kept = KeptWindow(self.mandator, reader, *span, len(rows), name, digest, self.run_id, now, str(uuid4()))
+        kept = ImportWindow(self.mandator, reader, *span, len(rows), name, digest, self.run_id, now, str(uuid4()))
         self.state.responses.add(kept)
         return kept
 
-    def _is_intact(self, one: KeptWindow) -> bool:
+    def _is_intact(self, one: ImportWindow) -> bool:
         return self.frames.is_intact(one.file, one.digest)

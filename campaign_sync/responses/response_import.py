@@ -13,7 +13,7 @@ from campaign_sync.feedback.mailing_lists import ListsOfMailings
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.responses.dataset import store
 from campaign_sync.responses.response_parsing import people_of, read_responses
-from campaign_sync.storage.files import Frames
+from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 
 
@@ -35,7 +35,7 @@ def take(
     settings: MandatorSettings,
     crm: Callable[[], Crm],
     state: State,
-    frames: Frames,
+    frames: FileStorage,
     vendor: Callable[[], Optimizely],
     on_responses: Callable[[int], None],
 ) -> Taken:

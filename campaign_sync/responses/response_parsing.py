@@ -6,20 +6,20 @@ from datetime import timedelta
 
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.entity import Entity
-from campaign_sync.domain.feedback import NamedConsent, WrittenTo
+from campaign_sync.domain.feedback import ConsentRef, NamedConsent
 from campaign_sync.domain.layout import LARGEST_ID, FeedbackRow, Layout, Row, parse_feedback
 from campaign_sync.domain.response import KIND_OF_RESPONSE_READER, Response
 from campaign_sync.feedback.attribution import Sent
 from campaign_sync.feedback.identification import identified
-from campaign_sync.storage.files import Frames
-from campaign_sync.storage.import_windows import KeptWindow
-from campaign_sync.storage.replacement_history import History
+from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.import_windows import ImportWindow
+from campaign_sync.storage.replacement_history import ReplacementHistory
 
 LOOKBACK = timedelta(days=30)
 """How far back somebody's lists are looked up: who responds was written to lately."""
 
 
-def read_responses(raw: Iterable[Row], window: KeptWindow, layout: Layout) -> tuple[list[Response], int]:
+def read_responses(raw: Iterable[Row], window: ImportWindow, layout: Layout) -> tuple[list[Response], int]:
     """The responses of a window, each once, and how many of its rows don't fit the layout.
 
     Where the layout doesn't fit at all, no row does; nobody is harmed by that, so it stops nothing.
@@ -51,8 +51,8 @@ def _named(row: FeedbackRow) -> NamedConsent | None:
 def people_of(
     responses: Sequence[Response],
     mandator: str,
-    history: History,
-    frames: Frames,
+    history: ReplacementHistory,
+    frames: FileStorage,
     lists_of: Callable[[int], Collection[int] | None],
     crm: Callable[[], Crm],
 ) -> list[Response]:
@@ -89,7 +89,7 @@ def people_of(
     ]
 
 
-def _of(response: Response, through: Collection[WrittenTo], known: NamedConsent) -> Response:
+def _of(response: Response, through: Collection[ConsentRef], known: NamedConsent) -> Response:
     """Where the row names one of the two, the lists tell the other only as far as they agree."""
     agreeing = [
         one for one in through if known.entity in (None, one.entity) and known.opt_in_id in (None, one.opt_in_id)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync.sandbox.wsdl import PartNames
 
 
@@ -31,7 +31,7 @@ def main(
         signal.signal(number, lambda *_: end.set())
     try:
         data.parent.mkdir(parents=True, exist_ok=True)
-        world = World(data)
+        world = VendorState(data)
     except (OSError, sqlite3.Error) as error:
         sys.stderr.write(f"The sandbox can't keep its state in {data}: {error}. Choose another --data.\n")
         raise typer.Exit(1) from None

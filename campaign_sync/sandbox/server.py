@@ -14,7 +14,7 @@ from socketserver import BaseServer
 from typing import Any
 
 from campaign_sync.sandbox.axis_messages import SoapError, fault
-from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync.sandbox.web_services import HungUpError, handle
 from campaign_sync.sandbox.wsdl import SERVICES, PartNames, wsdl
 
@@ -23,7 +23,7 @@ _PATH = "/soap11/Rpc"
 
 @contextmanager
 def serve(
-    world: World,
+    world: VendorState,
     host: str = "127.0.0.1",
     port: int = 0,
     part_names: PartNames = "in0",
@@ -94,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def __init__(
         self,
-        world: World,
+        world: VendorState,
         part_names: PartNames,
         accepts_gzip: bool,
         request: Any,

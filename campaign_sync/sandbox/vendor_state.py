@@ -1,7 +1,7 @@
-"""Everything the pretend vendor knows, in one SQLite file: mandators, lists, recipients, opt-outs, exports, calls.
+"""The state of the simulated vendor, in one SQLite file: mandators, lists, recipients, opt-outs, exports, calls.
 
-The services read and write it as the vendor's server would; the methods of `World` are the strings that a demonstration
-or a test pulls: set up mandators and lists, let people unsubscribe, publish feedback, break the next call, look inside.
+The services read and write it as the vendor's server would. A demonstration or a test sets up mandators and lists,
+lets people unsubscribe, publishes feedback and breaks the next call by the methods of `VendorState`.
 """
 
 import json
@@ -94,7 +94,7 @@ class Fault:
     arg: str | None
 
 
-class World:
+class VendorState:
     """The vendor's state in the file at `path`, made where it doesn't exist. Threads and processes may share it.
 
     Ids and addresses are compared without regard to case, as the vendor's memory of people is.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from campaign_sync.sandbox import mailing_service, recipient_service
 from campaign_sync.sandbox.axis_messages import Request, SoapError, Value, answer, parse
 from campaign_sync.sandbox.caller import DEFAULT_LOCALE, SYSTEM_ATTRIBUTES, Caller, RecipientList
-from campaign_sync.sandbox.vendor_state import Call, World, blocklist
+from campaign_sync.sandbox.vendor_state import Call, VendorState, blocklist
 
 SESSION_SECONDS = 20 * 60
 """A session ends this long after its login, however busy it is."""
@@ -33,7 +33,7 @@ class HungUpError(Exception):
         self.unfinished = unfinished
 
 
-def handle(world: World, service: str, body: bytes) -> bytes:
+def handle(world: VendorState, service: str, body: bytes) -> bytes:
     """Do what one SOAP message asks of a service.
 
     Raises:
@@ -64,7 +64,7 @@ def handle(world: World, service: str, body: bytes) -> bytes:
     return answered
 
 
-def _logged(world: World, service: str, request: Request) -> Call:
+def _logged(world: VendorState, service: str, request: Request) -> Call:
     arguments = request.arguments
     mandator_id = arguments.get("mandatorId")
     if mandator_id is None:
@@ -80,7 +80,7 @@ def _mandator_of(database: sqlite3.Connection, session_id: Value) -> int | None:
     return found and int(found[0])
 
 
-def _perform(world: World, database: sqlite3.Connection, service: str, request: Request) -> Value:
+def _perform(world: VendorState, database: sqlite3.Connection, service: str, request: Request) -> Value:
     name, arguments, now = request.operation.name, dict(request.arguments), world.clock()
     if name == "getVersion":
         return VERSION
@@ -106,7 +106,7 @@ def _login(database: sqlite3.Connection, now: float, mandator_id: Value, usernam
     return session_id
 
 
-def _enter(world: World, database: sqlite3.Connection, now: float, session_id: str) -> Caller:
+def _enter(world: VendorState, database: sqlite3.Connection, now: float, session_id: str) -> Caller:
     found = database.execute(
         "SELECT mandator_id, username, locale, media_type FROM session JOIN mandator USING (mandator_id) "
         "WHERE session_id = ? AND expires_at > ?",

@@ -15,11 +15,11 @@ from campaign_sync.domain.feedback import (
     Attribution,
     Bounce,
     BounceKind,
+    ConsentRef,
     FeedbackKind,
     RawRow,
     Unsubscribe,
     Written,
-    WrittenTo,
 )
 from campaign_sync.storage.id_batches import batches
 from campaign_sync.storage.tables import write_back
@@ -56,7 +56,7 @@ class WriteBackRecord:
 class WrittenConsent:
     """A consent that an unsubscribe was found to be about: how, if that is known, and in which import it was read."""
 
-    consent: WrittenTo
+    consent: ConsentRef
     attribution: Attribution | None
     import_id: str | None
 
@@ -111,7 +111,7 @@ class WriteBacks:
             for one in self._records(*these, write_back.c.opt_in_id.is_not(None)):
                 if one.entity and one.opt_in_id:
                     key = (by_pseudonym[one.recipient], one.occurred_at)
-                    consent, import_id = WrittenTo(one.entity, one.opt_in_id), one.raw.import_id if one.raw else None
+                    consent, import_id = ConsentRef(one.entity, one.opt_in_id), one.raw.import_id if one.raw else None
                     found[key].append(WrittenConsent(consent, one.attribution, import_id))
         return dict(found)
 

@@ -22,7 +22,7 @@ from campaign_sync.domain.feedback import (
 )
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.id_batches import batches
-from campaign_sync.storage.import_windows import KeptWindow, WindowJournal
+from campaign_sync.storage.import_windows import ImportWindow, WindowJournal
 from campaign_sync.storage.tables import feedback_file as files
 from campaign_sync.storage.tables import feedback_import as imports
 from campaign_sync.storage.tables import unmatched_feedback as unmatched
@@ -57,7 +57,7 @@ class Unmatched:
 
 
 @dataclass(frozen=True)
-class FeedbackImport(KeptWindow):
+class FeedbackImport(ImportWindow):
     """One window of a reader of feedback, or one delivered file, kept as a file of ours.
 
     The CRM has taken it if `committed_at` is set; the rows are then counted by whether they fitted.

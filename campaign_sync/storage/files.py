@@ -27,15 +27,15 @@ RAW = ".raw"
 """How the names of files end that are kept as they came, because they can't be read."""
 
 
-class FrameError(Exception):
+class FileStorageError(Exception):
     """A file can't be kept, is missing or isn't what was written. The message names it and the remedy."""
 
 
-class LostFileError(FrameError):
+class LostFileError(FileStorageError):
     """A file is missing, or isn't what was written."""
 
 
-class Frames:
+class FileStorage:
     """The frame storage. Every file but pages has a name of its own and is never written to again.
 
     Args:
@@ -48,7 +48,7 @@ class Frames:
     def __init__(self, base: str) -> None:
         found = None if may_hold_password(base) else _location(base)
         if found is None:
-            raise FrameError(
+            raise FileStorageError(
                 "storage.frames is of a kind that isn't known, or has a password in it; choose a folder, s3://, gs:// "
                 "or abfs://, whose credentials are in the environment"
             )
@@ -70,7 +70,9 @@ class Frames:
             return f"the driver of {self.base.protocol}:// is there; whether it may write shows when it writes"
         folder = Path(self.base.path)
         if not can_be_written(folder):
-            raise FrameError(f"{folder} (storage.frames) can't be written to; choose another, or mend its permissions")
+            raise FileStorageError(
+                f"{folder} (storage.frames) can't be written to; choose another, or mend its permissions"
+            )
         return "files can be kept there" if folder.exists() else "the folder will be created by the first run"
 
     def write_rows(
@@ -232,7 +234,7 @@ class Frames:
 
     @contextmanager
     def _usable(self, path: UPath, purpose: str) -> Iterator[None]:
-        """Turn a missing driver and an unwilling store into a `FrameError`."""
+        """Turn a missing driver and an unwilling store into a `FileStorageError`."""
         try:
             yield
         except ImportError:
@@ -240,10 +242,12 @@ class Frames:
             package = (
                 f"campaign-sync[{_EXTRAS[protocol]}]" if protocol in _EXTRAS else f"what fsspec needs for {protocol}"
             )
-            raise FrameError(f"{protocol}:// (storage.frames) needs a driver: pip install {package}") from None
+            raise FileStorageError(f"{protocol}:// (storage.frames) needs a driver: pip install {package}") from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
-            raise FrameError(f"{path} can't be {purpose}: {reason}; check storage.frames and who may use it") from None
+            raise FileStorageError(
+                f"{path} can't be {purpose}: {reason}; check storage.frames and who may use it"
+            ) from None
 
 
 def _location(base: str) -> UPath | None:

@@ -9,7 +9,7 @@ from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.storage.feedback_imports import FeedbackJournal
 from campaign_sync.storage.list_drifts import ListDrifts
 from campaign_sync.storage.replacement_steps import CLEAR
-from campaign_sync.storage.replacements import Journal, Ledger, Replace, ReplaceState
+from campaign_sync.storage.replacements import Rejections, Replacement, Replacements, ReplacementState
 from campaign_sync.storage.tables import feedback_import, replace, replace_step, snapshot, unmatched_feedback
 from campaign_sync.telemetry import metrics
 from campaign_sync.telemetry.metrics import Sample
@@ -17,13 +17,13 @@ from campaign_sync.telemetry.metrics import Sample
 _FILLING_STEPS = (CLEAR, "setAttributes", "addAll3")
 
 
-class Levels:
+class Gauges:
     """The levels of all mandators, lists and readers that are configured. Changes nothing."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._drifts = ListDrifts(engine)
-        self._feedback, self._journal, self._ledger = FeedbackJournal(engine), Journal(engine), Ledger(engine)
+        self._feedback, self._journal, self._ledger = FeedbackJournal(engine), Replacements(engine), Rejections(engine)
 
     def all(self, configuration: Configuration, now: datetime) -> list[Sample]:
         """Every level there is, as of now. What never happened yet has none."""
@@ -96,7 +96,7 @@ class Levels:
             for (stage, reason), rows in sorted(self._ledger.counts(ended.run_id, mandator, name).items()):
                 yield Sample(metrics.LIST_REJECTED, rows, {**labels, "stage": stage, "reason": reason})
 
-    def _incomplete_for(self, proven: Replace) -> float:
+    def _incomplete_for(self, proven: Replacement) -> float:
         """Seconds from the first change to the end of the fill, also over the replaces that broke off before."""
         query = select(func.max(replace_step.c.ended_at, type_=replace_step.c.ended_at.type)).where(
             replace_step.c.replace_id == proven.id, replace_step.c.step.in_(_FILLING_STEPS)
@@ -105,9 +105,9 @@ class Levels:
             ended: datetime | None = connection.execute(query).scalar()
         return (ended - proven.cleared_at).total_seconds() if ended and proven.cleared_at else 0.0
 
-    def _failed_since(self, mandator: str, name: str, proven: Replace | None) -> int:
+    def _failed_since(self, mandator: str, name: str, proven: Replacement | None) -> int:
         query = select(func.count()).where(
-            replace.c.mandator == mandator, replace.c.list == name, replace.c.state == ReplaceState.FAILED
+            replace.c.mandator == mandator, replace.c.list == name, replace.c.state == ReplacementState.FAILED
         )
         if proven:
             query = query.where(replace.c.started_at > proven.started_at)

@@ -11,7 +11,7 @@ from campaign_sync.domain.windows import Window, covered_until
 
 
 @dataclass(frozen=True)
-class KeptWindow:
+class ImportWindow:
     """One window of one reader, or one delivered file, kept as a file of ours.
 
     `since` and `until` are moments of the vendor's clock; of a delivered file both are when it was written.
@@ -29,10 +29,10 @@ class KeptWindow:
     id: str
 
 
-Kept = TypeVar("Kept", bound=KeptWindow)
+WindowT = TypeVar("WindowT", bound=ImportWindow)
 
 
-class WindowJournal(Generic[Kept]):
+class WindowJournal(Generic[WindowT]):
     """The watermark of each reader. It moves only when the rows have been taken.
 
     Args:
@@ -41,10 +41,10 @@ class WindowJournal(Generic[Kept]):
         kept: what they are read as.
     """
 
-    def __init__(self, engine: Engine, table: Table, kept: type[Kept]) -> None:
+    def __init__(self, engine: Engine, table: Table, kept: type[WindowT]) -> None:
         self._engine, self._table, self._kept = engine, table, kept
 
-    def fetched_until(self, mandator: str, reader: str, is_intact: Callable[[Kept], bool]) -> datetime | None:
+    def fetched_until(self, mandator: str, reader: str, is_intact: Callable[[WindowT], bool]) -> datetime | None:
         """Up to where a reader has been fetched without a gap; None if it never was.
 
         A file that is gone before its rows were taken is as good as never fetched: it is forgotten, with all that was
@@ -76,7 +76,7 @@ class WindowJournal(Generic[Kept]):
         with self._engine.connect() as connection:
             return {row.reader: row.until for row in connection.execute(query)}
 
-    def outlived(self, mandator: str, before: datetime) -> list[Kept]:
+    def outlived(self, mandator: str, before: datetime) -> list[WindowT]:
         """Windows that have been taken wholly and ended before that moment; their files needn't be kept."""
         table = self._table
         done = and_(table.c.committed_at.is_not(None), table.c.misfit_rows == 0, table.c.removed_at.is_(None))
@@ -97,7 +97,7 @@ class WindowJournal(Generic[Kept]):
         values = {"committed_at": committed_at, "misfit_rows": misfit_rows, **further}
         connection.execute(update(self._table).where(self._table.c.id == window_id).values(values))
 
-    def _windows(self, *conditions: ColumnElement[bool]) -> list[Kept]:
+    def _windows(self, *conditions: ColumnElement[bool]) -> list[WindowT]:
         query = select(*self._table.c[*self._kept.__dataclass_fields__]).where(*conditions)
         with self._engine.connect() as connection:
             rows = connection.execute(query.order_by(self._table.c.until, self._table.c.since))

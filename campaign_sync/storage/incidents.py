@@ -8,28 +8,28 @@ from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Engine, Row, select, update
 
-from campaign_sync.domain.incident import Changes, Notice, Stage, Trouble, TroubleKind, changes
+from campaign_sync.domain.incident import Changes, Incident, IncidentKind, Notice, Stage, changes
 from campaign_sync.storage.tables import alarm_look, notice, trouble
 from campaign_sync.storage.upsert import insert_missing, upsert
 
 _STILL_NEWS = timedelta(days=7)
 """How long after a trouble is over its all-clear is worth telling."""
 
-_FIELDS = [field.name for field in fields(Trouble)]
+_FIELDS = [field.name for field in fields(Incident)]
 
 
-class Troubles:
+class Incidents:
     """What is wrong, written down so that it is told once, whatever process tells it and whatever dies meanwhile."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def open(self, mandator: str) -> dict[str, Trouble]:
+    def open(self, mandator: str) -> dict[str, Incident]:
         """The open troubles of a mandator by their subject."""
         is_open = (trouble.c.mandator == mandator) & trouble.c.cleared_at.is_(None)
         return {row.subject: _trouble(row) for row in self._rows(is_open)}
 
-    def settle(self, mandator: str, found: Iterable[Trouble], unsettled: Collection[str], now: datetime) -> Changes:
+    def settle(self, mandator: str, found: Iterable[Incident], unsettled: Collection[str], now: datetime) -> Changes:
         """Write down what is wrong now, and what isn't any more.
 
         Args:
@@ -106,6 +106,6 @@ class Troubles:
         return told
 
 
-def _trouble(row: Row[Any]) -> Trouble:
+def _trouble(row: Row[Any]) -> Incident:
     values = {name: row._mapping[name] for name in _FIELDS}
-    return Trouble(**{**values, "kind": TroubleKind(values["kind"])})
+    return Incident(**{**values, "kind": IncidentKind(values["kind"])})

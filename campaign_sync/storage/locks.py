@@ -26,7 +26,7 @@ SIGNS_OF_LIFE = 6
 """How many a holder gives per lifetime."""
 
 
-class LeaseHeldError(Exception):
+class ListLockedError(Exception):
     """Somebody else is replacing this list."""
 
     def __init__(self, owner: str, run_id: str, since: datetime, until: datetime) -> None:
@@ -36,11 +36,11 @@ class LeaseHeldError(Exception):
         )
 
 
-class LeaseLostError(Exception):
+class ListLockLostError(Exception):
     """We held the lease and can't prove it any more, so nothing further may be done to the list."""
 
 
-class Lease:
+class ListLock:
     """A lease that is held. Ask `require` before every call that changes the list."""
 
     def __init__(self, push: Callable[[], bool]) -> None:
@@ -71,27 +71,27 @@ class Lease:
             with suppress(StateError):
                 self.renew()
         if self.lost.is_set() or _clock() > self._sure_until:
-            raise LeaseLostError(
+            raise ListLockLostError(
                 "the lease of the list was lost: the state database (storage.state_url) was out of reach for too "
                 "long, or this process stood still"
             )
 
 
-class Leases:
+class ListLocks:
     """The leases of all recipient lists, by the vendor's list id."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     @contextmanager
-    def held(self, recipient_list_id: int, run_id: str) -> Iterator[Lease]:
+    def held(self, recipient_list_id: int, run_id: str) -> Iterator[ListLock]:
         """Hold the list's lease as long as the context lasts.
 
         Raises:
             LeaseHeldError: somebody else holds it.
         """
         token = str(uuid4())
-        held = Lease(lambda: self._push(recipient_list_id, token))
+        held = ListLock(lambda: self._push(recipient_list_id, token))
         begun = _clock()
         self._acquire(recipient_list_id, token, run_id)
         held.renewed(begun)
@@ -140,7 +140,7 @@ class Leases:
                 insert_missing(connection, lease, [wanted])
                 row = connection.execute(select(lease).where(this)).first()
         if row.token != token:
-            raise LeaseHeldError(row.owner, row.run_id, row.acquired_at, row.expires_at)
+            raise ListLockedError(row.owner, row.run_id, row.acquired_at, row.expires_at)
 
     def _push(self, recipient_list_id: int, token: str) -> bool:
         with self._engine.begin() as connection:
@@ -152,9 +152,9 @@ class Leases:
         return pushed.rowcount > 0
 
 
-def _beat(held: Lease, end: threading.Event) -> None:
+def _beat(held: ListLock, end: threading.Event) -> None:
     while not held.lost.is_set() and not end.wait(LIFETIME.total_seconds() / SIGNS_OF_LIFE):
-        with suppress(StateError):  # `Lease.require` notices when it lasts
+        with suppress(StateError):  # `ListLock.require` notices when it lasts
             held.renew()
 
 

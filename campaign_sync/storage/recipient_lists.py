@@ -43,7 +43,7 @@ class Doubt:
     found_at: datetime
 
 
-class Lists:
+class RecipientListStates:
     """Facts about recipient lists that outlive a run."""
 
     def __init__(self, engine: Engine) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Engine, and_, func, or_, select
 
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.membership import BEFORE_THE_SNAPSHOT, Proven, Rejection
-from campaign_sync.storage.replacements import ReplaceState
+from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync.storage.tables import rejection, replace, snapshot
 
 
@@ -35,7 +35,7 @@ class SentList:
     digest: str
 
 
-class History:
+class ReplacementHistory:
     """Questions about days that are over. Changes nothing."""
 
     def __init__(self, engine: Engine) -> None:
@@ -58,7 +58,7 @@ class History:
         with self._engine.connect() as connection:
             for row in connection.execute(query):
                 ended_at = row.finished_at or row.started_at
-                if row.state != ReplaceState.PROVEN:
+                if row.state != ReplacementState.PROVEN:
                     given_up[row.run_id] = ended_at
                     continue
                 found.append(

@@ -48,7 +48,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class OneOfMany:
+class PlannedCall:
     """A call of many that a replace consists of: which part of the whole it is, its rows, and what is sent."""
 
     part: str
@@ -83,19 +83,20 @@ class StepLog:
         with self._end_of(number, details, self._write):
             yield details
 
-    def begin_many(self, name: str, calls: Sequence[OneOfMany]) -> list[int]:
-        """Write down in one go that many calls are about to be made; returns the number of each, for `one_of_many`."""
+    def plan_calls(self, name: str, calls: Sequence[PlannedCall]) -> list[int]:
+        """Write down in one go that many calls are about to be made; returns the number of each, for `planned_call`."""
         numbers = self._begin(name, [(call.part, call.rows, call.digest) for call in calls])
         with self._lock:
             self._to_be_made.update(numbers)
         return numbers
 
     @contextmanager
-    def one_of_many(self, number: int) -> Iterator[list[str]]:
-        """Make one of the calls that `begin_many` has written down. See `step`.
+    def planned_call(self, number: int) -> Iterator[list[str]]:
+        """Make one of the calls that `plan_calls` has written down. See `step`.
 
-        How it ended is written down together with the ends of others, when half a second has passed or by `end_many`: a
-        transaction for each would take longer than the calls. Until then it counts as not known to have ended.
+        How it ended is written down together with the ends of others, when half a second has passed or by
+        `finish_calls`: a transaction for each would take longer than the calls. Until then it counts as not known to
+        have ended.
         """
         with self._lock:
             self._to_be_made.discard(number)
@@ -103,7 +104,7 @@ class StepLog:
         with self._end_of(number, details, self._write_soon):
             yield details
 
-    def end_many(self) -> None:
+    def finish_calls(self) -> None:
         """Write down how calls have ended for which that was put off, and which of them were never made."""
         now = self._now()
         with self._lock:

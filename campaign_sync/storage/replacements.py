@@ -15,7 +15,7 @@ from campaign_sync.storage.tables import rejection, replace, size_acceptance, sn
 from campaign_sync.storage.upsert import upsert
 
 
-class ReplaceState(StrEnum):
+class ReplacementState(StrEnum):
     """How far a replace has come. Between `CLEARING` and `PROVEN` the vendor's list is incomplete."""
 
     ADMITTED = "admitted"
@@ -42,7 +42,7 @@ class StoredSnapshot:
 
 
 @dataclass(frozen=True)
-class Replace:
+class Replacement:
     """One replace of one recipient list. Counts are of rows; None where it never came to that."""
 
     mandator: str
@@ -50,7 +50,7 @@ class Replace:
     recipient_list_id: int
     run_id: str
     snapshot_id: str
-    state: ReplaceState
+    state: ReplacementState
     started_at: datetime
     id: str
     baseline_rows: int | None = None
@@ -111,13 +111,13 @@ class Snapshots:
         return StoredSnapshot(**row._mapping) if row else None
 
 
-class Journal:
+class Replacements:
     """Every replace, step by step."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def start(self, entry: Replace) -> StepLog:
+    def start(self, entry: Replacement) -> StepLog:
         """Note that a replace has passed the gate and begins; returns where its steps are written down."""
         with self._engine.begin() as connection:
             connection.execute(replace.insert().values(**vars(entry)))
@@ -132,15 +132,15 @@ class Journal:
         with self._engine.begin() as connection:
             connection.execute(update(replace).where(replace.c.id == replace_id).values(**values))
 
-    def last_proven(self, mandator: str, name: str) -> Replace | None:
+    def last_proven(self, mandator: str, name: str) -> Replacement | None:
         """The newest replace that ended in a proof."""
-        return self._newest(mandator, name, replace.c.state == ReplaceState.PROVEN)
+        return self._newest(mandator, name, replace.c.state == ReplacementState.PROVEN)
 
     def proven_snapshots(self, mandator: str, name: str) -> list[str]:
         """The ids of the snapshots that a list was proven to hold, newest first."""
         query = (
             select(replace.c.snapshot_id)
-            .where(replace.c.mandator == mandator, replace.c.list == name, replace.c.state == ReplaceState.PROVEN)
+            .where(replace.c.mandator == mandator, replace.c.list == name, replace.c.state == ReplacementState.PROVEN)
             .order_by(desc(replace.c.started_at))
         )
         with self._engine.connect() as connection:
@@ -159,7 +159,7 @@ class Journal:
             .where(
                 replace.c.mandator == mandator,
                 replace.c.list == name,
-                replace.c.state == ReplaceState.PROVEN,
+                replace.c.state == ReplacementState.PROVEN,
                 replace.c.entity_types.is_not(None),
             )
             .order_by(desc(replace.c.started_at))
@@ -193,16 +193,16 @@ class Journal:
             newest: datetime | None = connection.execute(query).scalar()
         return max(now, newest + timedelta(microseconds=1)) if newest else now
 
-    def cleared_for(self, entry: Replace) -> bool:
+    def cleared_for(self, entry: Replacement) -> bool:
         """Whether the list is known to have been cleared for this replace, or for the one it went on with."""
-        seen: Replace | None = entry
+        seen: Replacement | None = entry
         while seen is not None:
             if any(step.step == CLEAR and step.outcome is StepOutcome.DONE for step in self.steps(seen.id)):
                 return True
             seen = self._one(select(replace).where(replace.c.id == seen.resumes)) if seen.resumes else None
         return False
 
-    def first(self, mandator: str, name: str) -> Replace | None:
+    def first(self, mandator: str, name: str) -> Replacement | None:
         """The oldest replace: the only one that saw the list before we touched it."""
         return self._one(
             select(replace)
@@ -211,22 +211,22 @@ class Journal:
             .limit(1)
         )
 
-    def incomplete(self, mandator: str, name: str) -> Replace | None:
+    def incomplete(self, mandator: str, name: str) -> Replacement | None:
         """The newest replace, if it cleared the list and never got to its proof; None when all is well."""
         newest = self._newest(mandator, name, replace.c.cleared_at.is_not(None))
-        return newest if newest and newest.state is not ReplaceState.PROVEN else None
+        return newest if newest and newest.state is not ReplacementState.PROVEN else None
 
     def proven_since(self, recipient_list_id: int, moment: datetime) -> bool:
         """Whether a replace of the vendor's list, whatever it was called, began since then and ended in a proof."""
         query = select(replace.c.id).where(
             replace.c.recipient_list_id == recipient_list_id,
-            replace.c.state == ReplaceState.PROVEN,
+            replace.c.state == ReplacementState.PROVEN,
             replace.c.started_at > moment,
         )
         with self._engine.connect() as connection:
             return connection.execute(query.limit(1)).first() is not None
 
-    def of_run(self, run_id: str, name: str) -> Replace | None:
+    def of_run(self, run_id: str, name: str) -> Replacement | None:
         """The replace of a list that a run has done; the newest, when retries made several."""
         return self._one(
             select(replace)
@@ -235,7 +235,7 @@ class Journal:
             .limit(1)
         )
 
-    def _newest(self, mandator: str, name: str, condition: Any) -> Replace | None:
+    def _newest(self, mandator: str, name: str, condition: Any) -> Replacement | None:
         return self._one(
             select(replace)
             .where(replace.c.mandator == mandator, replace.c.list == name, condition)
@@ -243,13 +243,13 @@ class Journal:
             .limit(1)
         )
 
-    def _one(self, query: Any) -> Replace | None:
+    def _one(self, query: Any) -> Replacement | None:
         with self._engine.connect() as connection:
             row: Row[Any] | None = connection.execute(query).first()
-        return Replace(**{**row._mapping, "state": ReplaceState(row.state)}) if row else None
+        return Replacement(**{**row._mapping, "state": ReplacementState(row.state)}) if row else None
 
 
-class Ledger:
+class Rejections:
     """Everybody who was picked and isn't in the list, with stage and reason. Names CRM ids, never addresses."""
 
     def __init__(self, engine: Engine) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, and_, func, select
 
 from campaign_sync.domain.rejection import Stage
 from campaign_sync.storage.replacement_steps import StepOutcome
-from campaign_sync.storage.replacements import Replace, ReplaceState
+from campaign_sync.storage.replacements import Replacement, ReplacementState
 from campaign_sync.storage.tables import rejection, replace, replace_step, snapshot
 
 KNOWN_FOR = timedelta(days=7)
@@ -22,13 +22,13 @@ Turned = tuple[str, str, int | None]
 """Stage, reason, and the vendor's code where the vendor has turned somebody away."""
 
 
-class Figures:
+class ReportQueries:
     """Questions whose answers are numbers."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def replaces(self, mandator: str, name: str, since: datetime) -> list[Replace]:
+    def replaces(self, mandator: str, name: str, since: datetime) -> list[Replacement]:
         """Every replace of a list that began since then, however it ended; oldest first."""
         query = (
             select(replace)
@@ -36,9 +36,12 @@ class Figures:
             .order_by(replace.c.started_at)
         )
         with self._engine.connect() as connection:
-            return [Replace(**{**row._mapping, "state": ReplaceState(row.state)}) for row in connection.execute(query)]
+            return [
+                Replacement(**{**row._mapping, "state": ReplacementState(row.state)})
+                for row in connection.execute(query)
+            ]
 
-    def turned_away(self, entry: Replace) -> dict[Turned, int] | None:
+    def turned_away(self, entry: Replacement) -> dict[Turned, int] | None:
         """How many people a replace that ended, its snapshot and its selection kept out of the list.
 
         None where a later run has turned anybody away: that overwrites what the ledger has of this one.

@@ -4,25 +4,25 @@ from datetime import datetime
 
 from sqlalchemy import Engine, and_, func, select
 
-from campaign_sync.storage.import_windows import KeptWindow, WindowJournal
+from campaign_sync.storage.import_windows import ImportWindow, WindowJournal
 from campaign_sync.storage.tables import response_import as imports
 
 
-class ResponseJournal(WindowJournal[KeptWindow]):
+class ResponseJournal(WindowJournal[ImportWindow]):
     """The watermark of each mandator's responses. It moves only when the rows are stored.
 
     It has nothing to do with that of feedback, even where both ask the same reader.
     """
 
     def __init__(self, engine: Engine) -> None:
-        super().__init__(engine, imports, KeptWindow)
+        super().__init__(engine, imports, ImportWindow)
 
-    def add(self, window: KeptWindow) -> None:
+    def add(self, window: ImportWindow) -> None:
         """Note what was fetched. It stays pending until `commit`."""
         with self._engine.begin() as connection:
             connection.execute(imports.insert().values(**vars(window)))
 
-    def pending(self, mandator: str, reader: str, layout: str) -> list[KeptWindow]:
+    def pending(self, mandator: str, reader: str, layout: str) -> list[ImportWindow]:
         """Windows that aren't stored yet, then those not wholly stored because rows didn't fit another layout.
 
         Of either the oldest come first.

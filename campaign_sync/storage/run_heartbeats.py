@@ -17,7 +17,7 @@ _FORGOTTEN_AFTER = timedelta(days=30)
 """Who died so long ago interests nobody any more, and may be a run of an instance that is gone."""
 
 
-class SignsOfLife:
+class RunHeartbeats:
     """A row per run that has begun and not ended, which its process keeps fresh."""
 
     def __init__(self, engine: Engine) -> None:

@@ -11,18 +11,18 @@ from campaign_sync.storage.blocklist import BlockedAddresses
 from campaign_sync.storage.crm_write_backs import WriteBacks
 from campaign_sync.storage.database import open_database
 from campaign_sync.storage.feedback_imports import FeedbackJournal
-from campaign_sync.storage.gauges import Levels
-from campaign_sync.storage.incidents import Troubles
+from campaign_sync.storage.gauges import Gauges
+from campaign_sync.storage.incidents import Incidents
 from campaign_sync.storage.known_withdrawals import KnownWithdrawals
 from campaign_sync.storage.list_drifts import ListDrifts
 from campaign_sync.storage.list_unsubscribes import ListUnsubscribes
-from campaign_sync.storage.locks import Leases
-from campaign_sync.storage.recipient_lists import Lists
-from campaign_sync.storage.replacement_history import History
-from campaign_sync.storage.replacements import Journal, Ledger, Snapshots
-from campaign_sync.storage.report_queries import Figures
+from campaign_sync.storage.locks import ListLocks
+from campaign_sync.storage.recipient_lists import RecipientListStates
+from campaign_sync.storage.replacement_history import ReplacementHistory
+from campaign_sync.storage.replacements import Rejections, Replacements, Snapshots
+from campaign_sync.storage.report_queries import ReportQueries
 from campaign_sync.storage.response_imports import ResponseJournal
-from campaign_sync.storage.run_heartbeats import SignsOfLife
+from campaign_sync.storage.run_heartbeats import RunHeartbeats
 from campaign_sync.storage.tables import setting
 from campaign_sync.storage.upsert import insert_missing
 from campaign_sync.storage.vendor_unsubscribes import UnsubscribedRecipients
@@ -47,16 +47,16 @@ class State:
         self.list_unsubscribes = ListUnsubscribes(self._engine)
         self.withdrawals = KnownWithdrawals(self._engine)
         self.snapshots = Snapshots(self._engine)
-        self.history = History(self._engine)
-        self.figures = Figures(self._engine)
-        self.journal = Journal(self._engine)
-        self.ledger = Ledger(self._engine)
-        self.leases = Leases(self._engine)
-        self.lists = Lists(self._engine)
+        self.history = ReplacementHistory(self._engine)
+        self.figures = ReportQueries(self._engine)
+        self.journal = Replacements(self._engine)
+        self.ledger = Rejections(self._engine)
+        self.leases = ListLocks(self._engine)
+        self.lists = RecipientListStates(self._engine)
         self.drifts = ListDrifts(self._engine)
-        self.signs_of_life = SignsOfLife(self._engine)
-        self.troubles = Troubles(self._engine)
-        self.levels = Levels(self._engine)
+        self.signs_of_life = RunHeartbeats(self._engine)
+        self.troubles = Incidents(self._engine)
+        self.levels = Gauges(self._engine)
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:

@@ -37,7 +37,7 @@ _DELTAS: dict[type, AggregationTemporality] = {
 log = logging.getLogger(__name__)
 
 
-class Trouble:
+class ExportTrouble:
     """Says that the collector doesn't take what it is sent: once, however often that happens."""
 
     def __init__(self, endpoint: str) -> None:
@@ -61,8 +61,8 @@ class Collector:
     """A connection to the collector, for one run."""
 
     def __init__(self, settings: OtlpSettings) -> None:
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it repeats itself; `Trouble` doesn't
-        self.trouble = Trouble(settings.endpoint)
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it repeats itself; `ExportTrouble` doesn't
+        self.trouble = ExportTrouble(settings.endpoint)
         headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
         spans = _Spans(self.trouble, f"{settings.endpoint}/v1/traces", headers)
         counts = _Counts(self.trouble, f"{settings.endpoint}/v1/metrics", headers)
@@ -79,7 +79,7 @@ class Collector:
 
 
 class _Spans(OTLPSpanExporter):
-    def __init__(self, trouble: Trouble, endpoint: str, headers: dict[str, str]) -> None:
+    def __init__(self, trouble: ExportTrouble, endpoint: str, headers: dict[str, str]) -> None:
         super().__init__(endpoint=endpoint, headers=headers, timeout=EXPORT_SECONDS)
         self._trouble = trouble
 
@@ -91,7 +91,7 @@ class _Spans(OTLPSpanExporter):
 
 
 class _Counts(OTLPMetricExporter):
-    def __init__(self, trouble: Trouble, endpoint: str, headers: dict[str, str]) -> None:
+    def __init__(self, trouble: ExportTrouble, endpoint: str, headers: dict[str, str]) -> None:
         asked = OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE in os.environ
         temporality = None if asked else _DELTAS
         super().__init__(endpoint=endpoint, headers=headers, timeout=EXPORT_SECONDS, preferred_temporality=temporality)

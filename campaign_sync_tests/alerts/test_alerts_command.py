@@ -9,39 +9,39 @@ import pytest
 import time_machine
 from rich.console import Console
 
-from campaign_sync.cli.alarms import show_troubles, try_channels
+from campaign_sync.cli.alarms import send_test_notices, show_incidents
 from campaign_sync.cli.run import problems
-from campaign_sync.domain.incident import Trouble, TroubleKind
+from campaign_sync.domain.incident import Incident, IncidentKind
 from campaign_sync.domain.list_drift import Drift
 from campaign_sync_tests.alerts.receivers import mail_server, web_server
-from campaign_sync_tests.installation import Rig, rig
+from campaign_sync_tests.installation import Installation, installation
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     """An installation whose lists were all proven, in an instance of Dagster that the commands ask."""
     monkeypatch.chdir(tmp_path)
-    with dg.instance_for_test() as instance, rig(tmp_path) as built:
+    with dg.instance_for_test() as instance, installation(tmp_path) as built:
         for mandator in ("nord", "sued"):
             result = built.run(mandator, instance)
             assert result.success, problems(result)
         yield built
 
 
-def look_everywhere(shop: Rig, now: datetime | None = None) -> None:
+def look_everywhere(shop: Installation, now: datetime | None = None) -> None:
     """What the alarm sensors of both mandators leave behind when they have found nothing."""
     with shop.state() as state:
         for mandator in ("nord", "sued"):
             state.troubles.settle(mandator, [], [], now or datetime.now(UTC))
 
 
-def shown(shop: Rig) -> tuple[bool, str]:
+def shown(shop: Installation) -> tuple[bool, str]:
     console = Console(record=True, width=250)
-    return show_troubles(shop.configuration, console), console.export_text()
+    return show_incidents(shop.configuration, console), console.export_text()
 
 
-def test_what_is_wrong_is_shown_until_it_is_over(shop: Rig) -> None:
-    broken = Trouble("nord", "newsletter", TroubleKind.INCOMPLETE, datetime(2026, 11, 24, 4, tzinfo=UTC),
+def test_what_is_wrong_is_shown_until_it_is_over(shop: Installation) -> None:
+    broken = Incident("nord", "newsletter", IncidentKind.INCOMPLETE, datetime(2026, 11, 24, 4, tzinfo=UTC),
                      "The list is INCOMPLETE.", "Send nothing to it.", "/runs")  # fmt: skip
     look_everywhere(shop)
     assert shown(shop) == (True, "Nothing is wrong: the alarm sensors have looked, and all lists are as planned.\n")
@@ -56,7 +56,7 @@ def test_what_is_wrong_is_shown_until_it_is_over(shop: Rig) -> None:
     assert shown(shop)[0]
 
 
-def test_nothing_is_called_fine_where_nobody_has_looked(shop: Rig) -> None:
+def test_nothing_is_called_fine_where_nobody_has_looked(shop: Installation) -> None:
     fine, told = shown(shop)
     assert not fine
     assert "nobody has looked for troubles of nord yet; see whether Dagster's daemon runs" in told
@@ -76,7 +76,7 @@ def test_nothing_is_called_fine_where_nobody_has_looked(shop: Rig) -> None:
     assert "nord" not in told
 
 
-def test_how_lists_stand_is_shown_though_no_sensor_has_found_it_yet(shop: Rig) -> None:
+def test_how_lists_stand_is_shown_though_no_sensor_has_found_it_yet(shop: Installation) -> None:
     look_everywhere(shop)
     with dg.DagsterInstance.get() as instance:
         shop.environment["PASSWORD_OF_BOTH"] = "wrong horse"
@@ -90,7 +90,7 @@ def test_how_lists_stand_is_shown_though_no_sensor_has_found_it_yet(shop: Rig) -
 
 
 @pytest.mark.parametrize(("days", "fine"), [(2, True), (4, False)])
-def test_lists_of_weekdays_are_as_planned_on_a_sunday_and_no_longer(shop: Rig, days: int, fine: bool) -> None:
+def test_lists_of_weekdays_are_as_planned_on_a_sunday_and_no_longer(shop: Installation, days: int, fine: bool) -> None:
     for mandator in ("nord", "sued"):
         shop.settings["mandators"][mandator]["schedule"] = "30 4 * * 1-5"
     now = datetime.now(UTC) + timedelta(days=days)
@@ -102,7 +102,7 @@ def test_lists_of_weekdays_are_as_planned_on_a_sunday_and_no_longer(shop: Rig, d
 
 
 def test_an_instance_that_cannot_be_asked_leaves_it_open_whether_lists_are_ready(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look_everywhere(shop)
     with monkeypatch.context() as patch:  # undone before the instance puts back what it found
@@ -113,7 +113,7 @@ def test_an_instance_that_cannot_be_asked_leaves_it_open_whether_lists_are_ready
     assert "Dagster can't be asked whether a newer run was to replace it" in told
 
 
-def test_a_list_that_cannot_be_looked_at_is_shown_with_since_when(shop: Rig) -> None:
+def test_a_list_that_cannot_be_looked_at_is_shown_with_since_when(shop: Installation) -> None:
     look_everywhere(shop)
     with shop.state() as state:
         proven = state.journal.last_proven("nord", "newsletter")
@@ -130,8 +130,8 @@ def test_a_list_that_cannot_be_looked_at_is_shown_with_since_when(shop: Rig) -> 
 
 def test_a_test_reaches_everybody_and_tells_who_was_not_reached(tmp_path: Path) -> None:
     console = Console(record=True, width=200)
-    with rig(tmp_path) as shop, mail_server() as mailbox, web_server() as inbox:
-        assert try_channels(shop.configuration, console)
+    with installation(tmp_path) as shop, mail_server() as mailbox, web_server() as inbox:
+        assert send_test_notices(shop.configuration, console)
         assert "alarms go to the log only" in console.export_text()
         shop.environment["HOOK"] = inbox.url
         shop.settings["alarms"] = {
@@ -140,10 +140,10 @@ def test_a_test_reaches_everybody_and_tells_who_was_not_reached(tmp_path: Path) 
             "webhooks": {"ops": {"url": {"env": "HOOK"}}},
         }  # fmt: skip
         shop.settings["mandators"]["sued"]["alarms_to"] = ["sued@example.net"]
-        assert try_channels(shop.configuration, console)
+        assert send_test_notices(shop.configuration, console)
         assert mailbox.recipients == [["ops@example.net"], ["sued@example.net"]]
         assert [post["stage"] for post in inbox.posts] == ["test", "test"]
         inbox.status = 404
-        assert not try_channels(shop.configuration, console)
+        assert not send_test_notices(shop.configuration, console)
 
     assert "alarms.webhooks.ops took no alarm: it answered HTTP 404" in console.export_text()

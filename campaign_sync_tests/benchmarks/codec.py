@@ -19,7 +19,7 @@ from campaign_sync.domain.row_digests import column_chunks, digests_of
 from campaign_sync.optimizely import soap_encoding
 from campaign_sync.optimizely.array_decoder import ListedRows, Rows
 from campaign_sync.optimizely.row_reader import Listed, RowReader
-from campaign_sync.optimizely.service_definition import Contract, Operation
+from campaign_sync.optimizely.service_definition import Operation, ServiceDefinition
 from campaign_sync.optimizely.soap_encoding import Columns
 from campaign_sync.optimizely.transport import Transport
 from campaign_sync.sandbox import axis_messages as axis
@@ -33,7 +33,7 @@ PIECE_BYTES = 256 * 1024
 NAMES = list(CONTRACT.list_attributes)
 
 
-def write_ours(contract: Contract, frame: pd.DataFrame) -> list[bytes]:
+def write_ours(contract: ServiceDefinition, frame: pd.DataFrame) -> list[bytes]:
     """As the product prepares batches, from columns."""
     operation = contract.operation("addAll3")
     return [
@@ -129,7 +129,9 @@ def main() -> None:
         "what", *[Column(name, justify="right") for name in names], title=f"{rows:,} rows of {len(NAMES)} attributes"
     )
     with serve() as base_url:
-        contract = Contract("Recipient", base_url, Transport(base_url, parallel_calls=1, timeout_seconds=60).get)
+        contract = ServiceDefinition(
+            "Recipient", base_url, Transport(base_url, parallel_calls=1, timeout_seconds=60).get
+        )
         client, service = zeep_client(base_url)
         written = write_ours(contract, frame)
         size = sum(map(len, written)) / rows

@@ -4,7 +4,7 @@ One mandator's daily run in one process, as `campaign-sync run` does it on its o
 in another process. Everybody is in the lists already, and the process is warm. Its wall time falls into three parts:
 
 - waiting: while at least one call of an asset was at the vendor;
-- work: what else happened within the bodies of the assets, from the first line of `explained` to its last;
+- work: what else happened within the bodies of the assets, from the first line of `translate_errors` to its last;
 - orchestration: all the rest, which nobody would have without Dagster. That is the definitions and the instance, the
   run and its events, the opening of resources, the frames between assets, checks and metadata as Dagster keeps them.
 
@@ -30,23 +30,23 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from campaign_sync.cli.dagster_instance import use_instance
-from campaign_sync.cli.run import Advice, run_daily_replace
+from campaign_sync.cli.run import NextSteps, run_daily_replace
 from campaign_sync.crm.port import SELECTION_COLUMNS
 from campaign_sync.domain.checks import check_snapshot
 from campaign_sync.domain.selection import select
 from campaign_sync.domain.snapshot import build_snapshot
 from campaign_sync.feedback.current_suppression import suppression
-from campaign_sync.feedback.feedback_fetcher import Fetching
+from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.parsing import read_pending
 from campaign_sync.feedback.write_back import write_back
 from campaign_sync.orchestration.assets.selection import opt_in_of
-from campaign_sync.orchestration.resources import Ports
-from campaign_sync.replacement.preflight import surroundings
+from campaign_sync.orchestration.resources import Resources
+from campaign_sync.replacement.preflight import check_context
 from campaign_sync.replacement.target import target
 from campaign_sync.telemetry.instruments import Instruments, using
 from campaign_sync.telemetry.spans import asset_span, run_span
 from campaign_sync_tests.benchmarks.generated_data import installation
-from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, Rig
+from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, Installation
 
 GOAL_SECONDS = 15.0
 """Of orchestration, for 50 small lists."""
@@ -68,7 +68,7 @@ class Measured:
 
 
 @contextmanager
-def many_lists(lists: int, rows: int) -> Iterator[Rig]:
+def many_lists(lists: int, rows: int) -> Iterator[Installation]:
     """One mandator with so many lists of the same people, and the sandbox in a process of its own."""
     with installation(rows) as rig:
         one = rig.list_settings()
@@ -81,21 +81,21 @@ def many_lists(lists: int, rows: int) -> Iterator[Rig]:
         yield rig
 
 
-def _with_dagster(rig: Rig) -> None:
+def _with_dagster(rig: Installation) -> None:
     with Path(os.devnull).open("w") as nowhere:
-        proven = run_daily_replace(rig.configuration, "nord", None, Console(file=nowhere), Advice(""))
+        proven = run_daily_replace(rig.configuration, "nord", None, Console(file=nowhere), NextSteps(""))
     assert proven, "a list wasn't proven"
 
 
-def _without(rig: Rig) -> None:
+def _without(rig: Installation) -> None:
     """The same functions, one after the other."""
     configuration = rig.configuration
     settings = configuration.mandators["nord"]
     run_id = f"naive {time.monotonic()}"
-    with run_span(run_id), closing(Ports(configuration, run_id)) as ports:
+    with run_span(run_id), closing(Resources(configuration, run_id)) as ports:
         state, frames = ports.state, ports.frames
         with asset_span(run_id, ("nord", "feedback"), 1):
-            fetching = Fetching("nord", settings, lambda: ports.vendor("nord"), state, frames, run_id)
+            fetching = FeedbackFetcher("nord", settings, lambda: ports.vendor("nord"), state, frames, run_id)
             for reader in settings.feedback.readers:
                 list(fetching.fetch(reader, lambda _: None))
             pending = read_pending(state, frames, "nord", settings)
@@ -111,7 +111,7 @@ def _without(rig: Rig) -> None:
                 selected = select(picked, suppressed, one.contract.opt_in_id)
                 state.ledger.record("nord", name, selected.rejections, run_id)
                 frozen = build_snapshot(selected.rows, one.contract, opt_in_of(crm, one))
-                around = surroundings(one, ports.vendor("nord"), crm, state, run_id)
+                around = check_context(one, ports.vendor("nord"), crm, state, run_id)
                 assert all(outcome.passed for outcome in check_snapshot(frozen.rows, one.contract, around))
                 now = replacer.now()
                 file = frames.write_frame(f"snapshots/nord/{name}", now, frozen.rows)
@@ -129,7 +129,7 @@ def _seconds_of(spans: Iterable[ReadableSpan]) -> float:
     return total / 1e9
 
 
-def _measured(rig: Rig, *, dagster: bool) -> Measured:
+def _measured(rig: Installation, *, dagster: bool) -> Measured:
     exporter, tracers = InMemorySpanExporter(), TracerProvider()
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
     with using(Instruments(tracers, NoOpMeterProvider())):

@@ -37,12 +37,12 @@ from sqlalchemy import create_engine
 from campaign_sync.crm.sql import schema
 from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
 from campaign_sync.feedback.current_suppression import suppression
-from campaign_sync.feedback.feedback_fetcher import Fetching
+from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.parsing import read_pending
 from campaign_sync.feedback.write_back import write_back
-from campaign_sync.orchestration.resources import Ports
+from campaign_sync.orchestration.resources import Resources
 from campaign_sync_tests.benchmarks.generated_data import installation
-from campaign_sync_tests.installation import ENVIRONMENT, NORD, Rig
+from campaign_sync_tests.installation import ENVIRONMENT, NORD, Installation
 
 SAMPLE_PAGES = 3
 TOLD = 10
@@ -61,7 +61,7 @@ class Part:
 
 
 @contextmanager
-def told_installation(rows: int) -> Iterator[Rig]:
+def told_installation(rows: int) -> Iterator[Installation]:
     """An installation whose vendor has so many rows of feedback."""
     people = max(rows // TOLD, 10)
     with installation(people * 4) as rig:
@@ -88,7 +88,7 @@ def measured(rows: int) -> tuple[list[Part], float]:
     with told_installation(rows) as rig:
         configuration = rig.configuration
         settings = configuration.mandators["nord"]
-        with closing(Ports(configuration)) as ports:
+        with closing(Resources(configuration)) as ports:
             state, frames = ports.state, ports.frames
             ports.vendor("nord")
 
@@ -102,7 +102,7 @@ def measured(rows: int) -> tuple[list[Part], float]:
                 return result
 
             def fetch() -> int:
-                fetching = Fetching("nord", settings, lambda: ports.vendor("nord"), state, frames, "benchmark")
+                fetching = FeedbackFetcher("nord", settings, lambda: ports.vendor("nord"), state, frames, "benchmark")
                 return sum(
                     one.rows for reader in settings.feedback.readers for one in fetching.fetch(reader, lambda _: None)
                 )
@@ -135,7 +135,7 @@ class _Offline(zeep.Transport):
         return content
 
 
-def _naive(rig: Rig) -> float:
+def _naive(rig: Installation) -> float:
     """Seconds per row of who reads with zeep and writes row by row."""
     base_url = rig.configuration.optimizely.base_url
     user, password = ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"]

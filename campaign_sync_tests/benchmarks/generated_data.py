@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import insert
 
 from campaign_sync.crm.sql import schema
-from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync_tests.benchmarks.measured_run import peak_memory
-from campaign_sync_tests.installation import ATTRIBUTES, ENVIRONMENT, LONG_AGO, NEWSLETTER, NORD, Rig
+from campaign_sync_tests.installation import ATTRIBUTES, ENVIRONMENT, LONG_AGO, NEWSLETTER, NORD, Installation
 
 _FURTHER = {f"Feld {number}": "company" for number in range(1, 8)}
 """With the technical fields and three names: 15 attributes."""
@@ -40,7 +40,7 @@ class Sandbox:
         return peak_memory(self.process_id)
 
 
-class MeasuredRig(Rig):
+class MeasuredRig(Installation):
     """An installation whose vendor can be looked at, too."""
 
     sandbox: Sandbox
@@ -51,7 +51,7 @@ def installation(rows: int) -> Iterator[MeasuredRig]:
     """One list with 15 attributes and `rows` people in the CRM; removed at the end."""
     with (
         TemporaryDirectory(prefix="campaign-sync-benchmark-") as path,
-        closing(World(Path(path, "vendor.db"))) as world,
+        closing(VendorState(Path(path, "vendor.db"))) as world,
     ):
         folder = Path(path)
         world.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"])
@@ -72,7 +72,7 @@ def installation(rows: int) -> Iterator[MeasuredRig]:
                 process.terminate()
 
 
-def add_people(rig: Rig, numbers: range) -> None:
+def add_people(rig: Installation, numbers: range) -> None:
     """Add people to the CRM, who all consent to the newsletter and belong into its list."""
     with rig.crm() as crm:
         for start in range(0, len(numbers), _AT_ONCE):

@@ -181,10 +181,10 @@ def measure(clock: Clock) -> None:
     def asset_part(path: Sequence[str], parts: Mapping[str, str]) -> AbstractContextManager[None]:
         return clock.part(parts.get(path[1], REST))
 
-    def step(explained: Any) -> Any:
+    def step(translate_errors: Any) -> Any:
         @contextmanager
         def measured(context: Any) -> Iterator[Any]:
-            with asset_part(context.asset_key.path, _ASSETS), explained(context) as watch:
+            with asset_part(context.asset_key.path, _ASSETS), translate_errors(context) as watch:
                 yield watch
 
         return measured

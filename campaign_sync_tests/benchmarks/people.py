@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from campaign_sync.domain.checks import LIST_PREFIX, Contract
+from campaign_sync.domain.checks import LIST_PREFIX, ListSchema
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 
 _FIRST = ("Jürgen", "Zoë", "Anna", "Łukasz", "Søren", "Marie-Claire", "Ünal", "Peter", "Chloé", "Bärbel")
@@ -12,7 +12,7 @@ _CITY = ("Köln am Rhein", "München", "Zürich", "Graz", "Kraków", "Århus", "
 _STREET = ("Lange Straße", "Am Mühlbach", "Rue de l’Église", "Königsallee", "Hauptstraße", "Gänsemarkt")
 _COMPANY = ("Müller & Söhne GmbH", "Nordlicht AG", "ACME <Europe> Ltd.", "Bäckerei Öhm", "Stahl KG", "")
 
-CONTRACT = Contract(
+CONTRACT = ListSchema(
     opt_in_id="newsletter",
     attributes={
         name: name

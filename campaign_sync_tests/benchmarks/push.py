@@ -23,20 +23,20 @@ from rich.table import Column, Table
 
 from campaign_sync.domain.row_digests import column_chunks
 from campaign_sync.optimizely.client import connect
-from campaign_sync.optimizely.service_definition import Contract, _Loader
+from campaign_sync.optimizely.service_definition import ServiceDefinition, _Loader
 from campaign_sync.optimizely.soap_encoding import Columns
 from campaign_sync.optimizely.transport import Transport
-from campaign_sync.replacement.list_writer import Filler, prepare
+from campaign_sync.replacement.list_writer import ListWriter, prepare
 from campaign_sync.replacement.plan import refill
 from campaign_sync.replacement.target import Target, target
 from campaign_sync.sandbox.wsdl import namespace
-from campaign_sync.storage.replacements import Replace, ReplaceState
+from campaign_sync.storage.replacements import Replacement, ReplacementState
 from campaign_sync.storage.state import State
 from campaign_sync_tests.benchmarks.people import CONTRACT, people
 from campaign_sync_tests.benchmarks.sending import post_all
 from campaign_sync_tests.benchmarks.separate_process import Measured, apart, cpu_seconds
 from campaign_sync_tests.benchmarks.simultaneous_calls import BATCH_ROWS, LIST, MANDATOR, serve
-from campaign_sync_tests.installation import Rig
+from campaign_sync_tests.installation import Installation
 
 ZEEP_ROWS = 20_000
 COLUMNS = ["recipient_id", "address", *CONTRACT.list_columns]
@@ -47,7 +47,7 @@ CONNECTIONS = 4
 def one_list(folder: Path, base_url: str) -> tuple[Target, str]:
     """The list to be filled, and the URL of a state of its own."""
     state_url = f"sqlite:///{folder / 'state.db'}"
-    rig = Rig(folder, None, base_url, f"sqlite:///{folder / 'crm.db'}", state_url)  # type: ignore[arg-type]
+    rig = Installation(folder, None, base_url, f"sqlite:///{folder / 'crm.db'}", state_url)  # type: ignore[arg-type]
     configured = target(rig.configuration, "nord", "newsletter")
     return Target(**{**vars(configured), "contract": CONTRACT}), state_url
 
@@ -72,7 +72,7 @@ def ours(base_url: str, rows: int) -> Callable[[], Any]:
     lease = stack.enter_context(state.leases.held(LIST, "run"))
     now = datetime.now(UTC)
     steps = state.journal.start(
-        Replace("nord", "newsletter", LIST, "run", "snapshot", ReplaceState.FILLING, now, "replace")
+        Replacement("nord", "newsletter", LIST, "run", "snapshot", ReplacementState.FILLING, now, "replace")
     )
 
     def work() -> tuple[Part, Part]:
@@ -80,7 +80,7 @@ def ours(base_url: str, rows: int) -> Callable[[], Any]:
         plan = refill(frame)
         batches = prepare(listed, vendor, frame, plan.send)
         moments.append((time.monotonic(), cpu_seconds()))
-        Filler(listed, vendor, steps, lease).carry_out(plan, frame, batches, lambda _: None)
+        ListWriter(listed, vendor, steps, lease).carry_out(plan, frame, batches, lambda _: None)
         moments.append((time.monotonic(), cpu_seconds()))
         stack.close()
         return (
@@ -150,7 +150,7 @@ def bound(base_url: str, rows: int) -> Callable[[], Any]:
 def written(base_url: str, rows: int) -> list[bytes]:
     """The requests that fill a list, as they go over the wire."""
     transport = Transport(base_url, parallel_calls=1, timeout_seconds=60)
-    contract = Contract("Recipient", base_url, transport.get)
+    contract = ServiceDefinition("Recipient", base_url, transport.get)
     names = list(CONTRACT.list_attributes)
     return [
         contract.request(contract.operation("addAll3"), ("session", LIST, 0, *chunk[:2], names, columns))

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 from campaign_sync.config import load_configuration
 from campaign_sync.optimizely import soap_encoding
 from campaign_sync.optimizely.client import connect
-from campaign_sync.optimizely.service_definition import Contract
+from campaign_sync.optimizely.service_definition import ServiceDefinition
 from campaign_sync.optimizely.transport import Transport
 from campaign_sync.replacement.list_writer import prepare
 from campaign_sync.replacement.plan import refill
 from campaign_sync.replacement.target import target
-from campaign_sync.storage.files import Frames
+from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 from campaign_sync_tests.installation import ENVIRONMENT, NORD
 
@@ -46,9 +46,9 @@ def fill_again(folder: str) -> Callable[[], Any]:
     with State(configuration.storage.state_url.get_secret_value()) as state:
         stored = state.snapshots.latest("nord", "newsletter")
     assert stored
-    rows = Frames(configuration.storage.frames).read_frame(stored.file, stored.digest)
+    rows = FileStorage(configuration.storage.frames).read_frame(stored.file, stored.digest)
     user, password = ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"]
-    contract = Contract("Recipient", base_url, Transport(base_url, parallel_calls=1, timeout_seconds=60).get)
+    contract = ServiceDefinition("Recipient", base_url, Transport(base_url, parallel_calls=1, timeout_seconds=60).get)
 
     def work() -> None:
         post_all(base_url, requests[:1], 1)  # clear
@@ -57,7 +57,7 @@ def fill_again(folder: str) -> Callable[[], Any]:
     with connect(base_url, NORD, user, password) as vendor:
         batches = prepare(listed, vendor, rows, refill(rows).send)
         session = Transport(base_url, parallel_calls=1, timeout_seconds=60)
-        sessions = Contract("Session", base_url, session.get)
+        sessions = ServiceDefinition("Session", base_url, session.get)
         login = sessions.operation("login")
         answer = session.post("Session", sessions.request(login, (NORD, user, password)))
         session_id = str(sessions.result(login, soap_encoding.parse(answer.content)))

@@ -16,7 +16,7 @@ from campaign_sync.cli.run import problems
 from campaign_sync.optimizely.client import connect
 from campaign_sync.replacement.target import target
 from campaign_sync_tests.benchmarks.generated_data import add_people, installation
-from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, NORD, Rig
+from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, NORD, Installation
 
 STRATEGIES = ("clear_refill", "differential", "shadow_then_refill")
 ASSETS = [
@@ -25,7 +25,7 @@ ASSETS = [
 ]
 
 
-def _churn(rig: Rig, day: int, rows: int) -> None:
+def _churn(rig: Installation, day: int, rows: int) -> None:
     """One in three hundred leaves, as many join, as many change."""
     share = max(rows // 300, 1)
     with rig.crm() as crm:
@@ -36,7 +36,7 @@ def _churn(rig: Rig, day: int, rows: int) -> None:
     add_people(rig, range(rows + day * share, rows + (day + 1) * share))
 
 
-def _replace(rig: Rig, strategy: str) -> dict[str, float]:
+def _replace(rig: Installation, strategy: str) -> dict[str, float]:
     rig.list_settings().update(strategy=strategy, id_attribute="Recipient")
     calls, begun = len(rig.world.calls()), time.monotonic()
     result = rig.run("nord", assets=ASSETS)
@@ -59,7 +59,7 @@ def _replace(rig: Rig, strategy: str) -> dict[str, float]:
     }
 
 
-def _naive(rig: Rig) -> float:
+def _naive(rig: Installation) -> float:
     """Clear, and send batch after batch that is written when its turn comes."""
     one = target(rig.configuration, "nord", "newsletter")
     held = rig.world.recipients(NEWSLETTER)

@@ -15,7 +15,7 @@ from campaign_sync.crm.port import CrmError, WriteBack
 from campaign_sync.crm.sql import chunks, feedback_recorder, schema
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import Bounce, BounceKind, Unsubscribe, Written, WrittenTo
+from campaign_sync.domain.feedback import Bounce, BounceKind, ConsentRef, Unsubscribe, Written
 from campaign_sync_tests.crm.small_crm import NOON, SmallCrm
 
 
@@ -224,7 +224,7 @@ def withdrawn(small: SmallCrm) -> list[tuple[str, str]]:
 
 def through(address: str, entity_id: str, opt_in_id: str) -> Unsubscribe:
     entity = Entity(EntityType.CONTACT, entity_id)
-    return dataclasses.replace(unsubscribed(address, 1), through=frozenset({WrittenTo(entity, opt_in_id)}))
+    return dataclasses.replace(unsubscribed(address, 1), through=frozenset({ConsentRef(entity, opt_in_id)}))
 
 
 def test_an_unsubscribe_ends_the_consent_that_somebody_was_written_to_through_and_no_other(small: SmallCrm) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from campaign_sync.delivered_files import csv_decoder
 from campaign_sync.delivered_files.csv_decoder import SEPARATORS, decode_csv, salvage_csv
-from campaign_sync.optimizely.errors import DropError, TransientError
+from campaign_sync.optimizely.errors import FileSourceError, TransientError
 
 NAME = "outbounces_1.csv"
 
@@ -60,7 +60,7 @@ def test_the_separator_is_found_or_asked_for_but_never_mistaken(
 ) -> None:
     try:
         assert decode_csv(written(rows, separator, quote_all=quote_all), None, name=NAME) == rows
-    except DropError as error:
+    except FileSourceError as error:
         assert "name the separator in the configuration" in str(error)  # noqa: PT017 - it may also be found
 
 
@@ -75,7 +75,7 @@ def test_a_file_with_one_column_needs_no_separator(rows: list[list[str]], quote_
     ids=["two fit", "some", "ragged"],
 )
 def test_a_separator_that_does_not_show_is_asked_for(content: bytes) -> None:
-    with pytest.raises(DropError, match=rf"{NAME} doesn't show .* name the separator in the configuration"):
+    with pytest.raises(FileSourceError, match=rf"{NAME} doesn't show .* name the separator in the configuration"):
         decode_csv(content, None, name=NAME)
 
 
@@ -108,7 +108,7 @@ def test_an_empty_file_has_no_rows(content: bytes) -> None:
 @pytest.mark.parametrize("marked", [b"", codecs.BOM_UTF8])
 def test_a_latin_1_file_is_refused_with_the_place_and_the_remedy(marked: bytes) -> None:
     content = marked + b"name\n" + "Jörg;joerg@example.org\n".encode("latin-1")
-    with pytest.raises(DropError) as error:
+    with pytest.raises(FileSourceError) as error:
         decode_csv(content, ";", name=NAME)
     assert f"{NAME} isn't UTF-8 at byte {len(marked) + 6} (counted from 0, in line 2)" in str(error.value)
     assert "set the vendor's job to UTF-8" in str(error.value)
@@ -117,9 +117,9 @@ def test_a_latin_1_file_is_refused_with_the_place_and_the_remedy(marked: bytes) 
 
 
 def test_utf_16_is_refused_with_the_remedy() -> None:
-    with pytest.raises(DropError, match=r"isn't UTF-8 at byte 0 .* to UTF-8"):
+    with pytest.raises(FileSourceError, match=r"isn't UTF-8 at byte 0 .* to UTF-8"):
         decode_csv(codecs.BOM_UTF16_LE + "a;b".encode("utf-16-le"), ";", name=NAME)
-    with pytest.raises(DropError, match=r"has a NUL at byte 1 .* to UTF-8"):
+    with pytest.raises(FileSourceError, match=r"has a NUL at byte 1 .* to UTF-8"):
         decode_csv("a;b".encode("utf-16-le"), ";", name=NAME)
 
 
@@ -130,20 +130,20 @@ def test_a_file_that_ends_within_quotes_is_cut_off(content: bytes) -> None:
 
 
 def test_what_stands_behind_a_quote_is_refused_with_its_line() -> None:
-    with pytest.raises(DropError, match=rf"{NAME} isn't CSV as in RFC 4180 in line 2") as error:
+    with pytest.raises(FileSourceError, match=rf"{NAME} isn't CSV as in RFC 4180 in line 2") as error:
         decode_csv(b'a;b\n"carla"x;d\n', ";", name=NAME)
     assert "carla" not in str(error.value)
 
 
 @pytest.mark.parametrize("keep", [0, 1, 12, -1])
 def test_gzip_that_ends_too_early_is_cut_off(keep: int) -> None:
-    with pytest.raises((TransientError, DropError), match=r"outbounces_1\.csv\.gz (is cut off|isn't gzip)"):
+    with pytest.raises((TransientError, FileSourceError), match=r"outbounces_1\.csv\.gz (is cut off|isn't gzip)"):
         decode_csv(gzip.compress(b"a;b\n" * 100)[:keep], ";", name=NAME + ".gz")
 
 
 @pytest.mark.parametrize("content", [b"a;b\n", gzip.compress(b"a;b\n" * 100, mtime=0)[:-9] + b"x" * 9])
 def test_what_only_pretends_to_be_gzip_is_refused(content: bytes) -> None:
-    with pytest.raises(DropError, match="isn't gzip, or damaged"):
+    with pytest.raises(FileSourceError, match="isn't gzip, or damaged"):
         decode_csv(content, ";", name=NAME + ".gz")
 
 
@@ -154,7 +154,7 @@ def test_gzip_of_several_parts_is_one_file() -> None:
 def test_a_gzip_bomb_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_decoder, "MAX_BYTES", 3_000_000)
     bomb = gzip.compress(bytes(3_000_001))
-    with pytest.raises(DropError, match="unpacks to more than 3000000 bytes"):
+    with pytest.raises(FileSourceError, match="unpacks to more than 3000000 bytes"):
         decode_csv(bomb, ";", name=NAME)
 
 
@@ -198,7 +198,7 @@ def test_what_cant_be_told_apart_counts_by_its_lines_and_has_a_remedy(content: b
 def test_whatever_is_delivered_is_read_or_counted(content: bytes, separator: str | None, name: str) -> None:
     try:
         rows = decode_csv(content, separator, name=name)
-    except (DropError, TransientError):
+    except (FileSourceError, TransientError):
         found = salvage_csv(content, separator, name=name)
         assert found.trouble
         assert found.rows or found.unread

@@ -15,8 +15,8 @@ from paramiko.common import AUTH_PARTIALLY_SUCCESSFUL
 from campaign_sync.delivered_files import file_source as drops
 from campaign_sync.delivered_files import sftp as sftp_drops
 from campaign_sync.delivered_files import sftp_login
-from campaign_sync.delivered_files.file_source import Drop, DroppedFile, open_drop
-from campaign_sync.optimizely.errors import CredentialsError, DropError, RefusedError, TransientError
+from campaign_sync.delivered_files.file_source import FileSource, RemoteFile, open_file_source
+from campaign_sync.optimizely.errors import CredentialsError, FileSourceError, RefusedError, TransientError
 from campaign_sync_tests.delivered_files.sftp_server import PASSWORD, USERNAME, SftpServer, serve_sftp
 from campaign_sync_tests.waiting import PATIENCE
 
@@ -43,10 +43,10 @@ def known_hosts(server: SftpServer, tmp_path: Path) -> str:
 
 
 @pytest.fixture(params=["folder", "server"])
-def drop(request: pytest.FixtureRequest, outbox: Path) -> Iterator[Drop]:
+def drop(request: pytest.FixtureRequest, outbox: Path) -> Iterator[FileSource]:
     """The same test once on each kind of drop."""
     if request.param == "folder":
-        opened = open_drop(str(outbox), username=None, password=None, key_file=None, known_hosts=None)
+        opened = open_file_source(str(outbox), username=None, password=None, key_file=None, known_hosts=None)
     else:
         url = request.getfixturevalue("server").url
         opened = with_password(url, request.getfixturevalue("known_hosts"))
@@ -54,12 +54,14 @@ def drop(request: pytest.FixtureRequest, outbox: Path) -> Iterator[Drop]:
         yield opened
 
 
-def with_password(url: str, known_hosts: str | None, password: str = PASSWORD) -> Drop:
-    return open_drop(url, username=USERNAME, password=password, key_file=None, known_hosts=known_hosts)
+def with_password(url: str, known_hosts: str | None, password: str = PASSWORD) -> FileSource:
+    return open_file_source(url, username=USERNAME, password=password, key_file=None, known_hosts=known_hosts)
 
 
-def with_key(url: str, known_hosts: str, key_file: Path, passphrase: str | None = None) -> Drop:
-    return open_drop(url, username=USERNAME, password=passphrase, key_file=str(key_file), known_hosts=known_hosts)
+def with_key(url: str, known_hosts: str, key_file: Path, passphrase: str | None = None) -> FileSource:
+    return open_file_source(
+        url, username=USERNAME, password=passphrase, key_file=str(key_file), known_hosts=known_hosts
+    )
 
 
 def deliver(folder: Path, name: str, content: bytes = b"anna@example.org;1\n", minutes: int = 0) -> None:
@@ -68,19 +70,19 @@ def deliver(folder: Path, name: str, content: bytes = b"anna@example.org;1\n", m
     os.utime(folder / name, (moment, moment))
 
 
-def test_the_oldest_delivery_comes_first_and_the_name_decides_between_equals(drop: Drop, outbox: Path) -> None:
+def test_the_oldest_delivery_comes_first_and_the_name_decides_between_equals(drop: FileSource, outbox: Path) -> None:
     for name, minutes in (("outbounces_a.csv", 2), ("outbounces_c.csv", 0), ("outbounces_b.csv", 0)):
         deliver(outbox, name, minutes=minutes)
     names = [file.name for file in drop.files(BOUNCES)]
     assert names == ["outbounces_b.csv", "outbounces_c.csv", "outbounces_a.csv"]
 
 
-def test_a_delivery_is_known_by_name_size_and_time_in_utc(drop: Drop, outbox: Path) -> None:
+def test_a_delivery_is_known_by_name_size_and_time_in_utc(drop: FileSource, outbox: Path) -> None:
     deliver(outbox, "outbounces_1.csv", b"12345")
-    assert drop.files(BOUNCES) == [DroppedFile("outbounces_1.csv", 5, MORNING)]
+    assert drop.files(BOUNCES) == [RemoteFile("outbounces_1.csv", 5, MORNING)]
 
 
-def test_folders_hidden_files_other_names_and_unfinished_uploads_are_left_alone(drop: Drop, outbox: Path) -> None:
+def test_folders_hidden_files_other_names_and_unfinished_uploads_are_left_alone(drop: FileSource, outbox: Path) -> None:
     (outbox / "outbounces_folder.csv").mkdir()
     deliver(outbox / "outbounces_folder.csv", "outbounces_below.csv")
     for name in (".outbounces_1.csv", "outbounces_1.csv.tmp", "o.part", "o.FilePart", "o.uploading", "o.csv"):
@@ -89,7 +91,7 @@ def test_folders_hidden_files_other_names_and_unfinished_uploads_are_left_alone(
     assert drop.files(BOUNCES) == []
 
 
-def test_a_link_to_a_file_is_a_delivery_and_a_link_to_nothing_is_not(drop: Drop, outbox: Path) -> None:
+def test_a_link_to_a_file_is_a_delivery_and_a_link_to_nothing_is_not(drop: FileSource, outbox: Path) -> None:
     deliver(outbox, "original", b"123")
     (outbox / "outbounces_link.csv").symlink_to("original")
     (outbox / "outbounces_lost.csv").symlink_to("nowhere")
@@ -99,7 +101,7 @@ def test_a_link_to_a_file_is_a_delivery_and_a_link_to_nothing_is_not(drop: Drop,
 
 
 @pytest.mark.parametrize("size", [0, 1, 5_000_000])
-def test_a_delivery_is_read_to_the_last_byte(drop: Drop, outbox: Path, size: int) -> None:
+def test_a_delivery_is_read_to_the_last_byte(drop: FileSource, outbox: Path, size: int) -> None:
     content = os.urandom(size)
     deliver(outbox, "outbounces_1.csv", content)
     [file] = drop.files(BOUNCES)
@@ -113,7 +115,7 @@ def append(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [append, Path.touch, lambda path: path.write_bytes(b"")])
 def test_a_file_still_being_uploaded_is_left_for_the_next_import(
-    drop: Drop, outbox: Path, change: Callable[[Path], object]
+    drop: FileSource, outbox: Path, change: Callable[[Path], object]
 ) -> None:
     deliver(outbox, "outbounces_1.csv")
     [file] = drop.files(BOUNCES)
@@ -122,7 +124,7 @@ def test_a_file_still_being_uploaded_is_left_for_the_next_import(
         drop.read(file)
 
 
-def test_a_file_that_has_vanished_is_left_for_the_next_import(drop: Drop, outbox: Path) -> None:
+def test_a_file_that_has_vanished_is_left_for_the_next_import(drop: FileSource, outbox: Path) -> None:
     deliver(outbox, "outbounces_1.csv")
     [file] = drop.files(BOUNCES)
     (outbox / "outbounces_1.csv").unlink()
@@ -131,22 +133,22 @@ def test_a_file_that_has_vanished_is_left_for_the_next_import(drop: Drop, outbox
 
 
 def test_a_file_that_would_fill_the_memory_is_refused(
-    drop: Drop, outbox: Path, monkeypatch: pytest.MonkeyPatch
+    drop: FileSource, outbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drops, "MAX_BYTES", 4)
     deliver(outbox, "outbounces_1.csv", b"12345")
     [file] = drop.files(BOUNCES)
-    with pytest.raises(DropError, match=r"outbounces_1\.csv is larger than 4 bytes"):
+    with pytest.raises(FileSourceError, match=r"outbounces_1\.csv is larger than 4 bytes"):
         drop.read(file)
 
 
-def test_a_drop_that_is_not_there_is_named_with_the_remedy(drop: Drop, outbox: Path) -> None:
+def test_a_drop_that_is_not_there_is_named_with_the_remedy(drop: FileSource, outbox: Path) -> None:
     outbox.rmdir()
-    with pytest.raises(DropError, match=r"outbox: there is no such folder; create it, or correct the URL"):
+    with pytest.raises(FileSourceError, match=r"outbox: there is no such folder; create it, or correct the URL"):
         drop.files(BOUNCES)
 
 
-def test_a_drop_that_may_not_be_read_is_named_with_the_remedy(drop: Drop, outbox: Path) -> None:
+def test_a_drop_that_may_not_be_read_is_named_with_the_remedy(drop: FileSource, outbox: Path) -> None:
     outbox.chmod(0)
     user = os.geteuid()
     if user == 0:
@@ -164,7 +166,7 @@ def test_a_file_url_is_a_folder(tmp_path: Path) -> None:
     folder.mkdir()
     deliver(folder, "outbounces_1.csv")
     url = folder.as_uri()
-    with open_drop(url, username=None, password=None, key_file=None, known_hosts=None) as opened:
+    with open_file_source(url, username=None, password=None, key_file=None, known_hosts=None) as opened:
         assert len(opened.files(BOUNCES)) == 1
 
 
@@ -181,7 +183,7 @@ def test_a_file_url_is_a_folder(tmp_path: Path) -> None:
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_without_repeating_its_password(url: str, says: str) -> None:
-    with pytest.raises(DropError, match=says) as error:
+    with pytest.raises(FileSourceError, match=says) as error:
         with_password(url, None)
     assert "geh" not in str(error.value)
 
@@ -189,7 +191,7 @@ def test_a_url_that_cannot_be_used_is_refused_without_repeating_its_password(url
 def test_without_the_driver_the_error_tells_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, sftp_drops.__name__)
     monkeypatch.setitem(sys.modules, "paramiko", None)
-    with pytest.raises(DropError, match=r"pip install campaign-sync\[sftp\]"):
+    with pytest.raises(FileSourceError, match=r"pip install campaign-sync\[sftp\]"):
         with_password("sftp://files.example.org/outbox", None)
 
 
@@ -231,7 +233,9 @@ def test_without_password_and_key_file_the_keys_of_this_user_log_in(
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     (tmp_path / ".ssh").mkdir()
     server.user_key.write_private_key(tmp_path / ".ssh" / "id_ed25519")
-    with open_drop(server.url, username=USERNAME, password=None, key_file=None, known_hosts=known_hosts) as opened:
+    with open_file_source(
+        server.url, username=USERNAME, password=None, key_file=None, known_hosts=known_hosts
+    ) as opened:
         assert opened.files(BOUNCES) == []
     with pytest.raises(CredentialsError):
         with_password(server.url, known_hosts, "falsch")
@@ -273,12 +277,12 @@ def test_a_key_file_that_cannot_be_used_says_why(
 
 def test_a_server_without_username_is_refused(server: SftpServer, known_hosts: str) -> None:
     with pytest.raises(CredentialsError, match="set the username"):
-        open_drop(server.url, username=None, password=PASSWORD, key_file=None, known_hosts=known_hosts)
+        open_file_source(server.url, username=None, password=PASSWORD, key_file=None, known_hosts=known_hosts)
 
 
 def test_a_server_with_another_host_key_is_refused(server: SftpServer, tmp_path: Path) -> None:
     known_hosts = server.known_hosts(tmp_path / "known_hosts", asyncssh.generate_private_key("ssh-ed25519"))
-    with pytest.raises(DropError, match=r"isn't the one in .*ssh-keygen -f .* -R .*ssh-keyscan -p") as error:
+    with pytest.raises(FileSourceError, match=r"isn't the one in .*ssh-keygen -f .* -R .*ssh-keyscan -p") as error:
         with_password(server.url, known_hosts)
     assert server.host_key.get_fingerprint() in str(error.value)
 
@@ -286,7 +290,7 @@ def test_a_server_with_another_host_key_is_refused(server: SftpServer, tmp_path:
 def test_a_server_that_nobody_knows_is_refused_and_not_remembered(server: SftpServer, tmp_path: Path) -> None:
     known_hosts = tmp_path / "known_hosts"
     known_hosts.write_text("")
-    with pytest.raises(DropError, match=r"isn't in .*Compare the fingerprint .*ssh-keyscan -p") as error:
+    with pytest.raises(FileSourceError, match=r"isn't in .*Compare the fingerprint .*ssh-keyscan -p") as error:
         with_password(server.url, str(known_hosts))
     assert server.host_key.get_fingerprint() in str(error.value)
     assert known_hosts.read_text() == ""
@@ -298,7 +302,7 @@ def test_nobody_is_trusted_without_a_usable_known_hosts(
 ) -> None:
     if content is not None:
         (tmp_path / "known_hosts").write_text(content, "latin-1")
-    with pytest.raises(DropError, match="ssh-keyscan"):
+    with pytest.raises(FileSourceError, match="ssh-keyscan"):
         with_password(server.url, str(tmp_path / "known_hosts"))
 
 

@@ -6,20 +6,20 @@ from typing import Any
 import pandas as pd
 from hypothesis import strategies as st
 
-from campaign_sync.domain.checks import Contract, Surroundings
+from campaign_sync.domain.checks import CheckContext, ListSchema
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.size_limits import SizeLimits
 from campaign_sync.domain.suppression import REMEMBERED, Suppressed
 
 OPT_IN = OptIn("newsletter", "nord", "Newsletter Nord", "email")
-CONTRACT = Contract(
+CONTRACT = ListSchema(
     opt_in_id=OPT_IN.opt_in_id,
     attributes={"Vorname": "first_name", "Ort": "city"},
     technical={field: field.value for field in TechnicalField},
     limits=SizeLimits(min_rows=0),
 )
-NOBODY_SUPPRESSED = Surroundings(
+NOBODY_SUPPRESSED = CheckContext(
     suppressed=Suppressed(),
     vendor_attributes=frozenset(CONTRACT.list_attributes),
 )

@@ -7,8 +7,8 @@ import pytest
 
 from campaign_sync.domain.checks import (
     CHECK_NAMES,
+    CheckContext,
     CheckOutcome,
-    Surroundings,
     check_list_attributes,
     check_size,
     check_snapshot,
@@ -32,12 +32,12 @@ def frame() -> pd.DataFrame:
     return build_snapshot(select(picked(people), suppression([]), "newsletter").rows, CONTRACT, OPT_IN).rows
 
 
-def outcomes(frame: pd.DataFrame, surroundings: Surroundings = NOBODY_SUPPRESSED) -> dict[str, CheckOutcome]:
-    return {outcome.name: outcome for outcome in check_snapshot(frame, CONTRACT, surroundings)}
+def outcomes(frame: pd.DataFrame, check_context: CheckContext = NOBODY_SUPPRESSED) -> dict[str, CheckOutcome]:
+    return {outcome.name: outcome for outcome in check_snapshot(frame, CONTRACT, check_context)}
 
 
-def failed(frame: pd.DataFrame, surroundings: Surroundings = NOBODY_SUPPRESSED) -> list[CheckOutcome]:
-    return [outcome for outcome in outcomes(frame, surroundings).values() if not outcome.passed]
+def failed(frame: pd.DataFrame, check_context: CheckContext = NOBODY_SUPPRESSED) -> list[CheckOutcome]:
+    return [outcome for outcome in outcomes(frame, check_context).values() if not outcome.passed]
 
 
 def test_rows_with_nothing_wrong_pass_every_check_in_the_documented_order(frame: pd.DataFrame) -> None:
@@ -124,8 +124,8 @@ def test_positions_count_rows_whatever_the_frames_index(frame: pd.DataFrame) -> 
 def test_no_outcome_repeats_peoples_data(frame: pd.DataFrame) -> None:
     for column in frame.columns.drop("consent_at"):
         frame[column] = "Geheim\x00@Example.ORG"
-    surroundings = replace(NOBODY_SUPPRESSED, suppressed=Suppressed(bounced=frozenset({"Geheim\x00@Example.ORG"})))
-    told = failed(frame, surroundings)
+    check_context = replace(NOBODY_SUPPRESSED, suppressed=Suppressed(bounced=frozenset({"Geheim\x00@Example.ORG"})))
+    told = failed(frame, check_context)
     assert len(told) == 5
     assert "geheim" not in repr(told).lower()
 

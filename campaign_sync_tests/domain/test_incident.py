@@ -8,39 +8,39 @@ from hypothesis import strategies as st
 from campaign_sync.domain.incident import (
     FEEDBACK,
     Changes,
+    Incident,
+    IncidentKind,
     Notice,
     Stage,
-    Trouble,
-    TroubleKind,
     changes,
-    gravest_by_subject,
     headline,
+    most_severe_by_subject,
     place,
 )
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def trouble(subject: str = "newsletter", kind: TroubleKind = TroubleKind.FAILED, minutes: int = 0) -> Trouble:
-    return Trouble("nord", subject, kind, NOON + timedelta(minutes=minutes), "It failed.", "Mend it.", "/runs")
+def trouble(subject: str = "newsletter", kind: IncidentKind = IncidentKind.FAILED, minutes: int = 0) -> Incident:
+    return Incident("nord", subject, kind, NOON + timedelta(minutes=minutes), "It failed.", "Mend it.", "/runs")
 
 
 TROUBLES = st.builds(
-    trouble, st.sampled_from(["newsletter", "products", FEEDBACK]), st.sampled_from(TroubleKind), st.integers(0, 9)
+    trouble, st.sampled_from(["newsletter", "products", FEEDBACK]), st.sampled_from(IncidentKind), st.integers(0, 9)
 )
 LOOKS = st.lists(st.tuples(st.lists(TROUBLES, max_size=4), st.sets(st.sampled_from(["newsletter", FEEDBACK]))))
 
 
 @given(LOOKS)
-def test_a_subject_is_told_of_once_until_it_is_worse_or_over(looks: list[tuple[list[Trouble], set[str]]]) -> None:
-    known: dict[str, Trouble] = {}
+def test_a_subject_is_told_of_once_until_it_is_worse_or_over(looks: list[tuple[list[Incident], set[str]]]) -> None:
+    known: dict[str, Incident] = {}
     for found, unsettled in looks:
         changed = changes(known, found, unsettled)
         new, worse, over = {one.subject for one in changed.new}, {one.subject for one in changed.worse}, changed.over
         assert new & known.keys() <= set(over), "what is told anew was over"
         assert worse <= known.keys()
         assert all(one.kind.gravity > known[one.subject].kind.gravity for one in changed.worse)
-        left = gravest_by_subject(found)
+        left = most_severe_by_subject(found)
         assert all(left[one].at_stake < known[one].at_stake for one in set(over) & left.keys())
         assert not set(over) & unsettled
         for subject in over:
@@ -54,33 +54,33 @@ def test_a_subject_is_told_of_once_until_it_is_worse_or_over(looks: list[tuple[l
 
 
 @given(st.lists(TROUBLES))
-def test_the_gravest_trouble_of_a_subject_speaks_for_it(found: list[Trouble]) -> None:
-    gravest = gravest_by_subject(found)
+def test_the_gravest_trouble_of_a_subject_speaks_for_it(found: list[Incident]) -> None:
+    gravest = most_severe_by_subject(found)
     assert gravest.keys() == {one.subject for one in found}
     assert all(gravest[one.subject].kind.gravity >= one.kind.gravity for one in found)
 
 
 def test_an_incomplete_list_outweighs_whatever_else_is_wrong_with_it() -> None:
-    found = [trouble(kind=kind) for kind in TroubleKind if kind is not TroubleKind.UNMENDED]
-    assert gravest_by_subject(found)["newsletter"].kind is TroubleKind.INCOMPLETE
+    found = [trouble(kind=kind) for kind in IncidentKind if kind is not IncidentKind.UNMENDED]
+    assert most_severe_by_subject(found)["newsletter"].kind is IncidentKind.INCOMPLETE
 
 
 def test_what_remains_when_the_gravest_is_over_is_told_if_it_means_something_else() -> None:
-    old, check = trouble(FEEDBACK, TroubleKind.FEEDBACK_OLD), trouble(FEEDBACK, TroubleKind.CHECK)
+    old, check = trouble(FEEDBACK, IncidentKind.FEEDBACK_OLD), trouble(FEEDBACK, IncidentKind.CHECK)
     assert changes({FEEDBACK: old}, [check], []) == Changes((check,), (), (FEEDBACK,))
     assert changes({FEEDBACK: old}, [check], [FEEDBACK]) == Changes((), (), ()), "somebody is at it"
 
-    stays, incomplete = trouble(kind=TroubleKind.UNMENDED), trouble(kind=TroubleKind.INCOMPLETE)
-    failed, stopped = trouble(kind=TroubleKind.FAILED), trouble(kind=TroubleKind.CHECK)
+    stays, incomplete = trouble(kind=IncidentKind.UNMENDED), trouble(kind=IncidentKind.INCOMPLETE)
+    failed, stopped = trouble(kind=IncidentKind.FAILED), trouble(kind=IncidentKind.CHECK)
     assert changes({"newsletter": stays}, [incomplete], []) == Changes((), (), ()), "it isn't full by that"
     assert changes({"newsletter": failed}, [stopped], []) == Changes((), (), ()), "it wasn't replaced by that"
     assert changes({"newsletter": stays}, [failed], []) == Changes((failed,), (), ("newsletter",))
 
 
 def test_headlines_say_where_and_what() -> None:
-    broken = trouble(kind=TroubleKind.INCOMPLETE)
+    broken = trouble(kind=IncidentKind.INCOMPLETE)
     assert headline(Notice(Stage.ALARM, broken)) == "Alarm: nord/newsletter is INCOMPLETE"
     assert headline(Notice(Stage.ALL_CLEAR, broken)) == "All clear: nord/newsletter"
-    old = trouble(FEEDBACK, TroubleKind.FEEDBACK_OLD)
+    old = trouble(FEEDBACK, IncidentKind.FEEDBACK_OLD)
     assert headline(Notice(Stage.ALARM, old)) == "Alarm: the feedback of nord has grown old, no list is replaced"
     assert place(old) == "the feedback of nord"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.domain.selection import NORMALIZED_ADDRESS, REJECTION_COLUMNS, select, sift
+from campaign_sync.domain.selection import NORMALIZED_ADDRESS, REJECTION_COLUMNS, select, split_by_consent
 from campaign_sync.domain.suppression import REMEMBERED, Suppressed
 from campaign_sync_tests.domain.people import PERSON, crowds, picked, suppression, suppressions
 
@@ -122,6 +122,6 @@ def test_a_frame_in_parts_is_selected_from_as_a_whole_is(
 ) -> None:
     frame, suppressed = picked(people), Suppressed.of(suppression(entries), "newsletter")
     whole = select(frame, suppression(entries), "newsletter")
-    parts = [sift(frame[start : start + rows], suppressed) for start in range(0, max(len(frame), 1), rows)]
+    parts = [split_by_consent(frame[start : start + rows], suppressed) for start in range(0, max(len(frame), 1), rows)]
     pd.testing.assert_frame_equal(pd.concat([part.rows for part in parts], ignore_index=True), whole.rows)
     pd.testing.assert_frame_equal(pd.concat([part.rejections for part in parts], ignore_index=True), whole.rejections)

@@ -12,12 +12,12 @@ from campaign_sync.domain.checks import check_snapshot
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.recipient import RECIPIENT_ID
 from campaign_sync.domain.row_digests import fingerprint, row_digests
-from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Sifted, select
+from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Split, select
 from campaign_sync.domain.snapshot import EVIDENCE_COLUMNS, KEY_COLUMNS, build_snapshot
 from campaign_sync_tests.domain.people import CONTRACT, NOBODY_SUPPRESSED, OPT_IN, crowds, picked, suppression
 
 
-def snapshot(*people: dict[str, Any], opt_in: OptIn = OPT_IN) -> Sifted:
+def snapshot(*people: dict[str, Any], opt_in: OptIn = OPT_IN) -> Split:
     return build_snapshot(select(picked(people), suppression([]), "newsletter").rows, CONTRACT, opt_in)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.suppression import Suppressed
-from campaign_sync.domain.suppression_reasons import Objection, objections
+from campaign_sync.domain.suppression_reasons import SuppressionReason, suppression_reasons
 from campaign_sync_tests.domain.people import ADDRESSES, suppression, suppressions
 
 JANUARY, MARCH = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
@@ -36,7 +36,7 @@ def test_somebody_is_objected_to_exactly_when_they_are_suppressed(
     known = suppression(entries)
     person = pd.DataFrame({"entity_type": ["contact"], "entity_id": [entity_id], "consent_at": [consent_at]})
 
-    found = objections(known, "newsletter", f"contact:{entity_id}", address, consent_at)
+    found = suppression_reasons(known, "newsletter", f"contact:{entity_id}", address, consent_at)
 
     reason = Suppressed.of(known, "newsletter").reasons(person, pd.Series([address], dtype="str")).iloc[0]
     assert (reason in [each.reason for each in found]) if isinstance(reason, str) else not found
@@ -52,12 +52,12 @@ def test_an_objection_tells_since_when_by_whom_and_from_where() -> None:
              "opt_in_id": "events", "since": MARCH},
         ]
     )  # fmt: skip
-    bounce = Objection(Reason.BOUNCED, JANUARY, "optimizely:bounces", None)
-    shared = Objection(Reason.CONSENT_WITHDRAWN, MARCH, None, "lead:7")
-    own = Objection(Reason.UNSUBSCRIBED, MARCH, None, "lead:7")
+    bounce = SuppressionReason(Reason.BOUNCED, JANUARY, "optimizely:bounces", None)
+    shared = SuppressionReason(Reason.CONSENT_WITHDRAWN, MARCH, None, "lead:7")
+    own = SuppressionReason(Reason.UNSUBSCRIBED, MARCH, None, "lead:7")
 
-    assert objections(known, "newsletter", "contact:1", "anna@example.org", JANUARY) == [shared, bounce]
-    assert objections(known, "newsletter", "lead:7", "anna@example.org", JANUARY) == [own, bounce]
-    assert objections(known, "newsletter", "contact:1", "anna@example.org", None) == [bounce]
-    assert objections(known, "newsletter", "contact:1", None, JANUARY) == []
-    assert objections(suppression([]), "newsletter", None, "anna@example.org", None) == []
+    assert suppression_reasons(known, "newsletter", "contact:1", "anna@example.org", JANUARY) == [shared, bounce]
+    assert suppression_reasons(known, "newsletter", "lead:7", "anna@example.org", JANUARY) == [own, bounce]
+    assert suppression_reasons(known, "newsletter", "contact:1", "anna@example.org", None) == [bounce]
+    assert suppression_reasons(known, "newsletter", "contact:1", None, JANUARY) == []
+    assert suppression_reasons(suppression([]), "newsletter", None, "anna@example.org", None) == []

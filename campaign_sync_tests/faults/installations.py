@@ -15,15 +15,15 @@ from campaign_sync.crm.sql.schema import consent_event
 from campaign_sync.domain.consent import ConsentKind
 from campaign_sync.replacement.target import Target, target
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.vendor_state import World
-from campaign_sync.storage.replacements import Replace, ReplaceState
+from campaign_sync.sandbox.vendor_state import VendorState
+from campaign_sync.storage.replacements import Replacement, ReplacementState
 from campaign_sync.storage.state import State
 from campaign_sync.storage.tables import lease, rejection, replace
 from campaign_sync_tests.databases import fresh_database
 from campaign_sync_tests.faults.kill_job import Errand, Report
 from campaign_sync_tests.faults.process_pool import Nursery
 from campaign_sync_tests.faults.vendor_states import CANARY, Scenario
-from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, NORD, rig
+from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, NORD, installation
 
 Database = Literal["sqlite", "postgresql"]
 Rows = frozenset[tuple[str, str, frozenset[tuple[str, str | None]]]]
@@ -57,7 +57,9 @@ class Ending:
 class Installation:
     """A vendor, a CRM and a state database of one's own, ready for a replace of the list `newsletter`."""
 
-    def __init__(self, folder: Path, world: World, base_url: str, target: Target, crm_url: str, state_url: str) -> None:
+    def __init__(
+        self, folder: Path, world: VendorState, base_url: str, target: Target, crm_url: str, state_url: str
+    ) -> None:
         self.world, self.state_url = world, state_url
         self._folder, self._base_url, self._target, self._crm_url = folder, base_url, target, crm_url
 
@@ -96,7 +98,7 @@ class Installation:
         held = {one["id"] for list_id in self.list_ids() for one in self.world.recipients(list_id)}
         return CANARY in self.world.unsubscribed(NORD) and CANARY not in held
 
-    def incomplete(self) -> Replace | None:
+    def incomplete(self) -> Replacement | None:
         """What the journal says of the list."""
         with State(self.state_url) as state:
             return state.journal.incomplete("nord", "newsletter")
@@ -116,7 +118,7 @@ class Installation:
             unsubscribed=tuple(self.world.unsubscribed(NORD)),
             ledger=ledger,
             withdrawals=withdrawals,
-            newest=ReplaceState(newest) if newest else "none",
+            newest=ReplacementState(newest) if newest else "none",
             incomplete=self.incomplete() is not None,
             leases=leases,
         )
@@ -142,7 +144,7 @@ class Prepared:
             if self.database:
                 crm_url = state_url = self.database
                 _restore(self.database)
-            world = World(folder / "vendor.db")
+            world = VendorState(folder / "vendor.db")
             stack.callback(world.close)
             yield Installation(folder, world, stack.enter_context(serve(world)), self.target, crm_url, state_url)
 
@@ -153,7 +155,7 @@ def prepared(scenario: Scenario, database: Database, nursery: Nursery, folder: P
     with ExitStack() as stack:
         # One database for the CRM and what is ours: their tables have different names, and it halves the copying.
         url = stack.enter_context(fresh_database()) if database == "postgresql" else None
-        with rig(folder, crm_url=url, state_url=url) as shop:
+        with installation(folder, crm_url=url, state_url=url) as shop:
             scenario.arrange(shop)
             base = Prepared(scenario, folder, target(shop.configuration, "nord", "newsletter"), url)
             if scenario.broken_at:

@@ -10,12 +10,12 @@ from unittest.mock import patch
 from campaign_sync.crm.sql.adapter import SqlCrm
 from campaign_sync.optimizely import session
 from campaign_sync.optimizely.client import connect
-from campaign_sync.optimizely.service_definition import Contract
-from campaign_sync.replacement.errors import IncompleteListError, RefusedReplaceError
-from campaign_sync.replacement.list_replacer import Replacer
+from campaign_sync.optimizely.service_definition import ServiceDefinition
+from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
+from campaign_sync.replacement.list_replacer import ListReplacer
 from campaign_sync.replacement.target import Target
 from campaign_sync.sandbox.wsdl import SERVICES, wsdl
-from campaign_sync.storage.files import Frames
+from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 from campaign_sync_tests.faults.kill_points import Points, watched
 
@@ -26,7 +26,7 @@ def _wsdl(service: str, _url: str) -> bytes:
     return wsdl(service, "in0")
 
 
-_CONTRACTS = {service: Contract(service, "http://vendor", partial(_wsdl, service)) for service in SERVICES}
+_CONTRACTS = {service: ServiceDefinition(service, "http://vendor", partial(_wsdl, service)) for service in SERVICES}
 """Every service's WSDL, read before any replace begins: reading them takes a fifth of its time."""
 
 
@@ -69,8 +69,8 @@ def run(errand: Errand) -> None:
     with watched(points), patch.object(session, "Contract", lambda service, *_: _CONTRACTS[service]):
         try:
             resumed = _replace(errand)
-        except (RefusedReplaceError, IncompleteListError) as error:
-            verdict: Verdict = "refused" if isinstance(error, RefusedReplaceError) else "incomplete"
+        except (ReplacementRefusedError, IncompleteListError) as error:
+            verdict: Verdict = "refused" if isinstance(error, ReplacementRefusedError) else "incomplete"
             report = Report(verdict, str(error), tuple(points.passed))
         else:
             report = Report("proven", "", tuple(points.passed), resumed)
@@ -84,5 +84,5 @@ def _replace(errand: Errand) -> bool:
     ):
         crm = SqlCrm(errand.crm_url)
         crm.check()
-        replacer = Replacer(vendor, crm, state, Frames(str(errand.frames)), errand.run_id)
+        replacer = ListReplacer(vendor, crm, state, FileStorage(str(errand.frames)), errand.run_id)
         return replacer.replace(errand.target).resumed

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from campaign_sync.storage.replacements import ReplaceState
+from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync_tests.faults.installations import Database, Ending, Installation, Prepared, prepared
 from campaign_sync_tests.faults.kill_job import Report
 from campaign_sync_tests.faults.process_pool import Nursery
@@ -72,7 +72,7 @@ class Survey:
             assert report.verdict == "proven", report.told
             assert installation.canary_is_as_it_was()
             ending = installation.ending()
-            assert (ending.newest, ending.incomplete, ending.leases) == (ReplaceState.PROVEN, False, 0)
+            assert (ending.newest, ending.incomplete, ending.leases) == (ReplacementState.PROVEN, False, 0)
             return report.points, ending, len(installation.list_ids())
 
     @property

@@ -30,11 +30,19 @@ from campaign_sync.optimizely import session
 from campaign_sync.optimizely.session import Session
 from campaign_sync.orchestration import errors
 from campaign_sync.replacement import list_writer
-from campaign_sync.replacement.list_replacer import Replacer
+from campaign_sync.replacement.list_replacer import ListReplacer
 from campaign_sync.sandbox.vendor_state import Call, FaultKind
-from campaign_sync.storage.replacements import ReplaceState
+from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync.storage.tables import rejection
-from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, NORD, PRODUCTS, SUED_NEWSLETTER, Rig, rig
+from campaign_sync_tests.installation import (
+    LONG_AGO,
+    NEWSLETTER,
+    NORD,
+    PRODUCTS,
+    SUED_NEWSLETTER,
+    Installation,
+    installation,
+)
 from campaign_sync_tests.tmpfs import MEMORY
 
 SEEDS = os.environ.get("CAMPAIGN_SYNC_TEST_SEEDS")
@@ -55,7 +63,7 @@ CONTACTS = st.sampled_from([f"c{number}" for number in range(1, 7)])
 ADDRESSES = st.sampled_from([f"person{number}@{DOMAIN}" for number in range(1, 8)])
 OPT_INS = st.sampled_from(["newsletter-nord", "newsletter-nord", "products-nord"])
 
-send, note_failure = Session.send, Replacer._note_failure
+send, note_failure = Session.send, ListReplacer._note_failure
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ class Event:
 class Books:
     """The CRM as it is now, read without the product."""
 
-    def __init__(self, shop: Rig) -> None:
+    def __init__(self, shop: Installation) -> None:
         event, member = schema.consent_event.c, schema.marketing_list_member.c
         with shop.crm() as crm:
             self.contacts = {row.id: row for row in crm.execute(select(schema.contact))}
@@ -163,7 +171,7 @@ class Days(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.stack.callback(self.patch.undo)
         folder = Path(self.stack.enter_context(TemporaryDirectory(dir=MEMORY)))
-        self.shop = self.stack.enter_context(rig(folder))
+        self.shop = self.stack.enter_context(installation(folder))
         self.interruptions: list[Interruption] = []
         self.under_way: list[str] = []
         self.left_meanwhile = False
@@ -216,12 +224,12 @@ class Days(RuleBasedStateMachine):
                     one.happen()
             return answer
 
-        def noted_unless_dead(this: Replacer, *rest: Any) -> None:
+        def noted_unless_dead(this: ListReplacer, *rest: Any) -> None:
             if self.death != "hard":
                 note_failure(this, *rest)
 
         self.patch.setattr(Session, "send", interrupted_send)
-        self.patch.setattr(Replacer, "_note_failure", noted_unless_dead)
+        self.patch.setattr(ListReplacer, "_note_failure", noted_unless_dead)
 
     def teardown(self) -> None:
         self.stack.close()
@@ -434,7 +442,7 @@ class Days(RuleBasedStateMachine):
             entry = state.journal.of_run(run_id, name)
             incomplete = state.journal.incomplete("nord", name)
         step = f"nord__recipient_list__{name}"
-        proven = entry is not None and entry.state is ReplaceState.PROVEN
+        proven = entry is not None and entry.state is ReplacementState.PROVEN
         if result is not None:
             succeeded = any(event.is_step_success and event.step_key == step for event in result.all_events)
             assert succeeded == proven

@@ -15,18 +15,18 @@ from tenacity import wait_none
 
 from campaign_sync.optimizely import session
 from campaign_sync.optimizely.errors import OptimizelyError
-from campaign_sync.orchestration.resources import Ports
+from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement import list_writer
-from campaign_sync.replacement.errors import IncompleteListError, RefusedReplaceError
-from campaign_sync.replacement.list_writer import Filler
+from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
+from campaign_sync.replacement.list_writer import ListWriter
 from campaign_sync.replacement.target import Target, target
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.vendor_state import Recipient, World
-from campaign_sync.storage.replacements import ReplaceState
+from campaign_sync.sandbox.vendor_state import Recipient, VendorState
+from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync_tests.faults.proxy import Proxy, Trouble, proxied
-from campaign_sync_tests.installation import NEWSLETTER, NORD, Rig, rig
+from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation, installation
 
-carry_out = Filler.carry_out
+carry_out = ListWriter.carry_out
 
 BEFORE: list[Recipient] = [
     {"id": "old@example.com", "attributes": {"Vorname": "Olga"}},
@@ -50,7 +50,7 @@ EVERYTHING = "CAMPAIGN_SYNC_TEST_SEEDS" in os.environ
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An installation whose snapshot is frozen, and whose list holds what it held yesterday."""
     folder = tmp_path_factory.mktemp("template")
-    with rig(folder) as built, dg.DagsterInstance.ephemeral() as instance:
+    with installation(folder) as built, dg.DagsterInstance.ephemeral() as instance:
         feedback = [("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")]
         picked = [("nord", asset, "newsletter") for asset in ("selection", "snapshot")]
         built.list_settings()["limits"] = {"max_growth": 1000, "max_shrink": 1}
@@ -62,9 +62,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Shop:
     """A copy of the template, which reaches its vendor through a proxy."""
 
-    def __init__(self, folder: Path, world: World, proxy: Proxy) -> None:
+    def __init__(self, folder: Path, world: VendorState, proxy: Proxy) -> None:
         self.world, self.proxy = world, proxy
-        self.rig = Rig(
+        self.rig = Installation(
             folder, world, proxy.base_url, f"sqlite:///{folder / 'crm.db'}", f"sqlite:///{folder / 'state.db'}"
         )
         self.rig.list_settings()["limits"] = {"max_growth": 1000, "max_shrink": 1}
@@ -73,7 +73,7 @@ class Shop:
     def run(self, **optimizely: object) -> "Iterator[Run]":
         """A run, with these settings."""
         self.rig.settings["optimizely"] |= optimizely
-        ports = Ports(self.rig.configuration)
+        ports = Resources(self.rig.configuration)
         try:
             yield Run(ports, target(self.rig.configuration, "nord", "newsletter"))
         finally:
@@ -84,7 +84,7 @@ class Shop:
 class Run:
     """What a run opens."""
 
-    ports: Ports
+    ports: Resources
     target: Target
 
     def replace(self) -> None:
@@ -102,7 +102,7 @@ def shop(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         monkeypatch.setattr(module, name, lambda *_, **__: wait_none())
     folder = tmp_path / "copy"
     shutil.copytree(template, folder)
-    world = World(folder / "vendor.db")
+    world = VendorState(folder / "vendor.db")
     with serve(world) as base_url, proxied(base_url) as proxy:
         shop = Shop(folder, world, proxy)
 
@@ -112,7 +112,7 @@ def shop(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
             world.bounce(NORD, f"person{BOUNCES}@example.org")
             return codes
 
-        monkeypatch.setattr(Filler, "carry_out", fill_while_two_leave)
+        monkeypatch.setattr(ListWriter, "carry_out", fill_while_two_leave)
         yield shop
     world.close()
 
@@ -154,7 +154,7 @@ def replace_and_judge(shop: Shop, run: Run) -> bool:
     ended, told = "proven", ""
     try:
         run.replace()
-    except (RefusedReplaceError, OptimizelyError) as error:
+    except (ReplacementRefusedError, OptimizelyError) as error:
         ended, told = "refused", str(error)
     except IncompleteListError as error:
         ended, told = "incomplete", str(error)
@@ -173,7 +173,7 @@ def replace_and_judge(shop: Shop, run: Run) -> bool:
         assert (incomplete is not None) == was_incomplete
     else:
         assert incomplete is not None
-        assert incomplete.state is ReplaceState.FAILED
+        assert incomplete.state is ReplacementState.FAILED
     return ended == "proven"
 
 

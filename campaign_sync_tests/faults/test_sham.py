@@ -10,10 +10,10 @@ from tenacity import wait_none
 
 from campaign_sync.optimizely import session
 from campaign_sync.replacement import list_writer
-from campaign_sync.replacement.errors import IncompleteListError, RefusedReplaceError
+from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.vendor_state import World
-from campaign_sync.storage.replacements import ReplaceState
+from campaign_sync.sandbox.vendor_state import VendorState
+from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync_tests.faults.proxy import Trouble, proxied
 from campaign_sync_tests.faults.test_proxy import BEFORE, Shop
 from campaign_sync_tests.faults.test_proxy import template as template
@@ -34,7 +34,7 @@ def shop(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         monkeypatch.setattr(module, name, lambda *_, **__: wait_none())
     folder = tmp_path / "copy"
     shutil.copytree(template, folder)
-    world = World(folder / "vendor.db")
+    world = VendorState(folder / "vendor.db")
     with serve(world) as base_url, proxied(base_url) as proxy:
         yield Shop(folder, world, proxy)
     world.close()
@@ -45,13 +45,13 @@ def unproven(shop: Shop, tries: int = 1) -> str:
     told = ""
     with shop.run(parallel_calls=1) as run:
         for _ in range(tries):
-            with pytest.raises((IncompleteListError, RefusedReplaceError)) as raised:
+            with pytest.raises((IncompleteListError, ReplacementRefusedError)) as raised:
                 run.replace()
             told = str(raised.value)
         broken = run.ports.state.journal.incomplete("nord", "newsletter")
         assert run.ports.state.journal.last_proven("nord", "newsletter") is None
     assert broken is not None
-    assert broken.state is ReplaceState.FAILED
+    assert broken.state is ReplacementState.FAILED
     assert "INCOMPLETE since" in told
     return told
 

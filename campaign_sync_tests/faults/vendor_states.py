@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from campaign_sync.cli.run import problems
 from campaign_sync.config import Strategy
 from campaign_sync.crm.sql.schema import contact, marketing_list_member
-from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, Rig
+from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, Installation
 
 CANARY = "canary@example.org"
 BEFORE = ["gone1@example.org", "gone2@example.org", "gone3@example.org", "person1@example.org", "person3@example.org"]
@@ -26,15 +26,15 @@ class Scenario:
     """An installation up to the moment before the replace."""
 
     name: str
-    arrange: Callable[[Rig], None]
+    arrange: Callable[[Installation], None]
     broken_at: str | None = None
     """The point at which a replace was killed before the one that is looked at."""
 
 
-def _first_day(strategy: Strategy) -> Callable[[Rig], None]:
+def _first_day(strategy: Strategy) -> Callable[[Installation], None]:
     """Somebody else has filled the list, and we have never replaced it."""
 
-    def arrange(shop: Rig) -> None:
+    def arrange(shop: Installation) -> None:
         _configure(shop, strategy)
         shop.fill_by_hand(NEWSLETTER, BEFORE)
         for number in (6, 7):
@@ -45,10 +45,10 @@ def _first_day(strategy: Strategy) -> Callable[[Rig], None]:
     return arrange
 
 
-def _second_day(strategy: Strategy) -> Callable[[Rig], None]:
+def _second_day(strategy: Strategy) -> Callable[[Installation], None]:
     """The list holds what we put into it yesterday. Since then people have joined, moved, and left it."""
 
-    def arrange(shop: Rig) -> None:
+    def arrange(shop: Installation) -> None:
         _configure(shop, strategy)
         _run(shop, *_FEEDBACK, *_PICK, _REPLACE)
         with shop.crm() as crm:
@@ -62,7 +62,7 @@ def _second_day(strategy: Strategy) -> Callable[[Rig], None]:
     return arrange
 
 
-def _opt_in_list(shop: Rig) -> None:
+def _opt_in_list(shop: Installation) -> None:
     shop.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
     _first_day("clear_refill")(shop)
 
@@ -76,7 +76,7 @@ OPT_IN_LIST = Scenario("opt-in list", _opt_in_list)
 """What nobody may fill: the canary shows it, if nobody is killed on the way."""
 
 
-def _configure(shop: Rig, strategy: Strategy) -> None:
+def _configure(shop: Installation, strategy: Strategy) -> None:
     shop.settings["optimizely"] |= {"batch_size": 2, "parallel_calls": 1}
     shop.settings["mandators"]["nord"]["canary_address"] = CANARY
     shop.list_settings()["strategy"] = strategy
@@ -86,12 +86,12 @@ def _configure(shop: Rig, strategy: Strategy) -> None:
     shop.world.unsubscribe(NORD, CANARY)
 
 
-def _let_three_drop_out(shop: Rig, *, left: int, blocked: int, refused: int) -> None:
+def _let_three_drop_out(shop: Installation, *, left: int, blocked: int, refused: int) -> None:
     shop.world.unsubscribe(NORD, f"person{left}@example.org")
     shop.world.block(NORD, f"*son{blocked}@example.org")
     shop.world.refuse(NORD, f"person{refused}@example.org", 6)
 
 
-def _run(shop: Rig, *assets: tuple[str, ...]) -> None:
+def _run(shop: Installation, *assets: tuple[str, ...]) -> None:
     result = shop.run("nord", assets=assets)
     assert result.success, problems(result)

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import Attribution, RawRow, Unsubscribe, WrittenTo
-from campaign_sync.feedback.attribution import MEMORY, TOLERANCE, traced
-from campaign_sync.storage.files import Frames
-from campaign_sync.storage.replacements import Replace, ReplaceState
+from campaign_sync.domain.feedback import Attribution, ConsentRef, RawRow, Unsubscribe
+from campaign_sync.feedback.attribution import MEMORY, TOLERANCE, attribute_to_consents
+from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.replacements import Replacement, ReplacementState
 from campaign_sync.storage.state import State
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -27,13 +27,13 @@ class Past:
     """What was sent, in a state database and a folder of its own."""
 
     def __init__(self, state: State, folder: Path) -> None:
-        self.state, self.folder, self.frames = state, folder, Frames(str(folder))
+        self.state, self.folder, self.frames = state, folder, FileStorage(str(folder))
 
     def sent(self, at: datetime, list_id: int, entity: Entity, opt_in_id: str, *, changed: bool = True) -> None:
         row = {"recipient_id": ANNA, "entity_type": entity.entity_type, "entity_id": entity.entity_id}
         file = self.frames.write_frame("snapshots", at, pd.DataFrame([{**row, "opt_in_id": opt_in_id}]))
         stored = self.state.snapshots.add("nord", str(list_id), 1, file, "run", at)
-        entry = Replace("nord", str(list_id), list_id, "run", stored.id, ReplaceState.PROVEN, at, str(uuid4()))
+        entry = Replacement("nord", str(list_id), list_id, "run", stored.id, ReplacementState.PROVEN, at, str(uuid4()))
         self.state.journal.start(entry)
         if changed:
             self.state.journal.note(entry.id, cleared_at=at)
@@ -41,8 +41,8 @@ class Past:
     def unsubscribe(self, at: datetime, who: str = ANNA) -> Unsubscribe:
         return Unsubscribe(who, at, "nord", "optimizely:unsubscribes", raw=RawRow("import", 0))
 
-    def through(self, at: datetime, lists: frozenset[int] | None = None, who: str = ANNA) -> frozenset[WrittenTo]:
-        (found,) = traced([self.unsubscribe(at, who)], self.state.history, self.frames, lambda _: lists)
+    def through(self, at: datetime, lists: frozenset[int] | None = None, who: str = ANNA) -> frozenset[ConsentRef]:
+        (found,) = attribute_to_consents([self.unsubscribe(at, who)], self.state.history, self.frames, lambda _: lists)
         return found.through
 
 
@@ -55,26 +55,26 @@ def past(tmp_path: Path, database_url: str) -> Iterator[Past]:
 def test_it_is_the_consents_of_the_lists_that_somebody_was_in_under_whichever_record(past: Past) -> None:
     past.sent(NOON - 2 * DAY, NEWS, CONTACT, "news")
     past.sent(NOON - DAY, PRESS, LEAD, "press")
-    assert past.through(NOON) == {WrittenTo(CONTACT, "news"), WrittenTo(LEAD, "press")}
+    assert past.through(NOON) == {ConsentRef(CONTACT, "news"), ConsentRef(LEAD, "press")}
     assert past.through(NOON, who="ben@example.org") == frozenset()
 
 
 def test_what_was_sent_after_somebody_left_doesnt_change_what_they_left(past: Past) -> None:
     past.sent(NOON - DAY, NEWS, CONTACT, "news")
     past.sent(NOON + DAY, PRESS, CONTACT, "press")
-    assert past.through(NOON) == {WrittenTo(CONTACT, "news")}
+    assert past.through(NOON) == {ConsentRef(CONTACT, "news")}
 
 
 def test_a_mailing_narrows_it_to_its_lists_and_of_one_to_other_lists_nobody_can_tell(past: Past) -> None:
     past.sent(NOON - DAY, NEWS, CONTACT, "news")
     past.sent(NOON - DAY, PRESS, CONTACT, "press")
-    assert past.through(NOON, frozenset({PRESS})) == {WrittenTo(CONTACT, "press")}
+    assert past.through(NOON, frozenset({PRESS})) == {ConsentRef(CONTACT, "press")}
     assert past.through(NOON, frozenset({99})) == frozenset()
 
 
 def test_a_list_that_was_sent_right_after_somebody_left_may_be_what_they_left_for_clocks_differ(past: Past) -> None:
     past.sent(NOON + TOLERANCE, NEWS, CONTACT, "news")
-    assert past.through(NOON) == {WrittenTo(CONTACT, "news")}
+    assert past.through(NOON) == {ConsentRef(CONTACT, "news")}
 
 
 def test_what_never_reached_the_list_and_what_is_too_long_ago_doesnt_count(past: Past) -> None:
@@ -89,9 +89,9 @@ def test_where_a_snapshot_of_that_time_is_gone_nobody_can_tell_and_others_time_i
     past.sent(NOON - 2 * DAY, NEWS, CONTACT, "news")
     left_long_ago = past.unsubscribe(NOON - 150 * DAY)
     left_now = past.unsubscribe(NOON)
-    long_ago, now = traced([left_long_ago, left_now], past.state.history, past.frames)
+    long_ago, now = attribute_to_consents([left_long_ago, left_now], past.state.history, past.frames)
     assert long_ago.through == frozenset()
-    assert now.through == {WrittenTo(CONTACT, "news")}
+    assert now.through == {ConsentRef(CONTACT, "news")}
 
 
 def test_of_each_list_it_is_who_they_were_when_it_was_sent_last(past: Past) -> None:
@@ -99,9 +99,9 @@ def test_of_each_list_it_is_who_they_were_when_it_was_sent_last(past: Past) -> N
     past.sent(NOON - 2 * DAY, NEWS, CONTACT, "news")
     past.sent(NOON - DAY, PRESS, CONTACT, "press")
     past.sent(NOON + DAY, NEWS, LEAD, "news")
-    assert past.through(NOON) == {WrittenTo(CONTACT, "news"), WrittenTo(CONTACT, "press")}
-    assert past.through(NOON, frozenset({NEWS})) == {WrittenTo(CONTACT, "news")}
-    assert past.through(NOON - 2 * DAY - DAY / 2) == {WrittenTo(LEAD, "news")}
+    assert past.through(NOON) == {ConsentRef(CONTACT, "news"), ConsentRef(CONTACT, "press")}
+    assert past.through(NOON, frozenset({NEWS})) == {ConsentRef(CONTACT, "news")}
+    assert past.through(NOON - 2 * DAY - DAY / 2) == {ConsentRef(LEAD, "news")}
 
 
 def test_who_is_told_of_for_several_moments_was_in_the_lists_of_each_of_them(past: Past) -> None:
@@ -110,7 +110,7 @@ def test_who_is_told_of_for_several_moments_was_in_the_lists_of_each_of_them(pas
     past.sent(NOON - 5 * DAY, PRESS, LEAD, "press")
     moments = [NOON, NOON - 5 * DAY - TOLERANCE, NOON - 5 * DAY - 2 * TOLERANCE, NOON - 3 * DAY, NOON - 7 * DAY]
 
-    found = traced([past.unsubscribe(each) for each in moments], past.state.history, past.frames)
+    found = attribute_to_consents([past.unsubscribe(each) for each in moments], past.state.history, past.frames)
 
     assert [{each.opt_in_id for each in one.through} for one in found] == [
         {"fifth", "press"},
@@ -125,7 +125,7 @@ def test_it_is_told_by_what_somebodys_consents_were_found(past: Past) -> None:
     past.sent(NOON - DAY, NEWS, CONTACT, "news")
 
     def attribution(one: Unsubscribe, lists: frozenset[int] | None = None) -> Attribution:
-        return traced([one], past.state.history, past.frames, lambda _: lists)[0].attribution
+        return attribute_to_consents([one], past.state.history, past.frames, lambda _: lists)[0].attribution
 
     assert attribution(past.unsubscribe(NOON)) is Attribution.SNAPSHOTS
     assert attribution(past.unsubscribe(NOON), frozenset({NEWS})) is Attribution.MAILING
@@ -138,6 +138,6 @@ def test_of_an_unsubscribe_that_names_an_opt_in_only_that_ones_lists_tell_whoeve
     past.sent(NOON - DAY, NEWS, CONTACT, "news")
     past.sent(NOON - DAY, PRESS, LEAD, "press")
     named = replace(past.unsubscribe(NOON), opt_in_id="press", attribution=Attribution.OPT_IN)
-    (found,) = traced([named], past.state.history, past.frames, lambda _: frozenset({NEWS}))
-    assert found.through == {WrittenTo(LEAD, "press")}
+    (found,) = attribute_to_consents([named], past.state.history, past.frames, lambda _: frozenset({NEWS}))
+    assert found.through == {ConsentRef(LEAD, "press")}
     assert found.attribution is Attribution.OPT_IN

@@ -7,7 +7,7 @@ import pytest
 
 from campaign_sync.optimizely.client import Optimizely, connect
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync.sandbox.wsdl import PartNames
 
 NORD, SUED = 8100, 8200
@@ -19,7 +19,7 @@ USERNAME, PASSWORD = "nord-api", "geheim-4711"
 class Vendor:
     """A pretend vendor with two mandators, and the way to it."""
 
-    world: World
+    world: VendorState
     url: str
 
     def connect(self) -> AbstractContextManager[Optimizely]:
@@ -34,7 +34,7 @@ def part_names(request: pytest.FixtureRequest) -> PartNames:
 
 @pytest.fixture
 def vendor(tmp_path: Path, part_names: PartNames) -> Iterator[Vendor]:
-    world = World(tmp_path / "world.db")
+    world = VendorState(tmp_path / "world.db")
     world.add_mandator(NORD, USERNAME, PASSWORD)
     world.add_mandator(SUED, "sued-api", "anders")
     world.add_list(NORD, LIST, "Müller & Söhne", ["Vorname", "entity-id"])

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from campaign_sync.domain.text import XML_FORBIDDEN
 from campaign_sync.optimizely import row_reader, soap_encoding
-from campaign_sync.optimizely.array_decoder import ListedRows, RowForm, Rows, UnusualError, values
+from campaign_sync.optimizely.array_decoder import ListedRows, RowForm, Rows, UnexpectedShapeError, values
 from campaign_sync.optimizely.row_reader import Listed, RowReader
 from campaign_sync.sandbox import axis_messages as axis
 from campaign_sync.sandbox.wsdl import SERVICES
@@ -136,7 +136,7 @@ def test_what_axis_would_not_write_is_left_to_the_parser(kind: str) -> None:
 )
 def test_what_is_not_xml_is_not_read_in_bulk_either(text: str) -> None:
     content = written(cell("vorher"), cell(text))
-    with pytest.raises(UnusualError):
+    with pytest.raises(UnexpectedShapeError):
         in_bulk(content)
     with pytest.raises(soap_encoding.NotSoapError):
         read(content)
@@ -145,7 +145,7 @@ def test_what_is_not_xml_is_not_read_in_bulk_either(text: str) -> None:
 @pytest.mark.parametrize("half", ["&#xD83D;", "&#xDE00;", "&#xDE00;&#xD83D;", "&#xd83d;"])
 def test_half_a_character_is_no_character_and_takes_no_other_row_with_it(half: str) -> None:
     content = written(cell("vorher"), cell(f"cut {half}"), cell("&#xD83D;&#xDE00;"))
-    with pytest.raises(UnusualError):
+    with pytest.raises(UnexpectedShapeError):
         in_bulk(content)
     sink, _ = read(content)
     lost = "\ufffd" * half.count(";")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.optimizely.concurrency import Pace
+from campaign_sync.optimizely.concurrency import ConcurrencyLimiter
 from campaign_sync.optimizely.errors import TransientError
 
 
@@ -18,7 +18,7 @@ class Clock:
         return self.now
 
 
-def exchange(pace: Pace, clock: Clock, *, seconds: float = 0.0, fails: bool = False) -> None:
+def exchange(pace: ConcurrencyLimiter, clock: Clock, *, seconds: float = 0.0, fails: bool = False) -> None:
     with pace.watching(TransientError):
         clock.now += seconds
         if fails:
@@ -27,7 +27,7 @@ def exchange(pace: Pace, clock: Clock, *, seconds: float = 0.0, fails: bool = Fa
 
 def test_a_failure_halves_the_calls_and_good_answers_bring_them_back() -> None:
     clock = Clock()
-    pace = Pace(8, 10, clock)
+    pace = ConcurrencyLimiter(8, 10, clock)
     with pytest.raises(TransientError):
         exchange(pace, clock, fails=True)
     assert pace.allowed == 4
@@ -38,14 +38,14 @@ def test_a_failure_halves_the_calls_and_good_answers_bring_them_back() -> None:
 
 def test_an_answer_that_takes_long_is_as_bad_as_none() -> None:
     clock = Clock()
-    pace = Pace(8, 10, clock)
+    pace = ConcurrencyLimiter(8, 10, clock)
     exchange(pace, clock, seconds=11)
     assert pace.allowed == 4
 
 
 def test_calls_that_fail_together_count_once() -> None:
     clock = Clock()
-    pace = Pace(8, 10, clock)
+    pace = ConcurrencyLimiter(8, 10, clock)
     together = [pace.watching(TransientError) for _ in range(8)]
     for each in together:
         each.__enter__()
@@ -57,7 +57,7 @@ def test_calls_that_fail_together_count_once() -> None:
 @given(st.integers(1, 40), st.lists(st.tuples(st.floats(0, 30), st.booleans())))
 def test_there_is_always_one_call_and_never_more_than_allowed(most: int, answers: list[tuple[float, bool]]) -> None:
     clock = Clock()
-    pace = Pace(most, 10, clock)
+    pace = ConcurrencyLimiter(most, 10, clock)
     for seconds, fails in answers:
         try:
             exchange(pace, clock, seconds=seconds, fails=fails)
@@ -67,7 +67,7 @@ def test_there_is_always_one_call_and_never_more_than_allowed(most: int, answers
 
 
 def test_no_more_calls_are_under_way_than_are_allowed() -> None:
-    pace, together, most = Pace(4, 10), 0, 0
+    pace, together, most = ConcurrencyLimiter(4, 10), 0, 0
     lock = threading.Lock()
     pace.allowed = 2
 

@@ -9,7 +9,7 @@ from campaign_sync.optimizely.gzipping import Gzipping
 from campaign_sync.optimizely.transport import Transport
 from campaign_sync.sandbox import server
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.sandbox.vendor_state import VendorState
 
 NORD, LIST = 8100, 11
 IDS = [f"somebody.{number}@example.org" for number in range(1000)]
@@ -17,7 +17,7 @@ IDS = [f"somebody.{number}@example.org" for number in range(1000)]
 
 @contextmanager
 def connected(folder: Path, *, accepts_gzip: bool) -> Iterator[Optimizely]:
-    world = World(folder / "vendor.db")
+    world = VendorState(folder / "vendor.db")
     world.add_mandator(NORD, "user", "password")
     world.add_list(NORD, LIST, "Newsletter", ["Vorname"])
     with serve(world, accepts_gzip=accepts_gzip) as url, connect(url, NORD, "user", "password") as optimizely:

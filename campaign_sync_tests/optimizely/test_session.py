@@ -1,6 +1,6 @@
 import pytest
 
-from campaign_sync.optimizely.concurrency import Pace
+from campaign_sync.optimizely.concurrency import ConcurrencyLimiter
 from campaign_sync.optimizely.errors import CredentialsError, RefusedError, TransientError
 from campaign_sync.optimizely.session import LIFETIME_SECONDS, Session
 from campaign_sync.optimizely.transport import Transport
@@ -17,7 +17,7 @@ class Clock:
 
 def session_at(vendor: Vendor, clock: Clock) -> Session:
     transport = Transport(vendor.url, parallel_calls=2, timeout_seconds=PATIENCE)
-    return Session(transport, NORD, USERNAME, PASSWORD, Pace(4, 60), clock=clock)
+    return Session(transport, NORD, USERNAME, PASSWORD, ConcurrencyLimiter(4, 60), clock=clock)
 
 
 def logins_and_logouts(vendor: Vendor) -> list[str]:
@@ -52,12 +52,12 @@ def test_a_session_somebody_is_using_is_logged_out_only_when_they_are_done(vendo
 def test_the_mandators_lists_are_asked_for_once_a_session(vendor: Vendor) -> None:
     clock = Clock()
     session = session_at(vendor, clock)
-    session.require_own(LIST)
-    session.require_own(LIST)
+    session.check_list_ownership(LIST)
+    session.check_list_ownership(LIST)
     assert len(vendor.world.calls("getAllIds")) == 1
     clock.now = LIFETIME_SECONDS
     session.call("Recipient", "getCount", LIST, 0)
-    session.require_own(LIST)
+    session.check_list_ownership(LIST)
     assert len(vendor.world.calls("getAllIds")) == 2
     session.close()
 

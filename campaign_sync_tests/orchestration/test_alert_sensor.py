@@ -11,13 +11,13 @@ import time_machine
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 from sqlalchemy import create_engine
 
-from campaign_sync.domain.incident import Trouble, TroubleKind
+from campaign_sync.domain.incident import Incident, IncidentKind
 from campaign_sync.orchestration import errors, repair_sensor, run_attempts
-from campaign_sync.orchestration.alert_sensor import UntoldAlarmError
+from campaign_sync.orchestration.alert_sensor import UnsentAlertError
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
 from campaign_sync.storage.recipient_lists import Doubt
 from campaign_sync_tests.alerts.receivers import Inbox, Mailbox, mail_server, web_server
-from campaign_sync_tests.installation import NEWSLETTER, Rig, rig
+from campaign_sync_tests.installation import NEWSLETTER, Installation, installation
 
 LISTS = ("newsletter", "products")
 QUEUED, CANCELED = dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELED
@@ -26,7 +26,7 @@ QUEUED, CANCELED = dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELED
 class Watch:
     """An installation, its alarm sensor with a real cursor, and those whom it tells."""
 
-    def __init__(self, shop: Rig, instance: dg.DagsterInstance, mailbox: Mailbox, inbox: Inbox) -> None:
+    def __init__(self, shop: Installation, instance: dg.DagsterInstance, mailbox: Mailbox, inbox: Inbox) -> None:
         self.shop, self.instance, self.mailbox, self.inbox = shop, instance, mailbox, inbox
         self.cursor: str | None = None
         shop.environment["HOOK"] = inbox.url
@@ -68,7 +68,7 @@ class Watch:
 def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     monkeypatch.setattr(errors, "_TRIES_AGAIN", 0)
     with (
-        rig(tmp_path) as shop,
+        installation(tmp_path) as shop,
         dg.DagsterInstance.ephemeral() as instance,
         mail_server() as mailbox,
         web_server() as inbox,
@@ -108,7 +108,7 @@ def test_a_channel_that_is_down_fails_the_tick_and_is_told_later_while_others_ar
     watch.shop.settings["mandators"]["nord"]["alarms_to"] = ["nord@example.net"]
     watch.inbox.status = 503
     watch.break_off()
-    with pytest.raises(UntoldAlarmError, match=r"alarms\.webhooks\.ops took no alarm: it answered HTTP 503"):
+    with pytest.raises(UnsentAlertError, match=r"alarms\.webhooks\.ops took no alarm: it answered HTTP 503"):
         watch.look()
     assert watch.mailbox.recipients == [["nord@example.net"]] * len(LISTS), "a mandator may have people of its own"
     watch.inbox.status = 200
@@ -120,7 +120,7 @@ def test_a_channel_that_is_down_fails_the_tick_and_is_told_later_while_others_ar
     watch.look()
     watch.inbox.status = 503
     watch.break_off()
-    with pytest.raises(UntoldAlarmError):
+    with pytest.raises(UnsentAlertError):
         watch.look()
     watch.mend()
     watch.run()
@@ -202,7 +202,7 @@ def test_a_state_database_that_cannot_be_used_is_told_once_and_so_is_its_return(
 def test_while_the_state_database_takes_no_changes_nothing_is_told_at_every_look(watch: Watch) -> None:
     watch.inbox.status = 503
     watch.break_off()
-    with pytest.raises(UntoldAlarmError):
+    with pytest.raises(UnsentAlertError):
         watch.look()
     engine = create_engine(watch.shop.settings["storage"]["state_url"])
     with engine.begin() as database:
@@ -225,7 +225,7 @@ def test_while_the_state_database_takes_no_changes_nothing_is_told_at_every_look
 
 def test_without_any_channel_the_log_is_told_all_the_same(watch: Watch) -> None:
     del watch.shop.settings["alarms"]
-    broken = Trouble("nord", "newsletter", TroubleKind.LATE, datetime.now(UTC), "It is late.", "Look.", "/runs")
+    broken = Incident("nord", "newsletter", IncidentKind.LATE, datetime.now(UTC), "It is late.", "Look.", "/runs")
     with watch.shop.state() as state:
         state.troubles.settle("nord", [broken], [], datetime.now(UTC))
     watch.look()
@@ -244,7 +244,7 @@ def test_the_return_of_the_state_database_is_told_once_by_each_channel_though_an
     watch.inbox.status = 503
     assert watch.look() == ["All clear: the state database of nord"]
     for _ in range(2):
-        with pytest.raises(UntoldAlarmError, match="HTTP 503"):
+        with pytest.raises(UnsentAlertError, match="HTTP 503"):
             watch.look()
     watch.inbox.status = 200
     assert watch.look() == []

@@ -12,7 +12,7 @@ from dagster import DagsterEventType
 
 from campaign_sync.cli.dagster_instance import use_instance
 from campaign_sync.orchestration import embedded_storage
-from campaign_sync.orchestration.embedded_storage import KeptEventLogStorage
+from campaign_sync.orchestration.embedded_storage import OpenEventLogStorage
 from campaign_sync_tests.waiting import PATIENCE
 
 SETTINGS = "telemetry: {enabled: false}\n"
@@ -40,7 +40,7 @@ def _of_ours(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dagster
     monkeypatch.setenv("DAGSTER_HOME", "")  # so that it is put back, whatever is made of it
     use_instance(home)
     with dg.DagsterInstance.get() as instance:
-        assert isinstance(instance.event_log_storage, KeptEventLogStorage)
+        assert isinstance(instance.event_log_storage, OpenEventLogStorage)
         yield instance
 
 

@@ -9,16 +9,16 @@ import pytest
 import time_machine
 
 from campaign_sync.orchestration.feedback_schedules import feedback_watch
-from campaign_sync_tests.installation import Rig, rig
+from campaign_sync_tests.installation import Installation, installation
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Rig]:
-    with rig(tmp_path) as built:
+def shop(tmp_path: Path) -> Iterator[Installation]:
+    with installation(tmp_path) as built:
         yield built
 
 
-def watch(shop: Rig, cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
+def watch(shop: Installation, cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance=instance, cursor=cursor)
         found = feedback_watch(shop.configuration, "nord")(context)
@@ -34,12 +34,12 @@ def evaluation(found: dg.SensorResult | dg.SkipReason) -> dg.AssetCheckEvaluatio
     return event
 
 
-def test_nothing_is_said_while_feedback_is_fresh(shop: Rig) -> None:
+def test_nothing_is_said_while_feedback_is_fresh(shop: Installation) -> None:
     shop.day()
     assert isinstance(watch(shop), dg.SkipReason)
 
 
-def test_a_first_import_that_never_succeeds_is_told_where_one_is_due_by_itself(shop: Rig) -> None:
+def test_a_first_import_that_never_succeeds_is_told_where_one_is_due_by_itself(shop: Installation) -> None:
     assert "were never imported" in (evaluation(watch(shop)).description or "")
     shop.settings["mandators"]["nord"]["schedule"] = None
     assert isinstance(watch(shop), dg.SkipReason)
@@ -54,7 +54,7 @@ def test_a_first_import_that_never_succeeds_is_told_where_one_is_due_by_itself(s
     ],
 )
 def test_an_import_that_stopped_shows_on_the_check_though_nothing_runs(
-    shop: Rig, hours: int, severity: dg.AssetCheckSeverity, said: str
+    shop: Installation, hours: int, severity: dg.AssetCheckSeverity, said: str
 ) -> None:
     shop.day()
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=hours, minutes=1)):
@@ -63,7 +63,7 @@ def test_an_import_that_stopped_shows_on_the_check_though_nothing_runs(
     assert said in (event.description or "")
 
 
-def test_when_the_import_is_back_the_check_says_so_once(shop: Rig) -> None:
+def test_when_the_import_is_back_the_check_says_so_once(shop: Installation) -> None:
     shop.day()
     found = watch(shop, cursor="alarm")
     assert evaluation(found).passed
@@ -71,14 +71,14 @@ def test_when_the_import_is_back_the_check_says_so_once(shop: Rig) -> None:
     assert isinstance(watch(shop, cursor=found.cursor), dg.SkipReason)
 
 
-def schedules(shop: Rig) -> dict[str, tuple[object, str | None]]:
+def schedules(shop: Installation) -> dict[str, tuple[object, str | None]]:
     found = shop.definitions.schedules or []
     return {
         one.name: (one.cron_schedule, one.execution_timezone) for one in found if isinstance(one, dg.ScheduleDefinition)
     }
 
 
-def test_feedback_is_imported_between_the_replaces_where_that_is_configured(shop: Rig) -> None:
+def test_feedback_is_imported_between_the_replaces_where_that_is_configured(shop: Installation) -> None:
     assert set(schedules(shop)) == {"nord_daily", "sued_daily", "nord_audit_schedule", "sued_audit_schedule"}
     shop.settings["mandators"]["nord"]["feedback"] = {"schedule": "15 * * * *", "audit": None}
 
@@ -88,12 +88,12 @@ def test_feedback_is_imported_between_the_replaces_where_that_is_configured(shop
     assert "nord_audit_schedule" not in found
 
 
-def test_a_mandator_that_is_replaced_by_hand_runs_nothing_by_itself(shop: Rig) -> None:
+def test_a_mandator_that_is_replaced_by_hand_runs_nothing_by_itself(shop: Installation) -> None:
     shop.settings["mandators"]["nord"]["schedule"] = None
     assert set(schedules(shop)) == {"sued_daily", "sued_audit_schedule"}
 
 
-def test_the_daily_replace_does_without_the_audit(shop: Rig) -> None:
+def test_the_daily_replace_does_without_the_audit(shop: Installation) -> None:
     jobs = {job.name: job for job in shop.definitions.resolve_all_job_defs()}
     keys = {key.to_user_string() for key in jobs["nord_daily_replace"].asset_layer.selected_asset_keys}
     assert "nord/recipient_list/newsletter" in keys

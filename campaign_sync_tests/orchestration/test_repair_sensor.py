@@ -14,21 +14,21 @@ from campaign_sync.definitions import build_definitions
 from campaign_sync.orchestration import errors
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
-from campaign_sync.orchestration.repair_sensor import GIVES_UP_AFTER, UnmendedListError, unfinished_replace_sensor
+from campaign_sync.orchestration.repair_sensor import GIVES_UP_AFTER, UnrepairedListError, unfinished_replace_sensor
 from campaign_sync.storage.processes import STANDS_STILL_AFTER
-from campaign_sync_tests.installation import NEWSLETTER, Rig, rig
+from campaign_sync_tests.installation import NEWSLETTER, Installation, installation
 
 CHAIN = ["bounces", "unsubscribes", "suppression_state", "selection", "snapshot", "recipient_list"]
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     monkeypatch.setattr(errors, "_TRIES_AGAIN", 0)
-    with rig(tmp_path) as built:
+    with installation(tmp_path) as built:
         yield built
 
 
-def look(shop: Rig) -> dg.SensorResult | dg.SkipReason:
+def look(shop: Installation) -> dg.SensorResult | dg.SkipReason:
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance=instance)
         found = unfinished_replace_sensor(shop.configuration, "nord")(context)
@@ -36,7 +36,7 @@ def look(shop: Rig) -> dg.SensorResult | dg.SkipReason:
     return found
 
 
-def break_off(shop: Rig, runs: int = 1) -> None:
+def break_off(shop: Installation, runs: int = 1) -> None:
     shop.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     for _ in range(runs):
         shop.run("nord")
@@ -48,19 +48,19 @@ def requests(found: dg.SensorResult | dg.SkipReason) -> list[list[str]]:
     return [[key.to_user_string() for key in one.asset_selection or []] for one in found.run_requests or []]
 
 
-def test_nothing_is_started_while_every_list_is_whole(shop: Rig) -> None:
+def test_nothing_is_started_while_every_list_is_whole(shop: Installation) -> None:
     assert requests(look(shop)) == []
     shop.day("nord")
     assert requests(look(shop)) == []
 
 
-def test_a_list_left_incomplete_is_replaced_again_from_the_snapshot_it_has(shop: Rig) -> None:
+def test_a_list_left_incomplete_is_replaced_again_from_the_snapshot_it_has(shop: Installation) -> None:
     break_off(shop)
 
     assert requests(look(shop)) == [["nord/recipient_list/newsletter"], ["nord/recipient_list/products"]]
 
 
-def test_a_list_whose_snapshot_has_grown_too_old_is_picked_anew(shop: Rig) -> None:
+def test_a_list_whose_snapshot_has_grown_too_old_is_picked_anew(shop: Installation) -> None:
     break_off(shop)
     shop.list_settings()["max_snapshot_age"] = "PT0.001S"
     (newsletter, _) = requests(look(shop))
@@ -68,7 +68,7 @@ def test_a_list_whose_snapshot_has_grown_too_old_is_picked_anew(shop: Rig) -> No
     assert [key.split("/")[1] for key in newsletter] == CHAIN
 
 
-def test_it_tries_again_every_few_minutes_also_where_a_try_could_not_even_begin(shop: Rig) -> None:
+def test_it_tries_again_every_few_minutes_also_where_a_try_could_not_even_begin(shop: Installation) -> None:
     def keys() -> set[str | None]:
         found = look(shop)
         assert isinstance(found, dg.SensorResult)
@@ -82,20 +82,20 @@ def test_it_tries_again_every_few_minutes_also_where_a_try_could_not_even_begin(
         assert not keys() & first
 
 
-def test_a_list_that_somebody_is_replacing_is_left_to_them(shop: Rig) -> None:
+def test_a_list_that_somebody_is_replacing_is_left_to_them(shop: Installation) -> None:
     break_off(shop)
     with shop.state() as state, state.leases.held(NEWSLETTER, "another-run"):
         assert requests(look(shop)) == [["nord/recipient_list/products"]]
 
 
-def test_after_a_few_tries_its_tick_fails_and_says_so(shop: Rig) -> None:
+def test_after_a_few_tries_its_tick_fails_and_says_so(shop: Installation) -> None:
     break_off(shop, runs=GIVES_UP_AFTER)
 
-    with pytest.raises(UnmendedListError, match=r"nord/newsletter .* is INCOMPLETE since .* Send nothing to it"):
+    with pytest.raises(UnrepairedListError, match=r"nord/newsletter .* is INCOMPLETE since .* Send nothing to it"):
         look(shop)
 
 
-def test_a_replay_that_broke_off_is_replayed_and_not_overwritten_by_what_it_was_to_undo(shop: Rig) -> None:
+def test_a_replay_that_broke_off_is_replayed_and_not_overwritten_by_what_it_was_to_undo(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         shop.run("nord", instance)
         with shop.state() as state:
@@ -109,7 +109,7 @@ def test_a_replay_that_broke_off_is_replayed_and_not_overwritten_by_what_it_was_
     assert request.tags[REPLAY_TAG] == good
 
 
-def test_a_run_whose_process_died_is_told_to_have_failed_and_holds_nothing_up(shop: Rig) -> None:
+def test_a_run_whose_process_died_is_told_to_have_failed_and_holds_nothing_up(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         job = build_definitions(shop.configuration).resolve_job_def("nord_daily_replace")
         run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
@@ -128,7 +128,7 @@ def test_a_run_whose_process_died_is_told_to_have_failed_and_holds_nothing_up(sh
         assert failed.status is dg.DagsterRunStatus.FAILURE
 
 
-def test_a_run_that_died_before_it_held_anything_keeps_nobody_waiting(shop: Rig) -> None:
+def test_a_run_that_died_before_it_held_anything_keeps_nobody_waiting(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         job = build_definitions(shop.configuration).resolve_job_def("nord_daily_replace")
         run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
@@ -145,7 +145,7 @@ def test_a_run_that_died_before_it_held_anything_keeps_nobody_waiting(shop: Rig)
             assert state.signs_of_life.dead() == []
 
 
-def test_a_run_that_died_before_its_first_sign_of_life_keeps_nobody_waiting_for_ever(shop: Rig) -> None:
+def test_a_run_that_died_before_its_first_sign_of_life_keeps_nobody_waiting_for_ever(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         job = build_definitions(shop.configuration).resolve_job_def("nord_daily_replace")
         run, others = (
@@ -164,7 +164,7 @@ def test_a_run_that_died_before_its_first_sign_of_life_keeps_nobody_waiting_for_
             assert statuses() == [dg.DagsterRunStatus.FAILURE, started], "of runs that aren't ours nothing is known"
 
 
-def test_a_run_that_dagster_starts_once_more_by_itself_is_not_mended_a_second_time(shop: Rig) -> None:
+def test_a_run_that_dagster_starts_once_more_by_itself_is_not_mended_a_second_time(shop: Installation) -> None:
     break_off(shop)
     with dg.DagsterInstance.ephemeral() as instance:
         job = build_definitions(shop.configuration).resolve_job_def("nord_daily_replace")
@@ -185,7 +185,7 @@ with State(sys.argv[1]) as state, state.signs_of_life.given(sys.argv[2]):
 """
 
 
-def state_url(shop: Rig) -> str:
+def state_url(shop: Installation) -> str:
     return shop.configuration.storage.state_url.get_secret_value()
 
 
@@ -197,7 +197,7 @@ with State(sys.argv[1]) as state, state.leases.held({NEWSLETTER}, sys.argv[2]):
 """
 
 
-def test_it_looks_every_minute_unless_somebody_stops_it(shop: Rig) -> None:
+def test_it_looks_every_minute_unless_somebody_stops_it(shop: Installation) -> None:
     sensor = unfinished_replace_sensor(shop.configuration, "nord")
     assert sensor.minimum_interval_seconds == timedelta(minutes=1).total_seconds()
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING

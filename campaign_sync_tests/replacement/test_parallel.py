@@ -4,13 +4,13 @@ from typing import cast
 import pytest
 
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.optimizely.concurrency import Pace
-from campaign_sync.replacement.parallel import together
+from campaign_sync.optimizely.concurrency import ConcurrencyLimiter
+from campaign_sync.replacement.parallel import in_parallel
 from campaign_sync.replacement.target import Target
 
 
 def test_no_call_that_waits_for_its_turn_is_made_once_another_has_failed() -> None:
-    pace, made = Pace(4, 60), list[int]()
+    pace, made = ConcurrencyLimiter(4, 60), list[int]()
     pace.allowed = 1  # four threads, of which three wait
 
     def call(item: int) -> None:
@@ -21,5 +21,5 @@ def test_no_call_that_waits_for_its_turn_is_made_once_another_has_failed() -> No
     for _ in range(50):
         made.clear()
         with pytest.raises(ConnectionError) as caught:
-            list(together(target, vendor, call, range(20)))
+            list(in_parallel(target, vendor, call, range(20)))
         assert [str(item) for item in made] == [str(caught.value)]

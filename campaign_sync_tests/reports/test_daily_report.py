@@ -13,7 +13,7 @@ import time_machine
 from lxml import etree
 from rich.console import Console
 
-from campaign_sync.cli.report import report_after_run, tell_report
+from campaign_sync.cli.report import report_after_run, write_report
 from campaign_sync.config import ReportSettings
 from campaign_sync.domain.list_drift import Drift, Reading
 from campaign_sync.domain.readiness import Readiness
@@ -27,10 +27,10 @@ from campaign_sync.reports.daily_report import NOT_PICKED, Report
 from campaign_sync.reports.html_page import headline, render
 from campaign_sync.reports.publication import write
 from campaign_sync.reports.translations import Words
-from campaign_sync.storage.files import Frames
+from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.recipient_lists import Doubt
-from campaign_sync.storage.replacements import ReplaceState
-from campaign_sync_tests.installation import NEWSLETTER, NORD, Rig, rig
+from campaign_sync.storage.replacements import ReplacementState
+from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation, installation
 from campaign_sync_tests.test_diff import change_much
 from campaign_sync_tests.time_travel import let_a_replace_break_off, let_days_pass
 
@@ -40,16 +40,16 @@ pytestmark = pytest.mark.xdist_group("report")
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Rig]:
+def shop(tmp_path: Path) -> Iterator[Installation]:
     """An installation that never ran."""
-    with rig(tmp_path) as built:
+    with installation(tmp_path) as built:
         yield built
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Two days of the mandator nord; much happened between them, and then a replace of the products broke off."""
-    with rig(tmp_path_factory.mktemp("lived")) as built:
+    with installation(tmp_path_factory.mktemp("lived")) as built:
         built.day()
         state_url = built.settings["storage"]["state_url"]
         let_days_pass(state_url, 1)
@@ -61,9 +61,9 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         yield built
 
 
-def gathered(shop: Rig, mandator: str = "nord", *, days_later: int = 0) -> Report:
+def gathered(shop: Installation, mandator: str = "nord", *, days_later: int = 0) -> Report:
     with shop.state() as state:
-        frames = Frames(shop.settings["storage"]["frames"])
+        frames = FileStorage(shop.settings["storage"]["frames"])
         return gather(shop.configuration, mandator, state, frames, datetime.now(UTC) + timedelta(days=days_later), {})
 
 
@@ -88,7 +88,7 @@ def tables(root: etree._Element) -> list[list[list[str]]]:
     return [[["".join(cell.itertext()) for cell in row] for row in table.iter("tr")] for table in root.iter("table")]
 
 
-def test_a_report_tells_who_came_who_left_and_why(lived: Rig) -> None:
+def test_a_report_tells_who_came_who_left_and_why(lived: Installation) -> None:
     report = gathered(lived)
     newsletter, _ = report.lists
     with lived.state() as state:
@@ -116,12 +116,12 @@ def test_a_report_tells_who_came_who_left_and_why(lived: Rig) -> None:
     assert newsletter.proof.digest in text(root)
 
 
-def test_a_report_names_nobody(lived: Rig) -> None:
+def test_a_report_names_nobody(lived: Installation) -> None:
     for language in ("de", "en"):
         assert_names_nobody(lived, render(gathered(lived), language))
 
 
-def assert_names_nobody(shop: Rig, page: str) -> None:
+def assert_names_nobody(shop: Installation, page: str) -> None:
     with shop.crm() as crm, shop.state() as state:
         people = crm.exec_driver_sql("SELECT id, email, first_name, last_name, city FROM contact").all()
         words = {value for row in people for value in row if value}
@@ -136,7 +136,7 @@ def assert_names_nobody(shop: Rig, page: str) -> None:
     assert not re.search(r"contact|lead:", shown)
 
 
-def test_an_incomplete_list_is_the_first_thing_that_is_said(lived: Rig) -> None:
+def test_an_incomplete_list_is_the_first_thing_that_is_said(lived: Installation) -> None:
     report = gathered(lived)
     newsletter, products = report.lists
     assert (newsletter.status, products.status) == (Readiness.READY, Readiness.INCOMPLETE)
@@ -156,16 +156,16 @@ def test_an_incomplete_list_is_the_first_thing_that_is_said(lived: Rig) -> None:
     assert "broke off, list incomplete" in text(root)
 
 
-def test_a_list_that_somebody_is_filling_is_being_renewed(lived: Rig) -> None:
+def test_a_list_that_somebody_is_filling_is_being_renewed(lived: Installation) -> None:
     with lived.state() as state:
-        state.journal.note("broken", state=ReplaceState.FILLING)
+        state.journal.note("broken", state=ReplacementState.FILLING)
         with state.leases.held(1, "somebody"):
             assert gathered(lived).lists[1].status is Readiness.RENEWING
         assert gathered(lived).lists[1].status is Readiness.INCOMPLETE
-        state.journal.note("broken", state=ReplaceState.FAILED)
+        state.journal.note("broken", state=ReplacementState.FAILED)
 
 
-def test_a_list_of_an_earlier_day_is_not_called_ready(lived: Rig) -> None:
+def test_a_list_of_an_earlier_day_is_not_called_ready(lived: Installation) -> None:
     report = gathered(lived, days_later=2)
     newsletter, _ = report.lists
     assert newsletter.status is Readiness.OLD
@@ -176,7 +176,7 @@ def test_a_list_of_an_earlier_day_is_not_called_ready(lived: Rig) -> None:
     )
 
 
-def test_lists_that_are_all_ready_are_told_to_be_so(lived: Rig) -> None:
+def test_lists_that_are_all_ready_are_told_to_be_so(lived: Installation) -> None:
     report = gathered(lived)
     told = []
     for count in (1, 2, 3):
@@ -189,14 +189,16 @@ def test_lists_that_are_all_ready_are_told_to_be_so(lived: Rig) -> None:
     ]
 
 
-def reported(shop: Rig, instance: dg.DagsterInstance) -> str:
+def reported(shop: Installation, instance: dg.DagsterInstance) -> str:
     """The report's page in English, made by its job."""
     job = shop.definitions.resolve_job_def("nord_report")
     (event,) = job.execute_in_process(instance=instance).get_asset_materialization_events()
     return text(parsed(Path(str(event.materialization.metadata["page (en)"].value)).read_text()))
 
 
-def test_a_run_that_refused_the_lists_is_the_first_thing_that_is_said_though_they_were_proven_today(shop: Rig) -> None:
+def test_a_run_that_refused_the_lists_is_the_first_thing_that_is_said_though_they_were_proven_today(
+    shop: Installation,
+) -> None:
     shop.settings["reports"] = {"languages": ["en"]}
     with dg.instance_for_test() as instance:
         assert shop.run("nord", instance).success
@@ -214,13 +216,13 @@ def test_a_run_that_refused_the_lists_is_the_first_thing_that_is_said_though_the
         assert re.search(r"newsletter \(as of .+\) and products \(as of .+\) weren’t renewed at the last attempt", told)
         assert "ready for" not in told
         with shop.state() as state:
-            frames = Frames(shop.settings["storage"]["frames"])
+            frames = FileStorage(shop.settings["storage"]["frames"])
             newest = newest_attempts(instance, "nord", ["newsletter", "products"])
             report = gather(shop.configuration, "nord", state, frames, datetime.now(UTC), newest)
         assert 'class="verdict fair"' in render(report, "en")
 
 
-def test_a_day_without_feedback_is_not_called_ready(shop: Rig) -> None:
+def test_a_day_without_feedback_is_not_called_ready(shop: Installation) -> None:
     shop.settings["reports"] = {"languages": ["en"]}
     shop.settings["mandators"]["nord"]["feedback"] = {"max_age": "3d"}
     with dg.instance_for_test() as instance:
@@ -236,7 +238,7 @@ def test_a_day_without_feedback_is_not_called_ready(shop: Rig) -> None:
     assert "ready for" not in told
 
 
-def test_a_list_that_was_changed_after_its_proof_is_not_called_ready(shop: Rig) -> None:
+def test_a_list_that_was_changed_after_its_proof_is_not_called_ready(shop: Installation) -> None:
     shop.day()
     with shop.state() as state:
         proven = state.journal.last_proven("nord", "newsletter")
@@ -256,7 +258,7 @@ def test_a_list_that_was_changed_after_its_proof_is_not_called_ready(shop: Rig) 
     assert "Bei Optimizely dazugekommen 1" in told
 
 
-def test_a_list_that_looks_half_full_is_called_neither_ready_nor_complete(shop: Rig) -> None:
+def test_a_list_that_looks_half_full_is_called_neither_ready_nor_complete(shop: Installation) -> None:
     shop.day()
     with shop.state() as state:
         state.lists.doubt(Doubt("nord", "newsletter", 2, 5, datetime.now(UTC)))
@@ -268,7 +270,9 @@ def test_a_list_that_looks_half_full_is_called_neither_ready_nor_complete(shop: 
     assert "looks half full – please send nothing to it" in text(parsed(page))
 
 
-def test_a_check_without_a_result_is_not_taken_for_a_good_one(shop: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_without_a_result_is_not_taken_for_a_good_one(
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     evaluated = run_attempts._checks_of
 
     def without_proof(instance: dg.DagsterInstance, run_id: str) -> object:
@@ -281,21 +285,21 @@ def test_a_check_without_a_result_is_not_taken_for_a_good_one(shop: Rig, monkeyp
         found = newest_attempts(instance, "nord", ["newsletter", "products"])
     assert found["newsletter"].missing_checks == ("recipient_list/newsletter/proof",)
     with shop.state() as state:
-        frames = Frames(shop.settings["storage"]["frames"])
+        frames = FileStorage(shop.settings["storage"]["frames"])
         report = gather(shop.configuration, "nord", state, frames, datetime.now(UTC), found)
     assert [one.status for one in report.lists] == [Readiness.CHECK_MISSING, Readiness.CHECK_MISSING]
     assert "sind vollständig, aber das Ergebnis einer Prüfung fehlt" in headline(report, Words("de", report.zone))
 
 
-def test_a_report_made_where_dagster_cannot_be_asked_does_not_call_lists_ready(shop: Rig) -> None:
+def test_a_report_made_where_dagster_cannot_be_asked_does_not_call_lists_ready(shop: Installation) -> None:
     shop.day()
     with shop.state() as state:
-        frames = Frames(shop.settings["storage"]["frames"])
+        frames = FileStorage(shop.settings["storage"]["frames"])
         report = gather(shop.configuration, "nord", state, frames, datetime.now(UTC), None)
     assert not report.ready
 
 
-def test_a_mandator_that_never_ran_has_a_report_that_says_so(shop: Rig) -> None:
+def test_a_mandator_that_never_ran_has_a_report_that_says_so(shop: Installation) -> None:
     for language in ("de", "en"):
         root = parsed(render(gathered(shop, "sued"), language))
         assert len(list(root.iter("article"))) == 1
@@ -303,7 +307,7 @@ def test_a_mandator_that_never_ran_has_a_report_that_says_so(shop: Rig) -> None:
     assert "never fetched yet" in text(root)
 
 
-def test_what_a_list_is_called_is_text_and_nothing_else(lived: Rig) -> None:
+def test_what_a_list_is_called_is_text_and_nothing_else(lived: Installation) -> None:
     report = gathered(lived)
     name = '<script>alert("1")</script> & Söhne'
     nasty = replace(report, called=name, lists=tuple(replace(one, called=name) for one in report.lists))
@@ -328,8 +332,8 @@ def test_rows_that_were_sent_again_are_not_counted_twice(
     assert refused_by_code(codes, refused) == expected
 
 
-def test_pages_are_written_by_day_and_language_and_removed_when_they_are_old(shop: Rig) -> None:
-    frames = Frames(shop.settings["storage"]["frames"])
+def test_pages_are_written_by_day_and_language_and_removed_when_they_are_old(shop: Installation) -> None:
+    frames = FileStorage(shop.settings["storage"]["frames"])
     report = gathered(shop)
     settings = ReportSettings(languages=("de", "en"), keep=timedelta(days=30))
     for ago in (40, 30):
@@ -342,7 +346,7 @@ def test_pages_are_written_by_day_and_language_and_removed_when_they_are_old(sho
     assert Path(addresses["en"]).read_text() == Path(addresses["en"]).with_name("latest.en.html").read_text()
 
 
-def test_a_daily_run_that_has_ended_gets_its_report_and_says_where_it_is(shop: Rig) -> None:
+def test_a_daily_run_that_has_ended_gets_its_report_and_says_where_it_is(shop: Installation) -> None:
     sensor = report_sensor(shop.configuration, "nord")
     assert sensor
     with dg.instance_for_test() as instance:
@@ -378,7 +382,7 @@ def test_a_daily_run_that_has_ended_gets_its_report_and_says_where_it_is(shop: R
         assert isinstance(look(), dg.SkipReason)
 
 
-def test_a_list_that_somebody_materialized_by_itself_makes_the_report_anew(shop: Rig) -> None:
+def test_a_list_that_somebody_materialized_by_itself_makes_the_report_anew(shop: Installation) -> None:
     sensor = report_sensor(shop.configuration, "nord")
     assert sensor
     with dg.instance_for_test() as instance:
@@ -394,7 +398,7 @@ def test_a_list_that_somebody_materialized_by_itself_makes_the_report_anew(shop:
         assert isinstance(sensor(dg.build_sensor_context(instance=instance, cursor=found.cursor)), dg.SkipReason)
 
 
-def test_without_languages_there_is_nothing_of_reports(shop: Rig) -> None:
+def test_without_languages_there_is_nothing_of_reports(shop: Installation) -> None:
     shop.settings["reports"] = {"languages": []}
     configuration = shop.configuration
     assert report_asset(configuration, "nord") is None
@@ -407,19 +411,19 @@ def test_without_languages_there_is_nothing_of_reports(shop: Rig) -> None:
     assert not out.getvalue()
 
 
-def test_a_report_that_cannot_be_written_is_told_and_no_more(shop: Rig) -> None:
+def test_a_report_that_cannot_be_written_is_told_and_no_more(shop: Installation) -> None:
     out = io.StringIO()
     Path(shop.settings["storage"]["frames"]).write_text("a file where the folder should be")
     report_after_run(shop.configuration, "nord", "run", Console(file=out))
     assert out.getvalue().startswith("report: not written, ")
 
 
-def test_one_language_can_be_had_as_a_file(shop: Rig) -> None:
+def test_one_language_can_be_had_as_a_file(shop: Installation) -> None:
     out, file = io.StringIO(), shop.folder / "today.html"
-    tell_report(shop.configuration, "nord", "en", file, Console(file=out))
+    write_report(shop.configuration, "nord", "en", file, Console(file=out))
     assert out.getvalue().strip() == str(file)
     assert parsed(file.read_text()).get("lang") == "en"
 
     out = io.StringIO()
-    tell_report(shop.configuration, "nord", None, None, Console(file=out, width=500))
+    write_report(shop.configuration, "nord", None, None, Console(file=out, width=500))
     assert [Path(line).name.split(".")[1] for line in out.getvalue().split()] == ["de", "en"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync_tests.sandbox.client import Client
 
 NORD, SUED = 8100, 8200
@@ -26,8 +26,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def world(tmp_path: Path, clock: Clock) -> Iterator[World]:
-    world = World(tmp_path / "world.db", clock)
+def world(tmp_path: Path, clock: Clock) -> Iterator[VendorState]:
+    world = VendorState(tmp_path / "world.db", clock)
     world.add_mandator(NORD, "nord-api", "s3cret")
     world.add_mandator(SUED, "sued-api", "s3cret")
     world.add_list(NORD, NEWSLETTER, "Newsletter Nord", ["Vorname", "Ort"])
@@ -38,7 +38,7 @@ def world(tmp_path: Path, clock: Clock) -> Iterator[World]:
 
 
 @pytest.fixture
-def anonymous(world: World) -> Iterator[Client]:
+def anonymous(world: VendorState) -> Iterator[Client]:
     with serve(world) as url:
         yield Client(url)
 

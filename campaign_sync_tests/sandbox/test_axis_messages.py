@@ -5,7 +5,7 @@ import pytest
 from lxml import etree
 
 from campaign_sync.sandbox.axis_messages import SoapError, answer, parse
-from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync.sandbox.wsdl import SERVICES
 from campaign_sync.sandbox.xml_text import STAND_IN, rows_apart
 from campaign_sync_tests.sandbox.client import Client, FaultError, element, envelope, read
@@ -37,7 +37,7 @@ def add_all(nord: Client, values: str) -> list[int]:
         f"<in6>{ROW}</in6>",
     ],
 )
-def test_rows_that_are_called_arrays_are_read(world: World, nord: Client, values: str) -> None:
+def test_rows_that_are_called_arrays_are_read(world: VendorState, nord: Client, values: str) -> None:
     assert add_all(nord, values) == [0]
     assert world.recipients(NEWSLETTER)[0]["attributes"] == {"Vorname": "Anna"}
 
@@ -134,7 +134,7 @@ def test_parameters_with_unknown_names_count_by_position(nord: Client) -> None:
     assert read(nord.send("Recipient", envelope("Recipient", "getCount", content))) == 0
 
 
-def test_values_may_stand_apart_from_where_they_belong(world: World, nord: Client) -> None:
+def test_values_may_stand_apart_from_where_they_belong(world: VendorState, nord: Client) -> None:
     content = element("in0", "string", nord.session_id) + '<in1 href="#list"/><in2 href="#names"/>'
     apart = (
         f'<multiRef id="names" xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[1]"><i href="#name"/></multiRef>'
@@ -201,7 +201,7 @@ def test_equal_booleans_share_one_reference(nord: Client) -> None:
     ],
 )
 def test_a_moment_is_answered_in_utc_where_it_belongs(
-    world: World, nord: Client, scheduled_at: datetime | None, returned: str
+    world: VendorState, nord: Client, scheduled_at: datetime | None, returned: str
 ) -> None:
     world.add_mailing(NORD, 71, "Mai", status="NEW", list_ids=[NEWSLETTER], scheduled_at=scheduled_at)
     content = element("in0", "string", nord.session_id) + element("in1", "long", 71)
@@ -218,7 +218,7 @@ def test_an_answer_without_value_is_an_empty_element(nord: Client) -> None:
     assert b"/></soapenv:Body>" in answer
 
 
-def test_letters_beyond_ascii_are_answered_as_numbers(world: World, nord: Client) -> None:
+def test_letters_beyond_ascii_are_answered_as_numbers(world: VendorState, nord: Client) -> None:
     world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "Köln €"}}])
     answer = nord.send("Recipient", envelope("Recipient", "getAll", _orte(nord)))
 
@@ -226,7 +226,7 @@ def test_letters_beyond_ascii_are_answered_as_numbers(world: World, nord: Client
     assert read(answer) == [["Köln €"]]
 
 
-def test_an_emoji_is_answered_as_axis_does_and_no_xml_parser_takes_it(world: World, nord: Client) -> None:
+def test_an_emoji_is_answered_as_axis_does_and_no_xml_parser_takes_it(world: VendorState, nord: Client) -> None:
     world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "🌻"}}])
     answer = nord.send("Recipient", envelope("Recipient", "getAll", _orte(nord)))
 

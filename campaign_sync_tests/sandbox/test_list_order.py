@@ -5,7 +5,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync_tests.sandbox.client import Client
 from campaign_sync_tests.sandbox.conftest import NEWSLETTER, NORD, OPT_IN_LIST
 
@@ -25,8 +25,8 @@ def nord_with_people(nord: Client) -> Client:
     return nord
 
 
-def remove_by_another_process(world: World) -> None:
-    with closing(World(world.path)) as other, other.transaction() as database:
+def remove_by_another_process(world: VendorState) -> None:
+    with closing(VendorState(world.path)) as other, other.transaction() as database:
         database.execute("DELETE FROM recipient WHERE key = 'b@example.org'")
 
 
@@ -48,14 +48,14 @@ def remove_by_another_process(world: World) -> None:
     ],
 )
 def test_a_list_that_changed_is_read_in_its_new_order(
-    world: World, nord_with_people: Client, change: Callable[[Client, World], object], order: str
+    world: VendorState, nord_with_people: Client, change: Callable[[Client, VendorState], object], order: str
 ) -> None:
     assert by_place(nord_with_people) == ["c", "b", "a"]
     change(nord_with_people, world)
     assert by_place(nord_with_people) == list(order)
 
 
-def test_a_change_that_was_undone_is_none(world: World, nord_with_people: Client) -> None:
+def test_a_change_that_was_undone_is_none(world: VendorState, nord_with_people: Client) -> None:
     assert by_place(nord_with_people) == ["c", "b", "a"]
     with suppress(RuntimeError), world.transaction() as database:
         database.execute("DELETE FROM recipient")
@@ -64,7 +64,7 @@ def test_a_change_that_was_undone_is_none(world: World, nord_with_people: Client
 
 
 def test_a_list_is_sorted_once_however_many_pages_are_read_and_others_change(
-    world: World, nord_with_people: Client
+    world: VendorState, nord_with_people: Client
 ) -> None:
     with world.transaction() as database:
         remembered = world.orders.positions(database, NEWSLETTER, "Ort", ascending=True)

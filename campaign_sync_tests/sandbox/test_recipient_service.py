@@ -1,11 +1,11 @@
 import pytest
 
-from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync_tests.sandbox.client import Client, FaultError
 from campaign_sync_tests.sandbox.conftest import FOREIGN, NEWSLETTER, NORD, OPT_IN_LIST, SUED
 
 
-def test_each_recipient_is_answered_with_what_became_of_it(world: World, nord: Client) -> None:
+def test_each_recipient_is_answered_with_what_became_of_it(world: VendorState, nord: Client) -> None:
     world.put(NEWSLETTER, [{"id": "there@example.org"}])
     world.unsubscribe(NORD, "left@example.org")
     world.block(NORD, "*@spam.example.org")
@@ -19,7 +19,7 @@ def test_each_recipient_is_answered_with_what_became_of_it(world: World, nord: C
     assert [row["id"] for row in world.recipients(NEWSLETTER)] == ["there@example.org", "new@example.org"]
 
 
-def test_ids_are_compared_without_regard_to_case_and_kept_as_sent(world: World, nord: Client) -> None:
+def test_ids_are_compared_without_regard_to_case_and_kept_as_sent(world: VendorState, nord: Client) -> None:
     world.unsubscribe(NORD, "Left@Example.org")
 
     assert nord.add_all(NEWSLETTER, ["LEFT@example.org", "New@example.org", "new@EXAMPLE.org"]) == [2, 0, 5]
@@ -27,14 +27,14 @@ def test_ids_are_compared_without_regard_to_case_and_kept_as_sent(world: World, 
     assert nord.call("Recipient", "getAll", NEWSLETTER, ["Recipient"]) == [["New@example.org"]]
 
 
-def test_an_opt_in_list_takes_back_who_had_unsubscribed(world: World, nord: Client) -> None:
+def test_an_opt_in_list_takes_back_who_had_unsubscribed(world: VendorState, nord: Client) -> None:
     world.unsubscribe(NORD, "left@example.org")
 
     assert nord.add_all(OPT_IN_LIST, ["left@example.org"]) == [0]
     assert world.unsubscribed(NORD) == []
 
 
-def test_an_unsubscribe_belongs_to_one_mandator(world: World, nord: Client) -> None:
+def test_an_unsubscribe_belongs_to_one_mandator(world: VendorState, nord: Client) -> None:
     world.unsubscribe(SUED, "left@example.org")
 
     assert nord.add_all(NEWSLETTER, ["left@example.org"]) == [0]
@@ -54,7 +54,7 @@ def test_an_unsubscribe_belongs_to_one_mandator(world: World, nord: Client) -> N
     ],
 )
 def test_a_star_stands_for_one_or_more_characters_and_a_question_mark_for_one(
-    world: World, nord: Client, pattern: str, address: str, hit: bool
+    world: VendorState, nord: Client, pattern: str, address: str, hit: bool
 ) -> None:
     world.block(NORD, pattern)
 
@@ -74,7 +74,7 @@ def test_a_star_stands_for_one_or_more_characters_and_a_question_mark_for_one(
     ],
 )
 def test_a_call_that_is_wrong_as_a_whole_adds_nobody(
-    world: World, nord: Client, ids: list[str], names: list[str], rows: list[list[str]] | None, message: str
+    world: VendorState, nord: Client, ids: list[str], names: list[str], rows: list[list[str]] | None, message: str
 ) -> None:
     with pytest.raises(FaultError, match=message):
         nord.add_all(NEWSLETTER, ids, names, rows)
@@ -92,7 +92,7 @@ def test_faults_tell_everybodys_data_as_the_real_ones_do(nord: Client) -> None:
 
 
 @pytest.mark.parametrize("operation", ["clear", "removeUnsubscribed", "removeBounced", "removeBlacklisted"])
-def test_another_mandators_list_does_not_exist(world: World, nord: Client, operation: str) -> None:
+def test_another_mandators_list_does_not_exist(world: VendorState, nord: Client, operation: str) -> None:
     world.put(FOREIGN, [{"id": "a@example.org"}])
 
     with pytest.raises(FaultError, match="Recipient list does not exist"):
@@ -100,7 +100,7 @@ def test_another_mandators_list_does_not_exist(world: World, nord: Client, opera
     assert len(world.recipients(FOREIGN)) == 1
 
 
-def test_a_cleared_list_is_empty_and_its_neighbour_is_not(world: World, nord: Client) -> None:
+def test_a_cleared_list_is_empty_and_its_neighbour_is_not(world: VendorState, nord: Client) -> None:
     for list_id in (NEWSLETTER, OPT_IN_LIST):
         world.put(list_id, [{"id": "a@example.org"}])
 
@@ -109,7 +109,7 @@ def test_a_cleared_list_is_empty_and_its_neighbour_is_not(world: World, nord: Cl
     assert nord.call("Recipient", "getCount", OPT_IN_LIST, 0) == 1
 
 
-def test_sweeping_removes_the_affected_and_counts_them(world: World, nord: Client) -> None:
+def test_sweeping_removes_the_affected_and_counts_them(world: VendorState, nord: Client) -> None:
     world.put(NEWSLETTER, [{"id": f"{i}@example.org"} for i in range(10)])
     for i in range(3):
         world.unsubscribe(NORD, f"{i}@example.org")
@@ -123,7 +123,7 @@ def test_sweeping_removes_the_affected_and_counts_them(world: World, nord: Clien
     assert [row["id"] for row in world.recipients(NEWSLETTER)] == [f"{i}@example.org" for i in range(5, 10)]
 
 
-def test_a_list_is_read_page_by_page_from_a_row_on(world: World, nord: Client) -> None:
+def test_a_list_is_read_page_by_page_from_a_row_on(world: VendorState, nord: Client) -> None:
     people = [(f"{name}@example.org", name) for name in ("Cem", "Änne", "Bo", "Dörte")]
     world.put(NEWSLETTER, [{"id": key, "attributes": {"Vorname": name}} for key, name in people])
     names = ["Vorname", "email", "Recipient", "no such"]
@@ -141,7 +141,7 @@ def test_a_list_is_read_page_by_page_from_a_row_on(world: World, nord: Client) -
     assert [row[0] for row in page("Vorname", False, 0, 2)] == ["Änne", "Dörte"]
 
 
-def test_one_recipient_can_be_looked_up_and_removed(world: World, nord: Client) -> None:
+def test_one_recipient_can_be_looked_up_and_removed(world: VendorState, nord: Client) -> None:
     world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "Köln"}}])
 
     assert nord.call("Recipient", "getAttributes", NEWSLETTER, "A@example.org", ["Ort", "Vorname"]) == ["Köln", None]
@@ -152,7 +152,9 @@ def test_one_recipient_can_be_looked_up_and_removed(world: World, nord: Client) 
         nord.call("Recipient", "getAttributes", NEWSLETTER, "a@example.org", ["Ort"])
 
 
-def test_attributes_of_somebody_in_the_list_are_overwritten_and_the_others_stay(world: World, nord: Client) -> None:
+def test_attributes_of_somebody_in_the_list_are_overwritten_and_the_others_stay(
+    world: VendorState, nord: Client
+) -> None:
     world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "Köln", "Vorname": "Anna"}}])
 
     assert nord.call("Recipient", "setAttributes", NEWSLETTER, "A@example.org", ["Ort"], ["Bonn"]) is None
@@ -169,7 +171,7 @@ def test_attributes_of_somebody_in_the_list_are_overwritten_and_the_others_stay(
     ],
 )
 def test_attributes_that_cannot_be_written_change_nothing(
-    world: World, nord: Client, recipient_id: str, names: list[str], values: list[str], message: str
+    world: VendorState, nord: Client, recipient_id: str, names: list[str], values: list[str], message: str
 ) -> None:
     world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "Köln"}}])
 
@@ -178,7 +180,7 @@ def test_attributes_that_cannot_be_written_change_nothing(
     assert world.recipients(NEWSLETTER)[0]["attributes"] == {"Ort": "Köln"}
 
 
-def test_what_was_sent_is_what_is_held(world: World, nord: Client) -> None:
+def test_what_was_sent_is_what_is_held(world: VendorState, nord: Client) -> None:
     nord.add_all(NEWSLETTER, ["a@example.org"], ["Ort", "Vorname"], [['Köln <&"> ]]>', None]])
 
     assert world.recipients(NEWSLETTER) == [
@@ -187,7 +189,7 @@ def test_what_was_sent_is_what_is_held(world: World, nord: Client) -> None:
     assert nord.call("Recipient", "getAll", NEWSLETTER, ["Ort", "Vorname"]) == [['Köln <&"> ]]>', None]]
 
 
-def test_what_was_kept_in_either_form_is_read_alike(world: World, nord: Client) -> None:
+def test_what_was_kept_in_either_form_is_read_alike(world: VendorState, nord: Client) -> None:
     names = ["Ort", "no such", "Vorname", "email", "Erstellt am"]
     world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Vorname": "Anna", "Ort": "Köln"}}])
     nord.add_all(NEWSLETTER, ["b@example.org"], ["Vorname", "Ort"], [["Bert", "Bonn"]])

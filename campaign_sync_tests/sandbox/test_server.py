@@ -16,7 +16,7 @@ import zeep
 from zeep.transports import Transport
 
 from campaign_sync.sandbox.server import serve
-from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync.sandbox.wsdl import ENCODING, SERVICES, XSD, PartNames
 from campaign_sync_tests.sandbox.client import Client, FaultError, envelope, read
 from campaign_sync_tests.sandbox.conftest import NEWSLETTER, NORD
@@ -49,7 +49,7 @@ class OfflineTransport(Transport):
 
 
 @pytest.mark.parametrize("part_names", ["in0", "named"])
-def test_zeep_reads_every_wsdl_and_names_parameters_as_it_says(world: World, part_names: PartNames) -> None:
+def test_zeep_reads_every_wsdl_and_names_parameters_as_it_says(world: VendorState, part_names: PartNames) -> None:
     with serve(world, part_names=part_names) as url:
         for service, operations in SERVICES.items():
             client = zeep.Client(f"{url}/Rpc{service}?wsdl", transport=OfflineTransport())
@@ -69,7 +69,7 @@ def test_zeep_reads_every_wsdl_and_names_parameters_as_it_says(world: World, par
 
 
 @pytest.mark.parametrize("part_names", ["in0", "named"])
-def test_zeep_calls_what_needs_no_nested_arrays(world: World, part_names: PartNames) -> None:
+def test_zeep_calls_what_needs_no_nested_arrays(world: VendorState, part_names: PartNames) -> None:
     with serve(world, part_names=part_names) as url:
         session_id = Client(url).login(NORD, "nord-api", "s3cret").session_id
 
@@ -96,7 +96,7 @@ def test_what_is_not_there_is_not_found(anonymous: Client) -> None:
         anonymous.send("Nope", "<x/>")
 
 
-def test_many_callers_at_once_are_all_served(world: World, nord: Client) -> None:
+def test_many_callers_at_once_are_all_served(world: VendorState, nord: Client) -> None:
     batches = [[f"{batch}-{i}@example.org" for i in range(200)] for batch in range(16)]
 
     with ThreadPoolExecutor(8) as pool:
@@ -105,7 +105,7 @@ def test_many_callers_at_once_are_all_served(world: World, nord: Client) -> None
     assert len(world.recipients(NEWSLETTER)) == 3200
 
 
-def test_gzip_is_taken_and_given_where_the_server_says_so(world: World) -> None:
+def test_gzip_is_taken_and_given_where_the_server_says_so(world: VendorState) -> None:
     call = envelope("Session", "getVersion", "").encode()
     headers = {"Content-Type": "text/xml", "Content-Encoding": "gzip"}
     with serve(world, accepts_gzip=True) as url:
@@ -129,14 +129,14 @@ def test_gzip_is_refused_where_nobody_said_that_it_is_taken(anonymous: Client) -
     assert read(plain.content) == "1.18"
 
 
-def test_an_answer_cut_off_is_cut_off_in_gzip_too(world: World) -> None:
+def test_an_answer_cut_off_is_cut_off_in_gzip_too(world: VendorState) -> None:
     world.fault("getVersion", "truncate")
     call = envelope("Session", "getVersion", "").encode()
     with serve(world, accepts_gzip=True) as url, pytest.raises(requests.exceptions.ChunkedEncodingError):
         requests.post(f"{url}/RpcSession", data=call, timeout=PATIENCE)
 
 
-def test_a_server_ends_though_a_client_keeps_its_connection(world: World) -> None:
+def test_a_server_ends_though_a_client_keeps_its_connection(world: VendorState) -> None:
     with requests.Session() as client:
         with serve(world) as url:
             client.get(f"{url}/RpcSession?wsdl", timeout=PATIENCE)
@@ -156,7 +156,7 @@ def running(data: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], 
             process.kill()
 
 
-def test_the_sandbox_as_a_process_serves_what_another_process_puts_in(world: World) -> None:
+def test_the_sandbox_as_a_process_serves_what_another_process_puts_in(world: VendorState) -> None:
     with running(world.path) as (process, url):
         nord = Client(url).login(NORD, "nord-api", "s3cret")
         world.put(NEWSLETTER, [{"id": "a@example.org"}])
@@ -169,7 +169,7 @@ def test_the_sandbox_as_a_process_serves_what_another_process_puts_in(world: Wor
 def test_what_the_sandbox_knows_outlives_it(tmp_path: Path) -> None:
     path = tmp_path / "new" / "world.db"
     with running(path):
-        world = World(path)
+        world = VendorState(path)
         world.add_mandator(NORD, "nord-api", "s3cret")
         world.add_list(NORD, NEWSLETTER, "Newsletter", ["Ort"])
         world.unsubscribe(NORD, "left@example.org")

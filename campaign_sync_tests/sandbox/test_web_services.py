@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from campaign_sync.sandbox.vendor_state import World
+from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync.sandbox.web_services import HANDLERS
 from campaign_sync.sandbox.wsdl import SERVICES
 from campaign_sync_tests.sandbox.client import Client, FaultError
@@ -67,7 +67,7 @@ def test_the_systems_attributes_come_last_and_in_the_language_asked_for(nord: Cl
     assert names("en") == ["Vorname", "Ort", "Created on", "Modified on", "Opt-in source", "Opt-in date"]
 
 
-def test_a_copied_list_is_of_the_same_make_and_empty(world: World, nord: Client) -> None:
+def test_a_copied_list_is_of_the_same_make_and_empty(world: VendorState, nord: Client) -> None:
     world.put(OPT_IN_LIST, [{"id": "a@example.org"}])
     world.unsubscribe(NORD, "left@example.org")
 
@@ -81,7 +81,7 @@ def test_a_copied_list_is_of_the_same_make_and_empty(world: World, nord: Client)
         nord.call("RecipientList", "copy", FOREIGN)
 
 
-def test_mailings_are_found_by_type_and_status(world: World, nord: Client) -> None:
+def test_mailings_are_found_by_type_and_status(world: VendorState, nord: Client) -> None:
     world.add_mailing(NORD, 71, "Mai", status="SENDING", list_ids=[NEWSLETTER, OPT_IN_LIST])
     world.add_mailing(NORD, 72, "Juni", status="NEW", list_ids=[NEWSLETTER])
     world.add_mailing(NORD, 73, "Willkommen", mailing_type="event", status="SENDING", list_ids=[OPT_IN_LIST])
@@ -99,7 +99,7 @@ def test_mailings_are_found_by_type_and_status(world: World, nord: Client) -> No
 @pytest.mark.parametrize("operation", ["getStatus", "getName", "getRecipientListIds", "getScheduleDate"])
 @pytest.mark.parametrize("mailing_id", [71, 74])
 def test_an_unknown_mailing_is_refused_and_so_is_another_mandators(
-    world: World, nord: Client, operation: str, mailing_id: int
+    world: VendorState, nord: Client, operation: str, mailing_id: int
 ) -> None:
     world.add_mailing(SUED, 74, "Süd", status="SENDING", list_ids=[FOREIGN])
 
@@ -107,7 +107,7 @@ def test_an_unknown_mailing_is_refused_and_so_is_another_mandators(
         nord.call("Mailing", operation, mailing_id)
 
 
-def test_unsubscribing_over_the_api(world: World, nord: Client) -> None:
+def test_unsubscribing_over_the_api(world: VendorState, nord: Client) -> None:
     nord.call("Unsubscribe", "add", 0, "a@example.org")
     nord.call("Unsubscribe", "addAll", 0, ["b@example.org", "c@example.org"])
     nord.call("Unsubscribe", "remove", "c@example.org")
@@ -121,7 +121,7 @@ def test_unsubscribing_over_the_api(world: World, nord: Client) -> None:
     assert world.unsubscribed(NORD) == ["a@example.org"]
 
 
-def test_unsubscribing_from_a_list_that_has_an_unsubscribe_list_of_its_own(world: World, nord: Client) -> None:
+def test_unsubscribing_from_a_list_that_has_an_unsubscribe_list_of_its_own(world: VendorState, nord: Client) -> None:
     world.unsubscribe_from_list(NEWSLETTER, "a@example.org")
     nord.call("Unsubscribe", "addAll", NEWSLETTER, ["b@example.org"])
     nord.call("Unsubscribe", "addAll", OPT_IN_LIST, ["client@example.org"])
@@ -150,7 +150,7 @@ def test_the_blocklist_over_the_api(nord: Client) -> None:
 
 
 def test_list_fields_that_were_agreed_on_come_back_with_a_response_as_they_are_in_its_list(
-    world: World, nord: Client
+    world: VendorState, nord: Client
 ) -> None:
     world.put(NEWSLETTER, [{"id": "Anna@example.org", "attributes": {"opt-in-id": "news", "entity-id": "C1"}}])
     world.respond(NORD, "getUnsubscribes", NEWSLETTER, ["anna@example.org", "0"])
@@ -166,7 +166,9 @@ def test_list_fields_that_were_agreed_on_come_back_with_a_response_as_they_are_i
     ]
 
 
-def test_feedback_is_found_by_the_time_of_its_file_not_of_its_events(world: World, nord: Client, clock: Clock) -> None:
+def test_feedback_is_found_by_the_time_of_its_file_not_of_its_events(
+    world: VendorState, nord: Client, clock: Clock
+) -> None:
     published = datetime(2026, 5, 1, tzinfo=UTC)
     milliseconds = int(published.timestamp() * 1000)
     world.publish(NORD, "getUnsubscribes", [["a@example.org", "0"]], published)
@@ -183,7 +185,7 @@ def test_feedback_is_found_by_the_time_of_its_file_not_of_its_events(world: Worl
     assert nord.call("ClosedLoop", "getOutBounces", 0, now + 1, 0, 1000) == []
 
 
-def test_feedback_comes_in_pages_of_at_most_1000_rows(world: World, nord: Client) -> None:
+def test_feedback_comes_in_pages_of_at_most_1000_rows(world: VendorState, nord: Client) -> None:
     rows = [[f"{i}@example.org", str(i)] for i in range(2500)]
     world.publish(NORD, "getOutBounces", rows[:1200])
     world.publish(NORD, "getOutBounces", rows[1200:])
@@ -197,7 +199,7 @@ def test_feedback_comes_in_pages_of_at_most_1000_rows(world: World, nord: Client
         nord.call("ClosedLoop", "getOutBounces", 0, until, 0, 1001)
 
 
-def test_calls_are_logged_with_counts_and_without_anybodys_data(world: World, nord: Client) -> None:
+def test_calls_are_logged_with_counts_and_without_anybodys_data(world: VendorState, nord: Client) -> None:
     nord.add_all(NEWSLETTER, ["a@example.org", "b@example.org"])
     with pytest.raises(FaultError):
         nord.call("Recipient", "clear", FOREIGN)

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from campaign_sync.crm.sql import schema
-from campaign_sync_tests.installation import LONG_AGO, NORD, Rig
+from campaign_sync_tests.installation import LONG_AGO, NORD, Installation
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -80,7 +80,7 @@ class Backlog:
             else:
                 yield Event(number, "getResponses", at, "softbounce" if number % 8 == 5 else "Hard Bounce")
 
-    def fill(self, shop: Rig) -> None:
+    def fill(self, shop: Installation) -> None:
         """Give the CRM the people, all with the newsletter's consent, and those who came back theirs."""
         shop.settings["mandators"]["nord"]["feedback"] = {"readers": SEVERAL_READERS}
         del shop.settings["mandators"]["nord"]["lists"]["products"]
@@ -130,7 +130,7 @@ class Backlog:
         return {event.address for event in self.events if event.number % 70 == 0}
 
 
-def crm_rows(shop: Rig) -> list[str]:
+def crm_rows(shop: Installation) -> list[str]:
     """Everything in the CRM that feedback can change, row for row."""
     with shop.crm() as crm:
         return [

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from campaign_sync_tests.installation import Rig, rig
+from campaign_sync_tests.installation import Installation, installation
 from campaign_sync_tests.scenarios.production_installation import Plant
 from campaign_sync_tests.scenarios.production_installation import plant as built_plant
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Rig]:
+def shop(tmp_path: Path) -> Iterator[Installation]:
     """An installation on SQLite, before its first day."""
-    with rig(tmp_path) as built:
+    with installation(tmp_path) as built:
         yield built
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from campaign_sync_tests.databases import fresh_database
-from campaign_sync_tests.installation import Rig, rig
+from campaign_sync_tests.installation import Installation, installation
 from campaign_sync_tests.stack import Stack, stack
 from campaign_sync_tests.waiting import PATIENCE
 
@@ -15,7 +15,7 @@ from campaign_sync_tests.waiting import PATIENCE
 class Plant:
     """An installation and the stack that runs it."""
 
-    shop: Rig
+    shop: Installation
     stack: Stack
 
     def filling(self, run_id: str) -> bool:
@@ -33,7 +33,7 @@ def plant(folder: Path) -> Iterator[Plant]:
         fresh_database() as crm_url,
         fresh_database() as state_url,
         fresh_database() as dagster_url,
-        rig(folder, crm_url=crm_url, state_url=state_url) as shop,
+        installation(folder, crm_url=crm_url, state_url=state_url) as shop,
     ):
         shop.settings["optimizely"]["timeout_seconds"] = PATIENCE
         shop.settings["mandators"]["nord"] |= {"schedule": "0 0 29 2 *", "title": "Süd & Söhne"}

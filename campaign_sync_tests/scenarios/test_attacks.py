@@ -10,7 +10,7 @@ from campaign_sync.config import ConfigurationError
 from campaign_sync.orchestration import errors
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.storage.recipient_lists import SizeAcceptance
-from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, NORD, Rig
+from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, NORD, Installation
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE, RUN_ID
 
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]
@@ -27,18 +27,18 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield ephemeral
 
 
-def mend_the_vendor(shop: Rig) -> None:
+def mend_the_vendor(shop: Installation) -> None:
     shop.world.repair()
     with shop.world.transaction() as vendor:
         vendor.execute("DELETE FROM refused")
 
 
-def last_proven_snapshot(shop: Rig) -> str:
+def last_proven_snapshot(shop: Installation) -> str:
     with shop.state() as state:
         return state.journal.proven_snapshots("nord", "newsletter")[0]
 
 
-def test_a_vendor_that_turns_nearly_everybody_away_does_not_leave_a_proven_list(shop: Rig) -> None:
+def test_a_vendor_that_turns_nearly_everybody_away_does_not_leave_a_proven_list(shop: Installation) -> None:
     shop.day("nord")
     for address in EVERYBODY[:3]:
         shop.world.refuse(NORD, address, 7)
@@ -52,14 +52,16 @@ def test_a_vendor_that_turns_nearly_everybody_away_does_not_leave_a_proven_list(
     assert shop.addresses() == EVERYBODY
 
 
-def test_a_vendor_that_turns_everybody_away_on_the_very_first_day_does_not_leave_a_proven_list(shop: Rig) -> None:
+def test_a_vendor_that_turns_everybody_away_on_the_very_first_day_does_not_leave_a_proven_list(
+    shop: Installation,
+) -> None:
     for address in EVERYBODY:
         shop.world.refuse(NORD, address, 7)
 
     assert "INCOMPLETE" in problems(shop.run("nord", assets=CHAIN))[0]
 
 
-def test_a_vendor_that_always_refuses_as_many_is_no_news(shop: Rig) -> None:
+def test_a_vendor_that_always_refuses_as_many_is_no_news(shop: Installation) -> None:
     shop.world.bounce(NORD, EVERYBODY[0])
     shop.world.bounce(NORD, EVERYBODY[1])
     for _ in range(3):
@@ -68,7 +70,7 @@ def test_a_vendor_that_always_refuses_as_many_is_no_news(shop: Rig) -> None:
 
 
 def test_an_address_that_changed_since_the_list_broke_off_is_the_new_one_when_it_is_whole(
-    shop: Rig, instance: dg.DagsterInstance
+    shop: Installation, instance: dg.DagsterInstance
 ) -> None:
     shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
     shop.world.fault("addAll3", "fault", skip=3, times=99, arg="WebserviceImplException: unheard of")
@@ -84,7 +86,7 @@ def test_an_address_that_changed_since_the_list_broke_off_is_the_new_one_when_it
 
 
 def test_yesterdays_list_is_not_taken_for_todays_where_clearing_it_failed(
-    shop: Rig, instance: dg.DagsterInstance
+    shop: Installation, instance: dg.DagsterInstance
 ) -> None:
     shop.run("nord", instance, assets=CHAIN)
     with shop.crm() as crm:
@@ -100,7 +102,7 @@ def test_yesterdays_list_is_not_taken_for_todays_where_clearing_it_failed(
 
 
 def test_a_permission_for_one_snapshot_does_not_empty_the_list_by_another(
-    shop: Rig, instance: dg.DagsterInstance
+    shop: Installation, instance: dg.DagsterInstance
 ) -> None:
     shop.run("nord", instance, assets=CHAIN)
     with shop.crm() as crm:
@@ -120,7 +122,7 @@ def test_a_permission_for_one_snapshot_does_not_empty_the_list_by_another(
 
 
 def test_whoever_takes_up_what_broke_off_inherits_the_permission_for_the_same_rows(
-    shop: Rig, instance: dg.DagsterInstance
+    shop: Installation, instance: dg.DagsterInstance
 ) -> None:
     shop.run("nord", instance, assets=CHAIN)
     with shop.crm() as crm:
@@ -138,7 +140,7 @@ def test_whoever_takes_up_what_broke_off_inherits_the_permission_for_the_same_ro
 
 
 def test_a_replay_does_not_bring_back_whom_the_crm_has_forgotten_or_moved(
-    shop: Rig, instance: dg.DagsterInstance
+    shop: Installation, instance: dg.DagsterInstance
 ) -> None:
     shop.run("nord", instance, assets=CHAIN)
     with shop.crm() as crm:
@@ -162,7 +164,7 @@ def test_a_replay_does_not_bring_back_whom_the_crm_has_forgotten_or_moved(
         }
 
 
-def test_a_snapshot_is_replayed_into_its_own_list_only(shop: Rig, instance: dg.DagsterInstance) -> None:
+def test_a_snapshot_is_replayed_into_its_own_list_only(shop: Installation, instance: dg.DagsterInstance) -> None:
     shop.list_settings("nord", "products")["opt_in_id"] = "newsletter-nord"
     shop.run("nord", instance)
     with shop.state() as state:
@@ -174,7 +176,7 @@ def test_a_snapshot_is_replayed_into_its_own_list_only(shop: Rig, instance: dg.D
 
 
 @pytest.mark.parametrize("spelling", [f" {NEWSLETTER}", f"0{NEWSLETTER}", float(NEWSLETTER), f"+{NEWSLETTER}"])
-def test_two_entries_for_one_list_are_found_however_they_spell_it(shop: Rig, spelling: object) -> None:
+def test_two_entries_for_one_list_are_found_however_they_spell_it(shop: Installation, spelling: object) -> None:
     shop.list_settings("nord", "products")["recipient_list_id"] = spelling
 
     with pytest.raises(ConfigurationError, match="two entries would overwrite each other"):
@@ -182,7 +184,7 @@ def test_two_entries_for_one_list_are_found_however_they_spell_it(shop: Rig, spe
 
 
 def test_a_run_that_cannot_even_log_in_still_says_that_the_list_is_incomplete(
-    shop: Rig, instance: dg.DagsterInstance
+    shop: Installation, instance: dg.DagsterInstance
 ) -> None:
     shop.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     assert not shop.run("nord", instance, assets=CHAIN).success
@@ -194,7 +196,7 @@ def test_a_run_that_cannot_even_log_in_still_says_that_the_list_is_incomplete(
     assert "doesn't let this user in" in problems(result)[0]
 
 
-def test_a_state_database_that_fails_is_told_in_one_sentence(shop: Rig, instance: dg.DagsterInstance) -> None:
+def test_a_state_database_that_fails_is_told_in_one_sentence(shop: Installation, instance: dg.DagsterInstance) -> None:
     shop.run("nord", instance, assets=FEEDBACK + PICK)
     with shop.state() as state, state._engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE lease RENAME TO lost")

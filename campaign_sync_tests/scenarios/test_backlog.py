@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from campaign_sync_tests.installation import LONG_AGO, Rig, rig
+from campaign_sync_tests.installation import LONG_AGO, Installation, installation
 from campaign_sync_tests.scenarios.backlog import Backlog, crm_rows
 
 UNSUBSCRIBES, BOUNCES = 1250, 400
 
 IN_SMALL_CHUNKS = """
-from campaign_sync.crm import sql_chunks
+from campaign_sync.crm.sql import chunks
 from campaign_sync.cli import main
-sql_chunks.CHUNK = 25
+chunks.CHUNK = 25
 main()
 """
 
@@ -27,25 +27,25 @@ def backlog() -> Backlog:
     return Backlog(UNSUBSCRIBES, BOUNCES)
 
 
-def installation(folder: Path, backlog: Backlog) -> Iterator[Rig]:
+def filled_installation(folder: Path, backlog: Backlog) -> Iterator[Installation]:
     folder.mkdir()
-    with rig(folder) as built:
+    with installation(folder) as built:
         backlog.fill(built)
         backlog.publish(built.world.publish)
         yield built
 
 
 @pytest.fixture
-def shop(tmp_path: Path, backlog: Backlog) -> Iterator[Rig]:
-    yield from installation(tmp_path / "one", backlog)
+def shop(tmp_path: Path, backlog: Backlog) -> Iterator[Installation]:
+    yield from filled_installation(tmp_path / "one", backlog)
 
 
 @pytest.fixture
-def twin(tmp_path: Path, backlog: Backlog) -> Iterator[Rig]:
-    yield from installation(tmp_path / "other", backlog)
+def twin(tmp_path: Path, backlog: Backlog) -> Iterator[Installation]:
+    yield from filled_installation(tmp_path / "other", backlog)
 
 
-def kill_half_way(shop: Rig) -> int:
+def kill_half_way(shop: Installation) -> int:
     """Start the day as a process of its own, and kill it while it writes to the CRM. How many withdrawals it wrote."""
     assert shop.configuration
     environment = {**os.environ, **shop.environment, "CAMPAIGN_SYNC_CONFIG": str(shop.folder / "campaign_sync.yaml")}
@@ -57,14 +57,14 @@ def kill_half_way(shop: Rig) -> int:
     return written
 
 
-def withdrawn(shop: Rig) -> int:
+def withdrawn(shop: Installation) -> int:
     with shop.crm() as crm:
         found = crm.exec_driver_sql("SELECT count(*) FROM consent_event WHERE kind = 'withdrawn'").scalar()
     return int(found or 0)
 
 
 def test_a_backlog_comes_in_the_same_at_once_twice_and_killed_in_the_middle(
-    shop: Rig, twin: Rig, backlog: Backlog
+    shop: Installation, twin: Installation, backlog: Backlog
 ) -> None:
     shop.day()
     assert shop.addresses() == backlog.staying

@@ -16,7 +16,7 @@ from campaign_sync.cli.run import problems
 from campaign_sync.storage.database import open_database
 from campaign_sync.storage.errors import StateError
 from campaign_sync_tests import terminal
-from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, Rig
+from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, Installation
 
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 
@@ -26,11 +26,11 @@ def environment() -> dict[str, str]:
     return kept | ENVIRONMENT | {"COLUMNS": "200"}
 
 
-def run(shop: Rig) -> "subprocess.CompletedProcess[str]":
+def run(shop: Installation) -> "subprocess.CompletedProcess[str]":
     return terminal.run(("run", "nord"), shop.folder, environment())
 
 
-def run_on_a_full_disk(shop: Rig, largest_file: int) -> "subprocess.CompletedProcess[str]":
+def run_on_a_full_disk(shop: Installation, largest_file: int) -> "subprocess.CompletedProcess[str]":
     """`campaign-sync run nord`, where no file can grow beyond so many bytes."""
 
     def bound() -> None:
@@ -49,7 +49,9 @@ def run_on_a_full_disk(shop: Rig, largest_file: int) -> "subprocess.CompletedPro
 
 
 @pytest.mark.parametrize("largest_file", [20_000, 150_000])
-def test_a_full_disk_is_one_sentence_with_its_remedy_and_the_list_stays_whole(shop: Rig, largest_file: int) -> None:
+def test_a_full_disk_is_one_sentence_with_its_remedy_and_the_list_stays_whole(
+    shop: Installation, largest_file: int
+) -> None:
     assert shop.configuration
     first = run(shop)
     assert first.returncode == 0, first.stdout + first.stderr
@@ -65,7 +67,7 @@ def test_a_full_disk_is_one_sentence_with_its_remedy_and_the_list_stays_whole(sh
     assert again.returncode == 0, again.stdout + again.stderr
 
 
-def test_a_frame_that_cannot_be_written_fails_its_asset_with_one_sentence(shop: Rig) -> None:
+def test_a_frame_that_cannot_be_written_fails_its_asset_with_one_sentence(shop: Installation) -> None:
     shop.day()
     shutil.rmtree(shop.folder / "frames" / "assets")
     (shop.folder / "frames" / "assets").write_text("a file where a folder should be")
@@ -76,7 +78,7 @@ def test_a_frame_that_cannot_be_written_fails_its_asset_with_one_sentence(shop: 
     assert shop.addresses(NEWSLETTER) == EVERYBODY
 
 
-def test_a_snapshot_alone_whose_selection_is_gone_says_what_to_materialize(shop: Rig) -> None:
+def test_a_snapshot_alone_whose_selection_is_gone_says_what_to_materialize(shop: Installation) -> None:
     shop.day()
     shutil.rmtree(shop.folder / "frames")
 

@@ -11,7 +11,7 @@ import pytest
 from campaign_sync.cli.run import problems
 from campaign_sync.optimizely.session import Session
 from campaign_sync.orchestration import errors
-from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, Rig, rig
+from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, Installation, installation
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
 from campaign_sync_tests.scenarios.test_strategies import differential, shadow
 
@@ -28,10 +28,10 @@ send = Session.send
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
     """An installation with three more people, on either database."""
     urls = {"crm_url": request.getfixturevalue("postgres_url")} if request.param == "postgresql" else {}
-    with rig(tmp_path, **urls) as built:
+    with installation(tmp_path, **urls) as built:
         for number, address in enumerate(KEEPERS, start=1):
             built.add_contact(f"k{number}", address)
         built.list_settings()["limits"] = {"max_shrink": 0.7}
@@ -44,7 +44,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield ephemeral
 
 
-def change_everybody(shop: Rig) -> None:
+def change_everybody(shop: Installation) -> None:
     """What can happen to a consent: the person is erased, its events are, it is revoked, moved, withdrawn."""
     with shop.crm() as crm:
         crm.exec_driver_sql("DELETE FROM contact WHERE id = 'c1'")
@@ -55,13 +55,13 @@ def change_everybody(shop: Rig) -> None:
     shop.consent("c5", "newsletter-nord", "withdrawn", datetime.now(UTC) - timedelta(minutes=1))
 
 
-def ledger(shop: Rig, run_id: str) -> dict[tuple[str, str], int]:
+def ledger(shop: Installation, run_id: str) -> dict[tuple[str, str], int]:
     with shop.state() as state:
         return state.ledger.counts(run_id, "nord", "newsletter")
 
 
 def test_a_list_replaced_alone_holds_only_those_whose_consent_the_crm_has_at_that_moment(
-    shop: Rig, instance: dg.DagsterInstance
+    shop: Installation, instance: dg.DagsterInstance
 ) -> None:
     shop.run("nord", instance, assets=FEEDBACK + PICK)
     change_everybody(shop)
@@ -74,7 +74,9 @@ def test_a_list_replaced_alone_holds_only_those_whose_consent_the_crm_has_at_tha
 
 
 @pytest.mark.parametrize("strategy", [differential, shadow])
-def test_so_it_does_by_every_strategy(shop: Rig, instance: dg.DagsterInstance, strategy: Callable[[Rig], None]) -> None:
+def test_so_it_does_by_every_strategy(
+    shop: Installation, instance: dg.DagsterInstance, strategy: Callable[[Installation], None]
+) -> None:
     strategy(shop)
     shop.run("nord", instance, assets=CHAIN)
     assert len(shop.addresses()) == 8
@@ -88,7 +90,7 @@ def test_so_it_does_by_every_strategy(shop: Rig, instance: dg.DagsterInstance, s
 
 
 def test_so_it_does_when_a_replace_that_broke_off_is_taken_up(
-    shop: Rig, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(errors, "_TRIES_AGAIN", 0)
     shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
@@ -104,7 +106,9 @@ def test_so_it_does_when_a_replace_that_broke_off_is_taken_up(
     assert shop.addresses() == KEEPERS
 
 
-def test_a_crm_that_has_lost_its_people_leaves_the_list_as_it_was(shop: Rig, instance: dg.DagsterInstance) -> None:
+def test_a_crm_that_has_lost_its_people_leaves_the_list_as_it_was(
+    shop: Installation, instance: dg.DagsterInstance
+) -> None:
     shop.run("nord", instance, assets=CHAIN)
     with shop.crm() as crm:
         crm.exec_driver_sql("DELETE FROM consent_event")
@@ -128,7 +132,7 @@ def at_the_second_batch(monkeypatch: pytest.MonkeyPatch, happen: Callable[[], ob
 
 
 def test_who_withdraws_in_the_crm_between_two_batches_is_taken_out_again_and_stands_in_the_ledger(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
     shop.add_contact("d1", " KEEPER2@example.org", consent=None)
@@ -163,7 +167,7 @@ def test_who_withdraws_in_the_crm_between_two_batches_is_taken_out_again_and_sta
 
 @pytest.mark.parametrize("shop", ["sqlite"], indirect=True)  # elsewhere the run itself keeps its tables from changing
 def test_a_crm_that_cannot_be_asked_after_the_fill_leaves_the_list_unproven(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(errors, "_TRIES_AGAIN", 0)
     shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}

@@ -12,7 +12,7 @@ from campaign_sync.cli.error_handling import CommandError
 from campaign_sync.cli.run import problems
 from campaign_sync.cli.unread_rows import dismiss_unread, show_unread
 from campaign_sync.delivered_files import file_source
-from campaign_sync_tests.installation import NORD, Rig
+from campaign_sync_tests.installation import NORD, Installation
 from campaign_sync_tests.scenarios.test_feedback import FEEDBACK, checks, epoch, withdrawals
 
 NOW = datetime.now(UTC)
@@ -25,7 +25,7 @@ def line(name: str, at: datetime = NOW - 2 * HOUR) -> str:
 
 
 @pytest.fixture
-def outbox(shop: Rig) -> Path:
+def outbox(shop: Installation) -> Path:
     folder = shop.folder / "delivered"
     folder.mkdir()
     shop.settings["mandators"]["nord"]["feedback"] = {
@@ -45,7 +45,7 @@ def deliver(folder: Path, name: str, content: str | bytes, age: timedelta = HOUR
     os.utime(path, ((NOW - age).timestamp(),) * 2)
 
 
-def imported(shop: Rig) -> dg.ExecuteInProcessResult:
+def imported(shop: Installation) -> dg.ExecuteInProcessResult:
     return shop.run(assets=FEEDBACK)
 
 
@@ -54,7 +54,9 @@ def layout(result: dg.ExecuteInProcessResult) -> str:
     return "passed" if found.passed else str(found.description)
 
 
-def test_a_file_without_its_header_is_named_and_read_when_it_is_delivered_again(shop: Rig, outbox: Path) -> None:
+def test_a_file_without_its_header_is_named_and_read_when_it_is_delivered_again(
+    shop: Installation, outbox: Path
+) -> None:
     deliver(outbox, "left_1.csv", line("person1") + line("person2"), 3 * HOUR)
     assert "left_1.csv" in problems(imported(shop))[0], "nothing fits, and nobody knows the layout yet"
 
@@ -71,7 +73,7 @@ def test_a_file_without_its_header_is_named_and_read_when_it_is_delivered_again(
     assert layout(imported(shop)) == "passed", "it isn't asked for again"
 
 
-def test_a_configuration_that_is_corrected_makes_kept_files_readable(shop: Rig, outbox: Path) -> None:
+def test_a_configuration_that_is_corrected_makes_kept_files_readable(shop: Installation, outbox: Path) -> None:
     deliver(outbox, "left_1.csv", HEADER + line("person1"), 3 * HOUR)
     deliver(outbox, "left_2.csv", "Empfänger;Zeit;Grund\n" + line("person2").strip() + ";a,b\nc;d;e;f\n,g\n")
     assert "left_2.csv doesn't show what separates its values; name the separator" in layout(imported(shop))
@@ -85,7 +87,7 @@ def test_a_configuration_that_is_corrected_makes_kept_files_readable(shop: Rig, 
 
 
 def test_what_can_never_be_read_is_dismissed_by_somebody_with_a_reason(
-    shop: Rig, outbox: Path, capsys: pytest.CaptureFixture[str]
+    shop: Installation, outbox: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     deliver(outbox, "left_1.csv", "Abmeldungen\n" * 12, 3 * HOUR)
     assert "left_1.csv" in problems(imported(shop))[0], "nobody knows the layout yet"
@@ -102,7 +104,7 @@ def test_what_can_never_be_read_is_dismissed_by_somebody_with_a_reason(
         dismiss_unread(shop.configuration, "nord", "", "again", Console())
 
 
-def dismissed(shop: Rig, capsys: pytest.CaptureFixture[str], reason: str) -> str:
+def dismissed(shop: Installation, capsys: pytest.CaptureFixture[str], reason: str) -> str:
     """Dismiss what is shown as the only file with rows that can't be read; its name."""
     assert not show_unread(shop.configuration, "nord", Console(width=300))
     *_, shown = (line for line in capsys.readouterr().out.splitlines() if "left_" in line)
@@ -127,7 +129,7 @@ def dismissed(shop: Rig, capsys: pytest.CaptureFixture[str], reason: str) -> str
     ids=["latin-1", "NUL", "quote", "ragged", "UTF-16", "twice"],
 )
 def test_what_is_wrong_with_a_file_or_a_row_costs_nothing_but_that(
-    shop: Rig, outbox: Path, content: bytes, told: str
+    shop: Installation, outbox: Path, content: bytes, told: str
 ) -> None:
     (outbox / "left_folder.csv").mkdir()
     deliver(outbox, "left_1.csv", HEADER + line("person3"), 3 * HOUR)
@@ -143,7 +145,7 @@ def test_what_is_wrong_with_a_file_or_a_row_costs_nothing_but_that(
 
 
 def test_a_file_that_cannot_be_had_keeps_no_other_from_being_imported(
-    shop: Rig, outbox: Path, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, outbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_source, "MAX_BYTES", 1_000)
     deliver(outbox, "left_1.csv", HEADER + line("person1") * 40, 3 * HOUR)
@@ -155,7 +157,7 @@ def test_a_file_that_cannot_be_had_keeps_no_other_from_being_imported(
     assert "left_1.csv is larger than 1000 bytes" in " ".join(str(one.description) for one in readable)
 
 
-def test_files_that_say_nothing_new_are_no_fresh_feedback(shop: Rig, outbox: Path) -> None:
+def test_files_that_say_nothing_new_are_no_fresh_feedback(shop: Installation, outbox: Path) -> None:
     old = HEADER + line("person1", NOW - timedelta(days=3))
     deliver(outbox, "left_1.csv", old, timedelta(days=3))
     deliver(outbox, "left_e.csv", "", timedelta(days=3))
@@ -177,7 +179,7 @@ def test_files_that_say_nothing_new_are_no_fresh_feedback(shop: Rig, outbox: Pat
     assert checks(imported(shop), "feedback_age").passed
 
 
-def test_delivered_files_that_tell_of_nobody_are_watched_like_readers(shop: Rig, outbox: Path) -> None:
+def test_delivered_files_that_tell_of_nobody_are_watched_like_readers(shop: Installation, outbox: Path) -> None:
     deliver(outbox, "left_1.csv", HEADER + line("person1", NOW - timedelta(days=9)), timedelta(days=9))
     for day in range(4):
         deliver(outbox, f"left_empty_{day}.csv", HEADER, day * timedelta(days=1) + HOUR)

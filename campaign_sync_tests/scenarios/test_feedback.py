@@ -18,7 +18,7 @@ from campaign_sync.crm.sql import schema
 from campaign_sync.optimizely.services import Unsubscribes
 from campaign_sync.storage.feedback_imports import FeedbackJournal
 from campaign_sync_tests.delivered_files.sftp_server import PASSWORD, USERNAME, serve_sftp
-from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, SUED, Rig
+from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, SUED, Installation
 
 NOW = datetime.now(UTC)
 YESTERDAY = NOW - timedelta(days=1)
@@ -29,18 +29,18 @@ def epoch(moment: datetime) -> str:
     return str(int(moment.timestamp() * 1000))
 
 
-def readers(shop: Rig, **of: dict[str, Any]) -> None:
+def readers(shop: Installation, **of: dict[str, Any]) -> None:
     feedback = shop.settings["mandators"]["nord"].setdefault("feedback", {})
     feedback["readers"] = {"getOutBounces": {}, "getUnsubscribes": {}, **of}
 
 
-def withdrawals(shop: Rig) -> list[tuple[str, str]]:
+def withdrawals(shop: Installation) -> list[tuple[str, str]]:
     with shop.crm() as crm:
         query = "SELECT entity_id, opt_in_id FROM consent_event WHERE kind = 'withdrawn' ORDER BY 1, 2"
         return [tuple(row) for row in crm.exec_driver_sql(query)]
 
 
-def bounces(shop: Rig) -> list[tuple[str, str]]:
+def bounces(shop: Installation) -> list[tuple[str, str]]:
     with shop.crm() as crm:
         return [tuple(row) for row in crm.exec_driver_sql("SELECT address, bounce_kind FROM address_state ORDER BY 1")]
 
@@ -50,7 +50,7 @@ def checks(result: dg.ExecuteInProcessResult, name: str) -> dg.AssetCheckEvaluat
     return found
 
 
-def test_whoever_leaves_a_list_they_were_in_keeps_the_consents_of_the_others(shop: Rig) -> None:
+def test_whoever_leaves_a_list_they_were_in_keeps_the_consents_of_the_others(shop: Installation) -> None:
     shop.settings["mandators"]["nord"]["lists"]["products"]["select"] = {"marketing_list": "Nobody"}
     shop.list_settings("nord", "products")["limits"] = {"min_rows": 0}
     with shop.crm() as crm:
@@ -64,7 +64,7 @@ def test_whoever_leaves_a_list_they_were_in_keeps_the_consents_of_the_others(sho
     assert "person2@example.org" not in shop.addresses()
 
 
-def test_a_mailing_tells_which_of_several_lists_somebody_left(shop: Rig) -> None:
+def test_a_mailing_tells_which_of_several_lists_somebody_left(shop: Installation) -> None:
     readers(shop, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
     shop.day()
     shop.world.add_mailing(NORD, 777001, "Produkte im November", status="DONE", list_ids=[PRODUCTS])
@@ -78,7 +78,7 @@ def test_a_mailing_tells_which_of_several_lists_somebody_left(shop: Rig) -> None
     assert "person2@example.org" not in shop.addresses(PRODUCTS)
 
 
-def test_somebody_whose_address_changed_since_is_found_by_the_snapshot_they_were_in(shop: Rig) -> None:
+def test_somebody_whose_address_changed_since_is_found_by_the_snapshot_they_were_in(shop: Installation) -> None:
     shop.day()
     with shop.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
@@ -90,7 +90,7 @@ def test_somebody_whose_address_changed_since_is_found_by_the_snapshot_they_were
     assert "moved@example.org" not in shop.addresses()
 
 
-def test_responses_are_bounces_by_their_category_and_only_final_ones_keep_people_out(shop: Rig) -> None:
+def test_responses_are_bounces_by_their_category_and_only_final_ones_keep_people_out(shop: Installation) -> None:
     readers(shop, getResponses={"recipient": 0, "time": 1, "category": 2})
     replies = {"person1": "hardbounce", "person2": "softbounce", "person3": "autoresponder"}
     rows = [[f"{name}@example.org", epoch(YESTERDAY), category] for name, category in replies.items()]
@@ -107,7 +107,7 @@ def test_responses_are_bounces_by_their_category_and_only_final_ones_keep_people
     assert shop.addresses() == [f"person{number}@example.org" for number in (2, 3, 5)]
 
 
-def test_bounces_without_a_time_are_taken_once_however_often_they_are_read(shop: Rig) -> None:
+def test_bounces_without_a_time_are_taken_once_however_often_they_are_read(shop: Installation) -> None:
     readers(shop, getOutBounces={"time": None})
     shop.world.publish(NORD, "getOutBounces", [["person4@example.org"]])
     for _ in range(2):
@@ -120,7 +120,9 @@ def test_bounces_without_a_time_are_taken_once_however_often_they_are_read(shop:
     assert "person4@example.org" not in shop.addresses()
 
 
-def test_a_bounce_that_somebody_reset_in_the_crm_stays_reset_until_the_address_bounces_again(shop: Rig) -> None:
+def test_a_bounce_that_somebody_reset_in_the_crm_stays_reset_until_the_address_bounces_again(
+    shop: Installation,
+) -> None:
     shop.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
     shop.day()
     with shop.crm() as crm:
@@ -134,7 +136,7 @@ def test_a_bounce_that_somebody_reset_in_the_crm_stays_reset_until_the_address_b
     assert "person4@example.org" not in shop.addresses()
 
 
-def test_rows_that_fit_no_layout_stop_none_of_the_others_and_are_told(shop: Rig) -> None:
+def test_rows_that_fit_no_layout_stop_none_of_the_others_and_are_told(shop: Installation) -> None:
     rows = [["person1@example.org", epoch(YESTERDAY)], ["person2@example.org", "yesterday"], ["", ""]]
     shop.world.publish(NORD, "getUnsubscribes", rows)
 
@@ -144,7 +146,7 @@ def test_rows_that_fit_no_layout_stop_none_of_the_others_and_are_told(shop: Rig)
     assert ("c1", "newsletter-nord") in withdrawals(shop)
 
 
-def test_an_export_file_that_comes_late_is_found_in_the_overlap(shop: Rig) -> None:
+def test_an_export_file_that_comes_late_is_found_in_the_overlap(shop: Installation) -> None:
     shop.day()
     before_the_last_import = datetime.now(UTC) - timedelta(minutes=90)
     left = [["person2@example.org", epoch(YESTERDAY)]]
@@ -155,7 +157,9 @@ def test_an_export_file_that_comes_late_is_found_in_the_overlap(shop: Rig) -> No
     assert "person2@example.org" not in shop.addresses()
 
 
-def test_a_reader_that_fails_on_its_seventh_page_leaves_the_watermark_and_all_lists_where_they_were(shop: Rig) -> None:
+def test_a_reader_that_fails_on_its_seventh_page_leaves_the_watermark_and_all_lists_where_they_were(
+    shop: Installation,
+) -> None:
     rows = [[f"stranger{number}@example.com", epoch(YESTERDAY)] for number in range(7_000)]
     shop.world.publish(NORD, "getUnsubscribes", rows, published_at=NOW - timedelta(hours=1))
     shop.world.fault("getUnsubscribes", "fault", times=99, skip=20)  # 14 windows of the month, then its last one
@@ -178,7 +182,7 @@ def test_a_reader_that_fails_on_its_seventh_page_leaves_the_watermark_and_all_li
         assert len(state.feedback.unmatched("nord").unsubscribes) == 7_000
 
 
-def test_fetched_rows_that_got_lost_before_the_crm_had_them_are_fetched_again(shop: Rig) -> None:
+def test_fetched_rows_that_got_lost_before_the_crm_had_them_are_fetched_again(shop: Installation) -> None:
     shop.leave("person2@example.org")
     shop.run(assets=FEEDBACK[:2])
     shutil.rmtree(shop.folder / "frames" / "feedback")
@@ -188,7 +192,7 @@ def test_fetched_rows_that_got_lost_before_the_crm_had_them_are_fetched_again(sh
     assert "person2@example.org" not in shop.addresses()
 
 
-def test_old_raw_rows_are_removed_when_their_time_is_over_and_the_watermark_stays(shop: Rig) -> None:
+def test_old_raw_rows_are_removed_when_their_time_is_over_and_the_watermark_stays(shop: Installation) -> None:
     shop.day()
     raw = shop.folder / "frames" / "feedback" / "nord"
     fetched = set(raw.rglob("*.csv"))
@@ -211,7 +215,7 @@ def deliver(folder: Path, name: str, text: str, at: datetime) -> None:
     os.utime(path, (at.timestamp(), at.timestamp()))
 
 
-def test_delivered_files_take_the_same_way_and_each_is_read_once_however_late_it_comes(shop: Rig) -> None:
+def test_delivered_files_take_the_same_way_and_each_is_read_once_however_late_it_comes(shop: Installation) -> None:
     folder = shop.folder / "delivered"
     folder.mkdir()
     for name in ("newsletter", "products"):
@@ -240,7 +244,7 @@ def test_delivered_files_take_the_same_way_and_each_is_read_once_however_late_it
 
 
 def test_files_on_an_sftp_server_are_read_with_the_key_of_the_configuration_and_shown_by_sample_and_check(
-    shop: Rig, capsys: pytest.CaptureFixture[str]
+    shop: Installation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outbox = shop.folder / "server" / "outbox"
     outbox.mkdir(parents=True)
@@ -269,7 +273,7 @@ def test_files_on_an_sftp_server_are_read_with_the_key_of_the_configuration_and_
     assert "person2" not in told
 
 
-def test_a_job_that_delivers_no_more_files_keeps_lists_from_being_replaced(shop: Rig) -> None:
+def test_a_job_that_delivers_no_more_files_keeps_lists_from_being_replaced(shop: Installation) -> None:
     folder = shop.folder / "delivered"
     folder.mkdir()
     shop.settings["mandators"]["nord"]["feedback"] = {
@@ -285,7 +289,9 @@ def test_a_job_that_delivers_no_more_files_keeps_lists_from_being_replaced(shop:
     assert shop.clears() == 0
 
 
-def test_a_blocklisted_address_is_remembered_and_no_more_selected_until_the_vendor_releases_it(shop: Rig) -> None:
+def test_a_blocklisted_address_is_remembered_and_no_more_selected_until_the_vendor_releases_it(
+    shop: Installation,
+) -> None:
     shop.world.block(NORD, "*son3@example.org")
     shop.day()
     result = shop.day()
@@ -300,7 +306,7 @@ def test_a_blocklisted_address_is_remembered_and_no_more_selected_until_the_vend
     assert "person3@example.org" in shop.addresses()
 
 
-def test_every_withdrawal_can_be_traced_to_the_row_it_came_from(shop: Rig) -> None:
+def test_every_withdrawal_can_be_traced_to_the_row_it_came_from(shop: Installation) -> None:
     shop.world.publish(NORD, "getUnsubscribes", [["x@example.com", epoch(YESTERDAY)]])
     shop.leave("person2@example.org")
     shop.day()
@@ -315,7 +321,7 @@ def test_every_withdrawal_can_be_traced_to_the_row_it_came_from(shop: Rig) -> No
     assert "person2@example.org" in lines[1 + position]
 
 
-def test_a_reader_that_is_silent_while_mailings_go_out_is_told_apart_from_a_quiet_month(shop: Rig) -> None:
+def test_a_reader_that_is_silent_while_mailings_go_out_is_told_apart_from_a_quiet_month(shop: Installation) -> None:
     result = shop.day()
     assert checks(result, "silence").passed
     assert "and no mailing went out" in (checks(result, "silence").description or "")
@@ -327,7 +333,7 @@ def test_a_reader_that_is_silent_while_mailings_go_out_is_told_apart_from_a_quie
     assert "though mailings went out" in (silence.description or "")
 
 
-def test_how_long_opt_outs_take_is_measured_to_the_crm_and_to_the_last_list(shop: Rig) -> None:
+def test_how_long_opt_outs_take_is_measured_to_the_crm_and_to_the_last_list(shop: Installation) -> None:
     shop.day()
     assert "nobody has left" in (checks(shop.day(), "propagation").description or "")
     shop.leave("person2@example.org", at=datetime.now(UTC))
@@ -343,7 +349,7 @@ def test_how_long_opt_outs_take_is_measured_to_the_crm_and_to_the_last_list(shop
     assert checks(result, "propagation").passed
 
 
-def test_feedback_alone_is_imported_without_touching_a_list(shop: Rig) -> None:
+def test_feedback_alone_is_imported_without_touching_a_list(shop: Installation) -> None:
     shop.leave("person2@example.org")
     job = shop.definitions.resolve_job_def("nord_feedback")
     result = job.execute_in_process()
@@ -353,11 +359,11 @@ def test_feedback_alone_is_imported_without_touching_a_list(shop: Rig) -> None:
     assert [call.operation for call in shop.world.calls() if call.operation in ("clear", "addAll3")] == []
 
 
-def audited(shop: Rig) -> dg.ExecuteInProcessResult:
+def audited(shop: Installation) -> dg.ExecuteInProcessResult:
     return shop.definitions.resolve_job_def("nord_audit").execute_in_process()
 
 
-def test_the_audit_imports_whom_no_export_told_of_and_tells_both_directions(shop: Rig) -> None:
+def test_the_audit_imports_whom_no_export_told_of_and_tells_both_directions(shop: Installation) -> None:
     shop.leave("person1@example.org", at=YESTERDAY)
     shop.leave("person4@example.org", at=YESTERDAY)
     shop.day()
@@ -380,7 +386,7 @@ def test_the_audit_imports_whom_no_export_told_of_and_tells_both_directions(shop
     assert checks(audited(shop), "complete").passed, "imported is imported"
 
 
-def test_what_one_mandator_is_told_stays_out_of_the_others_consents(shop: Rig) -> None:
+def test_what_one_mandator_is_told_stays_out_of_the_others_consents(shop: Installation) -> None:
     shop.day("sued")
     shop.leave("person2@example.org", at=datetime.now(UTC), mandator_id=SUED)
     shop.day("nord")
@@ -390,7 +396,7 @@ def test_what_one_mandator_is_told_stays_out_of_the_others_consents(shop: Rig) -
 
 @pytest.mark.parametrize("point", ["add", "commit"])
 def test_an_import_that_dies_leaves_nothing_out_and_doubles_nothing(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch, point: str
+    shop: Installation, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
     shop.leave("person2@example.org")
     shop.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
@@ -408,7 +414,9 @@ def test_an_import_that_dies_leaves_nothing_out_and_doubles_nothing(
     assert bounces(shop) == [("person4@example.org", "limit")]
 
 
-def test_somebody_who_came_back_at_the_vendor_too_and_leaves_once_more_is_withdrawn_once_more(shop: Rig) -> None:
+def test_somebody_who_came_back_at_the_vendor_too_and_leaves_once_more_is_withdrawn_once_more(
+    shop: Installation,
+) -> None:
     shop.leave("person2@example.org", at=YESTERDAY)
     shop.day()
     for opt_in_id in ("newsletter-nord", "products-nord"):
@@ -433,7 +441,7 @@ def test_somebody_who_came_back_at_the_vendor_too_and_leaves_once_more_is_withdr
     assert "person2@example.org" not in shop.addresses()
 
 
-def test_reading_a_row_again_never_widens_what_it_withdrew(shop: Rig) -> None:
+def test_reading_a_row_again_never_widens_what_it_withdrew(shop: Installation) -> None:
     readers(shop, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
     shop.day()
     shop.world.add_mailing(NORD, 777001, "Produkte", status="DONE", list_ids=[PRODUCTS])
@@ -449,7 +457,7 @@ def test_reading_a_row_again_never_widens_what_it_withdrew(shop: Rig) -> None:
 
 
 def test_a_vendor_that_claims_that_everybody_has_left_is_not_believed(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.day()
     monkeypatch.setattr(Unsubscribes, "contains_all", lambda _, ids: [True] * len(ids))
@@ -462,7 +470,7 @@ def test_a_vendor_that_claims_that_everybody_has_left_is_not_believed(
     assert withdrawals(shop) == []
 
 
-def test_an_address_that_somebody_else_has_by_now_leaves_their_former_owner_alone(shop: Rig) -> None:
+def test_an_address_that_somebody_else_has_by_now_leaves_their_former_owner_alone(shop: Installation) -> None:
     shop.day()
     with shop.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
@@ -477,7 +485,7 @@ def test_an_address_that_somebody_else_has_by_now_leaves_their_former_owner_alon
     assert "moved@example.org" in shop.addresses()
 
 
-def test_a_category_in_the_wrong_column_is_told_and_its_bounces_come_in_once_it_is_mended(shop: Rig) -> None:
+def test_a_category_in_the_wrong_column_is_told_and_its_bounces_come_in_once_it_is_mended(shop: Installation) -> None:
     readers(shop, getResponses={"recipient": 0, "time": 1, "category": 3})
     rows = [[f"person{number}@example.org", epoch(YESTERDAY), "hardbounce", "unknown"] for number in (1, 2)]
     shop.world.publish(NORD, "getResponses", [*rows, ["person3@example.org", epoch(YESTERDAY), "hardbounce", "550"]])
@@ -492,7 +500,7 @@ def test_a_category_in_the_wrong_column_is_told_and_its_bounces_come_in_once_it_
     assert ("person3@example.org", "hard") in bounces(shop)
 
 
-def test_rows_that_cannot_be_read_and_whose_file_is_gone_stop_nobody_and_stay_told(shop: Rig) -> None:
+def test_rows_that_cannot_be_read_and_whose_file_is_gone_stop_nobody_and_stay_told(shop: Installation) -> None:
     shop.world.publish(NORD, "getUnsubscribes", [["person1@example.org", epoch(YESTERDAY)], ["?", "?"]])
     shop.run()
     shutil.rmtree(shop.folder / "frames" / "feedback")
@@ -504,7 +512,7 @@ def test_rows_that_cannot_be_read_and_whose_file_is_gone_stop_nobody_and_stay_to
     assert len(problems(result)) == 1
 
 
-def test_a_delivered_file_that_got_lost_takes_no_other_with_it_and_is_asked_for(shop: Rig) -> None:
+def test_a_delivered_file_that_got_lost_takes_no_other_with_it_and_is_asked_for(shop: Installation) -> None:
     folder = shop.folder / "delivered"
     folder.mkdir()
     shop.settings["mandators"]["nord"]["feedback"] = {

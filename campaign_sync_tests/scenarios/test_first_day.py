@@ -3,20 +3,20 @@
 import dagster as dg
 
 from campaign_sync.domain.checks import CHECK_NAMES
-from campaign_sync.storage.replacements import ReplaceState
-from campaign_sync_tests.installation import NEWSLETTER, PRODUCTS, SUED_NEWSLETTER, Rig
+from campaign_sync.storage.replacements import ReplacementState
+from campaign_sync_tests.installation import NEWSLETTER, PRODUCTS, SUED_NEWSLETTER, Installation
 
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 
 
-def test_the_daily_job_fills_all_lists_of_its_mandator_and_no_other(shop: Rig) -> None:
+def test_the_daily_job_fills_all_lists_of_its_mandator_and_no_other(shop: Installation) -> None:
     shop.day("nord")
 
     assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == EVERYBODY
     assert shop.addresses(SUED_NEWSLETTER) == []
 
 
-def test_every_recipient_carries_the_technical_fields_and_the_lists_attributes(shop: Rig) -> None:
+def test_every_recipient_carries_the_technical_fields_and_the_lists_attributes(shop: Installation) -> None:
     shop.day("nord")
 
     first = next(one for one in shop.world.recipients(NEWSLETTER) if one["id"] == "person1@example.org")
@@ -33,14 +33,14 @@ def test_every_recipient_carries_the_technical_fields_and_the_lists_attributes(s
     }
 
 
-def test_the_list_is_replaced_so_whoever_somebody_else_put_there_is_gone(shop: Rig) -> None:
+def test_the_list_is_replaced_so_whoever_somebody_else_put_there_is_gone(shop: Installation) -> None:
     shop.fill_by_hand(NEWSLETTER, [*EVERYBODY[:4], "stranger@example.com"])
 
     shop.day("nord")
     assert shop.addresses() == EVERYBODY
 
 
-def test_decomposed_names_and_unruly_addresses_arrive_in_one_spelling(shop: Rig) -> None:
+def test_decomposed_names_and_unruly_addresses_arrive_in_one_spelling(shop: Installation) -> None:
     shop.add_contact("c6", "  Frauke@MÜLLER-Beispiel.example ", first_name=" Mu\u0308ller\r\n", city="Zu\u0308rich 🚲")
 
     shop.day("nord")
@@ -49,7 +49,7 @@ def test_decomposed_names_and_unruly_addresses_arrive_in_one_spelling(shop: Rig)
     assert (frauke["attributes"]["Vorname"], frauke["attributes"]["Ort"]) == ("Müller", "Zürich 🚲")
 
 
-def test_every_check_and_the_numbers_stand_in_dagsters_event_log(shop: Rig) -> None:
+def test_every_check_and_the_numbers_stand_in_dagsters_event_log(shop: Installation) -> None:
     result = shop.day("nord")
 
     checks = {(*check.asset_key.path[1:], check.check_name) for check in result.get_asset_check_evaluations()}
@@ -65,20 +65,20 @@ def test_every_check_and_the_numbers_stand_in_dagsters_event_log(shop: Rig) -> N
     }
 
 
-def test_the_journal_tells_when_the_list_was_cleared_and_that_it_was_proven(shop: Rig) -> None:
+def test_the_journal_tells_when_the_list_was_cleared_and_that_it_was_proven(shop: Installation) -> None:
     result = shop.day("nord")
 
     with shop.state() as state:
         replace = state.journal.of_run(result.run_id, "newsletter")
     assert replace is not None
-    assert replace.state is ReplaceState.PROVEN
+    assert replace.state is ReplacementState.PROVEN
     assert replace.finished_at
     assert replace.cleared_at
     assert replace.started_at <= replace.cleared_at <= replace.finished_at
     assert (replace.sent, replace.accepted, replace.in_list, replace.proof) == (5, 5, 5, "5 equal")
 
 
-def test_one_login_serves_a_whole_run_and_is_logged_out_at_the_end(shop: Rig) -> None:
+def test_one_login_serves_a_whole_run_and_is_logged_out_at_the_end(shop: Installation) -> None:
     shop.day("nord")
 
     assert len(shop.world.calls("login")) == len(shop.world.calls("logout")) == 1

@@ -9,7 +9,7 @@ from campaign_sync.cli.run import problems
 from campaign_sync.crm.sql import schema
 from campaign_sync.replacement import mailing_interlock
 from campaign_sync.storage.recipient_lists import SizeAcceptance
-from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, PRODUCTS, Rig
+from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, PRODUCTS, Installation
 
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 Assets = list[tuple[str, ...]]
@@ -20,12 +20,12 @@ RUN_ID = "5e0a1e52-8a3c-4c35-9f0b-5c6a7a1d2b11"
 CANARY = "canary@example.org"
 
 
-def ledger(shop: Rig, run_id: str) -> dict[tuple[str, str], int]:
+def ledger(shop: Installation, run_id: str) -> dict[tuple[str, str], int]:
     with shop.state() as state:
         return state.ledger.counts(run_id, "nord", "newsletter")
 
 
-def withdrawals(shop: Rig) -> list[tuple[str, str, str]]:
+def withdrawals(shop: Installation) -> list[tuple[str, str, str]]:
     with shop.crm() as crm:
         events = crm.exec_driver_sql(
             "SELECT entity_id, opt_in_id, source FROM consent_event WHERE kind = 'withdrawn' ORDER BY 1, 2"
@@ -33,7 +33,7 @@ def withdrawals(shop: Rig) -> list[tuple[str, str, str]]:
         return [tuple(event) for event in events]
 
 
-def touched(shop: Rig) -> list[str]:
+def touched(shop: Installation) -> list[str]:
     """Calls that changed any list."""
     changing = {"addAll3", "clear", "removeAll", "setAttributes"}
     return [call.operation for call in shop.world.calls() if call.operation in changing]
@@ -43,7 +43,7 @@ def touched(shop: Rig) -> list[str]:
 
 
 def test_somebody_who_leaves_between_snapshot_and_sending_is_not_sent_is_in_the_ledger_and_withdrawn_in_the_crm(
-    shop: Rig,
+    shop: Installation,
 ) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         shop.run("nord", instance, assets=FEEDBACK + PICK)
@@ -59,7 +59,7 @@ def test_somebody_who_leaves_between_snapshot_and_sending_is_not_sent_is_in_the_
     ]
 
 
-def test_somebody_blocklisted_meanwhile_is_not_sent_and_keeps_their_consent(shop: Rig) -> None:
+def test_somebody_blocklisted_meanwhile_is_not_sent_and_keeps_their_consent(shop: Installation) -> None:
     shop.world.block(NORD, "*son3@example.org")
 
     result = shop.day("nord")
@@ -69,7 +69,7 @@ def test_somebody_blocklisted_meanwhile_is_not_sent_and_keeps_their_consent(shop
     assert withdrawals(shop) == []
 
 
-def test_somebody_who_bounced_elsewhere_between_snapshot_and_sending_is_not_sent(shop: Rig) -> None:
+def test_somebody_who_bounced_elsewhere_between_snapshot_and_sending_is_not_sent(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         shop.run("nord", instance, assets=FEEDBACK + PICK)
         with shop.crm() as crm:
@@ -81,7 +81,9 @@ def test_somebody_who_bounced_elsewhere_between_snapshot_and_sending_is_not_sent
     assert ledger(shop, result.run_id) == {("gate", "suppressed_meanwhile"): 1}
 
 
-def test_a_consent_given_again_is_not_withdrawn_by_a_look_at_an_opt_out_that_was_reported_before(shop: Rig) -> None:
+def test_a_consent_given_again_is_not_withdrawn_by_a_look_at_an_opt_out_that_was_reported_before(
+    shop: Installation,
+) -> None:
     left = datetime.now(UTC) - timedelta(days=1)
     shop.leave("person2@example.org", at=left)
     shop.day("nord")
@@ -98,13 +100,13 @@ def test_a_consent_given_again_is_not_withdrawn_by_a_look_at_an_opt_out_that_was
 
 
 @pytest.fixture
-def canary(shop: Rig) -> Rig:
+def canary(shop: Installation) -> Installation:
     shop.settings["mandators"]["nord"]["canary_address"] = CANARY
     shop.world.unsubscribe(NORD, CANARY)
     return shop
 
 
-def test_a_canary_shows_a_regular_list_and_stays_unsubscribed_and_out_of_it(canary: Rig) -> None:
+def test_a_canary_shows_a_regular_list_and_stays_unsubscribed_and_out_of_it(canary: Installation) -> None:
     result = canary.day("nord")
 
     assert canary.addresses() == EVERYBODY
@@ -113,7 +115,7 @@ def test_a_canary_shows_a_regular_list_and_stays_unsubscribed_and_out_of_it(cana
     assert "a canary shows it to be a regular list" in str(gate.metadata)
 
 
-def test_an_opt_in_list_is_refused_by_its_canary_and_nobody_is_revived(canary: Rig) -> None:
+def test_an_opt_in_list_is_refused_by_its_canary_and_nobody_is_revived(canary: Installation) -> None:
     canary.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
     canary.world.unsubscribe(NORD, "person1@example.org")
 
@@ -125,7 +127,7 @@ def test_an_opt_in_list_is_refused_by_its_canary_and_nobody_is_revived(canary: R
     assert [call.list_id for call in canary.world.calls("clear")] == [PRODUCTS]
 
 
-def test_a_list_found_to_be_an_opt_in_list_is_not_tried_again(canary: Rig) -> None:
+def test_a_list_found_to_be_an_opt_in_list_is_not_tried_again(canary: Installation) -> None:
     canary.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
     canary.run("nord")
     before = len(canary.world.calls("addAll3"))
@@ -136,7 +138,7 @@ def test_a_list_found_to_be_an_opt_in_list_is_not_tried_again(canary: Rig) -> No
     assert len(canary.world.calls("addAll3")) == before
 
 
-def test_a_canary_that_has_not_unsubscribed_proves_nothing_so_nothing_is_touched(shop: Rig) -> None:
+def test_a_canary_that_has_not_unsubscribed_proves_nothing_so_nothing_is_touched(shop: Installation) -> None:
     shop.settings["mandators"]["nord"]["canary_address"] = CANARY
 
     result = shop.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
@@ -145,7 +147,7 @@ def test_a_canary_that_has_not_unsubscribed_proves_nothing_so_nothing_is_touched
     assert touched(shop) == []
 
 
-def test_a_canary_that_a_killed_run_left_in_the_list_is_taken_out(canary: Rig) -> None:
+def test_a_canary_that_a_killed_run_left_in_the_list_is_taken_out(canary: Installation) -> None:
     canary.fill_by_hand(NEWSLETTER, [*EVERYBODY, CANARY])
 
     canary.day("nord")
@@ -155,7 +157,7 @@ def test_a_canary_that_a_killed_run_left_in_the_list_is_taken_out(canary: Rig) -
 # Mailings
 
 
-def in_the_way(shop: Rig, status: str, starts_in: timedelta | None = None, list_id: int = NEWSLETTER) -> None:
+def in_the_way(shop: Installation, status: str, starts_in: timedelta | None = None, list_id: int = NEWSLETTER) -> None:
     start = datetime.now(UTC) + starts_in if starts_in is not None else None
     shop.world.add_mailing(NORD, 77, "November", status=status, list_ids=[list_id], scheduled_at=start)
 
@@ -168,7 +170,9 @@ def in_the_way(shop: Rig, status: str, starts_in: timedelta | None = None, list_
         ("NEW", timedelta(minutes=-5), "mailing 77, which uses the list, starts at"),
     ],
 )
-def test_a_list_is_not_touched_under_a_mailing(shop: Rig, status: str, starts_in: timedelta | None, named: str) -> None:
+def test_a_list_is_not_touched_under_a_mailing(
+    shop: Installation, status: str, starts_in: timedelta | None, named: str
+) -> None:
     shop.settings["mandators"]["nord"]["mailings"] = {"max_wait": "10s"}
     in_the_way(shop, status, starts_in)
 
@@ -189,7 +193,7 @@ def test_a_list_is_not_touched_under_a_mailing(shop: Rig, status: str, starts_in
     ],
 )
 def test_mailings_of_other_lists_times_and_mere_drafts_are_in_nobodys_way(
-    shop: Rig, status: str, starts_in: timedelta | None, list_id: int
+    shop: Installation, status: str, starts_in: timedelta | None, list_id: int
 ) -> None:
     in_the_way(shop, status, starts_in, list_id)
 
@@ -198,7 +202,7 @@ def test_mailings_of_other_lists_times_and_mere_drafts_are_in_nobodys_way(
 
 
 def test_a_replace_waits_for_a_mailing_and_looks_again_at_who_left_meanwhile(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_the_way(shop, "SENDING")
 
@@ -214,7 +218,7 @@ def test_a_replace_waits_for_a_mailing_and_looks_again_at_who_left_meanwhile(
     assert "after waiting 0:00:30" in str([check.metadata for check in result.get_asset_check_evaluations()])
 
 
-def test_an_account_without_the_mailing_service_can_say_so(shop: Rig) -> None:
+def test_an_account_without_the_mailing_service_can_say_so(shop: Installation) -> None:
     shop.settings["mandators"]["nord"]["mailings"] = {"watch": False}
     in_the_way(shop, "SENDING")
 
@@ -225,7 +229,9 @@ def test_an_account_without_the_mailing_service_can_say_so(shop: Rig) -> None:
 # One at a time
 
 
-def test_a_list_that_somebody_else_is_replacing_is_not_touched_and_can_be_replaced_afterwards(shop: Rig) -> None:
+def test_a_list_that_somebody_else_is_replacing_is_not_touched_and_can_be_replaced_afterwards(
+    shop: Installation,
+) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         shop.run("nord", instance, assets=FEEDBACK + PICK)
         with shop.state() as state, state.leases.held(NEWSLETTER, "another-run"):
@@ -238,12 +244,12 @@ def test_a_list_that_somebody_else_is_replacing_is_not_touched_and_can_be_replac
 # Size
 
 
-def halve(shop: Rig) -> None:
+def halve(shop: Installation) -> None:
     with shop.crm() as crm:
         crm.execute(schema.marketing_list_member.delete().where(schema.marketing_list_member.c.entity_id > "c2"))
 
 
-def test_a_selection_that_shrank_by_half_clears_nothing(shop: Rig) -> None:
+def test_a_selection_that_shrank_by_half_clears_nothing(shop: Installation) -> None:
     shop.day("nord")
     clears = shop.clears()
     halve(shop)
@@ -255,7 +261,7 @@ def test_a_selection_that_shrank_by_half_clears_nothing(shop: Rig) -> None:
     assert shop.addresses() == EVERYBODY
 
 
-def test_an_accepted_size_lets_one_run_pass_and_no_further(shop: Rig) -> None:
+def test_an_accepted_size_lets_one_run_pass_and_no_further(shop: Installation) -> None:
     shop.day("nord")
     halve(shop)
     with shop.state() as state:
@@ -279,7 +285,7 @@ def test_an_accepted_size_lets_one_run_pass_and_no_further(shop: Rig) -> None:
 @pytest.mark.parametrize(
     "question", ["containsAll", "areBlacklisted", "getIdsInStatus", "getAttributeNames", "getCount"]
 )
-def test_a_question_that_stays_unanswered_refuses_the_replace(shop: Rig, question: str) -> None:
+def test_a_question_that_stays_unanswered_refuses_the_replace(shop: Installation, question: str) -> None:
     shop.world.fault(question, "fault", times=99, arg="x")
 
     result = shop.run("nord")

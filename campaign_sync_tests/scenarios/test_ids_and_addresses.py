@@ -10,12 +10,12 @@ from rich.console import Console
 from campaign_sync.cli.check import check_everything
 from campaign_sync.cli.run import problems
 from campaign_sync.replacement import key_attributes
-from campaign_sync.replacement.list_writer import Filler
+from campaign_sync.replacement.list_writer import ListWriter
 from campaign_sync.sandbox import recipient_service, web_services
-from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, Rig
+from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, Installation
 from campaign_sync_tests.scenarios.test_strategies import CHAIN
 
-carry_out = Filler.carry_out
+carry_out = ListWriter.carry_out
 
 
 def after_the_fill(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
@@ -26,10 +26,10 @@ def after_the_fill(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> 
         act()
         return codes
 
-    monkeypatch.setattr(Filler, "carry_out", fill_then_act)
+    monkeypatch.setattr(ListWriter, "carry_out", fill_then_act)
 
 
-def swap(shop: Rig, *columns: str) -> None:
+def swap(shop: Installation, *columns: str) -> None:
     """Let the rows of two recipients swap these columns at the vendor."""
     ids = ("person1@example.org", "person2@example.org")
     with shop.world.transaction() as vendor:
@@ -54,7 +54,7 @@ def swap(shop: Rig, *columns: str) -> None:
 
 @pytest.mark.parametrize("column", ["address", "id"])
 def test_two_recipients_whose_ids_or_addresses_are_swapped_are_not_called_equal(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch, column: str
+    shop: Installation, monkeypatch: pytest.MonkeyPatch, column: str
 ) -> None:
     after_the_fill(monkeypatch, lambda: swap(shop, column))
 
@@ -64,7 +64,7 @@ def test_two_recipients_whose_ids_or_addresses_are_swapped_are_not_called_equal(
     assert any("3 equal, changed 2" in problem for problem in problems(result))
 
 
-def spell(shop: Rig, column: str, how: str, number: int) -> None:
+def spell(shop: Installation, column: str, how: str, number: int) -> None:
     with shop.world.transaction() as vendor:
         vendor.execute(
             f"UPDATE recipient SET {column} = ? WHERE list_id = ? AND key = ?",
@@ -74,7 +74,7 @@ def spell(shop: Rig, column: str, how: str, number: int) -> None:
 
 @pytest.mark.parametrize("column", ["address", "id"])
 def test_the_same_mailbox_spelled_otherwise_is_equal_and_another_one_is_not(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch, column: str
+    shop: Installation, monkeypatch: pytest.MonkeyPatch, column: str
 ) -> None:
     with shop.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'person6@bücher.example' WHERE id = 'c5'")
@@ -93,7 +93,7 @@ def test_the_same_mailbox_spelled_otherwise_is_equal_and_another_one_is_not(
     assert any("4 equal, changed 1" in problem for problem in problems(shop.run("nord", assets=CHAIN)))
 
 
-def test_the_names_are_found_on_the_first_day_of_an_empty_list(shop: Rig) -> None:
+def test_the_names_are_found_on_the_first_day_of_an_empty_list(shop: Installation) -> None:
     shop.day()
 
     with shop.state() as state:
@@ -104,7 +104,7 @@ def test_the_names_are_found_on_the_first_day_of_an_empty_list(shop: Rig) -> Non
 
 
 def test_a_list_that_gives_out_neither_is_proven_by_what_was_sent_and_the_proof_says_so(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(key_attributes, "ID_NAMES", ())
     monkeypatch.setattr(key_attributes, "ADDRESS_NAMES", ())
@@ -121,7 +121,7 @@ def test_a_list_that_gives_out_neither_is_proven_by_what_was_sent_and_the_proof_
 
 
 @pytest.mark.parametrize("own", ["email", "Recipient"])
-def test_an_attribute_of_ours_that_is_called_like_that_is_not_taken_for_it(shop: Rig, own: str) -> None:
+def test_an_attribute_of_ours_that_is_called_like_that_is_not_taken_for_it(shop: Installation, own: str) -> None:
     shop.world.add_list(8100, NEWSLETTER, "Newsletter", [*ATTRIBUTES, own])
     shop.list_settings()["attributes"] = {"Vorname": "first_name", own: "email"}
 
@@ -134,7 +134,7 @@ def test_an_attribute_of_ours_that_is_called_like_that_is_not_taken_for_it(shop:
 
 
 def test_a_name_that_the_list_itself_tells_is_found_in_either_language(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(key_attributes, "ID_NAMES", ("E.Mpfänger_ID",))
     page = recipient_service._table
@@ -159,7 +159,7 @@ def test_a_name_that_the_list_itself_tells_is_found_in_either_language(
 
 
 def test_a_vendor_that_faults_for_names_it_does_not_know_is_asked_for_each_alone(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = recipient_service.page
 
@@ -180,7 +180,7 @@ def test_a_vendor_that_faults_for_names_it_does_not_know_is_asked_for_each_alone
     assert (proven.id_attribute, proven.address_attribute) == ("Empfänger", "email")
 
 
-def test_differences_need_no_setting_where_the_ids_are_found(shop: Rig) -> None:
+def test_differences_need_no_setting_where_the_ids_are_found(shop: Installation) -> None:
     shop.list_settings()["strategy"] = "differential"
     shop.day()
     shop.leave("person1@example.org")
@@ -191,7 +191,7 @@ def test_differences_need_no_setting_where_the_ids_are_found(shop: Rig) -> None:
     assert not [call for call in shop.world.calls("clear") if call.list_id == NEWSLETTER]
 
 
-def test_differences_are_refused_where_nobody_in_the_list_is_known_by_an_id(shop: Rig) -> None:
+def test_differences_are_refused_where_nobody_in_the_list_is_known_by_an_id(shop: Installation) -> None:
     shop.list_settings()["strategy"] = "differential"
     shop.fill_by_hand(NEWSLETTER, [f"somebody{number}@example.com" for number in range(5)])
 
@@ -201,13 +201,15 @@ def test_differences_are_refused_where_nobody_in_the_list_is_known_by_an_id(shop
     assert len(shop.addresses()) == 5
 
 
-def told_by_check(shop: Rig) -> str:
+def told_by_check(shop: Installation) -> str:
     told = io.StringIO()
     check_everything(shop.configuration, Console(file=told, width=400))
     return told.getvalue()
 
 
-def test_check_tells_what_the_proofs_of_a_list_will_compare(shop: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_tells_what_the_proofs_of_a_list_will_compare(
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "gives out" not in told_by_check(shop), "of an empty list nobody knows yet"
     shop.fill_by_hand(NEWSLETTER, ["Some.Body@example.com"])
 

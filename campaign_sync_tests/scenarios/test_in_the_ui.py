@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from campaign_sync_tests.installation import ENVIRONMENT, Rig
+from campaign_sync_tests.installation import ENVIRONMENT, Installation
 from campaign_sync_tests.stack import free_port
 from campaign_sync_tests.waiting import PATIENCE, until
 
@@ -26,7 +26,7 @@ mutation ($job: String!) {
 """
 
 
-def test_a_run_started_in_the_ui_replaces_the_lists(shop: Rig) -> None:
+def test_a_run_started_in_the_ui_replaces_the_lists(shop: Installation) -> None:
     assert shop.configuration
     port = free_port()
     environment = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"} | ENVIRONMENT

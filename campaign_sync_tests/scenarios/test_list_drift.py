@@ -10,19 +10,19 @@ import time_machine
 from campaign_sync.domain.list_drift import Drift, Reading
 from campaign_sync.orchestration.assets.list_drift import list_drift_key
 from campaign_sync.orchestration.drift_sensor import list_drift_sensor
-from campaign_sync.orchestration.resources import Ports
-from campaign_sync.replacement.drift_check import DriftWatch
+from campaign_sync.orchestration.resources import Resources
+from campaign_sync.replacement.drift_check import DriftCheck
 from campaign_sync.replacement.target import target
 from campaign_sync.sandbox import list_order
 from campaign_sync.sandbox.vendor_state import Recipient
 from campaign_sync.telemetry.metrics import LIST_DRIFTED
-from campaign_sync_tests.installation import NEWSLETTER, NORD, Rig
+from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation
 
 PEOPLE = 12
 
 
 @pytest.fixture
-def proven(shop: Rig) -> Rig:
+def proven(shop: Installation) -> Installation:
     """An installation whose lists were proven; twelve people are in the newsletter."""
     for number in range(6, PEOPLE + 1):
         shop.add_contact(f"c{number}", f"person{number}@example.org")
@@ -31,11 +31,11 @@ def proven(shop: Rig) -> Rig:
     return shop
 
 
-def look(shop: Rig, place: int = 0) -> Drift | None:
+def look(shop: Installation, place: int = 0) -> Drift | None:
     """Look at the newsletter, as the asset does; `place` is where the page begins, in parts of what may be chosen."""
-    ports = Ports(shop.configuration)
+    ports = Resources(shop.configuration)
     try:
-        watch = DriftWatch(
+        watch = DriftCheck(
             lambda: ports.vendor("nord"),
             lambda: ports.crm.snapshot(),
             ports.state,
@@ -47,7 +47,7 @@ def look(shop: Rig, place: int = 0) -> Drift | None:
         ports.close()
 
 
-def remove(shop: Rig, *numbers: int) -> None:
+def remove(shop: Installation, *numbers: int) -> None:
     """Let somebody at the vendor take people out of the list."""
     with shop.world.transaction() as vendor:
         vendor.executemany(
@@ -56,13 +56,13 @@ def remove(shop: Rig, *numbers: int) -> None:
         )
 
 
-def calls(shop: Rig) -> dict[str, int]:
+def calls(shop: Installation) -> dict[str, int]:
     """How often the newsletter was asked for what, by operation."""
     names = [call.operation for call in shop.world.calls() if call.list_id == NEWSLETTER]
     return {name: names.count(name) for name in ("getCount", "getAllAdvanced", "getAll", "containsAll")}
 
 
-def test_a_list_that_is_as_it_was_costs_two_calls(proven: Rig) -> None:
+def test_a_list_that_is_as_it_was_costs_two_calls(proven: Installation) -> None:
     before = calls(proven)
 
     found = look(proven)
@@ -75,7 +75,7 @@ def test_a_list_that_is_as_it_was_costs_two_calls(proven: Rig) -> None:
     }
 
 
-def test_a_list_that_was_emptied_is_noticed(proven: Rig) -> None:
+def test_a_list_that_was_emptied_is_noticed(proven: Installation) -> None:
     with proven.world.transaction() as vendor:
         vendor.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
 
@@ -91,7 +91,7 @@ def test_a_list_that_was_emptied_is_noticed(proven: Rig) -> None:
     assert [(one.value, one.labels["list"]) for one in levels] == [(1, "newsletter")], "the other was never looked at"
 
 
-def test_people_who_signed_up_at_the_vendor_are_told_apart_from_people_who_are_missing(proven: Rig) -> None:
+def test_people_who_signed_up_at_the_vendor_are_told_apart_from_people_who_are_missing(proven: Installation) -> None:
     proven.fill_by_hand(NEWSLETTER, [f"guest{number}@example.com" for number in range(3)])
     found = look(proven)
     assert found is not None
@@ -104,7 +104,7 @@ def test_people_who_signed_up_at_the_vendor_are_told_apart_from_people_who_are_m
     assert found.drifted_since is not None
 
 
-def test_people_who_took_the_place_of_others_are_noticed_though_the_count_is_the_same(proven: Rig) -> None:
+def test_people_who_took_the_place_of_others_are_noticed_though_the_count_is_the_same(proven: Installation) -> None:
     remove(proven, 1, 2, 3, 4)
     proven.fill_by_hand(NEWSLETTER, [f"guest{number}@example.com" for number in range(4)])
 
@@ -115,7 +115,7 @@ def test_people_who_took_the_place_of_others_are_noticed_though_the_count_is_the
     assert found.drifted_since is not None
 
 
-def test_people_who_left_and_were_removed_by_the_vendor_alarm_nobody(proven: Rig) -> None:
+def test_people_who_left_and_were_removed_by_the_vendor_alarm_nobody(proven: Installation) -> None:
     for number in (1, 2):
         proven.leave(f"person{number}@example.org")
     proven.world.block(NORD, "person3@*")
@@ -137,7 +137,9 @@ def test_people_who_left_and_were_removed_by_the_vendor_alarm_nobody(proven: Rig
     assert calls(proven)["getAllAdvanced"] - before["getAllAdvanced"] == 1, "what is explained isn't read again"
 
 
-def test_values_that_were_changed_at_the_vendor_are_noticed_and_an_edited_profile_alarms_nobody(proven: Rig) -> None:
+def test_values_that_were_changed_at_the_vendor_are_noticed_and_an_edited_profile_alarms_nobody(
+    proven: Installation,
+) -> None:
     def change(number: int) -> None:
         who = next(one for one in proven.world.recipients(NEWSLETTER) if one["id"] == f"person{number}@example.org")
         changed = Recipient(id=who["id"], address=who["address"], attributes={**who["attributes"], "Ort": "Wien"})
@@ -157,7 +159,7 @@ def test_values_that_were_changed_at_the_vendor_are_noticed_and_an_edited_profil
     assert found.drifted_since is not None
 
 
-def test_a_list_that_is_whole_again_is_told_to_be_so(proven: Rig) -> None:
+def test_a_list_that_is_whole_again_is_told_to_be_so(proven: Installation) -> None:
     held = proven.world.recipients(NEWSLETTER)
     remove(proven, 1, 2, 3, 4)
     drifted = look(proven)
@@ -171,7 +173,7 @@ def test_a_list_that_is_whole_again_is_told_to_be_so(proven: Rig) -> None:
     assert found.drifted_since is None
 
 
-def test_a_list_that_is_being_replaced_or_is_incomplete_is_left_alone(proven: Rig) -> None:
+def test_a_list_that_is_being_replaced_or_is_incomplete_is_left_alone(proven: Installation) -> None:
     remove(proven, *range(1, PEOPLE + 1))
     with proven.state() as state, state.leases.held(NEWSLETTER, "another-run"):
         assert look(proven) is None
@@ -185,15 +187,15 @@ def test_a_list_that_is_being_replaced_or_is_incomplete_is_left_alone(proven: Ri
 
 
 def test_a_list_that_somebody_begins_to_replace_while_it_is_read_says_nothing(
-    proven: Rig, monkeypatch: pytest.MonkeyPatch
+    proven: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remove(proven, *range(1, PEOPLE + 1))
-    settled, taken = DriftWatch._settled, iter([False, True])
+    settled, taken = DriftCheck._settled, iter([False, True])
 
-    def taken_meanwhile(self: DriftWatch, one: object) -> object:
+    def taken_meanwhile(self: DriftCheck, one: object) -> object:
         return None if next(taken) else settled(self, one)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(DriftWatch, "_settled", taken_meanwhile)
+    monkeypatch.setattr(DriftCheck, "_settled", taken_meanwhile)
 
     assert look(proven) is None
     with proven.state() as state:
@@ -202,7 +204,7 @@ def test_a_list_that_somebody_begins_to_replace_while_it_is_read_says_nothing(
         assert state.drifts.of("nord", "newsletter", newest.id).drifted_since is None
 
 
-def test_a_vendor_that_cannot_be_asked_is_no_drift_but_not_checked_since(proven: Rig) -> None:
+def test_a_vendor_that_cannot_be_asked_is_no_drift_but_not_checked_since(proven: Installation) -> None:
     assert look(proven) is not None
     proven.environment["PASSWORD_OF_BOTH"] = "wrong horse"
 
@@ -223,7 +225,7 @@ def test_a_vendor_that_cannot_be_asked_is_no_drift_but_not_checked_since(proven:
     assert found.not_checked_since is None
 
 
-def test_attributes_that_are_configured_otherwise_since_are_not_compared(proven: Rig) -> None:
+def test_attributes_that_are_configured_otherwise_since_are_not_compared(proven: Installation) -> None:
     del proven.list_settings()["attributes"]["Ort"]
 
     found = look(proven)
@@ -233,7 +235,9 @@ def test_attributes_that_are_configured_otherwise_since_are_not_compared(proven:
     assert "configured otherwise when the list was proven" in (found.not_checked_because or "")
 
 
-def test_pages_that_shift_while_they_are_read_alarm_nobody(proven: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_that_shift_while_they_are_read_alarm_nobody(
+    proven: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Many share an entity id at the vendor, so the order of pages isn't stable: then the list is read in one piece."""
     monkeypatch.setattr("campaign_sync.replacement.drift_check.READ_BACK_ROWS", 3)
     positions, asked = list_order.Orders.positions, iter(range(1000))
@@ -258,7 +262,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield built
 
 
-def run_job(shop: Rig, name: str, instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
+def run_job(shop: Installation, name: str, instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
     result = shop.definitions.resolve_job_def(name).execute_in_process(instance=instance)
     assert result.success
     (found,) = [one for one in result.get_asset_check_evaluations() if one.asset_key == list_drift_key("nord")]
@@ -266,7 +270,7 @@ def run_job(shop: Rig, name: str, instance: dg.DagsterInstance) -> dg.AssetCheck
 
 
 @pytest.mark.parametrize("job", ["nord_feedback", "nord_list_drift"])
-def test_the_asset_tells_of_every_list(proven: Rig, instance: dg.DagsterInstance, job: str) -> None:
+def test_the_asset_tells_of_every_list(proven: Installation, instance: dg.DagsterInstance, job: str) -> None:
     assert run_job(proven, job, instance).passed
     remove(proven, *range(1, PEOPLE + 1))
 
@@ -277,7 +281,7 @@ def test_the_asset_tells_of_every_list(proven: Rig, instance: dg.DagsterInstance
     assert found.description == "newsletter: 0 people are in it where 12 were proven: 12 are missing"
 
 
-def test_lists_are_looked_at_before_their_deadline_and_once(proven: Rig) -> None:
+def test_lists_are_looked_at_before_their_deadline_and_once(proven: Installation) -> None:
     assert list_drift_sensor(proven.configuration, "nord") is None
     proven.settings["mandators"]["nord"]["deadline"] = "0 8 * * *"
     sensor = list_drift_sensor(proven.configuration, "nord")

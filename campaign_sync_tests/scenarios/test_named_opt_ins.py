@@ -10,11 +10,11 @@ import dagster as dg
 import pytest
 from rich.console import Console
 
-from campaign_sync.cli.prove import tell_proof
+from campaign_sync.cli.prove import print_proof
 from campaign_sync.cli.run import problems
-from campaign_sync.cli.why import tell_why
+from campaign_sync.cli.why import print_why
 from campaign_sync.optimizely.services import Unsubscribes
-from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Rig
+from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Installation
 from campaign_sync_tests.scenarios.test_feedback import FEEDBACK, checks, epoch, withdrawals
 
 BJOERN = "person2@example.org"
@@ -24,12 +24,12 @@ BOTH = [("c2", "newsletter-nord"), ("c2", "products-nord")]
 
 
 @pytest.fixture
-def shop(shop: Rig) -> Rig:
+def shop(shop: Installation) -> Installation:
     """An installation whose vendor returns the technical fields; its lists were sent a moment ago."""
     return returning(shop)
 
 
-def returning(shop: Rig, **columns: Any) -> Rig:
+def returning(shop: Installation, **columns: Any) -> Installation:
     shop.world.agree_on_response_fields(NORD, FIELDS)
     readers = {"getOutBounces": {}, "getUnsubscribes": COLUMNS | columns}
     shop.settings["mandators"]["nord"]["feedback"] = {"readers": readers}
@@ -39,23 +39,23 @@ def returning(shop: Rig, **columns: Any) -> Rig:
     return shop
 
 
-def left(shop: Rig, *cells: str, address: str = BJOERN) -> None:
+def left(shop: Installation, *cells: str, address: str = BJOERN) -> None:
     """Publish that somebody left, with these cells after their address and the time."""
     shop.world.publish(NORD, "getUnsubscribes", [[address, epoch(datetime.now(UTC)), *cells]])
 
 
-def dropped(shop: Rig, result: dg.ExecuteInProcessResult, name: str) -> dict[tuple[str, str], int]:
+def dropped(shop: Installation, result: dg.ExecuteInProcessResult, name: str) -> dict[tuple[str, str], int]:
     with shop.state() as state:
         return state.ledger.counts(result.run_id, "nord", name)
 
 
-def audit(shop: Rig) -> dg.ExecuteInProcessResult:
+def audit(shop: Installation) -> dg.ExecuteInProcessResult:
     result = shop.definitions.resolve_job_def("nord_audit").execute_in_process()
     assert result.success
     return result
 
 
-def leave_when_looked_for(shop: Rig, monkeypatch: pytest.MonkeyPatch, which: int) -> None:
+def leave_when_looked_for(shop: Installation, monkeypatch: pytest.MonkeyPatch, which: int) -> None:
     """Let Björn be on the vendor's list from the given look on, and no row tell of it."""
     looks: list[int] = []
     ask = Unsubscribes.contains_all
@@ -69,7 +69,7 @@ def leave_when_looked_for(shop: Rig, monkeypatch: pytest.MonkeyPatch, which: int
     monkeypatch.setattr(Unsubscribes, "contains_all", asked)
 
 
-def test_one_unsubscribe_withdraws_the_one_opt_in_that_its_row_names(shop: Rig) -> None:
+def test_one_unsubscribe_withdraws_the_one_opt_in_that_its_row_names(shop: Installation) -> None:
     shop.leave_through(NEWSLETTER, BJOERN)
 
     result = shop.day()
@@ -81,7 +81,7 @@ def test_one_unsubscribe_withdraws_the_one_opt_in_that_its_row_names(shop: Rig) 
     assert dropped(shop, result, "products") == {("gate", "on_unsubscribe_list"): 1}
 
 
-def test_neither_the_next_days_nor_the_audit_withdraw_what_was_kept(shop: Rig) -> None:
+def test_neither_the_next_days_nor_the_audit_withdraw_what_was_kept(shop: Installation) -> None:
     shop.leave_through(NEWSLETTER, BJOERN)
     for _ in range(4):
         shop.day()
@@ -98,7 +98,7 @@ def test_neither_the_next_days_nor_the_audit_withdraw_what_was_kept(shop: Rig) -
     assert BJOERN not in shop.addresses(NEWSLETTER)
 
 
-def test_everybody_who_has_the_address_leaves_that_opt_in_and_no_other(shop: Rig) -> None:
+def test_everybody_who_has_the_address_leaves_that_opt_in_and_no_other(shop: Installation) -> None:
     shop.add_contact("c9", " Person2@Example.org")
     shop.consent("c9", "products-nord", "granted", datetime(2026, 2, 1, tzinfo=UTC))
     shop.leave_through(NEWSLETTER, BJOERN)
@@ -108,7 +108,7 @@ def test_everybody_who_has_the_address_leaves_that_opt_in_and_no_other(shop: Rig
     assert withdrawals(shop) == [("c2", "newsletter-nord"), ("c9", "newsletter-nord")]
 
 
-def test_the_record_named_leaves_though_its_address_is_another_by_now(shop: Rig) -> None:
+def test_the_record_named_leaves_though_its_address_is_another_by_now(shop: Installation) -> None:
     shop.leave_through(NEWSLETTER, BJOERN)
     with shop.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
@@ -132,14 +132,14 @@ def test_the_record_named_leaves_though_its_address_is_another_by_now(shop: Rig)
     ],
 )
 def test_blanks_case_and_missing_or_unknown_records_leave_the_opt_in_that_is_named(
-    shop: Rig, cells: tuple[str, ...]
+    shop: Installation, cells: tuple[str, ...]
 ) -> None:
     left(shop, *cells)
     shop.day()
     assert withdrawals(shop) == [("c2", "newsletter-nord")]
 
 
-def test_a_named_opt_in_finds_who_moved_by_the_lists_sent_where_the_record_isnt_known(shop: Rig) -> None:
+def test_a_named_opt_in_finds_who_moved_by_the_lists_sent_where_the_record_isnt_known(shop: Installation) -> None:
     with shop.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
     left(shop, "newsletter-nord", "contact", "erased")
@@ -149,7 +149,7 @@ def test_a_named_opt_in_finds_who_moved_by_the_lists_sent_where_the_record_isnt_
 
 @pytest.mark.parametrize("cells", [("", "contact", "c2"), ("newsletter-sued", "contact", "c2"), ("?", "", ""), ()])
 def test_without_a_known_opt_in_of_the_mandator_the_lists_that_were_sent_decide(
-    shop: Rig, cells: tuple[str, ...]
+    shop: Installation, cells: tuple[str, ...]
 ) -> None:
     left(shop, *cells)
     result = shop.day()
@@ -158,7 +158,7 @@ def test_without_a_known_opt_in_of_the_mandator_the_lists_that_were_sent_decide(
     assert "0 of 1 rows of getUnsubscribes" in (checks(result, "attributed").description or "")
 
 
-def test_who_left_two_opt_ins_leaves_two_and_on_later_days_too(shop: Rig) -> None:
+def test_who_left_two_opt_ins_leaves_two_and_on_later_days_too(shop: Installation) -> None:
     moment = epoch(datetime.now(UTC))
     rows = [[BJOERN, moment, "newsletter-nord", "contact", "c2"], [BJOERN, moment, "products-nord", "contact", "c2"]]
     shop.world.publish(NORD, "getUnsubscribes", rows[:1])
@@ -170,7 +170,7 @@ def test_who_left_two_opt_ins_leaves_two_and_on_later_days_too(shop: Rig) -> Non
     assert withdrawals(shop) == BOTH
 
 
-def test_an_unmatched_unsubscribe_of_one_opt_in_never_withdraws_another(shop: Rig) -> None:
+def test_an_unmatched_unsubscribe_of_one_opt_in_never_withdraws_another(shop: Installation) -> None:
     with shop.crm() as crm:
         crm.exec_driver_sql("DELETE FROM consent_event WHERE entity_id = 'c2' AND opt_in_id = 'newsletter-nord'")
     left(shop, "newsletter-nord", "contact", "c2")
@@ -186,7 +186,7 @@ def test_an_unmatched_unsubscribe_of_one_opt_in_never_withdraws_another(shop: Ri
     assert withdrawals(shop) == [("c2", "newsletter-nord")], "the consent came late, and is older"
 
 
-def test_files_whose_header_lacks_the_fields_are_read_like_those_that_have_them(shop: Rig) -> None:
+def test_files_whose_header_lacks_the_fields_are_read_like_those_that_have_them(shop: Installation) -> None:
     names = {"recipient": "mail", "time": "at", "opt_in_id": "opt-in-id", "entity_type": "kind", "entity_id": "id"}
     shop.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"] = names
     moment = epoch(datetime.now(UTC))
@@ -198,7 +198,7 @@ def test_files_whose_header_lacks_the_fields_are_read_like_those_that_have_them(
     assert withdrawals(shop) == [("c2", "newsletter-nord"), ("c3", "newsletter-nord"), ("c3", "products-nord")]
 
 
-def test_of_two_readers_that_tell_of_one_moment_the_row_with_the_opt_in_counts(shop: Rig) -> None:
+def test_of_two_readers_that_tell_of_one_moment_the_row_with_the_opt_in_counts(shop: Installation) -> None:
     readers = shop.settings["mandators"]["nord"]["feedback"]["readers"]
     readers["getMailingUnsubscribes"] = {"recipient": 0, "mailing": 1, "time": 2}
     moment = epoch(datetime.now(UTC))
@@ -211,7 +211,7 @@ def test_of_two_readers_that_tell_of_one_moment_the_row_with_the_opt_in_counts(s
     assert withdrawals(shop) == [("c2", "products-nord")]
 
 
-def test_a_row_that_names_nothing_is_its_own_though_another_of_that_day_named_an_opt_in(shop: Rig) -> None:
+def test_a_row_that_names_nothing_is_its_own_though_another_of_that_day_named_an_opt_in(shop: Installation) -> None:
     shop.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"]["time_format"] = "%d.%m.%Y"
     today = f"{datetime.now(UTC):%d.%m.%Y}"
     for cells in (["newsletter-nord", "contact", "c2"], ["", "", ""]):
@@ -220,7 +220,7 @@ def test_a_row_that_names_nothing_is_its_own_though_another_of_that_day_named_an
     assert withdrawals(shop) == BOTH
 
 
-def test_a_row_of_another_reader_is_explained_by_the_one_that_named_the_opt_in_before(shop: Rig) -> None:
+def test_a_row_of_another_reader_is_explained_by_the_one_that_named_the_opt_in_before(shop: Installation) -> None:
     shop.settings["mandators"]["nord"]["feedback"]["readers"]["getMailingUnsubscribes"] = {"mailing": 2}
     moment = epoch(datetime.now(UTC))
     shop.world.publish(NORD, "getUnsubscribes", [[BJOERN, moment, "products-nord", "contact", "c2"]])
@@ -230,7 +230,7 @@ def test_a_row_of_another_reader_is_explained_by_the_one_that_named_the_opt_in_b
     assert withdrawals(shop) == [("c2", "products-nord")]
 
 
-def test_a_bounce_with_the_fields_is_of_the_address_all_the_same(shop: Rig) -> None:
+def test_a_bounce_with_the_fields_is_of_the_address_all_the_same(shop: Installation) -> None:
     shop.settings["mandators"]["nord"]["feedback"]["readers"]["getOutBounces"] = COLUMNS
     rows = [
         [BJOERN, epoch(datetime.now(UTC)), "newsletter-nord", "contact", "c4"],
@@ -246,7 +246,7 @@ def test_a_bounce_with_the_fields_is_of_the_address_all_the_same(shop: Rig) -> N
 
 @pytest.mark.parametrize("look", [1, 2])
 def test_who_is_found_on_the_vendors_list_is_dropped_at_once_and_the_consent_waits_for_its_row(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch, look: int
+    shop: Installation, monkeypatch: pytest.MonkeyPatch, look: int
 ) -> None:
     leave_when_looked_for(shop, monkeypatch, look)
     shop.day()
@@ -260,7 +260,7 @@ def test_who_is_found_on_the_vendors_list_is_dropped_at_once_and_the_consent_wai
     assert dropped(shop, result, "newsletter") == {("gate", "on_unsubscribe_list"): 1}
 
 
-def test_meanwhile_they_stay_out_of_all_lists_with_a_reason_that_says_so(shop: Rig) -> None:
+def test_meanwhile_they_stay_out_of_all_lists_with_a_reason_that_says_so(shop: Installation) -> None:
     shop.world.unsubscribe(NORD, BJOERN)
     first = shop.day()
     assert dropped(shop, first, "newsletter") == {("gate", "on_unsubscribe_list"): 1}
@@ -275,7 +275,7 @@ def test_meanwhile_they_stay_out_of_all_lists_with_a_reason_that_says_so(shop: R
     assert metadata["opt-outs whose row is awaited"].value == 1
 
 
-def test_if_no_row_has_come_after_two_imports_the_lists_that_were_sent_decide(shop: Rig) -> None:
+def test_if_no_row_has_come_after_two_imports_the_lists_that_were_sent_decide(shop: Installation) -> None:
     shop.world.unsubscribe(NORD, BJOERN)
     for _ in range(2):
         shop.day()
@@ -290,7 +290,7 @@ def test_if_no_row_has_come_after_two_imports_the_lists_that_were_sent_decide(sh
 
 
 def test_where_feedback_comes_hourly_two_of_its_imports_are_not_what_the_vendors_daily_export_takes(
-    shop: Rig,
+    shop: Installation,
 ) -> None:
     shop.settings["mandators"]["nord"]["feedback"]["schedule"] = "15 * * * *"
     shop.world.unsubscribe(NORD, BJOERN)
@@ -299,7 +299,7 @@ def test_where_feedback_comes_hourly_two_of_its_imports_are_not_what_the_vendors
     assert withdrawals(shop) == []
 
 
-def test_a_look_that_is_repeated_within_one_import_isnt_another_import(shop: Rig) -> None:
+def test_a_look_that_is_repeated_within_one_import_isnt_another_import(shop: Installation) -> None:
     shop.world.unsubscribe(NORD, BJOERN)
     replace = [("nord", "recipient_list", "newsletter")]
     shop.day()
@@ -309,7 +309,7 @@ def test_a_look_that_is_repeated_within_one_import_isnt_another_import(shop: Rig
     assert withdrawals(shop) == []
 
 
-def test_who_consents_anew_while_it_is_awaited_is_picked_again_and_the_vendor_decides(shop: Rig) -> None:
+def test_who_consents_anew_while_it_is_awaited_is_picked_again_and_the_vendor_decides(shop: Installation) -> None:
     shop.world.unsubscribe(NORD, BJOERN)
     shop.day()
     shop.consent("c2", "newsletter-nord", "granted", datetime.now(UTC) + timedelta(seconds=1))
@@ -322,7 +322,7 @@ def test_who_consents_anew_while_it_is_awaited_is_picked_again_and_the_vendor_de
     assert BJOERN not in shop.addresses(PRODUCTS)
 
 
-def test_the_audit_waits_for_the_row_as_well_and_says_so(shop: Rig) -> None:
+def test_the_audit_waits_for_the_row_as_well_and_says_so(shop: Installation) -> None:
     shop.world.unsubscribe(NORD, BJOERN)
     told = checks(audit(shop), "complete").description or ""
     assert "1 had left and the CRM didn't know; they are kept out of all lists" in told
@@ -334,7 +334,7 @@ def test_the_audit_waits_for_the_row_as_well_and_says_so(shop: Rig) -> None:
     assert checks(audit(shop), "complete").passed
 
 
-def test_who_waited_is_decided_at_once_where_rows_name_no_opt_ins_any_more(shop: Rig) -> None:
+def test_who_waited_is_decided_at_once_where_rows_name_no_opt_ins_any_more(shop: Installation) -> None:
     shop.world.unsubscribe(NORD, BJOERN)
     shop.day()
     shop.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"] = {}
@@ -361,12 +361,12 @@ def printed(show: Callable[[Console], None]) -> str:
         ([], "attributed by the lists that the recipient was in, from the snapshots sent"),
     ],
 )
-def test_why_and_prove_say_how_a_withdrawal_was_attributed(shop: Rig, cells: list[str], meaning: str) -> None:
+def test_why_and_prove_say_how_a_withdrawal_was_attributed(shop: Installation, cells: list[str], meaning: str) -> None:
     left(shop, *cells)
     shop.run(assets=FEEDBACK)
 
-    why = printed(lambda console: tell_why(shop.configuration, "contact:c2", console))
-    proof = printed(lambda console: tell_proof(shop.configuration, BJOERN, [("nord", "newsletter")], None, console))
+    why = printed(lambda console: print_why(shop.configuration, "contact:c2", console))
+    proof = printed(lambda console: print_proof(shop.configuration, BJOERN, [("nord", "newsletter")], None, console))
 
     assert re.search(rf"withdrawn [^\n]+ \(optimizely:unsubscribes\), event \S+, {meaning} *\n", why)
     assert re.search(rf"withdrawn [^\n]+, because of row 1 of feedback/nord/getUnsubscribes/\S+, {meaning} *\n", proof)
@@ -375,17 +375,17 @@ def test_why_and_prove_say_how_a_withdrawal_was_attributed(shop: Rig, cells: lis
     assert evidence == f"unsubscribed from mandator nord in Optimizely Campaign, {meaning}"
 
 
-def test_why_says_that_somebody_is_on_the_vendors_list_and_that_the_row_is_awaited(shop: Rig) -> None:
+def test_why_says_that_somebody_is_on_the_vendors_list_and_that_the_row_is_awaited(shop: Installation) -> None:
     shop.world.unsubscribe(NORD, BJOERN)
     shop.day()
 
-    why = printed(lambda console: tell_why(shop.configuration, BJOERN, console))
+    why = printed(lambda console: print_why(shop.configuration, BJOERN, console))
 
     assert "gate: on the vendor's unsubscribe list, which keeps them out of all of the mandator's lists" in why
     assert "which consent they withdrew isn't known until the feedback row has come" in why
 
 
-def test_a_record_whose_id_differs_in_case_alone_is_another_person(shop: Rig) -> None:
+def test_a_record_whose_id_differs_in_case_alone_is_another_person(shop: Installation) -> None:
     shop.add_contact("0015A", "other@example.org")
     left(shop, "newsletter-nord", "contact", "0015a", address="gone@example.org")
 
@@ -394,7 +394,7 @@ def test_a_record_whose_id_differs_in_case_alone_is_another_person(shop: Rig) ->
     assert "other@example.org" in shop.addresses(NEWSLETTER)
 
 
-def test_those_whom_the_gate_drops_every_day_make_no_list_grow(shop: Rig) -> None:
+def test_those_whom_the_gate_drops_every_day_make_no_list_grow(shop: Installation) -> None:
     for address in ("person1@example.org", BJOERN):
         shop.leave_through(NEWSLETTER, address)
     for _ in range(3):

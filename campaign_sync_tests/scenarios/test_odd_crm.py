@@ -9,13 +9,13 @@ from sqlalchemy import Connection
 from campaign_sync.cli.run import problems
 from campaign_sync.crm.sql import schema
 from campaign_sync.sandbox import web_services
-from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, PRODUCTS, Rig
+from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, PRODUCTS, Installation
 
 YESTERDAY = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
 
 
 @pytest.fixture
-def busy(shop: Rig) -> Rig:
+def busy(shop: Installation) -> Installation:
     """Thirty people in the newsletter, which has been sent once."""
     shop.settings["crm"]["consent_kinds"] = {"withdrawn": ["Revoked"], "ignored": ["requested"]}
     for number in range(6, 31):
@@ -30,7 +30,7 @@ def event(crm: Connection, number: int, entity_type: str, entity_id: str, opt_in
     crm.exec_driver_sql(f"INSERT INTO consent_event ({columns}) VALUES (?, ?, ?, ?, ?, ?)", values)
 
 
-def test_an_ordinary_day_of_a_healthy_customer_stops_nothing(busy: Rig) -> None:
+def test_an_ordinary_day_of_a_healthy_customer_stops_nothing(busy: Installation) -> None:
     with busy.crm() as crm:
         for erased in ("c28", "c29"):
             crm.exec_driver_sql("DELETE FROM contact WHERE id = ?", (erased,))
@@ -73,7 +73,7 @@ def test_an_ordinary_day_of_a_healthy_customer_stops_nothing(busy: Rig) -> None:
 
 @pytest.mark.parametrize("assets", [None, [["nord", "recipient_list", "newsletter"]]])
 def test_events_that_many_people_have_and_nobody_understands_stop_the_list_before_it_is_touched(
-    busy: Rig, assets: list[list[str]] | None
+    busy: Installation, assets: list[list[str]] | None
 ) -> None:
     before, clears = busy.addresses(NEWSLETTER), busy.clears()
     with busy.crm() as crm:
@@ -95,7 +95,7 @@ def test_events_that_many_people_have_and_nobody_understands_stop_the_list_befor
         assert len(busy.addresses(PRODUCTS)) == 5
 
 
-def test_an_opt_in_without_a_description_says_so(busy: Rig) -> None:
+def test_an_opt_in_without_a_description_says_so(busy: Installation) -> None:
     with busy.crm() as crm:
         crm.exec_driver_sql("UPDATE opt_in SET description = ' ' WHERE opt_in_id = 'newsletter-nord'")
     before = busy.addresses(NEWSLETTER)
@@ -106,7 +106,7 @@ def test_an_opt_in_without_a_description_says_so(busy: Rig) -> None:
     assert busy.addresses(NEWSLETTER) == before
 
 
-def test_a_snapshot_is_not_sent_to_whom_an_event_is_about_that_nobody_understands(busy: Rig) -> None:
+def test_a_snapshot_is_not_sent_to_whom_an_event_is_about_that_nobody_understands(busy: Installation) -> None:
     busy.consent("c6", "newsletter-nord", "maybe", LONG_AGO + timedelta(days=1))
     result = busy.run(assets=[["nord", "recipient_list", "newsletter"]])
     assert result.success, problems(result)
@@ -116,7 +116,7 @@ def test_a_snapshot_is_not_sent_to_whom_an_event_is_about_that_nobody_understand
 
 
 def test_an_unknown_word_that_comes_into_the_crm_during_the_fill_empties_no_list(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(6, 13):
         shop.add_contact(f"c{number}", f"person{number}@example.org")

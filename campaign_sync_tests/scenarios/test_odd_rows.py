@@ -7,11 +7,11 @@ from rich.console import Console
 
 from campaign_sync.cli.check import check_everything
 from campaign_sync.cli.run import problems
-from campaign_sync_tests.installation import NORD, Rig
+from campaign_sync_tests.installation import NORD, Installation
 from campaign_sync_tests.scenarios.test_feedback import FEEDBACK, NOW, YESTERDAY, checks, epoch, withdrawals
 
 
-def test_a_day_on_which_no_new_row_fits_stops_the_mandator_until_right_ones_come(shop: Rig) -> None:
+def test_a_day_on_which_no_new_row_fits_stops_the_mandator_until_right_ones_come(shop: Installation) -> None:
     rows = [["person1@example.org", epoch(YESTERDAY)], ["?", "?"]]
     shop.world.publish(NORD, "getUnsubscribes", rows, published_at=NOW - timedelta(hours=3))
     shop.run(assets=FEEDBACK)
@@ -29,7 +29,7 @@ def test_a_day_on_which_no_new_row_fits_stops_the_mandator_until_right_ones_come
     assert ("c2", "newsletter-nord") in withdrawals(shop)
 
 
-def test_one_odd_row_on_a_day_without_others_stops_nobody_once_the_layout_has_proved_right(shop: Rig) -> None:
+def test_one_odd_row_on_a_day_without_others_stops_nobody_once_the_layout_has_proved_right(shop: Installation) -> None:
     shop.world.publish(NORD, "getUnsubscribes", [["?", "?"]], published_at=NOW - timedelta(hours=3))
     assert "none of the 1 fetched rows fits" in problems(shop.run(assets=FEEDBACK))[0], "nobody knows the layout yet"
     shop.leave("person1@example.org")
@@ -43,14 +43,16 @@ def test_one_odd_row_on_a_day_without_others_stops_nobody_once_the_layout_has_pr
 
 
 def test_check_says_that_unsubscribes_by_mailing_do_not_replace_the_others(
-    shop: Rig, capsys: pytest.CaptureFixture[str]
+    shop: Installation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getMailingUnsubscribes": {}}}
     assert check_everything(shop.configuration, Console(width=300))
     assert "nor by an old one; add getUnsubscribes to readers" in capsys.readouterr().out
 
 
-def test_a_number_that_no_mailing_can_have_stops_nobody_and_the_unsubscribe_counts_for_every_list(shop: Rig) -> None:
+def test_a_number_that_no_mailing_can_have_stops_nobody_and_the_unsubscribe_counts_for_every_list(
+    shop: Installation,
+) -> None:
     shop.settings["mandators"]["nord"]["feedback"] = {
         "readers": {"getOutBounces": {}, "getUnsubscribes": {}, "getMailingUnsubscribes": {}}
     }

@@ -7,7 +7,7 @@ import yaml
 from dagster._core.instance.ref import InstanceRef
 
 from campaign_sync_tests.databases import fresh_database
-from campaign_sync_tests.installation import NEWSLETTER, rig
+from campaign_sync_tests.installation import NEWSLETTER, installation
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,7 +16,7 @@ def test_two_days_with_crm_and_state_on_postgresql(tmp_path: Path) -> None:
     with (
         fresh_database() as crm_url,
         fresh_database() as state_url,
-        rig(tmp_path, crm_url=crm_url, state_url=state_url) as shop,
+        installation(tmp_path, crm_url=crm_url, state_url=state_url) as shop,
     ):
         shop.day("nord")
         shop.leave("person2@example.org")
@@ -34,7 +34,7 @@ def test_the_production_instance_opens_on_postgresql_and_records_a_day(tmp_path:
     settings["storage"]["postgres"] = {"postgres_url": postgres_url}  # the tests' server listens on a socket only
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(settings))
 
-    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(tmp_path))) as instance, rig(tmp_path) as shop:
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(tmp_path))) as instance, installation(tmp_path) as shop:
         result = shop.run("nord", instance)
 
         assert result.success

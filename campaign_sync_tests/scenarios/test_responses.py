@@ -12,8 +12,8 @@ import pytest
 from campaign_sync.cli.run import problems
 from campaign_sync.crm.sql import schema
 from campaign_sync.domain.windows import Window
-from campaign_sync.storage.files import FrameError, Frames
-from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Rig
+from campaign_sync.storage.files import FileStorage, FileStorageError
+from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Installation
 
 MAILING, ANOTHER = 70001, 70002
 ANNA, BJOERN = "person1@example.org", "person2@example.org"
@@ -22,7 +22,7 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def answering(shop: Rig) -> Rig:
+def answering(shop: Installation) -> Installation:
     """An installation that asks for opens and clicks; its lists were sent a moment ago."""
     shop.settings["mandators"]["nord"]["responses"] = {
         "readers": {"getOpens": {}, "getClicks": {"link": 3}},
@@ -43,14 +43,14 @@ def now() -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def run(shop: Rig) -> dg.ExecuteInProcessResult:
+def run(shop: Installation) -> dg.ExecuteInProcessResult:
     job = shop.definitions.resolve_job_def("nord_responses")
     return job.execute_in_process(
         raise_on_error=False, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     )
 
 
-def bring_back(shop: Rig) -> dict[str, dict[str, Any]]:
+def bring_back(shop: Installation) -> dict[str, dict[str, Any]]:
     """Run the job, which must succeed; what it tells of each kind."""
     result = run(shop)
     assert result.success, problems(result)
@@ -62,29 +62,29 @@ def bring_back(shop: Rig) -> dict[str, dict[str, Any]]:
     return told
 
 
-def stored(shop: Rig, kind: str) -> pd.DataFrame:
+def stored(shop: Installation, kind: str) -> pd.DataFrame:
     """The dataset as anybody reads it."""
     return pd.read_parquet(shop.folder / "frames" / "responses" / "nord" / kind)
 
 
-def keys(shop: Rig, kind: str = "opens") -> list[tuple[str, int]]:
+def keys(shop: Installation, kind: str = "opens") -> list[tuple[str, int]]:
     frame = stored(shop, kind)
     return sorted(zip(frame["recipient_id"], frame["mailing_id"], strict=True))
 
 
-def add_campaigns(shop: Rig, *mailing_ids: int) -> None:
+def add_campaigns(shop: Installation, *mailing_ids: int) -> None:
     schema.create_crm(shop.crm_url, responses=True)
     with shop.crm() as crm:
         for mailing_id in mailing_ids:
             crm.execute(schema.campaign.insert().values(mailing_id=str(mailing_id)))
 
 
-def in_the_crm(shop: Rig) -> list[Any]:
+def in_the_crm(shop: Installation) -> list[Any]:
     with shop.crm() as crm:
         return list(crm.execute(schema.response.select().order_by(schema.response.c.kind)))
 
 
-def test_opens_and_clicks_stand_in_a_dataset_by_day_with_whom_they_are_of(answering: Rig) -> None:
+def test_opens_and_clicks_stand_in_a_dataset_by_day_with_whom_they_are_of(answering: Installation) -> None:
     moment = now()
     yesterday = moment - timedelta(days=1)
     answering.world.publish(
@@ -112,7 +112,7 @@ def test_opens_and_clicks_stand_in_a_dataset_by_day_with_whom_they_are_of(answer
     assert pd.isna(click["opt_in_id"]), "the mailing went to two lists, and she is in both"
 
 
-def test_every_run_goes_on_where_the_last_one_ended_and_stores_nothing_twice(answering: Rig) -> None:
+def test_every_run_goes_on_where_the_last_one_ended_and_stores_nothing_twice(answering: Installation) -> None:
     answering.world.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now())]])
     assert bring_back(answering)["opens"]["new"] == 1
 
@@ -124,7 +124,7 @@ def test_every_run_goes_on_where_the_last_one_ended_and_stores_nothing_twice(ans
     assert keys(answering) == [(ANNA, MAILING), (BJOERN, MAILING)]
 
 
-def test_a_file_that_comes_late_is_found_in_the_overlap(answering: Rig) -> None:
+def test_a_file_that_comes_late_is_found_in_the_overlap(answering: Installation) -> None:
     bring_back(answering)
     answering.world.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now() - 2 * HOUR)]], now() - HOUR)
 
@@ -132,7 +132,7 @@ def test_a_file_that_comes_late_is_found_in_the_overlap(answering: Rig) -> None:
     assert keys(answering) == [(ANNA, MAILING)]
 
 
-def test_the_same_row_twice_is_one_response_and_another_time_or_link_is_another(answering: Rig) -> None:
+def test_the_same_row_twice_is_one_response_and_another_time_or_link_is_another(answering: Installation) -> None:
     moment = now()
     row = [ANNA, str(MAILING), ms(moment), LINK]
     answering.world.publish(
@@ -147,7 +147,7 @@ def test_the_same_row_twice_is_one_response_and_another_time_or_link_is_another(
 
 @pytest.mark.parametrize("deadly", [0, 1, 2])
 def test_a_run_that_dies_between_the_files_and_the_watermark_is_repeated_without_a_trace(
-    answering: Rig, monkeypatch: pytest.MonkeyPatch, deadly: int
+    answering: Installation, monkeypatch: pytest.MonkeyPatch, deadly: int
 ) -> None:
     bring_back(answering)
     with answering.state() as state:
@@ -155,16 +155,16 @@ def test_a_run_that_dies_between_the_files_and_the_watermark_is_repeated_without
     days = [now() - timedelta(days=day) for day in range(3)]
     answering.world.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(day)] for day in days], now() - HOUR)
     written: list[str] = []
-    write = Frames.add_to_partition
+    write = FileStorage.add_to_partition
 
-    def dying(self: Frames, folder: str, window: Window, frame: pd.DataFrame) -> str:
+    def dying(self: FileStorage, folder: str, window: Window, frame: pd.DataFrame) -> str:
         name = write(self, folder, window, frame)
         written.append(name)
         if len(written) > deadly:
-            raise FrameError("the power went off")
+            raise FileStorageError("the power went off")
         return name
 
-    monkeypatch.setattr(Frames, "add_to_partition", dying)
+    monkeypatch.setattr(FileStorage, "add_to_partition", dying)
     assert not run(answering).success
     assert len(written) == deadly + 1
     with answering.state() as state:
@@ -178,7 +178,7 @@ def test_a_run_that_dies_between_the_files_and_the_watermark_is_repeated_without
     assert bring_back(answering)["opens"]["new"] == 0
 
 
-def test_a_death_before_the_crm_has_them_loses_none_there(answering: Rig) -> None:
+def test_a_death_before_the_crm_has_them_loses_none_there(answering: Installation) -> None:
     add_campaigns(answering, MAILING)
     answering.world.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now())]])
     with answering.crm() as crm:
@@ -191,7 +191,7 @@ def test_a_death_before_the_crm_has_them_loses_none_there(answering: Rig) -> Non
     assert (told["new"], told["written to the CRM"], told["known to the CRM before"]) == (0, 1, 1)
 
 
-def test_the_crm_gets_those_of_its_people_and_campaigns_once(answering: Rig) -> None:
+def test_the_crm_gets_those_of_its_people_and_campaigns_once(answering: Installation) -> None:
     add_campaigns(answering, MAILING)
     moment = now()
     answering.world.publish(
@@ -225,7 +225,7 @@ def test_the_crm_gets_those_of_its_people_and_campaigns_once(answering: Rig) -> 
     )
 
 
-def test_a_response_is_of_whoever_had_the_address_when_the_list_was_sent_last(answering: Rig) -> None:
+def test_a_response_is_of_whoever_had_the_address_when_the_list_was_sent_last(answering: Installation) -> None:
     before = now()
     with answering.crm() as crm:
         crm.execute(schema.contact.delete().where(schema.contact.c.id == "c1"))
@@ -238,7 +238,9 @@ def test_a_response_is_of_whoever_had_the_address_when_the_list_was_sent_last(an
     assert opens["entity_id"].tolist() == ["c1", "c9"]
 
 
-def test_the_record_that_a_row_names_is_the_responder_and_the_lists_tell_what_it_doesnt_name(answering: Rig) -> None:
+def test_the_record_that_a_row_names_is_the_responder_and_the_lists_tell_what_it_doesnt_name(
+    answering: Installation,
+) -> None:
     fields = {"opt_in_id": 3, "entity_type": 4, "entity_id": 5}
     answering.settings["mandators"]["nord"]["responses"]["readers"] = {"getOpens": fields}
     moment, second = now(), timedelta(seconds=1)
@@ -267,7 +269,7 @@ def test_the_record_that_a_row_names_is_the_responder_and_the_lists_tell_what_it
     ]
 
 
-def test_where_a_snapshot_is_lost_responses_come_back_without_people(answering: Rig) -> None:
+def test_where_a_snapshot_is_lost_responses_come_back_without_people(answering: Installation) -> None:
     for file in (answering.folder / "frames").rglob("*.parquet"):
         file.unlink()
     answering.world.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now())]])
@@ -276,7 +278,7 @@ def test_where_a_snapshot_is_lost_responses_come_back_without_people(answering: 
     assert stored(answering, "opens")["entity_id"].isna().all()
 
 
-def test_a_crm_without_these_tables_is_not_asked(answering: Rig) -> None:
+def test_a_crm_without_these_tables_is_not_asked(answering: Installation) -> None:
     answering.world.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now())]])
     told = bring_back(answering)["opens"]
 
@@ -284,7 +286,7 @@ def test_a_crm_without_these_tables_is_not_asked(answering: Rig) -> None:
     assert "written to the CRM" not in told
 
 
-def test_header_and_german_times_are_read(answering: Rig) -> None:
+def test_header_and_german_times_are_read(answering: Installation) -> None:
     answering.settings["mandators"]["nord"]["responses"]["readers"] = {
         "getOpens": {"recipient": "Empfänger", "mailing": "Mailing", "time": "Zeit", "time_format": "%d.%m.%Y %H:%M:%S"}
     }
@@ -298,7 +300,7 @@ def test_header_and_german_times_are_read(answering: Rig) -> None:
     assert stored(answering, "opens")["occurred_at"].tolist() == [local]
 
 
-def test_rows_that_do_not_fit_warn_and_are_read_again_when_the_layout_is_mended(answering: Rig) -> None:
+def test_rows_that_do_not_fit_warn_and_are_read_again_when_the_layout_is_mended(answering: Installation) -> None:
     moment = now()
     good = [ANNA, str(MAILING), ms(moment)]
     moved = [BJOERN, "", ms(moment), str(ANOTHER)]
@@ -322,7 +324,7 @@ def test_rows_that_do_not_fit_warn_and_are_read_again_when_the_layout_is_mended(
     assert keys(answering) == [(ANNA, MAILING), (BJOERN, ANOTHER)]
 
 
-def test_a_layout_that_fits_nothing_stores_nothing_and_stops_nothing(answering: Rig) -> None:
+def test_a_layout_that_fits_nothing_stores_nothing_and_stops_nothing(answering: Installation) -> None:
     answering.settings["mandators"]["nord"]["responses"]["readers"]["getOpens"] = {"recipient": "Empfänger"}
     answering.world.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now())]])
     assert bring_back(answering)["opens"]["rows that didn't fit"] == 1
@@ -332,7 +334,7 @@ def test_a_layout_that_fits_nothing_stores_nothing_and_stops_nothing(answering: 
     assert (told["new"], told["rows that didn't fit"]) == (1, 0)
 
 
-def test_one_reader_can_serve_feedback_and_responses_each_with_its_own_watermark(answering: Rig) -> None:
+def test_one_reader_can_serve_feedback_and_responses_each_with_its_own_watermark(answering: Installation) -> None:
     mandator = answering.settings["mandators"]["nord"]
     mandator["feedback"] = {"readers": {"getUnsubscribes": {}, "getResponses": {"time": 2, "category": 3}}}
     mandator["responses"] = {"readers": {"getResponses": {"category": 3}}}
@@ -354,13 +356,13 @@ def test_one_reader_can_serve_feedback_and_responses_each_with_its_own_watermark
     assert stored(answering, "responses")["category"].tolist() == ["autoresponder", "Hardbounce"]
 
 
-def test_the_daily_replace_brings_no_responses_and_asks_for_none(answering: Rig) -> None:
+def test_the_daily_replace_brings_no_responses_and_asks_for_none(answering: Installation) -> None:
     assert not answering.world.calls("getOpens")
     answering.day("nord")
     assert not answering.world.calls("getOpens")
 
 
-def test_raw_files_go_when_their_time_is_over_and_the_dataset_stays(answering: Rig) -> None:
+def test_raw_files_go_when_their_time_is_over_and_the_dataset_stays(answering: Installation) -> None:
     answering.world.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now())]])
     bring_back(answering)
     raw = answering.folder / "frames" / "responses" / "nord" / "getOpens"
@@ -374,7 +376,7 @@ def test_raw_files_go_when_their_time_is_over_and_the_dataset_stays(answering: R
     assert keys(answering) == [(ANNA, MAILING)]
 
 
-def test_nobody_is_named_in_what_dagster_shows(answering: Rig) -> None:
+def test_nobody_is_named_in_what_dagster_shows(answering: Installation) -> None:
     add_campaigns(answering, MAILING)
     answering.world.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now())], [BJOERN, "?", "?"]])
     result = run(answering)

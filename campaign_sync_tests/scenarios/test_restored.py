@@ -8,31 +8,31 @@ import pytest
 
 from campaign_sync.cli.run import problems
 from campaign_sync.storage.recipient_lists import SizeAcceptance
-from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, Rig
+from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, Installation
 
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 LEFT = "person3@example.org"
 STAYED = [address for address in EVERYBODY if address != LEFT]
 
 
-def _backup(shop: Rig, name: str) -> Path:
+def _backup(shop: Installation, name: str) -> Path:
     with shop.state():
         pass  # SQLite's last connection moves everything into the file
     return Path(shutil.copy(shop.folder / name, shop.folder / f"{name}.backup"))
 
 
-def _restore(shop: Rig, name: str) -> None:
+def _restore(shop: Installation, name: str) -> None:
     for leftover in shop.folder.glob(f"{name}-*"):
         leftover.unlink()
     shutil.copy(shop.folder / f"{name}.backup", shop.folder / name)
 
 
-def _may_shrink(shop: Rig) -> None:
+def _may_shrink(shop: Installation) -> None:
     for name in ("newsletter", "products"):
         shop.list_settings(name=name)["limits"] = {"max_shrink": 0.5}
 
 
-def test_after_an_older_state_database_the_feedback_of_the_days_between_is_imported_again(shop: Rig) -> None:
+def test_after_an_older_state_database_the_feedback_of_the_days_between_is_imported_again(shop: Installation) -> None:
     _may_shrink(shop)
     shop.day()
     _backup(shop, "state.db")
@@ -48,7 +48,7 @@ def test_after_an_older_state_database_the_feedback_of_the_days_between_is_impor
     assert shop.addresses(NEWSLETTER) == STAYED
 
 
-def test_without_the_frame_storage_lists_are_replaced_and_leavers_still_leave(shop: Rig) -> None:
+def test_without_the_frame_storage_lists_are_replaced_and_leavers_still_leave(shop: Installation) -> None:
     _may_shrink(shop)
     shop.day()
     shutil.rmtree(shop.folder / "frames")
@@ -59,7 +59,7 @@ def test_without_the_frame_storage_lists_are_replaced_and_leavers_still_leave(sh
     assert shop.addresses(NEWSLETTER) == STAYED
 
 
-def test_after_an_older_crm_the_audit_brings_back_who_left_before_any_list_is_filled(shop: Rig) -> None:
+def test_after_an_older_crm_the_audit_brings_back_who_left_before_any_list_is_filled(shop: Installation) -> None:
     _may_shrink(shop)
     shop.day()
     _backup(shop, "crm.db")
@@ -77,18 +77,18 @@ def test_after_an_older_crm_the_audit_brings_back_who_left_before_any_list_is_fi
 LIST = [("nord", asset, "newsletter") for asset in ("selection", "snapshot", "recipient_list")]
 
 
-def _lose(shop: Rig, name: str) -> None:
+def _lose(shop: Installation, name: str) -> None:
     for file in shop.folder.glob(f"{name}*"):
         file.unlink()
 
 
 @pytest.fixture
-def _gives_up_at_once(shop: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def _gives_up_at_once(shop: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
     monkeypatch.setattr("campaign_sync.orchestration.errors._TRIES_AGAIN", 0)
 
 
-def _leave_half_full(shop: Rig) -> list[str]:
+def _leave_half_full(shop: Installation) -> list[str]:
     """Let a replace end after three of five recipients. Returns whom the list holds then."""
     shop.world.fault("addAll3", "fault", times=99, skip=3, arg="WebserviceImplException: unheard of")
     assert not shop.run("nord").success
@@ -97,7 +97,9 @@ def _leave_half_full(shop: Rig) -> list[str]:
 
 
 @pytest.mark.usefixtures("_gives_up_at_once")
-def test_a_half_full_list_whose_state_database_is_lost_is_found_out_and_filled_when_somebody_says_so(shop: Rig) -> None:
+def test_a_half_full_list_whose_state_database_is_lost_is_found_out_and_filled_when_somebody_says_so(
+    shop: Installation,
+) -> None:
     half = _leave_half_full(shop)
     assert 0 < len(half) < len(EVERYBODY)
     _lose(shop, "state.db")
@@ -119,7 +121,7 @@ def test_a_half_full_list_whose_state_database_is_lost_is_found_out_and_filled_w
 
 
 @pytest.mark.usefixtures("_gives_up_at_once")
-def test_the_gate_alone_finds_a_half_full_list_out_as_well(shop: Rig) -> None:
+def test_the_gate_alone_finds_a_half_full_list_out_as_well(shop: Installation) -> None:
     half = _leave_half_full(shop)
     _lose(shop, "state.db")
     shop.run("nord")
@@ -132,7 +134,7 @@ def test_the_gate_alone_finds_a_half_full_list_out_as_well(shop: Rig) -> None:
 
 
 @pytest.mark.usefixtures("_gives_up_at_once")
-def test_a_half_full_list_is_filled_by_the_next_run_after_an_older_state_database(shop: Rig) -> None:
+def test_a_half_full_list_is_filled_by_the_next_run_after_an_older_state_database(shop: Installation) -> None:
     shop.day()
     _backup(shop, "state.db")
     assert len(_leave_half_full(shop)) < len(EVERYBODY)
@@ -143,7 +145,7 @@ def test_a_half_full_list_is_filled_by_the_next_run_after_an_older_state_databas
     assert shop.addresses(NEWSLETTER) == EVERYBODY
 
 
-def test_a_list_of_other_people_that_would_grow_is_not_said_to_be_half_full(shop: Rig) -> None:
+def test_a_list_of_other_people_that_would_grow_is_not_said_to_be_half_full(shop: Installation) -> None:
     shop.fill_by_hand(NEWSLETTER, EVERYBODY[:2])  # without the technical fields: nobody knows who they are
 
     told = " ".join(problems(shop.run("nord")))

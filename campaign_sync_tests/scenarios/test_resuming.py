@@ -6,8 +6,8 @@ import pytest
 from campaign_sync.cli.run import problems
 from campaign_sync.replacement.errors import IncompleteListError
 from campaign_sync.storage.replacement_steps import StepOutcome
-from campaign_sync.storage.replacements import Replace
-from campaign_sync_tests.installation import NEWSLETTER, NORD, Rig
+from campaign_sync.storage.replacements import Replacement
+from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
 
 THIRD = 2
@@ -15,11 +15,11 @@ THIRD = 2
 
 
 @pytest.fixture(autouse=True)
-def _one_recipient_a_batch(shop: Rig) -> None:
+def _one_recipient_a_batch(shop: Installation) -> None:
     shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
 
 
-def break_off(shop: Rig, instance: dg.DagsterInstance) -> Replace:
+def break_off(shop: Installation, instance: dg.DagsterInstance) -> Replacement:
     """Let a replace end in the third of five batches: the vendor has stored it, and is not heard of again."""
     shop.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:4]])
     shop.run("nord", instance, assets=FEEDBACK + PICK)
@@ -32,7 +32,7 @@ def break_off(shop: Rig, instance: dg.DagsterInstance) -> Replace:
     return broken(shop)
 
 
-def broken(shop: Rig) -> Replace:
+def broken(shop: Installation) -> Replacement:
     with shop.state() as state:
         found = state.journal.incomplete("nord", "newsletter")
     assert found is not None
@@ -44,7 +44,7 @@ def _no_second_try_within_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("campaign_sync.orchestration.errors._TRIES_AGAIN", 0)
 
 
-def test_a_rerun_goes_on_where_the_list_agrees_with_the_snapshot_and_sends_nobody_twice(shop: Rig) -> None:
+def test_a_rerun_goes_on_where_the_list_agrees_with_the_snapshot_and_sends_nobody_twice(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         first = break_off(shop, instance)
         clears, sent = shop.clears(), len(shop.world.calls("addAll3"))
@@ -63,7 +63,7 @@ def test_a_rerun_goes_on_where_the_list_agrees_with_the_snapshot_and_sends_nobod
     assert StepOutcome.UNKNOWN in outcomes
 
 
-def test_a_half_full_list_that_somebody_meddled_with_is_cleared_and_filled_anew(shop: Rig) -> None:
+def test_a_half_full_list_that_somebody_meddled_with_is_cleared_and_filled_anew(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         break_off(shop, instance)
         shop.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
@@ -75,7 +75,7 @@ def test_a_half_full_list_that_somebody_meddled_with_is_cleared_and_filled_anew(
     assert shop.clears() == clears + 1
 
 
-def test_a_whole_new_day_mends_the_list_as_well_with_what_is_true_by_then(shop: Rig) -> None:
+def test_a_whole_new_day_mends_the_list_as_well_with_what_is_true_by_then(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         break_off(shop, instance)
         shop.leave("person1@example.org")
@@ -85,7 +85,7 @@ def test_a_whole_new_day_mends_the_list_as_well_with_what_is_true_by_then(shop: 
     assert shop.addresses() == EVERYBODY[1:]
 
 
-def test_somebody_who_left_since_the_list_broke_off_is_not_in_it_when_it_is_whole_again(shop: Rig) -> None:
+def test_somebody_who_left_since_the_list_broke_off_is_not_in_it_when_it_is_whole_again(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         break_off(shop, instance)
         shop.world.unsubscribe(NORD, "person1@example.org")  # they were stored before it broke off
@@ -95,7 +95,9 @@ def test_somebody_who_left_since_the_list_broke_off_is_not_in_it_when_it_is_whol
     assert shop.addresses() == EVERYBODY[1:]
 
 
-def test_a_list_that_cannot_be_mended_says_since_when_it_is_incomplete_and_what_stands_against_it(shop: Rig) -> None:
+def test_a_list_that_cannot_be_mended_says_since_when_it_is_incomplete_and_what_stands_against_it(
+    shop: Installation,
+) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         first = break_off(shop, instance)
         shop.list_settings()["max_snapshot_age"] = "PT0.001S"
@@ -106,7 +108,7 @@ def test_a_list_that_cannot_be_mended_says_since_when_it_is_incomplete_and_what_
     assert "snapshot_age" in told
 
 
-def test_a_mailing_about_to_start_does_not_keep_a_half_full_list_from_being_filled(shop: Rig) -> None:
+def test_a_mailing_about_to_start_does_not_keep_a_half_full_list_from_being_filled(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         break_off(shop, instance)
         shop.world.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])

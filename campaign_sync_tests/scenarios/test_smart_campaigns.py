@@ -10,7 +10,7 @@ import pytest
 from campaign_sync.cli.run import problems
 from campaign_sync.replacement import mailing_interlock
 from campaign_sync.replacement.admission import Gate
-from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Rig
+from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Installation
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
 
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]
@@ -25,14 +25,14 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return slept
 
 
-def campaign(shop: Rig, status: str, starts_in: timedelta | None = None, list_id: int = NEWSLETTER) -> None:
+def campaign(shop: Installation, status: str, starts_in: timedelta | None = None, list_id: int = NEWSLETTER) -> None:
     start = datetime.now(UTC) + starts_in if starts_in is not None else None
     shop.world.add_mailing(
         NORD, CAMPAIGN, "Willkommen", mailing_type="campaign", status=status, list_ids=[list_id], scheduled_at=start
     )
 
 
-def interlock(shop: Rig, **settings: str) -> None:
+def interlock(shop: Installation, **settings: str) -> None:
     shop.settings["mandators"]["nord"]["mailings"] = settings
 
 
@@ -46,7 +46,7 @@ def gate_of(result: dg.ExecuteInProcessResult, name: str = "newsletter") -> dg.A
 
 
 @pytest.mark.usefixtures("naps")
-def test_a_list_is_renewed_on_each_of_three_days_under_a_smart_campaign_that_never_ends(shop: Rig) -> None:
+def test_a_list_is_renewed_on_each_of_three_days_under_a_smart_campaign_that_never_ends(shop: Installation) -> None:
     campaign(shop, "SENDING")
     for day in range(1, 4):
         shop.add_contact(f"new{day}", f"new{day}@example.org")
@@ -60,7 +60,7 @@ def test_a_list_is_renewed_on_each_of_three_days_under_a_smart_campaign_that_nev
 
 
 def test_a_smart_campaign_is_waited_for_once_in_a_replacement_and_the_look_comes_after_it(
-    shop: Rig, naps: list[float], monkeypatch: pytest.MonkeyPatch
+    shop: Installation, naps: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign(shop, "SENDING")
     interlock(shop, max_wait="10m")
@@ -80,7 +80,7 @@ def test_a_smart_campaign_is_waited_for_once_in_a_replacement_and_the_look_comes
 
 
 def test_a_smart_campaign_that_ends_while_it_is_waited_for_leaves_no_warning(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign(shop, "SENDING")
     monkeypatch.setattr(
@@ -92,7 +92,7 @@ def test_a_smart_campaign_that_ends_while_it_is_waited_for_leaves_no_warning(
 
 
 @pytest.mark.usefixtures("naps")
-def test_a_smart_campaign_keeps_a_list_untouched_where_the_configuration_says_so(shop: Rig) -> None:
+def test_a_smart_campaign_keeps_a_list_untouched_where_the_configuration_says_so(shop: Installation) -> None:
     shop.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
     campaign(shop, "SENDING")
     interlock(shop, smart_campaigns="refuse")
@@ -106,7 +106,7 @@ def test_a_smart_campaign_keeps_a_list_untouched_where_the_configuration_says_so
 
 
 @pytest.mark.usefixtures("naps")
-def test_a_smart_campaign_that_starts_soon_is_waited_for_like_any_other_mailing(shop: Rig) -> None:
+def test_a_smart_campaign_that_starts_soon_is_waited_for_like_any_other_mailing(shop: Installation) -> None:
     campaign(shop, "NEW", timedelta(minutes=50))
 
     result = shop.run(assets=CHAIN)
@@ -127,7 +127,7 @@ def test_a_smart_campaign_that_starts_soon_is_waited_for_like_any_other_mailing(
     ],
 )
 def test_other_smart_campaigns_are_in_no_lists_way(
-    shop: Rig, status: str, starts_in: timedelta | None, list_id: int, shown: bool
+    shop: Installation, status: str, starts_in: timedelta | None, list_id: int, shown: bool
 ) -> None:
     campaign(shop, status, starts_in, list_id)
 
@@ -138,7 +138,7 @@ def test_other_smart_campaigns_are_in_no_lists_way(
 
 
 @pytest.mark.usefixtures("naps")
-def test_a_regular_mailing_beside_a_smart_campaign_still_keeps_the_list_untouched(shop: Rig) -> None:
+def test_a_regular_mailing_beside_a_smart_campaign_still_keeps_the_list_untouched(shop: Installation) -> None:
     campaign(shop, "SENDING")
     shop.world.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
 
@@ -164,7 +164,7 @@ def no_such_word(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_such_word")
-def test_a_vendor_that_does_not_know_smart_campaigns_stops_no_list(shop: Rig) -> None:
+def test_a_vendor_that_does_not_know_smart_campaigns_stops_no_list(shop: Installation) -> None:
     gate = gate_of(shop.day())
 
     assert gate.passed
@@ -172,7 +172,9 @@ def test_a_vendor_that_does_not_know_smart_campaigns_stops_no_list(shop: Rig) ->
 
 
 @pytest.mark.usefixtures("no_such_word")
-def test_a_list_that_no_smart_campaign_may_find_empty_is_not_cleared_where_the_vendor_tells_of_none(shop: Rig) -> None:
+def test_a_list_that_no_smart_campaign_may_find_empty_is_not_cleared_where_the_vendor_tells_of_none(
+    shop: Installation,
+) -> None:
     interlock(shop, smart_campaigns="refuse")
 
     assert "set mandators.nord.mailings.smart_campaigns to warn" in problems(shop.run(assets=CHAIN))[0]
@@ -181,7 +183,7 @@ def test_a_list_that_no_smart_campaign_may_find_empty_is_not_cleared_where_the_v
 
 @pytest.mark.parametrize("mailing_type", ["regular", "campaign"])
 def test_a_mailing_that_begins_between_admission_and_clearing_is_not_waited_for_with_an_old_look(
-    shop: Rig, naps: list[float], monkeypatch: pytest.MonkeyPatch, mailing_type: str
+    shop: Installation, naps: list[float], monkeypatch: pytest.MonkeyPatch, mailing_type: str
 ) -> None:
     shop.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
     admit = Gate.admit
@@ -202,7 +204,7 @@ def test_a_mailing_that_begins_between_admission_and_clearing_is_not_waited_for_
 
 
 def test_a_gate_that_only_warns_raises_no_alarm_and_leaves_the_run_green(
-    shop: Rig, naps: list[float], monkeypatch: pytest.MonkeyPatch
+    shop: Installation, naps: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign(shop, "SENDING")
 

@@ -6,28 +6,28 @@ from typing import Any
 import pytest
 
 from campaign_sync.cli.run import problems
-from campaign_sync.replacement.list_replacer import Replacer
-from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, Rig
+from campaign_sync.replacement.list_replacer import ListReplacer
+from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, Installation
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
 
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]
 
 
-def differential(shop: Rig) -> None:
+def differential(shop: Installation) -> None:
     shop.list_settings()["strategy"] = "differential"
     shop.list_settings()["id_attribute"] = "Recipient"
 
 
-def shadow(shop: Rig) -> None:
+def shadow(shop: Installation) -> None:
     shop.list_settings()["strategy"] = "shadow_then_refill"
 
 
-def clears_of(shop: Rig, list_id: int = NEWSLETTER) -> int:
+def clears_of(shop: Installation, list_id: int = NEWSLETTER) -> int:
     return [call.list_id for call in shop.world.calls("clear")].count(list_id)
 
 
 @pytest.mark.parametrize("strategy", [differential, shadow])
-def test_every_strategy_ends_in_the_same_list(shop: Rig, strategy: Callable[[Rig], None]) -> None:
+def test_every_strategy_ends_in_the_same_list(shop: Installation, strategy: Callable[[Installation], None]) -> None:
     shop.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:4]])
     strategy(shop)
 
@@ -38,7 +38,9 @@ def test_every_strategy_ends_in_the_same_list(shop: Rig, strategy: Callable[[Rig
     assert all(one["attributes"]["opt-in-id"] == "newsletter-nord" for one in shop.world.recipients(NEWSLETTER))
 
 
-def test_differences_are_made_without_an_empty_moment_and_without_sending_anybody_who_is_there(shop: Rig) -> None:
+def test_differences_are_made_without_an_empty_moment_and_without_sending_anybody_who_is_there(
+    shop: Installation,
+) -> None:
     differential(shop)
     shop.run("nord", assets=CHAIN)
     assert shop.addresses() == EVERYBODY
@@ -59,7 +61,7 @@ def test_differences_are_made_without_an_empty_moment_and_without_sending_anybod
     assert clears_of(shop) == 0
 
 
-def test_a_day_without_differences_changes_nothing_and_is_proven(shop: Rig) -> None:
+def test_a_day_without_differences_changes_nothing_and_is_proven(shop: Installation) -> None:
     differential(shop)
     shop.run("nord", assets=CHAIN)
     before = len(shop.world.calls("addAll3"))
@@ -68,7 +70,7 @@ def test_a_day_without_differences_changes_nothing_and_is_proven(shop: Rig) -> N
     assert len(shop.world.calls("addAll3")) == before
 
 
-def test_somebody_whom_the_vendor_would_not_write_to_any_more_does_not_stay_in_the_list(shop: Rig) -> None:
+def test_somebody_whom_the_vendor_would_not_write_to_any_more_does_not_stay_in_the_list(shop: Installation) -> None:
     differential(shop)
     shop.list_settings()["limits"] = {"max_shrink": 0.5}
     shop.run("nord", assets=CHAIN)
@@ -86,7 +88,7 @@ def test_somebody_whom_the_vendor_would_not_write_to_any_more_does_not_stay_in_t
         }
 
 
-def test_the_shadow_is_made_once_and_filled_before_the_list_is_touched(shop: Rig) -> None:
+def test_the_shadow_is_made_once_and_filled_before_the_list_is_touched(shop: Installation) -> None:
     shadow(shop)
     for _ in range(2):
         assert shop.run("nord", assets=CHAIN).success
@@ -102,7 +104,7 @@ def test_the_shadow_is_made_once_and_filled_before_the_list_is_touched(shop: Rig
     assert order == [shadow_id, shadow_id, NEWSLETTER] * 2
 
 
-def test_a_shadow_that_lacks_a_new_attribute_is_made_anew(shop: Rig) -> None:
+def test_a_shadow_that_lacks_a_new_attribute_is_made_anew(shop: Installation) -> None:
     shadow(shop)
     assert shop.run("nord", assets=CHAIN).success
     shop.world.add_list(NORD, NEWSLETTER, "Newsletter", [*ATTRIBUTES, "Firma"])
@@ -114,7 +116,7 @@ def test_a_shadow_that_lacks_a_new_attribute_is_made_anew(shop: Rig) -> None:
     assert len(shop.world.calls("copy")) == 2
 
 
-def test_what_goes_wrong_in_the_shadow_leaves_the_list_as_it_was(shop: Rig) -> None:
+def test_what_goes_wrong_in_the_shadow_leaves_the_list_as_it_was(shop: Installation) -> None:
     shop.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:4]])
     shadow(shop)
     shop.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
@@ -128,18 +130,18 @@ def test_what_goes_wrong_in_the_shadow_leaves_the_list_as_it_was(shop: Rig) -> N
 
 
 def test_a_mailing_that_starts_while_the_shadow_is_filled_keeps_the_list_from_being_cleared(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
     shadow(shop)
     shop.settings["mandators"]["nord"]["mailings"] = {"max_wait": "1s"}
-    try_in_the_shadow = Replacer._try_in_the_shadow
+    try_in_the_shadow = ListReplacer._try_in_the_shadow
 
     def try_in_the_shadow_meanwhile(*arguments: Any) -> None:
         try_in_the_shadow(*arguments)
         shop.world.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
 
-    monkeypatch.setattr(Replacer, "_try_in_the_shadow", try_in_the_shadow_meanwhile)
+    monkeypatch.setattr(ListReplacer, "_try_in_the_shadow", try_in_the_shadow_meanwhile)
     result = shop.run("nord", assets=CHAIN)
 
     assert "mailing 77, which uses the list, is being sent" in problems(result)[0]
@@ -147,7 +149,7 @@ def test_a_mailing_that_starts_while_the_shadow_is_filled_keeps_the_list_from_be
     assert shop.addresses() == EVERYBODY[:4]
 
 
-def test_a_name_for_ids_that_the_vendor_does_not_know_is_told_before_anything_is_touched(shop: Rig) -> None:
+def test_a_name_for_ids_that_the_vendor_does_not_know_is_told_before_anything_is_touched(shop: Installation) -> None:
     shop.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
     differential(shop)
     shop.list_settings()["id_attribute"] = "Empfaenger"
@@ -158,7 +160,7 @@ def test_a_name_for_ids_that_the_vendor_does_not_know_is_told_before_anything_is
     assert shop.addresses() == EVERYBODY[:4]
 
 
-def test_a_difference_that_breaks_off_is_told_and_mended_by_the_next_run(shop: Rig) -> None:
+def test_a_difference_that_breaks_off_is_told_and_mended_by_the_next_run(shop: Installation) -> None:
     shop.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:3]])
     differential(shop)
     shop.world.fault("addAll3", "fault", times=1, arg="WebserviceImplException: unheard of")

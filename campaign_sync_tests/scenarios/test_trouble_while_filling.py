@@ -6,20 +6,20 @@ import dagster as dg
 import pytest
 
 from campaign_sync.cli.run import problems
-from campaign_sync.replacement.list_writer import Filler
-from campaign_sync.storage.replacements import ReplaceState
-from campaign_sync_tests.installation import NEWSLETTER, Rig
+from campaign_sync.replacement.list_writer import ListWriter
+from campaign_sync.storage.replacements import ReplacementState
+from campaign_sync_tests.installation import NEWSLETTER, Installation
 
-carry_out = Filler.carry_out
+carry_out = ListWriter.carry_out
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 
 
 @pytest.fixture(autouse=True)
-def _small_batches(shop: Rig) -> None:
+def _small_batches(shop: Installation) -> None:
     shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 2}
 
 
-def test_a_session_that_expires_between_two_batches_costs_a_login_and_nothing_else(shop: Rig) -> None:
+def test_a_session_that_expires_between_two_batches_costs_a_login_and_nothing_else(shop: Installation) -> None:
     shop.world.fault("addAll3", "expire", skip=2)
 
     shop.day("nord")
@@ -28,7 +28,7 @@ def test_a_session_that_expires_between_two_batches_costs_a_login_and_nothing_el
     assert len(shop.world.calls("login")) > 1
 
 
-def test_an_answer_lost_after_the_vendor_stored_the_rows_is_settled_by_sending_them_again(shop: Rig) -> None:
+def test_an_answer_lost_after_the_vendor_stored_the_rows_is_settled_by_sending_them_again(shop: Installation) -> None:
     shop.world.fault("addAll3", "drop", skip=1, times=2)
 
     result = shop.day("nord")
@@ -38,7 +38,7 @@ def test_an_answer_lost_after_the_vendor_stored_the_rows_is_settled_by_sending_t
         assert state.ledger.counts(result.run_id, "nord", "newsletter") == {}
 
 
-def test_a_row_the_vendor_failed_on_by_itself_is_sent_once_more_and_then_said_so(shop: Rig) -> None:
+def test_a_row_the_vendor_failed_on_by_itself_is_sent_once_more_and_then_said_so(shop: Installation) -> None:
     shop.world.refuse(8100, "person3@example.org", 7)
 
     result = shop.day("nord")
@@ -49,7 +49,9 @@ def test_a_row_the_vendor_failed_on_by_itself_is_sent_once_more_and_then_said_so
         assert state.ledger.counts(result.run_id, "nord", "newsletter") == {("vendor", "vendor_error"): 1}
 
 
-def test_a_fault_in_the_middle_of_filling_ends_in_a_whole_list_because_the_replace_begins_again(shop: Rig) -> None:
+def test_a_fault_in_the_middle_of_filling_ends_in_a_whole_list_because_the_replace_begins_again(
+    shop: Installation,
+) -> None:
     shop.world.fault("addAll3", "fault", skip=2, arg="java.lang.IllegalStateException: try later")
 
     result = shop.run("nord")
@@ -58,7 +60,7 @@ def test_a_fault_in_the_middle_of_filling_ends_in_a_whole_list_because_the_repla
     assert shop.addresses() == EVERYBODY
 
 
-def test_a_list_that_stays_incomplete_says_so_since_when_and_what_to_do(shop: Rig) -> None:
+def test_a_list_that_stays_incomplete_says_so_since_when_and_what_to_do(shop: Installation) -> None:
     shop.world.fault("clear", "fault", times=99, arg="java.lang.SecurityException: not permitted")
     shop.fill_by_hand(NEWSLETTER, EVERYBODY)
 
@@ -68,18 +70,18 @@ def test_a_list_that_stays_incomplete_says_so_since_when_and_what_to_do(shop: Ri
     with shop.state() as state:
         broken = state.journal.incomplete("nord", "newsletter")
     assert broken is not None
-    assert broken.state is ReplaceState.FAILED
+    assert broken.state is ReplacementState.FAILED
 
 
 def test_somebody_who_leaves_during_the_fill_is_swept_and_in_the_ledger(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill_then_leave(*arguments: Any, **options: Any) -> object:
         codes = carry_out(*arguments, **options)
         shop.world.unsubscribe(8100, "person2@example.org")
         return codes
 
-    monkeypatch.setattr(Filler, "carry_out", fill_then_leave)
+    monkeypatch.setattr(ListWriter, "carry_out", fill_then_leave)
 
     result = shop.day("nord")
 
@@ -89,14 +91,14 @@ def test_somebody_who_leaves_during_the_fill_is_swept_and_in_the_ledger(
 
 
 def test_a_list_that_somebody_else_writes_to_meanwhile_is_not_called_proven(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill_then_meddle(*arguments: Any, **options: Any) -> object:
         codes = carry_out(*arguments, **options)
         shop.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
         return codes
 
-    monkeypatch.setattr(Filler, "carry_out", fill_then_meddle)
+    monkeypatch.setattr(ListWriter, "carry_out", fill_then_meddle)
 
     result = shop.run("nord", assets=CHAIN)
 
@@ -110,7 +112,7 @@ CHAIN = [
 ]
 
 
-def test_the_list_alone_cannot_be_replaced_round_the_gate(shop: Rig) -> None:
+def test_the_list_alone_cannot_be_replaced_round_the_gate(shop: Installation) -> None:
     alone = [("nord", "recipient_list", "newsletter")]
     with dg.DagsterInstance.ephemeral() as instance:
         never = shop.run("nord", instance, assets=alone)

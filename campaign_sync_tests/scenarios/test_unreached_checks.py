@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from campaign_sync_tests.installation import Rig
+from campaign_sync_tests.installation import Installation
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def untold(results: dict[str, tuple[bool, str]], why: str) -> list[str]:
 
 
 def test_checks_behind_a_failed_selection_say_so_and_the_neighbours_are_as_ever(
-    shop: Rig, instance: dg.DagsterInstance
+    shop: Installation, instance: dg.DagsterInstance
 ) -> None:
     assert shop.run(instance=instance).success
     shop.list_settings()["select"] = {"marketing_list": "Nobody knows it"}
@@ -72,7 +72,9 @@ def test_checks_behind_a_failed_selection_say_so_and_the_neighbours_are_as_ever(
     assert green(newest(instance, "nord", "recipient_list", "products"))
 
 
-def test_checks_behind_a_snapshot_that_its_own_check_stops_say_so(shop: Rig, instance: dg.DagsterInstance) -> None:
+def test_checks_behind_a_snapshot_that_its_own_check_stops_say_so(
+    shop: Installation, instance: dg.DagsterInstance
+) -> None:
     shop.list_settings()["limits"] = {"min_rows": 100}
 
     assert not shop.run(instance=instance).success
@@ -84,7 +86,7 @@ def test_checks_behind_a_snapshot_that_its_own_check_stops_say_so(shop: Rig, ins
 
 
 def test_checks_behind_feedback_that_cannot_be_fetched_say_so_for_every_list_but_how_old_it_is_is_known(
-    shop: Rig, instance: dg.DagsterInstance
+    shop: Installation, instance: dg.DagsterInstance
 ) -> None:
     assert shop.run(instance=instance).success
     shop.world.fault("getUnsubscribes", "fault", times=99)
@@ -100,7 +102,7 @@ def test_checks_behind_feedback_that_cannot_be_fetched_say_so_for_every_list_but
         assert untold(newest(instance, "nord", "snapshot", name), why) == []
 
 
-def test_a_replace_that_breaks_off_says_that_no_proof_holds(shop: Rig, instance: dg.DagsterInstance) -> None:
+def test_a_replace_that_breaks_off_says_that_no_proof_holds(shop: Installation, instance: dg.DagsterInstance) -> None:
     assert shop.run(instance=instance).success
     shop.world.fault("addAll3", "fault", times=99)
 

@@ -10,7 +10,7 @@ import pytest
 from campaign_sync.cli.run import problems
 from campaign_sync.optimizely.services import Unsubscribes
 from campaign_sync.sandbox import web_services
-from campaign_sync_tests.installation import ATTRIBUTES, LONG_AGO, NEWSLETTER, NORD, PRODUCTS, Rig
+from campaign_sync_tests.installation import ATTRIBUTES, LONG_AGO, NEWSLETTER, NORD, PRODUCTS, Installation
 from campaign_sync_tests.scenarios.test_gate import (
     CANARY,
     EVERYBODY,
@@ -31,7 +31,7 @@ OTHER = 100000000077
 
 
 @pytest.fixture
-def shop(shop: Rig) -> Rig:
+def shop(shop: Installation) -> Installation:
     """An installation whose lists of `nord` have unsubscribe lists of their own."""
     shop.settings["mandators"]["nord"]["unsubscribe_lists"] = "per_list"
     for list_id in (NEWSLETTER, PRODUCTS):
@@ -53,11 +53,11 @@ def without(*addresses: str) -> list[str]:
     return [one for one in EVERYBODY if one not in addresses]
 
 
-def publish(shop: Rig, address: str, at: datetime) -> None:
+def publish(shop: Installation, address: str, at: datetime) -> None:
     shop.world.publish(NORD, "getUnsubscribes", [[address, str(int(at.timestamp() * 1000))]])
 
 
-def forget(shop: Rig, address: str) -> None:
+def forget(shop: Installation, address: str) -> None:
     """Let somebody be on no recipient list's own unsubscribe list any more."""
     with shop.world.transaction() as database:
         database.execute("DELETE FROM list_unsubscribed WHERE key = ?", [address])
@@ -77,7 +77,7 @@ def gate(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
     return found
 
 
-def between_snapshot_and_sending(shop: Rig, leave: Callable[[], None]) -> dg.ExecuteInProcessResult:
+def between_snapshot_and_sending(shop: Installation, leave: Callable[[], None]) -> dg.ExecuteInProcessResult:
     """A day of both lists, with something that happens after their snapshots."""
     with dg.DagsterInstance.ephemeral() as instance:
         pick: Assets = [
@@ -88,7 +88,7 @@ def between_snapshot_and_sending(shop: Rig, leave: Callable[[], None]) -> dg.Exe
         return shop.run("nord", instance, assets=REPLACE_BOTH)
 
 
-def test_who_leaves_one_list_is_out_of_it_and_keeps_place_and_consent_in_the_other(shop: Rig) -> None:
+def test_who_leaves_one_list_is_out_of_it_and_keeps_place_and_consent_in_the_other(shop: Installation) -> None:
     result = between_snapshot_and_sending(
         shop, lambda: shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     )
@@ -100,7 +100,7 @@ def test_who_leaves_one_list_is_out_of_it_and_keeps_place_and_consent_in_the_oth
     assert ledger(shop, result.run_id) == {}
 
 
-def test_who_leaves_both_lists_one_after_the_other_is_withdrawn_from_both(shop: Rig) -> None:
+def test_who_leaves_both_lists_one_after_the_other_is_withdrawn_from_both(shop: Installation) -> None:
     shop.day()
     shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     shop.day()
@@ -111,7 +111,9 @@ def test_who_leaves_both_lists_one_after_the_other_is_withdrawn_from_both(shop: 
     assert [opt_in_id for _, opt_in_id, _ in withdrawals(shop)] == ["newsletter-nord", "products-nord"]
 
 
-def test_who_leaves_a_list_while_it_is_filled_is_taken_out_of_it(shop: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_leaves_a_list_while_it_is_filled_is_taken_out_of_it(
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clear = web_services.HANDLERS["Recipient", "clear"]
     left: list[tuple[int, str]] = []
 
@@ -137,7 +139,9 @@ def test_who_leaves_a_list_while_it_is_filled_is_taken_out_of_it(shop: Rig, monk
 
 
 @pytest.mark.parametrize("first_day", [True, False], ids=["first day", "second day"])
-def test_a_feedback_row_withdraws_only_the_list_that_the_vendor_says_was_left(shop: Rig, first_day: bool) -> None:
+def test_a_feedback_row_withdraws_only_the_list_that_the_vendor_says_was_left(
+    shop: Installation, first_day: bool
+) -> None:
     if not first_day:
         shop.day()
     shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
@@ -150,7 +154,7 @@ def test_a_feedback_row_withdraws_only_the_list_that_the_vendor_says_was_left(sh
     assert shop.addresses(PRODUCTS) == without("person2@example.org")
 
 
-def test_a_feedback_row_of_somebody_on_the_clients_list_withdraws_everything(shop: Rig) -> None:
+def test_a_feedback_row_of_somebody_on_the_clients_list_withdraws_everything(shop: Installation) -> None:
     shop.day()
     shop.leave("person2@example.org")
 
@@ -160,7 +164,7 @@ def test_a_feedback_row_of_somebody_on_the_clients_list_withdraws_everything(sho
     assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == without("person2@example.org")
 
 
-def test_who_left_a_list_that_is_not_ours_is_withdrawn_from_nothing(shop: Rig) -> None:
+def test_who_left_a_list_that_is_not_ours_is_withdrawn_from_nothing(shop: Installation) -> None:
     shop.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
     shop.day()
     shop.world.unsubscribe_from_list(OTHER, "person2@example.org")
@@ -172,7 +176,7 @@ def test_who_left_a_list_that_is_not_ours_is_withdrawn_from_nothing(shop: Rig) -
     assert shop.addresses() == EVERYBODY
 
 
-def test_what_was_about_a_list_that_is_not_ours_stays_so_though_the_vendor_has_forgotten_it(shop: Rig) -> None:
+def test_what_was_about_a_list_that_is_not_ours_stays_so_though_the_vendor_has_forgotten_it(shop: Installation) -> None:
     shop.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
     shop.day()
     shop.world.unsubscribe_from_list(OTHER, "person2@example.org")
@@ -191,7 +195,7 @@ def test_what_was_about_a_list_that_is_not_ours_stays_so_though_the_vendor_has_f
 
 @pytest.mark.parametrize("read_again", [True, False], ids=["read again", "not read again"])
 def test_who_is_known_to_the_crm_only_later_is_withdrawn_from_the_list_that_they_had_left(
-    shop: Rig, read_again: bool
+    shop: Installation, read_again: bool
 ) -> None:
     shop.day()
     shop.world.unsubscribe_from_list(PRODUCTS, "new@example.org")
@@ -223,7 +227,7 @@ def test_who_is_known_to_the_crm_only_later_is_withdrawn_from_the_list_that_they
     ],
 )
 def test_of_whom_the_crm_does_not_know_every_row_counts(
-    shop: Rig, lists: tuple[int | None, int], ended: set[str], read_again: bool
+    shop: Installation, lists: tuple[int | None, int], ended: set[str], read_again: bool
 ) -> None:
     shop.day()
     for list_id in lists:
@@ -243,7 +247,7 @@ def test_of_whom_the_crm_does_not_know_every_row_counts(
     assert {opt_in_id for _, opt_in_id, _ in withdrawals(shop)} == ended
 
 
-def test_two_rows_about_one_address_are_each_about_what_they_name(shop: Rig) -> None:
+def test_two_rows_about_one_address_are_each_about_what_they_name(shop: Installation) -> None:
     shop.world.agree_on_response_fields(NORD, FIELDS)
     shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
     shop.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
@@ -264,7 +268,7 @@ def test_two_rows_about_one_address_are_each_about_what_they_name(shop: Rig) -> 
     ]
 
 
-def test_a_consent_given_again_stays_though_the_list_still_knows_that_they_left(shop: Rig) -> None:
+def test_a_consent_given_again_stays_though_the_list_still_knows_that_they_left(shop: Installation) -> None:
     shop.day()
     shop.world.unsubscribe_from_list(NEWSLETTER, "person2@example.org")
     publish(shop, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
@@ -279,7 +283,7 @@ def test_a_consent_given_again_stays_though_the_list_still_knows_that_they_left(
 
 
 def test_whether_the_lists_answer_includes_the_clients_list_does_not_matter(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def of_the_lists_own_alone(caller: Any, recipient_list: Any, ids: Sequence[str]) -> list[bool]:
         query = "SELECT key FROM list_unsubscribed WHERE list_id = ?"
@@ -303,7 +307,7 @@ def test_whether_the_lists_answer_includes_the_clients_list_does_not_matter(
 
 @pytest.mark.parametrize("seen_first_by", ["its row", "a look"])
 def test_where_rows_name_the_opt_in_nobody_on_the_clients_list_loses_another_consent(
-    shop: Rig, seen_first_by: str
+    shop: Installation, seen_first_by: str
 ) -> None:
     shop.world.agree_on_response_fields(NORD, FIELDS)
     shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
@@ -325,7 +329,7 @@ def test_where_rows_name_the_opt_in_nobody_on_the_clients_list_loses_another_con
         assert state.ledger.counts(result.run_id, "nord", "products") == {("gate", "on_unsubscribe_list"): 1}
 
 
-def back_from_the_clients_list(shop: Rig) -> None:
+def back_from_the_clients_list(shop: Installation) -> None:
     """Let person2 leave everything by a row that names the newsletter, consent to that again, and be off the list."""
     shop.world.agree_on_response_fields(NORD, FIELDS)
     shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
@@ -340,7 +344,7 @@ def back_from_the_clients_list(shop: Rig) -> None:
 @pytest.mark.parametrize("seen_off_by", ["a look", "the audit"])
 @pytest.mark.parametrize("seen_on_by", ["a look", "the audit"])
 def test_who_was_seen_off_the_clients_list_and_then_leaves_one_list_is_withdrawn_from_it(
-    shop: Rig, seen_off_by: str, seen_on_by: str
+    shop: Installation, seen_off_by: str, seen_on_by: str
 ) -> None:
     see = {"a look": shop.day, "the audit": lambda: audited(shop)}
     back_from_the_clients_list(shop)
@@ -356,7 +360,7 @@ def test_who_was_seen_off_the_clients_list_and_then_leaves_one_list_is_withdrawn
     assert "person2@example.org" not in shop.addresses(PRODUCTS)
 
 
-def test_an_audit_forgets_nobody_who_is_on_the_clients_list_and_on_a_lists_own(shop: Rig) -> None:
+def test_an_audit_forgets_nobody_who_is_on_the_clients_list_and_on_a_lists_own(shop: Installation) -> None:
     shop.world.agree_on_response_fields(NORD, FIELDS)
     shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
     shop.day()
@@ -374,7 +378,7 @@ def test_an_audit_forgets_nobody_who_is_on_the_clients_list_and_on_a_lists_own(s
 
 
 @pytest.mark.usefixtures("refused")
-def test_where_lists_may_not_be_asked_whoever_is_on_any_stays_out_and_keeps_their_consents(shop: Rig) -> None:
+def test_where_lists_may_not_be_asked_whoever_is_on_any_stays_out_and_keeps_their_consents(shop: Installation) -> None:
     result = between_snapshot_and_sending(
         shop, lambda: shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     )
@@ -388,7 +392,7 @@ def test_where_lists_may_not_be_asked_whoever_is_on_any_stays_out_and_keeps_thei
     assert len(shop.world.calls("containsAllByRecipientList")) == 1, "a user who may not is told so once a session"
 
 
-def test_a_mandator_of_one_unsubscribe_list_keeps_them_out_of_every_list(shop: Rig) -> None:
+def test_a_mandator_of_one_unsubscribe_list_keeps_them_out_of_every_list(shop: Installation) -> None:
     shop.settings["mandators"]["nord"]["unsubscribe_lists"] = "client"
 
     result = between_snapshot_and_sending(
@@ -404,7 +408,9 @@ def test_a_mandator_of_one_unsubscribe_list_keeps_them_out_of_every_list(shop: R
 
 
 @pytest.mark.parametrize("opt_in_list", [False, True])
-def test_a_canary_shows_the_kind_of_a_list_by_the_lists_own_unsubscribe_list(shop: Rig, opt_in_list: bool) -> None:
+def test_a_canary_shows_the_kind_of_a_list_by_the_lists_own_unsubscribe_list(
+    shop: Installation, opt_in_list: bool
+) -> None:
     shop.settings["mandators"]["nord"]["canary_address"] = CANARY
     shop.world.unsubscribe_from_list(PRODUCTS, CANARY)  # and from no other
     shop.world.unsubscribe_from_list(NEWSLETTER, "person1@example.org")
@@ -421,7 +427,7 @@ def test_a_canary_shows_the_kind_of_a_list_by_the_lists_own_unsubscribe_list(sho
 
 @pytest.mark.usefixtures("refused")
 def test_a_canary_proves_no_list_regular_where_the_vendor_does_not_say_from_which_it_is_unsubscribed(
-    shop: Rig,
+    shop: Installation,
 ) -> None:
     shop.settings["mandators"]["nord"]["canary_address"] = CANARY
     shop.world.unsubscribe_from_list(PRODUCTS, CANARY)
@@ -437,11 +443,11 @@ def test_a_canary_proves_no_list_regular_where_the_vendor_does_not_say_from_whic
 # The audit
 
 
-def audited(shop: Rig) -> dg.ExecuteInProcessResult:
+def audited(shop: Installation) -> dg.ExecuteInProcessResult:
     return shop.definitions.resolve_job_def("nord_audit").execute_in_process(raise_on_error=False)
 
 
-def test_the_audit_withdraws_from_the_list_that_was_left_and_from_no_other(shop: Rig) -> None:
+def test_the_audit_withdraws_from_the_list_that_was_left_and_from_no_other(shop: Installation) -> None:
     shop.day()
     shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     shop.world.unsubscribe(NORD, "person4@example.org")
@@ -461,7 +467,7 @@ def test_the_audit_withdraws_from_the_list_that_was_left_and_from_no_other(shop:
 
 @pytest.mark.usefixtures("refused")
 def test_an_audit_that_may_not_ask_about_lists_withdraws_nothing_and_says_whom_the_vendor_writes_nothing(
-    shop: Rig,
+    shop: Installation,
 ) -> None:
     shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
 
@@ -472,7 +478,7 @@ def test_an_audit_that_may_not_ask_about_lists_withdraws_nothing_and_says_whom_t
 
 
 def test_an_audit_does_not_believe_that_most_people_have_left_a_list(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(6, 16):
         shop.add_contact(f"c{number}", f"person{number}@example.org")

@@ -8,13 +8,13 @@ import pytest
 
 from campaign_sync.cli.run import problems
 from campaign_sync.feedback import parsing
-from campaign_sync_tests.installation import NORD, Rig
+from campaign_sync_tests.installation import NORD, Installation
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, withdrawals
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 
-def publish(shop: Rig, *recipients: str, reader: str = "getUnsubscribes", at: datetime = YESTERDAY) -> None:
+def publish(shop: Installation, *recipients: str, reader: str = "getUnsubscribes", at: datetime = YESTERDAY) -> None:
     shop.world.publish(NORD, reader, [[each, str(int(at.timestamp() * 1000))] for each in recipients])
 
 
@@ -27,7 +27,7 @@ def checked(result: dg.ExecuteInProcessResult, name: str = "unsubscribes") -> dg
     return found
 
 
-def test_ids_that_are_no_address_are_shown_with_their_file_day_after_day_and_stop_nothing(shop: Rig) -> None:
+def test_ids_that_are_no_address_are_shown_with_their_file_day_after_day_and_stop_nothing(shop: Installation) -> None:
     publish(shop, "4711", "person2@example.org")
     publish(shop, "C-0815")
 
@@ -41,14 +41,14 @@ def test_ids_that_are_no_address_are_shown_with_their_file_day_after_day_and_sto
     assert shop.addresses() == [each for each in EVERYBODY if each != "person2@example.org"]
 
 
-def test_a_single_one_and_nothing_else_stops_nobody(shop: Rig) -> None:
+def test_a_single_one_and_nothing_else_stops_nobody(shop: Installation) -> None:
     publish(shop, "4711")
 
     assert not checked(shop.day()).passed
     assert shop.addresses() == EVERYBODY
 
 
-def test_ids_that_are_no_address_are_shown_for_a_month(shop: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_that_are_no_address_are_shown_for_a_month(shop: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(shop, "4711")
     shop.day()
     monkeypatch.setattr(parsing, "SHOWN_FOR", timedelta(0))
@@ -58,7 +58,7 @@ def test_ids_that_are_no_address_are_shown_for_a_month(shop: Rig, monkeypatch: p
         assert state.feedback.pending("nord") == [], "it isn't read again for ever"
 
 
-def test_many_stop_nobody_where_the_reader_was_understood_before(shop: Rig) -> None:
+def test_many_stop_nobody_where_the_reader_was_understood_before(shop: Installation) -> None:
     shop.settings["mandators"]["nord"]["feedback"] = {"overlap": "1s"}
     publish(shop, "person2@example.org")
     shop.day()
@@ -68,7 +68,7 @@ def test_many_stop_nobody_where_the_reader_was_understood_before(shop: Rig) -> N
     assert not checked(shop.day()).passed
 
 
-def test_many_and_nothing_else_mean_that_the_layout_takes_another_column_for_the_id(shop: Rig) -> None:
+def test_many_and_nothing_else_mean_that_the_layout_takes_another_column_for_the_id(shop: Installation) -> None:
     publish(shop, *(str(number) for number in range(4711, 4721)))
 
     (problem, *_) = problems(shop.run(assets=FEEDBACK))
@@ -76,7 +76,7 @@ def test_many_and_nothing_else_mean_that_the_layout_takes_another_column_for_the
     assert "none of the 10 fetched rows fits mandators.nord.feedback.readers.getUnsubscribes" in problem
 
 
-def test_bounces_of_such_ids_are_no_trouble_either(shop: Rig) -> None:
+def test_bounces_of_such_ids_are_no_trouble_either(shop: Installation) -> None:
     publish(shop, "4711", reader="getOutBounces")
 
     result = shop.day()
@@ -85,7 +85,7 @@ def test_bounces_of_such_ids_are_no_trouble_either(shop: Rig) -> None:
     assert checked(result, "layout").passed
 
 
-def test_an_unsubscribe_older_than_the_consent_changes_nothing_and_is_counted_once(shop: Rig) -> None:
+def test_an_unsubscribe_older_than_the_consent_changes_nothing_and_is_counted_once(shop: Installation) -> None:
     shop.day()
     for entity_id in ("c2", "c3"):
         for opt_in_id in ("newsletter-nord", "products-nord"):
@@ -107,7 +107,7 @@ def test_an_unsubscribe_older_than_the_consent_changes_nothing_and_is_counted_on
     assert checked(shop.run(assets=FEEDBACK)).passed
 
 
-def test_unsubscribes_newer_than_the_consent_are_nothing_to_speak_of(shop: Rig) -> None:
+def test_unsubscribes_newer_than_the_consent_are_nothing_to_speak_of(shop: Installation) -> None:
     publish(shop, *EVERYBODY[:2])
 
     check = checked(shop.run(assets=FEEDBACK))

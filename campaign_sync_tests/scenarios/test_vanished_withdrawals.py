@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from campaign_sync.cli.run import problems
-from campaign_sync.cli.why import tell_why
+from campaign_sync.cli.why import print_why
 from campaign_sync.crm.sql import schema
 from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
 from campaign_sync_tests.databases import fresh_database
-from campaign_sync_tests.installation import LONG_AGO, Rig, rig
+from campaign_sync_tests.installation import LONG_AGO, Installation, installation
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE, RUN_ID, ledger
 
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]
@@ -24,12 +24,12 @@ LEAVERS = [f"w{number}" for number in range(1, 13)]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
     """An installation with twelve more people who have withdrawn, with CRM and state on either database."""
     urls = {}
     if request.param == "postgresql":
         urls = {"crm_url": request.getfixturevalue("postgres_url"), "state_url": request.getfixturevalue("other_url")}
-    with rig(tmp_path, **urls) as built:
+    with installation(tmp_path, **urls) as built:
         for entity_id in LEAVERS:
             built.add_contact(entity_id, f"{entity_id}@example.org")
             built.consent(entity_id, "newsletter-nord", "withdrawn", LEFT_AT)
@@ -43,7 +43,7 @@ def other_url() -> Iterator[str]:
         yield url
 
 
-def lose(shop: Rig, entities: Sequence[str]) -> None:
+def lose(shop: Installation, entities: Sequence[str]) -> None:
     """Load the consents without the withdrawals of some people, as an ETL does that ends half-way."""
     event = schema.consent_event.c
     with shop.crm() as crm:
@@ -55,18 +55,20 @@ def check(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
     return found
 
 
-def why(shop: Rig, who: str) -> str:
+def why(shop: Installation, who: str) -> str:
     text = io.StringIO()
-    tell_why(shop.configuration, who, Console(file=text, width=400))
+    print_why(shop.configuration, who, Console(file=text, width=400))
     return text.getvalue()
 
 
-def remembered(shop: Rig) -> int:
+def remembered(shop: Installation) -> int:
     with shop.state() as state:
         return state.withdrawals.count("nord", "newsletter-nord")
 
 
-def test_a_crm_that_was_loaded_without_withdrawals_refuses_the_list_until_somebody_accepts_that(shop: Rig) -> None:
+def test_a_crm_that_was_loaded_without_withdrawals_refuses_the_list_until_somebody_accepts_that(
+    shop: Installation,
+) -> None:
     first = shop.run("nord", assets=CHAIN)
     assert first.success, problems(first)
     assert (check(first).passed, remembered(shop)) == (True, 12)
@@ -97,7 +99,7 @@ def test_a_crm_that_was_loaded_without_withdrawals_refuses_the_list_until_somebo
     assert remembered(shop) == 1
 
 
-def test_the_list_replaced_alone_is_refused_as_well(shop: Rig) -> None:
+def test_the_list_replaced_alone_is_refused_as_well(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         shop.run("nord", instance, assets=CHAIN)
         clears = shop.clears()
@@ -108,7 +110,7 @@ def test_the_list_replaced_alone_is_refused_as_well(shop: Rig) -> None:
     assert shop.clears() == clears
 
 
-def test_one_that_vanishes_after_the_snapshot_is_known_from_the_gate_alone(shop: Rig) -> None:
+def test_one_that_vanishes_after_the_snapshot_is_known_from_the_gate_alone(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         shop.run("nord", instance, assets=CHAIN)
         shop.consent("c1", "newsletter-nord", "withdrawn", LEFT_AT)
@@ -123,7 +125,7 @@ def test_one_that_vanishes_after_the_snapshot_is_known_from_the_gate_alone(shop:
 
 
 def test_a_single_one_is_a_warning_and_its_person_stays_out_for_as_long_as_there_is_no_newer_consent(
-    shop: Rig,
+    shop: Installation,
 ) -> None:
     shop.run("nord", assets=CHAIN)
     lose(shop, ["w1"])
@@ -141,7 +143,9 @@ def test_a_single_one_is_a_warning_and_its_person_stays_out_for_as_long_as_there
     assert (check(again).passed, remembered(shop)) == (True, 11)
 
 
-def test_the_other_record_of_a_withdrawn_address_is_not_mailed_when_that_record_is_merged_or_erased(shop: Rig) -> None:
+def test_the_other_record_of_a_withdrawn_address_is_not_mailed_when_that_record_is_merged_or_erased(
+    shop: Installation,
+) -> None:
     shop.add_contact("d1", " W1@example.org", consent=None)
     shop.consent("d1", "newsletter-nord", "granted", LONG_AGO - timedelta(days=90))
     shop.add_contact("d2", "w2@example.org", consent=None)
@@ -164,7 +168,7 @@ def test_the_other_record_of_a_withdrawn_address_is_not_mailed_when_that_record_
     assert "by this record or another one with the address" in why(shop, "contact:d1")
 
 
-def test_people_who_are_erased_or_lose_all_their_consents_are_no_finding(shop: Rig) -> None:
+def test_people_who_are_erased_or_lose_all_their_consents_are_no_finding(shop: Installation) -> None:
     shop.run("nord", assets=CHAIN)
     with shop.crm() as crm:
         crm.exec_driver_sql("DELETE FROM consent_event WHERE entity_id LIKE 'w%%'")
@@ -178,7 +182,7 @@ def test_people_who_are_erased_or_lose_all_their_consents_are_no_finding(shop: R
     assert remembered(shop) == 12
 
 
-def test_a_withdrawal_of_another_opt_in_counts_for_that_one_only(shop: Rig) -> None:
+def test_a_withdrawal_of_another_opt_in_counts_for_that_one_only(shop: Installation) -> None:
     shop.consent("c1", "products-nord", "withdrawn", LEFT_AT)
     shop.run("nord")
     lose(shop, ["c1"])
@@ -192,7 +196,7 @@ def test_a_withdrawal_of_another_opt_in_counts_for_that_one_only(shop: Rig) -> N
 
 
 def test_a_crm_restored_from_a_backup_does_not_bring_back_who_withdrew_since(tmp_path: Path) -> None:
-    with rig(tmp_path) as shop:
+    with installation(tmp_path) as shop:
         shop.day()
         shutil.copy(tmp_path / "crm.db", tmp_path / "crm.backup")
         shop.consent("c3", "newsletter-nord", "withdrawn", LEFT_AT)

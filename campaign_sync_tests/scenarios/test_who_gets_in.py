@@ -6,18 +6,18 @@ import pytest
 
 from campaign_sync.cli.run import problems
 from campaign_sync.crm.sql import schema
-from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, NORD, PRODUCTS, SUED, Rig
+from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, NORD, PRODUCTS, SUED, Installation
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 
-def ledger(shop: Rig, run_id: str, name: str = "newsletter") -> dict[tuple[str, str], int]:
+def ledger(shop: Installation, run_id: str, name: str = "newsletter") -> dict[tuple[str, str], int]:
     """Stage and reason: how many people."""
     with shop.state() as state:
         return state.ledger.counts(run_id, "nord", name)
 
 
-def test_somebody_who_unsubscribed_is_withdrawn_in_the_crm_and_in_no_list_of_the_mandator(shop: Rig) -> None:
+def test_somebody_who_unsubscribed_is_withdrawn_in_the_crm_and_in_no_list_of_the_mandator(shop: Installation) -> None:
     shop.leave("Person2@example.org")
 
     result = shop.day("nord")
@@ -36,7 +36,7 @@ def test_somebody_who_unsubscribed_is_withdrawn_in_the_crm_and_in_no_list_of_the
 
 @pytest.mark.parametrize("hidden", ["\u200b", "\ufeff"])
 @pytest.mark.parametrize("seen", ["in a row that has it", "in a row that lacks it", "at the look"])
-def test_a_character_that_does_not_show_makes_nobody_another_person(shop: Rig, seen: str, hidden: str) -> None:
+def test_a_character_that_does_not_show_makes_nobody_another_person(shop: Installation, seen: str, hidden: str) -> None:
     row = ["person2@example.org", str(int(YESTERDAY.timestamp() * 1000))]
     if seen == "in a row that has it":
         row[0] = hidden + row[0]
@@ -55,7 +55,7 @@ def test_a_character_that_does_not_show_makes_nobody_another_person(shop: Rig, s
     assert [address for address in shop.addresses(NEWSLETTER) if "person2" in address] == []
 
 
-def test_an_opt_out_under_an_id_that_is_no_address_any_more_still_ends_the_consent(shop: Rig) -> None:
+def test_an_opt_out_under_an_id_that_is_no_address_any_more_still_ends_the_consent(shop: Installation) -> None:
     with shop.crm() as crm:
         crm.execute(schema.contact.update().where(schema.contact.c.id == "c2").values(email="Bjo..ern.@example.org"))
     shop.world.publish(NORD, "getUnsubscribes", [["bjo..ern.@example.org", str(int(YESTERDAY.timestamp() * 1000))]])
@@ -69,7 +69,7 @@ def test_an_opt_out_under_an_id_that_is_no_address_any_more_still_ends_the_conse
     assert ledger(shop, result.run_id)["selection", "unsubscribed"] == 1
 
 
-def test_an_unsubscribe_from_one_mandator_leaves_the_other_mandators_consent_alone(shop: Rig) -> None:
+def test_an_unsubscribe_from_one_mandator_leaves_the_other_mandators_consent_alone(shop: Installation) -> None:
     shop.leave("person2@example.org", mandator_id=NORD)
 
     shop.day("nord")
@@ -77,7 +77,7 @@ def test_an_unsubscribe_from_one_mandator_leaves_the_other_mandators_consent_alo
     assert "person2@example.org" in [one["id"] for one in shop.world.recipients(100000000021)]
 
 
-def test_a_bounced_address_is_written_to_in_no_mandator(shop: Rig) -> None:
+def test_a_bounced_address_is_written_to_in_no_mandator(shop: Installation) -> None:
     moment = str(int(YESTERDAY.timestamp() * 1000))
     shop.world.publish(SUED, "getOutBounces", [["person3@example.org", moment]])
 
@@ -86,7 +86,7 @@ def test_a_bounced_address_is_written_to_in_no_mandator(shop: Rig) -> None:
     assert "person3@example.org" not in shop.addresses(NEWSLETTER) + shop.addresses(100000000021)
 
 
-def test_somebody_who_consented_again_after_leaving_is_in_the_list(shop: Rig) -> None:
+def test_somebody_who_consented_again_after_leaving_is_in_the_list(shop: Installation) -> None:
     shop.world.publish(NORD, "getUnsubscribes", [["person4@example.org", str(int(YESTERDAY.timestamp() * 1000))]])
     shop.consent("c4", "newsletter-nord", "granted", YESTERDAY + timedelta(hours=1))
 
@@ -95,7 +95,7 @@ def test_somebody_who_consented_again_after_leaving_is_in_the_list(shop: Rig) ->
     assert "person4@example.org" not in shop.addresses(PRODUCTS)
 
 
-def test_a_withdrawal_at_the_very_moment_of_a_grant_wins(shop: Rig) -> None:
+def test_a_withdrawal_at_the_very_moment_of_a_grant_wins(shop: Installation) -> None:
     shop.consent("c5", "newsletter-nord", "withdrawn", LONG_AGO)
 
     result = shop.day("nord")
@@ -107,7 +107,9 @@ def test_a_withdrawal_at_the_very_moment_of_a_grant_wins(shop: Rig) -> None:
 @pytest.mark.parametrize(
     ("email", "reason"), [("", "no_address"), ("nobody", "invalid_address"), ("a b@example.org", "invalid_address")]
 )
-def test_a_row_without_a_usable_address_is_rejected_with_its_reason(shop: Rig, email: str, reason: str) -> None:
+def test_a_row_without_a_usable_address_is_rejected_with_its_reason(
+    shop: Installation, email: str, reason: str
+) -> None:
     shop.add_contact("c6", email)
 
     result = shop.day("nord")
@@ -115,7 +117,9 @@ def test_a_row_without_a_usable_address_is_rejected_with_its_reason(shop: Rig, e
     assert ledger(shop, result.run_id) == {("selection", reason): 1}
 
 
-def test_somebody_without_the_lists_own_consent_is_never_selected_whatever_else_they_consented_to(shop: Rig) -> None:
+def test_somebody_without_the_lists_own_consent_is_never_selected_whatever_else_they_consented_to(
+    shop: Installation,
+) -> None:
     shop.add_contact("c6", "sixth@example.org", consent="products-nord")
 
     result = shop.day("nord")
@@ -125,7 +129,7 @@ def test_somebody_without_the_lists_own_consent_is_never_selected_whatever_else_
     assert ledger(shop, result.run_id) == {("selection", "no_consent"): 1}
 
 
-def test_two_people_with_one_address_come_once_and_the_other_is_in_the_ledger(shop: Rig) -> None:
+def test_two_people_with_one_address_come_once_and_the_other_is_in_the_ledger(shop: Installation) -> None:
     shop.add_contact("c6", " PERSON1@example.org")
 
     result = shop.day("nord")
@@ -134,7 +138,7 @@ def test_two_people_with_one_address_come_once_and_the_other_is_in_the_ledger(sh
     assert ledger(shop, result.run_id) == {("snapshot", "duplicate_address"): 1}
 
 
-def test_a_name_that_xml_cannot_carry_costs_one_row_and_not_the_list(shop: Rig) -> None:
+def test_a_name_that_xml_cannot_carry_costs_one_row_and_not_the_list(shop: Installation) -> None:
     shop.add_contact("c6", "sixth@example.org", first_name="Bell\x07a")
 
     result = shop.day("nord")
@@ -142,7 +146,7 @@ def test_a_name_that_xml_cannot_carry_costs_one_row_and_not_the_list(shop: Rig) 
     assert ledger(shop, result.run_id) == {("snapshot", "forbidden_characters"): 1}
 
 
-def test_whom_the_vendor_refuses_is_in_the_ledger_with_the_vendors_reason(shop: Rig) -> None:
+def test_whom_the_vendor_refuses_is_in_the_ledger_with_the_vendors_reason(shop: Installation) -> None:
     shop.world.unsubscribe(NORD, "person1@example.org")
     shop.world.block(NORD, "*son2@example.org")
     shop.world.bounce(NORD, "person3@example.org")
@@ -159,7 +163,7 @@ def test_whom_the_vendor_refuses_is_in_the_ledger_with_the_vendors_reason(shop: 
     }
 
 
-def test_an_unsubscribe_the_crm_cannot_match_suppresses_the_address_until_it_can(shop: Rig) -> None:
+def test_an_unsubscribe_the_crm_cannot_match_suppresses_the_address_until_it_can(shop: Installation) -> None:
     shop.leave("stranger@example.com", at=YESTERDAY)
     shop.day("nord")
 
@@ -172,7 +176,7 @@ def test_an_unsubscribe_the_crm_cannot_match_suppresses_the_address_until_it_can
         assert state.feedback.unmatched("nord").unsubscribes == []
 
 
-def test_a_bounce_the_crm_cannot_match_suppresses_the_address_in_every_mandator(shop: Rig) -> None:
+def test_a_bounce_the_crm_cannot_match_suppresses_the_address_in_every_mandator(shop: Installation) -> None:
     moment = str(int(YESTERDAY.timestamp() * 1000))
     shop.world.publish(SUED, "getOutBounces", [["stranger@example.com", moment]])
     shop.day("sued")
@@ -186,7 +190,7 @@ def test_a_bounce_the_crm_cannot_match_suppresses_the_address_in_every_mandator(
 
 @pytest.mark.parametrize(("media_type", "found"), [("SMS", "is of media type 'SMS'"), (" ", "has no media type")])
 def test_an_opt_in_that_is_not_for_e_mail_is_refused_and_the_list_keeps_its_people(
-    shop: Rig, media_type: str, found: str
+    shop: Installation, media_type: str, found: str
 ) -> None:
     shop.day()
     with shop.crm() as crm:
@@ -203,7 +207,7 @@ def test_an_opt_in_that_is_not_for_e_mail_is_refused_and_the_list_keeps_its_peop
 
 
 @pytest.mark.parametrize("media_type", ["email", "E-Mail", "EMAIL"])
-def test_e_mail_is_sent_as_the_crm_spells_it(shop: Rig, media_type: str) -> None:
+def test_e_mail_is_sent_as_the_crm_spells_it(shop: Installation, media_type: str) -> None:
     with shop.crm() as crm:
         crm.execute(schema.opt_in.update().values(media_type=media_type))
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import Attribution, Bounce, BounceKind, RawRow, Unsubscribe, Written, WrittenTo
+from campaign_sync.domain.feedback import Attribution, Bounce, BounceKind, ConsentRef, RawRow, Unsubscribe, Written
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.crm_write_backs import WrittenConsent
 from campaign_sync.storage.database import upgrade_database
@@ -264,7 +264,7 @@ def test_every_entry_in_the_crm_is_noted_once_with_the_row_it_came_from(database
         (record,) = state.written.of(anna, None)
         assert (record.entity, record.opt_in_id, record.event_id) == (anna, "news", "event-1")
         assert (record.raw, record.written_at) == (RawRow("import", 17), NOON)
-        written = WrittenConsent(WrittenTo(anna, "news"), Attribution.MAILING, "import")
+        written = WrittenConsent(ConsentRef(anna, "news"), Attribution.MAILING, "import")
         assert state.written.consents([left]) == {(left.address, NOON): [written]}
         assert record.attribution is Attribution.MAILING
         assert state.written.unsubscribes("nord", NOON) == [record]

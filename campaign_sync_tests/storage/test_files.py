@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from campaign_sync.domain.windows import Window
 from campaign_sync.orchestration.io_manager import ParquetIOManager
-from campaign_sync.storage.files import FrameError, Frames
+from campaign_sync.storage.files import FileStorage, FileStorageError
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 WINDOW = Window(NOON, NOON + timedelta(hours=1))
@@ -24,13 +24,13 @@ CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x0
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(rows=st.lists(st.lists(CELLS, min_size=1, max_size=4), max_size=5))
 def test_feedback_is_read_back_as_it_was_received(tmp_path: Path, rows: list[list[str]]) -> None:
-    frames = Frames(str(tmp_path))
+    frames = FileStorage(str(tmp_path))
 
     assert list(frames.read_rows(*frames.write_rows("feedback", WINDOW, rows, {}))) == rows
 
 
 def test_feedback_is_a_csv_with_a_header_that_any_tool_opens(tmp_path: Path) -> None:
-    name, _ = Frames(str(tmp_path)).write_rows(
+    name, _ = FileStorage(str(tmp_path)).write_rows(
         "feedback/nord", WINDOW, [["ä@example.org", None], ["b", '1"2', "x"]], {}
     )
 
@@ -46,13 +46,13 @@ def test_feedback_is_a_csv_with_a_header_that_any_tool_opens(tmp_path: Path) -> 
 def test_a_file_always_has_a_header_with_the_names_that_are_known(
     tmp_path: Path, rows: list[list[str]], names: list[str | None], header: str
 ) -> None:
-    file = Frames(str(tmp_path)).write_rows("feedback", WINDOW, rows, {}, names)
+    file = FileStorage(str(tmp_path)).write_rows("feedback", WINDOW, rows, {}, names)
     assert (tmp_path / file[0]).read_text().splitlines()[0] == header
-    assert list(Frames(str(tmp_path)).read_rows(*file)) == rows
+    assert list(FileStorage(str(tmp_path)).read_rows(*file)) == rows
 
 
 def test_feedback_has_a_manifest_that_says_what_it_is_and_a_name_that_cannot_repeat(tmp_path: Path) -> None:
-    frames = Frames(str(tmp_path))
+    frames = FileStorage(str(tmp_path))
     about = {"mandator": "nord", "reader": "getUnsubscribes"}
 
     name, digest = frames.write_rows("feedback/nord", WINDOW, [["ä@example.org"]], about)
@@ -71,7 +71,7 @@ def test_feedback_has_a_manifest_that_says_what_it_is_and_a_name_that_cannot_rep
 
 
 def test_a_removed_file_is_gone_with_its_manifest_and_removing_it_again_is_no_matter(tmp_path: Path) -> None:
-    frames = Frames(str(tmp_path))
+    frames = FileStorage(str(tmp_path))
     file = frames.write_rows("feedback/nord", WINDOW, [["a"]], {})
     assert frames.is_intact(*file)
 
@@ -83,7 +83,7 @@ def test_a_removed_file_is_gone_with_its_manifest_and_removing_it_again_is_no_ma
 
 
 def test_two_files_of_one_moment_have_names_of_their_own(tmp_path: Path) -> None:
-    frames = Frames(str(tmp_path))
+    frames = FileStorage(str(tmp_path))
     frame = pd.DataFrame({"a": ["ä", None]}, dtype="str")
 
     first, second = (frames.write_frame("snapshots", NOON, frame) for _ in range(2))
@@ -94,23 +94,23 @@ def test_two_files_of_one_moment_have_names_of_their_own(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-1])])
 def test_a_file_that_is_gone_or_truncated_is_named(tmp_path: Path, spoil: object) -> None:
-    frames = Frames(str(tmp_path))
+    frames = FileStorage(str(tmp_path))
     name, digest = frames.write_frame("snapshots", NOON, pd.DataFrame({"a": ["b"]}))
     spoil(tmp_path / name)  # type: ignore[operator]
 
-    with pytest.raises(FrameError, match="materialize its asset anew"):
+    with pytest.raises(FileStorageError, match="materialize its asset anew"):
         frames.read_frame(name, digest)
 
 
 def test_the_frame_storage_may_be_any_place_with_a_url() -> None:
-    frames = Frames("memory://campaign_sync_frames")
+    frames = FileStorage("memory://campaign_sync_frames")
     frame = pd.DataFrame({"a": ["ä", "b"]}, dtype="str")
 
     pd.testing.assert_frame_equal(frames.read_frame(*frames.write_frame("snapshots", NOON, frame)), frame)
 
 
 def test_a_partition_grows_by_files_and_the_same_rows_are_the_same_file(tmp_path: Path) -> None:
-    frames = Frames(str(tmp_path))
+    frames = FileStorage(str(tmp_path))
     folder = "responses/nord/opens/day=2026-11-23"
     assert frames.read_partition(folder, ["recipient"]) is None
 
@@ -128,11 +128,11 @@ def test_a_partition_grows_by_files_and_the_same_rows_are_the_same_file(tmp_path
 
 
 def test_a_broken_file_of_a_partition_is_named_with_the_remedy(tmp_path: Path) -> None:
-    frames = Frames(str(tmp_path))
+    frames = FileStorage(str(tmp_path))
     name = frames.add_to_partition("day=2026-11-23", WINDOW, pd.DataFrame({"recipient": ["anna"]}))
     (tmp_path / name).write_bytes(b"no Parquet")
 
-    with pytest.raises(FrameError, match=r"day=2026-11-23.* can't be read") as caught:
+    with pytest.raises(FileStorageError, match=r"day=2026-11-23.* can't be read") as caught:
         frames.read_partition("day=2026-11-23", ["recipient"])
     assert "anna" not in str(caught.value)
 
@@ -143,7 +143,7 @@ def test_frames_below_a_folder_that_was_there_are_for_their_owner_alone(tmp_path
     base.mkdir(mode=0o755)
     old = os.umask(umask)
     try:
-        frames = Frames(str(base))
+        frames = FileStorage(str(base))
         frames.write_frame("snapshots/nord", NOON, pd.DataFrame({"email": ["a@example.org"]}))
         frames.write_rows("feedback/nord", WINDOW, [["a@example.org"]], {})
         frames.add_to_partition("responses/nord/day", WINDOW, pd.DataFrame({"email": ["a@example.org"]}))

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, select, update
 from campaign_sync.storage import locks as leases
 from campaign_sync.storage import run_heartbeats
 from campaign_sync.storage.errors import StateError
-from campaign_sync.storage.locks import LIFETIME, LeaseHeldError, LeaseLostError
+from campaign_sync.storage.locks import LIFETIME, ListLockedError, ListLockLostError
 from campaign_sync.storage.processes import STANDS_STILL_AFTER, database_now
 from campaign_sync.storage.state import State
 from campaign_sync.storage.tables import lease, run_alive
@@ -25,7 +25,7 @@ def test_a_list_is_held_by_one_run_at_a_time_and_free_afterwards(database_url: s
     with State(database_url) as state:
         with state.leases.held(11, "monday"):
             assert state.leases.holder(11) == "monday"
-            with pytest.raises(LeaseHeldError, match="run monday is replacing it"), state.leases.held(11, "tuesday"):
+            with pytest.raises(ListLockedError, match="run monday is replacing it"), state.leases.held(11, "tuesday"):
                 pass
             with state.leases.held(12, "tuesday"):
                 assert state.leases.holder(12) == "tuesday"
@@ -45,7 +45,7 @@ def test_of_many_who_want_it_at_once_one_gets_it(database_url: str) -> None:
                 with state.leases.held(11, f"run-{number}"):
                     got.append(number)
                     time.sleep(0.5)
-            except LeaseHeldError:
+            except ListLockedError:
                 refused.append(number)
 
     threads = [threading.Thread(target=want, args=(number,)) for number in range(6)]
@@ -85,7 +85,7 @@ def test_another_machine_is_believed_until_its_lease_expires(database_url: str) 
     with State(database_url) as state:
         with state.leases.held(11, "theirs"):
             elsewhere(database_url, timedelta(minutes=1))
-        with pytest.raises(LeaseHeldError, match="on another-host"), state.leases.held(11, "ours"):
+        with pytest.raises(ListLockedError, match="on another-host"), state.leases.held(11, "ours"):
             pass
         elsewhere(database_url, timedelta(seconds=-1))
         with state.leases.held(11, "ours"):
@@ -102,7 +102,7 @@ def test_the_holder_pushes_its_lease_ahead_and_notices_when_it_was_taken(
         assert state.leases.holder(11) == "ours"
         elsewhere(database_url, timedelta(minutes=1))
         assert held.lost.wait(PATIENCE)
-        with pytest.raises(LeaseLostError, match="was lost"):
+        with pytest.raises(ListLockLostError, match="was lost"):
             held.require()
 
 
@@ -125,7 +125,7 @@ def test_a_holder_that_stood_still_until_its_lease_was_taken_does_nothing_more(d
     with State(database_url) as state, state.leases.held(11, "ours") as held:
         held.renewed(leases._clock() - 100)
         elsewhere(database_url, timedelta(minutes=1))
-        with pytest.raises(LeaseLostError):
+        with pytest.raises(ListLockLostError):
             held.require()
 
 
@@ -140,7 +140,7 @@ def test_a_holder_that_cannot_ask_the_database_does_nothing_more(
         monkeypatch.setattr(state.leases, "_push", unreachable)
         held.require()
         held.renewed(leases._clock() - 100)
-        with pytest.raises(LeaseLostError):
+        with pytest.raises(ListLockLostError):
             held.require()
 
 
@@ -149,7 +149,7 @@ def test_a_process_that_is_there_keeps_its_lease_on_the_slowest_machine_but_not_
     with State(sqlite_url) as state, state.leases.held(11, "slow"):
         with time_machine.travel(datetime.now(UTC) + 3 * LIFETIME):
             assert (state.leases.holder(11), state.leases.died(11)) == ("slow", None)
-            with pytest.raises(LeaseHeldError), state.leases.held(11, "other"):
+            with pytest.raises(ListLockedError), state.leases.held(11, "other"):
                 pass
         with time_machine.travel(datetime.now(UTC) + 2 * STANDS_STILL_AFTER):
             assert (state.leases.holder(11), state.leases.died(11)) == (None, "slow")

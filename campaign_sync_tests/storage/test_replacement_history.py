@@ -6,7 +6,7 @@ import pandas as pd
 from sqlalchemy import create_engine, insert
 
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.storage.replacements import ReplaceState
+from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync.storage.state import State
 from campaign_sync.storage.tables import rejection, replace, snapshot
 
@@ -18,7 +18,7 @@ def attempt(
     url: str,
     at: datetime,
     run_id: str,
-    state: ReplaceState = ReplaceState.PROVEN,
+    state: ReplacementState = ReplacementState.PROVEN,
     *,
     name: str = "newsletter",
     snapshot_run_id: str | None = None,
@@ -35,7 +35,7 @@ def attempt(
         connection.execute(
             insert(replace),
             {"id": key, **common, "recipient_list_id": 11, "run_id": run_id, "snapshot_id": key, "state": state.value,
-             "started_at": at, "finished_at": at + MINUTE, "in_list": 4 if state is ReplaceState.PROVEN else None},
+             "started_at": at, "finished_at": at + MINUTE, "in_list": 4 if state is ReplacementState.PROVEN else None},
         )  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def test_proven_replaces_come_newest_first_with_the_rows_they_sent(database_url:
 
 def test_an_attempt_that_gave_up_is_no_proof_but_its_own_runs_proof_knows_of_it(database_url: str) -> None:
     with State(database_url) as state:
-        attempt(database_url, NOON, "monday", ReplaceState.FAILED)
+        attempt(database_url, NOON, "monday", ReplacementState.FAILED)
         attempt(database_url, NOON + HOUR, "monday")
         attempt(database_url, NOON + DAY, "tuesday")
         newest, oldest = state.history.proven("nord", "newsletter")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.database import upgrade_database
 from campaign_sync.storage.feedback_imports import Rows, Unmatched, new_import
-from campaign_sync.storage.import_windows import KeptWindow
+from campaign_sync.storage.import_windows import ImportWindow
 from campaign_sync.storage.state import State
 from campaign_sync_tests.time_travel import make_tables
 
@@ -13,10 +13,10 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-def fetched(begin: int, end: int, reader: str = "getOpens", mandator: str = "nord") -> KeptWindow:
+def fetched(begin: int, end: int, reader: str = "getOpens", mandator: str = "nord") -> ImportWindow:
     """A window of some hours after noon."""
     span = (NOON + begin * HOUR, NOON + end * HOUR)
-    return KeptWindow(
+    return ImportWindow(
         mandator, reader, *span, 3, f"{begin}.csv", "digest", "run", span[1], f"{mandator}-{reader}-{begin}"
     )
 

@@ -19,8 +19,8 @@ from campaign_sync.optimizely.errors import TransientError
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.feedback_imports import Unmatched
 from campaign_sync.storage.recipient_lists import ListKind, SizeAcceptance
-from campaign_sync.storage.replacement_steps import CLEAR, OneOfMany, StepLog, StepOutcome
-from campaign_sync.storage.replacements import Replace, ReplaceState, StoredSnapshot
+from campaign_sync.storage.replacement_steps import CLEAR, PlannedCall, StepLog, StepOutcome
+from campaign_sync.storage.replacements import Replacement, ReplacementState, StoredSnapshot
 from campaign_sync.storage.state import State
 from campaign_sync.storage.tables import metadata
 
@@ -71,16 +71,16 @@ def test_the_newest_snapshot_is_the_one_that_counts(database_url: str) -> None:
         assert state.snapshots.latest("nord", "newsletter") == newer
 
 
-def replace(memory: State, at: datetime = NOON, **values: Any) -> Replace:
+def replace(memory: State, at: datetime = NOON, **values: Any) -> Replacement:
     """A replace that has begun."""
     stored = snapshot(memory)
-    entry = Replace(
+    entry = Replacement(
         mandator="nord",
         list="newsletter",
         recipient_list_id=11,
         run_id="run",
         snapshot_id=stored.id,
-        state=ReplaceState.ADMITTED,
+        state=ReplacementState.ADMITTED,
         started_at=at,
         id=str(uuid4()),
     )
@@ -96,12 +96,12 @@ def test_a_list_is_incomplete_from_its_clear_to_its_proof(database_url: str) -> 
         entry = replace(state)
         assert journal.incomplete("nord", "newsletter") is None
 
-        journal.note(entry.id, state=ReplaceState.FILLING, cleared_at=NOON)
+        journal.note(entry.id, state=ReplacementState.FILLING, cleared_at=NOON)
         broken = journal.incomplete("nord", "newsletter")
         assert broken is not None
         assert broken.cleared_at == NOON
 
-        journal.note(entry.id, state=ReplaceState.PROVEN, in_list=5)
+        journal.note(entry.id, state=ReplacementState.PROVEN, in_list=5)
         assert journal.incomplete("nord", "newsletter") is None
         proven = journal.last_proven("nord", "newsletter")
         assert proven is not None
@@ -110,8 +110,8 @@ def test_a_list_is_incomplete_from_its_clear_to_its_proof(database_url: str) -> 
 
 def test_an_attempt_that_changed_nothing_does_not_hide_that_the_list_is_incomplete(database_url: str) -> None:
     with State(database_url) as state:
-        broken = replace(state, state=ReplaceState.FAILED, cleared_at=NOON)
-        replace(state, NOON + HOUR, state=ReplaceState.FAILED)
+        broken = replace(state, state=ReplacementState.FAILED, cleared_at=NOON)
+        replace(state, NOON + HOUR, state=ReplacementState.FAILED)
 
         found = state.journal.incomplete("nord", "newsletter")
         assert found is not None
@@ -123,8 +123,8 @@ def test_the_journal_knows_the_last_proven_sizes_and_how_often_it_was_tried_sinc
         assert state.journal.attempts_since_proof("nord", "newsletter") == 0
         for day in range(3):
             sizes = json.dumps({"contact": 10 + day})
-            replace(state, NOON + day * HOUR, state=ReplaceState.PROVEN, in_list=10, entity_types=sizes)
-        replace(state, NOON + 3 * HOUR, state=ReplaceState.FAILED, cleared_at=NOON, entity_types="{}")
+            replace(state, NOON + day * HOUR, state=ReplacementState.PROVEN, in_list=10, entity_types=sizes)
+        replace(state, NOON + 3 * HOUR, state=ReplacementState.FAILED, cleared_at=NOON, entity_types="{}")
         replace(state, NOON + 4 * HOUR)
 
         assert state.journal.proven_sizes("nord", "newsletter", 2) == [{"contact": 12}, {"contact": 11}]
@@ -135,7 +135,7 @@ def test_an_accepted_size_begins_a_new_history(database_url: str) -> None:
     with State(database_url) as state:
         for day in range(4):
             sizes = json.dumps({"contact": 100 - 10 * day})
-            values = {"state": ReplaceState.PROVEN, "in_list": 10, "entity_types": sizes, "run_id": f"run-{day}"}
+            values = {"state": ReplacementState.PROVEN, "in_list": 10, "entity_types": sizes, "run_id": f"run-{day}"}
             replace(state, NOON + day * HOUR, **values)
         state.lists.accept_size(SizeAcceptance("run-2", "nord", "newsletter", "anna", "because", NOON))
 
@@ -202,17 +202,17 @@ def test_many_calls_are_written_down_before_the_first_and_which_were_never_made(
     with State(database_url) as state:
         entry = replace(state)
         log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
-        numbers = log.begin_many("addAll3", [OneOfMany(f"{part} of 3", 5, "d") for part in (1, 2, 3)])
+        numbers = log.plan_calls("addAll3", [PlannedCall(f"{part} of 3", 5, "d") for part in (1, 2, 3)])
         assert [(step.part, step.outcome) for step in state.journal.steps(entry.id)] == [
             ("1 of 3", None),
             ("2 of 3", None),
             ("3 of 3", None),
         ]
-        with log.one_of_many(numbers[0]) as details:
+        with log.planned_call(numbers[0]) as details:
             details.append("code 0: 5")
-        with pytest.raises(TransientError), log.one_of_many(numbers[1]):
+        with pytest.raises(TransientError), log.planned_call(numbers[1]):
             raise TransientError("lost", outcome_unknown=True)
-        log.end_many()
+        log.finish_calls()
         steps = state.journal.steps(entry.id)
     assert [(step.outcome, step.detail) for step in steps] == [
         (StepOutcome.DONE, "code 0: 5"),
@@ -225,16 +225,16 @@ def test_ends_that_could_not_be_written_are_written_later(database_url: str) -> 
     with State(database_url) as state:
         entry = replace(state)
         log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
-        (number,) = log.begin_many("addAll3", [OneOfMany("1 of 1", 5, "d")])
-        with log.one_of_many(number):
+        (number,) = log.plan_calls("addAll3", [PlannedCall("1 of 1", 5, "d")])
+        with log.planned_call(number):
             pass
         with create_engine(database_url).begin() as connection:
             connection.exec_driver_sql("ALTER TABLE replace_step RENAME TO elsewhere")
         with pytest.raises(SQLAlchemyError):
-            log.end_many()
+            log.finish_calls()
         with create_engine(database_url).begin() as connection:
             connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO replace_step")
-        log.end_many()
+        log.finish_calls()
         assert [step.outcome for step in state.journal.steps(entry.id)] == [StepOutcome.DONE]
 
 

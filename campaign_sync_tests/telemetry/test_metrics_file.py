@@ -13,22 +13,22 @@ from rich.console import Console
 
 from campaign_sync.cli.check import check_everything
 from campaign_sync.orchestration.metrics_sensors import metrics_sensors
-from campaign_sync.replacement.list_writer import Filler
+from campaign_sync.replacement.list_writer import ListWriter
 from campaign_sync.telemetry.metrics import LEVELS, LIST_DRIFTED, LIST_PROVEN, Sample
 from campaign_sync.telemetry.textfile import rendered, write_text_file
-from campaign_sync_tests.installation import Rig, rig
+from campaign_sync_tests.installation import Installation, installation
 
 Values = dict[tuple[str, ...], float]
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Rig]:
-    with rig(tmp_path) as built:
+def shop(tmp_path: Path) -> Iterator[Installation]:
+    with installation(tmp_path) as built:
         built.settings["telemetry"] = {"prometheus_file": str(tmp_path / "campaign_sync.prom")}
         yield built
 
 
-def values(shop: Rig) -> Values:
+def values(shop: Installation) -> Values:
     """Name and labels but the mandator's: value, of everything about nord."""
     text = (shop.folder / "campaign_sync.prom").read_text("utf-8")
     return {
@@ -41,14 +41,14 @@ def values(shop: Rig) -> Values:
     }
 
 
-def tick(shop: Rig) -> None:
+def tick(shop: Installation) -> None:
     (sensor,) = metrics_sensors(shop.configuration)
     with dg.DagsterInstance.ephemeral() as instance:
         assert isinstance(sensor(dg.build_sensor_context(instance=instance)), dg.SkipReason)
 
 
 def test_the_file_tells_of_lists_before_a_day_after_it_and_after_a_fill_that_broke(
-    shop: Rig, monkeypatch: pytest.MonkeyPatch
+    shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tick(shop)
     assert values(shop).keys() == {
@@ -78,7 +78,7 @@ def test_the_file_tells_of_lists_before_a_day_after_it_and_after_a_fill_that_bro
     replaced = after["list_replace_duration_seconds", "newsletter"]
     assert 0 < after["list_incomplete_duration_seconds", "newsletter"] <= replaced < after["run_duration_seconds",] < 60
 
-    monkeypatch.setattr(Filler, "sweep", _broken)
+    monkeypatch.setattr(ListWriter, "sweep", _broken)
     shop.run("nord", assets=[("nord", "recipient_list", "newsletter")])
     broken = values(shop)
     assert broken["list_incomplete", "newsletter"] == 1
@@ -97,7 +97,9 @@ def test_the_file_tells_of_lists_before_a_day_after_it_and_after_a_fill_that_bro
     assert {key[0] for key in changing} == {"metrics_written_timestamp_seconds", "feedback_age_seconds"}
 
 
-def test_a_file_that_cannot_be_written_fails_no_run_but_every_tick(shop: Rig, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_cannot_be_written_fails_no_run_but_every_tick(
+    shop: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
     shop.settings["telemetry"] = {"prometheus_file": str(shop.folder / "nowhere" / "campaign_sync.prom")}
 
     assert shop.run("nord", assets=[("nord", "bounces")]).success
@@ -109,7 +111,7 @@ def test_a_file_that_cannot_be_written_fails_no_run_but_every_tick(shop: Rig, ca
     assert "its folder is missing" in told.getvalue()
 
 
-def test_without_a_file_no_sensor_writes_one(shop: Rig) -> None:
+def test_without_a_file_no_sensor_writes_one(shop: Installation) -> None:
     del shop.settings["telemetry"]
     assert metrics_sensors(shop.configuration) == []
 
@@ -125,5 +127,5 @@ def test_a_level_without_values_is_left_out_and_labels_are_escaped(tmp_path: Pat
     assert (tmp_path / "x.prom").read_text("utf-8") == rendered(samples)
 
 
-def _broken(_: Filler) -> dict[str, int]:
+def _broken(_: ListWriter) -> dict[str, int]:
     raise ValueError("person1@example.org broke it")

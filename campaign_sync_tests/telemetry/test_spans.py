@@ -13,19 +13,19 @@ from campaign_sync.telemetry import otlp
 from campaign_sync.telemetry.exporter import exporting
 from campaign_sync.telemetry.instruments import DURATION_BOUNDS
 from campaign_sync.telemetry.spans import run_span
-from campaign_sync_tests.installation import ENVIRONMENT, Rig, rig
+from campaign_sync_tests.installation import ENVIRONMENT, Installation, installation
 from campaign_sync_tests.telemetry.collector import Received, collector
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Rig]:
-    with rig(tmp_path) as built:
+def shop(tmp_path: Path) -> Iterator[Installation]:
+    with installation(tmp_path) as built:
         built.settings["optimizely"] |= {"batch_size": 2, "parallel_calls": 2}
         yield built
 
 
 @pytest.fixture
-def received(shop: Rig) -> Iterator[Received]:
+def received(shop: Installation) -> Iterator[Received]:
     with collector() as running:
         shop.environment["COLLECTOR_TOKEN"] = "open sesame"
         headers = {"authorization": {"env": "COLLECTOR_TOKEN"}}
@@ -33,7 +33,9 @@ def received(shop: Rig) -> Iterator[Received]:
         yield running
 
 
-def test_a_day_is_one_trace_from_the_run_over_its_assets_to_the_vendor_calls(shop: Rig, received: Received) -> None:
+def test_a_day_is_one_trace_from_the_run_over_its_assets_to_the_vendor_calls(
+    shop: Installation, received: Received
+) -> None:
     shop.world.refuse(8100, "person3@example.org", 6)
     shop.list_settings(name="products")["limits"] = {"max_rows": 4}
 
@@ -78,7 +80,7 @@ def test_a_day_is_one_trace_from_the_run_over_its_assets_to_the_vendor_calls(sho
     assert_nobody_is_named(shop, received)
 
 
-def test_a_call_that_fails_shows_its_kind_its_code_and_its_attempts(shop: Rig, received: Received) -> None:
+def test_a_call_that_fails_shows_its_kind_its_code_and_its_attempts(shop: Installation, received: Received) -> None:
     shop.world.fault("addAll3", "fault", skip=1, arg="person1@example.org is no recipient")
     shop.world.fault("getUnsubscribes", "drop")
     shop.world.fault("logout", "fault")  # so that the session is still known afterwards
@@ -102,7 +104,9 @@ def test_a_call_that_fails_shows_its_kind_its_code_and_its_attempts(shop: Rig, r
     assert_nobody_is_named(shop, received)
 
 
-def test_an_asset_that_fails_shows_its_kind_of_error_and_never_its_message(shop: Rig, received: Received) -> None:
+def test_an_asset_that_fails_shows_its_kind_of_error_and_never_its_message(
+    shop: Installation, received: Received
+) -> None:
     shop.environment["PASSWORD_OF_BOTH"] = "wrong horse"
 
     assert not shop.run("nord", assets=[["nord", "bounces"], ["nord", "unsubscribes"]]).success
@@ -126,7 +130,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_impatient")
-def test_a_collector_that_takes_no_connection_costs_a_warning(shop: Rig, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_collector_that_takes_no_connection_costs_a_warning(
+    shop: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -160,13 +166,13 @@ def test_an_sdk_that_cannot_be_set_up_fails_no_run(
     assert "the run goes on without. Check telemetry.otlp" in told
 
 
-def sessions(shop: Rig) -> list[str]:
+def sessions(shop: Installation) -> list[str]:
     """The ids of the sessions that the vendor still knows."""
     with shop.world.transaction() as database:
         return [session_id for (session_id,) in database.execute("SELECT session_id FROM session")]
 
 
-def assert_nobody_is_named(shop: Rig, received: Received) -> None:
+def assert_nobody_is_named(shop: Installation, received: Received) -> None:
     """Neither people nor credentials nor sessions are anywhere in the bytes that went out."""
     sent = b"".join(received.bodies)
     assert sent

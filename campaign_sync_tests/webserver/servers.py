@@ -31,8 +31,8 @@ def webserver(module: str, folder: Path, environment: Mapping[str, str] | None =
     home.mkdir(exist_ok=True)
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     command = [sys.executable, "-m", module, "--empty-workspace", "--host", "127.0.0.1", "--port", str(port)]
-    surroundings = {**os.environ, "DAGSTER_HOME": str(home), **(environment or {})}
-    with subprocess.Popen(command, env=surroundings, stderr=subprocess.DEVNULL) as process:
+    check_context = {**os.environ, "DAGSTER_HOME": str(home), **(environment or {})}
+    with subprocess.Popen(command, env=check_context, stderr=subprocess.DEVNULL) as process:
         try:
             until(lambda: answers(port, "/server_info") == 200, lambda: process.poll() is None)
             yield port

@@ -5,9 +5,9 @@ import dagster as dg
 from campaign_sync.config import MandatorSettings
 from campaign_sync.feedback.audit import audit
 from campaign_sync.orchestration.descriptions import page, rule
-from campaign_sync.orchestration.errors import explained
+from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized
-from campaign_sync.orchestration.resources import Ports
+from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.progress import Progress, report
 from campaign_sync.telemetry.spans import note_rows
 
@@ -22,7 +22,7 @@ _NOW = {
 
 def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "audit"]`: everybody we could write to, held against the vendor's lists."""
-    key, called = dg.AssetKey([mandator, "audit"]), settings.called(mandator)
+    key, called = dg.AssetKey([mandator, "audit"]), settings.display_name(mandator)
     rows_name_opt_ins = bool(settings.feedback.opt_in_readers)
     await_rows = rows_name_opt_ins and settings.unsubscribe_lists == "client"
 
@@ -58,7 +58,7 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
             ),
         ],
     )
-    def compare(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
+    def compare(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
         asked = 0
 
         def on_rows(rows: int) -> None:
@@ -66,7 +66,7 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
             asked += rows
             report(Progress(mandator, "audit", "ask the vendor", asked, None))
 
-        with explained(context) as watch:
+        with translate_errors(context) as watch:
             vendor = ports.vendor(mandator)
             opt_ins, kind = settings.opt_ins_of_lists, settings.unsubscribe_lists
             found = audit(

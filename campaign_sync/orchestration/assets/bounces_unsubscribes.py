@@ -8,13 +8,13 @@ import dagster as dg
 from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
 from campaign_sync.domain.feedback_age import AgeLimits, Alertness, in_words
-from campaign_sync.feedback.feedback_fetcher import Fetching
+from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.freshness import Fetched, fetched_until, vendor_time
 from campaign_sync.feedback.parsing import SHOWN_FILES, Unread, preview
 from campaign_sync.orchestration.descriptions import page, rule
-from campaign_sync.orchestration.errors import explained
+from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows
-from campaign_sync.orchestration.resources import Ports
+from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.progress import Progress, report
 from campaign_sync.storage.feedback_imports import FeedbackImport
 from campaign_sync.telemetry.spans import note_rows
@@ -42,7 +42,7 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
     """The asset `[mandator, kind]`: fetches everything since the CRM was last told and keeps it as CSV files."""
     readers = [reader for reader in settings.feedback.readers if KIND_OF_READER[reader] is kind]
 
-    called = settings.called(mandator)
+    called = settings.display_name(mandator)
     key = dg.AssetKey([mandator, kind.value])
     source = "the files that are delivered" if settings.feedback.files else " and ".join(readers)
 
@@ -61,9 +61,9 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
             dg.AssetCheckSpec(name, asset=key, description=rule(called, *told)) for name, told in CHECKS.items()
         ],
     )
-    def fetch(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
-        with explained(context) as watch:
-            fetching = Fetching(
+    def fetch(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
+        with translate_errors(context) as watch:
+            fetching = FeedbackFetcher(
                 mandator, settings, lambda: ports.vendor(mandator), ports.state, ports.frames, context.run.run_id
             )
             fetched: list[FeedbackImport] = []

@@ -8,10 +8,10 @@ import dagster as dg
 from campaign_sync.config import Configuration
 from campaign_sync.domain.list_drift import Drift
 from campaign_sync.orchestration.descriptions import page, rule
-from campaign_sync.orchestration.errors import explained
+from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, table
-from campaign_sync.orchestration.resources import Ports
-from campaign_sync.replacement.drift_check import DriftWatch
+from campaign_sync.orchestration.resources import Resources
+from campaign_sync.replacement.drift_check import DriftCheck
 from campaign_sync.replacement.target import target
 
 CHECK = "unchanged"
@@ -29,7 +29,7 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
     It comes after the feedback, which explains why somebody isn't in a list any more.
     """
     settings, key = configuration.mandators[mandator], list_drift_key(mandator)
-    called = settings.called(mandator)
+    called = settings.display_name(mandator)
 
     @dg.asset(
         key=key,
@@ -56,9 +56,9 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
             )
         ],
     )
-    def list_drift(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
-        with explained(context) as watch:
-            looks = DriftWatch(lambda: ports.vendor(mandator), lambda: ports.crm.snapshot(), ports.state, ports.frames)
+    def list_drift(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
+        with translate_errors(context) as watch:
+            looks = DriftCheck(lambda: ports.vendor(mandator), lambda: ports.crm.snapshot(), ports.state, ports.frames)
             found = {name: looks.look(target(configuration, mandator, name)) for name in settings.lists}
         return dg.MaterializeResult(
             metadata={

@@ -11,11 +11,11 @@ from campaign_sync.domain.checks import CHECK_NAMES, CheckOutcome
 from campaign_sync.domain.rejection import ACCEPTED, DATA_REASONS, VENDOR_REASONS, Reason
 from campaign_sync.optimizely.errors import OptimizelyError
 from campaign_sync.orchestration.descriptions import page, rule
-from campaign_sync.orchestration.errors import explained
+from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, table
-from campaign_sync.orchestration.resources import Ports
-from campaign_sync.replacement.errors import IncompleteListError, RefusedReplaceError
-from campaign_sync.replacement.list_replacer import Outcome, Replacer, still_incomplete
+from campaign_sync.orchestration.resources import Resources
+from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
+from campaign_sync.replacement.list_replacer import ListReplacer, Outcome, still_incomplete
 from campaign_sync.replacement.target import Target
 from campaign_sync.storage.replacement_steps import Step
 from campaign_sync.storage.replacements import StoredSnapshot
@@ -74,13 +74,13 @@ def recipient_list_asset(target: Target) -> dg.AssetsDefinition:
         ],
     )
     def recipient_list(
-        context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]
+        context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]
     ) -> Iterator[Materialized | dg.AssetCheckResult]:
-        with explained(context) as watch:
+        with translate_errors(context) as watch:
             replayed = _replayed(ports, target, context.run.tags.get(REPLAY_TAG))
             try:
                 outcome = _replacer(ports, target, context).replace(target, replayed)
-            except (RefusedReplaceError, IncompleteListError) as error:
+            except (ReplacementRefusedError, IncompleteListError) as error:
                 if error.outcomes:
                     watch.evaluated.add("gate")
                     yield _gate(key, error.outcomes)
@@ -94,18 +94,18 @@ def recipient_list_asset(target: Target) -> dg.AssetsDefinition:
     return recipient_list
 
 
-def _replayed(ports: Ports, target: Target, snapshot_id: str | None) -> StoredSnapshot | None:
+def _replayed(ports: Resources, target: Target, snapshot_id: str | None) -> StoredSnapshot | None:
     if snapshot_id is None:
         return None
     snapshot = ports.state.snapshots.get(snapshot_id)
     if snapshot is None or snapshot_id not in ports.state.journal.proven_snapshots(target.mandator, target.name):
-        raise RefusedReplaceError(
+        raise ReplacementRefusedError(
             f"{target} was not touched. It has no proven snapshot {snapshot_id} to be replayed (tag {REPLAY_TAG})"
         )
     return snapshot
 
 
-def _replacer(ports: Ports, target: Target, context: dg.AssetExecutionContext) -> Replacer:
+def _replacer(ports: Resources, target: Target, context: dg.AssetExecutionContext) -> ListReplacer:
     """What replaces the list. Where not even that can be had, an incomplete list is told to be so all the same."""
     try:
         return ports.replacer(target.mandator, context.run.run_id, context.log.info)

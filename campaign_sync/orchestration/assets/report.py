@@ -7,9 +7,9 @@ import dagster as dg
 
 from campaign_sync.config import Configuration
 from campaign_sync.orchestration.descriptions import page
-from campaign_sync.orchestration.errors import explained
+from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized
-from campaign_sync.orchestration.resources import Ports
+from campaign_sync.orchestration.resources import Resources
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.reports.collection import gather
 from campaign_sync.reports.daily_report import Report
@@ -34,7 +34,7 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
     """
     if not configuration.reports.languages:
         return None
-    called = configuration.mandators[mandator].called(mandator)
+    called = configuration.mandators[mandator].display_name(mandator)
 
     @dg.asset(
         key=report_key(mandator),
@@ -48,8 +48,8 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
             "the lists aren't concerned. The error says what to do; the next daily run writes the report again.",
         ),
     )
-    def report(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
-        with explained(context) as watch:
+    def report(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
+        with translate_errors(context) as watch:
             lists = list(configuration.mandators[mandator].lists)
             attempts = newest_attempts(context.instance, mandator, lists)
             gathered = gather(configuration, mandator, ports.state, ports.frames, datetime.now(UTC), attempts)

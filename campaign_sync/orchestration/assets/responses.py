@@ -9,14 +9,14 @@ from campaign_sync.config import MandatorSettings, ResponseSettings
 from campaign_sync.domain.response import KIND_OF_RESPONSE_READER, ResponseKind
 from campaign_sync.domain.text import rows_in_words
 from campaign_sync.orchestration.descriptions import page, rule
-from campaign_sync.orchestration.errors import explained
+from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows
-from campaign_sync.orchestration.resources import Ports
+from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.progress import Progress, report
 from campaign_sync.responses.dataset import dataset
-from campaign_sync.responses.response_fetcher import ResponseFetching
+from campaign_sync.responses.response_fetcher import ResponseFetcher
 from campaign_sync.responses.response_import import Taken, take
-from campaign_sync.storage.import_windows import KeptWindow
+from campaign_sync.storage.import_windows import ImportWindow
 from campaign_sync.telemetry.spans import note_rows
 
 _DESCRIPTIONS = {
@@ -40,7 +40,7 @@ def response_keys(mandator: str, responses: ResponseSettings) -> list[dg.AssetKe
 
 def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> dg.AssetsDefinition:
     key, kind = _key(mandator, reader), KIND_OF_RESPONSE_READER[reader]
-    called = settings.called(mandator)
+    called = settings.display_name(mandator)
     told = page(
         f"Mailings of {called}: {_DESCRIPTIONS[kind]}",
         f"rows of {reader}. Kept as Parquet, one folder for each day in UTC; every response stands there once.",
@@ -61,16 +61,16 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
         metadata={"mandator": called, "readers": reader, "folder": dataset(mandator, kind)},
         check_specs=[dg.AssetCheckSpec("layout", asset=key, description=layout)],
     )
-    def responses(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
-        with explained(context) as watch:
+    def responses(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
+        with translate_errors(context) as watch:
             state, frames, vendor = ports.state, ports.frames, ports.vendor(mandator)
-            fetched: list[KeptWindow] = []
+            fetched: list[ImportWindow] = []
 
             def on_rows(rows: int) -> None:
                 before = sum(one.rows for one in fetched)
                 report(Progress(mandator, kind.value, "fetch", before + rows, None))
 
-            fetching = ResponseFetching(mandator, settings, vendor, state, frames, context.run.run_id)
+            fetching = ResponseFetcher(mandator, settings, vendor, state, frames, context.run.run_id)
             for one in fetching.fetch(reader, on_rows):
                 fetched.append(one)  # noqa: PERF402 - on_rows counts them as they come
 

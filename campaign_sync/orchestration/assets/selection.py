@@ -6,12 +6,12 @@ import pandas as pd
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
 from campaign_sync.domain.checks import CheckOutcome, check_consents
 from campaign_sync.domain.consent import OptIn, is_email
-from campaign_sync.domain.selection import Sifted, sift
+from campaign_sync.domain.selection import Split, split_by_consent
 from campaign_sync.domain.suppression import REMEMBERED, Suppressed
 from campaign_sync.orchestration.descriptions import page, rule
-from campaign_sync.orchestration.errors import explained
+from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import FRAME, Materialized, check_result, column_schema, reasons
-from campaign_sync.orchestration.resources import Ports
+from campaign_sync.orchestration.resources import Resources
 from campaign_sync.orchestration.unreached_checks import say_not_evaluated
 from campaign_sync.replacement.preflight import vanished_withdrawals
 from campaign_sync.replacement.progress import Progress, report
@@ -70,9 +70,9 @@ def selection_asset(target: Target) -> dg.AssetsDefinition:
         ],
     )
     def selection(
-        context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports], suppression_state: pd.DataFrame
+        context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources], suppression_state: pd.DataFrame
     ) -> Materialized:
-        with explained(context) as watch:
+        with translate_errors(context) as watch:
             crm = ports.crm_snapshot(mandator)
             opt_in_of(crm, target)
             picked, sifted = _sifted(crm, target, Suppressed.of(suppression_state, opt_in_id))
@@ -143,17 +143,17 @@ def opt_in_of(crm: CrmSnapshot, target: Target) -> OptIn:
     return opt_in
 
 
-def _sifted(crm: CrmSnapshot, target: Target, suppressed: Suppressed) -> tuple[int, Sifted]:
+def _sifted(crm: CrmSnapshot, target: Target, suppressed: Suppressed) -> tuple[int, Split]:
     """How many are picked, and who of them is selected. Chunk by chunk: the others never pile up."""
     columns = sorted(set(target.contract.attributes.values()) - set(SELECTION_COLUMNS))
     nobody = {name: pd.Series(dtype="str") for name in (*SELECTION_COLUMNS, *columns)}
-    sifted = [sift(pd.DataFrame(nobody).astype({"consent_at": "datetime64[us, UTC]"}), suppressed)]
+    sifted = [split_by_consent(pd.DataFrame(nobody).astype({"consent_at": "datetime64[us, UTC]"}), suppressed)]
     picked = 0
     for chunk in crm.select(target.pick, target.contract.opt_in_id, columns):
-        sifted.append(sift(chunk, suppressed))
+        sifted.append(split_by_consent(chunk, suppressed))
         picked += len(chunk)
         report(Progress(target.mandator, target.name, "select", picked, None))
-    return picked, Sifted(
+    return picked, Split(
         pd.concat([each.rows for each in sifted], ignore_index=True),
         pd.concat([each.rejections for each in sifted], ignore_index=True),
     )

@@ -12,12 +12,12 @@ from campaign_sync.domain.row_digests import fingerprint, row_digests
 from campaign_sync.domain.snapshot import build_snapshot, not_utf8_columns
 from campaign_sync.orchestration.assets.selection import opt_in_of
 from campaign_sync.orchestration.descriptions import page, rule
-from campaign_sync.orchestration.errors import explained
+from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, check_result, column_schema, reasons
-from campaign_sync.orchestration.resources import Ports
+from campaign_sync.orchestration.resources import Resources
 from campaign_sync.orchestration.unreached_checks import say_not_evaluated
-from campaign_sync.replacement.partial_fill import with_doubts
-from campaign_sync.replacement.preflight import surroundings
+from campaign_sync.replacement.partial_fill import with_size_doubts
+from campaign_sync.replacement.preflight import check_context
 from campaign_sync.replacement.progress import Progress, report
 from campaign_sync.replacement.target import Target
 from campaign_sync.telemetry.spans import note_rows, note_stopped
@@ -85,17 +85,17 @@ def snapshot_asset(target: Target) -> dg.AssetsDefinition:
         ],
     )
     def snapshot(
-        context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports], selection: pd.DataFrame
+        context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources], selection: pd.DataFrame
     ) -> Materialized:
-        with explained(context) as watch:
+        with translate_errors(context) as watch:
             crm, state, vendor = ports.crm_snapshot(mandator), ports.state, ports.vendor(mandator)
             sifted = build_snapshot(selection, contract, opt_in_of(crm, target))
             rows = sifted.rows
-            around = surroundings(target, vendor, crm, state, context.run.run_id, before_gate=True)
+            around = check_context(target, vendor, crm, state, context.run.run_id, before_gate=True)
             left_out = int((sifted.rejections["reason"] == Reason.NOT_UTF8.value).sum())
             encoding = check_encoding(left_out, len(rows), not_utf8_columns(selection, contract) if left_out else None)
             outcomes = [merged(one, encoding) for one in check_snapshot(rows, contract, around)]
-            outcomes = with_doubts(target, vendor, state, rows, around, outcomes, datetime.now(UTC))
+            outcomes = with_size_doubts(target, vendor, state, rows, around, outcomes, datetime.now(UTC))
             report(Progress(mandator, target.name, "checked", len(rows), len(rows)))
             note_rows(len(rows))
             stopped = [outcome.name for outcome in outcomes if outcome.stops]

@@ -16,18 +16,18 @@ from campaign_sync.domain.suppression import REMEMBERED, entity_keys
 from campaign_sync.domain.text import rows_in_words
 from campaign_sync.feedback.blocklist_check import recheck
 from campaign_sync.feedback.current_suppression import suppression
-from campaign_sync.feedback.freshness import Silence, judge_age, silent_readers, vendor_time
+from campaign_sync.feedback.freshness import SilentReader, judge_age, silent_readers, vendor_time
 from campaign_sync.feedback.parsing import SHOWN_FILES, SHOWN_FOR, Pending, read_pending
 from campaign_sync.feedback.propagation_measurement import measure
 from campaign_sync.feedback.withdrawal_history import with_vanished
 from campaign_sync.feedback.write_back import Outcome, write_back
 from campaign_sync.orchestration.descriptions import page, rule
-from campaign_sync.orchestration.errors import explained
+from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import FRAME, Materialized, column_schema, table
-from campaign_sync.orchestration.resources import Ports
+from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.progress import Progress, report
 from campaign_sync.storage.crm_write_backs import WriteBackRecord
-from campaign_sync.storage.files import Frames
+from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.spans import note_rows
 
@@ -84,7 +84,7 @@ SUPPRESSING = ("bounce", "unsubscribe", "pending", "unclear", "block", REMEMBERE
 
 def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "suppression_state"]`: feedback into the CRM, then who is suppressed out of it."""
-    key, called = dg.AssetKey([mandator, "suppression_state"]), settings.called(mandator)
+    key, called = dg.AssetKey([mandator, "suppression_state"]), settings.display_name(mandator)
     opt_in_readers = settings.feedback.opt_in_readers
 
     @dg.asset(
@@ -108,8 +108,8 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
             if name != "attributed" or opt_in_readers
         ],
     )
-    def suppression_state(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Ports]) -> Materialized:
-        with explained(context) as watch:
+    def suppression_state(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
+        with translate_errors(context) as watch:
             state, feedback = ports.state, settings.feedback
             pending = read_pending(state, ports.frames, mandator, settings)
             report(Progress(mandator, "suppression_state", "write to the CRM", 0, None))
@@ -276,7 +276,7 @@ def _unsubscribes(key: dg.AssetKey, pending: Pending, outdated: Outdated) -> dg.
     return _check(key, "unsubscribes", not odd and not outdated.suspicious, told, metadata, _WARN)
 
 
-def _silence(key: dg.AssetKey, silences: Sequence[Silence]) -> dg.AssetCheckResult:
+def _silence(key: dg.AssetKey, silences: Sequence[SilentReader]) -> dg.AssetCheckResult:
     suspicious = [one.told for one in silences if one.suspicious]
     told = " · ".join(suspicious or [one.told for one in silences]) or "no reader has been silent for unusually long"
     return _check(key, "silence", not suspicious, told, {"silent readers": len(silences)}, _WARN)
@@ -320,7 +320,7 @@ def _hours(span: timedelta) -> float:
     return round(span.total_seconds() / 3600, 2)
 
 
-def _remove_outlived(mandator: str, keep: timedelta, state: State, frames: Frames) -> None:
+def _remove_outlived(mandator: str, keep: timedelta, state: State, frames: FileStorage) -> None:
     now = datetime.now(UTC)
     for one in state.feedback.outlived(mandator, now - keep):
         frames.remove_rows(one.file)

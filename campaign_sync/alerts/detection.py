@@ -30,10 +30,10 @@ def incomplete_lists(
     """
     settings = configuration.mandators[mandator]
     for name, one in settings.lists.items():
-        broken = state.journal.incomplete(mandator, name)
-        if broken is None or (name not in late and state.leases.holder(one.recipient_list_id) is not None):
+        broken = state.replacements.incomplete(mandator, name)
+        if broken is None or (name not in late and state.locks.holder(one.recipient_list_id) is not None):
             continue
-        attempts = state.journal.attempts_since_proof(mandator, name)
+        attempts = state.replacements.attempts_since_proof(mandator, name)
         given_up = not settings.automation.mend or gives_up(name, broken)
         since = broken.cleared_at or broken.started_at
         yield Incident(
@@ -96,8 +96,8 @@ def not_as_proven(
 def doubtful_lists(configuration: Configuration, mandator: str, state: State) -> Iterator[Incident]:
     """Lists that look half full though the journal knows of no replace that left them so."""
     settings = configuration.mandators[mandator]
-    for name, found in state.lists.doubts(mandator).items():
-        if name in settings.lists and state.journal.incomplete(mandator, name) is None:
+    for name, found in state.recipient_lists.doubts(mandator).items():
+        if name in settings.lists and state.replacements.incomplete(mandator, name) is None:
             yield Incident(
                 mandator,
                 name,
@@ -116,18 +116,18 @@ def doubtful_lists(configuration: Configuration, mandator: str, state: State) ->
 def being_replaced(configuration: Configuration, mandator: str, state: State) -> set[str]:
     """The lists that somebody is replacing now."""
     lists = configuration.mandators[mandator].lists.items()
-    return {name for name, one in lists if state.leases.holder(one.recipient_list_id) is not None}
+    return {name for name, one in lists if state.locks.holder(one.recipient_list_id) is not None}
 
 
 def replaced_since(mandator: str, state: State) -> set[str]:
     """The lists that were replaced and proven since their open trouble began: whatever runs, it is over."""
     return {
         subject
-        for subject, one in state.troubles.open(mandator).items()
+        for subject, one in state.incidents.open(mandator).items()
         if is_list(subject)
-        and (proven := state.journal.last_proven(mandator, subject)) is not None
+        and (proven := state.replacements.last_proven(mandator, subject)) is not None
         and proven.started_at > one.since
-        and state.journal.incomplete(mandator, subject) is None
+        and state.replacements.incomplete(mandator, subject) is None
     }
 
 
@@ -135,14 +135,14 @@ def left_behind(configuration: Configuration, mandator: str, state: State) -> se
     """The incomplete lists that have another name in the configuration by now, and that nobody has filled since."""
     lists = configuration.mandators[mandator].lists
     ids = {one.recipient_list_id for one in lists.values()}
-    gone = state.troubles.open(mandator).keys() - lists.keys()
-    broken = {name: state.journal.incomplete(mandator, name) for name in gone if is_list(name)}
+    gone = state.incidents.open(mandator).keys() - lists.keys()
+    broken = {name: state.replacements.incomplete(mandator, name) for name in gone if is_list(name)}
     return {
         name
         for name, one in broken.items()
         if one is not None
         and one.recipient_list_id in ids
-        and not state.journal.proven_since(one.recipient_list_id, one.started_at)
+        and not state.replacements.proven_since(one.recipient_list_id, one.started_at)
     }
 
 
@@ -154,8 +154,8 @@ def old_feedback(
     `pause` is how old it becomes by plan, as on weekends: the next import comes before the next replace.
     """
     feedback = configuration.mandators[mandator].feedback
-    until = state.feedback.committed_until(mandator)
-    verdict = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
+    until = state.feedback_imports.committed_until(mandator)
+    verdict = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback_imports, now)
     if verdict.alertness in (Alertness.FRESH, Alertness.WARNING) or verdict.age is None or not until:
         return
     lost = verdict.alertness is Alertness.ALARM

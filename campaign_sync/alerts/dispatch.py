@@ -34,11 +34,11 @@ def tell(state: State, mandator: str, ways: Sequence[Channel], lists: Collection
     problems = []
     for channel in ways:
         try:
-            for each in state.troubles.untold(mandator, channel.name, datetime.now(UTC)):
+            for each in state.incidents.untold(mandator, channel.name, datetime.now(UTC)):
                 one = _unless_unwatched(each, state, lists)
-                state.troubles.require_writable(one)  # else it would be told again at every look
+                state.incidents.require_writable(one)  # else it would be told again at every look
                 channel.tell(one)
-                state.troubles.told(one, channel.name, datetime.now(UTC))
+                state.incidents.told(one, channel.name, datetime.now(UTC))
         except ChannelError as error:
             problems.append(str(error))
     return problems
@@ -48,7 +48,7 @@ def _unless_unwatched(notice: Notice, state: State, lists: Collection[str]) -> N
     trouble = notice.trouble
     if notice.stage is not Stage.ALL_CLEAR or not is_list(trouble.subject) or trouble.subject in lists:
         return notice
-    broken = state.journal.incomplete(trouble.mandator, trouble.subject)
-    if broken and state.journal.proven_since(broken.recipient_list_id, broken.started_at):
+    broken = state.replacements.incomplete(trouble.mandator, trouble.subject)
+    if broken and state.replacements.proven_since(broken.recipient_list_id, broken.started_at):
         return notice  # by another name
     return dataclasses.replace(notice, stage=Stage.UNWATCHED)

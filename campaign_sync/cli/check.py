@@ -159,14 +159,14 @@ def _check_kind(one: Target, vendor: Optimizely, ports: Resources | None, findin
             "you vouch that it is a regular list, for the API doesn't say: look that up in Campaign. With a "
             f"mandators.{one.mandator}.canary_address every replace would find out",
         )
-    if ports is None or known_opt_in_list(one, ports.state.lists) is None:
+    if ports is None or known_opt_in_list(one, ports.state.recipient_lists) is None:
         return
     if one.canary_address is None:
         remedy = f"set mandators.{one.mandator}.canary_address and check again, or name a regular list"
         findings.add(place, False, f"a canary has shown it to be an opt-in list; {remedy}")
         return
-    with ports.state.leases.held(one.recipient_list_id, "campaign-sync check"):
-        outcome = probe_list_kind(one, vendor, ports.state.lists, datetime.now(UTC))
+    with ports.state.locks.held(one.recipient_list_id, "campaign-sync check"):
+        outcome = probe_list_kind(one, vendor, ports.state.recipient_lists, datetime.now(UTC))
     findings.add(place, outcome.passed, outcome.summary)
 
 

@@ -69,7 +69,7 @@ def print_difference(
         State(configuration.storage.state_url.get_secret_value()) as state,
         console.status("Comparing two snapshots"),
     ):
-        before, after = _choose(state.history.proven(mandator, name), days, zone, f"{mandator}/{name}")
+        before, after = _choose(state.replacement_history.proven(mandator, name), days, zone, f"{mandator}/{name}")
         compared = _compare(state, frames, before, after)
     _print(compared, zone, console)
     if file:
@@ -109,11 +109,11 @@ def _ranges(days: Sequence[date]) -> str:
 def _compare(state: State, frames: FileStorage, before: ProvenList, after: ProvenList) -> _Compared:
     def look(proven: ProvenList) -> tuple[Members, set[str]]:
         snapshot = frames.read_frame(proven.file, proven.digest)
-        return members(snapshot, proven, state.history.turned_away(proven)), set(entity_keys(snapshot))
+        return members(snapshot, proven, state.replacement_history.turned_away(proven)), set(entity_keys(snapshot))
 
     (old, _), (new, in_snapshot) = look(before), look(after)
     difference = compare(old.rows, new.rows)
-    ledger = state.history.explanations(after)
+    ledger = state.replacement_history.explanations(after)
 
     def why(key: str) -> str:
         entry = why_not(ledger.get(key, []), after, in_snapshot=key in in_snapshot)

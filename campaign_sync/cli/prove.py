@@ -97,7 +97,7 @@ def _people(sources: Sources, asked: Asked, targets: Sequence[Target], moments: 
 
 
 def _look(sources: Sources, target: Target, moment: datetime, address: str | None, people: Collection[Entity]) -> _List:
-    proven = sources.state.history.proven(target.mandator, target.name)
+    proven = sources.state.replacement_history.proven(target.mandator, target.name)
     then = next((each for each in proven if each.proven_at <= moment), None)
     newest = next(iter(proven), None)
     old = _shelf(sources, target, then, moment, address, people)
@@ -131,7 +131,7 @@ def _shelf_again(sources: Sources, target: Target, shelf: _Shelf) -> _Shelf:
 
 def _cleared(sources: Sources, target: Target, proven: ProvenList | None, moment: datetime) -> datetime | None:
     after = proven.proven_at if proven else None
-    return sources.state.history.cleared(target.mandator, target.name, after, moment)
+    return sources.state.replacement_history.cleared(target.mandator, target.name, after, moment)
 
 
 def _person(sources: Sources, entity: Entity, lists: Sequence[_List]) -> Person:
@@ -147,7 +147,7 @@ def _evidence(
     sources: Sources, entity: Entity, email: str | None, events: Sequence[ConsentEvent], one: _List
 ) -> Evidence:
     target = one.target
-    ledger = sources.state.history.rejections(target.mandator, target.name, [entity])
+    ledger = sources.state.replacement_history.rejections(target.mandator, target.name, [entity])
     then, now = (_standing(shelf, str(entity), ledger) for shelf in (one.then, one.now))
     consent = current_consent(events)
     sent = then.sent or now.sent
@@ -159,7 +159,7 @@ def _evidence(
         address,
         consent.occurred_at if consent else None,
     )
-    written = sources.state.written.of(entity, address)
+    written = sources.state.write_backs.of(entity, address)
     still_bounced = any(each.reason is Reason.BOUNCED for each in against)
     return Evidence(
         target=target,
@@ -182,7 +182,7 @@ def _origin(sources: Sources, record: WriteBackRecord) -> str:
 
 def _row(sources: Sources, raw: RawRow) -> str:
     """Where a piece of feedback was read; rows count from 1, as people count them."""
-    fetched = sources.state.feedback.find(raw.import_id)
+    fetched = sources.state.feedback_imports.find(raw.import_id)
     return f"row {raw.position + 1} of {fetched.file}" if fetched else "a row that isn't known any more"
 
 

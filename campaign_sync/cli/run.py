@@ -93,9 +93,9 @@ def _accept(
     with State(configuration.storage.state_url.get_secret_value()) as state:
         for name in names:
             if size is not None:
-                state.lists.accept_size(SizeAcceptance(run_id, mandator, name, who, size, now))
+                state.recipient_lists.accept_size(SizeAcceptance(run_id, mandator, name, who, size, now))
             if withdrawals is not None:
-                state.withdrawals.accept(WithdrawalAcceptance(run_id, mandator, name, who, withdrawals, now))
+                state.known_withdrawals.accept(WithdrawalAcceptance(run_id, mandator, name, who, withdrawals, now))
 
 
 def replay(
@@ -115,7 +115,7 @@ def replay(
         KeyboardInterrupt: it was interrupted; what that left incomplete has been told.
     """
     with State(configuration.storage.state_url.get_secret_value()) as state:
-        proven = state.journal.proven_snapshots(mandator, name)
+        proven = state.replacements.proven_snapshots(mandator, name)
     if not proven:
         raise CommandError(f"{mandator}/{name} has no proven snapshot; only those can be replayed", SOMETHING_FAILED)
     chosen = snapshot_id or proven[0]
@@ -161,7 +161,7 @@ def _run(
     _tell(console, told)
     try:
         with State(configuration.storage.state_url.get_secret_value()) as state:
-            outcomes = [list_outcome(result, state.journal, mandator, name) for name in names]
+            outcomes = [list_outcome(result, state.replacements, mandator, name) for name in names]
     except StateError as error:
         if not any(str(error) in sentence for sentence in told):
             _tell(console, [str(error)])
@@ -218,7 +218,7 @@ def _alone(instance: dg.DagsterInstance, state: State, mandator: str, run_id: st
     """
     end_dead_runs(instance, state)
     _require_alone(instance, mandator, advice)
-    with state.signs_of_life.given(run_id):
+    with state.heartbeats.given(run_id):
         yield
 
 
@@ -248,7 +248,7 @@ def _instance_errors(
         told = f"the run ended because Dagster's instance in {home} failed: {type(original).__name__}; {helps}"
         incomplete: list[Replacement] = []
         with suppress(StateError), State(configuration.storage.state_url.get_secret_value()) as state:
-            incomplete = [broken for name in names if (broken := state.journal.incomplete(mandator, name))]
+            incomplete = [broken for name in names if (broken := state.replacements.incomplete(mandator, name))]
         raise CommandError("; ".join([told, *_incomplete(incomplete, advice)]), SOMETHING_FAILED) from None
 
 

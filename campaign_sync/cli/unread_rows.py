@@ -56,12 +56,12 @@ def dismiss_unread(configuration: Configuration, mandator: str, import_id: str, 
                 f"{mandator} has no single file {import_id!r} with rows that can't be read; it has {ids}"
             )
         (one,) = chosen
-        state.feedback.dismiss(one.import_id, f"{getuser()}@{gethostname()}", reason, datetime.now(UTC))
+        state.feedback_imports.dismiss(one.import_id, f"{getuser()}@{gethostname()}", reason, datetime.now(UTC))
     told = f"{rows_in_words(one.unread)} of {one.origin} ({one.reader}) are dismissed. They stay kept as they came."
     console.print(Text(told))
 
 
 def _unread(configuration: Configuration, mandator: str, state: State) -> list[Unread]:
     settings, frames = configuration.mandators[mandator], FileStorage(configuration.storage.frames)
-    waiting = [one for one in state.feedback.pending(mandator) if one.dismissed_at is None]
+    waiting = [one for one in state.feedback_imports.pending(mandator) if one.dismissed_at is None]
     return preview(waiting, state, frames, mandator, settings).unread

@@ -17,14 +17,14 @@ def suppression(crm: CrmSnapshot, state: State, mandator: str) -> pd.DataFrame:
     that address tomorrow, nobody under it is written to. So does an opt-out whose feedback row is awaited.
     """
     # Before the CRM is read: whom another import matches meanwhile is in one of the two, if not in both.
-    bounces = [one for one in state.feedback.unmatched_bounces() if one.kind in FINAL_BOUNCES]
-    unsubscribes = state.feedback.unmatched(mandator).unsubscribes
-    pending = state.unsubscribed.pending(mandator)
+    bounces = [one for one in state.feedback_imports.unmatched_bounces() if one.kind in FINAL_BOUNCES]
+    unsubscribes = state.feedback_imports.unmatched(mandator).unsubscribes
+    pending = state.unsubscribed_recipients.pending(mandator)
     further: list[tuple[str, str, str | None, datetime, str | None]] = [
         *(("bounce", one.address, None, one.occurred_at, one.source) for one in bounces),
         *(("unsubscribe", one.address, one.opt_in_id, one.occurred_at, one.source) for one in unsubscribes),
         *(("pending", one.recipient_id, None, one.since, one.source) for one in pending),
-        *(("block", address, None, since, source) for address, since, source in state.blocked.all(mandator)),
+        *(("block", address, None, since, source) for address, since, source in state.blocked_addresses.all(mandator)),
     ]
     known = crm.suppression(mandator)
     if not further:

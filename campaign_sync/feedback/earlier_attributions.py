@@ -24,9 +24,9 @@ class WrittenBefore:
     """
 
     def __init__(self, unsubscribes: Collection[Unsubscribe], state: State, readers: Mapping[str, str]) -> None:
-        self._written = state.written.consents(unsubscribes)
+        self._written = state.write_backs.consents(unsubscribes)
         named = (one for group in self._written.values() for one in group if one.attribution in _BY_ROW)
-        self._readers = {**state.feedback.readers({one.import_id for one in named if one.import_id}), **readers}
+        self._readers = {**state.feedback_imports.readers({one.import_id for one in named if one.import_id}), **readers}
 
     def has(self, unsubscribe: Unsubscribe) -> bool:
         """Whether it was written before."""

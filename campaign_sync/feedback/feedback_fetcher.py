@@ -57,7 +57,7 @@ class FeedbackFetcher:
         return self._files(reader, feedback, feedback.files) if feedback.files else self._windows(reader, on_rows)
 
     def _windows(self, reader: str, on_rows: Callable[[int], None]) -> Iterator[FeedbackImport]:
-        fetched = self.state.feedback.fetched_until(self.mandator, reader, self._is_intact)
+        fetched = self.state.feedback_imports.fetched_until(self.mandator, reader, self._is_intact)
         for window, rows in new_windows(self.vendor().closed_loop, reader, fetched, self.settings.feedback, on_rows):
             kept = self._keep_rows(reader, window, rows, f"{reader} over SOAP")
             yield self._note(reader, window, len(rows), kept)
@@ -69,7 +69,7 @@ class FeedbackFetcher:
         with opened(files) as drop:
             there = drop.files(configured.files or "")
             self._forget_lost(reader, {file.name for file in there})
-            known = {delivery for _, delivery in self.state.feedback.deliveries(self.mandator, reader)}
+            known = {delivery for _, delivery in self.state.feedback_imports.deliveries(self.mandator, reader)}
             for file in there:
                 if Delivery(file.name, file.modified_at, file.size) in known or not is_settled(file, now):
                     continue
@@ -99,7 +99,7 @@ class FeedbackFetcher:
         delivery = Delivery(file.name, file.modified_at, file.size, digest)
         earlier = self._said_before(reader, delivery, count)
         if earlier:
-            self.state.feedback.add_repeated(self.mandator, reader, delivery, earlier)
+            self.state.feedback_imports.add_repeated(self.mandator, reader, delivery, earlier)
             return None
         if count is not None:
             return self._note(reader, window, count, self._keep_rows(reader, window, rows, file.name), delivery)
@@ -114,7 +114,7 @@ class FeedbackFetcher:
         Nothing in an empty file, or in one of a reader that gives no times, says when it was made. It is a delivery of
         its own unless the newest one of its name said the same.
         """
-        earlier = self.state.feedback.deliveries(self.mandator, reader)
+        earlier = self.state.feedback_imports.deliveries(self.mandator, reader)
         if rows == 0 or self.settings.feedback.readers_by_name[reader].time is None:
             earlier = [(import_id, one) for import_id, one in earlier if one.name == delivery.name][-1:]
         return next((import_id for import_id, one in earlier if one.digest == delivery.digest), None)
@@ -125,7 +125,7 @@ class FeedbackFetcher:
         Raises:
             FrameError: one of them isn't delivered any more.
         """
-        journal = self.state.feedback
+        journal = self.state.feedback_imports
         lost = [one.id for one in journal.waiting(self.mandator, reader) if not self._is_intact(one)]
         names: defaultdict[str, set[str]] = defaultdict(set)
         for import_id, delivery in journal.deliveries(self.mandator, reader):
@@ -151,7 +151,7 @@ class FeedbackFetcher:
     ) -> FeedbackImport:
         now = datetime.now(UTC)
         entry = new_import(self.mandator, reader, window, rows, kept, self.run_id, now)
-        return self.state.feedback.add(entry, delivery)
+        return self.state.feedback_imports.add(entry, delivery)
 
     def _is_intact(self, one: FeedbackImport) -> bool:
         return self.frames.is_intact(one.file, one.digest)

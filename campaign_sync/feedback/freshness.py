@@ -10,7 +10,7 @@ from campaign_sync.domain.feedback_age import AgeLimits, Verdict, in_words, is_u
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
 from campaign_sync.optimizely.services import Reader
-from campaign_sync.storage.feedback_imports import FeedbackImport, FeedbackJournal, Rows
+from campaign_sync.storage.feedback_imports import FeedbackImport, FeedbackImports, Rows
 
 
 def vendor_time(by_files: bool, vendor: Optimizely) -> datetime:
@@ -19,7 +19,7 @@ def vendor_time(by_files: bool, vendor: Optimizely) -> datetime:
 
 
 def judge_age(
-    mandator: str, readers: Collection[str], limits: AgeLimits, journal: FeedbackJournal, now: datetime
+    mandator: str, readers: Collection[str], limits: AgeLimits, journal: FeedbackImports, now: datetime
 ) -> Verdict:
     """What the age of the oldest of these readers calls for."""
     until = journal.committed_until(mandator)
@@ -40,7 +40,7 @@ class Fetched:
 
 
 def fetched_until(
-    mandator: str, reader: str, journal: FeedbackJournal, read: Sequence[tuple[FeedbackImport, Rows]]
+    mandator: str, reader: str, journal: FeedbackImports, read: Sequence[tuple[FeedbackImport, Rows]]
 ) -> Fetched:
     """What a reader has told up to now: what the CRM has, and what was read of it beyond that.
 
@@ -71,7 +71,7 @@ class SilentReader:
 
 
 def silent_readers(
-    mandator: str, settings: FeedbackSettings, journal: FeedbackJournal, vendor: Optimizely, now: datetime
+    mandator: str, settings: FeedbackSettings, journal: FeedbackImports, vendor: Optimizely, now: datetime
 ) -> list[SilentReader]:
     """Readers that have returned nothing for unusually long, each with what the vendor says of mailings since.
 

@@ -24,7 +24,7 @@ from campaign_sync.storage.feedback_imports import (
     BOUNCE_SOURCE,
     UNSUBSCRIBE_SOURCE,
     FeedbackImport,
-    FeedbackJournal,
+    FeedbackImports,
     Rows,
 )
 from campaign_sync.storage.files import RAW, FileStorage, LostFileError
@@ -102,7 +102,7 @@ class RawRows:
     """Gives out the rows of imports as they came, also of files that couldn't be decoded when they were delivered."""
 
     def __init__(
-        self, frames: FileStorage, settings: MandatorSettings, journal: FeedbackJournal, mandator: str
+        self, frames: FileStorage, settings: MandatorSettings, journal: FeedbackImports, mandator: str
     ) -> None:
         self._frames = frames
         self._separator = settings.feedback.files.separator if settings.feedback.files else None
@@ -140,11 +140,13 @@ def read_pending(state: State, frames: FileStorage, mandator: str, settings: Man
         LayoutError: nothing new of a reader fits its layout, so the layout must be wrong, and nobody knows who left.
         FrameError: a kept file that the CRM hasn't seen yet can't be read.
     """
-    pending, raw = Pending(), RawRows(frames, settings, state.feedback, mandator)
+    pending, raw = Pending(), RawRows(frames, settings, state.feedback_imports, mandator)
     fits = defaultdict[str, bool](bool)
     new, odd = Counter[str](), Counter[str]()
-    imports = state.feedback.pending(mandator)
-    newest = {reader: state.feedback.newest_events(mandator, reader) for reader in {one.reader for one in imports}}
+    imports = state.feedback_imports.pending(mandator)
+    newest = {
+        reader: state.feedback_imports.newest_events(mandator, reader) for reader in {one.reader for one in imports}
+    }
     for fetched in imports:
         rows, has_columns = _read(pending, raw, settings, fetched, newest[fetched.reader])
         pending.read[fetched.id], pending.readers[fetched.id] = rows, fetched.reader
@@ -158,7 +160,7 @@ def read_pending(state: State, frames: FileStorage, mandator: str, settings: Man
             fits[fetched.reader] |= bool(rows.understood) or has_columns
     _find_delivered_again(pending, raw, imports)
     for reader, misfits in new.items():
-        known = state.feedback.was_understood(mandator, reader) and misfits < ODD_ROWS
+        known = state.feedback_imports.was_understood(mandator, reader) and misfits < ODD_ROWS
         unread = (misfits or odd[reader] >= MANY_ODD_IDS) and not fits[reader] and not known
         if unread and settings.feedback.reader(reader):
             raise LayoutError(_no_row_fits(mandator, reader, misfits + odd[reader], pending.unread))
@@ -173,8 +175,10 @@ def preview(
     Raises:
         FrameError: a kept file can't be read.
     """
-    found, raw = Pending(), RawRows(frames, settings, state.feedback, mandator)
-    newest = {reader: state.feedback.newest_events(mandator, reader) for reader in {one.reader for one in fetched}}
+    found, raw = Pending(), RawRows(frames, settings, state.feedback_imports, mandator)
+    newest = {
+        reader: state.feedback_imports.newest_events(mandator, reader) for reader in {one.reader for one in fetched}
+    }
     for one in sorted(fetched, key=lambda one: one.until):
         of_one = Pending()  # a month of people needn't be in memory at once
         rows, _ = _read(of_one, raw, settings, one, newest[one.reader])

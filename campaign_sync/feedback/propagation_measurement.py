@@ -23,13 +23,14 @@ def delays(
 
     Who left before feedback was imported for the first time doesn't count: that says nothing of the way there is now.
     """
-    first = state.feedback.first_import(mandator)
+    first = state.feedback_imports.first_import(mandator)
     if first is None:
         return [], []
-    records = [one for one in state.written.unsubscribes(mandator, now - period) if one.occurred_at >= first]
+    records = [one for one in state.write_backs.unsubscribes(mandator, now - period) if one.occurred_at >= first]
     by_person = {(one.recipient, one.occurred_at): OptOut(one.occurred_at, one.written_at) for one in records}
     opt_outs = list(by_person.values())
     proofs = {
-        name: [Proof(one.frozen_at, one.proven_at) for one in state.history.proven(mandator, name)] for name in lists
+        name: [Proof(one.frozen_at, one.proven_at) for one in state.replacement_history.proven(mandator, name)]
+        for name in lists
     }
     return delays_to_crm(opt_outs), delays_to_absence(opt_outs, proofs, now)

@@ -68,7 +68,7 @@ class WithdrawalMemory:
     def __init__(self, state: State, mandator: str, opt_in_id: str, suppressed: pd.DataFrame, now: datetime) -> None:
         self._state, self._mandator, self._opt_in_id, self._now = state, mandator, opt_in_id, now
         shown = _shown(state, suppressed, opt_in_id)
-        known = state.withdrawals.all(mandator, opt_in_id)
+        known = state.known_withdrawals.all(mandator, opt_in_id)
         self._changed = changed_by(known, shown, now)
         self._known = known | self._changed
         self._absent = AbsentWithdrawals.of(self._known.values(), shown)
@@ -93,7 +93,7 @@ class WithdrawalMemory:
 
     def remember(self) -> None:
         """Remember what the CRM shows now."""
-        self._state.withdrawals.remember(self._mandator, self._opt_in_id, list(self._changed.values()))
+        self._state.known_withdrawals.remember(self._mandator, self._opt_in_id, list(self._changed.values()))
 
     def recall(self, *, remember: bool = True) -> Recall:
         """What has vanished, once everybody who consents has been compared.
@@ -104,8 +104,8 @@ class WithdrawalMemory:
         if remember:
             self.remember()
             missing = {known.entity for each in judgement.vanished for known in each.withdrawals}
-            self._state.withdrawals.forget(self._mandator, self._opt_in_id, judgement.superseded)
-            self._state.withdrawals.missing(self._mandator, self._opt_in_id, missing, self._now)
+            self._state.known_withdrawals.forget(self._mandator, self._opt_in_id, judgement.superseded)
+            self._state.known_withdrawals.missing(self._mandator, self._opt_in_id, missing, self._now)
         return Recall(len(self._known) - len(judgement.superseded), _vanished(judgement, self._opt_in_id))
 
 

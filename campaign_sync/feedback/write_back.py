@@ -75,9 +75,9 @@ def write_back(
     Raises:
         CrmError, FrameError, StateError: one of them fails. Repeat it; what is there already isn't written twice.
     """
-    before = state.feedback.unmatched(mandator)
+    before = state.feedback_imports.unmatched(mandator)
     bounces = [*pending.bounces, *before.bounces]
-    known = state.written.known(bounces)
+    known = state.write_backs.known(bounces)
     fresh = [one for one in bounces if one not in known]
     read = _identified(mandator, pending, crm)
     told = _of_ours(_told_once(read, pending), state)
@@ -89,12 +89,12 @@ def write_back(
     by_address = _lists_left(vendor, news, feedback) if opt_ins else {}
     left = left_by_row(news, by_address, opt_ins) | left_before(told, opt_ins)
     remember_lists_left(state, mandator, news, left, opt_ins, now)
-    state.unsubscribed.tell(mandator, {one.address for one in news if not by_address.get(one.address)}, now)
+    state.unsubscribed_recipients.tell(mandator, {one.address for one in news if not by_address.get(one.address)}, now)
     told = of_lists_left(told, left, opt_ins)
     lists_of = narrowed(_lists_of_mailings(pending.mailings, vendor), left)
     found = _resolved(told, written_before, state, frames, lists_of)
     resolved = of_our_lists(found, left)
-    state.written.note_about_nothing(list(set(found) - set(resolved)), now)
+    state.write_backs.note_about_nothing(list(set(found) - set(resolved)), now)
     told_now = set(told)
     unsubscribes = [*resolved, *(one for one in before.unsubscribes if one not in told_now)]
     note, matched = noting(state), set[Bounce | Unsubscribe]()
@@ -109,14 +109,14 @@ def write_back(
         [one for one in fresh if one.address in bounced_unknown],
         of_all_lists_left([replace(one, through=frozenset()) for one in unsubscribes if one not in matched]),
     )
-    state.feedback.commit(mandator, pending.read, before, unmatched, datetime.now(UTC))
+    state.feedback_imports.commit(mandator, pending.read, before, unmatched, datetime.now(UTC))
     given_up = _give_up_waiting(mandator, feedback, crm, state, frames)
     return Outcome(
         withdrawn.written + bounced.written,
         withdrawn.already_known + bounced.already_known + len(known),
         len({one.address for one in unmatched.unsubscribes} | bounced_unknown),
         naming_opt_in=sum(one.opt_in_id is not None for one in read),
-        pending=len(state.unsubscribed.pending(mandator)),
+        pending=len(state.unsubscribed_recipients.pending(mandator)),
         given_up=given_up,
     )
 
@@ -133,7 +133,7 @@ def _lists_left(
 
 def _of_ours(unsubscribes: Sequence[Unsubscribe], state: State) -> list[Unsubscribe]:
     """Without those that were found to be about nothing of ours when they were read before."""
-    about_nothing = state.written.about_nothing(unsubscribes)
+    about_nothing = state.write_backs.about_nothing(unsubscribes)
     return [one for one in unsubscribes if one not in about_nothing]
 
 
@@ -172,7 +172,7 @@ def _resolved(
     for one in unsubscribes:
         known = one if one.entity else None if one.opt_in_id else written_before.attributed(one)
         (untraced if known is None else resolved).append(known or one)
-    return [*resolved, *attribute_to_consents(untraced, state.history, frames, lists_of)]
+    return [*resolved, *attribute_to_consents(untraced, state.replacement_history, frames, lists_of)]
 
 
 def _told_once(unsubscribes: Sequence[Unsubscribe], pending: Pending) -> list[Unsubscribe]:
@@ -228,15 +228,17 @@ def hear(
     Returns:
         Whose opt-outs were news.
     """
-    told = state.unsubscribed.told(mandator)
-    pending = {one.recipient_id for one in state.unsubscribed.pending(mandator)}
+    told = state.unsubscribed_recipients.told(mandator)
+    pending = {one.recipient_id for one in state.unsubscribed_recipients.pending(mandator)}
     unknown = set(left) - told
-    since = state.unsubscribed.seen(mandator, unknown, seen_at, source)  # stays, should we die before the CRM is told
+    since = state.unsubscribed_recipients.seen(
+        mandator, unknown, seen_at, source
+    )  # stays, should we die before the CRM is told
     if not await_rows:
         opt_outs = [Unsubscribe(each, since[each], mandator, source, dated=False) for each in sorted(unknown)]
         _withdraw(opt_outs, crm, state, frames)
-        state.unsubscribed.tell(mandator, unknown, seen_at)
-    state.unsubscribed.remove(mandator, told.intersection(asked) - set(left))
+        state.unsubscribed_recipients.tell(mandator, unknown, seen_at)
+    state.unsubscribed_recipients.remove(mandator, told.intersection(asked) - set(left))
     return unknown - pending if await_rows else unknown
 
 
@@ -248,15 +250,15 @@ def _give_up_waiting(mandator: str, feedback: FeedbackSettings, crm: Crm, state:
         for one in overdue
     ]
     _withdraw(opt_outs, crm, state, frames)
-    state.unsubscribed.tell(mandator, {one.recipient_id for one in overdue}, datetime.now(UTC))
+    state.unsubscribed_recipients.tell(mandator, {one.recipient_id for one in overdue}, datetime.now(UTC))
     return len(overdue)
 
 
 def _overdue(mandator: str, feedback: FeedbackSettings, state: State) -> list[PendingOptOut]:
     """Those whose row none of the imports since has brought. All, where no reader names opt-ins any more."""
-    pending = state.unsubscribed.pending(mandator)
+    pending = state.unsubscribed_recipients.pending(mandator)
     for reader in feedback.opt_in_readers:
-        ends = state.feedback.last_ends(mandator, reader, IMPORTS_AWAITED)
+        ends = state.feedback_imports.last_ends(mandator, reader, IMPORTS_AWAITED)
         if len(ends) < IMPORTS_AWAITED:
             return []
         before = min(ends[-1], ends[0] - DAYS_AWAITED) if feedback.schedule else ends[-1]
@@ -271,7 +273,7 @@ def _withdraw(opt_outs: Sequence[Unsubscribe], crm: Crm, state: State, frames: F
 
 def noting(state: State) -> Callable[[Sequence[Written]], None]:
     """Keeps a record of what the CRM has taken."""
-    return lambda written: state.written.note(written, datetime.now(UTC))
+    return lambda written: state.write_backs.note(written, datetime.now(UTC))
 
 
 def _lists_of_mailings(

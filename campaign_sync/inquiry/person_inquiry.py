@@ -51,7 +51,7 @@ class Inquiry:
         return [self._shelf(one, address, people) for one in self._sources.targets]
 
     def _shelf(self, one: Target, address: str | None, people: Collection[Entity]) -> _Shelf:
-        proven = next(iter(self._state.history.proven(one.mandator, one.name)), None)
+        proven = next(iter(self._state.replacement_history.proven(one.mandator, one.name)), None)
         try:
             return _Shelf(one, proven, self._sources.sent(proven, address, people) if proven else {})
         except FileStorageError as error:
@@ -59,19 +59,19 @@ class Inquiry:
 
     def _dossier(self, entity: Entity, shelves: Iterable[_Shelf], former: ProvenList | None = None) -> PersonReport:
         email, consents = self._crm.email(entity), self._crm.consents(entity)
-        attributions = {one.event_id: one.attribution for one in self._state.written.of(entity, None)}
+        attributions = {one.event_id: one.attribution for one in self._state.write_backs.of(entity, None)}
         lists = []
         for shelf in shelves:
             sent, opt_in_id = shelf.sent.get(str(entity)), shelf.target.contract.opt_in_id
             consent = current_consent(consents.get(opt_in_id, []))
             address = address_key(email) if email is not None else sent.address if sent else None
-            ledger = self._state.history.rejections(shelf.target.mandator, shelf.target.name, [entity])
+            ledger = self._state.replacement_history.rejections(shelf.target.mandator, shelf.target.name, [entity])
             lists.append(
                 ListMembership(
                     target=shelf.target,
                     zone=self._sources.configuration.mandators[shelf.target.mandator].zone,
                     proven=shelf.proven,
-                    broken=self._state.journal.incomplete(shelf.target.mandator, shelf.target.name),
+                    broken=self._state.replacements.incomplete(shelf.target.mandator, shelf.target.name),
                     unreadable=shelf.unreadable,
                     sent=sent,
                     verdict=verdict(
@@ -98,7 +98,7 @@ class Inquiry:
         earlier = [
             proven
             for one in self._sources.targets
-            for proven in self._state.history.proven(one.mandator, one.name)[1:LOOK_BACK]
+            for proven in self._state.replacement_history.proven(one.mandator, one.name)[1:LOOK_BACK]
         ]
         for proven in sorted(earlier, key=lambda each: each.proven_at, reverse=True):
             try:

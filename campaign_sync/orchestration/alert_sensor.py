@@ -93,9 +93,9 @@ def alarm_sensor(
                 ]
                 unsettled = (at_work | attempts.undecided()) - replaced_since(mandator, state)
                 unsettled |= left_behind(configuration, mandator, state)
-                state.troubles.settle(mandator, found, unsettled, now)
+                state.incidents.settle(mandator, found, unsettled, now)
                 problems = tell(state, mandator, ways, settings.lists)
-                open_now = list(state.troubles.open(mandator).values())
+                open_now = list(state.incidents.open(mandator).values())
         except StateError as error:
             return _without_state(context, mandator, ways, error, now)
         cursor, untold = _with_state_again(context, mandator, ways, now)

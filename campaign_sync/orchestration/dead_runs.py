@@ -30,14 +30,14 @@ def end_dead_runs(instance: dg.DagsterInstance, state: State, known: Collection[
         known: further runs that are known to be dead.
     """
     at_work = instance.get_runs(dg.RunsFilter(statuses=_AT_WORK))
-    state.signs_of_life.expect([run.run_id for run in at_work if MANDATOR_TAG in run.tags])
-    for run_id in {*known, *state.signs_of_life.dead()}:
+    state.heartbeats.expect([run.run_id for run in at_work if MANDATOR_TAG in run.tags])
+    for run_id in {*known, *state.heartbeats.dead()}:
         run = instance.get_run_by_id(run_id)
         if run is None:  # of another instance that shares the state
             continue
         if run.status in BUSY:
             instance.report_run_failed(run, "its process died")
-        state.signs_of_life.forget(run_id)
+        state.heartbeats.forget(run_id)
 
 
 def is_busy(instance: dg.DagsterInstance, mandator: str) -> bool:

@@ -88,7 +88,7 @@ def late_lists(configuration: Configuration, mandator: str, state: State, now: d
     """The mandator's lists that are late, whatever the reason."""
     settings = configuration.mandators[mandator]
     for name in settings.lists:
-        proven = state.journal.last_proven(mandator, name)
+        proven = state.replacements.last_proven(mandator, name)
         proven_at = (proven.finished_at or proven.started_at) if proven else None
         since = late_since(settings, proven_at, now)
         if since is None or proven_at is None:

@@ -96,8 +96,8 @@ def feedback_watch(configuration: Configuration, mandator: str) -> dg.SensorDefi
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         now = datetime.now(UTC)
         with State(configuration.storage.state_url.get_secret_value()) as state:
-            began = state.feedback.first_import(mandator)
-            verdict = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
+            began = state.feedback_imports.first_import(mandator)
+            verdict = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback_imports, now)
         if began is None and not (settings.schedule or feedback.schedule):
             return dg.SkipReason(f"{mandator}'s feedback was never imported yet, and nothing imports it by itself")
         if verdict.alertness is Alertness.ALARM:

@@ -24,7 +24,7 @@ def metrics_sensors(configuration: Configuration) -> list[dg.SensorDefinition]:
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         with State(configuration.storage.state_url.get_secret_value()) as state:
-            samples = state.levels.all(configuration, datetime.now(UTC))
+            samples = state.gauges.all(configuration, datetime.now(UTC))
         write_text_file(Path(path), samples)
         return dg.SkipReason(f"{len(samples)} values were written")
 

@@ -46,11 +46,11 @@ def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         targets = [target(configuration, mandator, name) for name in configuration.mandators[mandator].lists]
         with State(configuration.storage.state_url.get_secret_value()) as state:
-            dead = {run_id for one in targets if (run_id := state.leases.died(one.recipient_list_id))}
+            dead = {run_id for one in targets if (run_id := state.locks.died(one.recipient_list_id))}
             end_dead_runs(context.instance, state, dead)
             if is_busy(context.instance, mandator):
                 return dg.SkipReason(f"a run of {mandator} is under way or queued")
-            broken = [(one, state.journal.incomplete(mandator, one.name)) for one in targets]
+            broken = [(one, state.replacements.incomplete(mandator, one.name)) for one in targets]
             tries = [_take_up(context.instance, state, one, each) for one, each in broken if each]
         requests = [one for one in tries if isinstance(one, dg.RunRequest)]
         alarms = [one for one in tries if isinstance(one, str)]
@@ -72,7 +72,7 @@ def gives_up(instance: dg.DagsterInstance, state: State, name: str, broken: Repl
 def _tries(instance: dg.DagsterInstance, state: State, name: str, broken: Replacement) -> tuple[int, int]:
     """How many replaces of the list came to nothing, and how many runs were started to mend it."""
     runs = instance.get_runs_count(dg.RunsFilter(tags={MANDATOR_TAG: broken.mandator, **_tags(name, broken)}))
-    return state.journal.attempts_since_proof(broken.mandator, name), runs
+    return state.replacements.attempts_since_proof(broken.mandator, name), runs
 
 
 def _tags(name: str, broken: Replacement) -> dict[str, str]:
@@ -83,7 +83,7 @@ def _take_up(
     instance: dg.DagsterInstance, state: State, one: Target, broken: Replacement
 ) -> dg.RunRequest | str | None:
     """The run that mends a list, why no further one is started, or None where it is too early, or somebody is at it."""
-    if state.leases.holder(one.recipient_list_id) is not None:
+    if state.locks.holder(one.recipient_list_id) is not None:
         return None
     tags = _tags(one.name, broken)
     attempts, runs = _tries(instance, state, one.name, broken)

@@ -44,7 +44,7 @@ class Resources:
         """The state database."""
         state = self._open.enter_context(State(self._configuration.storage.state_url.get_secret_value()))
         if self._run_id:
-            self._open.enter_context(state.signs_of_life.given(self._run_id))
+            self._open.enter_context(state.heartbeats.given(self._run_id))
         return state
 
     def send_heartbeats(self) -> None:
@@ -114,7 +114,7 @@ class Resources:
         if path is None or "state" not in vars(self):
             return
         try:
-            write_text_file(Path(path), self.state.levels.all(self._configuration, datetime.now(UTC)))
+            write_text_file(Path(path), self.state.gauges.all(self._configuration, datetime.now(UTC)))
         except (StateError, OSError) as error:
             log.warning("The file of metrics (telemetry.prometheus_file) couldn't be written: %s", error)
 

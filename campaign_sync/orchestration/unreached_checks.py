@@ -61,8 +61,8 @@ def _standing(context: dg.AssetExecutionContext, key: dg.AssetKey) -> str:
     ports = context.resources.ports
     assert isinstance(ports, Resources)  # noqa: S101 - every asset has them
     try:
-        broken = ports.state.journal.incomplete(mandator, names[0])
-        proven = ports.state.journal.last_proven(mandator, names[0])
+        broken = ports.state.replacements.incomplete(mandator, names[0])
+        proven = ports.state.replacements.last_proven(mandator, names[0])
     except StateError:
         return " Whether its last proof holds isn't known: the state database can't be asked."
     if broken:

@@ -85,7 +85,7 @@ class Gate:
             RefusedReplaceError: it isn't admitted.
             OptimizelyError, CrmError, StateError, FrameError: something can't be reached.
         """
-        refused_for_good = known_opt_in_list(target, self.state.lists)
+        refused_for_good = known_opt_in_list(target, self.state.recipient_lists)
         if refused_for_good:
             admit(target, [refused_for_good])
         admission = self._examined(target, broken, replayed)
@@ -101,7 +101,7 @@ class Gate:
             admit(target, outcomes)
         lease.require()
         with self._canary_lease():
-            outcomes.append(probe_list_kind(target, self.vendor, self.state.lists, self.now()))
+            outcomes.append(probe_list_kind(target, self.vendor, self.state.recipient_lists, self.now()))
         admit(target, outcomes)
         return replace(admission, outcomes=tuple(outcomes), passed_campaigns=passed_campaigns)
 
@@ -110,7 +110,7 @@ class Gate:
 
         Mandator ids are negative here, so that no list has the same.
         """
-        return self.state.leases.held(-self.vendor.mandator_id, self.run_id)
+        return self.state.locks.held(-self.vendor.mandator_id, self.run_id)
 
     def admit_clear(self, target: Target, admission: PreflightResult) -> None:
         """Let the list be cleared at this very moment, as far as mailings are concerned: time has passed.
@@ -138,7 +138,7 @@ class Gate:
         reasons = found.where(found.notna(), in_crm.reasons)
         people, kept = snapshot[PEOPLE_COLUMNS], reasons.isna()
         dropped = rejections(people[~kept], Stage.GATE, reasons[~kept])
-        self.state.ledger.record(target.mandator, target.name, dropped, self.run_id)
+        self.state.rejections.record(target.mandator, target.name, dropped, self.run_id)
 
         rows = snapshot if kept.all() else snapshot[kept].reset_index(drop=True)
         del snapshot  # a list of a million needs the room
@@ -148,7 +148,7 @@ class Gate:
                 stored,
                 rows,
                 around,
-                self.state.feedback,
+                self.state.feedback_imports,
                 self.now(),
                 vendor_now,
                 replaying=replayed is not None,
@@ -171,7 +171,7 @@ class Gate:
 
     def _encoding(self, target: Target, stored: StoredSnapshot, rows: int) -> CheckOutcome:
         """What the snapshot was left without for its encoding, so that a list materialized alone can't get round it."""
-        turned_away = self.state.ledger.counts(stored.run_id, target.mandator, target.name)
+        turned_away = self.state.rejections.counts(stored.run_id, target.mandator, target.name)
         return check_encoding(turned_away.get((Stage.SNAPSHOT, Reason.NOT_UTF8), 0), rows)
 
     def _check_ids(self, target: Target) -> None:
@@ -198,7 +198,7 @@ class Gate:
 
     def _resumed(self, target: Target, stored: StoredSnapshot, digests: RowDigests, broken: Replacement) -> Plan | None:
         """Attributes don't tell an address, so without ids only a list that was filled from nothing by these rows."""
-        same_rows = broken.snapshot_id == stored.id and self.state.journal.cleared_for(broken)
+        same_rows = broken.snapshot_id == stored.id and self.state.replacements.cleared_for(broken)
         return resume(digests, self._held(target, digests)) if target.id_attribute or same_rows else None
 
     def _held(self, target: Target, expected: RowDigests) -> ListContents:

@@ -57,23 +57,23 @@ class DriftCheck:
         proven = self._settled(target)
         if proven is None:
             return None
-        known = self.state.drifts.of(target.mandator, target.name, proven.id)
+        known = self.state.list_drifts.of(target.mandator, target.name, proven.id)
         try:
             found = self._compared(target, proven, known)
         except (OptimizelyError, CrmError, FileStorageError, _NotComparableError) as error:
             found = known.not_seen(str(error), self.now())
         if self._settled(target) != proven:  # somebody has begun to replace it, so what was read means nothing
             return None
-        self.state.drifts.note(found)
+        self.state.list_drifts.note(found)
         return found
 
     def _settled(self, target: Target) -> Replacement | None:
         """The replace whose proof the list should still be like; None while it is replaced, or incomplete."""
-        if self.state.leases.holder(target.recipient_list_id) is not None:
+        if self.state.locks.holder(target.recipient_list_id) is not None:
             return None
-        if self.state.journal.incomplete(target.mandator, target.name) is not None:
+        if self.state.replacements.incomplete(target.mandator, target.name) is not None:
             return None
-        proven = self.state.journal.last_proven(target.mandator, target.name)
+        proven = self.state.replacements.last_proven(target.mandator, target.name)
         return proven if proven and proven.recipient_list_id == target.recipient_list_id else None
 
     def _compared(self, target: Target, proven: Replacement, known: Drift) -> Drift:
@@ -92,7 +92,9 @@ class DriftCheck:
     def _people(self, target: Target, proven: Replacement) -> Members:
         """Whoever was sent and not turned away."""
         sent = next(
-            one for one in self.state.history.proven(target.mandator, target.name) if one.run_id == proven.run_id
+            one
+            for one in self.state.replacement_history.proven(target.mandator, target.name)
+            if one.run_id == proven.run_id
         )
         snapshot = self.frames.read_frame(sent.file, sent.digest)
         if {name for name in map(str, snapshot) if name.startswith(LIST_PREFIX)} != set(target.contract.list_columns):
@@ -100,7 +102,7 @@ class DriftCheck:
                 "the attributes that are sent were configured otherwise when the list was proven; its next replace "
                 "makes it comparable again"
             )
-        return members(snapshot, sent, self.state.history.turned_away(sent))
+        return members(snapshot, sent, self.state.replacement_history.turned_away(sent))
 
     def _read(self, target: Target, vendor: Optimizely, people: Members, digests: RowDigests) -> Reading:
         """All of the list; once more in one piece where somebody seems to be missing, for pages may overlap."""

@@ -64,22 +64,22 @@ def judge_lists(
     settings = configuration.mandators[mandator]
     feedback = settings.feedback
     expected = expected or of_today(settings.zone, now)
-    age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
+    age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback_imports, now)
     if age.age is not None and age.age <= expected.pause:
         age = replace(age, alertness=Alertness.FRESH)
-    judged, doubts = [], state.lists.doubts(mandator)
+    judged, doubts = [], state.recipient_lists.doubts(mandator)
     for name in settings.lists:
-        broken = state.journal.incomplete(mandator, name)
-        proven = state.journal.last_proven(mandator, name)
+        broken = state.replacements.incomplete(mandator, name)
+        proven = state.replacements.last_proven(mandator, name)
         proven_at = (proven.finished_at or proven.started_at) if proven else None
-        drift = state.drifts.of(mandator, name, proven.id) if proven else None
+        drift = state.list_drifts.of(mandator, name, proven.id) if proven else None
         facts = Facts(
             proven_at=proven_at,
             is_current=proven_at is not None and expected.is_current(proven_at),
             incomplete_since=(broken.cleared_at or broken.started_at) if broken else None,
             under_way=broken is not None
             and broken.state is not ReplacementState.FAILED
-            and state.leases.holder(broken.recipient_list_id) is not None,
+            and state.locks.holder(broken.recipient_list_id) is not None,
             attempt=(attempts or {}).get(name),
             attempts_known=attempts is not None,
             feedback=age,

@@ -109,13 +109,13 @@ class ListReplacer:
             OptimizelyError, CrmError, StateError, FrameError: something can't be reached. Nothing was changed.
         """
         try:
-            with self.state.leases.held(target.recipient_list_id, self.run_id) as lease:
+            with self.state.locks.held(target.recipient_list_id, self.run_id) as lease:
                 return self._replace(target, lease, replayed)
         except ListLockedError as error:
             raise ReplacementRefusedError(f"{target} was not touched. {error}", passing=True) from None
 
     def _replace(self, target: Target, lease: ListLock, replayed: StoredSnapshot | None) -> Outcome:
-        broken = self.state.journal.incomplete(target.mandator, target.name)
+        broken = self.state.replacements.incomplete(target.mandator, target.name)
         incomplete_since = broken.cleared_at if broken else None
         gate = Gate(self.vendor, self.crm, self.state, self.frames, self.run_id, self.now, self.say)
         try:
@@ -126,7 +126,7 @@ class ListReplacer:
             raise still_incomplete(target, broken, error) from None
         target = admission.target
         entry = self._entry(target, admission, broken, replayed)
-        steps = self.state.journal.start(entry)
+        steps = self.state.replacements.start(entry)
         try:
             if target.strategy == "shadow_then_refill":
                 self._try_in_the_shadow(target, admission, steps, lease)
@@ -136,7 +136,7 @@ class ListReplacer:
             lease.require()
             begun = self.now()
             begins = ReplacementState.CLEARING if admission.plan.clear else ReplacementState.FILLING
-            self.state.journal.note(entry.id, state=begins, cleared_at=incomplete_since or begun)
+            self.state.replacements.note(entry.id, state=begins, cleared_at=incomplete_since or begun)
             incomplete_since = incomplete_since or begun
             filler = ListWriter(target, self.vendor, steps, lease)
             on_rows = rows_of(target, "fill", len(admission.rows))
@@ -166,7 +166,7 @@ class ListReplacer:
             run_id=self.run_id,
             snapshot_id=admission.stored.id,
             state=ReplacementState.ADMITTED,
-            started_at=self.state.journal.next_start(target.mandator, target.name, self.now()),
+            started_at=self.state.replacements.next_start(target.mandator, target.name, self.now()),
             id=str(uuid4()),
             baseline_rows=baselines[0].rows if baselines else None,
             strategy=target.strategy,
@@ -184,7 +184,7 @@ class ListReplacer:
         codes: Codes,
         incomplete_for: timedelta,
     ) -> Outcome:
-        target, rows, note = filler.target, admission.rows, self.state.journal.note
+        target, rows, note = filler.target, admission.rows, self.state.replacements.note
         accepted = codes == ACCEPTED
         self._record_refused(target, rows, codes)
         note(entry.id, state=ReplacementState.PROVING, sent=len(rows), accepted=int(accepted.sum()))
@@ -203,7 +203,7 @@ class ListReplacer:
         seen_at = vendor_time(target.feedback_by_files, self.vendor)
         OptOutRecorders(self.crm, self.state, self.frames).hear(target, proven.sent, proven.looked, seen_at)
         note(entry.id, state=ReplacementState.PROVEN, finished_at=self.now())
-        self.state.lists.settle(target.mandator, target.name)
+        self.state.recipient_lists.settle(target.mandator, target.name)
         report(Progress(target.mandator, target.name, "proven", proof.in_list, proof.in_list))
         dropped, swept = _by_reason(admission.dropped), _by_reason(proven.taken_out)
         for metric, by_reason in ((ROWS_DROPPED, dropped), (ROWS_SWEPT, swept)):
@@ -256,7 +256,7 @@ class ListReplacer:
 
     def _shadow(self, target: Target) -> Target:
         """A copy of the list's structure, made once, and anew when it is gone or lacks attributes."""
-        lists, vendor_lists = self.state.lists, self.vendor.recipient_lists
+        lists, vendor_lists = self.state.recipient_lists, self.vendor.recipient_lists
         shadow_id = lists.shadow(target.recipient_list_id)
         there = shadow_id is not None and shadow_id in vendor_lists.all_ids()
         known = vendor_lists.attribute_names(shadow_id) if shadow_id is not None and there else ()
@@ -272,16 +272,18 @@ class ListReplacer:
         if target.opt_outs_await_rows:  # as of a look: the answer doesn't say which opt-in they left
             reasons[reasons == Reason.UNSUBSCRIBED.value] = Reason.ON_UNSUBSCRIBE_LIST.value
         blocked = refused.loc[reasons == Reason.BLOCKLISTED.value, ADDRESS]
-        self.state.blocked.found(target.mandator, blocked.tolist(), ADD_ALL_SOURCE, self.now())
+        self.state.blocked_addresses.found(target.mandator, blocked.tolist(), ADD_ALL_SOURCE, self.now())
         entries = rejections(refused, Stage.VENDOR, reasons)
         self._record(target, entries.assign(vendor_code=answers.array))
 
     def _record(self, target: Target, entries: pd.DataFrame) -> None:
-        self.state.ledger.record(target.mandator, target.name, entries, self.run_id)
+        self.state.rejections.record(target.mandator, target.name, entries, self.run_id)
 
     def _note_failure(self, entry: Replacement, error: BaseException) -> None:
         with suppress(StateError):  # if that is what failed, what stands in the journal says enough
-            self.state.journal.note(entry.id, state=ReplacementState.FAILED, finished_at=self.now(), error=_told(error))
+            self.state.replacements.note(
+                entry.id, state=ReplacementState.FAILED, finished_at=self.now(), error=_told(error)
+            )
 
 
 def still_incomplete(target: Target, broken: Replacement, error: Exception) -> IncompleteListError:

@@ -133,8 +133,10 @@ class OptOutRecorders:
             withdraw_from_list(
                 target.mandator, list_id, asked, consents, seen_at, LIVE_LOOK_SOURCE, self.crm, self.state
             )
-            told = self.state.unsubscribed.told(target.mandator)  # they were on the client's list, and aren't any more
-            self.state.unsubscribed.remove(target.mandator, told.intersection(asked) - consents.keys())
+            told = self.state.unsubscribed_recipients.told(
+                target.mandator
+            )  # they were on the client's list, and aren't any more
+            self.state.unsubscribed_recipients.remove(target.mandator, told.intersection(asked) - consents.keys())
         else:
             on_list = reasons.isin([Reason.UNSUBSCRIBED.value, Reason.ON_UNSUBSCRIBE_LIST.value])
             hear(
@@ -149,7 +151,7 @@ class OptOutRecorders:
                 await_rows=target.opt_outs_await_rows,
             )
         blocked = rows.loc[reasons == Reason.BLOCKLISTED.value, ADDRESS]
-        self.state.blocked.found(target.mandator, blocked.tolist(), LIVE_LOOK_SOURCE, seen_at)
+        self.state.blocked_addresses.found(target.mandator, blocked.tolist(), LIVE_LOOK_SOURCE, seen_at)
 
 
 def _consents(rows: pd.DataFrame, opt_in_id: str) -> Iterator[frozenset[ConsentRef]]:

@@ -46,13 +46,13 @@ def with_size_doubts(
     stopped = {outcome.name for outcome in outcomes if outcome.stops}
     if stopped != {SIZE} or not outgrows(len(rows), target.contract.limits, around.baselines):
         return list(outcomes)
-    if state.journal.incomplete(target.mandator, target.name):  # known to be half full, and told as such
+    if state.replacements.incomplete(target.mandator, target.name):  # known to be half full, and told as such
         return list(outcomes)
     held, known = _held(target, vendor, rows)
     if not looks_half_full(held, known, len(rows), target.contract.limits):
-        state.lists.settle(target.mandator, target.name)
+        state.recipient_lists.settle(target.mandator, target.name)
         return list(outcomes)
-    state.lists.doubt(Doubt(target.mandator, target.name, held, len(rows), now))
+    state.recipient_lists.doubt(Doubt(target.mandator, target.name, held, len(rows), now))
     finding = (
         f"{known} of the {held} recipients that the list holds are among these {len(rows)}, so it looks half full, "
         "left so by a replace that the state database (storage.state_url) has no record of: was it lost, or restored "

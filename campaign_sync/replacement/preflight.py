@@ -17,7 +17,7 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacement.errors import ReplacementRefusedError
 from campaign_sync.replacement.mailing_interlock import NAME as MAILINGS
 from campaign_sync.replacement.target import Target
-from campaign_sync.storage.feedback_imports import FeedbackJournal
+from campaign_sync.storage.feedback_imports import FeedbackImports
 from campaign_sync.storage.replacements import StoredSnapshot
 from campaign_sync.storage.state import State
 
@@ -42,7 +42,7 @@ def check_context(
     """
     if suppressed is None:
         suppressed = Suppressed.of(suppression(crm, state, target.mandator), target.contract.opt_in_id)
-    accepted = state.lists.accepted_size(target.mandator, target.name, *run_ids)
+    accepted = state.recipient_lists.accepted_size(target.mandator, target.name, *run_ids)
     sent_before, held_before = size_baselines(target, vendor, state, before_gate=before_gate)
     return CheckContext(
         suppressed=suppressed,
@@ -64,16 +64,16 @@ def size_baselines(
     Nothing for an empty list that we never touched. `before_gate`, whom the gate dropped then counts as well: people on
     the vendor's unsubscribe list who keep this consent are in every snapshot, and are dropped every day.
     """
-    proven = state.journal.last_proven(target.mandator, target.name)
+    proven = state.replacements.last_proven(target.mandator, target.name)
     if proven is not None and proven.in_list is not None:
         origin = f"proven on {proven.started_at:%Y-%m-%d}"
         held = SizeBaseline(proven.in_list, origin)
-        history = state.journal.proven_sizes(target.mandator, target.name, HISTORY)
+        history = state.replacements.proven_sizes(target.mandator, target.name, HISTORY)
         last = SizeBaseline(sum(history[0].values()), origin, history[0]) if proven.entity_types else held
         if before_gate and proven.dropped:
             return (SizeBaseline(last.rows + proven.dropped, origin),), held
         return tuple(filter(None, [last, median_baseline(history)])), held
-    first = state.journal.first(target.mandator, target.name)
+    first = state.replacements.first(target.mandator, target.name)
     rows = first.baseline_rows if first else vendor.recipients.count(target.recipient_list_id)
     if not rows:
         return (), None
@@ -86,7 +86,7 @@ def examine(
     stored: StoredSnapshot,
     rows: pd.DataFrame,
     around: CheckContext,
-    feedback: FeedbackJournal,
+    feedback: FeedbackImports,
     now: datetime,
     vendor_now: datetime,
     *,
@@ -143,7 +143,7 @@ def _snapshot_age(target: Target, stored: StoredSnapshot, now: datetime, replayi
     )
 
 
-def _feedback(target: Target, feedback: FeedbackJournal, vendor_now: datetime) -> CheckOutcome:
+def _feedback(target: Target, feedback: FeedbackImports, vendor_now: datetime) -> CheckOutcome:
     """Both kinds of feedback have reached the CRM, lately, and nothing that was fetched still waits."""
     remedy = f"materialize {target.mandator}'s bounces, unsubscribes and suppression_state"
     waiting = feedback.uncommitted(target.mandator)

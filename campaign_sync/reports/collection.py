@@ -55,7 +55,7 @@ def gather(
     settings = configuration.mandators[mandator]
     zone = settings.zone
     feedback = settings.feedback
-    until = state.feedback.committed_until(mandator)
+    until = state.feedback_imports.committed_until(mandator)
     readers = [str(reader) for reader in feedback.readers]
     return Report(
         called=settings.display_name(mandator),
@@ -98,16 +98,18 @@ class _ListGatherer:
 
     def gather(self, judged: Judged) -> ListReport:
         """Everything about the list."""
-        proven = self._state.history.proven(self._mandator, self._name)
+        proven = self._state.replacement_history.proven(self._mandator, self._name)
         newest = proven[0] if proven else None
         before = next(
             (one for one in proven if newest and self._day(one.proven_at) < self._day(newest.proven_at)), None
         )
         days = [self._day(self._now) - timedelta(days=ago) for ago in reversed(range(PERIOD))]
         # A day more, for what began before midnight.
-        replaces = self._state.figures.replaces(self._mandator, self._name, self._now - timedelta(days=PERIOD + 1))
-        last = self._state.journal.last_proven(self._mandator, self._name)
-        turned_away = self._state.figures.turned_away(last) if last else None
+        replaces = self._state.report_queries.replaces(
+            self._mandator, self._name, self._now - timedelta(days=PERIOD + 1)
+        )
+        last = self._state.replacements.last_proven(self._mandator, self._name)
+        turned_away = self._state.report_queries.turned_away(last) if last else None
         return ListReport(
             name=self._name,
             called=self._called,
@@ -151,7 +153,7 @@ class _ListGatherer:
     def _refused(self, replaces: Sequence[Replacement]) -> dict[int, int]:
         proven = {one.id: one for one in replaces if one.state is ReplacementState.PROVEN}
         total: Counter[int] = Counter()
-        for replace_id, codes in self._state.figures.answers(list(proven)).items():
+        for replace_id, codes in self._state.report_queries.answers(list(proven)).items():
             total.update(refused_by_code(codes, _refused(proven[replace_id]) or 0))
         return dict(sorted(total.items()))
 
@@ -160,13 +162,13 @@ class _ListGatherer:
             return {}
         found: defaultdict[date, Counter[str]] = defaultdict(Counter)
         since = max(proven[-1].proven_at, self._now - timedelta(days=PERIOD + 1))
-        counts = self._state.figures.newly_turned_away(self._mandator, self._name, since)
+        counts = self._state.report_queries.newly_turned_away(self._mandator, self._name, since)
         for (moment, reason), people in counts.items():
             found[self._day(moment)][reason] += people
         return {day: dict(found[day]) for day in days if day in found}
 
     def _movement(self, before: ProvenList, newest: ProvenList) -> Movement | None:
-        history = self._state.history
+        history = self._state.replacement_history
         try:
             snapshots = [self._frames.read_frame(one.file, one.digest, _ENTITY) for one in (before, newest)]
         except FileStorageError:
@@ -185,7 +187,7 @@ class _ListGatherer:
 
     def _under_way(self, one: Replacement) -> bool:
         """Whether somebody is at this replace just now."""
-        return one.state is not ReplacementState.FAILED and self._state.leases.holder(one.recipient_list_id) is not None
+        return one.state is not ReplacementState.FAILED and self._state.locks.holder(one.recipient_list_id) is not None
 
     def _ended(self, one: Replacement) -> date:
         return self._day(one.finished_at or one.started_at)

@@ -40,7 +40,7 @@ class ResponseFetcher:
             OptimizelyError: the vendor can't be asked.
             FrameError, StateError: what was fetched can't be kept.
         """
-        fetched = self.state.responses.fetched_until(self.mandator, reader, self._is_intact)
+        fetched = self.state.response_imports.fetched_until(self.mandator, reader, self._is_intact)
         for window, rows in new_windows(self.vendor.closed_loop, reader, fetched, self.settings.feedback, on_rows):
             yield self._keep(reader, window, rows)
 
@@ -51,7 +51,7 @@ class ResponseFetcher:
         name, digest = self.frames.write_rows(f"responses/{self.mandator}/{reader}", window, rows, about, names)
         now, span = datetime.now(UTC), (window.since, window.until)
         kept = ImportWindow(self.mandator, reader, *span, len(rows), name, digest, self.run_id, now, str(uuid4()))
-        self.state.responses.add(kept)
+        self.state.response_imports.add(kept)
         return kept
 
     def _is_intact(self, one: ImportWindow) -> bool:

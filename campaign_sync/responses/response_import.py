@@ -61,19 +61,19 @@ def take(
         raise ValueError(f"mandators.{mandator}.responses doesn't have {reader}")
     layout, version = configured.layout(settings.zone), _version(configured, settings)
     lists_of, taken, done = ListsOfMailings(vendor), Taken(), 0
-    for window in state.responses.pending(mandator, reader, version):
+    for window in state.response_imports.pending(mandator, reader, version):
         understood, misfits = read_responses(frames.read_rows(window.file, window.digest), window, layout)
-        responses = people_of(understood, mandator, state.history, frames, lists_of, crm)
+        responses = people_of(understood, mandator, state.replacement_history, frames, lists_of, crm)
         kind, span = KIND_OF_RESPONSE_READER[reader], Window(window.since, window.until)
         new = store(mandator, kind, responses, span, frames)
         taken.new, taken.known_before = taken.new + new, taken.known_before + len(responses) - new
         if crm().takes_responses():
             recorded = crm().record_responses(responses)
             taken.in_crm = taken.in_crm + recorded if taken.in_crm else recorded
-        state.responses.commit(window.id, misfits, version, datetime.now(UTC))
+        state.response_imports.commit(window.id, misfits, version, datetime.now(UTC))
         done += len(responses)
         on_responses(done)
-    taken.misfits = state.responses.misfits(mandator, reader)
+    taken.misfits = state.response_imports.misfits(mandator, reader)
     return taken
 
 

@@ -22,7 +22,7 @@ from campaign_sync.domain.feedback import (
 )
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.id_batches import batches
-from campaign_sync.storage.import_windows import ImportWindow, WindowJournal
+from campaign_sync.storage.import_windows import ImportWindow, ImportWindows
 from campaign_sync.storage.tables import feedback_file as files
 from campaign_sync.storage.tables import feedback_import as imports
 from campaign_sync.storage.tables import unmatched_feedback as unmatched
@@ -111,7 +111,7 @@ class Delivery:
     """SHA-256 of what it says: the same content under another name or time has the same."""
 
 
-class FeedbackJournal(WindowJournal[FeedbackImport]):
+class FeedbackImports(ImportWindows[FeedbackImport]):
     """The watermark of each mandator's feedback. It moves only when the CRM has taken the rows."""
 
     def __init__(self, engine: Engine) -> None:

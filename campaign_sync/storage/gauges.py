@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Engine, desc, func, select
 
 from campaign_sync.config import Configuration, MandatorSettings
-from campaign_sync.storage.feedback_imports import FeedbackJournal
+from campaign_sync.storage.feedback_imports import FeedbackImports
 from campaign_sync.storage.list_drifts import ListDrifts
 from campaign_sync.storage.replacement_steps import CLEAR
 from campaign_sync.storage.replacements import Rejections, Replacement, Replacements, ReplacementState
@@ -23,7 +23,7 @@ class Gauges:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._drifts = ListDrifts(engine)
-        self._feedback, self._journal, self._ledger = FeedbackJournal(engine), Replacements(engine), Rejections(engine)
+        self._feedback, self._journal, self._ledger = FeedbackImports(engine), Replacements(engine), Rejections(engine)
 
     def all(self, configuration: Configuration, now: datetime) -> list[Sample]:
         """Every level there is, as of now. What never happened yet has none."""

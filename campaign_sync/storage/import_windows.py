@@ -32,7 +32,7 @@ class ImportWindow:
 WindowT = TypeVar("WindowT", bound=ImportWindow)
 
 
-class WindowJournal(Generic[WindowT]):
+class ImportWindows(Generic[WindowT]):
     """The watermark of each reader. It moves only when the rows have been taken.
 
     Args:

@@ -4,11 +4,11 @@ from datetime import datetime
 
 from sqlalchemy import Engine, and_, func, select
 
-from campaign_sync.storage.import_windows import ImportWindow, WindowJournal
+from campaign_sync.storage.import_windows import ImportWindow, ImportWindows
 from campaign_sync.storage.tables import response_import as imports
 
 
-class ResponseJournal(WindowJournal[ImportWindow]):
+class ResponseImports(ImportWindows[ImportWindow]):
     """The watermark of each mandator's responses. It moves only when the rows are stored.
 
     It has nothing to do with that of feedback, even where both ask the same reader.

@@ -10,7 +10,7 @@ from campaign_sync.domain.pseudonym import Pseudonyms
 from campaign_sync.storage.blocklist import BlockedAddresses
 from campaign_sync.storage.crm_write_backs import WriteBacks
 from campaign_sync.storage.database import open_database
-from campaign_sync.storage.feedback_imports import FeedbackJournal
+from campaign_sync.storage.feedback_imports import FeedbackImports
 from campaign_sync.storage.gauges import Gauges
 from campaign_sync.storage.incidents import Incidents
 from campaign_sync.storage.known_withdrawals import KnownWithdrawals
@@ -21,7 +21,7 @@ from campaign_sync.storage.recipient_lists import RecipientListStates
 from campaign_sync.storage.replacement_history import ReplacementHistory
 from campaign_sync.storage.replacements import Rejections, Replacements, Snapshots
 from campaign_sync.storage.report_queries import ReportQueries
-from campaign_sync.storage.response_imports import ResponseJournal
+from campaign_sync.storage.response_imports import ResponseImports
 from campaign_sync.storage.run_heartbeats import RunHeartbeats
 from campaign_sync.storage.tables import setting
 from campaign_sync.storage.upsert import insert_missing
@@ -39,24 +39,24 @@ class State:
             StateError: it can't be opened.
         """
         self._engine = open_database(url)
-        self.feedback = FeedbackJournal(self._engine)
-        self.responses = ResponseJournal(self._engine)
-        self.written = WriteBacks(self._engine, lambda value: self.pseudonyms.of(value))
-        self.blocked = BlockedAddresses(self._engine)
-        self.unsubscribed = UnsubscribedRecipients(self._engine)
+        self.feedback_imports = FeedbackImports(self._engine)
+        self.response_imports = ResponseImports(self._engine)
+        self.write_backs = WriteBacks(self._engine, lambda value: self.pseudonyms.of(value))
+        self.blocked_addresses = BlockedAddresses(self._engine)
+        self.unsubscribed_recipients = UnsubscribedRecipients(self._engine)
         self.list_unsubscribes = ListUnsubscribes(self._engine)
-        self.withdrawals = KnownWithdrawals(self._engine)
+        self.known_withdrawals = KnownWithdrawals(self._engine)
         self.snapshots = Snapshots(self._engine)
-        self.history = ReplacementHistory(self._engine)
-        self.figures = ReportQueries(self._engine)
-        self.journal = Replacements(self._engine)
-        self.ledger = Rejections(self._engine)
-        self.leases = ListLocks(self._engine)
-        self.lists = RecipientListStates(self._engine)
-        self.drifts = ListDrifts(self._engine)
-        self.signs_of_life = RunHeartbeats(self._engine)
-        self.troubles = Incidents(self._engine)
-        self.levels = Gauges(self._engine)
+        self.replacement_history = ReplacementHistory(self._engine)
+        self.report_queries = ReportQueries(self._engine)
+        self.replacements = Replacements(self._engine)
+        self.rejections = Rejections(self._engine)
+        self.locks = ListLocks(self._engine)
+        self.recipient_lists = RecipientListStates(self._engine)
+        self.list_drifts = ListDrifts(self._engine)
+        self.heartbeats = RunHeartbeats(self._engine)
+        self.incidents = Incidents(self._engine)
+        self.gauges = Gauges(self._engine)
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:

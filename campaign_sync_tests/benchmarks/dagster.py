@@ -109,13 +109,13 @@ def _without(rig: Installation) -> None:
                 columns = sorted(set(one.contract.attributes.values()) - set(SELECTION_COLUMNS))
                 picked = pd.concat(crm.select(one.pick, one.contract.opt_in_id, columns), ignore_index=True)
                 selected = select(picked, suppressed, one.contract.opt_in_id)
-                state.ledger.record("nord", name, selected.rejections, run_id)
+                state.rejections.record("nord", name, selected.rejections, run_id)
                 frozen = build_snapshot(selected.rows, one.contract, opt_in_of(crm, one))
                 around = check_context(one, ports.vendor("nord"), crm, state, run_id)
                 assert all(outcome.passed for outcome in check_snapshot(frozen.rows, one.contract, around))
                 now = replacer.now()
                 file = frames.write_frame(f"snapshots/nord/{name}", now, frozen.rows)
-                state.ledger.record("nord", name, frozen.rejections, run_id)
+                state.rejections.record("nord", name, frozen.rejections, run_id)
                 state.snapshots.add("nord", name, len(frozen.rows), file, run_id, now)
                 assert replacer.replace(one).proof.holds
 

@@ -116,7 +116,7 @@ def measured(rows: int) -> tuple[list[Part], float]:
             del pending
             part("read and write to the CRM", take)
             part("suppression", lambda: suppression(ports.crm_snapshot("nord"), state, "nord"))
-            again = state.feedback.pending("nord")
+            again = state.feedback_imports.pending("nord")
             assert not again, "the CRM hasn't taken everything"
         return parts, _naive(rig)
 

@@ -90,7 +90,7 @@ def test_two_mandators_are_replaced_at_the_same_time_on_two_workers(tmp_path: Pa
         assert max(one.start_time or 0 for one in times) < min(one.end_time or 0 for one in times)
         assert shop.addresses(NEWSLETTER) == shop.addresses(SUED_NEWSLETTER) == EVERYBODY
         with shop.state() as state:
-            assert all(state.journal.last_proven(mandator, "newsletter") for mandator in ("nord", "sued"))
+            assert all(state.replacements.last_proven(mandator, "newsletter") for mandator in ("nord", "sued"))
 
 
 @contextmanager

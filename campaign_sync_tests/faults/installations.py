@@ -101,7 +101,7 @@ class Installation:
     def incomplete(self) -> Replacement | None:
         """What the journal says of the list."""
         with State(self.state_url) as state:
-            return state.journal.incomplete("nord", "newsletter")
+            return state.replacements.incomplete("nord", "newsletter")
 
     def ending(self) -> Ending:
         """Everything that counts, as it is now."""

@@ -70,8 +70,8 @@ def survive(plant: Plant, death: Callable[[Plant], None]) -> tuple[float, int]:
 
 def _proven(plant: Plant, run_id: str) -> bool:
     with plant.shop.state() as state:
-        broken = state.journal.of_run(run_id, "newsletter")
-        proven = state.journal.last_proven("nord", "newsletter")
+        broken = state.replacements.of_run(run_id, "newsletter")
+        proven = state.replacements.last_proven("nord", "newsletter")
     since = broken is not None and proven is not None and proven.started_at >= broken.started_at
     return since and plant.shop.addresses(NEWSLETTER) == EVERYBODY
 

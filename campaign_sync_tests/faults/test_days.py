@@ -439,8 +439,8 @@ class Days(RuleBasedStateMachine):
         list_id = LISTS[name][0]
         changes = [call for call in made if call.list_id == list_id and call.operation in CHANGING]
         with self.shop.state() as state:
-            entry = state.journal.of_run(run_id, name)
-            incomplete = state.journal.incomplete("nord", name)
+            entry = state.replacements.of_run(run_id, name)
+            incomplete = state.replacements.incomplete("nord", name)
         step = f"nord__recipient_list__{name}"
         proven = entry is not None and entry.state is ReplacementState.PROVEN
         if result is not None:
@@ -521,7 +521,7 @@ class Days(RuleBasedStateMachine):
 
     def _committed(self) -> object:
         with self.shop.state() as state:
-            return state.feedback.committed_until("nord")
+            return state.feedback_imports.committed_until("nord")
 
 
 def _before_the_looks(after: Books, before: Books) -> Books:

@@ -86,4 +86,4 @@ def assert_found_out(installation: Installation, nursery: Nursery) -> None:
     assert_untouched(installation)
     assert installation.canary_is_as_it_was()
     with State(installation.state_url) as state:
-        assert state.lists.kind(NEWSLETTER) is ListKind.OPT_IN
+        assert state.recipient_lists.kind(NEWSLETTER) is ListKind.OPT_IN

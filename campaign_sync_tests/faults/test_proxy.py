@@ -149,7 +149,7 @@ def replace_and_judge(shop: Shop, run: Run) -> bool:
 
     Returns whether it was proven.
     """
-    before, calls, journal = held(shop), len(shop.world.calls()), run.ports.state.journal
+    before, calls, journal = held(shop), len(shop.world.calls()), run.ports.state.replacements
     was_incomplete = journal.incomplete("nord", "newsletter") is not None
     ended, told = "proven", ""
     try:

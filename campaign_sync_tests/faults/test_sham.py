@@ -48,8 +48,8 @@ def unproven(shop: Shop, tries: int = 1) -> str:
             with pytest.raises((IncompleteListError, ReplacementRefusedError)) as raised:
                 run.replace()
             told = str(raised.value)
-        broken = run.ports.state.journal.incomplete("nord", "newsletter")
-        assert run.ports.state.journal.last_proven("nord", "newsletter") is None
+        broken = run.ports.state.replacements.incomplete("nord", "newsletter")
+        assert run.ports.state.replacements.last_proven("nord", "newsletter") is None
     assert broken is not None
     assert broken.state is ReplacementState.FAILED
     assert "INCOMPLETE since" in told

@@ -34,15 +34,17 @@ class Past:
         file = self.frames.write_frame("snapshots", at, pd.DataFrame([{**row, "opt_in_id": opt_in_id}]))
         stored = self.state.snapshots.add("nord", str(list_id), 1, file, "run", at)
         entry = Replacement("nord", str(list_id), list_id, "run", stored.id, ReplacementState.PROVEN, at, str(uuid4()))
-        self.state.journal.start(entry)
+        self.state.replacements.start(entry)
         if changed:
-            self.state.journal.note(entry.id, cleared_at=at)
+            self.state.replacements.note(entry.id, cleared_at=at)
 
     def unsubscribe(self, at: datetime, who: str = ANNA) -> Unsubscribe:
         return Unsubscribe(who, at, "nord", "optimizely:unsubscribes", raw=RawRow("import", 0))
 
     def through(self, at: datetime, lists: frozenset[int] | None = None, who: str = ANNA) -> frozenset[ConsentRef]:
-        (found,) = attribute_to_consents([self.unsubscribe(at, who)], self.state.history, self.frames, lambda _: lists)
+        (found,) = attribute_to_consents(
+            [self.unsubscribe(at, who)], self.state.replacement_history, self.frames, lambda _: lists
+        )
         return found.through
 
 
@@ -89,7 +91,7 @@ def test_where_a_snapshot_of_that_time_is_gone_nobody_can_tell_and_others_time_i
     past.sent(NOON - 2 * DAY, NEWS, CONTACT, "news")
     left_long_ago = past.unsubscribe(NOON - 150 * DAY)
     left_now = past.unsubscribe(NOON)
-    long_ago, now = attribute_to_consents([left_long_ago, left_now], past.state.history, past.frames)
+    long_ago, now = attribute_to_consents([left_long_ago, left_now], past.state.replacement_history, past.frames)
     assert long_ago.through == frozenset()
     assert now.through == {ConsentRef(CONTACT, "news")}
 
@@ -110,7 +112,9 @@ def test_who_is_told_of_for_several_moments_was_in_the_lists_of_each_of_them(pas
     past.sent(NOON - 5 * DAY, PRESS, LEAD, "press")
     moments = [NOON, NOON - 5 * DAY - TOLERANCE, NOON - 5 * DAY - 2 * TOLERANCE, NOON - 3 * DAY, NOON - 7 * DAY]
 
-    found = attribute_to_consents([past.unsubscribe(each) for each in moments], past.state.history, past.frames)
+    found = attribute_to_consents(
+        [past.unsubscribe(each) for each in moments], past.state.replacement_history, past.frames
+    )
 
     assert [{each.opt_in_id for each in one.through} for one in found] == [
         {"fifth", "press"},
@@ -125,7 +129,7 @@ def test_it_is_told_by_what_somebodys_consents_were_found(past: Past) -> None:
     past.sent(NOON - DAY, NEWS, CONTACT, "news")
 
     def attribution(one: Unsubscribe, lists: frozenset[int] | None = None) -> Attribution:
-        return attribute_to_consents([one], past.state.history, past.frames, lambda _: lists)[0].attribution
+        return attribute_to_consents([one], past.state.replacement_history, past.frames, lambda _: lists)[0].attribution
 
     assert attribution(past.unsubscribe(NOON)) is Attribution.SNAPSHOTS
     assert attribution(past.unsubscribe(NOON), frozenset({NEWS})) is Attribution.MAILING
@@ -138,6 +142,6 @@ def test_of_an_unsubscribe_that_names_an_opt_in_only_that_ones_lists_tell_whoeve
     past.sent(NOON - DAY, NEWS, CONTACT, "news")
     past.sent(NOON - DAY, PRESS, LEAD, "press")
     named = replace(past.unsubscribe(NOON), opt_in_id="press", attribution=Attribution.OPT_IN)
-    (found,) = attribute_to_consents([named], past.state.history, past.frames, lambda _: frozenset({NEWS}))
+    (found,) = attribute_to_consents([named], past.state.replacement_history, past.frames, lambda _: frozenset({NEWS}))
     assert found.through == {ConsentRef(LEAD, "press")}
     assert found.attribution is Attribution.OPT_IN

@@ -84,7 +84,7 @@ def test_a_list_left_incomplete_is_told_once_then_that_it_is_worse_then_that_it_
     watch.break_off()
 
     list_id = watch.shop.configuration.mandators["nord"].lists["newsletter"].recipient_list_id
-    with watch.shop.state() as state, state.leases.held(list_id, "another-run"):
+    with watch.shop.state() as state, state.locks.held(list_id, "another-run"):
         assert watch.look() == ["Alarm: nord/products is INCOMPLETE"], "the other one is just being filled"
     assert watch.look() == ["Alarm: nord/newsletter is INCOMPLETE"]
     assert "Send nothing to it until the all-clear" in watch.text
@@ -227,11 +227,11 @@ def test_without_any_channel_the_log_is_told_all_the_same(watch: Watch) -> None:
     del watch.shop.settings["alarms"]
     broken = Incident("nord", "newsletter", IncidentKind.LATE, datetime.now(UTC), "It is late.", "Look.", "/runs")
     with watch.shop.state() as state:
-        state.troubles.settle("nord", [broken], [], datetime.now(UTC))
+        state.incidents.settle("nord", [broken], [], datetime.now(UTC))
     watch.look()
     with watch.shop.state() as state:
-        assert state.troubles.open("nord") == {}
-        assert state.troubles.untold("nord", "log", datetime.now(UTC)) == []
+        assert state.incidents.open("nord") == {}
+        assert state.incidents.untold("nord", "log", datetime.now(UTC)) == []
 
 
 def test_the_return_of_the_state_database_is_told_once_by_each_channel_though_another_one_is_down(
@@ -294,14 +294,14 @@ def test_an_incomplete_list_that_somebody_has_been_at_for_too_long_is_told(watch
     with (
         time_machine.travel(datetime.now(UTC) + timedelta(hours=30)),
         watch.shop.state() as state,
-        state.leases.held(list_id, "a-run-that-hangs"),
+        state.locks.held(list_id, "a-run-that-hangs"),
     ):
         assert "Alarm: nord/newsletter is INCOMPLETE" in watch.look()
 
 
 def test_a_list_that_looks_half_full_is_told_until_it_is_proven(watch: Watch) -> None:
     with watch.shop.state() as state:
-        state.lists.doubt(Doubt("nord", "newsletter", 3, 5, datetime.now(UTC)))
+        state.recipient_lists.doubt(Doubt("nord", "newsletter", 3, 5, datetime.now(UTC)))
 
     assert watch.look() == ["Alarm: nord/newsletter looks half full"]
     assert "it held 3 recipients, nearly all of them among the 5 that it should hold" in " ".join(watch.text.split())
@@ -328,7 +328,7 @@ def test_a_list_that_no_run_gets_to_mend_is_told_as_such_once_none_is_started_an
     watch.break_off()
     watch.look()
     with watch.shop.state() as state:
-        broken = state.journal.incomplete("nord", "newsletter")
+        broken = state.replacements.incomplete("nord", "newsletter")
     assert broken
     tags = {MANDATOR_TAG: "nord", repair_sensor.MENDS_TAG: f"newsletter:{broken.cleared_at:%Y%m%dT%H%M%S}"}
     job = watch.shop.definitions.resolve_job_def(daily_job_name("nord"))

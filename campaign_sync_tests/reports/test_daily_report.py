@@ -92,7 +92,7 @@ def test_a_report_tells_who_came_who_left_and_why(lived: Installation) -> None:
     report = gathered(lived)
     newsletter, _ = report.lists
     with lived.state() as state:
-        newest = state.history.proven("nord", "newsletter")[0]
+        newest = state.replacement_history.proven("nord", "newsletter")[0]
     assert newest.in_list == len(lived.addresses(NEWSLETTER)) == 2
     assert newsletter.proof is not None
     assert (newsletter.proof.snapshot_id, newsletter.proof.digest) == (newest.snapshot_id, newest.digest)
@@ -142,7 +142,7 @@ def test_an_incomplete_list_is_the_first_thing_that_is_said(lived: Installation)
     assert (newsletter.status, products.status) == (Readiness.READY, Readiness.INCOMPLETE)
     assert (newsletter.days[-1].broke_off, products.days[-1].broke_off) == (False, True)
     with lived.state() as state:
-        broken = state.journal.incomplete("nord", "products")
+        broken = state.replacements.incomplete("nord", "products")
     assert broken is not None
     assert broken.cleared_at is not None
     assert products.since == broken.cleared_at
@@ -158,11 +158,11 @@ def test_an_incomplete_list_is_the_first_thing_that_is_said(lived: Installation)
 
 def test_a_list_that_somebody_is_filling_is_being_renewed(lived: Installation) -> None:
     with lived.state() as state:
-        state.journal.note("broken", state=ReplacementState.FILLING)
-        with state.leases.held(1, "somebody"):
+        state.replacements.note("broken", state=ReplacementState.FILLING)
+        with state.locks.held(1, "somebody"):
             assert gathered(lived).lists[1].status is Readiness.RENEWING
         assert gathered(lived).lists[1].status is Readiness.INCOMPLETE
-        state.journal.note("broken", state=ReplacementState.FAILED)
+        state.replacements.note("broken", state=ReplacementState.FAILED)
 
 
 def test_a_list_of_an_earlier_day_is_not_called_ready(lived: Installation) -> None:
@@ -241,10 +241,10 @@ def test_a_day_without_feedback_is_not_called_ready(shop: Installation) -> None:
 def test_a_list_that_was_changed_after_its_proof_is_not_called_ready(shop: Installation) -> None:
     shop.day()
     with shop.state() as state:
-        proven = state.journal.last_proven("nord", "newsletter")
+        proven = state.replacements.last_proven("nord", "newsletter")
         assert proven is not None
         drift = Drift("nord", "newsletter", proven.id)
-        state.drifts.note(drift.seen(2, Reading(5, 2, 4, 0, 0, 1), datetime.now(UTC)))
+        state.list_drifts.note(drift.seen(2, Reading(5, 2, 4, 0, 0, 1), datetime.now(UTC)))
     report = gathered(shop)
 
     assert [one.status for one in report.lists] == [Readiness.DRIFTED, Readiness.READY]
@@ -261,7 +261,7 @@ def test_a_list_that_was_changed_after_its_proof_is_not_called_ready(shop: Insta
 def test_a_list_that_looks_half_full_is_called_neither_ready_nor_complete(shop: Installation) -> None:
     shop.day()
     with shop.state() as state:
-        state.lists.doubt(Doubt("nord", "newsletter", 2, 5, datetime.now(UTC)))
+        state.recipient_lists.doubt(Doubt("nord", "newsletter", 2, 5, datetime.now(UTC)))
     report = gathered(shop)
 
     assert [one.status for one in report.lists] == [Readiness.DOUBTFUL, Readiness.READY]

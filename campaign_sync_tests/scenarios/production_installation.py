@@ -21,8 +21,8 @@ class Plant:
     def filling(self, run_id: str) -> bool:
         """Whether that run has cleared the newsletter and is sending its people."""
         with self.shop.state() as state:
-            replace = state.journal.of_run(run_id, "newsletter")
-            steps = state.journal.steps(replace.id) if replace else []
+            replace = state.replacements.of_run(run_id, "newsletter")
+            steps = state.replacements.steps(replace.id) if replace else []
         return bool(steps) and steps[-1].step == "addAll3" and steps[-1].ended_at is None
 
 

@@ -35,7 +35,7 @@ def mend_the_vendor(shop: Installation) -> None:
 
 def last_proven_snapshot(shop: Installation) -> str:
     with shop.state() as state:
-        return state.journal.proven_snapshots("nord", "newsletter")[0]
+        return state.replacements.proven_snapshots("nord", "newsletter")[0]
 
 
 def test_a_vendor_that_turns_nearly_everybody_away_does_not_leave_a_proven_list(shop: Installation) -> None:
@@ -108,7 +108,7 @@ def test_a_permission_for_one_snapshot_does_not_empty_the_list_by_another(
     with shop.crm() as crm:
         crm.exec_driver_sql("DELETE FROM marketing_list_member WHERE entity_id > 'c2'")
     with shop.state() as state:
-        state.lists.accept_size(SizeAcceptance(RUN_ID, "nord", "newsletter", "anna", "because", LONG_AGO))
+        state.recipient_lists.accept_size(SizeAcceptance(RUN_ID, "nord", "newsletter", "anna", "because", LONG_AGO))
     shop.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     assert not shop.run("nord", instance, assets=CHAIN, run_id=RUN_ID).success
     mend_the_vendor(shop)
@@ -128,7 +128,7 @@ def test_whoever_takes_up_what_broke_off_inherits_the_permission_for_the_same_ro
     with shop.crm() as crm:
         crm.exec_driver_sql("DELETE FROM marketing_list_member WHERE entity_id > 'c2'")
     with shop.state() as state:
-        state.lists.accept_size(SizeAcceptance(RUN_ID, "nord", "newsletter", "anna", "because", LONG_AGO))
+        state.recipient_lists.accept_size(SizeAcceptance(RUN_ID, "nord", "newsletter", "anna", "because", LONG_AGO))
     shop.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     assert not shop.run("nord", instance, assets=CHAIN, run_id=RUN_ID).success
     mend_the_vendor(shop)
@@ -158,7 +158,7 @@ def test_a_replay_does_not_bring_back_whom_the_crm_has_forgotten_or_moved(
     assert result.success, problems(result)
     assert shop.addresses() == [EVERYBODY[0], *EVERYBODY[3:]]
     with shop.state() as state:
-        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {
+        assert state.rejections.counts(result.run_id, "nord", "newsletter") == {
             ("gate", "address_changed"): 1,
             ("gate", "gone_from_crm"): 1,
         }
@@ -168,7 +168,7 @@ def test_a_snapshot_is_replayed_into_its_own_list_only(shop: Installation, insta
     shop.list_settings("nord", "products")["opt_in_id"] = "newsletter-nord"
     shop.run("nord", instance)
     with shop.state() as state:
-        (other,) = state.journal.proven_snapshots("nord", "products")
+        (other,) = state.replacements.proven_snapshots("nord", "products")
 
     result = shop.run("nord", instance, assets=REPLACE, tags={REPLAY_TAG: other})
 

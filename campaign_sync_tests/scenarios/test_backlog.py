@@ -69,7 +69,7 @@ def test_a_backlog_comes_in_the_same_at_once_twice_and_killed_in_the_middle(
     shop.day()
     assert shop.addresses() == backlog.staying
     with shop.state() as state:
-        unmatched = state.feedback.unmatched("nord")
+        unmatched = state.feedback_imports.unmatched("nord")
     assert {one.address for _, kind in unmatched.by_kind() for one in kind} == backlog.strangers
     once = crm_rows(shop)
 
@@ -85,7 +85,7 @@ def test_a_backlog_comes_in_the_same_at_once_twice_and_killed_in_the_middle(
     assert twin.addresses() == backlog.staying
     with shop.state() as one, twin.state() as other:
         noted = [
-            {(each.entity, each.opt_in_id, each.event_id) for each in state.written.unsubscribes("nord", LONG_AGO)}
+            {(each.entity, each.opt_in_id, each.event_id) for each in state.write_backs.unsubscribes("nord", LONG_AGO)}
             for state in (one, other)
         ]
     assert noted[0] == noted[1], "every withdrawal has its record, also those written before the kill"

@@ -150,7 +150,7 @@ def test_text_that_is_not_utf8_costs_its_own_row_and_shows(shop: Installation, c
             found[0].description
         )
         with shop.state() as state:
-            assert state.ledger.counts(result.run_id, "nord", "newsletter") == {("snapshot", "not_utf8"): 1}
+            assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("snapshot", "not_utf8"): 1}
 
 
 def test_many_texts_that_are_not_utf8_stop_the_list_also_when_it_is_materialized_alone(shop: Installation) -> None:

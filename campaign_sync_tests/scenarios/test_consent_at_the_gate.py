@@ -57,7 +57,7 @@ def change_everybody(shop: Installation) -> None:
 
 def ledger(shop: Installation, run_id: str) -> dict[tuple[str, str], int]:
     with shop.state() as state:
-        return state.ledger.counts(run_id, "nord", "newsletter")
+        return state.rejections.counts(run_id, "nord", "newsletter")
 
 
 def test_a_list_replaced_alone_holds_only_those_whose_consent_the_crm_has_at_that_moment(

@@ -16,7 +16,7 @@ from campaign_sync.cli.run import problems
 from campaign_sync.cli.sample import show_sample
 from campaign_sync.crm.sql import schema
 from campaign_sync.optimizely.services import Unsubscribes
-from campaign_sync.storage.feedback_imports import FeedbackJournal
+from campaign_sync.storage.feedback_imports import FeedbackImports
 from campaign_sync_tests.delivered_files.sftp_server import PASSWORD, USERNAME, serve_sftp
 from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, SUED, Installation
 
@@ -168,8 +168,8 @@ def test_a_reader_that_fails_on_its_seventh_page_leaves_the_watermark_and_all_li
 
     assert not result.success
     with shop.state() as state:
-        assert state.feedback.committed_until("nord") == {}
-        last = state.feedback.fetched_until("nord", "getUnsubscribes", lambda _: True)
+        assert state.feedback_imports.committed_until("nord") == {}
+        last = state.feedback_imports.fetched_until("nord", "getUnsubscribes", lambda _: True)
     assert last is not None
     assert last < NOW - timedelta(days=1), "what had been fetched before is kept"
     assert shop.clears() == 0
@@ -179,7 +179,7 @@ def test_a_reader_that_fails_on_its_seventh_page_leaves_the_watermark_and_all_li
     shop.day()
     assert len(shop.world.calls("getUnsubscribes")) - asked < 14, "only what was missing is read again"
     with shop.state() as state:
-        assert len(state.feedback.unmatched("nord").unsubscribes) == 7_000
+        assert len(state.feedback_imports.unmatched("nord").unsubscribes) == 7_000
 
 
 def test_fetched_rows_that_got_lost_before_the_crm_had_them_are_fetched_again(shop: Installation) -> None:
@@ -205,7 +205,7 @@ def test_old_raw_rows_are_removed_when_their_time_is_over_and_the_watermark_stay
     assert len(fetched & left) == 2, "the windows that ended today"
     assert {path.with_suffix(".csv") for path in raw.rglob("*.json")} == left
     with shop.state() as state:
-        assert set(state.feedback.committed_until("nord")) == {"getOutBounces", "getUnsubscribes"}
+        assert set(state.feedback_imports.committed_until("nord")) == {"getOutBounces", "getUnsubscribes"}
 
 
 def deliver(folder: Path, name: str, text: str, at: datetime) -> None:
@@ -240,7 +240,7 @@ def test_delivered_files_take_the_same_way_and_each_is_read_once_however_late_it
     assert shop.addresses() == [f"person{number}@example.org" for number in (4, 5)]
     assert shop.world.calls("getUnsubscribes") == []
     with shop.state() as state:
-        assert len(state.feedback.deliveries("nord", "getUnsubscribes")) == 2
+        assert len(state.feedback_imports.deliveries("nord", "getUnsubscribes")) == 2
 
 
 def test_files_on_an_sftp_server_are_read_with_the_key_of_the_configuration_and_shown_by_sample_and_check(
@@ -296,8 +296,8 @@ def test_a_blocklisted_address_is_remembered_and_no_more_selected_until_the_vend
     shop.day()
     result = shop.day()
     with shop.state() as state:
-        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {("selection", "blocklisted"): 1}
-        assert state.blocked.all("sued") == []
+        assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("selection", "blocklisted"): 1}
+        assert state.blocked_addresses.all("sued") == []
     assert withdrawals(shop) == []
 
     with shop.world.transaction() as database:
@@ -312,9 +312,11 @@ def test_every_withdrawal_can_be_traced_to_the_row_it_came_from(shop: Installati
     shop.day()
 
     with shop.state() as state:
-        record = next(one for one in state.written.unsubscribes("nord", YESTERDAY - timedelta(days=30)) if one.entity)
+        record = next(
+            one for one in state.write_backs.unsubscribes("nord", YESTERDAY - timedelta(days=30)) if one.entity
+        )
         assert record.raw is not None
-        fetched = state.feedback.find(record.raw.import_id)
+        fetched = state.feedback_imports.find(record.raw.import_id)
         position = record.raw.position
     assert fetched is not None
     lines = (shop.folder / "frames" / fetched.file).read_text().splitlines()
@@ -382,7 +384,7 @@ def test_the_audit_imports_whom_no_export_told_of_and_tells_both_directions(shop
     assert ("c2", "newsletter-nord") in withdrawals(shop)
     assert ("c2", "products-nord") in withdrawals(shop)
     with shop.state() as state:
-        assert [address for address, _, _ in state.blocked.all("nord")] == ["person3@example.org"]
+        assert [address for address, _, _ in state.blocked_addresses.all("nord")] == ["person3@example.org"]
     assert checks(audited(shop), "complete").passed, "imported is imported"
 
 
@@ -400,14 +402,14 @@ def test_an_import_that_dies_leaves_nothing_out_and_doubles_nothing(
 ) -> None:
     shop.leave("person2@example.org")
     shop.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
-    original: Callable[..., Any] = getattr(FeedbackJournal, point)
+    original: Callable[..., Any] = getattr(FeedbackImports, point)
 
     def dies(*arguments: Any) -> None:
         raise MemoryError("killed")
 
-    monkeypatch.setattr(FeedbackJournal, point, dies)
+    monkeypatch.setattr(FeedbackImports, point, dies)
     assert not shop.run().success
-    monkeypatch.setattr(FeedbackJournal, point, original)
+    monkeypatch.setattr(FeedbackImports, point, original)
     shop.day()
 
     assert withdrawals(shop) == [("c2", "newsletter-nord"), ("c2", "products-nord")]
@@ -525,7 +527,7 @@ def test_a_delivered_file_that_got_lost_takes_no_other_with_it_and_is_asked_for(
     deliver(folder, "u2.csv", f"person2@example.org;{epoch(YESTERDAY)}\n", hours_ago[2])
     shop.run(assets=FEEDBACK[:2])
     with shop.state() as state:
-        lost = min(state.feedback.waiting("nord", "getUnsubscribes"), key=lambda one: one.until)
+        lost = min(state.feedback_imports.waiting("nord", "getUnsubscribes"), key=lambda one: one.until)
     (shop.folder / "frames" / lost.file).unlink()
     for name in ("u1.csv", "u2.csv"):
         (folder / name).unlink()

@@ -69,7 +69,7 @@ def test_the_journal_tells_when_the_list_was_cleared_and_that_it_was_proven(shop
     result = shop.day("nord")
 
     with shop.state() as state:
-        replace = state.journal.of_run(result.run_id, "newsletter")
+        replace = state.replacements.of_run(result.run_id, "newsletter")
     assert replace is not None
     assert replace.state is ReplacementState.PROVEN
     assert replace.finished_at

@@ -22,7 +22,7 @@ CANARY = "canary@example.org"
 
 def ledger(shop: Installation, run_id: str) -> dict[tuple[str, str], int]:
     with shop.state() as state:
-        return state.ledger.counts(run_id, "nord", "newsletter")
+        return state.rejections.counts(run_id, "nord", "newsletter")
 
 
 def withdrawals(shop: Installation) -> list[tuple[str, str, str]]:
@@ -234,7 +234,7 @@ def test_a_list_that_somebody_else_is_replacing_is_not_touched_and_can_be_replac
 ) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         shop.run("nord", instance, assets=FEEDBACK + PICK)
-        with shop.state() as state, state.leases.held(NEWSLETTER, "another-run"):
+        with shop.state() as state, state.locks.held(NEWSLETTER, "another-run"):
             refused = shop.run("nord", instance, assets=REPLACE)
             assert "run another-run is replacing it" in problems(refused)[0]
             assert touched(shop) == []
@@ -265,7 +265,7 @@ def test_an_accepted_size_lets_one_run_pass_and_no_further(shop: Installation) -
     shop.day("nord")
     halve(shop)
     with shop.state() as state:
-        state.lists.accept_size(
+        state.recipient_lists.accept_size(
             SizeAcceptance(RUN_ID, "nord", "newsletter", "anna", "Sommeraktion beendet", datetime.now(UTC))
         )
 

@@ -97,7 +97,7 @@ def test_the_names_are_found_on_the_first_day_of_an_empty_list(shop: Installatio
     shop.day()
 
     with shop.state() as state:
-        proven = state.journal.last_proven("nord", "newsletter")
+        proven = state.replacements.last_proven("nord", "newsletter")
     assert proven is not None
     assert proven.proof == "5 equal"
     assert (proven.id_attribute, proven.address_attribute) == ("Recipient", "email")
@@ -112,7 +112,7 @@ def test_a_list_that_gives_out_neither_is_proven_by_what_was_sent_and_the_proof_
     shop.day()
 
     with shop.state() as state:
-        proven = state.journal.last_proven("nord", "newsletter")
+        proven = state.replacements.last_proven("nord", "newsletter")
     assert proven is not None
     assert proven.proof == (
         "5 equal; recipient ids and addresses were not compared, because the vendor's list doesn't give them out"
@@ -128,7 +128,7 @@ def test_an_attribute_of_ours_that_is_called_like_that_is_not_taken_for_it(shop:
     shop.day()
 
     with shop.state() as state:
-        proven = state.journal.last_proven("nord", "newsletter")
+        proven = state.replacements.last_proven("nord", "newsletter")
     assert proven is not None
     assert own not in (proven.id_attribute, proven.address_attribute)
 
@@ -153,7 +153,7 @@ def test_a_name_that_the_list_itself_tells_is_found_in_either_language(
     shop.day()
 
     with shop.state() as state:
-        proven = state.journal.last_proven("nord", "newsletter")
+        proven = state.replacements.last_proven("nord", "newsletter")
     assert proven is not None
     assert proven.id_attribute == "Empfänger-Id"
 
@@ -175,7 +175,7 @@ def test_a_vendor_that_faults_for_names_it_does_not_know_is_asked_for_each_alone
     shop.day()
 
     with shop.state() as state:
-        proven = state.journal.last_proven("nord", "newsletter")
+        proven = state.replacements.last_proven("nord", "newsletter")
     assert proven is not None
     assert (proven.id_attribute, proven.address_attribute) == ("Empfänger", "email")
 

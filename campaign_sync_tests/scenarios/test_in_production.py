@@ -53,6 +53,6 @@ def test_a_machine_that_dies_during_a_fill_loses_nothing_and_mends_itself(plant:
     assert plant.stack.runs()[run_id]["status"] == "FAILURE", "the dead run holds nobody up"
     assert plant.shop.addresses(NEWSLETTER) == EVERYBODY
     with plant.shop.state() as state:
-        assert state.journal.incomplete("nord", "newsletter") is None
-        assert state.leases.died(NEWSLETTER) is None
-        assert run_id not in state.signs_of_life.dead()
+        assert state.replacements.incomplete("nord", "newsletter") is None
+        assert state.locks.died(NEWSLETTER) is None
+        assert run_id not in state.heartbeats.dead()

@@ -86,7 +86,7 @@ def test_a_list_that_was_emptied_is_noticed(proven: Installation) -> None:
     assert found.reading == Reading(PEOPLE, 0, PEOPLE, 0, 0, 0)
     with proven.state() as state:
         levels = [
-            one for one in state.levels.all(proven.configuration, datetime.now(UTC)) if one.metric is LIST_DRIFTED
+            one for one in state.gauges.all(proven.configuration, datetime.now(UTC)) if one.metric is LIST_DRIFTED
         ]
     assert [(one.value, one.labels["list"]) for one in levels] == [(1, "newsletter")], "the other was never looked at"
 
@@ -175,15 +175,15 @@ def test_a_list_that_is_whole_again_is_told_to_be_so(proven: Installation) -> No
 
 def test_a_list_that_is_being_replaced_or_is_incomplete_is_left_alone(proven: Installation) -> None:
     remove(proven, *range(1, PEOPLE + 1))
-    with proven.state() as state, state.leases.held(NEWSLETTER, "another-run"):
+    with proven.state() as state, state.locks.held(NEWSLETTER, "another-run"):
         assert look(proven) is None
     proven.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     proven.run("nord")
     assert look(proven) is None
     with proven.state() as state:
-        replaces = state.journal.last_proven("nord", "newsletter")
+        replaces = state.replacements.last_proven("nord", "newsletter")
         assert replaces is not None
-        assert state.drifts.of("nord", "newsletter", replaces.id).checked_at is None
+        assert state.list_drifts.of("nord", "newsletter", replaces.id).checked_at is None
 
 
 def test_a_list_that_somebody_begins_to_replace_while_it_is_read_says_nothing(
@@ -199,9 +199,9 @@ def test_a_list_that_somebody_begins_to_replace_while_it_is_read_says_nothing(
 
     assert look(proven) is None
     with proven.state() as state:
-        newest = state.journal.last_proven("nord", "newsletter")
+        newest = state.replacements.last_proven("nord", "newsletter")
         assert newest is not None
-        assert state.drifts.of("nord", "newsletter", newest.id).drifted_since is None
+        assert state.list_drifts.of("nord", "newsletter", newest.id).drifted_since is None
 
 
 def test_a_vendor_that_cannot_be_asked_is_no_drift_but_not_checked_since(proven: Installation) -> None:

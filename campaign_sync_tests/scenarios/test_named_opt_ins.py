@@ -46,7 +46,7 @@ def left(shop: Installation, *cells: str, address: str = BJOERN) -> None:
 
 def dropped(shop: Installation, result: dg.ExecuteInProcessResult, name: str) -> dict[tuple[str, str], int]:
     with shop.state() as state:
-        return state.ledger.counts(result.run_id, "nord", name)
+        return state.rejections.counts(result.run_id, "nord", name)
 
 
 def audit(shop: Installation) -> dg.ExecuteInProcessResult:
@@ -402,4 +402,4 @@ def test_those_whom_the_gate_drops_every_day_make_no_list_grow(shop: Installatio
         assert result.success, problems(result)
         assert len(shop.addresses(PRODUCTS)) == 3
     with shop.state() as state:
-        assert state.lists.doubts("nord") == {}
+        assert state.recipient_lists.doubts("nord") == {}

@@ -56,7 +56,7 @@ def test_an_ordinary_day_of_a_healthy_customer_stops_nothing(busy: Installation)
     assert set(busy.addresses(NEWSLETTER)) == expected
     assert len(busy.addresses(PRODUCTS)) == 5
     with busy.state() as state:
-        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {
+        assert state.rejections.counts(result.run_id, "nord", "newsletter") == {
             ("selection", "consent_withdrawn"): 2,
             ("selection", "consent_unclear"): 1,
             ("selection", "no_address"): 2,
@@ -112,7 +112,7 @@ def test_a_snapshot_is_not_sent_to_whom_an_event_is_about_that_nobody_understand
     assert result.success, problems(result)
     assert "person6@example.org" not in busy.addresses(NEWSLETTER)
     with busy.state() as state:
-        assert sum(state.ledger.counts(result.run_id, "nord", "newsletter").values()) == 1
+        assert sum(state.rejections.counts(result.run_id, "nord", "newsletter").values()) == 1
 
 
 def test_an_unknown_word_that_comes_into_the_crm_during_the_fill_empties_no_list(

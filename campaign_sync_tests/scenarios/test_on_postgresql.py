@@ -25,7 +25,7 @@ def test_two_days_with_crm_and_state_on_postgresql(tmp_path: Path) -> None:
 
         assert shop.addresses(NEWSLETTER) == [f"person{number}@example.org" for number in (1, 3, 4, 5)]
         with shop.state() as state:
-            assert state.ledger.counts(result.run_id, "nord", "newsletter") == {("selection", "unsubscribed"): 1}
+            assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("selection", "unsubscribed"): 1}
 
 
 def test_the_production_instance_opens_on_postgresql_and_records_a_day(tmp_path: Path, postgres_url: str) -> None:

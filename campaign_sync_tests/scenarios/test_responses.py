@@ -151,7 +151,7 @@ def test_a_run_that_dies_between_the_files_and_the_watermark_is_repeated_without
 ) -> None:
     bring_back(answering)
     with answering.state() as state:
-        watermark = state.responses.committed_until("nord")["getOpens"]
+        watermark = state.response_imports.committed_until("nord")["getOpens"]
     days = [now() - timedelta(days=day) for day in range(3)]
     answering.world.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(day)] for day in days], now() - HOUR)
     written: list[str] = []
@@ -168,7 +168,7 @@ def test_a_run_that_dies_between_the_files_and_the_watermark_is_repeated_without
     assert not run(answering).success
     assert len(written) == deadly + 1
     with answering.state() as state:
-        assert state.responses.committed_until("nord")["getOpens"] == watermark
+        assert state.response_imports.committed_until("nord")["getOpens"] == watermark
 
     monkeypatch.undo()
     told = bring_back(answering)["opens"]
@@ -316,8 +316,8 @@ def test_rows_that_do_not_fit_warn_and_are_read_again_when_the_layout_is_mended(
     assert "3 rows of getOpens can't be read" in (check.description or "")
     assert BJOERN not in str(check)
     with answering.state() as state:
-        assert state.responses.misfits("nord", "getOpens") == 3
-        assert "getOpens" in state.responses.committed_until("nord")
+        assert state.response_imports.misfits("nord", "getOpens") == 3
+        assert "getOpens" in state.response_imports.committed_until("nord")
 
     answering.settings["mandators"]["nord"]["responses"]["readers"]["getOpens"] = {"mailing": 3}
     assert bring_back(answering)["opens"]["new"] == 1
@@ -341,17 +341,17 @@ def test_one_reader_can_serve_feedback_and_responses_each_with_its_own_watermark
     answering.world.publish(NORD, "getResponses", [[ANNA, str(MAILING), ms(now()), "autoresponder"]])
     bring_back(answering)
     with answering.state() as state:
-        assert "getResponses" not in state.feedback.committed_until("nord")
-        assert (state.feedback.pending("nord"), state.feedback.uncommitted("nord")) == ([], 0)
-        until = state.responses.committed_until("nord")
+        assert "getResponses" not in state.feedback_imports.committed_until("nord")
+        assert (state.feedback_imports.pending("nord"), state.feedback_imports.uncommitted("nord")) == ([], 0)
+        until = state.response_imports.committed_until("nord")
 
     answering.world.publish(NORD, "getResponses", [[BJOERN, str(MAILING), ms(now()), "Hardbounce"]])
     answering.list_settings()["limits"] = answering.list_settings(name="products")["limits"] = {"max_shrink": 0.3}
     answering.day("nord")
     assert BJOERN not in answering.addresses()
     with answering.state() as state:
-        assert "getResponses" in state.feedback.committed_until("nord")
-        assert state.responses.committed_until("nord") == until
+        assert "getResponses" in state.feedback_imports.committed_until("nord")
+        assert state.response_imports.committed_until("nord") == until
     bring_back(answering)
     assert stored(answering, "responses")["category"].tolist() == ["autoresponder", "Hardbounce"]
 

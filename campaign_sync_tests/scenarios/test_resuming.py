@@ -34,7 +34,7 @@ def break_off(shop: Installation, instance: dg.DagsterInstance) -> Replacement:
 
 def broken(shop: Installation) -> Replacement:
     with shop.state() as state:
-        found = state.journal.incomplete("nord", "newsletter")
+        found = state.replacements.incomplete("nord", "newsletter")
     assert found is not None
     return found
 
@@ -55,11 +55,11 @@ def test_a_rerun_goes_on_where_the_list_agrees_with_the_snapshot_and_sends_nobod
     assert shop.clears() == clears, "nothing was cleared again"
     assert len(shop.world.calls("addAll3")) - sent == len(EVERYBODY) - (THIRD + 1)
     with shop.state() as state:
-        proven = state.journal.last_proven("nord", "newsletter")
+        proven = state.replacements.last_proven("nord", "newsletter")
         assert proven is not None
         assert (proven.resumes, proven.cleared_at) == (first.id, first.cleared_at)
-        assert state.journal.incomplete("nord", "newsletter") is None
-        outcomes = [step.outcome for step in state.journal.steps(first.id) if step.step == "addAll3"]
+        assert state.replacements.incomplete("nord", "newsletter") is None
+        outcomes = [step.outcome for step in state.replacements.steps(first.id) if step.step == "addAll3"]
     assert StepOutcome.UNKNOWN in outcomes
 
 

@@ -76,7 +76,7 @@ def test_a_smart_campaign_is_waited_for_once_in_a_replacement_and_the_look_comes
     assert sum(naps) == 600
     assert shop.addresses() == EVERYBODY[:4]
     with shop.state() as state:
-        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {("gate", "unsubscribed"): 1}
+        assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("gate", "unsubscribed"): 1}
 
 
 def test_a_smart_campaign_that_ends_while_it_is_waited_for_leaves_no_warning(

@@ -82,7 +82,7 @@ def test_somebody_whom_the_vendor_would_not_write_to_any_more_does_not_stay_in_t
     assert result.success, problems(result)
     assert shop.addresses() == [EVERYBODY[0], EVERYBODY[1], EVERYBODY[4]]
     with shop.state() as state:
-        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {
+        assert state.rejections.counts(result.run_id, "nord", "newsletter") == {
             ("gate", "unsubscribed"): 1,
             ("sweep", "swept"): 1,
         }
@@ -96,7 +96,7 @@ def test_the_shadow_is_made_once_and_filled_before_the_list_is_touched(shop: Ins
     (copied,) = shop.world.calls("copy")
     assert copied.list_id == NEWSLETTER
     with shop.state() as state:
-        shadow_id = state.lists.shadow(NEWSLETTER)
+        shadow_id = state.recipient_lists.shadow(NEWSLETTER)
     assert shadow_id is not None
     assert shop.addresses() == EVERYBODY
     assert shop.addresses(shadow_id) == [], "nobody is left in a list that nobody looks after"
@@ -126,7 +126,7 @@ def test_what_goes_wrong_in_the_shadow_leaves_the_list_as_it_was(shop: Installat
     assert "was not touched" in problems(result)[0]
     assert shop.addresses() == ["old@example.com", *EVERYBODY[:4]]
     with shop.state() as state:
-        assert state.journal.incomplete("nord", "newsletter") is None
+        assert state.replacements.incomplete("nord", "newsletter") is None
 
 
 def test_a_mailing_that_starts_while_the_shadow_is_filled_keeps_the_list_from_being_cleared(
@@ -170,4 +170,4 @@ def test_a_difference_that_breaks_off_is_told_and_mended_by_the_next_run(shop: I
     assert result.success, problems(result)
     assert shop.addresses() == EVERYBODY
     with shop.state() as state:
-        assert state.journal.incomplete("nord", "newsletter") is None
+        assert state.replacements.incomplete("nord", "newsletter") is None

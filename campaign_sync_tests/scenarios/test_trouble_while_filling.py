@@ -35,7 +35,7 @@ def test_an_answer_lost_after_the_vendor_stored_the_rows_is_settled_by_sending_t
 
     assert shop.addresses() == EVERYBODY
     with shop.state() as state:
-        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {}
+        assert state.rejections.counts(result.run_id, "nord", "newsletter") == {}
 
 
 def test_a_row_the_vendor_failed_on_by_itself_is_sent_once_more_and_then_said_so(shop: Installation) -> None:
@@ -46,7 +46,7 @@ def test_a_row_the_vendor_failed_on_by_itself_is_sent_once_more_and_then_said_so
     assert shop.addresses() == [one for one in EVERYBODY if one != "person3@example.org"]
     assert len(shop.world.calls("addAll3")) == 2 * (5 + 1)
     with shop.state() as state:
-        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {("vendor", "vendor_error"): 1}
+        assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("vendor", "vendor_error"): 1}
 
 
 def test_a_fault_in_the_middle_of_filling_ends_in_a_whole_list_because_the_replace_begins_again(
@@ -68,7 +68,7 @@ def test_a_list_that_stays_incomplete_says_so_since_when_and_what_to_do(shop: In
 
     assert any("newsletter" in problem and "INCOMPLETE since" in problem for problem in problems(result))
     with shop.state() as state:
-        broken = state.journal.incomplete("nord", "newsletter")
+        broken = state.replacements.incomplete("nord", "newsletter")
     assert broken is not None
     assert broken.state is ReplacementState.FAILED
 
@@ -87,7 +87,7 @@ def test_somebody_who_leaves_during_the_fill_is_swept_and_in_the_ledger(
 
     assert "person2@example.org" not in shop.addresses()
     with shop.state() as state:
-        assert state.ledger.counts(result.run_id, "nord", "newsletter") == {("sweep", "unsubscribed"): 1}
+        assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("sweep", "unsubscribed"): 1}
 
 
 def test_a_list_that_somebody_else_writes_to_meanwhile_is_not_called_proven(

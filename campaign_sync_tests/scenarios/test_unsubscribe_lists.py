@@ -190,7 +190,7 @@ def test_what_was_about_a_list_that_is_not_ours_stays_so_though_the_vendor_has_f
     assert withdrawals(shop) == []
     assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == EVERYBODY
     with shop.state() as state:
-        assert state.written.unsubscribes("nord", YESTERDAY) == [], "the CRM was told of no opt-out"
+        assert state.write_backs.unsubscribes("nord", YESTERDAY) == [], "the CRM was told of no opt-out"
 
 
 @pytest.mark.parametrize("read_again", [True, False], ids=["read again", "not read again"])
@@ -326,7 +326,7 @@ def test_where_rows_name_the_opt_in_nobody_on_the_clients_list_loses_another_con
     assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == without("person2@example.org")
     assert withdrawals(shop) == [("c2", "newsletter-nord", "optimizely:unsubscribes")]
     with shop.state() as state:
-        assert state.ledger.counts(result.run_id, "nord", "products") == {("gate", "on_unsubscribe_list"): 1}
+        assert state.rejections.counts(result.run_id, "nord", "products") == {("gate", "on_unsubscribe_list"): 1}
 
 
 def back_from_the_clients_list(shop: Installation) -> None:
@@ -437,7 +437,7 @@ def test_a_canary_proves_no_list_regular_where_the_vendor_does_not_say_from_whic
     assert result.success, problems(result)
     assert "doesn't say from which lists it is unsubscribed" in str(gate(result).metadata)
     with shop.state() as state:
-        assert state.lists.kind(NEWSLETTER) is None
+        assert state.recipient_lists.kind(NEWSLETTER) is None
 
 
 # The audit

@@ -55,7 +55,7 @@ def test_ids_that_are_no_address_are_shown_for_a_month(shop: Installation, monke
 
     assert checked(shop.day()).passed
     with shop.state() as state:
-        assert state.feedback.pending("nord") == [], "it isn't read again for ever"
+        assert state.feedback_imports.pending("nord") == [], "it isn't read again for ever"
 
 
 def test_many_stop_nobody_where_the_reader_was_understood_before(shop: Installation) -> None:

@@ -63,7 +63,7 @@ def why(shop: Installation, who: str) -> str:
 
 def remembered(shop: Installation) -> int:
     with shop.state() as state:
-        return state.withdrawals.count("nord", "newsletter-nord")
+        return state.known_withdrawals.count("nord", "newsletter-nord")
 
 
 def test_a_crm_that_was_loaded_without_withdrawals_refuses_the_list_until_somebody_accepts_that(
@@ -88,7 +88,9 @@ def test_a_crm_that_was_loaded_without_withdrawals_refuses_the_list_until_somebo
 
     with shop.state() as state:
         now = datetime.now(UTC)
-        state.withdrawals.accept(WithdrawalAcceptance(RUN_ID, "nord", "newsletter", "anna", "a wrong import", now))
+        state.known_withdrawals.accept(
+            WithdrawalAcceptance(RUN_ID, "nord", "newsletter", "anna", "a wrong import", now)
+        )
     lose(shop, LEAVERS)  # the twelfth vanishes when the others have been accepted
     accepted = shop.run("nord", assets=CHAIN, run_id=RUN_ID)
 
@@ -192,7 +194,7 @@ def test_a_withdrawal_of_another_opt_in_counts_for_that_one_only(shop: Installat
     assert result.success, problems(result)
     assert EVERYBODY[0] in shop.addresses()
     with shop.state() as state:
-        assert state.ledger.counts(result.run_id, "nord", "products")["selection", "withdrawal_vanished"] == 1
+        assert state.rejections.counts(result.run_id, "nord", "products")["selection", "withdrawal_vanished"] == 1
 
 
 def test_a_crm_restored_from_a_backup_does_not_bring_back_who_withdrew_since(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 def ledger(shop: Installation, run_id: str, name: str = "newsletter") -> dict[tuple[str, str], int]:
     """Stage and reason: how many people."""
     with shop.state() as state:
-        return state.ledger.counts(run_id, "nord", name)
+        return state.rejections.counts(run_id, "nord", name)
 
 
 def test_somebody_who_unsubscribed_is_withdrawn_in_the_crm_and_in_no_list_of_the_mandator(shop: Installation) -> None:
@@ -173,7 +173,7 @@ def test_an_unsubscribe_the_crm_cannot_match_suppresses_the_address_until_it_can
     assert "stranger@example.com" not in shop.addresses()
     assert ledger(shop, result.run_id)["selection", "unsubscribed"] == 1
     with shop.state() as state:
-        assert state.feedback.unmatched("nord").unsubscribes == []
+        assert state.feedback_imports.unmatched("nord").unsubscribes == []
 
 
 def test_a_bounce_the_crm_cannot_match_suppresses_the_address_in_every_mandator(shop: Installation) -> None:

@@ -36,7 +36,7 @@ def intact(_: FeedbackImport) -> bool:
 
 def test_the_watermark_moves_only_when_the_crm_has_the_rows(database_url: str) -> None:
     with State(database_url) as state:
-        journal = state.feedback
+        journal = state.feedback_imports
         first = journal.add(fetched(0, 1))
         assert journal.pending("nord") == [first]
         assert (journal.committed_until("nord"), journal.uncommitted("nord")) == ({}, 1)
@@ -49,16 +49,16 @@ def test_the_watermark_moves_only_when_the_crm_has_the_rows(database_url: str) -
 
 def test_fetching_goes_on_behind_what_waits_for_the_crm(database_url: str) -> None:
     with State(database_url) as state:
-        assert state.feedback.fetched_until("nord", "getOutBounces", intact) is None
+        assert state.feedback_imports.fetched_until("nord", "getOutBounces", intact) is None
         for hour in range(3):
-            state.feedback.add(fetched(hour - 1, hour + 1))
-        assert state.feedback.fetched_until("nord", "getOutBounces", intact) == NOON + 3 * HOUR
-        assert state.feedback.fetched_until("nord", "getUnsubscribes", intact) is None
+            state.feedback_imports.add(fetched(hour - 1, hour + 1))
+        assert state.feedback_imports.fetched_until("nord", "getOutBounces", intact) == NOON + 3 * HOUR
+        assert state.feedback_imports.fetched_until("nord", "getUnsubscribes", intact) is None
 
 
 def test_a_file_that_got_lost_before_the_crm_had_it_is_fetched_again_with_all_behind_it(database_url: str) -> None:
     with State(database_url) as state:
-        journal = state.feedback
+        journal = state.feedback_imports
         kept = [journal.add(fetched(hour - 1, hour + 1)) for hour in range(3)]
         journal.commit("nord", {kept[0].id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
         lost = kept[1].id
@@ -69,41 +69,41 @@ def test_a_file_that_got_lost_before_the_crm_had_it_is_fetched_again_with_all_be
 
 def test_an_import_with_rows_that_did_not_fit_stays_pending_though_the_watermark_moved(database_url: str) -> None:
     with State(database_url) as state:
-        one = state.feedback.add(fetched(0, 1))
-        state.feedback.commit("nord", {one.id: Rows(1, 2)}, NOBODY, NOBODY, NOON)
+        one = state.feedback_imports.add(fetched(0, 1))
+        state.feedback_imports.commit("nord", {one.id: Rows(1, 2)}, NOBODY, NOBODY, NOON)
 
-        (again,) = state.feedback.pending("nord")
+        (again,) = state.feedback_imports.pending("nord")
         assert (again.id, again.committed_at, again.understood_rows, again.misfit_rows) == (one.id, NOON, 1, 2)
-        assert state.feedback.uncommitted("nord") == 0
-        assert state.feedback.outlived("nord", NOON + 9 * HOUR) == []
+        assert state.feedback_imports.uncommitted("nord") == 0
+        assert state.feedback_imports.outlived("nord", NOON + 9 * HOUR) == []
 
 
 def test_what_the_crm_has_taken_wholly_needs_no_file_for_ever(database_url: str) -> None:
     with State(database_url) as state:
-        one = state.feedback.add(fetched(0, 1))
-        state.feedback.commit("nord", {one.id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
-        assert state.feedback.outlived("nord", NOON) == []
-        assert [each.id for each in state.feedback.outlived("nord", NOON + 2 * HOUR)] == [one.id]
+        one = state.feedback_imports.add(fetched(0, 1))
+        state.feedback_imports.commit("nord", {one.id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
+        assert state.feedback_imports.outlived("nord", NOON) == []
+        assert [each.id for each in state.feedback_imports.outlived("nord", NOON + 2 * HOUR)] == [one.id]
 
-        state.feedback.removed(one.id, NOON)
-        assert state.feedback.outlived("nord", NOON + 2 * HOUR) == []
-        assert state.feedback.committed_until("nord") == {"getOutBounces": NOON + HOUR}
+        state.feedback_imports.removed(one.id, NOON)
+        assert state.feedback_imports.outlived("nord", NOON + 2 * HOUR) == []
+        assert state.feedback_imports.committed_until("nord") == {"getOutBounces": NOON + HOUR}
 
 
 def test_a_delivered_file_counts_once_and_again_when_it_was_written_anew(database_url: str) -> None:
     delivery = Delivery("u.csv", NOON, 2**33)
     with State(database_url) as state:
-        state.feedback.add(fetched(0, 0, reader="getUnsubscribes"), delivery)
-        assert [one for _, one in state.feedback.deliveries("nord", "getUnsubscribes")] == [delivery]
-        assert state.feedback.deliveries("nord", "getOutBounces") == []
+        state.feedback_imports.add(fetched(0, 0, reader="getUnsubscribes"), delivery)
+        assert [one for _, one in state.feedback_imports.deliveries("nord", "getUnsubscribes")] == [delivery]
+        assert state.feedback_imports.deliveries("nord", "getOutBounces") == []
 
-        state.feedback.fetched_until("nord", "getUnsubscribes", lambda _: False)
-        assert state.feedback.deliveries("nord", "getUnsubscribes") == [], "what was kept of it got lost"
+        state.feedback_imports.fetched_until("nord", "getUnsubscribes", lambda _: False)
+        assert state.feedback_imports.deliveries("nord", "getUnsubscribes") == [], "what was kept of it got lost"
 
 
 def test_a_delivered_file_is_fresh_as_far_as_it_shows_and_what_was_shown_once_stays(database_url: str) -> None:
     with State(database_url) as state:
-        journal = state.feedback
+        journal = state.feedback_imports
         shown, stale, unseen = (journal.add(fetched(hour, hour)) for hour in (5, 6, 7))
         journal.commit("nord", {stale.id: Rows(1, 0, NOON, stale=True)}, NOBODY, NOBODY, NOON)
         assert journal.committed_until("nord") == {}
@@ -124,20 +124,23 @@ def test_a_delivered_file_is_fresh_as_far_as_it_shows_and_what_was_shown_once_st
 def test_the_same_content_is_noted_under_every_name_and_kept_once(database_url: str) -> None:
     first, again = Delivery("u.csv", NOON, 9, "digest"), Delivery("copy.csv", NOON + HOUR, 9, "digest")
     with State(database_url) as state:
-        kept = state.feedback.add(fetched(0, 0), first)
-        state.feedback.add_repeated("nord", "getOutBounces", again, kept.id)
+        kept = state.feedback_imports.add(fetched(0, 0), first)
+        state.feedback_imports.add_repeated("nord", "getOutBounces", again, kept.id)
 
-        assert state.feedback.deliveries("nord", "getOutBounces") == [(kept.id, first), (kept.id, again)]
-        assert [one.digest for _, one in state.feedback.deliveries("nord", "getOutBounces")] == ["digest", "digest"]
-        state.feedback.forget([kept.id])
-        assert state.feedback.deliveries("nord", "getOutBounces") == []
+        assert state.feedback_imports.deliveries("nord", "getOutBounces") == [(kept.id, first), (kept.id, again)]
+        assert [one.digest for _, one in state.feedback_imports.deliveries("nord", "getOutBounces")] == [
+            "digest",
+            "digest",
+        ]
+        state.feedback_imports.forget([kept.id])
+        assert state.feedback_imports.deliveries("nord", "getOutBounces") == []
 
 
 def test_rows_that_are_dismissed_or_delivered_again_are_asked_for_no_more_and_their_time_comes(
     database_url: str,
 ) -> None:
     with State(database_url) as state:
-        journal = state.feedback
+        journal = state.feedback_imports
         one, other, new = (journal.add(fetched(hour, hour + 1)) for hour in range(3))
         again = Rows(1, 2, delivered_again="corrected.csv")
         journal.commit("nord", {one.id: Rows(1, 2), other.id: again}, NOBODY, NOBODY, NOON)
@@ -154,79 +157,79 @@ def test_rows_that_are_dismissed_or_delivered_again_are_asked_for_no_more_and_th
 def test_whom_the_crm_could_not_match_is_remembered_until_it_can(database_url: str) -> None:
     soft = Bounce("full@example.com", NOON, "nord", "optimizely:bounces", BounceKind.SOFT, dated=False)
     with State(database_url) as state:
-        state.feedback.commit("nord", {}, NOBODY, Unmatched([soft, DEAD_END], [STRANGER, STRANGER]), NOON)
-        assert state.feedback.unmatched("nord") == Unmatched([soft, DEAD_END], [STRANGER])
-        assert state.feedback.unmatched("sued") == NOBODY
-        assert state.feedback.unmatched_bounces() == [soft, DEAD_END]
+        state.feedback_imports.commit("nord", {}, NOBODY, Unmatched([soft, DEAD_END], [STRANGER, STRANGER]), NOON)
+        assert state.feedback_imports.unmatched("nord") == Unmatched([soft, DEAD_END], [STRANGER])
+        assert state.feedback_imports.unmatched("sued") == NOBODY
+        assert state.feedback_imports.unmatched_bounces() == [soft, DEAD_END]
 
-        state.feedback.commit("sued", {}, NOBODY, NOBODY, NOON)
-        assert state.feedback.unmatched("nord") == Unmatched([soft, DEAD_END], [STRANGER])
-        state.feedback.commit("nord", {}, state.feedback.unmatched("nord"), NOBODY, NOON)
-        assert state.feedback.unmatched("nord") == NOBODY
+        state.feedback_imports.commit("sued", {}, NOBODY, NOBODY, NOON)
+        assert state.feedback_imports.unmatched("nord") == Unmatched([soft, DEAD_END], [STRANGER])
+        state.feedback_imports.commit("nord", {}, state.feedback_imports.unmatched("nord"), NOBODY, NOON)
+        assert state.feedback_imports.unmatched("nord") == NOBODY
 
 
 def test_two_imports_at_once_lose_none_of_each_others_strangers(database_url: str) -> None:
     with State(database_url) as state:
-        before = state.feedback.unmatched("nord")
-        state.feedback.commit("nord", {}, before, Unmatched([], [STRANGER]), NOON)
-        state.feedback.commit("nord", {}, before, Unmatched([DEAD_END], []), NOON)
+        before = state.feedback_imports.unmatched("nord")
+        state.feedback_imports.commit("nord", {}, before, Unmatched([], [STRANGER]), NOON)
+        state.feedback_imports.commit("nord", {}, before, Unmatched([DEAD_END], []), NOON)
 
-        assert state.feedback.unmatched("nord") == Unmatched([DEAD_END], [STRANGER])
+        assert state.feedback_imports.unmatched("nord") == Unmatched([DEAD_END], [STRANGER])
 
 
 def test_a_newer_opt_out_of_a_stranger_stays_when_the_older_one_is_matched(database_url: str) -> None:
     newer = dataclasses.replace(STRANGER, occurred_at=NOON + HOUR)
     with State(database_url) as state:
-        state.feedback.commit("nord", {}, NOBODY, Unmatched([], [STRANGER]), NOON)
-        before = state.feedback.unmatched("nord")
-        state.feedback.commit("nord", {}, NOBODY, Unmatched([], [newer]), NOON)
-        state.feedback.commit("nord", {}, before, NOBODY, NOON)
+        state.feedback_imports.commit("nord", {}, NOBODY, Unmatched([], [STRANGER]), NOON)
+        before = state.feedback_imports.unmatched("nord")
+        state.feedback_imports.commit("nord", {}, NOBODY, Unmatched([], [newer]), NOON)
+        state.feedback_imports.commit("nord", {}, before, NOBODY, NOON)
 
-        assert state.feedback.unmatched("nord") == Unmatched([], [newer])
+        assert state.feedback_imports.unmatched("nord") == Unmatched([], [newer])
 
 
 def test_of_two_imports_at_once_the_weightier_word_about_a_stranger_stays(database_url: str) -> None:
     newer = dataclasses.replace(STRANGER, occurred_at=NOON + HOUR)
     soft = dataclasses.replace(DEAD_END, occurred_at=NOON + HOUR, kind=BounceKind.SOFT)
     with State(database_url) as state:
-        state.feedback.commit("nord", {}, NOBODY, Unmatched([DEAD_END], [newer]), NOON)
-        state.feedback.commit("nord", {}, NOBODY, Unmatched([soft], [STRANGER]), NOON)
+        state.feedback_imports.commit("nord", {}, NOBODY, Unmatched([DEAD_END], [newer]), NOON)
+        state.feedback_imports.commit("nord", {}, NOBODY, Unmatched([soft], [STRANGER]), NOON)
 
-        assert state.feedback.unmatched("nord") == Unmatched([DEAD_END], [newer])
+        assert state.feedback_imports.unmatched("nord") == Unmatched([DEAD_END], [newer])
 
 
 def test_a_vendors_clock_that_was_ahead_for_once_leaves_no_gap(database_url: str) -> None:
     with State(database_url) as state:
-        one = state.feedback.add(fetched(0, 72))  # noted at noon
-        assert state.feedback.fetched_until("nord", "getOutBounces", intact) == NOON
-        state.feedback.commit("nord", {one.id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
-        assert state.feedback.committed_until("nord") == {"getOutBounces": NOON}
+        one = state.feedback_imports.add(fetched(0, 72))  # noted at noon
+        assert state.feedback_imports.fetched_until("nord", "getOutBounces", intact) == NOON
+        state.feedback_imports.commit("nord", {one.id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
+        assert state.feedback_imports.committed_until("nord") == {"getOutBounces": NOON}
 
 
 def test_who_is_on_the_vendors_unsubscribe_list_is_remembered_until_seen_off_it(database_url: str) -> None:
     anna, ben = "a@example.org", "b@example.org"
     with State(database_url) as state:
-        assert state.unsubscribed.seen("nord", {anna}, NOON) == {anna: NOON}
-        assert state.unsubscribed.told("nord") == set()
-        assert state.unsubscribed.seen("nord", {anna, ben}, NOON + HOUR) == {anna: NOON, ben: NOON + HOUR}
+        assert state.unsubscribed_recipients.seen("nord", {anna}, NOON) == {anna: NOON}
+        assert state.unsubscribed_recipients.told("nord") == set()
+        assert state.unsubscribed_recipients.seen("nord", {anna, ben}, NOON + HOUR) == {anna: NOON, ben: NOON + HOUR}
 
-        state.unsubscribed.tell("nord", {anna, "c@example.org"}, NOON + HOUR)
-        assert state.unsubscribed.told("nord") == {anna, "c@example.org"}
-        assert state.unsubscribed.told("sued") == set()
-        state.unsubscribed.remove("nord", {anna})
-        assert state.unsubscribed.told("nord") == {"c@example.org"}
+        state.unsubscribed_recipients.tell("nord", {anna, "c@example.org"}, NOON + HOUR)
+        assert state.unsubscribed_recipients.told("nord") == {anna, "c@example.org"}
+        assert state.unsubscribed_recipients.told("sued") == set()
+        state.unsubscribed_recipients.remove("nord", {anna})
+        assert state.unsubscribed_recipients.told("nord") == {"c@example.org"}
 
 
 def test_an_opt_out_is_pending_until_the_crm_knows_since_it_was_found_first(database_url: str) -> None:
     anna = "a@example.org"
     with State(database_url) as state:
-        state.unsubscribed.seen("nord", {anna}, NOON, "optimizely:live_look")
-        state.unsubscribed.seen("nord", {anna}, NOON + HOUR, "optimizely:audit")
-        assert state.unsubscribed.pending("nord") == [PendingOptOut(anna, NOON, "optimizely:live_look")]
-        assert state.unsubscribed.pending("sued") == []
+        state.unsubscribed_recipients.seen("nord", {anna}, NOON, "optimizely:live_look")
+        state.unsubscribed_recipients.seen("nord", {anna}, NOON + HOUR, "optimizely:audit")
+        assert state.unsubscribed_recipients.pending("nord") == [PendingOptOut(anna, NOON, "optimizely:live_look")]
+        assert state.unsubscribed_recipients.pending("sued") == []
 
-        state.unsubscribed.tell("nord", {anna}, NOON)
-        assert state.unsubscribed.pending("nord") == []
+        state.unsubscribed_recipients.tell("nord", {anna}, NOON)
+        assert state.unsubscribed_recipients.pending("nord") == []
 
 
 def test_whoever_left_two_opt_ins_and_isnt_matched_is_remembered_for_both(database_url: str) -> None:
@@ -234,11 +237,11 @@ def test_whoever_left_two_opt_ins_and_isnt_matched_is_remembered_for_both(databa
     news = dataclasses.replace(STRANGER, opt_in_id="news", entity=contact)
     press = dataclasses.replace(STRANGER, opt_in_id="press", occurred_at=NOON + HOUR)
     with State(database_url) as state:
-        state.feedback.commit("nord", {}, NOBODY, Unmatched([], [news, press, STRANGER]), NOON)
-        assert state.feedback.unmatched("nord") == Unmatched([], [STRANGER, news, press])
+        state.feedback_imports.commit("nord", {}, NOBODY, Unmatched([], [news, press, STRANGER]), NOON)
+        assert state.feedback_imports.unmatched("nord") == Unmatched([], [STRANGER, news, press])
 
-        state.feedback.commit("nord", {}, Unmatched([], [news]), NOBODY, NOON)
-        assert state.feedback.unmatched("nord") == Unmatched([], [STRANGER, press])
+        state.feedback_imports.commit("nord", {}, Unmatched([], [news]), NOBODY, NOON)
+        assert state.feedback_imports.unmatched("nord") == Unmatched([], [STRANGER, press])
 
 
 def test_the_last_runs_that_read_a_reader_count_once_each_however_many_windows_they_had(database_url: str) -> None:
@@ -246,12 +249,12 @@ def test_the_last_runs_that_read_a_reader_count_once_each_however_many_windows_t
         for run, hours in (("first", (1, 2)), ("second", (5, 4)), ("third", (6,))):
             for hour in hours:
                 entry = dataclasses.replace(fetched(hour - 1, hour), run_id=run)
-                state.feedback.add(entry)
+                state.feedback_imports.add(entry)
                 if run != "third":
-                    state.feedback.commit("nord", {entry.id: Rows(1, 0)}, NOBODY, NOBODY, NOON)
-        assert state.feedback.last_ends("nord", "getOutBounces", 2) == [NOON + 5 * HOUR, NOON + 2 * HOUR]
-        assert state.feedback.last_ends("nord", "getOutBounces", 1) == [NOON + 5 * HOUR]
-        assert state.feedback.last_ends("nord", "getUnsubscribes", 2) == []
+                    state.feedback_imports.commit("nord", {entry.id: Rows(1, 0)}, NOBODY, NOBODY, NOON)
+        assert state.feedback_imports.last_ends("nord", "getOutBounces", 2) == [NOON + 5 * HOUR, NOON + 2 * HOUR]
+        assert state.feedback_imports.last_ends("nord", "getOutBounces", 1) == [NOON + 5 * HOUR]
+        assert state.feedback_imports.last_ends("nord", "getUnsubscribes", 2) == []
 
 
 def test_every_entry_in_the_crm_is_noted_once_with_the_row_it_came_from(database_url: str) -> None:
@@ -259,16 +262,16 @@ def test_every_entry_in_the_crm_is_noted_once_with_the_row_it_came_from(database
     left = dataclasses.replace(STRANGER, raw=RawRow("import", 17), attribution=Attribution.MAILING)
     with State(database_url) as state:
         for new in (True, False):
-            state.written.note([Written(left, new, anna, "news", "event-1")], NOON)
+            state.write_backs.note([Written(left, new, anna, "news", "event-1")], NOON)
 
-        (record,) = state.written.of(anna, None)
+        (record,) = state.write_backs.of(anna, None)
         assert (record.entity, record.opt_in_id, record.event_id) == (anna, "news", "event-1")
         assert (record.raw, record.written_at) == (RawRow("import", 17), NOON)
         written = WrittenConsent(ConsentRef(anna, "news"), Attribution.MAILING, "import")
-        assert state.written.consents([left]) == {(left.address, NOON): [written]}
+        assert state.write_backs.consents([left]) == {(left.address, NOON): [written]}
         assert record.attribution is Attribution.MAILING
-        assert state.written.unsubscribes("nord", NOON) == [record]
-        assert state.written.unsubscribes("nord", NOON + HOUR) == []
+        assert state.write_backs.unsubscribes("nord", NOON) == [record]
+        assert state.write_backs.unsubscribes("nord", NOON + HOUR) == []
     with create_engine(database_url).connect() as connection:
         rows = connection.exec_driver_sql("SELECT * FROM write_back").fetchall()
     assert "stranger@example.com" not in str(rows)
@@ -277,25 +280,25 @@ def test_every_entry_in_the_crm_is_noted_once_with_the_row_it_came_from(database
 def test_a_bounce_that_was_written_is_known_whatever_became_of_it(database_url: str) -> None:
     another = dataclasses.replace(DEAD_END, occurred_at=NOON + HOUR)
     with State(database_url) as state:
-        state.written.note([Written(DEAD_END, True)], NOON)
+        state.write_backs.note([Written(DEAD_END, True)], NOON)
 
-        assert state.written.known([DEAD_END, another]) == {DEAD_END}
-        (record,) = state.written.of(Entity(EntityType.LEAD, "1"), "nobody@example.com")
+        assert state.write_backs.known([DEAD_END, another]) == {DEAD_END}
+        (record,) = state.write_backs.of(Entity(EntityType.LEAD, "1"), "nobody@example.com")
         assert record.entity is None
 
 
 def test_blocked_addresses_are_remembered_until_the_vendor_releases_them(database_url: str) -> None:
     with State(database_url) as state:
-        state.blocked.found("nord", ["a@example.org", "b@example.org"], "optimizely:addAll3", NOON)
-        state.blocked.found("nord", ["a@example.org"], "optimizely:live_look", NOON + HOUR)
-        assert state.blocked.all("nord") == [
+        state.blocked_addresses.found("nord", ["a@example.org", "b@example.org"], "optimizely:addAll3", NOON)
+        state.blocked_addresses.found("nord", ["a@example.org"], "optimizely:live_look", NOON + HOUR)
+        assert state.blocked_addresses.all("nord") == [
             ("a@example.org", NOON, "optimizely:addAll3"),
             ("b@example.org", NOON, "optimizely:addAll3"),
         ]
-        assert state.blocked.all("sued") == []
+        assert state.blocked_addresses.all("sued") == []
 
-        state.blocked.released("nord", ["a@example.org"])
-        assert [address for address, _, _ in state.blocked.all("nord")] == ["b@example.org"]
+        state.blocked_addresses.released("nord", ["a@example.org"])
+        assert [address for address, _, _ in state.blocked_addresses.all("nord")] == ["b@example.org"]
 
 
 @pytest.fixture
@@ -316,4 +319,4 @@ def as_before(database_url: str) -> str:
 def test_an_older_database_goes_on_with_the_readers_it_had(as_before: str) -> None:
     upgrade_database(as_before)
     with State(as_before) as state:
-        assert state.feedback.committed_until("nord") == {"getOutBounces": NOON, "getUnsubscribes": NOON}
+        assert state.feedback_imports.committed_until("nord") == {"getOutBounces": NOON, "getUnsubscribes": NOON}

@@ -25,44 +25,48 @@ def state(database_url: str) -> Iterator[State]:
 
 
 def test_the_newest_that_is_known_of_each_record_is_kept_by_mandator_and_opt_in(state: State) -> None:
-    state.withdrawals.remember("nord", "news", [BEN, ANNA])
+    state.known_withdrawals.remember("nord", "news", [BEN, ANNA])
     later = ANNA._replace(address=None, withdrawn_at=NOON + HOUR)
-    state.withdrawals.remember("nord", "news", [later])
+    state.known_withdrawals.remember("nord", "news", [later])
 
-    assert state.withdrawals.all("nord", "news") == {"p_anna": later, "p_ben": BEN}
-    assert state.withdrawals.count("nord", "news") == 2
-    assert state.withdrawals.all("nord", "offers") == state.withdrawals.all("sued", "news") == {}
+    assert state.known_withdrawals.all("nord", "news") == {"p_anna": later, "p_ben": BEN}
+    assert state.known_withdrawals.count("nord", "news") == 2
+    assert state.known_withdrawals.all("nord", "offers") == state.known_withdrawals.all("sued", "news") == {}
 
 
 def test_who_consented_again_is_forgotten(state: State) -> None:
-    state.withdrawals.remember("nord", "news", [BEN, ANNA])
-    state.withdrawals.forget("nord", "news", {"p_anna"})
-    assert state.withdrawals.all("nord", "news") == {"p_ben": BEN}
+    state.known_withdrawals.remember("nord", "news", [BEN, ANNA])
+    state.known_withdrawals.forget("nord", "news", {"p_anna"})
+    assert state.known_withdrawals.all("nord", "news") == {"p_ben": BEN}
 
 
 def test_since_when_a_withdrawal_is_missing_stays_until_it_is_not(state: State) -> None:
-    state.withdrawals.remember("nord", "news", [BEN, ANNA])
-    state.withdrawals.missing("nord", "news", {"p_anna"}, NOON)
-    state.withdrawals.missing("nord", "news", {"p_anna", "p_ben"}, NOON + HOUR)
-    assert [one.missing_since for one in state.withdrawals.all("nord", "news").values()] == [NOON, NOON + HOUR]
-    state.withdrawals.missing("nord", "news", {"p_ben"}, NOON + 2 * HOUR)
-    assert state.withdrawals.all("nord", "news")["p_anna"] == ANNA
+    state.known_withdrawals.remember("nord", "news", [BEN, ANNA])
+    state.known_withdrawals.missing("nord", "news", {"p_anna"}, NOON)
+    state.known_withdrawals.missing("nord", "news", {"p_anna", "p_ben"}, NOON + HOUR)
+    assert [one.missing_since for one in state.known_withdrawals.all("nord", "news").values()] == [NOON, NOON + HOUR]
+    state.known_withdrawals.missing("nord", "news", {"p_ben"}, NOON + 2 * HOUR)
+    assert state.known_withdrawals.all("nord", "news")["p_anna"] == ANNA
 
 
 def test_only_what_was_reported_before_it_was_accepted_is_forgotten_and_how_many_is_noted(
     state: State, database_url: str
 ) -> None:
-    state.withdrawals.remember("nord", "news", [BEN, ANNA])
-    state.withdrawals.missing("nord", "news", {"p_anna"}, NOON)
-    state.withdrawals.missing("nord", "news", {"p_anna", "p_ben"}, NOON + 3 * HOUR)
-    state.withdrawals.accept(ACCEPTANCE)
-    state.withdrawals.accept(ACCEPTANCE)
+    state.known_withdrawals.remember("nord", "news", [BEN, ANNA])
+    state.known_withdrawals.missing("nord", "news", {"p_anna"}, NOON)
+    state.known_withdrawals.missing("nord", "news", {"p_anna", "p_ben"}, NOON + 3 * HOUR)
+    state.known_withdrawals.accept(ACCEPTANCE)
+    state.known_withdrawals.accept(ACCEPTANCE)
 
-    assert state.withdrawals.acceptances("run-1", "nord") == [ACCEPTANCE]
-    assert state.withdrawals.acceptances("run-2", "nord") == state.withdrawals.acceptances("run-1", "sued") == []
-    assert state.withdrawals.forget_accepted(ACCEPTANCE, "news") == 1
-    assert state.withdrawals.forget_accepted(ACCEPTANCE, "news") == 0
-    assert set(state.withdrawals.all("nord", "news")) == {"p_ben"}
+    assert state.known_withdrawals.acceptances("run-1", "nord") == [ACCEPTANCE]
+    assert (
+        state.known_withdrawals.acceptances("run-2", "nord")
+        == state.known_withdrawals.acceptances("run-1", "sued")
+        == []
+    )
+    assert state.known_withdrawals.forget_accepted(ACCEPTANCE, "news") == 1
+    assert state.known_withdrawals.forget_accepted(ACCEPTANCE, "news") == 0
+    assert set(state.known_withdrawals.all("nord", "news")) == {"p_ben"}
     with create_engine(database_url).connect() as connection:
         noted = connection.exec_driver_sql("SELECT reason, withdrawals FROM withdrawal_acceptance").all()
     assert [tuple(one) for one in noted] == [("a wrong import", 1)]
@@ -70,10 +74,10 @@ def test_only_what_was_reported_before_it_was_accepted_is_forgotten_and_how_many
 
 def test_an_acceptance_of_one_mandator_touches_no_other(state: State) -> None:
     for mandator in ("nord", "sued"):
-        state.withdrawals.remember(mandator, "news", [ANNA])
-        state.withdrawals.missing(mandator, "news", {"p_anna"}, NOON)
-    assert state.withdrawals.forget_accepted(replace(ACCEPTANCE, mandator="sued"), "news") == 1
-    assert state.withdrawals.count("nord", "news") == 1
+        state.known_withdrawals.remember(mandator, "news", [ANNA])
+        state.known_withdrawals.missing(mandator, "news", {"p_anna"}, NOON)
+    assert state.known_withdrawals.forget_accepted(replace(ACCEPTANCE, mandator="sued"), "news") == 1
+    assert state.known_withdrawals.count("nord", "news") == 1
 
 
 def test_several_runs_may_remember_the_same_at_once(state: State) -> None:
@@ -81,6 +85,6 @@ def test_several_runs_may_remember_the_same_at_once(state: State) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         for run in range(4):
-            pool.submit(state.withdrawals.remember, "nord", "news", seen[run * 100 :] + seen[: run * 100])
+            pool.submit(state.known_withdrawals.remember, "nord", "news", seen[run * 100 :] + seen[: run * 100])
 
-    assert state.withdrawals.all("nord", "news") == {one.entity: one for one in seen}
+    assert state.known_withdrawals.all("nord", "news") == {one.entity: one for one in seen}

@@ -33,9 +33,9 @@ def test_the_moment_stays_until_the_crm_knows(database_url: str) -> None:
 
 def test_who_was_known_before_the_setting_changed_is_no_news_after_it(database_url: str) -> None:
     with State(database_url) as state:
-        state.unsubscribed.tell("nord", ["anna@example.org"], NOON)
+        state.unsubscribed_recipients.tell("nord", ["anna@example.org"], NOON)
         state.list_unsubscribes.tell("nord", A, ["bo@example.org"], NOON)
 
         assert state.list_unsubscribes.told("nord", A) == {"anna@example.org", "bo@example.org"}
         assert state.list_unsubscribes.told("nord", B) == {"anna@example.org"}
-        assert state.unsubscribed.told("nord") == {"anna@example.org", "bo@example.org"}
+        assert state.unsubscribed_recipients.told("nord") == {"anna@example.org", "bo@example.org"}

@@ -61,8 +61,8 @@ def test_proven_replaces_come_newest_first_with_the_rows_they_sent(database_url:
         attempt(database_url, NOON, "monday", snapshot_run_id="snapshot alone")
         attempt(database_url, NOON + DAY, "tuesday")
         attempt(database_url, NOON + DAY, "other", name="products")
-        newest, oldest = state.history.proven("nord", "newsletter")
-        assert state.history.proven("sued", "newsletter") == []
+        newest, oldest = state.replacement_history.proven("nord", "newsletter")
+        assert state.replacement_history.proven("sued", "newsletter") == []
 
     assert (oldest.run_id, oldest.snapshot_run_id, oldest.since) == ("monday", "snapshot alone", None)
     assert (newest.file, newest.digest) == ("newsletter-241200.parquet", "digest-newsletter-241200")
@@ -75,7 +75,7 @@ def test_an_attempt_that_gave_up_is_no_proof_but_its_own_runs_proof_knows_of_it(
         attempt(database_url, NOON, "monday", ReplacementState.FAILED)
         attempt(database_url, NOON + HOUR, "monday")
         attempt(database_url, NOON + DAY, "tuesday")
-        newest, oldest = state.history.proven("nord", "newsletter")
+        newest, oldest = state.replacement_history.proven("nord", "newsletter")
 
     assert oldest.retried_after == NOON + MINUTE
     assert newest.retried_after is None
@@ -86,9 +86,9 @@ def test_the_ledger_is_read_by_person(database_url: str) -> None:
         reject(database_url, "1", "vendor", NOON, NOON + HOUR)
         reject(database_url, "2", "vendor", NOON, NOON)
         reject(database_url, "1", "vendor", NOON, NOON, name="products")
-        found = state.history.rejections("nord", "newsletter", [Entity(EntityType.CONTACT, "1")])
-        assert state.history.rejections("nord", "newsletter", [Entity(EntityType.LEAD, "1")]) == {}
-        assert state.history.rejections("nord", "newsletter", []) == {}
+        found = state.replacement_history.rejections("nord", "newsletter", [Entity(EntityType.CONTACT, "1")])
+        assert state.replacement_history.rejections("nord", "newsletter", [Entity(EntityType.LEAD, "1")]) == {}
+        assert state.replacement_history.rejections("nord", "newsletter", []) == {}
 
     assert list(found) == ["contact:1"]
     (entry,) = found["contact:1"]
@@ -104,11 +104,11 @@ def test_of_a_proof_the_ledger_gives_what_was_seen_since_the_proof_before(databa
         reject(database_url, "refused", "sweep", NOON + DAY, NOON + DAY)
         reject(database_url, "not selected", "selection", NOON - DAY, NOON + DAY)
         reject(database_url, "later", "vendor", NOON + DAY + HOUR, NOON + 2 * DAY)
-        newest, oldest = state.history.proven("nord", "newsletter")
+        newest, oldest = state.replacement_history.proven("nord", "newsletter")
 
-        assert set(state.history.explanations(newest)) == {"contact:refused", "contact:not selected"}
-        assert set(state.history.turned_away(newest)) == {"contact:refused"}
-        assert set(state.history.turned_away(oldest)) == {"contact:over"}
+        assert set(state.replacement_history.explanations(newest)) == {"contact:refused", "contact:not selected"}
+        assert set(state.replacement_history.turned_away(newest)) == {"contact:refused"}
+        assert set(state.replacement_history.turned_away(oldest)) == {"contact:over"}
 
 
 def test_of_an_old_snapshot_that_was_sent_once_more_the_ledger_gives_what_its_own_run_entered(
@@ -118,8 +118,8 @@ def test_of_an_old_snapshot_that_was_sent_once_more_the_ledger_gives_what_its_ow
         attempt(database_url, NOON, "monday")
         attempt(database_url, NOON + DAY, "tuesday", snapshot_run_id="last week")
         reject(database_url, "1", "selection", NOON - 8 * DAY, NOON - 7 * DAY, run_id="last week")
-        (newest, _) = state.history.proven("nord", "newsletter")
-        assert set(state.history.explanations(newest)) == {"contact:1"}
+        (newest, _) = state.replacement_history.proven("nord", "newsletter")
+        assert set(state.replacement_history.explanations(newest)) == {"contact:1"}
 
 
 def test_every_entry_that_the_database_leaves_out_explains_nothing_either(database_url: str) -> None:
@@ -132,8 +132,8 @@ def test_every_entry_that_the_database_leaves_out_explains_nothing_either(databa
             for last in (moment for moment in moments if moment >= first):
                 everybody.append(Entity(EntityType.CONTACT, f"{first:%d%H}-{last:%d%H}"))
                 reject(database_url, everybody[-1].entity_id, "vendor", first, last)
-        entries = state.history.rejections("nord", "newsletter", everybody)
-        for proven in state.history.proven("nord", "newsletter"):
-            assert state.history.explanations(proven) == {
+        entries = state.replacement_history.rejections("nord", "newsletter", everybody)
+        for proven in state.replacement_history.proven("nord", "newsletter"):
+            assert state.replacement_history.explanations(proven) == {
                 key: found for key, found in entries.items() if found[0].may_explain(proven)
             }

@@ -24,7 +24,7 @@ def fetched(begin: int, end: int, reader: str = "getOpens", mandator: str = "nor
 def test_the_watermark_moves_only_when_the_rows_are_stored(database_url: str) -> None:
     one, other = fetched(0, 1), fetched(1, 2)
     with State(database_url) as state:
-        journal = state.responses
+        journal = state.response_imports
         for window in (other, one, fetched(0, 5, "getClicks"), fetched(0, 5, mandator="sued")):
             journal.add(window)
         assert journal.pending("nord", "getOpens", "layout") == [one, other]
@@ -39,17 +39,17 @@ def test_the_watermark_moves_only_when_the_rows_are_stored(database_url: str) ->
 def test_a_file_that_got_lost_before_its_rows_were_stored_is_fetched_again(database_url: str) -> None:
     with State(database_url) as state:
         for hour in range(3):
-            state.responses.add(fetched(hour, hour + 1))
-        state.responses.commit(fetched(0, 1).id, 0, "layout", NOON)
+            state.response_imports.add(fetched(hour, hour + 1))
+        state.response_imports.commit(fetched(0, 1).id, 0, "layout", NOON)
 
-        assert state.responses.fetched_until("nord", "getOpens", lambda one: one.file != "1.csv") == NOON + HOUR
-        assert state.responses.pending("nord", "getOpens", "layout") == []
+        assert state.response_imports.fetched_until("nord", "getOpens", lambda one: one.file != "1.csv") == NOON + HOUR
+        assert state.response_imports.pending("nord", "getOpens", "layout") == []
 
 
 def test_rows_that_did_not_fit_wait_for_another_layout_and_are_counted_meanwhile(database_url: str) -> None:
     one, other = fetched(0, 1), fetched(1, 2)
     with State(database_url) as state:
-        journal = state.responses
+        journal = state.response_imports
         assert journal.misfits("nord", "getOpens") == 0
         journal.add(one)
         journal.commit(one.id, 2, "wrong", NOON)
@@ -74,16 +74,16 @@ def test_feedback_and_responses_of_one_reader_know_nothing_of_each_other(databas
     of_responses = fetched(0, 5, "getResponses")
     nobody = Unmatched([], [])
     with State(database_url) as state:
-        state.responses.add(of_responses)
-        assert (state.feedback.pending("nord"), state.feedback.uncommitted("nord")) == ([], 0)
-        state.responses.commit(of_responses.id, 1, "layout", NOON)
-        assert state.feedback.committed_until("nord") == {}
-        assert state.feedback.first_import("nord") is None
+        state.response_imports.add(of_responses)
+        assert (state.feedback_imports.pending("nord"), state.feedback_imports.uncommitted("nord")) == ([], 0)
+        state.response_imports.commit(of_responses.id, 1, "layout", NOON)
+        assert state.feedback_imports.committed_until("nord") == {}
+        assert state.feedback_imports.first_import("nord") is None
 
-        state.feedback.add(of_feedback)
-        state.feedback.commit("nord", {of_feedback.id: Rows(1, 0)}, nobody, nobody, NOON)
-        assert state.feedback.committed_until("nord") == {"getResponses": NOON + HOUR}
-        assert state.responses.committed_until("nord") == {"getResponses": NOON + 5 * HOUR}
+        state.feedback_imports.add(of_feedback)
+        state.feedback_imports.commit("nord", {of_feedback.id: Rows(1, 0)}, nobody, nobody, NOON)
+        assert state.feedback_imports.committed_until("nord") == {"getResponses": NOON + HOUR}
+        assert state.response_imports.committed_until("nord") == {"getResponses": NOON + 5 * HOUR}
 
 
 def test_an_older_database_gets_the_table(database_url: str) -> None:
@@ -91,5 +91,5 @@ def test_an_older_database_gets_the_table(database_url: str) -> None:
     upgrade_database(database_url)
 
     with State(database_url) as state:
-        state.responses.add(fetched(0, 1))
-        assert state.responses.fetched_until("nord", "getOpens", lambda _: True) == NOON + HOUR
+        state.response_imports.add(fetched(0, 1))
+        assert state.response_imports.fetched_until("nord", "getOpens", lambda _: True) == NOON + HOUR

@@ -84,15 +84,15 @@ def replace(memory: State, at: datetime = NOON, **values: Any) -> Replacement:
         started_at=at,
         id=str(uuid4()),
     )
-    memory.journal.start(entry)
+    memory.replacements.start(entry)
     if values:
-        memory.journal.note(entry.id, **values)
+        memory.replacements.note(entry.id, **values)
     return entry
 
 
 def test_a_list_is_incomplete_from_its_clear_to_its_proof(database_url: str) -> None:
     with State(database_url) as state:
-        journal = state.journal
+        journal = state.replacements
         entry = replace(state)
         assert journal.incomplete("nord", "newsletter") is None
 
@@ -113,22 +113,22 @@ def test_an_attempt_that_changed_nothing_does_not_hide_that_the_list_is_incomple
         broken = replace(state, state=ReplacementState.FAILED, cleared_at=NOON)
         replace(state, NOON + HOUR, state=ReplacementState.FAILED)
 
-        found = state.journal.incomplete("nord", "newsletter")
+        found = state.replacements.incomplete("nord", "newsletter")
         assert found is not None
         assert found.id == broken.id
 
 
 def test_the_journal_knows_the_last_proven_sizes_and_how_often_it_was_tried_since(database_url: str) -> None:
     with State(database_url) as state:
-        assert state.journal.attempts_since_proof("nord", "newsletter") == 0
+        assert state.replacements.attempts_since_proof("nord", "newsletter") == 0
         for day in range(3):
             sizes = json.dumps({"contact": 10 + day})
             replace(state, NOON + day * HOUR, state=ReplacementState.PROVEN, in_list=10, entity_types=sizes)
         replace(state, NOON + 3 * HOUR, state=ReplacementState.FAILED, cleared_at=NOON, entity_types="{}")
         replace(state, NOON + 4 * HOUR)
 
-        assert state.journal.proven_sizes("nord", "newsletter", 2) == [{"contact": 12}, {"contact": 11}]
-        assert state.journal.attempts_since_proof("nord", "newsletter") == 1, "the other one changed nothing"
+        assert state.replacements.proven_sizes("nord", "newsletter", 2) == [{"contact": 12}, {"contact": 11}]
+        assert state.replacements.attempts_since_proof("nord", "newsletter") == 1, "the other one changed nothing"
 
 
 def test_an_accepted_size_begins_a_new_history(database_url: str) -> None:
@@ -137,17 +137,17 @@ def test_an_accepted_size_begins_a_new_history(database_url: str) -> None:
             sizes = json.dumps({"contact": 100 - 10 * day})
             values = {"state": ReplacementState.PROVEN, "in_list": 10, "entity_types": sizes, "run_id": f"run-{day}"}
             replace(state, NOON + day * HOUR, **values)
-        state.lists.accept_size(SizeAcceptance("run-2", "nord", "newsletter", "anna", "because", NOON))
+        state.recipient_lists.accept_size(SizeAcceptance("run-2", "nord", "newsletter", "anna", "because", NOON))
 
-        assert state.journal.proven_sizes("nord", "newsletter", 14) == [{"contact": 70}, {"contact": 80}]
+        assert state.replacements.proven_sizes("nord", "newsletter", 14) == [{"contact": 70}, {"contact": 80}]
 
 
 def test_entries_keep_their_order_though_clocks_disagree(database_url: str) -> None:
     with State(database_url) as state:
-        assert state.journal.next_start("nord", "newsletter", NOON) == NOON
+        assert state.replacements.next_start("nord", "newsletter", NOON) == NOON
         replace(state, NOON + HOUR)
-        assert state.journal.next_start("nord", "newsletter", NOON) > NOON + HOUR
-        assert state.journal.next_start("nord", "newsletter", NOON + 2 * HOUR) == NOON + 2 * HOUR
+        assert state.replacements.next_start("nord", "newsletter", NOON) > NOON + HOUR
+        assert state.replacements.next_start("nord", "newsletter", NOON + 2 * HOUR) == NOON + 2 * HOUR
 
 
 def test_a_list_is_known_to_have_been_cleared_by_its_step_or_by_that_of_whom_it_goes_on_with(
@@ -155,16 +155,16 @@ def test_a_list_is_known_to_have_been_cleared_by_its_step_or_by_that_of_whom_it_
 ) -> None:
     with State(database_url) as state:
         first = replace(state)
-        assert not state.journal.cleared_for(first)
+        assert not state.replacements.cleared_for(first)
         log = StepLog(create_engine(database_url), first.id, lambda: NOON)
         with pytest.raises(TransientError), log.step(CLEAR):
             raise TransientError("lost", outcome_unknown=True)
-        assert not state.journal.cleared_for(first)
+        assert not state.replacements.cleared_for(first)
         with log.step(CLEAR):
             pass
         second = replace(state, NOON + HOUR, resumes=first.id)
-        assert state.journal.cleared_for(first)
-        assert state.journal.cleared_for(dataclasses.replace(second, resumes=first.id))
+        assert state.replacements.cleared_for(first)
+        assert state.replacements.cleared_for(dataclasses.replace(second, resumes=first.id))
 
 
 def test_what_the_database_says_of_a_row_stays_there(database_url: str) -> None:
@@ -173,7 +173,7 @@ def test_what_the_database_says_of_a_row_stays_there(database_url: str) -> None:
         with create_engine(database_url).begin() as connection:
             connection.exec_driver_sql("DROP TABLE unmatched_feedback")
         with pytest.raises(StateError, match=r"storage\.state_url\) failed") as caught:
-            state.feedback.commit("nord", {}, Unmatched([], []), Unmatched([], [stranger]), NOON)
+            state.feedback_imports.commit("nord", {}, Unmatched([], []), Unmatched([], [stranger]), NOON)
     assert "stranger" not in str(caught.value)
 
 
@@ -182,14 +182,14 @@ def test_a_step_is_written_down_before_and_after_and_says_when_its_end_is_not_kn
         entry = replace(state)
         log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
         with log.step("clear") as details:
-            assert state.journal.steps(entry.id)[0].outcome is None
+            assert state.replacements.steps(entry.id)[0].outcome is None
             details.append("0 rows")
         with pytest.raises(TransientError), log.step("addAll3", part="1 of 2", rows=5, digest="d"):
             raise TransientError("lost", outcome_unknown=True)
         with pytest.raises(TransientError), log.step("addAll3", part="2 of 2"):
             raise TransientError("never sent", outcome_unknown=False)
 
-        steps = state.journal.steps(entry.id)
+        steps = state.replacements.steps(entry.id)
     assert [(step.number, step.step, step.outcome) for step in steps] == [
         (1, "clear", StepOutcome.DONE),
         (2, "addAll3", StepOutcome.UNKNOWN),
@@ -203,7 +203,7 @@ def test_many_calls_are_written_down_before_the_first_and_which_were_never_made(
         entry = replace(state)
         log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
         numbers = log.plan_calls("addAll3", [PlannedCall(f"{part} of 3", 5, "d") for part in (1, 2, 3)])
-        assert [(step.part, step.outcome) for step in state.journal.steps(entry.id)] == [
+        assert [(step.part, step.outcome) for step in state.replacements.steps(entry.id)] == [
             ("1 of 3", None),
             ("2 of 3", None),
             ("3 of 3", None),
@@ -213,7 +213,7 @@ def test_many_calls_are_written_down_before_the_first_and_which_were_never_made(
         with pytest.raises(TransientError), log.planned_call(numbers[1]):
             raise TransientError("lost", outcome_unknown=True)
         log.finish_calls()
-        steps = state.journal.steps(entry.id)
+        steps = state.replacements.steps(entry.id)
     assert [(step.outcome, step.detail) for step in steps] == [
         (StepOutcome.DONE, "code 0: 5"),
         (StepOutcome.UNKNOWN, "TransientError"),
@@ -235,40 +235,40 @@ def test_ends_that_could_not_be_written_are_written_later(database_url: str) -> 
         with create_engine(database_url).begin() as connection:
             connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO replace_step")
         log.finish_calls()
-        assert [step.outcome for step in state.journal.steps(entry.id)] == [StepOutcome.DONE]
+        assert [step.outcome for step in state.replacements.steps(entry.id)] == [StepOutcome.DONE]
 
 
 def test_an_accepted_size_holds_for_its_run_and_for_whoever_takes_that_up(database_url: str) -> None:
     acceptance = SizeAcceptance("run-1", "nord", "newsletter", "anna", "summer is over", NOON)
     with State(database_url) as state:
-        state.lists.accept_size(acceptance)
-        state.lists.accept_size(acceptance)
-        assert state.lists.accepted_size("nord", "newsletter", "run-1", None) == acceptance
-        assert state.lists.accepted_size("nord", "newsletter", "run-2", "run-1") == acceptance
-        assert state.lists.accepted_size("nord", "newsletter", "run-2", None) is None
-        assert state.lists.accepted_size("nord", "products", "run-1") is None
+        state.recipient_lists.accept_size(acceptance)
+        state.recipient_lists.accept_size(acceptance)
+        assert state.recipient_lists.accepted_size("nord", "newsletter", "run-1", None) == acceptance
+        assert state.recipient_lists.accepted_size("nord", "newsletter", "run-2", "run-1") == acceptance
+        assert state.recipient_lists.accepted_size("nord", "newsletter", "run-2", None) is None
+        assert state.recipient_lists.accepted_size("nord", "products", "run-1") is None
 
 
 def test_facts_about_lists_outlive_a_run(database_url: str) -> None:
     with State(database_url) as state:
-        assert (state.lists.kind(11), state.lists.shadow(11)) == (None, None)
-        state.lists.found(11, ListKind.OPT_IN, NOON)
-        state.lists.found(11, ListKind.REGULAR, NOON + HOUR)
-        state.lists.shadowed(11, 12, NOON)
+        assert (state.recipient_lists.kind(11), state.recipient_lists.shadow(11)) == (None, None)
+        state.recipient_lists.found(11, ListKind.OPT_IN, NOON)
+        state.recipient_lists.found(11, ListKind.REGULAR, NOON + HOUR)
+        state.recipient_lists.shadowed(11, 12, NOON)
     with State(database_url) as state:
-        assert (state.lists.kind(11), state.lists.shadow(11)) == (ListKind.REGULAR, 12)
+        assert (state.recipient_lists.kind(11), state.recipient_lists.shadow(11)) == (ListKind.REGULAR, 12)
 
 
 def test_the_ledger_counts_by_stage_and_reason_and_keeps_the_first_date(database_url: str) -> None:
     people = pd.DataFrame({"entity_type": ["contact", "lead"], "entity_id": ["1", "1"]})
     turned_away = rejections(people, Stage.VENDOR, Reason.BOUNCED).assign(vendor_code=pd.array([4, 4], dtype="Int64"))
     with State(database_url) as state:
-        state.ledger.record("nord", "newsletter", turned_away, "monday")
-        state.ledger.record("nord", "newsletter", turned_away.head(1), "tuesday")
+        state.rejections.record("nord", "newsletter", turned_away, "monday")
+        state.rejections.record("nord", "newsletter", turned_away.head(1), "tuesday")
 
-        assert state.ledger.counts("tuesday", "nord", "newsletter") == {("vendor", "bounced"): 1}
-        assert state.ledger.counts("monday", "nord", "newsletter") == {("vendor", "bounced"): 1}
-        assert state.ledger.counts("monday", "sued", "newsletter") == {}
+        assert state.rejections.counts("tuesday", "nord", "newsletter") == {("vendor", "bounced"): 1}
+        assert state.rejections.counts("monday", "nord", "newsletter") == {("vendor", "bounced"): 1}
+        assert state.rejections.counts("monday", "sued", "newsletter") == {}
     with create_engine(database_url).connect() as connection:
         dates = connection.exec_driver_sql(
             "SELECT first_seen < last_seen FROM rejection ORDER BY entity_type"

@@ -125,11 +125,11 @@ def test_an_upgrade_from_every_earlier_revision_keeps_what_was_there(database_ur
 
 def the_product_reads(database_url: str) -> None:
     with State(database_url) as state:
-        assert state.feedback.first_import("nord") == NOON
-        assert len(state.feedback.unmatched("nord").bounces) == 2
+        assert state.feedback_imports.first_import("nord") == NOON
+        assert len(state.feedback_imports.unmatched("nord").bounces) == 2
         assert state.snapshots.latest("nord", "newsletter") is not None
-        assert state.journal.proven_snapshots("nord", "newsletter")
-        assert state.history.proven("nord", "newsletter")
+        assert state.replacements.proven_snapshots("nord", "newsletter")
+        assert state.replacement_history.proven("nord", "newsletter")
     engine = open_database(database_url)
     with engine.connect() as connection:
         for table in metadata.sorted_tables:

@@ -98,7 +98,7 @@ def _replayed(ports: Resources, target: Target, snapshot_id: str | None) -> Stor
     if snapshot_id is None:
         return None
     snapshot = ports.state.snapshots.get(snapshot_id)
-    if snapshot is None or snapshot_id not in ports.state.journal.proven_snapshots(target.mandator, target.name):
+    if snapshot is None or snapshot_id not in ports.state.replacements.proven_snapshots(target.mandator, target.name):
         raise ReplacementRefusedError(
             f"{target} was not touched. It has no proven snapshot {snapshot_id} to be replayed (tag {REPLAY_TAG})"
         )
@@ -110,7 +110,7 @@ def _replacer(ports: Resources, target: Target, context: dg.AssetExecutionContex
     try:
         return ports.replacer(target.mandator, context.run.run_id, context.log.info)
     except (CrmError, OptimizelyError) as error:
-        broken = ports.state.journal.incomplete(target.mandator, target.name)
+        broken = ports.state.replacements.incomplete(target.mandator, target.name)
         if broken is None:
             raise
         raise still_incomplete(target, broken, error) from None

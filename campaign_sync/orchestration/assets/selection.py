@@ -76,7 +76,7 @@ def selection_asset(target: Target) -> dg.AssetsDefinition:
             crm = ports.crm_snapshot(mandator)
             opt_in_of(crm, target)
             picked, sifted = _sifted(crm, target, Suppressed.of(suppression_state, opt_in_id))
-            ports.state.ledger.record(mandator, target.name, sifted.rejections, context.run.run_id)
+            ports.state.rejections.record(mandator, target.name, sifted.rejections, context.run.run_id)
             note_rows(len(sifted.rows))
             outcomes = [
                 check_consents(crm.consent_rows(opt_in_id)),
@@ -110,7 +110,7 @@ def _withdrawals(state: State, target: Target, suppressed: pd.DataFrame) -> Chec
     """The check `withdrawals`, by what was found when the CRM was last read for the mandator."""
     opt_in_id = target.contract.opt_in_id
     people = int(((suppressed["kind"] == REMEMBERED) & (suppressed["opt_in_id"] == opt_in_id)).sum())
-    return vanished_withdrawals(target, people, state.withdrawals.count(target.mandator, opt_in_id))
+    return vanished_withdrawals(target, people, state.known_withdrawals.count(target.mandator, opt_in_id))
 
 
 def opt_in_of(crm: CrmSnapshot, target: Target) -> OptIn:

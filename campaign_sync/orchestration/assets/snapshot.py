@@ -102,7 +102,7 @@ def snapshot_asset(target: Target) -> dg.AssetsDefinition:
             note_stopped(stopped)
             now = datetime.now(UTC)
             file = ports.frames.write_frame(f"snapshots/{mandator}/{target.name}", now, rows)
-            state.ledger.record(mandator, target.name, sifted.rejections, context.run.run_id)
+            state.rejections.record(mandator, target.name, sifted.rejections, context.run.run_id)
             stored = state.snapshots.add(mandator, target.name, len(rows), file, context.run.run_id, now)
             results = [check_result(outcome, key, rows, state.pseudonyms) for outcome in outcomes]
             if stopped:

@@ -126,15 +126,15 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
             )
             _remove_outlived(mandator, feedback.keep_files, state, ports.frames)
             vendor = ports.vendor(mandator)
-            released = recheck(mandator, vendor, state.blocked)
+            released = recheck(mandator, vendor, state.blocked_addresses)
             opt_in_ids = {each.opt_in_id for each in settings.lists.values()}
             accepted = _forget_accepted(state, context.run.run_id, mandator, settings)
             crm, utc_now = ports.crm_snapshot(mandator), datetime.now(UTC)
             frame = with_vanished(crm, state, mandator, opt_in_ids, suppression(crm, state, mandator), utc_now)
-            outdated = _outdated(state.written.unsubscribes(mandator, begun), frame)
+            outdated = _outdated(state.write_backs.unsubscribes(mandator, begun), frame)
             now = vendor_time(feedback.files is not None, vendor)
-            age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback, now)
-            silences = silent_readers(mandator, feedback, state.feedback, vendor, now)
+            age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback_imports, now)
+            silences = silent_readers(mandator, feedback, state.feedback_imports, vendor, now)
             to_crm, to_absence = measure(mandator, settings.lists, state, utc_now)
             report(Progress(mandator, "suppression_state", "suppressed", len(frame), len(frame)))
             note_rows(len(frame))
@@ -177,9 +177,9 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
 
 def _forget_accepted(state: State, run_id: str, mandator: str, settings: MandatorSettings) -> int | None:
     """Forget the vanished withdrawals that somebody accepted for this run. Returns how many; None if nobody did."""
-    accepted = state.withdrawals.acceptances(run_id, mandator)
+    accepted = state.known_withdrawals.acceptances(run_id, mandator)
     by_opt_in = {settings.lists[each.list].opt_in_id: each for each in accepted if each.list in settings.lists}
-    forgotten = [state.withdrawals.forget_accepted(each, opt_in_id) for opt_in_id, each in by_opt_in.items()]
+    forgotten = [state.known_withdrawals.forget_accepted(each, opt_in_id) for opt_in_id, each in by_opt_in.items()]
     return sum(forgotten) if forgotten else None
 
 
@@ -322,6 +322,6 @@ def _hours(span: timedelta) -> float:
 
 def _remove_outlived(mandator: str, keep: timedelta, state: State, frames: FileStorage) -> None:
     now = datetime.now(UTC)
-    for one in state.feedback.outlived(mandator, now - keep):
+    for one in state.feedback_imports.outlived(mandator, now - keep):
         frames.remove_rows(one.file)
-        state.feedback.removed(one.id, now)
+        state.feedback_imports.removed(one.id, now)

@@ -96,7 +96,7 @@ def not_as_proven(
 def doubtful_lists(configuration: Configuration, mandator: str, state: State) -> Iterator[Incident]:
     """Lists that look half full though the journal knows of no replace that left them so."""
     settings = configuration.mandators[mandator]
-    for name, found in state.recipient_lists.doubts(mandator).items():
+    for name, found in state.recipient_lists.partial_fills(mandator).items():
         if name in settings.lists and state.replacements.incomplete(mandator, name) is None:
             yield Incident(
                 mandator,

@@ -34,11 +34,11 @@ def tell(state: State, mandator: str, ways: Sequence[Channel], lists: Collection
     problems = []
     for channel in ways:
         try:
-            for each in state.incidents.untold(mandator, channel.name, datetime.now(UTC)):
+            for each in state.incidents.unsent(mandator, channel.name, datetime.now(UTC)):
                 one = _unless_unwatched(each, state, lists)
                 state.incidents.require_writable(one)  # else it would be told again at every look
                 channel.tell(one)
-                state.incidents.told(one, channel.name, datetime.now(UTC))
+                state.incidents.mark_sent(one, channel.name, datetime.now(UTC))
         except ChannelError as error:
             problems.append(str(error))
     return problems

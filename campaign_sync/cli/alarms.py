@@ -49,7 +49,7 @@ def show_incidents(configuration: Configuration, console: Console) -> bool:
                 if drift and drift.not_checked_since:
                     told = f"It can't be seen whether the list is still as it was proven: {drift.not_checked_because}"
                     rows.append((where, moment(drift.not_checked_since, settings.zone), told))
-            if unseen := _unwatched(mandator, settings, state.incidents.looked_at(mandator), now):
+            if unseen := _unwatched(mandator, settings, state.incidents.last_checked(mandator), now):
                 unwatched.append(unseen)
     if rows:
         console.print(_table(rows))

@@ -165,7 +165,7 @@ def _check_kind(one: Target, vendor: Optimizely, ports: Resources | None, findin
         remedy = f"set mandators.{one.mandator}.canary_address and check again, or name a regular list"
         findings.add(place, False, f"a canary has shown it to be an opt-in list; {remedy}")
         return
-    with ports.state.locks.held(one.recipient_list_id, "campaign-sync check"):
+    with ports.state.locks.acquire(one.recipient_list_id, "campaign-sync check"):
         outcome = probe_list_kind(one, vendor, ports.state.recipient_lists, datetime.now(UTC))
     findings.add(place, outcome.passed, outcome.summary)
 

@@ -10,7 +10,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from campaign_sync.cli.database import db_app, refuse_other_revision
+from campaign_sync.cli.db import db_app, refuse_other_revision
 from campaign_sync.cli.error_handling import (
     NOTHING_WRONG,
     SOMETHING_FAILED,

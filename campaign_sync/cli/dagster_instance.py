@@ -18,7 +18,7 @@ from campaign_sync.domain.url import ENCODE, is_ambiguous
 from campaign_sync.orchestration.embedded_storage import EmbeddedStorage
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.sqlite import remedy
-from campaign_sync.storage.private_files import can_be_written, one_process_at_a_time, private_folder, write_whole
+from campaign_sync.storage.private_files import create_private_folder, folder_lock, is_writable, write_atomically
 
 _FORMER_STORAGE = "campaign_sync.automation.event_store"
 """What earlier versions called the module of the embedded storage, in files that are still there."""
@@ -108,13 +108,13 @@ def _entries(settings: object) -> Iterator[tuple[object, object]]:
 
 def _lock(home: Path) -> AbstractContextManager[None]:
     """The lock of an instance's folder; none where the folder doesn't hold what could be ruined, as in production."""
-    return one_process_at_a_time(home) if home.is_dir() and can_be_written(home) else nullcontext()
+    return folder_lock(home) if home.is_dir() and is_writable(home) else nullcontext()
 
 
 def _prepare(home: Path) -> None:
-    private_folder(home)
+    create_private_folder(home)
     settings = home / "dagster.yaml"
     if not settings.exists():
-        write_whole(settings, (files("campaign_sync.cli") / "embedded_dagster.yaml").read_bytes())
+        write_atomically(settings, (files("campaign_sync.cli") / "embedded_dagster.yaml").read_bytes())
     elif _FORMER_STORAGE in (text := settings.read_text(encoding="utf-8")):
-        write_whole(settings, text.replace(_FORMER_STORAGE, EmbeddedStorage.__module__).encode())
+        write_atomically(settings, text.replace(_FORMER_STORAGE, EmbeddedStorage.__module__).encode())

@@ -22,7 +22,7 @@ from campaign_sync.replacement.target import target
 from campaign_sync.sandbox.demo_crm import advance_demo_crm, create_demo_crm, demo_addresses
 from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync.storage.database import upgrade_database
-from campaign_sync.storage.private_files import one_process_at_a_time, write_whole
+from campaign_sync.storage.private_files import folder_lock, write_atomically
 
 FOLDER = Path(".campaign_sync/demo")
 
@@ -43,7 +43,7 @@ def run_demo(console: Console, ui_port: int | None) -> bool:
     """
     with ExitStack() as playing:
         with console.status(f"Waiting for another `campaign-sync demo` in {FOLDER}"):
-            playing.enter_context(one_process_at_a_time(FOLDER))
+            playing.enter_context(folder_lock(FOLDER))
         use_instance(FOLDER / "dagster")
         with _sandbox() as base_url:
             proven = _play(console, base_url)
@@ -65,7 +65,7 @@ def _play(console: Console, base_url: str) -> bool:
     console.rule(f"Day {day}")
     with console.status("A night in the CRM and at the vendor" if day > 1 else "Making a CRM of 50,000 people"):
         _live_through(day, configuration)
-    write_whole(FOLDER / "day", str(day).encode())
+    write_atomically(FOLDER / "day", str(day).encode())
     proven = [run_daily_replace(configuration, each, None, console, _ADVICE) for each in configuration.mandators]
     return all(proven)
 

@@ -109,7 +109,7 @@ def _ranges(days: Sequence[date]) -> str:
 def _compare(state: State, frames: FileStorage, before: ProvenList, after: ProvenList) -> _Compared:
     def look(proven: ProvenList) -> tuple[Members, set[str]]:
         snapshot = frames.read_frame(proven.file, proven.digest)
-        return members(snapshot, proven, state.replacement_history.turned_away(proven)), set(entity_keys(snapshot))
+        return members(snapshot, proven, state.replacement_history.rejected_rows(proven)), set(entity_keys(snapshot))
 
     (old, _), (new, in_snapshot) = look(before), look(after)
     difference = compare(old.rows, new.rows)

@@ -131,7 +131,7 @@ def _shelf_again(sources: Sources, target: Target, shelf: _Shelf) -> _Shelf:
 
 def _cleared(sources: Sources, target: Target, proven: ProvenList | None, moment: datetime) -> datetime | None:
     after = proven.proven_at if proven else None
-    return sources.state.replacement_history.cleared(target.mandator, target.name, after, moment)
+    return sources.state.replacement_history.last_cleared(target.mandator, target.name, after, moment)
 
 
 def _person(sources: Sources, entity: Entity, lists: Sequence[_List]) -> Person:
@@ -159,7 +159,7 @@ def _evidence(
         address,
         consent.occurred_at if consent else None,
     )
-    written = sources.state.write_backs.of(entity, address)
+    written = sources.state.write_backs.find(entity, address)
     still_bounced = any(each.reason is Reason.BOUNCED for each in against)
     return Evidence(
         target=target,

@@ -218,7 +218,7 @@ def _alone(instance: dg.DagsterInstance, state: State, mandator: str, run_id: st
     """
     end_dead_runs(instance, state)
     _require_alone(instance, mandator, advice)
-    with state.heartbeats.given(run_id):
+    with state.heartbeats.keep_alive(run_id):
         yield
 
 

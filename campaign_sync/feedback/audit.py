@@ -81,7 +81,7 @@ def audit(
     entries = vendor.unsubscribes.count()
     blocked = _asked(vendor.blacklist.are_blacklisted, everybody, on_rows)
     known_blocked = {address for address, _, _ in state.blocked_addresses.all(mandator)}
-    state.blocked_addresses.found(mandator, blocked, AUDIT_SOURCE, now)
+    state.blocked_addresses.record(mandator, blocked, AUDIT_SOURCE, now)
     withdrawn_by_vendor = set().union(*withdrawn.values())
     if unsubscribe_lists == "per_list":
         left, news = _left_lists(
@@ -139,7 +139,7 @@ def _left_lists(
         RefusedError: the vendor claims that most people have left a list. It doesn't say how many entries its
             unsubscribe list has.
     """
-    told = state.unsubscribed_recipients.told(mandator).intersection(set().union(*consenting.values()))
+    told = state.unsubscribed_recipients.known(mandator).intersection(set().union(*consenting.values()))
     on_some = _asked(vendor.unsubscribes.contains_all, sorted(told), on_rows)
     state.unsubscribed_recipients.remove(mandator, told - set(on_some))
     everybody_left, news = set[str](), set[str]()

@@ -13,5 +13,5 @@ def recheck(mandator: str, vendor: Optimizely, blocked: BlockedAddresses) -> int
     known = [address for address, _, _ in blocked.all(mandator)]
     still = vendor.blacklist.are_blacklisted(known)
     released = [address for address, is_blocked in zip(known, still, strict=True) if not is_blocked]
-    blocked.released(mandator, released)
+    blocked.remove(mandator, released)
     return len(released)

@@ -126,7 +126,7 @@ class FeedbackFetcher:
             FrameError: one of them isn't delivered any more.
         """
         journal = self.state.feedback_imports
-        lost = [one.id for one in journal.waiting(self.mandator, reader) if not self._is_intact(one)]
+        lost = [one.id for one in journal.uncommitted(self.mandator, reader) if not self._is_intact(one)]
         names: defaultdict[str, set[str]] = defaultdict(set)
         for import_id, delivery in journal.deliveries(self.mandator, reader):
             names[import_id].add(delivery.name)

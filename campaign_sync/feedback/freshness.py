@@ -10,7 +10,7 @@ from campaign_sync.domain.feedback_age import AgeLimits, Verdict, in_words, is_u
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
 from campaign_sync.optimizely.services import Reader
-from campaign_sync.storage.feedback_imports import FeedbackImport, FeedbackImports, Rows
+from campaign_sync.storage.feedback_imports import FeedbackImport, FeedbackImports, RowCounts
 
 
 def vendor_time(by_files: bool, vendor: Optimizely) -> datetime:
@@ -40,7 +40,7 @@ class Fetched:
 
 
 def fetched_until(
-    mandator: str, reader: str, journal: FeedbackImports, read: Sequence[tuple[FeedbackImport, Rows]]
+    mandator: str, reader: str, journal: FeedbackImports, read: Sequence[tuple[FeedbackImport, RowCounts]]
 ) -> Fetched:
     """What a reader has told up to now: what the CRM has, and what was read of it beyond that.
 

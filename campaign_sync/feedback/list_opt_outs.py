@@ -40,13 +40,15 @@ def withdraw_from_list(
         CrmError, StateError: one of them can't be reached.
     """
     remembered = state.list_unsubscribes
-    told = remembered.told(mandator, list_id)
+    told = remembered.known(mandator, list_id)
     news = set(left) - told
-    since = remembered.seen(mandator, list_id, news, seen_at)  # the moment stays, should we die before the CRM is told
+    since = remembered.record_pending(
+        mandator, list_id, news, seen_at
+    )  # the moment stays, should we die before the CRM is told
     opt_outs = [
         Unsubscribe(each, since[each], mandator, source, dated=False, through=left[each]) for each in sorted(news)
     ]
     crm.record_unsubscribes(opt_outs, noting(state))
-    remembered.tell(mandator, list_id, left, seen_at)
+    remembered.mark_known(mandator, list_id, left, seen_at)
     remembered.remove(mandator, list_id, told.intersection(asked) - set(left))
     return news

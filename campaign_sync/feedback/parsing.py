@@ -25,7 +25,7 @@ from campaign_sync.storage.feedback_imports import (
     UNSUBSCRIBE_SOURCE,
     FeedbackImport,
     FeedbackImports,
-    Rows,
+    RowCounts,
 )
 from campaign_sync.storage.files import RAW, FileStorage, LostFileError
 from campaign_sync.storage.state import State
@@ -74,7 +74,7 @@ class Pending:
     """By import id, the reader."""
     ignored: int = 0
     """Replies that are no bounces."""
-    read: dict[str, Rows] = field(default_factory=dict)
+    read: dict[str, RowCounts] = field(default_factory=dict)
     """By import id, how many rows were understood, and how many don't fit."""
     misfits: Counter[str] = field(default_factory=Counter)
     """By reader, how many rows don't fit."""
@@ -160,7 +160,7 @@ def read_pending(state: State, frames: FileStorage, mandator: str, settings: Man
             fits[fetched.reader] |= bool(rows.understood) or has_columns
     _find_delivered_again(pending, raw, imports)
     for reader, misfits in new.items():
-        known = state.feedback_imports.was_understood(mandator, reader) and misfits < ODD_ROWS
+        known = state.feedback_imports.has_understood_rows(mandator, reader) and misfits < ODD_ROWS
         unread = (misfits or odd[reader] >= MANY_ODD_IDS) and not fits[reader] and not known
         if unread and settings.feedback.reader(reader):
             raise LayoutError(_no_row_fits(mandator, reader, misfits + odd[reader], pending.unread))
@@ -205,13 +205,13 @@ def _read(
     settings: MandatorSettings,
     fetched: FeedbackImport,
     newest_events: Mapping[str, datetime],
-) -> tuple[Rows, bool]:
+) -> tuple[RowCounts, bool]:
     """How many rows were understood, and whether a header showed that the columns are there."""
     reader = settings.feedback.reader(fetched.reader)
     if reader is None:
         why = "the reader isn't configured any more"
         _note(pending, raw, fetched, fetched.rows, why)
-        return Rows(0, fetched.rows, stale=fetched.of_a_file), False
+        return RowCounts(0, fetched.rows, stale=fetched.of_a_file), False
     try:
         found = raw.of(fetched)
     except LostFileError:
@@ -220,7 +220,7 @@ def _read(
         understood, misfits = fetched.understood_rows or 0, fetched.misfit_rows or 0
         pending.lost[fetched.reader] += misfits
         _note(pending, raw, fetched, misfits, "the file they were kept in is gone")
-        return Rows(understood, misfits, fetched.newest_event), False
+        return RowCounts(understood, misfits, fetched.newest_event), False
     parsed = parse_feedback(found.rows, reader.layout(settings.zone), fetched.until)
     unclear = [row.position for row in parsed.rows if not _taken(pending, fetched, row, reader)]
     misfits = len(parsed.misfits) - len(parsed.without_address) + len(unclear) + found.unread
@@ -243,10 +243,10 @@ def _rows(
     misfits: int,
     unclear: int,
     newest_events: Mapping[str, datetime],
-) -> Rows:
+) -> RowCounts:
     odd = len(parsed.without_address)
     shown = odd if fetched.until > datetime.now(UTC) - SHOWN_FOR else 0
-    rows = Rows(len(parsed.rows) - unclear + odd - shown, misfits, without_address=shown)
+    rows = RowCounts(len(parsed.rows) - unclear + odd - shown, misfits, without_address=shown)
     moments = [row.occurred_at for row in parsed.rows] + [at for _, at in parsed.without_address.values()]
     has_events = rows.understood > 0 or odd > 0
     newest = min(max(moments), fetched.until) if has_events and reader.time is not None else None

@@ -84,7 +84,7 @@ def remember_lists_left(
 ) -> None:
     """The CRM is being told who has left these lists, so a look that finds them there has found no news."""
     for list_id in list_ids:
-        state.list_unsubscribes.tell(
+        state.list_unsubscribes.mark_known(
             mandator, list_id, {one.address for one in unsubscribes if list_id in left.get(one.raw, ())}, now
         )
 

@@ -105,7 +105,7 @@ class WithdrawalMemory:
             self.remember()
             missing = {known.entity for each in judgement.vanished for known in each.withdrawals}
             self._state.known_withdrawals.forget(self._mandator, self._opt_in_id, judgement.superseded)
-            self._state.known_withdrawals.missing(self._mandator, self._opt_in_id, missing, self._now)
+            self._state.known_withdrawals.mark_missing(self._mandator, self._opt_in_id, missing, self._now)
         return Recall(len(self._known) - len(judgement.superseded), _vanished(judgement, self._opt_in_id))
 
 

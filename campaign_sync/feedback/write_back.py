@@ -25,7 +25,7 @@ from campaign_sync.feedback.unsubscribe_lists import (
     remember_lists_left,
 )
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.storage.feedback_imports import LIVE_LOOK_SOURCE, Unmatched
+from campaign_sync.storage.feedback_imports import LIVE_LIST_SOURCE, Unmatched
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 from campaign_sync.storage.vendor_unsubscribes import PendingOptOut
@@ -77,7 +77,7 @@ def write_back(
     """
     before = state.feedback_imports.unmatched(mandator)
     bounces = [*pending.bounces, *before.bounces]
-    known = state.write_backs.known(bounces)
+    known = state.write_backs.already_written(bounces)
     fresh = [one for one in bounces if one not in known]
     read = _identified(mandator, pending, crm)
     told = _of_ours(_told_once(read, pending), state)
@@ -89,12 +89,14 @@ def write_back(
     by_address = _lists_left(vendor, news, feedback) if opt_ins else {}
     left = left_by_row(news, by_address, opt_ins) | left_before(told, opt_ins)
     remember_lists_left(state, mandator, news, left, opt_ins, now)
-    state.unsubscribed_recipients.tell(mandator, {one.address for one in news if not by_address.get(one.address)}, now)
+    state.unsubscribed_recipients.mark_known(
+        mandator, {one.address for one in news if not by_address.get(one.address)}, now
+    )
     told = of_lists_left(told, left, opt_ins)
     lists_of = narrowed(_lists_of_mailings(pending.mailings, vendor), left)
     found = _resolved(told, written_before, state, frames, lists_of)
     resolved = of_our_lists(found, left)
-    state.write_backs.note_about_nothing(list(set(found) - set(resolved)), now)
+    state.write_backs.record_without_consent(list(set(found) - set(resolved)), now)
     told_now = set(told)
     unsubscribes = [*resolved, *(one for one in before.unsubscribes if one not in told_now)]
     note, matched = noting(state), set[Bounce | Unsubscribe]()
@@ -133,7 +135,7 @@ def _lists_left(
 
 def _of_ours(unsubscribes: Sequence[Unsubscribe], state: State) -> list[Unsubscribe]:
     """Without those that were found to be about nothing of ours when they were read before."""
-    about_nothing = state.write_backs.about_nothing(unsubscribes)
+    about_nothing = state.write_backs.without_consent(unsubscribes)
     return [one for one in unsubscribes if one not in about_nothing]
 
 
@@ -228,16 +230,16 @@ def hear(
     Returns:
         Whose opt-outs were news.
     """
-    told = state.unsubscribed_recipients.told(mandator)
+    told = state.unsubscribed_recipients.known(mandator)
     pending = {one.recipient_id for one in state.unsubscribed_recipients.pending(mandator)}
     unknown = set(left) - told
-    since = state.unsubscribed_recipients.seen(
+    since = state.unsubscribed_recipients.record_pending(
         mandator, unknown, seen_at, source
     )  # stays, should we die before the CRM is told
     if not await_rows:
         opt_outs = [Unsubscribe(each, since[each], mandator, source, dated=False) for each in sorted(unknown)]
         _withdraw(opt_outs, crm, state, frames)
-        state.unsubscribed_recipients.tell(mandator, unknown, seen_at)
+        state.unsubscribed_recipients.mark_known(mandator, unknown, seen_at)
     state.unsubscribed_recipients.remove(mandator, told.intersection(asked) - set(left))
     return unknown - pending if await_rows else unknown
 
@@ -246,11 +248,11 @@ def _give_up_waiting(mandator: str, feedback: FeedbackSettings, crm: Crm, state:
     """Withdraw what the snapshots tell of the pending opt-outs whose feedback row should have come; how many."""
     overdue = _overdue(mandator, feedback, state)
     opt_outs = [
-        Unsubscribe(one.recipient_id, one.since, mandator, one.source or LIVE_LOOK_SOURCE, dated=False)
+        Unsubscribe(one.recipient_id, one.since, mandator, one.source or LIVE_LIST_SOURCE, dated=False)
         for one in overdue
     ]
     _withdraw(opt_outs, crm, state, frames)
-    state.unsubscribed_recipients.tell(mandator, {one.recipient_id for one in overdue}, datetime.now(UTC))
+    state.unsubscribed_recipients.mark_known(mandator, {one.recipient_id for one in overdue}, datetime.now(UTC))
     return len(overdue)
 
 
@@ -273,7 +275,7 @@ def _withdraw(opt_outs: Sequence[Unsubscribe], crm: Crm, state: State, frames: F
 
 def noting(state: State) -> Callable[[Sequence[Written]], None]:
     """Keeps a record of what the CRM has taken."""
-    return lambda written: state.write_backs.note(written, datetime.now(UTC))
+    return lambda written: state.write_backs.record(written, datetime.now(UTC))
 
 
 def _lists_of_mailings(

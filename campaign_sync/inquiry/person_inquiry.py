@@ -59,7 +59,7 @@ class Inquiry:
 
     def _dossier(self, entity: Entity, shelves: Iterable[_Shelf], former: ProvenList | None = None) -> PersonReport:
         email, consents = self._crm.email(entity), self._crm.consents(entity)
-        attributions = {one.event_id: one.attribution for one in self._state.write_backs.of(entity, None)}
+        attributions = {one.event_id: one.attribution for one in self._state.write_backs.find(entity, None)}
         lists = []
         for shelf in shelves:
             sent, opt_in_id = shelf.sent.get(str(entity)), shelf.target.contract.opt_in_id

@@ -82,7 +82,7 @@ class Sources:
         wanted = keys.isin([str(entity) for entity in people]) | (snapshot[RECIPIENT_ID] == (address or ""))
         if not wanted.any():
             return {}
-        of_list = members(snapshot, proven, self.state.replacement_history.turned_away(proven))
+        of_list = members(snapshot, proven, self.state.replacement_history.rejected_rows(proven))
         in_list = of_list.rows.index
         return {
             str(key): Sent(

@@ -93,7 +93,7 @@ def alarm_sensor(
                 ]
                 unsettled = (at_work | attempts.undecided()) - replaced_since(mandator, state)
                 unsettled |= left_behind(configuration, mandator, state)
-                state.incidents.settle(mandator, found, unsettled, now)
+                state.incidents.reconcile(mandator, found, unsettled, now)
                 problems = tell(state, mandator, ways, settings.lists)
                 open_now = list(state.incidents.open(mandator).values())
         except StateError as error:

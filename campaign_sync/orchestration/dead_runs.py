@@ -31,7 +31,7 @@ def end_dead_runs(instance: dg.DagsterInstance, state: State, known: Collection[
     """
     at_work = instance.get_runs(dg.RunsFilter(statuses=_AT_WORK))
     state.heartbeats.expect([run.run_id for run in at_work if MANDATOR_TAG in run.tags])
-    for run_id in {*known, *state.heartbeats.dead()}:
+    for run_id in {*known, *state.heartbeats.dead_runs()}:
         run = instance.get_run_by_id(run_id)
         if run is None:  # of another instance that shares the state
             continue

@@ -21,7 +21,7 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event
 
 from campaign_sync.sqlite import PATIENCE_SECONDS
-from campaign_sync.storage.private_files import one_process_at_a_time
+from campaign_sync.storage.private_files import folder_lock
 
 KEPT_OPEN = 8
 """How many files of single runs stay open at once; a webserver looks at many, a run writes to its own alone."""
@@ -38,7 +38,7 @@ class OpenEventLogStorage(SqliteEventLogStorage):
         super().__init__(base_dir, inst_data)
 
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
-        with one_process_at_a_time(Path(self._base_dir)):
+        with folder_lock(Path(self._base_dir)):
             super()._initdb(engine, for_index_shard)
 
     @contextmanager
@@ -121,7 +121,7 @@ class EmbeddedStorage(DagsterSqliteStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self.base_dir, self._inst_data = base_dir, inst_data
         history = Path(base_dir) / "history"
-        with one_process_at_a_time(Path(base_dir)):
+        with folder_lock(Path(base_dir)):
             self._run_storage = PatientRunStorage.from_local(str(history))
             self._event_log_storage = OpenEventLogStorage(str(history / "runs"))
             self._schedule_storage = PatientScheduleStorage.from_local(str(Path(base_dir) / "schedules"))

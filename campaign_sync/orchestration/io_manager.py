@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from upath import UPath
 
-from campaign_sync.storage.files import give_memory_back, keep
+from campaign_sync.storage.files import release_memory, write_file
 
 
 class ParquetIOManager(dg.UPathIOManager):
@@ -37,16 +37,16 @@ class ParquetIOManager(dg.UPathIOManager):
         """Write a frame, and empty it: a run of `campaign-sync run` keeps what its assets returned until it ends."""
         if not isinstance(obj, pd.DataFrame):
             raise TypeError(f"only frames are kept as Parquet, not {type(obj).__name__}")
-        keep(path, obj.to_parquet(index=False))
+        write_file(path, obj.to_parquet(index=False))
         for column in list(obj.columns):
             del obj[column]
-        give_memory_back()
+        release_memory()
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> pd.DataFrame:
         """Read a frame."""
         with path.open("rb") as file:
             frame = pd.read_parquet(file)
-        give_memory_back()
+        release_memory()
         return frame
 
 

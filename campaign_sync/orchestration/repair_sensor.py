@@ -46,7 +46,7 @@ def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         targets = [target(configuration, mandator, name) for name in configuration.mandators[mandator].lists]
         with State(configuration.storage.state_url.get_secret_value()) as state:
-            dead = {run_id for one in targets if (run_id := state.locks.died(one.recipient_list_id))}
+            dead = {run_id for one in targets if (run_id := state.locks.dead_holder(one.recipient_list_id))}
             end_dead_runs(context.instance, state, dead)
             if is_busy(context.instance, mandator):
                 return dg.SkipReason(f"a run of {mandator} is under way or queued")

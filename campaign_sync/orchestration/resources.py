@@ -44,7 +44,7 @@ class Resources:
         """The state database."""
         state = self._open.enter_context(State(self._configuration.storage.state_url.get_secret_value()))
         if self._run_id:
-            self._open.enter_context(state.heartbeats.given(self._run_id))
+            self._open.enter_context(state.heartbeats.keep_alive(self._run_id))
         return state
 
     def send_heartbeats(self) -> None:

@@ -110,7 +110,7 @@ class Gate:
 
         Mandator ids are negative here, so that no list has the same.
         """
-        return self.state.locks.held(-self.vendor.mandator_id, self.run_id)
+        return self.state.locks.acquire(-self.vendor.mandator_id, self.run_id)
 
     def admit_clear(self, target: Target, admission: PreflightResult) -> None:
         """Let the list be cleared at this very moment, as far as mailings are concerned: time has passed.

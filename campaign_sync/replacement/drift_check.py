@@ -64,7 +64,7 @@ class DriftCheck:
             found = known.not_seen(str(error), self.now())
         if self._settled(target) != proven:  # somebody has begun to replace it, so what was read means nothing
             return None
-        self.state.list_drifts.note(found)
+        self.state.list_drifts.record(found)
         return found
 
     def _settled(self, target: Target) -> Replacement | None:
@@ -102,7 +102,7 @@ class DriftCheck:
                 "the attributes that are sent were configured otherwise when the list was proven; its next replace "
                 "makes it comparable again"
             )
-        return members(snapshot, sent, self.state.replacement_history.turned_away(sent))
+        return members(snapshot, sent, self.state.replacement_history.rejected_rows(sent))
 
     def _read(self, target: Target, vendor: Optimizely, people: Members, digests: RowDigests) -> Reading:
         """All of the list; once more in one piece where somebody seems to be missing, for pages may overlap."""

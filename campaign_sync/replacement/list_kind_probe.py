@@ -61,7 +61,7 @@ def probe_list_kind(target: Target, vendor: Optimizely, lists: RecipientListStat
         vendor.recipients.remove_all(list_id, [canary])
     unclear = not revived and target.unsubscribe_lists == "per_list" and vendor.unsubscribes.lists_are_closed
     if not unclear:
-        lists.found(list_id, ListKind.OPT_IN if revived else ListKind.REGULAR, now)
+        lists.set_kind(list_id, ListKind.OPT_IN if revived else ListKind.REGULAR, now)
     found = (
         "the configuration vouches that it is a regular list; the canary wasn't revived, but the vendor doesn't say "
         "from which lists it is unsubscribed"

@@ -67,7 +67,7 @@ def judge_lists(
     age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback_imports, now)
     if age.age is not None and age.age <= expected.pause:
         age = replace(age, alertness=Alertness.FRESH)
-    judged, doubts = [], state.recipient_lists.doubts(mandator)
+    judged, doubts = [], state.recipient_lists.partial_fills(mandator)
     for name in settings.lists:
         broken = state.replacements.incomplete(mandator, name)
         proven = state.replacements.last_proven(mandator, name)

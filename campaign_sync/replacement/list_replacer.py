@@ -109,7 +109,7 @@ class ListReplacer:
             OptimizelyError, CrmError, StateError, FrameError: something can't be reached. Nothing was changed.
         """
         try:
-            with self.state.locks.held(target.recipient_list_id, self.run_id) as lease:
+            with self.state.locks.acquire(target.recipient_list_id, self.run_id) as lease:
                 return self._replace(target, lease, replayed)
         except ListLockedError as error:
             raise ReplacementRefusedError(f"{target} was not touched. {error}", passing=True) from None
@@ -203,7 +203,7 @@ class ListReplacer:
         seen_at = vendor_time(target.feedback_by_files, self.vendor)
         OptOutRecorders(self.crm, self.state, self.frames).hear(target, proven.sent, proven.looked, seen_at)
         note(entry.id, state=ReplacementState.PROVEN, finished_at=self.now())
-        self.state.recipient_lists.settle(target.mandator, target.name)
+        self.state.recipient_lists.clear_partial_fill(target.mandator, target.name)
         report(Progress(target.mandator, target.name, "proven", proof.in_list, proof.in_list))
         dropped, swept = _by_reason(admission.dropped), _by_reason(proven.taken_out)
         for metric, by_reason in ((ROWS_DROPPED, dropped), (ROWS_SWEPT, swept)):
@@ -272,7 +272,7 @@ class ListReplacer:
         if target.opt_outs_await_rows:  # as of a look: the answer doesn't say which opt-in they left
             reasons[reasons == Reason.UNSUBSCRIBED.value] = Reason.ON_UNSUBSCRIBE_LIST.value
         blocked = refused.loc[reasons == Reason.BLOCKLISTED.value, ADDRESS]
-        self.state.blocked_addresses.found(target.mandator, blocked.tolist(), ADD_ALL_SOURCE, self.now())
+        self.state.blocked_addresses.record(target.mandator, blocked.tolist(), ADD_ALL_SOURCE, self.now())
         entries = rejections(refused, Stage.VENDOR, reasons)
         self._record(target, entries.assign(vendor_code=answers.array))
 

@@ -32,7 +32,7 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import MAX_ROWS
 from campaign_sync.replacement.parallel import in_parallel
 from campaign_sync.replacement.target import Target
-from campaign_sync.storage.feedback_imports import LIVE_LOOK_SOURCE
+from campaign_sync.storage.feedback_imports import LIVE_LIST_SOURCE
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 
@@ -131,9 +131,9 @@ class OptOutRecorders:
             consents = dict(zip(left[RECIPIENT_ID], _consents(left, target.contract.opt_in_id), strict=True))
             list_id = target.recipient_list_id
             withdraw_from_list(
-                target.mandator, list_id, asked, consents, seen_at, LIVE_LOOK_SOURCE, self.crm, self.state
+                target.mandator, list_id, asked, consents, seen_at, LIVE_LIST_SOURCE, self.crm, self.state
             )
-            told = self.state.unsubscribed_recipients.told(
+            told = self.state.unsubscribed_recipients.known(
                 target.mandator
             )  # they were on the client's list, and aren't any more
             self.state.unsubscribed_recipients.remove(target.mandator, told.intersection(asked) - consents.keys())
@@ -144,14 +144,14 @@ class OptOutRecorders:
                 asked,
                 rows.loc[on_list, RECIPIENT_ID].tolist(),
                 seen_at,
-                LIVE_LOOK_SOURCE,
+                LIVE_LIST_SOURCE,
                 self.crm,
                 self.state,
                 self.frames,
                 await_rows=target.opt_outs_await_rows,
             )
         blocked = rows.loc[reasons == Reason.BLOCKLISTED.value, ADDRESS]
-        self.state.blocked_addresses.found(target.mandator, blocked.tolist(), LIVE_LOOK_SOURCE, seen_at)
+        self.state.blocked_addresses.record(target.mandator, blocked.tolist(), LIVE_LIST_SOURCE, seen_at)
 
 
 def _consents(rows: pd.DataFrame, opt_in_id: str) -> Iterator[frozenset[ConsentRef]]:

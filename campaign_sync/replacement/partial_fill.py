@@ -18,7 +18,7 @@ from campaign_sync.replacement.progress import rows_of
 from campaign_sync.replacement.proof import people
 from campaign_sync.replacement.read_back import READ_BACK_ROWS, read_back
 from campaign_sync.replacement.target import Target
-from campaign_sync.storage.recipient_lists import Doubt
+from campaign_sync.storage.recipient_lists import PartialFill
 from campaign_sync.storage.state import State
 
 SIZE = "plausible_size"
@@ -50,9 +50,9 @@ def with_size_doubts(
         return list(outcomes)
     held, known = _held(target, vendor, rows)
     if not looks_half_full(held, known, len(rows), target.contract.limits):
-        state.recipient_lists.settle(target.mandator, target.name)
+        state.recipient_lists.clear_partial_fill(target.mandator, target.name)
         return list(outcomes)
-    state.recipient_lists.doubt(Doubt(target.mandator, target.name, held, len(rows), now))
+    state.recipient_lists.record_partial_fill(PartialFill(target.mandator, target.name, held, len(rows), now))
     finding = (
         f"{known} of the {held} recipients that the list holds are among these {len(rows)}, so it looks half full, "
         "left so by a replace that the state database (storage.state_url) has no record of: was it lost, or restored "

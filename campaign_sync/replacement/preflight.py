@@ -146,7 +146,7 @@ def _snapshot_age(target: Target, stored: StoredSnapshot, now: datetime, replayi
 def _feedback(target: Target, feedback: FeedbackImports, vendor_now: datetime) -> CheckOutcome:
     """Both kinds of feedback have reached the CRM, lately, and nothing that was fetched still waits."""
     remedy = f"materialize {target.mandator}'s bounces, unsubscribes and suppression_state"
-    waiting = feedback.uncommitted(target.mandator)
+    waiting = feedback.uncommitted_count(target.mandator)
     if waiting:
         return CheckOutcome("feedback", False, f"{waiting} fetched windows haven't reached the CRM; {remedy}")
     verdict = judge_age(target.mandator, target.readers, target.feedback_age, feedback, vendor_now)

@@ -105,11 +105,11 @@ class _ListGatherer:
         )
         days = [self._day(self._now) - timedelta(days=ago) for ago in reversed(range(PERIOD))]
         # A day more, for what began before midnight.
-        replaces = self._state.report_queries.replaces(
+        replaces = self._state.report_queries.replacements(
             self._mandator, self._name, self._now - timedelta(days=PERIOD + 1)
         )
         last = self._state.replacements.last_proven(self._mandator, self._name)
-        turned_away = self._state.report_queries.turned_away(last) if last else None
+        turned_away = self._state.report_queries.rejection_counts(last) if last else None
         return ListReport(
             name=self._name,
             called=self._called,
@@ -162,7 +162,7 @@ class _ListGatherer:
             return {}
         found: defaultdict[date, Counter[str]] = defaultdict(Counter)
         since = max(proven[-1].proven_at, self._now - timedelta(days=PERIOD + 1))
-        counts = self._state.report_queries.newly_turned_away(self._mandator, self._name, since)
+        counts = self._state.report_queries.new_rejections(self._mandator, self._name, since)
         for (moment, reason), people in counts.items():
             found[self._day(moment)][reason] += people
         return {day: dict(found[day]) for day in days if day in found}
@@ -174,7 +174,7 @@ class _ListGatherer:
         except FileStorageError:
             return None
         old, new = (
-            members(snapshot, one, history.turned_away(one))
+            members(snapshot, one, history.rejected_rows(one))
             for snapshot, one in zip(snapshots, (before, newest), strict=True)
         )
         were, are = set(entity_keys(old.rows)), set(entity_keys(new.rows))

@@ -16,14 +16,14 @@ class BlockedAddresses:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def found(self, mandator: str, addresses: Collection[str], source: str, now: datetime) -> None:
+    def record(self, mandator: str, addresses: Collection[str], source: str, now: datetime) -> None:
         """These addresses are blocked; `source` is how that came to light."""
         common = {"mandator": mandator, "first_seen": now, "last_seen": now, "source": source}
         rows = [{**common, "address": address} for address in sorted(set(addresses))]
         with self._engine.begin() as connection:
             upsert(connection, blocked_address, rows, update=("last_seen",))
 
-    def released(self, mandator: str, addresses: Sequence[str]) -> None:
+    def remove(self, mandator: str, addresses: Sequence[str]) -> None:
         """These aren't blocked any more."""
         with self._engine.begin() as connection:
             for some in batches(addresses):

@@ -71,20 +71,20 @@ class WriteBacks:
         self._engine = engine
         self._pseudonym = lru_cache(maxsize=10_000)(pseudonym)  # the same people come again and again
 
-    def note(self, written: Sequence[Written], now: datetime) -> None:
+    def record(self, written: Sequence[Written], now: datetime) -> None:
         """Note what the CRM has taken; what is noted already stays as it is."""
         with self._engine.begin() as connection:
             insert_missing(connection, write_back, [self._row(one, now) for one in written])
 
-    def note_about_nothing(self, unsubscribes: Sequence[Unsubscribe], now: datetime) -> None:
+    def record_without_consent(self, unsubscribes: Sequence[Unsubscribe], now: datetime) -> None:
         """Note that these were found to be about no consent: the CRM gets no entry, also when they are read again."""
-        self.note([Written(one, new=False) for one in unsubscribes], now)
+        self.record([Written(one, new=False) for one in unsubscribes], now)
 
-    def about_nothing(self, unsubscribes: Sequence[Unsubscribe]) -> set[Unsubscribe]:
+    def without_consent(self, unsubscribes: Sequence[Unsubscribe]) -> set[Unsubscribe]:
         """Those of which that was noted."""
         return self._without_entry(unsubscribes)
 
-    def known(self, bounces: Sequence[Bounce]) -> set[Bounce]:
+    def already_written(self, bounces: Sequence[Bounce]) -> set[Bounce]:
         """Those that were written before: should the CRM lack them now, somebody there has reset them."""
         return self._without_entry(bounces)
 
@@ -115,7 +115,7 @@ class WriteBacks:
                     found[key].append(WrittenConsent(consent, one.attribution, import_id))
         return dict(found)
 
-    def of(self, entity: Entity, address: str | None) -> list[WriteBackRecord]:
+    def find(self, entity: Entity, address: str | None) -> list[WriteBackRecord]:
         """Everything about an entity's consents, and about the bounces of an address, oldest first."""
         theirs = (write_back.c.entity_type == entity.entity_type) & (write_back.c.entity_id == entity.entity_id)
         if address:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 from campaign_sync.config.database_url import DatabaseUrlError, place, read_database_url
 from campaign_sync.sqlite import PATIENCE_SECONDS, remedy, use_write_ahead_log
 from campaign_sync.storage.errors import RevisionError, StateError
-from campaign_sync.storage.private_files import can_be_written, private_file
+from campaign_sync.storage.private_files import create_private_file, is_writable
 from campaign_sync.storage.revisions import differences, migrate, revision_of, revisions
 
 READY = "the state database opens"
@@ -39,7 +39,7 @@ def open_database(url: str) -> Engine:
     try:
         with _opening(engine):
             if engine.dialect.name == "sqlite":
-                private_file(_sqlite_file(engine))
+                create_private_file(_sqlite_file(engine))
                 event.listen(engine, "connect", _prepare_sqlite)
             if not _is_current(engine):
                 with engine.connect() as connection:
@@ -64,7 +64,7 @@ def upgrade_database(url: str) -> tuple[str | None, str]:
     engine = _engine(url)
     with _opening(engine, "upgraded"):
         if engine.dialect.name == "sqlite":
-            private_file(_sqlite_file(engine))
+            create_private_file(_sqlite_file(engine))
             event.listen(engine, "connect", _prepare_sqlite)
         with engine.connect() as connection:
             return migrate(connection, place(engine.url)), revisions()[-1]
@@ -93,7 +93,7 @@ def probe_database(url: str) -> str:
     engine = _engine(url)
     with _opening(engine):
         if engine.dialect.name == "sqlite" and not _sqlite_file(engine).exists():
-            if not can_be_written(_sqlite_file(engine).parent):
+            if not is_writable(_sqlite_file(engine).parent):
                 raise StateError(
                     f"the state database {_sqlite_file(engine)} (storage.state_url) can't be created: "
                     "its folder can't be written to; choose another one, or mend its permissions"

@@ -31,7 +31,7 @@ from campaign_sync.storage.upsert import insert_missing, upsert
 UNSUBSCRIBE_SOURCE = "optimizely:unsubscribes"
 """The source that a withdrawal names in the CRM: always the same, so that the same unsubscribe is written once."""
 
-LIVE_LOOK_SOURCE = "optimizely:live_look"
+LIVE_LIST_SOURCE = "optimizely:live_look"
 """The source that a withdrawal names which a look at the vendor's unsubscribe list brought to light."""
 
 AUDIT_SOURCE = "optimizely:audit"
@@ -83,7 +83,7 @@ class FeedbackImport(ImportWindow):
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowCounts:
     """How many rows of an import were understood, and how many didn't fit."""
 
     understood: int
@@ -148,7 +148,7 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
     def committed_until(self, mandator: str) -> dict[str, datetime]:
         """Up to which moment each reader's feedback has reached the CRM, as far as its rows show; absent if never.
 
-        Of windows that is their end. A delivered file shows it by what is new in it: see `Rows.stale`.
+        Of windows that is their end. A delivered file shows it by what is new in it: see `RowCounts.stale`.
         """
         until = case(
             (imports.c.fresh_until > imports.c.imported_at, imports.c.imported_at), else_=imports.c.fresh_until
@@ -169,7 +169,7 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
         with self._engine.connect() as connection:
             return {row.id: row.newest_event for row in connection.execute(query)}
 
-    def was_understood(self, mandator: str, reader: str) -> bool:
+    def has_understood_rows(self, mandator: str, reader: str) -> bool:
         """Whether a row of this reader has ever fitted its layout."""
         this = and_(imports.c.mandator == mandator, imports.c.reader == reader)
         query = select(func.count()).where(this, imports.c.understood_rows > 0)
@@ -181,19 +181,19 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
         with self._engine.begin() as connection:
             _dismiss(connection, import_id, who, reason, now)
 
-    def outlived(self, mandator: str, before: datetime) -> list[FeedbackImport]:
+    def expired(self, mandator: str, before: datetime) -> list[FeedbackImport]:
         """Imports that have been taken wholly, or whose other rows are dismissed, and that ended before that moment."""
         done = or_(imports.c.misfit_rows == 0, imports.c.dismissed_at.is_not(None))
         there = and_(imports.c.committed_at.is_not(None), imports.c.removed_at.is_(None))
         return self._windows(imports.c.mandator == mandator, imports.c.until < before, done, there)
 
-    def waiting(self, mandator: str, reader: str) -> list[FeedbackImport]:
+    def uncommitted(self, mandator: str, reader: str) -> list[FeedbackImport]:
         """Imports of a reader that the CRM hasn't taken yet, oldest first."""
         this = and_(imports.c.mandator == mandator, imports.c.reader == reader)
         return self._windows(this, imports.c.committed_at.is_(None))
 
     def commit(
-        self, mandator: str, read: Mapping[str, Rows], before: Unmatched, unmatched_now: Unmatched, now: datetime
+        self, mandator: str, read: Mapping[str, RowCounts], before: Unmatched, unmatched_now: Unmatched, now: datetime
     ) -> None:
         """The CRM took these imports (by id): move the watermark, note who is unmatched by now.
 
@@ -225,7 +225,7 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
                 further = ("occurred_at", "bounce_kind", "dated", "import_id", "row", *named)
                 upsert(connection, unmatched, rows_now, update=further, where=_weighs_more)
 
-    def uncommitted(self, mandator: str) -> int:
+    def uncommitted_count(self, mandator: str) -> int:
         """How many fetched windows the CRM hasn't seen at all."""
         query = select(func.count()).where(imports.c.mandator == mandator, imports.c.committed_at.is_(None))
         with self._engine.connect() as connection:
@@ -320,7 +320,7 @@ def _dismiss(connection: Connection, import_id: str, who: str, reason: str, now:
     connection.execute(update(imports).where(imports.c.id == import_id).values(values))
 
 
-def _freshness(rows: Rows) -> ColumnElement[Any]:
+def _freshness(rows: RowCounts) -> ColumnElement[Any]:
     """What was shown once stays; rows that are read again show nothing new by that."""
     shown = imports.c.until if rows.fresh_until is None else literal(rows.fresh_until, imports.c.until.type)
     return func.coalesce(imports.c.fresh_until, null() if rows.stale else shown)

@@ -17,7 +17,12 @@ from upath import UPath
 from campaign_sync.domain.url import may_hold_password
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.csv_rows import CsvRows, csv_rows
-from campaign_sync.storage.private_files import can_be_written, private_folder, public_folder, write_whole
+from campaign_sync.storage.private_files import (
+    create_private_folder,
+    create_public_folder,
+    is_writable,
+    write_atomically,
+)
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 """Which extra of this package brings the driver of a URL's scheme."""
@@ -69,7 +74,7 @@ class FileStorage:
         if not self._is_folder:
             return f"the driver of {self.base.protocol}:// is there; whether it may write shows when it writes"
         folder = Path(self.base.path)
-        if not can_be_written(folder):
+        if not is_writable(folder):
             raise FileStorageError(
                 f"{folder} (storage.frames) can't be written to; choose another, or mend its permissions"
             )
@@ -158,7 +163,7 @@ class FileStorage:
         """Keep a frame as Parquet. Returns the file's name in the storage and its digest."""
         name = f"{folder}/{moment:%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}.parquet"
         digest = self._write(name, frame.to_parquet(index=False))
-        give_memory_back()
+        release_memory()
         return name, digest
 
     def read_frame(self, name: str, digest: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -169,7 +174,7 @@ class FileStorage:
         """
         content = io.BytesIO(self._read(name, digest))
         frame = pd.read_parquet(content, columns=None if columns is None else list(columns))
-        give_memory_back()
+        release_memory()
         return frame
 
     def add_to_partition(self, folder: str, window: Window, frame: pd.DataFrame) -> str:
@@ -215,9 +220,9 @@ class FileStorage:
         path = self.base / name
         with self._usable(path, "written"):
             if public and self._is_folder:
-                private_folder(Path(self.base.path))
-                public_folder(Path(path.parent.path))
-            keep(path, content, public=public)
+                create_private_folder(Path(self.base.path))
+                create_public_folder(Path(path.parent.path))
+            write_file(path, content, public=public)
         return hashlib.sha256(content).hexdigest()
 
     def _read(self, name: str, digest: str) -> bytes:
@@ -258,12 +263,12 @@ def _location(base: str) -> UPath | None:
         return None
 
 
-def give_memory_back() -> None:
+def release_memory() -> None:
     """Give the system what Arrow keeps in reserve: as much as a frame or two, after Parquet was written or read."""
     pyarrow.default_memory_pool().release_unused()
 
 
-def keep(path: UPath, content: bytes, *, public: bool = False) -> None:
+def write_file(path: UPath, content: bytes, *, public: bool = False) -> None:
     """Write a file of the frame storage: for its owner alone, or for everybody if it names no person.
 
     Folders that are missing are made. Those of people's files are for their owner alone.
@@ -273,8 +278,8 @@ def keep(path: UPath, content: bytes, *, public: bool = False) -> None:
         path.write_bytes(content)  # an object appears when all of it is there
         return
     file = Path(path.path)
-    private_folder(file.parent)
-    write_whole(file, content, public=public)
+    create_private_folder(file.parent)
+    write_atomically(file, content, public=public)
 
 
 def _is_local(path: UPath) -> bool:

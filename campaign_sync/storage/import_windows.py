@@ -76,13 +76,13 @@ class ImportWindows(Generic[WindowT]):
         with self._engine.connect() as connection:
             return {row.reader: row.until for row in connection.execute(query)}
 
-    def outlived(self, mandator: str, before: datetime) -> list[WindowT]:
+    def expired(self, mandator: str, before: datetime) -> list[WindowT]:
         """Windows that have been taken wholly and ended before that moment; their files needn't be kept."""
         table = self._table
         done = and_(table.c.committed_at.is_not(None), table.c.misfit_rows == 0, table.c.removed_at.is_(None))
         return self._windows(table.c.mandator == mandator, table.c.until < before, done)
 
-    def removed(self, window_id: str, now: datetime) -> None:
+    def mark_removed(self, window_id: str, now: datetime) -> None:
         """The file of a window has been removed."""
         with self._engine.begin() as connection:
             connection.execute(update(self._table).where(self._table.c.id == window_id).values(removed_at=now))

@@ -29,7 +29,7 @@ class Incidents:
         is_open = (trouble.c.mandator == mandator) & trouble.c.cleared_at.is_(None)
         return {row.subject: _trouble(row) for row in self._rows(is_open)}
 
-    def settle(self, mandator: str, found: Iterable[Incident], unsettled: Collection[str], now: datetime) -> Changes:
+    def reconcile(self, mandator: str, found: Iterable[Incident], unsettled: Collection[str], now: datetime) -> Changes:
         """Write down what is wrong now, and what isn't any more.
 
         Args:
@@ -52,14 +52,14 @@ class Incidents:
             upsert(connection, alarm_look, [look], update=("looked_at",))
         return changed
 
-    def looked_at(self, mandator: str) -> datetime | None:
+    def last_checked(self, mandator: str) -> datetime | None:
         """When somebody last looked what is wrong with a mandator; None for never."""
         query = select(alarm_look.c.looked_at).where(alarm_look.c.mandator == mandator)
         with self._engine.connect() as connection:
             found: datetime | None = connection.execute(query).scalar()
         return found
 
-    def untold(self, mandator: str, channel: str, now: datetime) -> list[Notice]:
+    def unsent(self, mandator: str, channel: str, now: datetime) -> list[Notice]:
         """What a channel has yet to tell of a mandator, oldest first.
 
         What was over before the channel could tell of it, it needn't tell any more.
@@ -86,7 +86,7 @@ class Incidents:
         with self._engine.begin() as connection:
             connection.execute(update(trouble).where(trouble.c.id == one.id).values(id=one.id))
 
-    def told(self, one: Notice, channel: str, now: datetime) -> None:
+    def mark_sent(self, one: Notice, channel: str, now: datetime) -> None:
         """The channel has told of it."""
         what = one.trouble.kind if one.until is None else Stage.ALL_CLEAR
         values = {"trouble_id": one.id, "channel": channel, "told": str(what), "told_at": now}

@@ -58,7 +58,7 @@ class KnownWithdrawals:
             for some in batches(sorted(entities)):
                 connection.execute(delete(withdrawals).where(_of(mandator, opt_in_id), withdrawals.c.entity.in_(some)))
 
-    def missing(self, mandator: str, opt_in_id: str, entities: Collection[str], now: datetime) -> None:
+    def mark_missing(self, mandator: str, opt_in_id: str, entities: Collection[str], now: datetime) -> None:
         """The withdrawals of these entities, and no others, have vanished; of those known to have, the time stays."""
         with self._engine.begin() as connection:
             query = select(withdrawals.c.entity).where(

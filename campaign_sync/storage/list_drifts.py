@@ -40,7 +40,7 @@ class ListDrifts:
             row.not_checked_because,
         )
 
-    def note(self, drift: Drift) -> None:
+    def record(self, drift: Drift) -> None:
         """Write down what a look has found."""
         values = {key: value for key, value in asdict(drift).items() if key != "reading"}
         counts = {key: getattr(drift.reading, key) if drift.reading else None for key in _READING}

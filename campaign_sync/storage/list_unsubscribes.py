@@ -17,7 +17,9 @@ class ListUnsubscribes:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def seen(self, mandator: str, list_id: int, recipient_ids: Collection[str], now: datetime) -> dict[str, datetime]:
+    def record_pending(
+        self, mandator: str, list_id: int, recipient_ids: Collection[str], now: datetime
+    ) -> dict[str, datetime]:
         """They are on the list's, and the CRM doesn't know yet. Returns since when that is known of each."""
         found: dict[str, datetime] = {}
         with self._engine.begin() as connection:
@@ -27,13 +29,13 @@ class ListUnsubscribes:
                 found |= {row.recipient_id: row.since for row in connection.execute(query)}
         return found
 
-    def tell(self, mandator: str, list_id: int, recipient_ids: Collection[str], now: datetime) -> None:
+    def mark_known(self, mandator: str, list_id: int, recipient_ids: Collection[str], now: datetime) -> None:
         """They are on the list's, and the CRM knows."""
         with self._engine.begin() as connection:
             rows = _rows(mandator, list_id, set(recipient_ids), now, told=True)
             upsert(connection, recipients, rows, update=("told",))
 
-    def told(self, mandator: str, list_id: int) -> set[str]:
+    def known(self, mandator: str, list_id: int) -> set[str]:
         """Everybody of whom the CRM knows that they are on the list's.
 
         Those whom it knew to be on the client's list before lists had their own may be among them, and are no news.

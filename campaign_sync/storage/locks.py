@@ -15,14 +15,14 @@ from uuid import uuid4
 from sqlalchemy import Engine, delete, select, update
 
 from campaign_sync.storage.errors import StateError
-from campaign_sync.storage.processes import database_now, is_over, this_process
+from campaign_sync.storage.processes import database_now, is_expired, this_process
 from campaign_sync.storage.tables import lease
 from campaign_sync.storage.upsert import insert_missing
 
 LIFETIME = timedelta(seconds=90)
 """How long a lease outlives the last sign of life of its holder."""
 
-SIGNS_OF_LIFE = 6
+HEARTBEATS_PER_LIFETIME = 6
 """How many a holder gives per lifetime."""
 
 
@@ -84,7 +84,7 @@ class ListLocks:
         self._engine = engine
 
     @contextmanager
-    def held(self, recipient_list_id: int, run_id: str) -> Iterator[ListLock]:
+    def acquire(self, recipient_list_id: int, run_id: str) -> Iterator[ListLock]:
         """Hold the list's lease as long as the context lasts.
 
         Raises:
@@ -110,15 +110,15 @@ class ListLocks:
         """The run that holds the list's lease now; None where nobody alive does."""
         with self._engine.connect() as connection:
             row = connection.execute(select(lease).where(lease.c.recipient_list_id == recipient_list_id)).first()
-            if row is None or is_over(row.owner, row.expires_at, database_now(connection)):
+            if row is None or is_expired(row.owner, row.expires_at, database_now(connection)):
                 return None
             return str(row.run_id)
 
-    def died(self, recipient_list_id: int) -> str | None:
+    def dead_holder(self, recipient_list_id: int) -> str | None:
         """The run whose process died while it held the list's lease: it never gave it back."""
         with self._engine.connect() as connection:
             row = connection.execute(select(lease).where(lease.c.recipient_list_id == recipient_list_id)).first()
-            return row.run_id if row and is_over(row.owner, row.expires_at, database_now(connection)) else None
+            return row.run_id if row and is_expired(row.owner, row.expires_at, database_now(connection)) else None
 
     def _acquire(self, recipient_list_id: int, token: str, run_id: str) -> None:
         this = lease.c.recipient_list_id == recipient_list_id
@@ -127,7 +127,7 @@ class ListLocks:
             with self._engine.begin() as connection:
                 now = database_now(connection)
                 row = connection.execute(select(lease).where(this)).first()
-                if row and is_over(row.owner, row.expires_at, now):
+                if row and is_expired(row.owner, row.expires_at, now):
                     connection.execute(delete(lease).where(this, lease.c.token == row.token))
                 wanted = {
                     "recipient_list_id": recipient_list_id,
@@ -153,7 +153,7 @@ class ListLocks:
 
 
 def _beat(held: ListLock, end: threading.Event) -> None:
-    while not held.lost.is_set() and not end.wait(LIFETIME.total_seconds() / SIGNS_OF_LIFE):
+    while not held.lost.is_set() and not end.wait(LIFETIME.total_seconds() / HEARTBEATS_PER_LIFETIME):
         with suppress(StateError):  # `ListLock.require` notices when it lasts
             held.renew()
 

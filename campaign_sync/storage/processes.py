@@ -9,10 +9,10 @@ from sqlalchemy import Connection, func, select
 
 _UNKNOWN = "?"
 
-SOMEWHERE = f"{_UNKNOWN} 0 {_UNKNOWN} {_UNKNOWN}"
+UNKNOWN_OWNER = f"{_UNKNOWN} 0 {_UNKNOWN} {_UNKNOWN}"
 """An owner of whom nothing is known."""
 
-STANDS_STILL_AFTER = timedelta(minutes=15)
+STALLED_AFTER = timedelta(minutes=15)
 """How long after its time has run out a process that is known to exist counts as alive: the machine may be busy."""
 
 
@@ -29,7 +29,7 @@ def this_process() -> str:
     return f"{socket.gethostname()} {os.getpid()} {_world()} {_birth(os.getpid())}"
 
 
-def is_over(owner: str, expires_at: datetime, now: datetime) -> bool:
+def is_expired(owner: str, expires_at: datetime, now: datetime) -> bool:
     """Whether what an owner held until `expires_at`, unless pushed ahead, is held no longer.
 
     A process of the very system we run in holds it until it is gone, or has stood still for long. Of others, nothing is
@@ -40,7 +40,7 @@ def is_over(owner: str, expires_at: datetime, now: datetime) -> bool:
         return expires_at <= now
     found = _birth(int(pid))
     gone = _is_gone(int(pid)) if found == _UNKNOWN else found != birth
-    return gone or expires_at + STANDS_STILL_AFTER <= now
+    return gone or expires_at + STALLED_AFTER <= now
 
 
 def _world() -> str:

@@ -33,7 +33,7 @@ class SizeAcceptance:
 
 
 @dataclass(frozen=True)
-class Doubt:
+class PartialFill:
     """A list that looks half full though the journal knows of no replace that left it so. Counts are recipients."""
 
     mandator: str
@@ -56,7 +56,7 @@ class RecipientListStates:
             found = connection.execute(query).scalar()
         return ListKind(found) if found else None
 
-    def found(self, recipient_list_id: int, kind: ListKind, now: datetime) -> None:
+    def set_kind(self, recipient_list_id: int, kind: ListKind, now: datetime) -> None:
         """Remember what a canary showed."""
         row = {"recipient_list_id": recipient_list_id, "kind": kind, "found_at": now}
         with self._engine.begin() as connection:
@@ -74,22 +74,22 @@ class RecipientListStates:
         with self._engine.begin() as connection:
             upsert(connection, shadow_list, [row], update=("shadow_list_id", "made_at"))
 
-    def doubt(self, found: Doubt) -> None:
+    def record_partial_fill(self, found: PartialFill) -> None:
         """Remember that a list looks half full; it keeps the moment at which that was found first."""
         with self._engine.begin() as connection:
             upsert(connection, doubtful_list, [vars(found)], update=("held", "expected"))
 
-    def settle(self, mandator: str, name: str) -> None:
+    def clear_partial_fill(self, mandator: str, name: str) -> None:
         """There is no doubt about the list any more."""
         this = and_(doubtful_list.c.mandator == mandator, doubtful_list.c.list == name)
         with self._engine.begin() as connection:
             connection.execute(delete(doubtful_list).where(this))
 
-    def doubts(self, mandator: str) -> dict[str, Doubt]:
+    def partial_fills(self, mandator: str) -> dict[str, PartialFill]:
         """The lists of a mandator that look half full, by their names."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(doubtful_list).where(doubtful_list.c.mandator == mandator))
-            return {row.list: Doubt(**row._mapping) for row in rows}
+            return {row.list: PartialFill(**row._mapping) for row in rows}
 
     def accept_size(self, acceptance: SizeAcceptance) -> None:
         """Let one run replace a list by an implausible size."""

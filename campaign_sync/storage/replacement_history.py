@@ -95,7 +95,7 @@ class ReplacementHistory:
         with self._engine.connect() as connection:
             return [SentList(*row) for row in connection.execute(query)]
 
-    def cleared(self, mandator: str, name: str, after: datetime | None, until: datetime) -> datetime | None:
+    def last_cleared(self, mandator: str, name: str, after: datetime | None, until: datetime) -> datetime | None:
         """When the list was last cleared between two moments; `after` a proof that means without a further one."""
         query = select(func.max(replace.c.cleared_at, type_=replace.c.cleared_at.type)).where(
             replace.c.mandator == mandator, replace.c.list == name, replace.c.cleared_at <= until
@@ -114,7 +114,7 @@ class ReplacementHistory:
         )
         return self._ledger(mandator, name, or_(*these)) if people else {}
 
-    def turned_away(self, proven: ProvenList) -> dict[str, list[Rejection]]:
+    def rejected_rows(self, proven: ProvenList) -> dict[str, list[Rejection]]:
         """What the ledger has on rows of the snapshot that are not in the list, or may not be."""
         later = rejection.c.stage.not_in(BEFORE_THE_SNAPSHOT)
         return self._ledger(proven.mandator, proven.list, and_(later, self._may_explain(proven)))

@@ -28,7 +28,7 @@ class ReportQueries:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def replaces(self, mandator: str, name: str, since: datetime) -> list[Replacement]:
+    def replacements(self, mandator: str, name: str, since: datetime) -> list[Replacement]:
         """Every replace of a list that began since then, however it ended; oldest first."""
         query = (
             select(replace)
@@ -41,7 +41,7 @@ class ReportQueries:
                 for row in connection.execute(query)
             ]
 
-    def turned_away(self, entry: Replacement) -> dict[Turned, int] | None:
+    def rejection_counts(self, entry: Replacement) -> dict[Turned, int] | None:
         """How many people a replace that ended, its snapshot and its selection kept out of the list.
 
         None where a later run has turned anybody away: that overwrites what the ledger has of this one.
@@ -67,7 +67,7 @@ class ReportQueries:
                 found |= {(stage, reason, code): count for stage, reason, code, count in connection.execute(query)}
         return found
 
-    def newly_turned_away(self, mandator: str, name: str, since: datetime) -> Counter[tuple[datetime, str]]:
+    def new_rejections(self, mandator: str, name: str, since: datetime) -> Counter[tuple[datetime, str]]:
         """How many people were turned away from a list for the first time since then, by moment and reason.
 
         Who was turned away in the week before, for whatever reason, isn't counted again. The ledger keeps one line per

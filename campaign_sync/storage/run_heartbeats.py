@@ -8,8 +8,8 @@ from datetime import timedelta
 from sqlalchemy import Connection, Engine, delete, select
 
 from campaign_sync.storage.errors import StateError
-from campaign_sync.storage.locks import LIFETIME, SIGNS_OF_LIFE
-from campaign_sync.storage.processes import SOMEWHERE, STANDS_STILL_AFTER, database_now, is_over, this_process
+from campaign_sync.storage.locks import HEARTBEATS_PER_LIFETIME, LIFETIME
+from campaign_sync.storage.processes import STALLED_AFTER, UNKNOWN_OWNER, database_now, is_expired, this_process
 from campaign_sync.storage.tables import run_alive
 from campaign_sync.storage.upsert import insert_missing, upsert
 
@@ -24,7 +24,7 @@ class RunHeartbeats:
         self._engine = engine
 
     @contextmanager
-    def given(self, run_id: str) -> Iterator[None]:
+    def keep_alive(self, run_id: str) -> Iterator[None]:
         """Give signs of life for a run as long as the context lasts, unless this process does so already."""
         with self._engine.begin() as connection:
             known = connection.execute(select(run_alive.c.owner).where(run_alive.c.run_id == run_id)).scalar()
@@ -45,12 +45,12 @@ class RunHeartbeats:
             with suppress(StateError):  # it will be found dead, which it is
                 self.forget(run_id)
 
-    def dead(self) -> list[str]:
+    def dead_runs(self) -> list[str]:
         """The runs whose process is gone, or hasn't given a sign for too long."""
         with self._engine.connect() as connection:
             now = database_now(connection)
             rows = list(connection.execute(select(run_alive)))
-        return [row.run_id for row in rows if is_over(row.owner, row.expires_at, now)]
+        return [row.run_id for row in rows if is_expired(row.owner, row.expires_at, now)]
 
     def expect(self, run_ids: Collection[str]) -> None:
         """Have runs under way that give no sign count as dead unless they give one within a quarter of an hour.
@@ -58,8 +58,8 @@ class RunHeartbeats:
         Such a run's process was killed before its first sign or after its last one, or is about to give or to end it.
         """
         with self._engine.begin() as connection:
-            until = database_now(connection) + STANDS_STILL_AFTER
-            rows = [{"run_id": run_id, "owner": SOMEWHERE, "expires_at": until} for run_id in run_ids]
+            until = database_now(connection) + STALLED_AFTER
+            rows = [{"run_id": run_id, "owner": UNKNOWN_OWNER, "expires_at": until} for run_id in run_ids]
             insert_missing(connection, run_alive, rows)
 
     def forget(self, run_id: str) -> None:
@@ -68,7 +68,7 @@ class RunHeartbeats:
             connection.execute(delete(run_alive).where(run_alive.c.run_id == run_id))
 
     def _beat(self, run_id: str, end: threading.Event) -> None:
-        while not end.wait(LIFETIME.total_seconds() / SIGNS_OF_LIFE):
+        while not end.wait(LIFETIME.total_seconds() / HEARTBEATS_PER_LIFETIME):
             with suppress(StateError), self._engine.begin() as connection:
                 _give(connection, run_id)  # anew where the database was restored meanwhile
 

@@ -31,7 +31,7 @@ class UnsubscribedRecipients:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def seen(
+    def record_pending(
         self, mandator: str, recipient_ids: Collection[str], now: datetime, source: str | None = None
     ) -> dict[str, datetime]:
         """They are on the list, and the CRM hasn't been told yet. Returns since when that is known of each."""
@@ -46,7 +46,7 @@ class UnsubscribedRecipients:
                 found |= {row.recipient_id: row.since for row in connection.execute(query)}
         return found
 
-    def tell(self, mandator: str, recipient_ids: Collection[str], now: datetime) -> None:
+    def mark_known(self, mandator: str, recipient_ids: Collection[str], now: datetime) -> None:
         """They are on the list, and the CRM knows."""
         rows = [{"mandator": mandator, "recipient_id": each, "since": now, "told": True} for each in set(recipient_ids)]
         with self._engine.begin() as connection:
@@ -66,7 +66,7 @@ class UnsubscribedRecipients:
         with self._engine.connect() as connection:
             return [PendingOptOut(*row) for row in connection.execute(query.order_by(recipients.c.recipient_id))]
 
-    def told(self, mandator: str) -> set[str]:
+    def known(self, mandator: str) -> set[str]:
         """Everybody of whom the CRM knows that they are on the list, be it a recipient list's own."""
         tables = (recipients, list_unsubscribe)
         queries = [select(t.c.recipient_id).where(t.c.mandator == mandator, t.c.told.is_(True)) for t in tables]

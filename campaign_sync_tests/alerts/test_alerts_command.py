@@ -32,7 +32,7 @@ def look_everywhere(shop: Installation, now: datetime | None = None) -> None:
     """What the alarm sensors of both mandators leave behind when they have found nothing."""
     with shop.state() as state:
         for mandator in ("nord", "sued"):
-            state.incidents.settle(mandator, [], [], now or datetime.now(UTC))
+            state.incidents.reconcile(mandator, [], [], now or datetime.now(UTC))
 
 
 def shown(shop: Installation) -> tuple[bool, str]:
@@ -46,7 +46,7 @@ def test_what_is_wrong_is_shown_until_it_is_over(shop: Installation) -> None:
     look_everywhere(shop)
     assert shown(shop) == (True, "Nothing is wrong: the alarm sensors have looked, and all lists are as planned.\n")
     with shop.state() as state:
-        state.incidents.settle("nord", [broken], [], datetime.now(UTC))
+        state.incidents.reconcile("nord", [broken], [], datetime.now(UTC))
     fine, told = shown(shop)
     assert not fine
     assert "nord/newsletter" in told
@@ -119,7 +119,7 @@ def test_a_list_that_cannot_be_looked_at_is_shown_with_since_when(shop: Installa
         proven = state.replacements.last_proven("nord", "newsletter")
         assert proven is not None
         since = datetime(2026, 11, 24, 4, tzinfo=UTC)
-        state.list_drifts.note(Drift("nord", "newsletter", proven.id).not_seen("the vendor is out of reach", since))
+        state.list_drifts.record(Drift("nord", "newsletter", proven.id).not_seen("the vendor is out of reach", since))
 
     fine, told = shown(shop)
 

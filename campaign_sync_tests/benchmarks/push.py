@@ -69,7 +69,7 @@ def ours(base_url: str, rows: int) -> Callable[[], Any]:
     state = stack.enter_context(State(state_url))
     vendor = stack.enter_context(connect(base_url, MANDATOR, "user", "password", parallel_calls=listed.parallel_calls))
     vendor.recipients.count(LIST)  # the contract is read at the first use
-    lease = stack.enter_context(state.locks.held(LIST, "run"))
+    lease = stack.enter_context(state.locks.acquire(LIST, "run"))
     now = datetime.now(UTC)
     steps = state.replacements.start(
         Replacement("nord", "newsletter", LIST, "run", "snapshot", ReplacementState.FILLING, now, "replace")

@@ -15,7 +15,7 @@ from campaign_sync.domain.incident import Incident, IncidentKind
 from campaign_sync.orchestration import errors, repair_sensor, run_attempts
 from campaign_sync.orchestration.alert_sensor import UnsentAlertError
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
-from campaign_sync.storage.recipient_lists import Doubt
+from campaign_sync.storage.recipient_lists import PartialFill
 from campaign_sync_tests.alerts.receivers import Inbox, Mailbox, mail_server, web_server
 from campaign_sync_tests.installation import NEWSLETTER, Installation, installation
 
@@ -84,7 +84,7 @@ def test_a_list_left_incomplete_is_told_once_then_that_it_is_worse_then_that_it_
     watch.break_off()
 
     list_id = watch.shop.configuration.mandators["nord"].lists["newsletter"].recipient_list_id
-    with watch.shop.state() as state, state.locks.held(list_id, "another-run"):
+    with watch.shop.state() as state, state.locks.acquire(list_id, "another-run"):
         assert watch.look() == ["Alarm: nord/products is INCOMPLETE"], "the other one is just being filled"
     assert watch.look() == ["Alarm: nord/newsletter is INCOMPLETE"]
     assert "Send nothing to it until the all-clear" in watch.text
@@ -227,11 +227,11 @@ def test_without_any_channel_the_log_is_told_all_the_same(watch: Watch) -> None:
     del watch.shop.settings["alarms"]
     broken = Incident("nord", "newsletter", IncidentKind.LATE, datetime.now(UTC), "It is late.", "Look.", "/runs")
     with watch.shop.state() as state:
-        state.incidents.settle("nord", [broken], [], datetime.now(UTC))
+        state.incidents.reconcile("nord", [broken], [], datetime.now(UTC))
     watch.look()
     with watch.shop.state() as state:
         assert state.incidents.open("nord") == {}
-        assert state.incidents.untold("nord", "log", datetime.now(UTC)) == []
+        assert state.incidents.unsent("nord", "log", datetime.now(UTC)) == []
 
 
 def test_the_return_of_the_state_database_is_told_once_by_each_channel_though_another_one_is_down(
@@ -294,14 +294,14 @@ def test_an_incomplete_list_that_somebody_has_been_at_for_too_long_is_told(watch
     with (
         time_machine.travel(datetime.now(UTC) + timedelta(hours=30)),
         watch.shop.state() as state,
-        state.locks.held(list_id, "a-run-that-hangs"),
+        state.locks.acquire(list_id, "a-run-that-hangs"),
     ):
         assert "Alarm: nord/newsletter is INCOMPLETE" in watch.look()
 
 
 def test_a_list_that_looks_half_full_is_told_until_it_is_proven(watch: Watch) -> None:
     with watch.shop.state() as state:
-        state.recipient_lists.doubt(Doubt("nord", "newsletter", 3, 5, datetime.now(UTC)))
+        state.recipient_lists.record_partial_fill(PartialFill("nord", "newsletter", 3, 5, datetime.now(UTC)))
 
     assert watch.look() == ["Alarm: nord/newsletter looks half full"]
     assert "it held 3 recipients, nearly all of them among the 5 that it should hold" in " ".join(watch.text.split())

@@ -15,7 +15,7 @@ from campaign_sync.orchestration import errors
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
 from campaign_sync.orchestration.repair_sensor import GIVES_UP_AFTER, UnrepairedListError, unfinished_replace_sensor
-from campaign_sync.storage.processes import STANDS_STILL_AFTER
+from campaign_sync.storage.processes import STALLED_AFTER
 from campaign_sync_tests.installation import NEWSLETTER, Installation, installation
 
 CHAIN = ["bounces", "unsubscribes", "suppression_state", "selection", "snapshot", "recipient_list"]
@@ -84,7 +84,7 @@ def test_it_tries_again_every_few_minutes_also_where_a_try_could_not_even_begin(
 
 def test_a_list_that_somebody_is_replacing_is_left_to_them(shop: Installation) -> None:
     break_off(shop)
-    with shop.state() as state, state.locks.held(NEWSLETTER, "another-run"):
+    with shop.state() as state, state.locks.acquire(NEWSLETTER, "another-run"):
         assert requests(look(shop)) == [["nord/recipient_list/products"]]
 
 
@@ -120,7 +120,7 @@ def test_a_run_whose_process_died_is_told_to_have_failed_and_holds_nothing_up(sh
         assert isinstance(sensor(context), dg.SkipReason), "as far as anybody knows it is alive"
         with shop.state() as state:
             subprocess.run([sys.executable, "-c", HOLD_AND_DIE, state_url(shop), run.run_id], check=False)
-            assert state.locks.died(NEWSLETTER) == run.run_id
+            assert state.locks.dead_holder(NEWSLETTER) == run.run_id
 
         assert len(requests(sensor(context))) == 2  # type: ignore[arg-type]
         failed = instance.get_run_by_id(run.run_id)
@@ -142,7 +142,7 @@ def test_a_run_that_died_before_it_held_anything_keeps_nobody_waiting(shop: Inst
         assert failed is not None
         assert failed.status is dg.DagsterRunStatus.FAILURE
         with shop.state() as state:
-            assert state.heartbeats.dead() == []
+            assert state.heartbeats.dead_runs() == []
 
 
 def test_a_run_that_died_before_its_first_sign_of_life_keeps_nobody_waiting_for_ever(shop: Installation) -> None:
@@ -160,7 +160,7 @@ def test_a_run_that_died_before_its_first_sign_of_life_keeps_nobody_waiting_for_
 
         started = dg.DagsterRunStatus.STARTED
         assert statuses() == [started, started], "it may be about to give one"
-        with time_machine.travel(datetime.now(UTC) + STANDS_STILL_AFTER):
+        with time_machine.travel(datetime.now(UTC) + STALLED_AFTER):
             assert statuses() == [dg.DagsterRunStatus.FAILURE, started], "of runs that aren't ours nothing is known"
 
 
@@ -180,7 +180,7 @@ def test_a_run_that_dagster_starts_once_more_by_itself_is_not_mended_a_second_ti
 GIVE_SIGNS_AND_DIE = """
 import os, signal, sys
 from campaign_sync.storage.state import State
-with State(sys.argv[1]) as state, state.heartbeats.given(sys.argv[2]):
+with State(sys.argv[1]) as state, state.heartbeats.keep_alive(sys.argv[2]):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -192,7 +192,7 @@ def state_url(shop: Installation) -> str:
 HOLD_AND_DIE = f"""
 import os, signal, sys
 from campaign_sync.storage.state import State
-with State(sys.argv[1]) as state, state.locks.held({NEWSLETTER}, sys.argv[2]):
+with State(sys.argv[1]) as state, state.locks.acquire({NEWSLETTER}, sys.argv[2]):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

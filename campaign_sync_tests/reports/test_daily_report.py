@@ -28,7 +28,7 @@ from campaign_sync.reports.html_page import headline, render
 from campaign_sync.reports.publication import write
 from campaign_sync.reports.translations import Words
 from campaign_sync.storage.files import FileStorage
-from campaign_sync.storage.recipient_lists import Doubt
+from campaign_sync.storage.recipient_lists import PartialFill
 from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation, installation
 from campaign_sync_tests.test_diff import change_much
@@ -159,7 +159,7 @@ def test_an_incomplete_list_is_the_first_thing_that_is_said(lived: Installation)
 def test_a_list_that_somebody_is_filling_is_being_renewed(lived: Installation) -> None:
     with lived.state() as state:
         state.replacements.note("broken", state=ReplacementState.FILLING)
-        with state.locks.held(1, "somebody"):
+        with state.locks.acquire(1, "somebody"):
             assert gathered(lived).lists[1].status is Readiness.RENEWING
         assert gathered(lived).lists[1].status is Readiness.INCOMPLETE
         state.replacements.note("broken", state=ReplacementState.FAILED)
@@ -244,7 +244,7 @@ def test_a_list_that_was_changed_after_its_proof_is_not_called_ready(shop: Insta
         proven = state.replacements.last_proven("nord", "newsletter")
         assert proven is not None
         drift = Drift("nord", "newsletter", proven.id)
-        state.list_drifts.note(drift.seen(2, Reading(5, 2, 4, 0, 0, 1), datetime.now(UTC)))
+        state.list_drifts.record(drift.seen(2, Reading(5, 2, 4, 0, 0, 1), datetime.now(UTC)))
     report = gathered(shop)
 
     assert [one.status for one in report.lists] == [Readiness.DRIFTED, Readiness.READY]
@@ -261,7 +261,7 @@ def test_a_list_that_was_changed_after_its_proof_is_not_called_ready(shop: Insta
 def test_a_list_that_looks_half_full_is_called_neither_ready_nor_complete(shop: Installation) -> None:
     shop.day()
     with shop.state() as state:
-        state.recipient_lists.doubt(Doubt("nord", "newsletter", 2, 5, datetime.now(UTC)))
+        state.recipient_lists.record_partial_fill(PartialFill("nord", "newsletter", 2, 5, datetime.now(UTC)))
     report = gathered(shop)
 
     assert [one.status for one in report.lists] == [Readiness.DOUBTFUL, Readiness.READY]

@@ -527,7 +527,7 @@ def test_a_delivered_file_that_got_lost_takes_no_other_with_it_and_is_asked_for(
     deliver(folder, "u2.csv", f"person2@example.org;{epoch(YESTERDAY)}\n", hours_ago[2])
     shop.run(assets=FEEDBACK[:2])
     with shop.state() as state:
-        lost = min(state.feedback_imports.waiting("nord", "getUnsubscribes"), key=lambda one: one.until)
+        lost = min(state.feedback_imports.uncommitted("nord", "getUnsubscribes"), key=lambda one: one.until)
     (shop.folder / "frames" / lost.file).unlink()
     for name in ("u1.csv", "u2.csv"):
         (folder / name).unlink()

@@ -234,7 +234,7 @@ def test_a_list_that_somebody_else_is_replacing_is_not_touched_and_can_be_replac
 ) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         shop.run("nord", instance, assets=FEEDBACK + PICK)
-        with shop.state() as state, state.locks.held(NEWSLETTER, "another-run"):
+        with shop.state() as state, state.locks.acquire(NEWSLETTER, "another-run"):
             refused = shop.run("nord", instance, assets=REPLACE)
             assert "run another-run is replacing it" in problems(refused)[0]
             assert touched(shop) == []

@@ -54,5 +54,5 @@ def test_a_machine_that_dies_during_a_fill_loses_nothing_and_mends_itself(plant:
     assert plant.shop.addresses(NEWSLETTER) == EVERYBODY
     with plant.shop.state() as state:
         assert state.replacements.incomplete("nord", "newsletter") is None
-        assert state.locks.died(NEWSLETTER) is None
-        assert run_id not in state.heartbeats.dead()
+        assert state.locks.dead_holder(NEWSLETTER) is None
+        assert run_id not in state.heartbeats.dead_runs()

@@ -175,7 +175,7 @@ def test_a_list_that_is_whole_again_is_told_to_be_so(proven: Installation) -> No
 
 def test_a_list_that_is_being_replaced_or_is_incomplete_is_left_alone(proven: Installation) -> None:
     remove(proven, *range(1, PEOPLE + 1))
-    with proven.state() as state, state.locks.held(NEWSLETTER, "another-run"):
+    with proven.state() as state, state.locks.acquire(NEWSLETTER, "another-run"):
         assert look(proven) is None
     proven.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     proven.run("nord")

@@ -402,4 +402,4 @@ def test_those_whom_the_gate_drops_every_day_make_no_list_grow(shop: Installatio
         assert result.success, problems(result)
         assert len(shop.addresses(PRODUCTS)) == 3
     with shop.state() as state:
-        assert state.recipient_lists.doubts("nord") == {}
+        assert state.recipient_lists.partial_fills("nord") == {}

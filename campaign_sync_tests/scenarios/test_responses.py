@@ -342,7 +342,7 @@ def test_one_reader_can_serve_feedback_and_responses_each_with_its_own_watermark
     bring_back(answering)
     with answering.state() as state:
         assert "getResponses" not in state.feedback_imports.committed_until("nord")
-        assert (state.feedback_imports.pending("nord"), state.feedback_imports.uncommitted("nord")) == ([], 0)
+        assert (state.feedback_imports.pending("nord"), state.feedback_imports.uncommitted_count("nord")) == ([], 0)
         until = state.response_imports.committed_until("nord")
 
     answering.world.publish(NORD, "getResponses", [[BJOERN, str(MAILING), ms(now()), "Hardbounce"]])

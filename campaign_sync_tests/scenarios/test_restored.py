@@ -112,14 +112,16 @@ def test_a_half_full_list_whose_state_database_is_lost_is_found_out_and_filled_w
     assert shop.addresses(NEWSLETTER) == half, "nothing is sent on a guess"
     run_id = str(uuid4())
     with shop.state() as state:
-        assert [(one.held, one.expected) for one in state.recipient_lists.doubts("nord").values()] == [(len(half), 5)]
+        assert [(one.held, one.expected) for one in state.recipient_lists.partial_fills("nord").values()] == [
+            (len(half), 5)
+        ]
         state.recipient_lists.accept_size(
             SizeAcceptance(run_id, "nord", "newsletter", "anna", "it was half full", LONG_AGO)
         )
     assert shop.run("nord", assets=LIST, run_id=run_id).success
     assert shop.addresses(NEWSLETTER) == EVERYBODY
     with shop.state() as state:
-        assert state.recipient_lists.doubts("nord") == {}
+        assert state.recipient_lists.partial_fills("nord") == {}
 
 
 @pytest.mark.usefixtures("_gives_up_at_once")
@@ -155,4 +157,4 @@ def test_a_list_of_other_people_that_would_grow_is_not_said_to_be_half_full(shop
     assert "the list grows by 150% from 2 (in the list now) to 5" in told
     assert "half full" not in told
     with shop.state() as state:
-        assert state.recipient_lists.doubts("nord") == {}
+        assert state.recipient_lists.partial_fills("nord") == {}

@@ -11,7 +11,7 @@ from campaign_sync.domain.feedback import Attribution, Bounce, BounceKind, Conse
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.crm_write_backs import WrittenConsent
 from campaign_sync.storage.database import upgrade_database
-from campaign_sync.storage.feedback_imports import Delivery, FeedbackImport, Rows, Unmatched, new_import
+from campaign_sync.storage.feedback_imports import Delivery, FeedbackImport, RowCounts, Unmatched, new_import
 from campaign_sync.storage.state import State
 from campaign_sync.storage.vendor_unsubscribes import PendingOptOut
 from campaign_sync_tests.time_travel import make_tables
@@ -39,12 +39,12 @@ def test_the_watermark_moves_only_when_the_crm_has_the_rows(database_url: str) -
         journal = state.feedback_imports
         first = journal.add(fetched(0, 1))
         assert journal.pending("nord") == [first]
-        assert (journal.committed_until("nord"), journal.uncommitted("nord")) == ({}, 1)
+        assert (journal.committed_until("nord"), journal.uncommitted_count("nord")) == ({}, 1)
 
-        journal.commit("nord", {first.id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
+        journal.commit("nord", {first.id: RowCounts(3, 0)}, NOBODY, NOBODY, NOON)
         assert journal.pending("nord") == []
         assert journal.committed_until("nord") == {"getOutBounces": NOON + HOUR}
-        assert (journal.uncommitted("nord"), journal.committed_until("sued")) == (0, {})
+        assert (journal.uncommitted_count("nord"), journal.committed_until("sued")) == (0, {})
 
 
 def test_fetching_goes_on_behind_what_waits_for_the_crm(database_url: str) -> None:
@@ -60,7 +60,7 @@ def test_a_file_that_got_lost_before_the_crm_had_it_is_fetched_again_with_all_be
     with State(database_url) as state:
         journal = state.feedback_imports
         kept = [journal.add(fetched(hour - 1, hour + 1)) for hour in range(3)]
-        journal.commit("nord", {kept[0].id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
+        journal.commit("nord", {kept[0].id: RowCounts(3, 0)}, NOBODY, NOBODY, NOON)
         lost = kept[1].id
 
         assert journal.fetched_until("nord", "getOutBounces", lambda one: one.id != lost) == NOON + HOUR
@@ -70,23 +70,23 @@ def test_a_file_that_got_lost_before_the_crm_had_it_is_fetched_again_with_all_be
 def test_an_import_with_rows_that_did_not_fit_stays_pending_though_the_watermark_moved(database_url: str) -> None:
     with State(database_url) as state:
         one = state.feedback_imports.add(fetched(0, 1))
-        state.feedback_imports.commit("nord", {one.id: Rows(1, 2)}, NOBODY, NOBODY, NOON)
+        state.feedback_imports.commit("nord", {one.id: RowCounts(1, 2)}, NOBODY, NOBODY, NOON)
 
         (again,) = state.feedback_imports.pending("nord")
         assert (again.id, again.committed_at, again.understood_rows, again.misfit_rows) == (one.id, NOON, 1, 2)
-        assert state.feedback_imports.uncommitted("nord") == 0
-        assert state.feedback_imports.outlived("nord", NOON + 9 * HOUR) == []
+        assert state.feedback_imports.uncommitted_count("nord") == 0
+        assert state.feedback_imports.expired("nord", NOON + 9 * HOUR) == []
 
 
 def test_what_the_crm_has_taken_wholly_needs_no_file_for_ever(database_url: str) -> None:
     with State(database_url) as state:
         one = state.feedback_imports.add(fetched(0, 1))
-        state.feedback_imports.commit("nord", {one.id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
-        assert state.feedback_imports.outlived("nord", NOON) == []
-        assert [each.id for each in state.feedback_imports.outlived("nord", NOON + 2 * HOUR)] == [one.id]
+        state.feedback_imports.commit("nord", {one.id: RowCounts(3, 0)}, NOBODY, NOBODY, NOON)
+        assert state.feedback_imports.expired("nord", NOON) == []
+        assert [each.id for each in state.feedback_imports.expired("nord", NOON + 2 * HOUR)] == [one.id]
 
-        state.feedback_imports.removed(one.id, NOON)
-        assert state.feedback_imports.outlived("nord", NOON + 2 * HOUR) == []
+        state.feedback_imports.mark_removed(one.id, NOON)
+        assert state.feedback_imports.expired("nord", NOON + 2 * HOUR) == []
         assert state.feedback_imports.committed_until("nord") == {"getOutBounces": NOON + HOUR}
 
 
@@ -105,12 +105,12 @@ def test_a_delivered_file_is_fresh_as_far_as_it_shows_and_what_was_shown_once_st
     with State(database_url) as state:
         journal = state.feedback_imports
         shown, stale, unseen = (journal.add(fetched(hour, hour)) for hour in (5, 6, 7))
-        journal.commit("nord", {stale.id: Rows(1, 0, NOON, stale=True)}, NOBODY, NOBODY, NOON)
+        journal.commit("nord", {stale.id: RowCounts(1, 0, NOON, stale=True)}, NOBODY, NOBODY, NOON)
         assert journal.committed_until("nord") == {}
 
-        rows = Rows(1, 2, NOON + HOUR, fresh_until=NOON + 4 * HOUR)
+        rows = RowCounts(1, 2, NOON + HOUR, fresh_until=NOON + 4 * HOUR)
         journal.commit("nord", {shown.id: rows}, NOBODY, NOBODY, NOON)
-        journal.commit("nord", {shown.id: Rows(1, 2, NOON + HOUR, stale=True)}, NOBODY, NOBODY, NOON)
+        journal.commit("nord", {shown.id: RowCounts(1, 2, NOON + HOUR, stale=True)}, NOBODY, NOBODY, NOON)
 
         assert journal.committed_until("nord") == {"getOutBounces": NOON + 4 * HOUR}
         assert journal.newest_events("nord", "getOutBounces") == {stale.id: NOON, shown.id: NOON + HOUR}
@@ -142,16 +142,16 @@ def test_rows_that_are_dismissed_or_delivered_again_are_asked_for_no_more_and_th
     with State(database_url) as state:
         journal = state.feedback_imports
         one, other, new = (journal.add(fetched(hour, hour + 1)) for hour in range(3))
-        again = Rows(1, 2, delivered_again="corrected.csv")
-        journal.commit("nord", {one.id: Rows(1, 2), other.id: again}, NOBODY, NOBODY, NOON)
+        again = RowCounts(1, 2, delivered_again="corrected.csv")
+        journal.commit("nord", {one.id: RowCounts(1, 2), other.id: again}, NOBODY, NOBODY, NOON)
         assert [each.id for each in journal.pending("nord")] == [one.id, new.id]
-        assert journal.was_understood("nord", "getOutBounces")
+        assert journal.has_understood_rows("nord", "getOutBounces")
 
         for dismissed in (one, new):
             journal.dismiss(dismissed.id, "anna@host", "a footer", NOON)
 
         assert [each.id for each in journal.pending("nord")] == [new.id], "its other rows still have to be taken"
-        assert [each.id for each in journal.outlived("nord", NOON + 9 * HOUR)] == [one.id, other.id]
+        assert [each.id for each in journal.expired("nord", NOON + 9 * HOUR)] == [one.id, other.id]
 
 
 def test_whom_the_crm_could_not_match_is_remembered_until_it_can(database_url: str) -> None:
@@ -202,33 +202,36 @@ def test_a_vendors_clock_that_was_ahead_for_once_leaves_no_gap(database_url: str
     with State(database_url) as state:
         one = state.feedback_imports.add(fetched(0, 72))  # noted at noon
         assert state.feedback_imports.fetched_until("nord", "getOutBounces", intact) == NOON
-        state.feedback_imports.commit("nord", {one.id: Rows(3, 0)}, NOBODY, NOBODY, NOON)
+        state.feedback_imports.commit("nord", {one.id: RowCounts(3, 0)}, NOBODY, NOBODY, NOON)
         assert state.feedback_imports.committed_until("nord") == {"getOutBounces": NOON}
 
 
 def test_who_is_on_the_vendors_unsubscribe_list_is_remembered_until_seen_off_it(database_url: str) -> None:
     anna, ben = "a@example.org", "b@example.org"
     with State(database_url) as state:
-        assert state.unsubscribed_recipients.seen("nord", {anna}, NOON) == {anna: NOON}
-        assert state.unsubscribed_recipients.told("nord") == set()
-        assert state.unsubscribed_recipients.seen("nord", {anna, ben}, NOON + HOUR) == {anna: NOON, ben: NOON + HOUR}
+        assert state.unsubscribed_recipients.record_pending("nord", {anna}, NOON) == {anna: NOON}
+        assert state.unsubscribed_recipients.known("nord") == set()
+        assert state.unsubscribed_recipients.record_pending("nord", {anna, ben}, NOON + HOUR) == {
+            anna: NOON,
+            ben: NOON + HOUR,
+        }
 
-        state.unsubscribed_recipients.tell("nord", {anna, "c@example.org"}, NOON + HOUR)
-        assert state.unsubscribed_recipients.told("nord") == {anna, "c@example.org"}
-        assert state.unsubscribed_recipients.told("sued") == set()
+        state.unsubscribed_recipients.mark_known("nord", {anna, "c@example.org"}, NOON + HOUR)
+        assert state.unsubscribed_recipients.known("nord") == {anna, "c@example.org"}
+        assert state.unsubscribed_recipients.known("sued") == set()
         state.unsubscribed_recipients.remove("nord", {anna})
-        assert state.unsubscribed_recipients.told("nord") == {"c@example.org"}
+        assert state.unsubscribed_recipients.known("nord") == {"c@example.org"}
 
 
 def test_an_opt_out_is_pending_until_the_crm_knows_since_it_was_found_first(database_url: str) -> None:
     anna = "a@example.org"
     with State(database_url) as state:
-        state.unsubscribed_recipients.seen("nord", {anna}, NOON, "optimizely:live_look")
-        state.unsubscribed_recipients.seen("nord", {anna}, NOON + HOUR, "optimizely:audit")
+        state.unsubscribed_recipients.record_pending("nord", {anna}, NOON, "optimizely:live_look")
+        state.unsubscribed_recipients.record_pending("nord", {anna}, NOON + HOUR, "optimizely:audit")
         assert state.unsubscribed_recipients.pending("nord") == [PendingOptOut(anna, NOON, "optimizely:live_look")]
         assert state.unsubscribed_recipients.pending("sued") == []
 
-        state.unsubscribed_recipients.tell("nord", {anna}, NOON)
+        state.unsubscribed_recipients.mark_known("nord", {anna}, NOON)
         assert state.unsubscribed_recipients.pending("nord") == []
 
 
@@ -251,7 +254,7 @@ def test_the_last_runs_that_read_a_reader_count_once_each_however_many_windows_t
                 entry = dataclasses.replace(fetched(hour - 1, hour), run_id=run)
                 state.feedback_imports.add(entry)
                 if run != "third":
-                    state.feedback_imports.commit("nord", {entry.id: Rows(1, 0)}, NOBODY, NOBODY, NOON)
+                    state.feedback_imports.commit("nord", {entry.id: RowCounts(1, 0)}, NOBODY, NOBODY, NOON)
         assert state.feedback_imports.last_ends("nord", "getOutBounces", 2) == [NOON + 5 * HOUR, NOON + 2 * HOUR]
         assert state.feedback_imports.last_ends("nord", "getOutBounces", 1) == [NOON + 5 * HOUR]
         assert state.feedback_imports.last_ends("nord", "getUnsubscribes", 2) == []
@@ -262,9 +265,9 @@ def test_every_entry_in_the_crm_is_noted_once_with_the_row_it_came_from(database
     left = dataclasses.replace(STRANGER, raw=RawRow("import", 17), attribution=Attribution.MAILING)
     with State(database_url) as state:
         for new in (True, False):
-            state.write_backs.note([Written(left, new, anna, "news", "event-1")], NOON)
+            state.write_backs.record([Written(left, new, anna, "news", "event-1")], NOON)
 
-        (record,) = state.write_backs.of(anna, None)
+        (record,) = state.write_backs.find(anna, None)
         assert (record.entity, record.opt_in_id, record.event_id) == (anna, "news", "event-1")
         assert (record.raw, record.written_at) == (RawRow("import", 17), NOON)
         written = WrittenConsent(ConsentRef(anna, "news"), Attribution.MAILING, "import")
@@ -280,24 +283,24 @@ def test_every_entry_in_the_crm_is_noted_once_with_the_row_it_came_from(database
 def test_a_bounce_that_was_written_is_known_whatever_became_of_it(database_url: str) -> None:
     another = dataclasses.replace(DEAD_END, occurred_at=NOON + HOUR)
     with State(database_url) as state:
-        state.write_backs.note([Written(DEAD_END, True)], NOON)
+        state.write_backs.record([Written(DEAD_END, True)], NOON)
 
-        assert state.write_backs.known([DEAD_END, another]) == {DEAD_END}
-        (record,) = state.write_backs.of(Entity(EntityType.LEAD, "1"), "nobody@example.com")
+        assert state.write_backs.already_written([DEAD_END, another]) == {DEAD_END}
+        (record,) = state.write_backs.find(Entity(EntityType.LEAD, "1"), "nobody@example.com")
         assert record.entity is None
 
 
 def test_blocked_addresses_are_remembered_until_the_vendor_releases_them(database_url: str) -> None:
     with State(database_url) as state:
-        state.blocked_addresses.found("nord", ["a@example.org", "b@example.org"], "optimizely:addAll3", NOON)
-        state.blocked_addresses.found("nord", ["a@example.org"], "optimizely:live_look", NOON + HOUR)
+        state.blocked_addresses.record("nord", ["a@example.org", "b@example.org"], "optimizely:addAll3", NOON)
+        state.blocked_addresses.record("nord", ["a@example.org"], "optimizely:live_look", NOON + HOUR)
         assert state.blocked_addresses.all("nord") == [
             ("a@example.org", NOON, "optimizely:addAll3"),
             ("b@example.org", NOON, "optimizely:addAll3"),
         ]
         assert state.blocked_addresses.all("sued") == []
 
-        state.blocked_addresses.released("nord", ["a@example.org"])
+        state.blocked_addresses.remove("nord", ["a@example.org"])
         assert [address for address, _, _ in state.blocked_addresses.all("nord")] == ["b@example.org"]
 
 

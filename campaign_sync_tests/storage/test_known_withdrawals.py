@@ -42,10 +42,10 @@ def test_who_consented_again_is_forgotten(state: State) -> None:
 
 def test_since_when_a_withdrawal_is_missing_stays_until_it_is_not(state: State) -> None:
     state.known_withdrawals.remember("nord", "news", [BEN, ANNA])
-    state.known_withdrawals.missing("nord", "news", {"p_anna"}, NOON)
-    state.known_withdrawals.missing("nord", "news", {"p_anna", "p_ben"}, NOON + HOUR)
+    state.known_withdrawals.mark_missing("nord", "news", {"p_anna"}, NOON)
+    state.known_withdrawals.mark_missing("nord", "news", {"p_anna", "p_ben"}, NOON + HOUR)
     assert [one.missing_since for one in state.known_withdrawals.all("nord", "news").values()] == [NOON, NOON + HOUR]
-    state.known_withdrawals.missing("nord", "news", {"p_ben"}, NOON + 2 * HOUR)
+    state.known_withdrawals.mark_missing("nord", "news", {"p_ben"}, NOON + 2 * HOUR)
     assert state.known_withdrawals.all("nord", "news")["p_anna"] == ANNA
 
 
@@ -53,8 +53,8 @@ def test_only_what_was_reported_before_it_was_accepted_is_forgotten_and_how_many
     state: State, database_url: str
 ) -> None:
     state.known_withdrawals.remember("nord", "news", [BEN, ANNA])
-    state.known_withdrawals.missing("nord", "news", {"p_anna"}, NOON)
-    state.known_withdrawals.missing("nord", "news", {"p_anna", "p_ben"}, NOON + 3 * HOUR)
+    state.known_withdrawals.mark_missing("nord", "news", {"p_anna"}, NOON)
+    state.known_withdrawals.mark_missing("nord", "news", {"p_anna", "p_ben"}, NOON + 3 * HOUR)
     state.known_withdrawals.accept(ACCEPTANCE)
     state.known_withdrawals.accept(ACCEPTANCE)
 
@@ -75,7 +75,7 @@ def test_only_what_was_reported_before_it_was_accepted_is_forgotten_and_how_many
 def test_an_acceptance_of_one_mandator_touches_no_other(state: State) -> None:
     for mandator in ("nord", "sued"):
         state.known_withdrawals.remember(mandator, "news", [ANNA])
-        state.known_withdrawals.missing(mandator, "news", {"p_anna"}, NOON)
+        state.known_withdrawals.mark_missing(mandator, "news", {"p_anna"}, NOON)
     assert state.known_withdrawals.forget_accepted(replace(ACCEPTANCE, mandator="sued"), "news") == 1
     assert state.known_withdrawals.count("nord", "news") == 1
 

@@ -12,30 +12,30 @@ A, B = 100000000011, 100000000012
 def test_what_is_known_of_one_list_says_nothing_about_another(database_url: str) -> None:
     with State(database_url) as state:
         lists = state.list_unsubscribes
-        lists.tell("nord", A, ["anna@example.org", "bo@example.org"], NOON)
+        lists.mark_known("nord", A, ["anna@example.org", "bo@example.org"], NOON)
 
-        assert lists.told("nord", A) == {"anna@example.org", "bo@example.org"}
-        assert lists.told("nord", B) == lists.told("sued", A) == set()
+        assert lists.known("nord", A) == {"anna@example.org", "bo@example.org"}
+        assert lists.known("nord", B) == lists.known("sued", A) == set()
         lists.remove("nord", B, ["anna@example.org"])
         lists.remove("nord", A, ["bo@example.org"])
-        assert lists.told("nord", A) == {"anna@example.org"}
+        assert lists.known("nord", A) == {"anna@example.org"}
 
 
 def test_the_moment_stays_until_the_crm_knows(database_url: str) -> None:
     with State(database_url) as state:
         lists = state.list_unsubscribes
-        assert lists.seen("nord", A, ["anna@example.org"], NOON) == {"anna@example.org": NOON}
-        assert lists.seen("nord", A, ["anna@example.org"], LATER) == {"anna@example.org": NOON}
-        assert lists.told("nord", A) == set()
-        lists.tell("nord", A, ["anna@example.org"], LATER)
-        assert lists.told("nord", A) == {"anna@example.org"}
+        assert lists.record_pending("nord", A, ["anna@example.org"], NOON) == {"anna@example.org": NOON}
+        assert lists.record_pending("nord", A, ["anna@example.org"], LATER) == {"anna@example.org": NOON}
+        assert lists.known("nord", A) == set()
+        lists.mark_known("nord", A, ["anna@example.org"], LATER)
+        assert lists.known("nord", A) == {"anna@example.org"}
 
 
 def test_who_was_known_before_the_setting_changed_is_no_news_after_it(database_url: str) -> None:
     with State(database_url) as state:
-        state.unsubscribed_recipients.tell("nord", ["anna@example.org"], NOON)
-        state.list_unsubscribes.tell("nord", A, ["bo@example.org"], NOON)
+        state.unsubscribed_recipients.mark_known("nord", ["anna@example.org"], NOON)
+        state.list_unsubscribes.mark_known("nord", A, ["bo@example.org"], NOON)
 
-        assert state.list_unsubscribes.told("nord", A) == {"anna@example.org", "bo@example.org"}
-        assert state.list_unsubscribes.told("nord", B) == {"anna@example.org"}
-        assert state.unsubscribed_recipients.told("nord") == {"anna@example.org", "bo@example.org"}
+        assert state.list_unsubscribes.known("nord", A) == {"anna@example.org", "bo@example.org"}
+        assert state.list_unsubscribes.known("nord", B) == {"anna@example.org"}
+        assert state.unsubscribed_recipients.known("nord") == {"anna@example.org", "bo@example.org"}

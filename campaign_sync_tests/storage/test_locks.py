@@ -15,7 +15,7 @@ from campaign_sync.storage import locks as leases
 from campaign_sync.storage import run_heartbeats
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.locks import LIFETIME, ListLockedError, ListLockLostError
-from campaign_sync.storage.processes import STANDS_STILL_AFTER, database_now
+from campaign_sync.storage.processes import STALLED_AFTER, database_now
 from campaign_sync.storage.state import State
 from campaign_sync.storage.tables import lease, run_alive
 from campaign_sync_tests.waiting import PATIENCE, until
@@ -23,14 +23,14 @@ from campaign_sync_tests.waiting import PATIENCE, until
 
 def test_a_list_is_held_by_one_run_at_a_time_and_free_afterwards(database_url: str) -> None:
     with State(database_url) as state:
-        with state.locks.held(11, "monday"):
+        with state.locks.acquire(11, "monday"):
             assert state.locks.holder(11) == "monday"
-            with pytest.raises(ListLockedError, match="run monday is replacing it"), state.locks.held(11, "tuesday"):
+            with pytest.raises(ListLockedError, match="run monday is replacing it"), state.locks.acquire(11, "tuesday"):
                 pass
-            with state.locks.held(12, "tuesday"):
+            with state.locks.acquire(12, "tuesday"):
                 assert state.locks.holder(12) == "tuesday"
         assert state.locks.holder(11) is None
-        with state.locks.held(11, "tuesday"):
+        with state.locks.acquire(11, "tuesday"):
             pass
 
 
@@ -42,7 +42,7 @@ def test_of_many_who_want_it_at_once_one_gets_it(database_url: str) -> None:
         with State(database_url) as state:
             start.wait()
             try:
-                with state.locks.held(11, f"run-{number}"):
+                with state.locks.acquire(11, f"run-{number}"):
                     got.append(number)
                     time.sleep(0.5)
             except ListLockedError:
@@ -59,7 +59,7 @@ def test_of_many_who_want_it_at_once_one_gets_it(database_url: str) -> None:
 HOLD_AND_DIE = """
 import os, signal, sys
 from campaign_sync.storage.state import State
-with State(sys.argv[1]) as state, state.locks.held(11, "killed"):
+with State(sys.argv[1]) as state, state.locks.acquire(11, "killed"):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -69,7 +69,7 @@ def test_a_process_of_this_machine_that_was_killed_holds_nothing_up(database_url
     subprocess.run([sys.executable, "-c", HOLD_AND_DIE, database_url], check=False, env=os.environ)
     with State(database_url) as state:
         assert state.locks.holder(11) is None
-        with state.locks.held(11, "next"):
+        with state.locks.acquire(11, "next"):
             assert state.locks.holder(11) == "next"
 
 
@@ -83,12 +83,12 @@ def elsewhere(database_url: str, expires_in: timedelta) -> None:
 
 def test_another_machine_is_believed_until_its_lease_expires(database_url: str) -> None:
     with State(database_url) as state:
-        with state.locks.held(11, "theirs"):
+        with state.locks.acquire(11, "theirs"):
             elsewhere(database_url, timedelta(minutes=1))
-        with pytest.raises(ListLockedError, match="on another-host"), state.locks.held(11, "ours"):
+        with pytest.raises(ListLockedError, match="on another-host"), state.locks.acquire(11, "ours"):
             pass
         elsewhere(database_url, timedelta(seconds=-1))
-        with state.locks.held(11, "ours"):
+        with state.locks.acquire(11, "ours"):
             assert state.locks.holder(11) == "ours"
 
 
@@ -96,7 +96,7 @@ def test_the_holder_pushes_its_lease_ahead_and_notices_when_it_was_taken(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "LIFETIME", timedelta(seconds=1.5))
-    with State(database_url) as state, state.locks.held(11, "ours") as held:
+    with State(database_url) as state, state.locks.acquire(11, "ours") as held:
         time.sleep(2)
         held.require()
         assert state.locks.holder(11) == "ours"
@@ -109,12 +109,12 @@ def test_the_holder_pushes_its_lease_ahead_and_notices_when_it_was_taken(
 @pytest.fixture
 def _without_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine so busy that the thread which pushes leases ahead never has its turn."""
-    monkeypatch.setattr(leases, "SIGNS_OF_LIFE", 0.001)
+    monkeypatch.setattr(leases, "HEARTBEATS_PER_LIFETIME", 0.001)
 
 
 @pytest.mark.usefixtures("_without_a_heartbeat")
 def test_a_holder_that_a_busy_machine_held_up_goes_on_where_nobody_took_its_lease(database_url: str) -> None:
-    with State(database_url) as state, state.locks.held(11, "ours") as held:
+    with State(database_url) as state, state.locks.acquire(11, "ours") as held:
         held.renewed(leases._clock() - 100)
         held.require()
         assert held._sure_until > leases._clock(), "the row was pushed ahead"
@@ -122,7 +122,7 @@ def test_a_holder_that_a_busy_machine_held_up_goes_on_where_nobody_took_its_leas
 
 @pytest.mark.usefixtures("_without_a_heartbeat")
 def test_a_holder_that_stood_still_until_its_lease_was_taken_does_nothing_more(database_url: str) -> None:
-    with State(database_url) as state, state.locks.held(11, "ours") as held:
+    with State(database_url) as state, state.locks.acquire(11, "ours") as held:
         held.renewed(leases._clock() - 100)
         elsewhere(database_url, timedelta(minutes=1))
         with pytest.raises(ListLockLostError):
@@ -136,7 +136,7 @@ def test_a_holder_that_cannot_ask_the_database_does_nothing_more(
     def unreachable(*_: object) -> bool:
         raise StateError("out of reach")
 
-    with State(database_url) as state, state.locks.held(11, "ours") as held:
+    with State(database_url) as state, state.locks.acquire(11, "ours") as held:
         monkeypatch.setattr(state.locks, "_push", unreachable)
         held.require()
         held.renewed(leases._clock() - 100)
@@ -146,56 +146,56 @@ def test_a_holder_that_cannot_ask_the_database_does_nothing_more(
 
 @pytest.mark.usefixtures("_without_a_heartbeat")
 def test_a_process_that_is_there_keeps_its_lease_on_the_slowest_machine_but_not_for_ever(sqlite_url: str) -> None:
-    with State(sqlite_url) as state, state.locks.held(11, "slow"):
+    with State(sqlite_url) as state, state.locks.acquire(11, "slow"):
         with time_machine.travel(datetime.now(UTC) + 3 * LIFETIME):
-            assert (state.locks.holder(11), state.locks.died(11)) == ("slow", None)
-            with pytest.raises(ListLockedError), state.locks.held(11, "other"):
+            assert (state.locks.holder(11), state.locks.dead_holder(11)) == ("slow", None)
+            with pytest.raises(ListLockedError), state.locks.acquire(11, "other"):
                 pass
-        with time_machine.travel(datetime.now(UTC) + 2 * STANDS_STILL_AFTER):
-            assert (state.locks.holder(11), state.locks.died(11)) == (None, "slow")
+        with time_machine.travel(datetime.now(UTC) + 2 * STALLED_AFTER):
+            assert (state.locks.holder(11), state.locks.dead_holder(11)) == (None, "slow")
 
 
 def test_a_run_is_alive_while_its_process_gives_signs_and_dead_when_it_is_gone(database_url: str) -> None:
     with State(database_url) as state:
-        with state.heartbeats.given("alive"):
+        with state.heartbeats.keep_alive("alive"):
             subprocess.run([sys.executable, "-c", GIVE_SIGNS_AND_DIE, database_url], check=False)
-            assert state.heartbeats.dead() == ["dead"]
-        assert state.heartbeats.dead() == ["dead"], "who ends in order is forgotten"
+            assert state.heartbeats.dead_runs() == ["dead"]
+        assert state.heartbeats.dead_runs() == ["dead"], "who ends in order is forgotten"
         state.heartbeats.forget("dead")
-        assert state.heartbeats.dead() == []
+        assert state.heartbeats.dead_runs() == []
 
 
 def test_a_run_that_has_given_no_sign_for_too_long_is_dead_wherever_it_ran(sqlite_url: str) -> None:
-    with State(sqlite_url) as state, state.heartbeats.given("stuck"):
-        assert state.heartbeats.dead() == []
+    with State(sqlite_url) as state, state.heartbeats.keep_alive("stuck"):
+        assert state.heartbeats.dead_runs() == []
         with time_machine.travel(datetime.now(UTC) + LIFETIME + timedelta(minutes=5)):
-            assert state.heartbeats.dead() == [], "its process is there"
-        with time_machine.travel(datetime.now(UTC) + LIFETIME + STANDS_STILL_AFTER):
-            assert state.heartbeats.dead() == ["stuck"]
+            assert state.heartbeats.dead_runs() == [], "its process is there"
+        with time_machine.travel(datetime.now(UTC) + LIFETIME + STALLED_AFTER):
+            assert state.heartbeats.dead_runs() == ["stuck"]
 
 
 def test_a_run_that_is_expected_to_give_a_sign_is_dead_if_it_gives_none(sqlite_url: str) -> None:
     with State(sqlite_url) as state:
         state.heartbeats.expect(["silent", "late", "early"])
-        with state.heartbeats.given("late"), state.heartbeats.given("early"):
+        with state.heartbeats.keep_alive("late"), state.heartbeats.keep_alive("early"):
             state.heartbeats.expect(["silent", "early"])
-            assert state.heartbeats.dead() == []
-            with time_machine.travel(datetime.now(UTC) + STANDS_STILL_AFTER):
-                assert state.heartbeats.dead() == ["silent"]
+            assert state.heartbeats.dead_runs() == []
+            with time_machine.travel(datetime.now(UTC) + STALLED_AFTER):
+                assert state.heartbeats.dead_runs() == ["silent"]
 
 
 def test_signs_of_life_come_back_when_the_state_database_was_restored(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_heartbeats, "LIFETIME", timedelta(seconds=0.5))
-    with State(database_url) as state, state.heartbeats.given("alive"):
+    with State(database_url) as state, state.heartbeats.keep_alive("alive"):
         state.heartbeats.forget("alive")
         until(lambda: _signs(database_url) == ["alive"])
 
 
 def test_a_run_gives_its_signs_until_the_last_part_of_its_process_has_ended(database_url: str) -> None:
-    with State(database_url) as state, state.heartbeats.given("run"):
-        with State(database_url) as inner, inner.heartbeats.given("run"):
+    with State(database_url) as state, state.heartbeats.keep_alive("run"):
+        with State(database_url) as inner, inner.heartbeats.keep_alive("run"):
             pass
         assert _signs(database_url) == ["run"]
     assert _signs(database_url) == []
@@ -209,6 +209,6 @@ def _signs(database_url: str) -> list[str]:
 GIVE_SIGNS_AND_DIE = """
 import os, signal, sys
 from campaign_sync.storage.state import State
-with State(sys.argv[1]) as state, state.heartbeats.given("dead"):
+with State(sys.argv[1]) as state, state.heartbeats.keep_alive("dead"):
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -107,8 +107,8 @@ def test_of_a_proof_the_ledger_gives_what_was_seen_since_the_proof_before(databa
         newest, oldest = state.replacement_history.proven("nord", "newsletter")
 
         assert set(state.replacement_history.explanations(newest)) == {"contact:refused", "contact:not selected"}
-        assert set(state.replacement_history.turned_away(newest)) == {"contact:refused"}
-        assert set(state.replacement_history.turned_away(oldest)) == {"contact:over"}
+        assert set(state.replacement_history.rejected_rows(newest)) == {"contact:refused"}
+        assert set(state.replacement_history.rejected_rows(oldest)) == {"contact:over"}
 
 
 def test_of_an_old_snapshot_that_was_sent_once_more_the_ledger_gives_what_its_own_run_entered(

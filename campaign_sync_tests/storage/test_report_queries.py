@@ -18,7 +18,7 @@ def test_whoever_was_turned_away_shortly_before_is_not_newly_turned_away(databas
         reject(database_url, "c3", "selection", NOON + DAY, NOON + DAY)
         reject(database_url, "c4", "selection", NOON - DAY, NOON + DAY)
 
-        assert state.report_queries.newly_turned_away("nord", "newsletter", NOON - HOUR) == {
+        assert state.report_queries.new_rejections("nord", "newsletter", NOON - HOUR) == {
             (NOON, "bounced"): 1,
             (NOON + DAY, "bounced"): 2,
         }
@@ -30,11 +30,14 @@ def test_who_was_kept_out_is_told_as_long_as_no_later_run_has_written_over_it(da
         reject(database_url, "c1", "selection", NOON - HOUR, NOON - HOUR, run_id="frozen")
         reject(database_url, "c2", "vendor", NOON, NOON, run_id="replaced")
         reject(database_url, "c3", "vendor", NOON - DAY, NOON - DAY, run_id="before")
-        (entry,) = state.report_queries.replaces("nord", "newsletter", NOON - HOUR)
-        assert state.report_queries.turned_away(entry) == {("selection", "bounced", 4): 1, ("vendor", "bounced", 4): 1}
+        (entry,) = state.report_queries.replacements("nord", "newsletter", NOON - HOUR)
+        assert state.report_queries.rejection_counts(entry) == {
+            ("selection", "bounced", 4): 1,
+            ("vendor", "bounced", 4): 1,
+        }
 
         reject(database_url, "c4", "selection", NOON - HOUR, NOON + HOUR, run_id="later")
-        assert state.report_queries.turned_away(entry) is None
+        assert state.report_queries.rejection_counts(entry) is None
 
 
 def test_answers_are_counted_of_calls_that_got_one(database_url: str) -> None:
@@ -44,7 +47,7 @@ def test_answers_are_counted_of_calls_that_got_one(database_url: str) -> None:
     with State(database_url) as state:
         attempt(database_url, NOON, "run")
         attempt(database_url, NOON - timedelta(days=40), "old")
-        (entry,) = state.report_queries.replaces("nord", "newsletter", NOON - HOUR)
+        (entry,) = state.report_queries.replacements("nord", "newsletter", NOON - HOUR)
         with create_engine(database_url).begin() as connection:
             for number, (step, outcome, detail) in enumerate(steps):
                 values = {"replace_id": entry.id, "number": number, "step": step, "outcome": outcome, "detail": detail}

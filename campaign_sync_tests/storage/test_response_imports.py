@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.database import upgrade_database
-from campaign_sync.storage.feedback_imports import Rows, Unmatched, new_import
+from campaign_sync.storage.feedback_imports import RowCounts, Unmatched, new_import
 from campaign_sync.storage.import_windows import ImportWindow
 from campaign_sync.storage.state import State
 from campaign_sync_tests.time_travel import make_tables
@@ -57,13 +57,13 @@ def test_rows_that_did_not_fit_wait_for_another_layout_and_are_counted_meanwhile
         journal.add(other)
         assert journal.pending("nord", "getOpens", "mended") == [other, one]
         assert (journal.misfits("nord", "getOpens"), journal.misfits("nord", "getClicks")) == (2, 0)
-        assert journal.outlived("nord", NOON + 9 * HOUR) == []
+        assert journal.expired("nord", NOON + 9 * HOUR) == []
 
         journal.commit(one.id, 0, "mended", NOON)
         assert journal.misfits("nord", "getOpens") == 0
-        assert journal.outlived("nord", NOON + 9 * HOUR) == [one]
-        journal.removed(one.id, NOON)
-        assert journal.outlived("nord", NOON + 9 * HOUR) == []
+        assert journal.expired("nord", NOON + 9 * HOUR) == [one]
+        journal.mark_removed(one.id, NOON)
+        assert journal.expired("nord", NOON + 9 * HOUR) == []
         assert journal.committed_until("nord") == {"getOpens": NOON + HOUR}
 
 
@@ -75,13 +75,13 @@ def test_feedback_and_responses_of_one_reader_know_nothing_of_each_other(databas
     nobody = Unmatched([], [])
     with State(database_url) as state:
         state.response_imports.add(of_responses)
-        assert (state.feedback_imports.pending("nord"), state.feedback_imports.uncommitted("nord")) == ([], 0)
+        assert (state.feedback_imports.pending("nord"), state.feedback_imports.uncommitted_count("nord")) == ([], 0)
         state.response_imports.commit(of_responses.id, 1, "layout", NOON)
         assert state.feedback_imports.committed_until("nord") == {}
         assert state.feedback_imports.first_import("nord") is None
 
         state.feedback_imports.add(of_feedback)
-        state.feedback_imports.commit("nord", {of_feedback.id: Rows(1, 0)}, nobody, nobody, NOON)
+        state.feedback_imports.commit("nord", {of_feedback.id: RowCounts(1, 0)}, nobody, nobody, NOON)
         assert state.feedback_imports.committed_until("nord") == {"getResponses": NOON + HOUR}
         assert state.response_imports.committed_until("nord") == {"getResponses": NOON + 5 * HOUR}
 

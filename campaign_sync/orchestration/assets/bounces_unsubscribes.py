@@ -78,7 +78,7 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
             rows = sum(one.rows for one in fetched)
             report(Progress(mandator, kind.value, "fetched", rows, rows))
             note_rows(rows)
-            waiting = [one for reader in readers for one in ports.state.feedback_imports.waiting(mandator, reader)]
+            waiting = [one for reader in readers for one in ports.state.feedback_imports.uncommitted(mandator, reader)]
             found = preview(waiting, ports.state, ports.frames, mandator, settings)
             # Where files are delivered, they come in also while the vendor's API fails.
             now = datetime.now(UTC) if settings.feedback.files else vendor_time(False, ports.vendor(mandator))

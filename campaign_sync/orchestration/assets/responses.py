@@ -79,9 +79,9 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
 
             taken = take(mandator, reader, settings, lambda: ports.crm, state, frames, lambda: vendor, on_responses)
             now = datetime.now(UTC)
-            for old in state.response_imports.outlived(mandator, now - settings.feedback.keep_files):
+            for old in state.response_imports.expired(mandator, now - settings.feedback.keep_files):
                 frames.remove_rows(old.file)
-                state.response_imports.removed(old.id, now)
+                state.response_imports.mark_removed(old.id, now)
             done = taken.new + taken.known_before
             report(Progress(mandator, kind.value, "stored", done, done))
             note_rows(done)

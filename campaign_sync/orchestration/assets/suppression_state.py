@@ -322,6 +322,6 @@ def _hours(span: timedelta) -> float:
 
 def _remove_outlived(mandator: str, keep: timedelta, state: State, frames: FileStorage) -> None:
     now = datetime.now(UTC)
-    for one in state.feedback_imports.outlived(mandator, now - keep):
+    for one in state.feedback_imports.expired(mandator, now - keep):
         frames.remove_rows(one.file)
-        state.feedback_imports.removed(one.id, now)
+        state.feedback_imports.mark_removed(one.id, now)

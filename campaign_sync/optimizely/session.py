@@ -186,7 +186,6 @@ class Session:
                     rows=rows,
                     attempt=next(attempts),
                     rows_asked_for=rows_asked_for,
-                    repeatable=repeatable,
                     sink=new_sink() if new_sink else None,
                 )
             )
@@ -303,7 +302,6 @@ class Session:
         rows: int | None = None,
         attempt: int = 1,
         rows_asked_for: int = 0,
-        repeatable: bool = False,
         sink: Sink | None = None,
     ) -> Any:
         contract = self.contract(service)
@@ -317,7 +315,6 @@ class Session:
                     request,
                     timeout_seconds=timeout_seconds,
                     rows_asked_for=rows_asked_for,
-                    repeatable=repeatable,
                     reader=reader,
                 )
                 call.answered(response.status)

@@ -14,7 +14,6 @@ from campaign_sync.optimizely.errors import (
     TransientError,
     UnreadableAnswerError,
 )
-from campaign_sync.optimizely.gzipping import Gzipping
 from campaign_sync.optimizely.row_reader import RowReader
 
 MAX_ANSWER_BYTES = 256 * 1024**2
@@ -25,9 +24,6 @@ _BYTES_PER_ROW = 128 * 1024
 
 _MOST_BYTES = 2 * 1024**3 - 1
 """No more of an answer is held at once, whatever is asked for: the parser couldn't take it."""
-
-_HEAD_BYTES = 1024
-"""Within so many bytes an answer shows that it is SOAP."""
 
 _PIECE_BYTES = 256 * 1024
 
@@ -52,7 +48,6 @@ class Transport:
         self.host = urlsplit(self.base_url).netloc.rpartition("@")[2]
         self._timeout_seconds = timeout_seconds
         self._ca_file = ca_file
-        self._gzipping = Gzipping()
         self._http = requests.Session()
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=parallel_calls + 1, pool_block=False)
         self._http.mount("http://", adapter)
@@ -88,13 +83,11 @@ class Transport:
         *,
         timeout_seconds: float | None = None,
         rows_asked_for: int = 0,
-        repeatable: bool = False,
         reader: RowReader | None = None,
     ) -> Reply:
         """What the host answers to an envelope, whatever its status. It may be as large as the rows asked for need.
 
-        `reader` takes it while it comes in; the reply is what it leaves of it. A request that is `repeatable` may be
-        the one that shows whether the host takes gzipped ones.
+        `reader` takes it while it comes in; the reply is what it leaves of it.
 
         Raises:
             TransientError: there is no answer, or it is cut off.
@@ -104,27 +97,7 @@ class Transport:
         url = f"{self.base_url}/Rpc{service}"
         most_bytes = max(MAX_ANSWER_BYTES, rows_asked_for * _BYTES_PER_ROW)
         seconds = timeout_seconds or self._timeout_seconds
-        packed = self._gzipping.packed(envelope, repeatable=repeatable) if reader is None else None
-        if packed is not None:
-            reply = self._gzipped(url, packed, seconds, most_bytes, repeatable=repeatable)
-            if reply is not None:
-                return reply
         return self._exchange("POST", url, envelope, seconds, most_bytes, reader)
-
-    def _gzipped(self, url: str, packed: bytes, seconds: float, most_bytes: int, *, repeatable: bool) -> Reply | None:
-        """What the host answers to a gzipped envelope; None if the envelope may be sent once more as it is."""
-        understood = False
-        try:
-            reply = self._exchange("POST", url, packed, seconds, most_bytes, gzipped=True)
-            understood = reply.status == requests.codes.ok and b":Envelope" in reply.content[:_HEAD_BYTES]
-        except TransientError:
-            if not repeatable:
-                raise
-            return None
-        finally:
-            self._gzipping.answered(understood=understood)
-        refused = reply.status in (requests.codes.unsupported_media_type, requests.codes.bad_request)
-        return None if refused or (repeatable and not understood) else reply
 
     def not_soap(self, response: Reply) -> OptimizelyError:
         """The error to raise for an answer to `post` that holds no SOAP envelope."""
@@ -154,13 +127,9 @@ class Transport:
         timeout_seconds: float,
         most_bytes: int,
         reader: RowReader | None = None,
-        *,
-        gzipped: bool = False,
     ) -> Reply:
         # No redirects: credentials and people's data go to the configured host or nowhere.
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'} if body is not None else {}
-        if gzipped:
-            headers["Content-Encoding"] = "gzip"
         request = requests.Request(
             method, url, {**self._http.headers, **headers}, data=body or [], cookies=self._http.cookies
         ).prepare()
@@ -169,7 +138,6 @@ class Transport:
             with self._http.send(
                 request, timeout=timeout_seconds, allow_redirects=False, **self._environment
             ) as response:
-                self._gzipping.offered(response.headers.get("Accept-Encoding", ""))
                 content = self._read(response, most_bytes, reader, changing=body is not None)
                 return Reply(response.status_code, response.headers.get("Content-Type", ""), content)
         except requests.RequestException as error:

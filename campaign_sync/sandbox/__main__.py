@@ -20,9 +20,6 @@ def main(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 0,
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
     part_names: Annotated[PartNames, typer.Option(help="How WSDLs name parameters.")] = "in0",
-    accepts_gzip: Annotated[
-        bool, typer.Option("--accepts-gzip", help="Take gzipped calls, and gzip answers for who asks so.")
-    ] = False,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Prints the base URL when it is ready."""
     os.umask(0o077)
@@ -36,7 +33,7 @@ def main(
         sys.stderr.write(f"The sandbox can't keep its state in {data}: {error}. Choose another --data.\n")
         raise typer.Exit(1) from None
     try:
-        with serve(world, host, port, part_names, accepts_gzip=accepts_gzip) as url:
+        with serve(world, host, port, part_names) as url:
             sys.stdout.write(f"{url}\n")
             sys.stdout.flush()
             end.wait()

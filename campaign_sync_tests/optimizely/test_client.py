@@ -16,6 +16,7 @@ from campaign_sync.optimizely.errors import (
     UnsendableError,
 )
 from campaign_sync.optimizely.services import EVERY_LIST, Batch, Reader
+from campaign_sync.sandbox.server import serve
 from campaign_sync.sandbox.vendor_state import FaultKind
 from campaign_sync_tests.optimizely.conftest import FOREIGN_LIST, LIST, NORD, PASSWORD, USERNAME, Vendor
 
@@ -395,3 +396,13 @@ def test_a_mailing_that_is_not_there_is_refused(optimizely: Optimizely) -> None:
 def test_there_is_no_way_to_make_somebody_receive_mail_again(optimizely: Optimizely) -> None:
     for service in (optimizely.unsubscribes, optimizely.blacklist):
         assert not [name for name in dir(service) if "remove" in name or "delete" in name]
+
+
+def test_gzipped_answers_are_read_and_requests_stay_plain(vendor: Vendor) -> None:
+    with (
+        serve(vendor.world, gzips_answers=True) as url,  # refuses gzipped requests
+        connect(url, NORD, USERNAME, PASSWORD) as optimizely,
+    ):
+        people = [f"p{number}@example.org" for number in range(1000)]
+        assert optimizely.recipients.add_all(LIST, batch_of(optimizely, *people)) == [0] * len(people)
+        assert len(optimizely.recipients.page(LIST, ["Vorname"], None, 0, 1000)) == 1000

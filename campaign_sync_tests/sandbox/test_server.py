@@ -105,21 +105,17 @@ def test_many_callers_at_once_are_all_served(world: VendorState, nord: Client) -
     assert len(world.recipients(NEWSLETTER)) == 3200
 
 
-def test_gzip_is_taken_and_given_where_the_server_says_so(world: VendorState) -> None:
+def test_answers_are_gzipped_for_clients_that_accept_it(world: VendorState) -> None:
     call = envelope("Session", "getVersion", "").encode()
-    headers = {"Content-Type": "text/xml", "Content-Encoding": "gzip"}
-    with serve(world, accepts_gzip=True) as url:
-        packed = requests.post(f"{url}/RpcSession", data=gzip.compress(call), headers=headers, timeout=PATIENCE)
+    with serve(world, gzips_answers=True) as url:
+        packed = requests.post(f"{url}/RpcSession", data=call, headers={"Accept-Encoding": "gzip"}, timeout=PATIENCE)
         plain = requests.post(f"{url}/RpcSession", data=call, headers={"Accept-Encoding": "identity"}, timeout=PATIENCE)
-        broken = requests.post(f"{url}/RpcSession", data=gzip.compress(call)[:-9], headers=headers, timeout=PATIENCE)
 
     assert (packed.status_code, packed.headers["Content-Encoding"], read(packed.content)) == (200, "gzip", "1.18")
     assert (plain.status_code, plain.headers.get("Content-Encoding"), plain.content) == (200, None, packed.content)
-    assert broken.status_code == 400
-    assert {answer.headers.get("Accept-Encoding") for answer in (packed, plain, broken)} == {"gzip"}
 
 
-def test_gzip_is_refused_where_nobody_said_that_it_is_taken(anonymous: Client) -> None:
+def test_gzipped_requests_are_refused(anonymous: Client) -> None:
     url, call = f"{anonymous.url}/RpcSession", envelope("Session", "getVersion", "").encode()
     packed = requests.post(url, data=gzip.compress(call), headers={"Content-Encoding": "gzip"}, timeout=PATIENCE)
     plain = requests.post(url, data=call, headers={"Accept-Encoding": "gzip"}, timeout=PATIENCE)
@@ -129,10 +125,10 @@ def test_gzip_is_refused_where_nobody_said_that_it_is_taken(anonymous: Client) -
     assert read(plain.content) == "1.18"
 
 
-def test_an_answer_cut_off_is_cut_off_in_gzip_too(world: VendorState) -> None:
+def test_a_truncated_answer_is_truncated_when_gzipped(world: VendorState) -> None:
     world.fault("getVersion", "truncate")
     call = envelope("Session", "getVersion", "").encode()
-    with serve(world, accepts_gzip=True) as url, pytest.raises(requests.exceptions.ChunkedEncodingError):
+    with serve(world, gzips_answers=True) as url, pytest.raises(requests.exceptions.ChunkedEncodingError):
         requests.post(f"{url}/RpcSession", data=call, timeout=PATIENCE)
 
 

@@ -32,7 +32,7 @@ from campaign_sync.replacement.progress import rows_of
 from campaign_sync.replacement.read_back import READ_BACK_ROWS, ListContents, read_back
 from campaign_sync.replacement.target import Target
 from campaign_sync.storage.files import FileStorage
-from campaign_sync.storage.locks import ListLock
+from campaign_sync.storage.locks import ListLock, LockScope
 from campaign_sync.storage.replacements import Replacement, StoredSnapshot
 from campaign_sync.storage.state import State
 
@@ -106,11 +106,8 @@ class Gate:
         return replace(admission, outcomes=tuple(outcomes), passed_campaigns=passed_campaigns)
 
     def _canary_lease(self) -> AbstractContextManager[object]:
-        """The mandator's lists share the canary: one that is unsubscribed again would hide that another revived it.
-
-        Mandator ids are negative here, so that no list has the same.
-        """
-        return self.state.locks.acquire(-self.vendor.mandator_id, self.run_id)
+        """The mandator's lists share the canary: one that is unsubscribed again would hide that another revived it."""
+        return self.state.locks.acquire(self.vendor.mandator_id, self.run_id, LockScope.MANDATOR)
 
     def admit_clear(self, target: Target, admission: PreflightResult) -> None:
         """Let the list be cleared at this very moment, as far as mailings are concerned: time has passed.

@@ -135,8 +135,9 @@ class ListReplacer:
                 gate.admit_clear(target, admission)
             lease.require()
             begun = self.now()
-            begins = ReplacementState.CLEARING if admission.plan.clear else ReplacementState.FILLING
-            self.state.replacements.note(entry.id, state=begins, cleared_at=incomplete_since or begun)
+            self.state.replacements.begin_changes(
+                entry.id, clears=admission.plan.clear, incomplete_since=incomplete_since or begun
+            )
             incomplete_since = incomplete_since or begun
             filler = ListWriter(target, self.vendor, steps, lease)
             on_rows = rows_of(target, "fill", len(admission.rows))
@@ -184,25 +185,31 @@ class ListReplacer:
         codes: Codes,
         incomplete_for: timedelta,
     ) -> Outcome:
-        target, rows, note = filler.target, admission.rows, self.state.replacements.note
+        target, rows, replacements = filler.target, admission.rows, self.state.replacements
         accepted = codes == ACCEPTED
         self._record_refused(target, rows, codes)
-        note(entry.id, state=ReplacementState.PROVING, sent=len(rows), accepted=int(accepted.sum()))
+        replacements.begin_proof(entry.id, sent=len(rows), accepted=int(accepted.sum()))
         filler.require_known_codes(rows, codes)
         proven = sweep_and_verify(
             filler, rows, admission.digests, accepted, lambda sent: self._left_in_crm(target, sent)
         )
         proof = proven.proof
         self._record(target, proven.taken_out)
-        read_by = {"id_attribute": proof.id_attribute, "address_attribute": proof.address_attribute}
-        note(entry.id, swept=len(proven.taken_out), in_list=proof.in_list, proof=str(proof), **read_by)
+        replacements.record_proof(
+            entry.id,
+            swept=len(proven.taken_out),
+            in_list=proof.in_list,
+            proof=str(proof),
+            id_attribute=proof.id_attribute,
+            address_attribute=proof.address_attribute,
+        )
         if not proof.holds:
             held, expected = proof.in_list, proof.expected
             raise UnprovenError(f"read back, it has {held} recipients where {expected} should be ({proof})")
         require_enough_left(target, admission.around, proven.entity_types)
         seen_at = vendor_time(target.feedback_by_files, self.vendor)
         OptOutRecorders(self.crm, self.state, self.frames).hear(target, proven.sent, proven.looked, seen_at)
-        note(entry.id, state=ReplacementState.PROVEN, finished_at=self.now())
+        replacements.mark_proven(entry.id, self.now())
         self.state.recipient_lists.clear_partial_fill(target.mandator, target.name)
         report(Progress(target.mandator, target.name, "proven", proof.in_list, proof.in_list))
         dropped, swept = _by_reason(admission.dropped), _by_reason(proven.taken_out)
@@ -281,9 +288,7 @@ class ListReplacer:
 
     def _note_failure(self, entry: Replacement, error: BaseException) -> None:
         with suppress(StateError):  # if that is what failed, what stands in the journal says enough
-            self.state.replacements.note(
-                entry.id, state=ReplacementState.FAILED, finished_at=self.now(), error=_told(error)
-            )
+            self.state.replacements.mark_failed(entry.id, self.now(), _told(error))
 
 
 def still_incomplete(target: Target, broken: Replacement, error: Exception) -> IncompleteListError:

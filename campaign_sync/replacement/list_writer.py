@@ -181,10 +181,10 @@ class ListWriter:
 
     def _changing(self, step: str, call: Callable[[], Result], rows: int | None = None) -> Result:
         self.lease.require()
-        with self.steps.step(self.where + step, rows=rows) as details:
+        with self.steps.step(self.where + step, rows=rows) as notes:
             result = call()
             if isinstance(result, int):
-                details.append(f"{result} rows")
+                notes.add(f"{result} rows")
         return result
 
     def _send_all(self, batches: Sequence[PreparedBatch], resuming: bool) -> Iterator[tuple[PreparedBatch, list[int]]]:
@@ -211,14 +211,14 @@ class ListWriter:
                     self.steps.step(self._add_all, part=batch.part, rows=rows, digest=digest)
                     if again
                     else self.steps.planned_call(number)
-                ) as details:
+                ) as notes:
                     self._count_sent(rows)
                     try:
                         codes = self.vendor.recipients.add_all(self.target.recipient_list_id, batch.batch)
                     except TransientError as error:
                         answer_lost |= error.outcome_unknown
                         raise
-                    details.append(", ".join(f"code {code}: {n}" for code, n in sorted(Counter(codes).items())))
+                    notes.add_answers(codes)
         return [ACCEPTED if answer_lost and code == ALREADY_STORED else code for code in codes]
 
     @property

@@ -108,12 +108,12 @@ def _read_and_compare(
     pages; so a difference counts only when the list, read in one piece, shows it too.
     """
     target, vendor = filler.target, filler.vendor
-    with filler.steps.step(f"{filler.where}read back") as details:
+    with filler.steps.step(f"{filler.where}read back") as notes:
         count = vendor.recipients.count(target.recipient_list_id)
         for page_rows in (READ_BACK_ROWS, count + 1):
             held = read_back(target, vendor, count, digests, rows_of(target, "prove", count), page_rows)
             proof = prove(target, expected, digests, held)
             if proof.missing == unexplained and not proof.extra and not proof.changed:
                 break
-        details.append(str(proof))
+        notes.add(str(proof))
     return held, proof

@@ -88,8 +88,8 @@ class Incidents:
 
     def mark_sent(self, one: Notice, channel: str, now: datetime) -> None:
         """The channel has told of it."""
-        what = one.trouble.kind if one.until is None else Stage.ALL_CLEAR
-        values = {"trouble_id": one.id, "channel": channel, "told": str(what), "told_at": now}
+        stage = one.trouble.kind if one.until is None else Stage.ALL_CLEAR
+        values = {"trouble_id": one.id, "channel": channel, "stage": str(stage), "sent_at": now}
         with self._engine.begin() as connection:
             insert_missing(connection, notice, [values])
 
@@ -102,7 +102,7 @@ class Incidents:
         query = select(notice).where(notice.c.channel == channel, notice.c.trouble_id.in_(ids))
         with self._engine.connect() as connection:
             for row in connection.execute(query):
-                told.setdefault(row.trouble_id, set()).add(row.told)
+                told.setdefault(row.trouble_id, set()).add(row.stage)
         return told
 
 

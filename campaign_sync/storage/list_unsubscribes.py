@@ -23,7 +23,7 @@ class ListUnsubscribes:
         """They are on the list's, and the CRM doesn't know yet. Returns since when that is known of each."""
         found: dict[str, datetime] = {}
         with self._engine.begin() as connection:
-            insert_missing(connection, recipients, _rows(mandator, list_id, recipient_ids, now, told=False))
+            insert_missing(connection, recipients, _rows(mandator, list_id, recipient_ids, now, known=False))
             for ids in batches(sorted(recipient_ids)):
                 query = select(*recipients.c["recipient_id", "since"]).where(_these(mandator, list_id, ids))
                 found |= {row.recipient_id: row.since for row in connection.execute(query)}
@@ -32,8 +32,8 @@ class ListUnsubscribes:
     def mark_known(self, mandator: str, list_id: int, recipient_ids: Collection[str], now: datetime) -> None:
         """They are on the list's, and the CRM knows."""
         with self._engine.begin() as connection:
-            rows = _rows(mandator, list_id, set(recipient_ids), now, told=True)
-            upsert(connection, recipients, rows, update=("told",))
+            rows = _rows(mandator, list_id, set(recipient_ids), now, known=True)
+            upsert(connection, recipients, rows, update=("known_to_crm",))
 
     def known(self, mandator: str, list_id: int) -> set[str]:
         """Everybody of whom the CRM knows that they are on the list's.
@@ -41,9 +41,13 @@ class ListUnsubscribes:
         Those whom it knew to be on the client's list before lists had their own may be among them, and are no news.
         """
         its_own = select(recipients.c.recipient_id).where(
-            recipients.c.mandator == mandator, recipients.c.recipient_list_id == list_id, recipients.c.told.is_(True)
+            recipients.c.mandator == mandator,
+            recipients.c.recipient_list_id == list_id,
+            recipients.c.known_to_crm.is_(True),
         )
-        before = select(of_client.c.recipient_id).where(of_client.c.mandator == mandator, of_client.c.told.is_(True))
+        before = select(of_client.c.recipient_id).where(
+            of_client.c.mandator == mandator, of_client.c.known_to_crm.is_(True)
+        )
         with self._engine.connect() as connection:
             return set(connection.execute(its_own).scalars()) | set(connection.execute(before).scalars())
 
@@ -55,9 +59,9 @@ class ListUnsubscribes:
 
 
 def _rows(
-    mandator: str, list_id: int, recipient_ids: Collection[str], now: datetime, *, told: bool
+    mandator: str, list_id: int, recipient_ids: Collection[str], now: datetime, *, known: bool
 ) -> list[dict[str, object]]:
-    same = {"mandator": mandator, "recipient_list_id": list_id, "since": now, "told": told}
+    same = {"mandator": mandator, "recipient_list_id": list_id, "since": now, "known_to_crm": known}
     return [{**same, "recipient_id": each} for each in recipient_ids]
 
 

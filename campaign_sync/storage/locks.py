@@ -1,8 +1,8 @@
-"""One replace per recipient list at a time, across processes, machines and Dagster instances.
+"""Locks of recipient lists and mandators, across processes, machines and Dagster instances.
 
-A lease is a row with an expiry that its holder keeps pushing ahead. Who dies stops pushing; who finds an expired lease,
-or one whose holder is a process of this machine that is gone, takes it over. A holder that a busy machine keeps from
-pushing in time still has it where it wasn't taken over, and makes sure of that before it does anything more.
+A lock is a row with an expiry that its holder keeps renewing. A row that has expired, or whose holder is a process of
+this machine that is gone, can be taken over by another run. A holder that couldn't renew in time, because its machine
+was busy, makes sure that the row is still its own before it changes anything more.
 """
 
 import threading
@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import ColumnElement, Engine, Row, delete, select, update
 
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.processes import database_now, is_expired, this_process
@@ -20,14 +22,21 @@ from campaign_sync.storage.tables import lease
 from campaign_sync.storage.upsert import insert_missing
 
 LIFETIME = timedelta(seconds=90)
-"""How long a lease outlives the last sign of life of its holder."""
+"""How long a lock lasts after its last renewal."""
 
 HEARTBEATS_PER_LIFETIME = 6
-"""How many a holder gives per lifetime."""
+"""How often a holder renews its lock within `LIFETIME`."""
+
+
+class LockScope(StrEnum):
+    """What a lock is for. Lists and mandators have ids of their own kinds, so the same number may stand for both."""
+
+    RECIPIENT_LIST = "recipient_list"
+    MANDATOR = "mandator"
 
 
 class ListLockedError(Exception):
-    """Somebody else is replacing this list."""
+    """Another run holds the lock."""
 
     def __init__(self, owner: str, run_id: str, since: datetime, until: datetime) -> None:
         super().__init__(
@@ -37,100 +46,112 @@ class ListLockedError(Exception):
 
 
 class ListLockLostError(Exception):
-    """We held the lease and can't prove it any more, so nothing further may be done to the list."""
+    """The lock can't be proven to be ours any more, so nothing further may be done to the list."""
 
 
 class ListLock:
-    """A lease that is held. Ask `require` before every call that changes the list."""
+    """A lock that this process holds. Call `require` before every call that changes the list.
 
-    def __init__(self, push: Callable[[], bool]) -> None:
-        """`push` pushes the row's expiry ahead; False if it isn't ours any more."""
-        self._push = push
-        self._sure_until = _clock()
+    Attributes:
+        lost: set once another run has taken the lock.
+        valid_until: until when, by `boot_clock`, no other run can have taken it.
+    """
+
+    def __init__(self, renew: Callable[[], bool]) -> None:
+        """Begin a lock; `renew` renews its row, and returns False where the row is another's."""
+        self._renew = renew
+        self.valid_until = boot_clock()
         self.lost = threading.Event()
 
-    def renewed(self, begun: float) -> None:
-        """The row was pushed ahead by a statement begun at that moment of our clock."""
-        self._sure_until = begun + LIFETIME.total_seconds() * 0.8
+    def confirm(self, begun: float) -> None:
+        """Note that the row was renewed by a statement that began at that moment of `boot_clock`."""
+        self.valid_until = begun + LIFETIME.total_seconds() * 0.8
 
     def renew(self) -> None:
-        """Push the row ahead, or note that it isn't ours any more."""
-        begun = _clock()
-        if self._push():
-            self.renewed(begun)
+        """Renew the row, or note that the lock is lost.
+
+        Raises:
+            StateError: the state database can't be reached.
+        """
+        begun = boot_clock()
+        if self._renew():
+            self.confirm(begun)
         else:
             self.lost.set()
 
     def require(self) -> None:
-        """Make sure that nobody can have taken the lease over.
+        """Make sure that no other run can have taken the lock.
 
         Raises:
-            LeaseLostError: somebody has, or the state database doesn't tell.
+            ListLockLostError: one has, or the state database doesn't answer.
         """
-        if not self.lost.is_set() and _clock() > self._sure_until:
+        if not self.lost.is_set() and boot_clock() > self.valid_until:
             with suppress(StateError):
                 self.renew()
-        if self.lost.is_set() or _clock() > self._sure_until:
+        if self.lost.is_set() or boot_clock() > self.valid_until:
             raise ListLockLostError(
-                "the lease of the list was lost: the state database (storage.state_url) was out of reach for too "
-                "long, or this process stood still"
+                "the lock of the list was lost: the state database (storage.state_url) was out of reach for too "
+                "long, or this process was suspended"
             )
 
 
 class ListLocks:
-    """The leases of all recipient lists, by the vendor's list id."""
+    """The locks of all recipient lists and mandators, by the vendor's ids."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     @contextmanager
-    def acquire(self, recipient_list_id: int, run_id: str) -> Iterator[ListLock]:
-        """Hold the list's lease as long as the context lasts.
+    def acquire(self, vendor_id: int, run_id: str, scope: LockScope = LockScope.RECIPIENT_LIST) -> Iterator[ListLock]:
+        """Hold the lock of a recipient list, or of a mandator, as long as the context lasts.
 
         Raises:
-            LeaseHeldError: somebody else holds it.
+            ListLockedError: another run holds it.
         """
-        token = str(uuid4())
-        held = ListLock(lambda: self._push(recipient_list_id, token))
-        begun = _clock()
-        self._acquire(recipient_list_id, token, run_id)
-        held.renewed(begun)
+        token, is_it = str(uuid4()), _is(vendor_id, scope)
+        lock = ListLock(lambda: self._renew(is_it, token))
+        begun = boot_clock()
+        self._acquire(vendor_id, scope, token, run_id)
+        lock.confirm(begun)
         end = threading.Event()
-        heart = threading.Thread(target=_beat, args=(held, end), daemon=True)
-        heart.start()
+        heartbeat = threading.Thread(target=_beat, args=(lock, end), daemon=True)
+        heartbeat.start()
         try:
-            yield held
+            yield lock
         finally:
             end.set()
-            heart.join()
+            heartbeat.join()
             with suppress(StateError), self._engine.begin() as connection:  # it will expire by itself
                 connection.execute(delete(lease).where(lease.c.token == token))
 
     def holder(self, recipient_list_id: int) -> str | None:
-        """The run that holds the list's lease now; None where nobody alive does."""
-        with self._engine.connect() as connection:
-            row = connection.execute(select(lease).where(lease.c.recipient_list_id == recipient_list_id)).first()
-            if row is None or is_expired(row.owner, row.expires_at, database_now(connection)):
-                return None
-            return str(row.run_id)
+        """Return the run that holds the list's lock now; None where no living process does."""
+        row, over = self._row(recipient_list_id)
+        return None if row is None or over else str(row.run_id)
 
     def dead_holder(self, recipient_list_id: int) -> str | None:
-        """The run whose process died while it held the list's lease: it never gave it back."""
-        with self._engine.connect() as connection:
-            row = connection.execute(select(lease).where(lease.c.recipient_list_id == recipient_list_id)).first()
-            return row.run_id if row and is_expired(row.owner, row.expires_at, database_now(connection)) else None
+        """Return the run whose process died while it held the list's lock, and so never released it."""
+        row, over = self._row(recipient_list_id)
+        return str(row.run_id) if row and over else None
 
-    def _acquire(self, recipient_list_id: int, token: str, run_id: str) -> None:
-        this = lease.c.recipient_list_id == recipient_list_id
-        row = None
-        while row is None:  # the holder may let go between our two statements
+    def _row(self, recipient_list_id: int) -> tuple[Row[Any] | None, bool]:
+        """Return the row of a list's lock, and whether it has expired."""
+        query = select(lease).where(_is(recipient_list_id, LockScope.RECIPIENT_LIST))
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+            return row, row is not None and is_expired(row.owner, row.expires_at, database_now(connection))
+
+    def _acquire(self, vendor_id: int, scope: LockScope, token: str, run_id: str) -> None:
+        is_it, row = _is(vendor_id, scope), None
+        while row is None:  # the holder may release it between our two statements
             with self._engine.begin() as connection:
                 now = database_now(connection)
-                row = connection.execute(select(lease).where(this)).first()
+                row = connection.execute(select(lease).where(is_it)).first()
                 if row and is_expired(row.owner, row.expires_at, now):
-                    connection.execute(delete(lease).where(this, lease.c.token == row.token))
+                    connection.execute(delete(lease).where(is_it, lease.c.token == row.token))
                 wanted = {
-                    "recipient_list_id": recipient_list_id,
+                    "scope": scope,
+                    "vendor_id": vendor_id,
                     "token": token,
                     "owner": this_process(),
                     "run_id": run_id,
@@ -138,26 +159,30 @@ class ListLocks:
                     "expires_at": now + LIFETIME,
                 }
                 insert_missing(connection, lease, [wanted])
-                row = connection.execute(select(lease).where(this)).first()
+                row = connection.execute(select(lease).where(is_it)).first()
         if row.token != token:
             raise ListLockedError(row.owner, row.run_id, row.acquired_at, row.expires_at)
 
-    def _push(self, recipient_list_id: int, token: str) -> bool:
+    def _renew(self, is_it: ColumnElement[bool], token: str) -> bool:
         with self._engine.begin() as connection:
-            pushed = connection.execute(
+            renewed = connection.execute(
                 update(lease)
-                .where(lease.c.recipient_list_id == recipient_list_id, lease.c.token == token)
+                .where(is_it, lease.c.token == token)
                 .values(expires_at=database_now(connection) + LIFETIME)
             )
-        return pushed.rowcount > 0
+        return renewed.rowcount > 0
 
 
-def _beat(held: ListLock, end: threading.Event) -> None:
-    while not held.lost.is_set() and not end.wait(LIFETIME.total_seconds() / HEARTBEATS_PER_LIFETIME):
-        with suppress(StateError):  # `ListLock.require` notices when it lasts
-            held.renew()
-
-
-def _clock() -> float:
-    """Seconds that also pass while the machine sleeps, where the system has such a clock."""
+def boot_clock() -> float:
+    """Return seconds since some moment, which also pass while the machine sleeps where the system has such a clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def _is(vendor_id: int, scope: LockScope) -> ColumnElement[bool]:
+    return (lease.c.scope == scope) & (lease.c.vendor_id == vendor_id)
+
+
+def _beat(lock: ListLock, end: threading.Event) -> None:
+    while not lock.lost.is_set() and not end.wait(LIFETIME.total_seconds() / HEARTBEATS_PER_LIFETIME):
+        with suppress(StateError):  # `ListLock.require` notices when it lasts
+            lock.renew()

@@ -127,10 +127,40 @@ class Replacements:
         """The steps of a replace."""
         return StepLog(self._engine, replace_id, lambda: datetime.now(UTC)).all()
 
-    def note(self, replace_id: str, **values: Any) -> None:
-        """Write down a step of a replace: new values of its columns."""
+    def begin_changes(self, replace_id: str, *, clears: bool, incomplete_since: datetime) -> None:
+        """Note that the list is about to be changed, and since when it is incomplete, be it by an earlier one."""
+        state = ReplacementState.CLEARING if clears else ReplacementState.FILLING
+        self._update(replace_id, state=state, cleared_at=incomplete_since)
+
+    def begin_proof(self, replace_id: str, *, sent: int, accepted: int) -> None:
+        """Note that all rows were sent, and how many of them the vendor accepted."""
+        self._update(replace_id, state=ReplacementState.PROVING, sent=sent, accepted=accepted)
+
+    def record_proof(
+        self,
+        replace_id: str,
+        *,
+        swept: int,
+        in_list: int,
+        proof: str,
+        id_attribute: str | None,
+        address_attribute: str | None,
+    ) -> None:
+        """Note what was read back, whether it proves the list or not. See `Replacement` for the values."""
+        attributes = {"id_attribute": id_attribute, "address_attribute": address_attribute}
+        self._update(replace_id, swept=swept, in_list=in_list, proof=proof, **attributes)
+
+    def mark_proven(self, replace_id: str, finished_at: datetime) -> None:
+        """Note that the list is complete."""
+        self._update(replace_id, state=ReplacementState.PROVEN, finished_at=finished_at)
+
+    def mark_failed(self, replace_id: str, finished_at: datetime, error: str) -> None:
+        """Note that the replacement failed, and why."""
+        self._update(replace_id, state=ReplacementState.FAILED, finished_at=finished_at, error=error)
+
+    def _update(self, replace_id: str, **values: object) -> None:
         with self._engine.begin() as connection:
-            connection.execute(update(replace).where(replace.c.id == replace_id).values(**values))
+            connection.execute(update(replace).where(replace.c.id == replace_id).values(values))
 
     def last_proven(self, mandator: str, name: str) -> Replacement | None:
         """The newest replace that ended in a proof."""

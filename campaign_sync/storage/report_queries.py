@@ -1,6 +1,5 @@
 """Counts for reports: of replaces, of people turned away, of the vendor's answers. Changes nothing and names nobody."""
 
-import re
 from collections import Counter
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -8,15 +7,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, and_, func, select
 
 from campaign_sync.domain.rejection import Stage
-from campaign_sync.storage.replacement_steps import StepOutcome
 from campaign_sync.storage.replacements import Replacement, ReplacementState
-from campaign_sync.storage.tables import rejection, replace, replace_step, snapshot
+from campaign_sync.storage.tables import rejection, replace, replace_answer, snapshot
 
 KNOWN_FOR = timedelta(days=7)
 """Whoever was turned away so shortly before isn't newly turned away, though the reason may be called otherwise now."""
-
-_SEND = "addAll3"
-_ANSWERS = re.compile(r"code (?P<code>\d+): (?P<rows>\d+)")
 
 Turned = tuple[str, str, int | None]
 """Stage, reason, and the vendor's code where the vendor has turned somebody away."""
@@ -91,23 +86,17 @@ class ReportQueries:
             )
 
     def answers(self, replace_ids: Collection[str]) -> dict[str, Counter[int]]:
-        """What the vendor answered to the rows of these replaces, by code: of every call that got an answer.
+        """Return how many rows of these replacements the vendor answered with each code, by replacement.
 
-        A row that was sent again is counted again.
+        Of every call that got an answer: a row that was sent again counts again.
         """
         query = (
-            select(replace_step.c.replace_id, replace_step.c.detail, func.count())
-            .where(
-                replace_step.c.replace_id.in_(replace_ids),
-                replace_step.c.step == _SEND,
-                replace_step.c.outcome == StepOutcome.DONE,
-                replace_step.c.detail.is_not(None),
-            )
-            .group_by(replace_step.c.replace_id, replace_step.c.detail)
+            select(*replace_answer.c["replace_id", "code"], func.sum(replace_answer.c.rows).label("rows"))
+            .where(replace_answer.c.replace_id.in_(replace_ids))
+            .group_by(*replace_answer.c["replace_id", "code"])
         )
-        found: dict[str, Counter[int]] = {replace_id: Counter() for replace_id in replace_ids}
+        answers: dict[str, Counter[int]] = {replace_id: Counter() for replace_id in replace_ids}
         with self._engine.connect() as connection:
-            for replace_id, detail, calls in connection.execute(query):
-                for answer in _ANSWERS.finditer(detail):
-                    found[replace_id][int(answer["code"])] += calls * int(answer["rows"])
-        return found
+            for row in connection.execute(query):
+                answers[row.replace_id][row.code] = int(row.rows)
+        return answers

@@ -138,7 +138,7 @@ unsubscribed_recipient = Table(
     Column("mandator", String(64), primary_key=True),
     Column("recipient_id", String(254), primary_key=True),
     Column("since", UtcDateTime, nullable=False),
-    Column("told", Boolean, nullable=False),
+    Column("known_to_crm", Boolean, nullable=False),
     Column("source", String(64)),
 )
 
@@ -149,7 +149,7 @@ list_unsubscribe = Table(
     Column("recipient_list_id", BigInteger, primary_key=True, autoincrement=False),
     Column("recipient_id", String(254), primary_key=True),
     Column("since", UtcDateTime, nullable=False),
-    Column("told", Boolean, nullable=False),
+    Column("known_to_crm", Boolean, nullable=False),
 )
 
 blocked_address = Table(
@@ -219,10 +219,20 @@ replace_step = Table(
     Column("ended_at", UtcDateTime),
 )
 
+replace_answer = Table(
+    "replace_answer",
+    metadata,
+    Column("replace_id", String(36), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("code", Integer, primary_key=True, autoincrement=False),
+    Column("rows", Integer, nullable=False),
+)
+
 lease = Table(
     "lease",
     metadata,
-    Column("recipient_list_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("scope", String(16), primary_key=True),
+    Column("vendor_id", BigInteger, primary_key=True, autoincrement=False),
     Column("token", String(36), nullable=False),
     Column("owner", String(255), nullable=False),
     Column("run_id", String(64), nullable=False),
@@ -325,8 +335,8 @@ notice = Table(
     metadata,
     Column("trouble_id", String(36), primary_key=True),
     Column("channel", String(80), primary_key=True),
-    Column("told", String(16), primary_key=True),
-    Column("told_at", UtcDateTime, nullable=False),
+    Column("stage", String(16), primary_key=True),
+    Column("sent_at", UtcDateTime, nullable=False),
 )
 
 run_alive = Table(

@@ -35,7 +35,7 @@ class UnsubscribedRecipients:
         self, mandator: str, recipient_ids: Collection[str], now: datetime, source: str | None = None
     ) -> dict[str, datetime]:
         """They are on the list, and the CRM hasn't been told yet. Returns since when that is known of each."""
-        new = {"mandator": mandator, "since": now, "told": False, "source": source}
+        new = {"mandator": mandator, "since": now, "known_to_crm": False, "source": source}
         rows = [{"recipient_id": each, **new} for each in recipient_ids]
         found: dict[str, datetime] = {}
         with self._engine.begin() as connection:
@@ -48,20 +48,23 @@ class UnsubscribedRecipients:
 
     def mark_known(self, mandator: str, recipient_ids: Collection[str], now: datetime) -> None:
         """They are on the list, and the CRM knows."""
-        rows = [{"mandator": mandator, "recipient_id": each, "since": now, "told": True} for each in set(recipient_ids)]
+        rows = [
+            {"mandator": mandator, "recipient_id": each, "since": now, "known_to_crm": True}
+            for each in set(recipient_ids)
+        ]
         with self._engine.begin() as connection:
-            upsert(connection, recipients, rows, update=("told",))
+            upsert(connection, recipients, rows, update=("known_to_crm",))
 
     def remove(self, mandator: str, recipient_ids: Collection[str]) -> None:
         """They were seen off the vendor's list. Who is pending stays, until it is known which consent ended."""
         with self._engine.begin() as connection:
             for ids in batches(sorted(recipient_ids)):
                 these = (recipients.c.mandator == mandator) & recipients.c.recipient_id.in_(ids)
-                connection.execute(delete(recipients).where(these, recipients.c.told.is_(True)))
+                connection.execute(delete(recipients).where(these, recipients.c.known_to_crm.is_(True)))
 
     def pending(self, mandator: str) -> list[PendingOptOut]:
         """Everybody who was seen on the list and of whom the CRM doesn't know yet, by recipient id."""
-        these = (recipients.c.mandator == mandator) & recipients.c.told.is_(False)
+        these = (recipients.c.mandator == mandator) & recipients.c.known_to_crm.is_(False)
         query = select(*recipients.c["recipient_id", "since", "source"]).where(these)
         with self._engine.connect() as connection:
             return [PendingOptOut(*row) for row in connection.execute(query.order_by(recipients.c.recipient_id))]
@@ -69,6 +72,6 @@ class UnsubscribedRecipients:
     def known(self, mandator: str) -> set[str]:
         """Everybody of whom the CRM knows that they are on the list, be it a recipient list's own."""
         tables = (recipients, list_unsubscribe)
-        queries = [select(t.c.recipient_id).where(t.c.mandator == mandator, t.c.told.is_(True)) for t in tables]
+        queries = [select(t.c.recipient_id).where(t.c.mandator == mandator, t.c.known_to_crm.is_(True)) for t in tables]
         with self._engine.connect() as connection:
             return {recipient_id for query in queries for recipient_id in connection.execute(query).scalars()}

@@ -26,7 +26,7 @@ EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 def _worker(plant: Plant) -> None:
     engine = create_engine(plant.shop.configuration.storage.state_url.get_secret_value())
     with engine.connect() as connection:
-        owner = connection.execute(select(lease.c.owner).where(lease.c.recipient_list_id == NEWSLETTER)).scalar_one()
+        owner = connection.execute(select(lease.c.owner).where(lease.c.vendor_id == NEWSLETTER)).scalar_one()
     engine.dispose()
     kill_worker(owner)
 

@@ -34,9 +34,7 @@ class Past:
         file = self.frames.write_frame("snapshots", at, pd.DataFrame([{**row, "opt_in_id": opt_in_id}]))
         stored = self.state.snapshots.add("nord", str(list_id), 1, file, "run", at)
         entry = Replacement("nord", str(list_id), list_id, "run", stored.id, ReplacementState.PROVEN, at, str(uuid4()))
-        self.state.replacements.start(entry)
-        if changed:
-            self.state.replacements.note(entry.id, cleared_at=at)
+        self.state.replacements.start(replace(entry, cleared_at=at if changed else None))
 
     def unsubscribe(self, at: datetime, who: str = ANNA) -> Unsubscribe:
         return Unsubscribe(who, at, "nord", "optimizely:unsubscribes", raw=RawRow("import", 0))

@@ -29,7 +29,6 @@ from campaign_sync.reports.publication import write
 from campaign_sync.reports.translations import Words
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.recipient_lists import PartialFill
-from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation, installation
 from campaign_sync_tests.test_diff import change_much
 from campaign_sync_tests.time_travel import let_a_replace_break_off, let_days_pass
@@ -158,11 +157,14 @@ def test_an_incomplete_list_is_the_first_thing_that_is_said(lived: Installation)
 
 def test_a_list_that_somebody_is_filling_is_being_renewed(lived: Installation) -> None:
     with lived.state() as state:
-        state.replacements.note("broken", state=ReplacementState.FILLING)
+        broken = state.replacements.incomplete("nord", "products")
+        assert broken is not None
+        assert broken.cleared_at is not None
+        state.replacements.begin_changes("broken", clears=False, incomplete_since=broken.cleared_at)
         with state.locks.acquire(1, "somebody"):
             assert gathered(lived).lists[1].status is Readiness.RENEWING
         assert gathered(lived).lists[1].status is Readiness.INCOMPLETE
-        state.replacements.note("broken", state=ReplacementState.FAILED)
+        state.replacements.mark_failed("broken", datetime.now(UTC), "killed")
 
 
 def test_a_list_of_an_earlier_day_is_not_called_ready(lived: Installation) -> None:

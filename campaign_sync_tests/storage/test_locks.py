@@ -11,10 +11,8 @@ import pytest
 import time_machine
 from sqlalchemy import create_engine, select, update
 
-from campaign_sync.storage import locks as leases
-from campaign_sync.storage import run_heartbeats
-from campaign_sync.storage.errors import StateError
-from campaign_sync.storage.locks import LIFETIME, ListLockedError, ListLockLostError
+from campaign_sync.storage import locks, run_heartbeats
+from campaign_sync.storage.locks import LIFETIME, ListLockedError, ListLockLostError, LockScope, boot_clock
 from campaign_sync.storage.processes import STALLED_AFTER, database_now
 from campaign_sync.storage.state import State
 from campaign_sync.storage.tables import lease, run_alive
@@ -31,6 +29,15 @@ def test_a_list_is_held_by_one_run_at_a_time_and_free_afterwards(database_url: s
                 assert state.locks.holder(12) == "tuesday"
         assert state.locks.holder(11) is None
         with state.locks.acquire(11, "tuesday"):
+            pass
+
+
+def test_a_mandator_and_a_list_of_the_same_id_have_locks_of_their_own(database_url: str) -> None:
+    with State(database_url) as state, state.locks.acquire(11, "probe", LockScope.MANDATOR):
+        assert state.locks.holder(11) is None
+        with state.locks.acquire(11, "monday"):
+            assert state.locks.holder(11) == "monday"
+        with pytest.raises(ListLockedError), state.locks.acquire(11, "tuesday", LockScope.MANDATOR):
             pass
 
 
@@ -95,53 +102,49 @@ def test_another_machine_is_believed_until_its_lease_expires(database_url: str) 
 def test_the_holder_pushes_its_lease_ahead_and_notices_when_it_was_taken(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "LIFETIME", timedelta(seconds=1.5))
-    with State(database_url) as state, state.locks.acquire(11, "ours") as held:
+    monkeypatch.setattr(locks, "LIFETIME", timedelta(seconds=1.5))
+    with State(database_url) as state, state.locks.acquire(11, "ours") as lock:
         time.sleep(2)
-        held.require()
+        lock.require()
         assert state.locks.holder(11) == "ours"
         elsewhere(database_url, timedelta(minutes=1))
-        assert held.lost.wait(PATIENCE)
+        assert lock.lost.wait(PATIENCE)
         with pytest.raises(ListLockLostError, match="was lost"):
-            held.require()
+            lock.require()
 
 
 @pytest.fixture
 def _without_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine so busy that the thread which pushes leases ahead never has its turn."""
-    monkeypatch.setattr(leases, "HEARTBEATS_PER_LIFETIME", 0.001)
+    monkeypatch.setattr(locks, "HEARTBEATS_PER_LIFETIME", 0.001)
 
 
 @pytest.mark.usefixtures("_without_a_heartbeat")
 def test_a_holder_that_a_busy_machine_held_up_goes_on_where_nobody_took_its_lease(database_url: str) -> None:
-    with State(database_url) as state, state.locks.acquire(11, "ours") as held:
-        held.renewed(leases._clock() - 100)
-        held.require()
-        assert held._sure_until > leases._clock(), "the row was pushed ahead"
+    with State(database_url) as state, state.locks.acquire(11, "ours") as lock:
+        lock.confirm(boot_clock() - 100)
+        lock.require()
+        assert lock.valid_until > boot_clock(), "the row was pushed ahead"
 
 
 @pytest.mark.usefixtures("_without_a_heartbeat")
 def test_a_holder_that_stood_still_until_its_lease_was_taken_does_nothing_more(database_url: str) -> None:
-    with State(database_url) as state, state.locks.acquire(11, "ours") as held:
-        held.renewed(leases._clock() - 100)
+    with State(database_url) as state, state.locks.acquire(11, "ours") as lock:
+        lock.confirm(boot_clock() - 100)
         elsewhere(database_url, timedelta(minutes=1))
         with pytest.raises(ListLockLostError):
-            held.require()
+            lock.require()
 
 
 @pytest.mark.usefixtures("_without_a_heartbeat")
-def test_a_holder_that_cannot_ask_the_database_does_nothing_more(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unreachable(*_: object) -> bool:
-        raise StateError("out of reach")
-
-    with State(database_url) as state, state.locks.acquire(11, "ours") as held:
-        monkeypatch.setattr(state.locks, "_push", unreachable)
-        held.require()
-        held.renewed(leases._clock() - 100)
+def test_a_holder_that_cannot_ask_the_database_does_nothing_more(database_url: str) -> None:
+    with State(database_url) as state, state.locks.acquire(11, "ours") as lock:
+        with create_engine(database_url).begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE lease RENAME TO out_of_reach")
+        lock.require()
+        lock.confirm(boot_clock() - 100)
         with pytest.raises(ListLockLostError):
-            held.require()
+            lock.require()
 
 
 @pytest.mark.usefixtures("_without_a_heartbeat")

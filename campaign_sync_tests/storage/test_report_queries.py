@@ -2,11 +2,13 @@
 
 from datetime import timedelta
 
-from sqlalchemy import create_engine, insert
+import pytest
+from sqlalchemy import create_engine
 
+from campaign_sync.optimizely.errors import TransientError
+from campaign_sync.storage.replacement_steps import ADD_ALL, CLEAR, StepLog
 from campaign_sync.storage.state import State
-from campaign_sync.storage.tables import replace_step
-from campaign_sync_tests.storage.test_replacement_history import DAY, HOUR, MINUTE, NOON, attempt, reject
+from campaign_sync_tests.storage.test_replacement_history import DAY, HOUR, NOON, attempt, reject
 
 
 def test_whoever_was_turned_away_shortly_before_is_not_newly_turned_away(database_url: str) -> None:
@@ -41,16 +43,23 @@ def test_who_was_kept_out_is_told_as_long_as_no_later_run_has_written_over_it(da
 
 
 def test_answers_are_counted_of_calls_that_got_one(database_url: str) -> None:
-    details = ["code 0: 998, code 2: 2", "code 0: 998, code 2: 2", "code 7: 1"]
-    steps: list[tuple[str, str, str | None]] = [("addAll3", "done", detail) for detail in details]
-    steps += [("addAll3", "unknown", "code 1: 5"), ("shadow: addAll3", "done", "code 1: 5"), ("clear", "done", None)]
     with State(database_url) as state:
         attempt(database_url, NOON, "run")
         attempt(database_url, NOON - timedelta(days=40), "old")
         (entry,) = state.report_queries.replacements("nord", "newsletter", NOON - HOUR)
-        with create_engine(database_url).begin() as connection:
-            for number, (step, outcome, detail) in enumerate(steps):
-                values = {"replace_id": entry.id, "number": number, "step": step, "outcome": outcome, "detail": detail}
-                connection.execute(insert(replace_step), {**values, "begun_at": NOON, "ended_at": NOON + MINUTE})
+        log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
+        with log.step(CLEAR):
+            pass
+        for codes in ([0] * 998 + [2] * 2, [0] * 998 + [2] * 2, [7]):
+            with log.step(ADD_ALL) as notes:
+                notes.add_answers(codes)
+        with pytest.raises(TransientError):
+            lose_the_answer(log)
 
         assert state.report_queries.answers([entry.id, "none"]) == {entry.id: {0: 1996, 2: 4, 7: 1}, "none": {}}
+
+
+def lose_the_answer(log: StepLog) -> None:
+    with log.step(ADD_ALL) as notes:
+        notes.add_answers([1] * 5)
+        raise TransientError("lost", outcome_unknown=True)

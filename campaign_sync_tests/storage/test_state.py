@@ -71,37 +71,40 @@ def test_the_newest_snapshot_is_the_one_that_counts(database_url: str) -> None:
         assert state.snapshots.latest("nord", "newsletter") == newer
 
 
-def replace(memory: State, at: datetime = NOON, **values: Any) -> Replacement:
+def start_replacement(state: State, at: datetime = NOON, /, **values: Any) -> Replacement:
     """A replace that has begun."""
-    stored = snapshot(memory)
     entry = Replacement(
         mandator="nord",
         list="newsletter",
         recipient_list_id=11,
         run_id="run",
-        snapshot_id=stored.id,
+        snapshot_id=snapshot(state).id,
         state=ReplacementState.ADMITTED,
         started_at=at,
         id=str(uuid4()),
     )
-    memory.replacements.start(entry)
-    if values:
-        memory.replacements.note(entry.id, **values)
+    entry = dataclasses.replace(entry, **values)
+    state.replacements.start(entry)
     return entry
 
 
 def test_a_list_is_incomplete_from_its_clear_to_its_proof(database_url: str) -> None:
     with State(database_url) as state:
         journal = state.replacements
-        entry = replace(state)
+        entry = start_replacement(state)
         assert journal.incomplete("nord", "newsletter") is None
 
-        journal.note(entry.id, state=ReplacementState.FILLING, cleared_at=NOON)
+        journal.begin_changes(entry.id, clears=False, incomplete_since=NOON)
         broken = journal.incomplete("nord", "newsletter")
         assert broken is not None
         assert broken.cleared_at == NOON
 
-        journal.note(entry.id, state=ReplacementState.PROVEN, in_list=5)
+        journal.begin_proof(entry.id, sent=6, accepted=5)
+        journal.record_proof(
+            entry.id, swept=0, in_list=5, proof="0 missing", id_attribute="id", address_attribute="address"
+        )
+        assert journal.incomplete("nord", "newsletter") is not None
+        journal.mark_proven(entry.id, NOON)
         assert journal.incomplete("nord", "newsletter") is None
         proven = journal.last_proven("nord", "newsletter")
         assert proven is not None
@@ -110,8 +113,8 @@ def test_a_list_is_incomplete_from_its_clear_to_its_proof(database_url: str) -> 
 
 def test_an_attempt_that_changed_nothing_does_not_hide_that_the_list_is_incomplete(database_url: str) -> None:
     with State(database_url) as state:
-        broken = replace(state, state=ReplacementState.FAILED, cleared_at=NOON)
-        replace(state, NOON + HOUR, state=ReplacementState.FAILED)
+        broken = start_replacement(state, state=ReplacementState.FAILED, cleared_at=NOON)
+        start_replacement(state, NOON + HOUR, state=ReplacementState.FAILED)
 
         found = state.replacements.incomplete("nord", "newsletter")
         assert found is not None
@@ -123,9 +126,9 @@ def test_the_journal_knows_the_last_proven_sizes_and_how_often_it_was_tried_sinc
         assert state.replacements.attempts_since_proof("nord", "newsletter") == 0
         for day in range(3):
             sizes = json.dumps({"contact": 10 + day})
-            replace(state, NOON + day * HOUR, state=ReplacementState.PROVEN, in_list=10, entity_types=sizes)
-        replace(state, NOON + 3 * HOUR, state=ReplacementState.FAILED, cleared_at=NOON, entity_types="{}")
-        replace(state, NOON + 4 * HOUR)
+            start_replacement(state, NOON + day * HOUR, state=ReplacementState.PROVEN, in_list=10, entity_types=sizes)
+        start_replacement(state, NOON + 3 * HOUR, state=ReplacementState.FAILED, cleared_at=NOON, entity_types="{}")
+        start_replacement(state, NOON + 4 * HOUR)
 
         assert state.replacements.proven_sizes("nord", "newsletter", 2) == [{"contact": 12}, {"contact": 11}]
         assert state.replacements.attempts_since_proof("nord", "newsletter") == 1, "the other one changed nothing"
@@ -136,7 +139,7 @@ def test_an_accepted_size_begins_a_new_history(database_url: str) -> None:
         for day in range(4):
             sizes = json.dumps({"contact": 100 - 10 * day})
             values = {"state": ReplacementState.PROVEN, "in_list": 10, "entity_types": sizes, "run_id": f"run-{day}"}
-            replace(state, NOON + day * HOUR, **values)
+            start_replacement(state, NOON + day * HOUR, **values)
         state.recipient_lists.accept_size(SizeAcceptance("run-2", "nord", "newsletter", "anna", "because", NOON))
 
         assert state.replacements.proven_sizes("nord", "newsletter", 14) == [{"contact": 70}, {"contact": 80}]
@@ -145,7 +148,7 @@ def test_an_accepted_size_begins_a_new_history(database_url: str) -> None:
 def test_entries_keep_their_order_though_clocks_disagree(database_url: str) -> None:
     with State(database_url) as state:
         assert state.replacements.next_start("nord", "newsletter", NOON) == NOON
-        replace(state, NOON + HOUR)
+        start_replacement(state, NOON + HOUR)
         assert state.replacements.next_start("nord", "newsletter", NOON) > NOON + HOUR
         assert state.replacements.next_start("nord", "newsletter", NOON + 2 * HOUR) == NOON + 2 * HOUR
 
@@ -154,7 +157,7 @@ def test_a_list_is_known_to_have_been_cleared_by_its_step_or_by_that_of_whom_it_
     database_url: str,
 ) -> None:
     with State(database_url) as state:
-        first = replace(state)
+        first = start_replacement(state)
         assert not state.replacements.cleared_for(first)
         log = StepLog(create_engine(database_url), first.id, lambda: NOON)
         with pytest.raises(TransientError), log.step(CLEAR):
@@ -162,7 +165,7 @@ def test_a_list_is_known_to_have_been_cleared_by_its_step_or_by_that_of_whom_it_
         assert not state.replacements.cleared_for(first)
         with log.step(CLEAR):
             pass
-        second = replace(state, NOON + HOUR, resumes=first.id)
+        second = start_replacement(state, NOON + HOUR, resumes=first.id)
         assert state.replacements.cleared_for(first)
         assert state.replacements.cleared_for(dataclasses.replace(second, resumes=first.id))
 
@@ -179,11 +182,11 @@ def test_what_the_database_says_of_a_row_stays_there(database_url: str) -> None:
 
 def test_a_step_is_written_down_before_and_after_and_says_when_its_end_is_not_known(database_url: str) -> None:
     with State(database_url) as state:
-        entry = replace(state)
+        entry = start_replacement(state)
         log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
-        with log.step("clear") as details:
+        with log.step("clear") as notes:
             assert state.replacements.steps(entry.id)[0].outcome is None
-            details.append("0 rows")
+            notes.add("0 rows")
         with pytest.raises(TransientError), log.step("addAll3", part="1 of 2", rows=5, digest="d"):
             raise TransientError("lost", outcome_unknown=True)
         with pytest.raises(TransientError), log.step("addAll3", part="2 of 2"):
@@ -200,7 +203,7 @@ def test_a_step_is_written_down_before_and_after_and_says_when_its_end_is_not_kn
 
 def test_many_calls_are_written_down_before_the_first_and_which_were_never_made(database_url: str) -> None:
     with State(database_url) as state:
-        entry = replace(state)
+        entry = start_replacement(state)
         log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
         numbers = log.plan_calls("addAll3", [PlannedCall(f"{part} of 3", 5, "d") for part in (1, 2, 3)])
         assert [(step.part, step.outcome) for step in state.replacements.steps(entry.id)] == [
@@ -208,8 +211,8 @@ def test_many_calls_are_written_down_before_the_first_and_which_were_never_made(
             ("2 of 3", None),
             ("3 of 3", None),
         ]
-        with log.planned_call(numbers[0]) as details:
-            details.append("code 0: 5")
+        with log.planned_call(numbers[0]) as notes:
+            notes.add_answers([0] * 5)
         with pytest.raises(TransientError), log.planned_call(numbers[1]):
             raise TransientError("lost", outcome_unknown=True)
         log.finish_calls()
@@ -223,7 +226,7 @@ def test_many_calls_are_written_down_before_the_first_and_which_were_never_made(
 
 def test_ends_that_could_not_be_written_are_written_later(database_url: str) -> None:
     with State(database_url) as state:
-        entry = replace(state)
+        entry = start_replacement(state)
         log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
         (number,) = log.plan_calls("addAll3", [PlannedCall("1 of 1", 5, "d")])
         with log.planned_call(number):

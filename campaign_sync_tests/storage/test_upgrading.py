@@ -21,13 +21,17 @@ from sqlalchemy import (
 
 from campaign_sync.storage.database import examine_database, open_database, probe_database, upgrade_database
 from campaign_sync.storage.errors import RevisionError
+from campaign_sync.storage.locks import ListLockedError, LockScope
 from campaign_sync.storage.revisions import VERSION_TABLE, revisions
 from campaign_sync.storage.state import State
 from campaign_sync.storage.tables import metadata
 from campaign_sync_tests.time_travel import make_tables
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+FAR_AHEAD = datetime(2126, 1, 1, tzinfo=UTC)
 EARLIER, NEWEST = revisions()[:-1], revisions()[-1]
+ANSWERS_COUNTED = "0014"
+"""The revision from which on the vendor's answers are counts."""
 PLAUSIBLE = {
     "mandator": "nord",
     "list": "newsletter",
@@ -134,6 +138,86 @@ def the_product_reads(database_url: str) -> None:
     with engine.connect() as connection:
         for table in metadata.sorted_tables:
             connection.execute(select(table)).all()
+    engine.dispose()
+
+
+@pytest.mark.parametrize("revision", [revision for revision in EARLIER if "0002" <= revision < ANSWERS_COUNTED])
+def test_answers_that_earlier_versions_wrote_as_text_still_count(database_url: str, revision: str) -> None:
+    make_tables(database_url, revision)
+    steps = [
+        ("addAll3", "done", "code 0: 998, code 2: 2"),
+        ("addAll3", "done", "code 0: 998, code 2: 2"),
+        ("addAll3", "done", "code 7: 1"),
+        ("addAll3", "unknown", "code 1: 5"),
+        ("shadow: addAll3", "done", "code 1: 5"),
+        ("clear", "done", None),
+        *[("addAll3", "done", "code 0: 1")] * 6_000,
+    ]
+    add_rows(
+        database_url,
+        "replace_step",
+        [
+            {"replace_id": "r", "number": number, "step": step, "outcome": outcome, "detail": detail, "begun_at": NOON}
+            for number, (step, outcome, detail) in enumerate(steps, 1)
+        ],
+    )
+
+    upgrade_database(database_url)
+
+    with State(database_url) as state:
+        assert state.report_queries.answers(["r"]) == {"r": {0: 1996 + 6_000, 2: 4, 7: 1}}
+
+
+def test_locks_that_earlier_versions_took_go_on_holding(database_url: str) -> None:
+    make_tables(database_url, "0013")
+    held = {"token": "t", "owner": "another-host 1 boot birth", "acquired_at": NOON, "expires_at": FAR_AHEAD}
+    ids = {11: "of-list", -12: "of-mandator"}
+    add_rows(database_url, "lease", [{**held, "recipient_list_id": id_, "run_id": run} for id_, run in ids.items()])
+
+    upgrade_database(database_url)
+
+    with State(database_url) as state:
+        assert (state.locks.holder(11), state.locks.holder(12)) == ("of-list", None)
+        with pytest.raises(ListLockedError, match="of-mandator"), state.locks.acquire(12, "r", LockScope.MANDATOR):
+            pass
+
+
+def test_whom_the_crm_knew_before_the_upgrade_it_knows_afterwards(database_url: str) -> None:
+    make_tables(database_url, "0013")
+    people = [
+        {"mandator": "nord", "recipient_id": f"{told}@example.org", "since": NOON, "told": told} for told in (1, 0)
+    ]
+    add_rows(database_url, "unsubscribed_recipient", people)
+    add_rows(database_url, "list_unsubscribe", [{**person, "recipient_list_id": 11} for person in people])
+
+    upgrade_database(database_url)
+
+    with State(database_url) as state:
+        assert state.unsubscribed_recipients.known("nord") == {"1@example.org"}
+        assert [person.recipient_id for person in state.unsubscribed_recipients.pending("nord")] == ["0@example.org"]
+        assert state.list_unsubscribes.known("nord", 11) == {"1@example.org"}
+
+
+def test_an_incident_that_a_channel_sent_before_the_upgrade_is_not_sent_again(database_url: str) -> None:
+    make_tables(database_url, "0013")
+    text = {"what": "w", "remedy": "r", "page": "p"}
+    incident = {"id": "i", "mandator": "nord", "subject": "newsletter", "kind": "incomplete", **text}
+    add_rows(database_url, "trouble", [{**incident, "since": NOON, "noticed_at": NOON}])
+    sent = {"trouble_id": "i", "channel": "log", "told": "incomplete", "told_at": NOON}
+    add_rows(database_url, "notice", [sent])
+
+    upgrade_database(database_url)
+
+    with State(database_url) as state:
+        assert state.incidents.unsent("nord", "log", NOON) == []
+        assert [notice.id for notice in state.incidents.unsent("nord", "mail", NOON)] == ["i"]
+
+
+def add_rows(url: str, table: str, values: list[dict[str, Any]]) -> None:
+    """Add rows to a table as it is now, whatever its revision."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(tables_of(url).tables[table].insert(), values)
     engine.dispose()
 
 

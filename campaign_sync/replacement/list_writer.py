@@ -218,7 +218,8 @@ class ListWriter:
                     except TransientError as error:
                         answer_lost |= error.outcome_unknown
                         raise
-                    notes.add_answers(codes)
+                    if not self.where:  # a shadow isn't the list
+                        notes.add_answers(codes)
         return [ACCEPTED if answer_lost and code == ALREADY_STORED else code for code in codes]
 
     @property

@@ -402,6 +402,11 @@ MANDATOR_MISTAKES = [
     ("colour: red", "6:5 mandators.nord.colour: this key isn't known; known here are mandator_id, username, password"),
 ]
 LIST_MISTAKES = [
+    (
+        "strategy: shadow_then_refill",
+        f"14:19 {LIST}.strategy: the strategy shadow_then_refill was removed; use clear_refill or differential",
+    ),
+    ("strategy: refill", f"14:19 {LIST}.strategy: the value must be 'clear_refill' or 'differential'"),
     ("limits: {max_shrink: 20}", f"14:30 {LIST}.limits.max_shrink: the value must be at most 1"),
     ("limits: {max_growth: -1}", f"14:30 {LIST}.limits.max_growth: the value must be at least 0"),
     ("limits: {max_growth: .inf}", f"14:30 {LIST}.limits.max_growth: Input should be a finite number"),

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from campaign_sync.config.alerts import AlarmSettings
 from campaign_sync.config.automation import AutomationSettings, CrmExportSettings, Owner, Title
@@ -35,7 +35,14 @@ from campaign_sync.domain.size_limits import SizeLimits
 
 _STATE_URL = "sqlite:///.campaign_sync/state.db"
 
-Strategy = Literal["clear_refill", "differential", "shadow_then_refill"]
+
+def _refuse_removed_strategy(value: object) -> object:
+    if value == "shadow_then_refill":
+        raise ValueError("the strategy shadow_then_refill was removed; use clear_refill or differential")
+    return value
+
+
+Strategy = Literal["clear_refill", "differential"]
 """The ways of replacing a list."""
 
 
@@ -193,7 +200,7 @@ class RecipientListSettings(ConfigModel):
     """Only where a list names one differently; technical field: list attribute."""
     limits: Limits = Limits()
     """Sizes beyond which the list isn't touched."""
-    strategy: Strategy = "clear_refill"
+    strategy: Annotated[Strategy, BeforeValidator(_refuse_removed_strategy)] = "clear_refill"
     """How the list is replaced; docs/safety.md compares the ways."""
     id_attribute: Name | None = None
     """Under which name the vendor gives out a recipient's id, where it is none that is found out by itself."""

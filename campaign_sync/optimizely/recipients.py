@@ -57,18 +57,6 @@ class RecipientLists:
         self._session.check_list_ownership(list_id)
         return bool(self._session.call("RecipientList", "isTestRecipientList", list_id))
 
-    def copy(self, list_id: int) -> int:
-        """Make an empty list of the same attributes and kind; its id. It is the mandator's own from then on.
-
-        Raises:
-            TransientError: the call or its answer was lost. With `outcome_unknown`, there may be a new list; it isn't
-                asked for again, lest there be two.
-        """
-        self._session.check_list_ownership(list_id)
-        copied = int(self._session.call("RecipientList", "copy", list_id, repeatable=False))
-        self._session.forget_own_lists()
-        return copied
-
 
 _PACKING = pa.Codec("lz4_raw")
 """Batches of a list of a million would take 400 MB; packed, 50. Unpacking takes less than sending."""

@@ -199,10 +199,6 @@ class Session:
             known = self._own_lists = frozenset(self.call("RecipientList", "getAllIds"))
         return known
 
-    def forget_own_lists(self) -> None:
-        """Have the lists asked for anew when they are needed next, because they have changed."""
-        self._own_lists = None
-
     def check_list_ownership(self, list_id: int) -> None:
         """Make sure that a list is this mandator's before anything is done to it.
 

@@ -5,7 +5,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -27,7 +27,6 @@ from campaign_sync.replacement.admission import Gate, PreflightResult
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError, UnprovenError
 from campaign_sync.replacement.list_writer import Codes, ListWriter, prepare
 from campaign_sync.replacement.live_suppression import OptOutRecorders, suppressed_meanwhile
-from campaign_sync.replacement.plan import refill
 from campaign_sync.replacement.progress import Progress, report, rows_of
 from campaign_sync.replacement.proof import Proof
 from campaign_sync.replacement.target import Target
@@ -36,7 +35,7 @@ from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.feedback_imports import ADD_ALL_SOURCE
 from campaign_sync.storage.files import FileStorage, FileStorageError
 from campaign_sync.storage.locks import ListLock, ListLockedError, ListLockLostError
-from campaign_sync.storage.replacement_steps import Step, StepLog
+from campaign_sync.storage.replacement_steps import Step
 from campaign_sync.storage.replacements import Replacement, ReplacementState, StoredSnapshot
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.instruments import instruments
@@ -128,8 +127,6 @@ class ListReplacer:
         entry = self._entry(target, admission, broken, replayed)
         steps = self.state.replacements.start(entry)
         try:
-            if target.strategy == "shadow_then_refill":
-                self._try_in_the_shadow(target, admission, steps, lease)
             batches = prepare(target, self.vendor, admission.rows, admission.plan.send)
             if admission.plan.clear:
                 gate.admit_clear(target, admission)
@@ -238,39 +235,6 @@ class ListReplacer:
             known = suppression(crm, self.state, target.mandator)
         known = known[known["kind"] != "unclear"]  # an unknown word in the CRM must not empty a list
         return suppressed_meanwhile(Suppressed.of(known, target.contract.opt_in_id), sent)
-
-    def _try_in_the_shadow(self, target: Target, admission: PreflightResult, steps: StepLog, lease: ListLock) -> None:
-        """Fill and prove the list's shadow, so that whatever is wrong shows while the list itself is still whole.
-
-        The shadow is left empty: nobody should find people in a list that nobody looks after.
-        """
-        shadow = self._shadow(target)
-        rows, plan = admission.rows, refill(admission.rows)
-        filler = ListWriter(shadow, self.vendor, steps, lease, where="shadow: ")
-        batches = prepare(shadow, self.vendor, rows, plan.send)
-        try:
-            codes = filler.carry_out(plan, rows, batches, rows_of(shadow, "fill the shadow", len(rows)))
-            filler.require_known_codes(rows, codes)
-            proven = sweep_and_verify(filler, rows, admission.digests, codes == ACCEPTED)
-            if not proven.proof.holds:
-                raise UnprovenError(
-                    f"its shadow list {shadow.recipient_list_id} reads back differently ({proven.proof})"
-                )
-            require_enough_left(target, admission.around, proven.entity_types)
-        finally:
-            with suppress(OptimizelyError, ListLockLostError, UnprovenError):  # the next replace clears it first of all
-                filler.clear()
-
-    def _shadow(self, target: Target) -> Target:
-        """A copy of the list's structure, made once, and anew when it is gone or lacks attributes."""
-        lists, vendor_lists = self.state.recipient_lists, self.vendor.recipient_lists
-        shadow_id = lists.shadow(target.recipient_list_id)
-        there = shadow_id is not None and shadow_id in vendor_lists.all_ids()
-        known = vendor_lists.attribute_names(shadow_id) if shadow_id is not None and there else ()
-        if shadow_id is None or not set(target.contract.list_attributes) <= set(known):
-            shadow_id = vendor_lists.copy(target.recipient_list_id)
-            lists.shadowed(target.recipient_list_id, shadow_id, self.now())
-        return replace(target, recipient_list_id=shadow_id)
 
     def _record_refused(self, target: Target, rows: pd.DataFrame, codes: Codes) -> None:
         refused = rows[codes != ACCEPTED]

@@ -22,7 +22,7 @@ from campaign_sync.replacement.parallel import in_parallel
 from campaign_sync.replacement.plan import Plan, Positions
 from campaign_sync.replacement.target import Target
 from campaign_sync.storage.locks import ListLock
-from campaign_sync.storage.replacement_steps import CLEAR, PlannedCall, StepLog
+from campaign_sync.storage.replacement_steps import ADD_ALL, CLEAR, PlannedCall, StepLog
 from campaign_sync.telemetry.instruments import instruments
 from campaign_sync.telemetry.metrics import ROWS_ACCEPTED, ROWS_REFUSED, ROWS_SENT
 from campaign_sync.telemetry.spans import attempted
@@ -67,8 +67,6 @@ class ListWriter:
     vendor: Optimizely
     steps: StepLog
     lease: ListLock
-    where: str = ""
-    """Goes before the names of steps that aren't of the list itself."""
 
     def carry_out(
         self,
@@ -175,13 +173,13 @@ class ListWriter:
             )
 
         if len(positions):
-            with self.steps.step(f"{self.where}setAttributes", rows=len(positions)):
+            with self.steps.step("setAttributes", rows=len(positions)):
                 for _ in in_parallel(self.target, self.vendor, overwrite, positions.tolist()):
                     pass
 
     def _changing(self, step: str, call: Callable[[], Result], rows: int | None = None) -> Result:
         self.lease.require()
-        with self.steps.step(self.where + step, rows=rows) as notes:
+        with self.steps.step(step, rows=rows) as notes:
             result = call()
             if isinstance(result, int):
                 notes.add(f"{result} rows")
@@ -190,7 +188,7 @@ class ListWriter:
     def _send_all(self, batches: Sequence[PreparedBatch], resuming: bool) -> Iterator[tuple[PreparedBatch, list[int]]]:
         """Send all batches, of which each is in the journal before the first one goes."""
         calls = [PlannedCall(each.part, len(each.positions), each.batch.digest) for each in batches]
-        numbers = self.steps.plan_calls(self._add_all, calls)
+        numbers = self.steps.plan_calls(ADD_ALL, calls)
         numbered = {id(batch): number for batch, number in zip(batches, numbers, strict=True)}
         try:
             yield from in_parallel(
@@ -208,7 +206,7 @@ class ListWriter:
                 self.lease.require()
                 rows, digest = len(batch.positions), batch.batch.digest
                 with (
-                    self.steps.step(self._add_all, part=batch.part, rows=rows, digest=digest)
+                    self.steps.step(ADD_ALL, part=batch.part, rows=rows, digest=digest)
                     if again
                     else self.steps.planned_call(number)
                 ) as notes:
@@ -218,22 +216,16 @@ class ListWriter:
                     except TransientError as error:
                         answer_lost |= error.outcome_unknown
                         raise
-                    if not self.where:  # a shadow isn't the list
-                        notes.add_answers(codes)
+                    notes.add_answers(codes)
         return [ACCEPTED if answer_lost and code == ALREADY_STORED else code for code in codes]
 
-    @property
-    def _add_all(self) -> str:
-        return f"{self.where}addAll3"
-
     def _count_sent(self, rows: int) -> None:
-        if not self.where:  # a shadow isn't the list
-            instruments().count(ROWS_SENT, rows, mandator=self.target.mandator, list=self.target.name)
+        instruments().count(ROWS_SENT, rows, mandator=self.target.mandator, list=self.target.name)
 
     def _count(self, answers: Codes) -> None:
         """Count what the vendor made of the rows. Codes that its documents don't have count as one."""
         labels = {"mandator": self.target.mandator, "list": self.target.name}
-        for code, rows in Counter(answers.tolist()).items() if not self.where else ():
+        for code, rows in Counter(answers.tolist()).items():
             if code == ACCEPTED:
                 instruments().count(ROWS_ACCEPTED, rows, **labels)
             else:

@@ -44,7 +44,7 @@ def sweep_and_verify(
     rows: pd.DataFrame,
     digests: RowDigests,
     accepted: npt.NDArray[np.bool_],
-    ask_crm: "Callable[[pd.DataFrame], pd.Series[str]] | None" = None,
+    ask_crm: "Callable[[pd.DataFrame], pd.Series[str]]",
 ) -> Proven:
     """Rid the list of everybody who may not be written to, and compare it with who was accepted, less those.
 
@@ -63,7 +63,7 @@ def sweep_and_verify(
     sent, digests = rows[_people_columns(target)][accepted], digests[accepted]
     swept = filler.sweep()
     looked = look(target, vendor, sent, rows_of(target, "look again", len(sent)))
-    reasons = looked.where(looked.notna(), ask_crm(sent)) if ask_crm else looked
+    reasons = looked.where(looked.notna(), ask_crm(sent))
     gone = reasons.notna().to_numpy()
     taken_out = [rejections(sent[gone], Stage.SWEEP, reasons[gone])]
     unexplained = sum(swept.values())
@@ -108,7 +108,7 @@ def _read_and_compare(
     pages; so a difference counts only when the list, read in one piece, shows it too.
     """
     target, vendor = filler.target, filler.vendor
-    with filler.steps.step(f"{filler.where}read back") as notes:
+    with filler.steps.step("read back") as notes:
         count = vendor.recipients.count(target.recipient_list_id)
         for page_rows in (READ_BACK_ROWS, count + 1):
             held = read_back(target, vendor, count, digests, rows_of(target, "prove", count), page_rows)

@@ -152,17 +152,6 @@ def _count_lists(caller: Caller, include_test: bool) -> int:
     return sum(include_test or not item.test for item in caller.lists())
 
 
-def _copy(caller: Caller, recipient_list: RecipientList) -> int:
-    """A new list of the same make, without anybody in it."""
-    (highest,) = caller.database.execute("SELECT max(list_id) FROM recipient_list").fetchone()
-    caller.database.execute(
-        "INSERT INTO recipient_list SELECT ?, mandator_id, name, description, attributes, opt_in_list, test "
-        "FROM recipient_list WHERE list_id = ?",
-        [highest + 1, recipient_list.list_id],
-    )
-    return int(highest) + 1
-
-
 def _unsubscribe_all(caller: Caller, list_id: int, ids: Sequence[str]) -> None:
     """From a recipient list that has an unsubscribe list of its own; else, or by 0, from everything."""
     query = "SELECT 1 FROM unsubscribe_list JOIN recipient_list USING (list_id) WHERE list_id = ? AND mandator_id = ?"
@@ -267,7 +256,6 @@ HANDLERS: dict[tuple[str, str], Callable[..., Value]] = {
     ("Recipient", "removeUnsubscribed"): recipient_service.remove_unsubscribed,
     ("Recipient", "removeBounced"): recipient_service.remove_bounced,
     ("Recipient", "removeBlacklisted"): recipient_service.remove_blacklisted,
-    ("RecipientList", "copy"): _copy,
     ("RecipientList", "getAllIds"): lambda caller: [item.list_id for item in caller.lists()],
     ("RecipientList", "getName"): lambda caller, recipient_list: recipient_list.name,
     ("RecipientList", "getDescription"): lambda caller, recipient_list: recipient_list.description,

@@ -40,7 +40,6 @@ Recipient
     int removeBlacklisted(string sessionId, long recipientListId)
     string getVersion()
 RecipientList
-    long copy(string sessionId, long recipientListId)
     long[] getAllIds(string sessionId)
     string getName(string sessionId, long recipientListId)
     string getDescription(string sessionId, long recipientListId)

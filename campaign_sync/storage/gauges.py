@@ -8,13 +8,13 @@ from sqlalchemy import Engine, desc, func, select
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.storage.feedback_imports import FeedbackImports
 from campaign_sync.storage.list_drifts import ListDrifts
-from campaign_sync.storage.replacement_steps import CLEAR
+from campaign_sync.storage.replacement_steps import ADD_ALL, CLEAR
 from campaign_sync.storage.replacements import Rejections, Replacement, Replacements, ReplacementState
 from campaign_sync.storage.tables import feedback_import, replace, replace_step, snapshot, unmatched_feedback
 from campaign_sync.telemetry import metrics
 from campaign_sync.telemetry.metrics import Sample
 
-_FILLING_STEPS = (CLEAR, "setAttributes", "addAll3")
+_FILLING_STEPS = (CLEAR, "setAttributes", ADD_ALL)
 
 
 class Gauges:

@@ -1,4 +1,4 @@
-"""What is known of single recipient lists: of which kind they are, where their shadow is, which size is accepted."""
+"""What is known of single recipient lists: of which kind they are, which size is accepted."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from sqlalchemy import Engine, and_, delete, or_, select
 
-from campaign_sync.storage.tables import doubtful_list, list_kind, shadow_list, size_acceptance
+from campaign_sync.storage.tables import doubtful_list, list_kind, size_acceptance
 from campaign_sync.storage.upsert import upsert
 
 
@@ -61,18 +61,6 @@ class RecipientListStates:
         row = {"recipient_list_id": recipient_list_id, "kind": kind, "found_at": now}
         with self._engine.begin() as connection:
             upsert(connection, list_kind, [row], update=("kind", "found_at"))
-
-    def shadow(self, recipient_list_id: int) -> int | None:
-        """The id of the list's shadow: a copy of its structure that we made once."""
-        query = select(shadow_list.c.shadow_list_id).where(shadow_list.c.recipient_list_id == recipient_list_id)
-        with self._engine.connect() as connection:
-            return connection.execute(query).scalar()
-
-    def shadowed(self, recipient_list_id: int, shadow_list_id: int, now: datetime) -> None:
-        """Remember a list's shadow."""
-        row = {"recipient_list_id": recipient_list_id, "shadow_list_id": shadow_list_id, "made_at": now}
-        with self._engine.begin() as connection:
-            upsert(connection, shadow_list, [row], update=("shadow_list_id", "made_at"))
 
     def record_partial_fill(self, found: PartialFill) -> None:
         """Remember that a list looks half full; it keeps the moment at which that was found first."""

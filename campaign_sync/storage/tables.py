@@ -248,14 +248,6 @@ list_kind = Table(
     Column("found_at", UtcDateTime, nullable=False),
 )
 
-shadow_list = Table(
-    "shadow_list",
-    metadata,
-    Column("recipient_list_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("shadow_list_id", BigInteger, nullable=False),
-    Column("made_at", UtcDateTime, nullable=False),
-)
-
 size_acceptance = Table(
     "size_acceptance",
     metadata,

@@ -18,7 +18,7 @@ from campaign_sync.replacement.target import target
 from campaign_sync_tests.benchmarks.generated_data import add_people, installation
 from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, NORD, Installation
 
-STRATEGIES = ("clear_refill", "differential", "shadow_then_refill")
+STRATEGIES = ("clear_refill", "differential")
 ASSETS = [
     *(("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")),
     *(("nord", asset, "newsletter") for asset in ("selection", "snapshot", "recipient_list")),

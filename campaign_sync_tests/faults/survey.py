@@ -45,8 +45,6 @@ class Survival:
     reruns: int
     resumed: bool
     """Whether the last rerun went on filling what the killed one had left."""
-    copies: int
-    """How many lists the vendor has beyond those of an undisturbed run."""
     problems: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -64,8 +62,8 @@ class Survey:
     folder: Path = field(repr=False)
 
     @cached_property
-    def undisturbed(self) -> tuple[tuple[str, ...], Ending, int]:
-        """The points that a replace passes, its end, and how many lists there are then, if nobody is killed."""
+    def undisturbed(self) -> tuple[tuple[str, ...], Ending]:
+        """The points that a replace passes, and its end, if nobody is killed."""
         with self._copy() as installation:
             report = installation.replace(self.nursery)
             assert report is not None
@@ -73,7 +71,7 @@ class Survey:
             assert installation.canary_is_as_it_was()
             ending = installation.ending()
             assert (ending.newest, ending.incomplete, ending.leases) == (ReplacementState.PROVEN, False, 0)
-            return report.points, ending, len(installation.list_ids())
+            return report.points, ending
 
     @property
     def points(self) -> tuple[str, ...]:
@@ -87,7 +85,7 @@ class Survey:
                 yield self._kill_at(point, installation)
 
     def _kill_at(self, point: str, installation: Installation) -> Survival:
-        _, expected, lists = self.undisturbed
+        _, expected = self.undisturbed
         whole = [expected.rows] if self.scenario.broken_at else [expected.rows, installation.rows()]
         report = installation.replace(self.nursery, point)
         problems = [] if report is None else [f"it never got there: {report.verdict} {report.told}"]
@@ -99,8 +97,7 @@ class Survey:
         problems += expected.differences(installation.ending())
         if not installation.canary_is_as_it_was():
             problems.append("the canary isn't unsubscribed and out of all lists")
-        copies = len(installation.list_ids()) - lists
-        return Survival(point, len(reruns), reruns[-1].resumed, copies, tuple(problems))
+        return Survival(point, len(reruns), reruns[-1].resumed, tuple(problems))
 
     def _until_proven(self, installation: Installation) -> list[Report]:
         reports: list[Report] = []

@@ -229,12 +229,6 @@ def test_trouble_with_a_call_ends_in_the_whole_list(
         ("differential", "setAttributes", 1),
         ("differential", "addAll3", 1),
         ("differential", "addAll3", 3),
-        ("shadow_then_refill", "copy", 1),
-        ("shadow_then_refill", "clear", 1),
-        ("shadow_then_refill", "addAll3", 1),
-        ("shadow_then_refill", "removeUnsubscribed", 1),
-        ("shadow_then_refill", "clear", 2),
-        ("shadow_then_refill", "addAll3", 6),
     ],
 )
 def test_other_strategies_end_in_the_whole_list_as_well(

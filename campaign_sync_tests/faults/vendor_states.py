@@ -71,7 +71,6 @@ FIRST_DAY = Scenario("first day", _first_day("clear_refill"))
 RESUMED = Scenario("resumed", _first_day("clear_refill"), broken_at="after Recipient.addAll3 #2")
 """The list is half full already: the canary was sent, and one batch."""
 DIFFERENTIAL = Scenario("differential", _second_day("differential"))
-SHADOW = Scenario("shadow", _first_day("shadow_then_refill"))
 OPT_IN_LIST = Scenario("opt-in list", _opt_in_list)
 """What nobody may fill: the canary shows it, if nobody is killed on the way."""
 

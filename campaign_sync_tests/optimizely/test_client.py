@@ -176,7 +176,6 @@ def test_another_mandators_list_is_not_touched(vendor: Vendor, optimizely: Optim
         lambda: recipients.remove_bounced(FOREIGN_LIST),
         lambda: recipients.page(FOREIGN_LIST, ["Vorname"], None, 0, 1),
         lambda: lists.attribute_names(FOREIGN_LIST),
-        lambda: lists.copy(FOREIGN_LIST),
         lambda: recipients.remove_all(FOREIGN_LIST, ["a@example.org"]),
         lambda: recipients.set_attributes(FOREIGN_LIST, "a@example.org", ["Vorname"], ["Anna"]),
         lambda: optimizely.unsubscribes.add_all(FOREIGN_LIST, ["a@example.org"]),
@@ -265,26 +264,6 @@ def test_an_empty_batch_is_not_sent(vendor: Vendor, optimizely: Optimizely) -> N
 def test_a_batch_goes_only_to_the_list_it_was_written_for(optimizely: Optimizely) -> None:
     with pytest.raises(UnsendableError, match=f"{LIST} can't go to list 12"):
         optimizely.recipients.add_all(12, batch_of(optimizely, "a@example.org"))
-
-
-def test_a_copy_is_an_empty_list_of_the_mandators_own(vendor: Vendor, optimizely: Optimizely) -> None:
-    optimizely.recipients.add_all(LIST, batch_of(optimizely, "a@example.org"))
-    copied = optimizely.recipient_lists.copy(LIST)
-    assert copied not in (LIST, FOREIGN_LIST)
-    assert optimizely.recipients.count(copied) == 0
-    assert optimizely.recipient_lists.attribute_names(copied) == optimizely.recipient_lists.attribute_names(LIST)
-    assert optimizely.recipient_lists.all_ids() == {LIST, copied}
-    assert optimizely.recipients.count(LIST) == 1
-
-
-@pytest.mark.parametrize("way", ["drop", "truncate"])
-def test_a_copy_whose_answer_is_lost_is_not_made_twice(vendor: Vendor, optimizely: Optimizely, way: FaultKind) -> None:
-    vendor.world.fault("copy", way)
-    with pytest.raises(TransientError, match="broke before the answer") as error:
-        optimizely.recipient_lists.copy(LIST)
-    assert error.value.outcome_unknown
-    assert len(vendor.world.calls("copy")) == 1
-    assert len(optimizely.recipient_lists.all_ids()) == 2
 
 
 def test_thousands_are_taken_out_of_a_list_and_only_those_who_were_there_are_told(

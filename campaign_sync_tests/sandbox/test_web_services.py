@@ -67,20 +67,6 @@ def test_the_systems_attributes_come_last_and_in_the_language_asked_for(nord: Cl
     assert names("en") == ["Vorname", "Ort", "Created on", "Modified on", "Opt-in source", "Opt-in date"]
 
 
-def test_a_copied_list_is_of_the_same_make_and_empty(world: VendorState, nord: Client) -> None:
-    world.put(OPT_IN_LIST, [{"id": "a@example.org"}])
-    world.unsubscribe(NORD, "left@example.org")
-
-    copied = nord.call("RecipientList", "copy", OPT_IN_LIST)
-    assert copied == FOREIGN + 1
-    assert nord.call("RecipientList", "getAllIds") == [NEWSLETTER, OPT_IN_LIST, copied]
-    assert nord.call("RecipientList", "getAttributeNames", copied, "de")[0] == "Vorname"
-    assert world.recipients(copied) == []
-    assert nord.add_all(copied, ["left@example.org"]) == [0]
-    with pytest.raises(FaultError, match="Recipient list does not exist"):
-        nord.call("RecipientList", "copy", FOREIGN)
-
-
 def test_mailings_are_found_by_type_and_status(world: VendorState, nord: Client) -> None:
     world.add_mailing(NORD, 71, "Mai", status="SENDING", list_ids=[NEWSLETTER, OPT_IN_LIST])
     world.add_mailing(NORD, 72, "Juni", status="NEW", list_ids=[NEWSLETTER])

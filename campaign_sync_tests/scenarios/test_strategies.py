@@ -1,13 +1,7 @@
 """The ways of replacing a list, which all end in the same proof."""
 
-from collections.abc import Callable
-from typing import Any
-
-import pytest
-
 from campaign_sync.cli.run import problems
-from campaign_sync.replacement.list_replacer import ListReplacer
-from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, Installation
+from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
 
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]
@@ -18,18 +12,13 @@ def differential(shop: Installation) -> None:
     shop.list_settings()["id_attribute"] = "Recipient"
 
 
-def shadow(shop: Installation) -> None:
-    shop.list_settings()["strategy"] = "shadow_then_refill"
-
-
 def clears_of(shop: Installation, list_id: int = NEWSLETTER) -> int:
     return [call.list_id for call in shop.world.calls("clear")].count(list_id)
 
 
-@pytest.mark.parametrize("strategy", [differential, shadow])
-def test_every_strategy_ends_in_the_same_list(shop: Installation, strategy: Callable[[Installation], None]) -> None:
+def test_differences_end_in_the_same_list(shop: Installation) -> None:
     shop.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:4]])
-    strategy(shop)
+    differential(shop)
 
     result = shop.run("nord", assets=CHAIN)
 
@@ -86,67 +75,6 @@ def test_somebody_whom_the_vendor_would_not_write_to_any_more_does_not_stay_in_t
             ("gate", "unsubscribed"): 1,
             ("sweep", "swept"): 1,
         }
-
-
-def test_the_shadow_is_made_once_and_filled_before_the_list_is_touched(shop: Installation) -> None:
-    shadow(shop)
-    for _ in range(2):
-        assert shop.run("nord", assets=CHAIN).success
-
-    (copied,) = shop.world.calls("copy")
-    assert copied.list_id == NEWSLETTER
-    with shop.state() as state:
-        shadow_id = state.recipient_lists.shadow(NEWSLETTER)
-    assert shadow_id is not None
-    assert shop.addresses() == EVERYBODY
-    assert shop.addresses(shadow_id) == [], "nobody is left in a list that nobody looks after"
-    order = [call.list_id for call in shop.world.calls("clear")]
-    assert order == [shadow_id, shadow_id, NEWSLETTER] * 2
-
-
-def test_a_shadow_that_lacks_a_new_attribute_is_made_anew(shop: Installation) -> None:
-    shadow(shop)
-    assert shop.run("nord", assets=CHAIN).success
-    shop.world.add_list(NORD, NEWSLETTER, "Newsletter", [*ATTRIBUTES, "Firma"])
-    shop.list_settings()["attributes"]["Firma"] = "company"
-
-    result = shop.run("nord", assets=CHAIN)
-
-    assert result.success, problems(result)
-    assert len(shop.world.calls("copy")) == 2
-
-
-def test_what_goes_wrong_in_the_shadow_leaves_the_list_as_it_was(shop: Installation) -> None:
-    shop.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:4]])
-    shadow(shop)
-    shop.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
-
-    result = shop.run("nord", assets=CHAIN)
-
-    assert "was not touched" in problems(result)[0]
-    assert shop.addresses() == ["old@example.com", *EVERYBODY[:4]]
-    with shop.state() as state:
-        assert state.replacements.incomplete("nord", "newsletter") is None
-
-
-def test_a_mailing_that_starts_while_the_shadow_is_filled_keeps_the_list_from_being_cleared(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shop.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
-    shadow(shop)
-    shop.settings["mandators"]["nord"]["mailings"] = {"max_wait": "1s"}
-    try_in_the_shadow = ListReplacer._try_in_the_shadow
-
-    def try_in_the_shadow_meanwhile(*arguments: Any) -> None:
-        try_in_the_shadow(*arguments)
-        shop.world.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
-
-    monkeypatch.setattr(ListReplacer, "_try_in_the_shadow", try_in_the_shadow_meanwhile)
-    result = shop.run("nord", assets=CHAIN)
-
-    assert "mailing 77, which uses the list, is being sent" in problems(result)[0]
-    assert clears_of(shop) == 0
-    assert shop.addresses() == EVERYBODY[:4]
 
 
 def test_a_name_for_ids_that_the_vendor_does_not_know_is_told_before_anything_is_touched(shop: Installation) -> None:

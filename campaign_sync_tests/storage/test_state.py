@@ -254,12 +254,11 @@ def test_an_accepted_size_holds_for_its_run_and_for_whoever_takes_that_up(databa
 
 def test_facts_about_lists_outlive_a_run(database_url: str) -> None:
     with State(database_url) as state:
-        assert (state.recipient_lists.kind(11), state.recipient_lists.shadow(11)) == (None, None)
+        assert state.recipient_lists.kind(11) is None
         state.recipient_lists.set_kind(11, ListKind.OPT_IN, NOON)
         state.recipient_lists.set_kind(11, ListKind.REGULAR, NOON + HOUR)
-        state.recipient_lists.shadowed(11, 12, NOON)
     with State(database_url) as state:
-        assert (state.recipient_lists.kind(11), state.recipient_lists.shadow(11)) == (ListKind.REGULAR, 12)
+        assert state.recipient_lists.kind(11) is ListKind.REGULAR
 
 
 def test_the_ledger_counts_by_stage_and_reason_and_keeps_the_first_date(database_url: str) -> None:

@@ -17,7 +17,7 @@ from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
 from campaign_sync.replacement.list_replacer import ListReplacer, Outcome, still_incomplete
 from campaign_sync.replacement.target import Target
-from campaign_sync.storage.replacement_steps import Step
+from campaign_sync.storage.replacement_steps import ADD_ALL, Step
 from campaign_sync.storage.replacements import StoredSnapshot
 from campaign_sync.telemetry.spans import note_rows
 
@@ -197,7 +197,7 @@ def _metadata(target: Target, outcome: Outcome) -> dict[str, Any]:
         "in list": outcome.proof.in_list,
         "proof": str(outcome.proof),
         "digest of the list": outcome.proof.digest,
-        "batches": sum(step.step == "addAll3" for step in outcome.steps),
+        "batches": sum(step.step == ADD_ALL for step in outcome.steps),
         "strategy": target.strategy + (", resumed" if outcome.resumed else ""),
         "seconds incomplete": round(outcome.incomplete_for.total_seconds(), 3),
         "journal": table(_told(step) for step in outcome.steps[:SHOWN_STEPS]),

@@ -12,7 +12,7 @@ from campaign_sync.storage.replacement_steps import ADD_ALL, CLEAR
 from campaign_sync.storage.replacements import Rejections, Replacement, Replacements, ReplacementState
 from campaign_sync.storage.tables import feedback_import, replace, replace_step, snapshot, unmatched_feedback
 from campaign_sync.telemetry import metrics
-from campaign_sync.telemetry.metrics import Sample
+from campaign_sync.telemetry.metrics import GaugeValue
 
 _FILLING_STEPS = (CLEAR, "setAttributes", ADD_ALL)
 
@@ -25,9 +25,9 @@ class Gauges:
         self._drifts = ListDrifts(engine)
         self._feedback, self._journal, self._ledger = FeedbackImports(engine), Replacements(engine), Rejections(engine)
 
-    def all(self, configuration: Configuration, now: datetime) -> list[Sample]:
+    def all(self, configuration: Configuration, now: datetime) -> list[GaugeValue]:
         """Every level there is, as of now. What never happened yet has none."""
-        found = [Sample(metrics.WRITTEN, now.timestamp(), {})]
+        found = [GaugeValue(metrics.WRITTEN, now.timestamp(), {})]
         for mandator, settings in configuration.mandators.items():
             found += self._of_feedback(mandator, settings, now)
             found += self._of_run(mandator)
@@ -35,18 +35,18 @@ class Gauges:
                 found += self._of_list(mandator, name)
         return found
 
-    def _of_feedback(self, mandator: str, settings: MandatorSettings, now: datetime) -> Iterator[Sample]:
+    def _of_feedback(self, mandator: str, settings: MandatorSettings, now: datetime) -> Iterator[GaugeValue]:
         until = self._feedback.committed_until(mandator)
         for reader in settings.feedback.readers:
             if reader in until:
                 age = (now - until[reader]).total_seconds()
-                yield Sample(metrics.FEEDBACK_AGE, age, {"mandator": mandator, "reader": reader})
+                yield GaugeValue(metrics.FEEDBACK_AGE, age, {"mandator": mandator, "reader": reader})
         query = select(func.count()).where(unmatched_feedback.c.mandator == mandator)
         with self._engine.connect() as connection:
             unmatched = connection.execute(query).scalar_one()
-        yield Sample(metrics.FEEDBACK_UNMATCHED, unmatched, {"mandator": mandator})
+        yield GaugeValue(metrics.FEEDBACK_UNMATCHED, unmatched, {"mandator": mandator})
 
-    def _of_run(self, mandator: str) -> Iterator[Sample]:
+    def _of_run(self, mandator: str) -> Iterator[GaugeValue]:
         """Of the run whose replace ended last. Runs themselves are Dagster's; what they wrote down is ours."""
         last = (
             select(replace.c.run_id, replace.c.finished_at)
@@ -67,22 +67,22 @@ class Gauges:
                 )
             ]
         seconds = (ended.finished_at - min(moment for moment in begun if moment)).total_seconds()
-        yield Sample(metrics.RUN_DURATION, seconds, {"mandator": mandator})
+        yield GaugeValue(metrics.RUN_DURATION, seconds, {"mandator": mandator})
 
-    def _of_list(self, mandator: str, name: str) -> Iterator[Sample]:
+    def _of_list(self, mandator: str, name: str) -> Iterator[GaugeValue]:
         labels = {"mandator": mandator, "list": name}
         broken, proven = self._journal.incomplete(mandator, name), self._journal.last_proven(mandator, name)
-        yield Sample(metrics.LIST_INCOMPLETE, int(broken is not None), labels)
+        yield GaugeValue(metrics.LIST_INCOMPLETE, int(broken is not None), labels)
         if broken and broken.cleared_at:
-            yield Sample(metrics.LIST_INCOMPLETE_SINCE, broken.cleared_at.timestamp(), labels)
+            yield GaugeValue(metrics.LIST_INCOMPLETE_SINCE, broken.cleared_at.timestamp(), labels)
         drift = self._drifts.of(mandator, name, proven.id) if proven else None
         if drift and drift.checked_at:
-            yield Sample(metrics.LIST_DRIFTED, int(drift.drifted_since is not None), labels)
+            yield GaugeValue(metrics.LIST_DRIFTED, int(drift.drifted_since is not None), labels)
         if proven and proven.finished_at:
-            yield Sample(metrics.LIST_PROVEN, proven.finished_at.timestamp(), labels)
-            yield Sample(metrics.LIST_ROWS, proven.in_list or 0, labels)
-            yield Sample(metrics.LIST_INCOMPLETE_DURATION, self._incomplete_for(proven), labels)
-        yield Sample(metrics.LIST_FAILED_REPLACES, self._failed_since(mandator, name, proven), labels)
+            yield GaugeValue(metrics.LIST_PROVEN, proven.finished_at.timestamp(), labels)
+            yield GaugeValue(metrics.LIST_ROWS, proven.in_list or 0, labels)
+            yield GaugeValue(metrics.LIST_INCOMPLETE_DURATION, self._incomplete_for(proven), labels)
+        yield GaugeValue(metrics.LIST_FAILED_REPLACES, self._failed_since(mandator, name, proven), labels)
         last = (
             select(*replace.c["run_id", "started_at", "finished_at"])
             .where(replace.c.mandator == mandator, replace.c.list == name, replace.c.finished_at.is_not(None))
@@ -92,9 +92,11 @@ class Gauges:
         with self._engine.connect() as connection:
             ended = connection.execute(last).first()
         if ended:
-            yield Sample(metrics.LIST_REPLACE_DURATION, (ended.finished_at - ended.started_at).total_seconds(), labels)
+            yield GaugeValue(
+                metrics.LIST_REPLACE_DURATION, (ended.finished_at - ended.started_at).total_seconds(), labels
+            )
             for (stage, reason), rows in sorted(self._ledger.counts(ended.run_id, mandator, name).items()):
-                yield Sample(metrics.LIST_REJECTED, rows, {**labels, "stage": stage, "reason": reason})
+                yield GaugeValue(metrics.LIST_REJECTED, rows, {**labels, "stage": stage, "reason": reason})
 
     def _incomplete_for(self, proven: Replacement) -> float:
         """Seconds from the first change to the end of the fill, also over the replaces that broke off before."""

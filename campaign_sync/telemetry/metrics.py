@@ -28,7 +28,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Sample:
+class GaugeValue:
     """The value of a level by its labels."""
 
     metric: Metric
@@ -78,7 +78,7 @@ WRITTEN = Metric("campaign_sync.metrics.written.timestamp", "gauge", "When these
 
 COUNTERS = (ROWS_SENT, ROWS_ACCEPTED, ROWS_REFUSED, ROWS_DROPPED, ROWS_SWEPT, FAILURES)
 HISTOGRAMS = (CALL_DURATION,)
-LEVELS = (
+GAUGES = (
     LIST_PROVEN,
     LIST_ROWS,
     LIST_INCOMPLETE,

@@ -1,52 +1,57 @@
-"""Levels as a text file that Prometheus' node_exporter picks up (its textfile collector)."""
+"""Gauges as a text file that Prometheus' node_exporter picks up (its textfile collector)."""
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from campaign_sync.telemetry.metrics import LEVELS, Sample
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from campaign_sync.telemetry.metrics import GAUGES, GaugeValue
 
 _READABLE_BY_ALL = 0o644
 
 
-def rendered(samples: Sequence[Sample]) -> str:
-    """The samples in Prometheus' text format."""
-    lines = []
-    for metric in LEVELS:
-        values = [sample for sample in samples if sample.metric == metric]
-        if values:
-            lines += [f"# HELP {metric.prometheus} {metric.meaning}", f"# TYPE {metric.prometheus} {metric.kind}"]
-            lines += [_line(sample) for sample in values]
-    return "\n".join(lines) + "\n"
+class _GaugeCollector(Collector):
+    """Hands values that are already known to `prometheus_client`."""
+
+    def __init__(self, values: Sequence[GaugeValue]) -> None:
+        self._values = values
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for metric in GAUGES:
+            values = [value for value in self._values if value.metric == metric]
+            if values:
+                family = GaugeMetricFamily(metric.prometheus, metric.meaning, labels=list(values[0].labels))
+                for value in values:
+                    family.add_metric(list(value.labels.values()), value.value)
+                yield family
 
 
-def write_text_file(path: Path, samples: Sequence[Sample]) -> None:
-    """Replace the file in one go, so that nobody ever reads half of it. Everybody may read it: it names no person.
+def text_format(values: Sequence[GaugeValue]) -> bytes:
+    """Return the values in Prometheus' text format; gauges without a value are left out."""
+    registry = CollectorRegistry()
+    registry.register(_GaugeCollector(values))
+    return generate_latest(registry)
+
+
+def write_text_file(path: Path, values: Sequence[GaugeValue]) -> None:
+    """Replace the file atomically, so that no reader sees half of it.
+
+    Everybody may read it, whatever the umask is: it contains no personal data, and node_exporter runs as another user.
 
     Raises:
         OSError: its folder is missing or can't be written to.
     """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    written = Path(name)
+    temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(rendered(samples))
-        written.chmod(_READABLE_BY_ALL)
-        written.replace(path)
+        with os.fdopen(handle, "wb") as file:
+            file.write(text_format(values))
+        temporary.chmod(_READABLE_BY_ALL)
+        temporary.replace(path)
     except BaseException:
-        written.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
-
-
-def _line(sample: Sample) -> str:
-    labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in sample.labels.items())
-    return (
-        f"{sample.metric.prometheus}{{{labels}}} {sample.value!r}"
-        if labels
-        else (f"{sample.metric.prometheus} {sample.value!r}")
-    )
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -10,14 +10,14 @@ import promql_parser
 import pytest
 import yaml
 
-from campaign_sync.telemetry.metrics import COUNTERS, HISTOGRAMS, LEVELS
+from campaign_sync.telemetry.metrics import COUNTERS, GAUGES, HISTOGRAMS
 
 ROOT = Path(__file__).parents[2]
 GRAFANA = ROOT / "deploy" / "grafana"
 ALERTS: list[dict[str, Any]] = yaml.safe_load((GRAFANA / "alerts.yaml").read_text("utf-8"))["groups"][0]["rules"]
 DASHBOARD: dict[str, Any] = json.loads((GRAFANA / "campaign_sync.json").read_text("utf-8"))
 
-EXPORTED = {metric.prometheus for metric in (*COUNTERS, *LEVELS)} | {
+EXPORTED = {metric.prometheus for metric in (*COUNTERS, *GAUGES)} | {
     f"{metric.prometheus}_{part}" for metric in HISTOGRAMS for part in ("bucket", "count", "sum")
 }
 """Of the levels, `test_metrics_file` reads these very names out of a file; of the others, `test_spans` out of OTLP."""
@@ -39,7 +39,7 @@ def test_every_expression_is_promql_and_names_only_metrics_that_there_are(expres
 
 def test_every_level_of_a_list_is_on_the_dashboard_and_every_panel_has_its_source_and_its_place() -> None:
     shown = " ".join(text for _, text in expressions())
-    assert [metric.prometheus for metric in LEVELS if metric.prometheus not in shown] == []
+    assert [metric.prometheus for metric in GAUGES if metric.prometheus not in shown] == []
     assert {panel["datasource"]["uid"] for panel in DASHBOARD["panels"]} == {"${datasource}"}
     taken = [
         (x, y)
@@ -60,5 +60,5 @@ def test_every_alert_says_what_is_wrong_and_what_to_do() -> None:
 
 def test_the_documentation_has_every_metric() -> None:
     documented = (ROOT / "docs" / "monitoring.md").read_text("utf-8")
-    for metric in (*COUNTERS, *HISTOGRAMS, *LEVELS):
+    for metric in (*COUNTERS, *HISTOGRAMS, *GAUGES):
         assert f"`{metric.prometheus}`" in documented, metric.prometheus

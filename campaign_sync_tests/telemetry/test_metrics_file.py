@@ -14,8 +14,8 @@ from rich.console import Console
 from campaign_sync.cli.check import check_everything
 from campaign_sync.orchestration.metrics_sensors import metrics_sensors
 from campaign_sync.replacement.list_writer import ListWriter
-from campaign_sync.telemetry.metrics import LEVELS, LIST_DRIFTED, LIST_PROVEN, Sample
-from campaign_sync.telemetry.textfile import rendered, write_text_file
+from campaign_sync.telemetry.metrics import GAUGES, LIST_DRIFTED, LIST_PROVEN, GaugeValue
+from campaign_sync.telemetry.textfile import text_format, write_text_file
 from campaign_sync_tests.installation import Installation, installation
 
 Values = dict[tuple[str, ...], float]
@@ -72,7 +72,7 @@ def test_the_file_tells_of_lists_before_a_day_after_it_and_after_a_fill_that_bro
     assert now - 60 < after["list_proven_timestamp_seconds", "newsletter"] < now
     assert after["list_rows", "newsletter"] == 4
     assert after["list_incomplete", "newsletter"] == 0
-    assert after["list_rejected_rows", "newsletter", "vendor", "filtered"] == 1
+    assert after["list_rejected_rows", "newsletter", "filtered", "vendor"] == 1
     assert after["feedback_unmatched",] == 1
     assert 0 <= after["feedback_age_seconds", "getUnsubscribes"] < 60
     replaced = after["list_replace_duration_seconds", "newsletter"]
@@ -87,7 +87,7 @@ def test_the_file_tells_of_lists_before_a_day_after_it_and_after_a_fill_that_bro
     assert broken["list_proven_timestamp_seconds", "newsletter"] == after["list_proven_timestamp_seconds", "newsletter"]
     assert broken["list_incomplete", "products"] == 0
     looked_at = {LIST_DRIFTED.prometheus}  # nobody has looked at a list since its proof
-    assert {f"campaign_sync_{key[0]}" for key in broken} == {metric.prometheus for metric in LEVELS} - looked_at
+    assert {f"campaign_sync_{key[0]}" for key in broken} == {metric.prometheus for metric in GAUGES} - looked_at
 
     tick(shop)  # another process, which knows nothing but the state database
     again = values(shop)
@@ -117,14 +117,14 @@ def test_without_a_file_no_sensor_writes_one(shop: Installation) -> None:
 
 
 def test_a_level_without_values_is_left_out_and_labels_are_escaped(tmp_path: Path) -> None:
-    samples = [Sample(LIST_PROVEN, 1764000000.25, {"mandator": "nord", "list": 'a"b\\c'})]
-    (family,) = text_string_to_metric_families(rendered(samples))
+    samples = [GaugeValue(LIST_PROVEN, 1764000000.25, {"mandator": "nord", "list": 'a"b\\c'})]
+    (family,) = text_string_to_metric_families(text_format(samples).decode())
     assert family.name == "campaign_sync_list_proven_timestamp_seconds"
     assert family.documentation == LIST_PROVEN.meaning
     assert (family.samples[0].labels["list"], family.samples[0].value) == ('a"b\\c', 1764000000.25)
-    assert all(metric.kind == "gauge" for metric in LEVELS)
+    assert all(metric.kind == "gauge" for metric in GAUGES)
     write_text_file(tmp_path / "x.prom", samples)
-    assert (tmp_path / "x.prom").read_text("utf-8") == rendered(samples)
+    assert (tmp_path / "x.prom").read_bytes() == text_format(samples)
 
 
 def _broken(_: ListWriter) -> dict[str, int]:

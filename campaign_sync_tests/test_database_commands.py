@@ -78,7 +78,7 @@ def test_what_is_there_is_told_before_and_after_an_upgrade(shop: Installation, c
         connection.exec_driver_sql("ALTER TABLE lease ADD COLUMN remark TEXT")
     code, told = campaign_sync("db", "check")
     assert code == 1
-    assert "column lease.remark is there and shouldn't be; undo what somebody changed" in told
+    assert "column lease.remark is there and shouldn't be; undo the changes to them" in told
 
 
 @pytest.mark.parametrize(

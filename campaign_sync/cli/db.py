@@ -1,4 +1,4 @@
-"""`campaign-sync db`: the product's own tables are upgraded when somebody says so, never in passing."""
+"""`campaign-sync db`: commands for the product's own tables, which are upgraded only on request."""
 
 import typer
 
@@ -10,33 +10,33 @@ db_app = typer.Typer(help="The product's own tables, in the database storage.sta
 
 @db_app.command()
 def upgrade() -> None:
-    """Bring the tables to the revision of this version, or make them. Back the database up first."""
+    """Upgrade the tables to the revision of this version, or create them. Back the database up first."""
     from campaign_sync.storage.database import upgrade_database
 
     before, after = upgrade_database(load_configuration().storage.state_url.get_secret_value())
     if before == after:
         typer.echo(f"The state database is at revision {after} already; nothing was changed.")
     elif before is None:
-        typer.echo(f"The state database has got its tables, at revision {after}.")
+        typer.echo(f"The tables of the state database were created, at revision {after}.")
     else:
         typer.echo(f"The state database was upgraded from revision {before} to {after}.")
 
 
 @db_app.command()
 def check() -> None:
-    """Tell whether the tables are those of this version; exit code 1 where they aren't. Changes nothing."""
+    """Check whether the tables are those of this version; exit code 1 where they aren't. Changes nothing."""
     from campaign_sync.storage.database import READY, examine_database, probe_database
 
     url = load_configuration().storage.state_url.get_secret_value()
-    found = probe_database(url)
-    if found != READY:
-        typer.echo(f"{found}, or now by `campaign-sync db upgrade`")
+    status = probe_database(url)
+    if status != READY:
+        typer.echo(f"{status}, or now by `campaign-sync db upgrade`")
         raise typer.Exit(SOMETHING_FAILED)
     differences = examine_database(url)
     if differences:
         raise CommandError(
             f"the tables of the state database (storage.state_url) aren't those of their revision: "
-            f"{'; '.join(differences)}; undo what somebody changed in them, or restore a backup",
+            f"{'; '.join(differences)}; undo the changes to them, or restore a backup",
             SOMETHING_FAILED,
         )
     typer.echo("The state database has the tables of this version.")
@@ -44,12 +44,9 @@ def check() -> None:
 
 
 def refuse_other_revision(configuration: Configuration) -> None:
-    """Stop before anything is begun where the tables are those of another version.
+    """Raise RevisionError if the tables belong to another version, before anything is begun.
 
-    A database that is down or not there yet doesn't stop anybody here: whoever needs it will tell.
-
-    Raises:
-        RevisionError: they are.
+    A database that can't be reached or doesn't exist yet is no error here: the command that needs it will report it.
     """
     from campaign_sync.storage.database import probe_database
     from campaign_sync.storage.errors import RevisionError, StateError

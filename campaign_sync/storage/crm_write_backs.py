@@ -1,4 +1,4 @@
-"""What the vendor's feedback has made of the CRM: which entry, when, and because of which row."""
+"""Entries that the vendor's feedback led to in the CRM: when each was written, and from which row."""
 
 import hashlib
 from collections import defaultdict
@@ -25,14 +25,14 @@ from campaign_sync.storage.id_batches import batches
 from campaign_sync.storage.tables import write_back
 from campaign_sync.storage.upsert import insert_missing
 
-Noted = TypeVar("Noted", Bounce, Unsubscribe)
+FeedbackT = TypeVar("FeedbackT", Bounce, Unsubscribe)
 
 
 @dataclass(frozen=True)
 class WriteBackRecord:
     """One entry in the CRM that a piece of feedback led to.
 
-    A bounce belongs to an address, so it names neither entity nor opt-in; whose address it is stands here only as a
+    A bounce belongs to an address, so it names neither entity nor opt-in. The address itself is kept only as a
     pseudonym.
     """
 
@@ -48,13 +48,13 @@ class WriteBackRecord:
     event_id: str | None
     raw: RawRow | None
     attribution: Attribution | None
-    """How it was determined that this consent is meant; None for a bounce, and for what earlier versions wrote."""
+    """How it was determined that this consent is meant; None for a bounce, and in rows of earlier versions."""
     written_at: datetime
 
 
 @dataclass(frozen=True)
 class WrittenConsent:
-    """A consent that an unsubscribe was found to be about: how, if that is known, and in which import it was read."""
+    """A consent that an unsubscribe was attributed to: how, where that is known, and in which import it was read."""
 
     consent: ConsentRef
     attribution: Attribution | None
@@ -62,69 +62,71 @@ class WrittenConsent:
 
 
 class WriteBacks:
-    """Every such entry once, as it was first written; and every unsubscribe that was about nothing, without an entry.
+    """Every entry once, as it was first written, and every unsubscribe that is about no consent.
 
-    Only ever appended to.
+    Rows are only ever added.
     """
 
     def __init__(self, engine: Engine, pseudonym: Callable[[str], str]) -> None:
         self._engine = engine
-        self._pseudonym = lru_cache(maxsize=10_000)(pseudonym)  # the same people come again and again
+        self._pseudonym = lru_cache(maxsize=10_000)(pseudonym)  # the same people appear in many rows
 
     def record(self, written: Sequence[Written], now: datetime) -> None:
-        """Note what the CRM has taken; what is noted already stays as it is."""
+        """Record what the CRM has taken; what is recorded already stays as it is."""
         with self._engine.begin() as connection:
-            insert_missing(connection, write_back, [self._row(one, now) for one in written])
+            insert_missing(connection, write_back, [self._row(entry, now) for entry in written])
 
     def record_without_consent(self, unsubscribes: Sequence[Unsubscribe], now: datetime) -> None:
-        """Note that these were found to be about no consent: the CRM gets no entry, also when they are read again."""
-        self.record([Written(one, new=False) for one in unsubscribes], now)
+        """Record that these are about no consent: the CRM gets no entry, also when they are read again."""
+        self.record([Written(unsubscribe, new=False) for unsubscribe in unsubscribes], now)
 
     def without_consent(self, unsubscribes: Sequence[Unsubscribe]) -> set[Unsubscribe]:
-        """Those of which that was noted."""
+        """Return those that are recorded as about no consent."""
         return self._without_entry(unsubscribes)
 
     def already_written(self, bounces: Sequence[Bounce]) -> set[Bounce]:
-        """Those that were written before: should the CRM lack them now, somebody there has reset them."""
+        """Return those that were written before: where the CRM lacks them now, its users have reset them."""
         return self._without_entry(bounces)
 
-    def _without_entry(self, feedback: Sequence[Noted]) -> set[Noted]:
-        """Those that are noted by themselves, not by the consents that they are about."""
-        found: set[Noted] = set()
+    def _without_entry(self, feedback: Sequence[FeedbackT]) -> set[FeedbackT]:
+        """Return those that are recorded by themselves, not by the consents that they are about."""
+        recorded: set[FeedbackT] = set()
         with self._engine.connect() as connection:
-            for some in batches(feedback):
-                by_id = {self._identity(one, None): one for one in some}
+            for batch in batches(feedback):
+                by_id = {self._identity(event, None): event for event in batch}
                 query = select(write_back.c.id).where(write_back.c.id.in_(by_id))
-                found |= {by_id[row.id] for row in connection.execute(query)}
-        return found
+                recorded |= {by_id[row.id] for row in connection.execute(query)}
+        return recorded
 
     def consents(self, unsubscribes: Collection[Unsubscribe]) -> dict[tuple[str, datetime], list[WrittenConsent]]:
-        """Which consents each of these was found to be about when it was first written, by address and time.
+        """Return the consents that each of these was attributed to when first written, by address and time.
 
-        It stays the same however often the row is read again. Absent are those that were never written.
+        The attribution stays the same however often the row is read again. Unsubscribes that were never written are
+        absent.
         """
-        by_pseudonym = {self._pseudonym(one.address): one.address for one in unsubscribes}
-        mandators = {one.mandator for one in unsubscribes}
-        found: defaultdict[tuple[str, datetime], list[WrittenConsent]] = defaultdict(list)
+        by_pseudonym = {self._pseudonym(unsubscribe.address): unsubscribe.address for unsubscribe in unsubscribes}
+        mandators = {unsubscribe.mandator for unsubscribe in unsubscribes}
+        consents: defaultdict[tuple[str, datetime], list[WrittenConsent]] = defaultdict(list)
         for recipients in batches(list(by_pseudonym)):
-            these = (write_back.c.recipient.in_(recipients), write_back.c.mandator.in_(mandators))
-            for one in self._records(*these, write_back.c.opt_in_id.is_not(None)):
-                if one.entity and one.opt_in_id:
-                    key = (by_pseudonym[one.recipient], one.occurred_at)
-                    consent, import_id = ConsentRef(one.entity, one.opt_in_id), one.raw.import_id if one.raw else None
-                    found[key].append(WrittenConsent(consent, one.attribution, import_id))
-        return dict(found)
+            of_these = (write_back.c.recipient.in_(recipients), write_back.c.mandator.in_(mandators))
+            for record in self._records(*of_these, write_back.c.opt_in_id.is_not(None)):
+                if record.entity and record.opt_in_id:
+                    consent = ConsentRef(record.entity, record.opt_in_id)
+                    import_id = record.raw.import_id if record.raw else None
+                    written = WrittenConsent(consent, record.attribution, import_id)
+                    consents[by_pseudonym[record.recipient], record.occurred_at].append(written)
+        return dict(consents)
 
     def find(self, entity: Entity, address: str | None) -> list[WriteBackRecord]:
-        """Everything about an entity's consents, and about the bounces of an address, oldest first."""
-        theirs = (write_back.c.entity_type == entity.entity_type) & (write_back.c.entity_id == entity.entity_id)
+        """Return everything about an entity's consents, and about the bounces of an address, oldest first."""
+        is_theirs = (write_back.c.entity_type == entity.entity_type) & (write_back.c.entity_id == entity.entity_id)
         if address:
             of_address = (write_back.c.kind == FeedbackKind.BOUNCES) & write_back.c.entity_id.is_(None)
-            theirs |= of_address & (write_back.c.recipient == self._pseudonym(address))
-        return self._records(theirs)
+            is_theirs |= of_address & (write_back.c.recipient == self._pseudonym(address))
+        return self._records(is_theirs)
 
     def unsubscribes(self, mandator: str, since: datetime) -> list[WriteBackRecord]:
-        """The dated unsubscribes of a mandator that were written since then, oldest first."""
+        """Return the dated unsubscribes of a mandator that were written since then, oldest first."""
         return self._records(
             write_back.c.mandator == mandator,
             write_back.c.kind == FeedbackKind.UNSUBSCRIBES,
@@ -162,8 +164,8 @@ class WriteBacks:
     def _identity(self, feedback: Bounce | Unsubscribe, event_id: str | None) -> str:
         moment = feedback.occurred_at.astimezone(UTC).isoformat()
         entry = feedback.kind if isinstance(feedback, Bounce) else event_id or ""
-        said = [feedback.mandator, _kind(feedback), self._pseudonym(feedback.address), moment, entry]
-        return hashlib.sha256("\n".join(said).encode()).hexdigest()
+        parts = [feedback.mandator, _kind(feedback), self._pseudonym(feedback.address), moment, entry]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _kind(feedback: Bounce | Unsubscribe) -> FeedbackKind:

@@ -1,4 +1,4 @@
-"""Opens the state database, on SQLite or PostgreSQL. A new one gets its tables; those of an old one are left alone."""
+"""The state database on SQLite or PostgreSQL: opening, upgrading and examining it."""
 
 import re
 import sqlite3
@@ -17,22 +17,22 @@ from campaign_sync.storage.private_files import create_private_file, is_writable
 from campaign_sync.storage.revisions import differences, migrate, revision_of, revisions
 
 READY = "the state database opens"
-"""What `probe_database` finds where nothing remains to be done."""
+"""What `probe_database` returns where nothing remains to be done."""
 
 _POSTGRESQL_REMEDIES = {
     "53100": "the disk is full; free space on it, then try again",
-    "25006": "the database is read-only; see whether it is a standby, or its disk full",
+    "25006": "the database is read-only; check whether it is a standby, or its disk is full",
 }
-"""By SQLSTATE."""
+"""What to do, by SQLSTATE."""
 
 _LIBPQ = ("postgresql", "postgresql+psycopg2", "postgresql+psycopg")
 
 
 def open_database(url: str) -> Engine:
-    """Connect to the state database; make the tables where there are none of ours yet.
+    """Connect to the state database, and create its tables where it has none.
 
     Raises:
-        RevisionError: its tables are those of an older or a newer version of the product. They stay as they are.
+        RevisionError: its tables belong to an older or a newer version of the product. They stay as they are.
         StateError: the URL is wrong, or the database can't be reached.
     """
     engine = _engine(url)
@@ -52,14 +52,14 @@ def open_database(url: str) -> Engine:
 
 
 def upgrade_database(url: str) -> tuple[str | None, str]:
-    """Bring the tables to this version, or make them, while every other process that would do so waits.
+    """Upgrade the tables to this version, or create them, while every other process that would do so waits.
 
     Returns:
-        The revision they were at, None where there were none, and the one they are at now.
+        The revision they were at (None where there were none) and the one they are at now.
 
     Raises:
         RevisionError: a newer version of the product migrated them.
-        StateError: the URL is wrong, or the database can't be reached, or didn't let itself be changed.
+        StateError: the URL is wrong, or the database can't be reached or changed.
     """
     engine = _engine(url)
     with _opening(engine, "upgraded"):
@@ -71,7 +71,7 @@ def upgrade_database(url: str) -> tuple[str | None, str]:
 
 
 def examine_database(url: str) -> list[str]:
-    """How the tables of a database at this version's revision differ from what that says; empty where they don't.
+    """Return how the tables differ from those of this version's revision, in words; empty where they don't.
 
     Raises:
         StateError: the database can't be reached.
@@ -82,12 +82,10 @@ def examine_database(url: str) -> list[str]:
 
 
 def probe_database(url: str) -> str:
-    """What a run would find: whether there is a state database and whether its tables are of this version.
-
-    Only looks: nothing is created, migrated or written.
+    """Return what a run will do with the state database: use it, or create it or its tables. Changes nothing.
 
     Raises:
-        RevisionError: its tables are those of an older or a newer version of the product.
+        RevisionError: its tables belong to an older or a newer version of the product.
         StateError: the URL is wrong, or the database can't be reached.
     """
     engine = _engine(url)
@@ -96,34 +94,34 @@ def probe_database(url: str) -> str:
             if not is_writable(_sqlite_file(engine).parent):
                 raise StateError(
                     f"the state database {_sqlite_file(engine)} (storage.state_url) can't be created: "
-                    "its folder can't be written to; choose another one, or mend its permissions"
+                    "its folder can't be written to; choose another one, or correct its permissions"
                 )
             return "the state database will be created by the first run"
-        return READY if _is_current(engine) else f"{READY}; the first run will make its tables"
+        return READY if _is_current(engine) else f"{READY}; the first run will create its tables"
 
 
 def _is_current(engine: Engine) -> bool:
-    """Whether the tables are those of this version; False where there are none of ours."""
+    """Return whether the tables belong to this version; False where there are none of ours."""
     with engine.connect() as connection:
-        found, needed = revision_of(connection, place(engine.url)), revisions()[-1]
-    if found not in (None, needed):
+        current, needed = revision_of(connection, place(engine.url)), revisions()[-1]
+    if current not in (None, needed):
         raise RevisionError(
-            f"the state database {place(engine.url)} (storage.state_url) is at revision {found}, and this version of "
+            f"the state database {place(engine.url)} (storage.state_url) is at revision {current}, and this version of "
             f"campaign-sync works with revision {needed}; back it up first, then run `campaign-sync db upgrade`"
         )
-    return found is not None
+    return current is not None
 
 
 def _engine(url: str) -> Engine:
     try:
         parsed = read_database_url(url)
-        # A database that doesn't answer must not keep a half-full list waiting.
+        # A database that doesn't answer must not delay the end of a replacement.
         patience: dict[str, Any] = {}
         if parsed.drivername in _LIBPQ:
             patience = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
         elif parsed.get_backend_name() == "sqlite":
             patience = {"timeout": PATIENCE_SECONDS}
-        # No pool: after every transaction the file of SQLite is whole, so that a copy of it is a backup.
+        # No pool: SQLite's file is whole after every transaction, so that a copy of it is a backup.
         return create_engine(parsed, poolclass=NullPool, hide_parameters=True, connect_args=patience)
     except DatabaseUrlError as error:
         raise StateError(f"storage.state_url: {error}") from None
@@ -134,15 +132,17 @@ def _engine(url: str) -> Engine:
 
 
 def _as_state_error(context: ExceptionContext) -> None:
-    """Whatever a database says while it is used becomes a `StateError`: its own words may quote a row."""
+    """Raise a `StateError` for any database error. The database's own message may quote a row, so it is left out."""
     original = context.original_exception
     code = getattr(original, "pgcode", None) or getattr(original, "sqlite_errorname", None)
     database = f"the state database {place(context.engine.url)}" if context.engine else "the state database"
-    helps = (
-        remedy(original) or _POSTGRESQL_REMEDIES.get(code or "") or "see that it runs and can be reached, and try again"
+    what_to_do = (
+        remedy(original)
+        or _POSTGRESQL_REMEDIES.get(code or "")
+        or "make sure that it runs and can be reached, then try again"
     )
     raise StateError(
-        f"{database} (storage.state_url) failed: {type(original).__name__}{f' ({code})' if code else ''}; {helps}"
+        f"{database} (storage.state_url) failed: {type(original).__name__}{f' ({code})' if code else ''}; {what_to_do}"
     ) from None
 
 
@@ -151,18 +151,20 @@ def _sqlite_file(engine: Engine) -> Path:
 
 
 @contextmanager
-def _opening(engine: Engine, what: str = "opened") -> Iterator[None]:
-    """Turn what goes wrong while opening into a `StateError` that names the database."""
+def _opening(engine: Engine, action: str = "opened") -> Iterator[None]:
+    """Turn errors while opening into a `StateError` that names the database."""
     try:
         yield
     except (DatabaseError, OSError) as error:
-        said = str(error.orig if isinstance(error, DatabaseError) else error.strerror).strip()
-        first_line = next(iter(said.splitlines()), type(error).__name__)
-        # What libpq quotes came from the URL or from a row.
+        message = str(error.orig if isinstance(error, DatabaseError) else error.strerror).strip()
+        first_line = next(iter(message.splitlines()), type(error).__name__)
+        # What libpq quotes comes from the URL or from a row.
         reason = first_line if engine.dialect.name == "sqlite" else re.sub(r'"[^"]*"', "…", first_line)
         database = f"the state database {place(engine.url)} (storage.state_url)"
-        helps = remedy(error.orig) if isinstance(error, DatabaseError) else None
-        raise StateError(f"{database} can't be {what}: {f'{reason}: {helps}' if helps else reason}") from None
+        what_to_do = remedy(error.orig) if isinstance(error, DatabaseError) else None
+        raise StateError(
+            f"{database} can't be {action}: {f'{reason}: {what_to_do}' if what_to_do else reason}"
+        ) from None
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

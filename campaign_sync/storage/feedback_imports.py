@@ -1,4 +1,4 @@
-"""What was fetched of the vendor's feedback, how far the CRM has taken it, and what the CRM couldn't match."""
+"""Imports of the vendor's feedback: what was fetched, how far the CRM has taken it, and what it couldn't match."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -29,114 +29,114 @@ from campaign_sync.storage.tables import unmatched_feedback as unmatched
 from campaign_sync.storage.upsert import insert_missing, upsert
 
 UNSUBSCRIBE_SOURCE = "optimizely:unsubscribes"
-"""The source that a withdrawal names in the CRM: always the same, so that the same unsubscribe is written once."""
+"""Source of a withdrawal in the CRM: always the same, so that the same unsubscribe is written once."""
 
 LIVE_LIST_SOURCE = "optimizely:live_look"
-"""The source that a withdrawal names which a look at the vendor's unsubscribe list brought to light."""
+"""Source of a withdrawal that was read from the vendor's unsubscribe list just before or after sending."""
 
 AUDIT_SOURCE = "optimizely:audit"
-"""The source that a withdrawal names which the weekly comparison with the vendor brought to light."""
+"""Source of a withdrawal that the weekly comparison with the vendor showed."""
 
 ADD_ALL_SOURCE = "optimizely:addAll3"
-"""How it came to light that an address is on the blocklist: the vendor refused it."""
+"""Source of a blocked address that the vendor refused when rows were sent."""
 
 BOUNCE_SOURCE = "optimizely:bounces"
-"""The source that a bounce names in the CRM."""
+"""Source of a bounce in the CRM."""
 
 
 @dataclass(frozen=True)
 class Unmatched:
-    """Feedback about recipients whom the CRM doesn't know. Their addresses are suppressed, and matched again daily."""
+    """Feedback about recipients whom the CRM doesn't know: suppressed by address, and matched again daily."""
 
     bounces: list[Bounce]
     unsubscribes: list[Unsubscribe]
 
     def by_kind(self) -> list[tuple[FeedbackKind, Sequence[Bounce | Unsubscribe]]]:
-        """Both lists under their kinds."""
+        """Return both lists with their kinds."""
         return [(FeedbackKind.BOUNCES, self.bounces), (FeedbackKind.UNSUBSCRIBES, self.unsubscribes)]
 
 
 @dataclass(frozen=True)
 class FeedbackImport(ImportWindow):
-    """One window of a reader of feedback, or one delivered file, kept as a file of ours.
+    """One window of a feedback reader, or one delivered file, kept as a file of ours.
 
-    The CRM has taken it if `committed_at` is set; the rows are then counted by whether they fitted.
+    The CRM has taken it if `committed_at` is set; its rows are then counted by whether they fitted the layout.
     """
 
     committed_at: datetime | None = None
     misfit_rows: int | None = None
     understood_rows: int | None = None
     newest_event: datetime | None = None
-    """When the newest of the understood events happened; None where nothing tells."""
+    """When the newest of the understood events happened; None where no row says."""
     dismissed_at: datetime | None = None
-    """When somebody said that the rows that weren't understood needn't be."""
+    """When an operator dismissed the rows that weren't understood."""
 
     @property
     def of_a_file(self) -> bool:
-        """Whether it is a delivered file, and no window that the vendor was asked for."""
+        """Whether it is a delivered file, not a window that was requested from the vendor."""
         return self.since == self.until
 
     @property
     def kind(self) -> FeedbackKind:
-        """What the reader tells of."""
+        """The kind of feedback that the reader returns."""
         return KIND_OF_READER[self.reader]
 
 
 @dataclass(frozen=True)
 class RowCounts:
-    """How many rows of an import were understood, and how many didn't fit."""
+    """How many rows of an import were understood, how many weren't, and what they show about freshness."""
 
     understood: int
     misfits: int
     newest_event: datetime | None = None
-    """When the newest of the understood events happened; None where nothing tells."""
+    """When the newest of the understood events happened; None where no row says."""
     fresh_until: datetime | None = None
-    """Up to when these rows show that feedback is complete; the end of the window where that is left out."""
+    """Up to when these rows show that feedback is complete; the end of the window where it is None."""
     stale: bool = False
-    """Whether they show nothing of the kind: they can't be read, or tell only of what was known before."""
+    """Whether they show no such moment: they can't be read, or repeat only what was known before."""
     delivered_again: str | None = None
-    """In which later delivery all rows came that weren't understood here."""
+    """The later delivery that contains all rows that weren't understood here."""
     without_address: int = 0
-    """How many more fit, but are about a recipient id that is no address. They are read again, like misfits."""
+    """How many more fit the layout, but have a recipient id that is no address. They are read again, like misfits."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """A delivered file; one of the same name that was written again is another delivery."""
+    """A delivered file. One of the same name that was written again is another delivery."""
 
     name: str
     modified_at: datetime
     size: int
     digest: str | None = field(default=None, compare=False)
-    """SHA-256 of what it says: the same content under another name or time has the same."""
+    """SHA-256 of its content, whatever its name and time."""
 
 
 class FeedbackImports(ImportWindows[FeedbackImport]):
-    """The watermark of each mandator's feedback. It moves only when the CRM has taken the rows."""
+    """The imports of each mandator's feedback. Their watermark moves only when the CRM has taken the rows."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine, imports, FeedbackImport)
 
     def add(self, entry: FeedbackImport, delivery: Delivery | None = None) -> FeedbackImport:
-        """Note what was fetched. It stays pending until `commit`."""
+        """Record what was fetched. It stays pending until `commit`."""
         with self._engine.begin() as connection:
             connection.execute(imports.insert().values(kind=entry.kind, **vars(entry)))
             if delivery:
-                _note(connection, entry.mandator, entry.reader, delivery, entry.id)
+                _add_delivery(connection, entry.mandator, entry.reader, delivery, entry.id)
         return entry
 
     def add_repeated(self, mandator: str, reader: str, delivery: Delivery, import_id: str) -> None:
-        """Note a delivery that says the same as an earlier one, which is kept as that import."""
+        """Record a delivery with the same content as an earlier one, which is kept as that import."""
         with self._engine.begin() as connection:
-            _note(connection, mandator, reader, delivery, import_id)
+            _add_delivery(connection, mandator, reader, delivery, import_id)
 
     def pending(self, mandator: str) -> list[FeedbackImport]:
-        """Imports the CRM hasn't taken yet, or not wholly because rows didn't fit their layout; oldest first."""
+        """Return imports that the CRM hasn't taken, or not all rows of which fitted the layout; oldest first."""
         unread = and_(imports.c.misfit_rows > 0, imports.c.dismissed_at.is_(None))
         return self._windows(imports.c.mandator == mandator, or_(imports.c.committed_at.is_(None), unread))
 
     def deliveries(self, mandator: str, reader: str) -> list[tuple[str, Delivery]]:
-        """The delivered files that have been fetched, each with the id of its import; the oldest first."""
+        """Return the delivered files that have been fetched, each with the id of its import; oldest first."""
         query = (
             select(*files.c["import_id", "name", "modified_at", "size", "digest"])
             .where(files.c.mandator == mandator, files.c.reader == reader)
@@ -146,9 +146,9 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
             return [(import_id, Delivery(*file)) for import_id, *file in connection.execute(query)]
 
     def committed_until(self, mandator: str) -> dict[str, datetime]:
-        """Up to which moment each reader's feedback has reached the CRM, as far as its rows show; absent if never.
+        """Return up to which moment each reader's feedback has reached the CRM; a reader is absent if never.
 
-        Of windows that is their end. A delivered file shows it by what is new in it: see `RowCounts.stale`.
+        For a window that is its end. A delivered file shows it by what is new in it: see `RowCounts.stale`.
         """
         until = case(
             (imports.c.fresh_until > imports.c.imported_at, imports.c.imported_at), else_=imports.c.fresh_until
@@ -162,7 +162,7 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
             return {row.reader: row.until for row in connection.execute(query)}
 
     def newest_events(self, mandator: str, reader: str) -> dict[str, datetime]:
-        """When the newest event of each import happened, by import id."""
+        """Return when the newest event of each import happened, by import id."""
         query = select(*imports.c["id", "newest_event"]).where(
             imports.c.mandator == mandator, imports.c.reader == reader, imports.c.newest_event.is_not(None)
         )
@@ -170,35 +170,41 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
             return {row.id: row.newest_event for row in connection.execute(query)}
 
     def has_understood_rows(self, mandator: str, reader: str) -> bool:
-        """Whether a row of this reader has ever fitted its layout."""
-        this = and_(imports.c.mandator == mandator, imports.c.reader == reader)
-        query = select(func.count()).where(this, imports.c.understood_rows > 0)
+        """Return whether a row of this reader has ever fitted its layout."""
+        of_reader = and_(imports.c.mandator == mandator, imports.c.reader == reader)
+        query = select(func.count()).where(of_reader, imports.c.understood_rows > 0)
         with self._engine.connect() as connection:
             return bool(connection.execute(query).scalar_one())
 
     def dismiss(self, import_id: str, who: str, reason: str, now: datetime) -> None:
-        """Ask for the rows of an import that weren't understood no more. They stay kept as they came."""
+        """Dismiss the rows of an import that weren't understood. Their file stays as it is."""
         with self._engine.begin() as connection:
             _dismiss(connection, import_id, who, reason, now)
 
     def expired(self, mandator: str, before: datetime) -> list[FeedbackImport]:
-        """Imports that have been taken wholly, or whose other rows are dismissed, and that ended before that moment."""
+        """Return imports that ended before that moment and have no rows left to take; their files can be removed."""
         done = or_(imports.c.misfit_rows == 0, imports.c.dismissed_at.is_not(None))
-        there = and_(imports.c.committed_at.is_not(None), imports.c.removed_at.is_(None))
-        return self._windows(imports.c.mandator == mandator, imports.c.until < before, done, there)
+        has_file = and_(imports.c.committed_at.is_not(None), imports.c.removed_at.is_(None))
+        return self._windows(imports.c.mandator == mandator, imports.c.until < before, done, has_file)
 
     def uncommitted(self, mandator: str, reader: str) -> list[FeedbackImport]:
-        """Imports of a reader that the CRM hasn't taken yet, oldest first."""
-        this = and_(imports.c.mandator == mandator, imports.c.reader == reader)
-        return self._windows(this, imports.c.committed_at.is_(None))
+        """Return imports of a reader that the CRM hasn't taken yet, oldest first."""
+        of_reader = and_(imports.c.mandator == mandator, imports.c.reader == reader)
+        return self._windows(of_reader, imports.c.committed_at.is_(None))
 
     def commit(
         self, mandator: str, read: Mapping[str, RowCounts], before: Unmatched, unmatched_now: Unmatched, now: datetime
     ) -> None:
-        """The CRM took these imports (by id): move the watermark, note who is unmatched by now.
+        """Record that the CRM took these imports, and which feedback is unmatched now. This moves the watermark.
 
-        `before` is what was matched again. Whoever of them isn't in `unmatched_now` is forgotten, whoever is there and
-        not in it is added. What another import may have added meanwhile stays, and nothing replaces what weighs more.
+        Unmatched feedback that another import has added meanwhile stays, and none replaces one that weighs more.
+
+        Args:
+            mandator: whose feedback it is.
+            read: row counts by import id.
+            before: the unmatched feedback that was matched again.
+            unmatched_now: what of it, and of the new feedback, the CRM still doesn't know.
+            now: when the CRM took it.
         """
         with self._engine.begin() as connection:
             for import_id, rows in read.items():
@@ -216,55 +222,57 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
                     _dismiss(connection, import_id, "campaign-sync", reason, now)
             for (kind, was), (_, is_now) in zip(before.by_kind(), unmatched_now.by_kind(), strict=True):
                 known = set(was)
-                for one in known - set(is_now):
-                    connection.execute(delete(unmatched).where(*_is(mandator, kind, one)))
-                weightiest = {(one.address, _opt_in_id(one)): one for one in sorted(is_now, key=_weight)}
-                news = [one for one in weightiest.values() if one not in known]
-                rows_now = [_unmatched_row(mandator, kind, one) for one in news]
+                for event in known - set(is_now):
+                    connection.execute(delete(unmatched).where(*_is(mandator, kind, event)))
+                weightiest = {(event.address, _opt_in_id(event)): event for event in sorted(is_now, key=_weight)}
+                new = [event for event in weightiest.values() if event not in known]
+                rows_now = [_unmatched_row(mandator, kind, event) for event in new]
                 named = ("entity_type", "entity_id", "opt_ins")
                 further = ("occurred_at", "bounce_kind", "dated", "import_id", "row", *named)
                 upsert(connection, unmatched, rows_now, update=further, where=_weighs_more)
 
     def uncommitted_count(self, mandator: str) -> int:
-        """How many fetched windows the CRM hasn't seen at all."""
+        """Return how many imports the CRM hasn't taken at all."""
         query = select(func.count()).where(imports.c.mandator == mandator, imports.c.committed_at.is_(None))
         with self._engine.connect() as connection:
             return connection.execute(query).scalar_one()
 
     def with_rows(self, mandator: str, reader: str) -> list[Window]:
-        """The windows in which a reader told of anybody, oldest first. Delivered files end with their newest event."""
-        this = and_(imports.c.mandator == mandator, imports.c.reader == reader)
-        told = func.coalesce(imports.c.understood_rows, imports.c.rows) > 0
-        found = [
-            Window(one.since, one.newest_event if one.of_a_file and one.newest_event else one.until)
-            for one in self._windows(this, told)
+        """Return a reader's windows that have rows, oldest first. A delivered file ends with its newest event."""
+        of_reader = and_(imports.c.mandator == mandator, imports.c.reader == reader)
+        has_rows = func.coalesce(imports.c.understood_rows, imports.c.rows) > 0
+        windows = [
+            Window(entry.since, entry.newest_event if entry.of_a_file and entry.newest_event else entry.until)
+            for entry in self._windows(of_reader, has_rows)
         ]
-        return sorted(found, key=lambda window: window.until)
+        return sorted(windows, key=lambda window: window.until)
 
     def last_ends(self, mandator: str, reader: str, runs: int) -> list[datetime]:
-        """Up to where the last runs read a reader whose rows the CRM has taken: so many, the newest first."""
+        """Return up to where each of the last `runs` runs read a reader whose rows the CRM took, newest first."""
         until = func.max(imports.c.until, type_=imports.c.until.type).label("until")
-        this = and_(imports.c.mandator == mandator, imports.c.reader == reader, imports.c.committed_at.is_not(None))
-        query = select(until).where(this).group_by(imports.c.run_id).order_by(until.desc()).limit(runs)
+        of_reader = and_(
+            imports.c.mandator == mandator, imports.c.reader == reader, imports.c.committed_at.is_not(None)
+        )
+        query = select(until).where(of_reader).group_by(imports.c.run_id).order_by(until.desc()).limit(runs)
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
 
     def readers(self, import_ids: Collection[str]) -> dict[str, str]:
-        """By import id, which reader the rows came from."""
-        found: dict[str, str] = {}
+        """Return the reader of each import, by import id."""
+        readers: dict[str, str] = {}
         with self._engine.connect() as connection:
             for ids in batches(sorted(import_ids)):
                 query = select(imports.c.id, imports.c.reader).where(imports.c.id.in_(ids))
-                found |= {row.id: row.reader for row in connection.execute(query)}
-        return found
+                readers |= {row.id: row.reader for row in connection.execute(query)}
+        return readers
 
     def first_since(self, mandator: str, reader: str) -> datetime | None:
-        """Where the first window of a reader began; None if it was never read."""
-        found = self._windows(imports.c.mandator == mandator, imports.c.reader == reader)
-        return min((one.since for one in found), default=None)
+        """Return where the first window of a reader began; None if it was never read."""
+        windows = self._windows(imports.c.mandator == mandator, imports.c.reader == reader)
+        return min((window.since for window in windows), default=None)
 
     def first_import(self, mandator: str) -> datetime | None:
-        """When feedback of this mandator was imported for the first time."""
+        """Return when feedback of this mandator was first imported; None for never."""
         query = select(func.min(imports.c.imported_at, type_=imports.c.imported_at.type)).where(
             imports.c.mandator == mandator, imports.c.committed_at.is_not(None)
         )
@@ -272,32 +280,32 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
             return connection.execute(query).scalar()
 
     def find(self, import_id: str) -> FeedbackImport | None:
-        """The import of that id."""
+        """Return the import of that id; None where there is none."""
         return next(iter(self._windows(imports.c.id == import_id)), None)
 
     def unmatched(self, mandator: str) -> Unmatched:
-        """Everybody who left this mandator, or bounced in it, and whom the CRM doesn't know by that address."""
+        """Return the unsubscribes and bounces of this mandator whose address the CRM doesn't know."""
         return self._unmatched(unmatched.c.mandator == mandator)
 
     def unmatched_bounces(self) -> list[Bounce]:
-        """Every bounced address that the CRM doesn't know, of whatever mandator: a bounce holds in all of them."""
+        """Return every bounce of an address that the CRM doesn't know. A bounce holds in all mandators."""
         return self._unmatched(unmatched.c.kind == FeedbackKind.BOUNCES).bounces
 
     def _unmatched(self, condition: ColumnElement[bool]) -> Unmatched:
-        found = Unmatched([], [])
+        feedback = Unmatched([], [])
         query = select(unmatched).where(condition).order_by(unmatched.c.recipient_id)
         with self._engine.connect() as connection:
             for row in connection.execute(query):
                 raw = RawRow(row.import_id, row.row) if row.import_id else None
                 if row.kind == FeedbackKind.BOUNCES:
                     kind = BounceKind(row.bounce_kind or BounceKind.HARD)
-                    found.bounces.append(Bounce(*_seen(row), BOUNCE_SOURCE, kind, row.dated is not False, raw))
+                    feedback.bounces.append(Bounce(*_key_fields(row), BOUNCE_SOURCE, kind, row.dated is not False, raw))
                 else:
-                    found.unsubscribes.append(_unsubscribe(row, raw))
-        return found
+                    feedback.unsubscribes.append(_unsubscribe(row, raw))
+        return feedback
 
     def forget(self, window_ids: Sequence[str]) -> None:
-        """Let these be as if they had never been fetched."""
+        """Delete these imports, so that they will be fetched again."""
         with self._engine.begin() as connection:
             connection.execute(delete(files).where(files.c.import_id.in_(window_ids)))
             connection.execute(delete(imports).where(imports.c.id.in_(window_ids)))
@@ -306,11 +314,11 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
 def new_import(
     mandator: str, reader: str, window: Window, rows: int, file: tuple[str, str], run_id: str, now: datetime
 ) -> FeedbackImport:
-    """An import to be noted; `file` is its name and digest."""
+    """Return an import to be recorded; `file` is its name and digest."""
     return FeedbackImport(mandator, reader, window.since, window.until, rows, *file, run_id, now, str(uuid4()))
 
 
-def _note(connection: Connection, mandator: str, reader: str, delivery: Delivery, import_id: str) -> None:
+def _add_delivery(connection: Connection, mandator: str, reader: str, delivery: Delivery, import_id: str) -> None:
     key = {"mandator": mandator, "reader": reader, **vars(delivery)}
     insert_missing(connection, files, [{**key, "import_id": import_id}])
 
@@ -321,41 +329,41 @@ def _dismiss(connection: Connection, import_id: str, who: str, reason: str, now:
 
 
 def _freshness(rows: RowCounts) -> ColumnElement[Any]:
-    """What was shown once stays; rows that are read again show nothing new by that."""
+    """Return the moment to store: one that was shown before stays, whatever a second reading shows."""
     shown = imports.c.until if rows.fresh_until is None else literal(rows.fresh_until, imports.c.until.type)
     return func.coalesce(imports.c.fresh_until, null() if rows.stale else shown)
 
 
-def _unmatched_row(mandator: str, kind: FeedbackKind, one: Bounce | Unsubscribe) -> dict[str, object]:
+def _unmatched_row(mandator: str, kind: FeedbackKind, event: Bounce | Unsubscribe) -> dict[str, object]:
     return {
         "mandator": mandator,
         "kind": kind,
-        "recipient_id": one.address,
-        "opt_in_id": _opt_in_id(one),
-        "occurred_at": one.occurred_at,
-        "bounce_kind": one.kind if isinstance(one, Bounce) else None,
-        "dated": one.dated,
-        "import_id": one.raw.import_id if one.raw else None,
-        "row": one.raw.position if one.raw else None,
-        "entity_type": one.entity.entity_type if isinstance(one, Unsubscribe) and one.entity else None,
-        "entity_id": one.entity.entity_id if isinstance(one, Unsubscribe) and one.entity else None,
-        "opt_ins": json.dumps(sorted(one.opt_ins)) if isinstance(one, Unsubscribe) and one.opt_ins else None,
+        "recipient_id": event.address,
+        "opt_in_id": _opt_in_id(event),
+        "occurred_at": event.occurred_at,
+        "bounce_kind": event.kind if isinstance(event, Bounce) else None,
+        "dated": event.dated,
+        "import_id": event.raw.import_id if event.raw else None,
+        "row": event.raw.position if event.raw else None,
+        "entity_type": event.entity.entity_type if isinstance(event, Unsubscribe) and event.entity else None,
+        "entity_id": event.entity.entity_id if isinstance(event, Unsubscribe) and event.entity else None,
+        "opt_ins": json.dumps(sorted(event.opt_ins)) if isinstance(event, Unsubscribe) and event.opt_ins else None,
     }
 
 
-def _opt_in_id(one: Bounce | Unsubscribe) -> str:
-    """The opt-in of an unsubscribe that names one; a primary key takes no nulls."""
-    return (one.opt_in_id or "") if isinstance(one, Unsubscribe) else ""
+def _opt_in_id(event: Bounce | Unsubscribe) -> str:
+    """Return the opt-in that an unsubscribe names, else an empty text: a primary key takes no nulls."""
+    return (event.opt_in_id or "") if isinstance(event, Unsubscribe) else ""
 
 
-def _seen(row: Any) -> tuple[str, datetime, str]:
+def _key_fields(row: Any) -> tuple[str, datetime, str]:
     return row.recipient_id, row.occurred_at, row.mandator
 
 
 def _unsubscribe(row: Any, raw: RawRow | None) -> Unsubscribe:
     opt_in_id, entity = row.opt_in_id or None, Entity.named(row.entity_type, row.entity_id)
     return Unsubscribe(
-        *_seen(row),
+        *_key_fields(row),
         UNSUBSCRIBE_SOURCE,
         row.dated is not False,
         opt_ins=frozenset(json.loads(row.opt_ins or "[]")),
@@ -366,22 +374,22 @@ def _unsubscribe(row: Any, raw: RawRow | None) -> Unsubscribe:
     )
 
 
-def _is(mandator: str, kind: FeedbackKind, one: Bounce | Unsubscribe) -> list[ColumnElement[bool]]:
+def _is(mandator: str, kind: FeedbackKind, event: Bounce | Unsubscribe) -> list[ColumnElement[bool]]:
     return [
         unmatched.c.mandator == mandator,
         unmatched.c.kind == kind,
-        unmatched.c.recipient_id == one.address,
-        unmatched.c.opt_in_id == _opt_in_id(one),
-        unmatched.c.occurred_at == one.occurred_at,
+        unmatched.c.recipient_id == event.address,
+        unmatched.c.opt_in_id == _opt_in_id(event),
+        unmatched.c.occurred_at == event.occurred_at,
     ]
 
 
-def _weight(one: Bounce | Unsubscribe) -> tuple[bool, datetime]:
-    """Which of two about one address counts: a final bounce before a soft one, then the newer."""
-    return (True, one.occurred_at) if isinstance(one, Unsubscribe) else bounce_weight(one.kind, one.occurred_at)
+def _weight(event: Bounce | Unsubscribe) -> tuple[bool, datetime]:
+    """Return what decides which of two about one address counts: a final bounce before a soft one, then the newer."""
+    return (True, event.occurred_at) if isinstance(event, Unsubscribe) else bounce_weight(event.kind, event.occurred_at)
 
 
 def _weighs_more(new: Any) -> ColumnElement[bool]:
-    """`_weight` in SQL: whether a row weighs more than the one that stands."""
+    """Return `_weight` in SQL: whether a new row weighs more than the stored one."""
     final, was_final = (case((columns.bounce_kind == BounceKind.SOFT, 0), else_=1) for columns in (new, unmatched.c))
     return or_(final > was_final, and_(final == was_final, new.occurred_at > unmatched.c.occurred_at))

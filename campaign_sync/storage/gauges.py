@@ -1,4 +1,4 @@
-"""How things stand, as numbers for monitoring: read from the state database, so right whoever reads and whenever."""
+"""The current values of the metrics, read from the state database: the same for every process at any time."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -18,22 +18,22 @@ _FILLING_STEPS = (CLEAR, "setAttributes", ADD_ALL)
 
 
 class Gauges:
-    """The levels of all mandators, lists and readers that are configured. Changes nothing."""
+    """Gauges of all configured mandators, lists and readers. Changes nothing."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._drifts = ListDrifts(engine)
-        self._feedback, self._journal, self._ledger = FeedbackImports(engine), Replacements(engine), Rejections(engine)
+        self._drifts, self._feedback = ListDrifts(engine), FeedbackImports(engine)
+        self._replacements, self._rejections = Replacements(engine), Rejections(engine)
 
     def all(self, configuration: Configuration, now: datetime) -> list[GaugeValue]:
-        """Every level there is, as of now. What never happened yet has none."""
-        found = [GaugeValue(metrics.WRITTEN, now.timestamp(), {})]
+        """Return every gauge as of now. There is none for what never happened."""
+        samples = [GaugeValue(metrics.WRITTEN, now.timestamp(), {})]
         for mandator, settings in configuration.mandators.items():
-            found += self._of_feedback(mandator, settings, now)
-            found += self._of_run(mandator)
+            samples += self._of_feedback(mandator, settings, now)
+            samples += self._of_run(mandator)
             for name in settings.lists:
-                found += self._of_list(mandator, name)
-        return found
+                samples += self._of_list(mandator, name)
+        return samples
 
     def _of_feedback(self, mandator: str, settings: MandatorSettings, now: datetime) -> Iterator[GaugeValue]:
         until = self._feedback.committed_until(mandator)
@@ -47,7 +47,7 @@ class Gauges:
         yield GaugeValue(metrics.FEEDBACK_UNMATCHED, unmatched, {"mandator": mandator})
 
     def _of_run(self, mandator: str) -> Iterator[GaugeValue]:
-        """Of the run whose replace ended last. Runs themselves are Dagster's; what they wrote down is ours."""
+        """Yield the duration of the run whose replacement ended last, by what it wrote to the state database."""
         last = (
             select(replace.c.run_id, replace.c.finished_at)
             .where(replace.c.mandator == mandator, replace.c.finished_at.is_not(None))
@@ -71,10 +71,11 @@ class Gauges:
 
     def _of_list(self, mandator: str, name: str) -> Iterator[GaugeValue]:
         labels = {"mandator": mandator, "list": name}
-        broken, proven = self._journal.incomplete(mandator, name), self._journal.last_proven(mandator, name)
-        yield GaugeValue(metrics.LIST_INCOMPLETE, int(broken is not None), labels)
-        if broken and broken.cleared_at:
-            yield GaugeValue(metrics.LIST_INCOMPLETE_SINCE, broken.cleared_at.timestamp(), labels)
+        unfinished = self._replacements.incomplete(mandator, name)
+        proven = self._replacements.last_proven(mandator, name)
+        yield GaugeValue(metrics.LIST_INCOMPLETE, int(unfinished is not None), labels)
+        if unfinished and unfinished.cleared_at:
+            yield GaugeValue(metrics.LIST_INCOMPLETE_SINCE, unfinished.cleared_at.timestamp(), labels)
         drift = self._drifts.of(mandator, name, proven.id) if proven else None
         if drift and drift.checked_at:
             yield GaugeValue(metrics.LIST_DRIFTED, int(drift.drifted_since is not None), labels)
@@ -95,11 +96,11 @@ class Gauges:
             yield GaugeValue(
                 metrics.LIST_REPLACE_DURATION, (ended.finished_at - ended.started_at).total_seconds(), labels
             )
-            for (stage, reason), rows in sorted(self._ledger.counts(ended.run_id, mandator, name).items()):
+            for (stage, reason), rows in sorted(self._rejections.counts(ended.run_id, mandator, name).items()):
                 yield GaugeValue(metrics.LIST_REJECTED, rows, {**labels, "stage": stage, "reason": reason})
 
     def _incomplete_for(self, proven: Replacement) -> float:
-        """Seconds from the first change to the end of the fill, also over the replaces that broke off before."""
+        """Return the seconds from the first change to the end of the fill, including earlier, unfinished attempts."""
         query = select(func.max(replace_step.c.ended_at, type_=replace_step.c.ended_at.type)).where(
             replace_step.c.replace_id == proven.id, replace_step.c.step.in_(_FILLING_STEPS)
         )

@@ -1,4 +1,4 @@
-"""Lists of ids in pieces that a statement's IN can take, on both databases."""
+"""Batches of ids that fit into a statement's IN, on both databases."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -9,6 +9,6 @@ _IDS_PER_STATEMENT = 500
 
 
 def batches(ids: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """The ids, so many at once."""
+    """Yield the ids in batches of at most 500."""
     for start in range(0, len(ids), _IDS_PER_STATEMENT):
         yield ids[start : start + _IDS_PER_STATEMENT]

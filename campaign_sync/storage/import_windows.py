@@ -1,4 +1,4 @@
-"""Windows of the vendor's exports that are kept as files: which there are, and how far their rows have been taken."""
+"""Windows of the vendor's exports that are kept as files, and how far their rows have been taken."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from campaign_sync.domain.windows import Window, covered_until
 class ImportWindow:
     """One window of one reader, or one delivered file, kept as a file of ours.
 
-    `since` and `until` are moments of the vendor's clock; of a delivered file both are when it was written.
+    `since` and `until` are moments of the vendor's clock; for a delivered file both are when it was written.
     """
 
     mandator: str
@@ -33,38 +33,38 @@ WindowT = TypeVar("WindowT", bound=ImportWindow)
 
 
 class ImportWindows(Generic[WindowT]):
-    """The watermark of each reader. It moves only when the rows have been taken.
+    """The windows of each reader. Their watermark moves only when the rows have been taken.
 
     Args:
         engine: the state database.
-        table: where these windows are noted.
-        kept: what they are read as.
+        table: where these windows are recorded.
+        window_type: what their rows are read as.
     """
 
-    def __init__(self, engine: Engine, table: Table, kept: type[WindowT]) -> None:
-        self._engine, self._table, self._kept = engine, table, kept
+    def __init__(self, engine: Engine, table: Table, window_type: type[WindowT]) -> None:
+        self._engine, self._table, self._window_type = engine, table, window_type
 
     def fetched_until(self, mandator: str, reader: str, is_intact: Callable[[WindowT], bool]) -> datetime | None:
-        """Up to where a reader has been fetched without a gap; None if it never was.
+        """Return up to where a reader has been fetched without a gap; None if it never was.
 
-        A file that is gone before its rows were taken is as good as never fetched: it is forgotten, with all that was
-        fetched after it.
+        A window whose file is lost before its rows were taken is forgotten, with all that were fetched after it, so
+        that they are fetched again.
         """
         table = self._table
-        waiting = self._windows(table.c.mandator == mandator, table.c.reader == reader, table.c.committed_at.is_(None))
-        kept = []
-        for position, one in enumerate(waiting):
-            if not is_intact(one):
-                self.forget([lost.id for lost in waiting[position:]])
+        pending = self._windows(table.c.mandator == mandator, table.c.reader == reader, table.c.committed_at.is_(None))
+        intact = []
+        for position, window in enumerate(pending):
+            if not is_intact(window):
+                self.forget([lost.id for lost in pending[position:]])
                 break
-            kept.append(Window(one.since, min(one.until, one.imported_at)))
-        return covered_until(self.committed_until(mandator).get(reader), kept)
+            intact.append(Window(window.since, min(window.until, window.imported_at)))
+        return covered_until(self.committed_until(mandator).get(reader), intact)
 
     def committed_until(self, mandator: str) -> dict[str, datetime]:
-        """Up to which moment of the vendor's clock each reader's rows have been taken; absent if never.
+        """Return up to which moment of the vendor's clock each reader's rows have been taken; absent if never.
 
-        Never later than they were fetched by our own clock: should the vendor's have been ahead for once, nothing is
-        left out when it is right again.
+        It is never later than they were fetched by our own clock: where the vendor's was ahead, nothing is left out
+        once it is right again.
         """
         table = self._table
         until = case((table.c.until > table.c.imported_at, table.c.imported_at), else_=table.c.until)
@@ -77,18 +77,18 @@ class ImportWindows(Generic[WindowT]):
             return {row.reader: row.until for row in connection.execute(query)}
 
     def expired(self, mandator: str, before: datetime) -> list[WindowT]:
-        """Windows that have been taken wholly and ended before that moment; their files needn't be kept."""
+        """Return windows that ended before that moment and all rows of which are taken; their files can be removed."""
         table = self._table
         done = and_(table.c.committed_at.is_not(None), table.c.misfit_rows == 0, table.c.removed_at.is_(None))
         return self._windows(table.c.mandator == mandator, table.c.until < before, done)
 
     def mark_removed(self, window_id: str, now: datetime) -> None:
-        """The file of a window has been removed."""
+        """Record that the file of a window was removed."""
         with self._engine.begin() as connection:
             connection.execute(update(self._table).where(self._table.c.id == window_id).values(removed_at=now))
 
     def forget(self, window_ids: Sequence[str]) -> None:
-        """Let these be as if they had never been fetched."""
+        """Delete these windows, so that they will be fetched again."""
         with self._engine.begin() as connection:
             connection.execute(delete(self._table).where(self._table.c.id.in_(window_ids)))
 
@@ -98,7 +98,7 @@ class ImportWindows(Generic[WindowT]):
         connection.execute(update(self._table).where(self._table.c.id == window_id).values(values))
 
     def _windows(self, *conditions: ColumnElement[bool]) -> list[WindowT]:
-        query = select(*self._table.c[*self._kept.__dataclass_fields__]).where(*conditions)
+        query = select(*self._table.c[*self._window_type.__dataclass_fields__]).where(*conditions)
         with self._engine.connect() as connection:
             rows = connection.execute(query.order_by(self._table.c.until, self._table.c.since))
-            return [self._kept(**row._mapping) for row in rows]
+            return [self._window_type(**row._mapping) for row in rows]

@@ -1,4 +1,4 @@
-"""The troubles of each mandator, and which channel was told what of them."""
+"""The incidents of each mandator, and what each channel has sent about them."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
@@ -12,84 +12,86 @@ from campaign_sync.domain.incident import Changes, Incident, IncidentKind, Notic
 from campaign_sync.storage.tables import alarm_look, notice, trouble
 from campaign_sync.storage.upsert import insert_missing, upsert
 
-_STILL_NEWS = timedelta(days=7)
-"""How long after a trouble is over its all-clear is worth telling."""
+_ALL_CLEAR_WITHIN = timedelta(days=7)
+"""How long after the end of an incident its all-clear is still sent."""
 
 _FIELDS = [field.name for field in fields(Incident)]
 
 
 class Incidents:
-    """What is wrong, written down so that it is told once, whatever process tells it and whatever dies meanwhile."""
+    """Open and cleared incidents. A notice is sent once, whichever process sends it and whichever dies meanwhile."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def open(self, mandator: str) -> dict[str, Incident]:
-        """The open troubles of a mandator by their subject."""
+        """Return the open incidents of a mandator by their subject."""
         is_open = (trouble.c.mandator == mandator) & trouble.c.cleared_at.is_(None)
-        return {row.subject: _trouble(row) for row in self._rows(is_open)}
+        return {row.subject: _incident(row) for row in self._rows(is_open)}
 
-    def reconcile(self, mandator: str, found: Iterable[Incident], unsettled: Collection[str], now: datetime) -> Changes:
-        """Write down what is wrong now, and what isn't any more.
+    def reconcile(
+        self, mandator: str, incidents: Iterable[Incident], unsettled: Collection[str], now: datetime
+    ) -> Changes:
+        """Record which incidents are new, worse or over. Return these changes.
 
         Args:
-            mandator: whose troubles these are.
-            found: all that is wrong with it now.
-            unsettled: subjects whose troubles can't be over yet, for somebody is working at them.
-            now: when this was found.
+            mandator: whose incidents these are.
+            incidents: all its incidents now.
+            unsettled: subjects whose incidents can't be over yet, because a run is at work on them.
+            now: when these were detected.
         """
-        changed = changes(self.open(mandator), found, unsettled)
+        changed = changes(self.open(mandator), incidents, unsettled)
         is_open = (trouble.c.mandator == mandator) & trouble.c.cleared_at.is_(None)
         with self._engine.begin() as connection:
-            for one in changed.worse:
-                values = {name: getattr(one, name) for name in ("kind", "what", "remedy", "page")}
-                connection.execute(update(trouble).where(is_open, trouble.c.subject == one.subject).values(values))
+            for incident in changed.worse:
+                values = {name: getattr(incident, name) for name in ("kind", "what", "remedy", "page")}
+                connection.execute(update(trouble).where(is_open, trouble.c.subject == incident.subject).values(values))
             for subject in changed.over:
                 connection.execute(update(trouble).where(is_open, trouble.c.subject == subject).values(cleared_at=now))
-            for one in changed.new:  # last, for the same subject may have had another one
-                connection.execute(trouble.insert().values(id=str(uuid4()), noticed_at=now, **vars(one)))
-            look = {"mandator": mandator, "looked_at": now}
-            upsert(connection, alarm_look, [look], update=("looked_at",))
+            for incident in changed.new:  # last: the same subject may have had an incident that is over
+                connection.execute(trouble.insert().values(id=str(uuid4()), noticed_at=now, **vars(incident)))
+            check = {"mandator": mandator, "looked_at": now}
+            upsert(connection, alarm_look, [check], update=("looked_at",))
         return changed
 
     def last_checked(self, mandator: str) -> datetime | None:
-        """When somebody last looked what is wrong with a mandator; None for never."""
+        """Return when a mandator was last checked for incidents; None for never."""
         query = select(alarm_look.c.looked_at).where(alarm_look.c.mandator == mandator)
         with self._engine.connect() as connection:
-            found: datetime | None = connection.execute(query).scalar()
-        return found
+            checked_at: datetime | None = connection.execute(query).scalar()
+        return checked_at
 
     def unsent(self, mandator: str, channel: str, now: datetime) -> list[Notice]:
-        """What a channel has yet to tell of a mandator, oldest first.
+        """Return the notices of a mandator that a channel has yet to send, oldest first.
 
-        What was over before the channel could tell of it, it needn't tell any more.
+        An incident that was over before the channel sent anything about it needs no notice.
         """
-        lately = trouble.c.cleared_at.is_(None) | (trouble.c.cleared_at > now - _STILL_NEWS)
-        rows = self._rows((trouble.c.mandator == mandator) & lately)
-        told = self._told(channel, [row.id for row in rows])
+        recent = trouble.c.cleared_at.is_(None) | (trouble.c.cleared_at > now - _ALL_CLEAR_WITHIN)
+        rows = self._rows((trouble.c.mandator == mandator) & recent)
+        sent = self._sent_stages(channel, [row.id for row in rows])
         notices = []
         for row in rows:
-            already = told.get(row.id, set())
+            already = sent.get(row.id, set())
             if row.cleared_at is not None:
                 if already and Stage.ALL_CLEAR not in already:
-                    notices.append(Notice(Stage.ALL_CLEAR, _trouble(row), row.cleared_at, row.id))
+                    notices.append(Notice(Stage.ALL_CLEAR, _incident(row), row.cleared_at, row.id))
             elif row.kind not in already:
-                notices.append(Notice(Stage.WORSE if already else Stage.ALARM, _trouble(row), None, row.id))
+                notices.append(Notice(Stage.WORSE if already else Stage.ALARM, _incident(row), None, row.id))
         return notices
 
-    def require_writable(self, one: Notice) -> None:
-        """Make sure that it can be written down what is told of a trouble; nothing changes.
+    def require_writable(self, pending: Notice) -> None:
+        """Make sure that `mark_sent` can be written for a notice. Changes nothing.
 
         Raises:
-            StateError: it can't, for the disk is full, or the database takes no changes.
+            StateError: it can't, because the disk is full or the database takes no changes.
         """
         with self._engine.begin() as connection:
-            connection.execute(update(trouble).where(trouble.c.id == one.id).values(id=one.id))
+            connection.execute(update(trouble).where(trouble.c.id == pending.id).values(id=pending.id))
 
-    def mark_sent(self, one: Notice, channel: str, now: datetime) -> None:
-        """The channel has told of it."""
-        stage = one.trouble.kind if one.until is None else Stage.ALL_CLEAR
-        values = {"trouble_id": one.id, "channel": channel, "stage": str(stage), "sent_at": now}
+    def mark_sent(self, sent: Notice, channel: str, now: datetime) -> None:
+        """Record that a channel has sent a notice."""
+        stage = sent.trouble.kind if sent.until is None else Stage.ALL_CLEAR
+        values = {"trouble_id": sent.id, "channel": channel, "stage": str(stage), "sent_at": now}
         with self._engine.begin() as connection:
             insert_missing(connection, notice, [values])
 
@@ -97,15 +99,15 @@ class Incidents:
         with self._engine.connect() as connection:
             return list(connection.execute(select(trouble).where(condition).order_by(trouble.c.noticed_at)))
 
-    def _told(self, channel: str, ids: Sequence[str]) -> dict[str, set[str]]:
-        told: dict[str, set[str]] = {}
+    def _sent_stages(self, channel: str, ids: Sequence[str]) -> dict[str, set[str]]:
+        stages: dict[str, set[str]] = {}
         query = select(notice).where(notice.c.channel == channel, notice.c.trouble_id.in_(ids))
         with self._engine.connect() as connection:
             for row in connection.execute(query):
-                told.setdefault(row.trouble_id, set()).add(row.stage)
-        return told
+                stages.setdefault(row.trouble_id, set()).add(row.stage)
+        return stages
 
 
-def _trouble(row: Row[Any]) -> Incident:
+def _incident(row: Row[Any]) -> Incident:
     values = {name: row._mapping[name] for name in _FIELDS}
     return Incident(**{**values, "kind": IncidentKind(values["kind"])})

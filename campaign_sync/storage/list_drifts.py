@@ -1,4 +1,4 @@
-"""What became of lists after their proof."""
+"""Changes of lists after their proof."""
 
 from dataclasses import asdict
 
@@ -12,13 +12,13 @@ _READING = ("proven", "missing", "departed", "changed", "strange")
 
 
 class ListDrifts:
-    """What the last look at each list found."""
+    """The result of the newest drift check of each list."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def of(self, mandator: str, name: str, replace_id: str) -> Drift:
-        """What is known of a list since the proof of this replace; what was found before it means nothing any more."""
+        """Return what is known of a list since the proof of this replacement; earlier results no longer apply."""
         query = select(list_drift).where(list_drift.c.mandator == mandator, list_drift.c.list == name)
         with self._engine.connect() as connection:
             row = connection.execute(query).first()
@@ -41,7 +41,7 @@ class ListDrifts:
         )
 
     def record(self, drift: Drift) -> None:
-        """Write down what a look has found."""
+        """Store the result of a check."""
         values = {key: value for key, value in asdict(drift).items() if key != "reading"}
         counts = {key: getattr(drift.reading, key) if drift.reading else None for key in _READING}
         row = values | counts

@@ -1,4 +1,4 @@
-"""Who is known to stand on the unsubscribe list of a single recipient list."""
+"""Recipients on the unsubscribe lists of single recipient lists."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -12,7 +12,7 @@ from campaign_sync.storage.upsert import insert_missing, upsert
 
 
 class ListUnsubscribes:
-    """Recipients who were seen on a recipient list's own unsubscribe list, until they are seen off it again."""
+    """Recipients who were seen on a recipient list's own unsubscribe list, until they are seen off it."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -20,25 +20,25 @@ class ListUnsubscribes:
     def record_pending(
         self, mandator: str, list_id: int, recipient_ids: Collection[str], now: datetime
     ) -> dict[str, datetime]:
-        """They are on the list's, and the CRM doesn't know yet. Returns since when that is known of each."""
-        found: dict[str, datetime] = {}
+        """Record recipients whom the CRM doesn't know of yet. Return since when each is known to be on the list."""
+        since: dict[str, datetime] = {}
         with self._engine.begin() as connection:
             insert_missing(connection, recipients, _rows(mandator, list_id, recipient_ids, now, known=False))
             for ids in batches(sorted(recipient_ids)):
-                query = select(*recipients.c["recipient_id", "since"]).where(_these(mandator, list_id, ids))
-                found |= {row.recipient_id: row.since for row in connection.execute(query)}
-        return found
+                query = select(*recipients.c["recipient_id", "since"]).where(_is_among(mandator, list_id, ids))
+                since |= {row.recipient_id: row.since for row in connection.execute(query)}
+        return since
 
     def mark_known(self, mandator: str, list_id: int, recipient_ids: Collection[str], now: datetime) -> None:
-        """They are on the list's, and the CRM knows."""
+        """Record that the CRM knows that these recipients are on the list."""
         with self._engine.begin() as connection:
             rows = _rows(mandator, list_id, set(recipient_ids), now, known=True)
             upsert(connection, recipients, rows, update=("known_to_crm",))
 
     def known(self, mandator: str, list_id: int) -> set[str]:
-        """Everybody of whom the CRM knows that they are on the list's.
+        """Return the recipients of whom the CRM knows that they are on the list.
 
-        Those whom it knew to be on the client's list before lists had their own may be among them, and are no news.
+        It includes those known to be on the client's list, since lists may have got their own only afterwards.
         """
         its_own = select(recipients.c.recipient_id).where(
             recipients.c.mandator == mandator,
@@ -52,19 +52,19 @@ class ListUnsubscribes:
             return set(connection.execute(its_own).scalars()) | set(connection.execute(before).scalars())
 
     def remove(self, mandator: str, list_id: int, recipient_ids: Collection[str]) -> None:
-        """They were seen off the list's."""
+        """Remove recipients who were seen off the list."""
         with self._engine.begin() as connection:
             for ids in batches(sorted(recipient_ids)):
-                connection.execute(delete(recipients).where(_these(mandator, list_id, ids)))
+                connection.execute(delete(recipients).where(_is_among(mandator, list_id, ids)))
 
 
 def _rows(
     mandator: str, list_id: int, recipient_ids: Collection[str], now: datetime, *, known: bool
 ) -> list[dict[str, object]]:
-    same = {"mandator": mandator, "recipient_list_id": list_id, "since": now, "known_to_crm": known}
-    return [{**same, "recipient_id": each} for each in recipient_ids]
+    common = {"mandator": mandator, "recipient_list_id": list_id, "since": now, "known_to_crm": known}
+    return [{**common, "recipient_id": recipient_id} for recipient_id in recipient_ids]
 
 
-def _these(mandator: str, list_id: int, recipient_ids: Collection[str]) -> ColumnElement[bool]:
+def _is_among(mandator: str, list_id: int, recipient_ids: Collection[str]) -> ColumnElement[bool]:
     of_list = (recipients.c.mandator == mandator) & (recipients.c.recipient_list_id == list_id)
     return of_list & recipients.c.recipient_id.in_(recipient_ids)

@@ -1,4 +1,4 @@
-"""Folders and files that hold people, or could: nobody but their owner looks into them."""
+"""Folders and files that contain people, or could: only their owner can read them."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from filelock import FileLock
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether `folder` takes new files, or could be made: its nearest parent that exists decides."""
+    """Return whether `folder` takes new files, or could be created: its nearest existing parent decides."""
     folder = folder.absolute()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -18,14 +18,14 @@ def is_writable(folder: Path) -> bool:
 
 
 def create_private_folder(folder: Path) -> None:
-    """Make a folder, and those on the way to it that don't exist, for their owner alone."""
+    """Create a folder and its missing parents for their owner alone."""
     if not folder.exists():
         create_private_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def create_public_folder(folder: Path) -> None:
-    """Make a folder of files that name no person, and those on the way to it that don't exist, for everybody."""
+    """Create a folder of files that name no person, and its missing parents, readable by everybody."""
     if not folder.exists():
         create_public_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -33,16 +33,16 @@ def create_public_folder(folder: Path) -> None:
 
 
 def create_private_file(file: Path) -> None:
-    """Make a file that doesn't exist, empty and for its owner alone; SQLite's side files take after it."""
+    """Create a missing file, empty and for its owner alone. SQLite gives its side files the same permissions."""
     create_private_folder(file.parent)
     file.touch(mode=0o600, exist_ok=True)
 
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder as long as the context lasts; others wait for it, however slow the machine is.
+    """Hold the lock of a folder as long as the context lasts; other processes wait for it.
 
-    The system lets go of the lock when the process that holds it dies. The same thread may take it again.
+    The system releases the lock when the process that holds it dies. The same thread may take it again.
     """
     create_private_folder(folder)
     with FileLock(folder / ".lock", mode=0o600, is_singleton=True):
@@ -50,14 +50,14 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 
 def private_opener(path: str, flags: int) -> int:
-    """For `open`: a file that comes into being is for its owner alone from its first byte, whatever the umask."""
+    """Open a file for `open(opener=…)`: a new one is for its owner alone from the start, whatever the umask."""
     return os.open(path, flags, 0o600)
 
 
 def write_atomically(file: Path, content: bytes, *, public: bool = False) -> None:
-    """Write a file, in place of the one of that name, for its owner alone, or for everybody if it names no person.
+    """Write or replace a file: readable by its owner alone, or by everybody if it names no person (`public`).
 
-    A name never stands for half a file, not even after a power cut.
+    The name never refers to half a file, not even after a power cut.
     """
     unfinished = file.with_name(f".{file.name}.{uuid4().hex[:8]}.part")
     with open(unfinished, "xb", opener=private_opener) as stream:

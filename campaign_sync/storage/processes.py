@@ -1,4 +1,4 @@
-"""Which process somebody is, and whether it is still there."""
+"""Identities of processes, and whether such a process still exists."""
 
 import os
 import socket
@@ -10,14 +10,14 @@ from sqlalchemy import Connection, func, select
 _UNKNOWN = "?"
 
 UNKNOWN_OWNER = f"{_UNKNOWN} 0 {_UNKNOWN} {_UNKNOWN}"
-"""An owner of whom nothing is known."""
+"""An owner about which nothing is known."""
 
 STALLED_AFTER = timedelta(minutes=15)
-"""How long after its time has run out a process that is known to exist counts as alive: the machine may be busy."""
+"""How long after its expiry an existing process still counts as alive: its machine may be busy."""
 
 
 def database_now(connection: Connection) -> datetime:
-    """The database's clock where it has one of its own, for machines disagree."""
+    """Return the database server's time, since the clocks of machines differ; our own with SQLite."""
     if connection.dialect.name == "sqlite":
         return datetime.now(UTC)
     moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
@@ -25,26 +25,26 @@ def database_now(connection: Connection) -> datetime:
 
 
 def this_process() -> str:
-    """Host, process id, and what tells this process from all others that ever had that id, as far as that is known."""
-    return f"{socket.gethostname()} {os.getpid()} {_world()} {_birth(os.getpid())}"
+    """Return host, process id, and as far as known what distinguishes this process from others with that id."""
+    return f"{socket.gethostname()} {os.getpid()} {_system_id()} {_birth(os.getpid())}"
 
 
 def is_expired(owner: str, expires_at: datetime, now: datetime) -> bool:
-    """Whether what an owner held until `expires_at`, unless pushed ahead, is held no longer.
+    """Return whether what an owner held until `expires_at`, unless renewed, is no longer held.
 
-    A process of the very system we run in holds it until it is gone, or has stood still for long. Of others, nothing is
-    known but that they pushed the expiry ahead.
+    A process of the system we run in holds it until it is gone, or is `STALLED_AFTER` past the expiry. Of others only
+    the expiry is known.
     """
-    _, pid, world, birth = owner.rsplit(" ", 3)
-    if world in (_UNKNOWN, "") or world != _world():
+    _, pid, system, birth = owner.rsplit(" ", 3)
+    if system in (_UNKNOWN, "") or system != _system_id():
         return expires_at <= now
-    found = _birth(int(pid))
-    gone = _is_gone(int(pid)) if found == _UNKNOWN else found != birth
+    current = _birth(int(pid))
+    gone = _is_gone(int(pid)) if current == _UNKNOWN else current != birth
     return gone or expires_at + STALLED_AFTER <= now
 
 
-def _world() -> str:
-    """The boot and the process namespace within which a process id means one process."""
+def _system_id() -> str:
+    """Return the boot id and process namespace within which a process id means one process."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{Path('/proc/self/ns/pid').readlink()}".replace(" ", "")
@@ -53,7 +53,7 @@ def _world() -> str:
 
 
 def _birth(pid: int) -> str:
-    """When a process began, in ticks since the boot; a dash for a zombie, unknown where nothing can be seen of it."""
+    """Return when a process began, in ticks since the boot; a dash for a zombie, `?` where it can't be seen."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -62,7 +62,7 @@ def _birth(pid: int) -> str:
 
 
 def _is_gone(pid: int) -> bool:
-    """Whether there is no such process; one that belongs to somebody else and is hidden from us is there."""
+    """Return whether there is no such process. One of another user that is hidden from us exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""What is known of single recipient lists: of which kind they are, which size is accepted."""
+"""What is known of single recipient lists: their kind, accepted sizes, and lists that seem half full."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from campaign_sync.storage.upsert import upsert
 
 
 class ListKind(StrEnum):
-    """What a canary showed a list to be."""
+    """What the probe of its kind showed a list to be."""
 
     REGULAR = "regular"
     OPT_IN = "opt-in"
@@ -19,7 +19,7 @@ class ListKind(StrEnum):
 
 @dataclass(frozen=True)
 class SizeAcceptance:
-    """Somebody accepts, for one run, that a list's size is implausible."""
+    """An operator's acceptance, for one run, of an implausible size of a list."""
 
     run_id: str
     mandator: str
@@ -34,7 +34,7 @@ class SizeAcceptance:
 
 @dataclass(frozen=True)
 class PartialFill:
-    """A list that looks half full though the journal knows of no replace that left it so. Counts are recipients."""
+    """A list that seems half full although no replacement is recorded that left it so. Counts are recipients."""
 
     mandator: str
     list: str
@@ -50,37 +50,37 @@ class RecipientListStates:
         self._engine = engine
 
     def kind(self, recipient_list_id: int) -> ListKind | None:
-        """What the list was last found to be; None while no canary has tried it."""
+        """Return the list's kind as last probed; None if it never was."""
         query = select(list_kind.c.kind).where(list_kind.c.recipient_list_id == recipient_list_id)
         with self._engine.connect() as connection:
-            found = connection.execute(query).scalar()
-        return ListKind(found) if found else None
+            kind = connection.execute(query).scalar()
+        return ListKind(kind) if kind else None
 
     def set_kind(self, recipient_list_id: int, kind: ListKind, now: datetime) -> None:
-        """Remember what a canary showed."""
+        """Store the kind that a probe showed."""
         row = {"recipient_list_id": recipient_list_id, "kind": kind, "found_at": now}
         with self._engine.begin() as connection:
             upsert(connection, list_kind, [row], update=("kind", "found_at"))
 
-    def record_partial_fill(self, found: PartialFill) -> None:
-        """Remember that a list looks half full; it keeps the moment at which that was found first."""
+    def record_partial_fill(self, partial_fill: PartialFill) -> None:
+        """Store that a list seems half full. The moment at which that was first seen stays."""
         with self._engine.begin() as connection:
-            upsert(connection, doubtful_list, [vars(found)], update=("held", "expected"))
+            upsert(connection, doubtful_list, [vars(partial_fill)], update=("held", "expected"))
 
     def clear_partial_fill(self, mandator: str, name: str) -> None:
-        """There is no doubt about the list any more."""
-        this = and_(doubtful_list.c.mandator == mandator, doubtful_list.c.list == name)
+        """Delete what is stored about a list that is complete, or empty, after all."""
+        is_list = and_(doubtful_list.c.mandator == mandator, doubtful_list.c.list == name)
         with self._engine.begin() as connection:
-            connection.execute(delete(doubtful_list).where(this))
+            connection.execute(delete(doubtful_list).where(is_list))
 
     def partial_fills(self, mandator: str) -> dict[str, PartialFill]:
-        """The lists of a mandator that look half full, by their names."""
+        """Return the lists of a mandator that seem half full, by name."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(doubtful_list).where(doubtful_list.c.mandator == mandator))
             return {row.list: PartialFill(**row._mapping) for row in rows}
 
     def accept_size(self, acceptance: SizeAcceptance) -> None:
-        """Let one run replace a list by an implausible size."""
+        """Allow one run to replace a list by an implausible size."""
         with self._engine.begin() as connection:
             upsert(
                 connection,
@@ -90,10 +90,10 @@ class RecipientListStates:
             )
 
     def accepted_size(self, mandator: str, name: str, *run_ids: str | None) -> SizeAcceptance | None:
-        """What one of these runs may do. A run that takes up another one's broken replace inherits its permission."""
-        mine = or_(*(size_acceptance.c.run_id == run_id for run_id in run_ids if run_id))
+        """Return what was accepted for one of these runs. A run that resumes another's replacement inherits it."""
+        of_runs = or_(*(size_acceptance.c.run_id == run_id for run_id in run_ids if run_id))
         query = select(size_acceptance).where(
-            mine, size_acceptance.c.mandator == mandator, size_acceptance.c.list == name
+            of_runs, size_acceptance.c.mandator == mandator, size_acceptance.c.list == name
         )
         with self._engine.connect() as connection:
             row = connection.execute(query).first()

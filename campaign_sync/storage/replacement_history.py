@@ -1,4 +1,4 @@
-"""Looking back: which replaces of a list were proven, and what the ledger has on whom."""
+"""Queries about earlier replacements: which were proven, what they sent, and whom they rejected."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -15,7 +15,7 @@ from campaign_sync.storage.tables import rejection, replace, snapshot
 
 @dataclass(frozen=True, kw_only=True)
 class ProvenList(Proven):
-    """A list as a replace left it, and where the rows that were sent are kept."""
+    """A list as a replacement left it, and where the rows that were sent are kept."""
 
     mandator: str
     list: str
@@ -27,7 +27,7 @@ class ProvenList(Proven):
 
 @dataclass(frozen=True)
 class SentList:
-    """Rows that a replace sent to a recipient list, or meant to: where they are kept, and when it began."""
+    """Rows that a replacement sent to a recipient list, or was to send, and when it began."""
 
     recipient_list_id: int
     started_at: datetime
@@ -36,13 +36,13 @@ class SentList:
 
 
 class ReplacementHistory:
-    """Questions about days that are over. Changes nothing."""
+    """Queries about earlier days. Changes nothing."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def proven(self, mandator: str, name: str) -> list[ProvenList]:
-        """Every replace of a list that ended in a proof, newest first."""
+        """Return every replacement of a list that ended in a proof, newest first."""
         query = (
             select(
                 *replace.c["run_id", "state", "started_at", "finished_at", "in_list"],
@@ -53,23 +53,23 @@ class ReplacementHistory:
             .where(replace.c.mandator == mandator, replace.c.list == name)
             .order_by(replace.c.started_at)
         )
-        found: list[ProvenList] = []
-        given_up = {}
+        proven: list[ProvenList] = []
+        unproven = {}
         with self._engine.connect() as connection:
             for row in connection.execute(query):
                 ended_at = row.finished_at or row.started_at
                 if row.state != ReplacementState.PROVEN:
-                    given_up[row.run_id] = ended_at
+                    unproven[row.run_id] = ended_at
                     continue
-                found.append(
+                proven.append(
                     ProvenList(
                         run_id=row.run_id,
                         snapshot_run_id=row.snapshot_run_id,
                         frozen_at=row.created_at,
                         proven_at=ended_at,
                         in_list=row.in_list,
-                        since=found[-1].proven_at if found else None,
-                        retried_after=given_up.get(row.run_id),
+                        since=proven[-1].proven_at if proven else None,
+                        retried_after=unproven.get(row.run_id),
                         mandator=mandator,
                         list=name,
                         snapshot_id=row.id,
@@ -77,10 +77,10 @@ class ReplacementHistory:
                         digest=row.digest,
                     )
                 )
-        return found[::-1]
+        return proven[::-1]
 
     def sent(self, mandator: str, since: datetime, until: datetime) -> list[SentList]:
-        """Every replace of that time that changed a list of the mandator, oldest first."""
+        """Return every replacement of that time that changed a list of the mandator, oldest first."""
         query = (
             select(*replace.c["recipient_list_id", "started_at"], *snapshot.c["file", "digest"])
             .join(snapshot, snapshot.c.id == replace.c.snapshot_id)
@@ -96,45 +96,45 @@ class ReplacementHistory:
             return [SentList(*row) for row in connection.execute(query)]
 
     def last_cleared(self, mandator: str, name: str, after: datetime | None, until: datetime) -> datetime | None:
-        """When the list was last cleared between two moments; `after` a proof that means without a further one."""
+        """Return when the list was last cleared until a moment, and after a proof if `after` is given."""
         query = select(func.max(replace.c.cleared_at, type_=replace.c.cleared_at.type)).where(
             replace.c.mandator == mandator, replace.c.list == name, replace.c.cleared_at <= until
         )
         if after:
             query = query.where(replace.c.cleared_at > after)
         with self._engine.connect() as connection:
-            found: datetime | None = connection.execute(query).scalar_one()
-        return found
+            cleared_at: datetime | None = connection.execute(query).scalar_one()
+        return cleared_at
 
     def rejections(self, mandator: str, name: str, people: Collection[Entity]) -> dict[str, list[Rejection]]:
-        """All the ledger has on these people and a list, by `entity_type:entity_id`."""
-        these = (
-            and_(rejection.c.entity_type == each.entity_type, rejection.c.entity_id == each.entity_id)
-            for each in people
+        """Return all rejections of these people from a list, by `entity_type:entity_id`."""
+        is_among = (
+            and_(rejection.c.entity_type == person.entity_type, rejection.c.entity_id == person.entity_id)
+            for person in people
         )
-        return self._ledger(mandator, name, or_(*these)) if people else {}
+        return self._rejections(mandator, name, or_(*is_among)) if people else {}
 
     def rejected_rows(self, proven: ProvenList) -> dict[str, list[Rejection]]:
-        """What the ledger has on rows of the snapshot that are not in the list, or may not be."""
+        """Return the rejections of rows of the snapshot that aren't in the list, or may not be."""
         later = rejection.c.stage.not_in(BEFORE_THE_SNAPSHOT)
-        return self._ledger(proven.mandator, proven.list, and_(later, self._may_explain(proven)))
+        return self._rejections(proven.mandator, proven.list, and_(later, self._may_explain(proven)))
 
     def explanations(self, proven: ProvenList) -> dict[str, list[Rejection]]:
-        """What the ledger has on everybody who may have been kept out of the list at that proof."""
-        return self._ledger(proven.mandator, proven.list, self._may_explain(proven))
+        """Return the rejections of all who may have been kept out of the list at that proof."""
+        return self._rejections(proven.mandator, proven.list, self._may_explain(proven))
 
     def _may_explain(self, proven: ProvenList) -> ColumnElement[bool]:
-        """`Rejection.may_explain` or a little more, so that what is long over stays in the database."""
+        """Return `Rejection.may_explain` in SQL, or a little more: a filter that keeps old rows in the database."""
         seen = rejection.c.first_seen <= proven.proven_at
         own = rejection.c.run_id.in_([proven.run_id, proven.snapshot_run_id])
         return or_(own, and_(seen, rejection.c.last_seen > proven.since)) if proven.since else seen
 
-    def _ledger(self, mandator: str, name: str, condition: ColumnElement[bool]) -> dict[str, list[Rejection]]:
+    def _rejections(self, mandator: str, name: str, condition: ColumnElement[bool]) -> dict[str, list[Rejection]]:
         query = select(rejection).where(rejection.c.mandator == mandator, rejection.c.list == name, condition)
-        found: defaultdict[str, list[Rejection]] = defaultdict(list)
+        rejections: defaultdict[str, list[Rejection]] = defaultdict(list)
         with self._engine.connect() as connection:
             for row in connection.execute(query):
-                found[f"{row.entity_type}:{row.entity_id}"].append(
+                rejections[f"{row.entity_type}:{row.entity_id}"].append(
                     Rejection(row.stage, row.reason, row.vendor_code, row.first_seen, row.last_seen, row.run_id)
                 )
-        return dict(found)
+        return dict(rejections)

@@ -1,4 +1,4 @@
-"""What was frozen, what was done to each recipient list, and who didn't get in."""
+"""Snapshots, replacements of recipient lists, and rejections."""
 
 import json
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from campaign_sync.storage.upsert import upsert
 
 
 class ReplacementState(StrEnum):
-    """How far a replace has come. Between `CLEARING` and `PROVEN` the vendor's list is incomplete."""
+    """How far a replacement has come. Between `CLEARING` and `PROVEN` the vendor's list is incomplete."""
 
     ADMITTED = "admitted"
     CLEARING = "clearing"
@@ -43,7 +43,7 @@ class StoredSnapshot:
 
 @dataclass(frozen=True)
 class Replacement:
-    """One replace of one recipient list. Counts are of rows; None where it never came to that."""
+    """One replacement of one recipient list. Counts are of rows, and None where it didn't get that far."""
 
     mandator: str
     list: str
@@ -64,28 +64,28 @@ class Replacement:
     error: str | None = None
     strategy: str | None = None
     resumes: str | None = None
-    """The broken replace whose half-filled list this one goes on filling."""
+    """The unfinished replacement whose half-filled list this one goes on filling."""
     replayed: bool | None = None
-    """Whether somebody asked to go back to this snapshot."""
+    """Whether an operator requested this earlier snapshot."""
     dropped: int | None = None
-    """Rows of the snapshot that the last look before sending took out."""
+    """Rows of the snapshot that the last check before sending took out."""
     entity_types: str | None = None
     """JSON: how many rows were to be in the list, by entity type."""
     id_attribute: str | None = None
-    """Under which name the proof read recipient ids; None where the vendor's list didn't give them out."""
+    """The attribute by which the proof read recipient ids; None where the vendor's list has none."""
     address_attribute: str | None = None
-    """Under which name it read addresses."""
+    """The attribute by which it read addresses."""
 
 
 class Snapshots:
-    """Every snapshot that was ever frozen."""
+    """All frozen snapshots."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def add(self, mandator: str, name: str, rows: int, file: tuple[str, str], run_id: str,
             now: datetime) -> StoredSnapshot:  # fmt: skip
-        """Note a frozen snapshot; `file` is its name and digest in the frame storage."""
+        """Record a frozen snapshot; `file` is its name and digest in the file storage."""
         path, digest = file
         entry = StoredSnapshot(mandator, name, rows, digest, path, run_id, now, str(uuid4()))
         with self._engine.begin() as connection:
@@ -93,13 +93,13 @@ class Snapshots:
         return entry
 
     def get(self, snapshot_id: str) -> StoredSnapshot | None:
-        """The snapshot of that id."""
+        """Return the snapshot of that id; None where there is none."""
         with self._engine.connect() as connection:
             row = connection.execute(select(snapshot).where(snapshot.c.id == snapshot_id)).first()
         return StoredSnapshot(**row._mapping) if row else None
 
     def latest(self, mandator: str, name: str) -> StoredSnapshot | None:
-        """The newest snapshot of a list."""
+        """Return the newest snapshot of a list; None where there is none."""
         query = (
             select(snapshot)
             .where(snapshot.c.mandator == mandator, snapshot.c.list == name)
@@ -112,28 +112,28 @@ class Snapshots:
 
 
 class Replacements:
-    """Every replace, step by step."""
+    """All replacements, with their steps."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def start(self, entry: Replacement) -> StepLog:
-        """Note that a replace has passed the gate and begins; returns where its steps are written down."""
+        """Record that a replacement was admitted and begins. Return the log of its steps."""
         with self._engine.begin() as connection:
             connection.execute(replace.insert().values(**vars(entry)))
         return StepLog(self._engine, entry.id, lambda: datetime.now(UTC))
 
     def steps(self, replace_id: str) -> list[Step]:
-        """The steps of a replace."""
+        """Return the steps of a replacement."""
         return StepLog(self._engine, replace_id, lambda: datetime.now(UTC)).all()
 
     def begin_changes(self, replace_id: str, *, clears: bool, incomplete_since: datetime) -> None:
-        """Note that the list is about to be changed, and since when it is incomplete, be it by an earlier one."""
+        """Record that the list will be changed, and since when it is incomplete, even by an earlier replacement."""
         state = ReplacementState.CLEARING if clears else ReplacementState.FILLING
         self._update(replace_id, state=state, cleared_at=incomplete_since)
 
     def begin_proof(self, replace_id: str, *, sent: int, accepted: int) -> None:
-        """Note that all rows were sent, and how many of them the vendor accepted."""
+        """Record that all rows were sent, and how many of them the vendor accepted."""
         self._update(replace_id, state=ReplacementState.PROVING, sent=sent, accepted=accepted)
 
     def record_proof(
@@ -146,16 +146,16 @@ class Replacements:
         id_attribute: str | None,
         address_attribute: str | None,
     ) -> None:
-        """Note what was read back, whether it proves the list or not. See `Replacement` for the values."""
+        """Record what was read back, whether it proves the list or not. See `Replacement` for the values."""
         attributes = {"id_attribute": id_attribute, "address_attribute": address_attribute}
         self._update(replace_id, swept=swept, in_list=in_list, proof=proof, **attributes)
 
     def mark_proven(self, replace_id: str, finished_at: datetime) -> None:
-        """Note that the list is complete."""
+        """Record that the list is complete."""
         self._update(replace_id, state=ReplacementState.PROVEN, finished_at=finished_at)
 
     def mark_failed(self, replace_id: str, finished_at: datetime, error: str) -> None:
-        """Note that the replacement failed, and why."""
+        """Record that the replacement failed, and why."""
         self._update(replace_id, state=ReplacementState.FAILED, finished_at=finished_at, error=error)
 
     def _update(self, replace_id: str, **values: object) -> None:
@@ -163,11 +163,11 @@ class Replacements:
             connection.execute(update(replace).where(replace.c.id == replace_id).values(values))
 
     def last_proven(self, mandator: str, name: str) -> Replacement | None:
-        """The newest replace that ended in a proof."""
+        """Return the newest replacement that ended in a proof; None where there is none."""
         return self._newest(mandator, name, replace.c.state == ReplacementState.PROVEN)
 
     def proven_snapshots(self, mandator: str, name: str) -> list[str]:
-        """The ids of the snapshots that a list was proven to hold, newest first."""
+        """Return the ids of the snapshots that a list was proven to hold, newest first."""
         query = (
             select(replace.c.snapshot_id)
             .where(replace.c.mandator == mandator, replace.c.list == name, replace.c.state == ReplacementState.PROVEN)
@@ -177,9 +177,9 @@ class Replacements:
             return list(dict.fromkeys(connection.execute(query).scalars()))
 
     def proven_sizes(self, mandator: str, name: str, most: int) -> list[dict[str, int]]:
-        """How many rows by entity type the newest proven replaces put into the list, newest first.
+        """Return the rows by entity type of the `most` newest proven replacements, newest first.
 
-        A size that somebody accepted begins a new history: what was before it means nothing any more.
+        An accepted size begins a new history: sizes before it are left out.
         """
         accepted = select(size_acceptance.c.run_id).where(
             size_acceptance.c.mandator == mandator, size_acceptance.c.list == name
@@ -197,14 +197,14 @@ class Replacements:
         )
         sizes = []
         with self._engine.connect() as connection:
-            for text, begins_anew in connection.execute(query):
+            for text, was_accepted in connection.execute(query):
                 sizes.append(json.loads(text))
-                if begins_anew:
+                if was_accepted:
                     break
         return sizes
 
     def attempts_since_proof(self, mandator: str, name: str) -> int:
-        """How many replaces have changed the list since the last one that was proven."""
+        """Return how many replacements have changed the list since the last proven one."""
         proven = self.last_proven(mandator, name)
         query = select(func.count()).where(
             replace.c.mandator == mandator, replace.c.list == name, replace.c.cleared_at.is_not(None)
@@ -215,7 +215,7 @@ class Replacements:
             return connection.execute(query).scalar_one()
 
     def next_start(self, mandator: str, name: str, now: datetime) -> datetime:
-        """A moment for a new entry: now, but after every other one, for the clocks of machines disagree."""
+        """Return a start time for a new entry: now, but after every other, since the clocks of machines differ."""
         query = select(func.max(replace.c.started_at, type_=replace.c.started_at.type)).where(
             replace.c.mandator == mandator, replace.c.list == name
         )
@@ -224,17 +224,17 @@ class Replacements:
         return max(now, newest + timedelta(microseconds=1)) if newest else now
 
     def cleared_for(self, entry: Replacement) -> bool:
-        """Whether the list is known to have been cleared for this replace, or for the one it went on with."""
-        seen: Replacement | None = entry
-        while seen is not None:
-            if any(step.step == CLEAR and step.outcome is StepOutcome.DONE for step in self.steps(seen.id)):
+        """Return whether the list is known to be cleared for this replacement, or for one that it resumed."""
+        current: Replacement | None = entry
+        while current is not None:
+            if any(step.step == CLEAR and step.outcome is StepOutcome.DONE for step in self.steps(current.id)):
                 return True
-            seen = self._one(select(replace).where(replace.c.id == seen.resumes)) if seen.resumes else None
+            current = self._first(select(replace).where(replace.c.id == current.resumes)) if current.resumes else None
         return False
 
     def first(self, mandator: str, name: str) -> Replacement | None:
-        """The oldest replace: the only one that saw the list before we touched it."""
-        return self._one(
+        """Return the oldest replacement: the only one before which the list was untouched."""
+        return self._first(
             select(replace)
             .where(replace.c.mandator == mandator, replace.c.list == name)
             .order_by(replace.c.started_at)
@@ -242,12 +242,12 @@ class Replacements:
         )
 
     def incomplete(self, mandator: str, name: str) -> Replacement | None:
-        """The newest replace, if it cleared the list and never got to its proof; None when all is well."""
+        """Return the newest replacement that changed the list, if it wasn't proven; None where the list is complete."""
         newest = self._newest(mandator, name, replace.c.cleared_at.is_not(None))
         return newest if newest and newest.state is not ReplacementState.PROVEN else None
 
     def proven_since(self, recipient_list_id: int, moment: datetime) -> bool:
-        """Whether a replace of the vendor's list, whatever it was called, began since then and ended in a proof."""
+        """Return whether a replacement of the vendor's list, under any name, began since then and was proven."""
         query = select(replace.c.id).where(
             replace.c.recipient_list_id == recipient_list_id,
             replace.c.state == ReplacementState.PROVEN,
@@ -257,8 +257,8 @@ class Replacements:
             return connection.execute(query.limit(1)).first() is not None
 
     def of_run(self, run_id: str, name: str) -> Replacement | None:
-        """The replace of a list that a run has done; the newest, when retries made several."""
-        return self._one(
+        """Return a run's replacement of a list; the newest where retries made several."""
+        return self._first(
             select(replace)
             .where(replace.c.run_id == run_id, replace.c.list == name)
             .order_by(desc(replace.c.started_at))
@@ -266,27 +266,27 @@ class Replacements:
         )
 
     def _newest(self, mandator: str, name: str, condition: Any) -> Replacement | None:
-        return self._one(
+        return self._first(
             select(replace)
             .where(replace.c.mandator == mandator, replace.c.list == name, condition)
             .order_by(desc(replace.c.started_at))
             .limit(1)
         )
 
-    def _one(self, query: Any) -> Replacement | None:
+    def _first(self, query: Any) -> Replacement | None:
         with self._engine.connect() as connection:
             row: Row[Any] | None = connection.execute(query).first()
         return Replacement(**{**row._mapping, "state": ReplacementState(row.state)}) if row else None
 
 
 class Rejections:
-    """Everybody who was picked and isn't in the list, with stage and reason. Names CRM ids, never addresses."""
+    """All who were selected and aren't in the list, with stage and reason. Contains CRM ids, never addresses."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def record(self, mandator: str, name: str, rejections: pd.DataFrame, run_id: str) -> None:
-        """Enter rejections (columns `domain.selection.REJECTION_COLUMNS`); who is known keeps their first date."""
+        """Store rejections (columns `domain.selection.REJECTION_COLUMNS`). Known ones keep their first date."""
         now = datetime.now(UTC)
         common = {"mandator": mandator, "list": name, "first_seen": now, "last_seen": now, "run_id": run_id}
         people = rejections.astype("object").where(rejections.notna(), None).to_dict("records")
@@ -295,7 +295,7 @@ class Rejections:
             upsert(connection, rejection, rows, update=("vendor_code", "last_seen", "run_id"))
 
     def counts(self, run_id: str, mandator: str, name: str) -> dict[tuple[str, str], int]:
-        """How many people a run turned away from a list, by stage and reason."""
+        """Return how many people a run rejected from a list, by stage and reason."""
         query = (
             select(rejection.c.stage, rejection.c.reason, func.count())
             .where(rejection.c.run_id == run_id, rejection.c.mandator == mandator, rejection.c.list == name)

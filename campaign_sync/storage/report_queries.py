@@ -1,4 +1,4 @@
-"""Counts for reports: of replaces, of people turned away, of the vendor's answers. Changes nothing and names nobody."""
+"""Counts for reports: of replacements, of rejected people, of the vendor's answers. Contains no personal data."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -11,20 +11,20 @@ from campaign_sync.storage.replacements import Replacement, ReplacementState
 from campaign_sync.storage.tables import rejection, replace, replace_answer, snapshot
 
 KNOWN_FOR = timedelta(days=7)
-"""Whoever was turned away so shortly before isn't newly turned away, though the reason may be called otherwise now."""
+"""A person rejected within this time before, for any reason, isn't newly rejected."""
 
 Turned = tuple[str, str, int | None]
-"""Stage, reason, and the vendor's code where the vendor has turned somebody away."""
+"""Stage, reason, and the vendor's code where the vendor rejected the row."""
 
 
 class ReportQueries:
-    """Questions whose answers are numbers."""
+    """Queries that return counts. Changes nothing."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def replacements(self, mandator: str, name: str, since: datetime) -> list[Replacement]:
-        """Every replace of a list that began since then, however it ended; oldest first."""
+        """Return every replacement of a list that began since then, however it ended; oldest first."""
         query = (
             select(replace)
             .where(replace.c.mandator == mandator, replace.c.list == name, replace.c.started_at >= since)
@@ -37,15 +37,15 @@ class ReportQueries:
             ]
 
     def rejection_counts(self, entry: Replacement) -> dict[Turned, int] | None:
-        """How many people a replace that ended, its snapshot and its selection kept out of the list.
+        """Return how many people an ended replacement, its snapshot and its selection kept out of the list.
 
-        None where a later run has turned anybody away: that overwrites what the ledger has of this one.
+        None where a later run has rejected people: that overwrites the rejections of this one.
         """
-        this = and_(rejection.c.mandator == entry.mandator, rejection.c.list == entry.list)
+        of_list = and_(rejection.c.mandator == entry.mandator, rejection.c.list == entry.list)
         later = select(rejection.c.run_id).where(
-            this, rejection.c.last_seen > entry.finished_at, rejection.c.run_id != entry.run_id
+            of_list, rejection.c.last_seen > entry.finished_at, rejection.c.run_id != entry.run_id
         )
-        found: dict[Turned, int] = {}
+        counts: dict[Turned, int] = {}
         with self._engine.connect() as connection:
             if connection.execute(later.limit(1)).first():
                 return None
@@ -56,17 +56,17 @@ class ReportQueries:
             ):
                 query = (
                     select(rejection.c.stage, rejection.c.reason, rejection.c.vendor_code, func.count())
-                    .where(this, rejection.c.run_id == run_id, rejection.c.stage.in_(stages))
+                    .where(of_list, rejection.c.run_id == run_id, rejection.c.stage.in_(stages))
                     .group_by(rejection.c.stage, rejection.c.reason, rejection.c.vendor_code)
                 )
-                found |= {(stage, reason, code): count for stage, reason, code, count in connection.execute(query)}
-        return found
+                counts |= {(stage, reason, code): count for stage, reason, code, count in connection.execute(query)}
+        return counts
 
     def new_rejections(self, mandator: str, name: str, since: datetime) -> Counter[tuple[datetime, str]]:
-        """How many people were turned away from a list for the first time since then, by moment and reason.
+        """Return how many people were newly rejected from a list since then, by moment and reason.
 
-        Who was turned away in the week before, for whatever reason, isn't counted again. The ledger keeps one line per
-        person and reason, so who came back and left again for the same reason counts at the first time only.
+        A person rejected in the week before, for any reason, isn't counted again. There is one row per person and
+        reason, so a person who is rejected twice for the same reason counts at the first time only.
         """
         earlier = rejection.alias()
         person = (rejection.c.mandator, rejection.c.list, rejection.c.entity_type, rejection.c.entity_id)

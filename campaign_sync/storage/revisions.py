@@ -1,4 +1,4 @@
-"""The revisions of the product's tables: which one a database is at, how it gets to another, whether its tables fit."""
+"""Revisions of the product's tables: reading and migrating a database's revision, and comparing its tables."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -23,28 +23,28 @@ _UPGRADE_LOCK = 0x63616D70
 
 @cache
 def revisions() -> tuple[str, ...]:
-    """All revisions this version knows, the oldest first. The last one is what it works with."""
+    """Return all revisions that this version knows, oldest first. The last one is what it works with."""
     scripts = ScriptDirectory.from_config(_config()).walk_revisions()
     return tuple(str(script.revision) for script in scripts)[::-1]
 
 
 def revision_of(connection: Connection, place: str) -> str | None:
-    """The revision a database is at; None where it has no tables of ours. `place` is what the message calls it.
+    """Return a database's revision; None where it has no tables of ours. `place` names it in the message.
 
     Raises:
         RevisionError: a newer version of the product migrated it.
     """
-    found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
-    if found is not None and found not in revisions():
+    current = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+    if current is not None and current not in revisions():
         raise RevisionError(
-            f"the state database {place} (storage.state_url) is at revision {found}, which this version of "
+            f"the state database {place} (storage.state_url) is at revision {current}, which this version of "
             "campaign-sync doesn't know; run the newer version that migrated it"
         )
-    return found
+    return current
 
 
 def migrate(connection: Connection, place: str, to: str = "head") -> str | None:
-    """Bring a database to a revision while every other process waits; whoever waited finds nothing left to do.
+    """Migrate a database to a revision while other processes wait; those find nothing left to do.
 
     Returns:
         The revision it was at.
@@ -65,10 +65,10 @@ def migrate(connection: Connection, place: str, to: str = "head") -> str | None:
 
 
 def differences(connection: Connection) -> list[str]:
-    """How the tables differ from those this version works with, in words. Tables that aren't ours don't count."""
+    """Return in words how the tables differ from those of this version. Tables that aren't ours are left out."""
     options = {"version_table": VERSION_TABLE, "include_object": _is_ours, "compare_server_default": False}
-    found = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
-    return sorted(told for difference in found for told in _in_words(difference))
+    changes = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+    return sorted(sentence for change in changes for sentence in _in_words(change))
 
 
 def _config() -> Config:
@@ -81,16 +81,16 @@ def _is_ours(_: Any, name: str | None, kind: str, reflected: bool, __: Any) -> b
     return kind != "table" or not reflected or name in metadata.tables
 
 
-def _in_words(difference: Any) -> Iterator[str]:
-    """One or several sentences for what Alembic found; what changes one column comes as a list."""
-    if isinstance(difference, list):
-        for one in difference:
-            what, _, table, column = one[:4]
-            yield f"column {table}.{column} is of another kind ({what.removeprefix('modify_')})"
+def _in_words(change: Any) -> Iterator[str]:
+    """Yield a sentence for each difference that Alembic reports. Changes of one column come as a list."""
+    if isinstance(change, list):
+        for modification in change:
+            action, _, table, column = modification[:4]
+            yield f"column {table}.{column} is of another kind ({action.removeprefix('modify_')})"
         return
-    kind, subject = difference[0], difference[-1]
-    lacking = "is missing" if kind.startswith("add_") else "is there and shouldn't be"
-    what = kind.partition("_")[2]
-    table = difference[2] if what == "column" else getattr(getattr(subject, "table", None), "name", None)
+    action, subject = change[0], change[-1]
+    problem = "is missing" if action.startswith("add_") else "is there and shouldn't be"
+    kind = action.partition("_")[2]
+    table = change[2] if kind == "column" else getattr(getattr(subject, "table", None), "name", None)
     name = f"{table}.{subject.name}" if table and table != subject.name else subject.name
-    yield f"{what} {name} {lacking}"
+    yield f"{kind} {name} {problem}"

@@ -1,4 +1,4 @@
-"""Everything the product remembers from day to day."""
+"""The state database: everything the product remembers from day to day."""
 
 import secrets
 from functools import cached_property
@@ -29,13 +29,13 @@ from campaign_sync.storage.vendor_unsubscribes import UnsubscribedRecipients
 
 
 class State:
-    """The state database: feedback and what became of it, responses, snapshots, journal, ledger, leases, lists."""
+    """The state database, by its parts. See the class of each."""
 
     def __init__(self, url: str) -> None:
-        """Open the database; a new one gets its tables.
+        """Open the database, and create the tables of a new one.
 
         Raises:
-            RevisionError: its tables are those of another version.
+            RevisionError: its tables belong to another version.
             StateError: it can't be opened.
         """
         self._engine = open_database(url)
@@ -60,14 +60,14 @@ class State:
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:
-        """Stand-ins for people, under a key that never leaves this database."""
+        """Pseudonyms of people, by a key that never leaves this database."""
         with self._engine.begin() as connection:
             insert_missing(connection, setting, [{"name": "pseudonym_key", "value": secrets.token_bytes(32)}])
             key = connection.execute(select(setting.c.value).where(setting.c.name == "pseudonym_key")).scalar_one()
         return Pseudonyms(key)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._engine.dispose()
 
     def __enter__(self) -> Self:

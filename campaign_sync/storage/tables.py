@@ -1,6 +1,6 @@
 """The tables the product owns. Changing one takes a migration in `storage/migrations`.
 
-Personal data (recipient ids, addresses) stands only in `unmatched_feedback`, `blocked_address`,
+Personal data (recipient ids, addresses) is only in `unmatched_feedback`, `blocked_address`,
 `unsubscribed_recipient` and `list_unsubscribe`; `rejection`, `write_back` and `unmatched_feedback` name CRM ids;
 `known_withdrawal` holds keyed pseudonyms only.
 """
@@ -15,19 +15,19 @@ metadata = MetaData()
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC on every database; SQLite would forget the zone."""
+    """A moment in UTC on every database; SQLite alone would lose the zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
-        """Store in UTC; a moment without a zone is a mistake of ours."""
+        """Convert to UTC. Raise ValueError for a moment without a zone."""
         if value is not None and value.tzinfo is None:
             raise ValueError("a moment needs its time zone")
         return value and value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
-        """Read as UTC."""
+        """Return the moment in UTC."""
         return value and (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
 
 

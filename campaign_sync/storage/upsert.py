@@ -1,4 +1,4 @@
-"""Insert or update, by one statement for many rows, on both databases the product runs on."""
+"""Inserting or updating many rows by one statement, on both databases that the product supports."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,9 +16,9 @@ def upsert(
     update: Sequence[str],
     where: Callable[[Any], ColumnElement[bool]] | None = None,
 ) -> None:
-    """Insert rows; where one with the same primary key stands, overwrite its `update` columns only.
+    """Insert rows. Of a row whose primary key exists, overwrite the `update` columns.
 
-    With `where`, only if that holds: it is given the columns of the row that would be inserted.
+    With `where`, only where that holds: it is called with the columns of the row that would be inserted.
     """
     statement = _insert(connection, table)
     key = [column.name for column in table.primary_key]
@@ -26,15 +26,15 @@ def upsert(
     conflict = statement.on_conflict_do_update(
         index_elements=key, set_=overwrite, where=where(statement.excluded) if where else None
     )
-    for some in batches(rows):
-        connection.execute(conflict, [dict(row) for row in some])
+    for batch in batches(rows):
+        connection.execute(conflict, [dict(row) for row in batch])
 
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert the rows whose primary key isn't there yet; the others stay as they are."""
+    """Insert the rows whose primary key doesn't exist; the others stay as they are."""
     statement = _insert(connection, table).on_conflict_do_nothing()
-    for some in batches(rows):
-        connection.execute(statement, [dict(row) for row in some])
+    for batch in batches(rows):
+        connection.execute(statement, [dict(row) for row in batch])
 
 
 def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

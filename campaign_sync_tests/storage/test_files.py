@@ -98,7 +98,7 @@ def test_a_file_that_is_gone_or_truncated_is_named(tmp_path: Path, spoil: object
     name, digest = frames.write_frame("snapshots", NOON, pd.DataFrame({"a": ["b"]}))
     spoil(tmp_path / name)  # type: ignore[operator]
 
-    with pytest.raises(FileStorageError, match="materialize its asset anew"):
+    with pytest.raises(FileStorageError, match="materialize its asset again"):
         frames.read_frame(name, digest)
 
 

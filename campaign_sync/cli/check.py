@@ -24,7 +24,7 @@ from campaign_sync.domain.feedback import MAILING_UNSUBSCRIBES
 from campaign_sync.feedback.feedback_fetcher import opened
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError
-from campaign_sync.optimizely.services import Reader
+from campaign_sync.optimizely.services import ClosedLoopReader
 from campaign_sync.orchestration.assets.selection import opt_in_of
 from campaign_sync.orchestration.errors import EXPECTED
 from campaign_sync.orchestration.resources import Resources
@@ -186,12 +186,12 @@ def _check_mailings(mandator: str, targets: Sequence[Target], vendor: Optimizely
 def _check_feedback(mandator: str, feedback: FeedbackSettings, vendor: Optimizely, findings: _Findings) -> None:
     """Whether each reader may be asked, or each kind of file is there."""
     place = f"mandators.{mandator}.feedback"
-    if feedback.reader(MAILING_UNSUBSCRIBES) and not feedback.reader(Reader.UNSUBSCRIBES):
+    if feedback.reader(MAILING_UNSUBSCRIBES) and not feedback.reader(ClosedLoopReader.UNSUBSCRIBES):
         findings.add(
             place,
             None,
             f"{MAILING_UNSUBSCRIBES} doesn't tell of who leaves without naming a mailing, nor by an old one; add "
-            f"{Reader.UNSUBSCRIBES.value} to readers",
+            f"{ClosedLoopReader.UNSUBSCRIBES.value} to readers",
         )
     if feedback.files:
         with findings.trying(place), opened(feedback.files) as drop:
@@ -206,7 +206,7 @@ def _check_feedback(mandator: str, feedback: FeedbackSettings, vendor: Optimizel
     for name in feedback.readers:
         with findings.trying(place):
             now = vendor.closed_loop.current_time()
-            rows = vendor.closed_loop.read(Reader(name), now - _A_WEEK, now, 0, 1)
+            rows = vendor.closed_loop.read(ClosedLoopReader(name), now - _A_WEEK, now, 0, 1)
             found = "has rows of the last week" if rows else "may be asked, and has no rows of the last week"
             findings.add(place, True if rows else None, f"{name} {found}")
 

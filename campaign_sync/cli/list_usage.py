@@ -75,7 +75,7 @@ def unsubscribe_lists_of(target: Target, vendor: Optimizely, crm: CrmSnapshot) -
     elsewhere = [each for each, of_list, of_some in zip(asked, own, some, strict=True) if of_some and not of_list]
     place = f"mandators.{target.mandator}.unsubscribe_lists"
     per_list = target.unsubscribe_lists == "per_list"
-    if vendor.unsubscribes.lists_are_closed:
+    if vendor.unsubscribes.refuses_list_queries:
         consequence = (
             "everybody on any unsubscribe list is kept out" if per_list else "whether it has its own is unknown"
         )

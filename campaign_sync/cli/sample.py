@@ -20,10 +20,15 @@ from campaign_sync.domain.sample_rows import pseudonymized
 from campaign_sync.feedback.feedback_fetcher import opened
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import FileSourceError, RefusedError, TransientError, UnsettledFileError
-from campaign_sync.optimizely.services import Reader
+from campaign_sync.optimizely.services import ClosedLoopReader
 from campaign_sync.orchestration.resources import Resources
 
-READERS = (Reader.OUT_BOUNCES, Reader.UNSUBSCRIBES, Reader.MAILING_UNSUBSCRIBES, Reader.RESPONSES)
+READERS = (
+    ClosedLoopReader.OUT_BOUNCES,
+    ClosedLoopReader.UNSUBSCRIBES,
+    ClosedLoopReader.MAILING_UNSUBSCRIBES,
+    ClosedLoopReader.RESPONSES,
+)
 """The readers that tell of people who left or can't be reached."""
 
 ROWS_READ = 200
@@ -74,7 +79,7 @@ def show_sample(configuration: Configuration, mandator: str, days: int, console:
         _print_settings(mandator, guesses, console)
 
 
-def _read(vendor: Optimizely, days: int) -> dict[Reader, Sample]:
+def _read(vendor: Optimizely, days: int) -> dict[ClosedLoopReader, Sample]:
     until = vendor.closed_loop.current_time()
     samples = {}
     for reader in READERS:
@@ -87,14 +92,14 @@ def _read(vendor: Optimizely, days: int) -> dict[Reader, Sample]:
     return samples
 
 
-def _read_files(feedback: FeedbackSettings, files: FileSettings) -> dict[Reader, Sample]:
+def _read_files(feedback: FeedbackSettings, files: FileSettings) -> dict[ClosedLoopReader, Sample]:
     """The first rows of the newest file of each reader."""
     samples = {}
     with opened(files) as drop:
         for name, reader in feedback.readers.items():
-            samples[Reader(name)] = Sample([])
+            samples[ClosedLoopReader(name)] = Sample([])
             for file in drop.files(reader.files or "")[-1:]:
-                samples[Reader(name)] = _first_rows(drop, file, files.separator)
+                samples[ClosedLoopReader(name)] = _first_rows(drop, file, files.separator)
     return samples
 
 
@@ -115,7 +120,7 @@ def _days(days: int) -> str:
 
 
 def _print_sample(
-    reader: Reader, sample: Sample, shown: Sequence[Sequence[str]], doubts: Sequence[str], console: Console
+    reader: ClosedLoopReader, sample: Sample, shown: Sequence[Sequence[str]], doubts: Sequence[str], console: Console
 ) -> None:
     columns = [Column(str(position), overflow="fold") for position in range(max(map(len, sample.rows)))]
     read = f"at least {ROWS_READ}" if len(sample.rows) == ROWS_READ else str(len(sample.rows))
@@ -128,7 +133,7 @@ def _print_sample(
         console.print(Text(f"? {doubt}", "yellow"), soft_wrap=True)
 
 
-def _print_settings(mandator: str, guesses: Mapping[Reader, Guess], console: Console) -> None:
+def _print_settings(mandator: str, guesses: Mapping[ClosedLoopReader, Guess], console: Console) -> None:
     settings = {"feedback": {"readers": {reader.value: _layout(guess) for reader, guess in guesses.items()}}}
     # Without a width: whoever copies a folded line copies a break that may fall into a column's name.
     told = yaml.safe_dump(settings, default_flow_style=None, sort_keys=False, allow_unicode=True, width=float("inf"))

@@ -146,7 +146,7 @@ def _left_lists(
     for list_id, opt_in_id in opt_ins.items():
         people = consenting[opt_in_id]
         left = _asked(_of_list(vendor, list_id), sorted(people), on_rows)
-        if vendor.unsubscribes.lists_are_closed:
+        if vendor.unsubscribes.refuses_list_queries:
             addresses = sorted(set().union(*consenting.values()))
             return everybody_left | set(_asked(vendor.unsubscribes.contains_all, addresses, on_rows)), news
         if len(left) > max(_A_FEW, len(people) / 2):

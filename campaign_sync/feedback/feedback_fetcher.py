@@ -14,7 +14,7 @@ from campaign_sync.domain.windows import Window, windows
 from campaign_sync.feedback.paging import Row, read_window
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import FileSourceError, RefusedError, TransientError, UnsettledFileError
-from campaign_sync.optimizely.services import ClosedLoop, Reader
+from campaign_sync.optimizely.services import ClosedLoop, ClosedLoopReader
 from campaign_sync.storage.csv_rows import CsvRows
 from campaign_sync.storage.feedback_imports import Delivery, FeedbackImport, new_import
 from campaign_sync.storage.files import FileStorage, FileStorageError
@@ -177,7 +177,7 @@ def new_windows(
     for window in windows(fetched_until, closed_loop.current_time(), feedback.overlap, feedback.lifetime):
 
         def page(start: int, rows: int, window: Window = window) -> list[Row]:
-            return closed_loop.read(Reader(reader), window.since, window.until, start, rows)
+            return closed_loop.read(ClosedLoopReader(reader), window.since, window.until, start, rows)
 
         yield window, read_window(page, on_rows)
 

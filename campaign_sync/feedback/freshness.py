@@ -9,7 +9,7 @@ from campaign_sync.config import FeedbackSettings
 from campaign_sync.domain.feedback_age import AgeLimits, Verdict, in_words, is_unusual_silence
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
-from campaign_sync.optimizely.services import Reader
+from campaign_sync.optimizely.services import ClosedLoopReader
 from campaign_sync.storage.feedback_imports import FeedbackImport, FeedbackImports, RowCounts
 
 
@@ -91,7 +91,7 @@ def silent_readers(
 def _explained(reader: str, told: str, vendor: Optimizely, since: datetime, now: datetime) -> SilentReader:
     told = f"{reader}: {told} for {in_words(now - since)}"
     try:
-        mailings = vendor.closed_loop.read(Reader.MAILINGS, since, now, 0, 1)
+        mailings = vendor.closed_loop.read(ClosedLoopReader.MAILINGS, since, now, 0, 1)
     except (RefusedError, UnknownFaultError):
         return SilentReader(reader, f"{told}, and the vendor doesn't tell whether mailings went out", suspicious=True)
     if not mailings:

@@ -1,7 +1,7 @@
-"""Reads the vendor's long answers in bulk, as bytes, without an object for each element.
+"""Decoder for the vendor's long arrays: works on bytes, without an object for each element.
 
-Axis writes all elements of an array alike, so that what stands between any two values is the same few bytes every time.
-Here these become separators. Whatever isn't written in just that way is left to the XML parser (see `wire`).
+Axis writes all elements of an array alike, so the markup between two values is always the same few bytes. They are
+replaced by separators. Anything written differently is left to the XML parser (see `soap_encoding`).
 """
 
 import re
@@ -18,10 +18,10 @@ _CELL, _ROW, _NIL, _AMPERSAND = CELL_SEPARATOR.encode(), b"\x02", b"\x03", b"\x0
 _NOTHING = b' xsi:nil="true"/>'
 
 LONGEST_HEAD = 4096
-"""Within so many bytes an array begins."""
+"""An array begins within this many bytes."""
 
 _DECLARED = rb'(?: xmlns:soapenc="%s")?>' % re.escape(ENCODING)
-"""The end of a tag, in which the encoding's prefix may be declared."""
+"""The end of a tag, which may declare the prefix of the SOAP encoding."""
 
 _ROWS = re.compile(
     rb'<([\w.-]+) soapenc:arrayType="(?:soapenc|xsd):string\[\]\[\d+\]" xsi:type="soapenc:Array"'
@@ -29,7 +29,7 @@ _ROWS = re.compile(
     + rb'(?=(<\1 soapenc:arrayType="(?:soapenc|xsd):string\[\d+\]" xsi:type="soapenc:Array">)'
     rb'(<\1 xsi:type="(?:soapenc|xsd):string")(?: xsi:nil="true"/)?>)'
 )
-"""The beginning of an array of rows and of its first row: the elements' name, a row's tag, a cell's tag's beginning."""
+"""The start of an array of rows and of its first row: element name, row tag, beginning of the cell tag."""
 
 _PREFIXES = (b'xmlns:soapenc="%s"' % ENCODING, b'xmlns:xsi="%s"' % INSTANCE)
 _UTF8 = re.compile(rb"<\?xml [^<>?]*encoding=[\"']utf-8[\"'][^<>?]*\?>", re.IGNORECASE)
@@ -38,38 +38,38 @@ _OPENED = re.compile(rb"<([\w.:-]+)[ >]")
 _VALUES = re.compile(
     rb'<([\w.-]+) soapenc:arrayType="xsd:(\w+)\[\d+\]" xsi:type="soapenc:Array"' + _DECLARED + rb'(?=<\1 href="#)'
 )
-"""The beginning of an array of numbers or booleans, which Axis writes apart from where they belong."""
+"""The start of an array of numbers or booleans, whose values Axis writes as `multiRef` elements after it."""
 
 _VALUE = re.compile(
     rb'<multiRef id="\w+(" soapenc:root="0" soapenv:encodingStyle="%s" xsi:type="xsd:(\w+)"' % re.escape(ENCODING)
     + _DECLARED
     + rb")"
 )
-"""The beginning of the first such value: all that follows its id, and its type."""
+"""The start of the first such value: everything after its id, and its type."""
 
 _PLAIN = bytes(range(0x30, 0x3A)) + bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B)) + b"+-"
-"""What ids, numbers and truths are made of."""
+"""The bytes of ids, numbers and booleans."""
 
 _REFERENCE = re.compile(rb"&[^&;<]{1,8};")
 _SAMPLE_BYTES = 20_000
 _BYTES_PER_STOP = 200
-"""Stopping at one reference takes as long as looking through so many bytes."""
+"""Handling one reference takes as long as scanning this many bytes."""
 
 _NAMED = {b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'", b"amp": b"&"}
 
 
 class UnexpectedShapeError(Exception):
-    """Something is written otherwise than Axis does; the XML parser may well understand it."""
+    """The bytes aren't written the way Axis writes them; the XML parser may still understand them."""
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Some rows of texts, written as UTF-8, with separators and a mark in place of a value that isn't set."""
+class JoinedRows:
+    """Rows of texts as one UTF-8 text, with separators between values and a mark for each nil."""
 
     joined: bytes
 
     def lists(self) -> list[list[str | None]]:
-        """Each row as a list, with None for a value that isn't set."""
+        """Return each row as a list, with None for nil."""
         nil = _NIL.decode()
         rows: list[list[str | None]] = []
         for line in self.joined.decode().split(_ROW.decode()):
@@ -78,28 +78,28 @@ class Rows:
         return rows
 
     def texts(self) -> list[bytes]:
-        """Each row as one text, its values separated by `CELL_SEPARATOR`; one that isn't set as an empty one."""
+        """Return each row as one text, its values separated by `CELL_SEPARATOR`; nil becomes an empty text."""
         return self.joined.replace(_NIL, b"").split(_ROW)
 
 
 @dataclass(frozen=True)
-class ListedRows:
-    """Some rows of texts that the XML parser has read."""
+class ParsedRows:
+    """Rows of texts that the XML parser has read."""
 
     rows: list[list[str | None]]
 
     def lists(self) -> list[list[str | None]]:
-        """As `Rows.lists`."""
+        """See `JoinedRows.lists`."""
         return self.rows
 
     def texts(self) -> list[bytes]:
-        """As `Rows.texts`."""
+        """See `JoinedRows.texts`."""
         return [CELL_SEPARATOR.join(text or "" for text in row).encode() for row in self.rows]
 
 
 @dataclass(frozen=True)
 class RowForm:
-    """How the rows of one answer are written."""
+    """The markup of the rows of one answer."""
 
     head: bytes
     """Everything before the first row."""
@@ -107,45 +107,45 @@ class RowForm:
     row: bytes
     """The tag that begins a row."""
     cell: bytes
-    """The beginning of the tag that begins a value."""
+    """The beginning of the tag that begins a cell."""
 
     @classmethod
     def at(cls, start: bytes) -> "RowForm | None":
-        """The form of an answer that begins like this; None where it is another than Axis's."""
-        found = _ROWS.search(start)
-        if found is None:
+        """Return the markup of an answer from its first bytes; None if it isn't that of Axis."""
+        match = _ROWS.search(start)
+        if match is None:
             return None
-        head = start[: found.end()]
+        head = start[: match.end()]
         utf8 = _UTF8.match(head) or not head.startswith(b"<?xml")
         known = all(prefix in head for prefix in _PREFIXES)
-        return cls(head, *found.groups()) if utf8 and known and b"</" not in head else None
+        return cls(head, *match.groups()) if utf8 and known and b"</" not in head else None
 
     @property
     def row_end(self) -> bytes:
-        """What ends a row, after its last value's own end."""
+        """The end tag of a row, which follows the end tag of its last cell."""
         return b"</%s>" % self.name
 
     @property
     def between_rows(self) -> bytes:
-        """The end of a row and the beginning of the next."""
+        """The end of a row and the start of the next."""
         return self.row_end + self.row
 
     def alone(self, rows: bytes) -> bytes:
-        """An answer that consists of some of the rows."""
+        """Return a complete answer that holds only these rows."""
         return self.head + rows + b"".join(b"</%s>" % name for name in reversed(_OPENED.findall(self.head)))
 
-    def read(self, rows: bytes) -> Rows:
-        """Understand whole rows.
+    def read(self, rows: bytes) -> JoinedRows:
+        """Decode whole rows.
 
         Raises:
-            UnusualError: they are written otherwise.
+            UnexpectedShapeError: they aren't written the way Axis writes them.
         """
         if any(mark in rows for mark in (_CELL, _ROW, _NIL, _AMPERSAND)):
             raise UnexpectedShapeError
         cell, end = self.cell + b">", self.row_end
         if _NOTHING in rows:
             rows = rows.replace(self.cell + _NOTHING, cell + _NIL + end)
-        # Split by an expression and joined: bytes.replace would look for what is so long twice.
+        # re.split and join, because bytes.replace searches for a long pattern twice.
         rows = _CELL.join(re.split(re.escape(end + cell), rows)).replace(end + end + self.row + cell, _ROW)
         first, last = self.row + cell, end + end
         if len(rows) < len(first) + len(last) or not rows.startswith(first) or not rows.endswith(last):
@@ -157,13 +157,13 @@ class RowForm:
             rows.decode()
         except UnicodeDecodeError:
             raise UnexpectedShapeError from None
-        return Rows(_resolved(rows))
+        return JoinedRows(_resolved(rows))
 
 
 def values(content: bytes) -> tuple[bytes, list[str]] | None:
-    """The values of an answer that is an array of numbers or booleans, and the answer without them.
+    """Return an answer without the values of its array of numbers or booleans, and these values.
 
-    None where it isn't one, or is written otherwise than Axis does.
+    None if it isn't such an array, or isn't written the way Axis writes it.
     """
     array, value = _VALUES.search(content, 0, LONGEST_HEAD), content.find(b"<multiRef ")
     first = _VALUE.match(content, value) if array and value > 0 else None
@@ -173,10 +173,10 @@ def values(content: bytes) -> tuple[bytes, list[str]] | None:
     if not all(prefix in content[: array.end()] for prefix in _PREFIXES):
         return None
     references = _separated(content[array.end() : items_end], b'<%s href="#' % array[1], b'"/>')
-    found = _separated(content[value:values_end].replace(first[1], _CELL), b'<multiRef id="', b"</multiRef>")
+    written = _separated(content[value:values_end].replace(first[1], _CELL), b'<multiRef id="', b"</multiRef>")
     try:
-        where = dict(each.split(_CELL.decode()) for each in found)
-        read = [where[reference] for reference in references]
+        by_id = dict(id_and_value.split(_CELL.decode()) for id_and_value in written)
+        read = [by_id[reference] for reference in references]
     except (KeyError, ValueError):
         return None
     if not read or _CELL in content or _ROW in content:
@@ -188,9 +188,9 @@ def values(content: bytes) -> tuple[bytes, list[str]] | None:
 
 
 def _separated(written: bytes, before: bytes, after: bytes) -> list[str]:
-    """What stands between the same bytes each time, of plain characters only; nothing where it isn't so.
+    """Return the texts between `before` and `after`; an empty list unless they consist of `_PLAIN` bytes only.
 
-    The last one's end isn't part of `written`.
+    `written` lacks the last `after`.
     """
     plain = written.removeprefix(before).replace(after + before, _ROW)
     if not written.startswith(before) or plain.translate(None, _PLAIN + _CELL + _ROW):
@@ -199,7 +199,7 @@ def _separated(written: bytes, before: bytes, after: bytes) -> list[str]:
 
 
 def _resolved(text: bytes) -> bytes:
-    """The text with all references replaced by what they stand for."""
+    """Return the text with all character references resolved."""
     if b"&" not in text:
         return text
     for reference in _frequent_references(text):
@@ -207,8 +207,8 @@ def _resolved(text: bytes) -> bytes:
     first, *others = text.split(b"&")
     meanings: dict[bytes, bytes] = {}
     pieces = [first]
-    for each in others:
-        name, end, after = each.partition(b";")
+    for piece in others:
+        name, end, after = piece.partition(b";")
         if not end:
             raise UnexpectedShapeError
         meaning = meanings.get(name)
@@ -228,14 +228,14 @@ def _resolved(text: bytes) -> bytes:
 
 
 def _frequent_references(text: bytes) -> list[bytes]:
-    """Those for which looking through all of the text at once takes less than stopping at each."""
+    """Return the references so frequent that one `bytes.replace` is faster than handling each occurrence."""
     sample = text[:_SAMPLE_BYTES]
-    found = Counter(_REFERENCE.findall(sample))
-    return [reference for reference, times in found.items() if times * _BYTES_PER_STOP > len(sample)]
+    occurrences = Counter(_REFERENCE.findall(sample))
+    return [reference for reference, times in occurrences.items() if times * _BYTES_PER_STOP > len(sample)]
 
 
 def _meaning(name: bytes) -> bytes:
-    """What a reference stands for; of half a character, its half."""
+    """Return the character of a reference, or the surrogate if it names half a character."""
     if name in _NAMED:
         return _NAMED[name]
     hexadecimal = name.startswith(b"#x")

@@ -1,4 +1,4 @@
-"""The way in: a connection to one mandator of Optimizely Campaign."""
+"""The client: a connection to one mandator of Optimizely Campaign."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,16 +8,16 @@ from campaign_sync.optimizely.services import Blacklist, ClosedLoop, Mailings, R
 from campaign_sync.optimizely.session import Session
 from campaign_sync.optimizely.transport import Transport
 
-_SLOW = 0.5
-"""An answer that takes this share of the time that there is for one tells that the vendor has too much to do."""
+_SLOW_SHARE = 0.5
+"""An answer that takes this share of the timeout counts as a sign that the vendor is overloaded."""
 
 
 class Optimizely:
-    """The vendor's services, as one logged-in mandator sees them. Safe to use from many threads at once."""
+    """The web services for one logged-in mandator. Safe to use from many threads at once."""
 
     def __init__(self, session: Session):
         self.mandator_id = session.mandator_id
-        self.pace = session.pace
+        self.limiter = session.limiter
         self.recipient_lists = RecipientLists(session)
         self.recipients = Recipients(session, self.recipient_lists)
         self.unsubscribes = Unsubscribes(session)
@@ -37,24 +37,24 @@ def connect(
     timeout_seconds: float = 180,
     ca_file: str | None = None,
 ) -> Iterator[Optimizely]:
-    """Log in to a mandator, and out again at the end, whatever happens in between.
+    """Log in to a mandator, and log out at the end, also after an error.
 
     Args:
         base_url: the URL before `/Rpc<Service>`, as `https://api.campaign.episerver.net/soap11`.
         mandator_id: the vendor's id of the client.
         username: a user with the right INTERFACE_WEBSERVICE.
         password: the user's password.
-        parallel_calls: how many calls may be made at once; the vendor allows 40 per mandator.
-        timeout_seconds: how long to wait for one answer.
-        ca_file: a PEM file with the only CAs to be trusted; by default those that every browser trusts.
+        parallel_calls: the most simultaneous calls; the vendor allows 40 per mandator.
+        timeout_seconds: the limit for one answer.
+        ca_file: a PEM file with the only CAs to trust; by default those that browsers trust.
 
     Raises:
-        CredentialsError: the vendor doesn't let the user in.
+        CredentialsError: the vendor rejects the user.
         TransientError: the vendor can't be reached.
     """
     transport = Transport(base_url, parallel_calls=parallel_calls, timeout_seconds=timeout_seconds, ca_file=ca_file)
-    pace = ConcurrencyLimiter(parallel_calls, timeout_seconds * _SLOW)
-    session = Session(transport, mandator_id, username, password, pace)
+    limiter = ConcurrencyLimiter(parallel_calls, timeout_seconds * _SLOW_SHARE)
+    session = Session(transport, mandator_id, username, password, limiter)
     try:
         session.open()
         yield Optimizely(session)

@@ -1,4 +1,21 @@
-"""What can go wrong at the vendor's, named by what to do about it. No message holds anybody's data or a credential."""
+"""The errors of the vendor and of delivered files. No message holds personal data or a credential.
+
+```
+OptimizelyError
+├── CredentialsError         correct the user, password or mandator
+├── SessionExpiredError      the session ends even after a new login
+├── TransientError           try again later
+│   └── UnsettledFileError   a delivered file is still being written
+├── RefusedError             the vendor won't carry out this call
+├── UnsendableError          the rows can't be encoded; nothing was sent
+├── UnreadableAnswerError    the answer isn't what the vendor ever sends
+├── FileSourceError          the file source, or a file in it, is unusable
+├── ForeignListError         the list isn't the mandator's; nothing was sent
+└── UnknownFaultError        a fault that this program doesn't know
+```
+
+Only `TransientError` is worth a retry. `outcome_unknown` says whether the call may have been carried out all the same.
+"""
 
 import re
 from collections.abc import Iterable
@@ -7,24 +24,24 @@ from campaign_sync.optimizely.fault_text import known_words
 
 
 class OptimizelyError(Exception):
-    """A call to Optimizely Campaign came to nothing.
+    """A call to Optimizely Campaign failed.
 
-    `outcome_unknown` is True where the vendor may have carried the call out all the same, wholly or in part.
+    `outcome_unknown` is True if the vendor may have carried the call out all the same, wholly or in part.
     """
 
     outcome_unknown = False
 
 
 class CredentialsError(OptimizelyError):
-    """The vendor doesn't let this user into this mandator."""
+    """The vendor, or the server of the file source, rejects the user."""
 
 
 class SessionExpiredError(OptimizelyError):
-    """The vendor doesn't know the session. Calls answer this by logging in again; it surfaces if that didn't help."""
+    """The vendor doesn't know the session. Calls log in again once; this is raised if that doesn't help."""
 
 
 class TransientError(OptimizelyError):
-    """The network or the vendor failed for the moment; trying again later may work."""
+    """The network or the vendor failed temporarily; a later attempt may succeed."""
 
     def __init__(self, message: str, *, outcome_unknown: bool):
         super().__init__(message)
@@ -32,22 +49,22 @@ class TransientError(OptimizelyError):
 
 
 class UnsettledFileError(TransientError):
-    """A delivered file is gone or another one since it was listed: somebody is still at it."""
+    """A delivered file was removed or changed since it was listed; it is probably still being written."""
 
     def __init__(self, message: str):
         super().__init__(message, outcome_unknown=False)
 
 
 class RefusedError(OptimizelyError):
-    """The vendor understood the call and won't do it. Trying again changes nothing."""
+    """The vendor refuses the call. A retry changes nothing."""
 
 
 class UnsendableError(OptimizelyError, ValueError):
-    """The rows can't be sent as they are. Raised before anything is sent; names positions, never contents."""
+    """The rows can't be encoded. Raised before anything is sent; the message names positions, never contents."""
 
 
 class UnreadableAnswerError(OptimizelyError):
-    """An answer that is larger, or other XML, than the vendor ever sends. Trying again changes nothing."""
+    """The answer is too large, or hostile XML. A retry changes nothing."""
 
     def __init__(self, message: str, *, outcome_unknown: bool):
         super().__init__(message)
@@ -55,15 +72,15 @@ class UnreadableAnswerError(OptimizelyError):
 
 
 class FileSourceError(OptimizelyError):
-    """A drop, or a file delivered into it, can't be used as it is. Trying again changes nothing."""
+    """A file source, or a file delivered to it, is unusable. A retry changes nothing."""
 
 
 class ForeignListError(OptimizelyError):
-    """The recipient list isn't one of the logged-in mandator's. Raised before anything is sent to it."""
+    """The recipient list belongs to another mandator or doesn't exist. Raised before anything is sent to it."""
 
 
 class UnknownFaultError(OptimizelyError):
-    """The vendor reported something we can't interpret, so whether it did the work is unknown, too."""
+    """The vendor reported an unknown fault, so it may have carried out the call."""
 
     outcome_unknown = True
 
@@ -75,7 +92,7 @@ _TRANSIENT = re.compile(
     re.IGNORECASE,
 )
 _FORBIDDEN = re.compile(r"\bnot (allowed|permitted|authori[sz]ed)\b|\b(access|permission) denied\b", re.IGNORECASE)
-"""Said of what a user may not do, however the vendor's text goes on: trying again changes nothing."""
+"""Missing permissions, whatever else the text says: a retry changes nothing."""
 _REFUSED = re.compile(
     r"\bdo(es)? not exists?\b|\bno \w+ found\b|too many|at most|unknown attribute|read-only|lengths? differ|of length|"
     r"unauthori[sz]ed|denied|permission|illegal ?argument|invalid|bad types|deserializer|"
@@ -85,20 +102,20 @@ _REFUSED = re.compile(
 
 
 def from_fault(call: str, text: str, *, mandator_id: int, secrets: Iterable[str]) -> OptimizelyError:
-    """The error that a SOAP fault stands for.
+    """Return the error for a SOAP fault.
 
     Args:
-        call: what was called, as `Recipient.addAll3`; becomes part of the message.
-        text: the fault's text as received. Only what is known of it becomes part of the message.
-        mandator_id: whose session it was.
-        secrets: the session id and the user's name and password.
+        call: the service and operation, as `Recipient.addAll3`; part of the message.
+        text: the fault's text as received. Only known words of it become part of the message.
+        mandator_id: the mandator of the session.
+        secrets: the session id, username and password.
     """
     said = known_words(text, secrets)
     where = f"{call} of mandator {mandator_id}"
     if _SESSION.search(text):
         return SessionExpiredError(
-            f"{where}: the vendor rejects the session, and again after a new login. Look whether something else logs "
-            "this user out, and whether the clocks and the session rules at the vendor's have changed."
+            f"{where}: the vendor rejects the session, and again after a new login. Check whether another program "
+            "logs this user out, and ask the vendor's support whether its session rules have changed."
         )
     if _CREDENTIALS.search(text):
         return CredentialsError(
@@ -113,8 +130,8 @@ def from_fault(call: str, text: str, *, mandator_id: int, secrets: Iterable[str]
     if _REFUSED.search(text) or _FORBIDDEN.search(text):
         return RefusedError(
             f"{where}: the vendor refuses the call ({said}). Compare the configuration with the list in Campaign, and "
-            "the user's operations with those ordered from support."
+            "the user's operations with those ordered from the vendor's support."
         )
     return UnknownFaultError(
-        f"{where}: the vendor reports a fault we don't know ({said}). Ask its support, with the time of the call."
+        f"{where}: the vendor reports an unknown fault ({said}). Ask its support, with the time of the call."
     )

@@ -1,7 +1,7 @@
-"""What of a fault's text may be shown: names of Java classes, and the words that the vendor's faults are made of.
+"""The allowlist for fault texts: names of Java classes, and the words that the vendor's faults consist of.
 
-A fault repeats the session, the user and the arguments of the call, in spellings of its own, and names people that no
-call named. So what is shown is chosen, not what is left out.
+A fault repeats the session, the user and the arguments of the call in other spellings, and may name people that the
+call didn't. So words are shown only if they are on the list.
 """
 
 import re
@@ -24,7 +24,7 @@ timeout to token too transaction try type types unable unavailable unexpected un
 unsubscribed unsubscribes unsupported updating user userlist users valid value values version violation was web
 webservice when which while with within wrong xml
 """
-"""No name of a person is among them, as far as that can be."""
+"""As far as possible, no name of a person is among them."""
 
 _WORDS = frozenset(_VOCABULARY.split())
 
@@ -32,28 +32,28 @@ _CLASS = re.compile(r"(?:[a-z][a-z0-9]*\.)*[A-Z][A-Za-z]{2,}(?:Exception|Error|D
 _SHORT_NUMBER = re.compile(r"[0-9]{1,3}")
 _TOKEN = re.compile(r"[^\s,;:=()\[\]{}<>\"'|]+")
 _BRACKETS_AND_QUOTES = re.compile(r"\[[^\]]*\]|'[^']*'|\"[^\"]*\"")
-"""The vendor's `[session,mandator,user]`, and what it quotes."""
+"""The vendor's `[session,mandator,user]`, and quotations."""
 
-_SPOKEN_OF_CALL = re.compile(r"\bfor call\b.*", re.DOTALL)
+_ARGUMENTS = re.compile(r"\bfor call\b.*", re.DOTALL)
 _LONGEST_TEXT = 10_000
-"""In characters. What is longer explains nothing."""
+"""In characters. A longer text isn't shown."""
 
 
 def known_words(text: str, secrets: Iterable[str]) -> str:
-    """What of a fault's text may be shown, at most 200 characters; anything else is `…`.
+    """Return the known words of a fault's text, at most 200 characters; anything else becomes `…`.
 
     Args:
         text: the text as received.
-        secrets: what isn't shown even if it is a word that is known.
+        secrets: texts that are never shown, even if they are known words.
     """
     for secret in filter(None, secrets):
         text = text.replace(secret, "…")
-    text = _SPOKEN_OF_CALL.sub("", text)
+    text = _ARGUMENTS.sub("", text)
     if len(text) > _LONGEST_TEXT:
-        return f"it gave a text of {len(text)} characters"
+        return f"its text has {len(text)} characters"
     text = _TOKEN.sub(lambda token: token[0] if _is_known(token[0]) else "…", _BRACKETS_AND_QUOTES.sub("…", text))
     text = re.sub(r"(?:…[\s,;:=|<>]*)+", "… ", " ".join(text.split())).strip()
-    return text[:200] or "it gave no text"
+    return text[:200] or "without a text"
 
 
 def _is_known(token: str) -> bool:

@@ -1,7 +1,7 @@
-"""What one of the vendor's services takes and returns, read from its own WSDL by zeep.
+"""The definition of one web service, read from its WSDL by zeep.
 
-Nothing about names or types is written down here: whether parameters are called `in0` or `recipientListId`, whether a
-number is an int or a long, and how an operation's name is spelled depend on how the vendor built the server.
+No parameter names or types are hard-coded: whether parameters are called `in0` or `recipientListId`, whether a number
+is an int or a long, and the case of operation names depend on how the vendor built the server.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from campaign_sync.optimizely.errors import RefusedError, UnsendableError
 from campaign_sync.optimizely.soap_encoding import Answer, Part
 
 _MAX_DOCUMENTS = 20
-"""The most documents that one WSDL may consist of. The vendor's is one."""
+"""The most documents of one WSDL. The vendor's has one."""
 
 _CONVERTERS: dict[str, Callable[[str], Any]] = {
     "boolean": lambda text: text.strip() in ("true", "1"),
@@ -31,7 +31,7 @@ _CONVERTERS: dict[str, Callable[[str], Any]] = {
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation as the WSDL has it. The first parameter is the session id, except of `login`."""
+    """One operation of the WSDL. The first parameter is the session id, except for `login`."""
 
     name: str
     parameters: tuple[Part, ...]
@@ -40,7 +40,7 @@ class Operation:
 
     @property
     def has_arrays(self) -> bool:
-        """Whether any parameter or the result is an array, which is what zeep can't do well."""
+        """Whether any parameter or the result is an array, which zeep handles badly."""
         return any(part.is_array for part in (*self.parameters, self.result) if part)
 
 
@@ -56,11 +56,11 @@ class ServiceDefinition:
             load: fetches a document by URL; its errors pass through.
 
         Raises:
-            RefusedError: what is there isn't a usable WSDL.
+            RefusedError: the document isn't a usable WSDL.
         """
         self.service = service
         self._url = f"{base_url}/Rpc{service}"
-        # The loader is what forbids other hosts and document types.
+        # The loader forbids other hosts and document types.
         settings = zeep.Settings(strict=True, forbid_external=False, forbid_dtd=True, xml_huge_tree=False)
         try:
             self._client = zeep.Client(f"{self._url}?wsdl", transport=_Loader(load), settings=settings)  # type: ignore[no-untyped-call]
@@ -75,7 +75,7 @@ class ServiceDefinition:
         self._operations = {operation.name.casefold(): _operation(operation) for operation in operations}
 
     def operation(self, name: str) -> Operation:
-        """The operation of that name, whatever its case.
+        """Return the operation of that name; case is ignored.
 
         Raises:
             RefusedError: the service has none.
@@ -88,36 +88,36 @@ class ServiceDefinition:
             ) from None
 
     def request(self, operation: Operation, arguments: Sequence[object]) -> bytes:
-        """The envelope of a call.
+        """Encode the envelope of a call.
 
         Raises:
             UnsendableError: a text holds a character that XML can't carry.
         """
-        self._expect(operation, len(arguments))
+        self._check_parameter_count(operation, len(arguments))
         if not operation.has_arrays:
-            return self._written_by_zeep(operation, arguments)
-        return soap_encoding.envelope(self.namespace, operation.name, _written(operation.parameters, arguments))
+            return self._encode_with_zeep(operation, arguments)
+        return soap_encoding.envelope(self.namespace, operation.name, _encode(operation.parameters, arguments))
 
     def tail(self, operation: Operation, arguments: Sequence[object]) -> bytes:
-        """All arguments but the session id, written for use in `request_with_tail`.
+        """Encode all arguments but the session id, for `request_with_tail`.
 
         Raises:
             UnsendableError: a text holds a character that XML can't carry.
         """
-        self._expect(operation, len(arguments) + 1)
-        return b"".join(_written(operation.parameters[1:], arguments))
+        self._check_parameter_count(operation, len(arguments) + 1)
+        return b"".join(_encode(operation.parameters[1:], arguments))
 
     def request_with_tail(self, operation: Operation, session_id: str, tail: bytes) -> bytes:
-        """The envelope of a call whose arguments after the session id are written already."""
+        """Encode the envelope of a call whose arguments after the session id are encoded already."""
         head = soap_encoding.argument(operation.parameters[0], session_id)
         return soap_encoding.envelope(self.namespace, operation.name, [*head, tail])
 
     def result(self, operation: Operation, answer: Answer) -> Any:
-        """What the operation returned: None for void, a scalar, a list, or a list of rows.
+        """Decode what the operation returned: None for void, a scalar, a list, or a list of rows.
 
         Raises:
-            HostileXmlError: the answer stands for more than it should.
-            NotSoapError: the answer isn't what the WSDL promises.
+            HostileXmlError: the answer expands to more than its operation returns.
+            NotSoapError: the answer isn't what the WSDL declares.
         """
         if operation.result is None:
             return None
@@ -132,16 +132,16 @@ class ServiceDefinition:
         except soap_encoding.HostileXmlError:
             raise
         except (zeep.exceptions.Error, ValueError, KeyError, TypeError):
-            raise soap_encoding.NotSoapError("not what the WSDL promises") from None
+            raise soap_encoding.NotSoapError("not what the WSDL declares") from None
 
-    def _expect(self, operation: Operation, count: int) -> None:
+    def _check_parameter_count(self, operation: Operation, count: int) -> None:
         if len(operation.parameters) != count:
             raise RefusedError(
-                f"Rpc{self.service}.{operation.name} takes {len(operation.parameters)} parameters where we know "
+                f"Rpc{self.service}.{operation.name} takes {len(operation.parameters)} parameters instead of "
                 f"{count}; the vendor has changed it, so this program needs an update."
             )
 
-    def _written_by_zeep(self, operation: Operation, arguments: Sequence[object]) -> bytes:
+    def _encode_with_zeep(self, operation: Operation, arguments: Sequence[object]) -> bytes:
         if any(isinstance(value, str) and XML_FORBIDDEN.search(value) for value in arguments):
             raise UnsendableError(f"{operation.name}: an argument holds a character that XML can't carry.")
         message = self._client.create_message(self._proxy, operation.name, *arguments)  # type: ignore[no-untyped-call]
@@ -149,7 +149,7 @@ class ServiceDefinition:
 
 
 class _Loader(zeep.Transport):
-    """Gives zeep the vendor's WSDL, and this package's SOAP-encoding schema instead of a third party's server."""
+    """Loads the vendor's WSDL for zeep, and the SOAP-encoding schema from this package instead of a third party."""
 
     def __init__(self, load: Callable[[str], bytes]):
         super().__init__()  # type: ignore[no-untyped-call]
@@ -161,13 +161,13 @@ class _Loader(zeep.Transport):
             return files("campaign_sync.optimizely").joinpath("soapenc.xsd").read_bytes()
         self._loaded += 1
         if self._loaded > _MAX_DOCUMENTS:
-            raise ValueError("a WSDL that never ends")
+            raise ValueError("too many documents")
         content = self._load(url)
         soap_encoding.refuse_document_type(content)
         return content
 
 
-def _written(parts: Sequence[Part], arguments: Sequence[object]) -> Iterator[bytes]:
+def _encode(parts: Sequence[Part], arguments: Sequence[object]) -> Iterator[bytes]:
     for part, value in zip(parts, arguments, strict=True):
         yield from soap_encoding.argument(part, value)
 

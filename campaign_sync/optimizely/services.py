@@ -1,7 +1,7 @@
-"""One typed class per web service, with the operations the product uses and no others."""
+"""The typed classes of the web services, with only the operations that the product uses."""
 
 from campaign_sync.optimizely.batching import MAX_ROWS
-from campaign_sync.optimizely.mailings import ClosedLoop, Mailings, Reader
+from campaign_sync.optimizely.mailings import ClosedLoop, ClosedLoopReader, Mailings
 from campaign_sync.optimizely.opt_outs import EVERY_LIST, Blacklist, Unsubscribes
 from campaign_sync.optimizely.recipients import Batch, RecipientLists, Recipients
 
@@ -11,8 +11,8 @@ __all__ = [
     "Batch",
     "Blacklist",
     "ClosedLoop",
+    "ClosedLoopReader",
     "Mailings",
-    "Reader",
     "RecipientLists",
     "Recipients",
     "Unsubscribes",

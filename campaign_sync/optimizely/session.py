@@ -1,4 +1,4 @@
-"""One mandator's session: logged in once, renewed before it ends, shared by all threads, always logged out."""
+"""The session of one mandator: shared by all threads, renewed before it expires, always logged out."""
 
 import logging
 import threading
@@ -21,16 +21,17 @@ from campaign_sync.optimizely.errors import (
     UnreadableAnswerError,
     from_fault,
 )
-from campaign_sync.optimizely.row_reader import RowReader, Sink, SinkKind
+from campaign_sync.optimizely.row_reader import RowReader, RowSink, SinkT
 from campaign_sync.optimizely.service_definition import ServiceDefinition
 from campaign_sync.optimizely.transport import Reply, Transport
 from campaign_sync.telemetry.spans import attempt_number, call_span
 
 LIFETIME_SECONDS = 15 * 60.0
-"""When a session is replaced. The vendor ends one after 20 minutes and doesn't say whether use prolongs it."""
+"""The age at which a session is renewed. The vendor ends it after 20 minutes, and doesn't document whether calls
+prolong it."""
 
 LOGOUT_TIMEOUT_SECONDS = 10.0
-"""How long to wait for a log-out. One that fails costs nothing but a session that ends by itself."""
+"""The limit for a logout. If it fails, the session expires by itself."""
 
 log = logging.getLogger(__name__)
 
@@ -52,49 +53,49 @@ class Session:
         mandator_id: int,
         username: str,
         password: str,
-        pace: ConcurrencyLimiter,
+        limiter: ConcurrencyLimiter,
         *,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.mandator_id = mandator_id
-        self.pace = pace
+        self.limiter = limiter
         self._transport = transport
         self._username = username
         self._password = password
         self._clock = clock
-        self._contracts: dict[str, ServiceDefinition] = {}
-        self._contracts_lock = threading.Lock()
+        self._definitions: dict[str, ServiceDefinition] = {}
+        self._definitions_lock = threading.Lock()
         self._login: _Login | None = None
         self._login_lock = threading.RLock()
         self._own_lists: frozenset[int] | None = None
         self._closed = False
 
     def open(self) -> None:
-        """Log in now, so that wrong credentials show before anything else does.
+        """Log in, so that wrong credentials are reported first.
 
         Raises:
-            CredentialsError: the vendor doesn't let the user in.
+            CredentialsError: the vendor rejects the user.
             TransientError: the vendor can't be reached.
         """
-        self.contract("Session")
+        self.definition("Session")
         _retried(self._log_in_if_needed)
 
     def close(self) -> None:
-        """Log out. Never raises: whatever went wrong before matters more."""
+        """Log out. Never raises, so that it can't hide an earlier error."""
         with self._login_lock:
             login, self._login, self._closed = self._login, None, True
         if login is not None:
             self._log_out(login)
         self._transport.close()
 
-    def contract(self, service: str) -> ServiceDefinition:
-        """The service's contract, its WSDL fetched at the first use."""
-        with self._contracts_lock:
-            if service not in self._contracts:
-                self._contracts[service] = _retried(
+    def definition(self, service: str) -> ServiceDefinition:
+        """Return the service's definition; its WSDL is fetched at the first use."""
+        with self._definitions_lock:
+            if service not in self._definitions:
+                self._definitions[service] = _retried(
                     lambda: ServiceDefinition(service, self._transport.base_url, self._transport.get)
                 )
-            return self._contracts[service]
+            return self._definitions[service]
 
     def call(
         self,
@@ -108,24 +109,23 @@ class Session:
 
         Args:
             service: as `RecipientList`.
-            operation_name: as in the vendor's documents, in whatever case.
+            operation_name: as in the vendor's documents; case is ignored.
             arguments: scalars, lists of texts, rows of texts.
-            repeatable: whether to try again after a `TransientError`: right for reads and for what changes nothing
-                when done twice.
-            rows_asked_for: how many rows the answer may hold, where it may hold many.
+            repeatable: whether to retry after a `TransientError`: only for reads and idempotent operations.
+            rows_asked_for: the number of rows that the answer may hold, if it may hold many.
 
         Returns:
-            What the WSDL promises: None, a scalar, a list or a list of rows, with None for nil.
+            What the WSDL declares: None, a scalar, a list or a list of rows, with None for nil.
 
         Raises:
-            OptimizelyError: one of its kinds, saying what to do.
+            OptimizelyError: see `errors`.
         """
-        contract = self.contract(service)
-        operation = contract.operation(operation_name)
+        definition = self.definition(service)
+        operation = definition.operation(operation_name)
         return self.send(
             service,
             operation_name,
-            lambda session_id: contract.request(operation, (session_id, *arguments)),
+            lambda session_id: definition.request(operation, (session_id, *arguments)),
             repeatable=repeatable,
             rows_asked_for=rows_asked_for,
         )
@@ -136,24 +136,24 @@ class Session:
         operation_name: str,
         *arguments: object,
         rows_asked_for: int,
-        new_sink: Callable[[], SinkKind],
-    ) -> SinkKind:
-        """Call an operation that returns rows, which go to a sink while they come in. See `call`.
+        new_sink: Callable[[], SinkT],
+    ) -> SinkT:
+        """Call an operation that returns rows, and pass them to a sink while they arrive. See `call`.
 
-        Each attempt gets a new sink; the one that has all rows is returned.
+        Each attempt gets a new sink; the one with all rows is returned.
         """
-        contract = self.contract(service)
-        operation = contract.operation(operation_name)
-        sinks: list[SinkKind] = []
+        definition = self.definition(service)
+        operation = definition.operation(operation_name)
+        sinks: list[SinkT] = []
 
-        def sink() -> SinkKind:
+        def sink() -> SinkT:
             sinks.append(new_sink())
             return sinks[-1]
 
         self.send(
             service,
             operation_name,
-            lambda session_id: contract.request(operation, (session_id, *arguments)),
+            lambda session_id: definition.request(operation, (session_id, *arguments)),
             rows_asked_for=rows_asked_for,
             new_sink=sink,
         )
@@ -168,11 +168,11 @@ class Session:
         repeatable: bool = True,
         rows: int | None = None,
         rows_asked_for: int = 0,
-        new_sink: Callable[[], Sink] | None = None,
+        new_sink: Callable[[], RowSink] | None = None,
     ) -> Any:
-        """Call an operation by a request that is written once the session id is known. See `call` and `read`.
+        """Call an operation by a request that is encoded once the session id is known. See `call` and `read`.
 
-        `rows` is how many it sends, for telemetry.
+        `rows` is the number of rows it sends, for telemetry.
         """
         attempts = count(attempt_number())
 
@@ -193,22 +193,18 @@ class Session:
         return _retried(attempt) if repeatable else attempt()
 
     def own_lists(self, *, fresh: bool = False) -> frozenset[int]:
-        """The ids of the mandator's recipient lists, asked for once a session, or anew if `fresh`."""
+        """Return the ids of the mandator's recipient lists, fetched once a session, or again if `fresh`."""
         known = self._own_lists
         if known is None or fresh:
             known = self._own_lists = frozenset(self.call("RecipientList", "getAllIds"))
         return known
 
     def check_list_ownership(self, list_id: int) -> None:
-        """Make sure that a list is this mandator's before anything is done to it.
-
-        Raises:
-            ForeignListError: it isn't.
-        """
+        """Raise ForeignListError unless the list is this mandator's."""
         if list_id not in self.own_lists():
             raise ForeignListError(
                 f"recipient list {list_id} isn't one of mandator {self.mandator_id}'s. Check recipient_list_id in the "
-                "configuration, and under which mandator it stands."
+                "configuration, and that the list is configured under the right mandator."
             )
 
     def _in_session(self, exchange: Callable[[str], Any]) -> Any:
@@ -216,14 +212,14 @@ class Session:
             try:
                 return exchange(login.session_id)
             except SessionExpiredError:
-                pass  # the vendor refused before doing anything, so a repeat is safe, whatever the call
+                pass  # the vendor refused before doing anything, so a repeat is safe for every operation
         self._forget(login)
         with self._lease() as login:
             return exchange(login.session_id)
 
     @contextmanager
     def _lease(self) -> Iterator[_Login]:
-        """The current session, which stays logged in until everybody who leased it has given it back."""
+        """Yield the current session, which stays logged in until the last lease ends."""
         with self._login_lock:
             login = self._log_in_if_needed()
             login.calls += 1
@@ -243,7 +239,7 @@ class Session:
     def _log_in_if_needed(self) -> _Login:
         with self._login_lock:
             if self._closed:
-                raise RuntimeError("the connection to Optimizely Campaign is closed already")
+                raise RuntimeError("the connection to Optimizely Campaign is closed")
             if self._login is not None and self._clock() - self._login.since >= LIFETIME_SECONDS:
                 self._retire(self._login)
             if self._login is None:
@@ -256,36 +252,36 @@ class Session:
             self._log_out(login)
 
     def _abandon(self, login: _Login) -> None:
-        """Have a session ended once nobody uses it any more: should a lost call arrive yet, the vendor refuses it."""
+        """End a session after its last lease, so that the vendor refuses a lost call that arrives late."""
         self._forget(login)
         login.retired = True
 
     def _forget(self, login: _Login) -> None:
-        """Drop a session that the vendor has ended, unless another thread has replaced it already."""
+        """Drop a session that the vendor has ended, unless another thread has replaced it."""
         with self._login_lock:
             if self._login is login:
                 self._login = None
 
     def _log_in(self) -> _Login:
-        contract = self.contract("Session")
+        definition = self.definition("Session")
         arguments = (self.mandator_id, self._username, self._password)
-        request = contract.request(contract.operation("login"), arguments)
-        since = self._clock()  # before the call: the vendor's clock starts somewhere within it
+        request = definition.request(definition.operation("login"), arguments)
+        since = self._clock()  # before the call, during which the vendor's clock starts
         try:
             session_id = self._exchange("Session", "login", request, "")
         except (TransientError, UnreadableAnswerError) as error:
-            error.outcome_unknown = False  # a session nobody knows of harms nobody
+            error.outcome_unknown = False  # a session whose id was lost does no harm
             raise
         self._own_lists = None
         return _Login(session_id, since)
 
     def _log_out(self, login: _Login) -> None:
         try:
-            contract = self.contract("Session")
-            request = contract.request(contract.operation("logout"), (login.session_id,))
+            definition = self.definition("Session")
+            request = definition.request(definition.operation("logout"), (login.session_id,))
             self._exchange("Session", "logout", request, login.session_id, timeout_seconds=LOGOUT_TIMEOUT_SECONDS)
         except OptimizelyError as error:
-            log.warning("Logging out failed, the session will end by itself: %s", error)
+            log.warning("Logout failed; the session will expire by itself: %s", error)
 
     def _exchange(
         self,
@@ -298,13 +294,13 @@ class Session:
         rows: int | None = None,
         attempt: int = 1,
         rows_asked_for: int = 0,
-        sink: Sink | None = None,
+        sink: RowSink | None = None,
     ) -> Any:
-        contract = self.contract(service)
-        operation = contract.operation(operation_name)
+        definition = self.definition(service)
+        operation = definition.operation(operation_name)
         reader = RowReader(sink) if sink else None
-        with call_span(service, operation.name, rows, attempt) as call, self.pace.watching(TransientError):
-            response = Reply(200, "", b"")  # what a reader gives up on is of this kind
+        with call_span(service, operation.name, rows, attempt) as call, self.limiter.observe(TransientError):
+            response = Reply(200, "", b"")  # for NotSoapError from the reader
             try:
                 response = self._transport.post(
                     service,
@@ -316,7 +312,7 @@ class Session:
                 call.answered(response.status)
                 answer = soap_encoding.parse(response.content)
                 if answer.fault is None:
-                    result = contract.result(operation, answer)
+                    result = definition.result(operation, answer)
                     return reader.end(result) if reader else result
             except soap_encoding.HostileXmlError:
                 failure = self._transport.hostile()

@@ -1,8 +1,8 @@
-"""The vendor's wire: SOAP 1.1, rpc/encoded, as Apache Axis 1.4 reads and writes it.
+"""The wire format: SOAP 1.1, rpc/encoded, as Apache Axis 1.4 reads and writes it.
 
-zeep can't write nested arrays in this encoding and is slow at long flat ones, so arrays are written and read here, in
-both directions; ordinary calls stay with zeep (see `contract`). What is long goes in bulk (see `bulk_writing` and
-`bulk_reading`), because a list of 100,000 recipients is some million cells.
+zeep can't write nested arrays in this encoding and is slow with long flat ones, so arrays are encoded and decoded here;
+other calls are left to zeep (see `service_definition`). Long arrays go in bulk (see `array_encoder` and
+`array_decoder`), because a list of 100,000 recipients has about a million cells.
 """
 
 import re
@@ -29,16 +29,16 @@ _PREFIXES = {SCHEMA: "xsd", ENCODING: "soapenc"}
 _NIL, _ARRAY_TYPE = f"{{{INSTANCE}}}nil", f"{{{ENCODING}}}arrayType"
 
 _CARRIAGE_RETURN = {"\r": "&#13;"}
-"""A parser turns a bare one into a line feed; only as a reference does it arrive as itself."""
+"""A parser turns a bare one into a line feed; a reference keeps it."""
 
 _DEEPEST = 4
-"""So many arrays may stand in one another; the vendor's rows are arrays in an array."""
+"""The deepest nesting of arrays; the vendor's rows are arrays in an array."""
 
-_MOST_CHARACTERS = 256 * 1024**2
-"""So many characters and elements one answer may stand for, if it has fewer: with references that can be."""
+MAX_CHARACTERS = 256 * 1024**2
+"""The most characters and elements that the references of one answer may expand to."""
 
 _MOST_FOR_ONE_VALUE = 50
-"""So many elements an answer of a single value may have."""
+"""The most elements of an answer with a single value."""
 
 
 class NotSoapError(ValueError):
@@ -46,12 +46,12 @@ class NotSoapError(ValueError):
 
 
 class HostileXmlError(NotSoapError):
-    """The bytes hold what SOAP forbids and attacks are made of: a document type, or references without end."""
+    """The bytes hold what SOAP forbids and attacks use: a document type, or references without end."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One parameter of an operation as its WSDL has it: name, type (`xsd:long`), and whether it is an array."""
+    """One parameter of an operation in its WSDL: name, type (`xsd:long`), and whether it is an array."""
 
     name: str
     type: str
@@ -70,16 +70,16 @@ class Answer:
     size: int = 0
     """In bytes, as received."""
     values: list[str] | None = field(default=None, repr=False)
-    """Of an array of numbers or booleans that was read in bulk; the result element lacks them."""
+    """The values of an array of numbers or booleans that was decoded in bulk; the result element lacks them."""
 
 
 def type_name(namespace: str, name: str) -> str:
-    """`xsd:long` for the type `name` of the XML Schema namespace, and the like for the SOAP encoding's."""
+    """Return the qualified name of an XML Schema or SOAP encoding type, as `xsd:long`."""
     return f"{_PREFIXES.get(namespace, 'xsd')}:{name}"
 
 
 def envelope(namespace: str, operation: str, arguments: Iterable[bytes]) -> bytes:
-    """A request whose arguments are written already."""
+    """Encode a request whose arguments are encoded already."""
     head = (
         f'<?xml version="1.0" encoding="UTF-8"?><e:Envelope xmlns:e="{ENVELOPE}" xmlns:xsd="{SCHEMA}" '
         f'xmlns:xsi="{INSTANCE}" xmlns:soapenc="{ENCODING}"><e:Body>'
@@ -90,14 +90,14 @@ def envelope(namespace: str, operation: str, arguments: Iterable[bytes]) -> byte
 
 @dataclass(frozen=True)
 class Columns:
-    """A parameter that is an array of rows, column by column."""
+    """An argument that is an array of rows, as columns."""
 
     columns: Sequence[array_encoder.Texts]
     rows: int
 
 
 def argument(part: Part, value: object) -> list[bytes]:
-    """One parameter, in pieces: a scalar, texts (a list or an Arrow array), or `Columns`.
+    """Encode one argument, in pieces: a scalar, texts (a list or an Arrow array), or `Columns`.
 
     Raises:
         UnsendableError: a text holds a character that XML can't carry.
@@ -112,32 +112,32 @@ def argument(part: Part, value: object) -> list[bytes]:
 
 
 def parse(content: bytes) -> Answer:
-    """Read an answer.
+    """Parse an answer.
 
     Raises:
         HostileXmlError: it has a document type.
-        NotSoapError: it isn't a complete SOAP envelope, or its elements stand deeper than libxml2 goes by itself.
+        NotSoapError: it isn't a complete SOAP envelope, or is nested deeper than the limit of libxml2.
     """
-    read = array_decoder.values(content)
-    if read:  # what remains is the same for all answers of an operation
-        answer = _parsed_before(read[0])
+    decoded = array_decoder.values(content)
+    if decoded:  # the rest is the same for all answers of an operation
+        answer = _parse_cached(decoded[0])
         if answer.result is not None and answer.result.get(_ARRAY_TYPE) is not None and not len(answer.result):
-            return replace(answer, size=len(content), values=read[1])
-    return _parsed(content)
+            return replace(answer, size=len(content), values=decoded[1])
+    return _parse(content)
 
 
 @lru_cache(maxsize=64)
-def _parsed_before(content: bytes) -> Answer:
-    return _parsed(content)
+def _parse_cached(content: bytes) -> Answer:
+    return _parse(content)
 
 
-def _parsed(content: bytes) -> Answer:
+def _parse(content: bytes) -> Answer:
     refuse_document_type(content)
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
     )
     try:
-        root = etree.fromstring(_as_meant(content), parser)
+        root = etree.fromstring(_repaired(content), parser)
     except etree.XMLSyntaxError:
         root = None
     if root is not None and root.getroottree().docinfo.doctype:  # in an encoding other than UTF-8
@@ -153,42 +153,37 @@ def _parsed(content: bytes) -> Answer:
 
 
 def refuse_document_type(content: bytes) -> None:
-    """Make sure, before any parser sees it, that a document has no document type: entities are declared there.
+    """Raise HostileXmlError if a document has a document type, before any parser reads it.
 
-    Raises:
-        HostileXmlError: it has one. In text, the characters would be escaped.
+    Entities are declared there. Within text, the characters would be escaped.
     """
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise HostileXmlError("a document type")
 
 
 def require_few_elements(answer: Answer) -> None:
-    """Make sure that an answer of a single value is nothing more: zeep copies whatever is referred to.
-
-    Raises:
-        HostileXmlError: it is more.
-    """
+    """Raise HostileXmlError unless an answer is a single value: zeep copies everything that it refers to."""
     elements = sum(1 for _ in islice(answer.envelope.iter(), _MOST_FOR_ONE_VALUE + 1))
     if elements > _MOST_FOR_ONE_VALUE or any(len(node) for node in answer.references.values()):
         raise HostileXmlError("more than a single value")
 
 
 def array(answer: Answer, convert: Callable[[str], Any]) -> list[Any]:
-    """The array an operation returned: a list of values (None for nil), or of such lists; empty where it is nil."""
+    """Decode the array an operation returned: a list of values (None for nil), or of such lists; empty for nil."""
     if answer.values is not None:
         known = {text: convert(text) for text in set(answer.values)}
         return [known[text] for text in answer.values]
-    return [] if answer.result is None else _Reading(answer, convert).value(answer.result) or []
+    return [] if answer.result is None else _ValueDecoder(answer, convert).value(answer.result) or []
 
 
 def rows(answer: Answer) -> list[list[str | None]]:
-    """The rows of texts that an operation returned; one without values isn't nil but empty."""
+    """Decode the rows of texts that an operation returned; a nil row becomes an empty one."""
     return [row or [] for row in array(answer, str)]
 
 
 def scalar(answer: Answer, convert: Callable[[str], Any]) -> Any:
-    """The single value an operation returned, None where it is nil."""
-    return None if answer.result is None else _Reading(answer, convert).value(answer.result)
+    """Decode the single value an operation returned; None for nil."""
+    return None if answer.result is None else _ValueDecoder(answer, convert).value(answer.result)
 
 
 def _scalar(part: Part, value: object) -> str:
@@ -205,12 +200,12 @@ def _array(name: str, kind: str, length: int, items: Sequence[bytes]) -> list[by
     return [opening.encode(), *items, f"</{name}>".encode()]
 
 
-class _Reading:
-    """Reads values, which may refer to others: a few bytes could stand for more than any memory holds."""
+class _ValueDecoder:
+    """Decodes values up to a total size: with references, a few bytes can expand to more than the memory holds."""
 
     def __init__(self, answer: Answer, convert: Callable[[str], Any]) -> None:
         self._references = answer.references
-        self._most = max(_MOST_CHARACTERS, answer.size)
+        self._most = max(MAX_CHARACTERS, answer.size)
         self._convert = convert
         self._characters = 0
 
@@ -222,13 +217,13 @@ class _Reading:
         if len(node) or node.get(_ARRAY_TYPE) is not None:
             if depth > _DEEPEST:
                 raise HostileXmlError("arrays in arrays without end")
-            self._spend(len(node))
+            self._count(len(node))
             return [self.value(child, depth + 1) for child in node]
         text = node.text or ""
-        self._spend(len(text))
+        self._count(len(text))
         return self._convert(text)
 
-    def _spend(self, characters: int) -> None:
+    def _count(self, characters: int) -> None:
         self._characters += characters
         if self._characters > self._most:
             raise HostileXmlError("references without end")
@@ -239,12 +234,12 @@ _SURROGATES = re.compile(rb"&#x(d[89ab][0-9a-f]{2});&#x(d[c-f][0-9a-f]{2});", re
 _HALF = re.compile(rb"&#xd[89a-f][0-9a-f]{2};", re.IGNORECASE)
 
 
-def _as_meant(content: bytes) -> bytes:
-    """An answer of Axis as it means it, where it doesn't write XML as it should.
+def _repaired(content: bytes) -> bytes:
+    """Repair what Axis writes against the rules of XML.
 
-    A character beyond U+FFFF comes as two references, one for each half, which isn't XML; where a text was cut between
-    them, the half that is left becomes U+FFFD, so that it doesn't take all other rows with it. A carriage return comes
-    bare, so that a parser would make a line feed of it.
+    It writes a character beyond U+FFFF as two references, one for each surrogate; if a text was cut between them, the
+    remaining one becomes U+FFFD, so that the other rows stay readable. It writes carriage returns bare, which a parser
+    would turn into line feeds.
     """
 
     def joined(halves: re.Match[bytes]) -> bytes:
@@ -259,6 +254,6 @@ def _as_meant(content: bytes) -> bytes:
 
 
 def _with_carriage_returns(piece: bytes) -> bytes:
-    """The inside of a tag, its end and the text after it, in which carriage returns become references."""
+    """Turn the carriage returns in the text after a tag into references."""
     tag, end, text = piece.rpartition(b">")
     return tag + end + text.replace(b"\r", b"&#13;")

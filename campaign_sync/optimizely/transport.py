@@ -1,4 +1,4 @@
-"""HTTP to one vendor host: what goes over it is bytes, what goes wrong on it is a `TransientError` or a refusal."""
+"""HTTP to one vendor host; problems are `TransientError`, `RefusedError` or `UnreadableAnswerError`."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -17,20 +17,20 @@ from campaign_sync.optimizely.errors import (
 from campaign_sync.optimizely.row_reader import RowReader
 
 MAX_ANSWER_BYTES = 256 * 1024**2
-"""The largest answer that is read, unpacked, unless so many rows are asked for that it may be larger."""
+"""The largest answer, uncompressed, unless the number of requested rows allows a larger one."""
 
 _BYTES_PER_ROW = 128 * 1024
-"""So large a row may be: 15 attributes of 4,000 characters, some of them in two bytes, and what stands around them."""
+"""The largest row: 15 attributes of 4,000 characters, some of them in two bytes, and the markup around them."""
 
 _MOST_BYTES = 2 * 1024**3 - 1
-"""No more of an answer is held at once, whatever is asked for: the parser couldn't take it."""
+"""The most bytes of an answer held at once, whatever its rows: the limit of the parser."""
 
 _PIECE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the host answered."""
+    """An HTTP answer."""
 
     status: int
     content_type: str
@@ -40,7 +40,7 @@ class Reply:
 class Transport:
     """A pool of connections to the host of `base_url`; safe to use from many threads at once.
 
-    `ca_file` names the PEM file with the CAs to be trusted; by default those that every browser trusts.
+    `ca_file` names a PEM file with the only CAs to trust; by default those that browsers trust.
     """
 
     def __init__(self, base_url: str, *, parallel_calls: int, timeout_seconds: float, ca_file: str | None = None):
@@ -52,8 +52,8 @@ class Transport:
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=parallel_calls + 1, pool_block=False)
         self._http.mount("http://", adapter)
         self._http.mount("https://", adapter)
-        # Proxies and CAs from the environment, looked up once: requests does so for every call, which takes as long as
-        # the call itself.
+        # Proxies and CAs from the environment, read once: requests does so for every call, which takes as long as the
+        # call itself.
         self._environment = self._http.merge_environment_settings(self.base_url, {}, True, ca_file, None)
 
     def close(self) -> None:
@@ -61,11 +61,11 @@ class Transport:
         self._http.close()
 
     def get(self, url: str) -> bytes:
-        """A document of this host.
+        """Fetch a document from this host.
 
         Raises:
-            RefusedError: it is at another host, or this one doesn't have it.
-            TransientError: the host can't be reached or is in trouble.
+            RefusedError: the URL is at another host, or the document doesn't exist.
+            TransientError: the host can't be reached, or fails.
             UnreadableAnswerError: the document is too large.
         """
         wanted, own = urlsplit(url), urlsplit(self.base_url)
@@ -85,14 +85,14 @@ class Transport:
         rows_asked_for: int = 0,
         reader: RowReader | None = None,
     ) -> Reply:
-        """What the host answers to an envelope, whatever its status. It may be as large as the rows asked for need.
+        """Post an envelope and return the answer, whatever its status. Its size limit grows with the requested rows.
 
-        `reader` takes it while it comes in; the reply is what it leaves of it.
+        If there is a `reader`, it reads the answer while it arrives, and the reply holds only the rest.
 
         Raises:
             TransientError: there is no answer, or it is cut off.
-            UnreadableAnswerError: it is too large.
-            NotSoapError: as `RowReader.feed`.
+            UnreadableAnswerError: the answer is too large.
+            NotSoapError: see `RowReader.feed`.
         """
         url = f"{self.base_url}/Rpc{service}"
         most_bytes = max(MAX_ANSWER_BYTES, rows_asked_for * _BYTES_PER_ROW)
@@ -100,22 +100,22 @@ class Transport:
         return self._exchange("POST", url, envelope, seconds, most_bytes, reader)
 
     def not_soap(self, response: Reply) -> OptimizelyError:
-        """The error to raise for an answer to `post` that holds no SOAP envelope."""
+        """Return the error for an answer to `post` without a SOAP envelope."""
         if response.status != requests.codes.ok:
             return self._without_soap(response)
         html = "html" in response.content_type.lower()
-        what = "a web page, as proxies and log-in portals do" if html else "something that isn't complete SOAP"
+        what = "a web page, as proxies and login portals do" if html else "incomplete SOAP or none at all"
         return TransientError(
             f"{self.host} answered with {what}. Check optimizely.base_url and the proxies on the way; if both are "
-            "right, try again.",
+            "correct, try again.",
             outcome_unknown=True,
         )
 
     def hostile(self) -> OptimizelyError:
-        """The error to raise for an answer to `post` that holds what SOAP forbids and attacks are made of."""
+        """Return the error for an answer to `post` with XML that SOAP forbids and attacks use."""
         return UnreadableAnswerError(
             f"{self.host} answered with a document type (DTD) or references without end, which SOAP forbids and "
-            "attacks use; find out who answers there before anything is sent to it again.",
+            "attacks use; find out which server answered before you send anything to it again.",
             outcome_unknown=True,
         )
 
@@ -144,13 +144,13 @@ class Transport:
             failure = self._unreachable(error, timeout_seconds, changing=body is not None)
         except HTTPError as error:
             failure = self._unreachable(requests.RequestException(error), timeout_seconds, changing=body is not None)
-        except OSError:  # what requests says before it connects, where the CA's file is gone since we started
+        except OSError:  # raised by requests before it connects, if the CA file was removed since the start
             where = f"{self._ca_file} (optimizely.ca_file)" if self._ca_file else "the file in REQUESTS_CA_BUNDLE"
             failure = RefusedError(f"{where} can't be read any more; put it back.")
-        raise failure  # out here, because the caught exception holds the envelope
+        raise failure  # outside of `except`, because the caught exception holds the envelope
 
     def _read(self, response: requests.Response, most_bytes: int, reader: RowReader | None, *, changing: bool) -> bytes:
-        """The whole answer, unpacked, as long as it isn't too large; of one that is read on the way, what remains."""
+        """Read the answer, uncompressed, up to its size limit; return the rest of it if there is a reader."""
         pieces: list[bytes] = []
         size = held = 0
         for piece in response.iter_content(_PIECE_BYTES):
@@ -175,7 +175,7 @@ class Transport:
         reason = error.args[0] if error.args else None
         reason = reason.reason if isinstance(reason, MaxRetryError) else reason
         untrusted = next(
-            (one for one in getattr(reason, "args", ()) if isinstance(one, ssl.SSLCertVerificationError)), None
+            (cause for cause in getattr(reason, "args", ()) if isinstance(cause, ssl.SSLCertVerificationError)), None
         )
         unsent = isinstance(reason, NewConnectionError | ConnectTimeoutError) or untrusted is not None
         if isinstance(reason, NameResolutionError):
@@ -186,22 +186,23 @@ class Transport:
                 "optimizely.base_url, and if a private CA signed it, name the CA's PEM file in optimizely.ca_file"
             )
         elif unsent:
-            what = "it takes no connection; check optimizely.base_url, the firewall and whether the vendor is up"
+            what = "it accepts no connection; check optimizely.base_url, the firewall and whether the vendor is up"
         elif isinstance(error, requests.exceptions.ProxyError):
-            what = "the proxy didn't let the call through; check HTTPS_PROXY and NO_PROXY"
+            what = "the proxy refused the call; check HTTPS_PROXY and NO_PROXY"
         elif isinstance(error, requests.exceptions.SSLError):
-            what = "no trusted TLS connection came about; check its certificate and this machine's certificates"
+            what = "the TLS connection failed; check its certificate and this machine's certificates"
         elif isinstance(error, requests.Timeout):
             what = f"no answer within {timeout_seconds:g} s; try again later"
         else:
-            what = "the connection broke before the answer was complete; try again"
+            what = "the connection was lost before the answer was complete; try again"
         return TransientError(f"{self.host}: {what}.", outcome_unknown=changing and not unsent)
 
     def _without_soap(self, response: Reply) -> OptimizelyError:
         status = response.status
         if status in (requests.codes.too_many_requests, requests.codes.request_timeout) or status >= 500:
             return TransientError(
-                f"{self.host} answered HTTP {status} without SOAP: it, or a proxy before it, is in trouble. Try later.",
+                f"{self.host} answered HTTP {status} without SOAP: it, or a proxy before it, has a problem. "
+                "Try again later.",
                 outcome_unknown=status != requests.codes.too_many_requests,
             )
         return RefusedError(

@@ -59,7 +59,7 @@ def probe_list_kind(target: Target, vendor: Optimizely, lists: RecipientListStat
             vendor.unsubscribes.add_all(EVERY_LIST, [canary])
     if code == ACCEPTED:
         vendor.recipients.remove_all(list_id, [canary])
-    unclear = not revived and target.unsubscribe_lists == "per_list" and vendor.unsubscribes.lists_are_closed
+    unclear = not revived and target.unsubscribe_lists == "per_list" and vendor.unsubscribes.refuses_list_queries
     if not unclear:
         lists.set_kind(list_id, ListKind.OPT_IN if revived else ListKind.REGULAR, now)
     found = (

@@ -94,7 +94,7 @@ def unsubscribe_lists(target: Target, vendor: Optimizely, reasons: "pd.Series[st
     if target.unsubscribe_lists == "client":
         return []
     kept_out = int((reasons == Reason.ON_UNSUBSCRIBE_LIST.value).sum())
-    if not vendor.unsubscribes.lists_are_closed:
+    if not vendor.unsubscribes.refuses_list_queries:
         found = f"kept out, being on an unsubscribe list that is no recipient list's own: {kept_out}"
         return [CheckOutcome(UNSUBSCRIBE_LISTS, True, found)]
     return [

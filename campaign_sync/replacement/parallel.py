@@ -28,7 +28,7 @@ def in_parallel(
             raise
 
     with ThreadPoolExecutor(target.parallel_calls) as pool:
-        there = carried(vendor.pace.keeping(unless_failed))
+        there = carried(vendor.limiter.limit(unless_failed))
         futures: dict[Future[Result], Item] = {pool.submit(there, item): item for item in items}
         try:
             for future in as_completed(futures):

@@ -9,13 +9,13 @@ import pandas as pd
 from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.row_digests import CELL_SEPARATOR, KnownRows, RowDigests, digests_of
-from campaign_sync.optimizely.array_decoder import ListedRows, Rows
+from campaign_sync.optimizely.array_decoder import JoinedRows, ParsedRows
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacement.parallel import in_parallel
 from campaign_sync.replacement.target import Target
 
 READ_BACK_ROWS = 5000
-"""Rows per page when a list is read back; the vendor names no limit for it."""
+"""JoinedRows per page when a list is read back; the vendor names no limit for it."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class _Sieve:
         self._expected = expected
         self._keys = [target.read_columns.index(key) for key in (RECIPIENT_ID, ADDRESS) if key in target.read_columns]
 
-    def take(self, rows: Rows | ListedRows) -> None:
+    def append(self, rows: JoinedRows | ParsedRows) -> None:
         """Take the next rows."""
         texts = rows.texts()
         digests = digests_of(texts).copy()

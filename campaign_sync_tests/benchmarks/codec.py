@@ -17,8 +17,8 @@ from rich.table import Column, Table
 
 from campaign_sync.domain.row_digests import column_chunks, digests_of
 from campaign_sync.optimizely import soap_encoding
-from campaign_sync.optimizely.array_decoder import ListedRows, Rows
-from campaign_sync.optimizely.row_reader import Listed, RowReader
+from campaign_sync.optimizely.array_decoder import JoinedRows, ParsedRows
+from campaign_sync.optimizely.row_reader import RowList, RowReader
 from campaign_sync.optimizely.service_definition import Operation, ServiceDefinition
 from campaign_sync.optimizely.soap_encoding import Columns
 from campaign_sync.optimizely.transport import Transport
@@ -75,7 +75,7 @@ def read_ours(pages: list[bytes]) -> int:
     """As the product reads a page, to lists of texts."""
     rows = 0
     for page in pages:
-        sink = Listed()
+        sink = RowList()
         _come_in(page, RowReader(sink))
         rows += len(sink.rows)
     return rows
@@ -101,7 +101,7 @@ class _Digests:
     def __init__(self) -> None:
         self.rows = 0
 
-    def take(self, rows: Rows | ListedRows) -> None:
+    def append(self, rows: JoinedRows | ParsedRows) -> None:
         self.rows += len(digests_of(rows.texts()))
 
 
@@ -174,7 +174,7 @@ def _pages(frame: pd.DataFrame) -> list[bytes]:
 
 
 def _speed(work: Callable[[], object], rows: int) -> float:
-    """Rows per second of processor time, the best of three: whatever else the machine does mustn't count."""
+    """JoinedRows per second of processor time, the best of three: whatever else the machine does mustn't count."""
     best = float("inf")
     for _ in range(3):
         begun = time.process_time()

@@ -17,7 +17,7 @@ USERNAME, PASSWORD = "nord-api", "geheim-4711"
 
 @dataclass
 class Vendor:
-    """A pretend vendor with two mandators, and the way to it."""
+    """A simulated vendor with two mandators, and its URL."""
 
     world: VendorState
     url: str

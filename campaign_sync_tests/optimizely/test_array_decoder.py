@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from campaign_sync.domain.text import XML_FORBIDDEN
 from campaign_sync.optimizely import row_reader, soap_encoding
-from campaign_sync.optimizely.array_decoder import ListedRows, RowForm, Rows, UnexpectedShapeError, values
-from campaign_sync.optimizely.row_reader import Listed, RowReader
+from campaign_sync.optimizely.array_decoder import JoinedRows, ParsedRows, RowForm, UnexpectedShapeError, values
+from campaign_sync.optimizely.row_reader import RowList, RowReader
 from campaign_sync.sandbox import axis_messages as axis
 from campaign_sync.sandbox.wsdl import SERVICES
 
@@ -33,9 +33,9 @@ def parsed(content: bytes) -> Table:
     return soap_encoding.rows(soap_encoding.parse(content))
 
 
-def read(content: bytes, *, pieces: int = 7) -> tuple[Listed, bytes]:
-    """The rows as they come in pieces of so many bytes, and what remains of the answer."""
-    sink = Listed()
+def read(content: bytes, *, pieces: int = 7) -> tuple[RowList, bytes]:
+    """Return the rows of an answer that arrives in pieces of this many bytes, and the rest of the answer."""
+    sink = RowList()
     reader = RowReader(sink)
     for start in range(0, len(content), pieces):
         reader.feed(content[start : start + pieces])
@@ -44,7 +44,7 @@ def read(content: bytes, *, pieces: int = 7) -> tuple[Listed, bytes]:
     return sink, rest
 
 
-def in_bulk(content: bytes) -> Rows:
+def in_bulk(content: bytes) -> JoinedRows:
     """All rows at once, without the XML parser."""
     form = RowForm.at(content)
     assert form
@@ -60,17 +60,17 @@ def test_any_rows_are_read_in_bulk_as_the_parser_reads_them(rows: Table) -> None
 
 
 @given(tables)
-def test_rows_as_texts_have_nothing_in_place_of_a_missing_value(rows: Table) -> None:
-    assert in_bulk(answer(rows)).texts() == ListedRows(rows).texts()
+def test_rows_as_texts_have_an_empty_text_for_nil(rows: Table) -> None:
+    assert in_bulk(answer(rows)).texts() == ParsedRows(rows).texts()
 
 
 @given(tables, st.integers(1, 400))
 def test_rows_that_come_in_pieces_are_the_same_rows(rows: Table, pieces: int) -> None:
-    before, row_reader._CHUNK_BYTES = row_reader._CHUNK_BYTES, 300
+    before, row_reader.CHUNK_BYTES = row_reader.CHUNK_BYTES, 300
     try:
         sink, rest = read(answer(rows), pieces=pieces)
     finally:
-        row_reader._CHUNK_BYTES = before
+        row_reader.CHUNK_BYTES = before
     assert sink.rows == rows
     assert len(rest) < len(answer([["x"]]))
 
@@ -82,7 +82,7 @@ CELL = '<r xsi:type="soapenc:string">{}</r>'
 def written(
     *rows: str, head: str = '<?xml version="1.0" encoding="utf-8"?>', soapenc: str = soap_encoding.ENCODING
 ) -> bytes:
-    """An answer whose rows somebody wrote by hand."""
+    """Return an answer with the given markup as its rows."""
     return (
         f'{head}<e:Envelope xmlns:e="{soap_encoding.ENVELOPE}" xmlns:xsi="{soap_encoding.INSTANCE}"><e:Body>'
         f'<n:opResponse xmlns:n="u:n">'
@@ -111,7 +111,7 @@ UNUSUAL = {
 
 
 @pytest.mark.parametrize("kind", UNUSUAL)
-def test_what_axis_would_not_write_is_left_to_the_parser(kind: str) -> None:
+def test_markup_unlike_that_of_axis_is_left_to_the_parser(kind: str) -> None:
     content = written(cell("vorher"), UNUSUAL[kind], cell("nachher"))
     sink, _ = read(content)
     assert sink.rows == parsed(content)
@@ -134,7 +134,7 @@ def test_what_axis_would_not_write_is_left_to_the_parser(kind: str) -> None:
         "\ufffe",
     ],
 )
-def test_what_is_not_xml_is_not_read_in_bulk_either(text: str) -> None:
+def test_text_that_is_not_xml_is_not_decoded_in_bulk(text: str) -> None:
     content = written(cell("vorher"), cell(text))
     with pytest.raises(UnexpectedShapeError):
         in_bulk(content)
@@ -143,7 +143,7 @@ def test_what_is_not_xml_is_not_read_in_bulk_either(text: str) -> None:
 
 
 @pytest.mark.parametrize("half", ["&#xD83D;", "&#xDE00;", "&#xDE00;&#xD83D;", "&#xd83d;"])
-def test_half_a_character_is_no_character_and_takes_no_other_row_with_it(half: str) -> None:
+def test_half_a_character_is_replaced_and_the_other_rows_are_kept(half: str) -> None:
     content = written(cell("vorher"), cell(f"cut {half}"), cell("&#xD83D;&#xDE00;"))
     with pytest.raises(UnexpectedShapeError):
         in_bulk(content)
@@ -161,7 +161,7 @@ def test_references_are_resolved_once(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["ü", "&", "&lt;", "😀", "&amp;auml;", "a&"])
-def test_what_stands_everywhere_is_read_as_what_stands_once(text: str) -> None:
+def test_frequent_references_are_resolved_like_rare_ones(text: str) -> None:
     rows: Table = [[text * 30, "x", f"{text} {number}"] for number in range(100)]
     assert in_bulk(answer(rows)).lists() == rows
 
@@ -179,13 +179,13 @@ def test_many_different_characters_are_read_as_few_are() -> None:
         written(cell("ä")).replace(b"\xc3\xa4", b"\xe4").replace(b"utf-8", b"iso-8859-1"),
     ],
 )
-def test_an_answer_in_other_words_is_left_to_the_parser(content: bytes) -> None:
+def test_other_answers_are_left_to_the_parser(content: bytes) -> None:
     assert RowForm.at(content) is None
     assert read(content)[0].rows == parsed(content)
 
 
-def test_rows_that_stand_elsewhere_are_read_with_the_whole_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_reader, "_CHUNK_BYTES", 300)
+def test_referenced_rows_are_read_with_the_whole_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_reader, "CHUNK_BYTES", 300)
     rows = [cell(str(number)) for number in range(20)]
     rows[1] = '<r href="#id0"/>'
     begin = f'<multiRef id="id0" xmlns:soapenc="{soap_encoding.ENCODING}" '
@@ -196,9 +196,9 @@ def test_rows_that_stand_elsewhere_are_read_with_the_whole_answer(monkeypatch: p
     assert sink.rows[1] == ["apart"]
 
 
-def test_arrays_in_the_rows_are_nothing_that_was_asked_for() -> None:
+def test_arrays_within_rows_are_refused() -> None:
     with pytest.raises(soap_encoding.NotSoapError):
-        RowReader(Listed()).end([[["a"]]])  # type: ignore[list-item]
+        RowReader(RowList()).end([[["a"]]])  # type: ignore[list-item]
 
 
 def test_bytes_that_are_not_utf_8_are_not_soap() -> None:
@@ -214,8 +214,8 @@ def test_an_answer_that_is_cut_off_is_not_soap() -> None:
 
 
 @pytest.mark.parametrize("content", [answer([]), axis.fault(axis.SoapError("x"))], ids=["no rows", "a fault"])
-def test_an_answer_without_rows_remains_as_it_is(content: bytes) -> None:
-    sink, reader = Listed(), RowReader(Listed())
+def test_an_answer_without_rows_is_kept_whole(content: bytes) -> None:
+    sink, reader = RowList(), RowReader(RowList())
     reader.feed(content)
     assert reader.rest() == content
     assert sink.rows == []
@@ -224,17 +224,17 @@ def test_an_answer_without_rows_remains_as_it_is(content: bytes) -> None:
 @given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1))
 def test_numbers_are_read_in_bulk_as_the_parser_reads_them(numbers: list[int]) -> None:
     content = axis.answer("Recipient", CODES, numbers)
-    found = values(content)
-    assert found
-    assert [int(text) for text in found[1]] == numbers == soap_encoding.array(soap_encoding.parse(content), int)
+    decoded = values(content)
+    assert decoded
+    assert [int(text) for text in decoded[1]] == numbers == soap_encoding.array(soap_encoding.parse(content), int)
 
 
 @given(st.lists(st.booleans(), min_size=1))
-def test_truth_is_read_in_bulk_as_the_parser_reads_it(truths: list[bool]) -> None:
+def test_booleans_are_read_in_bulk_as_the_parser_reads_them(truths: list[bool]) -> None:
     content = axis.answer("Unsubscribe", LEFT, truths)
-    found = values(content)
-    assert found
-    assert [text == "true" for text in found[1]] == truths
+    decoded = values(content)
+    assert decoded
+    assert [text == "true" for text in decoded[1]] == truths
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_truth_is_read_in_bulk_as_the_parser_reads_it(truths: list[bool]) -> Non
         ('">false<', '"\x01>false<'),
     ],
 )
-def test_values_that_axis_would_write_otherwise_are_left_to_the_parser(old: str, new: str) -> None:
+def test_values_unlike_those_of_axis_are_left_to_the_parser(old: str, new: str) -> None:
     content = axis.answer("Unsubscribe", LEFT, [False, True]).decode()
     assert old in content
     assert values(content.replace(old, new).encode()) is None

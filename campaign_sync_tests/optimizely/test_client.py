@@ -1,4 +1,4 @@
-"""The contract with the vendor, as the sandbox keeps it, in both ways of naming parameters."""
+"""The client against the sandbox, with both ways of naming parameters."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from campaign_sync.optimizely.errors import (
     TransientError,
     UnsendableError,
 )
-from campaign_sync.optimizely.services import EVERY_LIST, Batch, Reader
+from campaign_sync.optimizely.services import EVERY_LIST, Batch, ClosedLoopReader
 from campaign_sync.sandbox.server import serve
 from campaign_sync.sandbox.vendor_state import FaultKind
 from campaign_sync_tests.optimizely.conftest import FOREIGN_LIST, LIST, NORD, PASSWORD, USERNAME, Vendor
@@ -28,12 +28,12 @@ def batch_of(optimizely: Optimizely, *ids: str, first_name: str = "Änne") -> Ba
     return optimizely.recipients.prepare(LIST, ids, ids, ATTRIBUTES, columns)
 
 
-def told_by(error: BaseException | None) -> str:
-    """What an error and all those it came from say."""
-    return f"{error} {error!r} {told_by(error.__cause__)} {told_by(error.__context__)}" if error else ""
+def text_of(error: BaseException | None) -> str:
+    """Return the texts of an error and of its causes."""
+    return f"{error} {error!r} {text_of(error.__cause__)} {text_of(error.__context__)}" if error else ""
 
 
-def test_a_list_tells_its_name_attributes_and_kind(optimizely: Optimizely) -> None:
+def test_a_list_has_a_name_attributes_and_a_kind(optimizely: Optimizely) -> None:
     lists = optimizely.recipient_lists
     assert lists.all_ids() == {LIST}
     assert lists.name(LIST) == "Müller & Söhne"
@@ -85,7 +85,7 @@ def test_clearing_leaves_an_empty_list(optimizely: Optimizely) -> None:
     assert optimizely.recipients.count(LIST) == 0
 
 
-def test_sweeping_removes_those_who_may_no_longer_be_written_to(vendor: Vendor, optimizely: Optimizely) -> None:
+def test_sweeping_removes_unsubscribed_bounced_and_blocked_recipients(vendor: Vendor, optimizely: Optimizely) -> None:
     people = [f"{name}@example.org" for name in ("bleibt", "weg", "zurueck", "gesperrt")]
     optimizely.recipients.add_all(LIST, batch_of(optimizely, *people))
     vendor.world.unsubscribe(NORD, "weg@example.org")
@@ -101,7 +101,7 @@ def test_sweeping_removes_those_who_may_no_longer_be_written_to(vendor: Vendor, 
     assert recipients.count(LIST) == 1
 
 
-def test_thousands_of_ids_are_looked_up_and_answered_one_by_one(vendor: Vendor, optimizely: Optimizely) -> None:
+def test_thousands_of_ids_are_answered_in_order(vendor: Vendor, optimizely: Optimizely) -> None:
     vendor.world.unsubscribe(NORD, "p1500@example.org")
     vendor.world.block(NORD, "p2?00@example.org")
     ids = [f"p{n}@example.org" for n in range(2500)]
@@ -120,10 +120,10 @@ def test_feedback_is_read_by_file_time_and_page(vendor: Vendor, optimizely: Opti
     vendor.world.publish(NORD, "getOutBounces", [["frueher@example.org", "1"]], now - timedelta(days=3))
 
     def read(start: int) -> list[list[str | None]]:
-        return optimizely.closed_loop.read(Reader.OUT_BOUNCES, now - timedelta(days=1), now, start, 1000)
+        return optimizely.closed_loop.read(ClosedLoopReader.OUT_BOUNCES, now - timedelta(days=1), now, start, 1000)
 
     assert [*read(0), *read(1000)] == rows
-    assert optimizely.closed_loop.read(Reader.UNSUBSCRIBES, now - timedelta(days=1), now, 0, 1000) == []
+    assert optimizely.closed_loop.read(ClosedLoopReader.UNSUBSCRIBES, now - timedelta(days=1), now, 0, 1000) == []
 
 
 def test_many_threads_share_one_session(vendor: Vendor, optimizely: Optimizely) -> None:
@@ -146,26 +146,26 @@ def test_a_failing_logout_does_not_hide_the_real_error(vendor: Vendor) -> None:
         _ = 1 / 0
 
 
-def test_a_wrong_password_shows_at_once_and_says_what_to_check(vendor: Vendor) -> None:
+def test_a_wrong_password_is_reported_first_with_what_to_check(vendor: Vendor) -> None:
     with pytest.raises(CredentialsError, match=r"mandator 8100.*username and password") as error:  # noqa: SIM117
         with connect(vendor.url, NORD, USERNAME, "falsches-wort"):
             pass
-    assert "falsches-wort" not in told_by(error.value)
+    assert "falsches-wort" not in text_of(error.value)
 
 
-def test_a_session_that_ends_in_the_middle_is_replaced_unnoticed(vendor: Vendor, optimizely: Optimizely) -> None:
+def test_an_expired_session_is_renewed_within_a_call(vendor: Vendor, optimizely: Optimizely) -> None:
     vendor.world.fault("addAll3", "expire")
     assert optimizely.recipients.add_all(LIST, batch_of(optimizely, "a@example.org")) == [0]
     assert len(vendor.world.calls("login")) == 2
 
 
-def test_a_session_that_keeps_ending_is_given_up(vendor: Vendor, optimizely: Optimizely) -> None:
+def test_a_session_that_expires_again_after_the_renewal_is_an_error(vendor: Vendor, optimizely: Optimizely) -> None:
     vendor.world.fault("getCount", "expire", times=2)
     with pytest.raises(SessionExpiredError, match=r"Recipient\.getCount"):
         optimizely.recipients.count(LIST)
 
 
-def test_another_mandators_list_is_not_touched(vendor: Vendor, optimizely: Optimizely) -> None:
+def test_another_mandators_list_is_refused_before_any_call(vendor: Vendor, optimizely: Optimizely) -> None:
     recipients, lists = optimizely.recipients, optimizely.recipient_lists
     batch = Batch.of(FOREIGN_LIST, 1, b"")
     for forbidden in (
@@ -185,9 +185,7 @@ def test_another_mandators_list_is_not_touched(vendor: Vendor, optimizely: Optim
     assert {call.operation for call in vendor.world.calls()} == {"login", "getAllIds"}
 
 
-def test_a_lost_answer_to_a_read_is_asked_for_again_and_one_to_a_clear_is_left_to_whoever_holds_the_lease(
-    vendor: Vendor, optimizely: Optimizely
-) -> None:
+def test_a_read_is_repeated_after_a_lost_answer_and_a_clear_is_not(vendor: Vendor, optimizely: Optimizely) -> None:
     vendor.world.fault("getCount", "drop")
     vendor.world.fault("clear", "drop")
     with pytest.raises(TransientError) as error:
@@ -203,25 +201,25 @@ def test_a_lost_answer_to_a_batch_is_not_repeated_but_reported_as_unknown(
 ) -> None:
     vendor.world.fault("addAll3", way)
     batch = batch_of(optimizely, "a@example.org")
-    with pytest.raises(TransientError, match=r"broke before the answer") as error:
+    with pytest.raises(TransientError, match=r"was lost before the answer") as error:
         optimizely.recipients.add_all(LIST, batch)
     assert error.value.outcome_unknown
     assert len(vendor.world.calls("addAll3")) == 1
     assert optimizely.recipients.add_all(LIST, batch) == [5]
 
 
-def test_a_fault_tells_nobody_who_was_in_the_call(
+def test_a_fault_shows_no_data_of_the_call(
     vendor: Vendor, optimizely: Optimizely, caplog: pytest.LogCaptureFixture
 ) -> None:
     vendor.world.fault("addAll3", "fault", arg="anna.geheim@example.org")
     with caplog.at_level(logging.DEBUG), pytest.raises(TransientError) as error:
         optimizely.recipients.add_all(LIST, batch_of(optimizely, "anna.geheim@example.org", first_name="Annabella"))
-    told = told_by(error.value) + caplog.text
+    texts = text_of(error.value) + caplog.text
     for secret in ("anna.geheim", "Annabella", USERNAME, PASSWORD):
-        assert secret not in told
+        assert secret not in texts
 
 
-def test_no_log_shows_what_goes_over_the_wire(vendor: Vendor, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_log_shows_envelopes(vendor: Vendor, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG), vendor.connect() as optimizely:
         optimizely.recipients.add_all(LIST, batch_of(optimizely, "berta@example.org"))
         optimizely.recipients.contains(LIST, "berta@example.org")
@@ -237,7 +235,7 @@ def test_an_unknown_attribute_is_refused(optimizely: Optimizely) -> None:
     assert not error.value.outcome_unknown
 
 
-def test_what_cannot_be_sent_is_refused_before_anything_is(optimizely: Optimizely) -> None:
+def test_invalid_batches_are_refused_before_anything_is_sent(optimizely: Optimizely) -> None:
     prepare = optimizely.recipients.prepare
     many = [f"p{n}@example.org" for n in range(1001)]
     with pytest.raises(UnsendableError, match="at most 1000"):
@@ -252,7 +250,7 @@ def test_what_cannot_be_sent_is_refused_before_anything_is(optimizely: Optimizel
         prepare(LIST, many[:1], many[:1], ["Vorname"], [["A\x0b"]])
 
 
-def test_a_batch_does_not_show_its_people(optimizely: Optimizely) -> None:
+def test_the_repr_of_a_batch_shows_no_recipients(optimizely: Optimizely) -> None:
     assert "anna" not in repr(batch_of(optimizely, "anna@example.org"))
 
 
@@ -261,31 +259,31 @@ def test_an_empty_batch_is_not_sent(vendor: Vendor, optimizely: Optimizely) -> N
     assert vendor.world.calls("addAll3") == []
 
 
-def test_a_batch_goes_only_to_the_list_it_was_written_for(optimizely: Optimizely) -> None:
+def test_a_batch_goes_only_to_the_list_it_was_encoded_for(optimizely: Optimizely) -> None:
     with pytest.raises(UnsendableError, match=f"{LIST} can't go to list 12"):
         optimizely.recipients.add_all(12, batch_of(optimizely, "a@example.org"))
 
 
-def test_thousands_are_taken_out_of_a_list_and_only_those_who_were_there_are_told(
+def test_thousands_are_removed_from_a_list_and_each_answer_says_whether_the_id_was_in_it(
     vendor: Vendor, optimizely: Optimizely
 ) -> None:
     vendor.world.put(LIST, [{"id": f"p{n}@example.org"} for n in (3, 1700, 5000)])
-    there = optimizely.recipients.remove_all(LIST, [f"p{n}@example.org" for n in range(2500)])
-    assert [n for n, was_there in enumerate(there) if was_there] == [3, 1700]
-    assert len(there) == 2500
+    removed = optimizely.recipients.remove_all(LIST, [f"p{n}@example.org" for n in range(2500)])
+    assert [n for n, was_in_list in enumerate(removed) if was_in_list] == [3, 1700]
+    assert len(removed) == 2500
     assert [call.rows for call in vendor.world.calls("Recipient.removeAll")] == [1000, 1000, 500]
     assert [row["id"] for row in vendor.world.recipients(LIST)] == ["p5000@example.org"]
     assert optimizely.recipients.remove_all(LIST, []) == []
 
 
-def test_taking_somebody_out_of_a_list_leaves_them_unsubscribed(vendor: Vendor, optimizely: Optimizely) -> None:
+def test_removing_a_recipient_from_a_list_keeps_the_unsubscribe(vendor: Vendor, optimizely: Optimizely) -> None:
     vendor.world.put(LIST, [{"id": "weg@example.org"}])
     vendor.world.unsubscribe(NORD, "weg@example.org")
     assert optimizely.recipients.remove_all(LIST, ["weg@example.org"]) == [True]
     assert vendor.world.unsubscribed(NORD) == ["weg@example.org"]
 
 
-def test_a_removal_whose_answer_is_lost_is_asked_for_again(vendor: Vendor, optimizely: Optimizely) -> None:
+def test_a_removal_is_repeated_after_a_lost_answer(vendor: Vendor, optimizely: Optimizely) -> None:
     vendor.world.put(LIST, [{"id": "a@example.org"}])
     vendor.world.fault("removeAll", "truncate")
     assert optimizely.recipients.remove_all(LIST, ["a@example.org"]) == [False]
@@ -300,17 +298,17 @@ def test_attributes_of_one_recipient_are_overwritten(optimizely: Optimizely, tex
     assert recipients.page(LIST, ATTRIBUTES, "entity-id", 0, 10) == [["Änne", "0"], [text, "1"]]
 
 
-def test_attributes_of_somebody_who_is_not_there_are_refused_without_telling_who(
+def test_attributes_of_an_unknown_recipient_are_refused_without_naming_the_recipient(
     optimizely: Optimizely, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG), pytest.raises(RefusedError, match=r"setAttributes.*does not exists") as error:
         optimizely.recipients.set_attributes(LIST, "anna.geheim@example.org", ["Vorname"], ["Annabella"])
     assert not error.value.outcome_unknown
     for secret in ("anna.geheim", "Annabella", USERNAME):
-        assert secret not in told_by(error.value) + caplog.text
+        assert secret not in text_of(error.value) + caplog.text
 
 
-def test_attributes_that_the_list_does_not_let_be_written_are_refused(optimizely: Optimizely) -> None:
+def test_unknown_and_read_only_attributes_are_refused(optimizely: Optimizely) -> None:
     optimizely.recipients.add_all(LIST, batch_of(optimizely, "a@example.org"))
     for name in ("Nix", "Erstellt am"):
         with pytest.raises(RefusedError):
@@ -333,7 +331,7 @@ def test_people_are_put_on_the_unsubscribe_list_and_stay_in_their_lists(
     assert optimizely.recipients.contains(LIST, "p7@example.org")
 
 
-def test_mailings_tell_their_names_and_lists_and_how_far_they_are(vendor: Vendor, optimizely: Optimizely) -> None:
+def test_mailings_have_names_lists_and_a_status(vendor: Vendor, optimizely: Optimizely) -> None:
     mailings = optimizely.mailings
     assert mailings.ids_in_status("regular", "SENDING") == []
     vendor.world.add_mailing(NORD, 71, "Müller & Söhne", status="SENDING", list_ids=[LIST, FOREIGN_LIST])
@@ -365,14 +363,14 @@ def test_the_date_of_a_mailing_arrives_as_the_same_moment_in_utc(
     assert date is None or date.tzinfo is UTC
 
 
-def test_a_mailing_that_is_not_there_is_refused(optimizely: Optimizely) -> None:
+def test_an_unknown_mailing_is_refused(optimizely: Optimizely) -> None:
     mailings = optimizely.mailings
-    for ask in (mailings.name, mailings.recipient_list_ids, mailings.schedule_date):
+    for query in (mailings.name, mailings.recipient_list_ids, mailings.schedule_date):
         with pytest.raises(RefusedError, match="Mailing does not exist"):
-            ask(4711)
+            query(4711)
 
 
-def test_there_is_no_way_to_make_somebody_receive_mail_again(optimizely: Optimizely) -> None:
+def test_no_service_has_an_operation_that_ends_an_opt_out(optimizely: Optimizely) -> None:
     for service in (optimizely.unsubscribes, optimizely.blacklist):
         assert not [name for name in dir(service) if "remove" in name or "delete" in name]
 

@@ -18,8 +18,8 @@ class Clock:
         return self.now
 
 
-def exchange(pace: ConcurrencyLimiter, clock: Clock, *, seconds: float = 0.0, fails: bool = False) -> None:
-    with pace.watching(TransientError):
+def exchange(limiter: ConcurrencyLimiter, clock: Clock, *, seconds: float = 0.0, fails: bool = False) -> None:
+    with limiter.observe(TransientError):
         clock.now += seconds
         if fails:
             raise TransientError("busy", outcome_unknown=False)
@@ -27,49 +27,49 @@ def exchange(pace: ConcurrencyLimiter, clock: Clock, *, seconds: float = 0.0, fa
 
 def test_a_failure_halves_the_calls_and_good_answers_bring_them_back() -> None:
     clock = Clock()
-    pace = ConcurrencyLimiter(8, 10, clock)
+    limiter = ConcurrencyLimiter(8, 10, clock)
     with pytest.raises(TransientError):
-        exchange(pace, clock, fails=True)
-    assert pace.allowed == 4
+        exchange(limiter, clock, fails=True)
+    assert limiter.allowed == 4
     for _ in range(4 + 5):
-        exchange(pace, clock)
-    assert pace.allowed == 6
+        exchange(limiter, clock)
+    assert limiter.allowed == 6
 
 
-def test_an_answer_that_takes_long_is_as_bad_as_none() -> None:
+def test_a_slow_answer_counts_as_a_failure() -> None:
     clock = Clock()
-    pace = ConcurrencyLimiter(8, 10, clock)
-    exchange(pace, clock, seconds=11)
-    assert pace.allowed == 4
+    limiter = ConcurrencyLimiter(8, 10, clock)
+    exchange(limiter, clock, seconds=11)
+    assert limiter.allowed == 4
 
 
 def test_calls_that_fail_together_count_once() -> None:
     clock = Clock()
-    pace = ConcurrencyLimiter(8, 10, clock)
-    together = [pace.watching(TransientError) for _ in range(8)]
-    for each in together:
-        each.__enter__()
-    for each in together:
-        each.__exit__(TransientError, TransientError("busy", outcome_unknown=False), None)
-    assert pace.allowed == 4
+    limiter = ConcurrencyLimiter(8, 10, clock)
+    together = [limiter.observe(TransientError) for _ in range(8)]
+    for exchange_of_call in together:
+        exchange_of_call.__enter__()
+    for exchange_of_call in together:
+        exchange_of_call.__exit__(TransientError, TransientError("busy", outcome_unknown=False), None)
+    assert limiter.allowed == 4
 
 
 @given(st.integers(1, 40), st.lists(st.tuples(st.floats(0, 30), st.booleans())))
 def test_there_is_always_one_call_and_never_more_than_allowed(most: int, answers: list[tuple[float, bool]]) -> None:
     clock = Clock()
-    pace = ConcurrencyLimiter(most, 10, clock)
+    limiter = ConcurrencyLimiter(most, 10, clock)
     for seconds, fails in answers:
         try:
-            exchange(pace, clock, seconds=seconds, fails=fails)
+            exchange(limiter, clock, seconds=seconds, fails=fails)
         except TransientError:
             assert fails
-        assert 1 <= pace.allowed <= most
+        assert 1 <= limiter.allowed <= most
 
 
-def test_no_more_calls_are_under_way_than_are_allowed() -> None:
-    pace, together, most = ConcurrencyLimiter(4, 10), 0, 0
+def test_no_more_calls_run_at_once_than_allowed() -> None:
+    limiter, together, most = ConcurrencyLimiter(4, 10), 0, 0
     lock = threading.Lock()
-    pace.allowed = 2
+    limiter.allowed = 2
 
     def call(_: int) -> None:
         nonlocal together, most
@@ -81,5 +81,5 @@ def test_no_more_calls_are_under_way_than_are_allowed() -> None:
             together -= 1
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(pace.keeping(call), range(30)))
+        list(pool.map(limiter.limit(call), range(30)))
     assert most == 2

@@ -36,13 +36,13 @@ def fault(text: str) -> errors.OptimizelyError:
         ("", errors.UnknownFaultError),
     ],
 )
-def test_each_fault_becomes_the_error_that_says_what_to_do(text: str, kind: type[errors.OptimizelyError]) -> None:
+def test_a_fault_becomes_the_right_error(text: str, kind: type[errors.OptimizelyError]) -> None:
     error = fault(text)
     assert type(error) is kind
     assert "Recipient.addAll3 of mandator 8100" in str(error)
 
 
-def test_only_faults_that_leave_the_work_in_doubt_say_so() -> None:
+def test_the_outcome_is_unknown_only_for_faults_that_leave_it_open() -> None:
     assert fault("Internal error").outcome_unknown
     assert fault("strange").outcome_unknown
     assert not fault("Too many recipients").outcome_unknown
@@ -67,15 +67,15 @@ def test_only_faults_that_leave_the_work_in_doubt_say_so() -> None:
         "\x1b[31mAnna\u202eMuster",
     ],
 )
-def test_nobody_and_nothing_secret_is_in_a_message(text: str) -> None:
-    said = f"{fault(text)} {fault(text)!r}".casefold()
+def test_no_message_holds_personal_data_or_secrets(text: str) -> None:
+    shown = f"{fault(text)} {fault(text)!r}".casefold()
     for canary in (SESSION, USERNAME, PASSWORD, "carla", "dora", "emil", "anna", "jörg", "muster", "berta", "ffeedd"):
-        assert canary not in said
-    assert "100000000011" not in said
+        assert canary not in shown
+    assert "100000000011" not in shown
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "shown"),
     [
         (
             "WebserviceImplException: Error updating users. Recipients a@example.org do not exist",
@@ -86,17 +86,17 @@ def test_nobody_and_nothing_secret_is_in_a_message(text: str) -> None:
         ("java.sql.SQLException: Deadlock found when trying", "java.sql.SQLException: Deadlock found when …"),
         ("Recipient does not exists for call: recipientId='x'", "Recipient does not exists"),
         ("[s,8100,api] Internal error", "… Internal error"),
-        ("x" * 20_000, "it gave a text of 20000 characters"),
-        ("", "it gave no text"),
+        ("x" * 20_000, "its text has 20000 characters"),
+        ("", "without a text"),
     ],
 )
-def test_what_the_vendor_says_apart_from_that_stays_readable(text: str, said: str) -> None:
-    assert known_words(text, ()) == said
+def test_known_words_of_a_fault_are_shown(text: str, shown: str) -> None:
+    assert known_words(text, ()) == shown
 
 
 @given(st.text(max_size=300))
-def test_no_text_brings_a_word_along_that_is_not_known(text: str) -> None:
-    said = known_words(f"Recipients {text} do not exist", ())
+def test_unknown_words_are_never_shown(text: str) -> None:
+    shown = known_words(f"Recipients {text} do not exist", ())
 
-    assert set(re.findall(r"\w+", said)) <= {"Recipients", "do", "not", "exist"} | set(re.findall(r"\w+", text))
-    assert printable(said) == said
+    assert set(re.findall(r"\w+", shown)) <= {"Recipients", "do", "not", "exist"} | set(re.findall(r"\w+", text))
+    assert printable(shown) == shown

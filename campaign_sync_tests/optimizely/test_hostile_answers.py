@@ -1,4 +1,4 @@
-"""Answers that are made to harm: read from a socket, never expanded, and ended with one sentence."""
+"""Hostile answers from a socket: they are never expanded, and end in one clear error."""
 
 import gzip
 import resource
@@ -45,8 +45,8 @@ HOSTILE = {
 
 
 @contextmanager
-def between(vendor: Vendor, operation: str, answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    """An attacker between us and the vendor, who answers one operation (or `?wsdl`) in its place."""
+def attacker(vendor: Vendor, operation: str, answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    """Serve an attacker between us and the vendor, who answers one operation (or `?wsdl`) in its place."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -90,7 +90,7 @@ def send(content: bytes, status: int = 200, **headers: str) -> Callable[[BaseHTT
 
 
 def endless(handler: BaseHTTPRequestHandler) -> None:
-    """Two gigabytes, as far as anybody wants to have them."""
+    """Answer with two gigabytes, until the client hangs up."""
     handler.send_response(200)
     handler.send_header("Content-Length", str(2 * 1024**3))
     handler.end_headers()
@@ -102,8 +102,8 @@ def endless(handler: BaseHTTPRequestHandler) -> None:
 
 
 @contextmanager
-def soon_and_small() -> Iterator[None]:
-    """What happens within takes neither much of a processor, whoever else uses it, nor much memory."""
+def cheaply() -> Iterator[None]:
+    """Assert that the block takes little CPU time and memory."""
     began, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     assert time.process_time() - began < 60
@@ -124,10 +124,10 @@ def part_names() -> PartNames:
         ("getCount", "references to references"),
     ],
 )
-def test_an_answer_that_would_grow_ends_in_one_sentence(vendor: Vendor, operation: str, attack: str) -> None:
+def test_an_expanding_answer_is_one_clear_error(vendor: Vendor, operation: str, attack: str) -> None:
     with (
-        soon_and_small(),
-        between(vendor, operation, send(HOSTILE[attack].encode())) as url,
+        cheaply(),
+        attacker(vendor, operation, send(HOSTILE[attack].encode())) as url,
         connect(url, NORD, USERNAME, PASSWORD) as optimizely,
     ):
         calls: dict[str, Callable[[], object]] = {
@@ -142,38 +142,38 @@ def test_an_answer_that_would_grow_ends_in_one_sentence(vendor: Vendor, operatio
     assert "root:" not in str(caught.value)
 
 
-def test_a_document_type_in_another_encoding_is_none_either() -> None:
+def test_a_document_type_in_another_encoding_is_refused() -> None:
     for name in ("billion laughs in an attribute", "a file of ours", "an outer document type"):
-        with soon_and_small(), pytest.raises(soap_encoding.NotSoapError):
+        with cheaply(), pytest.raises(soap_encoding.NotSoapError):
             soap_encoding.parse(f'<?xml version="1.0" encoding="UTF-16"?>{HOSTILE[name]}'.encode("utf-16"))
 
 
-def test_elements_deeper_than_any_answers_are_no_soap() -> None:
-    with soon_and_small(), pytest.raises(soap_encoding.NotSoapError):
+def test_elements_nested_too_deeply_are_refused() -> None:
+    with cheaply(), pytest.raises(soap_encoding.NotSoapError):
         soap_encoding.parse(soap("<x>" * 100_000 + "</x>" * 100_000).encode())
 
 
-def test_carriage_returns_without_end_take_no_longer_than_other_characters() -> None:
-    with soon_and_small():
+def test_millions_of_carriage_returns_are_read() -> None:
+    with cheaply():
         assert (
             soap_encoding.scalar(soap_encoding.parse(soap(f"<x>{chr(13) * 3_000_000}</x>").encode()), len) == 3_000_000
         )
 
 
-def test_a_fault_that_never_ends_is_told_by_its_length() -> None:
-    with soon_and_small():
-        assert known_words("a" * 3_000_000, []) == "it gave a text of 3000000 characters"
+def test_of_a_very_long_fault_only_the_length_is_shown() -> None:
+    with cheaply():
+        assert known_words("a" * 3_000_000, []) == "its text has 3000000 characters"
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+@pytest.mark.parametrize("gzipped", [False, True], ids=["plain", "gzipped"])
 def test_an_answer_without_end_is_read_up_to_a_limit(
-    vendor: Vendor, packed: bool, monkeypatch: pytest.MonkeyPatch
+    vendor: Vendor, gzipped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport_module, "MAX_ANSWER_BYTES", 8 * 1024**2)
     bomb = send(gzip.compress(bytes(64 * 1024**2), 9), Content_Encoding="gzip")
     with (
-        soon_and_small(),
-        between(vendor, "clear", bomb if packed else endless) as url,
+        cheaply(),
+        attacker(vendor, "clear", bomb if gzipped else endless) as url,
         connect(url, NORD, USERNAME, PASSWORD) as optimizely,
         pytest.raises(UnreadableAnswerError, match="answered with more than 8 MiB") as caught,
     ):
@@ -190,10 +190,10 @@ def test_an_answer_without_end_is_read_up_to_a_limit(
     ],
     ids=["billion laughs", "a file of ours", "in UTF-16"],
 )
-def test_a_wsdl_with_entities_is_none(vendor: Vendor, document: bytes) -> None:
+def test_a_wsdl_with_entities_is_refused(vendor: Vendor, document: bytes) -> None:
     with (
-        soon_and_small(),
-        between(vendor, "?wsdl", send(document)) as url,
+        cheaply(),
+        attacker(vendor, "?wsdl", send(document)) as url,
         pytest.raises(RefusedError, match="isn't the description of a SOAP service") as caught,
         connect(url, NORD, USERNAME, PASSWORD),
     ):
@@ -201,7 +201,7 @@ def test_a_wsdl_with_entities_is_none(vendor: Vendor, document: bytes) -> None:
     assert not caught.value.outcome_unknown
 
 
-def test_a_wsdl_that_refers_to_ever_new_ones_comes_to_an_end(vendor: Vendor) -> None:
+def test_a_wsdl_with_endless_imports_is_refused(vendor: Vendor) -> None:
     asked: list[str] = []
 
     def another(handler: BaseHTTPRequestHandler) -> None:
@@ -210,7 +210,7 @@ def test_a_wsdl_that_refers_to_ever_new_ones_comes_to_an_end(vendor: Vendor) -> 
         send(f'<definitions xmlns="http://schemas.xmlsoap.org/wsdl/">{more}</definitions>'.encode())(handler)
 
     with (
-        between(vendor, "?wsdl", another) as url,
+        attacker(vendor, "?wsdl", another) as url,
         pytest.raises(RefusedError, match="isn't the description"),
         connect(url, NORD, USERNAME, PASSWORD),
     ):
@@ -218,20 +218,18 @@ def test_a_wsdl_that_refers_to_ever_new_ones_comes_to_an_end(vendor: Vendor) -> 
     assert len(asked) <= 20
 
 
-def test_an_answer_that_is_merely_large_is_read() -> None:
+def test_a_large_answer_is_read() -> None:
     row = f"<i>{'<i>some value of some sixty characters, as attributes have them</i>' * 15}</i>"
     rows = soap_encoding.array(soap_encoding.parse(soap(f"<x>{row * 12_000}</x>").encode()), str)
     assert (len(rows), len(rows[0])) == (12_000, 15)
 
 
-def test_a_list_that_is_asked_for_in_one_piece_may_be_larger_than_other_answers(
-    vendor: Vendor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_limit_of_a_page_grows_with_its_rows(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport_module, "MAX_ANSWER_BYTES", 64 * 1024)
-    monkeypatch.setattr(soap_encoding, "_MOST_CHARACTERS", 64 * 1024)
+    monkeypatch.setattr(soap_encoding, "MAX_CHARACTERS", 64 * 1024)
     row = "<i>" + f"<i>{chr(228) * 4000}</i>" * 15 + "</i>"
     with (
-        between(vendor, "getAllAdvanced", send(soap(f"<x>{row * 20}</x>").encode())) as url,
+        attacker(vendor, "getAllAdvanced", send(soap(f"<x>{row * 20}</x>").encode())) as url,
         connect(url, NORD, USERNAME, PASSWORD) as optimizely,
     ):
         assert len(optimizely.recipients.page(LIST, ["a"] * 15, None, 0, 20)) == 20
@@ -239,6 +237,6 @@ def test_a_list_that_is_asked_for_in_one_piece_may_be_larger_than_other_answers(
             optimizely.recipients.page(LIST, ["a"] * 15, None, 0, 10)
 
 
-def test_what_is_passed_on_untouched_works(vendor: Vendor) -> None:
-    with between(vendor, "nothing", endless) as url, connect(url, NORD, USERNAME, PASSWORD) as optimizely:
+def test_other_operations_are_passed_on(vendor: Vendor) -> None:
+    with attacker(vendor, "nothing", endless) as url, connect(url, NORD, USERNAME, PASSWORD) as optimizely:
         assert optimizely.recipients.count(LIST) == 0

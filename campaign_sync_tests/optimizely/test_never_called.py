@@ -1,4 +1,4 @@
-"""The law that this program asks the vendor for nothing that makes people receive mail again, read from its source."""
+"""The rule that this program calls no operation that makes people receive mail again, checked in its source."""
 
 import ast
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ FORBIDDEN = {
     )
 }
 HARMLESS = {("recipient", "remove"), ("recipient", "removeall")}
-"""Out of a list, and no more than that. The vendor's names are found in any case, so ours are compared in none."""
+"""These remove recipients from a list only. Names are compared without case, like those of operations."""
 
 
 def violations(source: str) -> list[int]:
@@ -28,16 +28,16 @@ def violations(source: str) -> list[int]:
         for call in ast.walk(tree)
         if isinstance(call, ast.Call)
         for service, operation in zip(call.args, call.args[1:], strict=False)
-        if (said_by(service), said_by(operation)) in HARMLESS
+        if (text_of(service), text_of(operation)) in HARMLESS
     }
-    return sorted(node.lineno for node in texts(tree) if id(node) not in harmless and is_forbidden(said_by(node)))
+    return sorted(node.lineno for node in texts(tree) if id(node) not in harmless and is_forbidden(text_of(node)))
 
 
 def texts(tree: ast.AST) -> Iterator[ast.Constant]:
     return (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
-def said_by(node: ast.AST) -> str:
+def text_of(node: ast.AST) -> str:
     return node.value.casefold() if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
@@ -51,11 +51,11 @@ def modules() -> list[Path]:
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_makes_anybody_receive_mail_again(path: Path) -> None:
+def test_no_module_calls_an_operation_that_ends_an_opt_out(path: Path) -> None:
     assert violations(path.read_text(encoding="utf-8")) == []
 
 
-def test_the_law_is_read_where_the_calls_are_made() -> None:
+def test_the_modules_with_calls_are_checked() -> None:
     names = {str(path.relative_to(ROOT)) for path in modules()}
     assert {"optimizely/opt_outs.py", "optimizely/recipients.py", "replacement/list_writer.py"} <= names
     assert any("addAll3" in path.read_text(encoding="utf-8") for path in modules())
@@ -68,7 +68,7 @@ def test_the_law_is_read_where_the_calls_are_made() -> None:
         'session.call("Blacklist", "REMOVEALL", entries)',
         'session.call("Response", "resetBounceCounter", who)',
         'session.call("Recipient", "deleteTrackingOptOut", who)',
-        'asked_in_chunks(session, "Unsubscribe", "removeAllByRecipientList", ids, first=[0])',
+        'call_in_batches(session, "Unsubscribe", "removeAllByRecipientList", ids, first=[0])',
         'session.call(operation_name="removeByRecipientList", service="Unsubscribe")',
         'service, operation = "Unsubscribe", "removeAll"\nsession.call(service, operation, ids)',
         'session.call("Unsubscribe", f"remove{suffix}", ids)',
@@ -77,7 +77,7 @@ def test_the_law_is_read_where_the_calls_are_made() -> None:
         'session.call("Recipient", "removeAll", ids) or session.call(service, "removeAll", ids)',
     ],
 )
-def test_the_law_finds_what_breaks_it(source: str) -> None:
+def test_violations_are_found(source: str) -> None:
     assert violations(source) != []
 
 
@@ -85,12 +85,12 @@ def test_the_law_finds_what_breaks_it(source: str) -> None:
     "source",
     [
         'session.call("Recipient", "removeAll", list_id, ids)',
-        'asked_in_chunks(session, "Recipient", "removeAll", ids, first=[list_id])',
+        'call_in_batches(session, "Recipient", "removeAll", ids, first=[list_id])',
         'session.call("Recipient", "removeUnsubscribed", list_id)',
         'session.call("Unsubscribe", "addAll", 0, ids)',
         '"""Never remove anybody from the list."""',
         "people.remove(anna)",
     ],
 )
-def test_the_law_lets_everything_else_be(source: str) -> None:
+def test_other_calls_are_no_violations(source: str) -> None:
     assert violations(source) == []

@@ -24,7 +24,7 @@ def logins_and_logouts(vendor: Vendor) -> list[str]:
     return [call.operation for call in vendor.world.calls() if call.service == "Session"]
 
 
-def test_a_session_is_renewed_before_it_ends_and_the_old_one_logged_out(vendor: Vendor) -> None:
+def test_a_session_is_renewed_before_it_expires_and_the_old_one_logged_out(vendor: Vendor) -> None:
     clock = Clock()
     session = session_at(vendor, clock)
     session.open()
@@ -38,7 +38,7 @@ def test_a_session_is_renewed_before_it_ends_and_the_old_one_logged_out(vendor: 
     assert sorted(logins_and_logouts(vendor)) == ["login", "login", "logout", "logout"]
 
 
-def test_a_session_somebody_is_using_is_logged_out_only_when_they_are_done(vendor: Vendor) -> None:
+def test_a_session_in_use_is_logged_out_after_its_last_call(vendor: Vendor) -> None:
     clock = Clock()
     session = session_at(vendor, clock)
     with session._lease():
@@ -49,7 +49,7 @@ def test_a_session_somebody_is_using_is_logged_out_only_when_they_are_done(vendo
     session.close()
 
 
-def test_the_mandators_lists_are_asked_for_once_a_session(vendor: Vendor) -> None:
+def test_the_mandators_lists_are_fetched_once_a_session(vendor: Vendor) -> None:
     clock = Clock()
     session = session_at(vendor, clock)
     session.check_list_ownership(LIST)
@@ -62,7 +62,7 @@ def test_the_mandators_lists_are_asked_for_once_a_session(vendor: Vendor) -> Non
     session.close()
 
 
-def test_operations_are_found_however_the_vendor_spells_them(vendor: Vendor) -> None:
+def test_operations_are_found_in_any_case(vendor: Vendor) -> None:
     session = session_at(vendor, Clock())
     assert session.call("ClosedLoop", "getOutbounces", 0, 1, 0, 10) == []
     with pytest.raises(RefusedError, match="RpcClosedLoop has no operation getNothing"):
@@ -74,11 +74,11 @@ def test_a_closed_session_stays_closed(vendor: Vendor) -> None:
     session = session_at(vendor, Clock())
     session.open()
     session.close()
-    with pytest.raises(RuntimeError, match="closed already"):
+    with pytest.raises(RuntimeError, match="is closed"):
         session.call("Recipient", "getCount", LIST, 0)
 
 
-def test_credentials_that_stop_working_show_at_the_renewal(vendor: Vendor) -> None:
+def test_credentials_that_stop_working_are_reported_at_the_renewal(vendor: Vendor) -> None:
     clock = Clock()
     session = session_at(vendor, clock)
     session.open()
@@ -89,7 +89,7 @@ def test_credentials_that_stop_working_show_at_the_renewal(vendor: Vendor) -> No
     session.close()
 
 
-def test_a_session_in_which_an_answer_was_lost_is_ended_lest_the_call_be_carried_out_later(vendor: Vendor) -> None:
+def test_a_session_with_a_lost_answer_is_ended_so_that_a_late_call_is_refused(vendor: Vendor) -> None:
     session = session_at(vendor, Clock())
     session.open()
     vendor.world.fault("clear", "drop")

@@ -39,7 +39,7 @@ def test_any_rows_of_texts_arrive_as_they_were_sent(rows: list[list[str]]) -> No
 
 
 @pytest.mark.parametrize("text", ["Jörg <&> \"'", "a\r\nb\rc\nd\te", "]]>", "&amp;", "😀𝒳", " außen ", ""])
-def test_what_xml_is_touchy_about_arrives(text: str) -> None:
+def test_special_characters_of_xml_arrive(text: str) -> None:
     assert sent_and_read([text, "danach"]) == [text, "danach"]
     rows = [[text, "danach"], ["davor", text]]
     assert sent_and_read(columns_of(rows)) == rows
@@ -61,7 +61,7 @@ def test_rows_in_arrow_columns_are_written_as_rows_in_lists_are(rows: list[list[
     assert soap_encoding.argument(ARRAY, Columns(columns, len(rows))) == soap_encoding.argument(ARRAY, columns_of(rows))
 
 
-def test_a_value_that_is_not_set_is_written_as_an_empty_text() -> None:
+def test_a_null_is_encoded_as_an_empty_text() -> None:
     assert sent_and_read(Columns([pa.array(["a", None]), ["b", "c"]], 2)) == [["a", "b"], ["", "c"]]
 
 
@@ -73,7 +73,7 @@ def answer(result: str, references: str = "") -> soap_encoding.Answer:
     )
 
 
-def test_numbers_that_axis_keeps_elsewhere_are_looked_up_even_when_shared() -> None:
+def test_referenced_numbers_are_resolved_even_when_shared() -> None:
     read = answer(
         '<opReturn soapenc:arrayType="xsd:int[3]"><i href="#id0"/><i href="#id1"/><i href="#id0"/></opReturn>',
         '<multiRef id="id1">5</multiRef><multiRef id="id0">0</multiRef>',
@@ -81,7 +81,7 @@ def test_numbers_that_axis_keeps_elsewhere_are_looked_up_even_when_shared() -> N
     assert soap_encoding.array(read, int) == [0, 5, 0]
 
 
-def test_nothing_and_an_empty_text_stay_two_things() -> None:
+def test_nil_and_an_empty_text_stay_different() -> None:
     read = answer('<opReturn soapenc:arrayType="soapenc:string[2]"><i xsi:nil="true"/><i></i></opReturn>')
     assert soap_encoding.array(read, str) == [None, ""]
 
@@ -92,24 +92,24 @@ def test_an_array_without_items_is_an_empty_list(result: str) -> None:
 
 
 @given(st.text(st.characters(min_codepoint=0x10000), min_size=1))
-def test_axis_s_halved_characters_are_made_whole(text: str) -> None:
+def test_surrogate_references_of_axis_become_one_character(text: str) -> None:
     halves = text.encode("utf-16-be")
     references = "".join(f"&#x{halves[i : i + 2].hex().upper()};" for i in range(0, len(halves), 2))
     assert soap_encoding.scalar(answer(f"<opReturn>{references}</opReturn>"), str) == text
 
 
 @given(texts)
-def test_a_text_that_axis_leaves_its_carriage_returns_in_keeps_them(text: str) -> None:
+def test_bare_carriage_returns_are_kept(text: str) -> None:
     assert soap_encoding.scalar(answer(f"<opReturn>{escape(text)}</opReturn>"), str) == text
 
 
 @pytest.mark.parametrize("content", [b"", b"<html><body>Log in</body></html>", b"<e:Envelope", b"\xff\xfe", b"{}"])
-def test_what_is_not_a_whole_envelope_is_told_apart(content: bytes) -> None:
+def test_an_incomplete_envelope_is_refused(content: bytes) -> None:
     with pytest.raises(soap_encoding.NotSoapError):
         soap_encoding.parse(content)
 
 
-def test_an_answer_that_brings_its_own_entities_is_not_read() -> None:
+def test_an_answer_with_entities_is_refused() -> None:
     bomb = b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/hostname">]>'
     body = f'<e:Envelope xmlns:e="{soap_encoding.ENVELOPE}"><e:Body><r><v>&a;</v></r></e:Body></e:Envelope>'.encode()
     with pytest.raises(soap_encoding.NotSoapError):

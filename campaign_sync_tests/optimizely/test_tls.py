@@ -92,7 +92,7 @@ def behind_tls(vendor: Vendor, certificate_file: Path) -> Iterator[tuple[str, li
         def finish_request(self, request: object, client_address: object) -> None:
             try:
                 secure = context.wrap_socket(request, server_side=True)  # type: ignore[arg-type]
-            except OSError:  # whoever doesn't trust us hangs up
+            except OSError:  # a client that doesn't trust us hangs up
                 return
             super().finish_request(secure, client_address)
 
@@ -107,9 +107,7 @@ def behind_tls(vendor: Vendor, certificate_file: Path) -> Iterator[tuple[str, li
             thread.join()
 
 
-def test_a_certificate_that_nobody_vouches_for_ends_the_call_before_anything_is_sent(
-    vendor: Vendor, tmp_path: Path
-) -> None:
+def test_an_untrusted_certificate_ends_the_call_before_anything_is_sent(vendor: Vendor, tmp_path: Path) -> None:
     with (
         behind_tls(vendor, certificate(tmp_path, "own")) as (url, asked),
         pytest.raises(TransientError, match="its certificate can't be verified") as caught,
@@ -121,7 +119,9 @@ def test_a_certificate_that_nobody_vouches_for_ends_the_call_before_anything_is_
     assert asked == []
 
 
-def test_with_the_private_ca_it_is_known(vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_private_ca_is_trusted_when_configured(
+    vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ca = certificate(tmp_path, "ca")
     elsewhere = certificate(tmp_path, "elsewhere")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(elsewhere))  # what is configured goes before it
@@ -133,9 +133,7 @@ def test_with_the_private_ca_it_is_known(vendor: Vendor, tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(("signed_by", "host"), [("other", "127.0.0.1"), ("ca", "127.0.0.2")])
-def test_another_ca_or_another_host_is_not_the_vendor(
-    vendor: Vendor, tmp_path: Path, signed_by: str, host: str
-) -> None:
+def test_another_ca_or_another_host_is_refused(vendor: Vendor, tmp_path: Path, signed_by: str, host: str) -> None:
     ca, _ = certificate(tmp_path, "ca"), certificate(tmp_path, "other")
     with (
         behind_tls(vendor, certificate(tmp_path, "server", signed_by, host)) as (url, asked),
@@ -146,7 +144,7 @@ def test_another_ca_or_another_host_is_not_the_vendor(
     assert asked == []
 
 
-def test_a_ca_that_has_vanished_since_the_start_is_told(vendor: Vendor, tmp_path: Path) -> None:
+def test_a_ca_file_removed_since_the_start_is_an_error(vendor: Vendor, tmp_path: Path) -> None:
     gone = tmp_path / "gone.pem"
     with (
         behind_tls(vendor, certificate(tmp_path, "own")) as (url, _),

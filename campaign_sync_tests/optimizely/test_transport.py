@@ -15,7 +15,7 @@ SECRET = b"<in0>00aa11bb22cc33dd</in0><item>anna@example.org</item>"
 
 
 @contextmanager
-def host_that(
+def host_with(
     answers: Callable[[BaseHTTPRequestHandler], None], timeout_seconds: float = PATIENCE
 ) -> Iterator[Transport]:
     class Handler(BaseHTTPRequestHandler):
@@ -60,7 +60,7 @@ def free_port() -> int:
 @pytest.mark.parametrize(
     ("status", "kind", "says"),
     [
-        (200, TransientError, "a web page, as proxies and log-in portals do"),
+        (200, TransientError, "a web page, as proxies and login portals do"),
         (302, RefusedError, "HTTP 302 without SOAP"),
         (403, RefusedError, "allows this machine's address"),
         (404, RefusedError, r"Check optimizely\.base_url"),
@@ -68,29 +68,29 @@ def free_port() -> int:
         (503, TransientError, "HTTP 503 without SOAP"),
     ],
 )
-def test_an_answer_without_soap_says_what_stands_in_the_way(status: int, kind: type[Exception], says: str) -> None:
-    with host_that(page(status, Location="http://127.0.0.1:9/")) as transport:
+def test_an_answer_without_soap_says_what_to_check(status: int, kind: type[Exception], says: str) -> None:
+    with host_with(page(status, Location="http://127.0.0.1:9/")) as transport:
         error = transport.not_soap(transport.post("Recipient", SECRET))
     with pytest.raises(kind, match=says):
         raise error
 
 
-def test_an_answer_that_breaks_off_leaves_the_outcome_unknown() -> None:
+def test_a_truncated_answer_leaves_the_outcome_unknown() -> None:
     with (
-        host_that(page(200, "text/xml", **{"Content-Length": "900"})) as transport,
-        pytest.raises(TransientError, match="broke before the answer was complete") as error,
+        host_with(page(200, "text/xml", **{"Content-Length": "900"})) as transport,
+        pytest.raises(TransientError, match="was lost before the answer was complete") as error,
     ):
         transport.post("Recipient", SECRET)
     assert error.value.outcome_unknown
 
 
-def test_an_answer_that_does_not_come_leaves_the_outcome_unknown() -> None:
+def test_a_missing_answer_leaves_the_outcome_unknown() -> None:
     released = threading.Event()
 
     def hold_back(_: BaseHTTPRequestHandler) -> None:
         released.wait()
 
-    with host_that(hold_back, timeout_seconds=0.5) as transport:
+    with host_with(hold_back, timeout_seconds=0.5) as transport:
         with pytest.raises(TransientError, match=r"no answer within 0\.5 s") as error:
             transport.post("Recipient", SECRET)
         released.set()
@@ -99,12 +99,12 @@ def test_an_answer_that_does_not_come_leaves_the_outcome_unknown() -> None:
 
 def test_a_closed_port_means_that_nothing_was_sent() -> None:
     transport = Transport(f"http://127.0.0.1:{free_port()}/soap11", parallel_calls=1, timeout_seconds=5)
-    with pytest.raises(TransientError, match=r"127\.0\.0\.1:\d+: it takes no connection") as error:
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:\d+: it accepts no connection") as error:
         transport.post("Recipient", SECRET)
     assert not error.value.outcome_unknown
 
 
-def test_an_error_does_not_carry_the_envelope_along() -> None:
+def test_an_error_holds_no_envelope() -> None:
     transport = Transport(f"http://127.0.0.1:{free_port()}/soap11", parallel_calls=1, timeout_seconds=5)
     with pytest.raises(TransientError) as error:
         transport.post("Recipient", SECRET)

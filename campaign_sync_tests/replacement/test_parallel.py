@@ -17,7 +17,7 @@ def test_no_call_that_waits_for_its_turn_is_made_once_another_has_failed() -> No
         made.append(item)
         raise ConnectionError(str(item))
 
-    target, vendor = cast(Target, SimpleNamespace(parallel_calls=4)), cast(Optimizely, SimpleNamespace(pace=pace))
+    target, vendor = cast(Target, SimpleNamespace(parallel_calls=4)), cast(Optimizely, SimpleNamespace(limiter=pace))
     for _ in range(50):
         made.clear()
         with pytest.raises(ConnectionError) as caught:

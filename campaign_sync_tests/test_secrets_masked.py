@@ -20,7 +20,7 @@ from campaign_sync.config.yaml_source import read_document
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql.engine import crm_engine
 from campaign_sync.delivered_files.sftp_keys import auth_sources
-from campaign_sync.delivered_files.sftp_login import _Login
+from campaign_sync.delivered_files.sftp_login import ConfiguredAuth
 from campaign_sync.optimizely.concurrency import ConcurrencyLimiter
 from campaign_sync.optimizely.session import Session
 from campaign_sync.optimizely.transport import Transport
@@ -91,8 +91,8 @@ def test_nothing_that_holds_a_secret_shows_it(shop: Installation) -> None:
         held: list[object] = [ports, vendor, vendor.recipients, ports.state, transport, session, vars(ports)]
     finally:
         ports.close()
-    ways = list(auth_sources("the drop", "user", PASSWORD, None))
-    held += [ways, _Login("user", iter(ways))]
+    ways = list(auth_sources("the server", "user", PASSWORD, None))
+    held += [ways, ConfiguredAuth("user", iter(ways))]
     assert CANARY not in shown(*held)
 
 

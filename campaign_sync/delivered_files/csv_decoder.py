@@ -1,4 +1,4 @@
-"""The rows of a delivered file: CSV in UTF-8, as it is or gzipped."""
+"""Decoder for delivered files: CSV in UTF-8, plain or gzipped."""
 
 import codecs
 import csv
@@ -15,32 +15,32 @@ from campaign_sync.delivered_files.file_source import MAX_BYTES
 from campaign_sync.optimizely.errors import FileSourceError, TransientError
 
 SEPARATORS = (";", ",", "\t", "|")
-"""What may stand between two values of a file whose separator isn't told."""
+"""The separators that are tried if none is configured."""
 
 _REPLACEMENT = "\ufffd"
 _MARKED_LINE = re.compile("^\ufeff+", re.MULTILINE)
 
 _SAMPLE_ROWS = 100
-_CHUNK_BYTES = 1024**2
+_PIECE_BYTES = 1024**2
 _GZIP_MAGIC = b"\x1f\x8b"
 _CUT_OFF = "unexpected end of data"
-"""How the csv module says that a file ends within quotes."""
+"""The text of the csv module's error for a file that ends within quotes."""
 
 csv.field_size_limit(2**31 - 1)  # a file is as large as `MAX_BYTES` allows, in however few lines
 
 
 def decode_csv(content: bytes, separator: str | None, *, name: str) -> list[list[str]]:
-    """The rows of a file, empty lines left out. Rows keep their own widths.
+    """Decode the rows of a file, without empty lines. Rows may differ in length.
 
     Args:
         content: the file as delivered: UTF-8 with or without a byte order mark, quoted as in RFC 4180, with line ends
-            of any kind; gzipped if the name ends in `.gz` or it begins like gzip.
-        separator: what stands between two values; None to find out which of `SEPARATORS` it is.
+            of any kind; gzipped if the name ends in `.gz` or the content begins like gzip.
+        separator: the separator of values; None to detect which of `SEPARATORS` it is.
         name: the file's name.
 
     Raises:
-        DropError: it isn't such a file, or more than one separator fits.
-        TransientError: its end is missing.
+        FileSourceError: the file isn't as described, or more than one separator fits.
+        TransientError: the file is truncated.
     """
     if content.startswith(_GZIP_MAGIC) or name.lower().endswith(".gz"):
         content = _unpack(content, name)
@@ -50,30 +50,30 @@ def decode_csv(content: bytes, separator: str | None, *, name: str) -> list[list
 
 @dataclass(frozen=True)
 class Salvaged:
-    """What can be read of a file that `decode_csv` refuses. Bytes that are no text are U+FFFD in it."""
+    """The readable rows of a file that `decode_csv` refuses. Bytes that aren't UTF-8 become U+FFFD."""
 
     rows: list[list[str]]
     unread: int
-    """How many rows can't be told from one another, and so not be read."""
+    """The number of unreadable rows."""
     trouble: str
-    """What is wrong with the file, and the remedy."""
+    """The problem with the file, and the remedy."""
 
 
 def salvage_csv(content: bytes, separator: str | None, *, name: str) -> Salvaged:
-    """The rows of a file as far as they can be read. Arguments are those of `decode_csv`."""
+    """Decode the rows of a damaged file as far as possible. For the arguments see `decode_csv`."""
     try:
         if content.startswith(_GZIP_MAGIC) or name.lower().endswith(".gz"):
             content = _unpack(content, name)
     except (FileSourceError, TransientError) as error:
         return Salvaged([], 1, str(error))
     damage = _damage(content, name)
-    text = _joined(content.decode(errors="replace").replace("\0", _REPLACEMENT))
+    text = _without_marks(content.decode(errors="replace").replace("\0", _REPLACEMENT))
     try:
         separator = separator or _separator(text, name)
     except FileSourceError as error:
         return Salvaged([], max(sum(bool(line.strip()) for line in text.splitlines()), 1), damage or str(error))
-    rows, troubles = _read_on(text, separator, name)
-    return Salvaged(rows, len(troubles), damage or next(iter(troubles), ""))
+    rows, problems = _read_tolerantly(text, separator, name)
+    return Salvaged(rows, len(problems), damage or next(iter(problems), ""))
 
 
 def _damage(content: bytes, name: str) -> str:
@@ -84,18 +84,18 @@ def _damage(content: bytes, name: str) -> str:
     return ""
 
 
-def _read_on(text: str, separator: str, name: str) -> tuple[list[list[str]], list[str]]:
-    """The rows, and what is wrong with each that can't be read."""
+def _read_tolerantly(text: str, separator: str, name: str) -> tuple[list[list[str]], list[str]]:
+    """Return the readable rows, and the problem of each unreadable one."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows: list[list[str]] = []
-    troubles: list[str] = []
+    problems: list[str] = []
     while True:
         try:
             row = next(reader)
         except StopIteration:
-            return rows, troubles
+            return rows, problems
         except csv.Error as error:
-            troubles.append(str(_cut_off(name) if _CUT_OFF in str(error) else _no_csv(name, reader.line_num)))
+            problems.append(str(_cut_off(name) if _CUT_OFF in str(error) else _not_csv(name, reader.line_num)))
         else:
             rows += [row] if row else []
 
@@ -104,62 +104,62 @@ def _unpack(content: bytes, name: str) -> bytes:
     unpacked = bytearray()
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                unpacked += chunk
+            while piece := stream.read(_PIECE_BYTES):
+                unpacked += piece
                 if len(unpacked) > MAX_BYTES:
                     break
     except EOFError:
         raise _cut_off(name) from None
     except (gzip.BadGzipFile, zlib.error):
-        raise FileSourceError(f"{name} isn't gzip, or damaged; let the vendor deliver it again.") from None
+        raise FileSourceError(f"{name} isn't gzip, or damaged; have the vendor deliver it again.") from None
     if not content:
         raise _cut_off(name)
     if len(unpacked) > MAX_BYTES:
         raise FileSourceError(
-            f"{name} unpacks to more than {MAX_BYTES} bytes; let the vendor's job deliver shorter periods."
+            f"{name} unpacks to more than {MAX_BYTES} bytes; have the vendor's job deliver shorter periods."
         )
     return bytes(unpacked)
 
 
 def _decode(content: bytes, name: str) -> str:
-    marked = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
-    remedy = "set the vendor's job to UTF-8 and let it deliver the file again"
+    mark_bytes = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
+    remedy = "set the vendor's job to UTF-8 and have it deliver the file again"
     try:
-        text = content[marked:].decode()
+        text = content[mark_bytes:].decode()
     except UnicodeDecodeError as error:
-        position = error.start + marked
+        position = error.start + mark_bytes
     else:
         position = content.find(b"\0")
         if position < 0:
-            return _joined(text)
+            return _without_marks(text)
         raise FileSourceError(
-            f"{name} has a NUL at {_place(content, position)}, so it is damaged or not UTF-8; {remedy}."
+            f"{name} has a NUL at {_location(content, position)}, so it is damaged or not UTF-8; {remedy}."
         )
-    # Out here, because the caught exception holds the file.
-    raise FileSourceError(f"{name} isn't UTF-8 at {_place(content, position)}; {remedy}.")
+    # Outside of `except`, because the caught exception holds the file.
+    raise FileSourceError(f"{name} isn't UTF-8 at {_location(content, position)}; {remedy}.")
 
 
-def _joined(text: str) -> str:
-    """The text without byte order marks: files that were joined bring one each, before a line."""
+def _without_marks(text: str) -> str:
+    """Remove byte order marks, which concatenated files have at the start of several lines."""
     return _MARKED_LINE.sub("", text) if "\ufeff" in text else text
 
 
-def _place(content: bytes, position: int) -> str:
+def _location(content: bytes, position: int) -> str:
     return f"byte {position} (counted from 0, in line {len((content[:position] + b'.').splitlines())})"
 
 
 def _separator(text: str, name: str) -> str:
-    """The one separator that gives the first rows the same number of values, more than one.
+    """Detect the separator: the only one with which the first rows have the same number of values, more than one.
 
-    Where it is the only one that ever occurs, a few rows may be of another width. Where none ever occurs, the rows have
-    one value and any separator will do. Nothing is guessed: a text that two separators fit, or that only some rows have
-    a separator in, is refused.
+    If a single separator occurs at all, fewer than half of the rows may have another length; if none occurs, the rows
+    have one value. Nothing is guessed: a text that several separators fit, or that has one in some rows only, is
+    refused.
     """
     widths = {separator: _widths(text, separator) for separator in SEPARATORS}
-    fitting = [separator for separator, found in widths.items() if len(found) == 1 and set(found) != {1}]
+    fitting = [separator for separator, counts in widths.items() if len(counts) == 1 and set(counts) != {1}]
     if len(fitting) == 1:
         return fitting[0]
-    occurring = [separator for separator, found in widths.items() if not set(found) <= {1}]
+    occurring = [separator for separator, counts in widths.items() if not set(counts) <= {1}]
     if not occurring:
         return SEPARATORS[0]
     if not fitting and len(occurring) == 1:
@@ -170,7 +170,7 @@ def _separator(text: str, name: str) -> str:
 
 
 def _widths(text: str, separator: str) -> Counter[int]:
-    """How many of the first rows have how many values with a separator; nothing if they can't be read with it."""
+    """Count the first rows by their number of values with a separator; empty if they can't be read with it."""
     widths: Counter[int] = Counter()
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
@@ -189,10 +189,10 @@ def _records(text: str, separator: str, name: str) -> Iterator[list[str]]:
         cut_off = _CUT_OFF in str(error)
     else:
         return
-    raise _cut_off(name) if cut_off else _no_csv(name, reader.line_num)
+    raise _cut_off(name) if cut_off else _not_csv(name, reader.line_num)
 
 
-def _no_csv(name: str, line: int) -> FileSourceError:
+def _not_csv(name: str, line: int) -> FileSourceError:
     return FileSourceError(
         f"{name} isn't CSV as in RFC 4180 in line {line}; set the vendor's job to quote values that hold quotes, "
         "separators or line ends."
@@ -201,5 +201,5 @@ def _no_csv(name: str, line: int) -> FileSourceError:
 
 def _cut_off(name: str) -> TransientError:
     return TransientError(
-        f"{name} is cut off; if it isn't still being written, let the vendor deliver it again.", outcome_unknown=False
+        f"{name} is cut off; if it isn't still being written, have the vendor deliver it again.", outcome_unknown=False
     )

@@ -1,4 +1,4 @@
-"""What a user of an SFTP server logs in with: the configured password or key, else the keys of whoever runs us."""
+"""The credentials for an SFTP server: the configured password or key, else the keys of the user who runs this."""
 
 import io
 from collections.abc import Iterator
@@ -15,20 +15,20 @@ from campaign_sync.optimizely.errors import CredentialsError
 
 
 def auth_sources(place: str, username: str, password: str | None, key_file: str | None) -> Iterator[AuthSource]:
-    """What to offer to the server of a drop, in this order. Arguments are those of `open_file_source`.
+    """Yield the credentials to offer, in this order. For the arguments see `open_file_source`.
 
     Raises:
         CredentialsError: the key file can't be used.
     """
     if key_file is not None:
-        return iter([InMemoryPrivateKey(username, _key(place, Path(key_file).expanduser(), password))])
+        return iter([InMemoryPrivateKey(username, _configured_key(place, Path(key_file).expanduser(), password))])
     if password is not None:
         return iter([Password(username, lambda: password)])
-    return _found_keys(username)
+    return _default_keys(username)
 
 
-def _found_keys(username: str) -> Iterator[AuthSource]:
-    """The keys of the SSH agent, then those in `~/.ssh` that have no passphrase."""
+def _default_keys(username: str) -> Iterator[AuthSource]:
+    """Yield the keys of the SSH agent, then those in `~/.ssh` without a passphrase."""
     agent = paramiko.Agent()
     try:
         for agent_key in agent.get_keys():
@@ -40,7 +40,7 @@ def _found_keys(username: str) -> Iterator[AuthSource]:
             yield InMemoryPrivateKey(username, _load_key(Path.home() / ".ssh" / f"id_{kind}", None))
 
 
-def _key(place: str, path: Path, passphrase: str | None) -> paramiko.PKey:
+def _configured_key(place: str, path: Path, passphrase: str | None) -> paramiko.PKey:
     try:
         return _load_key(path, passphrase)
     except OSError as error:
@@ -48,13 +48,13 @@ def _key(place: str, path: Path, passphrase: str | None) -> paramiko.PKey:
     except (TypeError, ValueError, UnsupportedAlgorithm):
         problem = (
             "can't be used; it must be a private Ed25519, ECDSA or RSA key, with its passphrase, if it has one and "
-            "only then, as the password of the drop"
+            "only then, in feedback.files.password"
         )
     raise CredentialsError(f"{place}: the key file {path} {problem}.")
 
 
 def _load_key(path: Path, passphrase: str | None) -> paramiko.PKey:
-    """A private key in OpenSSH's form or PEM. The driver's own reader fails on some keys without a comment."""
+    """Load a private key in OpenSSH format or PEM. The driver's own loader fails on some keys without a comment."""
     content = path.read_bytes()
     secret = passphrase.encode() if passphrase is not None else None
     is_openssh = b"BEGIN OPENSSH PRIVATE KEY" in content

@@ -1,4 +1,4 @@
-"""The way into an SFTP server: only if its host key is known, and without ever asking anybody anything."""
+"""Login to an SFTP server: only if its host key is known, and never interactive."""
 
 import logging
 import threading
@@ -16,12 +16,12 @@ from campaign_sync.delivered_files.sftp_keys import auth_sources
 from campaign_sync.optimizely.errors import CredentialsError, FileSourceError, RefusedError, TransientError
 
 TIMEOUT_SECONDS = 30.0
-"""How long the server may take for one thing: the connection, the log-in, an answer."""
+"""The limit for the connection, the login, and each answer."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the drop is. As text, it is a URL without credentials."""
+    """The server and folder. As text, a URL without credentials."""
 
     host: str
     port: int
@@ -29,10 +29,10 @@ class Address:
 
     @classmethod
     def of(cls, url: str) -> "Address":
-        """The address that a URL stands for.
+        """Parse a URL.
 
         Raises:
-            DropError: it isn't `sftp://host[:port]/path`. The message doesn't repeat it, for it may hold a password.
+            FileSourceError: it isn't `sftp://host[:port]/path`. The message doesn't repeat it: it may hold a password.
         """
         try:
             parts = urlsplit(url)
@@ -41,7 +41,7 @@ class Address:
             host, port = None, 0
         if host is None or "@" in url or parts.query or parts.fragment:
             raise FileSourceError(
-                "the URL of the drop must be sftp://host/path or sftp://host:port/path, with @, ? and # of the path as "
+                "feedback.files.url must be sftp://host/path or sftp://host:port/path, with @, ? and # of the path as "
                 "%40, %3F and %23; username and password have settings of their own."
             )
         return cls(host, port, unquote(parts.path) or ".")
@@ -55,11 +55,11 @@ class Address:
 def log_in(
     address: Address, *, username: str | None, password: str | None, key_file: str | None, known_hosts: str | None
 ) -> tuple[paramiko.SSHClient, paramiko.SFTPClient]:
-    """A connection to the server, and the SFTP on it. Further arguments and errors are those of `open_file_source`."""
+    """Open the connection and SFTP on it. For the other arguments and errors see `open_file_source`."""
     _silence_the_driver()
     if not username:
-        raise CredentialsError(f"{address}: nobody to log in as; set the username of the drop.")
-    login = _Login(username, auth_sources(str(address), username, password, key_file))
+        raise CredentialsError(f"{address}: no user to log in as; set feedback.files.username.")
+    login = ConfiguredAuth(username, auth_sources(str(address), username, password, key_file))
     client = paramiko.SSHClient()
     trusted = Path(known_hosts or "~/.ssh/known_hosts").expanduser()
     client.set_missing_host_key_policy(_RejectUnknown(address, trusted))
@@ -74,7 +74,7 @@ def log_in(
 
 
 class _RejectUnknown(paramiko.RejectPolicy):
-    """Rejects as its parent does, and says what to do about it."""
+    """Rejects unknown host keys, and says what to do."""
 
     def __init__(self, address: Address, trusted: Path):
         self._address = address
@@ -84,8 +84,8 @@ class _RejectUnknown(paramiko.RejectPolicy):
         raise _untrusted(self._address, self._trusted, key, "isn't in")
 
 
-class _Login(AuthStrategy):
-    """Tries the given ways to log in and no other. paramiko's default may ask on the terminal for a second factor."""
+class ConfiguredAuth(AuthStrategy):
+    """Tries the configured credentials only. paramiko's default may ask for a second factor on the terminal."""
 
     def __init__(self, username: str, sources: Iterator[AuthSource]):
         super().__init__(paramiko.SSHConfig())
@@ -93,6 +93,7 @@ class _Login(AuthStrategy):
         self._sources = sources
 
     def get_sources(self) -> Iterator[AuthSource]:
+        """Return the configured credentials."""
         return self._sources
 
 
@@ -118,12 +119,12 @@ def _untrusted(address: Address, trusted: Path, key: paramiko.PKey, problem: str
 
 def _keyscan(address: Address, trusted: Path, forget: str = "") -> str:
     return (
-        f"Compare the fingerprint with the one the vendor tells you, and only if they are the same: "
+        f"Compare the fingerprint with the one that the vendor gives you, and only if they are equal: "
         f"{forget}ssh-keyscan -p {address.port} {address.host} >> {trusted}"
     )
 
 
-def _log_in(client: paramiko.SSHClient, address: Address, trusted: Path, login: _Login) -> None:
+def _log_in(client: paramiko.SSHClient, address: Address, trusted: Path, login: ConfiguredAuth) -> None:
     try:
         client.connect(
             address.host,
@@ -138,44 +139,46 @@ def _log_in(client: paramiko.SSHClient, address: Address, trusted: Path, login: 
             auth_strategy=login,
         )
     except paramiko.BadHostKeyException as error:
-        # The first key of a host counts, so the old one must go.
+        # The first key of a host counts, so the old one must be removed.
         known_as = address.host if address.port == 22 else f"[{address.host}]:{address.port}"
         forget = f"ssh-keygen -f {trusted} -R '{known_as}' && "
         raise _untrusted(address, trusted, error.key, "isn't the one in", forget) from None
     except AuthFailure as error:
-        if any(_passing(result) for _, result in error.result):
-            raise TransientError(f"{address}: the log-in broke off; try again later.", outcome_unknown=False) from None
-        raise _not_let_in(address) from None
+        if any(_is_transient(result) for _, result in error.result):
+            raise TransientError(
+                f"{address}: the connection was lost during the login; try again later.", outcome_unknown=False
+            ) from None
+        raise _rejected(address) from None
     except paramiko.ssh_exception.IncompatiblePeer:
         raise RefusedError(
             f"{address}: the server offers only encryption that is out of date; ask its operator to update it."
         ) from None
     except (paramiko.SSHException, EOFError, OSError, UnicodeError) as error:
         raise TransientError(
-            f"{address}: no connection ({type(error).__name__}); check the URL of the drop, the firewall and whether "
+            f"{address}: no connection ({type(error).__name__}); check feedback.files.url, the firewall and whether "
             "the server is up.",
             outcome_unknown=False,
         ) from None
     if not _transport(client).is_authenticated():
-        raise _not_let_in(address, " without a second factor, which nobody is there to type")
+        raise _rejected(address, " without a second factor, which an unattended program can't give")
 
 
-def _not_let_in(address: Address, why: str = "") -> CredentialsError:
+def _rejected(address: Address, why: str = "") -> CredentialsError:
     return CredentialsError(
-        f"{address}: the server doesn't let this user in{why}. Check username, password and key file of the drop, and "
-        "that the user may log in from this machine's address."
+        f"{address}: the server doesn't let this user in{why}. Check username, password and key file in "
+        "feedback.files, and that the user may log in from this machine's address."
     )
 
 
-def _passing(result: object) -> bool:
-    """Whether a log-in failed by something else than by being refused."""
+def _is_transient(result: object) -> bool:
+    """Return whether a login failed for another reason than a refusal."""
     if not isinstance(result, paramiko.AuthenticationException):
         return isinstance(result, Exception)
     return "timeout" in str(result)
 
 
 def _open_sftp(client: paramiko.SSHClient, address: Address) -> paramiko.SFTPClient:
-    """Ask for SFTP on the connection. The driver waits for some of the answers without a limit, so we set one."""
+    """Open SFTP on the connection. The driver waits for some answers without a limit, so a timer sets one."""
     transport = _transport(client)
     watchdog = threading.Timer(TIMEOUT_SECONDS, transport.close)
     watchdog.daemon = True
@@ -187,9 +190,11 @@ def _open_sftp(client: paramiko.SSHClient, address: Address) -> paramiko.SFTPCli
         return paramiko.SFTPClient(channel)
     except (paramiko.SSHException, EOFError, OSError):
         if not transport.is_active():
-            raise TransientError(f"{address}: the connection broke; try again later.", outcome_unknown=False) from None
+            raise TransientError(
+                f"{address}: the connection was lost; try again later.", outcome_unknown=False
+            ) from None
         raise RefusedError(
-            f"{address}: the server lets this user in, but not to its files; ask its operator to allow SFTP."
+            f"{address}: the server lets this user in, but refuses SFTP; ask its operator to allow it."
         ) from None
     finally:
         watchdog.cancel()
@@ -203,5 +208,5 @@ def _transport(client: paramiko.SSHClient) -> paramiko.Transport:
 
 
 def _silence_the_driver() -> None:
-    """Keep the driver's log, which names users, paths and keys, away from everybody."""
+    """Disable the driver's log, which names users, paths and keys."""
     logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)

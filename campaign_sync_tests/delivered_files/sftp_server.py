@@ -1,4 +1,4 @@
-"""A real SFTP server in a thread, for the tests of the drop."""
+"""A real SFTP server in a thread, for the tests of file sources."""
 
 import asyncio
 import threading
@@ -9,12 +9,12 @@ from pathlib import Path
 
 import asyncssh
 
-USERNAME, PASSWORD = "nord-drop", "geheim-4711"
+USERNAME, PASSWORD = "nord-files", "geheim-4711"
 
 
 @dataclass
 class SftpServer:
-    """Who serves `folder` as its root, and which keys it has and knows."""
+    """A server with `folder` as its root, its host key, and the key of its user."""
 
     folder: Path
     port: int
@@ -53,7 +53,7 @@ class _Accounts(asyncssh.SSHServer):
 
 @contextmanager
 def serve_sftp(folder: Path, *, files: bool = True) -> Iterator[SftpServer]:
-    """Serve the folder on a free port of this machine until the block ends; without `files`, log-ins only."""
+    """Serve the folder on a free port of this machine until the block ends; without `files`, logins only."""
     host_key, user_key = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
     server = SftpServer(folder, 0, host_key, user_key)
     loop = asyncio.new_event_loop()

@@ -12,9 +12,7 @@ import paramiko
 import pytest
 from paramiko.common import AUTH_PARTIALLY_SUCCESSFUL
 
-from campaign_sync.delivered_files import file_source as drops
-from campaign_sync.delivered_files import sftp as sftp_drops
-from campaign_sync.delivered_files import sftp_login
+from campaign_sync.delivered_files import file_source, sftp, sftp_login
 from campaign_sync.delivered_files.file_source import FileSource, RemoteFile, open_file_source
 from campaign_sync.optimizely.errors import CredentialsError, FileSourceError, RefusedError, TransientError
 from campaign_sync_tests.delivered_files.sftp_server import PASSWORD, USERNAME, SftpServer, serve_sftp
@@ -43,8 +41,8 @@ def known_hosts(server: SftpServer, tmp_path: Path) -> str:
 
 
 @pytest.fixture(params=["folder", "server"])
-def drop(request: pytest.FixtureRequest, outbox: Path) -> Iterator[FileSource]:
-    """The same test once on each kind of drop."""
+def source(request: pytest.FixtureRequest, outbox: Path) -> Iterator[FileSource]:
+    """Open a file source of each kind."""
     if request.param == "folder":
         opened = open_file_source(str(outbox), username=None, password=None, key_file=None, known_hosts=None)
     else:
@@ -70,42 +68,42 @@ def deliver(folder: Path, name: str, content: bytes = b"anna@example.org;1\n", m
     os.utime(folder / name, (moment, moment))
 
 
-def test_the_oldest_delivery_comes_first_and_the_name_decides_between_equals(drop: FileSource, outbox: Path) -> None:
+def test_files_are_sorted_by_time_and_name(source: FileSource, outbox: Path) -> None:
     for name, minutes in (("outbounces_a.csv", 2), ("outbounces_c.csv", 0), ("outbounces_b.csv", 0)):
         deliver(outbox, name, minutes=minutes)
-    names = [file.name for file in drop.files(BOUNCES)]
+    names = [file.name for file in source.files(BOUNCES)]
     assert names == ["outbounces_b.csv", "outbounces_c.csv", "outbounces_a.csv"]
 
 
-def test_a_delivery_is_known_by_name_size_and_time_in_utc(drop: FileSource, outbox: Path) -> None:
+def test_a_file_has_a_name_size_and_time_in_utc(source: FileSource, outbox: Path) -> None:
     deliver(outbox, "outbounces_1.csv", b"12345")
-    assert drop.files(BOUNCES) == [RemoteFile("outbounces_1.csv", 5, MORNING)]
+    assert source.files(BOUNCES) == [RemoteFile("outbounces_1.csv", 5, MORNING)]
 
 
-def test_folders_hidden_files_other_names_and_unfinished_uploads_are_left_alone(drop: FileSource, outbox: Path) -> None:
+def test_folders_hidden_files_other_names_and_unfinished_uploads_are_skipped(source: FileSource, outbox: Path) -> None:
     (outbox / "outbounces_folder.csv").mkdir()
     deliver(outbox / "outbounces_folder.csv", "outbounces_below.csv")
     for name in (".outbounces_1.csv", "outbounces_1.csv.tmp", "o.part", "o.FilePart", "o.uploading", "o.csv"):
         deliver(outbox, name)
-    assert [file.name for file in drop.files("*")] == ["o.csv"]
-    assert drop.files(BOUNCES) == []
+    assert [file.name for file in source.files("*")] == ["o.csv"]
+    assert source.files(BOUNCES) == []
 
 
-def test_a_link_to_a_file_is_a_delivery_and_a_link_to_nothing_is_not(drop: FileSource, outbox: Path) -> None:
+def test_links_to_files_are_followed_and_broken_links_skipped(source: FileSource, outbox: Path) -> None:
     deliver(outbox, "original", b"123")
     (outbox / "outbounces_link.csv").symlink_to("original")
     (outbox / "outbounces_lost.csv").symlink_to("nowhere")
     (outbox / "outbounces_up.csv").symlink_to(".")
-    [file] = drop.files(BOUNCES)
-    assert (file.name, drop.read(file)) == ("outbounces_link.csv", b"123")
+    [file] = source.files(BOUNCES)
+    assert (file.name, source.read(file)) == ("outbounces_link.csv", b"123")
 
 
 @pytest.mark.parametrize("size", [0, 1, 5_000_000])
-def test_a_delivery_is_read_to_the_last_byte(drop: FileSource, outbox: Path, size: int) -> None:
+def test_a_file_is_read_to_the_last_byte(source: FileSource, outbox: Path, size: int) -> None:
     content = os.urandom(size)
     deliver(outbox, "outbounces_1.csv", content)
-    [file] = drop.files(BOUNCES)
-    assert drop.read(file) == content
+    [file] = source.files(BOUNCES)
+    assert source.read(file) == content
 
 
 def append(path: Path) -> None:
@@ -115,47 +113,47 @@ def append(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [append, Path.touch, lambda path: path.write_bytes(b"")])
 def test_a_file_still_being_uploaded_is_left_for_the_next_import(
-    drop: FileSource, outbox: Path, change: Callable[[Path], object]
+    source: FileSource, outbox: Path, change: Callable[[Path], object]
 ) -> None:
     deliver(outbox, "outbounces_1.csv")
-    [file] = drop.files(BOUNCES)
+    [file] = source.files(BOUNCES)
     change(outbox / "outbounces_1.csv")
     with pytest.raises(TransientError, match=r"outbounces_1\.csv is still being written; the next import reads it"):
-        drop.read(file)
+        source.read(file)
 
 
-def test_a_file_that_has_vanished_is_left_for_the_next_import(drop: FileSource, outbox: Path) -> None:
+def test_a_removed_file_is_left_for_the_next_import(source: FileSource, outbox: Path) -> None:
     deliver(outbox, "outbounces_1.csv")
-    [file] = drop.files(BOUNCES)
+    [file] = source.files(BOUNCES)
     (outbox / "outbounces_1.csv").unlink()
     with pytest.raises(TransientError, match=r"outbounces_1\.csv is gone .* the next import reads it"):
-        drop.read(file)
+        source.read(file)
 
 
-def test_a_file_that_would_fill_the_memory_is_refused(
-    drop: FileSource, outbox: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(drops, "MAX_BYTES", 4)
+def test_a_file_that_is_too_large_is_refused(source: FileSource, outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_source, "MAX_BYTES", 4)
     deliver(outbox, "outbounces_1.csv", b"12345")
-    [file] = drop.files(BOUNCES)
+    [file] = source.files(BOUNCES)
     with pytest.raises(FileSourceError, match=r"outbounces_1\.csv is larger than 4 bytes"):
-        drop.read(file)
+        source.read(file)
 
 
-def test_a_drop_that_is_not_there_is_named_with_the_remedy(drop: FileSource, outbox: Path) -> None:
+def test_a_missing_folder_is_named_with_the_remedy(source: FileSource, outbox: Path) -> None:
     outbox.rmdir()
-    with pytest.raises(FileSourceError, match=r"outbox: there is no such folder; create it, or correct the URL"):
-        drop.files(BOUNCES)
+    with pytest.raises(
+        FileSourceError, match=r"outbox: there is no such folder; create it, or correct feedback\.files\.url"
+    ):
+        source.files(BOUNCES)
 
 
-def test_a_drop_that_may_not_be_read_is_named_with_the_remedy(drop: FileSource, outbox: Path) -> None:
+def test_an_unreadable_folder_is_named_with_the_remedy(source: FileSource, outbox: Path) -> None:
     outbox.chmod(0)
     user = os.geteuid()
     if user == 0:
         os.seteuid(65534)  # root may read everything
     try:
         with pytest.raises(RefusedError, match="outbox may not be read; give our user the right"):
-            drop.files(BOUNCES)
+            source.files(BOUNCES)
     finally:
         os.seteuid(user)
         outbox.chmod(0o700)
@@ -182,14 +180,14 @@ def test_a_file_url_is_a_folder(tmp_path: Path) -> None:
         ("sftp://files.example.org:99999/outbox", "must be sftp://host/path"),
     ],
 )
-def test_a_url_that_cannot_be_used_is_refused_without_repeating_its_password(url: str, says: str) -> None:
+def test_an_invalid_url_is_refused_without_repeating_its_password(url: str, says: str) -> None:
     with pytest.raises(FileSourceError, match=says) as error:
         with_password(url, None)
     assert "geh" not in str(error.value)
 
 
-def test_without_the_driver_the_error_tells_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, sftp_drops.__name__)
+def test_without_the_driver_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, sftp.__name__)
     monkeypatch.setitem(sys.modules, "paramiko", None)
     with pytest.raises(FileSourceError, match=r"pip install campaign-sync\[sftp\]"):
         with_password("sftp://files.example.org/outbox", None)
@@ -226,7 +224,7 @@ def test_a_key_that_the_server_does_not_know_is_not_tried_as_a_password(
         with_key(server.url, known_hosts, tmp_path / "key", PASSWORD)
 
 
-def test_without_password_and_key_file_the_keys_of_this_user_log_in(
+def test_the_default_keys_of_the_user_log_in(
     server: SftpServer, known_hosts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -276,7 +274,7 @@ def test_a_key_file_that_cannot_be_used_says_why(
 
 
 def test_a_server_without_username_is_refused(server: SftpServer, known_hosts: str) -> None:
-    with pytest.raises(CredentialsError, match="set the username"):
+    with pytest.raises(CredentialsError, match=r"set feedback\.files\.username"):
         open_file_source(server.url, username=None, password=PASSWORD, key_file=None, known_hosts=known_hosts)
 
 
@@ -287,7 +285,7 @@ def test_a_server_with_another_host_key_is_refused(server: SftpServer, tmp_path:
     assert server.host_key.get_fingerprint() in str(error.value)
 
 
-def test_a_server_that_nobody_knows_is_refused_and_not_remembered(server: SftpServer, tmp_path: Path) -> None:
+def test_a_server_with_an_unknown_host_key_is_refused_and_not_remembered(server: SftpServer, tmp_path: Path) -> None:
     known_hosts = tmp_path / "known_hosts"
     known_hosts.write_text("")
     with pytest.raises(FileSourceError, match=r"isn't in .*Compare the fingerprint .*ssh-keyscan -p") as error:
@@ -297,7 +295,7 @@ def test_a_server_that_nobody_knows_is_refused_and_not_remembered(server: SftpSe
 
 
 @pytest.mark.parametrize("content", [None, "127.0.0.1 ssh-ed25519 !!!\n", "\0\xff"])
-def test_nobody_is_trusted_without_a_usable_known_hosts(
+def test_no_server_is_trusted_without_a_usable_known_hosts(
     server: SftpServer, tmp_path: Path, content: str | None
 ) -> None:
     if content is not None:
@@ -306,16 +304,16 @@ def test_nobody_is_trusted_without_a_usable_known_hosts(
         with_password(server.url, str(tmp_path / "known_hosts"))
 
 
-def test_a_user_who_may_log_in_but_not_use_sftp_is_refused(outbox: Path, tmp_path: Path) -> None:
+def test_a_user_without_sftp_is_refused(outbox: Path, tmp_path: Path) -> None:
     with (
         serve_sftp(outbox.parent, files=False) as server,
-        pytest.raises(RefusedError, match="lets this user in, but not to its files"),
+        pytest.raises(RefusedError, match="lets this user in, but refuses SFTP"),
     ):
         with_password(server.url, server.known_hosts(tmp_path / "known_hosts"))
 
 
 class SecondFactorServer(paramiko.ServerInterface):
-    """Takes any password and then wants a code from somebody."""
+    """Accepts any password and then demands a code."""
 
     def get_allowed_auths(self, username: str) -> str:
         return "password,keyboard-interactive"
@@ -324,10 +322,10 @@ class SecondFactorServer(paramiko.ServerInterface):
         return AUTH_PARTIALLY_SUCCESSFUL
 
 
-def test_a_server_that_wants_a_second_factor_is_refused_and_nobody_is_asked(
+def test_a_server_that_demands_a_second_factor_is_refused_without_a_prompt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("somebody was asked"))
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a prompt was shown"))
     host_key = paramiko.ECDSAKey.generate()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
@@ -346,7 +344,7 @@ def test_a_server_that_wants_a_second_factor_is_refused_and_nobody_is_asked(
         thread.join()
 
 
-def test_a_closed_port_may_pass(tmp_path: Path) -> None:
+def test_a_closed_port_is_transient(tmp_path: Path) -> None:
     (tmp_path / "known_hosts").touch()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -355,7 +353,7 @@ def test_a_closed_port_may_pass(tmp_path: Path) -> None:
             with_password(url, str(tmp_path / "known_hosts"))
 
 
-def test_a_server_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sftp_login, "TIMEOUT_SECONDS", 0.3)
     (tmp_path / "known_hosts").touch()
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -364,7 +362,7 @@ def test_a_server_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pyt
             with_password(url, str(tmp_path / "known_hosts"))
 
 
-def test_a_connection_that_broke_may_pass(outbox: Path, tmp_path: Path) -> None:
+def test_a_lost_connection_is_transient(outbox: Path, tmp_path: Path) -> None:
     with serve_sftp(outbox.parent) as server:
         opened = with_password(server.url, server.known_hosts(tmp_path / "known_hosts"))
         opened.close()
@@ -372,7 +370,7 @@ def test_a_connection_that_broke_may_pass(outbox: Path, tmp_path: Path) -> None:
         opened.files(BOUNCES)
 
 
-def test_an_open_drop_leaves_no_thread_behind(server: SftpServer, known_hosts: str) -> None:
+def test_a_closed_source_leaves_no_thread_behind(server: SftpServer, known_hosts: str) -> None:
     with with_password(server.url, known_hosts) as opened:
         opened.files(BOUNCES)
     with pytest.raises(CredentialsError):

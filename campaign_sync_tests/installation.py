@@ -40,18 +40,18 @@ class Installation:
 
     @property
     def configuration(self) -> Configuration:
-        """The configuration as it now stands in the file."""
+        """The configuration file, written from `settings`, as loaded."""
         path = self.folder / "campaign_sync.yaml"
         path.write_text(yaml.safe_dump(self.settings, allow_unicode=True), encoding="utf-8")
         return load_configuration(path, self.environment)
 
     @property
     def definitions(self) -> dg.Definitions:
-        """What Dagster makes of it."""
+        """The Dagster definitions of the configuration."""
         return build_definitions(self.configuration)
 
     def list_settings(self, mandator: str = "nord", name: str = "newsletter") -> dict[str, Any]:
-        """The section of a list, to be changed."""
+        """Return the section of a list, to be changed."""
         section: dict[str, Any] = self.settings["mandators"][mandator]["lists"][name]
         return section
 
@@ -82,7 +82,7 @@ class Installation:
 
     @contextmanager
     def crm(self) -> Iterator[Connection]:
-        """The CRM's database, for edits that are committed at the end."""
+        """Yield a connection to the CRM's database, for changes that are committed at the end."""
         engine = create_engine(self.crm_url)
         with engine.begin() as connection:
             yield connection
@@ -90,12 +90,12 @@ class Installation:
 
     @contextmanager
     def state(self) -> Iterator[State]:
-        """What the product remembers."""
+        """Yield the state database."""
         with State(self.configuration.storage.state_url.get_secret_value()) as state:
             yield state
 
     def add_contact(self, entity_id: str, email: str, *, consent: str | None = "newsletter-nord", **more: str) -> None:
-        """Add a contact to the newsletters of both mandators, with a granted consent unless told otherwise."""
+        """Add a contact to the newsletters of both mandators, with a granted consent unless `consent` is None."""
         with self.crm() as crm:
             person = {
                 "id": entity_id,
@@ -116,27 +116,27 @@ class Installation:
             self._consent(crm, entity_id, opt_in_id, kind, at)
 
     def leave(self, address: str, at: datetime | None = None, mandator_id: int = NORD) -> None:
-        """Let somebody unsubscribe at the vendor, and let the export tell so."""
+        """Unsubscribe an address at the vendor, and add the row to its export."""
         self.world.unsubscribe(mandator_id, address)
         moment = at or datetime.now(UTC) - timedelta(hours=1)
         self.world.publish(mandator_id, "getUnsubscribes", [[address, str(int(moment.timestamp() * 1000))]])
 
     def leave_through(self, list_id: int, address: str) -> None:
-        """Let a recipient of a list unsubscribe from the mandator nord, and let the export tell through which list."""
+        """Unsubscribe a recipient of a list from the mandator nord, with an export row that names the list."""
         self.world.unsubscribe(NORD, address)
         moment = str(int(datetime.now(UTC).timestamp() * 1000))
         self.world.respond(NORD, "getUnsubscribes", list_id, [address, moment])
 
     def addresses(self, list_id: int = NEWSLETTER) -> list[str]:
-        """Who is in a list, sorted."""
+        """Return the addresses in a list, sorted."""
         return sorted(recipient["id"] for recipient in self.world.recipients(list_id))
 
     def clears(self) -> int:
-        """How often any list was cleared."""
+        """Return how often any list was cleared."""
         return len(self.world.calls("clear"))
 
     def fill_by_hand(self, list_id: int, addresses: Sequence[str]) -> None:
-        """Put recipients into a list as if somebody else had."""
+        """Put recipients into a list as another user of the vendor would."""
         self.world.put(list_id, [Recipient(id=address) for address in addresses])
 
     def _join(self, crm: Connection, entity_id: str) -> None:

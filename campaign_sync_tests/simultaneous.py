@@ -1,11 +1,11 @@
-"""Several processes that do the same at the same moment."""
+"""Running the same code in several processes at the same moment."""
 
 import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-_AT_A_SIGN = """
+_WHEN_STDIN_CLOSES = """
 import sys
 {imports}
 print("ready", flush=True)
@@ -20,9 +20,9 @@ def at_once(
     """Run `action`, lines of Python, in `count` processes as soon as all of them have run `imports`.
 
     Returns:
-        What those that failed wrote to stderr.
+        The stderr of each process that failed.
     """
-    command = [sys.executable, "-c", _AT_A_SIGN.format(imports=imports, action=action), *arguments]
+    command = [sys.executable, "-c", _WHEN_STDIN_CLOSES.format(imports=imports, action=action), *arguments]
     with ExitStack() as stack:
         processes = [
             stack.enter_context(
@@ -44,5 +44,5 @@ def at_once(
             assert process.stdin is not None
             process.stdin.close()
             process.stdin = None
-        told = [process.communicate()[1] for process in processes]
-        return [text for process, text in zip(processes, told, strict=True) if process.returncode]
+        errors = [process.communicate()[1] for process in processes]
+        return [error for process, error in zip(processes, errors, strict=True) if process.returncode]

@@ -67,23 +67,23 @@ class Stack:
             )  # fmt: skip
 
     def kill(self, name: str, *, alone: bool = False) -> None:
-        """Kill one of them as the kernel would, by no signal that anybody could heed; with all it started, or alone."""
+        """Kill one of them by SIGKILL, with all processes it started or `alone`."""
         process = self._processes.pop(name)
         for pid in [process.pid, *([] if alone else _descendants(process.pid))]:
             _kill(pid)
         process.wait()
 
     def stop(self) -> None:
-        """End whatever runs."""
+        """Kill all that runs."""
         for name in list(self._processes):
             self.kill(name)
 
     def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until it holds, as long as everything that was started is running."""
+        """Wait until `holds` returns true, as long as everything that was started is running."""
         until(holds, lambda: all(process.poll() is None for process in self._processes.values()))
 
     def ask(self, query: str, **variables: str) -> dict[str, Any]:
-        """What the webserver's GraphQL answers; nothing while there is no webserver."""
+        """Return what the webserver's GraphQL answers; empty while there is no webserver."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/graphql", body, {"Content-Type": "application/json"}
@@ -96,37 +96,37 @@ class Stack:
         return data
 
     def loaded(self) -> bool:
-        """Whether the definitions have been loaded."""
+        """Return whether the definitions have been loaded."""
         answer = self.ask("{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }")
         entries = answer.get("workspaceOrError", {}).get("locationEntries", [])
-        return [(one["name"], one["loadStatus"]) for one in entries] == [("campaign_sync", "LOADED")]
+        return [(entry["name"], entry["loadStatus"]) for entry in entries] == [("campaign_sync", "LOADED")]
 
     def healthy(self) -> bool:
-        """Whether every daemon that this instance needs is well."""
+        """Return whether every daemon that this instance needs is healthy."""
         daemons = self.ask(DAEMONS).get("instance", {}).get("daemonHealth", {}).get("allDaemonStatuses", [])
-        return bool(daemons) and all(one["healthy"] for one in daemons if one["required"])
+        return bool(daemons) and all(daemon["healthy"] for daemon in daemons if daemon["required"])
 
     def launch(self, job: str) -> str:
-        """Start a job as the UI does; returns the run's id."""
+        """Start a job as the UI does. Return the run's id."""
         answer = self.ask(LAUNCH, job=job)["launchRun"]
         assert answer["__typename"] == "LaunchRunSuccess", answer
         run_id: str = answer["run"]["runId"]
         return run_id
 
     def runs(self) -> dict[str, dict[str, Any]]:
-        """The newest runs by their id."""
+        """Return the newest runs by their id."""
         results = self.ask(RUNS).get("runsOrError", {}).get("results", [])
-        return {one["runId"]: one for one in results}
+        return {run["runId"]: run for run in results}
 
     def ticks(self, name: str) -> list[dict[str, Any]]:
-        """The newest ticks of a schedule or sensor."""
+        """Return the newest ticks of a schedule or sensor."""
         ticks: list[dict[str, Any]] = self.ask(TICKS, name=name).get("instigationStateOrError", {}).get("ticks", [])
         return ticks
 
 
 @contextmanager
 def stack(folder: Path, database_url: str, environment: Mapping[str, str]) -> Iterator[Stack]:
-    """The stack, started and with its definitions loaded; ended afterwards, whatever happens."""
+    """Yield the stack, started and with its definitions loaded. It is stopped afterwards in any case."""
     built = Stack(folder, database_url, environment)
     try:
         built.start("webserver")
@@ -138,7 +138,7 @@ def stack(folder: Path, database_url: str, environment: Mapping[str, str]) -> It
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """Return a port of 127.0.0.1 on which no process listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -146,7 +146,7 @@ def free_port() -> int:
 
 
 def kill_worker(owner: str) -> None:
-    """Kill the process that a lease names as its owner."""
+    """Kill the process that a lock names as its owner."""
     _kill(int(owner.split(" ")[1]))
 
 
@@ -164,18 +164,18 @@ def _descendants(pid: int) -> list[int]:
             except OSError:
                 continue
             parents.setdefault(parent, []).append(int(entry.name))
-    found, queue = [], [pid]
+    descendants, queue = [], [pid]
     while queue:
         children = parents.get(queue.pop(), [])
-        found += children
+        descendants += children
         queue += children
-    return found
+    return descendants
 
 
 def _postgres(url: str) -> dict[str, str]:
-    """The variables that dagster.yaml asks for. A server that listens on a socket only is found by libpq's own."""
+    """Return the variables of dagster.yaml, and libpq's PGHOST for a server that listens on a socket only."""
     parsed = make_url(url)
-    given = {
+    variables = {
         "DAGSTER_POSTGRES_USER": parsed.username or "",
         "DAGSTER_POSTGRES_PASSWORD": parsed.password or "unused",
         "DAGSTER_POSTGRES_DB": parsed.database or "",
@@ -183,4 +183,4 @@ def _postgres(url: str) -> dict[str, str]:
         "DAGSTER_POSTGRES_PORT": str(parsed.port or 5432),
     }
     socket_folder = parsed.query.get("host")
-    return given | ({"PGHOST": str(socket_folder)} if socket_folder else {})
+    return variables | ({"PGHOST": str(socket_folder)} if socket_folder else {})

@@ -1,6 +1,6 @@
-"""`campaign-sync` as somebody at a terminal starts it, forked from a process that has imported what a command needs.
+"""`campaign-sync` as run in a terminal, forked from a process that has imported what a command needs.
 
-A new Python would spend seconds on that; from then on everything is as in a new one, its end included.
+Importing would take a new Python seconds. Everything after it is as in a new process, including how it exits.
 """
 
 import atexit
@@ -22,7 +22,7 @@ from campaign_sync_tests.waiting import PATIENCE
 
 _ROOT = Path(__file__).parents[1]
 _IMPORTED = (
-    *(f"campaign_sync.cli.{name}" for name in ("checking", "diff", "instance", "prove", "running", "sampling", "why")),
+    *(f"campaign_sync.cli.{name}" for name in ("check", "dagster_instance", "diff", "prove", "run", "sample", "why")),
     "campaign_sync.crm.sql.schema",
     "campaign_sync.definitions",
 )
@@ -39,13 +39,13 @@ class _Command:
 
 def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
     """Run `python -m campaign_sync` with these arguments in a folder, to its end."""
-    mother = _mother(environment.get("COLUMNS", ""))
-    stdin, stdout = mother.stdin, mother.stdout
+    server = _fork_server(environment.get("COLUMNS", ""))
+    stdin, stdout = server.stdin, server.stdout
     assert stdin is not None
     assert stdout is not None
-    with TemporaryDirectory() as told:
+    with TemporaryDirectory() as output:
         command = _Command(
-            tuple(arguments), folder.absolute(), dict(environment), Path(told, "stdout"), Path(told, "stderr")
+            tuple(arguments), folder.absolute(), dict(environment), Path(output, "stdout"), Path(output, "stderr")
         )
         pickle.dump(command, stdin)
         stdin.flush()
@@ -55,10 +55,10 @@ def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) 
         )
 
 
-def run_anew(
+def run_in_new_python(
     arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
 ) -> "subprocess.CompletedProcess[str]":
-    """The same by a new Python."""
+    """Run the same command in a new Python process."""
     return subprocess.run(
         [sys.executable, "-m", "campaign_sync", *arguments],
         cwd=folder,
@@ -71,23 +71,23 @@ def run_anew(
 
 
 @cache
-def _mother(columns: str) -> "subprocess.Popen[bytes]":
-    """The process that bears the commands. `columns` is the width of the terminal, which is read while importing."""
-    alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # threads don't live through a fork
+def _fork_server(columns: str) -> "subprocess.Popen[bytes]":
+    """Start the process that forks the commands. `columns` is the terminal's width, which is read while importing."""
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # threads don't live through a fork
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("DAGSTER", "CAMPAIGN_SYNC"))}
-    mother = subprocess.Popen(
+    server = subprocess.Popen(
         [sys.executable, "-m", __name__],
         cwd=_ROOT,
-        env=environment | alone | {"COLUMNS": columns},
+        env=environment | one_thread | {"COLUMNS": columns},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    atexit.register(mother.communicate)  # it ends with its input
-    return mother
+    atexit.register(server.communicate)  # it ends with its input
+    return server
 
 
-def _bear() -> None:
-    """Run every command that comes in through stdin, and answer with its exit code, one per line."""
+def _serve() -> None:
+    """Run every command that arrives on stdin, and answer with its exit code, one per line."""
     for name in _IMPORTED:
         importlib.import_module(name)
     with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
@@ -98,14 +98,14 @@ def _bear() -> None:
                 return
             child = os.fork()
             if child == 0:
-                _become(command)
+                _execute(command)
                 sys.exit()
             _, status = os.waitpid(child, 0)
             answers.write(f"{os.waitstatus_to_exitcode(status)}\n")
             answers.flush()
 
 
-def _become(command: _Command) -> None:
+def _execute(command: _Command) -> None:
     signal.alarm(int(PATIENCE))
     os.chdir(command.folder)
     os.environ.clear()
@@ -120,4 +120,4 @@ def _become(command: _Command) -> None:
 
 
 if __name__ == "__main__":
-    _bear()
+    _serve()

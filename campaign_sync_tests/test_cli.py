@@ -46,7 +46,7 @@ def campaign_sync(folder: Path, *arguments: str, anew: bool = False) -> "subproc
     environment = {
         key: value for key, value in os.environ.items() if key not in ("DAGSTER_HOME", "CAMPAIGN_SYNC_CONFIG")
     }
-    run = terminal.run_anew if anew else terminal.run
+    run = terminal.run_in_new_python if anew else terminal.run
     return run(arguments, folder, environment | ENVIRONMENT | {"COLUMNS": "120"})
 
 

@@ -1,4 +1,4 @@
-"""Tables of an earlier version: `campaign-sync db` upgrades them, and until then everything else refuses to begin."""
+"""Tables of an earlier version: `campaign-sync db` upgrades them, and until then everything else refuses to start."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def shop(tmp_path: Path) -> Iterator[Installation]:
 
 @pytest.fixture
 def campaign_sync(shop: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process; gives its exit code and what it printed."""
+    """Return a function that runs a command in this process and returns its exit code and output."""
     monkeypatch.chdir(shop.folder)
     for name, value in (ENVIRONMENT | {"COLUMNS": "500"}).items():
         monkeypatch.setenv(name, value)
@@ -53,16 +53,16 @@ def state_url(shop: Installation) -> str:
     return url
 
 
-def test_what_is_there_is_told_before_and_after_an_upgrade(shop: Installation, campaign_sync: Command) -> None:
-    code, told = campaign_sync("db", "check")
-    assert (code, told) == (
+def test_the_revision_is_shown_before_and_after_an_upgrade(shop: Installation, campaign_sync: Command) -> None:
+    code, output = campaign_sync("db", "check")
+    assert (code, output) == (
         1,
         "the state database will be created by the first run, or now by `campaign-sync db upgrade`\n",
     )
     make_tables(state_url(shop), EARLIER)
-    code, told = campaign_sync("db", "check")
+    code, output = campaign_sync("db", "check")
     assert code == 1
-    assert REFUSED in told
+    assert REFUSED in output
 
     assert campaign_sync("db", "upgrade") == (
         0,
@@ -76,9 +76,9 @@ def test_what_is_there_is_told_before_and_after_an_upgrade(shop: Installation, c
 
     with create_engine(state_url(shop)).begin() as connection:
         connection.exec_driver_sql("ALTER TABLE lease ADD COLUMN remark TEXT")
-    code, told = campaign_sync("db", "check")
+    code, output = campaign_sync("db", "check")
     assert code == 1
-    assert "column lease.remark is there and shouldn't be; undo the changes to them" in told
+    assert "column lease.remark is there and shouldn't be; undo the changes to them" in output
 
 
 @pytest.mark.parametrize(
@@ -90,19 +90,19 @@ def test_no_command_begins_on_tables_of_an_earlier_version(
     shop: Installation, campaign_sync: Command, command: tuple[str, ...]
 ) -> None:
     make_tables(state_url(shop), EARLIER)
-    code, told = campaign_sync(*command)
+    code, output = campaign_sync(*command)
     assert code == 1
-    assert f"{shop.folder}/state.db (storage.state_url) {REFUSED}; back it up first" in told
-    assert told.count("\n") == 1
+    assert f"{shop.folder}/state.db (storage.state_url) {REFUSED}; back it up first" in output
+    assert output.count("\n") == 1
     assert not (shop.folder / ".campaign_sync").exists()
 
 
-def test_check_has_it_among_its_findings(shop: Installation, campaign_sync: Command) -> None:
+def test_check_reports_tables_of_an_earlier_version(shop: Installation, campaign_sync: Command) -> None:
     make_tables(state_url(shop), EARLIER)
-    code, told = campaign_sync("check")
+    code, output = campaign_sync("check")
     assert code == 1
-    assert REFUSED in told
-    assert "logged in to mandator 8100" in told
+    assert REFUSED in output
+    assert "logged in to mandator 8100" in output
 
 
 def test_no_run_changes_anything_at_the_vendor_or_in_the_crm_on_tables_of_an_earlier_version(
@@ -117,15 +117,15 @@ def test_no_run_changes_anything_at_the_vendor_or_in_the_crm_on_tables_of_an_ear
     for assets in (None, [["nord", "audit"]]):
         result = shop.run(assets=assets)
         assert not result.success
-        (told,) = problems(result)
-        assert REFUSED in told
+        (problem,) = problems(result)
+        assert REFUSED in problem
 
     with shop.crm() as crm:
         assert crm.execute(events).scalar_one() == before
     assert {call.operation for call in shop.world.calls()} <= {"login", "logout", "getCurrentTime"}
 
 
-def test_no_sensor_tick_goes_on_either_and_the_definitions_load_all_the_same(shop: Installation) -> None:
+def test_sensor_ticks_fail_too_but_the_definitions_load(shop: Installation) -> None:
     make_tables(state_url(shop), EARLIER)
     assert shop.definitions.resolve_job_def("nord_daily_replace")
     with dg.DagsterInstance.ephemeral() as instance:
@@ -139,5 +139,5 @@ def test_no_sensor_tick_goes_on_either_and_the_definitions_load_all_the_same(sho
 
 
 def test_the_definitions_load_while_the_state_database_is_down(shop: Installation) -> None:
-    shop.settings["storage"]["state_url"] = "postgresql://nobody@127.0.0.1:1/state"
+    shop.settings["storage"]["state_url"] = "postgresql://user@127.0.0.1:1/state"
     assert shop.definitions.resolve_job_def("nord_daily_replace")

@@ -21,7 +21,7 @@ from campaign_sync.storage.tables import replace, snapshot
 from campaign_sync_tests.installation import LONG_AGO, NORD, Installation, installation
 from campaign_sync_tests.installation import NEWSLETTER as NEWSLETTER_ID
 from campaign_sync_tests.test_cli import campaign_sync
-from campaign_sync_tests.time_travel import let_a_replace_break_off, let_days_pass
+from campaign_sync_tests.time_travel import leave_a_replacement_unfinished, let_days_pass
 
 HOURS_AGO = datetime.now(UTC) - timedelta(hours=3)
 MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d"
@@ -331,7 +331,7 @@ def test_the_end_of_the_day_in_the_mandators_time_zone_decides(shop: Installatio
 def test_a_list_that_had_broken_off_by_then_is_left_open(shop: Installation) -> None:
     shop.day()
     pass_days(shop, 2)
-    let_a_replace_break_off(shop.settings["storage"]["state_url"], "newsletter")
+    leave_a_replacement_unfinished(shop.settings["storage"]["state_url"], "newsletter")
 
     text = told(shop, "contact:c1")
     assert lines(text)[0] == "?"

@@ -14,7 +14,7 @@ from campaign_sync.cli.why import print_why
 from campaign_sync.crm.sql import schema
 from campaign_sync_tests.installation import NORD, SUED, Installation, installation
 from campaign_sync_tests.test_cli import campaign_sync
-from campaign_sync_tests.time_travel import let_a_replace_break_off, let_days_pass
+from campaign_sync_tests.time_travel import leave_a_replacement_unfinished, let_days_pass
 
 HOURS_AGO = datetime.now(UTC) - timedelta(hours=3)
 TODAY = r"\d{4}-\d\d-\d\d \d\d:\d\d"
@@ -202,7 +202,7 @@ def test_an_address_that_only_the_feedback_knows_is_known(shop: Installation) ->
 
 def test_of_a_list_that_broke_off_nobody_knows_who_is_in_it(shop: Installation) -> None:
     shop.day()
-    let_a_replace_break_off(shop.settings["storage"]["state_url"], "newsletter")
+    leave_a_replacement_unfinished(shop.settings["storage"]["state_url"], "newsletter")
 
     sign, beware, *_ = of_list(told(shop, "contact:c1"))
     assert sign == ["?"]

@@ -1,4 +1,4 @@
-"""Lets things have happened, without waiting for them."""
+"""Changing the state database as if time had passed or an earlier version had written it."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +9,7 @@ from campaign_sync.storage.tables import UtcDateTime, rejection, replace, snapsh
 
 
 def make_tables(state_url: str, revision: str) -> None:
-    """Make the state database as an earlier version of the product left it."""
+    """Create the state database's tables as of an earlier revision."""
     engine = create_engine(state_url)
     with engine.connect() as connection:
         migrate(connection, "of the tests", revision)
@@ -17,20 +17,20 @@ def make_tables(state_url: str, revision: str) -> None:
 
 
 def let_days_pass(state_url: str, days: int) -> None:
-    """Date everything that was frozen, sent and rejected so many days back."""
+    """Date everything that was frozen, sent and rejected back by a number of days."""
     engine = create_engine(state_url)
     with engine.begin() as connection:
         for table in (snapshot, replace, rejection):
             times = [column for column in table.columns if isinstance(column.type, UtcDateTime)]
             for row in connection.execute(select(table)).mappings().all():
-                this = [column == row[column.name] for column in table.primary_key.columns]
-                earlier = {each.name: row[each.name] - timedelta(days=days) for each in times if row[each.name]}
-                connection.execute(update(table).where(*this).values(earlier))
+                is_row = [column == row[column.name] for column in table.primary_key.columns]
+                earlier = {time.name: row[time.name] - timedelta(days=days) for time in times if row[time.name]}
+                connection.execute(update(table).where(*is_row).values(earlier))
     engine.dispose()
 
 
-def let_a_replace_break_off(state_url: str, name: str) -> None:
-    """Note a replace of the mandator nord's list that cleared it and came no further."""
+def leave_a_replacement_unfinished(state_url: str, name: str) -> None:
+    """Record a replacement of a list of the mandator nord that cleared it and then failed."""
     engine, now = create_engine(state_url), datetime.now(UTC)
     with engine.begin() as connection:
         newest = connection.execute(select(snapshot).where(snapshot.c.list == name)).mappings().all()[-1]

@@ -1,25 +1,25 @@
-"""Memory as a place for the files of tests, which nothing has to survive: no write of a database waits for a disk."""
+"""Temporary folders of tests in memory, where no write of a database waits for a disk."""
 
 import os
 import shutil
 from pathlib import Path
 
 _ROOT_VARIABLE = "PYTEST_DEBUG_TEMPROOT"
-"""Where pytest makes `tmp_path`, unless `--basetemp` says otherwise; inherited by the workers."""
+"""Folder in which pytest creates `tmp_path`, unless `--basetemp` is given; inherited by the workers."""
 
-_ROOM_BYTES = 1_000_000_000
-"""Many times what the tests hold at once: each one's files go when it has passed."""
-
-
-def _roomy(folder: Path) -> bool:
-    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= _ROOM_BYTES
+_NEEDED_BYTES = 1_000_000_000
+"""Many times what the tests use at once: the files of a test are removed when it has passed."""
 
 
-MEMORY = next((folder for folder in (Path("/dev/shm"),) if _roomy(folder)), None)
-"""Where files needn't reach a disk, which a killed process can't tell; None where there is no such place."""
+def _has_room(folder: Path) -> bool:
+    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= _NEEDED_BYTES
+
+
+MEMORY = next((folder for folder in (Path("/dev/shm"),) if _has_room(folder)), None)
+"""Folder in memory; None where there is none. A test that kills processes works the same in it."""
 
 
 def use_for_temporary_folders() -> None:
-    """Have `tmp_path` be made in memory, where there is room and nobody has chosen another place."""
+    """Have `tmp_path` created in memory, where there is room and no other folder is set."""
     if MEMORY is not None:
         os.environ.setdefault(_ROOT_VARIABLE, str(MEMORY))

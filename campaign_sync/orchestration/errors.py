@@ -28,7 +28,9 @@ EXPECTED = (
 )
 
 _TRIES_AGAIN = 3
-_SECONDS_BETWEEN = {"unattended": 60, "by hand": 5}
+RETRY_DELAY_SECONDS = {"unattended": 60, "by hand": 5}
+"""Before a failed asset is retried, by who started the run."""
+
 _BY_ITSELF = frozenset({"dagster/schedule_name", "dagster/sensor_name"})
 
 
@@ -69,7 +71,7 @@ def translate_errors(context: dg.AssetExecutionContext) -> Iterator[Stopwatch]:
         unfinished = isinstance(error, IncompleteListError) and error.worth_retrying
         if (passing or unfinished) and context.retry_number < _TRIES_AGAIN:
             context.log.warning("trying again: %s", printable_line(str(error)))
-            seconds = _SECONDS_BETWEEN["unattended" if unattended else "by hand"]
+            seconds = RETRY_DELAY_SECONDS["unattended" if unattended else "by hand"]
             raise dg.RetryRequested(_TRIES_AGAIN, seconds) from None
         why = printable(str(error))
         _say_why(context, why, watch)

@@ -206,7 +206,7 @@ class Days(RuleBasedStateMachine):
         for module, name in ((session, "wait_exponential"), (session, "wait_random"),
                              (list_writer, "wait_random_exponential")):  # fmt: skip
             self.patch.setattr(module, name, lambda *_, **__: wait_none())
-        self.patch.setattr(errors, "_SECONDS_BETWEEN", dict.fromkeys(errors._SECONDS_BETWEEN, 0))
+        self.patch.setattr(errors, "RETRY_DELAY_SECONDS", dict.fromkeys(errors.RETRY_DELAY_SECONDS, 0))
 
         def interrupted_send(this: Session, service: str, operation: str, *rest: Any, **options: Any) -> Any:
             due = []

@@ -31,7 +31,7 @@ from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.recipient_lists import PartialFill
 from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation, installation
 from campaign_sync_tests.test_diff import change_much
-from campaign_sync_tests.time_travel import let_a_replace_break_off, let_days_pass
+from campaign_sync_tests.time_travel import leave_a_replacement_unfinished, let_days_pass
 
 CHAIN = ("selection", "snapshot", "recipient_list")
 
@@ -56,7 +56,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         built.list_settings(name="products")["limits"] = {"max_shrink": 1}
         built.leave("person4@example.org", datetime.now(UTC))
         built.day()
-        let_a_replace_break_off(state_url, "products")
+        leave_a_replacement_unfinished(state_url, "products")
         yield built
 
 

@@ -83,7 +83,7 @@ def test_a_refused_list_exits_with_1_and_one_sentence(shop: Installation) -> Non
     assert done.returncode == 1
     assert ["newsletter", "5", "0", "0", "–", "–", "not touched"] in [cells(line) for line in done.stdout.splitlines()]
     assert done.stdout.count("4711") == 1
-    assert "✗ nord/snapshot/newsletter: recipient list 4711 isn't one of mandator 8100's" in done.stdout
+    assert "✗ nord/newsletter_snapshot: recipient list 4711 isn't one of mandator 8100's" in done.stdout
 
 
 def test_a_wrong_password_is_tried_once_and_told_once(shop: Installation) -> None:

@@ -43,14 +43,14 @@ def test_feedback_flows_in_before_anything_flows_out(definitions: dg.Definitions
         return {parent.to_user_string() for parent in graph.get(dg.AssetKey(list(key))).parent_keys}
 
     assert upstream("nord", "suppression_state") == {"nord/bounces", "nord/unsubscribes"}
-    assert upstream("nord", "selection", "newsletter") == {"nord/suppression_state"}
-    assert upstream("nord", "snapshot", "newsletter") == {"nord/selection/newsletter"}
-    assert upstream("nord", "recipient_list", "newsletter") == {"nord/snapshot/newsletter"}
+    assert upstream("nord", "newsletter_selection") == {"nord/suppression_state"}
+    assert upstream("nord", "newsletter_snapshot") == {"nord/newsletter_selection"}
+    assert upstream("nord", "newsletter_recipient_list") == {"nord/newsletter_snapshot"}
 
 
 def test_the_checks_that_can_stop_a_list_stop_what_comes_after_the_snapshot(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
-    checks = graph.get_check_keys_for_assets({dg.AssetKey(["nord", "snapshot", "newsletter"])})
+    checks = graph.get_check_keys_for_assets({dg.AssetKey(["nord", "newsletter_snapshot"])})
 
     assert {key.name for key in checks} == {
         "utf8",
@@ -86,7 +86,7 @@ def test_responses_have_a_job_and_a_schedule_of_their_own_that_hold_up_no_replac
     def selected(job: str) -> set[str]:
         return {key.to_user_string() for key in definitions.resolve_job_def(job).asset_layer.selected_asset_keys}
 
-    theirs = {"nord/responses/opens", "nord/responses/clicks"}
+    theirs = {"nord/opens", "nord/clicks"}
     assert selected("nord_responses") == theirs
     assert not theirs & (selected("nord_daily_replace") | selected("nord_feedback"))
     assert MANDATOR_TAG not in definitions.resolve_job_def("nord_responses").tags

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from campaign_sync.alerts.messages import as_sentence, moment
 from campaign_sync.config import Configuration, MandatorSettings
+from campaign_sync.domain.asset_names import AssetKind, AssetName, recipient_list_page
 from campaign_sync.domain.feedback_age import Alertness
 from campaign_sync.domain.incident import FEEDBACK, Incident, IncidentKind, is_list
 from campaign_sync.domain.readiness import Attempt, Readiness
@@ -15,6 +16,8 @@ from campaign_sync.storage.state import State
 
 MANUAL = "docs/operations.md"
 """Where runbooks stand; alarms name their section."""
+
+_FROM_RUNS = frozenset({IncidentKind.CHECK, IncidentKind.FAILED, IncidentKind.DIED})
 
 
 def incomplete_lists(
@@ -44,7 +47,7 @@ def incomplete_lists(
             f"The list {named(settings, mandator, name)} is INCOMPLETE since {moment(since, settings.zone)}: it was "
             "cleared and isn't full again.",
             _what_mends(mandator, name, attempts if given_up else None),
-            f"/assets/{mandator}/recipient_list/{name}",
+            recipient_list_page(mandator, name),
         )
 
 
@@ -65,7 +68,7 @@ def not_as_proven(
         readiness, since, page = (
             one.standing.readiness,
             one.standing.since,
-            f"/assets/{mandator}/recipient_list/{one.name}",
+            recipient_list_page(mandator, one.name),
         )
         again = f"`campaign-sync run {mandator} --list {one.name}`"
         called = f"The list {named(settings, mandator, one.name)}"
@@ -109,7 +112,7 @@ def doubtful_lists(configuration: Configuration, mandator: str, state: State) ->
                 f"Send nothing to it until the all-clear. If the {found.expected} are right, fill it up: "
                 f"`campaign-sync run {mandator} --list {name} --accept-size REASON`; see {MANUAL}, "
                 "“A list looks half full”.",
-                f"/assets/{mandator}/recipient_list/{name}",
+                recipient_list_page(mandator, name),
             )
 
 
@@ -129,6 +132,11 @@ def replaced_since(mandator: str, state: State) -> set[str]:
         and proven.started_at > one.since
         and state.replacements.incomplete(mandator, subject) is None
     }
+
+
+def known_from_runs(mandator: str, state: State) -> set[str]:
+    """Return the subjects whose open incident only the history of runs shows to be over."""
+    return {subject for subject, incident in state.incidents.open(mandator).items() if incident.kind in _FROM_RUNS}
 
 
 def left_behind(configuration: Configuration, mandator: str, state: State) -> set[str]:
@@ -169,7 +177,7 @@ def old_feedback(
         as_sentence(verdict.told),
         "No list of the mandator is replaced, so whoever withdrew a consent in the CRM since then would still be "
         f"mailed: see {MANUAL}, “Feedback has grown old”.",
-        f"/assets/{mandator}/suppression_state?view=checks&checkDetail=feedback_age",
+        f"{AssetName(mandator, AssetKind.SUPPRESSION_STATE).page}?view=checks&checkDetail=feedback_age",
     )
 
 

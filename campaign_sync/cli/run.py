@@ -19,7 +19,8 @@ from campaign_sync.cli.report import report_after_run
 from campaign_sync.cli.run_outcomes import ListOutcome, list_outcome, outcome_table
 from campaign_sync.config import Configuration
 from campaign_sync.definitions import build_definitions
-from campaign_sync.orchestration.assets.mandator import asset_keys
+from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.orchestration.asset_keys import asset_key, replacement_keys
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
 from campaign_sync.orchestration.dead_runs import end_dead_runs
@@ -75,7 +76,7 @@ def run_daily_replace(
     names = list(dict.fromkeys(lists or configuration.mandators[mandator].lists))
     run_id = str(uuid4())
     _accept(configuration, run_id, mandator, names, accept_size, accept_withdrawals)
-    return _run(configuration, mandator, names, asset_keys(mandator, names), console, advice, run_id=run_id)
+    return _run(configuration, mandator, names, replacement_keys(mandator, names), console, advice, run_id=run_id)
 
 
 def _accept(
@@ -124,7 +125,7 @@ def replay(
             f"{mandator}/{name} has no proven snapshot {chosen}; the newest are {', '.join(proven[:5])}",
             SOMETHING_FAILED,
         )
-    asset = dg.AssetKey([mandator, "recipient_list", name])
+    asset = asset_key(mandator, AssetKind.RECIPIENT_LIST, name)
     run_id = str(uuid4())
     _accept(configuration, run_id, mandator, [name], accept_size)
     return _run(configuration, mandator, [name], [asset], console, advice, run_id=run_id, tags={REPLAY_TAG: chosen})

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from campaign_sync.domain.rejection import Reason
+from campaign_sync.orchestration.asset_keys import list_keys
 from campaign_sync.storage.replacements import Replacement, Replacements, ReplacementState
 
 SUPPRESSED = frozenset(
@@ -87,10 +88,11 @@ def outcome_table(mandator: str, outcomes: Sequence[ListOutcome]) -> Table:
 
 def _materialized(result: dg.ExecuteInProcessResult, mandator: str, name: str) -> list[Mapping[str, int]]:
     """The numbers that the assets of a list told about themselves, in the order of the chain."""
+    keys = list_keys(mandator, name)
     return [
         {key: value.value for key, value in event.materialization.metadata.items() if isinstance(value.value, int)}
         for event in result.get_asset_materialization_events()
-        if event.asset_key and event.asset_key.path[0] == mandator and event.asset_key.path[2:] == [name]
+        if event.asset_key in keys
     ]
 
 

@@ -10,6 +10,7 @@ from campaign_sync.alerts.detection import (
     being_replaced,
     doubtful_lists,
     incomplete_lists,
+    known_from_runs,
     left_behind,
     not_as_proven,
     old_feedback,
@@ -93,6 +94,7 @@ def alarm_sensor(
                 ]
                 unsettled = (at_work | attempts.undecided()) - replaced_since(mandator, state)
                 unsettled |= left_behind(configuration, mandator, state)
+                unsettled |= attempts.unknown() & known_from_runs(mandator, state)
                 state.incidents.reconcile(mandator, found, unsettled, now)
                 problems = tell(state, mandator, ways, settings.lists)
                 open_now = list(state.incidents.open(mandator).values())

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from campaign_sync.config import MandatorSettings
-from campaign_sync.orchestration.assets.mandator import asset_keys
+from campaign_sync.orchestration.asset_keys import replacement_keys
 from campaign_sync.orchestration.descriptions import page
 
 if TYPE_CHECKING:  # Dagster has no public name for what `define_asset_job` returns
@@ -48,7 +48,7 @@ def daily_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobD
     lists = [section.display_name(name) for name, section in settings.lists.items()]
     return dg.define_asset_job(
         daily_job_name(mandator),
-        selection=dg.AssetSelection.assets(*asset_keys(mandator, list(settings.lists))),
+        selection=dg.AssetSelection.assets(*replacement_keys(mandator, list(settings.lists))),
         tags={MANDATOR_TAG: mandator},
         description=page(
             f"The day of {settings.display_name(mandator)}: bounces and unsubscribes go into the CRM, then all "

@@ -10,8 +10,10 @@ import dagster as dg
 from campaign_sync.alerts.detection import named
 from campaign_sync.alerts.messages import moment
 from campaign_sync.config import Configuration, MandatorSettings
+from campaign_sync.domain.asset_names import AssetKind, recipient_list_page
 from campaign_sync.domain.deadline import Deadline, deadline_state
 from campaign_sync.domain.incident import Incident, IncidentKind
+from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.cron import last_tick, longest_gap, longest_way, shortest_gap, ticks_between
 from campaign_sync.replacement.list_readiness import Expected
 from campaign_sync.storage.state import State
@@ -21,8 +23,6 @@ SLACK = timedelta(hours=2)
 
 _CLOCK_CHANGE = timedelta(hours=1)
 """In the night that has an hour more, the way from the schedule to the deadline has it, too."""
-
-_ON_LISTS = "recipient_list"
 
 
 def deadline(settings: MandatorSettings, since: datetime, now: datetime) -> Deadline | None:
@@ -103,7 +103,7 @@ def late_lists(configuration: Configuration, mandator: str, state: State, now: d
             "It still holds the people of that day, so whoever withdrew a consent in the CRM since then would still "
             "be mailed. See whether its schedule and Dagster's daemon are on, or run "
             f"`campaign-sync run {mandator} --list {name}`.",
-            f"/assets/{mandator}/recipient_list/{name}",
+            recipient_list_page(mandator, name),
         )
 
 
@@ -112,6 +112,7 @@ def with_freshness(assets: Iterable[dg.AssetsDefinition], settings: MandatorSett
     policy = freshness_policy(settings, datetime.now(UTC))
 
     def on_lists(spec: dg.AssetSpec) -> dg.AssetSpec:
-        return spec.replace_attributes(freshness_policy=policy) if spec.key.path[1] == _ON_LISTS else spec
+        is_list = asset_name(spec.key).kind is AssetKind.RECIPIENT_LIST
+        return spec.replace_attributes(freshness_policy=policy) if is_list else spec
 
     return [asset.map_asset_specs(on_lists) for asset in assets] if policy else list(assets)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from campaign_sync.config import Configuration, MandatorSettings
-from campaign_sync.orchestration.assets.list_drift import list_drift_key
+from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.cron import next_tick
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
 from campaign_sync.orchestration.descriptions import page
@@ -22,7 +23,7 @@ def list_drift_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAsse
     """Looks at the lists and touches nothing."""
     return dg.define_asset_job(
         _job_name(mandator),
-        selection=dg.AssetSelection.assets(list_drift_key(mandator)),
+        selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.LIST_DRIFT)),
         tags={MANDATOR_TAG: mandator},
         description=page(
             f"Looks whether the recipient lists of {settings.display_name(mandator)} still hold whom they were "

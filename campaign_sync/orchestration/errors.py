@@ -10,6 +10,7 @@ from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.layout import LayoutError
 from campaign_sync.domain.printable_text import printable, printable_line
 from campaign_sync.optimizely.errors import OptimizelyError, TransientError
+from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.unreached_checks import say_not_evaluated
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
 from campaign_sync.replacement.progress import Progress, report
@@ -57,13 +58,12 @@ def translate_errors(context: dg.AssetExecutionContext) -> Iterator[Stopwatch]:
 
     Checks that the run won't come to by that are reported as not evaluated.
     """
-    watch = Stopwatch()
+    watch, name = Stopwatch(), asset_name(context.asset_key)
     try:
-        with asset_span(context.run.run_id, tuple(context.asset_key.path), context.retry_number + 1):
+        with asset_span(context.run.run_id, name, context.retry_number + 1):
             yield watch
     except EXPECTED as error:
-        mandator, *_, subject = context.asset_key.path
-        report(Progress(mandator, subject, "failed", 0, 0))
+        report(Progress(name.mandator, name.recipient_list or name.kind, "failed", 0, 0))
         unattended = not _BY_ITSELF.isdisjoint(context.run.tags)
         later = isinstance(error, (TransientError, StateError)) and not isinstance(error, RevisionError)
         later |= isinstance(error, ReplacementRefusedError) and error.passing

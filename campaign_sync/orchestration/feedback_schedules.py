@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from campaign_sync.config import Configuration, MandatorSettings
+from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback_age import Alertness
 from campaign_sync.feedback.freshness import judge_age
-from campaign_sync.orchestration.assets.list_drift import list_drift_key
-from campaign_sync.orchestration.assets.mandator import feedback_keys
+from campaign_sync.orchestration.asset_keys import asset_key, feedback_keys
 from campaign_sync.orchestration.assets.suppression_state import age_check
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
 from campaign_sync.orchestration.descriptions import page
@@ -23,7 +23,7 @@ def feedback_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJ
     """Imports feedback into the CRM, looks whether lists are still as they were proven, and touches none."""
     return dg.define_asset_job(
         f"{mandator}_feedback",
-        selection=dg.AssetSelection.assets(*feedback_keys(mandator), list_drift_key(mandator)),
+        selection=dg.AssetSelection.assets(*feedback_keys(mandator), asset_key(mandator, AssetKind.LIST_DRIFT)),
         tags={MANDATOR_TAG: mandator},
         description=page(
             f"Imports bounces and unsubscribes of {settings.display_name(mandator)} into the CRM, and looks "
@@ -40,7 +40,7 @@ def audit_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobD
     """Compares CRM and vendor."""
     return dg.define_asset_job(
         f"{mandator}_audit",
-        selection=dg.AssetSelection.assets(dg.AssetKey([mandator, "audit"])),
+        selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.AUDIT)),
         tags={MANDATOR_TAG: mandator},
         description=page(
             f"Holds the CRM against the vendor's unsubscribe list and blocklist of {settings.display_name(mandator)}, "
@@ -83,7 +83,7 @@ def feedback_watch(configuration: Configuration, mandator: str) -> dg.SensorDefi
     """
     settings = configuration.mandators[mandator]
     feedback = settings.feedback
-    key = dg.AssetKey([mandator, "suppression_state"])
+    key = asset_key(mandator, AssetKind.SUPPRESSION_STATE)
 
     @dg.sensor(
         name=f"{mandator}_feedback_watch",

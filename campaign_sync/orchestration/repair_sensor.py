@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from campaign_sync.config import Configuration
-from campaign_sync.orchestration.assets.mandator import asset_keys
+from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.orchestration.asset_keys import asset_key, replacement_keys
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
 from campaign_sync.orchestration.dead_runs import end_dead_runs, is_busy
@@ -103,5 +104,5 @@ def _what_mends(state: State, one: Target, broken: Replacement) -> list[dg.Asset
     snapshot = state.snapshots.latest(one.mandator, one.name)
     fresh = snapshot is not None and datetime.now(UTC) - snapshot.created_at < one.max_snapshot_age
     if fresh or broken.replayed:
-        return [dg.AssetKey([one.mandator, "recipient_list", one.name])]
-    return asset_keys(one.mandator, [one.name])
+        return [asset_key(one.mandator, AssetKind.RECIPIENT_LIST, one.name)]
+    return replacement_keys(one.mandator, [one.name])

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from campaign_sync.config import Configuration
-from campaign_sync.orchestration.assets.report import OF_RUN_TAG, REPORT_TAG, report_key
+from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.orchestration.asset_keys import asset_key
+from campaign_sync.orchestration.assets.report import OF_RUN_TAG, REPORT_TAG
 from campaign_sync.orchestration.daily_replacement import daily_job_name
 from campaign_sync.orchestration.descriptions import page
 
@@ -29,7 +31,7 @@ def report_job(configuration: Configuration, mandator: str) -> "UnresolvedAssetJ
         return None
     return dg.define_asset_job(
         _job_name(mandator),
-        selection=dg.AssetSelection.assets(report_key(mandator)),
+        selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.REPORT)),
         description=page(
             f"Writes the report on {configuration.mandators[mandator].display_name(mandator)}, as its lists are now.",
             "on the page of the asset.",
@@ -80,7 +82,7 @@ def _newest_of_lists(
     instance: dg.DagsterInstance, configuration: Configuration, mandator: str
 ) -> Sequence[dg.RunRecord]:
     """The newest runs of single lists, as people start them in the UI: a list may be incomplete since."""
-    keys = [dg.AssetKey([mandator, "recipient_list", name]) for name in configuration.mandators[mandator].lists]
+    keys = [asset_key(mandator, AssetKind.RECIPIENT_LIST, name) for name in configuration.mandators[mandator].lists]
     run_ids = {one.asset_entry.last_run_id for one in instance.get_asset_records(keys)}
     known = sorted(run_id for run_id in run_ids if run_id)
     return instance.get_run_records(dg.RunsFilter(run_ids=known, statuses=ENDED)) if known else []

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster import DagsterEventType, DagsterInstance
 
+from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.readiness import Attempt
+from campaign_sync.orchestration.asset_keys import asset_key, list_keys
 
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 _JUDGED_OTHERWISE = frozenset({"feedback_age"})
 """Checks of what a list's readiness goes by itself."""
-
-_CHAIN = ("selection", "snapshot", "recipient_list")
 
 _Checks = Mapping[dg.AssetCheckKey, bool | None]
 """The checks that were due: whether each holds, or only warns; None for one that came to no result."""
@@ -25,8 +25,8 @@ def newest_attempts(instance: DagsterInstance, mandator: str, lists: Sequence[st
     A run that is queued or under way says nothing yet. The checks are those on the way to the list in that run, and
     those of the newest run that brought feedback into the CRM.
     """
-    keys = {name: dg.AssetKey([mandator, "recipient_list", name]) for name in lists}
-    feedback = dg.AssetKey([mandator, "suppression_state"])
+    keys = {name: asset_key(mandator, AssetKind.RECIPIENT_LIST, name) for name in lists}
+    feedback = asset_key(mandator, AssetKind.SUPPRESSION_STATE)
     records = {
         one.asset_entry.asset_key: one.asset_entry for one in instance.get_asset_records([*keys.values(), feedback])
     }
@@ -45,8 +45,7 @@ def newest_attempts(instance: DagsterInstance, mandator: str, lists: Sequence[st
         run = runs.get(run_ids.get(key, ""))
         if run is None:
             continue
-        chain = [dg.AssetKey([mandator, kind, name]) for kind in _CHAIN]
-        due = {**of_feedback, **_under(checks[run.dagster_run.run_id], chain)}
+        due = {**of_feedback, **_under(checks[run.dagster_run.run_id], list_keys(mandator, name))}
         attempts[name] = Attempt(
             run_id=run.dagster_run.run_id,
             ended_at=datetime.fromtimestamp(run.end_time, UTC)

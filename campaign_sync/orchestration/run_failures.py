@@ -9,10 +9,10 @@ from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunSta
 from dagster._core.events import RunFailureReason
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
-from campaign_sync.domain.feedback import FeedbackKind
+from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.incident import FEEDBACK, RUN, Incident, IncidentKind, is_list
+from campaign_sync.orchestration.asset_keys import asset_name, feedback_keys
 from campaign_sync.orchestration.assets.list_drift import CHECK as UNCHANGED
-from campaign_sync.orchestration.assets.mandator import feedback_keys
 from campaign_sync.orchestration.daily_replacement import BUSY
 
 PATIENCE = timedelta(minutes=3)
@@ -21,8 +21,10 @@ PATIENCE = timedelta(minutes=3)
 _BY_ITSELF = frozenset({"feedback_age", UNCHANGED})
 """Checks whose trouble is found otherwise, and at once."""
 
-_LEADS_ON = frozenset({"selection", "snapshot", *(kind.value for kind in FeedbackKind)})
+_LEADS_ON = frozenset({AssetKind.SELECTION, AssetKind.SNAPSHOT, AssetKind.BOUNCES, AssetKind.UNSUBSCRIBES})
 """Assets that are good for nothing but the one at the end of their subject."""
+
+_RESPONSES = frozenset({AssetKind.OPENS, AssetKind.CLICKS, AssetKind.RESPONSES})
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Watched:
         """What a trouble of an asset is about: its list, the feedback, or the asset itself."""
         if key in feedback_keys(self.mandator):
             return FEEDBACK
-        _, kind, *names = key.path
-        return names[0] if names and kind in ("selection", "snapshot", "recipient_list") else f"the {kind}"
+        name = asset_name(key)
+        return name.recipient_list or f"the {'responses' if name.kind in _RESPONSES else name.kind}"
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,23 @@ class Attempts:
         ends = {
             key: self.runs[run_id].dagster_run.status
             for key, run_id in self.run_of.items()
-            if key.path[1] not in _LEADS_ON and run_id in self.runs
+            if self._is_goal(key) and run_id in self.runs
         }
         subjects = {key: self.watched.subject(key) for key in ends}
         of_the_day = {ends[key] for key, subject in subjects.items() if is_list(subject) or subject == FEEDBACK}
         run = {RUN} if of_the_day & {*BUSY, DagsterRunStatus.CANCELED} else set()
         return run | {subject for key, subject in subjects.items() if key not in self.made}
+
+    def unknown(self) -> set[str]:
+        """Return the subjects that Dagster knows no run of: its history is gone, or their assets have new keys."""
+        goals = {key: self.watched.subject(key) for key in self.watched.assets if self._is_goal(key)}
+        subjects = {subject for key, subject in goals.items() if key not in self.run_of}
+        lists = {subject for subject in goals.values() if is_list(subject)}
+        return subjects | {RUN} if lists and lists <= subjects else subjects
+
+    @staticmethod
+    def _is_goal(key: dg.AssetKey) -> bool:
+        return asset_name(key).kind not in _LEADS_ON
 
 
 def failed_steps(attempts: Attempts, instance: DagsterInstance) -> Iterator[Incident]:

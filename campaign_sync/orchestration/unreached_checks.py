@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator
 
 import dagster as dg
 
+from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.storage.errors import StateError
 
@@ -55,14 +57,14 @@ def _downstream(context: dg.AssetExecutionContext) -> Iterator[dg.AssetKey]:
 
 def _standing(context: dg.AssetExecutionContext, key: dg.AssetKey) -> str:
     """Of a list, what it holds by its last proof; nothing of anything else."""
-    mandator, kind, *names = key.path
-    if kind != "recipient_list":
+    name = asset_name(key)
+    if name.kind is not AssetKind.RECIPIENT_LIST or name.recipient_list is None:
         return ""
     ports = context.resources.ports
     assert isinstance(ports, Resources)  # noqa: S101 - every asset has them
     try:
-        broken = ports.state.replacements.incomplete(mandator, names[0])
-        proven = ports.state.replacements.last_proven(mandator, names[0])
+        broken = ports.state.replacements.incomplete(name.mandator, name.recipient_list)
+        proven = ports.state.replacements.last_proven(name.mandator, name.recipient_list)
     except StateError:
         return " Whether its last proof holds isn't known: the state database can't be asked."
     if broken:

@@ -12,6 +12,7 @@ from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
+from campaign_sync.domain.asset_names import AssetKind, AssetName
 from campaign_sync.telemetry.instruments import instruments
 from campaign_sync.telemetry.metrics import CALL_DURATION, FAILURES
 
@@ -45,17 +46,16 @@ class RunSpan:
         finally:
             contexts.detach(token)
 
-    def began(self, asset: tuple[str, ...]) -> None:
+    def began(self, asset: AssetName) -> None:
         """An asset of the run is about to be made; it counts as failed until `ended`."""
-        mandator, *kind = asset
-        self._mandators.add(mandator)
-        if kind[:1] == ["recipient_list"]:
-            self._lists.add("/".join([mandator, *kind[1:]]))
-        self._failed["/".join(asset)] = True
+        self._mandators.add(asset.mandator)
+        if asset.kind is AssetKind.RECIPIENT_LIST:
+            self._lists.add(f"{asset.mandator}/{asset.recipient_list}")
+        self._failed[str(asset)] = True
 
-    def ended(self, asset: tuple[str, ...]) -> None:
+    def ended(self, asset: AssetName) -> None:
         """An asset of the run was made."""
-        self._failed["/".join(asset)] = False
+        self._failed[str(asset)] = False
 
     def end(self) -> None:
         """End the span: it has failed if the last attempt at one of its assets has."""
@@ -83,9 +83,9 @@ def run_span(run_id: str) -> Iterator[RunSpan]:
 
 
 @contextmanager
-def asset_span(run_id: str, asset: tuple[str, ...], attempt: int) -> Iterator[None]:
+def asset_span(run_id: str, asset: AssetName, attempt: int) -> Iterator[None]:
     """The span of an attempt at an asset of a run; an error within it is counted as a failure."""
-    name, mandator = "/".join(asset), asset[0]
+    name, mandator = str(asset), asset.mandator
     attributes: dict[str, str | int] = {
         "dagster.asset_key": name,
         "campaign_sync.mandator": mandator,

@@ -33,11 +33,11 @@ BROKEN = Incident(
     SINCE,
     "The list “Newsletter für Österreich” is INCOMPLETE & <open>.",
     "Send nothing to it.",
-    "/assets/nord/recipient_list/newsletter",
+    "/assets/nord/newsletter_recipient_list",
 )
 ALARM = Notice(Stage.ALARM, BROKEN)
 ALL_CLEAR = Notice(Stage.ALL_CLEAR, BROKEN, SINCE + timedelta(minutes=19))
-LINK = "https://dagster.example.net/assets/nord/recipient_list/newsletter"
+LINK = "https://dagster.example.net/assets/nord/newsletter_recipient_list"
 
 
 def by_mail(port: int, **settings: Any) -> EmailChannel:

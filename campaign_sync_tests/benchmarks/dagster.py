@@ -32,6 +32,7 @@ from rich.table import Column, Table
 from campaign_sync.cli.dagster_instance import use_instance
 from campaign_sync.cli.run import NextSteps, run_daily_replace
 from campaign_sync.crm.port import SELECTION_COLUMNS
+from campaign_sync.domain.asset_names import AssetKind, AssetName
 from campaign_sync.domain.checks import check_snapshot
 from campaign_sync.domain.selection import select
 from campaign_sync.domain.snapshot import build_snapshot
@@ -94,7 +95,7 @@ def _without(rig: Installation) -> None:
     run_id = f"naive {time.monotonic()}"
     with run_span(run_id), closing(Resources(configuration, run_id)) as ports:
         state, frames = ports.state, ports.frames
-        with asset_span(run_id, ("nord", "feedback"), 1):
+        with asset_span(run_id, AssetName("nord", AssetKind.SUPPRESSION_STATE), 1):
             fetching = FeedbackFetcher("nord", settings, lambda: ports.vendor("nord"), state, frames, run_id)
             for reader in settings.feedback.readers:
                 list(fetching.fetch(reader, lambda _: None))
@@ -105,7 +106,7 @@ def _without(rig: Installation) -> None:
         replacer = ports.replacer("nord", run_id, lambda _: None)
         for name in settings.lists:
             one = target(configuration, "nord", name)
-            with asset_span(run_id, ("nord", "recipient_list", name), 1):
+            with asset_span(run_id, AssetName("nord", AssetKind.RECIPIENT_LIST, name), 1):
                 columns = sorted(set(one.contract.attributes.values()) - set(SELECTION_COLUMNS))
                 picked = pd.concat(crm.select(one.pick, one.contract.opt_in_id, columns), ignore_index=True)
                 selected = select(picked, suppressed, one.contract.opt_in_id)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from campaign_sync.cli import main
+from campaign_sync.domain.asset_names import AssetName
 
 READ_BACK = "read back, proof"
 PARTS = (
@@ -179,7 +180,7 @@ def measure(clock: Clock) -> None:
     importlib.import_module("campaign_sync.cli.run")
 
     def asset_part(path: Sequence[str], parts: Mapping[str, str]) -> AbstractContextManager[None]:
-        return clock.part(parts.get(path[1], REST))
+        return clock.part(parts.get(AssetName.parse(path).kind, REST))
 
     def step(translate_errors: Any) -> Any:
         @contextmanager

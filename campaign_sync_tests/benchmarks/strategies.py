@@ -21,7 +21,7 @@ from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, NORD, Inst
 STRATEGIES = ("clear_refill", "differential")
 ASSETS = [
     *(("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")),
-    *(("nord", asset, "newsletter") for asset in ("selection", "snapshot", "recipient_list")),
+    *(("nord", f"newsletter_{asset}") for asset in ("selection", "snapshot", "recipient_list")),
 ]
 
 
@@ -45,7 +45,7 @@ def _replace(rig: Installation, strategy: str) -> dict[str, float]:
     (metadata,) = [
         event.materialization.metadata
         for event in result.get_asset_materialization_events()
-        if event.asset_key == dg.AssetKey(["nord", "recipient_list", "newsletter"])
+        if event.asset_key == dg.AssetKey(["nord", "newsletter_recipient_list"])
     ]
     taken = [call for call in rig.world.calls()[calls:] if call.list_id == NEWSLETTER]
     incomplete = metadata["seconds incomplete"].value

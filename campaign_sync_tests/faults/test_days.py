@@ -56,8 +56,8 @@ LAST_QUESTIONS = {"areBlacklisted", "getCount", "getAllAdvanced"}
 """Who leaves when one of these is asked, may have left after the last look."""
 
 FEEDBACK = [("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")]
-REPLACE = [("nord", "recipient_list", "newsletter")]
-CHAIN = [*FEEDBACK, ("nord", "selection", "newsletter"), ("nord", "snapshot", "newsletter"), *REPLACE]
+REPLACE = [("nord", "newsletter_recipient_list")]
+CHAIN = [*FEEDBACK, ("nord", "newsletter_selection"), ("nord", "newsletter_snapshot"), *REPLACE]
 
 CONTACTS = st.sampled_from([f"c{number}" for number in range(1, 7)])
 ADDRESSES = st.sampled_from([f"person{number}@{DOMAIN}" for number in range(1, 8)])

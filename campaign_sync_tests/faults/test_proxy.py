@@ -52,7 +52,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("template")
     with installation(folder) as built, dg.DagsterInstance.ephemeral() as instance:
         feedback = [("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")]
-        picked = [("nord", asset, "newsletter") for asset in ("selection", "snapshot")]
+        picked = [("nord", f"newsletter_{asset}") for asset in ("selection", "snapshot")]
         built.list_settings()["limits"] = {"max_growth": 1000, "max_shrink": 1}
         assert built.run("nord", instance, assets=[*feedback, *picked]).success
         built.world.put(NEWSLETTER, BEFORE)

@@ -17,8 +17,8 @@ BEFORE = ["gone1@example.org", "gone2@example.org", "gone3@example.org", "person
 """Whom somebody else had put into the list before we came."""
 
 _FEEDBACK = tuple(("nord", name) for name in ("bounces", "unsubscribes", "suppression_state"))
-_PICK = tuple(("nord", asset, "newsletter") for asset in ("selection", "snapshot"))
-_REPLACE = ("nord", "recipient_list", "newsletter")
+_PICK = tuple(("nord", f"newsletter_{asset}") for asset in ("selection", "snapshot"))
+_REPLACE = ("nord", "newsletter_recipient_list")
 
 
 @dataclass(frozen=True)

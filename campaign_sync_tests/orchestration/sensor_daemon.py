@@ -20,7 +20,7 @@ from dagster._daemon.freshness import FreshnessDaemon
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._scheduler.scheduler import launch_scheduled_runs
 
-LIST = dg.AssetKey(["nord", "recipient_list", "newsletter"])
+LIST = dg.AssetKey(["nord", "newsletter_recipient_list"])
 NOWHERE = {"run_launcher": {"module": "dagster._core.test_utils", "class": "MockedRunLauncher"}}
 """Runs are created and go no further."""
 

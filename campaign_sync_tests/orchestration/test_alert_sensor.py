@@ -265,14 +265,14 @@ def test_what_was_wrong_with_a_list_is_not_over_because_a_later_run_never_came_t
 
     del watch.shop.list_settings()["limits"]
     watch.run(assets=[["nord", "bounces"], ["nord", "unsubscribes"], ["nord", "suppression_state"]])
-    watch.run(assets=[["nord", "selection", "newsletter"], ["nord", "snapshot", "newsletter"]])
+    watch.run(assets=[["nord", "newsletter_selection"], ["nord", "newsletter_snapshot"]])
     assert watch.look() == ["All clear: the feedback of nord"], "the list itself wasn't replaced yet"
 
     job = watch.shop.definitions.resolve_job_def(daily_job_name("nord"))
     run = watch.instance.create_run_for_job(job, tags={MANDATOR_TAG: "nord"})
     watch.instance.report_run_canceled(run)
     assert watch.look() == []
-    watch.run(assets=[["nord", "recipient_list", "newsletter"]])
+    watch.run(assets=[["nord", "newsletter_recipient_list"]])
     assert watch.look() == ["All clear: nord/newsletter"]
 
 
@@ -408,6 +408,20 @@ def test_a_list_that_was_changed_after_its_proof_is_well_again_when_it_was_repla
     assert watch.look() == ["All clear: nord/newsletter"]
 
 
+@pytest.mark.parametrize(("subject", "kind"), [("newsletter", IncidentKind.FAILED), ("a run", IncidentKind.DIED)])
+def test_an_incident_of_a_run_stays_open_while_dagster_knows_no_run(
+    watch: Watch, subject: str, kind: IncidentKind
+) -> None:
+    """As after an upgrade that gives assets other keys: nothing shows yet that it is over."""
+    failed = Incident("nord", subject, kind, datetime.now(UTC), "It failed.", "Look.", "/runs")
+    with watch.shop.state() as state:
+        state.incidents.reconcile("nord", [failed], [], datetime.now(UTC))
+    watch.look()
+    assert watch.look() == []
+    watch.run()
+    assert len(watch.look()) == 1, "all clear"
+
+
 def test_a_check_that_came_to_no_result_is_told(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     watch.run()
     evaluated = run_attempts._checks_of
@@ -417,7 +431,7 @@ def test_a_check_that_came_to_no_result_is_told(watch: Watch, monkeypatch: pytes
         lambda *which: {key: None if key.name == "gate" else one for key, one in evaluated(*which).items()},
     )
     assert sorted(watch.look()) == [f"Alarm: nord/{name} a check failed" for name in LISTS]
-    assert "a check has no result: recipient_list/" in watch.text
+    assert "a check has no result: products_recipient_list/" in watch.text
     monkeypatch.undo()
 
 

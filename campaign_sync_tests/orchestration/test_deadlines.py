@@ -50,7 +50,7 @@ def test_the_deadline_or_else_the_schedule_says_when_a_list_is_late(
 
 def test_lists_have_it_and_nothing_else() -> None:
     specs = build_definitions(configuration(schedule="30 4 * * *")).resolve_all_asset_specs()
-    assert {spec.key.to_user_string() for spec in specs if spec.freshness_policy} == {"nord/recipient_list/newsletter"}
+    assert {spec.key.to_user_string() for spec in specs if spec.freshness_policy} == {"nord/newsletter_recipient_list"}
 
 
 def test_alarms_hear_the_same() -> None:

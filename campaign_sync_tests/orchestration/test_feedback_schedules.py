@@ -96,7 +96,7 @@ def test_a_mandator_that_is_replaced_by_hand_runs_nothing_by_itself(shop: Instal
 def test_the_daily_replace_does_without_the_audit(shop: Installation) -> None:
     jobs = {job.name: job for job in shop.definitions.resolve_all_job_defs()}
     keys = {key.to_user_string() for key in jobs["nord_daily_replace"].asset_layer.selected_asset_keys}
-    assert "nord/recipient_list/newsletter" in keys
+    assert "nord/newsletter_recipient_list" in keys
     assert "nord/audit" not in keys
     assert {key.to_user_string() for key in jobs["nord_feedback"].asset_layer.selected_asset_keys} == {
         "nord/bounces",

@@ -18,7 +18,8 @@ from campaign_sync.orchestration.repair_sensor import GIVES_UP_AFTER, Unrepaired
 from campaign_sync.storage.processes import STALLED_AFTER
 from campaign_sync_tests.installation import NEWSLETTER, Installation, installation
 
-CHAIN = ["bounces", "unsubscribes", "suppression_state", "selection", "snapshot", "recipient_list"]
+CHAIN = ["bounces", "unsubscribes", "suppression_state"]
+CHAIN += ["newsletter_selection", "newsletter_snapshot", "newsletter_recipient_list"]
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_nothing_is_started_while_every_list_is_whole(shop: Installation) -> Non
 def test_a_list_left_incomplete_is_replaced_again_from_the_snapshot_it_has(shop: Installation) -> None:
     break_off(shop)
 
-    assert requests(look(shop)) == [["nord/recipient_list/newsletter"], ["nord/recipient_list/products"]]
+    assert requests(look(shop)) == [["nord/newsletter_recipient_list"], ["nord/products_recipient_list"]]
 
 
 def test_a_list_whose_snapshot_has_grown_too_old_is_picked_anew(shop: Installation) -> None:
@@ -85,7 +86,7 @@ def test_it_tries_again_every_few_minutes_also_where_a_try_could_not_even_begin(
 def test_a_list_that_somebody_is_replacing_is_left_to_them(shop: Installation) -> None:
     break_off(shop)
     with shop.state() as state, state.locks.acquire(NEWSLETTER, "another-run"):
-        assert requests(look(shop)) == [["nord/recipient_list/products"]]
+        assert requests(look(shop)) == [["nord/products_recipient_list"]]
 
 
 def test_after_a_few_tries_its_tick_fails_and_says_so(shop: Installation) -> None:
@@ -101,7 +102,7 @@ def test_a_replay_that_broke_off_is_replayed_and_not_overwritten_by_what_it_was_
         with shop.state() as state:
             (good,) = state.replacements.proven_snapshots("nord", "newsletter")
         shop.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
-        shop.run("nord", instance, assets=[("nord", "recipient_list", "newsletter")], tags={REPLAY_TAG: good})
+        shop.run("nord", instance, assets=[("nord", "newsletter_recipient_list")], tags={REPLAY_TAG: good})
 
     found = look(shop)
     assert isinstance(found, dg.SensorResult)

@@ -230,7 +230,7 @@ def test_a_day_without_feedback_is_not_called_ready(shop: Installation) -> None:
     with dg.instance_for_test() as instance:
         assert shop.run("nord", instance).success
         with time_machine.travel(datetime.now(UTC) + timedelta(hours=25)):
-            only_lists = [("nord", kind, name) for name in ("newsletter", "products") for kind in CHAIN]
+            only_lists = [("nord", f"{name}_{kind}") for name in ("newsletter", "products") for kind in CHAIN]
             result = shop.run("nord", instance, assets=only_lists)
             assert result.success, "feedback of yesterday warns, and stops nothing"
             told = reported(shop, instance)
@@ -285,7 +285,7 @@ def test_a_check_without_a_result_is_not_taken_for_a_good_one(
         assert newest_attempts(instance, "nord", ["newsletter"])["newsletter"].missing_checks == ()
         monkeypatch.setattr(run_attempts, "_checks_of", without_proof)
         found = newest_attempts(instance, "nord", ["newsletter", "products"])
-    assert found["newsletter"].missing_checks == ("recipient_list/newsletter/proof",)
+    assert found["newsletter"].missing_checks == ("newsletter_recipient_list/proof",)
     with shop.state() as state:
         frames = FileStorage(shop.settings["storage"]["frames"])
         report = gather(shop.configuration, "nord", state, frames, datetime.now(UTC), found)
@@ -390,7 +390,7 @@ def test_a_list_that_somebody_materialized_by_itself_makes_the_report_anew(shop:
     with dg.instance_for_test() as instance:
         run = shop.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=instance,
-            asset_selection=[dg.AssetKey(["nord", "recipient_list", "newsletter"])],
+            asset_selection=[dg.AssetKey(["nord", "newsletter_recipient_list"])],
             raise_on_error=False,
         )
         assert not run.success, "it has no snapshot yet"

@@ -162,7 +162,7 @@ def test_many_texts_that_are_not_utf8_stop_the_list_also_when_it_is_materialized
 
     assert not result.success
     assert any("10 rows left out for text that isn't UTF-8" in problem for problem in problems(result))
-    alone = shop.run("nord", assets=[("nord", "recipient_list", "newsletter")])
+    alone = shop.run("nord", assets=[("nord", "newsletter_recipient_list")])
     assert "utf8: 10 rows left out" in problems(alone)[0]
     assert shop.addresses() == []
 

@@ -53,9 +53,9 @@ def test_every_check_and_the_numbers_stand_in_dagsters_event_log(shop: Installat
     result = shop.day("nord")
 
     checks = {(*check.asset_key.path[1:], check.check_name) for check in result.get_asset_check_evaluations()}
-    assert {("snapshot", "newsletter", name) for name in CHECK_NAMES} <= checks
-    assert ("recipient_list", "newsletter", "proof") in checks
-    metadata = _metadata(result, "nord", "recipient_list", "newsletter")
+    assert {("newsletter_snapshot", name) for name in CHECK_NAMES} <= checks
+    assert ("newsletter_recipient_list", "proof") in checks
+    metadata = _metadata(result, "nord", "newsletter_recipient_list")
     assert {name: metadata[name].value for name in ("sent", "accepted", "refused", "in list", "proof")} == {
         "sent": 5,
         "accepted": 5,

@@ -14,8 +14,8 @@ from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, PRODU
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 Assets = list[tuple[str, ...]]
 FEEDBACK: Assets = [("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")]
-PICK: Assets = [("nord", asset, "newsletter") for asset in ("selection", "snapshot")]
-REPLACE: Assets = [("nord", "recipient_list", "newsletter")]
+PICK: Assets = [("nord", f"newsletter_{asset}") for asset in ("selection", "snapshot")]
+REPLACE: Assets = [("nord", "newsletter_recipient_list")]
 RUN_ID = "5e0a1e52-8a3c-4c35-9f0b-5c6a7a1d2b11"
 CANARY = "canary@example.org"
 

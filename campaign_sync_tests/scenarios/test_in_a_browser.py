@@ -36,12 +36,12 @@ def visit(page: Page, plant: Plant, path: str) -> None:
 def test_the_lineage_shows_the_way_of_every_list(plant: Plant, page: Page) -> None:
     visit(page, plant, "/locations/campaign_sync/asset-groups/nord")
 
-    for asset in ("bounces", "suppression_state", "newsletter", "products"):
+    for asset in ("bounces", "suppression_state", "newsletter_selection", "products_recipient_list"):
         expect(page.get_by_text(asset, exact=True).first).to_be_visible()
 
 
 def test_the_page_of_a_list_tells_marketers_what_it_is(plant: Plant, page: Page) -> None:
-    visit(page, plant, "/assets/nord/recipient_list/newsletter")
+    visit(page, plant, "/assets/nord/newsletter_recipient_list")
 
     expect(page.get_by_text("Newsletter für Österreich").first).to_be_visible()
     expect(page.get_by_text("If it is red:").first).to_be_visible()

@@ -7,8 +7,9 @@ import dagster as dg
 import pytest
 import time_machine
 
+from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.list_drift import Drift, Reading
-from campaign_sync.orchestration.assets.list_drift import list_drift_key
+from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.drift_sensor import list_drift_sensor
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.drift_check import DriftCheck
@@ -265,7 +266,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def run_job(shop: Installation, name: str, instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
     result = shop.definitions.resolve_job_def(name).execute_in_process(instance=instance)
     assert result.success
-    (found,) = [one for one in result.get_asset_check_evaluations() if one.asset_key == list_drift_key("nord")]
+    (found,) = [
+        one for one in result.get_asset_check_evaluations() if one.asset_key == asset_key("nord", AssetKind.LIST_DRIFT)
+    ]
     return found
 
 

@@ -301,7 +301,7 @@ def test_where_feedback_comes_hourly_two_of_its_imports_are_not_what_the_vendors
 
 def test_a_look_that_is_repeated_within_one_import_isnt_another_import(shop: Installation) -> None:
     shop.world.unsubscribe(NORD, BJOERN)
-    replace = [("nord", "recipient_list", "newsletter")]
+    replace = [("nord", "newsletter_recipient_list")]
     shop.day()
     for _ in range(3):
         assert shop.run(assets=replace).success

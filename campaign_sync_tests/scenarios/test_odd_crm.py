@@ -65,13 +65,13 @@ def test_an_ordinary_day_of_a_healthy_customer_stops_nothing(busy: Installation)
     (consents,) = (
         check
         for check in result.get_asset_check_evaluations()
-        if check.check_name == "consents" and check.asset_key.path[-1] == "newsletter"
+        if check.check_name == "consents" and check.asset_key.path[-1] == "newsletter_selection"
     )
     assert "1 in consent_event.kind" in (consents.description or "")
     assert "1 only without regard to blanks and case" in (consents.description or "")
 
 
-@pytest.mark.parametrize("assets", [None, [["nord", "recipient_list", "newsletter"]]])
+@pytest.mark.parametrize("assets", [None, [["nord", "newsletter_recipient_list"]]])
 def test_events_that_many_people_have_and_nobody_understands_stop_the_list_before_it_is_touched(
     busy: Installation, assets: list[list[str]] | None
 ) -> None:
@@ -108,7 +108,7 @@ def test_an_opt_in_without_a_description_says_so(busy: Installation) -> None:
 
 def test_a_snapshot_is_not_sent_to_whom_an_event_is_about_that_nobody_understands(busy: Installation) -> None:
     busy.consent("c6", "newsletter-nord", "maybe", LONG_AGO + timedelta(days=1))
-    result = busy.run(assets=[["nord", "recipient_list", "newsletter"]])
+    result = busy.run(assets=[["nord", "newsletter_recipient_list"]])
     assert result.success, problems(result)
     assert "person6@example.org" not in busy.addresses(NEWSLETTER)
     with busy.state() as state:

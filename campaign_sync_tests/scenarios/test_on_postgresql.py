@@ -41,6 +41,6 @@ def test_the_production_instance_opens_on_postgresql_and_records_a_day(tmp_path:
         run = instance.get_run_by_id(result.run_id)
         assert run is not None
         assert run.tags["campaign_sync/mandator"] == "nord"
-        key = dg.AssetKey(["nord", "recipient_list", "newsletter"])
+        key = dg.AssetKey(["nord", "newsletter_recipient_list"])
         assert instance.get_latest_materialization_event(key) is not None
         assert not instance.telemetry_enabled

@@ -74,7 +74,7 @@ def test_after_an_older_crm_the_audit_brings_back_who_left_before_any_list_is_fi
     assert shop.addresses(NEWSLETTER) == STAYED
 
 
-LIST = [("nord", asset, "newsletter") for asset in ("selection", "snapshot", "recipient_list")]
+LIST = [("nord", f"newsletter_{asset}") for asset in ("selection", "snapshot", "recipient_list")]
 
 
 def _lose(shop: Installation, name: str) -> None:
@@ -130,7 +130,7 @@ def test_the_gate_alone_finds_a_half_full_list_out_as_well(shop: Installation) -
     _lose(shop, "state.db")
     shop.run("nord")
 
-    told = " ".join(problems(shop.run("nord", assets=[("nord", "recipient_list", "newsletter")])))
+    told = " ".join(problems(shop.run("nord", assets=[("nord", "newsletter_recipient_list")])))
 
     assert "was not touched. plausible_size: " in told
     assert "so it looks half full" in told

@@ -40,7 +40,7 @@ def gate_of(result: dg.ExecuteInProcessResult, name: str = "newsletter") -> dg.A
     (gate,) = [
         check
         for check in result.get_asset_check_evaluations()
-        if check.check_name == "gate" and check.asset_key.path[-1] == name
+        if check.check_name == "gate" and check.asset_key.path[-1] == f"{name}_recipient_list"
     ]
     return gate
 

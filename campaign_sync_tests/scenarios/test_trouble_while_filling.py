@@ -108,12 +108,12 @@ def test_a_list_that_somebody_else_writes_to_meanwhile_is_not_called_proven(
 
 CHAIN = [
     *(("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")),
-    *(("nord", asset, "newsletter") for asset in ("selection", "snapshot", "recipient_list")),
+    *(("nord", f"newsletter_{asset}") for asset in ("selection", "snapshot", "recipient_list")),
 ]
 
 
 def test_the_list_alone_cannot_be_replaced_round_the_gate(shop: Installation) -> None:
-    alone = [("nord", "recipient_list", "newsletter")]
+    alone = [("nord", "newsletter_recipient_list")]
     with dg.DagsterInstance.ephemeral() as instance:
         never = shop.run("nord", instance, assets=alone)
         assert "no snapshot yet" in problems(never)[0]

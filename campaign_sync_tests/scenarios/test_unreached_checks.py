@@ -22,7 +22,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def newest(instance: dg.DagsterInstance, *path: str) -> dict[str, tuple[bool, str]]:
     """The newest results of the checks of an asset, and what they say."""
     key = dg.AssetKey(path)
-    names = CHECKS[path[1]]
+    names = CHECKS[path[1].removeprefix("newsletter_").removeprefix("products_")]
     found = instance.event_log_storage.get_latest_asset_check_execution_by_key(
         [dg.AssetCheckKey(key, name) for name in names]
     )
@@ -63,13 +63,13 @@ def test_checks_behind_a_failed_selection_say_so_and_the_neighbours_are_as_ever(
 
     assert not shop.run(instance=instance).success
 
-    why = "nord/selection/newsletter failed: "
-    assert untold(newest(instance, "nord", "snapshot", "newsletter"), why) == []
-    results = newest(instance, "nord", "recipient_list", "newsletter")
+    why = "nord/newsletter_selection failed: "
+    assert untold(newest(instance, "nord", "newsletter_snapshot"), why) == []
+    results = newest(instance, "nord", "newsletter_recipient_list")
     assert untold(results, why) == []
     assert "This run didn't touch the list: its last proof, of " in results["proof"][1]
-    assert green(newest(instance, "nord", "snapshot", "products"))
-    assert green(newest(instance, "nord", "recipient_list", "products"))
+    assert green(newest(instance, "nord", "products_snapshot"))
+    assert green(newest(instance, "nord", "products_recipient_list"))
 
 
 def test_checks_behind_a_snapshot_that_its_own_check_stops_say_so(
@@ -79,10 +79,10 @@ def test_checks_behind_a_snapshot_that_its_own_check_stops_say_so(
 
     assert not shop.run(instance=instance).success
 
-    results = newest(instance, "nord", "recipient_list", "newsletter")
+    results = newest(instance, "nord", "newsletter_recipient_list")
     assert untold(results, "plausible_size of the snapshot stops the list") == []
     assert "The list was never proven." in results["proof"][1]
-    assert not newest(instance, "nord", "snapshot", "newsletter")["plausible_size"][1].startswith("not evaluated")
+    assert not newest(instance, "nord", "newsletter_snapshot")["plausible_size"][1].startswith("not evaluated")
 
 
 def test_checks_behind_feedback_that_cannot_be_fetched_say_so_for_every_list_but_how_old_it_is_is_known(
@@ -99,15 +99,15 @@ def test_checks_behind_feedback_that_cannot_be_fetched_say_so_for_every_list_but
     records = instance.event_log_storage.get_latest_asset_check_execution_by_key([FEEDBACK_AGE])
     assert not isinstance(records[FEEDBACK_AGE].evaluation, dg.AssetCheckEvaluation)
     for name in ("newsletter", "products"):
-        assert untold(newest(instance, "nord", "snapshot", name), why) == []
+        assert untold(newest(instance, "nord", f"{name}_snapshot"), why) == []
 
 
 def test_a_replace_that_breaks_off_says_that_no_proof_holds(shop: Installation, instance: dg.DagsterInstance) -> None:
     assert shop.run(instance=instance).success
     shop.world.fault("addAll3", "fault", times=99)
 
-    assert not shop.run(instance=instance, assets=[("nord", "recipient_list", "newsletter")]).success
+    assert not shop.run(instance=instance, assets=[("nord", "newsletter_recipient_list")]).success
 
-    results = newest(instance, "nord", "recipient_list", "newsletter")
-    assert untold(results, "nord/recipient_list/newsletter failed: ") == ["gate"], "that was passed"
+    results = newest(instance, "nord", "newsletter_recipient_list")
+    assert untold(results, "nord/newsletter_recipient_list failed: ") == ["gate"], "that was passed"
     assert "INCOMPLETE since" in results["proof"][1]

@@ -25,7 +25,7 @@ from campaign_sync_tests.scenarios.test_gate import (
 FIELDS = ["opt-in-id", "entity-type", "entity-id"]
 COLUMNS = {"opt_in_id": 2, "entity_type": 3, "entity_id": 4}
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]
-REPLACE_BOTH = [*REPLACE, ("nord", "recipient_list", "products")]
+REPLACE_BOTH = [*REPLACE, ("nord", "products_recipient_list")]
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 OTHER = 100000000077
 
@@ -72,7 +72,7 @@ def gate(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
     (found,) = [
         one
         for one in result.get_asset_check_evaluations()
-        if one.check_name == "gate" and one.asset_key.path[-1] == "newsletter"
+        if one.check_name == "gate" and one.asset_key.path[-1] == "newsletter_recipient_list"
     ]
     return found
 
@@ -81,7 +81,7 @@ def between_snapshot_and_sending(shop: Installation, leave: Callable[[], None]) 
     """A day of both lists, with something that happens after their snapshots."""
     with dg.DagsterInstance.ephemeral() as instance:
         pick: Assets = [
-            ("nord", asset, name) for asset in ("selection", "snapshot") for name in ("newsletter", "products")
+            ("nord", f"{name}_{asset}") for asset in ("selection", "snapshot") for name in ("newsletter", "products")
         ]
         shop.run("nord", instance, assets=FEEDBACK + pick)
         leave()

@@ -199,7 +199,7 @@ def test_an_opt_in_that_is_not_for_e_mail_is_refused_and_the_list_keeps_its_peop
         )
     before, clears = shop.addresses(), shop.clears()
 
-    result = shop.run(assets=[("nord", "suppression_state"), ("nord", "selection", "newsletter")])
+    result = shop.run(assets=[("nord", "suppression_state"), ("nord", "newsletter_selection")])
 
     assert found in problems(result)[0]
     assert "mandators.nord.lists.newsletter.opt_in_id" in problems(result)[0]

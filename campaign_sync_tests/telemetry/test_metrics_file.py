@@ -79,7 +79,7 @@ def test_the_file_tells_of_lists_before_a_day_after_it_and_after_a_fill_that_bro
     assert 0 < after["list_incomplete_duration_seconds", "newsletter"] <= replaced < after["run_duration_seconds",] < 60
 
     monkeypatch.setattr(ListWriter, "sweep", _broken)
-    shop.run("nord", assets=[("nord", "recipient_list", "newsletter")])
+    shop.run("nord", assets=[("nord", "newsletter_recipient_list")])
     broken = values(shop)
     assert broken["list_incomplete", "newsletter"] == 1
     assert now < broken["list_incomplete_since_timestamp_seconds", "newsletter"] < datetime.now(UTC).timestamp()

@@ -49,9 +49,9 @@ def test_a_day_is_one_trace_from_the_run_over_its_assets_to_the_vendor_calls(
     assert run.attributes["campaign_sync.outcome"] == "ok"
     assert {span.trace for span in received.spans} == {run.trace}
 
-    (newsletter,) = received.named("nord/recipient_list/newsletter")
+    (newsletter,) = received.named("nord/newsletter_recipient_list")
     assert received.parent(newsletter) == run
-    assert newsletter.attributes["dagster.asset_key"] == "nord/recipient_list/newsletter"
+    assert newsletter.attributes["dagster.asset_key"] == "nord/newsletter_recipient_list"
     assert newsletter.attributes["campaign_sync.rows"] == 4
 
     batches = [span for span in received.named("Recipient.addAll3") if received.parent(span) == newsletter]
@@ -62,7 +62,7 @@ def test_a_day_is_one_trace_from_the_run_over_its_assets_to_the_vendor_calls(
     assert len([span for span in received.spans if "rpc.method" in span.attributes]) == len(calls)
     assert received.parent(received.named("Session.logout")[0]) == run
 
-    (stopped,) = received.named("nord/snapshot/products")
+    (stopped,) = received.named("nord/products_snapshot")
     assert stopped.attributes["campaign_sync.stopped_by"] == ["plausible_size"]
 
     assert received.headers[0]["authorization"] == "open sesame"

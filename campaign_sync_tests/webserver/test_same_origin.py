@@ -19,7 +19,7 @@ JSON = {"Content-Type": "application/json"}
 JSON_IN_UTF8 = {"Content-Type": "application/json; charset=utf-8"}
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
 LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
-REPORT = "/report_asset_check/nord/snapshot/newsletter"
+REPORT = "/report_asset_check/nord/newsletter_snapshot"
 PASSED = f"{REPORT}?passed=true&check_name=drift"
 
 DOORS = ["guarded"] + [

@@ -3,7 +3,9 @@
 import dagster as dg
 
 from campaign_sync.config import MandatorSettings
+from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.feedback.audit import audit
+from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized
@@ -22,7 +24,7 @@ _NOW = {
 
 def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "audit"]`: everybody we could write to, held against the vendor's lists."""
-    key, called = dg.AssetKey([mandator, "audit"]), settings.display_name(mandator)
+    key, called = asset_key(mandator, AssetKind.AUDIT), settings.display_name(mandator)
     rows_name_opt_ins = bool(settings.feedback.opt_in_readers)
     await_rows = rows_name_opt_ins and settings.unsubscribe_lists == "client"
 

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from campaign_sync.config import MandatorSettings
+from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
 from campaign_sync.domain.feedback_age import AgeLimits, Alertness, in_words
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.freshness import Fetched, fetched_until, vendor_time
 from campaign_sync.feedback.parsing import SHOWN_FILES, Unread, preview
+from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows
@@ -43,7 +45,7 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
     readers = [reader for reader in settings.feedback.readers if KIND_OF_READER[reader] is kind]
 
     called = settings.display_name(mandator)
-    key = dg.AssetKey([mandator, kind.value])
+    key = asset_key(mandator, AssetKind(kind))
     source = "the files that are delivered" if settings.feedback.files else " and ".join(readers)
 
     @dg.asset(

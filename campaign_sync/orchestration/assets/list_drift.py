@@ -6,7 +6,9 @@ from typing import Any
 import dagster as dg
 
 from campaign_sync.config import Configuration
+from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.list_drift import Drift
+from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, table
@@ -18,24 +20,19 @@ CHECK = "unchanged"
 """The check of the asset."""
 
 
-def list_drift_key(mandator: str) -> dg.AssetKey:
-    """The key of what looks at a mandator's lists."""
-    return dg.AssetKey([mandator, "list_drift"])
-
-
 def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefinition:
     """The asset `[mandator, "list_drift"]`: two calls a list, and all of it only where these show a difference.
 
     It comes after the feedback, which explains why somebody isn't in a list any more.
     """
-    settings, key = configuration.mandators[mandator], list_drift_key(mandator)
+    settings, key = configuration.mandators[mandator], asset_key(mandator, AssetKind.LIST_DRIFT)
     called = settings.display_name(mandator)
 
     @dg.asset(
         key=key,
         group_name=mandator,
         kinds={"table"},
-        deps=[dg.AssetKey([mandator, "suppression_state"])],
+        deps=[asset_key(mandator, AssetKind.SUPPRESSION_STATE)],
         description=page(
             f"Whether the recipient lists of {called} still hold whom they were proven to hold. They aren't changed.",
             "people in each list now, and what a full reading found of those who were sent: it is made only if the "

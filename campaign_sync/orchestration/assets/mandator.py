@@ -1,7 +1,5 @@
 """All assets of one mandator: feedback in, then one chain per recipient list."""
 
-from collections.abc import Sequence
-
 import dagster as dg
 
 from campaign_sync.config import Configuration
@@ -34,17 +32,3 @@ def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.Asse
         *([report] if report else []),
     ]
     return [asset.map_asset_specs(lambda spec: spec.replace_attributes(owners=owners)) for asset in assets]
-
-
-def asset_keys(mandator: str, lists: Sequence[str]) -> list[dg.AssetKey]:
-    """The keys of everything that leads to these lists of a mandator, and of the lists themselves."""
-    chain = ["selection", "snapshot", "recipient_list"]
-    return [
-        *feedback_keys(mandator),
-        *(dg.AssetKey([mandator, asset, name]) for name in lists for asset in chain),
-    ]
-
-
-def feedback_keys(mandator: str) -> list[dg.AssetKey]:
-    """The keys of what brings a mandator's feedback into the CRM."""
-    return [dg.AssetKey([mandator, name]) for name in (*(kind.value for kind in FeedbackKind), "suppression_state")]

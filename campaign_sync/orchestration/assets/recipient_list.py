@@ -7,9 +7,11 @@ from typing import Any
 import dagster as dg
 
 from campaign_sync.crm.port import CrmError
+from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.checks import CHECK_NAMES, CheckOutcome
 from campaign_sync.domain.rejection import ACCEPTED, DATA_REASONS, VENDOR_REASONS, Reason
 from campaign_sync.optimizely.errors import OptimizelyError
+from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, table
@@ -45,15 +47,15 @@ SHOWN_STEPS = 100
 
 
 def recipient_list_asset(target: Target) -> dg.AssetsDefinition:
-    """The asset `[mandator, "recipient_list", list]`: gate, clear, fill, sweep, read back, proof."""
+    """The asset `[mandator, "<list>_recipient_list"]`: gate, clear, fill, sweep, read back, proof."""
     mandator = target.mandator
-    key = dg.AssetKey([mandator, "recipient_list", target.name])
+    key = asset_key(mandator, AssetKind.RECIPIENT_LIST, target.name)
 
     @dg.asset(
         key=key,
         group_name=mandator,
         kinds={"table"},
-        deps=[dg.AssetKey([mandator, "snapshot", target.name])],
+        deps=[asset_key(mandator, AssetKind.SNAPSHOT, target.name)],
         description=page(
             f"“{target.called}”, recipient list {target.recipient_list_id} of {target.mandator_called} in Optimizely "
             "Campaign: replaced completely, swept, read back, proven. Green means that it holds whom it should.",

@@ -6,6 +6,8 @@ from typing import Any
 import dagster as dg
 
 from campaign_sync.config import Configuration
+from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized
@@ -22,11 +24,6 @@ OF_RUN_TAG = "campaign_sync/report_of"
 """Tag of a run that makes a report: the daily run that it is about."""
 
 
-def report_key(mandator: str) -> dg.AssetKey:
-    """The key of a mandator's report."""
-    return dg.AssetKey([mandator, "report"])
-
-
 def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefinition | None:
     """The asset `[mandator, "report"]`: pages for people who send mailings; None where no language is configured.
 
@@ -37,7 +34,7 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
     called = configuration.mandators[mandator].display_name(mandator)
 
     @dg.asset(
-        key=report_key(mandator),
+        key=asset_key(mandator, AssetKind.REPORT),
         group_name=mandator,
         kinds={"report", "file"},
         metadata={"mandator": called},

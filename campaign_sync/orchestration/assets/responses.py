@@ -6,8 +6,10 @@ from typing import Any
 import dagster as dg
 
 from campaign_sync.config import MandatorSettings, ResponseSettings
+from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.response import KIND_OF_RESPONSE_READER, ResponseKind
 from campaign_sync.domain.text import rows_in_words
+from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows
@@ -28,7 +30,7 @@ _DESCRIPTIONS = {
 
 
 def response_assets(mandator: str, settings: MandatorSettings) -> list[dg.AssetsDefinition]:
-    """The assets `[mandator, "responses", kind]`, one for each configured reader; none where none is."""
+    """The assets `[mandator, kind]`, one for each configured reader; none where none is."""
     responses = settings.responses
     return [_response_asset(mandator, settings, reader) for reader in responses.readers] if responses else []
 
@@ -94,7 +96,7 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
 
 
 def _key(mandator: str, reader: str) -> dg.AssetKey:
-    return dg.AssetKey([mandator, "responses", KIND_OF_RESPONSE_READER[reader].value])
+    return asset_key(mandator, AssetKind(KIND_OF_RESPONSE_READER[reader]))
 
 
 def _counts(taken: Taken) -> dict[str, Any]:

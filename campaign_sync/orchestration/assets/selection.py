@@ -4,10 +4,12 @@ import dagster as dg
 import pandas as pd
 
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
+from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.checks import CheckOutcome, check_consents
 from campaign_sync.domain.consent import OptIn, is_email
 from campaign_sync.domain.selection import Split, split_by_consent
 from campaign_sync.domain.suppression import REMEMBERED, Suppressed
+from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import FRAME, Materialized, check_result, column_schema, reasons
@@ -39,16 +41,16 @@ CHECKS = {
 
 
 def selection_asset(target: Target) -> dg.AssetsDefinition:
-    """The asset `[mandator, "selection", list]`: the pick's people with a granted consent and a usable address."""
+    """The asset `[mandator, "<list>_selection"]`: the pick's people with a granted consent and a usable address."""
     mandator, opt_in_id = target.mandator, target.contract.opt_in_id
-    key = dg.AssetKey([mandator, "selection", target.name])
+    key = asset_key(mandator, AssetKind.SELECTION, target.name)
     pick_kind = target.pick.kind.replace("_", " ")
 
     @dg.asset(
         key=key,
         group_name=mandator,
         kinds={"sql", "parquet"},
-        ins={"suppression_state": dg.AssetIn([mandator, "suppression_state"])},
+        ins={"suppression_state": dg.AssetIn(asset_key(mandator, AssetKind.SUPPRESSION_STATE))},
         io_manager_key="parquet",
         dagster_type=FRAME,
         description=page(

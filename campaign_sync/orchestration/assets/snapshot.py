@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 import dagster as dg
 import pandas as pd
 
+from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.checks import CHECK_NAMES, check_encoding, check_snapshot, merged
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.row_digests import fingerprint, row_digests
 from campaign_sync.domain.snapshot import build_snapshot, not_utf8_columns
+from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.selection import opt_in_of
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
@@ -56,15 +58,15 @@ CHECK_DESCRIPTIONS = {
 
 
 def snapshot_asset(target: Target) -> dg.AssetsDefinition:
-    """The asset `[mandator, "snapshot", list]`: mapped, normalized, unique, checked, frozen."""
+    """The asset `[mandator, "<list>_snapshot"]`: mapped, normalized, unique, checked, frozen."""
     mandator, contract = target.mandator, target.contract
-    key = dg.AssetKey([mandator, "snapshot", target.name])
+    key = asset_key(mandator, AssetKind.SNAPSHOT, target.name)
 
     @dg.asset(
         key=key,
         group_name=mandator,
         kinds={"pandera", "parquet"},
-        ins={"selection": dg.AssetIn([mandator, "selection", target.name])},
+        ins={"selection": dg.AssetIn(asset_key(mandator, AssetKind.SELECTION, target.name))},
         description=page(
             f"What will be in “{target.called}” of {target.mandator_called}: the rows exactly as they will be sent, "
             "checked and frozen.",

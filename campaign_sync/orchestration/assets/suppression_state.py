@@ -8,6 +8,7 @@ import dagster as dg
 import pandas as pd
 
 from campaign_sync.config import MandatorSettings
+from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
 from campaign_sync.domain.feedback_age import Alertness, Verdict, in_words
 from campaign_sync.domain.outdated_unsubscribes import Outdated
@@ -21,6 +22,7 @@ from campaign_sync.feedback.parsing import SHOWN_FILES, SHOWN_FOR, Pending, read
 from campaign_sync.feedback.propagation_measurement import measure
 from campaign_sync.feedback.withdrawal_history import with_vanished
 from campaign_sync.feedback.write_back import Outcome, write_back
+from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import FRAME, Materialized, column_schema, table
@@ -84,7 +86,7 @@ SUPPRESSING = ("bounce", "unsubscribe", "pending", "unclear", "block", REMEMBERE
 
 def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "suppression_state"]`: feedback into the CRM, then who is suppressed out of it."""
-    key, called = dg.AssetKey([mandator, "suppression_state"]), settings.display_name(mandator)
+    key, called = asset_key(mandator, AssetKind.SUPPRESSION_STATE), settings.display_name(mandator)
     opt_in_readers = settings.feedback.opt_in_readers
 
     @dg.asset(

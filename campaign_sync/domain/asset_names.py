@@ -1,0 +1,71 @@
+"""The names of all assets. Each has two parts, the mandator and what it is, like `nord/newsletter_snapshot`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Self
+
+
+class AssetKind(StrEnum):
+    """What an asset of a mandator is."""
+
+    BOUNCES = "bounces"
+    UNSUBSCRIBES = "unsubscribes"
+    SUPPRESSION_STATE = "suppression_state"
+    AUDIT = "audit"
+    LIST_DRIFT = "list_drift"
+    OPENS = "opens"
+    CLICKS = "clicks"
+    RESPONSES = "responses"
+    REPORT = "report"
+    SELECTION = "selection"
+    SNAPSHOT = "snapshot"
+    RECIPIENT_LIST = "recipient_list"
+
+
+LIST_CHAIN: Final = (AssetKind.SELECTION, AssetKind.SNAPSHOT, AssetKind.RECIPIENT_LIST)
+"""The assets that every recipient list has, in their order. No name of another asset ends like theirs."""
+
+
+@dataclass(frozen=True)
+class AssetName:
+    """An asset of a mandator; of `recipient_list` where its kind belongs to one list, else that is None."""
+
+    mandator: str
+    kind: AssetKind
+    recipient_list: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kind in LIST_CHAIN) != bool(self.recipient_list):
+            raise ValueError(f"{self.kind} with the recipient list {self.recipient_list!r} is the name of no asset")
+
+    @classmethod
+    def parse(cls, path: Sequence[str]) -> Self:
+        """Return the name that these parts stand for.
+
+        Raises:
+            ValueError: they are the name of no asset of ours.
+        """
+        mandator, last = path
+        for kind in LIST_CHAIN:
+            if last.endswith(f"_{kind}"):
+                return cls(mandator, kind, last.removesuffix(f"_{kind}"))
+        return cls(mandator, AssetKind(last))
+
+    @property
+    def path(self) -> tuple[str, str]:
+        """The parts of its key in Dagster. The last one is unique within its mandator."""
+        return self.mandator, f"{self.recipient_list}_{self.kind}" if self.recipient_list else self.kind.value
+
+    @property
+    def page(self) -> str:
+        """The path of its page in Dagster's UI."""
+        return f"/assets/{self}"
+
+    def __str__(self) -> str:
+        return "/".join(self.path)
+
+
+def recipient_list_page(mandator: str, name: str) -> str:
+    """Return the path of a recipient list's page in Dagster's UI."""
+    return AssetName(mandator, AssetKind.RECIPIENT_LIST, name).page

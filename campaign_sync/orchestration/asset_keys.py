@@ -1,0 +1,34 @@
+"""The keys of all assets in Dagster, and which asset a key is of."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from campaign_sync.domain.asset_names import LIST_CHAIN, AssetKind, AssetName
+
+_FEEDBACK = (AssetKind.BOUNCES, AssetKind.UNSUBSCRIBES, AssetKind.SUPPRESSION_STATE)
+
+
+def asset_key(mandator: str, kind: AssetKind, recipient_list: str | None = None) -> dg.AssetKey:
+    """Return the key of an asset; `recipient_list` is the name of its list where it belongs to one."""
+    return dg.AssetKey(list(AssetName(mandator, kind, recipient_list).path))
+
+
+def asset_name(key: dg.AssetKey) -> AssetName:
+    """Return what a key of ours is the key of."""
+    return AssetName.parse(key.path)
+
+
+def feedback_keys(mandator: str) -> list[dg.AssetKey]:
+    """Return the keys of what brings a mandator's feedback into the CRM."""
+    return [asset_key(mandator, kind) for kind in _FEEDBACK]
+
+
+def list_keys(mandator: str, recipient_list: str) -> list[dg.AssetKey]:
+    """Return the keys of a list's own assets, in their order."""
+    return [asset_key(mandator, kind, recipient_list) for kind in LIST_CHAIN]
+
+
+def replacement_keys(mandator: str, recipient_lists: Sequence[str]) -> list[dg.AssetKey]:
+    """Return the keys of everything that leads to these lists of a mandator, and of the lists themselves."""
+    return [*feedback_keys(mandator), *(key for name in recipient_lists for key in list_keys(mandator, name))]

@@ -1,0 +1,67 @@
+"""Every key is of one asset, whatever lists are called."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaign_sync.config.field_types import KEY_PATTERN
+from campaign_sync.domain.asset_names import LIST_CHAIN, AssetKind, AssetName
+from campaign_sync.orchestration.asset_keys import asset_key, asset_name, feedback_keys, list_keys, replacement_keys
+
+ENDINGS = st.sampled_from(["", *(f"_{kind}" for kind in AssetKind)])
+NAMES = st.builds(
+    lambda start, ending: f"{start}{ending}"[:64],
+    st.one_of(st.from_regex(KEY_PATTERN, fullmatch=True), st.sampled_from(list(AssetKind))),
+    ENDINGS,
+)
+"""Names that the configuration allows; many of them are called like an asset, or end like one."""
+
+
+def names_of(mandator: str, lists: list[str]) -> Iterator[AssetName]:
+    yield from (AssetName(mandator, kind) for kind in AssetKind if kind not in LIST_CHAIN)
+    yield from (AssetName(mandator, kind, name) for name in lists for kind in LIST_CHAIN)
+
+
+@given(NAMES, st.lists(NAMES, unique=True, max_size=6))
+def test_a_key_stands_for_one_asset(mandator: str, lists: list[str]) -> None:
+    names = list(names_of(mandator, lists))
+
+    assert len({name.path for name in names}) == len(names)
+    assert [AssetName.parse(name.path) for name in names] == names
+
+
+@pytest.mark.parametrize("name", ["x", "x_snapshot", "snapshot", "suppression", "list", *AssetKind])
+def test_a_list_may_be_called_like_an_asset(name: str) -> None:
+    keys = {asset_key("nord", kind, name): kind for kind in LIST_CHAIN}
+
+    assert {key: asset_name(key).kind for key in keys} == keys
+    assert {asset_name(key).recipient_list for key in keys} == {name}
+    assert not keys.keys() & {asset_key("nord", kind) for kind in AssetKind if kind not in LIST_CHAIN}
+
+
+@pytest.mark.parametrize("path", [["nord", "newsletter"], ["nord", "recipient_list"], ["nord", "_snapshot"]])
+def test_no_other_key_is_taken_for_one_of_an_asset(path: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"asset|AssetKind"):
+        AssetName.parse(path)
+
+
+def test_an_asset_of_a_list_needs_the_name_of_the_list() -> None:
+    with pytest.raises(ValueError, match="snapshot with the recipient list None is the name of no asset"):
+        AssetName("nord", AssetKind.SNAPSHOT)
+
+
+def test_replacing_a_list_comes_after_the_feedback() -> None:
+    assert feedback_keys("nord")[-1] == dg.AssetKey(["nord", "suppression_state"])
+    assert [key.to_user_string() for key in list_keys("nord", "newsletter")] == [
+        "nord/newsletter_selection",
+        "nord/newsletter_snapshot",
+        "nord/newsletter_recipient_list",
+    ]
+    assert replacement_keys("nord", ["newsletter"]) == [*feedback_keys("nord"), *list_keys("nord", "newsletter")]
+
+
+def test_the_page_of_an_asset_is_dagsters() -> None:
+    assert AssetName("nord", AssetKind.RECIPIENT_LIST, "newsletter").page == "/assets/nord/newsletter_recipient_list"

@@ -7,7 +7,7 @@ from campaign_sync.alerts.messages import as_sentence, moment
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind, AssetName, recipient_list_page
 from campaign_sync.domain.feedback_age import Alertness
-from campaign_sync.domain.incident import FEEDBACK, Incident, IncidentKind, is_list
+from campaign_sync.domain.incident import FEEDBACK, Incident, IncidentKind, Subject
 from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.replacement.list_readiness import Expected, judge_lists
@@ -41,7 +41,7 @@ def incomplete_lists(
         since = broken.cleared_at or broken.started_at
         yield Incident(
             mandator,
-            name,
+            Subject.of_list(name),
             IncidentKind.UNMENDED if given_up else IncidentKind.INCOMPLETE,
             since,
             f"The list {named(settings, mandator, name)} is INCOMPLETE since {moment(since, settings.zone)}: it was "
@@ -75,7 +75,7 @@ def not_as_proven(
         if readiness is Readiness.DRIFTED and since and one.drift:
             yield Incident(
                 mandator,
-                one.name,
+                Subject.of_list(one.name),
                 IncidentKind.DRIFTED,
                 since,
                 f"{called} was changed at the vendor after its proof, as was found at "
@@ -87,7 +87,7 @@ def not_as_proven(
         if readiness is Readiness.CHECK_MISSING and since:
             yield Incident(
                 mandator,
-                one.name,
+                Subject.of_list(one.name),
                 IncidentKind.CHECK,
                 since,
                 f"{called} {one.standing.told}.",
@@ -103,7 +103,7 @@ def doubtful_lists(configuration: Configuration, mandator: str, state: State) ->
         if name in settings.lists and state.replacements.incomplete(mandator, name) is None:
             yield Incident(
                 mandator,
-                name,
+                Subject.of_list(name),
                 IncidentKind.DOUBTFUL,
                 found.found_at,
                 f"The list {named(settings, mandator, name)} looks half full: it held {found.held} recipients, nearly "
@@ -116,38 +116,38 @@ def doubtful_lists(configuration: Configuration, mandator: str, state: State) ->
             )
 
 
-def being_replaced(configuration: Configuration, mandator: str, state: State) -> set[str]:
+def being_replaced(configuration: Configuration, mandator: str, state: State) -> set[Subject]:
     """The lists that somebody is replacing now."""
     lists = configuration.mandators[mandator].lists.items()
-    return {name for name, one in lists if state.locks.holder(one.recipient_list_id) is not None}
+    return {Subject.of_list(name) for name, one in lists if state.locks.holder(one.recipient_list_id) is not None}
 
 
-def replaced_since(mandator: str, state: State) -> set[str]:
+def replaced_since(mandator: str, state: State) -> set[Subject]:
     """The lists that were replaced and proven since their open trouble began: whatever runs, it is over."""
     return {
         subject
         for subject, one in state.incidents.open(mandator).items()
-        if is_list(subject)
-        and (proven := state.replacements.last_proven(mandator, subject)) is not None
+        if subject.is_list
+        and (proven := state.replacements.last_proven(mandator, subject.name)) is not None
         and proven.started_at > one.since
-        and state.replacements.incomplete(mandator, subject) is None
+        and state.replacements.incomplete(mandator, subject.name) is None
     }
 
 
-def known_from_runs(mandator: str, state: State) -> set[str]:
+def known_from_runs(mandator: str, state: State) -> set[Subject]:
     """Return the subjects whose open incident only the history of runs shows to be over."""
     return {subject for subject, incident in state.incidents.open(mandator).items() if incident.kind in _FROM_RUNS}
 
 
-def left_behind(configuration: Configuration, mandator: str, state: State) -> set[str]:
+def left_behind(configuration: Configuration, mandator: str, state: State) -> set[Subject]:
     """The incomplete lists that have another name in the configuration by now, and that nobody has filled since."""
     lists = configuration.mandators[mandator].lists
     ids = {one.recipient_list_id for one in lists.values()}
-    gone = state.incidents.open(mandator).keys() - lists.keys()
-    broken = {name: state.replacements.incomplete(mandator, name) for name in gone if is_list(name)}
+    gone = state.incidents.open(mandator).keys() - set(map(Subject.of_list, lists))
+    broken = {subject: state.replacements.incomplete(mandator, subject.name) for subject in gone if subject.is_list}
     return {
-        name
-        for name, one in broken.items()
+        subject
+        for subject, one in broken.items()
         if one is not None
         and one.recipient_list_id in ids
         and not state.replacements.proven_since(one.recipient_list_id, one.started_at)

@@ -10,7 +10,7 @@ from campaign_sync.alerts.email import EmailChannel
 from campaign_sync.alerts.log import LogChannel
 from campaign_sync.alerts.webhook import WebhookChannel
 from campaign_sync.config import Configuration
-from campaign_sync.domain.incident import Notice, Stage, is_list
+from campaign_sync.domain.incident import Notice, Stage
 from campaign_sync.storage.state import State
 
 
@@ -46,9 +46,9 @@ def tell(state: State, mandator: str, ways: Sequence[Channel], lists: Collection
 
 def _unless_unwatched(notice: Notice, state: State, lists: Collection[str]) -> Notice:
     trouble = notice.trouble
-    if notice.stage is not Stage.ALL_CLEAR or not is_list(trouble.subject) or trouble.subject in lists:
+    if notice.stage is not Stage.ALL_CLEAR or not trouble.subject.is_list or trouble.subject.name in lists:
         return notice
-    broken = state.replacements.incomplete(trouble.mandator, trouble.subject)
+    broken = state.replacements.incomplete(trouble.mandator, trouble.subject.name)
     if broken and state.replacements.proven_since(broken.recipient_list_id, broken.started_at):
         return notice  # by another name
     return dataclasses.replace(notice, stage=Stage.UNWATCHED)

@@ -34,7 +34,7 @@ def fields_of(notice: Notice, zone: tzinfo, ui_url: str | None) -> dict[str, str
         "stage": notice.stage.value,
         "kind": trouble.kind.value,
         "mandator": trouble.mandator,
-        "subject": trouble.subject,
+        "subject": str(trouble.subject),
         "since": trouble.since.astimezone(zone).isoformat(timespec="seconds"),
         "until": notice.until.astimezone(zone).isoformat(timespec="seconds") if notice.until else "",
         "link": f"{ui_url.rstrip('/')}{trouble.page}" if ui_url else "",

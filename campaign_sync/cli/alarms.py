@@ -15,7 +15,7 @@ from campaign_sync.alerts.messages import moment
 from campaign_sync.cli.dagster_instance import known_attempts
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import in_words
-from campaign_sync.domain.incident import Incident, IncidentKind, Notice, Stage, place
+from campaign_sync.domain.incident import Incident, IncidentKind, Notice, Stage, Subject, place
 from campaign_sync.domain.readiness import Readiness
 from campaign_sync.orchestration.deadlines import as_planned
 from campaign_sync.replacement.list_readiness import judge_lists
@@ -43,7 +43,7 @@ def show_incidents(configuration: Configuration, console: Console) -> bool:
             for judged in judge_lists(configuration, mandator, state, attempts, now, as_planned(settings, now)):
                 standing, drift = judged.standing, judged.drift
                 where = f"{mandator}/{judged.name}"
-                if standing.readiness is not Readiness.READY and judged.name not in known:
+                if standing.readiness is not Readiness.READY and Subject.of_list(judged.name) not in known:
                     since = moment(standing.since, settings.zone) if standing.since else ""
                     rows.append((where, since, f"The list {standing.told}."))
                 if drift and drift.not_checked_since:
@@ -109,7 +109,7 @@ def send_test_notices(configuration: Configuration, console: Console) -> bool:
 def _nothing(mandator: str) -> Incident:
     return Incident(
         mandator,
-        "alarms",
+        Subject("the alarms"),
         IncidentKind.CHECK,
         datetime.now(UTC),
         "Nothing is wrong: somebody tries whether alarms of campaign_sync reach you.",

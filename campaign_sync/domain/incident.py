@@ -4,12 +4,42 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
-FEEDBACK = "the feedback"
-"""Subject of what concerns a mandator's feedback. Subjects that aren't lists hold a blank; no list's name does."""
 
-RUN = "a run"
-"""Subject of what ended without any of its steps saying why."""
+@dataclass(frozen=True)
+class Subject:
+    """What an incident is about: a recipient list, or another part of a mandator such as its feedback."""
+
+    name: str
+    """The list's key in the configuration, or words for the part, like `the feedback`."""
+    is_list: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if `parse` wouldn't return the same subject."""
+        if self.is_list is (" " in self.name):
+            raise ValueError("the name of a list has no blank, and that of every other subject has")
+
+    @classmethod
+    def of_list(cls, name: str) -> Self:
+        """Return the subject of a recipient list."""
+        return cls(name, is_list=True)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the subject whose text form is `text`."""
+        return cls(text, is_list=" " not in text)
+
+    def __str__(self) -> str:
+        """Return the form in which subjects are stored and sent."""
+        return self.name
+
+
+FEEDBACK = Subject("the feedback")
+"""A mandator's feedback."""
+
+RUN = Subject("a run")
+"""A run that ended without any of its steps saying why."""
 
 
 class IncidentKind(StrEnum):
@@ -62,7 +92,7 @@ class Incident:
     """Something that somebody has to know, in two sentences. Never a person in them."""
 
     mandator: str
-    subject: str
+    subject: Subject
     kind: IncidentKind
     since: datetime
     what: str
@@ -75,7 +105,7 @@ class Incident:
     @property
     def at_stake(self) -> int:
         """What it means for the next mail, as a number that rises. A list that a check has stopped wasn't replaced."""
-        stopped = self.kind is IncidentKind.CHECK and is_list(self.subject)
+        stopped = self.kind is IncidentKind.CHECK and self.subject.is_list
         return _AT_STAKE[IncidentKind.FAILED if stopped else self.kind]
 
 
@@ -85,11 +115,10 @@ class Changes:
 
     new: tuple[Incident, ...]
     worse: tuple[Incident, ...]
-    over: tuple[str, ...]
-    """Subjects."""
+    over: tuple[Subject, ...]
 
 
-def changes(known: Mapping[str, Incident], found: Iterable[Incident], unsettled: Collection[str]) -> Changes:
+def changes(known: Mapping[Subject, Incident], found: Iterable[Incident], unsettled: Collection[Subject]) -> Changes:
     """What is new, worse or over. Of a subject only the gravest trouble counts: lesser ones beside it aren't told.
 
     When the gravest is over and a lesser one remains that means something else, the one is over and the other new.
@@ -116,9 +145,9 @@ def changes(known: Mapping[str, Incident], found: Iterable[Incident], unsettled:
     )
 
 
-def most_severe_by_subject(found: Iterable[Incident]) -> dict[str, Incident]:
+def most_severe_by_subject(found: Iterable[Incident]) -> dict[Subject, Incident]:
     """Of each subject the gravest trouble; of equals the one that is older."""
-    gravest: dict[str, Incident] = {}
+    gravest: dict[Subject, Incident] = {}
     for one in sorted(found, key=lambda trouble: (-trouble.kind.gravity, trouble.since)):
         gravest.setdefault(one.subject, one)
     return gravest
@@ -149,14 +178,9 @@ class Notice:
 
 def place(trouble: Incident) -> str:
     """Where the trouble is: `nord/newsletter`, `the feedback of nord`."""
-    if is_list(trouble.subject):
+    if trouble.subject.is_list:
         return f"{trouble.mandator}/{trouble.subject}"
     return f"{trouble.subject} of {trouble.mandator}"
-
-
-def is_list(subject: str) -> bool:
-    """Whether it is the name of a list."""
-    return " " not in subject
 
 
 _HEADLINES = {

@@ -19,7 +19,7 @@ from campaign_sync.alerts.detection import (
 from campaign_sync.alerts.dispatch import channels, tell
 from campaign_sync.alerts.messages import as_sentence
 from campaign_sync.config import Configuration
-from campaign_sync.domain.incident import Incident, IncidentKind, Notice, Stage, headline
+from campaign_sync.domain.incident import Incident, IncidentKind, Notice, Stage, Subject, headline
 from campaign_sync.orchestration.deadlines import as_planned, late_lists, planned_pause
 from campaign_sync.orchestration.repair_sensor import gives_up
 from campaign_sync.orchestration.run_attempts import newest_attempts
@@ -27,7 +27,7 @@ from campaign_sync.orchestration.run_failures import Attempts, Watched, failed_c
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.state import State
 
-STATE = "the state database"
+STATE = Subject("the state database")
 """Subject of the one trouble that can't be written down where the others are."""
 
 
@@ -84,7 +84,7 @@ def alarm_sensor(
                         configuration,
                         mandator,
                         state,
-                        {one.subject for one in late},
+                        {one.subject.name for one in late},
                         lambda name, broken: gives_up(context.instance, state, name, broken),
                     ),
                     *doubtful_lists(configuration, mandator, state),

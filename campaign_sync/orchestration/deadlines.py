@@ -12,7 +12,7 @@ from campaign_sync.alerts.messages import moment
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind, recipient_list_page
 from campaign_sync.domain.deadline import Deadline, deadline_state
-from campaign_sync.domain.incident import Incident, IncidentKind
+from campaign_sync.domain.incident import Incident, IncidentKind, Subject
 from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.cron import last_tick, longest_gap, longest_way, shortest_gap, ticks_between
 from campaign_sync.replacement.list_readiness import Expected
@@ -95,7 +95,7 @@ def late_lists(configuration: Configuration, mandator: str, state: State, now: d
             continue
         yield Incident(
             mandator,
-            name,
+            Subject.of_list(name),
             IncidentKind.LATE,
             since,
             f"The list {named(settings, mandator, name)} is late since {moment(since, settings.zone)}: it was proven "

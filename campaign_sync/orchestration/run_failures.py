@@ -10,7 +10,7 @@ from dagster._core.events import RunFailureReason
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.domain.incident import FEEDBACK, RUN, Incident, IncidentKind, is_list
+from campaign_sync.domain.incident import FEEDBACK, RUN, Incident, IncidentKind, Subject
 from campaign_sync.orchestration.asset_keys import asset_name, feedback_keys
 from campaign_sync.orchestration.assets.list_drift import CHECK as UNCHANGED
 from campaign_sync.orchestration.daily_replacement import BUSY
@@ -44,12 +44,14 @@ class Watched:
             tuple(key for one in assets for key in one.check_keys if key.name not in _BY_ITSELF),
         )
 
-    def subject(self, key: dg.AssetKey) -> str:
+    def subject(self, key: dg.AssetKey) -> Subject:
         """What a trouble of an asset is about: its list, the feedback, or the asset itself."""
         if key in feedback_keys(self.mandator):
             return FEEDBACK
         name = asset_name(key)
-        return name.recipient_list or f"the {'responses' if name.kind in _RESPONSES else name.kind}"
+        if name.recipient_list:
+            return Subject.of_list(name.recipient_list)
+        return Subject(f"the {'responses' if name.kind in _RESPONSES else name.kind}")
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,12 @@ class Attempts:
         made = {key for key, one in newest.items() if one and one.run_id == known.get(key)}
         return cls(watched, known, {record.dagster_run.run_id: record for record in runs}, made)
 
-    def unsettled(self) -> set[str]:
+    def unsettled(self) -> set[Subject]:
         """Subjects that a run is working at, or will."""
         busy = {run_id for run_id, record in self.runs.items() if record.dagster_run.status in BUSY}
         return {self.watched.subject(key) for key, run_id in self.run_of.items() if run_id in busy}
 
-    def undecided(self) -> set[str]:
+    def undecided(self) -> set[Subject]:
         """Subjects that weren't made by the newest run that was to: what was wrong before isn't over by that.
 
         The run may not be there yet, or was cancelled, or something else has stopped it.
@@ -89,15 +91,15 @@ class Attempts:
             if self._is_goal(key) and run_id in self.runs
         }
         subjects = {key: self.watched.subject(key) for key in ends}
-        of_the_day = {ends[key] for key, subject in subjects.items() if is_list(subject) or subject == FEEDBACK}
+        of_the_day = {ends[key] for key, subject in subjects.items() if subject.is_list or subject == FEEDBACK}
         run = {RUN} if of_the_day & {*BUSY, DagsterRunStatus.CANCELED} else set()
         return run | {subject for key, subject in subjects.items() if key not in self.made}
 
-    def unknown(self) -> set[str]:
+    def unknown(self) -> set[Subject]:
         """Return the subjects that Dagster knows no run of: its history is gone, or their assets have new keys."""
         goals = {key: self.watched.subject(key) for key in self.watched.assets if self._is_goal(key)}
         subjects = {subject for key, subject in goals.items() if key not in self.run_of}
-        lists = {subject for subject in goals.values() if is_list(subject)}
+        lists = {subject for subject in goals.values() if subject.is_list}
         return subjects | {RUN} if lists and lists <= subjects else subjects
 
     @staticmethod
@@ -171,8 +173,8 @@ def _died(watched: Watched, concerned: Sequence[dg.AssetKey], run: DagsterRun, e
     )
 
 
-def _consequence(watched: Watched, subjects: Collection[str]) -> str:
-    lists = sorted(filter(is_list, subjects))
+def _consequence(watched: Watched, subjects: Collection[Subject]) -> str:
+    lists = sorted(subject.name for subject in subjects if subject.is_list)
     again = " ".join(["campaign-sync run", watched.mandator, *(f"--list {name}" for name in lists)])
     withdrawn = "whoever withdrew a consent in the CRM since then would still be mailed"
     if FEEDBACK in subjects:
@@ -188,13 +190,13 @@ def _consequence(watched: Watched, subjects: Collection[str]) -> str:
     return "Lists aren't concerned; the run's page has the details."
 
 
-def _of_a_check(watched: Watched, subject: str) -> str:
+def _of_a_check(watched: Watched, subject: Subject) -> str:
     if subject == FEEDBACK:
         return (
             "Until it is mended, somebody who left may still be mailed: its page shows what it found, and "
             "docs/operations.md, “What an alarm means”, what to do."
         )
-    if not is_list(subject):
+    if not subject.is_list:
         return "Its page shows what it found; docs/operations.md, “What an alarm means”, tells what to do."
     return _consequence(watched, {subject})
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Engine, Row, select, update
 
-from campaign_sync.domain.incident import Changes, Incident, IncidentKind, Notice, Stage, changes
+from campaign_sync.domain.incident import Changes, Incident, IncidentKind, Notice, Stage, Subject, changes
 from campaign_sync.storage.tables import alarm_look, notice, trouble
 from campaign_sync.storage.upsert import insert_missing, upsert
 
@@ -24,13 +24,13 @@ class Incidents:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def open(self, mandator: str) -> dict[str, Incident]:
+    def open(self, mandator: str) -> dict[Subject, Incident]:
         """Return the open incidents of a mandator by their subject."""
         is_open = (trouble.c.mandator == mandator) & trouble.c.cleared_at.is_(None)
-        return {row.subject: _incident(row) for row in self._rows(is_open)}
+        return {Subject.parse(row.subject): _incident(row) for row in self._rows(is_open)}
 
     def reconcile(
-        self, mandator: str, incidents: Iterable[Incident], unsettled: Collection[str], now: datetime
+        self, mandator: str, incidents: Iterable[Incident], unsettled: Collection[Subject], now: datetime
     ) -> Changes:
         """Record which incidents are new, worse or over. Return these changes.
 
@@ -45,11 +45,19 @@ class Incidents:
         with self._engine.begin() as connection:
             for incident in changed.worse:
                 values = {name: getattr(incident, name) for name in ("kind", "what", "remedy", "page")}
-                connection.execute(update(trouble).where(is_open, trouble.c.subject == incident.subject).values(values))
+                connection.execute(
+                    update(trouble).where(is_open, trouble.c.subject == str(incident.subject)).values(values)
+                )
             for subject in changed.over:
-                connection.execute(update(trouble).where(is_open, trouble.c.subject == subject).values(cleared_at=now))
+                connection.execute(
+                    update(trouble).where(is_open, trouble.c.subject == str(subject)).values(cleared_at=now)
+                )
             for incident in changed.new:  # last: the same subject may have had an incident that is over
-                connection.execute(trouble.insert().values(id=str(uuid4()), noticed_at=now, **vars(incident)))
+                connection.execute(
+                    trouble.insert().values(
+                        id=str(uuid4()), noticed_at=now, **vars(incident) | {"subject": str(incident.subject)}
+                    )
+                )
             check = {"mandator": mandator, "looked_at": now}
             upsert(connection, alarm_look, [check], update=("looked_at",))
         return changed
@@ -110,4 +118,4 @@ class Incidents:
 
 def _incident(row: Row[Any]) -> Incident:
     values = {name: row._mapping[name] for name in _FIELDS}
-    return Incident(**{**values, "kind": IncidentKind(values["kind"])})
+    return Incident(**{**values, "subject": Subject.parse(values["subject"]), "kind": IncidentKind(values["kind"])})

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from campaign_sync.cli.alarms import send_test_notices, show_incidents
 from campaign_sync.cli.run import problems
-from campaign_sync.domain.incident import Incident, IncidentKind
+from campaign_sync.domain.incident import Incident, IncidentKind, Subject
 from campaign_sync.domain.list_drift import Drift
 from campaign_sync_tests.alerts.receivers import mail_server, web_server
 from campaign_sync_tests.installation import Installation, installation
@@ -41,7 +41,8 @@ def shown(shop: Installation) -> tuple[bool, str]:
 
 
 def test_what_is_wrong_is_shown_until_it_is_over(shop: Installation) -> None:
-    broken = Incident("nord", "newsletter", IncidentKind.INCOMPLETE, datetime(2026, 11, 24, 4, tzinfo=UTC),
+    since = datetime(2026, 11, 24, 4, tzinfo=UTC)
+    broken = Incident("nord", Subject.of_list("newsletter"), IncidentKind.INCOMPLETE, since,
                      "The list is INCOMPLETE.", "Send nothing to it.", "/runs")  # fmt: skip
     look_everywhere(shop)
     assert shown(shop) == (True, "Nothing is wrong: the alarm sensors have looked, and all lists are as planned.\n")

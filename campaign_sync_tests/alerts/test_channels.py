@@ -21,14 +21,14 @@ from campaign_sync.alerts.email import EmailChannel
 from campaign_sync.alerts.log import LogChannel
 from campaign_sync.alerts.webhook import WebhookChannel
 from campaign_sync.config import EmailSettings, WebhookSettings
-from campaign_sync.domain.incident import Incident, IncidentKind, Notice, Stage
+from campaign_sync.domain.incident import Incident, IncidentKind, Notice, Stage, Subject
 from campaign_sync_tests.alerts.receivers import mail_server, web_server
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SINCE = datetime(2026, 11, 24, 4, 12, tzinfo=UTC)
 BROKEN = Incident(
     "nord",
-    "newsletter",
+    Subject.of_list("newsletter"),
     IncidentKind.INCOMPLETE,
     SINCE,
     "The list “Newsletter für Österreich” is INCOMPLETE & <open>.",

@@ -12,6 +12,7 @@ from campaign_sync.domain.incident import (
     IncidentKind,
     Notice,
     Stage,
+    Subject,
     changes,
     headline,
     most_severe_by_subject,
@@ -21,19 +22,22 @@ from campaign_sync.domain.incident import (
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def trouble(subject: str = "newsletter", kind: IncidentKind = IncidentKind.FAILED, minutes: int = 0) -> Incident:
+NEWSLETTER, PRODUCTS = Subject.of_list("newsletter"), Subject.of_list("products")
+
+
+def trouble(subject: Subject = NEWSLETTER, kind: IncidentKind = IncidentKind.FAILED, minutes: int = 0) -> Incident:
     return Incident("nord", subject, kind, NOON + timedelta(minutes=minutes), "It failed.", "Mend it.", "/runs")
 
 
 TROUBLES = st.builds(
-    trouble, st.sampled_from(["newsletter", "products", FEEDBACK]), st.sampled_from(IncidentKind), st.integers(0, 9)
+    trouble, st.sampled_from([NEWSLETTER, PRODUCTS, FEEDBACK]), st.sampled_from(IncidentKind), st.integers(0, 9)
 )
-LOOKS = st.lists(st.tuples(st.lists(TROUBLES, max_size=4), st.sets(st.sampled_from(["newsletter", FEEDBACK]))))
+LOOKS = st.lists(st.tuples(st.lists(TROUBLES, max_size=4), st.sets(st.sampled_from([NEWSLETTER, FEEDBACK]))))
 
 
 @given(LOOKS)
-def test_a_subject_is_told_of_once_until_it_is_worse_or_over(looks: list[tuple[list[Incident], set[str]]]) -> None:
-    known: dict[str, Incident] = {}
+def test_a_subject_is_told_of_once_until_it_is_worse_or_over(looks: list[tuple[list[Incident], set[Subject]]]) -> None:
+    known: dict[Subject, Incident] = {}
     for found, unsettled in looks:
         changed = changes(known, found, unsettled)
         new, worse, over = {one.subject for one in changed.new}, {one.subject for one in changed.worse}, changed.over
@@ -62,7 +66,7 @@ def test_the_gravest_trouble_of_a_subject_speaks_for_it(found: list[Incident]) -
 
 def test_an_incomplete_list_outweighs_whatever_else_is_wrong_with_it() -> None:
     found = [trouble(kind=kind) for kind in IncidentKind if kind is not IncidentKind.UNMENDED]
-    assert most_severe_by_subject(found)["newsletter"].kind is IncidentKind.INCOMPLETE
+    assert most_severe_by_subject(found)[NEWSLETTER].kind is IncidentKind.INCOMPLETE
 
 
 def test_what_remains_when_the_gravest_is_over_is_told_if_it_means_something_else() -> None:
@@ -72,9 +76,9 @@ def test_what_remains_when_the_gravest_is_over_is_told_if_it_means_something_els
 
     stays, incomplete = trouble(kind=IncidentKind.UNMENDED), trouble(kind=IncidentKind.INCOMPLETE)
     failed, stopped = trouble(kind=IncidentKind.FAILED), trouble(kind=IncidentKind.CHECK)
-    assert changes({"newsletter": stays}, [incomplete], []) == Changes((), (), ()), "it isn't full by that"
-    assert changes({"newsletter": failed}, [stopped], []) == Changes((), (), ()), "it wasn't replaced by that"
-    assert changes({"newsletter": stays}, [failed], []) == Changes((failed,), (), ("newsletter",))
+    assert changes({NEWSLETTER: stays}, [incomplete], []) == Changes((), (), ()), "it isn't full by that"
+    assert changes({NEWSLETTER: failed}, [stopped], []) == Changes((), (), ()), "it wasn't replaced by that"
+    assert changes({NEWSLETTER: stays}, [failed], []) == Changes((failed,), (), (NEWSLETTER,))
 
 
 def test_headlines_say_where_and_what() -> None:

@@ -11,7 +11,7 @@ import time_machine
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 from sqlalchemy import create_engine
 
-from campaign_sync.domain.incident import Incident, IncidentKind
+from campaign_sync.domain.incident import Incident, IncidentKind, Subject
 from campaign_sync.orchestration import errors, repair_sensor, run_attempts
 from campaign_sync.orchestration.alert_sensor import UnsentAlertError
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
@@ -225,7 +225,8 @@ def test_while_the_state_database_takes_no_changes_nothing_is_told_at_every_look
 
 def test_without_any_channel_the_log_is_told_all_the_same(watch: Watch) -> None:
     del watch.shop.settings["alarms"]
-    broken = Incident("nord", "newsletter", IncidentKind.LATE, datetime.now(UTC), "It is late.", "Look.", "/runs")
+    subject = Subject.of_list("newsletter")
+    broken = Incident("nord", subject, IncidentKind.LATE, datetime.now(UTC), "It is late.", "Look.", "/runs")
     with watch.shop.state() as state:
         state.incidents.reconcile("nord", [broken], [], datetime.now(UTC))
     watch.look()
@@ -413,7 +414,7 @@ def test_an_incident_of_a_run_stays_open_while_dagster_knows_no_run(
     watch: Watch, subject: str, kind: IncidentKind
 ) -> None:
     """As after an upgrade that gives assets other keys: nothing shows yet that it is over."""
-    failed = Incident("nord", subject, kind, datetime.now(UTC), "It failed.", "Look.", "/runs")
+    failed = Incident("nord", Subject.parse(subject), kind, datetime.now(UTC), "It failed.", "Look.", "/runs")
     with watch.shop.state() as state:
         state.incidents.reconcile("nord", [failed], [], datetime.now(UTC))
     watch.look()

@@ -16,7 +16,7 @@ class Channel(Protocol):
     def name(self) -> str:
         """What it is called where deliveries are written down."""
 
-    def tell(self, notice: Notice) -> None:
+    def send(self, notice: Notice) -> None:
         """Deliver a notice.
 
         Raises:

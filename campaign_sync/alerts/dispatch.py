@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
+from campaign_sync.alerts.apprise import AppriseChannel
 from campaign_sync.alerts.channel import Channel, ChannelError
 from campaign_sync.alerts.email import EmailChannel
 from campaign_sync.alerts.log import LogChannel
@@ -22,6 +23,11 @@ def channels(configuration: Configuration, mandator: str, logger: Callable[[], l
         to = settings.alarms_to or alarms.email.to
         ways.append(EmailChannel(alarms.email, to, settings.zone, alarms.ui_url))
     ways += [WebhookChannel(key, one, settings.zone, alarms.ui_url) for key, one in alarms.webhooks.items()]
+    ways += [
+        AppriseChannel(key, target, settings.zone, alarms.ui_url)
+        for key, target in alarms.apprise.items()
+        if not target.mandators or mandator in target.mandators
+    ]
     return ways
 
 
@@ -37,7 +43,7 @@ def tell(state: State, mandator: str, ways: Sequence[Channel], lists: Collection
             for each in state.incidents.unsent(mandator, channel.name, datetime.now(UTC)):
                 one = _unless_unwatched(each, state, lists)
                 state.incidents.require_writable(one)  # else it would be told again at every look
-                channel.tell(one)
+                channel.send(one)
                 state.incidents.mark_sent(one, channel.name, datetime.now(UTC))
         except ChannelError as error:
             problems.append(str(error))

@@ -25,7 +25,7 @@ class EmailChannel:
     def __init__(self, settings: EmailSettings, to: Sequence[str], zone: tzinfo, ui_url: str | None) -> None:
         self._settings, self._to, self._zone, self._ui_url = settings, list(to), zone, ui_url
 
-    def tell(self, notice: Notice) -> None:
+    def send(self, notice: Notice) -> None:
         """Send the mail.
 
         Raises:
@@ -34,7 +34,7 @@ class EmailChannel:
         """
         message, problem = self._message(notice), None
         try:
-            self._send(message)
+            self._deliver(message)
         except smtplib.SMTPAuthenticationError:
             problem = "it doesn't take the username and password; check alarms.email.username and password"
         except smtplib.SMTPRecipientsRefused as error:
@@ -53,7 +53,7 @@ class EmailChannel:
         if problem:  # raised out here, because the caught exceptions may name people
             raise ChannelError(f"the mail server {self._settings.host}:{self._settings.port} took no alarm: {problem}")
 
-    def _send(self, message: EmailMessage) -> None:
+    def _deliver(self, message: EmailMessage) -> None:
         settings = self._settings
         tls = ssl.create_default_context()
         server = (

@@ -20,7 +20,7 @@ class LogChannel:
     def __init__(self, logger: Callable[[], logging.Logger], zone: tzinfo) -> None:
         self._logger, self._zone = logger, zone
 
-    def tell(self, notice: Notice) -> None:
+    def send(self, notice: Notice) -> None:
         """Write one line."""
         level = logging.ERROR if notice.stage in (Stage.ALARM, Stage.WORSE, Stage.UNWATCHED) else logging.INFO
         line = f"{headline(notice)}. {text_of(notice, self._zone)}"

@@ -27,7 +27,7 @@ class WebhookChannel:
         """`webhook` and its name in the configuration."""
         return f"webhook {self._key}"
 
-    def tell(self, notice: Notice) -> None:
+    def send(self, notice: Notice) -> None:
         """Post it.
 
         Raises:

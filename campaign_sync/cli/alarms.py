@@ -95,14 +95,16 @@ def send_test_notices(configuration: Configuration, console: Console) -> bool:
             if channel.name == "log":
                 continue
             try:
-                channel.tell(Notice(Stage.TEST, _nothing(mandator)))
+                channel.send(Notice(Stage.TEST, _nothing(mandator)))
             except ChannelError as error:
                 taken = False
                 console.print(f"✗ {mandator}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
             else:
                 console.print(f"✓ {mandator}: {channel.name} took a test", style="green", highlight=False)
-    if configuration.alarms.email is None and not configuration.alarms.webhooks:
-        console.print("✗ alarms go to the log only; name people in alarms.email or alarms.webhooks", style="yellow")
+    if configuration.alarms.email is None and not configuration.alarms.webhooks and not configuration.alarms.apprise:
+        console.print(
+            "✗ alarms go to the log only; configure alarms.email, alarms.webhooks or alarms.apprise", style="yellow"
+        )
     return taken
 
 

@@ -4,7 +4,7 @@
 editors.
 """
 
-from campaign_sync.config.alerts import AlarmSettings, EmailSettings, WebhookSettings
+from campaign_sync.config.alerts import AlarmSettings, AppriseSettings, EmailSettings, WebhookSettings
 from campaign_sync.config.automation import AutomationSettings, CrmExportSettings
 from campaign_sync.config.json_schema import configuration_schema
 from campaign_sync.config.loader import (
@@ -41,6 +41,7 @@ __all__ = [
     "CONFIGURATION_VARIABLE",
     "DEFAULT_PATH",
     "AlarmSettings",
+    "AppriseSettings",
     "AutomationSettings",
     "Configuration",
     "ConfigurationError",

@@ -52,6 +52,15 @@ class WebhookSettings(ConfigModel):
         return self
 
 
+class AppriseSettings(ConfigModel):
+    """Alerts through Apprise."""
+
+    url: Credential
+    """A URL of Apprise, which contains the service's credentials."""
+    mandators: list[Key] = Field(default_factory=list)
+    """The mandators whose alerts are sent there; all where left out."""
+
+
 class AlarmSettings(ConfigModel):
     """Who is told when something is wrong. The log always is."""
 
@@ -59,5 +68,7 @@ class AlarmSettings(ConfigModel):
     """Alarms by mail."""
     webhooks: dict[Key, WebhookSettings] = Field(default_factory=dict)
     """Alarms to URLs, by a name of your choice."""
+    apprise: dict[Key, AppriseSettings] = Field(default_factory=dict)
+    """Alerts to services that Apprise knows, by a name of your choice."""
     ui_url: UiUrl | None = None
     """Where people open Dagster's UI, for the links in alarms."""

@@ -34,6 +34,17 @@ def find_conflicts(value: Any) -> Iterator[Conflict]:
     )
     for path, settings in lists:
         yield from _attribute_conflicts(path, settings)
+    for target, settings in _entries(_section(value, "alarms"), "apprise"):
+        yield from _unknown_mandators(
+            ("alarms", "apprise", target, "mandators"), settings, {name for name, _ in mandators}
+        )
+
+
+def _unknown_mandators(path: Path, settings: dict[str, Any], known: set[str]) -> Iterator[Conflict]:
+    chosen = settings.get("mandators")
+    for position, name in enumerate(chosen if isinstance(chosen, list) else []):
+        if name not in known:
+            yield (*path, position), "there is no such mandator; name one of mandators"
 
 
 def _repeated(ids: list[tuple[Path, object]], sentence: str) -> Iterator[Conflict]:

@@ -156,7 +156,7 @@ def _tell_all(ways: Sequence[Channel], notice: Notice) -> dict[str, str]:
     problems = {}
     for channel in ways:
         try:
-            channel.tell(notice)
+            channel.send(notice)
         except ChannelError as error:
             problems[channel.name] = str(error)
     return problems

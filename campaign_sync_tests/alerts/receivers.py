@@ -83,6 +83,8 @@ class Inbox:
     url: str = ""
     posts: list[dict[str, Any]] = field(default_factory=list)
     status: int = 200
+    location: str = ""
+    """Where a redirect leads."""
 
 
 @contextmanager
@@ -96,6 +98,8 @@ def web_server() -> Iterator[Inbox]:
             if inbox.status < 300:
                 inbox.posts.append(json.loads(body))
             self.send_response(inbox.status)
+            if inbox.location:
+                self.send_header("Location", inbox.location)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -55,7 +55,7 @@ def by_webhook(url: str, **settings: Any) -> WebhookChannel:
 def test_a_mail_says_what_is_wrong_and_where_to_look_and_a_second_one_that_it_is_over() -> None:
     with mail_server() as mailbox:
         for notice in (ALARM, ALL_CLEAR):
-            by_mail(mailbox.port).tell(notice)
+            by_mail(mailbox.port).send(notice)
 
     assert mailbox.subjects == ["Alarm: nord/newsletter is INCOMPLETE", "All clear: nord/newsletter"]
     assert mailbox.recipients == [["ops@example.net", "crm@example.net"]] * 2
@@ -76,13 +76,13 @@ def test_mail_is_encrypted_and_the_server_must_prove_who_it_is(
     with mail_server(tls=tls, implicit=security == "tls", login=("sync", "correct horse")) as mailbox:
         channel = by_mail(mailbox.port, security=security, **credentials)
         with pytest.raises(ChannelError, match="no trusted TLS connection"):
-            channel.tell(ALARM)
+            channel.send(ALARM)
         authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-        channel.tell(ALARM)
+        channel.send(ALARM)
         stranger = by_mail(mailbox.port, security=security, **credentials | {"password": SecretStr("wrong horse")})
         with pytest.raises(ChannelError, match="doesn't take the username and password") as caught:
-            stranger.tell(ALARM)
+            stranger.send(ALARM)
 
     assert len(mailbox.mails) == 1
     assert "horse" not in str(caught.value)
@@ -92,16 +92,16 @@ def test_a_mail_server_that_takes_no_mail_is_named_and_nobody_else() -> None:
     with mail_server() as mailbox:
         mailbox.refuses = True
         with pytest.raises(ChannelError, match=f"localhost:{mailbox.port} took no alarm: .* code 451") as caught:
-            by_mail(mailbox.port).tell(ALARM)
+            by_mail(mailbox.port).send(ALARM)
         assert "ops@" not in str(caught.value)
     with pytest.raises(ChannelError, match=r"can't be reached .* check alarms\.email\.host and port"):
-        by_mail(mailbox.port).tell(ALARM)
+        by_mail(mailbox.port).send(ALARM)
 
 
 def test_a_mail_that_was_taken_is_told_whatever_the_server_says_to_the_farewell() -> None:
     with mail_server() as mailbox:
         mailbox.farewell = "421 too busy"
-        by_mail(mailbox.port).tell(ALARM)
+        by_mail(mailbox.port).send(ALARM)
         assert len(mailbox.mails) == 1
 
 
@@ -118,14 +118,14 @@ def test_a_password_that_cannot_be_told_the_server_is_a_problem_of_this_channel_
         mail_server(tls=tls, login=("sync", "geheimes Käsebrot")) as mailbox,
         pytest.raises(ChannelError, match=r"only ASCII can be told it; change alarms\.email") as caught,
     ):
-        by_mail(mailbox.port, **credentials | {"security": "starttls"}).tell(ALARM)
+        by_mail(mailbox.port, **credentials | {"security": "starttls"}).send(ALARM)
     assert caught.value.__context__ is None
 
 
 def test_a_webhook_whose_answer_never_ends_holds_nobody_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=_drip, args=(server,), daemon=True).start()
-        by_webhook(f"http://127.0.0.1:{server.getsockname()[1]}/hook").tell(ALARM)
+        by_webhook(f"http://127.0.0.1:{server.getsockname()[1]}/hook").send(ALARM)
 
 
 def _drip(server: socket.socket) -> None:
@@ -146,7 +146,7 @@ def test_a_password_is_never_sent_in_the_clear() -> None:
 
 def test_plain_json_has_all_that_can_be_told() -> None:
     with web_server() as inbox:
-        by_webhook(inbox.url).tell(ALL_CLEAR)
+        by_webhook(inbox.url).send(ALL_CLEAR)
 
     (post,) = inbox.posts
     assert post == {
@@ -165,7 +165,7 @@ def test_plain_json_has_all_that_can_be_told() -> None:
 def test_a_template_is_filled_in_and_stays_json_whatever_is_filled_in() -> None:
     template = {"title": "{headline}", "details": {"lines": ["{text}", "{unknown}"]}, "urgent": True}
     with web_server() as inbox:
-        by_webhook(inbox.url, template=template).tell(ALARM)
+        by_webhook(inbox.url, template=template).send(ALARM)
 
     (post,) = inbox.posts
     assert post["title"] == "Alarm: nord/newsletter is INCOMPLETE"
@@ -175,7 +175,7 @@ def test_a_template_is_filled_in_and_stays_json_whatever_is_filled_in() -> None:
 
 def test_slack_gets_a_text_that_it_cannot_misread() -> None:
     with web_server() as inbox:
-        by_webhook(inbox.url, format="slack").tell(ALARM)
+        by_webhook(inbox.url, format="slack").send(ALARM)
 
     (post,) = inbox.posts
     assert post["text"].startswith("*Alarm: nord/newsletter is INCOMPLETE*\nThe list")
@@ -185,7 +185,7 @@ def test_slack_gets_a_text_that_it_cannot_misread() -> None:
 
 def test_teams_gets_an_adaptive_card_with_a_button() -> None:
     with web_server() as inbox:
-        by_webhook(inbox.url, format="teams").tell(ALARM)
+        by_webhook(inbox.url, format="teams").send(ALARM)
 
     (post,) = inbox.posts
     (attachment,) = post["attachments"]
@@ -203,9 +203,9 @@ def test_a_name_that_somebody_chose_at_the_vendor_steers_no_channel(caplog: pyte
     notice = Notice(Stage.ALARM, dataclasses.replace(BROKEN, what=what))
     with web_server() as inbox, mail_server() as mailbox:
         for form in ("teams", "slack", "json"):
-            by_webhook(inbox.url, format=form).tell(notice)
-        by_mail(mailbox.port).tell(notice)
-    LogChannel(lambda: logging.getLogger("alarms"), BERLIN).tell(notice)
+            by_webhook(inbox.url, format=form).send(notice)
+        by_mail(mailbox.port).send(notice)
+    LogChannel(lambda: logging.getLogger("alarms"), BERLIN).send(notice)
 
     told = [*texts_in(inbox.posts), mailbox.mails[0].get_content(), caplog.messages[0]]
     assert len([text for text in told if "evil.example" in text]) == 5
@@ -225,13 +225,13 @@ def test_a_webhook_that_takes_nothing_is_named_without_its_url_which_is_a_secret
     with web_server() as inbox:
         inbox.status = 403
         with pytest.raises(ChannelError, match=r"alarms\.webhooks\.ops took no alarm: it answered HTTP 403") as caught:
-            by_webhook(inbox.url).tell(ALARM)
+            by_webhook(inbox.url).send(ALARM)
         assert "/hook" not in str(caught.value)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
     with pytest.raises(ChannelError, match="can't be reached") as caught:
-        by_webhook(f"http://127.0.0.1:{port}/hook").tell(ALARM)
+        by_webhook(f"http://127.0.0.1:{port}/hook").send(ALARM)
     assert "/hook" not in str(caught.value)
     assert caught.value.__context__ is None
 
@@ -239,8 +239,8 @@ def test_a_webhook_that_takes_nothing_is_named_without_its_url_which_is_a_secret
 def test_the_log_has_alarms_as_errors_and_the_rest_as_information(caplog: pytest.LogCaptureFixture) -> None:
     channel = LogChannel(lambda: logging.getLogger("campaign_sync.alerts"), BERLIN)
     with caplog.at_level(logging.INFO, "campaign_sync.alerts"):
-        channel.tell(ALARM)
-        channel.tell(ALL_CLEAR)
+        channel.send(ALARM)
+        channel.send(ALL_CLEAR)
 
     assert [(record.levelname, record.message.partition(".")[0]) for record in caplog.records] == [
         ("ERROR", "Alarm: nord/newsletter is INCOMPLETE"),

@@ -1,1 +1,4 @@
-"""A stand-in for Optimizely Campaign and a demonstration CRM, for trying and for testing."""
+"""A simulation of Optimizely Campaign's SOAP API and a demonstration CRM, for trials and tests.
+
+No other package may depend on it, except the commands `demo` and `sandbox`.
+"""

@@ -1,4 +1,4 @@
-"""Runs the stand-in for Optimizely Campaign alone: `python -m campaign_sync.sandbox --port 8123 --data sandbox.db`."""
+"""The sandbox as a process: `python -m campaign_sync.sandbox --port 8123 --data sandbox.db`."""
 
 import os
 import signal
@@ -16,24 +16,24 @@ from campaign_sync.sandbox.wsdl import PartNames
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="SQLite file with the vendor's state; made where there is none.")],
+    data: Annotated[Path, typer.Option(help="SQLite file with the vendor's state; created if missing.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 0,
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
     part_names: Annotated[PartNames, typer.Option(help="How WSDLs name parameters.")] = "in0",
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C. Prints the base URL when it is ready."""
+    """Serve until SIGTERM or Ctrl-C. Prints the base URL when ready."""
     os.umask(0o077)
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: end.set())
     try:
         data.parent.mkdir(parents=True, exist_ok=True)
-        world = VendorState(data)
+        state = VendorState(data)
     except (OSError, sqlite3.Error) as error:
         sys.stderr.write(f"The sandbox can't keep its state in {data}: {error}. Choose another --data.\n")
         raise typer.Exit(1) from None
     try:
-        with serve(world, host, port, part_names) as url:
+        with serve(state, host, port, part_names) as url:
             sys.stdout.write(f"{url}\n")
             sys.stdout.flush()
             end.wait()
@@ -41,7 +41,7 @@ def main(
         sys.stderr.write(f"The sandbox can't listen on {host}:{port}: {error.strerror}. Choose another --port.\n")
         raise typer.Exit(1) from None
     finally:
-        world.close()
+        state.close()
 
 
 if __name__ == "__main__":

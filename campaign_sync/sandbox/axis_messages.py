@@ -1,6 +1,6 @@
-"""SOAP messages as Apache Axis 1.4 reads and writes them (rpc/encoded), its peculiarities included.
+"""SOAP messages as Apache Axis 1.4 reads and writes them (rpc/encoded), with its defects.
 
-Two of them lose text, and are kept because a client of the real thing meets them as well: a character beyond the Basic
+Two of them lose text, and are reproduced because clients of the real vendor meet them: a character beyond the Basic
 Multilingual Plane (an emoji) is answered as two references to surrogates, which isn't well-formed XML; and a carriage
 return is answered unescaped, so that every XML parser reads a line feed instead.
 """
@@ -15,11 +15,11 @@ from typing import TypeAlias
 
 from lxml import etree
 
-from campaign_sync.sandbox.wsdl import ENCODING, SERVICES, SOAP, XSD, XSI, Operation, Parameter, namespace
-from campaign_sync.sandbox.xml_text import STAND_IN, escape, in_ascii, rows_apart, written_rows
+from campaign_sync.sandbox.wsdl import ENCODING, SERVICES, SOAP, XSD, XSI, Parameter, Signature, namespace
+from campaign_sync.sandbox.xml_text import PLACEHOLDER, encode_rows, escape, extract_rows, in_ascii
 
 Value: TypeAlias = "str | int | bool | datetime | Sequence[Value] | None"
-"""What a parameter or an answer can be: a scalar or rows of scalars."""
+"""The value of a parameter or an answer: a scalar, or rows of scalars."""
 
 HOSTNAME = "sandbox.example.invalid"
 
@@ -30,7 +30,7 @@ _SOAPENC = f' xmlns:soapenc="{ENCODING}"'
 
 
 class SoapError(Exception):
-    """What the client gets instead of an answer."""
+    """A SOAP fault."""
 
     def __init__(self, text: str, code: str = "soapenv:Server.userException") -> None:
         super().__init__(text)
@@ -39,24 +39,24 @@ class SoapError(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """One call: the arguments by the parameters' names in Java."""
+    """One call, with its arguments by their names in Java."""
 
-    operation: Operation
+    operation: Signature
     arguments: Mapping[str, Value]
 
 
 def parse(service: str, body: bytes) -> Request:
-    """Read one call.
+    """Parse one call.
 
     Raises:
-        SoapError: Axis would refuse it, before the service has seen anything of it.
+        SoapError: Axis would refuse it before it reaches the service.
     """
-    apart = rows_apart(body)
+    apart = extract_rows(body)
     if apart is not None:
-        with suppress(SoapError):  # which is about what is left, and not about the call
+        with suppress(SoapError):  # about the rest, not about the call: parse the call as a whole
             request = _parsed(service, apart[0])
             for name, value in request.arguments.items():
-                if value == [[STAND_IN]]:
+                if value == [[PLACEHOLDER]]:
                     return Request(request.operation, {**request.arguments, name: apart[1]})
     return _parsed(service, body)
 
@@ -81,8 +81,8 @@ def _parsed(service: str, body: bytes) -> Request:
     )
 
 
-def _by_name(operation: Operation, call: etree._Element) -> dict[str, etree._Element]:
-    """Parameters count by name, in any order, where all names are known; else by position."""
+def _by_name(operation: Signature, call: etree._Element) -> dict[str, etree._Element]:
+    """Assign elements to parameters by name, in any order, if all names are known; else by position."""
     names = [parameter.name for parameter in operation.parameters]
     known = {name: name for name in names} | {f"in{position}": name for position, name in enumerate(names)}
     given = [known.get(etree.QName(element).localname) for element in call]
@@ -91,7 +91,7 @@ def _by_name(operation: Operation, call: etree._Element) -> dict[str, etree._Ele
 
 
 def _argument(
-    operation: Operation, parameter: Parameter, element: etree._Element | None, references: Mapping[str, etree._Element]
+    operation: Signature, parameter: Parameter, element: etree._Element | None, references: Mapping[str, etree._Element]
 ) -> Value:
     if element is not None and "href" in element.attrib:
         element = _referenced(element, references)
@@ -111,7 +111,7 @@ def _argument(
 
 
 def _rows(element: etree._Element, references: Mapping[str, etree._Element]) -> list[Value]:
-    """Rows of a nested array. Axis has to be told that they are arrays: on the outer array, or on each of them."""
+    """Read the rows of a nested array, which must be declared arrays: by the outer array, or by each of them."""
     outer = "[]" in element.get(_ARRAY_TYPE, "")
     rows: list[Value] = []
     for item in element:
@@ -168,8 +168,8 @@ def _unexpected_child() -> SoapError:
     )
 
 
-def answer(service: str, operation: Operation, value: Value) -> bytes:
-    """The answer to one call; `value` is what the operation returns, in the form of its type."""
+def answer(service: str, operation: Signature, value: Value) -> bytes:
+    """Encode the answer to one call; `value` is what the operation returns, in the form of its type."""
     response = f'ns1:{operation.name}Response soapenv:encodingStyle="{ENCODING}" xmlns:ns1="{namespace(service)}"'
     if operation.returns is None:
         return _envelope(f"<{response}/>")
@@ -179,7 +179,7 @@ def answer(service: str, operation: Operation, value: Value) -> bytes:
 
 
 def fault(problem: SoapError) -> bytes:
-    """The answer that goes with HTTP status 500."""
+    """Encode a fault, which is sent with HTTP status 500."""
     return _envelope(
         f"<soapenv:Fault><faultcode>{problem.code}</faultcode><faultstring>{escape(problem.text)}</faultstring>"
         f'<detail><ns1:hostname xmlns:ns1="http://xml.apache.org/axis/">{HOSTNAME}</ns1:hostname></detail></soapenv:Fault>'
@@ -187,14 +187,14 @@ def fault(problem: SoapError) -> bytes:
 
 
 class _References:
-    """Numbers and booleans stand apart from where they belong, in any order, and equal ones may be shared."""
+    """The `multiRef` elements of numbers and booleans: after the result, in any order, equal ones possibly shared."""
 
     def __init__(self) -> None:
         self._elements: list[str] = []
         self._booleans: dict[Value, int] = {}
 
     def add(self, kind: str, value: Value) -> int:
-        """The number of the reference to a value. Booleans are shared, as Java has only two of them."""
+        """Add a value and return the number of its reference. Booleans are shared, as Java has only two of them."""
         number = self._booleans.setdefault(value, len(self._elements)) if kind == "boolean" else len(self._elements)
         if number == len(self._elements):
             text = str(value).lower() if kind == "boolean" else value
@@ -210,7 +210,7 @@ class _References:
 
 
 def _render(name: str, kind: str, value: Value, references: _References, soapenc: str = _SOAPENC) -> str:
-    """One element; the outermost declares the encoding's prefix."""
+    """Encode one element; the outermost declares the encoding's prefix."""
     if value is None:
         if kind == "dateTime":
             return f'<{name} xsi:type="xsd:dateTime" xsi:nil="true"/>'
@@ -218,13 +218,13 @@ def _render(name: str, kind: str, value: Value, references: _References, soapenc
         return f'<{name} xsi:type="soapenc:{xsi_type}" xsi:nil="true"{soapenc}/>'
     if isinstance(value, str):
         return f'<{name} xsi:type="soapenc:string"{soapenc}>{escape(value)}</{name}>'
-    if isinstance(value, datetime):  # the only value that isn't text and still stands where it belongs
+    if isinstance(value, datetime):  # the only value besides text that isn't a reference
         text = value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return f'<{name} xsi:type="xsd:dateTime">{text}</{name}>'
     if isinstance(value, int):
         return f'<{name} href="#id{references.add(kind, value)}"/>'
     item = kind.removesuffix("[]")
-    items = (written_rows(name, value) if kind == "string[][]" else None) or "".join(
+    items = (encode_rows(name, value) if kind == "string[][]" else None) or "".join(
         [_render(name, item, element, references, "") for element in value]
     )
     prefix = "soapenc" if item.startswith("string") else "xsd"

@@ -1,4 +1,4 @@
-"""Who is calling, and which of their lists they mean: what every service has to know before it does anything."""
+"""The caller of a service: the session, the mandator and its recipient lists."""
 
 import json
 import sqlite3
@@ -11,14 +11,14 @@ SYSTEM_ATTRIBUTES = {
     "de": ("Erstellt am", "Geändert am", "Opt-in-Quelle", "Opt-in-Datum"),
     "en": ("Created on", "Modified on", "Opt-in source", "Opt-in date"),
 }
-"""Attributes that the vendor gives every list and writes itself, by locale."""
+"""Attributes of every list that the vendor writes itself, by locale."""
 
 DEFAULT_LOCALE = "de"
 
 
 @dataclass(frozen=True)
 class RecipientList:
-    """One recipient list, without its recipients."""
+    """A recipient list, without its recipients."""
 
     list_id: int
     name: str
@@ -30,7 +30,7 @@ class RecipientList:
 
 @dataclass(frozen=True)
 class Caller:
-    """A mandator's user with a valid session, at one moment (seconds since the epoch)."""
+    """A mandator's user with a valid session; `now` is in seconds since the epoch."""
 
     database: sqlite3.Connection
     orders: Orders
@@ -42,13 +42,13 @@ class Caller:
     media_type: str
 
     def fault(self, text: str, **arguments: object) -> SoapError:
-        """The fault for this call. Like the vendor's, it tells everybody's data and the session besides."""
+        """Return a fault for this call. Like the vendor's, it repeats the session and personal data."""
         call = ", ".join(f"{name}='{value}'" for name, value in arguments.items())
         who = f"[{self.session_id},{self.mandator_id},{self.username}]"
         return SoapError(f"WebserviceImplException: {who} {text} for call: {call}")
 
     def lists(self) -> list[RecipientList]:
-        """All lists of the mandator, by id."""
+        """Return all lists of the mandator, by id."""
         rows = self.database.execute(
             "SELECT list_id, name, description, attributes, opt_in_list, test FROM recipient_list "
             "WHERE mandator_id = ? ORDER BY list_id",
@@ -60,10 +60,10 @@ class Caller:
         ]
 
     def list_of(self, list_id: int) -> RecipientList:
-        """One list of the mandator.
+        """Return one list of the mandator.
 
         Raises:
-            SoapError: there is none with this id; another mandator's lists don't exist for the caller.
+            SoapError: the mandator has no list with this id.
         """
         for recipient_list in self.lists():
             if recipient_list.list_id == list_id:

@@ -1,6 +1,6 @@
 """The demonstration CRM: invented people, their consents, and what changes from one day to the next.
 
-Everything follows from the seed and the day alone, never from the clock: whoever runs the demonstration sees the same.
+Everything follows from the seed and the day, never from the clock, so that every demonstration is the same.
 """
 
 import random
@@ -55,7 +55,7 @@ _interest = Table(
     Column("lead_id", String(64), primary_key=True),
     Column("product", Text, nullable=False),
 )
-"""Beside the contract: what the report joins to the leads. It also tells a demonstration CRM from a real one."""
+"""A table that isn't in the CRM contract: the report joins it to the leads. It also marks a demonstration CRM."""
 
 _REPORT_VIEW = (
     "CREATE VIEW produktinteressenten AS SELECT lead.id AS entity_id, demo_product_interest.product AS product "
@@ -65,7 +65,7 @@ _REPORT_VIEW = (
 
 @dataclass(frozen=True)
 class DemoFeedback:
-    """What became known at the vendor on one day: normalized addresses, and patterns of its block list."""
+    """The vendor's feedback of one day: normalized addresses, and patterns of its blocklist."""
 
     unsubscribed: list[str]
     bounced: list[str]
@@ -73,15 +73,15 @@ class DemoFeedback:
 
 
 def create_demo_crm(url: str, people: int = 50_000, seed: int = 1) -> None:
-    """Create the demonstration CRM as it is on day one. One that is there already stays as it is.
+    """Create the demonstration CRM as it is on day one. An existing one isn't changed.
 
     Args:
-        url: an empty database, or a SQLite file yet to come.
-        people: contacts, leads and accounts together.
-        seed: another seed, other people.
+        url: an empty database, or a SQLite file to create.
+        people: the number of contacts, leads and accounts together.
+        seed: determines the people.
 
     Raises:
-        CrmError: the database can't be reached, or holds people who aren't the demonstration's.
+        CrmError: the database can't be reached, or holds other people.
     """
     schema.create_crm(url)
     engine = crm_engine(url)
@@ -89,12 +89,12 @@ def create_demo_crm(url: str, people: int = 50_000, seed: int = 1) -> None:
         if inspect(connection).has_table(_interest.name):
             return
         if connection.scalar(select(func.count()).select_from(schema.contact)):
-            raise CrmError("this CRM holds people already; the demonstration takes an empty database")
-        _fill(connection, people, _chance(seed))
+            raise CrmError("this CRM holds people already; choose an empty database for the demonstration")
+        _fill(connection, people, _random(seed))
 
 
 def advance_demo_crm(url: str, day: int) -> None:
-    """Let a day pass: new people, consents given and withdrawn, people who moved. Done already, nothing happens.
+    """Apply the changes of a day: new people, consents given and withdrawn, people who moved. Idempotent.
 
     Args:
         url: a demonstration CRM.
@@ -103,7 +103,7 @@ def advance_demo_crm(url: str, day: int) -> None:
     Raises:
         CrmError: it can't be reached, or isn't a demonstration CRM.
     """
-    rng = _chance(day)
+    rng = _random(day)
     with _demo_crm(url) as connection:
         contacts = list(connection.scalars(select(schema.contact.c.id).order_by(schema.contact.c.id)))
         new_ids = [f"N-{day:03}-{number:03}" for number in range(max(2, len(contacts) // 300))]
@@ -112,22 +112,22 @@ def advance_demo_crm(url: str, day: int) -> None:
         north, south = new_ids[::2], new_ids[1::2]
         newcomers = demo_people.people(EntityType.CONTACT, [*north, *south], len(north), rng)
         connection.execute(insert(schema.contact), newcomers)
-        members = _members("ML-1", [(EntityType.CONTACT, each) for each in north])
+        members = _members("ML-1", [(EntityType.CONTACT, contact_id) for contact_id in north])
         connection.execute(insert(schema.marketing_list_member), members)
         _move(connection, rng.sample(contacts, len(contacts) // 250 + 1), rng)
         _change_consents(connection, day, north, south, rng)
 
 
 def demo_addresses(url: str, day: int, mandator: str) -> DemoFeedback:
-    """What the vendor shall have learned by this day: other people every day, the same ones whenever asked.
+    """Return the vendor's feedback of a day: other people every day, the same ones for the same day.
 
     Raises:
         CrmError: the CRM can't be reached, or isn't a demonstration CRM.
     """
     with _demo_crm(url) as connection:
         addresses = _addresses_at_creation(connection, mandator)
-    rng = _chance(f"{mandator} {day}")
-    _chance(mandator).shuffle(addresses)
+    rng = _random(f"{mandator} {day}")
+    _random(mandator).shuffle(addresses)
     start = (day - 1) * 40 % max(1, len(addresses) - 40)
     todays = addresses[start : start + 40]
     return DemoFeedback(
@@ -137,21 +137,21 @@ def demo_addresses(url: str, day: int, mandator: str) -> DemoFeedback:
     )
 
 
-def _chance(seed: int | str) -> random.Random:
+def _random(seed: int | str) -> random.Random:
     return random.Random(seed)  # noqa: S311 - these people are invented, not secret
 
 
 @contextmanager
 def _demo_crm(url: str) -> Iterator[Connection]:
-    """A transaction in a demonstration CRM. Nobody shall invent people in a real one."""
+    """Open a transaction in a demonstration CRM. Raise CrmError for a real one, which must not get invented people."""
     engine = crm_engine(url)
     with crm_errors(engine, "working on the demonstration CRM"), engine.begin() as connection:
         if not inspect(connection).has_table(_interest.name):
             raise CrmError("this isn't a demonstration CRM; create one in an empty database first")
-        columns = {each["name"] for each in inspect(connection).get_columns(schema.consent_event.name)}
+        columns = {column["name"] for column in inspect(connection).get_columns(schema.consent_event.name)}
         if not set(schema.consent_event.columns.keys()) <= columns:
             raise CrmError(
-                "this demonstration was begun by an earlier version; remove .campaign_sync/demo to begin anew"
+                "this demonstration was created by an earlier version; remove .campaign_sync/demo to start again"
             )
         yield connection
 
@@ -165,24 +165,25 @@ def _fill(connection: Connection, size: int, rng: random.Random) -> None:
     rows = demo_people.people(EntityType.CONTACT, contacts, northern, rng)
     lead_rows = demo_people.people(EntityType.LEAD, leads, len(leads) // 2, rng)
     for contact, lead in list(zip(rows, lead_rows, strict=False))[::25]:
-        lead["email"] = contact["email"]  # somebody who became a contact, and the lead was never removed
+        lead["email"] = contact["email"]  # a lead that became a contact and was never removed
     connection.execute(insert(schema.contact), rows)
     connection.execute(insert(schema.lead), lead_rows)
     connection.execute(
         insert(schema.account), demo_people.people(EntityType.ACCOUNT, accounts, len(accounts) // 4, rng)
     )
 
-    newsletter_nord = [(EntityType.CONTACT, each) for each in contacts[: int(size * 0.24)]]
-    newsletter_nord += [(EntityType.LEAD, each) for each in leads[: int(size * 0.12)]]
-    partners = [(EntityType.ACCOUNT, each) for each in accounts[: int(size * 0.08)]]
+    newsletter_nord = [(EntityType.CONTACT, contact_id) for contact_id in contacts[: int(size * 0.24)]]
+    newsletter_nord += [(EntityType.LEAD, lead_id) for lead_id in leads[: int(size * 0.12)]]
+    partners = [(EntityType.ACCOUNT, account_id) for account_id in accounts[: int(size * 0.08)]]
     interested = leads[-int(size * 0.18) :]
-    newsletter_sued = [(EntityType.CONTACT, each) for each in contacts[northern:]]
+    newsletter_sued = [(EntityType.CONTACT, contact_id) for contact_id in contacts[northern:]]
     _define(connection, interested, rng)
     connection.execute(
         insert(schema.marketing_list_member), [*_members("ML-1", newsletter_nord), *_members("ML-2", partners)]
     )
 
-    audiences = (newsletter_nord, [(EntityType.LEAD, each) for each in interested], newsletter_sued, partners)
+    report = [(EntityType.LEAD, lead_id) for lead_id in interested]
+    audiences = (newsletter_nord, report, newsletter_sued, partners)
     histories = (
         event
         for (opt_in_id, *_), audience in zip(_OPT_INS, audiences, strict=True)
@@ -195,7 +196,7 @@ def _fill(connection: Connection, size: int, rng: random.Random) -> None:
 
 
 def _define(connection: Connection, interested: list[str], rng: random.Random) -> None:
-    """Opt-ins, marketing lists and the report."""
+    """Insert the opt-ins, marketing lists and the report."""
     opt_ins = [
         {"opt_in_id": opt_in_id, "mandator": mandator, "description": description, "media_type": "email"}
         for opt_in_id, mandator, description in _OPT_INS
@@ -203,10 +204,12 @@ def _define(connection: Connection, interested: list[str], rng: random.Random) -
     connection.execute(insert(schema.opt_in), opt_ins)
     names = schema.marketing_list.columns.keys()
     connection.execute(
-        insert(schema.marketing_list), [dict(zip(names, each, strict=True)) for each in _MARKETING_LISTS]
+        insert(schema.marketing_list), [dict(zip(names, values, strict=True)) for values in _MARKETING_LISTS]
     )
     _interest.create(connection)
-    connection.execute(insert(_interest), [{"lead_id": each, "product": rng.choice(_PRODUCTS)} for each in interested])
+    connection.execute(
+        insert(_interest), [{"lead_id": lead_id, "product": rng.choice(_PRODUCTS)} for lead_id in interested]
+    )
     connection.execute(text(_REPORT_VIEW))
     connection.execute(
         insert(schema.report),
@@ -222,7 +225,7 @@ def _members(marketing_list_id: str, entities: list[Entity]) -> list[Row]:
 
 
 def _move(connection: Connection, contact_ids: list[str], rng: random.Random) -> None:
-    """Most move within their region; every tenth leaves it, and with it the dynamic list."""
+    """Move contacts: most within their region, every tenth out of it and thereby out of the dynamic list."""
     contact = schema.contact
     codes = connection.execute(
         select(contact.c.id, contact.c.postal_code).where(contact.c.id.in_(contact_ids)).order_by(contact.c.id)
@@ -241,7 +244,7 @@ def _move(connection: Connection, contact_ids: list[str], rng: random.Random) ->
 
 
 def _change_consents(connection: Connection, day: int, north: list[str], south: list[str], rng: random.Random) -> None:
-    """Newcomers subscribe, some people withdraw at the service desk, some who had withdrawn come back."""
+    """Add the consents of newcomers, some withdrawals at the service desk, and some renewed consents."""
     moment = DAY_ONE + timedelta(days=day, hours=9)
     events = [
         consent_event((EntityType.CONTACT, contact_id), opt_in_id, ConsentKind.GRANTED, moment, "form:website")
@@ -263,7 +266,7 @@ def _change_consents(connection: Connection, day: int, north: list[str], south: 
 
 
 def _entities_at_creation(connection: Connection, opt_in_id: str, kind: ConsentKind) -> list[Entity]:
-    """Who had an event of this kind on day one; later days don't change the answer."""
+    """Return the entities that had an event of this kind on day one, whatever happened later."""
     event = schema.consent_event
     query = (
         select(event.c.entity_type, event.c.entity_id)
@@ -275,7 +278,7 @@ def _entities_at_creation(connection: Connection, opt_in_id: str, kind: ConsentK
 
 
 def _addresses_at_creation(connection: Connection, mandator: str) -> list[str]:
-    """Normalized addresses of those who granted a consent of this mandator before day one and never withdrew."""
+    """Return the normalized addresses with a consent for this mandator before day one and no withdrawal."""
     opt_in_ids = [opt_in_id for opt_in_id, of, _ in _OPT_INS if of == mandator]
     granted, withdrawn = (
         {entity for opt_in_id in opt_in_ids for entity in _entities_at_creation(connection, opt_in_id, kind)}

@@ -1,4 +1,4 @@
-"""What invented people did before the demonstration begins: grant, confirm, withdraw, come back, bounce."""
+"""The history of the invented people before day one: consents, withdrawals and bounces."""
 
 import random
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ Entity = tuple[EntityType, str]
 Row = dict[str, object]
 
 DAY_ONE = datetime(2026, 1, 1, tzinfo=UTC)
-"""Older events come with the CRM; those of the days that follow are newer."""
+"""Events before it come with the new CRM; later ones with the days that follow."""
 
-_WORDINGS = ("2021-01", "2022-05", "2024-03")
-"""Versions of the text that people agree to, by the month in which each came into use."""
+_TEXT_VERSIONS = ("2021-01", "2022-05", "2024-03")
+"""Versions of the consent text, by the month of their introduction."""
 
 
 def history(entity: Entity, opt_in_id: str, rng: random.Random) -> Iterator[Row]:
-    """What one entity did about one opt-in before day one: mostly to grant it once."""
+    """Yield the consent events of one entity for one opt-in before day one: mostly a single grant."""
     moment = DAY_ONE - timedelta(days=rng.randint(30, 1500), seconds=rng.randint(0, 86_399))
     later, latest = moment + timedelta(days=rng.randint(1, 14)), moment + timedelta(days=rng.randint(15, 29))
     chance = rng.random()
@@ -38,7 +38,7 @@ def history(entity: Entity, opt_in_id: str, rng: random.Random) -> Iterator[Row]
 
 
 def consent_event(entity: Entity, opt_in_id: str, kind: ConsentKind, moment: datetime, source: str) -> Row:
-    """A row of `consent_event` that still lacks its id."""
+    """Return a row of `consent_event` without its id."""
     agreed = kind is not ConsentKind.WITHDRAWN
     return {
         "entity_type": entity[0].value,
@@ -48,12 +48,12 @@ def consent_event(entity: Entity, opt_in_id: str, kind: ConsentKind, moment: dat
         "occurred_at": moment,
         "source": source,
         "evidence": f"{source}, archived" if kind is ConsentKind.CONFIRMED else None,
-        "text_version": max(each for each in _WORDINGS if each <= f"{moment:%Y-%m}") if agreed else None,
+        "text_version": max(version for version in _TEXT_VERSIONS if version <= f"{moment:%Y-%m}") if agreed else None,
     }
 
 
 def old_bounces(contacts: list[dict[str, str | None]]) -> list[Row]:
-    """Bounces from earlier years, of addresses spelled as the CRM spells them."""
+    """Return bounces of earlier years, with addresses in the spelling of the CRM."""
     return [
         {
             "address": row["email"],

@@ -1,4 +1,4 @@
-"""Invented people, as untidy as the ones real CRMs hold. Nobody here exists; all domains are reserved for examples."""
+"""Invented people with the data errors of real CRMs. No domain exists; all are reserved for examples."""
 
 import random
 import unicodedata
@@ -30,13 +30,13 @@ _ASCII = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ë": "e
 
 
 def people(entity_type: EntityType, ids: list[str], north: int, rng: random.Random) -> list[dict[str, str | None]]:
-    """Rows of one entity table.
+    """Return rows of one entity table.
 
     Args:
         entity_type: which table; accounts also have a company.
         ids: their ids, one row each.
-        north: how many of them, from the first, live in the north; the others in the south.
-        rng: where chance comes from.
+        north: the number of people, from the first, who live in the north; the others live in the south.
+        rng: the source of randomness.
     """
     return [
         _person(entity_type, entity_id, position, NORTH if position < north else SOUTH, rng)
@@ -86,12 +86,12 @@ def _address(local: str, rng: random.Random) -> str | None:
 
 
 def _spelling(name: str, rng: random.Random) -> str:
-    """Some programs store an umlaut as a letter and two dots."""
+    """Decompose the umlauts of some names, as some programs store them."""
     return unicodedata.normalize("NFD", name) if rng.random() < 0.1 else name
 
 
 def _damaged(name: str, position: int) -> str | None:
-    """A few names that an import went wrong with: a control character, or UTF-8 read as latin-1."""
+    """Damage a few names as a faulty import does: a control character, or UTF-8 read as latin-1."""
     if position % 4000 == 23:
         return f"{name[:2]}\x0b{name[2:]}"
     if position % 6000 == 42:

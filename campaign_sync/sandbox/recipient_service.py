@@ -1,4 +1,4 @@
-"""RecipientWebservice: who is in a list, and who may get into it."""
+"""RecipientWebservice: the recipients of a list, and the rules for adding them."""
 
 import json
 import re
@@ -11,10 +11,10 @@ from campaign_sync.sandbox.stored_attributes import Layouts, layout, layouts, pa
 from campaign_sync.sandbox.vendor_state import blocked_patterns, blocklist
 
 MAX_RECIPIENTS = 1000
-"""How many recipients one `addAll3` takes."""
+"""The most recipients of one `addAll3`."""
 
-_AT_ONCE = 5000
-"""How many recipients are looked up in one query."""
+_QUERY_ROWS = 5000
+"""The most recipients of one query."""
 
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 _READ_ONLY = {name for names in SYSTEM_ATTRIBUTES.values() for name in names}
@@ -30,14 +30,14 @@ def add_all(
     names: Sequence[str],
     values: Sequence[Sequence[str | None] | None],
 ) -> list[int]:
-    """Add recipients, and tell of each what became of it.
+    """Add recipients, and return a code for each.
 
-    0 added, 1 invalid, 2 unsubscribed, 3 on the blocklist, 4 over the bounce limit, 5 already there, 6 filtered,
-    7 error. Somebody twice in one call is there already the second time.
-    An opt-in list takes unsubscribed people, who thereby aren't unsubscribed any more.
+    0 added, 1 invalid, 2 unsubscribed, 3 on the blocklist, 4 over the bounce limit, 5 already in the list, 6 filtered,
+    7 error. The second occurrence of a recipient in one call gets 5.
+    An opt-in list accepts unsubscribed recipients, which ends their unsubscribe.
 
     Raises:
-        SoapError: the call as a whole is refused; nobody has been added.
+        SoapError: the call as a whole is refused, and no recipient was added.
     """
     _check_call(caller, recipient_list, ids, addresses, names, values)
     keys = [(recipient_id or "").lower() for recipient_id in ids]
@@ -65,21 +65,21 @@ def add_all(
         codes.append(code(key, address or ""))
         if codes[-1] == 0:
             present.add(key)
-            kept = packed(layout_id, names, row or ())
-            added.append((recipient_list.list_id, key, recipient_id, address, kept, caller.now))
+            encoded = packed(layout_id, names, row or ())
+            added.append((recipient_list.list_id, key, recipient_id, address, encoded, caller.now))
     caller.database.executemany(
         "INSERT INTO recipient (list_id, key, id, address, attributes, created_at) VALUES (?, ?, ?, ?, ?, ?)", added
     )
     if recipient_list.opt_in_list:
         back = [(caller.mandator_id, key) for key, code in zip(keys, codes, strict=True) if code == 0]
         caller.database.executemany("DELETE FROM unsubscribed WHERE mandator_id = ? AND key = ?", back)
-        back_in_list = [(recipient_list.list_id, key) for _, key in back]
-        caller.database.executemany("DELETE FROM list_unsubscribed WHERE list_id = ? AND key = ?", back_in_list)
+        of_list = [(recipient_list.list_id, key) for _, key in back]
+        caller.database.executemany("DELETE FROM list_unsubscribed WHERE list_id = ? AND key = ?", of_list)
     return codes
 
 
 def unsubscribed(caller: Caller, recipient_list: RecipientList, keys: Sequence[str]) -> set[str]:
-    """Those of the keys that are on the client's unsubscribe list, or on this recipient list's own."""
+    """Return the keys that are on the client's unsubscribe list, or on this recipient list's own."""
     of_client = among(caller, keys, "unsubscribed", "mandator_id", caller.mandator_id)
     return {*of_client, *among(caller, keys, "list_unsubscribed", "list_id", recipient_list.list_id)}
 
@@ -114,7 +114,7 @@ def _check_attributes(
 
 
 def among(caller: Caller, keys: Sequence[str], table: str, owner: str, owner_id: int) -> list[str]:
-    """Those of the keys that a table holds for its owner."""
+    """Return the keys that a table holds for its owner."""
     rows = caller.database.execute(
         f"SELECT key FROM {table} WHERE {owner} = ? AND key IN (SELECT value FROM json_each(?))",  # noqa: S608 - ours
         [owner_id, json.dumps(keys)],
@@ -123,24 +123,24 @@ def among(caller: Caller, keys: Sequence[str], table: str, owner: str, owner_id:
 
 
 def clear(caller: Caller, recipient_list: RecipientList) -> None:
-    """Remove everybody from the list."""
+    """Remove all recipients from the list."""
     caller.database.execute("DELETE FROM recipient WHERE list_id = ?", [recipient_list.list_id])
 
 
 def contains(caller: Caller, recipient_list: RecipientList, recipient_id: str) -> bool:
-    """Whether somebody is in the list."""
+    """Return whether a recipient is in the list."""
     return bool(among(caller, [recipient_id.lower()], "recipient", "list_id", recipient_list.list_id))
 
 
 def count(caller: Caller, recipient_list: RecipientList, filter_id: int) -> int:
-    """How many are in the list. Filters (target groups) aren't known here: only 0, for everybody."""
+    """Return the number of recipients in the list. The only filter (target group) is 0, for all."""
     _check_filter(caller, filter_id)
     query = "SELECT count(*) FROM recipient WHERE list_id = ?"
     return int(caller.database.execute(query, [recipient_list.list_id]).fetchone()[0])
 
 
 def get_all(caller: Caller, recipient_list: RecipientList, names: Sequence[str]) -> list[list[str | None]]:
-    """The attributes of everybody, in the order of adding."""
+    """Return the attributes of all recipients, in the order of insertion."""
     return page(caller, recipient_list, names, 0, None, ascending=True, start_row=0, rows=-1)
 
 
@@ -154,7 +154,7 @@ def page(
     start_row: int,
     rows: int,
 ) -> list[list[str | None]]:
-    """Attributes of `rows` recipients from row `start_row` (from 0) on.
+    """Return the attributes of `rows` recipients from row `start_row` (from 0) on.
 
     `Recipient` is the recipient id and `email` the address; an attribute that the list doesn't have is null.
     """
@@ -162,23 +162,24 @@ def page(
     positions = caller.orders.positions(caller.database, recipient_list.list_id, order_by, ascending)
     start, end = max(start_row, 0), len(positions) if rows < 0 else max(start_row, 0) + rows
     table: list[list[str | None]] = []
-    for first in range(start, min(end, len(positions)), _AT_ONCE):
-        part = positions[first : min(first + _AT_ONCE, end)]
-        found = caller.database.execute(
+    for first in range(start, min(end, len(positions)), _QUERY_ROWS):
+        part = positions[first : min(first + _QUERY_ROWS, end)]
+        stored = caller.database.execute(
             "SELECT recipient.id, address, attributes, created_at FROM json_each(?) AS wanted "
             "CROSS JOIN recipient ON recipient.position = wanted.value ORDER BY wanted.key",
             [json.dumps(part.tolist())],
         )
-        table += _table(found, names, layouts(caller.database))
+        table += attribute_rows(stored, names, layouts(caller.database))
     return table
 
 
-def _table(
-    found: Iterable[tuple[str, str, str, float]], names: Sequence[str], known: Layouts
+def attribute_rows(
+    stored: Iterable[tuple[str, str, str, float]], names: Sequence[str], known: Layouts
 ) -> list[list[str | None]]:
+    """Decode stored recipients into rows of attributes, in the order of `names`."""
     table: list[list[str | None]] = []
     places: dict[str, list[int]] = {}
-    for recipient_id, address, kept, created_at in found:
+    for recipient_id, address, kept, created_at in stored:
         created, values = _moment(created_at), parts(kept)
         if values is None:
             row = {"Recipient": recipient_id, "email": address} | unpacked(kept, known)
@@ -194,7 +195,7 @@ def _table(
 
 
 def _places(attributes: Sequence[str], names: Sequence[str]) -> list[int]:
-    """Where the names are in a row of its layout's number, the attributes, id, address, creation and nothing."""
+    """Return the positions of names in a row of layout number, attributes, id, address, creation and None."""
     after = len(attributes) + 1
     where = {"Recipient": after, "email": after + 1}
     where |= {name: place for place, name in enumerate(attributes, start=1)}
@@ -210,7 +211,7 @@ def _moment(created_at: float) -> str:
 def attributes_of(
     caller: Caller, recipient_list: RecipientList, recipient_id: str, names: Sequence[str]
 ) -> list[str | None]:
-    """The attributes of one recipient, who must be there."""
+    """Return the attributes of one recipient; fault if the list doesn't hold it."""
     attributes = _stored(caller, recipient_list, recipient_id)
     return [attributes.get(name) for name in names]
 
@@ -222,7 +223,7 @@ def set_attributes(
     names: Sequence[str],
     values: Sequence[str | None],
 ) -> None:
-    """Overwrite attributes of one recipient, who must be there; the others stay as they are."""
+    """Overwrite attributes of one recipient and keep the others; fault if the list doesn't hold it."""
     call = {"recipientListId": recipient_list.list_id, "recipientId": recipient_id, "attributeValues": values}
     attributes = _stored(caller, recipient_list, recipient_id)
     _check_attributes(caller, recipient_list, names, call)
@@ -236,24 +237,24 @@ def set_attributes(
 
 
 def _stored(caller: Caller, recipient_list: RecipientList, recipient_id: str) -> dict[str, str | None]:
-    found = caller.database.execute(
+    stored = caller.database.execute(
         "SELECT attributes FROM recipient WHERE list_id = ? AND key = ?", [recipient_list.list_id, recipient_id.lower()]
     ).fetchone()
-    if found is None:  # the vendor's spelling
+    if stored is None:  # the vendor's spelling
         raise caller.fault(
             "Recipient does not exists", recipientListId=recipient_list.list_id, recipientId=recipient_id
         )
-    return unpacked(found[0], layouts(caller.database))
+    return unpacked(stored[0], layouts(caller.database))
 
 
 def remove(caller: Caller, recipient_list: RecipientList, recipient_id: str) -> None:
-    """Remove one recipient, who must be there."""
+    """Remove one recipient; fault if the list doesn't hold it."""
     if not remove_all(caller, recipient_list, [recipient_id])[0]:
         raise caller.fault("Recipient does not exist", recipientListId=recipient_list.list_id, recipientId=recipient_id)
 
 
 def remove_all(caller: Caller, recipient_list: RecipientList, ids: Sequence[str]) -> list[bool]:
-    """Remove recipients, and tell of each whether it was there."""
+    """Remove recipients, and return for each whether it was in the list."""
     statement = "DELETE FROM recipient WHERE list_id = ? AND key = ?"
     return [
         caller.database.execute(statement, [recipient_list.list_id, recipient_id.lower()]).rowcount == 1
@@ -262,7 +263,7 @@ def remove_all(caller: Caller, recipient_list: RecipientList, ids: Sequence[str]
 
 
 def remove_unsubscribed(caller: Caller, recipient_list: RecipientList) -> int:
-    """Remove everybody who opted out of everything or of this list, and tell how many."""
+    """Remove and count the recipients who unsubscribed from everything or from this list."""
     of_list = caller.database.execute(
         "DELETE FROM recipient WHERE list_id = ? AND key IN (SELECT key FROM list_unsubscribed WHERE list_id = ?)",
         [recipient_list.list_id, recipient_list.list_id],
@@ -271,12 +272,12 @@ def remove_unsubscribed(caller: Caller, recipient_list: RecipientList) -> int:
 
 
 def remove_bounced(caller: Caller, recipient_list: RecipientList) -> int:
-    """Remove everybody over the bounce limit, and tell how many."""
+    """Remove and count the recipients over the bounce limit."""
     return _remove_known_to(caller, recipient_list, "bounced")
 
 
 def remove_blacklisted(caller: Caller, recipient_list: RecipientList) -> int:
-    """Remove everybody on the blocklist, and tell how many."""
+    """Remove and count the recipients on the blocklist."""
     if not blocked_patterns(caller.database, caller.mandator_id):
         return 0
     blocked = blocklist(caller.database, caller.mandator_id)

@@ -1,4 +1,4 @@
-"""The stand-in as an HTTP server: SOAP by POST, WSDLs at `?wsdl`."""
+"""The HTTP server of the sandbox: SOAP by POST, WSDLs at `?wsdl`."""
 
 import gzip
 import socket
@@ -14,7 +14,7 @@ from typing import Any
 
 from campaign_sync.sandbox.axis_messages import SoapError, fault
 from campaign_sync.sandbox.vendor_state import VendorState
-from campaign_sync.sandbox.web_services import HungUpError, handle
+from campaign_sync.sandbox.web_services import ConnectionDroppedError, handle
 from campaign_sync.sandbox.wsdl import SERVICES, PartNames, wsdl
 
 _PATH = "/soap11/Rpc"
@@ -22,17 +22,17 @@ _PATH = "/soap11/Rpc"
 
 @contextmanager
 def serve(
-    world: VendorState,
+    state: VendorState,
     host: str = "127.0.0.1",
     port: int = 0,
     part_names: PartNames = "in0",
     *,
     gzips_answers: bool = False,
 ) -> Iterator[str]:
-    """Serve a world in the background for as long as the context lasts.
+    """Serve a simulated vendor in the background while the context lasts.
 
     Args:
-        world: the vendor's state; the caller closes it.
+        state: the vendor's state; the caller closes it.
         host: the interface to listen on.
         port: the port; 0 picks a free one.
         part_names: how the WSDLs name parameters. Calls may always use either kind of names.
@@ -42,9 +42,9 @@ def serve(
         The base URL, to which `/Rpc<Service>` is appended.
 
     Raises:
-        OSError: the port can't be had.
+        OSError: the port isn't available.
     """
-    with _Server((host, port), partial(_Handler, world, part_names, gzips_answers)) as server:
+    with _Server((host, port), partial(_Handler, state, part_names, gzips_answers)) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="sandbox")
         thread.start()
         try:
@@ -55,7 +55,7 @@ def serve(
 
 
 class _Server(ThreadingHTTPServer):
-    """Ends by letting every answer under way finish, and hanging up on clients that only keep a connection open."""
+    """Finishes pending answers when it ends, and closes idle connections."""
 
     daemon_threads = False
     request_queue_size = 64
@@ -76,12 +76,12 @@ class _Server(ThreadingHTTPServer):
         for connection in self._open.copy():
             try:
                 connection.shutdown(socket.SHUT_RD)
-            except OSError:  # already closed by its thread
+            except OSError:  # closed by its thread
                 continue
         super().server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is its own business; anything else is a mistake of ours, and told."""
+        """Ignore clients that close the connection; report anything else, which is a bug."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -92,14 +92,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def __init__(
         self,
-        world: VendorState,
+        state: VendorState,
         part_names: PartNames,
         gzips_answers: bool,
         request: Any,
         address: Any,
         server: BaseServer,
     ) -> None:
-        self._world, self._part_names, self._gzips_answers = world, part_names, gzips_answers
+        self._world, self._part_names, self._gzips_answers = state, part_names, gzips_answers
         super().__init__(request, address, server)
 
     def do_GET(self) -> None:
@@ -126,13 +126,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, handle(self._world, service, body))
         except SoapError as problem:
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, fault(problem))
-        except HungUpError as hung_up:
+        except ConnectionDroppedError as hung_up:
             if whole := hung_up.unfinished:
                 self._answer(HTTPStatus.OK, whole, cut_off=True)
             self.close_connection = True
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing: calls are logged in the world, without anybody's data."""
+        """Log nothing: calls are recorded in the state, without personal data."""
 
     def _service(self) -> str | None:
         name = self.path.partition("?")[0].removeprefix(_PATH)
@@ -151,12 +151,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(
         self, status: HTTPStatus, body: bytes, content_type: str = "text/xml", *, cut_off: bool = False
     ) -> None:
-        """Send an answer, or half of it, whose headers promise the whole."""
+        """Send an answer, or half of it with the headers of the whole."""
         headers = [f"Content-Type: {content_type};charset=utf-8"]
         if self._gzips_answers and "gzip" in self.headers.get("Accept-Encoding", ""):
             body = gzip.compress(body, compresslevel=1)
             headers += ["Content-Encoding: gzip", "Vary: Accept-Encoding"]
         headers.append(f"Content-Length: {len(body)}")
-        # One write: headers and body as two packets would wait for each other.
+        # One write: with two, the second packet would wait for the acknowledgement of the first.
         head = "\r\n".join([f"HTTP/1.1 {status.value} {status.phrase}", *headers, "", ""])
         self.wfile.write(head.encode() + (body[: len(body) // 2] if cut_off else body))

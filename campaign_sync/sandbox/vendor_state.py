@@ -1,7 +1,7 @@
 """The state of the simulated vendor, in one SQLite file: mandators, lists, recipients, opt-outs, exports, calls.
 
-The services read and write it as the vendor's server would. A demonstration or a test sets up mandators and lists,
-lets people unsubscribe, publishes feedback and breaks the next call by the methods of `VendorState`.
+The services read and write it as the vendor's server would. Demonstrations and tests use the methods of `VendorState`
+to set up mandators and lists, to let recipients unsubscribe, to publish feedback and to make calls fail.
 """
 
 import json
@@ -23,7 +23,7 @@ from campaign_sync.sqlite import PATIENCE_SECONDS, use_write_ahead_log
 
 _CACHE_KIBIBYTES = 64 * 1024
 _CHECKPOINT_PAGES = 20_000
-"""For long lists: their ids come in no order, so that every call changes a page of the index for each of them."""
+"""For long lists: their ids are in random order, so a call changes nearly one page of the index per recipient."""
 
 FaultKind = Literal["fault", "expire", "delay", "drop", "truncate"]
 
@@ -67,8 +67,8 @@ CREATE TABLE IF NOT EXISTS fault (
 """
 
 
-class Call(NamedTuple):
-    """One call the sandbox has taken, without anybody's data. `rows` is how many recipients or entries it named."""
+class RecordedCall(NamedTuple):
+    """One received call, without personal data. `rows` is its number of recipients or entries."""
 
     service: str
     operation: str
@@ -78,7 +78,7 @@ class Call(NamedTuple):
 
 
 class Recipient(TypedDict):
-    """One recipient in a list."""
+    """A recipient in a list."""
 
     id: str
     address: NotRequired[str]
@@ -87,7 +87,7 @@ class Recipient(TypedDict):
 
 @dataclass(frozen=True)
 class Fault:
-    """What shall go wrong with a call."""
+    """The failure to simulate for a call."""
 
     position: int
     kind: FaultKind
@@ -95,9 +95,9 @@ class Fault:
 
 
 class VendorState:
-    """The vendor's state in the file at `path`, made where it doesn't exist. Threads and processes may share it.
+    """The vendor's state in the file at `path`, which is created if missing. Threads and processes may share it.
 
-    Ids and addresses are compared without regard to case, as the vendor's memory of people is.
+    Ids and addresses are compared without regard to case, as the vendor does.
 
     Args:
         path: the SQLite file; its folder must exist.
@@ -109,19 +109,19 @@ class VendorState:
         self._lock = threading.RLock()
         self._database = sqlite3.connect(path, PATIENCE_SECONDS, isolation_level=None, check_same_thread=False)
         use_write_ahead_log(self._database)
-        self._database.execute("PRAGMA synchronous=OFF")  # survives a killed process, which is all a sandbox needs
+        self._database.execute("PRAGMA synchronous=OFF")  # survives a killed process, which is enough for a sandbox
         self._database.execute(f"PRAGMA cache_size=-{_CACHE_KIBIBYTES}")
         self._database.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         self._database.executescript(_SCHEMA)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._database.close()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """The database, to be read and written as one step; an exception undoes the step."""
+        """Open a transaction, which an exception rolls back."""
         with self._lock:
             self._database.execute("BEGIN IMMEDIATE")
             try:
@@ -132,12 +132,8 @@ class VendorState:
             self._database.execute("COMMIT")
 
     def add_mandator(self, mandator_id: int, username: str, password: str) -> None:
-        """Add a mandator with its one API user, or give it new credentials."""
+        """Add a mandator with a single API user, or change its credentials."""
         self._write("INSERT OR REPLACE INTO mandator VALUES (?, ?, ?)", [(mandator_id, username, password)])
-
-    def has_mandator(self, mandator_id: int) -> bool:
-        """Whether the mandator has been added."""
-        return bool(self._read("SELECT 1 FROM mandator WHERE mandator_id = ?", mandator_id))
 
     def add_list(
         self,
@@ -151,13 +147,13 @@ class VendorState:
     ) -> None:
         """Add an empty recipient list, or redefine one and keep its recipients.
 
-        The system's own attributes (created, opt-in date, …) needn't be named.
+        The system's own attributes (created, opt-in date, …) are implied.
         """
         row = (list_id, mandator_id, name, "", json.dumps(list(attributes)), opt_in_list, test)
         self._write("INSERT OR REPLACE INTO recipient_list VALUES (?, ?, ?, ?, ?, ?, ?)", [row])
 
     def put(self, list_id: int, rows: Iterable[Recipient]) -> None:
-        """Put recipients into a list as they are, past all rules. Without an address, the id is the address."""
+        """Put recipients into a list without any rules. The address defaults to the id."""
         now = self.clock()
         self._write(
             "INSERT OR REPLACE INTO recipient (list_id, key, id, address, attributes, created_at) "
@@ -176,33 +172,33 @@ class VendorState:
         )
 
     def recipients(self, list_id: int) -> list[Recipient]:
-        """What a list holds, in the order of adding."""
+        """Return the recipients of a list, in the order of insertion."""
         rows = self._read("SELECT id, address, attributes FROM recipient WHERE list_id = ? ORDER BY position", list_id)
         with self._lock:
-            known = layouts(self._database)  # afterwards: another process may add some, and never takes one away
+            known = layouts(self._database)  # after the rows: another process may add layouts, and never removes one
         return [Recipient(id=key, address=address, attributes=unpacked(kept, known)) for key, address, kept in rows]
 
     def unsubscribe(self, mandator_id: int, recipient_id: str) -> None:
-        """Let somebody opt out of everything this mandator sends. Lists keep them."""
+        """Unsubscribe a recipient from everything that this mandator sends. Lists keep it."""
         row = (mandator_id, recipient_id.lower(), recipient_id)
         self._write("INSERT OR IGNORE INTO unsubscribed VALUES (?, ?, ?)", [row])
 
     def unsubscribe_from_list(self, list_id: int, *recipient_ids: str) -> None:
-        """Let people opt out of one recipient list, which gets an unsubscribe list of its own, as by the support."""
+        """Unsubscribe recipients from one list, which thereby gets its own unsubscribe list."""
         self._write("INSERT OR IGNORE INTO unsubscribe_list VALUES (?)", [(list_id,)])
         rows = [(list_id, recipient_id.lower(), recipient_id) for recipient_id in recipient_ids]
         self._write("INSERT OR IGNORE INTO list_unsubscribed VALUES (?, ?, ?)", rows)
 
     def unsubscribed_from_list(self, list_id: int) -> list[str]:
-        """The recipient ids on a recipient list's own unsubscribe list, sorted."""
+        """Return the recipient ids on a recipient list's own unsubscribe list, sorted."""
         return [i for (i,) in self._read("SELECT id FROM list_unsubscribed WHERE list_id = ? ORDER BY key", list_id)]
 
     def unsubscribed(self, mandator_id: int) -> list[str]:
-        """The recipient ids of everybody who opted out of everything, sorted."""
+        """Return the recipient ids on the mandator's unsubscribe list, sorted."""
         return [i for (i,) in self._read("SELECT id FROM unsubscribed WHERE mandator_id = ? ORDER BY key", mandator_id)]
 
     def bounce(self, mandator_id: int, recipient_id: str) -> None:
-        """Let somebody's mail bounce until the mandator's limit is exceeded."""
+        """Let the mail of a recipient bounce until the mandator's limit is exceeded."""
         self._write("INSERT OR IGNORE INTO bounced VALUES (?, ?)", [(mandator_id, recipient_id.lower())])
 
     def block(self, mandator_id: int, pattern: str, reason: str = "") -> None:
@@ -210,7 +206,7 @@ class VendorState:
         self._write("INSERT OR IGNORE INTO blocked VALUES (?, ?, ?)", [(mandator_id, pattern, reason)])
 
     def refuse(self, mandator_id: int, recipient_id: str, code: Literal[6, 7]) -> None:
-        """Have `addAll3` answer 6 (filtered) or 7 (general error) for somebody; the vendor never says why it does."""
+        """Have `addAll3` answer 6 (filtered) or 7 (general error) for a recipient. The vendor gives no reason."""
         self._write("INSERT OR REPLACE INTO refused VALUES (?, ?, ?)", [(mandator_id, recipient_id.lower(), code)])
 
     def publish(
@@ -233,7 +229,7 @@ class VendorState:
         )
 
     def agree_on_response_fields(self, mandator_id: int, names: Sequence[str]) -> None:
-        """Have responses carry these list fields from now on, after their own columns."""
+        """Have responses include these list fields from now on, after their own columns."""
         with self.transaction() as database:
             database.execute("DELETE FROM response_field WHERE mandator_id = ?", [mandator_id])
             rows = [(mandator_id, position, name) for position, name in enumerate(names)]
@@ -247,18 +243,22 @@ class VendorState:
         cells: Sequence[str],
         published_at: datetime | None = None,
     ) -> None:
-        """Publish what a recipient of a list did, with the list fields that were agreed on, as they are there now.
+        """Publish a response of a recipient of a list, with the agreed list fields and their current values.
 
         Args:
             mandator_id: whose feedback it is.
             reader: the operation that will return the row.
-            list_id: through which list they were written to; who isn't in it has empty fields.
+            list_id: the recipient list of the mailing; the fields are empty for a recipient that isn't in it.
             cells: the row's own columns, the recipient id first.
             published_at: see `publish`.
         """
         query = "SELECT name FROM response_field WHERE mandator_id = ? ORDER BY position"
         names = [name for (name,) in self._read(query, mandator_id)]
-        held = [one["attributes"] for one in self.recipients(list_id) if one["id"].lower() == cells[0].lower()]
+        held = [
+            recipient["attributes"]
+            for recipient in self.recipients(list_id)
+            if recipient["id"].lower() == cells[0].lower()
+        ]
         attributes = held[0] if held else {}
         self.publish(mandator_id, reader, [[*cells, *(attributes.get(name) or "" for name in names)]], published_at)
 
@@ -276,58 +276,58 @@ class VendorState:
         """Add a mailing, or redefine one.
 
         Args:
-            mandator_id: whose mailing it is.
+            mandator_id: the mandator of the mailing.
             mailing_id: the vendor's id.
-            name: what people call it.
+            name: the name shown in Campaign.
             mailing_type: the vendor has `regular`, `event`, `confirmation`, `template`, `campaign` and `split`.
-            status: the vendor has `NEW`, `SENDING`, `PAUSED`, `DONE` and `CANCELED`; nothing changes it by itself.
-            list_ids: the recipient lists it goes to.
-            scheduled_at: when it is to be sent, with a time zone; None if nobody has said.
+            status: the vendor has `NEW`, `SENDING`, `PAUSED`, `DONE` and `CANCELED`; see `set_mailing_status`.
+            list_ids: its recipient lists.
+            scheduled_at: when it is scheduled, with a time zone; None if it isn't.
         """
         moment = scheduled_at and scheduled_at.astimezone(UTC).isoformat()
         row = (mailing_id, mandator_id, name, mailing_type, status, json.dumps(list(list_ids)), moment)
         self._write("INSERT OR REPLACE INTO mailing VALUES (?, ?, ?, ?, ?, ?, ?)", [row])
 
     def set_mailing_status(self, mailing_id: int, status: str) -> None:
-        """Change how far a mailing is."""
+        """Change the status of a mailing."""
         self._write("UPDATE mailing SET status = ? WHERE mailing_id = ?", [(status, mailing_id)])
 
     def fault(
         self, operation: str, kind: FaultKind, times: int = 1, skip: int = 0, arg: str | float | None = None
     ) -> None:
-        """Break coming calls of an operation (`clear`, `Unsubscribe.getCount`, or `*` for any).
+        """Make coming calls of an operation fail (`clear`, `Unsubscribe.getCount`, or `*` for any).
 
         Args:
             operation: which calls.
             kind: `fault` answers a SOAP fault with `arg` in its message; `expire` ends the caller's session first;
                 `delay` takes `arg` more seconds, or until `repair`; `drop` does the work and hangs up without an
                 answer; `truncate` does it and hangs up in the middle of the answer.
-            times: how many calls to break.
-            skip: how many matching calls pass before.
+            times: the number of calls that fail.
+            skip: the number of matching calls that succeed before.
             arg: see `kind`.
         """
         row = (operation, kind, times, skip, None if arg is None else str(arg))
         self._write("INSERT INTO fault (operation, kind, times, skip, arg) VALUES (?, ?, ?, ?, ?)", [row])
 
     def repair(self) -> None:
-        """Let no coming call break, and no call under way be delayed any longer."""
+        """Remove all faults, and end the delay of pending calls."""
         self._write("DELETE FROM fault", [()])
 
     def delay(self, fault: Fault) -> None:
-        """Wait as a fault demands."""
+        """Wait for the delay of a fault."""
         end = time.monotonic() + float(fault.arg or 1)
         still = "SELECT 1 FROM fault WHERE position = ?"
         while (left := end - time.monotonic()) > 0 and self._read(still, fault.position):
             time.sleep(min(left, 0.1))
 
-    def calls(self, operation: str | None = None) -> list[Call]:
-        """The calls taken so far, oldest first; of one operation (`clear` or `Unsubscribe.getCount`), or all."""
+    def calls(self, operation: str | None = None) -> list[RecordedCall]:
+        """Return the received calls, oldest first; of one operation (`clear` or `Unsubscribe.getCount`), or all."""
         rows = self._read("SELECT service, operation, mandator_id, list_id, rows FROM call ORDER BY position")
-        calls = [Call(*row) for row in rows]
+        calls = [RecordedCall(*row) for row in rows]
         return [call for call in calls if operation in (None, call.operation, f"{call.service}.{call.operation}")]
 
-    def record(self, call: Call) -> Fault | None:
-        """Log a call, and tell what shall go wrong with it."""
+    def record(self, call: RecordedCall) -> Fault | None:
+        """Record a call, and return the fault to simulate for it, if any."""
         with self.transaction() as database:
             database.execute(
                 "INSERT INTO call (service, operation, mandator_id, list_id, rows) VALUES (?, ?, ?, ?, ?)", call
@@ -355,13 +355,13 @@ class VendorState:
 
 
 def blocked_patterns(database: sqlite3.Connection, mandator_id: int) -> tuple[str, ...]:
-    """The entries of the mandator's blocklist."""
+    """Return the entries of the mandator's blocklist."""
     rows = database.execute("SELECT pattern FROM blocked WHERE mandator_id = ? ORDER BY pattern", [mandator_id])
     return tuple(pattern for (pattern,) in rows)
 
 
 def blocklist(database: sqlite3.Connection, mandator_id: int) -> Callable[[str], bool]:
-    """Tells whether an address is on the mandator's blocklist."""
+    """Return a function that matches an address against the mandator's blocklist."""
     patterns = blocked_patterns(database, mandator_id)
     if not patterns:
         return lambda address: False
@@ -371,7 +371,7 @@ def blocklist(database: sqlite3.Connection, mandator_id: int) -> Callable[[str],
 
 @lru_cache(maxsize=64)
 def _expression(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """One expression for all patterns."""
+    """Compile one expression for all patterns."""
     wildcards = {"*": ".+", "?": "."}
     alternatives = ("".join(wildcards.get(c, re.escape(c)) for c in pattern) for pattern in patterns)
     return re.compile("|".join(alternatives), re.IGNORECASE | re.DOTALL)

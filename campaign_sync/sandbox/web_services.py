@@ -1,4 +1,4 @@
-"""The vendor's web services: one call in, one answer out, faults on demand in between."""
+"""The vendor's web services: the handler of calls, with simulated faults."""
 
 import json
 import secrets
@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from campaign_sync.sandbox import mailing_service, recipient_service
 from campaign_sync.sandbox.axis_messages import Request, SoapError, Value, answer, parse
 from campaign_sync.sandbox.caller import DEFAULT_LOCALE, SYSTEM_ATTRIBUTES, Caller, RecipientList
-from campaign_sync.sandbox.vendor_state import Call, VendorState, blocklist
+from campaign_sync.sandbox.vendor_state import RecordedCall, VendorState, blocklist
 
 SESSION_SECONDS = 20 * 60
-"""A session ends this long after its login, however busy it is."""
+"""The lifetime of a session after its login, whatever its use."""
 
 MAX_ROWS = 1000
-"""How many rows a closed-loop reader returns at most."""
+"""The most rows that a closed-loop reader returns."""
 
 VERSION = "1.18"
 
@@ -25,68 +25,68 @@ _COLUMNS = {
 _COUNTED = ("recipientIds", "addresses", "entries")
 
 
-class HungUpError(Exception):
-    """The work is done, and the caller shall not hear of it, or not all of `unfinished`, the answer."""
+class ConnectionDroppedError(Exception):
+    """The call was carried out, but its answer is to be lost, or truncated (`unfinished`)."""
 
     def __init__(self, unfinished: bytes = b"") -> None:
         super().__init__()
         self.unfinished = unfinished
 
 
-def handle(world: VendorState, service: str, body: bytes) -> bytes:
-    """Do what one SOAP message asks of a service.
+def handle(state: VendorState, service: str, body: bytes) -> bytes:
+    """Carry out one SOAP call to a service.
 
     Raises:
         SoapError: the answer is a fault.
-        HungUpError: the connection is to be closed without an answer, or in the middle of it.
+        ConnectionDroppedError: the connection is to be closed without an answer, or in the middle of it.
     """
     request = parse(service, body)
     arguments = request.arguments
     session_id = arguments.get("sessionId")
-    call = _logged(world, service, request)
-    fault = world.record(call)
+    call = _recorded(state, service, request)
+    fault = state.record(call)
     if fault and fault.kind == "fault":
         raise SoapError(
             f"WebserviceImplException: [{session_id},{call.mandator_id},?] Internal error for call: {fault.arg or ''}"
         )
     if fault and fault.kind == "delay":
-        world.delay(fault)
+        state.delay(fault)
     if fault and fault.kind == "expire":
-        with world.transaction() as database:
+        with state.transaction() as database:
             database.execute("DELETE FROM session WHERE session_id = ?", [session_id])
-    with world.transaction() as database:
-        value = _perform(world, database, service, request)
+    with state.transaction() as database:
+        value = _perform(state, database, service, request)
     if fault and fault.kind == "drop":
-        raise HungUpError
+        raise ConnectionDroppedError
     answered = answer(service, request.operation, value)
     if fault and fault.kind == "truncate":
-        raise HungUpError(answered)
+        raise ConnectionDroppedError(answered)
     return answered
 
 
-def _logged(world: VendorState, service: str, request: Request) -> Call:
+def _recorded(state: VendorState, service: str, request: Request) -> RecordedCall:
     arguments = request.arguments
     mandator_id = arguments.get("mandatorId")
     if mandator_id is None:
-        with world.transaction() as database:
+        with state.transaction() as database:
             mandator_id = _mandator_of(database, arguments.get("sessionId"))
     list_id = arguments.get("recipientListId")
     rows = next((len(value) for name in _COUNTED if isinstance(value := arguments.get(name), list)), 0)
-    return Call(service, request.operation.name, mandator_id, list_id, rows)  # type: ignore[arg-type]
+    return RecordedCall(service, request.operation.name, mandator_id, list_id, rows)  # type: ignore[arg-type]
 
 
 def _mandator_of(database: sqlite3.Connection, session_id: Value) -> int | None:
-    found = database.execute("SELECT mandator_id FROM session WHERE session_id = ?", [session_id]).fetchone()
-    return found and int(found[0])
+    stored = database.execute("SELECT mandator_id FROM session WHERE session_id = ?", [session_id]).fetchone()
+    return stored and int(stored[0])
 
 
-def _perform(world: VendorState, database: sqlite3.Connection, service: str, request: Request) -> Value:
-    name, arguments, now = request.operation.name, dict(request.arguments), world.clock()
+def _perform(state: VendorState, database: sqlite3.Connection, service: str, request: Request) -> Value:
+    name, arguments, now = request.operation.name, dict(request.arguments), state.clock()
     if name == "getVersion":
         return VERSION
     if name == "login":
         return _login(database, now, *arguments.values())
-    caller = _enter(world, database, now, str(arguments.pop("sessionId")))
+    caller = _enter(state, database, now, str(arguments.pop("sessionId")))
     if "recipientListId" in arguments:
         arguments["recipientListId"] = caller.list_of(arguments["recipientListId"])  # type: ignore[arg-type, assignment]
     for parameter, value in arguments.items():
@@ -106,15 +106,15 @@ def _login(database: sqlite3.Connection, now: float, mandator_id: Value, usernam
     return session_id
 
 
-def _enter(world: VendorState, database: sqlite3.Connection, now: float, session_id: str) -> Caller:
-    found = database.execute(
+def _enter(state: VendorState, database: sqlite3.Connection, now: float, session_id: str) -> Caller:
+    stored = database.execute(
         "SELECT mandator_id, username, locale, media_type FROM session JOIN mandator USING (mandator_id) "
         "WHERE session_id = ? AND expires_at > ?",
         [session_id, now],
     ).fetchone()
-    if found is None:
+    if stored is None:
         raise SoapError(f"InvalidWebserviceSessionException: Invalid sessionId: {session_id}")
-    return Caller(database, world.orders, now, session_id, *found)
+    return Caller(database, state.orders, now, session_id, *stored)
 
 
 def _logout(caller: Caller) -> None:
@@ -129,8 +129,8 @@ def _set_media_type(caller: Caller, media_type: str) -> None:
     caller.database.execute("UPDATE session SET media_type = ? WHERE session_id = ?", [media_type, caller.session_id])
 
 
-def _attribute_names(caller: Caller, recipient_list: RecipientList, locale: str | None) -> list[str]:
-    """The list's own attributes, then the system's, which nobody may write."""
+def attribute_names(caller: Caller, recipient_list: RecipientList, locale: str | None) -> list[str]:
+    """Return the list's own attributes, then the read-only ones of the system."""
     system = SYSTEM_ATTRIBUTES.get(locale or DEFAULT_LOCALE, SYSTEM_ATTRIBUTES[DEFAULT_LOCALE])
     own = [name for name in recipient_list.attributes if name not in system]
     return [*own, *system]
@@ -153,7 +153,7 @@ def _count_lists(caller: Caller, include_test: bool) -> int:
 
 
 def _unsubscribe_all(caller: Caller, list_id: int, ids: Sequence[str]) -> None:
-    """From a recipient list that has an unsubscribe list of its own; else, or by 0, from everything."""
+    """Unsubscribe from a recipient list with its own unsubscribe list; otherwise, or by 0, from everything."""
     query = "SELECT 1 FROM unsubscribe_list JOIN recipient_list USING (list_id) WHERE list_id = ? AND mandator_id = ?"
     if caller.database.execute(query, [list_id, caller.mandator_id]).fetchone():
         of_list = [(list_id, recipient_id.lower(), recipient_id) for recipient_id in ids]
@@ -164,7 +164,7 @@ def _unsubscribe_all(caller: Caller, list_id: int, ids: Sequence[str]) -> None:
 
 
 def _are_unsubscribed(caller: Caller, ids: Sequence[str]) -> list[bool]:
-    """On the client's unsubscribe list, or on any recipient list's own."""
+    """Return for each id whether it is on the client's unsubscribe list, or on any recipient list's own."""
     keys = [recipient_id.lower() for recipient_id in ids]
     query = (
         "SELECT key FROM list_unsubscribed JOIN recipient_list USING (list_id) "
@@ -176,7 +176,10 @@ def _are_unsubscribed(caller: Caller, ids: Sequence[str]) -> list[bool]:
 
 
 def _are_unsubscribed_from(caller: Caller, recipient_list: RecipientList, ids: Sequence[str]) -> list[bool]:
-    """On the client's unsubscribe list, or on this recipient list's own. The vendor doesn't document the former."""
+    """Return for each id whether it is on the client's unsubscribe list, or on this recipient list's own.
+
+    The vendor doesn't document the former.
+    """
     keys = [recipient_id.lower() for recipient_id in ids]
     known = recipient_service.unsubscribed(caller, recipient_list, keys)
     return [key in known for key in keys]
@@ -189,7 +192,7 @@ def _resubscribe(caller: Caller, recipient_id: str) -> None:
 
 
 def _resubscribe_all(caller: Caller, ids: Sequence[str]) -> None:
-    """Unlike the removal of one, this doesn't mind those who aren't there."""
+    """Remove recipients from the unsubscribe list. Unlike `_resubscribe`, it ignores unknown ones."""
     keys = [(caller.mandator_id, recipient_id.lower()) for recipient_id in ids]
     caller.database.executemany("DELETE FROM unsubscribed WHERE mandator_id = ? AND key = ?", keys)
 
@@ -202,7 +205,7 @@ def _block_all(caller: Caller, entries: Sequence[str], reasons: Sequence[str | N
 
 
 def _is_entry(caller: Caller, entry: str) -> bool:
-    """Whether the blocklist has exactly this entry; patterns count as text."""
+    """Return whether the blocklist has exactly this entry; patterns are compared as text."""
     query = "SELECT 1 FROM blocked WHERE mandator_id = ? AND pattern = ?"
     return caller.database.execute(query, [caller.mandator_id, entry]).fetchone() is not None
 
@@ -219,15 +222,15 @@ def _count(caller: Caller, table: str) -> int:
 
 def _reader(name: str) -> Callable[..., Value]:
     def read(caller: Caller, since: int, until: int, start_row: int, rows: int) -> Value:
-        """Rows of the files written from `since` up to, not including, `until` (epoch milliseconds)."""
+        """Return rows of the files written from `since` up to, not including, `until` (epoch milliseconds)."""
         if rows > MAX_ROWS:
             raise caller.fault(f"At most {MAX_ROWS} rows", numberOfRows=rows)
-        found = caller.database.execute(
+        stored = caller.database.execute(
             "SELECT cells FROM export_row WHERE mandator_id = ? AND reader = ? AND published_at >= ? "
             "AND published_at < ? ORDER BY published_at, position LIMIT ? OFFSET ?",
             [caller.mandator_id, name, since, until, max(rows, 0), max(start_row, 0)],
         )
-        return [json.loads(cells) for (cells,) in found]
+        return [json.loads(cells) for (cells,) in stored]
 
     return read
 
@@ -259,7 +262,7 @@ HANDLERS: dict[tuple[str, str], Callable[..., Value]] = {
     ("RecipientList", "getAllIds"): lambda caller: [item.list_id for item in caller.lists()],
     ("RecipientList", "getName"): lambda caller, recipient_list: recipient_list.name,
     ("RecipientList", "getDescription"): lambda caller, recipient_list: recipient_list.description,
-    ("RecipientList", "getAttributeNames"): _attribute_names,
+    ("RecipientList", "getAttributeNames"): attribute_names,
     ("RecipientList", "isTestRecipientList"): lambda caller, recipient_list: recipient_list.test,
     ("RecipientList", "getCount"): _count_lists,
     ("RecipientList", "getColumnNames"): _column_names,
@@ -289,4 +292,4 @@ HANDLERS: dict[tuple[str, str], Callable[..., Value]] = {
     ("Mailing", "getRecipientListIds"): mailing_service.list_ids,
     ("Mailing", "getScheduleDate"): mailing_service.schedule_date,
 }
-"""What each operation does, given the caller and the arguments after the session id, lists already looked up."""
+"""The handler of each operation, given the caller and the arguments after the session id, with list ids resolved."""

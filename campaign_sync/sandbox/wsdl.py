@@ -1,11 +1,11 @@
-"""The vendor's web services as data: every operation the sandbox serves, and the WSDLs Axis makes of them."""
+"""The signatures of all operations that the sandbox serves, and their WSDLs as Axis writes them."""
 
 import re
 from dataclasses import dataclass
 from typing import Literal
 
 PartNames = Literal["in0", "named"]
-"""How a server names parameters: Axis writes `in0`, `in1`, … unless it was built with Java's own names in it."""
+"""How a server names parameters: Axis writes `in0`, `in1`, … unless it was built with the names in Java."""
 
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 ENCODING = "http://schemas.xmlsoap.org/soap/encoding/"
@@ -92,30 +92,30 @@ Mailing
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter by its name in the vendor's Java code; `type` is an XSD type, with `[]` for each dimension."""
+    """One parameter, by its name in Java; `type` is an XSD type, with `[]` for each dimension."""
 
     name: str
     type: str
 
 
 @dataclass(frozen=True)
-class Operation:
-    """One operation; `returns` is None where it answers nothing."""
+class Signature:
+    """The signature of one operation; `returns` is None for void."""
 
     name: str
     parameters: tuple[Parameter, ...]
     returns: str | None
 
 
-def _read(signatures: str) -> dict[str, dict[str, Operation]]:
-    services: dict[str, dict[str, Operation]] = {}
+def _read(signatures: str) -> dict[str, dict[str, Signature]]:
+    services: dict[str, dict[str, Signature]] = {}
     for match in re.finditer(r"^(\w+)$|^ {4}(?:([\w\[\]]+) )?(\w+)\((.*?)\)$", signatures, re.MULTILINE | re.DOTALL):
         service, returns, name, parameters = match.groups()
         if service:
             operations = services.setdefault(service, {})
         else:
             pairs = (parameter.split() for parameter in parameters.split(",") if parameter.strip())
-            operations[name] = Operation(name, tuple(Parameter(name, kind) for kind, name in pairs), returns)
+            operations[name] = Signature(name, tuple(Parameter(name, kind) for kind, name in pairs), returns)
     return services
 
 
@@ -124,20 +124,19 @@ SERVICES = _read(_SIGNATURES)
 
 
 def namespace(service: str) -> str:
-    """The namespace of one service's calls and types."""
+    """Return the namespace of a service's calls and types."""
     return f"urn:api.broadmail.de/soap11/Rpc{service}"
 
 
 def part_name(position: int, parameter: Parameter, part_names: PartNames) -> str:
-    """What the server calls a parameter."""
+    """Return the name of a parameter in the WSDL."""
     return parameter.name if part_names == "named" else f"in{position}"
 
 
 def wsdl(service: str, part_names: PartNames = "in0") -> bytes:
-    """The WSDL of one service, as Axis 1.4 writes it.
+    """Return the WSDL of one service, as Axis 1.4 writes it.
 
-    `soap:address` is what the vendor's server believes its own name to be, and not where this one listens: a client
-    must keep to the URL it was configured with.
+    Its `soap:address` isn't the address of this server, as with the vendor: a client must use its configured URL.
     """
     operations = SERVICES[service].values()
     types = [kind for operation in operations for kind in (operation.returns, *(p.type for p in operation.parameters))]
@@ -182,7 +181,7 @@ def wsdl(service: str, part_names: PartNames = "in0") -> bytes:
 
 
 def _array_name(kind: str) -> str:
-    """`string[][]` is called `ArrayOfArrayOf_xsd_string`."""
+    """Return the name of an array type, as `ArrayOfArrayOf_xsd_string` for `string[][]`."""
     return "ArrayOf" * kind.count("[]") + "_xsd_" + kind.rstrip("[]")
 
 
@@ -201,7 +200,7 @@ def _array_type(kind: str) -> str:
    </complexType>"""
 
 
-def _messages(operation: Operation, part_names: PartNames) -> str:
+def _messages(operation: Signature, part_names: PartNames) -> str:
     request = "".join(
         _part(part_name(position, parameter, part_names), parameter.type)
         for position, parameter in enumerate(operation.parameters)
@@ -219,7 +218,7 @@ def _part(name: str, kind: str) -> str:
   <wsdl:part name="{name}" type="{_qualified(kind)}"/>"""
 
 
-def _port_operation(operation: Operation, part_names: PartNames) -> str:
+def _port_operation(operation: Signature, part_names: PartNames) -> str:
     name = operation.name
     order = " ".join(part_name(position, p, part_names) for position, p in enumerate(operation.parameters))
     return f"""
@@ -230,7 +229,7 @@ def _port_operation(operation: Operation, part_names: PartNames) -> str:
   </wsdl:operation>"""
 
 
-def _binding_operation(operation: Operation, urn: str) -> str:
+def _binding_operation(operation: Signature, urn: str) -> str:
     name, encoded = operation.name, f'encodingStyle="{ENCODING}" namespace="{urn}" use="encoded"'
     return f"""
   <wsdl:operation name="{name}">

@@ -1,6 +1,6 @@
-"""Texts in XML: as Axis writes them, and long arrays of rows read and written at once.
+"""Text in XML as Axis writes it, and bulk decoding and encoding of long arrays of rows.
 
-A million rows are some ten million elements. Where they are all written alike, it is enough to split and to join.
+A million rows have about ten million elements. If all have the same markup, splitting and joining is enough.
 """
 
 import re
@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-_CELL, _ROW, _NIL = "\x01", "\x02", "\x03"  # XML can't carry them, so no text that came by wire holds them
+_CELL, _ROW, _NIL = "\x01", "\x02", "\x03"  # XML can't carry them, so no received text holds them
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 _NESTED = re.compile(
     rb"<(?P<array>[\w.-]+)(?: [^<>]*)?>(?P<opening><(?P<row>[\w.-]+)(?: [^<>]*[^<>/])?>)<(?P<cell>[\w.-]+)/?>"
@@ -17,29 +17,29 @@ _UTF_8 = re.compile(
     rb"(?:<\?xml(?: version=[\"']1\.0[\"'])?(?: encoding=[\"']utf-8[\"'])?\s*\?>)?\s*<[^?]", re.IGNORECASE
 )
 _SIMPLE = bytes([*b"\t\n", *range(0x20, 0x100)])
-"""All bytes but those that XML forbids, and the carriage return, of which a parser makes something else."""
+"""All bytes except those that XML forbids and the carriage return, which a parser changes."""
 
-STAND_IN = secrets.token_hex(16)
-"""Stands where rows were taken out. Nobody else can have written it."""
+PLACEHOLDER = secrets.token_hex(16)
+"""The placeholder for extracted rows. It is random, so no call can hold it."""
 
 
 def escape(text: str) -> str:
-    """Text as it stands between tags."""
+    """Escape text for use between tags."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 
 def in_ascii(text: str) -> str:
-    """Text in which everything beyond ASCII is a reference, or two of them, one for each half."""
+    """Turn characters beyond ASCII into references; beyond U+FFFF into two, one per surrogate."""
     if text.isascii():
         return text
     return _ASTRAL.sub(_surrogates, text).encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
-def rows_apart(body: bytes) -> tuple[bytes, list[list[str]]] | None:
-    """Rows of texts, and the call without them: `STAND_IN` is the only text of the only row that is left there.
+def extract_rows(body: bytes) -> tuple[bytes, list[list[str]]] | None:
+    """Extract the rows of texts from a call; return it with one row, whose only text is `PLACEHOLDER`, and the rows.
 
-    None unless rows are written like the first one, and their cells hold nothing but text that is as it seems. Then a
-    parser has to find out what the call is.
+    Return None unless all rows have the markup of the first one and their cells hold plain text; then the XML parser
+    has to read the whole call.
     """
     start = _NESTED.search(body)
     if start is None or b"<!" in body[: start.end()] or not _UTF_8.match(body):
@@ -59,12 +59,12 @@ def rows_apart(body: bytes) -> tuple[bytes, list[list[str]]] | None:
     if "<" in text or text.count("&") != references or "\ufffe" in text or "\uffff" in text:
         return None
     rows = [line.split(_CELL) for line in text.replace("&lt;", "<").replace("&amp;", "&").split(_ROW)]
-    left = f"<{cell}>{STAND_IN}</{cell}></{row}>".encode()
+    left = f"<{cell}>{PLACEHOLDER}</{cell}></{row}>".encode()
     return body[:begin] + left + body[end:], rows
 
 
-def written_rows(name: str, rows: Sequence[Any]) -> str | None:
-    """An element for each row, with an element for each text; None unless they are lists of as many texts or nils."""
+def encode_rows(name: str, rows: Sequence[Any]) -> str | None:
+    """Encode rows as elements; None unless they are lists of the same number of texts or nils."""
     width = len(rows[0]) if rows and isinstance(rows[0], list) else 0
     if width == 0 or not all(isinstance(row, list) and len(row) == width for row in rows):
         return None

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from campaign_sync.sandbox import axis_messages
-from campaign_sync.sandbox.wsdl import SERVICES, Operation, Parameter, wsdl
+from campaign_sync.sandbox.wsdl import SERVICES, Parameter, Signature, wsdl
 
 LIST, MANDATOR, BATCH_ROWS = 100000000011, 8100, 1000
 
 _FLAT = "addAll3Flat"
-SERVICES["Recipient"][_FLAT] = Operation(
+SERVICES["Recipient"][_FLAT] = Signature(
     _FLAT,
     (*SERVICES["Recipient"]["addAll3"].parameters[:-1], Parameter("flatAttributeValues", "string[]")),
     "int[]",

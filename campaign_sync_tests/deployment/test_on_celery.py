@@ -25,7 +25,7 @@ from campaign_sync_tests.waiting import PATIENCE, until
 ROOT = Path(__file__).parents[2]
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 TASK_TAG = "dagster-celery/task_id"
-ASK = "from dagster_graphql.cli import main; main()"
+GRAPHQL = "from dagster_graphql.cli import main; main()"
 LAUNCH = """
 mutation {
   nord: launchRun(executionParams: {runConfigData: {}, selector: {jobName: "nord_daily_replace",
@@ -65,7 +65,7 @@ def test_two_mandators_are_replaced_at_the_same_time_on_two_workers(tmp_path: Pa
             "PYTHONPATH": str(ROOT / "deploy/celery"),
         }  # fmt: skip
         workspace = ["-w", str(ROOT / "workspace.yaml")]
-        launch = stack.enter_context(_process(["-c", ASK, *workspace, "-t", LAUNCH], environment))
+        launch = stack.enter_context(_process(["-c", GRAPHQL, *workspace, "-t", LAUNCH], environment))
         servers = []
         for number in (1, 2):
             log = tmp_path / f"worker{number}.log"
@@ -87,7 +87,7 @@ def test_two_mandators_are_replaced_at_the_same_time_on_two_workers(tmp_path: Pa
         assert {run.tags["campaign_sync/mandator"] for run in runs} == {"nord", "sued"}
         assert {_worker(tmp_path, run) for run in runs} == {1, 2}
         times = [instance.get_run_stats(run.run_id) for run in runs]
-        assert max(one.start_time or 0 for one in times) < min(one.end_time or 0 for one in times)
+        assert max(run.start_time or 0 for run in times) < min(run.end_time or 0 for run in times)
         assert shop.addresses(NEWSLETTER) == shop.addresses(SUED_NEWSLETTER) == EVERYBODY
         with shop.state() as state:
             assert all(state.replacements.last_proven(mandator, "newsletter") for mandator in ("nord", "sued"))
@@ -108,15 +108,15 @@ def _redis(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def _instance(home: Path, url: str) -> Iterator[dg.DagsterInstance]:
-    """deploy/celery/dagster.yaml on the tests' server, which listens on a socket only."""
+    """Open an instance with deploy/celery/dagster.yaml on the tests' database, which listens on a socket only."""
     settings = yaml.safe_load((ROOT / "deploy/celery/dagster.yaml").read_text())
     settings["storage"]["postgres"] = {"postgres_url": url}
     (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
-    del settings["run_launcher"]  # this process only looks; it has no broker
-    watching = home / "watching"
-    watching.mkdir()
-    (watching / "dagster.yaml").write_text(yaml.safe_dump(settings))
-    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(watching))) as instance:
+    del settings["run_launcher"]  # this process only reads; it has no broker
+    reading = home / "reading"
+    reading.mkdir()
+    (reading / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(reading))) as instance:
         yield instance
 
 
@@ -124,7 +124,7 @@ def _instance(home: Path, url: str) -> Iterator[dg.DagsterInstance]:
 def _process(
     arguments: Sequence[str], environment: Mapping[str, str], log: Path | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Python with these arguments, ended at the end with everything it started; its output in `log`."""
+    """Run Python with these arguments, its output in `log`; kill it and its children at the end."""
     with (
         (log or Path(os.devnull)).open("wb") as output,
         subprocess.Popen(
@@ -139,9 +139,9 @@ def _process(
 
 
 def _worker(folder: Path, run: dg.DagsterRun) -> int:
-    """Which worker did it."""
-    said = f"[{run.tags[TASK_TAG]}] received"
-    [number] = [number for number in (1, 2) if said in (folder / f"worker{number}.log").read_text()]
+    """Return the number of the worker that executed a run."""
+    received = f"[{run.tags[TASK_TAG]}] received"
+    [number] = [number for number in (1, 2) if received in (folder / f"worker{number}.log").read_text()]
     return number
 
 

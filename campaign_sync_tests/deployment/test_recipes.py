@@ -1,4 +1,4 @@
-"""What would break a deployment without anybody noticing: files that moved, rules that drifted apart, an open door."""
+"""The deployment recipes: their files exist, their rules agree, and the webserver isn't exposed."""
 
 import re
 import tomllib
@@ -18,7 +18,7 @@ VALUES: dict[str, Any] = yaml.safe_load((ROOT / "deploy/kubernetes/values.yaml")
 MANIFESTS: list[dict[str, Any]] = list(yaml.safe_load_all((ROOT / "deploy/kubernetes/manifests.yaml").read_text()))
 PRODUCTION: dict[str, Any] = yaml.safe_load((ROOT / "dagster.yaml").read_text())
 OURS_TO_WRITE = {"./campaign_sync.yaml", ".env"}
-"""Files that compose names and the user makes."""
+"""Files that compose mounts and the user creates."""
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,12 @@ def test_kubernetes_keeps_the_rules_of_production() -> None:
 
 
 def test_the_example_for_kubernetes_is_a_configuration(tmp_path: Path) -> None:
-    [text] = [one["data"]["campaign_sync.yaml"] for one in MANIFESTS if one["kind"] == "ConfigMap"]
+    [text] = [manifest["data"]["campaign_sync.yaml"] for manifest in MANIFESTS if manifest["kind"] == "ConfigMap"]
     secrets = {
         key: value or "sqlite://"
-        for one in MANIFESTS
-        if one["kind"] == "Secret"
-        for key, value in one["stringData"].items()
+        for manifest in MANIFESTS
+        if manifest["kind"] == "Secret"
+        for key, value in manifest["stringData"].items()
     }
     file = tmp_path / "campaign_sync.yaml"
     file.write_text(text)
@@ -73,7 +73,7 @@ def test_the_example_for_kubernetes_is_a_configuration(tmp_path: Path) -> None:
     assert load_configuration(file, secrets).mandators
 
 
-def test_the_image_is_built_from_files_that_are_there_and_sent() -> None:
+def test_the_image_is_built_from_files_that_exist_and_are_sent() -> None:
     copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     sources = [source for copy in copies for source in copy.split()]
     sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
@@ -83,7 +83,7 @@ def test_the_image_is_built_from_files_that_are_there_and_sent() -> None:
     assert set(sources) == sent
 
 
-def test_compose_names_files_that_are_there() -> None:
+def test_compose_mounts_existing_files() -> None:
     named = {
         volume["source"] if isinstance(volume, dict) else volume.split(":")[0]
         for service in COMPOSE["services"].values()
@@ -102,12 +102,12 @@ def test_every_variable_that_compose_demands_is_in_the_example() -> None:
     assert demanded <= example
 
 
-def test_nobody_reaches_the_webserver_but_through_the_proxy() -> None:
+def test_the_webserver_is_reached_through_the_proxy_only() -> None:
     published = {name for name, service in COMPOSE["services"].items() if "ports" in service}
-    [door] = COMPOSE["services"]["proxy"]["ports"]
+    [port] = COMPOSE["services"]["proxy"]["ports"]
 
     assert published == {"proxy"}
-    assert "127.0.0.1:" in door
+    assert "127.0.0.1:" in port
     assert "basic_auth" in (ROOT / "deploy/compose/Caddyfile").read_text()
     assert VALUES["dagsterWebserver"]["service"]["type"] == "ClusterIP"
     unit = (ROOT / "deploy/systemd/campaign-sync-webserver.service").read_text()
@@ -129,7 +129,7 @@ def test_every_webserver_is_the_guarded_one() -> None:
 
 def test_every_image_has_a_version() -> None:
     named = {service["image"] for service in COMPOSE["services"].values()}
-    named |= {f"{one['repository']}:{one['tag']}" for one in _images(VALUES)}
+    named |= {f"{image['repository']}:{image['tag']}" for image in _images(VALUES)}
     named |= set(
         re.findall(r"^\s*image: (\S+)$", (ROOT / "deploy/kubernetes/manifests.yaml").read_text(), re.MULTILINE)
     )
@@ -138,14 +138,14 @@ def test_every_image_has_a_version() -> None:
 
 
 def test_everything_that_runs_on_kubernetes_is_the_same_image() -> None:
-    [job] = [one for one in MANIFESTS if one["kind"] == "Job"]
+    [job] = [manifest for manifest in MANIFESTS if manifest["kind"] == "Job"]
     migrated = job["spec"]["template"]["spec"]["containers"][0]["image"]
 
-    assert {f"{one['repository']}:{one['tag']}" for one in _images(VALUES)} == {migrated}
+    assert {f"{image['repository']}:{image['tag']}" for image in _images(VALUES)} == {migrated}
 
 
 @pytest.mark.parametrize("service", ["code", "webserver", "daemon", "postgres"])
-def test_services_tell_whether_they_are_well(service: str) -> None:
+def test_services_have_health_checks(service: str) -> None:
     assert COMPOSE["services"][service]["healthcheck"]["test"][0] == "CMD"
 
 
@@ -158,7 +158,7 @@ def test_the_chart_is_of_the_locked_version_of_dagster() -> None:
 
 
 def _images(values: Any) -> list[dict[str, str]]:
-    """All `image` entries, however deep."""
+    """Return all `image` entries at any depth."""
     if isinstance(values, list):
         return [image for value in values for image in _images(value)]
     if not isinstance(values, dict):

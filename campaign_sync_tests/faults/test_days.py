@@ -31,7 +31,7 @@ from campaign_sync.optimizely.session import Session
 from campaign_sync.orchestration import errors
 from campaign_sync.replacement import list_writer
 from campaign_sync.replacement.list_replacer import ListReplacer
-from campaign_sync.sandbox.vendor_state import Call, FaultKind
+from campaign_sync.sandbox.vendor_state import FaultKind, RecordedCall
 from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync.storage.tables import rejection
 from campaign_sync_tests.installation import (
@@ -432,7 +432,7 @@ class Days(RuleBasedStateMachine):
         result: dg.ExecuteInProcessResult | None,
         before: object,
         books: Books,
-        made: list[Call],
+        made: list[RecordedCall],
         died: str | None,
     ) -> bool:
         """Whether the list was proven; and whether what is said of it is true."""

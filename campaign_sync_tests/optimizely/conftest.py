@@ -19,7 +19,7 @@ USERNAME, PASSWORD = "nord-api", "geheim-4711"
 class Vendor:
     """A simulated vendor with two mandators, and its URL."""
 
-    world: VendorState
+    state: VendorState
     url: str
 
     def connect(self) -> AbstractContextManager[Optimizely]:
@@ -34,14 +34,14 @@ def part_names(request: pytest.FixtureRequest) -> PartNames:
 
 @pytest.fixture
 def vendor(tmp_path: Path, part_names: PartNames) -> Iterator[Vendor]:
-    world = VendorState(tmp_path / "world.db")
-    world.add_mandator(NORD, USERNAME, PASSWORD)
-    world.add_mandator(SUED, "sued-api", "anders")
-    world.add_list(NORD, LIST, "Müller & Söhne", ["Vorname", "entity-id"])
-    world.add_list(SUED, FOREIGN_LIST, "Fremd", ["Vorname"])
-    with serve(world, part_names=part_names) as url:
-        yield Vendor(world, url)
-    world.close()
+    state = VendorState(tmp_path / "state.db")
+    state.add_mandator(NORD, USERNAME, PASSWORD)
+    state.add_mandator(SUED, "sued-api", "anders")
+    state.add_list(NORD, LIST, "Müller & Söhne", ["Vorname", "entity-id"])
+    state.add_list(SUED, FOREIGN_LIST, "Fremd", ["Vorname"])
+    with serve(state, part_names=part_names) as url:
+        yield Vendor(state, url)
+    state.close()
 
 
 @pytest.fixture

@@ -42,9 +42,9 @@ def test_a_list_has_a_name_attributes_and_a_kind(optimizely: Optimizely) -> None
 
 
 def test_each_row_of_a_batch_gets_its_own_code_in_order(vendor: Vendor, optimizely: Optimizely) -> None:
-    vendor.world.unsubscribe(NORD, "weg@example.org")
-    vendor.world.block(NORD, "*@blocked.example.org")
-    vendor.world.bounce(NORD, "zurueck@example.org")
+    vendor.state.unsubscribe(NORD, "weg@example.org")
+    vendor.state.block(NORD, "*@blocked.example.org")
+    vendor.state.bounce(NORD, "zurueck@example.org")
     ids = ["weg@example.org", "neu@example.org", "x@blocked.example.org", "kaputt", "zurueck@example.org"]
     recipients = optimizely.recipients
     assert recipients.add_all(LIST, batch_of(optimizely, *ids, "neu@example.org")) == [2, 0, 3, 1, 4, 5]
@@ -70,7 +70,7 @@ def test_a_list_is_read_page_by_page_without_gaps(optimizely: Optimizely) -> Non
 
 def test_attributes_are_found_however_the_list_spells_their_names(vendor: Vendor, optimizely: Optimizely) -> None:
     odd = LIST + 1
-    vendor.world.add_list(NORD, odd, "Umlaute", ["Gro\u0308\u00dfe", "Ort "])
+    vendor.state.add_list(NORD, odd, "Umlaute", ["Gro\u0308\u00dfe", "Ort "])
     recipients, named = optimizely.recipients, ["Größe", "Ort"]
     assert recipients.add_all(
         odd, recipients.prepare(odd, ["a@example.org"], ["a@example.org"], named, [["XL"], ["Köln"]])
@@ -88,9 +88,9 @@ def test_clearing_leaves_an_empty_list(optimizely: Optimizely) -> None:
 def test_sweeping_removes_unsubscribed_bounced_and_blocked_recipients(vendor: Vendor, optimizely: Optimizely) -> None:
     people = [f"{name}@example.org" for name in ("bleibt", "weg", "zurueck", "gesperrt")]
     optimizely.recipients.add_all(LIST, batch_of(optimizely, *people))
-    vendor.world.unsubscribe(NORD, "weg@example.org")
-    vendor.world.bounce(NORD, "zurueck@example.org")
-    vendor.world.block(NORD, "gesperrt@*")
+    vendor.state.unsubscribe(NORD, "weg@example.org")
+    vendor.state.bounce(NORD, "zurueck@example.org")
+    vendor.state.block(NORD, "gesperrt@*")
     recipients = optimizely.recipients
     swept = (
         recipients.remove_unsubscribed(LIST),
@@ -102,8 +102,8 @@ def test_sweeping_removes_unsubscribed_bounced_and_blocked_recipients(vendor: Ve
 
 
 def test_thousands_of_ids_are_answered_in_order(vendor: Vendor, optimizely: Optimizely) -> None:
-    vendor.world.unsubscribe(NORD, "p1500@example.org")
-    vendor.world.block(NORD, "p2?00@example.org")
+    vendor.state.unsubscribe(NORD, "p1500@example.org")
+    vendor.state.block(NORD, "p2?00@example.org")
     ids = [f"p{n}@example.org" for n in range(2500)]
     assert [n for n, gone in enumerate(optimizely.unsubscribes.contains_all(ids)) if gone] == [1500]
     blocked = optimizely.blacklist.are_blacklisted(ids)
@@ -116,8 +116,8 @@ def test_feedback_is_read_by_file_time_and_page(vendor: Vendor, optimizely: Opti
     now = optimizely.closed_loop.current_time()
     assert abs(now - datetime.now(UTC)) < timedelta(minutes=5)
     rows = [[f"p{n}@example.org", "1700000000000"] for n in range(1200)]
-    vendor.world.publish(NORD, "getOutBounces", rows, now - timedelta(hours=1))
-    vendor.world.publish(NORD, "getOutBounces", [["frueher@example.org", "1"]], now - timedelta(days=3))
+    vendor.state.publish(NORD, "getOutBounces", rows, now - timedelta(hours=1))
+    vendor.state.publish(NORD, "getOutBounces", [["frueher@example.org", "1"]], now - timedelta(days=3))
 
     def read(start: int) -> list[list[str | None]]:
         return optimizely.closed_loop.read(ClosedLoopReader.OUT_BOUNCES, now - timedelta(days=1), now, start, 1000)
@@ -131,17 +131,17 @@ def test_many_threads_share_one_session(vendor: Vendor, optimizely: Optimizely) 
     with ThreadPoolExecutor(4) as pool:
         codes = list(pool.map(lambda batch: optimizely.recipients.add_all(LIST, batch), batches))
     assert codes == [[0] * 20] * 12
-    assert len(vendor.world.calls("login")) == 1
+    assert len(vendor.state.calls("login")) == 1
 
 
 def test_the_session_is_always_logged_out(vendor: Vendor) -> None:
     with pytest.raises(ZeroDivisionError), vendor.connect():
         _ = 1 / 0
-    assert len(vendor.world.calls("logout")) == 1
+    assert len(vendor.state.calls("logout")) == 1
 
 
 def test_a_failing_logout_does_not_hide_the_real_error(vendor: Vendor) -> None:
-    vendor.world.fault("logout", "fault")
+    vendor.state.fault("logout", "fault")
     with pytest.raises(ZeroDivisionError), vendor.connect():
         _ = 1 / 0
 
@@ -154,13 +154,13 @@ def test_a_wrong_password_is_reported_first_with_what_to_check(vendor: Vendor) -
 
 
 def test_an_expired_session_is_renewed_within_a_call(vendor: Vendor, optimizely: Optimizely) -> None:
-    vendor.world.fault("addAll3", "expire")
+    vendor.state.fault("addAll3", "expire")
     assert optimizely.recipients.add_all(LIST, batch_of(optimizely, "a@example.org")) == [0]
-    assert len(vendor.world.calls("login")) == 2
+    assert len(vendor.state.calls("login")) == 2
 
 
 def test_a_session_that_expires_again_after_the_renewal_is_an_error(vendor: Vendor, optimizely: Optimizely) -> None:
-    vendor.world.fault("getCount", "expire", times=2)
+    vendor.state.fault("getCount", "expire", times=2)
     with pytest.raises(SessionExpiredError, match=r"Recipient\.getCount"):
         optimizely.recipients.count(LIST)
 
@@ -182,36 +182,36 @@ def test_another_mandators_list_is_refused_before_any_call(vendor: Vendor, optim
     ):
         with pytest.raises(ForeignListError, match=f"{FOREIGN_LIST}.*mandator {NORD}"):
             forbidden()
-    assert {call.operation for call in vendor.world.calls()} == {"login", "getAllIds"}
+    assert {call.operation for call in vendor.state.calls()} == {"login", "getAllIds"}
 
 
 def test_a_read_is_repeated_after_a_lost_answer_and_a_clear_is_not(vendor: Vendor, optimizely: Optimizely) -> None:
-    vendor.world.fault("getCount", "drop")
-    vendor.world.fault("clear", "drop")
+    vendor.state.fault("getCount", "drop")
+    vendor.state.fault("clear", "drop")
     with pytest.raises(TransientError) as error:
         optimizely.recipients.clear(LIST)
     assert error.value.outcome_unknown
     assert optimizely.recipients.count(LIST) == 0
-    assert len(vendor.world.calls("clear")) == 1
+    assert len(vendor.state.calls("clear")) == 1
 
 
 @pytest.mark.parametrize("way", ["drop", "truncate"])
 def test_a_lost_answer_to_a_batch_is_not_repeated_but_reported_as_unknown(
     vendor: Vendor, optimizely: Optimizely, way: FaultKind
 ) -> None:
-    vendor.world.fault("addAll3", way)
+    vendor.state.fault("addAll3", way)
     batch = batch_of(optimizely, "a@example.org")
     with pytest.raises(TransientError, match=r"was lost before the answer") as error:
         optimizely.recipients.add_all(LIST, batch)
     assert error.value.outcome_unknown
-    assert len(vendor.world.calls("addAll3")) == 1
+    assert len(vendor.state.calls("addAll3")) == 1
     assert optimizely.recipients.add_all(LIST, batch) == [5]
 
 
 def test_a_fault_shows_no_data_of_the_call(
     vendor: Vendor, optimizely: Optimizely, caplog: pytest.LogCaptureFixture
 ) -> None:
-    vendor.world.fault("addAll3", "fault", arg="anna.geheim@example.org")
+    vendor.state.fault("addAll3", "fault", arg="anna.geheim@example.org")
     with caplog.at_level(logging.DEBUG), pytest.raises(TransientError) as error:
         optimizely.recipients.add_all(LIST, batch_of(optimizely, "anna.geheim@example.org", first_name="Annabella"))
     texts = text_of(error.value) + caplog.text
@@ -256,7 +256,7 @@ def test_the_repr_of_a_batch_shows_no_recipients(optimizely: Optimizely) -> None
 
 def test_an_empty_batch_is_not_sent(vendor: Vendor, optimizely: Optimizely) -> None:
     assert optimizely.recipients.add_all(LIST, batch_of(optimizely)) == []
-    assert vendor.world.calls("addAll3") == []
+    assert vendor.state.calls("addAll3") == []
 
 
 def test_a_batch_goes_only_to_the_list_it_was_encoded_for(optimizely: Optimizely) -> None:
@@ -267,27 +267,27 @@ def test_a_batch_goes_only_to_the_list_it_was_encoded_for(optimizely: Optimizely
 def test_thousands_are_removed_from_a_list_and_each_answer_says_whether_the_id_was_in_it(
     vendor: Vendor, optimizely: Optimizely
 ) -> None:
-    vendor.world.put(LIST, [{"id": f"p{n}@example.org"} for n in (3, 1700, 5000)])
+    vendor.state.put(LIST, [{"id": f"p{n}@example.org"} for n in (3, 1700, 5000)])
     removed = optimizely.recipients.remove_all(LIST, [f"p{n}@example.org" for n in range(2500)])
     assert [n for n, was_in_list in enumerate(removed) if was_in_list] == [3, 1700]
     assert len(removed) == 2500
-    assert [call.rows for call in vendor.world.calls("Recipient.removeAll")] == [1000, 1000, 500]
-    assert [row["id"] for row in vendor.world.recipients(LIST)] == ["p5000@example.org"]
+    assert [call.rows for call in vendor.state.calls("Recipient.removeAll")] == [1000, 1000, 500]
+    assert [row["id"] for row in vendor.state.recipients(LIST)] == ["p5000@example.org"]
     assert optimizely.recipients.remove_all(LIST, []) == []
 
 
 def test_removing_a_recipient_from_a_list_keeps_the_unsubscribe(vendor: Vendor, optimizely: Optimizely) -> None:
-    vendor.world.put(LIST, [{"id": "weg@example.org"}])
-    vendor.world.unsubscribe(NORD, "weg@example.org")
+    vendor.state.put(LIST, [{"id": "weg@example.org"}])
+    vendor.state.unsubscribe(NORD, "weg@example.org")
     assert optimizely.recipients.remove_all(LIST, ["weg@example.org"]) == [True]
-    assert vendor.world.unsubscribed(NORD) == ["weg@example.org"]
+    assert vendor.state.unsubscribed(NORD) == ["weg@example.org"]
 
 
 def test_a_removal_is_repeated_after_a_lost_answer(vendor: Vendor, optimizely: Optimizely) -> None:
-    vendor.world.put(LIST, [{"id": "a@example.org"}])
-    vendor.world.fault("removeAll", "truncate")
+    vendor.state.put(LIST, [{"id": "a@example.org"}])
+    vendor.state.fault("removeAll", "truncate")
     assert optimizely.recipients.remove_all(LIST, ["a@example.org"]) == [False]
-    assert vendor.world.recipients(LIST) == []
+    assert vendor.state.recipients(LIST) == []
 
 
 @pytest.mark.parametrize("text", ["Jörg <&> \"'", "Ä😀𝒳", "zwei\r\nZeilen", ""])
@@ -322,25 +322,25 @@ def test_people_are_put_on_the_unsubscribe_list_and_stay_in_their_lists(
     vendor: Vendor, optimizely: Optimizely, list_id: int
 ) -> None:
     optimizely.recipients.add_all(LIST, batch_of(optimizely, "p7@example.org"))
-    vendor.world.fault("addAll", "drop")
+    vendor.state.fault("addAll", "drop")
     people = [f"p{n}@example.org" for n in range(1200)]
     optimizely.unsubscribes.add_all(list_id, people)
     optimizely.unsubscribes.add_all(list_id, ["P7@example.org"])
     assert optimizely.unsubscribes.count() == 1200
-    assert [call.rows for call in vendor.world.calls("Unsubscribe.addAll")] == [1000, 1000, 200, 1]
+    assert [call.rows for call in vendor.state.calls("Unsubscribe.addAll")] == [1000, 1000, 200, 1]
     assert optimizely.recipients.contains(LIST, "p7@example.org")
 
 
 def test_mailings_have_names_lists_and_a_status(vendor: Vendor, optimizely: Optimizely) -> None:
     mailings = optimizely.mailings
     assert mailings.ids_in_status("regular", "SENDING") == []
-    vendor.world.add_mailing(NORD, 71, "Müller & Söhne", status="SENDING", list_ids=[LIST, FOREIGN_LIST])
-    vendor.world.add_mailing(NORD, 72, "Juni", status="SENDING", list_ids=[])
+    vendor.state.add_mailing(NORD, 71, "Müller & Söhne", status="SENDING", list_ids=[LIST, FOREIGN_LIST])
+    vendor.state.add_mailing(NORD, 72, "Juni", status="SENDING", list_ids=[])
     assert mailings.ids_in_status("regular", "SENDING") == [71, 72]
     assert mailings.name(71) == "Müller & Söhne"
     assert mailings.recipient_list_ids(71) == {LIST, FOREIGN_LIST}
     assert mailings.recipient_list_ids(72) == frozenset()
-    vendor.world.set_mailing_status(71, "DONE")
+    vendor.state.set_mailing_status(71, "DONE")
     assert mailings.ids_in_status("regular", "SENDING") == [72]
     assert mailings.ids_in_status("event", "SENDING") == []
 
@@ -357,7 +357,7 @@ def test_mailings_have_names_lists_and_a_status(vendor: Vendor, optimizely: Opti
 def test_the_date_of_a_mailing_arrives_as_the_same_moment_in_utc(
     vendor: Vendor, optimizely: Optimizely, moment: datetime | None
 ) -> None:
-    vendor.world.add_mailing(NORD, 71, "Mai", status="NEW", list_ids=[LIST], scheduled_at=moment)
+    vendor.state.add_mailing(NORD, 71, "Mai", status="NEW", list_ids=[LIST], scheduled_at=moment)
     date = optimizely.mailings.schedule_date(71)
     assert date == moment
     assert date is None or date.tzinfo is UTC
@@ -377,7 +377,7 @@ def test_no_service_has_an_operation_that_ends_an_opt_out(optimizely: Optimizely
 
 def test_gzipped_answers_are_read_and_requests_stay_plain(vendor: Vendor) -> None:
     with (
-        serve(vendor.world, gzips_answers=True) as url,  # refuses gzipped requests
+        serve(vendor.state, gzips_answers=True) as url,  # refuses gzipped requests
         connect(url, NORD, USERNAME, PASSWORD) as optimizely,
     ):
         people = [f"p{number}@example.org" for number in range(1000)]

@@ -21,7 +21,7 @@ def session_at(vendor: Vendor, clock: Clock) -> Session:
 
 
 def logins_and_logouts(vendor: Vendor) -> list[str]:
-    return [call.operation for call in vendor.world.calls() if call.service == "Session"]
+    return [call.operation for call in vendor.state.calls() if call.service == "Session"]
 
 
 def test_a_session_is_renewed_before_it_expires_and_the_old_one_logged_out(vendor: Vendor) -> None:
@@ -54,11 +54,11 @@ def test_the_mandators_lists_are_fetched_once_a_session(vendor: Vendor) -> None:
     session = session_at(vendor, clock)
     session.check_list_ownership(LIST)
     session.check_list_ownership(LIST)
-    assert len(vendor.world.calls("getAllIds")) == 1
+    assert len(vendor.state.calls("getAllIds")) == 1
     clock.now = LIFETIME_SECONDS
     session.call("Recipient", "getCount", LIST, 0)
     session.check_list_ownership(LIST)
-    assert len(vendor.world.calls("getAllIds")) == 2
+    assert len(vendor.state.calls("getAllIds")) == 2
     session.close()
 
 
@@ -82,7 +82,7 @@ def test_credentials_that_stop_working_are_reported_at_the_renewal(vendor: Vendo
     clock = Clock()
     session = session_at(vendor, clock)
     session.open()
-    vendor.world.add_mandator(NORD, USERNAME, "gewechselt")
+    vendor.state.add_mandator(NORD, USERNAME, "gewechselt")
     clock.now = LIFETIME_SECONDS
     with pytest.raises(CredentialsError):
         session.call("Recipient", "getCount", LIST, 0)
@@ -92,7 +92,7 @@ def test_credentials_that_stop_working_are_reported_at_the_renewal(vendor: Vendo
 def test_a_session_with_a_lost_answer_is_ended_so_that_a_late_call_is_refused(vendor: Vendor) -> None:
     session = session_at(vendor, Clock())
     session.open()
-    vendor.world.fault("clear", "drop")
+    vendor.state.fault("clear", "drop")
     with pytest.raises(TransientError):
         session.call("Recipient", "clear", LIST, repeatable=False)
     assert logins_and_logouts(vendor) == ["login", "logout"]

@@ -1,4 +1,4 @@
-"""A bare SOAP client, so that the tests see what is really on the wire."""
+"""A minimal SOAP client, so that tests see the messages themselves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from campaign_sync_tests.waiting import PATIENCE
 
 
 class FaultError(Exception):
-    """The answer was a SOAP fault, on HTTP status 500."""
+    """A SOAP fault, with HTTP status 500."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def element(name: str, kind: str, value: Any) -> str:
         return f'<{name} xsi:nil="true"/>'
     if kind.endswith("[]"):
         item = kind.removesuffix("[]")
-        items = "".join(element("item", item, each) for each in value)
+        items = "".join(element("item", item, element_value) for element_value in value)
         return f'<{name} xsi:type="soapenc:Array" soapenc:arrayType="xsd:{item}[{len(value)}]">{items}</{name}>'
     text = str(value).lower() if isinstance(value, bool) else str(value)
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -69,7 +69,7 @@ def element(name: str, kind: str, value: Any) -> str:
 
 
 def read(answer: bytes) -> Any:
-    """The value an answer returns, references followed; None where it returns nothing."""
+    """Return the value of an answer, with references resolved; None for void."""
     body = etree.fromstring(answer)[0]
     references = {part.get("id"): part for part in body if part.get("id")}
     return _value(body[0][0], references) if len(body[0]) else None

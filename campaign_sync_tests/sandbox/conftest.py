@@ -26,20 +26,20 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def world(tmp_path: Path, clock: Clock) -> Iterator[VendorState]:
-    world = VendorState(tmp_path / "world.db", clock)
-    world.add_mandator(NORD, "nord-api", "s3cret")
-    world.add_mandator(SUED, "sued-api", "s3cret")
-    world.add_list(NORD, NEWSLETTER, "Newsletter Nord", ["Vorname", "Ort"])
-    world.add_list(NORD, OPT_IN_LIST, "Anmeldungen", ["Vorname"], opt_in_list=True, test=True)
-    world.add_list(SUED, FOREIGN, "Newsletter Süd", ["Vorname"])
-    yield world
-    world.close()
+def state(tmp_path: Path, clock: Clock) -> Iterator[VendorState]:
+    state = VendorState(tmp_path / "state.db", clock)
+    state.add_mandator(NORD, "nord-api", "s3cret")
+    state.add_mandator(SUED, "sued-api", "s3cret")
+    state.add_list(NORD, NEWSLETTER, "Newsletter Nord", ["Vorname", "Ort"])
+    state.add_list(NORD, OPT_IN_LIST, "Anmeldungen", ["Vorname"], opt_in_list=True, test=True)
+    state.add_list(SUED, FOREIGN, "Newsletter Süd", ["Vorname"])
+    yield state
+    state.close()
 
 
 @pytest.fixture
-def anonymous(world: VendorState) -> Iterator[Client]:
-    with serve(world) as url:
+def anonymous(state: VendorState) -> Iterator[Client]:
+    with serve(state) as url:
         yield Client(url)
 
 

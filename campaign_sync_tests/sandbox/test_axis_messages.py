@@ -7,7 +7,7 @@ from lxml import etree
 from campaign_sync.sandbox.axis_messages import SoapError, answer, parse
 from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync.sandbox.wsdl import SERVICES
-from campaign_sync.sandbox.xml_text import STAND_IN, rows_apart
+from campaign_sync.sandbox.xml_text import PLACEHOLDER, extract_rows
 from campaign_sync_tests.sandbox.client import Client, FaultError, element, envelope, read
 from campaign_sync_tests.sandbox.conftest import NEWSLETTER, NORD, OPT_IN_LIST
 
@@ -15,7 +15,7 @@ ROW = '<i xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[1]"><i>Anna</i>
 
 
 def add_all(nord: Client, values: str) -> list[int]:
-    """addAll3 of one recipient, with its attribute values as given."""
+    """Call addAll3 for one recipient, with this markup of its attribute values."""
     arguments: list[tuple[str, Any]] = [
         ("string", nord.session_id),
         ("long", NEWSLETTER),
@@ -37,9 +37,9 @@ def add_all(nord: Client, values: str) -> list[int]:
         f"<in6>{ROW}</in6>",
     ],
 )
-def test_rows_that_are_called_arrays_are_read(world: VendorState, nord: Client, values: str) -> None:
+def test_rows_declared_as_arrays_are_read(state: VendorState, nord: Client, values: str) -> None:
     assert add_all(nord, values) == [0]
-    assert world.recipients(NEWSLETTER)[0]["attributes"] == {"Vorname": "Anna"}
+    assert state.recipients(NEWSLETTER)[0]["attributes"] == {"Vorname": "Anna"}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_rows_that_are_called_arrays_are_read(world: VendorState, nord: Client, 
         (f'<in6><i xsi:type="xsd:string">{ROW}</i></in6>', "encountered a child element, which is NOT expected"),
     ],
 )
-def test_rows_that_nothing_calls_arrays_are_refused(nord: Client, values: str, message: str) -> None:
+def test_rows_not_declared_as_arrays_are_refused(nord: Client, values: str, message: str) -> None:
     with pytest.raises(FaultError, match=message):
         add_all(nord, values)
 
@@ -73,7 +73,7 @@ def test_rows_that_nothing_calls_arrays_are_refused(nord: Client, values: str, m
         ("<i><i>A<!-- <i> --></i></i>", [["A"]]),
     ],
 )
-def test_rows_are_read_alike_however_they_are_written(rows: str, read_as: list[list[str | None] | None]) -> None:
+def test_rows_are_read_the_same_in_any_markup(rows: str, read_as: list[list[str | None] | None]) -> None:
     arguments = "".join(f"<in{i}>{'' if i > 2 else i}</in{i}>" for i in range(6))
     values = f'<in6 soapenc:arrayType="xsd:string[][]">{rows}</in6>'
     apart = '<multiRef id="other" xsi:type="xsd:string">elsewhere</multiRef>'
@@ -82,18 +82,18 @@ def test_rows_are_read_alike_however_they_are_written(rows: str, read_as: list[l
     assert request.arguments["attributeValues"] == read_as
 
 
-def test_rows_that_are_alike_are_taken_out_before_anybody_parses() -> None:
+def test_rows_with_the_same_markup_are_extracted_before_parsing() -> None:
     opening = '<item xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[2]">'
     rows = f"{opening}<item>A</item><item/></item>{opening}<item>B &amp; C</item><item>Ä</item></item>"
-    taken = rows_apart(envelope("Recipient", "addAll3", f"<in6>{rows}</in6>").encode())
+    taken = extract_rows(envelope("Recipient", "addAll3", f"<in6>{rows}</in6>").encode())
 
     assert taken is not None
     assert taken[1] == [["A", ""], ["B & C", "Ä"]]
-    assert f"<in6>{opening}<item>{STAND_IN}</item></item></in6>".encode() in taken[0]
+    assert f"<in6>{opening}<item>{PLACEHOLDER}</item></item></in6>".encode() in taken[0]
 
 
 @pytest.mark.parametrize("cell", ["]]&gt;]]>", "\x02", "\ufffe", "&unknown;", "&", "<i>", "</in6>"])
-def test_rows_that_are_no_xml_are_no_xml_however_many_there_are(cell: str) -> None:
+def test_rows_that_are_not_xml_are_refused_in_bulk_too(cell: str) -> None:
     content = f"<in6>{'<i><i>A</i></i>' * 2}<i><i>{cell}</i></i></in6>"
     with pytest.raises(SoapError, match="SAXParseException"):
         parse("Recipient", envelope("Recipient", "addAll3", content).encode())
@@ -107,12 +107,12 @@ def test_rows_that_are_no_xml_are_no_xml_however_many_there_are(cell: str) -> No
         "<in6><i xsi:type='xsd:string'><i>a</i></i></in6>",
     ],
 )
-def test_rows_where_none_belong_are_refused_though_they_are_alike(content: str) -> None:
+def test_misplaced_rows_are_refused(content: str) -> None:
     with pytest.raises(SoapError):
         parse("Recipient", envelope("Recipient", "addAll3", content).encode())
 
 
-def test_flat_arrays_need_no_type_and_their_items_any_name(nord: Client) -> None:
+def test_flat_arrays_need_no_type_and_accept_any_item_name(nord: Client) -> None:
     content = element("in0", "string", nord.session_id) + "<in1><x>a@example.org</x><y>b@example.org</y></in1>"
 
     assert read(nord.send("Unsubscribe", envelope("Unsubscribe", "containsAll", content))) == [False, False]
@@ -134,14 +134,14 @@ def test_parameters_with_unknown_names_count_by_position(nord: Client) -> None:
     assert read(nord.send("Recipient", envelope("Recipient", "getCount", content))) == 0
 
 
-def test_values_may_stand_apart_from_where_they_belong(world: VendorState, nord: Client) -> None:
+def test_values_may_be_references(state: VendorState, nord: Client) -> None:
     content = element("in0", "string", nord.session_id) + '<in1 href="#list"/><in2 href="#names"/>'
     apart = (
         f'<multiRef id="names" xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[1]"><i href="#name"/></multiRef>'
         f'<multiRef id="list" xsi:type="xsd:long">{NEWSLETTER}</multiRef>'
         f'<multiRef id="name" xsi:type="xsd:string">Recipient</multiRef>'
     )
-    world.put(NEWSLETTER, [{"id": "a@example.org"}])
+    state.put(NEWSLETTER, [{"id": "a@example.org"}])
 
     assert read(nord.send("Recipient", envelope("Recipient", "getAll", content, apart))) == [["a@example.org"]]
 
@@ -170,7 +170,7 @@ def test_a_scalar_of_another_type_is_refused(nord: Client, kind: str, value: Any
         (envelope("Recipient", "getVersion", "<in0>x</in0>"), "No such operation 'getVersion'"),
     ],
 )
-def test_what_is_no_call_is_answered_with_a_fault(anonymous: Client, body: str, message: str) -> None:
+def test_an_invalid_call_is_answered_with_a_fault(anonymous: Client, body: str, message: str) -> None:
     with pytest.raises(FaultError, match=message):
         anonymous.send("Recipient", body)
 
@@ -200,10 +200,10 @@ def test_equal_booleans_share_one_reference(nord: Client) -> None:
         (None, ' xsi:nil="true"/>'),
     ],
 )
-def test_a_moment_is_answered_in_utc_where_it_belongs(
-    world: VendorState, nord: Client, scheduled_at: datetime | None, returned: str
+def test_a_time_is_answered_in_utc_without_a_reference(
+    state: VendorState, nord: Client, scheduled_at: datetime | None, returned: str
 ) -> None:
-    world.add_mailing(NORD, 71, "Mai", status="NEW", list_ids=[NEWSLETTER], scheduled_at=scheduled_at)
+    state.add_mailing(NORD, 71, "Mai", status="NEW", list_ids=[NEWSLETTER], scheduled_at=scheduled_at)
     content = element("in0", "string", nord.session_id) + element("in1", "long", 71)
     answer = nord.send("Mailing", envelope("Mailing", "getScheduleDate", content))
 
@@ -218,16 +218,16 @@ def test_an_answer_without_value_is_an_empty_element(nord: Client) -> None:
     assert b"/></soapenv:Body>" in answer
 
 
-def test_letters_beyond_ascii_are_answered_as_numbers(world: VendorState, nord: Client) -> None:
-    world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "Köln €"}}])
+def test_letters_beyond_ascii_are_answered_as_numbers(state: VendorState, nord: Client) -> None:
+    state.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "Köln €"}}])
     answer = nord.send("Recipient", envelope("Recipient", "getAll", _orte(nord)))
 
     assert b"K&#246;ln &#8364;" in answer
     assert read(answer) == [["Köln €"]]
 
 
-def test_an_emoji_is_answered_as_axis_does_and_no_xml_parser_takes_it(world: VendorState, nord: Client) -> None:
-    world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "🌻"}}])
+def test_an_emoji_is_answered_like_axis_as_invalid_xml(state: VendorState, nord: Client) -> None:
+    state.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "🌻"}}])
     answer = nord.send("Recipient", envelope("Recipient", "getAll", _orte(nord)))
 
     assert b"&#xD83C;&#xDF3B;" in answer
@@ -249,7 +249,7 @@ def test_an_emoji_is_answered_as_axis_does_and_no_xml_parser_takes_it(world: Ven
         [],
     ],
 )
-def test_rows_are_written_alike_at_once_and_one_by_one(rows: list[list[str | None] | None]) -> None:
+def test_rows_are_encoded_the_same_in_bulk_and_one_by_one(rows: list[list[str | None] | None]) -> None:
     operation = SERVICES["Recipient"]["getAll"]
     at_once = answer("Recipient", operation, rows)
 

@@ -1,4 +1,4 @@
-"""The demonstration CRM: the same for everybody, and as untidy as a real one."""
+"""The demonstration CRM: always the same, with the data errors of a real one."""
 
 import unicodedata
 from typing import Any
@@ -55,7 +55,7 @@ def test_it_works_on_every_database(database_url: str) -> None:
     assert all(len(picked(database_url, pick)) for pick in LISTS)
 
 
-def test_its_lists_have_their_sizes_and_most_of_their_people_may_be_written_to(demo_url: str) -> None:
+def test_lists_have_their_sizes_and_most_members_have_a_consent(demo_url: str) -> None:
     for pick, (opt_in_id, size) in LISTS.items():
         assert len(picked(demo_url, pick)) == size
         assert 0.9 * size < len(kept(demo_url, pick, opt_in_id.rpartition("-")[2])) < size
@@ -72,7 +72,7 @@ def test_the_same_seed_makes_the_same_people(demo_url: str, sqlite_url: str) -> 
         assert rows(demo_url, table) == rows(other, table)
 
 
-def test_it_is_untidy(demo_url: str) -> None:
+def test_it_has_the_data_errors_of_a_real_crm(demo_url: str) -> None:
     people = [row for name in ("contact", "lead", "account") for row in rows(demo_url, schema.metadata.tables[name])]
     emails = [row["email"] for row in people if row["email"]]
     names = [row["last_name"] for row in people]
@@ -92,7 +92,7 @@ def test_it_is_untidy(demo_url: str) -> None:
     assert shared - {None}
 
 
-def test_nobody_in_it_could_exist(demo_url: str) -> None:
+def test_its_people_are_invented(demo_url: str) -> None:
     for name in ("contact", "lead", "account"):
         for row in rows(demo_url, schema.metadata.tables[name]):
             domain = (row["email"] or "@example").lower().strip().rpartition("@")[2]
@@ -101,7 +101,7 @@ def test_nobody_in_it_could_exist(demo_url: str) -> None:
             )
 
 
-def test_a_day_later_people_came_went_and_moved(demo_url: str) -> None:
+def test_a_day_brings_new_people_withdrawals_and_moves(demo_url: str) -> None:
     before = {pick: set(picked(demo_url, pick)["entity_id"]) for pick in LISTS}
     advance_demo_crm(demo_url, 2)
     after = {pick: set(picked(demo_url, pick)["entity_id"]) for pick in LISTS}
@@ -113,25 +113,27 @@ def test_a_day_later_people_came_went_and_moved(demo_url: str) -> None:
     assert kinds == {"granted", "withdrawn"}
 
 
-def test_a_day_passes_only_once(demo_url: str) -> None:
+def test_a_day_is_applied_once(demo_url: str) -> None:
     advance_demo_crm(demo_url, 2)
     events = rows(demo_url, schema.consent_event)
     advance_demo_crm(demo_url, 2)
     assert rows(demo_url, schema.consent_event) == events
 
 
-def test_a_demonstration_of_an_earlier_version_is_to_be_begun_anew(demo_url: str) -> None:
+def test_a_demonstration_of_an_earlier_version_must_be_restarted(demo_url: str) -> None:
     with crm_engine(demo_url).begin() as connection:
         connection.exec_driver_sql("ALTER TABLE consent_event DROP COLUMN text_version")
-    with pytest.raises(CrmError, match=r"remove \.campaign_sync/demo to begin anew"):
+    with pytest.raises(CrmError, match=r"remove \.campaign_sync/demo to start again"):
         advance_demo_crm(demo_url, 2)
 
 
-def test_every_day_has_its_own_feedback_whatever_was_imported_before(demo_url: str) -> None:
+def test_the_feedback_of_a_day_does_not_depend_on_earlier_imports(demo_url: str) -> None:
     first = demo_addresses(demo_url, 1, "nord")
     crm = SqlCrm(demo_url)
-    crm.record_unsubscribes([Unsubscribe(each, DAY_ONE, "nord", "optimizely:test") for each in first.unsubscribed])
-    crm.record_bounces([Bounce(each, DAY_ONE, "nord", "optimizely:test") for each in first.bounced])
+    crm.record_unsubscribes(
+        [Unsubscribe(address, DAY_ONE, "nord", "optimizely:test") for address in first.unsubscribed]
+    )
+    crm.record_bounces([Bounce(address, DAY_ONE, "nord", "optimizely:test") for address in first.bounced])
     advance_demo_crm(demo_url, 2)
     assert demo_addresses(demo_url, 1, "nord") == first
     second = demo_addresses(demo_url, 2, "nord")
@@ -143,10 +145,10 @@ def test_feedback_is_about_people_the_crm_knows_by_normalized_addresses(demo_url
     for mandator in ("nord", "sued"):
         feedback = demo_addresses(demo_url, 1, mandator)
         addresses = feedback.unsubscribed + feedback.bounced
-        assert [normalize_address(each) for each in addresses] == addresses
+        assert [normalize_address(address) for address in addresses] == addresses
         assert not set(feedback.unsubscribed) & set(feedback.bounced)
         outcome = SqlCrm(demo_url).record_unsubscribes(
-            [Unsubscribe(each, DAY_ONE, mandator, "optimizely:test") for each in addresses]
+            [Unsubscribe(address, DAY_ONE, mandator, "optimizely:test") for address in addresses]
         )
         assert outcome.unmatched == ()
         assert outcome.written >= len(addresses) > 20

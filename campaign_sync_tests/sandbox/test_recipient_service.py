@@ -5,37 +5,37 @@ from campaign_sync_tests.sandbox.client import Client, FaultError
 from campaign_sync_tests.sandbox.conftest import FOREIGN, NEWSLETTER, NORD, OPT_IN_LIST, SUED
 
 
-def test_each_recipient_is_answered_with_what_became_of_it(world: VendorState, nord: Client) -> None:
-    world.put(NEWSLETTER, [{"id": "there@example.org"}])
-    world.unsubscribe(NORD, "left@example.org")
-    world.block(NORD, "*@spam.example.org")
-    world.bounce(NORD, "dead@example.org")
-    world.refuse(NORD, "filtered@example.org", 6)
-    world.refuse(NORD, "error@example.org", 7)
+def test_each_recipient_gets_a_code(state: VendorState, nord: Client) -> None:
+    state.put(NEWSLETTER, [{"id": "there@example.org"}])
+    state.unsubscribe(NORD, "left@example.org")
+    state.block(NORD, "*@spam.example.org")
+    state.bounce(NORD, "dead@example.org")
+    state.refuse(NORD, "filtered@example.org", 6)
+    state.refuse(NORD, "error@example.org", 7)
     names = ("new", "left", "dead", "there", "filtered", "error", "new")
     ids = [*(f"{name}@example.org" for name in names), "x@spam.example.org", "no address", None]
 
     assert nord.add_all(NEWSLETTER, ids) == [0, 2, 4, 5, 6, 7, 5, 3, 1, 1]
-    assert [row["id"] for row in world.recipients(NEWSLETTER)] == ["there@example.org", "new@example.org"]
+    assert [row["id"] for row in state.recipients(NEWSLETTER)] == ["there@example.org", "new@example.org"]
 
 
-def test_ids_are_compared_without_regard_to_case_and_kept_as_sent(world: VendorState, nord: Client) -> None:
-    world.unsubscribe(NORD, "Left@Example.org")
+def test_ids_are_compared_without_regard_to_case_and_kept_as_sent(state: VendorState, nord: Client) -> None:
+    state.unsubscribe(NORD, "Left@Example.org")
 
     assert nord.add_all(NEWSLETTER, ["LEFT@example.org", "New@example.org", "new@EXAMPLE.org"]) == [2, 0, 5]
     assert nord.call("Recipient", "contains", NEWSLETTER, "NEW@example.org") is True
     assert nord.call("Recipient", "getAll", NEWSLETTER, ["Recipient"]) == [["New@example.org"]]
 
 
-def test_an_opt_in_list_takes_back_who_had_unsubscribed(world: VendorState, nord: Client) -> None:
-    world.unsubscribe(NORD, "left@example.org")
+def test_an_opt_in_list_ends_an_unsubscribe(state: VendorState, nord: Client) -> None:
+    state.unsubscribe(NORD, "left@example.org")
 
     assert nord.add_all(OPT_IN_LIST, ["left@example.org"]) == [0]
-    assert world.unsubscribed(NORD) == []
+    assert state.unsubscribed(NORD) == []
 
 
-def test_an_unsubscribe_belongs_to_one_mandator(world: VendorState, nord: Client) -> None:
-    world.unsubscribe(SUED, "left@example.org")
+def test_an_unsubscribe_belongs_to_one_mandator(state: VendorState, nord: Client) -> None:
+    state.unsubscribe(SUED, "left@example.org")
 
     assert nord.add_all(NEWSLETTER, ["left@example.org"]) == [0]
 
@@ -53,10 +53,10 @@ def test_an_unsubscribe_belongs_to_one_mandator(world: VendorState, nord: Client
         ("a.b@example.org", "xa.b@example.org", False),
     ],
 )
-def test_a_star_stands_for_one_or_more_characters_and_a_question_mark_for_one(
-    world: VendorState, nord: Client, pattern: str, address: str, hit: bool
+def test_a_star_matches_one_or_more_characters_and_a_question_mark_one(
+    state: VendorState, nord: Client, pattern: str, address: str, hit: bool
 ) -> None:
-    world.block(NORD, pattern)
+    state.block(NORD, pattern)
 
     assert nord.call("Blacklist", "isBlacklisted", address) is hit
     assert nord.call("Blacklist", "areBlacklisted", [address, "b@example.net"]) == [hit, False]
@@ -73,12 +73,12 @@ def test_a_star_stands_for_one_or_more_characters_and_a_question_mark_for_one(
         (["a@example.org"], ["Vorname"], [["Anna"], ["Bert"]], "Array lengths differ"),
     ],
 )
-def test_a_call_that_is_wrong_as_a_whole_adds_nobody(
-    world: VendorState, nord: Client, ids: list[str], names: list[str], rows: list[list[str]] | None, message: str
+def test_an_invalid_call_adds_no_recipients(
+    state: VendorState, nord: Client, ids: list[str], names: list[str], rows: list[list[str]] | None, message: str
 ) -> None:
     with pytest.raises(FaultError, match=message):
         nord.add_all(NEWSLETTER, ids, names, rows)
-    assert world.recipients(NEWSLETTER) == []
+    assert state.recipients(NEWSLETTER) == []
 
 
 def test_1000_recipients_fit_into_one_call(nord: Client) -> None:
@@ -86,46 +86,46 @@ def test_1000_recipients_fit_into_one_call(nord: Client) -> None:
     assert nord.call("Recipient", "getCount", NEWSLETTER, 0) == 1000
 
 
-def test_faults_tell_everybodys_data_as_the_real_ones_do(nord: Client) -> None:
+def test_faults_repeat_personal_data_as_the_real_ones_do(nord: Client) -> None:
     with pytest.raises(FaultError, match=rf"\[{nord.session_id},{NORD},nord-api\].*canary@example.org"):
         nord.add_all(NEWSLETTER, ["canary@example.org"], ["nothing"], [["x"]])
 
 
 @pytest.mark.parametrize("operation", ["clear", "removeUnsubscribed", "removeBounced", "removeBlacklisted"])
-def test_another_mandators_list_does_not_exist(world: VendorState, nord: Client, operation: str) -> None:
-    world.put(FOREIGN, [{"id": "a@example.org"}])
+def test_another_mandators_list_does_not_exist(state: VendorState, nord: Client, operation: str) -> None:
+    state.put(FOREIGN, [{"id": "a@example.org"}])
 
     with pytest.raises(FaultError, match="Recipient list does not exist"):
         nord.call("Recipient", operation, FOREIGN)
-    assert len(world.recipients(FOREIGN)) == 1
+    assert len(state.recipients(FOREIGN)) == 1
 
 
-def test_a_cleared_list_is_empty_and_its_neighbour_is_not(world: VendorState, nord: Client) -> None:
+def test_clearing_a_list_leaves_other_lists_alone(state: VendorState, nord: Client) -> None:
     for list_id in (NEWSLETTER, OPT_IN_LIST):
-        world.put(list_id, [{"id": "a@example.org"}])
+        state.put(list_id, [{"id": "a@example.org"}])
 
     assert nord.call("Recipient", "clear", NEWSLETTER) is None
     assert nord.call("Recipient", "getCount", NEWSLETTER, 0) == 0
     assert nord.call("Recipient", "getCount", OPT_IN_LIST, 0) == 1
 
 
-def test_sweeping_removes_the_affected_and_counts_them(world: VendorState, nord: Client) -> None:
-    world.put(NEWSLETTER, [{"id": f"{i}@example.org"} for i in range(10)])
+def test_sweeping_removes_the_affected_and_counts_them(state: VendorState, nord: Client) -> None:
+    state.put(NEWSLETTER, [{"id": f"{i}@example.org"} for i in range(10)])
     for i in range(3):
-        world.unsubscribe(NORD, f"{i}@example.org")
-    world.bounce(NORD, "3@example.org")
-    world.block(NORD, "4@*")
-    world.unsubscribe(NORD, "elsewhere@example.org")
+        state.unsubscribe(NORD, f"{i}@example.org")
+    state.bounce(NORD, "3@example.org")
+    state.block(NORD, "4@*")
+    state.unsubscribe(NORD, "elsewhere@example.org")
 
     assert nord.call("Recipient", "removeUnsubscribed", NEWSLETTER) == 3
     assert nord.call("Recipient", "removeBounced", NEWSLETTER) == 1
     assert nord.call("Recipient", "removeBlacklisted", NEWSLETTER) == 1
-    assert [row["id"] for row in world.recipients(NEWSLETTER)] == [f"{i}@example.org" for i in range(5, 10)]
+    assert [row["id"] for row in state.recipients(NEWSLETTER)] == [f"{i}@example.org" for i in range(5, 10)]
 
 
-def test_a_list_is_read_page_by_page_from_a_row_on(world: VendorState, nord: Client) -> None:
+def test_a_list_is_read_page_by_page_from_a_row_on(state: VendorState, nord: Client) -> None:
     people = [(f"{name}@example.org", name) for name in ("Cem", "Änne", "Bo", "Dörte")]
-    world.put(NEWSLETTER, [{"id": key, "attributes": {"Vorname": name}} for key, name in people])
+    state.put(NEWSLETTER, [{"id": key, "attributes": {"Vorname": name}} for key, name in people])
     names = ["Vorname", "email", "Recipient", "no such"]
 
     def page(order: str | None, ascending: bool, start: int, rows: int) -> list[list[str | None]]:
@@ -141,8 +141,8 @@ def test_a_list_is_read_page_by_page_from_a_row_on(world: VendorState, nord: Cli
     assert [row[0] for row in page("Vorname", False, 0, 2)] == ["Änne", "Dörte"]
 
 
-def test_one_recipient_can_be_looked_up_and_removed(world: VendorState, nord: Client) -> None:
-    world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "Köln"}}])
+def test_one_recipient_can_be_looked_up_and_removed(state: VendorState, nord: Client) -> None:
+    state.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "Köln"}}])
 
     assert nord.call("Recipient", "getAttributes", NEWSLETTER, "A@example.org", ["Ort", "Vorname"]) == ["Köln", None]
     assert nord.call("Recipient", "removeAll", NEWSLETTER, ["a@example.org", "b@example.org"]) == [True, False]
@@ -152,13 +152,11 @@ def test_one_recipient_can_be_looked_up_and_removed(world: VendorState, nord: Cl
         nord.call("Recipient", "getAttributes", NEWSLETTER, "a@example.org", ["Ort"])
 
 
-def test_attributes_of_somebody_in_the_list_are_overwritten_and_the_others_stay(
-    world: VendorState, nord: Client
-) -> None:
-    world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "Köln", "Vorname": "Anna"}}])
+def test_attributes_of_a_recipient_are_overwritten_and_the_others_kept(state: VendorState, nord: Client) -> None:
+    state.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "Köln", "Vorname": "Anna"}}])
 
     assert nord.call("Recipient", "setAttributes", NEWSLETTER, "A@example.org", ["Ort"], ["Bonn"]) is None
-    assert world.recipients(NEWSLETTER)[0]["attributes"] == {"Ort": "Bonn", "Vorname": "Anna"}
+    assert state.recipients(NEWSLETTER)[0]["attributes"] == {"Ort": "Bonn", "Vorname": "Anna"}
 
 
 @pytest.mark.parametrize(
@@ -171,27 +169,27 @@ def test_attributes_of_somebody_in_the_list_are_overwritten_and_the_others_stay(
     ],
 )
 def test_attributes_that_cannot_be_written_change_nothing(
-    world: VendorState, nord: Client, recipient_id: str, names: list[str], values: list[str], message: str
+    state: VendorState, nord: Client, recipient_id: str, names: list[str], values: list[str], message: str
 ) -> None:
-    world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "Köln"}}])
+    state.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Ort": "Köln"}}])
 
     with pytest.raises(FaultError, match=message):
         nord.call("Recipient", "setAttributes", NEWSLETTER, recipient_id, names, values)
-    assert world.recipients(NEWSLETTER)[0]["attributes"] == {"Ort": "Köln"}
+    assert state.recipients(NEWSLETTER)[0]["attributes"] == {"Ort": "Köln"}
 
 
-def test_what_was_sent_is_what_is_held(world: VendorState, nord: Client) -> None:
+def test_recipients_are_stored_as_sent(state: VendorState, nord: Client) -> None:
     nord.add_all(NEWSLETTER, ["a@example.org"], ["Ort", "Vorname"], [['Köln <&"> ]]>', None]])
 
-    assert world.recipients(NEWSLETTER) == [
+    assert state.recipients(NEWSLETTER) == [
         {"id": "a@example.org", "address": "a@example.org", "attributes": {"Ort": 'Köln <&"> ]]>', "Vorname": None}}
     ]
     assert nord.call("Recipient", "getAll", NEWSLETTER, ["Ort", "Vorname"]) == [['Köln <&"> ]]>', None]]
 
 
-def test_what_was_kept_in_either_form_is_read_alike(world: VendorState, nord: Client) -> None:
+def test_both_storage_formats_are_read(state: VendorState, nord: Client) -> None:
     names = ["Ort", "no such", "Vorname", "email", "Erstellt am"]
-    world.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Vorname": "Anna", "Ort": "Köln"}}])
+    state.put(NEWSLETTER, [{"id": "a@example.org", "attributes": {"Vorname": "Anna", "Ort": "Köln"}}])
     nord.add_all(NEWSLETTER, ["b@example.org"], ["Vorname", "Ort"], [["Bert", "Bonn"]])
     nord.add_all(NEWSLETTER, ["c@example.org"], ["Ort", "Vorname"], [["Celle", None]])
     nord.add_all(NEWSLETTER, ["d@example.org"], ["Ort"], [[""]])
@@ -206,7 +204,7 @@ def test_what_was_kept_in_either_form_is_read_alike(world: VendorState, nord: Cl
         [None, None, None, "e@example.org"],
     ]
     assert {row[4] for row in rows} == {"2027-01-15T08:00:00+00:00"}
-    assert [row.get("attributes") for row in world.recipients(NEWSLETTER)] == [
+    assert [row.get("attributes") for row in state.recipients(NEWSLETTER)] == [
         {"Vorname": "Anna", "Ort": "Köln"},
         {"Vorname": "Bert", "Ort": "Bonn"},
         {"Ort": "Celle", "Vorname": None},

@@ -39,7 +39,7 @@ SOAP_ENCODING_SCHEMA = f"""
 
 
 class OfflineTransport(Transport):
-    """zeep as it is, with the one schema at hand that it would fetch from somebody else's server."""
+    """zeep's transport, with a local copy of the one schema that it would fetch from a third party."""
 
     def load(self, url: str) -> bytes:
         if url == ENCODING:
@@ -49,8 +49,8 @@ class OfflineTransport(Transport):
 
 
 @pytest.mark.parametrize("part_names", ["in0", "named"])
-def test_zeep_reads_every_wsdl_and_names_parameters_as_it_says(world: VendorState, part_names: PartNames) -> None:
-    with serve(world, part_names=part_names) as url:
+def test_zeep_reads_every_wsdl_and_names_parameters_as_it_says(state: VendorState, part_names: PartNames) -> None:
+    with serve(state, part_names=part_names) as url:
         for service, operations in SERVICES.items():
             client = zeep.Client(f"{url}/Rpc{service}?wsdl", transport=OfflineTransport())
             proxy = client.create_service(
@@ -69,8 +69,8 @@ def test_zeep_reads_every_wsdl_and_names_parameters_as_it_says(world: VendorStat
 
 
 @pytest.mark.parametrize("part_names", ["in0", "named"])
-def test_zeep_calls_what_needs_no_nested_arrays(world: VendorState, part_names: PartNames) -> None:
-    with serve(world, part_names=part_names) as url:
+def test_zeep_calls_what_needs_no_nested_arrays(state: VendorState, part_names: PartNames) -> None:
+    with serve(state, part_names=part_names) as url:
         session_id = Client(url).login(NORD, "nord-api", "s3cret").session_id
 
         def service(name: str) -> Any:
@@ -78,7 +78,7 @@ def test_zeep_calls_what_needs_no_nested_arrays(world: VendorState, part_names: 
             binding = f"{{urn:api.broadmail.de/soap11/Rpc{name}}}Rpc{name}SoapBinding"
             return client.create_service(binding, f"{url}/Rpc{name}")
 
-        world.put(NEWSLETTER, [{"id": "a@example.org"}])
+        state.put(NEWSLETTER, [{"id": "a@example.org"}])
         recipients = service("Recipient")
         assert recipients.getCount(session_id, NEWSLETTER, 0) == 1
         assert recipients.contains(session_id, NEWSLETTER, "a@example.org") is True
@@ -89,25 +89,25 @@ def test_zeep_calls_what_needs_no_nested_arrays(world: VendorState, part_names: 
         assert NEWSLETTER in service("RecipientList").getAllIds(session_id)
 
 
-def test_what_is_not_there_is_not_found(anonymous: Client) -> None:
+def test_unknown_services_are_not_found(anonymous: Client) -> None:
     assert requests.get(f"{anonymous.url}/RpcNope?wsdl", timeout=PATIENCE).status_code == 404
     assert requests.get(f"{anonymous.url}/RpcSession?WSDL", timeout=PATIENCE).status_code == 200
     with pytest.raises(FaultError, match="could not find a target service"):
         anonymous.send("Nope", "<x/>")
 
 
-def test_many_callers_at_once_are_all_served(world: VendorState, nord: Client) -> None:
+def test_simultaneous_calls_are_all_answered(state: VendorState, nord: Client) -> None:
     batches = [[f"{batch}-{i}@example.org" for i in range(200)] for batch in range(16)]
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda ids: nord.add_all(NEWSLETTER, ids), batches))
     assert answers == [[0] * 200] * 16
-    assert len(world.recipients(NEWSLETTER)) == 3200
+    assert len(state.recipients(NEWSLETTER)) == 3200
 
 
-def test_answers_are_gzipped_for_clients_that_accept_it(world: VendorState) -> None:
+def test_answers_are_gzipped_for_clients_that_accept_it(state: VendorState) -> None:
     call = envelope("Session", "getVersion", "").encode()
-    with serve(world, gzips_answers=True) as url:
+    with serve(state, gzips_answers=True) as url:
         packed = requests.post(f"{url}/RpcSession", data=call, headers={"Accept-Encoding": "gzip"}, timeout=PATIENCE)
         plain = requests.post(f"{url}/RpcSession", data=call, headers={"Accept-Encoding": "identity"}, timeout=PATIENCE)
 
@@ -125,16 +125,16 @@ def test_gzipped_requests_are_refused(anonymous: Client) -> None:
     assert read(plain.content) == "1.18"
 
 
-def test_a_truncated_answer_is_truncated_when_gzipped(world: VendorState) -> None:
-    world.fault("getVersion", "truncate")
+def test_a_truncated_answer_is_truncated_when_gzipped(state: VendorState) -> None:
+    state.fault("getVersion", "truncate")
     call = envelope("Session", "getVersion", "").encode()
-    with serve(world, gzips_answers=True) as url, pytest.raises(requests.exceptions.ChunkedEncodingError):
+    with serve(state, gzips_answers=True) as url, pytest.raises(requests.exceptions.ChunkedEncodingError):
         requests.post(f"{url}/RpcSession", data=call, timeout=PATIENCE)
 
 
-def test_a_server_ends_though_a_client_keeps_its_connection(world: VendorState) -> None:
+def test_a_server_ends_despite_an_open_connection(state: VendorState) -> None:
     with requests.Session() as client:
-        with serve(world) as url:
+        with serve(state) as url:
             client.get(f"{url}/RpcSession?wsdl", timeout=PATIENCE)
         with pytest.raises(requests.ConnectionError):
             client.get(f"{url}/RpcSession?wsdl", timeout=PATIENCE)
@@ -142,7 +142,7 @@ def test_a_server_ends_though_a_client_keeps_its_connection(world: VendorState) 
 
 @contextmanager
 def running(data: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The sandbox as a process of its own, and its base URL."""
+    """Run the sandbox as a process; yield it and its base URL."""
     command = [sys.executable, "-m", "campaign_sync.sandbox", "--port", "0", "--data", str(data), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -152,24 +152,24 @@ def running(data: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], 
             process.kill()
 
 
-def test_the_sandbox_as_a_process_serves_what_another_process_puts_in(world: VendorState) -> None:
-    with running(world.path) as (process, url):
+def test_the_sandbox_as_a_process_serves_what_another_process_puts_in(state: VendorState) -> None:
+    with running(state.path) as (process, url):
         nord = Client(url).login(NORD, "nord-api", "s3cret")
-        world.put(NEWSLETTER, [{"id": "a@example.org"}])
+        state.put(NEWSLETTER, [{"id": "a@example.org"}])
         assert nord.add_all(NEWSLETTER, ["a@example.org", "b@example.org"]) == [5, 0]
-        assert len(world.recipients(NEWSLETTER)) == 2
+        assert len(state.recipients(NEWSLETTER)) == 2
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=PATIENCE) == 0
 
 
-def test_what_the_sandbox_knows_outlives_it(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "world.db"
+def test_the_state_outlives_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "state.db"
     with running(path):
-        world = VendorState(path)
-        world.add_mandator(NORD, "nord-api", "s3cret")
-        world.add_list(NORD, NEWSLETTER, "Newsletter", ["Ort"])
-        world.unsubscribe(NORD, "left@example.org")
-        world.close()
+        state = VendorState(path)
+        state.add_mandator(NORD, "nord-api", "s3cret")
+        state.add_list(NORD, NEWSLETTER, "Newsletter", ["Ort"])
+        state.unsubscribe(NORD, "left@example.org")
+        state.close()
     with running(path, "--part-names", "named") as (_, url):
         nord = Client(url).login(NORD, "nord-api", "s3cret")
         assert nord.add_all(NEWSLETTER, ["left@example.org"]) == [2]
@@ -188,7 +188,7 @@ def test_a_taken_port_is_one_clear_sentence(anonymous: Client, tmp_path: Path) -
     )
 
 
-def test_a_file_of_another_kind_is_one_clear_sentence(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_one_clear_sentence(tmp_path: Path) -> None:
     (tmp_path / "w.db").write_text("not a database, but long enough to be taken for one\n" * 100)
     command = [sys.executable, "-m", "campaign_sync.sandbox", "--data", str(tmp_path / "w.db")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)

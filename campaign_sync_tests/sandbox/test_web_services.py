@@ -25,7 +25,7 @@ def test_wrong_credentials_open_no_session(anonymous: Client, mandator_id: int, 
         anonymous.login(mandator_id, username, password)
 
 
-def test_a_session_ends_20_minutes_after_login_however_busy(nord: Client, clock: Clock) -> None:
+def test_a_session_ends_20_minutes_after_login_despite_calls(nord: Client, clock: Clock) -> None:
     for _ in range(2):
         clock.now += 599
         nord.call("RecipientList", "getAllIds")
@@ -35,7 +35,7 @@ def test_a_session_ends_20_minutes_after_login_however_busy(nord: Client, clock:
         nord.call("RecipientList", "getAllIds")
 
 
-def test_a_session_ends_with_its_logout_and_no_other_does(nord: Client) -> None:
+def test_a_logout_ends_only_its_session(nord: Client) -> None:
     other = nord.login(NORD, "nord-api", "s3cret")
     nord.call("Session", "logout")
 
@@ -57,7 +57,7 @@ def test_lists_are_described_in_the_language_of_the_session(nord: Client) -> Non
     assert nord.call("RecipientList", "isTestRecipientList", OPT_IN_LIST) is True
 
 
-def test_the_systems_attributes_come_last_and_in_the_language_asked_for(nord: Client) -> None:
+def test_system_attributes_come_last_in_the_requested_language(nord: Client) -> None:
     def names(locale: str) -> list[str]:
         attributes: list[str] = nord.call("RecipientList", "getAttributeNames", NEWSLETTER, locale)
         return attributes
@@ -67,48 +67,48 @@ def test_the_systems_attributes_come_last_and_in_the_language_asked_for(nord: Cl
     assert names("en") == ["Vorname", "Ort", "Created on", "Modified on", "Opt-in source", "Opt-in date"]
 
 
-def test_mailings_are_found_by_type_and_status(world: VendorState, nord: Client) -> None:
-    world.add_mailing(NORD, 71, "Mai", status="SENDING", list_ids=[NEWSLETTER, OPT_IN_LIST])
-    world.add_mailing(NORD, 72, "Juni", status="NEW", list_ids=[NEWSLETTER])
-    world.add_mailing(NORD, 73, "Willkommen", mailing_type="event", status="SENDING", list_ids=[OPT_IN_LIST])
-    world.add_mailing(SUED, 74, "Süd", status="SENDING", list_ids=[FOREIGN])
+def test_mailings_are_found_by_type_and_status(state: VendorState, nord: Client) -> None:
+    state.add_mailing(NORD, 71, "Mai", status="SENDING", list_ids=[NEWSLETTER, OPT_IN_LIST])
+    state.add_mailing(NORD, 72, "Juni", status="NEW", list_ids=[NEWSLETTER])
+    state.add_mailing(NORD, 73, "Willkommen", mailing_type="event", status="SENDING", list_ids=[OPT_IN_LIST])
+    state.add_mailing(SUED, 74, "Süd", status="SENDING", list_ids=[FOREIGN])
 
     assert nord.call("Mailing", "getIdsInStatus", "regular", "SENDING") == [71]
     assert nord.call("Mailing", "getName", 71) == "Mai"
     assert nord.call("Mailing", "getRecipientListIds", 71) == [NEWSLETTER, OPT_IN_LIST]
-    world.set_mailing_status(71, "DONE")
+    state.set_mailing_status(71, "DONE")
     assert nord.call("Mailing", "getIdsInStatus", "regular", "SENDING") == []
     assert nord.call("Mailing", "getStatus", 71) == "DONE"
-    assert world.calls("Mailing.getName") == [("Mailing", "getName", NORD, None, 0)]
+    assert state.calls("Mailing.getName") == [("Mailing", "getName", NORD, None, 0)]
 
 
 @pytest.mark.parametrize("operation", ["getStatus", "getName", "getRecipientListIds", "getScheduleDate"])
 @pytest.mark.parametrize("mailing_id", [71, 74])
 def test_an_unknown_mailing_is_refused_and_so_is_another_mandators(
-    world: VendorState, nord: Client, operation: str, mailing_id: int
+    state: VendorState, nord: Client, operation: str, mailing_id: int
 ) -> None:
-    world.add_mailing(SUED, 74, "Süd", status="SENDING", list_ids=[FOREIGN])
+    state.add_mailing(SUED, 74, "Süd", status="SENDING", list_ids=[FOREIGN])
 
     with pytest.raises(FaultError, match=f"Mailing does not exist for call: mailingId='{mailing_id}'"):
         nord.call("Mailing", operation, mailing_id)
 
 
-def test_unsubscribing_over_the_api(world: VendorState, nord: Client) -> None:
+def test_unsubscribing_over_the_api(state: VendorState, nord: Client) -> None:
     nord.call("Unsubscribe", "add", 0, "a@example.org")
     nord.call("Unsubscribe", "addAll", 0, ["b@example.org", "c@example.org"])
     nord.call("Unsubscribe", "remove", "c@example.org")
 
     assert nord.call("Unsubscribe", "containsAll", ["A@example.org", "c@example.org"]) == [True, False]
     assert nord.call("Unsubscribe", "getCount") == 2
-    assert world.unsubscribed(SUED) == []
+    assert state.unsubscribed(SUED) == []
     with pytest.raises(FaultError, match="No unsubscribe found"):
         nord.call("Unsubscribe", "remove", "c@example.org")
     nord.call("Unsubscribe", "removeAll", ["B@example.org", "c@example.org"])
-    assert world.unsubscribed(NORD) == ["a@example.org"]
+    assert state.unsubscribed(NORD) == ["a@example.org"]
 
 
-def test_unsubscribing_from_a_list_that_has_an_unsubscribe_list_of_its_own(world: VendorState, nord: Client) -> None:
-    world.unsubscribe_from_list(NEWSLETTER, "a@example.org")
+def test_unsubscribing_from_a_list_that_has_an_unsubscribe_list_of_its_own(state: VendorState, nord: Client) -> None:
+    state.unsubscribe_from_list(NEWSLETTER, "a@example.org")
     nord.call("Unsubscribe", "addAll", NEWSLETTER, ["b@example.org"])
     nord.call("Unsubscribe", "addAll", OPT_IN_LIST, ["client@example.org"])
     asked = ["A@example.org", "b@example.org", "client@example.org", "c@example.org"]
@@ -135,14 +135,12 @@ def test_the_blocklist_over_the_api(nord: Client) -> None:
     assert nord.call("Blacklist", "isBlacklisted", "x@example.org") is True
 
 
-def test_list_fields_that_were_agreed_on_come_back_with_a_response_as_they_are_in_its_list(
-    world: VendorState, nord: Client
-) -> None:
-    world.put(NEWSLETTER, [{"id": "Anna@example.org", "attributes": {"opt-in-id": "news", "entity-id": "C1"}}])
-    world.respond(NORD, "getUnsubscribes", NEWSLETTER, ["anna@example.org", "0"])
-    world.agree_on_response_fields(NORD, ["entity-id", "opt-in-id", "entity-type"])
+def test_responses_include_the_agreed_list_fields(state: VendorState, nord: Client) -> None:
+    state.put(NEWSLETTER, [{"id": "Anna@example.org", "attributes": {"opt-in-id": "news", "entity-id": "C1"}}])
+    state.respond(NORD, "getUnsubscribes", NEWSLETTER, ["anna@example.org", "0"])
+    state.agree_on_response_fields(NORD, ["entity-id", "opt-in-id", "entity-type"])
     for who in ("anna@example.org", "ben@example.org"):
-        world.respond(NORD, "getUnsubscribes", NEWSLETTER, [who, "1"])
+        state.respond(NORD, "getUnsubscribes", NEWSLETTER, [who, "1"])
 
     now = nord.call("ClosedLoop", "getCurrentTime")
     assert nord.call("ClosedLoop", "getUnsubscribes", 0, now + 1, 0, 1000) == [
@@ -152,13 +150,11 @@ def test_list_fields_that_were_agreed_on_come_back_with_a_response_as_they_are_i
     ]
 
 
-def test_feedback_is_found_by_the_time_of_its_file_not_of_its_events(
-    world: VendorState, nord: Client, clock: Clock
-) -> None:
+def test_feedback_is_selected_by_the_time_of_its_file(state: VendorState, nord: Client, clock: Clock) -> None:
     published = datetime(2026, 5, 1, tzinfo=UTC)
     milliseconds = int(published.timestamp() * 1000)
-    world.publish(NORD, "getUnsubscribes", [["a@example.org", "0"]], published)
-    world.publish(NORD, "getUnsubscribes", [["b@example.org", "0"]])
+    state.publish(NORD, "getUnsubscribes", [["a@example.org", "0"]], published)
+    state.publish(NORD, "getUnsubscribes", [["b@example.org", "0"]])
 
     def read(since: int, until: int) -> list[str]:
         return [row[0] for row in nord.call("ClosedLoop", "getUnsubscribes", since, until, 0, 1000)]
@@ -171,11 +167,11 @@ def test_feedback_is_found_by_the_time_of_its_file_not_of_its_events(
     assert nord.call("ClosedLoop", "getOutBounces", 0, now + 1, 0, 1000) == []
 
 
-def test_feedback_comes_in_pages_of_at_most_1000_rows(world: VendorState, nord: Client) -> None:
+def test_feedback_comes_in_pages_of_at_most_1000_rows(state: VendorState, nord: Client) -> None:
     rows = [[f"{i}@example.org", str(i)] for i in range(2500)]
-    world.publish(NORD, "getOutBounces", rows[:1200])
-    world.publish(NORD, "getOutBounces", rows[1200:])
-    world.publish(SUED, "getOutBounces", [["other@example.org", "0"]])
+    state.publish(NORD, "getOutBounces", rows[:1200])
+    state.publish(NORD, "getOutBounces", rows[1200:])
+    state.publish(SUED, "getOutBounces", [["other@example.org", "0"]])
     until = nord.call("ClosedLoop", "getCurrentTime") + 1
 
     pages = [nord.call("ClosedLoop", "getOutBounces", 0, until, start, 1000) for start in (0, 1000, 2000, 3000)]
@@ -185,14 +181,14 @@ def test_feedback_comes_in_pages_of_at_most_1000_rows(world: VendorState, nord: 
         nord.call("ClosedLoop", "getOutBounces", 0, until, 0, 1001)
 
 
-def test_calls_are_logged_with_counts_and_without_anybodys_data(world: VendorState, nord: Client) -> None:
+def test_calls_are_recorded_with_counts_and_without_personal_data(state: VendorState, nord: Client) -> None:
     nord.add_all(NEWSLETTER, ["a@example.org", "b@example.org"])
     with pytest.raises(FaultError):
         nord.call("Recipient", "clear", FOREIGN)
     nord.call("Unsubscribe", "getCount")
 
-    assert world.calls("addAll3") == [("Recipient", "addAll3", NORD, NEWSLETTER, 2)]
-    assert world.calls("clear") == [("Recipient", "clear", NORD, FOREIGN, 0)]
-    assert world.calls("Recipient.getCount") == []
-    assert [call.operation for call in world.calls()] == ["login", "addAll3", "clear", "getCount"]
-    assert "example.org" not in str(world.calls())
+    assert state.calls("addAll3") == [("Recipient", "addAll3", NORD, NEWSLETTER, 2)]
+    assert state.calls("clear") == [("Recipient", "clear", NORD, FOREIGN, 0)]
+    assert state.calls("Recipient.getCount") == []
+    assert [call.operation for call in state.calls()] == ["login", "addAll3", "clear", "getCount"]
+    assert "example.org" not in str(state.calls())

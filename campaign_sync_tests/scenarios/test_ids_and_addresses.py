@@ -137,13 +137,13 @@ def test_a_name_that_the_list_itself_tells_is_found_in_either_language(
     shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(key_attributes, "ID_NAMES", ("E.Mpfänger_ID",))
-    page = recipient_service._table
+    page = recipient_service.attribute_rows
 
     def under_another_name(found: Any, names: Any, known: Any) -> Any:
         return page(found, ["Recipient" if name == "Empfänger-Id" else name for name in names], known)
 
-    monkeypatch.setattr(recipient_service, "_table", under_another_name)
-    named = web_services._attribute_names
+    monkeypatch.setattr(recipient_service, "attribute_rows", under_another_name)
+    named = web_services.attribute_names
     monkeypatch.setitem(
         web_services.HANDLERS,
         ("RecipientList", "getAttributeNames"),

@@ -69,7 +69,6 @@ PENDING = {
     "campaign_sync_tests/orchestration",
     "campaign_sync_tests/reports",
     "campaign_sync_tests/scenarios",
-    "campaign_sync_tests/storage",
     "campaign_sync_tests/telemetry",
     "campaign_sync_tests/test_automation_settings.py",
     "campaign_sync_tests/test_cli.py",

@@ -1,4 +1,4 @@
-"""What is remembered of the vendor's feedback, on both databases the product runs on."""
+"""Imports of feedback, unmatched feedback and write-backs, on both databases."""
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
@@ -18,16 +18,16 @@ from campaign_sync_tests.time_travel import make_tables
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-NOBODY = Unmatched([], [])
-STRANGER = Unsubscribe("stranger@example.com", NOON, "nord", "optimizely:unsubscribes")
-DEAD_END = Bounce("nobody@example.com", NOON, "nord", "optimizely:bounces", BounceKind.LIMIT)
+NO_FEEDBACK = Unmatched([], [])
+UNKNOWN_RECIPIENT = Unsubscribe("unknown@example.com", NOON, "nord", "optimizely:unsubscribes")
+DEAD_END = Bounce("gone@example.com", NOON, "nord", "optimizely:bounces", BounceKind.LIMIT)
 
 
 def fetched(begin: int, end: int, rows: int = 3, reader: str = "getOutBounces") -> FeedbackImport:
-    """An import of some hours after noon."""
+    """Return an import of some hours after noon."""
     window = Window(NOON + begin * HOUR, NOON + end * HOUR)
-    noted = NOON if end > 24 else window.until
-    return new_import("nord", reader, window, rows, (f"{begin}.csv", "digest"), "run", noted)
+    imported_at = NOON if end > 24 else window.until
+    return new_import("nord", reader, window, rows, (f"{begin}.csv", "digest"), "run", imported_at)
 
 
 def intact(_: FeedbackImport) -> bool:
@@ -36,18 +36,18 @@ def intact(_: FeedbackImport) -> bool:
 
 def test_the_watermark_moves_only_when_the_crm_has_the_rows(database_url: str) -> None:
     with State(database_url) as state:
-        journal = state.feedback_imports
-        first = journal.add(fetched(0, 1))
-        assert journal.pending("nord") == [first]
-        assert (journal.committed_until("nord"), journal.uncommitted_count("nord")) == ({}, 1)
+        imports = state.feedback_imports
+        first = imports.add(fetched(0, 1))
+        assert imports.pending("nord") == [first]
+        assert (imports.committed_until("nord"), imports.uncommitted_count("nord")) == ({}, 1)
 
-        journal.commit("nord", {first.id: RowCounts(3, 0)}, NOBODY, NOBODY, NOON)
-        assert journal.pending("nord") == []
-        assert journal.committed_until("nord") == {"getOutBounces": NOON + HOUR}
-        assert (journal.uncommitted_count("nord"), journal.committed_until("sued")) == (0, {})
+        imports.commit("nord", {first.id: RowCounts(3, 0)}, NO_FEEDBACK, NO_FEEDBACK, NOON)
+        assert imports.pending("nord") == []
+        assert imports.committed_until("nord") == {"getOutBounces": NOON + HOUR}
+        assert (imports.uncommitted_count("nord"), imports.committed_until("sued")) == (0, {})
 
 
-def test_fetching_goes_on_behind_what_waits_for_the_crm(database_url: str) -> None:
+def test_fetching_continues_after_windows_that_the_crm_has_not_taken_yet(database_url: str) -> None:
     with State(database_url) as state:
         assert state.feedback_imports.fetched_until("nord", "getOutBounces", intact) is None
         for hour in range(3):
@@ -56,79 +56,79 @@ def test_fetching_goes_on_behind_what_waits_for_the_crm(database_url: str) -> No
         assert state.feedback_imports.fetched_until("nord", "getUnsubscribes", intact) is None
 
 
-def test_a_file_that_got_lost_before_the_crm_had_it_is_fetched_again_with_all_behind_it(database_url: str) -> None:
+def test_a_file_lost_before_the_crm_took_it_is_fetched_again_with_all_after_it(database_url: str) -> None:
     with State(database_url) as state:
-        journal = state.feedback_imports
-        kept = [journal.add(fetched(hour - 1, hour + 1)) for hour in range(3)]
-        journal.commit("nord", {kept[0].id: RowCounts(3, 0)}, NOBODY, NOBODY, NOON)
+        imports = state.feedback_imports
+        kept = [imports.add(fetched(hour - 1, hour + 1)) for hour in range(3)]
+        imports.commit("nord", {kept[0].id: RowCounts(3, 0)}, NO_FEEDBACK, NO_FEEDBACK, NOON)
         lost = kept[1].id
 
-        assert journal.fetched_until("nord", "getOutBounces", lambda one: one.id != lost) == NOON + HOUR
-        assert journal.pending("nord") == []
+        assert imports.fetched_until("nord", "getOutBounces", lambda entry: entry.id != lost) == NOON + HOUR
+        assert imports.pending("nord") == []
 
 
 def test_an_import_with_rows_that_did_not_fit_stays_pending_though_the_watermark_moved(database_url: str) -> None:
     with State(database_url) as state:
-        one = state.feedback_imports.add(fetched(0, 1))
-        state.feedback_imports.commit("nord", {one.id: RowCounts(1, 2)}, NOBODY, NOBODY, NOON)
+        entry = state.feedback_imports.add(fetched(0, 1))
+        state.feedback_imports.commit("nord", {entry.id: RowCounts(1, 2)}, NO_FEEDBACK, NO_FEEDBACK, NOON)
 
         (again,) = state.feedback_imports.pending("nord")
-        assert (again.id, again.committed_at, again.understood_rows, again.misfit_rows) == (one.id, NOON, 1, 2)
+        assert (again.id, again.committed_at, again.understood_rows, again.misfit_rows) == (entry.id, NOON, 1, 2)
         assert state.feedback_imports.uncommitted_count("nord") == 0
         assert state.feedback_imports.expired("nord", NOON + 9 * HOUR) == []
 
 
-def test_what_the_crm_has_taken_wholly_needs_no_file_for_ever(database_url: str) -> None:
+def test_a_file_expires_once_the_crm_has_taken_all_its_rows(database_url: str) -> None:
     with State(database_url) as state:
-        one = state.feedback_imports.add(fetched(0, 1))
-        state.feedback_imports.commit("nord", {one.id: RowCounts(3, 0)}, NOBODY, NOBODY, NOON)
+        entry = state.feedback_imports.add(fetched(0, 1))
+        state.feedback_imports.commit("nord", {entry.id: RowCounts(3, 0)}, NO_FEEDBACK, NO_FEEDBACK, NOON)
         assert state.feedback_imports.expired("nord", NOON) == []
-        assert [each.id for each in state.feedback_imports.expired("nord", NOON + 2 * HOUR)] == [one.id]
+        assert [entry.id for entry in state.feedback_imports.expired("nord", NOON + 2 * HOUR)] == [entry.id]
 
-        state.feedback_imports.mark_removed(one.id, NOON)
+        state.feedback_imports.mark_removed(entry.id, NOON)
         assert state.feedback_imports.expired("nord", NOON + 2 * HOUR) == []
         assert state.feedback_imports.committed_until("nord") == {"getOutBounces": NOON + HOUR}
 
 
-def test_a_delivered_file_counts_once_and_again_when_it_was_written_anew(database_url: str) -> None:
+def test_a_delivered_file_is_forgotten_when_our_copy_is_lost(database_url: str) -> None:
     delivery = Delivery("u.csv", NOON, 2**33)
     with State(database_url) as state:
         state.feedback_imports.add(fetched(0, 0, reader="getUnsubscribes"), delivery)
-        assert [one for _, one in state.feedback_imports.deliveries("nord", "getUnsubscribes")] == [delivery]
+        assert [file for _, file in state.feedback_imports.deliveries("nord", "getUnsubscribes")] == [delivery]
         assert state.feedback_imports.deliveries("nord", "getOutBounces") == []
 
         state.feedback_imports.fetched_until("nord", "getUnsubscribes", lambda _: False)
-        assert state.feedback_imports.deliveries("nord", "getUnsubscribes") == [], "what was kept of it got lost"
+        assert state.feedback_imports.deliveries("nord", "getUnsubscribes") == [], "our copy was lost"
 
 
-def test_a_delivered_file_is_fresh_as_far_as_it_shows_and_what_was_shown_once_stays(database_url: str) -> None:
+def test_the_freshness_that_a_delivered_file_shows_stays_when_it_is_read_again(database_url: str) -> None:
     with State(database_url) as state:
-        journal = state.feedback_imports
-        shown, stale, unseen = (journal.add(fetched(hour, hour)) for hour in (5, 6, 7))
-        journal.commit("nord", {stale.id: RowCounts(1, 0, NOON, stale=True)}, NOBODY, NOBODY, NOON)
-        assert journal.committed_until("nord") == {}
+        imports = state.feedback_imports
+        shown, stale, unseen = (imports.add(fetched(hour, hour)) for hour in (5, 6, 7))
+        imports.commit("nord", {stale.id: RowCounts(1, 0, NOON, stale=True)}, NO_FEEDBACK, NO_FEEDBACK, NOON)
+        assert imports.committed_until("nord") == {}
 
         rows = RowCounts(1, 2, NOON + HOUR, fresh_until=NOON + 4 * HOUR)
-        journal.commit("nord", {shown.id: rows}, NOBODY, NOBODY, NOON)
-        journal.commit("nord", {shown.id: RowCounts(1, 2, NOON + HOUR, stale=True)}, NOBODY, NOBODY, NOON)
+        imports.commit("nord", {shown.id: rows}, NO_FEEDBACK, NO_FEEDBACK, NOON)
+        imports.commit("nord", {shown.id: RowCounts(1, 2, NOON + HOUR, stale=True)}, NO_FEEDBACK, NO_FEEDBACK, NOON)
 
-        assert journal.committed_until("nord") == {"getOutBounces": NOON + 4 * HOUR}
-        assert journal.newest_events("nord", "getOutBounces") == {stale.id: NOON, shown.id: NOON + HOUR}
-        assert [one.until for one in journal.with_rows("nord", "getOutBounces")] == [
+        assert imports.committed_until("nord") == {"getOutBounces": NOON + 4 * HOUR}
+        assert imports.newest_events("nord", "getOutBounces") == {stale.id: NOON, shown.id: NOON + HOUR}
+        assert [window.until for window in imports.with_rows("nord", "getOutBounces")] == [
             NOON,
             NOON + HOUR,
             unseen.until,
         ]
 
 
-def test_the_same_content_is_noted_under_every_name_and_kept_once(database_url: str) -> None:
+def test_the_same_content_is_recorded_under_every_name_and_kept_once(database_url: str) -> None:
     first, again = Delivery("u.csv", NOON, 9, "digest"), Delivery("copy.csv", NOON + HOUR, 9, "digest")
     with State(database_url) as state:
         kept = state.feedback_imports.add(fetched(0, 0), first)
         state.feedback_imports.add_repeated("nord", "getOutBounces", again, kept.id)
 
         assert state.feedback_imports.deliveries("nord", "getOutBounces") == [(kept.id, first), (kept.id, again)]
-        assert [one.digest for _, one in state.feedback_imports.deliveries("nord", "getOutBounces")] == [
+        assert [file.digest for _, file in state.feedback_imports.deliveries("nord", "getOutBounces")] == [
             "digest",
             "digest",
         ]
@@ -136,77 +136,79 @@ def test_the_same_content_is_noted_under_every_name_and_kept_once(database_url: 
         assert state.feedback_imports.deliveries("nord", "getOutBounces") == []
 
 
-def test_rows_that_are_dismissed_or_delivered_again_are_asked_for_no_more_and_their_time_comes(
+def test_rows_that_are_dismissed_or_delivered_again_are_not_pending_and_expire(
     database_url: str,
 ) -> None:
     with State(database_url) as state:
-        journal = state.feedback_imports
-        one, other, new = (journal.add(fetched(hour, hour + 1)) for hour in range(3))
+        imports = state.feedback_imports
+        first, second, new = (imports.add(fetched(hour, hour + 1)) for hour in range(3))
         again = RowCounts(1, 2, delivered_again="corrected.csv")
-        journal.commit("nord", {one.id: RowCounts(1, 2), other.id: again}, NOBODY, NOBODY, NOON)
-        assert [each.id for each in journal.pending("nord")] == [one.id, new.id]
-        assert journal.has_understood_rows("nord", "getOutBounces")
+        imports.commit("nord", {first.id: RowCounts(1, 2), second.id: again}, NO_FEEDBACK, NO_FEEDBACK, NOON)
+        assert [entry.id for entry in imports.pending("nord")] == [first.id, new.id]
+        assert imports.has_understood_rows("nord", "getOutBounces")
 
-        for dismissed in (one, new):
-            journal.dismiss(dismissed.id, "anna@host", "a footer", NOON)
+        for dismissed in (first, new):
+            imports.dismiss(dismissed.id, "anna@host", "a footer", NOON)
 
-        assert [each.id for each in journal.pending("nord")] == [new.id], "its other rows still have to be taken"
-        assert [each.id for each in journal.expired("nord", NOON + 9 * HOUR)] == [one.id, other.id]
+        assert [entry.id for entry in imports.pending("nord")] == [new.id], "its other rows aren't taken yet"
+        assert [entry.id for entry in imports.expired("nord", NOON + 9 * HOUR)] == [first.id, second.id]
 
 
-def test_whom_the_crm_could_not_match_is_remembered_until_it_can(database_url: str) -> None:
+def test_unmatched_feedback_is_kept_until_the_crm_matches_it(database_url: str) -> None:
     soft = Bounce("full@example.com", NOON, "nord", "optimizely:bounces", BounceKind.SOFT, dated=False)
     with State(database_url) as state:
-        state.feedback_imports.commit("nord", {}, NOBODY, Unmatched([soft, DEAD_END], [STRANGER, STRANGER]), NOON)
-        assert state.feedback_imports.unmatched("nord") == Unmatched([soft, DEAD_END], [STRANGER])
-        assert state.feedback_imports.unmatched("sued") == NOBODY
+        state.feedback_imports.commit(
+            "nord", {}, NO_FEEDBACK, Unmatched([soft, DEAD_END], [UNKNOWN_RECIPIENT, UNKNOWN_RECIPIENT]), NOON
+        )
+        assert state.feedback_imports.unmatched("nord") == Unmatched([soft, DEAD_END], [UNKNOWN_RECIPIENT])
+        assert state.feedback_imports.unmatched("sued") == NO_FEEDBACK
         assert state.feedback_imports.unmatched_bounces() == [soft, DEAD_END]
 
-        state.feedback_imports.commit("sued", {}, NOBODY, NOBODY, NOON)
-        assert state.feedback_imports.unmatched("nord") == Unmatched([soft, DEAD_END], [STRANGER])
-        state.feedback_imports.commit("nord", {}, state.feedback_imports.unmatched("nord"), NOBODY, NOON)
-        assert state.feedback_imports.unmatched("nord") == NOBODY
+        state.feedback_imports.commit("sued", {}, NO_FEEDBACK, NO_FEEDBACK, NOON)
+        assert state.feedback_imports.unmatched("nord") == Unmatched([soft, DEAD_END], [UNKNOWN_RECIPIENT])
+        state.feedback_imports.commit("nord", {}, state.feedback_imports.unmatched("nord"), NO_FEEDBACK, NOON)
+        assert state.feedback_imports.unmatched("nord") == NO_FEEDBACK
 
 
-def test_two_imports_at_once_lose_none_of_each_others_strangers(database_url: str) -> None:
+def test_two_simultaneous_imports_keep_each_others_unmatched_feedback(database_url: str) -> None:
     with State(database_url) as state:
         before = state.feedback_imports.unmatched("nord")
-        state.feedback_imports.commit("nord", {}, before, Unmatched([], [STRANGER]), NOON)
+        state.feedback_imports.commit("nord", {}, before, Unmatched([], [UNKNOWN_RECIPIENT]), NOON)
         state.feedback_imports.commit("nord", {}, before, Unmatched([DEAD_END], []), NOON)
 
-        assert state.feedback_imports.unmatched("nord") == Unmatched([DEAD_END], [STRANGER])
+        assert state.feedback_imports.unmatched("nord") == Unmatched([DEAD_END], [UNKNOWN_RECIPIENT])
 
 
-def test_a_newer_opt_out_of_a_stranger_stays_when_the_older_one_is_matched(database_url: str) -> None:
-    newer = dataclasses.replace(STRANGER, occurred_at=NOON + HOUR)
+def test_a_newer_unmatched_opt_out_stays_when_the_older_one_is_matched(database_url: str) -> None:
+    newer = dataclasses.replace(UNKNOWN_RECIPIENT, occurred_at=NOON + HOUR)
     with State(database_url) as state:
-        state.feedback_imports.commit("nord", {}, NOBODY, Unmatched([], [STRANGER]), NOON)
+        state.feedback_imports.commit("nord", {}, NO_FEEDBACK, Unmatched([], [UNKNOWN_RECIPIENT]), NOON)
         before = state.feedback_imports.unmatched("nord")
-        state.feedback_imports.commit("nord", {}, NOBODY, Unmatched([], [newer]), NOON)
-        state.feedback_imports.commit("nord", {}, before, NOBODY, NOON)
+        state.feedback_imports.commit("nord", {}, NO_FEEDBACK, Unmatched([], [newer]), NOON)
+        state.feedback_imports.commit("nord", {}, before, NO_FEEDBACK, NOON)
 
         assert state.feedback_imports.unmatched("nord") == Unmatched([], [newer])
 
 
-def test_of_two_imports_at_once_the_weightier_word_about_a_stranger_stays(database_url: str) -> None:
-    newer = dataclasses.replace(STRANGER, occurred_at=NOON + HOUR)
+def test_of_two_simultaneous_imports_the_weightier_unmatched_feedback_stays(database_url: str) -> None:
+    newer = dataclasses.replace(UNKNOWN_RECIPIENT, occurred_at=NOON + HOUR)
     soft = dataclasses.replace(DEAD_END, occurred_at=NOON + HOUR, kind=BounceKind.SOFT)
     with State(database_url) as state:
-        state.feedback_imports.commit("nord", {}, NOBODY, Unmatched([DEAD_END], [newer]), NOON)
-        state.feedback_imports.commit("nord", {}, NOBODY, Unmatched([soft], [STRANGER]), NOON)
+        state.feedback_imports.commit("nord", {}, NO_FEEDBACK, Unmatched([DEAD_END], [newer]), NOON)
+        state.feedback_imports.commit("nord", {}, NO_FEEDBACK, Unmatched([soft], [UNKNOWN_RECIPIENT]), NOON)
 
         assert state.feedback_imports.unmatched("nord") == Unmatched([DEAD_END], [newer])
 
 
-def test_a_vendors_clock_that_was_ahead_for_once_leaves_no_gap(database_url: str) -> None:
+def test_a_vendor_clock_that_was_ahead_once_leaves_no_gap(database_url: str) -> None:
     with State(database_url) as state:
-        one = state.feedback_imports.add(fetched(0, 72))  # noted at noon
+        entry = state.feedback_imports.add(fetched(0, 72))  # imported at noon
         assert state.feedback_imports.fetched_until("nord", "getOutBounces", intact) == NOON
-        state.feedback_imports.commit("nord", {one.id: RowCounts(3, 0)}, NOBODY, NOBODY, NOON)
+        state.feedback_imports.commit("nord", {entry.id: RowCounts(3, 0)}, NO_FEEDBACK, NO_FEEDBACK, NOON)
         assert state.feedback_imports.committed_until("nord") == {"getOutBounces": NOON}
 
 
-def test_who_is_on_the_vendors_unsubscribe_list_is_remembered_until_seen_off_it(database_url: str) -> None:
+def test_a_recipient_on_the_vendors_unsubscribe_list_is_known_until_seen_off_it(database_url: str) -> None:
     anna, ben = "a@example.org", "b@example.org"
     with State(database_url) as state:
         assert state.unsubscribed_recipients.record_pending("nord", {anna}, NOON) == {anna: NOON}
@@ -223,7 +225,7 @@ def test_who_is_on_the_vendors_unsubscribe_list_is_remembered_until_seen_off_it(
         assert state.unsubscribed_recipients.known("nord") == {"c@example.org"}
 
 
-def test_an_opt_out_is_pending_until_the_crm_knows_since_it_was_found_first(database_url: str) -> None:
+def test_an_opt_out_is_pending_since_it_was_first_seen_until_the_crm_knows(database_url: str) -> None:
     anna = "a@example.org"
     with State(database_url) as state:
         state.unsubscribed_recipients.record_pending("nord", {anna}, NOON, "optimizely:live_look")
@@ -235,34 +237,34 @@ def test_an_opt_out_is_pending_until_the_crm_knows_since_it_was_found_first(data
         assert state.unsubscribed_recipients.pending("nord") == []
 
 
-def test_whoever_left_two_opt_ins_and_isnt_matched_is_remembered_for_both(database_url: str) -> None:
+def test_unmatched_feedback_is_kept_for_each_opt_in_that_it_names(database_url: str) -> None:
     contact = Entity(EntityType.CONTACT, "c1")
-    news = dataclasses.replace(STRANGER, opt_in_id="news", entity=contact)
-    press = dataclasses.replace(STRANGER, opt_in_id="press", occurred_at=NOON + HOUR)
+    news = dataclasses.replace(UNKNOWN_RECIPIENT, opt_in_id="news", entity=contact)
+    press = dataclasses.replace(UNKNOWN_RECIPIENT, opt_in_id="press", occurred_at=NOON + HOUR)
     with State(database_url) as state:
-        state.feedback_imports.commit("nord", {}, NOBODY, Unmatched([], [news, press, STRANGER]), NOON)
-        assert state.feedback_imports.unmatched("nord") == Unmatched([], [STRANGER, news, press])
+        state.feedback_imports.commit("nord", {}, NO_FEEDBACK, Unmatched([], [news, press, UNKNOWN_RECIPIENT]), NOON)
+        assert state.feedback_imports.unmatched("nord") == Unmatched([], [UNKNOWN_RECIPIENT, news, press])
 
-        state.feedback_imports.commit("nord", {}, Unmatched([], [news]), NOBODY, NOON)
-        assert state.feedback_imports.unmatched("nord") == Unmatched([], [STRANGER, press])
+        state.feedback_imports.commit("nord", {}, Unmatched([], [news]), NO_FEEDBACK, NOON)
+        assert state.feedback_imports.unmatched("nord") == Unmatched([], [UNKNOWN_RECIPIENT, press])
 
 
-def test_the_last_runs_that_read_a_reader_count_once_each_however_many_windows_they_had(database_url: str) -> None:
+def test_the_last_runs_of_a_reader_count_once_whatever_their_number_of_windows(database_url: str) -> None:
     with State(database_url) as state:
         for run, hours in (("first", (1, 2)), ("second", (5, 4)), ("third", (6,))):
             for hour in hours:
                 entry = dataclasses.replace(fetched(hour - 1, hour), run_id=run)
                 state.feedback_imports.add(entry)
                 if run != "third":
-                    state.feedback_imports.commit("nord", {entry.id: RowCounts(1, 0)}, NOBODY, NOBODY, NOON)
+                    state.feedback_imports.commit("nord", {entry.id: RowCounts(1, 0)}, NO_FEEDBACK, NO_FEEDBACK, NOON)
         assert state.feedback_imports.last_ends("nord", "getOutBounces", 2) == [NOON + 5 * HOUR, NOON + 2 * HOUR]
         assert state.feedback_imports.last_ends("nord", "getOutBounces", 1) == [NOON + 5 * HOUR]
         assert state.feedback_imports.last_ends("nord", "getUnsubscribes", 2) == []
 
 
-def test_every_entry_in_the_crm_is_noted_once_with_the_row_it_came_from(database_url: str) -> None:
+def test_every_entry_in_the_crm_is_recorded_once_with_the_row_it_came_from(database_url: str) -> None:
     anna = Entity(EntityType.CONTACT, "4711")
-    left = dataclasses.replace(STRANGER, raw=RawRow("import", 17), attribution=Attribution.MAILING)
+    left = dataclasses.replace(UNKNOWN_RECIPIENT, raw=RawRow("import", 17), attribution=Attribution.MAILING)
     with State(database_url) as state:
         for new in (True, False):
             state.write_backs.record([Written(left, new, anna, "news", "event-1")], NOON)
@@ -277,20 +279,20 @@ def test_every_entry_in_the_crm_is_noted_once_with_the_row_it_came_from(database
         assert state.write_backs.unsubscribes("nord", NOON + HOUR) == []
     with create_engine(database_url).connect() as connection:
         rows = connection.exec_driver_sql("SELECT * FROM write_back").fetchall()
-    assert "stranger@example.com" not in str(rows)
+    assert "unknown@example.com" not in str(rows)
 
 
-def test_a_bounce_that_was_written_is_known_whatever_became_of_it(database_url: str) -> None:
+def test_a_written_bounce_is_known_to_be_written(database_url: str) -> None:
     another = dataclasses.replace(DEAD_END, occurred_at=NOON + HOUR)
     with State(database_url) as state:
         state.write_backs.record([Written(DEAD_END, True)], NOON)
 
         assert state.write_backs.already_written([DEAD_END, another]) == {DEAD_END}
-        (record,) = state.write_backs.find(Entity(EntityType.LEAD, "1"), "nobody@example.com")
+        (record,) = state.write_backs.find(Entity(EntityType.LEAD, "1"), "gone@example.com")
         assert record.entity is None
 
 
-def test_blocked_addresses_are_remembered_until_the_vendor_releases_them(database_url: str) -> None:
+def test_blocked_addresses_are_kept_until_the_vendor_releases_them(database_url: str) -> None:
     with State(database_url) as state:
         state.blocked_addresses.record("nord", ["a@example.org", "b@example.org"], "optimizely:addAll3", NOON)
         state.blocked_addresses.record("nord", ["a@example.org"], "optimizely:live_look", NOON + HOUR)
@@ -319,7 +321,7 @@ def as_before(database_url: str) -> str:
     return database_url
 
 
-def test_an_older_database_goes_on_with_the_readers_it_had(as_before: str) -> None:
+def test_watermarks_of_an_earlier_version_belong_to_its_readers(as_before: str) -> None:
     upgrade_database(as_before)
     with State(as_before) as state:
         assert state.feedback_imports.committed_until("nord") == {"getOutBounces": NOON, "getUnsubscribes": NOON}

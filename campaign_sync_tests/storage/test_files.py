@@ -1,4 +1,4 @@
-"""Files that are written once and read as they were written, or not at all."""
+"""The file storage: files are written once, and read as they were written or not at all."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def test_feedback_is_read_back_as_it_was_received(tmp_path: Path, rows: list[lis
     assert list(frames.read_rows(*frames.write_rows("feedback", WINDOW, rows, {}))) == rows
 
 
-def test_feedback_is_a_csv_with_a_header_that_any_tool_opens(tmp_path: Path) -> None:
+def test_feedback_is_plain_csv_with_a_header(tmp_path: Path) -> None:
     name, _ = FileStorage(str(tmp_path)).write_rows(
         "feedback/nord", WINDOW, [["ä@example.org", None], ["b", '1"2', "x"]], {}
     )
@@ -43,7 +43,7 @@ def test_feedback_is_a_csv_with_a_header_that_any_tool_opens(tmp_path: Path) -> 
     [([], [], "column_0"), ([], ["recipient", "time"], "recipient,time"), ([["a", "1", "x"]], ["recipient", None],
      "recipient,column_1,column_2")],
 )  # fmt: skip
-def test_a_file_always_has_a_header_with_the_names_that_are_known(
+def test_a_file_always_has_a_header_with_the_known_names(
     tmp_path: Path, rows: list[list[str]], names: list[str | None], header: str
 ) -> None:
     file = FileStorage(str(tmp_path)).write_rows("feedback", WINDOW, rows, {}, names)
@@ -51,7 +51,7 @@ def test_a_file_always_has_a_header_with_the_names_that_are_known(
     assert list(FileStorage(str(tmp_path)).read_rows(*file)) == rows
 
 
-def test_feedback_has_a_manifest_that_says_what_it_is_and_a_name_that_cannot_repeat(tmp_path: Path) -> None:
+def test_feedback_has_a_manifest_and_a_unique_name(tmp_path: Path) -> None:
     frames = FileStorage(str(tmp_path))
     about = {"mandator": "nord", "reader": "getUnsubscribes"}
 
@@ -70,7 +70,7 @@ def test_feedback_has_a_manifest_that_says_what_it_is_and_a_name_that_cannot_rep
     }
 
 
-def test_a_removed_file_is_gone_with_its_manifest_and_removing_it_again_is_no_matter(tmp_path: Path) -> None:
+def test_a_file_is_removed_with_its_manifest_and_removing_it_again_is_no_error(tmp_path: Path) -> None:
     frames = FileStorage(str(tmp_path))
     file = frames.write_rows("feedback/nord", WINDOW, [["a"]], {})
     assert frames.is_intact(*file)
@@ -82,7 +82,7 @@ def test_a_removed_file_is_gone_with_its_manifest_and_removing_it_again_is_no_ma
     assert list((tmp_path / "feedback" / "nord").iterdir()) == []
 
 
-def test_two_files_of_one_moment_have_names_of_their_own(tmp_path: Path) -> None:
+def test_two_files_of_one_moment_have_different_names(tmp_path: Path) -> None:
     frames = FileStorage(str(tmp_path))
     frame = pd.DataFrame({"a": ["ä", None]}, dtype="str")
 
@@ -93,7 +93,7 @@ def test_two_files_of_one_moment_have_names_of_their_own(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-1])])
-def test_a_file_that_is_gone_or_truncated_is_named(tmp_path: Path, spoil: object) -> None:
+def test_a_missing_or_truncated_file_is_named(tmp_path: Path, spoil: object) -> None:
     frames = FileStorage(str(tmp_path))
     name, digest = frames.write_frame("snapshots", NOON, pd.DataFrame({"a": ["b"]}))
     spoil(tmp_path / name)  # type: ignore[operator]
@@ -102,7 +102,7 @@ def test_a_file_that_is_gone_or_truncated_is_named(tmp_path: Path, spoil: object
         frames.read_frame(name, digest)
 
 
-def test_the_frame_storage_may_be_any_place_with_a_url() -> None:
+def test_the_file_storage_may_be_any_store_with_a_url() -> None:
     frames = FileStorage("memory://campaign_sync_frames")
     frame = pd.DataFrame({"a": ["ä", "b"]}, dtype="str")
 
@@ -121,9 +121,9 @@ def test_a_partition_grows_by_files_and_the_same_rows_are_the_same_file(tmp_path
     assert name.startswith(f"{folder}/20261123T120000Z-20261123T130000Z-")
 
     (tmp_path / folder / ".half.parquet.part").write_bytes(b"PAR1")
-    found = frames.read_partition(folder, ["recipient"])
-    assert found is not None
-    assert (sorted(found["recipient"]), list(found.columns)) == (["anna", "ben"], ["recipient"])
+    partition = frames.read_partition(folder, ["recipient"])
+    assert partition is not None
+    assert (sorted(partition["recipient"]), list(partition.columns)) == (["anna", "ben"], ["recipient"])
     assert pd.read_parquet(tmp_path / "responses" / "nord" / "opens")["day"].tolist() == ["2026-11-23"] * 2
 
 
@@ -138,7 +138,7 @@ def test_a_broken_file_of_a_partition_is_named_with_the_remedy(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_frames_below_a_folder_that_was_there_are_for_their_owner_alone(tmp_path: Path, umask: int) -> None:
+def test_files_with_people_in_an_existing_folder_are_for_their_owner_alone(tmp_path: Path, umask: int) -> None:
     base = tmp_path / "frames"
     base.mkdir(mode=0o755)
     old = os.umask(umask)

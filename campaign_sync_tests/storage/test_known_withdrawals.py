@@ -24,7 +24,7 @@ def state(database_url: str) -> Iterator[State]:
         yield opened
 
 
-def test_the_newest_that_is_known_of_each_record_is_kept_by_mandator_and_opt_in(state: State) -> None:
+def test_the_newest_withdrawal_of_each_entity_is_kept_by_mandator_and_opt_in(state: State) -> None:
     state.known_withdrawals.remember("nord", "news", [BEN, ANNA])
     later = ANNA._replace(address=None, withdrawn_at=NOON + HOUR)
     state.known_withdrawals.remember("nord", "news", [later])
@@ -34,22 +34,25 @@ def test_the_newest_that_is_known_of_each_record_is_kept_by_mandator_and_opt_in(
     assert state.known_withdrawals.all("nord", "offers") == state.known_withdrawals.all("sued", "news") == {}
 
 
-def test_who_consented_again_is_forgotten(state: State) -> None:
+def test_an_entity_that_consented_again_is_forgotten(state: State) -> None:
     state.known_withdrawals.remember("nord", "news", [BEN, ANNA])
     state.known_withdrawals.forget("nord", "news", {"p_anna"})
     assert state.known_withdrawals.all("nord", "news") == {"p_ben": BEN}
 
 
-def test_since_when_a_withdrawal_is_missing_stays_until_it_is_not(state: State) -> None:
+def test_the_moment_a_withdrawal_vanished_stays_until_it_is_back(state: State) -> None:
     state.known_withdrawals.remember("nord", "news", [BEN, ANNA])
     state.known_withdrawals.mark_missing("nord", "news", {"p_anna"}, NOON)
     state.known_withdrawals.mark_missing("nord", "news", {"p_anna", "p_ben"}, NOON + HOUR)
-    assert [one.missing_since for one in state.known_withdrawals.all("nord", "news").values()] == [NOON, NOON + HOUR]
+    assert [withdrawal.missing_since for withdrawal in state.known_withdrawals.all("nord", "news").values()] == [
+        NOON,
+        NOON + HOUR,
+    ]
     state.known_withdrawals.mark_missing("nord", "news", {"p_ben"}, NOON + 2 * HOUR)
     assert state.known_withdrawals.all("nord", "news")["p_anna"] == ANNA
 
 
-def test_only_what_was_reported_before_it_was_accepted_is_forgotten_and_how_many_is_noted(
+def test_only_withdrawals_reported_before_the_acceptance_are_forgotten_and_counted(
     state: State, database_url: str
 ) -> None:
     state.known_withdrawals.remember("nord", "news", [BEN, ANNA])
@@ -68,11 +71,11 @@ def test_only_what_was_reported_before_it_was_accepted_is_forgotten_and_how_many
     assert state.known_withdrawals.forget_accepted(ACCEPTANCE, "news") == 0
     assert set(state.known_withdrawals.all("nord", "news")) == {"p_ben"}
     with create_engine(database_url).connect() as connection:
-        noted = connection.exec_driver_sql("SELECT reason, withdrawals FROM withdrawal_acceptance").all()
-    assert [tuple(one) for one in noted] == [("a wrong import", 1)]
+        stored = connection.exec_driver_sql("SELECT reason, withdrawals FROM withdrawal_acceptance").all()
+    assert [tuple(row) for row in stored] == [("a wrong import", 1)]
 
 
-def test_an_acceptance_of_one_mandator_touches_no_other(state: State) -> None:
+def test_an_acceptance_of_one_mandator_does_not_change_another(state: State) -> None:
     for mandator in ("nord", "sued"):
         state.known_withdrawals.remember(mandator, "news", [ANNA])
         state.known_withdrawals.mark_missing(mandator, "news", {"p_anna"}, NOON)
@@ -80,11 +83,11 @@ def test_an_acceptance_of_one_mandator_touches_no_other(state: State) -> None:
     assert state.known_withdrawals.count("nord", "news") == 1
 
 
-def test_several_runs_may_remember_the_same_at_once(state: State) -> None:
+def test_several_runs_may_store_the_same_withdrawals_at_once(state: State) -> None:
     seen = [KnownWithdrawal(f"p_{number}", f"p_a{number}", NOON) for number in range(1_500)]
 
     with ThreadPoolExecutor(4) as pool:
         for run in range(4):
             pool.submit(state.known_withdrawals.remember, "nord", "news", seen[run * 100 :] + seen[: run * 100])
 
-    assert state.known_withdrawals.all("nord", "news") == {one.entity: one for one in seen}
+    assert state.known_withdrawals.all("nord", "news") == {withdrawal.entity: withdrawal for withdrawal in seen}

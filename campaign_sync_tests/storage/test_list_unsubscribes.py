@@ -1,4 +1,4 @@
-"""Who is known to stand on the unsubscribe list of a single recipient list."""
+"""Recipients on the unsubscribe lists of single recipient lists, on both databases."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +9,7 @@ LATER = NOON + timedelta(hours=1)
 A, B = 100000000011, 100000000012
 
 
-def test_what_is_known_of_one_list_says_nothing_about_another(database_url: str) -> None:
+def test_recipients_of_one_list_are_not_those_of_another(database_url: str) -> None:
     with State(database_url) as state:
         lists = state.list_unsubscribes
         lists.mark_known("nord", A, ["anna@example.org", "bo@example.org"], NOON)
@@ -21,7 +21,7 @@ def test_what_is_known_of_one_list_says_nothing_about_another(database_url: str)
         assert lists.known("nord", A) == {"anna@example.org"}
 
 
-def test_the_moment_stays_until_the_crm_knows(database_url: str) -> None:
+def test_the_moment_a_recipient_was_first_seen_stays_until_the_crm_knows(database_url: str) -> None:
     with State(database_url) as state:
         lists = state.list_unsubscribes
         assert lists.record_pending("nord", A, ["anna@example.org"], NOON) == {"anna@example.org": NOON}
@@ -31,7 +31,7 @@ def test_the_moment_stays_until_the_crm_knows(database_url: str) -> None:
         assert lists.known("nord", A) == {"anna@example.org"}
 
 
-def test_who_was_known_before_the_setting_changed_is_no_news_after_it(database_url: str) -> None:
+def test_recipients_known_for_the_mandator_are_known_for_its_lists(database_url: str) -> None:
     with State(database_url) as state:
         state.unsubscribed_recipients.mark_known("nord", ["anna@example.org"], NOON)
         state.list_unsubscribes.mark_known("nord", A, ["bo@example.org"], NOON)

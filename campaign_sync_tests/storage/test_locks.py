@@ -1,4 +1,4 @@
-"""One replace per list at a time, whoever dies when."""
+"""Locks of lists and heartbeats of runs, whatever process dies."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ def test_a_mandator_and_a_list_of_the_same_id_have_locks_of_their_own(database_u
             pass
 
 
-def test_of_many_who_want_it_at_once_one_gets_it(database_url: str) -> None:
+def test_of_many_simultaneous_runs_one_gets_the_lock(database_url: str) -> None:
     State(database_url).close()
     got, refused, start = [], [], threading.Barrier(6)
 
@@ -71,7 +71,7 @@ with State(sys.argv[1]) as state, state.locks.acquire(11, "killed"):
 """
 
 
-def test_a_process_of_this_machine_that_was_killed_holds_nothing_up(database_url: str) -> None:
+def test_a_killed_process_of_this_machine_holds_no_lock(database_url: str) -> None:
     State(database_url).close()
     subprocess.run([sys.executable, "-c", HOLD_AND_DIE, database_url], check=False, env=os.environ)
     with State(database_url) as state:
@@ -80,26 +80,26 @@ def test_a_process_of_this_machine_that_was_killed_holds_nothing_up(database_url
             assert state.locks.holder(11) == "next"
 
 
-def elsewhere(database_url: str, expires_in: timedelta) -> None:
-    """Let the lease look as if another machine held it."""
+def let_another_host_hold_it(database_url: str, expires_in: timedelta) -> None:
+    """Make another machine the holder of the lock."""
     with create_engine(database_url).begin() as connection:
         owner = "another-host 4711 another-boot/pid:[1] 12345"
         expires_at = database_now(connection) + expires_in
         connection.execute(update(lease).values(owner=owner, expires_at=expires_at, token="theirs"))
 
 
-def test_another_machine_is_believed_until_its_lease_expires(database_url: str) -> None:
+def test_another_machine_keeps_its_lock_until_it_expires(database_url: str) -> None:
     with State(database_url) as state:
         with state.locks.acquire(11, "theirs"):
-            elsewhere(database_url, timedelta(minutes=1))
+            let_another_host_hold_it(database_url, timedelta(minutes=1))
         with pytest.raises(ListLockedError, match="on another-host"), state.locks.acquire(11, "ours"):
             pass
-        elsewhere(database_url, timedelta(seconds=-1))
+        let_another_host_hold_it(database_url, timedelta(seconds=-1))
         with state.locks.acquire(11, "ours"):
             assert state.locks.holder(11) == "ours"
 
 
-def test_the_holder_pushes_its_lease_ahead_and_notices_when_it_was_taken(
+def test_the_holder_renews_its_lock_and_notices_when_another_has_taken_it(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "LIFETIME", timedelta(seconds=1.5))
@@ -107,7 +107,7 @@ def test_the_holder_pushes_its_lease_ahead_and_notices_when_it_was_taken(
         time.sleep(2)
         lock.require()
         assert state.locks.holder(11) == "ours"
-        elsewhere(database_url, timedelta(minutes=1))
+        let_another_host_hold_it(database_url, timedelta(minutes=1))
         assert lock.lost.wait(PATIENCE)
         with pytest.raises(ListLockLostError, match="was lost"):
             lock.require()
@@ -115,29 +115,29 @@ def test_the_holder_pushes_its_lease_ahead_and_notices_when_it_was_taken(
 
 @pytest.fixture
 def _without_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine so busy that the thread which pushes leases ahead never has its turn."""
+    """Act as a machine that is too busy to run the thread that renews locks."""
     monkeypatch.setattr(locks, "HEARTBEATS_PER_LIFETIME", 0.001)
 
 
 @pytest.mark.usefixtures("_without_a_heartbeat")
-def test_a_holder_that_a_busy_machine_held_up_goes_on_where_nobody_took_its_lease(database_url: str) -> None:
+def test_a_delayed_holder_continues_if_its_lock_was_not_taken(database_url: str) -> None:
     with State(database_url) as state, state.locks.acquire(11, "ours") as lock:
         lock.confirm(boot_clock() - 100)
         lock.require()
-        assert lock.valid_until > boot_clock(), "the row was pushed ahead"
+        assert lock.valid_until > boot_clock(), "the row was renewed"
 
 
 @pytest.mark.usefixtures("_without_a_heartbeat")
-def test_a_holder_that_stood_still_until_its_lease_was_taken_does_nothing_more(database_url: str) -> None:
+def test_a_delayed_holder_stops_if_its_lock_was_taken(database_url: str) -> None:
     with State(database_url) as state, state.locks.acquire(11, "ours") as lock:
         lock.confirm(boot_clock() - 100)
-        elsewhere(database_url, timedelta(minutes=1))
+        let_another_host_hold_it(database_url, timedelta(minutes=1))
         with pytest.raises(ListLockLostError):
             lock.require()
 
 
 @pytest.mark.usefixtures("_without_a_heartbeat")
-def test_a_holder_that_cannot_ask_the_database_does_nothing_more(database_url: str) -> None:
+def test_a_delayed_holder_stops_if_the_database_is_out_of_reach(database_url: str) -> None:
     with State(database_url) as state, state.locks.acquire(11, "ours") as lock:
         with create_engine(database_url).begin() as connection:
             connection.exec_driver_sql("ALTER TABLE lease RENAME TO out_of_reach")
@@ -148,7 +148,7 @@ def test_a_holder_that_cannot_ask_the_database_does_nothing_more(database_url: s
 
 
 @pytest.mark.usefixtures("_without_a_heartbeat")
-def test_a_process_that_is_there_keeps_its_lease_on_the_slowest_machine_but_not_for_ever(sqlite_url: str) -> None:
+def test_an_existing_process_keeps_its_lock_on_a_slow_machine_but_not_for_ever(sqlite_url: str) -> None:
     with State(sqlite_url) as state, state.locks.acquire(11, "slow"):
         with time_machine.travel(datetime.now(UTC) + 3 * LIFETIME):
             assert (state.locks.holder(11), state.locks.dead_holder(11)) == ("slow", None)
@@ -158,26 +158,26 @@ def test_a_process_that_is_there_keeps_its_lease_on_the_slowest_machine_but_not_
             assert (state.locks.holder(11), state.locks.dead_holder(11)) == (None, "slow")
 
 
-def test_a_run_is_alive_while_its_process_gives_signs_and_dead_when_it_is_gone(database_url: str) -> None:
+def test_a_run_is_dead_when_its_process_is_gone(database_url: str) -> None:
     with State(database_url) as state:
         with state.heartbeats.keep_alive("alive"):
-            subprocess.run([sys.executable, "-c", GIVE_SIGNS_AND_DIE, database_url], check=False)
+            subprocess.run([sys.executable, "-c", BEAT_AND_DIE, database_url], check=False)
             assert state.heartbeats.dead_runs() == ["dead"]
-        assert state.heartbeats.dead_runs() == ["dead"], "who ends in order is forgotten"
+        assert state.heartbeats.dead_runs() == ["dead"], "a run that ends in order is forgotten"
         state.heartbeats.forget("dead")
         assert state.heartbeats.dead_runs() == []
 
 
-def test_a_run_that_has_given_no_sign_for_too_long_is_dead_wherever_it_ran(sqlite_url: str) -> None:
+def test_a_run_without_a_heartbeat_for_too_long_is_dead(sqlite_url: str) -> None:
     with State(sqlite_url) as state, state.heartbeats.keep_alive("stuck"):
         assert state.heartbeats.dead_runs() == []
         with time_machine.travel(datetime.now(UTC) + LIFETIME + timedelta(minutes=5)):
-            assert state.heartbeats.dead_runs() == [], "its process is there"
+            assert state.heartbeats.dead_runs() == [], "its process exists"
         with time_machine.travel(datetime.now(UTC) + LIFETIME + STALLED_AFTER):
             assert state.heartbeats.dead_runs() == ["stuck"]
 
 
-def test_a_run_that_is_expected_to_give_a_sign_is_dead_if_it_gives_none(sqlite_url: str) -> None:
+def test_a_run_that_is_expected_to_send_a_heartbeat_is_dead_if_it_sends_none(sqlite_url: str) -> None:
     with State(sqlite_url) as state:
         state.heartbeats.expect(["silent", "late", "early"])
         with state.heartbeats.keep_alive("late"), state.heartbeats.keep_alive("early"):
@@ -187,29 +187,29 @@ def test_a_run_that_is_expected_to_give_a_sign_is_dead_if_it_gives_none(sqlite_u
                 assert state.heartbeats.dead_runs() == ["silent"]
 
 
-def test_signs_of_life_come_back_when_the_state_database_was_restored(
+def test_heartbeats_come_back_after_the_state_database_was_restored(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_heartbeats, "LIFETIME", timedelta(seconds=0.5))
     with State(database_url) as state, state.heartbeats.keep_alive("alive"):
         state.heartbeats.forget("alive")
-        until(lambda: _signs(database_url) == ["alive"])
+        until(lambda: _runs_with_heartbeats(database_url) == ["alive"])
 
 
-def test_a_run_gives_its_signs_until_the_last_part_of_its_process_has_ended(database_url: str) -> None:
+def test_a_run_sends_heartbeats_until_the_last_part_of_its_process_has_ended(database_url: str) -> None:
     with State(database_url) as state, state.heartbeats.keep_alive("run"):
         with State(database_url) as inner, inner.heartbeats.keep_alive("run"):
             pass
-        assert _signs(database_url) == ["run"]
-    assert _signs(database_url) == []
+        assert _runs_with_heartbeats(database_url) == ["run"]
+    assert _runs_with_heartbeats(database_url) == []
 
 
-def _signs(database_url: str) -> list[str]:
+def _runs_with_heartbeats(database_url: str) -> list[str]:
     with create_engine(database_url).connect() as connection:
         return list(connection.execute(select(run_alive.c.run_id)).scalars())
 
 
-GIVE_SIGNS_AND_DIE = """
+BEAT_AND_DIE = """
 import os, signal, sys
 from campaign_sync.storage.state import State
 with State(sys.argv[1]) as state, state.heartbeats.keep_alive("dead"):

@@ -1,4 +1,4 @@
-"""Days that are over, on both databases."""
+"""Queries about earlier replacements, on both databases."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +23,7 @@ def attempt(
     name: str = "newsletter",
     snapshot_run_id: str | None = None,
 ) -> None:
-    """A replace with a snapshot of its own, frozen an hour before it began and ended a minute after."""
+    """Add a replacement with its snapshot, frozen an hour before its start. It ends a minute after."""
     common = {"mandator": "nord", "list": name}
     key = f"{name}-{at:%d%H%M}"
     with create_engine(url).begin() as connection:
@@ -56,7 +56,7 @@ def reject(
         )  # fmt: skip
 
 
-def test_proven_replaces_come_newest_first_with_the_rows_they_sent(database_url: str) -> None:
+def test_proven_replacements_come_newest_first_with_the_rows_they_sent(database_url: str) -> None:
     with State(database_url) as state:
         attempt(database_url, NOON, "monday", snapshot_run_id="snapshot alone")
         attempt(database_url, NOON + DAY, "tuesday")
@@ -70,7 +70,7 @@ def test_proven_replaces_come_newest_first_with_the_rows_they_sent(database_url:
     assert (newest.in_list, newest.since) == (4, oldest.proven_at)
 
 
-def test_an_attempt_that_gave_up_is_no_proof_but_its_own_runs_proof_knows_of_it(database_url: str) -> None:
+def test_a_failed_attempt_is_no_proof_but_the_later_proof_of_its_run_names_it(database_url: str) -> None:
     with State(database_url) as state:
         attempt(database_url, NOON, "monday", ReplacementState.FAILED)
         attempt(database_url, NOON + HOUR, "monday")
@@ -81,22 +81,22 @@ def test_an_attempt_that_gave_up_is_no_proof_but_its_own_runs_proof_knows_of_it(
     assert newest.retried_after is None
 
 
-def test_the_ledger_is_read_by_person(database_url: str) -> None:
+def test_rejections_are_read_by_person(database_url: str) -> None:
     with State(database_url) as state:
         reject(database_url, "1", "vendor", NOON, NOON + HOUR)
         reject(database_url, "2", "vendor", NOON, NOON)
         reject(database_url, "1", "vendor", NOON, NOON, name="products")
-        found = state.replacement_history.rejections("nord", "newsletter", [Entity(EntityType.CONTACT, "1")])
+        by_person = state.replacement_history.rejections("nord", "newsletter", [Entity(EntityType.CONTACT, "1")])
         assert state.replacement_history.rejections("nord", "newsletter", [Entity(EntityType.LEAD, "1")]) == {}
         assert state.replacement_history.rejections("nord", "newsletter", []) == {}
 
-    assert list(found) == ["contact:1"]
-    (entry,) = found["contact:1"]
+    assert list(by_person) == ["contact:1"]
+    (entry,) = by_person["contact:1"]
     assert (entry.stage, entry.reason, entry.vendor_code, entry.run_id) == ("vendor", "bounced", 4, "run")
     assert (entry.first_seen, entry.last_seen) == (NOON, NOON + HOUR)
 
 
-def test_of_a_proof_the_ledger_gives_what_was_seen_since_the_proof_before(database_url: str) -> None:
+def test_a_proof_is_explained_by_rejections_since_the_proof_before(database_url: str) -> None:
     with State(database_url) as state:
         attempt(database_url, NOON, "monday")
         attempt(database_url, NOON + DAY, "tuesday")
@@ -111,7 +111,7 @@ def test_of_a_proof_the_ledger_gives_what_was_seen_since_the_proof_before(databa
         assert set(state.replacement_history.rejected_rows(oldest)) == {"contact:over"}
 
 
-def test_of_an_old_snapshot_that_was_sent_once_more_the_ledger_gives_what_its_own_run_entered(
+def test_a_replayed_snapshot_is_explained_by_rejections_of_its_own_run(
     database_url: str,
 ) -> None:
     with State(database_url) as state:
@@ -122,18 +122,18 @@ def test_of_an_old_snapshot_that_was_sent_once_more_the_ledger_gives_what_its_ow
         assert set(state.replacement_history.explanations(newest)) == {"contact:1"}
 
 
-def test_every_entry_that_the_database_leaves_out_explains_nothing_either(database_url: str) -> None:
+def test_the_query_leaves_out_only_rejections_that_explain_nothing(database_url: str) -> None:
     moments = pd.date_range(NOON - DAY, NOON + 2 * DAY, freq="12h").to_pydatetime()
     with State(database_url) as state:
         attempt(database_url, NOON, "monday")
         attempt(database_url, NOON + DAY, "tuesday")
-        everybody = []
+        people = []
         for first in moments:
             for last in (moment for moment in moments if moment >= first):
-                everybody.append(Entity(EntityType.CONTACT, f"{first:%d%H}-{last:%d%H}"))
-                reject(database_url, everybody[-1].entity_id, "vendor", first, last)
-        entries = state.replacement_history.rejections("nord", "newsletter", everybody)
+                people.append(Entity(EntityType.CONTACT, f"{first:%d%H}-{last:%d%H}"))
+                reject(database_url, people[-1].entity_id, "vendor", first, last)
+        entries = state.replacement_history.rejections("nord", "newsletter", people)
         for proven in state.replacement_history.proven("nord", "newsletter"):
             assert state.replacement_history.explanations(proven) == {
-                key: found for key, found in entries.items() if found[0].may_explain(proven)
+                key: rejections for key, rejections in entries.items() if rejections[0].may_explain(proven)
             }

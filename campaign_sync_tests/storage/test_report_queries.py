@@ -11,12 +11,12 @@ from campaign_sync.storage.state import State
 from campaign_sync_tests.storage.test_replacement_history import DAY, HOUR, NOON, attempt, reject
 
 
-def test_whoever_was_turned_away_shortly_before_is_not_newly_turned_away(database_url: str) -> None:
+def test_a_person_rejected_shortly_before_is_not_newly_rejected(database_url: str) -> None:
     with State(database_url) as state:
         reject(database_url, "c1", "gate", NOON, NOON)
-        reject(database_url, "c1", "selection", NOON + DAY, NOON + 2 * DAY)  # the same, under another name
+        reject(database_url, "c1", "selection", NOON + DAY, NOON + 2 * DAY)  # the same person at another stage
         reject(database_url, "c2", "selection", NOON - 60 * DAY, NOON - 50 * DAY)
-        reject(database_url, "c2", "vendor", NOON + DAY, NOON + DAY)  # came back meanwhile
+        reject(database_url, "c2", "vendor", NOON + DAY, NOON + DAY)  # was in the list meanwhile
         reject(database_url, "c3", "selection", NOON + DAY, NOON + DAY)
         reject(database_url, "c4", "selection", NOON - DAY, NOON + DAY)
 
@@ -26,7 +26,7 @@ def test_whoever_was_turned_away_shortly_before_is_not_newly_turned_away(databas
         }
 
 
-def test_who_was_kept_out_is_told_as_long_as_no_later_run_has_written_over_it(database_url: str) -> None:
+def test_rejections_are_counted_until_a_later_run_overwrites_them(database_url: str) -> None:
     with State(database_url) as state:
         attempt(database_url, NOON, "replaced", snapshot_run_id="frozen")
         reject(database_url, "c1", "selection", NOON - HOUR, NOON - HOUR, run_id="frozen")

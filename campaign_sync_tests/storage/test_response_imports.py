@@ -1,4 +1,4 @@
-"""What is remembered of the recipients' responses, on both databases the product runs on."""
+"""Imports of responses, on both databases."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,7 @@ HOUR = timedelta(hours=1)
 
 
 def fetched(begin: int, end: int, reader: str = "getOpens", mandator: str = "nord") -> ImportWindow:
-    """A window of some hours after noon."""
+    """Return a window of some hours after noon."""
     span = (NOON + begin * HOUR, NOON + end * HOUR)
     return ImportWindow(
         mandator, reader, *span, 3, f"{begin}.csv", "digest", "run", span[1], f"{mandator}-{reader}-{begin}"
@@ -22,57 +22,60 @@ def fetched(begin: int, end: int, reader: str = "getOpens", mandator: str = "nor
 
 
 def test_the_watermark_moves_only_when_the_rows_are_stored(database_url: str) -> None:
-    one, other = fetched(0, 1), fetched(1, 2)
+    first, second = fetched(0, 1), fetched(1, 2)
     with State(database_url) as state:
-        journal = state.response_imports
-        for window in (other, one, fetched(0, 5, "getClicks"), fetched(0, 5, mandator="sued")):
-            journal.add(window)
-        assert journal.pending("nord", "getOpens", "layout") == [one, other]
-        assert journal.committed_until("nord") == {}
-        assert journal.fetched_until("nord", "getOpens", lambda _: True) == NOON + 2 * HOUR
+        imports = state.response_imports
+        for window in (second, first, fetched(0, 5, "getClicks"), fetched(0, 5, mandator="sued")):
+            imports.add(window)
+        assert imports.pending("nord", "getOpens", "layout") == [first, second]
+        assert imports.committed_until("nord") == {}
+        assert imports.fetched_until("nord", "getOpens", lambda _: True) == NOON + 2 * HOUR
 
-        journal.commit(one.id, 0, "layout", NOON)
-        assert journal.pending("nord", "getOpens", "layout") == [other]
-        assert journal.committed_until("nord") == {"getOpens": NOON + HOUR}
+        imports.commit(first.id, 0, "layout", NOON)
+        assert imports.pending("nord", "getOpens", "layout") == [second]
+        assert imports.committed_until("nord") == {"getOpens": NOON + HOUR}
 
 
-def test_a_file_that_got_lost_before_its_rows_were_stored_is_fetched_again(database_url: str) -> None:
+def test_a_file_lost_before_its_rows_were_stored_is_fetched_again(database_url: str) -> None:
     with State(database_url) as state:
         for hour in range(3):
             state.response_imports.add(fetched(hour, hour + 1))
         state.response_imports.commit(fetched(0, 1).id, 0, "layout", NOON)
 
-        assert state.response_imports.fetched_until("nord", "getOpens", lambda one: one.file != "1.csv") == NOON + HOUR
+        assert (
+            state.response_imports.fetched_until("nord", "getOpens", lambda window: window.file != "1.csv")
+            == NOON + HOUR
+        )
         assert state.response_imports.pending("nord", "getOpens", "layout") == []
 
 
-def test_rows_that_did_not_fit_wait_for_another_layout_and_are_counted_meanwhile(database_url: str) -> None:
-    one, other = fetched(0, 1), fetched(1, 2)
+def test_rows_that_did_not_fit_wait_for_another_layout_and_are_counted(database_url: str) -> None:
+    first, second = fetched(0, 1), fetched(1, 2)
     with State(database_url) as state:
-        journal = state.response_imports
-        assert journal.misfits("nord", "getOpens") == 0
-        journal.add(one)
-        journal.commit(one.id, 2, "wrong", NOON)
-        assert journal.pending("nord", "getOpens", "wrong") == []
-        journal.add(other)
-        assert journal.pending("nord", "getOpens", "mended") == [other, one]
-        assert (journal.misfits("nord", "getOpens"), journal.misfits("nord", "getClicks")) == (2, 0)
-        assert journal.expired("nord", NOON + 9 * HOUR) == []
+        imports = state.response_imports
+        assert imports.misfits("nord", "getOpens") == 0
+        imports.add(first)
+        imports.commit(first.id, 2, "wrong", NOON)
+        assert imports.pending("nord", "getOpens", "wrong") == []
+        imports.add(second)
+        assert imports.pending("nord", "getOpens", "right") == [second, first]
+        assert (imports.misfits("nord", "getOpens"), imports.misfits("nord", "getClicks")) == (2, 0)
+        assert imports.expired("nord", NOON + 9 * HOUR) == []
 
-        journal.commit(one.id, 0, "mended", NOON)
-        assert journal.misfits("nord", "getOpens") == 0
-        assert journal.expired("nord", NOON + 9 * HOUR) == [one]
-        journal.mark_removed(one.id, NOON)
-        assert journal.expired("nord", NOON + 9 * HOUR) == []
-        assert journal.committed_until("nord") == {"getOpens": NOON + HOUR}
+        imports.commit(first.id, 0, "right", NOON)
+        assert imports.misfits("nord", "getOpens") == 0
+        assert imports.expired("nord", NOON + 9 * HOUR) == [first]
+        imports.mark_removed(first.id, NOON)
+        assert imports.expired("nord", NOON + 9 * HOUR) == []
+        assert imports.committed_until("nord") == {"getOpens": NOON + HOUR}
 
 
-def test_feedback_and_responses_of_one_reader_know_nothing_of_each_other(database_url: str) -> None:
+def test_feedback_and_responses_of_one_reader_have_separate_watermarks(database_url: str) -> None:
     of_feedback = new_import(
         "nord", "getResponses", Window(NOON, NOON + HOUR), 1, ("f.csv", "digest"), "run", NOON + HOUR
     )
     of_responses = fetched(0, 5, "getResponses")
-    nobody = Unmatched([], [])
+    no_feedback = Unmatched([], [])
     with State(database_url) as state:
         state.response_imports.add(of_responses)
         assert (state.feedback_imports.pending("nord"), state.feedback_imports.uncommitted_count("nord")) == ([], 0)
@@ -81,12 +84,12 @@ def test_feedback_and_responses_of_one_reader_know_nothing_of_each_other(databas
         assert state.feedback_imports.first_import("nord") is None
 
         state.feedback_imports.add(of_feedback)
-        state.feedback_imports.commit("nord", {of_feedback.id: RowCounts(1, 0)}, nobody, nobody, NOON)
+        state.feedback_imports.commit("nord", {of_feedback.id: RowCounts(1, 0)}, no_feedback, no_feedback, NOON)
         assert state.feedback_imports.committed_until("nord") == {"getResponses": NOON + HOUR}
         assert state.response_imports.committed_until("nord") == {"getResponses": NOON + 5 * HOUR}
 
 
-def test_an_older_database_gets_the_table(database_url: str) -> None:
+def test_an_upgrade_creates_the_table(database_url: str) -> None:
     make_tables(database_url, "0003")
     upgrade_database(database_url)
 

@@ -1,4 +1,4 @@
-"""What the product remembers, on both databases it runs on."""
+"""The state database: snapshots, replacements, steps and rejections, on both databases."""
 
 import dataclasses
 import json
@@ -28,14 +28,16 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-def test_the_migrations_make_exactly_the_tables_the_code_knows(database_url: str) -> None:
+def test_the_migrations_create_exactly_the_tables_of_the_code(database_url: str) -> None:
     State(database_url).close()
 
-    found = inspect(create_engine(database_url))
+    inspector = inspect(create_engine(database_url))
     for table in metadata.sorted_tables:
-        assert {column["name"] for column in found.get_columns(table.name)} == set(table.columns.keys())
-        assert set(found.get_pk_constraint(table.name)["constrained_columns"]) == set(table.primary_key.columns.keys())
-    assert set(found.get_table_names()) == {*metadata.tables, "campaign_sync_version"}
+        assert {column["name"] for column in inspector.get_columns(table.name)} == set(table.columns.keys())
+        assert set(inspector.get_pk_constraint(table.name)["constrained_columns"]) == set(
+            table.primary_key.columns.keys()
+        )
+    assert set(inspector.get_table_names()) == {*metadata.tables, "campaign_sync_version"}
 
 
 def test_many_processes_may_open_a_new_database_at_once(database_url: str) -> None:
@@ -44,7 +46,7 @@ def test_many_processes_may_open_a_new_database_at_once(database_url: str) -> No
             state.close()
 
 
-def test_a_database_of_a_newer_version_is_left_alone(database_url: str) -> None:
+def test_a_database_of_a_newer_version_is_refused(database_url: str) -> None:
     State(database_url).close()
     with create_engine(database_url).begin() as connection:
         connection.exec_driver_sql("UPDATE campaign_sync_version SET version_num = '9999'")
@@ -55,7 +57,7 @@ def test_a_database_of_a_newer_version_is_left_alone(database_url: str) -> None:
 
 def test_a_database_that_cannot_be_opened_is_named_without_its_password() -> None:
     with pytest.raises(StateError, match=r"127\.0\.0\.1.*storage\.state_url") as caught:
-        State("postgresql+psycopg2://somebody:swordfish@127.0.0.1:1/state")
+        State("postgresql+psycopg2://user:swordfish@127.0.0.1:1/state")
     assert "swordfish" not in str(caught.value)
 
 
@@ -63,7 +65,7 @@ def snapshot(state: State, created_at: datetime = NOON) -> StoredSnapshot:
     return state.snapshots.add("nord", "newsletter", 5, ("s.parquet", "d"), "run", created_at)
 
 
-def test_the_newest_snapshot_is_the_one_that_counts(database_url: str) -> None:
+def test_the_latest_snapshot_is_the_newest(database_url: str) -> None:
     with State(database_url) as state:
         assert state.snapshots.latest("nord", "newsletter") is None
         newer = snapshot(state, NOON + HOUR)
@@ -72,7 +74,7 @@ def test_the_newest_snapshot_is_the_one_that_counts(database_url: str) -> None:
 
 
 def start_replacement(state: State, at: datetime = NOON, /, **values: Any) -> Replacement:
-    """A replace that has begun."""
+    """Return a replacement that has begun."""
     entry = Replacement(
         mandator="nord",
         list="newsletter",
@@ -90,38 +92,38 @@ def start_replacement(state: State, at: datetime = NOON, /, **values: Any) -> Re
 
 def test_a_list_is_incomplete_from_its_clear_to_its_proof(database_url: str) -> None:
     with State(database_url) as state:
-        journal = state.replacements
+        replacements = state.replacements
         entry = start_replacement(state)
-        assert journal.incomplete("nord", "newsletter") is None
+        assert replacements.incomplete("nord", "newsletter") is None
 
-        journal.begin_changes(entry.id, clears=False, incomplete_since=NOON)
-        broken = journal.incomplete("nord", "newsletter")
-        assert broken is not None
-        assert broken.cleared_at == NOON
+        replacements.begin_changes(entry.id, clears=False, incomplete_since=NOON)
+        unfinished = replacements.incomplete("nord", "newsletter")
+        assert unfinished is not None
+        assert unfinished.cleared_at == NOON
 
-        journal.begin_proof(entry.id, sent=6, accepted=5)
-        journal.record_proof(
+        replacements.begin_proof(entry.id, sent=6, accepted=5)
+        replacements.record_proof(
             entry.id, swept=0, in_list=5, proof="0 missing", id_attribute="id", address_attribute="address"
         )
-        assert journal.incomplete("nord", "newsletter") is not None
-        journal.mark_proven(entry.id, NOON)
-        assert journal.incomplete("nord", "newsletter") is None
-        proven = journal.last_proven("nord", "newsletter")
+        assert replacements.incomplete("nord", "newsletter") is not None
+        replacements.mark_proven(entry.id, NOON)
+        assert replacements.incomplete("nord", "newsletter") is None
+        proven = replacements.last_proven("nord", "newsletter")
         assert proven is not None
         assert proven.in_list == 5
 
 
 def test_an_attempt_that_changed_nothing_does_not_hide_that_the_list_is_incomplete(database_url: str) -> None:
     with State(database_url) as state:
-        broken = start_replacement(state, state=ReplacementState.FAILED, cleared_at=NOON)
+        unfinished = start_replacement(state, state=ReplacementState.FAILED, cleared_at=NOON)
         start_replacement(state, NOON + HOUR, state=ReplacementState.FAILED)
 
-        found = state.replacements.incomplete("nord", "newsletter")
-        assert found is not None
-        assert found.id == broken.id
+        incomplete = state.replacements.incomplete("nord", "newsletter")
+        assert incomplete is not None
+        assert incomplete.id == unfinished.id
 
 
-def test_the_journal_knows_the_last_proven_sizes_and_how_often_it_was_tried_since(database_url: str) -> None:
+def test_proven_sizes_and_attempts_since_the_last_proof_are_counted(database_url: str) -> None:
     with State(database_url) as state:
         assert state.replacements.attempts_since_proof("nord", "newsletter") == 0
         for day in range(3):
@@ -131,7 +133,7 @@ def test_the_journal_knows_the_last_proven_sizes_and_how_often_it_was_tried_sinc
         start_replacement(state, NOON + 4 * HOUR)
 
         assert state.replacements.proven_sizes("nord", "newsletter", 2) == [{"contact": 12}, {"contact": 11}]
-        assert state.replacements.attempts_since_proof("nord", "newsletter") == 1, "the other one changed nothing"
+        assert state.replacements.attempts_since_proof("nord", "newsletter") == 1, "the other attempt changed nothing"
 
 
 def test_an_accepted_size_begins_a_new_history(database_url: str) -> None:
@@ -145,7 +147,7 @@ def test_an_accepted_size_begins_a_new_history(database_url: str) -> None:
         assert state.replacements.proven_sizes("nord", "newsletter", 14) == [{"contact": 70}, {"contact": 80}]
 
 
-def test_entries_keep_their_order_though_clocks_disagree(database_url: str) -> None:
+def test_replacements_keep_their_order_though_clocks_differ(database_url: str) -> None:
     with State(database_url) as state:
         assert state.replacements.next_start("nord", "newsletter", NOON) == NOON
         start_replacement(state, NOON + HOUR)
@@ -153,7 +155,7 @@ def test_entries_keep_their_order_though_clocks_disagree(database_url: str) -> N
         assert state.replacements.next_start("nord", "newsletter", NOON + 2 * HOUR) == NOON + 2 * HOUR
 
 
-def test_a_list_is_known_to_have_been_cleared_by_its_step_or_by_that_of_whom_it_goes_on_with(
+def test_a_list_is_cleared_by_a_step_of_its_replacement_or_of_the_one_it_resumes(
     database_url: str,
 ) -> None:
     with State(database_url) as state:
@@ -170,17 +172,17 @@ def test_a_list_is_known_to_have_been_cleared_by_its_step_or_by_that_of_whom_it_
         assert state.replacements.cleared_for(dataclasses.replace(second, resumes=first.id))
 
 
-def test_what_the_database_says_of_a_row_stays_there(database_url: str) -> None:
+def test_an_error_of_the_database_does_not_quote_the_row(database_url: str) -> None:
     with State(database_url) as state:
-        stranger = Unsubscribe("stranger@example.com", NOON, "nord", "optimizely:unsubscribes")
+        unknown = Unsubscribe("unknown@example.com", NOON, "nord", "optimizely:unsubscribes")
         with create_engine(database_url).begin() as connection:
             connection.exec_driver_sql("DROP TABLE unmatched_feedback")
         with pytest.raises(StateError, match=r"storage\.state_url\) failed") as caught:
-            state.feedback_imports.commit("nord", {}, Unmatched([], []), Unmatched([], [stranger]), NOON)
-    assert "stranger" not in str(caught.value)
+            state.feedback_imports.commit("nord", {}, Unmatched([], []), Unmatched([], [unknown]), NOON)
+    assert "unknown" not in str(caught.value)
 
 
-def test_a_step_is_written_down_before_and_after_and_says_when_its_end_is_not_known(database_url: str) -> None:
+def test_a_step_is_written_before_and_after_its_call_with_its_outcome(database_url: str) -> None:
     with State(database_url) as state:
         entry = start_replacement(state)
         log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
@@ -201,7 +203,7 @@ def test_a_step_is_written_down_before_and_after_and_says_when_its_end_is_not_kn
     assert (steps[0].detail, steps[1].rows, steps[1].digest) == ("0 rows", 5, "d")
 
 
-def test_many_calls_are_written_down_before_the_first_and_which_were_never_made(database_url: str) -> None:
+def test_planned_calls_are_written_before_the_first_and_marked_if_never_made(database_url: str) -> None:
     with State(database_url) as state:
         entry = start_replacement(state)
         log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
@@ -224,7 +226,7 @@ def test_many_calls_are_written_down_before_the_first_and_which_were_never_made(
     ]
 
 
-def test_ends_that_could_not_be_written_are_written_later(database_url: str) -> None:
+def test_ends_of_calls_that_could_not_be_written_are_written_later(database_url: str) -> None:
     with State(database_url) as state:
         entry = start_replacement(state)
         log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
@@ -232,16 +234,16 @@ def test_ends_that_could_not_be_written_are_written_later(database_url: str) -> 
         with log.planned_call(number):
             pass
         with create_engine(database_url).begin() as connection:
-            connection.exec_driver_sql("ALTER TABLE replace_step RENAME TO elsewhere")
+            connection.exec_driver_sql("ALTER TABLE replace_step RENAME TO renamed")
         with pytest.raises(SQLAlchemyError):
             log.finish_calls()
         with create_engine(database_url).begin() as connection:
-            connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO replace_step")
+            connection.exec_driver_sql("ALTER TABLE renamed RENAME TO replace_step")
         log.finish_calls()
         assert [step.outcome for step in state.replacements.steps(entry.id)] == [StepOutcome.DONE]
 
 
-def test_an_accepted_size_holds_for_its_run_and_for_whoever_takes_that_up(database_url: str) -> None:
+def test_an_accepted_size_holds_for_its_run_and_for_one_that_resumes_it(database_url: str) -> None:
     acceptance = SizeAcceptance("run-1", "nord", "newsletter", "anna", "summer is over", NOON)
     with State(database_url) as state:
         state.recipient_lists.accept_size(acceptance)
@@ -252,7 +254,7 @@ def test_an_accepted_size_holds_for_its_run_and_for_whoever_takes_that_up(databa
         assert state.recipient_lists.accepted_size("nord", "products", "run-1") is None
 
 
-def test_facts_about_lists_outlive_a_run(database_url: str) -> None:
+def test_the_kind_of_a_list_outlives_a_run(database_url: str) -> None:
     with State(database_url) as state:
         assert state.recipient_lists.kind(11) is None
         state.recipient_lists.set_kind(11, ListKind.OPT_IN, NOON)
@@ -261,12 +263,12 @@ def test_facts_about_lists_outlive_a_run(database_url: str) -> None:
         assert state.recipient_lists.kind(11) is ListKind.REGULAR
 
 
-def test_the_ledger_counts_by_stage_and_reason_and_keeps_the_first_date(database_url: str) -> None:
+def test_rejections_are_counted_by_stage_and_reason_and_keep_their_first_date(database_url: str) -> None:
     people = pd.DataFrame({"entity_type": ["contact", "lead"], "entity_id": ["1", "1"]})
-    turned_away = rejections(people, Stage.VENDOR, Reason.BOUNCED).assign(vendor_code=pd.array([4, 4], dtype="Int64"))
+    rejected = rejections(people, Stage.VENDOR, Reason.BOUNCED).assign(vendor_code=pd.array([4, 4], dtype="Int64"))
     with State(database_url) as state:
-        state.rejections.record("nord", "newsletter", turned_away, "monday")
-        state.rejections.record("nord", "newsletter", turned_away.head(1), "tuesday")
+        state.rejections.record("nord", "newsletter", rejected, "monday")
+        state.rejections.record("nord", "newsletter", rejected.head(1), "tuesday")
 
         assert state.rejections.counts("tuesday", "nord", "newsletter") == {("vendor", "bounced"): 1}
         assert state.rejections.counts("monday", "nord", "newsletter") == {("vendor", "bounced"): 1}
@@ -278,12 +280,10 @@ def test_the_ledger_counts_by_stage_and_reason_and_keeps_the_first_date(database
         assert [bool(later) for later in dates] == [True, False]
 
 
-def test_a_person_has_the_same_pseudonym_every_day_and_another_one_elsewhere(
-    database_url: str, tmp_path: object
-) -> None:
+def test_a_pseudonym_is_the_same_every_day_and_differs_by_database(database_url: str, tmp_path: object) -> None:
     with State(database_url) as state:
         monday = state.pseudonyms.of("contact:1")
     with State(database_url) as state:
         assert state.pseudonyms.of("contact:1") == monday
-    with State(f"sqlite:///{tmp_path}/elsewhere.db") as elsewhere:
-        assert elsewhere.pseudonyms.of("contact:1") != monday
+    with State(f"sqlite:///{tmp_path}/other.db") as other:
+        assert other.pseudonyms.of("contact:1") != monday

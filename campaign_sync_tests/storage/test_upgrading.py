@@ -1,5 +1,6 @@
-"""How a database comes from the tables of any earlier version to those of this one, and who has to ask for it."""
+"""Upgrades of the state database from every earlier revision, on request only."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -28,10 +29,9 @@ from campaign_sync.storage.tables import metadata
 from campaign_sync_tests.time_travel import make_tables
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ANNA, BEN = "anna@example.org", "ben@example.org"
 FAR_AHEAD = datetime(2126, 1, 1, tzinfo=UTC)
 EARLIER, NEWEST = revisions()[:-1], revisions()[-1]
-ANSWERS_COUNTED = "0014"
-"""The revision from which on the vendor's answers are counts."""
 PLAUSIBLE = {
     "mandator": "nord",
     "list": "newsletter",
@@ -44,21 +44,21 @@ PLAUSIBLE = {
     "bounce_kind": "hard",
     "entity_types": '{"contact": 1}',
 }
-"""What a text column holds where a migration or a reader of the table looks at it."""
+"""Values of text columns that a migration or a reader of the table interprets."""
 
 Rows = dict[str, list[dict[str, Any]]]
 
 
 def tables_of(url: str) -> MetaData:
-    found = MetaData()
+    tables = MetaData()
     engine = create_engine(url)
-    found.reflect(engine, only=lambda name, _: name != VERSION_TABLE)
+    tables.reflect(engine, only=lambda name, _: name != VERSION_TABLE)
     engine.dispose()
-    return found
+    return tables
 
 
 def value_for(column: "Column[Any]", number: int) -> object:
-    """A value that may stand there; another one for each number, where that matters."""
+    """Return a valid value of a column, different for each number where it is part of the key."""
     if number == 2 and column.nullable:
         return None
     match column.type:
@@ -79,10 +79,10 @@ def value_for(column: "Column[Any]", number: int) -> object:
 
 
 def fill(url: str) -> Rows:
-    """Two rows in every table, the second with nothing in what may be empty, as they are read back."""
-    found, engine = tables_of(url), create_engine(url)
+    """Add two rows to every table, the second with null where that is allowed. Return all rows."""
+    tables, engine = tables_of(url), create_engine(url)
     with engine.begin() as connection:
-        for table in found.sorted_tables:
+        for table in tables.sorted_tables:
             for number in (1, 2):
                 connection.execute(table.insert().values({c.name: value_for(c, number) for c in table.columns}))
     engine.dispose()
@@ -90,11 +90,11 @@ def fill(url: str) -> Rows:
 
 
 def rows(url: str) -> Rows:
-    found, engine = tables_of(url), create_engine(url)
+    tables, engine = tables_of(url), create_engine(url)
     with engine.connect() as connection:
         held = {
             table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key)).mappings()]
-            for table in found.sorted_tables
+            for table in tables.sorted_tables
         }
     engine.dispose()
     return held
@@ -109,7 +109,7 @@ def at_revision(url: str) -> str:
 
 
 @pytest.mark.parametrize("revision", EARLIER)
-def test_an_upgrade_from_every_earlier_revision_keeps_what_was_there(database_url: str, revision: str) -> None:
+def test_an_upgrade_from_every_earlier_revision_keeps_the_rows(database_url: str, revision: str) -> None:
     make_tables(database_url, revision)
     before = fill(database_url)
     assert all(len(held) == 2 for held in before.values())
@@ -141,7 +141,7 @@ def the_product_reads(database_url: str) -> None:
     engine.dispose()
 
 
-@pytest.mark.parametrize("revision", [revision for revision in EARLIER if "0002" <= revision < ANSWERS_COUNTED])
+@pytest.mark.parametrize("revision", ["0002", "0013"])
 def test_answers_that_earlier_versions_wrote_as_text_still_count(database_url: str, revision: str) -> None:
     make_tables(database_url, revision)
     steps = [
@@ -168,7 +168,7 @@ def test_answers_that_earlier_versions_wrote_as_text_still_count(database_url: s
         assert state.report_queries.answers(["r"]) == {"r": {0: 1996 + 6_000, 2: 4, 7: 1}}
 
 
-def test_locks_that_earlier_versions_took_go_on_holding(database_url: str) -> None:
+def test_locks_that_earlier_versions_took_still_hold(database_url: str) -> None:
     make_tables(database_url, "0013")
     held = {"token": "t", "owner": "another-host 1 boot birth", "acquired_at": NOON, "expires_at": FAR_AHEAD}
     ids = {11: "of-list", -12: "of-mandator"}
@@ -182,20 +182,19 @@ def test_locks_that_earlier_versions_took_go_on_holding(database_url: str) -> No
             pass
 
 
-def test_whom_the_crm_knew_before_the_upgrade_it_knows_afterwards(database_url: str) -> None:
+def test_recipients_known_before_the_upgrade_are_known_afterwards(database_url: str) -> None:
     make_tables(database_url, "0013")
-    people = [
-        {"mandator": "nord", "recipient_id": f"{told}@example.org", "since": NOON, "told": told} for told in (1, 0)
-    ]
-    add_rows(database_url, "unsubscribed_recipient", people)
-    add_rows(database_url, "list_unsubscribe", [{**person, "recipient_list_id": 11} for person in people])
+    add_rows(
+        database_url, "unsubscribed_recipient", [("nord", ANNA, NOON, True, None), ("nord", BEN, NOON, False, None)]
+    )
+    add_rows(database_url, "list_unsubscribe", [("nord", 11, ANNA, NOON, True), ("nord", 11, BEN, NOON, False)])
 
     upgrade_database(database_url)
 
     with State(database_url) as state:
-        assert state.unsubscribed_recipients.known("nord") == {"1@example.org"}
-        assert [person.recipient_id for person in state.unsubscribed_recipients.pending("nord")] == ["0@example.org"]
-        assert state.list_unsubscribes.known("nord", 11) == {"1@example.org"}
+        assert state.unsubscribed_recipients.known("nord") == {ANNA}
+        assert [person.recipient_id for person in state.unsubscribed_recipients.pending("nord")] == [BEN]
+        assert state.list_unsubscribes.known("nord", 11) == {ANNA}
 
 
 def test_an_incident_that_a_channel_sent_before_the_upgrade_is_not_sent_again(database_url: str) -> None:
@@ -203,8 +202,7 @@ def test_an_incident_that_a_channel_sent_before_the_upgrade_is_not_sent_again(da
     text = {"what": "w", "remedy": "r", "page": "p"}
     incident = {"id": "i", "mandator": "nord", "subject": "newsletter", "kind": "incomplete", **text}
     add_rows(database_url, "trouble", [{**incident, "since": NOON, "noticed_at": NOON}])
-    sent = {"trouble_id": "i", "channel": "log", "told": "incomplete", "told_at": NOON}
-    add_rows(database_url, "notice", [sent])
+    add_rows(database_url, "notice", [("i", "log", "incomplete", NOON)])
 
     upgrade_database(database_url)
 
@@ -213,11 +211,13 @@ def test_an_incident_that_a_channel_sent_before_the_upgrade_is_not_sent_again(da
         assert [notice.id for notice in state.incidents.unsent("nord", "mail", NOON)] == ["i"]
 
 
-def add_rows(url: str, table: str, values: list[dict[str, Any]]) -> None:
-    """Add rows to a table as it is now, whatever its revision."""
+def add_rows(url: str, table: str, values: Sequence[dict[str, Any] | tuple[object, ...]]) -> None:
+    """Add rows, by name or in the order of the columns, to a table as it is at the database's revision."""
     engine = create_engine(url)
     with engine.begin() as connection:
-        connection.execute(tables_of(url).tables[table].insert(), values)
+        columns = tables_of(url).tables[table].columns.keys()
+        rows_by_name = [row if isinstance(row, dict) else dict(zip(columns, row, strict=True)) for row in values]
+        connection.execute(tables_of(url).tables[table].insert(), rows_by_name)
     engine.dispose()
 
 
@@ -229,28 +229,28 @@ def test_tables_of_an_earlier_revision_are_refused_and_left_as_they_are(database
     for refused in (State, probe_database):
         with pytest.raises(RevisionError) as caught:
             refused(database_url)
-        told = str(caught.value)
-        assert f"at revision {revision}, and this version of campaign-sync works with revision {NEWEST}" in told
-        assert told.endswith("back it up first, then run `campaign-sync db upgrade`")
-        assert database_url.rpartition("/")[2].partition("?")[0] in told
+        message = str(caught.value)
+        assert f"at revision {revision}, and this version of campaign-sync works with revision {NEWEST}" in message
+        assert message.endswith("back it up first, then run `campaign-sync db upgrade`")
+        assert database_url.rpartition("/")[2].partition("?")[0] in message
     assert (at_revision(database_url), rows(database_url)) == (revision, before)
 
 
-def test_an_upgrade_makes_tables_where_there_are_none_and_nothing_the_second_time(database_url: str) -> None:
+def test_an_upgrade_creates_missing_tables_and_changes_nothing_the_second_time(database_url: str) -> None:
     assert upgrade_database(database_url) == (None, NEWEST)
     before = fill(database_url)
     assert upgrade_database(database_url) == (NEWEST, NEWEST)
     assert rows(database_url) == before
 
 
-def test_of_several_upgrades_at_once_one_does_it_and_the_others_find_it_done(database_url: str) -> None:
+def test_of_several_simultaneous_upgrades_one_changes_the_tables(database_url: str) -> None:
     make_tables(database_url, EARLIER[0])
     with ThreadPoolExecutor(4) as pool:
-        told = list(pool.map(upgrade_database, [database_url] * 4))
-    assert sorted(told) == [(EARLIER[0], NEWEST), *[(NEWEST, NEWEST)] * 3]
+        upgrades = list(pool.map(upgrade_database, [database_url] * 4))
+    assert sorted(upgrades) == [(EARLIER[0], NEWEST), *[(NEWEST, NEWEST)] * 3]
 
 
-def test_an_upgrade_leaves_a_newer_version_alone(database_url: str) -> None:
+def test_an_upgrade_refuses_a_newer_version(database_url: str) -> None:
     upgrade_database(database_url)
     with create_engine(database_url).begin() as connection:
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
@@ -259,7 +259,7 @@ def test_an_upgrade_leaves_a_newer_version_alone(database_url: str) -> None:
     assert at_revision(database_url) == "9999"
 
 
-def test_tables_that_somebody_changed_are_told_column_by_column(database_url: str) -> None:
+def test_changed_tables_are_reported_column_by_column(database_url: str) -> None:
     upgrade_database(database_url)
     with create_engine(database_url).begin() as connection:
         for statement in (
@@ -267,7 +267,7 @@ def test_tables_that_somebody_changed_are_told_column_by_column(database_url: st
             "ALTER TABLE lease DROP COLUMN owner",
             "DROP TABLE list_kind",
             "DROP INDEX ix_replace_run_id",
-            "CREATE TABLE somebody_elses (id INTEGER)",
+            "CREATE TABLE of_another_product (id INTEGER)",
         ):
             connection.exec_driver_sql(statement)
     assert examine_database(database_url) == [

@@ -218,7 +218,7 @@ def _check_selection(one: Target, crm: CrmSnapshot, findings: _Findings) -> None
     people = granted = 0
     for chunk in crm.select(one.pick, opt_in.opt_in_id, columns):
         people += len(chunk)
-        granted += int(chunk["consent_kind"].isin([kind.value for kind in GRANTING]).sum())
+        granted += int(chunk["consent_kind"].isin(GRANTING).sum())
     found = (
         f"{one.pick.kind.replace('_', ' ')} “{one.pick.name}” names {people}, {granted} of them with {opt_in.opt_in_id}"
     )

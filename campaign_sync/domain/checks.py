@@ -142,7 +142,6 @@ def row_checks(contract: ListSchema) -> dict[str, pa.DataFrameSchema]:
     texts = [RECIPIENT_ID, ADDRESS, *contract.list_columns]
     opt_in_column = contract.technical_column(TechnicalField.OPT_IN_ID)
     entity_type_column = contract.technical_column(TechnicalField.ENTITY_TYPE)
-    granted = [kind.value for kind in GRANTING]
     return {
         "utf8": _schema({column: [_legal_characters(), _no_mojibake()] for column in texts}),
         "technical_fields": _schema(
@@ -154,7 +153,7 @@ def row_checks(contract: ListSchema) -> dict[str, pa.DataFrameSchema]:
             {
                 opt_in_column: [_one_of("the_lists_own_opt_in", [contract.opt_in_id])],
                 "opt_in_id": [_one_of("the_lists_own_opt_in", [contract.opt_in_id])],
-                "consent_kind": [_one_of("consent_granted", granted)],
+                "consent_kind": [_one_of("consent_granted", sorted(GRANTING))],
                 "consent_event_id": [_non_empty("consent_evidence")],
             }
         ),

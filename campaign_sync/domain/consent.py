@@ -33,7 +33,7 @@ class ConsentKind(StrEnum):
 GRANTING: Final = frozenset({ConsentKind.GRANTED, ConsentKind.CONFIRMED})
 """Mail may be sent on nothing else."""
 
-KNOWN_WORDS: Final = (ConsentKind.GRANTED, ConsentKind.CONFIRMED, ConsentKind.WITHDRAWN)
+KNOWN_WORDS: Final = GRANTING | {ConsentKind.WITHDRAWN}
 """What every CRM may write as a kind."""
 
 UNDATED: Final = LATEST
@@ -158,11 +158,6 @@ def decisiveness(event: ConsentEvent) -> tuple[datetime, int, str]:
     """What events of one entity and one opt-in are ordered by: the greatest decides."""
     occurred_at = _EARLIEST if event.kind is ConsentKind.FUTURE else event.occurred_at
     return occurred_at, _RANK.get(event.kind, 0), event.event_id
-
-
-def is_granted(event: ConsentEvent | None) -> bool:
-    """Whether mail may be sent on what `current_consent` found."""
-    return event is not None and event.kind in GRANTING
 
 
 KINDS: Final = tuple(ConsentKind)

@@ -11,7 +11,7 @@ from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.suppression import Suppressed
 
 NORMALIZED_ADDRESS = "@address"
-"""The column that `select` adds; no column of a CRM can be called so."""
+"""The column that `split_by_consent` adds; no column of a CRM can be called so."""
 
 REJECTION_COLUMNS = ("entity_type", "entity_id", "stage", "reason", "vendor_code")
 """Columns of a rejection frame; `vendor_code` is `addAll3`'s answer (`Int64`), missing before the vendor was asked."""
@@ -39,29 +39,22 @@ def rejections(rows: pd.DataFrame, stage: Stage, reason: "Reason | pd.Series[str
     ).reset_index(drop=True)
 
 
-def select(picked: pd.DataFrame, suppression: pd.DataFrame, opt_in_id: str) -> Split:
-    """Keep who has a granted consent for `opt_in_id` and an address that isn't suppressed.
+def split_by_consent(picked: pd.DataFrame, suppressed: Suppressed) -> Split:
+    """Keep the rows with a granted consent for the list's opt-in and an address that isn't suppressed.
+
+    Every row is decided by itself, so the parts of a frame can be split one after the other.
 
     Args:
         picked: one row per entity, columns as the CRM port's `SELECTION_COLUMNS` and more.
-        suppression: columns `domain.suppression.SUPPRESSION_COLUMNS`.
-        opt_in_id: the only consent this selection stands on.
+        suppressed: what keeps people out of lists on the same opt-in.
 
     Returns:
         The rows with a further column `NORMALIZED_ADDRESS`, and the rejections.
     """
-    return split_by_consent(picked, Suppressed.of(suppression, opt_in_id))
-
-
-def split_by_consent(picked: pd.DataFrame, suppressed: Suppressed) -> Split:
-    """What `select` does, for whoever has many frames to select from and has read the suppression once.
-
-    Every row is judged by itself: the parts of a frame, sifted one after the other, make what the frame would.
-    """
     addresses, flaws = _addresses(picked["email"])
     kind = picked["consent_kind"]
     withdrawn = kind.eq(ConsentKind.WITHDRAWN.value).fillna(value=False)
-    granted = kind.isin([each.value for each in GRANTING])
+    granted = kind.isin(GRANTING)
     by_vendor = picked["consent_source"].astype("str").str.startswith(VENDOR_SOURCE).fillna(value=False)
 
     reason = suppressed.reasons(picked, addresses)

@@ -45,7 +45,7 @@ def build_snapshot(selection: pd.DataFrame, contract: ListSchema, opt_in: OptIn)
     """Map, normalize and de-duplicate a selection, and take out the rows that can't be sent.
 
     Args:
-        selection: rows of `domain.selection.select`, with the CRM columns that the contract's attributes name.
+        selection: rows that `split_by_consent` kept, with the CRM columns that the contract's attributes name.
         contract: the list's attributes and their sources.
         opt_in: the CRM's definition of the list's one opt-in.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Self
 
 import numpy as np
@@ -14,16 +15,28 @@ from campaign_sync.domain.rejection import Reason
 SUPPRESSION_COLUMNS = ("kind", "address", "entity_type", "entity_id", "opt_in_id", "since", "source")
 """Columns of a suppression frame.
 
-`kind` is `bounce`, `unsubscribe`, `pending`, `unclear`, `block` or `remembered`. A bounce and an entry of the blocklist
-name an address and nobody. An unsubscribe names an entity, its opt-in and, where the entity has one, its address; or an
-address alone, where nobody knows whose it is, with the opt-in where that is known. `pending` is an address on the
-vendor's unsubscribe list of which it isn't known yet what was unsubscribed. A consent event that can't be understood is
-`unclear`: it names whom it may be about, and no opt-in where it may be about each. What is remembered is a withdrawal
-that the CRM had and doesn't have any more: it names whom the CRM shows as granted instead, and `since` when it was
-withdrawn. `since` is `datetime64[us, UTC]`, missing where no time is known: such a row counts for ever.
+`kind` is a `SuppressionKind`. `since` is `datetime64[us, UTC]`, missing where no time is known: such a row counts for
+ever.
 """
 
-REMEMBERED = "remembered"
+
+class SuppressionKind(StrEnum):
+    """Why a row of a suppression frame keeps people out of lists, and whom it names."""
+
+    BOUNCE = "bounce"
+    """Names an address and no entity."""
+    UNSUBSCRIBE = "unsubscribe"
+    """Names an entity, its opt-in and the entity's address, if it has one; or an address that the CRM can't match to
+    an entity, with the opt-in where it is known."""
+    PENDING = "pending"
+    """An address on the vendor's unsubscribe list of which it isn't known yet what was unsubscribed."""
+    UNCLEAR = "unclear"
+    """A consent event that can't be understood. Names whom it may be about, and no opt-in if it may be about each."""
+    BLOCK = "block"
+    """Names an address that the mandator's blocklist matches, and no entity."""
+    REMEMBERED = "remembered"
+    """A withdrawal that the CRM had and has lost. Names the entity that the CRM shows as granted instead, and since
+    when it was withdrawn."""
 
 
 def entity_keys(rows: pd.DataFrame) -> "pd.Series[str]":
@@ -61,17 +74,18 @@ class Suppressed:
     @classmethod
     def of(cls, frame: pd.DataFrame, opt_in_id: str) -> Self:
         """What `frame` (columns `SUPPRESSION_COLUMNS`) says for `opt_in_id`."""
-        bounces = frame[frame["kind"] == "bounce"]
-        unsubscribes = frame[frame["kind"] == "unsubscribe"]
+        bounces = frame[frame["kind"] == SuppressionKind.BOUNCE]
+        unsubscribes = frame[frame["kind"] == SuppressionKind.UNSUBSCRIBE]
         unsubscribes = unsubscribes[unsubscribes["opt_in_id"].isna() | (unsubscribes["opt_in_id"] == opt_in_id)]
         nobodys = unsubscribes[unsubscribes["entity_id"].isna()]
-        remembered = frame[(frame["kind"] == REMEMBERED) & (frame["opt_in_id"] == opt_in_id)]
+        remembered = frame[(frame["kind"] == SuppressionKind.REMEMBERED) & (frame["opt_in_id"] == opt_in_id)]
         withdrawals = unsubscribes[unsubscribes["entity_id"].notna() & unsubscribes["opt_in_id"].notna()]
-        pending = frame[frame["kind"] == "pending"]
-        unclear = frame[(frame["kind"] == "unclear") & (frame["opt_in_id"].isna() | (frame["opt_in_id"] == opt_in_id))]
+        pending = frame[frame["kind"] == SuppressionKind.PENDING]
+        unclear = frame[frame["kind"] == SuppressionKind.UNCLEAR]
+        unclear = unclear[unclear["opt_in_id"].isna() | (unclear["opt_in_id"] == opt_in_id)]
         return cls(
             bounced=frozenset(bounces["address"].dropna()),
-            blocked=frozenset(frame.loc[frame["kind"] == "block", "address"].dropna()),
+            blocked=frozenset(frame.loc[frame["kind"] == SuppressionKind.BLOCK, "address"].dropna()),
             left_at=_newest(nobodys, nobodys["address"]),
             withdrawn=frozenset(entity_keys(withdrawals).dropna()),
             withdrawn_at=_newest(withdrawals, withdrawals["address"]),

@@ -1,31 +1,35 @@
-"""What stands against writing to one person at this moment, with its date."""
+"""What keeps one person out of recipient lists at this moment, with its date."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
+import numpy as np
 import pandas as pd
 
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.domain.suppression import REMEMBERED, entity_keys
+from campaign_sync.domain.suppression import Suppressed, entity_keys
+
+_BEFORE_EVERYTHING = datetime(1700, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class SuppressionReason:
-    """One row of a suppression frame that concerns a person, and what `Suppressed.reasons` makes of it."""
+    """One row of a suppression frame that concerns a person, and the reason that `Suppressed` gives for it."""
 
     reason: Reason
     since: datetime | None
     source: str | None
     whose: str | None
-    """`entity_type:entity_id` of who withdrew; None for what is known of an address alone."""
+    """`entity_type:entity_id` of the entity that withdrew; None for what is known of an address alone."""
 
 
 def suppression_reasons(
     suppression: pd.DataFrame, opt_in_id: str, key: str | None, address: str | None, consent_at: datetime | None
 ) -> list[SuppressionReason]:
-    """Everything that keeps a person out of lists on one opt-in, newest first.
+    """Return everything that keeps a person out of lists on one opt-in, newest first.
 
-    The same rules as `Suppressed.reasons`, which decides about whole lists and keeps no dates.
+    `Suppressed.reasons`, which decides about whole lists, decides about each row that names the person. Without a
+    consent, the rows count that name the person's own entity or none: whatever they ended came before.
 
     Args:
         suppression: columns `domain.suppression.SUPPRESSION_COLUMNS`.
@@ -34,38 +38,35 @@ def suppression_reasons(
         address: their normalized address; None where they have none.
         consent_at: when they gave the consent that now counts; None where they didn't.
     """
-    keys, since = entity_keys(suppression), suppression["since"]
-    bounce, block, unsubscribe, pending, unclear, remembered = (
-        suppression["kind"] == kind for kind in ("bounce", "block", "unsubscribe", "pending", "unclear", REMEMBERED)
-    )
-    here = suppression["address"].eq(address or "").fillna(value=False)
-    of_opt_in, of_nobody = suppression["opt_in_id"].eq(opt_in_id).fillna(value=False), suppression["entity_id"].isna()
-    of_any = of_opt_in | suppression["opt_in_id"].isna()
-    its_own = keys.eq(key or "").fillna(value=False)
-    # What has no time counts for ever, and who has no consent has no newer one.
-    later = (since >= (pd.Timestamp(consent_at) if consent_at else pd.NaT)).fillna(value=False)
-    later |= since.isna() & (consent_at is not None)
-    ending = later | (consent_at is None)
-    withdrawal = unsubscribe & of_opt_in & ~of_nobody
-    parts = (
-        (bounce & here, Reason.BOUNCED),
-        (block & here, Reason.BLOCKLISTED),
-        (pending & here & ending, Reason.ON_UNSUBSCRIBE_LIST),
-        (unsubscribe & here & of_nobody & of_any & ending, Reason.UNSUBSCRIBED),
-        (withdrawal & its_own, Reason.UNSUBSCRIBED),
-        (withdrawal & here & later & ~its_own, Reason.CONSENT_WITHDRAWN),
-        (unclear & of_any & ((its_own & ending) | (here & later)), Reason.CONSENT_UNCLEAR),
-        (remembered & of_opt_in & its_own, Reason.WITHDRAWAL_VANISHED),
-    )
-    found = [
-        SuppressionReason(reason, _moment(row.since), _text(row.source), _text(whose))
-        for concerning, reason in parts
-        for row, whose in zip(suppression[concerning].itertuples(), keys[concerning], strict=True)
-    ]
-    return sorted(found, key=lambda each: each.since.timestamp() if each.since else 0, reverse=True)
+    keys = entity_keys(suppression)
+    is_own = keys.eq(key or "").fillna(value=False)
+    concerning = is_own | suppression["address"].eq(address or "").fillna(value=False)
+    if consent_at is None:
+        concerning &= is_own | keys.isna()
+    person = _person(key, consent_at or _BEFORE_EVERYTHING)
+    addresses = pd.Series([address], dtype="str")
+    reasons = []
+    for position in np.flatnonzero(concerning).tolist():
+        row = suppression.iloc[[position]]
+        reason = Suppressed.of(row, opt_in_id).reasons(person, addresses).iloc[0]
+        if isinstance(reason, str):
+            since, source, whose = row["since"].iloc[0], row["source"].iloc[0], keys.iloc[position]
+            reasons.append(SuppressionReason(Reason(reason), _datetime(since), _text(source), _text(whose)))
+    return sorted(reasons, key=lambda reason: reason.since.timestamp() if reason.since else 0, reverse=True)
 
 
-def _moment(value: object) -> datetime | None:
+def _person(key: str | None, consent_at: datetime) -> pd.DataFrame:
+    kind, _, entity_id = (key or "").partition(":")
+    return pd.DataFrame(
+        {
+            "entity_type": pd.Series([kind or None], dtype="str"),
+            "entity_id": pd.Series([entity_id or None], dtype="str"),
+            "consent_at": pd.Series([consent_at], dtype="datetime64[us, UTC]"),
+        }
+    )
+
+
+def _datetime(value: object) -> datetime | None:
     return value.to_pydatetime() if isinstance(value, pd.Timestamp) else None
 
 

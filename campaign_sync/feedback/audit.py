@@ -11,6 +11,7 @@ from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.consent import VENDOR_SOURCE
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import ConsentRef
+from campaign_sync.domain.suppression import SuppressionKind
 from campaign_sync.feedback.list_opt_outs import withdraw_from_list
 from campaign_sync.feedback.unsubscribe_lists import lists_left
 from campaign_sync.feedback.write_back import hear
@@ -215,5 +216,5 @@ def _withdrawn_by_vendor(snapshot: CrmSnapshot, mandator: str) -> dict[str, set[
     """By opt-in, the addresses whose withdrawal came from the vendor."""
     frame = snapshot.suppression(mandator)
     by_vendor = frame["source"].str.startswith(VENDOR_SOURCE).fillna(value=False)
-    rows = frame[(frame["kind"] == "unsubscribe") & by_vendor & frame["address"].notna()]
+    rows = frame[(frame["kind"] == SuppressionKind.UNSUBSCRIBE) & by_vendor & frame["address"].notna()]
     return {str(opt_in_id): set(group) for opt_in_id, group in rows.groupby("opt_in_id")["address"]}

@@ -6,7 +6,7 @@ import pandas as pd
 
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.feedback import FINAL_BOUNCES
-from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
+from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS, SuppressionKind
 from campaign_sync.storage.state import State
 
 
@@ -21,10 +21,16 @@ def suppression(crm: CrmSnapshot, state: State, mandator: str) -> pd.DataFrame:
     unsubscribes = state.feedback_imports.unmatched(mandator).unsubscribes
     pending = state.unsubscribed_recipients.pending(mandator)
     further: list[tuple[str, str, str | None, datetime, str | None]] = [
-        *(("bounce", one.address, None, one.occurred_at, one.source) for one in bounces),
-        *(("unsubscribe", one.address, one.opt_in_id, one.occurred_at, one.source) for one in unsubscribes),
-        *(("pending", one.recipient_id, None, one.since, one.source) for one in pending),
-        *(("block", address, None, since, source) for address, since, source in state.blocked_addresses.all(mandator)),
+        *((SuppressionKind.BOUNCE, one.address, None, one.occurred_at, one.source) for one in bounces),
+        *(
+            (SuppressionKind.UNSUBSCRIBE, one.address, one.opt_in_id, one.occurred_at, one.source)
+            for one in unsubscribes
+        ),
+        *((SuppressionKind.PENDING, one.recipient_id, None, one.since, one.source) for one in pending),
+        *(
+            (SuppressionKind.BLOCK, address, None, since, source)
+            for address, since, source in state.blocked_addresses.all(mandator)
+        ),
     ]
     known = crm.suppression(mandator)
     if not further:

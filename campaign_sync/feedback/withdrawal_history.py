@@ -9,7 +9,7 @@ import pandas as pd
 
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.address import usable_addresses
-from campaign_sync.domain.suppression import REMEMBERED, SUPPRESSION_COLUMNS, entity_keys
+from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS, SuppressionKind, entity_keys
 from campaign_sync.domain.withdrawal import (
     AbsentWithdrawals,
     ConsentingPerson,
@@ -144,7 +144,7 @@ def all_suppressed(suppressed: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def _shown(state: State, suppressed: pd.DataFrame, opt_in_id: str) -> list[ShownWithdrawal]:
     pseudonym = state.pseudonyms.of
-    of_entities = (suppressed["kind"] == "unsubscribe") & suppressed["entity_id"].notna()
+    of_entities = (suppressed["kind"] == SuppressionKind.UNSUBSCRIBE) & suppressed["entity_id"].notna()
     rows = suppressed[of_entities & (suppressed["opt_in_id"] == opt_in_id).fillna(value=False)]
     return [
         ShownWithdrawal(
@@ -162,7 +162,7 @@ def _vanished(judgement: Judgement, opt_in_id: str) -> pd.DataFrame:
     kinds, _, ids = zip(*(person.key.partition(":") for person in people), strict=True) if people else ((), (), ())
     return pd.DataFrame(
         {
-            "kind": pd.Series([REMEMBERED] * len(people), dtype="str"),
+            "kind": pd.Series([SuppressionKind.REMEMBERED.value] * len(people), dtype="str"),
             "address": pd.Series([person.address for person in people], dtype="str"),
             "entity_type": pd.Series(kinds, dtype="str"),
             "entity_id": pd.Series(ids, dtype="str"),

@@ -18,7 +18,7 @@ from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS, Reason, Stage
 from campaign_sync.domain.selection import rejections
 from campaign_sync.domain.size_limits import leap_violations, limit_violations
-from campaign_sync.domain.suppression import Suppressed
+from campaign_sync.domain.suppression import Suppressed, SuppressionKind
 from campaign_sync.feedback.current_suppression import suppression
 from campaign_sync.feedback.freshness import vendor_time
 from campaign_sync.optimizely.client import Optimizely
@@ -233,7 +233,7 @@ class ListReplacer:
         """
         with self.crm.snapshot() as crm:
             known = suppression(crm, self.state, target.mandator)
-        known = known[known["kind"] != "unclear"]  # an unknown word in the CRM must not empty a list
+        known = known[known["kind"] != SuppressionKind.UNCLEAR]  # an unknown word in the CRM must not empty a list
         return suppressed_meanwhile(Suppressed.of(known, target.contract.opt_in_id), sent)
 
     def _record_refused(self, target: Target, rows: pd.DataFrame, codes: Codes) -> None:

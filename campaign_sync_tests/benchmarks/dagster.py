@@ -34,8 +34,9 @@ from campaign_sync.cli.run import NextSteps, run_daily_replace
 from campaign_sync.crm.port import SELECTION_COLUMNS
 from campaign_sync.domain.asset_names import AssetKind, AssetName
 from campaign_sync.domain.checks import check_snapshot
-from campaign_sync.domain.selection import select
+from campaign_sync.domain.selection import split_by_consent
 from campaign_sync.domain.snapshot import build_snapshot
+from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.feedback.current_suppression import suppression
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.parsing import read_pending
@@ -109,7 +110,7 @@ def _without(rig: Installation) -> None:
             with asset_span(run_id, AssetName("nord", AssetKind.RECIPIENT_LIST, name), 1):
                 columns = sorted(set(one.contract.attributes.values()) - set(SELECTION_COLUMNS))
                 picked = pd.concat(crm.select(one.pick, one.contract.opt_in_id, columns), ignore_index=True)
-                selected = select(picked, suppressed, one.contract.opt_in_id)
+                selected = split_by_consent(picked, Suppressed.of(suppressed, one.contract.opt_in_id))
                 state.rejections.record("nord", name, selected.rejections, run_id)
                 frozen = build_snapshot(selected.rows, one.contract, opt_in_of(crm, one))
                 around = check_context(one, ports.vendor("nord"), crm, state, run_id)

@@ -13,7 +13,8 @@ from campaign_sync.domain.checks import check_consents
 from campaign_sync.domain.consent import ConsentRows, ConsentWords
 from campaign_sync.domain.feedback import Bounce, BounceKind, Unsubscribe
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.domain.selection import select
+from campaign_sync.domain.selection import split_by_consent
+from campaign_sync.domain.suppression import Suppressed
 from campaign_sync_tests.crm.small_crm import NOON, SmallCrm
 
 WORDS = ConsentWords(withdrawn=frozenset({"revoked"}), ignored=frozenset({"requested"}))
@@ -35,7 +36,7 @@ def later(days: float = 1) -> str:
 
 def kept_out(small: SmallCrm, opt_in_id: str = "news") -> dict[str, str]:
     """Why people aren't selected, by id; and the gate agrees about everybody else."""
-    sifted = select(small.selected(opt_in_id=opt_in_id), small.suppressed(), opt_in_id)
+    sifted = split_by_consent(small.selected(opt_in_id=opt_in_id), Suppressed.of(small.suppressed(), opt_in_id))
     with small.crm.snapshot() as snapshot:
         consenting = {entity for entity, *_ in snapshot.consenting(opt_in_id)}
     chosen = {f"{row.entity_type}:{row.entity_id}" for row in sifted.rows.itertuples()}

@@ -12,13 +12,13 @@ from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
 from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.adapter import SqlCrm
 from campaign_sync.domain.consent import (
+    GRANTING,
     UNDATED,
     ConsentEvent,
     ConsentKind,
     ConsentWords,
     OptIn,
     current_consent,
-    is_granted,
 )
 from campaign_sync.domain.consent import understood as understood_as
 from campaign_sync.domain.entity import Entity, EntityType
@@ -158,7 +158,7 @@ def test_what_is_read_of_consents_is_what_the_rule_makes_of_the_events(small: Sm
     assert ended[ConsentKind.UNCLEAR] & of_unknown_kind <= unclear <= ended[ConsentKind.UNCLEAR]
     with small.crm.snapshot() as snapshot:
         assert {entity for entity, *_ in snapshot.consenting("news")} == {
-            f"contact:{entity_id}" for entity_id, event in deciding.items() if is_granted(event)
+            f"contact:{entity_id}" for entity_id, event in deciding.items() if event and event.kind in GRANTING
         }
         for entity_id, as_understood in understood.items():
             history = snapshot.consents(Entity(EntityType.CONTACT, entity_id)).get("news", [])

@@ -10,7 +10,7 @@ from campaign_sync.domain.checks import CheckContext, ListSchema
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.size_limits import SizeLimits
-from campaign_sync.domain.suppression import REMEMBERED, Suppressed
+from campaign_sync.domain.suppression import Suppressed, SuppressionKind
 
 OPT_IN = OptIn("newsletter", "nord", "Newsletter Nord", "email")
 CONTRACT = ListSchema(
@@ -87,7 +87,7 @@ def suppressions() -> st.SearchStrategy[list[dict[str, Any]]]:
     pending = st.fixed_dictionaries({"kind": st.just("pending"), "address": address})
     by_entity = st.fixed_dictionaries(
         {
-            "kind": st.sampled_from(["unsubscribe", REMEMBERED]),
+            "kind": st.sampled_from(["unsubscribe", SuppressionKind.REMEMBERED]),
             "entity_type": st.sampled_from(["contact", "lead", "account"]),
             "entity_id": st.integers(1, 30).map(str),
             "opt_in_id": st.sampled_from(["newsletter", "events"]),

@@ -14,11 +14,11 @@ from campaign_sync.domain.checks import (
     check_snapshot,
 )
 from campaign_sync.domain.recipient import TechnicalField
-from campaign_sync.domain.selection import select
+from campaign_sync.domain.selection import split_by_consent
 from campaign_sync.domain.size_limits import SizeBaseline, SizeLimits
 from campaign_sync.domain.snapshot import build_snapshot
 from campaign_sync.domain.suppression import Suppressed
-from campaign_sync_tests.domain.people import CONTRACT, NOBODY_SUPPRESSED, OPT_IN, PERSON, picked, suppression
+from campaign_sync_tests.domain.people import CONTRACT, NOBODY_SUPPRESSED, OPT_IN, PERSON, picked
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def frame() -> pd.DataFrame:
         {"entity_id": "2", "email": "bo@example.org"},
         {"entity_id": "3", "email": "cleo@example.org", "entity_type": "lead"},
     ]
-    return build_snapshot(select(picked(people), suppression([]), "newsletter").rows, CONTRACT, OPT_IN).rows
+    return build_snapshot(split_by_consent(picked(people), Suppressed()).rows, CONTRACT, OPT_IN).rows
 
 
 def outcomes(frame: pd.DataFrame, check_context: CheckContext = NOBODY_SUPPRESSED) -> dict[str, CheckOutcome]:

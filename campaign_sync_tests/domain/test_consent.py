@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campaign_sync.domain.consent import (
+    GRANTING,
     KINDS,
     UNDATED,
     ConsentEvent,
@@ -18,7 +19,6 @@ from campaign_sync.domain.consent import (
     current_consent,
     deciding,
     is_email,
-    is_granted,
     understood,
     understood_kinds,
 )
@@ -44,9 +44,12 @@ def event(kind: ConsentKind, hours: float = 0, event_id: str = "e") -> ConsentEv
     return as_read(kind, NOW + timedelta(hours=hours), event_id)
 
 
+def is_granted(decided: ConsentEvent | None) -> bool:
+    return decided is not None and decided.kind in GRANTING
+
+
 def test_no_event_is_no_consent() -> None:
     assert current_consent([]) is None
-    assert not is_granted(None)
 
 
 def test_a_consent_granted_again_is_granted_and_a_withdrawn_one_is_not() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.domain.selection import NORMALIZED_ADDRESS, REJECTION_COLUMNS, select, split_by_consent
-from campaign_sync.domain.suppression import REMEMBERED, Suppressed
+from campaign_sync.domain.selection import NORMALIZED_ADDRESS, REJECTION_COLUMNS, split_by_consent
+from campaign_sync.domain.suppression import Suppressed, SuppressionKind
 from campaign_sync_tests.domain.people import PERSON, crowds, picked, suppression, suppressions
 
 BOUNCE = {"kind": "bounce", "address": "anna@example.org"}
@@ -21,7 +21,7 @@ SHARED = {**UNSUBSCRIBE, "entity_type": "lead", "entity_id": "9", "address": "an
 
 def reasons(person: dict[str, Any], *entries: dict[str, Any]) -> list[str]:
     """Why this one person isn't selected; empty for somebody who is."""
-    sifted = select(picked([person]), suppression(entries), "newsletter")
+    sifted = split_by_consent(picked([person]), Suppressed.of(suppression(entries), "newsletter"))
     assert len(sifted.rows) + len(sifted.rejections) == 1
     return list(sifted.rejections["reason"])
 
@@ -48,8 +48,8 @@ def test_somebody_with_a_consent_and_an_address_is_selected(kind: str) -> None:
         ({"email": "anna"}, [], Reason.INVALID_ADDRESS),
         ({"email": "anna", "consent_kind": None}, [], Reason.NO_CONSENT),
         ({}, [BOUNCE, UNSUBSCRIBE], Reason.UNSUBSCRIBED),
-        ({}, [{**UNSUBSCRIBE, "kind": REMEMBERED}], Reason.WITHDRAWAL_VANISHED),
-        ({}, [{**UNSUBSCRIBE, "kind": REMEMBERED}, BOUNCE], Reason.BOUNCED),
+        ({}, [{**UNSUBSCRIBE, "kind": SuppressionKind.REMEMBERED}], Reason.WITHDRAWAL_VANISHED),
+        ({}, [{**UNSUBSCRIBE, "kind": SuppressionKind.REMEMBERED}, BOUNCE], Reason.BOUNCED),
     ],
 )
 def test_somebody_who_may_not_be_written_to_is_rejected_for_the_first_reason(
@@ -82,13 +82,13 @@ def test_a_bounce_ends_when_the_address_changes() -> None:
 
 
 def test_a_selected_row_has_its_normalized_address_and_keeps_the_crms_columns() -> None:
-    rows = select(picked([{"email": " Anna@MÜNCHEN.example"}]), suppression([]), "newsletter").rows
+    rows = split_by_consent(picked([{"email": " Anna@MÜNCHEN.example"}]), Suppressed()).rows
     assert list(rows[NORMALIZED_ADDRESS]) == ["anna@xn--mnchen-3ya.example"]
     assert list(rows["email"]) == [" Anna@MÜNCHEN.example"]
 
 
 def test_nobody_picked_is_nobody_selected() -> None:
-    sifted = select(picked([]), suppression([]), "newsletter")
+    sifted = split_by_consent(picked([]), Suppressed())
     assert sifted.rows.empty
     assert NORMALIZED_ADDRESS in sifted.rows
     assert list(sifted.rejections) == list(REJECTION_COLUMNS)
@@ -100,7 +100,7 @@ def test_everybody_picked_is_selected_or_rejected_and_nobody_suppressed_is_selec
 ) -> None:
     frame = picked(people)
     frame.index = frame.index * index_step  # rows that came in chunks have any index
-    sifted = select(frame, suppression(entries), "newsletter")
+    sifted = split_by_consent(frame, Suppressed.of(suppression(entries), "newsletter"))
 
     def keys(rows: Any) -> list[tuple[str, str]]:
         return list(zip(rows["entity_type"], rows["entity_id"], strict=True))
@@ -121,7 +121,7 @@ def test_a_frame_in_parts_is_selected_from_as_a_whole_is(
     people: list[dict[str, Any]], entries: list[dict[str, Any]], rows: int
 ) -> None:
     frame, suppressed = picked(people), Suppressed.of(suppression(entries), "newsletter")
-    whole = select(frame, suppression(entries), "newsletter")
+    whole = split_by_consent(frame, Suppressed.of(suppression(entries), "newsletter"))
     parts = [split_by_consent(frame[start : start + rows], suppressed) for start in range(0, max(len(frame), 1), rows)]
     pd.testing.assert_frame_equal(pd.concat([part.rows for part in parts], ignore_index=True), whole.rows)
     pd.testing.assert_frame_equal(pd.concat([part.rejections for part in parts], ignore_index=True), whole.rejections)

@@ -12,13 +12,14 @@ from campaign_sync.domain.checks import check_snapshot
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.recipient import RECIPIENT_ID
 from campaign_sync.domain.row_digests import fingerprint, row_digests
-from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Split, select
+from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Split, split_by_consent
 from campaign_sync.domain.snapshot import EVIDENCE_COLUMNS, KEY_COLUMNS, build_snapshot
-from campaign_sync_tests.domain.people import CONTRACT, NOBODY_SUPPRESSED, OPT_IN, crowds, picked, suppression
+from campaign_sync.domain.suppression import Suppressed
+from campaign_sync_tests.domain.people import CONTRACT, NOBODY_SUPPRESSED, OPT_IN, crowds, picked
 
 
 def snapshot(*people: dict[str, Any], opt_in: OptIn = OPT_IN) -> Split:
-    return build_snapshot(select(picked(people), suppression([]), "newsletter").rows, CONTRACT, opt_in)
+    return build_snapshot(split_by_consent(picked(people), Suppressed()).rows, CONTRACT, opt_in)
 
 
 def test_a_row_carries_its_keys_the_technical_fields_and_the_attributes() -> None:
@@ -46,7 +47,7 @@ def test_a_row_carries_its_keys_the_technical_fields_and_the_attributes() -> Non
 
 
 def test_a_selection_made_before_text_versions_were_kept_can_still_be_frozen() -> None:
-    selection = select(picked([{}]), suppression([]), "newsletter").rows.drop(columns="consent_text_version")
+    selection = split_by_consent(picked([{}]), Suppressed()).rows.drop(columns="consent_text_version")
     rows = build_snapshot(selection, CONTRACT, OPT_IN).rows
     assert rows["consent_source"].tolist() == ["crm"]
     assert rows["consent_text_version"].isna().all()
@@ -87,7 +88,7 @@ def test_rejections_come_by_precedence_those_of_shared_addresses_first() -> None
 
 def test_an_attribute_may_come_from_a_column_that_is_called_like_a_key_of_the_snapshot() -> None:
     contract = replace(CONTRACT, attributes={"Adresse": "address", "Opt-in": "opt_in_id"})
-    selection = select(picked([{}]), suppression([]), "newsletter").rows
+    selection = split_by_consent(picked([{}]), Suppressed()).rows
     selection = selection.assign(address=" Domkloster 4 ", opt_in_id="theirs")
     rows = build_snapshot(selection, contract, OPT_IN).rows
     assert rows[["list:Adresse", "list:Opt-in"]].iloc[0].tolist() == ["Domkloster 4", "theirs"]
@@ -95,7 +96,7 @@ def test_an_attribute_may_come_from_a_column_that_is_called_like_a_key_of_the_sn
 
 
 def test_texts_are_the_same_on_every_row_however_many_there_are() -> None:
-    one = select(picked([{}]), suppression([]), "newsletter").rows
+    one = split_by_consent(picked([{}]), Suppressed()).rows
     count = 70_000
     many = one.loc[one.index.repeat(count)].reset_index(drop=True)
     numbered = many.assign(**{NORMALIZED_ADDRESS: [f"n{number}@example.org" for number in range(count)]})
@@ -116,7 +117,7 @@ def test_an_opt_in_without_a_media_type_lets_no_row_through() -> None:
 def test_every_selected_row_is_sent_or_rejected_and_what_is_sent_passes_every_check(
     people: list[dict[str, Any]],
 ) -> None:
-    selection = select(picked(people), suppression([]), "newsletter").rows
+    selection = split_by_consent(picked(people), Suppressed()).rows
     sifted = build_snapshot(selection, CONTRACT, OPT_IN)
 
     def keys(rows: pd.DataFrame) -> list[tuple[str, str]]:

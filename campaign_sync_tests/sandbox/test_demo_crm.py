@@ -13,7 +13,8 @@ from campaign_sync.crm.sql.adapter import SqlCrm
 from campaign_sync.crm.sql.engine import crm_engine
 from campaign_sync.domain.address import normalize_address
 from campaign_sync.domain.feedback import Bounce, Unsubscribe
-from campaign_sync.domain.selection import select as split_by_consent
+from campaign_sync.domain.selection import split_by_consent
+from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.domain.text import MOJIBAKE
 from campaign_sync.sandbox.demo_crm import advance_demo_crm, create_demo_crm, demo_addresses
 from campaign_sync.sandbox.demo_history import DAY_ONE
@@ -44,7 +45,7 @@ def picked(url: str, pick: Pick) -> pd.DataFrame:
 
 def kept(url: str, pick: Pick, mandator: str) -> pd.DataFrame:
     with SqlCrm(url).snapshot() as snapshot:
-        return split_by_consent(picked(url, pick), snapshot.suppression(mandator), LISTS[pick][0]).rows
+        return split_by_consent(picked(url, pick), Suppressed.of(snapshot.suppression(mandator), LISTS[pick][0])).rows
 
 
 def test_it_works_on_every_database(database_url: str) -> None:

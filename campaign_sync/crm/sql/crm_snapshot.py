@@ -30,7 +30,7 @@ from campaign_sync.domain.consent import (
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import BounceKind
 from campaign_sync.domain.instant import Instants
-from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
+from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS, SuppressionKind
 
 _LONGEST_TYPE = 16
 """Of what stands in the place of an entity type; the ledger holds no more."""
@@ -107,15 +107,29 @@ class SqlSnapshot:
         keyed = [(address_key(row.address), row) for row in states if cleaned_word(row.bounce_kind) != BounceKind.SOFT]
         odd = self._consents.odd_people_of(mandator)
         emails = self.emails({each.entity for each in odd})
-        kinds = {ConsentKind.WITHDRAWN: "unsubscribe"}
+        kinds = {ConsentKind.WITHDRAWN: SuppressionKind.UNSUBSCRIBE}
         rows = [
-            *(("bounce", key, None, None, None, row.bounced_at, row.source) for key, row in keyed if key),
+            *((SuppressionKind.BOUNCE, key, None, None, None, row.bounced_at, row.source) for key, row in keyed if key),
             *(
-                (kinds.get(decided.kind, "unclear"), address_key(email), *entity, opt_in_id, decided.at, source)
+                (
+                    kinds.get(decided.kind, SuppressionKind.UNCLEAR),
+                    address_key(email),
+                    *entity,
+                    opt_in_id,
+                    decided.at,
+                    source,
+                )
                 for entity, opt_in_id, decided, source, email in self._consents.against(mandator)
             ),
             *(
-                ("unclear", address_key(emails[each.entity]), *each.entity, each.opt_in_id, each.since, each.source)
+                (
+                    SuppressionKind.UNCLEAR,
+                    address_key(emails[each.entity]),
+                    *each.entity,
+                    each.opt_in_id,
+                    each.since,
+                    each.source,
+                )
                 for each in odd
                 if each.entity in emails
             ),

@@ -8,7 +8,7 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.checks import CheckOutcome, check_consents
 from campaign_sync.domain.consent import OptIn, is_email
 from campaign_sync.domain.selection import Split, split_by_consent
-from campaign_sync.domain.suppression import REMEMBERED, Suppressed
+from campaign_sync.domain.suppression import Suppressed, SuppressionKind
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
@@ -111,7 +111,7 @@ def selection_asset(target: Target) -> dg.AssetsDefinition:
 def _withdrawals(state: State, target: Target, suppressed: pd.DataFrame) -> CheckOutcome:
     """The check `withdrawals`, by what was found when the CRM was last read for the mandator."""
     opt_in_id = target.contract.opt_in_id
-    people = int(((suppressed["kind"] == REMEMBERED) & (suppressed["opt_in_id"] == opt_in_id)).sum())
+    people = int(((suppressed["kind"] == SuppressionKind.REMEMBERED) & (suppressed["opt_in_id"] == opt_in_id)).sum())
     return vanished_withdrawals(target, people, state.known_withdrawals.count(target.mandator, opt_in_id))
 
 

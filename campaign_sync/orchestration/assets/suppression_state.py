@@ -13,7 +13,7 @@ from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
 from campaign_sync.domain.feedback_age import Alertness, Verdict, in_words
 from campaign_sync.domain.outdated_unsubscribes import Outdated
 from campaign_sync.domain.propagation import GOAL, Delays
-from campaign_sync.domain.suppression import REMEMBERED, entity_keys
+from campaign_sync.domain.suppression import SuppressionKind, entity_keys
 from campaign_sync.domain.text import rows_in_words
 from campaign_sync.feedback.blocklist_check import recheck
 from campaign_sync.feedback.current_suppression import suppression
@@ -79,9 +79,6 @@ CHECKS = {
     ),
 }
 """What each check demands, and what to do if it doesn't hold."""
-
-SUPPRESSING = ("bounce", "unsubscribe", "pending", "unclear", "block", REMEMBERED)
-"""The kinds of a suppression frame."""
 
 
 def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
@@ -153,7 +150,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
                 "unmatched": written.unmatched,
                 **(_attributions(pending, written) if opt_in_readers else {}),
                 "rows that didn't fit": pending.misfits.total(),
-                **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in SUPPRESSING},
+                **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in SuppressionKind},
                 **({"vanished withdrawals accepted": accepted} if accepted is not None else {}),
                 "rows about ids that are no address": sum(len(ids) for ids in pending.without_address.values()),
                 "unsubscribes older than the consent": outdated.outdated,
@@ -252,7 +249,7 @@ def _outdated(written: Sequence[WriteBackRecord], suppressed: pd.DataFrame) -> O
     withdrawals = (
         ((one.recipient, one.occurred_at), (str(one.entity), one.opt_in_id)) for one in written if one.entity
     )
-    withdrawn = suppressed[suppressed["kind"] == "unsubscribe"]
+    withdrawn = suppressed[suppressed["kind"] == SuppressionKind.UNSUBSCRIBE]
     return Outdated.of(withdrawals, set(zip(entity_keys(withdrawn), withdrawn["opt_in_id"], strict=True)))
 
 

@@ -13,11 +13,12 @@ from campaign_sync.orchestration.metrics_sensors import metrics_sensors
 from campaign_sync.orchestration.report_sensor import report_job
 from campaign_sync.orchestration.resources import resources_definition
 from campaign_sync.orchestration.responses_schedule import responses_job, responses_schedule
+from campaign_sync.orchestration.retry_policy import RetryPolicy
 from campaign_sync.orchestration.sensors import mandator_sensors
 
 
-def build_definitions(configuration: Configuration) -> dg.Definitions:
-    """Everything Dagster needs to know, for all mandators of the configuration. Reaches for nothing yet."""
+def build_definitions(configuration: Configuration, retry_policy: RetryPolicy | None = None) -> dg.Definitions:
+    """Return all definitions for the mandators of the configuration. Opens no connection."""
     mandators = configuration.mandators.items()
     schedules = [schedule for name, settings in mandators if (schedule := daily_schedule(name, settings))]
     schedules += [schedule for name, settings in mandators for schedule in feedback_schedules(name, settings)]
@@ -42,7 +43,7 @@ def build_definitions(configuration: Configuration) -> dg.Definitions:
         schedules=schedules,
         sensors=[*sensors, *metrics_sensors(configuration)],
         resources={
-            "ports": resources_definition(configuration),
+            "ports": resources_definition(configuration, retry_policy),
             "parquet": ParquetIOManager(configuration.storage.frames),
         },
         executor=dg.in_process_executor,

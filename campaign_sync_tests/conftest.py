@@ -12,7 +12,8 @@ from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, settings
 from tenacity import nap
 
-from campaign_sync.orchestration import errors
+from campaign_sync.orchestration import retry_policy
+from campaign_sync.orchestration.retry_policy import RetryPolicy
 from campaign_sync_tests import databases, tmpfs
 from campaign_sync_tests.waiting import PATIENCE
 
@@ -51,8 +52,9 @@ def _clean_environment() -> Iterator[None]:
 def _retry_sooner(_clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry as in production, only sooner."""
     monkeypatch.setattr(nap, "time", SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / SPEED_UP)))
-    sooner = {run: seconds / SPEED_UP for run, seconds in errors.RETRY_DELAY_SECONDS.items()}
-    monkeypatch.setattr(errors, "RETRY_DELAY_SECONDS", sooner)
+    policy = retry_policy.DEFAULT_RETRY_POLICY
+    sooner = RetryPolicy(policy.retries, policy.seconds_unattended / SPEED_UP, policy.seconds_by_hand / SPEED_UP)
+    monkeypatch.setattr(retry_policy, "DEFAULT_RETRY_POLICY", sooner)
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from campaign_sync.crm.sql.schema import create_crm
 from campaign_sync.definitions import build_definitions
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.orchestration.daily_replacement import daily_job_name
+from campaign_sync.orchestration.retry_policy import RetryPolicy
 from campaign_sync.sandbox.server import serve
 from campaign_sync.sandbox.vendor_state import Recipient, VendorState
 from campaign_sync.sandbox.wsdl import PartNames
@@ -37,6 +38,7 @@ class Installation:
         self.folder, self.world, self.crm_url = folder, world, crm_url
         self.settings: dict[str, Any] = _settings(base_url, crm_url, state_url, folder / "frames")
         self.environment = dict(ENVIRONMENT)
+        self.retry_policy: RetryPolicy | None = None
 
     @property
     def configuration(self) -> Configuration:
@@ -48,7 +50,7 @@ class Installation:
     @property
     def definitions(self) -> dg.Definitions:
         """The Dagster definitions of the configuration."""
-        return build_definitions(self.configuration)
+        return build_definitions(self.configuration, self.retry_policy)
 
     def list_settings(self, mandator: str = "nord", name: str = "newsletter") -> dict[str, Any]:
         """Return the section of a list, to be changed."""

@@ -24,8 +24,8 @@ from campaign_sync.delivered_files.sftp_login import ConfiguredAuth
 from campaign_sync.optimizely.concurrency import ConcurrencyLimiter
 from campaign_sync.optimizely.session import Session
 from campaign_sync.optimizely.transport import Transport
-from campaign_sync.orchestration import errors
 from campaign_sync.orchestration.resources import Resources
+from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.database import _engine, probe_database
 from campaign_sync.storage.errors import StateError
 from campaign_sync_tests.installation import ENVIRONMENT, Installation, installation
@@ -38,8 +38,8 @@ DATABASE = f"postgresql://reader:{CANARY}%21@127.0.0.1:1/crm"
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
-    monkeypatch.setattr(errors, "_TRIES_AGAIN", 0)
     with installation(tmp_path) as built:
+        built.retry_policy = NO_RETRIES
         built.environment |= {"PASSWORD_OF_BOTH": PASSWORD, "DATABASE": DATABASE}
         yield built
 

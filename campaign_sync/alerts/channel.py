@@ -3,9 +3,10 @@
 from typing import Protocol
 
 from campaign_sync.domain.incident import Notice
+from campaign_sync.errors import CampaignSyncError
 
 
-class ChannelError(Exception):
+class ChannelError(CampaignSyncError):
     """A notice couldn't be delivered. The message names the channel and the remedy; never a password or an address."""
 
 

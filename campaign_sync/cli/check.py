@@ -21,12 +21,12 @@ from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.checks import check_consents, check_list_attributes
 from campaign_sync.domain.consent import GRANTING
 from campaign_sync.domain.feedback import MAILING_UNSUBSCRIBES
+from campaign_sync.errors import CampaignSyncError
 from campaign_sync.feedback.feedback_fetcher import opened
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError
 from campaign_sync.optimizely.services import ClosedLoopReader
 from campaign_sync.orchestration.assets.selection import opt_in_of
-from campaign_sync.orchestration.errors import EXPECTED
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.key_attributes import find_key_attributes
 from campaign_sync.replacement.list_kind_probe import known_opt_in_list, probe_list_kind
@@ -34,7 +34,6 @@ from campaign_sync.replacement.mailing_interlock import MAILING_TYPES
 from campaign_sync.replacement.target import Target, target
 from campaign_sync.storage.database import READY, probe_database
 from campaign_sync.storage.files import FileStorage
-from campaign_sync.storage.locks import ListLockedError
 
 _A_WEEK = timedelta(days=7)
 
@@ -53,7 +52,7 @@ class _Findings:
         """An expected error within the context is a finding at `place`."""
         try:
             yield
-        except (*EXPECTED, ListLockedError) as error:
+        except CampaignSyncError as error:
             self.add(place, False, str(error))
 
 

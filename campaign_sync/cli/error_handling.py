@@ -14,6 +14,7 @@ from rich.text import Text
 
 from campaign_sync.config import ConfigurationError
 from campaign_sync.domain.printable_text import printable
+from campaign_sync.errors import CampaignSyncError
 
 NOTHING_WRONG, SOMETHING_FAILED, CONFIGURATION_WRONG = 0, 1, 2
 """Exit codes: all is well, some list was refused or failed, the configuration (or Dagster's instance) can't be used."""
@@ -46,7 +47,7 @@ class PrintableFormatter(logging.Formatter):
 _errors = Terminal(stderr=True, soft_wrap=True)
 
 
-class CommandError(Exception):
+class CommandError(CampaignSyncError):
     """A command can't do its work. The message is for the person who typed it."""
 
     def __init__(self, message: str, exit_code: int = CONFIGURATION_WRONG) -> None:
@@ -90,15 +91,15 @@ def _exit_code(error: Exception) -> int | None:
         return error.exit_code
     if isinstance(error, ConfigurationError):
         return CONFIGURATION_WRONG
+    if isinstance(error, CampaignSyncError):
+        return SOMETHING_FAILED
     # Dagster takes a second to be imported: only those who need it pay.
     import yaml
     from dagster import DagsterError
 
-    from campaign_sync.orchestration.errors import EXPECTED
-
     if isinstance(error, (DagsterError, yaml.YAMLError)):
         return CONFIGURATION_WRONG
-    return SOMETHING_FAILED if isinstance(error, (*EXPECTED, OSError)) else None
+    return SOMETHING_FAILED if isinstance(error, OSError) else None
 
 
 def _sentence(error: Exception) -> str:

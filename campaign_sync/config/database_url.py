@@ -4,9 +4,10 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from campaign_sync.domain.url import ENCODE, is_ambiguous
+from campaign_sync.errors import CampaignSyncError
 
 
-class DatabaseUrlError(ValueError):
+class DatabaseUrlError(CampaignSyncError, ValueError):
     """A text isn't a database URL that can be read. The message holds nothing of it."""
 
 

@@ -15,6 +15,7 @@ from campaign_sync.config.cross_checks import find_conflicts
 from campaign_sync.config.models import Configuration
 from campaign_sync.config.yaml_source import Document, Place, Problem, read_document
 from campaign_sync.config.yaml_source import Path as KeyPath
+from campaign_sync.errors import CampaignSyncError
 
 CONFIGURATION_VARIABLE = "CAMPAIGN_SYNC_CONFIG"
 """Environment variable that names the file."""
@@ -50,7 +51,7 @@ _SENTENCES = {
 """What pydantic found, by its error type, as a sentence to somebody who edits the file."""
 
 
-class ConfigurationError(Exception):
+class ConfigurationError(CampaignSyncError):
     """The configuration can't be used. One line per mistake: `file:line:column dotted.path: sentence`."""
 
     def __init__(self, problems: list[str]) -> None:

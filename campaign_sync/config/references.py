@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from campaign_sync.errors import CampaignSyncError
+
 MAX_BYTES = 64 * 1024
 """The largest file a single value is read from. What is larger was never meant."""
 
@@ -13,7 +15,7 @@ class ExternalValue(str):
     __slots__ = ()
 
 
-class UnavailableError(Exception):
+class UnavailableError(CampaignSyncError):
     """There is no such value. The message never holds one."""
 
 

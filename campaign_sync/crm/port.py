@@ -12,6 +12,7 @@ from campaign_sync.domain.consent import ConsentEvent, ConsentRows, OptIn
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import Bounce, Unsubscribe, Written
 from campaign_sync.domain.response import Response
+from campaign_sync.errors import CampaignSyncError
 
 SELECTION_COLUMNS = (
     "entity_type",
@@ -201,5 +202,7 @@ class Crm(Protocol):
         """
 
 
-class CrmError(Exception):
+class CrmError(CampaignSyncError):
     """The CRM can't give what was asked. The message names the place and the remedy, and nobody's data."""
+
+    retryable = True

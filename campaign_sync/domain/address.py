@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from campaign_sync.domain.arrow_text import by_rule
+from campaign_sync.errors import CampaignSyncError
 
 _REMOVED = re.compile(
     "[\u00ad\u034f\u061c\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]+"
@@ -35,7 +36,7 @@ _PLAIN_LENGTH = 64
 """An address this short has no part that is too long."""
 
 
-class InvalidAddressError(ValueError):
+class InvalidAddressError(CampaignSyncError, ValueError):
     """Not an address that mail can be sent to. The message names the flaw, never the address."""
 
 

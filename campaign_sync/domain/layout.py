@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from campaign_sync.domain.address import InvalidAddressError, former_recipient_id, normalize_address, usable_address
 from campaign_sync.domain.text import normalize_text
 from campaign_sync.domain.time_pattern import precision
+from campaign_sync.errors import CampaignSyncError
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """A time before it isn't one of an event: the layout points at some other number."""
@@ -77,7 +78,7 @@ class Layout:
         return {name: column for name in TECHNICAL_COLUMNS if (column := getattr(self, name)) is not None}
 
 
-class LayoutError(ValueError):
+class LayoutError(CampaignSyncError, ValueError):
     """Nothing that a reader gave fits its layout, so the layout must be another one."""
 
 
@@ -146,7 +147,7 @@ def parse_feedback(rows: Iterable[Row], layout: Layout, until: datetime) -> Pars
     return Parsed(tuple(parsed), tuple(misfits), headers.trouble, headers.complete, without_address)
 
 
-class _NoAddressError(Exception):
+class _NoAddressError(CampaignSyncError):
     """A row fits, but its recipient id is no address, and nothing else in it is one."""
 
     def __init__(self, recipient_id: str, occurred_at: datetime) -> None:

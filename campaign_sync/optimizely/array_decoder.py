@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from campaign_sync.domain.row_digests import CELL_SEPARATOR
 from campaign_sync.domain.text import XML_FORBIDDEN, holds_forbidden
+from campaign_sync.errors import CampaignSyncError
 
 ENCODING = b"http://schemas.xmlsoap.org/soap/encoding/"
 INSTANCE = b"http://www.w3.org/2001/XMLSchema-instance"
@@ -58,7 +59,7 @@ _BYTES_PER_STOP = 200
 _NAMED = {b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'", b"amp": b"&"}
 
 
-class UnexpectedShapeError(Exception):
+class UnexpectedShapeError(CampaignSyncError):
     """The bytes aren't written the way Axis writes them; the XML parser may still understand them."""
 
 

@@ -20,10 +20,11 @@ Only `TransientError` is worth a retry. `outcome_unknown` says whether the call 
 import re
 from collections.abc import Iterable
 
+from campaign_sync.errors import CampaignSyncError
 from campaign_sync.optimizely.fault_text import known_words
 
 
-class OptimizelyError(Exception):
+class OptimizelyError(CampaignSyncError):
     """A call to Optimizely Campaign failed.
 
     `outcome_unknown` is True if the vendor may have carried the call out all the same, wholly or in part.
@@ -39,9 +40,13 @@ class CredentialsError(OptimizelyError):
 class SessionExpiredError(OptimizelyError):
     """The vendor doesn't know the session. Calls log in again once; this is raised if that doesn't help."""
 
+    retryable = True
+
 
 class TransientError(OptimizelyError):
     """The network or the vendor failed temporarily; a later attempt may succeed."""
+
+    retryable = True
 
     def __init__(self, message: str, *, outcome_unknown: bool):
         super().__init__(message)
@@ -81,6 +86,8 @@ class ForeignListError(OptimizelyError):
 
 class UnknownFaultError(OptimizelyError):
     """The vendor reported an unknown fault, so it may have carried out the call."""
+
+    retryable = True
 
     outcome_unknown = True
 

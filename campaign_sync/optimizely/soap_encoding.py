@@ -17,6 +17,7 @@ import pyarrow as pa
 from lxml import etree
 
 from campaign_sync.domain.text import XML_FORBIDDEN
+from campaign_sync.errors import CampaignSyncError
 from campaign_sync.optimizely import array_decoder, array_encoder
 from campaign_sync.optimizely.errors import UnsendableError
 
@@ -41,7 +42,7 @@ _MOST_FOR_ONE_VALUE = 50
 """The most elements of an answer with a single value."""
 
 
-class NotSoapError(ValueError):
+class NotSoapError(CampaignSyncError, ValueError):
     """The bytes aren't a complete SOAP envelope."""
 
 

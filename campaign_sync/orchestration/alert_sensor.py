@@ -20,6 +20,7 @@ from campaign_sync.alerts.dispatch import channels, tell
 from campaign_sync.alerts.messages import as_sentence
 from campaign_sync.config import Configuration
 from campaign_sync.domain.incident import Incident, IncidentKind, Notice, Stage, Subject, headline
+from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.deadlines import as_planned, late_lists, planned_pause
 from campaign_sync.orchestration.repair_sensor import gives_up
 from campaign_sync.orchestration.run_attempts import newest_attempts
@@ -41,7 +42,7 @@ Behind that stand the channels that have yet to tell of its return, once it has 
 _SEPARATOR = "|"
 
 
-class UnsentAlertError(Exception):
+class UnsentAlertError(CampaignSyncError):
     """Somebody wasn't told of something. The message says by which channel, and what to do."""
 
 

@@ -8,6 +8,7 @@ import dagster as dg
 
 from campaign_sync.config import Configuration, CrmExportSettings, MandatorSettings
 from campaign_sync.crm.sql.adapter import open_crm
+from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.cron import next_tick
 from campaign_sync.orchestration.daily_replacement import (
     MANDATOR_TAG,
@@ -24,7 +25,7 @@ HANDOVER = timedelta(minutes=5)
 """So shortly before its planned time the schedule starts the day: both could do so at the same moment otherwise."""
 
 
-class CrmExportError(Exception):
+class CrmExportError(CampaignSyncError):
     """Nobody knows whether the export has arrived. The message names the place and the remedy."""
 
 

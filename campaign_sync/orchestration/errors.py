@@ -6,33 +6,16 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from campaign_sync.crm.port import CrmError
-from campaign_sync.domain.layout import LayoutError
 from campaign_sync.domain.printable_text import printable, printable_line
-from campaign_sync.optimizely.errors import OptimizelyError, TransientError
+from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.asset_keys import asset_name
+from campaign_sync.orchestration.resources import Resources
 from campaign_sync.orchestration.unreached_checks import say_not_evaluated
-from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
+from campaign_sync.replacement.errors import IncompleteListError
 from campaign_sync.replacement.progress import Progress, report
-from campaign_sync.storage.errors import RevisionError, StateError
-from campaign_sync.storage.files import FileStorageError
 from campaign_sync.telemetry.spans import asset_span
 
-EXPECTED = (
-    CrmError,
-    FileStorageError,
-    IncompleteListError,
-    LayoutError,
-    OptimizelyError,
-    ReplacementRefusedError,
-    StateError,
-)
-
-_TRIES_AGAIN = 3
-RETRY_DELAY_SECONDS = {"unattended": 60, "by hand": 5}
-"""Before a failed asset is retried, by who started the run."""
-
-_BY_ITSELF = frozenset({"dagster/schedule_name", "dagster/sensor_name"})
+_UNATTENDED_TAGS = frozenset({"dagster/schedule_name", "dagster/sensor_name"})
 
 
 class Stopwatch:
@@ -62,17 +45,17 @@ def translate_errors(context: dg.AssetExecutionContext) -> Iterator[Stopwatch]:
     try:
         with asset_span(context.run.run_id, name, context.retry_number + 1):
             yield watch
-    except EXPECTED as error:
+    except CampaignSyncError as error:
         report(Progress(name.mandator, name.recipient_list or name.kind, "failed", 0, 0))
-        unattended = not _BY_ITSELF.isdisjoint(context.run.tags)
-        later = isinstance(error, (TransientError, StateError)) and not isinstance(error, RevisionError)
-        later |= isinstance(error, ReplacementRefusedError) and error.passing
-        passing = later and (unattended or context.retry_number > 0)  # a retry has something to mend
-        unfinished = isinstance(error, IncompleteListError) and error.worth_retrying
-        if (passing or unfinished) and context.retry_number < _TRIES_AGAIN:
+        resources = context.resources.ports
+        assert isinstance(resources, Resources)  # noqa: S101 - every asset has them
+        policy = resources.retry_policy
+        unattended = not _UNATTENDED_TAGS.isdisjoint(context.run.tags)
+        # An incomplete list is retried whoever started the run, and so is everything from the first retry on.
+        at_once = unattended or isinstance(error, IncompleteListError) or context.retry_number > 0
+        if error.retryable and at_once and context.retry_number < policy.retries:
             context.log.warning("trying again: %s", printable_line(str(error)))
-            seconds = RETRY_DELAY_SECONDS["unattended" if unattended else "by hand"]
-            raise dg.RetryRequested(_TRIES_AGAIN, seconds) from None
+            raise dg.RetryRequested(policy.retries, policy.pause(unattended=unattended)) from None
         why = printable(str(error))
         _say_why(context, why, watch)
         raise dg.Failure(why, allow_retries=False) from None

@@ -6,6 +6,7 @@ import dagster as dg
 
 from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.asset_keys import asset_key, replacement_keys
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
@@ -27,7 +28,7 @@ MENDS_TAG = "campaign_sync/mends"
 """Tag of the runs that this sensor starts: the broken replace they take up."""
 
 
-class UnrepairedListError(Exception):
+class UnrepairedListError(CampaignSyncError):
     """A list stays incomplete though everything was tried. The message says which one since when, and what to do."""
 
 

@@ -14,6 +14,8 @@ from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.crm.sql.adapter import open_crm
 from campaign_sync.optimizely.client import Optimizely, connect
 from campaign_sync.optimizely.errors import CredentialsError
+from campaign_sync.orchestration import retry_policy as retry_policies
+from campaign_sync.orchestration.retry_policy import RetryPolicy
 from campaign_sync.replacement.list_replacer import ListReplacer
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.files import FileStorage
@@ -31,9 +33,12 @@ class Resources:
     One vendor login per mandator; one view of the CRM per mandator, opened when its feedback has been written.
     """
 
-    def __init__(self, configuration: Configuration, run_id: str | None = None) -> None:
+    def __init__(
+        self, configuration: Configuration, run_id: str | None = None, retry_policy: RetryPolicy | None = None
+    ) -> None:
         """Open nothing yet. A run that is named gives signs of life as soon as the state is opened."""
         self._configuration, self._run_id = configuration, run_id
+        self.retry_policy = retry_policy or retry_policies.DEFAULT_RETRY_POLICY
         self._open = ExitStack()
         self._vendors: dict[str, Optimizely] = {}
         self._crm_snapshots: dict[str, CrmSnapshot] = {}
@@ -123,13 +128,15 @@ class Resources:
         self._open.close()
 
 
-def resources_definition(configuration: Configuration) -> dg.ResourceDefinition:
+def resources_definition(
+    configuration: Configuration, retry_policy: RetryPolicy | None = None
+) -> dg.ResourceDefinition:
     """The resource `ports`: opened lazily, closed when the run ends, however it ends."""
 
     @dg.resource(description="The vendor, the CRM, the product's state and files")
     def ports(context: dg.InitResourceContext) -> Iterator[Resources]:
         run_id = context.run.run_id if context.run else ""
-        opened = Resources(configuration, run_id)
+        opened = Resources(configuration, run_id, retry_policy)
         with exporting(configuration.telemetry.otlp), run_span(run_id) as run:
             try:
                 opened.send_heartbeats()

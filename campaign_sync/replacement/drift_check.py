@@ -15,6 +15,7 @@ from campaign_sync.domain.membership import Members, members
 from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.row_digests import RowDigests, row_digests
 from campaign_sync.domain.suppression import Suppressed, entity_keys
+from campaign_sync.errors import CampaignSyncError
 from campaign_sync.feedback.current_suppression import suppression
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import OptimizelyError
@@ -30,7 +31,7 @@ PAGE_ROWS = 200
 """How many rows are read of a list that may well be as it was."""
 
 
-class _NotComparableError(Exception):
+class _NotComparableError(CampaignSyncError):
     """The list can't be compared with what was sent. The message says why."""
 
 

@@ -3,34 +3,37 @@
 from collections.abc import Sequence
 
 from campaign_sync.domain.checks import CheckOutcome
+from campaign_sync.errors import CampaignSyncError
 
 
-class ReplacementRefusedError(Exception):
+class ReplacementRefusedError(CampaignSyncError):
     """The replace isn't admitted. Nothing was changed; the message says what is wrong and what helps.
 
-    `outcomes` are those of the gate, as far as it came. `passing` tells whether the same replace may be admitted later.
+    `outcomes` are those of the gate, as far as it came. `retryable` is True if the same replace may be admitted later.
     """
 
-    def __init__(self, message: str, outcomes: Sequence[CheckOutcome] = (), *, passing: bool = False) -> None:
+    def __init__(self, message: str, outcomes: Sequence[CheckOutcome] = (), *, retryable: bool = False) -> None:
         super().__init__(message)
         self.outcomes = tuple(outcomes)
-        self.passing = passing
+        self.retryable = retryable
 
 
-class IncompleteListError(Exception):
+class IncompleteListError(CampaignSyncError):
     """The vendor's list isn't what it should be. The message says since when, and why.
 
-    `worth_retrying` tells whether the same replace, begun again, may well succeed.
+    `retryable` is True if the same replace, begun again, may well succeed.
     """
 
-    def __init__(self, message: str, *, worth_retrying: bool, outcomes: Sequence[CheckOutcome] = ()) -> None:
+    def __init__(self, message: str, *, retryable: bool, outcomes: Sequence[CheckOutcome] = ()) -> None:
         super().__init__(message)
-        self.worth_retrying = worth_retrying
+        self.retryable = retryable
         self.outcomes = tuple(outcomes)
 
 
-class UnprovenError(Exception):
+class UnprovenError(CampaignSyncError):
     """A list, read back, isn't what was put into it."""
+
+    retryable = True
 
 
 class NotClearedError(UnprovenError):

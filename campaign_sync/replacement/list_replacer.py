@@ -19,10 +19,11 @@ from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS, Reason, Sta
 from campaign_sync.domain.selection import rejections
 from campaign_sync.domain.size_limits import leap_violations, limit_violations
 from campaign_sync.domain.suppression import Suppressed, SuppressionKind
+from campaign_sync.errors import CampaignSyncError
 from campaign_sync.feedback.current_suppression import suppression
 from campaign_sync.feedback.freshness import vendor_time
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.optimizely.errors import OptimizelyError, SessionExpiredError, TransientError, UnknownFaultError
+from campaign_sync.optimizely.errors import OptimizelyError
 from campaign_sync.replacement.admission import Gate, PreflightResult
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError, UnprovenError
 from campaign_sync.replacement.list_writer import Codes, ListWriter, prepare
@@ -40,17 +41,6 @@ from campaign_sync.storage.replacements import Replacement, ReplacementState, St
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.instruments import instruments
 from campaign_sync.telemetry.metrics import ROWS_DROPPED, ROWS_SWEPT
-
-_MAY_PASS = (
-    TransientError,
-    SessionExpiredError,
-    UnknownFaultError,
-    UnprovenError,
-    ListLockLostError,
-    CrmError,
-    StateError,
-)
-"""Errors after which the whole replace is worth beginning again."""
 
 _TELLING = (
     OptimizelyError,
@@ -111,7 +101,7 @@ class ListReplacer:
             with self.state.locks.acquire(target.recipient_list_id, self.run_id) as lease:
                 return self._replace(target, lease, replayed)
         except ListLockedError as error:
-            raise ReplacementRefusedError(f"{target} was not touched. {error}", passing=True) from None
+            raise ReplacementRefusedError(f"{target} was not touched. {error}", retryable=True) from None
 
     def _replace(self, target: Target, lease: ListLock, replayed: StoredSnapshot | None) -> Outcome:
         broken = self.state.replacements.incomplete(target.mandator, target.name)
@@ -148,7 +138,7 @@ class ListReplacer:
                 if isinstance(error, ReplacementRefusedError):
                     raise
                 why = f"{target} was not touched. {_told(error)}"
-                raise ReplacementRefusedError(why, admission.outcomes, passing=_may_pass(error)) from None
+                raise ReplacementRefusedError(why, admission.outcomes, retryable=_may_pass(error)) from None
             raise _incomplete(
                 target, incomplete_since, _told(error), _may_pass(error), admission.outcomes, replayed
             ) from None
@@ -282,7 +272,7 @@ def _incomplete(
     target: Target,
     since: datetime,
     why: str,
-    worth_retrying: bool,
+    retryable: bool,
     outcomes: tuple[CheckOutcome, ...],
     replayed: StoredSnapshot | None = None,
 ) -> IncompleteListError:
@@ -292,14 +282,14 @@ def _incomplete(
     return IncompleteListError(
         f"{target} is INCOMPLETE since {since:%Y-%m-%d %H:%M:%S} UTC: {why.rstrip('.')}. Send nothing to it, and "
         f"replace it again: `{again}`{'' if replayed else ', or materialize recipient_list'}",
-        worth_retrying=worth_retrying,
+        retryable=retryable,
         outcomes=outcomes,
     )
 
 
 def _may_pass(error: BaseException) -> bool:
     """Whether the same replace, begun again, may well succeed."""
-    return isinstance(error, _MAY_PASS) or (isinstance(error, ReplacementRefusedError) and error.passing)
+    return isinstance(error, CampaignSyncError) and error.retryable
 
 
 def _by_reason(entries: pd.DataFrame) -> dict[str, int]:

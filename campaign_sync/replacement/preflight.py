@@ -126,7 +126,7 @@ def admit(target: Target, outcomes: Sequence[CheckOutcome]) -> None:
     if stopping:
         reasons = " · ".join(f"{outcome.name}: {outcome.summary}" for outcome in stopping)
         passing = all(outcome.name == MAILINGS for outcome in stopping)
-        raise ReplacementRefusedError(f"{target} was not touched. {reasons}", outcomes, passing=passing)
+        raise ReplacementRefusedError(f"{target} was not touched. {reasons}", outcomes, retryable=passing)
 
 
 def _snapshot_age(target: Target, stored: StoredSnapshot, now: datetime, replaying: bool) -> CheckOutcome:

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from lxml import etree
 
+from campaign_sync.errors import CampaignSyncError
 from campaign_sync.sandbox.wsdl import ENCODING, SERVICES, SOAP, XSD, XSI, Parameter, Signature, namespace
 from campaign_sync.sandbox.xml_text import PLACEHOLDER, encode_rows, escape, extract_rows, in_ascii
 
@@ -29,7 +30,7 @@ _RANGES = {"int": 2**31, "long": 2**63}
 _SOAPENC = f' xmlns:soapenc="{ENCODING}"'
 
 
-class SoapError(Exception):
+class SoapError(CampaignSyncError):
     """A SOAP fault."""
 
     def __init__(self, text: str, code: str = "soapenv:Server.userException") -> None:

@@ -5,6 +5,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
 
+from campaign_sync.errors import CampaignSyncError
 from campaign_sync.sandbox import mailing_service, recipient_service
 from campaign_sync.sandbox.axis_messages import Request, SoapError, Value, answer, parse
 from campaign_sync.sandbox.caller import DEFAULT_LOCALE, SYSTEM_ATTRIBUTES, Caller, RecipientList
@@ -25,7 +26,7 @@ _COLUMNS = {
 _COUNTED = ("recipientIds", "addresses", "entries")
 
 
-class ConnectionDroppedError(Exception):
+class ConnectionDroppedError(CampaignSyncError):
     """The call was carried out, but its answer is to be lost, or truncated (`unfinished`)."""
 
     def __init__(self, unfinished: bytes = b"") -> None:

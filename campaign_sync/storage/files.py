@@ -16,6 +16,7 @@ from upath import UPath
 
 from campaign_sync.domain.url import may_hold_password
 from campaign_sync.domain.windows import Window
+from campaign_sync.errors import CampaignSyncError
 from campaign_sync.storage.csv_rows import CsvRows, csv_rows
 from campaign_sync.storage.private_files import (
     create_private_folder,
@@ -32,7 +33,7 @@ RAW = ".raw"
 """Suffix of files that are kept as they came, because they can't be read."""
 
 
-class FileStorageError(Exception):
+class FileStorageError(CampaignSyncError):
     """A file can't be written or read. The message names it and the remedy."""
 
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Engine, Row, delete, select, update
 
+from campaign_sync.errors import CampaignSyncError
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.processes import database_now, is_expired, this_process
 from campaign_sync.storage.tables import lease
@@ -35,7 +36,7 @@ class LockScope(StrEnum):
     MANDATOR = "mandator"
 
 
-class ListLockedError(Exception):
+class ListLockedError(CampaignSyncError):
     """Another run holds the lock."""
 
     def __init__(self, owner: str, run_id: str, since: datetime, until: datetime) -> None:
@@ -45,8 +46,10 @@ class ListLockedError(Exception):
         )
 
 
-class ListLockLostError(Exception):
+class ListLockLostError(CampaignSyncError):
     """The lock can't be proven to be ours any more, so nothing further may be done to the list."""
+
+    retryable = True
 
 
 class ListLock:

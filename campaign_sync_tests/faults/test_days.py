@@ -28,7 +28,7 @@ from campaign_sync.cli.run import problems
 from campaign_sync.crm.sql import schema
 from campaign_sync.optimizely import session
 from campaign_sync.optimizely.session import Session
-from campaign_sync.orchestration import errors
+from campaign_sync.orchestration.retry_policy import RetryPolicy
 from campaign_sync.replacement import list_writer
 from campaign_sync.replacement.list_replacer import ListReplacer
 from campaign_sync.sandbox.vendor_state import FaultKind, RecordedCall
@@ -206,7 +206,7 @@ class Days(RuleBasedStateMachine):
         for module, name in ((session, "wait_exponential"), (session, "wait_random"),
                              (list_writer, "wait_random_exponential")):  # fmt: skip
             self.patch.setattr(module, name, lambda *_, **__: wait_none())
-        self.patch.setattr(errors, "RETRY_DELAY_SECONDS", dict.fromkeys(errors.RETRY_DELAY_SECONDS, 0))
+        shop.retry_policy = RetryPolicy(seconds_unattended=0, seconds_by_hand=0)
 
         def interrupted_send(this: Session, service: str, operation: str, *rest: Any, **options: Any) -> Any:
             due = []

@@ -12,9 +12,10 @@ from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 from sqlalchemy import create_engine
 
 from campaign_sync.domain.incident import Incident, IncidentKind, Subject
-from campaign_sync.orchestration import errors, repair_sensor, run_attempts
+from campaign_sync.orchestration import repair_sensor, run_attempts
 from campaign_sync.orchestration.alert_sensor import UnsentAlertError
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
+from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.recipient_lists import PartialFill
 from campaign_sync_tests.alerts.receivers import Inbox, Mailbox, mail_server, web_server
 from campaign_sync_tests.installation import NEWSLETTER, Installation, installation
@@ -66,13 +67,13 @@ class Watch:
 
 @pytest.fixture
 def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
-    monkeypatch.setattr(errors, "_TRIES_AGAIN", 0)
     with (
         installation(tmp_path) as shop,
         dg.DagsterInstance.ephemeral() as instance,
         mail_server() as mailbox,
         web_server() as inbox,
     ):
+        shop.retry_policy = NO_RETRIES
         yield Watch(shop, instance, mailbox, inbox)
 
 

@@ -11,10 +11,10 @@ import pytest
 import time_machine
 
 from campaign_sync.definitions import build_definitions
-from campaign_sync.orchestration import errors
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
 from campaign_sync.orchestration.repair_sensor import GIVES_UP_AFTER, UnrepairedListError, unfinished_replace_sensor
+from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.processes import STALLED_AFTER
 from campaign_sync_tests.installation import NEWSLETTER, Installation, installation
 
@@ -24,8 +24,8 @@ CHAIN += ["newsletter_selection", "newsletter_snapshot", "newsletter_recipient_l
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
-    monkeypatch.setattr(errors, "_TRIES_AGAIN", 0)
     with installation(tmp_path) as built:
+        built.retry_policy = NO_RETRIES
         yield built
 
 
@@ -112,7 +112,7 @@ def test_a_replay_that_broke_off_is_replayed_and_not_overwritten_by_what_it_was_
 
 def test_a_run_whose_process_died_is_told_to_have_failed_and_holds_nothing_up(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        job = build_definitions(shop.configuration).resolve_job_def("nord_daily_replace")
+        job = build_definitions(shop.configuration, shop.retry_policy).resolve_job_def("nord_daily_replace")
         run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
         instance.add_run_tags(run.run_id, {MANDATOR_TAG: "nord"})
         break_off(shop)
@@ -131,7 +131,7 @@ def test_a_run_whose_process_died_is_told_to_have_failed_and_holds_nothing_up(sh
 
 def test_a_run_that_died_before_it_held_anything_keeps_nobody_waiting(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        job = build_definitions(shop.configuration).resolve_job_def("nord_daily_replace")
+        job = build_definitions(shop.configuration, shop.retry_policy).resolve_job_def("nord_daily_replace")
         run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
         instance.add_run_tags(run.run_id, {MANDATOR_TAG: "nord"})
         with shop.state():
@@ -148,7 +148,7 @@ def test_a_run_that_died_before_it_held_anything_keeps_nobody_waiting(shop: Inst
 
 def test_a_run_that_died_before_its_first_sign_of_life_keeps_nobody_waiting_for_ever(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        job = build_definitions(shop.configuration).resolve_job_def("nord_daily_replace")
+        job = build_definitions(shop.configuration, shop.retry_policy).resolve_job_def("nord_daily_replace")
         run, others = (
             instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
             for tags in ({MANDATOR_TAG: "nord"}, {})
@@ -168,7 +168,7 @@ def test_a_run_that_died_before_its_first_sign_of_life_keeps_nobody_waiting_for_
 def test_a_run_that_dagster_starts_once_more_by_itself_is_not_mended_a_second_time(shop: Installation) -> None:
     break_off(shop)
     with dg.DagsterInstance.ephemeral() as instance:
-        job = build_definitions(shop.configuration).resolve_job_def("nord_daily_replace")
+        job = build_definitions(shop.configuration, shop.retry_policy).resolve_job_def("nord_daily_replace")
         tags = {MANDATOR_TAG: "nord", "dagster/will_retry": "true"}
         dead = instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE, tags=tags)
         sensor = unfinished_replace_sensor(shop.configuration, "nord")

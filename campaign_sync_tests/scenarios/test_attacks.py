@@ -7,8 +7,8 @@ import pytest
 
 from campaign_sync.cli.run import problems
 from campaign_sync.config import ConfigurationError
-from campaign_sync.orchestration import errors
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
+from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.recipient_lists import SizeAcceptance
 from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, NORD, Installation
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE, RUN_ID
@@ -17,8 +17,8 @@ CHAIN = [*FEEDBACK, *PICK, *REPLACE]
 
 
 @pytest.fixture(autouse=True)
-def _no_second_try_within_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errors, "_TRIES_AGAIN", 0)
+def _no_second_try_within_a_run(shop: Installation) -> None:
+    shop.retry_policy = NO_RETRIES
 
 
 @pytest.fixture

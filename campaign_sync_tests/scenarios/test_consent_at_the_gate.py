@@ -10,7 +10,7 @@ import pytest
 
 from campaign_sync.cli.run import problems
 from campaign_sync.optimizely.session import Session
-from campaign_sync.orchestration import errors
+from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, Installation, installation
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
 from campaign_sync_tests.scenarios.test_strategies import differential
@@ -89,7 +89,7 @@ def test_so_it_does_when_only_differences_are_made(shop: Installation, instance:
 def test_so_it_does_when_a_replace_that_broke_off_is_taken_up(
     shop: Installation, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(errors, "_TRIES_AGAIN", 0)
+    shop.retry_policy = NO_RETRIES
     shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
     shop.world.fault("addAll3", "fault", skip=6, times=99, arg="WebserviceImplException: unheard of")
     assert not shop.run("nord", instance, assets=CHAIN).success
@@ -166,7 +166,7 @@ def test_who_withdraws_in_the_crm_between_two_batches_is_taken_out_again_and_sta
 def test_a_crm_that_cannot_be_asked_after_the_fill_leaves_the_list_unproven(
     shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(errors, "_TRIES_AGAIN", 0)
+    shop.retry_policy = NO_RETRIES
     shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
 
     def lose_a_table() -> None:

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from campaign_sync.cli.run import problems
+from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.recipient_lists import SizeAcceptance
 from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, Installation
 
@@ -83,9 +84,9 @@ def _lose(shop: Installation, name: str) -> None:
 
 
 @pytest.fixture
-def _gives_up_at_once(shop: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def _gives_up_at_once(shop: Installation) -> None:
     shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
-    monkeypatch.setattr("campaign_sync.orchestration.errors._TRIES_AGAIN", 0)
+    shop.retry_policy = NO_RETRIES
 
 
 def _leave_half_full(shop: Installation) -> list[str]:

@@ -4,6 +4,7 @@ import dagster as dg
 import pytest
 
 from campaign_sync.cli.run import problems
+from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.replacement.errors import IncompleteListError
 from campaign_sync.storage.replacement_steps import StepOutcome
 from campaign_sync.storage.replacements import Replacement
@@ -40,8 +41,8 @@ def broken(shop: Installation) -> Replacement:
 
 
 @pytest.fixture(autouse=True)
-def _no_second_try_within_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("campaign_sync.orchestration.errors._TRIES_AGAIN", 0)
+def _no_second_try_within_a_run(shop: Installation) -> None:
+    shop.retry_policy = NO_RETRIES
 
 
 def test_a_rerun_goes_on_where_the_list_agrees_with_the_snapshot_and_sends_nobody_twice(shop: Installation) -> None:
@@ -119,4 +120,4 @@ def test_a_mailing_about_to_start_does_not_keep_a_half_full_list_from_being_fill
 
 
 def test_an_incomplete_list_is_no_refusal() -> None:
-    assert IncompleteListError("x", worth_retrying=False).outcomes == ()
+    assert IncompleteListError("x", retryable=False).outcomes == ()

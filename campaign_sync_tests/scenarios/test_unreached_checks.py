@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
+from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync_tests.installation import Installation
 
 
 @pytest.fixture(autouse=True)
-def no_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("campaign_sync.orchestration.errors._TRIES_AGAIN", 0)
+def no_second_try(shop: Installation) -> None:
+    shop.retry_policy = NO_RETRIES
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ _TELLING_SQLSTATES = ("25", "42", "53", "55", "57")
 class UnusableUrlError(CrmError):
     """The URL itself can't be used; no database was asked."""
 
+    retryable = False
+
 
 def crm_engine(url: str, *, create: bool = False) -> Engine:
     """An engine that keeps no connection open and puts no values into its messages.

@@ -1,0 +1,56 @@
+"""The root of all errors that the product raises itself, and their tree.
+
+```text
+CampaignSyncError
+    ChannelError
+    CommandError
+    ConfigurationError
+    CrmError  [retryable]
+        UnusableUrlError
+    CrmExportError
+    DatabaseUrlError
+    FileStorageError
+        LostFileError
+    HungUpError
+    IncompleteListError
+    InvalidAddressError
+    LayoutError
+    ListLockLostError  [retryable]
+    ListLockedError
+    NotSoapError
+        HostileXmlError
+    OptimizelyError
+        CredentialsError
+        FileSourceError
+        ForeignListError
+        RefusedError
+        SessionExpiredError  [retryable]
+        TransientError  [retryable]
+            UnsettledFileError  [retryable]
+        UnknownFaultError  [retryable]
+        UnreadableAnswerError
+        UnsendableError
+    ReplacementRefusedError
+    SoapError
+    StateError  [retryable]
+        RevisionError
+    UnavailableError
+    UnexpectedShapeError
+    UnprovenError  [retryable]
+        NotClearedError  [retryable]
+    UnrepairedListError
+    UnsentAlertError
+```
+
+After those marked as retryable, the same work may well succeed if it is begun again later.
+`ReplacementRefusedError` and `IncompleteListError` say so one by one.
+"""
+
+
+class CampaignSyncError(Exception):
+    """An error of our own. Its message says what is wrong and what helps, and never quotes personal data.
+
+    `retryable` says whether the same work, begun again later, may well succeed.
+    """
+
+    retryable: bool = False

@@ -61,7 +61,6 @@ PENDING = {
     "campaign_sync/telemetry",
     "campaign_sync/webserver",
     "campaign_sync_tests/alerts",
-    "campaign_sync_tests/benchmarks",
     "campaign_sync_tests/crm",
     "campaign_sync_tests/domain",
     "campaign_sync_tests/faults",

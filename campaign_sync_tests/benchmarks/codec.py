@@ -1,8 +1,8 @@
-"""How fast rows are written and read: `python -m campaign_sync_tests.benchmarks.codec [ROWS]`.
+"""The speed of encoding and decoding rows: `python -m campaign_sync_tests.benchmarks.codec [ROWS]`.
 
-Requests of 1,000 recipients with 15 attributes, and pages of 5,000 as Axis answers them. Contestants: ours; zeep as its
-documentation says (`addAll3Flat`, `getAllAdvanced`); trees of lxml; and the bound, which copies bytes that were
-written, or read, beforehand. zeep and lxml get a tenth of the rows.
+Requests of 1,000 recipients with 15 attributes, and pages of 5,000 as Axis answers them. Contestants: ours; zeep as
+documented (`addAll3Flat`, `getAllAdvanced`); trees of lxml; and the bound, which copies bytes that were encoded
+beforehand. zeep and lxml get a tenth of the rows.
 """
 
 import sys
@@ -34,7 +34,7 @@ NAMES = list(CONTRACT.list_attributes)
 
 
 def write_ours(contract: ServiceDefinition, frame: pd.DataFrame) -> list[bytes]:
-    """As the product prepares batches, from columns."""
+    """Encode batches from columns, as the product does."""
     operation = contract.operation("addAll3")
     return [
         contract.request(operation, ("session", LIST, 0, ids, addresses, NAMES, Columns(values, len(ids))))
@@ -43,7 +43,7 @@ def write_ours(contract: ServiceDefinition, frame: pd.DataFrame) -> list[bytes]:
 
 
 def write_zeep(client: Any, service: Any, frame: pd.DataFrame) -> list[bytes]:
-    """`create_message`, which writes what a call would send."""
+    """Encode batches by zeep's `create_message`."""
     requests = []
     for start in range(0, len(frame), BATCH_ROWS):
         chunk = frame.iloc[start : start + BATCH_ROWS]
@@ -53,7 +53,7 @@ def write_zeep(client: Any, service: Any, frame: pd.DataFrame) -> list[bytes]:
 
 
 def write_lxml(frame: pd.DataFrame) -> list[bytes]:
-    """A tree of elements, as one would build it by hand."""
+    """Encode batches as trees of elements."""
     requests = []
     for start in range(0, len(frame), BATCH_ROWS):
         chunk = frame.iloc[start : start + BATCH_ROWS]
@@ -72,26 +72,26 @@ def write_lxml(frame: pd.DataFrame) -> list[bytes]:
 
 
 def read_ours(pages: list[bytes]) -> int:
-    """As the product reads a page, to lists of texts."""
+    """Decode pages to lists of texts, as the product does."""
     rows = 0
     for page in pages:
         sink = RowList()
-        _come_in(page, RowReader(sink))
+        _stream(page, RowReader(sink))
         rows += len(sink.rows)
     return rows
 
 
 def read_back(pages: list[bytes]) -> int:
-    """As the product proves a list, to digests of rows."""
+    """Decode pages to digests of rows, as the product does to prove a list."""
     rows = 0
     for page in pages:
         sink = _Digests()
-        _come_in(page, RowReader(sink))
+        _stream(page, RowReader(sink))
         rows += sink.rows
     return rows
 
 
-def _come_in(page: bytes, reader: RowReader) -> None:
+def _stream(page: bytes, reader: RowReader) -> None:
     for start in range(0, len(page), PIECE_BYTES):
         reader.feed(page[start : start + PIECE_BYTES])
     soap_encoding.parse(reader.rest())
@@ -106,18 +106,18 @@ class _Digests:
 
 
 def read_zeep(operation: Operation, pages: list[bytes]) -> int:
-    """`process_reply`, which is what a call returns."""
+    """Decode pages by zeep's `process_reply`."""
     return sum(len(operation.zeep_operation.process_reply(etree.fromstring(page))) for page in pages)
 
 
 def read_lxml(pages: list[bytes]) -> int:
-    """The tree, and each element's text."""
+    """Decode pages as trees of elements."""
     return sum(len(soap_encoding.rows(soap_encoding.parse(page))) for page in pages)
 
 
 def copied(written: list[bytes]) -> int:
-    """The bound."""
-    return sum(len(bytes(bytearray(each))) for each in written)
+    """Copy encoded bytes: the bound."""
+    return sum(len(bytes(bytearray(request))) for request in written)
 
 
 def main() -> None:
@@ -174,7 +174,7 @@ def _pages(frame: pd.DataFrame) -> list[bytes]:
 
 
 def _speed(work: Callable[[], object], rows: int) -> float:
-    """JoinedRows per second of processor time, the best of three: whatever else the machine does mustn't count."""
+    """Return the rows per second of CPU time, the best of three, so that other work on the machine doesn't count."""
     best = float("inf")
     for _ in range(3):
         begun = time.process_time()

@@ -1,12 +1,12 @@
-"""What Dagster costs with many small lists: `python -m campaign_sync_tests.benchmarks.dagster [LISTS] [ROWS]`.
+"""The cost of Dagster with many small lists: `python -m campaign_sync_tests.benchmarks.dagster [LISTS] [ROWS]`.
 
 One mandator's daily run in one process, as `campaign-sync run` does it on its own SQLite instance, against the sandbox
-in another process. Everybody is in the lists already, and the process is warm. Its wall time falls into three parts:
+in another process. All people are in the lists already, and the process is warm. Its wall time has three parts:
 
-- waiting: while at least one call of an asset was at the vendor;
-- work: what else happened within the bodies of the assets, from the first line of `translate_errors` to its last;
-- orchestration: all the rest, which nobody would have without Dagster. That is the definitions and the instance, the
-  run and its events, the opening of resources, the frames between assets, checks and metadata as Dagster keeps them.
+- waiting: time with at least one pending call to the vendor;
+- work: the rest of the time within the bodies of the assets, from the first line of `translate_errors` to its last;
+- orchestration: the remaining time, which exists only because of Dagster: the definitions and the instance, the run
+  and its events, the opening of resources, the frames between assets, and checks and metadata as Dagster stores them.
 
 The naive baseline does the same work without Dagster: the same functions in a loop, the same calls, gate and proof.
 """
@@ -51,12 +51,12 @@ from campaign_sync_tests.benchmarks.generated_data import installation
 from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, Installation
 
 GOAL_SECONDS = 15.0
-"""Of orchestration, for 50 small lists."""
+"""The limit of orchestration, for 50 small lists."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Where the seconds of a run went."""
+    """The seconds of a run, by part."""
 
     wall: float
     cpu: float
@@ -65,18 +65,18 @@ class Measured:
 
     @property
     def orchestration(self) -> float:
-        """What is neither work nor waiting."""
+        """The time that is neither work nor waiting."""
         return self.wall - self.waiting - self.work
 
 
 @contextmanager
 def many_lists(lists: int, rows: int) -> Iterator[Installation]:
-    """One mandator with so many lists of the same people, and the sandbox in a process of its own."""
+    """Set up one mandator with this many lists of the same people, and the sandbox in its own process."""
     with installation(rows) as rig:
-        one = rig.list_settings()
-        one["attributes"] = {name: column for name, column in one["attributes"].items() if name in ATTRIBUTES}
+        settings = rig.list_settings()
+        settings["attributes"] = {name: column for name, column in settings["attributes"].items() if name in ATTRIBUTES}
         rig.settings["mandators"]["nord"]["lists"] = {
-            f"list{number:03}": one | {"recipient_list_id": NEWSLETTER + 1000 + number} for number in range(lists)
+            f"list{number:03}": settings | {"recipient_list_id": NEWSLETTER + 1000 + number} for number in range(lists)
         }
         for number in range(lists):
             rig.world.add_list(NORD, NEWSLETTER + 1000 + number, f"List {number}", ATTRIBUTES)
@@ -90,7 +90,7 @@ def _with_dagster(rig: Installation) -> None:
 
 
 def _without(rig: Installation) -> None:
-    """The same functions, one after the other."""
+    """Call the same functions, one after the other."""
     configuration = rig.configuration
     settings = configuration.mandators["nord"]
     run_id = f"naive {time.monotonic()}"
@@ -106,24 +106,24 @@ def _without(rig: Installation) -> None:
             suppressed = suppression(crm, state, "nord")
         replacer = ports.replacer("nord", run_id, lambda _: None)
         for name in settings.lists:
-            one = target(configuration, "nord", name)
+            listed = target(configuration, "nord", name)
             with asset_span(run_id, AssetName("nord", AssetKind.RECIPIENT_LIST, name), 1):
-                columns = sorted(set(one.contract.attributes.values()) - set(SELECTION_COLUMNS))
-                picked = pd.concat(crm.select(one.pick, one.contract.opt_in_id, columns), ignore_index=True)
-                selected = split_by_consent(picked, Suppressed.of(suppressed, one.contract.opt_in_id))
+                columns = sorted(set(listed.contract.attributes.values()) - set(SELECTION_COLUMNS))
+                picked = pd.concat(crm.select(listed.pick, listed.contract.opt_in_id, columns), ignore_index=True)
+                selected = split_by_consent(picked, Suppressed.of(suppressed, listed.contract.opt_in_id))
                 state.rejections.record("nord", name, selected.rejections, run_id)
-                frozen = build_snapshot(selected.rows, one.contract, opt_in_of(crm, one))
-                around = check_context(one, ports.vendor("nord"), crm, state, run_id)
-                assert all(outcome.passed for outcome in check_snapshot(frozen.rows, one.contract, around))
+                frozen = build_snapshot(selected.rows, listed.contract, opt_in_of(crm, listed))
+                around = check_context(listed, ports.vendor("nord"), crm, state, run_id)
+                assert all(outcome.passed for outcome in check_snapshot(frozen.rows, listed.contract, around))
                 now = replacer.now()
                 file = frames.write_frame(f"snapshots/nord/{name}", now, frozen.rows)
                 state.rejections.record("nord", name, frozen.rejections, run_id)
                 state.snapshots.add("nord", name, len(frozen.rows), file, run_id, now)
-                assert replacer.replace(one).proof.holds
+                assert replacer.replace(listed).proof.holds
 
 
 def _seconds_of(spans: Iterable[ReadableSpan]) -> float:
-    """How long at least one of them lasted."""
+    """Return the seconds in which at least one span was open."""
     total, covered = 0, 0
     for begin, end in sorted((span.start_time or 0, span.end_time or 0) for span in spans):
         total += max(0, end - max(begin, covered))
@@ -154,13 +154,13 @@ def main() -> None:
     table = Table(Column("the day", no_wrap=True), *(Column(name, justify="right") for name in names))
     use_instance(Path(tempfile.mkdtemp(prefix="campaign-sync-dagster-")))
     with many_lists(lists, rows) as rig:
-        _measured(rig, dagster=True)  # the first day: nobody is in the lists yet, and nothing is imported
+        _measured(rig, dagster=True)  # the first day, with empty lists and nothing imported
         naive = _measured(rig, dagster=False)
         run = _measured(rig, dagster=True)
-    for name, found in (("naive loop", naive), ("with Dagster", run)):
-        seconds = (found.wall, found.waiting, found.work, found.orchestration, found.cpu)
-        ratio = f"{found.wall / naive.wall:.2f}"
-        table.add_row(name, *(f"{each:.1f}" for each in seconds), f"{found.wall / lists:.3f}", ratio)
+    for name, measured in (("naive loop", naive), ("with Dagster", run)):
+        seconds = (measured.wall, measured.waiting, measured.work, measured.orchestration, measured.cpu)
+        ratio = f"{measured.wall / naive.wall:.2f}"
+        table.add_row(name, *(f"{value:.1f}" for value in seconds), f"{measured.wall / lists:.3f}", ratio)
     table.title = f"{lists} lists of {rows:,} recipients in one run"
     verdict = "met" if run.orchestration < GOAL_SECONDS else "missed"
     table.caption = f"Orchestration, goal of {GOAL_SECONDS:.0f} s for 50 lists: {verdict}"

@@ -1,9 +1,9 @@
-"""What a machine needs for a list: `python -m campaign_sync_tests.benchmarks.day [ROWS …]`.
+"""The time and memory for a daily replace: `python -m campaign_sync_tests.benchmarks.day [ROWS …]`.
 
 The day of a mandator with one list of 15 attributes, as `campaign-sync run` does it in a process, against the sandbox
-in another one: the second day, when everybody is in the list already. The sandbox is no measure for the vendor: what
-is the product's own is told apart, and the vendor's share will be another one with you. How long the list is
-incomplete is compared with a bound: the same bytes, written beforehand, to the same sandbox over as many connections.
+in another one: the second day, when all people are in the list already. The sandbox isn't as fast as the vendor, so
+the product's own time is shown separately. The time in which the list is incomplete is compared with a bound: the
+same bytes, encoded beforehand, to the same sandbox over as many connections.
 """
 
 import json
@@ -33,20 +33,20 @@ class Day:
     rows: int
     seconds: float
     cpu: float
-    """Seconds that the run's process has worked."""
+    """CPU seconds of the run's process."""
     run: Measured
     sandbox_cpu: float
     sandbox_peak: int
     least: float | None = None
-    """Seconds that it takes at least to clear the list and send the same bytes to the same sandbox."""
+    """The bound: seconds to clear the list and send the same bytes to the same sandbox."""
 
     @property
     def waiting(self) -> float:
-        """Seconds in which at least one call to the vendor was under way."""
+        """Seconds with at least one pending call to the vendor."""
         return sum(self.run.waiting.values())
 
     def seconds_in(self, part: str) -> float:
-        """Seconds in a part. Before the clock began to run, Python began."""
+        """Return the seconds in a part; the start of Python belongs to the rest."""
         begin = self.seconds - sum(self.run.parts.values()) if part == REST else 0
         return self.run.parts[part] + begin
 
@@ -70,7 +70,7 @@ def _day(rig: MeasuredRig, rows: int) -> Day:
 
 
 def second_day(rows: int) -> Day:
-    """Live through two days, and measure the second one."""
+    """Run two days, and measure the second one."""
     with installation(rows) as rig:
         _day(rig, rows)
         second = _day(rig, rows)
@@ -91,7 +91,7 @@ _TOTALS: dict[str, Callable[[Day], str]] = {
 
 
 def totals(days: list[Day]) -> Table:
-    """One line for each size; waiting is for the vendor, and what is left of the day is ours."""
+    """Return a line for each size; waiting is for the vendor, the rest of the day is ours."""
     table = Table(Column("recipients", justify="right"), *(Column(name, justify="right") for name in _TOTALS))
     for day in days:
         table.add_row(f"{day.rows:,}", *(written(day) for written in _TOTALS.values()))
@@ -99,7 +99,7 @@ def totals(days: list[Day]) -> Table:
 
 
 def parts(days: list[Day]) -> Table:
-    """Seconds of each part, those of them that are ours, and by how much a row takes longer than in the size before."""
+    """Return the seconds of each part, our share, and the growth of the time per row."""
     columns = [Column("seconds in", no_wrap=True)]
     for before, day in zip([None, *days], days, strict=False):
         columns += [Column("× a row", justify="right")] if before else []
@@ -113,7 +113,7 @@ def parts(days: list[Day]) -> Table:
 
 
 def _grown(days: list[Day], seconds: list[tuple[float, float]]) -> Iterator[str]:
-    """The cells of a line: seconds, of which some were waited for the vendor."""
+    """Yield the cells of a line from the seconds of each size, whole and waiting for the vendor."""
     for number, (day, (whole, waited)) in enumerate(zip(days, seconds, strict=True)):
         if number:
             before = seconds[number - 1][0] / days[number - 1].rows

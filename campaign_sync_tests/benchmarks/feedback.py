@@ -1,19 +1,19 @@
-"""The way of feedback into the CRM: `python -m campaign_sync_tests.benchmarks.feedback [ROWS]`.
+"""The import of feedback into the CRM: `python -m campaign_sync_tests.benchmarks.feedback [ROWS]`.
 
 Raw rows of two readers, four bounces for each unsubscribe, against the sandbox in another process and a CRM on SQLite.
 The worst case on purpose: all of them were published within one hour, so each reader has one window. As in reality most
-rows are repeats and strangers: of ten rows about somebody five say the same as another one, every second address isn't
-in the CRM, and the CRM has four times as many people as the rows are about.
+rows are repeated or unmatched: of ten rows about a person five repeat another one, every second address isn't in the
+CRM, and the CRM has four times as many people as the rows are about.
 
-Each size has a process of its own. CPU and memory are its own, too, the sandbox's aren't in it: what a part lasts
-longer than its CPU is waiting for the vendor, the disk and whoever else is on the machine. The peak is of all the
-memory of the process, of which some 190 MiB are taken before anything is read.
+Each size has its own process. CPU and memory don't include the sandbox: the wall time beyond the CPU time is waiting
+for the vendor, the disk and other processes. The peak is of all the memory of the process, which has about 190 MiB
+before anything is read.
 
-Rows are read once alone, to tell what that takes; `all` is the sum of the other three parts.
+Rows are read once separately, to measure that alone; `all` is the sum of the other three parts.
 
-The naive baseline reads a page with zeep as it comes and writes each of its rows by a transaction of its own. It keeps
-nothing, knows no strangers and traces nobody. It is measured on a sample of rows; what it would take for all of
-them is marked with ≈.
+The naive baseline reads a page with zeep as it comes and writes each of its rows by a transaction of its own. It stores
+no raw rows, checks no address and attributes nothing to consents. It is measured on a sample of rows; the
+extrapolation is marked with ≈.
 """
 
 import resource
@@ -45,13 +45,13 @@ from campaign_sync_tests.benchmarks.generated_data import installation
 from campaign_sync_tests.installation import ENVIRONMENT, NORD, Installation
 
 SAMPLE_PAGES = 3
-TOLD = 10
-"""So many rows are about one person, each saying what another one says as well."""
+ROWS_PER_PERSON = 10
+"""The number of rows per person, each of which repeats another one."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one part of the way took."""
+    """The measurements of one part."""
 
     name: str
     wall: float
@@ -61,31 +61,31 @@ class Part:
 
 
 @contextmanager
-def told_installation(rows: int) -> Iterator[Installation]:
-    """An installation whose vendor has so many rows of feedback."""
-    people = max(rows // TOLD, 10)
+def installation_with_feedback(rows: int) -> Iterator[Installation]:
+    """Set up an installation whose vendor has this many rows of feedback."""
+    people = max(rows // ROWS_PER_PERSON, 10)
     with installation(people * 4) as rig:
         published = datetime.now(UTC) - timedelta(minutes=30)
         for start in range(0, rows, 10_000):
-            told = [_row(number, people, published) for number in range(start, min(start + 10_000, rows))]
+            numbered = [_row(number, people, published) for number in range(start, min(start + 10_000, rows))]
             for reader in ("getOutBounces", "getUnsubscribes"):
-                rig.world.publish(NORD, reader, [row for of, row in told if of == reader], published)
+                rig.world.publish(NORD, reader, [row for of, row in numbered if of == reader], published)
         yield rig
 
 
 def _row(number: int, people: int, published: datetime) -> tuple[str, list[str]]:
-    """One row, and which reader has it."""
-    told, person = divmod(number, people)
+    """Return the reader of a row, and the row."""
+    repeat, person = divmod(number, people)
     known = f"jürgen.groß.{person}@example.org".replace("ü", "ue").replace("ß", "ss")
-    moment = published - timedelta(days=told // 2, seconds=person)
+    moment = published - timedelta(days=repeat // 2, seconds=person)
     row = [known if person % 2 else f"stranger.{person}@example.net", str(int(moment.timestamp() * 1000))]
     return "getOutBounces" if person % 5 else "getUnsubscribes", row
 
 
 def measured(rows: int) -> tuple[list[Part], float]:
-    """The parts for so many rows, and the naive baseline's seconds per row."""
+    """Measure the parts for this many rows, and the naive baseline's seconds per row."""
     parts: list[Part] = []
-    with told_installation(rows) as rig:
+    with installation_with_feedback(rows) as rig:
         configuration = rig.configuration
         settings = configuration.mandators["nord"]
         with closing(Resources(configuration)) as ports:
@@ -93,7 +93,7 @@ def measured(rows: int) -> tuple[list[Part], float]:
             ports.vendor("nord")
 
             def part(name: str, work: Callable[[], object]) -> object:
-                Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+                Path("/proc/self/clear_refs").write_text("5")  # resets the peak
                 used, begun = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
                 result = work()
                 wall, now = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_SELF)
@@ -104,7 +104,9 @@ def measured(rows: int) -> tuple[list[Part], float]:
             def fetch() -> int:
                 fetching = FeedbackFetcher("nord", settings, lambda: ports.vendor("nord"), state, frames, "benchmark")
                 return sum(
-                    one.rows for reader in settings.feedback.readers for one in fetching.fetch(reader, lambda _: None)
+                    fetched.rows
+                    for reader in settings.feedback.readers
+                    for fetched in fetching.fetch(reader, lambda _: None)
                 )
 
             def take() -> None:
@@ -128,7 +130,7 @@ def _peak() -> float:
 
 class _Offline(zeep.Transport):
     def load(self, url: str) -> bytes:
-        """The schema of SOAP's encoding from our own files: the machine may have no way to it."""
+        """Load the SOAP-encoding schema from our own files: the machine may be offline."""
         if "schemas.xmlsoap.org" in url:
             return (files("campaign_sync.optimizely") / "soapenc.xsd").read_bytes()
         content: bytes = super().load(url)  # type: ignore[no-untyped-call]
@@ -136,7 +138,7 @@ class _Offline(zeep.Transport):
 
 
 def _naive(rig: Installation) -> float:
-    """Seconds per row of who reads with zeep and writes row by row."""
+    """Return the seconds per row of a loop that reads with zeep and writes row by row."""
     base_url = rig.configuration.optimizely.base_url
     user, password = ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"]
 
@@ -170,14 +172,16 @@ def main() -> None:
     for rows in sorted({10_000, min(largest, 100_000), largest}):
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
             parts, per_row = process.submit(measured, rows).result()
-        did = [one for one in parts if one.name != "read"]
-        wall, cpu, peak = sum(one.wall for one in did), sum(one.cpu for one in did), max(one.peak for one in did)
+        did = [part for part in parts if part.name != "read"]
+        wall, cpu, peak = sum(part.wall for part in did), sum(part.cpu for part in did), max(part.peak for part in did)
         parts.append(Part("all", wall, cpu, peak))
-        for one in parts:
-            per_first = first.setdefault(one.name, one.cpu / rows)
-            cells = [f"{one.wall:.1f}", f"{one.cpu:.1f}", f"{one.peak:.0f}", f"{one.cpu / rows / per_first:.2f}"]
-            naive = [f"≈ {per_row * rows:.0f}", f"{one.wall / per_row / rows:.4f}"] if one.name == "all" else ["", ""]
-            table.add_row(one.name, f"{rows:,}", f"{rows / one.wall:,.0f}", *cells, *naive, end_section=bool(naive[0]))
+        for part in parts:
+            per_first = first.setdefault(part.name, part.cpu / rows)
+            cells = [f"{part.wall:.1f}", f"{part.cpu:.1f}", f"{part.peak:.0f}", f"{part.cpu / rows / per_first:.2f}"]
+            naive = [f"≈ {per_row * rows:.0f}", f"{part.wall / per_row / rows:.4f}"] if part.name == "all" else ["", ""]
+            table.add_row(
+                part.name, f"{rows:,}", f"{rows / part.wall:,.0f}", *cells, *naive, end_section=bool(naive[0])
+            )
     table.title = "Feedback from the vendor into the CRM"
     table.caption = "growth: CPU per row, against 10,000 rows. naive: by a sample."
     Console(width=130).print(table)

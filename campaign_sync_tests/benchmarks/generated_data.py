@@ -1,4 +1,4 @@
-"""An installation to be measured: one long list, and the sandbox in a process of its own."""
+"""An installation for benchmarks: one long list, and the sandbox in its own process."""
 
 import os
 import subprocess
@@ -24,31 +24,31 @@ _AT_ONCE = 10_000
 
 @dataclass(frozen=True)
 class Sandbox:
-    """The process that is the vendor."""
+    """The process of the sandbox."""
 
     process_id: int
 
     @property
     def cpu_seconds(self) -> float:
-        """What it has worked so far."""
+        """Its CPU seconds so far."""
         fields = Path(f"/proc/{self.process_id}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @property
     def peak(self) -> int:
-        """The most memory it has held, in bytes."""
+        """Its peak memory, in bytes."""
         return peak_memory(self.process_id)
 
 
 class MeasuredRig(Installation):
-    """An installation whose vendor can be looked at, too."""
+    """An installation whose sandbox process is measured as well."""
 
     sandbox: Sandbox
 
 
 @contextmanager
 def installation(rows: int) -> Iterator[MeasuredRig]:
-    """One list with 15 attributes and `rows` people in the CRM; removed at the end."""
+    """Set up one list with 15 attributes and `rows` people in the CRM; remove it at the end."""
     with (
         TemporaryDirectory(prefix="campaign-sync-benchmark-") as path,
         closing(VendorState(Path(path, "vendor.db"))) as world,
@@ -73,16 +73,16 @@ def installation(rows: int) -> Iterator[MeasuredRig]:
 
 
 def add_people(rig: Installation, numbers: range) -> None:
-    """Add people to the CRM, who all consent to the newsletter and belong into its list."""
+    """Add people to the CRM with a consent to the newsletter and membership in its list."""
     with rig.crm() as crm:
         for start in range(0, len(numbers), _AT_ONCE):
-            some = numbers[start : start + _AT_ONCE]
-            crm.execute(insert(schema.contact), [_contact(number) for number in some])
+            part = numbers[start : start + _AT_ONCE]
+            crm.execute(insert(schema.contact), [_contact(number) for number in part])
             member = {"marketing_list_id": "nord", "entity_type": "contact"}
             crm.execute(
-                insert(schema.marketing_list_member), [{**member, "entity_id": f"n{number}"} for number in some]
+                insert(schema.marketing_list_member), [{**member, "entity_id": f"n{number}"} for number in part]
             )
-            crm.execute(insert(schema.consent_event), [_consent(number) for number in some])
+            crm.execute(insert(schema.consent_event), [_consent(number) for number in part])
 
 
 def _contact(number: int) -> dict[str, str]:

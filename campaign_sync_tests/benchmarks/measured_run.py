@@ -1,7 +1,7 @@
-"""`campaign-sync run` with a clock on its parts: `python -m campaign_sync_tests.benchmarks.measured_run FILE …`.
+"""`campaign-sync run` with its parts timed: `python -m campaign_sync_tests.benchmarks.measured_run FILE …`.
 
-What it measures is written to the file as JSON when the command ends. The product knows nothing of it: its functions
-are wrapped where they stand.
+The measurements are written to the file as JSON when the command ends. The product has no part in it: its functions
+are wrapped.
 """
 
 import functools
@@ -17,53 +17,63 @@ from pathlib import Path
 from typing import Any
 
 from campaign_sync.cli import main
+from campaign_sync.cli.report import report_after_run
 from campaign_sync.domain.asset_names import AssetName
+from campaign_sync.optimizely.transport import Transport
+from campaign_sync.orchestration.errors import translate_errors
+from campaign_sync.orchestration.io_manager import ParquetIOManager
+from campaign_sync.replacement.admission import Gate
+from campaign_sync.replacement.list_writer import ListWriter, prepare
+from campaign_sync.replacement.live_suppression import look
+from campaign_sync.replacement.proof import prove
+from campaign_sync.replacement.read_back import read_back
+from campaign_sync.replacement.verification import sweep_and_verify
 
 READ_BACK = "read back, proof"
 PARTS = (
     *("select", "check, snapshot", "gate", "prepare", "clear", "fill", "sweep", "look again", READ_BACK),
     *("report",),
 )
-"""What the clock tells apart, in the order of the day."""
+"""The measured parts, in the order of the day."""
 
 REST = "Dagster and the rest"
 
-_FUNCTIONS = {
-    "replacing:Gate.admit": "gate",
-    "replacing:Gate.admit_clear": "gate",
-    "replacing:prepare": "prepare",
-    "replacing:Filler.clear": "clear",
-    "replacing:Filler.carry_out": "fill",
-    "replacing:Filler.sweep": "sweep",
-    "replacing:look": "look again",
-    "replacing:read_back": READ_BACK,
-    "replacing:prove": READ_BACK,
-    "replacing:sweep_and_prove": READ_BACK,
-    "cli:report_after_run": "report",
+_FUNCTIONS: dict[Callable[..., Any], str] = {
+    Gate.admit: "gate",
+    Gate.admit_clear: "gate",
+    prepare: "prepare",
+    ListWriter.clear: "clear",
+    ListWriter.carry_out: "fill",
+    ListWriter.sweep: "sweep",
+    look: "look again",
+    read_back: READ_BACK,
+    prove: READ_BACK,
+    sweep_and_verify: READ_BACK,
+    report_after_run: "report",
 }
-"""Which part a room's function is. What is done within another part counts for itself, but all of the gate is its."""
+"""The part of each function. A part within another one counts for itself, except within the gate."""
 
 _ASSETS = {"selection": "select", "snapshot": "check, snapshot"}
 _READERS = {"suppression_state": "select", "selection": "check, snapshot"}
-"""Which part makes an asset, and which one reads it."""
+"""The part that makes an asset, and the one that reads it."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run took."""
+    """The measurements of a run."""
 
     parts: dict[str, float]
-    """Seconds in each part, and in what is none (`REST`), without those in other parts within it."""
+    """Seconds in each part and in the rest (`REST`), without those of other parts within it."""
     waiting: dict[str, float]
-    """Seconds of each part in which at least one call to the vendor was under way."""
+    """Seconds of each part with at least one pending call to the vendor."""
     incomplete: float
     """Seconds from the beginning of the clear to the end of the fill."""
     peak: int
-    """The most memory that the process held, in bytes."""
+    """The peak memory of the process, in bytes."""
 
 
 class Clock:
-    """Knows which part the main thread is in, and whether any thread is waiting for the vendor."""
+    """Times the parts of the main thread, and the waiting of any thread for the vendor."""
 
     def __init__(self) -> None:
         self._parts = dict.fromkeys((*PARTS, REST), 0.0)
@@ -75,7 +85,7 @@ class Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """What the main thread does meanwhile is part of this, or of the gate that it is in."""
+        """Count the main thread's time towards this part, or towards the gate if it is in there."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -92,7 +102,7 @@ class Clock:
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """A call to the vendor is under way, in whatever thread."""
+        """Count the time as waiting for the vendor, in any thread."""
         with self._lock:
             self._turn()
             self._calls += 1
@@ -104,14 +114,14 @@ class Clock:
                 self._calls -= 1
 
     def measured(self) -> Measured:
-        """What it has measured by now."""
+        """Return the measurements so far."""
         with self._lock:
             self._turn()
         incomplete = self._ended.get("fill", 0) - self._begun.get("clear", 0)
         return Measured(self._parts, self._waiting, incomplete, peak_memory("self"))
 
     def _turn(self) -> float:
-        """Since it turned last, time went to the part that the main thread is in."""
+        """Add the time since the last turn to the part that the main thread is in."""
         now = time.monotonic()
         self._parts[self._within[-1]] += now - self._turned
         if self._calls:
@@ -121,42 +131,34 @@ class Clock:
 
 
 def peak_memory(process_id: int | str) -> int:
-    """The most memory that a process (or `self`) has held, in bytes.
+    """Return the peak memory of a process (or `self`), in bytes.
 
-    `ru_maxrss` won't do: it begins with what the parent held when it started the process.
+    `ru_maxrss` is no substitute: it includes the memory of the parent when it started the process.
     """
     lines = Path(f"/proc/{process_id}/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
-def _replace(place: str, substitute: Callable[[Any], Any]) -> None:
-    """Put something else in the place of a function of a room (`replacing:look`), for whoever has imported it."""
-    room, _, path = place.partition(":")
-    *owners, name = path.split(".")
+def _replace(function: Callable[..., Any], substitute: Callable[[Any], Any]) -> None:
+    """Replace a function or method of the product in its class, or in all modules that have imported it."""
+    *owners, name = function.__qualname__.split(".")
     ours = [module for key, module in sys.modules.items() if key.startswith("campaign_sync.")]
-    (home,) = [
-        module
-        for module in ours
-        if module.__name__.startswith(f"campaign_sync.{room}.")
-        and getattr(vars(module).get(path.split(".")[0]), "__module__", "") == module.__name__
-    ]
-    owner = functools.reduce(getattr, owners, home)
-    function = getattr(owner, name)
+    owner = functools.reduce(getattr, owners, sys.modules[function.__module__])
     substituted = functools.wraps(function)(substitute(function))
-    for each in [owner, *ours]:
-        if vars(each).get(name) is function:
-            setattr(each, name, substituted)
+    for namespace in [owner, *ours]:
+        if vars(namespace).get(name) is function:
+            setattr(namespace, name, substituted)
 
 
 def _within(context: Callable[..., AbstractContextManager[None]]) -> Callable[[Any], Any]:
-    """Does what a function does within a context that is made of its arguments."""
+    """Wrap a function so that it runs within a context that is made from its arguments."""
 
     def substitute(function: Any) -> Any:
         def within(*arguments: Any, **named: Any) -> Any:
             with context(*arguments, **named):
                 result = function(*arguments, **named)
             if isinstance(result, Iterator):
-                return _each_within(lambda: context(*arguments, **named), result)
+                return _items_within(lambda: context(*arguments, **named), result)
             return result
 
         return within
@@ -164,7 +166,7 @@ def _within(context: Callable[..., AbstractContextManager[None]]) -> Callable[[A
     return substitute
 
 
-def _each_within(context: Callable[[], AbstractContextManager[None]], items: Iterator[Any]) -> Iterator[Any]:
+def _items_within(context: Callable[[], AbstractContextManager[None]], items: Iterator[Any]) -> Iterator[Any]:
     while True:
         with context():
             try:
@@ -175,29 +177,29 @@ def _each_within(context: Callable[[], AbstractContextManager[None]], items: Ite
 
 
 def measure(clock: Clock) -> None:
-    """Let the clock see the product at work."""
+    """Wrap the functions of the product with the clock."""
     importlib.import_module("campaign_sync.definitions")
     importlib.import_module("campaign_sync.cli.run")
 
     def asset_part(path: Sequence[str], parts: Mapping[str, str]) -> AbstractContextManager[None]:
         return clock.part(parts.get(AssetName.parse(path).kind, REST))
 
-    def step(translate_errors: Any) -> Any:
+    def step(translate: Any) -> Any:
         @contextmanager
         def measured(context: Any) -> Iterator[Any]:
-            with asset_part(context.asset_key.path, _ASSETS), translate_errors(context) as watch:
+            with asset_part(context.asset_key.path, _ASSETS), translate(context) as watch:
                 yield watch
 
         return measured
 
-    _replace("assets:explained", step)
+    _replace(translate_errors, step)
     written = _within(lambda _, context, **__: asset_part(context.asset_key.path, _ASSETS))
-    _replace("assets:ParquetIOManager.dump_to_path", written)
+    _replace(ParquetIOManager.dump_to_path, written)
     read = _within(lambda _, context, **__: asset_part(context.asset_key.path, _READERS))
-    _replace("assets:ParquetIOManager.load_from_path", read)
-    for place, name in _FUNCTIONS.items():
-        _replace(place, _within(lambda *_, part=name, **__: clock.part(part)))
-    _replace("optimizely:Transport.post", _within(lambda *_, **__: clock.call()))
+    _replace(ParquetIOManager.load_from_path, read)
+    for function, name in _FUNCTIONS.items():
+        _replace(function, _within(lambda *_, part=name, **__: clock.part(part)))
+    _replace(Transport.post, _within(lambda *_, **__: clock.call()))
 
 
 def _run() -> None:

@@ -24,35 +24,35 @@ CONTRACT = ListSchema(
 
 
 def people(rows: int) -> pd.DataFrame:
-    """Rows as a snapshot has them: who it is about, recipient id, address, and the columns of `CONTRACT`."""
+    """Return rows of a snapshot: entity, recipient id, address, and the columns of `CONTRACT`."""
     random = np.random.default_rng(rows)
     numbers = np.arange(rows).astype("str")
 
-    def some(values: tuple[str, ...]) -> "pd.Series[str]":
+    def choice(values: tuple[str, ...]) -> "pd.Series[str]":
         return pd.Series(pd.array(values, dtype="str").take(random.integers(0, len(values), rows)))
 
-    def each(before: str, after: str = "") -> "pd.Series[str]":
+    def numbered(before: str, after: str = "") -> "pd.Series[str]":
         return before + pd.Series(numbers, dtype="str") + after
 
-    address = each("person.", "@example.org")
+    address = numbered("person.", "@example.org")
     technical = {
         TechnicalField.OPT_IN_ID: pd.Series("newsletter", index=range(rows), dtype="str"),
         TechnicalField.DESCRIPTION: pd.Series("Newsletter der Marke Nord", index=range(rows), dtype="str"),
         TechnicalField.MEDIA_TYPE: pd.Series("email", index=range(rows), dtype="str"),
-        TechnicalField.ENTITY_TYPE: some(("contact", "lead", "account")),
-        TechnicalField.ENTITY_ID: each("0037a00001"),
+        TechnicalField.ENTITY_TYPE: choice(("contact", "lead", "account")),
+        TechnicalField.ENTITY_ID: numbered("0037a00001"),
     }
     own = {
-        "Vorname": some(_FIRST),
-        "Nachname": some(_LAST),
-        "Ort": some(_CITY),
-        "Straße": some(_STREET) + " " + pd.Series(random.integers(1, 200, rows).astype("str"), dtype="str"),
-        "Firma": some(_COMPANY),
-        "Anrede": some(("Frau", "Herr", "")),
+        "Vorname": choice(_FIRST),
+        "Nachname": choice(_LAST),
+        "Ort": choice(_CITY),
+        "Straße": choice(_STREET) + " " + pd.Series(random.integers(1, 200, rows).astype("str"), dtype="str"),
+        "Firma": choice(_COMPANY),
+        "Anrede": choice(("Frau", "Herr", "")),
         "PLZ": pd.Series(random.integers(10_000, 99_999, rows).astype("str"), dtype="str"),
-        "Kundennummer": each("K-"),
+        "Kundennummer": numbered("K-"),
         "Score": pd.Series(random.integers(0, 1000, rows).astype("str"), dtype="str"),
-        "Seit": some(("2019-04-01T00:00:00+00:00", "2021-11-30T00:00:00+00:00", "2024-02-29T00:00:00+00:00")),
+        "Seit": choice(("2019-04-01T00:00:00+00:00", "2021-11-30T00:00:00+00:00", "2024-02-29T00:00:00+00:00")),
     }
     listed = {CONTRACT.technical[field]: values for field, values in technical.items()} | own
     return pd.DataFrame(

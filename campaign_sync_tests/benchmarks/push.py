@@ -1,4 +1,4 @@
-"""How fast a list is filled: `python -m campaign_sync_tests.benchmarks.push [ROWS …]`.
+"""The speed of filling a list: `python -m campaign_sync_tests.benchmarks.push [ROWS …]`.
 
 Lists of 15 attributes go to a server that answers at once, each contestant in a process of its own: ours (prepare
 while the list is still full; then clear and fill, with lease and journal, in a SQLite state), a plain loop of zeep in
@@ -45,7 +45,7 @@ CONNECTIONS = 4
 
 
 def one_list(folder: Path, base_url: str) -> tuple[Target, str]:
-    """The list to be filled, and the URL of a state of its own."""
+    """Return the list to fill, and the URL of its own state."""
     state_url = f"sqlite:///{folder / 'state.db'}"
     rig = Installation(folder, None, base_url, f"sqlite:///{folder / 'crm.db'}", state_url)  # type: ignore[arg-type]
     configured = target(rig.configuration, "nord", "newsletter")
@@ -54,21 +54,21 @@ def one_list(folder: Path, base_url: str) -> tuple[Target, str]:
 
 @dataclass(frozen=True)
 class Part:
-    """What a part of the work took."""
+    """The measurements of a part of the work."""
 
     wall: float
     cpu: float
 
 
 def ours(base_url: str, rows: int) -> Callable[[], Any]:
-    """Prepare, and then clear and fill; tells what both took."""
+    """Return the work that prepares, then clears and fills, and returns the measurements of both."""
     frame = people(rows)
     folder = Path(tempfile.mkdtemp(prefix="campaign-sync-benchmark-"))
     listed, state_url = one_list(folder, base_url)
     stack = ExitStack()
     state = stack.enter_context(State(state_url))
     vendor = stack.enter_context(connect(base_url, MANDATOR, "user", "password", parallel_calls=listed.parallel_calls))
-    vendor.recipients.count(LIST)  # the contract is read at the first use
+    vendor.recipients.count(LIST)  # the service definition is fetched at the first use
     lease = stack.enter_context(state.locks.acquire(LIST, "run"))
     now = datetime.now(UTC)
     steps = state.replacements.start(
@@ -91,11 +91,11 @@ def ours(base_url: str, rows: int) -> Callable[[], Any]:
     return work
 
 
-class _LoaderOfZeeps(_Loader):
-    """Gives zeep the encoding's schema with arrays as a group, as the original has them: only these can it write."""
+class _ZeepLoader(_Loader):
+    """Loads the encoding's schema for zeep with arrays as a group, as in the original: zeep writes no others."""
 
     def load(self, url: str) -> bytes:
-        """The document at a URL."""
+        """Load the document at a URL."""
         document = super().load(url).decode()
         start, end = document.find("<xs:sequence>"), document.find("</xs:sequence>") + len("</xs:sequence>")
         if 'complexType name="Array"' not in document or start < 0:
@@ -106,15 +106,15 @@ class _LoaderOfZeeps(_Loader):
 
 
 def zeep_client(base_url: str) -> tuple[Any, Any]:
-    """Zeep's client and service."""
-    loader = _LoaderOfZeeps(Transport(base_url, parallel_calls=1, timeout_seconds=60).get)
+    """Return zeep's client and service."""
+    loader = _ZeepLoader(Transport(base_url, parallel_calls=1, timeout_seconds=60).get)
     client = zeep.Client(f"{base_url}/RpcRecipient?wsdl", transport=loader)  # type: ignore[no-untyped-call]
     (binding,) = client.wsdl.bindings
     return client, client.create_service(binding, f"{base_url}/RpcRecipient")  # type: ignore[no-untyped-call]
 
 
 def zeep_arrays(client: Any, chunk: pd.DataFrame) -> list[Any]:
-    """The four arrays of `addAll3Flat`, of a type that zeep has to be asked for: plain lists it doesn't take."""
+    """Return the four arrays of `addAll3Flat` in the type that zeep demands instead of lists."""
     array = client.get_type(f"{{{namespace('Recipient')}}}ArrayOf_xsd_string")
     ids = chunk["recipient_id"].tolist()
     flat = chunk[CONTRACT.list_columns].to_numpy().ravel().tolist()
@@ -122,7 +122,7 @@ def zeep_arrays(client: Any, chunk: pd.DataFrame) -> list[Any]:
 
 
 def by_zeep(base_url: str, rows: int) -> Callable[[], Any]:
-    """What somebody would write who has read zeep's documentation."""
+    """Return a plain loop of zeep calls, as in zeep's documentation."""
     frame = people(rows)
     client, service = zeep_client(base_url)
 
@@ -137,7 +137,7 @@ def by_zeep(base_url: str, rows: int) -> Callable[[], Any]:
 
 
 def bound(base_url: str, rows: int) -> Callable[[], Any]:
-    """Post what is written already, and wait for the answers."""
+    """Return the work that posts encoded requests and waits for the answers."""
     requests = written(base_url, rows)
 
     def work() -> int:
@@ -148,7 +148,7 @@ def bound(base_url: str, rows: int) -> Callable[[], Any]:
 
 
 def written(base_url: str, rows: int) -> list[bytes]:
-    """The requests that fill a list, as they go over the wire."""
+    """Encode the requests that fill a list."""
     transport = Transport(base_url, parallel_calls=1, timeout_seconds=60)
     contract = ServiceDefinition("Recipient", base_url, transport.get)
     names = list(CONTRACT.list_attributes)
@@ -168,7 +168,7 @@ def main() -> None:
             mine = apart(ours, base_url, rows)
             least_again = apart(bound, base_url, rows)
             zeeps = apart(by_zeep, base_url, min(rows, ZEEP_ROWS))
-        console.print(_table(rows, mine, zeeps, min(least, least_again, key=lambda each: each.wall)))
+        console.print(_table(rows, mine, zeeps, min(least, least_again, key=lambda measured: measured.wall)))
 
 
 def _table(rows: int, mine: Measured, zeeps: Measured, least: Measured) -> Table:

@@ -1,4 +1,4 @@
-"""The bound of filling a list: bytes that are written already, posted over as many connections."""
+"""The bound of filling a list: encoded bytes, posted over as many connections."""
 
 import http.client
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ _HEADERS = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'}
 
 
 def post_all(base_url: str, requests: Sequence[bytes], connections: int) -> None:
-    """Post requests to the service `Recipient`, and wait for the answers, which nobody reads."""
+    """Post requests to the service `Recipient`, and wait for the answers without decoding them."""
     url = urlsplit(base_url)
 
     def post(part: Sequence[bytes]) -> None:
@@ -40,7 +40,7 @@ def post_all(base_url: str, requests: Sequence[bytes], connections: int) -> None
 
 
 def fill_again(folder: str) -> Callable[[], Any]:
-    """Clear the list of an installation, and send its newest snapshot once more; nobody may need the list any more."""
+    """Return the work that clears the list of an installation and sends its newest snapshot again."""
     configuration = load_configuration(Path(folder) / "campaign_sync.yaml", ENVIRONMENT)
     listed, base_url = target(configuration, "nord", "newsletter"), configuration.optimizely.base_url
     with State(configuration.storage.state_url.get_secret_value()) as state:
@@ -63,5 +63,8 @@ def fill_again(folder: str) -> Callable[[], Any]:
         session_id = str(sessions.result(login, soap_encoding.parse(answer.content)))
         clear = contract.request(contract.operation("clear"), (session_id, listed.recipient_list_id))
         add_all = contract.operation("addAll3")
-        requests = [clear, *(contract.request_with_tail(add_all, session_id, each.batch.xml) for each in batches)]
+        requests = [
+            clear,
+            *(contract.request_with_tail(add_all, session_id, prepared.batch.xml) for prepared in batches),
+        ]
     return work

@@ -1,4 +1,4 @@
-"""Measuring work in a process of its own."""
+"""Measurement of work in its own process."""
 
 import multiprocessing
 import resource
@@ -13,19 +13,19 @@ _PROCESSES = multiprocessing.get_context("spawn")  # a fork would begin with its
 
 @dataclass(frozen=True)
 class Measured:
-    """What some work took."""
+    """The measurements of some work."""
 
     wall: float
     """Seconds."""
     cpu: float
     """Seconds, of all threads, user and system."""
     peak: float
-    """The most memory that the process had, in MiB."""
+    """The peak memory of the process, in MiB."""
     result: Any
 
 
 def apart(work: Callable[..., Callable[[], Any]], *arguments: object) -> Measured:
-    """Measure in a new process. `work` gets ready, which isn't timed, and returns what is."""
+    """Measure in a new process. `work` makes preparations, which aren't timed, and returns the function to time."""
     ours, theirs = _PROCESSES.Pipe()
     process = _PROCESSES.Process(target=_measure, args=(theirs, work, arguments))
     process.start()
@@ -36,13 +36,13 @@ def apart(work: Callable[..., Callable[[], Any]], *arguments: object) -> Measure
 
 
 def cpu_seconds() -> float:
-    """What this process has used so far."""
+    """Return the CPU seconds of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
 def peak_mib() -> float:
-    """The most memory that this process has had so far, whatever its parent had."""
+    """Return the peak memory of this process, in MiB, without that of its parent."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 

@@ -1,4 +1,4 @@
-"""A vendor that answers at once: it takes whatever is sent, looks at nothing but the operation's name, and says yes."""
+"""A vendor that answers at once: it reads only the operation's name, and accepts everything."""
 
 import re
 import socket
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from campaign_sync.sandbox import axis_messages
 from campaign_sync.sandbox.wsdl import SERVICES, Parameter, Signature, wsdl
+from campaign_sync_tests.benchmarks.people import CONTRACT
 
 LIST, MANDATOR, BATCH_ROWS = 100000000011, 8100, 1000
 
@@ -19,11 +20,12 @@ SERVICES["Recipient"][_FLAT] = Signature(
     (*SERVICES["Recipient"]["addAll3"].parameters[:-1], Parameter("flatAttributeValues", "string[]")),
     "int[]",
 )
-"""The vendor's variant for clients that can't nest arrays, such as zeep; the product has no use for it."""
+"""The vendor's variant for clients that can't nest arrays, such as zeep; the product doesn't use it."""
 
-_SAYS: dict[str, axis_messages.Value] = {
+_ANSWERS: dict[str, axis_messages.Value] = {
     "login": "session",
     "getAllIds": [LIST],
+    "getAttributeNames": list(CONTRACT.list_attributes),
     "addAll3": [0] * BATCH_ROWS,
     _FLAT: [0] * BATCH_ROWS,
     "getCount": 0,
@@ -35,7 +37,7 @@ _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 @contextmanager
 def serve() -> Iterator[str]:
-    """Run it in a process of its own; yields the base URL."""
+    """Run it in its own process; yield the base URL."""
     command = [sys.executable, "-m", __name__]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -47,10 +49,10 @@ def serve() -> Iterator[str]:
 
 def _answers() -> dict[tuple[str, str], bytes]:
     return {
-        (service, name): _http(axis_messages.answer(service, operation, _SAYS.get(name)))
+        (service, name): _http(axis_messages.answer(service, operation, _ANSWERS.get(name)))
         for service, operations in SERVICES.items()
         for name, operation in operations.items()
-        if operation.returns is None or name in _SAYS
+        if operation.returns is None or name in _ANSWERS
     }
 
 

@@ -1,7 +1,7 @@
 """How long a list is incomplete under each strategy: `python -m campaign_sync_tests.benchmarks.strategies [ROWS]`.
 
-Everybody is in the list already; then one in a hundred leaves, joins or changes, and the list is replaced once more
-against the sandbox in a process of its own. The naive baseline clears and sends batch after batch, one at a time.
+All people are in the list already; then one in a hundred leaves, joins or changes, and the list is replaced again
+against the sandbox in its own process. The naive baseline clears and sends batch after batch, one at a time.
 """
 
 import sys
@@ -26,7 +26,7 @@ ASSETS = [
 
 
 def _churn(rig: Installation, day: int, rows: int) -> None:
-    """One in three hundred leaves, as many join, as many change."""
+    """Remove, add and change one in three hundred people each."""
     share = max(rows // 300, 1)
     with rig.crm() as crm:
         gone = ", ".join(f"'n{number}'" for number in range(day * share, (day + 1) * share))
@@ -60,18 +60,18 @@ def _replace(rig: Installation, strategy: str) -> dict[str, float]:
 
 
 def _naive(rig: Installation) -> float:
-    """Clear, and send batch after batch that is written when its turn comes."""
-    one = target(rig.configuration, "nord", "newsletter")
+    """Clear, and encode and send batch after batch."""
+    listed = target(rig.configuration, "nord", "newsletter")
     held = rig.world.recipients(NEWSLETTER)
-    names = one.contract.list_attributes
+    names = listed.contract.list_attributes
     user, password = ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"]
     with connect(rig.configuration.optimizely.base_url, NORD, user, password) as vendor:
         begun = time.monotonic()
         vendor.recipients.clear(NEWSLETTER)
-        for start in range(0, len(held), one.batch_size):
-            chunk = held[start : start + one.batch_size]
-            ids = [each["id"] for each in chunk]
-            values = [[each["attributes"][name] or "" for each in chunk] for name in names]
+        for start in range(0, len(held), listed.batch_size):
+            chunk = held[start : start + listed.batch_size]
+            ids = [recipient["id"] for recipient in chunk]
+            values = [[recipient["attributes"][name] or "" for recipient in chunk] for name in names]
             vendor.recipients.add_all(NEWSLETTER, vendor.recipients.prepare(NEWSLETTER, ids, ids, names, values))
         return time.monotonic() - begun
 
@@ -88,16 +88,16 @@ def main() -> None:
         baseline = _naive(rig)
         for day, strategy in enumerate(STRATEGIES):
             _churn(rig, day, rows)
-            found = _replace(rig, strategy)
-            numbers = (found["incomplete"], found["incomplete"] / baseline, found["sent"], found["cleared"])
+            figures = _replace(rig, strategy)
+            numbers = (figures["incomplete"], figures["incomplete"] / baseline, figures["sent"], figures["cleared"])
             table.add_row(
                 strategy,
                 f"{numbers[0]:.1f}",
                 f"{numbers[1]:.2f}",
                 f"{numbers[2]:,.0f}",
                 f"{numbers[3]:.0f}",
-                f"{found['replace']:.1f}",
-                f"{found['day']:.1f}",
+                f"{figures['replace']:.1f}",
+                f"{figures['day']:.1f}",
             )
         table.add_row("naive loop", f"{baseline:.1f}", "1.00", f"{rows:,}", "1", "", "")
     table.title = f"A list of {rows:,} recipients with 15 attributes, {datetime.now(UTC):%Y-%m-%d}"

@@ -61,7 +61,7 @@ def print_difference(
 
     Raises:
         CommandError: there aren't two proofs to compare; the message lists the days that have one.
-        FrameError: a snapshot is gone.
+        FileStorageError: a snapshot is gone.
     """
     zone = configuration.mandators[mandator].zone
     frames = FileStorage(configuration.storage.frames)

@@ -24,7 +24,7 @@ def write_report(
 
     Raises:
         CommandError: no language is configured, or the file can't be written.
-        StateError, FrameError: the state database or the frame storage can't be used.
+        StateError, FileStorageError: the state database or the frame storage can't be used.
     """
     chosen = language or next(iter(configuration.reports.languages), None)
     if chosen is None:

@@ -24,7 +24,7 @@ def show_unread(configuration: Configuration, mandator: str, console: Console) -
     """Print where the rows are that weren't understood, and why. Returns whether there are none.
 
     Raises:
-        FrameError, StateError: a kept file or the state database can't be read.
+        FileStorageError, StateError: a kept file or the state database can't be read.
     """
     with State(configuration.storage.state_url.get_secret_value()) as state:
         found = _unread(configuration, mandator, state)
@@ -45,7 +45,7 @@ def dismiss_unread(configuration: Configuration, mandator: str, import_id: str, 
 
     Raises:
         CommandError: no import with such rows has this id, or several have.
-        FrameError, StateError: a kept file or the state database can't be read.
+        FileStorageError, StateError: a kept file or the state database can't be read.
     """
     with State(configuration.storage.state_url.get_secret_value()) as state:
         found = _unread(configuration, mandator, state)

@@ -51,7 +51,7 @@ def attribute_to_consents(
         lists_of: to which recipient lists the mailing went that a row is about; None where that isn't known.
 
     Raises:
-        FrameError: the storage can't be read now.
+        FileStorageError: the storage can't be read now.
     """
     if not unsubscribes:
         return []
@@ -96,7 +96,7 @@ class Sent:
             frames: where they are kept.
 
         Raises:
-            FrameError: the storage can't be read now.
+            FileStorageError: the storage can't be read now.
         """
         moments: defaultdict[str, list[datetime]] = defaultdict(list)
         for recipient, moment in sorted(people):

@@ -51,7 +51,7 @@ class FeedbackFetcher:
 
         Raises:
             OptimizelyError: the vendor can't be asked, or the place where files are delivered can't be reached.
-            FrameError, StateError: what was fetched can't be kept.
+            FileStorageError, StateError: what was fetched can't be kept.
         """
         feedback = self.settings.feedback
         return self._files(reader, feedback, feedback.files) if feedback.files else self._windows(reader, on_rows)
@@ -123,7 +123,7 @@ class FeedbackFetcher:
         """Let files be fetched again that got lost before the CRM had them.
 
         Raises:
-            FrameError: one of them isn't delivered any more.
+            FileStorageError: one of them isn't delivered any more.
         """
         journal = self.state.feedback_imports
         lost = [one.id for one in journal.uncommitted(self.mandator, reader) if not self._is_intact(one)]

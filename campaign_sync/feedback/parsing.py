@@ -113,7 +113,7 @@ class RawRows:
         """The rows of an import.
 
         Raises:
-            FrameError: its kept file can't be read.
+            FileStorageError: its kept file can't be read.
         """
         if not fetched.file.endswith(RAW):
             return Raw(self._frames.read_rows(fetched.file, fetched.digest))
@@ -138,7 +138,7 @@ def read_pending(state: State, frames: FileStorage, mandator: str, settings: Man
 
     Raises:
         LayoutError: nothing new of a reader fits its layout, so the layout must be wrong, and nobody knows who left.
-        FrameError: a kept file that the CRM hasn't seen yet can't be read.
+        FileStorageError: a kept file that the CRM hasn't seen yet can't be read.
     """
     pending, raw = Pending(), RawRows(frames, settings, state.feedback_imports, mandator)
     fits = defaultdict[str, bool](bool)
@@ -173,7 +173,7 @@ def preview(
     """How these imports of one mandator will be read, without what they say.
 
     Raises:
-        FrameError: a kept file can't be read.
+        FileStorageError: a kept file can't be read.
     """
     found, raw = Pending(), RawRows(frames, settings, state.feedback_imports, mandator)
     newest = {

@@ -73,7 +73,7 @@ def write_back(
     id, and the vendor is asked which lists were left.
 
     Raises:
-        CrmError, FrameError, StateError: one of them fails. Repeat it; what is there already isn't written twice.
+        CrmError, FileStorageError, StateError: one of them fails. Repeat it; what is there already isn't written twice.
     """
     before = state.feedback_imports.unmatched(mandator)
     bounces = [*pending.bounces, *before.bounces]

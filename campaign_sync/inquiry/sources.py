@@ -75,7 +75,7 @@ class Sources:
         """The rows of a proof's snapshot that are about these people or this address, by `entity_type:entity_id`.
 
         Raises:
-            FrameError: the snapshot can't be read.
+            FileStorageError: the snapshot can't be read.
         """
         snapshot = self.frames.read_frame(proven.file, proven.digest)
         keys = entity_keys(snapshot)

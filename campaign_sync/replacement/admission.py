@@ -82,8 +82,8 @@ class Gate:
             replayed: a snapshot to go back to; the newest one otherwise.
 
         Raises:
-            RefusedReplaceError: it isn't admitted.
-            OptimizelyError, CrmError, StateError, FrameError: something can't be reached.
+            ReplacementRefusedError: it isn't admitted.
+            OptimizelyError, CrmError, StateError, FileStorageError: something can't be reached.
         """
         refused_for_good = known_opt_in_list(target, self.state.recipient_lists)
         if refused_for_good:
@@ -113,7 +113,7 @@ class Gate:
         """Let the list be cleared at this very moment, as far as mailings are concerned: time has passed.
 
         Raises:
-            RefusedReplaceError: one has begun since the list was admitted.
+            ReplacementRefusedError: one has begun since the list was admitted.
         """
         admit(target, [mailings_before_clear(target, self.vendor, admission.passed_campaigns)])
 

@@ -93,9 +93,9 @@ class ListReplacer:
         cleared again.
 
         Raises:
-            RefusedReplaceError: the gate doesn't admit it. Nothing was changed.
+            ReplacementRefusedError: the gate doesn't admit it. Nothing was changed.
             IncompleteListError: the list isn't what it should be, since this replace or an earlier one broke off.
-            OptimizelyError, CrmError, StateError, FrameError: something can't be reached. Nothing was changed.
+            OptimizelyError, CrmError, StateError, FileStorageError: something can't be reached. Nothing was changed.
         """
         try:
             with self.state.locks.acquire(target.recipient_list_id, self.run_id) as lease:

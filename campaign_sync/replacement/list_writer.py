@@ -84,7 +84,7 @@ class ListWriter:
 
         Raises:
             OptimizelyError: a call couldn't be made; no further one is begun.
-            LeaseLostError: somebody else may be at the list by now.
+            ListLockLostError: somebody else may be at the list by now.
             UnprovenError: the vendor says that it has cleared the list, and it isn't empty.
         """
         if plan.clear:

@@ -57,7 +57,7 @@ def difference(target: Target, rows: pd.DataFrame, digests: RowDigests, held: Li
     The vendor may spell a recipient id in another case.
 
     Raises:
-        RefusedReplaceError: the vendor doesn't tell who somebody in the list is.
+        ReplacementRefusedError: the vendor doesn't tell who somebody in the list is.
     """
     if not len(held):
         return Plan(clear=False, send=np.arange(len(rows)))

@@ -120,7 +120,7 @@ def admit(target: Target, outcomes: Sequence[CheckOutcome]) -> None:
     """Let the replace pass.
 
     Raises:
-        RefusedReplaceError: an outcome stops it; all of them are named.
+        ReplacementRefusedError: an outcome stops it; all of them are named.
     """
     stopping = [outcome for outcome in outcomes if outcome.stops]
     if stopping:

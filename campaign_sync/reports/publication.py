@@ -17,7 +17,7 @@ def write(report: Report, mandator: str, settings: ReportSettings, frames: FileS
         The addresses of the pages of the day, paths or URLs.
 
     Raises:
-        FrameError: the frame storage can't be written to.
+        FileStorageError: the frame storage can't be written to.
     """
     folder = f"{FOLDER}/{mandator}"
     written: dict[Language, str] = {}

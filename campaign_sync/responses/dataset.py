@@ -25,7 +25,7 @@ def store(mandator: str, kind: ResponseKind, responses: Sequence[Response], wind
         frames: the frame storage.
 
     Raises:
-        FrameError: a file can't be read or written.
+        FileStorageError: a file can't be read or written.
     """
     frame = response_frame(kind, responses)
     new = 0

@@ -38,7 +38,7 @@ class ResponseFetcher:
 
         Raises:
             OptimizelyError: the vendor can't be asked.
-            FrameError, StateError: what was fetched can't be kept.
+            FileStorageError, StateError: what was fetched can't be kept.
         """
         fetched = self.state.response_imports.fetched_until(self.mandator, reader, self._is_intact)
         for window, rows in new_windows(self.vendor.closed_loop, reader, fetched, self.settings.feedback, on_rows):

@@ -54,7 +54,7 @@ def take(
         on_responses: told how many responses have been taken so far.
 
     Raises:
-        CrmError, FrameError, OptimizelyError, StateError: one of them fails. Repeat it; nothing is stored twice.
+        CrmError, FileStorageError, OptimizelyError, StateError: one of them fails. Repeat it; nothing is stored twice.
     """
     configured = settings.responses.reader(reader) if settings.responses else None
     if configured is None:

@@ -69,7 +69,7 @@ def people_of(
         crm: asked for what the rows name, if they name anything.
 
     Raises:
-        CrmError, FrameError: one of them can't be read.
+        CrmError, FileStorageError: one of them can't be read.
     """
     if not responses:
         return []

@@ -5,13 +5,13 @@ CampaignSyncError
     ChannelError
     CommandError
     ConfigurationError
+    ConnectionDroppedError
     CrmError  [retryable]
         UnusableUrlError
     CrmExportError
     DatabaseUrlError
     FileStorageError
         LostFileError
-    HungUpError
     IncompleteListError
     InvalidAddressError
     LayoutError

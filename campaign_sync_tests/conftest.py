@@ -89,6 +89,12 @@ def _migrations_read_once() -> Iterator[None]:
 
 
 @pytest.fixture
+def two_lists(request: pytest.FixtureRequest) -> bool:
+    """Whether the test is about both lists of the mandator `nord`, and marked so."""
+    return request.node.get_closest_marker("two_lists") is not None
+
+
+@pytest.fixture
 def postgres_url() -> Iterator[str]:
     """Yield the URL of an empty database on a real PostgreSQL."""
     with databases.fresh_database() as url:

@@ -36,8 +36,8 @@ CONFIGURATION = "campaign_sync.yaml"
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Installation]:
-    with installation(tmp_path) as built:
+def shop(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
+    with installation(tmp_path, two_lists=two_lists) as built:
         assert built.configuration  # writes the file
         yield built
 
@@ -54,6 +54,7 @@ def cells(line: str) -> list[str]:
     return re.split(r"\s{2,}", line.strip())
 
 
+@pytest.mark.two_lists
 def test_run_replaces_the_lists_tells_so_and_exits_with_0(shop: Installation) -> None:
     done = campaign_sync(shop.folder, "run", "nord", anew=True)
 
@@ -67,6 +68,7 @@ def test_run_replaces_the_lists_tells_so_and_exits_with_0(shop: Installation) ->
     assert "Beide Listen sind bereit" in Path(report).read_text()
 
 
+@pytest.mark.two_lists
 def test_run_with_list_touches_that_list_only(shop: Installation) -> None:
     done = campaign_sync(shop.folder, "run", "nord", "--list", "products")
 
@@ -106,6 +108,7 @@ def test_a_mistake_in_the_configuration_exits_with_2_and_its_place(shop: Install
     assert f"{CONFIGURATION}:1:13 mandators.nord.mandator_id: this key is required" in done.stderr
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize(
     ("arguments", "named"), [(["west"], "it has nord, sued"), (["nord", "--list", "x"], "products")]
 )
@@ -116,6 +119,7 @@ def test_an_unknown_name_exits_with_2_and_the_known_ones(shop: Installation, arg
     assert named in done.stderr
 
 
+@pytest.mark.two_lists
 def test_check_tells_all_findings_at_once_and_changes_nothing(shop: Installation) -> None:
     shop.list_settings()["recipient_list_id"] = 4711
     shop.list_settings("nord", "products")["attributes"]["Lieblingsfarbe"] = "city"
@@ -137,6 +141,7 @@ def test_check_is_content_with_a_good_configuration(shop: Installation) -> None:
     assert "names 5, 5 of them with newsletter-nord" in " ".join(done.stdout.split())
 
 
+@pytest.mark.two_lists
 def test_check_lists_the_mailings_of_every_type_that_use_a_list(shop: Installation) -> None:
     for number, (mailing_type, status) in enumerate(
         [("regular", "NEW"), ("event", "SENDING"), ("campaign", "ACTIVATION_REQUIRED"), ("split", "DONE")], start=1
@@ -157,6 +162,7 @@ def test_check_lists_the_mailings_of_every_type_that_use_a_list(shop: Installati
     assert "strategy: differential" in told
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize("configured", ["client", "per_list"])
 def test_check_proposes_unsubscribe_lists_per_list_where_the_vendor_has_them(
     shop: Installation, configured: str

@@ -24,8 +24,8 @@ HOURS_AGO = datetime.now(UTC) - timedelta(hours=3)
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Installation]:
-    with installation(tmp_path) as built:
+def shop(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
+    with installation(tmp_path, two_lists=two_lists) as built:
         yield built
 
 
@@ -209,6 +209,7 @@ def test_a_list_that_was_proven_once_or_never_has_nothing_to_compare(shop: Insta
         told(shop)
 
 
+@pytest.mark.two_lists
 def test_an_unknown_list_exits_with_2_and_the_known_ones(shop: Installation) -> None:
     assert shop.configuration
 

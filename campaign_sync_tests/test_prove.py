@@ -31,8 +31,8 @@ GRANTED = f"granted 2026-01-15 10:30, event {EVENT}"
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Installation]:
-    with installation(tmp_path) as built:
+def shop(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
+    with installation(tmp_path, two_lists=two_lists) as built:
         record(built, "form of 15 January, IP kept", "2026-01")
         yield built
 
@@ -356,6 +356,7 @@ def test_a_day_that_lies_ahead_is_refused(shop: Installation) -> None:
         told(shop, "contact:c1", day(-2))
 
 
+@pytest.mark.two_lists
 def test_the_command_takes_a_list_with_and_without_its_mandator(shop: Installation) -> None:
     shop.day()
     assert shop.configuration
@@ -367,6 +368,7 @@ def test_the_command_takes_a_list_with_and_without_its_mandator(shop: Installati
         assert all(len(line) <= 120 for line in done.stdout.splitlines())
 
 
+@pytest.mark.two_lists
 def test_who_is_unknown_exits_with_1_and_an_unknown_list_with_2(shop: Installation) -> None:
     shop.day()
 

@@ -21,8 +21,8 @@ TODAY = r"\d{4}-\d\d-\d\d \d\d:\d\d"
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Installation]:
-    with installation(tmp_path) as built:
+def shop(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
+    with installation(tmp_path, two_lists=two_lists) as built:
         yield built
 
 
@@ -148,6 +148,7 @@ def test_reasons_that_are_over_come_last_and_with_their_dates(shop: Installation
     assert (datetime.now(UTC) - timedelta(days=9)).strftime("%Y-%m-") in lines[-1][1]
 
 
+@pytest.mark.two_lists
 def test_somebody_whom_the_crm_forgot_is_found_by_the_address_that_was_sent(shop: Installation) -> None:
     shop.day()
     with shop.crm() as crm:
@@ -209,6 +210,7 @@ def test_of_a_list_that_broke_off_nobody_knows_who_is_in_it(shop: Installation) 
     assert re.fullmatch(f"INCOMPLETE since {TODAY}: it was cleared, and no proof followed", beware[1])
 
 
+@pytest.mark.two_lists
 def test_a_snapshot_that_is_gone_is_named_and_the_other_lists_are_told(shop: Installation) -> None:
     shop.day()
     for file in (shop.folder / "frames" / "snapshots" / "nord" / "newsletter").iterdir():

@@ -11,9 +11,9 @@ from campaign_sync_tests.scenarios.production_installation import plant as built
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Installation]:
+def shop(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
     """An installation on SQLite, before its first day."""
-    with installation(tmp_path) as built:
+    with installation(tmp_path, two_lists=two_lists) as built:
         yield built
 
 

@@ -164,6 +164,7 @@ def test_a_replay_does_not_bring_back_whom_the_crm_has_forgotten_or_moved(
         }
 
 
+@pytest.mark.two_lists
 def test_a_snapshot_is_replayed_into_its_own_list_only(shop: Installation, instance: dg.DagsterInstance) -> None:
     shop.list_settings("nord", "products")["opt_in_id"] = "newsletter-nord"
     shop.run("nord", instance)
@@ -175,6 +176,7 @@ def test_a_snapshot_is_replayed_into_its_own_list_only(shop: Installation, insta
     assert "has no proven snapshot" in problems(result)[0]
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize("spelling", [f" {NEWSLETTER}", f"0{NEWSLETTER}", float(NEWSLETTER), f"+{NEWSLETTER}"])
 def test_two_entries_for_one_list_are_found_however_they_spell_it(shop: Installation, spelling: object) -> None:
     shop.list_settings("nord", "products")["recipient_list_id"] = spelling

@@ -67,6 +67,7 @@ BAD_LISTS: list[tuple[Callable[[Installation], None], str]] = [
 ]
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize(("spoil", "named"), BAD_LISTS, ids=[spoil.__name__ for spoil, _ in BAD_LISTS])
 def test_a_bad_list_is_not_touched_says_why_and_does_not_stop_its_neighbour(
     shop: Installation, spoil: Callable[[Installation], None], named: str

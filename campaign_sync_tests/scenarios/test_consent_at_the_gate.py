@@ -28,10 +28,10 @@ send = Session.send
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+def shop(request: pytest.FixtureRequest, tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
     """An installation with three more people, on either database."""
     urls = {"crm_url": request.getfixturevalue("postgres_url")} if request.param == "postgresql" else {}
-    with installation(tmp_path, **urls) as built:
+    with installation(tmp_path, two_lists=two_lists, **urls) as built:
         for number, address in enumerate(KEEPERS, start=1):
             built.add_contact(f"k{number}", address)
         built.list_settings()["limits"] = {"max_shrink": 0.7}
@@ -128,6 +128,7 @@ def at_the_second_batch(monkeypatch: pytest.MonkeyPatch, happen: Callable[[], ob
     monkeypatch.setattr(Session, "send", send_and_happen)
 
 
+@pytest.mark.two_lists
 def test_who_withdraws_in_the_crm_between_two_batches_is_taken_out_again_and_stands_in_the_ledger(
     shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

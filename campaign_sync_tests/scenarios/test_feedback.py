@@ -50,6 +50,7 @@ def checks(result: dg.ExecuteInProcessResult, name: str) -> dg.AssetCheckEvaluat
     return found
 
 
+@pytest.mark.two_lists
 def test_whoever_leaves_a_list_they_were_in_keeps_the_consents_of_the_others(shop: Installation) -> None:
     shop.settings["mandators"]["nord"]["lists"]["products"]["select"] = {"marketing_list": "Nobody"}
     shop.list_settings("nord", "products")["limits"] = {"min_rows": 0}
@@ -64,6 +65,7 @@ def test_whoever_leaves_a_list_they_were_in_keeps_the_consents_of_the_others(sho
     assert "person2@example.org" not in shop.addresses()
 
 
+@pytest.mark.two_lists
 def test_a_mailing_tells_which_of_several_lists_somebody_left(shop: Installation) -> None:
     readers(shop, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
     shop.day()
@@ -215,6 +217,7 @@ def deliver(folder: Path, name: str, text: str, at: datetime) -> None:
     os.utime(path, (at.timestamp(), at.timestamp()))
 
 
+@pytest.mark.two_lists
 def test_delivered_files_take_the_same_way_and_each_is_read_once_however_late_it_comes(shop: Installation) -> None:
     folder = shop.folder / "delivered"
     folder.mkdir()
@@ -365,6 +368,7 @@ def audited(shop: Installation) -> dg.ExecuteInProcessResult:
     return shop.definitions.resolve_job_def("nord_audit").execute_in_process()
 
 
+@pytest.mark.two_lists
 def test_the_audit_imports_whom_no_export_told_of_and_tells_both_directions(shop: Installation) -> None:
     shop.leave("person1@example.org", at=YESTERDAY)
     shop.leave("person4@example.org", at=YESTERDAY)
@@ -396,6 +400,7 @@ def test_what_one_mandator_is_told_stays_out_of_the_others_consents(shop: Instal
     assert withdrawals(shop) == [("c2", "newsletter-sued")]
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize("point", ["add", "commit"])
 def test_an_import_that_dies_leaves_nothing_out_and_doubles_nothing(
     shop: Installation, monkeypatch: pytest.MonkeyPatch, point: str
@@ -416,6 +421,7 @@ def test_an_import_that_dies_leaves_nothing_out_and_doubles_nothing(
     assert bounces(shop) == [("person4@example.org", "limit")]
 
 
+@pytest.mark.two_lists
 def test_somebody_who_came_back_at_the_vendor_too_and_leaves_once_more_is_withdrawn_once_more(
     shop: Installation,
 ) -> None:
@@ -443,6 +449,7 @@ def test_somebody_who_came_back_at_the_vendor_too_and_leaves_once_more_is_withdr
     assert "person2@example.org" not in shop.addresses()
 
 
+@pytest.mark.two_lists
 def test_reading_a_row_again_never_widens_what_it_withdrew(shop: Installation) -> None:
     readers(shop, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
     shop.day()
@@ -487,6 +494,7 @@ def test_an_address_that_somebody_else_has_by_now_leaves_their_former_owner_alon
     assert "moved@example.org" in shop.addresses()
 
 
+@pytest.mark.two_lists
 def test_a_category_in_the_wrong_column_is_told_and_its_bounces_come_in_once_it_is_mended(shop: Installation) -> None:
     readers(shop, getResponses={"recipient": 0, "time": 1, "category": 3})
     rows = [[f"person{number}@example.org", epoch(YESTERDAY), "hardbounce", "unknown"] for number in (1, 2)]
@@ -514,6 +522,7 @@ def test_rows_that_cannot_be_read_and_whose_file_is_gone_stop_nobody_and_stay_to
     assert len(problems(result)) == 1
 
 
+@pytest.mark.two_lists
 def test_a_delivered_file_that_got_lost_takes_no_other_with_it_and_is_asked_for(shop: Installation) -> None:
     folder = shop.folder / "delivered"
     folder.mkdir()

@@ -42,6 +42,7 @@ def touched(shop: Installation) -> list[str]:
 # The last look
 
 
+@pytest.mark.two_lists
 def test_somebody_who_leaves_between_snapshot_and_sending_is_not_sent_is_in_the_ledger_and_withdrawn_in_the_crm(
     shop: Installation,
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_canary_shows_a_regular_list_and_stays_unsubscribed_and_out_of_it(cana
     assert "a canary shows it to be a regular list" in str(gate.metadata)
 
 
+@pytest.mark.two_lists
 def test_an_opt_in_list_is_refused_by_its_canary_and_nobody_is_revived(canary: Installation) -> None:
     canary.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
     canary.world.unsubscribe(NORD, "person1@example.org")
@@ -162,6 +164,7 @@ def in_the_way(shop: Installation, status: str, starts_in: timedelta | None = No
     shop.world.add_mailing(NORD, 77, "November", status=status, list_ids=[list_id], scheduled_at=start)
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize(
     ("status", "starts_in", "named"),
     [
@@ -182,6 +185,7 @@ def test_a_list_is_not_touched_under_a_mailing(
     assert [call.list_id for call in shop.world.calls("clear")] == [PRODUCTS]
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize(
     ("status", "starts_in", "list_id"),
     [

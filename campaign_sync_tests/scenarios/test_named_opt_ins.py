@@ -33,8 +33,8 @@ def returning(shop: Installation, **columns: Any) -> Installation:
     shop.world.agree_on_response_fields(NORD, FIELDS)
     readers = {"getOutBounces": {}, "getUnsubscribes": COLUMNS | columns}
     shop.settings["mandators"]["nord"]["feedback"] = {"readers": readers}
-    for name in ("newsletter", "products"):
-        shop.list_settings("nord", name)["limits"] = {"max_shrink": 1}
+    for section in shop.settings["mandators"]["nord"]["lists"].values():
+        section["limits"] = {"max_shrink": 1}
     shop.day()
     return shop
 
@@ -69,6 +69,7 @@ def leave_when_looked_for(shop: Installation, monkeypatch: pytest.MonkeyPatch, w
     monkeypatch.setattr(Unsubscribes, "contains_all", asked)
 
 
+@pytest.mark.two_lists
 def test_one_unsubscribe_withdraws_the_one_opt_in_that_its_row_names(shop: Installation) -> None:
     shop.leave_through(NEWSLETTER, BJOERN)
 
@@ -81,6 +82,7 @@ def test_one_unsubscribe_withdraws_the_one_opt_in_that_its_row_names(shop: Insta
     assert dropped(shop, result, "products") == {("gate", "on_unsubscribe_list"): 1}
 
 
+@pytest.mark.two_lists
 def test_neither_the_next_days_nor_the_audit_withdraw_what_was_kept(shop: Installation) -> None:
     shop.leave_through(NEWSLETTER, BJOERN)
     for _ in range(4):
@@ -98,6 +100,7 @@ def test_neither_the_next_days_nor_the_audit_withdraw_what_was_kept(shop: Instal
     assert BJOERN not in shop.addresses(NEWSLETTER)
 
 
+@pytest.mark.two_lists
 def test_everybody_who_has_the_address_leaves_that_opt_in_and_no_other(shop: Installation) -> None:
     shop.add_contact("c9", " Person2@Example.org")
     shop.consent("c9", "products-nord", "granted", datetime(2026, 2, 1, tzinfo=UTC))
@@ -108,6 +111,7 @@ def test_everybody_who_has_the_address_leaves_that_opt_in_and_no_other(shop: Ins
     assert withdrawals(shop) == [("c2", "newsletter-nord"), ("c9", "newsletter-nord")]
 
 
+@pytest.mark.two_lists
 def test_the_record_named_leaves_though_its_address_is_another_by_now(shop: Installation) -> None:
     shop.leave_through(NEWSLETTER, BJOERN)
     with shop.crm() as crm:
@@ -158,6 +162,7 @@ def test_without_a_known_opt_in_of_the_mandator_the_lists_that_were_sent_decide(
     assert "0 of 1 rows of getUnsubscribes" in (checks(result, "attributed").description or "")
 
 
+@pytest.mark.two_lists
 def test_who_left_two_opt_ins_leaves_two_and_on_later_days_too(shop: Installation) -> None:
     moment = epoch(datetime.now(UTC))
     rows = [[BJOERN, moment, "newsletter-nord", "contact", "c2"], [BJOERN, moment, "products-nord", "contact", "c2"]]
@@ -170,6 +175,7 @@ def test_who_left_two_opt_ins_leaves_two_and_on_later_days_too(shop: Installatio
     assert withdrawals(shop) == BOTH
 
 
+@pytest.mark.two_lists
 def test_an_unmatched_unsubscribe_of_one_opt_in_never_withdraws_another(shop: Installation) -> None:
     with shop.crm() as crm:
         crm.exec_driver_sql("DELETE FROM consent_event WHERE entity_id = 'c2' AND opt_in_id = 'newsletter-nord'")
@@ -186,6 +192,7 @@ def test_an_unmatched_unsubscribe_of_one_opt_in_never_withdraws_another(shop: In
     assert withdrawals(shop) == [("c2", "newsletter-nord")], "the consent came late, and is older"
 
 
+@pytest.mark.two_lists
 def test_files_whose_header_lacks_the_fields_are_read_like_those_that_have_them(shop: Installation) -> None:
     names = {"recipient": "mail", "time": "at", "opt_in_id": "opt-in-id", "entity_type": "kind", "entity_id": "id"}
     shop.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"] = names
@@ -198,6 +205,7 @@ def test_files_whose_header_lacks_the_fields_are_read_like_those_that_have_them(
     assert withdrawals(shop) == [("c2", "newsletter-nord"), ("c3", "newsletter-nord"), ("c3", "products-nord")]
 
 
+@pytest.mark.two_lists
 def test_of_two_readers_that_tell_of_one_moment_the_row_with_the_opt_in_counts(shop: Installation) -> None:
     readers = shop.settings["mandators"]["nord"]["feedback"]["readers"]
     readers["getMailingUnsubscribes"] = {"recipient": 0, "mailing": 1, "time": 2}
@@ -220,6 +228,7 @@ def test_a_row_that_names_nothing_is_its_own_though_another_of_that_day_named_an
     assert withdrawals(shop) == BOTH
 
 
+@pytest.mark.two_lists
 def test_a_row_of_another_reader_is_explained_by_the_one_that_named_the_opt_in_before(shop: Installation) -> None:
     shop.settings["mandators"]["nord"]["feedback"]["readers"]["getMailingUnsubscribes"] = {"mailing": 2}
     moment = epoch(datetime.now(UTC))
@@ -230,6 +239,7 @@ def test_a_row_of_another_reader_is_explained_by_the_one_that_named_the_opt_in_b
     assert withdrawals(shop) == [("c2", "products-nord")]
 
 
+@pytest.mark.two_lists
 def test_a_bounce_with_the_fields_is_of_the_address_all_the_same(shop: Installation) -> None:
     shop.settings["mandators"]["nord"]["feedback"]["readers"]["getOutBounces"] = COLUMNS
     rows = [
@@ -244,6 +254,7 @@ def test_a_bounce_with_the_fields_is_of_the_address_all_the_same(shop: Installat
     assert withdrawals(shop) == []
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize("look", [1, 2])
 def test_who_is_found_on_the_vendors_list_is_dropped_at_once_and_the_consent_waits_for_its_row(
     shop: Installation, monkeypatch: pytest.MonkeyPatch, look: int
@@ -260,6 +271,7 @@ def test_who_is_found_on_the_vendors_list_is_dropped_at_once_and_the_consent_wai
     assert dropped(shop, result, "newsletter") == {("gate", "on_unsubscribe_list"): 1}
 
 
+@pytest.mark.two_lists
 def test_meanwhile_they_stay_out_of_all_lists_with_a_reason_that_says_so(shop: Installation) -> None:
     shop.world.unsubscribe(NORD, BJOERN)
     first = shop.day()
@@ -309,6 +321,7 @@ def test_a_look_that_is_repeated_within_one_import_isnt_another_import(shop: Ins
     assert withdrawals(shop) == []
 
 
+@pytest.mark.two_lists
 def test_who_consents_anew_while_it_is_awaited_is_picked_again_and_the_vendor_decides(shop: Installation) -> None:
     shop.world.unsubscribe(NORD, BJOERN)
     shop.day()
@@ -322,6 +335,7 @@ def test_who_consents_anew_while_it_is_awaited_is_picked_again_and_the_vendor_de
     assert BJOERN not in shop.addresses(PRODUCTS)
 
 
+@pytest.mark.two_lists
 def test_the_audit_waits_for_the_row_as_well_and_says_so(shop: Installation) -> None:
     shop.world.unsubscribe(NORD, BJOERN)
     told = checks(audit(shop), "complete").description or ""
@@ -394,6 +408,7 @@ def test_a_record_whose_id_differs_in_case_alone_is_another_person(shop: Install
     assert "other@example.org" in shop.addresses(NEWSLETTER)
 
 
+@pytest.mark.two_lists
 def test_those_whom_the_gate_drops_every_day_make_no_list_grow(shop: Installation) -> None:
     for address in ("person1@example.org", BJOERN):
         shop.leave_through(NEWSLETTER, address)

@@ -30,6 +30,7 @@ def event(crm: Connection, number: int, entity_type: str, entity_id: str, opt_in
     crm.exec_driver_sql(f"INSERT INTO consent_event ({columns}) VALUES (?, ?, ?, ?, ?, ?)", values)
 
 
+@pytest.mark.two_lists
 def test_an_ordinary_day_of_a_healthy_customer_stops_nothing(busy: Installation) -> None:
     with busy.crm() as crm:
         for erased in ("c28", "c29"):
@@ -71,6 +72,7 @@ def test_an_ordinary_day_of_a_healthy_customer_stops_nothing(busy: Installation)
     assert "1 only without regard to blanks and case" in (consents.description or "")
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize("assets", [None, [["nord", "newsletter_recipient_list"]]])
 def test_events_that_many_people_have_and_nobody_understands_stop_the_list_before_it_is_touched(
     busy: Installation, assets: list[list[str]] | None

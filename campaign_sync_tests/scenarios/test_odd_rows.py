@@ -50,6 +50,7 @@ def test_check_says_that_unsubscribes_by_mailing_do_not_replace_the_others(
     assert "nor by an old one; add getUnsubscribes to readers" in capsys.readouterr().out
 
 
+@pytest.mark.two_lists
 def test_a_number_that_no_mailing_can_have_stops_nobody_and_the_unsubscribe_counts_for_every_list(
     shop: Installation,
 ) -> None:

@@ -33,6 +33,7 @@ def _may_shrink(shop: Installation) -> None:
         shop.list_settings(name=name)["limits"] = {"max_shrink": 0.5}
 
 
+@pytest.mark.two_lists
 def test_after_an_older_state_database_the_feedback_of_the_days_between_is_imported_again(shop: Installation) -> None:
     _may_shrink(shop)
     shop.day()
@@ -49,6 +50,7 @@ def test_after_an_older_state_database_the_feedback_of_the_days_between_is_impor
     assert shop.addresses(NEWSLETTER) == STAYED
 
 
+@pytest.mark.two_lists
 def test_without_the_frame_storage_lists_are_replaced_and_leavers_still_leave(shop: Installation) -> None:
     _may_shrink(shop)
     shop.day()
@@ -60,6 +62,7 @@ def test_without_the_frame_storage_lists_are_replaced_and_leavers_still_leave(sh
     assert shop.addresses(NEWSLETTER) == STAYED
 
 
+@pytest.mark.two_lists
 def test_after_an_older_crm_the_audit_brings_back_who_left_before_any_list_is_filled(shop: Installation) -> None:
     _may_shrink(shop)
     shop.day()

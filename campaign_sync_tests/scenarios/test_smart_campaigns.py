@@ -45,6 +45,7 @@ def gate_of(result: dg.ExecuteInProcessResult, name: str = "newsletter") -> dg.A
     return gate
 
 
+@pytest.mark.two_lists
 @pytest.mark.usefixtures("naps")
 def test_a_list_is_renewed_on_each_of_three_days_under_a_smart_campaign_that_never_ends(shop: Installation) -> None:
     campaign(shop, "SENDING")
@@ -115,6 +116,7 @@ def test_a_smart_campaign_that_starts_soon_is_waited_for_like_any_other_mailing(
     assert shop.clears() == 0
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize(
     ("status", "starts_in", "list_id", "shown"),
     [

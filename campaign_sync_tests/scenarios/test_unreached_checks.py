@@ -56,6 +56,7 @@ def untold(results: dict[str, tuple[bool, str]], why: str) -> list[str]:
     return [name for name, (passed, told) in results.items() if passed or f"not evaluated, because {why}" not in told]
 
 
+@pytest.mark.two_lists
 def test_checks_behind_a_failed_selection_say_so_and_the_neighbours_are_as_ever(
     shop: Installation, instance: dg.DagsterInstance
 ) -> None:
@@ -86,6 +87,7 @@ def test_checks_behind_a_snapshot_that_its_own_check_stops_say_so(
     assert not newest(instance, "nord", "newsletter_snapshot")["plausible_size"][1].startswith("not evaluated")
 
 
+@pytest.mark.two_lists
 def test_checks_behind_feedback_that_cannot_be_fetched_say_so_for_every_list_but_how_old_it_is_is_known(
     shop: Installation, instance: dg.DagsterInstance
 ) -> None:

@@ -88,6 +88,7 @@ def between_snapshot_and_sending(shop: Installation, leave: Callable[[], None]) 
         return shop.run("nord", instance, assets=REPLACE_BOTH)
 
 
+@pytest.mark.two_lists
 def test_who_leaves_one_list_is_out_of_it_and_keeps_place_and_consent_in_the_other(shop: Installation) -> None:
     result = between_snapshot_and_sending(
         shop, lambda: shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
@@ -100,6 +101,7 @@ def test_who_leaves_one_list_is_out_of_it_and_keeps_place_and_consent_in_the_oth
     assert ledger(shop, result.run_id) == {}
 
 
+@pytest.mark.two_lists
 def test_who_leaves_both_lists_one_after_the_other_is_withdrawn_from_both(shop: Installation) -> None:
     shop.day()
     shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
@@ -138,6 +140,7 @@ def test_who_leaves_a_list_while_it_is_filled_is_taken_out_of_it(
     assert withdrawals(shop) == [("c3", "newsletter-nord", "optimizely:live_look")]
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize("first_day", [True, False], ids=["first day", "second day"])
 def test_a_feedback_row_withdraws_only_the_list_that_the_vendor_says_was_left(
     shop: Installation, first_day: bool
@@ -154,6 +157,7 @@ def test_a_feedback_row_withdraws_only_the_list_that_the_vendor_says_was_left(
     assert shop.addresses(PRODUCTS) == without("person2@example.org")
 
 
+@pytest.mark.two_lists
 def test_a_feedback_row_of_somebody_on_the_clients_list_withdraws_everything(shop: Installation) -> None:
     shop.day()
     shop.leave("person2@example.org")
@@ -176,6 +180,7 @@ def test_who_left_a_list_that_is_not_ours_is_withdrawn_from_nothing(shop: Instal
     assert shop.addresses() == EVERYBODY
 
 
+@pytest.mark.two_lists
 def test_what_was_about_a_list_that_is_not_ours_stays_so_though_the_vendor_has_forgotten_it(shop: Installation) -> None:
     shop.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
     shop.day()
@@ -193,6 +198,7 @@ def test_what_was_about_a_list_that_is_not_ours_stays_so_though_the_vendor_has_f
         assert state.write_backs.unsubscribes("nord", YESTERDAY) == [], "the CRM was told of no opt-out"
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize("read_again", [True, False], ids=["read again", "not read again"])
 def test_who_is_known_to_the_crm_only_later_is_withdrawn_from_the_list_that_they_had_left(
     shop: Installation, read_again: bool
@@ -217,6 +223,7 @@ def test_who_is_known_to_the_crm_only_later_is_withdrawn_from_the_list_that_they
     assert "new@example.org" not in shop.addresses(PRODUCTS)
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize("read_again", [True, False], ids=["read again", "not read again"])
 @pytest.mark.parametrize(
     ("lists", "ended"),
@@ -247,6 +254,7 @@ def test_of_whom_the_crm_does_not_know_every_row_counts(
     assert {opt_in_id for _, opt_in_id, _ in withdrawals(shop)} == ended
 
 
+@pytest.mark.two_lists
 def test_two_rows_about_one_address_are_each_about_what_they_name(shop: Installation) -> None:
     shop.world.agree_on_response_fields(NORD, FIELDS)
     shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
@@ -282,6 +290,7 @@ def test_a_consent_given_again_stays_though_the_list_still_knows_that_they_left(
     assert [source for _, _, source in withdrawals(shop)] == ["optimizely:unsubscribes"]
 
 
+@pytest.mark.two_lists
 def test_whether_the_lists_answer_includes_the_clients_list_does_not_matter(
     shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +314,7 @@ def test_whether_the_lists_answer_includes_the_clients_list_does_not_matter(
     assert withdrawals(shop) == [("c2", "products-nord", "optimizely:live_look")]
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize("seen_first_by", ["its row", "a look"])
 def test_where_rows_name_the_opt_in_nobody_on_the_clients_list_loses_another_consent(
     shop: Installation, seen_first_by: str
@@ -341,6 +351,7 @@ def back_from_the_clients_list(shop: Installation) -> None:
     shop.consent("c2", "newsletter-nord", "granted", datetime.now(UTC))
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize("seen_off_by", ["a look", "the audit"])
 @pytest.mark.parametrize("seen_on_by", ["a look", "the audit"])
 def test_who_was_seen_off_the_clients_list_and_then_leaves_one_list_is_withdrawn_from_it(
@@ -360,6 +371,7 @@ def test_who_was_seen_off_the_clients_list_and_then_leaves_one_list_is_withdrawn
     assert "person2@example.org" not in shop.addresses(PRODUCTS)
 
 
+@pytest.mark.two_lists
 def test_an_audit_forgets_nobody_who_is_on_the_clients_list_and_on_a_lists_own(shop: Installation) -> None:
     shop.world.agree_on_response_fields(NORD, FIELDS)
     shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
@@ -377,6 +389,7 @@ def test_an_audit_forgets_nobody_who_is_on_the_clients_list_and_on_a_lists_own(s
     assert [opt_in_id for _, opt_in_id, _ in withdrawals(shop)] == ["products-nord"], "given again since"
 
 
+@pytest.mark.two_lists
 @pytest.mark.usefixtures("refused")
 def test_where_lists_may_not_be_asked_whoever_is_on_any_stays_out_and_keeps_their_consents(shop: Installation) -> None:
     result = between_snapshot_and_sending(
@@ -392,6 +405,7 @@ def test_where_lists_may_not_be_asked_whoever_is_on_any_stays_out_and_keeps_thei
     assert len(shop.world.calls("containsAllByRecipientList")) == 1, "a user who may not is told so once a session"
 
 
+@pytest.mark.two_lists
 def test_a_mandator_of_one_unsubscribe_list_keeps_them_out_of_every_list(shop: Installation) -> None:
     shop.settings["mandators"]["nord"]["unsubscribe_lists"] = "client"
 
@@ -407,6 +421,7 @@ def test_a_mandator_of_one_unsubscribe_list_keeps_them_out_of_every_list(shop: I
 # The canary
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize("opt_in_list", [False, True])
 def test_a_canary_shows_the_kind_of_a_list_by_the_lists_own_unsubscribe_list(
     shop: Installation, opt_in_list: bool
@@ -425,6 +440,7 @@ def test_a_canary_shows_the_kind_of_a_list_by_the_lists_own_unsubscribe_list(
     assert shop.addresses() == ([] if opt_in_list else without("person1@example.org"))
 
 
+@pytest.mark.two_lists
 @pytest.mark.usefixtures("refused")
 def test_a_canary_proves_no_list_regular_where_the_vendor_does_not_say_from_which_it_is_unsubscribed(
     shop: Installation,
@@ -447,6 +463,7 @@ def audited(shop: Installation) -> dg.ExecuteInProcessResult:
     return shop.definitions.resolve_job_def("nord_audit").execute_in_process(raise_on_error=False)
 
 
+@pytest.mark.two_lists
 def test_the_audit_withdraws_from_the_list_that_was_left_and_from_no_other(shop: Installation) -> None:
     shop.day()
     shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
@@ -465,6 +482,7 @@ def test_the_audit_withdraws_from_the_list_that_was_left_and_from_no_other(shop:
     assert check(again, "agreed").passed
 
 
+@pytest.mark.two_lists
 @pytest.mark.usefixtures("refused")
 def test_an_audit_that_may_not_ask_about_lists_withdraws_nothing_and_says_whom_the_vendor_writes_nothing(
     shop: Installation,

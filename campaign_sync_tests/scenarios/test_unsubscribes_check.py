@@ -85,6 +85,7 @@ def test_bounces_of_such_ids_are_no_trouble_either(shop: Installation) -> None:
     assert checked(result, "layout").passed
 
 
+@pytest.mark.two_lists
 def test_an_unsubscribe_older_than_the_consent_changes_nothing_and_is_counted_once(shop: Installation) -> None:
     shop.day()
     for entity_id in ("c2", "c3"):

@@ -24,12 +24,12 @@ LEAVERS = [f"w{number}" for number in range(1, 13)]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+def shop(request: pytest.FixtureRequest, tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
     """An installation with twelve more people who have withdrawn, with CRM and state on either database."""
     urls = {}
     if request.param == "postgresql":
         urls = {"crm_url": request.getfixturevalue("postgres_url"), "state_url": request.getfixturevalue("other_url")}
-    with installation(tmp_path, **urls) as built:
+    with installation(tmp_path, two_lists=two_lists, **urls) as built:
         for entity_id in LEAVERS:
             built.add_contact(entity_id, f"{entity_id}@example.org")
             built.consent(entity_id, "newsletter-nord", "withdrawn", LEFT_AT)
@@ -184,6 +184,7 @@ def test_people_who_are_erased_or_lose_all_their_consents_are_no_finding(shop: I
     assert remembered(shop) == 12
 
 
+@pytest.mark.two_lists
 def test_a_withdrawal_of_another_opt_in_counts_for_that_one_only(shop: Installation) -> None:
     shop.consent("c1", "products-nord", "withdrawn", LEFT_AT)
     shop.run("nord")

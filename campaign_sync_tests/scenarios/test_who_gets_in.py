@@ -17,6 +17,7 @@ def ledger(shop: Installation, run_id: str, name: str = "newsletter") -> dict[tu
         return state.rejections.counts(run_id, "nord", name)
 
 
+@pytest.mark.two_lists
 def test_somebody_who_unsubscribed_is_withdrawn_in_the_crm_and_in_no_list_of_the_mandator(shop: Installation) -> None:
     shop.leave("Person2@example.org")
 
@@ -86,6 +87,7 @@ def test_a_bounced_address_is_written_to_in_no_mandator(shop: Installation) -> N
     assert "person3@example.org" not in shop.addresses(NEWSLETTER) + shop.addresses(100000000021)
 
 
+@pytest.mark.two_lists
 def test_somebody_who_consented_again_after_leaving_is_in_the_list(shop: Installation) -> None:
     shop.world.publish(NORD, "getUnsubscribes", [["person4@example.org", str(int(YESTERDAY.timestamp() * 1000))]])
     shop.consent("c4", "newsletter-nord", "granted", YESTERDAY + timedelta(hours=1))
@@ -117,6 +119,7 @@ def test_a_row_without_a_usable_address_is_rejected_with_its_reason(
     assert ledger(shop, result.run_id) == {("selection", reason): 1}
 
 
+@pytest.mark.two_lists
 def test_somebody_without_the_lists_own_consent_is_never_selected_whatever_else_they_consented_to(
     shop: Installation,
 ) -> None:

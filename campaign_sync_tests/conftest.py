@@ -19,15 +19,53 @@ from campaign_sync_tests.waiting import PATIENCE
 
 _server_folder = pytest.StashKey[Path]()
 
-# On a busy machine an example may take long without being wrong.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+INSTALLATIONS = {"shop", "lived", "plant", "surveys", "postgres_url"}
+"""Fixtures that take seconds: whole installations, and PostgreSQL. Tests with one of them are thorough."""
+
+EXAMPLES = {"quick": 25, "all": 100, "long": 1000}
+"""How many examples hypothesis draws, unless a test says otherwise."""
+
+for _name, _examples in EXAMPLES.items():
+    # On a busy machine an example may take long without being wrong.
+    settings.register_profile(
+        _name, max_examples=_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
 
 SPEED_UP = 100
 """How many times sooner than in production a retry happens."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the thorough tests as well, as CI does: some 20 minutes")
+    parser.addoption("--long", action="store_true", help="run every test: some hours")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes long, unless an option asks for it; files and tests that are named are run whole."""
+    if config.option.long:
+        return
+    is_thorough_run = config.option.all or config.option.file_or_dir
+    left_out = [item for item in items if _is_long(item) or not (is_thorough_run or _is_quick(item))]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return item.get_closest_marker("long") is not None
+
+
+def _is_quick(item: pytest.Item) -> bool:
+    assert isinstance(item, pytest.Function)
+    if item.get_closest_marker("smoke"):
+        return True
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return not (
+        item.get_closest_marker("thorough") or INSTALLATIONS & set(item.fixturenames) or "postgresql" in parameters
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("long" if config.option.long else "all" if config.option.all else "quick")
     if not hasattr(config, "workerinput"):  # the process that starts the workers, not one of them
         config.stash[_server_folder] = databases.prepare_server_folder()
         tmpfs.use_for_temporary_folders()

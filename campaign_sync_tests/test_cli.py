@@ -32,6 +32,8 @@ from campaign_sync_tests.installation import (
 )
 from campaign_sync_tests.waiting import PATIENCE
 
+pytestmark = pytest.mark.thorough
+
 CONFIGURATION = "campaign_sync.yaml"
 
 
@@ -54,6 +56,7 @@ def cells(line: str) -> list[str]:
     return re.split(r"\s{2,}", line.strip())
 
 
+@pytest.mark.smoke
 @pytest.mark.two_lists
 def test_run_replaces_the_lists_tells_so_and_exits_with_0(shop: Installation) -> None:
     done = campaign_sync(shop.folder, "run", "nord", anew=True)

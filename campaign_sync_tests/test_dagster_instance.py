@@ -14,6 +14,8 @@ from campaign_sync.cli.error_handling import CommandError
 from campaign_sync.cli.run import NextSteps
 from campaign_sync_tests.simultaneous import at_once
 
+pytestmark = pytest.mark.thorough
+
 USE = "from pathlib import Path\nfrom campaign_sync.cli.dagster_instance import use_instance"
 LOOK = "use_instance(Path(sys.argv[1]))"
 LOOK_AT_A_RUN = """

@@ -41,6 +41,7 @@ def of_list(text: str, name: str = "nord/newsletter") -> list[list[str]]:
     return [section[0][1:2], section[0][2:], *section[1:end]]
 
 
+@pytest.mark.smoke
 def test_somebody_in_the_list_stands_on_a_consent_and_a_proof(shop: Installation) -> None:
     shop.day()
 

@@ -68,6 +68,7 @@ def test_ids_that_are_no_text_are_found_before_they_do_harm(postgres_url: str) -
         small.crm.check()
 
 
+@pytest.mark.smoke
 def test_a_bare_postgresql_url_means_the_driver_we_ship(postgres_url: str) -> None:
     bare = postgres_url.replace("postgresql+psycopg2", "postgresql")
     schema.create_crm(bare)

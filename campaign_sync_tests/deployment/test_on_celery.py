@@ -22,6 +22,8 @@ from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, SUED_NEWSL
 from campaign_sync_tests.stack import free_port
 from campaign_sync_tests.waiting import PATIENCE, until
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 TASK_TAG = "dagster-celery/task_id"

@@ -1,10 +1,9 @@
 """Days of a small installation, drawn by hypothesis: edits, leavers, troubles, deaths. What a proven run says, holds.
 
-`CAMPAIGN_SYNC_TEST_SEEDS=200` draws that many installations anew instead of the few that are always the same.
+With `--long` many installations are drawn anew, else a few that are always the same.
 """
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from copy import copy
@@ -45,7 +44,7 @@ from campaign_sync_tests.installation import (
 )
 from campaign_sync_tests.tmpfs import MEMORY
 
-SEEDS = os.environ.get("CAMPAIGN_SYNC_TEST_SEEDS")
+LONG = settings.get_current_profile_name() == "long"
 CANARY, DOMAIN = "Kanari", "kanari.example"
 """What everybody's name and address has in it, and no event or log may have."""
 
@@ -556,11 +555,11 @@ def _overheard() -> Iterator[list[str]]:
         root.setLevel(level)
 
 
-TestDays = Days.TestCase
+TestDays = pytest.mark.thorough(Days.TestCase)
 TestDays.settings = settings(
-    max_examples=int(SEEDS or 12),
+    max_examples=200 if LONG else 5,
     stateful_step_count=12,
-    derandomize=not SEEDS,
+    derandomize=not LONG,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -13,6 +13,8 @@ from campaign_sync_tests.faults.survey import changing
 from campaign_sync_tests.faults.vendor_states import BEFORE, CANARY, OPT_IN_LIST
 from campaign_sync_tests.installation import NEWSLETTER, NORD
 
+pytestmark = pytest.mark.thorough
+
 LEFT = "person2@example.org"
 """Who has unsubscribed, and would be revived if the list were filled."""
 

@@ -1,6 +1,5 @@
 """Every kind of trouble on the wire, at every step of a replace: the list ends whole, or somebody is told."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from uuid import uuid4
 
 import dagster as dg
 import pytest
+from hypothesis import settings
 from tenacity import wait_none
 
 from campaign_sync.optimizely import session
@@ -42,7 +42,7 @@ CHANGING = {"addAll3", "clear", "removeAll", "removeBlacklisted", "removeBounced
 
 AT_ONCE = [Trouble.CUT, Trouble.SWALLOW, Trouble.TRUNCATE, Trouble.SHORTEN, Trouble.BAD_GATEWAY, Trouble.PAGE,
            Trouble.TWICE]  # fmt: skip
-EVERYTHING = "CAMPAIGN_SYNC_TEST_SEEDS" in os.environ
+EVERYTHING = settings.get_current_profile_name() == "long"
 """Whether to try every combination, and not only those that differ in kind."""
 
 
@@ -241,6 +241,7 @@ def test_other_strategies_end_in_the_whole_list_as_well(
     assert shop.proxy.met == [trouble]
 
 
+@pytest.mark.smoke
 def test_slow_answers_cost_nothing_but_time(shop: Shop) -> None:
     for operation in dict(SPOTS):
         shop.proxy.spoil(operation, Trouble.DELAY, times=99)

@@ -20,6 +20,8 @@ from campaign_sync.storage.recipient_lists import PartialFill
 from campaign_sync_tests.alerts.receivers import Inbox, Mailbox, mail_server, web_server
 from campaign_sync_tests.installation import NEWSLETTER, Installation, installation
 
+pytestmark = pytest.mark.thorough
+
 LISTS = ("newsletter", "products")
 QUEUED, CANCELED = dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELED
 

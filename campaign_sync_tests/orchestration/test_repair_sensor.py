@@ -49,6 +49,7 @@ def requests(found: dg.SensorResult | dg.SkipReason) -> list[list[str]]:
     return [[key.to_user_string() for key in one.asset_selection or []] for one in found.run_requests or []]
 
 
+@pytest.mark.smoke
 def test_nothing_is_started_while_every_list_is_whole(shop: Installation) -> None:
     assert requests(look(shop)) == []
     shop.day("nord")

@@ -301,6 +301,7 @@ def test_a_report_made_where_dagster_cannot_be_asked_does_not_call_lists_ready(s
     assert not report.ready
 
 
+@pytest.mark.smoke
 def test_a_mandator_that_never_ran_has_a_report_that_says_so(shop: Installation) -> None:
     for language in ("de", "en"):
         root = parsed(render(gathered(shop, "sued"), language))

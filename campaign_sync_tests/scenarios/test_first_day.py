@@ -10,6 +10,7 @@ from campaign_sync_tests.installation import NEWSLETTER, PRODUCTS, SUED_NEWSLETT
 EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 
 
+@pytest.mark.smoke
 @pytest.mark.two_lists
 def test_the_daily_job_fills_all_lists_of_its_mandator_and_no_other(shop: Installation) -> None:
     shop.day("nord")

@@ -13,6 +13,7 @@ from campaign_sync_tests.waiting import PATIENCE
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 pytestmark = [
+    pytest.mark.thorough,
     pytest.mark.xdist_group("production"),
     pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium: apt-get install chromium"),
 ]

@@ -151,6 +151,7 @@ def test_a_named_opt_in_finds_who_moved_by_the_lists_sent_where_the_record_isnt_
     assert withdrawals(shop) == [("c2", "newsletter-nord")]
 
 
+@pytest.mark.two_lists
 @pytest.mark.parametrize("cells", [("", "contact", "c2"), ("newsletter-sued", "contact", "c2"), ("?", "", ""), ()])
 def test_without_a_known_opt_in_of_the_mandator_the_lists_that_were_sent_decide(
     shop: Installation, cells: tuple[str, ...]
@@ -219,6 +220,7 @@ def test_of_two_readers_that_tell_of_one_moment_the_row_with_the_opt_in_counts(s
     assert withdrawals(shop) == [("c2", "products-nord")]
 
 
+@pytest.mark.two_lists
 def test_a_row_that_names_nothing_is_its_own_though_another_of_that_day_named_an_opt_in(shop: Installation) -> None:
     shop.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"]["time_format"] = "%d.%m.%Y"
     today = f"{datetime.now(UTC):%d.%m.%Y}"
@@ -287,6 +289,7 @@ def test_meanwhile_they_stay_out_of_all_lists_with_a_reason_that_says_so(shop: I
     assert metadata["opt-outs whose row is awaited"].value == 1
 
 
+@pytest.mark.two_lists
 def test_if_no_row_has_come_after_two_imports_the_lists_that_were_sent_decide(shop: Installation) -> None:
     shop.world.unsubscribe(NORD, BJOERN)
     for _ in range(2):
@@ -348,6 +351,7 @@ def test_the_audit_waits_for_the_row_as_well_and_says_so(shop: Installation) -> 
     assert checks(audit(shop), "complete").passed
 
 
+@pytest.mark.two_lists
 def test_who_waited_is_decided_at_once_where_rows_name_no_opt_ins_any_more(shop: Installation) -> None:
     shop.world.unsubscribe(NORD, BJOERN)
     shop.day()

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import dagster as dg
+import pytest
 import yaml
 from dagster._core.instance.ref import InstanceRef
 
 from campaign_sync_tests.databases import fresh_database
 from campaign_sync_tests.installation import NEWSLETTER, installation
+
+pytestmark = pytest.mark.thorough
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +31,7 @@ def test_two_days_with_crm_and_state_on_postgresql(tmp_path: Path) -> None:
             assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("selection", "unsubscribed"): 1}
 
 
+@pytest.mark.smoke
 def test_the_production_instance_opens_on_postgresql_and_records_a_day(tmp_path: Path, postgres_url: str) -> None:
     settings = yaml.safe_load((ROOT / "dagster.yaml").read_text())
     assert settings["storage"]["postgres"]["postgres_db"]["scheme"] == "postgresql+psycopg2"

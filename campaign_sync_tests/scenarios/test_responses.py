@@ -84,6 +84,7 @@ def in_the_crm(shop: Installation) -> list[Any]:
         return list(crm.execute(schema.response.select().order_by(schema.response.c.kind)))
 
 
+@pytest.mark.two_lists
 def test_opens_and_clicks_stand_in_a_dataset_by_day_with_whom_they_are_of(answering: Installation) -> None:
     moment = now()
     yesterday = moment - timedelta(days=1)
@@ -238,6 +239,7 @@ def test_a_response_is_of_whoever_had_the_address_when_the_list_was_sent_last(an
     assert opens["entity_id"].tolist() == ["c1", "c9"]
 
 
+@pytest.mark.two_lists
 def test_the_record_that_a_row_names_is_the_responder_and_the_lists_tell_what_it_doesnt_name(
     answering: Installation,
 ) -> None:
@@ -334,6 +336,7 @@ def test_a_layout_that_fits_nothing_stores_nothing_and_stops_nothing(answering: 
     assert (told["new"], told["rows that didn't fit"]) == (1, 0)
 
 
+@pytest.mark.two_lists
 def test_one_reader_can_serve_feedback_and_responses_each_with_its_own_watermark(answering: Installation) -> None:
     mandator = answering.settings["mandators"]["nord"]
     mandator["feedback"] = {"readers": {"getUnsubscribes": {}, "getResponses": {"time": 2, "category": 3}}}

@@ -38,6 +38,7 @@ def test_an_answer_lost_after_the_vendor_stored_the_rows_is_settled_by_sending_t
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {}
 
 
+@pytest.mark.two_lists
 def test_a_row_the_vendor_failed_on_by_itself_is_sent_once_more_and_then_said_so(shop: Installation) -> None:
     shop.world.refuse(8100, "person3@example.org", 7)
 

@@ -198,6 +198,7 @@ def test_a_withdrawal_of_another_opt_in_counts_for_that_one_only(shop: Installat
         assert state.rejections.counts(result.run_id, "nord", "products")["selection", "withdrawal_vanished"] == 1
 
 
+@pytest.mark.thorough
 def test_a_crm_restored_from_a_backup_does_not_bring_back_who_withdrew_since(tmp_path: Path) -> None:
     with installation(tmp_path) as shop:
         shop.day()

@@ -33,6 +33,7 @@ def received(shop: Installation) -> Iterator[Received]:
         yield running
 
 
+@pytest.mark.smoke
 def test_a_day_is_one_trace_from_the_run_over_its_assets_to_the_vendor_calls(
     shop: Installation, received: Received
 ) -> None:

@@ -18,6 +18,7 @@ from campaign_sync_tests.webserver.servers import DAGSTERS_OWN, GUARDED, MUTATIO
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 pytestmark = [
+    pytest.mark.thorough,
     pytest.mark.xdist_group("webserver"),
     pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium: apt-get install chromium"),
 ]

@@ -28,10 +28,10 @@ from campaign_sync.optimizely.errors import RefusedError
 from campaign_sync.optimizely.services import ClosedLoopReader
 from campaign_sync.orchestration.assets.selection import opt_in_of
 from campaign_sync.orchestration.resources import Resources
-from campaign_sync.replacement.key_attributes import find_key_attributes
+from campaign_sync.replacement.key_attributes import search_read_columns
 from campaign_sync.replacement.list_kind_probe import known_opt_in_list, probe_list_kind
+from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.replacement.mailing_interlock import MAILING_TYPES
-from campaign_sync.replacement.target import Target, target
 from campaign_sync.storage.database import READY, probe_database
 from campaign_sync.storage.files import FileStorage
 
@@ -98,7 +98,7 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings) 
         crm_answers = True
     for mandator, settings in configuration.mandators.items():
         place = f"mandators.{mandator}"
-        targets = [target(configuration, mandator, name) for name in settings.lists]
+        targets = [list_settings(configuration, mandator, name) for name in settings.lists]
         vendor: Optimizely | None = None
         with findings.trying(place):
             vendor = ports.vendor(mandator)
@@ -118,10 +118,10 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings) 
                     findings.add(f"{place}.lists.{one.name}", *finding)
 
 
-def _check_list(one: Target, vendor: Optimizely, findings: _Findings) -> None:
+def _check_list(one: ListSettings, vendor: Optimizely, findings: _Findings) -> None:
     place, list_id = f"mandators.{one.mandator}.lists.{one.name}", one.recipient_list_id
     with findings.trying(place):
-        attributes = check_list_attributes(one.contract, vendor.recipient_lists.attribute_names(list_id))
+        attributes = check_list_attributes(one.schema, vendor.recipient_lists.attribute_names(list_id))
         held = vendor.recipients.count(list_id)
         findings.add(place, attributes.passed, attributes.summary)
         findings.add(place, True, f"recipient list {list_id} is “{vendor.recipient_lists.name(list_id)}”, {held} in it")
@@ -131,13 +131,13 @@ def _check_list(one: Target, vendor: Optimizely, findings: _Findings) -> None:
             _check_key_attributes(one, vendor, findings, place)
 
 
-def _check_key_attributes(one: Target, vendor: Optimizely, findings: _Findings, place: str) -> None:
+def _check_key_attributes(one: ListSettings, vendor: Optimizely, findings: _Findings, place: str) -> None:
     """Whether proofs of the list can compare recipient ids and addresses. Of an empty list only the first one shows."""
 
     def addresses(texts: Sequence[str]) -> int:
         return sum(usable_address(text) is not None for text in texts)
 
-    found = find_key_attributes(one, vendor, addresses, addresses)
+    found = search_read_columns(one, vendor, addresses, addresses)
     names = {"recipient ids": found.id_attribute, "addresses": found.address_attribute}
     if given := " and ".join(f"{what} (as “{name}”)" for what, name in names.items() if name):
         findings.add(place, True, f"the list gives out {given}, so proofs compare them")
@@ -148,10 +148,10 @@ def _check_key_attributes(one: Target, vendor: Optimizely, findings: _Findings, 
         findings.add(place, None, f"the list doesn't give out {withheld}, so proofs don't compare them; {remedy}")
 
 
-def _check_kind(one: Target, vendor: Optimizely, ports: Resources | None, findings: _Findings) -> None:
+def _check_kind(one: ListSettings, vendor: Optimizely, ports: Resources | None, findings: _Findings) -> None:
     """A list that was refused for good gets its second chance here; no other is touched."""
     place = f"mandators.{one.mandator}.lists.{one.name}"
-    if one.canary_address is None:
+    if one.mandator_settings.canary_address is None:
         findings.add(
             place,
             None,
@@ -160,7 +160,7 @@ def _check_kind(one: Target, vendor: Optimizely, ports: Resources | None, findin
         )
     if ports is None or known_opt_in_list(one, ports.state.recipient_lists) is None:
         return
-    if one.canary_address is None:
+    if one.mandator_settings.canary_address is None:
         remedy = f"set mandators.{one.mandator}.canary_address and check again, or name a regular list"
         findings.add(place, False, f"a canary has shown it to be an opt-in list; {remedy}")
         return
@@ -169,7 +169,7 @@ def _check_kind(one: Target, vendor: Optimizely, ports: Resources | None, findin
     findings.add(place, outcome.passed, outcome.summary)
 
 
-def _check_mailings(mandator: str, targets: Sequence[Target], vendor: Optimizely, findings: _Findings) -> None:
+def _check_mailings(mandator: str, targets: Sequence[ListSettings], vendor: Optimizely, findings: _Findings) -> None:
     place = f"mandators.{mandator}.mailings"
     try:
         vendor.mailings.ids_in_status(MAILING_TYPES[0], "SENDING")
@@ -210,10 +210,10 @@ def _check_feedback(mandator: str, feedback: FeedbackSettings, vendor: Optimizel
             findings.add(place, True if rows else None, f"{name} {found}")
 
 
-def _check_selection(one: Target, crm: CrmSnapshot, findings: _Findings) -> None:
+def _check_selection(one: ListSettings, crm: CrmSnapshot, findings: _Findings) -> None:
     place = f"mandators.{one.mandator}.lists.{one.name}"
     opt_in = opt_in_of(crm, one)
-    columns = sorted(set(one.contract.attributes.values()))
+    columns = sorted(set(one.schema.attributes.values()))
     people = granted = 0
     for chunk in crm.select(one.pick, opt_in.opt_in_id, columns):
         people += len(chunk)

@@ -18,7 +18,7 @@ from campaign_sync.cli.dev import dagster_services
 from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
 from campaign_sync.cli.run import NextSteps, run_daily_replace
 from campaign_sync.config import Configuration, load_configuration
-from campaign_sync.replacement.target import target
+from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync.sandbox.demo_crm import advance_demo_crm, create_demo_crm, demo_addresses
 from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync.storage.database import upgrade_database
@@ -127,7 +127,7 @@ def _open_lists(world: VendorState, configuration: Configuration) -> None:
         if settings.canary_address:
             world.unsubscribe(settings.mandator_id, settings.canary_address)
         for name, recipient_list in settings.lists.items():
-            attributes = target(configuration, mandator, name).contract.list_attributes
+            attributes = list_settings(configuration, mandator, name).schema.list_attributes
             world.add_list(
                 settings.mandator_id, recipient_list.recipient_list_id, recipient_list.select.name, attributes
             )

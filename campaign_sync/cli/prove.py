@@ -19,7 +19,7 @@ from campaign_sync.domain.suppression_reasons import suppression_reasons
 from campaign_sync.inquiry.consent_evidence import Evidence, Person, Standing, print_evidence
 from campaign_sync.inquiry.person import Asked, understand, unknown
 from campaign_sync.inquiry.sources import Sent, Sources, open_sources, united
-from campaign_sync.replacement.target import Target
+from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.crm_write_backs import WriteBackRecord
 from campaign_sync.storage.files import FileStorageError
 from campaign_sync.storage.replacement_history import ProvenList
@@ -76,13 +76,15 @@ class _Shelf:
 class _List:
     """A list on the day asked for, and now."""
 
-    target: Target
+    target: ListSettings
     moment: datetime
     then: _Shelf
     now: _Shelf
 
 
-def _people(sources: Sources, asked: Asked, targets: Sequence[Target], moments: Mapping[str, datetime]) -> list[Person]:
+def _people(
+    sources: Sources, asked: Asked, targets: Sequence[ListSettings], moments: Mapping[str, datetime]
+) -> list[Person]:
     in_crm = [asked.entity] if asked.entity else sources.crm.entities_with(asked.address or "")
 
     def look(address: str | None, people: Collection[Entity]) -> list[_List]:
@@ -96,7 +98,9 @@ def _people(sources: Sources, asked: Asked, targets: Sequence[Target], moments: 
     return [person for person in people if person.email is not None or any(each.anything for each in person.lists)]
 
 
-def _look(sources: Sources, target: Target, moment: datetime, address: str | None, people: Collection[Entity]) -> _List:
+def _look(
+    sources: Sources, target: ListSettings, moment: datetime, address: str | None, people: Collection[Entity]
+) -> _List:
     proven = sources.state.replacement_history.proven(target.mandator, target.name)
     then = next((each for each in proven if each.proven_at <= moment), None)
     newest = next(iter(proven), None)
@@ -108,7 +112,7 @@ def _look(sources: Sources, target: Target, moment: datetime, address: str | Non
 
 def _shelf(
     sources: Sources,
-    target: Target,
+    target: ListSettings,
     proven: ProvenList | None,
     moment: datetime,
     address: str | None,
@@ -123,13 +127,13 @@ def _shelf(
         return _Shelf(replace(standing, unreadable=str(error)), {})
 
 
-def _shelf_again(sources: Sources, target: Target, shelf: _Shelf) -> _Shelf:
+def _shelf_again(sources: Sources, target: ListSettings, shelf: _Shelf) -> _Shelf:
     """The same proof, as things stand now."""
     cleared = _cleared(sources, target, shelf.standing.proven, datetime.now(UTC))
     return _Shelf(replace(shelf.standing, cleared=cleared), shelf.sent)
 
 
-def _cleared(sources: Sources, target: Target, proven: ProvenList | None, moment: datetime) -> datetime | None:
+def _cleared(sources: Sources, target: ListSettings, proven: ProvenList | None, moment: datetime) -> datetime | None:
     after = proven.proven_at if proven else None
     return sources.state.replacement_history.last_cleared(target.mandator, target.name, after, moment)
 
@@ -139,7 +143,7 @@ def _person(sources: Sources, entity: Entity, lists: Sequence[_List]) -> Person:
     return Person(
         str(entity),
         email,
-        [_evidence(sources, entity, email, consents.get(each.target.contract.opt_in_id, []), each) for each in lists],
+        [_evidence(sources, entity, email, consents.get(each.target.schema.opt_in_id, []), each) for each in lists],
     )
 
 
@@ -154,7 +158,7 @@ def _evidence(
     address = sent.address if sent else address_key(email)
     against = suppression_reasons(
         sources.suppressions[target.mandator],
-        target.contract.opt_in_id,
+        target.schema.opt_in_id,
         str(entity),
         address,
         consent.occurred_at if consent else None,

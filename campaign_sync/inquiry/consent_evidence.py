@@ -24,7 +24,7 @@ from campaign_sync.inquiry.sections import (
     when_told,
 )
 from campaign_sync.inquiry.sources import Sent
-from campaign_sync.replacement.target import Target
+from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.crm_write_backs import WriteBackRecord
 from campaign_sync.storage.replacement_history import ProvenList
 
@@ -60,7 +60,7 @@ class Standing:
 class Evidence:
     """One person and one list."""
 
-    target: Target
+    target: ListSettings
     zone: ZoneInfo
     moment: datetime
     """The end of the day asked for."""
@@ -147,9 +147,9 @@ def _consent(evidence: Evidence, moment: LocalTime) -> Iterator[Line]:
             because = _because(evidence, decided)
             yield "consent", f"{_headline(decided, moment)}{_source(decided)}{because}, as the CRM tells it now"
         elif evidence.events:
-            yield "consent", f"none yet for {evidence.target.contract.opt_in_id}, as the CRM tells it now"
+            yield "consent", f"none yet for {evidence.target.schema.opt_in_id}, as the CRM tells it now"
         else:
-            yield "consent", f"none for {evidence.target.contract.opt_in_id} in the CRM"
+            yield "consent", f"none for {evidence.target.schema.opt_in_id} in the CRM"
         return
     in_crm = next((event for event in evidence.events if event.event_id == stood_on.event_id), None)
     if sent.evidence_kept:
@@ -228,7 +228,7 @@ def _since(person: Person, evidence: Evidence, moment: LocalTime) -> Iterator[st
         if objection.reason is Reason.BOUNCED:
             yield f"the address bounced{when_told(objection, moment)} and gets into no list"
         elif objection.whose != person.key or objection.reason is Reason.CONSENT_UNCLEAR:  # withdrawals are events
-            yield objection_told(objection, person.key, evidence.target.contract.opt_in_id, moment)
+            yield objection_told(objection, person.key, evidence.target.schema.opt_in_id, moment)
     for bounce in evidence.resets:
         yield f"the address bounced {moment(bounce.occurred_at)} ({bounce.source}), which the CRM has reset since"
     address = then.sent.address if then.sent else None

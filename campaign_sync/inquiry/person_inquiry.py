@@ -11,7 +11,7 @@ from campaign_sync.domain.suppression_reasons import suppression_reasons
 from campaign_sync.inquiry.person import Asked
 from campaign_sync.inquiry.person_report import ListMembership, PersonReport
 from campaign_sync.inquiry.sources import Sent, Sources, united
-from campaign_sync.replacement.target import Target
+from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.files import FileStorageError
 from campaign_sync.storage.replacement_history import ProvenList
 
@@ -23,7 +23,7 @@ LOOK_BACK = 30
 class _Shelf:
     """A list as it was proven last, and the rows sent that are about the people asked for."""
 
-    target: Target
+    target: ListSettings
     proven: ProvenList | None
     sent: dict[str, Sent]
     unreadable: str | None = None
@@ -50,7 +50,7 @@ class Inquiry:
     def _shelves(self, address: str | None, people: Collection[Entity]) -> list[_Shelf]:
         return [self._shelf(one, address, people) for one in self._sources.targets]
 
-    def _shelf(self, one: Target, address: str | None, people: Collection[Entity]) -> _Shelf:
+    def _shelf(self, one: ListSettings, address: str | None, people: Collection[Entity]) -> _Shelf:
         proven = next(iter(self._state.replacement_history.proven(one.mandator, one.name)), None)
         try:
             return _Shelf(one, proven, self._sources.sent(proven, address, people) if proven else {})
@@ -62,7 +62,7 @@ class Inquiry:
         attributions = {one.event_id: one.attribution for one in self._state.write_backs.find(entity, None)}
         lists = []
         for shelf in shelves:
-            sent, opt_in_id = shelf.sent.get(str(entity)), shelf.target.contract.opt_in_id
+            sent, opt_in_id = shelf.sent.get(str(entity)), shelf.target.schema.opt_in_id
             consent = current_consent(consents.get(opt_in_id, []))
             address = address_key(email) if email is not None else sent.address if sent else None
             ledger = self._state.replacement_history.rejections(shelf.target.mandator, shelf.target.name, [entity])
@@ -122,7 +122,7 @@ class Inquiry:
                 proven=shelf.proven,
                 suppression_reasons=suppression_reasons(
                     self._sources.suppressions[shelf.target.mandator],
-                    shelf.target.contract.opt_in_id,
+                    shelf.target.schema.opt_in_id,
                     None,
                     asked.address,
                     None,

@@ -24,7 +24,7 @@ from campaign_sync.inquiry.sections import (
     when_told,
 )
 from campaign_sync.inquiry.sources import Sent
-from campaign_sync.replacement.target import Target
+from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.replacement_history import ProvenList
 from campaign_sync.storage.replacements import Replacement
 
@@ -36,7 +36,7 @@ NOTHING_SAID = Verdict(None, (), ())
 class ListMembership:
     """One person and one list."""
 
-    target: Target
+    target: ListSettings
     zone: ZoneInfo
     proven: ProvenList | None
     """The last proof."""
@@ -115,7 +115,7 @@ def _lines(dossier: PersonReport, listed: ListMembership) -> Iterator[Line]:
         yield from _consent(dossier, listed, moment)
     for objection in listed.suppression_reasons:
         if objection.reason is not Reason.BOUNCED:  # which stands above all lists
-            yield "now", objection_told(objection, dossier.key, listed.target.contract.opt_in_id, moment)
+            yield "now", objection_told(objection, dossier.key, listed.target.schema.opt_in_id, moment)
     for entry in listed.verdict.newer:
         yield "since", f"{rejection_told(entry, moment)} – in a run whose list isn't proven yet"
     for entry in listed.verdict.older:
@@ -139,7 +139,7 @@ def _consent(dossier: PersonReport, listed: ListMembership, moment: LocalTime) -
     label = "consent" if not (sent and sent.in_list) else "by now"
     if now is None:
         if sent or listed.verdict != NOTHING_SAID:  # who was never picked needs none
-            yield label, f"none for {listed.target.contract.opt_in_id} in the CRM"
+            yield label, f"none for {listed.target.schema.opt_in_id} in the CRM"
     else:
         source = f" ({now.source})" if now.source else ""
         because = f", {listed.attribution.meaning}" if listed.attribution else ""

@@ -14,7 +14,7 @@ from campaign_sync.domain.consent import UNDATED
 from campaign_sync.domain.membership import Rejection
 from campaign_sync.domain.rejection import Reason, meaning
 from campaign_sync.domain.suppression_reasons import SuppressionReason
-from campaign_sync.replacement.target import Target
+from campaign_sync.replacement.list_settings import ListSettings
 
 Line = tuple[str, str]
 """What it is about, and what there is to say."""
@@ -39,7 +39,7 @@ class LocalTime:
 class Section:
     """What there is to say of one person and one list."""
 
-    target: Target
+    target: ListSettings
     zone: ZoneInfo
     in_list: bool | None
     """None where nobody knows."""
@@ -71,7 +71,7 @@ def rejection_told(entry: Rejection, moment: LocalTime) -> str:
     return f"{entry.stage}: {meaning(entry.reason)}{code}; {seen}"
 
 
-def not_picked_told(target: Target) -> str:
+def not_picked_told(target: ListSettings) -> str:
     """Why somebody isn't in a list whom the ledger doesn't have."""
     return f"not picked: the {target.pick.kind.replace('_', ' ')} “{target.pick.name}” didn't name them"
 

@@ -20,7 +20,7 @@ from campaign_sync.domain.snapshot import EVIDENCE_COLUMNS
 from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.feedback.current_suppression import suppression
 from campaign_sync.feedback.withdrawal_history import with_vanished
-from campaign_sync.replacement.target import Target, target
+from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.replacement_history import ProvenList
 from campaign_sync.storage.state import State
@@ -49,10 +49,14 @@ class Sources:
     crm: CrmSnapshot
 
     @cached_property
-    def targets(self) -> list[Target]:
+    def targets(self) -> list[ListSettings]:
         """All lists of all mandators."""
         mandators = self.configuration.mandators
-        return [target(self.configuration, key, name) for key, settings in mandators.items() for name in settings.lists]
+        return [
+            list_settings(self.configuration, key, name)
+            for key, settings in mandators.items()
+            for name in settings.lists
+        ]
 
     @cached_property
     def suppressions(self) -> dict[str, pd.DataFrame]:

@@ -11,7 +11,7 @@ from campaign_sync.orchestration.asset_keys import asset_key, replacement_keys
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
 from campaign_sync.orchestration.dead_runs import end_dead_runs, is_busy
-from campaign_sync.replacement.target import Target, target
+from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.storage.replacements import Replacement
 from campaign_sync.storage.state import State
 
@@ -46,7 +46,7 @@ def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg
         "the tick says.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        targets = [target(configuration, mandator, name) for name in configuration.mandators[mandator].lists]
+        targets = [list_settings(configuration, mandator, name) for name in configuration.mandators[mandator].lists]
         with State(configuration.storage.state_url.get_secret_value()) as state:
             dead = {run_id for one in targets if (run_id := state.locks.dead_holder(one.recipient_list_id))}
             end_dead_runs(context.instance, state, dead)
@@ -82,7 +82,7 @@ def _tags(name: str, broken: Replacement) -> dict[str, str]:
 
 
 def _take_up(
-    instance: dg.DagsterInstance, state: State, one: Target, broken: Replacement
+    instance: dg.DagsterInstance, state: State, one: ListSettings, broken: Replacement
 ) -> dg.RunRequest | str | None:
     """The run that mends a list, why no further one is started, or None where it is too early, or somebody is at it."""
     if state.locks.holder(one.recipient_list_id) is not None:
@@ -100,10 +100,10 @@ def _take_up(
     return dg.RunRequest(run_key=f"{broken.id}:{bucket}", asset_selection=_what_mends(state, one, broken), tags=tags)
 
 
-def _what_mends(state: State, one: Target, broken: Replacement) -> list[dg.AssetKey]:
+def _what_mends(state: State, one: ListSettings, broken: Replacement) -> list[dg.AssetKey]:
     """The list alone while its snapshot may still be sent; else everything that leads to it."""
     snapshot = state.snapshots.latest(one.mandator, one.name)
-    fresh = snapshot is not None and datetime.now(UTC) - snapshot.created_at < one.max_snapshot_age
+    fresh = snapshot is not None and datetime.now(UTC) - snapshot.created_at < one.recipient_list.max_snapshot_age
     if fresh or broken.replayed:
         return [asset_key(one.mandator, AssetKind.RECIPIENT_LIST, one.name)]
     return replacement_keys(one.mandator, [one.name])

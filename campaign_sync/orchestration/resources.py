@@ -111,7 +111,7 @@ class Resources:
 
     def replacer(self, mandator: str, run_id: str, say: Callable[[str], None]) -> ListReplacer:
         """What replaces this mandator's lists; `say` is told what it waits for."""
-        return ListReplacer(self.vendor(mandator), self.crm, self.state, self.frames, run_id, say=say)
+        return ListReplacer(self.vendor(mandator), self.crm, self.state, self.frames, run_id, on_wait=say)
 
     def write_metrics(self) -> None:
         """Bring the file of metrics up to date, where there is one and the state has been asked for. Never raises."""

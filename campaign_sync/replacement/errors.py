@@ -1,4 +1,4 @@
-"""How a replace can end otherwise than in a proof."""
+"""How a replacement can end otherwise than in a proof."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,11 @@ from campaign_sync.errors import CampaignSyncError
 
 
 class ReplacementRefusedError(CampaignSyncError):
-    """The replace isn't admitted. Nothing was changed; the message says what is wrong and what helps.
+    """The replacement isn't admitted. Nothing was changed; the message says what is wrong and what helps.
 
-    `outcomes` are those of the gate, as far as it came. `retryable` is True if the same replace may be admitted later.
+    Attributes:
+        outcomes: those of the preflight checks that were made.
+        retryable: whether the same replacement may be admitted later.
     """
 
     def __init__(self, message: str, outcomes: Sequence[CheckOutcome] = (), *, retryable: bool = False) -> None:
@@ -21,7 +23,9 @@ class ReplacementRefusedError(CampaignSyncError):
 class IncompleteListError(CampaignSyncError):
     """The vendor's list isn't what it should be. The message says since when, and why.
 
-    `retryable` is True if the same replace, begun again, may well succeed.
+    Attributes:
+        outcomes: those of the preflight checks that were made.
+        retryable: whether the same replacement, begun again, may well succeed.
     """
 
     def __init__(self, message: str, *, retryable: bool, outcomes: Sequence[CheckOutcome] = ()) -> None:

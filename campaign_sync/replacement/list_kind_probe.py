@@ -1,7 +1,9 @@
-"""Of which kind a list is, shown by a canary: an address of the operator's that has unsubscribed from the mandator.
+"""Whether a list is a regular or an opt-in list, shown by a canary.
+
+The canary is an address of the operator's that has unsubscribed from the mandator.
 
 On an opt-in list `addAll3` takes an unsubscribed person back in and forgets that they unsubscribed (vendor's page of
-addAll3); on a regular one it doesn't. The API has no operation that tells the kind, so the canary is added, alone.
+addAll3); on a regular one it doesn't. The API has no operation that says the kind, so the canary is added, alone.
 """
 
 from datetime import datetime
@@ -10,16 +12,16 @@ from campaign_sync.domain.checks import CheckOutcome
 from campaign_sync.domain.rejection import ACCEPTED, ALREADY_STORED, UNSUBSCRIBED_CODE, VENDOR_REASONS
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import EVERY_LIST
-from campaign_sync.replacement.target import Target
+from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.recipient_lists import ListKind, RecipientListStates
 
 NAME = "list_kind"
-"""What the gate calls this check."""
+"""The name of this check."""
 
 
-def known_opt_in_list(target: Target, lists: RecipientListStates) -> CheckOutcome | None:
-    """A refusal for a list that a canary has shown to be an opt-in list; None for all others."""
-    if lists.kind(target.recipient_list_id) is not ListKind.OPT_IN:
+def known_opt_in_list(settings: ListSettings, lists: RecipientListStates) -> CheckOutcome | None:
+    """Return the refusal of a list that a canary has shown to be an opt-in list; None for all others."""
+    if lists.kind(settings.recipient_list_id) is not ListKind.OPT_IN:
         return None
     return CheckOutcome(
         NAME,
@@ -29,60 +31,63 @@ def known_opt_in_list(target: Target, lists: RecipientListStates) -> CheckOutcom
     )
 
 
-def probe_list_kind(target: Target, vendor: Optimizely, lists: RecipientListStates, now: datetime) -> CheckOutcome:
+def probe_list_kind(
+    settings: ListSettings, vendor: Optimizely, lists: RecipientListStates, now: datetime
+) -> CheckOutcome:
     """Find out the list's kind, remember it, and leave the canary as it was: unsubscribed, and in no list."""
-    canary, list_id = target.canary_address, target.recipient_list_id
+    canary, list_id = settings.mandator_settings.canary_address, settings.recipient_list_id
     if canary is None:
         return CheckOutcome(NAME, True, "the configuration vouches that it is a regular list; no canary_address is set")
     if not vendor.unsubscribes.contains_all([canary])[0]:
         return CheckOutcome(
             NAME,
             False,
-            f"the canary_address of {target.mandator} isn't unsubscribed there, so it proves nothing; unsubscribe it "
+            f"the canary_address of {settings.mandator} isn't unsubscribed there, so it proves nothing; unsubscribe it "
             "in Campaign. If it was: something revived it, perhaps this list, being an opt-in list",
         )
-    of_list = target.unsubscribe_lists == "per_list" and _is_on_lists_own(target, vendor, canary)
-    code = _add(target, vendor, canary)
+    of_list = settings.has_own_unsubscribe_list and _is_on_lists_own(settings, vendor, canary)
+    code = _add(settings, vendor, canary)
     if code == ALREADY_STORED:  # left there by a run that was killed
         vendor.recipients.remove_all(list_id, [canary])
-        code = _add(target, vendor, canary)
+        code = _add(settings, vendor, canary)
     if code not in (ACCEPTED, UNSUBSCRIBED_CODE):
         reason = VENDOR_REASONS[code].value if code in VENDOR_REASONS else f"code {code}"
         return CheckOutcome(
             NAME, False, f"the vendor refuses the canary_address for another reason ({reason}); choose another address"
         )
-    # Not the code decides: nobody documents that a regular list never answers 0. What counts is whether it was revived.
-    revived = not _has_left(target, vendor, canary, of_list)
+    # The code doesn't decide: it isn't documented that a regular list never answers 0. Whether it was revived does.
+    revived = not _has_left(settings, vendor, canary, of_list)
     if revived:
         vendor.unsubscribes.add_all(list_id if of_list else EVERY_LIST, [canary])
-        if not _has_left(target, vendor, canary, of_list):
+        if not _has_left(settings, vendor, canary, of_list):
             vendor.unsubscribes.add_all(EVERY_LIST, [canary])
     if code == ACCEPTED:
         vendor.recipients.remove_all(list_id, [canary])
-    unclear = not revived and target.unsubscribe_lists == "per_list" and vendor.unsubscribes.refuses_list_queries
+    unclear = not revived and settings.has_own_unsubscribe_list and vendor.unsubscribes.refuses_list_queries
     if not unclear:
         lists.set_kind(list_id, ListKind.OPT_IN if revived else ListKind.REGULAR, now)
-    found = (
+    summary = (
         "the configuration vouches that it is a regular list; the canary wasn't revived, but the vendor doesn't say "
         "from which lists it is unsubscribed"
         if unclear
         else "a canary shows it to be a regular list"
     )
-    return known_opt_in_list(target, lists) or CheckOutcome(NAME, True, found)
+    return known_opt_in_list(settings, lists) or CheckOutcome(NAME, True, summary)
 
 
-def _has_left(target: Target, vendor: Optimizely, canary: str, of_list: bool) -> bool:
-    """Whether it is on the unsubscribe list that this recipient list would take it off."""
-    own = vendor.unsubscribes.contains_all_of_list(target.recipient_list_id, [canary]) if of_list else None
+def _has_left(settings: ListSettings, vendor: Optimizely, canary: str, of_list: bool) -> bool:
+    """Return whether it is on the unsubscribe list that this recipient list would take it off."""
+    own = vendor.unsubscribes.contains_all_of_list(settings.recipient_list_id, [canary]) if of_list else None
     return own[0] if own else vendor.unsubscribes.contains_all([canary])[0]
 
 
-def _is_on_lists_own(target: Target, vendor: Optimizely, canary: str) -> bool:
-    """Make sure that the canary is on this recipient list's own unsubscribe list, where it has one that shows.
+def _is_on_lists_own(settings: ListSettings, vendor: Optimizely, canary: str) -> bool:
+    """Put the canary on this recipient list's own unsubscribe list, where it has one that can be read.
 
-    On others it would prove nothing here: reviving it would leave it there. False where only the client's list counts.
+    On others it would prove nothing here: reviving it would leave it there. Return False where only the client's list
+    counts.
     """
-    list_id, unsubscribes = target.recipient_list_id, vendor.unsubscribes
+    list_id, unsubscribes = settings.recipient_list_id, vendor.unsubscribes
     own = unsubscribes.contains_all_of_list(list_id, [canary])
     if own == [False]:
         unsubscribes.add_all(list_id, [canary])
@@ -90,8 +95,8 @@ def _is_on_lists_own(target: Target, vendor: Optimizely, canary: str) -> bool:
     return own == [True]
 
 
-def _add(target: Target, vendor: Optimizely, canary: str) -> int:
+def _add(settings: ListSettings, vendor: Optimizely, canary: str) -> int:
     # With all attributes, so that whatever the vendor has against the form of a batch shows before anything is cleared.
-    names = target.contract.list_attributes
-    batch = vendor.recipients.prepare(target.recipient_list_id, [canary], [canary], names, [[""]] * len(names))
-    return vendor.recipients.add_all(target.recipient_list_id, batch)[0]
+    names = settings.schema.list_attributes
+    batch = vendor.recipients.prepare(settings.recipient_list_id, [canary], [canary], names, [[""]] * len(names))
+    return vendor.recipients.add_all(settings.recipient_list_id, batch)[0]

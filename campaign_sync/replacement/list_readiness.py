@@ -1,4 +1,4 @@
-"""Gathers what is known of a mandator's lists, and judges whether they may be mailed to now."""
+"""What is known of a mandator's lists, and whether they may be mailed to now."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync.storage.state import State
 
 STILL_FRESH = timedelta(hours=12)
-"""A list proven so shortly ago, late on the day before, counts for today as well."""
+"""A list proven this recently, late on the day before, counts for today as well."""
 
 
 @dataclass(frozen=True)
@@ -22,20 +22,20 @@ class Expected:
     """What a mandator may expect of its lists at some moment."""
 
     is_current: Callable[[datetime], bool]
-    """Whether a list that was proven then needn't be proven anew yet."""
+    """Whether a list that was proven at that moment needn't be proven anew yet."""
     pause: timedelta = timedelta(0)
     """How old feedback may be without anything being wrong."""
 
 
 def of_today(zone: ZoneInfo, now: datetime) -> Expected:
-    """What mailings of today may expect: lists of today, and feedback of the last day."""
+    """Return what mailings of today may expect: lists of today, and feedback of the last day."""
     today = now.astimezone(zone).date()
     return Expected(lambda at: at.astimezone(zone).date() == today or now - at <= STILL_FRESH)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A list, how it stands, and what was found of it since its proof."""
+    """A list, its readiness, and what was found of it since its proof."""
 
     name: str
     standing: Standing
@@ -51,13 +51,13 @@ def judge_lists(
     now: datetime,
     expected: Expected | None = None,
 ) -> list[Judged]:
-    """How each list of a mandator stands.
+    """Judge each list of a mandator.
 
     Args:
         configuration: of everything.
         mandator: its key.
         state: what the product remembers.
-        attempts: the newest run that was to replace each list, by the list's key; None where nobody could be asked.
+        attempts: the newest run that was to replace each list, by the list's key; None where Dagster couldn't be asked.
         now: the moment that is asked about.
         expected: what may be expected then; what mailings of today may, by default.
     """
@@ -69,17 +69,17 @@ def judge_lists(
         age = replace(age, alertness=Alertness.FRESH)
     judged, doubts = [], state.recipient_lists.partial_fills(mandator)
     for name in settings.lists:
-        broken = state.replacements.incomplete(mandator, name)
+        unfinished = state.replacements.incomplete(mandator, name)
         proven = state.replacements.last_proven(mandator, name)
         proven_at = (proven.finished_at or proven.started_at) if proven else None
         drift = state.list_drifts.of(mandator, name, proven.id) if proven else None
         facts = Facts(
             proven_at=proven_at,
             is_current=proven_at is not None and expected.is_current(proven_at),
-            incomplete_since=(broken.cleared_at or broken.started_at) if broken else None,
-            under_way=broken is not None
-            and broken.state is not ReplacementState.FAILED
-            and state.locks.holder(broken.recipient_list_id) is not None,
+            incomplete_since=(unfinished.cleared_at or unfinished.started_at) if unfinished else None,
+            under_way=unfinished is not None
+            and unfinished.state is not ReplacementState.FAILED
+            and state.locks.holder(unfinished.recipient_list_id) is not None,
             attempt=(attempts or {}).get(name),
             attempts_known=attempts is not None,
             feedback=age,

@@ -1,4 +1,4 @@
-"""The full replace of one recipient list: gate, clear, fill, sweep, proof; every step written down."""
+"""The full replacement of one recipient list: preflight, clear, fill, sweep, proof; every step recorded."""
 
 import json
 import traceback
@@ -24,13 +24,13 @@ from campaign_sync.feedback.current_suppression import suppression
 from campaign_sync.feedback.freshness import vendor_time
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import OptimizelyError
-from campaign_sync.replacement.admission import Gate, PreflightResult
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError, UnprovenError
+from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.list_writer import Codes, ListWriter, prepare
-from campaign_sync.replacement.live_suppression import OptOutRecorders, suppressed_meanwhile
+from campaign_sync.replacement.live_suppression import OptOutRecorder, suppressed_meanwhile
+from campaign_sync.replacement.preflight import Preflight, PreflightResult
 from campaign_sync.replacement.progress import Progress, report, rows_of
 from campaign_sync.replacement.proof import Proof
-from campaign_sync.replacement.target import Target
 from campaign_sync.replacement.verification import sweep_and_verify
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.feedback_imports import ADD_ALL_SOURCE
@@ -42,7 +42,7 @@ from campaign_sync.storage.state import State
 from campaign_sync.telemetry.instruments import instruments
 from campaign_sync.telemetry.metrics import ROWS_DROPPED, ROWS_SWEPT
 
-_TELLING = (
+_WITHOUT_PERSONAL_DATA = (
     OptimizelyError,
     CrmError,
     StateError,
@@ -51,20 +51,20 @@ _TELLING = (
     ReplacementRefusedError,
     UnprovenError,
 )
-"""Errors whose messages hold nobody's data."""
+"""Errors whose messages hold no personal data."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a proven replace did."""
+class ReplacementOutcome:
+    """What a proven replacement did."""
 
     replace_id: str
-    gate: tuple[CheckOutcome, ...]
+    preflight: tuple[CheckOutcome, ...]
     dropped: dict[str, int]
-    """How many were taken out at the last moment, by why."""
+    """How many were taken out at the last moment, by reason."""
     sent: int
     codes: dict[int, int]
-    """How often the vendor answered what."""
+    """How many rows the vendor answered with each code."""
     swept: dict[str, int]
     proof: Proof
     steps: list[Step]
@@ -75,7 +75,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class ListReplacer:
-    """Replaces recipient lists, with everything that takes."""
+    """Replaces recipient lists of one mandator."""
 
     vendor: Optimizely
     crm: Crm
@@ -83,108 +83,116 @@ class ListReplacer:
     frames: FileStorage
     run_id: str
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    say: Callable[[str], None] = lambda _: None
-    """Told what the replace waits for."""
+    on_wait: Callable[[str], None] = lambda _: None
+    """Called with what the replacement waits for."""
 
-    def replace(self, target: Target, replayed: StoredSnapshot | None = None) -> Outcome:
+    def replace(self, settings: ListSettings, replayed: StoredSnapshot | None = None) -> ReplacementOutcome:
         """Replace the list by its newest snapshot, or by an earlier one, and prove it.
 
-        A list that an earlier replace left half full is filled up where it still agrees with the snapshot, and else
+        A list that an earlier replacement left half full is filled up where it still agrees with the snapshot, and else
         cleared again.
 
         Raises:
-            ReplacementRefusedError: the gate doesn't admit it. Nothing was changed.
-            IncompleteListError: the list isn't what it should be, since this replace or an earlier one broke off.
+            ReplacementRefusedError: a check stops it. Nothing was changed.
+            IncompleteListError: the list isn't what it should be, since this replacement or an earlier one failed.
             OptimizelyError, CrmError, StateError, FileStorageError: something can't be reached. Nothing was changed.
         """
         try:
-            with self.state.locks.acquire(target.recipient_list_id, self.run_id) as lease:
-                return self._replace(target, lease, replayed)
+            with self.state.locks.acquire(settings.recipient_list_id, self.run_id) as lock:
+                return self._replace(settings, lock, replayed)
         except ListLockedError as error:
-            raise ReplacementRefusedError(f"{target} was not touched. {error}", retryable=True) from None
+            raise ReplacementRefusedError(f"{settings} was not touched. {error}", retryable=True) from None
 
-    def _replace(self, target: Target, lease: ListLock, replayed: StoredSnapshot | None) -> Outcome:
-        broken = self.state.replacements.incomplete(target.mandator, target.name)
-        incomplete_since = broken.cleared_at if broken else None
-        gate = Gate(self.vendor, self.crm, self.state, self.frames, self.run_id, self.now, self.say)
+    def _replace(self, settings: ListSettings, lock: ListLock, replayed: StoredSnapshot | None) -> ReplacementOutcome:
+        unfinished = self.state.replacements.incomplete(settings.mandator, settings.name)
+        incomplete_since = unfinished.cleared_at if unfinished else None
+        checks = Preflight(self.vendor, self.crm, self.state, self.frames, self.run_id, self.now, self.on_wait)
         try:
-            admission = gate.admit(target, lease, broken, replayed)
-        except _TELLING as error:
-            if broken is None:
+            preflight = checks.run(settings, lock, unfinished, replayed)
+        except _WITHOUT_PERSONAL_DATA as error:
+            if unfinished is None:
                 raise
-            raise still_incomplete(target, broken, error) from None
-        target = admission.target
-        entry = self._entry(target, admission, broken, replayed)
+            raise still_incomplete(settings, unfinished, error) from None
+        entry = self._entry(settings, preflight, unfinished, replayed)
         steps = self.state.replacements.start(entry)
         try:
-            batches = prepare(target, self.vendor, admission.rows, admission.plan.send)
-            if admission.plan.clear:
-                gate.admit_clear(target, admission)
-            lease.require()
+            batches = prepare(settings, self.vendor, preflight.rows, preflight.plan.send)
+            if preflight.plan.clear:
+                checks.recheck_mailings(settings, preflight)
+            lock.require()
             begun = self.now()
             self.state.replacements.begin_changes(
-                entry.id, clears=admission.plan.clear, incomplete_since=incomplete_since or begun
+                entry.id, clears=preflight.plan.clear, incomplete_since=incomplete_since or begun
             )
             incomplete_since = incomplete_since or begun
-            filler = ListWriter(target, self.vendor, steps, lease)
-            on_rows = rows_of(target, "fill", len(admission.rows))
-            codes = filler.carry_out(admission.plan, admission.rows, batches, on_rows, resuming=broken is not None)
-            return self._finish(entry, admission, filler, codes, self.now() - begun)
+            writer = ListWriter(settings, self.vendor, steps, lock)
+            on_rows = rows_of(settings, "fill", len(preflight.rows))
+            codes = writer.carry_out(preflight.plan, preflight.rows, batches, on_rows, resuming=unfinished is not None)
+            return self._finish(entry, preflight, writer, codes, self.now() - begun)
         except BaseException as error:
-            self._note_failure(entry, error)
+            self._record_failure(entry, error)
             if not isinstance(error, Exception):
                 raise
             if incomplete_since is None:
                 if isinstance(error, ReplacementRefusedError):
                     raise
-                why = f"{target} was not touched. {_told(error)}"
-                raise ReplacementRefusedError(why, admission.outcomes, retryable=_may_pass(error)) from None
+                why = f"{settings} was not touched. {_describe(error)}"
+                raise ReplacementRefusedError(why, preflight.outcomes, retryable=_is_retryable(error)) from None
             raise _incomplete(
-                target, incomplete_since, _told(error), _may_pass(error), admission.outcomes, replayed
+                settings, incomplete_since, _describe(error), _is_retryable(error), preflight.outcomes, replayed
             ) from None
 
     def _entry(
-        self, target: Target, admission: PreflightResult, broken: Replacement | None, replayed: StoredSnapshot | None
+        self,
+        settings: ListSettings,
+        preflight: PreflightResult,
+        unfinished: Replacement | None,
+        replayed: StoredSnapshot | None,
     ) -> Replacement:
-        baselines = admission.around.baselines
+        baselines = preflight.context.baselines
         return Replacement(
-            mandator=target.mandator,
-            list=target.name,
-            recipient_list_id=target.recipient_list_id,
+            mandator=settings.mandator,
+            list=settings.name,
+            recipient_list_id=settings.recipient_list_id,
             run_id=self.run_id,
-            snapshot_id=admission.stored.id,
+            snapshot_id=preflight.stored.id,
             state=ReplacementState.ADMITTED,
-            started_at=self.state.replacements.next_start(target.mandator, target.name, self.now()),
+            started_at=self.state.replacements.next_start(settings.mandator, settings.name, self.now()),
             id=str(uuid4()),
             baseline_rows=baselines[0].rows if baselines else None,
-            strategy=target.strategy,
-            resumes=broken.id if broken and not admission.plan.clear else None,
+            strategy=settings.recipient_list.strategy,
+            resumes=unfinished.id if unfinished and not preflight.plan.clear else None,
             replayed=replayed is not None,
-            dropped=len(admission.dropped),
-            entity_types=json.dumps(entity_counts(admission.rows)),
+            dropped=len(preflight.dropped),
+            entity_types=json.dumps(entity_counts(preflight.rows)),
         )
 
     def _finish(
         self,
         entry: Replacement,
-        admission: PreflightResult,
-        filler: ListWriter,
+        preflight: PreflightResult,
+        writer: ListWriter,
         codes: Codes,
         incomplete_for: timedelta,
-    ) -> Outcome:
-        target, rows, replacements = filler.target, admission.rows, self.state.replacements
+    ) -> ReplacementOutcome:
+        settings, rows, replacements = writer.settings, preflight.rows, self.state.replacements
         accepted = codes == ACCEPTED
-        self._record_refused(target, rows, codes)
+        self._record_refused(settings, rows, codes)
         replacements.begin_proof(entry.id, sent=len(rows), accepted=int(accepted.sum()))
-        filler.require_known_codes(rows, codes)
-        proven = sweep_and_verify(
-            filler, rows, admission.digests, accepted, lambda sent: self._left_in_crm(target, sent)
+        writer.require_known_codes(rows, codes)
+        verification = sweep_and_verify(
+            writer,
+            preflight.columns,
+            rows,
+            preflight.digests,
+            accepted,
+            lambda sent: self._suppressed_in_crm(settings, sent),
         )
-        proof = proven.proof
-        self._record(target, proven.taken_out)
+        proof = verification.proof
+        self._record(settings, verification.taken_out)
         replacements.record_proof(
             entry.id,
-            swept=len(proven.taken_out),
+            swept=len(verification.taken_out),
             in_list=proof.in_list,
             proof=str(proof),
             id_attribute=proof.id_attribute,
@@ -193,75 +201,75 @@ class ListReplacer:
         if not proof.holds:
             held, expected = proof.in_list, proof.expected
             raise UnprovenError(f"read back, it has {held} recipients where {expected} should be ({proof})")
-        require_enough_left(target, admission.around, proven.entity_types)
-        seen_at = vendor_time(target.feedback_by_files, self.vendor)
-        OptOutRecorders(self.crm, self.state, self.frames).hear(target, proven.sent, proven.looked, seen_at)
+        require_enough_left(settings, preflight.context, verification.entity_types)
+        seen_at = vendor_time(settings.feedback_by_files, self.vendor)
+        recorder = OptOutRecorder(self.crm, self.state, self.frames)
+        recorder.record_live_opt_outs(settings, verification.sent, verification.vendor_reasons, seen_at)
         replacements.mark_proven(entry.id, self.now())
-        self.state.recipient_lists.clear_partial_fill(target.mandator, target.name)
-        report(Progress(target.mandator, target.name, "proven", proof.in_list, proof.in_list))
-        dropped, swept = _by_reason(admission.dropped), _by_reason(proven.taken_out)
+        self.state.recipient_lists.clear_partial_fill(settings.mandator, settings.name)
+        report(Progress(settings.mandator, settings.name, "proven", proof.in_list, proof.in_list))
+        dropped, swept = _by_reason(preflight.dropped), _by_reason(verification.taken_out)
         for metric, by_reason in ((ROWS_DROPPED, dropped), (ROWS_SWEPT, swept)):
             for reason, taken_out in by_reason.items():
-                instruments().count(metric, taken_out, mandator=target.mandator, list=target.name, reason=reason)
-        return Outcome(
+                instruments().count(metric, taken_out, mandator=settings.mandator, list=settings.name, reason=reason)
+        return ReplacementOutcome(
             replace_id=entry.id,
-            gate=admission.outcomes,
+            preflight=preflight.outcomes,
             dropped=dropped,
             sent=len(rows),
             codes=dict(sorted(Counter(codes.tolist()).items())),
             swept=swept,
             proof=proof,
-            steps=filler.steps.all(),
+            steps=writer.steps.all(),
             resumed=entry.resumes is not None,
             incomplete_for=incomplete_for,
         )
 
-    def _left_in_crm(self, target: Target, sent: pd.DataFrame) -> "pd.Series[str]":
-        """Why the CRM, as it is by now, lets nobody write to some of those who were sent; else missing.
+    def _suppressed_in_crm(self, settings: ListSettings, sent: pd.DataFrame) -> "pd.Series[str]":
+        """Return why the CRM, as it is by now, forbids to write to each of those who were sent; else missing.
 
-        Only withdrawals and bounces count: should the CRM be loaded anew at this moment, nobody in it would consent.
+        Only withdrawals and bounces count: while the CRM is loaded anew, it shows no consents at all.
         """
         with self.crm.snapshot() as crm:
-            known = suppression(crm, self.state, target.mandator)
+            known = suppression(crm, self.state, settings.mandator)
         known = known[known["kind"] != SuppressionKind.UNCLEAR]  # an unknown word in the CRM must not empty a list
-        return suppressed_meanwhile(Suppressed.of(known, target.contract.opt_in_id), sent)
+        return suppressed_meanwhile(Suppressed.of(known, settings.schema.opt_in_id), sent)
 
-    def _record_refused(self, target: Target, rows: pd.DataFrame, codes: Codes) -> None:
+    def _record_refused(self, settings: ListSettings, rows: pd.DataFrame, codes: Codes) -> None:
         refused = rows[codes != ACCEPTED]
         answers = pd.Series(codes[codes != ACCEPTED], index=refused.index, dtype="Int64")
         reasons = answers.map(lambda code: VENDOR_REASONS.get(code, Reason.VENDOR_ERROR).value).astype("str")
-        if target.opt_outs_await_rows:  # as of a look: the answer doesn't say which opt-in they left
+        if settings.opt_outs_await_rows:  # the answer doesn't say which opt-in they left
             reasons[reasons == Reason.UNSUBSCRIBED.value] = Reason.ON_UNSUBSCRIBE_LIST.value
         blocked = refused.loc[reasons == Reason.BLOCKLISTED.value, ADDRESS]
-        self.state.blocked_addresses.record(target.mandator, blocked.tolist(), ADD_ALL_SOURCE, self.now())
+        self.state.blocked_addresses.record(settings.mandator, blocked.tolist(), ADD_ALL_SOURCE, self.now())
         entries = rejections(refused, Stage.VENDOR, reasons)
-        self._record(target, entries.assign(vendor_code=answers.array))
+        self._record(settings, entries.assign(vendor_code=answers.array))
 
-    def _record(self, target: Target, entries: pd.DataFrame) -> None:
-        self.state.rejections.record(target.mandator, target.name, entries, self.run_id)
+    def _record(self, settings: ListSettings, entries: pd.DataFrame) -> None:
+        self.state.rejections.record(settings.mandator, settings.name, entries, self.run_id)
 
-    def _note_failure(self, entry: Replacement, error: BaseException) -> None:
-        with suppress(StateError):  # if that is what failed, what stands in the journal says enough
-            self.state.replacements.mark_failed(entry.id, self.now(), _told(error))
+    def _record_failure(self, entry: Replacement, error: BaseException) -> None:
+        with suppress(StateError):  # if that is what failed, what is recorded already says enough
+            self.state.replacements.mark_failed(entry.id, self.now(), _describe(error))
 
 
-def still_incomplete(target: Target, broken: Replacement, error: Exception) -> IncompleteListError:
-    """What to raise where something keeps a list from being mended that an earlier replace left incomplete."""
+def still_incomplete(settings: ListSettings, unfinished: Replacement, error: Exception) -> IncompleteListError:
+    """Return what to raise where an error keeps an incomplete list from being replaced."""
     outcomes = error.outcomes if isinstance(error, ReplacementRefusedError) else ()
-    since = broken.cleared_at or broken.started_at
-    return _incomplete(target, since, f"it can't be mended now: {_told(error)}", _may_pass(error), outcomes)
+    since = unfinished.cleared_at or unfinished.started_at
+    return _incomplete(settings, since, f"it can't be replaced now: {_describe(error)}", _is_retryable(error), outcomes)
 
 
-def require_enough_left(target: Target, around: CheckContext, entity_types: Mapping[str, int]) -> None:
-    """A vendor that refuses nearly everybody leaves a list that equals what it took, and is next to empty.
+def require_enough_left(settings: ListSettings, context: CheckContext, entity_types: Mapping[str, int]) -> None:
+    """Raise UnprovenError if what is in the list violates its limits.
 
-    Raises:
-        UnprovenError: what is in the list breaks its limits.
+    A vendor that refuses nearly everybody leaves a list that equals what it took, and is next to empty.
     """
     left = sum(entity_types.values())
-    beyond = limit_violations(left, target.contract.limits)
-    if around.held_before and not around.size_accepted:
-        beyond += leap_violations({"": left}, target.contract.limits, [around.held_before])
+    beyond = limit_violations(left, settings.schema.limits)
+    if context.held_before and not context.size_accepted:
+        beyond += leap_violations({"": left}, settings.schema.limits, [context.held_before])
     if beyond:
         raise UnprovenError(
             f"of all who were sent only {left} are in it, the vendor turned the others away ({beyond[0]})"
@@ -269,26 +277,26 @@ def require_enough_left(target: Target, around: CheckContext, entity_types: Mapp
 
 
 def _incomplete(
-    target: Target,
+    settings: ListSettings,
     since: datetime,
     why: str,
     retryable: bool,
     outcomes: tuple[CheckOutcome, ...],
     replayed: StoredSnapshot | None = None,
 ) -> IncompleteListError:
-    again = f"campaign-sync run {target.mandator} --list {target.name}"
+    again = f"campaign-sync run {settings.mandator} --list {settings.name}"
     if replayed:
-        again = f"campaign-sync replay {target.mandator} {target.name} --snapshot {replayed.id}"
+        again = f"campaign-sync replay {settings.mandator} {settings.name} --snapshot {replayed.id}"
     return IncompleteListError(
-        f"{target} is INCOMPLETE since {since:%Y-%m-%d %H:%M:%S} UTC: {why.rstrip('.')}. Send nothing to it, and "
+        f"{settings} is INCOMPLETE since {since:%Y-%m-%d %H:%M:%S} UTC: {why.rstrip('.')}. Send nothing to it, and "
         f"replace it again: `{again}`{'' if replayed else ', or materialize recipient_list'}",
         retryable=retryable,
         outcomes=outcomes,
     )
 
 
-def _may_pass(error: BaseException) -> bool:
-    """Whether the same replace, begun again, may well succeed."""
+def _is_retryable(error: BaseException) -> bool:
+    """Return whether the same replacement, begun again, may well succeed."""
     return isinstance(error, CampaignSyncError) and error.retryable
 
 
@@ -296,9 +304,9 @@ def _by_reason(entries: pd.DataFrame) -> dict[str, int]:
     return {str(reason): int(count) for reason, count in entries["reason"].value_counts().sort_index().items()}
 
 
-def _told(error: BaseException) -> str:
-    """What may be said of an error: foreign messages can hold people's data, so of those only kind and place."""
-    if isinstance(error, _TELLING):
+def _describe(error: BaseException) -> str:
+    """Describe an error without personal data: foreign messages can hold some, so of those only kind and place."""
+    if isinstance(error, _WITHOUT_PERSONAL_DATA):
         return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"

@@ -1,4 +1,4 @@
-"""The calls that change a vendor's list, each written down before and after."""
+"""The calls that change a vendor's list, each recorded before and after."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,9 +18,9 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import TransientError
 from campaign_sync.optimizely.services import MAX_ROWS, Batch
 from campaign_sync.replacement.errors import NotClearedError, UnprovenError
+from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.parallel import in_parallel
 from campaign_sync.replacement.plan import Plan, Positions
-from campaign_sync.replacement.target import Target
 from campaign_sync.storage.locks import ListLock
 from campaign_sync.storage.replacement_steps import ADD_ALL, CLEAR, PlannedCall, StepLog
 from campaign_sync.telemetry.instruments import instruments
@@ -30,7 +30,7 @@ from campaign_sync.telemetry.spans import attempted
 _TRIES = 4
 
 Codes = npt.NDArray[np.int_]
-"""The vendor's answer for every row of a snapshot."""
+"""The vendor's answer code for every row of a snapshot."""
 
 Result = TypeVar("Result")
 
@@ -42,18 +42,20 @@ class PreparedBatch:
     positions: Positions
     batch: Batch
     part: str
-    """Which of how many it is."""
+    """Its number, of how many."""
 
 
-def prepare(target: Target, vendor: Optimizely, rows: pd.DataFrame, positions: Positions) -> list[PreparedBatch]:
+def prepare(
+    settings: ListSettings, vendor: Optimizely, rows: pd.DataFrame, positions: Positions
+) -> list[PreparedBatch]:
     """Turn rows into batches, while the list is still full: after `clear` nothing happens but sending."""
-    size = target.batch_size
+    size = settings.optimizely.batch_size
     sent = rows if len(positions) == len(rows) else rows.iloc[positions]
-    columns = [RECIPIENT_ID, ADDRESS, *target.contract.list_columns]
+    columns = [RECIPIENT_ID, ADDRESS, *settings.schema.list_columns]
     parts = -(-len(positions) // size)
     return [
         PreparedBatch(
-            positions[number * size : (number + 1) * size], _batch(target, vendor, chunk), f"{number + 1} of {parts}"
+            positions[number * size : (number + 1) * size], _batch(settings, vendor, chunk), f"{number + 1} of {parts}"
         )
         for number, chunk in enumerate(column_chunks(sent, columns, size))
     ]
@@ -61,12 +63,12 @@ def prepare(target: Target, vendor: Optimizely, rows: pd.DataFrame, positions: P
 
 @dataclass(frozen=True)
 class ListWriter:
-    """Carries out plans on one list. Nothing is sent without the lease."""
+    """Carries out plans on one list. Nothing is sent without the lock."""
 
-    target: Target
+    settings: ListSettings
     vendor: Optimizely
     steps: StepLog
-    lease: ListLock
+    lock: ListLock
 
     def carry_out(
         self,
@@ -77,14 +79,20 @@ class ListWriter:
         *,
         resuming: bool = False,
     ) -> Codes:
-        """Do what the plan says. `batches` are the prepared rows of `plan.send`; `on_rows` is told how many are done.
+        """Do what the plan says.
 
-        Rows that needn't be sent count as accepted. Rows that the vendor failed on by itself (code 7) are sent once
-        more. When `resuming`, a row that is there after all was stored by a call whose answer never came.
+        Rows that needn't be sent count as accepted. Rows on which the vendor itself failed (code 7) are sent once more.
+
+        Args:
+            plan: what to do.
+            rows: the snapshot.
+            batches: the prepared rows of `plan.send`.
+            on_rows: called with the number of rows whenever some are done.
+            resuming: whether a row that is in the list already was stored by a call whose answer never came.
 
         Raises:
             OptimizelyError: a call couldn't be made; no further one is begun.
-            ListLockLostError: somebody else may be at the list by now.
+            ListLockLostError: another run may be changing the list by now.
             UnprovenError: the vendor says that it has cleared the list, and it isn't empty.
         """
         if plan.clear:
@@ -99,14 +107,14 @@ class ListWriter:
             codes[batch.positions] = answers
             on_rows(len(batch.positions))
         failed = plan.send[codes[plan.send] == GENERAL_ERROR]
-        again = prepare(self.target, self.vendor, rows, failed)
+        again = prepare(self.settings, self.vendor, rows, failed)
         for batch, answers in self._send_all(again, resuming=True):
             codes[batch.positions] = answers
         self._count(codes[plan.send])
         return codes
 
     def clear(self) -> None:
-        """Empty the list. It is tried again only while the lease is held, for a late repeat would empty a full list.
+        """Empty the list. It is tried again only while the lock is held, for a late repeat would empty a full list.
 
         Raises:
             UnprovenError: the vendor says that it has cleared the list, and it isn't empty.
@@ -116,18 +124,18 @@ class ListWriter:
                 self._changing(CLEAR, self._clear_once)
 
     def _clear_once(self) -> None:
-        list_id, recipients = self.target.recipient_list_id, self.vendor.recipients
+        list_id, recipients = self.settings.recipient_list_id, self.vendor.recipients
         recipients.clear(list_id)
         left = recipients.count(list_id)
-        if left:  # or somebody signed up at this very moment, who isn't there any more after the next try
+        if left:  # or a person signed up at this very moment, who is gone after the next try
             raise NotClearedError(
                 f"clear has changed nothing: the vendor took {_TRIES} calls, and the list still holds {left} "
                 f"recipients. Ask the vendor's support why recipient list {list_id} can't be cleared"
             )
 
     def sweep(self) -> dict[str, int]:
-        """Have the vendor take out everybody it wouldn't write to. Returns how many, by why."""
-        list_id, recipients = self.target.recipient_list_id, self.vendor.recipients
+        """Have the vendor take out everybody it wouldn't write to; return how many, by reason."""
+        list_id, recipients = self.settings.recipient_list_id, self.vendor.recipients
         return {
             "unsubscribed": self._changing("removeUnsubscribed", lambda: recipients.remove_unsubscribed(list_id)),
             "bounced": self._changing("removeBounced", lambda: recipients.remove_bounced(list_id)),
@@ -135,50 +143,52 @@ class ListWriter:
         }
 
     def take_out(self, ids: Sequence[str]) -> int:
-        """Remove these recipients from the list; returns how many of them were in it."""
+        """Remove these recipients from the list; return how many of them were in it."""
         return sum(sum(self._remove(ids[start : start + MAX_ROWS])) for start in range(0, len(ids), MAX_ROWS))
 
     def require_known_codes(self, rows: pd.DataFrame, codes: Codes) -> None:
-        """Make sure that the vendor said of every row what became of it.
+        """Check that the vendor answered every row with a documented code.
 
-        Rows of which it didn't are taken out again, so that whoever goes on filling the list has to ask anew.
+        Rows with other codes are taken out again, so that a rerun that resumes the fill has to send them anew.
 
         Raises:
-            UnprovenError: it answered with codes that its documentation doesn't have, so nobody knows whether it stored
-                these rows, and whether it would send mail to them.
+            UnprovenError: it answered with undocumented codes, so it isn't known whether it stored these rows, and
+                whether it would send mail to them.
         """
         unknown = np.isin(codes, [ACCEPTED, *VENDOR_REASONS], invert=True)
         if not unknown.any():
             return
         self.take_out(rows.loc[unknown, RECIPIENT_ID].tolist())
-        told = ", ".join(f"code {code}: {number}" for code, number in sorted(Counter(codes[unknown].tolist()).items()))
+        counts = ", ".join(
+            f"code {code}: {number}" for code, number in sorted(Counter(codes[unknown].tolist()).items())
+        )
         raise UnprovenError(
-            f"addAll3 answered codes that aren't documented ({told}), so these rows were taken out again. Ask the "
+            f"addAll3 answered codes that aren't documented ({counts}), so these rows were taken out again. Ask the "
             "vendor's support what the codes mean"
         )
 
     def _remove(self, ids: Sequence[str]) -> list[bool]:
-        list_id = self.target.recipient_list_id
+        list_id = self.settings.recipient_list_id
         return self._changing("take out", lambda: self.vendor.recipients.remove_all(list_id, ids), rows=len(ids))
 
     def _change(self, rows: pd.DataFrame, positions: Positions) -> None:
-        """Overwrite attributes; nobody is gone from the list for it."""
-        contract, list_id = self.target.contract, self.target.recipient_list_id
+        """Overwrite attributes; no recipient leaves the list for it."""
+        schema, list_id = self.settings.schema, self.settings.recipient_list_id
 
         def overwrite(position: int) -> None:
             row = rows.iloc[position]
-            self.lease.require()
+            self.lock.require()
             self.vendor.recipients.set_attributes(
-                list_id, row[RECIPIENT_ID], contract.list_attributes, [row[column] for column in contract.list_columns]
+                list_id, row[RECIPIENT_ID], schema.list_attributes, [row[column] for column in schema.list_columns]
             )
 
         if len(positions):
             with self.steps.step("setAttributes", rows=len(positions)):
-                for _ in in_parallel(self.target, self.vendor, overwrite, positions.tolist()):
+                for _ in in_parallel(self.vendor, self._parallel_calls, overwrite, positions.tolist()):
                     pass
 
     def _changing(self, step: str, call: Callable[[], Result], rows: int | None = None) -> Result:
-        self.lease.require()
+        self.lock.require()
         with self.steps.step(step, rows=rows) as notes:
             result = call()
             if isinstance(result, int):
@@ -186,13 +196,16 @@ class ListWriter:
         return result
 
     def _send_all(self, batches: Sequence[PreparedBatch], resuming: bool) -> Iterator[tuple[PreparedBatch, list[int]]]:
-        """Send all batches, of which each is in the journal before the first one goes."""
-        calls = [PlannedCall(each.part, len(each.positions), each.batch.digest) for each in batches]
+        """Send all batches; each is recorded before the first one is sent."""
+        calls = [PlannedCall(batch.part, len(batch.positions), batch.batch.digest) for batch in batches]
         numbers = self.steps.plan_calls(ADD_ALL, calls)
         numbered = {id(batch): number for batch, number in zip(batches, numbers, strict=True)}
         try:
             yield from in_parallel(
-                self.target, self.vendor, lambda batch: self._send(batch, numbered[id(batch)], resuming), batches
+                self.vendor,
+                self._parallel_calls,
+                lambda batch: self._send(batch, numbered[id(batch)], resuming),
+                batches,
             )
         finally:
             self.steps.finish_calls()
@@ -203,7 +216,7 @@ class ListWriter:
         for attempt in _retrying():
             again = attempt.retry_state.attempt_number > 1
             with attempt, attempted(attempt.retry_state.attempt_number):
-                self.lease.require()
+                self.lock.require()
                 rows, digest = len(batch.positions), batch.batch.digest
                 with (
                     self.steps.step(ADD_ALL, part=batch.part, rows=rows, digest=digest)
@@ -212,19 +225,23 @@ class ListWriter:
                 ) as notes:
                     self._count_sent(rows)
                     try:
-                        codes = self.vendor.recipients.add_all(self.target.recipient_list_id, batch.batch)
+                        codes = self.vendor.recipients.add_all(self.settings.recipient_list_id, batch.batch)
                     except TransientError as error:
                         answer_lost |= error.outcome_unknown
                         raise
                     notes.add_answers(codes)
         return [ACCEPTED if answer_lost and code == ALREADY_STORED else code for code in codes]
 
+    @property
+    def _parallel_calls(self) -> int:
+        return self.settings.optimizely.parallel_calls
+
     def _count_sent(self, rows: int) -> None:
-        instruments().count(ROWS_SENT, rows, mandator=self.target.mandator, list=self.target.name)
+        instruments().count(ROWS_SENT, rows, mandator=self.settings.mandator, list=self.settings.name)
 
     def _count(self, answers: Codes) -> None:
-        """Count what the vendor made of the rows. Codes that its documents don't have count as one."""
-        labels = {"mandator": self.target.mandator, "list": self.target.name}
+        """Count the vendor's answers. Codes that aren't documented count as one."""
+        labels = {"mandator": self.settings.mandator, "list": self.settings.name}
         for code, rows in Counter(answers.tolist()).items():
             if code == ACCEPTED:
                 instruments().count(ROWS_ACCEPTED, rows, **labels)
@@ -242,6 +259,8 @@ def _retrying() -> Retrying:
     )
 
 
-def _batch(target: Target, vendor: Optimizely, columns: Sequence[pa.Array]) -> Batch:
+def _batch(settings: ListSettings, vendor: Optimizely, columns: Sequence[pa.Array]) -> Batch:
     ids, addresses, *values = columns
-    return vendor.recipients.prepare(target.recipient_list_id, ids, addresses, target.contract.list_attributes, values)
+    return vendor.recipients.prepare(
+        settings.recipient_list_id, ids, addresses, settings.schema.list_attributes, values
+    )

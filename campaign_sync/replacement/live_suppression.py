@@ -1,4 +1,4 @@
-"""The last look: who has left or was blocked at the vendor by this very moment."""
+"""Who may not be written to at this very moment: as the vendor says, and as the CRM says."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,117 +30,126 @@ from campaign_sync.feedback.withdrawal_history import (
 from campaign_sync.feedback.write_back import hear
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import MAX_ROWS
+from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.parallel import in_parallel
-from campaign_sync.replacement.target import Target
 from campaign_sync.storage.feedback_imports import LIVE_LIST_SOURCE
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 
 PEOPLE_COLUMNS = ["entity_type", "entity_id", RECIPIENT_ID, ADDRESS]
-"""Who a row is about, and how the vendor is asked about them."""
+"""The person of a row, and how the vendor is asked about them."""
 
 
-def look(target: Target, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callable[[int], None]) -> "pd.Series[str]":
+def live_vendor_suppression(
+    settings: ListSettings, vendor: Optimizely, rows: pd.DataFrame, on_rows: Callable[[int], None]
+) -> "pd.Series[str]":
     """Ask the vendor about every row, in bulk: why it wouldn't write to them, as `Reason` values; else missing.
 
-    `on_rows` is told how many rows were asked about.
+    `on_rows` is called with the number of rows that were asked about, whenever an answer comes.
     """
 
     def ask(numbered: tuple[int, list[pa.Array]]) -> tuple[list[bool], list[bool], list[bool]]:
         _, (ids, addresses) = numbered
-        if target.unsubscribe_lists == "per_list":
-            left, elsewhere = on_unsubscribe_lists(vendor, target.recipient_list_id, ids)
+        if settings.has_own_unsubscribe_list:
+            left, elsewhere = on_unsubscribe_lists(vendor, settings.recipient_list_id, ids)
         else:
             left = elsewhere = vendor.unsubscribes.contains_all(ids)
         return left, elsewhere, vendor.blacklist.are_blacklisted(addresses)
 
     left, elsewhere, blocked = (np.zeros(len(rows), dtype=bool) for _ in range(3))
     chunks = enumerate(column_chunks(rows, [RECIPIENT_ID, ADDRESS], MAX_ROWS))
-    for (number, _), answers in in_parallel(target, vendor, ask, chunks):
+    for (number, _), answers in in_parallel(vendor, settings.optimizely.parallel_calls, ask, chunks):
         asked = slice(number * MAX_ROWS, number * MAX_ROWS + len(answers[0]))
         left[asked], elsewhere[asked], blocked[asked] = answers
         on_rows(len(answers[0]))
     reasons = pd.Series(pd.NA, index=rows.index, dtype="str")
     reasons[blocked] = Reason.BLOCKLISTED.value
-    if target.unsubscribe_lists == "client":
+    if not settings.has_own_unsubscribe_list:
         # Where feedback rows name the opt-in, being on the list of the whole mandator doesn't say that it is this one.
-        reasons[left] = (Reason.ON_UNSUBSCRIBE_LIST if target.opt_outs_await_rows else Reason.UNSUBSCRIBED).value
-    elif (some := left | elsewhere).any():
-        reasons[some] = _by_lists_left(target, vendor, rows.loc[some, RECIPIENT_ID], reasons[some])
+        reasons[left] = (Reason.ON_UNSUBSCRIBE_LIST if settings.opt_outs_await_rows else Reason.UNSUBSCRIBED).value
+    elif (unsubscribed := left | elsewhere).any():
+        ids = rows.loc[unsubscribed, RECIPIENT_ID]
+        reasons[unsubscribed] = _by_lists_left(settings, vendor, ids, reasons[unsubscribed])
     return reasons
 
 
 def _by_lists_left(
-    target: Target, vendor: Optimizely, ids: "pd.Series[str]", reasons: "pd.Series[str]"
+    settings: ListSettings, vendor: Optimizely, ids: "pd.Series[str]", reasons: "pd.Series[str]"
 ) -> "pd.Series[str]":
-    """Of those on some unsubscribe list: whether it is this list's own, or the client's.
+    """Return the reasons of people on any unsubscribe list: whether it is this list's own, or the client's.
 
-    Who left other lists only is written to.
+    People who left other lists only are written to.
     """
-    lists = lists_left(vendor, ids.tolist(), rows_name_opt_ins=target.rows_name_opt_ins)
-    reasons = reasons.mask(ids.map(lambda each: not lists[each]), Reason.ON_UNSUBSCRIBE_LIST.value)
-    return reasons.mask(ids.map(lambda each: target.recipient_list_id in lists[each]), Reason.UNSUBSCRIBED.value)
+    lists = lists_left(vendor, ids.tolist(), rows_name_opt_ins=settings.rows_name_opt_ins)
+    reasons = reasons.mask(ids.map(lambda recipient: not lists[recipient]), Reason.ON_UNSUBSCRIBE_LIST.value)
+    return reasons.mask(
+        ids.map(lambda recipient: settings.recipient_list_id in lists[recipient]), Reason.UNSUBSCRIBED.value
+    )
 
 
 UNSUBSCRIBE_LISTS = "unsubscribe_lists"
-"""What the gate calls how far unsubscribe lists of single recipient lists can be seen."""
+"""The name of the check that unsubscribe lists of single recipient lists can be read."""
 
 
-def unsubscribe_lists(target: Target, vendor: Optimizely, reasons: "pd.Series[str]") -> list[CheckOutcome]:
-    """What should be known of a look at a list that has an unsubscribe list of its own; nothing for all others.
+def check_unsubscribe_lists(
+    settings: ListSettings, vendor: Optimizely, reasons: "pd.Series[str]"
+) -> list[CheckOutcome]:
+    """Check that the unsubscribe list of a list that has its own can be read; nothing for all others.
 
-    `reasons` are what the look has found.
+    `reasons` are those of `live_vendor_suppression`.
     """
-    if target.unsubscribe_lists == "client":
+    if not settings.has_own_unsubscribe_list:
         return []
     kept_out = int((reasons == Reason.ON_UNSUBSCRIBE_LIST.value).sum())
     if not vendor.unsubscribes.refuses_list_queries:
-        found = f"kept out, being on an unsubscribe list that is no recipient list's own: {kept_out}"
-        return [CheckOutcome(UNSUBSCRIBE_LISTS, True, found)]
+        summary = f"kept out, being on an unsubscribe list that is no recipient list's own: {kept_out}"
+        return [CheckOutcome(UNSUBSCRIBE_LISTS, True, summary)]
     return [
         CheckOutcome(
             UNSUBSCRIBE_LISTS,
             False,
             "the vendor doesn't say who has left this recipient list, so everybody on any unsubscribe list is kept out "
             f"(here {kept_out}); have its support allow the user containsAllByRecipientList of UnsubscribeWebservice, "
-            f"or set mandators.{target.mandator}.unsubscribe_lists to client",
+            f"or set mandators.{settings.mandator}.unsubscribe_lists to client",
             warning=True,
         )
     ]
 
 
 @dataclass(frozen=True)
-class OptOutRecorders:
-    """Who has to hear of it when a look finds somebody: the CRM, and what the product remembers."""
+class OptOutRecorder:
+    """Passes opt-outs that the vendor's lists show to the CRM and to the state database."""
 
     crm: Crm
     state: State
     frames: FileStorage
 
-    def hear(self, target: Target, rows: pd.DataFrame, reasons: "pd.Series[str]", seen_at: datetime) -> None:
+    def record_live_opt_outs(
+        self, settings: ListSettings, rows: pd.DataFrame, reasons: "pd.Series[str]", seen_at: datetime
+    ) -> None:
         """Withdraw the consents of those who left, as an imported unsubscribe would, and remember who is blocked.
 
         Where feedback rows name the opt-in that is affected, the consents wait for them. A blocklist entry is of an
         address or a pattern, so it touches no consent.
         """
         asked = rows[RECIPIENT_ID].tolist()
-        if target.unsubscribe_lists == "per_list":
+        if settings.has_own_unsubscribe_list:
             left = rows[reasons == Reason.UNSUBSCRIBED.value]
-            # Of who is on another list nobody may have said whether they are on this list's own.
+            # Of people on another list it may be unknown whether they are on this list's own.
             asked = rows.loc[reasons.ne(Reason.ON_UNSUBSCRIBE_LIST.value).fillna(value=True), RECIPIENT_ID].tolist()
-            consents = dict(zip(left[RECIPIENT_ID], _consents(left, target.contract.opt_in_id), strict=True))
-            list_id = target.recipient_list_id
+            consents = dict(zip(left[RECIPIENT_ID], _consents(left, settings.schema.opt_in_id), strict=True))
+            list_id = settings.recipient_list_id
             withdraw_from_list(
-                target.mandator, list_id, asked, consents, seen_at, LIVE_LIST_SOURCE, self.crm, self.state
+                settings.mandator, list_id, asked, consents, seen_at, LIVE_LIST_SOURCE, self.crm, self.state
             )
-            told = self.state.unsubscribed_recipients.known(
-                target.mandator
+            known = self.state.unsubscribed_recipients.known(
+                settings.mandator
             )  # they were on the client's list, and aren't any more
-            self.state.unsubscribed_recipients.remove(target.mandator, told.intersection(asked) - consents.keys())
+            self.state.unsubscribed_recipients.remove(settings.mandator, known.intersection(asked) - consents.keys())
         else:
             on_list = reasons.isin([Reason.UNSUBSCRIBED.value, Reason.ON_UNSUBSCRIBE_LIST.value])
             hear(
-                target.mandator,
+                settings.mandator,
                 asked,
                 rows.loc[on_list, RECIPIENT_ID].tolist(),
                 seen_at,
@@ -148,45 +157,47 @@ class OptOutRecorders:
                 self.crm,
                 self.state,
                 self.frames,
-                await_rows=target.opt_outs_await_rows,
+                await_rows=settings.opt_outs_await_rows,
             )
         blocked = rows.loc[reasons == Reason.BLOCKLISTED.value, ADDRESS]
-        self.state.blocked_addresses.record(target.mandator, blocked.tolist(), LIVE_LIST_SOURCE, seen_at)
+        self.state.blocked_addresses.record(settings.mandator, blocked.tolist(), LIVE_LIST_SOURCE, seen_at)
 
 
 def _consents(rows: pd.DataFrame, opt_in_id: str) -> Iterator[frozenset[ConsentRef]]:
-    """Of every row, the one consent on which it is in the list."""
+    """Yield for every row the one consent on which it is in the list."""
     for entity_type, entity_id in zip(rows["entity_type"], rows["entity_id"], strict=True):
         yield frozenset({ConsentRef(Entity(EntityType(entity_type), entity_id), opt_in_id)})
 
 
 @dataclass(frozen=True)
-class CrmLook:
+class LiveCrmSuppression:
     """What the CRM says at this moment about the rows of a snapshot."""
 
     reasons: "pd.Series[str]"
-    """Why each row may not be sent, as `Reason` values; missing where nothing stands against it."""
+    """Why each row may not be sent, as `Reason` values; missing where it may be."""
     suppressed: Suppressed
-    """Whom the list's opt-in may not be used for."""
+    """People whom the list's opt-in may not be used for."""
     recall: Recall
     """Withdrawals that vanished from the CRM."""
 
 
-def live_crm_suppression(crm: CrmSnapshot, state: State, target: Target, rows: pd.DataFrame, now: datetime) -> CrmLook:
+def live_crm_suppression(
+    crm: CrmSnapshot, state: State, settings: ListSettings, rows: pd.DataFrame, now: datetime
+) -> LiveCrmSuppression:
     """Ask the CRM about every row: the same person, under the same address, with a granted consent for the opt-in.
 
-    What it shows of withdrawals is remembered.
+    The withdrawals that it shows are remembered.
 
     Args:
         crm: the CRM at this moment.
-        state: what the product remembers.
-        target: the list.
+        state: the state database.
+        settings: the list.
         rows: a snapshot; columns `PEOPLE_COLUMNS` and `consent_at`.
         now: the present moment.
     """
-    opt_in_id = target.contract.opt_in_id
-    known = suppression(crm, state, target.mandator)
-    memory, consents = WithdrawalMemory(state, target.mandator, opt_in_id, known, now), _Consents(rows)
+    opt_in_id = settings.schema.opt_in_id
+    known = suppression(crm, state, settings.mandator)
+    memory, consents = WithdrawalMemory(state, settings.mandator, opt_in_id, known, now), _Consents(rows)
     for people in consenting_people(crm, opt_in_id):
         memory.compare(people)
         consents.compare(people)
@@ -194,11 +205,11 @@ def live_crm_suppression(crm: CrmSnapshot, state: State, target: Target, rows: p
     suppressed = Suppressed.of(all_suppressed([known, recall.vanished]), opt_in_id)
     reasons = suppressed_meanwhile(suppressed, rows)
     reasons = reasons.where(reasons.notna(), consents.reasons(crm))
-    return CrmLook(reasons, suppressed, recall)
+    return LiveCrmSuppression(reasons, suppressed, recall)
 
 
 def suppressed_meanwhile(suppressed: Suppressed, rows: pd.DataFrame) -> "pd.Series[str]":
-    """Why rows of a snapshot are suppressed by now; whom the snapshot has wasn't suppressed when it was made."""
+    """Return why rows of a snapshot are suppressed by now; none of them was when the snapshot was made."""
     reasons = suppressed.reasons(rows, rows[ADDRESS])
     reasons[reasons.isin(_OF_THE_SELECTION)] = Reason.SUPPRESSED_MEANWHILE.value
     reasons[entity_keys(rows).isin(suppressed.withdrawn)] = Reason.CONSENT_WITHDRAWN.value
@@ -206,7 +217,7 @@ def suppressed_meanwhile(suppressed: Suppressed, rows: pd.DataFrame) -> "pd.Seri
 
 
 _OF_THE_SELECTION = [Reason.BOUNCED.value, Reason.UNSUBSCRIBED.value, Reason.BLOCKLISTED.value]
-"""Reasons that in the ledger say that somebody was never in the snapshot, or that the vendor named them."""
+"""Reasons that in the table of rejections mean: never in the snapshot, or named by the vendor."""
 
 
 class _Consents:
@@ -219,12 +230,12 @@ class _Consents:
         self._found: list[RowDigests] = [digests_of([])]
 
     def compare(self, people: ConsentingPeople) -> None:
-        """Take note of some people who consent now."""
+        """Compare the next people who consent now with the rows."""
         digests = _person_digests(people.keys, people.addresses)
         self._found.append(digests[self._known.have(digests)])
 
     def reasons(self, crm: CrmSnapshot) -> "pd.Series[str]":
-        """Why each row isn't among them, once everybody who consents has been compared; missing where it is."""
+        """Return why each row isn't among them, once everybody who consents was compared; missing where it is."""
         reasons = pd.Series(pd.NA, index=self._rows.index, dtype="str")
         lacking = ~KnownRows(np.concatenate(self._found)).have(self._digests)
         rows = self._rows[lacking]

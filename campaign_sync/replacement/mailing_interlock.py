@@ -1,22 +1,22 @@
-"""The send interlock: a list isn't cleared under a mailing that is being sent or is about to start.
+"""The send interlock: a list isn't cleared while a mailing that uses it is being sent or is about to start.
 
-A Smart Campaign is being sent for as long as it is switched on, so it is waited for as long as may be, and then passes
-with a warning, unless the configuration says otherwise.
+A Smart Campaign is being sent while it is switched on, so the interlock waits for it no longer than `max_wait`; then it
+passes with a warning, unless the configuration says otherwise.
 """
 
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from time import sleep
 
 from campaign_sync.domain.checks import CheckOutcome
 from campaign_sync.feedback.mailing_lists import ListsOfMailings
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
-from campaign_sync.replacement.target import Target
+from campaign_sync.replacement.list_settings import ListSettings
 
 NAME = "mailings"
-"""What the gate calls this check."""
+"""The name of this check."""
 
 MAILING_TYPES = ("regular", "split")
 """Those that go to whole lists. Event mailings, once started, count as being sent for ever."""
@@ -28,21 +28,22 @@ CAMPAIGN_STATUSES = ("SENDING", "NEW", "ACTIVATION_REQUIRED")
 """Those of Smart Campaigns that use their lists, or are going to."""
 
 OVERDUE = timedelta(minutes=15)
-"""A mailing that should have started so long ago and is still new, isn't about to start: it is a draft."""
+"""A mailing that is still new this long after its start time isn't about to start: it is a draft."""
 
-ASKED_EVERY = timedelta(seconds=30)
+POLL_INTERVAL = timedelta(seconds=30)
+"""How long the interlock sleeps before it asks the vendor again."""
 
-NOT_SHOWN = "the vendor doesn't tell about Smart Campaigns: it refuses the mailing type campaign"
+NOT_SHOWN = "the vendor doesn't show Smart Campaigns: it refuses the mailing type campaign"
 
 
 @dataclass(frozen=True)
 class Wait:
-    """How waiting for mailings has ended."""
+    """How waiting for mailings ended."""
 
     outcome: CheckOutcome
     took: timedelta = timedelta(0)
     passed: frozenset[int] = frozenset()
-    """Smart Campaigns that are being sent and were waited for long enough: they don't stop this replace any more."""
+    """Smart Campaigns that are being sent and were waited for long enough: they don't stop this replacement."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,15 @@ class _Use:
     """A mailing that uses the list now, or soon."""
 
     mailing_id: int
-    found: str
+    description: str
     earliest_end: timedelta = timedelta(0)
     endless: bool = False
-    """Whether it is a Smart Campaign being sent, of which nobody knows when it ends."""
+    """Whether it is a Smart Campaign being sent, whose end isn't known."""
 
 
 @dataclass(frozen=True)
 class _Uses:
-    """Every mailing that stands in the way, and what else should be known."""
+    """Every mailing that keeps the list from being cleared, and what else should be known."""
 
     uses: tuple[_Use, ...]
     notes: tuple[str, ...]
@@ -66,133 +67,134 @@ class _Uses:
     """Whether the vendor says which Smart Campaigns are being sent."""
 
 
-def wait_for_mailings(
-    target: Target, vendor: Optimizely, say: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
-) -> Wait:
-    """Wait until no mailing stands in the way, or would for longer than the list's `max_wait`.
+def wait_for_mailings(settings: ListSettings, vendor: Optimizely, on_wait: Callable[[str], None]) -> Wait:
+    """Wait until no mailing uses the list, or one would for longer than the mandator's `max_wait`.
 
-    `say` is told what is being waited for, whenever that changes.
+    `on_wait` is called with what is being waited for, whenever that changes.
     """
-    if not target.watch_mailings:
-        return Wait(CheckOutcome(NAME, True, f"mailings.watch is off for {target.mandator}"))
-    waited, said = timedelta(0), None
-    while (found := _uses(target, vendor)).uses:
-        next_use = _longest(found.uses)
-        if waited + max(next_use.earliest_end, ASKED_EVERY) > target.max_wait:
-            return _end_of_patience(target, found, waited)
-        if next_use.found != said:
-            say(f"{target} waits: {next_use.found}")
-            said = next_use.found
-        sleep(ASKED_EVERY.total_seconds())
-        waited += ASKED_EVERY
-    quiet = f"no mailing uses the list now or within {target.quiet_before_mailing}"
+    if not settings.mandator_settings.mailings.watch:
+        return Wait(CheckOutcome(NAME, True, f"mailings.watch is off for {settings.mandator}"))
+    waited, announced = timedelta(0), None
+    while (current := _uses(settings, vendor)).uses:
+        next_use = _longest(current.uses)
+        if waited + max(next_use.earliest_end, POLL_INTERVAL) > settings.mandator_settings.mailings.max_wait:
+            return _end_of_wait(settings, current, waited)
+        if next_use.description != announced:
+            on_wait(f"{settings} waits: {next_use.description}")
+            announced = next_use.description
+        sleep(POLL_INTERVAL.total_seconds())
+        waited += POLL_INTERVAL
+    quiet = f"no mailing uses the list now or within {settings.mandator_settings.mailings.quiet_before_mailing}"
     summary = f"{quiet}{f', after waiting {waited}' if waited else ''}"
-    if found.campaigns_are_shown:
-        return Wait(CheckOutcome(NAME, True, "; ".join([summary, *found.notes])), waited)
-    if target.smart_campaigns == "refuse":
-        remedy = f"set {_setting(target)} to warn, or ask the vendor's support to show them"
+    if current.campaigns_are_shown:
+        return Wait(CheckOutcome(NAME, True, "; ".join([summary, *current.notes])), waited)
+    if settings.mandator_settings.mailings.smart_campaigns == "refuse":
+        remedy = f"set {_setting(settings)} to warn, or ask the vendor's support to show them"
         return Wait(CheckOutcome(NAME, False, f"{NOT_SHOWN}; {remedy}"), waited)
     return Wait(CheckOutcome(NAME, True, f"{summary}; {NOT_SHOWN}"), waited)
 
 
-def mailings_before_clear(target: Target, vendor: Optimizely, passed: Collection[int]) -> CheckOutcome:
-    """What stands in the way at the very moment of clearing.
+def mailings_before_clear(settings: ListSettings, vendor: Optimizely, passed: Collection[int]) -> CheckOutcome:
+    """Check that no mailing uses the list at the very moment of clearing.
 
-    Nothing is waited for any more: the look at who has left would grow old. `passed` are the Smart Campaigns that were
-    waited for before.
+    It doesn't wait, because the check of who has unsubscribed would grow old. `passed` are the Smart Campaigns that
+    were waited for before.
     """
-    if not target.watch_mailings:
-        return CheckOutcome(NAME, True, f"mailings.watch is off for {target.mandator}")
-    begun = [use for use in _uses(target, vendor).uses if use.mailing_id not in passed]
+    if not settings.mandator_settings.mailings.watch:
+        return CheckOutcome(NAME, True, f"mailings.watch is off for {settings.mandator}")
+    begun = [use for use in _uses(settings, vendor).uses if use.mailing_id not in passed]
     if not begun:
         return CheckOutcome(NAME, True, "no mailing has begun meanwhile")
-    return CheckOutcome(NAME, False, f"{begun[0].found}, since the list was admitted; replace it again")
+    return CheckOutcome(NAME, False, f"{begun[0].description}, since the list was admitted; replace it again")
 
 
 def _longest(uses: Collection[_Use]) -> _Use:
-    """The one that stands in the way for longest, of those that end at all."""
+    """Return the use that ends last, of those that end at all."""
     return max(uses, key=lambda use: (not use.endless, use.earliest_end))
 
 
-def _end_of_patience(target: Target, found: _Uses, waited: timedelta) -> Wait:
-    ending = [use for use in found.uses if not use.endless]
+def _end_of_wait(settings: ListSettings, current: _Uses, waited: timedelta) -> Wait:
+    limit = f"max_wait is {settings.mandator_settings.mailings.max_wait}"
+    ending = [use for use in current.uses if not use.endless]
     if ending:
-        remedy = f"replace it once that mailing is through (max_wait is {target.max_wait})"
-        return Wait(CheckOutcome(NAME, False, f"{_longest(ending).found}; {remedy}"), waited)
-    campaigns = " · ".join(use.found for use in found.uses)
-    waiting = f"{campaigns}, {f'and still is after waiting {waited}' if waited else f'max_wait is {target.max_wait}'}"
-    if target.smart_campaigns == "refuse":
+        remedy = f"replace it once that mailing is through ({limit})"
+        return Wait(CheckOutcome(NAME, False, f"{_longest(ending).description}; {remedy}"), waited)
+    campaigns = " · ".join(use.description for use in current.uses)
+    waiting = f"{campaigns}, {f'and still is after waiting {waited}' if waited else limit}"
+    if settings.mandator_settings.mailings.smart_campaigns == "refuse":
         remedy = "pause the campaign, choose strategy: differential for this list, or set it to warn"
-        return Wait(CheckOutcome(NAME, False, f"{waiting}; {_setting(target)} is refuse: {remedy}"), waited)
+        return Wait(CheckOutcome(NAME, False, f"{waiting}; {_setting(settings)} is refuse: {remedy}"), waited)
     summary = (
         f"{waiting}; the list is replaced all the same, and the campaign may find it empty or half full meanwhile: "
-        f"choose strategy: differential for this list (no empty moment), or set {_setting(target)} to refuse"
+        f"choose strategy: differential for this list (no empty moment), or set {_setting(settings)} to refuse"
     )
-    passed = frozenset(use.mailing_id for use in found.uses)
-    return Wait(CheckOutcome(NAME, False, "; ".join([summary, *found.notes]), warning=True), waited, passed)
+    passed = frozenset(use.mailing_id for use in current.uses)
+    return Wait(CheckOutcome(NAME, False, "; ".join([summary, *current.notes]), warning=True), waited, passed)
 
 
-def _setting(target: Target) -> str:
-    return f"mandators.{target.mandator}.mailings.smart_campaigns"
+def _setting(settings: ListSettings) -> str:
+    return f"mandators.{settings.mandator}.mailings.smart_campaigns"
 
 
-def _uses(target: Target, vendor: Optimizely) -> _Uses:
+def _uses(settings: ListSettings, vendor: Optimizely) -> _Uses:
     uses = [
-        _Use(mailing_id, f"{who} is being sent")
+        _Use(mailing_id, f"{mailing} is being sent")
         for mailing_type in MAILING_TYPES
-        for mailing_id, who in _using(target, vendor, mailing_type, "SENDING").items()
+        for mailing_id, mailing in _using(settings, vendor, mailing_type, "SENDING").items()
     ]
     for mailing_type in MAILING_TYPES:
-        uses += _starting(target, vendor, _using(target, vendor, mailing_type, "NEW"), vendor.mailings.schedule_date)
-    sending, planned, inactive = (_campaigns(target, vendor, status) for status in CAMPAIGN_STATUSES)
-    uses += [_Use(campaign, f"{who} is being sent", endless=True) for campaign, who in (sending or {}).items()]
-    uses += _starting(target, vendor, planned or {}, lambda campaign: _start(vendor, campaign))
-    notes = [f"{who} isn't activated yet" for who in (inactive or {}).values()]
+        uses += _starting(
+            settings, vendor, _using(settings, vendor, mailing_type, "NEW"), vendor.mailings.schedule_date
+        )
+    sending, planned, inactive = (_campaigns(settings, vendor, status) for status in CAMPAIGN_STATUSES)
+    uses += [_Use(campaign, f"{name} is being sent", endless=True) for campaign, name in (sending or {}).items()]
+    uses += _starting(settings, vendor, planned or {}, lambda campaign: _start(vendor, campaign))
+    notes = [f"{name} isn't activated yet" for name in (inactive or {}).values()]
     return _Uses(tuple(uses), tuple(notes), sending is not None)
 
 
 def _starting(
-    target: Target, vendor: Optimizely, new: Mapping[int, str], start_of: Callable[[int], datetime | None]
+    settings: ListSettings, vendor: Optimizely, new: Mapping[int, str], start_of: Callable[[int], datetime | None]
 ) -> Iterator[_Use]:
-    """Of new mailings, those that start soon or should have started a moment ago."""
+    """Yield the new mailings that start soon or should have started a moment ago."""
     now = vendor.closed_loop.current_time() if new else None
-    for mailing_id, who in new.items():
+    for mailing_id, mailing in new.items():
         start = start_of(mailing_id)
-        if now and start and now - OVERDUE <= start <= now + target.quiet_before_mailing:
-            starts = f"{who} starts at {start:%Y-%m-%d %H:%M} UTC"
+        if now and start and now - OVERDUE <= start <= now + settings.mandator_settings.mailings.quiet_before_mailing:
+            starts = f"{mailing} starts at {start:%Y-%m-%d %H:%M} UTC"
             yield _Use(mailing_id, starts, max(start - now, timedelta(0)))
 
 
-def _using(target: Target, vendor: Optimizely, mailing_type: str, status: str) -> dict[int, str]:
-    """The mailings that use the list, each with what it is called."""
+def _using(settings: ListSettings, vendor: Optimizely, mailing_type: str, status: str) -> dict[int, str]:
+    """Return the mailings that use the list, each with what messages call it."""
     return {
         mailing_id: f"mailing {mailing_id}, which uses the list,"
         for mailing_id in vendor.mailings.ids_in_status(mailing_type, status)
-        if target.recipient_list_id in vendor.mailings.recipient_list_ids(mailing_id)
+        if settings.recipient_list_id in vendor.mailings.recipient_list_ids(mailing_id)
     }
 
 
-def _campaigns(target: Target, vendor: Optimizely, status: str) -> dict[int, str] | None:
-    """The Smart Campaigns that use the list, and those whose lists the vendor doesn't tell.
+def _campaigns(settings: ListSettings, vendor: Optimizely, status: str) -> dict[int, str] | None:
+    """Return the Smart Campaigns that use the list, and those whose lists the vendor doesn't name.
 
-    None where it doesn't know the word: of other mailings it has told by then, so they may be asked about.
+    None where the vendor refuses this mailing type; it has answered for other types by then, so the right is there.
     """
     try:
         campaigns = vendor.mailings.ids_in_status(SMART_CAMPAIGN, status)
     except (RefusedError, UnknownFaultError):
         return None
     lists_of = ListsOfMailings(lambda: vendor)
-    found = {}
+    names = {}
     for campaign in campaigns:
         lists = lists_of(campaign)
-        if lists is None or target.recipient_list_id in lists:
-            uses = "which uses the list" if lists else "of which the vendor doesn't tell whether it uses the list"
-            found[campaign] = f"Smart Campaign {campaign}{quoted_name(vendor, campaign)}, {uses},"
-    return found
+        if lists is None or settings.recipient_list_id in lists:
+            uses = "which uses the list" if lists else "of which the vendor doesn't say whether it uses the list"
+            names[campaign] = f"Smart Campaign {campaign}{quoted_name(vendor, campaign)}, {uses},"
+    return names
 
 
 def _start(vendor: Optimizely, campaign: int) -> datetime | None:
-    """When a Smart Campaign is to start; None where it has no such time, which nobody documents how the vendor says."""
+    """Return when a Smart Campaign is to start; None where the vendor names no such time, in whatever way."""
     try:
         return vendor.mailings.schedule_date(campaign)
     except (RefusedError, UnknownFaultError):
@@ -200,7 +202,7 @@ def _start(vendor: Optimizely, campaign: int) -> datetime | None:
 
 
 def quoted_name(vendor: Optimizely, mailing_id: int) -> str:
-    """A mailing's name in quotes after a blank, to stand behind its id; empty where the vendor gives out none."""
+    """Return a mailing's name in quotes after a blank, to follow its id; empty where the vendor gives out none."""
     try:
         name = vendor.mailings.name(mailing_id)
     except (RefusedError, UnknownFaultError):

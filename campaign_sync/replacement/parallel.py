@@ -1,11 +1,10 @@
-"""Many calls to the vendor at once, at the pace that it keeps."""
+"""Many calls to the vendor at once, as many as its answers allow."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.replacement.target import Target
 from campaign_sync.telemetry.spans import carried
 
 Item = TypeVar("Item")
@@ -13,23 +12,23 @@ Result = TypeVar("Result")
 
 
 def in_parallel(
-    target: Target, vendor: Optimizely, call: Callable[[Item], Result], items: Iterable[Item]
+    vendor: Optimizely, parallel_calls: int, call: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[tuple[Item, Result]]:
-    """Yield each item with its result as they come in. After a failure no further call is begun."""
+    """Yield each item with its result in the order in which the calls end. After a failure no further call is begun."""
     failures: list[BaseException] = []
 
     def unless_failed(item: Item) -> Result:
-        if failures:  # it has waited for its turn while another one failed
+        if failures:  # it has waited for its turn while another call failed
             raise failures[0]
         try:
             return call(item)
         except BaseException as error:
-            failures.append(error)  # before the next one's turn comes
+            failures.append(error)  # before the next call's turn comes
             raise
 
-    with ThreadPoolExecutor(target.parallel_calls) as pool:
-        there = carried(vendor.limiter.limit(unless_failed))
-        futures: dict[Future[Result], Item] = {pool.submit(there, item): item for item in items}
+    with ThreadPoolExecutor(parallel_calls) as pool:
+        limited = carried(vendor.limiter.limit(unless_failed))
+        futures: dict[Future[Result], Item] = {pool.submit(limited, item): item for item in items}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()

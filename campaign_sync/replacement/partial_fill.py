@@ -1,7 +1,7 @@
-"""Finds out whether a list was left half full by a replace that the journal doesn't know of.
+"""Finds lists that were left half full by a replacement that the state database has no record of.
 
-That happens where the state database was lost, or restored from a backup, after a replace had broken off. All that can
-be known then is what the list holds, compared with the snapshot that is about to be sent.
+That happens where the state database was lost, or restored from a backup, after a replacement had failed half-way. All
+that can be known then is what the list holds, compared with the snapshot that is about to be sent.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,11 @@ from campaign_sync.domain.checks import CheckContext, CheckOutcome
 from campaign_sync.domain.row_digests import row_digests
 from campaign_sync.domain.size_limits import looks_half_full, outgrows
 from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.progress import rows_of
 from campaign_sync.replacement.proof import people
 from campaign_sync.replacement.read_back import READ_BACK_ROWS, read_back
-from campaign_sync.replacement.target import Target
+from campaign_sync.replacement.read_columns import ReadColumns
 from campaign_sync.storage.recipient_lists import PartialFill
 from campaign_sync.storage.state import State
 
@@ -26,38 +27,38 @@ SIZE = "plausible_size"
 
 
 def with_size_doubts(
-    target: Target,
+    settings: ListSettings,
     vendor: Optimizely,
     state: State,
     rows: pd.DataFrame,
-    around: CheckContext,
+    context: CheckContext,
     outcomes: Sequence[CheckOutcome],
     now: datetime,
 ) -> list[CheckOutcome]:
-    """The outcomes of a snapshot's checks; one that is refused for growing too much also says if it looks half full.
+    """Return the outcomes of a snapshot's checks; a list refused for growing too much also says if it looks half full.
 
-    What is found is noted, so that alarms tell of it until the list is proven or found otherwise. A snapshot that is
-    far too large looks the same, so the list stays refused until somebody accepts the size.
+    The finding is recorded, so that alerts report it until the list is proven or found otherwise. A snapshot that is
+    far too large looks the same, so the list stays refused until an operator accepts the size.
 
     Raises:
         OptimizelyError: the list can't be read.
         StateError: the state database can't be used.
     """
     stopped = {outcome.name for outcome in outcomes if outcome.stops}
-    if stopped != {SIZE} or not outgrows(len(rows), target.contract.limits, around.baselines):
+    if stopped != {SIZE} or not outgrows(len(rows), settings.schema.limits, context.baselines):
         return list(outcomes)
-    if state.replacements.incomplete(target.mandator, target.name):  # known to be half full, and told as such
+    if state.replacements.incomplete(settings.mandator, settings.name):  # known to be half full, and reported as such
         return list(outcomes)
-    held, known = _held(target, vendor, rows)
-    if not looks_half_full(held, known, len(rows), target.contract.limits):
-        state.recipient_lists.clear_partial_fill(target.mandator, target.name)
+    held, known = _count(settings, vendor, rows)
+    if not looks_half_full(held, known, len(rows), settings.schema.limits):
+        state.recipient_lists.clear_partial_fill(settings.mandator, settings.name)
         return list(outcomes)
-    state.recipient_lists.record_partial_fill(PartialFill(target.mandator, target.name, held, len(rows), now))
+    state.recipient_lists.record_partial_fill(PartialFill(settings.mandator, settings.name, held, len(rows), now))
     finding = (
         f"{known} of the {held} recipients that the list holds are among these {len(rows)}, so it looks half full, "
         "left so by a replace that the state database (storage.state_url) has no record of: was it lost, or restored "
         f"from a backup? Send nothing to the list. If these {len(rows)} are right, fill it up: `campaign-sync run "
-        f"{target.mandator} --list {target.name} --accept-size REASON`"
+        f"{settings.mandator} --list {settings.name} --accept-size REASON`"
     )
     return [
         replace(outcome, summary=f"{outcome.summary}; {finding}") if outcome.name == SIZE else outcome
@@ -65,10 +66,12 @@ def with_size_doubts(
     ]
 
 
-def _held(target: Target, vendor: Optimizely, rows: pd.DataFrame) -> tuple[int, int]:
-    """How many recipients the list holds, and how many of them are people of these rows, whatever their attributes."""
-    count = vendor.recipients.count(target.recipient_list_id)
-    on_page = rows_of(target, "read the list", count)
-    held = read_back(target, vendor, count, row_digests(rows, target.read_columns), on_page, READ_BACK_ROWS)
-    strangers = ~people(held.others, target.contract).isin(people(rows, target.contract))
-    return len(held), len(held) - int(strangers.sum())
+def _count(settings: ListSettings, vendor: Optimizely, rows: pd.DataFrame) -> tuple[int, int]:
+    """Return how many recipients the list holds, and how many of them are among these rows by their entity."""
+    count = vendor.recipients.count(settings.recipient_list_id)
+    on_page = rows_of(settings, "read the list", count)
+    columns = ReadColumns.configured(settings)
+    digests = row_digests(rows, columns.snapshot_columns)
+    contents = read_back(columns, vendor, count, digests, on_page, READ_BACK_ROWS)
+    unknown = ~people(contents.others, settings.schema).isin(people(rows, settings.schema))
+    return len(contents), len(contents) - int(unknown.sum())

@@ -10,7 +10,7 @@ from campaign_sync.domain.recipient import RECIPIENT_ID
 from campaign_sync.domain.row_digests import KnownRows, RowDigests, row_digests
 from campaign_sync.replacement.errors import ReplacementRefusedError
 from campaign_sync.replacement.read_back import ListContents
-from campaign_sync.replacement.target import Target
+from campaign_sync.replacement.read_columns import ReadColumns
 
 Positions = npt.NDArray[np.intp]
 """Positions of rows in the snapshot."""
@@ -18,7 +18,7 @@ Positions = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Plan:
-    """In this order: clear the list, take people out, overwrite attributes, send rows."""
+    """The steps, in this order: clear the list, take people out, overwrite attributes, send rows."""
 
     clear: bool
     send: Positions
@@ -41,47 +41,48 @@ def refill(rows: pd.DataFrame) -> Plan:
     return Plan(clear=True, send=np.arange(len(rows)))
 
 
-def resume(digests: RowDigests, held: ListContents) -> Plan | None:
-    """Go on filling a list that broke off: send who isn't in it yet. `digests` are those of the snapshot's rows.
+def resume(digests: RowDigests, contents: ListContents) -> Plan | None:
+    """Continue a fill that was interrupted: send the rows that the list doesn't hold yet.
 
-    None where that wouldn't lead to the snapshot: the list holds rows that don't belong there, or hold something else.
+    `digests` are those of the snapshot's rows. None where that wouldn't lead to the snapshot: the list holds rows that
+    don't belong into it, or holds a row twice.
     """
-    if len(held.others) or len(np.unique(held.digests)) != len(held):
+    if len(contents.others) or len(np.unique(contents.digests)) != len(contents):
         return None
-    return Plan(clear=False, send=np.flatnonzero(~KnownRows(held.digests).have(digests)))
+    return Plan(clear=False, send=np.flatnonzero(~KnownRows(contents.digests).have(digests)))
 
 
-def difference(target: Target, rows: pd.DataFrame, digests: RowDigests, held: ListContents) -> Plan:
-    """Only what differs: leavers out, other attributes overwritten, joiners in. There is no empty moment.
+def difference(columns: ReadColumns, rows: pd.DataFrame, digests: RowDigests, contents: ListContents) -> Plan:
+    """Change only what differs: remove leavers, overwrite other attributes, send joiners. The list is never empty.
 
     The vendor may spell a recipient id in another case.
 
     Raises:
-        ReplacementRefusedError: the vendor doesn't tell who somebody in the list is.
+        ReplacementRefusedError: the vendor gives out no id of a recipient in the list.
     """
-    if not len(held):
+    if not len(contents):
         return Plan(clear=False, send=np.arange(len(rows)))
-    if not target.id_attribute:
+    settings, schema_columns = columns.settings, columns.settings.schema.list_columns
+    if not columns.id_attribute:
         raise ReplacementRefusedError(
-            f"{target} was not touched. Nobody of the snapshot is found in the list by a name under which the vendor "
-            "might give out recipient ids, so people can't be taken out; set "
-            f"mandators.{target.mandator}.lists.{target.name}.id_attribute to that name, or choose another strategy"
+            f"{settings} was not touched. The list gives out no ids of the snapshot's recipients under any name "
+            "that the vendor might use for them, so people can't be taken out; set "
+            f"mandators.{settings.mandator}.lists.{settings.name}.id_attribute to that name, or choose another strategy"
         )
-    if not held.others[RECIPIENT_ID].all():
+    if not contents.others[RECIPIENT_ID].all():
         raise ReplacementRefusedError(
-            f"{target} was not touched. The list holds recipients to whom the vendor gives no id under the name "
-            f"{target.id_attribute}, so they can't be taken out; choose another strategy"
+            f"{settings} was not touched. The list holds recipients to whom the vendor gives no id under the name "
+            f"{columns.id_attribute}, so they can't be taken out; choose another strategy"
         )
-    differing = np.flatnonzero(~KnownRows(held.digests).have(digests))
-    ours, theirs = rows[RECIPIENT_ID].iloc[differing].str.lower(), held.others[RECIPIENT_ID].str.lower()
-    columns = target.contract.list_columns
-    known = pd.Series(row_digests(held.others, columns), index=theirs)
+    differing = np.flatnonzero(~KnownRows(contents.digests).have(digests))
+    ours, theirs = rows[RECIPIENT_ID].iloc[differing].str.lower(), contents.others[RECIPIENT_ID].str.lower()
+    known = pd.Series(row_digests(contents.others, schema_columns), index=theirs)
     known = known[~known.index.duplicated()].reindex(ours)
     joins = ~ours.isin(theirs).to_numpy()
-    same = known.to_numpy() == row_digests(rows.iloc[differing], columns)
+    same = known.to_numpy() == row_digests(rows.iloc[differing], schema_columns)
     return Plan(
         clear=False,
         send=differing[joins],
-        remove=tuple(held.others.loc[~theirs.isin(rows[RECIPIENT_ID].str.lower()), RECIPIENT_ID]),
+        remove=tuple(contents.others.loc[~theirs.isin(rows[RECIPIENT_ID].str.lower()), RECIPIENT_ID]),
         change=differing[~joins & ~same],
     )

@@ -1,158 +1,229 @@
-"""What must hold before a list is cleared. The gate fails closed: whatever can't be established refuses the replace."""
+"""What must hold before a list is changed, from a stored snapshot to the rows that may be sent now.
 
-from collections.abc import Sequence
+It fails closed: whatever can't be established refuses the replacement.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pandas as pd
 
-from campaign_sync.crm.port import CrmSnapshot
-from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_consents, check_snapshot
-from campaign_sync.domain.feedback_age import Alertness
-from campaign_sync.domain.size_limits import SizeBaseline, median_baseline
-from campaign_sync.domain.suppression import Suppressed
-from campaign_sync.domain.withdrawal import check_withdrawals
-from campaign_sync.feedback.current_suppression import suppression
-from campaign_sync.feedback.freshness import judge_age
+from campaign_sync.crm.port import Crm
+from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_encoding, merged
+from campaign_sync.domain.rejection import Reason, Stage
+from campaign_sync.domain.row_digests import RowDigests, row_digests
+from campaign_sync.domain.selection import rejections
+from campaign_sync.feedback.freshness import vendor_time
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacement.errors import ReplacementRefusedError
-from campaign_sync.replacement.mailing_interlock import NAME as MAILINGS
-from campaign_sync.replacement.target import Target
-from campaign_sync.storage.feedback_imports import FeedbackImports
-from campaign_sync.storage.replacements import StoredSnapshot
+from campaign_sync.replacement.key_attributes import find_read_columns
+from campaign_sync.replacement.list_kind_probe import known_opt_in_list, probe_list_kind
+from campaign_sync.replacement.list_settings import ListSettings
+from campaign_sync.replacement.live_suppression import (
+    PEOPLE_COLUMNS,
+    OptOutRecorder,
+    check_unsubscribe_lists,
+    live_crm_suppression,
+    live_vendor_suppression,
+)
+from campaign_sync.replacement.mailing_interlock import mailings_before_clear, wait_for_mailings
+from campaign_sync.replacement.partial_fill import with_size_doubts
+from campaign_sync.replacement.plan import Plan, difference, refill, resume
+from campaign_sync.replacement.preflight_checks import (
+    check_before_replacement,
+    check_context,
+    check_vanished_withdrawals,
+    require_passed,
+)
+from campaign_sync.replacement.progress import rows_of
+from campaign_sync.replacement.read_back import READ_BACK_ROWS, ListContents, read_back
+from campaign_sync.replacement.read_columns import ReadColumns
+from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.locks import ListLock, LockScope
+from campaign_sync.storage.replacements import Replacement, StoredSnapshot
 from campaign_sync.storage.state import State
 
-HISTORY = 14
-"""How many proven replaces the median size is taken of."""
+
+@dataclass(frozen=True)
+class PreflightResult:
+    """The rows that may be sent, and how the list is going to be changed."""
+
+    columns: ReadColumns
+    """Those by which the list can be read back."""
+    stored: StoredSnapshot
+    rows: pd.DataFrame
+    """The snapshot without those who were dropped."""
+    digests: RowDigests
+    """Theirs, by `columns.snapshot_columns`."""
+    plan: Plan
+    outcomes: tuple[CheckOutcome, ...]
+    dropped: pd.DataFrame
+    """The rejections of those who were dropped."""
+    context: CheckContext
+    """What the rows were compared with."""
+    passed_campaigns: frozenset[int] = frozenset()
+    """Smart Campaigns that are being sent and were waited for."""
 
 
-def check_context(
-    target: Target,
-    vendor: Optimizely,
-    crm: CrmSnapshot,
-    state: State,
-    *run_ids: str | None,
-    suppressed: Suppressed | None = None,
-    before_gate: bool = False,
-) -> CheckContext:
-    """Look up what the checks of a list compare its rows with: the CRM, the vendor's list and the list's history.
+@dataclass(frozen=True)
+class Preflight:
+    """Admits replacements, or refuses them before anything is changed."""
 
-    `run_ids` are the runs whose permission to replace it by an implausible size would hold; `suppressed` is who may not
-    be written to, where that has been looked up already. `before_gate`: whether the rows may still hold people whom the
-    gate drops.
-    """
-    if suppressed is None:
-        suppressed = Suppressed.of(suppression(crm, state, target.mandator), target.contract.opt_in_id)
-    accepted = state.recipient_lists.accepted_size(target.mandator, target.name, *run_ids)
-    sent_before, held_before = size_baselines(target, vendor, state, before_gate=before_gate)
-    return CheckContext(
-        suppressed=suppressed,
-        consents=crm.consent_rows(target.contract.opt_in_id),
-        vendor_attributes=vendor.recipient_lists.attribute_names(target.recipient_list_id),
-        baselines=sent_before,
-        held_before=held_before,
-        size_accepted=str(accepted) if accepted else None,
-    )
+    vendor: Optimizely
+    crm: Crm
+    state: State
+    frames: FileStorage
+    run_id: str
+    now: Callable[[], datetime]
+    on_wait: Callable[[str], None]
 
+    def run(
+        self,
+        settings: ListSettings,
+        lock: ListLock,
+        unfinished: Replacement | None,
+        replayed: StoredSnapshot | None,
+    ) -> PreflightResult:
+        """Make every check, and return what may be sent.
 
-def size_baselines(
-    target: Target, vendor: Optimizely, state: State, *, before_gate: bool = False
-) -> tuple[tuple[SizeBaseline, ...], SizeBaseline | None]:
-    """What is to be sent is measured against what was sent, and what ends in the list against what was in it.
+        Args:
+            settings: the list.
+            lock: its lock.
+            unfinished: the replacement that left the list incomplete, if it is.
+            replayed: a snapshot to go back to; the newest one otherwise.
 
-    The last proven replace where there is one, and for what is sent the median of the last ones. Before that both are
-    what the list held when we first came, for a first replace that failed half-way leaves a number that means nothing.
-    Nothing for an empty list that we never touched. `before_gate`, whom the gate dropped then counts as well: people on
-    the vendor's unsubscribe list who keep this consent are in every snapshot, and are dropped every day.
-    """
-    proven = state.replacements.last_proven(target.mandator, target.name)
-    if proven is not None and proven.in_list is not None:
-        origin = f"proven on {proven.started_at:%Y-%m-%d}"
-        held = SizeBaseline(proven.in_list, origin)
-        history = state.replacements.proven_sizes(target.mandator, target.name, HISTORY)
-        last = SizeBaseline(sum(history[0].values()), origin, history[0]) if proven.entity_types else held
-        if before_gate and proven.dropped:
-            return (SizeBaseline(last.rows + proven.dropped, origin),), held
-        return tuple(filter(None, [last, median_baseline(history)])), held
-    first = state.replacements.first(target.mandator, target.name)
-    rows = first.baseline_rows if first else vendor.recipients.count(target.recipient_list_id)
-    if not rows:
-        return (), None
-    found = SizeBaseline(rows, "before our first replace" if first else "in the list now")
-    return (found,), found
+        Raises:
+            ReplacementRefusedError: a check stops the replacement.
+            OptimizelyError, CrmError, StateError, FileStorageError: something can't be reached.
+        """
+        if refusal := known_opt_in_list(settings, self.state.recipient_lists):
+            require_passed(settings, [refusal])
+        result = self._examine(settings, unfinished, replayed)
+        outcomes = list(result.outcomes)
+        passed_campaigns: frozenset[int] = frozenset()
+        if result.plan.clear:
+            wait = wait_for_mailings(settings, self.vendor, self.on_wait)
+            passed_campaigns = wait.passed
+            if wait.took:  # people who left meanwhile have to be dropped, and everything has grown older
+                result = self._examine(settings, unfinished, replayed)
+                outcomes = list(result.outcomes)
+            outcomes.append(wait.outcome)
+            require_passed(settings, outcomes)
+        lock.require()
+        with self._canary_lock():
+            outcomes.append(probe_list_kind(settings, self.vendor, self.state.recipient_lists, self.now()))
+        require_passed(settings, outcomes)
+        return replace(result, outcomes=tuple(outcomes), passed_campaigns=passed_campaigns)
 
+    def recheck_mailings(self, settings: ListSettings, result: PreflightResult) -> None:
+        """Raise ReplacementRefusedError if a mailing has begun since `run`; to be called right before clearing."""
+        require_passed(settings, [mailings_before_clear(settings, self.vendor, result.passed_campaigns)])
 
-def examine(
-    target: Target,
-    stored: StoredSnapshot,
-    rows: pd.DataFrame,
-    around: CheckContext,
-    feedback: FeedbackImports,
-    now: datetime,
-    vendor_now: datetime,
-    *,
-    replaying: bool = False,
-) -> list[CheckOutcome]:
-    """Every check of the snapshot once more, then the age of what it stands on, each by the clock that dated it.
+    def _canary_lock(self) -> AbstractContextManager[object]:
+        """The mandator's lists share the canary: one that is unsubscribed again would hide that another revived it."""
+        return self.state.locks.acquire(self.vendor.mandator_id, self.run_id, LockScope.MANDATOR)
 
-    A snapshot that somebody asks to be replayed may be of any age.
-    """
-    return [
-        *check_snapshot(rows, target.contract, around),
-        check_consents(around.consents),
-        _snapshot_age(target, stored, now, replaying),
-        _feedback(target, feedback, vendor_now),
-    ]
+    def _examine(
+        self, settings: ListSettings, unfinished: Replacement | None, replayed: StoredSnapshot | None
+    ) -> PreflightResult:
+        stored = replayed or self.state.snapshots.latest(settings.mandator, settings.name)
+        if stored is None:
+            raise ReplacementRefusedError(
+                f"{settings} was not touched. It has no snapshot yet; materialize its snapshot"
+            )
+        snapshot = self.frames.read_frame(stored.file, stored.digest)
+        # A replacement that continues an unfinished one inherits its permission, for the very rows it was given for.
+        inherited = unfinished.run_id if unfinished and unfinished.snapshot_id == stored.id else None
+        with self.crm.snapshot() as crm:
+            in_crm = live_crm_suppression(crm, self.state, settings, snapshot, self.now())
+            context = check_context(
+                settings, self.vendor, crm, self.state, self.run_id, inherited, suppressed=in_crm.suppressed
+            )
+        vendor_now = vendor_time(settings.feedback_by_files, self.vendor)
 
+        on_rows = rows_of(settings, "look once more", len(snapshot))
+        at_vendor = live_vendor_suppression(settings, self.vendor, snapshot, on_rows)
+        reasons = at_vendor.where(at_vendor.notna(), in_crm.reasons)
+        people, kept = snapshot[PEOPLE_COLUMNS], reasons.isna()
+        dropped = rejections(people[~kept], Stage.GATE, reasons[~kept])
+        self.state.rejections.record(settings.mandator, settings.name, dropped, self.run_id)
 
-def vanished_withdrawals(target: Target, people: int, known: int) -> CheckOutcome:
-    """Whether few enough withdrawals of the list's opt-in have vanished from the CRM.
+        rows = snapshot if kept.all() else snapshot[kept].reset_index(drop=True)
+        del snapshot  # a list of a million needs the room
+        outcomes = [
+            *check_before_replacement(
+                settings,
+                stored,
+                rows,
+                context,
+                self.state.feedback_imports,
+                self.now(),
+                vendor_now,
+                replaying=replayed is not None,
+            ),
+            check_vanished_withdrawals(settings, len(in_crm.recall.vanished), in_crm.recall.known),
+            *check_unsubscribe_lists(settings, self.vendor, at_vendor),
+        ]
+        encoding = self._check_encoding(settings, stored, len(rows))
+        outcomes = [merged(outcome, encoding) for outcome in outcomes]
+        outcomes = list(with_size_doubts(settings, self.vendor, self.state, rows, context, outcomes, self.now()))
+        require_passed(settings, outcomes)
+        # Only now: should the vendor claim that nearly everybody has left, the size refuses it, and no consent is
+        # withdrawn.
+        recorder = OptOutRecorder(self.crm, self.state, self.frames)
+        recorder.record_live_opt_outs(settings, people, at_vendor, vendor_now)
+        self._require_id_attribute(settings)
+        columns = find_read_columns(settings, self.vendor, rows)
+        digests = row_digests(rows, columns.snapshot_columns)
+        plan = self._plan(columns, stored, rows, digests, unfinished)
+        return PreflightResult(columns, stored, rows, digests, plan, tuple(outcomes), dropped, context)
 
-    Args:
-        target: the list.
-        people: whom the CRM shows as granted instead.
-        known: how many withdrawals are remembered.
-    """
-    accept = f"campaign-sync run {target.mandator} --list {target.name} --accept-withdrawals REASON"
-    return check_withdrawals(target.contract.opt_in_id, people, known, accept)
+    def _check_encoding(self, settings: ListSettings, stored: StoredSnapshot, rows: int) -> CheckOutcome:
+        """Check how many rows the snapshot was left without for their encoding, even if it was materialized alone."""
+        rejected = self.state.rejections.counts(stored.run_id, settings.mandator, settings.name)
+        return check_encoding(rejected.get((Stage.SNAPSHOT, Reason.NOT_UTF8), 0), rows)
 
+    def _require_id_attribute(self, settings: ListSettings) -> None:
+        id_attribute = settings.recipient_list.id_attribute
+        if not id_attribute:
+            return
+        page = self.vendor.recipients.page(settings.recipient_list_id, [id_attribute], None, 0, 1)
+        if page and not page[0][0]:
+            raise ReplacementRefusedError(
+                f"{settings} was not touched. The vendor gives out no recipient ids under the name {id_attribute}; "
+                f"correct mandators.{settings.mandator}.lists.{settings.name}.id_attribute"
+            )
 
-def admit(target: Target, outcomes: Sequence[CheckOutcome]) -> None:
-    """Let the replace pass.
+    def _plan(
+        self,
+        columns: ReadColumns,
+        stored: StoredSnapshot,
+        rows: pd.DataFrame,
+        digests: RowDigests,
+        unfinished: Replacement | None,
+    ) -> Plan:
+        if columns.settings.recipient_list.strategy == "differential":
+            return difference(columns, rows, digests, self._read_list(columns, digests))
+        return (self._resume(columns, stored, digests, unfinished) if unfinished else None) or refill(rows)
 
-    Raises:
-        ReplacementRefusedError: an outcome stops it; all of them are named.
-    """
-    stopping = [outcome for outcome in outcomes if outcome.stops]
-    if stopping:
-        reasons = " · ".join(f"{outcome.name}: {outcome.summary}" for outcome in stopping)
-        passing = all(outcome.name == MAILINGS for outcome in stopping)
-        raise ReplacementRefusedError(f"{target} was not touched. {reasons}", outcomes, retryable=passing)
+    def _resume(
+        self, columns: ReadColumns, stored: StoredSnapshot, digests: RowDigests, unfinished: Replacement
+    ) -> Plan | None:
+        """Plan to continue a fill; without ids only of a list that was filled from nothing by these rows.
 
+        Attributes don't show an address.
+        """
+        same_rows = unfinished.snapshot_id == stored.id and self.state.replacements.cleared_for(unfinished)
+        return resume(digests, self._read_list(columns, digests)) if columns.id_attribute or same_rows else None
 
-def _snapshot_age(target: Target, stored: StoredSnapshot, now: datetime, replaying: bool) -> CheckOutcome:
-    age = now - stored.created_at
-    if replaying:
-        return CheckOutcome("snapshot_age", True, f"a snapshot {_hours(age.total_seconds())} old, replayed on demand")
-    if age <= target.max_snapshot_age:
-        return CheckOutcome("snapshot_age", True, f"the snapshot is {_hours(age.total_seconds())} old")
-    return CheckOutcome(
-        "snapshot_age",
-        False,
-        f"the snapshot is {_hours(age.total_seconds())} old, more than max_snapshot_age "
-        f"{_hours(target.max_snapshot_age.total_seconds())}; materialize selection and snapshot again",
-    )
-
-
-def _feedback(target: Target, feedback: FeedbackImports, vendor_now: datetime) -> CheckOutcome:
-    """Both kinds of feedback have reached the CRM, lately, and nothing that was fetched still waits."""
-    remedy = f"materialize {target.mandator}'s bounces, unsubscribes and suppression_state"
-    waiting = feedback.uncommitted_count(target.mandator)
-    if waiting:
-        return CheckOutcome("feedback", False, f"{waiting} fetched windows haven't reached the CRM; {remedy}")
-    verdict = judge_age(target.mandator, target.readers, target.feedback_age, feedback, vendor_now)
-    warning = verdict.alertness is Alertness.WARNING
-    return CheckOutcome("feedback", verdict.alertness is Alertness.FRESH, verdict.told, warning=warning)
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h"
+    def _read_list(self, columns: ReadColumns, expected: RowDigests) -> ListContents:
+        """Read the list as it is; in one piece where pages don't add up."""
+        count = self.vendor.recipients.count(columns.settings.recipient_list_id)
+        for page_rows in (READ_BACK_ROWS, count + 1):
+            on_page = rows_of(columns.settings, "read the list", count)
+            contents = read_back(columns, self.vendor, count, expected, on_page, page_rows)
+            if len(contents) == count:
+                break
+        return contents

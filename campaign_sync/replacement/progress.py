@@ -1,10 +1,10 @@
-"""How far long work has come, for whoever wants to watch. Nobody needs to."""
+"""How far long work has come, for displays that watch it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from campaign_sync.replacement.target import Target
+from campaign_sync.replacement.list_settings import ListSettings
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,14 @@ class Progress:
     total: int | None
 
 
-def rows_of(target: Target, step: str, total: int) -> Callable[[int], None]:
-    """Reports a step of a list: to be told of rows as they are done."""
+def rows_of(settings: ListSettings, step: str, total: int) -> Callable[[int], None]:
+    """Report that a step of a list begins; return what to call with the number of rows whenever some are done."""
     done = 0
 
     def advance(rows: int) -> None:
         nonlocal done
         done += rows
-        report(Progress(target.mandator, target.name, step, done, total))
+        report(Progress(settings.mandator, settings.name, step, done, total))
 
     advance(0)
     return advance
@@ -35,14 +35,14 @@ _watchers: list[Callable[[Progress], None]] = []
 
 
 def report(progress: Progress) -> None:
-    """Tell everybody who watches in this process."""
+    """Pass progress to every watcher of this process."""
     for watcher in tuple(_watchers):
         watcher(progress)
 
 
 @contextmanager
 def watching(watcher: Callable[[Progress], None]) -> Iterator[None]:
-    """Have `watcher` called, from whatever thread does the work, as long as the context lasts."""
+    """Have `watcher` called, from whatever thread does the work, while the context lasts."""
     _watchers.append(watcher)
     try:
         yield

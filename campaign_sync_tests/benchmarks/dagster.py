@@ -43,8 +43,8 @@ from campaign_sync.feedback.parsing import read_pending
 from campaign_sync.feedback.write_back import write_back
 from campaign_sync.orchestration.assets.selection import opt_in_of
 from campaign_sync.orchestration.resources import Resources
-from campaign_sync.replacement.preflight import check_context
-from campaign_sync.replacement.target import target
+from campaign_sync.replacement.list_settings import list_settings
+from campaign_sync.replacement.preflight_checks import check_context
 from campaign_sync.telemetry.instruments import Instruments, using
 from campaign_sync.telemetry.spans import asset_span, run_span
 from campaign_sync_tests.benchmarks.generated_data import installation
@@ -106,15 +106,15 @@ def _without(rig: Installation) -> None:
             suppressed = suppression(crm, state, "nord")
         replacer = ports.replacer("nord", run_id, lambda _: None)
         for name in settings.lists:
-            listed = target(configuration, "nord", name)
+            listed = list_settings(configuration, "nord", name)
             with asset_span(run_id, AssetName("nord", AssetKind.RECIPIENT_LIST, name), 1):
-                columns = sorted(set(listed.contract.attributes.values()) - set(SELECTION_COLUMNS))
-                picked = pd.concat(crm.select(listed.pick, listed.contract.opt_in_id, columns), ignore_index=True)
-                selected = split_by_consent(picked, Suppressed.of(suppressed, listed.contract.opt_in_id))
+                columns = sorted(set(listed.schema.attributes.values()) - set(SELECTION_COLUMNS))
+                picked = pd.concat(crm.select(listed.pick, listed.schema.opt_in_id, columns), ignore_index=True)
+                selected = split_by_consent(picked, Suppressed.of(suppressed, listed.schema.opt_in_id))
                 state.rejections.record("nord", name, selected.rejections, run_id)
-                frozen = build_snapshot(selected.rows, listed.contract, opt_in_of(crm, listed))
+                frozen = build_snapshot(selected.rows, listed.schema, opt_in_of(crm, listed))
                 around = check_context(listed, ports.vendor("nord"), crm, state, run_id)
-                assert all(outcome.passed for outcome in check_snapshot(frozen.rows, listed.contract, around))
+                assert all(outcome.passed for outcome in check_snapshot(frozen.rows, listed.schema, around))
                 now = replacer.now()
                 file = frames.write_frame(f"snapshots/nord/{name}", now, frozen.rows)
                 state.rejections.record("nord", name, frozen.rejections, run_id)

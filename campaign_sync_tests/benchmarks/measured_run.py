@@ -22,9 +22,9 @@ from campaign_sync.domain.asset_names import AssetName
 from campaign_sync.optimizely.transport import Transport
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.io_manager import ParquetIOManager
-from campaign_sync.replacement.admission import Gate
 from campaign_sync.replacement.list_writer import ListWriter, prepare
-from campaign_sync.replacement.live_suppression import look
+from campaign_sync.replacement.live_suppression import live_vendor_suppression
+from campaign_sync.replacement.preflight import Preflight
 from campaign_sync.replacement.proof import prove
 from campaign_sync.replacement.read_back import read_back
 from campaign_sync.replacement.verification import sweep_and_verify
@@ -39,13 +39,13 @@ PARTS = (
 REST = "Dagster and the rest"
 
 _FUNCTIONS: dict[Callable[..., Any], str] = {
-    Gate.admit: "gate",
-    Gate.admit_clear: "gate",
+    Preflight.run: "gate",
+    Preflight.recheck_mailings: "gate",
     prepare: "prepare",
     ListWriter.clear: "clear",
     ListWriter.carry_out: "fill",
     ListWriter.sweep: "sweep",
-    look: "look again",
+    live_vendor_suppression: "look again",
     read_back: READ_BACK,
     prove: READ_BACK,
     sweep_and_verify: READ_BACK,

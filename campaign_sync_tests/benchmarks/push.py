@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from campaign_sync.optimizely.client import connect
 from campaign_sync.optimizely.service_definition import ServiceDefinition, _Loader
 from campaign_sync.optimizely.soap_encoding import Columns
 from campaign_sync.optimizely.transport import Transport
+from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.replacement.list_writer import ListWriter, prepare
 from campaign_sync.replacement.plan import refill
-from campaign_sync.replacement.target import Target, target
 from campaign_sync.sandbox.wsdl import namespace
 from campaign_sync.storage.replacements import Replacement, ReplacementState
 from campaign_sync.storage.state import State
@@ -44,12 +44,12 @@ CONNECTIONS = 4
 """The default of `optimizely.parallel_calls`."""
 
 
-def one_list(folder: Path, base_url: str) -> tuple[Target, str]:
+def one_list(folder: Path, base_url: str) -> tuple[ListSettings, str]:
     """Return the list to fill, and the URL of its own state."""
     state_url = f"sqlite:///{folder / 'state.db'}"
     rig = Installation(folder, None, base_url, f"sqlite:///{folder / 'crm.db'}", state_url)  # type: ignore[arg-type]
-    configured = target(rig.configuration, "nord", "newsletter")
-    return Target(**{**vars(configured), "contract": CONTRACT}), state_url
+    configured = list_settings(rig.configuration, "nord", "newsletter")
+    return replace(configured, schema=CONTRACT), state_url
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ def ours(base_url: str, rows: int) -> Callable[[], Any]:
     listed, state_url = one_list(folder, base_url)
     stack = ExitStack()
     state = stack.enter_context(State(state_url))
-    vendor = stack.enter_context(connect(base_url, MANDATOR, "user", "password", parallel_calls=listed.parallel_calls))
+    vendor = stack.enter_context(
+        connect(base_url, MANDATOR, "user", "password", parallel_calls=listed.optimizely.parallel_calls)
+    )
     vendor.recipients.count(LIST)  # the service definition is fetched at the first use
     lease = stack.enter_context(state.locks.acquire(LIST, "run"))
     now = datetime.now(UTC)

@@ -12,9 +12,9 @@ from campaign_sync.optimizely import soap_encoding
 from campaign_sync.optimizely.client import connect
 from campaign_sync.optimizely.service_definition import ServiceDefinition
 from campaign_sync.optimizely.transport import Transport
+from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync.replacement.list_writer import prepare
 from campaign_sync.replacement.plan import refill
-from campaign_sync.replacement.target import target
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 from campaign_sync_tests.installation import ENVIRONMENT, NORD
@@ -42,7 +42,7 @@ def post_all(base_url: str, requests: Sequence[bytes], connections: int) -> None
 def fill_again(folder: str) -> Callable[[], Any]:
     """Return the work that clears the list of an installation and sends its newest snapshot again."""
     configuration = load_configuration(Path(folder) / "campaign_sync.yaml", ENVIRONMENT)
-    listed, base_url = target(configuration, "nord", "newsletter"), configuration.optimizely.base_url
+    listed, base_url = list_settings(configuration, "nord", "newsletter"), configuration.optimizely.base_url
     with State(configuration.storage.state_url.get_secret_value()) as state:
         stored = state.snapshots.latest("nord", "newsletter")
     assert stored
@@ -52,7 +52,7 @@ def fill_again(folder: str) -> Callable[[], Any]:
 
     def work() -> None:
         post_all(base_url, requests[:1], 1)  # clear
-        post_all(base_url, requests[1:], listed.parallel_calls)
+        post_all(base_url, requests[1:], listed.optimizely.parallel_calls)
 
     with connect(base_url, NORD, user, password) as vendor:
         batches = prepare(listed, vendor, rows, refill(rows).send)

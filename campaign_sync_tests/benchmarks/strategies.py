@@ -14,7 +14,7 @@ from rich.table import Column, Table
 
 from campaign_sync.cli.run import problems
 from campaign_sync.optimizely.client import connect
-from campaign_sync.replacement.target import target
+from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync_tests.benchmarks.generated_data import add_people, installation
 from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, NORD, Installation
 
@@ -61,15 +61,15 @@ def _replace(rig: Installation, strategy: str) -> dict[str, float]:
 
 def _naive(rig: Installation) -> float:
     """Clear, and encode and send batch after batch."""
-    listed = target(rig.configuration, "nord", "newsletter")
+    listed = list_settings(rig.configuration, "nord", "newsletter")
     held = rig.world.recipients(NEWSLETTER)
-    names = listed.contract.list_attributes
+    names = listed.schema.list_attributes
     user, password = ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"]
     with connect(rig.configuration.optimizely.base_url, NORD, user, password) as vendor:
         begun = time.monotonic()
         vendor.recipients.clear(NEWSLETTER)
-        for start in range(0, len(held), listed.batch_size):
-            chunk = held[start : start + listed.batch_size]
+        for start in range(0, len(held), listed.optimizely.batch_size):
+            chunk = held[start : start + listed.optimizely.batch_size]
             ids = [recipient["id"] for recipient in chunk]
             values = [[recipient["attributes"][name] or "" for recipient in chunk] for name in names]
             vendor.recipients.add_all(NEWSLETTER, vendor.recipients.prepare(NEWSLETTER, ids, ids, names, values))

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, inspect, select
 
 from campaign_sync.crm.sql.schema import consent_event
 from campaign_sync.domain.consent import ConsentKind
-from campaign_sync.replacement.target import Target, target
+from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.sandbox.server import serve
 from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync.storage.replacements import Replacement, ReplacementState
@@ -58,7 +58,7 @@ class Installation:
     """A vendor, a CRM and a state database of one's own, ready for a replace of the list `newsletter`."""
 
     def __init__(
-        self, folder: Path, world: VendorState, base_url: str, target: Target, crm_url: str, state_url: str
+        self, folder: Path, world: VendorState, base_url: str, target: ListSettings, crm_url: str, state_url: str
     ) -> None:
         self.world, self.state_url = world, state_url
         self._folder, self._base_url, self._target, self._crm_url = folder, base_url, target, crm_url
@@ -130,7 +130,7 @@ class Prepared:
 
     scenario: Scenario
     folder: Path
-    target: Target
+    target: ListSettings
     database: str | None
     """The URL of its PostgreSQL database, which remembers how it was; None where everything is on SQLite."""
 
@@ -157,7 +157,7 @@ def prepared(scenario: Scenario, database: Database, nursery: Nursery, folder: P
         url = stack.enter_context(fresh_database()) if database == "postgresql" else None
         with installation(folder, crm_url=url, state_url=url) as shop:
             scenario.arrange(shop)
-            base = Prepared(scenario, folder, target(shop.configuration, "nord", "newsletter"), url)
+            base = Prepared(scenario, folder, list_settings(shop.configuration, "nord", "newsletter"), url)
             if scenario.broken_at:
                 crm_url, state_url = shop.crm_url, shop.settings["storage"]["state_url"]
                 broken = Installation(

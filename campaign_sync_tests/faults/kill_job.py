@@ -13,7 +13,7 @@ from campaign_sync.optimizely.client import connect
 from campaign_sync.optimizely.service_definition import ServiceDefinition
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
 from campaign_sync.replacement.list_replacer import ListReplacer
-from campaign_sync.replacement.target import Target
+from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.sandbox.wsdl import SERVICES, wsdl
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
@@ -34,7 +34,7 @@ _CONTRACTS = {service: ServiceDefinition(service, "http://vendor", partial(_wsdl
 class Errand:
     """A replace that is to be done."""
 
-    target: Target
+    target: ListSettings
     mandator_id: int
     login: tuple[str, str]
     base_url: str

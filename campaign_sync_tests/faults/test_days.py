@@ -29,9 +29,8 @@ from campaign_sync.optimizely import session
 from campaign_sync.optimizely.session import Session
 from campaign_sync.orchestration.retry_policy import RetryPolicy
 from campaign_sync.replacement import list_writer
-from campaign_sync.replacement.list_replacer import ListReplacer
 from campaign_sync.sandbox.vendor_state import FaultKind, RecordedCall
-from campaign_sync.storage.replacements import ReplacementState
+from campaign_sync.storage.replacements import Replacements, ReplacementState
 from campaign_sync.storage.tables import rejection
 from campaign_sync_tests.installation import (
     LONG_AGO,
@@ -62,7 +61,7 @@ CONTACTS = st.sampled_from([f"c{number}" for number in range(1, 7)])
 ADDRESSES = st.sampled_from([f"person{number}@{DOMAIN}" for number in range(1, 8)])
 OPT_INS = st.sampled_from(["newsletter-nord", "newsletter-nord", "products-nord"])
 
-send, note_failure = Session.send, ListReplacer._note_failure
+send, mark_failed = Session.send, Replacements.mark_failed
 
 
 @dataclass(frozen=True)
@@ -223,12 +222,12 @@ class Days(RuleBasedStateMachine):
                     one.happen()
             return answer
 
-        def noted_unless_dead(this: ListReplacer, *rest: Any) -> None:
+        def mark_failed_unless_killed(this: Replacements, *arguments: Any) -> None:
             if self.death != "hard":
-                note_failure(this, *rest)
+                mark_failed(this, *arguments)
 
         self.patch.setattr(Session, "send", interrupted_send)
-        self.patch.setattr(ListReplacer, "_note_failure", noted_unless_dead)
+        self.patch.setattr(Replacements, "mark_failed", mark_failed_unless_killed)
 
     def teardown(self) -> None:
         self.stack.close()

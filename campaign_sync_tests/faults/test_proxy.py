@@ -18,8 +18,8 @@ from campaign_sync.optimizely.errors import OptimizelyError
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement import list_writer
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
+from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.replacement.list_writer import ListWriter
-from campaign_sync.replacement.target import Target, target
 from campaign_sync.sandbox.server import serve
 from campaign_sync.sandbox.vendor_state import Recipient, VendorState
 from campaign_sync.storage.replacements import ReplacementState
@@ -75,7 +75,7 @@ class Shop:
         self.rig.settings["optimizely"] |= optimizely
         ports = Resources(self.rig.configuration)
         try:
-            yield Run(ports, target(self.rig.configuration, "nord", "newsletter"))
+            yield Run(ports, list_settings(self.rig.configuration, "nord", "newsletter"))
         finally:
             ports.close()
 
@@ -85,7 +85,7 @@ class Run:
     """What a run opens."""
 
     ports: Resources
-    target: Target
+    target: ListSettings
 
     def replace(self) -> None:
         """Replace the newsletter, as its asset does."""

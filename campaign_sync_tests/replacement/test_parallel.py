@@ -6,20 +6,19 @@ import pytest
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.concurrency import ConcurrencyLimiter
 from campaign_sync.replacement.parallel import in_parallel
-from campaign_sync.replacement.target import Target
 
 
 def test_no_call_that_waits_for_its_turn_is_made_once_another_has_failed() -> None:
-    pace, made = ConcurrencyLimiter(4, 60), list[int]()
-    pace.allowed = 1  # four threads, of which three wait
+    limiter, made = ConcurrencyLimiter(4, 60), list[int]()
+    limiter.allowed = 1  # four threads, of which three wait
 
     def call(item: int) -> None:
         made.append(item)
         raise ConnectionError(str(item))
 
-    target, vendor = cast(Target, SimpleNamespace(parallel_calls=4)), cast(Optimizely, SimpleNamespace(limiter=pace))
+    vendor = cast(Optimizely, SimpleNamespace(limiter=limiter))
     for _ in range(50):
         made.clear()
         with pytest.raises(ConnectionError) as caught:
-            list(in_parallel(target, vendor, call, range(20)))
+            list(in_parallel(vendor, 4, call, range(20)))
         assert [str(item) for item in made] == [str(caught.value)]

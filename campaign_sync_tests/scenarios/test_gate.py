@@ -214,7 +214,7 @@ def test_a_replace_waits_for_a_mailing_and_looks_again_at_who_left_meanwhile(
         shop.world.set_mailing_status(77, "DONE")
         shop.world.unsubscribe(NORD, "person5@example.org")
 
-    monkeypatch.setattr(mailing_interlock.wait_for_mailings, "__defaults__", (sleep,))
+    monkeypatch.setattr(mailing_interlock, "sleep", sleep)
     result = shop.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
 
     assert result.success, problems(result)

@@ -137,18 +137,18 @@ def test_a_name_that_the_list_itself_tells_is_found_in_either_language(
     shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(key_attributes, "ID_NAMES", ("E.Mpfänger_ID",))
-    page = recipient_service.attribute_rows
+    page_operation, names_operation = ("Recipient", "getAllAdvanced"), ("RecipientList", "getAttributeNames")
+    page, attribute_names = web_services.HANDLERS[page_operation], web_services.HANDLERS[names_operation]
 
-    def under_another_name(found: Any, names: Any, known: Any) -> Any:
-        return page(found, ["Recipient" if name == "Empfänger-Id" else name for name in names], known)
+    def page_under_another_name(caller: Any, recipient_list: Any, names: Any, *rest: Any) -> Any:
+        return page(caller, recipient_list, ["Recipient" if name == "Empfänger-Id" else name for name in names], *rest)
 
-    monkeypatch.setattr(recipient_service, "attribute_rows", under_another_name)
-    named = web_services.attribute_names
-    monkeypatch.setitem(
-        web_services.HANDLERS,
-        ("RecipientList", "getAttributeNames"),
-        lambda caller, one, locale: [*named(caller, one, locale), *(["Empfänger-Id"] if locale == "de" else [])],
-    )
+    def attribute_names_with_ids(caller: Any, recipient_list: Any, locale: Any) -> list[str]:
+        names: list[str] = attribute_names(caller, recipient_list, locale)  # type: ignore[assignment]
+        return [*names, *(["Empfänger-Id"] if locale == "de" else [])]
+
+    monkeypatch.setitem(web_services.HANDLERS, page_operation, page_under_another_name)
+    monkeypatch.setitem(web_services.HANDLERS, names_operation, attribute_names_with_ids)
 
     shop.day()
 

@@ -1,6 +1,7 @@
 """What becomes of lists between a proof and the next replace is noticed, and nobody is alarmed for nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -13,7 +14,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.drift_sensor import list_drift_sensor
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.drift_check import DriftCheck
-from campaign_sync.replacement.target import target
+from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync.sandbox import list_order
 from campaign_sync.sandbox.vendor_state import Recipient
 from campaign_sync.telemetry.metrics import LIST_DRIFTED
@@ -32,18 +33,26 @@ def proven(shop: Installation) -> Installation:
     return shop
 
 
-def look(shop: Installation, place: int = 0) -> Drift | None:
-    """Look at the newsletter, as the asset does; `place` is where the page begins, in parts of what may be chosen."""
+def check_drift(shop: Installation, place: int = 0, meanwhile: Callable[[], object] = lambda: None) -> Drift | None:
+    """Check the newsletter, as the asset does.
+
+    `place` is the first row of the page, or the last possible one; `meanwhile` is called while the list is read.
+    """
     ports = Resources(shop.configuration)
+
+    def first_row(places: int) -> int:
+        meanwhile()
+        return min(place, places - 1)
+
     try:
-        watch = DriftCheck(
+        drift_check = DriftCheck(
             lambda: ports.vendor("nord"),
             lambda: ports.crm.snapshot(),
             ports.state,
             ports.frames,
-            place=lambda rows: min(place, rows - 1),
+            place=first_row,
         )
-        return watch.look(target(shop.configuration, "nord", "newsletter"))
+        return drift_check.check(list_settings(shop.configuration, "nord", "newsletter"))
     finally:
         ports.close()
 
@@ -66,7 +75,7 @@ def calls(shop: Installation) -> dict[str, int]:
 def test_a_list_that_is_as_it_was_costs_two_calls(proven: Installation) -> None:
     before = calls(proven)
 
-    found = look(proven)
+    found = check_drift(proven)
 
     assert found is not None
     assert (found.in_list, found.reading, found.drifted_since) == (PEOPLE, None, None)
@@ -80,7 +89,7 @@ def test_a_list_that_was_emptied_is_noticed(proven: Installation) -> None:
     with proven.world.transaction() as vendor:
         vendor.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
 
-    found = look(proven)
+    found = check_drift(proven)
 
     assert found is not None
     assert found.drifted_since is not None
@@ -94,12 +103,12 @@ def test_a_list_that_was_emptied_is_noticed(proven: Installation) -> None:
 
 def test_people_who_signed_up_at_the_vendor_are_told_apart_from_people_who_are_missing(proven: Installation) -> None:
     proven.fill_by_hand(NEWSLETTER, [f"guest{number}@example.com" for number in range(3)])
-    found = look(proven)
+    found = check_drift(proven)
     assert found is not None
     assert (found.in_list, found.reading) == (PEOPLE + 3, None), "the growth explains them"
 
     remove(proven, 1, 2, 3, 4)
-    found = look(proven)
+    found = check_drift(proven)
     assert found is not None
     assert found.reading == Reading(PEOPLE, PEOPLE - 1, 4, 0, 0, 3)
     assert found.drifted_since is not None
@@ -109,7 +118,7 @@ def test_people_who_took_the_place_of_others_are_noticed_though_the_count_is_the
     remove(proven, 1, 2, 3, 4)
     proven.fill_by_hand(NEWSLETTER, [f"guest{number}@example.com" for number in range(4)])
 
-    found = look(proven)
+    found = check_drift(proven)
 
     assert found is not None
     assert found.reading == Reading(PEOPLE, PEOPLE, 4, 0, 0, 4)
@@ -128,13 +137,13 @@ def test_people_who_left_and_were_removed_by_the_vendor_alarm_nobody(proven: Ins
     assert proven.run("nord", assets=feedback).success
     remove(proven, 1, 2, 3, 4)
 
-    found = look(proven)
+    found = check_drift(proven)
 
     assert found is not None
     assert found.reading == Reading(PEOPLE, PEOPLE - 4, 0, 4, 0, 0)
     assert found.drifted_since is None
     before = calls(proven)
-    assert look(proven) is not None
+    assert check_drift(proven) is not None
     assert calls(proven)["getAllAdvanced"] - before["getAllAdvanced"] == 1, "what is explained isn't read again"
 
 
@@ -147,14 +156,14 @@ def test_values_that_were_changed_at_the_vendor_are_noticed_and_an_edited_profil
         proven.world.put(NEWSLETTER, [changed])
 
     change(1)
-    found = look(proven)
+    found = check_drift(proven)
     assert found is not None
     assert found.reading == Reading(PEOPLE, PEOPLE, 0, 0, 1, 0)
     assert found.drifted_since is None
 
     for number in (2, 3, 4):
         change(number)
-    found = look(proven)
+    found = check_drift(proven)
     assert found is not None
     assert found.reading == Reading(PEOPLE, PEOPLE, 0, 0, 4, 0)
     assert found.drifted_since is not None
@@ -163,12 +172,12 @@ def test_values_that_were_changed_at_the_vendor_are_noticed_and_an_edited_profil
 def test_a_list_that_is_whole_again_is_told_to_be_so(proven: Installation) -> None:
     held = proven.world.recipients(NEWSLETTER)
     remove(proven, 1, 2, 3, 4)
-    drifted = look(proven)
+    drifted = check_drift(proven)
     assert drifted is not None
     assert drifted.drifted_since is not None
     proven.world.put(NEWSLETTER, held)
 
-    found = look(proven)
+    found = check_drift(proven)
 
     assert found is not None
     assert found.drifted_since is None
@@ -177,28 +186,24 @@ def test_a_list_that_is_whole_again_is_told_to_be_so(proven: Installation) -> No
 def test_a_list_that_is_being_replaced_or_is_incomplete_is_left_alone(proven: Installation) -> None:
     remove(proven, *range(1, PEOPLE + 1))
     with proven.state() as state, state.locks.acquire(NEWSLETTER, "another-run"):
-        assert look(proven) is None
+        assert check_drift(proven) is None
     proven.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     proven.run("nord")
-    assert look(proven) is None
+    assert check_drift(proven) is None
     with proven.state() as state:
         replaces = state.replacements.last_proven("nord", "newsletter")
         assert replaces is not None
         assert state.list_drifts.of("nord", "newsletter", replaces.id).checked_at is None
 
 
-def test_a_list_that_somebody_begins_to_replace_while_it_is_read_says_nothing(
-    proven: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_list_whose_replacement_begins_while_it_is_read_has_no_drift(proven: Installation) -> None:
     remove(proven, *range(1, PEOPLE + 1))
-    settled, taken = DriftCheck._settled, iter([False, True])
 
-    def taken_meanwhile(self: DriftCheck, one: object) -> object:
-        return None if next(taken) else settled(self, one)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(DriftCheck, "_settled", taken_meanwhile)
-
-    assert look(proven) is None
+    with ExitStack() as stack:
+        state = stack.enter_context(proven.state())
+        assert (
+            check_drift(proven, meanwhile=lambda: stack.enter_context(state.locks.acquire(NEWSLETTER, "run"))) is None
+        )
     with proven.state() as state:
         newest = state.replacements.last_proven("nord", "newsletter")
         assert newest is not None
@@ -206,22 +211,22 @@ def test_a_list_that_somebody_begins_to_replace_while_it_is_read_says_nothing(
 
 
 def test_a_vendor_that_cannot_be_asked_is_no_drift_but_not_checked_since(proven: Installation) -> None:
-    assert look(proven) is not None
+    assert check_drift(proven) is not None
     proven.environment["PASSWORD_OF_BOTH"] = "wrong horse"
 
-    found = look(proven)
+    found = check_drift(proven)
     assert found is not None
     assert found.drifted_since is None
     assert found.in_list == PEOPLE, "what was known is still known"
     since = found.not_checked_since
-    again = look(proven)
+    again = check_drift(proven)
     assert again is not None
     assert since is not None
     assert again.not_checked_since == since
     assert "doesn't let this user in" in (again.not_checked_because or "")
 
     proven.environment["PASSWORD_OF_BOTH"] = "correct horse"
-    found = look(proven)
+    found = check_drift(proven)
     assert found is not None
     assert found.not_checked_since is None
 
@@ -229,7 +234,7 @@ def test_a_vendor_that_cannot_be_asked_is_no_drift_but_not_checked_since(proven:
 def test_attributes_that_are_configured_otherwise_since_are_not_compared(proven: Installation) -> None:
     del proven.list_settings()["attributes"]["Ort"]
 
-    found = look(proven)
+    found = check_drift(proven)
 
     assert found is not None
     assert found.drifted_since is None
@@ -251,7 +256,7 @@ def test_pages_that_shift_while_they_are_read_alarm_nobody(
     remove(proven, 1)
 
     for place in range(4):
-        found = look(proven, place)
+        found = check_drift(proven, place)
         assert found is not None
         assert found.reading == Reading(PEOPLE, PEOPLE - 1, 1, 0, 0, 0)
         assert found.drifted_since is None

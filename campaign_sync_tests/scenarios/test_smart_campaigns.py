@@ -9,7 +9,7 @@ import pytest
 
 from campaign_sync.cli.run import problems
 from campaign_sync.replacement import mailing_interlock
-from campaign_sync.replacement.admission import Gate
+from campaign_sync.replacement.preflight import Preflight
 from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Installation
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
 
@@ -21,7 +21,7 @@ CAMPAIGN = 78
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long the interlock has slept; it sleeps for no time at all."""
     slept: list[float] = []
-    monkeypatch.setattr(mailing_interlock.wait_for_mailings, "__defaults__", (slept.append,))
+    monkeypatch.setattr(mailing_interlock, "sleep", slept.append)
     return slept
 
 
@@ -70,7 +70,7 @@ def test_a_smart_campaign_is_waited_for_once_in_a_replacement_and_the_look_comes
         naps.append(seconds)
         shop.world.unsubscribe(NORD, "person5@example.org")
 
-    monkeypatch.setattr(mailing_interlock.wait_for_mailings, "__defaults__", (sleep,))
+    monkeypatch.setattr(mailing_interlock, "sleep", sleep)
     result = shop.run(assets=CHAIN)
 
     assert result.success, problems(result)
@@ -84,11 +84,7 @@ def test_a_smart_campaign_that_ends_while_it_is_waited_for_leaves_no_warning(
     shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign(shop, "SENDING")
-    monkeypatch.setattr(
-        mailing_interlock.wait_for_mailings,
-        "__defaults__",
-        (lambda _: shop.world.set_mailing_status(CAMPAIGN, "DONE"),),
-    )
+    monkeypatch.setattr(mailing_interlock, "sleep", lambda _: shop.world.set_mailing_status(CAMPAIGN, "DONE"))
     assert gate_of(shop.day()).passed
 
 
@@ -170,7 +166,7 @@ def test_a_vendor_that_does_not_know_smart_campaigns_stops_no_list(shop: Install
     gate = gate_of(shop.day())
 
     assert gate.passed
-    assert "the vendor doesn't tell about Smart Campaigns" in str(gate.metadata)
+    assert "the vendor doesn't show Smart Campaigns" in str(gate.metadata)
 
 
 @pytest.mark.usefixtures("no_such_word")
@@ -188,16 +184,16 @@ def test_a_mailing_that_begins_between_admission_and_clearing_is_not_waited_for_
     shop: Installation, naps: list[float], monkeypatch: pytest.MonkeyPatch, mailing_type: str
 ) -> None:
     shop.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
-    admit = Gate.admit
+    run = Preflight.run
 
-    def admit_and_begin(*arguments: Any) -> Any:
-        admission = admit(*arguments)
+    def run_and_begin(*arguments: Any) -> Any:
+        result = run(*arguments)
         shop.world.add_mailing(
             NORD, CAMPAIGN, "Willkommen", mailing_type=mailing_type, status="SENDING", list_ids=[NEWSLETTER]
         )
-        return admission
+        return result
 
-    monkeypatch.setattr(Gate, "admit", admit_and_begin)
+    monkeypatch.setattr(Preflight, "run", run_and_begin)
     result = shop.run(assets=CHAIN)
 
     assert "is being sent, since the list was admitted" in problems(result)[0]

@@ -14,7 +14,7 @@ from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, table
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.drift_check import DriftCheck
-from campaign_sync.replacement.target import target
+from campaign_sync.replacement.list_settings import list_settings
 
 CHECK = "unchanged"
 """The check of the asset."""
@@ -56,7 +56,7 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
     def list_drift(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
         with translate_errors(context) as watch:
             looks = DriftCheck(lambda: ports.vendor(mandator), lambda: ports.crm.snapshot(), ports.state, ports.frames)
-            found = {name: looks.look(target(configuration, mandator, name)) for name in settings.lists}
+            found = {name: looks.check(list_settings(configuration, mandator, name)) for name in settings.lists}
         return dg.MaterializeResult(
             metadata={
                 **{f"people in {name}": one.in_list for name, one in found.items() if one and one.in_list is not None},

@@ -13,14 +13,14 @@ from campaign_sync.orchestration.assets.responses import response_assets
 from campaign_sync.orchestration.assets.selection import selection_asset
 from campaign_sync.orchestration.assets.snapshot import snapshot_asset
 from campaign_sync.orchestration.assets.suppression_state import suppression_asset
-from campaign_sync.replacement.target import target
+from campaign_sync.replacement.list_settings import list_settings
 
 
 def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.AssetsDefinition]:
     """The assets of `mandator`, a key of the configuration."""
     settings = configuration.mandators[mandator]
     owners = list(settings.owners)
-    targets = [target(configuration, mandator, name) for name in settings.lists]
+    targets = [list_settings(configuration, mandator, name) for name in settings.lists]
     report = report_asset(configuration, mandator)
     assets = [
         *(feedback_asset(mandator, settings, kind) for kind in FeedbackKind),

@@ -17,8 +17,8 @@ from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, table
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
-from campaign_sync.replacement.list_replacer import ListReplacer, Outcome, still_incomplete
-from campaign_sync.replacement.target import Target
+from campaign_sync.replacement.list_replacer import ListReplacer, ReplacementOutcome, still_incomplete
+from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.replacement_steps import ADD_ALL, Step
 from campaign_sync.storage.replacements import StoredSnapshot
 from campaign_sync.telemetry.spans import note_rows
@@ -46,7 +46,7 @@ SHOWN_STEPS = 100
 """How many steps of a replace its page shows; the journal has all of them."""
 
 
-def recipient_list_asset(target: Target) -> dg.AssetsDefinition:
+def recipient_list_asset(target: ListSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "<list>_recipient_list"]`: gate, clear, fill, sweep, read back, proof."""
     mandator = target.mandator
     key = asset_key(mandator, AssetKind.RECIPIENT_LIST, target.name)
@@ -57,22 +57,24 @@ def recipient_list_asset(target: Target) -> dg.AssetsDefinition:
         kinds={"table"},
         deps=[asset_key(mandator, AssetKind.SNAPSHOT, target.name)],
         description=page(
-            f"“{target.called}”, recipient list {target.recipient_list_id} of {target.mandator_called} in Optimizely "
-            "Campaign: replaced completely, swept, read back, proven. Green means that it holds whom it should.",
+            f"“{target.display_name}”, recipient list {target.recipient_list_id} of {target.mandator_display_name} "
+            "in Optimizely Campaign: replaced completely, swept, read back, proven. "
+            "Green means that it holds whom it should.",
             "rows of the snapshot, and what became of them at the vendor; in list is what was read back at the end.",
             "open the last run. If the list wasn't touched, it has its old recipients, and its error says what to "
             "mend. If it is INCOMPLETE, send nothing to it until it is green again.",
         ),
         metadata={
-            "mandator": target.mandator_called,
-            "list": target.called,
+            "mandator": target.mandator_display_name,
+            "list": target.display_name,
             "recipient list id": str(target.recipient_list_id),
-            "opt-in": target.contract.opt_in_id,
+            "opt-in": target.schema.opt_in_id,
             target.pick.kind: target.pick.name,
-            "strategy": target.strategy,
+            "strategy": target.recipient_list.strategy,
         },
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, description=rule(target.called, *told)) for name, told in CHECKS.items()
+            dg.AssetCheckSpec(name, asset=key, description=rule(target.display_name, *told))
+            for name, told in CHECKS.items()
         ],
     )
     def recipient_list(
@@ -90,13 +92,13 @@ def recipient_list_asset(target: Target) -> dg.AssetsDefinition:
             note_rows(outcome.proof.in_list)
         yield dg.MaterializeResult(
             metadata={**_metadata(target, outcome), "seconds": watch.seconds},
-            check_results=[_gate(key, outcome.gate), _proof(key, outcome), _rejections(key, outcome)],
+            check_results=[_gate(key, outcome.preflight), _proof(key, outcome), _rejections(key, outcome)],
         )
 
     return recipient_list
 
 
-def _replayed(ports: Resources, target: Target, snapshot_id: str | None) -> StoredSnapshot | None:
+def _replayed(ports: Resources, target: ListSettings, snapshot_id: str | None) -> StoredSnapshot | None:
     if snapshot_id is None:
         return None
     snapshot = ports.state.snapshots.get(snapshot_id)
@@ -107,7 +109,7 @@ def _replayed(ports: Resources, target: Target, snapshot_id: str | None) -> Stor
     return snapshot
 
 
-def _replacer(ports: Resources, target: Target, context: dg.AssetExecutionContext) -> ListReplacer:
+def _replacer(ports: Resources, target: ListSettings, context: dg.AssetExecutionContext) -> ListReplacer:
     """What replaces the list. Where not even that can be had, an incomplete list is told to be so all the same."""
     try:
         return ports.replacer(target.mandator, context.run.run_id, context.log.info)
@@ -141,7 +143,7 @@ def _record(outcome: CheckOutcome) -> dict[str, str]:
     return {"check": outcome.name, "verdict": verdict, "found": outcome.summary}
 
 
-def _proof(key: dg.AssetKey, outcome: Outcome) -> dg.AssetCheckResult:
+def _proof(key: dg.AssetKey, outcome: ReplacementOutcome) -> dg.AssetCheckResult:
     proof = outcome.proof
     return dg.AssetCheckResult(
         asset_key=key,
@@ -152,7 +154,7 @@ def _proof(key: dg.AssetKey, outcome: Outcome) -> dg.AssetCheckResult:
     )
 
 
-def _rejections(key: dg.AssetKey, outcome: Outcome) -> dg.AssetCheckResult:
+def _rejections(key: dg.AssetKey, outcome: ReplacementOutcome) -> dg.AssetCheckResult:
     """A warning where the vendor refused rows for what is in them: the CRM's data want mending."""
     turned_away = _turned_away(outcome)
     faulty = sum(rows for (_, reason), rows in turned_away.items() if reason in DATA_REASONS)
@@ -172,7 +174,7 @@ def _rejections(key: dg.AssetKey, outcome: Outcome) -> dg.AssetCheckResult:
     )
 
 
-def _turned_away(outcome: Outcome) -> dict[tuple[str, str], int]:
+def _turned_away(outcome: ReplacementOutcome) -> dict[tuple[str, str], int]:
     """Stage and reason: how many of the snapshot's rows aren't in the list."""
     counts: Counter[tuple[str, str]] = Counter()
     counts.update({("gate", reason): rows for reason, rows in outcome.dropped.items()})
@@ -183,7 +185,7 @@ def _turned_away(outcome: Outcome) -> dict[tuple[str, str], int]:
     return dict(counts)
 
 
-def _metadata(target: Target, outcome: Outcome) -> dict[str, Any]:
+def _metadata(target: ListSettings, outcome: ReplacementOutcome) -> dict[str, Any]:
     turned_away = _turned_away(outcome)
     refused = {reason: rows for (stage, reason), rows in turned_away.items() if stage == "vendor"}
     return {
@@ -200,7 +202,7 @@ def _metadata(target: Target, outcome: Outcome) -> dict[str, Any]:
         "proof": str(outcome.proof),
         "digest of the list": outcome.proof.digest,
         "batches": sum(step.step == ADD_ALL for step in outcome.steps),
-        "strategy": target.strategy + (", resumed" if outcome.resumed else ""),
+        "strategy": target.recipient_list.strategy + (", resumed" if outcome.resumed else ""),
         "seconds incomplete": round(outcome.incomplete_for.total_seconds(), 3),
         "journal": table(_told(step) for step in outcome.steps[:SHOWN_STEPS]),
         "replace": outcome.replace_id,

@@ -15,9 +15,9 @@ from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import FRAME, Materialized, check_result, column_schema, reasons
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.orchestration.unreached_checks import say_not_evaluated
-from campaign_sync.replacement.preflight import vanished_withdrawals
+from campaign_sync.replacement.list_settings import ListSettings
+from campaign_sync.replacement.preflight_checks import check_vanished_withdrawals
 from campaign_sync.replacement.progress import Progress, report
-from campaign_sync.replacement.target import Target
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.spans import note_rows, note_stopped
 
@@ -40,9 +40,9 @@ CHECKS = {
 """What each check demands, and what to do if it doesn't hold."""
 
 
-def selection_asset(target: Target) -> dg.AssetsDefinition:
+def selection_asset(target: ListSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "<list>_selection"]`: the pick's people with a granted consent and a usable address."""
-    mandator, opt_in_id = target.mandator, target.contract.opt_in_id
+    mandator, opt_in_id = target.mandator, target.schema.opt_in_id
     key = asset_key(mandator, AssetKind.SELECTION, target.name)
     pick_kind = target.pick.kind.replace("_", " ")
 
@@ -54,20 +54,20 @@ def selection_asset(target: Target) -> dg.AssetsDefinition:
         io_manager_key="parquet",
         dagster_type=FRAME,
         description=page(
-            f"Who “{target.called}” of {target.mandator_called} is for: everybody in the CRM's {pick_kind} "
+            f"Who “{target.display_name}” of {target.mandator_display_name} is for: everybody in the CRM's {pick_kind} "
             f"“{target.pick.name}” whose consent {opt_in_id} is granted and whom nothing suppresses.",
             "people in the CRM. Picked is whom the CRM names, selected who is left, rejected the others, by reason.",
             "the CRM couldn't be read, or what the list asks of it isn't there. The run's error names it. The list "
             "stays as it is; when that is mended, start the daily job again.",
         ),
         metadata={
-            "mandator": target.mandator_called,
-            "list": target.called,
+            "mandator": target.mandator_display_name,
+            "list": target.display_name,
             "opt-in": opt_in_id,
             target.pick.kind: target.pick.name,
         },
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, blocking=True, description=rule(target.called, *check))
+            dg.AssetCheckSpec(name, asset=key, blocking=True, description=rule(target.display_name, *check))
             for name, check in CHECKS.items()
         ],
     )
@@ -108,23 +108,23 @@ def selection_asset(target: Target) -> dg.AssetsDefinition:
     return selection
 
 
-def _withdrawals(state: State, target: Target, suppressed: pd.DataFrame) -> CheckOutcome:
+def _withdrawals(state: State, target: ListSettings, suppressed: pd.DataFrame) -> CheckOutcome:
     """The check `withdrawals`, by what was found when the CRM was last read for the mandator."""
-    opt_in_id = target.contract.opt_in_id
+    opt_in_id = target.schema.opt_in_id
     people = int(((suppressed["kind"] == SuppressionKind.REMEMBERED) & (suppressed["opt_in_id"] == opt_in_id)).sum())
-    return vanished_withdrawals(target, people, state.known_withdrawals.count(target.mandator, opt_in_id))
+    return check_vanished_withdrawals(target, people, state.known_withdrawals.count(target.mandator, opt_in_id))
 
 
-def opt_in_of(crm: CrmSnapshot, target: Target) -> OptIn:
+def opt_in_of(crm: CrmSnapshot, target: ListSettings) -> OptIn:
     """The CRM's definition of the list's opt-in.
 
     Raises:
         CrmError: the CRM doesn't know it, it belongs to another mandator, it isn't for e-mail, or has no description.
     """
-    opt_in = crm.opt_in(target.contract.opt_in_id)
+    opt_in = crm.opt_in(target.schema.opt_in_id)
     place = f"mandators.{target.mandator}.lists.{target.name}.opt_in_id"
     if opt_in is None:
-        raise CrmError(f"the CRM knows no opt-in {target.contract.opt_in_id!r} ({place}); correct it or add it there")
+        raise CrmError(f"the CRM knows no opt-in {target.schema.opt_in_id!r} ({place}); correct it or add it there")
     if opt_in.mandator != target.mandator:
         raise CrmError(
             f"the CRM's opt-in {opt_in.opt_in_id!r} belongs to mandator {opt_in.mandator!r}, not {target.mandator!r} "
@@ -145,13 +145,13 @@ def opt_in_of(crm: CrmSnapshot, target: Target) -> OptIn:
     return opt_in
 
 
-def _sifted(crm: CrmSnapshot, target: Target, suppressed: Suppressed) -> tuple[int, Split]:
+def _sifted(crm: CrmSnapshot, target: ListSettings, suppressed: Suppressed) -> tuple[int, Split]:
     """How many are picked, and who of them is selected. Chunk by chunk: the others never pile up."""
-    columns = sorted(set(target.contract.attributes.values()) - set(SELECTION_COLUMNS))
+    columns = sorted(set(target.schema.attributes.values()) - set(SELECTION_COLUMNS))
     nobody = {name: pd.Series(dtype="str") for name in (*SELECTION_COLUMNS, *columns)}
     sifted = [split_by_consent(pd.DataFrame(nobody).astype({"consent_at": "datetime64[us, UTC]"}), suppressed)]
     picked = 0
-    for chunk in crm.select(target.pick, target.contract.opt_in_id, columns):
+    for chunk in crm.select(target.pick, target.schema.opt_in_id, columns):
         sifted.append(split_by_consent(chunk, suppressed))
         picked += len(chunk)
         report(Progress(target.mandator, target.name, "select", picked, None))

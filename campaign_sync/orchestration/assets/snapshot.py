@@ -18,10 +18,10 @@ from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, check_result, column_schema, reasons
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.orchestration.unreached_checks import say_not_evaluated
+from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.partial_fill import with_size_doubts
-from campaign_sync.replacement.preflight import check_context
+from campaign_sync.replacement.preflight_checks import check_context
 from campaign_sync.replacement.progress import Progress, report
-from campaign_sync.replacement.target import Target
 from campaign_sync.telemetry.spans import note_rows, note_stopped
 
 CHECK_DESCRIPTIONS = {
@@ -57,9 +57,9 @@ CHECK_DESCRIPTIONS = {
 """What each check demands, and what to do if it doesn't hold."""
 
 
-def snapshot_asset(target: Target) -> dg.AssetsDefinition:
+def snapshot_asset(target: ListSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "<list>_snapshot"]`: mapped, normalized, unique, checked, frozen."""
-    mandator, contract = target.mandator, target.contract
+    mandator, contract = target.mandator, target.schema
     key = asset_key(mandator, AssetKind.SNAPSHOT, target.name)
 
     @dg.asset(
@@ -68,20 +68,20 @@ def snapshot_asset(target: Target) -> dg.AssetsDefinition:
         kinds={"pandera", "parquet"},
         ins={"selection": dg.AssetIn(asset_key(mandator, AssetKind.SELECTION, target.name))},
         description=page(
-            f"What will be in “{target.called}” of {target.mandator_called}: the rows exactly as they will be sent, "
-            "checked and frozen.",
+            f"What will be in “{target.display_name}” of {target.mandator_display_name}: the rows exactly as they "
+            "will be sent, checked and frozen.",
             "rows of the selection, one for each recipient; rejected counts those that can't be sent, by reason.",
             "a check has stopped this list, and this list alone: it stays as it is at Optimizely Campaign. Open the "
             "check that is red; it says what has to be mended in the CRM.",
         ),
         metadata={
-            "mandator": target.mandator_called,
-            "list": target.called,
+            "mandator": target.mandator_display_name,
+            "list": target.display_name,
             "recipient list id": str(target.recipient_list_id),
         },
         check_specs=[
             dg.AssetCheckSpec(
-                name, asset=key, blocking=True, description=rule(target.called, *CHECK_DESCRIPTIONS[name])
+                name, asset=key, blocking=True, description=rule(target.display_name, *CHECK_DESCRIPTIONS[name])
             )
             for name in CHECK_NAMES
         ],
@@ -93,7 +93,7 @@ def snapshot_asset(target: Target) -> dg.AssetsDefinition:
             crm, state, vendor = ports.crm_snapshot(mandator), ports.state, ports.vendor(mandator)
             sifted = build_snapshot(selection, contract, opt_in_of(crm, target))
             rows = sifted.rows
-            around = check_context(target, vendor, crm, state, context.run.run_id, before_gate=True)
+            around = check_context(target, vendor, crm, state, context.run.run_id, before_preflight=True)
             left_out = int((sifted.rejections["reason"] == Reason.NOT_UTF8.value).sum())
             encoding = check_encoding(left_out, len(rows), not_utf8_columns(selection, contract) if left_out else None)
             outcomes = [merged(one, encoding) for one in check_snapshot(rows, contract, around)]

@@ -1,0 +1,83 @@
+"""Which recipient list is replaced, and everything that the configuration says of it."""
+
+from dataclasses import dataclass
+
+from campaign_sync.config import Configuration, MandatorSettings, OptimizelySettings, RecipientListSettings
+from campaign_sync.crm.port import Pick
+from campaign_sync.domain.checks import ListSchema
+from campaign_sync.domain.recipient import TechnicalField
+
+
+@dataclass(frozen=True)
+class ListSettings:
+    """One recipient list of one mandator, as configured."""
+
+    mandator: str
+    """The mandator's key in the configuration."""
+    name: str
+    """The list's key in the configuration."""
+    schema: ListSchema
+    """What its rows must be."""
+    recipient_list: RecipientListSettings
+    """The list's own section."""
+    mandator_settings: MandatorSettings
+    optimizely: OptimizelySettings
+
+    @property
+    def recipient_list_id(self) -> int:
+        """The vendor's id of the list."""
+        return self.recipient_list.recipient_list_id
+
+    @property
+    def pick(self) -> Pick:
+        """The CRM's report or marketing list that selects the people."""
+        return Pick(self.recipient_list.select.kind, self.recipient_list.select.name)
+
+    @property
+    def display_name(self) -> str:
+        """What people call the list; for pages and reports, never for keys and paths."""
+        return self.recipient_list.display_name(self.name)
+
+    @property
+    def mandator_display_name(self) -> str:
+        """What people call the mandator; for pages and reports, never for keys and paths."""
+        return self.mandator_settings.display_name(self.mandator)
+
+    @property
+    def has_own_unsubscribe_list(self) -> bool:
+        """Whether the vendor keeps an unsubscribe list of this recipient list alone, beside the mandator's."""
+        return self.mandator_settings.unsubscribe_lists == "per_list"
+
+    @property
+    def rows_name_opt_ins(self) -> bool:
+        """Whether the rows of unsubscribes name the opt-in that is affected."""
+        return bool(self.mandator_settings.feedback.opt_in_readers)
+
+    @property
+    def opt_outs_await_rows(self) -> bool:
+        """Whether an opt-out on the mandator's unsubscribe list waits for its feedback row, which names the opt-in.
+
+        The unsubscribe list of a single recipient list says by itself which opt-in it is.
+        """
+        return self.rows_name_opt_ins and not self.has_own_unsubscribe_list
+
+    @property
+    def feedback_by_files(self) -> bool:
+        """Whether the vendor delivers feedback as files, instead of being asked for it."""
+        return self.mandator_settings.feedback.files is not None
+
+    def __str__(self) -> str:
+        return f"{self.mandator}/{self.name} (recipient list {self.recipient_list_id})"
+
+
+def list_settings(configuration: Configuration, mandator: str, name: str) -> ListSettings:
+    """Return the settings of the list `name` of `mandator`; both are keys of the configuration."""
+    settings = configuration.mandators[mandator]
+    recipient_list = settings.lists[name]
+    schema = ListSchema(
+        opt_in_id=recipient_list.opt_in_id,
+        attributes=recipient_list.attributes,
+        technical={field: recipient_list.technical_attribute(field) for field in TechnicalField},
+        limits=recipient_list.limits.size_limits(),
+    )
+    return ListSettings(mandator, name, schema, recipient_list, settings, configuration.optimizely)

@@ -1,0 +1,161 @@
+"""The checks of a snapshot before its list is changed, and what they compare it with."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import pandas as pd
+
+from campaign_sync.crm.port import CrmSnapshot
+from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_consents, check_snapshot
+from campaign_sync.domain.feedback_age import Alertness
+from campaign_sync.domain.size_limits import SizeBaseline, median_baseline
+from campaign_sync.domain.suppression import Suppressed
+from campaign_sync.domain.withdrawal import check_withdrawals
+from campaign_sync.feedback.current_suppression import suppression
+from campaign_sync.feedback.freshness import judge_age
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.replacement.errors import ReplacementRefusedError
+from campaign_sync.replacement.list_settings import ListSettings
+from campaign_sync.replacement.mailing_interlock import NAME as MAILINGS
+from campaign_sync.storage.feedback_imports import FeedbackImports
+from campaign_sync.storage.replacements import StoredSnapshot
+from campaign_sync.storage.state import State
+
+HISTORY = 14
+"""How many proven replacements the median size is taken of."""
+
+
+def check_context(
+    settings: ListSettings,
+    vendor: Optimizely,
+    crm: CrmSnapshot,
+    state: State,
+    *run_ids: str | None,
+    suppressed: Suppressed | None = None,
+    before_preflight: bool = False,
+) -> CheckContext:
+    """Look up what the checks of a list compare its rows with: the CRM, the vendor's list and the list's history.
+
+    Args:
+        settings: the list.
+        vendor: the mandator's API session.
+        crm: the CRM at this moment.
+        state: the state database.
+        run_ids: the runs whose permission to replace the list by an implausible size would hold.
+        suppressed: who may not be written to, where that has been looked up already.
+        before_preflight: whether the rows may still hold people whom the preflight drops.
+    """
+    opt_in_id = settings.schema.opt_in_id
+    if suppressed is None:
+        suppressed = Suppressed.of(suppression(crm, state, settings.mandator), opt_in_id)
+    accepted = state.recipient_lists.accepted_size(settings.mandator, settings.name, *run_ids)
+    sent_before, held_before = size_baselines(settings, vendor, state, before_preflight=before_preflight)
+    return CheckContext(
+        suppressed=suppressed,
+        consents=crm.consent_rows(opt_in_id),
+        vendor_attributes=vendor.recipient_lists.attribute_names(settings.recipient_list_id),
+        baselines=sent_before,
+        held_before=held_before,
+        size_accepted=str(accepted) if accepted else None,
+    )
+
+
+def size_baselines(
+    settings: ListSettings, vendor: Optimizely, state: State, *, before_preflight: bool = False
+) -> tuple[tuple[SizeBaseline, ...], SizeBaseline | None]:
+    """Return the sizes that what is to be sent is measured against, and the size for what ends in the list.
+
+    The last proven replacement where there is one, and for what is sent the median of the last ones. Before that both
+    are what the list held before our first replacement: one that failed half-way leaves a meaningless number. Nothing
+    for an empty list that we never touched. With `before_preflight`, those whom the preflight dropped count as well:
+    people on the vendor's unsubscribe list who keep this consent are in every snapshot, and dropped every day.
+    """
+    proven = state.replacements.last_proven(settings.mandator, settings.name)
+    if proven is not None and proven.in_list is not None:
+        origin = f"proven on {proven.started_at:%Y-%m-%d}"
+        held = SizeBaseline(proven.in_list, origin)
+        history = state.replacements.proven_sizes(settings.mandator, settings.name, HISTORY)
+        last = SizeBaseline(sum(history[0].values()), origin, history[0]) if proven.entity_types else held
+        if before_preflight and proven.dropped:
+            return (SizeBaseline(last.rows + proven.dropped, origin),), held
+        return tuple(filter(None, [last, median_baseline(history)])), held
+    first = state.replacements.first(settings.mandator, settings.name)
+    rows = first.baseline_rows if first else vendor.recipients.count(settings.recipient_list_id)
+    if not rows:
+        return (), None
+    baseline = SizeBaseline(rows, "before our first replace" if first else "in the list now")
+    return (baseline,), baseline
+
+
+def check_before_replacement(
+    settings: ListSettings,
+    stored: StoredSnapshot,
+    rows: pd.DataFrame,
+    context: CheckContext,
+    imports: FeedbackImports,
+    now: datetime,
+    vendor_now: datetime,
+    *,
+    replaying: bool = False,
+) -> list[CheckOutcome]:
+    """Make every check of the snapshot again, then check the age of snapshot and feedback, each by the clock it has.
+
+    A snapshot that is replayed on demand may be of any age.
+    """
+    return [
+        *check_snapshot(rows, settings.schema, context),
+        check_consents(context.consents),
+        _check_snapshot_age(settings, stored, now, replaying),
+        _check_feedback(settings, imports, vendor_now),
+    ]
+
+
+def check_vanished_withdrawals(settings: ListSettings, people: int, known: int) -> CheckOutcome:
+    """Check that few enough withdrawals of the list's opt-in have vanished from the CRM.
+
+    Args:
+        settings: the list.
+        people: the number of people whom the CRM shows as granted instead.
+        known: how many withdrawals are remembered.
+    """
+    accept = f"campaign-sync run {settings.mandator} --list {settings.name} --accept-withdrawals REASON"
+    return check_withdrawals(settings.schema.opt_in_id, people, known, accept)
+
+
+def require_passed(settings: ListSettings, outcomes: Sequence[CheckOutcome]) -> None:
+    """Raise ReplacementRefusedError if an outcome stops the replacement; the message names all that do."""
+    stopping = [outcome for outcome in outcomes if outcome.stops]
+    if stopping:
+        reasons = " · ".join(f"{outcome.name}: {outcome.summary}" for outcome in stopping)
+        retryable = all(outcome.name == MAILINGS for outcome in stopping)
+        raise ReplacementRefusedError(f"{settings} was not touched. {reasons}", outcomes, retryable=retryable)
+
+
+def _check_snapshot_age(settings: ListSettings, stored: StoredSnapshot, now: datetime, replaying: bool) -> CheckOutcome:
+    age, most = now - stored.created_at, settings.recipient_list.max_snapshot_age
+    if replaying:
+        return CheckOutcome("snapshot_age", True, f"a snapshot {_hours(age.total_seconds())} old, replayed on demand")
+    if age <= most:
+        return CheckOutcome("snapshot_age", True, f"the snapshot is {_hours(age.total_seconds())} old")
+    return CheckOutcome(
+        "snapshot_age",
+        False,
+        f"the snapshot is {_hours(age.total_seconds())} old, more than max_snapshot_age "
+        f"{_hours(most.total_seconds())}; materialize selection and snapshot again",
+    )
+
+
+def _check_feedback(settings: ListSettings, imports: FeedbackImports, vendor_now: datetime) -> CheckOutcome:
+    """Check that both kinds of feedback reached the CRM lately, and that nothing that was fetched still waits."""
+    remedy = f"materialize {settings.mandator}'s bounces, unsubscribes and suppression_state"
+    waiting = imports.uncommitted_count(settings.mandator)
+    if waiting:
+        return CheckOutcome("feedback", False, f"{waiting} fetched windows haven't reached the CRM; {remedy}")
+    feedback = settings.mandator_settings.feedback
+    verdict = judge_age(settings.mandator, tuple(feedback.readers), feedback.age_limits, imports, vendor_now)
+    warning = verdict.alertness is Alertness.WARNING
+    return CheckOutcome("feedback", verdict.alertness is Alertness.FRESH, verdict.told, warning=warning)
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h"

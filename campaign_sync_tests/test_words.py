@@ -58,7 +58,6 @@ PENDING = {
     "campaign_sync/replacement",
     "campaign_sync/reports",
     "campaign_sync/responses",
-    "campaign_sync/telemetry",
     "campaign_sync/webserver",
     "campaign_sync_tests/alerts",
     "campaign_sync_tests/crm",

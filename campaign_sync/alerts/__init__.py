@@ -1,1 +1,1 @@
-"""Finds out what is wrong, and tells those who have to know: once when it begins, once when it is over."""
+"""Detection of incidents, and their notices through channels: one when an incident begins, one when it is over."""

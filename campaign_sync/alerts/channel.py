@@ -1,4 +1,4 @@
-"""The port: a way to tell somebody something."""
+"""The port for notices: mail, webhook, log and Apprise implement it."""
 
 from typing import Protocol
 
@@ -11,15 +11,15 @@ class ChannelError(CampaignSyncError):
 
 
 class Channel(Protocol):
-    """Tells people of troubles."""
+    """Delivers notices of incidents."""
 
     @property
     def name(self) -> str:
-        """What it is called where deliveries are written down."""
+        """The name under which deliveries are recorded."""
 
     def send(self, notice: Notice) -> None:
         """Deliver a notice.
 
         Raises:
-            ChannelError: it wasn't delivered, as far as anybody knows.
+            ChannelError: it wasn't delivered, as far as can be known.
         """

@@ -1,4 +1,4 @@
-"""What is wrong with a mandator, as far as the state database tells: lists left incomplete, feedback grown old."""
+"""Detection of incidents from the state database: incomplete, doubtful and drifted lists, outdated feedback."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -27,14 +27,14 @@ def incomplete_lists(
     late: Collection[str],
     gives_up: Callable[[str, Replacement], bool],
 ) -> Iterator[Incident]:
-    """Lists that are incomplete while nobody alive is at them; of those in `late`, all.
+    """Yield the incomplete lists that no living run is replacing; of those in `late`, all.
 
-    `gives_up` tells whether nobody will be at such a list by himself any more.
+    `gives_up` returns whether no further automatic attempt is made.
     """
     settings = configuration.mandators[mandator]
-    for name, one in settings.lists.items():
+    for name, list_settings in settings.lists.items():
         broken = state.replacements.incomplete(mandator, name)
-        if broken is None or (name not in late and state.locks.holder(one.recipient_list_id) is not None):
+        if broken is None or (name not in late and state.locks.holder(list_settings.recipient_list_id) is not None):
             continue
         attempts = state.replacements.attempts_since_proof(mandator, name)
         given_up = not settings.automation.mend or gives_up(name, broken)
@@ -46,7 +46,7 @@ def incomplete_lists(
             since,
             f"The list {named(settings, mandator, name)} is INCOMPLETE since {moment(since, settings.zone)}: it was "
             "cleared and isn't full again.",
-            _what_mends(mandator, name, attempts if given_up else None),
+            _incomplete_remedy(mandator, name, attempts if given_up else None),
             recipient_list_page(mandator, name),
         )
 
@@ -64,22 +64,22 @@ def not_as_proven(
     What else a list may lack has troubles of its own: incomplete, late, failed, a failed check, old feedback.
     """
     settings = configuration.mandators[mandator]
-    for one in judge_lists(configuration, mandator, state, attempts, now, expected):
+    for judged in judge_lists(configuration, mandator, state, attempts, now, expected):
         readiness, since, page = (
-            one.standing.readiness,
-            one.standing.since,
-            recipient_list_page(mandator, one.name),
+            judged.standing.readiness,
+            judged.standing.since,
+            recipient_list_page(mandator, judged.name),
         )
-        again = f"`campaign-sync run {mandator} --list {one.name}`"
-        called = f"The list {named(settings, mandator, one.name)}"
-        if readiness is Readiness.DRIFTED and since and one.drift:
+        again = f"`campaign-sync run {mandator} --list {judged.name}`"
+        called = f"The list {named(settings, mandator, judged.name)}"
+        if readiness is Readiness.DRIFTED and since and judged.drift:
             yield Incident(
                 mandator,
-                Subject.of_list(one.name),
+                Subject.of_list(judged.name),
                 IncidentKind.DRIFTED,
                 since,
                 f"{called} was changed at the vendor after its proof, as was found at "
-                f"{moment(since, settings.zone)}: {one.drift.reading}.",
+                f"{moment(since, settings.zone)}: {judged.drift.reading}.",
                 f"Send nothing to it until the all-clear. Find out who or what has changed it, then run {again}; "
                 f"{MANUAL}, “A list was changed after its proof”.",
                 page,
@@ -87,29 +87,29 @@ def not_as_proven(
         if readiness is Readiness.CHECK_MISSING and since:
             yield Incident(
                 mandator,
-                Subject.of_list(one.name),
+                Subject.of_list(judged.name),
                 IncidentKind.CHECK,
                 since,
-                f"{called} {one.standing.told}.",
+                f"{called} {judged.standing.told}.",
                 f"See the run's page for what kept it from being checked, then run {again}.",
                 page,
             )
 
 
 def doubtful_lists(configuration: Configuration, mandator: str, state: State) -> Iterator[Incident]:
-    """Lists that look half full though the journal knows of no replace that left them so."""
+    """Yield the lists that seem half full though the journal has no replacement that left them so."""
     settings = configuration.mandators[mandator]
-    for name, found in state.recipient_lists.partial_fills(mandator).items():
+    for name, fill in state.recipient_lists.partial_fills(mandator).items():
         if name in settings.lists and state.replacements.incomplete(mandator, name) is None:
             yield Incident(
                 mandator,
                 Subject.of_list(name),
                 IncidentKind.DOUBTFUL,
-                found.found_at,
-                f"The list {named(settings, mandator, name)} looks half full: it held {found.held} recipients, nearly "
-                f"all of them among the {found.expected} that it should hold, when that was found "
-                f"({moment(found.found_at, settings.zone)}), and no record tells how it came to that.",
-                f"Send nothing to it until the all-clear. If the {found.expected} are right, fill it up: "
+                fill.found_at,
+                f"The list {named(settings, mandator, name)} looks half full: it held {fill.held} recipients, nearly "
+                f"all of them among the {fill.expected} that it should hold, when that was found "
+                f"({moment(fill.found_at, settings.zone)}), and no record explains it.",
+                f"Send nothing to it until the all-clear. If the {fill.expected} are right, fill it up: "
                 f"`campaign-sync run {mandator} --list {name} --accept-size REASON`; see {MANUAL}, "
                 "“A list looks half full”.",
                 recipient_list_page(mandator, name),
@@ -117,19 +117,23 @@ def doubtful_lists(configuration: Configuration, mandator: str, state: State) ->
 
 
 def being_replaced(configuration: Configuration, mandator: str, state: State) -> set[Subject]:
-    """The lists that somebody is replacing now."""
+    """Return the lists that are being replaced now."""
     lists = configuration.mandators[mandator].lists.items()
-    return {Subject.of_list(name) for name, one in lists if state.locks.holder(one.recipient_list_id) is not None}
+    return {
+        Subject.of_list(name)
+        for name, list_settings in lists
+        if state.locks.holder(list_settings.recipient_list_id) is not None
+    }
 
 
 def replaced_since(mandator: str, state: State) -> set[Subject]:
     """The lists that were replaced and proven since their open trouble began: whatever runs, it is over."""
     return {
         subject
-        for subject, one in state.incidents.open(mandator).items()
+        for subject, incident in state.incidents.open(mandator).items()
         if subject.is_list
         and (proven := state.replacements.last_proven(mandator, subject.name)) is not None
-        and proven.started_at > one.since
+        and proven.started_at > incident.since
         and state.replacements.incomplete(mandator, subject.name) is None
     }
 
@@ -140,24 +144,26 @@ def known_from_runs(mandator: str, state: State) -> set[Subject]:
 
 
 def left_behind(configuration: Configuration, mandator: str, state: State) -> set[Subject]:
-    """The incomplete lists that have another name in the configuration by now, and that nobody has filled since."""
+    """Return the incomplete lists that have another name in the configuration by now and weren't filled since."""
     lists = configuration.mandators[mandator].lists
-    ids = {one.recipient_list_id for one in lists.values()}
+    ids = {settings.recipient_list_id for settings in lists.values()}
     gone = state.incidents.open(mandator).keys() - set(map(Subject.of_list, lists))
     broken = {subject: state.replacements.incomplete(mandator, subject.name) for subject in gone if subject.is_list}
     return {
         subject
-        for subject, one in broken.items()
-        if one is not None
-        and one.recipient_list_id in ids
-        and not state.replacements.proven_since(one.recipient_list_id, one.started_at)
+        for subject, unfinished in broken.items()
+        if unfinished is not None
+        and unfinished.recipient_list_id in ids
+        and not state.replacements.proven_since(unfinished.recipient_list_id, unfinished.started_at)
     }
 
 
 def old_feedback(
     configuration: Configuration, mandator: str, state: State, now: datetime, pause: timedelta
 ) -> Iterator[Incident]:
-    """Feedback too old to replace lists, or soon lost for good. Before the first import nobody can have lost any.
+    """Yield an incident if feedback is too old to replace lists, or soon lost.
+
+    Before the first import none can be lost.
 
     `pause` is how old it becomes by plan, as on weekends: the next import comes before the next replace.
     """
@@ -175,25 +181,25 @@ def old_feedback(
         IncidentKind.FEEDBACK_LOST if lost else IncidentKind.FEEDBACK_OLD,
         now - verdict.age,
         as_sentence(verdict.told),
-        "No list of the mandator is replaced, so whoever withdrew a consent in the CRM since then would still be "
+        "No list of the mandator is replaced, so people who withdrew a consent in the CRM since then would still be "
         f"mailed: see {MANUAL}, “Feedback has grown old”.",
         f"{AssetName(mandator, AssetKind.SUPPRESSION_STATE).page}?view=checks&checkDetail=feedback_age",
     )
 
 
 def named(settings: MandatorSettings, mandator: str, name: str) -> str:
-    """A list as people call it, and where it stands in the configuration."""
+    """Return a list's title and its key in the configuration."""
     title = settings.lists[name].title
     return f"“{title}” ({mandator}/{name})" if title else f"{mandator}/{name}"
 
 
-def _what_mends(mandator: str, name: str, tries: int | None) -> str:
-    """What to do about an incomplete list; `tries` is how many came to nothing where no further one is made."""
+def _incomplete_remedy(mandator: str, name: str, tries: int | None) -> str:
+    """Return what to do about an incomplete list; `tries` is how many failed where no further one is made."""
     again = f"`campaign-sync run {mandator} --list {name}`"
     if tries is None:
         return (
-            "Send nothing to it until the all-clear: part of its people are missing. It is usually taken up by itself "
-            f"within minutes; if not, run {again} and see {MANUAL}, “A list is INCOMPLETE”."
+            "Send nothing to it until the all-clear: part of its people are missing. It is usually repaired "
+            f"automatically within minutes; if not, run {again} and see {MANUAL}, “A list is INCOMPLETE”."
         )
     return (
         f"Send nothing to it: part of its people are missing, and nothing is tried by itself any more (tries so far: "

@@ -1,4 +1,4 @@
-"""Delivers what each channel has yet to tell, and remembers what it has told."""
+"""Dispatch of notices to every channel, with a record of what each has sent."""
 
 import dataclasses
 import logging
@@ -16,13 +16,13 @@ from campaign_sync.storage.state import State
 
 
 def channels(configuration: Configuration, mandator: str, logger: Callable[[], logging.Logger]) -> list[Channel]:
-    """The ways to tell of a mandator's troubles; the log is always one."""
+    """Return the channels for a mandator's incidents; the log is always one of them."""
     alarms, settings = configuration.alarms, configuration.mandators[mandator]
     ways: list[Channel] = [LogChannel(logger, settings.zone)]
     if alarms.email is not None:
         to = settings.alarms_to or alarms.email.to
         ways.append(EmailChannel(alarms.email, to, settings.zone, alarms.ui_url))
-    ways += [WebhookChannel(key, one, settings.zone, alarms.ui_url) for key, one in alarms.webhooks.items()]
+    ways += [WebhookChannel(key, target, settings.zone, alarms.ui_url) for key, target in alarms.webhooks.items()]
     ways += [
         AppriseChannel(key, target, settings.zone, alarms.ui_url)
         for key, target in alarms.apprise.items()
@@ -31,20 +31,20 @@ def channels(configuration: Configuration, mandator: str, logger: Callable[[], l
     return ways
 
 
-def tell(state: State, mandator: str, ways: Sequence[Channel], lists: Collection[str]) -> list[str]:
-    """Let every channel tell what it hasn't told yet. Returns what kept some from it; the next look tries again.
+def send_notices(state: State, mandator: str, ways: Sequence[Channel], lists: Collection[str]) -> list[str]:
+    """Send through each channel what it hasn't sent yet, and return the problems; the next tick tries again.
 
     A channel that fails is left alone until then, and holds no other up. What isn't found any more of a list that isn't
-    among `lists`, the mandator's, isn't over: nobody looks.
+    among `lists`, the mandator's, isn't over: it is no longer watched.
     """
     problems = []
     for channel in ways:
         try:
-            for each in state.incidents.unsent(mandator, channel.name, datetime.now(UTC)):
-                one = _unless_unwatched(each, state, lists)
-                state.incidents.require_writable(one)  # else it would be told again at every look
-                channel.send(one)
-                state.incidents.mark_sent(one, channel.name, datetime.now(UTC))
+            for unsent in state.incidents.unsent(mandator, channel.name, datetime.now(UTC)):
+                notice = _unless_unwatched(unsent, state, lists)
+                state.incidents.require_writable(notice)  # else it would be sent again at every tick
+                channel.send(notice)
+                state.incidents.mark_sent(notice, channel.name, datetime.now(UTC))
         except ChannelError as error:
             problems.append(str(error))
     return problems

@@ -47,7 +47,7 @@ class EmailChannel:
         except ssl.SSLError:
             problem = "no trusted TLS connection came about; check its certificate, and alarms.email.security and port"
         except UnicodeError:
-            problem = "only ASCII can be told it; change alarms.email.username or password"
+            problem = "it accepts ASCII only; change alarms.email.username or password"
         except (smtplib.SMTPException, OSError) as error:
             problem = f"it can't be reached ({type(error).__name__}); check alarms.email.host and port"
         if problem:  # raised out here, because the caught exceptions may name people
@@ -73,12 +73,12 @@ class EmailChannel:
             server.close()
 
     def _message(self, notice: Notice) -> EmailMessage:
-        told = fields_of(notice, self._zone, self._ui_url)
+        fields = fields_of(notice, self._zone, self._ui_url)
         message = EmailMessage()
-        message["Subject"] = f"[campaign_sync] {told['headline']}"
+        message["Subject"] = f"[campaign_sync] {fields['headline']}"
         message["From"], message["To"] = self._settings.sender, ", ".join(self._to)
         message["Date"] = formatdate(localtime=False)
         message["Message-ID"] = make_msgid(domain=self._settings.sender.rpartition("@")[2])
         message["Auto-Submitted"] = "auto-generated"  # so that no absence notice answers
-        message.set_content("\n\n".join(part for part in (told["text"], told["link"]) if part) + "\n")
+        message.set_content("\n\n".join(part for part in (fields["text"], fields["link"]) if part) + "\n")
         return message

@@ -1,4 +1,4 @@
-"""Alarms in the log. They are there whoever else is told."""
+"""Alarms in the log, besides every other channel."""
 
 import logging
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from campaign_sync.domain.printable_text import printable_line
 
 
 class LogChannel:
-    """Tells a logger: alarms as errors, the rest as information.
+    """Writes to a logger: alarms as errors, the rest as information.
 
-    The logger isn't asked for before there is something to tell: Dagster makes a file for every tick that asks for it.
+    The logger is fetched only once there is a notice: Dagster makes a file for every tick that fetches it.
     """
 
     name = "log"

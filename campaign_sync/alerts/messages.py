@@ -15,14 +15,14 @@ def text_of(notice: Notice, zone: tzinfo) -> str:
         return f"What was wrong with {place(trouble)} is over since {moment(notice.until, zone)}, after {lasted}."
     if notice.stage is Stage.UNWATCHED:
         return (
-            f"{trouble.what} Since then it was taken out of the configuration, so nothing mends it and no all-clear "
+            f"{trouble.what} Since then it was taken out of the configuration, so nothing repairs it and no all-clear "
             "will come: send nothing to it, and clear it at the vendor."
         )
     return f"{trouble.what} {trouble.remedy}"
 
 
 def fields_of(notice: Notice, zone: tzinfo, ui_url: str | None) -> dict[str, str]:
-    """All that can be told of a notice, by name.
+    """Return the fields of a notice by name.
 
     `headline`, `text`, `stage`, `kind`, `mandator`, `subject`, `since`, `until` and `link`. Times are ISO 8601 in the
     mandator's zone; what isn't known is empty.
@@ -46,6 +46,6 @@ def moment(when: datetime, zone: tzinfo) -> str:
     return f"{when.astimezone(zone):%Y-%m-%d %H:%M %Z}"
 
 
-def as_sentence(told: str) -> str:
-    """What an error or a check tells, as a sentence of its own."""
-    return f"{told[:1].upper()}{told[1:].rstrip('.')}."
+def as_sentence(text: str) -> str:
+    """Return the text of an error or a check as a sentence."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -1,4 +1,4 @@
-"""Alarms to a URL: Microsoft Teams, Slack, or JSON of anybody's liking."""
+"""Alarms to a URL: Microsoft Teams, Slack, or JSON by a template."""
 
 import re
 from collections.abc import Mapping
@@ -52,26 +52,26 @@ class WebhookChannel:
             raise ChannelError(f"the webhook alarms.webhooks.{self._key} took no alarm: {problem}")
 
     def _body(self, notice: Notice) -> Mapping[str, Any]:
-        told = fields_of(notice, self._zone, self._ui_url)
+        fields = fields_of(notice, self._zone, self._ui_url)
         if self._settings.template is not None:
-            filled: dict[str, Any] = _filled(self._settings.template, told)
+            filled: dict[str, Any] = _filled(self._settings.template, fields)
             return filled
         if self._settings.format == "teams":
-            return _teams(told, notice.stage)
+            return _teams(fields, notice.stage)
         if self._settings.format == "slack":
-            link = f"\n<{told['link']}>" if told["link"] else ""
-            return {"text": f"*{_slack(told['headline'])}*\n{_slack(told['text'])}{link}"}
-        return told
+            link = f"\n<{fields['link']}>" if fields["link"] else ""
+            return {"text": f"*{_slack(fields['headline'])}*\n{_slack(fields['text'])}{link}"}
+        return fields
 
 
-def _filled(template: Any, told: Mapping[str, str]) -> Any:
+def _filled(template: Any, fields: Mapping[str, str]) -> Any:
     """The template with every `{name}` in its texts filled in. Texts stay texts, whatever is filled in."""
     if isinstance(template, Mapping):
-        return {key: _filled(value, told) for key, value in template.items()}
+        return {key: _filled(value, fields) for key, value in template.items()}
     if isinstance(template, list):
-        return [_filled(value, told) for value in template]
+        return [_filled(value, fields) for value in template]
     if isinstance(template, str):
-        return re.sub(r"\{(\w+)\}", lambda found: told.get(found[1], found[0]), template)
+        return re.sub(r"\{(\w+)\}", lambda match: fields.get(match[1], match[0]), template)
     return template
 
 
@@ -84,7 +84,7 @@ def _as_it_is(text: str, **style: str) -> dict[str, Any]:
     return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text, **style}]}
 
 
-def _teams(told: Mapping[str, str], stage: Stage) -> dict[str, Any]:
+def _teams(fields: Mapping[str, str], stage: Stage) -> dict[str, Any]:
     """An adaptive card, as workflows of Teams take it; connectors with their message cards are gone."""
     color = "attention" if stage in (Stage.ALARM, Stage.WORSE, Stage.UNWATCHED) else "good"
     card: dict[str, Any] = {
@@ -92,12 +92,12 @@ def _teams(told: Mapping[str, str], stage: Stage) -> dict[str, Any]:
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "version": "1.4",
         "body": [
-            _as_it_is(told["headline"], weight="bolder", size="medium", color=color),
-            _as_it_is(told["text"]),
+            _as_it_is(fields["headline"], weight="bolder", size="medium", color=color),
+            _as_it_is(fields["text"]),
         ],
     }
-    if told["link"]:
-        card["actions"] = [{"type": "Action.OpenUrl", "title": "Dagster", "url": told["link"]}]
+    if fields["link"]:
+        card["actions"] = [{"type": "Action.OpenUrl", "title": "Dagster", "url": fields["link"]}]
     return {
         "type": "message",
         "attachments": [{"contentType": "application/vnd.microsoft.card.adaptive", "content": card}],

@@ -1,4 +1,4 @@
-"""The sensor that tells people what is wrong: once when it begins or gets worse, once when it is over."""
+"""The sensor that sends notices of incidents: one when an incident begins or gets worse, one when it is over."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from campaign_sync.alerts.detection import (
     old_feedback,
     replaced_since,
 )
-from campaign_sync.alerts.dispatch import channels, tell
+from campaign_sync.alerts.dispatch import channels, send_notices
 from campaign_sync.alerts.messages import as_sentence
 from campaign_sync.config import Configuration
 from campaign_sync.domain.incident import Incident, IncidentKind, Notice, Stage, Subject, headline
@@ -35,7 +35,7 @@ STATE = Subject("the state database")
 _USABLE = "usable"
 """The cursor while the state database can be used; else it is since when it can't. Dagster keeps no empty ones.
 
-Behind that stand the channels that have yet to tell of its return, once it has returned.
+Behind that stand the channels that have yet to send the all-clear, once it has returned.
 """
 
 
@@ -43,7 +43,7 @@ _SEPARATOR = "|"
 
 
 class UnsentAlertError(CampaignSyncError):
-    """Somebody wasn't told of something. The message says by which channel, and what to do."""
+    """A notice wasn't delivered. The message names the channel and the remedy."""
 
 
 def alarm_sensor(
@@ -59,7 +59,7 @@ def alarm_sensor(
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            f"Tells people when a list of {settings.display_name(mandator)} is incomplete, late or changed "
+            f"Sends a notice when a list of {settings.display_name(mandator)} is incomplete, late or changed "
             "after its proof, "
             "when a run or a check failed, and when feedback has grown old: once when it begins, once when it is over. "
             "If it is red, a mail server or a webhook took no alarm; the tick says which."
@@ -72,7 +72,7 @@ def alarm_sensor(
             with State(url) as state:
                 attempts = Attempts.of(watched, context.instance)
                 at_work = attempts.unsettled() | being_replaced(configuration, mandator, state)
-                # A run that hangs, or waits in the queue for days, must not keep anybody from hearing of it.
+                # A run that hangs, or waits in the queue for days, must not delay the notice.
                 late = list(late_lists(configuration, mandator, state, now))
                 newest = newest_attempts(context.instance, mandator, list(settings.lists))
                 passing = [
@@ -80,36 +80,38 @@ def alarm_sensor(
                     *failed_checks(watched, context.instance),
                     *not_as_proven(configuration, mandator, state, newest, now, as_planned(settings, now)),
                 ]
-                found = [
+                incidents = [
                     *incomplete_lists(
                         configuration,
                         mandator,
                         state,
-                        {one.subject.name for one in late},
+                        {incident.subject.name for incident in late},
                         lambda name, broken: gives_up(context.instance, state, name, broken),
                     ),
                     *doubtful_lists(configuration, mandator, state),
                     *old_feedback(configuration, mandator, state, now, planned_pause(settings, now)),
                     *late,
-                    *(one for one in passing if one.subject not in at_work),  # somebody may be mending it just now
+                    *(
+                        incident for incident in passing if incident.subject not in at_work
+                    ),  # a run may be repairing it just now
                 ]
                 unsettled = (at_work | attempts.undecided()) - replaced_since(mandator, state)
                 unsettled |= left_behind(configuration, mandator, state)
                 unsettled |= attempts.unknown() & known_from_runs(mandator, state)
-                state.incidents.reconcile(mandator, found, unsettled, now)
-                problems = tell(state, mandator, ways, settings.lists)
+                state.incidents.reconcile(mandator, incidents, unsettled, now)
+                problems = send_notices(state, mandator, ways, settings.lists)
                 open_now = list(state.incidents.open(mandator).values())
         except StateError as error:
             return _without_state(context, mandator, ways, error, now)
-        cursor, untold = _with_state_again(context, mandator, ways, now)
-        problems += untold
+        cursor, unsent = _with_state_again(context, mandator, ways, now)
+        problems += unsent
         if problems and cursor == (context.cursor or _USABLE):
-            raise UnsentAlertError(" · ".join(problems))  # a failed tick shows; it is told at the next one
-        if problems:  # a failed tick would forget who has been told of the database's return
+            raise UnsentAlertError(" · ".join(problems))  # a failed tick shows; the next one tries again
+        if problems:  # a failed tick would forget which channels have sent the all-clear
             context.log.error(" · ".join(problems))
             return dg.SensorResult(skip_reason=" · ".join(problems), cursor=cursor)
-        told = " · ".join(headline(Notice(Stage.ALARM, one)) for one in open_now) or "nothing is wrong"
-        return dg.SensorResult(skip_reason=told, cursor=_USABLE)
+        summary = " · ".join(headline(Notice(Stage.ALARM, incident)) for incident in open_now) or "nothing is wrong"
+        return dg.SensorResult(skip_reason=summary, cursor=_USABLE)
 
     return sensor
 
@@ -120,8 +122,8 @@ def _without_state(
     """What nothing can be remembered of but by Dagster itself."""
     if context.cursor not in (None, _USABLE) and _SEPARATOR not in (context.cursor or ""):
         return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
-    problems = _tell_all(ways, Notice(Stage.ALARM, _state_trouble(mandator, error, now)))
-    if problems and len(problems) == len(ways) - 1:  # only the log was told
+    problems = _send_to_all(ways, Notice(Stage.ALARM, _state_trouble(mandator, error, now)))
+    if problems and len(problems) == len(ways) - 1:  # only the log has it
         raise UnsentAlertError(" · ".join([str(error), *problems.values()]))
     return dg.SensorResult(skip_reason=str(error), cursor=now.isoformat())
 
@@ -129,13 +131,13 @@ def _without_state(
 def _with_state_again(
     context: dg.SensorEvaluationContext, mandator: str, ways: Sequence[Channel], now: datetime
 ) -> tuple[str, list[str]]:
-    """Tells whoever hasn't heard yet that the database is back. Returns the new cursor, and what kept some from it."""
+    """Send the all-clear through the channels that haven't. Returns the new cursor and the problems."""
     if context.cursor in (None, _USABLE):
         return _USABLE, []
     since, *names = (context.cursor or "").split(_SEPARATOR)
-    to_tell = [one for one in ways if one.name in names or not names]
+    pending = [channel for channel in ways if channel.name in names or not names]
     trouble = _state_trouble(mandator, None, datetime.fromisoformat(since))
-    problems = _tell_all(to_tell, Notice(Stage.ALL_CLEAR, trouble, until=now))
+    problems = _send_to_all(pending, Notice(Stage.ALL_CLEAR, trouble, until=now))
     return _SEPARATOR.join([since, *problems]) if problems else _USABLE, list(problems.values())
 
 
@@ -146,14 +148,14 @@ def _state_trouble(mandator: str, error: StateError | None, since: datetime) -> 
         IncidentKind.FAILED,
         since,
         as_sentence(str(error)),
-        f"Until it can be used, no list of {mandator} is replaced and nothing that broke off is taken up: see "
+        f"Until it can be used, no list of {mandator} is replaced and nothing unfinished is repaired: see "
         "docs/operations.md, “What an alarm means”.",
         "/deployment",
     )
 
 
-def _tell_all(ways: Sequence[Channel], notice: Notice) -> dict[str, str]:
-    """What kept some channels from telling it, by their names."""
+def _send_to_all(ways: Sequence[Channel], notice: Notice) -> dict[str, str]:
+    """Send a notice through every channel, and return the problems by the channels' names."""
     problems = {}
     for channel in ways:
         try:

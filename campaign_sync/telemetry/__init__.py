@@ -1,1 +1,1 @@
-"""What the product tells about itself to those who watch over it: spans, counts and levels; names and codes only."""
+"""Spans, counters and gauges for monitoring. They contain names and codes only, never personal data."""

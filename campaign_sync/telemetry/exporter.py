@@ -1,4 +1,4 @@
-"""Spans and counts of a run on their way to a collector. No run fails for it, and none waits long."""
+"""The export of a run's spans and counts to a collector. No run fails because of it, and none waits long."""
 
 import logging
 import threading
@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 4.0
 
 @contextmanager
 def exporting(settings: OtlpSettings | None) -> Iterator[None]:
-    """Send spans and counts to the collector, as long as the context lasts; without settings, nothing happens."""
+    """Send spans and counts to the collector within the context; do nothing without settings."""
     if settings is None:
         yield
         return
@@ -37,7 +37,7 @@ def exporting(settings: OtlpSettings | None) -> Iterator[None]:
 
 
 def _collector(settings: OtlpSettings) -> "Collector | None":
-    """The connection; None where it can't even be prepared, for example by what the SDK's own variables say."""
+    """Return the connection; None where it can't be prepared, for example because of the SDK's own variables."""
     try:
         from campaign_sync.telemetry.otlp import Collector  # the SDK is there only where it is asked for
 
@@ -51,7 +51,7 @@ def _collector(settings: OtlpSettings) -> "Collector | None":
 
 
 def _close(collector: "Collector") -> None:
-    """Let the collector have what is left: both kinds at the same time, in threads that nobody has to wait for."""
+    """Flush both kinds at the same time, in daemon threads: what takes too long is given up."""
     flushing = [threading.Thread(target=flush, daemon=True) for flush in collector.flushes]
     for thread in flushing:
         thread.start()
@@ -59,4 +59,4 @@ def _close(collector: "Collector") -> None:
     for thread in flushing:
         thread.join(max(0.0, deadline - time.monotonic()))
     if any(thread.is_alive() for thread in flushing):
-        collector.trouble.tell()
+        collector.warning.log_once()

@@ -23,12 +23,12 @@ class Instruments:
     def __init__(self, tracers: trace.TracerProvider, meters: metrics.MeterProvider) -> None:
         meter = meters.get_meter(_SCOPE)
         self.tracer = tracers.get_tracer(_SCOPE)
-        self._counters = {one: meter.create_counter(one.name, one.unit, one.meaning) for one in COUNTERS}
+        self._counters = {metric: meter.create_counter(metric.name, metric.unit, metric.meaning) for metric in COUNTERS}
         self._histograms = {
-            one: meter.create_histogram(
-                one.name, one.unit, one.meaning, explicit_bucket_boundaries_advisory=DURATION_BOUNDS
+            metric: meter.create_histogram(
+                metric.name, metric.unit, metric.meaning, explicit_bucket_boundaries_advisory=DURATION_BOUNDS
             )
-            for one in HISTOGRAMS
+            for metric in HISTOGRAMS
         }
 
     def count(self, metric: Metric, amount: int, **labels: str) -> None:

@@ -32,24 +32,24 @@ _DELTAS: dict[type, AggregationTemporality] = {
     Counter: AggregationTemporality.DELTA,
     Histogram: AggregationTemporality.DELTA,
 }
-"""A run is a process that soon ends, so it tells what it added; totals would begin anew with every run."""
+"""A run is a process that soon ends, so it exports what it added; totals would start again with every run."""
 
 log = logging.getLogger(__name__)
 
 
-class ExportTrouble:
-    """Says that the collector doesn't take what it is sent: once, however often that happens."""
+class ExportWarning:
+    """A warning that the collector doesn't accept what it is sent, logged once however often that happens."""
 
     def __init__(self, endpoint: str) -> None:
         self._host = urlsplit(endpoint).netloc
-        self._told = False
+        self._logged = False
         self._lock = threading.Lock()
 
-    def tell(self) -> None:
-        """The collector didn't take something."""
+    def log_once(self) -> None:
+        """Log the warning unless it has been logged."""
         with self._lock:
-            told, self._told = self._told, True
-        if not told:
+            logged, self._logged = self._logged, True
+        if not logged:
             log.warning(
                 "The collector at %s doesn't take this run's telemetry, or not all of it; the run goes on without. "
                 "Check telemetry.otlp and whether the collector is up.",
@@ -61,11 +61,11 @@ class Collector:
     """A connection to the collector, for one run."""
 
     def __init__(self, settings: OtlpSettings) -> None:
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it repeats itself; `ExportTrouble` doesn't
-        self.trouble = ExportTrouble(settings.endpoint)
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it repeats itself; `ExportWarning` doesn't
+        self.warning = ExportWarning(settings.endpoint)
         headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
-        spans = _Spans(self.trouble, f"{settings.endpoint}/v1/traces", headers)
-        counts = _Counts(self.trouble, f"{settings.endpoint}/v1/metrics", headers)
+        spans = _Spans(self.warning, f"{settings.endpoint}/v1/traces", headers)
+        counts = _Counts(self.warning, f"{settings.endpoint}/v1/metrics", headers)
         # No id of the instance: each run would be one, and every metric multiplied by all the runs there ever were.
         about = Resource({SERVICE_NAME: "campaign_sync", SERVICE_VERSION: version("campaign-sync")})
         resource = about.merge(OTELResourceDetector().detect())
@@ -79,28 +79,28 @@ class Collector:
 
 
 class _Spans(OTLPSpanExporter):
-    def __init__(self, trouble: ExportTrouble, endpoint: str, headers: dict[str, str]) -> None:
+    def __init__(self, warning: ExportWarning, endpoint: str, headers: dict[str, str]) -> None:
         super().__init__(endpoint=endpoint, headers=headers, timeout=EXPORT_SECONDS)
-        self._trouble = trouble
+        self._warning = warning
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = super().export(spans)
         if result is not SpanExportResult.SUCCESS:
-            self._trouble.tell()
+            self._warning.log_once()
         return result
 
 
 class _Counts(OTLPMetricExporter):
-    def __init__(self, trouble: ExportTrouble, endpoint: str, headers: dict[str, str]) -> None:
+    def __init__(self, warning: ExportWarning, endpoint: str, headers: dict[str, str]) -> None:
         asked = OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE in os.environ
         temporality = None if asked else _DELTAS
         super().__init__(endpoint=endpoint, headers=headers, timeout=EXPORT_SECONDS, preferred_temporality=temporality)
-        self._trouble = trouble
+        self._warning = warning
 
     def export(
         self, metrics_data: MetricsData, timeout_millis: float | None = EXPORT_SECONDS * 1000, **kwargs: Any
     ) -> MetricExportResult:
         result = super().export(metrics_data, timeout_millis, **kwargs)
         if result is not MetricExportResult.SUCCESS:
-            self._trouble.tell()
+            self._warning.log_once()
         return result

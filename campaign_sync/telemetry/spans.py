@@ -1,6 +1,6 @@
 """The spans of a run: the run itself, its assets, and their vendor calls. They carry names, counts and codes.
 
-An error is told by its kind and code. Its message stays out: that is for the run's own log.
+Of an error they carry kind and code. Its message stays out: that is for the run's own log.
 """
 
 import time
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 _MANDATOR = contexts.create_key("campaign_sync.mandator")
 _ATTEMPT = contexts.create_key("campaign_sync.attempt")
 _FAULT_CODES = frozenset({"Client", "Server", "MustUnderstand", "VersionMismatch"})
-"""What SOAP 1.1 knows. Only these are told, with what Axis appends: a code is text of the vendor's all the same."""
+"""What SOAP 1.1 knows. Only these are exported, with what Axis appends: a code is free text of the vendor."""
 _FAULT_ENDINGS = frozenset({"userException", "generalException", "NoService", "Unauthenticated"})
 
 
@@ -39,7 +39,7 @@ class RunSpan:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """Within the context, spans belong to the run."""
+        """Make spans within the context children of the run's span."""
         token = contexts.attach(self._context)
         try:
             yield
@@ -47,14 +47,14 @@ class RunSpan:
             contexts.detach(token)
 
     def began(self, asset: AssetName) -> None:
-        """An asset of the run is about to be made; it counts as failed until `ended`."""
+        """Note that an asset has begun; it counts as failed until `ended`."""
         self._mandators.add(asset.mandator)
         if asset.kind is AssetKind.RECIPIENT_LIST:
             self._lists.add(f"{asset.mandator}/{asset.recipient_list}")
         self._failed[str(asset)] = True
 
     def ended(self, asset: AssetName) -> None:
-        """An asset of the run was made."""
+        """Note that an asset was made."""
         self._failed[str(asset)] = False
 
     def end(self) -> None:
@@ -103,33 +103,33 @@ def asset_span(run_id: str, asset: AssetName, attempt: int) -> Iterator[None]:
 
 
 def note_rows(rows: int) -> None:
-    """Tell of the asset under way how many rows it has made."""
+    """Set on the current asset's span how many rows it has made."""
     trace.get_current_span().set_attribute("campaign_sync.rows", rows)
 
 
 def note_stopped(checks: Sequence[str]) -> None:
-    """Tell of the asset under way which of its checks stop what comes after it."""
+    """Set on the current asset's span which of its checks stop downstream assets."""
     if checks:
         trace.get_current_span().set_attribute("campaign_sync.stopped_by", list(checks))
 
 
-class Call:
-    """A vendor call under way."""
+class CallSpan:
+    """The span of a vendor call that has begun."""
 
     def __init__(self, span: Span) -> None:
         self._span = span
 
     def answered(self, status: int) -> None:
-        """An answer came, of this HTTP status."""
+        """Record the HTTP status of the answer."""
         self._span.set_attribute("http.response.status_code", status)
 
     def faulted(self, code: str) -> None:
-        """The answer is a SOAP fault of this code."""
+        """Record the code of a SOAP fault."""
         self._span.set_attribute("campaign_sync.fault_code", _known_code(code))
 
 
 @contextmanager
-def call_span(service: str, method: str, rows: int | None, attempt: int) -> Iterator[Call]:
+def call_span(service: str, method: str, rows: int | None, attempt: int) -> Iterator[CallSpan]:
     """The span of one exchange with the vendor, and its duration by method and outcome."""
     name = f"{service}.{method}"
     attributes: dict[str, str | int] = {
@@ -143,7 +143,7 @@ def call_span(service: str, method: str, rows: int | None, attempt: int) -> Iter
     begun, outcome = time.monotonic(), "ok"
     try:
         with _span(name, SpanKind.CLIENT, attributes) as span:
-            yield Call(span)
+            yield CallSpan(span)
     except Exception as error:
         outcome = type(error).__name__
         raise
@@ -167,17 +167,17 @@ def attempt_number() -> int:
 
 
 def carried(call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """`call`, to be made by another thread: its spans belong where this thread is now."""
-    here = contexts.get_current()
+    """Return `call` for another thread: its spans become children of this thread's current span."""
+    current = contexts.get_current()
 
-    def there(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        token = contexts.attach(here)
+    def in_context(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        token = contexts.attach(current)
         try:
             return call(*args, **kwargs)
         finally:
             contexts.detach(token)
 
-    return there
+    return in_context
 
 
 @contextmanager

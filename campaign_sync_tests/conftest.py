@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandera.pandas  # noqa: F401 - sets environment variables of its own when it is imported first
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory

@@ -161,12 +161,12 @@ def row_checks(contract: ListSchema) -> dict[str, pa.DataFrameSchema]:
     }
 
 
-def check_snapshot(frame: pd.DataFrame, contract: ListSchema, check_context: CheckContext) -> list[CheckOutcome]:
+def check_snapshot(frame: pd.DataFrame, contract: ListSchema, context: CheckContext) -> list[CheckOutcome]:
     """Every check of `CHECK_NAMES` over a snapshot's rows, in that order."""
     outcomes = {name: run_schema(name, schema, frame) for name, schema in row_checks(contract).items()}
-    outcomes["not_suppressed"] = run_schema("not_suppressed", _NOT_SUPPRESSED, _with_reason(frame, check_context))
-    outcomes["list_attributes"] = check_list_attributes(contract, check_context.vendor_attributes)
-    outcomes["plausible_size"] = check_size(entity_counts(frame), contract.limits, check_context)
+    outcomes["not_suppressed"] = run_schema("not_suppressed", _NOT_SUPPRESSED, _with_reason(frame, context))
+    outcomes["list_attributes"] = check_list_attributes(contract, context.vendor_attributes)
+    outcomes["plausible_size"] = check_size(entity_counts(frame), contract.limits, context)
     return [outcomes[name] for name in CHECK_NAMES]
 
 
@@ -292,24 +292,24 @@ def entity_counts(rows: pd.DataFrame) -> dict[str, int]:
     return {str(kind): int(count) for kind, count in rows["entity_type"].value_counts().sort_index().items()}
 
 
-def check_size(by_entity_type: Mapping[str, int], limits: SizeLimits, check_context: CheckContext) -> CheckOutcome:
+def check_size(by_entity_type: Mapping[str, int], limits: SizeLimits, context: CheckContext) -> CheckOutcome:
     """The number of rows keeps the list's limits. A leap against a baseline may be accepted, absolute limits never."""
     rows = sum(by_entity_type.values())
-    beyond, leaps = limit_violations(rows, limits), leap_violations(by_entity_type, limits, check_context.baselines)
-    if beyond or (leaps and not check_context.size_accepted):
+    beyond, leaps = limit_violations(rows, limits), leap_violations(by_entity_type, limits, context.baselines)
+    if beyond or (leaps and not context.size_accepted):
         return CheckOutcome("plausible_size", False, "; ".join(beyond or leaps))
     if leaps:
-        accepted = f"accepted this once by {check_context.size_accepted}"
+        accepted = f"accepted this once by {context.size_accepted}"
         return CheckOutcome("plausible_size", True, f"{'; '.join(leaps)}; {accepted}")
-    against = " and ".join(f"{each.rows} ({each.origin})" for each in check_context.baselines)
+    against = " and ".join(f"{each.rows} ({each.origin})" for each in context.baselines)
     return CheckOutcome(
         "plausible_size", True, f"{rows} rows, measured against {against or 'an empty list without history'}"
     )
 
 
-def _with_reason(frame: pd.DataFrame, check_context: CheckContext) -> pd.DataFrame:
+def _with_reason(frame: pd.DataFrame, context: CheckContext) -> pd.DataFrame:
     rows = frame.reindex(columns=["entity_type", "entity_id", "consent_at", ADDRESS])  # other checks miss columns
-    return pd.DataFrame({"suppressed_because": check_context.suppressed.reasons(rows, rows[ADDRESS])})
+    return pd.DataFrame({"suppressed_because": context.suppressed.reasons(rows, rows[ADDRESS])})
 
 
 def _schema(columns: Mapping[str, list[pa.Check]]) -> pa.DataFrameSchema:

@@ -57,8 +57,8 @@ def wants_full_reading(proven: int, last: Reading | None, in_list: int, strange:
         strange: how many rows of a page aren't among those that were sent.
     """
     known = last or Reading(proven, proven, 0, 0, 0, 0)
-    translate_errors = known.strange + known.changed + max(in_list - known.in_list, 0)
-    return known.drifted or in_list < known.in_list or strange > translate_errors
+    known_differences = known.strange + known.changed + max(in_list - known.in_list, 0)
+    return known.drifted or in_list < known.in_list or strange > known_differences
 
 
 @dataclass(frozen=True)

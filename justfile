@@ -1,0 +1,32 @@
+# Everything a developer runs. `just` alone lists it.
+
+[private]
+default:
+    @just --list
+
+# install everything into .venv
+setup:
+    uv sync --extra celery
+
+# format, lint, types, layers
+lint:
+    uv run ruff check
+    uv run ruff format --check
+    uv run lint-imports
+    uv run mypy
+
+# the quick tests: some of every package
+test *arguments:
+    uv run pytest {{arguments}}
+
+# what CI runs
+test-all:
+    uv run pytest --all
+
+# a benchmark, such as `just bench codec`
+bench name *arguments:
+    uv run python -m campaign_sync_tests.benchmarks.{{name}} {{arguments}}
+
+# two mandators against the sandbox; each run is another day
+demo *arguments:
+    uv run campaign-sync demo {{arguments}}

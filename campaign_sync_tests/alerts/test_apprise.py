@@ -2,6 +2,8 @@
 
 import logging
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -38,8 +40,37 @@ def test_a_target_receives_headline_text_link_and_kind_of_each_notice() -> None:
     assert (all_clear["title"], all_clear["type"]) == ("All clear: nord/newsletter", "success")
 
 
-def test_a_refusal_is_explained_without_any_part_of_the_url(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
+@contextmanager
+def root_log() -> Iterator[list[logging.LogRecord]]:
+    """Everything that reaches the root logger's handlers, at any level.
+
+    `caplog` won't do: it also listens to loggers that pass nothing on, as that of Apprise.
+    """
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    root, level = logging.getLogger(), logging.getLogger().level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield records
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+def test_a_refusal_is_explained_without_any_part_of_the_url() -> None:
+    with root_log() as records:
+        caught, refused = refusals()
+    logged = [record.getMessage() for record in records if record.name.startswith(("apprise", "campaign_sync"))]
+    for text in (caught, refused, *logged):
+        assert "zaunkoenig" not in text
+        assert "geheim4711" not in text
+    assert "127.0.0.1" not in refused
+
+
+def refusals() -> tuple[str, str]:
+    """What is said of a receiver that refuses, and of one that isn't there."""
     with web_server() as inbox:
         inbox.status = 503
         with pytest.raises(ChannelError, match=r"alarms\.apprise\.pager took no alarm: .*error=503") as caught:
@@ -49,12 +80,8 @@ def test_a_refusal_is_explained_without_any_part_of_the_url(caplog: pytest.LogCa
         unreachable = f"json://sync:geheim4711@127.0.0.1:{closed.getsockname()[1]}/zaunkoenig"
         with pytest.raises(ChannelError, match=r"Connection error") as refused:
             target(unreachable).send(ALARM)
-    logged = [record.getMessage() for record in caplog.records if record.name.startswith(("apprise", "campaign_sync"))]
-    for text in (str(caught.value), str(refused.value), *logged):
-        assert "zaunkoenig" not in text
-        assert "geheim4711" not in text
-    assert "127.0.0.1" not in str(refused.value)
     assert caught.value.__context__ is None
+    return str(caught.value), str(refused.value)
 
 
 def test_redirects_are_not_followed() -> None:

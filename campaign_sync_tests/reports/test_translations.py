@@ -32,7 +32,7 @@ def test_every_text_is_there_in_both_languages_with_the_same_parts() -> None:
 
 
 def test_every_text_that_is_asked_for_is_there() -> None:
-    code = "".join((ROOM / name).read_text() for name in ("rendering.py", "page.html.j2"))
+    code = "".join((ROOM / name).read_text() for name in ("html_page.py", "page.html.j2"))
     asked = set(re.findall(r"words\(\s*\"([a-z_]+)\"", code))
     asked |= {f"status_{one.value}" for one in Readiness} | set(GROUPS)
     asked |= {f"{one.value}_{number}" for one in Readiness if one is not Readiness.READY for number in ("one", "many")}

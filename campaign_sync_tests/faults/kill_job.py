@@ -66,7 +66,7 @@ class Report:
 def run(errand: Errand) -> None:
     """Replace the list, and report. Whatever isn't a verdict on the list is raised."""
     points = Points(errand.kill_at)
-    with watched(points), patch.object(session, "Contract", lambda service, *_: _CONTRACTS[service]):
+    with watched(points), patch.object(session, "ServiceDefinition", lambda service, *_: _CONTRACTS[service]):
         try:
             resumed = _replace(errand)
         except (ReplacementRefusedError, IncompleteListError) as error:

@@ -439,7 +439,7 @@ class Days(RuleBasedStateMachine):
         with self.shop.state() as state:
             entry = state.replacements.of_run(run_id, name)
             incomplete = state.replacements.incomplete("nord", name)
-        step = f"nord__recipient_list__{name}"
+        step = f"nord__{name}_recipient_list"
         proven = entry is not None and entry.state is ReplacementState.PROVEN
         if result is not None:
             succeeded = any(event.is_step_success and event.step_key == step for event in result.all_events)

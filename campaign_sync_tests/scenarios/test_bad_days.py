@@ -84,7 +84,10 @@ def test_a_snapshot_alone_whose_selection_is_gone_says_what_to_materialize(shop:
 
     told = " ".join(problems(shop.run("nord", assets=[("nord", "newsletter_snapshot")])))
 
-    assert "newsletter.parquet can't be read: No such file or directory; materialize the asset before this one" in told
+    assert (
+        "newsletter_selection.parquet can't be read: No such file or directory; materialize the asset before this one"
+        in told
+    )
     assert shop.addresses(NEWSLETTER) == EVERYBODY
 
 

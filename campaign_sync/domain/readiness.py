@@ -56,7 +56,7 @@ class Attempt:
     replaced: bool
     """Whether it did."""
     failed_checks: tuple[str, ...] = ()
-    """Like `snapshot/newsletter: utf8`; those that only warn aren't among them."""
+    """Like `newsletter_snapshot: utf8`; those that only warn aren't among them."""
     missing_checks: tuple[str, ...] = ()
     """Checks that were due and came to no result, although the run replaced the list."""
 

@@ -48,7 +48,7 @@ def run_on_a_full_disk(shop: Installation, largest_file: int) -> "subprocess.Com
     )
 
 
-@pytest.mark.parametrize("largest_file", [20_000, 150_000])
+@pytest.mark.parametrize("largest_file", [pytest.param(20_000, marks=pytest.mark.long), 150_000])
 def test_a_full_disk_is_one_sentence_with_its_remedy_and_the_list_stays_whole(
     shop: Installation, largest_file: int
 ) -> None:

@@ -223,9 +223,9 @@ def test_the_sandbox_alone_serves_wsdls_until_it_is_ended(tmp_path: Path) -> Non
 
 KILLED_BEFORE_ANYTHING_IS_OPENED = """
 import os, signal, sys
-from campaign_sync.orchestration.assets import ports
+from campaign_sync.orchestration import resources
 from campaign_sync.cli import main
-ports.Ports.__init__ = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+resources.Resources.__init__ = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 sys.argv = ["campaign-sync", "run", "nord"]
 main()
 """

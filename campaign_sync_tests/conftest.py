@@ -46,9 +46,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.option.long:
         return
     is_thorough_run = config.option.all or config.option.file_or_dir
-    left_out = [item for item in items if _is_long(item) or not (is_thorough_run or _is_quick(item))]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+    chosen = [item for item in items if not _is_long(item) and (is_thorough_run or _is_quick(item))]
+    kept = set(chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = chosen
 
 
 def _is_long(item: pytest.Item) -> bool:

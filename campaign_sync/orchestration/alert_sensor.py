@@ -31,13 +31,11 @@ from campaign_sync.storage.state import State
 STATE = Subject("the state database")
 """Subject of the one trouble that can't be written down where the others are."""
 
-
 _USABLE = "usable"
 """The cursor while the state database can be used; else it is since when it can't. Dagster keeps no empty ones.
 
 Behind that stand the channels that have yet to send the all-clear, once it has returned.
 """
-
 
 _SEPARATOR = "|"
 
@@ -60,9 +58,8 @@ def alarm_sensor(
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
             f"Sends a notice when a list of {settings.display_name(mandator)} is incomplete, late or changed "
-            "after its proof, "
-            "when a run or a check failed, and when feedback has grown old: once when it begins, once when it is over. "
-            "If it is red, a mail server or a webhook took no alarm; the tick says which."
+            "after its proof, when a run or a check failed, and when feedback has grown old: once when it begins, once "
+            "when it is over. If it is red, a mail server or a webhook took no alarm; the tick says which."
         ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -91,9 +88,8 @@ def alarm_sensor(
                     *doubtful_lists(configuration, mandator, state),
                     *old_feedback(configuration, mandator, state, now, planned_pause(settings, now)),
                     *late,
-                    *(
-                        incident for incident in passing if incident.subject not in at_work
-                    ),  # a run may be repairing it just now
+                    # A run may be repairing the others just now.
+                    *(incident for incident in passing if incident.subject not in at_work),
                 ]
                 unsettled = (at_work | attempts.undecided()) - replaced_since(mandator, state)
                 unsettled |= left_behind(configuration, mandator, state)

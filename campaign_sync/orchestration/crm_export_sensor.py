@@ -124,8 +124,7 @@ def _description(mandator: str, settings: MandatorSettings, export: CrmExportSet
     when = f"up to {hours:g} hours before the planned time" if settings.schedule else "once a day"
     return (
         f"Starts the daily replace of {settings.display_name(mandator)} as soon as {_source(export)} tells that "
-        "the CRM has "
-        f"finished its nightly export, {when}. The schedule then leaves that day out. An export that comes too late "
-        "starts nothing, and the tick says what to do. If it is red, the folder or the CRM can't be read: have it "
-        "mended. The schedule, if there is one, replaces the lists all the same."
+        f"the CRM has finished its nightly export, {when}. The schedule then leaves that day out. An export that comes "
+        "too late starts nothing, and the tick says what to do. If it is red, the folder or the CRM can't be read: "
+        "have it mended. The schedule, if there is one, replaces the lists all the same."
     )

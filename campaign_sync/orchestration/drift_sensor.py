@@ -27,8 +27,7 @@ def list_drift_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAsse
         tags={MANDATOR_TAG: mandator},
         description=page(
             f"Looks whether the recipient lists of {settings.display_name(mandator)} still hold whom they were "
-            "proven to "
-            "hold. Lists stay as they are.",
+            "proven to hold. Lists stay as they are.",
             "on the page of list_drift.",
             "the run's error says what to mend; then start the job again.",
         ),

@@ -27,8 +27,7 @@ def feedback_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJ
         tags={MANDATOR_TAG: mandator},
         description=page(
             f"Imports bounces and unsubscribes of {settings.display_name(mandator)} into the CRM, and looks "
-            "whether its "
-            "lists are still as they were proven. Lists stay as they are.",
+            "whether its lists are still as they were proven. Lists stay as they are.",
             "rows of the vendor's exports, on the pages of bounces, unsubscribes and suppression_state; people in "
             "each list, on that of list_drift.",
             "the run's error says what to mend. The next import makes up for this one.",

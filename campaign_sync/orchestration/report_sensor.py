@@ -57,8 +57,7 @@ def report_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefin
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Writes the report on {configuration.mandators[mandator].display_name(mandator)} as soon "
-        "as its daily "
-        "run, or one that was to replace a list, has ended, in success or not.",
+        "as its daily run, or one that was to replace a list, has ended, in success or not.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         daily = dg.RunsFilter(job_name=daily_job_name(mandator), statuses=ENDED)

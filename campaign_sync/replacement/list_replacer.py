@@ -13,6 +13,7 @@ from uuid import uuid4
 import pandas as pd
 
 from campaign_sync.crm.port import Crm, CrmError
+from campaign_sync.domain.asset_names import AssetKind, AssetName
 from campaign_sync.domain.checks import CheckContext, CheckOutcome, entity_counts
 from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS, Reason, Stage
@@ -287,9 +288,10 @@ def _incomplete(
     again = f"campaign-sync run {settings.mandator} --list {settings.name}"
     if replayed:
         again = f"campaign-sync replay {settings.mandator} {settings.name} --snapshot {replayed.id}"
+    asset = AssetName(settings.mandator, AssetKind.RECIPIENT_LIST, settings.name)
     return IncompleteListError(
         f"{settings} is INCOMPLETE since {since:%Y-%m-%d %H:%M:%S} UTC: {why.rstrip('.')}. Send nothing to it, and "
-        f"replace it again: `{again}`{'' if replayed else ', or materialize recipient_list'}",
+        f"replace it again: `{again}`{'' if replayed else f', or materialize {asset}'}",
         retryable=retryable,
         outcomes=outcomes,
     )

@@ -2,8 +2,6 @@
 
 import logging
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -18,6 +16,7 @@ from campaign_sync.config import AppriseSettings, ConfigurationError
 from campaign_sync_tests.alerts.receivers import Inbox, web_server
 from campaign_sync_tests.alerts.test_channels import ALARM, ALL_CLEAR, BROKEN, LINK
 from campaign_sync_tests.installation import installation
+from campaign_sync_tests.root_log import root_log
 
 
 def target(url: str) -> AppriseChannel:
@@ -40,27 +39,8 @@ def test_a_target_receives_headline_text_link_and_kind_of_each_notice() -> None:
     assert (all_clear["title"], all_clear["type"]) == ("All clear: nord/newsletter", "success")
 
 
-@contextmanager
-def root_log() -> Iterator[list[logging.LogRecord]]:
-    """Everything that reaches the root logger's handlers, at any level.
-
-    `caplog` won't do: it also listens to loggers that pass nothing on, as that of Apprise.
-    """
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[assignment,method-assign]
-    root, level = logging.getLogger(), logging.getLogger().level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    try:
-        yield records
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
-
-
 def test_a_refusal_is_explained_without_any_part_of_the_url() -> None:
-    with root_log() as records:
+    with root_log(logging.DEBUG) as records:
         caught, refused = refusals()
     logged = [record.getMessage() for record in records if record.name.startswith(("apprise", "campaign_sync"))]
     for text in (caught, refused, *logged):

@@ -4,8 +4,8 @@ With `--long` many installations are drawn anew, else a few that are always the 
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -41,6 +41,7 @@ from campaign_sync_tests.installation import (
     Installation,
     installation,
 )
+from campaign_sync_tests.root_log import root_log
 from campaign_sync_tests.tmpfs import MEMORY
 
 LONG = settings.get_current_profile_name() == "long"
@@ -394,11 +395,11 @@ class Days(RuleBasedStateMachine):
         self.left_meanwhile = False
         self.left_late.clear()
         result = None
-        with _overheard() as said, suppress(KeyboardInterrupt, SystemExit):
+        with root_log(logging.INFO) as records, suppress(KeyboardInterrupt, SystemExit):
             result = shop.run("nord", assets=assets, run_id=run_id)
         died, self.death = self.death, None
         after = Books(shop)
-        self._nobodys_data_was_told(result, said)
+        self._nobodys_data_was_told(result, [record.getMessage() for record in records])
         self._the_crm_was_told(books, after, committed)
         assert shop.world.recipients(SUED_NEWSLETTER) == self.sued
         made = shop.world.calls()[calls:]
@@ -536,22 +537,6 @@ def _opt_ins_of(books: Books, entity_id: str) -> set[str]:
 
 def _milliseconds(moment: datetime) -> str:
     return str(int(moment.timestamp() * 1000))
-
-
-@contextmanager
-def _overheard() -> Iterator[list[str]]:
-    """Everything that is logged meanwhile."""
-    said: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
-    root, level = logging.getLogger(), logging.getLogger().level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    try:
-        yield said
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
 
 
 TestDays = pytest.mark.thorough(Days.TestCase)

@@ -27,7 +27,7 @@ each_part = pytest.mark.parametrize(
 @each_part
 def test_killed_anywhere_it_ends_as_if_nothing_had_happened(surveys: Surveys, part: int) -> None:
     survey = surveys(FIRST_DAY, "sqlite")
-    assert len(survey.points) >= 120, "points went missing: does points.py still reach into all calls and writes?"
+    assert len(survey.points) >= 120, "points went missing: does kill_points.py still reach into all calls and writes?"
 
     assert_survived(survey, survey.points[part::PARTS])
 
@@ -38,7 +38,7 @@ def test_killed_within_or_after_any_write_on_postgresql_it_ends_as_if_nothing_ha
 ) -> None:
     survey = surveys(FIRST_DAY, "postgresql")
     points = written(survey.points)
-    assert len(points) >= 60, "points went missing: does points.py still reach into all calls and writes?"
+    assert len(points) >= 60, "points went missing: does kill_points.py still reach into all calls and writes?"
 
     assert_survived(survey, points[part::PARTS])
 

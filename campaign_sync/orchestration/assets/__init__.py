@@ -1,1 +1,1 @@
-"""One file per asset kind: reads from ports, calls the domain, returns."""
+"""One file per asset kind: reads from the resources, calls the packages below, returns."""

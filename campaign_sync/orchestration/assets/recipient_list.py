@@ -58,8 +58,8 @@ def recipient_list_asset(target: ListSettings) -> dg.AssetsDefinition:
         deps=[asset_key(mandator, AssetKind.SNAPSHOT, target.name)],
         description=page(
             f"“{target.display_name}”, recipient list {target.recipient_list_id} of {target.mandator_display_name} "
-            "in Optimizely Campaign: replaced completely, swept, read back, proven. "
-            "Green means that it holds whom it should.",
+            "in Optimizely Campaign: replaced completely, swept, read back, proven. Green means that it holds whom it "
+            "should.",
             "rows of the snapshot, and what became of them at the vendor; in list is what was read back at the end.",
             "open the last run. If the list wasn't touched, it has its old recipients, and its error says what to "
             "mend. If it is INCOMPLETE, send nothing to it until it is green again.",

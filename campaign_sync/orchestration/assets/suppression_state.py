@@ -90,7 +90,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
         key=key,
         group_name=mandator,
         kinds={"sql", "parquet"},
-        deps=[dg.AssetKey([mandator, kind.value]) for kind in FeedbackKind],
+        deps=[asset_key(mandator, AssetKind(kind)) for kind in FeedbackKind],
         io_manager_key="parquet",
         dagster_type=FRAME,
         description=page(

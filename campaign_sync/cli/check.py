@@ -22,7 +22,7 @@ from campaign_sync.domain.checks import check_consents, check_list_attributes
 from campaign_sync.domain.consent import GRANTING
 from campaign_sync.domain.feedback import MAILING_UNSUBSCRIBES
 from campaign_sync.errors import CampaignSyncError
-from campaign_sync.feedback.feedback_fetcher import opened
+from campaign_sync.feedback.feedback_fetcher import open_delivered_files
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError
 from campaign_sync.optimizely.services import ClosedLoopReader
@@ -193,7 +193,7 @@ def _check_feedback(mandator: str, feedback: FeedbackSettings, vendor: Optimizel
             f"{ClosedLoopReader.UNSUBSCRIBES.value} to readers",
         )
     if feedback.files:
-        with findings.trying(place), opened(feedback.files) as drop:
+        with findings.trying(place), open_delivered_files(feedback.files) as drop:
             for name, reader in feedback.readers.items():
                 delivered = drop.files(reader.files or "")
                 told = "no file is there yet"

@@ -6,8 +6,8 @@ from itertools import islice
 
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.address import usable_address
-from campaign_sync.feedback.mailing_lists import ListsOfMailings
-from campaign_sync.feedback.unsubscribe_lists import lists_left, on_unsubscribe_lists
+from campaign_sync.feedback.mailing_lists import MailingRecipientLists
+from campaign_sync.feedback.unsubscribe_lists import lists_left, unsubscribed_flags
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
 from campaign_sync.replacement.list_settings import ListSettings
@@ -37,7 +37,7 @@ def mailings_by_list(vendor: Optimizely, list_ids: Collection[int]) -> dict[int,
     Types and statuses that the vendor doesn't know are left out, and so are those that it keeps to itself.
     """
     uses: defaultdict[int, list[str]] = defaultdict(list)
-    campaigns, lists_of = set[int](), ListsOfMailings(lambda: vendor)
+    campaigns, lists_of = set[int](), MailingRecipientLists(lambda: vendor)
     for mailing_type in _TYPES:
         for status in _STATUSES if mailing_type == SMART_CAMPAIGN else _STATUSES[:2]:
             for mailing_id in _ids(vendor, mailing_type, status):
@@ -71,7 +71,7 @@ def unsubscribe_lists_of(target: ListSettings, vendor: Optimizely, crm: CrmSnaps
     Asked about are people whom the CRM picks for it, and whom it holds where the vendor gives out their ids.
     """
     asked = sorted(set(islice(_people(target, vendor, crm), PEOPLE)))
-    own, some = on_unsubscribe_lists(vendor, target.recipient_list_id, asked)
+    own, some = unsubscribed_flags(vendor, target.recipient_list_id, asked)
     elsewhere = [each for each, of_list, of_some in zip(asked, own, some, strict=True) if of_some and not of_list]
     place = f"mandators.{target.mandator}.unsubscribe_lists"
     per_list = target.has_own_unsubscribe_list

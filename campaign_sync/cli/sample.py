@@ -17,7 +17,7 @@ from campaign_sync.delivered_files.file_source import FileSource, RemoteFile
 from campaign_sync.domain.layout import TECHNICAL_COLUMNS
 from campaign_sync.domain.layout_guess import Guess, guess_layout
 from campaign_sync.domain.sample_rows import pseudonymized
-from campaign_sync.feedback.feedback_fetcher import opened
+from campaign_sync.feedback.feedback_fetcher import open_delivered_files
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import FileSourceError, RefusedError, TransientError, UnsettledFileError
 from campaign_sync.optimizely.services import ClosedLoopReader
@@ -95,7 +95,7 @@ def _read(vendor: Optimizely, days: int) -> dict[ClosedLoopReader, Sample]:
 def _read_files(feedback: FeedbackSettings, files: FileSettings) -> dict[ClosedLoopReader, Sample]:
     """The first rows of the newest file of each reader."""
     samples = {}
-    with opened(files) as drop:
+    with open_delivered_files(files) as drop:
         for name, reader in feedback.readers.items():
             samples[ClosedLoopReader(name)] = Sample([])
             for file in drop.files(reader.files or "")[-1:]:

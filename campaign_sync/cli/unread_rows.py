@@ -12,7 +12,7 @@ from rich.text import Text
 from campaign_sync.cli.error_handling import CommandError
 from campaign_sync.config import Configuration
 from campaign_sync.domain.text import rows_in_words
-from campaign_sync.feedback.parsing import Unread, preview
+from campaign_sync.feedback.parsing import UnparsedRows, preview_imports
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 
@@ -61,7 +61,7 @@ def dismiss_unread(configuration: Configuration, mandator: str, import_id: str, 
     console.print(Text(told))
 
 
-def _unread(configuration: Configuration, mandator: str, state: State) -> list[Unread]:
+def _unread(configuration: Configuration, mandator: str, state: State) -> list[UnparsedRows]:
     settings, frames = configuration.mandators[mandator], FileStorage(configuration.storage.frames)
     waiting = [one for one in state.feedback_imports.pending(mandator) if one.dismissed_at is None]
-    return preview(waiting, state, frames, mandator, settings).unread
+    return preview_imports(waiting, state, frames, mandator, settings).unread

@@ -12,7 +12,7 @@ from campaign_sync.domain.entity import Entity
 
 
 def address_key(raw: object) -> str | None:
-    """What `normalize_address` makes of an address, fast enough for millions; None for what can't be one.
+    """Return what `normalize_address` makes of an address, fast enough for millions; None for what can't be one.
 
     An invalid ASCII address still gets a key, which no valid address shares.
     """
@@ -26,14 +26,14 @@ def address_key(raw: object) -> str | None:
 def people_by_address(
     read: Callable[[Select[Any]], Iterable[Row[Any]]], keys: Collection[str]
 ) -> dict[str, list[Entity]]:
-    """Everybody with one of these addresses, however the CRM spells it: SQL alone can't fold case, blanks and IDN.
+    """Return everybody with one of these addresses, by key. SQL alone can't fold case, blanks and IDN.
 
     `read` yields the rows of a query.
     """
-    found: defaultdict[str, list[Entity]] = defaultdict(list)
+    people: defaultdict[str, list[Entity]] = defaultdict(list)
     for entity_type, table in ENTITY_TABLES.items():
         for row in read(select(table.c.id, table.c.email).where(table.c.email.is_not(None))):
             key = address_key(row.email)
             if key is not None and key in keys:
-                found[key].append(Entity(entity_type, str(row.id).strip()))
-    return dict(found)
+                people[key].append(Entity(entity_type, str(row.id).strip()))
+    return dict(people)

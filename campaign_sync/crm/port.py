@@ -55,7 +55,7 @@ class RecordedResponses:
     without_campaign: int = 0
     """Of mailings that the CRM has no campaign for."""
     unknown_recipient: int = 0
-    """Of recipients about whom nobody can tell who they are, or whom the CRM doesn't have any more."""
+    """Of recipients that can't be identified, or that the CRM doesn't have any more."""
 
     def __add__(self, other: "RecordedResponses") -> "RecordedResponses":
         return RecordedResponses(
@@ -67,31 +67,31 @@ class RecordedResponses:
 
 
 OnWritten = Callable[[Sequence[Written]], None]
-"""Told what has been written, each time as soon as the CRM keeps it."""
+"""Receives what has been written, as soon as the CRM has committed it."""
 
 
-def ignore(_: Sequence[Written]) -> None:
-    """An `OnWritten` for who doesn't care."""
+def ignore_written(_: Sequence[Written]) -> None:
+    """Do nothing: an `OnWritten` for callers that need no report."""
 
 
 class CrmSnapshot(Protocol):
     """The CRM as it was at one moment; everything read from it agrees with everything else."""
 
     def opt_in(self, opt_in_id: str) -> OptIn | None:
-        """The opt-in's definition, or None where the CRM doesn't know it.
+        """Return the opt-in's definition, or None where the CRM doesn't know it.
 
         Raises:
             CrmError: several opt-ins have this id, only spelled differently.
         """
 
     def opt_in_ids(self, mandator: str) -> frozenset[str]:
-        """The opt-ins of a mandator, as the CRM spells them."""
+        """Return the opt-ins of a mandator, as the CRM spells them."""
 
     def records(self, entities: Collection[Entity]) -> dict[Entity, Entity]:
-        """The records that these name, as the CRM spells them; absent where it has none. Case tells ids apart."""
+        """Return the records that these name, as the CRM spells them; missing ones are absent. Case matters."""
 
     def columns(self, pick: Pick) -> frozenset[str]:
-        """The columns that rows of this pick can offer to a list's attributes.
+        """Return the columns that rows of this pick can offer to a list's attributes.
 
         Raises:
             CrmError: the CRM has no such marketing list or report.
@@ -100,11 +100,11 @@ class CrmSnapshot(Protocol):
     def select(
         self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 5_000
     ) -> Iterator[pd.DataFrame]:
-        """Everybody the pick names, whether they consented or not, each with the consent event that decides now.
+        """Return everybody the pick names, whether they consented or not, each with the consent event that decides now.
 
         Frames of at most `chunk_rows` rows: `SELECTION_COLUMNS`, then `columns`. All columns hold text or None (other
         values as `domain.text.vendor_text` writes them), except `consent_at` (`datetime64[us, UTC]`). The consent
-        columns are None for somebody without any consent event for `opt_in_id`; `consent_text_version` is None
+        columns are None for a person without any consent event for `opt_in_id`; `consent_text_version` is None
         for everybody where the CRM doesn't keep it. Each entity comes once, in a stable order. `entity_type` is
         something else than a `domain.entity.EntityType` for members of a list that are neither.
 
@@ -113,7 +113,7 @@ class CrmSnapshot(Protocol):
         """
 
     def suppression(self, mandator: str) -> pd.DataFrame:
-        """Who may not be written to: every bounced address, every withdrawn consent for this mandator's opt-ins.
+        """Return who may not be written to: every bounced address, every withdrawn consent for this mandator's opt-ins.
 
         Columns `domain.suppression.SUPPRESSION_COLUMNS`; addresses are normalized. Bounces name no entity; unsubscribes
         name one, and its address where it has a usable one. So do consent events that can't be understood, for
@@ -121,29 +121,29 @@ class CrmSnapshot(Protocol):
         """
 
     def consent_rows(self, opt_in_id: str) -> ConsentRows:
-        """How many consent events say something about this opt-in, or may do so, and how well they are understood.
+        """Return how many consent events are, or may be, about this opt-in, and how well they are understood.
 
         Raises:
             CrmError: the CRM has no such opt-in.
         """
 
     def consenting(self, opt_in_id: str) -> Iterator[tuple[str, str, datetime]]:
-        """Everybody with an address whose consent for this opt-in is granted now, by the rule that `select` follows.
+        """Return everybody with an address whose consent for this opt-in is granted now, by the rule of `select`.
 
         Each as `entity_type:entity_id`, the address as the CRM spells it, and when the consent that decides was given.
         """
 
     def entities_with(self, address: str) -> list[Entity]:
-        """Everybody who has this address, however either is spelled; contacts before leads before accounts."""
+        """Return everybody who has this address, however either is spelled; contacts before leads before accounts."""
 
     def email(self, entity: Entity) -> str | None:
-        """An entity's address as the CRM spells it, empty where it has none; None where there is no such entity."""
+        """Return an entity's address as the CRM spells it, empty if it has none; None if there is no such entity."""
 
     def emails(self, entities: Collection[Entity]) -> dict[Entity, str]:
-        """What `email` returns for each of these entities; those that the CRM doesn't have are absent."""
+        """Return what `email` returns for each of these entities; those that the CRM doesn't have are absent."""
 
     def consents(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
-        """What ever happened to an entity's consents, by opt-in, oldest first, as understood. Outlives the entity."""
+        """Return an entity's consent events by opt-in, oldest first, as understood. They outlive the entity."""
 
 
 class Crm(Protocol):
@@ -153,7 +153,7 @@ class Crm(Protocol):
         """Prove that the CRM answers and holds what the contract asks for.
 
         Args:
-            exports: whether it must tell of its finished exports as well.
+            exports: whether it must list its finished exports as well.
 
         Raises:
             CrmError: it can't be reached, or tables or columns are missing (all of them named at once).
@@ -162,31 +162,34 @@ class Crm(Protocol):
     def snapshot(self) -> AbstractContextManager[CrmSnapshot]:
         """Open one consistent, read-only view that lasts as long as the context."""
 
-    def record_bounces(self, bounces: Sequence[Bounce], on_written: OnWritten = ignore) -> WriteBack:
+    def record_bounces(self, bounces: Sequence[Bounce], on_written: OnWritten = ignore_written) -> WriteBack:
         """Mark the addresses as bounced, for all mandators. A newer bounce replaces an older one; never the reverse.
 
-        A final bounce is never replaced by a soft one: it ends when the address changes, or when somebody resets it.
-        One that isn't `dated` replaces no bounce of its weight. Addresses that nobody in the CRM has are returned as
+        A final bounce is never replaced by a soft one: it ends when the address changes or the CRM resets it.
+        One that isn't `dated` replaces no bounce of its weight. Addresses that no record of the CRM has are returned as
         unmatched and not written.
 
-        Written in chunks, each in one transaction; after each, `on_written` is told what stands in the CRM now.
+        Written in chunks, each in one transaction; after each, `on_written` receives what the CRM holds now.
         """
 
-    def record_unsubscribes(self, unsubscribes: Sequence[Unsubscribe], on_written: OnWritten = ignore) -> WriteBack:
+    def record_unsubscribes(
+        self, unsubscribes: Sequence[Unsubscribe], on_written: OnWritten = ignore_written
+    ) -> WriteBack:
         """Append a withdrawal for every consent that an unsubscribe is about.
 
-        Where it names an `opt_in_id`, it is that consent of its `entity`, of those that it is `through`, and of whoever
-        has the address now; else the consents that it is `through`, also of whoever has the address now; where it is
-        through none, those for its `opt_ins`, or else for every opt-in of that mandator, that an entity with the
+        Where it names an `opt_in_id`, it is that consent of its `entity`, of those that it is `through`, and of
+        everybody with the address now; else the consents that it is `through`, also of everybody
+        with the address; where it is through none, those for its `opt_ins`, or else for every opt-in of that
+        mandator, that an entity with the
         address has events for. The withdrawal carries the unsubscribe's own time, so a consent granted again later
-        stays granted. An address for which there is nothing to withdraw, be it that nobody has it or nobody consented,
+        stays granted. An address for which there is nothing to withdraw, because no record has it or no consent exists,
         is returned as unmatched.
 
-        Written in chunks, each in one transaction; after each, `on_written` is told what stands in the CRM now.
+        Written in chunks, each in one transaction; after each, `on_written` receives what the CRM holds now.
         """
 
     def takes_responses(self) -> bool:
-        """Whether the CRM has a place for opens, clicks and other responses; it needn't."""
+        """Return whether the CRM has a place for opens, clicks and other responses; it needn't."""
 
     def record_responses(self, responses: Sequence[Response]) -> RecordedResponses:
         """Append the responses of people and campaigns that the CRM knows. Written once, each is known for ever.
@@ -195,14 +198,14 @@ class Crm(Protocol):
         """
 
     def last_export(self, name: str) -> datetime | None:
-        """When the CRM last finished its export of this name; None where it never did. What lies ahead isn't finished.
+        """Return when the CRM last finished its export of this name; None if never. Future times don't count.
 
         Raises:
-            CrmError: it can't be reached, or tells of no exports.
+            CrmError: it can't be reached, or lists no exports.
         """
 
 
 class CrmError(CampaignSyncError):
-    """The CRM can't give what was asked. The message names the place and the remedy, and nobody's data."""
+    """The CRM can't give what was asked. The message names the place and the remedy, and no personal data."""
 
     retryable = True

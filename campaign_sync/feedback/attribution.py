@@ -13,7 +13,7 @@ from campaign_sync.domain.recipient import RECIPIENT_ID
 from campaign_sync.storage.files import FileStorage, LostFileError
 from campaign_sync.storage.replacement_history import ReplacementHistory, SentList
 
-MEMORY = timedelta(days=90)
+ATTRIBUTION_PERIOD = timedelta(days=90)
 """How far back somebody's lists are looked up. The vendor keeps feedback for at most 30 days, so all that can still be
 told of falls into it."""
 
@@ -23,7 +23,7 @@ left."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Sent:
+class _ListMembership:
     """Somebody in a list."""
 
     since: datetime
@@ -37,7 +37,7 @@ def attribute_to_consents(
     frames: FileStorage,
     lists_of: Callable[[RawRow | None], Collection[int] | None] = lambda _: None,
 ) -> list[Unsubscribe]:
-    """The unsubscribes of one mandator, each with the consents that it is `through`.
+    """Return the unsubscribes of one mandator, each with the consents that it is `through`.
 
     These are the consents of the lists that the recipient was in when they left, each as it was sent last. Where a
     snapshot of that time is gone, or the mailing went to lists that aren't ours, nobody can tell, and `through` stays
@@ -55,15 +55,18 @@ def attribute_to_consents(
     """
     if not unsubscribes:
         return []
-    people = [(one.address, one.occurred_at) for one in unsubscribes]
-    sent = Sent.read(unsubscribes[0].mandator, people, MEMORY, history, frames)
-    return [_found(one, sent, None if one.opt_in_id else lists_of(one.raw)) for one in unsubscribes]
+    people = [(unsubscribe.address, unsubscribe.occurred_at) for unsubscribe in unsubscribes]
+    sent = DeliveryHistory.read(unsubscribes[0].mandator, people, ATTRIBUTION_PERIOD, history, frames)
+    return [
+        _attributed(unsubscribe, sent, None if unsubscribe.opt_in_id else lists_of(unsubscribe.raw))
+        for unsubscribe in unsubscribes
+    ]
 
 
-def _found(unsubscribe: Unsubscribe, sent: "Sent", list_ids: Collection[int] | None) -> Unsubscribe:
-    through = sent.through(unsubscribe.address, unsubscribe.occurred_at, list_ids, TOLERANCE)
+def _attributed(unsubscribe: Unsubscribe, sent: "DeliveryHistory", list_ids: Collection[int] | None) -> Unsubscribe:
+    through = sent.consents_at(unsubscribe.address, unsubscribe.occurred_at, list_ids, TOLERANCE)
     if unsubscribe.opt_in_id:
-        of_opt_in = frozenset(each for each in through if each.opt_in_id == unsubscribe.opt_in_id)
+        of_opt_in = frozenset(consent for consent in through if consent.opt_in_id == unsubscribe.opt_in_id)
         return replace(unsubscribe, through=of_opt_in)
     if not through:
         return replace(unsubscribe, through=through, attribution=Attribution.MANDATOR)
@@ -71,10 +74,10 @@ def _found(unsubscribe: Unsubscribe, sent: "Sent", list_ids: Collection[int] | N
     return replace(unsubscribe, through=through, attribution=attribution)
 
 
-class Sent:
+class DeliveryHistory:
     """In which lists some recipients were, and when these were sent."""
 
-    def __init__(self, by_recipient: Mapping[str, Sequence[_Sent]], lost: Sequence[SentList] = ()) -> None:
+    def __init__(self, by_recipient: Mapping[str, Sequence[_ListMembership]], lost: Sequence[SentList] = ()) -> None:
         self._by_recipient, self._lost = by_recipient, lost
 
     @classmethod
@@ -103,26 +106,26 @@ class Sent:
             moments[recipient].append(moment)
         every = [moment for _, moment in people]
         lists = history.sent(mandator, min(every) - memory, max(every) + TOLERANCE) if every else []
-        found: defaultdict[str, list[_Sent]] = defaultdict(list)
+        memberships: defaultdict[str, list[_ListMembership]] = defaultdict(list)
         lost: list[SentList] = []
         known: dict[tuple[str, str, str], ConsentRef] = {}
         columns = [RECIPIENT_ID, "entity_type", "entity_id", "opt_in_id"]
-        for one in lists:
+        for sent_list in lists:
             try:
-                rows = frames.read_frame(one.file, one.digest, columns)
+                rows = frames.read_frame(sent_list.file, sent_list.digest, columns)
             except LostFileError:
-                lost.append(one)
+                lost.append(sent_list)
                 continue
             rows = rows[rows[RECIPIENT_ID].isin(list(moments))]
             for recipient, *consent in rows.itertuples(index=False, name=None):
                 entity_type, entity_id, opt_in_id = key = tuple(consent)
                 if key not in known:  # the same people day after day
                     known[key] = ConsentRef(Entity(EntityType(entity_type), entity_id), opt_in_id)
-                sent = _Sent(one.started_at, one.recipient_list_id, known[key])
-                _remember(found[recipient], sent, moments[recipient])
-        return cls(found, lost)
+                sent = _ListMembership(sent_list.started_at, sent_list.recipient_list_id, known[key])
+                _add_membership(memberships[recipient], sent, moments[recipient])
+        return cls(memberships, lost)
 
-    def through(
+    def consents_at(
         self,
         recipient: str,
         moment: datetime,
@@ -136,17 +139,17 @@ class Sent:
         """
 
         def counts(list_id: int, since: datetime) -> bool:
-            in_time = moment - MEMORY <= since <= moment + tolerance
+            in_time = moment - ATTRIBUTION_PERIOD <= since <= moment + tolerance
             return in_time and (list_ids is None or list_id in list_ids)
 
-        if any(counts(one.recipient_list_id, one.started_at) for one in self._lost):
+        if any(counts(entry.recipient_list_id, entry.started_at) for entry in self._lost):
             return frozenset()
         sent = self._by_recipient.get(recipient, ())
-        newest = {one.recipient_list_id: one for one in sent if counts(one.recipient_list_id, one.since)}
-        return frozenset(one.through for one in newest.values())
+        newest = {entry.recipient_list_id: entry for entry in sent if counts(entry.recipient_list_id, entry.since)}
+        return frozenset(entry.through for entry in newest.values())
 
 
-def _remember(sent: list[_Sent], new: _Sent, moments: Sequence[datetime]) -> None:
+def _add_membership(sent: list[_ListMembership], new: _ListMembership, moments: Sequence[datetime]) -> None:
     """Add that somebody was in a list; forget that they were before, where it was sent again before any moment counts.
 
     Somebody is in the same lists day after day, and of each only one day matters to a moment. `moments` are sorted.

@@ -14,7 +14,7 @@ from campaign_sync.domain.feedback import ConsentRef
 from campaign_sync.domain.suppression import SuppressionKind
 from campaign_sync.feedback.list_opt_outs import withdraw_from_list
 from campaign_sync.feedback.unsubscribe_lists import lists_left
-from campaign_sync.feedback.write_back import hear
+from campaign_sync.feedback.write_back import record_live_opt_outs
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError
 from campaign_sync.optimizely.services import MAX_ROWS
@@ -24,7 +24,7 @@ from campaign_sync.storage.state import State
 
 
 @dataclass(frozen=True)
-class Audit:
+class AuditResult:
     """What a comparison found. Counts are of addresses, unless said otherwise."""
 
     asked: int
@@ -46,7 +46,7 @@ class Audit:
     """How many entries the vendor's blocklist has; patterns count once."""
 
 
-def audit(
+def audit_unsubscribes(
     mandator: str,
     opt_ins: Mapping[int, str],
     unsubscribe_lists: UnsubscribeLists,
@@ -57,7 +57,7 @@ def audit(
     on_rows: Callable[[int], None],
     *,
     rows_name_opt_ins: bool,
-) -> Audit:
+) -> AuditResult:
     """Ask the vendor about everybody we could write to; what the CRM lacks is imported.
 
     Args:
@@ -92,10 +92,12 @@ def audit(
     else:
         left = set(_asked(vendor.unsubscribes.contains_all, everybody, on_rows))
         _require_credible(mandator, len(left), len(everybody), entries)
-        news = hear(mandator, everybody, left, now, AUDIT_SOURCE, crm, state, frames, await_rows=rows_name_opt_ins)
+        news = record_live_opt_outs(
+            mandator, everybody, left, now, AUDIT_SOURCE, crm, state, frames, await_rows=rows_name_opt_ins
+        )
         still = set(_asked(vendor.unsubscribes.contains_all, sorted(withdrawn_by_vendor), on_rows))
     known = left - news
-    return Audit(
+    return AuditResult(
         asked=len(everybody),
         missing=len(news),
         consenting_still=len(known - withdrawn_by_vendor),
@@ -131,7 +133,7 @@ def _left_lists(
     *,
     rows_name_opt_ins: bool,
 ) -> tuple[set[str], set[str]]:
-    """Who has left recipient lists with unsubscribe lists of their own, and of whom that is news; it is imported.
+    """Import who has left recipient lists with unsubscribe lists of their own. Return all, and the new ones.
 
     Where the user may not ask about single lists, who is on any unsubscribe list is counted, and nothing is withdrawn:
     nobody can tell which list they left. Who was on the client's list, and is on none any more, is forgotten.
@@ -140,9 +142,9 @@ def _left_lists(
         RefusedError: the vendor claims that most people have left a list. It doesn't say how many entries its
             unsubscribe list has.
     """
-    told = state.unsubscribed_recipients.known(mandator).intersection(set().union(*consenting.values()))
-    on_some = _asked(vendor.unsubscribes.contains_all, sorted(told), on_rows)
-    state.unsubscribed_recipients.remove(mandator, told - set(on_some))
+    recorded = state.unsubscribed_recipients.known(mandator).intersection(set().union(*consenting.values()))
+    on_some = _asked(vendor.unsubscribes.contains_all, sorted(recorded), on_rows)
+    state.unsubscribed_recipients.remove(mandator, recorded - set(on_some))
     everybody_left, news = set[str](), set[str]()
     for list_id, opt_in_id in opt_ins.items():
         people = consenting[opt_in_id]
@@ -178,7 +180,7 @@ def _on_lists(
     *,
     rows_name_opt_ins: bool,
 ) -> set[str]:
-    """Those of the withdrawn who are still on an unsubscribe list that keeps a list of their opt-in from them."""
+    """Return the withdrawn who are still on an unsubscribe list that blocks a list of their opt-in."""
     on_some = {address for addresses in withdrawn.values() for address in addresses}
     on_some &= set(_asked(vendor.unsubscribes.contains_all, sorted(on_some), on_rows))
     lists = lists_left(vendor, on_some, rows_name_opt_ins=rows_name_opt_ins)
@@ -193,23 +195,23 @@ def _on_lists(
 def _asked(
     ask: Callable[[Sequence[str]], list[bool]], addresses: Sequence[str], on_rows: Callable[[int], None]
 ) -> list[str]:
-    """Those of the addresses for which the vendor says yes."""
-    found: list[str] = []
+    """Return those of the addresses for which the vendor says yes."""
+    matching: list[str] = []
     for start in range(0, len(addresses), MAX_ROWS):
-        some = addresses[start : start + MAX_ROWS]
-        found += [address for address, yes in zip(some, ask(some), strict=True) if yes]
-        on_rows(len(some))
-    return found
+        chunk = addresses[start : start + MAX_ROWS]
+        matching += [address for address, yes in zip(chunk, ask(chunk), strict=True) if yes]
+        on_rows(len(chunk))
+    return matching
 
 
 def _consenting(snapshot: CrmSnapshot, opt_in_id: str) -> dict[str, frozenset[ConsentRef]]:
     """By usable address, the consents of everybody who has granted this opt-in."""
-    found: defaultdict[str, set[ConsentRef]] = defaultdict(set)
+    by_address: defaultdict[str, set[ConsentRef]] = defaultdict(set)
     for key, email, _ in snapshot.consenting(opt_in_id):
         if address := usable_address(email):
             entity_type, _, entity_id = key.partition(":")
-            found[address].add(ConsentRef(Entity(EntityType(entity_type), entity_id), opt_in_id))
-    return {address: frozenset(consents) for address, consents in found.items()}
+            by_address[address].add(ConsentRef(Entity(EntityType(entity_type), entity_id), opt_in_id))
+    return {address: frozenset(consents) for address, consents in by_address.items()}
 
 
 def _withdrawn_by_vendor(snapshot: CrmSnapshot, mandator: str) -> dict[str, set[str]]:

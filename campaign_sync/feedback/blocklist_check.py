@@ -4,7 +4,7 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.storage.blocklist import BlockedAddresses
 
 
-def recheck(mandator: str, vendor: Optimizely, blocked: BlockedAddresses) -> int:
+def recheck_blocklist(mandator: str, vendor: Optimizely, blocked: BlockedAddresses) -> int:
     """Ask the vendor about every address known to be blocked, and forget those that it has released; how many.
 
     Raises:

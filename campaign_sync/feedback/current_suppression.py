@@ -10,23 +10,23 @@ from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS, SuppressionKin
 from campaign_sync.storage.state import State
 
 
-def suppression(crm: CrmSnapshot, state: State, mandator: str) -> pd.DataFrame:
-    """The CRM's bounces and withdrawn consents, feedback about addresses that the CRM doesn't know, and the blocklist.
+def current_suppression(crm: CrmSnapshot, state: State, mandator: str) -> pd.DataFrame:
+    """Return the CRM's bounces and withdrawn consents, unmatched and pending feedback, and the blocklist.
 
     Columns `SUPPRESSION_COLUMNS`. An unmatched unsubscribe names an `address` and no entity: should the CRM learn of
     that address tomorrow, nobody under it is written to. So does an opt-out whose feedback row is awaited.
     """
     # Before the CRM is read: whom another import matches meanwhile is in one of the two, if not in both.
-    bounces = [one for one in state.feedback_imports.unmatched_bounces() if one.kind in FINAL_BOUNCES]
+    bounces = [entry for entry in state.feedback_imports.unmatched_bounces() if entry.kind in FINAL_BOUNCES]
     unsubscribes = state.feedback_imports.unmatched(mandator).unsubscribes
     pending = state.unsubscribed_recipients.pending(mandator)
     further: list[tuple[str, str, str | None, datetime, str | None]] = [
-        *((SuppressionKind.BOUNCE, one.address, None, one.occurred_at, one.source) for one in bounces),
+        *((SuppressionKind.BOUNCE, entry.address, None, entry.occurred_at, entry.source) for entry in bounces),
         *(
-            (SuppressionKind.UNSUBSCRIBE, one.address, one.opt_in_id, one.occurred_at, one.source)
-            for one in unsubscribes
+            (SuppressionKind.UNSUBSCRIBE, entry.address, entry.opt_in_id, entry.occurred_at, entry.source)
+            for entry in unsubscribes
         ),
-        *((SuppressionKind.PENDING, one.recipient_id, None, one.since, one.source) for one in pending),
+        *((SuppressionKind.PENDING, entry.recipient_id, None, entry.since, entry.source) for entry in pending),
         *(
             (SuppressionKind.BLOCK, address, None, since, source)
             for address, since, source in state.blocked_addresses.all(mandator)

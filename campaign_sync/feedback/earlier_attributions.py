@@ -11,7 +11,7 @@ _BY_ROW = frozenset({Attribution.RECORD, Attribution.OPT_IN})
 """Of rows that name an opt-in."""
 
 
-class WrittenBefore:
+class EarlierAttributions:
     """The withdrawals that were written for some unsubscribes.
 
     What another row of the same reader and moment names says nothing of a row that names nothing: where times are
@@ -25,27 +25,36 @@ class WrittenBefore:
 
     def __init__(self, unsubscribes: Collection[Unsubscribe], state: State, readers: Mapping[str, str]) -> None:
         self._written = state.write_backs.consents(unsubscribes)
-        named = (one for group in self._written.values() for one in group if one.attribution in _BY_ROW)
-        self._readers = {**state.feedback_imports.readers({one.import_id for one in named if one.import_id}), **readers}
+        named = (
+            withdrawal for group in self._written.values() for withdrawal in group if withdrawal.attribution in _BY_ROW
+        )
+        self._readers = {
+            **state.feedback_imports.readers({withdrawal.import_id for withdrawal in named if withdrawal.import_id}),
+            **readers,
+        }
 
     def has(self, unsubscribe: Unsubscribe) -> bool:
-        """Whether it was written before."""
+        """Return whether it was written before."""
         return bool(self._of(unsubscribe))
 
     def attributed(self, unsubscribe: Unsubscribe) -> Unsubscribe | None:
-        """An unsubscribe that names no opt-in, with what it was found to be about; None where it wasn't written."""
+        """Return an unsubscribe without opt-in with the consents found before; None if it wasn't written."""
         before = self._of(unsubscribe)
         if not before:
             return None
-        through = frozenset(one.consent for one in before)
+        through = frozenset(withdrawal.consent for withdrawal in before)
         return replace(unsubscribe, through=through, attribution=before[0].attribution or unsubscribe.attribution)
 
     def _of(self, unsubscribe: Unsubscribe) -> Sequence[WrittenConsent]:
         written = self._written.get((unsubscribe.address, unsubscribe.occurred_at), [])
         if unsubscribe.opt_in_id:
-            return [one for one in written if one.consent.opt_in_id == unsubscribe.opt_in_id]
+            return [withdrawal for withdrawal in written if withdrawal.consent.opt_in_id == unsubscribe.opt_in_id]
         reader = self._reader(unsubscribe.raw.import_id) if unsubscribe.raw else None
-        return [one for one in written if one.attribution not in _BY_ROW or self._reader(one.import_id) != reader]
+        return [
+            withdrawal
+            for withdrawal in written
+            if withdrawal.attribution not in _BY_ROW or self._reader(withdrawal.import_id) != reader
+        ]
 
     def _reader(self, import_id: str | None) -> str | None:
         return self._readers.get(import_id) if import_id else None

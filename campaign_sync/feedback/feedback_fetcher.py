@@ -58,19 +58,21 @@ class FeedbackFetcher:
 
     def _windows(self, reader: str, on_rows: Callable[[int], None]) -> Iterator[FeedbackImport]:
         fetched = self.state.feedback_imports.fetched_until(self.mandator, reader, self._is_intact)
-        for window, rows in new_windows(self.vendor().closed_loop, reader, fetched, self.settings.feedback, on_rows):
+        for window, rows in read_new_windows(
+            self.vendor().closed_loop, reader, fetched, self.settings.feedback, on_rows
+        ):
             kept = self._keep_rows(reader, window, rows, f"{reader} over SOAP")
             yield self._note(reader, window, len(rows), kept)
 
     def _files(self, reader: str, feedback: FeedbackSettings, files: FileSettings) -> Iterator[FeedbackImport]:
-        """What can't be had or read of one file keeps no other from being fetched."""
+        """Yield what can't be had or read of one file keeps no other from being fetched."""
         configured = feedback.readers_by_name[reader]
         now = datetime.now(UTC)
-        with opened(files) as drop:
-            there = drop.files(configured.files or "")
-            self._forget_lost(reader, {file.name for file in there})
+        with open_delivered_files(files) as drop:
+            available = drop.files(configured.files or "")
+            self._forget_lost(reader, {file.name for file in available})
             known = {delivery for _, delivery in self.state.feedback_imports.deliveries(self.mandator, reader)}
-            for file in there:
+            for file in available:
                 if Delivery(file.name, file.modified_at, file.size) in known or not is_settled(file, now):
                     continue
                 try:
@@ -103,34 +105,36 @@ class FeedbackFetcher:
             return None
         if count is not None:
             return self._note(reader, window, count, self._keep_rows(reader, window, rows, file.name), delivery)
-        found = salvage_csv(content, separator, name=file.name)
-        about = {**self._about(reader, file.name), "trouble": found.trouble}
+        salvaged = salvage_csv(content, separator, name=file.name)
+        about = {**self._about(reader, file.name), "trouble": salvaged.trouble}
         kept = self.frames.write_raw(f"feedback/{self.mandator}/{reader}", window, content, about)
-        return self._note(reader, window, len(found.rows) + found.unread, kept, delivery)
+        return self._note(reader, window, len(salvaged.rows) + salvaged.unread, kept, delivery)
 
     def _said_before(self, reader: str, delivery: Delivery, rows: int | None) -> str | None:
-        """The import of an earlier delivery of the same content; `rows` is None where that can't be read.
+        """Return the import of an earlier delivery of the same content; `rows` is None where that can't be read.
 
         Nothing in an empty file, or in one of a reader that gives no times, says when it was made. It is a delivery of
         its own unless the newest one of its name said the same.
         """
         earlier = self.state.feedback_imports.deliveries(self.mandator, reader)
         if rows == 0 or self.settings.feedback.readers_by_name[reader].time is None:
-            earlier = [(import_id, one) for import_id, one in earlier if one.name == delivery.name][-1:]
-        return next((import_id for import_id, one in earlier if one.digest == delivery.digest), None)
+            earlier = [(import_id, delivered) for import_id, delivered in earlier if delivered.name == delivery.name][
+                -1:
+            ]
+        return next((import_id for import_id, delivered in earlier if delivered.digest == delivery.digest), None)
 
-    def _forget_lost(self, reader: str, there: Collection[str]) -> None:
+    def _forget_lost(self, reader: str, available: Collection[str]) -> None:
         """Let files be fetched again that got lost before the CRM had them.
 
         Raises:
             FileStorageError: one of them isn't delivered any more.
         """
         journal = self.state.feedback_imports
-        lost = [one.id for one in journal.uncommitted(self.mandator, reader) if not self._is_intact(one)]
+        lost = [entry.id for entry in journal.uncommitted(self.mandator, reader) if not self._is_intact(entry)]
         names: defaultdict[str, set[str]] = defaultdict(set)
         for import_id, delivery in journal.deliveries(self.mandator, reader):
             names[import_id].add(delivery.name)
-        gone = sorted(min(names[one]) for one in lost if names[one] and not names[one] & set(there))
+        gone = sorted(min(names[entry]) for entry in lost if names[entry] and not names[entry] & set(available))
         if gone:
             raise FileStorageError(
                 f"{', '.join(gone)} ({reader} of {self.mandator}) got lost in storage.frames before the CRM had its "
@@ -153,23 +157,23 @@ class FeedbackFetcher:
         entry = new_import(self.mandator, reader, window, rows, kept, self.run_id, now)
         return self.state.feedback_imports.add(entry, delivery)
 
-    def _is_intact(self, one: FeedbackImport) -> bool:
-        return self.frames.is_intact(one.file, one.digest)
+    def _is_intact(self, fetched: FeedbackImport) -> bool:
+        return self.frames.is_intact(fetched.file, fetched.digest)
 
 
 def is_settled(file: RemoteFile, now: datetime) -> bool:
-    """Whether nobody is writing to the file any more. A time of days ahead says nothing about that."""
+    """Return whether nobody is writing to the file any more. A time of days ahead says nothing about that."""
     return not now - _SETTLES_IN < file.modified_at <= now + _CLOCKS_DIFFER
 
 
-def new_windows(
+def read_new_windows(
     closed_loop: ClosedLoop,
     reader: str,
     fetched_until: datetime | None,
     feedback: FeedbackSettings,
     on_rows: Callable[[int], None],
 ) -> Iterator[tuple[Window, CsvRows]]:
-    """Everything that a reader has had since, window by window.
+    """Yield everything that a reader has had since, window by window.
 
     Raises:
         OptimizelyError: the vendor can't be asked.
@@ -182,8 +186,8 @@ def new_windows(
         yield window, read_window(page, on_rows)
 
 
-def opened(files: FileSettings) -> FileSource:
-    """The place where the vendor delivers files.
+def open_delivered_files(files: FileSettings) -> FileSource:
+    """Return the place where the vendor delivers files.
 
     Raises:
         OptimizelyError: it can't be reached, or doesn't let the user in.

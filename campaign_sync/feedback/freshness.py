@@ -14,14 +14,14 @@ from campaign_sync.storage.feedback_imports import FeedbackImport, FeedbackImpor
 
 
 def vendor_time(by_files: bool, vendor: Optimizely) -> datetime:
-    """The clock that feedback is dated by: the vendor's, or of delivered files, whose times are real ones, our own."""
+    """Return the clock that feedback is dated by: the vendor's, or our own for delivered files."""
     return datetime.now(UTC) if by_files else vendor.closed_loop.current_time()
 
 
 def judge_age(
     mandator: str, readers: Collection[str], limits: AgeLimits, journal: FeedbackImports, now: datetime
 ) -> Verdict:
-    """What the age of the oldest of these readers calls for."""
+    """Return what the age of the oldest of these readers calls for."""
     until = journal.committed_until(mandator)
     missing = [reader for reader in readers if reader not in until]
     oldest = None if missing else min(until[reader] for reader in readers)
@@ -29,7 +29,7 @@ def judge_age(
 
 
 @dataclass(frozen=True)
-class Fetched:
+class ReaderFreshness:
     """How up to date a reader's feedback is, as far as it has been fetched."""
 
     reader: str
@@ -39,10 +39,10 @@ class Fetched:
     """When the newest event happened that it has ever told of; None where it told of none, or of no time."""
 
 
-def fetched_until(
+def reader_freshness(
     mandator: str, reader: str, journal: FeedbackImports, read: Sequence[tuple[FeedbackImport, RowCounts]]
-) -> Fetched:
-    """What a reader has told up to now: what the CRM has, and what was read of it beyond that.
+) -> ReaderFreshness:
+    """Return what a reader has told up to now: what the CRM has, and what was read of it beyond that.
 
     Args:
         mandator: whose feedback it is.
@@ -50,10 +50,10 @@ def fetched_until(
         journal: what the CRM has.
         read: imports of any reader, with how they were read.
     """
-    mine = [(one, rows) for one, rows in read if one.reader == reader]
-    shown = [min(rows.fresh_until or one.until, one.imported_at) for one, rows in mine if not rows.stale]
+    mine = [(imported, rows) for imported, rows in read if imported.reader == reader]
+    shown = [min(rows.fresh_until or imported.until, imported.imported_at) for imported, rows in mine if not rows.stale]
     events = [rows.newest_event for _, rows in mine if rows.newest_event]
-    return Fetched(
+    return ReaderFreshness(
         reader,
         max([*shown, *filter(None, [journal.committed_until(mandator).get(reader)])], default=None),
         max([*events, *journal.newest_events(mandator, reader).values()], default=None),
@@ -65,35 +65,39 @@ class SilentReader:
     """A reader that has returned nothing for unusually long."""
 
     reader: str
-    told: str
+    message: str
     suspicious: bool
     """Whether mailings went out meanwhile, or nobody could tell."""
 
 
-def silent_readers(
+def find_silent_readers(
     mandator: str, settings: FeedbackSettings, journal: FeedbackImports, vendor: Optimizely, now: datetime
 ) -> list[SilentReader]:
     """Readers that have returned nothing for unusually long, each with what the vendor says of mailings since.
 
     Of delivered files the newest event counts, not when they were written.
     """
-    found = []
+    silent = []
     for reader in settings.readers:
         with_rows = journal.with_rows(mandator, reader)
         since = with_rows[-1].until if with_rows else journal.first_since(mandator, reader) or now
         pauses = [later.until - earlier.until for earlier, later in pairwise(with_rows)]
         if is_unusual_silence(now - since, pauses):
-            told = "no delivered file has told of anybody" if settings.files else "it has returned nothing"
-            found.append(_explained(reader, told, vendor, since, now))
-    return found
+            message = "no delivered file has told of anybody" if settings.files else "it has returned nothing"
+            silent.append(_explained(reader, message, vendor, since, now))
+    return silent
 
 
-def _explained(reader: str, told: str, vendor: Optimizely, since: datetime, now: datetime) -> SilentReader:
-    told = f"{reader}: {told} for {in_words(now - since)}"
+def _explained(reader: str, message: str, vendor: Optimizely, since: datetime, now: datetime) -> SilentReader:
+    message = f"{reader}: {message} for {in_words(now - since)}"
     try:
         mailings = vendor.closed_loop.read(ClosedLoopReader.MAILINGS, since, now, 0, 1)
     except (RefusedError, UnknownFaultError):
-        return SilentReader(reader, f"{told}, and the vendor doesn't tell whether mailings went out", suspicious=True)
+        return SilentReader(
+            reader, f"{message}, and the vendor doesn't tell whether mailings went out", suspicious=True
+        )
     if not mailings:
-        return SilentReader(reader, f"{told}, and no mailing went out", suspicious=False)
-    return SilentReader(reader, f"{told}, though mailings went out: ask the vendor whether its export job runs", True)
+        return SilentReader(reader, f"{message}, and no mailing went out", suspicious=False)
+    return SilentReader(
+        reader, f"{message}, though mailings went out: ask the vendor whether its export job runs", True
+    )

@@ -9,8 +9,10 @@ from campaign_sync.domain.feedback import NamedConsent
 from campaign_sync.domain.text import normalize_text
 
 
-def identified(named: Collection[NamedConsent], mandator: str, crm: CrmSnapshot) -> dict[NamedConsent, NamedConsent]:
-    """What the CRM knows of what rows name, as the CRM spells it; each part is None where it knows nothing of it.
+def identify_consents(
+    named: Collection[NamedConsent], mandator: str, crm: CrmSnapshot
+) -> dict[NamedConsent, NamedConsent]:
+    """Return what rows name, as the CRM spells it; each part is None if the CRM doesn't know it.
 
     Blanks don't matter, nor does the case of an opt-in, unless two opt-ins differ in nothing else. Case tells records
     apart.
@@ -23,30 +25,30 @@ def identified(named: Collection[NamedConsent], mandator: str, crm: CrmSnapshot)
     Raises:
         CrmError: it can't be reached.
     """
-    opt_ins = _Spellings(crm.opt_in_ids(mandator))
-    records = crm.records({each.entity for each in named if each.entity})
+    opt_ins = _IdLookup(crm.opt_in_ids(mandator))
+    records = crm.records({consent.entity for consent in named if consent.entity})
     return {
-        each: NamedConsent(opt_ins.of(each.opt_in_id), records.get(each.entity) if each.entity else None)
-        for each in named
+        consent: NamedConsent(opt_ins.of(consent.opt_in_id), records.get(consent.entity) if consent.entity else None)
+        for consent in named
     }
 
 
-class _Spellings:
+class _IdLookup:
     """Ids that can be found by another spelling of theirs."""
 
     def __init__(self, ids: Collection[str]) -> None:
         self._exact: defaultdict[str, set[str]] = defaultdict(set)
         self._in_any_case: defaultdict[str, set[str]] = defaultdict(set)
-        for one in ids:
-            self._exact[normalize_text(one)].add(one)
-            self._in_any_case[_folded(one)].add(one)
+        for opt_in_id in ids:
+            self._exact[normalize_text(opt_in_id)].add(opt_in_id)
+            self._in_any_case[_folded(opt_in_id)].add(opt_in_id)
 
     def of(self, text: str | None) -> str | None:
-        """The id that a text names; None for none, and where it could be several."""
+        """Return the id that a text names; None for none, and where it could be several."""
         if text is None:
             return None
-        found = self._exact.get(normalize_text(text)) or self._in_any_case.get(_folded(text), set())
-        return next(iter(found)) if len(found) == 1 else None
+        matches = self._exact.get(normalize_text(text)) or self._in_any_case.get(_folded(text), set())
+        return next(iter(matches)) if len(matches) == 1 else None
 
 
 def _folded(text: str) -> str:

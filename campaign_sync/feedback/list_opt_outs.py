@@ -5,7 +5,7 @@ from datetime import datetime
 
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.feedback import ConsentRef, Unsubscribe
-from campaign_sync.feedback.write_back import noting
+from campaign_sync.feedback.write_back import write_back_recorder
 from campaign_sync.storage.state import State
 
 
@@ -40,15 +40,16 @@ def withdraw_from_list(
         CrmError, StateError: one of them can't be reached.
     """
     remembered = state.list_unsubscribes
-    told = remembered.known(mandator, list_id)
-    news = set(left) - told
+    known = remembered.known(mandator, list_id)
+    news = set(left) - known
     since = remembered.record_pending(
         mandator, list_id, news, seen_at
     )  # the moment stays, should we die before the CRM is told
     opt_outs = [
-        Unsubscribe(each, since[each], mandator, source, dated=False, through=left[each]) for each in sorted(news)
+        Unsubscribe(recipient, since[recipient], mandator, source, dated=False, through=left[recipient])
+        for recipient in sorted(news)
     ]
-    crm.record_unsubscribes(opt_outs, noting(state))
+    crm.record_unsubscribes(opt_outs, write_back_recorder(state))
     remembered.mark_known(mandator, list_id, left, seen_at)
-    remembered.remove(mandator, list_id, told.intersection(asked) - set(left))
+    remembered.remove(mandator, list_id, known.intersection(asked) - set(left))
     return news

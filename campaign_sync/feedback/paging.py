@@ -16,7 +16,7 @@ _TRIES = 5
 
 
 def read_window(read_page: Callable[[int, int], list[Row]], on_rows: Callable[[int], None]) -> CsvRows:
-    """All rows of a window.
+    """Return all rows of a window.
 
     A file that comes late puts its rows between those that were read already, and moves the others on: a row would
     be missed. So each page begins with the last rows of the one before. Where these differ, everything is read anew;
@@ -45,7 +45,7 @@ def read_window(read_page: Callable[[int, int], list[Row]], on_rows: Callable[[i
 
 
 def _read_once(read_page: Callable[[int, int], list[Row]], on_rows: Callable[[int], None]) -> tuple[CsvRows, bool]:
-    """The rows, and whether they held still."""
+    """Return the rows, and whether they held still."""
     rows, anchor = CsvRows(), list[Row]()
     while True:
         page = read_page(len(rows) - len(anchor), MAX_ROWS)

@@ -39,7 +39,7 @@ SHOWN_FILES = 3
 
 
 @dataclass(frozen=True)
-class Unread:
+class UnparsedRows:
     """Rows of one delivered file, or of one window, that weren't understood."""
 
     import_id: str
@@ -61,7 +61,7 @@ MANY_ODD_IDS = 10
 
 
 @dataclass
-class Pending:
+class PendingFeedback:
     """Everything fetched that the CRM hasn't wholly taken."""
 
     bounces: list[Bounce] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Pending:
     """By import id, how many rows were understood, and how many don't fit."""
     misfits: Counter[str] = field(default_factory=Counter)
     """By reader, how many rows don't fit."""
-    unread: list[Unread] = field(default_factory=list)
+    unread: list[UnparsedRows] = field(default_factory=list)
     """Where these rows are."""
     without_address: defaultdict[str, set[tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(set))
     """By reader, the ids that are no address, of rows that fit otherwise, with their times; of the last `SHOWN_FOR`."""
@@ -89,7 +89,7 @@ class Pending:
 
 
 @dataclass(frozen=True)
-class Raw:
+class ImportedRows:
     """The rows of an import as they came."""
 
     rows: Iterable[Row]
@@ -98,7 +98,7 @@ class Raw:
     trouble: str = ""
 
 
-class RawRows:
+class ImportedRowReader:
     """Gives out the rows of imports as they came, also of files that couldn't be decoded when they were delivered."""
 
     def __init__(
@@ -109,28 +109,28 @@ class RawRows:
         self._journal, self._mandator = journal, mandator
         self._names: dict[str, dict[str, str]] = {}
 
-    def of(self, fetched: FeedbackImport) -> Raw:
-        """The rows of an import.
+    def of(self, fetched: FeedbackImport) -> ImportedRows:
+        """Return the rows of an import.
 
         Raises:
             FileStorageError: its kept file can't be read.
         """
         if not fetched.file.endswith(RAW):
-            return Raw(self._frames.read_rows(fetched.file, fetched.digest))
+            return ImportedRows(self._frames.read_rows(fetched.file, fetched.digest))
         content = self._frames.read_raw(fetched.file, fetched.digest)
-        found = salvage_csv(content, self._separator, name=self.origin(fetched))
-        return Raw(found.rows, found.unread, found.trouble)
+        salvaged = salvage_csv(content, self._separator, name=self.origin(fetched))
+        return ImportedRows(salvaged.rows, salvaged.unread, salvaged.trouble)
 
     def origin(self, fetched: FeedbackImport) -> str:
-        """What people know the import by: the delivered file's name, or the window."""
+        """Return what people know the import by: the delivered file's name, or the window."""
         if fetched.reader not in self._names:
             deliveries = self._journal.deliveries(self._mandator, fetched.reader)
-            self._names[fetched.reader] = {import_id: one.name for import_id, one in reversed(deliveries)}
+            self._names[fetched.reader] = {import_id: delivery.name for import_id, delivery in reversed(deliveries)}
         window = f"{fetched.since:%Y-%m-%d %H:%M} to {fetched.until:%Y-%m-%d %H:%M} UTC"
         return self._names[fetched.reader].get(fetched.id, window)
 
 
-def read_pending(state: State, frames: FileStorage, mandator: str, settings: MandatorSettings) -> Pending:
+def read_pending(state: State, frames: FileStorage, mandator: str, settings: MandatorSettings) -> PendingFeedback:
     """Read what is pending by the layouts as they are configured now.
 
     Rows that weren't understood are counted and named, and stop none of the others. Rows of a reader that isn't
@@ -140,12 +140,13 @@ def read_pending(state: State, frames: FileStorage, mandator: str, settings: Man
         LayoutError: nothing new of a reader fits its layout, so the layout must be wrong, and nobody knows who left.
         FileStorageError: a kept file that the CRM hasn't seen yet can't be read.
     """
-    pending, raw = Pending(), RawRows(frames, settings, state.feedback_imports, mandator)
+    pending, raw = PendingFeedback(), ImportedRowReader(frames, settings, state.feedback_imports, mandator)
     fits = defaultdict[str, bool](bool)
     new, odd = Counter[str](), Counter[str]()
     imports = state.feedback_imports.pending(mandator)
     newest = {
-        reader: state.feedback_imports.newest_events(mandator, reader) for reader in {one.reader for one in imports}
+        reader: state.feedback_imports.newest_events(mandator, reader)
+        for reader in {feedback_import.reader for feedback_import in imports}
     }
     for fetched in imports:
         rows, has_columns = _read(pending, raw, settings, fetched, newest[fetched.reader])
@@ -167,30 +168,31 @@ def read_pending(state: State, frames: FileStorage, mandator: str, settings: Man
     return pending
 
 
-def preview(
+def preview_imports(
     fetched: Sequence[FeedbackImport], state: State, frames: FileStorage, mandator: str, settings: MandatorSettings
-) -> Pending:
-    """How these imports of one mandator will be read, without what they say.
+) -> PendingFeedback:
+    """Return how these imports of one mandator will be read, without what they say.
 
     Raises:
         FileStorageError: a kept file can't be read.
     """
-    found, raw = Pending(), RawRows(frames, settings, state.feedback_imports, mandator)
+    pending, raw = PendingFeedback(), ImportedRowReader(frames, settings, state.feedback_imports, mandator)
     newest = {
-        reader: state.feedback_imports.newest_events(mandator, reader) for reader in {one.reader for one in fetched}
+        reader: state.feedback_imports.newest_events(mandator, reader)
+        for reader in {feedback_import.reader for feedback_import in fetched}
     }
-    for one in sorted(fetched, key=lambda one: one.until):
-        of_one = Pending()  # a month of people needn't be in memory at once
-        rows, _ = _read(of_one, raw, settings, one, newest[one.reader])
-        found.read[one.id] = rows
-        found.unread += of_one.unread
+    for feedback_import in sorted(fetched, key=lambda feedback_import: feedback_import.until):
+        of_one = PendingFeedback()  # a month of people needn't be in memory at once
+        rows, _ = _read(of_one, raw, settings, feedback_import, newest[feedback_import.reader])
+        pending.read[feedback_import.id] = rows
+        pending.unread += of_one.unread
         if rows.newest_event:
-            newest[one.reader][one.id] = rows.newest_event
-    return found
+            newest[feedback_import.reader][feedback_import.id] = rows.newest_event
+    return pending
 
 
-def _no_row_fits(mandator: str, reader: str, misfits: int, unread: Sequence[Unread]) -> str:
-    where = " · ".join([f"{one.origin}: {one.why}" for one in unread if one.reader == reader][:SHOWN_FILES])
+def _no_row_fits(mandator: str, reader: str, misfits: int, unread: Sequence[UnparsedRows]) -> str:
+    where = " · ".join([f"{place.origin}: {place.why}" for place in unread if place.reader == reader][:SHOWN_FILES])
     where = where or "No recipient id in them is an address"
     return (
         f"none of the {misfits} fetched rows fits mandators.{mandator}.feedback.readers.{reader}; set its columns and "
@@ -200,20 +202,20 @@ def _no_row_fits(mandator: str, reader: str, misfits: int, unread: Sequence[Unre
 
 
 def _read(
-    pending: Pending,
-    raw: RawRows,
+    pending: PendingFeedback,
+    raw: ImportedRowReader,
     settings: MandatorSettings,
     fetched: FeedbackImport,
     newest_events: Mapping[str, datetime],
 ) -> tuple[RowCounts, bool]:
-    """How many rows were understood, and whether a header showed that the columns are there."""
+    """Return how many rows were understood, and whether a header showed that the columns are there."""
     reader = settings.feedback.reader(fetched.reader)
     if reader is None:
         why = "the reader isn't configured any more"
         _note(pending, raw, fetched, fetched.rows, why)
         return RowCounts(0, fetched.rows, stale=fetched.of_a_file), False
     try:
-        found = raw.of(fetched)
+        imported = raw.of(fetched)
     except LostFileError:
         if fetched.committed_at is None:
             raise
@@ -221,12 +223,12 @@ def _read(
         pending.lost[fetched.reader] += misfits
         _note(pending, raw, fetched, misfits, "the file they were kept in is gone")
         return RowCounts(understood, misfits, fetched.newest_event), False
-    parsed = parse_feedback(found.rows, reader.layout(settings.zone), fetched.until)
+    parsed = parse_feedback(imported.rows, reader.layout(settings.zone), fetched.until)
     unclear = [row.position for row in parsed.rows if not _taken(pending, fetched, row, reader)]
-    misfits = len(parsed.misfits) - len(parsed.without_address) + len(unclear) + found.unread
+    misfits = len(parsed.misfits) - len(parsed.without_address) + len(unclear) + imported.unread
     if misfits:
         first = min([*(set(parsed.misfits) - set(parsed.without_address)), *unclear], default=0)
-        why = found.trouble or parsed.trouble or _doubt(first, fetched)
+        why = imported.trouble or parsed.trouble or _doubt(first, fetched)
         _note(pending, raw, fetched, misfits, why)
     rows = _rows(fetched, reader, parsed, misfits, len(unclear), newest_events)
     if rows.without_address:
@@ -252,17 +254,17 @@ def _rows(
     newest = min(max(moments), fetched.until) if has_events and reader.time is not None else None
     if not fetched.of_a_file:
         return replace(rows, newest_event=newest)
-    earlier = max((at for one, at in newest_events.items() if one != fetched.id), default=None)
+    earlier = max((at for import_id, at in newest_events.items() if import_id != fetched.id), default=None)
     empty = not has_events and not misfits
     until = fetched.until if empty or (has_events and reader.time is None) else shown_until(newest, earlier)
     until = min(until, fetched.until) if until else None
     return replace(rows, newest_event=newest, fresh_until=until, stale=until is None)
 
 
-def _note(pending: Pending, raw: RawRows, fetched: FeedbackImport, unread: int, why: str) -> None:
+def _note(pending: PendingFeedback, raw: ImportedRowReader, fetched: FeedbackImport, unread: int, why: str) -> None:
     if fetched.dismissed_at is None:
         rows = max(fetched.rows, unread)
-        pending.unread.append(Unread(fetched.id, fetched.reader, raw.origin(fetched), rows, unread, why))
+        pending.unread.append(UnparsedRows(fetched.id, fetched.reader, raw.origin(fetched), rows, unread, why))
 
 
 def _doubt(position: int, fetched: FeedbackImport) -> str:
@@ -270,20 +272,28 @@ def _doubt(position: int, fetched: FeedbackImport) -> str:
     return f"no {wanted} where the layout says; the first is row {position} (from 0) of {fetched.file}"
 
 
-def _find_delivered_again(pending: Pending, raw: RawRows, imports: Sequence[FeedbackImport]) -> None:
+def _find_delivered_again(pending: PendingFeedback, raw: ImportedRowReader, imports: Sequence[FeedbackImport]) -> None:
     """Notice where all rows that weren't understood came once more, in a later delivery in which they were."""
-    by_id = {one.id: one for one in imports}
+    by_id = {candidate.id: candidate for candidate in imports}
     for unread in list(pending.unread):
         old = by_id[unread.import_id]
-        later = [one for one in imports if one.reader == old.reader and one.imported_at > old.imported_at]
-        later = [one for one in later if pending.read[one.id].understood and not pending.read[one.id].misfits]
+        later = [
+            candidate
+            for candidate in imports
+            if candidate.reader == old.reader and candidate.imported_at > old.imported_at
+        ]
+        later = [
+            candidate
+            for candidate in later
+            if pending.read[candidate.id].understood and not pending.read[candidate.id].misfits
+        ]
         if not later or unread.reader in pending.lost or raw.of(old).unread:
             continue
         missing = {_says(row) for row in raw.of(old).rows if not looks_like_a_header(row)} - {()}
         names = []
-        for one in later:
-            said = missing & {_says(row) for row in raw.of(one).rows}
-            names += [raw.origin(one)] if said else []
+        for candidate in later:
+            said = missing & {_says(row) for row in raw.of(candidate).rows}
+            names += [raw.origin(candidate)] if said else []
             missing -= said
         if names and not missing:
             again = " and ".join(names)
@@ -293,11 +303,11 @@ def _find_delivered_again(pending: Pending, raw: RawRows, imports: Sequence[Feed
 
 
 def _says(row: Row) -> tuple[str, ...]:
-    """What a row says, whatever the order of its columns."""
+    """Return what a row says, whatever the order of its columns."""
     return tuple(sorted(filter(None, texts(row))))
 
 
-def _taken(pending: Pending, fetched: FeedbackImport, row: FeedbackRow, reader: ReaderSettings) -> bool:
+def _taken(pending: PendingFeedback, fetched: FeedbackImport, row: FeedbackRow, reader: ReaderSettings) -> bool:
     """Take what a row means; False where nobody knows that."""
     try:
         _take(pending, fetched, row, reader)
@@ -306,7 +316,7 @@ def _taken(pending: Pending, fetched: FeedbackImport, row: FeedbackRow, reader: 
     return True
 
 
-def _take(pending: Pending, fetched: FeedbackImport, row: FeedbackRow, reader: ReaderSettings) -> None:
+def _take(pending: PendingFeedback, fetched: FeedbackImport, row: FeedbackRow, reader: ReaderSettings) -> None:
     raw = RawRow(fetched.id, row.position)
     if fetched.kind is FeedbackKind.UNSUBSCRIBES:
         left = Unsubscribe(row.address, row.occurred_at, fetched.mandator, UNSUBSCRIBE_SOURCE, raw=raw)

@@ -10,13 +10,15 @@ PERIOD = timedelta(days=7)
 """Opt-outs that the CRM was told of so long ago are measured."""
 
 
-def measure(mandator: str, lists: Collection[str], state: State, now: datetime) -> tuple[Delays | None, Delays | None]:
+def measure_delays(
+    mandator: str, lists: Collection[str], state: State, now: datetime
+) -> tuple[Delays | None, Delays | None]:
     """From opt-out to CRM, and to absence from every list, of everybody it was told of lately; None for nobody."""
-    to_crm, to_absence = delays(mandator, lists, state, now, PERIOD)
+    to_crm, to_absence = list_delays(mandator, lists, state, now, PERIOD)
     return Delays.of(to_crm), Delays.of(to_absence)
 
 
-def delays(
+def list_delays(
     mandator: str, lists: Collection[str], state: State, now: datetime, period: timedelta
 ) -> tuple[list[timedelta], list[timedelta]]:
     """From each opt-out that the CRM was told of in that period, to the CRM and to absence from every list.
@@ -26,11 +28,15 @@ def delays(
     first = state.feedback_imports.first_import(mandator)
     if first is None:
         return [], []
-    records = [one for one in state.write_backs.unsubscribes(mandator, now - period) if one.occurred_at >= first]
-    by_person = {(one.recipient, one.occurred_at): OptOut(one.occurred_at, one.written_at) for one in records}
+    records = [
+        record for record in state.write_backs.unsubscribes(mandator, now - period) if record.occurred_at >= first
+    ]
+    by_person = {
+        (record.recipient, record.occurred_at): OptOut(record.occurred_at, record.written_at) for record in records
+    }
     opt_outs = list(by_person.values())
     proofs = {
-        name: [Proof(one.frozen_at, one.proven_at) for one in state.replacement_history.proven(mandator, name)]
+        name: [Proof(record.frozen_at, record.proven_at) for record in state.replacement_history.proven(mandator, name)]
         for name in lists
     }
     return delays_to_crm(opt_outs), delays_to_absence(opt_outs, proofs, now)

@@ -14,8 +14,8 @@ ListsOf = Callable[[RawRow | None], frozenset[int] | None]
 """The recipient lists that a row is about; None where that isn't known."""
 
 
-def on_unsubscribe_lists(vendor: Optimizely, list_id: int, ids: Texts) -> tuple[list[bool], list[bool]]:
-    """For each recipient id, whether it is on this recipient list's own unsubscribe list, and whether on any.
+def unsubscribed_flags(vendor: Optimizely, list_id: int, ids: Texts) -> tuple[list[bool], list[bool]]:
+    """Return for each recipient id, whether it is on this recipient list's own unsubscribe list, and whether on any.
 
     Where the user may not ask about single lists, nobody is known to be on this list's own.
     """
@@ -24,7 +24,7 @@ def on_unsubscribe_lists(vendor: Optimizely, list_id: int, ids: Texts) -> tuple[
 
 
 def lists_left(vendor: Optimizely, ids: Collection[str], *, rows_name_opt_ins: bool) -> dict[str, frozenset[int]]:
-    """Which of the mandator's recipient lists each recipient has left.
+    """Return which of the mandator's recipient lists each recipient has left.
 
     Somebody who is on some unsubscribe list and has left none of these is on the client's, or on one that isn't shown:
     the vendor mails them nothing. Whether the answer about a recipient list includes the client's list isn't
@@ -37,27 +37,29 @@ def lists_left(vendor: Optimizely, ids: Collection[str], *, rows_name_opt_ins: b
             several lists counts as having left none of them: the answers would be the same for one who is on the
             client's list, and a row says which consent has ended.
     """
-    found: defaultdict[str, set[int]] = defaultdict(set)
+    lists_by_recipient: defaultdict[str, set[int]] = defaultdict(set)
     asked = sorted(ids)
     list_ids = vendor.recipient_lists.all_ids() if asked else frozenset()
     for list_id in list_ids:
         answers = vendor.unsubscribes.contains_all_of_list(list_id, asked)
         for recipient_id, left in zip(asked, answers or (), strict=answers is not None):
             if left:
-                found[recipient_id].add(list_id)
+                lists_by_recipient[recipient_id].add(list_id)
     if rows_name_opt_ins and len(list_ids) > 1:
-        found = defaultdict(set, {each: lists for each, lists in found.items() if lists != list_ids})
-    return {recipient_id: frozenset(found[recipient_id]) for recipient_id in asked}
+        lists_by_recipient = defaultdict(
+            set, {recipient: lists for recipient, lists in lists_by_recipient.items() if lists != list_ids}
+        )
+    return {recipient_id: frozenset(lists_by_recipient[recipient_id]) for recipient_id in asked}
 
 
 LeftByRow = Mapping[RawRow | None, frozenset[int]]
 """The recipient lists that the vendor says were left, by the row that is about them."""
 
 
-def left_by_row(
+def lists_left_by_row(
     unsubscribes: Sequence[Unsubscribe], left: Mapping[str, frozenset[int]], opt_ins: Mapping[int, str]
 ) -> dict[RawRow | None, frozenset[int]]:
-    """Which recipient lists each unsubscribe may be about: where its row names an opt-in, none but that opt-in's.
+    """Return which recipient lists each unsubscribe may be about: only its opt-in's if its row names one.
 
     What else they have left is news to the look at the list that it is.
 
@@ -67,11 +69,15 @@ def left_by_row(
         opt_ins: recipient list id: the opt-in that it stands on.
     """
 
-    def lists(one: Unsubscribe) -> frozenset[int]:
-        found = left.get(one.address, frozenset())
-        return frozenset(each for each in found if opt_ins.get(each) == one.opt_in_id) if one.opt_in_id else found
+    def lists(unsubscribe: Unsubscribe) -> frozenset[int]:
+        list_ids = left.get(unsubscribe.address, frozenset())
+        return (
+            frozenset(list_id for list_id in list_ids if opt_ins.get(list_id) == unsubscribe.opt_in_id)
+            if unsubscribe.opt_in_id
+            else list_ids
+        )
 
-    return {one.raw: lists(one) for one in unsubscribes}
+    return {unsubscribe.raw: lists(unsubscribe) for unsubscribe in unsubscribes}
 
 
 def remember_lists_left(
@@ -85,14 +91,17 @@ def remember_lists_left(
     """The CRM is being told who has left these lists, so a look that finds them there has found no news."""
     for list_id in list_ids:
         state.list_unsubscribes.mark_known(
-            mandator, list_id, {one.address for one in unsubscribes if list_id in left.get(one.raw, ())}, now
+            mandator,
+            list_id,
+            {unsubscribe.address for unsubscribe in unsubscribes if list_id in left.get(unsubscribe.raw, ())},
+            now,
         )
 
 
-def of_lists_left(
+def with_opt_ins_left(
     unsubscribes: Sequence[Unsubscribe], left: LeftByRow, opt_ins: Mapping[int, str]
 ) -> list[Unsubscribe]:
-    """The unsubscribes, each with the opt-ins of those of our lists that the vendor says were left.
+    """Return the unsubscribes, each with the opt-ins of those of our lists that the vendor says were left.
 
     Those that have some already keep them.
 
@@ -102,34 +111,42 @@ def of_lists_left(
         opt_ins: recipient list id: the opt-in that it stands on.
     """
 
-    def opt_ins_of(one: Unsubscribe) -> frozenset[str]:
-        return one.opt_ins or frozenset(opt_ins[each] for each in left.get(one.raw, ()) if each in opt_ins)
+    def opt_ins_of(unsubscribe: Unsubscribe) -> frozenset[str]:
+        return unsubscribe.opt_ins or frozenset(
+            opt_ins[list_id] for list_id in left.get(unsubscribe.raw, ()) if list_id in opt_ins
+        )
 
-    return [replace(one, opt_ins=opt_ins_of(one)) for one in unsubscribes]
+    return [replace(unsubscribe, opt_ins=opt_ins_of(unsubscribe)) for unsubscribe in unsubscribes]
 
 
-def left_when_first_read(
+def opt_ins_when_first_read(
     unsubscribes: Sequence[Unsubscribe], unmatched: Sequence[Unsubscribe]
 ) -> dict[Unsubscribe, frozenset[str]]:
     """Of those that were unmatched before and are read again, for which opt-ins the vendor said then.
 
     Only the newest of a recipient is kept, and tells for the older ones.
     """
-    kept = {(one.address, one.opt_in_id): one for one in unmatched}
-    newest = ((one, kept.get((one.address, one.opt_in_id))) for one in unsubscribes)
-    return {one: of_it.opt_ins for one, of_it in newest if of_it and one.occurred_at <= of_it.occurred_at}
-
-
-def left_before(unsubscribes: Sequence[Unsubscribe], opt_ins: Mapping[int, str]) -> dict[RawRow | None, frozenset[int]]:
-    """Which of our lists were left by those of whom it is known already for which opt-ins."""
+    kept = {(unsubscribe.address, unsubscribe.opt_in_id): unsubscribe for unsubscribe in unmatched}
+    newest = ((unsubscribe, kept.get((unsubscribe.address, unsubscribe.opt_in_id))) for unsubscribe in unsubscribes)
     return {
-        one.raw: frozenset(each for each in opt_ins if opt_ins[each] in one.opt_ins)
-        for one in unsubscribes
-        if one.opt_ins
+        unsubscribe: of_it.opt_ins
+        for unsubscribe, of_it in newest
+        if of_it and unsubscribe.occurred_at <= of_it.occurred_at
     }
 
 
-def narrowed(lists_of: ListsOf, left: LeftByRow) -> ListsOf:
+def lists_left_before(
+    unsubscribes: Sequence[Unsubscribe], opt_ins: Mapping[int, str]
+) -> dict[RawRow | None, frozenset[int]]:
+    """Return which of our lists were left by those of whom it is known already for which opt-ins."""
+    return {
+        unsubscribe.raw: frozenset(list_id for list_id in opt_ins if opt_ins[list_id] in unsubscribe.opt_ins)
+        for unsubscribe in unsubscribes
+        if unsubscribe.opt_ins
+    }
+
+
+def restrict_to_lists_left(lists_of: ListsOf, left: LeftByRow) -> ListsOf:
     """`lists_of`, but of a mailing's lists only those that were left, and of all lists where no mailing is known."""
 
     def lists(raw: RawRow | None) -> frozenset[int] | None:
@@ -139,18 +156,25 @@ def narrowed(lists_of: ListsOf, left: LeftByRow) -> ListsOf:
     return lists
 
 
-def of_our_lists(unsubscribes: Sequence[Unsubscribe], left: LeftByRow) -> list[Unsubscribe]:
+def about_our_lists(unsubscribes: Sequence[Unsubscribe], left: LeftByRow) -> list[Unsubscribe]:
     """Without those who have left nothing but lists that aren't ours: they withdraw nothing."""
-    return [one for one in unsubscribes if one.opt_in_id or one.through or one.opt_ins or not left.get(one.raw)]
+    return [
+        unsubscribe
+        for unsubscribe in unsubscribes
+        if unsubscribe.opt_in_id or unsubscribe.through or unsubscribe.opt_ins or not left.get(unsubscribe.raw)
+    ]
 
 
-def of_all_lists_left(unsubscribes: Sequence[Unsubscribe]) -> list[Unsubscribe]:
+def with_all_opt_ins_left(unsubscribes: Sequence[Unsubscribe]) -> list[Unsubscribe]:
     """Unmatched ones of which the newest will be kept, each with the opt-ins of all that tell of the same recipient.
 
     One that is about every opt-in of the mandator makes the others so.
     """
     by_recipient: defaultdict[tuple[str, str | None], list[frozenset[str]]] = defaultdict(list)
-    for one in unsubscribes:
-        by_recipient[one.address, one.opt_in_id].append(one.opt_ins)
+    for unsubscribe in unsubscribes:
+        by_recipient[unsubscribe.address, unsubscribe.opt_in_id].append(unsubscribe.opt_ins)
     all_left = {key: frozenset().union(*every) if all(every) else frozenset() for key, every in by_recipient.items()}
-    return [replace(one, opt_ins=all_left[one.address, one.opt_in_id]) for one in unsubscribes]
+    return [
+        replace(unsubscribe, opt_ins=all_left[unsubscribe.address, unsubscribe.opt_in_id])
+        for unsubscribe in unsubscribes
+    ]

@@ -35,17 +35,17 @@ class ConsentingPeople:
 
 
 def consenting_people(crm: CrmSnapshot, opt_in_id: str) -> Iterator[ConsentingPeople]:
-    """Everybody whose consent for an opt-in is granted now, some thousands at a time."""
+    """Yield everybody whose consent for an opt-in is granted now, some thousands at a time."""
     people = iter(crm.consenting(opt_in_id))
-    while some := list(islice(people, _PEOPLE_AT_A_TIME)):
-        keys, emails, consented_at = zip(*some, strict=True)
+    while chunk := list(islice(people, _PEOPLE_AT_A_TIME)):
+        keys, emails, consented_at = zip(*chunk, strict=True)
         yield ConsentingPeople(
             pd.Series(keys, dtype="str"), usable_addresses(pd.Series(emails, dtype="str")), consented_at
         )
 
 
 @dataclass(frozen=True)
-class Recall:
+class WithdrawalComparison:
     """What is remembered of one opt-in's withdrawals."""
 
     known: int
@@ -54,7 +54,7 @@ class Recall:
     `remembered`, columns `SUPPRESSION_COLUMNS`."""
 
 
-class WithdrawalMemory:
+class WithdrawalHistory:
     """The withdrawals of one opt-in: what the CRM shows of them, and what is remembered.
 
     Args:
@@ -76,7 +76,7 @@ class WithdrawalMemory:
 
     @property
     def lacks(self) -> bool:
-        """Whether something is remembered that the CRM doesn't show, so that it has to be asked who consents now."""
+        """Return whether the CRM lacks a remembered withdrawal, so that it must be asked who consents now."""
         return bool(self._absent)
 
     def compare(self, people: ConsentingPeople) -> None:
@@ -95,21 +95,21 @@ class WithdrawalMemory:
         """Remember what the CRM shows now."""
         self._state.known_withdrawals.remember(self._mandator, self._opt_in_id, list(self._changed.values()))
 
-    def recall(self, *, remember: bool = True) -> Recall:
-        """What has vanished, once everybody who consents has been compared.
+    def recall(self, *, remember: bool = True) -> WithdrawalComparison:
+        """Return what has vanished, once everybody who consents has been compared.
 
         With `remember`, what the CRM shows is remembered, and whoever consented again is forgotten.
         """
         judgement = self._absent.judge(self._people)
         if remember:
             self.remember()
-            missing = {known.entity for each in judgement.vanished for known in each.withdrawals}
+            missing = {known.entity for withdrawal in judgement.vanished for known in withdrawal.withdrawals}
             self._state.known_withdrawals.forget(self._mandator, self._opt_in_id, judgement.superseded)
             self._state.known_withdrawals.mark_missing(self._mandator, self._opt_in_id, missing, self._now)
-        return Recall(len(self._known) - len(judgement.superseded), _vanished(judgement, self._opt_in_id))
+        return WithdrawalComparison(len(self._known) - len(judgement.superseded), _vanished(judgement, self._opt_in_id))
 
 
-def with_vanished(
+def add_vanished(
     crm: CrmSnapshot,
     state: State,
     mandator: str,
@@ -123,21 +123,21 @@ def with_vanished(
 
     With `remember`, all withdrawals that the CRM shows are remembered, also of other opt-ins.
     """
-    found = [suppressed]
+    frames = [suppressed]
     for opt_in_id in sorted(set(opt_in_ids).union(suppressed["opt_in_id"].dropna() if remember else ())):
-        memory = WithdrawalMemory(state, mandator, opt_in_id, suppressed, now)
+        memory = WithdrawalHistory(state, mandator, opt_in_id, suppressed, now)
         if opt_in_id not in opt_in_ids:
             memory.remember()
             continue
         if memory.lacks:
             for people in consenting_people(crm, opt_in_id):
                 memory.compare(people)
-        found.append(memory.recall(remember=remember).vanished)
-    return all_suppressed(found)
+        frames.append(memory.recall(remember=remember).vanished)
+    return concat_suppressions(frames)
 
 
-def all_suppressed(suppressed: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Several suppression frames as one."""
+def concat_suppressions(suppressed: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return several suppression frames as one."""
     filled = [frame for frame in suppressed if len(frame)]
     return pd.concat(filled, ignore_index=True) if len(filled) > 1 else (filled or list(suppressed))[0]
 
@@ -157,8 +157,8 @@ def _shown(state: State, suppressed: pd.DataFrame, opt_in_id: str) -> list[Shown
 
 
 def _vanished(judgement: Judgement, opt_in_id: str) -> pd.DataFrame:
-    people = [each.person for each in judgement.vanished]
-    newest: list[KnownWithdrawal] = [each.withdrawals[0] for each in judgement.vanished]
+    people = [withdrawal.person for withdrawal in judgement.vanished]
+    newest: list[KnownWithdrawal] = [withdrawal.withdrawals[0] for withdrawal in judgement.vanished]
     kinds, _, ids = zip(*(person.key.partition(":") for person in people), strict=True) if people else ((), (), ())
     return pd.DataFrame(
         {

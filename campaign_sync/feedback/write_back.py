@@ -1,4 +1,4 @@
-"""Gives the CRM what the vendor told, and keeps a record of every entry that this made."""
+"""Writes the vendor's feedback to the CRM, and records every entry that this made."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -9,20 +9,20 @@ from campaign_sync.config import FeedbackSettings
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.feedback import Attribution, Bounce, NamedConsent, RawRow, Unsubscribe, Written
 from campaign_sync.feedback.attribution import attribute_to_consents
-from campaign_sync.feedback.earlier_attributions import WrittenBefore
-from campaign_sync.feedback.identification import identified
-from campaign_sync.feedback.mailing_lists import ListsOfMailings
-from campaign_sync.feedback.parsing import Pending
+from campaign_sync.feedback.earlier_attributions import EarlierAttributions
+from campaign_sync.feedback.identification import identify_consents
+from campaign_sync.feedback.mailing_lists import MailingRecipientLists
+from campaign_sync.feedback.parsing import PendingFeedback
 from campaign_sync.feedback.unsubscribe_lists import (
-    left_before,
-    left_by_row,
-    left_when_first_read,
+    about_our_lists,
     lists_left,
-    narrowed,
-    of_all_lists_left,
-    of_lists_left,
-    of_our_lists,
+    lists_left_before,
+    lists_left_by_row,
+    opt_ins_when_first_read,
     remember_lists_left,
+    restrict_to_lists_left,
+    with_all_opt_ins_left,
+    with_opt_ins_left,
 )
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.storage.feedback_imports import LIVE_LIST_SOURCE, Unmatched
@@ -31,7 +31,7 @@ from campaign_sync.storage.state import State
 from campaign_sync.storage.vendor_unsubscribes import PendingOptOut
 
 IMPORTS_AWAITED = 2
-"""So many imports can bring the feedback row of an opt-out that was found on the vendor's unsubscribe list."""
+"""How many imports can bring the feedback row of an opt-out that was found on the vendor's unsubscribe list."""
 
 DAYS_AWAITED = timedelta(days=2)
 """How long at least it is waited for where feedback is imported more often than daily: the vendor's export needn't run
@@ -39,7 +39,7 @@ more often than that."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WriteBackSummary:
     """What writing the pending feedback came to. Counts are of CRM entries, unless said otherwise."""
 
     written: int
@@ -56,17 +56,17 @@ class Outcome:
 
 def write_back(
     mandator: str,
-    pending: Pending,
+    pending: PendingFeedback,
     crm: Crm,
     state: State,
     frames: FileStorage,
     vendor: Callable[[], Optimizely],
     feedback: FeedbackSettings,
     opt_ins_of_lists: Mapping[int, str] | None = None,
-) -> Outcome:
+) -> WriteBackSummary:
     """Give the CRM everything pending, and everybody it couldn't match before; only then move the watermark.
 
-    A bounce that was written once isn't written again: if the CRM lacks it by now, somebody there has reset it. An
+    A bounce that was written once isn't written again: if the CRM lacks it by now, it was reset there. An
     unsubscribe that was written once stays about the consents that it was about then, or about none.
 
     Where recipient lists have unsubscribe lists of their own, `opt_ins_of_lists` has the opt-in of each, by the list's
@@ -78,28 +78,28 @@ def write_back(
     before = state.feedback_imports.unmatched(mandator)
     bounces = [*pending.bounces, *before.bounces]
     known = state.write_backs.already_written(bounces)
-    fresh = [one for one in bounces if one not in known]
+    fresh = [bounce for bounce in bounces if bounce not in known]
     read = _identified(mandator, pending, crm)
-    told = _of_ours(_told_once(read, pending), state)
-    again = left_when_first_read(told, before.unsubscribes)
-    told = [replace(one, opt_ins=again.get(one, one.opt_ins)) for one in told]
-    written_before = WrittenBefore(told, state, pending.readers)
-    news = [one for one in told if one not in again and not written_before.has(one)]
+    reported = _of_ours(_without_repeats(read, pending), state)
+    again = opt_ins_when_first_read(reported, before.unsubscribes)
+    reported = [replace(unsubscribe, opt_ins=again.get(unsubscribe, unsubscribe.opt_ins)) for unsubscribe in reported]
+    written_before = EarlierAttributions(reported, state, pending.readers)
+    news = [unsubscribe for unsubscribe in reported if unsubscribe not in again and not written_before.has(unsubscribe)]
     opt_ins, now = opt_ins_of_lists or {}, datetime.now(UTC)
     by_address = _lists_left(vendor, news, feedback) if opt_ins else {}
-    left = left_by_row(news, by_address, opt_ins) | left_before(told, opt_ins)
+    left = lists_left_by_row(news, by_address, opt_ins) | lists_left_before(reported, opt_ins)
     remember_lists_left(state, mandator, news, left, opt_ins, now)
     state.unsubscribed_recipients.mark_known(
-        mandator, {one.address for one in news if not by_address.get(one.address)}, now
+        mandator, {unsubscribe.address for unsubscribe in news if not by_address.get(unsubscribe.address)}, now
     )
-    told = of_lists_left(told, left, opt_ins)
-    lists_of = narrowed(_lists_of_mailings(pending.mailings, vendor), left)
-    found = _resolved(told, written_before, state, frames, lists_of)
-    resolved = of_our_lists(found, left)
-    state.write_backs.record_without_consent(list(set(found) - set(resolved)), now)
-    told_now = set(told)
-    unsubscribes = [*resolved, *(one for one in before.unsubscribes if one not in told_now)]
-    note, matched = noting(state), set[Bounce | Unsubscribe]()
+    reported = with_opt_ins_left(reported, left, opt_ins)
+    lists_of = restrict_to_lists_left(_lists_of_mailings(pending.mailings, vendor), left)
+    attributed = _resolved(reported, written_before, state, frames, lists_of)
+    resolved = about_our_lists(attributed, left)
+    state.write_backs.record_without_consent(list(set(attributed) - set(resolved)), now)
+    read_now = set(reported)
+    unsubscribes = [*resolved, *(unsubscribe for unsubscribe in before.unsubscribes if unsubscribe not in read_now)]
+    note, matched = write_back_recorder(state), set[Bounce | Unsubscribe]()
 
     def on_written(entries: Sequence[Written]) -> None:
         note(entries)
@@ -108,16 +108,18 @@ def write_back(
     withdrawn, bounced = crm.record_unsubscribes(unsubscribes, on_written), crm.record_bounces(fresh, note)
     bounced_unknown = set(bounced.unmatched)
     unmatched = Unmatched(
-        [one for one in fresh if one.address in bounced_unknown],
-        of_all_lists_left([replace(one, through=frozenset()) for one in unsubscribes if one not in matched]),
+        [bounce for bounce in fresh if bounce.address in bounced_unknown],
+        with_all_opt_ins_left(
+            [replace(unsubscribe, through=frozenset()) for unsubscribe in unsubscribes if unsubscribe not in matched]
+        ),
     )
     state.feedback_imports.commit(mandator, pending.read, before, unmatched, datetime.now(UTC))
     given_up = _give_up_waiting(mandator, feedback, crm, state, frames)
-    return Outcome(
+    return WriteBackSummary(
         withdrawn.written + bounced.written,
         withdrawn.already_known + bounced.already_known + len(known),
-        len({one.address for one in unmatched.unsubscribes} | bounced_unknown),
-        naming_opt_in=sum(one.opt_in_id is not None for one in read),
+        len({unsubscribe.address for unsubscribe in unmatched.unsubscribes} | bounced_unknown),
+        naming_opt_in=sum(unsubscribe.opt_in_id is not None for unsubscribe in read),
         pending=len(state.unsubscribed_recipients.pending(mandator)),
         given_up=given_up,
     )
@@ -126,31 +128,34 @@ def write_back(
 def _lists_left(
     vendor: Callable[[], Optimizely], news: Sequence[Unsubscribe], feedback: FeedbackSettings
 ) -> dict[str, frozenset[int]]:
-    """Which recipient lists were left by those who unsubscribed, by address."""
+    """Return which recipient lists were left by those who unsubscribed, by address."""
     if not news:
         return {}
-    addresses = {one.address for one in news}
+    addresses = {unsubscribe.address for unsubscribe in news}
     return lists_left(vendor(), addresses, rows_name_opt_ins=bool(feedback.opt_in_readers))
 
 
 def _of_ours(unsubscribes: Sequence[Unsubscribe], state: State) -> list[Unsubscribe]:
-    """Without those that were found to be about nothing of ours when they were read before."""
+    """Return them without those that an earlier import found to be about no consent of ours."""
     about_nothing = state.write_backs.without_consent(unsubscribes)
-    return [one for one in unsubscribes if one not in about_nothing]
+    return [unsubscribe for unsubscribe in unsubscribes if unsubscribe not in about_nothing]
 
 
-def _identified(mandator: str, pending: Pending, crm: Crm) -> list[Unsubscribe]:
-    """The unsubscribes, each with the opt-in and the record that its row names, as far as the CRM knows them."""
+def _identified(mandator: str, pending: PendingFeedback, crm: Crm) -> list[Unsubscribe]:
+    """Return the unsubscribes, each with the opt-in and the record that its row names, as far as the CRM knows them."""
     if not pending.named:
         return pending.unsubscribes
     with crm.snapshot() as snapshot:
-        known = identified(set(pending.named.values()), mandator, snapshot)
-    return [_with_names(one, known[pending.named[one.raw]]) if one.raw in pending.named else one
-            for one in pending.unsubscribes]  # fmt: skip
+        known = identify_consents(set(pending.named.values()), mandator, snapshot)
+    names = pending.named
+    return [
+        _with_names(unsubscribe, known[names[unsubscribe.raw]]) if unsubscribe.raw in names else unsubscribe
+        for unsubscribe in pending.unsubscribes
+    ]
 
 
 def _with_names(unsubscribe: Unsubscribe, named: NamedConsent) -> Unsubscribe:
-    """The record counts only beside its opt-in: a record alone doesn't say which of its consents is meant."""
+    """Add what the row names. A record counts only beside its opt-in: alone it doesn't say which consent is meant."""
     if named.opt_in_id is None:
         return unsubscribe
     attribution = Attribution.of_names(named.opt_in_id, named.entity)
@@ -159,47 +164,59 @@ def _with_names(unsubscribe: Unsubscribe, named: NamedConsent) -> Unsubscribe:
 
 def _resolved(
     unsubscribes: Sequence[Unsubscribe],
-    written_before: WrittenBefore,
+    written_before: EarlierAttributions,
     state: State,
     frames: FileStorage,
     lists_of: Callable[[RawRow | None], frozenset[int] | None] = lambda _: None,
 ) -> list[Unsubscribe]:
-    """Each with the consents that it is about.
+    """Return each with the consents that it is about.
 
     What the row itself names decides; else those that it was found to be about before, if it was written before; else
     those of the lists that were sent.
     """
     resolved: list[Unsubscribe] = []
     untraced: list[Unsubscribe] = []
-    for one in unsubscribes:
-        known = one if one.entity else None if one.opt_in_id else written_before.attributed(one)
-        (untraced if known is None else resolved).append(known or one)
+    for unsubscribe in unsubscribes:
+        known = (
+            unsubscribe
+            if unsubscribe.entity
+            else None
+            if unsubscribe.opt_in_id
+            else written_before.attributed(unsubscribe)
+        )
+        (untraced if known is None else resolved).append(known or unsubscribe)
     return [*resolved, *attribute_to_consents(untraced, state.replacement_history, frames, lists_of)]
 
 
-def _told_once(unsubscribes: Sequence[Unsubscribe], pending: Pending) -> list[Unsubscribe]:
-    """Without those that another reader tells of as well, and says more: which opt-in, or else which mailing."""
+def _without_repeats(unsubscribes: Sequence[Unsubscribe], pending: PendingFeedback) -> list[Unsubscribe]:
+    """Return them without those that another reader reports with more detail: an opt-in, or else a mailing."""
 
-    def key(one: Unsubscribe) -> tuple[str, datetime]:
-        return one.address, one.occurred_at
+    def key(unsubscribe: Unsubscribe) -> tuple[str, datetime]:
+        return unsubscribe.address, unsubscribe.occurred_at
 
-    def reader(one: Unsubscribe) -> str | None:
-        return pending.readers.get(one.raw.import_id) if one.raw else None
+    def reader(unsubscribe: Unsubscribe) -> str | None:
+        return pending.readers.get(unsubscribe.raw.import_id) if unsubscribe.raw else None
 
-    by_mailing = {key(one) for one in unsubscribes if one.raw in pending.mailings and not one.opt_in_id}
+    by_mailing = {
+        key(unsubscribe)
+        for unsubscribe in unsubscribes
+        if unsubscribe.raw in pending.mailings and not unsubscribe.opt_in_id
+    }
     named_by: defaultdict[tuple[str, datetime], set[str | None]] = defaultdict(set)
-    for one in unsubscribes:
-        if one.opt_in_id:
-            named_by[key(one)].add(reader(one))
+    for unsubscribe in unsubscribes:
+        if unsubscribe.opt_in_id:
+            named_by[key(unsubscribe)].add(reader(unsubscribe))
 
-    def says_least(one: Unsubscribe) -> bool:
-        named_elsewhere = bool(named_by.get(key(one), set()) - {reader(one)})
-        return not one.opt_in_id and (named_elsewhere or (one.raw not in pending.mailings and key(one) in by_mailing))
+    def says_least(unsubscribe: Unsubscribe) -> bool:
+        named_elsewhere = bool(named_by.get(key(unsubscribe), set()) - {reader(unsubscribe)})
+        return not unsubscribe.opt_in_id and (
+            named_elsewhere or (unsubscribe.raw not in pending.mailings and key(unsubscribe) in by_mailing)
+        )
 
-    return [one for one in unsubscribes if not says_least(one)]
+    return [unsubscribe for unsubscribe in unsubscribes if not says_least(unsubscribe)]
 
 
-def hear(
+def record_live_opt_outs(
     mandator: str,
     asked: Iterable[str],
     left: Collection[str],
@@ -211,7 +228,7 @@ def hear(
     *,
     await_rows: bool,
 ) -> set[str]:
-    """Take note of what a look at the vendor's unsubscribe list has found, and withdraw the consents of who has left.
+    """Record which recipients the vendor's unsubscribe list has now, and withdraw the consents of those who left.
 
     Who is known to be on that list hasn't left once more. Who was, and isn't any more, is forgotten.
 
@@ -219,9 +236,9 @@ def hear(
         mandator: whose list it is.
         asked: the recipient ids that were asked about.
         left: those of them that are on the list.
-        seen_at: when, by the vendor's clock; it stands in for when they left.
+        seen_at: when, by the vendor's clock; it replaces the unknown moment when they left.
         source: which look it was; the withdrawal names it.
-        crm: to be told.
+        crm: takes the withdrawals.
         state: what the product remembers.
         frames: where its snapshots are.
         await_rows: whether feedback rows name the opt-in that is affected. Then no consent is withdrawn yet: the
@@ -230,50 +247,54 @@ def hear(
     Returns:
         Whose opt-outs were news.
     """
-    told = state.unsubscribed_recipients.known(mandator)
-    pending = {one.recipient_id for one in state.unsubscribed_recipients.pending(mandator)}
-    unknown = set(left) - told
+    recorded = state.unsubscribed_recipients.known(mandator)
+    pending = {opt_out.recipient_id for opt_out in state.unsubscribed_recipients.pending(mandator)}
+    unknown = set(left) - recorded
     since = state.unsubscribed_recipients.record_pending(
         mandator, unknown, seen_at, source
-    )  # stays, should we die before the CRM is told
+    )  # kept if the run dies before the CRM has the withdrawals
     if not await_rows:
-        opt_outs = [Unsubscribe(each, since[each], mandator, source, dated=False) for each in sorted(unknown)]
+        opt_outs = [
+            Unsubscribe(recipient, since[recipient], mandator, source, dated=False) for recipient in sorted(unknown)
+        ]
         _withdraw(opt_outs, crm, state, frames)
         state.unsubscribed_recipients.mark_known(mandator, unknown, seen_at)
-    state.unsubscribed_recipients.remove(mandator, told.intersection(asked) - set(left))
+    state.unsubscribed_recipients.remove(mandator, recorded.intersection(asked) - set(left))
     return unknown - pending if await_rows else unknown
 
 
 def _give_up_waiting(mandator: str, feedback: FeedbackSettings, crm: Crm, state: State, frames: FileStorage) -> int:
-    """Withdraw what the snapshots tell of the pending opt-outs whose feedback row should have come; how many."""
+    """Withdraw, from the snapshots, the pending opt-outs whose row is overdue. Return how many."""
     overdue = _overdue(mandator, feedback, state)
     opt_outs = [
-        Unsubscribe(one.recipient_id, one.since, mandator, one.source or LIVE_LIST_SOURCE, dated=False)
-        for one in overdue
+        Unsubscribe(opt_out.recipient_id, opt_out.since, mandator, opt_out.source or LIVE_LIST_SOURCE, dated=False)
+        for opt_out in overdue
     ]
     _withdraw(opt_outs, crm, state, frames)
-    state.unsubscribed_recipients.mark_known(mandator, {one.recipient_id for one in overdue}, datetime.now(UTC))
+    state.unsubscribed_recipients.mark_known(mandator, {opt_out.recipient_id for opt_out in overdue}, datetime.now(UTC))
     return len(overdue)
 
 
 def _overdue(mandator: str, feedback: FeedbackSettings, state: State) -> list[PendingOptOut]:
-    """Those whose row none of the imports since has brought. All, where no reader names opt-ins any more."""
+    """Return those whose row none of the imports since has brought. All, where no reader names opt-ins any more."""
     pending = state.unsubscribed_recipients.pending(mandator)
     for reader in feedback.opt_in_readers:
         ends = state.feedback_imports.last_ends(mandator, reader, IMPORTS_AWAITED)
         if len(ends) < IMPORTS_AWAITED:
             return []
         before = min(ends[-1], ends[0] - DAYS_AWAITED) if feedback.schedule else ends[-1]
-        pending = [one for one in pending if one.since < before]
+        pending = [opt_out for opt_out in pending if opt_out.since < before]
     return pending
 
 
 def _withdraw(opt_outs: Sequence[Unsubscribe], crm: Crm, state: State, frames: FileStorage) -> None:
     """Withdraw the consents of opt-outs that were found on the vendor's unsubscribe list."""
-    crm.record_unsubscribes(_resolved(opt_outs, WrittenBefore(opt_outs, state, {}), state, frames), noting(state))
+    crm.record_unsubscribes(
+        _resolved(opt_outs, EarlierAttributions(opt_outs, state, {}), state, frames), write_back_recorder(state)
+    )
 
 
-def noting(state: State) -> Callable[[Sequence[Written]], None]:
+def write_back_recorder(state: State) -> Callable[[Sequence[Written]], None]:
     """Keeps a record of what the CRM has taken."""
     return lambda written: state.write_backs.record(written, datetime.now(UTC))
 
@@ -281,8 +302,8 @@ def noting(state: State) -> Callable[[Sequence[Written]], None]:
 def _lists_of_mailings(
     mailings: dict[RawRow, int], vendor: Callable[[], Optimizely]
 ) -> Callable[[RawRow | None], frozenset[int] | None]:
-    """To which lists the mailing of a row went."""
-    of_mailing = ListsOfMailings(vendor)
+    """Return to which lists the mailing of a row went."""
+    of_mailing = MailingRecipientLists(vendor)
 
     def lists_of(raw: RawRow | None) -> frozenset[int] | None:
         mailing_id = mailings.get(raw) if raw else None

@@ -18,8 +18,8 @@ from campaign_sync.domain.membership import members
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.snapshot import EVIDENCE_COLUMNS
 from campaign_sync.domain.suppression import entity_keys
-from campaign_sync.feedback.current_suppression import suppression
-from campaign_sync.feedback.withdrawal_history import with_vanished
+from campaign_sync.feedback.current_suppression import current_suppression
+from campaign_sync.feedback.withdrawal_history import add_vanished
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.replacement_history import ProvenList
@@ -63,12 +63,12 @@ class Sources:
         """Who may not be written to now, by mandator: exactly what a run would find."""
         now = datetime.now(UTC)
         return {
-            key: with_vanished(
+            key: add_vanished(
                 self.crm,
                 self.state,
                 key,
                 {each.opt_in_id for each in mandator.lists.values()},
-                suppression(self.crm, self.state, key),
+                current_suppression(self.crm, self.state, key),
                 now,
                 remember=False,
             )

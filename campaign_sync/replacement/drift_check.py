@@ -16,7 +16,7 @@ from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.row_digests import RowDigests, row_digests
 from campaign_sync.domain.suppression import Suppressed, entity_keys
 from campaign_sync.errors import CampaignSyncError
-from campaign_sync.feedback.current_suppression import suppression
+from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import OptimizelyError
 from campaign_sync.replacement.list_settings import ListSettings
@@ -134,5 +134,7 @@ class DriftCheck:
             return 0
         reasons = live_vendor_suppression(settings, vendor, missing, lambda _: None)
         with self.crm() as crm:
-            suppressed = Suppressed.of(suppression(crm, self.state, settings.mandator), settings.schema.opt_in_id)
+            suppressed = Suppressed.of(
+                current_suppression(crm, self.state, settings.mandator), settings.schema.opt_in_id
+            )
         return int((reasons.notna() | suppressed.reasons(missing, missing[ADDRESS]).notna()).sum())

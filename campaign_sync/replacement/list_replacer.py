@@ -21,7 +21,7 @@ from campaign_sync.domain.selection import rejections
 from campaign_sync.domain.size_limits import leap_violations, limit_violations
 from campaign_sync.domain.suppression import Suppressed, SuppressionKind
 from campaign_sync.errors import CampaignSyncError
-from campaign_sync.feedback.current_suppression import suppression
+from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.freshness import vendor_time
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import OptimizelyError
@@ -232,7 +232,7 @@ class ListReplacer:
         Only withdrawals and bounces count: while the CRM is loaded anew, it shows no consents at all.
         """
         with self.crm.snapshot() as crm:
-            known = suppression(crm, self.state, settings.mandator)
+            known = current_suppression(crm, self.state, settings.mandator)
         known = known[known["kind"] != SuppressionKind.UNCLEAR]  # an unknown word in the CRM must not empty a list
         return suppressed_meanwhile(Suppressed.of(known, settings.schema.opt_in_id), sent)
 

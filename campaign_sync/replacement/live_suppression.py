@@ -17,17 +17,17 @@ from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.row_digests import KnownRows, RowDigests, column_chunks, digests_of, row_digests
 from campaign_sync.domain.suppression import Suppressed, entity_keys
-from campaign_sync.feedback.current_suppression import suppression
+from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.list_opt_outs import withdraw_from_list
-from campaign_sync.feedback.unsubscribe_lists import lists_left, on_unsubscribe_lists
+from campaign_sync.feedback.unsubscribe_lists import lists_left, unsubscribed_flags
 from campaign_sync.feedback.withdrawal_history import (
     ConsentingPeople,
-    Recall,
-    WithdrawalMemory,
-    all_suppressed,
+    WithdrawalComparison,
+    WithdrawalHistory,
+    concat_suppressions,
     consenting_people,
 )
-from campaign_sync.feedback.write_back import hear
+from campaign_sync.feedback.write_back import record_live_opt_outs
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import MAX_ROWS
 from campaign_sync.replacement.list_settings import ListSettings
@@ -51,7 +51,7 @@ def live_vendor_suppression(
     def ask(numbered: tuple[int, list[pa.Array]]) -> tuple[list[bool], list[bool], list[bool]]:
         _, (ids, addresses) = numbered
         if settings.has_own_unsubscribe_list:
-            left, elsewhere = on_unsubscribe_lists(vendor, settings.recipient_list_id, ids)
+            left, elsewhere = unsubscribed_flags(vendor, settings.recipient_list_id, ids)
         else:
             left = elsewhere = vendor.unsubscribes.contains_all(ids)
         return left, elsewhere, vendor.blacklist.are_blacklisted(addresses)
@@ -148,7 +148,7 @@ class OptOutRecorder:
             self.state.unsubscribed_recipients.remove(settings.mandator, known.intersection(asked) - consents.keys())
         else:
             on_list = reasons.isin([Reason.UNSUBSCRIBED.value, Reason.ON_UNSUBSCRIBE_LIST.value])
-            hear(
+            record_live_opt_outs(
                 settings.mandator,
                 asked,
                 rows.loc[on_list, RECIPIENT_ID].tolist(),
@@ -177,7 +177,7 @@ class LiveCrmSuppression:
     """Why each row may not be sent, as `Reason` values; missing where it may be."""
     suppressed: Suppressed
     """People whom the list's opt-in may not be used for."""
-    recall: Recall
+    recall: WithdrawalComparison
     """Withdrawals that vanished from the CRM."""
 
 
@@ -196,13 +196,13 @@ def live_crm_suppression(
         now: the present moment.
     """
     opt_in_id = settings.schema.opt_in_id
-    known = suppression(crm, state, settings.mandator)
-    memory, consents = WithdrawalMemory(state, settings.mandator, opt_in_id, known, now), _Consents(rows)
+    known = current_suppression(crm, state, settings.mandator)
+    memory, consents = WithdrawalHistory(state, settings.mandator, opt_in_id, known, now), _Consents(rows)
     for people in consenting_people(crm, opt_in_id):
         memory.compare(people)
         consents.compare(people)
     recall = memory.recall()
-    suppressed = Suppressed.of(all_suppressed([known, recall.vanished]), opt_in_id)
+    suppressed = Suppressed.of(concat_suppressions([known, recall.vanished]), opt_in_id)
     reasons = suppressed_meanwhile(suppressed, rows)
     reasons = reasons.where(reasons.notna(), consents.reasons(crm))
     return LiveCrmSuppression(reasons, suppressed, recall)

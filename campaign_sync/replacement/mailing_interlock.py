@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from time import sleep
 
 from campaign_sync.domain.checks import CheckOutcome
-from campaign_sync.feedback.mailing_lists import ListsOfMailings
+from campaign_sync.feedback.mailing_lists import MailingRecipientLists
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
 from campaign_sync.replacement.list_settings import ListSettings
@@ -183,7 +183,7 @@ def _campaigns(settings: ListSettings, vendor: Optimizely, status: str) -> dict[
         campaigns = vendor.mailings.ids_in_status(SMART_CAMPAIGN, status)
     except (RefusedError, UnknownFaultError):
         return None
-    lists_of = ListsOfMailings(lambda: vendor)
+    lists_of = MailingRecipientLists(lambda: vendor)
     names = {}
     for campaign in campaigns:
         lists = lists_of(campaign)

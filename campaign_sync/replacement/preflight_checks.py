@@ -11,7 +11,7 @@ from campaign_sync.domain.feedback_age import Alertness
 from campaign_sync.domain.size_limits import SizeBaseline, median_baseline
 from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.domain.withdrawal import check_withdrawals
-from campaign_sync.feedback.current_suppression import suppression
+from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacement.errors import ReplacementRefusedError
@@ -47,7 +47,7 @@ def check_context(
     """
     opt_in_id = settings.schema.opt_in_id
     if suppressed is None:
-        suppressed = Suppressed.of(suppression(crm, state, settings.mandator), opt_in_id)
+        suppressed = Suppressed.of(current_suppression(crm, state, settings.mandator), opt_in_id)
     accepted = state.recipient_lists.accepted_size(settings.mandator, settings.name, *run_ids)
     sent_before, held_before = size_baselines(settings, vendor, state, before_preflight=before_preflight)
     return CheckContext(

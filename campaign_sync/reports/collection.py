@@ -12,7 +12,7 @@ from campaign_sync.domain.propagation import Delays
 from campaign_sync.domain.readiness import Attempt
 from campaign_sync.domain.rejection import ACCEPTED, ALREADY_STORED, GENERAL_ERROR
 from campaign_sync.domain.suppression import entity_keys
-from campaign_sync.feedback.propagation_measurement import delays
+from campaign_sync.feedback.propagation_measurement import list_delays
 from campaign_sync.replacement.list_readiness import Judged, judge_lists
 from campaign_sync.reports.daily_report import (
     NOT_PICKED,
@@ -77,7 +77,7 @@ def gather(
 
 
 def _opt_outs(mandator: str, settings: MandatorSettings, state: State, now: datetime) -> OptOuts | None:
-    to_crm, to_absence = delays(mandator, settings.lists, state, now, timedelta(days=PERIOD))
+    to_crm, to_absence = list_delays(mandator, settings.lists, state, now, timedelta(days=PERIOD))
     spread_to_crm, spread_to_absence = Delays.of(to_crm), Delays.of(to_absence)
     if spread_to_crm is None or spread_to_absence is None:
         return None

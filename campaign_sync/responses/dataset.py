@@ -11,11 +11,13 @@ from campaign_sync.storage.files import FileStorage
 _DAY = "day"
 
 
-def store(mandator: str, kind: ResponseKind, responses: Sequence[Response], window: Window, frames: FileStorage) -> int:
+def store_responses(
+    mandator: str, kind: ResponseKind, responses: Sequence[Response], window: Window, frames: FileStorage
+) -> int:
     """Store the responses that aren't there yet, each in the folder of its day in UTC. Returns how many these were.
 
     Two responses are the same if they agree in recipient, mailing, time and detail. Repeated, it changes nothing,
-    wherever it broke off before.
+    wherever an earlier run stopped.
 
     Args:
         mandator: a key of the configuration.
@@ -30,7 +32,7 @@ def store(mandator: str, kind: ResponseKind, responses: Sequence[Response], wind
     frame = response_frame(kind, responses)
     new = 0
     for day, rows in frame.groupby(frame["occurred_at"].dt.strftime("%Y-%m-%d")):
-        folder = f"{dataset(mandator, kind)}/{_DAY}={day}"
+        folder = f"{dataset_folder(mandator, kind)}/{_DAY}={day}"
         fresh = _fresh(rows, frames.read_partition(folder, _key(kind)), _key(kind))
         if not fresh.empty:
             frames.add_to_partition(folder, window, fresh)
@@ -38,24 +40,26 @@ def store(mandator: str, kind: ResponseKind, responses: Sequence[Response], wind
     return new
 
 
-def dataset(mandator: str, kind: ResponseKind) -> str:
-    """The folder in the frame storage."""
+def dataset_folder(mandator: str, kind: ResponseKind) -> str:
+    """Return the folder in the frame storage."""
     return f"responses/{mandator}/{kind.value}"
 
 
 def response_frame(kind: ResponseKind, responses: Sequence[Response]) -> pd.DataFrame:
-    """The columns of a kind's files."""
-    entities = [one.entity for one in responses]
+    """Return the columns of a kind's files."""
+    entities = [response.entity for response in responses]
     columns = {
-        "recipient_id": _texts([one.recipient_id for one in responses]),
-        "mailing_id": pd.Series([one.mailing_id for one in responses], dtype="int64"),
-        "occurred_at": pd.Series(pd.to_datetime([one.occurred_at for one in responses], utc=True)).dt.as_unit("us"),
+        "recipient_id": _texts([response.recipient_id for response in responses]),
+        "mailing_id": pd.Series([response.mailing_id for response in responses], dtype="int64"),
+        "occurred_at": pd.Series(pd.to_datetime([response.occurred_at for response in responses], utc=True)).dt.as_unit(
+            "us"
+        ),
         "entity_type": _texts([entity and entity.entity_type.value for entity in entities]),
         "entity_id": _texts([entity and entity.entity_id for entity in entities]),
-        "opt_in_id": _texts([one.opt_in_id for one in responses]),
+        "opt_in_id": _texts([response.opt_in_id for response in responses]),
     }
     if kind.detail:
-        columns[kind.detail] = _texts([one.detail for one in responses])
+        columns[kind.detail] = _texts([response.detail for response in responses])
     return pd.DataFrame(columns)
 
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.layout import column_names
 from campaign_sync.domain.windows import Window
-from campaign_sync.feedback.feedback_fetcher import new_windows
+from campaign_sync.feedback.feedback_fetcher import read_new_windows
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.storage.csv_rows import CsvRows
 from campaign_sync.storage.files import FileStorage
@@ -30,18 +30,18 @@ class ResponseFetcher:
     def fetch(self, reader: str, on_rows: Callable[[int], None]) -> Iterator[ImportWindow]:
         """Fetch everything new of a reader, window by window, each noted as soon as it is kept.
 
-        What breaks off goes on there the next time. Overlap and lifetime are those of feedback.
+        An interrupted fetch continues from there the next time. Overlap and lifetime are those of feedback.
 
         Args:
             reader: one of the configured readers of responses.
-            on_rows: told how many rows of the window there are so far.
+            on_rows: receives how many rows of the window there are so far.
 
         Raises:
             OptimizelyError: the vendor can't be asked.
             FileStorageError, StateError: what was fetched can't be kept.
         """
         fetched = self.state.response_imports.fetched_until(self.mandator, reader, self._is_intact)
-        for window, rows in new_windows(self.vendor.closed_loop, reader, fetched, self.settings.feedback, on_rows):
+        for window, rows in read_new_windows(self.vendor.closed_loop, reader, fetched, self.settings.feedback, on_rows):
             yield self._keep(reader, window, rows)
 
     def _keep(self, reader: str, window: Window, rows: CsvRows) -> ImportWindow:
@@ -54,5 +54,5 @@ class ResponseFetcher:
         self.state.response_imports.add(kept)
         return kept
 
-    def _is_intact(self, one: ImportWindow) -> bool:
-        return self.frames.is_intact(one.file, one.digest)
+    def _is_intact(self, window: ImportWindow) -> bool:
+        return self.frames.is_intact(window.file, window.digest)

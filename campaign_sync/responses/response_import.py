@@ -9,16 +9,16 @@ from campaign_sync.config import MandatorSettings, ResponseReaderSettings
 from campaign_sync.crm.port import Crm, RecordedResponses
 from campaign_sync.domain.response import KIND_OF_RESPONSE_READER
 from campaign_sync.domain.windows import Window
-from campaign_sync.feedback.mailing_lists import ListsOfMailings
+from campaign_sync.feedback.mailing_lists import MailingRecipientLists
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.responses.dataset import store
-from campaign_sync.responses.response_parsing import people_of, read_responses
+from campaign_sync.responses.dataset import store_responses
+from campaign_sync.responses.response_parsing import attribute_responses, parse_responses
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 
 
 @dataclass
-class Taken:
+class ResponseImportSummary:
     """What the pending windows of a reader came to. Counts are of responses, `misfits` of kept rows."""
 
     new: int = 0
@@ -29,7 +29,7 @@ class Taken:
     """None where the CRM takes no responses."""
 
 
-def take(
+def import_responses(
     mandator: str,
     reader: str,
     settings: MandatorSettings,
@@ -38,7 +38,7 @@ def take(
     frames: FileStorage,
     vendor: Callable[[], Optimizely],
     on_responses: Callable[[int], None],
-) -> Taken:
+) -> ResponseImportSummary:
     """Take every window of a reader that waits, one after the other.
 
     Windows with rows that didn't fit are read again when the reader's layout has changed.
@@ -51,7 +51,7 @@ def take(
         state: what the product remembers.
         frames: the frame storage.
         vendor: asked to which lists a mailing went.
-        on_responses: told how many responses have been taken so far.
+        on_responses: receives how many responses have been taken so far.
 
     Raises:
         CrmError, FileStorageError, OptimizelyError, StateError: one of them fails. Repeat it; nothing is stored twice.
@@ -60,12 +60,12 @@ def take(
     if configured is None:
         raise ValueError(f"mandators.{mandator}.responses doesn't have {reader}")
     layout, version = configured.layout(settings.zone), _version(configured, settings)
-    lists_of, taken, done = ListsOfMailings(vendor), Taken(), 0
+    lists_of, taken, done = MailingRecipientLists(vendor), ResponseImportSummary(), 0
     for window in state.response_imports.pending(mandator, reader, version):
-        understood, misfits = read_responses(frames.read_rows(window.file, window.digest), window, layout)
-        responses = people_of(understood, mandator, state.replacement_history, frames, lists_of, crm)
+        understood, misfits = parse_responses(frames.read_rows(window.file, window.digest), window, layout)
+        responses = attribute_responses(understood, mandator, state.replacement_history, frames, lists_of, crm)
         kind, span = KIND_OF_RESPONSE_READER[reader], Window(window.since, window.until)
-        new = store(mandator, kind, responses, span, frames)
+        new = store_responses(mandator, kind, responses, span, frames)
         taken.new, taken.known_before = taken.new + new, taken.known_before + len(responses) - new
         if crm().takes_responses():
             recorded = crm().record_responses(responses)

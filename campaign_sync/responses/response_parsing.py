@@ -9,20 +9,20 @@ from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import ConsentRef, NamedConsent
 from campaign_sync.domain.layout import LARGEST_ID, FeedbackRow, Layout, Row, parse_feedback
 from campaign_sync.domain.response import KIND_OF_RESPONSE_READER, Response
-from campaign_sync.feedback.attribution import Sent
-from campaign_sync.feedback.identification import identified
+from campaign_sync.feedback.attribution import DeliveryHistory
+from campaign_sync.feedback.identification import identify_consents
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.import_windows import ImportWindow
 from campaign_sync.storage.replacement_history import ReplacementHistory
 
-LOOKBACK = timedelta(days=30)
-"""How far back somebody's lists are looked up: who responds was written to lately."""
+RESPONSE_PERIOD = timedelta(days=30)
+"""How far back a recipient's lists are looked up: people respond to recent mailings."""
 
 
-def read_responses(raw: Iterable[Row], window: ImportWindow, layout: Layout) -> tuple[list[Response], int]:
-    """The responses of a window, each once, and how many of its rows don't fit the layout.
+def parse_responses(raw: Iterable[Row], window: ImportWindow, layout: Layout) -> tuple[list[Response], int]:
+    """Return the responses of a window, each once, and how many of its rows don't fit the layout.
 
-    Where the layout doesn't fit at all, no row does; nobody is harmed by that, so it stops nothing.
+    A layout that fits no row does no harm here, so it raises no error.
     """
     kind = KIND_OF_RESPONSE_READER[window.reader]
     parsed = parse_feedback(raw, layout, window.until)
@@ -33,9 +33,11 @@ def read_responses(raw: Iterable[Row], window: ImportWindow, layout: Layout) -> 
     ]
     misfits = len(parsed.misfits) + len(parsed.rows) - len(understood)
     distinct: dict[Response, Response] = {}
-    for one in understood:  # rows that differ in what they name can be one response; a row that names nothing says less
-        if one.named or one not in distinct:
-            distinct[one] = one
+    for (
+        response
+    ) in understood:  # rows that differ in what they name can be one response; a row that names nothing says less
+        if response.named or response not in distinct:
+            distinct[response] = response
     return list(distinct.values()), misfits
 
 
@@ -48,7 +50,7 @@ def _named(row: FeedbackRow) -> NamedConsent | None:
     return named if named.opt_in_id or named.entity else None
 
 
-def people_of(
+def attribute_responses(
     responses: Sequence[Response],
     mandator: str,
     history: ReplacementHistory,
@@ -56,9 +58,9 @@ def people_of(
     lists_of: Callable[[int], Collection[int] | None],
     crm: Callable[[], Crm],
 ) -> list[Response]:
-    """The responses, each with whom it is of: entity and opt-in stay empty where nobody can tell, or several could be.
+    """Return the responses with entity and opt-in; these stay empty where unknown or ambiguous.
 
-    What a row names and the CRM knows decides; the lists that were sent tell the rest.
+    What a row names and the CRM knows decides; the rest comes from the lists that were sent.
 
     Args:
         responses: of one mandator.
@@ -74,27 +76,29 @@ def people_of(
     if not responses:
         return []
     known: dict[NamedConsent, NamedConsent] = {}
-    if named := {one.named for one in responses if one.named}:
+    if named := {response.named for response in responses if response.named}:
         with crm().snapshot() as snapshot:
-            known = identified(named, mandator, snapshot)
-    people = [(one.recipient_id, one.occurred_at) for one in responses]
-    sent = Sent.read(mandator, people, LOOKBACK, history, frames)
+            known = identify_consents(named, mandator, snapshot)
+    people = [(response.recipient_id, response.occurred_at) for response in responses]
+    sent = DeliveryHistory.read(mandator, people, RESPONSE_PERIOD, history, frames)
     return [
         _of(
-            one,
-            sent.through(one.recipient_id, one.occurred_at, lists_of(one.mailing_id)),
-            known[one.named] if one.named else NamedConsent(None),
+            response,
+            sent.consents_at(response.recipient_id, response.occurred_at, lists_of(response.mailing_id)),
+            known[response.named] if response.named else NamedConsent(None),
         )
-        for one in responses
+        for response in responses
     ]
 
 
 def _of(response: Response, through: Collection[ConsentRef], known: NamedConsent) -> Response:
-    """Where the row names one of the two, the lists tell the other only as far as they agree."""
+    """Add entity and opt-in. If the row names one of the two, the other comes only from lists that agree."""
     agreeing = [
-        one for one in through if known.entity in (None, one.entity) and known.opt_in_id in (None, one.opt_in_id)
+        consent
+        for consent in through
+        if known.entity in (None, consent.entity) and known.opt_in_id in (None, consent.opt_in_id)
     ]
-    entities, opt_in_ids = {one.entity for one in agreeing}, {one.opt_in_id for one in agreeing}
+    entities, opt_in_ids = {consent.entity for consent in agreeing}, {consent.opt_in_id for consent in agreeing}
     return replace(
         response,
         entity=known.entity or (entities.pop() if len(entities) == 1 else None),

@@ -37,7 +37,7 @@ from campaign_sync.domain.checks import check_snapshot
 from campaign_sync.domain.selection import split_by_consent
 from campaign_sync.domain.snapshot import build_snapshot
 from campaign_sync.domain.suppression import Suppressed
-from campaign_sync.feedback.current_suppression import suppression
+from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.parsing import read_pending
 from campaign_sync.feedback.write_back import write_back
@@ -103,7 +103,7 @@ def _without(rig: Installation) -> None:
             pending = read_pending(state, frames, "nord", settings)
             write_back("nord", pending, ports.crm, state, frames, lambda: ports.vendor("nord"), settings.feedback)
             crm = ports.crm_snapshot("nord")
-            suppressed = suppression(crm, state, "nord")
+            suppressed = current_suppression(crm, state, "nord")
         replacer = ports.replacer("nord", run_id, lambda _: None)
         for name in settings.lists:
             listed = list_settings(configuration, "nord", name)

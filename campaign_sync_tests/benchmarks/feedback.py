@@ -36,7 +36,7 @@ from sqlalchemy import create_engine
 
 from campaign_sync.crm.sql import schema
 from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
-from campaign_sync.feedback.current_suppression import suppression
+from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.parsing import read_pending
 from campaign_sync.feedback.write_back import write_back
@@ -117,7 +117,7 @@ def measured(rows: int) -> tuple[list[Part], float]:
             pending = part("read", lambda: read_pending(state, frames, "nord", settings))
             del pending
             part("read and write to the CRM", take)
-            part("suppression", lambda: suppression(ports.crm_snapshot("nord"), state, "nord"))
+            part("suppression", lambda: current_suppression(ports.crm_snapshot("nord"), state, "nord"))
             again = state.feedback_imports.pending("nord")
             assert not again, "the CRM hasn't taken everything"
         return parts, _naive(rig)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from campaign_sync.crm.sql.query_text import without_ending
+from campaign_sync.crm.sql.query_text import strip_query_end
 
 QUERY = "SELECT id AS entity_id FROM contact"
 
@@ -12,7 +12,7 @@ QUERY = "SELECT id AS entity_id FROM contact"
     ["", ";", " ;\n; ", "-- all of them", " -- all; of them\n", "; -- done", "/* all\nof them */;", "--\n-- x\n;"],
 )
 def test_what_says_nothing_is_left_out_at_the_end(ending: str) -> None:
-    assert without_ending(QUERY + ending) == QUERY
+    assert strip_query_end(QUERY + ending) == QUERY
 
 
 @pytest.mark.parametrize(
@@ -30,5 +30,5 @@ def test_what_says_nothing_is_left_out_at_the_end(ending: str) -> None:
     ],
 )
 def test_what_only_looks_like_an_ending_stays(query: str) -> None:
-    assert without_ending(query) == query
-    assert without_ending(f"{query}\n;") == query or query.endswith("'open")
+    assert strip_query_end(query) == query
+    assert strip_query_end(f"{query}\n;") == query or query.endswith("'open")

@@ -11,7 +11,7 @@ import pytest
 
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import Attribution, ConsentRef, RawRow, Unsubscribe
-from campaign_sync.feedback.attribution import MEMORY, TOLERANCE, attribute_to_consents
+from campaign_sync.feedback.attribution import ATTRIBUTION_PERIOD, TOLERANCE, attribute_to_consents
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.replacements import Replacement, ReplacementState
 from campaign_sync.storage.state import State
@@ -79,7 +79,7 @@ def test_a_list_that_was_sent_right_after_somebody_left_may_be_what_they_left_fo
 
 def test_what_never_reached_the_list_and_what_is_too_long_ago_doesnt_count(past: Past) -> None:
     past.sent(NOON - DAY, NEWS, CONTACT, "news", changed=False)
-    past.sent(NOON - MEMORY - DAY, PRESS, CONTACT, "press")
+    past.sent(NOON - ATTRIBUTION_PERIOD - DAY, PRESS, CONTACT, "press")
     assert past.through(NOON) == frozenset()
 
 

@@ -11,11 +11,11 @@ from sqlalchemy.types import NullType
 
 from campaign_sync.config import CrmSettings
 from campaign_sync.config.database_url import place
-from campaign_sync.crm.port import CrmError, OnWritten, RecordedResponses, WriteBack, ignore
+from campaign_sync.crm.port import CrmError, OnWritten, RecordedResponses, WriteBack, ignore_written
 from campaign_sync.crm.sql.crm_snapshot import SqlSnapshot
 from campaign_sync.crm.sql.engine import crm_engine, crm_errors, read_only
 from campaign_sync.crm.sql.feedback_recorder import record_bounces, record_unsubscribes
-from campaign_sync.crm.sql.reader import Reader
+from campaign_sync.crm.sql.reader import SqlReader
 from campaign_sync.crm.sql.response_recorder import record_responses, takes_responses
 from campaign_sync.crm.sql.schema import export_log, export_metadata, metadata, required_columns
 from campaign_sync.domain.consent import NO_OTHER_WORDS, ConsentWords
@@ -31,13 +31,13 @@ _TEXTS = (*_KEYS, "email")
 _TIMES = ("occurred_at", "bounced_at", "finished_at")
 
 _LOOKED_AT = 1_000
-"""So many rows of a table show what kind of values it holds."""
+"""How many rows of a table are read to see what type of values it holds."""
 
 
 def _values_that_are_no_text(connection: Connection, name: str, columns: Sequence[str]) -> Iterator[str]:
     for key in columns:
-        some = select(column(key)).select_from(table(name)).limit(_LOOKED_AT).subquery()
-        kinds = select(func.typeof(some.c[key])).where(func.typeof(some.c[key]).not_in(["text", "null"])).limit(1)
+        sample = select(column(key)).select_from(table(name)).limit(_LOOKED_AT).subquery()
+        kinds = select(func.typeof(sample.c[key])).where(func.typeof(sample.c[key]).not_in(["text", "null"])).limit(1)
         for kind in connection.execute(kinds).scalars():
             yield f"column {name}.{key} yields values of type {kind} and must yield text (cast it in a view)"
 
@@ -57,7 +57,7 @@ class _FrozenSnapshot(SqlSnapshot):
 
 
 def open_crm(settings: CrmSettings) -> "SqlCrm":
-    """The CRM of a configuration. See `SqlCrm`."""
+    """Return the CRM of a configuration. See `SqlCrm`."""
     return SqlCrm(settings.url.get_secret_value(), settings.consent_kinds.words)
 
 
@@ -82,25 +82,26 @@ class SqlCrm:
             flaws = []
             for each_table in (*metadata.sorted_tables, *(export_metadata.sorted_tables if exports else ())):
                 try:
-                    found = {each["name"]: each["type"] for each in inspector.get_columns(each_table.name)}
+                    columns = {info["name"]: info["type"] for info in inspector.get_columns(each_table.name)}
                 except NoSuchTableError:
                     flaws.append(f"table or view {each_table.name} is missing")
                     continue
-                missing = [name for name in required_columns(each_table) if name not in found]
+                missing = [name for name in required_columns(each_table) if name not in columns]
                 flaws += [f"column {each_table.name}.{name} is missing" for name in missing]
                 flaws += [
-                    f"column {each_table.name}.{name} is {found[name]} and must be text (cast it in a view)"
+                    f"column {each_table.name}.{name} is {columns[name]} and must be text (cast it in a view)"
                     for name in _TEXTS
-                    if name in found and not isinstance(found[name], String | NullType)
+                    if name in columns and not isinstance(columns[name], String | NullType)
                 ]
                 if self._engine.dialect.name == "sqlite":  # where values have types, and columns none
-                    keys = [name for name in _KEYS if name in found]
+                    keys = [name for name in _KEYS if name in columns]
                     flaws += _values_that_are_no_text(connection, each_table.name, keys)
                     continue
                 flaws += [
-                    f"column {each_table.name}.{name} is {found[name]} and must be a time (give a timestamp in a view)"
+                    f"column {each_table.name}.{name} is {columns[name]} and must be a time "
+                    "(give a timestamp in a view)"
                     for name in _TIMES
-                    if name in found and not isinstance(found[name], DateTime | String | NullType)
+                    if name in columns and not isinstance(columns[name], DateTime | String | NullType)
                 ]
         if flaws:
             raise CrmError(
@@ -117,11 +118,13 @@ class SqlCrm:
                 connection = stack.enter_context(read_only(self._engine))
             yield _FrozenSnapshot(connection, self._words)  # outside: what fails in here needn't be the CRM's fault
 
-    def record_bounces(self, bounces: Sequence[Bounce], on_written: OnWritten = ignore) -> WriteBack:
+    def record_bounces(self, bounces: Sequence[Bounce], on_written: OnWritten = ignore_written) -> WriteBack:
         """Mark the addresses as bounced, for all mandators. See `Crm.record_bounces`. Counts are addresses."""
         return record_bounces(self._engine, bounces, on_written) if bounces else WriteBack(0, 0)
 
-    def record_unsubscribes(self, unsubscribes: Sequence[Unsubscribe], on_written: OnWritten = ignore) -> WriteBack:
+    def record_unsubscribes(
+        self, unsubscribes: Sequence[Unsubscribe], on_written: OnWritten = ignore_written
+    ) -> WriteBack:
         """Append withdrawals, for the opt-ins of the unsubscribe's mandator only. See `Crm.record_unsubscribes`.
 
         Counts are withdrawals: an unsubscribe makes one for each entity and each opt-in that it is about.
@@ -132,7 +135,7 @@ class SqlCrm:
         return record_unsubscribes(self._engine, unsubscribes, on_written) if unsubscribes else WriteBack(0, 0)
 
     def takes_responses(self) -> bool:
-        """Whether both optional tables are there, `campaign` and `response`, with all their columns."""
+        """Return whether both optional tables are there, `campaign` and `response`, with all their columns."""
         return takes_responses(self._engine)
 
     def record_responses(self, responses: Sequence[Response]) -> RecordedResponses:
@@ -140,16 +143,16 @@ class SqlCrm:
         return record_responses(self._engine, responses) if responses else RecordedResponses()
 
     def last_export(self, name: str) -> datetime | None:
-        """When the CRM last finished an export, by its optional table `export_log`. See `Crm.last_export`."""
+        """Return when the CRM last finished an export, by its optional table `export_log`. See `Crm.last_export`."""
         with crm_errors(self._engine, f"looking for the export {name!r}"), read_only(self._engine) as connection:
-            query = select(*[export_log.c.name, Reader(connection).moment(export_log.c.finished_at)])
+            query = select(*[export_log.c.name, SqlReader(connection).moment(export_log.c.finished_at)])
             rows = connection.execute(query).all()
         times = [instant(row[1]) for row in rows if normalize_text(str(row[0])) == normalize_text(name)]
-        known = [each for each in times if each is not None]
+        known = [moment for moment in times if moment is not None]
         if times and not known:
             raise CrmError(
                 f"export_log.finished_at of {name!r} holds no time in {len(times)} rows; write it like "
                 "2026-03-01 12:00:00"
             )
         latest = datetime.now(UTC) + CLOCK_TOLERANCE
-        return max((each for each in known if each <= latest), default=None)
+        return max((moment for moment in known if moment <= latest), default=None)

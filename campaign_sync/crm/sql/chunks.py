@@ -29,7 +29,7 @@ def writing(engine: Engine, doing: str) -> Iterator[Connection]:
 
 
 def written(engine: Engine, doing: str, work: Callable[[Connection], Result]) -> Result:
-    """What `work` returns, done in one transaction; anew where somebody else wrote the same at the same time."""
+    """Return what `work` returns, done in one transaction; retried if another process wrote the same."""
     with crm_errors(engine, doing):
         for _ in range(_TRIES - 1):
             with suppress(IntegrityError), engine.begin() as connection:
@@ -39,25 +39,25 @@ def written(engine: Engine, doing: str, work: Callable[[Connection], Result]) ->
 
 
 def chunks(items: Sequence[Any], size: int | None = None) -> Iterator[Sequence[Any]]:
-    """The items in pieces of that size, `CHUNK` where left out."""
+    """Yield the items in pieces of that size, `CHUNK` where left out."""
     size = size or CHUNK
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
 def by_type(entities: Collection[Entity]) -> Iterator[tuple[EntityType, Sequence[str]]]:
-    """Ids of one type each, few enough for one query."""
+    """Yield ids of one type each, few enough for one query."""
     for entity_type in EntityType:
         ids = sorted(entity.entity_id for entity in entities if entity.entity_type is entity_type)
-        for some in chunks(ids, IDS_PER_QUERY):
-            yield entity_type, some
+        for chunk in chunks(ids, IDS_PER_QUERY):
+            yield entity_type, chunk
 
 
 def existing(connection: Connection, entities: Collection[Entity]) -> set[Entity]:
-    """Those that the CRM still has."""
-    found: set[Entity] = set()
+    """Return those that the CRM still has."""
+    records: set[Entity] = set()
     for entity_type, ids in by_type(entities):
         table = ENTITY_TABLES[entity_type]
         query = select(table.c.id).where(table.c.id.in_(ids))
-        found |= {Entity(entity_type, str(row.id).strip()) for row in connection.execute(query)}
-    return found
+        records |= {Entity(entity_type, str(row.id).strip()) for row in connection.execute(query)}
+    return records

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from campaign_sync.crm.port import CrmError
-from campaign_sync.crm.sql.reader import Reader
+from campaign_sync.crm.sql.reader import SqlReader
 from campaign_sync.crm.sql.schema import consent_event, opt_in
 from campaign_sync.domain.consent import (
     GRANTING,
@@ -80,7 +80,7 @@ class Decisions:
 
 
 @dataclass(frozen=True)
-class _Spellings:
+class _EventSpellings:
     """How the CRM spells what has few values in `consent_event`."""
 
     entity_types: Mapping[EntityType | None, Sequence[object]]
@@ -92,17 +92,17 @@ class _Spellings:
 
 
 @dataclass(frozen=True)
-class OddPerson:
-    """Somebody whom an event may be about that can't be understood as a whole."""
+class UnclearConsent:
+    """A person who may be affected by an event that isn't fully understood."""
 
     entity: Entity
     opt_in_id: str | None
-    """None where the event doesn't tell."""
+    """None if the event doesn't say."""
     since: datetime | None
     source: str | None
 
 
-class Consents:
+class ConsentReader:
     """The consents that a reader sees. Everybody decides by the same rule, on the same understanding of the events.
 
     Args:
@@ -111,48 +111,52 @@ class Consents:
         now: what the future is measured by.
     """
 
-    def __init__(self, reader: Reader, words: ConsentWords, now: datetime) -> None:
+    def __init__(self, reader: SqlReader, words: ConsentWords, now: datetime) -> None:
         self._reader, self._words, self._now = reader, words, now
 
     # Opt-ins
 
     @cached_property
     def _opt_ins(self) -> dict[str, list[OptIn]]:
-        """What the CRM defines, by cleaned id. More than one under an id: their keys are the same but for spelling."""
-        found: defaultdict[str, list[OptIn]] = defaultdict(list)
+        """Return what the CRM defines, by cleaned id; several under one id if their ids differ only in spelling."""
+        definitions: defaultdict[str, list[OptIn]] = defaultdict(list)
         for row in self._reader.rows(select(opt_in), "reading opt_in"):
-            values = [_utf8(row._mapping[each], f"opt_in.{each.name}") for each in opt_in.c]
+            values = [_utf8(row._mapping[column], f"opt_in.{column.name}") for column in opt_in.c]
             opt_in_id, mandator = map(normalize_text, values[:2])
             if opt_in_id:
-                found[cleaned_word(opt_in_id)].append(OptIn(opt_in_id, mandator, *values[2:]))
-        return dict(found)
+                definitions[cleaned_word(opt_in_id)].append(OptIn(opt_in_id, mandator, *values[2:]))
+        return dict(definitions)
 
     def opt_in(self, opt_in_id: str) -> OptIn | None:
-        """An opt-in's definition; None where the CRM has none.
+        """Return an opt-in's definition; None where the CRM has none.
 
         Raises:
             CrmError: several opt-ins have this id in different spellings.
         """
-        found = self._opt_ins.get(cleaned_word(opt_in_id), [])
-        if len(found) > 1:
+        definitions = self._opt_ins.get(cleaned_word(opt_in_id), [])
+        if len(definitions) > 1:
             raise CrmError(
-                f"opt_in.opt_in_id has {opt_in_id!r} {len(found)} times, only spelled differently (case, blanks), so "
-                "nobody knows which one an event means; leave one of them"
+                f"opt_in.opt_in_id has {opt_in_id!r} {len(definitions)} times, only spelled differently (case, "
+                "blanks), so an event could mean either; remove all but one"
             )
-        return next((each for each in found if each.opt_in_id == normalize_text(opt_in_id)), None)
+        return next(
+            (definition for definition in definitions if definition.opt_in_id == normalize_text(opt_in_id)), None
+        )
 
     def ids_of(self, mandator: str) -> frozenset[str]:
-        """The opt-ins of a mandator, also those whose ids differ in nothing but their case."""
-        every = (each for found in self._opt_ins.values() for each in found)
-        return frozenset(each.opt_in_id for each in every if each.mandator == normalize_text(mandator))
+        """Return the opt-ins of a mandator, also those whose ids differ in nothing but their case."""
+        every = (definition for definitions in self._opt_ins.values() for definition in definitions)
+        return frozenset(
+            definition.opt_in_id for definition in every if definition.mandator == normalize_text(mandator)
+        )
 
     def of_mandator(self, mandator: str) -> dict[str, str]:
-        """The opt-ins of a mandator: cleaned id to id."""
+        """Return the opt-ins of a mandator: cleaned id to id."""
         return {
-            cleaned: each.opt_in_id
-            for cleaned, found in self._opt_ins.items()
-            for each in found
-            if each.mandator == normalize_text(mandator)
+            cleaned: definition.opt_in_id
+            for cleaned, definitions in self._opt_ins.items()
+            for definition in definitions
+            if definition.mandator == normalize_text(mandator)
         }
 
     # Events
@@ -165,12 +169,12 @@ class Consents:
     @cached_property
     def columns(self) -> list[ColumnElement[Any]]:
         """`EVENT_COLUMNS`; a missing one as nothing, times as they are stored."""
-        there = self.source.c
-        found = [there[name] if name in there else null().label(name) for name in EVENT_COLUMNS]
-        return [self._reader.moment(each) if each.name == "occurred_at" else each for each in found]
+        source_columns = self.source.c
+        stored = [source_columns[name] if name in source_columns else null().label(name) for name in EVENT_COLUMNS]
+        return [self._reader.moment(column) if column.name == "occurred_at" else column for column in stored]
 
     @cached_property
-    def _spellings(self) -> _Spellings:
+    def _spellings(self) -> _EventSpellings:
         columns = self.source.c["entity_type", "opt_in_id"]
         types: defaultdict[EntityType | None, set[object]] = defaultdict(set)
         opt_ins: defaultdict[str, set[object]] = defaultdict(set)
@@ -178,11 +182,11 @@ class Consents:
             types[entity_type_of(entity_type)].add(entity_type)
             opt_ins[self._opt_in_key(opt_in_id)].add(opt_in_id)
         # Asked for by itself: an index answers the other question.
-        found = self._reader.rows(select(self.source.c.kind).distinct(), "reading consent_event")
-        kinds = {kind: self._words.kind_of(kind) for (kind,) in found}
-        return _Spellings(
-            {key: tuple(found) for key, found in types.items()},
-            {key: tuple(found) for key, found in opt_ins.items()},
+        spellings = self._reader.rows(select(self.source.c.kind).distinct(), "reading consent_event")
+        kinds = {kind: self._words.kind_of(kind) for (kind,) in spellings}
+        return _EventSpellings(
+            {key: tuple(spellings) for key, spellings in types.items()},
+            {key: tuple(spellings) for key, spellings in opt_ins.items()},
             kinds,
         )
 
@@ -191,11 +195,14 @@ class Consents:
         return cleaned if cleaned in self._opt_ins else _UNREADABLE
 
     def of_opt_ins(self, opt_ins: Collection[str], types: Collection[EntityType]) -> ColumnElement[bool]:
-        """Which events are about these opt-ins (cleaned ids) and entity types, and aren't to be ignored."""
+        """Return which events are about these opt-ins (cleaned ids) and entity types, and aren't to be ignored."""
         known = self._spellings
         return and_(
             _is_one_of(self.source.c.opt_in_id, [raw for key in opt_ins for raw in known.opt_ins.get(key, ())]),
-            _is_one_of(self.source.c.entity_type, [raw for each in types for raw in known.entity_types.get(each, ())]),
+            _is_one_of(
+                self.source.c.entity_type,
+                [raw for entity_type in types for raw in known.entity_types.get(entity_type, ())],
+            ),
             self._counts,
         )
 
@@ -206,7 +213,7 @@ class Consents:
         return or_(kind.is_(None), not_(_is_one_of(kind, ignored))) if ignored else true()
 
     def decisions(self, groups: Numbers, events: Sequence[Sequence[Any]]) -> Decisions:
-        """What decides in each group of events, in the order of the groups' numbers.
+        """Return what decides in each group of events, in the order of the groups' numbers.
 
         Args:
             groups: which group each event is in.
@@ -224,13 +231,13 @@ class Consents:
         return understood_kinds(kinds, moments, self._now), moments
 
     def people(self, entity_type: EntityType) -> FromClause:
-        """The records of a type, their ids without outer blanks."""
+        """Return the records of a type, their ids without outer blanks."""
         return self._reader.with_clean_key(self._reader.table(entity_type.value), "id", unique=True)
 
     # What is asked
 
     def against(self, mandator: str) -> Iterator[tuple[Entity, str, Decision, str | None, str | None]]:
-        """Everybody of whom a withdrawal, or an event that isn't understood, decides about one of a mandator's opt-ins.
+        """Yield the ended consents of a mandator: a withdrawal, or an event that isn't understood, decides.
 
         Yields entity, opt-in id, what decides, its source and the entity's address.
         """
@@ -243,7 +250,7 @@ class Consents:
         # To read the events of everybody, only to find the few who withdrew, would take far longer.
         source = self.source
         who = select(source.c.entity_id).where(_is_one_of(source.c.kind, ending))
-        columns = [each for each in self.columns if each.name not in ("evidence", "text_version")]
+        columns = [column for column in self.columns if column.name not in ("evidence", "text_version")]
         query = (
             select(*[*columns, *source.c["entity_type", "opt_in_id"], self._email()])
             .select_from(self._with_people())
@@ -261,53 +268,56 @@ class Consents:
             for raw_type, raw_opt_in, entity_id in zip(raw_types, raw_opt_ins, entity_ids, strict=True)
         ]
         decided = self.decisions(np.array(groups, dtype=np.intp), [ids, entity_ids, kinds, moments])
-        found = [
+        ended = [
             (opt_ins[key], entity_type, entity_id, decision)
             for (entity_type, key, entity_id), decision in zip(numbers, decided, strict=True)
             if decision.kind in (ConsentKind.WITHDRAWN, ConsentKind.UNCLEAR)
         ]
-        for opt_in_id, entity_type, entity_id, decision in sorted(found):
+        for opt_in_id, entity_type, entity_id, decision in sorted(ended):
             yield Entity(entity_type, entity_id), opt_in_id, decision, sources[decision.row], emails[decision.row]
 
     @cached_property
-    def odd_people(self) -> list[OddPerson]:
-        """Whom the CRM has and an event may be about whose entity type or opt-in can't be understood."""
+    def odd_people(self) -> list[UnclearConsent]:
+        """Return whom the CRM has and an event may be about whose entity type or opt-in can't be understood."""
         known = self._spellings
         if None not in known.entity_types and _UNREADABLE not in known.opt_ins:
             return []
         source = self.source
         readable = and_(
-            _is_one_of(source.c.entity_type, [raw for each in EntityType for raw in known.entity_types.get(each, ())]),
+            _is_one_of(
+                source.c.entity_type,
+                [raw for possible_type in EntityType for raw in known.entity_types.get(possible_type, ())],
+            ),
             _is_one_of(source.c.opt_in_id, [raw for key in self._opt_ins for raw in known.opt_ins.get(key, ())]),
         )
         query = select(*[*self.columns, *source.c["entity_type", "opt_in_id"]]).where(
             source.c.entity_id.is_not(None), or_(not_(readable), readable.is_(None)), self._counts
         )
-        found = []
+        unclear = []
         for row in self._reader.rows(query, "reading consent_event"):
             entity_type, key = entity_type_of(row.entity_type), self._opt_in_key(row.opt_in_id)
             if self._is_harmless(key, row.kind):
                 continue
             opt_in_id = self._opt_ins[key][0].opt_in_id if key in self._opt_ins else None
-            for each in EntityType if entity_type is None else (entity_type,):
-                entity = Entity(each, _text(row.entity_id).strip())
-                found.append(OddPerson(entity, opt_in_id, instant(row.occurred_at), row.source))
-        return found
+            for possible_type in EntityType if entity_type is None else (entity_type,):
+                entity = Entity(possible_type, _text(row.entity_id).strip())
+                unclear.append(UnclearConsent(entity, opt_in_id, instant(row.occurred_at), row.source))
+        return unclear
 
     def _is_harmless(self, key: str, kind: object) -> bool:
-        """Whether an event can't end a consent of ours: it grants something that the CRM doesn't define as an opt-in.
+        """Return whether an event can't end a consent of ours: it grants something that isn't an opt-in.
 
         CRMs keep consents for the telephone or the post in the same place.
         """
         return key == _UNREADABLE and self._words.kind_of(kind) in GRANTING
 
-    def odd_people_of(self, mandator: str) -> list[OddPerson]:
-        """Those of `odd_people` whom it keeps out of lists of this mandator."""
+    def odd_people_of(self, mandator: str) -> list[UnclearConsent]:
+        """Return those of `odd_people` whom it keeps out of lists of this mandator."""
         opt_ins = {None, *self.of_mandator(mandator).values()}
-        return [each for each in self.odd_people if each.opt_in_id in opt_ins]
+        return [consent for consent in self.odd_people if consent.opt_in_id in opt_ins]
 
     def granted(self, opt_in_id: str) -> Iterator[tuple[Entity, str, datetime]]:
-        """Everybody with an address whose consent is granted now: entity, address as stored, and since when."""
+        """Yield everybody with an address whose consent is granted now: entity, address as stored, and since when."""
         odd = self._newest_oddity(opt_in_id)
         for entity_type in EntityType:
             keyed = self.people(entity_type)
@@ -330,23 +340,25 @@ class Consents:
                         yield entity, email, at
 
     def _newest_oddity(self, opt_in_id: str) -> dict[Entity, datetime]:
-        found: dict[Entity, datetime] = {}
-        for each in self.odd_people:
-            if each.opt_in_id in (None, normalize_text(opt_in_id)):
-                found[each.entity] = max(found.get(each.entity, each.since or UNDATED), each.since or UNDATED)
-        return found
+        newest: dict[Entity, datetime] = {}
+        for consent in self.odd_people:
+            if consent.opt_in_id in (None, normalize_text(opt_in_id)):
+                newest[consent.entity] = max(
+                    newest.get(consent.entity, consent.since or UNDATED), consent.since or UNDATED
+                )
+        return newest
 
     def history(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
-        """What ever happened to an entity's consents, by opt-in, oldest first, as it is understood."""
+        """Return what ever happened to an entity's consents, by opt-in, oldest first, as it is understood."""
         source = self.source
         query = select(*[*self.columns, source.c.opt_in_id]).where(
             self.of_opt_ins(self._opt_ins, [entity.entity_type]), source.c.entity_id == entity.entity_id
         )
-        found: defaultdict[str, list[ConsentEvent]] = defaultdict(list)
+        by_opt_in: defaultdict[str, list[ConsentEvent]] = defaultdict(list)
         for row in self._reader.rows(query, "reading consent_event"):
             at, kind = instant(row.occurred_at), self._words.kind_of(row.kind)
             if kind is not None:
-                found[self._opt_ins[self._opt_in_key(row.opt_in_id)][0].opt_in_id].append(
+                by_opt_in[self._opt_ins[self._opt_in_key(row.opt_in_id)][0].opt_in_id].append(
                     ConsentEvent(
                         _text(row.id).strip(),
                         understood(kind, at, self._now),
@@ -358,15 +370,15 @@ class Consents:
                 )
         return {
             opt_in_id: sorted(events, key=lambda event: (event.occurred_at, event.event_id))
-            for opt_in_id, events in sorted(found.items())
+            for opt_in_id, events in sorted(by_opt_in.items())
         }
 
     def rows_of(self, opt_in_id: str) -> ConsentRows:
-        """How many events there are of an opt-in, and how many had to be cleaned or can't be understood."""
+        """Return how many events there are of an opt-in, and how many had to be cleaned or can't be understood."""
         key, known, source = self._only(opt_in_id), self._spellings, self.source
         if key not in self._opt_ins:
             raise CrmError(f"the CRM knows no opt-in {opt_in_id!r} any more")
-        spelled = [raw for each in (key, _UNREADABLE) for raw in known.opt_ins.get(each, ())]
+        spelled = [raw for opt_in_key in (key, _UNREADABLE) for raw in known.opt_ins.get(opt_in_key, ())]
         this = and_(_is_one_of(source.c.opt_in_id, spelled), self._counts)
         if self._all_spelled_well(key):
             rows = self._reader.rows(select(func.count()).select_from(source).where(this), "counting consent_event")[0][
@@ -381,7 +393,7 @@ class Consents:
         return (
             _UNREADABLE not in known.opt_ins
             and None not in known.entity_types
-            and set(known.opt_ins.get(key, ())) <= {each.opt_in_id for each in self._opt_ins[key]}
+            and set(known.opt_ins.get(key, ())) <= {definition.opt_in_id for definition in self._opt_ins[key]}
             and all(set(raw) <= {entity_type} for entity_type, raw in known.entity_types.items())
             and all(self._is_well_spelled(raw) for raw in known.kinds)
         )
@@ -392,7 +404,7 @@ class Consents:
     def _counted(self, key: str, this: ColumnElement[bool]) -> ConsentRows:
         columns = self.source.c["entity_type", "opt_in_id", "kind"]
         query = select(*columns, func.count()).where(this).group_by(*columns)
-        ids = {each.opt_in_id for each in self._opt_ins[key]}
+        ids = {definition.opt_in_id for definition in self._opt_ins[key]}
         rows = cleaned = 0
         unclear, words = Counter[str](), Counter[tuple[str, str]]()
         for entity_type, opt_in_id, kind, count in self._reader.rows(query, "counting consent_event"):
@@ -413,7 +425,7 @@ class Consents:
             elif opt_in_id not in ids or entity_type not in list(EntityType) or not self._is_well_spelled(kind):
                 cleaned += count
         known = self._spellings
-        types = [raw for each in EntityType for raw in known.entity_types.get(each, ())]
+        types = [raw for possible in EntityType for raw in known.entity_types.get(possible, ())]
         good = and_(
             this,
             _is_one_of(self.source.c.opt_in_id, known.opt_ins.get(key, ())),
@@ -423,7 +435,7 @@ class Consents:
         return ConsentRows(rows, cleaned, {name: count for name, count in unclear.items() if count}, dict(words))
 
     def _undated_grants(self, this: ColumnElement[bool]) -> int:
-        """How many grants have no time. Where times are text, only Python tells."""
+        """Return how many grants have no time. Times stored as text are parsed in Python."""
         granting = [raw for raw, kind in self._spellings.kinds.items() if kind in GRANTING]
         stored = self.source.c.occurred_at
         where = and_(this, _is_one_of(self.source.c.kind, granting))
@@ -438,7 +450,7 @@ class Consents:
         )
 
     def _only(self, opt_in_id: str) -> str:
-        """The cleaned id of an opt-in, which is the only one of this spelling."""
+        """Return the cleaned id of an opt-in, which is the only one of this spelling."""
         self.opt_in(opt_in_id)
         return cleaned_word(opt_in_id)
 
@@ -447,11 +459,11 @@ class Consents:
         for entity_type in EntityType:
             keyed = self.people(entity_type)
             joined = joined.outerjoin(keyed, self._is_of(entity_type) & (self.source.c.entity_id == keyed.c.id))
-        found: FromClause = joined
-        return found
+        with_people: FromClause = joined
+        return with_people
 
     def _email(self) -> ColumnElement[Any]:
-        """The address of an event's entity, whichever of the tables, outer joined, has it."""
+        """Return the address of an event's entity, whichever of the tables, outer joined, has it."""
         return case(
             *((self._is_of(entity_type), self.people(entity_type).c.email) for entity_type in EntityType)
         ).label("email")
@@ -461,13 +473,13 @@ class Consents:
 
 
 def entity_type_of(raw: object) -> EntityType | None:
-    """What a value of the CRM names, whatever its case and outer blanks; None where that is no entity type."""
+    """Return what a value of the CRM names, whatever its case and outer blanks; None where that is no entity type."""
     word = cleaned_word(raw)
     return EntityType(word) if word in list(EntityType) else None
 
 
 def numbered(keys: Sequence[object]) -> Numbers:
-    """Numbers from 0 for groups of equal keys that stand beside each other."""
+    """Return numbers from 0 for groups of equal keys that stand beside each other."""
     changes = [before != after for before, after in pairwise(keys)]
     return np.concatenate([[0], np.cumsum(changes, dtype=np.intp)]).astype(np.intp)
 
@@ -487,13 +499,13 @@ def require_same_keys(keys: Sequence[object], joined: Iterable[object], key: str
         if theirs is not None and (not isinstance(theirs, str) or mine.strip() != theirs.strip()):
             raise CrmError(
                 f"the database takes different ids of {key} and {other} for the same, so one person would be sent on "
-                "another's consent; give both as text (cast them in a view) with a collation that tells case apart"
+                "another's consent; give both as text (cast them in a view) with a case-sensitive collation"
             )
 
 
 def _is_one_of(column: ColumnElement[Any], spellings: Sequence[object]) -> ColumnElement[bool]:
-    """Whether a column has one of these values, NULL among them."""
-    values = [each for each in spellings if each is not None]
+    """Return whether a column has one of these values, NULL among them."""
+    values = [spelling for spelling in spellings if spelling is not None]
     parts: list[ColumnElement[bool]] = [column.is_(None)] if len(values) < len(spellings) else []
     if values:
         parts.append(column == values[0] if len(values) == 1 else column.in_(values))

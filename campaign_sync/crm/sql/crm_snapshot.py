@@ -11,9 +11,9 @@ from sqlalchemy import Connection, select
 from campaign_sync.crm.address_key import address_key, people_by_address
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
 from campaign_sync.crm.sql.chunks import by_type
-from campaign_sync.crm.sql.consents import EVENT_COLUMNS, Consents, numbered, require_same_keys
-from campaign_sync.crm.sql.picks import People, Picks, offered, title
-from campaign_sync.crm.sql.reader import AnyRow, Reader
+from campaign_sync.crm.sql.consents import EVENT_COLUMNS, ConsentReader, numbered, require_same_keys
+from campaign_sync.crm.sql.picks import People, Picks, common_columns, pick_title
+from campaign_sync.crm.sql.reader import AnyRow, SqlReader
 from campaign_sync.crm.sql.records import named_records
 from campaign_sync.crm.sql.schema import address_state
 from campaign_sync.crm.sql.text_frame import text_frame
@@ -33,7 +33,7 @@ from campaign_sync.domain.instant import Instants
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS, SuppressionKind
 
 _LONGEST_TYPE = 16
-"""Of what stands in the place of an entity type; the ledger holds no more."""
+"""Characters kept of a value that is no entity type: the ledger's column is no longer."""
 
 _FIRST_EVENT_COLUMN = 3
 """Of the rows of a selection: before it come the id as picked, the id and the address of the record."""
@@ -54,47 +54,47 @@ class SqlSnapshot:
     """
 
     def __init__(self, connection: Connection, words: ConsentWords) -> None:
-        self._reader = Reader(connection)
-        self._consents = Consents(self._reader, words, datetime.now(UTC))
+        self._reader = SqlReader(connection)
+        self._consents = ConsentReader(self._reader, words, datetime.now(UTC))
         self._picks = Picks(self._reader)
 
     def opt_in(self, opt_in_id: str) -> OptIn | None:
-        """The opt-in's definition, or None where the CRM doesn't know it."""
+        """Return the opt-in's definition, or None where the CRM doesn't know it."""
         return self._consents.opt_in(opt_in_id)
 
     def opt_in_ids(self, mandator: str) -> frozenset[str]:
-        """The opt-ins of a mandator. See `CrmSnapshot.opt_in_ids`."""
+        """Return the opt-ins of a mandator. See `CrmSnapshot.opt_in_ids`."""
         return self._consents.ids_of(mandator)
 
     def records(self, entities: Collection[Entity]) -> dict[Entity, Entity]:
-        """The records that these name. See `CrmSnapshot.records`."""
+        """Return the records that these name. See `CrmSnapshot.records`."""
         return named_records(lambda query: self._reader.rows(query, "looking for records"), entities)
 
     def columns(self, pick: Pick) -> frozenset[str]:
-        """The columns that everybody in this pick has, so that a list's attributes can be filled from them."""
-        return offered(self._picks.find(pick).people, SELECTION_COLUMNS)
+        """Return the columns that everybody in this pick has, so that a list's attributes can be filled from them."""
+        return common_columns(self._picks.find(pick).people, SELECTION_COLUMNS)
 
     def select(
         self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 5_000
     ) -> Iterator[pd.DataFrame]:
-        """Everybody the pick names, contacts before leads before accounts, then by id. See `CrmSnapshot.select`."""
+        """Return everybody the pick names: contacts, leads, accounts, each by id. See `CrmSnapshot.select`."""
         picked = self._picks.find(pick)
-        there = offered(picked.people, SELECTION_COLUMNS)
-        missing = sorted(set(columns) - there)
+        available = common_columns(picked.people, SELECTION_COLUMNS)
+        missing = sorted(set(columns) - available)
         if missing:
             raise CrmError(
-                f"the {title(pick)} has no column {', '.join(missing)} that everybody in it has; "
-                f"correct it in the list's attributes, or add it in the CRM; there are {', '.join(sorted(there))}"
+                f"the {pick_title(pick)} has no column {', '.join(missing)} that everybody in it has; "
+                f"correct it in the list's attributes, or add it in the CRM; there are {', '.join(sorted(available))}"
             )
         self._consents.opt_in(opt_in_id)
         wanted = [name for name in dict.fromkeys(columns) if name not in SELECTION_COLUMNS]
 
         def frames() -> Iterator[pd.DataFrame]:
             for group in picked.people:
-                yield from self._frames(group, opt_in_id, wanted, chunk_rows, title(pick))
-            if picked.strangers is not None:
-                for chunk in self._reader.stream(picked.strangers, chunk_rows, f"reading the {title(pick)}"):
-                    yield _strangers(chunk, wanted)
+                yield from self._frames(group, opt_in_id, wanted, chunk_rows, pick_title(pick))
+            if picked.unmatched is not None:
+                for chunk in self._reader.stream(picked.unmatched, chunk_rows, f"reading the {pick_title(pick)}"):
+                    yield _unmatched_members(chunk, wanted)
 
         return frames()
 
@@ -106,7 +106,7 @@ class SqlSnapshot:
         # An address without a key can't be sent to in the first place.
         keyed = [(address_key(row.address), row) for row in states if cleaned_word(row.bounce_kind) != BounceKind.SOFT]
         odd = self._consents.odd_people_of(mandator)
-        emails = self.emails({each.entity for each in odd})
+        emails = self.emails({consent.entity for consent in odd})
         kinds = {ConsentKind.WITHDRAWN: SuppressionKind.UNSUBSCRIBE}
         rows = [
             *((SuppressionKind.BOUNCE, key, None, None, None, row.bounced_at, row.source) for key, row in keyed if key),
@@ -124,14 +124,14 @@ class SqlSnapshot:
             *(
                 (
                     SuppressionKind.UNCLEAR,
-                    address_key(emails[each.entity]),
-                    *each.entity,
-                    each.opt_in_id,
-                    each.since,
-                    each.source,
+                    address_key(emails[consent.entity]),
+                    *consent.entity,
+                    consent.opt_in_id,
+                    consent.since,
+                    consent.source,
                 )
-                for each in odd
-                if each.entity in emails
+                for consent in odd
+                if consent.entity in emails
             ),
         ]
         columns: list[Sequence[Any]] = [*zip(*rows, strict=True)] or [()] * len(SUPPRESSION_COLUMNS)
@@ -139,11 +139,11 @@ class SqlSnapshot:
         return text_frame(columns, SUPPRESSION_COLUMNS, places, "since")
 
     def consent_rows(self, opt_in_id: str) -> ConsentRows:
-        """How well the consent events of an opt-in can be understood. See `CrmSnapshot.consent_rows`."""
+        """Return how well the consent events of an opt-in can be understood. See `CrmSnapshot.consent_rows`."""
         return self._consents.rows_of(opt_in_id)
 
     def entities_with(self, address: str) -> list[Entity]:
-        """Everybody who has this address, however either is spelled. See `CrmSnapshot.entities_with`."""
+        """Return everybody who has this address, however either is spelled. See `CrmSnapshot.entities_with`."""
         key = address_key(address)
         if key is None:
             return []
@@ -151,27 +151,27 @@ class SqlSnapshot:
         return sorted(people.get(key, []), key=lambda entity: (entity.entity_type.precedence, entity.entity_id))
 
     def email(self, entity: Entity) -> str | None:
-        """An entity's address as the CRM spells it. See `CrmSnapshot.email`."""
+        """Return an entity's address as the CRM spells it. See `CrmSnapshot.email`."""
         return self.emails([entity]).get(entity)
 
     def emails(self, entities: Collection[Entity]) -> dict[Entity, str]:
-        """The addresses of many entities as the CRM spells them. See `CrmSnapshot.emails`."""
-        found: dict[Entity, str] = {}
+        """Return the addresses of many entities as the CRM spells them. See `CrmSnapshot.emails`."""
+        by_entity: dict[Entity, str] = {}
         for entity_type, ids in by_type(entities):
             people = self._consents.people(entity_type)
             query = select(people.c.id, people.c.email).where(people.c.id.in_(ids))
             for row in self._reader.rows(query, f"reading {entity_type}"):
                 email = row.email or ""
                 text_of_email = email if isinstance(email, str) else email.decode(errors="replace")  # it isn't UTF-8
-                found[Entity(entity_type, str(row.id).strip())] = text_of_email
-        return found
+                by_entity[Entity(entity_type, str(row.id).strip())] = text_of_email
+        return by_entity
 
     def consenting(self, opt_in_id: str) -> Iterator[tuple[str, str, datetime]]:
-        """Everybody whose consent for this opt-in is granted now. See `CrmSnapshot.consenting`."""
+        """Return everybody whose consent for this opt-in is granted now. See `CrmSnapshot.consenting`."""
         return ((str(entity), email, at) for entity, email, at in self._consents.granted(opt_in_id))
 
     def consents(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
-        """What ever happened to an entity's consents, by opt-in, oldest first. See `CrmSnapshot.consents`."""
+        """Return what ever happened to an entity's consents, by opt-in, oldest first. See `CrmSnapshot.consents`."""
         return self._consents.history(entity)
 
     def _frames(
@@ -189,9 +189,9 @@ class SqlSnapshot:
                 & self._consents.of_opt_ins([cleaned_word(opt_in_id)], [people.entity_type]),
             )
             # Where a report names an entity several times, its first row counts: that with the smallest own columns.
-            .order_by(picked.c.entity_id, *(each for each in own if each.table is picked))
+            .order_by(picked.c.entity_id, *(column for column in own if column.table is picked))
         )
-        own_places = [f"{pick if each.table is picked else people.entity_type}.{each.name}" for each in own]
+        own_places = [f"{pick if column.table is picked else people.entity_type}.{column.name}" for column in own]
         consent_places = [f"consent_event.{name}" for name in EVENT_COLUMNS if name != "entity_id"]
         places = ["entity_type", f"{pick}.entity_id", f"{people.entity_type}.email", *consent_places, *own_places]
         for rows in self._reader.groups(query, chunk_rows, f"reading the {pick}", lambda row: row[0]):
@@ -206,7 +206,7 @@ class SqlSnapshot:
             )
 
     def _one_of_each(self, entity_type: str, values: Sequence[Sequence[Any]]) -> list[Sequence[Any] | Instants]:
-        """The columns of a selection, one value per entity; the rows of one stand beside each other in `values`."""
+        """Return the columns of a selection, one value per entity; rows of one are adjacent in `values`."""
         groups = numbered(values[0])
         firsts = np.flatnonzero(np.diff(groups, prepend=-1))
         with_event = np.flatnonzero([entity_id is not None for entity_id in values[_EVENT_ENTITY_ID]])
@@ -230,12 +230,12 @@ class SqlSnapshot:
 
 
 def _at(column: Sequence[Any], positions: Numbers) -> Sequence[Any]:
-    """The values at ascending, distinct positions; the column itself where that is all of it."""
+    """Return the values at ascending, distinct positions; the column itself where that is all of it."""
     return column if len(positions) == len(column) else [column[position] for position in positions.tolist()]
 
 
 def _spread(column: Sequence[Any], groups: Numbers, size: int) -> Sequence[Any]:
-    """The values at the ascending, distinct places of their groups, and None at all others."""
+    """Return the values at the ascending, distinct places of their groups, and None at all others."""
     if len(groups) == size:
         return column
     values: list[Any] = [None] * size
@@ -244,7 +244,7 @@ def _spread(column: Sequence[Any], groups: Numbers, size: int) -> Sequence[Any]:
     return values
 
 
-def _strangers(members: Sequence[AnyRow], columns: Sequence[str]) -> pd.DataFrame:
+def _unmatched_members(members: Sequence[AnyRow], columns: Sequence[str]) -> pd.DataFrame:
     """Members of a list whose entity type is none. They come like everybody else, to be rejected with their reason."""
     names = (*SELECTION_COLUMNS, *columns)
     types = [str(row[0] or "").strip()[:_LONGEST_TYPE] for row in members]

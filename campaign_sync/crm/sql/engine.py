@@ -22,7 +22,7 @@ _BEGIN = "sqlite_begin"
 _WRITING = "BEGIN IMMEDIATE"
 """A writer takes the lock at once: having read first, it could find itself outrun and be turned away."""
 
-_TELLING_SQLSTATES = ("25", "42", "53", "55", "57")
+_SHOWABLE_SQLSTATES = ("25", "42", "53", "55", "57")
 """PostgreSQL's error classes whose texts speak of statements and resources, never of the data in a row."""
 
 
@@ -33,7 +33,7 @@ class UnusableUrlError(CrmError):
 
 
 def crm_engine(url: str, *, create: bool = False) -> Engine:
-    """An engine that keeps no connection open and puts no values into its messages.
+    """Return an engine that keeps no connection open and puts no values into its messages.
 
     Args:
         url: a SQLAlchemy URL. `postgresql://` and `postgres://` without a driver mean psycopg2.
@@ -93,7 +93,7 @@ def read_only(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def crm_errors(engine: Engine, doing: str) -> Iterator[None]:
-    """Turn database errors into `CrmError`s that say where, what and what to do, but hold nobody's data."""
+    """Turn database errors into `CrmError`s that say where, what and what to do, but hold no personal data."""
     try:
         yield
     except SQLAlchemyError as error:
@@ -111,7 +111,7 @@ def _explain(error: SQLAlchemyError) -> str:
     state = getattr(original, "pgcode", None)
     if state == "22021":
         return "a text isn't UTF-8; the database lets any bytes in (SQL_ASCII), convert it to UTF-8"
-    if state and state.startswith(_TELLING_SQLSTATES):
+    if state and state.startswith(_SHOWABLE_SQLSTATES):
         return f"{original.diag.message_primary} (SQLSTATE {state})"  # type: ignore[attr-defined]
     if state:
         return f"{type(original).__name__} (SQLSTATE {state})"
@@ -134,7 +134,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _text(raw: bytes) -> str | bytes:
-    """Text as stored. Not UTF-8, it stays bytes: sqlite3's own error would print the value."""
+    """Return text as stored. Not UTF-8, it stays bytes: sqlite3's own error would print the value."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

@@ -26,7 +26,7 @@ from campaign_sync.crm.address_key import address_key, people_by_address
 from campaign_sync.crm.port import CrmError, OnWritten, WriteBack
 from campaign_sync.crm.sql.chunks import IDS_PER_QUERY, by_type, chunks, writing, written
 from campaign_sync.crm.sql.consents import entity_type_of
-from campaign_sync.crm.sql.reader import Reader
+from campaign_sync.crm.sql.reader import SqlReader
 from campaign_sync.crm.sql.schema import address_state, consent_event, opt_in
 from campaign_sync.domain.consent import ConsentKind, cleaned_word
 from campaign_sync.domain.entity import Entity, EntityType
@@ -55,11 +55,11 @@ def record_bounces(engine: Engine, bounces: Sequence[Bounce], on_written: OnWrit
         stored = _bounces_on_record(connection, reported)
     count = 0
     for keys in chunks(list(known)):
-        some = {key: weightiest[key] for key in keys}
-        news = written(engine, doing, partial(_write_bounces, some, stored))
+        weightiest_of_chunk = {key: weightiest[key] for key in keys}
+        news = written(engine, doing, partial(_write_bounces, weightiest_of_chunk, stored))
         count += len(news)
-        on_written([Written(each, key in news) for key in keys for each in reported[key]])
-    unmatched = [each for each in bounces if address_key(each.address) not in known]
+        on_written([Written(bounce, key in news) for key in keys for bounce in reported[key]])
+    unmatched = [bounce for bounce in bounces if address_key(bounce.address) not in known]
     return WriteBack(count, len(known) - count, _addresses(unmatched))
 
 
@@ -67,17 +67,19 @@ def record_unsubscribes(engine: Engine, unsubscribes: Sequence[Unsubscribe], on_
     """Append withdrawals. See `Crm.record_unsubscribes`."""
     doing = "recording unsubscribes"
     with writing(engine, doing) as connection:
-        opt_ins = _opt_ins_by_mandator(connection, {each.mandator for each in unsubscribes})
+        opt_ins = _opt_ins_by_mandator(connection, {unsubscribe.mandator for unsubscribe in unsubscribes})
         people = people_by_address(partial(_streamed, connection), _by_key(unsubscribes))
         types = _entity_types(connection)
     new, all_events, matched = 0, 0, set[Unsubscribe]()
     for chunk in chunks(unsubscribes):
         entries = written(engine, doing, partial(_write_withdrawals, chunk, people, opt_ins, types))
-        new += sum(one.new for one in entries)
-        all_events += len({one.event_id for one in entries})
-        matched |= {one.feedback for one in entries if isinstance(one.feedback, Unsubscribe)}
+        new += sum(entry.new for entry in entries)
+        all_events += len({entry.event_id for entry in entries})
+        matched |= {entry.feedback for entry in entries if isinstance(entry.feedback, Unsubscribe)}
         on_written(entries)
-    return WriteBack(new, all_events - new, _addresses(each for each in unsubscribes if each not in matched))
+    return WriteBack(
+        new, all_events - new, _addresses(unsubscribe for unsubscribe in unsubscribes if unsubscribe not in matched)
+    )
 
 
 def _write_withdrawals(
@@ -87,18 +89,24 @@ def _write_withdrawals(
     types: Mapping[EntityType, Sequence[str]],
     connection: Connection,
 ) -> list[Written]:
-    holders = {each: people.get(address_key(each.address) or each.address, []) for each in chunk}
-    named = {one.entity for each in chunk for one in each.through} | {each.entity for each in chunk if each.entity}
+    holders = {
+        unsubscribe: people.get(address_key(unsubscribe.address) or unsubscribe.address, []) for unsubscribe in chunk
+    }
+    named = {consent.entity for unsubscribe in chunk for consent in unsubscribe.through} | {
+        unsubscribe.entity for unsubscribe in chunk if unsubscribe.entity
+    }
     past = _Past.read(connection, {entity for group in holders.values() for entity in group} | named, types)
     withdrawals: dict[str, dict[str, Any]] = {}
     entries = []
-    for each in chunk:
-        for entity, opt_in_id in _concerned(each, holders[each], past, opt_ins[each.mandator]):
-            event_id = _withdrawal_id(each, entity, normalize_text(opt_in_id))
+    for unsubscribe in chunk:
+        for entity, opt_in_id in _concerned(unsubscribe, holders[unsubscribe], past, opt_ins[unsubscribe.mandator]):
+            event_id = _withdrawal_id(unsubscribe, entity, normalize_text(opt_in_id))
             is_new = event_id not in past.event_ids and event_id not in withdrawals
-            entry = Written(each, is_new, entity, normalize_text(opt_in_id), event_id)
+            entry = Written(unsubscribe, is_new, entity, normalize_text(opt_in_id), event_id)
             if is_new:
-                withdrawals[event_id] = _withdrawal(each, entry) | {"opt_in_id": opt_in_id}  # as the CRM refers to it
+                withdrawals[event_id] = _withdrawal(unsubscribe, entry) | {
+                    "opt_in_id": opt_in_id
+                }  # as the CRM refers to it
             entries.append(entry)
     if withdrawals:
         connection.execute(insert(consent_event), list(withdrawals.values()))
@@ -108,16 +116,16 @@ def _write_withdrawals(
 def _concerned(
     unsubscribe: Unsubscribe, holders: Sequence[Entity], past: "_Past", of_mandator: Mapping[str, str]
 ) -> Iterator[tuple[Entity, str]]:
-    """The consents that end: the one that is named, or those they were written to through; else all of the mandator.
+    """Return the consents that end: the named one, or those of the lists sent; else all of the mandator.
 
-    Where the vendor says which lists were left, those lists' instead of all. They end for whoever has the address, too.
-    Somebody whose consents the CRM has forgotten is left forgotten. Opt-ins come as the CRM spells them.
+    Where the vendor says which lists were left, those lists' instead of all. They end for all with the address, too.
+    Nothing is written for records without consent events. Opt-ins come as the CRM spells them.
     """
-    through = {(one.entity, cleaned_word(one.opt_in_id)) for one in unsubscribe.through}
-    through = {each for each in through if each[1] in of_mandator}
+    through = {(consent.entity, cleaned_word(consent.opt_in_id)) for consent in unsubscribe.through}
+    through = {entry for entry in through if entry[1] in of_mandator}
     if unsubscribe.opt_in_id:
         keys = {cleaned_word(unsubscribe.opt_in_id)} & of_mandator.keys()
-        through = {each for each in through if each[1] in keys}
+        through = {entry for entry in through if entry[1] in keys}
         if unsubscribe.entity:
             through |= {(unsubscribe.entity, key) for key in keys}
     else:
@@ -141,7 +149,7 @@ class _Past:
     ) -> "_Past":
         """Read it. `types` are the CRM's spellings of entity types."""
         past = cls()
-        source = Reader(connection).with_clean_key(_EVENTS, "entity_id")
+        source = SqlReader(connection).with_clean_key(_EVENTS, "entity_id")
         for entity_type, ids in by_type(entities):
             query = select(*source.c["id", "entity_id", "opt_in_id"]).where(
                 source.c.entity_type.in_(types.get(entity_type, ())), source.c.entity_id.in_(ids)
@@ -155,23 +163,23 @@ class _Past:
 
 def _by_key(feedback: Iterable[Feedback]) -> dict[str, list[Feedback]]:
     grouped = defaultdict(list)
-    for each in feedback:
-        grouped[address_key(each.address) or each.address].append(each)
+    for entry in feedback:
+        grouped[address_key(entry.address) or entry.address].append(entry)
     return dict(grouped)
 
 
 def _addresses(feedback: Iterable[Bounce | Unsubscribe]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.address for each in feedback))
+    return tuple(dict.fromkeys(entry.address for entry in feedback))
 
 
 def _bounces_on_record(connection: Connection, keys: Collection[str]) -> dict[str, Row[Any]]:
-    """What `address_state` says of these addresses; the weightiest where several spellings of one are in it."""
-    found: dict[str, Row[Any]] = {}
+    """Return what `address_state` says of these addresses; the weightiest where several spellings of one are in it."""
+    stored: dict[str, Row[Any]] = {}
     for row in sorted(_streamed(connection, _states(connection)), key=_weight_on_record):
         key = address_key(row.address)
         if key is not None and key in keys:
-            found[key] = row
-    return found
+            stored[key] = row
+    return stored
 
 
 def _is_news(bounce: Bounce, stored: Row[Any]) -> bool:
@@ -182,12 +190,12 @@ def _is_news(bounce: Bounce, stored: Row[Any]) -> bool:
 def _write_bounces(
     bounces: Mapping[str, Bounce], stored_before: Mapping[str, Row[Any]], connection: Connection
 ) -> set[str]:
-    """The keys of those that were news. What somebody else writes at the same time never loses to a lighter one."""
+    """Write bounces and return the keys of the new ones. A concurrent writer's heavier bounce is kept."""
     query = _states(connection)
     spelled = {key: stored_before[key].address if key in stored_before else key for key in bounces}
     stored: dict[str, Row[Any]] = {}
-    for some in chunks(list(spelled.values()), IDS_PER_QUERY):
-        stored |= {row.address: row for row in connection.execute(query.where(address_state.c.address.in_(some)))}
+    for chunk in chunks(list(spelled.values()), IDS_PER_QUERY):
+        stored |= {row.address: row for row in connection.execute(query.where(address_state.c.address.in_(chunk)))}
     new, newer = [], []
     for key, bounce in bounces.items():
         values = {
@@ -205,16 +213,16 @@ def _write_bounces(
     if newer:
         names = ("bounce_kind", "bounced_at", "mandator", "source")
         this = address_state.c.address == bindparam("stored_address")
-        if connection.dialect.name != "sqlite":  # there nobody else can have written meanwhile, and times are text
+        if connection.dialect.name != "sqlite":  # which has one writer at a time, and holds times as text
             this &= _lighter()
         connection.execute(update(address_state).where(this).values({name: bindparam(name) for name in names}), newer)
-    changed = {each["address"] for each in new} | {each["stored_address"] for each in newer}
+    changed = {changed_row["address"] for changed_row in new} | {changed_row["stored_address"] for changed_row in newer}
     return {key for key in bounces if key in changed or spelled[key] in changed}
 
 
 def _states(connection: Connection) -> Select[Any]:
     columns = address_state.c
-    return select(*[columns.address, columns.bounce_kind, Reader(connection).moment(columns.bounced_at)])
+    return select(*[columns.address, columns.bounce_kind, SqlReader(connection).moment(columns.bounced_at)])
 
 
 def _weight_on_record(stored: Row[Any]) -> tuple[bool, datetime]:
@@ -223,7 +231,7 @@ def _weight_on_record(stored: Row[Any]) -> tuple[bool, datetime]:
 
 
 def _lighter() -> ColumnElement[bool]:
-    """What `_is_news` says, by the database: somebody else may have written since the rows were read."""
+    """Return the rule of `_is_news` as SQL: another process may have written since the rows were read."""
     was_final = case(*((address_state.c.bounce_kind == kind, 1) for kind in sorted(FINAL_BOUNCES)), else_=0)
     older = (address_state.c.bounced_at < bindparam("bounced_at")) | address_state.c.bounced_at.is_(None)
     return (was_final < bindparam("is_final")) | ((was_final == bindparam("is_final")) & older)
@@ -234,29 +242,29 @@ def _weight_of(bounce: Bounce) -> tuple[bool, datetime]:
 
 
 def _entity_types(connection: Connection) -> dict[EntityType, list[str]]:
-    """How the CRM spells them in its consent events."""
-    found: defaultdict[EntityType, list[str]] = defaultdict(list)
+    """Return how the CRM spells them in its consent events."""
+    spellings: defaultdict[EntityType, list[str]] = defaultdict(list)
     for raw in connection.execute(select(consent_event.c.entity_type).distinct()).scalars():
         if entity_type := entity_type_of(raw):
-            found[entity_type].append(raw)
-    return dict(found)
+            spellings[entity_type].append(raw)
+    return dict(spellings)
 
 
 def _opt_ins_by_mandator(connection: Connection, mandators: Collection[str]) -> dict[str, dict[str, str]]:
-    """As the CRM spells them, by what `cleaned_word` makes of that."""
-    found: dict[str, dict[str, str]] = {mandator: {} for mandator in mandators}
+    """Return a mandator's opt-in ids as the CRM spells them, by their `cleaned_word`."""
+    opt_ins: dict[str, dict[str, str]] = {mandator: {} for mandator in mandators}
     for row in connection.execute(select(opt_in.c.mandator, opt_in.c.opt_in_id)):
         mandator = normalize_text(str(row.mandator))
-        if mandator in found:
-            found[mandator][cleaned_word(row.opt_in_id)] = row.opt_in_id
-    unknown = sorted(mandator for mandator, opt_in_ids in found.items() if not opt_in_ids)
+        if mandator in opt_ins:
+            opt_ins[mandator][cleaned_word(row.opt_in_id)] = row.opt_in_id
+    unknown = sorted(mandator for mandator, opt_in_ids in opt_ins.items() if not opt_in_ids)
     if unknown:
         # Otherwise a differently spelled mandator would lose every unsubscribe without a word.
         raise CrmError(
             f"the CRM defines no opt-in for mandator {', '.join(unknown)}, so its unsubscribes can't be recorded; "
             "opt_in.mandator must hold the mandator's name in the configuration"
         )
-    return found
+    return opt_ins
 
 
 def _withdrawal_id(unsubscribe: Unsubscribe, entity: Entity, opt_in_id: str) -> str:

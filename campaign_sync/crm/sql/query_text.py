@@ -15,8 +15,8 @@ _TOKEN = re.compile(
 )
 
 
-def without_ending(query: str) -> str:
-    """The query without the blanks, comments and semicolons at its end, so that it fits into parentheses."""
+def strip_query_end(query: str) -> str:
+    """Return the query without the blanks, comments and semicolons at its end, so that it fits into parentheses."""
     end = 0
     for token in _TOKEN.finditer(query):
         if token.lastgroup != "insignificant":

@@ -65,7 +65,7 @@ class _AsStored(UserDefinedType[Any]):
         return None
 
 
-class Reader:
+class SqlReader:
     """Reads from a CRM through a connection, whose transaction says which moment is seen."""
 
     def __init__(self, connection: Connection) -> None:
@@ -75,7 +75,7 @@ class Reader:
         self._with_clean_key: dict[tuple[FromClause, str], FromClause] = {}
 
     def table(self, name: str, named_by: str = "the CRM contract") -> TableClause:
-        """A table or view with the columns it really has.
+        """Return a table or view with the columns it really has.
 
         Raises:
             CrmError: there is none.
@@ -84,15 +84,15 @@ class Reader:
             schema, _, bare = name.rpartition(".")
             with crm_errors(self.connection.engine, f"looking at {name}"):
                 try:
-                    found = inspect(self.connection).get_columns(bare, schema=schema or None)
+                    infos = inspect(self.connection).get_columns(bare, schema=schema or None)
                 except NoSuchTableError:
                     raise CrmError(f"the CRM has no table or view {name}, which {named_by} asks for") from None
-            columns = [column(each["name"], self._type(each["type"])) for each in found]
+            columns = [column(info["name"], self._type(info["type"])) for info in infos]
             self._tables[name] = table(bare, *columns, schema=schema or None)
         return self._tables[name]
 
     def moment(self, stored: ColumnElement[Any]) -> ColumnElement[Any]:
-        """A column of times, to be read as `domain.instant` takes them: databases' own types hold no `infinity`.
+        """Return a column of times, to be read as `domain.instant` takes them: databases' own types hold no `infinity`.
 
         Raises:
             CrmError: the database declares it as something that holds no times.
@@ -105,7 +105,7 @@ class Reader:
         return cast(stored, Text).label(stored.name)
 
     def clean_key(self, key: ColumnElement[Any]) -> ColumnElement[Any]:
-        """A key without outer blanks. What isn't text stays what it is, to be found out by `text_keys`."""
+        """Return a key without outer blanks. What isn't text stays what it is, to be found out by `text_keys`."""
         if self.dialect == "sqlite":
             return case((func.typeof(key) == "text", func.trim(key, _BLANKS)), else_=key)
         if self.dialect == "postgresql":
@@ -113,7 +113,7 @@ class Reader:
         return func.trim(key)
 
     def with_clean_key(self, source: FromClause, name: str, *, unique: bool = False) -> FromClause:
-        """A table with its key without outer blanks: itself, with its indexes, where no key has any.
+        """Return a table with its key without outer blanks: itself, with its indexes, where no key has any.
 
         Args:
             source: the table.
@@ -128,11 +128,11 @@ class Reader:
         return self._with_clean_key[source, name]
 
     def rows(self, query: Select[Any], doing: str) -> list[AnyRow]:
-        """All rows of a query; `doing` says in messages what it was for."""
+        """Return all rows of a query; `doing` says in messages what it was for."""
         return [row for chunk in self.stream(query, 20_000, doing) for row in chunk]
 
     def stream(self, query: Select[Any], chunk_rows: int, doing: str) -> Iterator[Sequence[AnyRow]]:
-        """The rows of a query, at most `chunk_rows` at once."""
+        """Yield the rows of a query, at most `chunk_rows` at once."""
         try:
             with crm_errors(self.connection.engine, doing):
                 # The savepoint keeps the snapshot alive for other lists when this one's query turns out to be broken.
@@ -153,7 +153,7 @@ class Reader:
             ) from None
 
     def type_code(self, query: Select[Any], doing: str) -> int:
-        """The database's number for the type of a query's first column. None of its rows is fetched."""
+        """Return the database's number for the type of a query's first column. None of its rows is fetched."""
         with crm_errors(self.connection.engine, doing), self.connection.begin_nested():
             result = self.connection.execute(query.limit(0))
             code = int(result.cursor.description[0][1]) if result.cursor else 0  # type: ignore[call-overload]
@@ -163,7 +163,7 @@ class Reader:
     def groups(
         self, query: Select[Any], chunk_rows: int, doing: str, key: Callable[[AnyRow], object]
     ) -> Iterator[list[AnyRow]]:
-        """The rows of a query that is ordered by `key`, some groups of equal keys at once, and each of them whole."""
+        """Yield the rows of a query ordered by `key`, in chunks that never split a group of equal keys."""
         held: list[AnyRow] = []
         for chunk in self.stream(query, chunk_rows, doing):
             held += chunk
@@ -177,7 +177,7 @@ class Reader:
             yield held
 
     def _may_be_odd(self, key: ColumnElement[Any]) -> ColumnElement[bool]:
-        """Which keys don't begin and end with a printable ASCII character, or aren't text: looked at quickly."""
+        """Return which keys don't begin and end with a printable ASCII character, or aren't text: looked at quickly."""
         if self.dialect == "sqlite":  # numbers come before all texts, and bytes after them
             first, last = collate(key, "BINARY"), collate(func.substr(key, -1), "BINARY")
         elif self.dialect == "postgresql":
@@ -216,16 +216,16 @@ class Reader:
                 f"{place}: {keys} keys are there twice, only with other blanks around them; make them differ"
             )
         return (
-            select(*(clean.label(name) if each is key else each for each in source.c))
+            select(*(clean.label(name) if source_column is key else source_column for source_column in source.c))
             .cte(f"clean_{source.description}")
             .prefix_with("MATERIALIZED", dialect="sqlite")  # so that SQLite gives it an index for the join
         )
 
 
 def _time(text: str) -> object:
-    found = instant(text)
-    if found is not None:
-        return found
+    moment = instant(text)
+    if moment is not None:
+        return moment
     try:
         return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC) if len(text) == 10 else text
     except ValueError:

@@ -1,4 +1,4 @@
-"""Finding the records of a CRM in a SQL database that somebody else names."""
+"""Finding the records of a CRM in a SQL database by ids that come from outside."""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -13,17 +13,17 @@ from campaign_sync.domain.entity import Entity
 def named_records(
     read: Callable[[Select[Any]], Iterable[Row[Any]]], entities: Collection[Entity]
 ) -> dict[Entity, Entity]:
-    """The records that these name, as the CRM spells them. See `CrmSnapshot.records`.
+    """Return the records that these name, as the CRM spells them. See `CrmSnapshot.records`.
 
     `read` yields the rows of a query. Ids are compared as text, outer blanks aside: what the vendor returned needn't be
-    a number where the CRM's ids are. Case tells records apart: ids of Salesforce differ in nothing else.
+    a number where the CRM's ids are. Case matters: ids of Salesforce can differ in nothing else.
     """
     wanted = {Entity(entity.entity_type, entity.entity_id.strip()): entity for entity in entities}
-    found = {}
+    records = {}
     for entity_type, ids in by_type(set(wanted)):
         record_id = ENTITY_TABLES[entity_type].c.id
         for row in read(select(record_id).where(func.trim(cast(record_id, Text)).in_(ids))):
             record = Entity(entity_type, str(row.id).strip())
-            if record in wanted:  # a collation may not tell case apart
-                found[wanted[record]] = record
-    return found
+            if record in wanted:  # a collation may ignore case
+                records[wanted[record]] = record
+    return records

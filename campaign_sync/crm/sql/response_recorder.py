@@ -22,7 +22,7 @@ _DOING = "recording responses"
 
 
 def takes_responses(engine: Engine) -> bool:
-    """Whether both optional tables are there with all their columns."""
+    """Return whether both optional tables are there with all their columns."""
     with crm_errors(engine, "looking for the tables of responses"), read_only(engine) as connection:
         inspector = inspect(connection)
         return all(
@@ -33,10 +33,10 @@ def takes_responses(engine: Engine) -> bool:
 def record_responses(engine: Engine, responses: Sequence[Response]) -> RecordedResponses:
     """Append responses. See `Crm.record_responses`."""
     with crm_errors(engine, _DOING), read_only(engine) as connection:
-        campaigns = _known(connection, campaign.c.mailing_id, {str(one.mailing_id) for one in responses})
-        people = existing(connection, {one.entity for one in responses if one.entity})
-    of_campaigns = [one for one in responses if str(one.mailing_id) in campaigns]
-    of_people = [one for one in of_campaigns if one.entity in people]
+        campaigns = _known(connection, campaign.c.mailing_id, {str(entry.mailing_id) for entry in responses})
+        people = existing(connection, {entry.entity for entry in responses if entry.entity})
+    of_campaigns = [entry for entry in responses if str(entry.mailing_id) in campaigns]
+    of_people = [entry for entry in of_campaigns if entry.entity in people]
     rows = list({row["id"]: row for row in map(_row, of_people)}.values())
     written = 0
     for chunk in chunks(rows):
@@ -56,27 +56,27 @@ def record_responses(engine: Engine, responses: Sequence[Response]) -> RecordedR
 
 def _columns(inspector: Inspector, table: str) -> set[str]:
     try:
-        return {each["name"] for each in inspector.get_columns(table)}
+        return {info["name"] for info in inspector.get_columns(table)}
     except NoSuchTableError:
         return set()
 
 
 def _known(connection: Connection, key: Column[str], ids: Collection[str]) -> set[str]:
-    found: set[str] = set()
-    for some in chunks(sorted(ids), IDS_PER_QUERY):
-        found |= {str(each).strip() for each in connection.execute(select(key).where(key.in_(some))).scalars()}
-    return found
+    known: set[str] = set()
+    for chunk in chunks(sorted(ids), IDS_PER_QUERY):
+        known |= {str(value).strip() for value in connection.execute(select(key).where(key.in_(chunk))).scalars()}
+    return known
 
 
-def _row(one: Response) -> dict[str, Any]:
-    moment = one.occurred_at.astimezone(UTC)
-    identity = [one.kind.value, str(one.mailing_id), str(one.entity), moment.isoformat(), one.detail or ""]
+def _row(entry: Response) -> dict[str, Any]:
+    moment = entry.occurred_at.astimezone(UTC)
+    identity = [entry.kind.value, str(entry.mailing_id), str(entry.entity), moment.isoformat(), entry.detail or ""]
     return {
         "id": str(uuid.uuid5(_RESPONSES, "\n".join(identity))),
-        "kind": one.kind.value,
-        "mailing_id": str(one.mailing_id),
-        "entity_type": one.entity.entity_type.value if one.entity else None,
-        "entity_id": one.entity.entity_id if one.entity else None,
+        "kind": entry.kind.value,
+        "mailing_id": str(entry.mailing_id),
+        "entity_type": entry.entity.entity_type.value if entry.entity else None,
+        "entity_id": entry.entity.entity_id if entry.entity else None,
         "occurred_at": moment,
-        "detail": one.detail,
+        "detail": entry.detail,
     }

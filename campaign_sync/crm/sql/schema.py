@@ -24,7 +24,7 @@ class UtcTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """The moment in UTC."""
+        """Return the moment in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -142,7 +142,7 @@ response = Table(
 )
 
 export_metadata = MetaData()
-"""What a CRM may have beside the contract, to tell that its own nightly work is done."""
+"""What a CRM may have beside the contract, to show that its own nightly work is done."""
 
 export_log = Table(
     "export_log",
@@ -156,7 +156,7 @@ OPTIONAL_COLUMNS = (consent_event.c.text_version,)
 
 
 def required_columns(table: Table) -> list[str]:
-    """The columns a CRM must have in this table. Of people only key and address; the others are up to `attributes`."""
+    """Return the columns a CRM must have in this table: of people, key and address; `attributes` decide the rest."""
     if table in ENTITY_TABLES.values():
         return ["id", "email"]
     optional = [column.name for column in OPTIONAL_COLUMNS if column.table is table]

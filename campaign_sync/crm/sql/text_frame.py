@@ -15,13 +15,13 @@ from campaign_sync.domain.text import marked_text, vendor_text
 _TEXT = {str, type(None)}
 
 _KEYS = frozenset({*SUPPRESSION_COLUMNS, "entity_type", "entity_id", "consent_event_id", "consent_kind"})
-"""Columns by which somebody is told from others, or a consent from its withdrawal: these aren't read if in doubt."""
+"""Columns that identify a person, or a consent or withdrawal: a value that is in doubt is refused."""
 
 
 def text_frame(
     columns: Sequence[Sequence[Any] | Instants], names: Sequence[str], places: Sequence[str], time: str
 ) -> pd.DataFrame:
-    """A frame of text columns, and of one column of moments.
+    """Return a frame of text columns, and of one column of moments.
 
     Args:
         columns: the values of each column, in the order of `names`.
@@ -29,7 +29,7 @@ def text_frame(
         places: per column, where in the CRM it comes from; for messages.
         time: the column of moments, which becomes `datetime64[us, UTC]`; missing where there is none.
 
-    Values that aren't UTF-8 stop nobody but their own rows: where they are no keys, what can't be read of them is
+    Values that aren't UTF-8 affect only their own rows: where they are no keys, what can't be read of them is
     `NOT_UTF8`, which no row is sent with.
 
     Raises:

@@ -4,7 +4,7 @@ import dagster as dg
 
 from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.feedback.audit import audit
+from campaign_sync.feedback.audit import audit_unsubscribes
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
@@ -71,7 +71,7 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
         with translate_errors(context) as watch:
             vendor = ports.vendor(mandator)
             opt_ins, kind = settings.opt_ins_of_lists, settings.unsubscribe_lists
-            found = audit(
+            found = audit_unsubscribes(
                 mandator,
                 opt_ins,
                 kind,

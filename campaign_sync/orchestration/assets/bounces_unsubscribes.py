@@ -10,8 +10,8 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
 from campaign_sync.domain.feedback_age import AgeLimits, Alertness, in_words
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
-from campaign_sync.feedback.freshness import Fetched, fetched_until, vendor_time
-from campaign_sync.feedback.parsing import SHOWN_FILES, Unread, preview
+from campaign_sync.feedback.freshness import ReaderFreshness, reader_freshness, vendor_time
+from campaign_sync.feedback.parsing import SHOWN_FILES, UnparsedRows, preview_imports
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
@@ -81,11 +81,11 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
             report(Progress(mandator, kind.value, "fetched", rows, rows))
             note_rows(rows)
             waiting = [one for reader in readers for one in ports.state.feedback_imports.uncommitted(mandator, reader)]
-            found = preview(waiting, ports.state, ports.frames, mandator, settings)
+            found = preview_imports(waiting, ports.state, ports.frames, mandator, settings)
             # Where files are delivered, they come in also while the vendor's API fails.
             now = datetime.now(UTC) if settings.feedback.files else vendor_time(False, ports.vendor(mandator))
             read = [(one, found.read[one.id]) for one in waiting]
-            ages = [fetched_until(mandator, reader, ports.state.feedback_imports, read) for reader in readers]
+            ages = [reader_freshness(mandator, reader, ports.state.feedback_imports, read) for reader in readers]
         return dg.MaterializeResult(
             metadata={**fetched_windows(fetched), "seconds": watch.seconds},
             check_results=[
@@ -97,7 +97,9 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
     return fetch
 
 
-def _readable(key: dg.AssetKey, rows: int, unread: Sequence[Unread], unavailable: Sequence[str]) -> dg.AssetCheckResult:
+def _readable(
+    key: dg.AssetKey, rows: int, unread: Sequence[UnparsedRows], unavailable: Sequence[str]
+) -> dg.AssetCheckResult:
     """An error where a delivered file couldn't be had; rows that aren't understood fail the check `layout`."""
     troubles = [*unavailable, *(f"{one.unread} of {one.rows} rows of {one.origin}: {one.why}" for one in unread)]
     more = f" · and {len(troubles) - SHOWN_FILES} more" if len(troubles) > SHOWN_FILES else ""
@@ -112,7 +114,7 @@ def _readable(key: dg.AssetKey, rows: int, unread: Sequence[Unread], unavailable
 
 
 def _fresh(
-    key: dg.AssetKey, mandator: str, ages: Sequence[Fetched], limits: AgeLimits, now: datetime
+    key: dg.AssetKey, mandator: str, ages: Sequence[ReaderFreshness], limits: AgeLimits, now: datetime
 ) -> dg.AssetCheckResult:
     """At most a warning: the check `feedback_age` of `suppression_state` stops the lists."""
     missing = [one.reader for one in ages if one.until is None]

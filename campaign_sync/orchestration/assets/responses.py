@@ -15,9 +15,9 @@ from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.progress import Progress, report
-from campaign_sync.responses.dataset import dataset
+from campaign_sync.responses.dataset import dataset_folder
 from campaign_sync.responses.response_fetcher import ResponseFetcher
-from campaign_sync.responses.response_import import Taken, take
+from campaign_sync.responses.response_import import ResponseImportSummary, import_responses
 from campaign_sync.storage.import_windows import ImportWindow
 from campaign_sync.telemetry.spans import note_rows
 
@@ -60,7 +60,7 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
         group_name=mandator,
         kinds={"parquet"},
         description=told,
-        metadata={"mandator": called, "readers": reader, "folder": dataset(mandator, kind)},
+        metadata={"mandator": called, "readers": reader, "folder": dataset_folder(mandator, kind)},
         check_specs=[dg.AssetCheckSpec("layout", asset=key, description=layout)],
     )
     def responses(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
@@ -79,7 +79,9 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
             def on_responses(done: int) -> None:
                 report(Progress(mandator, kind.value, "store", done, None))
 
-            taken = take(mandator, reader, settings, lambda: ports.crm, state, frames, lambda: vendor, on_responses)
+            taken = import_responses(
+                mandator, reader, settings, lambda: ports.crm, state, frames, lambda: vendor, on_responses
+            )
             now = datetime.now(UTC)
             for old in state.response_imports.expired(mandator, now - settings.feedback.keep_files):
                 frames.remove_rows(old.file)
@@ -99,7 +101,7 @@ def _key(mandator: str, reader: str) -> dg.AssetKey:
     return asset_key(mandator, AssetKind(KIND_OF_RESPONSE_READER[reader]))
 
 
-def _counts(taken: Taken) -> dict[str, Any]:
+def _counts(taken: ResponseImportSummary) -> dict[str, Any]:
     """Numbers that Dagster plots over days."""
     counts = {"new": taken.new, "known before": taken.known_before, "rows that didn't fit": taken.misfits}
     if taken.in_crm is None:

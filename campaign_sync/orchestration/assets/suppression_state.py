@@ -15,13 +15,13 @@ from campaign_sync.domain.outdated_unsubscribes import Outdated
 from campaign_sync.domain.propagation import GOAL, Delays
 from campaign_sync.domain.suppression import SuppressionKind, entity_keys
 from campaign_sync.domain.text import rows_in_words
-from campaign_sync.feedback.blocklist_check import recheck
-from campaign_sync.feedback.current_suppression import suppression
-from campaign_sync.feedback.freshness import SilentReader, judge_age, silent_readers, vendor_time
-from campaign_sync.feedback.parsing import SHOWN_FILES, SHOWN_FOR, Pending, read_pending
-from campaign_sync.feedback.propagation_measurement import measure
-from campaign_sync.feedback.withdrawal_history import with_vanished
-from campaign_sync.feedback.write_back import Outcome, write_back
+from campaign_sync.feedback.blocklist_check import recheck_blocklist
+from campaign_sync.feedback.current_suppression import current_suppression
+from campaign_sync.feedback.freshness import SilentReader, find_silent_readers, judge_age, vendor_time
+from campaign_sync.feedback.parsing import SHOWN_FILES, SHOWN_FOR, PendingFeedback, read_pending
+from campaign_sync.feedback.propagation_measurement import measure_delays
+from campaign_sync.feedback.withdrawal_history import add_vanished
+from campaign_sync.feedback.write_back import WriteBackSummary, write_back
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
@@ -125,16 +125,16 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
             )
             _remove_outlived(mandator, feedback.keep_files, state, ports.frames)
             vendor = ports.vendor(mandator)
-            released = recheck(mandator, vendor, state.blocked_addresses)
+            released = recheck_blocklist(mandator, vendor, state.blocked_addresses)
             opt_in_ids = {each.opt_in_id for each in settings.lists.values()}
             accepted = _forget_accepted(state, context.run.run_id, mandator, settings)
             crm, utc_now = ports.crm_snapshot(mandator), datetime.now(UTC)
-            frame = with_vanished(crm, state, mandator, opt_in_ids, suppression(crm, state, mandator), utc_now)
+            frame = add_vanished(crm, state, mandator, opt_in_ids, current_suppression(crm, state, mandator), utc_now)
             outdated = _outdated(state.write_backs.unsubscribes(mandator, begun), frame)
             now = vendor_time(feedback.files is not None, vendor)
             age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback_imports, now)
-            silences = silent_readers(mandator, feedback, state.feedback_imports, vendor, now)
-            to_crm, to_absence = measure(mandator, settings.lists, state, utc_now)
+            silences = find_silent_readers(mandator, feedback, state.feedback_imports, vendor, now)
+            to_crm, to_absence = measure_delays(mandator, settings.lists, state, utc_now)
             report(Progress(mandator, "suppression_state", "suppressed", len(frame), len(frame)))
             note_rows(len(frame))
         by_kind = frame["kind"].value_counts()
@@ -194,7 +194,7 @@ def age_check(key: dg.AssetKey, verdict: Verdict) -> dg.AssetCheckResult:
     )
 
 
-def _layout(key: dg.AssetKey, mandator: str, pending: Pending) -> dg.AssetCheckResult:
+def _layout(key: dg.AssetKey, mandator: str, pending: PendingFeedback) -> dg.AssetCheckResult:
     misfits = {reader: rows for reader, rows in pending.misfits.items() if rows}
     told = " and ".join(f"{rows_in_words(rows)} of {reader}" for reader, rows in misfits.items())
     where = " · ".join(
@@ -227,7 +227,7 @@ def _matched(key: dg.AssetKey, unmatched: int) -> dg.AssetCheckResult:
     return _check(key, "matched", not unmatched, told, {"rows": unmatched}, _WARN)
 
 
-def _attributions(pending: Pending, written: Outcome) -> dict[str, int]:
+def _attributions(pending: PendingFeedback, written: WriteBackSummary) -> dict[str, int]:
     return {
         "unsubscribes that name a known opt-in": written.naming_opt_in,
         "unsubscribes that name another opt-in": len(pending.named) - written.naming_opt_in,
@@ -236,7 +236,9 @@ def _attributions(pending: Pending, written: Outcome) -> dict[str, int]:
     }
 
 
-def _attributed(key: dg.AssetKey, readers: Sequence[str], pending: Pending, written: Outcome) -> dg.AssetCheckResult:
+def _attributed(
+    key: dg.AssetKey, readers: Sequence[str], pending: PendingFeedback, written: WriteBackSummary
+) -> dg.AssetCheckResult:
     """A few rows without a known opt-in are nothing unusual; if all are without, the column is another one."""
     rows = sum(1 for one in pending.unsubscribes if one.raw and pending.readers[one.raw.import_id] in readers)
     told = f"{written.naming_opt_in} of {rows} rows of {' and '.join(readers)} name an opt-in that the CRM knows"
@@ -253,7 +255,7 @@ def _outdated(written: Sequence[WriteBackRecord], suppressed: pd.DataFrame) -> O
     return Outdated.of(withdrawals, set(zip(entity_keys(withdrawn), withdrawn["opt_in_id"], strict=True)))
 
 
-def _unsubscribes(key: dg.AssetKey, pending: Pending, outdated: Outdated) -> dg.AssetCheckResult:
+def _unsubscribes(key: dg.AssetKey, pending: PendingFeedback, outdated: Outdated) -> dg.AssetCheckResult:
     of_readers = (name for name in pending.without_address if KIND_OF_READER[name] is FeedbackKind.UNSUBSCRIBES)
     odd = sum(len(pending.without_address[name]) for name in of_readers)
     found = []
@@ -276,8 +278,8 @@ def _unsubscribes(key: dg.AssetKey, pending: Pending, outdated: Outdated) -> dg.
 
 
 def _silence(key: dg.AssetKey, silences: Sequence[SilentReader]) -> dg.AssetCheckResult:
-    suspicious = [one.told for one in silences if one.suspicious]
-    told = " · ".join(suspicious or [one.told for one in silences]) or "no reader has been silent for unusually long"
+    suspicious = [one.message for one in silences if one.suspicious]
+    told = " · ".join(suspicious or [one.message for one in silences]) or "no reader has been silent for unusually long"
     return _check(key, "silence", not suspicious, told, {"silent readers": len(silences)}, _WARN)
 
 

@@ -13,6 +13,11 @@ CampaignSyncError
     FileStorageError
         LostFileError
     IncompleteListError
+    InquiryError
+        FutureDayError
+        InvalidPersonError
+        NothingToCompareError
+        UnknownPersonError
     InvalidAddressError
     LayoutError
     ListLockLostError  [retryable]

@@ -13,9 +13,10 @@ from rich.console import Console
 from sqlalchemy import update
 
 from campaign_sync.cli.diff import print_difference
-from campaign_sync.cli.error_handling import CommandError
+from campaign_sync.cli.error_handling import SOMETHING_FAILED, exit_code_of
 from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.schema import contact, marketing_list_member
+from campaign_sync.inquiry.errors import NothingToCompareError
 from campaign_sync_tests.installation import NORD, Installation, installation
 from campaign_sync_tests.test_cli import campaign_sync
 from campaign_sync_tests.time_travel import let_days_pass
@@ -112,7 +113,7 @@ def test_a_day_without_changes_says_so(shop: Installation) -> None:
     shop.day()
     shop.day()
 
-    assert "Nobody joined, left or changed." in told(shop)
+    assert "No one joined, left or changed." in told(shop)
 
 
 def test_somebody_whom_the_vendor_refuses_every_day_leaves_once(shop: Installation) -> None:
@@ -122,7 +123,7 @@ def test_somebody_whom_the_vendor_refuses_every_day_leaves_once(shop: Installati
     assert ["contact:c3", "left", "vendor: a filter at the vendor refused the row"] in lines(told(shop))
 
     shop.day()
-    assert "Nobody joined, left or changed." in told(shop)
+    assert "No one joined, left or changed." in told(shop)
 
 
 def test_another_address_is_a_change_of_the_same_person(shop: Installation) -> None:
@@ -195,17 +196,17 @@ def test_the_days_decide_what_is_compared(week: Installation, days: Sequence[int
 def test_days_that_will_not_do_are_answered_by_those_that_will(
     week: Installation, days: Sequence[int], sentence: str
 ) -> None:
-    with pytest.raises(CommandError) as caught:
+    with pytest.raises(NothingToCompareError) as caught:
         told(week, *(day(each) for each in days))
     assert str(caught.value).startswith(sentence.format(*(day(each) for each in range(10))))
-    assert caught.value.exit_code == 1
+    assert exit_code_of(caught.value) == SOMETHING_FAILED
 
 
 def test_a_list_that_was_proven_once_or_never_has_nothing_to_compare(shop: Installation) -> None:
-    with pytest.raises(CommandError, match="nord/newsletter was never proven"):
+    with pytest.raises(NothingToCompareError, match="nord/newsletter was never proven"):
         told(shop)
     shop.day()
-    with pytest.raises(CommandError, match=f"proven on {day(0)}; two different proofs are needed"):
+    with pytest.raises(NothingToCompareError, match=f"proven on {day(0)}; two different proofs are needed"):
         told(shop)
 
 

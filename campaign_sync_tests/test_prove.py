@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 from sqlalchemy import create_engine, select, update
 
-from campaign_sync.cli.error_handling import CommandError
 from campaign_sync.cli.prove import print_proof
 from campaign_sync.crm.sql import schema
 from campaign_sync.domain.snapshot import EVIDENCE_COLUMNS
+from campaign_sync.inquiry.errors import FutureDayError, UnknownPersonError
 from campaign_sync.storage.tables import replace, snapshot
 from campaign_sync_tests.installation import LONG_AGO, NORD, Installation, installation
 from campaign_sync_tests.installation import NEWSLETTER as NEWSLETTER_ID
@@ -186,8 +186,8 @@ def test_a_person_erased_from_the_crm_is_still_proven_by_the_snapshot(shop: Inst
         assert "evidence: form of 15 January, IP kept" in text
         assert "text version: 2026-01" in text
         assert of("beware", text) == ["the CRM doesn't have this event any more; the snapshot is what proves it"]
-        assert "not picked: the marketing list “Newsletter Nord” didn't name them" in of("now", text)[0]
-    with pytest.raises(CommandError, match="ask for the day in question with --at"):
+        assert "not selected: the marketing list “Newsletter Nord” didn't name them" in of("now", text)[0]
+    with pytest.raises(UnknownPersonError, match="ask for the day in question with --at"):
         told(shop, "person1@example.org")
 
 
@@ -228,7 +228,7 @@ def test_an_older_snapshot_without_evidence_serves_every_other_command(shop: Ins
     assert replayed.returncode == 0, replayed.stdout + replayed.stderr
     shop.day()
     compared = campaign_sync(shop.folder, "diff", "nord", "newsletter")
-    assert "Nobody joined, left or changed." in compared.stdout
+    assert "No one joined, left or changed." in compared.stdout
     assert campaign_sync(shop.folder, "why", "contact:c1").returncode == 0
 
 
@@ -268,7 +268,7 @@ def test_who_was_turned_away_on_that_day_is_told_why(shop: Installation) -> None
     text = told(shop, "contact:c4")
     assert lines(text)[0] == "✗ no"
     assert of("why", text)[0].startswith("vendor: a filter at the vendor refused the row (vendor's code 6)")
-    assert of("consent", text)[0].endswith(" (web form), as the CRM tells it now")
+    assert of("consent", text)[0].endswith(" (web form), according to the CRM now")
     assert of("now", text) == ["that proof is the newest"]
 
 
@@ -287,7 +287,7 @@ def test_what_the_ledger_does_not_tell_is_left_open(shop: Installation) -> None:
     text = told(shop, "contact:c4", day(2))
     assert lines(text)[0] == "?"
     assert of("beware", text) == [
-        "the row was turned away before and after that proof; the ledger doesn't tell about it"
+        "the row was rejected before and after that proof; the rejections don't say whether at that one"
     ]
     assert lines(told(shop, "contact:c4"))[0] == "✗ no"
 
@@ -352,7 +352,7 @@ def test_a_snapshot_that_is_gone_is_named(shop: Installation) -> None:
 
 
 def test_a_day_that_lies_ahead_is_refused(shop: Installation) -> None:
-    with pytest.raises(CommandError, match="lies ahead"):
+    with pytest.raises(FutureDayError, match="lies ahead"):
         told(shop, "contact:c1", day(-2))
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from campaign_sync.cli.error_handling import CommandError
+from campaign_sync.cli.error_handling import SOMETHING_FAILED, exit_code_of
 from campaign_sync.cli.why import print_why
 from campaign_sync.crm.sql import schema
+from campaign_sync.inquiry.errors import InquiryError
 from campaign_sync_tests.installation import NORD, SUED, Installation, installation
 from campaign_sync_tests.test_cli import campaign_sync
 from campaign_sync_tests.time_travel import leave_a_replacement_unfinished, let_days_pass
@@ -89,7 +90,7 @@ def test_somebody_whom_nobody_picked_is_told_by_which_list(shop: Installation) -
 
     sign, why, proven = of_list(told(shop, "lea@example.org"))
     assert (sign, proven[0]) == (["✗ no"], "proven")
-    assert why[1] == "not picked: the marketing list “Newsletter Nord” didn't name them"
+    assert why[1] == "not selected: the marketing list “Newsletter Nord” didn't name them"
 
 
 def test_everybody_who_shares_an_address_is_told(shop: Installation) -> None:
@@ -197,7 +198,7 @@ def test_an_address_that_only_the_feedback_knows_is_known(shop: Installation) ->
     shop.day()
 
     text = told(shop, "Stranger@example.com")
-    assert "Nobody in the CRM has this address" in text
+    assert "No record in the CRM has this address" in text
     assert "this address unsubscribed" in of_list(text)[-1][1]
     assert "this address unsubscribed" not in of_list(text, "sued/newsletter")[-1][1]
 
@@ -244,10 +245,10 @@ def test_it_can_be_read_in_100_columns(shop: Installation) -> None:
 )
 def test_who_is_unknown_gets_one_sentence_that_repeats_no_address(shop: Installation, who: str, sentence: str) -> None:
     shop.day()
-    with pytest.raises(CommandError) as caught:
+    with pytest.raises(InquiryError) as caught:
         told(shop, who)
     assert sentence in str(caught.value)
-    assert caught.value.exit_code == 1
+    assert exit_code_of(caught.value) == SOMETHING_FAILED
     assert not {"nobody@example", "Groß"} & set(re.split(r"[\s,;]", str(caught.value)))
 
 

@@ -19,6 +19,7 @@ from campaign_sync.cli.error_handling import (
     Terminal,
     one_sentence,
 )
+from campaign_sync.cli.list_choice import lists_named, require_lists
 from campaign_sync.config import Configuration, Language, configuration_schema, load_configuration
 
 app = typer.Typer(
@@ -64,7 +65,7 @@ def run(
 ) -> None:
     """Execute the daily full replace of a mandator now, with live progress."""
     configuration = load_configuration()
-    _require_known(configuration, mandator, lists or [])
+    require_lists(configuration, mandator, lists or [])
     for option, reason in (("--accept-size", accept_size), ("--accept-withdrawals", accept_withdrawals)):
         if reason is not None and not (lists and reason.strip()):
             raise CommandError(f"{option} needs a reason, and the lists it is for: --list LIST {option} REASON")
@@ -98,7 +99,7 @@ def replay(
 ) -> None:
     """Refill a list from a proven snapshot, without those who left since, through the same gate as every day."""
     configuration = load_configuration()
-    _require_known(configuration, mandator, [name])
+    require_lists(configuration, mandator, [name])
     from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
     from campaign_sync.cli.run import NextSteps
     from campaign_sync.cli.run import replay as replay_snapshot
@@ -154,7 +155,7 @@ def prove(
 ) -> None:
     """Tell on which consent this person was in which list on a day, with the proof, and what happened since."""
     configuration = load_configuration()
-    lists = _lists_called(configuration, name)
+    lists = lists_named(configuration, name)
     from campaign_sync.cli.prove import print_proof
 
     print_proof(configuration, who, lists, at.date() if at else None, Terminal())
@@ -174,7 +175,7 @@ def diff(
 ) -> None:
     """Tell who joined a list, who left it and why, and whose values changed, from one proof to another."""
     configuration = load_configuration()
-    _require_known(configuration, mandator, [name])
+    require_lists(configuration, mandator, [name])
     from campaign_sync.cli.diff import print_difference
 
     print_difference(configuration, mandator, name, [day.date() for day in days or []], Terminal(), csv)
@@ -190,7 +191,7 @@ def report(
 ) -> None:
     """Write the report on a mandator's lists, as they are now, and print where it is."""
     configuration = load_configuration()
-    _require_known(configuration, mandator, [])
+    require_lists(configuration, mandator)
     from campaign_sync.cli.report import write_report
 
     write_report(configuration, mandator, _language(configuration, language, output), output, Terminal())
@@ -265,7 +266,7 @@ def sample(
 ) -> None:
     """Show the first rows of the vendor's closed-loop readers, pseudonymized, and guess their layout."""
     configuration = load_configuration()
-    _require_known(configuration, mandator, [])
+    require_lists(configuration, mandator)
     from campaign_sync.cli.sample import show_sample
 
     show_sample(configuration, mandator, days, Terminal())
@@ -275,7 +276,7 @@ def sample(
 def unread(mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")]) -> None:
     """Show where rows of the vendor's feedback are that can't be read, and why. Exit code 1 if there are any."""
     configuration = load_configuration()
-    _require_known(configuration, mandator, [])
+    require_lists(configuration, mandator)
     from campaign_sync.cli.unread_rows import show_unread
 
     if not show_unread(configuration, mandator, Terminal()):
@@ -290,7 +291,7 @@ def dismiss(
 ) -> None:
     """Have rows that can't be read asked for no more. They stay kept as they came."""
     configuration = load_configuration()
-    _require_known(configuration, mandator, [])
+    require_lists(configuration, mandator)
     if not reason.strip():
         raise CommandError("--reason says why nobody who left is in these rows")
     from campaign_sync.cli.unread_rows import dismiss_unread
@@ -310,17 +311,6 @@ def _require_free(port: int) -> None:
             raise CommandError(f"port {port} is taken; choose another with --port")
 
 
-def _require_known(configuration: Configuration, mandator: str, lists: list[str]) -> None:
-    known = configuration.mandators
-    path = os.environ.get("CAMPAIGN_SYNC_CONFIG", "campaign_sync.yaml")
-    if mandator not in known:
-        raise CommandError(f"{path} has no mandator {mandator!r}; it has {', '.join(known)}")
-    unknown = [name for name in lists if name not in known[mandator].lists]
-    if unknown:
-        has = ", ".join(known[mandator].lists)
-        raise CommandError(f"{path} has no list {', '.join(unknown)} in {mandator}; it has {has}")
-
-
 def _language(configuration: Configuration, language: str | None, output: Path | None) -> Language | None:
     known: tuple[Language, ...] = get_args(Language) if output else configuration.reports.languages
     found = next((one for one in known if one == language), None)
@@ -328,14 +318,3 @@ def _language(configuration: Configuration, language: str | None, output: Path |
         has = ", ".join(known) or "none, see reports.languages"
         raise CommandError(f"there is no report in {language!r}; there is {has}")
     return found
-
-
-def _lists_called(configuration: Configuration, name: str | None) -> list[tuple[str, str]]:
-    """Mandator and list of all lists with that name, which may have the mandator before it; without one, of all."""
-    lists = [(key, each) for key, mandator in configuration.mandators.items() for each in mandator.lists]
-    called = [(mandator, each) for mandator, each in lists if name in (None, each, f"{mandator}/{each}")]
-    if not called:
-        path = os.environ.get("CAMPAIGN_SYNC_CONFIG", "campaign_sync.yaml")
-        has = ", ".join(f"{mandator}/{each}" for mandator, each in lists)
-        raise CommandError(f"{path} has no list {name}; it has {has}")
-    return called

@@ -61,7 +61,7 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        exit_code = _exit_code(error)
+        exit_code = exit_code_of(error)
         if exit_code is None:
             raise
         _errors.print(_sentence(error), style="red", markup=False, highlight=False)
@@ -85,8 +85,8 @@ def without_values(text: str) -> str:
     return re.sub(r'\b(value )"[^"]*"|\S*(?:@|://)\S*', r"\1…", text, flags=re.IGNORECASE)
 
 
-def _exit_code(error: Exception) -> int | None:
-    """None where nobody foresaw this error."""
+def exit_code_of(error: Exception) -> int | None:
+    """Return the exit code for an error; None if it is unexpected."""
     if isinstance(error, CommandError):
         return error.exit_code
     if isinstance(error, ConfigurationError):

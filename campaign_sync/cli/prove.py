@@ -1,198 +1,192 @@
-"""Proof of consent: why somebody was written to on one day."""
+"""`campaign-sync prove`: on which consent people were in which recipient list on one day."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Collection, Iterator, Sequence
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
+from rich.text import Text
 
-from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
+from campaign_sync.cli.membership_text import absence_text, since_text, suppression_text, warning_lines
+from campaign_sync.cli.tables import Line, ListSection, LocalTime, print_list_sections
 from campaign_sync.config import Configuration
 from campaign_sync.crm.address_key import address_key
-from campaign_sync.domain.consent import ConsentEvent, current_consent
-from campaign_sync.domain.entity import Entity
-from campaign_sync.domain.feedback import FINAL_BOUNCES, RawRow
-from campaign_sync.domain.membership import Rejection, why_not
+from campaign_sync.domain.consent import ConsentEvent, ConsentKind, current_consent, decisiveness
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.domain.suppression_reasons import suppression_reasons
-from campaign_sync.inquiry.consent_evidence import Evidence, Person, Standing, print_evidence
-from campaign_sync.inquiry.person import Asked, understand, unknown
-from campaign_sync.inquiry.sources import Sent, Sources, open_sources, united
-from campaign_sync.replacement.list_settings import ListSettings
-from campaign_sync.storage.crm_write_backs import WriteBackRecord
-from campaign_sync.storage.files import FileStorageError
-from campaign_sync.storage.replacement_history import ProvenList
-
-Named = tuple[str, str]
-"""A list: keys of mandator and list in the configuration."""
+from campaign_sync.inquiry.person_inquiry import prove_consents
+from campaign_sync.inquiry.person_query import PersonQuery
+from campaign_sync.inquiry.person_report import EventOrigin, ListReport, PersonReport
+from campaign_sync.inquiry.sources import SentRow, open_sources
 
 
 def print_proof(
-    configuration: Configuration, who: str, lists: Collection[Named], day: date | None, console: Console
+    configuration: Configuration, who: str, lists: Collection[tuple[str, str]], day: date | None, console: Console
 ) -> None:
-    """Print on which consent everybody whom `who` names was in which list, and what has happened since.
+    """Print on which consent all people whom `who` names were in which list, and what has happened since.
 
     Args:
         configuration: all mandators.
         who: an address, or a record of the CRM.
-        lists: the lists to tell of.
+        lists: keys of mandator and list.
         day: its end counts, in each mandator's time zone; None for now.
-        console: where to.
+        console: where to print.
 
     Raises:
-        CommandError: nobody is known by that name, or the day lies ahead. The message doesn't repeat an address.
+        InvalidPersonError: `who` is neither an address nor a record.
+        UnknownPersonError: no source has them. The message doesn't repeat an address.
+        FutureDayError: the day lies ahead.
     """
-    asked = understand(who)
-    with open_sources(configuration, console) as sources:
-        moments = {key: _end_of(day, mandator.zone) for key, mandator in configuration.mandators.items()}
-        chosen = [each for each in sources.targets if (each.mandator, each.name) in lists]
-        found = _people(sources, asked, chosen, moments)
-    if not found:
-        at = f"of {day} or of today" if day else "in force now; ask for the day in question with --at"
-        raise unknown(who, asked, f"the snapshots {at}", feedback=False)
-    print_evidence(found, day, console)
+    query = PersonQuery.parse(who)
+    with (
+        open_sources(configuration) as sources,
+        console.status("Searching CRM, snapshots and rejections"),
+    ):
+        reports = prove_consents(sources, query, lists, day)
+    print_consent_proofs(reports, day, console)
 
 
-def _end_of(day: date | None, zone: ZoneInfo) -> datetime:
-    now = datetime.now(UTC)
-    if day is None:
-        return now
-    if day > now.astimezone(zone).date():
-        raise CommandError(f"{day} lies ahead; ask for a day that is over, or for today", SOMETHING_FAILED)
-    midnight = datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC)
-    return min(now, midnight - timedelta(microseconds=1))
+def print_consent_proofs(reports: Sequence[PersonReport], day: date | None, console: Console) -> None:
+    """Print people's consents with their addresses: only for users who asked for these very people."""
+    for report in reports:
+        email = "not in the CRM any more" if report.email is None else report.email.strip() or "no address"
+        console.print(Text(f"{report.key} · {email}", "bold"))
+        console.print(Text(f"Consents and lists at the end of {day}" if day else "Consents and lists as of now"))
+        sections = (
+            ListSection(entry.target, entry.zone, entry.then.in_list, _lines(report, entry, LocalTime(entry.zone)))
+            for entry in report.lists
+        )
+        print_list_sections(sections, console, heading="in it then" if day else "in it")
 
 
-@dataclass(frozen=True)
-class _Shelf:
-    """A list at one moment, and the rows of its snapshot that are about the people asked for."""
-
-    standing: Standing
-    sent: Mapping[str, Sent]
-
-
-@dataclass(frozen=True)
-class _List:
-    """A list on the day asked for, and now."""
-
-    target: ListSettings
-    moment: datetime
-    then: _Shelf
-    now: _Shelf
+def _lines(report: PersonReport, entry: ListReport, local: LocalTime) -> Iterator[Line]:
+    then = entry.then
+    yield from warning_lines(then, local, until=" by then")
+    if then.in_list is False:
+        yield "why", absence_text(then, entry.target, local)
+    if then.row and then.consent:
+        yield "address", then.row.address
+        yield from _consent_sent_on(entry, then.row, then.consent, local)
+    else:
+        yield "consent", _consent_in_crm(entry, local)
+    yield from _proof(entry, local)
+    yield from (("since", text) for text in _since(report, entry, local))
+    yield "now", _now(entry, local)
 
 
-def _people(
-    sources: Sources, asked: Asked, targets: Sequence[ListSettings], moments: Mapping[str, datetime]
-) -> list[Person]:
-    in_crm = [asked.entity] if asked.entity else sources.crm.entities_with(asked.address or "")
-
-    def look(address: str | None, people: Collection[Entity]) -> list[_List]:
-        return [_look(sources, each, moments[each.mandator], address, people) for each in targets]
-
-    lists = look(asked.address, in_crm)
-    everybody = united(in_crm, *(shelf.sent for each in lists for shelf in (each.then, each.now)))
-    if len(everybody) > len(in_crm):  # whom an old address led to may be in other lists under another one
-        lists = look(None, everybody)
-    people = (_person(sources, entity, lists) for entity in everybody)
-    return [person for person in people if person.email is not None or any(each.anything for each in person.lists)]
+def _consent_in_crm(entry: ListReport, local: LocalTime) -> str:
+    event, opt_in_id = entry.consent_then, entry.target.schema.opt_in_id
+    if event:
+        return f"{_headline(event, local)}{_source_and_origin(entry, event)}, according to the CRM now"
+    if entry.events:
+        return f"none yet for {opt_in_id}, according to the CRM now"
+    return f"none for {opt_in_id} in the CRM"
 
 
-def _look(
-    sources: Sources, target: ListSettings, moment: datetime, address: str | None, people: Collection[Entity]
-) -> _List:
-    proven = sources.state.replacement_history.proven(target.mandator, target.name)
-    then = next((each for each in proven if each.proven_at <= moment), None)
-    newest = next(iter(proven), None)
-    old = _shelf(sources, target, then, moment, address, people)
-    if newest is then:
-        return _List(target, moment, old, _shelf_again(sources, target, old))
-    return _List(target, moment, old, _shelf(sources, target, newest, datetime.now(UTC), address, people))
+def _consent_sent_on(entry: ListReport, row: SentRow, consent: ConsentEvent, local: LocalTime) -> Iterator[Line]:
+    in_crm = next((event for event in entry.events if event.event_id == consent.event_id), None)
+    if row.has_evidence:
+        yield from _event("consent", consent, local, "as frozen in the snapshot")
+    elif in_crm:
+        yield from _event("consent", in_crm, local, "from the CRM; this snapshot doesn't keep evidence yet")
+    else:
+        yield "consent", _headline(consent, local)
+        yield "", "this snapshot doesn't keep source and evidence yet, and the CRM doesn't have the event any more"
+    if in_crm is None and row.has_evidence:
+        yield "beware", "the CRM doesn't have this event any more; the snapshot is what proves it"
+    elif in_crm and (in_crm.kind, in_crm.occurred_at) != (consent.kind, consent.occurred_at):
+        yield "beware", f"the CRM has this event otherwise by now: {_headline(in_crm, local)}"
+    grant = _confirmed_grant(consent, entry.events)
+    if grant:
+        yield from _event("confirms", grant, local, "from the CRM")
 
 
-def _shelf(
-    sources: Sources,
-    target: ListSettings,
-    proven: ProvenList | None,
-    moment: datetime,
-    address: str | None,
-    people: Collection[Entity],
-) -> _Shelf:
-    standing = Standing(proven=proven, cleared=_cleared(sources, target, proven, moment))
+def _event(label: str, event: ConsentEvent, local: LocalTime, origin: str) -> Iterator[Line]:
+    """Yield one consent event line by line, with what is recorded of it and what isn't."""
+    yield label, f"{_headline(event, local)} ({origin})"
+    yield "", f"source: {event.source or 'not recorded'}"
+    yield "", f"evidence: {event.evidence or 'not recorded'}"
+    yield "", f"text version: {event.text_version or 'not recorded'}"
+
+
+def _headline(event: ConsentEvent, local: LocalTime) -> str:
+    return f"{event.kind.value} {local(event.occurred_at)}, event {event.event_id}"
+
+
+def _source_and_origin(entry: ListReport, event: ConsentEvent) -> str:
+    source = f" ({event.source})" if event.source else ""
+    origin = entry.origins.get(event.event_id)
+    return source + (_origin(origin) if origin else "")
+
+
+def _origin(origin: EventOrigin) -> str:
+    """Return the feedback row a withdrawal came from, counted from 1, and why it is about this consent."""
+    parts = []
+    if origin.row is not None:
+        row = f"row {origin.row + 1} of {origin.file}" if origin.file else "a row that isn't known any more"
+        parts.append(f", because of {row}")
+    if origin.attribution:
+        parts.append(f", {origin.attribution.meaning}")
+    return "".join(parts)
+
+
+def _confirmed_grant(event: ConsentEvent, events: Sequence[ConsentEvent]) -> ConsentEvent | None:
+    """Return the grant right before a confirmation."""
+    earlier = current_consent(other for other in events if decisiveness(other) < decisiveness(event))
+    is_confirmation = event.kind is ConsentKind.CONFIRMED and earlier and earlier.kind is ConsentKind.GRANTED
+    return earlier if is_confirmation else None
+
+
+def _proof(entry: ListReport, local: LocalTime) -> Iterator[Line]:
+    proven = entry.then.list.proven
     if proven is None:
-        return _Shelf(standing, {})
-    try:
-        return _Shelf(standing, sources.sent(proven, address, people))
-    except FileStorageError as error:
-        return _Shelf(replace(standing, unreadable=str(error)), {})
+        yield "proven", "never by then"
+        return
+    yield "proven", local(proven.proven_at)
+    if proven.since and _day(proven.proven_at, entry.zone) == _day(entry.moment, entry.zone):
+        yield "", f"earlier on that day the proof of {local(proven.since)} counted"
+    yield "snapshot", f"{proven.snapshot_id}, frozen {local(proven.frozen_at)}"
+    yield "file", proven.file
+    yield "sha256", proven.digest
 
 
-def _shelf_again(sources: Sources, target: ListSettings, shelf: _Shelf) -> _Shelf:
-    """The same proof, as things stand now."""
-    cleared = _cleared(sources, target, shelf.standing.proven, datetime.now(UTC))
-    return _Shelf(replace(shelf.standing, cleared=cleared), shelf.sent)
+def _since(report: PersonReport, entry: ListReport, local: LocalTime) -> Iterator[str]:
+    proven, row = entry.then.list.proven, entry.then.row
+    base = entry.then.consent or entry.consent_then
+    for event in entry.events:
+        if base and decisiveness(event) <= decisiveness(base):
+            continue
+        late = proven is not None and event.occurred_at <= proven.frozen_at
+        note = "; it bears an earlier date and came to the CRM after this selection" if late else ""
+        yield f"{_headline(event, local)}{_source_and_origin(entry, event)}{note}"
+    for reason in entry.sent_address_reasons:
+        if reason.reason is Reason.BOUNCED:
+            yield f"the address bounced{since_text(reason, local)} and gets into no list"
+        elif reason.whose != report.key or reason.reason is Reason.CONSENT_UNCLEAR:  # withdrawals are events
+            yield suppression_text(reason, report.key, entry.target.schema.opt_in_id, local)
+    for bounce in entry.reset_bounces:
+        yield f"the address bounced {local(bounce.occurred_at)} ({bounce.source}), which the CRM has reset since"
+    if report.email is not None and row and row.address and row.address != address_key(report.email):
+        yield f"their address in the CRM isn't that one any more, but {report.email.strip() or 'none'}"
 
 
-def _cleared(sources: Sources, target: ListSettings, proven: ProvenList | None, moment: datetime) -> datetime | None:
-    after = proven.proven_at if proven else None
-    return sources.state.replacement_history.last_cleared(target.mandator, target.name, after, moment)
+def _now(entry: ListReport, local: LocalTime) -> str:
+    now = entry.now
+    state = now.list
+    if state.proven is None:
+        return "not proven yet"
+    if state.unreadable:
+        return f"unknown: {state.unreadable}"
+    if entry.then.list.proven is state.proven and not state.cleared_at:
+        return "that proof is the newest"
+    if state.cleared_at:
+        return f"INCOMPLETE since {local(state.cleared_at)}: unknown"
+    as_of = f"by the newest proof, {local(state.proven.proven_at)}"
+    if now.in_list is None:
+        return f"perhaps in it {as_of}"
+    if now.in_list:
+        return f"in it {as_of}"
+    return f"not in it {as_of}: {absence_text(now, entry.target, local)}"
 
 
-def _person(sources: Sources, entity: Entity, lists: Sequence[_List]) -> Person:
-    email, consents = sources.crm.email(entity), sources.crm.consents(entity)
-    return Person(
-        str(entity),
-        email,
-        [_evidence(sources, entity, email, consents.get(each.target.schema.opt_in_id, []), each) for each in lists],
-    )
-
-
-def _evidence(
-    sources: Sources, entity: Entity, email: str | None, events: Sequence[ConsentEvent], one: _List
-) -> Evidence:
-    target = one.target
-    ledger = sources.state.replacement_history.rejections(target.mandator, target.name, [entity])
-    then, now = (_standing(shelf, str(entity), ledger) for shelf in (one.then, one.now))
-    consent = current_consent(events)
-    sent = then.sent or now.sent
-    address = sent.address if sent else address_key(email)
-    against = suppression_reasons(
-        sources.suppressions[target.mandator],
-        target.schema.opt_in_id,
-        str(entity),
-        address,
-        consent.occurred_at if consent else None,
-    )
-    written = sources.state.write_backs.find(entity, address)
-    still_bounced = any(each.reason is Reason.BOUNCED for each in against)
-    return Evidence(
-        target=target,
-        zone=sources.configuration.mandators[target.mandator].zone,
-        moment=one.moment,
-        then=then,
-        now=now,
-        events=events,
-        suppression_reasons=against,
-        origins={each.event_id: origin for each in written if each.event_id and (origin := _origin(sources, each))},
-        resets=[] if still_bounced else [each for each in written if each.bounce_kind in FINAL_BOUNCES],
-    )
-
-
-def _origin(sources: Sources, record: WriteBackRecord) -> str:
-    """Which row a withdrawal came from, and why it is of this consent; empty where neither is known."""
-    read = f"because of {_row(sources, record.raw)}" if record.raw else ""
-    return ", ".join(filter(None, [read, record.attribution and record.attribution.meaning]))
-
-
-def _row(sources: Sources, raw: RawRow) -> str:
-    """Where a piece of feedback was read; rows count from 1, as people count them."""
-    fetched = sources.state.feedback_imports.find(raw.import_id)
-    return f"row {raw.position + 1} of {fetched.file}" if fetched else "a row that isn't known any more"
-
-
-def _standing(shelf: _Shelf, key: str, ledger: Mapping[str, Sequence[Rejection]]) -> Standing:
-    standing = replace(shelf.standing, sent=shelf.sent.get(key))
-    if standing.proven is None or standing.in_list is not False:
-        return standing
-    reason = why_not(ledger.get(key, []), standing.proven, in_snapshot=standing.sent is not None)
-    return replace(standing, reason=reason)
+def _day(moment: datetime, zone: ZoneInfo) -> date:
+    return moment.astimezone(zone).date()

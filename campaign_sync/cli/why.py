@@ -1,23 +1,106 @@
-"""Why somebody is in a recipient list or isn't."""
+"""`campaign-sync why`: whether people are in each recipient list, and why or why not."""
+
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
+from rich.text import Text
 
+from campaign_sync.cli.membership_text import absence_text, rejection_text, since_text, suppression_text, warning_lines
+from campaign_sync.cli.tables import Line, ListSection, LocalTime, print_list_sections
 from campaign_sync.config import Configuration
-from campaign_sync.inquiry.person import understand, unknown
-from campaign_sync.inquiry.person_inquiry import LOOK_BACK, Inquiry
-from campaign_sync.inquiry.person_report import print_person_reports
+from campaign_sync.crm.address_key import address_key
+from campaign_sync.domain.rejection import Reason
+from campaign_sync.inquiry.person_inquiry import explain_memberships
+from campaign_sync.inquiry.person_query import PersonQuery
+from campaign_sync.inquiry.person_report import ListReport, PersonReport
 from campaign_sync.inquiry.sources import open_sources
 
 
 def print_why(configuration: Configuration, who: str, console: Console) -> None:
-    """Print, for everybody whom `who` names and for every list, whether they are in it, and why.
+    """Print, for all people whom `who` names and for every list, whether they are in it, and why.
 
     Raises:
-        CommandError: nobody is known by that name. The message doesn't repeat an address.
+        InvalidPersonError: `who` is neither an address nor a record.
+        UnknownPersonError: no source has them. The message doesn't repeat an address.
     """
-    asked = understand(who)
-    with open_sources(configuration, console) as sources:
-        found = Inquiry(sources).dossiers(asked)
-    if not found:
-        raise unknown(who, asked, f"the last {LOOK_BACK} snapshots of any list", feedback=True)
-    print_person_reports(found, console)
+    query = PersonQuery.parse(who)
+    with (
+        open_sources(configuration) as sources,
+        console.status("Searching CRM, snapshots and rejections"),
+    ):
+        reports = explain_memberships(sources, query)
+    print_person_reports(reports, console)
+
+
+def print_person_reports(reports: Sequence[PersonReport], console: Console) -> None:
+    """Print people's memberships as of now, with their addresses: only for users who asked for these very people."""
+    for report in reports:
+        console.print(Text(_heading(report), "bold"))
+        for sentence in _bounces(report):
+            console.print(Text(sentence, "yellow"))
+        sections = (
+            ListSection(entry.target, entry.zone, entry.now.in_list, _lines(report, entry)) for entry in report.lists
+        )
+        print_list_sections(sections, console)
+
+
+def _heading(report: PersonReport) -> str:
+    if report.key is None:
+        return "No record in the CRM has this address; the vendor's feedback has it."
+    if report.email is None:
+        proven = report.last_sent
+        last_sent = f", last sent to {proven.mandator}/{proven.list} of {proven.proven_at:%Y-%m-%d}" if proven else ""
+        return f"{report.key} · not in the CRM any more{last_sent}"
+    return f"{report.key} · {report.email.strip() or 'no address'}"
+
+
+def _bounces(report: PersonReport) -> list[str]:
+    """Return the bounces of the address, which keep it out of every list."""
+    sentences = (
+        f"The address bounced{since_text(reason, LocalTime(entry.zone))} and gets into no list."
+        for entry in report.lists
+        for reason in entry.suppression_reasons
+        if reason.reason is Reason.BOUNCED
+    )
+    return list(dict.fromkeys(sentences))
+
+
+def _lines(report: PersonReport, entry: ListReport) -> Iterator[Line]:
+    local, now = LocalTime(entry.zone), entry.now
+    yield from warning_lines(now, local)
+    if now.in_list is False:
+        yield "why", _absence(report, entry, local)
+    yield "proven", local(now.list.proven.proven_at) if now.list.proven else "never yet"
+    if report.key is not None:
+        yield from _consent(report, entry, local)
+    for reason in entry.suppression_reasons:
+        if reason.reason is not Reason.BOUNCED:  # is printed above all lists
+            yield "now", suppression_text(reason, report.key, entry.target.schema.opt_in_id, local)
+    for rejection in now.rejections.newer:
+        yield "since", f"{rejection_text(rejection, local)} – in a run whose list isn't proven yet"
+    for rejection in now.rejections.older:
+        yield "before", rejection_text(rejection, local)
+
+
+def _absence(report: PersonReport, entry: ListReport, local: LocalTime) -> str:
+    if report.key is None:
+        return "no record is known that could be selected"
+    return absence_text(entry.now, entry.target, local)
+
+
+def _consent(report: PersonReport, entry: ListReport, local: LocalTime) -> Iterator[Line]:
+    row, sent, current = entry.now.row, entry.now.consent, entry.consent
+    if row and sent:
+        yield "consent", f"{sent.kind.value} {local(sent.occurred_at)}, event {sent.event_id}"
+        if report.email is not None and row.address != address_key(report.email):
+            yield "sent to", f"{row.address}, which isn't their address in the CRM any more"
+        if current and current.event_id == sent.event_id:
+            return
+    label = "by now" if sent else "consent"
+    if current:
+        source = f" ({current.source})" if current.source else ""
+        origin = entry.origins.get(current.event_id)
+        attribution = f", {origin.attribution.meaning}" if origin and origin.attribution else ""
+        yield label, f"{current.kind.value} {local(current.occurred_at)}{source}, event {current.event_id}{attribution}"
+    elif entry.now.known:  # people who were never selected need no consent
+        yield label, f"none for {entry.target.schema.opt_in_id} in the CRM"

@@ -1,133 +1,240 @@
-"""Gathers all there is on one person: in the CRM, in the snapshots of the lists and in the ledger."""
+"""The search for a person in the CRM, in the snapshots of the lists and in the rejections.
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+`explain_memberships` and `prove_consents` are two views of one model: both return `PersonReport`s.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from campaign_sync.crm.address_key import address_key
-from campaign_sync.domain.consent import current_consent
+from campaign_sync.domain.consent import ConsentEvent, current_consent
 from campaign_sync.domain.entity import Entity
+from campaign_sync.domain.feedback import FINAL_BOUNCES
 from campaign_sync.domain.membership import verdict
-from campaign_sync.domain.suppression_reasons import suppression_reasons
-from campaign_sync.inquiry.person import Asked
-from campaign_sync.inquiry.person_report import ListMembership, PersonReport
-from campaign_sync.inquiry.sources import Sent, Sources, united
+from campaign_sync.domain.rejection import Reason
+from campaign_sync.domain.suppression_reasons import SuppressionReason, suppression_reasons
+from campaign_sync.inquiry.errors import FutureDayError
+from campaign_sync.inquiry.person_query import PersonQuery
+from campaign_sync.inquiry.person_report import EventOrigin, ListMembership, ListReport, ListState, PersonReport
+from campaign_sync.inquiry.sources import Sources
 from campaign_sync.replacement.list_settings import ListSettings
+from campaign_sync.storage.crm_write_backs import WriteBackRecord
 from campaign_sync.storage.files import FileStorageError
 from campaign_sync.storage.replacement_history import ProvenList
 
-LOOK_BACK = 30
-"""So many snapshots of each list are searched for somebody whom neither the CRM nor the lists of today know."""
+SNAPSHOTS_SEARCHED = 30
+"""The snapshots of each list that are searched for people whom neither the CRM nor the lists of now have."""
+
+
+def explain_memberships(sources: Sources, query: PersonQuery) -> list[PersonReport]:
+    """Return what is known now of all people whom the query names, in all lists.
+
+    If neither the CRM nor the lists of now have them, earlier snapshots are searched, then the vendor's feedback.
+
+    Raises:
+        UnknownPersonError: none of these has them.
+    """
+    search = _Search(sources, sources.targets, None)
+    reports = search.people(query) or search.former_recipients(query) or search.unmatched_address(query)
+    if not reports:
+        raise query.unknown(f"the last {SNAPSHOTS_SEARCHED} snapshots of any list", feedback=True)
+    return reports
+
+
+def prove_consents(
+    sources: Sources, query: PersonQuery, lists: Collection[tuple[str, str]], day: date | None
+) -> list[PersonReport]:
+    """Return what was known of all people whom the query names at the end of a day, and what is known now.
+
+    Args:
+        sources: where to search.
+        query: the people.
+        lists: keys of mandator and list.
+        day: a day in each mandator's time zone; None for now.
+
+    Raises:
+        UnknownPersonError: neither the CRM nor the snapshots of that day and of now have them.
+        FutureDayError: the day lies ahead.
+    """
+    chosen = [target for target in sources.targets if (target.mandator, target.name) in lists]
+    reports = _Search(sources, chosen, day).people(query)
+    if not reports:
+        snapshots = f"of {day} or of today" if day else "in force now; ask for the day in question with --at"
+        raise query.unknown(f"the snapshots {snapshots}", feedback=False)
+    return reports
 
 
 @dataclass(frozen=True)
-class _Shelf:
-    """A list as it was proven last, and the rows sent that are about the people asked for."""
+class _SearchedList:
+    """A list at the moment asked for, and now, with the rows about the people asked for."""
 
     target: ListSettings
-    proven: ProvenList | None
-    sent: dict[str, Sent]
-    unreadable: str | None = None
+    then: ListState
+    now: ListState
 
 
-class Inquiry:
-    """One search through everything that is remembered, with the CRM as it is at one moment."""
+class _Search:
+    """One search, with the CRM as it is at one moment."""
 
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
+    def __init__(self, sources: Sources, targets: Sequence[ListSettings], day: date | None) -> None:
+        self._sources, self._targets = sources, targets
         self._state, self._crm = sources.state, sources.crm
+        self._now = datetime.now(UTC)
+        self._zones = {key: mandator.zone for key, mandator in sources.configuration.mandators.items()}
+        self._moments = {key: _end_of(day, zone, self._now) for key, zone in self._zones.items()}
 
-    def dossiers(self, asked: Asked) -> list[PersonReport]:
-        """What there is on everybody whom the question names; empty if nobody knows any of them."""
-        in_crm = [asked.entity] if asked.entity else self._crm.entities_with(asked.address or "")
-        shelves = self._shelves(asked.address, in_crm)
-        people = united(in_crm, *(shelf.sent for shelf in shelves))
-        if len(people) > len(in_crm):  # the CRM has forgotten them, or their address: they may be in other lists by now
-            shelves = self._shelves(None, people)
-        found = [self._dossier(entity, shelves) for entity in people]
-        found = [dossier for dossier in found if dossier.known]
-        return found or self._former(asked) or self._strangers(asked)
+    def people(self, query: PersonQuery) -> list[PersonReport]:
+        """Return those whom the CRM, the snapshots or the rejections have."""
+        in_crm = query.entities or self._crm.entities_with(query.address or "")
+        lists = self._lists(query.address, in_crm)
+        everyone = _with_people_of(in_crm, *(state.rows for entry in lists for state in (entry.then, entry.now)))
+        if len(everyone) > len(in_crm):  # people found by an old address may be in other lists under another address
+            lists = self._lists(None, everyone)
+        reports = (self._report(entity, lists) for entity in everyone)
+        return [report for report in reports if report.known]
 
-    def _shelves(self, address: str | None, people: Collection[Entity]) -> list[_Shelf]:
-        return [self._shelf(one, address, people) for one in self._sources.targets]
-
-    def _shelf(self, one: ListSettings, address: str | None, people: Collection[Entity]) -> _Shelf:
-        proven = next(iter(self._state.replacement_history.proven(one.mandator, one.name)), None)
-        try:
-            return _Shelf(one, proven, self._sources.sent(proven, address, people) if proven else {})
-        except FileStorageError as error:
-            return _Shelf(one, proven, {}, str(error))
-
-    def _dossier(self, entity: Entity, shelves: Iterable[_Shelf], former: ProvenList | None = None) -> PersonReport:
-        email, consents = self._crm.email(entity), self._crm.consents(entity)
-        attributions = {one.event_id: one.attribution for one in self._state.write_backs.find(entity, None)}
-        lists = []
-        for shelf in shelves:
-            sent, opt_in_id = shelf.sent.get(str(entity)), shelf.target.schema.opt_in_id
-            consent = current_consent(consents.get(opt_in_id, []))
-            address = address_key(email) if email is not None else sent.address if sent else None
-            ledger = self._state.replacement_history.rejections(shelf.target.mandator, shelf.target.name, [entity])
-            lists.append(
-                ListMembership(
-                    target=shelf.target,
-                    zone=self._sources.configuration.mandators[shelf.target.mandator].zone,
-                    proven=shelf.proven,
-                    broken=self._state.replacements.incomplete(shelf.target.mandator, shelf.target.name),
-                    unreadable=shelf.unreadable,
-                    sent=sent,
-                    verdict=verdict(
-                        ledger.get(str(entity), []),
-                        shelf.proven,
-                        in_snapshot=sent is not None,
-                        in_list=sent is not None and sent.in_list,
-                    ),
-                    consent=consent,
-                    attribution=attributions.get(consent.event_id) if consent else None,
-                    suppression_reasons=suppression_reasons(
-                        self._sources.suppressions[shelf.target.mandator],
-                        opt_in_id,
-                        str(entity),
-                        address,
-                        consent.occurred_at if consent else None,
-                    ),
-                )
-            )
-        return PersonReport(str(entity), email, lists, former)
-
-    def _former(self, asked: Asked) -> list[PersonReport]:
-        """Whoever was sent to before, by the newest snapshot that has them."""
+    def former_recipients(self, query: PersonQuery) -> list[PersonReport]:
+        """Return those in the newest earlier snapshot that has any of them."""
         earlier = [
             proven
-            for one in self._sources.targets
-            for proven in self._state.replacement_history.proven(one.mandator, one.name)[1:LOOK_BACK]
+            for target in self._targets
+            for proven in self._state.replacement_history.proven(target.mandator, target.name)[1:SNAPSHOTS_SEARCHED]
         ]
-        for proven in sorted(earlier, key=lambda each: each.proven_at, reverse=True):
+        for proven in sorted(earlier, key=lambda proof: proof.proven_at, reverse=True):
             try:
-                sent = self._sources.sent(proven, asked.address, [asked.entity] if asked.entity else [])
-            except FileStorageError:  # old snapshots may have been cleared away
+                rows = self._sources.archive.rows_of(proven, query.address, query.entities)
+            except FileStorageError:  # old snapshots may have been deleted
                 continue
-            if sent:
-                people = united([], sent)
-                shelves = self._shelves(None, people)
-                return [self._dossier(entity, shelves, proven) for entity in people]
+            if rows:
+                people = _with_people_of([], rows)
+                lists = self._lists(None, people)
+                return [replace(self._report(entity, lists), last_sent=proven) for entity in people]
         return []
 
-    def _strangers(self, asked: Asked) -> list[PersonReport]:
-        """An address that only the vendor's feedback or the CRM's bounces know."""
-        if asked.address is None:
+    def unmatched_address(self, query: PersonQuery) -> list[PersonReport]:
+        """Return the report on an address that only the vendor's feedback or the CRM's bounces have."""
+        if query.address is None:
             return []
-        lists = [
-            ListMembership(
-                target=shelf.target,
-                zone=self._sources.configuration.mandators[shelf.target.mandator].zone,
-                proven=shelf.proven,
-                suppression_reasons=suppression_reasons(
-                    self._sources.suppressions[shelf.target.mandator],
-                    shelf.target.schema.opt_in_id,
-                    None,
-                    asked.address,
-                    None,
-                ),
-            )
-            for shelf in self._shelves(asked.address, [])
+        lists = self._lists(query.address, [])
+        reports = [self._list_report(None, None, query.address, [], entry) for entry in lists]
+        return [PersonReport(None, None, reports)] if any(report.suppression_reasons for report in reports) else []
+
+    def _lists(self, address: str | None, people: Collection[Entity]) -> list[_SearchedList]:
+        return [self._list(target, address, people) for target in self._targets]
+
+    def _list(self, target: ListSettings, address: str | None, people: Collection[Entity]) -> _SearchedList:
+        moment = self._moments[target.mandator]
+        proofs = self._state.replacement_history.proven(target.mandator, target.name)
+        newest = next(iter(proofs), None)
+        now = self._list_state(target, newest, self._now, address, people)
+        if moment >= self._now:
+            return _SearchedList(target, now, now)
+        proven = next((proof for proof in proofs if proof.proven_at <= moment), None)
+        if proven is newest:
+            return _SearchedList(target, replace(now, cleared_at=self._cleared_at(target, proven, moment)), now)
+        return _SearchedList(target, self._list_state(target, proven, moment, address, people), now)
+
+    def _list_state(
+        self,
+        target: ListSettings,
+        proven: ProvenList | None,
+        moment: datetime,
+        address: str | None,
+        people: Collection[Entity],
+    ) -> ListState:
+        state = ListState(proven=proven, cleared_at=self._cleared_at(target, proven, moment))
+        if proven is None:
+            return state
+        try:
+            return replace(state, rows=self._sources.archive.rows_of(proven, address, people))
+        except FileStorageError as error:
+            return replace(state, unreadable=str(error))
+
+    def _cleared_at(self, target: ListSettings, proven: ProvenList | None, moment: datetime) -> datetime | None:
+        after = proven.proven_at if proven else None
+        return self._state.replacement_history.last_cleared(target.mandator, target.name, after, moment)
+
+    def _report(self, entity: Entity, lists: Sequence[_SearchedList]) -> PersonReport:
+        email, consents = self._crm.email(entity), self._crm.consents(entity)
+        reports = [
+            self._list_report(entity, email, address_key(email), consents.get(entry.target.schema.opt_in_id, []), entry)
+            for entry in lists
         ]
-        return [PersonReport(None, None, lists)] if any(each.suppression_reasons for each in lists) else []
+        return PersonReport(str(entity), email, reports)
+
+    def _list_report(
+        self,
+        entity: Entity | None,
+        email: str | None,
+        address: str | None,
+        events: Sequence[ConsentEvent],
+        entry: _SearchedList,
+    ) -> ListReport:
+        then, now = self._memberships(entity, entry)
+        row = then.row or now.row
+        sent_address = row.address if row else address
+        current_address = address if email is not None else sent_address
+        reasons, sent_address_reasons = (
+            self._suppression_reasons(entry.target, entity, each_address, current_consent(events))
+            for each_address in (current_address, sent_address)
+        )
+        written = self._state.write_backs.find(entity, sent_address) if entity else []
+        still_bounced = any(reason.reason is Reason.BOUNCED for reason in sent_address_reasons)
+        return ListReport(
+            target=entry.target,
+            zone=self._zones[entry.target.mandator],
+            moment=self._moments[entry.target.mandator],
+            then=then,
+            now=now,
+            events=events,
+            suppression_reasons=reasons,
+            sent_address_reasons=sent_address_reasons,
+            origins={record.event_id: self._origin(record) for record in written if record.event_id},
+            reset_bounces=[] if still_bounced else [each for each in written if each.bounce_kind in FINAL_BOUNCES],
+        )
+
+    def _memberships(self, entity: Entity | None, entry: _SearchedList) -> tuple[ListMembership, ListMembership]:
+        people = [entity] if entity else []
+        ledger = self._state.replacement_history.rejections(entry.target.mandator, entry.target.name, people)
+        rejections = ledger.get(str(entity), [])
+
+        def membership(state: ListState) -> ListMembership:
+            row = state.rows.get(str(entity))
+            in_list = row is not None and row.in_list
+            sorted_rejections = verdict(rejections, state.proven, in_snapshot=row is not None, in_list=in_list)
+            return ListMembership(state, row, sorted_rejections)
+
+        return membership(entry.then), membership(entry.now)
+
+    def _suppression_reasons(
+        self, target: ListSettings, entity: Entity | None, address: str | None, consent: ConsentEvent | None
+    ) -> list[SuppressionReason]:
+        return suppression_reasons(
+            self._sources.suppressions[target.mandator],
+            target.schema.opt_in_id,
+            str(entity) if entity else None,
+            address,
+            consent.occurred_at if consent else None,
+        )
+
+    def _origin(self, record: WriteBackRecord) -> EventOrigin:
+        fetched = self._state.feedback_imports.find(record.raw.import_id) if record.raw else None
+        file, row = fetched.file if fetched else None, record.raw.position if record.raw else None
+        return EventOrigin(file, row, record.attribution)
+
+
+def _end_of(day: date | None, zone: ZoneInfo, now: datetime) -> datetime:
+    if day is None:
+        return now
+    if day > now.astimezone(zone).date():
+        raise FutureDayError(f"{day} lies ahead; ask for a day that is over, or for today")
+    midnight = datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC)
+    return min(now, midnight - timedelta(microseconds=1))
+
+
+def _with_people_of(people: Collection[Entity], *rows: Collection[str]) -> list[Entity]:
+    """Return these people and those whose keys are given, each once."""
+    named = [Entity.parse(key) for keys in rows for key in keys]
+    return list(dict.fromkeys([*people, *(entity for entity in named if entity)]))

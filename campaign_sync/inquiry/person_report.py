@@ -1,157 +1,133 @@
-"""What there is on one person, and how it is told: a line per list with the reason and the dates."""
+"""What is known of one person in all lists, at a moment that was asked for and now."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from rich.console import Console
-from rich.text import Text
-
-from campaign_sync.crm.address_key import address_key
-from campaign_sync.domain.consent import ConsentEvent
+from campaign_sync.domain.consent import ConsentEvent, current_consent
 from campaign_sync.domain.feedback import Attribution
-from campaign_sync.domain.membership import Verdict
-from campaign_sync.domain.rejection import Reason
+from campaign_sync.domain.membership import Rejection, Verdict
 from campaign_sync.domain.suppression_reasons import SuppressionReason
-from campaign_sync.inquiry.sections import (
-    Line,
-    LocalTime,
-    Section,
-    not_picked_told,
-    objection_told,
-    print_sections,
-    rejection_told,
-    when_told,
-)
-from campaign_sync.inquiry.sources import Sent
+from campaign_sync.inquiry.sources import SentRow
 from campaign_sync.replacement.list_settings import ListSettings
+from campaign_sync.storage.crm_write_backs import WriteBackRecord
 from campaign_sync.storage.replacement_history import ProvenList
-from campaign_sync.storage.replacements import Replacement
 
-NOTHING_SAID = Verdict(None, (), ())
-"""What the ledger says about somebody it doesn't have."""
+_NO_REJECTIONS = Verdict(None, (), ())
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListState:
+    """One list as its newest proof until one moment shows it."""
+
+    proven: ProvenList | None
+    cleared_at: datetime | None
+    """When the list was last cleared after that proof, without a further proof until the moment."""
+    rows: Mapping[str, SentRow] = field(default_factory=dict)
+    """Rows of the snapshot about the people asked for, by `entity_type:entity_id`."""
+    unreadable: str | None = None
+    """Why the snapshot can't be read."""
+
+
+@dataclass(frozen=True)
 class ListMembership:
+    """One person in one list at one moment."""
+
+    list: ListState
+    row: SentRow | None
+    """The person's row of the snapshot."""
+    rejections: Verdict
+    """The person's rejections, sorted by the proof."""
+
+    @property
+    def in_list(self) -> bool | None:
+        """Whether the person was in the list; None if that is unknown."""
+        doubtful = self.row is not None and self.row.doubtful
+        if self.list.proven is None or self.list.cleared_at or self.list.unreadable or doubtful:
+            return None
+        return self.row is not None and self.row.in_list
+
+    @property
+    def reason(self) -> Rejection | None:
+        """Why the person wasn't in the list; None if they were, if that is unknown, or if they weren't selected."""
+        return self.rejections.reason if self.in_list is False else None
+
+    @property
+    def consent(self) -> ConsentEvent | None:
+        """The consent that allowed their row; None if they weren't in the list."""
+        return self.row.consent if self.row and (self.row.in_list or self.row.doubtful) else None
+
+    @property
+    def known(self) -> bool:
+        """Whether snapshot or rejections have the person."""
+        return self.row is not None or self.rejections != _NO_REJECTIONS
+
+
+@dataclass(frozen=True)
+class EventOrigin:
+    """The feedback that led to a withdrawal which we wrote to the CRM."""
+
+    file: str | None
+    """The file or reader response with the feedback row; None if it isn't known any more."""
+    row: int | None
+    """Position of the row, from 0; None if it was never known."""
+    attribution: Attribution | None
+    """How the row was attributed to this consent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListReport:
     """One person and one list."""
 
     target: ListSettings
     zone: ZoneInfo
-    proven: ProvenList | None
-    """The last proof."""
+    moment: datetime
+    """The moment asked for."""
+    then: ListMembership
+    """At that moment."""
+    now: ListMembership
+    events: Sequence[ConsentEvent]
+    """All events of the person's consent to this list's opt-in that the CRM has now."""
     suppression_reasons: Sequence[SuppressionReason]
-    """What keeps them out of this list as things stand now."""
-    verdict: Verdict = NOTHING_SAID
-    sent: Sent | None = None
-    consent: ConsentEvent | None = None
-    """The event in the CRM that decides now."""
-    attribution: Attribution | None = None
-    """How that event was attributed to this consent, where we wrote it."""
-    broken: Replacement | None = None
-    """The replace that left the list incomplete, if it is."""
-    unreadable: str | None = None
-    """Why the snapshot can't be read."""
+    """Why a run of now would keep the person out."""
+    sent_address_reasons: Sequence[SuppressionReason]
+    """The same for the address that was sent to, which may not be the person's any more."""
+    origins: Mapping[str, EventOrigin]
+    """By ids of consent events: the feedback that led to those that we wrote."""
+    reset_bounces: Sequence[WriteBackRecord]
+    """Bounces of the address that was sent to, which we wrote to the CRM and which the CRM has reset since."""
 
     @property
-    def in_list(self) -> bool | None:
-        """Whether the person is in the list; None where nobody knows."""
-        if self.proven is None or self.broken or self.unreadable:
-            return None
-        return self.sent is not None and self.sent.in_list
+    def consent(self) -> ConsentEvent | None:
+        """The event in the CRM that decides now."""
+        return current_consent(self.events)
+
+    @property
+    def consent_then(self) -> ConsentEvent | None:
+        """The event that decided at the proof, or at the moment asked for if there was none, by the CRM of now."""
+        until = self.then.list.proven.proven_at if self.then.list.proven else self.moment
+        return current_consent(event for event in self.events if event.occurred_at <= until)
+
+    @property
+    def known(self) -> bool:
+        """Whether the CRM's consents, a snapshot or the rejections have the person."""
+        return bool(self.events) or self.then.known or self.now.known
 
 
 @dataclass(frozen=True)
 class PersonReport:
-    """One person and all lists. Who has no `key` is an address that nobody in the CRM has."""
+    """One person and the lists asked for."""
 
     key: str | None
+    """`entity_type:entity_id`; None for an address that no record of the CRM has."""
     email: str | None
-    """As the CRM spells it, empty where it has none; None where the CRM doesn't have the person."""
-    lists: Sequence[ListMembership]
-    former: ProvenList | None = None
-    """The last list they were sent to, where today's know them no longer."""
+    """As the CRM spells it, empty if it has none; None if the CRM doesn't have the person."""
+    lists: Sequence[ListReport]
+    last_sent: ProvenList | None = None
+    """The last list they were sent to, if no list of now has them any more."""
 
     @property
     def known(self) -> bool:
-        """Whether the CRM, the ledger or a list has anything of them."""
-        return self.email is not None or any(
-            each.sent or each.consent or each.verdict != NOTHING_SAID for each in self.lists
-        )
-
-
-def print_person_reports(dossiers: Iterable[PersonReport], console: Console) -> None:
-    """Tell all there is on some people. This shows addresses: only for who asked for these very people."""
-    for dossier in dossiers:
-        console.print(Text(_heading(dossier), "bold"))
-        for told in _bounces(dossier):
-            console.print(Text(told, "yellow"))
-        print_sections(
-            (Section(listed.target, listed.zone, listed.in_list, _lines(dossier, listed)) for listed in dossier.lists),
-            console,
-        )
-
-
-def _heading(dossier: PersonReport) -> str:
-    if dossier.key is None:
-        return "Nobody in the CRM has this address; the vendor's feedback knows it."
-    if dossier.email is None:
-        former = dossier.former
-        last = f", last sent to {former.mandator}/{former.list} of {former.proven_at:%Y-%m-%d}" if former else ""
-        return f"{dossier.key} · not in the CRM any more{last}"
-    return f"{dossier.key} · {dossier.email.strip() or 'no address'}"
-
-
-def _lines(dossier: PersonReport, listed: ListMembership) -> Iterator[Line]:
-    moment = LocalTime(listed.zone)
-    if listed.unreadable:
-        yield "beware", f"nobody can tell: {listed.unreadable}"
-    if listed.broken and listed.broken.cleared_at:
-        yield "beware", f"INCOMPLETE since {moment(listed.broken.cleared_at)}: it was cleared, and no proof followed"
-    if listed.in_list is False:
-        yield "why", _why_not(dossier, listed, moment)
-    yield "proven", moment(listed.proven.proven_at) if listed.proven else "never yet"
-    if dossier.key is not None:
-        yield from _consent(dossier, listed, moment)
-    for objection in listed.suppression_reasons:
-        if objection.reason is not Reason.BOUNCED:  # which stands above all lists
-            yield "now", objection_told(objection, dossier.key, listed.target.schema.opt_in_id, moment)
-    for entry in listed.verdict.newer:
-        yield "since", f"{rejection_told(entry, moment)} – in a run whose list isn't proven yet"
-    for entry in listed.verdict.older:
-        yield "before", rejection_told(entry, moment)
-
-
-def _why_not(dossier: PersonReport, listed: ListMembership, moment: LocalTime) -> str:
-    if listed.verdict.reason:
-        return rejection_told(listed.verdict.reason, moment)
-    return "nobody is known who could be picked" if dossier.key is None else not_picked_told(listed.target)
-
-
-def _consent(dossier: PersonReport, listed: ListMembership, moment: LocalTime) -> Iterator[Line]:
-    sent, now = listed.sent, listed.consent
-    if sent and sent.in_list:
-        yield "consent", f"{sent.consent.kind.value} {moment(sent.consent.occurred_at)}, event {sent.consent.event_id}"
-        if dossier.email is not None and sent.address != address_key(dossier.email):
-            yield "sent to", f"{sent.address}, which isn't their address in the CRM any more"
-        if now and now.event_id == sent.consent.event_id:
-            return
-    label = "consent" if not (sent and sent.in_list) else "by now"
-    if now is None:
-        if sent or listed.verdict != NOTHING_SAID:  # who was never picked needs none
-            yield label, f"none for {listed.target.schema.opt_in_id} in the CRM"
-    else:
-        source = f" ({now.source})" if now.source else ""
-        because = f", {listed.attribution.meaning}" if listed.attribution else ""
-        yield label, f"{now.kind.value} {moment(now.occurred_at)}{source}, event {now.event_id}{because}"
-
-
-def _bounces(dossier: PersonReport) -> list[str]:
-    """A bounce is the address's own: it stands against every list."""
-    told = (
-        f"The address bounced{when_told(objection, LocalTime(listed.zone))} and gets into no list."
-        for listed in dossier.lists
-        for objection in listed.suppression_reasons
-        if objection.reason is Reason.BOUNCED
-    )
-    return list(dict.fromkeys(told))
+        """Whether the CRM, a snapshot or the rejections have the person."""
+        return self.email is not None or any(entry.known for entry in self.lists)

@@ -1,0 +1,34 @@
+"""The mandators and lists that a command's arguments name."""
+
+import os
+from collections.abc import Iterable
+
+from campaign_sync.cli.error_handling import CommandError
+from campaign_sync.config import Configuration
+
+
+def require_lists(configuration: Configuration, mandator: str, names: Iterable[str] = ()) -> None:
+    """Raise CommandError unless the configuration has this mandator, and these lists of it."""
+    known = configuration.mandators
+    if mandator not in known:
+        raise _unknown(f"mandator {mandator!r}", known)
+    if unknown := [name for name in names if name not in known[mandator].lists]:
+        raise _unknown(f"list {', '.join(unknown)} in {mandator}", known[mandator].lists)
+
+
+def lists_named(configuration: Configuration, name: str | None) -> list[tuple[str, str]]:
+    """Return mandator and list of all lists with this name, `list` or `mandator/list`; without a name, of all lists.
+
+    Raises:
+        CommandError: there is none.
+    """
+    lists = [(key, list_key) for key, mandator in configuration.mandators.items() for list_key in mandator.lists]
+    chosen = [(mandator, key) for mandator, key in lists if name in (None, key, f"{mandator}/{key}")]
+    if not chosen:
+        raise _unknown(f"list {name}", (f"{mandator}/{key}" for mandator, key in lists))
+    return chosen
+
+
+def _unknown(what: str, known: Iterable[str]) -> CommandError:
+    path = os.environ.get("CAMPAIGN_SYNC_CONFIG", "campaign_sync.yaml")
+    return CommandError(f"{path} has no {what}; it has {', '.join(known)}")

@@ -82,7 +82,7 @@ def test_what_was_pasted_reads_every_row(shop: Installation) -> None:
     names = ("recipient", "time", "category", "mailing", "header", "time_format")
     layout = Layout(**{name: pasted[name] for name in names})
     parsed = parse_feedback(GERMAN, layout, datetime(2026, 12, 31, tzinfo=UTC))
-    assert (len(parsed.rows), parsed.misfits) == (8, ())
+    assert (len(parsed.rows), parsed.unparsed) == (8, ())
 
 
 def test_the_vendors_default_rows_become_one_line_each(shop: Installation) -> None:

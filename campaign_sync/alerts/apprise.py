@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from campaign_sync.alerts.channel import ChannelError
 from campaign_sync.alerts.messages import fields_of
 from campaign_sync.config import AppriseSettings
-from campaign_sync.domain.incident import Notice, Stage
+from campaign_sync.domain.incident import Notice, NoticeKind
 from campaign_sync.domain.printable_text import printable_line
 
 TIMEOUT_SECONDS = 20.0
@@ -69,7 +69,7 @@ class AppriseChannel:
         result = services.notify(
             title=fields["headline"],
             body="\n\n".join(part for part in (fields["text"], fields["link"]) if part),
-            notify_type=_notify_type(notice.stage),
+            notify_type=_notify_type(notice.kind),
             body_format=apprise.NotifyFormat.TEXT,
         )
         if result:
@@ -85,10 +85,10 @@ class AppriseChannel:
         return f"the service didn't accept it ({reason}); check the URL."
 
 
-def _notify_type(stage: Stage) -> str:
-    if stage in (Stage.ALARM, Stage.WORSE, Stage.UNWATCHED):
+def _notify_type(stage: NoticeKind) -> str:
+    if stage in (NoticeKind.ALARM, NoticeKind.WORSE, NoticeKind.UNWATCHED):
         return "failure"
-    return "success" if stage is Stage.ALL_CLEAR else "info"
+    return "success" if stage is NoticeKind.ALL_CLEAR else "info"
 
 
 def _without_secrets(log: str, url: str) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from campaign_sync.alerts.messages import as_sentence, moment
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind, AssetName, recipient_list_page
-from campaign_sync.domain.feedback_age import Alertness
+from campaign_sync.domain.feedback_age import Freshness
 from campaign_sync.domain.incident import FEEDBACK, Incident, IncidentKind, Subject
 from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.feedback.freshness import judge_age
@@ -42,7 +42,7 @@ def incomplete_lists(
         yield Incident(
             mandator,
             Subject.of_list(name),
-            IncidentKind.UNMENDED if given_up else IncidentKind.INCOMPLETE,
+            IncidentKind.UNREPAIRED if given_up else IncidentKind.INCOMPLETE,
             since,
             f"The list {named(settings, mandator, name)} is INCOMPLETE since {moment(since, settings.zone)}: it was "
             "cleared and isn't full again.",
@@ -61,13 +61,13 @@ def not_as_proven(
 ) -> Iterator[Incident]:
     """Lists that were changed at the vendor after their proof, and those of whose newest replace a check is missing.
 
-    What else a list may lack has troubles of its own: incomplete, late, failed, a failed check, old feedback.
+    What else a list may lack has incidents of its own: incomplete, late, failed, a failed check, old feedback.
     """
     settings = configuration.mandators[mandator]
     for judged in judge_lists(configuration, mandator, state, attempts, now, expected):
         readiness, since, page = (
-            judged.standing.readiness,
-            judged.standing.since,
+            judged.status.readiness,
+            judged.status.since,
             recipient_list_page(mandator, judged.name),
         )
         again = f"`campaign-sync run {mandator} --list {judged.name}`"
@@ -79,7 +79,7 @@ def not_as_proven(
                 IncidentKind.DRIFTED,
                 since,
                 f"{called} was changed at the vendor after its proof, as was found at "
-                f"{moment(since, settings.zone)}: {judged.drift.reading}.",
+                f"{moment(since, settings.zone)}: {judged.drift.read_back}.",
                 f"Send nothing to it until the all-clear. Find out who or what has changed it, then run {again}; "
                 f"{MANUAL}, “A list was changed after its proof”.",
                 page,
@@ -90,7 +90,7 @@ def not_as_proven(
                 Subject.of_list(judged.name),
                 IncidentKind.CHECK,
                 since,
-                f"{called} {judged.standing.told}.",
+                f"{called} {judged.status.message}.",
                 f"See the run's page for what kept it from being checked, then run {again}.",
                 page,
             )
@@ -127,7 +127,7 @@ def being_replaced(configuration: Configuration, mandator: str, state: State) ->
 
 
 def replaced_since(mandator: str, state: State) -> set[Subject]:
-    """The lists that were replaced and proven since their open trouble began: whatever runs, it is over."""
+    """The lists that were replaced and proven since their open incident began: whatever runs, it is over."""
     return {
         subject
         for subject, incident in state.incidents.open(mandator).items()
@@ -170,9 +170,9 @@ def old_feedback(
     feedback = configuration.mandators[mandator].feedback
     until = state.feedback_imports.committed_until(mandator)
     verdict = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback_imports, now)
-    if verdict.alertness in (Alertness.FRESH, Alertness.WARNING) or verdict.age is None or not until:
+    if verdict.freshness in (Freshness.FRESH, Freshness.WARNING) or verdict.age is None or not until:
         return
-    lost = verdict.alertness is Alertness.ALARM
+    lost = verdict.freshness is Freshness.ALARM
     if not lost and verdict.age <= pause:
         return
     yield Incident(
@@ -180,7 +180,7 @@ def old_feedback(
         FEEDBACK,
         IncidentKind.FEEDBACK_LOST if lost else IncidentKind.FEEDBACK_OLD,
         now - verdict.age,
-        as_sentence(verdict.told),
+        as_sentence(verdict.message),
         "No list of the mandator is replaced, so people who withdrew a consent in the CRM since then would still be "
         f"mailed: see {MANUAL}, “Feedback has grown old”.",
         f"{AssetName(mandator, AssetKind.SUPPRESSION_STATE).page}?view=checks&checkDetail=feedback_age",

@@ -11,7 +11,7 @@ from campaign_sync.alerts.email import EmailChannel
 from campaign_sync.alerts.log import LogChannel
 from campaign_sync.alerts.webhook import WebhookChannel
 from campaign_sync.config import Configuration
-from campaign_sync.domain.incident import Notice, Stage
+from campaign_sync.domain.incident import Notice, NoticeKind
 from campaign_sync.storage.state import State
 
 
@@ -51,10 +51,10 @@ def send_notices(state: State, mandator: str, ways: Sequence[Channel], lists: Co
 
 
 def _unless_unwatched(notice: Notice, state: State, lists: Collection[str]) -> Notice:
-    trouble = notice.trouble
-    if notice.stage is not Stage.ALL_CLEAR or not trouble.subject.is_list or trouble.subject.name in lists:
+    incident = notice.incident
+    if notice.kind is not NoticeKind.ALL_CLEAR or not incident.subject.is_list or incident.subject.name in lists:
         return notice
-    broken = state.replacements.incomplete(trouble.mandator, trouble.subject.name)
+    broken = state.replacements.incomplete(incident.mandator, incident.subject.name)
     if broken and state.replacements.proven_since(broken.recipient_list_id, broken.started_at):
         return notice  # by another name
-    return dataclasses.replace(notice, stage=Stage.UNWATCHED)
+    return dataclasses.replace(notice, kind=NoticeKind.UNWATCHED)

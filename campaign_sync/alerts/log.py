@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import tzinfo
 
 from campaign_sync.alerts.messages import text_of
-from campaign_sync.domain.incident import Notice, Stage, headline
+from campaign_sync.domain.incident import Notice, NoticeKind, headline
 from campaign_sync.domain.printable_text import printable_line
 
 
@@ -22,6 +22,8 @@ class LogChannel:
 
     def send(self, notice: Notice) -> None:
         """Write one line."""
-        level = logging.ERROR if notice.stage in (Stage.ALARM, Stage.WORSE, Stage.UNWATCHED) else logging.INFO
+        level = (
+            logging.ERROR if notice.kind in (NoticeKind.ALARM, NoticeKind.WORSE, NoticeKind.UNWATCHED) else logging.INFO
+        )
         line = f"{headline(notice)}. {text_of(notice, self._zone)}"
         self._logger().log(level, "%s", printable_line(line))

@@ -10,7 +10,7 @@ import requests
 from campaign_sync.alerts.channel import ChannelError
 from campaign_sync.alerts.messages import fields_of
 from campaign_sync.config import WebhookSettings
-from campaign_sync.domain.incident import Notice, Stage
+from campaign_sync.domain.incident import Notice, NoticeKind
 
 TIMEOUT_SECONDS = 20.0
 """How long the other side may take to answer."""
@@ -57,7 +57,7 @@ class WebhookChannel:
             filled: dict[str, Any] = _filled(self._settings.template, fields)
             return filled
         if self._settings.format == "teams":
-            return _teams(fields, notice.stage)
+            return _teams(fields, notice.kind)
         if self._settings.format == "slack":
             link = f"\n<{fields['link']}>" if fields["link"] else ""
             return {"text": f"*{_slack(fields['headline'])}*\n{_slack(fields['text'])}{link}"}
@@ -84,9 +84,9 @@ def _as_it_is(text: str, **style: str) -> dict[str, Any]:
     return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text, **style}]}
 
 
-def _teams(fields: Mapping[str, str], stage: Stage) -> dict[str, Any]:
+def _teams(fields: Mapping[str, str], stage: NoticeKind) -> dict[str, Any]:
     """An adaptive card, as workflows of Teams take it; connectors with their message cards are gone."""
-    color = "attention" if stage in (Stage.ALARM, Stage.WORSE, Stage.UNWATCHED) else "good"
+    color = "attention" if stage in (NoticeKind.ALARM, NoticeKind.WORSE, NoticeKind.UNWATCHED) else "good"
     card: dict[str, Any] = {
         "type": "AdaptiveCard",
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",

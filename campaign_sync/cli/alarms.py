@@ -15,7 +15,7 @@ from campaign_sync.alerts.messages import moment
 from campaign_sync.cli.dagster_instance import known_attempts
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import in_words
-from campaign_sync.domain.incident import Incident, IncidentKind, Notice, Stage, Subject, place
+from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, place
 from campaign_sync.domain.readiness import Readiness
 from campaign_sync.orchestration.deadlines import as_planned
 from campaign_sync.replacement.list_readiness import judge_lists
@@ -41,11 +41,11 @@ def show_incidents(configuration: Configuration, console: Console) -> bool:
             ]
             attempts = known_attempts(configuration, mandator)
             for judged in judge_lists(configuration, mandator, state, attempts, now, as_planned(settings, now)):
-                standing, drift = judged.standing, judged.drift
+                status, drift = judged.status, judged.drift
                 where = f"{mandator}/{judged.name}"
-                if standing.readiness is not Readiness.READY and Subject.of_list(judged.name) not in known:
-                    since = moment(standing.since, settings.zone) if standing.since else ""
-                    rows.append((where, since, f"The list {standing.told}."))
+                if status.readiness is not Readiness.READY and Subject.of_list(judged.name) not in known:
+                    since = moment(status.since, settings.zone) if status.since else ""
+                    rows.append((where, since, f"The list {status.message}."))
                 if drift and drift.not_checked_since:
                     told = f"It can't be seen whether the list is still as it was proven: {drift.not_checked_because}"
                     rows.append((where, moment(drift.not_checked_since, settings.zone), told))
@@ -61,18 +61,18 @@ def show_incidents(configuration: Configuration, console: Console) -> bool:
 
 
 def _unwatched(mandator: str, settings: MandatorSettings, looked_at: datetime | None, now: datetime) -> str | None:
-    """Why nobody would be told of troubles; None where the alarm sensor is at work."""
+    """Why nobody would be told of incidents; None where the alarm sensor is at work."""
     if not settings.automation.alarms:
         return (
-            f"nobody looks for troubles of {mandator}: its alarm sensor is switched off "
+            f"nobody looks for incidents of {mandator}: its alarm sensor is switched off "
             f"(mandators.{mandator}.automation.alarms)"
         )
     remedy = f"see whether Dagster's daemon runs, and whether the sensor {mandator}_alarms is on and green"
     if looked_at is None:
-        return f"nobody has looked for troubles of {mandator} yet; {remedy}"
+        return f"nobody has looked for incidents of {mandator} yet; {remedy}"
     if now - looked_at > _LOOKS_EVERY:
         return (
-            f"nobody has looked for troubles of {mandator} since {moment(looked_at, settings.zone)}, "
+            f"nobody has looked for incidents of {mandator} since {moment(looked_at, settings.zone)}, "
             f"{in_words(now - looked_at)} ago; {remedy}"
         )
     return None
@@ -95,7 +95,7 @@ def send_test_notices(configuration: Configuration, console: Console) -> bool:
             if channel.name == "log":
                 continue
             try:
-                channel.send(Notice(Stage.TEST, _nothing(mandator)))
+                channel.send(Notice(NoticeKind.TEST, _nothing(mandator)))
             except ChannelError as error:
                 taken = False
                 console.print(f"✗ {mandator}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -15,7 +15,7 @@ from campaign_sync.domain.consent import ConsentEvent, ConsentKind, current_cons
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.inquiry.person_inquiry import prove_consents
 from campaign_sync.inquiry.person_query import PersonQuery
-from campaign_sync.inquiry.person_report import EventOrigin, ListReport, PersonReport
+from campaign_sync.inquiry.person_report import EventOrigin, PersonListReport, PersonReport
 from campaign_sync.inquiry.sources import SentRow, open_sources
 
 
@@ -58,7 +58,7 @@ def print_consent_proofs(reports: Sequence[PersonReport], day: date | None, cons
         print_list_sections(sections, console, heading="in it then" if day else "in it")
 
 
-def _lines(report: PersonReport, entry: ListReport, local: LocalTime) -> Iterator[Line]:
+def _lines(report: PersonReport, entry: PersonListReport, local: LocalTime) -> Iterator[Line]:
     then = entry.then
     yield from warning_lines(then, local, until=" by then")
     if then.in_list is False:
@@ -73,7 +73,7 @@ def _lines(report: PersonReport, entry: ListReport, local: LocalTime) -> Iterato
     yield "now", _now(entry, local)
 
 
-def _consent_in_crm(entry: ListReport, local: LocalTime) -> str:
+def _consent_in_crm(entry: PersonListReport, local: LocalTime) -> str:
     event, opt_in_id = entry.consent_then, entry.target.schema.opt_in_id
     if event:
         return f"{_headline(event, local)}{_source_and_origin(entry, event)}, according to the CRM now"
@@ -82,7 +82,7 @@ def _consent_in_crm(entry: ListReport, local: LocalTime) -> str:
     return f"none for {opt_in_id} in the CRM"
 
 
-def _consent_sent_on(entry: ListReport, row: SentRow, consent: ConsentEvent, local: LocalTime) -> Iterator[Line]:
+def _consent_sent_on(entry: PersonListReport, row: SentRow, consent: ConsentEvent, local: LocalTime) -> Iterator[Line]:
     in_crm = next((event for event in entry.events if event.event_id == consent.event_id), None)
     if row.has_evidence:
         yield from _event("consent", consent, local, "as frozen in the snapshot")
@@ -112,7 +112,7 @@ def _headline(event: ConsentEvent, local: LocalTime) -> str:
     return f"{event.kind.value} {local(event.occurred_at)}, event {event.event_id}"
 
 
-def _source_and_origin(entry: ListReport, event: ConsentEvent) -> str:
+def _source_and_origin(entry: PersonListReport, event: ConsentEvent) -> str:
     source = f" ({event.source})" if event.source else ""
     origin = entry.origins.get(event.event_id)
     return source + (_origin(origin) if origin else "")
@@ -136,7 +136,7 @@ def _confirmed_grant(event: ConsentEvent, events: Sequence[ConsentEvent]) -> Con
     return earlier if is_confirmation else None
 
 
-def _proof(entry: ListReport, local: LocalTime) -> Iterator[Line]:
+def _proof(entry: PersonListReport, local: LocalTime) -> Iterator[Line]:
     proven = entry.then.list.proven
     if proven is None:
         yield "proven", "never by then"
@@ -149,7 +149,7 @@ def _proof(entry: ListReport, local: LocalTime) -> Iterator[Line]:
     yield "sha256", proven.digest
 
 
-def _since(report: PersonReport, entry: ListReport, local: LocalTime) -> Iterator[str]:
+def _since(report: PersonReport, entry: PersonListReport, local: LocalTime) -> Iterator[str]:
     proven, row = entry.then.list.proven, entry.then.row
     base = entry.then.consent or entry.consent_then
     for event in entry.events:
@@ -169,7 +169,7 @@ def _since(report: PersonReport, entry: ListReport, local: LocalTime) -> Iterato
         yield f"their address in the CRM isn't that one any more, but {report.email.strip() or 'none'}"
 
 
-def _now(entry: ListReport, local: LocalTime) -> str:
+def _now(entry: PersonListReport, local: LocalTime) -> str:
     now = entry.now
     state = now.list
     if state.proven is None:

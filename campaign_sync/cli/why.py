@@ -12,7 +12,7 @@ from campaign_sync.crm.address_key import address_key
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.inquiry.person_inquiry import explain_memberships
 from campaign_sync.inquiry.person_query import PersonQuery
-from campaign_sync.inquiry.person_report import ListReport, PersonReport
+from campaign_sync.inquiry.person_report import PersonListReport, PersonReport
 from campaign_sync.inquiry.sources import open_sources
 
 
@@ -65,7 +65,7 @@ def _bounces(report: PersonReport) -> list[str]:
     return list(dict.fromkeys(sentences))
 
 
-def _lines(report: PersonReport, entry: ListReport) -> Iterator[Line]:
+def _lines(report: PersonReport, entry: PersonListReport) -> Iterator[Line]:
     local, now = LocalTime(entry.zone), entry.now
     yield from warning_lines(now, local)
     if now.in_list is False:
@@ -82,13 +82,13 @@ def _lines(report: PersonReport, entry: ListReport) -> Iterator[Line]:
         yield "before", rejection_text(rejection, local)
 
 
-def _absence(report: PersonReport, entry: ListReport, local: LocalTime) -> str:
+def _absence(report: PersonReport, entry: PersonListReport, local: LocalTime) -> str:
     if report.key is None:
         return "no record is known that could be selected"
     return absence_text(entry.now, entry.target, local)
 
 
-def _consent(report: PersonReport, entry: ListReport, local: LocalTime) -> Iterator[Line]:
+def _consent(report: PersonReport, entry: PersonListReport, local: LocalTime) -> Iterator[Line]:
     row, sent, current = entry.now.row, entry.now.consent, entry.consent
     if row and sent:
         yield "consent", f"{sent.kind.value} {local(sent.occurred_at)}, event {sent.event_id}"

@@ -16,7 +16,7 @@ _ALARM_SHARE = 4
 """A quarter of the time that the vendor keeps feedback: then three quarters are left to mend it."""
 
 
-class Alertness(StrEnum):
+class Freshness(StrEnum):
     """What an age calls for."""
 
     FRESH = "fresh"
@@ -28,11 +28,11 @@ class Alertness(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FreshnessStatus:
     """What an age calls for, and a sentence that says so. The age is None where feedback was never imported."""
 
-    alertness: Alertness
-    told: str
+    freshness: Freshness
+    message: str
     age: timedelta | None
 
 
@@ -50,7 +50,7 @@ class AgeLimits:
         """From which age on unsubscribes are about to be lost."""
         return self.lifetime / _ALARM_SHARE
 
-    def judge(self, mandator: str, until: datetime | None, now: datetime, missing: str = "") -> Verdict:
+    def judge(self, mandator: str, until: datetime | None, now: datetime, missing: str = "") -> FreshnessStatus:
         """What the age calls for.
 
         Args:
@@ -60,34 +60,34 @@ class AgeLimits:
             missing: the readers that were never imported.
         """
         if until is None and self.by_files:
-            told = f"no delivered file of {missing} of {mandator} told of anything yet, so no list is replaced; "
-            return Verdict(Alertness.BLOCKING, told + _remedy(mandator) + _OF_FILES, None)
+            message = f"no delivered file of {missing} of {mandator} told of anything yet, so no list is replaced; "
+            return FreshnessStatus(Freshness.BLOCKING, message + _remedy(mandator) + _OF_FILES, None)
         if until is None:
-            told = f"{missing} of {mandator} were never imported, so no list is replaced; {_remedy(mandator)}"
-            return Verdict(Alertness.BLOCKING, told, None)
+            message = f"{missing} of {mandator} were never imported, so no list is replaced; {_remedy(mandator)}"
+            return FreshnessStatus(Freshness.BLOCKING, message, None)
         age = now - until
-        alertness = self._alertness(age)
-        told = f"the CRM has {mandator}'s feedback up to {in_words(age)} ago"
-        if alertness is Alertness.ALARM:
-            told = (
-                f"ALARM: {told}; the vendor keeps it for {in_words(self.lifetime)}, so from "
+        freshness = self._freshness(age)
+        message = f"the CRM has {mandator}'s feedback up to {in_words(age)} ago"
+        if freshness is Freshness.ALARM:
+            message = (
+                f"ALARM: {message}; the vendor keeps it for {in_words(self.lifetime)}, so from "
                 f"{until + self.lifetime:%Y-%m-%d} on unsubscribes are lost for good. No list is replaced; "
                 f"{_remedy(mandator)} today"
             )
-        elif alertness is Alertness.BLOCKING:
-            told += f", more than feedback.max_age {in_words(self.max_age)}; {_remedy(mandator)}"
-        elif alertness is Alertness.WARNING:
-            told += f", and should have it daily; {_remedy(mandator)}"
-        if self.by_files and alertness is not Alertness.FRESH:
-            told += _OF_FILES
-        return Verdict(alertness, told, age)
+        elif freshness is Freshness.BLOCKING:
+            message += f", more than feedback.max_age {in_words(self.max_age)}; {_remedy(mandator)}"
+        elif freshness is Freshness.WARNING:
+            message += f", and should have it daily; {_remedy(mandator)}"
+        if self.by_files and freshness is not Freshness.FRESH:
+            message += _OF_FILES
+        return FreshnessStatus(freshness, message, age)
 
-    def _alertness(self, age: timedelta) -> Alertness:
+    def _freshness(self, age: timedelta) -> Freshness:
         if age > self.alarm_after:
-            return Alertness.ALARM
+            return Freshness.ALARM
         if age > self.max_age:
-            return Alertness.BLOCKING
-        return Alertness.WARNING if age > WARN_AFTER else Alertness.FRESH
+            return Freshness.BLOCKING
+        return Freshness.WARNING if age > WARN_AFTER else Freshness.FRESH
 
 
 _OF_FILES = (

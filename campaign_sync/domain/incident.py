@@ -63,7 +63,7 @@ class IncidentKind(StrEnum):
     """The list looks half full, and no record tells whether it is."""
     INCOMPLETE = "incomplete"
     """The list was cleared and isn't full again, and nobody is at it."""
-    UNMENDED = "unmended"
+    UNREPAIRED = "unrepaired"
     """The same, and nothing is tried by itself any more."""
 
     @property
@@ -82,7 +82,7 @@ _AT_STAKE = {
     IncidentKind.DRIFTED: 3,
     IncidentKind.DOUBTFUL: 3,
     IncidentKind.INCOMPLETE: 3,
-    IncidentKind.UNMENDED: 3,
+    IncidentKind.UNREPAIRED: 3,
 }
 """Kinds of the same number mean the same for the next mail, so that one of them isn't over where another remains."""
 
@@ -111,7 +111,7 @@ class Incident:
 
 @dataclass(frozen=True)
 class Changes:
-    """What has changed since the troubles of a mandator were looked at last."""
+    """What has changed since the incidents of a mandator were looked at last."""
 
     new: tuple[Incident, ...]
     worse: tuple[Incident, ...]
@@ -119,14 +119,14 @@ class Changes:
 
 
 def changes(known: Mapping[Subject, Incident], found: Iterable[Incident], unsettled: Collection[Subject]) -> Changes:
-    """What is new, worse or over. Of a subject only the gravest trouble counts: lesser ones beside it aren't told.
+    """What is new, worse or over. Of a subject only the gravest incident counts: lesser ones beside it aren't told.
 
     When the gravest is over and a lesser one remains that means something else, the one is over and the other new.
 
     Args:
-        known: the open troubles by subject.
+        known: the open incidents by subject.
         found: what is wrong now.
-        unsettled: subjects that somebody is working at: whether their trouble is over shows when they are done.
+        unsettled: subjects that somebody is working at: whether their incident is over shows when they are done.
     """
     gravest = most_severe_by_subject(found)
     over = tuple(
@@ -146,14 +146,14 @@ def changes(known: Mapping[Subject, Incident], found: Iterable[Incident], unsett
 
 
 def most_severe_by_subject(found: Iterable[Incident]) -> dict[Subject, Incident]:
-    """Of each subject the gravest trouble; of equals the one that is older."""
+    """Of each subject the gravest incident; of equals the one that is older."""
     gravest: dict[Subject, Incident] = {}
-    for one in sorted(found, key=lambda trouble: (-trouble.kind.gravity, trouble.since)):
+    for one in sorted(found, key=lambda incident: (-incident.kind.gravity, incident.since)):
         gravest.setdefault(one.subject, one)
     return gravest
 
 
-class Stage(StrEnum):
+class NoticeKind(StrEnum):
     """What a notice is about."""
 
     ALARM = "alarm"
@@ -166,21 +166,21 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class Notice:
-    """What one channel has to tell of a trouble now."""
+    """What one channel has to tell of a incident now."""
 
-    stage: Stage
-    trouble: Incident
+    kind: NoticeKind
+    incident: Incident
     until: datetime | None = None
     """When it was over."""
     id: str = ""
-    """Of the trouble, where it is written down."""
+    """Of the incident, where it is written down."""
 
 
-def place(trouble: Incident) -> str:
-    """Where the trouble is: `nord/newsletter`, `the feedback of nord`."""
-    if trouble.subject.is_list:
-        return f"{trouble.mandator}/{trouble.subject}"
-    return f"{trouble.subject} of {trouble.mandator}"
+def place(incident: Incident) -> str:
+    """Where the incident is: `nord/newsletter`, `the feedback of nord`."""
+    if incident.subject.is_list:
+        return f"{incident.mandator}/{incident.subject}"
+    return f"{incident.subject} of {incident.mandator}"
 
 
 _HEADLINES = {
@@ -193,15 +193,15 @@ _HEADLINES = {
     IncidentKind.DRIFTED: "was changed after its proof",
     IncidentKind.DOUBTFUL: "looks half full",
     IncidentKind.INCOMPLETE: "is INCOMPLETE",
-    IncidentKind.UNMENDED: "stays INCOMPLETE",
+    IncidentKind.UNREPAIRED: "stays INCOMPLETE",
 }
 
 
 def headline(notice: Notice) -> str:
     """The notice in a few words, as a subject line."""
-    trouble = notice.trouble
-    if notice.stage is Stage.ALL_CLEAR:
-        return f"All clear: {place(trouble)}"
-    if notice.stage is Stage.TEST:
-        return f"Test: {place(trouble)}"
-    return f"{notice.stage.capitalize()}: {place(trouble)} {_HEADLINES[trouble.kind]}"
+    incident = notice.incident
+    if notice.kind is NoticeKind.ALL_CLEAR:
+        return f"All clear: {place(incident)}"
+    if notice.kind is NoticeKind.TEST:
+        return f"Test: {place(incident)}"
+    return f"{notice.kind.capitalize()}: {place(incident)} {_HEADLINES[incident.kind]}"

@@ -106,13 +106,13 @@ class Parsed:
     """The rows of one file: those understood, each once, and the positions (from 0) of those that weren't."""
 
     rows: tuple[FeedbackRow, ...]
-    misfits: tuple[int, ...]
+    unparsed: tuple[int, ...]
     trouble: str | None = None
     """Why columns that are named weren't found for some of the rows; None where they were. Nobody's data."""
     has_columns: bool = False
     """Whether a header row has every column that is named. So a file without rows shows that the layout fits."""
     without_address: Mapping[int, tuple[str, datetime]] = field(default_factory=dict)
-    """Of the misfits, those that fit but for a recipient id that is no address: the id and the time, by position."""
+    """Of the unparsed, those that fit but for a recipient id that is no address: the id and the time, by position."""
 
 
 def parse_feedback(rows: Iterable[Row], layout: Layout, until: datetime) -> Parsed:
@@ -129,22 +129,22 @@ def parse_feedback(rows: Iterable[Row], layout: Layout, until: datetime) -> Pars
     headers = _Headers(layout)
     read_time = _time_reader(layout, until)
     parsed: dict[FeedbackRow, None] = {}
-    misfits = []
+    unparsed = []
     without_address: dict[int, tuple[str, datetime]] = {}
     for position, row in enumerate(rows):
         if headers.take(row):
             continue
         if headers.places is None:
-            misfits.append(position)
+            unparsed.append(position)
             continue
         try:
             parsed.setdefault(_understood(row, headers.places, read_time, position))
         except _NoAddressError as error:
-            misfits.append(position)
+            unparsed.append(position)
             without_address[position] = (error.recipient_id, error.occurred_at)
         except (IndexError, InvalidAddressError, ValueError, OverflowError, OSError):
-            misfits.append(position)
-    return Parsed(tuple(parsed), tuple(misfits), headers.trouble, headers.complete, without_address)
+            unparsed.append(position)
+    return Parsed(tuple(parsed), tuple(unparsed), headers.trouble, headers.complete, without_address)
 
 
 class _NoAddressError(CampaignSyncError):

@@ -266,9 +266,11 @@ def _doubt_misfits(
 ) -> None:
     if recipient is None or time is None or time_format is None:
         return
-    misfits = sum(not (usable_address(row[recipient]) and moment(row[time], time_format)) for row in body)
-    if misfits:
-        doubts.append(f"{misfits} of {len(body)} rows lack an address in column {recipient} or a time in column {time}")
+    unparsed = sum(not (usable_address(row[recipient]) and moment(row[time], time_format)) for row in body)
+    if unparsed:
+        doubts.append(
+            f"{unparsed} of {len(body)} rows lack an address in column {recipient} or a time in column {time}"
+        )
 
 
 def _columns(positions: Sequence[int] | dict[int, int]) -> str:

@@ -14,7 +14,7 @@ CHANGED_SHARE = 0.01
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadBack:
     """A list as it was read back in full, after its proof. Counts are of people."""
 
     proven: int
@@ -47,16 +47,16 @@ class Reading:
         return f"{told}: {', '.join(found)}" if found else told
 
 
-def wants_full_reading(proven: int, last: Reading | None, in_list: int, strange: int) -> bool:
+def wants_full_reading(proven: int, last: ReadBack | None, in_list: int, strange: int) -> bool:
     """Whether the count of a list and one of its pages ask for reading it back in full.
 
     Args:
         proven: how many the proof found.
-        last: the last full reading since the proof, whose differences are known.
+        last: the last full read-back since the proof, whose differences are known.
         in_list: how many are in the list now.
         strange: how many rows of a page aren't among those that were sent.
     """
-    known = last or Reading(proven, proven, 0, 0, 0, 0)
+    known = last or ReadBack(proven, proven, 0, 0, 0, 0)
     known_differences = known.strange + known.changed + max(in_list - known.in_list, 0)
     return known.drifted or in_list < known.in_list or strange > known_differences
 
@@ -73,23 +73,23 @@ class Drift:
     """When it was looked at last; None for never."""
     in_list: int | None = None
     """How many were in it then."""
-    reading: Reading | None = None
-    """The last full reading; None where there was no reason for one."""
+    read_back: ReadBack | None = None
+    """The last full read-back; None where there was no reason for one."""
     drifted_since: datetime | None = None
     """When it was first found not to be what was proven; None while it is."""
     not_checked_since: datetime | None = None
     """Since when it can't be looked at; None where it could be the last time."""
     not_checked_because: str | None = None
 
-    def seen(self, in_list: int, reading: Reading | None, now: datetime) -> "Drift":
-        """After a look at the list. `reading` is None where there was no reason for a full one."""
-        reading = reading or self.reading
-        since = (self.drifted_since or now) if reading and reading.drifted else None
+    def seen(self, in_list: int, read_back: ReadBack | None, now: datetime) -> "Drift":
+        """After a look at the list. `read_back` is None where there was no reason for a full one."""
+        read_back = read_back or self.read_back
+        since = (self.drifted_since or now) if read_back and read_back.drifted else None
         return replace(
             self,
             checked_at=now,
             in_list=in_list,
-            reading=reading,
+            read_back=read_back,
             drifted_since=since,
             not_checked_since=None,
             not_checked_because=None,

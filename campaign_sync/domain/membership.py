@@ -14,7 +14,7 @@ BEFORE_THE_SNAPSHOT = (Stage.SELECTION.value, Stage.SNAPSHOT.value)
 
 
 @dataclass(frozen=True)
-class Proven:
+class ProvenReplacement:
     """A list as a replace left it: its snapshot without those turned away. All moments are UTC."""
 
     run_id: str
@@ -48,18 +48,18 @@ class Rejection:
         """Whether it turned away a row of the snapshot."""
         return self.stage not in BEFORE_THE_SNAPSHOT
 
-    def made_by(self, proven: Proven) -> bool:
+    def made_by(self, proven: ProvenReplacement) -> bool:
         """Whether it is certain that this very replace, or its snapshot, turned the person away."""
         if not self.after_the_snapshot:
             return self.run_id == proven.snapshot_run_id
         begun = proven.retried_after is None or self.last_seen > proven.retried_after
         return self.run_id == proven.run_id and begun
 
-    def spans(self, proven: Proven) -> bool:
+    def spans(self, proven: ProvenReplacement) -> bool:
         """Whether it was seen before that proof and after it, so that it may have been made by that replace, too."""
         return self.first_seen <= proven.proven_at < self.last_seen
 
-    def may_explain(self, proven: Proven) -> bool:
+    def may_explain(self, proven: ProvenReplacement) -> bool:
         """Whether that replace made it, or it was seen at any time since the proof before that one."""
         begun = proven.since is None or self.last_seen > proven.since
         return self.made_by(proven) or (self.first_seen <= proven.proven_at and begun)
@@ -78,7 +78,7 @@ class Members:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class MembershipExplanation:
     """What the ledger says about one person and one list."""
 
     reason: Rejection | None
@@ -89,7 +89,7 @@ class Verdict:
     """What kept them out before, newest first."""
 
 
-def members(snapshot: pd.DataFrame, proven: Proven, ledger: Mapping[str, Sequence[Rejection]]) -> Members:
+def members(snapshot: pd.DataFrame, proven: ProvenReplacement, ledger: Mapping[str, Sequence[Rejection]]) -> Members:
     """The rows of a snapshot that are in the list.
 
     Args:
@@ -108,21 +108,23 @@ def members(snapshot: pd.DataFrame, proven: Proven, ledger: Mapping[str, Sequenc
     return Members(snapshot[~refused & ~perhaps], in_doubt, frozenset(keys[perhaps]) if in_doubt else frozenset())
 
 
-def verdict(entries: Collection[Rejection], proven: Proven | None, *, in_snapshot: bool, in_list: bool) -> Verdict:
+def explain_membership(
+    entries: Collection[Rejection], proven: ProvenReplacement | None, *, in_snapshot: bool, in_list: bool
+) -> MembershipExplanation:
     """Sort what the ledger has on one person and one list by the list's last proof."""
     newest_first = sorted(entries, key=lambda entry: entry.last_seen, reverse=True)
     if proven is None:
-        return Verdict(None, tuple(newest_first), ())
+        return MembershipExplanation(None, tuple(newest_first), ())
     reason = None if in_list else why_not(entries, proven, in_snapshot=in_snapshot)
     others = [entry for entry in newest_first if entry is not reason]
-    return Verdict(
+    return MembershipExplanation(
         reason,
         tuple(entry for entry in others if entry.last_seen > proven.proven_at),
         tuple(entry for entry in others if entry.last_seen <= proven.proven_at),
     )
 
 
-def why_not(entries: Collection[Rejection], proven: Proven, *, in_snapshot: bool) -> Rejection | None:
+def why_not(entries: Collection[Rejection], proven: ProvenReplacement, *, in_snapshot: bool) -> Rejection | None:
     """The entry that says why a person wasn't in the list at that proof; None where they weren't picked at all.
 
     What the replace itself entered decides. Where a later run has written over that, or the selection was made by a run

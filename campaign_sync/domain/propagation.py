@@ -18,7 +18,7 @@ class OptOut:
 
 
 @dataclass(frozen=True)
-class Proof:
+class ProofTimes:
     """When a list's rows were frozen, and when it was proven to hold them."""
 
     frozen_at: datetime
@@ -53,7 +53,7 @@ def delays_to_crm(opt_outs: Sequence[OptOut]) -> list[timedelta]:
 
 
 def delays_to_absence(
-    opt_outs: Sequence[OptOut], proofs: Mapping[str, Sequence[Proof]], now: datetime
+    opt_outs: Sequence[OptOut], proofs: Mapping[str, Sequence[ProofTimes]], now: datetime
 ) -> list[timedelta]:
     """From each opt-out to the moment when every list had been replaced by rows selected after the CRM knew.
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from campaign_sync.domain.feedback_age import Alertness, Verdict, in_words
+from campaign_sync.domain.feedback_age import Freshness, FreshnessStatus, in_words
 from campaign_sync.domain.list_drift import Drift
 
 
@@ -75,7 +75,7 @@ class Facts:
     """None where no run is known that was to replace it."""
     attempts_known: bool
     """Whether runs could be asked for at all."""
-    feedback: Verdict
+    feedback: FreshnessStatus
     drift: Drift | None
     """Since the newest proof; None where nobody has looked."""
     doubtful_since: datetime | None = None
@@ -83,61 +83,65 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ReadinessStatus:
     """A verdict: since when, and a sentence that says so of “the list”."""
 
     readiness: Readiness
     since: datetime | None
-    told: str
+    message: str
 
 
-def judge(facts: Facts, now: datetime) -> Standing:
+def judge(facts: Facts, now: datetime) -> ReadinessStatus:
     """What a list is good for, by the gravest thing that is known of it."""
     return _by_its_state(facts) or _by_its_attempt(facts) or _by_its_surroundings(facts, now)
 
 
-def _by_its_state(facts: Facts) -> Standing | None:
+def _by_its_state(facts: Facts) -> ReadinessStatus | None:
     if facts.incomplete_since is not None:
         if facts.under_way:
-            return Standing(Readiness.RENEWING, facts.incomplete_since, "is being replaced just now: wait for its end")
-        told = "is INCOMPLETE, part of its people are missing: send nothing to it"
-        return Standing(Readiness.INCOMPLETE, facts.incomplete_since, told)
+            return ReadinessStatus(
+                Readiness.RENEWING, facts.incomplete_since, "is being replaced just now: wait for its end"
+            )
+        message = "is INCOMPLETE, part of its people are missing: send nothing to it"
+        return ReadinessStatus(Readiness.INCOMPLETE, facts.incomplete_since, message)
     if facts.doubtful_since is not None:
-        told = "looks half full, and no record tells how it came to that: send nothing to it"
-        return Standing(Readiness.DOUBTFUL, facts.doubtful_since, told)
+        message = "looks half full, and no record tells how it came to that: send nothing to it"
+        return ReadinessStatus(Readiness.DOUBTFUL, facts.doubtful_since, message)
     if facts.proven_at is None:
-        return Standing(Readiness.NEVER, None, "was never proven, so nobody knows whom it holds: send nothing to it")
+        return ReadinessStatus(
+            Readiness.NEVER, None, "was never proven, so nobody knows whom it holds: send nothing to it"
+        )
     drift = facts.drift
     if drift and drift.drifted_since:
-        told = f"was changed at the vendor after its proof ({drift.reading}): send nothing to it"
-        return Standing(Readiness.DRIFTED, drift.drifted_since, told)
+        message = f"was changed at the vendor after its proof ({drift.read_back}): send nothing to it"
+        return ReadinessStatus(Readiness.DRIFTED, drift.drifted_since, message)
     return None
 
 
-def _by_its_attempt(facts: Facts) -> Standing | None:
+def _by_its_attempt(facts: Facts) -> ReadinessStatus | None:
     attempt, proven_at = facts.attempt, facts.proven_at
     old = "it holds the people of its last proof, so who has opted out since may still be in it"
     if attempt and proven_at and not attempt.replaced and attempt.ended_at > proven_at:
-        return Standing(Readiness.FAILED, proven_at, f"wasn't replaced by the newest run that was to: {old}")
+        return ReadinessStatus(Readiness.FAILED, proven_at, f"wasn't replaced by the newest run that was to: {old}")
     if not facts.is_current:
-        return Standing(Readiness.OLD, proven_at, f"wasn't replaced in time: {old}")
+        return ReadinessStatus(Readiness.OLD, proven_at, f"wasn't replaced in time: {old}")
     return None
 
 
-def _by_its_surroundings(facts: Facts, now: datetime) -> Standing:
+def _by_its_surroundings(facts: Facts, now: datetime) -> ReadinessStatus:
     attempt, feedback = facts.attempt, facts.feedback
-    if feedback.alertness is not Alertness.FRESH:
+    if feedback.freshness is not Freshness.FRESH:
         age = f"is {in_words(feedback.age)} old" if feedback.age is not None else "was never imported"
         since = now - feedback.age if feedback.age is not None else None
-        told = f"is complete, but the feedback {age}: who has opted out since may still be in it"
-        return Standing(Readiness.FEEDBACK_OLD, since, told)
+        message = f"is complete, but the feedback {age}: who has opted out since may still be in it"
+        return ReadinessStatus(Readiness.FEEDBACK_OLD, since, message)
     if attempt and attempt.failed_checks:
-        told = f"is complete, but a check failed: {', '.join(attempt.failed_checks)}"
-        return Standing(Readiness.CHECK_FAILED, attempt.ended_at, told)
+        message = f"is complete, but a check failed: {', '.join(attempt.failed_checks)}"
+        return ReadinessStatus(Readiness.CHECK_FAILED, attempt.ended_at, message)
     if attempt and attempt.missing_checks:
-        told = f"is complete, but a check has no result: {', '.join(attempt.missing_checks)}"
-        return Standing(Readiness.CHECK_MISSING, attempt.ended_at, told)
+        message = f"is complete, but a check has no result: {', '.join(attempt.missing_checks)}"
+        return ReadinessStatus(Readiness.CHECK_MISSING, attempt.ended_at, message)
     if not facts.attempts_known:
-        told = "is complete, but Dagster can't be asked whether a newer run was to replace it"
-        return Standing(Readiness.UNKNOWN, None, told)
-    return Standing(Readiness.READY, facts.proven_at, "is ready")
+        message = "is complete, but Dagster can't be asked whether a newer run was to replace it"
+        return ReadinessStatus(Readiness.UNKNOWN, None, message)
+    return ReadinessStatus(Readiness.READY, facts.proven_at, "is ready")

@@ -56,7 +56,7 @@ class VanishedWithdrawal(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Judgement:
+class WithdrawalReview:
     """What became of withdrawals that the CRM doesn't show any more."""
 
     vanished: Sequence[VanishedWithdrawal]
@@ -120,7 +120,7 @@ class AbsentWithdrawals:
         """Whether one of them is about this entity, or about this address."""
         return entity in self.by_entity or address in self.by_address
 
-    def judge(self, people: Collection[ConsentingPerson]) -> Judgement:
+    def judge(self, people: Collection[ConsentingPerson]) -> WithdrawalReview:
         """Which of them vanished, and which were superseded by a newer consent.
 
         A withdrawal is its entity's, and of everybody who has its address and didn't consent after it. Whose entity
@@ -135,7 +135,7 @@ class AbsentWithdrawals:
             if (own := self.by_entity.get(one.entity_pseudonym)) and own.withdrawn_at < one.consented_at
         )
         against = ((one, self._against(one, superseded)) for one in people)
-        return Judgement([VanishedWithdrawal(one, known) for one, known in against if known], superseded)
+        return WithdrawalReview([VanishedWithdrawal(one, known) for one, known in against if known], superseded)
 
     def _against(self, person: ConsentingPerson, superseded: Collection[str]) -> list[KnownWithdrawal]:
         own = self.by_entity.get(person.entity_pseudonym)

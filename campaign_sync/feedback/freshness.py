@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from campaign_sync.config import FeedbackSettings
-from campaign_sync.domain.feedback_age import AgeLimits, Verdict, in_words, is_unusual_silence
+from campaign_sync.domain.feedback_age import AgeLimits, FreshnessStatus, in_words, is_unusual_silence
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
 from campaign_sync.optimizely.services import ClosedLoopReader
@@ -20,7 +20,7 @@ def vendor_time(by_files: bool, vendor: Optimizely) -> datetime:
 
 def judge_age(
     mandator: str, readers: Collection[str], limits: AgeLimits, journal: FeedbackImports, now: datetime
-) -> Verdict:
+) -> FreshnessStatus:
     """Return what the age of the oldest of these readers calls for."""
     until = journal.committed_until(mandator)
     missing = [reader for reader in readers if reader not in until]

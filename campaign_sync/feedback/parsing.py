@@ -76,7 +76,7 @@ class PendingFeedback:
     """Replies that are no bounces."""
     read: dict[str, RowCounts] = field(default_factory=dict)
     """By import id, how many rows were understood, and how many don't fit."""
-    misfits: Counter[str] = field(default_factory=Counter)
+    unparsed: Counter[str] = field(default_factory=Counter)
     """By reader, how many rows don't fit."""
     unread: list[UnparsedRows] = field(default_factory=list)
     """Where these rows are."""
@@ -134,7 +134,7 @@ def read_pending(state: State, frames: FileStorage, mandator: str, settings: Man
     """Read what is pending by the layouts as they are configured now.
 
     Rows that weren't understood are counted and named, and stop none of the others. Rows of a reader that isn't
-    configured any more can't be read either: they are kept, and counted as misfits.
+    configured any more can't be read either: they are kept, and counted as unparsed.
 
     Raises:
         LayoutError: nothing new of a reader fits its layout, so the layout must be wrong, and nobody knows who left.
@@ -152,19 +152,19 @@ def read_pending(state: State, frames: FileStorage, mandator: str, settings: Man
         rows, has_columns = _read(pending, raw, settings, fetched, newest[fetched.reader])
         pending.read[fetched.id], pending.readers[fetched.id] = rows, fetched.reader
         if fetched.dismissed_at is None:
-            pending.misfits[fetched.reader] += rows.misfits
+            pending.unparsed[fetched.reader] += rows.unparsed
         if rows.newest_event:
             newest[fetched.reader][fetched.id] = rows.newest_event
         if fetched.committed_at is None and fetched.dismissed_at is None:
-            new[fetched.reader] += rows.misfits
+            new[fetched.reader] += rows.unparsed
             odd[fetched.reader] += rows.without_address
             fits[fetched.reader] |= bool(rows.understood) or has_columns
     _find_delivered_again(pending, raw, imports)
-    for reader, misfits in new.items():
-        known = state.feedback_imports.has_understood_rows(mandator, reader) and misfits < ODD_ROWS
-        unread = (misfits or odd[reader] >= MANY_ODD_IDS) and not fits[reader] and not known
+    for reader, unparsed in new.items():
+        known = state.feedback_imports.has_understood_rows(mandator, reader) and unparsed < ODD_ROWS
+        unread = (unparsed or odd[reader] >= MANY_ODD_IDS) and not fits[reader] and not known
         if unread and settings.feedback.reader(reader):
-            raise LayoutError(_no_row_fits(mandator, reader, misfits + odd[reader], pending.unread))
+            raise LayoutError(_no_row_fits(mandator, reader, unparsed + odd[reader], pending.unread))
     return pending
 
 
@@ -191,11 +191,11 @@ def preview_imports(
     return pending
 
 
-def _no_row_fits(mandator: str, reader: str, misfits: int, unread: Sequence[UnparsedRows]) -> str:
+def _no_row_fits(mandator: str, reader: str, unparsed: int, unread: Sequence[UnparsedRows]) -> str:
     where = " · ".join([f"{place.origin}: {place.why}" for place in unread if place.reader == reader][:SHOWN_FILES])
     where = where or "No recipient id in them is an address"
     return (
-        f"none of the {misfits} fetched rows fits mandators.{mandator}.feedback.readers.{reader}; set its columns and "
+        f"none of the {unparsed} fetched rows fits mandators.{mandator}.feedback.readers.{reader}; set its columns and "
         f"time_format as agreed with the vendor, `campaign-sync feedback sample {mandator}` helps. The rows "
         f"are kept and will be read again. {where}"
     )
@@ -219,18 +219,18 @@ def _read(
     except LostFileError:
         if fetched.committed_at is None:
             raise
-        understood, misfits = fetched.understood_rows or 0, fetched.misfit_rows or 0
-        pending.lost[fetched.reader] += misfits
-        _note(pending, raw, fetched, misfits, "the file they were kept in is gone")
-        return RowCounts(understood, misfits, fetched.newest_event), False
+        understood, unparsed = fetched.understood_rows or 0, fetched.misfit_rows or 0
+        pending.lost[fetched.reader] += unparsed
+        _note(pending, raw, fetched, unparsed, "the file they were kept in is gone")
+        return RowCounts(understood, unparsed, fetched.newest_event), False
     parsed = parse_feedback(imported.rows, reader.layout(settings.zone), fetched.until)
     unclear = [row.position for row in parsed.rows if not _taken(pending, fetched, row, reader)]
-    misfits = len(parsed.misfits) - len(parsed.without_address) + len(unclear) + imported.unread
-    if misfits:
-        first = min([*(set(parsed.misfits) - set(parsed.without_address)), *unclear], default=0)
+    unparsed = len(parsed.unparsed) - len(parsed.without_address) + len(unclear) + imported.unread
+    if unparsed:
+        first = min([*(set(parsed.unparsed) - set(parsed.without_address)), *unclear], default=0)
         why = imported.trouble or parsed.trouble or _doubt(first, fetched)
-        _note(pending, raw, fetched, misfits, why)
-    rows = _rows(fetched, reader, parsed, misfits, len(unclear), newest_events)
+        _note(pending, raw, fetched, unparsed, why)
+    rows = _rows(fetched, reader, parsed, unparsed, len(unclear), newest_events)
     if rows.without_address:
         pending.without_address[fetched.reader].update(parsed.without_address.values())
         if fetched.kind is FeedbackKind.UNSUBSCRIBES:
@@ -242,20 +242,20 @@ def _rows(
     fetched: FeedbackImport,
     reader: ReaderSettings,
     parsed: Parsed,
-    misfits: int,
+    unparsed: int,
     unclear: int,
     newest_events: Mapping[str, datetime],
 ) -> RowCounts:
     odd = len(parsed.without_address)
     shown = odd if fetched.until > datetime.now(UTC) - SHOWN_FOR else 0
-    rows = RowCounts(len(parsed.rows) - unclear + odd - shown, misfits, without_address=shown)
+    rows = RowCounts(len(parsed.rows) - unclear + odd - shown, unparsed, without_address=shown)
     moments = [row.occurred_at for row in parsed.rows] + [at for _, at in parsed.without_address.values()]
     has_events = rows.understood > 0 or odd > 0
     newest = min(max(moments), fetched.until) if has_events and reader.time is not None else None
     if not fetched.of_a_file:
         return replace(rows, newest_event=newest)
     earlier = max((at for import_id, at in newest_events.items() if import_id != fetched.id), default=None)
-    empty = not has_events and not misfits
+    empty = not has_events and not unparsed
     until = fetched.until if empty or (has_events and reader.time is None) else shown_until(newest, earlier)
     until = min(until, fetched.until) if until else None
     return replace(rows, newest_event=newest, fresh_until=until, stale=until is None)
@@ -285,7 +285,7 @@ def _find_delivered_again(pending: PendingFeedback, raw: ImportedRowReader, impo
         later = [
             candidate
             for candidate in later
-            if pending.read[candidate.id].understood and not pending.read[candidate.id].misfits
+            if pending.read[candidate.id].understood and not pending.read[candidate.id].unparsed
         ]
         if not later or unread.reader in pending.lost or raw.of(old).unread:
             continue
@@ -299,7 +299,7 @@ def _find_delivered_again(pending: PendingFeedback, raw: ImportedRowReader, impo
             again = " and ".join(names)
             pending.read[old.id] = replace(pending.read[old.id], delivered_again=again)
             pending.unread.remove(unread)
-            pending.misfits[old.reader] -= unread.unread
+            pending.unparsed[old.reader] -= unread.unread
 
 
 def _says(row: Row) -> tuple[str, ...]:

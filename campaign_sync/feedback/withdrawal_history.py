@@ -13,9 +13,9 @@ from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS, SuppressionKin
 from campaign_sync.domain.withdrawal import (
     AbsentWithdrawals,
     ConsentingPerson,
-    Judgement,
     KnownWithdrawal,
     ShownWithdrawal,
+    WithdrawalReview,
     changed_by,
 )
 from campaign_sync.storage.state import State
@@ -156,7 +156,7 @@ def _shown(state: State, suppressed: pd.DataFrame, opt_in_id: str) -> list[Shown
     ]
 
 
-def _vanished(judgement: Judgement, opt_in_id: str) -> pd.DataFrame:
+def _vanished(judgement: WithdrawalReview, opt_in_id: str) -> pd.DataFrame:
     people = [withdrawal.person for withdrawal in judgement.vanished]
     newest: list[KnownWithdrawal] = [withdrawal.withdrawals[0] for withdrawal in judgement.vanished]
     kinds, _, ids = zip(*(person.key.partition(":") for person in people), strict=True) if people else ((), (), ())

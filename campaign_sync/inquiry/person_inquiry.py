@@ -12,12 +12,12 @@ from campaign_sync.crm.address_key import address_key
 from campaign_sync.domain.consent import ConsentEvent, current_consent
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import FINAL_BOUNCES
-from campaign_sync.domain.membership import verdict
+from campaign_sync.domain.membership import explain_membership
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.suppression_reasons import SuppressionReason, suppression_reasons
 from campaign_sync.inquiry.errors import FutureDayError
 from campaign_sync.inquiry.person_query import PersonQuery
-from campaign_sync.inquiry.person_report import EventOrigin, ListMembership, ListReport, ListState, PersonReport
+from campaign_sync.inquiry.person_report import EventOrigin, ListMembership, ListState, PersonListReport, PersonReport
 from campaign_sync.inquiry.sources import Sources
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.crm_write_backs import WriteBackRecord
@@ -171,7 +171,7 @@ class _Search:
         address: str | None,
         events: Sequence[ConsentEvent],
         entry: _SearchedList,
-    ) -> ListReport:
+    ) -> PersonListReport:
         then, now = self._memberships(entity, entry)
         row = then.row or now.row
         sent_address = row.address if row else address
@@ -182,7 +182,7 @@ class _Search:
         )
         written = self._state.write_backs.find(entity, sent_address) if entity else []
         still_bounced = any(reason.reason is Reason.BOUNCED for reason in sent_address_reasons)
-        return ListReport(
+        return PersonListReport(
             target=entry.target,
             zone=self._zones[entry.target.mandator],
             moment=self._moments[entry.target.mandator],
@@ -203,7 +203,9 @@ class _Search:
         def membership(state: ListState) -> ListMembership:
             row = state.rows.get(str(entity))
             in_list = row is not None and row.in_list
-            sorted_rejections = verdict(rejections, state.proven, in_snapshot=row is not None, in_list=in_list)
+            sorted_rejections = explain_membership(
+                rejections, state.proven, in_snapshot=row is not None, in_list=in_list
+            )
             return ListMembership(state, row, sorted_rejections)
 
         return membership(entry.then), membership(entry.now)

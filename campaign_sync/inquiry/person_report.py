@@ -7,14 +7,14 @@ from zoneinfo import ZoneInfo
 
 from campaign_sync.domain.consent import ConsentEvent, current_consent
 from campaign_sync.domain.feedback import Attribution
-from campaign_sync.domain.membership import Rejection, Verdict
+from campaign_sync.domain.membership import MembershipExplanation, Rejection
 from campaign_sync.domain.suppression_reasons import SuppressionReason
 from campaign_sync.inquiry.sources import SentRow
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.crm_write_backs import WriteBackRecord
 from campaign_sync.storage.replacement_history import ProvenList
 
-_NO_REJECTIONS = Verdict(None, (), ())
+_NO_REJECTIONS = MembershipExplanation(None, (), ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class ListMembership:
     list: ListState
     row: SentRow | None
     """The person's row of the snapshot."""
-    rejections: Verdict
+    rejections: MembershipExplanation
     """The person's rejections, sorted by the proof."""
 
     @property
@@ -77,7 +77,7 @@ class EventOrigin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListReport:
+class PersonListReport:
     """One person and one list."""
 
     target: ListSettings
@@ -123,7 +123,7 @@ class PersonReport:
     """`entity_type:entity_id`; None for an address that no record of the CRM has."""
     email: str | None
     """As the CRM spells it, empty if it has none; None if the CRM doesn't have the person."""
-    lists: Sequence[ListReport]
+    lists: Sequence[PersonListReport]
     last_sent: ProvenList | None = None
     """The last list they were sent to, if no list of now has them any more."""
 

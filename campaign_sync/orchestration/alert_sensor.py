@@ -19,7 +19,7 @@ from campaign_sync.alerts.detection import (
 from campaign_sync.alerts.dispatch import channels, send_notices
 from campaign_sync.alerts.messages import as_sentence
 from campaign_sync.config import Configuration
-from campaign_sync.domain.incident import Incident, IncidentKind, Notice, Stage, Subject, headline
+from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, headline
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.deadlines import as_planned, late_lists, planned_pause
 from campaign_sync.orchestration.repair_sensor import gives_up
@@ -29,7 +29,7 @@ from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.state import State
 
 STATE = Subject("the state database")
-"""Subject of the one trouble that can't be written down where the others are."""
+"""Subject of the one incident that can't be written down where the others are."""
 
 _USABLE = "usable"
 """The cursor while the state database can be used; else it is since when it can't. Dagster keeps no empty ones.
@@ -106,7 +106,9 @@ def alarm_sensor(
         if problems:  # a failed tick would forget which channels have sent the all-clear
             context.log.error(" · ".join(problems))
             return dg.SensorResult(skip_reason=" · ".join(problems), cursor=cursor)
-        summary = " · ".join(headline(Notice(Stage.ALARM, incident)) for incident in open_now) or "nothing is wrong"
+        summary = (
+            " · ".join(headline(Notice(NoticeKind.ALARM, incident)) for incident in open_now) or "nothing is wrong"
+        )
         return dg.SensorResult(skip_reason=summary, cursor=_USABLE)
 
     return sensor
@@ -118,7 +120,7 @@ def _without_state(
     """What nothing can be remembered of but by Dagster itself."""
     if context.cursor not in (None, _USABLE) and _SEPARATOR not in (context.cursor or ""):
         return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
-    problems = _send_to_all(ways, Notice(Stage.ALARM, _state_trouble(mandator, error, now)))
+    problems = _send_to_all(ways, Notice(NoticeKind.ALARM, _state_trouble(mandator, error, now)))
     if problems and len(problems) == len(ways) - 1:  # only the log has it
         raise UnsentAlertError(" · ".join([str(error), *problems.values()]))
     return dg.SensorResult(skip_reason=str(error), cursor=now.isoformat())
@@ -132,8 +134,8 @@ def _with_state_again(
         return _USABLE, []
     since, *names = (context.cursor or "").split(_SEPARATOR)
     pending = [channel for channel in ways if channel.name in names or not names]
-    trouble = _state_trouble(mandator, None, datetime.fromisoformat(since))
-    problems = _send_to_all(pending, Notice(Stage.ALL_CLEAR, trouble, until=now))
+    incident = _state_trouble(mandator, None, datetime.fromisoformat(since))
+    problems = _send_to_all(pending, Notice(NoticeKind.ALL_CLEAR, incident, until=now))
     return _SEPARATOR.join([since, *problems]) if problems else _USABLE, list(problems.values())
 
 

@@ -7,7 +7,7 @@ import dagster as dg
 
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.domain.feedback_age import Alertness
+from campaign_sync.domain.feedback_age import Freshness
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.orchestration.asset_keys import asset_key, feedback_keys
 from campaign_sync.orchestration.assets.suppression_state import age_check
@@ -99,20 +99,20 @@ def feedback_watch(configuration: Configuration, mandator: str) -> dg.SensorDefi
             verdict = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback_imports, now)
         if began is None and not (settings.schedule or feedback.schedule):
             return dg.SkipReason(f"{mandator}'s feedback was never imported yet, and nothing imports it by itself")
-        if verdict.alertness is Alertness.ALARM:
-            context.log.error(verdict.told)
-        was_fresh = context.cursor in (None, Alertness.FRESH)
-        if was_fresh and verdict.alertness is Alertness.FRESH:
-            return dg.SkipReason(verdict.told)
+        if verdict.freshness is Freshness.ALARM:
+            context.log.error(verdict.message)
+        was_fresh = context.cursor in (None, Freshness.FRESH)
+        if was_fresh and verdict.freshness is Freshness.FRESH:
+            return dg.SkipReason(verdict.message)
         result = age_check(key, verdict)
         evaluation = dg.AssetCheckEvaluation(
             asset_key=key,
             check_name=result.check_name or "",
             passed=result.passed,
             severity=result.severity,
-            description=verdict.told,
+            description=verdict.message,
             metadata=result.metadata,
         )
-        return dg.SensorResult(asset_events=[evaluation], cursor=verdict.alertness.value)
+        return dg.SensorResult(asset_events=[evaluation], cursor=verdict.freshness.value)
 
     return sensor

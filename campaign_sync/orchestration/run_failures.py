@@ -1,4 +1,4 @@
-"""What Dagster knows of a mandator's troubles: steps that failed, runs that died, checks that don't hold."""
+"""What Dagster knows of a mandator's incidents: steps that failed, runs that died, checks that don't hold."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ PATIENCE = timedelta(minutes=3)
 """So long after a run died, Dagster's own retry may still take it up."""
 
 _BY_ITSELF = frozenset({"feedback_age", UNCHANGED})
-"""Checks whose trouble is found otherwise, and at once."""
+"""Checks whose incident is found otherwise, and at once."""
 
 _LEADS_ON = frozenset({AssetKind.SELECTION, AssetKind.SNAPSHOT, AssetKind.BOUNCES, AssetKind.UNSUBSCRIBES})
 """Assets that are good for nothing but the one at the end of their subject."""
@@ -45,7 +45,7 @@ class Watched:
         )
 
     def subject(self, key: dg.AssetKey) -> Subject:
-        """What a trouble of an asset is about: its list, the feedback, or the asset itself."""
+        """What a incident of an asset is about: its list, the feedback, or the asset itself."""
         if key in feedback_keys(self.mandator):
             return FEEDBACK
         name = asset_name(key)

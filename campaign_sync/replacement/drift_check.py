@@ -10,7 +10,7 @@ import pandas as pd
 
 from campaign_sync.crm.port import CrmError, CrmSnapshot
 from campaign_sync.domain.checks import LIST_PREFIX
-from campaign_sync.domain.list_drift import Drift, Reading, wants_full_reading
+from campaign_sync.domain.list_drift import Drift, ReadBack, wants_full_reading
 from campaign_sync.domain.membership import Members, members
 from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.row_digests import RowDigests, row_digests
@@ -86,7 +86,7 @@ class DriftCheck:
         digests = row_digests(people.rows, columns.snapshot_columns)
         start = self.place(max(in_list - PAGE_ROWS, 0) + 1)
         unexpected = count_unexpected_rows(columns, vendor, digests, start, PAGE_ROWS)
-        if not wants_full_reading(len(people.rows), known.reading, in_list, unexpected):
+        if not wants_full_reading(len(people.rows), known.read_back, in_list, unexpected):
             return known.seen(in_list, None, self.now())
         reading = self._read(columns, vendor, people, digests)
         return known.seen(reading.in_list, reading, self.now())
@@ -106,7 +106,7 @@ class DriftCheck:
             )
         return members(snapshot, sent, self.state.replacement_history.rejected_rows(sent))
 
-    def _read(self, columns: ReadColumns, vendor: Optimizely, people: Members, digests: RowDigests) -> Reading:
+    def _read(self, columns: ReadColumns, vendor: Optimizely, people: Members, digests: RowDigests) -> ReadBack:
         """Read all of the list; once more in one piece where people seem to be missing, for pages may overlap."""
         settings = columns.settings
         for in_one_piece in (False, True):
@@ -116,7 +116,7 @@ class DriftCheck:
             proof = prove(columns, people.rows, digests, contents)
             missing = people.rows[entity_keys(people.rows).isin(proof.missing_keys)]
             departed = self._departed(settings, vendor, missing)
-            reading = Reading(
+            reading = ReadBack(
                 proven=len(people.rows),
                 in_list=len(contents),
                 missing=len(missing) - departed,

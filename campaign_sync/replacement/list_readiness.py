@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from campaign_sync.config import Configuration
-from campaign_sync.domain.feedback_age import Alertness
+from campaign_sync.domain.feedback_age import Freshness
 from campaign_sync.domain.list_drift import Drift
-from campaign_sync.domain.readiness import Attempt, Facts, Standing, judge
+from campaign_sync.domain.readiness import Attempt, Facts, ReadinessStatus, judge
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync.storage.state import State
@@ -38,7 +38,7 @@ class Judged:
     """A list, its readiness, and what was found of it since its proof."""
 
     name: str
-    standing: Standing
+    status: ReadinessStatus
     drift: Drift | None
     """None for a list that was never proven."""
 
@@ -66,7 +66,7 @@ def judge_lists(
     expected = expected or of_today(settings.zone, now)
     age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback_imports, now)
     if age.age is not None and age.age <= expected.pause:
-        age = replace(age, alertness=Alertness.FRESH)
+        age = replace(age, freshness=Freshness.FRESH)
     judged, doubts = [], state.recipient_lists.partial_fills(mandator)
     for name in settings.lists:
         unfinished = state.replacements.incomplete(mandator, name)

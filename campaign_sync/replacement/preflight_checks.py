@@ -7,7 +7,7 @@ import pandas as pd
 
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_consents, check_snapshot
-from campaign_sync.domain.feedback_age import Alertness
+from campaign_sync.domain.feedback_age import Freshness
 from campaign_sync.domain.size_limits import SizeBaseline, median_baseline
 from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.domain.withdrawal import check_withdrawals
@@ -153,8 +153,8 @@ def _check_feedback(settings: ListSettings, imports: FeedbackImports, vendor_now
         return CheckOutcome("feedback", False, f"{waiting} fetched windows haven't reached the CRM; {remedy}")
     feedback = settings.mandator_settings.feedback
     verdict = judge_age(settings.mandator, tuple(feedback.readers), feedback.age_limits, imports, vendor_now)
-    warning = verdict.alertness is Alertness.WARNING
-    return CheckOutcome("feedback", verdict.alertness is Alertness.FRESH, verdict.told, warning=warning)
+    warning = verdict.freshness is Freshness.WARNING
+    return CheckOutcome("feedback", verdict.freshness is Freshness.FRESH, verdict.message, warning=warning)
 
 
 def _hours(seconds: float) -> str:

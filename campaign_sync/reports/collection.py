@@ -22,7 +22,7 @@ from campaign_sync.reports.daily_report import (
     ListReport,
     Movement,
     OptOuts,
-    Proof,
+    ProofTimes,
     Report,
 )
 from campaign_sync.storage.files import FileStorage, FileStorageError
@@ -113,8 +113,8 @@ class _ListGatherer:
         return ListReport(
             name=self._name,
             called=self._called,
-            status=judged.standing.readiness,
-            since=judged.standing.since,
+            status=judged.status.readiness,
+            since=judged.status.since,
             drift=judged.drift,
             people=newest.in_list if newest else None,
             before=before.in_list if before else None,
@@ -218,8 +218,8 @@ def refused_by_code(codes: Mapping[int, int], refused: int) -> dict[int, int]:
     return final
 
 
-def _proof(newest: ProvenList, last: Replacement) -> Proof:
-    return Proof(
+def _proof(newest: ProvenList, last: Replacement) -> ProofTimes:
+    return ProofTimes(
         proven_at=newest.proven_at,
         frozen_at=newest.frozen_at,
         equal=newest.in_list or 0,

@@ -210,12 +210,12 @@ def _since_the_proof(one: ListReport, words: Words) -> list[tuple[str, str]]:
     if drift.checked_at and drift.in_list is not None:
         told = words("people_at", count=words.number(drift.in_list), moment=words.moment(drift.checked_at))
         facts.append((words("looked_at"), told))
-    if drift.reading:
+    if drift.read_back:
         counts = {
-            "drift_missing": drift.reading.missing,
-            "drift_changed": drift.reading.changed,
-            "drift_departed": drift.reading.departed,
-            "drift_strange": drift.reading.strange,
+            "drift_missing": drift.read_back.missing,
+            "drift_changed": drift.read_back.changed,
+            "drift_departed": drift.read_back.departed,
+            "drift_strange": drift.read_back.strange,
         }
         facts += [(words(key), words.number(people)) for key, people in counts.items() if people]
     if drift.not_checked_since:

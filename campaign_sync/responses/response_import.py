@@ -19,11 +19,11 @@ from campaign_sync.storage.state import State
 
 @dataclass
 class ResponseImportSummary:
-    """What the pending windows of a reader came to. Counts are of responses, `misfits` of kept rows."""
+    """What the pending windows of a reader came to. Counts are of responses, `unparsed` of kept rows."""
 
     new: int = 0
     known_before: int = 0
-    misfits: int = 0
+    unparsed: int = 0
     """Of all windows of the reader, also of earlier ones."""
     in_crm: RecordedResponses | None = None
     """None where the CRM takes no responses."""
@@ -62,7 +62,7 @@ def import_responses(
     layout, version = configured.layout(settings.zone), _version(configured, settings)
     lists_of, taken, done = MailingRecipientLists(vendor), ResponseImportSummary(), 0
     for window in state.response_imports.pending(mandator, reader, version):
-        understood, misfits = parse_responses(frames.read_rows(window.file, window.digest), window, layout)
+        understood, unparsed = parse_responses(frames.read_rows(window.file, window.digest), window, layout)
         responses = attribute_responses(understood, mandator, state.replacement_history, frames, lists_of, crm)
         kind, span = KIND_OF_RESPONSE_READER[reader], Window(window.since, window.until)
         new = store_responses(mandator, kind, responses, span, frames)
@@ -70,10 +70,10 @@ def import_responses(
         if crm().takes_responses():
             recorded = crm().record_responses(responses)
             taken.in_crm = taken.in_crm + recorded if taken.in_crm else recorded
-        state.response_imports.commit(window.id, misfits, version, datetime.now(UTC))
+        state.response_imports.commit(window.id, unparsed, version, datetime.now(UTC))
         done += len(responses)
         on_responses(done)
-    taken.misfits = state.response_imports.misfits(mandator, reader)
+    taken.unparsed = state.response_imports.unparsed(mandator, reader)
     return taken
 
 

@@ -31,14 +31,14 @@ def parse_responses(raw: Iterable[Row], window: ImportWindow, layout: Layout) ->
         for row in parsed.rows
         if row.mailing_id is not None and 0 < row.mailing_id <= LARGEST_ID
     ]
-    misfits = len(parsed.misfits) + len(parsed.rows) - len(understood)
+    unparsed = len(parsed.unparsed) + len(parsed.rows) - len(understood)
     distinct: dict[Response, Response] = {}
     for (
         response
     ) in understood:  # rows that differ in what they name can be one response; a row that names nothing says less
         if response.named or response not in distinct:
             distinct[response] = response
-    return list(distinct.values()), misfits
+    return list(distinct.values()), unparsed
 
 
 def _detail(row: FeedbackRow) -> str | None:

@@ -87,7 +87,7 @@ class RowCounts:
     """How many rows of an import were understood, how many weren't, and what they show about freshness."""
 
     understood: int
-    misfits: int
+    unparsed: int
     newest_event: datetime | None = None
     """When the newest of the understood events happened; None where no row says."""
     fresh_until: datetime | None = None
@@ -97,7 +97,7 @@ class RowCounts:
     delivered_again: str | None = None
     """The later delivery that contains all rows that weren't understood here."""
     without_address: int = 0
-    """How many more fit the layout, but have a recipient id that is no address. They are read again, like misfits."""
+    """How many more fit the layout, but have a recipient id that is no address. They are read again, like unparsed."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
                 self._take(
                     connection,
                     import_id,
-                    rows.misfits + rows.without_address,
+                    rows.unparsed + rows.without_address,
                     now,
                     understood_rows=rows.understood,
                     newest_event=rows.newest_event,

@@ -8,8 +8,9 @@ from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Engine, Row, select, update
 
-from campaign_sync.domain.incident import Changes, Incident, IncidentKind, Notice, Stage, Subject, changes
-from campaign_sync.storage.tables import alarm_look, notice, trouble
+from campaign_sync.domain.incident import Changes, Incident, IncidentKind, Notice, NoticeKind, Subject, changes
+from campaign_sync.storage.tables import incident as _table
+from campaign_sync.storage.tables import incident_check, notice
 from campaign_sync.storage.upsert import insert_missing, upsert
 
 _ALL_CLEAR_WITHIN = timedelta(days=7)
@@ -26,7 +27,7 @@ class Incidents:
 
     def open(self, mandator: str) -> dict[Subject, Incident]:
         """Return the open incidents of a mandator by their subject."""
-        is_open = (trouble.c.mandator == mandator) & trouble.c.cleared_at.is_(None)
+        is_open = (_table.c.mandator == mandator) & _table.c.cleared_at.is_(None)
         return {Subject.parse(row.subject): _incident(row) for row in self._rows(is_open)}
 
     def reconcile(
@@ -41,30 +42,30 @@ class Incidents:
             now: when these were detected.
         """
         changed = changes(self.open(mandator), incidents, unsettled)
-        is_open = (trouble.c.mandator == mandator) & trouble.c.cleared_at.is_(None)
+        is_open = (_table.c.mandator == mandator) & _table.c.cleared_at.is_(None)
         with self._engine.begin() as connection:
             for incident in changed.worse:
                 values = {name: getattr(incident, name) for name in ("kind", "what", "remedy", "page")}
                 connection.execute(
-                    update(trouble).where(is_open, trouble.c.subject == str(incident.subject)).values(values)
+                    update(_table).where(is_open, _table.c.subject == str(incident.subject)).values(values)
                 )
             for subject in changed.over:
                 connection.execute(
-                    update(trouble).where(is_open, trouble.c.subject == str(subject)).values(cleared_at=now)
+                    update(_table).where(is_open, _table.c.subject == str(subject)).values(cleared_at=now)
                 )
             for incident in changed.new:  # last: the same subject may have had an incident that is over
                 connection.execute(
-                    trouble.insert().values(
+                    _table.insert().values(
                         id=str(uuid4()), noticed_at=now, **vars(incident) | {"subject": str(incident.subject)}
                     )
                 )
-            check = {"mandator": mandator, "looked_at": now}
-            upsert(connection, alarm_look, [check], update=("looked_at",))
+            check = {"mandator": mandator, "checked_at": now}
+            upsert(connection, incident_check, [check], update=("checked_at",))
         return changed
 
     def last_checked(self, mandator: str) -> datetime | None:
         """Return when a mandator was last checked for incidents; None for never."""
-        query = select(alarm_look.c.looked_at).where(alarm_look.c.mandator == mandator)
+        query = select(incident_check.c.checked_at).where(incident_check.c.mandator == mandator)
         with self._engine.connect() as connection:
             checked_at: datetime | None = connection.execute(query).scalar()
         return checked_at
@@ -74,17 +75,17 @@ class Incidents:
 
         An incident that was over before the channel sent anything about it needs no notice.
         """
-        recent = trouble.c.cleared_at.is_(None) | (trouble.c.cleared_at > now - _ALL_CLEAR_WITHIN)
-        rows = self._rows((trouble.c.mandator == mandator) & recent)
+        recent = _table.c.cleared_at.is_(None) | (_table.c.cleared_at > now - _ALL_CLEAR_WITHIN)
+        rows = self._rows((_table.c.mandator == mandator) & recent)
         sent = self._sent_stages(channel, [row.id for row in rows])
         notices = []
         for row in rows:
             already = sent.get(row.id, set())
             if row.cleared_at is not None:
-                if already and Stage.ALL_CLEAR not in already:
-                    notices.append(Notice(Stage.ALL_CLEAR, _incident(row), row.cleared_at, row.id))
+                if already and NoticeKind.ALL_CLEAR not in already:
+                    notices.append(Notice(NoticeKind.ALL_CLEAR, _incident(row), row.cleared_at, row.id))
             elif row.kind not in already:
-                notices.append(Notice(Stage.WORSE if already else Stage.ALARM, _incident(row), None, row.id))
+                notices.append(Notice(NoticeKind.WORSE if already else NoticeKind.ALARM, _incident(row), None, row.id))
         return notices
 
     def require_writable(self, pending: Notice) -> None:
@@ -94,25 +95,25 @@ class Incidents:
             StateError: it can't, because the disk is full or the database takes no changes.
         """
         with self._engine.begin() as connection:
-            connection.execute(update(trouble).where(trouble.c.id == pending.id).values(id=pending.id))
+            connection.execute(update(_table).where(_table.c.id == pending.id).values(id=pending.id))
 
     def mark_sent(self, sent: Notice, channel: str, now: datetime) -> None:
         """Record that a channel has sent a notice."""
-        stage = sent.trouble.kind if sent.until is None else Stage.ALL_CLEAR
-        values = {"trouble_id": sent.id, "channel": channel, "stage": str(stage), "sent_at": now}
+        stage = sent.incident.kind if sent.until is None else NoticeKind.ALL_CLEAR
+        values = {"incident_id": sent.id, "channel": channel, "stage": str(stage), "sent_at": now}
         with self._engine.begin() as connection:
             insert_missing(connection, notice, [values])
 
     def _rows(self, condition: ColumnElement[bool]) -> list[Row[Any]]:
         with self._engine.connect() as connection:
-            return list(connection.execute(select(trouble).where(condition).order_by(trouble.c.noticed_at)))
+            return list(connection.execute(select(_table).where(condition).order_by(_table.c.noticed_at)))
 
     def _sent_stages(self, channel: str, ids: Sequence[str]) -> dict[str, set[str]]:
         stages: dict[str, set[str]] = {}
-        query = select(notice).where(notice.c.channel == channel, notice.c.trouble_id.in_(ids))
+        query = select(notice).where(notice.c.channel == channel, notice.c.incident_id.in_(ids))
         with self._engine.connect() as connection:
             for row in connection.execute(query):
-                stages.setdefault(row.trouble_id, set()).add(row.stage)
+                stages.setdefault(row.incident_id, set()).add(row.stage)
         return stages
 
 

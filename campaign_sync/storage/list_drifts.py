@@ -4,11 +4,11 @@ from dataclasses import asdict
 
 from sqlalchemy import Engine, select
 
-from campaign_sync.domain.list_drift import Drift, Reading
+from campaign_sync.domain.list_drift import Drift, ReadBack
 from campaign_sync.storage.tables import list_drift
 from campaign_sync.storage.upsert import upsert
 
-_READING = ("proven", "missing", "departed", "changed", "strange")
+_READ_BACK = ("proven", "missing", "departed", "changed", "strange")
 
 
 class ListDrifts:
@@ -24,17 +24,17 @@ class ListDrifts:
             row = connection.execute(query).first()
         if row is None or row.replace_id != replace_id:
             return Drift(mandator, name, replace_id)
-        reading = None
+        read_back = None
         if row.proven is not None:
             in_list = row.proven - row.missing - row.departed + row.strange
-            reading = Reading(row.proven, in_list, row.missing, row.departed, row.changed, row.strange)
+            read_back = ReadBack(row.proven, in_list, row.missing, row.departed, row.changed, row.strange)
         return Drift(
             mandator,
             name,
             replace_id,
             row.checked_at,
             row.in_list,
-            reading,
+            read_back,
             row.drifted_since,
             row.not_checked_since,
             row.not_checked_because,
@@ -42,8 +42,8 @@ class ListDrifts:
 
     def record(self, drift: Drift) -> None:
         """Store the result of a check."""
-        values = {key: value for key, value in asdict(drift).items() if key != "reading"}
-        counts = {key: getattr(drift.reading, key) if drift.reading else None for key in _READING}
+        values = {key: value for key, value in asdict(drift).items() if key != "read_back"}
+        counts = {key: getattr(drift.read_back, key) if drift.read_back else None for key in _READ_BACK}
         row = values | counts
         with self._engine.begin() as connection:
             upsert(connection, list_drift, [row], update=tuple(row.keys() - {"mandator", "list"}))

@@ -8,13 +8,13 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Engine, and_, func, or_, select
 
 from campaign_sync.domain.entity import Entity
-from campaign_sync.domain.membership import BEFORE_THE_SNAPSHOT, Proven, Rejection
+from campaign_sync.domain.membership import BEFORE_THE_SNAPSHOT, ProvenReplacement, Rejection
 from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync.storage.tables import rejection, replace, snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProvenList(Proven):
+class ProvenList(ProvenReplacement):
     """A list as a replacement left it, and where the rows that were sent are kept."""
 
     mandator: str

@@ -44,7 +44,7 @@ class ResponseImports(ImportWindows[ImportWindow]):
         with self._engine.begin() as connection:
             self._take(connection, window_id, misfit_rows, now, layout=layout)
 
-    def misfits(self, mandator: str, reader: str) -> int:
+    def unparsed(self, mandator: str, reader: str) -> int:
         """Return how many kept rows of a reader don't fit its layout."""
         of_reader = and_(imports.c.mandator == mandator, imports.c.reader == reader)
         query = select(func.coalesce(func.sum(imports.c.misfit_rows), 0)).where(of_reader)

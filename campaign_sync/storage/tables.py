@@ -307,8 +307,8 @@ rejection = Table(
     Column("run_id", String(64), nullable=False, index=True),
 )
 
-trouble = Table(
-    "trouble",
+incident = Table(
+    "incident",
     metadata,
     Column("id", String(36), primary_key=True),
     Column("mandator", String(64), nullable=False, index=True),
@@ -325,7 +325,7 @@ trouble = Table(
 notice = Table(
     "notice",
     metadata,
-    Column("trouble_id", String(36), primary_key=True),
+    Column("incident_id", String(36), primary_key=True),
     Column("channel", String(80), primary_key=True),
     Column("stage", String(16), primary_key=True),
     Column("sent_at", UtcDateTime, nullable=False),
@@ -357,9 +357,9 @@ list_drift = Table(
     Column("not_checked_because", Text),
 )
 
-alarm_look = Table(
-    "alarm_look",
+incident_check = Table(
+    "incident_check",
     metadata,
     Column("mandator", String(64), primary_key=True),
-    Column("looked_at", UtcDateTime, nullable=False),
+    Column("checked_at", UtcDateTime, nullable=False),
 )

@@ -60,20 +60,20 @@ def test_what_is_wrong_is_shown_until_it_is_over(shop: Installation) -> None:
 def test_nothing_is_called_fine_where_nobody_has_looked(shop: Installation) -> None:
     fine, told = shown(shop)
     assert not fine
-    assert "nobody has looked for troubles of nord yet; see whether Dagster's daemon runs" in told
+    assert "nobody has looked for incidents of nord yet; see whether Dagster's daemon runs" in told
     assert "Nothing is wrong" not in told
 
     look_everywhere(shop, datetime.now(UTC) - timedelta(hours=3))
     fine, told = shown(shop)
     assert not fine
-    assert "nobody has looked for troubles of nord since" in told
+    assert "nobody has looked for incidents of nord since" in told
     assert "3.0 h ago" in told
 
     look_everywhere(shop)
     shop.settings["mandators"]["sued"]["automation"] = {"alarms": False}
     fine, told = shown(shop)
     assert not fine
-    assert "nobody looks for troubles of sued: its alarm sensor is switched off" in told
+    assert "nobody looks for incidents of sued: its alarm sensor is switched off" in told
     assert "nord" not in told
 
 

@@ -21,7 +21,7 @@ from campaign_sync.alerts.email import EmailChannel
 from campaign_sync.alerts.log import LogChannel
 from campaign_sync.alerts.webhook import WebhookChannel
 from campaign_sync.config import EmailSettings, WebhookSettings
-from campaign_sync.domain.incident import Incident, IncidentKind, Notice, Stage, Subject
+from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject
 from campaign_sync_tests.alerts.receivers import mail_server, web_server
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -35,8 +35,8 @@ BROKEN = Incident(
     "Send nothing to it.",
     "/assets/nord/newsletter_recipient_list",
 )
-ALARM = Notice(Stage.ALARM, BROKEN)
-ALL_CLEAR = Notice(Stage.ALL_CLEAR, BROKEN, SINCE + timedelta(minutes=19))
+ALARM = Notice(NoticeKind.ALARM, BROKEN)
+ALL_CLEAR = Notice(NoticeKind.ALL_CLEAR, BROKEN, SINCE + timedelta(minutes=19))
 LINK = "https://dagster.example.net/assets/nord/newsletter_recipient_list"
 
 
@@ -200,7 +200,7 @@ def test_teams_gets_an_adaptive_card_with_a_button() -> None:
 
 def test_a_name_that_somebody_chose_at_the_vendor_steers_no_channel(caplog: pytest.LogCaptureFixture) -> None:
     what = "The mailing “[click](https://evil.example) <!channel>\x1b[2J\u202e” uses it.\nERROR all is well."
-    notice = Notice(Stage.ALARM, dataclasses.replace(BROKEN, what=what))
+    notice = Notice(NoticeKind.ALARM, dataclasses.replace(BROKEN, what=what))
     with web_server() as inbox, mail_server() as mailbox:
         for form in ("teams", "slack", "json"):
             by_webhook(inbox.url, format=form).send(notice)

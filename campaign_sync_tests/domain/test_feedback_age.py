@@ -6,32 +6,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.feedback_age import USUAL_SILENCE, AgeLimits, Alertness, is_unusual_silence, shown_until
+from campaign_sync.domain.feedback_age import USUAL_SILENCE, AgeLimits, Freshness, is_unusual_silence, shown_until
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LIMITS = AgeLimits(timedelta(hours=36), timedelta(days=30))
 
 
 @pytest.mark.parametrize(
-    ("hours", "alertness"),
+    ("hours", "freshness"),
     [
-        (0, Alertness.FRESH),
-        (24, Alertness.FRESH),
-        (25, Alertness.WARNING),
-        (36, Alertness.WARNING),
-        (37, Alertness.BLOCKING),
-        (7.5 * 24, Alertness.BLOCKING),
-        (7.5 * 24 + 1, Alertness.ALARM),
+        (0, Freshness.FRESH),
+        (24, Freshness.FRESH),
+        (25, Freshness.WARNING),
+        (36, Freshness.WARNING),
+        (37, Freshness.BLOCKING),
+        (7.5 * 24, Freshness.BLOCKING),
+        (7.5 * 24 + 1, Freshness.ALARM),
     ],
 )
 def test_it_warns_after_a_day_blocks_at_the_limit_and_alarms_at_a_quarter_of_the_vendors_memory(
-    hours: float, alertness: Alertness
+    hours: float, freshness: Freshness
 ) -> None:
-    assert LIMITS.judge("nord", NOW - timedelta(hours=hours), NOW).alertness is alertness
+    assert LIMITS.judge("nord", NOW - timedelta(hours=hours), NOW).freshness is freshness
 
 
 def test_the_alarm_names_the_mandator_and_the_day_from_which_unsubscribes_are_lost() -> None:
-    told = LIMITS.judge("nord", NOW - timedelta(days=10), NOW).told
+    told = LIMITS.judge("nord", NOW - timedelta(days=10), NOW).message
     assert told == (
         "ALARM: the CRM has nord's feedback up to 10.0 days ago; the vendor keeps it for 30.0 days, so from 2026-12-14 "
         "on unsubscribes are lost for good. No list is replaced; materialize nord's bounces, unsubscribes and "
@@ -41,17 +41,17 @@ def test_the_alarm_names_the_mandator_and_the_day_from_which_unsubscribes_are_lo
 
 def test_feedback_that_never_came_blocks_and_is_named() -> None:
     verdict = LIMITS.judge("nord", None, NOW, "getOutBounces")
-    assert verdict.alertness is Alertness.BLOCKING
-    assert "getOutBounces of nord were never imported" in verdict.told
+    assert verdict.freshness is Freshness.BLOCKING
+    assert "getOutBounces of nord were never imported" in verdict.message
 
 
 def test_delivered_files_that_show_nothing_new_are_told_of_where_feedback_grows_old() -> None:
     by_files = AgeLimits(timedelta(hours=36), timedelta(days=30), by_files=True)
-    assert "what is new in them" not in by_files.judge("nord", NOW, NOW).told
+    assert "what is new in them" not in by_files.judge("nord", NOW, NOW).message
     for until in (NOW - timedelta(hours=25), NOW - timedelta(hours=40), NOW - timedelta(days=10), None):
         verdict = by_files.judge("nord", until, NOW, "getOutBounces")
-        assert "Delivered files count by what is new in them" in verdict.told
-        assert "never imported" not in verdict.told
+        assert "Delivered files count by what is new in them" in verdict.message
+        assert "never imported" not in verdict.message
 
 
 @given(st.none() | st.datetimes(), st.none() | st.datetimes())
@@ -68,9 +68,9 @@ def test_a_file_shows_something_only_by_an_event_newer_than_all_before_and_not_f
 
 @given(st.timedeltas(timedelta(0), timedelta(days=60)), st.timedeltas(timedelta(0), timedelta(days=60)))
 def test_older_is_never_less_alarming(one: timedelta, other: timedelta) -> None:
-    order = list(Alertness)
+    order = list(Freshness)
     younger, older = sorted((one, other))
-    found = [order.index(LIMITS.judge("nord", NOW - age, NOW).alertness) for age in (younger, older)]
+    found = [order.index(LIMITS.judge("nord", NOW - age, NOW).freshness) for age in (younger, older)]
     assert found == sorted(found)
 
 

@@ -11,7 +11,7 @@ from campaign_sync.domain.incident import (
     Incident,
     IncidentKind,
     Notice,
-    Stage,
+    NoticeKind,
     Subject,
     changes,
     headline,
@@ -25,12 +25,12 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NEWSLETTER, PRODUCTS = Subject.of_list("newsletter"), Subject.of_list("products")
 
 
-def trouble(subject: Subject = NEWSLETTER, kind: IncidentKind = IncidentKind.FAILED, minutes: int = 0) -> Incident:
+def incident(subject: Subject = NEWSLETTER, kind: IncidentKind = IncidentKind.FAILED, minutes: int = 0) -> Incident:
     return Incident("nord", subject, kind, NOON + timedelta(minutes=minutes), "It failed.", "Mend it.", "/runs")
 
 
 TROUBLES = st.builds(
-    trouble, st.sampled_from([NEWSLETTER, PRODUCTS, FEEDBACK]), st.sampled_from(IncidentKind), st.integers(0, 9)
+    incident, st.sampled_from([NEWSLETTER, PRODUCTS, FEEDBACK]), st.sampled_from(IncidentKind), st.integers(0, 9)
 )
 LOOKS = st.lists(st.tuples(st.lists(TROUBLES, max_size=4), st.sets(st.sampled_from([NEWSLETTER, FEEDBACK]))))
 
@@ -65,26 +65,26 @@ def test_the_gravest_trouble_of_a_subject_speaks_for_it(found: list[Incident]) -
 
 
 def test_an_incomplete_list_outweighs_whatever_else_is_wrong_with_it() -> None:
-    found = [trouble(kind=kind) for kind in IncidentKind if kind is not IncidentKind.UNMENDED]
+    found = [incident(kind=kind) for kind in IncidentKind if kind is not IncidentKind.UNREPAIRED]
     assert most_severe_by_subject(found)[NEWSLETTER].kind is IncidentKind.INCOMPLETE
 
 
 def test_what_remains_when_the_gravest_is_over_is_told_if_it_means_something_else() -> None:
-    old, check = trouble(FEEDBACK, IncidentKind.FEEDBACK_OLD), trouble(FEEDBACK, IncidentKind.CHECK)
+    old, check = incident(FEEDBACK, IncidentKind.FEEDBACK_OLD), incident(FEEDBACK, IncidentKind.CHECK)
     assert changes({FEEDBACK: old}, [check], []) == Changes((check,), (), (FEEDBACK,))
     assert changes({FEEDBACK: old}, [check], [FEEDBACK]) == Changes((), (), ()), "somebody is at it"
 
-    stays, incomplete = trouble(kind=IncidentKind.UNMENDED), trouble(kind=IncidentKind.INCOMPLETE)
-    failed, stopped = trouble(kind=IncidentKind.FAILED), trouble(kind=IncidentKind.CHECK)
+    stays, incomplete = incident(kind=IncidentKind.UNREPAIRED), incident(kind=IncidentKind.INCOMPLETE)
+    failed, stopped = incident(kind=IncidentKind.FAILED), incident(kind=IncidentKind.CHECK)
     assert changes({NEWSLETTER: stays}, [incomplete], []) == Changes((), (), ()), "it isn't full by that"
     assert changes({NEWSLETTER: failed}, [stopped], []) == Changes((), (), ()), "it wasn't replaced by that"
     assert changes({NEWSLETTER: stays}, [failed], []) == Changes((failed,), (), (NEWSLETTER,))
 
 
 def test_headlines_say_where_and_what() -> None:
-    broken = trouble(kind=IncidentKind.INCOMPLETE)
-    assert headline(Notice(Stage.ALARM, broken)) == "Alarm: nord/newsletter is INCOMPLETE"
-    assert headline(Notice(Stage.ALL_CLEAR, broken)) == "All clear: nord/newsletter"
-    old = trouble(FEEDBACK, IncidentKind.FEEDBACK_OLD)
-    assert headline(Notice(Stage.ALARM, old)) == "Alarm: the feedback of nord has grown old, no list is replaced"
+    broken = incident(kind=IncidentKind.INCOMPLETE)
+    assert headline(Notice(NoticeKind.ALARM, broken)) == "Alarm: nord/newsletter is INCOMPLETE"
+    assert headline(Notice(NoticeKind.ALL_CLEAR, broken)) == "All clear: nord/newsletter"
+    old = incident(FEEDBACK, IncidentKind.FEEDBACK_OLD)
+    assert headline(Notice(NoticeKind.ALARM, old)) == "Alarm: the feedback of nord has grown old, no list is replaced"
     assert place(old) == "the feedback of nord"

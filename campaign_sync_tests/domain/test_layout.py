@@ -33,7 +33,7 @@ layouts = st.builds(
 def test_a_row_is_read_by_default_as_recipient_and_epoch_milliseconds() -> None:
     parsed = parse_feedback([[" Anna@Example.ORG", NOON_MS, "and more"]], Layout(), UNTIL)
     assert parsed.rows == (FeedbackRow("anna@example.org", NOON),)
-    assert parsed.misfits == ()
+    assert parsed.unparsed == ()
 
 
 def test_category_and_mailing_are_read_where_the_layout_names_them() -> None:
@@ -106,7 +106,7 @@ def test_technical_fields_are_read_where_a_row_has_them_and_their_lack_is_no_mis
         FeedbackRow("bo@example.org", NOON),
         FeedbackRow("cem@example.org", NOON),
     )
-    assert parsed.misfits == ()
+    assert parsed.unparsed == ()
 
 
 def test_rows_of_one_person_and_moment_that_name_several_opt_ins_are_several() -> None:
@@ -138,7 +138,7 @@ def test_a_first_row_with_an_address_is_nobodys_header_whatever_the_layout_says(
 @pytest.mark.parametrize("number", ["100000000011", "0", "-1", str(int(NOON_MS) + 4 * 86_400_000), ""])
 def test_a_number_that_can_be_no_time_of_an_event_is_a_misfit_and_not_an_unsubscribe_of_long_ago(number: str) -> None:
     parsed = parse_feedback([["anna@example.org", number]], Layout(), UNTIL)
-    assert (parsed.rows, parsed.misfits) == ((), (0,))
+    assert (parsed.rows, parsed.unparsed) == ((), (0,))
 
 
 def test_where_a_reader_gives_no_times_the_end_of_the_window_stands_in() -> None:
@@ -151,7 +151,7 @@ def test_columns_can_be_named_where_the_rows_have_a_header() -> None:
     rows = [["Zeit ", "Empfänger"], [NOON_MS, "anna@example.org"], [NOON_MS, "?"]]
     parsed = parse_feedback(rows, layout, UNTIL)
     assert parsed.rows == (FeedbackRow("anna@example.org", NOON),)
-    assert parsed.misfits == (2,)
+    assert parsed.unparsed == (2,)
 
 
 def test_every_export_file_of_a_window_may_bring_its_own_header_even_with_other_columns() -> None:
@@ -164,7 +164,7 @@ def test_every_export_file_of_a_window_may_bring_its_own_header_even_with_other_
     ]
     parsed = parse_feedback(rows, layout, UNTIL)
     assert [row.address for row in parsed.rows] == ["anna@example.org", "bo@example.org"]
-    assert parsed.misfits == ()
+    assert parsed.unparsed == ()
 
 
 @pytest.mark.parametrize("header", [True, None])
@@ -172,7 +172,7 @@ def test_a_header_is_recognized_and_skipped_wherever_it_comes_again(header: bool
     rows = [["recipient", "time"], ["anna@example.org", NOON_MS], ["recipient", "time"], ["bo@example.org", NOON_MS]]
     parsed = parse_feedback(rows, Layout(header=header), UNTIL)
     assert [row.address for row in parsed.rows] == ["anna@example.org", "bo@example.org"]
-    assert parsed.misfits == ()
+    assert parsed.unparsed == ()
 
 
 @pytest.mark.parametrize(
@@ -181,19 +181,19 @@ def test_a_header_is_recognized_and_skipped_wherever_it_comes_again(header: bool
 )
 def test_a_broken_first_row_is_not_taken_for_a_header(first: list[str]) -> None:
     parsed = parse_feedback([first, ["bo@example.org", NOON_MS]], Layout(), UNTIL)
-    assert parsed.misfits == (0,)
+    assert parsed.unparsed == (0,)
 
 
 def test_rows_below_a_header_without_the_named_column_do_not_fit_and_the_others_names_are_told() -> None:
     parsed = parse_feedback([["recipient", "time"], ["anna@example.org", NOON_MS]], Layout(recipient="id"), UNTIL)
-    assert (parsed.rows, parsed.misfits) == ((), (0, 1))
+    assert (parsed.rows, parsed.unparsed) == ((), (0, 1))
     assert parsed.trouble == "the header row has no column 'id'; it has recipient, time"
 
 
 @pytest.mark.parametrize("row", [["anna@example.org", NOON_MS], ["Meier", "Hans"]])
 def test_rows_without_a_header_do_not_fit_named_columns_and_nothing_of_them_is_shown(row: list[str]) -> None:
     parsed = parse_feedback([row, row], Layout(recipient="id"), UNTIL)
-    assert (parsed.rows, parsed.misfits, parsed.has_columns) == ((), (0, 1), False)
+    assert (parsed.rows, parsed.unparsed, parsed.has_columns) == ((), (0, 1), False)
     assert parsed.trouble
     assert "'id'" in parsed.trouble
     assert row[0] not in parsed.trouble
@@ -206,14 +206,14 @@ def test_a_file_without_its_header_takes_none_of_the_others_with_it() -> None:
     other = [["Empfänger", "Datum"], ["cleo@example.org", NOON_MS]]
     parsed = parse_feedback([*headerless, *right, *other, *right], layout, UNTIL)
     assert [row.address for row in parsed.rows] == ["bo@example.org"]
-    assert parsed.misfits == (0, 3, 4), "below another header the columns may be anywhere"
+    assert parsed.unparsed == (0, 3, 4), "below another header the columns may be anywhere"
 
 
 def test_a_row_of_words_is_no_header_that_hides_the_rows_below_it() -> None:
     rows = [["Empfänger", "Zeit"], ["mailer-daemon", "Timeout"], ["bo@example.org", NOON_MS]]
     parsed = parse_feedback(rows, Layout(recipient="Empfänger", time="Zeit"), UNTIL)
     assert [row.address for row in parsed.rows] == ["bo@example.org"]
-    assert parsed.misfits == (1,)
+    assert parsed.unparsed == (1,)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_case_blanks_marks_and_decomposed_letters_of_a_header_do_not_matter(head
     rows = [["\ufeffEmpfänger", "Zeit"], ["anna@example.org", NOON_MS], header, ["\ufeffbo@example.org", NOON_MS]]
     for body in (rows, rows[2:]):
         parsed = parse_feedback(body, Layout(recipient="Empfänger", time="Zeit"), UNTIL)
-        assert (parsed.misfits, parsed.trouble, parsed.has_columns) == ((), None, True)
+        assert (parsed.unparsed, parsed.trouble, parsed.has_columns) == ((), None, True)
         assert parsed.rows[-1].address == "bo@example.org"
 
 
@@ -237,7 +237,7 @@ def test_exact_spelling_tells_columns_apart_that_differ_in_case_only() -> None:
 def test_a_column_that_stands_twice_in_the_header_is_not_guessed(header: list[str]) -> None:
     rows = [header, [NOON_MS, "anna@example.org", "0"]]
     parsed = parse_feedback(rows, Layout(recipient="Empfänger", time="Zeit"), UNTIL)
-    assert (parsed.rows, parsed.misfits) == ((), (0, 1))
+    assert (parsed.rows, parsed.unparsed) == ((), (0, 1))
     assert "the column 'Zeit' more than once" in (parsed.trouble or "")
 
 
@@ -250,9 +250,9 @@ def test_with_named_columns_too_every_row_is_a_header_understood_or_named(
     for place in places:
         body.insert(place, header)
     parsed = parse_feedback(body, Layout(recipient="recipient", time="time"), UNTIL)
-    understood = {tuple(row) for position, row in enumerate(body) if position not in parsed.misfits and row != header}
+    understood = {tuple(row) for position, row in enumerate(body) if position not in parsed.unparsed and row != header}
     assert len(parsed.rows) <= len(understood)
-    assert all(position not in parsed.misfits for position, row in enumerate(body) if row == header)
+    assert all(position not in parsed.unparsed for position, row in enumerate(body) if row == header)
     assert parsed.has_columns == bool(places)
 
 
@@ -291,8 +291,8 @@ def test_every_row_is_either_understood_or_named(rows: list[list[str | None]], l
     first = [(cell or "").strip() for cell in rows[0]] if layout.header and rows else None
     first = None if "@" in "".join(first or []) else first
     body = [position for position, row in enumerate(rows) if [(cell or "").strip() for cell in row] != first]
-    understood = set(body) - set(parsed.misfits)
-    assert set(parsed.misfits) <= set(body)
+    understood = set(body) - set(parsed.unparsed)
+    assert set(parsed.unparsed) <= set(body)
     alone = [parse_feedback([rows[each]], replace(layout, header=False), UNTIL).rows for each in sorted(understood)]
     assert all(len(found) == 1 for found in alone)
     assert tuple(dict.fromkeys(found[0] for found in alone)) == parsed.rows
@@ -310,7 +310,7 @@ def test_a_row_that_fits_but_for_an_id_that_is_no_address_is_told_apart(odd_id: 
     parsed = parse_feedback([["anna@example.org", "1764000000000"], [odd_id, "1764000000000"]], Layout(), UNTIL_2026)
 
     assert [row.address for row in parsed.rows] == ["anna@example.org"]
-    assert parsed.misfits == (1,)
+    assert parsed.unparsed == (1,)
     assert {position: recipient_id for position, (recipient_id, _) in parsed.without_address.items()} == {1: odd_id}
 
 
@@ -328,7 +328,7 @@ def test_a_row_that_fits_but_for_an_id_that_is_no_address_is_told_apart(odd_id: 
 def test_a_row_whose_columns_are_elsewhere_is_a_misfit_and_nothing_else(row: list[str]) -> None:
     parsed = parse_feedback([row], Layout(), UNTIL_2026)
 
-    assert (parsed.rows, parsed.misfits, dict(parsed.without_address)) == ((), (0,), {})
+    assert (parsed.rows, parsed.unparsed, dict(parsed.without_address)) == ((), (0,), {})
 
 
 UNTIL_2026 = datetime(2026, 11, 26, tzinfo=UTC)

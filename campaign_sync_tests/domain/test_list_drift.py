@@ -6,42 +6,42 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.list_drift import Drift, Reading, wants_full_reading
+from campaign_sync.domain.list_drift import Drift, ReadBack, wants_full_reading
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 people = st.integers(min_value=0, max_value=2_000_000)
 
 
 @st.composite
-def readings(draw: st.DrawFn) -> Reading:
+def readings(draw: st.DrawFn) -> ReadBack:
     proven = draw(people)
     missing = draw(st.integers(0, proven))
     departed = draw(st.integers(0, proven - missing))
     changed = draw(st.integers(0, proven - missing - departed))
     strange = draw(people)
-    return Reading(proven, proven - missing - departed + strange, missing, departed, changed, strange)
+    return ReadBack(proven, proven - missing - departed + strange, missing, departed, changed, strange)
 
 
 @given(proven=people, added=people)
 def test_people_who_sign_up_are_no_drift_however_many(proven: int, added: int) -> None:
-    assert not Reading(proven, proven + added, 0, 0, 0, added).drifted
+    assert not ReadBack(proven, proven + added, 0, 0, 0, added).drifted
 
 
 @given(proven=people, data=st.data())
 def test_people_who_left_are_no_drift_however_many(proven: int, data: st.DataObject) -> None:
     departed = data.draw(st.integers(0, proven))
-    assert not Reading(proven, proven - departed, 0, departed, 0, 0).drifted
+    assert not ReadBack(proven, proven - departed, 0, departed, 0, 0).drifted
 
 
 @given(proven=st.integers(1, 2_000_000), added=people)
 def test_a_list_that_was_emptied_has_drifted_whoever_signed_up_since(proven: int, added: int) -> None:
-    assert Reading(proven, added, proven, 0, 0, added).drifted
+    assert ReadBack(proven, added, proven, 0, 0, added).drifted
 
 
 @given(readings())
-def test_more_people_missing_never_make_it_better(reading: Reading) -> None:
+def test_more_people_missing_never_make_it_better(reading: ReadBack) -> None:
     if reading.departed and reading.drifted:
-        worse = Reading(
+        worse = ReadBack(
             reading.proven, reading.in_list, reading.missing + 1, reading.departed - 1, reading.changed, reading.strange
         )
         assert worse.drifted
@@ -63,7 +63,7 @@ def test_more_people_missing_never_make_it_better(reading: Reading) -> None:
     ],
 )
 def test_what_a_healthy_list_may_show_wakes_nobody_up(proven: int, missing: int, changed: int, drifted: bool) -> None:
-    assert Reading(proven, proven - missing, missing, 0, changed, 0).drifted is drifted
+    assert ReadBack(proven, proven - missing, missing, 0, changed, 0).drifted is drifted
 
 
 @given(proven=people)
@@ -82,7 +82,7 @@ def test_a_count_below_the_proven_one_is_read_in_full(proven: int, data: st.Data
 
 
 @given(readings())
-def test_what_a_full_reading_has_explained_is_not_read_again_until_it_changes(reading: Reading) -> None:
+def test_what_a_full_reading_has_explained_is_not_read_again_until_it_changes(reading: ReadBack) -> None:
     known = min(200, reading.strange + reading.changed)
     assert wants_full_reading(reading.proven, reading, reading.in_list, known) is reading.drifted
     if reading.in_list:
@@ -90,7 +90,7 @@ def test_what_a_full_reading_has_explained_is_not_read_again_until_it_changes(re
 
 
 def test_since_when_a_list_has_drifted_stays_until_it_has_not() -> None:
-    bad, good = Reading(5, 0, 5, 0, 0, 0), Reading(5, 5, 0, 0, 0, 0)
+    bad, good = ReadBack(5, 0, 5, 0, 0, 0), ReadBack(5, 5, 0, 0, 0, 0)
     drift = Drift("nord", "newsletter", "r1").seen(0, bad, NOON)
     assert drift.drifted_since == NOON
     later = drift.seen(0, bad, NOON + timedelta(hours=1))
@@ -107,8 +107,8 @@ def test_not_to_be_able_to_look_says_nothing_about_the_list() -> None:
 
 
 def test_a_reading_is_told_in_counts() -> None:
-    assert str(Reading(16_922, 16_922, 0, 0, 0, 0)) == "16,922 people are in it where 16,922 were proven"
-    assert str(Reading(1000, 907, 100, 5, 3, 12)) == (
+    assert str(ReadBack(16_922, 16_922, 0, 0, 0, 0)) == "16,922 people are in it where 16,922 were proven"
+    assert str(ReadBack(1000, 907, 100, 5, 3, 12)) == (
         "907 people are in it where 1,000 were proven: 100 are missing, 3 have other values, 5 have left since, "
         "12 were added at the vendor"
     )

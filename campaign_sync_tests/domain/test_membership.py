@@ -9,11 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.membership import Members, Proven, Rejection, Verdict, members, verdict, why_not
+from campaign_sync.domain.membership import (
+    Members,
+    MembershipExplanation,
+    ProvenReplacement,
+    Rejection,
+    explain_membership,
+    members,
+    why_not,
+)
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-TODAY = Proven("today", "today", NOON - HOUR, NOON, None, since=NOON - DAY)
+TODAY = ProvenReplacement("today", "today", NOON - HOUR, NOON, None, since=NOON - DAY)
 REFUSED = Rejection("vendor", "bounced", 4, NOON - HOUR / 2, NOON - HOUR / 2, "today")
 """Turned away by today's replace."""
 PEOPLE = pd.DataFrame({"entity_type": "contact", "entity_id": ["1", "2", "3"]}, dtype="str")
@@ -116,11 +124,17 @@ def test_the_reason_of_an_old_snapshot_that_was_sent_once_more_is_what_its_own_r
 def test_what_runs_since_the_proof_found_is_told_apart_from_what_was_before() -> None:
     old = selection("no_consent", NOON - 9 * DAY, NOON - 8 * DAY, "last week")
     new = selection("bounced", NOON + HOUR, NOON + HOUR, "refused")
-    assert verdict([old, new], TODAY, in_snapshot=True, in_list=True) == Verdict(None, (new,), (old,))
-    assert verdict([old, new, REFUSED], TODAY, in_snapshot=True, in_list=False) == Verdict(REFUSED, (new,), (old,))
+    assert explain_membership([old, new], TODAY, in_snapshot=True, in_list=True) == MembershipExplanation(
+        None, (new,), (old,)
+    )
+    assert explain_membership([old, new, REFUSED], TODAY, in_snapshot=True, in_list=False) == MembershipExplanation(
+        REFUSED, (new,), (old,)
+    )
 
 
 def test_of_a_list_that_was_never_proven_everything_is_told_newest_first() -> None:
     old = selection("no_consent", NOON - 9 * DAY, NOON - 8 * DAY, "last week")
     new = selection("bounced", NOON + HOUR, NOON + HOUR, "refused")
-    assert verdict([old, new], None, in_snapshot=False, in_list=False) == Verdict(None, (new, old), ())
+    assert explain_membership([old, new], None, in_snapshot=False, in_list=False) == MembershipExplanation(
+        None, (new, old), ()
+    )

@@ -5,15 +5,15 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.propagation import Delays, OptOut, Proof, delays_to_absence, delays_to_crm
+from campaign_sync.domain.propagation import Delays, OptOut, ProofTimes, delays_to_absence, delays_to_crm
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 LEFT = OptOut(NOON, NOON + HOUR)
 
 
-def proof(frozen: float, proven: float) -> Proof:
-    return Proof(NOON + frozen * HOUR, NOON + proven * HOUR)
+def proof(frozen: float, proven: float) -> ProofTimes:
+    return ProofTimes(NOON + frozen * HOUR, NOON + proven * HOUR)
 
 
 def test_the_way_to_the_crm_ends_when_the_crm_has_it() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.feedback_age import AgeLimits, Alertness, Verdict
-from campaign_sync.domain.list_drift import Drift, Reading
+from campaign_sync.domain.feedback_age import AgeLimits, Freshness, FreshnessStatus
+from campaign_sync.domain.list_drift import Drift, ReadBack
 from campaign_sync.domain.readiness import Attempt, Facts, Readiness, judge
 
 NOW = datetime(2026, 11, 26, 7, tzinfo=UTC)
@@ -25,14 +25,14 @@ GOOD = Facts(
     feedback=FRESH,
     drift=None,
 )
-EMPTIED = Drift("nord", "newsletter", "r1").seen(0, Reading(5, 0, 5, 0, 0, 0), NOW)
+EMPTIED = Drift("nord", "newsletter", "r1").seen(0, ReadBack(5, 0, 5, 0, 0, 0), NOW)
 
 
 def refused(hours_ago: float) -> Attempt:
     return Attempt("r2", NOW - timedelta(hours=hours_ago), replaced=False)
 
 
-def feedback(hours: float) -> Verdict:
+def feedback(hours: float) -> FreshnessStatus:
     return LIMITS.judge("nord", NOW - timedelta(hours=hours), NOW)
 
 
@@ -79,9 +79,9 @@ def feedback(hours: float) -> Verdict:
     ],
 )
 def test_every_verdict_has_its_reason(facts: Facts, readiness: Readiness, since: datetime | None, told: str) -> None:
-    standing = judge(facts, NOW)
-    assert (standing.readiness, standing.since) == (readiness, since)
-    assert told in standing.told
+    status = judge(facts, NOW)
+    assert (status.readiness, status.since) == (readiness, since)
+    assert told in status.message
 
 
 moments = st.datetimes(datetime(2026, 11, 1), datetime(2026, 11, 26, 7), timezones=st.just(UTC))  # noqa: DTZ001 - a zone is given
@@ -119,7 +119,7 @@ def test_a_list_is_called_ready_only_if_nothing_at_all_speaks_against_it(facts: 
         and facts.is_current
         and facts.incomplete_since is None
         and facts.attempts_known
-        and facts.feedback.alertness is Alertness.FRESH
+        and facts.feedback.freshness is Freshness.FRESH
         and not newest_failed
         and not (facts.attempt and (facts.attempt.failed_checks or facts.attempt.missing_checks))
         and not (facts.drift and facts.drift.drifted_since)

@@ -209,7 +209,7 @@ def test_while_the_state_database_takes_no_changes_nothing_is_told_at_every_look
         watch.look()
     engine = create_engine(watch.shop.settings["storage"]["state_url"])
     with engine.begin() as database:
-        for change in ("UPDATE ON trouble", "INSERT ON notice"):
+        for change in ("UPDATE ON incident", "INSERT ON notice"):
             name = change.partition(" ")[0]
             database.exec_driver_sql(
                 f"CREATE TRIGGER full_{name} BEFORE {change} BEGIN SELECT RAISE(ABORT, 'full'); END"

@@ -9,7 +9,7 @@ import pytest
 import time_machine
 
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.domain.list_drift import Drift, Reading
+from campaign_sync.domain.list_drift import Drift, ReadBack
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.drift_sensor import list_drift_sensor
 from campaign_sync.orchestration.resources import Resources
@@ -78,7 +78,7 @@ def test_a_list_that_is_as_it_was_costs_two_calls(proven: Installation) -> None:
     found = check_drift(proven)
 
     assert found is not None
-    assert (found.in_list, found.reading, found.drifted_since) == (PEOPLE, None, None)
+    assert (found.in_list, found.read_back, found.drifted_since) == (PEOPLE, None, None)
     assert {name: number - before[name] for name, number in calls(proven).items() if number - before[name]} == {
         "getCount": 1,
         "getAllAdvanced": 1,
@@ -93,7 +93,7 @@ def test_a_list_that_was_emptied_is_noticed(proven: Installation) -> None:
 
     assert found is not None
     assert found.drifted_since is not None
-    assert found.reading == Reading(PEOPLE, 0, PEOPLE, 0, 0, 0)
+    assert found.read_back == ReadBack(PEOPLE, 0, PEOPLE, 0, 0, 0)
     with proven.state() as state:
         levels = [
             one for one in state.gauges.all(proven.configuration, datetime.now(UTC)) if one.metric is LIST_DRIFTED
@@ -105,12 +105,12 @@ def test_people_who_signed_up_at_the_vendor_are_told_apart_from_people_who_are_m
     proven.fill_by_hand(NEWSLETTER, [f"guest{number}@example.com" for number in range(3)])
     found = check_drift(proven)
     assert found is not None
-    assert (found.in_list, found.reading) == (PEOPLE + 3, None), "the growth explains them"
+    assert (found.in_list, found.read_back) == (PEOPLE + 3, None), "the growth explains them"
 
     remove(proven, 1, 2, 3, 4)
     found = check_drift(proven)
     assert found is not None
-    assert found.reading == Reading(PEOPLE, PEOPLE - 1, 4, 0, 0, 3)
+    assert found.read_back == ReadBack(PEOPLE, PEOPLE - 1, 4, 0, 0, 3)
     assert found.drifted_since is not None
 
 
@@ -121,7 +121,7 @@ def test_people_who_took_the_place_of_others_are_noticed_though_the_count_is_the
     found = check_drift(proven)
 
     assert found is not None
-    assert found.reading == Reading(PEOPLE, PEOPLE, 4, 0, 0, 4)
+    assert found.read_back == ReadBack(PEOPLE, PEOPLE, 4, 0, 0, 4)
     assert found.drifted_since is not None
 
 
@@ -140,7 +140,7 @@ def test_people_who_left_and_were_removed_by_the_vendor_alarm_nobody(proven: Ins
     found = check_drift(proven)
 
     assert found is not None
-    assert found.reading == Reading(PEOPLE, PEOPLE - 4, 0, 4, 0, 0)
+    assert found.read_back == ReadBack(PEOPLE, PEOPLE - 4, 0, 4, 0, 0)
     assert found.drifted_since is None
     before = calls(proven)
     assert check_drift(proven) is not None
@@ -158,14 +158,14 @@ def test_values_that_were_changed_at_the_vendor_are_noticed_and_an_edited_profil
     change(1)
     found = check_drift(proven)
     assert found is not None
-    assert found.reading == Reading(PEOPLE, PEOPLE, 0, 0, 1, 0)
+    assert found.read_back == ReadBack(PEOPLE, PEOPLE, 0, 0, 1, 0)
     assert found.drifted_since is None
 
     for number in (2, 3, 4):
         change(number)
     found = check_drift(proven)
     assert found is not None
-    assert found.reading == Reading(PEOPLE, PEOPLE, 0, 0, 4, 0)
+    assert found.read_back == ReadBack(PEOPLE, PEOPLE, 0, 0, 4, 0)
     assert found.drifted_since is not None
 
 
@@ -258,7 +258,7 @@ def test_pages_that_shift_while_they_are_read_alarm_nobody(
     for place in range(4):
         found = check_drift(proven, place)
         assert found is not None
-        assert found.reading == Reading(PEOPLE, PEOPLE - 1, 1, 0, 0, 0)
+        assert found.read_back == ReadBack(PEOPLE, PEOPLE - 1, 1, 0, 0, 0)
         assert found.drifted_since is None
 
 

@@ -306,11 +306,11 @@ def test_rows_that_do_not_fit_warn_and_are_read_again_when_the_layout_is_mended(
     moment = now()
     good = [ANNA, str(MAILING), ms(moment)]
     moved = [BJOERN, "", ms(moment), str(ANOTHER)]
-    misfits: Sequence[Sequence[str]] = [
+    unparsed: Sequence[Sequence[str]] = [
         [BJOERN, "Sale", ms(moment - timedelta(seconds=1))],
         [BJOERN, str(2**64), ms(moment)],
     ]
-    answering.world.publish(NORD, "getOpens", [good, moved, *misfits])
+    answering.world.publish(NORD, "getOpens", [good, moved, *unparsed])
     result = run(answering)
     assert result.success
     (check,) = [one for one in result.get_asset_check_evaluations() if one.asset_key.path[-1] == "opens"]
@@ -318,7 +318,7 @@ def test_rows_that_do_not_fit_warn_and_are_read_again_when_the_layout_is_mended(
     assert "3 rows of getOpens can't be read" in (check.description or "")
     assert BJOERN not in str(check)
     with answering.state() as state:
-        assert state.response_imports.misfits("nord", "getOpens") == 3
+        assert state.response_imports.unparsed("nord", "getOpens") == 3
         assert "getOpens" in state.response_imports.committed_until("nord")
 
     answering.settings["mandators"]["nord"]["responses"]["readers"]["getOpens"] = {"mailing": 3}

@@ -53,17 +53,17 @@ def test_rows_that_did_not_fit_wait_for_another_layout_and_are_counted(database_
     first, second = fetched(0, 1), fetched(1, 2)
     with State(database_url) as state:
         imports = state.response_imports
-        assert imports.misfits("nord", "getOpens") == 0
+        assert imports.unparsed("nord", "getOpens") == 0
         imports.add(first)
         imports.commit(first.id, 2, "wrong", NOON)
         assert imports.pending("nord", "getOpens", "wrong") == []
         imports.add(second)
         assert imports.pending("nord", "getOpens", "right") == [second, first]
-        assert (imports.misfits("nord", "getOpens"), imports.misfits("nord", "getClicks")) == (2, 0)
+        assert (imports.unparsed("nord", "getOpens"), imports.unparsed("nord", "getClicks")) == (2, 0)
         assert imports.expired("nord", NOON + 9 * HOUR) == []
 
         imports.commit(first.id, 0, "right", NOON)
-        assert imports.misfits("nord", "getOpens") == 0
+        assert imports.unparsed("nord", "getOpens") == 0
         assert imports.expired("nord", NOON + 9 * HOUR) == [first]
         imports.mark_removed(first.id, NOON)
         assert imports.expired("nord", NOON + 9 * HOUR) == []

@@ -8,7 +8,7 @@ import dagster as dg
 from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
-from campaign_sync.domain.feedback_age import AgeLimits, Alertness, in_words
+from campaign_sync.domain.feedback_age import AgeLimits, Freshness, in_words
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.freshness import ReaderFreshness, reader_freshness, vendor_time
 from campaign_sync.feedback.parsing import SHOWN_FILES, UnparsedRows, preview_imports
@@ -124,11 +124,11 @@ def _fresh(
         f"{one.reader}: complete up to {_ago(one.until, now)}, newest event {_ago(one.newest_event, now)}"
         for one in ages
     )
-    advice = "" if verdict.alertness is Alertness.FRESH else f". {verdict.told}"
+    advice = "" if verdict.freshness is Freshness.FRESH else f". {verdict.message}"
     return dg.AssetCheckResult(
         asset_key=key,
         check_name="fresh",
-        passed=verdict.alertness is Alertness.FRESH,
+        passed=verdict.freshness is Freshness.FRESH,
         severity=dg.AssetCheckSeverity.WARN,
         description=told + advice,
         metadata={"hours": round(verdict.age.total_seconds() / 3600, 2)} if verdict.age else {},

@@ -74,7 +74,7 @@ def _told(one: Drift | None) -> str:
         return "not looked at: it was never proven, is being replaced, or is incomplete"
     if one.not_checked_since:
         return f"not checked since {one.not_checked_since:%Y-%m-%d %H:%M} UTC: {one.not_checked_because}"
-    return str(one.reading) if one.reading else f"{one.in_list:,} people are in it, as proven"
+    return str(one.read_back) if one.read_back else f"{one.in_list:,} people are in it, as proven"
 
 
 def _check(key: dg.AssetKey, found: Mapping[str, Drift | None]) -> dg.AssetCheckResult:

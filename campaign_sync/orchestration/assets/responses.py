@@ -91,7 +91,7 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
             note_rows(done)
         return dg.MaterializeResult(
             metadata={**fetched_windows(fetched), **_counts(taken), "seconds": watch.seconds},
-            check_results=[_layout(key, mandator, reader, taken.misfits)],
+            check_results=[_layout(key, mandator, reader, taken.unparsed)],
         )
 
     return responses
@@ -103,7 +103,7 @@ def _key(mandator: str, reader: str) -> dg.AssetKey:
 
 def _counts(taken: ResponseImportSummary) -> dict[str, Any]:
     """Numbers that Dagster plots over days."""
-    counts = {"new": taken.new, "known before": taken.known_before, "rows that didn't fit": taken.misfits}
+    counts = {"new": taken.new, "known before": taken.known_before, "rows that didn't fit": taken.unparsed}
     if taken.in_crm is None:
         return counts
     return counts | {
@@ -114,16 +114,16 @@ def _counts(taken: ResponseImportSummary) -> dict[str, Any]:
     }
 
 
-def _layout(key: dg.AssetKey, mandator: str, reader: str, misfits: int) -> dg.AssetCheckResult:
+def _layout(key: dg.AssetKey, mandator: str, reader: str, unparsed: int) -> dg.AssetCheckResult:
     bad = (
-        f"{rows_in_words(misfits)} of {reader} can't be read; they are kept, and read again as "
+        f"{rows_in_words(unparsed)} of {reader} can't be read; they are kept, and read again as "
         f"soon as their layout in mandators.{mandator}.responses.readers is mended"
     )
     return dg.AssetCheckResult(
         asset_key=key,
         check_name="layout",
-        passed=not misfits,
+        passed=not unparsed,
         severity=dg.AssetCheckSeverity.WARN,
-        description=bad if misfits else "every row fits",
-        metadata={"rows": misfits},
+        description=bad if unparsed else "every row fits",
+        metadata={"rows": unparsed},
     )

@@ -10,7 +10,7 @@ import pandas as pd
 from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
-from campaign_sync.domain.feedback_age import Alertness, Verdict, in_words
+from campaign_sync.domain.feedback_age import Freshness, FreshnessStatus, in_words
 from campaign_sync.domain.outdated_unsubscribes import Outdated
 from campaign_sync.domain.propagation import GOAL, Delays
 from campaign_sync.domain.suppression import SuppressionKind, entity_keys
@@ -149,7 +149,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
                 "known to the CRM before": written.already_known,
                 "unmatched": written.unmatched,
                 **(_attributions(pending, written) if opt_in_readers else {}),
-                "rows that didn't fit": pending.misfits.total(),
+                "rows that didn't fit": pending.unparsed.total(),
                 **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in SuppressionKind},
                 **({"vanished withdrawals accepted": accepted} if accepted is not None else {}),
                 "rows about ids that are no address": sum(len(ids) for ids in pending.without_address.values()),
@@ -182,21 +182,21 @@ def _forget_accepted(state: State, run_id: str, mandator: str, settings: Mandato
     return sum(forgotten) if forgotten else None
 
 
-def age_check(key: dg.AssetKey, verdict: Verdict) -> dg.AssetCheckResult:
+def age_check(key: dg.AssetKey, verdict: FreshnessStatus) -> dg.AssetCheckResult:
     """The check `feedback_age`: a warning after a day, an error when it stops replaces."""
     return dg.AssetCheckResult(
         asset_key=key,
         check_name="feedback_age",
-        passed=verdict.alertness is Alertness.FRESH,
-        severity=_WARN if verdict.alertness is Alertness.WARNING else _ERROR,
-        description=verdict.told,
-        metadata={"alertness": verdict.alertness.value, **({"hours": _hours(verdict.age)} if verdict.age else {})},
+        passed=verdict.freshness is Freshness.FRESH,
+        severity=_WARN if verdict.freshness is Freshness.WARNING else _ERROR,
+        description=verdict.message,
+        metadata={"freshness": verdict.freshness.value, **({"hours": _hours(verdict.age)} if verdict.age else {})},
     )
 
 
 def _layout(key: dg.AssetKey, mandator: str, pending: PendingFeedback) -> dg.AssetCheckResult:
-    misfits = {reader: rows for reader, rows in pending.misfits.items() if rows}
-    told = " and ".join(f"{rows_in_words(rows)} of {reader}" for reader, rows in misfits.items())
+    unparsed = {reader: rows for reader, rows in pending.unparsed.items() if rows}
+    told = " and ".join(f"{rows_in_words(rows)} of {reader}" for reader, rows in unparsed.items())
     where = " · ".join(
         f"{rows_in_words(one.unread)} of {one.origin}: {one.why}" for one in pending.unread[:SHOWN_FILES]
     )
@@ -209,13 +209,13 @@ def _layout(key: dg.AssetKey, mandator: str, pending: PendingFeedback) -> dg.Ass
     )
     if lost := sum(pending.lost.values()):
         bad += f". The files of {lost} of these rows are gone; restore them from a backup"
-    metadata: dict[str, Any] = {"rows": sum(misfits.values())}
+    metadata: dict[str, Any] = {"rows": sum(unparsed.values())}
     if pending.unread:
         metadata["files"] = table(
             {"reader": one.reader, "file": one.origin, "rows": one.rows, "not read": one.unread, "why": one.why}
             for one in pending.unread
         )
-    return _check(key, "layout", not misfits, bad if misfits else "every row fits", metadata)
+    return _check(key, "layout", not unparsed, bad if unparsed else "every row fits", metadata)
 
 
 def _matched(key: dg.AssetKey, unmatched: int) -> dg.AssetCheckResult:

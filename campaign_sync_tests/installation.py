@@ -186,7 +186,7 @@ class Installation:
 
 
 @contextmanager
-def installation(folder: Path, *, crm_url: str | None = None, state_url: str | None = None,
+def running_installation(folder: Path, *, crm_url: str | None = None, state_url: str | None = None,
         part_names: PartNames = "in0", two_lists: bool = True) -> Iterator[Installation]:  # fmt: skip
     """A populated installation with a running sandbox; on SQLite unless URLs say otherwise.
 

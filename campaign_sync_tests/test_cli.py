@@ -28,7 +28,7 @@ from campaign_sync_tests.installation import (
     NORD,
     PRODUCTS,
     Installation,
-    installation,
+    running_installation,
 )
 from campaign_sync_tests.waiting import PATIENCE
 
@@ -39,7 +39,7 @@ CONFIGURATION = "campaign_sync.yaml"
 
 @pytest.fixture
 def shop(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
-    with installation(tmp_path, two_lists=two_lists) as built:
+    with running_installation(tmp_path, two_lists=two_lists) as built:
         assert built.configuration  # writes the file
         yield built
 

@@ -15,7 +15,7 @@ from campaign_sync.orchestration.feedback_schedules import feedback_watch
 from campaign_sync.orchestration.repair_sensor import unfinished_replace_sensor
 from campaign_sync.storage.errors import RevisionError
 from campaign_sync.storage.revisions import revisions
-from campaign_sync_tests.installation import ENVIRONMENT, Installation, installation
+from campaign_sync_tests.installation import ENVIRONMENT, Installation, running_installation
 from campaign_sync_tests.time_travel import make_tables
 
 EARLIER, NEWEST = revisions()[0], revisions()[-1]
@@ -26,7 +26,7 @@ Command = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Installation]:
-    with installation(tmp_path) as built:
+    with running_installation(tmp_path) as built:
         assert built.configuration  # writes the file
         yield built
 

@@ -17,7 +17,7 @@ from campaign_sync.cli.error_handling import SOMETHING_FAILED, exit_code_of
 from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.schema import contact, marketing_list_member
 from campaign_sync.inquiry.errors import NothingToCompareError
-from campaign_sync_tests.installation import NORD, Installation, installation
+from campaign_sync_tests.installation import NORD, Installation, running_installation
 from campaign_sync_tests.test_cli import campaign_sync
 from campaign_sync_tests.time_travel import let_days_pass
 
@@ -26,7 +26,7 @@ HOURS_AGO = datetime.now(UTC) - timedelta(hours=3)
 
 @pytest.fixture
 def shop(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
-    with installation(tmp_path, two_lists=two_lists) as built:
+    with running_installation(tmp_path, two_lists=two_lists) as built:
         yield built
 
 
@@ -155,7 +155,7 @@ def test_of_many_people_some_of_every_kind_are_shown(shop: Installation) -> None
 @pytest.fixture(scope="module")
 def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Proven six, five and three days ago, and today; each time somebody more is in the list. For reading only."""
-    with installation(tmp_path_factory.mktemp("week")) as shop:
+    with running_installation(tmp_path_factory.mktemp("week")) as shop:
         for number, passing in enumerate((1, 2, 3, 0)):
             shop.add_contact(f"n{number}", f"new{number}@example.org")
             shop.day()

@@ -15,7 +15,7 @@ from campaign_sync.domain.layout import Layout, parse_feedback
 from campaign_sync.optimizely.errors import CredentialsError
 from campaign_sync.sandbox.caller import Caller
 from campaign_sync.sandbox.web_services import HANDLERS
-from campaign_sync_tests.installation import ENVIRONMENT, NORD, Installation, installation
+from campaign_sync_tests.installation import ENVIRONMENT, NORD, Installation, running_installation
 from campaign_sync_tests.test_cli import campaign_sync, cells
 
 GERMAN = [
@@ -30,7 +30,7 @@ SECRETS = ("@", "erson1", "xample", "Jürgen", "4711")
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Installation]:
-    with installation(tmp_path) as built:
+    with running_installation(tmp_path) as built:
         yield built
 
 

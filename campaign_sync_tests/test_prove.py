@@ -18,7 +18,7 @@ from campaign_sync.crm.sql import schema
 from campaign_sync.domain.snapshot import EVIDENCE_COLUMNS
 from campaign_sync.inquiry.errors import FutureDayError, UnknownPersonError
 from campaign_sync.storage.tables import replace, snapshot
-from campaign_sync_tests.installation import LONG_AGO, NORD, Installation, installation
+from campaign_sync_tests.installation import LONG_AGO, NORD, Installation, running_installation
 from campaign_sync_tests.installation import NEWSLETTER as NEWSLETTER_ID
 from campaign_sync_tests.test_cli import campaign_sync
 from campaign_sync_tests.time_travel import leave_a_replacement_unfinished, let_days_pass
@@ -32,7 +32,7 @@ GRANTED = f"granted 2026-01-15 10:30, event {EVENT}"
 
 @pytest.fixture
 def shop(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
-    with installation(tmp_path, two_lists=two_lists) as built:
+    with running_installation(tmp_path, two_lists=two_lists) as built:
         record(built, "form of 15 January, IP kept", "2026-01")
         yield built
 

@@ -28,7 +28,7 @@ from campaign_sync.orchestration.resources import Resources
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.database import _engine, probe_database
 from campaign_sync.storage.errors import StateError
-from campaign_sync_tests.installation import ENVIRONMENT, Installation, installation
+from campaign_sync_tests.installation import ENVIRONMENT, Installation, running_installation
 from campaign_sync_tests.scenarios.test_gate import FEEDBACK
 
 CANARY = "zaunkoenig"
@@ -38,7 +38,7 @@ DATABASE = f"postgresql://reader:{CANARY}%21@127.0.0.1:1/crm"
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
-    with installation(tmp_path) as built:
+    with running_installation(tmp_path) as built:
         built.retry_policy = NO_RETRIES
         built.environment |= {"PASSWORD_OF_BOTH": PASSWORD, "DATABASE": DATABASE}
         yield built

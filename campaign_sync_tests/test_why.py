@@ -13,7 +13,7 @@ from campaign_sync.cli.error_handling import SOMETHING_FAILED, exit_code_of
 from campaign_sync.cli.why import print_why
 from campaign_sync.crm.sql import schema
 from campaign_sync.inquiry.errors import InquiryError
-from campaign_sync_tests.installation import NORD, SUED, Installation, installation
+from campaign_sync_tests.installation import NORD, SUED, Installation, running_installation
 from campaign_sync_tests.test_cli import campaign_sync
 from campaign_sync_tests.time_travel import leave_a_replacement_unfinished, let_days_pass
 
@@ -23,7 +23,7 @@ TODAY = r"\d{4}-\d\d-\d\d \d\d:\d\d"
 
 @pytest.fixture
 def shop(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
-    with installation(tmp_path, two_lists=two_lists) as built:
+    with running_installation(tmp_path, two_lists=two_lists) as built:
         yield built
 
 

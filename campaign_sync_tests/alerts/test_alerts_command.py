@@ -14,14 +14,14 @@ from campaign_sync.cli.run import problems
 from campaign_sync.domain.incident import Incident, IncidentKind, Subject
 from campaign_sync.domain.list_drift import Drift
 from campaign_sync_tests.alerts.receivers import mail_server, web_server
-from campaign_sync_tests.installation import Installation, installation
+from campaign_sync_tests.installation import Installation, running_installation
 
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     """An installation whose lists were all proven, in an instance of Dagster that the commands ask."""
     monkeypatch.chdir(tmp_path)
-    with dg.instance_for_test() as instance, installation(tmp_path) as built:
+    with dg.instance_for_test() as instance, running_installation(tmp_path) as built:
         for mandator in ("nord", "sued"):
             result = built.run(mandator, instance)
             assert result.success, problems(result)
@@ -131,7 +131,7 @@ def test_a_list_that_cannot_be_looked_at_is_shown_with_since_when(shop: Installa
 
 def test_a_test_reaches_everybody_and_tells_who_was_not_reached(tmp_path: Path) -> None:
     console = Console(record=True, width=200)
-    with installation(tmp_path) as shop, mail_server() as mailbox, web_server() as inbox:
+    with running_installation(tmp_path) as shop, mail_server() as mailbox, web_server() as inbox:
         assert send_test_notices(shop.configuration, console)
         assert "alarms go to the log only" in console.export_text()
         shop.environment["HOOK"] = inbox.url

@@ -15,7 +15,7 @@ from campaign_sync.cli.alarms import send_test_notices
 from campaign_sync.config import AppriseSettings, ConfigurationError
 from campaign_sync_tests.alerts.receivers import Inbox, web_server
 from campaign_sync_tests.alerts.test_channels import ALARM, ALL_CLEAR, BROKEN, LINK
-from campaign_sync_tests.installation import installation
+from campaign_sync_tests.installation import running_installation
 from campaign_sync_tests.root_log import root_log
 
 
@@ -87,7 +87,7 @@ def test_a_url_that_is_unknown_or_unsafe_sends_nothing(url: str, problem: str) -
 
 def test_a_test_notice_goes_to_the_targets_of_each_mandator(tmp_path: Path) -> None:
     console = Console(record=True, width=200)
-    with installation(tmp_path) as shop, web_server() as inbox:
+    with running_installation(tmp_path) as shop, web_server() as inbox:
         shop.environment["PAGER"] = json_url(inbox)
         shop.settings["alarms"] = {"apprise": {"pager": {"url": {"env": "PAGER"}, "mandators": ["sued"]}}}
         assert send_test_notices(shop.configuration, console)

@@ -18,7 +18,7 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
 from campaign_sync_tests.databases import fresh_database
-from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, SUED_NEWSLETTER, installation
+from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, SUED_NEWSLETTER, running_installation
 from campaign_sync_tests.stack import free_port
 from campaign_sync_tests.waiting import PATIENCE, until
 
@@ -51,7 +51,7 @@ def test_two_mandators_are_replaced_at_the_same_time_on_two_workers(tmp_path: Pa
         fresh_database() as dagster_url,
         fresh_database() as state_url,
         fresh_database() as crm_url,
-        installation(tmp_path, crm_url=crm_url, state_url=state_url) as shop,
+        running_installation(tmp_path, crm_url=crm_url, state_url=state_url) as shop,
         _redis(tmp_path) as broker,
         ExitStack() as stack,
     ):

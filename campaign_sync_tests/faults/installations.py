@@ -23,7 +23,7 @@ from campaign_sync_tests.databases import fresh_database
 from campaign_sync_tests.faults.kill_job import Errand, Report
 from campaign_sync_tests.faults.process_pool import Nursery
 from campaign_sync_tests.faults.vendor_states import CANARY, Scenario
-from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, NORD, installation
+from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, NORD, running_installation
 
 Database = Literal["sqlite", "postgresql"]
 Rows = frozenset[tuple[str, str, frozenset[tuple[str, str | None]]]]
@@ -155,13 +155,18 @@ def prepared(scenario: Scenario, database: Database, nursery: Nursery, folder: P
     with ExitStack() as stack:
         # One database for the CRM and what is ours: their tables have different names, and it halves the copying.
         url = stack.enter_context(fresh_database()) if database == "postgresql" else None
-        with installation(folder, crm_url=url, state_url=url) as shop:
-            scenario.arrange(shop)
-            base = Prepared(scenario, folder, list_settings(shop.configuration, "nord", "newsletter"), url)
+        with running_installation(folder, crm_url=url, state_url=url) as installation:
+            scenario.arrange(installation)
+            base = Prepared(scenario, folder, list_settings(installation.configuration, "nord", "newsletter"), url)
             if scenario.broken_at:
-                crm_url, state_url = shop.crm_url, shop.settings["storage"]["state_url"]
+                crm_url, state_url = installation.crm_url, installation.settings["storage"]["state_url"]
                 broken = Installation(
-                    folder, shop.world, shop.settings["optimizely"]["base_url"], base.target, crm_url, state_url
+                    folder,
+                    installation.world,
+                    installation.settings["optimizely"]["base_url"],
+                    base.target,
+                    crm_url,
+                    state_url,
                 )
                 assert broken.replace(nursery, scenario.broken_at) is None
         if url:

@@ -24,7 +24,7 @@ EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 
 
 def _worker(plant: Plant) -> None:
-    engine = create_engine(plant.shop.configuration.storage.state_url.get_secret_value())
+    engine = create_engine(plant.installation.configuration.storage.state_url.get_secret_value())
     with engine.connect() as connection:
         owner = connection.execute(select(lease.c.owner).where(lease.c.vendor_id == NEWSLETTER)).scalar_one()
     engine.dispose()
@@ -56,12 +56,12 @@ DEATHS: dict[str, Callable[[Plant], None]] = {
 def survive(plant: Plant, death: Callable[[Plant], None]) -> tuple[float, int]:
     """Kill during a fill. Returns the seconds until the list is proven again, and how many runs there were of it."""
     before = set(plant.stack.runs())
-    plant.shop.world.fault("addAll3", "delay", times=99, arg=PATIENCE)
+    plant.installation.world.fault("addAll3", "delay", times=99, arg=PATIENCE)
     run_id = plant.stack.launch("nord_daily_replace")
     plant.stack.until(lambda: plant.filling(run_id))
     begun = time.monotonic()
     death(plant)
-    plant.shop.world.repair()
+    plant.installation.world.repair()
     plant.stack.until(lambda: _proven(plant, run_id))
     seconds = time.monotonic() - begun
     runs = [one for key, one in plant.stack.runs().items() if key not in before and one["jobName"].startswith("nord_d")]
@@ -69,11 +69,11 @@ def survive(plant: Plant, death: Callable[[Plant], None]) -> tuple[float, int]:
 
 
 def _proven(plant: Plant, run_id: str) -> bool:
-    with plant.shop.state() as state:
+    with plant.installation.state() as state:
         broken = state.replacements.of_run(run_id, "newsletter")
         proven = state.replacements.last_proven("nord", "newsletter")
     since = broken is not None and proven is not None and proven.started_at >= broken.started_at
-    return since and plant.shop.addresses(NEWSLETTER) == EVERYBODY
+    return since and plant.installation.addresses(NEWSLETTER) == EVERYBODY
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ from campaign_sync_tests.installation import (
     PRODUCTS,
     SUED_NEWSLETTER,
     Installation,
-    installation,
+    running_installation,
 )
 from campaign_sync_tests.root_log import root_log
 from campaign_sync_tests.tmpfs import MEMORY
@@ -89,9 +89,9 @@ class Event:
 class Books:
     """The CRM as it is now, read without the product."""
 
-    def __init__(self, shop: Installation) -> None:
+    def __init__(self, installation: Installation) -> None:
         event, member = schema.consent_event.c, schema.marketing_list_member.c
-        with shop.crm() as crm:
+        with installation.crm() as crm:
             self.contacts = {row.id: row for row in crm.execute(select(schema.contact))}
             self.members = set(
                 crm.execute(select(member.entity_id).where(member.marketing_list_id == "nord")).scalars()
@@ -170,7 +170,7 @@ class Days(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.stack.callback(self.patch.undo)
         folder = Path(self.stack.enter_context(TemporaryDirectory(dir=MEMORY)))
-        self.shop = self.stack.enter_context(installation(folder))
+        self.installation = self.stack.enter_context(running_installation(folder))
         self.interruptions: list[Interruption] = []
         self.under_way: list[str] = []
         self.left_meanwhile = False
@@ -190,22 +190,22 @@ class Days(RuleBasedStateMachine):
         self._set_up()
 
     def _set_up(self) -> None:
-        shop = self.shop
-        shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 2}
+        installation = self.installation
+        installation.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 2}
         for name in LISTS:
-            shop.list_settings("nord", name)["limits"] = {"min_rows": 0, "max_shrink": 1, "max_growth": 1000}
-        with shop.crm() as crm:
+            installation.list_settings("nord", name)["limits"] = {"min_rows": 0, "max_shrink": 1, "max_growth": 1000}
+        with installation.crm() as crm:
             for number in range(1, 6):
                 values = {"email": f"person{number}@{DOMAIN}", "first_name": f"{CANARY}na", "last_name": f"{CANARY}er"}
                 crm.execute(schema.contact.update().where(schema.contact.c.id == f"c{number}").values(values))
-        shop.add_contact("c0", f"keeper@{DOMAIN}", last_name=f"{CANARY}os")  # so that no list is ever empty
-        shop.consent("c0", "products-nord", "granted", LONG_AGO)
-        shop.fill_by_hand(SUED_NEWSLETTER, [f"somebody@{DOMAIN}"])
-        self.sued = shop.world.recipients(SUED_NEWSLETTER)
+        installation.add_contact("c0", f"keeper@{DOMAIN}", last_name=f"{CANARY}os")  # so that no list is ever empty
+        installation.consent("c0", "products-nord", "granted", LONG_AGO)
+        installation.fill_by_hand(SUED_NEWSLETTER, [f"somebody@{DOMAIN}"])
+        self.sued = installation.world.recipients(SUED_NEWSLETTER)
         for module, name in ((session, "wait_exponential"), (session, "wait_random"),
                              (list_writer, "wait_random_exponential")):  # fmt: skip
             self.patch.setattr(module, name, lambda *_, **__: wait_none())
-        shop.retry_policy = RetryPolicy(seconds_unattended=0, seconds_by_hand=0)
+        installation.retry_policy = RetryPolicy(seconds_unattended=0, seconds_by_hand=0)
 
         def interrupted_send(this: Session, service: str, operation: str, *rest: Any, **options: Any) -> Any:
             due = []
@@ -243,10 +243,10 @@ class Days(RuleBasedStateMachine):
     )
     def edit_the_crm(self, contact: str, address: str, what: str, opt_in: str) -> None:
         self.settled.clear()
-        books, people = Books(self.shop), schema.contact
+        books, people = Books(self.installation), schema.contact
         if what == "add":
             if contact not in books.contacts:
-                self.shop.add_contact(contact, address, consent=opt_in, last_name=f"{CANARY}er")
+                self.installation.add_contact(contact, address, consent=opt_in, last_name=f"{CANARY}er")
             return
         if contact not in books.contacts:
             return
@@ -254,7 +254,7 @@ class Days(RuleBasedStateMachine):
             kind = "granted" if what == "grant" else "withdrawn"
             self._consent(contact, opt_in, kind)
             return
-        with self.shop.crm() as crm:
+        with self.installation.crm() as crm:
             if what == "drop":
                 member = schema.marketing_list_member.c
                 crm.execute(schema.marketing_list_member.delete().where(member.entity_id == contact))
@@ -262,7 +262,7 @@ class Days(RuleBasedStateMachine):
             values = {
                 "move": {"email": address},
                 "respell": {"email": f" {books.address(contact).upper()}"},
-                "rename": {"first_name": f"{CANARY}{len(self.shop.world.calls())}"},
+                "rename": {"first_name": f"{CANARY}{len(self.installation.world.calls())}"},
             }[what]
             crm.execute(people.update().where(people.c.id == contact).values(values))
 
@@ -276,7 +276,7 @@ class Days(RuleBasedStateMachine):
     )
     def somebody_at_the_vendor(self, address: str, what: str) -> None:
         self.settled.clear()
-        world = self.shop.world
+        world = self.installation.world
         if what.startswith("leaves"):
             self._leave(address)
         if what.endswith("published"):
@@ -284,7 +284,7 @@ class Days(RuleBasedStateMachine):
         elif what == "comes back":
             with world.transaction() as database:
                 database.execute("DELETE FROM unsubscribed WHERE mandator_id = ? AND key = ?", [NORD, address])
-            for contact in Books(self.shop).holders(address):
+            for contact in Books(self.installation).holders(address):
                 self._consent(contact, "newsletter-nord", "confirmed")
         elif what == "bounces":
             self.bounces.add(address)
@@ -298,10 +298,10 @@ class Days(RuleBasedStateMachine):
     @rule(address=ADDRESSES, what=st.sampled_from(["stranger", "other name", "other address", "gone"]))
     def somebody_meddles_with_the_list(self, address: str, what: str) -> None:
         self.settled.clear()
-        world = self.shop.world
+        world = self.installation.world
         held = {one["id"]: one for one in world.recipients(NEWSLETTER)}
         if what == "stranger":
-            self.shop.fill_by_hand(NEWSLETTER, [f"stranger@{DOMAIN}"])
+            self.installation.fill_by_hand(NEWSLETTER, [f"stranger@{DOMAIN}"])
         elif what == "other name" and address in held:
             world.put(NEWSLETTER, [{**held[address], "attributes": held[address]["attributes"] | {"Vorname": "X"}}])
         elif address in held:
@@ -312,18 +312,18 @@ class Days(RuleBasedStateMachine):
 
     def _consent(self, contact: str, opt_in: str, kind: str) -> None:
         event = {"id": str(uuid4()), "entity_type": "contact", "entity_id": contact, "opt_in_id": opt_in, "kind": kind}
-        with self.shop.crm() as crm:
+        with self.installation.crm() as crm:
             moment = {"occurred_at": datetime.now(UTC), "source": "web form"}
             crm.execute(schema.consent_event.insert().values({**event, **moment}))
 
     def _leave(self, address: str) -> None:
-        self.shop.world.unsubscribe(NORD, address)
+        self.installation.world.unsubscribe(NORD, address)
         self.unpublished.append((address, datetime.now(UTC)))
 
     def _publish(self) -> None:
         for address, moment in self.unpublished:
             cell = _milliseconds(moment)
-            self.shop.world.publish(NORD, "getUnsubscribes", [[address, cell]])
+            self.installation.world.publish(NORD, "getUnsubscribes", [[address, cell]])
             self.published[address, datetime.fromtimestamp(int(cell) / 1000, UTC)] = None
         self.unpublished.clear()
 
@@ -340,7 +340,7 @@ class Days(RuleBasedStateMachine):
     )  # fmt: skip
     def a_call_will_fail(self, operation: str, kind: FaultKind, skip: int, times: int) -> None:
         arg = 0.01 if kind == "delay" else f"recipientIds='[person1@{DOMAIN}, {CANARY}na]'"
-        self.shop.world.fault(operation, kind, times, skip, arg)
+        self.installation.world.fault(operation, kind, times, skip, arg)
 
     @rule(
         operation=st.sampled_from(["clear", "addAll3", "removeUnsubscribed", "removeBounced", *sorted(LAST_QUESTIONS)]),
@@ -386,23 +386,23 @@ class Days(RuleBasedStateMachine):
         self._run(REPLACE)
 
     def _run(self, assets: Sequence[Sequence[str]] | None) -> None:
-        shop, run_id = self.shop, str(uuid4())
+        installation, run_id = self.installation, str(uuid4())
         names = self.under_way = list(LISTS) if assets is None else ["newsletter"]
         scope = tuple(names) if assets is not REPLACE else ("snapshot",)
         lists = {name: self._held(name) for name in names}
-        books, calls, snapshots = Books(shop), len(shop.world.calls()), self._snapshots(names)
+        books, calls, snapshots = Books(installation), len(installation.world.calls()), self._snapshots(names)
         committed = self._committed()
         self.left_meanwhile = False
         self.left_late.clear()
         result = None
         with root_log(logging.INFO) as records, suppress(KeyboardInterrupt, SystemExit):
-            result = shop.run("nord", assets=assets, run_id=run_id)
+            result = installation.run("nord", assets=assets, run_id=run_id)
         died, self.death = self.death, None
-        after = Books(shop)
+        after = Books(installation)
         self._nobodys_data_was_told(result, [record.getMessage() for record in records])
         self._the_crm_was_told(books, after, committed)
-        assert shop.world.recipients(SUED_NEWSLETTER) == self.sued
-        made = shop.world.calls()[calls:]
+        assert installation.world.recipients(SUED_NEWSLETTER) == self.sued
+        made = installation.world.calls()[calls:]
         assert all(call.list_id != SUED_NEWSLETTER for call in made)
         new_snapshots = self._snapshots(names)
         for name in names:
@@ -437,7 +437,7 @@ class Days(RuleBasedStateMachine):
         """Whether the list was proven; and whether what is said of it is true."""
         list_id = LISTS[name][0]
         changes = [call for call in made if call.list_id == list_id and call.operation in CHANGING]
-        with self.shop.state() as state:
+        with self.installation.state() as state:
             entry = state.replacements.of_run(run_id, name)
             incomplete = state.replacements.incomplete("nord", name)
         step = f"nord__{name}_recipient_list"
@@ -465,7 +465,7 @@ class Days(RuleBasedStateMachine):
 
     def _wanted(self, name: str, books: Books) -> dict[str, Row]:
         """Who of the newest snapshot may be in the list by now."""
-        gone = {address.lower() for address in self.shop.world.unsubscribed(NORD)} | self.bounces | self.nobodys
+        gone = {address.lower() for address in self.installation.world.unsubscribed(NORD)} | self.bounces | self.nobodys
         return {
             address: row
             for address, row in self.frozen[name].items()
@@ -477,7 +477,7 @@ class Days(RuleBasedStateMachine):
 
     def _everybody_is_somewhere(self, name: str, run_id: str, picked: set[str]) -> None:
         there = {attributes["entity-id"] for _, attributes in self._held(name).values()}
-        with self.shop.state() as state, state._engine.connect() as connection:
+        with self.installation.state() as state, state._engine.connect() as connection:
             of_run = (rejection.c.list == name) & (rejection.c.run_id == run_id)
             ledger = set(connection.execute(select(rejection.c.entity_id).where(of_run)).scalars())
         assert picked <= there | ledger
@@ -511,15 +511,17 @@ class Days(RuleBasedStateMachine):
             assert CANARY.lower() not in text.lower(), text
 
     def _held(self, name: str) -> dict[str, tuple[str, dict[str, str | None]]]:
-        return {one["id"]: (one["address"], one["attributes"]) for one in self.shop.world.recipients(LISTS[name][0])}
+        return {
+            one["id"]: (one["address"], one["attributes"]) for one in self.installation.world.recipients(LISTS[name][0])
+        }
 
     def _snapshots(self, names: Sequence[str]) -> dict[str, str | None]:
-        with self.shop.state() as state:
+        with self.installation.state() as state:
             latest = {name: state.snapshots.latest("nord", name) for name in names}
         return {name: snapshot.id if snapshot else None for name, snapshot in latest.items()}
 
     def _committed(self) -> object:
-        with self.shop.state() as state:
+        with self.installation.state() as state:
             return state.feedback_imports.committed_until("nord")
 
 

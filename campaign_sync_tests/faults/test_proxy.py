@@ -24,7 +24,7 @@ from campaign_sync.sandbox.server import serve
 from campaign_sync.sandbox.vendor_state import Recipient, VendorState
 from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync_tests.faults.proxy import Proxy, Trouble, proxied
-from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation, installation
+from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation, running_installation
 
 carry_out = ListWriter.carry_out
 
@@ -50,7 +50,7 @@ EVERYTHING = settings.get_current_profile_name() == "long"
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An installation whose snapshot is frozen, and whose list holds what it held yesterday."""
     folder = tmp_path_factory.mktemp("template")
-    with installation(folder) as built, dg.DagsterInstance.ephemeral() as instance:
+    with running_installation(folder) as built, dg.DagsterInstance.ephemeral() as instance:
         feedback = [("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")]
         picked = [("nord", f"newsletter_{asset}") for asset in ("selection", "snapshot")]
         built.list_settings()["limits"] = {"max_growth": 1000, "max_shrink": 1}
@@ -59,23 +59,23 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Shop:
+class ProxiedInstallation:
     """A copy of the template, which reaches its vendor through a proxy."""
 
     def __init__(self, folder: Path, world: VendorState, proxy: Proxy) -> None:
         self.world, self.proxy = world, proxy
-        self.rig = Installation(
+        self.installation = Installation(
             folder, world, proxy.base_url, f"sqlite:///{folder / 'crm.db'}", f"sqlite:///{folder / 'state.db'}"
         )
-        self.rig.list_settings()["limits"] = {"max_growth": 1000, "max_shrink": 1}
+        self.installation.list_settings()["limits"] = {"max_growth": 1000, "max_shrink": 1}
 
     @contextmanager
     def run(self, **optimizely: object) -> "Iterator[Run]":
         """A run, with these settings."""
-        self.rig.settings["optimizely"] |= optimizely
-        ports = Resources(self.rig.configuration)
+        self.installation.settings["optimizely"] |= optimizely
+        ports = Resources(self.installation.configuration)
         try:
-            yield Run(ports, list_settings(self.rig.configuration, "nord", "newsletter"))
+            yield Run(ports, list_settings(self.installation.configuration, "nord", "newsletter"))
         finally:
             ports.close()
 
@@ -93,7 +93,7 @@ class Run:
 
 
 @pytest.fixture
-def shop(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+def installation(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProxiedInstallation]:
     for module, name in (
         (session, "wait_exponential"),
         (session, "wait_random"),
@@ -104,7 +104,7 @@ def shop(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     shutil.copytree(template, folder)
     world = VendorState(folder / "vendor.db")
     with serve(world) as base_url, proxied(base_url) as proxy:
-        shop = Shop(folder, world, proxy)
+        installation = ProxiedInstallation(folder, world, proxy)
 
         def fill_while_two_leave(*arguments: Any, **options: Any) -> object:
             codes = carry_out(*arguments, **options)
@@ -113,13 +113,13 @@ def shop(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
             return codes
 
         monkeypatch.setattr(ListWriter, "carry_out", fill_while_two_leave)
-        yield shop
+        yield installation
     world.close()
 
 
-def held(shop: Shop) -> list[tuple[str, str, dict[str, str | None]]]:
+def held(installation: ProxiedInstallation) -> list[tuple[str, str, dict[str, str | None]]]:
     """The list as it is: ids, addresses and what was sent, sorted."""
-    return sorted((one["id"], one["address"], one["attributes"]) for one in shop.world.recipients(NEWSLETTER))
+    return sorted((one["id"], one["address"], one["attributes"]) for one in installation.world.recipients(NEWSLETTER))
 
 
 def wanted() -> list[tuple[str, str, dict[str, str | None]]]:
@@ -144,12 +144,12 @@ def wanted() -> list[tuple[str, str, dict[str, str | None]]]:
     ]
 
 
-def replace_and_judge(shop: Shop, run: Run) -> bool:
+def replace_and_judge(installation: ProxiedInstallation, run: Run) -> bool:
     """Replace the list once. Whatever happens, the list is whole, or as before, or somebody was told.
 
     Returns whether it was proven.
     """
-    before, calls, journal = held(shop), len(shop.world.calls()), run.ports.state.replacements
+    before, calls, journal = held(installation), len(installation.world.calls()), run.ports.state.replacements
     was_incomplete = journal.incomplete("nord", "newsletter") is not None
     ended, told = "proven", ""
     try:
@@ -158,17 +158,17 @@ def replace_and_judge(shop: Shop, run: Run) -> bool:
         ended, told = "refused", str(error)
     except IncompleteListError as error:
         ended, told = "incomplete", str(error)
-    calls_since = [call for call in shop.world.calls()[calls:] if call.list_id == NEWSLETTER]
+    calls_since = [call for call in installation.world.calls()[calls:] if call.list_id == NEWSLETTER]
     incomplete = journal.incomplete("nord", "newsletter")
     assert ("INCOMPLETE since" in told) == (ended == "incomplete")
     if ended == "proven":
         proven = journal.last_proven("nord", "newsletter")
-        assert held(shop) == wanted()
+        assert held(installation) == wanted()
         assert incomplete is None
         assert proven is not None
         assert proven.in_list == len(wanted())
     elif ended == "refused":
-        assert held(shop) == before
+        assert held(installation) == before
         assert [call for call in calls_since if call.operation in CHANGING] == []
         assert (incomplete is not None) == was_incomplete
     else:
@@ -177,13 +177,13 @@ def replace_and_judge(shop: Shop, run: Run) -> bool:
     return ended == "proven"
 
 
-def replace_until_proven(shop: Shop, tries: int = 5, **optimizely: object) -> int:
+def replace_until_proven(installation: ProxiedInstallation, tries: int = 5, **optimizely: object) -> int:
     """Replace and replace again, in one session as Dagster's retries do; judged each time. Returns how often."""
-    with shop.run(batch_size=1, **optimizely) as run:
-        number = next((n for n in range(1, tries + 1) if replace_and_judge(shop, run)), None)
+    with installation.run(batch_size=1, **optimizely) as run:
+        number = next((n for n in range(1, tries + 1) if replace_and_judge(installation, run)), None)
     assert number is not None, f"not proven in {tries} tries"
-    shop.proxy.deliver_late_ones()
-    assert held(shop) == wanted(), "a late call changed a proven list"
+    installation.proxy.deliver_late_ones()
+    assert held(installation) == wanted(), "a late call changed a proven list"
     return number
 
 
@@ -212,12 +212,12 @@ SPOTS = [
 )
 @pytest.mark.parametrize(("operation", "nth"), SPOTS)
 def test_trouble_with_a_call_ends_in_the_whole_list(
-    shop: Shop, operation: str, nth: int, trouble: Trouble, times: int, parallel_calls: int
+    installation: ProxiedInstallation, operation: str, nth: int, trouble: Trouble, times: int, parallel_calls: int
 ) -> None:
-    shop.proxy.spoil(operation, trouble, nth, times)
+    installation.proxy.spoil(operation, trouble, nth, times)
 
-    replace_until_proven(shop, parallel_calls=parallel_calls)
-    assert set(shop.proxy.met) == {trouble}
+    replace_until_proven(installation, parallel_calls=parallel_calls)
+    assert set(installation.proxy.met) == {trouble}
 
 
 @pytest.mark.parametrize("trouble", AT_ONCE if EVERYTHING else [Trouble.SWALLOW, Trouble.TWICE])
@@ -232,29 +232,29 @@ def test_trouble_with_a_call_ends_in_the_whole_list(
     ],
 )
 def test_other_strategies_end_in_the_whole_list_as_well(
-    shop: Shop, strategy: str, operation: str, nth: int, trouble: Trouble
+    installation: ProxiedInstallation, strategy: str, operation: str, nth: int, trouble: Trouble
 ) -> None:
-    shop.rig.list_settings().update(strategy=strategy, id_attribute="Recipient")
-    shop.proxy.spoil(operation, trouble, nth)
+    installation.installation.list_settings().update(strategy=strategy, id_attribute="Recipient")
+    installation.proxy.spoil(operation, trouble, nth)
 
-    replace_until_proven(shop, parallel_calls=2)
-    assert shop.proxy.met == [trouble]
+    replace_until_proven(installation, parallel_calls=2)
+    assert installation.proxy.met == [trouble]
 
 
 @pytest.mark.smoke
-def test_slow_answers_cost_nothing_but_time(shop: Shop) -> None:
+def test_slow_answers_cost_nothing_but_time(installation: ProxiedInstallation) -> None:
     for operation in dict(SPOTS):
-        shop.proxy.spoil(operation, Trouble.DELAY, times=99)
+        installation.proxy.spoil(operation, Trouble.DELAY, times=99)
 
-    assert replace_until_proven(shop, parallel_calls=4) == 1
+    assert replace_until_proven(installation, parallel_calls=4) == 1
 
 
 @pytest.mark.parametrize("after", range(20) if EVERYTHING else [0, 8])
 @pytest.mark.parametrize("times", [1, 4])
 @pytest.mark.parametrize(("operation", "nth"), [("clear", 1), ("addAll3", 1), ("addAll3", 3), ("addAll3", 5)])
 def test_a_call_that_arrives_when_nobody_expects_it_any_more_spoils_no_proven_list(
-    shop: Shop, operation: str, nth: int, times: int, after: int
+    installation: ProxiedInstallation, operation: str, nth: int, times: int, after: int
 ) -> None:
-    shop.proxy.spoil(operation, Trouble.LATE, nth, times, after)
+    installation.proxy.spoil(operation, Trouble.LATE, nth, times, after)
 
-    replace_until_proven(shop, parallel_calls=1)
+    replace_until_proven(installation, parallel_calls=1)

@@ -34,13 +34,13 @@ class Scenario:
 def _first_day(strategy: Strategy) -> Callable[[Installation], None]:
     """Somebody else has filled the list, and we have never replaced it."""
 
-    def arrange(shop: Installation) -> None:
-        _configure(shop, strategy)
-        shop.fill_by_hand(NEWSLETTER, BEFORE)
+    def arrange(installation: Installation) -> None:
+        _configure(installation, strategy)
+        installation.fill_by_hand(NEWSLETTER, BEFORE)
         for number in (6, 7):
-            shop.add_contact(f"c{number}", f"person{number}@example.org")
-        _run(shop, *_FEEDBACK, *_PICK)
-        _let_three_drop_out(shop, left=2, blocked=3, refused=4)
+            installation.add_contact(f"c{number}", f"person{number}@example.org")
+        _run(installation, *_FEEDBACK, *_PICK)
+        _let_three_drop_out(installation, left=2, blocked=3, refused=4)
 
     return arrange
 
@@ -48,23 +48,23 @@ def _first_day(strategy: Strategy) -> Callable[[Installation], None]:
 def _second_day(strategy: Strategy) -> Callable[[Installation], None]:
     """The list holds what we put into it yesterday. Since then people have joined, moved, and left it."""
 
-    def arrange(shop: Installation) -> None:
-        _configure(shop, strategy)
-        _run(shop, *_FEEDBACK, *_PICK, _REPLACE)
-        with shop.crm() as crm:
+    def arrange(installation: Installation) -> None:
+        _configure(installation, strategy)
+        _run(installation, *_FEEDBACK, *_PICK, _REPLACE)
+        with installation.crm() as crm:
             crm.execute(marketing_list_member.delete().where(marketing_list_member.c.entity_id == "c1"))
             crm.execute(contact.update().where(contact.c.id.in_(["c4", "c5"])).values(city="Łódź"))
         for number in (6, 7, 8):
-            shop.add_contact(f"c{number}", f"person{number}@example.org")
-        _run(shop, *_FEEDBACK, *_PICK)
-        _let_three_drop_out(shop, left=2, blocked=3, refused=7)
+            installation.add_contact(f"c{number}", f"person{number}@example.org")
+        _run(installation, *_FEEDBACK, *_PICK)
+        _let_three_drop_out(installation, left=2, blocked=3, refused=7)
 
     return arrange
 
 
-def _opt_in_list(shop: Installation) -> None:
-    shop.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
-    _first_day("clear_refill")(shop)
+def _opt_in_list(installation: Installation) -> None:
+    installation.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
+    _first_day("clear_refill")(installation)
 
 
 FIRST_DAY = Scenario("first day", _first_day("clear_refill"))
@@ -75,22 +75,22 @@ OPT_IN_LIST = Scenario("opt-in list", _opt_in_list)
 """What nobody may fill: the canary shows it, if nobody is killed on the way."""
 
 
-def _configure(shop: Installation, strategy: Strategy) -> None:
-    shop.settings["optimizely"] |= {"batch_size": 2, "parallel_calls": 1}
-    shop.settings["mandators"]["nord"]["canary_address"] = CANARY
-    shop.list_settings()["strategy"] = strategy
-    shop.list_settings()["limits"] = {"max_shrink": 0.5}
+def _configure(installation: Installation, strategy: Strategy) -> None:
+    installation.settings["optimizely"] |= {"batch_size": 2, "parallel_calls": 1}
+    installation.settings["mandators"]["nord"]["canary_address"] = CANARY
+    installation.list_settings()["strategy"] = strategy
+    installation.list_settings()["limits"] = {"max_shrink": 0.5}
     if strategy == "differential":
-        shop.list_settings()["id_attribute"] = "Recipient"
-    shop.world.unsubscribe(NORD, CANARY)
+        installation.list_settings()["id_attribute"] = "Recipient"
+    installation.world.unsubscribe(NORD, CANARY)
 
 
-def _let_three_drop_out(shop: Installation, *, left: int, blocked: int, refused: int) -> None:
-    shop.world.unsubscribe(NORD, f"person{left}@example.org")
-    shop.world.block(NORD, f"*son{blocked}@example.org")
-    shop.world.refuse(NORD, f"person{refused}@example.org", 6)
+def _let_three_drop_out(installation: Installation, *, left: int, blocked: int, refused: int) -> None:
+    installation.world.unsubscribe(NORD, f"person{left}@example.org")
+    installation.world.block(NORD, f"*son{blocked}@example.org")
+    installation.world.refuse(NORD, f"person{refused}@example.org", 6)
 
 
-def _run(shop: Installation, *assets: tuple[str, ...]) -> None:
-    result = shop.run("nord", assets=assets)
+def _run(installation: Installation, *assets: tuple[str, ...]) -> None:
+    result = installation.run("nord", assets=assets)
     assert result.success, problems(result)

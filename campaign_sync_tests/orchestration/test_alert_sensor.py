@@ -18,7 +18,7 @@ from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_jo
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.recipient_lists import PartialFill
 from campaign_sync_tests.alerts.receivers import Inbox, Mailbox, mail_server, web_server
-from campaign_sync_tests.installation import NEWSLETTER, Installation, installation
+from campaign_sync_tests.installation import NEWSLETTER, Installation, running_installation
 
 pytestmark = pytest.mark.thorough
 
@@ -70,7 +70,7 @@ class Watch:
 @pytest.fixture
 def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     with (
-        installation(tmp_path) as shop,
+        running_installation(tmp_path) as shop,
         dg.DagsterInstance.ephemeral() as instance,
         mail_server() as mailbox,
         web_server() as inbox,

@@ -9,12 +9,12 @@ import pytest
 import time_machine
 
 from campaign_sync.orchestration.feedback_schedules import feedback_watch
-from campaign_sync_tests.installation import Installation, installation
+from campaign_sync_tests.installation import Installation, running_installation
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Installation]:
-    with installation(tmp_path) as built:
+    with running_installation(tmp_path) as built:
         yield built
 
 

@@ -16,7 +16,7 @@ from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
 from campaign_sync.orchestration.repair_sensor import GIVES_UP_AFTER, UnrepairedListError, unfinished_replace_sensor
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.processes import STALLED_AFTER
-from campaign_sync_tests.installation import NEWSLETTER, Installation, installation
+from campaign_sync_tests.installation import NEWSLETTER, Installation, running_installation
 
 CHAIN = ["bounces", "unsubscribes", "suppression_state"]
 CHAIN += ["newsletter_selection", "newsletter_snapshot", "newsletter_recipient_list"]
@@ -24,7 +24,7 @@ CHAIN += ["newsletter_selection", "newsletter_snapshot", "newsletter_recipient_l
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
-    with installation(tmp_path) as built:
+    with running_installation(tmp_path) as built:
         built.retry_policy = NO_RETRIES
         yield built
 

@@ -29,7 +29,7 @@ from campaign_sync.reports.publication import write
 from campaign_sync.reports.translations import Words
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.recipient_lists import PartialFill
-from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation, installation
+from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation, running_installation
 from campaign_sync_tests.test_diff import change_much
 from campaign_sync_tests.time_travel import leave_a_replacement_unfinished, let_days_pass
 
@@ -41,14 +41,14 @@ pytestmark = pytest.mark.xdist_group("report")
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Installation]:
     """An installation that never ran."""
-    with installation(tmp_path) as built:
+    with running_installation(tmp_path) as built:
         yield built
 
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Two days of the mandator nord; much happened between them, and then a replace of the products broke off."""
-    with installation(tmp_path_factory.mktemp("lived")) as built:
+    with running_installation(tmp_path_factory.mktemp("lived")) as built:
         built.day()
         state_url = built.settings["storage"]["state_url"]
         let_days_pass(state_url, 1)

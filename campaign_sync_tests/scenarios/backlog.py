@@ -80,12 +80,12 @@ class Backlog:
             else:
                 yield Event(number, "getResponses", at, "softbounce" if number % 8 == 5 else "Hard Bounce")
 
-    def fill(self, shop: Installation) -> None:
+    def fill(self, installation: Installation) -> None:
         """Give the CRM the people, all with the newsletter's consent, and those who came back theirs."""
-        shop.settings["mandators"]["nord"]["feedback"] = {"readers": SEVERAL_READERS}
-        del shop.settings["mandators"]["nord"]["lists"]["products"]
+        installation.settings["mandators"]["nord"]["feedback"] = {"readers": SEVERAL_READERS}
+        del installation.settings["mandators"]["nord"]["lists"]["products"]
         numbers = [number for number in range(6, self.people + 1) if number % 70]
-        with shop.crm() as crm:
+        with installation.crm() as crm:
             people = [{"id": f"c{number}", "email": f"Person{number}@example.org "} for number in numbers]
             crm.execute(schema.contact.insert(), people)
             common: dict[str, Any] = {"entity_type": "contact"}
@@ -130,9 +130,9 @@ class Backlog:
         return {event.address for event in self.events if event.number % 70 == 0}
 
 
-def crm_rows(shop: Installation) -> list[str]:
+def crm_rows(installation: Installation) -> list[str]:
     """Everything in the CRM that feedback can change, row for row."""
-    with shop.crm() as crm:
+    with installation.crm() as crm:
         return [
             str(tuple(row))
             for table in ("consent_event", "address_state")

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from campaign_sync_tests.installation import Installation, installation
+from campaign_sync_tests.installation import Installation, running_installation
 from campaign_sync_tests.scenarios.production_installation import Plant
 from campaign_sync_tests.scenarios.production_installation import plant as built_plant
 
 
 @pytest.fixture
-def shop(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
+def installation(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
     """An installation on SQLite, before its first day."""
-    with installation(tmp_path, two_lists=two_lists) as built:
+    with running_installation(tmp_path, two_lists=two_lists) as built:
         yield built
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from campaign_sync_tests.databases import fresh_database
-from campaign_sync_tests.installation import Installation, installation
+from campaign_sync_tests.installation import Installation, running_installation
 from campaign_sync_tests.stack import Stack, stack
 from campaign_sync_tests.waiting import PATIENCE
 
@@ -15,12 +15,12 @@ from campaign_sync_tests.waiting import PATIENCE
 class Plant:
     """An installation and the stack that runs it."""
 
-    shop: Installation
+    installation: Installation
     stack: Stack
 
     def filling(self, run_id: str) -> bool:
         """Whether that run has cleared the newsletter and is sending its people."""
-        with self.shop.state() as state:
+        with self.installation.state() as state:
             replace = state.replacements.of_run(run_id, "newsletter")
             steps = state.replacements.steps(replace.id) if replace else []
         return bool(steps) and steps[-1].step == "addAll3" and steps[-1].ended_at is None
@@ -33,13 +33,13 @@ def plant(folder: Path) -> Iterator[Plant]:
         fresh_database() as crm_url,
         fresh_database() as state_url,
         fresh_database() as dagster_url,
-        installation(folder, crm_url=crm_url, state_url=state_url) as shop,
+        running_installation(folder, crm_url=crm_url, state_url=state_url) as installation,
     ):
-        shop.settings["optimizely"]["timeout_seconds"] = PATIENCE
-        shop.settings["mandators"]["nord"] |= {"schedule": "0 0 29 2 *", "title": "Süd & Söhne"}
-        shop.list_settings()["title"] = "Newsletter für Österreich"
-        shop.settings["mandators"]["sued"]["schedule"] = "* * * * *"
-        assert shop.configuration
-        environment = {**shop.environment, "CAMPAIGN_SYNC_CONFIG": str(folder / "campaign_sync.yaml")}
+        installation.settings["optimizely"]["timeout_seconds"] = PATIENCE
+        installation.settings["mandators"]["nord"] |= {"schedule": "0 0 29 2 *", "title": "Süd & Söhne"}
+        installation.list_settings()["title"] = "Newsletter für Österreich"
+        installation.settings["mandators"]["sued"]["schedule"] = "* * * * *"
+        assert installation.configuration
+        environment = {**installation.environment, "CAMPAIGN_SYNC_CONFIG": str(folder / "campaign_sync.yaml")}
         with stack(folder, dagster_url, environment) as running:
-            yield Plant(shop, running)
+            yield Plant(installation, running)

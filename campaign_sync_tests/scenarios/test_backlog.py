@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from campaign_sync_tests.installation import LONG_AGO, Installation, installation
+from campaign_sync_tests.installation import LONG_AGO, Installation, running_installation
 from campaign_sync_tests.scenarios.backlog import Backlog, crm_rows
 
 UNSUBSCRIBES, BOUNCES = 1250, 400
@@ -29,14 +29,14 @@ def backlog() -> Backlog:
 
 def filled_installation(folder: Path, backlog: Backlog) -> Iterator[Installation]:
     folder.mkdir()
-    with installation(folder) as built:
+    with running_installation(folder) as built:
         backlog.fill(built)
         backlog.publish(built.world.publish)
         yield built
 
 
 @pytest.fixture
-def shop(tmp_path: Path, backlog: Backlog) -> Iterator[Installation]:
+def installation(tmp_path: Path, backlog: Backlog) -> Iterator[Installation]:
     yield from filled_installation(tmp_path / "one", backlog)
 
 
@@ -45,45 +45,49 @@ def twin(tmp_path: Path, backlog: Backlog) -> Iterator[Installation]:
     yield from filled_installation(tmp_path / "other", backlog)
 
 
-def kill_half_way(shop: Installation) -> int:
+def kill_half_way(installation: Installation) -> int:
     """Start the day as a process of its own, and kill it while it writes to the CRM. How many withdrawals it wrote."""
-    assert shop.configuration
-    environment = {**os.environ, **shop.environment, "CAMPAIGN_SYNC_CONFIG": str(shop.folder / "campaign_sync.yaml")}
+    assert installation.configuration
+    environment = {
+        **os.environ,
+        **installation.environment,
+        "CAMPAIGN_SYNC_CONFIG": str(installation.folder / "campaign_sync.yaml"),
+    }
     command = [sys.executable, "-c", IN_SMALL_CHUNKS, "run", "nord"]
-    with subprocess.Popen(command, cwd=shop.folder, env=environment, stdout=subprocess.DEVNULL) as process:
-        while (written := withdrawn(shop)) == 0 and process.poll() is None:
+    with subprocess.Popen(command, cwd=installation.folder, env=environment, stdout=subprocess.DEVNULL) as process:
+        while (written := withdrawn(installation)) == 0 and process.poll() is None:
             time.sleep(0.01)
         process.kill()
     return written
 
 
-def withdrawn(shop: Installation) -> int:
-    with shop.crm() as crm:
+def withdrawn(installation: Installation) -> int:
+    with installation.crm() as crm:
         found = crm.exec_driver_sql("SELECT count(*) FROM consent_event WHERE kind = 'withdrawn'").scalar()
     return int(found or 0)
 
 
 def test_a_backlog_comes_in_the_same_at_once_twice_and_killed_in_the_middle(
-    shop: Installation, twin: Installation, backlog: Backlog
+    installation: Installation, twin: Installation, backlog: Backlog
 ) -> None:
-    shop.day()
-    assert shop.addresses() == backlog.staying
-    with shop.state() as state:
+    installation.day()
+    assert installation.addresses() == backlog.staying
+    with installation.state() as state:
         unmatched = state.feedback_imports.unmatched("nord")
     assert {one.address for _, kind in unmatched.by_kind() for one in kind} == backlog.strangers
-    once = crm_rows(shop)
+    once = crm_rows(installation)
 
-    shop.day()
-    assert crm_rows(shop) == once
-    assert shop.addresses() == backlog.staying
+    installation.day()
+    assert crm_rows(installation) == once
+    assert installation.addresses() == backlog.staying
 
     kill_half_way(twin)
     half = withdrawn(twin)
-    assert 0 < half < withdrawn(shop)
+    assert 0 < half < withdrawn(installation)
     twin.day()
     assert crm_rows(twin) == once
     assert twin.addresses() == backlog.staying
-    with shop.state() as one, twin.state() as other:
+    with installation.state() as one, twin.state() as other:
         noted = [
             {(each.entity, each.opt_in_id, each.event_id) for each in state.write_backs.unsubscribes("nord", LONG_AGO)}
             for state in (one, other)

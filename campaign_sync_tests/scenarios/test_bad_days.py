@@ -26,11 +26,11 @@ def environment() -> dict[str, str]:
     return kept | ENVIRONMENT | {"COLUMNS": "200"}
 
 
-def run(shop: Installation) -> "subprocess.CompletedProcess[str]":
-    return terminal.run(("run", "nord"), shop.folder, environment())
+def run(installation: Installation) -> "subprocess.CompletedProcess[str]":
+    return terminal.run(("run", "nord"), installation.folder, environment())
 
 
-def run_on_a_full_disk(shop: Installation, largest_file: int) -> "subprocess.CompletedProcess[str]":
+def run_on_a_full_disk(installation: Installation, largest_file: int) -> "subprocess.CompletedProcess[str]":
     """`campaign-sync run nord`, where no file can grow beyond so many bytes."""
 
     def bound() -> None:
@@ -39,7 +39,7 @@ def run_on_a_full_disk(shop: Installation, largest_file: int) -> "subprocess.Com
 
     return subprocess.run(
         [sys.executable, "-m", "campaign_sync", "run", "nord"],
-        cwd=shop.folder,
+        cwd=installation.folder,
         env=environment(),
         capture_output=True,
         text=True,
@@ -50,45 +50,45 @@ def run_on_a_full_disk(shop: Installation, largest_file: int) -> "subprocess.Com
 
 @pytest.mark.parametrize("largest_file", [pytest.param(20_000, marks=pytest.mark.long), 150_000])
 def test_a_full_disk_is_one_sentence_with_its_remedy_and_the_list_stays_whole(
-    shop: Installation, largest_file: int
+    installation: Installation, largest_file: int
 ) -> None:
-    assert shop.configuration
-    first = run(shop)
+    assert installation.configuration
+    first = run(installation)
     assert first.returncode == 0, first.stdout + first.stderr
 
-    full = run_on_a_full_disk(shop, largest_file)
+    full = run_on_a_full_disk(installation, largest_file)
 
     assert full.returncode in (1, 2)
     assert "the disk is full or fails; free space on it" in full.stderr + full.stdout
     assert "Traceback" not in full.stderr + full.stdout
     assert "Background on this error" not in full.stderr + full.stdout
-    assert shop.addresses(NEWSLETTER) == EVERYBODY
-    again = run(shop)
+    assert installation.addresses(NEWSLETTER) == EVERYBODY
+    again = run(installation)
     assert again.returncode == 0, again.stdout + again.stderr
 
 
-def test_a_frame_that_cannot_be_written_fails_its_asset_with_one_sentence(shop: Installation) -> None:
-    shop.day()
-    shutil.rmtree(shop.folder / "frames" / "assets")
-    (shop.folder / "frames" / "assets").write_text("a file where a folder should be")
+def test_a_frame_that_cannot_be_written_fails_its_asset_with_one_sentence(installation: Installation) -> None:
+    installation.day()
+    shutil.rmtree(installation.folder / "frames" / "assets")
+    (installation.folder / "frames" / "assets").write_text("a file where a folder should be")
 
-    told = " ".join(problems(shop.run("nord")))
+    told = " ".join(problems(installation.run("nord")))
 
     assert "can't be written: Not a directory; free space on its disk, and check storage.frames" in told
-    assert shop.addresses(NEWSLETTER) == EVERYBODY
+    assert installation.addresses(NEWSLETTER) == EVERYBODY
 
 
-def test_a_snapshot_alone_whose_selection_is_gone_says_what_to_materialize(shop: Installation) -> None:
-    shop.day()
-    shutil.rmtree(shop.folder / "frames")
+def test_a_snapshot_alone_whose_selection_is_gone_says_what_to_materialize(installation: Installation) -> None:
+    installation.day()
+    shutil.rmtree(installation.folder / "frames")
 
-    told = " ".join(problems(shop.run("nord", assets=[("nord", "newsletter_snapshot")])))
+    told = " ".join(problems(installation.run("nord", assets=[("nord", "newsletter_snapshot")])))
 
     assert (
         "newsletter_selection.parquet can't be read: No such file or directory; materialize the asset before this one"
         in told
     )
-    assert shop.addresses(NEWSLETTER) == EVERYBODY
+    assert installation.addresses(NEWSLETTER) == EVERYBODY
 
 
 def _damage(file: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from campaign_sync.cli.run import problems
 from campaign_sync.optimizely.session import Session
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
-from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, Installation, installation
+from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, Installation, running_installation
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
 from campaign_sync_tests.scenarios.test_strategies import differential
 
@@ -28,10 +28,10 @@ send = Session.send
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
+def installation(request: pytest.FixtureRequest, tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
     """An installation with three more people, on either database."""
     urls = {"crm_url": request.getfixturevalue("postgres_url")} if request.param == "postgresql" else {}
-    with installation(tmp_path, two_lists=two_lists, **urls) as built:
+    with running_installation(tmp_path, two_lists=two_lists, **urls) as built:
         for number, address in enumerate(KEEPERS, start=1):
             built.add_contact(f"k{number}", address)
         built.list_settings()["limits"] = {"max_shrink": 0.7}
@@ -44,76 +44,76 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield ephemeral
 
 
-def change_everybody(shop: Installation) -> None:
+def change_everybody(installation: Installation) -> None:
     """What can happen to a consent: the person is erased, its events are, it is revoked, moved, withdrawn."""
-    with shop.crm() as crm:
+    with installation.crm() as crm:
         crm.exec_driver_sql("DELETE FROM contact WHERE id = 'c1'")
         crm.exec_driver_sql("DELETE FROM consent_event WHERE entity_id = 'c2'")
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c4'")
         crm.exec_driver_sql("UPDATE contact SET email = ' KEEPER1@Example.ORG ' WHERE id = 'k1'")
-    shop.consent("c3", "newsletter-nord", "revoked", datetime.now(UTC) - timedelta(minutes=1))
-    shop.consent("c5", "newsletter-nord", "withdrawn", datetime.now(UTC) - timedelta(minutes=1))
+    installation.consent("c3", "newsletter-nord", "revoked", datetime.now(UTC) - timedelta(minutes=1))
+    installation.consent("c5", "newsletter-nord", "withdrawn", datetime.now(UTC) - timedelta(minutes=1))
 
 
-def ledger(shop: Installation, run_id: str) -> dict[tuple[str, str], int]:
-    with shop.state() as state:
+def ledger(installation: Installation, run_id: str) -> dict[tuple[str, str], int]:
+    with installation.state() as state:
         return state.rejections.counts(run_id, "nord", "newsletter")
 
 
 def test_a_list_replaced_alone_holds_only_those_whose_consent_the_crm_has_at_that_moment(
-    shop: Installation, instance: dg.DagsterInstance
+    installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    shop.run("nord", instance, assets=FEEDBACK + PICK)
-    change_everybody(shop)
+    installation.run("nord", instance, assets=FEEDBACK + PICK)
+    change_everybody(installation)
 
-    result = shop.run("nord", instance, assets=REPLACE)
-
-    assert result.success, problems(result)
-    assert shop.addresses() == KEEPERS
-    assert ledger(shop, result.run_id) == REASONS
-
-
-def test_so_it_does_when_only_differences_are_made(shop: Installation, instance: dg.DagsterInstance) -> None:
-    differential(shop)
-    shop.run("nord", instance, assets=CHAIN)
-    assert len(shop.addresses()) == 8
-    change_everybody(shop)
-
-    result = shop.run("nord", instance, assets=REPLACE)
+    result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert shop.addresses() == KEEPERS
-    assert ledger(shop, result.run_id) == REASONS
+    assert installation.addresses() == KEEPERS
+    assert ledger(installation, result.run_id) == REASONS
+
+
+def test_so_it_does_when_only_differences_are_made(installation: Installation, instance: dg.DagsterInstance) -> None:
+    differential(installation)
+    installation.run("nord", instance, assets=CHAIN)
+    assert len(installation.addresses()) == 8
+    change_everybody(installation)
+
+    result = installation.run("nord", instance, assets=REPLACE)
+
+    assert result.success, problems(result)
+    assert installation.addresses() == KEEPERS
+    assert ledger(installation, result.run_id) == REASONS
 
 
 def test_so_it_does_when_a_replace_that_broke_off_is_taken_up(
-    shop: Installation, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop.retry_policy = NO_RETRIES
-    shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
-    shop.world.fault("addAll3", "fault", skip=6, times=99, arg="WebserviceImplException: unheard of")
-    assert not shop.run("nord", instance, assets=CHAIN).success
-    with shop.world.transaction() as vendor:
+    installation.retry_policy = NO_RETRIES
+    installation.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
+    installation.world.fault("addAll3", "fault", skip=6, times=99, arg="WebserviceImplException: unheard of")
+    assert not installation.run("nord", instance, assets=CHAIN).success
+    with installation.world.transaction() as vendor:
         vendor.execute("DELETE FROM fault")
-    change_everybody(shop)
+    change_everybody(installation)
 
-    result = shop.run("nord", instance, assets=REPLACE)
+    result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert shop.addresses() == KEEPERS
+    assert installation.addresses() == KEEPERS
 
 
 def test_a_crm_that_has_lost_its_people_leaves_the_list_as_it_was(
-    shop: Installation, instance: dg.DagsterInstance
+    installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    shop.run("nord", instance, assets=CHAIN)
-    with shop.crm() as crm:
+    installation.run("nord", instance, assets=CHAIN)
+    with installation.crm() as crm:
         crm.exec_driver_sql("DELETE FROM consent_event")
 
-    result = shop.run("nord", instance, assets=REPLACE)
+    result = installation.run("nord", instance, assets=REPLACE)
 
     assert "nobody is left to be sent" in problems(result)[0]
-    assert len(shop.addresses()) == 8
+    assert len(installation.addresses()) == 8
 
 
 def at_the_second_batch(monkeypatch: pytest.MonkeyPatch, happen: Callable[[], object]) -> None:
@@ -130,18 +130,18 @@ def at_the_second_batch(monkeypatch: pytest.MonkeyPatch, happen: Callable[[], ob
 
 @pytest.mark.two_lists
 def test_who_withdraws_in_the_crm_between_two_batches_is_taken_out_again_and_stands_in_the_ledger(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
-    shop.add_contact("d1", " KEEPER2@example.org", consent=None)
-    shop.consent("d1", "newsletter-nord", "granted", LONG_AGO - timedelta(days=9))
+    installation.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
+    installation.add_contact("d1", " KEEPER2@example.org", consent=None)
+    installation.consent("d1", "newsletter-nord", "granted", LONG_AGO - timedelta(days=9))
 
     def withdraw() -> None:
         now = datetime.now(UTC)
-        shop.consent("c1", "newsletter-nord", "withdrawn", now)
-        shop.consent("c2", "products-nord", "withdrawn", now)
-        shop.consent("d1", "newsletter-nord", "withdrawn", now)  # the same mailbox as k2
-        with shop.crm() as crm:
+        installation.consent("c1", "newsletter-nord", "withdrawn", now)
+        installation.consent("c2", "products-nord", "withdrawn", now)
+        installation.consent("d1", "newsletter-nord", "withdrawn", now)  # the same mailbox as k2
+        with installation.crm() as crm:
             crm.exec_driver_sql(
                 "INSERT INTO address_state (address, bounce_kind, bounced_at) "
                 "VALUES ('keeper3@example.org', 'hard', '2026-11-01 12:00:00')"
@@ -149,39 +149,41 @@ def test_who_withdraws_in_the_crm_between_two_batches_is_taken_out_again_and_sta
 
     at_the_second_batch(monkeypatch, withdraw)
 
-    result = shop.run("nord", assets=CHAIN)
+    result = installation.run("nord", assets=CHAIN)
 
     assert result.success, problems(result)
-    assert shop.addresses() == [KEEPERS[0], *EVERYBODY[1:]]
-    assert ledger(shop, result.run_id) == {
+    assert installation.addresses() == [KEEPERS[0], *EVERYBODY[1:]]
+    assert ledger(installation, result.run_id) == {
         ("snapshot", "duplicate_address"): 1,
         ("sweep", "consent_withdrawn"): 2,
         ("sweep", "suppressed_meanwhile"): 1,
     }
-    with shop.crm() as crm:
+    with installation.crm() as crm:
         events = crm.exec_driver_sql("SELECT entity_id FROM consent_event WHERE source LIKE 'optimizely:%%'").all()
     assert events == [], "the CRM knows of its own withdrawals"
 
 
-@pytest.mark.parametrize("shop", ["sqlite"], indirect=True)  # elsewhere the run itself keeps its tables from changing
+@pytest.mark.parametrize(
+    "installation", ["sqlite"], indirect=True
+)  # elsewhere the run itself keeps its tables from changing
 def test_a_crm_that_cannot_be_asked_after_the_fill_leaves_the_list_unproven(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop.retry_policy = NO_RETRIES
-    shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
+    installation.retry_policy = NO_RETRIES
+    installation.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
 
     def lose_a_table() -> None:
-        with shop.crm() as crm:
+        with installation.crm() as crm:
             crm.exec_driver_sql("ALTER TABLE address_state RENAME TO lost")
 
     at_the_second_batch(monkeypatch, lose_a_table)
 
-    result = shop.run("nord", assets=CHAIN)
+    result = installation.run("nord", assets=CHAIN)
 
     assert "INCOMPLETE" in problems(result)[0]
     assert "address_state" in problems(result)[0]
-    with shop.crm() as crm:
+    with installation.crm() as crm:
         crm.exec_driver_sql("ALTER TABLE lost RENAME TO address_state")
     monkeypatch.setattr(Session, "send", send)
-    assert shop.run("nord", assets=CHAIN).success
-    assert len(shop.addresses(NEWSLETTER)) == 8
+    assert installation.run("nord", assets=CHAIN).success
+    assert len(installation.addresses(NEWSLETTER)) == 8

@@ -25,10 +25,10 @@ def line(name: str, at: datetime = NOW - 2 * HOUR) -> str:
 
 
 @pytest.fixture
-def outbox(shop: Installation) -> Path:
-    folder = shop.folder / "delivered"
+def outbox(installation: Installation) -> Path:
+    folder = installation.folder / "delivered"
     folder.mkdir()
-    shop.settings["mandators"]["nord"]["feedback"] = {
+    installation.settings["mandators"]["nord"]["feedback"] = {
         "files": {"url": str(folder)},
         "readers": {
             "getOutBounces": {"files": "bounces_*"},
@@ -45,8 +45,8 @@ def deliver(folder: Path, name: str, content: str | bytes, age: timedelta = HOUR
     os.utime(path, ((NOW - age).timestamp(),) * 2)
 
 
-def imported(shop: Installation) -> dg.ExecuteInProcessResult:
-    return shop.run(assets=FEEDBACK)
+def imported(installation: Installation) -> dg.ExecuteInProcessResult:
+    return installation.run(assets=FEEDBACK)
 
 
 def layout(result: dg.ExecuteInProcessResult) -> str:
@@ -55,61 +55,61 @@ def layout(result: dg.ExecuteInProcessResult) -> str:
 
 
 def test_a_file_without_its_header_is_named_and_read_when_it_is_delivered_again(
-    shop: Installation, outbox: Path
+    installation: Installation, outbox: Path
 ) -> None:
     deliver(outbox, "left_1.csv", line("person1") + line("person2"), 3 * HOUR)
-    assert "left_1.csv" in problems(imported(shop))[0], "nothing fits, and nobody knows the layout yet"
+    assert "left_1.csv" in problems(imported(installation))[0], "nothing fits, and nobody knows the layout yet"
 
     deliver(outbox, "left_2.csv", HEADER + line("person3"), 2 * HOUR)
-    result = imported(shop)
+    result = imported(installation)
 
     assert result.success
     assert "2 rows of left_1.csv: there is no header row with 'Empfänger', 'Zeit'" in layout(result)
-    assert {who for who, _ in withdrawals(shop)} == {"c3"}
+    assert {who for who, _ in withdrawals(installation)} == {"c3"}
 
     deliver(outbox, "left_1_corrected.csv", HEADER + line("person1") + line("person2"))
-    assert layout(imported(shop)) == "passed"
-    assert {who for who, _ in withdrawals(shop)} == {"c1", "c2", "c3"}
-    assert layout(imported(shop)) == "passed", "it isn't asked for again"
+    assert layout(imported(installation)) == "passed"
+    assert {who for who, _ in withdrawals(installation)} == {"c1", "c2", "c3"}
+    assert layout(imported(installation)) == "passed", "it isn't asked for again"
 
 
-def test_a_configuration_that_is_corrected_makes_kept_files_readable(shop: Installation, outbox: Path) -> None:
+def test_a_configuration_that_is_corrected_makes_kept_files_readable(installation: Installation, outbox: Path) -> None:
     deliver(outbox, "left_1.csv", HEADER + line("person1"), 3 * HOUR)
     deliver(outbox, "left_2.csv", "Empfänger;Zeit;Grund\n" + line("person2").strip() + ";a,b\nc;d;e;f\n,g\n")
-    assert "left_2.csv doesn't show what separates its values; name the separator" in layout(imported(shop))
+    assert "left_2.csv doesn't show what separates its values; name the separator" in layout(imported(installation))
     (outbox / "left_2.csv").unlink()
 
-    shop.settings["mandators"]["nord"]["feedback"]["files"]["separator"] = ";"
-    result = imported(shop)
+    installation.settings["mandators"]["nord"]["feedback"]["files"]["separator"] = ";"
+    result = imported(installation)
 
-    assert {who for who, _ in withdrawals(shop)} == {"c1", "c2"}
+    assert {who for who, _ in withdrawals(installation)} == {"c1", "c2"}
     assert "2 rows of left_2.csv: no address" in layout(result), "and no more than that"
 
 
 def test_what_can_never_be_read_is_dismissed_by_somebody_with_a_reason(
-    shop: Installation, outbox: Path, capsys: pytest.CaptureFixture[str]
+    installation: Installation, outbox: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     deliver(outbox, "left_1.csv", "Abmeldungen\n" * 12, 3 * HOUR)
-    assert "left_1.csv" in problems(imported(shop))[0], "nobody knows the layout yet"
-    assert dismissed(shop, capsys, "Abmeldungen sind nur die Ueberschrift") == "left_1.csv"
+    assert "left_1.csv" in problems(imported(installation))[0], "nobody knows the layout yet"
+    assert dismissed(installation, capsys, "Abmeldungen sind nur die Ueberschrift") == "left_1.csv"
     deliver(outbox, "left_2.csv", HEADER + line("person1") + "Summe;1\n")
-    assert "1 row of left_2.csv" in layout(imported(shop))
+    assert "1 row of left_2.csv" in layout(imported(installation))
 
-    assert dismissed(shop, capsys, "the sum") == "left_2.csv"
+    assert dismissed(installation, capsys, "the sum") == "left_2.csv"
 
-    assert layout(imported(shop)) == "passed"
-    assert {who for who, _ in withdrawals(shop)} == {"c1"}
-    assert show_unread(shop.configuration, "nord", Console())
+    assert layout(imported(installation)) == "passed"
+    assert {who for who, _ in withdrawals(installation)} == {"c1"}
+    assert show_unread(installation.configuration, "nord", Console())
     with pytest.raises(CommandError, match="it has none"):
-        dismiss_unread(shop.configuration, "nord", "", "again", Console())
+        dismiss_unread(installation.configuration, "nord", "", "again", Console())
 
 
-def dismissed(shop: Installation, capsys: pytest.CaptureFixture[str], reason: str) -> str:
+def dismissed(installation: Installation, capsys: pytest.CaptureFixture[str], reason: str) -> str:
     """Dismiss what is shown as the only file with rows that can't be read; its name."""
-    assert not show_unread(shop.configuration, "nord", Console(width=300))
+    assert not show_unread(installation.configuration, "nord", Console(width=300))
     *_, shown = (line for line in capsys.readouterr().out.splitlines() if "left_" in line)
     import_id, _, name, *_ = shown.split()
-    dismiss_unread(shop.configuration, "nord", import_id, reason, Console())
+    dismiss_unread(installation.configuration, "nord", import_id, reason, Console())
     return name
 
 
@@ -129,39 +129,39 @@ def dismissed(shop: Installation, capsys: pytest.CaptureFixture[str], reason: st
     ids=["latin-1", "NUL", "quote", "ragged", "UTF-16", "twice"],
 )
 def test_what_is_wrong_with_a_file_or_a_row_costs_nothing_but_that(
-    shop: Installation, outbox: Path, content: bytes, told: str
+    installation: Installation, outbox: Path, content: bytes, told: str
 ) -> None:
     (outbox / "left_folder.csv").mkdir()
     deliver(outbox, "left_1.csv", HEADER + line("person3"), 3 * HOUR)
     deliver(outbox, "left_2.csv", content, 2 * HOUR)
     deliver(outbox, "left_3.csv", HEADER.upper() + "\ufeff" + HEADER + line("person2"))
-    result = imported(shop)
+    result = imported(installation)
 
     assert result.success
     assert told in layout(result)
-    found = {who for who, _ in withdrawals(shop)}
+    found = {who for who, _ in withdrawals(installation)}
     assert {"c2", "c3"} <= found
     assert ("c1" in found) == (b"\nperson1@example.org" in content)
 
 
 def test_a_file_that_cannot_be_had_keeps_no_other_from_being_imported(
-    shop: Installation, outbox: Path, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, outbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_source, "MAX_BYTES", 1_000)
     deliver(outbox, "left_1.csv", HEADER + line("person1") * 40, 3 * HOUR)
     deliver(outbox, "left_2.csv", HEADER + line("person2"), -timedelta(days=400))
-    result = imported(shop)
+    result = imported(installation)
 
-    assert {who for who, _ in withdrawals(shop)} == {"c2"}, "also one whose time lies in the future"
+    assert {who for who, _ in withdrawals(installation)} == {"c2"}, "also one whose time lies in the future"
     readable = [one for one in result.get_asset_check_evaluations() if one.check_name == "readable"]
     assert "left_1.csv is larger than 1000 bytes" in " ".join(str(one.description) for one in readable)
 
 
-def test_files_that_say_nothing_new_are_no_fresh_feedback(shop: Installation, outbox: Path) -> None:
+def test_files_that_say_nothing_new_are_no_fresh_feedback(installation: Installation, outbox: Path) -> None:
     old = HEADER + line("person1", NOW - timedelta(days=3))
     deliver(outbox, "left_1.csv", old, timedelta(days=3))
     deliver(outbox, "left_e.csv", "", timedelta(days=3))
-    first = imported(shop)
+    first = imported(installation)
     assert "feedback up to 3.0 days ago" in str(checks(first, "feedback_age").description)
 
     deliver(outbox, "left_1.csv", old)  # touched
@@ -169,23 +169,23 @@ def test_files_that_say_nothing_new_are_no_fresh_feedback(shop: Installation, ou
     deliver(outbox, "left_e.csv", "")
     deliver(outbox, "left_older.csv", HEADER + line("person2", NOW - timedelta(days=5)))
     deliver(outbox, "left_bad.csv", line("person3"))
-    age = checks(imported(shop), "feedback_age")
+    age = checks(imported(installation), "feedback_age")
 
     assert not age.passed
     assert "Delivered files count by what is new in them" in str(age.description)
-    assert ("c2", "newsletter-nord") in withdrawals(shop), "older news are news"
+    assert ("c2", "newsletter-nord") in withdrawals(installation), "older news are news"
 
     deliver(outbox, "left_empty_today.csv", HEADER)
-    assert checks(imported(shop), "feedback_age").passed
+    assert checks(imported(installation), "feedback_age").passed
 
 
-def test_delivered_files_that_tell_of_nobody_are_watched_like_readers(shop: Installation, outbox: Path) -> None:
+def test_delivered_files_that_tell_of_nobody_are_watched_like_readers(installation: Installation, outbox: Path) -> None:
     deliver(outbox, "left_1.csv", HEADER + line("person1", NOW - timedelta(days=9)), timedelta(days=9))
     for day in range(4):
         deliver(outbox, f"left_empty_{day}.csv", HEADER, day * timedelta(days=1) + HOUR)
-    shop.world.publish(NORD, "getMailings", [["777001", epoch(NOW - HOUR)]])
+    installation.world.publish(NORD, "getMailings", [["777001", epoch(NOW - HOUR)]])
 
-    silence = checks(imported(shop), "silence")
+    silence = checks(imported(installation), "silence")
 
     assert (silence.passed, silence.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "no delivered file has told of anybody for 9.0 days, though mailings went out" in str(silence.description)

@@ -29,19 +29,19 @@ def epoch(moment: datetime) -> str:
     return str(int(moment.timestamp() * 1000))
 
 
-def readers(shop: Installation, **of: dict[str, Any]) -> None:
-    feedback = shop.settings["mandators"]["nord"].setdefault("feedback", {})
+def readers(installation: Installation, **of: dict[str, Any]) -> None:
+    feedback = installation.settings["mandators"]["nord"].setdefault("feedback", {})
     feedback["readers"] = {"getOutBounces": {}, "getUnsubscribes": {}, **of}
 
 
-def withdrawals(shop: Installation) -> list[tuple[str, str]]:
-    with shop.crm() as crm:
+def withdrawals(installation: Installation) -> list[tuple[str, str]]:
+    with installation.crm() as crm:
         query = "SELECT entity_id, opt_in_id FROM consent_event WHERE kind = 'withdrawn' ORDER BY 1, 2"
         return [tuple(row) for row in crm.exec_driver_sql(query)]
 
 
-def bounces(shop: Installation) -> list[tuple[str, str]]:
-    with shop.crm() as crm:
+def bounces(installation: Installation) -> list[tuple[str, str]]:
+    with installation.crm() as crm:
         return [tuple(row) for row in crm.exec_driver_sql("SELECT address, bounce_kind FROM address_state ORDER BY 1")]
 
 
@@ -51,162 +51,166 @@ def checks(result: dg.ExecuteInProcessResult, name: str) -> dg.AssetCheckEvaluat
 
 
 @pytest.mark.two_lists
-def test_whoever_leaves_a_list_they_were_in_keeps_the_consents_of_the_others(shop: Installation) -> None:
-    shop.settings["mandators"]["nord"]["lists"]["products"]["select"] = {"marketing_list": "Nobody"}
-    shop.list_settings("nord", "products")["limits"] = {"min_rows": 0}
-    with shop.crm() as crm:
+def test_whoever_leaves_a_list_they_were_in_keeps_the_consents_of_the_others(installation: Installation) -> None:
+    installation.settings["mandators"]["nord"]["lists"]["products"]["select"] = {"marketing_list": "Nobody"}
+    installation.list_settings("nord", "products")["limits"] = {"min_rows": 0}
+    with installation.crm() as crm:
         crm.execute(schema.marketing_list.insert().values(id="no", name="Nobody", entity_type="contact", kind="static"))
-    shop.day()
-    shop.world.publish(NORD, "getUnsubscribes", [["person2@example.org", epoch(datetime.now(UTC))]])
+    installation.day()
+    installation.world.publish(NORD, "getUnsubscribes", [["person2@example.org", epoch(datetime.now(UTC))]])
 
-    shop.day()
+    installation.day()
 
-    assert withdrawals(shop) == [("c2", "newsletter-nord")], "they were never written to about products"
-    assert "person2@example.org" not in shop.addresses()
+    assert withdrawals(installation) == [("c2", "newsletter-nord")], "they were never written to about products"
+    assert "person2@example.org" not in installation.addresses()
 
 
 @pytest.mark.two_lists
-def test_a_mailing_tells_which_of_several_lists_somebody_left(shop: Installation) -> None:
-    readers(shop, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
-    shop.day()
-    shop.world.add_mailing(NORD, 777001, "Produkte im November", status="DONE", list_ids=[PRODUCTS])
+def test_a_mailing_tells_which_of_several_lists_somebody_left(installation: Installation) -> None:
+    readers(installation, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
+    installation.day()
+    installation.world.add_mailing(NORD, 777001, "Produkte im November", status="DONE", list_ids=[PRODUCTS])
     left = [["person2@example.org", "777001", epoch(datetime.now(UTC))], ["person3@example.org", "1", epoch(NOW)]]
-    shop.world.publish(NORD, "getMailingUnsubscribes", left[:1])
+    installation.world.publish(NORD, "getMailingUnsubscribes", left[:1])
 
-    shop.day()
+    installation.day()
 
-    assert withdrawals(shop) == [("c2", "products-nord")]
-    assert "person2@example.org" in shop.addresses(NEWSLETTER)
-    assert "person2@example.org" not in shop.addresses(PRODUCTS)
+    assert withdrawals(installation) == [("c2", "products-nord")]
+    assert "person2@example.org" in installation.addresses(NEWSLETTER)
+    assert "person2@example.org" not in installation.addresses(PRODUCTS)
 
 
-def test_somebody_whose_address_changed_since_is_found_by_the_snapshot_they_were_in(shop: Installation) -> None:
-    shop.day()
-    with shop.crm() as crm:
+def test_somebody_whose_address_changed_since_is_found_by_the_snapshot_they_were_in(installation: Installation) -> None:
+    installation.day()
+    with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
-    shop.leave("person2@example.org", at=datetime.now(UTC))
+    installation.leave("person2@example.org", at=datetime.now(UTC))
 
-    shop.day()
+    installation.day()
 
-    assert ("c2", "newsletter-nord") in withdrawals(shop)
-    assert "moved@example.org" not in shop.addresses()
+    assert ("c2", "newsletter-nord") in withdrawals(installation)
+    assert "moved@example.org" not in installation.addresses()
 
 
-def test_responses_are_bounces_by_their_category_and_only_final_ones_keep_people_out(shop: Installation) -> None:
-    readers(shop, getResponses={"recipient": 0, "time": 1, "category": 2})
+def test_responses_are_bounces_by_their_category_and_only_final_ones_keep_people_out(
+    installation: Installation,
+) -> None:
+    readers(installation, getResponses={"recipient": 0, "time": 1, "category": 2})
     replies = {"person1": "hardbounce", "person2": "softbounce", "person3": "autoresponder"}
     rows = [[f"{name}@example.org", epoch(YESTERDAY), category] for name, category in replies.items()]
-    shop.world.publish(NORD, "getResponses", rows)
-    shop.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
+    installation.world.publish(NORD, "getResponses", rows)
+    installation.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
 
-    shop.day()
+    installation.day()
 
-    assert bounces(shop) == [
+    assert bounces(installation) == [
         ("person1@example.org", "hard"),
         ("person2@example.org", "soft"),
         ("person4@example.org", "limit"),
     ]
-    assert shop.addresses() == [f"person{number}@example.org" for number in (2, 3, 5)]
+    assert installation.addresses() == [f"person{number}@example.org" for number in (2, 3, 5)]
 
 
-def test_bounces_without_a_time_are_taken_once_however_often_they_are_read(shop: Installation) -> None:
-    readers(shop, getOutBounces={"time": None})
-    shop.world.publish(NORD, "getOutBounces", [["person4@example.org"]])
+def test_bounces_without_a_time_are_taken_once_however_often_they_are_read(installation: Installation) -> None:
+    readers(installation, getOutBounces={"time": None})
+    installation.world.publish(NORD, "getOutBounces", [["person4@example.org"]])
     for _ in range(2):
-        shop.day()
-    with shop.crm() as crm:
+        installation.day()
+    with installation.crm() as crm:
         before = crm.exec_driver_sql("SELECT * FROM address_state").fetchall()
-    shop.day()
-    with shop.crm() as crm:
+    installation.day()
+    with installation.crm() as crm:
         assert crm.exec_driver_sql("SELECT * FROM address_state").fetchall() == before
-    assert "person4@example.org" not in shop.addresses()
+    assert "person4@example.org" not in installation.addresses()
 
 
 def test_a_bounce_that_somebody_reset_in_the_crm_stays_reset_until_the_address_bounces_again(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
-    shop.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
-    shop.day()
-    with shop.crm() as crm:
+    installation.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
+    installation.day()
+    with installation.crm() as crm:
         crm.exec_driver_sql("DELETE FROM address_state")
 
-    shop.day()
-    assert "person4@example.org" in shop.addresses(), "the same row was read again"
+    installation.day()
+    assert "person4@example.org" in installation.addresses(), "the same row was read again"
 
-    shop.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(NOW)]])
-    shop.day()
-    assert "person4@example.org" not in shop.addresses()
+    installation.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(NOW)]])
+    installation.day()
+    assert "person4@example.org" not in installation.addresses()
 
 
-def test_rows_that_fit_no_layout_stop_none_of_the_others_and_are_told(shop: Installation) -> None:
+def test_rows_that_fit_no_layout_stop_none_of_the_others_and_are_told(installation: Installation) -> None:
     rows = [["person1@example.org", epoch(YESTERDAY)], ["person2@example.org", "yesterday"], ["", ""]]
-    shop.world.publish(NORD, "getUnsubscribes", rows)
+    installation.world.publish(NORD, "getUnsubscribes", rows)
 
-    result = shop.run()
+    result = installation.run()
 
     assert "2 rows of getUnsubscribes can't be read" in (checks(result, "layout").description or "")
-    assert ("c1", "newsletter-nord") in withdrawals(shop)
+    assert ("c1", "newsletter-nord") in withdrawals(installation)
 
 
-def test_an_export_file_that_comes_late_is_found_in_the_overlap(shop: Installation) -> None:
-    shop.day()
+def test_an_export_file_that_comes_late_is_found_in_the_overlap(installation: Installation) -> None:
+    installation.day()
     before_the_last_import = datetime.now(UTC) - timedelta(minutes=90)
     left = [["person2@example.org", epoch(YESTERDAY)]]
-    shop.world.publish(NORD, "getUnsubscribes", left, published_at=before_the_last_import)
+    installation.world.publish(NORD, "getUnsubscribes", left, published_at=before_the_last_import)
 
-    shop.day()
+    installation.day()
 
-    assert "person2@example.org" not in shop.addresses()
+    assert "person2@example.org" not in installation.addresses()
 
 
 def test_a_reader_that_fails_on_its_seventh_page_leaves_the_watermark_and_all_lists_where_they_were(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
     rows = [[f"stranger{number}@example.com", epoch(YESTERDAY)] for number in range(7_000)]
-    shop.world.publish(NORD, "getUnsubscribes", rows, published_at=NOW - timedelta(hours=1))
-    shop.world.fault("getUnsubscribes", "fault", times=99, skip=20)  # 14 windows of the month, then its last one
+    installation.world.publish(NORD, "getUnsubscribes", rows, published_at=NOW - timedelta(hours=1))
+    installation.world.fault(
+        "getUnsubscribes", "fault", times=99, skip=20
+    )  # 14 windows of the month, then its last one
 
-    result = shop.run()
+    result = installation.run()
 
     assert not result.success
-    with shop.state() as state:
+    with installation.state() as state:
         assert state.feedback_imports.committed_until("nord") == {}
         last = state.feedback_imports.fetched_until("nord", "getUnsubscribes", lambda _: True)
     assert last is not None
     assert last < NOW - timedelta(days=1), "what had been fetched before is kept"
-    assert shop.clears() == 0
+    assert installation.clears() == 0
 
-    shop.world.repair()
-    asked = len(shop.world.calls("getUnsubscribes"))
-    shop.day()
-    assert len(shop.world.calls("getUnsubscribes")) - asked < 14, "only what was missing is read again"
-    with shop.state() as state:
+    installation.world.repair()
+    asked = len(installation.world.calls("getUnsubscribes"))
+    installation.day()
+    assert len(installation.world.calls("getUnsubscribes")) - asked < 14, "only what was missing is read again"
+    with installation.state() as state:
         assert len(state.feedback_imports.unmatched("nord").unsubscribes) == 7_000
 
 
-def test_fetched_rows_that_got_lost_before_the_crm_had_them_are_fetched_again(shop: Installation) -> None:
-    shop.leave("person2@example.org")
-    shop.run(assets=FEEDBACK[:2])
-    shutil.rmtree(shop.folder / "frames" / "feedback")
+def test_fetched_rows_that_got_lost_before_the_crm_had_them_are_fetched_again(installation: Installation) -> None:
+    installation.leave("person2@example.org")
+    installation.run(assets=FEEDBACK[:2])
+    shutil.rmtree(installation.folder / "frames" / "feedback")
 
-    shop.day()
+    installation.day()
 
-    assert "person2@example.org" not in shop.addresses()
+    assert "person2@example.org" not in installation.addresses()
 
 
-def test_old_raw_rows_are_removed_when_their_time_is_over_and_the_watermark_stays(shop: Installation) -> None:
-    shop.day()
-    raw = shop.folder / "frames" / "feedback" / "nord"
+def test_old_raw_rows_are_removed_when_their_time_is_over_and_the_watermark_stays(installation: Installation) -> None:
+    installation.day()
+    raw = installation.folder / "frames" / "feedback" / "nord"
     fetched = set(raw.rglob("*.csv"))
-    shop.settings["mandators"]["nord"]["feedback"] = {"keep_files": "1d"}
+    installation.settings["mandators"]["nord"]["feedback"] = {"keep_files": "1d"}
 
-    shop.day()
+    installation.day()
 
     left = set(raw.rglob("*.csv"))
     assert len(fetched) == 30
     assert len(fetched & left) == 2, "the windows that ended today"
     assert {path.with_suffix(".csv") for path in raw.rglob("*.json")} == left
-    with shop.state() as state:
+    with installation.state() as state:
         assert set(state.feedback_imports.committed_until("nord")) == {"getOutBounces", "getUnsubscribes"}
 
 
@@ -218,12 +222,14 @@ def deliver(folder: Path, name: str, text: str, at: datetime) -> None:
 
 
 @pytest.mark.two_lists
-def test_delivered_files_take_the_same_way_and_each_is_read_once_however_late_it_comes(shop: Installation) -> None:
-    folder = shop.folder / "delivered"
+def test_delivered_files_take_the_same_way_and_each_is_read_once_however_late_it_comes(
+    installation: Installation,
+) -> None:
+    folder = installation.folder / "delivered"
     folder.mkdir()
     for name in ("newsletter", "products"):
-        shop.list_settings("nord", name)["limits"] = {"max_shrink": 1}
-    shop.settings["mandators"]["nord"]["feedback"] = {
+        installation.list_settings("nord", name)["limits"] = {"max_shrink": 1}
+    installation.settings["mandators"]["nord"]["feedback"] = {
         "files": {"url": str(folder)},
         "readers": {
             "getOutBounces": {"files": "bounces_*.csv"},
@@ -233,88 +239,88 @@ def test_delivered_files_take_the_same_way_and_each_is_read_once_however_late_it
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
     deliver(folder, "bounces_1.csv", f"person1@example.org;{epoch(YESTERDAY)}\n", hour_ago)
     deliver(folder, "left_2.csv", f"Zeit;Empfänger\n{YESTERDAY.isoformat()};person2@example.org\n", hour_ago)
-    shop.day()
-    assert shop.addresses() == [f"person{number}@example.org" for number in (3, 4, 5)]
+    installation.day()
+    assert installation.addresses() == [f"person{number}@example.org" for number in (3, 4, 5)]
 
     late = f"Empfänger;Zeit\nperson3@example.org;{(YESTERDAY - timedelta(days=3)).isoformat()}\n"
     deliver(folder, "left_1.csv", late, hour_ago - timedelta(days=3))
-    shop.day()
+    installation.day()
 
-    assert shop.addresses() == [f"person{number}@example.org" for number in (4, 5)]
-    assert shop.world.calls("getUnsubscribes") == []
-    with shop.state() as state:
+    assert installation.addresses() == [f"person{number}@example.org" for number in (4, 5)]
+    assert installation.world.calls("getUnsubscribes") == []
+    with installation.state() as state:
         assert len(state.feedback_imports.deliveries("nord", "getUnsubscribes")) == 2
 
 
 def test_files_on_an_sftp_server_are_read_with_the_key_of_the_configuration_and_shown_by_sample_and_check(
-    shop: Installation, capsys: pytest.CaptureFixture[str]
+    installation: Installation, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outbox = shop.folder / "server" / "outbox"
+    outbox = installation.folder / "server" / "outbox"
     outbox.mkdir(parents=True)
     deliver(outbox, "b.csv", "", datetime.now(UTC) - timedelta(hours=1))
     left = f"id;when\nperson2@example.org;{epoch(YESTERDAY)}\n"
     deliver(outbox, "u.csv", left, datetime.now(UTC) - timedelta(hours=1))
-    with serve_sftp(shop.folder / "server") as server:
-        shop.environment |= {"SFTP_USER": USERNAME, "SFTP_PASSWORD": PASSWORD}
-        shop.settings["mandators"]["nord"]["feedback"] = {
+    with serve_sftp(installation.folder / "server") as server:
+        installation.environment |= {"SFTP_USER": USERNAME, "SFTP_PASSWORD": PASSWORD}
+        installation.settings["mandators"]["nord"]["feedback"] = {
             "files": {
                 "url": server.url,
                 "username": {"env": "SFTP_USER"},
                 "password": {"env": "SFTP_PASSWORD"},
-                "known_hosts": server.known_hosts(shop.folder / "known_hosts"),
+                "known_hosts": server.known_hosts(installation.folder / "known_hosts"),
             },
             "readers": {"getOutBounces": {"files": "b.csv"}, "getUnsubscribes": {"files": "u*.csv"}},
         }
-        show_sample(shop.configuration, "nord", 7, Console(width=200))
-        assert check_everything(shop.configuration, Console(width=200))
-        shop.day()
+        show_sample(installation.configuration, "nord", 7, Console(width=200))
+        assert check_everything(installation.configuration, Console(width=200))
+        installation.day()
 
-    assert "person2@example.org" not in shop.addresses()
+    assert "person2@example.org" not in installation.addresses()
     told = capsys.readouterr().out
     assert "getUnsubscribes: {recipient: id, time: when, header: true, time_format: epoch_ms}" in told
     assert "getUnsubscribes: 1 file, the newest of" in told
     assert "person2" not in told
 
 
-def test_a_job_that_delivers_no_more_files_keeps_lists_from_being_replaced(shop: Installation) -> None:
-    folder = shop.folder / "delivered"
+def test_a_job_that_delivers_no_more_files_keeps_lists_from_being_replaced(installation: Installation) -> None:
+    folder = installation.folder / "delivered"
     folder.mkdir()
-    shop.settings["mandators"]["nord"]["feedback"] = {
+    installation.settings["mandators"]["nord"]["feedback"] = {
         "files": {"url": str(folder)},
         "readers": {"getOutBounces": {"files": "b*"}, "getUnsubscribes": {"files": "u*"}},
     }
     for name in ("b.csv", "u.csv"):
         deliver(folder, name, "", datetime.now(UTC) - timedelta(days=3))
 
-    result = shop.run()
+    result = installation.run()
 
     assert "more than feedback.max_age 36.0 h" in problems(result)[0]
-    assert shop.clears() == 0
+    assert installation.clears() == 0
 
 
 def test_a_blocklisted_address_is_remembered_and_no_more_selected_until_the_vendor_releases_it(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
-    shop.world.block(NORD, "*son3@example.org")
-    shop.day()
-    result = shop.day()
-    with shop.state() as state:
+    installation.world.block(NORD, "*son3@example.org")
+    installation.day()
+    result = installation.day()
+    with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("selection", "blocklisted"): 1}
         assert state.blocked_addresses.all("sued") == []
-    assert withdrawals(shop) == []
+    assert withdrawals(installation) == []
 
-    with shop.world.transaction() as database:
+    with installation.world.transaction() as database:
         database.execute("DELETE FROM blocked")
-    shop.day()
-    assert "person3@example.org" in shop.addresses()
+    installation.day()
+    assert "person3@example.org" in installation.addresses()
 
 
-def test_every_withdrawal_can_be_traced_to_the_row_it_came_from(shop: Installation) -> None:
-    shop.world.publish(NORD, "getUnsubscribes", [["x@example.com", epoch(YESTERDAY)]])
-    shop.leave("person2@example.org")
-    shop.day()
+def test_every_withdrawal_can_be_traced_to_the_row_it_came_from(installation: Installation) -> None:
+    installation.world.publish(NORD, "getUnsubscribes", [["x@example.com", epoch(YESTERDAY)]])
+    installation.leave("person2@example.org")
+    installation.day()
 
-    with shop.state() as state:
+    with installation.state() as state:
         record = next(
             one for one in state.write_backs.unsubscribes("nord", YESTERDAY - timedelta(days=30)) if one.entity
         )
@@ -322,29 +328,31 @@ def test_every_withdrawal_can_be_traced_to_the_row_it_came_from(shop: Installati
         fetched = state.feedback_imports.find(record.raw.import_id)
         position = record.raw.position
     assert fetched is not None
-    lines = (shop.folder / "frames" / fetched.file).read_text().splitlines()
+    lines = (installation.folder / "frames" / fetched.file).read_text().splitlines()
     assert "person2@example.org" in lines[1 + position]
 
 
-def test_a_reader_that_is_silent_while_mailings_go_out_is_told_apart_from_a_quiet_month(shop: Installation) -> None:
-    result = shop.day()
+def test_a_reader_that_is_silent_while_mailings_go_out_is_told_apart_from_a_quiet_month(
+    installation: Installation,
+) -> None:
+    result = installation.day()
     assert checks(result, "silence").passed
     assert "and no mailing went out" in (checks(result, "silence").description or "")
 
-    shop.world.publish(NORD, "getMailings", [["777001", epoch(YESTERDAY)]])
-    result = shop.run()
+    installation.world.publish(NORD, "getMailings", [["777001", epoch(YESTERDAY)]])
+    result = installation.run()
     silence = checks(result, "silence")
     assert (silence.passed, silence.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "though mailings went out" in (silence.description or "")
 
 
-def test_how_long_opt_outs_take_is_measured_to_the_crm_and_to_the_last_list(shop: Installation) -> None:
-    shop.day()
-    assert "nobody has left" in (checks(shop.day(), "propagation").description or "")
-    shop.leave("person2@example.org", at=datetime.now(UTC))
-    shop.day()
+def test_how_long_opt_outs_take_is_measured_to_the_crm_and_to_the_last_list(installation: Installation) -> None:
+    installation.day()
+    assert "nobody has left" in (checks(installation.day(), "propagation").description or "")
+    installation.leave("person2@example.org", at=datetime.now(UTC))
+    installation.day()
 
-    result = shop.day()
+    result = installation.day()
 
     metadata = result.asset_materializations_for_node("nord__suppression_state")[0].metadata
     to_crm, to_absence = (metadata[f"opt-out to {end}, hours: longest"].value for end in ("CRM", "absence"))
@@ -354,168 +362,172 @@ def test_how_long_opt_outs_take_is_measured_to_the_crm_and_to_the_last_list(shop
     assert checks(result, "propagation").passed
 
 
-def test_feedback_alone_is_imported_without_touching_a_list(shop: Installation) -> None:
-    shop.leave("person2@example.org")
-    job = shop.definitions.resolve_job_def("nord_feedback")
+def test_feedback_alone_is_imported_without_touching_a_list(installation: Installation) -> None:
+    installation.leave("person2@example.org")
+    job = installation.definitions.resolve_job_def("nord_feedback")
     result = job.execute_in_process()
 
     assert result.success
-    assert ("c2", "newsletter-nord") in withdrawals(shop)
-    assert [call.operation for call in shop.world.calls() if call.operation in ("clear", "addAll3")] == []
+    assert ("c2", "newsletter-nord") in withdrawals(installation)
+    assert [call.operation for call in installation.world.calls() if call.operation in ("clear", "addAll3")] == []
 
 
-def audited(shop: Installation) -> dg.ExecuteInProcessResult:
-    return shop.definitions.resolve_job_def("nord_audit").execute_in_process()
+def audited(installation: Installation) -> dg.ExecuteInProcessResult:
+    return installation.definitions.resolve_job_def("nord_audit").execute_in_process()
 
 
 @pytest.mark.two_lists
-def test_the_audit_imports_whom_no_export_told_of_and_tells_both_directions(shop: Installation) -> None:
-    shop.leave("person1@example.org", at=YESTERDAY)
-    shop.leave("person4@example.org", at=YESTERDAY)
-    shop.day()
-    shop.world.unsubscribe(NORD, "person2@example.org")
-    shop.world.block(NORD, "person3@example.org")
+def test_the_audit_imports_whom_no_export_told_of_and_tells_both_directions(installation: Installation) -> None:
+    installation.leave("person1@example.org", at=YESTERDAY)
+    installation.leave("person4@example.org", at=YESTERDAY)
+    installation.day()
+    installation.world.unsubscribe(NORD, "person2@example.org")
+    installation.world.block(NORD, "person3@example.org")
     for opt_in_id in ("newsletter-nord", "products-nord"):
-        shop.consent("c1", opt_in_id, "granted", NOW)  # again
-    with shop.world.transaction() as database:
+        installation.consent("c1", opt_in_id, "granted", NOW)  # again
+    with installation.world.transaction() as database:
         database.execute("DELETE FROM unsubscribed WHERE key = 'person4@example.org'")
 
-    result = audited(shop)
+    result = audited(installation)
 
     assert checks(result, "complete").metadata["missing"].value == 1
     agreed = checks(result, "agreed")
     assert {name: value.value for name, value in agreed.metadata.items()} == {"consenting here": 1, "released": 1}
-    assert ("c2", "newsletter-nord") in withdrawals(shop)
-    assert ("c2", "products-nord") in withdrawals(shop)
-    with shop.state() as state:
+    assert ("c2", "newsletter-nord") in withdrawals(installation)
+    assert ("c2", "products-nord") in withdrawals(installation)
+    with installation.state() as state:
         assert [address for address, _, _ in state.blocked_addresses.all("nord")] == ["person3@example.org"]
-    assert checks(audited(shop), "complete").passed, "imported is imported"
+    assert checks(audited(installation), "complete").passed, "imported is imported"
 
 
-def test_what_one_mandator_is_told_stays_out_of_the_others_consents(shop: Installation) -> None:
-    shop.day("sued")
-    shop.leave("person2@example.org", at=datetime.now(UTC), mandator_id=SUED)
-    shop.day("nord")
-    shop.day("sued")
-    assert withdrawals(shop) == [("c2", "newsletter-sued")]
+def test_what_one_mandator_is_told_stays_out_of_the_others_consents(installation: Installation) -> None:
+    installation.day("sued")
+    installation.leave("person2@example.org", at=datetime.now(UTC), mandator_id=SUED)
+    installation.day("nord")
+    installation.day("sued")
+    assert withdrawals(installation) == [("c2", "newsletter-sued")]
 
 
 @pytest.mark.two_lists
 @pytest.mark.parametrize("point", ["add", "commit"])
 def test_an_import_that_dies_leaves_nothing_out_and_doubles_nothing(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch, point: str
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
-    shop.leave("person2@example.org")
-    shop.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
+    installation.leave("person2@example.org")
+    installation.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
     original: Callable[..., Any] = getattr(FeedbackImports, point)
 
     def dies(*arguments: Any) -> None:
         raise MemoryError("killed")
 
     monkeypatch.setattr(FeedbackImports, point, dies)
-    assert not shop.run().success
+    assert not installation.run().success
     monkeypatch.setattr(FeedbackImports, point, original)
-    shop.day()
+    installation.day()
 
-    assert withdrawals(shop) == [("c2", "newsletter-nord"), ("c2", "products-nord")]
-    assert bounces(shop) == [("person4@example.org", "limit")]
+    assert withdrawals(installation) == [("c2", "newsletter-nord"), ("c2", "products-nord")]
+    assert bounces(installation) == [("person4@example.org", "limit")]
 
 
 @pytest.mark.two_lists
 def test_somebody_who_came_back_at_the_vendor_too_and_leaves_once_more_is_withdrawn_once_more(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
-    shop.leave("person2@example.org", at=YESTERDAY)
-    shop.day()
+    installation.leave("person2@example.org", at=YESTERDAY)
+    installation.day()
     for opt_in_id in ("newsletter-nord", "products-nord"):
-        shop.consent("c2", opt_in_id, "granted", YESTERDAY + timedelta(hours=1))
-    shop.day()
-    assert len(withdrawals(shop)) == 2, "still on the vendor's list, but that was told before"
+        installation.consent("c2", opt_in_id, "granted", YESTERDAY + timedelta(hours=1))
+    installation.day()
+    assert len(withdrawals(installation)) == 2, "still on the vendor's list, but that was told before"
 
-    with shop.world.transaction() as database:
+    with installation.world.transaction() as database:
         database.execute("DELETE FROM unsubscribed")
-    shop.day()
-    assert "person2@example.org" in shop.addresses()
-    shop.world.unsubscribe(NORD, "person2@example.org")  # no export tells of it yet
-    with shop.crm() as crm:
+    installation.day()
+    assert "person2@example.org" in installation.addresses()
+    installation.world.unsubscribe(NORD, "person2@example.org")  # no export tells of it yet
+    with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
-    audited(shop)  # asks by the address of now, which the vendor doesn't know
-    with shop.crm() as crm:
+    audited(installation)  # asks by the address of now, which the vendor doesn't know
+    with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'person2@example.org' WHERE id = 'c2'")
-    assert checks(audited(shop), "complete").metadata["missing"].value == 1
+    assert checks(audited(installation), "complete").metadata["missing"].value == 1
 
-    assert len(withdrawals(shop)) == 4
-    shop.day()
-    assert "person2@example.org" not in shop.addresses()
+    assert len(withdrawals(installation)) == 4
+    installation.day()
+    assert "person2@example.org" not in installation.addresses()
 
 
 @pytest.mark.two_lists
-def test_reading_a_row_again_never_widens_what_it_withdrew(shop: Installation) -> None:
-    readers(shop, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
-    shop.day()
-    shop.world.add_mailing(NORD, 777001, "Produkte", status="DONE", list_ids=[PRODUCTS])
+def test_reading_a_row_again_never_widens_what_it_withdrew(installation: Installation) -> None:
+    readers(installation, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
+    installation.day()
+    installation.world.add_mailing(NORD, 777001, "Produkte", status="DONE", list_ids=[PRODUCTS])
     left = [["person2@example.org", "777001", epoch(datetime.now(UTC))]]
-    shop.world.publish(NORD, "getMailingUnsubscribes", left)
-    shop.day()
-    with shop.world.transaction() as database:
+    installation.world.publish(NORD, "getMailingUnsubscribes", left)
+    installation.day()
+    with installation.world.transaction() as database:
         database.execute("DELETE FROM mailing")  # the vendor has forgotten it
 
-    shop.day()
+    installation.day()
 
-    assert withdrawals(shop) == [("c2", "products-nord")]
+    assert withdrawals(installation) == [("c2", "products-nord")]
 
 
 def test_a_vendor_that_claims_that_everybody_has_left_is_not_believed(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop.day()
+    installation.day()
     monkeypatch.setattr(Unsubscribes, "contains_all", lambda _, ids: [True] * len(ids))
 
-    assert not shop.run().success
-    result = shop.definitions.resolve_job_def("nord_audit").execute_in_process(raise_on_error=False)
+    assert not installation.run().success
+    result = installation.definitions.resolve_job_def("nord_audit").execute_in_process(raise_on_error=False)
 
     assert not result.success
     assert "so nobody was withdrawn" in problems(result)[0]
-    assert withdrawals(shop) == []
+    assert withdrawals(installation) == []
 
 
-def test_an_address_that_somebody_else_has_by_now_leaves_their_former_owner_alone(shop: Installation) -> None:
-    shop.day()
-    with shop.crm() as crm:
+def test_an_address_that_somebody_else_has_by_now_leaves_their_former_owner_alone(installation: Installation) -> None:
+    installation.day()
+    with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
-    shop.add_contact("c9", "person2@example.org")
-    shop.day()
-    shop.leave("person2@example.org", at=datetime.now(UTC))
+    installation.add_contact("c9", "person2@example.org")
+    installation.day()
+    installation.leave("person2@example.org", at=datetime.now(UTC))
 
-    shop.day()
+    installation.day()
 
-    assert ("c9", "newsletter-nord") in withdrawals(shop)
-    assert ("c2", "newsletter-nord") not in withdrawals(shop)
-    assert "moved@example.org" in shop.addresses()
+    assert ("c9", "newsletter-nord") in withdrawals(installation)
+    assert ("c2", "newsletter-nord") not in withdrawals(installation)
+    assert "moved@example.org" in installation.addresses()
 
 
 @pytest.mark.two_lists
-def test_a_category_in_the_wrong_column_is_told_and_its_bounces_come_in_once_it_is_mended(shop: Installation) -> None:
-    readers(shop, getResponses={"recipient": 0, "time": 1, "category": 3})
+def test_a_category_in_the_wrong_column_is_told_and_its_bounces_come_in_once_it_is_mended(
+    installation: Installation,
+) -> None:
+    readers(installation, getResponses={"recipient": 0, "time": 1, "category": 3})
     rows = [[f"person{number}@example.org", epoch(YESTERDAY), "hardbounce", "unknown"] for number in (1, 2)]
-    shop.world.publish(NORD, "getResponses", [*rows, ["person3@example.org", epoch(YESTERDAY), "hardbounce", "550"]])
-    result = shop.run()
+    installation.world.publish(
+        NORD, "getResponses", [*rows, ["person3@example.org", epoch(YESTERDAY), "hardbounce", "550"]]
+    )
+    result = installation.run()
     assert "1 row of getResponses can't be read" in (checks(result, "layout").description or "")
 
-    readers(shop, getResponses={"recipient": 0, "time": 1, "category": 2})
-    shop.list_settings()["limits"] = {"max_shrink": 1}
-    shop.list_settings("nord", "products")["limits"] = {"max_shrink": 1}
-    shop.day()
+    readers(installation, getResponses={"recipient": 0, "time": 1, "category": 2})
+    installation.list_settings()["limits"] = {"max_shrink": 1}
+    installation.list_settings("nord", "products")["limits"] = {"max_shrink": 1}
+    installation.day()
 
-    assert ("person3@example.org", "hard") in bounces(shop)
+    assert ("person3@example.org", "hard") in bounces(installation)
 
 
-def test_rows_that_cannot_be_read_and_whose_file_is_gone_stop_nobody_and_stay_told(shop: Installation) -> None:
-    shop.world.publish(NORD, "getUnsubscribes", [["person1@example.org", epoch(YESTERDAY)], ["?", "?"]])
-    shop.run()
-    shutil.rmtree(shop.folder / "frames" / "feedback")
+def test_rows_that_cannot_be_read_and_whose_file_is_gone_stop_nobody_and_stay_told(installation: Installation) -> None:
+    installation.world.publish(NORD, "getUnsubscribes", [["person1@example.org", epoch(YESTERDAY)], ["?", "?"]])
+    installation.run()
+    shutil.rmtree(installation.folder / "frames" / "feedback")
 
-    result = shop.run()
+    result = installation.run()
 
     assert "The files of 1 of these rows are gone" in (checks(result, "layout").description or "")
     assert "nord/suppression_state: layout" in problems(result)[0]
@@ -523,10 +535,10 @@ def test_rows_that_cannot_be_read_and_whose_file_is_gone_stop_nobody_and_stay_to
 
 
 @pytest.mark.two_lists
-def test_a_delivered_file_that_got_lost_takes_no_other_with_it_and_is_asked_for(shop: Installation) -> None:
-    folder = shop.folder / "delivered"
+def test_a_delivered_file_that_got_lost_takes_no_other_with_it_and_is_asked_for(installation: Installation) -> None:
+    folder = installation.folder / "delivered"
     folder.mkdir()
-    shop.settings["mandators"]["nord"]["feedback"] = {
+    installation.settings["mandators"]["nord"]["feedback"] = {
         "files": {"url": str(folder)},
         "readers": {"getOutBounces": {"files": "b*"}, "getUnsubscribes": {"files": "u*"}},
     }
@@ -534,20 +546,20 @@ def test_a_delivered_file_that_got_lost_takes_no_other_with_it_and_is_asked_for(
     deliver(folder, "b.csv", "", hours_ago[0])
     deliver(folder, "u1.csv", f"person1@example.org;{epoch(YESTERDAY)}\n", hours_ago[1])
     deliver(folder, "u2.csv", f"person2@example.org;{epoch(YESTERDAY)}\n", hours_ago[2])
-    shop.run(assets=FEEDBACK[:2])
-    with shop.state() as state:
+    installation.run(assets=FEEDBACK[:2])
+    with installation.state() as state:
         lost = min(state.feedback_imports.uncommitted("nord", "getUnsubscribes"), key=lambda one: one.until)
-    (shop.folder / "frames" / lost.file).unlink()
+    (installation.folder / "frames" / lost.file).unlink()
     for name in ("u1.csv", "u2.csv"):
         (folder / name).unlink()
 
     for _ in range(2):
-        result = shop.run()
+        result = installation.run()
         assert "u1.csv (getUnsubscribes of nord) got lost" in problems(result)[0]
-    assert shop.clears() == 0
+    assert installation.clears() == 0
 
     deliver(folder, "u1.csv", f"person1@example.org;{epoch(YESTERDAY)}\n", hours_ago[2])
     for name in ("newsletter", "products"):
-        shop.list_settings("nord", name)["limits"] = {"max_shrink": 1}
-    shop.day()
-    assert shop.addresses() == [f"person{number}@example.org" for number in (3, 4, 5)]
+        installation.list_settings("nord", name)["limits"] = {"max_shrink": 1}
+    installation.day()
+    assert installation.addresses() == [f"person{number}@example.org" for number in (3, 4, 5)]

@@ -12,17 +12,17 @@ EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 
 @pytest.mark.smoke
 @pytest.mark.two_lists
-def test_the_daily_job_fills_all_lists_of_its_mandator_and_no_other(shop: Installation) -> None:
-    shop.day("nord")
+def test_the_daily_job_fills_all_lists_of_its_mandator_and_no_other(installation: Installation) -> None:
+    installation.day("nord")
 
-    assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == EVERYBODY
-    assert shop.addresses(SUED_NEWSLETTER) == []
+    assert installation.addresses(NEWSLETTER) == installation.addresses(PRODUCTS) == EVERYBODY
+    assert installation.addresses(SUED_NEWSLETTER) == []
 
 
-def test_every_recipient_carries_the_technical_fields_and_the_lists_attributes(shop: Installation) -> None:
-    shop.day("nord")
+def test_every_recipient_carries_the_technical_fields_and_the_lists_attributes(installation: Installation) -> None:
+    installation.day("nord")
 
-    first = next(one for one in shop.world.recipients(NEWSLETTER) if one["id"] == "person1@example.org")
+    first = next(one for one in installation.world.recipients(NEWSLETTER) if one["id"] == "person1@example.org")
     assert first["address"] == "person1@example.org"
     assert first["attributes"] == {
         "opt-in-id": "newsletter-nord",
@@ -36,24 +36,26 @@ def test_every_recipient_carries_the_technical_fields_and_the_lists_attributes(s
     }
 
 
-def test_the_list_is_replaced_so_whoever_somebody_else_put_there_is_gone(shop: Installation) -> None:
-    shop.fill_by_hand(NEWSLETTER, [*EVERYBODY[:4], "stranger@example.com"])
+def test_the_list_is_replaced_so_whoever_somebody_else_put_there_is_gone(installation: Installation) -> None:
+    installation.fill_by_hand(NEWSLETTER, [*EVERYBODY[:4], "stranger@example.com"])
 
-    shop.day("nord")
-    assert shop.addresses() == EVERYBODY
+    installation.day("nord")
+    assert installation.addresses() == EVERYBODY
 
 
-def test_decomposed_names_and_unruly_addresses_arrive_in_one_spelling(shop: Installation) -> None:
-    shop.add_contact("c6", "  Frauke@MÜLLER-Beispiel.example ", first_name=" Mu\u0308ller\r\n", city="Zu\u0308rich 🚲")
+def test_decomposed_names_and_unruly_addresses_arrive_in_one_spelling(installation: Installation) -> None:
+    installation.add_contact(
+        "c6", "  Frauke@MÜLLER-Beispiel.example ", first_name=" Mu\u0308ller\r\n", city="Zu\u0308rich 🚲"
+    )
 
-    shop.day("nord")
-    frauke = next(one for one in shop.world.recipients(NEWSLETTER) if one["id"].startswith("frauke"))
+    installation.day("nord")
+    frauke = next(one for one in installation.world.recipients(NEWSLETTER) if one["id"].startswith("frauke"))
     assert frauke["id"] == frauke["address"] == "frauke@xn--mller-beispiel-gsb.example"
     assert (frauke["attributes"]["Vorname"], frauke["attributes"]["Ort"]) == ("Müller", "Zürich 🚲")
 
 
-def test_every_check_and_the_numbers_stand_in_dagsters_event_log(shop: Installation) -> None:
-    result = shop.day("nord")
+def test_every_check_and_the_numbers_stand_in_dagsters_event_log(installation: Installation) -> None:
+    result = installation.day("nord")
 
     checks = {(*check.asset_key.path[1:], check.check_name) for check in result.get_asset_check_evaluations()}
     assert {("newsletter_snapshot", name) for name in CHECK_NAMES} <= checks
@@ -68,10 +70,10 @@ def test_every_check_and_the_numbers_stand_in_dagsters_event_log(shop: Installat
     }
 
 
-def test_the_journal_tells_when_the_list_was_cleared_and_that_it_was_proven(shop: Installation) -> None:
-    result = shop.day("nord")
+def test_the_journal_tells_when_the_list_was_cleared_and_that_it_was_proven(installation: Installation) -> None:
+    result = installation.day("nord")
 
-    with shop.state() as state:
+    with installation.state() as state:
         replace = state.replacements.of_run(result.run_id, "newsletter")
     assert replace is not None
     assert replace.state is ReplacementState.PROVEN
@@ -81,10 +83,10 @@ def test_the_journal_tells_when_the_list_was_cleared_and_that_it_was_proven(shop
     assert (replace.sent, replace.accepted, replace.in_list, replace.proof) == (5, 5, 5, "5 equal")
 
 
-def test_one_login_serves_a_whole_run_and_is_logged_out_at_the_end(shop: Installation) -> None:
-    shop.day("nord")
+def test_one_login_serves_a_whole_run_and_is_logged_out_at_the_end(installation: Installation) -> None:
+    installation.day("nord")
 
-    assert len(shop.world.calls("login")) == len(shop.world.calls("logout")) == 1
+    assert len(installation.world.calls("login")) == len(installation.world.calls("logout")) == 1
 
 
 def _metadata(result: dg.ExecuteInProcessResult, *key: str) -> dict[str, dg.MetadataValue]:

@@ -20,23 +20,23 @@ RUN_ID = "5e0a1e52-8a3c-4c35-9f0b-5c6a7a1d2b11"
 CANARY = "canary@example.org"
 
 
-def ledger(shop: Installation, run_id: str) -> dict[tuple[str, str], int]:
-    with shop.state() as state:
+def ledger(installation: Installation, run_id: str) -> dict[tuple[str, str], int]:
+    with installation.state() as state:
         return state.rejections.counts(run_id, "nord", "newsletter")
 
 
-def withdrawals(shop: Installation) -> list[tuple[str, str, str]]:
-    with shop.crm() as crm:
+def withdrawals(installation: Installation) -> list[tuple[str, str, str]]:
+    with installation.crm() as crm:
         events = crm.exec_driver_sql(
             "SELECT entity_id, opt_in_id, source FROM consent_event WHERE kind = 'withdrawn' ORDER BY 1, 2"
         )
         return [tuple(event) for event in events]
 
 
-def touched(shop: Installation) -> list[str]:
+def touched(installation: Installation) -> list[str]:
     """Calls that changed any list."""
     changing = {"addAll3", "clear", "removeAll", "setAttributes"}
-    return [call.operation for call in shop.world.calls() if call.operation in changing]
+    return [call.operation for call in installation.world.calls() if call.operation in changing]
 
 
 # The last look
@@ -44,67 +44,67 @@ def touched(shop: Installation) -> list[str]:
 
 @pytest.mark.two_lists
 def test_somebody_who_leaves_between_snapshot_and_sending_is_not_sent_is_in_the_ledger_and_withdrawn_in_the_crm(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        shop.run("nord", instance, assets=FEEDBACK + PICK)
-        shop.world.unsubscribe(NORD, "person2@example.org")  # no export tells of it yet
-        result = shop.run("nord", instance, assets=REPLACE)
+        installation.run("nord", instance, assets=FEEDBACK + PICK)
+        installation.world.unsubscribe(NORD, "person2@example.org")  # no export tells of it yet
+        result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert shop.addresses() == [one for one in EVERYBODY if one != "person2@example.org"]
-    assert ledger(shop, result.run_id) == {("gate", "unsubscribed"): 1}
-    assert withdrawals(shop) == [
+    assert installation.addresses() == [one for one in EVERYBODY if one != "person2@example.org"]
+    assert ledger(installation, result.run_id) == {("gate", "unsubscribed"): 1}
+    assert withdrawals(installation) == [
         ("c2", "newsletter-nord", "optimizely:live_look"),
         ("c2", "products-nord", "optimizely:live_look"),
     ]
 
 
-def test_somebody_blocklisted_meanwhile_is_not_sent_and_keeps_their_consent(shop: Installation) -> None:
-    shop.world.block(NORD, "*son3@example.org")
+def test_somebody_blocklisted_meanwhile_is_not_sent_and_keeps_their_consent(installation: Installation) -> None:
+    installation.world.block(NORD, "*son3@example.org")
 
-    result = shop.day("nord")
+    result = installation.day("nord")
 
-    assert "person3@example.org" not in shop.addresses()
-    assert ledger(shop, result.run_id) == {("gate", "blocklisted"): 1}
-    assert withdrawals(shop) == []
+    assert "person3@example.org" not in installation.addresses()
+    assert ledger(installation, result.run_id) == {("gate", "blocklisted"): 1}
+    assert withdrawals(installation) == []
 
 
-def test_somebody_who_bounced_elsewhere_between_snapshot_and_sending_is_not_sent(shop: Installation) -> None:
+def test_somebody_who_bounced_elsewhere_between_snapshot_and_sending_is_not_sent(installation: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        shop.run("nord", instance, assets=FEEDBACK + PICK)
-        with shop.crm() as crm:
+        installation.run("nord", instance, assets=FEEDBACK + PICK)
+        with installation.crm() as crm:
             bounce = {"address": "person4@example.org", "bounce_kind": "hard", "bounced_at": datetime.now(UTC)}
             crm.execute(schema.address_state.insert().values(bounce))
-        result = shop.run("nord", instance, assets=REPLACE)
+        result = installation.run("nord", instance, assets=REPLACE)
 
-    assert "person4@example.org" not in shop.addresses()
-    assert ledger(shop, result.run_id) == {("gate", "suppressed_meanwhile"): 1}
+    assert "person4@example.org" not in installation.addresses()
+    assert ledger(installation, result.run_id) == {("gate", "suppressed_meanwhile"): 1}
 
 
 def test_a_consent_given_again_is_not_withdrawn_by_a_look_at_an_opt_out_that_was_reported_before(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
     left = datetime.now(UTC) - timedelta(days=1)
-    shop.leave("person2@example.org", at=left)
-    shop.day("nord")
-    shop.consent("c2", "newsletter-nord", "granted", left + timedelta(hours=1))
+    installation.leave("person2@example.org", at=left)
+    installation.day("nord")
+    installation.consent("c2", "newsletter-nord", "granted", left + timedelta(hours=1))
 
-    result = shop.day("nord")
+    result = installation.day("nord")
 
-    assert "person2@example.org" not in shop.addresses(), "the vendor still has them on its unsubscribe list"
-    assert ledger(shop, result.run_id) == {("gate", "unsubscribed"): 1}
-    assert {source for _, _, source in withdrawals(shop)} == {"optimizely:unsubscribes"}
+    assert "person2@example.org" not in installation.addresses(), "the vendor still has them on its unsubscribe list"
+    assert ledger(installation, result.run_id) == {("gate", "unsubscribed"): 1}
+    assert {source for _, _, source in withdrawals(installation)} == {"optimizely:unsubscribes"}
 
 
 # The kind of the list
 
 
 @pytest.fixture
-def canary(shop: Installation) -> Installation:
-    shop.settings["mandators"]["nord"]["canary_address"] = CANARY
-    shop.world.unsubscribe(NORD, CANARY)
-    return shop
+def canary(installation: Installation) -> Installation:
+    installation.settings["mandators"]["nord"]["canary_address"] = CANARY
+    installation.world.unsubscribe(NORD, CANARY)
+    return installation
 
 
 def test_a_canary_shows_a_regular_list_and_stays_unsubscribed_and_out_of_it(canary: Installation) -> None:
@@ -140,13 +140,13 @@ def test_a_list_found_to_be_an_opt_in_list_is_not_tried_again(canary: Installati
     assert len(canary.world.calls("addAll3")) == before
 
 
-def test_a_canary_that_has_not_unsubscribed_proves_nothing_so_nothing_is_touched(shop: Installation) -> None:
-    shop.settings["mandators"]["nord"]["canary_address"] = CANARY
+def test_a_canary_that_has_not_unsubscribed_proves_nothing_so_nothing_is_touched(installation: Installation) -> None:
+    installation.settings["mandators"]["nord"]["canary_address"] = CANARY
 
-    result = shop.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
+    result = installation.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
 
     assert "isn't unsubscribed" in problems(result)[0]
-    assert touched(shop) == []
+    assert touched(installation) == []
 
 
 def test_a_canary_that_a_killed_run_left_in_the_list_is_taken_out(canary: Installation) -> None:
@@ -159,9 +159,11 @@ def test_a_canary_that_a_killed_run_left_in_the_list_is_taken_out(canary: Instal
 # Mailings
 
 
-def in_the_way(shop: Installation, status: str, starts_in: timedelta | None = None, list_id: int = NEWSLETTER) -> None:
+def in_the_way(
+    installation: Installation, status: str, starts_in: timedelta | None = None, list_id: int = NEWSLETTER
+) -> None:
     start = datetime.now(UTC) + starts_in if starts_in is not None else None
-    shop.world.add_mailing(NORD, 77, "November", status=status, list_ids=[list_id], scheduled_at=start)
+    installation.world.add_mailing(NORD, 77, "November", status=status, list_ids=[list_id], scheduled_at=start)
 
 
 @pytest.mark.two_lists
@@ -174,15 +176,15 @@ def in_the_way(shop: Installation, status: str, starts_in: timedelta | None = No
     ],
 )
 def test_a_list_is_not_touched_under_a_mailing(
-    shop: Installation, status: str, starts_in: timedelta | None, named: str
+    installation: Installation, status: str, starts_in: timedelta | None, named: str
 ) -> None:
-    shop.settings["mandators"]["nord"]["mailings"] = {"max_wait": "10s"}
-    in_the_way(shop, status, starts_in)
+    installation.settings["mandators"]["nord"]["mailings"] = {"max_wait": "10s"}
+    in_the_way(installation, status, starts_in)
 
-    result = shop.run("nord")
+    result = installation.run("nord")
 
     assert named in problems(result)[0]
-    assert [call.list_id for call in shop.world.calls("clear")] == [PRODUCTS]
+    assert [call.list_id for call in installation.world.calls("clear")] == [PRODUCTS]
 
 
 @pytest.mark.two_lists
@@ -197,88 +199,88 @@ def test_a_list_is_not_touched_under_a_mailing(
     ],
 )
 def test_mailings_of_other_lists_times_and_mere_drafts_are_in_nobodys_way(
-    shop: Installation, status: str, starts_in: timedelta | None, list_id: int
+    installation: Installation, status: str, starts_in: timedelta | None, list_id: int
 ) -> None:
-    in_the_way(shop, status, starts_in, list_id)
+    in_the_way(installation, status, starts_in, list_id)
 
-    shop.day("nord")
-    assert shop.addresses() == EVERYBODY
+    installation.day("nord")
+    assert installation.addresses() == EVERYBODY
 
 
 def test_a_replace_waits_for_a_mailing_and_looks_again_at_who_left_meanwhile(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_the_way(shop, "SENDING")
+    in_the_way(installation, "SENDING")
 
     def sleep(_: float) -> None:
-        shop.world.set_mailing_status(77, "DONE")
-        shop.world.unsubscribe(NORD, "person5@example.org")
+        installation.world.set_mailing_status(77, "DONE")
+        installation.world.unsubscribe(NORD, "person5@example.org")
 
     monkeypatch.setattr(mailing_interlock, "sleep", sleep)
-    result = shop.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
+    result = installation.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
 
     assert result.success, problems(result)
-    assert shop.addresses() == EVERYBODY[:4]
+    assert installation.addresses() == EVERYBODY[:4]
     assert "after waiting 0:00:30" in str([check.metadata for check in result.get_asset_check_evaluations()])
 
 
-def test_an_account_without_the_mailing_service_can_say_so(shop: Installation) -> None:
-    shop.settings["mandators"]["nord"]["mailings"] = {"watch": False}
-    in_the_way(shop, "SENDING")
+def test_an_account_without_the_mailing_service_can_say_so(installation: Installation) -> None:
+    installation.settings["mandators"]["nord"]["mailings"] = {"watch": False}
+    in_the_way(installation, "SENDING")
 
-    shop.day("nord")
-    assert shop.world.calls("getIdsInStatus") == []
+    installation.day("nord")
+    assert installation.world.calls("getIdsInStatus") == []
 
 
 # One at a time
 
 
 def test_a_list_that_somebody_else_is_replacing_is_not_touched_and_can_be_replaced_afterwards(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        shop.run("nord", instance, assets=FEEDBACK + PICK)
-        with shop.state() as state, state.locks.acquire(NEWSLETTER, "another-run"):
-            refused = shop.run("nord", instance, assets=REPLACE)
+        installation.run("nord", instance, assets=FEEDBACK + PICK)
+        with installation.state() as state, state.locks.acquire(NEWSLETTER, "another-run"):
+            refused = installation.run("nord", instance, assets=REPLACE)
             assert "run another-run is replacing it" in problems(refused)[0]
-            assert touched(shop) == []
-        assert shop.run("nord", instance, assets=REPLACE).success
+            assert touched(installation) == []
+        assert installation.run("nord", instance, assets=REPLACE).success
 
 
 # Size
 
 
-def halve(shop: Installation) -> None:
-    with shop.crm() as crm:
+def halve(installation: Installation) -> None:
+    with installation.crm() as crm:
         crm.execute(schema.marketing_list_member.delete().where(schema.marketing_list_member.c.entity_id > "c2"))
 
 
-def test_a_selection_that_shrank_by_half_clears_nothing(shop: Installation) -> None:
-    shop.day("nord")
-    clears = shop.clears()
-    halve(shop)
+def test_a_selection_that_shrank_by_half_clears_nothing(installation: Installation) -> None:
+    installation.day("nord")
+    clears = installation.clears()
+    halve(installation)
 
-    result = shop.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
+    result = installation.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
 
     assert "max_shrink" in problems(result)[0]
-    assert shop.clears() == clears
-    assert shop.addresses() == EVERYBODY
+    assert installation.clears() == clears
+    assert installation.addresses() == EVERYBODY
 
 
-def test_an_accepted_size_lets_one_run_pass_and_no_further(shop: Installation) -> None:
-    shop.day("nord")
-    halve(shop)
-    with shop.state() as state:
+def test_an_accepted_size_lets_one_run_pass_and_no_further(installation: Installation) -> None:
+    installation.day("nord")
+    halve(installation)
+    with installation.state() as state:
         state.recipient_lists.accept_size(
             SizeAcceptance(RUN_ID, "nord", "newsletter", "anna", "Sommeraktion beendet", datetime.now(UTC))
         )
 
-    other = shop.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
+    other = installation.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
     assert not other.success
-    accepted = shop.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE], run_id=RUN_ID)
+    accepted = installation.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE], run_id=RUN_ID)
 
     assert accepted.success, problems(accepted)
-    assert shop.addresses() == EVERYBODY[:2]
+    assert installation.addresses() == EVERYBODY[:2]
     checks = {check.check_name: check.description or "" for check in accepted.get_asset_check_evaluations()}
     assert "accepted this once by anna: Sommeraktion beendet" in checks["plausible_size"]
 
@@ -289,10 +291,10 @@ def test_an_accepted_size_lets_one_run_pass_and_no_further(shop: Installation) -
 @pytest.mark.parametrize(
     "question", ["containsAll", "areBlacklisted", "getIdsInStatus", "getAttributeNames", "getCount"]
 )
-def test_a_question_that_stays_unanswered_refuses_the_replace(shop: Installation, question: str) -> None:
-    shop.world.fault(question, "fault", times=99, arg="x")
+def test_a_question_that_stays_unanswered_refuses_the_replace(installation: Installation, question: str) -> None:
+    installation.world.fault(question, "fault", times=99, arg="x")
 
-    result = shop.run("nord")
+    result = installation.run("nord")
 
     assert not result.success
-    assert touched(shop) == []
+    assert touched(installation) == []

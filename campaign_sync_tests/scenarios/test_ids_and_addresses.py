@@ -29,10 +29,10 @@ def after_the_fill(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> 
     monkeypatch.setattr(ListWriter, "carry_out", fill_then_act)
 
 
-def swap(shop: Installation, *columns: str) -> None:
+def swap(installation: Installation, *columns: str) -> None:
     """Let the rows of two recipients swap these columns at the vendor."""
     ids = ("person1@example.org", "person2@example.org")
-    with shop.world.transaction() as vendor:
+    with installation.world.transaction() as vendor:
         rows = [
             vendor.execute(
                 f"SELECT {', '.join(columns)} FROM recipient WHERE list_id = ? AND key = ?", [NEWSLETTER, key]
@@ -54,18 +54,18 @@ def swap(shop: Installation, *columns: str) -> None:
 
 @pytest.mark.parametrize("column", ["address", "id"])
 def test_two_recipients_whose_ids_or_addresses_are_swapped_are_not_called_equal(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch, column: str
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, column: str
 ) -> None:
-    after_the_fill(monkeypatch, lambda: swap(shop, column))
+    after_the_fill(monkeypatch, lambda: swap(installation, column))
 
-    result = shop.run("nord", assets=CHAIN)
+    result = installation.run("nord", assets=CHAIN)
 
     assert not result.success
     assert any("3 equal, changed 2" in problem for problem in problems(result))
 
 
-def spell(shop: Installation, column: str, how: str, number: int) -> None:
-    with shop.world.transaction() as vendor:
+def spell(installation: Installation, column: str, how: str, number: int) -> None:
+    with installation.world.transaction() as vendor:
         vendor.execute(
             f"UPDATE recipient SET {column} = ? WHERE list_id = ? AND key = ?",
             [how, NEWSLETTER, f"person{number}@example.org"],
@@ -74,29 +74,29 @@ def spell(shop: Installation, column: str, how: str, number: int) -> None:
 
 @pytest.mark.parametrize("column", ["address", "id"])
 def test_the_same_mailbox_spelled_otherwise_is_equal_and_another_one_is_not(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch, column: str
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, column: str
 ) -> None:
-    with shop.crm() as crm:
+    with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'person6@bücher.example' WHERE id = 'c5'")
 
     def respell() -> None:
-        spell(shop, column, "Person1@EXAMPLE.org", 1)
-        with shop.world.transaction() as vendor:
+        spell(installation, column, "Person1@EXAMPLE.org", 1)
+        with installation.world.transaction() as vendor:
             vendor.execute(
                 f"UPDATE recipient SET {column} = 'person6@bücher.example' WHERE key = 'person6@xn--bcher-kva.example'"
             )
 
     after_the_fill(monkeypatch, respell)
-    assert shop.run("nord", assets=CHAIN).success
+    assert installation.run("nord", assets=CHAIN).success
 
-    after_the_fill(monkeypatch, lambda: spell(shop, column, "person1@example.net", 1))
-    assert any("4 equal, changed 1" in problem for problem in problems(shop.run("nord", assets=CHAIN)))
+    after_the_fill(monkeypatch, lambda: spell(installation, column, "person1@example.net", 1))
+    assert any("4 equal, changed 1" in problem for problem in problems(installation.run("nord", assets=CHAIN)))
 
 
-def test_the_names_are_found_on_the_first_day_of_an_empty_list(shop: Installation) -> None:
-    shop.day()
+def test_the_names_are_found_on_the_first_day_of_an_empty_list(installation: Installation) -> None:
+    installation.day()
 
-    with shop.state() as state:
+    with installation.state() as state:
         proven = state.replacements.last_proven("nord", "newsletter")
     assert proven is not None
     assert proven.proof == "5 equal"
@@ -104,14 +104,14 @@ def test_the_names_are_found_on_the_first_day_of_an_empty_list(shop: Installatio
 
 
 def test_a_list_that_gives_out_neither_is_proven_by_what_was_sent_and_the_proof_says_so(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(key_attributes, "ID_NAMES", ())
     monkeypatch.setattr(key_attributes, "ADDRESS_NAMES", ())
 
-    shop.day()
+    installation.day()
 
-    with shop.state() as state:
+    with installation.state() as state:
         proven = state.replacements.last_proven("nord", "newsletter")
     assert proven is not None
     assert proven.proof == (
@@ -121,20 +121,22 @@ def test_a_list_that_gives_out_neither_is_proven_by_what_was_sent_and_the_proof_
 
 
 @pytest.mark.parametrize("own", ["email", "Recipient"])
-def test_an_attribute_of_ours_that_is_called_like_that_is_not_taken_for_it(shop: Installation, own: str) -> None:
-    shop.world.add_list(8100, NEWSLETTER, "Newsletter", [*ATTRIBUTES, own])
-    shop.list_settings()["attributes"] = {"Vorname": "first_name", own: "email"}
+def test_an_attribute_of_ours_that_is_called_like_that_is_not_taken_for_it(
+    installation: Installation, own: str
+) -> None:
+    installation.world.add_list(8100, NEWSLETTER, "Newsletter", [*ATTRIBUTES, own])
+    installation.list_settings()["attributes"] = {"Vorname": "first_name", own: "email"}
 
-    shop.day()
+    installation.day()
 
-    with shop.state() as state:
+    with installation.state() as state:
         proven = state.replacements.last_proven("nord", "newsletter")
     assert proven is not None
     assert own not in (proven.id_attribute, proven.address_attribute)
 
 
 def test_a_name_that_the_list_itself_tells_is_found_in_either_language(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(key_attributes, "ID_NAMES", ("E.Mpfänger_ID",))
     page_operation, names_operation = ("Recipient", "getAllAdvanced"), ("RecipientList", "getAttributeNames")
@@ -150,16 +152,16 @@ def test_a_name_that_the_list_itself_tells_is_found_in_either_language(
     monkeypatch.setitem(web_services.HANDLERS, page_operation, page_under_another_name)
     monkeypatch.setitem(web_services.HANDLERS, names_operation, attribute_names_with_ids)
 
-    shop.day()
+    installation.day()
 
-    with shop.state() as state:
+    with installation.state() as state:
         proven = state.replacements.last_proven("nord", "newsletter")
     assert proven is not None
     assert proven.id_attribute == "Empfänger-Id"
 
 
 def test_a_vendor_that_faults_for_names_it_does_not_know_is_asked_for_each_alone(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = recipient_service.page
 
@@ -172,51 +174,51 @@ def test_a_vendor_that_faults_for_names_it_does_not_know_is_asked_for_each_alone
     operation = ("Recipient", "getAllAdvanced")
     monkeypatch.setitem(web_services.HANDLERS, operation, strict)
 
-    shop.day()
+    installation.day()
 
-    with shop.state() as state:
+    with installation.state() as state:
         proven = state.replacements.last_proven("nord", "newsletter")
     assert proven is not None
     assert (proven.id_attribute, proven.address_attribute) == ("Empfänger", "email")
 
 
-def test_differences_need_no_setting_where_the_ids_are_found(shop: Installation) -> None:
-    shop.list_settings()["strategy"] = "differential"
-    shop.day()
-    shop.leave("person1@example.org")
+def test_differences_need_no_setting_where_the_ids_are_found(installation: Installation) -> None:
+    installation.list_settings()["strategy"] = "differential"
+    installation.day()
+    installation.leave("person1@example.org")
 
-    shop.day()
+    installation.day()
 
-    assert shop.addresses() == [f"person{number}@example.org" for number in (2, 3, 4, 5)]
-    assert not [call for call in shop.world.calls("clear") if call.list_id == NEWSLETTER]
+    assert installation.addresses() == [f"person{number}@example.org" for number in (2, 3, 4, 5)]
+    assert not [call for call in installation.world.calls("clear") if call.list_id == NEWSLETTER]
 
 
-def test_differences_are_refused_where_nobody_in_the_list_is_known_by_an_id(shop: Installation) -> None:
-    shop.list_settings()["strategy"] = "differential"
-    shop.fill_by_hand(NEWSLETTER, [f"somebody{number}@example.com" for number in range(5)])
+def test_differences_are_refused_where_nobody_in_the_list_is_known_by_an_id(installation: Installation) -> None:
+    installation.list_settings()["strategy"] = "differential"
+    installation.fill_by_hand(NEWSLETTER, [f"somebody{number}@example.com" for number in range(5)])
 
-    result = shop.run("nord", assets=CHAIN)
+    result = installation.run("nord", assets=CHAIN)
 
     assert "mandators.nord.lists.newsletter.id_attribute" in problems(result)[0]
-    assert len(shop.addresses()) == 5
+    assert len(installation.addresses()) == 5
 
 
-def told_by_check(shop: Installation) -> str:
+def told_by_check(installation: Installation) -> str:
     told = io.StringIO()
-    check_everything(shop.configuration, Console(file=told, width=400))
+    check_everything(installation.configuration, Console(file=told, width=400))
     return told.getvalue()
 
 
 def test_check_tells_what_the_proofs_of_a_list_will_compare(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "gives out" not in told_by_check(shop), "of an empty list nobody knows yet"
-    shop.fill_by_hand(NEWSLETTER, ["Some.Body@example.com"])
+    assert "gives out" not in told_by_check(installation), "of an empty list nobody knows yet"
+    installation.fill_by_hand(NEWSLETTER, ["Some.Body@example.com"])
 
-    assert "the list gives out recipient ids (as “Recipient”) and addresses (as “email”)" in told_by_check(shop)
+    assert "the list gives out recipient ids (as “Recipient”) and addresses (as “email”)" in told_by_check(installation)
 
     monkeypatch.setattr(key_attributes, "ID_NAMES", ())
-    found = told_by_check(shop)
+    found = told_by_check(installation)
     assert "the list gives out addresses (as “email”), so proofs compare them" in found
     assert "the list doesn't give out recipient ids, so proofs don't compare them" in found
     assert "set mandators.nord.lists.newsletter.id_attribute" in found

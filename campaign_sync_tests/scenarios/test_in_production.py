@@ -16,7 +16,7 @@ def test_a_day_started_in_the_ui_replaces_the_lists(plant: Plant) -> None:
 
     plant.stack.until(lambda: plant.stack.runs()[run_id]["status"] in ("SUCCESS", "FAILURE"))
     assert plant.stack.runs()[run_id]["status"] == "SUCCESS"
-    assert plant.shop.addresses(NEWSLETTER) == EVERYBODY
+    assert plant.installation.addresses(NEWSLETTER) == EVERYBODY
 
 
 def test_a_schedule_fires_sensors_tick_and_all_daemons_are_well(plant: Plant) -> None:
@@ -26,7 +26,7 @@ def test_a_schedule_fires_sensors_tick_and_all_daemons_are_well(plant: Plant) ->
     plant.stack.until(fired)
     (first, *_) = [tick["runIds"][0] for tick in reversed(plant.stack.ticks("sued_daily")) if tick["runIds"]]
     plant.stack.until(lambda: plant.stack.runs()[first]["status"] == "SUCCESS")
-    assert plant.shop.addresses(SUED_NEWSLETTER) == EVERYBODY
+    assert plant.installation.addresses(SUED_NEWSLETTER) == EVERYBODY
     sensors = ("nord_unfinished_replace", "nord_feedback_watch", "nord_alarms")
     plant.stack.until(lambda: all(plant.stack.ticks(sensor) for sensor in sensors))
     assert not [tick["error"] for sensor in sensors for tick in plant.stack.ticks(sensor) if tick["error"]]
@@ -35,12 +35,12 @@ def test_a_schedule_fires_sensors_tick_and_all_daemons_are_well(plant: Plant) ->
 
 def test_a_machine_that_dies_during_a_fill_loses_nothing_and_mends_itself(plant: Plant) -> None:
     before = set(plant.stack.runs())
-    plant.shop.world.fault("addAll3", "delay", times=99, arg=PATIENCE)
+    plant.installation.world.fault("addAll3", "delay", times=99, arg=PATIENCE)
     run_id = plant.stack.launch("nord_daily_replace")
     plant.stack.until(lambda: plant.filling(run_id))
     plant.stack.stop()
-    assert plant.shop.addresses(NEWSLETTER) != EVERYBODY, "killed in the middle"
-    plant.shop.world.repair()
+    assert plant.installation.addresses(NEWSLETTER) != EVERYBODY, "killed in the middle"
+    plant.installation.world.repair()
 
     plant.stack.start("webserver")
     plant.stack.start("daemon")
@@ -51,8 +51,8 @@ def test_a_machine_that_dies_during_a_fill_loses_nothing_and_mends_itself(plant:
 
     plant.stack.until(lambda: statuses() == ["FAILURE", "SUCCESS"])
     assert plant.stack.runs()[run_id]["status"] == "FAILURE", "the dead run holds nobody up"
-    assert plant.shop.addresses(NEWSLETTER) == EVERYBODY
-    with plant.shop.state() as state:
+    assert plant.installation.addresses(NEWSLETTER) == EVERYBODY
+    with plant.installation.state() as state:
         assert state.replacements.incomplete("nord", "newsletter") is None
         assert state.locks.dead_holder(NEWSLETTER) is None
         assert run_id not in state.heartbeats.dead_runs()

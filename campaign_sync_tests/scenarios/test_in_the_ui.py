@@ -26,12 +26,12 @@ mutation ($job: String!) {
 """
 
 
-def test_a_run_started_in_the_ui_replaces_the_lists(shop: Installation) -> None:
-    assert shop.configuration
+def test_a_run_started_in_the_ui_replaces_the_lists(installation: Installation) -> None:
+    assert installation.configuration
     port = free_port()
     environment = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"} | ENVIRONMENT
     command = [sys.executable, "-m", "campaign_sync", "dev", "--port", str(port)]
-    with subprocess.Popen(command, cwd=shop.folder, env=environment, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, cwd=installation.folder, env=environment, stderr=subprocess.DEVNULL) as process:
         try:
             ask = _asking(f"http://127.0.0.1:{port}/graphql")
             until(lambda: _loaded(ask), lambda: process.poll() is None)
@@ -48,7 +48,7 @@ def test_a_run_started_in_the_ui_replaces_the_lists(shop: Installation) -> None:
             process.send_signal(signal.SIGINT)
             process.wait()
 
-    assert shop.addresses() == [f"person{number}@example.org" for number in range(1, 6)]
+    assert installation.addresses() == [f"person{number}@example.org" for number in range(1, 6)]
 
 
 Asking = Callable[[str, dict[str, str]], dict[str, Any]]

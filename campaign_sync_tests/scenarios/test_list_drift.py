@@ -24,21 +24,23 @@ PEOPLE = 12
 
 
 @pytest.fixture
-def proven(shop: Installation) -> Installation:
+def proven(installation: Installation) -> Installation:
     """An installation whose lists were proven; twelve people are in the newsletter."""
     for number in range(6, PEOPLE + 1):
-        shop.add_contact(f"c{number}", f"person{number}@example.org")
-    shop.list_settings()["limits"] = {"max_shrink": 1}
-    shop.day()
-    return shop
+        installation.add_contact(f"c{number}", f"person{number}@example.org")
+    installation.list_settings()["limits"] = {"max_shrink": 1}
+    installation.day()
+    return installation
 
 
-def check_drift(shop: Installation, place: int = 0, meanwhile: Callable[[], object] = lambda: None) -> Drift | None:
+def check_drift(
+    installation: Installation, place: int = 0, meanwhile: Callable[[], object] = lambda: None
+) -> Drift | None:
     """Check the newsletter, as the asset does.
 
     `place` is the first row of the page, or the last possible one; `meanwhile` is called while the list is read.
     """
-    ports = Resources(shop.configuration)
+    ports = Resources(installation.configuration)
 
     def first_row(places: int) -> int:
         meanwhile()
@@ -52,23 +54,23 @@ def check_drift(shop: Installation, place: int = 0, meanwhile: Callable[[], obje
             ports.frames,
             place=first_row,
         )
-        return drift_check.check(list_settings(shop.configuration, "nord", "newsletter"))
+        return drift_check.check(list_settings(installation.configuration, "nord", "newsletter"))
     finally:
         ports.close()
 
 
-def remove(shop: Installation, *numbers: int) -> None:
+def remove(installation: Installation, *numbers: int) -> None:
     """Let somebody at the vendor take people out of the list."""
-    with shop.world.transaction() as vendor:
+    with installation.world.transaction() as vendor:
         vendor.executemany(
             "DELETE FROM recipient WHERE list_id = ? AND key = ?",
             [(NEWSLETTER, f"person{number}@example.org") for number in numbers],
         )
 
 
-def calls(shop: Installation) -> dict[str, int]:
+def calls(installation: Installation) -> dict[str, int]:
     """How often the newsletter was asked for what, by operation."""
-    names = [call.operation for call in shop.world.calls() if call.list_id == NEWSLETTER]
+    names = [call.operation for call in installation.world.calls() if call.list_id == NEWSLETTER]
     return {name: names.count(name) for name in ("getCount", "getAllAdvanced", "getAll", "containsAll")}
 
 
@@ -268,8 +270,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield built
 
 
-def run_job(shop: Installation, name: str, instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
-    result = shop.definitions.resolve_job_def(name).execute_in_process(instance=instance)
+def run_job(installation: Installation, name: str, instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
+    result = installation.definitions.resolve_job_def(name).execute_in_process(instance=instance)
     assert result.success
     (found,) = [
         one for one in result.get_asset_check_evaluations() if one.asset_key == asset_key("nord", AssetKind.LIST_DRIFT)

@@ -24,38 +24,38 @@ BOTH = [("c2", "newsletter-nord"), ("c2", "products-nord")]
 
 
 @pytest.fixture
-def shop(shop: Installation) -> Installation:
+def installation(installation: Installation) -> Installation:
     """An installation whose vendor returns the technical fields; its lists were sent a moment ago."""
-    return returning(shop)
+    return returning(installation)
 
 
-def returning(shop: Installation, **columns: Any) -> Installation:
-    shop.world.agree_on_response_fields(NORD, FIELDS)
+def returning(installation: Installation, **columns: Any) -> Installation:
+    installation.world.agree_on_response_fields(NORD, FIELDS)
     readers = {"getOutBounces": {}, "getUnsubscribes": COLUMNS | columns}
-    shop.settings["mandators"]["nord"]["feedback"] = {"readers": readers}
-    for section in shop.settings["mandators"]["nord"]["lists"].values():
+    installation.settings["mandators"]["nord"]["feedback"] = {"readers": readers}
+    for section in installation.settings["mandators"]["nord"]["lists"].values():
         section["limits"] = {"max_shrink": 1}
-    shop.day()
-    return shop
+    installation.day()
+    return installation
 
 
-def left(shop: Installation, *cells: str, address: str = BJOERN) -> None:
+def left(installation: Installation, *cells: str, address: str = BJOERN) -> None:
     """Publish that somebody left, with these cells after their address and the time."""
-    shop.world.publish(NORD, "getUnsubscribes", [[address, epoch(datetime.now(UTC)), *cells]])
+    installation.world.publish(NORD, "getUnsubscribes", [[address, epoch(datetime.now(UTC)), *cells]])
 
 
-def dropped(shop: Installation, result: dg.ExecuteInProcessResult, name: str) -> dict[tuple[str, str], int]:
-    with shop.state() as state:
+def dropped(installation: Installation, result: dg.ExecuteInProcessResult, name: str) -> dict[tuple[str, str], int]:
+    with installation.state() as state:
         return state.rejections.counts(result.run_id, "nord", name)
 
 
-def audit(shop: Installation) -> dg.ExecuteInProcessResult:
-    result = shop.definitions.resolve_job_def("nord_audit").execute_in_process()
+def audit(installation: Installation) -> dg.ExecuteInProcessResult:
+    result = installation.definitions.resolve_job_def("nord_audit").execute_in_process()
     assert result.success
     return result
 
 
-def leave_when_looked_for(shop: Installation, monkeypatch: pytest.MonkeyPatch, which: int) -> None:
+def leave_when_looked_for(installation: Installation, monkeypatch: pytest.MonkeyPatch, which: int) -> None:
     """Let Björn be on the vendor's list from the given look on, and no row tell of it."""
     looks: list[int] = []
     ask = Unsubscribes.contains_all
@@ -63,65 +63,65 @@ def leave_when_looked_for(shop: Installation, monkeypatch: pytest.MonkeyPatch, w
     def asked(this: Unsubscribes, ids: Any) -> list[bool]:
         looks.append(1)
         if len(looks) == which:
-            shop.world.unsubscribe(NORD, BJOERN)
+            installation.world.unsubscribe(NORD, BJOERN)
         return ask(this, ids)
 
     monkeypatch.setattr(Unsubscribes, "contains_all", asked)
 
 
 @pytest.mark.two_lists
-def test_one_unsubscribe_withdraws_the_one_opt_in_that_its_row_names(shop: Installation) -> None:
-    shop.leave_through(NEWSLETTER, BJOERN)
+def test_one_unsubscribe_withdraws_the_one_opt_in_that_its_row_names(installation: Installation) -> None:
+    installation.leave_through(NEWSLETTER, BJOERN)
 
-    result = shop.day()
+    result = installation.day()
 
-    assert withdrawals(shop) == [("c2", "newsletter-nord")]
-    assert BJOERN not in shop.addresses(NEWSLETTER)
-    assert BJOERN not in shop.addresses(PRODUCTS), "the vendor mails them nothing of this mandator"
-    assert dropped(shop, result, "newsletter") == {("selection", "unsubscribed"): 1}
-    assert dropped(shop, result, "products") == {("gate", "on_unsubscribe_list"): 1}
+    assert withdrawals(installation) == [("c2", "newsletter-nord")]
+    assert BJOERN not in installation.addresses(NEWSLETTER)
+    assert BJOERN not in installation.addresses(PRODUCTS), "the vendor mails them nothing of this mandator"
+    assert dropped(installation, result, "newsletter") == {("selection", "unsubscribed"): 1}
+    assert dropped(installation, result, "products") == {("gate", "on_unsubscribe_list"): 1}
 
 
 @pytest.mark.two_lists
-def test_neither_the_next_days_nor_the_audit_withdraw_what_was_kept(shop: Installation) -> None:
-    shop.leave_through(NEWSLETTER, BJOERN)
+def test_neither_the_next_days_nor_the_audit_withdraw_what_was_kept(installation: Installation) -> None:
+    installation.leave_through(NEWSLETTER, BJOERN)
     for _ in range(4):
-        shop.day()
+        installation.day()
 
-    found = audit(shop)
+    found = audit(installation)
 
-    assert withdrawals(shop) == [("c2", "newsletter-nord")]
+    assert withdrawals(installation) == [("c2", "newsletter-nord")]
     assert checks(found, "complete").passed
     assert checks(found, "agreed").passed, "that they left the other opt-in explains it"
-    with shop.world.transaction() as database:
+    with installation.world.transaction() as database:
         database.execute("DELETE FROM unsubscribed")
-    shop.day()
-    assert BJOERN in shop.addresses(PRODUCTS), "the vendor mails them again"
-    assert BJOERN not in shop.addresses(NEWSLETTER)
+    installation.day()
+    assert BJOERN in installation.addresses(PRODUCTS), "the vendor mails them again"
+    assert BJOERN not in installation.addresses(NEWSLETTER)
 
 
 @pytest.mark.two_lists
-def test_everybody_who_has_the_address_leaves_that_opt_in_and_no_other(shop: Installation) -> None:
-    shop.add_contact("c9", " Person2@Example.org")
-    shop.consent("c9", "products-nord", "granted", datetime(2026, 2, 1, tzinfo=UTC))
-    shop.leave_through(NEWSLETTER, BJOERN)
+def test_everybody_who_has_the_address_leaves_that_opt_in_and_no_other(installation: Installation) -> None:
+    installation.add_contact("c9", " Person2@Example.org")
+    installation.consent("c9", "products-nord", "granted", datetime(2026, 2, 1, tzinfo=UTC))
+    installation.leave_through(NEWSLETTER, BJOERN)
 
-    shop.day()
+    installation.day()
 
-    assert withdrawals(shop) == [("c2", "newsletter-nord"), ("c9", "newsletter-nord")]
+    assert withdrawals(installation) == [("c2", "newsletter-nord"), ("c9", "newsletter-nord")]
 
 
 @pytest.mark.two_lists
-def test_the_record_named_leaves_though_its_address_is_another_by_now(shop: Installation) -> None:
-    shop.leave_through(NEWSLETTER, BJOERN)
-    with shop.crm() as crm:
+def test_the_record_named_leaves_though_its_address_is_another_by_now(installation: Installation) -> None:
+    installation.leave_through(NEWSLETTER, BJOERN)
+    with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
 
-    shop.day()
+    installation.day()
 
-    assert withdrawals(shop) == [("c2", "newsletter-nord")]
-    assert "moved@example.org" not in shop.addresses(NEWSLETTER)
-    assert "moved@example.org" in shop.addresses(PRODUCTS)
+    assert withdrawals(installation) == [("c2", "newsletter-nord")]
+    assert "moved@example.org" not in installation.addresses(NEWSLETTER)
+    assert "moved@example.org" in installation.addresses(PRODUCTS)
 
 
 @pytest.mark.parametrize(
@@ -136,230 +136,242 @@ def test_the_record_named_leaves_though_its_address_is_another_by_now(shop: Inst
     ],
 )
 def test_blanks_case_and_missing_or_unknown_records_leave_the_opt_in_that_is_named(
-    shop: Installation, cells: tuple[str, ...]
+    installation: Installation, cells: tuple[str, ...]
 ) -> None:
-    left(shop, *cells)
-    shop.day()
-    assert withdrawals(shop) == [("c2", "newsletter-nord")]
+    left(installation, *cells)
+    installation.day()
+    assert withdrawals(installation) == [("c2", "newsletter-nord")]
 
 
-def test_a_named_opt_in_finds_who_moved_by_the_lists_sent_where_the_record_isnt_known(shop: Installation) -> None:
-    with shop.crm() as crm:
+def test_a_named_opt_in_finds_who_moved_by_the_lists_sent_where_the_record_isnt_known(
+    installation: Installation,
+) -> None:
+    with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
-    left(shop, "newsletter-nord", "contact", "erased")
-    shop.day()
-    assert withdrawals(shop) == [("c2", "newsletter-nord")]
+    left(installation, "newsletter-nord", "contact", "erased")
+    installation.day()
+    assert withdrawals(installation) == [("c2", "newsletter-nord")]
 
 
 @pytest.mark.two_lists
 @pytest.mark.parametrize("cells", [("", "contact", "c2"), ("newsletter-sued", "contact", "c2"), ("?", "", ""), ()])
 def test_without_a_known_opt_in_of_the_mandator_the_lists_that_were_sent_decide(
-    shop: Installation, cells: tuple[str, ...]
+    installation: Installation, cells: tuple[str, ...]
 ) -> None:
-    left(shop, *cells)
-    result = shop.day()
-    assert withdrawals(shop) == BOTH
+    left(installation, *cells)
+    result = installation.day()
+    assert withdrawals(installation) == BOTH
     assert not checks(result, "attributed").passed
     assert "0 of 1 rows of getUnsubscribes" in (checks(result, "attributed").description or "")
 
 
 @pytest.mark.two_lists
-def test_who_left_two_opt_ins_leaves_two_and_on_later_days_too(shop: Installation) -> None:
+def test_who_left_two_opt_ins_leaves_two_and_on_later_days_too(installation: Installation) -> None:
     moment = epoch(datetime.now(UTC))
     rows = [[BJOERN, moment, "newsletter-nord", "contact", "c2"], [BJOERN, moment, "products-nord", "contact", "c2"]]
-    shop.world.publish(NORD, "getUnsubscribes", rows[:1])
-    shop.day()
-    assert withdrawals(shop) == BOTH[:1]
+    installation.world.publish(NORD, "getUnsubscribes", rows[:1])
+    installation.day()
+    assert withdrawals(installation) == BOTH[:1]
 
-    shop.world.publish(NORD, "getUnsubscribes", rows[1:])
-    shop.day()
-    assert withdrawals(shop) == BOTH
+    installation.world.publish(NORD, "getUnsubscribes", rows[1:])
+    installation.day()
+    assert withdrawals(installation) == BOTH
 
 
 @pytest.mark.two_lists
-def test_an_unmatched_unsubscribe_of_one_opt_in_never_withdraws_another(shop: Installation) -> None:
-    with shop.crm() as crm:
+def test_an_unmatched_unsubscribe_of_one_opt_in_never_withdraws_another(installation: Installation) -> None:
+    with installation.crm() as crm:
         crm.exec_driver_sql("DELETE FROM consent_event WHERE entity_id = 'c2' AND opt_in_id = 'newsletter-nord'")
-    left(shop, "newsletter-nord", "contact", "c2")
+    left(installation, "newsletter-nord", "contact", "c2")
 
     for _ in range(3):
-        result = shop.day()
+        result = installation.day()
 
-    assert withdrawals(shop) == []
-    assert BJOERN in shop.addresses(PRODUCTS)
+    assert withdrawals(installation) == []
+    assert BJOERN in installation.addresses(PRODUCTS)
     assert not checks(result, "matched").passed
-    shop.consent("c2", "newsletter-nord", "granted", datetime(2026, 2, 1, tzinfo=UTC))
-    shop.day()
-    assert withdrawals(shop) == [("c2", "newsletter-nord")], "the consent came late, and is older"
+    installation.consent("c2", "newsletter-nord", "granted", datetime(2026, 2, 1, tzinfo=UTC))
+    installation.day()
+    assert withdrawals(installation) == [("c2", "newsletter-nord")], "the consent came late, and is older"
 
 
 @pytest.mark.two_lists
-def test_files_whose_header_lacks_the_fields_are_read_like_those_that_have_them(shop: Installation) -> None:
+def test_files_whose_header_lacks_the_fields_are_read_like_those_that_have_them(installation: Installation) -> None:
     names = {"recipient": "mail", "time": "at", "opt_in_id": "opt-in-id", "entity_type": "kind", "entity_id": "id"}
-    shop.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"] = names
+    installation.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"] = names
     moment = epoch(datetime.now(UTC))
     with_fields = [["id", "mail", "at", "opt-in-id", "kind"], ["c2", BJOERN, moment, "newsletter-nord", "contact"]]
-    shop.world.publish(NORD, "getUnsubscribes", [*with_fields, ["mail", "at"], ["person3@example.org", moment]])
+    installation.world.publish(NORD, "getUnsubscribes", [*with_fields, ["mail", "at"], ["person3@example.org", moment]])
 
-    shop.day()
+    installation.day()
 
-    assert withdrawals(shop) == [("c2", "newsletter-nord"), ("c3", "newsletter-nord"), ("c3", "products-nord")]
+    assert withdrawals(installation) == [("c2", "newsletter-nord"), ("c3", "newsletter-nord"), ("c3", "products-nord")]
 
 
 @pytest.mark.two_lists
-def test_of_two_readers_that_tell_of_one_moment_the_row_with_the_opt_in_counts(shop: Installation) -> None:
-    readers = shop.settings["mandators"]["nord"]["feedback"]["readers"]
+def test_of_two_readers_that_tell_of_one_moment_the_row_with_the_opt_in_counts(installation: Installation) -> None:
+    readers = installation.settings["mandators"]["nord"]["feedback"]["readers"]
     readers["getMailingUnsubscribes"] = {"recipient": 0, "mailing": 1, "time": 2}
     moment = epoch(datetime.now(UTC))
-    shop.world.add_mailing(NORD, 777001, "To both", status="DONE", list_ids=[NEWSLETTER, PRODUCTS])
-    shop.world.publish(NORD, "getMailingUnsubscribes", [[BJOERN, "777001", moment]])
-    shop.world.publish(NORD, "getUnsubscribes", [[BJOERN, moment, "products-nord", "contact", "c2"]])
+    installation.world.add_mailing(NORD, 777001, "To both", status="DONE", list_ids=[NEWSLETTER, PRODUCTS])
+    installation.world.publish(NORD, "getMailingUnsubscribes", [[BJOERN, "777001", moment]])
+    installation.world.publish(NORD, "getUnsubscribes", [[BJOERN, moment, "products-nord", "contact", "c2"]])
 
-    shop.day()
+    installation.day()
 
-    assert withdrawals(shop) == [("c2", "products-nord")]
+    assert withdrawals(installation) == [("c2", "products-nord")]
 
 
 @pytest.mark.two_lists
-def test_a_row_that_names_nothing_is_its_own_though_another_of_that_day_named_an_opt_in(shop: Installation) -> None:
-    shop.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"]["time_format"] = "%d.%m.%Y"
+def test_a_row_that_names_nothing_is_its_own_though_another_of_that_day_named_an_opt_in(
+    installation: Installation,
+) -> None:
+    installation.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"]["time_format"] = "%d.%m.%Y"
     today = f"{datetime.now(UTC):%d.%m.%Y}"
     for cells in (["newsletter-nord", "contact", "c2"], ["", "", ""]):
-        shop.world.publish(NORD, "getUnsubscribes", [[BJOERN, today, *cells]])
-        shop.day()
-    assert withdrawals(shop) == BOTH
+        installation.world.publish(NORD, "getUnsubscribes", [[BJOERN, today, *cells]])
+        installation.day()
+    assert withdrawals(installation) == BOTH
 
 
 @pytest.mark.two_lists
-def test_a_row_of_another_reader_is_explained_by_the_one_that_named_the_opt_in_before(shop: Installation) -> None:
-    shop.settings["mandators"]["nord"]["feedback"]["readers"]["getMailingUnsubscribes"] = {"mailing": 2}
+def test_a_row_of_another_reader_is_explained_by_the_one_that_named_the_opt_in_before(
+    installation: Installation,
+) -> None:
+    installation.settings["mandators"]["nord"]["feedback"]["readers"]["getMailingUnsubscribes"] = {"mailing": 2}
     moment = epoch(datetime.now(UTC))
-    shop.world.publish(NORD, "getUnsubscribes", [[BJOERN, moment, "products-nord", "contact", "c2"]])
-    shop.day()
-    shop.world.publish(NORD, "getMailingUnsubscribes", [[BJOERN, moment, "777001"]])
-    shop.day()
-    assert withdrawals(shop) == [("c2", "products-nord")]
+    installation.world.publish(NORD, "getUnsubscribes", [[BJOERN, moment, "products-nord", "contact", "c2"]])
+    installation.day()
+    installation.world.publish(NORD, "getMailingUnsubscribes", [[BJOERN, moment, "777001"]])
+    installation.day()
+    assert withdrawals(installation) == [("c2", "products-nord")]
 
 
 @pytest.mark.two_lists
-def test_a_bounce_with_the_fields_is_of_the_address_all_the_same(shop: Installation) -> None:
-    shop.settings["mandators"]["nord"]["feedback"]["readers"]["getOutBounces"] = COLUMNS
+def test_a_bounce_with_the_fields_is_of_the_address_all_the_same(installation: Installation) -> None:
+    installation.settings["mandators"]["nord"]["feedback"]["readers"]["getOutBounces"] = COLUMNS
     rows = [
         [BJOERN, epoch(datetime.now(UTC)), "newsletter-nord", "contact", "c4"],
         ["person3@example.org", epoch(datetime.now(UTC))],
     ]
-    shop.world.publish(NORD, "getOutBounces", rows)
+    installation.world.publish(NORD, "getOutBounces", rows)
 
-    shop.day()
+    installation.day()
 
-    assert shop.addresses(PRODUCTS) == shop.addresses() == [f"person{number}@example.org" for number in (1, 4, 5)]
-    assert withdrawals(shop) == []
+    assert (
+        installation.addresses(PRODUCTS)
+        == installation.addresses()
+        == [f"person{number}@example.org" for number in (1, 4, 5)]
+    )
+    assert withdrawals(installation) == []
 
 
 @pytest.mark.two_lists
 @pytest.mark.parametrize("look", [1, 2])
 def test_who_is_found_on_the_vendors_list_is_dropped_at_once_and_the_consent_waits_for_its_row(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch, look: int
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, look: int
 ) -> None:
-    leave_when_looked_for(shop, monkeypatch, look)
-    shop.day()
+    leave_when_looked_for(installation, monkeypatch, look)
+    installation.day()
     monkeypatch.undo()
-    assert BJOERN not in shop.addresses(NEWSLETTER)
-    assert withdrawals(shop) == []
+    assert BJOERN not in installation.addresses(NEWSLETTER)
+    assert withdrawals(installation) == []
 
-    left(shop, "products-nord", "contact", "c2")
-    result = shop.day()
-    assert withdrawals(shop) == [("c2", "products-nord")]
-    assert dropped(shop, result, "newsletter") == {("gate", "on_unsubscribe_list"): 1}
+    left(installation, "products-nord", "contact", "c2")
+    result = installation.day()
+    assert withdrawals(installation) == [("c2", "products-nord")]
+    assert dropped(installation, result, "newsletter") == {("gate", "on_unsubscribe_list"): 1}
 
 
 @pytest.mark.two_lists
-def test_meanwhile_they_stay_out_of_all_lists_with_a_reason_that_says_so(shop: Installation) -> None:
-    shop.world.unsubscribe(NORD, BJOERN)
-    first = shop.day()
-    assert dropped(shop, first, "newsletter") == {("gate", "on_unsubscribe_list"): 1}
+def test_meanwhile_they_stay_out_of_all_lists_with_a_reason_that_says_so(installation: Installation) -> None:
+    installation.world.unsubscribe(NORD, BJOERN)
+    first = installation.day()
+    assert dropped(installation, first, "newsletter") == {("gate", "on_unsubscribe_list"): 1}
 
-    second = shop.day()
+    second = installation.day()
 
     for name, list_id in (("newsletter", NEWSLETTER), ("products", PRODUCTS)):
-        assert dropped(shop, second, name) == {("selection", "on_unsubscribe_list"): 1}
-        assert BJOERN not in shop.addresses(list_id)
-    assert withdrawals(shop) == []
+        assert dropped(installation, second, name) == {("selection", "on_unsubscribe_list"): 1}
+        assert BJOERN not in installation.addresses(list_id)
+    assert withdrawals(installation) == []
     metadata = second.asset_materializations_for_node("nord__suppression_state")[0].metadata
     assert metadata["opt-outs whose row is awaited"].value == 1
 
 
 @pytest.mark.two_lists
-def test_if_no_row_has_come_after_two_imports_the_lists_that_were_sent_decide(shop: Installation) -> None:
-    shop.world.unsubscribe(NORD, BJOERN)
+def test_if_no_row_has_come_after_two_imports_the_lists_that_were_sent_decide(installation: Installation) -> None:
+    installation.world.unsubscribe(NORD, BJOERN)
     for _ in range(2):
-        shop.day()
-        assert withdrawals(shop) == []
+        installation.day()
+        assert withdrawals(installation) == []
 
-    result = shop.day()
+    result = installation.day()
 
-    assert withdrawals(shop) == BOTH
+    assert withdrawals(installation) == BOTH
     metadata = result.asset_materializations_for_node("nord__suppression_state")[0].metadata
     assert metadata["opt-outs whose row didn't come"].value == 1
     assert metadata["opt-outs whose row is awaited"].value == 0
 
 
 def test_where_feedback_comes_hourly_two_of_its_imports_are_not_what_the_vendors_daily_export_takes(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
-    shop.settings["mandators"]["nord"]["feedback"]["schedule"] = "15 * * * *"
-    shop.world.unsubscribe(NORD, BJOERN)
+    installation.settings["mandators"]["nord"]["feedback"]["schedule"] = "15 * * * *"
+    installation.world.unsubscribe(NORD, BJOERN)
     for _ in range(4):
-        shop.day()
-    assert withdrawals(shop) == []
+        installation.day()
+    assert withdrawals(installation) == []
 
 
-def test_a_look_that_is_repeated_within_one_import_isnt_another_import(shop: Installation) -> None:
-    shop.world.unsubscribe(NORD, BJOERN)
+def test_a_look_that_is_repeated_within_one_import_isnt_another_import(installation: Installation) -> None:
+    installation.world.unsubscribe(NORD, BJOERN)
     replace = [("nord", "newsletter_recipient_list")]
-    shop.day()
+    installation.day()
     for _ in range(3):
-        assert shop.run(assets=replace).success
-    shop.run(assets=FEEDBACK)
-    assert withdrawals(shop) == []
+        assert installation.run(assets=replace).success
+    installation.run(assets=FEEDBACK)
+    assert withdrawals(installation) == []
 
 
 @pytest.mark.two_lists
-def test_who_consents_anew_while_it_is_awaited_is_picked_again_and_the_vendor_decides(shop: Installation) -> None:
-    shop.world.unsubscribe(NORD, BJOERN)
-    shop.day()
-    shop.consent("c2", "newsletter-nord", "granted", datetime.now(UTC) + timedelta(seconds=1))
-    with shop.world.transaction() as database:
+def test_who_consents_anew_while_it_is_awaited_is_picked_again_and_the_vendor_decides(
+    installation: Installation,
+) -> None:
+    installation.world.unsubscribe(NORD, BJOERN)
+    installation.day()
+    installation.consent("c2", "newsletter-nord", "granted", datetime.now(UTC) + timedelta(seconds=1))
+    with installation.world.transaction() as database:
         database.execute("DELETE FROM unsubscribed")
 
-    shop.day()
+    installation.day()
 
-    assert BJOERN in shop.addresses(NEWSLETTER)
-    assert BJOERN not in shop.addresses(PRODUCTS)
+    assert BJOERN in installation.addresses(NEWSLETTER)
+    assert BJOERN not in installation.addresses(PRODUCTS)
 
 
 @pytest.mark.two_lists
-def test_the_audit_waits_for_the_row_as_well_and_says_so(shop: Installation) -> None:
-    shop.world.unsubscribe(NORD, BJOERN)
-    told = checks(audit(shop), "complete").description or ""
+def test_the_audit_waits_for_the_row_as_well_and_says_so(installation: Installation) -> None:
+    installation.world.unsubscribe(NORD, BJOERN)
+    told = checks(audit(installation), "complete").description or ""
     assert "1 had left and the CRM didn't know; they are kept out of all lists" in told
-    assert withdrawals(shop) == []
+    assert withdrawals(installation) == []
 
-    shop.leave_through(PRODUCTS, BJOERN)
-    shop.day()
-    assert withdrawals(shop) == [("c2", "products-nord")]
-    assert checks(audit(shop), "complete").passed
+    installation.leave_through(PRODUCTS, BJOERN)
+    installation.day()
+    assert withdrawals(installation) == [("c2", "products-nord")]
+    assert checks(audit(installation), "complete").passed
 
 
 @pytest.mark.two_lists
-def test_who_waited_is_decided_at_once_where_rows_name_no_opt_ins_any_more(shop: Installation) -> None:
-    shop.world.unsubscribe(NORD, BJOERN)
-    shop.day()
-    shop.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"] = {}
+def test_who_waited_is_decided_at_once_where_rows_name_no_opt_ins_any_more(installation: Installation) -> None:
+    installation.world.unsubscribe(NORD, BJOERN)
+    installation.day()
+    installation.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"] = {}
 
-    shop.day()
+    installation.day()
 
-    assert withdrawals(shop) == BOTH
+    assert withdrawals(installation) == BOTH
 
 
 def printed(show: Callable[[Console], None]) -> str:
@@ -379,46 +391,50 @@ def printed(show: Callable[[Console], None]) -> str:
         ([], "attributed by the lists that the recipient was in, from the snapshots sent"),
     ],
 )
-def test_why_and_prove_say_how_a_withdrawal_was_attributed(shop: Installation, cells: list[str], meaning: str) -> None:
-    left(shop, *cells)
-    shop.run(assets=FEEDBACK)
+def test_why_and_prove_say_how_a_withdrawal_was_attributed(
+    installation: Installation, cells: list[str], meaning: str
+) -> None:
+    left(installation, *cells)
+    installation.run(assets=FEEDBACK)
 
-    why = printed(lambda console: print_why(shop.configuration, "contact:c2", console))
-    proof = printed(lambda console: print_proof(shop.configuration, BJOERN, [("nord", "newsletter")], None, console))
+    why = printed(lambda console: print_why(installation.configuration, "contact:c2", console))
+    proof = printed(
+        lambda console: print_proof(installation.configuration, BJOERN, [("nord", "newsletter")], None, console)
+    )
 
     assert re.search(rf"withdrawn [^\n]+ \(optimizely:unsubscribes\), event \S+, {meaning} *\n", why)
     assert re.search(rf"withdrawn [^\n]+, because of row 1 of feedback/nord/getUnsubscribes/\S+, {meaning} *\n", proof)
-    with shop.crm() as crm:
+    with installation.crm() as crm:
         evidence = crm.exec_driver_sql("SELECT evidence FROM consent_event WHERE kind = 'withdrawn'").scalars().first()
     assert evidence == f"unsubscribed from mandator nord in Optimizely Campaign, {meaning}"
 
 
-def test_why_says_that_somebody_is_on_the_vendors_list_and_that_the_row_is_awaited(shop: Installation) -> None:
-    shop.world.unsubscribe(NORD, BJOERN)
-    shop.day()
+def test_why_says_that_somebody_is_on_the_vendors_list_and_that_the_row_is_awaited(installation: Installation) -> None:
+    installation.world.unsubscribe(NORD, BJOERN)
+    installation.day()
 
-    why = printed(lambda console: print_why(shop.configuration, BJOERN, console))
+    why = printed(lambda console: print_why(installation.configuration, BJOERN, console))
 
     assert "gate: on the vendor's unsubscribe list, which keeps them out of all of the mandator's lists" in why
     assert "which consent they withdrew isn't known until the feedback row has come" in why
 
 
-def test_a_record_whose_id_differs_in_case_alone_is_another_person(shop: Installation) -> None:
-    shop.add_contact("0015A", "other@example.org")
-    left(shop, "newsletter-nord", "contact", "0015a", address="gone@example.org")
+def test_a_record_whose_id_differs_in_case_alone_is_another_person(installation: Installation) -> None:
+    installation.add_contact("0015A", "other@example.org")
+    left(installation, "newsletter-nord", "contact", "0015a", address="gone@example.org")
 
-    shop.day()
+    installation.day()
 
-    assert "other@example.org" in shop.addresses(NEWSLETTER)
+    assert "other@example.org" in installation.addresses(NEWSLETTER)
 
 
 @pytest.mark.two_lists
-def test_those_whom_the_gate_drops_every_day_make_no_list_grow(shop: Installation) -> None:
+def test_those_whom_the_gate_drops_every_day_make_no_list_grow(installation: Installation) -> None:
     for address in ("person1@example.org", BJOERN):
-        shop.leave_through(NEWSLETTER, address)
+        installation.leave_through(NEWSLETTER, address)
     for _ in range(3):
-        result = shop.run()
+        result = installation.run()
         assert result.success, problems(result)
-        assert len(shop.addresses(PRODUCTS)) == 3
-    with shop.state() as state:
+        assert len(installation.addresses(PRODUCTS)) == 3
+    with installation.state() as state:
         assert state.recipient_lists.partial_fills("nord") == {}

@@ -15,13 +15,13 @@ YESTERDAY = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
 
 
 @pytest.fixture
-def busy(shop: Installation) -> Installation:
+def busy(installation: Installation) -> Installation:
     """Thirty people in the newsletter, which has been sent once."""
-    shop.settings["crm"]["consent_kinds"] = {"withdrawn": ["Revoked"], "ignored": ["requested"]}
+    installation.settings["crm"]["consent_kinds"] = {"withdrawn": ["Revoked"], "ignored": ["requested"]}
     for number in range(6, 31):
-        shop.add_contact(f"c{number}", f"person{number}@example.org")
-    shop.day()
-    return shop
+        installation.add_contact(f"c{number}", f"person{number}@example.org")
+    installation.day()
+    return installation
 
 
 def event(crm: Connection, number: int, entity_type: str, entity_id: str, opt_in_id: str, kind: str) -> None:
@@ -118,10 +118,10 @@ def test_a_snapshot_is_not_sent_to_whom_an_event_is_about_that_nobody_understand
 
 
 def test_an_unknown_word_that_comes_into_the_crm_during_the_fill_empties_no_list(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(6, 13):
-        shop.add_contact(f"c{number}", f"person{number}@example.org")
+        installation.add_contact(f"c{number}", f"person{number}@example.org")
     clear = web_services.HANDLERS["Recipient", "clear"]
     loaded: list[int] = []
 
@@ -129,12 +129,12 @@ def test_an_unknown_word_that_comes_into_the_crm_during_the_fill_empties_no_list
         if recipient_list.list_id == NEWSLETTER and not loaded:
             loaded.append(NEWSLETTER)
             for number in range(1, 13):
-                shop.consent(f"c{number}", "newsletter-nord", "opt-in renewed", datetime.now(UTC))
+                installation.consent(f"c{number}", "newsletter-nord", "opt-in renewed", datetime.now(UTC))
         return clear(caller, recipient_list)
 
     monkeypatch.setitem(web_services.HANDLERS, ("Recipient", "clear"), clear_and_load)
 
-    shop.day()
+    installation.day()
 
     assert loaded
-    assert len(shop.addresses(NEWSLETTER)) == 12
+    assert len(installation.addresses(NEWSLETTER)) == 12

@@ -11,58 +11,64 @@ from campaign_sync_tests.installation import NORD, Installation
 from campaign_sync_tests.scenarios.test_feedback import FEEDBACK, NOW, YESTERDAY, checks, epoch, withdrawals
 
 
-def test_a_day_on_which_no_new_row_fits_stops_the_mandator_until_right_ones_come(shop: Installation) -> None:
+def test_a_day_on_which_no_new_row_fits_stops_the_mandator_until_right_ones_come(installation: Installation) -> None:
     rows = [["person1@example.org", epoch(YESTERDAY)], ["?", "?"]]
-    shop.world.publish(NORD, "getUnsubscribes", rows, published_at=NOW - timedelta(hours=3))
-    shop.run(assets=FEEDBACK)
+    installation.world.publish(NORD, "getUnsubscribes", rows, published_at=NOW - timedelta(hours=3))
+    installation.run(assets=FEEDBACK)
     swapped = [[epoch(NOW), f"stranger{number}@example.com"] for number in range(10)]
-    shop.world.publish(NORD, "getUnsubscribes", swapped)
+    installation.world.publish(NORD, "getUnsubscribes", swapped)
 
-    result = shop.run()
+    result = installation.run()
 
     assert "none of the 10 fetched rows fits mandators.nord.feedback.readers.getUnsubscribes" in problems(result)[0]
-    assert shop.clears() == 0
+    assert installation.clears() == 0
 
-    shop.world.publish(NORD, "getUnsubscribes", [["person2@example.org", epoch(NOW)]])
-    result = shop.run(assets=FEEDBACK)
+    installation.world.publish(NORD, "getUnsubscribes", [["person2@example.org", epoch(NOW)]])
+    result = installation.run(assets=FEEDBACK)
     assert "rows of getUnsubscribes can't be read" in (checks(result, "layout").description or "")
-    assert ("c2", "newsletter-nord") in withdrawals(shop)
+    assert ("c2", "newsletter-nord") in withdrawals(installation)
 
 
-def test_one_odd_row_on_a_day_without_others_stops_nobody_once_the_layout_has_proved_right(shop: Installation) -> None:
-    shop.world.publish(NORD, "getUnsubscribes", [["?", "?"]], published_at=NOW - timedelta(hours=3))
-    assert "none of the 1 fetched rows fits" in problems(shop.run(assets=FEEDBACK))[0], "nobody knows the layout yet"
-    shop.leave("person1@example.org")
-    shop.run(assets=FEEDBACK)
+def test_one_odd_row_on_a_day_without_others_stops_nobody_once_the_layout_has_proved_right(
+    installation: Installation,
+) -> None:
+    installation.world.publish(NORD, "getUnsubscribes", [["?", "?"]], published_at=NOW - timedelta(hours=3))
+    assert "none of the 1 fetched rows fits" in problems(installation.run(assets=FEEDBACK))[0], (
+        "nobody knows the layout yet"
+    )
+    installation.leave("person1@example.org")
+    installation.run(assets=FEEDBACK)
 
-    shop.world.publish(NORD, "getUnsubscribes", [["??", "?"]])
-    result = shop.run(assets=FEEDBACK)
+    installation.world.publish(NORD, "getUnsubscribes", [["??", "?"]])
+    result = installation.run(assets=FEEDBACK)
 
     assert result.success
     assert "2 rows of getUnsubscribes can't be read" in (checks(result, "layout").description or "")
 
 
 def test_check_says_that_unsubscribes_by_mailing_do_not_replace_the_others(
-    shop: Installation, capsys: pytest.CaptureFixture[str]
+    installation: Installation, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getMailingUnsubscribes": {}}}
-    assert check_everything(shop.configuration, Console(width=300))
+    installation.settings["mandators"]["nord"]["feedback"] = {
+        "readers": {"getOutBounces": {}, "getMailingUnsubscribes": {}}
+    }
+    assert check_everything(installation.configuration, Console(width=300))
     assert "nor by an old one; add getUnsubscribes to readers" in capsys.readouterr().out
 
 
 @pytest.mark.two_lists
 def test_a_number_that_no_mailing_can_have_stops_nobody_and_the_unsubscribe_counts_for_every_list(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
-    shop.settings["mandators"]["nord"]["feedback"] = {
+    installation.settings["mandators"]["nord"]["feedback"] = {
         "readers": {"getOutBounces": {}, "getUnsubscribes": {}, "getMailingUnsubscribes": {}}
     }
     rows = [["person1@example.org", str(2**64), epoch(YESTERDAY)], ["person2@example.org", "0", epoch(YESTERDAY)]]
-    shop.world.publish(NORD, "getMailingUnsubscribes", rows)
+    installation.world.publish(NORD, "getMailingUnsubscribes", rows)
 
-    assert shop.run(assets=FEEDBACK).success
+    assert installation.run(assets=FEEDBACK).success
 
-    assert [row for row in withdrawals(shop) if row[1] == "products-nord"] == [
+    assert [row for row in withdrawals(installation) if row[1] == "products-nord"] == [
         ("c1", "products-nord"),
         ("c2", "products-nord"),
     ]

@@ -8,7 +8,7 @@ import yaml
 from dagster._core.instance.ref import InstanceRef
 
 from campaign_sync_tests.databases import fresh_database
-from campaign_sync_tests.installation import NEWSLETTER, installation
+from campaign_sync_tests.installation import NEWSLETTER, running_installation
 
 pytestmark = pytest.mark.thorough
 
@@ -19,15 +19,15 @@ def test_two_days_with_crm_and_state_on_postgresql(tmp_path: Path) -> None:
     with (
         fresh_database() as crm_url,
         fresh_database() as state_url,
-        installation(tmp_path, crm_url=crm_url, state_url=state_url) as shop,
+        running_installation(tmp_path, crm_url=crm_url, state_url=state_url) as installation,
     ):
-        shop.day("nord")
-        shop.leave("person2@example.org")
-        shop.list_settings()["limits"] = {"max_shrink": 0.3}
-        result = shop.day("nord")
+        installation.day("nord")
+        installation.leave("person2@example.org")
+        installation.list_settings()["limits"] = {"max_shrink": 0.3}
+        result = installation.day("nord")
 
-        assert shop.addresses(NEWSLETTER) == [f"person{number}@example.org" for number in (1, 3, 4, 5)]
-        with shop.state() as state:
+        assert installation.addresses(NEWSLETTER) == [f"person{number}@example.org" for number in (1, 3, 4, 5)]
+        with installation.state() as state:
             assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("selection", "unsubscribed"): 1}
 
 
@@ -38,8 +38,11 @@ def test_the_production_instance_opens_on_postgresql_and_records_a_day(tmp_path:
     settings["storage"]["postgres"] = {"postgres_url": postgres_url}  # the tests' server listens on a socket only
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(settings))
 
-    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(tmp_path))) as instance, installation(tmp_path) as shop:
-        result = shop.run("nord", instance)
+    with (
+        dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(tmp_path))) as instance,
+        running_installation(tmp_path) as installation,
+    ):
+        result = installation.run("nord", instance)
 
         assert result.success
         run = instance.get_run_by_id(result.run_id)

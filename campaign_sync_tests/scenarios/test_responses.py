@@ -22,15 +22,15 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def answering(shop: Installation) -> Installation:
+def answering(installation: Installation) -> Installation:
     """An installation that asks for opens and clicks; its lists were sent a moment ago."""
-    shop.settings["mandators"]["nord"]["responses"] = {
+    installation.settings["mandators"]["nord"]["responses"] = {
         "readers": {"getOpens": {}, "getClicks": {"link": 3}},
     }
-    shop.day("nord")
-    shop.world.add_mailing(NORD, MAILING, "Sale", status="DONE", list_ids=[NEWSLETTER])
-    shop.world.add_mailing(NORD, ANOTHER, "To both", status="DONE", list_ids=[NEWSLETTER, PRODUCTS])
-    return shop
+    installation.day("nord")
+    installation.world.add_mailing(NORD, MAILING, "Sale", status="DONE", list_ids=[NEWSLETTER])
+    installation.world.add_mailing(NORD, ANOTHER, "To both", status="DONE", list_ids=[NEWSLETTER, PRODUCTS])
+    return installation
 
 
 def ms(moment: datetime) -> str:
@@ -43,16 +43,16 @@ def now() -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def run(shop: Installation) -> dg.ExecuteInProcessResult:
-    job = shop.definitions.resolve_job_def("nord_responses")
+def run(installation: Installation) -> dg.ExecuteInProcessResult:
+    job = installation.definitions.resolve_job_def("nord_responses")
     return job.execute_in_process(
         raise_on_error=False, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     )
 
 
-def bring_back(shop: Installation) -> dict[str, dict[str, Any]]:
+def bring_back(installation: Installation) -> dict[str, dict[str, Any]]:
     """Run the job, which must succeed; what it tells of each kind."""
-    result = run(shop)
+    result = run(installation)
     assert result.success, problems(result)
     told = {}
     for event in result.get_asset_materialization_events():
@@ -62,25 +62,25 @@ def bring_back(shop: Installation) -> dict[str, dict[str, Any]]:
     return told
 
 
-def stored(shop: Installation, kind: str) -> pd.DataFrame:
+def stored(installation: Installation, kind: str) -> pd.DataFrame:
     """The dataset as anybody reads it."""
-    return pd.read_parquet(shop.folder / "frames" / "responses" / "nord" / kind)
+    return pd.read_parquet(installation.folder / "frames" / "responses" / "nord" / kind)
 
 
-def keys(shop: Installation, kind: str = "opens") -> list[tuple[str, int]]:
-    frame = stored(shop, kind)
+def keys(installation: Installation, kind: str = "opens") -> list[tuple[str, int]]:
+    frame = stored(installation, kind)
     return sorted(zip(frame["recipient_id"], frame["mailing_id"], strict=True))
 
 
-def add_campaigns(shop: Installation, *mailing_ids: int) -> None:
-    schema.create_crm(shop.crm_url, responses=True)
-    with shop.crm() as crm:
+def add_campaigns(installation: Installation, *mailing_ids: int) -> None:
+    schema.create_crm(installation.crm_url, responses=True)
+    with installation.crm() as crm:
         for mailing_id in mailing_ids:
             crm.execute(schema.campaign.insert().values(mailing_id=str(mailing_id)))
 
 
-def in_the_crm(shop: Installation) -> list[Any]:
-    with shop.crm() as crm:
+def in_the_crm(installation: Installation) -> list[Any]:
+    with installation.crm() as crm:
         return list(crm.execute(schema.response.select().order_by(schema.response.c.kind)))
 
 

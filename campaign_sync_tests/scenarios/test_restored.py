@@ -16,149 +16,153 @@ LEFT = "person3@example.org"
 STAYED = [address for address in EVERYBODY if address != LEFT]
 
 
-def _backup(shop: Installation, name: str) -> Path:
-    with shop.state():
+def _backup(installation: Installation, name: str) -> Path:
+    with installation.state():
         pass  # SQLite's last connection moves everything into the file
-    return Path(shutil.copy(shop.folder / name, shop.folder / f"{name}.backup"))
+    return Path(shutil.copy(installation.folder / name, installation.folder / f"{name}.backup"))
 
 
-def _restore(shop: Installation, name: str) -> None:
-    for leftover in shop.folder.glob(f"{name}-*"):
+def _restore(installation: Installation, name: str) -> None:
+    for leftover in installation.folder.glob(f"{name}-*"):
         leftover.unlink()
-    shutil.copy(shop.folder / f"{name}.backup", shop.folder / name)
+    shutil.copy(installation.folder / f"{name}.backup", installation.folder / name)
 
 
-def _may_shrink(shop: Installation) -> None:
+def _may_shrink(installation: Installation) -> None:
     for name in ("newsletter", "products"):
-        shop.list_settings(name=name)["limits"] = {"max_shrink": 0.5}
+        installation.list_settings(name=name)["limits"] = {"max_shrink": 0.5}
 
 
 @pytest.mark.two_lists
-def test_after_an_older_state_database_the_feedback_of_the_days_between_is_imported_again(shop: Installation) -> None:
-    _may_shrink(shop)
-    shop.day()
-    _backup(shop, "state.db")
-    shop.leave(LEFT)
-    shop.day()
-    assert shop.addresses(NEWSLETTER) == STAYED
-    _restore(shop, "state.db")
+def test_after_an_older_state_database_the_feedback_of_the_days_between_is_imported_again(
+    installation: Installation,
+) -> None:
+    _may_shrink(installation)
+    installation.day()
+    _backup(installation, "state.db")
+    installation.leave(LEFT)
+    installation.day()
+    assert installation.addresses(NEWSLETTER) == STAYED
+    _restore(installation, "state.db")
 
-    shop.day()
+    installation.day()
 
-    assert shop.addresses(NEWSLETTER) == STAYED
-    shop.day()
-    assert shop.addresses(NEWSLETTER) == STAYED
-
-
-@pytest.mark.two_lists
-def test_without_the_frame_storage_lists_are_replaced_and_leavers_still_leave(shop: Installation) -> None:
-    _may_shrink(shop)
-    shop.day()
-    shutil.rmtree(shop.folder / "frames")
-    shop.leave(LEFT)
-
-    shop.day()
-
-    assert shop.addresses(NEWSLETTER) == STAYED
+    assert installation.addresses(NEWSLETTER) == STAYED
+    installation.day()
+    assert installation.addresses(NEWSLETTER) == STAYED
 
 
 @pytest.mark.two_lists
-def test_after_an_older_crm_the_audit_brings_back_who_left_before_any_list_is_filled(shop: Installation) -> None:
-    _may_shrink(shop)
-    shop.day()
-    _backup(shop, "crm.db")
-    shop.leave(LEFT)
-    shop.day()
-    _restore(shop, "crm.db")
+def test_without_the_frame_storage_lists_are_replaced_and_leavers_still_leave(installation: Installation) -> None:
+    _may_shrink(installation)
+    installation.day()
+    shutil.rmtree(installation.folder / "frames")
+    installation.leave(LEFT)
 
-    audit = shop.definitions.resolve_job_def("nord_audit").execute_in_process(raise_on_error=False)
+    installation.day()
+
+    assert installation.addresses(NEWSLETTER) == STAYED
+
+
+@pytest.mark.two_lists
+def test_after_an_older_crm_the_audit_brings_back_who_left_before_any_list_is_filled(
+    installation: Installation,
+) -> None:
+    _may_shrink(installation)
+    installation.day()
+    _backup(installation, "crm.db")
+    installation.leave(LEFT)
+    installation.day()
+    _restore(installation, "crm.db")
+
+    audit = installation.definitions.resolve_job_def("nord_audit").execute_in_process(raise_on_error=False)
     assert not audit.success or any(not check.passed for check in audit.get_asset_check_evaluations())
-    shop.day()
+    installation.day()
 
-    assert shop.addresses(NEWSLETTER) == STAYED
+    assert installation.addresses(NEWSLETTER) == STAYED
 
 
 LIST = [("nord", f"newsletter_{asset}") for asset in ("selection", "snapshot", "recipient_list")]
 
 
-def _lose(shop: Installation, name: str) -> None:
-    for file in shop.folder.glob(f"{name}*"):
+def _lose(installation: Installation, name: str) -> None:
+    for file in installation.folder.glob(f"{name}*"):
         file.unlink()
 
 
 @pytest.fixture
-def _gives_up_at_once(shop: Installation) -> None:
-    shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
-    shop.retry_policy = NO_RETRIES
+def _gives_up_at_once(installation: Installation) -> None:
+    installation.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
+    installation.retry_policy = NO_RETRIES
 
 
-def _leave_half_full(shop: Installation) -> list[str]:
+def _leave_half_full(installation: Installation) -> list[str]:
     """Let a replace end after three of five recipients. Returns whom the list holds then."""
-    shop.world.fault("addAll3", "fault", times=99, skip=3, arg="WebserviceImplException: unheard of")
-    assert not shop.run("nord").success
-    shop.world.repair()
-    return shop.addresses(NEWSLETTER)
+    installation.world.fault("addAll3", "fault", times=99, skip=3, arg="WebserviceImplException: unheard of")
+    assert not installation.run("nord").success
+    installation.world.repair()
+    return installation.addresses(NEWSLETTER)
 
 
 @pytest.mark.usefixtures("_gives_up_at_once")
 def test_a_half_full_list_whose_state_database_is_lost_is_found_out_and_filled_when_somebody_says_so(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
-    half = _leave_half_full(shop)
+    half = _leave_half_full(installation)
     assert 0 < len(half) < len(EVERYBODY)
-    _lose(shop, "state.db")
+    _lose(installation, "state.db")
 
-    told = " ".join(problems(shop.run("nord")))
+    told = " ".join(problems(installation.run("nord")))
 
     found = f"{len(half)} of the {len(half)} recipients that the list holds are among these 5, so it looks half full"
     assert found in told
     assert "`campaign-sync run nord --list newsletter --accept-size REASON`" in told
-    assert shop.addresses(NEWSLETTER) == half, "nothing is sent on a guess"
+    assert installation.addresses(NEWSLETTER) == half, "nothing is sent on a guess"
     run_id = str(uuid4())
-    with shop.state() as state:
+    with installation.state() as state:
         assert [(one.held, one.expected) for one in state.recipient_lists.partial_fills("nord").values()] == [
             (len(half), 5)
         ]
         state.recipient_lists.accept_size(
             SizeAcceptance(run_id, "nord", "newsletter", "anna", "it was half full", LONG_AGO)
         )
-    assert shop.run("nord", assets=LIST, run_id=run_id).success
-    assert shop.addresses(NEWSLETTER) == EVERYBODY
-    with shop.state() as state:
+    assert installation.run("nord", assets=LIST, run_id=run_id).success
+    assert installation.addresses(NEWSLETTER) == EVERYBODY
+    with installation.state() as state:
         assert state.recipient_lists.partial_fills("nord") == {}
 
 
 @pytest.mark.usefixtures("_gives_up_at_once")
-def test_the_gate_alone_finds_a_half_full_list_out_as_well(shop: Installation) -> None:
-    half = _leave_half_full(shop)
-    _lose(shop, "state.db")
-    shop.run("nord")
+def test_the_gate_alone_finds_a_half_full_list_out_as_well(installation: Installation) -> None:
+    half = _leave_half_full(installation)
+    _lose(installation, "state.db")
+    installation.run("nord")
 
-    told = " ".join(problems(shop.run("nord", assets=[("nord", "newsletter_recipient_list")])))
+    told = " ".join(problems(installation.run("nord", assets=[("nord", "newsletter_recipient_list")])))
 
     assert "was not touched. plausible_size: " in told
     assert "so it looks half full" in told
-    assert shop.addresses(NEWSLETTER) == half
+    assert installation.addresses(NEWSLETTER) == half
 
 
 @pytest.mark.usefixtures("_gives_up_at_once")
-def test_a_half_full_list_is_filled_by_the_next_run_after_an_older_state_database(shop: Installation) -> None:
-    shop.day()
-    _backup(shop, "state.db")
-    assert len(_leave_half_full(shop)) < len(EVERYBODY)
-    _restore(shop, "state.db")
+def test_a_half_full_list_is_filled_by_the_next_run_after_an_older_state_database(installation: Installation) -> None:
+    installation.day()
+    _backup(installation, "state.db")
+    assert len(_leave_half_full(installation)) < len(EVERYBODY)
+    _restore(installation, "state.db")
 
-    shop.day()
+    installation.day()
 
-    assert shop.addresses(NEWSLETTER) == EVERYBODY
+    assert installation.addresses(NEWSLETTER) == EVERYBODY
 
 
-def test_a_list_of_other_people_that_would_grow_is_not_said_to_be_half_full(shop: Installation) -> None:
-    shop.fill_by_hand(NEWSLETTER, EVERYBODY[:2])  # without the technical fields: nobody knows who they are
+def test_a_list_of_other_people_that_would_grow_is_not_said_to_be_half_full(installation: Installation) -> None:
+    installation.fill_by_hand(NEWSLETTER, EVERYBODY[:2])  # without the technical fields: nobody knows who they are
 
-    told = " ".join(problems(shop.run("nord")))
+    told = " ".join(problems(installation.run("nord")))
 
     assert "the list grows by 150% from 2 (in the list now) to 5" in told
     assert "half full" not in told
-    with shop.state() as state:
+    with installation.state() as state:
         assert state.recipient_lists.partial_fills("nord") == {}

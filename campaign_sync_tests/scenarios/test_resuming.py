@@ -16,46 +16,48 @@ THIRD = 2
 
 
 @pytest.fixture(autouse=True)
-def _one_recipient_a_batch(shop: Installation) -> None:
-    shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
+def _one_recipient_a_batch(installation: Installation) -> None:
+    installation.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
 
 
-def break_off(shop: Installation, instance: dg.DagsterInstance) -> Replacement:
+def break_off(installation: Installation, instance: dg.DagsterInstance) -> Replacement:
     """Let a replace end in the third of five batches: the vendor has stored it, and is not heard of again."""
-    shop.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:4]])
-    shop.run("nord", instance, assets=FEEDBACK + PICK)
-    shop.world.fault("addAll3", "drop", skip=THIRD, times=1)
-    shop.world.fault("addAll3", "fault", times=99, skip=THIRD, arg="WebserviceImplException: unheard of")
-    result = shop.run("nord", instance, assets=REPLACE, tags={"dagster/max_retries": "0"})
+    installation.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:4]])
+    installation.run("nord", instance, assets=FEEDBACK + PICK)
+    installation.world.fault("addAll3", "drop", skip=THIRD, times=1)
+    installation.world.fault("addAll3", "fault", times=99, skip=THIRD, arg="WebserviceImplException: unheard of")
+    result = installation.run("nord", instance, assets=REPLACE, tags={"dagster/max_retries": "0"})
     assert not result.success
     assert "INCOMPLETE since" in problems(result)[0]
-    shop.world.repair()
-    return broken(shop)
+    installation.world.repair()
+    return broken(installation)
 
 
-def broken(shop: Installation) -> Replacement:
-    with shop.state() as state:
+def broken(installation: Installation) -> Replacement:
+    with installation.state() as state:
         found = state.replacements.incomplete("nord", "newsletter")
     assert found is not None
     return found
 
 
 @pytest.fixture(autouse=True)
-def _no_second_try_within_a_run(shop: Installation) -> None:
-    shop.retry_policy = NO_RETRIES
+def _no_second_try_within_a_run(installation: Installation) -> None:
+    installation.retry_policy = NO_RETRIES
 
 
-def test_a_rerun_goes_on_where_the_list_agrees_with_the_snapshot_and_sends_nobody_twice(shop: Installation) -> None:
+def test_a_rerun_goes_on_where_the_list_agrees_with_the_snapshot_and_sends_nobody_twice(
+    installation: Installation,
+) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        first = break_off(shop, instance)
-        clears, sent = shop.clears(), len(shop.world.calls("addAll3"))
-        result = shop.run("nord", instance, assets=REPLACE)
+        first = break_off(installation, instance)
+        clears, sent = installation.clears(), len(installation.world.calls("addAll3"))
+        result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert shop.addresses() == EVERYBODY
-    assert shop.clears() == clears, "nothing was cleared again"
-    assert len(shop.world.calls("addAll3")) - sent == len(EVERYBODY) - (THIRD + 1)
-    with shop.state() as state:
+    assert installation.addresses() == EVERYBODY
+    assert installation.clears() == clears, "nothing was cleared again"
+    assert len(installation.world.calls("addAll3")) - sent == len(EVERYBODY) - (THIRD + 1)
+    with installation.state() as state:
         proven = state.replacements.last_proven("nord", "newsletter")
         assert proven is not None
         assert (proven.resumes, proven.cleared_at) == (first.id, first.cleared_at)
@@ -64,59 +66,61 @@ def test_a_rerun_goes_on_where_the_list_agrees_with_the_snapshot_and_sends_nobod
     assert StepOutcome.UNKNOWN in outcomes
 
 
-def test_a_half_full_list_that_somebody_meddled_with_is_cleared_and_filled_anew(shop: Installation) -> None:
+def test_a_half_full_list_that_somebody_meddled_with_is_cleared_and_filled_anew(installation: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        break_off(shop, instance)
-        shop.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
-        clears = shop.clears()
-        result = shop.run("nord", instance, assets=REPLACE)
+        break_off(installation, instance)
+        installation.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
+        clears = installation.clears()
+        result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert shop.addresses() == EVERYBODY
-    assert shop.clears() == clears + 1
+    assert installation.addresses() == EVERYBODY
+    assert installation.clears() == clears + 1
 
 
-def test_a_whole_new_day_mends_the_list_as_well_with_what_is_true_by_then(shop: Installation) -> None:
+def test_a_whole_new_day_mends_the_list_as_well_with_what_is_true_by_then(installation: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        break_off(shop, instance)
-        shop.leave("person1@example.org")
-        result = shop.run("nord", instance)
+        break_off(installation, instance)
+        installation.leave("person1@example.org")
+        result = installation.run("nord", instance)
 
     assert result.success, problems(result)
-    assert shop.addresses() == EVERYBODY[1:]
+    assert installation.addresses() == EVERYBODY[1:]
 
 
-def test_somebody_who_left_since_the_list_broke_off_is_not_in_it_when_it_is_whole_again(shop: Installation) -> None:
+def test_somebody_who_left_since_the_list_broke_off_is_not_in_it_when_it_is_whole_again(
+    installation: Installation,
+) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        break_off(shop, instance)
-        shop.world.unsubscribe(NORD, "person1@example.org")  # they were stored before it broke off
-        result = shop.run("nord", instance, assets=REPLACE)
+        break_off(installation, instance)
+        installation.world.unsubscribe(NORD, "person1@example.org")  # they were stored before it broke off
+        result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert shop.addresses() == EVERYBODY[1:]
+    assert installation.addresses() == EVERYBODY[1:]
 
 
 def test_a_list_that_cannot_be_mended_says_since_when_it_is_incomplete_and_what_stands_against_it(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        first = break_off(shop, instance)
-        shop.list_settings()["max_snapshot_age"] = "PT0.001S"
-        result = shop.run("nord", instance, assets=REPLACE)
+        first = break_off(installation, instance)
+        installation.list_settings()["max_snapshot_age"] = "PT0.001S"
+        result = installation.run("nord", instance, assets=REPLACE)
 
     (told,) = problems(result)
     assert f"INCOMPLETE since {first.cleared_at:%Y-%m-%d %H:%M:%S} UTC" in told
     assert "snapshot_age" in told
 
 
-def test_a_mailing_about_to_start_does_not_keep_a_half_full_list_from_being_filled(shop: Installation) -> None:
+def test_a_mailing_about_to_start_does_not_keep_a_half_full_list_from_being_filled(installation: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        break_off(shop, instance)
-        shop.world.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
-        result = shop.run("nord", instance, assets=REPLACE)
+        break_off(installation, instance)
+        installation.world.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
+        result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert shop.addresses() == EVERYBODY
+    assert installation.addresses() == EVERYBODY
 
 
 def test_an_incomplete_list_is_no_refusal() -> None:

@@ -25,15 +25,17 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return slept
 
 
-def campaign(shop: Installation, status: str, starts_in: timedelta | None = None, list_id: int = NEWSLETTER) -> None:
+def campaign(
+    installation: Installation, status: str, starts_in: timedelta | None = None, list_id: int = NEWSLETTER
+) -> None:
     start = datetime.now(UTC) + starts_in if starts_in is not None else None
-    shop.world.add_mailing(
+    installation.world.add_mailing(
         NORD, CAMPAIGN, "Willkommen", mailing_type="campaign", status=status, list_ids=[list_id], scheduled_at=start
     )
 
 
-def interlock(shop: Installation, **settings: str) -> None:
-    shop.settings["mandators"]["nord"]["mailings"] = settings
+def interlock(installation: Installation, **settings: str) -> None:
+    installation.settings["mandators"]["nord"]["mailings"] = settings
 
 
 def gate_of(result: dg.ExecuteInProcessResult, name: str = "newsletter") -> dg.AssetCheckEvaluation:
@@ -47,12 +49,14 @@ def gate_of(result: dg.ExecuteInProcessResult, name: str = "newsletter") -> dg.A
 
 @pytest.mark.two_lists
 @pytest.mark.usefixtures("naps")
-def test_a_list_is_renewed_on_each_of_three_days_under_a_smart_campaign_that_never_ends(shop: Installation) -> None:
-    campaign(shop, "SENDING")
+def test_a_list_is_renewed_on_each_of_three_days_under_a_smart_campaign_that_never_ends(
+    installation: Installation,
+) -> None:
+    campaign(installation, "SENDING")
     for day in range(1, 4):
-        shop.add_contact(f"new{day}", f"new{day}@example.org")
-        result = shop.day()
-        assert f"new{day}@example.org" in shop.addresses()
+        installation.add_contact(f"new{day}", f"new{day}@example.org")
+        result = installation.day()
+        assert f"new{day}@example.org" in installation.addresses()
         gate = gate_of(result)
         assert (gate.passed, gate.severity) == (False, dg.AssetCheckSeverity.WARN)
         assert "Smart Campaign 78 “Willkommen”, which uses the list, is being sent" in (gate.description or "")
@@ -61,55 +65,55 @@ def test_a_list_is_renewed_on_each_of_three_days_under_a_smart_campaign_that_nev
 
 
 def test_a_smart_campaign_is_waited_for_once_in_a_replacement_and_the_look_comes_after_it(
-    shop: Installation, naps: list[float], monkeypatch: pytest.MonkeyPatch
+    installation: Installation, naps: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    campaign(shop, "SENDING")
-    interlock(shop, max_wait="10m")
+    campaign(installation, "SENDING")
+    interlock(installation, max_wait="10m")
 
     def sleep(seconds: float) -> None:
         naps.append(seconds)
-        shop.world.unsubscribe(NORD, "person5@example.org")
+        installation.world.unsubscribe(NORD, "person5@example.org")
 
     monkeypatch.setattr(mailing_interlock, "sleep", sleep)
-    result = shop.run(assets=CHAIN)
+    result = installation.run(assets=CHAIN)
 
     assert result.success, problems(result)
     assert sum(naps) == 600
-    assert shop.addresses() == EVERYBODY[:4]
-    with shop.state() as state:
+    assert installation.addresses() == EVERYBODY[:4]
+    with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("gate", "unsubscribed"): 1}
 
 
 def test_a_smart_campaign_that_ends_while_it_is_waited_for_leaves_no_warning(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    campaign(shop, "SENDING")
-    monkeypatch.setattr(mailing_interlock, "sleep", lambda _: shop.world.set_mailing_status(CAMPAIGN, "DONE"))
-    assert gate_of(shop.day()).passed
+    campaign(installation, "SENDING")
+    monkeypatch.setattr(mailing_interlock, "sleep", lambda _: installation.world.set_mailing_status(CAMPAIGN, "DONE"))
+    assert gate_of(installation.day()).passed
 
 
 @pytest.mark.usefixtures("naps")
-def test_a_smart_campaign_keeps_a_list_untouched_where_the_configuration_says_so(shop: Installation) -> None:
-    shop.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
-    campaign(shop, "SENDING")
-    interlock(shop, smart_campaigns="refuse")
+def test_a_smart_campaign_keeps_a_list_untouched_where_the_configuration_says_so(installation: Installation) -> None:
+    installation.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
+    campaign(installation, "SENDING")
+    interlock(installation, smart_campaigns="refuse")
 
-    result = shop.run(assets=CHAIN)
+    result = installation.run(assets=CHAIN)
 
     (problem,) = problems(result)
     assert "Smart Campaign 78 “Willkommen”, which uses the list, is being sent" in problem
     assert "mandators.nord.mailings.smart_campaigns is refuse" in problem
-    assert shop.addresses() == EVERYBODY[:4]
+    assert installation.addresses() == EVERYBODY[:4]
 
 
 @pytest.mark.usefixtures("naps")
-def test_a_smart_campaign_that_starts_soon_is_waited_for_like_any_other_mailing(shop: Installation) -> None:
-    campaign(shop, "NEW", timedelta(minutes=50))
+def test_a_smart_campaign_that_starts_soon_is_waited_for_like_any_other_mailing(installation: Installation) -> None:
+    campaign(installation, "NEW", timedelta(minutes=50))
 
-    result = shop.run(assets=CHAIN)
+    result = installation.run(assets=CHAIN)
 
     assert "Smart Campaign 78 “Willkommen”, which uses the list, starts at" in problems(result)[0]
-    assert shop.clears() == 0
+    assert installation.clears() == 0
 
 
 @pytest.mark.two_lists
@@ -125,25 +129,25 @@ def test_a_smart_campaign_that_starts_soon_is_waited_for_like_any_other_mailing(
     ],
 )
 def test_other_smart_campaigns_are_in_no_lists_way(
-    shop: Installation, status: str, starts_in: timedelta | None, list_id: int, shown: bool
+    installation: Installation, status: str, starts_in: timedelta | None, list_id: int, shown: bool
 ) -> None:
-    campaign(shop, status, starts_in, list_id)
+    campaign(installation, status, starts_in, list_id)
 
-    gate = gate_of(shop.day())
+    gate = gate_of(installation.day())
 
     assert gate.passed
     assert ("Smart Campaign 78 “Willkommen”, which uses the list, isn't activated yet" in str(gate.metadata)) == shown
 
 
 @pytest.mark.usefixtures("naps")
-def test_a_regular_mailing_beside_a_smart_campaign_still_keeps_the_list_untouched(shop: Installation) -> None:
-    campaign(shop, "SENDING")
-    shop.world.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
+def test_a_regular_mailing_beside_a_smart_campaign_still_keeps_the_list_untouched(installation: Installation) -> None:
+    campaign(installation, "SENDING")
+    installation.world.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
 
-    result = shop.run(assets=CHAIN)
+    result = installation.run(assets=CHAIN)
 
     assert "mailing 77, which uses the list, is being sent" in problems(result)[0]
-    assert shop.clears() == 0
+    assert installation.clears() == 0
 
 
 @pytest.fixture
@@ -162,8 +166,8 @@ def no_such_word(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_such_word")
-def test_a_vendor_that_does_not_know_smart_campaigns_stops_no_list(shop: Installation) -> None:
-    gate = gate_of(shop.day())
+def test_a_vendor_that_does_not_know_smart_campaigns_stops_no_list(installation: Installation) -> None:
+    gate = gate_of(installation.day())
 
     assert gate.passed
     assert "the vendor doesn't show Smart Campaigns" in str(gate.metadata)
@@ -171,42 +175,42 @@ def test_a_vendor_that_does_not_know_smart_campaigns_stops_no_list(shop: Install
 
 @pytest.mark.usefixtures("no_such_word")
 def test_a_list_that_no_smart_campaign_may_find_empty_is_not_cleared_where_the_vendor_tells_of_none(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
-    interlock(shop, smart_campaigns="refuse")
+    interlock(installation, smart_campaigns="refuse")
 
-    assert "set mandators.nord.mailings.smart_campaigns to warn" in problems(shop.run(assets=CHAIN))[0]
-    assert shop.clears() == 0
+    assert "set mandators.nord.mailings.smart_campaigns to warn" in problems(installation.run(assets=CHAIN))[0]
+    assert installation.clears() == 0
 
 
 @pytest.mark.parametrize("mailing_type", ["regular", "campaign"])
 def test_a_mailing_that_begins_between_admission_and_clearing_is_not_waited_for_with_an_old_look(
-    shop: Installation, naps: list[float], monkeypatch: pytest.MonkeyPatch, mailing_type: str
+    installation: Installation, naps: list[float], monkeypatch: pytest.MonkeyPatch, mailing_type: str
 ) -> None:
-    shop.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
+    installation.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
     run = Preflight.run
 
     def run_and_begin(*arguments: Any) -> Any:
         result = run(*arguments)
-        shop.world.add_mailing(
+        installation.world.add_mailing(
             NORD, CAMPAIGN, "Willkommen", mailing_type=mailing_type, status="SENDING", list_ids=[NEWSLETTER]
         )
         return result
 
     monkeypatch.setattr(Preflight, "run", run_and_begin)
-    result = shop.run(assets=CHAIN)
+    result = installation.run(assets=CHAIN)
 
     assert "is being sent, since the list was admitted" in problems(result)[0]
     assert naps == []
-    assert shop.addresses() == EVERYBODY[:4]
+    assert installation.addresses() == EVERYBODY[:4]
 
 
 def test_a_gate_that_only_warns_raises_no_alarm_and_leaves_the_run_green(
-    shop: Installation, naps: list[float], monkeypatch: pytest.MonkeyPatch
+    installation: Installation, naps: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    campaign(shop, "SENDING")
+    campaign(installation, "SENDING")
 
-    result = shop.day()
+    result = installation.day()
 
     assert naps
     assert problems(result) == []

@@ -15,93 +15,95 @@ EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 
 
 @pytest.fixture(autouse=True)
-def _small_batches(shop: Installation) -> None:
-    shop.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 2}
+def _small_batches(installation: Installation) -> None:
+    installation.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 2}
 
 
-def test_a_session_that_expires_between_two_batches_costs_a_login_and_nothing_else(shop: Installation) -> None:
-    shop.world.fault("addAll3", "expire", skip=2)
+def test_a_session_that_expires_between_two_batches_costs_a_login_and_nothing_else(installation: Installation) -> None:
+    installation.world.fault("addAll3", "expire", skip=2)
 
-    shop.day("nord")
+    installation.day("nord")
 
-    assert shop.addresses() == EVERYBODY
-    assert len(shop.world.calls("login")) > 1
+    assert installation.addresses() == EVERYBODY
+    assert len(installation.world.calls("login")) > 1
 
 
-def test_an_answer_lost_after_the_vendor_stored_the_rows_is_settled_by_sending_them_again(shop: Installation) -> None:
-    shop.world.fault("addAll3", "drop", skip=1, times=2)
+def test_an_answer_lost_after_the_vendor_stored_the_rows_is_settled_by_sending_them_again(
+    installation: Installation,
+) -> None:
+    installation.world.fault("addAll3", "drop", skip=1, times=2)
 
-    result = shop.day("nord")
+    result = installation.day("nord")
 
-    assert shop.addresses() == EVERYBODY
-    with shop.state() as state:
+    assert installation.addresses() == EVERYBODY
+    with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {}
 
 
 @pytest.mark.two_lists
-def test_a_row_the_vendor_failed_on_by_itself_is_sent_once_more_and_then_said_so(shop: Installation) -> None:
-    shop.world.refuse(8100, "person3@example.org", 7)
+def test_a_row_the_vendor_failed_on_by_itself_is_sent_once_more_and_then_said_so(installation: Installation) -> None:
+    installation.world.refuse(8100, "person3@example.org", 7)
 
-    result = shop.day("nord")
+    result = installation.day("nord")
 
-    assert shop.addresses() == [one for one in EVERYBODY if one != "person3@example.org"]
-    assert len(shop.world.calls("addAll3")) == 2 * (5 + 1)
-    with shop.state() as state:
+    assert installation.addresses() == [one for one in EVERYBODY if one != "person3@example.org"]
+    assert len(installation.world.calls("addAll3")) == 2 * (5 + 1)
+    with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("vendor", "vendor_error"): 1}
 
 
 def test_a_fault_in_the_middle_of_filling_ends_in_a_whole_list_because_the_replace_begins_again(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
-    shop.world.fault("addAll3", "fault", skip=2, arg="java.lang.IllegalStateException: try later")
+    installation.world.fault("addAll3", "fault", skip=2, arg="java.lang.IllegalStateException: try later")
 
-    result = shop.run("nord")
+    result = installation.run("nord")
 
     assert result.success, problems(result)
-    assert shop.addresses() == EVERYBODY
+    assert installation.addresses() == EVERYBODY
 
 
-def test_a_list_that_stays_incomplete_says_so_since_when_and_what_to_do(shop: Installation) -> None:
-    shop.world.fault("clear", "fault", times=99, arg="java.lang.SecurityException: not permitted")
-    shop.fill_by_hand(NEWSLETTER, EVERYBODY)
+def test_a_list_that_stays_incomplete_says_so_since_when_and_what_to_do(installation: Installation) -> None:
+    installation.world.fault("clear", "fault", times=99, arg="java.lang.SecurityException: not permitted")
+    installation.fill_by_hand(NEWSLETTER, EVERYBODY)
 
-    result = shop.run("nord", assets=CHAIN)
+    result = installation.run("nord", assets=CHAIN)
 
     assert any("newsletter" in problem and "INCOMPLETE since" in problem for problem in problems(result))
-    with shop.state() as state:
+    with installation.state() as state:
         broken = state.replacements.incomplete("nord", "newsletter")
     assert broken is not None
     assert broken.state is ReplacementState.FAILED
 
 
 def test_somebody_who_leaves_during_the_fill_is_swept_and_in_the_ledger(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill_then_leave(*arguments: Any, **options: Any) -> object:
         codes = carry_out(*arguments, **options)
-        shop.world.unsubscribe(8100, "person2@example.org")
+        installation.world.unsubscribe(8100, "person2@example.org")
         return codes
 
     monkeypatch.setattr(ListWriter, "carry_out", fill_then_leave)
 
-    result = shop.day("nord")
+    result = installation.day("nord")
 
-    assert "person2@example.org" not in shop.addresses()
-    with shop.state() as state:
+    assert "person2@example.org" not in installation.addresses()
+    with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("sweep", "unsubscribed"): 1}
 
 
 def test_a_list_that_somebody_else_writes_to_meanwhile_is_not_called_proven(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill_then_meddle(*arguments: Any, **options: Any) -> object:
         codes = carry_out(*arguments, **options)
-        shop.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
+        installation.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
         return codes
 
     monkeypatch.setattr(ListWriter, "carry_out", fill_then_meddle)
 
-    result = shop.run("nord", assets=CHAIN)
+    result = installation.run("nord", assets=CHAIN)
 
     assert not result.success
     assert any("it has 6 recipients where 5 should be (5 equal, extra 1)" in problem for problem in problems(result))
@@ -113,18 +115,18 @@ CHAIN = [
 ]
 
 
-def test_the_list_alone_cannot_be_replaced_round_the_gate(shop: Installation) -> None:
+def test_the_list_alone_cannot_be_replaced_round_the_gate(installation: Installation) -> None:
     alone = [("nord", "newsletter_recipient_list")]
     with dg.DagsterInstance.ephemeral() as instance:
-        never = shop.run("nord", instance, assets=alone)
+        never = installation.run("nord", instance, assets=alone)
         assert "no snapshot yet" in problems(never)[0]
 
-        shop.run("nord", instance)
-        clears = shop.clears()
-        shop.list_settings()["max_snapshot_age"] = "PT0.001S"
-        shop.leave("person1@example.org")
-        shop.run("nord", instance, assets=CHAIN[:3])
-        stale = shop.run("nord", instance, assets=alone)
+        installation.run("nord", instance)
+        clears = installation.clears()
+        installation.list_settings()["max_snapshot_age"] = "PT0.001S"
+        installation.leave("person1@example.org")
+        installation.run("nord", instance, assets=CHAIN[:3])
+        stale = installation.run("nord", instance, assets=alone)
 
-    assert shop.clears() == clears
+    assert installation.clears() == clears
     assert "snapshot_age" in problems(stale)[0]

@@ -10,8 +10,8 @@ from campaign_sync_tests.installation import Installation
 
 
 @pytest.fixture(autouse=True)
-def no_second_try(shop: Installation) -> None:
-    shop.retry_policy = NO_RETRIES
+def no_second_try(installation: Installation) -> None:
+    installation.retry_policy = NO_RETRIES
 
 
 @pytest.fixture
@@ -58,12 +58,12 @@ def untold(results: dict[str, tuple[bool, str]], why: str) -> list[str]:
 
 @pytest.mark.two_lists
 def test_checks_behind_a_failed_selection_say_so_and_the_neighbours_are_as_ever(
-    shop: Installation, instance: dg.DagsterInstance
+    installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    assert shop.run(instance=instance).success
-    shop.list_settings()["select"] = {"marketing_list": "Nobody knows it"}
+    assert installation.run(instance=instance).success
+    installation.list_settings()["select"] = {"marketing_list": "Nobody knows it"}
 
-    assert not shop.run(instance=instance).success
+    assert not installation.run(instance=instance).success
 
     why = "nord/newsletter_selection failed: "
     assert untold(newest(instance, "nord", "newsletter_snapshot"), why) == []
@@ -75,11 +75,11 @@ def test_checks_behind_a_failed_selection_say_so_and_the_neighbours_are_as_ever(
 
 
 def test_checks_behind_a_snapshot_that_its_own_check_stops_say_so(
-    shop: Installation, instance: dg.DagsterInstance
+    installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    shop.list_settings()["limits"] = {"min_rows": 100}
+    installation.list_settings()["limits"] = {"min_rows": 100}
 
-    assert not shop.run(instance=instance).success
+    assert not installation.run(instance=instance).success
 
     results = newest(instance, "nord", "newsletter_recipient_list")
     assert untold(results, "plausible_size of the snapshot stops the list") == []
@@ -89,12 +89,12 @@ def test_checks_behind_a_snapshot_that_its_own_check_stops_say_so(
 
 @pytest.mark.two_lists
 def test_checks_behind_feedback_that_cannot_be_fetched_say_so_for_every_list_but_how_old_it_is_is_known(
-    shop: Installation, instance: dg.DagsterInstance
+    installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    assert shop.run(instance=instance).success
-    shop.world.fault("getUnsubscribes", "fault", times=99)
+    assert installation.run(instance=instance).success
+    installation.world.fault("getUnsubscribes", "fault", times=99)
 
-    assert not shop.run(instance=instance).success
+    assert not installation.run(instance=instance).success
 
     why = "nord/unsubscribes failed: "
     assert untold(newest(instance, "nord", "unsubscribes"), why) == []
@@ -105,11 +105,13 @@ def test_checks_behind_feedback_that_cannot_be_fetched_say_so_for_every_list_but
         assert untold(newest(instance, "nord", f"{name}_snapshot"), why) == []
 
 
-def test_a_replace_that_breaks_off_says_that_no_proof_holds(shop: Installation, instance: dg.DagsterInstance) -> None:
-    assert shop.run(instance=instance).success
-    shop.world.fault("addAll3", "fault", times=99)
+def test_a_replace_that_breaks_off_says_that_no_proof_holds(
+    installation: Installation, instance: dg.DagsterInstance
+) -> None:
+    assert installation.run(instance=instance).success
+    installation.world.fault("addAll3", "fault", times=99)
 
-    assert not shop.run(instance=instance, assets=[("nord", "newsletter_recipient_list")]).success
+    assert not installation.run(instance=instance, assets=[("nord", "newsletter_recipient_list")]).success
 
     results = newest(instance, "nord", "newsletter_recipient_list")
     assert untold(results, "nord/newsletter_recipient_list failed: ") == ["gate"], "that was passed"

@@ -31,12 +31,12 @@ OTHER = 100000000077
 
 
 @pytest.fixture
-def shop(shop: Installation) -> Installation:
+def installation(installation: Installation) -> Installation:
     """An installation whose lists of `nord` have unsubscribe lists of their own."""
-    shop.settings["mandators"]["nord"]["unsubscribe_lists"] = "per_list"
+    installation.settings["mandators"]["nord"]["unsubscribe_lists"] = "per_list"
     for list_id in (NEWSLETTER, PRODUCTS):
-        shop.world.unsubscribe_from_list(list_id)
-    return shop
+        installation.world.unsubscribe_from_list(list_id)
+    return installation
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def without(*addresses: str) -> list[str]:
     return [one for one in EVERYBODY if one not in addresses]
 
 
-def publish(shop: Installation, address: str, at: datetime) -> None:
-    shop.world.publish(NORD, "getUnsubscribes", [[address, str(int(at.timestamp() * 1000))]])
+def publish(installation: Installation, address: str, at: datetime) -> None:
+    installation.world.publish(NORD, "getUnsubscribes", [[address, str(int(at.timestamp() * 1000))]])
 
 
-def forget(shop: Installation, address: str) -> None:
+def forget(installation: Installation, address: str) -> None:
     """Let somebody be on no recipient list's own unsubscribe list any more."""
-    with shop.world.transaction() as database:
+    with installation.world.transaction() as database:
         database.execute("DELETE FROM list_unsubscribed WHERE key = ?", [address])
 
 
@@ -77,44 +77,44 @@ def gate(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
     return found
 
 
-def between_snapshot_and_sending(shop: Installation, leave: Callable[[], None]) -> dg.ExecuteInProcessResult:
+def between_snapshot_and_sending(installation: Installation, leave: Callable[[], None]) -> dg.ExecuteInProcessResult:
     """A day of both lists, with something that happens after their snapshots."""
     with dg.DagsterInstance.ephemeral() as instance:
         pick: Assets = [
             ("nord", f"{name}_{asset}") for asset in ("selection", "snapshot") for name in ("newsletter", "products")
         ]
-        shop.run("nord", instance, assets=FEEDBACK + pick)
+        installation.run("nord", instance, assets=FEEDBACK + pick)
         leave()
-        return shop.run("nord", instance, assets=REPLACE_BOTH)
+        return installation.run("nord", instance, assets=REPLACE_BOTH)
 
 
 @pytest.mark.two_lists
-def test_who_leaves_one_list_is_out_of_it_and_keeps_place_and_consent_in_the_other(shop: Installation) -> None:
+def test_who_leaves_one_list_is_out_of_it_and_keeps_place_and_consent_in_the_other(installation: Installation) -> None:
     result = between_snapshot_and_sending(
-        shop, lambda: shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+        installation, lambda: installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     )
 
     assert result.success, problems(result)
-    assert shop.addresses(PRODUCTS) == without("person2@example.org")
-    assert shop.addresses(NEWSLETTER) == EVERYBODY
-    assert withdrawals(shop) == [("c2", "products-nord", "optimizely:live_look")]
-    assert ledger(shop, result.run_id) == {}
+    assert installation.addresses(PRODUCTS) == without("person2@example.org")
+    assert installation.addresses(NEWSLETTER) == EVERYBODY
+    assert withdrawals(installation) == [("c2", "products-nord", "optimizely:live_look")]
+    assert ledger(installation, result.run_id) == {}
 
 
 @pytest.mark.two_lists
-def test_who_leaves_both_lists_one_after_the_other_is_withdrawn_from_both(shop: Installation) -> None:
-    shop.day()
-    shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
-    shop.day()
-    shop.world.unsubscribe_from_list(NEWSLETTER, "person2@example.org")
-    shop.day()
+def test_who_leaves_both_lists_one_after_the_other_is_withdrawn_from_both(installation: Installation) -> None:
+    installation.day()
+    installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    installation.day()
+    installation.world.unsubscribe_from_list(NEWSLETTER, "person2@example.org")
+    installation.day()
 
-    assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == without("person2@example.org")
-    assert [opt_in_id for _, opt_in_id, _ in withdrawals(shop)] == ["newsletter-nord", "products-nord"]
+    assert installation.addresses(NEWSLETTER) == installation.addresses(PRODUCTS) == without("person2@example.org")
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals(installation)] == ["newsletter-nord", "products-nord"]
 
 
 def test_who_leaves_a_list_while_it_is_filled_is_taken_out_of_it(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clear = web_services.HANDLERS["Recipient", "clear"]
     left: list[tuple[int, str]] = []
@@ -132,95 +132,97 @@ def test_who_leaves_a_list_while_it_is_filled_is_taken_out_of_it(
 
     monkeypatch.setitem(web_services.HANDLERS, ("Recipient", "clear"), clear_and_leave)
     monkeypatch.setitem(web_services.HANDLERS, ("Recipient", "removeUnsubscribed"), remove_unsubscribed)
-    result = shop.run(assets=CHAIN)
+    result = installation.run(assets=CHAIN)
 
     assert result.success, problems(result)
-    assert shop.addresses() == without("person3@example.org")
-    assert ledger(shop, result.run_id) == {("sweep", "unsubscribed"): 1}
-    assert withdrawals(shop) == [("c3", "newsletter-nord", "optimizely:live_look")]
+    assert installation.addresses() == without("person3@example.org")
+    assert ledger(installation, result.run_id) == {("sweep", "unsubscribed"): 1}
+    assert withdrawals(installation) == [("c3", "newsletter-nord", "optimizely:live_look")]
 
 
 @pytest.mark.two_lists
 @pytest.mark.parametrize("first_day", [True, False], ids=["first day", "second day"])
 def test_a_feedback_row_withdraws_only_the_list_that_the_vendor_says_was_left(
-    shop: Installation, first_day: bool
+    installation: Installation, first_day: bool
 ) -> None:
     if not first_day:
-        shop.day()
-    shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
-    publish(shop, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
+        installation.day()
+    installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    publish(installation, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
 
-    shop.day()
+    installation.day()
 
-    assert withdrawals(shop) == [("c2", "products-nord", "optimizely:unsubscribes")]
-    assert shop.addresses(NEWSLETTER) == EVERYBODY
-    assert shop.addresses(PRODUCTS) == without("person2@example.org")
-
-
-@pytest.mark.two_lists
-def test_a_feedback_row_of_somebody_on_the_clients_list_withdraws_everything(shop: Installation) -> None:
-    shop.day()
-    shop.leave("person2@example.org")
-
-    shop.day()
-
-    assert [opt_in_id for _, opt_in_id, _ in withdrawals(shop)] == ["newsletter-nord", "products-nord"]
-    assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == without("person2@example.org")
-
-
-def test_who_left_a_list_that_is_not_ours_is_withdrawn_from_nothing(shop: Installation) -> None:
-    shop.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
-    shop.day()
-    shop.world.unsubscribe_from_list(OTHER, "person2@example.org")
-    publish(shop, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
-
-    shop.day()
-
-    assert withdrawals(shop) == []
-    assert shop.addresses() == EVERYBODY
+    assert withdrawals(installation) == [("c2", "products-nord", "optimizely:unsubscribes")]
+    assert installation.addresses(NEWSLETTER) == EVERYBODY
+    assert installation.addresses(PRODUCTS) == without("person2@example.org")
 
 
 @pytest.mark.two_lists
-def test_what_was_about_a_list_that_is_not_ours_stays_so_though_the_vendor_has_forgotten_it(shop: Installation) -> None:
-    shop.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
-    shop.day()
-    shop.world.unsubscribe_from_list(OTHER, "person2@example.org")
-    publish(shop, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
-    shop.day()
-    forget(shop, "person2@example.org")
+def test_a_feedback_row_of_somebody_on_the_clients_list_withdraws_everything(installation: Installation) -> None:
+    installation.day()
+    installation.leave("person2@example.org")
 
-    result = shop.day()
+    installation.day()
+
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals(installation)] == ["newsletter-nord", "products-nord"]
+    assert installation.addresses(NEWSLETTER) == installation.addresses(PRODUCTS) == without("person2@example.org")
+
+
+def test_who_left_a_list_that_is_not_ours_is_withdrawn_from_nothing(installation: Installation) -> None:
+    installation.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
+    installation.day()
+    installation.world.unsubscribe_from_list(OTHER, "person2@example.org")
+    publish(installation, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
+
+    installation.day()
+
+    assert withdrawals(installation) == []
+    assert installation.addresses() == EVERYBODY
+
+
+@pytest.mark.two_lists
+def test_what_was_about_a_list_that_is_not_ours_stays_so_though_the_vendor_has_forgotten_it(
+    installation: Installation,
+) -> None:
+    installation.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
+    installation.day()
+    installation.world.unsubscribe_from_list(OTHER, "person2@example.org")
+    publish(installation, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
+    installation.day()
+    forget(installation, "person2@example.org")
+
+    result = installation.day()
 
     assert result.success, problems(result)
-    assert withdrawals(shop) == []
-    assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == EVERYBODY
-    with shop.state() as state:
+    assert withdrawals(installation) == []
+    assert installation.addresses(NEWSLETTER) == installation.addresses(PRODUCTS) == EVERYBODY
+    with installation.state() as state:
         assert state.write_backs.unsubscribes("nord", YESTERDAY) == [], "the CRM was told of no opt-out"
 
 
 @pytest.mark.two_lists
 @pytest.mark.parametrize("read_again", [True, False], ids=["read again", "not read again"])
 def test_who_is_known_to_the_crm_only_later_is_withdrawn_from_the_list_that_they_had_left(
-    shop: Installation, read_again: bool
+    installation: Installation, read_again: bool
 ) -> None:
-    shop.day()
-    shop.world.unsubscribe_from_list(PRODUCTS, "new@example.org")
-    publish(shop, "new@example.org", datetime.now(UTC) - timedelta(minutes=5))
-    shop.day()
-    assert withdrawals(shop) == []
-    shop.add_contact("c9", "new@example.org")
-    shop.consent("c9", "products-nord", "granted", LONG_AGO)
-    forget(shop, "new@example.org")
+    installation.day()
+    installation.world.unsubscribe_from_list(PRODUCTS, "new@example.org")
+    publish(installation, "new@example.org", datetime.now(UTC) - timedelta(minutes=5))
+    installation.day()
+    assert withdrawals(installation) == []
+    installation.add_contact("c9", "new@example.org")
+    installation.consent("c9", "products-nord", "granted", LONG_AGO)
+    forget(installation, "new@example.org")
     if not read_again:
-        with shop.world.transaction() as database:
+        with installation.world.transaction() as database:
             database.execute("DELETE FROM export_row")
 
-    shop.day()
+    installation.day()
 
-    assert withdrawals(shop) == [("c9", "products-nord", "optimizely:unsubscribes")]
-    shop.day()
-    assert "new@example.org" in shop.addresses(NEWSLETTER)
-    assert "new@example.org" not in shop.addresses(PRODUCTS)
+    assert withdrawals(installation) == [("c9", "products-nord", "optimizely:unsubscribes")]
+    installation.day()
+    assert "new@example.org" in installation.addresses(NEWSLETTER)
+    assert "new@example.org" not in installation.addresses(PRODUCTS)
 
 
 @pytest.mark.two_lists
@@ -234,65 +236,67 @@ def test_who_is_known_to_the_crm_only_later_is_withdrawn_from_the_list_that_they
     ],
 )
 def test_of_whom_the_crm_does_not_know_every_row_counts(
-    shop: Installation, lists: tuple[int | None, int], ended: set[str], read_again: bool
+    installation: Installation, lists: tuple[int | None, int], ended: set[str], read_again: bool
 ) -> None:
-    shop.day()
+    installation.day()
     for list_id in lists:
         if list_id:
-            shop.world.unsubscribe_from_list(list_id, "new@example.org")
-        publish(shop, "new@example.org", datetime.now(UTC) - timedelta(minutes=5))
-        shop.run(assets=FEEDBACK)
-        forget(shop, "new@example.org")
-    shop.add_contact("c9", "new@example.org")
-    shop.consent("c9", "products-nord", "granted", LONG_AGO)
+            installation.world.unsubscribe_from_list(list_id, "new@example.org")
+        publish(installation, "new@example.org", datetime.now(UTC) - timedelta(minutes=5))
+        installation.run(assets=FEEDBACK)
+        forget(installation, "new@example.org")
+    installation.add_contact("c9", "new@example.org")
+    installation.consent("c9", "products-nord", "granted", LONG_AGO)
     if not read_again:
-        with shop.world.transaction() as database:
+        with installation.world.transaction() as database:
             database.execute("DELETE FROM export_row")
 
-    shop.run(assets=FEEDBACK)
+    installation.run(assets=FEEDBACK)
 
-    assert {opt_in_id for _, opt_in_id, _ in withdrawals(shop)} == ended
+    assert {opt_in_id for _, opt_in_id, _ in withdrawals(installation)} == ended
 
 
 @pytest.mark.two_lists
-def test_two_rows_about_one_address_are_each_about_what_they_name(shop: Installation) -> None:
-    shop.world.agree_on_response_fields(NORD, FIELDS)
-    shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
-    shop.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
-    shop.day()
+def test_two_rows_about_one_address_are_each_about_what_they_name(installation: Installation) -> None:
+    installation.world.agree_on_response_fields(NORD, FIELDS)
+    installation.settings["mandators"]["nord"]["feedback"] = {
+        "readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}
+    }
+    installation.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
+    installation.day()
     for list_id in (NEWSLETTER, PRODUCTS):
-        shop.world.unsubscribe_from_list(list_id, "person2@example.org")
+        installation.world.unsubscribe_from_list(list_id, "person2@example.org")
     now = datetime.now(UTC)
     first, second = (str(int((now - timedelta(minutes=each)).timestamp() * 1000)) for each in (9, 5))
     rows = [["person2@example.org", first], ["person2@example.org", second, "newsletter-nord", "contact", "c2"]]
-    shop.world.publish(NORD, "getUnsubscribes", rows)
+    installation.world.publish(NORD, "getUnsubscribes", rows)
 
-    shop.day()
+    installation.day()
 
-    assert [opt_in_id for _, opt_in_id, _ in withdrawals(shop)] == [
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals(installation)] == [
         "newsletter-nord",
         "newsletter-nord",
         "products-nord",
     ]
 
 
-def test_a_consent_given_again_stays_though_the_list_still_knows_that_they_left(shop: Installation) -> None:
-    shop.day()
-    shop.world.unsubscribe_from_list(NEWSLETTER, "person2@example.org")
-    publish(shop, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
-    shop.day()
-    shop.consent("c2", "newsletter-nord", "granted", datetime.now(UTC))
+def test_a_consent_given_again_stays_though_the_list_still_knows_that_they_left(installation: Installation) -> None:
+    installation.day()
+    installation.world.unsubscribe_from_list(NEWSLETTER, "person2@example.org")
+    publish(installation, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
+    installation.day()
+    installation.consent("c2", "newsletter-nord", "granted", datetime.now(UTC))
 
-    result = shop.day()
+    result = installation.day()
 
-    assert shop.addresses() == without("person2@example.org"), "the vendor still has them on this list's own"
-    assert ledger(shop, result.run_id) == {("gate", "unsubscribed"): 1}
-    assert [source for _, _, source in withdrawals(shop)] == ["optimizely:unsubscribes"]
+    assert installation.addresses() == without("person2@example.org"), "the vendor still has them on this list's own"
+    assert ledger(installation, result.run_id) == {("gate", "unsubscribed"): 1}
+    assert [source for _, _, source in withdrawals(installation)] == ["optimizely:unsubscribes"]
 
 
 @pytest.mark.two_lists
 def test_whether_the_lists_answer_includes_the_clients_list_does_not_matter(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def of_the_lists_own_alone(caller: Any, recipient_list: Any, ids: Sequence[str]) -> list[bool]:
         query = "SELECT key FROM list_unsubscribed WHERE list_id = ?"
@@ -302,120 +306,130 @@ def test_whether_the_lists_answer_includes_the_clients_list_does_not_matter(
     monkeypatch.setitem(web_services.HANDLERS, ("Unsubscribe", "containsAllByRecipientList"), of_the_lists_own_alone)
 
     def leave() -> None:
-        shop.world.unsubscribe(NORD, "person1@example.org")
-        shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+        installation.world.unsubscribe(NORD, "person1@example.org")
+        installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
 
-    result = between_snapshot_and_sending(shop, leave)
+    result = between_snapshot_and_sending(installation, leave)
 
     assert result.success, problems(result)
-    assert shop.addresses(NEWSLETTER) == without("person1@example.org")
-    assert shop.addresses(PRODUCTS) == without("person1@example.org", "person2@example.org")
-    assert ledger(shop, result.run_id) == {("gate", "on_unsubscribe_list"): 1}
-    assert withdrawals(shop) == [("c2", "products-nord", "optimizely:live_look")]
+    assert installation.addresses(NEWSLETTER) == without("person1@example.org")
+    assert installation.addresses(PRODUCTS) == without("person1@example.org", "person2@example.org")
+    assert ledger(installation, result.run_id) == {("gate", "on_unsubscribe_list"): 1}
+    assert withdrawals(installation) == [("c2", "products-nord", "optimizely:live_look")]
 
 
 @pytest.mark.two_lists
 @pytest.mark.parametrize("seen_first_by", ["its row", "a look"])
 def test_where_rows_name_the_opt_in_nobody_on_the_clients_list_loses_another_consent(
-    shop: Installation, seen_first_by: str
+    installation: Installation, seen_first_by: str
 ) -> None:
-    shop.world.agree_on_response_fields(NORD, FIELDS)
-    shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
-    shop.day()
+    installation.world.agree_on_response_fields(NORD, FIELDS)
+    installation.settings["mandators"]["nord"]["feedback"] = {
+        "readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}
+    }
+    installation.day()
 
     def leave() -> None:
-        shop.leave_through(NEWSLETTER, "person2@example.org")
+        installation.leave_through(NEWSLETTER, "person2@example.org")
 
     if seen_first_by == "a look":
-        assert between_snapshot_and_sending(shop, leave).success
-        assert withdrawals(shop) == []
+        assert between_snapshot_and_sending(installation, leave).success
+        assert withdrawals(installation) == []
     else:
         leave()
-    result = shop.day()
+    result = installation.day()
 
-    assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == without("person2@example.org")
-    assert withdrawals(shop) == [("c2", "newsletter-nord", "optimizely:unsubscribes")]
-    with shop.state() as state:
+    assert installation.addresses(NEWSLETTER) == installation.addresses(PRODUCTS) == without("person2@example.org")
+    assert withdrawals(installation) == [("c2", "newsletter-nord", "optimizely:unsubscribes")]
+    with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "products") == {("gate", "on_unsubscribe_list"): 1}
 
 
-def back_from_the_clients_list(shop: Installation) -> None:
+def back_from_the_clients_list(installation: Installation) -> None:
     """Let person2 leave everything by a row that names the newsletter, consent to that again, and be off the list."""
-    shop.world.agree_on_response_fields(NORD, FIELDS)
-    shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
-    shop.day()
-    shop.leave_through(NEWSLETTER, "person2@example.org")
-    shop.day()
-    with shop.world.transaction() as database:
+    installation.world.agree_on_response_fields(NORD, FIELDS)
+    installation.settings["mandators"]["nord"]["feedback"] = {
+        "readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}
+    }
+    installation.day()
+    installation.leave_through(NEWSLETTER, "person2@example.org")
+    installation.day()
+    with installation.world.transaction() as database:
         database.execute("DELETE FROM unsubscribed")
-    shop.consent("c2", "newsletter-nord", "granted", datetime.now(UTC))
+    installation.consent("c2", "newsletter-nord", "granted", datetime.now(UTC))
 
 
 @pytest.mark.two_lists
 @pytest.mark.parametrize("seen_off_by", ["a look", "the audit"])
 @pytest.mark.parametrize("seen_on_by", ["a look", "the audit"])
 def test_who_was_seen_off_the_clients_list_and_then_leaves_one_list_is_withdrawn_from_it(
-    shop: Installation, seen_off_by: str, seen_on_by: str
+    installation: Installation, seen_off_by: str, seen_on_by: str
 ) -> None:
-    see = {"a look": shop.day, "the audit": lambda: audited(shop)}
-    back_from_the_clients_list(shop)
+    see = {"a look": installation.day, "the audit": lambda: audited(installation)}
+    back_from_the_clients_list(installation)
     assert see[seen_off_by]().success
-    shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     assert see[seen_on_by]().success
-    forget(shop, "person2@example.org")
+    forget(installation, "person2@example.org")
 
-    shop.day()
+    installation.day()
 
-    assert [opt_in_id for _, opt_in_id, _ in withdrawals(shop)] == ["newsletter-nord", "products-nord"]
-    assert "person2@example.org" in shop.addresses(NEWSLETTER)
-    assert "person2@example.org" not in shop.addresses(PRODUCTS)
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals(installation)] == ["newsletter-nord", "products-nord"]
+    assert "person2@example.org" in installation.addresses(NEWSLETTER)
+    assert "person2@example.org" not in installation.addresses(PRODUCTS)
 
 
 @pytest.mark.two_lists
-def test_an_audit_forgets_nobody_who_is_on_the_clients_list_and_on_a_lists_own(shop: Installation) -> None:
-    shop.world.agree_on_response_fields(NORD, FIELDS)
-    shop.settings["mandators"]["nord"]["feedback"] = {"readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}}
-    shop.day()
-    shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
-    shop.day()
-    shop.consent("c2", "products-nord", "granted", datetime.now(UTC))
-    shop.world.unsubscribe(NORD, "person2@example.org")
-    audited(shop)
-    with shop.world.transaction() as database:
+def test_an_audit_forgets_nobody_who_is_on_the_clients_list_and_on_a_lists_own(installation: Installation) -> None:
+    installation.world.agree_on_response_fields(NORD, FIELDS)
+    installation.settings["mandators"]["nord"]["feedback"] = {
+        "readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}
+    }
+    installation.day()
+    installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    installation.day()
+    installation.consent("c2", "products-nord", "granted", datetime.now(UTC))
+    installation.world.unsubscribe(NORD, "person2@example.org")
+    audited(installation)
+    with installation.world.transaction() as database:
         database.execute("DELETE FROM unsubscribed")
 
-    shop.day()
+    installation.day()
 
-    assert [opt_in_id for _, opt_in_id, _ in withdrawals(shop)] == ["products-nord"], "given again since"
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals(installation)] == ["products-nord"], "given again since"
 
 
 @pytest.mark.two_lists
 @pytest.mark.usefixtures("refused")
-def test_where_lists_may_not_be_asked_whoever_is_on_any_stays_out_and_keeps_their_consents(shop: Installation) -> None:
+def test_where_lists_may_not_be_asked_whoever_is_on_any_stays_out_and_keeps_their_consents(
+    installation: Installation,
+) -> None:
     result = between_snapshot_and_sending(
-        shop, lambda: shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+        installation, lambda: installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     )
 
     assert result.success, problems(result)
-    assert shop.addresses(NEWSLETTER) == shop.addresses(PRODUCTS) == without("person2@example.org")
-    assert withdrawals(shop) == []
-    assert ledger(shop, result.run_id) == {("gate", "on_unsubscribe_list"): 1}
+    assert installation.addresses(NEWSLETTER) == installation.addresses(PRODUCTS) == without("person2@example.org")
+    assert withdrawals(installation) == []
+    assert ledger(installation, result.run_id) == {("gate", "on_unsubscribe_list"): 1}
     assert (gate(result).passed, gate(result).severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "containsAllByRecipientList" in (gate(result).description or "")
-    assert len(shop.world.calls("containsAllByRecipientList")) == 1, "a user who may not is told so once a session"
+    assert len(installation.world.calls("containsAllByRecipientList")) == 1, (
+        "a user who may not is told so once a session"
+    )
 
 
 @pytest.mark.two_lists
-def test_a_mandator_of_one_unsubscribe_list_keeps_them_out_of_every_list(shop: Installation) -> None:
-    shop.settings["mandators"]["nord"]["unsubscribe_lists"] = "client"
+def test_a_mandator_of_one_unsubscribe_list_keeps_them_out_of_every_list(installation: Installation) -> None:
+    installation.settings["mandators"]["nord"]["unsubscribe_lists"] = "client"
 
     result = between_snapshot_and_sending(
-        shop, lambda: shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+        installation, lambda: installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     )
 
     assert result.success, problems(result)
-    assert shop.addresses(NEWSLETTER) == without("person2@example.org")
-    assert shop.world.calls("containsAllByRecipientList") == []
+    assert installation.addresses(NEWSLETTER) == without("person2@example.org")
+    assert installation.world.calls("containsAllByRecipientList") == []
 
 
 # The canary
@@ -424,60 +438,60 @@ def test_a_mandator_of_one_unsubscribe_list_keeps_them_out_of_every_list(shop: I
 @pytest.mark.two_lists
 @pytest.mark.parametrize("opt_in_list", [False, True])
 def test_a_canary_shows_the_kind_of_a_list_by_the_lists_own_unsubscribe_list(
-    shop: Installation, opt_in_list: bool
+    installation: Installation, opt_in_list: bool
 ) -> None:
-    shop.settings["mandators"]["nord"]["canary_address"] = CANARY
-    shop.world.unsubscribe_from_list(PRODUCTS, CANARY)  # and from no other
-    shop.world.unsubscribe_from_list(NEWSLETTER, "person1@example.org")
-    shop.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=opt_in_list)
+    installation.settings["mandators"]["nord"]["canary_address"] = CANARY
+    installation.world.unsubscribe_from_list(PRODUCTS, CANARY)  # and from no other
+    installation.world.unsubscribe_from_list(NEWSLETTER, "person1@example.org")
+    installation.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=opt_in_list)
 
-    result = shop.run(assets=CHAIN)
+    result = installation.run(assets=CHAIN)
 
     assert result.success != opt_in_list
     if opt_in_list:
         assert "a canary has shown it to be an opt-in list" in problems(result)[0]
-    assert sorted(shop.world.unsubscribed_from_list(NEWSLETTER)) == [CANARY, "person1@example.org"]
-    assert shop.addresses() == ([] if opt_in_list else without("person1@example.org"))
+    assert sorted(installation.world.unsubscribed_from_list(NEWSLETTER)) == [CANARY, "person1@example.org"]
+    assert installation.addresses() == ([] if opt_in_list else without("person1@example.org"))
 
 
 @pytest.mark.two_lists
 @pytest.mark.usefixtures("refused")
 def test_a_canary_proves_no_list_regular_where_the_vendor_does_not_say_from_which_it_is_unsubscribed(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
-    shop.settings["mandators"]["nord"]["canary_address"] = CANARY
-    shop.world.unsubscribe_from_list(PRODUCTS, CANARY)
+    installation.settings["mandators"]["nord"]["canary_address"] = CANARY
+    installation.world.unsubscribe_from_list(PRODUCTS, CANARY)
 
-    result = shop.run(assets=CHAIN)
+    result = installation.run(assets=CHAIN)
 
     assert result.success, problems(result)
     assert "doesn't say from which lists it is unsubscribed" in str(gate(result).metadata)
-    with shop.state() as state:
+    with installation.state() as state:
         assert state.recipient_lists.kind(NEWSLETTER) is None
 
 
 # The audit
 
 
-def audited(shop: Installation) -> dg.ExecuteInProcessResult:
-    return shop.definitions.resolve_job_def("nord_audit").execute_in_process(raise_on_error=False)
+def audited(installation: Installation) -> dg.ExecuteInProcessResult:
+    return installation.definitions.resolve_job_def("nord_audit").execute_in_process(raise_on_error=False)
 
 
 @pytest.mark.two_lists
-def test_the_audit_withdraws_from_the_list_that_was_left_and_from_no_other(shop: Installation) -> None:
-    shop.day()
-    shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
-    shop.world.unsubscribe(NORD, "person4@example.org")
+def test_the_audit_withdraws_from_the_list_that_was_left_and_from_no_other(installation: Installation) -> None:
+    installation.day()
+    installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    installation.world.unsubscribe(NORD, "person4@example.org")
 
-    result = audited(shop)
+    result = audited(installation)
 
     assert check(result, "complete").metadata["missing"].value == 2
-    assert withdrawals(shop) == [
+    assert withdrawals(installation) == [
         ("c2", "products-nord", "optimizely:audit"),
         ("c4", "newsletter-nord", "optimizely:audit"),
         ("c4", "products-nord", "optimizely:audit"),
     ]
-    again = audited(shop)
+    again = audited(installation)
     assert check(again, "complete").passed
     assert check(again, "agreed").passed
 
@@ -485,24 +499,24 @@ def test_the_audit_withdraws_from_the_list_that_was_left_and_from_no_other(shop:
 @pytest.mark.two_lists
 @pytest.mark.usefixtures("refused")
 def test_an_audit_that_may_not_ask_about_lists_withdraws_nothing_and_says_whom_the_vendor_writes_nothing(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
-    shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
 
-    result = audited(shop)
+    result = audited(installation)
 
-    assert withdrawals(shop) == []
+    assert withdrawals(installation) == []
     assert check(result, "agreed").metadata["consenting here"].value == 1
 
 
 def test_an_audit_does_not_believe_that_most_people_have_left_a_list(
-    shop: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(6, 16):
-        shop.add_contact(f"c{number}", f"person{number}@example.org")
+        installation.add_contact(f"c{number}", f"person{number}@example.org")
     monkeypatch.setattr(Unsubscribes, "contains_all_of_list", lambda _, list_id, ids: [True] * len(ids))
 
-    result = audited(shop)
+    result = audited(installation)
 
     assert "so nobody was withdrawn from it" in problems(result)[0]
-    assert [each for each in withdrawals(shop) if each[1] == "newsletter-nord"] == []
+    assert [each for each in withdrawals(installation) if each[1] == "newsletter-nord"] == []

@@ -15,7 +15,7 @@ from campaign_sync.cli.why import print_why
 from campaign_sync.crm.sql import schema
 from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
 from campaign_sync_tests.databases import fresh_database
-from campaign_sync_tests.installation import LONG_AGO, Installation, installation
+from campaign_sync_tests.installation import LONG_AGO, Installation, running_installation
 from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE, RUN_ID, ledger
 
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]
@@ -24,12 +24,12 @@ LEAVERS = [f"w{number}" for number in range(1, 13)]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
+def installation(request: pytest.FixtureRequest, tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
     """An installation with twelve more people who have withdrawn, with CRM and state on either database."""
     urls = {}
     if request.param == "postgresql":
         urls = {"crm_url": request.getfixturevalue("postgres_url"), "state_url": request.getfixturevalue("other_url")}
-    with installation(tmp_path, two_lists=two_lists, **urls) as built:
+    with running_installation(tmp_path, two_lists=two_lists, **urls) as built:
         for entity_id in LEAVERS:
             built.add_contact(entity_id, f"{entity_id}@example.org")
             built.consent(entity_id, "newsletter-nord", "withdrawn", LEFT_AT)
@@ -43,10 +43,10 @@ def other_url() -> Iterator[str]:
         yield url
 
 
-def lose(shop: Installation, entities: Sequence[str]) -> None:
+def lose(installation: Installation, entities: Sequence[str]) -> None:
     """Load the consents without the withdrawals of some people, as an ETL does that ends half-way."""
     event = schema.consent_event.c
-    with shop.crm() as crm:
+    with installation.crm() as crm:
         crm.execute(schema.consent_event.delete().where(event.kind == "withdrawn", event.entity_id.in_(entities)))
 
 
@@ -55,106 +55,106 @@ def check(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
     return found
 
 
-def why(shop: Installation, who: str) -> str:
+def why(installation: Installation, who: str) -> str:
     text = io.StringIO()
-    print_why(shop.configuration, who, Console(file=text, width=400))
+    print_why(installation.configuration, who, Console(file=text, width=400))
     return text.getvalue()
 
 
-def remembered(shop: Installation) -> int:
-    with shop.state() as state:
+def remembered(installation: Installation) -> int:
+    with installation.state() as state:
         return state.known_withdrawals.count("nord", "newsletter-nord")
 
 
 def test_a_crm_that_was_loaded_without_withdrawals_refuses_the_list_until_somebody_accepts_that(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
-    first = shop.run("nord", assets=CHAIN)
+    first = installation.run("nord", assets=CHAIN)
     assert first.success, problems(first)
-    assert (check(first).passed, remembered(shop)) == (True, 12)
-    clears = shop.clears()
-    lose(shop, LEAVERS[:11])
+    assert (check(first).passed, remembered(installation)) == (True, 12)
+    clears = installation.clears()
+    lose(installation, LEAVERS[:11])
 
-    result = shop.run("nord", assets=CHAIN)
+    result = installation.run("nord", assets=CHAIN)
 
     (problem,) = problems(result)
     assert "consent_event shows 11 people as granted for newsletter-nord" in problem
     assert "12 are remembered" in problem
     assert "`campaign-sync run nord --list newsletter --accept-withdrawals REASON`" in problem
-    assert (shop.clears(), shop.addresses()) == (clears, EVERYBODY)
-    assert ledger(shop, result.run_id)["selection", "withdrawal_vanished"] == 11
-    assert "newsletter-nord was withdrawn" in why(shop, "contact:w1")
-    assert "the CRM doesn't have that withdrawal any more" in why(shop, "contact:w1")
+    assert (installation.clears(), installation.addresses()) == (clears, EVERYBODY)
+    assert ledger(installation, result.run_id)["selection", "withdrawal_vanished"] == 11
+    assert "newsletter-nord was withdrawn" in why(installation, "contact:w1")
+    assert "the CRM doesn't have that withdrawal any more" in why(installation, "contact:w1")
 
-    with shop.state() as state:
+    with installation.state() as state:
         now = datetime.now(UTC)
         state.known_withdrawals.accept(
             WithdrawalAcceptance(RUN_ID, "nord", "newsletter", "anna", "a wrong import", now)
         )
-    lose(shop, LEAVERS)  # the twelfth vanishes when the others have been accepted
-    accepted = shop.run("nord", assets=CHAIN, run_id=RUN_ID)
+    lose(installation, LEAVERS)  # the twelfth vanishes when the others have been accepted
+    accepted = installation.run("nord", assets=CHAIN, run_id=RUN_ID)
 
     assert accepted.success, problems(accepted)
-    assert shop.addresses() == sorted([*EVERYBODY, *(f"{one}@example.org" for one in LEAVERS[:11])])
+    assert installation.addresses() == sorted([*EVERYBODY, *(f"{one}@example.org" for one in LEAVERS[:11])])
     assert (check(accepted).passed, check(accepted).severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert shop.run("nord", assets=CHAIN).success
-    assert remembered(shop) == 1
+    assert installation.run("nord", assets=CHAIN).success
+    assert remembered(installation) == 1
 
 
-def test_the_list_replaced_alone_is_refused_as_well(shop: Installation) -> None:
+def test_the_list_replaced_alone_is_refused_as_well(installation: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        shop.run("nord", instance, assets=CHAIN)
-        clears = shop.clears()
-        lose(shop, LEAVERS)
-        result = shop.run("nord", instance, assets=REPLACE)
+        installation.run("nord", instance, assets=CHAIN)
+        clears = installation.clears()
+        lose(installation, LEAVERS)
+        result = installation.run("nord", instance, assets=REPLACE)
 
     assert "withdrawals: consent_event shows 12 people as granted" in problems(result)[0]
-    assert shop.clears() == clears
+    assert installation.clears() == clears
 
 
-def test_one_that_vanishes_after_the_snapshot_is_known_from_the_gate_alone(shop: Installation) -> None:
+def test_one_that_vanishes_after_the_snapshot_is_known_from_the_gate_alone(installation: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        shop.run("nord", instance, assets=CHAIN)
-        shop.consent("c1", "newsletter-nord", "withdrawn", LEFT_AT)
-        shop.run("nord", instance, assets=REPLACE)
-        assert shop.addresses() == EVERYBODY[1:]
-        lose(shop, ["c1"])
-        result = shop.run("nord", instance, assets=REPLACE)
+        installation.run("nord", instance, assets=CHAIN)
+        installation.consent("c1", "newsletter-nord", "withdrawn", LEFT_AT)
+        installation.run("nord", instance, assets=REPLACE)
+        assert installation.addresses() == EVERYBODY[1:]
+        lose(installation, ["c1"])
+        result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert shop.addresses() == EVERYBODY[1:]
-    assert ledger(shop, result.run_id) == {("gate", "withdrawal_vanished"): 1}
+    assert installation.addresses() == EVERYBODY[1:]
+    assert ledger(installation, result.run_id) == {("gate", "withdrawal_vanished"): 1}
 
 
 def test_a_single_one_is_a_warning_and_its_person_stays_out_for_as_long_as_there_is_no_newer_consent(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
-    shop.run("nord", assets=CHAIN)
-    lose(shop, ["w1"])
+    installation.run("nord", assets=CHAIN)
+    lose(installation, ["w1"])
 
     for _ in range(2):
-        result = shop.run("nord", assets=CHAIN)
+        result = installation.run("nord", assets=CHAIN)
         assert result.success, problems(result)
-        assert shop.addresses() == EVERYBODY
+        assert installation.addresses() == EVERYBODY
         assert (check(result).passed, check(result).severity) == (False, dg.AssetCheckSeverity.WARN)
-    shop.consent("w1", "newsletter-nord", "granted", datetime.now(UTC) - timedelta(minutes=1))
+    installation.consent("w1", "newsletter-nord", "granted", datetime.now(UTC) - timedelta(minutes=1))
 
-    again = shop.run("nord", assets=CHAIN)
+    again = installation.run("nord", assets=CHAIN)
     assert again.success, problems(again)
-    assert shop.addresses() == [*EVERYBODY, "w1@example.org"]
-    assert (check(again).passed, remembered(shop)) == (True, 11)
+    assert installation.addresses() == [*EVERYBODY, "w1@example.org"]
+    assert (check(again).passed, remembered(installation)) == (True, 11)
 
 
 def test_the_other_record_of_a_withdrawn_address_is_not_mailed_when_that_record_is_merged_or_erased(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
-    shop.add_contact("d1", " W1@example.org", consent=None)
-    shop.consent("d1", "newsletter-nord", "granted", LONG_AGO - timedelta(days=90))
-    shop.add_contact("d2", "w2@example.org", consent=None)
-    shop.consent("d2", "newsletter-nord", "granted", LEFT_AT + timedelta(days=1))
-    shop.run("nord", assets=CHAIN)
-    assert shop.addresses() == [*EVERYBODY, "w2@example.org"]
-    with shop.crm() as crm:
+    installation.add_contact("d1", " W1@example.org", consent=None)
+    installation.consent("d1", "newsletter-nord", "granted", LONG_AGO - timedelta(days=90))
+    installation.add_contact("d2", "w2@example.org", consent=None)
+    installation.consent("d2", "newsletter-nord", "granted", LEFT_AT + timedelta(days=1))
+    installation.run("nord", assets=CHAIN)
+    assert installation.addresses() == [*EVERYBODY, "w2@example.org"]
+    with installation.crm() as crm:
         for table, column in (
             ("contact", "id"),
             ("marketing_list_member", "entity_id"),
@@ -162,55 +162,55 @@ def test_the_other_record_of_a_withdrawn_address_is_not_mailed_when_that_record_
         ):
             crm.exec_driver_sql(f"DELETE FROM {table} WHERE {column} IN ('w1', 'w2')")
 
-    result = shop.run("nord", assets=CHAIN)
+    result = installation.run("nord", assets=CHAIN)
 
     assert result.success, problems(result)
-    assert shop.addresses() == [*EVERYBODY, "w2@example.org"]
-    assert ledger(shop, result.run_id)["selection", "withdrawal_vanished"] == 1
-    assert "by this record or another one with the address" in why(shop, "contact:d1")
+    assert installation.addresses() == [*EVERYBODY, "w2@example.org"]
+    assert ledger(installation, result.run_id)["selection", "withdrawal_vanished"] == 1
+    assert "by this record or another one with the address" in why(installation, "contact:d1")
 
 
-def test_people_who_are_erased_or_lose_all_their_consents_are_no_finding(shop: Installation) -> None:
-    shop.run("nord", assets=CHAIN)
-    with shop.crm() as crm:
+def test_people_who_are_erased_or_lose_all_their_consents_are_no_finding(installation: Installation) -> None:
+    installation.run("nord", assets=CHAIN)
+    with installation.crm() as crm:
         crm.exec_driver_sql("DELETE FROM consent_event WHERE entity_id LIKE 'w%%'")
         crm.exec_driver_sql("DELETE FROM marketing_list_member WHERE entity_id LIKE 'w1%%'")
         crm.exec_driver_sql("DELETE FROM contact WHERE id LIKE 'w1%%'")
 
-    result = shop.run("nord", assets=CHAIN)
+    result = installation.run("nord", assets=CHAIN)
 
     assert result.success, problems(result)
     assert check(result).passed
-    assert remembered(shop) == 12
+    assert remembered(installation) == 12
 
 
 @pytest.mark.two_lists
-def test_a_withdrawal_of_another_opt_in_counts_for_that_one_only(shop: Installation) -> None:
-    shop.consent("c1", "products-nord", "withdrawn", LEFT_AT)
-    shop.run("nord")
-    lose(shop, ["c1"])
+def test_a_withdrawal_of_another_opt_in_counts_for_that_one_only(installation: Installation) -> None:
+    installation.consent("c1", "products-nord", "withdrawn", LEFT_AT)
+    installation.run("nord")
+    lose(installation, ["c1"])
 
-    result = shop.run("nord")
+    result = installation.run("nord")
 
     assert result.success, problems(result)
-    assert EVERYBODY[0] in shop.addresses()
-    with shop.state() as state:
+    assert EVERYBODY[0] in installation.addresses()
+    with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "products")["selection", "withdrawal_vanished"] == 1
 
 
 @pytest.mark.thorough
 def test_a_crm_restored_from_a_backup_does_not_bring_back_who_withdrew_since(tmp_path: Path) -> None:
-    with installation(tmp_path) as shop:
-        shop.day()
+    with running_installation(tmp_path) as installation:
+        installation.day()
         shutil.copy(tmp_path / "crm.db", tmp_path / "crm.backup")
-        shop.consent("c3", "newsletter-nord", "withdrawn", LEFT_AT)
-        shop.list_settings()["limits"] = {"max_shrink": 0.5}
-        shop.day()
+        installation.consent("c3", "newsletter-nord", "withdrawn", LEFT_AT)
+        installation.list_settings()["limits"] = {"max_shrink": 0.5}
+        installation.day()
         for leftover in tmp_path.glob("crm.db-*"):
             leftover.unlink()
         shutil.copy(tmp_path / "crm.backup", tmp_path / "crm.db")
 
-        result = shop.day()
+        result = installation.day()
 
-        assert EVERYBODY[2] not in shop.addresses()
-        assert ledger(shop, result.run_id) == {("selection", "withdrawal_vanished"): 1}
+        assert EVERYBODY[2] not in installation.addresses()
+        assert ledger(installation, result.run_id) == {("selection", "withdrawal_vanished"): 1}

@@ -11,21 +11,23 @@ from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, NORD, PRODUCT
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 
-def ledger(shop: Installation, run_id: str, name: str = "newsletter") -> dict[tuple[str, str], int]:
+def ledger(installation: Installation, run_id: str, name: str = "newsletter") -> dict[tuple[str, str], int]:
     """Stage and reason: how many people."""
-    with shop.state() as state:
+    with installation.state() as state:
         return state.rejections.counts(run_id, "nord", name)
 
 
 @pytest.mark.two_lists
-def test_somebody_who_unsubscribed_is_withdrawn_in_the_crm_and_in_no_list_of_the_mandator(shop: Installation) -> None:
-    shop.leave("Person2@example.org")
+def test_somebody_who_unsubscribed_is_withdrawn_in_the_crm_and_in_no_list_of_the_mandator(
+    installation: Installation,
+) -> None:
+    installation.leave("Person2@example.org")
 
-    result = shop.day("nord")
+    result = installation.day("nord")
 
-    assert "person2@example.org" not in shop.addresses(NEWSLETTER) + shop.addresses(PRODUCTS)
-    assert ledger(shop, result.run_id) == {("selection", "unsubscribed"): 1}
-    with shop.crm() as crm:
+    assert "person2@example.org" not in installation.addresses(NEWSLETTER) + installation.addresses(PRODUCTS)
+    assert ledger(installation, result.run_id) == {("selection", "unsubscribed"): 1}
+    with installation.crm() as crm:
         events = crm.exec_driver_sql(
             "SELECT opt_in_id, source FROM consent_event WHERE entity_id = 'c2' AND kind = 'withdrawn' ORDER BY 1"
         ).fetchall()
@@ -37,128 +39,134 @@ def test_somebody_who_unsubscribed_is_withdrawn_in_the_crm_and_in_no_list_of_the
 
 @pytest.mark.parametrize("hidden", ["\u200b", "\ufeff"])
 @pytest.mark.parametrize("seen", ["in a row that has it", "in a row that lacks it", "at the look"])
-def test_a_character_that_does_not_show_makes_nobody_another_person(shop: Installation, seen: str, hidden: str) -> None:
+def test_a_character_that_does_not_show_makes_nobody_another_person(
+    installation: Installation, seen: str, hidden: str
+) -> None:
     row = ["person2@example.org", str(int(YESTERDAY.timestamp() * 1000))]
     if seen == "in a row that has it":
         row[0] = hidden + row[0]
     else:
-        with shop.crm() as crm:
+        with installation.crm() as crm:
             crm.execute(
                 schema.contact.update().where(schema.contact.c.id == "c2").values(email=f"{hidden}person2@example.org")
             )
     if seen == "at the look":
-        shop.world.unsubscribe(NORD, "person2@example.org")
+        installation.world.unsubscribe(NORD, "person2@example.org")
     else:
-        shop.world.publish(NORD, "getUnsubscribes", [row])
+        installation.world.publish(NORD, "getUnsubscribes", [row])
 
-    shop.day("nord")
+    installation.day("nord")
 
-    assert [address for address in shop.addresses(NEWSLETTER) if "person2" in address] == []
+    assert [address for address in installation.addresses(NEWSLETTER) if "person2" in address] == []
 
 
-def test_an_opt_out_under_an_id_that_is_no_address_any_more_still_ends_the_consent(shop: Installation) -> None:
-    with shop.crm() as crm:
+def test_an_opt_out_under_an_id_that_is_no_address_any_more_still_ends_the_consent(installation: Installation) -> None:
+    with installation.crm() as crm:
         crm.execute(schema.contact.update().where(schema.contact.c.id == "c2").values(email="Bjo..ern.@example.org"))
-    shop.world.publish(NORD, "getUnsubscribes", [["bjo..ern.@example.org", str(int(YESTERDAY.timestamp() * 1000))]])
-    shop.day("nord")
-    with shop.crm() as crm:
+    installation.world.publish(
+        NORD, "getUnsubscribes", [["bjo..ern.@example.org", str(int(YESTERDAY.timestamp() * 1000))]]
+    )
+    installation.day("nord")
+    with installation.crm() as crm:
         crm.execute(schema.contact.update().where(schema.contact.c.id == "c2").values(email="bjoern@example.org"))
 
-    result = shop.day("nord")
+    result = installation.day("nord")
 
-    assert "bjoern@example.org" not in shop.addresses(NEWSLETTER)
-    assert ledger(shop, result.run_id)["selection", "unsubscribed"] == 1
-
-
-def test_an_unsubscribe_from_one_mandator_leaves_the_other_mandators_consent_alone(shop: Installation) -> None:
-    shop.leave("person2@example.org", mandator_id=NORD)
-
-    shop.day("nord")
-    shop.day("sued")
-    assert "person2@example.org" in [one["id"] for one in shop.world.recipients(100000000021)]
+    assert "bjoern@example.org" not in installation.addresses(NEWSLETTER)
+    assert ledger(installation, result.run_id)["selection", "unsubscribed"] == 1
 
 
-def test_a_bounced_address_is_written_to_in_no_mandator(shop: Installation) -> None:
+def test_an_unsubscribe_from_one_mandator_leaves_the_other_mandators_consent_alone(installation: Installation) -> None:
+    installation.leave("person2@example.org", mandator_id=NORD)
+
+    installation.day("nord")
+    installation.day("sued")
+    assert "person2@example.org" in [one["id"] for one in installation.world.recipients(100000000021)]
+
+
+def test_a_bounced_address_is_written_to_in_no_mandator(installation: Installation) -> None:
     moment = str(int(YESTERDAY.timestamp() * 1000))
-    shop.world.publish(SUED, "getOutBounces", [["person3@example.org", moment]])
+    installation.world.publish(SUED, "getOutBounces", [["person3@example.org", moment]])
 
-    shop.day("sued")
-    shop.day("nord")
-    assert "person3@example.org" not in shop.addresses(NEWSLETTER) + shop.addresses(100000000021)
+    installation.day("sued")
+    installation.day("nord")
+    assert "person3@example.org" not in installation.addresses(NEWSLETTER) + installation.addresses(100000000021)
 
 
 @pytest.mark.two_lists
-def test_somebody_who_consented_again_after_leaving_is_in_the_list(shop: Installation) -> None:
-    shop.world.publish(NORD, "getUnsubscribes", [["person4@example.org", str(int(YESTERDAY.timestamp() * 1000))]])
-    shop.consent("c4", "newsletter-nord", "granted", YESTERDAY + timedelta(hours=1))
+def test_somebody_who_consented_again_after_leaving_is_in_the_list(installation: Installation) -> None:
+    installation.world.publish(
+        NORD, "getUnsubscribes", [["person4@example.org", str(int(YESTERDAY.timestamp() * 1000))]]
+    )
+    installation.consent("c4", "newsletter-nord", "granted", YESTERDAY + timedelta(hours=1))
 
-    shop.day("nord")
-    assert "person4@example.org" in shop.addresses(NEWSLETTER)
-    assert "person4@example.org" not in shop.addresses(PRODUCTS)
+    installation.day("nord")
+    assert "person4@example.org" in installation.addresses(NEWSLETTER)
+    assert "person4@example.org" not in installation.addresses(PRODUCTS)
 
 
-def test_a_withdrawal_at_the_very_moment_of_a_grant_wins(shop: Installation) -> None:
-    shop.consent("c5", "newsletter-nord", "withdrawn", LONG_AGO)
+def test_a_withdrawal_at_the_very_moment_of_a_grant_wins(installation: Installation) -> None:
+    installation.consent("c5", "newsletter-nord", "withdrawn", LONG_AGO)
 
-    result = shop.day("nord")
+    result = installation.day("nord")
 
-    assert "person5@example.org" not in shop.addresses()
-    assert ledger(shop, result.run_id) == {("selection", "consent_withdrawn"): 1}
+    assert "person5@example.org" not in installation.addresses()
+    assert ledger(installation, result.run_id) == {("selection", "consent_withdrawn"): 1}
 
 
 @pytest.mark.parametrize(
     ("email", "reason"), [("", "no_address"), ("nobody", "invalid_address"), ("a b@example.org", "invalid_address")]
 )
 def test_a_row_without_a_usable_address_is_rejected_with_its_reason(
-    shop: Installation, email: str, reason: str
+    installation: Installation, email: str, reason: str
 ) -> None:
-    shop.add_contact("c6", email)
+    installation.add_contact("c6", email)
 
-    result = shop.day("nord")
+    result = installation.day("nord")
 
-    assert ledger(shop, result.run_id) == {("selection", reason): 1}
+    assert ledger(installation, result.run_id) == {("selection", reason): 1}
 
 
 @pytest.mark.two_lists
 def test_somebody_without_the_lists_own_consent_is_never_selected_whatever_else_they_consented_to(
-    shop: Installation,
+    installation: Installation,
 ) -> None:
-    shop.add_contact("c6", "sixth@example.org", consent="products-nord")
+    installation.add_contact("c6", "sixth@example.org", consent="products-nord")
 
-    result = shop.day("nord")
+    result = installation.day("nord")
 
-    assert "sixth@example.org" not in shop.addresses(NEWSLETTER)
-    assert "sixth@example.org" in shop.addresses(PRODUCTS)
-    assert ledger(shop, result.run_id) == {("selection", "no_consent"): 1}
-
-
-def test_two_people_with_one_address_come_once_and_the_other_is_in_the_ledger(shop: Installation) -> None:
-    shop.add_contact("c6", " PERSON1@example.org")
-
-    result = shop.day("nord")
-
-    assert shop.addresses().count("person1@example.org") == 1
-    assert ledger(shop, result.run_id) == {("snapshot", "duplicate_address"): 1}
+    assert "sixth@example.org" not in installation.addresses(NEWSLETTER)
+    assert "sixth@example.org" in installation.addresses(PRODUCTS)
+    assert ledger(installation, result.run_id) == {("selection", "no_consent"): 1}
 
 
-def test_a_name_that_xml_cannot_carry_costs_one_row_and_not_the_list(shop: Installation) -> None:
-    shop.add_contact("c6", "sixth@example.org", first_name="Bell\x07a")
+def test_two_people_with_one_address_come_once_and_the_other_is_in_the_ledger(installation: Installation) -> None:
+    installation.add_contact("c6", " PERSON1@example.org")
 
-    result = shop.day("nord")
+    result = installation.day("nord")
 
-    assert ledger(shop, result.run_id) == {("snapshot", "forbidden_characters"): 1}
+    assert installation.addresses().count("person1@example.org") == 1
+    assert ledger(installation, result.run_id) == {("snapshot", "duplicate_address"): 1}
 
 
-def test_whom_the_vendor_refuses_is_in_the_ledger_with_the_vendors_reason(shop: Installation) -> None:
-    shop.world.unsubscribe(NORD, "person1@example.org")
-    shop.world.block(NORD, "*son2@example.org")
-    shop.world.bounce(NORD, "person3@example.org")
-    shop.world.refuse(NORD, "person4@example.org", 6)
+def test_a_name_that_xml_cannot_carry_costs_one_row_and_not_the_list(installation: Installation) -> None:
+    installation.add_contact("c6", "sixth@example.org", first_name="Bell\x07a")
 
-    result = shop.day("nord")
+    result = installation.day("nord")
 
-    assert shop.addresses() == ["person5@example.org"]
-    assert ledger(shop, result.run_id) == {
+    assert ledger(installation, result.run_id) == {("snapshot", "forbidden_characters"): 1}
+
+
+def test_whom_the_vendor_refuses_is_in_the_ledger_with_the_vendors_reason(installation: Installation) -> None:
+    installation.world.unsubscribe(NORD, "person1@example.org")
+    installation.world.block(NORD, "*son2@example.org")
+    installation.world.bounce(NORD, "person3@example.org")
+    installation.world.refuse(NORD, "person4@example.org", 6)
+
+    result = installation.day("nord")
+
+    assert installation.addresses() == ["person5@example.org"]
+    assert ledger(installation, result.run_id) == {
         ("gate", "unsubscribed"): 1,
         ("gate", "blocklisted"): 1,
         ("vendor", "bounced"): 1,
@@ -166,54 +174,54 @@ def test_whom_the_vendor_refuses_is_in_the_ledger_with_the_vendors_reason(shop: 
     }
 
 
-def test_an_unsubscribe_the_crm_cannot_match_suppresses_the_address_until_it_can(shop: Installation) -> None:
-    shop.leave("stranger@example.com", at=YESTERDAY)
-    shop.day("nord")
+def test_an_unsubscribe_the_crm_cannot_match_suppresses_the_address_until_it_can(installation: Installation) -> None:
+    installation.leave("stranger@example.com", at=YESTERDAY)
+    installation.day("nord")
 
-    shop.add_contact("c6", "Stranger@example.com")
-    result = shop.day("nord")
+    installation.add_contact("c6", "Stranger@example.com")
+    result = installation.day("nord")
 
-    assert "stranger@example.com" not in shop.addresses()
-    assert ledger(shop, result.run_id)["selection", "unsubscribed"] == 1
-    with shop.state() as state:
+    assert "stranger@example.com" not in installation.addresses()
+    assert ledger(installation, result.run_id)["selection", "unsubscribed"] == 1
+    with installation.state() as state:
         assert state.feedback_imports.unmatched("nord").unsubscribes == []
 
 
-def test_a_bounce_the_crm_cannot_match_suppresses_the_address_in_every_mandator(shop: Installation) -> None:
+def test_a_bounce_the_crm_cannot_match_suppresses_the_address_in_every_mandator(installation: Installation) -> None:
     moment = str(int(YESTERDAY.timestamp() * 1000))
-    shop.world.publish(SUED, "getOutBounces", [["stranger@example.com", moment]])
-    shop.day("sued")
+    installation.world.publish(SUED, "getOutBounces", [["stranger@example.com", moment]])
+    installation.day("sued")
 
-    shop.add_contact("c6", "Stranger@example.com")
-    result = shop.day("nord")
+    installation.add_contact("c6", "Stranger@example.com")
+    result = installation.day("nord")
 
-    assert "stranger@example.com" not in shop.addresses()
-    assert ledger(shop, result.run_id)["selection", "bounced"] == 1
+    assert "stranger@example.com" not in installation.addresses()
+    assert ledger(installation, result.run_id)["selection", "bounced"] == 1
 
 
 @pytest.mark.parametrize(("media_type", "found"), [("SMS", "is of media type 'SMS'"), (" ", "has no media type")])
 def test_an_opt_in_that_is_not_for_e_mail_is_refused_and_the_list_keeps_its_people(
-    shop: Installation, media_type: str, found: str
+    installation: Installation, media_type: str, found: str
 ) -> None:
-    shop.day()
-    with shop.crm() as crm:
+    installation.day()
+    with installation.crm() as crm:
         crm.execute(
             schema.opt_in.update().where(schema.opt_in.c.opt_in_id == "newsletter-nord").values(media_type=media_type)
         )
-    before, clears = shop.addresses(), shop.clears()
+    before, clears = installation.addresses(), installation.clears()
 
-    result = shop.run(assets=[("nord", "suppression_state"), ("nord", "newsletter_selection")])
+    result = installation.run(assets=[("nord", "suppression_state"), ("nord", "newsletter_selection")])
 
     assert found in problems(result)[0]
     assert "mandators.nord.lists.newsletter.opt_in_id" in problems(result)[0]
-    assert (shop.addresses(), shop.clears()) == (before, clears)
+    assert (installation.addresses(), installation.clears()) == (before, clears)
 
 
 @pytest.mark.parametrize("media_type", ["email", "E-Mail", "EMAIL"])
-def test_e_mail_is_sent_as_the_crm_spells_it(shop: Installation, media_type: str) -> None:
-    with shop.crm() as crm:
+def test_e_mail_is_sent_as_the_crm_spells_it(installation: Installation, media_type: str) -> None:
+    with installation.crm() as crm:
         crm.execute(schema.opt_in.update().values(media_type=media_type))
 
-    shop.day()
+    installation.day()
 
-    assert {one["attributes"]["media-type"] for one in shop.world.recipients(NEWSLETTER)} == {media_type}
+    assert {one["attributes"]["media-type"] for one in installation.world.recipients(NEWSLETTER)} == {media_type}

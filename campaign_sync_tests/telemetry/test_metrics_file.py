@@ -16,14 +16,14 @@ from campaign_sync.orchestration.metrics_sensors import metrics_sensors
 from campaign_sync.replacement.list_writer import ListWriter
 from campaign_sync.telemetry.metrics import GAUGES, LIST_DRIFTED, LIST_PROVEN, GaugeValue
 from campaign_sync.telemetry.textfile import text_format, write_text_file
-from campaign_sync_tests.installation import Installation, installation
+from campaign_sync_tests.installation import Installation, running_installation
 
 Values = dict[tuple[str, ...], float]
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Installation]:
-    with installation(tmp_path) as built:
+    with running_installation(tmp_path) as built:
         built.settings["telemetry"] = {"prometheus_file": str(tmp_path / "campaign_sync.prom")}
         yield built
 

@@ -13,13 +13,13 @@ from campaign_sync.telemetry import otlp
 from campaign_sync.telemetry.exporter import exporting
 from campaign_sync.telemetry.instruments import DURATION_BOUNDS
 from campaign_sync.telemetry.spans import run_span
-from campaign_sync_tests.installation import ENVIRONMENT, Installation, installation
+from campaign_sync_tests.installation import ENVIRONMENT, Installation, running_installation
 from campaign_sync_tests.telemetry.collector import Received, collector
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Installation]:
-    with installation(tmp_path) as built:
+    with running_installation(tmp_path) as built:
         built.settings["optimizely"] |= {"batch_size": 2, "parallel_calls": 2}
         yield built
 

@@ -34,8 +34,8 @@ ENVIRONMENT = {"USERNAME_OF_BOTH": "api-user", "PASSWORD_OF_BOTH": "correct hors
 class Installation:
     """Two mandators: `nord` with the lists newsletter and products, `sued` with newsletter. Five contacts each."""
 
-    def __init__(self, folder: Path, world: VendorState, base_url: str, crm_url: str, state_url: str) -> None:
-        self.folder, self.world, self.crm_url = folder, world, crm_url
+    def __init__(self, folder: Path, vendor: VendorState, base_url: str, crm_url: str, state_url: str) -> None:
+        self.folder, self.vendor, self.crm_url = folder, vendor, crm_url
         self.settings: dict[str, Any] = _settings(base_url, crm_url, state_url, folder / "frames")
         self.environment = dict(ENVIRONMENT)
         self.retry_policy: RetryPolicy | None = None
@@ -119,27 +119,27 @@ class Installation:
 
     def leave(self, address: str, at: datetime | None = None, mandator_id: int = NORD) -> None:
         """Unsubscribe an address at the vendor, and add the row to its export."""
-        self.world.unsubscribe(mandator_id, address)
+        self.vendor.unsubscribe(mandator_id, address)
         moment = at or datetime.now(UTC) - timedelta(hours=1)
-        self.world.publish(mandator_id, "getUnsubscribes", [[address, str(int(moment.timestamp() * 1000))]])
+        self.vendor.publish(mandator_id, "getUnsubscribes", [[address, str(int(moment.timestamp() * 1000))]])
 
     def leave_through(self, list_id: int, address: str) -> None:
         """Unsubscribe a recipient of a list from the mandator nord, with an export row that names the list."""
-        self.world.unsubscribe(NORD, address)
+        self.vendor.unsubscribe(NORD, address)
         moment = str(int(datetime.now(UTC).timestamp() * 1000))
-        self.world.respond(NORD, "getUnsubscribes", list_id, [address, moment])
+        self.vendor.respond(NORD, "getUnsubscribes", list_id, [address, moment])
 
     def addresses(self, list_id: int = NEWSLETTER) -> list[str]:
         """Return the addresses in a list, sorted."""
-        return sorted(recipient["id"] for recipient in self.world.recipients(list_id))
+        return sorted(recipient["id"] for recipient in self.vendor.recipients(list_id))
 
     def clears(self) -> int:
         """Return how often any list was cleared."""
-        return len(self.world.calls("clear"))
+        return len(self.vendor.calls("clear"))
 
     def fill_by_hand(self, list_id: int, addresses: Sequence[str]) -> None:
         """Put recipients into a list as another user of the vendor would."""
-        self.world.put(list_id, [Recipient(id=address) for address in addresses])
+        self.vendor.put(list_id, [Recipient(id=address) for address in addresses])
 
     def _join(self, crm: Connection, entity_id: str) -> None:
         for marketing_list in ("nord", "sued"):
@@ -193,17 +193,17 @@ def running_installation(folder: Path, *, crm_url: str | None = None, state_url:
     Without `two_lists` the mandator `nord` has the newsletter only, which takes half the time.
     """
     with ExitStack() as stack:
-        world = VendorState(folder / "vendor.db")
-        stack.callback(world.close)
+        vendor = VendorState(folder / "vendor.db")
+        stack.callback(vendor.close)
         for mandator_id in (NORD, SUED):
-            world.add_mandator(mandator_id, ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"])
-        world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES)
-        world.add_list(NORD, PRODUCTS, "Produkte", ATTRIBUTES)
-        world.add_list(SUED, SUED_NEWSLETTER, "Newsletter Süd", ATTRIBUTES)
-        base_url = stack.enter_context(serve(world, part_names=part_names))
+            vendor.add_mandator(mandator_id, ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"])
+        vendor.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES)
+        vendor.add_list(NORD, PRODUCTS, "Produkte", ATTRIBUTES)
+        vendor.add_list(SUED, SUED_NEWSLETTER, "Newsletter Süd", ATTRIBUTES)
+        base_url = stack.enter_context(serve(vendor, part_names=part_names))
         built = Installation(
             folder,
-            world,
+            vendor,
             base_url,
             crm_url or f"sqlite:///{folder / 'crm.db'}",
             state_url or f"sqlite:///{folder / 'state.db'}",

@@ -76,7 +76,7 @@ def test_run_with_list_touches_that_list_only(shop: Installation) -> None:
     done = campaign_sync(shop.folder, "run", "nord", "--list", "products")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [call.list_id for call in shop.world.calls("clear")] == [PRODUCTS]
+    assert [call.list_id for call in shop.vendor.calls("clear")] == [PRODUCTS]
 
 
 def test_a_refused_list_exits_with_1_and_one_sentence(shop: Installation) -> None:
@@ -92,13 +92,13 @@ def test_a_refused_list_exits_with_1_and_one_sentence(shop: Installation) -> Non
 
 
 def test_a_wrong_password_is_tried_once_and_told_once(shop: Installation) -> None:
-    shop.world.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], "changed")
+    shop.vendor.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], "changed")
 
     done = campaign_sync(shop.folder, "run", "nord")
 
     assert done.returncode == 1
     assert done.stdout.count("doesn't let this user in") == 1
-    assert len(shop.world.calls("login")) == 1
+    assert len(shop.vendor.calls("login")) == 1
 
 
 def test_a_mistake_in_the_configuration_exits_with_2_and_its_place(shop: Installation) -> None:
@@ -134,7 +134,7 @@ def test_check_tells_all_findings_at_once_and_changes_nothing(shop: Installation
     assert done.returncode == 1
     assert all(named in done.stdout for named in ("4711", "Lieblingsfarbe", "newsletter-west"))
     changing = {"addAll3", "clear", "removeUnsubscribed", "removeBounced", "removeBlacklisted"}
-    assert not changing & {call.operation for call in shop.world.calls()}
+    assert not changing & {call.operation for call in shop.vendor.calls()}
 
 
 def test_check_is_content_with_a_good_configuration(shop: Installation) -> None:
@@ -150,8 +150,8 @@ def test_check_lists_the_mailings_of_every_type_that_use_a_list(shop: Installati
         [("regular", "NEW"), ("event", "SENDING"), ("campaign", "ACTIVATION_REQUIRED"), ("split", "DONE")], start=1
     ):
         name = f"Mailing{number}"
-        shop.world.add_mailing(NORD, number, name, mailing_type=mailing_type, status=status, list_ids=[NEWSLETTER])
-    shop.world.add_mailing(NORD, 9, "Willkommen", mailing_type="campaign", status="SENDING", list_ids=[PRODUCTS])
+        shop.vendor.add_mailing(NORD, number, name, mailing_type=mailing_type, status=status, list_ids=[NEWSLETTER])
+    shop.vendor.add_mailing(NORD, 9, "Willkommen", mailing_type="campaign", status="SENDING", list_ids=[PRODUCTS])
 
     done = campaign_sync(shop.folder, "check")
 
@@ -172,7 +172,7 @@ def test_check_proposes_unsubscribe_lists_per_list_where_the_vendor_has_them(
 ) -> None:
     shop.settings["mandators"]["nord"]["unsubscribe_lists"] = configured
     assert shop.configuration
-    shop.world.unsubscribe_from_list(PRODUCTS, "person2@example.org", "person3@example.org")
+    shop.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org", "person3@example.org")
 
     done = campaign_sync(shop.folder, "check")
 
@@ -323,7 +323,7 @@ def test_withdrawals_that_vanished_are_accepted_once_with_a_reason(shop: Install
 
 def test_replay_brings_back_the_last_proven_snapshot_without_those_who_left_since(shop: Installation) -> None:
     shop.day("nord")
-    shop.world.unsubscribe(NORD, "person3@example.org")
+    shop.vendor.unsubscribe(NORD, "person3@example.org")
     shop.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
 
     done = campaign_sync(shop.folder, "replay", "nord", "newsletter", anew=True)
@@ -346,12 +346,12 @@ def test_only_proven_snapshots_are_replayed(shop: Installation) -> None:
 def test_check_gives_a_list_that_was_refused_for_good_its_second_chance(shop: Installation) -> None:
     canary = "canary@example.org"
     shop.settings["mandators"]["nord"]["canary_address"] = canary
-    shop.world.unsubscribe(NORD, canary)
-    shop.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
+    shop.vendor.unsubscribe(NORD, canary)
+    shop.vendor.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
     shop.run("nord")
 
     still = campaign_sync(shop.folder, "check")
-    shop.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES)
+    shop.vendor.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES)
     mended = campaign_sync(shop.folder, "check")
 
     assert still.returncode == 1

@@ -122,7 +122,7 @@ def test_no_run_changes_anything_at_the_vendor_or_in_the_crm_on_tables_of_an_ear
 
     with shop.crm() as crm:
         assert crm.execute(events).scalar_one() == before
-    assert {call.operation for call in shop.world.calls()} <= {"login", "logout", "getCurrentTime"}
+    assert {call.operation for call in shop.vendor.calls()} <= {"login", "logout", "getCurrentTime"}
 
 
 def test_sensor_ticks_fail_too_but_the_definitions_load(shop: Installation) -> None:

@@ -56,7 +56,7 @@ def change_much(shop: Installation) -> None:
         crm.execute(update(contact).where(contact.c.id == "c4").values(city="Aachen", first_name="Doro"))
         crm.execute(update(contact).where(contact.c.id == "c5").values(city="Aachen"))
     shop.consent("c2", "newsletter-nord", "withdrawn", HOURS_AGO)
-    shop.world.refuse(NORD, "person3@example.org", 6)
+    shop.vendor.refuse(NORD, "person3@example.org", 6)
     shop.add_contact("c6", "sixth@example.org")
     shop.list_settings()["limits"] = {"max_shrink": 1}
 
@@ -118,7 +118,7 @@ def test_a_day_without_changes_says_so(shop: Installation) -> None:
 
 def test_somebody_whom_the_vendor_refuses_every_day_leaves_once(shop: Installation) -> None:
     shop.day()
-    shop.world.refuse(NORD, "person3@example.org", 6)
+    shop.vendor.refuse(NORD, "person3@example.org", 6)
     shop.day()
     assert ["contact:c3", "left", "vendor: a filter at the vendor refused the row"] in lines(told(shop))
 

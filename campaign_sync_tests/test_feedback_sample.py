@@ -49,7 +49,7 @@ def readers(text: str) -> dict[str, dict[str, Any]]:
 
 
 def test_rows_with_a_header_are_shown_without_anybody_and_can_be_pasted(shop: Installation) -> None:
-    shop.world.publish(NORD, "getResponses", GERMAN)
+    shop.vendor.publish(NORD, "getResponses", GERMAN)
 
     text = told(shop)
 
@@ -75,7 +75,7 @@ def test_rows_with_a_header_are_shown_without_anybody_and_can_be_pasted(shop: In
 
 
 def test_what_was_pasted_reads_every_row(shop: Installation) -> None:
-    shop.world.publish(NORD, "getResponses", GERMAN)
+    shop.vendor.publish(NORD, "getResponses", GERMAN)
 
     pasted = readers(told(shop))["getResponses"]
 
@@ -87,7 +87,7 @@ def test_what_was_pasted_reads_every_row(shop: Installation) -> None:
 
 def test_the_vendors_default_rows_become_one_line_each(shop: Installation) -> None:
     moment = str(int(datetime.now(UTC).timestamp() * 1000))
-    shop.world.publish(NORD, "getOutBounces", [["person1@example.org", moment], ["person2@example.org", moment]])
+    shop.vendor.publish(NORD, "getOutBounces", [["person1@example.org", moment], ["person2@example.org", moment]])
     shop.leave("person3@example.org")
 
     text = told(shop)
@@ -103,7 +103,7 @@ def test_technical_fields_that_come_back_are_recognized_and_records_arent_shown(
     rows = [
         [f"person{number}@example.org", moment, "newsletter-nord", "contact", f"C4711{number}"] for number in (1, 2)
     ]
-    shop.world.publish(NORD, "getUnsubscribes", [*rows, ["person3@example.org", moment, "", "", ""]])
+    shop.vendor.publish(NORD, "getUnsubscribes", [*rows, ["person3@example.org", moment, "", "", ""]])
 
     text = told(shop)
 
@@ -122,7 +122,7 @@ def test_technical_fields_that_come_back_are_recognized_and_records_arent_shown(
 
 def test_a_reader_without_rows_in_the_window_is_a_line(shop: Installation) -> None:
     rows = [["person1@example.org", "24.11.2026"]]
-    shop.world.publish(NORD, "getResponses", rows, datetime.now(UTC) - timedelta(days=9))
+    shop.vendor.publish(NORD, "getResponses", rows, datetime.now(UTC) - timedelta(days=9))
 
     assert "getResponses: no rows in the last 7 days" in told(shop)
     assert "getResponses: 1 of 1 rows" in told(shop, days=10)
@@ -145,7 +145,7 @@ def test_a_reader_that_the_account_may_not_use_is_a_line_and_the_others_are_show
 
 
 def test_what_cannot_be_guessed_is_null_and_doubted(shop: Installation) -> None:
-    shop.world.publish(NORD, "getUnsubscribes", [["person1@example.org", "01/02/2026"], ["4711", "03/04/2026"]])
+    shop.vendor.publish(NORD, "getUnsubscribes", [["person1@example.org", "01/02/2026"], ["4711", "03/04/2026"]])
 
     text = told(shop)
 
@@ -155,18 +155,18 @@ def test_what_cannot_be_guessed_is_null_and_doubted(shop: Installation) -> None:
 
 
 def test_it_reads_two_hundred_rows_at_most_and_changes_nothing(shop: Installation) -> None:
-    shop.world.publish(NORD, "getUnsubscribes", [["person1@example.org", "2026-11-24"]] * 300)
+    shop.vendor.publish(NORD, "getUnsubscribes", [["person1@example.org", "2026-11-24"]] * 300)
 
     assert "getUnsubscribes: 5 of at least 200 rows" in told(shop)
-    called = {call.operation for call in shop.world.calls() if call.service == "ClosedLoop"}
+    called = {call.operation for call in shop.vendor.calls() if call.service == "ClosedLoop"}
     assert called == {
         *("getCurrentTime", "getOutBounces", "getUnsubscribes", "getMailingUnsubscribes", "getResponses"),
     }
-    assert {call.service for call in shop.world.calls()} == {"Session", "ClosedLoop"}
+    assert {call.service for call in shop.vendor.calls()} == {"Session", "ClosedLoop"}
 
 
 def test_a_wrong_password_is_an_error_of_one_sentence(shop: Installation) -> None:
-    shop.world.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], "changed")
+    shop.vendor.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], "changed")
 
     with pytest.raises(CredentialsError, match="doesn't let this user in"):
         told(shop)

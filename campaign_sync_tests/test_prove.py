@@ -256,13 +256,13 @@ def test_the_evidence_is_never_sent_to_the_vendor(shop: Installation) -> None:
     record(shop, "kept in the archive", "wording seven")
     shop.day()
 
-    sent = str(shop.world.recipients(NEWSLETTER_ID))
+    sent = str(shop.vendor.recipients(NEWSLETTER_ID))
     assert "person1@example.org" in sent
     assert not [word for word in ("kept in the archive", "wording seven") if word in sent]
 
 
 def test_who_was_turned_away_on_that_day_is_told_why(shop: Installation) -> None:
-    shop.world.refuse(NORD, "person4@example.org", 6)
+    shop.vendor.refuse(NORD, "person4@example.org", 6)
     shop.day()
 
     text = told(shop, "contact:c4")
@@ -274,7 +274,7 @@ def test_who_was_turned_away_on_that_day_is_told_why(shop: Installation) -> None
 
 def test_what_the_ledger_does_not_tell_is_left_open(shop: Installation) -> None:
     for number in (3, 4):
-        shop.world.refuse(NORD, f"person{number}@example.org", 6)
+        shop.vendor.refuse(NORD, f"person{number}@example.org", 6)
     for passing in (2, 2, 0):
         shop.day()
         pass_days(shop, passing)
@@ -295,7 +295,7 @@ def test_what_the_ledger_does_not_tell_is_left_open(shop: Installation) -> None:
 def test_a_bounce_since_that_day_is_told(shop: Installation) -> None:
     shop.day()
     pass_days(shop, 2)
-    shop.world.publish(NORD, "getOutBounces", [["person3@example.org", str(int(HOURS_AGO.timestamp() * 1000))]])
+    shop.vendor.publish(NORD, "getOutBounces", [["person3@example.org", str(int(HOURS_AGO.timestamp() * 1000))]])
     shop.day()
 
     text = told(shop, "contact:c3", day(1))

@@ -82,7 +82,7 @@ def test_no_section_of_the_configuration_shows_a_secret(shop: Installation) -> N
 
 def test_nothing_that_holds_a_secret_shows_it(shop: Installation) -> None:
     configuration = shop.configuration
-    shop.world.add_mandator(8100, ENVIRONMENT["USERNAME_OF_BOTH"], PASSWORD)
+    shop.vendor.add_mandator(8100, ENVIRONMENT["USERNAME_OF_BOTH"], PASSWORD)
     ports = Resources(configuration)
     try:
         vendor = ports.vendor("nord")
@@ -145,7 +145,7 @@ def test_runs_that_fail_write_no_secret_down(
     home.mkdir()
     with caplog.at_level(logging.DEBUG), dg.instance_for_test(temp_dir=str(home)) as instance:
         told += problems(shop.run(instance=instance, assets=FEEDBACK))
-        shop.world.add_mandator(8100, ENVIRONMENT["USERNAME_OF_BOTH"], PASSWORD)
+        shop.vendor.add_mandator(8100, ENVIRONMENT["USERNAME_OF_BOTH"], PASSWORD)
         for section, key in (("crm", "url"), ("storage", "state_url")):
             shop.settings[section][key] = {"env": "DATABASE"}
             told += problems(shop.run(instance=instance, assets=FEEDBACK))

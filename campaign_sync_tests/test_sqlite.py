@@ -21,11 +21,11 @@ def _make_crm(file: Path) -> None:
     create_crm(f"sqlite:///{file}")
 
 
-def _open_world(file: Path) -> None:
+def _open_vendor_state(file: Path) -> None:
     VendorState(file).close()
 
 
-@pytest.mark.parametrize("open_file", [_open_state, _make_crm, _open_world])
+@pytest.mark.parametrize("open_file", [_open_state, _make_crm, _open_vendor_state])
 def test_a_new_file_that_another_process_is_making_is_waited_for(
     tmp_path: Path, open_file: Callable[[Path], None]
 ) -> None:

@@ -75,7 +75,7 @@ def test_somebody_who_unsubscribed_is_told_apart_by_list_and_mandator(shop: Inst
 
 
 def test_whom_the_vendor_refused_is_told_with_its_code(shop: Installation) -> None:
-    shop.world.refuse(NORD, "person4@example.org", 6)
+    shop.vendor.refuse(NORD, "person4@example.org", 6)
     shop.day()
 
     sign, why, *_ = of_list(told(shop, "contact:c4"))
@@ -137,7 +137,7 @@ def test_what_a_run_found_that_did_not_come_to_a_proof_is_told_as_newer(shop: In
 
 
 def test_reasons_that_are_over_come_last_and_with_their_dates(shop: Installation) -> None:
-    shop.world.refuse(NORD, "person4@example.org", 6)
+    shop.vendor.refuse(NORD, "person4@example.org", 6)
     shop.day()
     let_days_pass(shop.settings["storage"]["state_url"], 9)
     shop.consent("c4", "newsletter-nord", "withdrawn", HOURS_AGO)
@@ -186,7 +186,7 @@ def test_an_old_address_leads_to_whoever_it_was_sent_for_and_to_their_other_list
 
 def test_a_bounce_stands_against_all_lists_and_is_told_once(shop: Installation) -> None:
     moment = str(int(HOURS_AGO.timestamp() * 1000))
-    shop.world.publish(SUED, "getOutBounces", [["person3@example.org", moment]])
+    shop.vendor.publish(SUED, "getOutBounces", [["person3@example.org", moment]])
     shop.day("sued")
 
     text = told(shop, "contact:c3")

@@ -32,7 +32,7 @@ _ADVICE = NextSteps(
     look="`campaign-sync demo --ui`",
     if_dead="remove .campaign_sync/demo to begin the demonstration anew",
 )
-_LEAVING_UNTOLD = 4
+_PUBLISHED_LATE = 4
 """So many of a day's unsubscribes the vendor's export job hasn't written yet: only the vendor itself knows them."""
 
 
@@ -114,41 +114,41 @@ def _live_through(day: int, configuration: Configuration) -> None:
         create_demo_crm(crm_url)
     else:
         advance_demo_crm(crm_url, day)
-    with closing(VendorState(FOLDER / "sandbox.db")) as world:
+    with closing(VendorState(FOLDER / "sandbox.db")) as vendor:
         if day == 1:
-            _open_lists(world, configuration)
+            _open_lists(vendor, configuration)
         for mandator in configuration.mandators:
-            _feedback(world, configuration, mandator, day)
+            _feedback(vendor, configuration, mandator, day)
 
 
-def _open_lists(world: VendorState, configuration: Configuration) -> None:
+def _open_lists(vendor: VendorState, configuration: Configuration) -> None:
     for mandator, settings in configuration.mandators.items():
-        world.add_mandator(settings.mandator_id, _CREDENTIALS["DEMO_USERNAME"], _CREDENTIALS["DEMO_PASSWORD"])
+        vendor.add_mandator(settings.mandator_id, _CREDENTIALS["DEMO_USERNAME"], _CREDENTIALS["DEMO_PASSWORD"])
         if settings.canary_address:
-            world.unsubscribe(settings.mandator_id, settings.canary_address)
+            vendor.unsubscribe(settings.mandator_id, settings.canary_address)
         for name, recipient_list in settings.lists.items():
             attributes = list_settings(configuration, mandator, name).schema.list_attributes
-            world.add_list(
+            vendor.add_list(
                 settings.mandator_id, recipient_list.recipient_list_id, recipient_list.select.name, attributes
             )
 
 
-def _feedback(world: VendorState, configuration: Configuration, mandator: str, day: int) -> None:
+def _feedback(vendor: VendorState, configuration: Configuration, mandator: str, day: int) -> None:
     """Let people leave, bounce and be blocked, and let the vendor's export job write most of it down."""
     mandator_id = configuration.mandators[mandator].mandator_id
     people = demo_addresses(configuration.crm.url.get_secret_value(), day, mandator)
     now = datetime.now(UTC)
     happened = str(int(max(now - timedelta(hours=3), _yesterday() + timedelta(seconds=1)).timestamp() * 1000))
     for address in people.unsubscribed:
-        world.unsubscribe(mandator_id, address)
+        vendor.unsubscribe(mandator_id, address)
     for address in people.bounced:
-        world.bounce(mandator_id, address)
+        vendor.bounce(mandator_id, address)
     for pattern in people.blocked_patterns:
-        world.block(mandator_id, pattern)
-    told, untold = people.unsubscribed[:-_LEAVING_UNTOLD], people.unsubscribed[-_LEAVING_UNTOLD:]
-    world.publish(mandator_id, "getUnsubscribes", [[address, happened] for address in told])
-    world.publish(mandator_id, "getUnsubscribes", [[address, happened] for address in untold], now + timedelta(hours=6))
-    world.publish(mandator_id, "getOutBounces", [[address, happened] for address in people.bounced])
+        vendor.block(mandator_id, pattern)
+    published, late = people.unsubscribed[:-_PUBLISHED_LATE], people.unsubscribed[-_PUBLISHED_LATE:]
+    vendor.publish(mandator_id, "getUnsubscribes", [[address, happened] for address in published])
+    vendor.publish(mandator_id, "getUnsubscribes", [[address, happened] for address in late], now + timedelta(hours=6))
+    vendor.publish(mandator_id, "getOutBounces", [[address, happened] for address in people.bounced])
 
 
 def _leave_running(console: Console, port: int) -> None:

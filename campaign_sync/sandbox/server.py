@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
         address: Any,
         server: BaseServer,
     ) -> None:
-        self._world, self._part_names, self._gzips_answers = state, part_names, gzips_answers
+        self._vendor, self._part_names, self._gzips_answers = state, part_names, gzips_answers
         super().__init__(request, address, server)
 
     def do_GET(self) -> None:
@@ -123,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, fault(missing))
             return
         try:
-            self._answer(HTTPStatus.OK, handle(self._world, service, body))
+            self._answer(HTTPStatus.OK, handle(self._vendor, service, body))
         except SoapError as problem:
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, fault(problem))
         except ConnectionDroppedError as hung_up:

@@ -79,7 +79,7 @@ def many_lists(lists: int, rows: int) -> Iterator[Installation]:
             f"list{number:03}": settings | {"recipient_list_id": NEWSLETTER + 1000 + number} for number in range(lists)
         }
         for number in range(lists):
-            rig.world.add_list(NORD, NEWSLETTER + 1000 + number, f"List {number}", ATTRIBUTES)
+            rig.vendor.add_list(NORD, NEWSLETTER + 1000 + number, f"List {number}", ATTRIBUTES)
         yield rig
 
 

@@ -69,7 +69,7 @@ def installation_with_feedback(rows: int) -> Iterator[Installation]:
         for start in range(0, rows, 10_000):
             numbered = [_row(number, people, published) for number in range(start, min(start + 10_000, rows))]
             for reader in ("getOutBounces", "getUnsubscribes"):
-                rig.world.publish(NORD, reader, [row for of, row in numbered if of == reader], published)
+                rig.vendor.publish(NORD, reader, [row for of, row in numbered if of == reader], published)
         yield rig
 
 

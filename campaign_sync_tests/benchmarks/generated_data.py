@@ -51,18 +51,18 @@ def installation(rows: int) -> Iterator[MeasuredRig]:
     """Set up one list with 15 attributes and `rows` people in the CRM; remove it at the end."""
     with (
         TemporaryDirectory(prefix="campaign-sync-benchmark-") as path,
-        closing(VendorState(Path(path, "vendor.db"))) as world,
+        closing(VendorState(Path(path, "vendor.db"))) as vendor,
     ):
         folder = Path(path)
-        world.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"])
-        world.add_list(NORD, NEWSLETTER, "Newsletter", [*ATTRIBUTES, *_FURTHER])
-        command = [sys.executable, "-m", "campaign_sync.sandbox", "--data", str(world.path)]
+        vendor.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"])
+        vendor.add_list(NORD, NEWSLETTER, "Newsletter", [*ATTRIBUTES, *_FURTHER])
+        command = [sys.executable, "-m", "campaign_sync.sandbox", "--data", str(vendor.path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None
                 base_url = process.stdout.readline().strip()
                 crm_url, state_url = f"sqlite:///{folder / 'crm.db'}", f"sqlite:///{folder / 'state.db'}"
-                rig = MeasuredRig(folder, world, base_url, crm_url, state_url)
+                rig = MeasuredRig(folder, vendor, base_url, crm_url, state_url)
                 rig.sandbox = Sandbox(process.pid)
                 rig.populate()
                 rig.list_settings()["attributes"] |= _FURTHER

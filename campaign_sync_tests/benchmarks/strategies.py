@@ -38,7 +38,7 @@ def _churn(rig: Installation, day: int, rows: int) -> None:
 
 def _replace(rig: Installation, strategy: str) -> dict[str, float]:
     rig.list_settings().update(strategy=strategy, id_attribute="Recipient")
-    calls, begun = len(rig.world.calls()), time.monotonic()
+    calls, begun = len(rig.vendor.calls()), time.monotonic()
     result = rig.run("nord", assets=ASSETS)
     assert result.success, problems(result)
     seconds = time.monotonic() - begun
@@ -47,7 +47,7 @@ def _replace(rig: Installation, strategy: str) -> dict[str, float]:
         for event in result.get_asset_materialization_events()
         if event.asset_key == dg.AssetKey(["nord", "newsletter_recipient_list"])
     ]
-    taken = [call for call in rig.world.calls()[calls:] if call.list_id == NEWSLETTER]
+    taken = [call for call in rig.vendor.calls()[calls:] if call.list_id == NEWSLETTER]
     incomplete = metadata["seconds incomplete"].value
     assert isinstance(incomplete, float)
     return {
@@ -62,7 +62,7 @@ def _replace(rig: Installation, strategy: str) -> dict[str, float]:
 def _naive(rig: Installation) -> float:
     """Clear, and encode and send batch after batch."""
     listed = list_settings(rig.configuration, "nord", "newsletter")
-    held = rig.world.recipients(NEWSLETTER)
+    held = rig.vendor.recipients(NEWSLETTER)
     names = listed.schema.list_attributes
     user, password = ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"]
     with connect(rig.configuration.optimizely.base_url, NORD, user, password) as vendor:

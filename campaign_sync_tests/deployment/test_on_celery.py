@@ -57,7 +57,7 @@ def test_two_mandators_are_replaced_at_the_same_time_on_two_workers(tmp_path: Pa
     ):
         shop.settings["optimizely"]["timeout_seconds"] = PATIENCE
         assert shop.configuration
-        shop.world.fault("clear", "delay", times=2, arg=PATIENCE)  # no run is over before the other one begins
+        shop.vendor.fault("clear", "delay", times=2, arg=PATIENCE)  # no run is over before the other one begins
         instance = stack.enter_context(_instance(tmp_path, dagster_url))
         environment = os.environ | ENVIRONMENT | {
             "DAGSTER_HOME": str(tmp_path),
@@ -81,7 +81,7 @@ def test_two_mandators_are_replaced_at_the_same_time_on_two_workers(tmp_path: Pa
 
         begun = (*FINISHED_STATUSES, dg.DagsterRunStatus.STARTED)
         until(lambda: all(run.status in begun for run in instance.get_runs()), all_run)
-        shop.world.repair()
+        shop.vendor.repair()
         until(lambda: all(run.is_finished for run in instance.get_runs()), all_run)
 
         runs = instance.get_runs()

@@ -58,9 +58,9 @@ class Installation:
     """A vendor, a CRM and a state database of one's own, ready for a replace of the list `newsletter`."""
 
     def __init__(
-        self, folder: Path, world: VendorState, base_url: str, target: ListSettings, crm_url: str, state_url: str
+        self, folder: Path, vendor: VendorState, base_url: str, target: ListSettings, crm_url: str, state_url: str
     ) -> None:
-        self.world, self.state_url = world, state_url
+        self.vendor, self.state_url = vendor, state_url
         self._folder, self._base_url, self._target, self._crm_url = folder, base_url, target, crm_url
 
     def replace(self, nursery: Nursery, kill_at: str | None = None) -> Report | None:
@@ -85,18 +85,18 @@ class Installation:
         """What the list holds now."""
         return frozenset(
             (one["id"], one.get("address", one["id"]), frozenset(one.get("attributes", {}).items()))
-            for one in self.world.recipients(list_id)
+            for one in self.vendor.recipients(list_id)
         )
 
     def list_ids(self) -> list[int]:
         """All lists that the vendor has."""
-        with closing(sqlite3.connect(self.world.path)) as database:
+        with closing(sqlite3.connect(self.vendor.path)) as database:
             return [list_id for (list_id,) in database.execute("SELECT list_id FROM recipient_list ORDER BY 1")]
 
     def canary_is_as_it_was(self) -> bool:
         """Whether the canary is unsubscribed, and in no list."""
-        held = {one["id"] for list_id in self.list_ids() for one in self.world.recipients(list_id)}
-        return CANARY in self.world.unsubscribed(NORD) and CANARY not in held
+        held = {one["id"] for list_id in self.list_ids() for one in self.vendor.recipients(list_id)}
+        return CANARY in self.vendor.unsubscribed(NORD) and CANARY not in held
 
     def incomplete(self) -> Replacement | None:
         """What the journal says of the list."""
@@ -115,7 +115,7 @@ class Installation:
             withdrawals = tuple(sorted((event.entity_id, event.opt_in_id) for event in events))
         return Ending(
             rows=self.rows(),
-            unsubscribed=tuple(self.world.unsubscribed(NORD)),
+            unsubscribed=tuple(self.vendor.unsubscribed(NORD)),
             ledger=ledger,
             withdrawals=withdrawals,
             newest=ReplacementState(newest) if newest else "none",
@@ -144,9 +144,9 @@ class Prepared:
             if self.database:
                 crm_url = state_url = self.database
                 _restore(self.database)
-            world = VendorState(folder / "vendor.db")
-            stack.callback(world.close)
-            yield Installation(folder, world, stack.enter_context(serve(world)), self.target, crm_url, state_url)
+            vendor = VendorState(folder / "vendor.db")
+            stack.callback(vendor.close)
+            yield Installation(folder, vendor, stack.enter_context(serve(vendor)), self.target, crm_url, state_url)
 
 
 @contextmanager
@@ -162,7 +162,7 @@ def prepared(scenario: Scenario, database: Database, nursery: Nursery, folder: P
                 crm_url, state_url = installation.crm_url, installation.settings["storage"]["state_url"]
                 broken = Installation(
                     folder,
-                    installation.world,
+                    installation.vendor,
                     installation.settings["optimizely"]["base_url"],
                     base.target,
                     crm_url,

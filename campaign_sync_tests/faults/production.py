@@ -56,12 +56,12 @@ DEATHS: dict[str, Callable[[Plant], None]] = {
 def survive(plant: Plant, death: Callable[[Plant], None]) -> tuple[float, int]:
     """Kill during a fill. Returns the seconds until the list is proven again, and how many runs there were of it."""
     before = set(plant.stack.runs())
-    plant.installation.world.fault("addAll3", "delay", times=99, arg=PATIENCE)
+    plant.installation.vendor.fault("addAll3", "delay", times=99, arg=PATIENCE)
     run_id = plant.stack.launch("nord_daily_replace")
     plant.stack.until(lambda: plant.filling(run_id))
     begun = time.monotonic()
     death(plant)
-    plant.installation.world.repair()
+    plant.installation.vendor.repair()
     plant.stack.until(lambda: _proven(plant, run_id))
     seconds = time.monotonic() - begun
     runs = [one for key, one in plant.stack.runs().items() if key not in before and one["jobName"].startswith("nord_d")]

@@ -201,7 +201,7 @@ class Days(RuleBasedStateMachine):
         installation.add_contact("c0", f"keeper@{DOMAIN}", last_name=f"{CANARY}os")  # so that no list is ever empty
         installation.consent("c0", "products-nord", "granted", LONG_AGO)
         installation.fill_by_hand(SUED_NEWSLETTER, [f"somebody@{DOMAIN}"])
-        self.sued = installation.world.recipients(SUED_NEWSLETTER)
+        self.sued = installation.vendor.recipients(SUED_NEWSLETTER)
         for module, name in ((session, "wait_exponential"), (session, "wait_random"),
                              (list_writer, "wait_random_exponential")):  # fmt: skip
             self.patch.setattr(module, name, lambda *_, **__: wait_none())
@@ -262,7 +262,7 @@ class Days(RuleBasedStateMachine):
             values = {
                 "move": {"email": address},
                 "respell": {"email": f" {books.address(contact).upper()}"},
-                "rename": {"first_name": f"{CANARY}{len(self.installation.world.calls())}"},
+                "rename": {"first_name": f"{CANARY}{len(self.installation.vendor.calls())}"},
             }[what]
             crm.execute(people.update().where(people.c.id == contact).values(values))
 
@@ -276,39 +276,39 @@ class Days(RuleBasedStateMachine):
     )
     def somebody_at_the_vendor(self, address: str, what: str) -> None:
         self.settled.clear()
-        world = self.installation.world
+        vendor = self.installation.vendor
         if what.startswith("leaves"):
             self._leave(address)
         if what.endswith("published"):
             self._publish()
         elif what == "comes back":
-            with world.transaction() as database:
+            with vendor.transaction() as database:
                 database.execute("DELETE FROM unsubscribed WHERE mandator_id = ? AND key = ?", [NORD, address])
             for contact in Books(self.installation).holders(address):
                 self._consent(contact, "newsletter-nord", "confirmed")
         elif what == "bounces":
             self.bounces.add(address)
-            world.bounce(NORD, address)
-            world.publish(NORD, "getOutBounces", [[address, _milliseconds(datetime.now(UTC))]])
+            vendor.bounce(NORD, address)
+            vendor.publish(NORD, "getOutBounces", [[address, _milliseconds(datetime.now(UTC))]])
         elif what == "is blocked":
             pattern = address.replace("person", "*son")
             self.blocked.add(pattern)
-            world.block(NORD, pattern)
+            vendor.block(NORD, pattern)
 
     @rule(address=ADDRESSES, what=st.sampled_from(["stranger", "other name", "other address", "gone"]))
     def somebody_meddles_with_the_list(self, address: str, what: str) -> None:
         self.settled.clear()
-        world = self.installation.world
-        held = {one["id"]: one for one in world.recipients(NEWSLETTER)}
+        vendor = self.installation.vendor
+        held = {one["id"]: one for one in vendor.recipients(NEWSLETTER)}
         if what == "stranger":
             self.installation.fill_by_hand(NEWSLETTER, [f"stranger@{DOMAIN}"])
         elif what == "other name" and address in held:
-            world.put(NEWSLETTER, [{**held[address], "attributes": held[address]["attributes"] | {"Vorname": "X"}}])
+            vendor.put(NEWSLETTER, [{**held[address], "attributes": held[address]["attributes"] | {"Vorname": "X"}}])
         elif address in held:
-            with world.transaction() as database:
+            with vendor.transaction() as database:
                 database.execute("DELETE FROM recipient WHERE list_id = ? AND key = ?", [NEWSLETTER, address])
             if what == "other address":
-                world.put(NEWSLETTER, [{"id": f"other@{DOMAIN}", "attributes": held[address]["attributes"]}])
+                vendor.put(NEWSLETTER, [{"id": f"other@{DOMAIN}", "attributes": held[address]["attributes"]}])
 
     def _consent(self, contact: str, opt_in: str, kind: str) -> None:
         event = {"id": str(uuid4()), "entity_type": "contact", "entity_id": contact, "opt_in_id": opt_in, "kind": kind}
@@ -317,13 +317,13 @@ class Days(RuleBasedStateMachine):
             crm.execute(schema.consent_event.insert().values({**event, **moment}))
 
     def _leave(self, address: str) -> None:
-        self.installation.world.unsubscribe(NORD, address)
+        self.installation.vendor.unsubscribe(NORD, address)
         self.unpublished.append((address, datetime.now(UTC)))
 
     def _publish(self) -> None:
         for address, moment in self.unpublished:
             cell = _milliseconds(moment)
-            self.installation.world.publish(NORD, "getUnsubscribes", [[address, cell]])
+            self.installation.vendor.publish(NORD, "getUnsubscribes", [[address, cell]])
             self.published[address, datetime.fromtimestamp(int(cell) / 1000, UTC)] = None
         self.unpublished.clear()
 
@@ -340,7 +340,7 @@ class Days(RuleBasedStateMachine):
     )  # fmt: skip
     def a_call_will_fail(self, operation: str, kind: FaultKind, skip: int, times: int) -> None:
         arg = 0.01 if kind == "delay" else f"recipientIds='[person1@{DOMAIN}, {CANARY}na]'"
-        self.installation.world.fault(operation, kind, times, skip, arg)
+        self.installation.vendor.fault(operation, kind, times, skip, arg)
 
     @rule(
         operation=st.sampled_from(["clear", "addAll3", "removeUnsubscribed", "removeBounced", *sorted(LAST_QUESTIONS)]),
@@ -390,7 +390,7 @@ class Days(RuleBasedStateMachine):
         names = self.under_way = list(LISTS) if assets is None else ["newsletter"]
         scope = tuple(names) if assets is not REPLACE else ("snapshot",)
         lists = {name: self._held(name) for name in names}
-        books, calls, snapshots = Books(installation), len(installation.world.calls()), self._snapshots(names)
+        books, calls, snapshots = Books(installation), len(installation.vendor.calls()), self._snapshots(names)
         committed = self._committed()
         self.left_meanwhile = False
         self.left_late.clear()
@@ -401,8 +401,8 @@ class Days(RuleBasedStateMachine):
         after = Books(installation)
         self._nobodys_data_was_told(result, [record.getMessage() for record in records])
         self._the_crm_was_told(books, after, committed)
-        assert installation.world.recipients(SUED_NEWSLETTER) == self.sued
-        made = installation.world.calls()[calls:]
+        assert installation.vendor.recipients(SUED_NEWSLETTER) == self.sued
+        made = installation.vendor.calls()[calls:]
         assert all(call.list_id != SUED_NEWSLETTER for call in made)
         new_snapshots = self._snapshots(names)
         for name in names:
@@ -465,7 +465,9 @@ class Days(RuleBasedStateMachine):
 
     def _wanted(self, name: str, books: Books) -> dict[str, Row]:
         """Who of the newest snapshot may be in the list by now."""
-        gone = {address.lower() for address in self.installation.world.unsubscribed(NORD)} | self.bounces | self.nobodys
+        gone = (
+            {address.lower() for address in self.installation.vendor.unsubscribed(NORD)} | self.bounces | self.nobodys
+        )
         return {
             address: row
             for address, row in self.frozen[name].items()
@@ -512,7 +514,8 @@ class Days(RuleBasedStateMachine):
 
     def _held(self, name: str) -> dict[str, tuple[str, dict[str, str | None]]]:
         return {
-            one["id"]: (one["address"], one["attributes"]) for one in self.installation.world.recipients(LISTS[name][0])
+            one["id"]: (one["address"], one["attributes"])
+            for one in self.installation.vendor.recipients(LISTS[name][0])
         }
 
     def _snapshots(self, names: Sequence[str]) -> dict[str, str | None]:

@@ -34,13 +34,13 @@ def test_killed_when_the_canary_has_just_been_added_no_run_ever_fills_the_list(
 ) -> None:
     with opt_in_list.copy(tmp_path / "copy") as installation:
         assert installation.replace(nursery, ADDED) is None
-        assert CANARY not in installation.world.unsubscribed(NORD), "the list has revived it"
+        assert CANARY not in installation.vendor.unsubscribed(NORD), "the list has revived it"
 
         for _ in range(3):
             assert "the canary_address of nord isn't unsubscribed there" in refusal(installation, nursery)
             assert_untouched(installation)
 
-        installation.world.unsubscribe(NORD, CANARY)  # as the refusal says
+        installation.vendor.unsubscribe(NORD, CANARY)  # as the refusal says
         assert_found_out(installation, nursery)
 
 
@@ -61,7 +61,7 @@ def test_killed_anywhere_between_the_canary_and_the_verdict_no_run_ever_fills_th
             refusal(installation, nursery)
             assert_untouched(installation)
 
-            installation.world.unsubscribe(NORD, CANARY)
+            installation.vendor.unsubscribe(NORD, CANARY)
             assert_found_out(installation, nursery)
 
 
@@ -75,11 +75,11 @@ def refusal(installation: Installation, nursery: Nursery) -> str:
 
 def assert_untouched(installation: Installation) -> None:
     """Nobody but the canary was ever added, taken out or revived."""
-    held = {recipient["id"] for recipient in installation.world.recipients(NEWSLETTER)}
+    held = {recipient["id"] for recipient in installation.vendor.recipients(NEWSLETTER)}
     assert held - {CANARY} == set(BEFORE)
-    assert LEFT in installation.world.unsubscribed(NORD)
-    assert installation.world.calls("clear") == []
-    assert {call.rows for call in installation.world.calls("addAll3")} == {1}
+    assert LEFT in installation.vendor.unsubscribed(NORD)
+    assert installation.vendor.calls("clear") == []
+    assert {call.rows for call in installation.vendor.calls("addAll3")} == {1}
 
 
 def assert_found_out(installation: Installation, nursery: Nursery) -> None:

@@ -55,17 +55,17 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         picked = [("nord", f"newsletter_{asset}") for asset in ("selection", "snapshot")]
         built.list_settings()["limits"] = {"max_growth": 1000, "max_shrink": 1}
         assert built.run("nord", instance, assets=[*feedback, *picked]).success
-        built.world.put(NEWSLETTER, BEFORE)
+        built.vendor.put(NEWSLETTER, BEFORE)
     return folder
 
 
 class ProxiedInstallation:
     """A copy of the template, which reaches its vendor through a proxy."""
 
-    def __init__(self, folder: Path, world: VendorState, proxy: Proxy) -> None:
-        self.world, self.proxy = world, proxy
+    def __init__(self, folder: Path, vendor: VendorState, proxy: Proxy) -> None:
+        self.vendor, self.proxy = vendor, proxy
         self.installation = Installation(
-            folder, world, proxy.base_url, f"sqlite:///{folder / 'crm.db'}", f"sqlite:///{folder / 'state.db'}"
+            folder, vendor, proxy.base_url, f"sqlite:///{folder / 'crm.db'}", f"sqlite:///{folder / 'state.db'}"
         )
         self.installation.list_settings()["limits"] = {"max_growth": 1000, "max_shrink": 1}
 
@@ -102,24 +102,24 @@ def installation(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(module, name, lambda *_, **__: wait_none())
     folder = tmp_path / "copy"
     shutil.copytree(template, folder)
-    world = VendorState(folder / "vendor.db")
-    with serve(world) as base_url, proxied(base_url) as proxy:
-        installation = ProxiedInstallation(folder, world, proxy)
+    vendor = VendorState(folder / "vendor.db")
+    with serve(vendor) as base_url, proxied(base_url) as proxy:
+        installation = ProxiedInstallation(folder, vendor, proxy)
 
         def fill_while_two_leave(*arguments: Any, **options: Any) -> object:
             codes = carry_out(*arguments, **options)
-            world.unsubscribe(NORD, f"person{LEAVES}@example.org")
-            world.bounce(NORD, f"person{BOUNCES}@example.org")
+            vendor.unsubscribe(NORD, f"person{LEAVES}@example.org")
+            vendor.bounce(NORD, f"person{BOUNCES}@example.org")
             return codes
 
         monkeypatch.setattr(ListWriter, "carry_out", fill_while_two_leave)
         yield installation
-    world.close()
+    vendor.close()
 
 
 def held(installation: ProxiedInstallation) -> list[tuple[str, str, dict[str, str | None]]]:
     """The list as it is: ids, addresses and what was sent, sorted."""
-    return sorted((one["id"], one["address"], one["attributes"]) for one in installation.world.recipients(NEWSLETTER))
+    return sorted((one["id"], one["address"], one["attributes"]) for one in installation.vendor.recipients(NEWSLETTER))
 
 
 def wanted() -> list[tuple[str, str, dict[str, str | None]]]:
@@ -149,7 +149,7 @@ def replace_and_judge(installation: ProxiedInstallation, run: Run) -> bool:
 
     Returns whether it was proven.
     """
-    before, calls, journal = held(installation), len(installation.world.calls()), run.ports.state.replacements
+    before, calls, journal = held(installation), len(installation.vendor.calls()), run.ports.state.replacements
     was_incomplete = journal.incomplete("nord", "newsletter") is not None
     ended, told = "proven", ""
     try:
@@ -158,7 +158,7 @@ def replace_and_judge(installation: ProxiedInstallation, run: Run) -> bool:
         ended, told = "refused", str(error)
     except IncompleteListError as error:
         ended, told = "incomplete", str(error)
-    calls_since = [call for call in installation.world.calls()[calls:] if call.list_id == NEWSLETTER]
+    calls_since = [call for call in installation.vendor.calls()[calls:] if call.list_id == NEWSLETTER]
     incomplete = journal.incomplete("nord", "newsletter")
     assert ("INCOMPLETE since" in told) == (ended == "incomplete")
     if ended == "proven":

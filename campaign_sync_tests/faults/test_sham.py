@@ -34,10 +34,10 @@ def installation(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(module, name, lambda *_, **__: wait_none())
     folder = tmp_path / "copy"
     shutil.copytree(template, folder)
-    world = VendorState(folder / "vendor.db")
-    with serve(world) as base_url, proxied(base_url) as proxy:
-        yield ProxiedInstallation(folder, world, proxy)
-    world.close()
+    vendor = VendorState(folder / "vendor.db")
+    with serve(vendor) as base_url, proxied(base_url) as proxy:
+        yield ProxiedInstallation(folder, vendor, proxy)
+    vendor.close()
 
 
 def unproven(installation: ProxiedInstallation, tries: int = 1) -> str:
@@ -63,7 +63,7 @@ def test_a_clear_that_does_nothing_is_noticed_before_anybody_is_sent(installatio
 
     assert f"clear has changed nothing: the vendor took 4 calls, and the list still holds {len(BEFORE)}" in told
     assert installation.proxy.seen["addAll3"] == 0
-    assert len(installation.world.recipients(NEWSLETTER)) == len(BEFORE)
+    assert len(installation.vendor.recipients(NEWSLETTER)) == len(BEFORE)
 
 
 def test_a_clear_that_does_nothing_once_is_made_again(installation: ProxiedInstallation) -> None:
@@ -72,7 +72,7 @@ def test_a_clear_that_does_nothing_once_is_made_again(installation: ProxiedInsta
     with installation.run() as run:
         run.replace()
 
-    assert len(installation.world.recipients(NEWSLETTER)) == 5
+    assert len(installation.vendor.recipients(NEWSLETTER)) == 5
 
 
 def test_a_list_that_is_never_cleared_is_never_taken_for_one_that_was_filled_from_nothing(
@@ -107,7 +107,7 @@ def test_a_code_that_nobody_has_documented_proves_nothing_however_often_it_is_tr
     told = unproven(installation, tries=3)
 
     assert f"addAll3 answered codes that aren't documented (code {code}: 5)" in told
-    assert installation.world.recipients(NEWSLETTER) == [], "nobody may be mailed on an answer that nobody understands"
+    assert installation.vendor.recipients(NEWSLETTER) == [], "nobody may be mailed on an answer that nobody understands"
 
 
 def test_rows_of_a_code_that_nobody_has_documented_prove_nothing_where_they_were_not_stored(
@@ -116,8 +116,8 @@ def test_rows_of_a_code_that_nobody_has_documented_prove_nothing_where_they_were
     installation.proxy.rewrite("addAll3", lambda answer: _CODE.sub(rb"\g<1>8\g<2>", answer, count=1))
 
     def vanish() -> None:
-        with installation.world.transaction() as vendor:
-            vendor.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
+        with installation.vendor.transaction() as database:
+            database.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
 
     installation.proxy.before("removeAll", vanish)
     assert "codes that aren't documented (code 8: 1)" in unproven(installation)
@@ -125,8 +125,8 @@ def test_rows_of_a_code_that_nobody_has_documented_prove_nothing_where_they_were
 
 def test_rows_that_vanish_before_they_are_read_back_are_missed(installation: ProxiedInstallation) -> None:
     def vanish() -> None:
-        with installation.world.transaction() as vendor:
-            vendor.execute("DELETE FROM recipient WHERE list_id = ? AND key LIKE 'person2@%'", [NEWSLETTER])
+        with installation.vendor.transaction() as database:
+            database.execute("DELETE FROM recipient WHERE list_id = ? AND key LIKE 'person2@%'", [NEWSLETTER])
 
     installation.proxy.before("removeBlacklisted", vanish)
 
@@ -137,11 +137,11 @@ def test_a_vendor_that_says_it_swept_somebody_else_does_not_explain_a_row_that_v
     installation: ProxiedInstallation,
 ) -> None:
     """As many are missing as the vendor swept, so they are the swept: but not where more are missing than that."""
-    installation.world.bounce(NORD, "person1@example.org")
+    installation.vendor.bounce(NORD, "person1@example.org")
 
     def vanish() -> None:
-        with installation.world.transaction() as vendor:
-            vendor.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
+        with installation.vendor.transaction() as database:
+            database.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
 
     installation.proxy.before("removeBlacklisted", vanish)
 

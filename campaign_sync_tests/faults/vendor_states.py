@@ -63,7 +63,7 @@ def _second_day(strategy: Strategy) -> Callable[[Installation], None]:
 
 
 def _opt_in_list(installation: Installation) -> None:
-    installation.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
+    installation.vendor.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
     _first_day("clear_refill")(installation)
 
 
@@ -82,13 +82,13 @@ def _configure(installation: Installation, strategy: Strategy) -> None:
     installation.list_settings()["limits"] = {"max_shrink": 0.5}
     if strategy == "differential":
         installation.list_settings()["id_attribute"] = "Recipient"
-    installation.world.unsubscribe(NORD, CANARY)
+    installation.vendor.unsubscribe(NORD, CANARY)
 
 
 def _let_three_drop_out(installation: Installation, *, left: int, blocked: int, refused: int) -> None:
-    installation.world.unsubscribe(NORD, f"person{left}@example.org")
-    installation.world.block(NORD, f"*son{blocked}@example.org")
-    installation.world.refuse(NORD, f"person{refused}@example.org", 6)
+    installation.vendor.unsubscribe(NORD, f"person{left}@example.org")
+    installation.vendor.block(NORD, f"*son{blocked}@example.org")
+    installation.vendor.refuse(NORD, f"person{refused}@example.org", 6)
 
 
 def _run(installation: Installation, *assets: tuple[str, ...]) -> None:

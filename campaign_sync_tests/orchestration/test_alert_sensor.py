@@ -59,12 +59,12 @@ class Watch:
 
     def break_off(self) -> None:
         """Let a day break off while lists are being filled."""
-        self.shop.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
+        self.shop.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
         self.run()
 
     def mend(self) -> None:
         """Let the vendor take everything again."""
-        self.shop.world.repair()
+        self.shop.vendor.repair()
 
 
 @pytest.fixture
@@ -385,9 +385,9 @@ def test_a_list_that_was_emptied_after_its_proof_is_told_until_it_is_whole_again
     watch.run()
     look_at_lists(watch)
     assert watch.look() == []
-    held = watch.shop.world.recipients(NEWSLETTER)
-    with watch.shop.world.transaction() as vendor:
-        vendor.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
+    held = watch.shop.vendor.recipients(NEWSLETTER)
+    with watch.shop.vendor.transaction() as database:
+        database.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
     assert watch.look() == [], "nobody has looked at the list yet"
 
     look_at_lists(watch)
@@ -396,15 +396,15 @@ def test_a_list_that_was_emptied_after_its_proof_is_told_until_it_is_whole_again
     look_at_lists(watch)
     assert watch.look() == []
 
-    watch.shop.world.put(NEWSLETTER, held)
+    watch.shop.vendor.put(NEWSLETTER, held)
     look_at_lists(watch)
     assert watch.look() == ["All clear: nord/newsletter"]
 
 
 def test_a_list_that_was_changed_after_its_proof_is_well_again_when_it_was_replaced(watch: Watch) -> None:
     watch.run()
-    with watch.shop.world.transaction() as vendor:
-        vendor.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
+    with watch.shop.vendor.transaction() as database:
+        database.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
     look_at_lists(watch)
     assert watch.look() == ["Alarm: nord/newsletter was changed after its proof"]
 
@@ -441,6 +441,6 @@ def test_a_check_that_came_to_no_result_is_told(watch: Watch, monkeypatch: pytes
 
 def test_a_vendor_that_cannot_be_asked_for_a_list_alarms_nobody_about_the_list(watch: Watch) -> None:
     watch.run()
-    watch.shop.world.fault("getCount", "fault", times=99, arg="WebserviceImplException: unheard of")
+    watch.shop.vendor.fault("getCount", "fault", times=99, arg="WebserviceImplException: unheard of")
     look_at_lists(watch)
     assert watch.look() == []

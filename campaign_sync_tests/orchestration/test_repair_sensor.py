@@ -38,10 +38,10 @@ def look(shop: Installation) -> dg.SensorResult | dg.SkipReason:
 
 
 def break_off(shop: Installation, runs: int = 1) -> None:
-    shop.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
+    shop.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     for _ in range(runs):
         shop.run("nord")
-    shop.world.repair()
+    shop.vendor.repair()
 
 
 def requests(found: dg.SensorResult | dg.SkipReason) -> list[list[str]]:
@@ -102,7 +102,7 @@ def test_a_replay_that_broke_off_is_replayed_and_not_overwritten_by_what_it_was_
         shop.run("nord", instance)
         with shop.state() as state:
             (good,) = state.replacements.proven_snapshots("nord", "newsletter")
-        shop.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
+        shop.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
         shop.run("nord", instance, assets=[("nord", "newsletter_recipient_list")], tags={REPLAY_TAG: good})
 
     found = look(shop)

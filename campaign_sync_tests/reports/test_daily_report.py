@@ -205,7 +205,7 @@ def test_a_run_that_refused_the_lists_is_the_first_thing_that_is_said_though_the
     with dg.instance_for_test() as instance:
         assert shop.run("nord", instance).success
         assert "Both lists are ready for today’s mailings." in reported(shop, instance)
-        shop.world.add_list(NORD, NEWSLETTER, "Newsletter", [])
+        shop.vendor.add_list(NORD, NEWSLETTER, "Newsletter", [])
         assert not shop.run("nord", instance).success
         told = reported(shop, instance)
 

@@ -28,9 +28,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 def mend_the_vendor(installation: Installation) -> None:
-    installation.world.repair()
-    with installation.world.transaction() as vendor:
-        vendor.execute("DELETE FROM refused")
+    installation.vendor.repair()
+    with installation.vendor.transaction() as database:
+        database.execute("DELETE FROM refused")
 
 
 def last_proven_snapshot(installation: Installation) -> str:
@@ -41,7 +41,7 @@ def last_proven_snapshot(installation: Installation) -> str:
 def test_a_vendor_that_turns_nearly_everybody_away_does_not_leave_a_proven_list(installation: Installation) -> None:
     installation.day("nord")
     for address in EVERYBODY[:3]:
-        installation.world.refuse(NORD, address, 7)
+        installation.vendor.refuse(NORD, address, 7)
 
     result = installation.run("nord", assets=CHAIN)
 
@@ -56,14 +56,14 @@ def test_a_vendor_that_turns_everybody_away_on_the_very_first_day_does_not_leave
     installation: Installation,
 ) -> None:
     for address in EVERYBODY:
-        installation.world.refuse(NORD, address, 7)
+        installation.vendor.refuse(NORD, address, 7)
 
     assert "INCOMPLETE" in problems(installation.run("nord", assets=CHAIN))[0]
 
 
 def test_a_vendor_that_always_refuses_as_many_is_no_news(installation: Installation) -> None:
-    installation.world.bounce(NORD, EVERYBODY[0])
-    installation.world.bounce(NORD, EVERYBODY[1])
+    installation.vendor.bounce(NORD, EVERYBODY[0])
+    installation.vendor.bounce(NORD, EVERYBODY[1])
     for _ in range(3):
         installation.day("nord")
     assert installation.addresses() == EVERYBODY[2:]
@@ -73,7 +73,7 @@ def test_an_address_that_changed_since_the_list_broke_off_is_the_new_one_when_it
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
-    installation.world.fault("addAll3", "fault", skip=3, times=99, arg="WebserviceImplException: unheard of")
+    installation.vendor.fault("addAll3", "fault", skip=3, times=99, arg="WebserviceImplException: unheard of")
     assert not installation.run("nord", instance, assets=CHAIN).success
     mend_the_vendor(installation)
     with installation.crm() as crm:
@@ -91,7 +91,7 @@ def test_yesterdays_list_is_not_taken_for_todays_where_clearing_it_failed(
     installation.run("nord", instance, assets=CHAIN)
     with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'new1@example.org' WHERE id = 'c1'")
-    installation.world.fault("clear", "fault", times=99, arg="WebserviceImplException: unheard of")
+    installation.vendor.fault("clear", "fault", times=99, arg="WebserviceImplException: unheard of")
     assert not installation.run("nord", instance, assets=CHAIN).success
     mend_the_vendor(installation)
 
@@ -109,7 +109,7 @@ def test_a_permission_for_one_snapshot_does_not_empty_the_list_by_another(
         crm.exec_driver_sql("DELETE FROM marketing_list_member WHERE entity_id > 'c2'")
     with installation.state() as state:
         state.recipient_lists.accept_size(SizeAcceptance(RUN_ID, "nord", "newsletter", "anna", "because", LONG_AGO))
-    installation.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
+    installation.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     assert not installation.run("nord", instance, assets=CHAIN, run_id=RUN_ID).success
     mend_the_vendor(installation)
     with installation.crm() as crm:
@@ -129,7 +129,7 @@ def test_whoever_takes_up_what_broke_off_inherits_the_permission_for_the_same_ro
         crm.exec_driver_sql("DELETE FROM marketing_list_member WHERE entity_id > 'c2'")
     with installation.state() as state:
         state.recipient_lists.accept_size(SizeAcceptance(RUN_ID, "nord", "newsletter", "anna", "because", LONG_AGO))
-    installation.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
+    installation.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     assert not installation.run("nord", instance, assets=CHAIN, run_id=RUN_ID).success
     mend_the_vendor(installation)
 
@@ -190,9 +190,9 @@ def test_two_entries_for_one_list_are_found_however_they_spell_it(installation: 
 def test_a_run_that_cannot_even_log_in_still_says_that_the_list_is_incomplete(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    installation.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
+    installation.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     assert not installation.run("nord", instance, assets=CHAIN).success
-    installation.world.add_mandator(NORD, "api-user", "changed")
+    installation.vendor.add_mandator(NORD, "api-user", "changed")
 
     result = installation.run("nord", instance, assets=REPLACE)
 

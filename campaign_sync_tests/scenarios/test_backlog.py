@@ -31,7 +31,7 @@ def filled_installation(folder: Path, backlog: Backlog) -> Iterator[Installation
     folder.mkdir()
     with running_installation(folder) as built:
         backlog.fill(built)
-        backlog.publish(built.world.publish)
+        backlog.publish(built.vendor.publish)
         yield built
 
 

@@ -80,7 +80,7 @@ def test_a_bad_list_is_not_touched_says_why_and_does_not_stop_its_neighbour(
     told = problems(result)
     assert len(told) == 1, told
     assert named in told[0]
-    assert [call.list_id for call in installation.world.calls("clear")] == [PRODUCTS]
+    assert [call.list_id for call in installation.vendor.calls("clear")] == [PRODUCTS]
 
 
 def unreachable_vendor(installation: Installation) -> None:
@@ -174,7 +174,7 @@ def test_feedback_rows_that_do_not_fit_are_kept_counted_and_read_again_once_the_
     installation: Installation,
 ) -> None:
     yesterday = str(int(datetime.now(UTC).timestamp() * 1000) - 86_400_000)
-    installation.world.publish(NORD, "getUnsubscribes", [["1", "2"], ["person1@example.org", yesterday]])
+    installation.vendor.publish(NORD, "getUnsubscribes", [["1", "2"], ["person1@example.org", yesterday]])
 
     first = installation.run("nord")
     assert len(problems(first)) == 1
@@ -188,8 +188,8 @@ def test_feedback_rows_that_do_not_fit_are_kept_counted_and_read_again_once_the_
 
 def test_nobodys_address_or_name_reaches_the_event_log(installation: Installation) -> None:
     installation.add_contact("c6", "canary@example.org", first_name="Kanarienvogel\x07", last_name="Zwitscher\ufffd")
-    installation.world.unsubscribe(8100, "person1@example.org")
-    installation.world.fault("addAll3", "fault", times=99, arg="canary@example.org")
+    installation.vendor.unsubscribe(8100, "person1@example.org")
+    installation.vendor.fault("addAll3", "fault", times=99, arg="canary@example.org")
 
     result = installation.run("nord")
 

@@ -91,10 +91,10 @@ def test_so_it_does_when_a_replace_that_broke_off_is_taken_up(
 ) -> None:
     installation.retry_policy = NO_RETRIES
     installation.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
-    installation.world.fault("addAll3", "fault", skip=6, times=99, arg="WebserviceImplException: unheard of")
+    installation.vendor.fault("addAll3", "fault", skip=6, times=99, arg="WebserviceImplException: unheard of")
     assert not installation.run("nord", instance, assets=CHAIN).success
-    with installation.world.transaction() as vendor:
-        vendor.execute("DELETE FROM fault")
+    with installation.vendor.transaction() as database:
+        database.execute("DELETE FROM fault")
     change_everybody(installation)
 
     result = installation.run("nord", instance, assets=REPLACE)

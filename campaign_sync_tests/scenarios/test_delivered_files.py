@@ -183,7 +183,7 @@ def test_delivered_files_that_tell_of_nobody_are_watched_like_readers(installati
     deliver(outbox, "left_1.csv", HEADER + line("person1", NOW - timedelta(days=9)), timedelta(days=9))
     for day in range(4):
         deliver(outbox, f"left_empty_{day}.csv", HEADER, day * timedelta(days=1) + HOUR)
-    installation.world.publish(NORD, "getMailings", [["777001", epoch(NOW - HOUR)]])
+    installation.vendor.publish(NORD, "getMailings", [["777001", epoch(NOW - HOUR)]])
 
     silence = checks(imported(installation), "silence")
 

@@ -57,7 +57,7 @@ def test_whoever_leaves_a_list_they_were_in_keeps_the_consents_of_the_others(ins
     with installation.crm() as crm:
         crm.execute(schema.marketing_list.insert().values(id="no", name="Nobody", entity_type="contact", kind="static"))
     installation.day()
-    installation.world.publish(NORD, "getUnsubscribes", [["person2@example.org", epoch(datetime.now(UTC))]])
+    installation.vendor.publish(NORD, "getUnsubscribes", [["person2@example.org", epoch(datetime.now(UTC))]])
 
     installation.day()
 
@@ -69,9 +69,9 @@ def test_whoever_leaves_a_list_they_were_in_keeps_the_consents_of_the_others(ins
 def test_a_mailing_tells_which_of_several_lists_somebody_left(installation: Installation) -> None:
     readers(installation, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
     installation.day()
-    installation.world.add_mailing(NORD, 777001, "Produkte im November", status="DONE", list_ids=[PRODUCTS])
+    installation.vendor.add_mailing(NORD, 777001, "Produkte im November", status="DONE", list_ids=[PRODUCTS])
     left = [["person2@example.org", "777001", epoch(datetime.now(UTC))], ["person3@example.org", "1", epoch(NOW)]]
-    installation.world.publish(NORD, "getMailingUnsubscribes", left[:1])
+    installation.vendor.publish(NORD, "getMailingUnsubscribes", left[:1])
 
     installation.day()
 
@@ -98,8 +98,8 @@ def test_responses_are_bounces_by_their_category_and_only_final_ones_keep_people
     readers(installation, getResponses={"recipient": 0, "time": 1, "category": 2})
     replies = {"person1": "hardbounce", "person2": "softbounce", "person3": "autoresponder"}
     rows = [[f"{name}@example.org", epoch(YESTERDAY), category] for name, category in replies.items()]
-    installation.world.publish(NORD, "getResponses", rows)
-    installation.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
+    installation.vendor.publish(NORD, "getResponses", rows)
+    installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
 
     installation.day()
 
@@ -113,7 +113,7 @@ def test_responses_are_bounces_by_their_category_and_only_final_ones_keep_people
 
 def test_bounces_without_a_time_are_taken_once_however_often_they_are_read(installation: Installation) -> None:
     readers(installation, getOutBounces={"time": None})
-    installation.world.publish(NORD, "getOutBounces", [["person4@example.org"]])
+    installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org"]])
     for _ in range(2):
         installation.day()
     with installation.crm() as crm:
@@ -127,7 +127,7 @@ def test_bounces_without_a_time_are_taken_once_however_often_they_are_read(insta
 def test_a_bounce_that_somebody_reset_in_the_crm_stays_reset_until_the_address_bounces_again(
     installation: Installation,
 ) -> None:
-    installation.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
+    installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
     installation.day()
     with installation.crm() as crm:
         crm.exec_driver_sql("DELETE FROM address_state")
@@ -135,14 +135,14 @@ def test_a_bounce_that_somebody_reset_in_the_crm_stays_reset_until_the_address_b
     installation.day()
     assert "person4@example.org" in installation.addresses(), "the same row was read again"
 
-    installation.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(NOW)]])
+    installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org", epoch(NOW)]])
     installation.day()
     assert "person4@example.org" not in installation.addresses()
 
 
 def test_rows_that_fit_no_layout_stop_none_of_the_others_and_are_told(installation: Installation) -> None:
     rows = [["person1@example.org", epoch(YESTERDAY)], ["person2@example.org", "yesterday"], ["", ""]]
-    installation.world.publish(NORD, "getUnsubscribes", rows)
+    installation.vendor.publish(NORD, "getUnsubscribes", rows)
 
     result = installation.run()
 
@@ -154,7 +154,7 @@ def test_an_export_file_that_comes_late_is_found_in_the_overlap(installation: In
     installation.day()
     before_the_last_import = datetime.now(UTC) - timedelta(minutes=90)
     left = [["person2@example.org", epoch(YESTERDAY)]]
-    installation.world.publish(NORD, "getUnsubscribes", left, published_at=before_the_last_import)
+    installation.vendor.publish(NORD, "getUnsubscribes", left, published_at=before_the_last_import)
 
     installation.day()
 
@@ -165,8 +165,8 @@ def test_a_reader_that_fails_on_its_seventh_page_leaves_the_watermark_and_all_li
     installation: Installation,
 ) -> None:
     rows = [[f"stranger{number}@example.com", epoch(YESTERDAY)] for number in range(7_000)]
-    installation.world.publish(NORD, "getUnsubscribes", rows, published_at=NOW - timedelta(hours=1))
-    installation.world.fault(
+    installation.vendor.publish(NORD, "getUnsubscribes", rows, published_at=NOW - timedelta(hours=1))
+    installation.vendor.fault(
         "getUnsubscribes", "fault", times=99, skip=20
     )  # 14 windows of the month, then its last one
 
@@ -180,10 +180,10 @@ def test_a_reader_that_fails_on_its_seventh_page_leaves_the_watermark_and_all_li
     assert last < NOW - timedelta(days=1), "what had been fetched before is kept"
     assert installation.clears() == 0
 
-    installation.world.repair()
-    asked = len(installation.world.calls("getUnsubscribes"))
+    installation.vendor.repair()
+    asked = len(installation.vendor.calls("getUnsubscribes"))
     installation.day()
-    assert len(installation.world.calls("getUnsubscribes")) - asked < 14, "only what was missing is read again"
+    assert len(installation.vendor.calls("getUnsubscribes")) - asked < 14, "only what was missing is read again"
     with installation.state() as state:
         assert len(state.feedback_imports.unmatched("nord").unsubscribes) == 7_000
 
@@ -247,7 +247,7 @@ def test_delivered_files_take_the_same_way_and_each_is_read_once_however_late_it
     installation.day()
 
     assert installation.addresses() == [f"person{number}@example.org" for number in (4, 5)]
-    assert installation.world.calls("getUnsubscribes") == []
+    assert installation.vendor.calls("getUnsubscribes") == []
     with installation.state() as state:
         assert len(state.feedback_imports.deliveries("nord", "getUnsubscribes")) == 2
 
@@ -301,7 +301,7 @@ def test_a_job_that_delivers_no_more_files_keeps_lists_from_being_replaced(insta
 def test_a_blocklisted_address_is_remembered_and_no_more_selected_until_the_vendor_releases_it(
     installation: Installation,
 ) -> None:
-    installation.world.block(NORD, "*son3@example.org")
+    installation.vendor.block(NORD, "*son3@example.org")
     installation.day()
     result = installation.day()
     with installation.state() as state:
@@ -309,14 +309,14 @@ def test_a_blocklisted_address_is_remembered_and_no_more_selected_until_the_vend
         assert state.blocked_addresses.all("sued") == []
     assert withdrawals(installation) == []
 
-    with installation.world.transaction() as database:
+    with installation.vendor.transaction() as database:
         database.execute("DELETE FROM blocked")
     installation.day()
     assert "person3@example.org" in installation.addresses()
 
 
 def test_every_withdrawal_can_be_traced_to_the_row_it_came_from(installation: Installation) -> None:
-    installation.world.publish(NORD, "getUnsubscribes", [["x@example.com", epoch(YESTERDAY)]])
+    installation.vendor.publish(NORD, "getUnsubscribes", [["x@example.com", epoch(YESTERDAY)]])
     installation.leave("person2@example.org")
     installation.day()
 
@@ -339,7 +339,7 @@ def test_a_reader_that_is_silent_while_mailings_go_out_is_told_apart_from_a_quie
     assert checks(result, "silence").passed
     assert "and no mailing went out" in (checks(result, "silence").description or "")
 
-    installation.world.publish(NORD, "getMailings", [["777001", epoch(YESTERDAY)]])
+    installation.vendor.publish(NORD, "getMailings", [["777001", epoch(YESTERDAY)]])
     result = installation.run()
     silence = checks(result, "silence")
     assert (silence.passed, silence.severity) == (False, dg.AssetCheckSeverity.WARN)
@@ -369,7 +369,7 @@ def test_feedback_alone_is_imported_without_touching_a_list(installation: Instal
 
     assert result.success
     assert ("c2", "newsletter-nord") in withdrawals(installation)
-    assert [call.operation for call in installation.world.calls() if call.operation in ("clear", "addAll3")] == []
+    assert [call.operation for call in installation.vendor.calls() if call.operation in ("clear", "addAll3")] == []
 
 
 def audited(installation: Installation) -> dg.ExecuteInProcessResult:
@@ -381,11 +381,11 @@ def test_the_audit_imports_whom_no_export_told_of_and_tells_both_directions(inst
     installation.leave("person1@example.org", at=YESTERDAY)
     installation.leave("person4@example.org", at=YESTERDAY)
     installation.day()
-    installation.world.unsubscribe(NORD, "person2@example.org")
-    installation.world.block(NORD, "person3@example.org")
+    installation.vendor.unsubscribe(NORD, "person2@example.org")
+    installation.vendor.block(NORD, "person3@example.org")
     for opt_in_id in ("newsletter-nord", "products-nord"):
         installation.consent("c1", opt_in_id, "granted", NOW)  # again
-    with installation.world.transaction() as database:
+    with installation.vendor.transaction() as database:
         database.execute("DELETE FROM unsubscribed WHERE key = 'person4@example.org'")
 
     result = audited(installation)
@@ -414,7 +414,7 @@ def test_an_import_that_dies_leaves_nothing_out_and_doubles_nothing(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
     installation.leave("person2@example.org")
-    installation.world.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
+    installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
     original: Callable[..., Any] = getattr(FeedbackImports, point)
 
     def dies(*arguments: Any) -> None:
@@ -440,11 +440,11 @@ def test_somebody_who_came_back_at_the_vendor_too_and_leaves_once_more_is_withdr
     installation.day()
     assert len(withdrawals(installation)) == 2, "still on the vendor's list, but that was told before"
 
-    with installation.world.transaction() as database:
+    with installation.vendor.transaction() as database:
         database.execute("DELETE FROM unsubscribed")
     installation.day()
     assert "person2@example.org" in installation.addresses()
-    installation.world.unsubscribe(NORD, "person2@example.org")  # no export tells of it yet
+    installation.vendor.unsubscribe(NORD, "person2@example.org")  # no export tells of it yet
     with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
     audited(installation)  # asks by the address of now, which the vendor doesn't know
@@ -461,11 +461,11 @@ def test_somebody_who_came_back_at_the_vendor_too_and_leaves_once_more_is_withdr
 def test_reading_a_row_again_never_widens_what_it_withdrew(installation: Installation) -> None:
     readers(installation, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
     installation.day()
-    installation.world.add_mailing(NORD, 777001, "Produkte", status="DONE", list_ids=[PRODUCTS])
+    installation.vendor.add_mailing(NORD, 777001, "Produkte", status="DONE", list_ids=[PRODUCTS])
     left = [["person2@example.org", "777001", epoch(datetime.now(UTC))]]
-    installation.world.publish(NORD, "getMailingUnsubscribes", left)
+    installation.vendor.publish(NORD, "getMailingUnsubscribes", left)
     installation.day()
-    with installation.world.transaction() as database:
+    with installation.vendor.transaction() as database:
         database.execute("DELETE FROM mailing")  # the vendor has forgotten it
 
     installation.day()
@@ -508,7 +508,7 @@ def test_a_category_in_the_wrong_column_is_told_and_its_bounces_come_in_once_it_
 ) -> None:
     readers(installation, getResponses={"recipient": 0, "time": 1, "category": 3})
     rows = [[f"person{number}@example.org", epoch(YESTERDAY), "hardbounce", "unknown"] for number in (1, 2)]
-    installation.world.publish(
+    installation.vendor.publish(
         NORD, "getResponses", [*rows, ["person3@example.org", epoch(YESTERDAY), "hardbounce", "550"]]
     )
     result = installation.run()
@@ -523,7 +523,7 @@ def test_a_category_in_the_wrong_column_is_told_and_its_bounces_come_in_once_it_
 
 
 def test_rows_that_cannot_be_read_and_whose_file_is_gone_stop_nobody_and_stay_told(installation: Installation) -> None:
-    installation.world.publish(NORD, "getUnsubscribes", [["person1@example.org", epoch(YESTERDAY)], ["?", "?"]])
+    installation.vendor.publish(NORD, "getUnsubscribes", [["person1@example.org", epoch(YESTERDAY)], ["?", "?"]])
     installation.run()
     shutil.rmtree(installation.folder / "frames" / "feedback")
 

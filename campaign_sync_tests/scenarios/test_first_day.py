@@ -22,7 +22,7 @@ def test_the_daily_job_fills_all_lists_of_its_mandator_and_no_other(installation
 def test_every_recipient_carries_the_technical_fields_and_the_lists_attributes(installation: Installation) -> None:
     installation.day("nord")
 
-    first = next(one for one in installation.world.recipients(NEWSLETTER) if one["id"] == "person1@example.org")
+    first = next(one for one in installation.vendor.recipients(NEWSLETTER) if one["id"] == "person1@example.org")
     assert first["address"] == "person1@example.org"
     assert first["attributes"] == {
         "opt-in-id": "newsletter-nord",
@@ -49,7 +49,7 @@ def test_decomposed_names_and_unruly_addresses_arrive_in_one_spelling(installati
     )
 
     installation.day("nord")
-    frauke = next(one for one in installation.world.recipients(NEWSLETTER) if one["id"].startswith("frauke"))
+    frauke = next(one for one in installation.vendor.recipients(NEWSLETTER) if one["id"].startswith("frauke"))
     assert frauke["id"] == frauke["address"] == "frauke@xn--mller-beispiel-gsb.example"
     assert (frauke["attributes"]["Vorname"], frauke["attributes"]["Ort"]) == ("Müller", "Zürich 🚲")
 
@@ -86,7 +86,7 @@ def test_the_journal_tells_when_the_list_was_cleared_and_that_it_was_proven(inst
 def test_one_login_serves_a_whole_run_and_is_logged_out_at_the_end(installation: Installation) -> None:
     installation.day("nord")
 
-    assert len(installation.world.calls("login")) == len(installation.world.calls("logout")) == 1
+    assert len(installation.vendor.calls("login")) == len(installation.vendor.calls("logout")) == 1
 
 
 def _metadata(result: dg.ExecuteInProcessResult, *key: str) -> dict[str, dg.MetadataValue]:

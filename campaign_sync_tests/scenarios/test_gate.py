@@ -36,7 +36,7 @@ def withdrawals(installation: Installation) -> list[tuple[str, str, str]]:
 def touched(installation: Installation) -> list[str]:
     """Calls that changed any list."""
     changing = {"addAll3", "clear", "removeAll", "setAttributes"}
-    return [call.operation for call in installation.world.calls() if call.operation in changing]
+    return [call.operation for call in installation.vendor.calls() if call.operation in changing]
 
 
 # The last look
@@ -48,7 +48,7 @@ def test_somebody_who_leaves_between_snapshot_and_sending_is_not_sent_is_in_the_
 ) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         installation.run("nord", instance, assets=FEEDBACK + PICK)
-        installation.world.unsubscribe(NORD, "person2@example.org")  # no export tells of it yet
+        installation.vendor.unsubscribe(NORD, "person2@example.org")  # no export tells of it yet
         result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
@@ -61,7 +61,7 @@ def test_somebody_who_leaves_between_snapshot_and_sending_is_not_sent_is_in_the_
 
 
 def test_somebody_blocklisted_meanwhile_is_not_sent_and_keeps_their_consent(installation: Installation) -> None:
-    installation.world.block(NORD, "*son3@example.org")
+    installation.vendor.block(NORD, "*son3@example.org")
 
     result = installation.day("nord")
 
@@ -103,7 +103,7 @@ def test_a_consent_given_again_is_not_withdrawn_by_a_look_at_an_opt_out_that_was
 @pytest.fixture
 def canary(installation: Installation) -> Installation:
     installation.settings["mandators"]["nord"]["canary_address"] = CANARY
-    installation.world.unsubscribe(NORD, CANARY)
+    installation.vendor.unsubscribe(NORD, CANARY)
     return installation
 
 
@@ -111,33 +111,33 @@ def test_a_canary_shows_a_regular_list_and_stays_unsubscribed_and_out_of_it(cana
     result = canary.day("nord")
 
     assert canary.addresses() == EVERYBODY
-    assert CANARY in canary.world.unsubscribed(NORD)
+    assert CANARY in canary.vendor.unsubscribed(NORD)
     (gate, *_) = [check for check in result.get_asset_check_evaluations() if check.check_name == "gate"]
     assert "a canary shows it to be a regular list" in str(gate.metadata)
 
 
 @pytest.mark.two_lists
 def test_an_opt_in_list_is_refused_by_its_canary_and_nobody_is_revived(canary: Installation) -> None:
-    canary.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
-    canary.world.unsubscribe(NORD, "person1@example.org")
+    canary.vendor.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
+    canary.vendor.unsubscribe(NORD, "person1@example.org")
 
     result = canary.run("nord")
 
     assert "a canary has shown it to be an opt-in list" in problems(result)[0]
-    assert canary.world.unsubscribed(NORD) == [CANARY, "person1@example.org"]
+    assert canary.vendor.unsubscribed(NORD) == [CANARY, "person1@example.org"]
     assert canary.addresses() == []
-    assert [call.list_id for call in canary.world.calls("clear")] == [PRODUCTS]
+    assert [call.list_id for call in canary.vendor.calls("clear")] == [PRODUCTS]
 
 
 def test_a_list_found_to_be_an_opt_in_list_is_not_tried_again(canary: Installation) -> None:
-    canary.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
+    canary.vendor.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
     canary.run("nord")
-    before = len(canary.world.calls("addAll3"))
+    before = len(canary.vendor.calls("addAll3"))
 
     result = canary.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
 
     assert "campaign-sync check" in problems(result)[0]
-    assert len(canary.world.calls("addAll3")) == before
+    assert len(canary.vendor.calls("addAll3")) == before
 
 
 def test_a_canary_that_has_not_unsubscribed_proves_nothing_so_nothing_is_touched(installation: Installation) -> None:
@@ -163,7 +163,7 @@ def in_the_way(
     installation: Installation, status: str, starts_in: timedelta | None = None, list_id: int = NEWSLETTER
 ) -> None:
     start = datetime.now(UTC) + starts_in if starts_in is not None else None
-    installation.world.add_mailing(NORD, 77, "November", status=status, list_ids=[list_id], scheduled_at=start)
+    installation.vendor.add_mailing(NORD, 77, "November", status=status, list_ids=[list_id], scheduled_at=start)
 
 
 @pytest.mark.two_lists
@@ -184,7 +184,7 @@ def test_a_list_is_not_touched_under_a_mailing(
     result = installation.run("nord")
 
     assert named in problems(result)[0]
-    assert [call.list_id for call in installation.world.calls("clear")] == [PRODUCTS]
+    assert [call.list_id for call in installation.vendor.calls("clear")] == [PRODUCTS]
 
 
 @pytest.mark.two_lists
@@ -213,8 +213,8 @@ def test_a_replace_waits_for_a_mailing_and_looks_again_at_who_left_meanwhile(
     in_the_way(installation, "SENDING")
 
     def sleep(_: float) -> None:
-        installation.world.set_mailing_status(77, "DONE")
-        installation.world.unsubscribe(NORD, "person5@example.org")
+        installation.vendor.set_mailing_status(77, "DONE")
+        installation.vendor.unsubscribe(NORD, "person5@example.org")
 
     monkeypatch.setattr(mailing_interlock, "sleep", sleep)
     result = installation.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
@@ -229,7 +229,7 @@ def test_an_account_without_the_mailing_service_can_say_so(installation: Install
     in_the_way(installation, "SENDING")
 
     installation.day("nord")
-    assert installation.world.calls("getIdsInStatus") == []
+    assert installation.vendor.calls("getIdsInStatus") == []
 
 
 # One at a time
@@ -292,7 +292,7 @@ def test_an_accepted_size_lets_one_run_pass_and_no_further(installation: Install
     "question", ["containsAll", "areBlacklisted", "getIdsInStatus", "getAttributeNames", "getCount"]
 )
 def test_a_question_that_stays_unanswered_refuses_the_replace(installation: Installation, question: str) -> None:
-    installation.world.fault(question, "fault", times=99, arg="x")
+    installation.vendor.fault(question, "fault", times=99, arg="x")
 
     result = installation.run("nord")
 

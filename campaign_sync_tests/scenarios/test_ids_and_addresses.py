@@ -32,21 +32,21 @@ def after_the_fill(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> 
 def swap(installation: Installation, *columns: str) -> None:
     """Let the rows of two recipients swap these columns at the vendor."""
     ids = ("person1@example.org", "person2@example.org")
-    with installation.world.transaction() as vendor:
+    with installation.vendor.transaction() as database:
         rows = [
-            vendor.execute(
+            database.execute(
                 f"SELECT {', '.join(columns)} FROM recipient WHERE list_id = ? AND key = ?", [NEWSLETTER, key]
             ).fetchone()
             for key in ids
         ]
         positions = [
-            vendor.execute(
+            database.execute(
                 "SELECT position FROM recipient WHERE list_id = ? AND key = ?", [NEWSLETTER, key]
             ).fetchone()[0]
             for key in ids
         ]
         changes = ", ".join(f"{column} = ?" for column in columns)
-        vendor.executemany(
+        database.executemany(
             f"UPDATE recipient SET {changes} WHERE position = ?",
             [(*row, position) for row, position in zip(rows, reversed(positions), strict=True)],
         )
@@ -65,8 +65,8 @@ def test_two_recipients_whose_ids_or_addresses_are_swapped_are_not_called_equal(
 
 
 def spell(installation: Installation, column: str, how: str, number: int) -> None:
-    with installation.world.transaction() as vendor:
-        vendor.execute(
+    with installation.vendor.transaction() as database:
+        database.execute(
             f"UPDATE recipient SET {column} = ? WHERE list_id = ? AND key = ?",
             [how, NEWSLETTER, f"person{number}@example.org"],
         )
@@ -81,8 +81,8 @@ def test_the_same_mailbox_spelled_otherwise_is_equal_and_another_one_is_not(
 
     def respell() -> None:
         spell(installation, column, "Person1@EXAMPLE.org", 1)
-        with installation.world.transaction() as vendor:
-            vendor.execute(
+        with installation.vendor.transaction() as database:
+            database.execute(
                 f"UPDATE recipient SET {column} = 'person6@bücher.example' WHERE key = 'person6@xn--bcher-kva.example'"
             )
 
@@ -124,7 +124,7 @@ def test_a_list_that_gives_out_neither_is_proven_by_what_was_sent_and_the_proof_
 def test_an_attribute_of_ours_that_is_called_like_that_is_not_taken_for_it(
     installation: Installation, own: str
 ) -> None:
-    installation.world.add_list(8100, NEWSLETTER, "Newsletter", [*ATTRIBUTES, own])
+    installation.vendor.add_list(8100, NEWSLETTER, "Newsletter", [*ATTRIBUTES, own])
     installation.list_settings()["attributes"] = {"Vorname": "first_name", own: "email"}
 
     installation.day()
@@ -190,7 +190,7 @@ def test_differences_need_no_setting_where_the_ids_are_found(installation: Insta
     installation.day()
 
     assert installation.addresses() == [f"person{number}@example.org" for number in (2, 3, 4, 5)]
-    assert not [call for call in installation.world.calls("clear") if call.list_id == NEWSLETTER]
+    assert not [call for call in installation.vendor.calls("clear") if call.list_id == NEWSLETTER]
 
 
 def test_differences_are_refused_where_nobody_in_the_list_is_known_by_an_id(installation: Installation) -> None:

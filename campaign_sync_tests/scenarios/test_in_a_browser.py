@@ -50,7 +50,7 @@ def test_the_page_of_a_list_tells_marketers_what_it_is(plant: Plant, page: Page)
 
 def test_a_failed_check_shows_its_reason(plant: Plant, page: Page) -> None:
     fitting, unreadable = ["somebody@example.org", "1795000000000"], ["nobody knows what this is", "nor when"]
-    plant.installation.world.publish(NORD, "getUnsubscribes", [fitting, unreadable])
+    plant.installation.vendor.publish(NORD, "getUnsubscribes", [fitting, unreadable])
     run_id = plant.stack.launch("nord_feedback")
     plant.stack.until(lambda: plant.stack.runs()[run_id]["status"] in ("SUCCESS", "FAILURE"))
 

@@ -35,12 +35,12 @@ def test_a_schedule_fires_sensors_tick_and_all_daemons_are_well(plant: Plant) ->
 
 def test_a_machine_that_dies_during_a_fill_loses_nothing_and_mends_itself(plant: Plant) -> None:
     before = set(plant.stack.runs())
-    plant.installation.world.fault("addAll3", "delay", times=99, arg=PATIENCE)
+    plant.installation.vendor.fault("addAll3", "delay", times=99, arg=PATIENCE)
     run_id = plant.stack.launch("nord_daily_replace")
     plant.stack.until(lambda: plant.filling(run_id))
     plant.stack.stop()
     assert plant.installation.addresses(NEWSLETTER) != EVERYBODY, "killed in the middle"
-    plant.installation.world.repair()
+    plant.installation.vendor.repair()
 
     plant.stack.start("webserver")
     plant.stack.start("daemon")

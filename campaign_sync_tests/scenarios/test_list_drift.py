@@ -61,8 +61,8 @@ def check_drift(
 
 def remove(installation: Installation, *numbers: int) -> None:
     """Let somebody at the vendor take people out of the list."""
-    with installation.world.transaction() as vendor:
-        vendor.executemany(
+    with installation.vendor.transaction() as database:
+        database.executemany(
             "DELETE FROM recipient WHERE list_id = ? AND key = ?",
             [(NEWSLETTER, f"person{number}@example.org") for number in numbers],
         )
@@ -70,7 +70,7 @@ def remove(installation: Installation, *numbers: int) -> None:
 
 def calls(installation: Installation) -> dict[str, int]:
     """How often the newsletter was asked for what, by operation."""
-    names = [call.operation for call in installation.world.calls() if call.list_id == NEWSLETTER]
+    names = [call.operation for call in installation.vendor.calls() if call.list_id == NEWSLETTER]
     return {name: names.count(name) for name in ("getCount", "getAllAdvanced", "getAll", "containsAll")}
 
 
@@ -88,8 +88,8 @@ def test_a_list_that_is_as_it_was_costs_two_calls(proven: Installation) -> None:
 
 
 def test_a_list_that_was_emptied_is_noticed(proven: Installation) -> None:
-    with proven.world.transaction() as vendor:
-        vendor.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
+    with proven.vendor.transaction() as database:
+        database.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
 
     found = check_drift(proven)
 
@@ -130,9 +130,9 @@ def test_people_who_took_the_place_of_others_are_noticed_though_the_count_is_the
 def test_people_who_left_and_were_removed_by_the_vendor_alarm_nobody(proven: Installation) -> None:
     for number in (1, 2):
         proven.leave(f"person{number}@example.org")
-    proven.world.block(NORD, "person3@*")
-    proven.world.bounce(NORD, "person4@example.org")
-    proven.world.publish(
+    proven.vendor.block(NORD, "person3@*")
+    proven.vendor.bounce(NORD, "person4@example.org")
+    proven.vendor.publish(
         NORD, "getOutBounces", [["person4@example.org", str(int(datetime.now(UTC).timestamp() * 1000))]]
     )
     feedback = [("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")]
@@ -153,9 +153,9 @@ def test_values_that_were_changed_at_the_vendor_are_noticed_and_an_edited_profil
     proven: Installation,
 ) -> None:
     def change(number: int) -> None:
-        who = next(one for one in proven.world.recipients(NEWSLETTER) if one["id"] == f"person{number}@example.org")
+        who = next(one for one in proven.vendor.recipients(NEWSLETTER) if one["id"] == f"person{number}@example.org")
         changed = Recipient(id=who["id"], address=who["address"], attributes={**who["attributes"], "Ort": "Wien"})
-        proven.world.put(NEWSLETTER, [changed])
+        proven.vendor.put(NEWSLETTER, [changed])
 
     change(1)
     found = check_drift(proven)
@@ -172,12 +172,12 @@ def test_values_that_were_changed_at_the_vendor_are_noticed_and_an_edited_profil
 
 
 def test_a_list_that_is_whole_again_is_told_to_be_so(proven: Installation) -> None:
-    held = proven.world.recipients(NEWSLETTER)
+    held = proven.vendor.recipients(NEWSLETTER)
     remove(proven, 1, 2, 3, 4)
     drifted = check_drift(proven)
     assert drifted is not None
     assert drifted.drifted_since is not None
-    proven.world.put(NEWSLETTER, held)
+    proven.vendor.put(NEWSLETTER, held)
 
     found = check_drift(proven)
 
@@ -189,7 +189,7 @@ def test_a_list_that_is_being_replaced_or_is_incomplete_is_left_alone(proven: In
     remove(proven, *range(1, PEOPLE + 1))
     with proven.state() as state, state.locks.acquire(NEWSLETTER, "another-run"):
         assert check_drift(proven) is None
-    proven.world.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
+    proven.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     proven.run("nord")
     assert check_drift(proven) is None
     with proven.state() as state:

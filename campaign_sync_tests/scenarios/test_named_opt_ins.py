@@ -30,7 +30,7 @@ def installation(installation: Installation) -> Installation:
 
 
 def returning(installation: Installation, **columns: Any) -> Installation:
-    installation.world.agree_on_response_fields(NORD, FIELDS)
+    installation.vendor.agree_on_response_fields(NORD, FIELDS)
     readers = {"getOutBounces": {}, "getUnsubscribes": COLUMNS | columns}
     installation.settings["mandators"]["nord"]["feedback"] = {"readers": readers}
     for section in installation.settings["mandators"]["nord"]["lists"].values():
@@ -41,7 +41,7 @@ def returning(installation: Installation, **columns: Any) -> Installation:
 
 def left(installation: Installation, *cells: str, address: str = BJOERN) -> None:
     """Publish that somebody left, with these cells after their address and the time."""
-    installation.world.publish(NORD, "getUnsubscribes", [[address, epoch(datetime.now(UTC)), *cells]])
+    installation.vendor.publish(NORD, "getUnsubscribes", [[address, epoch(datetime.now(UTC)), *cells]])
 
 
 def dropped(installation: Installation, result: dg.ExecuteInProcessResult, name: str) -> dict[tuple[str, str], int]:
@@ -63,7 +63,7 @@ def leave_when_looked_for(installation: Installation, monkeypatch: pytest.Monkey
     def asked(this: Unsubscribes, ids: Any) -> list[bool]:
         looks.append(1)
         if len(looks) == which:
-            installation.world.unsubscribe(NORD, BJOERN)
+            installation.vendor.unsubscribe(NORD, BJOERN)
         return ask(this, ids)
 
     monkeypatch.setattr(Unsubscribes, "contains_all", asked)
@@ -93,7 +93,7 @@ def test_neither_the_next_days_nor_the_audit_withdraw_what_was_kept(installation
     assert withdrawals(installation) == [("c2", "newsletter-nord")]
     assert checks(found, "complete").passed
     assert checks(found, "agreed").passed, "that they left the other opt-in explains it"
-    with installation.world.transaction() as database:
+    with installation.vendor.transaction() as database:
         database.execute("DELETE FROM unsubscribed")
     installation.day()
     assert BJOERN in installation.addresses(PRODUCTS), "the vendor mails them again"
@@ -169,11 +169,11 @@ def test_without_a_known_opt_in_of_the_mandator_the_lists_that_were_sent_decide(
 def test_who_left_two_opt_ins_leaves_two_and_on_later_days_too(installation: Installation) -> None:
     moment = epoch(datetime.now(UTC))
     rows = [[BJOERN, moment, "newsletter-nord", "contact", "c2"], [BJOERN, moment, "products-nord", "contact", "c2"]]
-    installation.world.publish(NORD, "getUnsubscribes", rows[:1])
+    installation.vendor.publish(NORD, "getUnsubscribes", rows[:1])
     installation.day()
     assert withdrawals(installation) == BOTH[:1]
 
-    installation.world.publish(NORD, "getUnsubscribes", rows[1:])
+    installation.vendor.publish(NORD, "getUnsubscribes", rows[1:])
     installation.day()
     assert withdrawals(installation) == BOTH
 
@@ -201,7 +201,9 @@ def test_files_whose_header_lacks_the_fields_are_read_like_those_that_have_them(
     installation.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"] = names
     moment = epoch(datetime.now(UTC))
     with_fields = [["id", "mail", "at", "opt-in-id", "kind"], ["c2", BJOERN, moment, "newsletter-nord", "contact"]]
-    installation.world.publish(NORD, "getUnsubscribes", [*with_fields, ["mail", "at"], ["person3@example.org", moment]])
+    installation.vendor.publish(
+        NORD, "getUnsubscribes", [*with_fields, ["mail", "at"], ["person3@example.org", moment]]
+    )
 
     installation.day()
 
@@ -213,9 +215,9 @@ def test_of_two_readers_that_tell_of_one_moment_the_row_with_the_opt_in_counts(i
     readers = installation.settings["mandators"]["nord"]["feedback"]["readers"]
     readers["getMailingUnsubscribes"] = {"recipient": 0, "mailing": 1, "time": 2}
     moment = epoch(datetime.now(UTC))
-    installation.world.add_mailing(NORD, 777001, "To both", status="DONE", list_ids=[NEWSLETTER, PRODUCTS])
-    installation.world.publish(NORD, "getMailingUnsubscribes", [[BJOERN, "777001", moment]])
-    installation.world.publish(NORD, "getUnsubscribes", [[BJOERN, moment, "products-nord", "contact", "c2"]])
+    installation.vendor.add_mailing(NORD, 777001, "To both", status="DONE", list_ids=[NEWSLETTER, PRODUCTS])
+    installation.vendor.publish(NORD, "getMailingUnsubscribes", [[BJOERN, "777001", moment]])
+    installation.vendor.publish(NORD, "getUnsubscribes", [[BJOERN, moment, "products-nord", "contact", "c2"]])
 
     installation.day()
 
@@ -229,7 +231,7 @@ def test_a_row_that_names_nothing_is_its_own_though_another_of_that_day_named_an
     installation.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"]["time_format"] = "%d.%m.%Y"
     today = f"{datetime.now(UTC):%d.%m.%Y}"
     for cells in (["newsletter-nord", "contact", "c2"], ["", "", ""]):
-        installation.world.publish(NORD, "getUnsubscribes", [[BJOERN, today, *cells]])
+        installation.vendor.publish(NORD, "getUnsubscribes", [[BJOERN, today, *cells]])
         installation.day()
     assert withdrawals(installation) == BOTH
 
@@ -240,9 +242,9 @@ def test_a_row_of_another_reader_is_explained_by_the_one_that_named_the_opt_in_b
 ) -> None:
     installation.settings["mandators"]["nord"]["feedback"]["readers"]["getMailingUnsubscribes"] = {"mailing": 2}
     moment = epoch(datetime.now(UTC))
-    installation.world.publish(NORD, "getUnsubscribes", [[BJOERN, moment, "products-nord", "contact", "c2"]])
+    installation.vendor.publish(NORD, "getUnsubscribes", [[BJOERN, moment, "products-nord", "contact", "c2"]])
     installation.day()
-    installation.world.publish(NORD, "getMailingUnsubscribes", [[BJOERN, moment, "777001"]])
+    installation.vendor.publish(NORD, "getMailingUnsubscribes", [[BJOERN, moment, "777001"]])
     installation.day()
     assert withdrawals(installation) == [("c2", "products-nord")]
 
@@ -254,7 +256,7 @@ def test_a_bounce_with_the_fields_is_of_the_address_all_the_same(installation: I
         [BJOERN, epoch(datetime.now(UTC)), "newsletter-nord", "contact", "c4"],
         ["person3@example.org", epoch(datetime.now(UTC))],
     ]
-    installation.world.publish(NORD, "getOutBounces", rows)
+    installation.vendor.publish(NORD, "getOutBounces", rows)
 
     installation.day()
 
@@ -285,7 +287,7 @@ def test_who_is_found_on_the_vendors_list_is_dropped_at_once_and_the_consent_wai
 
 @pytest.mark.two_lists
 def test_meanwhile_they_stay_out_of_all_lists_with_a_reason_that_says_so(installation: Installation) -> None:
-    installation.world.unsubscribe(NORD, BJOERN)
+    installation.vendor.unsubscribe(NORD, BJOERN)
     first = installation.day()
     assert dropped(installation, first, "newsletter") == {("gate", "on_unsubscribe_list"): 1}
 
@@ -301,7 +303,7 @@ def test_meanwhile_they_stay_out_of_all_lists_with_a_reason_that_says_so(install
 
 @pytest.mark.two_lists
 def test_if_no_row_has_come_after_two_imports_the_lists_that_were_sent_decide(installation: Installation) -> None:
-    installation.world.unsubscribe(NORD, BJOERN)
+    installation.vendor.unsubscribe(NORD, BJOERN)
     for _ in range(2):
         installation.day()
         assert withdrawals(installation) == []
@@ -318,14 +320,14 @@ def test_where_feedback_comes_hourly_two_of_its_imports_are_not_what_the_vendors
     installation: Installation,
 ) -> None:
     installation.settings["mandators"]["nord"]["feedback"]["schedule"] = "15 * * * *"
-    installation.world.unsubscribe(NORD, BJOERN)
+    installation.vendor.unsubscribe(NORD, BJOERN)
     for _ in range(4):
         installation.day()
     assert withdrawals(installation) == []
 
 
 def test_a_look_that_is_repeated_within_one_import_isnt_another_import(installation: Installation) -> None:
-    installation.world.unsubscribe(NORD, BJOERN)
+    installation.vendor.unsubscribe(NORD, BJOERN)
     replace = [("nord", "newsletter_recipient_list")]
     installation.day()
     for _ in range(3):
@@ -338,10 +340,10 @@ def test_a_look_that_is_repeated_within_one_import_isnt_another_import(installat
 def test_who_consents_anew_while_it_is_awaited_is_picked_again_and_the_vendor_decides(
     installation: Installation,
 ) -> None:
-    installation.world.unsubscribe(NORD, BJOERN)
+    installation.vendor.unsubscribe(NORD, BJOERN)
     installation.day()
     installation.consent("c2", "newsletter-nord", "granted", datetime.now(UTC) + timedelta(seconds=1))
-    with installation.world.transaction() as database:
+    with installation.vendor.transaction() as database:
         database.execute("DELETE FROM unsubscribed")
 
     installation.day()
@@ -352,7 +354,7 @@ def test_who_consents_anew_while_it_is_awaited_is_picked_again_and_the_vendor_de
 
 @pytest.mark.two_lists
 def test_the_audit_waits_for_the_row_as_well_and_says_so(installation: Installation) -> None:
-    installation.world.unsubscribe(NORD, BJOERN)
+    installation.vendor.unsubscribe(NORD, BJOERN)
     told = checks(audit(installation), "complete").description or ""
     assert "1 had left and the CRM didn't know; they are kept out of all lists" in told
     assert withdrawals(installation) == []
@@ -365,7 +367,7 @@ def test_the_audit_waits_for_the_row_as_well_and_says_so(installation: Installat
 
 @pytest.mark.two_lists
 def test_who_waited_is_decided_at_once_where_rows_name_no_opt_ins_any_more(installation: Installation) -> None:
-    installation.world.unsubscribe(NORD, BJOERN)
+    installation.vendor.unsubscribe(NORD, BJOERN)
     installation.day()
     installation.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"] = {}
 
@@ -410,7 +412,7 @@ def test_why_and_prove_say_how_a_withdrawal_was_attributed(
 
 
 def test_why_says_that_somebody_is_on_the_vendors_list_and_that_the_row_is_awaited(installation: Installation) -> None:
-    installation.world.unsubscribe(NORD, BJOERN)
+    installation.vendor.unsubscribe(NORD, BJOERN)
     installation.day()
 
     why = printed(lambda console: print_why(installation.configuration, BJOERN, console))

@@ -13,17 +13,17 @@ from campaign_sync_tests.scenarios.test_feedback import FEEDBACK, NOW, YESTERDAY
 
 def test_a_day_on_which_no_new_row_fits_stops_the_mandator_until_right_ones_come(installation: Installation) -> None:
     rows = [["person1@example.org", epoch(YESTERDAY)], ["?", "?"]]
-    installation.world.publish(NORD, "getUnsubscribes", rows, published_at=NOW - timedelta(hours=3))
+    installation.vendor.publish(NORD, "getUnsubscribes", rows, published_at=NOW - timedelta(hours=3))
     installation.run(assets=FEEDBACK)
     swapped = [[epoch(NOW), f"stranger{number}@example.com"] for number in range(10)]
-    installation.world.publish(NORD, "getUnsubscribes", swapped)
+    installation.vendor.publish(NORD, "getUnsubscribes", swapped)
 
     result = installation.run()
 
     assert "none of the 10 fetched rows fits mandators.nord.feedback.readers.getUnsubscribes" in problems(result)[0]
     assert installation.clears() == 0
 
-    installation.world.publish(NORD, "getUnsubscribes", [["person2@example.org", epoch(NOW)]])
+    installation.vendor.publish(NORD, "getUnsubscribes", [["person2@example.org", epoch(NOW)]])
     result = installation.run(assets=FEEDBACK)
     assert "rows of getUnsubscribes can't be read" in (checks(result, "layout").description or "")
     assert ("c2", "newsletter-nord") in withdrawals(installation)
@@ -32,14 +32,14 @@ def test_a_day_on_which_no_new_row_fits_stops_the_mandator_until_right_ones_come
 def test_one_odd_row_on_a_day_without_others_stops_nobody_once_the_layout_has_proved_right(
     installation: Installation,
 ) -> None:
-    installation.world.publish(NORD, "getUnsubscribes", [["?", "?"]], published_at=NOW - timedelta(hours=3))
+    installation.vendor.publish(NORD, "getUnsubscribes", [["?", "?"]], published_at=NOW - timedelta(hours=3))
     assert "none of the 1 fetched rows fits" in problems(installation.run(assets=FEEDBACK))[0], (
         "nobody knows the layout yet"
     )
     installation.leave("person1@example.org")
     installation.run(assets=FEEDBACK)
 
-    installation.world.publish(NORD, "getUnsubscribes", [["??", "?"]])
+    installation.vendor.publish(NORD, "getUnsubscribes", [["??", "?"]])
     result = installation.run(assets=FEEDBACK)
 
     assert result.success
@@ -64,7 +64,7 @@ def test_a_number_that_no_mailing_can_have_stops_nobody_and_the_unsubscribe_coun
         "readers": {"getOutBounces": {}, "getUnsubscribes": {}, "getMailingUnsubscribes": {}}
     }
     rows = [["person1@example.org", str(2**64), epoch(YESTERDAY)], ["person2@example.org", "0", epoch(YESTERDAY)]]
-    installation.world.publish(NORD, "getMailingUnsubscribes", rows)
+    installation.vendor.publish(NORD, "getMailingUnsubscribes", rows)
 
     assert installation.run(assets=FEEDBACK).success
 

@@ -98,9 +98,9 @@ def _gives_up_at_once(installation: Installation) -> None:
 
 def _leave_half_full(installation: Installation) -> list[str]:
     """Let a replace end after three of five recipients. Returns whom the list holds then."""
-    installation.world.fault("addAll3", "fault", times=99, skip=3, arg="WebserviceImplException: unheard of")
+    installation.vendor.fault("addAll3", "fault", times=99, skip=3, arg="WebserviceImplException: unheard of")
     assert not installation.run("nord").success
-    installation.world.repair()
+    installation.vendor.repair()
     return installation.addresses(NEWSLETTER)
 
 

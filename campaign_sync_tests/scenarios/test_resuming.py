@@ -24,12 +24,12 @@ def break_off(installation: Installation, instance: dg.DagsterInstance) -> Repla
     """Let a replace end in the third of five batches: the vendor has stored it, and is not heard of again."""
     installation.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:4]])
     installation.run("nord", instance, assets=FEEDBACK + PICK)
-    installation.world.fault("addAll3", "drop", skip=THIRD, times=1)
-    installation.world.fault("addAll3", "fault", times=99, skip=THIRD, arg="WebserviceImplException: unheard of")
+    installation.vendor.fault("addAll3", "drop", skip=THIRD, times=1)
+    installation.vendor.fault("addAll3", "fault", times=99, skip=THIRD, arg="WebserviceImplException: unheard of")
     result = installation.run("nord", instance, assets=REPLACE, tags={"dagster/max_retries": "0"})
     assert not result.success
     assert "INCOMPLETE since" in problems(result)[0]
-    installation.world.repair()
+    installation.vendor.repair()
     return broken(installation)
 
 
@@ -50,13 +50,13 @@ def test_a_rerun_goes_on_where_the_list_agrees_with_the_snapshot_and_sends_nobod
 ) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         first = break_off(installation, instance)
-        clears, sent = installation.clears(), len(installation.world.calls("addAll3"))
+        clears, sent = installation.clears(), len(installation.vendor.calls("addAll3"))
         result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
     assert installation.addresses() == EVERYBODY
     assert installation.clears() == clears, "nothing was cleared again"
-    assert len(installation.world.calls("addAll3")) - sent == len(EVERYBODY) - (THIRD + 1)
+    assert len(installation.vendor.calls("addAll3")) - sent == len(EVERYBODY) - (THIRD + 1)
     with installation.state() as state:
         proven = state.replacements.last_proven("nord", "newsletter")
         assert proven is not None
@@ -93,7 +93,7 @@ def test_somebody_who_left_since_the_list_broke_off_is_not_in_it_when_it_is_whol
 ) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         break_off(installation, instance)
-        installation.world.unsubscribe(NORD, "person1@example.org")  # they were stored before it broke off
+        installation.vendor.unsubscribe(NORD, "person1@example.org")  # they were stored before it broke off
         result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
@@ -116,7 +116,7 @@ def test_a_list_that_cannot_be_mended_says_since_when_it_is_incomplete_and_what_
 def test_a_mailing_about_to_start_does_not_keep_a_half_full_list_from_being_filled(installation: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         break_off(installation, instance)
-        installation.world.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
+        installation.vendor.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
         result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)

@@ -29,7 +29,7 @@ def campaign(
     installation: Installation, status: str, starts_in: timedelta | None = None, list_id: int = NEWSLETTER
 ) -> None:
     start = datetime.now(UTC) + starts_in if starts_in is not None else None
-    installation.world.add_mailing(
+    installation.vendor.add_mailing(
         NORD, CAMPAIGN, "Willkommen", mailing_type="campaign", status=status, list_ids=[list_id], scheduled_at=start
     )
 
@@ -72,7 +72,7 @@ def test_a_smart_campaign_is_waited_for_once_in_a_replacement_and_the_look_comes
 
     def sleep(seconds: float) -> None:
         naps.append(seconds)
-        installation.world.unsubscribe(NORD, "person5@example.org")
+        installation.vendor.unsubscribe(NORD, "person5@example.org")
 
     monkeypatch.setattr(mailing_interlock, "sleep", sleep)
     result = installation.run(assets=CHAIN)
@@ -88,7 +88,7 @@ def test_a_smart_campaign_that_ends_while_it_is_waited_for_leaves_no_warning(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign(installation, "SENDING")
-    monkeypatch.setattr(mailing_interlock, "sleep", lambda _: installation.world.set_mailing_status(CAMPAIGN, "DONE"))
+    monkeypatch.setattr(mailing_interlock, "sleep", lambda _: installation.vendor.set_mailing_status(CAMPAIGN, "DONE"))
     assert gate_of(installation.day()).passed
 
 
@@ -142,7 +142,7 @@ def test_other_smart_campaigns_are_in_no_lists_way(
 @pytest.mark.usefixtures("naps")
 def test_a_regular_mailing_beside_a_smart_campaign_still_keeps_the_list_untouched(installation: Installation) -> None:
     campaign(installation, "SENDING")
-    installation.world.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
+    installation.vendor.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
 
     result = installation.run(assets=CHAIN)
 
@@ -192,7 +192,7 @@ def test_a_mailing_that_begins_between_admission_and_clearing_is_not_waited_for_
 
     def run_and_begin(*arguments: Any) -> Any:
         result = run(*arguments)
-        installation.world.add_mailing(
+        installation.vendor.add_mailing(
             NORD, CAMPAIGN, "Willkommen", mailing_type=mailing_type, status="SENDING", list_ids=[NEWSLETTER]
         )
         return result

@@ -13,7 +13,7 @@ def differential(installation: Installation) -> None:
 
 
 def clears_of(installation: Installation, list_id: int = NEWSLETTER) -> int:
-    return [call.list_id for call in installation.world.calls("clear")].count(list_id)
+    return [call.list_id for call in installation.vendor.calls("clear")].count(list_id)
 
 
 def test_differences_end_in_the_same_list(installation: Installation) -> None:
@@ -24,7 +24,9 @@ def test_differences_end_in_the_same_list(installation: Installation) -> None:
 
     assert result.success, problems(result)
     assert installation.addresses() == EVERYBODY
-    assert all(one["attributes"]["opt-in-id"] == "newsletter-nord" for one in installation.world.recipients(NEWSLETTER))
+    assert all(
+        one["attributes"]["opt-in-id"] == "newsletter-nord" for one in installation.vendor.recipients(NEWSLETTER)
+    )
 
 
 def test_differences_are_made_without_an_empty_moment_and_without_sending_anybody_who_is_there(
@@ -37,26 +39,26 @@ def test_differences_are_made_without_an_empty_moment_and_without_sending_anybod
     installation.add_contact("c6", "sixth@example.org")
     with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET city = 'Zürich' WHERE id = 'c2'")
-    sent = sum(call.rows for call in installation.world.calls("addAll3"))
+    sent = sum(call.rows for call in installation.vendor.calls("addAll3"))
 
     result = installation.run("nord", assets=CHAIN)
 
     assert result.success, problems(result)
     assert installation.addresses() == [*EVERYBODY[1:], "sixth@example.org"]
-    changed = next(one for one in installation.world.recipients(NEWSLETTER) if one["id"] == "person2@example.org")
+    changed = next(one for one in installation.vendor.recipients(NEWSLETTER) if one["id"] == "person2@example.org")
     assert changed["attributes"]["Ort"] == "Zürich"
-    assert sum(call.rows for call in installation.world.calls("addAll3")) - sent == 1
-    assert len(installation.world.calls("setAttributes")) == 1
+    assert sum(call.rows for call in installation.vendor.calls("addAll3")) - sent == 1
+    assert len(installation.vendor.calls("setAttributes")) == 1
     assert clears_of(installation) == 0
 
 
 def test_a_day_without_differences_changes_nothing_and_is_proven(installation: Installation) -> None:
     differential(installation)
     installation.run("nord", assets=CHAIN)
-    before = len(installation.world.calls("addAll3"))
+    before = len(installation.vendor.calls("addAll3"))
 
     assert installation.run("nord", assets=CHAIN).success
-    assert len(installation.world.calls("addAll3")) == before
+    assert len(installation.vendor.calls("addAll3")) == before
 
 
 def test_somebody_whom_the_vendor_would_not_write_to_any_more_does_not_stay_in_the_list(
@@ -65,8 +67,8 @@ def test_somebody_whom_the_vendor_would_not_write_to_any_more_does_not_stay_in_t
     differential(installation)
     installation.list_settings()["limits"] = {"max_shrink": 0.5}
     installation.run("nord", assets=CHAIN)
-    installation.world.unsubscribe(NORD, "person3@example.org")
-    installation.world.bounce(NORD, "person4@example.org")
+    installation.vendor.unsubscribe(NORD, "person3@example.org")
+    installation.vendor.bounce(NORD, "person4@example.org")
 
     result = installation.run("nord", assets=CHAIN)
 
@@ -95,7 +97,7 @@ def test_a_name_for_ids_that_the_vendor_does_not_know_is_told_before_anything_is
 def test_a_difference_that_breaks_off_is_told_and_mended_by_the_next_run(installation: Installation) -> None:
     installation.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:3]])
     differential(installation)
-    installation.world.fault("addAll3", "fault", times=1, arg="WebserviceImplException: unheard of")
+    installation.vendor.fault("addAll3", "fault", times=1, arg="WebserviceImplException: unheard of")
 
     result = installation.run("nord", assets=CHAIN)
 

@@ -20,18 +20,18 @@ def _small_batches(installation: Installation) -> None:
 
 
 def test_a_session_that_expires_between_two_batches_costs_a_login_and_nothing_else(installation: Installation) -> None:
-    installation.world.fault("addAll3", "expire", skip=2)
+    installation.vendor.fault("addAll3", "expire", skip=2)
 
     installation.day("nord")
 
     assert installation.addresses() == EVERYBODY
-    assert len(installation.world.calls("login")) > 1
+    assert len(installation.vendor.calls("login")) > 1
 
 
 def test_an_answer_lost_after_the_vendor_stored_the_rows_is_settled_by_sending_them_again(
     installation: Installation,
 ) -> None:
-    installation.world.fault("addAll3", "drop", skip=1, times=2)
+    installation.vendor.fault("addAll3", "drop", skip=1, times=2)
 
     result = installation.day("nord")
 
@@ -42,12 +42,12 @@ def test_an_answer_lost_after_the_vendor_stored_the_rows_is_settled_by_sending_t
 
 @pytest.mark.two_lists
 def test_a_row_the_vendor_failed_on_by_itself_is_sent_once_more_and_then_said_so(installation: Installation) -> None:
-    installation.world.refuse(8100, "person3@example.org", 7)
+    installation.vendor.refuse(8100, "person3@example.org", 7)
 
     result = installation.day("nord")
 
     assert installation.addresses() == [one for one in EVERYBODY if one != "person3@example.org"]
-    assert len(installation.world.calls("addAll3")) == 2 * (5 + 1)
+    assert len(installation.vendor.calls("addAll3")) == 2 * (5 + 1)
     with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("vendor", "vendor_error"): 1}
 
@@ -55,7 +55,7 @@ def test_a_row_the_vendor_failed_on_by_itself_is_sent_once_more_and_then_said_so
 def test_a_fault_in_the_middle_of_filling_ends_in_a_whole_list_because_the_replace_begins_again(
     installation: Installation,
 ) -> None:
-    installation.world.fault("addAll3", "fault", skip=2, arg="java.lang.IllegalStateException: try later")
+    installation.vendor.fault("addAll3", "fault", skip=2, arg="java.lang.IllegalStateException: try later")
 
     result = installation.run("nord")
 
@@ -64,7 +64,7 @@ def test_a_fault_in_the_middle_of_filling_ends_in_a_whole_list_because_the_repla
 
 
 def test_a_list_that_stays_incomplete_says_so_since_when_and_what_to_do(installation: Installation) -> None:
-    installation.world.fault("clear", "fault", times=99, arg="java.lang.SecurityException: not permitted")
+    installation.vendor.fault("clear", "fault", times=99, arg="java.lang.SecurityException: not permitted")
     installation.fill_by_hand(NEWSLETTER, EVERYBODY)
 
     result = installation.run("nord", assets=CHAIN)
@@ -81,7 +81,7 @@ def test_somebody_who_leaves_during_the_fill_is_swept_and_in_the_ledger(
 ) -> None:
     def fill_then_leave(*arguments: Any, **options: Any) -> object:
         codes = carry_out(*arguments, **options)
-        installation.world.unsubscribe(8100, "person2@example.org")
+        installation.vendor.unsubscribe(8100, "person2@example.org")
         return codes
 
     monkeypatch.setattr(ListWriter, "carry_out", fill_then_leave)

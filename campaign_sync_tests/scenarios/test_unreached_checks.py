@@ -92,7 +92,7 @@ def test_checks_behind_feedback_that_cannot_be_fetched_say_so_for_every_list_but
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     assert installation.run(instance=instance).success
-    installation.world.fault("getUnsubscribes", "fault", times=99)
+    installation.vendor.fault("getUnsubscribes", "fault", times=99)
 
     assert not installation.run(instance=instance).success
 
@@ -109,7 +109,7 @@ def test_a_replace_that_breaks_off_says_that_no_proof_holds(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     assert installation.run(instance=instance).success
-    installation.world.fault("addAll3", "fault", times=99)
+    installation.vendor.fault("addAll3", "fault", times=99)
 
     assert not installation.run(instance=instance, assets=[("nord", "newsletter_recipient_list")]).success
 

@@ -35,7 +35,7 @@ def installation(installation: Installation) -> Installation:
     """An installation whose lists of `nord` have unsubscribe lists of their own."""
     installation.settings["mandators"]["nord"]["unsubscribe_lists"] = "per_list"
     for list_id in (NEWSLETTER, PRODUCTS):
-        installation.world.unsubscribe_from_list(list_id)
+        installation.vendor.unsubscribe_from_list(list_id)
     return installation
 
 
@@ -54,12 +54,12 @@ def without(*addresses: str) -> list[str]:
 
 
 def publish(installation: Installation, address: str, at: datetime) -> None:
-    installation.world.publish(NORD, "getUnsubscribes", [[address, str(int(at.timestamp() * 1000))]])
+    installation.vendor.publish(NORD, "getUnsubscribes", [[address, str(int(at.timestamp() * 1000))]])
 
 
 def forget(installation: Installation, address: str) -> None:
     """Let somebody be on no recipient list's own unsubscribe list any more."""
-    with installation.world.transaction() as database:
+    with installation.vendor.transaction() as database:
         database.execute("DELETE FROM list_unsubscribed WHERE key = ?", [address])
 
 
@@ -91,7 +91,7 @@ def between_snapshot_and_sending(installation: Installation, leave: Callable[[],
 @pytest.mark.two_lists
 def test_who_leaves_one_list_is_out_of_it_and_keeps_place_and_consent_in_the_other(installation: Installation) -> None:
     result = between_snapshot_and_sending(
-        installation, lambda: installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+        installation, lambda: installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     )
 
     assert result.success, problems(result)
@@ -104,9 +104,9 @@ def test_who_leaves_one_list_is_out_of_it_and_keeps_place_and_consent_in_the_oth
 @pytest.mark.two_lists
 def test_who_leaves_both_lists_one_after_the_other_is_withdrawn_from_both(installation: Installation) -> None:
     installation.day()
-    installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     installation.day()
-    installation.world.unsubscribe_from_list(NEWSLETTER, "person2@example.org")
+    installation.vendor.unsubscribe_from_list(NEWSLETTER, "person2@example.org")
     installation.day()
 
     assert installation.addresses(NEWSLETTER) == installation.addresses(PRODUCTS) == without("person2@example.org")
@@ -147,7 +147,7 @@ def test_a_feedback_row_withdraws_only_the_list_that_the_vendor_says_was_left(
 ) -> None:
     if not first_day:
         installation.day()
-    installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     publish(installation, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
 
     installation.day()
@@ -169,9 +169,9 @@ def test_a_feedback_row_of_somebody_on_the_clients_list_withdraws_everything(ins
 
 
 def test_who_left_a_list_that_is_not_ours_is_withdrawn_from_nothing(installation: Installation) -> None:
-    installation.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
+    installation.vendor.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
     installation.day()
-    installation.world.unsubscribe_from_list(OTHER, "person2@example.org")
+    installation.vendor.unsubscribe_from_list(OTHER, "person2@example.org")
     publish(installation, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
 
     installation.day()
@@ -184,9 +184,9 @@ def test_who_left_a_list_that_is_not_ours_is_withdrawn_from_nothing(installation
 def test_what_was_about_a_list_that_is_not_ours_stays_so_though_the_vendor_has_forgotten_it(
     installation: Installation,
 ) -> None:
-    installation.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
+    installation.vendor.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
     installation.day()
-    installation.world.unsubscribe_from_list(OTHER, "person2@example.org")
+    installation.vendor.unsubscribe_from_list(OTHER, "person2@example.org")
     publish(installation, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
     installation.day()
     forget(installation, "person2@example.org")
@@ -206,7 +206,7 @@ def test_who_is_known_to_the_crm_only_later_is_withdrawn_from_the_list_that_they
     installation: Installation, read_again: bool
 ) -> None:
     installation.day()
-    installation.world.unsubscribe_from_list(PRODUCTS, "new@example.org")
+    installation.vendor.unsubscribe_from_list(PRODUCTS, "new@example.org")
     publish(installation, "new@example.org", datetime.now(UTC) - timedelta(minutes=5))
     installation.day()
     assert withdrawals(installation) == []
@@ -214,7 +214,7 @@ def test_who_is_known_to_the_crm_only_later_is_withdrawn_from_the_list_that_they
     installation.consent("c9", "products-nord", "granted", LONG_AGO)
     forget(installation, "new@example.org")
     if not read_again:
-        with installation.world.transaction() as database:
+        with installation.vendor.transaction() as database:
             database.execute("DELETE FROM export_row")
 
     installation.day()
@@ -241,14 +241,14 @@ def test_of_whom_the_crm_does_not_know_every_row_counts(
     installation.day()
     for list_id in lists:
         if list_id:
-            installation.world.unsubscribe_from_list(list_id, "new@example.org")
+            installation.vendor.unsubscribe_from_list(list_id, "new@example.org")
         publish(installation, "new@example.org", datetime.now(UTC) - timedelta(minutes=5))
         installation.run(assets=FEEDBACK)
         forget(installation, "new@example.org")
     installation.add_contact("c9", "new@example.org")
     installation.consent("c9", "products-nord", "granted", LONG_AGO)
     if not read_again:
-        with installation.world.transaction() as database:
+        with installation.vendor.transaction() as database:
             database.execute("DELETE FROM export_row")
 
     installation.run(assets=FEEDBACK)
@@ -258,18 +258,18 @@ def test_of_whom_the_crm_does_not_know_every_row_counts(
 
 @pytest.mark.two_lists
 def test_two_rows_about_one_address_are_each_about_what_they_name(installation: Installation) -> None:
-    installation.world.agree_on_response_fields(NORD, FIELDS)
+    installation.vendor.agree_on_response_fields(NORD, FIELDS)
     installation.settings["mandators"]["nord"]["feedback"] = {
         "readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}
     }
-    installation.world.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
+    installation.vendor.add_list(NORD, OTHER, "Gewinnspiel", ATTRIBUTES)
     installation.day()
     for list_id in (NEWSLETTER, PRODUCTS):
-        installation.world.unsubscribe_from_list(list_id, "person2@example.org")
+        installation.vendor.unsubscribe_from_list(list_id, "person2@example.org")
     now = datetime.now(UTC)
     first, second = (str(int((now - timedelta(minutes=each)).timestamp() * 1000)) for each in (9, 5))
     rows = [["person2@example.org", first], ["person2@example.org", second, "newsletter-nord", "contact", "c2"]]
-    installation.world.publish(NORD, "getUnsubscribes", rows)
+    installation.vendor.publish(NORD, "getUnsubscribes", rows)
 
     installation.day()
 
@@ -282,7 +282,7 @@ def test_two_rows_about_one_address_are_each_about_what_they_name(installation: 
 
 def test_a_consent_given_again_stays_though_the_list_still_knows_that_they_left(installation: Installation) -> None:
     installation.day()
-    installation.world.unsubscribe_from_list(NEWSLETTER, "person2@example.org")
+    installation.vendor.unsubscribe_from_list(NEWSLETTER, "person2@example.org")
     publish(installation, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
     installation.day()
     installation.consent("c2", "newsletter-nord", "granted", datetime.now(UTC))
@@ -306,8 +306,8 @@ def test_whether_the_lists_answer_includes_the_clients_list_does_not_matter(
     monkeypatch.setitem(web_services.HANDLERS, ("Unsubscribe", "containsAllByRecipientList"), of_the_lists_own_alone)
 
     def leave() -> None:
-        installation.world.unsubscribe(NORD, "person1@example.org")
-        installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+        installation.vendor.unsubscribe(NORD, "person1@example.org")
+        installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
 
     result = between_snapshot_and_sending(installation, leave)
 
@@ -323,7 +323,7 @@ def test_whether_the_lists_answer_includes_the_clients_list_does_not_matter(
 def test_where_rows_name_the_opt_in_nobody_on_the_clients_list_loses_another_consent(
     installation: Installation, seen_first_by: str
 ) -> None:
-    installation.world.agree_on_response_fields(NORD, FIELDS)
+    installation.vendor.agree_on_response_fields(NORD, FIELDS)
     installation.settings["mandators"]["nord"]["feedback"] = {
         "readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}
     }
@@ -347,14 +347,14 @@ def test_where_rows_name_the_opt_in_nobody_on_the_clients_list_loses_another_con
 
 def back_from_the_clients_list(installation: Installation) -> None:
     """Let person2 leave everything by a row that names the newsletter, consent to that again, and be off the list."""
-    installation.world.agree_on_response_fields(NORD, FIELDS)
+    installation.vendor.agree_on_response_fields(NORD, FIELDS)
     installation.settings["mandators"]["nord"]["feedback"] = {
         "readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}
     }
     installation.day()
     installation.leave_through(NEWSLETTER, "person2@example.org")
     installation.day()
-    with installation.world.transaction() as database:
+    with installation.vendor.transaction() as database:
         database.execute("DELETE FROM unsubscribed")
     installation.consent("c2", "newsletter-nord", "granted", datetime.now(UTC))
 
@@ -368,7 +368,7 @@ def test_who_was_seen_off_the_clients_list_and_then_leaves_one_list_is_withdrawn
     see = {"a look": installation.day, "the audit": lambda: audited(installation)}
     back_from_the_clients_list(installation)
     assert see[seen_off_by]().success
-    installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     assert see[seen_on_by]().success
     forget(installation, "person2@example.org")
 
@@ -381,17 +381,17 @@ def test_who_was_seen_off_the_clients_list_and_then_leaves_one_list_is_withdrawn
 
 @pytest.mark.two_lists
 def test_an_audit_forgets_nobody_who_is_on_the_clients_list_and_on_a_lists_own(installation: Installation) -> None:
-    installation.world.agree_on_response_fields(NORD, FIELDS)
+    installation.vendor.agree_on_response_fields(NORD, FIELDS)
     installation.settings["mandators"]["nord"]["feedback"] = {
         "readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}
     }
     installation.day()
-    installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     installation.day()
     installation.consent("c2", "products-nord", "granted", datetime.now(UTC))
-    installation.world.unsubscribe(NORD, "person2@example.org")
+    installation.vendor.unsubscribe(NORD, "person2@example.org")
     audited(installation)
-    with installation.world.transaction() as database:
+    with installation.vendor.transaction() as database:
         database.execute("DELETE FROM unsubscribed")
 
     installation.day()
@@ -405,7 +405,7 @@ def test_where_lists_may_not_be_asked_whoever_is_on_any_stays_out_and_keeps_thei
     installation: Installation,
 ) -> None:
     result = between_snapshot_and_sending(
-        installation, lambda: installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+        installation, lambda: installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     )
 
     assert result.success, problems(result)
@@ -414,7 +414,7 @@ def test_where_lists_may_not_be_asked_whoever_is_on_any_stays_out_and_keeps_thei
     assert ledger(installation, result.run_id) == {("gate", "on_unsubscribe_list"): 1}
     assert (gate(result).passed, gate(result).severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "containsAllByRecipientList" in (gate(result).description or "")
-    assert len(installation.world.calls("containsAllByRecipientList")) == 1, (
+    assert len(installation.vendor.calls("containsAllByRecipientList")) == 1, (
         "a user who may not is told so once a session"
     )
 
@@ -424,12 +424,12 @@ def test_a_mandator_of_one_unsubscribe_list_keeps_them_out_of_every_list(install
     installation.settings["mandators"]["nord"]["unsubscribe_lists"] = "client"
 
     result = between_snapshot_and_sending(
-        installation, lambda: installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+        installation, lambda: installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     )
 
     assert result.success, problems(result)
     assert installation.addresses(NEWSLETTER) == without("person2@example.org")
-    assert installation.world.calls("containsAllByRecipientList") == []
+    assert installation.vendor.calls("containsAllByRecipientList") == []
 
 
 # The canary
@@ -441,16 +441,16 @@ def test_a_canary_shows_the_kind_of_a_list_by_the_lists_own_unsubscribe_list(
     installation: Installation, opt_in_list: bool
 ) -> None:
     installation.settings["mandators"]["nord"]["canary_address"] = CANARY
-    installation.world.unsubscribe_from_list(PRODUCTS, CANARY)  # and from no other
-    installation.world.unsubscribe_from_list(NEWSLETTER, "person1@example.org")
-    installation.world.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=opt_in_list)
+    installation.vendor.unsubscribe_from_list(PRODUCTS, CANARY)  # and from no other
+    installation.vendor.unsubscribe_from_list(NEWSLETTER, "person1@example.org")
+    installation.vendor.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=opt_in_list)
 
     result = installation.run(assets=CHAIN)
 
     assert result.success != opt_in_list
     if opt_in_list:
         assert "a canary has shown it to be an opt-in list" in problems(result)[0]
-    assert sorted(installation.world.unsubscribed_from_list(NEWSLETTER)) == [CANARY, "person1@example.org"]
+    assert sorted(installation.vendor.unsubscribed_from_list(NEWSLETTER)) == [CANARY, "person1@example.org"]
     assert installation.addresses() == ([] if opt_in_list else without("person1@example.org"))
 
 
@@ -460,7 +460,7 @@ def test_a_canary_proves_no_list_regular_where_the_vendor_does_not_say_from_whic
     installation: Installation,
 ) -> None:
     installation.settings["mandators"]["nord"]["canary_address"] = CANARY
-    installation.world.unsubscribe_from_list(PRODUCTS, CANARY)
+    installation.vendor.unsubscribe_from_list(PRODUCTS, CANARY)
 
     result = installation.run(assets=CHAIN)
 
@@ -480,8 +480,8 @@ def audited(installation: Installation) -> dg.ExecuteInProcessResult:
 @pytest.mark.two_lists
 def test_the_audit_withdraws_from_the_list_that_was_left_and_from_no_other(installation: Installation) -> None:
     installation.day()
-    installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
-    installation.world.unsubscribe(NORD, "person4@example.org")
+    installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    installation.vendor.unsubscribe(NORD, "person4@example.org")
 
     result = audited(installation)
 
@@ -501,7 +501,7 @@ def test_the_audit_withdraws_from_the_list_that_was_left_and_from_no_other(insta
 def test_an_audit_that_may_not_ask_about_lists_withdraws_nothing_and_says_whom_the_vendor_writes_nothing(
     installation: Installation,
 ) -> None:
-    installation.world.unsubscribe_from_list(PRODUCTS, "person2@example.org")
+    installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
 
     result = audited(installation)
 

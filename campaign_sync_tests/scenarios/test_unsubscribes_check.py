@@ -17,7 +17,7 @@ YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 def publish(
     installation: Installation, *recipients: str, reader: str = "getUnsubscribes", at: datetime = YESTERDAY
 ) -> None:
-    installation.world.publish(NORD, reader, [[each, str(int(at.timestamp() * 1000))] for each in recipients])
+    installation.vendor.publish(NORD, reader, [[each, str(int(at.timestamp() * 1000))] for each in recipients])
 
 
 def checked(result: dg.ExecuteInProcessResult, name: str = "unsubscribes") -> dg.AssetCheckEvaluation:

@@ -51,9 +51,9 @@ def test_a_character_that_does_not_show_makes_nobody_another_person(
                 schema.contact.update().where(schema.contact.c.id == "c2").values(email=f"{hidden}person2@example.org")
             )
     if seen == "at the look":
-        installation.world.unsubscribe(NORD, "person2@example.org")
+        installation.vendor.unsubscribe(NORD, "person2@example.org")
     else:
-        installation.world.publish(NORD, "getUnsubscribes", [row])
+        installation.vendor.publish(NORD, "getUnsubscribes", [row])
 
     installation.day("nord")
 
@@ -63,7 +63,7 @@ def test_a_character_that_does_not_show_makes_nobody_another_person(
 def test_an_opt_out_under_an_id_that_is_no_address_any_more_still_ends_the_consent(installation: Installation) -> None:
     with installation.crm() as crm:
         crm.execute(schema.contact.update().where(schema.contact.c.id == "c2").values(email="Bjo..ern.@example.org"))
-    installation.world.publish(
+    installation.vendor.publish(
         NORD, "getUnsubscribes", [["bjo..ern.@example.org", str(int(YESTERDAY.timestamp() * 1000))]]
     )
     installation.day("nord")
@@ -81,12 +81,12 @@ def test_an_unsubscribe_from_one_mandator_leaves_the_other_mandators_consent_alo
 
     installation.day("nord")
     installation.day("sued")
-    assert "person2@example.org" in [one["id"] for one in installation.world.recipients(100000000021)]
+    assert "person2@example.org" in [one["id"] for one in installation.vendor.recipients(100000000021)]
 
 
 def test_a_bounced_address_is_written_to_in_no_mandator(installation: Installation) -> None:
     moment = str(int(YESTERDAY.timestamp() * 1000))
-    installation.world.publish(SUED, "getOutBounces", [["person3@example.org", moment]])
+    installation.vendor.publish(SUED, "getOutBounces", [["person3@example.org", moment]])
 
     installation.day("sued")
     installation.day("nord")
@@ -95,7 +95,7 @@ def test_a_bounced_address_is_written_to_in_no_mandator(installation: Installati
 
 @pytest.mark.two_lists
 def test_somebody_who_consented_again_after_leaving_is_in_the_list(installation: Installation) -> None:
-    installation.world.publish(
+    installation.vendor.publish(
         NORD, "getUnsubscribes", [["person4@example.org", str(int(YESTERDAY.timestamp() * 1000))]]
     )
     installation.consent("c4", "newsletter-nord", "granted", YESTERDAY + timedelta(hours=1))
@@ -158,10 +158,10 @@ def test_a_name_that_xml_cannot_carry_costs_one_row_and_not_the_list(installatio
 
 
 def test_whom_the_vendor_refuses_is_in_the_ledger_with_the_vendors_reason(installation: Installation) -> None:
-    installation.world.unsubscribe(NORD, "person1@example.org")
-    installation.world.block(NORD, "*son2@example.org")
-    installation.world.bounce(NORD, "person3@example.org")
-    installation.world.refuse(NORD, "person4@example.org", 6)
+    installation.vendor.unsubscribe(NORD, "person1@example.org")
+    installation.vendor.block(NORD, "*son2@example.org")
+    installation.vendor.bounce(NORD, "person3@example.org")
+    installation.vendor.refuse(NORD, "person4@example.org", 6)
 
     result = installation.day("nord")
 
@@ -189,7 +189,7 @@ def test_an_unsubscribe_the_crm_cannot_match_suppresses_the_address_until_it_can
 
 def test_a_bounce_the_crm_cannot_match_suppresses_the_address_in_every_mandator(installation: Installation) -> None:
     moment = str(int(YESTERDAY.timestamp() * 1000))
-    installation.world.publish(SUED, "getOutBounces", [["stranger@example.com", moment]])
+    installation.vendor.publish(SUED, "getOutBounces", [["stranger@example.com", moment]])
     installation.day("sued")
 
     installation.add_contact("c6", "Stranger@example.com")
@@ -224,4 +224,4 @@ def test_e_mail_is_sent_as_the_crm_spells_it(installation: Installation, media_t
 
     installation.day()
 
-    assert {one["attributes"]["media-type"] for one in installation.world.recipients(NEWSLETTER)} == {media_type}
+    assert {one["attributes"]["media-type"] for one in installation.vendor.recipients(NEWSLETTER)} == {media_type}

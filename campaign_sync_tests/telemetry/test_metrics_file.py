@@ -60,7 +60,7 @@ def test_the_file_tells_of_lists_before_a_day_after_it_and_after_a_fill_that_bro
         ("list_failed_replaces", "products"),
     }
 
-    shop.world.refuse(8100, "person3@example.org", 6)
+    shop.vendor.refuse(8100, "person3@example.org", 6)
     shop.leave("stranger@example.org")
     shop.day("nord")  # its end writes the file
     file = shop.folder / "campaign_sync.prom"

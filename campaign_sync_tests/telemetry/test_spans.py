@@ -37,7 +37,7 @@ def received(shop: Installation) -> Iterator[Received]:
 def test_a_day_is_one_trace_from_the_run_over_its_assets_to_the_vendor_calls(
     shop: Installation, received: Received
 ) -> None:
-    shop.world.refuse(8100, "person3@example.org", 6)
+    shop.vendor.refuse(8100, "person3@example.org", 6)
     shop.list_settings(name="products")["limits"] = {"max_rows": 4}
 
     result = shop.run("nord")
@@ -59,7 +59,7 @@ def test_a_day_is_one_trace_from_the_run_over_its_assets_to_the_vendor_calls(
     assert sorted(span.attributes["campaign_sync.rows"] for span in batches) == [1, 2, 2]
     assert {span.attributes["http.response.status_code"] for span in batches} == {200}
     assert {span.attributes["campaign_sync.attempt"] for span in batches} == {1}
-    calls = shop.world.calls()
+    calls = shop.vendor.calls()
     assert len([span for span in received.spans if "rpc.method" in span.attributes]) == len(calls)
     assert received.parent(received.named("Session.logout")[0]) == run
 
@@ -75,16 +75,16 @@ def test_a_day_is_one_trace_from_the_run_over_its_assets_to_the_vendor_calls(
     assert received.sum("campaign_sync.rows.accepted", **newsletter_of) == 4
     assert received.sum("campaign_sync.rows.refused", **newsletter_of, code="6") == 1
     calls_counted = received.sum("campaign_sync.vendor.call.duration", mandator="nord", method="Recipient.addAll3")
-    assert calls_counted == len(shop.world.calls("addAll3"))
+    assert calls_counted == len(shop.vendor.calls("addAll3"))
     assert all(point.is_delta for point in received.points)
     assert {point.bounds for point in received.points} == {(), DURATION_BOUNDS}
     assert_nobody_is_named(shop, received)
 
 
 def test_a_call_that_fails_shows_its_kind_its_code_and_its_attempts(shop: Installation, received: Received) -> None:
-    shop.world.fault("addAll3", "fault", skip=1, arg="person1@example.org is no recipient")
-    shop.world.fault("getUnsubscribes", "drop")
-    shop.world.fault("logout", "fault")  # so that the session is still known afterwards
+    shop.vendor.fault("addAll3", "fault", skip=1, arg="person1@example.org is no recipient")
+    shop.vendor.fault("getUnsubscribes", "drop")
+    shop.vendor.fault("logout", "fault")  # so that the session is still known afterwards
 
     shop.day("sued")
 
@@ -169,7 +169,7 @@ def test_an_sdk_that_cannot_be_set_up_fails_no_run(
 
 def sessions(shop: Installation) -> list[str]:
     """The ids of the sessions that the vendor still knows."""
-    with shop.world.transaction() as database:
+    with shop.vendor.transaction() as database:
         return [session_id for (session_id,) in database.execute("SELECT session_id FROM session")]
 
 

@@ -27,6 +27,10 @@ test-all:
 bench name *arguments:
     uv run python -m campaign_sync_tests.benchmarks.{{name}} {{arguments}}
 
+# renew what is generated in docs: the diagram of imports in architecture.md
+docs:
+    uv run python -m campaign_sync_tests.import_graph
+
 # two mandators against the sandbox; each run is another day
 demo *arguments:
     uv run campaign-sync demo {{arguments}}

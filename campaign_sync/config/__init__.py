@@ -1,7 +1,7 @@
 """The YAML file as typed settings. Every mistake in it is reported with its place, all at once.
 
-`load_configuration` is the way in; `Configuration` is what comes out; `configuration_schema` describes the file to
-editors.
+`load_configuration` reads the file and returns a `Configuration`; `configuration_schema` describes it to editors. Not
+here: what a setting does. The packages that use it take the settings as they are.
 """
 
 from campaign_sync.config.alerts import AlarmSettings, AppriseSettings, EmailSettings, WebhookSettings

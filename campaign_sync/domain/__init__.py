@@ -1,1 +1,5 @@
-"""Plain values and rules of the business. Knows no I/O, no framework and no other room."""
+"""Values and rules of the business: consent, address, selection, snapshot, checks, limits, incidents.
+
+What belongs here: everything that decides about people and lists, as pure functions. What doesn't: I/O, frameworks, and
+imports of any other package of the product except `errors`.
+"""

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pandas as pd
 
-from campaign_sync.crm.port import Crm, CrmError
+from campaign_sync.crm.port import Crm
 from campaign_sync.domain.asset_names import AssetKind, AssetName
 from campaign_sync.domain.checks import CheckContext, CheckOutcome, entity_counts
 from campaign_sync.domain.recipient import ADDRESS
@@ -24,7 +24,6 @@ from campaign_sync.errors import CampaignSyncError
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.freshness import vendor_time
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.optimizely.errors import OptimizelyError
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError, UnprovenError
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.list_writer import Codes, ListWriter, prepare
@@ -35,24 +34,13 @@ from campaign_sync.replacement.proof import Proof
 from campaign_sync.replacement.verification import sweep_and_verify
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.feedback_imports import ADD_ALL_SOURCE
-from campaign_sync.storage.files import FileStorage, FileStorageError
-from campaign_sync.storage.locks import ListLock, ListLockedError, ListLockLostError
+from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.locks import ListLock, ListLockedError
 from campaign_sync.storage.replacement_steps import Step
 from campaign_sync.storage.replacements import Replacement, ReplacementState, StoredSnapshot
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.instruments import instruments
 from campaign_sync.telemetry.metrics import ROWS_DROPPED, ROWS_SWEPT
-
-_WITHOUT_PERSONAL_DATA = (
-    OptimizelyError,
-    CrmError,
-    StateError,
-    FileStorageError,
-    ListLockLostError,
-    ReplacementRefusedError,
-    UnprovenError,
-)
-"""Errors whose messages hold no personal data."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +98,7 @@ class ListReplacer:
         checks = Preflight(self.vendor, self.crm, self.state, self.frames, self.run_id, self.now, self.on_wait)
         try:
             preflight = checks.run(settings, lock, unfinished, replayed)
-        except _WITHOUT_PERSONAL_DATA as error:
+        except CampaignSyncError as error:
             if unfinished is None:
                 raise
             raise still_incomplete(settings, unfinished, error) from None
@@ -308,7 +296,7 @@ def _by_reason(entries: pd.DataFrame) -> dict[str, int]:
 
 def _describe(error: BaseException) -> str:
     """Describe an error without personal data: foreign messages can hold some, so of those only kind and place."""
-    if isinstance(error, _WITHOUT_PERSONAL_DATA):
+    if isinstance(error, CampaignSyncError):  # by its contract it holds none
         return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextvars import copy_context
 from typing import TypeVar
 
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.telemetry.spans import carried
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -14,7 +14,11 @@ Result = TypeVar("Result")
 def in_parallel(
     vendor: Optimizely, parallel_calls: int, call: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[tuple[Item, Result]]:
-    """Yield each item with its result in the order in which the calls end. After a failure no further call is begun."""
+    """Yield each item with its result in the order in which the calls end. After a failure no further call is begun.
+
+    Calls have the context variables of the caller: their spans are children of its span, its watcher gets their
+    progress.
+    """
     failures: list[BaseException] = []
 
     def unless_failed(item: Item) -> Result:
@@ -27,8 +31,9 @@ def in_parallel(
             raise
 
     with ThreadPoolExecutor(parallel_calls) as pool:
-        limited = carried(vendor.limiter.limit(unless_failed))
-        futures: dict[Future[Result], Item] = {pool.submit(limited, item): item for item in items}
+        limited, context = vendor.limiter.limit(unless_failed), copy_context()
+        # A context can be entered once at a time, so every call has its own copy.
+        futures: dict[Future[Result], Item] = {pool.submit(context.copy().run, limited, item): item for item in items}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()

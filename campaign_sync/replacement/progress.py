@@ -1,7 +1,8 @@
-"""How far long work has come, for displays that watch it."""
+"""The progress of long work, for displays that show it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from campaign_sync.replacement.list_settings import ListSettings
@@ -31,20 +32,19 @@ def rows_of(settings: ListSettings, step: str, total: int) -> Callable[[int], No
     return advance
 
 
-_watchers: list[Callable[[Progress], None]] = []
+_watcher: ContextVar[Callable[[Progress], None]] = ContextVar("progress watcher", default=lambda _: None)
 
 
 def report(progress: Progress) -> None:
-    """Pass progress to every watcher of this process."""
-    for watcher in tuple(_watchers):
-        watcher(progress)
+    """Pass progress to the watcher of the current context, if it has one."""
+    _watcher.get()(progress)
 
 
 @contextmanager
 def watching(watcher: Callable[[Progress], None]) -> Iterator[None]:
-    """Have `watcher` called, from whatever thread does the work, while the context lasts."""
-    _watchers.append(watcher)
+    """Call `watcher` with all progress that is reported within the context, also from threads of `in_parallel`."""
+    token = _watcher.set(watcher)
     try:
         yield
     finally:
-        _watchers.remove(watcher)
+        _watcher.reset(token)

@@ -4,9 +4,8 @@ Of an error they carry kind and code. Its message stays out: that is for the run
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import ParamSpec, TypeVar
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
@@ -15,9 +14,6 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from campaign_sync.domain.asset_names import AssetKind, AssetName
 from campaign_sync.telemetry.instruments import instruments
 from campaign_sync.telemetry.metrics import CALL_DURATION, FAILURES
-
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 
 _MANDATOR = contexts.create_key("campaign_sync.mandator")
 _ATTEMPT = contexts.create_key("campaign_sync.attempt")
@@ -164,20 +160,6 @@ def attempt_number() -> int:
     """The attempt that calls are of now."""
     number = contexts.get_value(_ATTEMPT)
     return number if isinstance(number, int) else 1
-
-
-def carried(call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Return `call` for another thread: its spans become children of this thread's current span."""
-    current = contexts.get_current()
-
-    def in_context(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        token = contexts.attach(current)
-        try:
-            return call(*args, **kwargs)
-        finally:
-            contexts.detach(token)
-
-    return in_context
 
 
 @contextmanager

@@ -65,16 +65,16 @@ def _ids(vendor: Optimizely, mailing_type: str, status: str) -> list[int]:
         return []
 
 
-def unsubscribe_lists_of(target: ListSettings, vendor: Optimizely, crm: CrmSnapshot) -> Finding | None:
+def unsubscribe_lists_of(settings: ListSettings, vendor: Optimizely, crm: CrmSnapshot) -> Finding | None:
     """Whether the list has an unsubscribe list of its own, shown by people who left; None where nobody did.
 
     Asked about are people whom the CRM picks for it, and whom it holds where the vendor gives out their ids.
     """
-    asked = sorted(set(islice(_people(target, vendor, crm), PEOPLE)))
-    own, some = unsubscribed_flags(vendor, target.recipient_list_id, asked)
+    asked = sorted(set(islice(_people(settings, vendor, crm), PEOPLE)))
+    own, some = unsubscribed_flags(vendor, settings.recipient_list_id, asked)
     elsewhere = [each for each, of_list, of_some in zip(asked, own, some, strict=True) if of_some and not of_list]
-    place = f"mandators.{target.mandator}.unsubscribe_lists"
-    per_list = target.has_own_unsubscribe_list
+    place = f"mandators.{settings.mandator}.unsubscribe_lists"
+    per_list = settings.has_own_unsubscribe_list
     if vendor.unsubscribes.refuses_list_queries:
         consequence = (
             "everybody on any unsubscribe list is kept out" if per_list else "whether it has its own is unknown"
@@ -96,12 +96,12 @@ def unsubscribe_lists_of(target: ListSettings, vendor: Optimizely, crm: CrmSnaps
     return (True, f"unsubscribes are the client's, as {sum(some)} of {len(asked)} people show") if any(some) else None
 
 
-def _people(target: ListSettings, vendor: Optimizely, crm: CrmSnapshot) -> Iterator[str]:
+def _people(settings: ListSettings, vendor: Optimizely, crm: CrmSnapshot) -> Iterator[str]:
     """Recipient ids: at most half of them of people in the list, then of those whom the CRM picks for it."""
-    if target.recipient_list.id_attribute:
+    if settings.recipient_list.id_attribute:
         page = vendor.recipients.page(
-            target.recipient_list_id, [target.recipient_list.id_attribute], None, 0, PEOPLE // 2
+            settings.recipient_list_id, [settings.recipient_list.id_attribute], None, 0, PEOPLE // 2
         )
         yield from (recipient_id for (recipient_id,) in page if recipient_id)
-    for chunk in crm.select(target.pick, target.schema.opt_in_id, []):
+    for chunk in crm.select(settings.pick, settings.schema.opt_in_id, []):
         yield from filter(None, (usable_address(email) for email in chunk["email"].dropna()))

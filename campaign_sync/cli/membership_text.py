@@ -21,11 +21,11 @@ def warning_lines(membership: ListMembership, local: LocalTime, *, until: str = 
         yield "beware", "the row was rejected before and after that proof; the rejections don't say whether at that one"
 
 
-def absence_text(membership: ListMembership, target: ListSettings, local: LocalTime) -> str:
+def absence_text(membership: ListMembership, settings: ListSettings, local: LocalTime) -> str:
     """Return why the person wasn't in the list."""
     if membership.reason:
         return rejection_text(membership.reason, local)
-    return f"not selected: the {target.pick.kind.replace('_', ' ')} “{target.pick.name}” didn't name them"
+    return f"not selected: the {settings.pick.kind.replace('_', ' ')} “{settings.pick.name}” didn't name them"
 
 
 def rejection_text(rejection: Rejection, local: LocalTime) -> str:

@@ -52,7 +52,7 @@ def print_consent_proofs(reports: Sequence[PersonReport], day: date | None, cons
         console.print(Text(f"{report.key} · {email}", "bold"))
         console.print(Text(f"Consents and lists at the end of {day}" if day else "Consents and lists as of now"))
         sections = (
-            ListSection(entry.target, entry.zone, entry.then.in_list, _lines(report, entry, LocalTime(entry.zone)))
+            ListSection(entry.settings, entry.zone, entry.then.in_list, _lines(report, entry, LocalTime(entry.zone)))
             for entry in report.lists
         )
         print_list_sections(sections, console, heading="in it then" if day else "in it")
@@ -62,7 +62,7 @@ def _lines(report: PersonReport, entry: PersonListReport, local: LocalTime) -> I
     then = entry.then
     yield from warning_lines(then, local, until=" by then")
     if then.in_list is False:
-        yield "why", absence_text(then, entry.target, local)
+        yield "why", absence_text(then, entry.settings, local)
     if then.row and then.consent:
         yield "address", then.row.address
         yield from _consent_sent_on(entry, then.row, then.consent, local)
@@ -74,7 +74,7 @@ def _lines(report: PersonReport, entry: PersonListReport, local: LocalTime) -> I
 
 
 def _consent_in_crm(entry: PersonListReport, local: LocalTime) -> str:
-    event, opt_in_id = entry.consent_then, entry.target.schema.opt_in_id
+    event, opt_in_id = entry.consent_then, entry.settings.schema.opt_in_id
     if event:
         return f"{_headline(event, local)}{_source_and_origin(entry, event)}, according to the CRM now"
     if entry.events:
@@ -162,7 +162,7 @@ def _since(report: PersonReport, entry: PersonListReport, local: LocalTime) -> I
         if reason.reason is Reason.BOUNCED:
             yield f"the address bounced{since_text(reason, local)} and gets into no list"
         elif reason.whose != report.key or reason.reason is Reason.CONSENT_UNCLEAR:  # withdrawals are events
-            yield suppression_text(reason, report.key, entry.target.schema.opt_in_id, local)
+            yield suppression_text(reason, report.key, entry.settings.schema.opt_in_id, local)
     for bounce in entry.reset_bounces:
         yield f"the address bounced {local(bounce.occurred_at)} ({bounce.source}), which the CRM has reset since"
     if report.email is not None and row and row.address and row.address != address_key(report.email):
@@ -185,7 +185,7 @@ def _now(entry: PersonListReport, local: LocalTime) -> str:
         return f"perhaps in it {as_of}"
     if now.in_list:
         return f"in it {as_of}"
-    return f"not in it {as_of}: {absence_text(now, entry.target, local)}"
+    return f"not in it {as_of}: {absence_text(now, entry.settings, local)}"
 
 
 def _day(moment: datetime, zone: ZoneInfo) -> date:

@@ -41,7 +41,7 @@ class LocalTime:
 class ListSection:
     """The lines about one person in one list."""
 
-    target: ListSettings
+    settings: ListSettings
     zone: ZoneInfo
     in_list: bool | None
     """None if that is unknown."""
@@ -59,7 +59,7 @@ def print_list_sections(sections: Iterable[ListSection], console: Console, *, he
         Column(f"times in {zones}", overflow="fold"),
     )
     for section in rows:
-        name: Text | str = Text(f"{section.target.mandator}/{section.target.name}")
+        name: Text | str = Text(f"{section.settings.mandator}/{section.settings.name}")
         mark: Text | str = _MARKS[section.in_list]
         for label, text in section.lines:
             table.add_row(name, mark, Text(label), Text(text))

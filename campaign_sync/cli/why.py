@@ -39,7 +39,7 @@ def print_person_reports(reports: Sequence[PersonReport], console: Console) -> N
         for sentence in _bounces(report):
             console.print(Text(sentence, "yellow"))
         sections = (
-            ListSection(entry.target, entry.zone, entry.now.in_list, _lines(report, entry)) for entry in report.lists
+            ListSection(entry.settings, entry.zone, entry.now.in_list, _lines(report, entry)) for entry in report.lists
         )
         print_list_sections(sections, console)
 
@@ -75,7 +75,7 @@ def _lines(report: PersonReport, entry: PersonListReport) -> Iterator[Line]:
         yield from _consent(report, entry, local)
     for reason in entry.suppression_reasons:
         if reason.reason is not Reason.BOUNCED:  # is printed above all lists
-            yield "now", suppression_text(reason, report.key, entry.target.schema.opt_in_id, local)
+            yield "now", suppression_text(reason, report.key, entry.settings.schema.opt_in_id, local)
     for rejection in now.rejections.newer:
         yield "since", f"{rejection_text(rejection, local)} – in a run whose list isn't proven yet"
     for rejection in now.rejections.older:
@@ -85,7 +85,7 @@ def _lines(report: PersonReport, entry: PersonListReport) -> Iterator[Line]:
 def _absence(report: PersonReport, entry: PersonListReport, local: LocalTime) -> str:
     if report.key is None:
         return "no record is known that could be selected"
-    return absence_text(entry.now, entry.target, local)
+    return absence_text(entry.now, entry.settings, local)
 
 
 def _consent(report: PersonReport, entry: PersonListReport, local: LocalTime) -> Iterator[Line]:
@@ -103,4 +103,4 @@ def _consent(report: PersonReport, entry: PersonListReport, local: LocalTime) ->
         attribution = f", {origin.attribution.meaning}" if origin and origin.attribution else ""
         yield label, f"{current.kind.value} {local(current.occurred_at)}{source}, event {current.event_id}{attribution}"
     elif entry.now.known:  # people who were never selected need no consent
-        yield label, f"none for {entry.target.schema.opt_in_id} in the CRM"
+        yield label, f"none for {entry.settings.schema.opt_in_id} in the CRM"

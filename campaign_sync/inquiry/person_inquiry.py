@@ -36,7 +36,7 @@ def explain_memberships(sources: Sources, query: PersonQuery) -> list[PersonRepo
     Raises:
         UnknownPersonError: none of these has them.
     """
-    search = _Search(sources, sources.targets, None)
+    search = _Search(sources, sources.all_list_settings, None)
     reports = search.people(query) or search.former_recipients(query) or search.unmatched_address(query)
     if not reports:
         raise query.unknown(f"the last {SNAPSHOTS_SEARCHED} snapshots of any list", feedback=True)
@@ -58,7 +58,7 @@ def prove_consents(
         UnknownPersonError: neither the CRM nor the snapshots of that day and of now have them.
         FutureDayError: the day lies ahead.
     """
-    chosen = [target for target in sources.targets if (target.mandator, target.name) in lists]
+    chosen = [settings for settings in sources.all_list_settings if (settings.mandator, settings.name) in lists]
     reports = _Search(sources, chosen, day).people(query)
     if not reports:
         snapshots = f"of {day} or of today" if day else "in force now; ask for the day in question with --at"
@@ -70,7 +70,7 @@ def prove_consents(
 class _SearchedList:
     """A list at the moment asked for, and now, with the rows about the people asked for."""
 
-    target: ListSettings
+    settings: ListSettings
     then: ListState
     now: ListState
 
@@ -78,8 +78,8 @@ class _SearchedList:
 class _Search:
     """One search, with the CRM as it is at one moment."""
 
-    def __init__(self, sources: Sources, targets: Sequence[ListSettings], day: date | None) -> None:
-        self._sources, self._targets = sources, targets
+    def __init__(self, sources: Sources, list_settings: Sequence[ListSettings], day: date | None) -> None:
+        self._sources, self._list_settings = sources, list_settings
         self._state, self._crm = sources.state, sources.crm
         self._now = datetime.now(UTC)
         self._zones = {key: mandator.zone for key, mandator in sources.configuration.mandators.items()}
@@ -99,8 +99,8 @@ class _Search:
         """Return those in the newest earlier snapshot that has any of them."""
         earlier = [
             proven
-            for target in self._targets
-            for proven in self._state.replacement_history.proven(target.mandator, target.name)[1:SNAPSHOTS_SEARCHED]
+            for settings in self._list_settings
+            for proven in self._state.replacement_history.proven(settings.mandator, settings.name)[1:SNAPSHOTS_SEARCHED]
         ]
         for proven in sorted(earlier, key=lambda proof: proof.proven_at, reverse=True):
             try:
@@ -122,29 +122,29 @@ class _Search:
         return [PersonReport(None, None, reports)] if any(report.suppression_reasons for report in reports) else []
 
     def _lists(self, address: str | None, people: Collection[Entity]) -> list[_SearchedList]:
-        return [self._list(target, address, people) for target in self._targets]
+        return [self._list(settings, address, people) for settings in self._list_settings]
 
-    def _list(self, target: ListSettings, address: str | None, people: Collection[Entity]) -> _SearchedList:
-        moment = self._moments[target.mandator]
-        proofs = self._state.replacement_history.proven(target.mandator, target.name)
+    def _list(self, settings: ListSettings, address: str | None, people: Collection[Entity]) -> _SearchedList:
+        moment = self._moments[settings.mandator]
+        proofs = self._state.replacement_history.proven(settings.mandator, settings.name)
         newest = next(iter(proofs), None)
-        now = self._list_state(target, newest, self._now, address, people)
+        now = self._list_state(settings, newest, self._now, address, people)
         if moment >= self._now:
-            return _SearchedList(target, now, now)
+            return _SearchedList(settings, now, now)
         proven = next((proof for proof in proofs if proof.proven_at <= moment), None)
         if proven is newest:
-            return _SearchedList(target, replace(now, cleared_at=self._cleared_at(target, proven, moment)), now)
-        return _SearchedList(target, self._list_state(target, proven, moment, address, people), now)
+            return _SearchedList(settings, replace(now, cleared_at=self._cleared_at(settings, proven, moment)), now)
+        return _SearchedList(settings, self._list_state(settings, proven, moment, address, people), now)
 
     def _list_state(
         self,
-        target: ListSettings,
+        settings: ListSettings,
         proven: ProvenList | None,
         moment: datetime,
         address: str | None,
         people: Collection[Entity],
     ) -> ListState:
-        state = ListState(proven=proven, cleared_at=self._cleared_at(target, proven, moment))
+        state = ListState(proven=proven, cleared_at=self._cleared_at(settings, proven, moment))
         if proven is None:
             return state
         try:
@@ -152,14 +152,16 @@ class _Search:
         except FileStorageError as error:
             return replace(state, unreadable=str(error))
 
-    def _cleared_at(self, target: ListSettings, proven: ProvenList | None, moment: datetime) -> datetime | None:
+    def _cleared_at(self, settings: ListSettings, proven: ProvenList | None, moment: datetime) -> datetime | None:
         after = proven.proven_at if proven else None
-        return self._state.replacement_history.last_cleared(target.mandator, target.name, after, moment)
+        return self._state.replacement_history.last_cleared(settings.mandator, settings.name, after, moment)
 
     def _report(self, entity: Entity, lists: Sequence[_SearchedList]) -> PersonReport:
         email, consents = self._crm.email(entity), self._crm.consents(entity)
         reports = [
-            self._list_report(entity, email, address_key(email), consents.get(entry.target.schema.opt_in_id, []), entry)
+            self._list_report(
+                entity, email, address_key(email), consents.get(entry.settings.schema.opt_in_id, []), entry
+            )
             for entry in lists
         ]
         return PersonReport(str(entity), email, reports)
@@ -177,15 +179,15 @@ class _Search:
         sent_address = row.address if row else address
         current_address = address if email is not None else sent_address
         reasons, sent_address_reasons = (
-            self._suppression_reasons(entry.target, entity, each_address, current_consent(events))
+            self._suppression_reasons(entry.settings, entity, each_address, current_consent(events))
             for each_address in (current_address, sent_address)
         )
         written = self._state.write_backs.find(entity, sent_address) if entity else []
         still_bounced = any(reason.reason is Reason.BOUNCED for reason in sent_address_reasons)
         return PersonListReport(
-            target=entry.target,
-            zone=self._zones[entry.target.mandator],
-            moment=self._moments[entry.target.mandator],
+            settings=entry.settings,
+            zone=self._zones[entry.settings.mandator],
+            moment=self._moments[entry.settings.mandator],
             then=then,
             now=now,
             events=events,
@@ -197,7 +199,7 @@ class _Search:
 
     def _memberships(self, entity: Entity | None, entry: _SearchedList) -> tuple[ListMembership, ListMembership]:
         people = [entity] if entity else []
-        ledger = self._state.replacement_history.rejections(entry.target.mandator, entry.target.name, people)
+        ledger = self._state.replacement_history.rejections(entry.settings.mandator, entry.settings.name, people)
         rejections = ledger.get(str(entity), [])
 
         def membership(state: ListState) -> ListMembership:
@@ -211,11 +213,11 @@ class _Search:
         return membership(entry.then), membership(entry.now)
 
     def _suppression_reasons(
-        self, target: ListSettings, entity: Entity | None, address: str | None, consent: ConsentEvent | None
+        self, settings: ListSettings, entity: Entity | None, address: str | None, consent: ConsentEvent | None
     ) -> list[SuppressionReason]:
         return suppression_reasons(
-            self._sources.suppressions[target.mandator],
-            target.schema.opt_in_id,
+            self._sources.suppressions[settings.mandator],
+            settings.schema.opt_in_id,
             str(entity) if entity else None,
             address,
             consent.occurred_at if consent else None,

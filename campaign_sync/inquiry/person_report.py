@@ -80,7 +80,7 @@ class EventOrigin:
 class PersonListReport:
     """One person and one list."""
 
-    target: ListSettings
+    settings: ListSettings
     zone: ZoneInfo
     moment: datetime
     """The moment asked for."""

@@ -96,7 +96,7 @@ class Sources:
         return self.archive.state
 
     @cached_property
-    def targets(self) -> list[ListSettings]:
+    def all_list_settings(self) -> list[ListSettings]:
         """All lists of all mandators."""
         mandators = self.configuration.mandators
         return [

@@ -46,13 +46,13 @@ def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg
         "the tick says.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        targets = [list_settings(configuration, mandator, name) for name in configuration.mandators[mandator].lists]
+        lists = [list_settings(configuration, mandator, name) for name in configuration.mandators[mandator].lists]
         with State(configuration.storage.state_url.get_secret_value()) as state:
-            dead = {run_id for one in targets if (run_id := state.locks.dead_holder(one.recipient_list_id))}
+            dead = {run_id for one in lists if (run_id := state.locks.dead_holder(one.recipient_list_id))}
             end_dead_runs(context.instance, state, dead)
             if is_busy(context.instance, mandator):
                 return dg.SkipReason(f"a run of {mandator} is under way or queued")
-            broken = [(one, state.replacements.incomplete(mandator, one.name)) for one in targets]
+            broken = [(one, state.replacements.incomplete(mandator, one.name)) for one in lists]
             tries = [_take_up(context.instance, state, one, each) for one, each in broken if each]
         requests = [one for one in tries if isinstance(one, dg.RunRequest)]
         alarms = [one for one in tries if isinstance(one, str)]

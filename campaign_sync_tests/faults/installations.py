@@ -58,17 +58,17 @@ class Installation:
     """A vendor, a CRM and a state database of one's own, ready for a replace of the list `newsletter`."""
 
     def __init__(
-        self, folder: Path, vendor: VendorState, base_url: str, target: ListSettings, crm_url: str, state_url: str
+        self, folder: Path, vendor: VendorState, base_url: str, settings: ListSettings, crm_url: str, state_url: str
     ) -> None:
         self.vendor, self.state_url = vendor, state_url
-        self._folder, self._base_url, self._target, self._crm_url = folder, base_url, target, crm_url
+        self._folder, self._base_url, self._settings, self._crm_url = folder, base_url, settings, crm_url
 
     def replace(self, nursery: Nursery, kill_at: str | None = None) -> Report | None:
         """Have a process of the nursery replace the list; None if it was killed."""
         login = (ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"])
         return nursery.run(
             Errand(
-                target=self._target,
+                settings=self._settings,
                 mandator_id=NORD,
                 login=login,
                 base_url=self._base_url,
@@ -130,7 +130,7 @@ class Prepared:
 
     scenario: Scenario
     folder: Path
-    target: ListSettings
+    settings: ListSettings
     database: str | None
     """The URL of its PostgreSQL database, which remembers how it was; None where everything is on SQLite."""
 
@@ -146,7 +146,7 @@ class Prepared:
                 _restore(self.database)
             vendor = VendorState(folder / "vendor.db")
             stack.callback(vendor.close)
-            yield Installation(folder, vendor, stack.enter_context(serve(vendor)), self.target, crm_url, state_url)
+            yield Installation(folder, vendor, stack.enter_context(serve(vendor)), self.settings, crm_url, state_url)
 
 
 @contextmanager
@@ -164,7 +164,7 @@ def prepared(scenario: Scenario, database: Database, nursery: Nursery, folder: P
                     folder,
                     installation.vendor,
                     installation.settings["optimizely"]["base_url"],
-                    base.target,
+                    base.settings,
                     crm_url,
                     state_url,
                 )

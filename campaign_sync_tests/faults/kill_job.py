@@ -34,7 +34,7 @@ _CONTRACTS = {service: ServiceDefinition(service, "http://vendor", partial(_wsdl
 class Errand:
     """A replace that is to be done."""
 
-    target: ListSettings
+    settings: ListSettings
     mandator_id: int
     login: tuple[str, str]
     base_url: str
@@ -85,4 +85,4 @@ def _replace(errand: Errand) -> bool:
         crm = SqlCrm(errand.crm_url)
         crm.check()
         replacer = ListReplacer(vendor, crm, state, FileStorage(str(errand.frames)), errand.run_id)
-        return replacer.replace(errand.target).resumed
+        return replacer.replace(errand.settings).resumed

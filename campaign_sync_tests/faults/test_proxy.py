@@ -85,11 +85,11 @@ class Run:
     """What a run opens."""
 
     ports: Resources
-    target: ListSettings
+    settings: ListSettings
 
     def replace(self) -> None:
         """Replace the newsletter, as its asset does."""
-        self.ports.replacer("nord", str(uuid4()), lambda _: None).replace(self.target)
+        self.ports.replacer("nord", str(uuid4()), lambda _: None).replace(self.settings)
 
 
 @pytest.fixture

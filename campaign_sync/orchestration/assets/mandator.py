@@ -20,7 +20,7 @@ def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.Asse
     """The assets of `mandator`, a key of the configuration."""
     settings = configuration.mandators[mandator]
     owners = list(settings.owners)
-    targets = [list_settings(configuration, mandator, name) for name in settings.lists]
+    lists = [list_settings(configuration, mandator, name) for name in settings.lists]
     report = report_asset(configuration, mandator)
     assets = [
         *(feedback_asset(mandator, settings, kind) for kind in FeedbackKind),
@@ -28,7 +28,7 @@ def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.Asse
         audit_asset(mandator, settings),
         list_drift_asset(configuration, mandator),
         *response_assets(mandator, settings),
-        *(build(one) for one in targets for build in (selection_asset, snapshot_asset, recipient_list_asset)),
+        *(build(one) for one in lists for build in (selection_asset, snapshot_asset, recipient_list_asset)),
         *([report] if report else []),
     ]
     return [asset.map_asset_specs(lambda spec: spec.replace_attributes(owners=owners)) for asset in assets]

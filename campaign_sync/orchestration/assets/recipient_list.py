@@ -46,34 +46,34 @@ SHOWN_STEPS = 100
 """How many steps of a replace its page shows; the journal has all of them."""
 
 
-def recipient_list_asset(target: ListSettings) -> dg.AssetsDefinition:
+def recipient_list_asset(settings: ListSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "<list>_recipient_list"]`: gate, clear, fill, sweep, read back, proof."""
-    mandator = target.mandator
-    key = asset_key(mandator, AssetKind.RECIPIENT_LIST, target.name)
+    mandator = settings.mandator
+    key = asset_key(mandator, AssetKind.RECIPIENT_LIST, settings.name)
 
     @dg.asset(
         key=key,
         group_name=mandator,
         kinds={"table"},
-        deps=[asset_key(mandator, AssetKind.SNAPSHOT, target.name)],
+        deps=[asset_key(mandator, AssetKind.SNAPSHOT, settings.name)],
         description=page(
-            f"“{target.display_name}”, recipient list {target.recipient_list_id} of {target.mandator_display_name} "
-            "in Optimizely Campaign: replaced completely, swept, read back, proven. Green means that it holds whom it "
-            "should.",
+            f"“{settings.display_name}”, recipient list {settings.recipient_list_id} of "
+            f"{settings.mandator_display_name} in Optimizely Campaign: replaced completely, swept, read back, proven. "
+            "Green means that it holds whom it should.",
             "rows of the snapshot, and what became of them at the vendor; in list is what was read back at the end.",
             "open the last run. If the list wasn't touched, it has its old recipients, and its error says what to "
             "mend. If it is INCOMPLETE, send nothing to it until it is green again.",
         ),
         metadata={
-            "mandator": target.mandator_display_name,
-            "list": target.display_name,
-            "recipient list id": str(target.recipient_list_id),
-            "opt-in": target.schema.opt_in_id,
-            target.pick.kind: target.pick.name,
-            "strategy": target.recipient_list.strategy,
+            "mandator": settings.mandator_display_name,
+            "list": settings.display_name,
+            "recipient list id": str(settings.recipient_list_id),
+            "opt-in": settings.schema.opt_in_id,
+            settings.pick.kind: settings.pick.name,
+            "strategy": settings.recipient_list.strategy,
         },
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, description=rule(target.display_name, *told))
+            dg.AssetCheckSpec(name, asset=key, description=rule(settings.display_name, *told))
             for name, told in CHECKS.items()
         ],
     )
@@ -81,9 +81,9 @@ def recipient_list_asset(target: ListSettings) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]
     ) -> Iterator[Materialized | dg.AssetCheckResult]:
         with translate_errors(context) as watch:
-            replayed = _replayed(ports, target, context.run.tags.get(REPLAY_TAG))
+            replayed = _replayed(ports, settings, context.run.tags.get(REPLAY_TAG))
             try:
-                outcome = _replacer(ports, target, context).replace(target, replayed)
+                outcome = _replacer(ports, settings, context).replace(settings, replayed)
             except (ReplacementRefusedError, IncompleteListError) as error:
                 if error.outcomes:
                     watch.evaluated.add("gate")
@@ -91,33 +91,35 @@ def recipient_list_asset(target: ListSettings) -> dg.AssetsDefinition:
                 raise
             note_rows(outcome.proof.in_list)
         yield dg.MaterializeResult(
-            metadata={**_metadata(target, outcome), "seconds": watch.seconds},
+            metadata={**_metadata(settings, outcome), "seconds": watch.seconds},
             check_results=[_gate(key, outcome.preflight), _proof(key, outcome), _rejections(key, outcome)],
         )
 
     return recipient_list
 
 
-def _replayed(ports: Resources, target: ListSettings, snapshot_id: str | None) -> StoredSnapshot | None:
+def _replayed(ports: Resources, settings: ListSettings, snapshot_id: str | None) -> StoredSnapshot | None:
     if snapshot_id is None:
         return None
     snapshot = ports.state.snapshots.get(snapshot_id)
-    if snapshot is None or snapshot_id not in ports.state.replacements.proven_snapshots(target.mandator, target.name):
+    if snapshot is None or snapshot_id not in ports.state.replacements.proven_snapshots(
+        settings.mandator, settings.name
+    ):
         raise ReplacementRefusedError(
-            f"{target} was not touched. It has no proven snapshot {snapshot_id} to be replayed (tag {REPLAY_TAG})"
+            f"{settings} was not touched. It has no proven snapshot {snapshot_id} to be replayed (tag {REPLAY_TAG})"
         )
     return snapshot
 
 
-def _replacer(ports: Resources, target: ListSettings, context: dg.AssetExecutionContext) -> ListReplacer:
+def _replacer(ports: Resources, settings: ListSettings, context: dg.AssetExecutionContext) -> ListReplacer:
     """What replaces the list. Where not even that can be had, an incomplete list is told to be so all the same."""
     try:
-        return ports.replacer(target.mandator, context.run.run_id, context.log.info)
+        return ports.replacer(settings.mandator, context.run.run_id, context.log.info)
     except (CrmError, OptimizelyError) as error:
-        broken = ports.state.replacements.incomplete(target.mandator, target.name)
+        broken = ports.state.replacements.incomplete(settings.mandator, settings.name)
         if broken is None:
             raise
-        raise still_incomplete(target, broken, error) from None
+        raise still_incomplete(settings, broken, error) from None
 
 
 def _gate(key: dg.AssetKey, outcomes: Sequence[CheckOutcome]) -> dg.AssetCheckResult:
@@ -185,7 +187,7 @@ def _turned_away(outcome: ReplacementOutcome) -> dict[tuple[str, str], int]:
     return dict(counts)
 
 
-def _metadata(target: ListSettings, outcome: ReplacementOutcome) -> dict[str, Any]:
+def _metadata(settings: ListSettings, outcome: ReplacementOutcome) -> dict[str, Any]:
     turned_away = _turned_away(outcome)
     refused = {reason: rows for (stage, reason), rows in turned_away.items() if stage == "vendor"}
     return {
@@ -202,11 +204,11 @@ def _metadata(target: ListSettings, outcome: ReplacementOutcome) -> dict[str, An
         "proof": str(outcome.proof),
         "digest of the list": outcome.proof.digest,
         "batches": sum(step.step == ADD_ALL for step in outcome.steps),
-        "strategy": target.recipient_list.strategy + (", resumed" if outcome.resumed else ""),
+        "strategy": settings.recipient_list.strategy + (", resumed" if outcome.resumed else ""),
         "seconds incomplete": round(outcome.incomplete_for.total_seconds(), 3),
         "journal": table(_told(step) for step in outcome.steps[:SHOWN_STEPS]),
         "replace": outcome.replace_id,
-        "recipient list id": str(target.recipient_list_id),
+        "recipient list id": str(settings.recipient_list_id),
     }
 
 

@@ -40,11 +40,11 @@ CHECKS = {
 """What each check demands, and what to do if it doesn't hold."""
 
 
-def selection_asset(target: ListSettings) -> dg.AssetsDefinition:
+def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "<list>_selection"]`: the pick's people with a granted consent and a usable address."""
-    mandator, opt_in_id = target.mandator, target.schema.opt_in_id
-    key = asset_key(mandator, AssetKind.SELECTION, target.name)
-    pick_kind = target.pick.kind.replace("_", " ")
+    mandator, opt_in_id = settings.mandator, settings.schema.opt_in_id
+    key = asset_key(mandator, AssetKind.SELECTION, settings.name)
+    pick_kind = settings.pick.kind.replace("_", " ")
 
     @dg.asset(
         key=key,
@@ -54,20 +54,20 @@ def selection_asset(target: ListSettings) -> dg.AssetsDefinition:
         io_manager_key="parquet",
         dagster_type=FRAME,
         description=page(
-            f"Who “{target.display_name}” of {target.mandator_display_name} is for: everybody in the CRM's {pick_kind} "
-            f"“{target.pick.name}” whose consent {opt_in_id} is granted and whom nothing suppresses.",
+            f"Who “{settings.display_name}” of {settings.mandator_display_name} is for: everybody in the CRM's "
+            f"{pick_kind} “{settings.pick.name}” whose consent {opt_in_id} is granted and whom nothing suppresses.",
             "people in the CRM. Picked is whom the CRM names, selected who is left, rejected the others, by reason.",
             "the CRM couldn't be read, or what the list asks of it isn't there. The run's error names it. The list "
             "stays as it is; when that is mended, start the daily job again.",
         ),
         metadata={
-            "mandator": target.mandator_display_name,
-            "list": target.display_name,
+            "mandator": settings.mandator_display_name,
+            "list": settings.display_name,
             "opt-in": opt_in_id,
-            target.pick.kind: target.pick.name,
+            settings.pick.kind: settings.pick.name,
         },
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, blocking=True, description=rule(target.display_name, *check))
+            dg.AssetCheckSpec(name, asset=key, blocking=True, description=rule(settings.display_name, *check))
             for name, check in CHECKS.items()
         ],
     )
@@ -76,13 +76,13 @@ def selection_asset(target: ListSettings) -> dg.AssetsDefinition:
     ) -> Materialized:
         with translate_errors(context) as watch:
             crm = ports.crm_snapshot(mandator)
-            opt_in_of(crm, target)
-            picked, sifted = _sifted(crm, target, Suppressed.of(suppression_state, opt_in_id))
-            ports.state.rejections.record(mandator, target.name, sifted.rejections, context.run.run_id)
+            opt_in_of(crm, settings)
+            picked, sifted = _sifted(crm, settings, Suppressed.of(suppression_state, opt_in_id))
+            ports.state.rejections.record(mandator, settings.name, sifted.rejections, context.run.run_id)
             note_rows(len(sifted.rows))
             outcomes = [
                 check_consents(crm.consent_rows(opt_in_id)),
-                _withdrawals(ports.state, target, suppression_state),
+                _withdrawals(ports.state, settings, suppression_state),
             ]
             stopped = [outcome.name for outcome in outcomes if outcome.stops]
             note_stopped(stopped)
@@ -108,26 +108,26 @@ def selection_asset(target: ListSettings) -> dg.AssetsDefinition:
     return selection
 
 
-def _withdrawals(state: State, target: ListSettings, suppressed: pd.DataFrame) -> CheckOutcome:
+def _withdrawals(state: State, settings: ListSettings, suppressed: pd.DataFrame) -> CheckOutcome:
     """The check `withdrawals`, by what was found when the CRM was last read for the mandator."""
-    opt_in_id = target.schema.opt_in_id
+    opt_in_id = settings.schema.opt_in_id
     people = int(((suppressed["kind"] == SuppressionKind.REMEMBERED) & (suppressed["opt_in_id"] == opt_in_id)).sum())
-    return check_vanished_withdrawals(target, people, state.known_withdrawals.count(target.mandator, opt_in_id))
+    return check_vanished_withdrawals(settings, people, state.known_withdrawals.count(settings.mandator, opt_in_id))
 
 
-def opt_in_of(crm: CrmSnapshot, target: ListSettings) -> OptIn:
+def opt_in_of(crm: CrmSnapshot, settings: ListSettings) -> OptIn:
     """The CRM's definition of the list's opt-in.
 
     Raises:
         CrmError: the CRM doesn't know it, it belongs to another mandator, it isn't for e-mail, or has no description.
     """
-    opt_in = crm.opt_in(target.schema.opt_in_id)
-    place = f"mandators.{target.mandator}.lists.{target.name}.opt_in_id"
+    opt_in = crm.opt_in(settings.schema.opt_in_id)
+    place = f"mandators.{settings.mandator}.lists.{settings.name}.opt_in_id"
     if opt_in is None:
-        raise CrmError(f"the CRM knows no opt-in {target.schema.opt_in_id!r} ({place}); correct it or add it there")
-    if opt_in.mandator != target.mandator:
+        raise CrmError(f"the CRM knows no opt-in {settings.schema.opt_in_id!r} ({place}); correct it or add it there")
+    if opt_in.mandator != settings.mandator:
         raise CrmError(
-            f"the CRM's opt-in {opt_in.opt_in_id!r} belongs to mandator {opt_in.mandator!r}, not {target.mandator!r} "
+            f"the CRM's opt-in {opt_in.opt_in_id!r} belongs to mandator {opt_in.mandator!r}, not {settings.mandator!r} "
             f"({place}); choose one of this mandator"
         )
     media_type = (opt_in.media_type or "").strip()
@@ -145,16 +145,16 @@ def opt_in_of(crm: CrmSnapshot, target: ListSettings) -> OptIn:
     return opt_in
 
 
-def _sifted(crm: CrmSnapshot, target: ListSettings, suppressed: Suppressed) -> tuple[int, Split]:
+def _sifted(crm: CrmSnapshot, settings: ListSettings, suppressed: Suppressed) -> tuple[int, Split]:
     """How many are picked, and who of them is selected. Chunk by chunk: the others never pile up."""
-    columns = sorted(set(target.schema.attributes.values()) - set(SELECTION_COLUMNS))
+    columns = sorted(set(settings.schema.attributes.values()) - set(SELECTION_COLUMNS))
     nobody = {name: pd.Series(dtype="str") for name in (*SELECTION_COLUMNS, *columns)}
     sifted = [split_by_consent(pd.DataFrame(nobody).astype({"consent_at": "datetime64[us, UTC]"}), suppressed)]
     picked = 0
-    for chunk in crm.select(target.pick, target.schema.opt_in_id, columns):
+    for chunk in crm.select(settings.pick, settings.schema.opt_in_id, columns):
         sifted.append(split_by_consent(chunk, suppressed))
         picked += len(chunk)
-        report(Progress(target.mandator, target.name, "select", picked, None))
+        report(Progress(settings.mandator, settings.name, "select", picked, None))
     return picked, Split(
         pd.concat([each.rows for each in sifted], ignore_index=True),
         pd.concat([each.rejections for each in sifted], ignore_index=True),

@@ -57,31 +57,31 @@ CHECK_DESCRIPTIONS = {
 """What each check demands, and what to do if it doesn't hold."""
 
 
-def snapshot_asset(target: ListSettings) -> dg.AssetsDefinition:
+def snapshot_asset(settings: ListSettings) -> dg.AssetsDefinition:
     """The asset `[mandator, "<list>_snapshot"]`: mapped, normalized, unique, checked, frozen."""
-    mandator, contract = target.mandator, target.schema
-    key = asset_key(mandator, AssetKind.SNAPSHOT, target.name)
+    mandator, contract = settings.mandator, settings.schema
+    key = asset_key(mandator, AssetKind.SNAPSHOT, settings.name)
 
     @dg.asset(
         key=key,
         group_name=mandator,
         kinds={"pandera", "parquet"},
-        ins={"selection": dg.AssetIn(asset_key(mandator, AssetKind.SELECTION, target.name))},
+        ins={"selection": dg.AssetIn(asset_key(mandator, AssetKind.SELECTION, settings.name))},
         description=page(
-            f"What will be in “{target.display_name}” of {target.mandator_display_name}: the rows exactly as they "
+            f"What will be in “{settings.display_name}” of {settings.mandator_display_name}: the rows exactly as they "
             "will be sent, checked and frozen.",
             "rows of the selection, one for each recipient; rejected counts those that can't be sent, by reason.",
             "a check has stopped this list, and this list alone: it stays as it is at Optimizely Campaign. Open the "
             "check that is red; it says what has to be mended in the CRM.",
         ),
         metadata={
-            "mandator": target.mandator_display_name,
-            "list": target.display_name,
-            "recipient list id": str(target.recipient_list_id),
+            "mandator": settings.mandator_display_name,
+            "list": settings.display_name,
+            "recipient list id": str(settings.recipient_list_id),
         },
         check_specs=[
             dg.AssetCheckSpec(
-                name, asset=key, blocking=True, description=rule(target.display_name, *CHECK_DESCRIPTIONS[name])
+                name, asset=key, blocking=True, description=rule(settings.display_name, *CHECK_DESCRIPTIONS[name])
             )
             for name in CHECK_NAMES
         ],
@@ -91,21 +91,21 @@ def snapshot_asset(target: ListSettings) -> dg.AssetsDefinition:
     ) -> Materialized:
         with translate_errors(context) as watch:
             crm, state, vendor = ports.crm_snapshot(mandator), ports.state, ports.vendor(mandator)
-            sifted = build_snapshot(selection, contract, opt_in_of(crm, target))
+            sifted = build_snapshot(selection, contract, opt_in_of(crm, settings))
             rows = sifted.rows
-            around = check_context(target, vendor, crm, state, context.run.run_id, before_preflight=True)
+            around = check_context(settings, vendor, crm, state, context.run.run_id, before_preflight=True)
             left_out = int((sifted.rejections["reason"] == Reason.NOT_UTF8.value).sum())
             encoding = check_encoding(left_out, len(rows), not_utf8_columns(selection, contract) if left_out else None)
             outcomes = [merged(one, encoding) for one in check_snapshot(rows, contract, around)]
-            outcomes = with_size_doubts(target, vendor, state, rows, around, outcomes, datetime.now(UTC))
-            report(Progress(mandator, target.name, "checked", len(rows), len(rows)))
+            outcomes = with_size_doubts(settings, vendor, state, rows, around, outcomes, datetime.now(UTC))
+            report(Progress(mandator, settings.name, "checked", len(rows), len(rows)))
             note_rows(len(rows))
             stopped = [outcome.name for outcome in outcomes if outcome.stops]
             note_stopped(stopped)
             now = datetime.now(UTC)
-            file = ports.frames.write_frame(f"snapshots/{mandator}/{target.name}", now, rows)
-            state.rejections.record(mandator, target.name, sifted.rejections, context.run.run_id)
-            stored = state.snapshots.add(mandator, target.name, len(rows), file, context.run.run_id, now)
+            file = ports.frames.write_frame(f"snapshots/{mandator}/{settings.name}", now, rows)
+            state.rejections.record(mandator, settings.name, sifted.rejections, context.run.run_id)
+            stored = state.snapshots.add(mandator, settings.name, len(rows), file, context.run.run_id, now)
             results = [check_result(outcome, key, rows, state.pseudonyms) for outcome in outcomes]
             if stopped:
                 say_not_evaluated(context, f"{', '.join(stopped)} of the snapshot stops the list", own=False)
@@ -119,7 +119,7 @@ def snapshot_asset(target: ListSettings) -> dg.AssetsDefinition:
                 "snapshot": stored.id,
                 "file": stored.file,
                 "digest of the rows": fingerprint(row_digests(rows, [RECIPIENT_ID, *contract.list_columns])),
-                "recipient list id": str(target.recipient_list_id),
+                "recipient list id": str(settings.recipient_list_id),
                 "seconds": watch.seconds,
             },
             check_results=results,

@@ -22,8 +22,8 @@ from campaign_sync.reports.daily_report import (
     ListReport,
     Movement,
     OptOuts,
-    ProofTimes,
     Report,
+    ReportedProof,
 )
 from campaign_sync.storage.files import FileStorage, FileStorageError
 from campaign_sync.storage.replacement_history import ProvenList
@@ -218,8 +218,8 @@ def refused_by_code(codes: Mapping[int, int], refused: int) -> dict[int, int]:
     return final
 
 
-def _proof(newest: ProvenList, last: Replacement) -> ProofTimes:
-    return ProofTimes(
+def _proof(newest: ProvenList, last: Replacement) -> ReportedProof:
+    return ReportedProof(
         proven_at=newest.proven_at,
         frozen_at=newest.frozen_at,
         equal=newest.in_list or 0,

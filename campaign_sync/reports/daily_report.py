@@ -32,7 +32,7 @@ class Day:
 
 
 @dataclass(frozen=True)
-class ProofTimes:
+class ReportedProof:
     """The newest proof of a list."""
 
     proven_at: datetime
@@ -74,7 +74,7 @@ class ListReport:
     before: int | None
     """How many the last proof of an earlier day had counted."""
     before_at: datetime | None
-    proof: ProofTimes | None
+    proof: ReportedProof | None
     days: tuple[Day, ...]
     """The last 30 days, oldest first, one by one."""
     movement: Movement | None

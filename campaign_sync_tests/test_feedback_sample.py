@@ -11,7 +11,7 @@ import yaml
 from rich.console import Console
 
 from campaign_sync.cli.sample import show_sample
-from campaign_sync.domain.layout import Layout, parse_feedback
+from campaign_sync.domain.layout import Layout, parse_rows
 from campaign_sync.optimizely.errors import CredentialsError
 from campaign_sync.sandbox.caller import Caller
 from campaign_sync.sandbox.web_services import HANDLERS
@@ -81,7 +81,7 @@ def test_what_was_pasted_reads_every_row(shop: Installation) -> None:
 
     names = ("recipient", "time", "category", "mailing", "header", "time_format")
     layout = Layout(**{name: pasted[name] for name in names})
-    parsed = parse_feedback(GERMAN, layout, datetime(2026, 12, 31, tzinfo=UTC))
+    parsed = parse_rows(GERMAN, layout, datetime(2026, 12, 31, tzinfo=UTC))
     assert (len(parsed.rows), parsed.unparsed) == (8, ())
 
 

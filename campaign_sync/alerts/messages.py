@@ -2,8 +2,8 @@
 
 from datetime import datetime, tzinfo
 
-from campaign_sync.domain.feedback_age import in_words
-from campaign_sync.domain.incident import Notice, NoticeKind, headline, place
+from campaign_sync.domain.feedback_age import format_duration
+from campaign_sync.domain.incident import Notice, NoticeKind, headline, incident_location
 from campaign_sync.domain.printable_text import printable, printable_line
 
 
@@ -11,8 +11,9 @@ def text_of(notice: Notice, zone: tzinfo) -> str:
     """Two sentences: what is wrong since when, what it means and what helps; or that it is over."""
     incident = notice.incident
     if notice.kind is NoticeKind.ALL_CLEAR and notice.until is not None:
-        lasted = in_words(notice.until - incident.since)
-        return f"What was wrong with {place(incident)} is over since {moment(notice.until, zone)}, after {lasted}."
+        lasted = format_duration(notice.until - incident.since)
+        where, over_since = incident_location(incident), moment(notice.until, zone)
+        return f"What was wrong with {where} is over since {over_since}, after {lasted}."
     if notice.kind is NoticeKind.UNWATCHED:
         return (
             f"{incident.what} Since then it was taken out of the configuration, so nothing repairs it and no all-clear "

@@ -14,8 +14,8 @@ from campaign_sync.alerts.dispatch import channels
 from campaign_sync.alerts.messages import moment
 from campaign_sync.cli.dagster_instance import known_attempts
 from campaign_sync.config import Configuration, MandatorSettings
-from campaign_sync.domain.feedback_age import in_words
-from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, place
+from campaign_sync.domain.feedback_age import format_duration
+from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, incident_location
 from campaign_sync.domain.readiness import Readiness
 from campaign_sync.orchestration.deadlines import as_planned
 from campaign_sync.replacement.list_readiness import judge_lists
@@ -37,7 +37,8 @@ def show_incidents(configuration: Configuration, console: Console) -> bool:
         for mandator, settings in configuration.mandators.items():
             known = state.incidents.open(mandator)
             rows += [
-                (place(one), moment(one.since, settings.zone), f"{one.what} {one.remedy}") for one in known.values()
+                (incident_location(one), moment(one.since, settings.zone), f"{one.what} {one.remedy}")
+                for one in known.values()
             ]
             attempts = known_attempts(configuration, mandator)
             for judged in judge_lists(configuration, mandator, state, attempts, now, as_planned(settings, now)):
@@ -73,7 +74,7 @@ def _unwatched(mandator: str, settings: MandatorSettings, looked_at: datetime | 
     if now - looked_at > _LOOKS_EVERY:
         return (
             f"nobody has looked for incidents of {mandator} since {moment(looked_at, settings.zone)}, "
-            f"{in_words(now - looked_at)} ago; {remedy}"
+            f"{format_duration(now - looked_at)} ago; {remedy}"
         )
     return None
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from campaign_sync.cli.error_handling import CommandError, in_one_line, without_values
 from campaign_sync.config import Configuration
 from campaign_sync.domain.readiness import Attempt
-from campaign_sync.domain.url import ENCODE, is_ambiguous
+from campaign_sync.domain.url import ENCODING_HINT, is_ambiguous
 from campaign_sync.orchestration.embedded_storage import EmbeddedStorage
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.sqlite import remedy
@@ -96,7 +96,7 @@ def _refuse_ambiguous_url(home: Path) -> None:
         if isinstance(url, dict):
             url = os.environ.get(str(url.get("env")))
         if str(key).endswith("_url") and isinstance(url, str) and is_ambiguous(url):
-            raise CommandError(f"{key} in {home / 'dagster.yaml'} can be read in several ways; {ENCODE}")
+            raise CommandError(f"{key} in {home / 'dagster.yaml'} can be read in several ways; {ENCODING_HINT}")
 
 
 def _entries(settings: object) -> Iterator[tuple[object, object]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from campaign_sync.cli.tables import Line, LocalTime
 from campaign_sync.domain.membership import Rejection
-from campaign_sync.domain.rejection import Reason, meaning
+from campaign_sync.domain.rejection import Reason, describe_reason
 from campaign_sync.domain.suppression_reasons import SuppressionReason
 from campaign_sync.inquiry.person_report import ListMembership
 from campaign_sync.replacement.list_settings import ListSettings
@@ -33,7 +33,7 @@ def rejection_text(rejection: Rejection, local: LocalTime) -> str:
     code = f" (vendor's code {rejection.vendor_code})" if rejection.vendor_code is not None else ""
     first, last = local(rejection.first_seen), local(rejection.last_seen)
     seen = first if first == last else f"first {first}, last {last}"
-    return f"{rejection.stage}: {meaning(rejection.reason)}{code}; {seen}"
+    return f"{rejection.stage}: {describe_reason(rejection.reason)}{code}; {seen}"
 
 
 def suppression_text(reason: SuppressionReason, key: str | None, opt_in_id: str, local: LocalTime) -> str:

@@ -11,7 +11,7 @@ from campaign_sync.cli.membership_text import absence_text, since_text, suppress
 from campaign_sync.cli.tables import Line, ListSection, LocalTime, print_list_sections
 from campaign_sync.config import Configuration
 from campaign_sync.crm.address_key import address_key
-from campaign_sync.domain.consent import ConsentEvent, ConsentKind, current_consent, decisiveness
+from campaign_sync.domain.consent import ConsentEvent, ConsentKind, current_consent, precedence_key
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.inquiry.person_inquiry import prove_consents
 from campaign_sync.inquiry.person_query import PersonQuery
@@ -131,7 +131,7 @@ def _origin(origin: EventOrigin) -> str:
 
 def _confirmed_grant(event: ConsentEvent, events: Sequence[ConsentEvent]) -> ConsentEvent | None:
     """Return the grant right before a confirmation."""
-    earlier = current_consent(other for other in events if decisiveness(other) < decisiveness(event))
+    earlier = current_consent(other for other in events if precedence_key(other) < precedence_key(event))
     is_confirmation = event.kind is ConsentKind.CONFIRMED and earlier and earlier.kind is ConsentKind.GRANTED
     return earlier if is_confirmation else None
 
@@ -153,7 +153,7 @@ def _since(report: PersonReport, entry: PersonListReport, local: LocalTime) -> I
     proven, row = entry.then.list.proven, entry.then.row
     base = entry.then.consent or entry.consent_then
     for event in entry.events:
-        if base and decisiveness(event) <= decisiveness(base):
+        if base and precedence_key(event) <= precedence_key(base):
             continue
         late = proven is not None and event.occurred_at <= proven.frozen_at
         note = "; it bears an earlier date and came to the CRM after this selection" if late else ""

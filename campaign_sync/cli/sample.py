@@ -15,8 +15,8 @@ from campaign_sync.config import Configuration, FeedbackSettings, FileSettings
 from campaign_sync.delivered_files.csv_decoder import decode_csv
 from campaign_sync.delivered_files.file_source import FileSource, RemoteFile
 from campaign_sync.domain.layout import TECHNICAL_COLUMNS
-from campaign_sync.domain.layout_guess import Guess, guess_layout
-from campaign_sync.domain.sample_rows import pseudonymized
+from campaign_sync.domain.layout_guess import LayoutGuess, guess_layout
+from campaign_sync.domain.sample_rows import pseudonymize_rows
 from campaign_sync.feedback.feedback_fetcher import open_delivered_files
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import FileSourceError, RefusedError, TransientError, UnsettledFileError
@@ -73,7 +73,7 @@ def show_sample(configuration: Configuration, mandator: str, days: int, console:
             nothing = "no file with rows" if feedback.files else f"no rows in the last {_days(days)}"
             console.print(Text(f"{reader}: {nothing}"), soft_wrap=True)
         else:
-            shown = pseudonymized(sample.rows[:ROWS_SHOWN], guesses[reader], pseudonyms, opt_in_ids)
+            shown = pseudonymize_rows(sample.rows[:ROWS_SHOWN], guesses[reader], pseudonyms, opt_in_ids)
             _print_sample(reader, sample, shown, guesses[reader].doubts, console)
     if guesses:
         _print_settings(mandator, guesses, console)
@@ -133,7 +133,7 @@ def _print_sample(
         console.print(Text(f"? {doubt}", "yellow"), soft_wrap=True)
 
 
-def _print_settings(mandator: str, guesses: Mapping[ClosedLoopReader, Guess], console: Console) -> None:
+def _print_settings(mandator: str, guesses: Mapping[ClosedLoopReader, LayoutGuess], console: Console) -> None:
     settings = {"feedback": {"readers": {reader.value: _layout(guess) for reader, guess in guesses.items()}}}
     # Without a width: whoever copies a folded line copies a break that may fall into a column's name.
     told = yaml.safe_dump(settings, default_flow_style=None, sort_keys=False, allow_unicode=True, width=float("inf"))
@@ -145,7 +145,7 @@ def _print_settings(mandator: str, guesses: Mapping[ClosedLoopReader, Guess], co
     console.print(Text(told), soft_wrap=True, end="")
 
 
-def _layout(guess: Guess) -> dict[str, object]:
+def _layout(guess: LayoutGuess) -> dict[str, object]:
     """The guess as settings. What is needed and unknown is null, so that no default takes its place unseen."""
     optional = {name: getattr(guess, name) for name in ("category", "mailing", *TECHNICAL_COLUMNS)}
     return {

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from campaign_sync.cli.error_handling import CommandError
 from campaign_sync.config import Configuration
-from campaign_sync.domain.text import rows_in_words
+from campaign_sync.domain.text import format_row_count
 from campaign_sync.feedback.parsing import UnparsedRows, preview_imports
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
@@ -57,7 +57,7 @@ def dismiss_unread(configuration: Configuration, mandator: str, import_id: str, 
             )
         (one,) = chosen
         state.feedback_imports.dismiss(one.import_id, f"{getuser()}@{gethostname()}", reason, datetime.now(UTC))
-    told = f"{rows_in_words(one.unread)} of {one.origin} ({one.reader}) are dismissed. They stay kept as they came."
+    told = f"{format_row_count(one.unread)} of {one.origin} ({one.reader}) are dismissed. They stay kept as they came."
     console.print(Text(told))
 
 

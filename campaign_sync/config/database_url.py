@@ -3,7 +3,7 @@
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from campaign_sync.domain.url import ENCODE, is_ambiguous
+from campaign_sync.domain.url import ENCODING_HINT, is_ambiguous
 from campaign_sync.errors import CampaignSyncError
 
 
@@ -18,7 +18,7 @@ def read_database_url(text: str) -> URL:
         DatabaseUrlError: it can't.
     """
     if is_ambiguous(text):
-        raise DatabaseUrlError(f"the URL can be read in several ways; {ENCODE}")
+        raise DatabaseUrlError(f"the URL can be read in several ways; {ENCODING_HINT}")
     try:
         return make_url(text)
     except (ArgumentError, ValueError):
@@ -26,11 +26,11 @@ def read_database_url(text: str) -> URL:
     # Out here, because the caught exception has the URL in it.
     raise DatabaseUrlError(
         "a database URL is expected, like postgresql://user@host/name or sqlite:///folder/file.db; if it is one, "
-        + ENCODE
+        + ENCODING_HINT
     )
 
 
-def place(url: URL) -> str:
+def location(url: URL) -> str:
     """Where a database is, without user, password and options: they may hold secrets."""
     if url.get_backend_name() == "sqlite":
         return url.database or ":memory:"

@@ -17,7 +17,7 @@ from campaign_sync.config.database_url import DatabaseUrlError, read_database_ur
 from campaign_sync.config.references import ExternalValue
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.text import normalize_text
-from campaign_sync.domain.time_pattern import problem_with
+from campaign_sync.domain.time_pattern import pattern_problem
 from campaign_sync.domain.url import is_ambiguous, may_hold_password
 
 ENVIRONMENT_REFERENCE, FILE_REFERENCE = (
@@ -263,7 +263,7 @@ def _time_format(value: str) -> str:
         return value
     if "%" not in value:
         raise ValueError("epoch_ms, iso or a strptime pattern with a whole date is expected, like %d.%m.%Y %H:%M:%S")
-    problem = problem_with(value)
+    problem = pattern_problem(value)
     if problem:
         raise ValueError(f"epoch_ms, iso or a strptime pattern that reads back what it wrote is expected; {problem}")
     return value

@@ -29,7 +29,7 @@ from campaign_sync.config.field_types import (
 from campaign_sync.config.readers import FeedbackSettings, ResponseSettings
 from campaign_sync.config.reports import ReportSettings
 from campaign_sync.config.telemetry import TelemetrySettings
-from campaign_sync.domain.consent import KNOWN_WORDS, ConsentWords, cleaned_word
+from campaign_sync.domain.consent import STANDARD_WORDS, ConsentWords, normalize_word
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.size_limits import SizeLimits
 
@@ -81,9 +81,9 @@ class ConsentKindSettings(ConfigModel):
 
     @model_validator(mode="after")
     def _one_meaning_each(self) -> Self:
-        words = [cleaned_word(word) for word in (*self.granted, *self.withdrawn, *self.ignored)]
+        words = [normalize_word(word) for word in (*self.granted, *self.withdrawn, *self.ignored)]
         for word in words:
-            if word in KNOWN_WORDS:
+            if word in STANDARD_WORDS:
                 raise ValueError(f"{word} has its meaning already; leave it out")
             if words.count(word) > 1:
                 raise ValueError(f"{word} is declared twice; case and blanks around it don't count")
@@ -93,7 +93,7 @@ class ConsentKindSettings(ConfigModel):
     def words(self) -> ConsentWords:
         """The domain's words."""
         return ConsentWords(
-            *(frozenset(map(cleaned_word, each)) for each in (self.granted, self.withdrawn, self.ignored))
+            *(frozenset(map(normalize_word, each)) for each in (self.granted, self.withdrawn, self.ignored))
         )
 
 

@@ -19,15 +19,15 @@ from campaign_sync.config.field_types import (
     TimeZoneName,
 )
 from campaign_sync.domain.feedback import (
-    KIND_OF_READER,
     MAILING_UNSUBSCRIBES,
     OUT_BOUNCES,
+    READER_KINDS,
     RESPONSES,
     FeedbackKind,
 )
 from campaign_sync.domain.feedback_age import LONGEST_LIFETIME, SHORTEST_LIFETIME, AgeLimits
 from campaign_sync.domain.layout import Layout
-from campaign_sync.domain.response import KIND_OF_RESPONSE_READER
+from campaign_sync.domain.response import RESPONSE_READER_KINDS
 
 ReaderName = Literal["getOutBounces", "getUnsubscribes", "getMailingUnsubscribes", "getResponses"]
 """The vendor's closed-loop operations that tell of people who left or can't be reached."""
@@ -165,7 +165,7 @@ class FeedbackSettings(ConfigModel):
         return tuple(
             str(name)
             for name, reader in self.readers.items()
-            if KIND_OF_READER[name] is FeedbackKind.UNSUBSCRIBES and reader.opt_in_id is not None
+            if READER_KINDS[name] is FeedbackKind.UNSUBSCRIBES and reader.opt_in_id is not None
         )
 
     @property
@@ -197,7 +197,7 @@ class FeedbackSettings(ConfigModel):
     @model_validator(mode="after")
     def _readers_are_complete(self) -> Self:
         for kind in FeedbackKind:
-            names = [name for name, of in KIND_OF_READER.items() if of is kind]
+            names = [name for name, of in READER_KINDS.items() if of is kind]
             if not set(names) & set(self.readers):
                 raise ValueError(f"readers has none for {kind.value}; add {' or '.join(names)}")
         for name, reader in self.readers.items():
@@ -227,9 +227,9 @@ class ResponseSettings(ConfigModel):
     @model_validator(mode="after")
     def _readers_tell_what_they_can(self) -> Self:
         for name, reader in self.readers.items():
-            known = KIND_OF_RESPONSE_READER[name].detail
+            known = RESPONSE_READER_KINDS[name].detail
             for column, place in (("link", reader.link), ("category", reader.category)):
                 if place is not None and column != known:
-                    teller = next(key for key, kind in KIND_OF_RESPONSE_READER.items() if kind.detail == column)
+                    teller = next(key for key, kind in RESPONSE_READER_KINDS.items() if kind.detail == column)
                     raise ValueError(f"readers.{name} has no {column}, only {teller} does; leave it out")
         return self

@@ -8,9 +8,9 @@ from typing import Literal, Protocol
 
 import pandas as pd
 
-from campaign_sync.domain.consent import ConsentEvent, ConsentRows, OptIn
+from campaign_sync.domain.consent import ConsentEvent, ConsentEventCounts, OptIn
 from campaign_sync.domain.entity import Entity
-from campaign_sync.domain.feedback import Bounce, Unsubscribe, Written
+from campaign_sync.domain.feedback import Bounce, CrmEntry, Unsubscribe
 from campaign_sync.domain.response import Response
 from campaign_sync.errors import CampaignSyncError
 
@@ -66,11 +66,11 @@ class RecordedResponses:
         )
 
 
-OnWritten = Callable[[Sequence[Written]], None]
+OnWritten = Callable[[Sequence[CrmEntry]], None]
 """Receives what has been written, as soon as the CRM has committed it."""
 
 
-def ignore_written(_: Sequence[Written]) -> None:
+def ignore_written(_: Sequence[CrmEntry]) -> None:
     """Do nothing: an `OnWritten` for callers that need no report."""
 
 
@@ -120,7 +120,7 @@ class CrmSnapshot(Protocol):
         everybody whom they may be about.
         """
 
-    def consent_rows(self, opt_in_id: str) -> ConsentRows:
+    def consent_rows(self, opt_in_id: str) -> ConsentEventCounts:
         """Return how many consent events are, or may be, about this opt-in, and how well they are understood.
 
         Raises:

@@ -8,7 +8,7 @@ import idna
 import pandas as pd
 import pyarrow.compute as pc
 
-from campaign_sync.domain.arrow_text import by_rule
+from campaign_sync.domain.arrow_text import map_texts
 from campaign_sync.errors import CampaignSyncError
 
 _REMOVED = re.compile(
@@ -122,7 +122,7 @@ def usable_address(raw: str) -> str | None:
 
 def usable_addresses(column: "pd.Series[str]") -> "pd.Series[str]":
     """What `usable_address` makes of every text; missing where there is none."""
-    return by_rule(
+    return map_texts(
         column,
         bulk=pc.ascii_lower,
         odd=lambda raw: pc.or_(

@@ -10,7 +10,7 @@ _ROWS_AT_A_TIME = 65_536
 """So few texts become objects of Python at once, however many rows there are."""
 
 
-def by_rule(
+def map_texts(
     column: "pd.Series[str]",
     bulk: Callable[[pyarrow.Array], pyarrow.Array],
     odd: Callable[[pyarrow.Array], pyarrow.Array],
@@ -24,19 +24,19 @@ def by_rule(
         odd: which texts only `rule` does justice to.
         rule: the definition.
     """
-    made = [_by_rule(part, bulk(part), pc.fill_null(odd(part), False), rule) for part in parts(column)]
+    made = [_by_rule(part, bulk(part), pc.fill_null(odd(part), False), rule) for part in iter_chunks(column)]
     return text_column(pyarrow.chunked_array(made, pyarrow.large_string()), column.index)
 
 
-def texts(column: "pd.Series[str]") -> pyarrow.ChunkedArray:
+def to_arrow(column: "pd.Series[str]") -> pyarrow.ChunkedArray:
     """A column as Arrow holds it; nothing is copied where it is text already."""
     array = pyarrow.array(column.astype("str"), pyarrow.large_string(), from_pandas=True)
     return array if isinstance(array, pyarrow.ChunkedArray) else pyarrow.chunked_array([array])
 
 
-def parts(column: "pd.Series[str]") -> Iterator[pyarrow.Array]:
+def iter_chunks(column: "pd.Series[str]") -> Iterator[pyarrow.Array]:
     """A column in pieces, each small enough to become objects of Python."""
-    for chunk in texts(column).chunks:
+    for chunk in to_arrow(column).chunks:
         for start in range(0, len(chunk), _ROWS_AT_A_TIME):
             yield chunk.slice(start, _ROWS_AT_A_TIME)
 

@@ -13,14 +13,14 @@ import pandera.pandas as pa
 import pyarrow.compute as pc
 from pandera.errors import SchemaErrors
 
-from campaign_sync.domain.arrow_text import texts
-from campaign_sync.domain.consent import GRANTING, NO_ROWS, ConsentRows, is_email
+from campaign_sync.domain.arrow_text import to_arrow
+from campaign_sync.domain.consent import GRANTING, NO_CONSENT_EVENTS, ConsentEventCounts, is_email
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.domain.size_limits import SizeBaseline, SizeLimits, leap_violations, limit_violations
+from campaign_sync.domain.size_limits import SizeBaseline, SizeLimits, change_violations, limit_violations
 from campaign_sync.domain.suppression import Suppressed
-from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN, name_spellings, normalize_text, rows_in_words
+from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN, format_row_count, name_spellings, normalize_text
 
 LIST_PREFIX = "list:"
 """Snapshot columns that are sent as list attributes begin with this, so that no attribute name can hide a key."""
@@ -81,7 +81,7 @@ class CheckContext:
     """Of what is sent: earlier replaces as they were sent, or the list as it was when we came."""
     held_before: SizeBaseline | None = None
     """Of what ends in the list."""
-    consents: ConsentRows = NO_ROWS
+    consents: ConsentEventCounts = NO_CONSENT_EVENTS
     """How well the CRM's consent events of the list's opt-in can be understood."""
     size_accepted: str | None = None
     """Who accepts this once that the size is implausible, and why; None where nobody does."""
@@ -120,10 +120,10 @@ class CheckOutcome:
 WARNINGS = frozenset({"mojibake"})
 """Failure codes that only warn."""
 
-ODD_ROWS = 10
+TOLERATED_ROWS = 10
 """Fewer rows that can't be read are left out, and stop no list."""
 
-ODD_SHARE = 0.001
+TOLERATED_SHARE = 0.001
 """Nor does a smaller share of them."""
 
 _ENCODABLE_FORBIDDEN = XML_FORBIDDEN.pattern.replace("\ud800-\udfff", "")
@@ -139,11 +139,11 @@ ROW_REASONS = {
 
 def row_checks(contract: ListSchema) -> dict[str, pa.DataFrameSchema]:
     """The checks that need nothing but the rows and the configuration, as pandera schemas by name."""
-    texts = [RECIPIENT_ID, ADDRESS, *contract.list_columns]
+    to_arrow = [RECIPIENT_ID, ADDRESS, *contract.list_columns]
     opt_in_column = contract.technical_column(TechnicalField.OPT_IN_ID)
     entity_type_column = contract.technical_column(TechnicalField.ENTITY_TYPE)
     return {
-        "utf8": _schema({column: [_legal_characters(), _no_mojibake()] for column in texts}),
+        "utf8": _schema({column: [_legal_characters(), _no_mojibake()] for column in to_arrow}),
         "technical_fields": _schema(
             {contract.technical_column(name): [_non_empty()] for name in TechnicalField}
             | {entity_type_column: [_non_empty(), _one_of("known_entity_type", [kind.value for kind in EntityType])]}
@@ -222,18 +222,18 @@ def check_encoding(left_out: int, sent: int, columns: Mapping[str, int] | None =
     """
     if not left_out:
         return CheckOutcome("utf8", True, "every text is UTF-8 in the CRM")
-    where = "".join(f"; {name} in {rows_in_words(rows)}" for name, rows in (columns or {}).items())
-    stops = left_out >= ODD_ROWS and left_out >= ODD_SHARE * (left_out + sent)
+    where = "".join(f"; {name} in {format_row_count(rows)}" for name, rows in (columns or {}).items())
+    stops = left_out >= TOLERATED_ROWS and left_out >= TOLERATED_SHARE * (left_out + sent)
     return CheckOutcome(
         "utf8",
         False,
-        f"{rows_in_words(left_out)} left out for text that isn't UTF-8 in the CRM (latin-1, perhaps){where}; "
+        f"{format_row_count(left_out)} left out for text that isn't UTF-8 in the CRM (latin-1, perhaps){where}; "
         "write those values again as UTF-8. `campaign-sync why` tells of each person",
         warning=not stops,
     )
 
 
-def merged(outcome: CheckOutcome, further: CheckOutcome) -> CheckOutcome:
+def merge_outcomes(outcome: CheckOutcome, further: CheckOutcome) -> CheckOutcome:
     """One outcome of two findings of one check; that of another check stays as it is."""
     if outcome.name != further.name or further.passed:
         return outcome
@@ -255,7 +255,7 @@ _REMEDIES = {
 }
 
 
-def check_consents(read: ConsentRows) -> CheckOutcome:
+def check_consents(read: ConsentEventCounts) -> CheckOutcome:
     """The consent events that say something about a list's opt-in are understood; all but a few.
 
     Who is concerned by one that isn't is out of the list already: many would empty it in parts, and tell of a change in
@@ -273,16 +273,16 @@ def check_consents(read: ConsentRows) -> CheckOutcome:
         f"{unclear} of {read.rows} consent events can't be understood, and whom they are about is kept out "
         f"({'; '.join(parts)}){cleaned}"
     )
-    stops = unclear >= ODD_ROWS and unclear >= ODD_SHARE * read.rows
+    stops = unclear >= TOLERATED_ROWS and unclear >= TOLERATED_SHARE * read.rows
     return CheckOutcome("consents", False, summary, warning=not stops)
 
 
-def _words(read: ConsentRows, name: str) -> str:
+def _words(read: ConsentEventCounts, name: str) -> str:
     often = sorted(((count, word) for (column, word), count in read.words.items() if column == name), reverse=True)
     shown = [
         f"“{word}” {count} times"
         for count, word in often[:_SHOWN_WORDS]
-        if count >= ODD_ROWS and _NOBODYS_NAME.fullmatch(word)
+        if count >= TOLERATED_ROWS and _NOBODYS_NAME.fullmatch(word)
     ]
     return f" ({', '.join(shown)})" if shown else ""
 
@@ -295,7 +295,7 @@ def entity_counts(rows: pd.DataFrame) -> dict[str, int]:
 def check_size(by_entity_type: Mapping[str, int], limits: SizeLimits, context: CheckContext) -> CheckOutcome:
     """The number of rows keeps the list's limits. A leap against a baseline may be accepted, absolute limits never."""
     rows = sum(by_entity_type.values())
-    beyond, leaps = limit_violations(rows, limits), leap_violations(by_entity_type, limits, context.baselines)
+    beyond, leaps = limit_violations(rows, limits), change_violations(by_entity_type, limits, context.baselines)
     if beyond or (leaps and not context.size_accepted):
         return CheckOutcome("plausible_size", False, "; ".join(beyond or leaps))
     if leaps:
@@ -354,7 +354,7 @@ def _unique() -> pa.Check:
 
 
 def _differs_from_all_before(values: "pd.Series[str]") -> "pd.Series[bool]":
-    column = texts(values)
+    column = to_arrow(values)
     if pc.all(pc.greater(column[1:], column[:-1]), skip_nulls=False).as_py():  # sorted, as snapshots are
         return pd.Series(True, index=values.index)
     return ~values.duplicated(keep="first")

@@ -12,7 +12,7 @@ import numpy as np
 
 from campaign_sync.domain.instant import CLOCK_TOLERANCE, LATEST, Instants, latest64
 
-VENDOR_SOURCE = "optimizely:"
+VENDOR_SOURCE_PREFIX = "optimizely:"
 """How the source of a consent event begins that the vendor told of."""
 
 _EMAIL = re.compile(r"e[-_ ]?mail", re.IGNORECASE)
@@ -33,7 +33,7 @@ class ConsentKind(StrEnum):
 GRANTING: Final = frozenset({ConsentKind.GRANTED, ConsentKind.CONFIRMED})
 """Mail may be sent on nothing else."""
 
-KNOWN_WORDS: Final = GRANTING | {ConsentKind.WITHDRAWN}
+STANDARD_WORDS: Final = GRANTING | {ConsentKind.WITHDRAWN}
 """What every CRM may write as a kind."""
 
 UNDATED: Final = LATEST
@@ -74,7 +74,7 @@ class ConsentEvent:
     """Which wording the person agreed to."""
 
 
-def cleaned_word(raw: object) -> str:
+def normalize_word(raw: object) -> str:
     """A kind, an entity type or an opt-in id in the spelling they are compared in: composed, no outer blanks, no case.
 
     Empty for what isn't text.
@@ -86,7 +86,7 @@ def cleaned_word(raw: object) -> str:
 
 @dataclass(frozen=True)
 class ConsentWords:
-    """The words that a CRM uses for kinds of consent events, beside `KNOWN_WORDS`. Given as `cleaned_word` has them."""
+    """A CRM's words for kinds of consent events besides `STANDARD_WORDS`, as `normalize_word` returns them."""
 
     granted: frozenset[str] = field(default_factory=frozenset)
     withdrawn: frozenset[str] = field(default_factory=frozenset)
@@ -95,8 +95,8 @@ class ConsentWords:
 
     def kind_of(self, raw: object) -> ConsentKind | None:
         """What a word of the CRM means; None for one that is ignored."""
-        word = cleaned_word(raw)
-        if word in KNOWN_WORDS:
+        word = normalize_word(raw)
+        if word in STANDARD_WORDS:
             return ConsentKind(word)
         if word in self.ignored:
             return None
@@ -104,12 +104,12 @@ class ConsentWords:
         return next((kind for kind, words in declared.items() if word in words), ConsentKind.UNCLEAR)
 
 
-NO_OTHER_WORDS: Final = ConsentWords()
+STANDARD_WORDS_ONLY: Final = ConsentWords()
 """Of a CRM that uses the contract's."""
 
 
 @dataclass(frozen=True)
-class ConsentRows:
+class ConsentEventCounts:
     """How the consent events read that say something about one opt-in, or may do so."""
 
     rows: int
@@ -121,10 +121,10 @@ class ConsentRows:
     """What stands in those columns, and how often."""
 
 
-NO_ROWS: Final = ConsentRows(0)
+NO_CONSENT_EVENTS: Final = ConsentEventCounts(0)
 
 
-def understood(kind: ConsentKind, occurred_at: datetime | None, now: datetime) -> ConsentKind:
+def effective_kind(kind: ConsentKind, occurred_at: datetime | None, now: datetime) -> ConsentKind:
     """What a kind says together with its time: a withdrawal counts without one, a grant only with one that has come."""
     if kind not in GRANTING:
         return kind
@@ -140,7 +140,7 @@ def current_consent(events: Iterable[ConsentEvent]) -> ConsentEvent | None:
     in the future decides only where a grant would decide without it, or nothing: in doubt nothing is granted, and a
     withdrawal stays one.
     """
-    ordered = sorted(events, key=decisiveness)
+    ordered = sorted(events, key=precedence_key)
     newest = ordered[-1] if ordered else None
     if newest is None or newest.kind not in GRANTING:
         return newest
@@ -154,7 +154,7 @@ _RANK: Final = {ConsentKind.FUTURE: -1, ConsentKind.UNCLEAR: 1, ConsentKind.WITH
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
-def decisiveness(event: ConsentEvent) -> tuple[datetime, int, str]:
+def precedence_key(event: ConsentEvent) -> tuple[datetime, int, str]:
     """What events of one entity and one opt-in are ordered by: the greatest decides."""
     occurred_at = _EARLIEST if event.kind is ConsentKind.FUTURE else event.occurred_at
     return occurred_at, _RANK.get(event.kind, 0), event.event_id
@@ -170,19 +170,19 @@ _FUTURE, _UNCLEAR = KINDS.index(ConsentKind.FUTURE), KINDS.index(ConsentKind.UNC
 Numbers = np.ndarray[Any, np.dtype[np.integer[Any]]]
 
 
-def understood_kinds(kinds: Numbers, moments: Instants, now: datetime) -> Numbers:
-    """What `understood` makes of many events at once; kinds are positions in `KINDS`."""
+def effective_kinds(kinds: Numbers, moments: Instants, now: datetime) -> Numbers:
+    """What `effective_kind` makes of many events at once; kinds are positions in `KINDS`."""
     granting = _IS_GRANTING[kinds]
     future = moments > np.datetime64((now + CLOCK_TOLERANCE).astimezone(UTC).replace(tzinfo=None), "us")
     return np.where(granting & np.isnat(moments), _UNCLEAR, np.where(granting & future, _FUTURE, kinds))
 
 
-def deciding(groups: Numbers, kinds: Numbers, moments: Instants, event_ids: Sequence[object]) -> Numbers:
+def deciding_events(groups: Numbers, kinds: Numbers, moments: Instants, event_ids: Sequence[object]) -> Numbers:
     """What `current_consent` picks of many histories at once: the position of one event per group, by group.
 
     Args:
         groups: which history each event belongs to.
-        kinds: what `understood_kinds` made of them.
+        kinds: what `effective_kinds` made of them.
         moments: when they happened.
         event_ids: their ids.
     """

@@ -16,7 +16,7 @@ class Deadline:
     """For each of these moments the earliest proof that counts; `reach` says so where None."""
 
 
-def deadline_state(deadline: Deadline, proven_at: datetime | None, now: datetime) -> datetime | None:
+def missed_deadline(deadline: Deadline, proven_at: datetime | None, now: datetime) -> datetime | None:
     """Since when a list is late.
 
     Args:

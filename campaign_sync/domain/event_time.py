@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 _DAY_FIRST = ("%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y")
 _MONTH_FIRST = tuple(pattern.replace("%d/%m", "%m/%d") for pattern in _DAY_FIRST)
 
-SUPPORTED = (
+TIME_FORMATS = (
     *("epoch_ms", "iso", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y"),
     *_DAY_FIRST,
     *_MONTH_FIRST,
@@ -16,7 +16,10 @@ SUPPORTED = (
 EPOCH_SECONDS = "seconds"
 """Recognized, but no `time_format`: the product reads milliseconds."""
 
-CONFUSABLE = {**dict(zip(_DAY_FIRST, _MONTH_FIRST, strict=True)), **dict(zip(_MONTH_FIRST, _DAY_FIRST, strict=True))}
+SWAPPED_FORMATS = {
+    **dict(zip(_DAY_FIRST, _MONTH_FIRST, strict=True)),
+    **dict(zip(_MONTH_FIRST, _DAY_FIRST, strict=True)),
+}
 """The format with the places of day and month exchanged, for those where that can be overlooked."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,7 +28,7 @@ _FIRST_YEAR, _LAST_YEAR = 2002, 2099
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-def moment(text: str, time_format: str) -> datetime | None:
+def parse_event_time(text: str, time_format: str) -> datetime | None:
     """The time that `text` tells in a format, UTC where it names no zone.
 
     None where it tells none, or one that can't be of a mailing: numbers and dates of birth look like times, too.

@@ -21,7 +21,7 @@ OUT_BOUNCES: Final = "getOutBounces"
 RESPONSES: Final = "getResponses"
 MAILING_UNSUBSCRIBES: Final = "getMailingUnsubscribes"
 
-KIND_OF_READER: Final = {
+READER_KINDS: Final = {
     OUT_BOUNCES: FeedbackKind.BOUNCES,
     RESPONSES: FeedbackKind.BOUNCES,
     "getUnsubscribes": FeedbackKind.UNSUBSCRIBES,
@@ -55,7 +55,7 @@ class RawRow:
 
 
 @dataclass(frozen=True, slots=True)
-class NamedConsent:
+class ReportedConsent:
     """The technical fields of a row as the vendor returned them; the CRM may know neither of the two."""
 
     opt_in_id: str | None
@@ -165,7 +165,7 @@ def bounce_kind(reader: str, category: str | None, no_bounces: Collection[str] =
     return _CATEGORIES[word]
 
 
-def bounce_weight(kind: str, occurred_at: datetime) -> tuple[bool, datetime]:
+def bounce_precedence(kind: str, occurred_at: datetime) -> tuple[bool, datetime]:
     """Which of two bounces of one address counts: one that is final before a soft one, then the newer."""
     return kind in FINAL_BOUNCES, occurred_at
 
@@ -176,7 +176,7 @@ def _letters(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class CrmEntry:
     """An entry in the CRM that stands for a piece of feedback; `new` is False where it was there before.
 
     A bounce's entry is the address's own; an unsubscribe's is a withdrawal of one consent of one entity.

@@ -67,15 +67,15 @@ class AgeLimits:
             return FreshnessStatus(Freshness.BLOCKING, message, None)
         age = now - until
         freshness = self._freshness(age)
-        message = f"the CRM has {mandator}'s feedback up to {in_words(age)} ago"
+        message = f"the CRM has {mandator}'s feedback up to {format_duration(age)} ago"
         if freshness is Freshness.ALARM:
             message = (
-                f"ALARM: {message}; the vendor keeps it for {in_words(self.lifetime)}, so from "
+                f"ALARM: {message}; the vendor keeps it for {format_duration(self.lifetime)}, so from "
                 f"{until + self.lifetime:%Y-%m-%d} on unsubscribes are lost for good. No list is replaced; "
                 f"{_remedy(mandator)} today"
             )
         elif freshness is Freshness.BLOCKING:
-            message += f", more than feedback.max_age {in_words(self.max_age)}; {_remedy(mandator)}"
+            message += f", more than feedback.max_age {format_duration(self.max_age)}; {_remedy(mandator)}"
         elif freshness is Freshness.WARNING:
             message += f", and should have it daily; {_remedy(mandator)}"
         if self.by_files and freshness is not Freshness.FRESH:
@@ -100,7 +100,7 @@ def _remedy(mandator: str) -> str:
     return f"materialize {mandator}'s bounces, unsubscribes and suppression_state"
 
 
-def shown_until(newest: datetime | None, earlier: datetime | None) -> datetime | None:
+def delivery_complete_until(newest: datetime | None, earlier: datetime | None) -> datetime | None:
     """Up to when a delivered file shows that feedback is complete; None where it tells of nothing new.
 
     Args:
@@ -112,12 +112,12 @@ def shown_until(newest: datetime | None, earlier: datetime | None) -> datetime |
     return newest + USUAL_SILENCE
 
 
-def is_unusual_silence(silence: timedelta, earlier: list[timedelta]) -> bool:
+def is_silence_suspicious(silence: timedelta, earlier: list[timedelta]) -> bool:
     """Whether a reader has returned nothing for longer than one is used to: three days, and twice its longest pause."""
     return silence > max([USUAL_SILENCE, *(2 * pause for pause in earlier)])
 
 
-def in_words(span: timedelta) -> str:
+def format_duration(span: timedelta) -> str:
     """Minutes up to two hours, hours up to three days, then days."""
     hours = span.total_seconds() / 3600
     if hours < 2:

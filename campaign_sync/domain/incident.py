@@ -110,7 +110,7 @@ class Incident:
 
 
 @dataclass(frozen=True)
-class Changes:
+class IncidentChanges:
     """What has changed since the incidents of a mandator were looked at last."""
 
     new: tuple[Incident, ...]
@@ -118,7 +118,9 @@ class Changes:
     over: tuple[Subject, ...]
 
 
-def changes(known: Mapping[Subject, Incident], found: Iterable[Incident], unsettled: Collection[Subject]) -> Changes:
+def compare_incidents(
+    known: Mapping[Subject, Incident], found: Iterable[Incident], unsettled: Collection[Subject]
+) -> IncidentChanges:
     """What is new, worse or over. Of a subject only the gravest incident counts: lesser ones beside it aren't told.
 
     When the gravest is over and a lesser one remains that means something else, the one is over and the other new.
@@ -134,7 +136,7 @@ def changes(known: Mapping[Subject, Incident], found: Iterable[Incident], unsett
         for subject, one in known.items()
         if subject not in unsettled and (subject not in gravest or gravest[subject].at_stake < one.at_stake)
     )
-    return Changes(
+    return IncidentChanges(
         new=tuple(one for subject, one in gravest.items() if subject not in known or subject in over),
         worse=tuple(
             one
@@ -176,7 +178,7 @@ class Notice:
     """Of the incident, where it is written down."""
 
 
-def place(incident: Incident) -> str:
+def incident_location(incident: Incident) -> str:
     """Where the incident is: `nord/newsletter`, `the feedback of nord`."""
     if incident.subject.is_list:
         return f"{incident.mandator}/{incident.subject}"
@@ -201,7 +203,7 @@ def headline(notice: Notice) -> str:
     """The notice in a few words, as a subject line."""
     incident = notice.incident
     if notice.kind is NoticeKind.ALL_CLEAR:
-        return f"All clear: {place(incident)}"
+        return f"All clear: {incident_location(incident)}"
     if notice.kind is NoticeKind.TEST:
-        return f"Test: {place(incident)}"
-    return f"{notice.kind.capitalize()}: {place(incident)} {_HEADLINES[incident.kind]}"
+        return f"Test: {incident_location(incident)}"
+    return f"{notice.kind.capitalize()}: {incident_location(incident)} {_HEADLINES[incident.kind]}"

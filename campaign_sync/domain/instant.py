@@ -27,7 +27,7 @@ _SHORTEST = len("2026-03-01 12:00")
 """Shorter texts are dates, which name no moment."""
 
 
-def instant(value: object) -> datetime | None:
+def parse_instant(value: object) -> datetime | None:
     """The moment that a value of a database names, in UTC; None where it names none.
 
     Texts are ISO 8601 with a blank or `T`, seconds and their fraction or none, `Z`, an offset or none; one without a
@@ -43,14 +43,14 @@ def instant(value: object) -> datetime | None:
     return min(in_utc, LATEST)
 
 
-def instants(values: Sequence[object] | Instants) -> Instants:
-    """What `instant` makes of every value, NaT in place of None; `Instants` stay as they are."""
+def parse_instants(values: Sequence[object] | Instants) -> Instants:
+    """What `parse_instant` makes of every value, NaT in place of None; `Instants` stay as they are."""
     if isinstance(values, np.ndarray):
         return values
     quickly = _instants_of_one_form(values)
     if quickly is not None:
         return quickly
-    known = {value: instant(value) for value in set(values)}
+    known = {value: parse_instant(value) for value in set(values)}
     naive = [None if at is None else at.replace(tzinfo=None) for at in map(known.get, values)]
     return np.array(naive, dtype="datetime64[us]")
 
@@ -68,7 +68,7 @@ def _read(text: str) -> datetime | None:
 
 
 def _instants_of_one_form(values: Sequence[object]) -> Instants | None:
-    """The moments of texts that are all written alike, by Arrow, which agrees with `instant` where it reads them."""
+    """Return the moments of texts of one format. Arrow reads them, and agrees with `parse_instant` where it can."""
     first = next((value for value in values if value is not None), None)
     if first is None:
         return np.full(len(values), "NaT", dtype="datetime64[us]")

@@ -11,10 +11,10 @@ from campaign_sync.domain.text import normalize_text
 from campaign_sync.domain.time_pattern import precision
 from campaign_sync.errors import CampaignSyncError
 
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+EARLIEST_EVENT = datetime(2000, 1, 1, tzinfo=UTC)
 """A time before it isn't one of an event: the layout points at some other number."""
 
-TOLERANCE = timedelta(days=2)
+WINDOW_TOLERANCE = timedelta(days=2)
 """How far an event may lie after the end of its window; more, and its time can't be right. A date counts as the end of
 its day, in whatever time zone."""
 
@@ -102,7 +102,7 @@ class FeedbackRow:
 
 
 @dataclass(frozen=True)
-class Parsed:
+class ParsedRows:
     """The rows of one file: those understood, each once, and the positions (from 0) of those that weren't."""
 
     rows: tuple[FeedbackRow, ...]
@@ -115,7 +115,7 @@ class Parsed:
     """Of the unparsed, those that fit but for a recipient id that is no address: the id and the time, by position."""
 
 
-def parse_feedback(rows: Iterable[Row], layout: Layout, until: datetime) -> Parsed:
+def parse_rows(rows: Iterable[Row], layout: Layout, until: datetime) -> ParsedRows:
     """Read raw rows by their layout. Rows that don't fit are named, never dropped; repeated rows count once.
 
     Where columns are named, rows that no header row with these names comes before don't fit.
@@ -144,7 +144,7 @@ def parse_feedback(rows: Iterable[Row], layout: Layout, until: datetime) -> Pars
             without_address[position] = (error.recipient_id, error.occurred_at)
         except (IndexError, InvalidAddressError, ValueError, OverflowError, OSError):
             unparsed.append(position)
-    return Parsed(tuple(parsed), tuple(unparsed), headers.trouble, headers.complete, without_address)
+    return ParsedRows(tuple(parsed), tuple(unparsed), headers.trouble, headers.complete, without_address)
 
 
 class _NoAddressError(CampaignSyncError):
@@ -162,7 +162,7 @@ def _understood(
     cells = {name: _text(row[place]) for name, place in places.items() if name not in technical}
     occurred_at = read_time(cells.get("time", ""))
     address = usable_address(cells["recipient"]) or former_recipient_id(cells["recipient"])
-    if address is None and cells["recipient"] and not any(map(usable_address, texts(row))):
+    if address is None and cells["recipient"] and not any(map(usable_address, cell_texts(row))):
         raise _NoAddressError(cells["recipient"], occurred_at)
     return FeedbackRow(
         address or normalize_address(cells["recipient"]),
@@ -184,7 +184,7 @@ def column_names(rows: Iterable[Row], layout: Layout) -> list[str | None]:
     """What the columns of these rows are called, as far as anybody knows: by their header, else by the layout."""
     first = next(iter(rows), None)
     if first is not None and _Headers(layout).take(first):
-        return [name or None for name in texts(first)]
+        return [name or None for name in cell_texts(first)]
     if first is None and any(isinstance(column, str) for column in layout.columns.values()):
         return [str(column) for column in layout.columns.values()]
     places = {column: name for name, column in layout.columns.items() if isinstance(column, int)}
@@ -215,7 +215,7 @@ class _Headers:
         if any("@" in cell for cell in row if cell):  # somebody's row, and nearly every row is
             self._miss(f"there is no header row with {_quoted(self._named)} before its rows")
             return False
-        names = texts(row)
+        names = cell_texts(row)
         found, problem = _find(self._named, names)
         if problem is None:
             self.places, self.complete = self._positions(names, found), True
@@ -231,7 +231,7 @@ class _Headers:
 
     def _takes_as_before(self, row: Row) -> bool:
         """Where columns are positions, a header is the first row, and whatever looks just like it further down."""
-        cells = texts(row)
+        cells = cell_texts(row)
         if self._first is None:
             self._first = cells
             # Whoever has an address in the recipient's column is no header, whatever the layout says.
@@ -276,7 +276,7 @@ def _quoted(names: Iterable[str]) -> str:
 
 def looks_like_a_header(row: Row) -> bool:
     """Whether a row has nothing but short names, and among them one that columns of feedback usually have."""
-    cells = texts(row)
+    cells = cell_texts(row)
     names = bool(cells) and all(cell and "@" not in cell and len(cell) <= 40 for cell in cells)
     if not names or any(cell[0].isdigit() or cell[0] == "-" for cell in cells):
         return False
@@ -288,7 +288,7 @@ def _shown(header: Sequence[str]) -> str:
     return ", ".join(header) if looks_like_a_header(header) else f"{len(header)} columns and no names we know"
 
 
-def texts(row: Row) -> list[str]:
+def cell_texts(row: Row) -> list[str]:
     """The cells without surrounding blanks and byte order marks, empty where there is no value."""
     return [_text(cell) for cell in row]
 
@@ -315,7 +315,7 @@ def _time_reader(layout: Layout, until: datetime) -> Callable[[str], datetime]:
 
     def read(text: str) -> datetime:
         moment = parse(text)
-        if not EARLIEST <= moment <= until + TOLERANCE:
+        if not EARLIEST_EVENT <= moment <= until + WINDOW_TOLERANCE:
             raise ValueError("not the time of an event")
         return moment
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from campaign_sync.domain.address import usable_address
-from campaign_sync.domain.consent import cleaned_word
+from campaign_sync.domain.consent import normalize_word
 from campaign_sync.domain.entity import EntityType
-from campaign_sync.domain.event_time import CONFUSABLE, EPOCH_SECONDS, SUPPORTED, moment
-from campaign_sync.domain.layout import TECHNICAL_COLUMNS, texts
+from campaign_sync.domain.event_time import EPOCH_SECONDS, SWAPPED_FORMATS, TIME_FORMATS, parse_event_time
+from campaign_sync.domain.layout import TECHNICAL_COLUMNS, cell_texts
 
 Rows = Sequence[Sequence[str | None]]
 
@@ -23,7 +23,7 @@ _RECORD_ID = re.compile(r"(?=.*[0-9])[A-Za-z0-9_{}.:-]{1,64}")
 
 
 @dataclass(frozen=True)
-class Guess:
+class LayoutGuess:
     """Where a reader's rows probably hold what we need; None for what no column looks like.
 
     Columns are names where the rows begin with a header of different names, else positions from 0.
@@ -44,18 +44,18 @@ class Guess:
 
     def position(self, column: int | str | None, rows: Rows) -> int | None:
         """Where in `rows`, the ones that were guessed at, a column of this guess stands."""
-        return texts(rows[0]).index(column) if isinstance(column, str) else column
+        return cell_texts(rows[0]).index(column) if isinstance(column, str) else column
 
 
-def guess_layout(rows: Rows, opt_in_ids: Collection[str] = ()) -> Guess:
+def guess_layout(rows: Rows, opt_in_ids: Collection[str] = ()) -> LayoutGuess:
     """What the columns of a reader's rows look like. Cells that don't fit are outvoted by the others.
 
     By `opt_in_ids`, those of the mandator's lists, a column of opt-ins is recognized whatever it is called.
     """
     if not rows:
-        return Guess(None, None, None, None, False, None, ("there are no rows",))
+        return LayoutGuess(None, None, None, None, False, None, ("there are no rows",))
     width = max(map(len, rows))
-    table = [texts(row) + [""] * (width - len(row)) for row in rows]
+    table = [cell_texts(row) + [""] * (width - len(row)) for row in rows]
     header = _has_header(table)
     names = table[0] if header else []
     body = [row for row in table if row != names]
@@ -77,7 +77,7 @@ def guess_layout(rows: Rows, opt_in_ids: Collection[str] = ()) -> Guess:
     def column(position: int | None) -> int | str | None:
         return names[position] if named and position is not None else position
 
-    return Guess(
+    return LayoutGuess(
         column(recipient),
         column(time),
         column(category),
@@ -99,10 +99,10 @@ def is_entity_type(cell: str) -> bool:
     return cell.casefold() in list(EntityType)
 
 
-def is_opt_in(opt_in_ids: Collection[str]) -> Callable[[str], bool]:
+def opt_in_matcher(opt_in_ids: Collection[str]) -> Callable[[str], bool]:
     """Tells whether a cell is one of these opt-ins, in any case."""
-    known = set(map(cleaned_word, opt_in_ids))
-    return lambda cell: cleaned_word(cell) in known
+    known = set(map(normalize_word, opt_in_ids))
+    return lambda cell: normalize_word(cell) in known
 
 
 def _technical(columns: list[list[str]], names: list[str], opt_in_ids: Collection[str]) -> dict[str, int]:
@@ -113,7 +113,7 @@ def _technical(columns: list[list[str]], names: list[str], opt_in_ids: Collectio
         for field, spellings in _TECHNICAL_NAMES.items()
         if _FILLING.sub("", name).casefold() in spellings
     }
-    for field, fits in (("opt_in_id", is_opt_in(opt_in_ids)), ("entity_type", is_entity_type)):
+    for field, fits in (("opt_in_id", opt_in_matcher(opt_in_ids)), ("entity_type", is_entity_type)):
         fitting = (position for position, column in enumerate(columns) if _mostly(fits, column))
         if field not in found and (position := next(fitting, None)) is not None:
             found[field] = position
@@ -133,7 +133,7 @@ def _record_ids(
 
 
 def _is_time(cell: str) -> bool:
-    return any(moment(cell, time_format) for time_format in (*SUPPORTED, EPOCH_SECONDS))
+    return any(parse_event_time(cell, time_format) for time_format in (*TIME_FORMATS, EPOCH_SECONDS))
 
 
 def _is_value(cell: str) -> bool:
@@ -232,8 +232,8 @@ def _as_times(position: int, column: list[str]) -> _Times | None:
     """The column in the format that tells most of its cells, if those are the majority."""
     filled = [cell for cell in column if cell]
     best = None
-    for time_format in (*SUPPORTED, EPOCH_SECONDS):
-        told = [found for cell in filled if (found := moment(cell, time_format))]
+    for time_format in (*TIME_FORMATS, EPOCH_SECONDS):
+        told = [found for cell in filled if (found := parse_event_time(cell, time_format))]
         if 2 * len(told) > len(filled) and (best is None or len(told) > best.told):
             best = _Times(position, time_format, len(told), max(told) - min(told))
     return best
@@ -247,8 +247,10 @@ def _certain(times: _Times, column: list[str], doubts: list[str]) -> str | None:
             "milliseconds"
         )
         return None
-    other = CONFUSABLE.get(times.time_format)
-    here, there = ({cell for cell in column if each and moment(cell, each)} for each in (times.time_format, other))
+    other = SWAPPED_FORMATS.get(times.time_format)
+    here, there = (
+        {cell for cell in column if each and parse_event_time(cell, each)} for each in (times.time_format, other)
+    )
     if other and there >= here:
         doubts.append(
             f"the dates in column {times.position} don't tell whether day or month comes first; time_format is "
@@ -266,7 +268,7 @@ def _doubt_misfits(
 ) -> None:
     if recipient is None or time is None or time_format is None:
         return
-    unparsed = sum(not (usable_address(row[recipient]) and moment(row[time], time_format)) for row in body)
+    unparsed = sum(not (usable_address(row[recipient]) and parse_event_time(row[time], time_format)) for row in body)
     if unparsed:
         doubts.append(
             f"{unparsed} of {len(body)} rows lack an address in column {recipient} or a time in column {time}"

@@ -12,7 +12,7 @@ from campaign_sync.domain.suppression import entity_keys
 
 
 @dataclass(frozen=True)
-class Difference:
+class ListDifference:
     """Two states of one list compared. People are named `entity_type:entity_id`, each group in order."""
 
     joined: tuple[str, ...]
@@ -27,7 +27,7 @@ class Difference:
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def compare(before: pd.DataFrame, after: pd.DataFrame) -> Difference:
+def compare_lists(before: pd.DataFrame, after: pd.DataFrame) -> ListDifference:
     """What became of the rows of `before` in `after`; both are rows of snapshots, each entity once.
 
     Of the values those count that are sent: the address and the list's attributes. Empty equals missing, as in the
@@ -38,7 +38,7 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> Difference:
     common = old.index.intersection(new.index).sort_values()
     differs = old.loc[common] != new.loc[common]
     differs = differs[differs.any(axis="columns")]
-    return Difference(
+    return ListDifference(
         joined=tuple(sorted(new.index.difference(old.index))),
         left=tuple(sorted(old.index.difference(new.index))),
         changed={

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-FEW = 2
+TOLERATED_PEOPLE = 2
 """So many people who are gone, or were changed by hand, are no reason to wake anybody up."""
 
 MISSING_SHARE = 0.001
@@ -32,8 +32,10 @@ class ReadBack:
     @property
     def drifted(self) -> bool:
         """Whether it isn't any more what was proven, beyond what a healthy list may show."""
-        missing = self.missing > max(FEW, MISSING_SHARE * self.proven) or 0 < self.proven <= 2 * self.missing
-        return missing or self.changed > max(FEW, CHANGED_SHARE * self.proven)
+        missing = (
+            self.missing > max(TOLERATED_PEOPLE, MISSING_SHARE * self.proven) or 0 < self.proven <= 2 * self.missing
+        )
+        return missing or self.changed > max(TOLERATED_PEOPLE, CHANGED_SHARE * self.proven)
 
     def __str__(self) -> str:
         counts = {
@@ -47,7 +49,7 @@ class ReadBack:
         return f"{told}: {', '.join(found)}" if found else told
 
 
-def wants_full_reading(proven: int, last: ReadBack | None, in_list: int, strange: int) -> bool:
+def needs_full_read_back(proven: int, last: ReadBack | None, in_list: int, strange: int) -> bool:
     """Whether the count of a list and one of its pages ask for reading it back in full.
 
     Args:
@@ -62,7 +64,7 @@ def wants_full_reading(proven: int, last: ReadBack | None, in_list: int, strange
 
 
 @dataclass(frozen=True)
-class Drift:
+class ListDrift:
     """What is known of a list since its proof."""
 
     mandator: str
@@ -81,7 +83,7 @@ class Drift:
     """Since when it can't be looked at; None where it could be the last time."""
     not_checked_because: str | None = None
 
-    def seen(self, in_list: int, read_back: ReadBack | None, now: datetime) -> "Drift":
+    def seen(self, in_list: int, read_back: ReadBack | None, now: datetime) -> "ListDrift":
         """After a look at the list. `read_back` is None where there was no reason for a full one."""
         read_back = read_back or self.read_back
         since = (self.drifted_since or now) if read_back and read_back.drifted else None
@@ -95,6 +97,6 @@ class Drift:
             not_checked_because=None,
         )
 
-    def not_seen(self, because: str, now: datetime) -> "Drift":
+    def not_seen(self, because: str, now: datetime) -> "ListDrift":
         """After somebody tried to look at the list, and couldn't. That says nothing about the list."""
         return replace(self, not_checked_since=self.not_checked_since or now, not_checked_because=because)

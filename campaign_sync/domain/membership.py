@@ -89,7 +89,9 @@ class MembershipExplanation:
     """What kept them out before, newest first."""
 
 
-def members(snapshot: pd.DataFrame, proven: ProvenReplacement, ledger: Mapping[str, Sequence[Rejection]]) -> Members:
+def list_members(
+    snapshot: pd.DataFrame, proven: ProvenReplacement, ledger: Mapping[str, Sequence[Rejection]]
+) -> Members:
     """The rows of a snapshot that are in the list.
 
     Args:
@@ -115,7 +117,7 @@ def explain_membership(
     newest_first = sorted(entries, key=lambda entry: entry.last_seen, reverse=True)
     if proven is None:
         return MembershipExplanation(None, tuple(newest_first), ())
-    reason = None if in_list else why_not(entries, proven, in_snapshot=in_snapshot)
+    reason = None if in_list else absence_reason(entries, proven, in_snapshot=in_snapshot)
     others = [entry for entry in newest_first if entry is not reason]
     return MembershipExplanation(
         reason,
@@ -124,7 +126,7 @@ def explain_membership(
     )
 
 
-def why_not(entries: Collection[Rejection], proven: ProvenReplacement, *, in_snapshot: bool) -> Rejection | None:
+def absence_reason(entries: Collection[Rejection], proven: ProvenReplacement, *, in_snapshot: bool) -> Rejection | None:
     """The entry that says why a person wasn't in the list at that proof; None where they weren't picked at all.
 
     What the replace itself entered decides. Where a later run has written over that, or the selection was made by a run

@@ -10,7 +10,7 @@ SUSPICIOUS_SHARE: Final = 0.05
 
 
 @dataclass(frozen=True)
-class Outdated:
+class OutdatedUnsubscribes:
     """How many of some unsubscribes have changed nothing, because every consent they are about is newer."""
 
     outdated: int

@@ -18,7 +18,7 @@ class OptOut:
 
 
 @dataclass(frozen=True)
-class ProofTimes:
+class ReplacementTimes:
     """When a list's rows were frozen, and when it was proven to hold them."""
 
     frozen_at: datetime
@@ -52,8 +52,8 @@ def delays_to_crm(opt_outs: Sequence[OptOut]) -> list[timedelta]:
     return [one.written_at - one.occurred_at for one in opt_outs]
 
 
-def delays_to_absence(
-    opt_outs: Sequence[OptOut], proofs: Mapping[str, Sequence[ProofTimes]], now: datetime
+def delays_to_removal(
+    opt_outs: Sequence[OptOut], proofs: Mapping[str, Sequence[ReplacementTimes]], now: datetime
 ) -> list[timedelta]:
     """From each opt-out to the moment when every list had been replaced by rows selected after the CRM knew.
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from campaign_sync.domain.feedback_age import Freshness, FreshnessStatus, in_words
-from campaign_sync.domain.list_drift import Drift
+from campaign_sync.domain.feedback_age import Freshness, FreshnessStatus, format_duration
+from campaign_sync.domain.list_drift import ListDrift
 
 
 class Readiness(StrEnum):
@@ -62,7 +62,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ReadinessFacts:
     """What is known of a list."""
 
     proven_at: datetime | None
@@ -76,7 +76,7 @@ class Facts:
     attempts_known: bool
     """Whether runs could be asked for at all."""
     feedback: FreshnessStatus
-    drift: Drift | None
+    drift: ListDrift | None
     """Since the newest proof; None where nobody has looked."""
     doubtful_since: datetime | None = None
     """Since when the list is known to look half full without a record of how it came to that."""
@@ -91,12 +91,12 @@ class ReadinessStatus:
     message: str
 
 
-def judge(facts: Facts, now: datetime) -> ReadinessStatus:
+def assess_readiness(facts: ReadinessFacts, now: datetime) -> ReadinessStatus:
     """What a list is good for, by the gravest thing that is known of it."""
     return _by_its_state(facts) or _by_its_attempt(facts) or _by_its_surroundings(facts, now)
 
 
-def _by_its_state(facts: Facts) -> ReadinessStatus | None:
+def _by_its_state(facts: ReadinessFacts) -> ReadinessStatus | None:
     if facts.incomplete_since is not None:
         if facts.under_way:
             return ReadinessStatus(
@@ -118,7 +118,7 @@ def _by_its_state(facts: Facts) -> ReadinessStatus | None:
     return None
 
 
-def _by_its_attempt(facts: Facts) -> ReadinessStatus | None:
+def _by_its_attempt(facts: ReadinessFacts) -> ReadinessStatus | None:
     attempt, proven_at = facts.attempt, facts.proven_at
     old = "it holds the people of its last proof, so who has opted out since may still be in it"
     if attempt and proven_at and not attempt.replaced and attempt.ended_at > proven_at:
@@ -128,10 +128,10 @@ def _by_its_attempt(facts: Facts) -> ReadinessStatus | None:
     return None
 
 
-def _by_its_surroundings(facts: Facts, now: datetime) -> ReadinessStatus:
+def _by_its_surroundings(facts: ReadinessFacts, now: datetime) -> ReadinessStatus:
     attempt, feedback = facts.attempt, facts.feedback
     if feedback.freshness is not Freshness.FRESH:
-        age = f"is {in_words(feedback.age)} old" if feedback.age is not None else "was never imported"
+        age = f"is {format_duration(feedback.age)} old" if feedback.age is not None else "was never imported"
         since = now - feedback.age if feedback.age is not None else None
         message = f"is complete, but the feedback {age}: who has opted out since may still be in it"
         return ReadinessStatus(Readiness.FEEDBACK_OLD, since, message)

@@ -101,7 +101,7 @@ _MEANINGS: Final[dict[Reason, str]] = {
 }
 
 
-def meaning(reason: str) -> str:
+def describe_reason(reason: str) -> str:
     """A reason in plain words. One that only a newer version knows comes back as it stands."""
     known = reason in list(Reason)
     return _MEANINGS[Reason(reason)] if known else reason.replace("_", " ")

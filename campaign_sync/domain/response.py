@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from campaign_sync.domain.entity import Entity
-from campaign_sync.domain.feedback import NamedConsent
+from campaign_sync.domain.feedback import ReportedConsent
 
 
 class ResponseKind(StrEnum):
@@ -24,7 +24,7 @@ class ResponseKind(StrEnum):
 
 _DETAILS: Final = {ResponseKind.CLICKS: "link", ResponseKind.RESPONSES: "category"}
 
-KIND_OF_RESPONSE_READER: Final = {
+RESPONSE_READER_KINDS: Final = {
     "getOpens": ResponseKind.OPENS,
     "getClicks": ResponseKind.CLICKS,
     "getResponses": ResponseKind.RESPONSES,
@@ -48,4 +48,4 @@ class Response:
     detail: str | None = None
     entity: Entity | None = None
     opt_in_id: str | None = None
-    named: NamedConsent | None = field(default=None, compare=False)
+    named: ReportedConsent | None = field(default=None, compare=False)

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from campaign_sync.domain.arrow_text import texts
+from campaign_sync.domain.arrow_text import to_arrow
 
 CELL_SEPARATOR = "\x01"
 """Between the values of a row's text. No value can hold it, because XML can't carry it."""
@@ -59,7 +59,7 @@ def fingerprint(digests: RowDigests) -> str:
 
 def column_chunks(frame: pd.DataFrame, columns: Sequence[str], rows: int) -> Iterator[list[pa.Array]]:
     """Some columns of a frame as Arrow texts, `rows` rows at a time."""
-    whole = [texts(frame[column]) for column in columns]
+    whole = [to_arrow(frame[column]) for column in columns]
     for start in range(0, len(frame), rows):
         yield [column.slice(start, rows).combine_chunks() for column in whole]
 

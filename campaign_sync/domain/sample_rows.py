@@ -3,14 +3,14 @@
 from collections.abc import Collection
 
 from campaign_sync.domain.address import usable_address
-from campaign_sync.domain.event_time import CONFUSABLE, moment
-from campaign_sync.domain.layout import texts
-from campaign_sync.domain.layout_guess import Guess, Rows, is_category, is_entity_type, is_opt_in
+from campaign_sync.domain.event_time import SWAPPED_FORMATS, parse_event_time
+from campaign_sync.domain.layout import cell_texts
+from campaign_sync.domain.layout_guess import LayoutGuess, Rows, is_category, is_entity_type, opt_in_matcher
 from campaign_sync.domain.pseudonym import Pseudonyms
 
 
-def pseudonymized(
-    rows: Rows, guess: Guess, pseudonyms: Pseudonyms, opt_in_ids: Collection[str] = ()
+def pseudonymize_rows(
+    rows: Rows, guess: LayoutGuess, pseudonyms: Pseudonyms, opt_in_ids: Collection[str] = ()
 ) -> list[list[str]]:
     """The cells for showing: addresses as pseudonyms, all other texts and numbers by their length.
 
@@ -25,12 +25,12 @@ def pseudonymized(
     """
     if not rows:
         return []
-    header = texts(rows[0]) if guess.header else None
+    header = cell_texts(rows[0]) if guess.header else None
     time, category, mailing, entity_type, opt_in_id = (
         guess.position(column, rows)
         for column in (guess.time, guess.category, guess.mailing, guess.entity_type, guess.opt_in_id)
     )
-    is_known_opt_in = is_opt_in(opt_in_ids)
+    is_known_opt_in = opt_in_matcher(opt_in_ids)
 
     def shown(position: int, cell: str) -> str:
         public = (
@@ -47,13 +47,13 @@ def pseudonymized(
             return pseudonyms.of(address)
         return _length("number", "digit", cell) if _is_number(cell) else _length("text", "character", cell)
 
-    cells = map(texts, rows)
+    cells = map(cell_texts, rows)
     return [row if row == header else [shown(*each) for each in enumerate(row)] for row in cells]
 
 
 def _is_time(cell: str, time_format: str | None) -> bool:
     """Without a format, only what is a date at first sight: seconds since 1970 could be anybody's number."""
-    return any(moment(cell, each) for each in ([time_format] if time_format else CONFUSABLE))
+    return any(parse_event_time(cell, each) for each in ([time_format] if time_format else SWAPPED_FORMATS))
 
 
 def _is_number(cell: str) -> bool:

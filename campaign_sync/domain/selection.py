@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from campaign_sync.domain.address import usable_addresses
-from campaign_sync.domain.consent import GRANTING, VENDOR_SOURCE, ConsentKind
+from campaign_sync.domain.consent import GRANTING, VENDOR_SOURCE_PREFIX, ConsentKind
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.suppression import Suppressed
@@ -55,7 +55,7 @@ def split_by_consent(picked: pd.DataFrame, suppressed: Suppressed) -> Split:
     kind = picked["consent_kind"]
     withdrawn = kind.eq(ConsentKind.WITHDRAWN.value).fillna(value=False)
     granted = kind.isin(GRANTING)
-    by_vendor = picked["consent_source"].astype("str").str.startswith(VENDOR_SOURCE).fillna(value=False)
+    by_vendor = picked["consent_source"].astype("str").str.startswith(VENDOR_SOURCE_PREFIX).fillna(value=False)
 
     reason = suppressed.reasons(picked, addresses)
     reason = flaws.where(flaws.notna(), reason)

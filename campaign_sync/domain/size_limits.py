@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from statistics import median_low
 
-JUDGED_FROM = 20
+MIN_ROWS_PER_TYPE = 20
 """An entity type with fewer rows in the baseline isn't judged by itself: one person more or less would be a leap."""
 
-ENOUGH_HISTORY = 3
+MIN_HISTORY = 3
 """From so many proven replaces on, their median is a second baseline; before, it would be the last replace again."""
 
 
@@ -39,7 +39,7 @@ def median_baseline(history: Sequence[Mapping[str, int]]) -> SizeBaseline | None
 
     It catches what creeps: a list that loses a little every day, each day within its limits.
     """
-    if len(history) < ENOUGH_HISTORY:
+    if len(history) < MIN_HISTORY:
         return None
     kinds = {kind for sizes in history for kind in sizes}
     return SizeBaseline(
@@ -61,7 +61,7 @@ def limit_violations(rows: int, limits: SizeLimits) -> list[str]:
     return violations
 
 
-def leap_violations(
+def change_violations(
     by_entity_type: Mapping[str, int], limits: SizeLimits, baselines: Iterable[SizeBaseline]
 ) -> list[str]:
     """The relative limits that the new sizes break, in total and by entity type, as sentences."""
@@ -72,18 +72,18 @@ def leap_violations(
         if in_total:
             continue  # what moved the whole list moved its parts as well
         for kind, before in baseline.by_entity_type.items():
-            if before >= JUDGED_FROM:
+            if before >= MIN_ROWS_PER_TYPE:
                 now = by_entity_type.get(kind, 0)
                 violations += _movement(f"its part of {kind}s", now, before, baseline.origin, limits)
     return violations
 
 
-def outgrows(rows: int, limits: SizeLimits, baselines: Iterable[SizeBaseline]) -> bool:
+def exceeds_growth(rows: int, limits: SizeLimits, baselines: Iterable[SizeBaseline]) -> bool:
     """Whether so many rows are more than `max_growth` allows against a baseline."""
     return any(rows > baseline.rows * (1 + Fraction(str(limits.max_growth))) for baseline in baselines)
 
 
-def looks_half_full(held: int, known: int, expected: int, limits: SizeLimits) -> bool:
+def may_be_incomplete(held: int, known: int, expected: int, limits: SizeLimits) -> bool:
     """Whether a list may be what a replace that broke off has left: part of those expected, and hardly anybody else.
 
     Args:

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
 
-from campaign_sync.domain.arrow_text import text_column, texts
+from campaign_sync.domain.arrow_text import text_column, to_arrow
 from campaign_sync.domain.checks import LIST_PREFIX, ROW_REASONS, ListSchema, row_checks, run_schema
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.entity import EntityType
@@ -88,7 +88,7 @@ def build_snapshot(selection: pd.DataFrame, contract: ListSchema, opt_in: OptIn)
 
 def _one_row_per_address(selection: pd.DataFrame) -> "tuple[_Positions, _Positions]":
     """Where the rows are that win an address, in the order of the addresses, and where the others, the better first."""
-    addresses = texts(selection[NORMALIZED_ADDRESS])
+    addresses = to_arrow(selection[NORMALIZED_ADDRESS])
     positions = pc.sort_indices(addresses).to_numpy()
     ordered = _taken(selection[NORMALIZED_ADDRESS], positions)
     repeats = ordered.eq(ordered.shift()).to_numpy(dtype=bool)
@@ -127,7 +127,7 @@ def _list_values(
 
 
 def _taken(column: "pd.Series[str]", positions: "_Positions") -> "pd.Series[str]":
-    return text_column(texts(column).take(pyarrow.array(positions)))
+    return text_column(to_arrow(column).take(pyarrow.array(positions)))
 
 
 def _constant(text: str | None, rows: int) -> "pd.Series[str]":

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from campaign_sync.domain.arrow_text import parts
+from campaign_sync.domain.arrow_text import iter_chunks
 from campaign_sync.domain.consent import UNDATED
 from campaign_sync.domain.rejection import Reason
 
@@ -127,7 +127,9 @@ def _among(column: "pd.Series[str]", known: Collection[str]) -> _Mask:
     """Which texts are known. Takes no longer the more are known: a frame comes in many parts, what is known is one."""
     if not known:
         return np.zeros(len(column), dtype=np.bool_)
-    found = [np.fromiter(map(known.__contains__, part.to_pylist()), np.bool_, len(part)) for part in parts(column)]
+    found = [
+        np.fromiter(map(known.__contains__, part.to_pylist()), np.bool_, len(part)) for part in iter_chunks(column)
+    ]
     return np.concatenate([np.zeros(0, dtype=np.bool_), *found])
 
 

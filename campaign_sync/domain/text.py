@@ -10,7 +10,7 @@ from decimal import Decimal
 import pandas as pd
 import pyarrow.compute as pc
 
-from campaign_sync.domain.arrow_text import by_rule
+from campaign_sync.domain.arrow_text import map_texts
 
 XML_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """Characters that XML 1.0 cannot carry, not even escaped. Lone surrogates are among them."""
@@ -38,12 +38,12 @@ NOT_UTF8 = "\uffff"
 _BAD_BYTES = re.compile("[\udc80-\udcff]+")
 
 
-def marked_text(value: bytes) -> str:
+def decode_marked(value: bytes) -> str:
     """The text, with `NOT_UTF8` in place of what isn't UTF-8."""
     return _BAD_BYTES.sub(NOT_UTF8, value.decode(errors="surrogateescape"))
 
 
-def holds_forbidden(utf8: bytes, but: bytes = b"") -> bool:
+def has_forbidden_characters(utf8: bytes, but: bytes = b"") -> bool:
     """Whether valid UTF-8 holds a character of `XML_FORBIDDEN`, control characters of `but` aside. For long texts."""
     return len(utf8.translate(None, _CONTROLS.translate(None, but))) != len(utf8) or (
         _BEGINS_NONCHARACTERS in utf8 and any(noncharacter in utf8 for noncharacter in _NONCHARACTERS)
@@ -58,7 +58,7 @@ def normalize_text(value: str) -> str:
     return unicodedata.normalize("NFC", value).replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
-def rows_in_words(rows: int) -> str:
+def format_row_count(rows: int) -> str:
     """A number of rows, in words: `1 row`, `2 rows`."""
     return f"{rows} {'row' if rows == 1 else 'rows'}"
 
@@ -80,7 +80,7 @@ def name_spellings(names: Iterable[str]) -> dict[str, str]:
 
 def normalized_texts(column: "pd.Series[str]") -> "pd.Series[str]":
     """What `normalize_text` makes of every text; missing values stay missing."""
-    return by_rule(
+    return map_texts(
         column, bulk=lambda texts: texts, odd=lambda texts: pc.match_substring_regex(texts, _ODD), rule=normalize_text
     )
 

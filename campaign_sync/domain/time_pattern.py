@@ -63,7 +63,7 @@ def precision(pattern: str) -> timedelta:
     return timedelta(hours=1) if {"H", "I"}.intersection(found) else timedelta(days=1)
 
 
-def problem_with(pattern: str) -> str | None:
+def pattern_problem(pattern: str) -> str | None:
     """Why a pattern doesn't read back what it wrote, and what to do; None where it does."""
     found = directives(pattern)
     for letter in found:

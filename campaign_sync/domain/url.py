@@ -2,7 +2,7 @@
 
 import re
 
-ENCODE = (
+ENCODING_HINT = (
     "percent-encode what has a meaning in URLs wherever it stands in user, password, database or options: "
     "@ as %40, / as %2F, # as %23, ? as %3F, % as %25"
 )

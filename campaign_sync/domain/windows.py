@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
-LONGEST = timedelta(days=2)
+LONGEST_WINDOW = timedelta(days=2)
 """A catch-up is read in pieces of this length, so that it can go on where it broke off."""
 
 
@@ -16,7 +16,7 @@ class Window:
     until: datetime
 
 
-def windows(covered: datetime | None, now: datetime, overlap: timedelta, lifetime: timedelta) -> list[Window]:
+def plan_windows(covered: datetime | None, now: datetime, overlap: timedelta, lifetime: timedelta) -> list[Window]:
     """What to read now: each window begins `overlap` before the end of the one before, and the last one ends now.
 
     Args:
@@ -26,7 +26,7 @@ def windows(covered: datetime | None, now: datetime, overlap: timedelta, lifetim
         lifetime: how long the vendor keeps feedback; the first window of all begins there.
     """
     start = now - lifetime if covered is None else min(covered, now)
-    pieces = max(1, ceil((now - start) / LONGEST))
+    pieces = max(1, ceil((now - start) / LONGEST_WINDOW))
     ends = [start + (now - start) * piece / pieces for piece in range(pieces)] + [now]
     back = [timedelta(0) if covered is None else overlap, *[overlap] * (pieces - 1)]
     return [Window(ends[piece] - back[piece], ends[piece + 1]) for piece in range(pieces)]

@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 from campaign_sync.domain.checks import CheckOutcome
 
-NAME = "withdrawals"
+CHECK_NAME = "withdrawals"
 """What the check is called, on the selection and at the gate."""
 
 REFUSED_PEOPLE = 10
@@ -64,7 +64,7 @@ class WithdrawalReview:
     """Pseudonyms of the entities that consented again after their withdrawal."""
 
 
-def changed_by(
+def updated_withdrawals(
     known: Mapping[str, KnownWithdrawal], shown: Iterable[ShownWithdrawal], now: datetime
 ) -> dict[str, KnownWithdrawal]:
     """The withdrawals that have to be remembered anew because of what the CRM shows, by entity.
@@ -159,7 +159,9 @@ def check_withdrawals(opt_in_id: str, people: int, known: int, accept: str) -> C
         accept: the command that accepts that they are gone.
     """
     if not people:
-        return CheckOutcome(NAME, True, f"no known withdrawal of {opt_in_id} has vanished ({known} are remembered)")
+        return CheckOutcome(
+            CHECK_NAME, True, f"no known withdrawal of {opt_in_id} has vanished ({known} are remembered)"
+        )
     refused = people >= REFUSED_PEOPLE and people * 100 >= known * REFUSED_PERCENT
     found = (
         f"consent_event shows {people} {'person' if people == 1 else 'people'} as granted for {opt_in_id} whose "
@@ -167,4 +169,4 @@ def check_withdrawals(opt_in_id: str, people: int, known: int, accept: str) -> C
         "`campaign-sync why` names the reason for each"
     )
     remedy = f"add the lost events of kind withdrawn to consent_event again; if they are void: `{accept}`"
-    return CheckOutcome(NAME, False, f"{found}; {remedy}", warning=not refused)
+    return CheckOutcome(CHECK_NAME, False, f"{found}; {remedy}", warning=not refused)

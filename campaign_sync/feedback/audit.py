@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from campaign_sync.config import UnsubscribeLists
 from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.domain.address import usable_address
-from campaign_sync.domain.consent import VENDOR_SOURCE
+from campaign_sync.domain.consent import VENDOR_SOURCE_PREFIX
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import ConsentRef
 from campaign_sync.domain.suppression import SuppressionKind
@@ -217,6 +217,6 @@ def _consenting(snapshot: CrmSnapshot, opt_in_id: str) -> dict[str, frozenset[Co
 def _withdrawn_by_vendor(snapshot: CrmSnapshot, mandator: str) -> dict[str, set[str]]:
     """By opt-in, the addresses whose withdrawal came from the vendor."""
     frame = snapshot.suppression(mandator)
-    by_vendor = frame["source"].str.startswith(VENDOR_SOURCE).fillna(value=False)
+    by_vendor = frame["source"].str.startswith(VENDOR_SOURCE_PREFIX).fillna(value=False)
     rows = frame[(frame["kind"] == SuppressionKind.UNSUBSCRIBE) & by_vendor & frame["address"].notna()]
     return {str(opt_in_id): set(group) for opt_in_id, group in rows.groupby("opt_in_id")["address"]}

@@ -10,7 +10,7 @@ from campaign_sync.config import FeedbackSettings, FileSettings, MandatorSetting
 from campaign_sync.delivered_files.csv_decoder import decode_csv, salvage_csv
 from campaign_sync.delivered_files.file_source import FileSource, RemoteFile, open_file_source
 from campaign_sync.domain.layout import column_names
-from campaign_sync.domain.windows import Window, windows
+from campaign_sync.domain.windows import Window, plan_windows
 from campaign_sync.feedback.paging import Row, read_window
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import FileSourceError, RefusedError, TransientError, UnsettledFileError
@@ -178,7 +178,7 @@ def read_new_windows(
     Raises:
         OptimizelyError: the vendor can't be asked.
     """
-    for window in windows(fetched_until, closed_loop.current_time(), feedback.overlap, feedback.lifetime):
+    for window in plan_windows(fetched_until, closed_loop.current_time(), feedback.overlap, feedback.lifetime):
 
         def page(start: int, rows: int, window: Window = window) -> list[Row]:
             return closed_loop.read(ClosedLoopReader(reader), window.since, window.until, start, rows)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from campaign_sync.config import FeedbackSettings
-from campaign_sync.domain.feedback_age import AgeLimits, FreshnessStatus, in_words, is_unusual_silence
+from campaign_sync.domain.feedback_age import AgeLimits, FreshnessStatus, format_duration, is_silence_suspicious
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
 from campaign_sync.optimizely.services import ClosedLoopReader
@@ -82,14 +82,14 @@ def find_silent_readers(
         with_rows = journal.with_rows(mandator, reader)
         since = with_rows[-1].until if with_rows else journal.first_since(mandator, reader) or now
         pauses = [later.until - earlier.until for earlier, later in pairwise(with_rows)]
-        if is_unusual_silence(now - since, pauses):
+        if is_silence_suspicious(now - since, pauses):
             message = "no delivered file has told of anybody" if settings.files else "it has returned nothing"
             silent.append(_explained(reader, message, vendor, since, now))
     return silent
 
 
 def _explained(reader: str, message: str, vendor: Optimizely, since: datetime, now: datetime) -> SilentReader:
-    message = f"{reader}: {message} for {in_words(now - since)}"
+    message = f"{reader}: {message} for {format_duration(now - since)}"
     try:
         mailings = vendor.closed_loop.read(ClosedLoopReader.MAILINGS, since, now, 0, 1)
     except (RefusedError, UnknownFaultError):

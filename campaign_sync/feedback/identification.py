@@ -4,14 +4,14 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from campaign_sync.crm.port import CrmSnapshot
-from campaign_sync.domain.consent import cleaned_word
-from campaign_sync.domain.feedback import NamedConsent
+from campaign_sync.domain.consent import normalize_word
+from campaign_sync.domain.feedback import ReportedConsent
 from campaign_sync.domain.text import normalize_text
 
 
 def identify_consents(
-    named: Collection[NamedConsent], mandator: str, crm: CrmSnapshot
-) -> dict[NamedConsent, NamedConsent]:
+    named: Collection[ReportedConsent], mandator: str, crm: CrmSnapshot
+) -> dict[ReportedConsent, ReportedConsent]:
     """Return what rows name, as the CRM spells it; each part is None if the CRM doesn't know it.
 
     Blanks don't matter, nor does the case of an opt-in, unless two opt-ins differ in nothing else. Case tells records
@@ -28,7 +28,7 @@ def identify_consents(
     opt_ins = _IdLookup(crm.opt_in_ids(mandator))
     records = crm.records({consent.entity for consent in named if consent.entity})
     return {
-        consent: NamedConsent(opt_ins.of(consent.opt_in_id), records.get(consent.entity) if consent.entity else None)
+        consent: ReportedConsent(opt_ins.of(consent.opt_in_id), records.get(consent.entity) if consent.entity else None)
         for consent in named
     }
 
@@ -52,4 +52,4 @@ class _IdLookup:
 
 
 def _folded(text: str) -> str:
-    return cleaned_word(normalize_text(text))  # an id may come back with other line breaks
+    return normalize_word(normalize_text(text))  # an id may come back with other line breaks

@@ -8,17 +8,17 @@ from datetime import UTC, datetime, timedelta
 from campaign_sync.config import MandatorSettings, ReaderSettings
 from campaign_sync.delivered_files.csv_decoder import salvage_csv
 from campaign_sync.domain.entity import Entity
-from campaign_sync.domain.feedback import Bounce, FeedbackKind, NamedConsent, RawRow, Unsubscribe, bounce_kind
-from campaign_sync.domain.feedback_age import shown_until
+from campaign_sync.domain.feedback import Bounce, FeedbackKind, RawRow, ReportedConsent, Unsubscribe, bounce_kind
+from campaign_sync.domain.feedback_age import delivery_complete_until
 from campaign_sync.domain.layout import (
     LARGEST_ID,
     FeedbackRow,
     LayoutError,
-    Parsed,
+    ParsedRows,
     Row,
+    cell_texts,
     looks_like_a_header,
-    parse_feedback,
-    texts,
+    parse_rows,
 )
 from campaign_sync.storage.feedback_imports import (
     BOUNCE_SOURCE,
@@ -68,7 +68,7 @@ class PendingFeedback:
     unsubscribes: list[Unsubscribe] = field(default_factory=list)
     mailings: dict[RawRow, int] = field(default_factory=dict)
     """Of unsubscribes whose row says so, which mailing they are about."""
-    named: dict[RawRow, NamedConsent] = field(default_factory=dict)
+    named: dict[RawRow, ReportedConsent] = field(default_factory=dict)
     """Of unsubscribes whose row names an opt-in, what it names, whether the CRM knows it or not."""
     readers: dict[str, str] = field(default_factory=dict)
     """By import id, the reader."""
@@ -223,7 +223,7 @@ def _read(
         pending.lost[fetched.reader] += unparsed
         _note(pending, raw, fetched, unparsed, "the file they were kept in is gone")
         return RowCounts(understood, unparsed, fetched.newest_event), False
-    parsed = parse_feedback(imported.rows, reader.layout(settings.zone), fetched.until)
+    parsed = parse_rows(imported.rows, reader.layout(settings.zone), fetched.until)
     unclear = [row.position for row in parsed.rows if not _taken(pending, fetched, row, reader)]
     unparsed = len(parsed.unparsed) - len(parsed.without_address) + len(unclear) + imported.unread
     if unparsed:
@@ -241,7 +241,7 @@ def _read(
 def _rows(
     fetched: FeedbackImport,
     reader: ReaderSettings,
-    parsed: Parsed,
+    parsed: ParsedRows,
     unparsed: int,
     unclear: int,
     newest_events: Mapping[str, datetime],
@@ -256,7 +256,7 @@ def _rows(
         return replace(rows, newest_event=newest)
     earlier = max((at for import_id, at in newest_events.items() if import_id != fetched.id), default=None)
     empty = not has_events and not unparsed
-    until = fetched.until if empty or (has_events and reader.time is None) else shown_until(newest, earlier)
+    until = fetched.until if empty or (has_events and reader.time is None) else delivery_complete_until(newest, earlier)
     until = min(until, fetched.until) if until else None
     return replace(rows, newest_event=newest, fresh_until=until, stale=until is None)
 
@@ -304,7 +304,7 @@ def _find_delivered_again(pending: PendingFeedback, raw: ImportedRowReader, impo
 
 def _says(row: Row) -> tuple[str, ...]:
     """Return what a row says, whatever the order of its columns."""
-    return tuple(sorted(filter(None, texts(row))))
+    return tuple(sorted(filter(None, cell_texts(row))))
 
 
 def _taken(pending: PendingFeedback, fetched: FeedbackImport, row: FeedbackRow, reader: ReaderSettings) -> bool:
@@ -324,7 +324,7 @@ def _take(pending: PendingFeedback, fetched: FeedbackImport, row: FeedbackRow, r
         if row.mailing_id is not None and 0 < row.mailing_id <= LARGEST_ID:
             pending.mailings[raw] = row.mailing_id
         if row.opt_in_id:
-            pending.named[raw] = NamedConsent(row.opt_in_id, Entity.named(row.entity_type, row.entity_id))
+            pending.named[raw] = ReportedConsent(row.opt_in_id, Entity.named(row.entity_type, row.entity_id))
         return
     kind = bounce_kind(fetched.reader, row.category, reader.no_bounces)
     if kind is None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from campaign_sync.domain.propagation import Delays, OptOut, ProofTimes, delays_to_absence, delays_to_crm
+from campaign_sync.domain.propagation import Delays, OptOut, ReplacementTimes, delays_to_crm, delays_to_removal
 from campaign_sync.storage.state import State
 
 PERIOD = timedelta(days=7)
@@ -37,9 +37,9 @@ def list_delays(
     opt_outs = list(by_person.values())
     proofs = {
         name: [
-            ProofTimes(record.frozen_at, record.proven_at)
+            ReplacementTimes(record.frozen_at, record.proven_at)
             for record in state.replacement_history.proven(mandator, name)
         ]
         for name in lists
     }
-    return delays_to_crm(opt_outs), delays_to_absence(opt_outs, proofs, now)
+    return delays_to_crm(opt_outs), delays_to_removal(opt_outs, proofs, now)

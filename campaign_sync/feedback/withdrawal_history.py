@@ -16,7 +16,7 @@ from campaign_sync.domain.withdrawal import (
     KnownWithdrawal,
     ShownWithdrawal,
     WithdrawalReview,
-    changed_by,
+    updated_withdrawals,
 )
 from campaign_sync.storage.state import State
 
@@ -69,7 +69,7 @@ class WithdrawalHistory:
         self._state, self._mandator, self._opt_in_id, self._now = state, mandator, opt_in_id, now
         shown = _shown(state, suppressed, opt_in_id)
         known = state.known_withdrawals.all(mandator, opt_in_id)
-        self._changed = changed_by(known, shown, now)
+        self._changed = updated_withdrawals(known, shown, now)
         self._known = known | self._changed
         self._absent = AbsentWithdrawals.of(self._known.values(), shown)
         self._people: list[ConsentingPerson] = []

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from campaign_sync.config import FeedbackSettings
 from campaign_sync.crm.port import Crm
-from campaign_sync.domain.feedback import Attribution, Bounce, NamedConsent, RawRow, Unsubscribe, Written
+from campaign_sync.domain.feedback import Attribution, Bounce, CrmEntry, RawRow, ReportedConsent, Unsubscribe
 from campaign_sync.feedback.attribution import attribute_to_consents
 from campaign_sync.feedback.earlier_attributions import EarlierAttributions
 from campaign_sync.feedback.identification import identify_consents
@@ -101,7 +101,7 @@ def write_back(
     unsubscribes = [*resolved, *(unsubscribe for unsubscribe in before.unsubscribes if unsubscribe not in read_now)]
     note, matched = write_back_recorder(state), set[Bounce | Unsubscribe]()
 
-    def on_written(entries: Sequence[Written]) -> None:
+    def on_written(entries: Sequence[CrmEntry]) -> None:
         note(entries)
         matched.update(entry.feedback for entry in entries)
 
@@ -154,7 +154,7 @@ def _identified(mandator: str, pending: PendingFeedback, crm: Crm) -> list[Unsub
     ]
 
 
-def _with_names(unsubscribe: Unsubscribe, named: NamedConsent) -> Unsubscribe:
+def _with_names(unsubscribe: Unsubscribe, named: ReportedConsent) -> Unsubscribe:
     """Add what the row names. A record counts only beside its opt-in: alone it doesn't say which consent is meant."""
     if named.opt_in_id is None:
         return unsubscribe
@@ -294,7 +294,7 @@ def _withdraw(opt_outs: Sequence[Unsubscribe], crm: Crm, state: State, frames: F
     )
 
 
-def write_back_recorder(state: State) -> Callable[[Sequence[Written]], None]:
+def write_back_recorder(state: State) -> Callable[[Sequence[CrmEntry]], None]:
     """Keeps a record of what the CRM has taken."""
     return lambda written: state.write_backs.record(written, datetime.now(UTC))
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
-from campaign_sync.domain.list_difference import Difference, compare
-from campaign_sync.domain.membership import Members, why_not
-from campaign_sync.domain.rejection import meaning
+from campaign_sync.domain.list_difference import ListDifference, compare_lists
+from campaign_sync.domain.membership import Members, absence_reason
+from campaign_sync.domain.rejection import describe_reason
 from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.inquiry.errors import NothingToCompareError
 from campaign_sync.inquiry.sources import ListArchive
@@ -48,7 +48,7 @@ class ProofComparison:
 
     before: ComparedProof
     after: ComparedProof
-    difference: Difference
+    difference: ListDifference
     changes: Sequence[Change]
 
 
@@ -64,12 +64,12 @@ def compare_proofs(
     proofs = archive.state.replacement_history.proven(mandator, name)
     before, after = _choose(proofs, days, zone, f"{mandator}/{name}")
     (old, _), (new, keys_after) = _members(archive, before), _members(archive, after)
-    difference = compare(old.rows, new.rows)
+    difference = compare_lists(old.rows, new.rows)
     ledger = archive.state.replacement_history.explanations(after)
 
     def why(key: str) -> str:
-        rejection = why_not(ledger.get(key, []), after, in_snapshot=key in keys_after)
-        return f"{rejection.stage}: {meaning(rejection.reason)}" if rejection else NOT_SELECTED
+        rejection = absence_reason(ledger.get(key, []), after, in_snapshot=key in keys_after)
+        return f"{rejection.stage}: {describe_reason(rejection.reason)}" if rejection else NOT_SELECTED
 
     changes = [
         *(Change(key, "left", why(key)) for key in difference.left),
@@ -87,7 +87,7 @@ def compare_proofs(
 def _members(archive: ListArchive, proven: ProvenList) -> tuple[Members, set[str]]:
     """Return who was in the list, and the keys of the whole snapshot."""
     snapshot = archive.snapshot(proven)
-    return archive.members(snapshot, proven), set(entity_keys(snapshot))
+    return archive.list_members(snapshot, proven), set(entity_keys(snapshot))
 
 
 def _choose(

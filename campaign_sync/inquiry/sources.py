@@ -14,7 +14,7 @@ from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.crm.sql.adapter import open_crm
 from campaign_sync.domain.consent import ConsentEvent, ConsentKind
 from campaign_sync.domain.entity import Entity
-from campaign_sync.domain.membership import Members, members
+from campaign_sync.domain.membership import Members, list_members
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.snapshot import EVIDENCE_COLUMNS
 from campaign_sync.domain.suppression import entity_keys
@@ -54,9 +54,9 @@ class ListArchive:
         """
         return self.frames.read_frame(proven.file, proven.digest)
 
-    def members(self, snapshot: pd.DataFrame, proven: ProvenList) -> Members:
+    def list_members(self, snapshot: pd.DataFrame, proven: ProvenList) -> Members:
         """Return the rows of a snapshot that are in the list it was sent to."""
-        return members(snapshot, proven, self.state.replacement_history.rejected_rows(proven))
+        return list_members(snapshot, proven, self.state.replacement_history.rejected_rows(proven))
 
     def rows_of(self, proven: ProvenList, address: str | None, people: Collection[Entity]) -> dict[str, SentRow]:
         """Return the rows about these people or with this recipient id, by `entity_type:entity_id`.
@@ -69,7 +69,7 @@ class ListArchive:
         wanted = keys.isin([str(entity) for entity in people]) | (snapshot[RECIPIENT_ID] == (address or ""))
         if not wanted.any():
             return {}
-        of_list = self.members(snapshot, proven)
+        of_list = self.list_members(snapshot, proven)
         return {
             str(key): SentRow(
                 address=row[ADDRESS],

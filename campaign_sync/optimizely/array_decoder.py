@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from campaign_sync.domain.row_digests import CELL_SEPARATOR
-from campaign_sync.domain.text import XML_FORBIDDEN, holds_forbidden
+from campaign_sync.domain.text import XML_FORBIDDEN, has_forbidden_characters
 from campaign_sync.errors import CampaignSyncError
 
 ENCODING = b"http://schemas.xmlsoap.org/soap/encoding/"
@@ -152,7 +152,7 @@ class RowForm:
         if len(rows) < len(first) + len(last) or not rows.startswith(first) or not rows.endswith(last):
             raise UnexpectedShapeError
         rows = rows[len(first) : -len(last)]
-        if b"<" in rows or b">" in rows or holds_forbidden(rows, _CELL + _ROW + _NIL):
+        if b"<" in rows or b">" in rows or has_forbidden_characters(rows, _CELL + _ROW + _NIL):
             raise UnexpectedShapeError
         try:
             rows.decode()

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from campaign_sync.domain.text import XML_FORBIDDEN, holds_forbidden
+from campaign_sync.domain.text import XML_FORBIDDEN, has_forbidden_characters
 from campaign_sync.optimizely.errors import UnsendableError
 
 Texts: TypeAlias = Sequence[str] | pa.Array | pa.ChunkedArray
@@ -97,7 +97,7 @@ def _joined(columns: Sequence[_Column], count: int) -> bytes:
     if (
         written.count(_CELL) != count * (len(columns) - 1)
         or written.count(_ROW) != count - 1
-        or holds_forbidden(written, _CELL + _ROW)
+        or has_forbidden_characters(written, _CELL + _ROW)
     ):
         forbidden = [
             (row, number) for number, column in enumerate(columns) if (row := column.first_forbidden) is not None

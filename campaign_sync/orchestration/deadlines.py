@@ -11,7 +11,7 @@ from campaign_sync.alerts.detection import named
 from campaign_sync.alerts.messages import moment
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind, recipient_list_page
-from campaign_sync.domain.deadline import Deadline, deadline_state
+from campaign_sync.domain.deadline import Deadline, missed_deadline
 from campaign_sync.domain.incident import Incident, IncidentKind, Subject
 from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.cron import last_tick, longest_gap, longest_way, shortest_gap, ticks_between
@@ -57,7 +57,7 @@ def _reach(set_times: str, schedule: str | None, zone: ZoneInfo, now: datetime, 
 def late_since(settings: MandatorSettings, proven_at: datetime | None, now: datetime) -> datetime | None:
     """Since when a list of the mandator is late that was last proven at `proven_at` (UTC); None where it isn't."""
     rule = deadline(settings, proven_at or now, now)
-    return deadline_state(rule, proven_at, now) if rule else None
+    return missed_deadline(rule, proven_at, now) if rule else None
 
 
 def as_planned(settings: MandatorSettings, now: datetime) -> Expected:

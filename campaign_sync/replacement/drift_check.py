@@ -10,8 +10,8 @@ import pandas as pd
 
 from campaign_sync.crm.port import CrmError, CrmSnapshot
 from campaign_sync.domain.checks import LIST_PREFIX
-from campaign_sync.domain.list_drift import Drift, ReadBack, wants_full_reading
-from campaign_sync.domain.membership import Members, members
+from campaign_sync.domain.list_drift import ListDrift, ReadBack, needs_full_read_back
+from campaign_sync.domain.membership import Members, list_members
 from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.row_digests import RowDigests, row_digests
 from campaign_sync.domain.suppression import Suppressed, entity_keys
@@ -49,7 +49,7 @@ class DriftCheck:
     place: Callable[[int], int] = lambda places: random.randrange(places)  # noqa: S311 - it needn't be unpredictable
     """Chooses the first row to read, from 0 to below its argument."""
 
-    def check(self, settings: ListSettings) -> Drift | None:
+    def check(self, settings: ListSettings) -> ListDrift | None:
         """Ask the vendor for the list's count and one page of it, and for all of it only if these aren't as expected.
 
         Returns:
@@ -78,7 +78,7 @@ class DriftCheck:
         proven = self.state.replacements.last_proven(settings.mandator, settings.name)
         return proven if proven and proven.recipient_list_id == settings.recipient_list_id else None
 
-    def _compare(self, settings: ListSettings, proven: Replacement, known: Drift) -> Drift:
+    def _compare(self, settings: ListSettings, proven: Replacement, known: ListDrift) -> ListDrift:
         columns = ReadColumns(settings, proven.id_attribute, proven.address_attribute)
         vendor, list_id = self.vendor(), settings.recipient_list_id
         in_list = vendor.recipients.count(list_id)
@@ -86,7 +86,7 @@ class DriftCheck:
         digests = row_digests(people.rows, columns.snapshot_columns)
         start = self.place(max(in_list - PAGE_ROWS, 0) + 1)
         unexpected = count_unexpected_rows(columns, vendor, digests, start, PAGE_ROWS)
-        if not wants_full_reading(len(people.rows), known.read_back, in_list, unexpected):
+        if not needs_full_read_back(len(people.rows), known.read_back, in_list, unexpected):
             return known.seen(in_list, None, self.now())
         reading = self._read(columns, vendor, people, digests)
         return known.seen(reading.in_list, reading, self.now())
@@ -104,7 +104,7 @@ class DriftCheck:
                 "the attributes that are sent were configured otherwise when the list was proven; its next replace "
                 "makes it comparable again"
             )
-        return members(snapshot, sent, self.state.replacement_history.rejected_rows(sent))
+        return list_members(snapshot, sent, self.state.replacement_history.rejected_rows(sent))
 
     def _read(self, columns: ReadColumns, vendor: Optimizely, people: Members, digests: RowDigests) -> ReadBack:
         """Read all of the list; once more in one piece where people seem to be missing, for pages may overlap."""

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 from campaign_sync.config import Configuration
 from campaign_sync.domain.feedback_age import Freshness
-from campaign_sync.domain.list_drift import Drift
-from campaign_sync.domain.readiness import Attempt, Facts, ReadinessStatus, judge
+from campaign_sync.domain.list_drift import ListDrift
+from campaign_sync.domain.readiness import Attempt, ReadinessFacts, ReadinessStatus, assess_readiness
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync.storage.state import State
@@ -39,7 +39,7 @@ class Judged:
 
     name: str
     status: ReadinessStatus
-    drift: Drift | None
+    drift: ListDrift | None
     """None for a list that was never proven."""
 
 
@@ -73,7 +73,7 @@ def judge_lists(
         proven = state.replacements.last_proven(mandator, name)
         proven_at = (proven.finished_at or proven.started_at) if proven else None
         drift = state.list_drifts.of(mandator, name, proven.id) if proven else None
-        facts = Facts(
+        facts = ReadinessFacts(
             proven_at=proven_at,
             is_current=proven_at is not None and expected.is_current(proven_at),
             incomplete_since=(unfinished.cleared_at or unfinished.started_at) if unfinished else None,
@@ -86,5 +86,5 @@ def judge_lists(
             drift=drift,
             doubtful_since=doubts[name].found_at if name in doubts else None,
         )
-        judged.append(Judged(name, judge(facts, now), drift))
+        judged.append(Judged(name, assess_readiness(facts, now), drift))
     return judged

@@ -18,7 +18,7 @@ from campaign_sync.domain.checks import CheckContext, CheckOutcome, entity_count
 from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS, Reason, Stage
 from campaign_sync.domain.selection import rejections
-from campaign_sync.domain.size_limits import leap_violations, limit_violations
+from campaign_sync.domain.size_limits import change_violations, limit_violations
 from campaign_sync.domain.suppression import Suppressed, SuppressionKind
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.feedback.current_suppression import current_suppression
@@ -258,7 +258,7 @@ def require_enough_left(settings: ListSettings, context: CheckContext, entity_ty
     left = sum(entity_types.values())
     beyond = limit_violations(left, settings.schema.limits)
     if context.held_before and not context.size_accepted:
-        beyond += leap_violations({"": left}, settings.schema.limits, [context.held_before])
+        beyond += change_violations({"": left}, settings.schema.limits, [context.held_before])
     if beyond:
         raise UnprovenError(
             f"of all who were sent only {left} are in it, the vendor turned the others away ({beyond[0]})"

@@ -11,7 +11,7 @@ from datetime import datetime
 import pandas as pd
 
 from campaign_sync.crm.port import Crm
-from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_encoding, merged
+from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_encoding, merge_outcomes
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.row_digests import RowDigests, row_digests
 from campaign_sync.domain.selection import rejections
@@ -167,7 +167,7 @@ class Preflight:
             *check_unsubscribe_lists(settings, self.vendor, at_vendor),
         ]
         encoding = self._check_encoding(settings, stored, len(rows))
-        outcomes = [merged(outcome, encoding) for outcome in outcomes]
+        outcomes = [merge_outcomes(outcome, encoding) for outcome in outcomes]
         outcomes = list(with_size_doubts(settings, self.vendor, self.state, rows, context, outcomes, self.now()))
         require_passed(settings, outcomes)
         # Only now: should the vendor claim that nearly everybody has left, the size refuses it, and no consent is

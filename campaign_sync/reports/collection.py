@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import WARN_AFTER
-from campaign_sync.domain.membership import members, why_not
+from campaign_sync.domain.membership import absence_reason, list_members
 from campaign_sync.domain.propagation import Delays
 from campaign_sync.domain.readiness import Attempt
 from campaign_sync.domain.rejection import ACCEPTED, ALREADY_STORED, GENERAL_ERROR
@@ -174,14 +174,14 @@ class _ListGatherer:
         except FileStorageError:
             return None
         old, new = (
-            members(snapshot, one, history.rejected_rows(one))
+            list_members(snapshot, one, history.rejected_rows(one))
             for snapshot, one in zip(snapshots, (before, newest), strict=True)
         )
         were, are = set(entity_keys(old.rows)), set(entity_keys(new.rows))
         ledger, in_snapshot = history.explanations(newest), set(entity_keys(snapshots[1]))
         left: Counter[str] = Counter()
         for key in were - are:
-            entry = why_not(ledger.get(key, []), newest, in_snapshot=key in in_snapshot)
+            entry = absence_reason(ledger.get(key, []), newest, in_snapshot=key in in_snapshot)
             left[entry.reason if entry else NOT_PICKED] += 1
         return Movement(before.proven_at, len(are - were), dict(left), old.uncertain + new.uncertain)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from campaign_sync.domain.list_drift import Drift
+from campaign_sync.domain.list_drift import ListDrift
 from campaign_sync.domain.propagation import Delays
 from campaign_sync.domain.readiness import Readiness
 
@@ -67,7 +67,7 @@ class ListReport:
     status: Readiness
     since: datetime | None
     """Since when that is so; of a list that wasn't replaced, as of when it is."""
-    drift: Drift | None
+    drift: ListDrift | None
     """What was found of it since its newest proof; None where there is none."""
     people: int | None
     """How many the newest proof has counted."""

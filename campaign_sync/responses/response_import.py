@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from campaign_sync.config import MandatorSettings, ResponseReaderSettings
 from campaign_sync.crm.port import Crm, RecordedResponses
-from campaign_sync.domain.response import KIND_OF_RESPONSE_READER
+from campaign_sync.domain.response import RESPONSE_READER_KINDS
 from campaign_sync.domain.windows import Window
 from campaign_sync.feedback.mailing_lists import MailingRecipientLists
 from campaign_sync.optimizely.client import Optimizely
@@ -64,7 +64,7 @@ def import_responses(
     for window in state.response_imports.pending(mandator, reader, version):
         understood, unparsed = parse_responses(frames.read_rows(window.file, window.digest), window, layout)
         responses = attribute_responses(understood, mandator, state.replacement_history, frames, lists_of, crm)
-        kind, span = KIND_OF_RESPONSE_READER[reader], Window(window.since, window.until)
+        kind, span = RESPONSE_READER_KINDS[reader], Window(window.since, window.until)
         new = store_responses(mandator, kind, responses, span, frames)
         taken.new, taken.known_before = taken.new + new, taken.known_before + len(responses) - new
         if crm().takes_responses():

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.entity import Entity
-from campaign_sync.domain.feedback import ConsentRef, NamedConsent
-from campaign_sync.domain.layout import LARGEST_ID, FeedbackRow, Layout, Row, parse_feedback
-from campaign_sync.domain.response import KIND_OF_RESPONSE_READER, Response
+from campaign_sync.domain.feedback import ConsentRef, ReportedConsent
+from campaign_sync.domain.layout import LARGEST_ID, FeedbackRow, Layout, Row, parse_rows
+from campaign_sync.domain.response import RESPONSE_READER_KINDS, Response
 from campaign_sync.feedback.attribution import DeliveryHistory
 from campaign_sync.feedback.identification import identify_consents
 from campaign_sync.storage.files import FileStorage
@@ -24,8 +24,8 @@ def parse_responses(raw: Iterable[Row], window: ImportWindow, layout: Layout) ->
 
     A layout that fits no row does no harm here, so it raises no error.
     """
-    kind = KIND_OF_RESPONSE_READER[window.reader]
-    parsed = parse_feedback(raw, layout, window.until)
+    kind = RESPONSE_READER_KINDS[window.reader]
+    parsed = parse_rows(raw, layout, window.until)
     understood = [
         Response(kind, row.address, row.mailing_id, row.occurred_at, _detail(row), named=_named(row))
         for row in parsed.rows
@@ -45,8 +45,8 @@ def _detail(row: FeedbackRow) -> str | None:
     return row.link or row.category or None
 
 
-def _named(row: FeedbackRow) -> NamedConsent | None:
-    named = NamedConsent(row.opt_in_id, Entity.named(row.entity_type, row.entity_id))
+def _named(row: FeedbackRow) -> ReportedConsent | None:
+    named = ReportedConsent(row.opt_in_id, Entity.named(row.entity_type, row.entity_id))
     return named if named.opt_in_id or named.entity else None
 
 
@@ -75,7 +75,7 @@ def attribute_responses(
     """
     if not responses:
         return []
-    known: dict[NamedConsent, NamedConsent] = {}
+    known: dict[ReportedConsent, ReportedConsent] = {}
     if named := {response.named for response in responses if response.named}:
         with crm().snapshot() as snapshot:
             known = identify_consents(named, mandator, snapshot)
@@ -85,13 +85,13 @@ def attribute_responses(
         _of(
             response,
             sent.consents_at(response.recipient_id, response.occurred_at, lists_of(response.mailing_id)),
-            known[response.named] if response.named else NamedConsent(None),
+            known[response.named] if response.named else ReportedConsent(None),
         )
         for response in responses
     ]
 
 
-def _of(response: Response, through: Collection[ConsentRef], known: NamedConsent) -> Response:
+def _of(response: Response, through: Collection[ConsentRef], known: ReportedConsent) -> Response:
     """Add entity and opt-in. If the row names one of the two, the other comes only from lists that agree."""
     agreeing = [
         consent

@@ -16,10 +16,10 @@ from campaign_sync.domain.feedback import (
     Bounce,
     BounceKind,
     ConsentRef,
+    CrmEntry,
     FeedbackKind,
     RawRow,
     Unsubscribe,
-    Written,
 )
 from campaign_sync.storage.id_batches import batches
 from campaign_sync.storage.tables import write_back
@@ -71,14 +71,14 @@ class WriteBacks:
         self._engine = engine
         self._pseudonym = lru_cache(maxsize=10_000)(pseudonym)  # the same people appear in many rows
 
-    def record(self, written: Sequence[Written], now: datetime) -> None:
+    def record(self, written: Sequence[CrmEntry], now: datetime) -> None:
         """Record what the CRM has taken; what is recorded already stays as it is."""
         with self._engine.begin() as connection:
             insert_missing(connection, write_back, [self._row(entry, now) for entry in written])
 
     def record_without_consent(self, unsubscribes: Sequence[Unsubscribe], now: datetime) -> None:
         """Record that these are about no consent: the CRM gets no entry, also when they are read again."""
-        self.record([Written(unsubscribe, new=False) for unsubscribe in unsubscribes], now)
+        self.record([CrmEntry(unsubscribe, new=False) for unsubscribe in unsubscribes], now)
 
     def without_consent(self, unsubscribes: Sequence[Unsubscribe]) -> set[Unsubscribe]:
         """Return those that are recorded as about no consent."""
@@ -140,7 +140,7 @@ class WriteBacks:
         with self._engine.connect() as connection:
             return [_record(row) for row in connection.execute(query)]
 
-    def _row(self, written: Written, now: datetime) -> dict[str, object]:
+    def _row(self, written: CrmEntry, now: datetime) -> dict[str, object]:
         feedback, entity = written.feedback, written.entity
         return {
             "id": self._identity(feedback, written.event_id),

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, ExceptionContext, NullPool, create_engine, event
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
-from campaign_sync.config.database_url import DatabaseUrlError, place, read_database_url
+from campaign_sync.config.database_url import DatabaseUrlError, location, read_database_url
 from campaign_sync.sqlite import PATIENCE_SECONDS, remedy, use_write_ahead_log
 from campaign_sync.storage.errors import RevisionError, StateError
 from campaign_sync.storage.private_files import create_private_file, is_writable
@@ -43,7 +43,7 @@ def open_database(url: str) -> Engine:
                 event.listen(engine, "connect", _prepare_sqlite)
             if not _is_current(engine):
                 with engine.connect() as connection:
-                    migrate(connection, place(engine.url))
+                    migrate(connection, location(engine.url))
     except Exception:
         engine.dispose()
         raise
@@ -67,7 +67,7 @@ def upgrade_database(url: str) -> tuple[str | None, str]:
             create_private_file(_sqlite_file(engine))
             event.listen(engine, "connect", _prepare_sqlite)
         with engine.connect() as connection:
-            return migrate(connection, place(engine.url)), revisions()[-1]
+            return migrate(connection, location(engine.url)), revisions()[-1]
 
 
 def examine_database(url: str) -> list[str]:
@@ -103,11 +103,12 @@ def probe_database(url: str) -> str:
 def _is_current(engine: Engine) -> bool:
     """Return whether the tables belong to this version; False where there are none of ours."""
     with engine.connect() as connection:
-        current, needed = revision_of(connection, place(engine.url)), revisions()[-1]
+        current, needed = revision_of(connection, location(engine.url)), revisions()[-1]
     if current not in (None, needed):
         raise RevisionError(
-            f"the state database {place(engine.url)} (storage.state_url) is at revision {current}, and this version of "
-            f"campaign-sync works with revision {needed}; back it up first, then run `campaign-sync db upgrade`"
+            f"the state database {location(engine.url)} (storage.state_url) is at revision {current}, and this "
+            f"version of campaign-sync works with revision {needed}; back it up first, "
+            "then run `campaign-sync db upgrade`"
         )
     return current is not None
 
@@ -135,7 +136,7 @@ def _as_state_error(context: ExceptionContext) -> None:
     """Raise a `StateError` for any database error. The database's own message may quote a row, so it is left out."""
     original = context.original_exception
     code = getattr(original, "pgcode", None) or getattr(original, "sqlite_errorname", None)
-    database = f"the state database {place(context.engine.url)}" if context.engine else "the state database"
+    database = f"the state database {location(context.engine.url)}" if context.engine else "the state database"
     what_to_do = (
         remedy(original)
         or _POSTGRESQL_REMEDIES.get(code or "")
@@ -160,7 +161,7 @@ def _opening(engine: Engine, action: str = "opened") -> Iterator[None]:
         first_line = next(iter(message.splitlines()), type(error).__name__)
         # What libpq quotes comes from the URL or from a row.
         reason = first_line if engine.dialect.name == "sqlite" else re.sub(r'"[^"]*"', "…", first_line)
-        database = f"the state database {place(engine.url)} (storage.state_url)"
+        database = f"the state database {location(engine.url)} (storage.state_url)"
         what_to_do = remedy(error.orig) if isinstance(error, DatabaseError) else None
         raise StateError(
             f"{database} can't be {action}: {f'{reason}: {what_to_do}' if what_to_do else reason}"

@@ -11,14 +11,14 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, fu
 
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import (
-    KIND_OF_READER,
+    READER_KINDS,
     Attribution,
     Bounce,
     BounceKind,
     FeedbackKind,
     RawRow,
     Unsubscribe,
-    bounce_weight,
+    bounce_precedence,
 )
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.id_batches import batches
@@ -79,7 +79,7 @@ class FeedbackImport(ImportWindow):
     @property
     def kind(self) -> FeedbackKind:
         """The kind of feedback that the reader returns."""
-        return KIND_OF_READER[self.reader]
+        return READER_KINDS[self.reader]
 
 
 @dataclass(frozen=True)
@@ -386,7 +386,11 @@ def _is(mandator: str, kind: FeedbackKind, event: Bounce | Unsubscribe) -> list[
 
 def _weight(event: Bounce | Unsubscribe) -> tuple[bool, datetime]:
     """Return what decides which of two about one address counts: a final bounce before a soft one, then the newer."""
-    return (True, event.occurred_at) if isinstance(event, Unsubscribe) else bounce_weight(event.kind, event.occurred_at)
+    return (
+        (True, event.occurred_at)
+        if isinstance(event, Unsubscribe)
+        else bounce_precedence(event.kind, event.occurred_at)
+    )
 
 
 def _weighs_more(new: Any) -> ColumnElement[bool]:

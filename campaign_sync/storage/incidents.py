@@ -8,7 +8,15 @@ from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Engine, Row, select, update
 
-from campaign_sync.domain.incident import Changes, Incident, IncidentKind, Notice, NoticeKind, Subject, changes
+from campaign_sync.domain.incident import (
+    Incident,
+    IncidentChanges,
+    IncidentKind,
+    Notice,
+    NoticeKind,
+    Subject,
+    compare_incidents,
+)
 from campaign_sync.storage.tables import incident as _table
 from campaign_sync.storage.tables import incident_check, notice
 from campaign_sync.storage.upsert import insert_missing, upsert
@@ -32,7 +40,7 @@ class Incidents:
 
     def reconcile(
         self, mandator: str, incidents: Iterable[Incident], unsettled: Collection[Subject], now: datetime
-    ) -> Changes:
+    ) -> IncidentChanges:
         """Record which incidents are new, worse or over. Return these changes.
 
         Args:
@@ -41,7 +49,7 @@ class Incidents:
             unsettled: subjects whose incidents can't be over yet, because a run is at work on them.
             now: when these were detected.
         """
-        changed = changes(self.open(mandator), incidents, unsettled)
+        changed = compare_incidents(self.open(mandator), incidents, unsettled)
         is_open = (_table.c.mandator == mandator) & _table.c.cleared_at.is_(None)
         with self._engine.begin() as connection:
             for incident in changed.worse:

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from sqlalchemy import Engine, select
 
-from campaign_sync.domain.list_drift import Drift, ReadBack
+from campaign_sync.domain.list_drift import ListDrift, ReadBack
 from campaign_sync.storage.tables import list_drift
 from campaign_sync.storage.upsert import upsert
 
@@ -17,18 +17,18 @@ class ListDrifts:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def of(self, mandator: str, name: str, replace_id: str) -> Drift:
+    def of(self, mandator: str, name: str, replace_id: str) -> ListDrift:
         """Return what is known of a list since the proof of this replacement; earlier results no longer apply."""
         query = select(list_drift).where(list_drift.c.mandator == mandator, list_drift.c.list == name)
         with self._engine.connect() as connection:
             row = connection.execute(query).first()
         if row is None or row.replace_id != replace_id:
-            return Drift(mandator, name, replace_id)
+            return ListDrift(mandator, name, replace_id)
         read_back = None
         if row.proven is not None:
             in_list = row.proven - row.missing - row.departed + row.strange
             read_back = ReadBack(row.proven, in_list, row.missing, row.departed, row.changed, row.strange)
-        return Drift(
+        return ListDrift(
             mandator,
             name,
             replace_id,
@@ -40,7 +40,7 @@ class ListDrifts:
             row.not_checked_because,
         )
 
-    def record(self, drift: Drift) -> None:
+    def record(self, drift: ListDrift) -> None:
         """Store the result of a check."""
         values = {key: value for key, value in asdict(drift).items() if key != "read_back"}
         counts = {key: getattr(drift.read_back, key) if drift.read_back else None for key in _READ_BACK}

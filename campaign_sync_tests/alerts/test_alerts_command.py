@@ -12,7 +12,7 @@ from rich.console import Console
 from campaign_sync.cli.alarms import send_test_notices, show_incidents
 from campaign_sync.cli.run import problems
 from campaign_sync.domain.incident import Incident, IncidentKind, Subject
-from campaign_sync.domain.list_drift import Drift
+from campaign_sync.domain.list_drift import ListDrift
 from campaign_sync_tests.alerts.receivers import mail_server, web_server
 from campaign_sync_tests.installation import Installation, running_installation
 
@@ -120,7 +120,9 @@ def test_a_list_that_cannot_be_looked_at_is_shown_with_since_when(shop: Installa
         proven = state.replacements.last_proven("nord", "newsletter")
         assert proven is not None
         since = datetime(2026, 11, 24, 4, tzinfo=UTC)
-        state.list_drifts.record(Drift("nord", "newsletter", proven.id).not_seen("the vendor is out of reach", since))
+        state.list_drifts.record(
+            ListDrift("nord", "newsletter", proven.id).not_seen("the vendor is out of reach", since)
+        )
 
     fine, told = shown(shop)
 

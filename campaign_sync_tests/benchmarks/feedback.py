@@ -35,7 +35,7 @@ from rich.table import Column, Table
 from sqlalchemy import create_engine
 
 from campaign_sync.crm.sql import schema
-from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
+from campaign_sync.domain.feedback import READER_KINDS, FeedbackKind
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.parsing import read_pending
@@ -147,7 +147,7 @@ def _naive(rig: Installation) -> float:
         return client.create_service(next(iter(client.wsdl.bindings)), f"{base_url}/Rpc{name}")
 
     session, closed_loop = service("Session").login(NORD, user, password), service("ClosedLoop")
-    reader = next(name for name, kind in KIND_OF_READER.items() if kind is FeedbackKind.BOUNCES)
+    reader = next(name for name, kind in READER_KINDS.items() if kind is FeedbackKind.BOUNCES)
     since, until = (int((datetime.now(UTC) + shift).timestamp() * 1000) for shift in (timedelta(days=-1), timedelta(0)))
     begun, rows = time.monotonic(), []
     for page in range(SAMPLE_PAGES):

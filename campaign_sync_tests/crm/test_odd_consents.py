@@ -10,7 +10,7 @@ from campaign_sync.crm.port import CrmError, Pick
 from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.adapter import SqlCrm
 from campaign_sync.domain.checks import check_consents
-from campaign_sync.domain.consent import ConsentRows, ConsentWords
+from campaign_sync.domain.consent import ConsentEventCounts, ConsentWords
 from campaign_sync.domain.feedback import Bounce, BounceKind, Unsubscribe
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.selection import split_by_consent
@@ -57,7 +57,7 @@ def test_what_the_configuration_ignores_says_nothing(odd: SmallCrm) -> None:
     odd.event("r", "contact", "anna", "news", "Requested", later())
     assert kept_out(odd) == {}
     with odd.crm.snapshot() as snapshot:
-        assert snapshot.consent_rows("news") == ConsentRows(1)
+        assert snapshot.consent_rows("news") == ConsentEventCounts(1)
 
 
 @pytest.mark.parametrize("kind", ["maybe", "", None, "granted!"])
@@ -158,7 +158,7 @@ def test_a_grant_without_a_time_keeps_its_person_out_and_stops_nobody_else(odd: 
     odd.event("g", "contact", "ben", "news", "granted", None)
     assert kept_out(odd) == {"ben": Reason.CONSENT_UNCLEAR}
     with odd.crm.snapshot() as snapshot:
-        assert snapshot.consent_rows("news") == ConsentRows(2, 0, {"occurred_at": 1})
+        assert snapshot.consent_rows("news") == ConsentEventCounts(2, 0, {"occurred_at": 1})
 
 
 @pytest.mark.parametrize("written", ["2026-03-02T09:00:00", "2026-03-02T09:00:00Z", "2026-03-02 11:00:00.5+02:00"])
@@ -343,20 +343,20 @@ def test_how_well_the_events_are_understood_is_counted(odd: SmallCrm) -> None:
     [(20, 9, False), (20, 10, True), (10_001, 10, False), (10_000, 10, True), (9, 9, False)],
 )
 def test_ten_events_and_one_in_a_thousand_stop_a_list(rows: int, unclear: int, stops: bool) -> None:
-    outcome = check_consents(ConsentRows(rows, 0, {"kind": unclear}))
+    outcome = check_consents(ConsentEventCounts(rows, 0, {"kind": unclear}))
     assert (outcome.passed, outcome.stops) == (False, stops)
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
 def test_a_list_is_never_stopped_by_what_was_cleaned(rows: int, cleaned: int, unclear: int) -> None:
-    outcome = check_consents(ConsentRows(rows, cleaned, {"kind": unclear} if unclear else {}))
+    outcome = check_consents(ConsentEventCounts(rows, cleaned, {"kind": unclear} if unclear else {}))
     assert outcome.stops is (unclear >= 10 and unclear * 1000 >= rows)
     assert outcome.passed is not bool(unclear)
 
 
 def test_only_a_word_that_many_rows_share_is_shown() -> None:
     words = {("kind", "revoked"): 30, ("kind", "anna@example.org"): 40, ("opt_in_id", "anna"): 3}
-    summary = check_consents(ConsentRows(100, 2, {"kind": 70, "opt_in_id": 3}, words)).summary
+    summary = check_consents(ConsentEventCounts(100, 2, {"kind": 70, "opt_in_id": 3}, words)).summary
     assert "73 of 100 consent events can't be understood" in summary
     assert "“revoked” 30 times" in summary
     assert "crm.consent_kinds" in summary

@@ -15,7 +15,7 @@ from campaign_sync.crm.port import CrmError, WriteBack
 from campaign_sync.crm.sql import chunks, feedback_recorder, schema
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import Bounce, BounceKind, ConsentRef, Unsubscribe, Written
+from campaign_sync.domain.feedback import Bounce, BounceKind, ConsentRef, CrmEntry, Unsubscribe
 from campaign_sync_tests.crm.small_crm import NOON, SmallCrm
 
 
@@ -192,7 +192,7 @@ def test_a_chunk_is_written_wholly_or_not_at_all_and_told_only_when_it_is_kept(
         "CREATE TRIGGER refuse BEFORE INSERT ON address_state WHEN NEW.address LIKE 'dora%' "
         "BEGIN SELECT RAISE(ABORT, 'no'); END"
     )
-    told: list[Written] = []
+    told: list[CrmEntry] = []
     with pytest.raises(CrmError, match="recording bounces"):
         small.crm.record_bounces([bounced(f"{name}@example.org") for name in names], told.extend)
     assert [row["address"] for row in small.rows(schema.address_state)] == ["anna@example.org", "ben@example.org"]
@@ -205,7 +205,7 @@ def test_a_chunk_is_written_wholly_or_not_at_all_and_told_only_when_it_is_kept(
 def test_it_is_told_which_withdrawal_an_unsubscribe_led_to(small: SmallCrm) -> None:
     small.person("c1", "anna@example.org")
     small.consent("c1")
-    told: list[Written] = []
+    told: list[CrmEntry] = []
     for _ in range(2):
         small.crm.record_unsubscribes([unsubscribed("anna@example.org", 1)], told.extend)
     (event,) = [row["id"] for row in small.rows(schema.consent_event) if row["kind"] == "withdrawn"]

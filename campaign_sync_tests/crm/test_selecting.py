@@ -19,10 +19,10 @@ from campaign_sync.domain.consent import (
     ConsentWords,
     OptIn,
     current_consent,
+    effective_kind,
 )
-from campaign_sync.domain.consent import understood as understood_as
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.instant import instant
+from campaign_sync.domain.instant import parse_instant
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
 from campaign_sync.domain.text import NOT_UTF8, XML_FORBIDDEN
 from campaign_sync_tests import databases
@@ -128,15 +128,17 @@ def test_what_is_read_of_consents_is_what_the_rule_makes_of_the_events(small: Sm
                 kind,
                 at,
             )
-    understood = {
+    effective = {
         entity_id: [
-            ConsentEvent(event_id, understood_as(meant, instant(at), datetime.now(UTC)), instant(at) or UNDATED)
+            ConsentEvent(
+                event_id, effective_kind(meant, parse_instant(at), datetime.now(UTC)), parse_instant(at) or UNDATED
+            )
             for event_id, raw, at in events
             if (meant := WORDS.kind_of(raw)) is not None
         ]
         for entity_id, events in histories.items()
     }
-    deciding = {entity_id: current_consent(events) for entity_id, events in understood.items()}
+    deciding = {entity_id: current_consent(events) for entity_id, events in effective.items()}
     assert {event.kind for event in deciding.values() if event} == set(ConsentKind)
 
     people = small.selected(chunk_rows=7)
@@ -160,7 +162,7 @@ def test_what_is_read_of_consents_is_what_the_rule_makes_of_the_events(small: Sm
         assert {entity for entity, *_ in snapshot.consenting("news")} == {
             f"contact:{entity_id}" for entity_id, event in deciding.items() if event and event.kind in GRANTING
         }
-        for entity_id, as_understood in understood.items():
+        for entity_id, as_understood in effective.items():
             history = snapshot.consents(Entity(EntityType.CONTACT, entity_id)).get("news", [])
             expected = sorted(as_understood, key=lambda event: (event.occurred_at, event.event_id))
             assert history == [dataclasses.replace(event, source="form") for event in expected]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql.text_frame import text_frame
-from campaign_sync.domain.instant import instant
+from campaign_sync.domain.instant import parse_instant
 from campaign_sync.domain.text import NOT_UTF8, vendor_text
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=5)
@@ -33,7 +33,7 @@ def test_values_of_any_kind_become_what_the_vendor_writes(values: list[object]) 
 def test_moments_of_any_zone_become_utc_and_what_is_none_is_missing(moments: list[object]) -> None:
     column = frame([None] * len(moments), list(moments))["at"]
     assert column.dtype == "datetime64[us, UTC]"
-    assert [None if pd.isna(at) else at.to_pydatetime() for at in column] == [instant(at) for at in moments]
+    assert [None if pd.isna(at) else at.to_pydatetime() for at in column] == [parse_instant(at) for at in moments]
 
 
 def test_bytes_are_text_where_they_are_utf8_and_other_buffers_are_none() -> None:

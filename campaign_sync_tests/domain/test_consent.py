@@ -15,12 +15,12 @@ from campaign_sync.domain.consent import (
     ConsentEvent,
     ConsentKind,
     ConsentWords,
-    cleaned_word,
     current_consent,
-    deciding,
+    deciding_events,
+    effective_kind,
+    effective_kinds,
     is_email,
-    understood,
-    understood_kinds,
+    normalize_word,
 )
 from campaign_sync.domain.entity import EntityType
 
@@ -30,7 +30,7 @@ RAW = st.tuples(st.sampled_from(ConsentKind), MOMENTS)
 
 
 def as_read(kind: ConsentKind, at: datetime | None, event_id: str = "e") -> ConsentEvent:
-    return ConsentEvent(event_id, understood(kind, at, NOW), at or UNDATED)
+    return ConsentEvent(event_id, effective_kind(kind, at, NOW), at or UNDATED)
 
 
 def history(raw: list[tuple[ConsentKind, datetime | None]]) -> list[ConsentEvent]:
@@ -145,7 +145,7 @@ def test_a_kind_is_known_by_its_word_or_by_a_declared_one(raw: object, kind: Con
 
 @given(st.text())
 def test_a_word_that_is_cleaned_is_clean(raw: str) -> None:
-    assert cleaned_word(f" {raw}\t") == cleaned_word(raw) == cleaned_word(cleaned_word(raw))
+    assert normalize_word(f" {raw}\t") == normalize_word(raw) == normalize_word(normalize_word(raw))
 
 
 @given(HISTORIES, st.randoms())
@@ -180,8 +180,8 @@ def test_many_histories_are_decided_as_each_one_is(
     ]
     chance.shuffle(rows)
     moments = np.array([None if at is None else at.replace(tzinfo=None) for _, _, at, _ in rows], "datetime64[us]")
-    kinds = understood_kinds(np.array([KINDS.index(kind) for _, kind, _, _ in rows], np.intp), moments, NOW)
-    found = deciding(np.array([group for group, *_ in rows], np.intp), kinds, moments, [row[3] for row in rows])
+    kinds = effective_kinds(np.array([KINDS.index(kind) for _, kind, _, _ in rows], np.intp), moments, NOW)
+    found = deciding_events(np.array([group for group, *_ in rows], np.intp), kinds, moments, [row[3] for row in rows])
 
     expected = [
         current_consent([as_read(kind, at, event_id) for group, kind, at, event_id in rows if group == number])

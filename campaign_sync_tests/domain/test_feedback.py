@@ -2,7 +2,7 @@
 
 import pytest
 
-from campaign_sync.domain.feedback import FINAL_BOUNCES, KIND_OF_READER, BounceKind, FeedbackKind, bounce_kind
+from campaign_sync.domain.feedback import FINAL_BOUNCES, READER_KINDS, BounceKind, FeedbackKind, bounce_kind
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_whoever_is_over_the_vendors_limit_bounced_for_good(category: str | None
 
 
 def test_every_kind_of_feedback_has_a_reader() -> None:
-    assert set(KIND_OF_READER.values()) == set(FeedbackKind)
+    assert set(READER_KINDS.values()) == set(FeedbackKind)

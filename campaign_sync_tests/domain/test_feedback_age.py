@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.feedback_age import USUAL_SILENCE, AgeLimits, Freshness, is_unusual_silence, shown_until
+from campaign_sync.domain.feedback_age import (
+    USUAL_SILENCE,
+    AgeLimits,
+    Freshness,
+    delivery_complete_until,
+    is_silence_suspicious,
+)
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LIMITS = AgeLimits(timedelta(hours=36), timedelta(days=30))
@@ -61,7 +67,7 @@ def test_a_file_shows_something_only_by_an_event_newer_than_all_before_and_not_f
     newest, earlier = (
         each and each.replace(year=2026, tzinfo=UTC, day=min(each.day, 28)) for each in (newest, earlier)
     )
-    until = shown_until(newest, earlier)
+    until = delivery_complete_until(newest, earlier)
     assert (until is not None) == (newest is not None and (earlier is None or newest > earlier))
     assert until is None or newest is None or until - newest == USUAL_SILENCE
 
@@ -80,4 +86,4 @@ def test_older_is_never_less_alarming(one: timedelta, other: timedelta) -> None:
 )
 def test_a_silence_is_unusual_by_what_one_is_used_to(silence: int, earlier: list[int], unusual: bool) -> None:
     pauses = [timedelta(days=days) for days in earlier]
-    assert is_unusual_silence(timedelta(days=silence), pauses) is unusual
+    assert is_silence_suspicious(timedelta(days=silence), pauses) is unusual

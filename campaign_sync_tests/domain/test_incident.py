@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 
 from campaign_sync.domain.incident import (
     FEEDBACK,
-    Changes,
     Incident,
+    IncidentChanges,
     IncidentKind,
     Notice,
     NoticeKind,
     Subject,
-    changes,
+    compare_incidents,
     headline,
+    incident_location,
     most_severe_by_subject,
-    place,
 )
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -39,7 +39,7 @@ LOOKS = st.lists(st.tuples(st.lists(TROUBLES, max_size=4), st.sets(st.sampled_fr
 def test_a_subject_is_told_of_once_until_it_is_worse_or_over(looks: list[tuple[list[Incident], set[Subject]]]) -> None:
     known: dict[Subject, Incident] = {}
     for found, unsettled in looks:
-        changed = changes(known, found, unsettled)
+        changed = compare_incidents(known, found, unsettled)
         new, worse, over = {one.subject for one in changed.new}, {one.subject for one in changed.worse}, changed.over
         assert new & known.keys() <= set(over), "what is told anew was over"
         assert worse <= known.keys()
@@ -51,7 +51,7 @@ def test_a_subject_is_told_of_once_until_it_is_worse_or_over(looks: list[tuple[l
             del known[subject]
         known |= {one.subject: one for one in (*changed.new, *changed.worse)}
         assert {one.subject for one in found} <= known.keys(), "whatever is wrong is known of"
-        again = changes(known, found, unsettled)
+        again = compare_incidents(known, found, unsettled)
         assert not again.new
         assert not again.worse
         assert not again.over
@@ -71,14 +71,18 @@ def test_an_incomplete_list_outweighs_whatever_else_is_wrong_with_it() -> None:
 
 def test_what_remains_when_the_gravest_is_over_is_told_if_it_means_something_else() -> None:
     old, check = incident(FEEDBACK, IncidentKind.FEEDBACK_OLD), incident(FEEDBACK, IncidentKind.CHECK)
-    assert changes({FEEDBACK: old}, [check], []) == Changes((check,), (), (FEEDBACK,))
-    assert changes({FEEDBACK: old}, [check], [FEEDBACK]) == Changes((), (), ()), "somebody is at it"
+    assert compare_incidents({FEEDBACK: old}, [check], []) == IncidentChanges((check,), (), (FEEDBACK,))
+    assert compare_incidents({FEEDBACK: old}, [check], [FEEDBACK]) == IncidentChanges((), (), ()), "somebody is at it"
 
     stays, incomplete = incident(kind=IncidentKind.UNREPAIRED), incident(kind=IncidentKind.INCOMPLETE)
     failed, stopped = incident(kind=IncidentKind.FAILED), incident(kind=IncidentKind.CHECK)
-    assert changes({NEWSLETTER: stays}, [incomplete], []) == Changes((), (), ()), "it isn't full by that"
-    assert changes({NEWSLETTER: failed}, [stopped], []) == Changes((), (), ()), "it wasn't replaced by that"
-    assert changes({NEWSLETTER: stays}, [failed], []) == Changes((failed,), (), (NEWSLETTER,))
+    assert compare_incidents({NEWSLETTER: stays}, [incomplete], []) == IncidentChanges((), (), ()), (
+        "it isn't full by that"
+    )
+    assert compare_incidents({NEWSLETTER: failed}, [stopped], []) == IncidentChanges((), (), ()), (
+        "it wasn't replaced by that"
+    )
+    assert compare_incidents({NEWSLETTER: stays}, [failed], []) == IncidentChanges((failed,), (), (NEWSLETTER,))
 
 
 def test_headlines_say_where_and_what() -> None:
@@ -87,4 +91,4 @@ def test_headlines_say_where_and_what() -> None:
     assert headline(Notice(NoticeKind.ALL_CLEAR, broken)) == "All clear: nord/newsletter"
     old = incident(FEEDBACK, IncidentKind.FEEDBACK_OLD)
     assert headline(Notice(NoticeKind.ALARM, old)) == "Alarm: the feedback of nord has grown old, no list is replaced"
-    assert place(old) == "the feedback of nord"
+    assert incident_location(old) == "the feedback of nord"

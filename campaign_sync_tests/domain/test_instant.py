@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.instant import LATEST, as_datetime, instant, instants
+from campaign_sync.domain.instant import LATEST, as_datetime, parse_instant, parse_instants
 
 NINE = datetime(2026, 6, 1, 9, tzinfo=UTC)
 ZONES = st.sampled_from([None, UTC, *(timezone(timedelta(minutes=each)) for each in (-330, 60, 120, 845))])
@@ -50,7 +50,7 @@ ODD = st.sampled_from(
     ],
 )
 def test_a_moment_may_be_written_in_every_form_of_iso_8601(text: str) -> None:
-    assert instant(text) == NINE
+    assert parse_instant(text) == NINE
 
 
 @pytest.mark.parametrize(
@@ -72,24 +72,24 @@ def test_a_moment_may_be_written_in_every_form_of_iso_8601(text: str) -> None:
     ],
 )
 def test_what_is_no_moment_is_none(value: object) -> None:
-    assert instant(value) is None
+    assert parse_instant(value) is None
 
 
 @pytest.mark.parametrize("text", ["infinity", "9999-12-31 23:59:59", "9999-12-31T23:59:59-05:00", "12026-01-01 00:00"])
 def test_what_lies_beyond_all_time_zones_counts_as_the_latest_moment(text: str) -> None:
-    assert instant(text) == LATEST
+    assert parse_instant(text) == LATEST
 
 
 def test_a_moment_is_later_whatever_its_text_sorts_like() -> None:
-    assert list(np.argsort(instants(["2026-06-01 18:00:00", "2026-06-01T09:00:00"]))) == [1, 0]
+    assert list(np.argsort(parse_instants(["2026-06-01 18:00:00", "2026-06-01T09:00:00"]))) == [1, 0]
 
 
 @given(st.lists(st.none() | WRITTEN) | st.lists(ODD | WRITTEN) | st.lists(st.none() | MOMENTS))
 def test_many_moments_are_read_as_each_one_is(values: list[object]) -> None:
-    assert list(map(as_datetime, instants(values))) == [instant(value) for value in values]
+    assert list(map(as_datetime, parse_instants(values))) == [parse_instant(value) for value in values]
 
 
 @given(FORMS, st.lists(MOMENTS, min_size=1))
 def test_many_moments_of_one_form_are_read_as_each_one_is(form: object, moments: list[datetime]) -> None:
     texts = [form(at) for at in moments]  # type: ignore[operator]
-    assert list(map(as_datetime, instants(texts))) == [instant(text) for text in texts]
+    assert list(map(as_datetime, parse_instants(texts))) == [parse_instant(text) for text in texts]

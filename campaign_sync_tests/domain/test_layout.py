@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.layout import EARLIEST, TOLERANCE, FeedbackRow, Layout, column_names, parse_feedback
+from campaign_sync.domain.layout import EARLIEST_EVENT, WINDOW_TOLERANCE, FeedbackRow, Layout, column_names, parse_rows
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NOON_MS = "1795521600000"
@@ -31,7 +31,7 @@ layouts = st.builds(
 
 
 def test_a_row_is_read_by_default_as_recipient_and_epoch_milliseconds() -> None:
-    parsed = parse_feedback([[" Anna@Example.ORG", NOON_MS, "and more"]], Layout(), UNTIL)
+    parsed = parse_rows([[" Anna@Example.ORG", NOON_MS, "and more"]], Layout(), UNTIL)
     assert parsed.rows == (FeedbackRow("anna@example.org", NOON),)
     assert parsed.unparsed == ()
 
@@ -39,7 +39,7 @@ def test_a_row_is_read_by_default_as_recipient_and_epoch_milliseconds() -> None:
 def test_category_and_mailing_are_read_where_the_layout_names_them() -> None:
     layout = Layout(category=2, mailing=3)
     rows = [["anna@example.org", NOON_MS, " hardbounce", "70001"], ["bo@example.org", NOON_MS, "softbounce", ""]]
-    parsed = parse_feedback(rows, layout, UNTIL)
+    parsed = parse_rows(rows, layout, UNTIL)
     assert parsed.rows == (
         FeedbackRow("anna@example.org", NOON, "hardbounce", 70001),
         FeedbackRow("bo@example.org", NOON, "softbounce"),
@@ -49,7 +49,7 @@ def test_category_and_mailing_are_read_where_the_layout_names_them() -> None:
 
 def test_the_link_of_a_click_is_read_where_the_layout_names_it() -> None:
     rows = [["anna@example.org", "70001", NOON_MS, " https://example.org/?a=b "]]
-    parsed = parse_feedback(rows, Layout(mailing=1, time=2, link=3), UNTIL)
+    parsed = parse_rows(rows, Layout(mailing=1, time=2, link=3), UNTIL)
     assert parsed.rows == (FeedbackRow("anna@example.org", NOON, mailing_id=70001, link="https://example.org/?a=b"),)
 
 
@@ -64,12 +64,12 @@ def test_the_link_of_a_click_is_read_where_the_layout_names_it() -> None:
 )
 def test_times_without_a_zone_are_in_the_layouts_zone(time_format: str, text: str) -> None:
     layout = Layout(time_format=time_format, zone=BERLIN)
-    assert parse_feedback([["anna@example.org", text]], layout, UNTIL).rows[0].occurred_at == NOON
+    assert parse_rows([["anna@example.org", text]], layout, UNTIL).rows[0].occurred_at == NOON
 
 
 def test_in_the_hour_that_the_clock_shows_twice_somebody_left_at_the_later_of_the_two() -> None:
     layout = Layout(time_format="iso", zone=BERLIN)
-    parsed = parse_feedback([["anna@example.org", "2026-10-25T02:30:00"]], layout, UNTIL)
+    parsed = parse_rows([["anna@example.org", "2026-10-25T02:30:00"]], layout, UNTIL)
     assert parsed.rows[0].occurred_at == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
 
 
@@ -88,7 +88,7 @@ def test_in_the_hour_that_the_clock_shows_twice_somebody_left_at_the_later_of_th
 def test_a_time_without_hours_or_seconds_is_the_last_moment_it_can_mean(
     time_format: str, text: str, latest: str
 ) -> None:
-    (row,) = parse_feedback([["anna@example.org", text]], Layout(time_format=time_format), UNTIL).rows
+    (row,) = parse_rows([["anna@example.org", text]], Layout(time_format=time_format), UNTIL).rows
     assert row.occurred_at == datetime.fromisoformat(latest).replace(tzinfo=UTC)
 
 
@@ -100,7 +100,7 @@ def test_technical_fields_are_read_where_a_row_has_them_and_their_lack_is_no_mis
         ["bo@example.org", NOON_MS, "", None, " "],
         ["cem@example.org", NOON_MS],
     ]
-    parsed = parse_feedback(rows, layout, UNTIL)
+    parsed = parse_rows(rows, layout, UNTIL)
     assert parsed.rows == (
         FeedbackRow("anna@example.org", NOON, opt_in_id="news", entity_type="Contact", entity_id="C-1"),
         FeedbackRow("bo@example.org", NOON),
@@ -111,14 +111,14 @@ def test_technical_fields_are_read_where_a_row_has_them_and_their_lack_is_no_mis
 
 def test_rows_of_one_person_and_moment_that_name_several_opt_ins_are_several() -> None:
     rows = [["anna@example.org", NOON_MS, opt_in_id] for opt_in_id in ("news", "press", "news")]
-    assert [row.opt_in_id for row in parse_feedback(rows, Layout(opt_in_id=2), UNTIL).rows] == ["news", "press"]
+    assert [row.opt_in_id for row in parse_rows(rows, Layout(opt_in_id=2), UNTIL).rows] == ["news", "press"]
 
 
 def test_a_header_without_the_technical_fields_is_a_header_all_the_same() -> None:
     layout = Layout(recipient="mail", time="time", opt_in_id="opt-in-id")
     rows = [["time", "mail"], [NOON_MS, "anna@example.org"], ["mail", "opt-in-id", "time"]]
     rows += [["bo@example.org", "news", NOON_MS]]
-    assert parse_feedback(rows, layout, UNTIL).rows == (
+    assert parse_rows(rows, layout, UNTIL).rows == (
         FeedbackRow("anna@example.org", NOON),
         FeedbackRow("bo@example.org", NOON, opt_in_id="news"),
     )
@@ -126,30 +126,30 @@ def test_a_header_without_the_technical_fields_is_a_header_all_the_same() -> Non
 
 @pytest.mark.parametrize("mailing", ["n/a", "", None, "77.5"])
 def test_somebody_who_left_has_left_though_the_mailing_cant_be_read(mailing: str | None) -> None:
-    (row,) = parse_feedback([["anna@example.org", NOON_MS, mailing]], Layout(mailing=2), UNTIL).rows
+    (row,) = parse_rows([["anna@example.org", NOON_MS, mailing]], Layout(mailing=2), UNTIL).rows
     assert row.mailing_id is None
 
 
 def test_a_first_row_with_an_address_is_nobodys_header_whatever_the_layout_says() -> None:
     rows = [["anna@example.org", NOON_MS], ["bo@example.org", NOON_MS]]
-    assert len(parse_feedback(rows, Layout(header=True), UNTIL).rows) == 2
+    assert len(parse_rows(rows, Layout(header=True), UNTIL).rows) == 2
 
 
 @pytest.mark.parametrize("number", ["100000000011", "0", "-1", str(int(NOON_MS) + 4 * 86_400_000), ""])
 def test_a_number_that_can_be_no_time_of_an_event_is_a_misfit_and_not_an_unsubscribe_of_long_ago(number: str) -> None:
-    parsed = parse_feedback([["anna@example.org", number]], Layout(), UNTIL)
+    parsed = parse_rows([["anna@example.org", number]], Layout(), UNTIL)
     assert (parsed.rows, parsed.unparsed) == ((), (0,))
 
 
 def test_where_a_reader_gives_no_times_the_end_of_the_window_stands_in() -> None:
-    parsed = parse_feedback([["anna@example.org"]], Layout(time=None), UNTIL)
+    parsed = parse_rows([["anna@example.org"]], Layout(time=None), UNTIL)
     assert parsed.rows == (FeedbackRow("anna@example.org", UNTIL),)
 
 
 def test_columns_can_be_named_where_the_rows_have_a_header() -> None:
     layout = Layout(recipient="Empfänger", time="Zeit")
     rows = [["Zeit ", "Empfänger"], [NOON_MS, "anna@example.org"], [NOON_MS, "?"]]
-    parsed = parse_feedback(rows, layout, UNTIL)
+    parsed = parse_rows(rows, layout, UNTIL)
     assert parsed.rows == (FeedbackRow("anna@example.org", NOON),)
     assert parsed.unparsed == (2,)
 
@@ -162,7 +162,7 @@ def test_every_export_file_of_a_window_may_bring_its_own_header_even_with_other_
         ["Nr", "Zeit", "Empfänger"],
         ["1", NOON_MS, "bo@example.org"],
     ]
-    parsed = parse_feedback(rows, layout, UNTIL)
+    parsed = parse_rows(rows, layout, UNTIL)
     assert [row.address for row in parsed.rows] == ["anna@example.org", "bo@example.org"]
     assert parsed.unparsed == ()
 
@@ -170,7 +170,7 @@ def test_every_export_file_of_a_window_may_bring_its_own_header_even_with_other_
 @pytest.mark.parametrize("header", [True, None])
 def test_a_header_is_recognized_and_skipped_wherever_it_comes_again(header: bool | None) -> None:
     rows = [["recipient", "time"], ["anna@example.org", NOON_MS], ["recipient", "time"], ["bo@example.org", NOON_MS]]
-    parsed = parse_feedback(rows, Layout(header=header), UNTIL)
+    parsed = parse_rows(rows, Layout(header=header), UNTIL)
     assert [row.address for row in parsed.rows] == ["anna@example.org", "bo@example.org"]
     assert parsed.unparsed == ()
 
@@ -180,19 +180,19 @@ def test_a_header_is_recognized_and_skipped_wherever_it_comes_again(header: bool
     [["anna@example.org", ""], ["no address", NOON_MS], ["", ""], ["anna", "1", "x"], [], ["kunde", "unbekannt"]],
 )
 def test_a_broken_first_row_is_not_taken_for_a_header(first: list[str]) -> None:
-    parsed = parse_feedback([first, ["bo@example.org", NOON_MS]], Layout(), UNTIL)
+    parsed = parse_rows([first, ["bo@example.org", NOON_MS]], Layout(), UNTIL)
     assert parsed.unparsed == (0,)
 
 
 def test_rows_below_a_header_without_the_named_column_do_not_fit_and_the_others_names_are_told() -> None:
-    parsed = parse_feedback([["recipient", "time"], ["anna@example.org", NOON_MS]], Layout(recipient="id"), UNTIL)
+    parsed = parse_rows([["recipient", "time"], ["anna@example.org", NOON_MS]], Layout(recipient="id"), UNTIL)
     assert (parsed.rows, parsed.unparsed) == ((), (0, 1))
     assert parsed.trouble == "the header row has no column 'id'; it has recipient, time"
 
 
 @pytest.mark.parametrize("row", [["anna@example.org", NOON_MS], ["Meier", "Hans"]])
 def test_rows_without_a_header_do_not_fit_named_columns_and_nothing_of_them_is_shown(row: list[str]) -> None:
-    parsed = parse_feedback([row, row], Layout(recipient="id"), UNTIL)
+    parsed = parse_rows([row, row], Layout(recipient="id"), UNTIL)
     assert (parsed.rows, parsed.unparsed, parsed.has_columns) == ((), (0, 1), False)
     assert parsed.trouble
     assert "'id'" in parsed.trouble
@@ -204,14 +204,14 @@ def test_a_file_without_its_header_takes_none_of_the_others_with_it() -> None:
     headerless = [["anna@example.org", NOON_MS]]
     right = [["Empfänger", "Zeit"], ["bo@example.org", NOON_MS]]
     other = [["Empfänger", "Datum"], ["cleo@example.org", NOON_MS]]
-    parsed = parse_feedback([*headerless, *right, *other, *right], layout, UNTIL)
+    parsed = parse_rows([*headerless, *right, *other, *right], layout, UNTIL)
     assert [row.address for row in parsed.rows] == ["bo@example.org"]
     assert parsed.unparsed == (0, 3, 4), "below another header the columns may be anywhere"
 
 
 def test_a_row_of_words_is_no_header_that_hides_the_rows_below_it() -> None:
     rows = [["Empfänger", "Zeit"], ["mailer-daemon", "Timeout"], ["bo@example.org", NOON_MS]]
-    parsed = parse_feedback(rows, Layout(recipient="Empfänger", time="Zeit"), UNTIL)
+    parsed = parse_rows(rows, Layout(recipient="Empfänger", time="Zeit"), UNTIL)
     assert [row.address for row in parsed.rows] == ["bo@example.org"]
     assert parsed.unparsed == (1,)
 
@@ -223,20 +223,20 @@ def test_a_row_of_words_is_no_header_that_hides_the_rows_below_it() -> None:
 def test_case_blanks_marks_and_decomposed_letters_of_a_header_do_not_matter(header: list[str]) -> None:
     rows = [["\ufeffEmpfänger", "Zeit"], ["anna@example.org", NOON_MS], header, ["\ufeffbo@example.org", NOON_MS]]
     for body in (rows, rows[2:]):
-        parsed = parse_feedback(body, Layout(recipient="Empfänger", time="Zeit"), UNTIL)
+        parsed = parse_rows(body, Layout(recipient="Empfänger", time="Zeit"), UNTIL)
         assert (parsed.unparsed, parsed.trouble, parsed.has_columns) == ((), None, True)
         assert parsed.rows[-1].address == "bo@example.org"
 
 
 def test_exact_spelling_tells_columns_apart_that_differ_in_case_only() -> None:
     rows = [["zeit", "Empfänger", "Zeit"], ["0", "anna@example.org", NOON_MS]]
-    assert parse_feedback(rows, Layout(recipient="Empfänger", time="Zeit"), UNTIL).rows[0].occurred_at == NOON
+    assert parse_rows(rows, Layout(recipient="Empfänger", time="Zeit"), UNTIL).rows[0].occurred_at == NOON
 
 
 @pytest.mark.parametrize("header", [["Zeit", "Empfänger", "Zeit"], ["zeit", "Empfänger", "ZEIT"]])
 def test_a_column_that_stands_twice_in_the_header_is_not_guessed(header: list[str]) -> None:
     rows = [header, [NOON_MS, "anna@example.org", "0"]]
-    parsed = parse_feedback(rows, Layout(recipient="Empfänger", time="Zeit"), UNTIL)
+    parsed = parse_rows(rows, Layout(recipient="Empfänger", time="Zeit"), UNTIL)
     assert (parsed.rows, parsed.unparsed) == ((), (0, 1))
     assert "the column 'Zeit' more than once" in (parsed.trouble or "")
 
@@ -249,7 +249,7 @@ def test_with_named_columns_too_every_row_is_a_header_understood_or_named(
     body = list(rows)
     for place in places:
         body.insert(place, header)
-    parsed = parse_feedback(body, Layout(recipient="recipient", time="time"), UNTIL)
+    parsed = parse_rows(body, Layout(recipient="recipient", time="time"), UNTIL)
     understood = {tuple(row) for position, row in enumerate(body) if position not in parsed.unparsed and row != header}
     assert len(parsed.rows) <= len(understood)
     assert all(position not in parsed.unparsed for position, row in enumerate(body) if row == header)
@@ -259,7 +259,7 @@ def test_with_named_columns_too_every_row_is_a_header_understood_or_named(
 def test_a_repeated_row_counts_once_and_a_second_event_counts_again() -> None:
     later = str(int(NOON_MS) + 1)
     rows = [["anna@example.org", NOON_MS], ["ANNA@example.org", NOON_MS], ["anna@example.org", later]]
-    assert len(parse_feedback(rows, Layout(), UNTIL).rows) == 2
+    assert len(parse_rows(rows, Layout(), UNTIL).rows) == 2
 
 
 @pytest.mark.parametrize(
@@ -281,33 +281,33 @@ def test_columns_are_called_by_their_header_else_by_the_layout(
 
 
 def test_a_number_too_long_for_any_mailing_leaves_open_which_one_it_was() -> None:
-    (row,) = parse_feedback([["anna@example.org", NOON_MS, "9" * 5_000]], Layout(mailing=2), UNTIL).rows
+    (row,) = parse_rows([["anna@example.org", NOON_MS, "9" * 5_000]], Layout(mailing=2), UNTIL).rows
     assert row.mailing_id is None
 
 
 @given(raw_rows, layouts)
 def test_every_row_is_either_understood_or_named(rows: list[list[str | None]], layout: Layout) -> None:
-    parsed = parse_feedback(rows, layout, UNTIL)
+    parsed = parse_rows(rows, layout, UNTIL)
     first = [(cell or "").strip() for cell in rows[0]] if layout.header and rows else None
     first = None if "@" in "".join(first or []) else first
     body = [position for position, row in enumerate(rows) if [(cell or "").strip() for cell in row] != first]
     understood = set(body) - set(parsed.unparsed)
     assert set(parsed.unparsed) <= set(body)
-    alone = [parse_feedback([rows[each]], replace(layout, header=False), UNTIL).rows for each in sorted(understood)]
+    alone = [parse_rows([rows[each]], replace(layout, header=False), UNTIL).rows for each in sorted(understood)]
     assert all(len(found) == 1 for found in alone)
     assert tuple(dict.fromkeys(found[0] for found in alone)) == parsed.rows
-    assert all(EARLIEST <= row.occurred_at <= UNTIL + TOLERANCE for row in parsed.rows)
+    assert all(EARLIEST_EVENT <= row.occurred_at <= UNTIL + WINDOW_TOLERANCE for row in parsed.rows)
 
 
 @given(raw_rows)
 def test_reading_the_same_rows_twice_adds_nothing(rows: list[list[str | None]]) -> None:
     layout = Layout(header=False)
-    assert set(parse_feedback(rows + rows, layout, UNTIL).rows) == set(parse_feedback(rows, layout, UNTIL).rows)
+    assert set(parse_rows(rows + rows, layout, UNTIL).rows) == set(parse_rows(rows, layout, UNTIL).rows)
 
 
 @pytest.mark.parametrize("odd_id", ["4711", "C-000123", "Kundennummer 7", "name@localhost", "@example.org"])
 def test_a_row_that_fits_but_for_an_id_that_is_no_address_is_told_apart(odd_id: str) -> None:
-    parsed = parse_feedback([["anna@example.org", "1764000000000"], [odd_id, "1764000000000"]], Layout(), UNTIL_2026)
+    parsed = parse_rows([["anna@example.org", "1764000000000"], [odd_id, "1764000000000"]], Layout(), UNTIL_2026)
 
     assert [row.address for row in parsed.rows] == ["anna@example.org"]
     assert parsed.unparsed == (1,)
@@ -326,7 +326,7 @@ def test_a_row_that_fits_but_for_an_id_that_is_no_address_is_told_apart(odd_id: 
     ids=["no id", "no time", "columns swapped", "the address in another column", "no time column"],
 )
 def test_a_row_whose_columns_are_elsewhere_is_a_misfit_and_nothing_else(row: list[str]) -> None:
-    parsed = parse_feedback([row], Layout(), UNTIL_2026)
+    parsed = parse_rows([row], Layout(), UNTIL_2026)
 
     assert (parsed.rows, parsed.unparsed, dict(parsed.without_address)) == ((), (0,), {})
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.event_time import SUPPORTED
-from campaign_sync.domain.layout import FeedbackRow, Layout, parse_feedback
-from campaign_sync.domain.layout_guess import Guess, guess_layout
+from campaign_sync.domain.event_time import TIME_FORMATS
+from campaign_sync.domain.layout import FeedbackRow, Layout, parse_rows
+from campaign_sync.domain.layout_guess import LayoutGuess, guess_layout
 from campaign_sync.domain.pseudonym import Pseudonyms
-from campaign_sync.domain.sample_rows import pseudonymized
+from campaign_sync.domain.sample_rows import pseudonymize_rows
 
 Row = list[str | None]
 
@@ -66,7 +66,7 @@ class Export:
 
 @st.composite
 def exports(draw: st.DrawFn) -> Export:
-    time_format = draw(st.sampled_from(SUPPORTED))
+    time_format = draw(st.sampled_from(TIME_FORMATS))
     header = draw(st.booleans())
     kinds = ["category", "mailing", "name", "number", "opt_in_id", "entity_type"]
     extra = draw(st.lists(st.sampled_from(kinds), unique=True))
@@ -125,12 +125,12 @@ def test_the_product_reads_everybody_by_the_guessed_layout(export: Export) -> No
         recipient=guess.recipient, time=guess.time, header=guess.header, time_format=guess.time_format, zone=UTC
     )
     expected = {FeedbackRow(address.lower(), as_read(at, export.time_format)) for address, at in export.people}
-    assert set(parse_feedback(export.rows, layout, LATEST).rows) == expected
+    assert set(parse_rows(export.rows, layout, LATEST).rows) == expected
 
 
 @given(exports())
 def test_nothing_personal_is_shown(export: Export) -> None:
-    shown = pseudonymized(export.rows, guess_layout(export.rows, OPT_INS), PSEUDONYMS, OPT_INS)
+    shown = pseudonymize_rows(export.rows, guess_layout(export.rows, OPT_INS), PSEUDONYMS, OPT_INS)
 
     tokens = {PSEUDONYMS.of(address.lower()) for address, _ in export.people} | {""}
     pieces = {secret[start : start + 4] for secret in export.secrets for start in range(len(secret) - 3)}
@@ -143,20 +143,20 @@ def test_nothing_personal_is_shown(export: Export) -> None:
 @given(st.lists(st.lists(st.none() | st.text() | addresses | numbers, max_size=4), max_size=6))
 def test_whatever_the_rows_are_a_guess_is_made_and_no_address_is_shown(rows: list[Row]) -> None:
     guess = guess_layout(rows)
-    text = " ".join(cell for row in pseudonymized(rows, guess, PSEUDONYMS) for cell in row)
+    text = " ".join(cell for row in pseudonymize_rows(rows, guess, PSEUDONYMS) for cell in row)
 
     assert "@" not in text
     assert guess.time_format is None or guess.time is not None
 
 
-def of(*cells: str | None) -> Guess:
+def of(*cells: str | None) -> LayoutGuess:
     """The guess at rows that all have an address, and then the cell."""
     return guess_layout([[f"person{number}@example.org", cell] for number, cell in enumerate(cells)])
 
 
 def test_the_vendors_default_rows_leave_no_doubt() -> None:
     guess = of("1795521600000", "1795521600001")
-    assert guess == Guess(0, 1, None, None, False, "epoch_ms", ())
+    assert guess == LayoutGuess(0, 1, None, None, False, "epoch_ms", ())
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_first_row_that_could_be_about_somebody_is_no_header(first: Row) -> No
     guess = guess_layout(rows)
     assert (guess.header, guess.recipient, guess.time) == (False, 0, 1)
     assert guess.doubts == ("1 of 3 rows lack an address in column 0 or a time in column 1",)
-    assert not {"an@na@example.org", "Groß", "Köln"} & set(pseudonymized(rows, guess, PSEUDONYMS)[0])
+    assert not {"an@na@example.org", "Groß", "Köln"} & set(pseudonymize_rows(rows, guess, PSEUDONYMS)[0])
 
 
 def test_a_single_row_does_not_tell_whether_it_is_a_header() -> None:
@@ -249,7 +249,7 @@ def test_of_two_columns_with_times_the_events_lie_closer_together() -> None:
     guess = guess_layout(rows)
     assert (guess.time, guess.time_format) == (2, "%d.%m.%Y %H:%M")
     assert guess.doubts == ("columns 0 and 2 hold times; column 2 was taken, compare it with the others",)
-    assert pseudonymized(rows, guess, PSEUDONYMS)[1] == [
+    assert pseudonymize_rows(rows, guess, PSEUDONYMS)[1] == [
         "text (8 characters)",
         PSEUDONYMS.of("bo@example.org"),
         "25.11.2026 13:00",
@@ -264,7 +264,7 @@ def test_a_number_that_could_be_a_time_is_shown_by_its_length_beside_real_times(
     guess = guess_layout(rows)
     assert guess.time == 2
     anna = PSEUDONYMS.of("anna@example.org")
-    assert pseudonymized(rows, guess, PSEUDONYMS) == [
+    assert pseudonymize_rows(rows, guess, PSEUDONYMS) == [
         ["number (13 digits)", anna, "24.11.2026 12:00", "number (1 digit)"],
         ["number (13 digits)", anna, "24.11.2026 13:00", ""],
     ]
@@ -272,7 +272,7 @@ def test_a_number_that_could_be_a_time_is_shown_by_its_length_beside_real_times(
 
 def test_seconds_are_shown_by_their_length_for_they_could_be_a_customer_number() -> None:
     rows = [["anna@example.org", "1795521600"]]
-    assert pseudonymized(rows, guess_layout(rows), PSEUDONYMS)[0][1] == "number (10 digits)"
+    assert pseudonymize_rows(rows, guess_layout(rows), PSEUDONYMS)[0][1] == "number (10 digits)"
 
 
 TECHNICAL: list[Row] = [
@@ -286,7 +286,7 @@ def test_technical_fields_are_known_by_what_they_hold_where_nothing_names_them()
     guess = guess_layout(TECHNICAL, OPT_INS)
     assert (guess.opt_in_id, guess.entity_type, guess.entity_id) == (2, 3, 4)
     assert guess.doubts == ("column 4 was taken for entity_id, being beside the entity types; compare it",)
-    shown = pseudonymized(TECHNICAL, guess, PSEUDONYMS, OPT_INS)
+    shown = pseudonymize_rows(TECHNICAL, guess, PSEUDONYMS, OPT_INS)
     assert [row[2:] for row in shown] == [
         ["newsletter-nord", "contact", "text (3 characters)"],
         ["PRODUCTS", "Lead", "text (3 characters)"],

@@ -6,7 +6,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.list_difference import Difference, compare
+from campaign_sync.domain.list_difference import ListDifference, compare_lists
 from campaign_sync.domain.snapshot import KEY_COLUMNS
 
 Person = dict[str, Any]
@@ -42,7 +42,7 @@ def by_key(people: list[Person]) -> dict[str, Person]:
 def test_everybody_of_either_side_joined_left_changed_or_stayed_as_they_were(
     before: list[Person], after: list[Person]
 ) -> None:
-    found = compare(frame(before), frame(after))
+    found = compare_lists(frame(before), frame(after))
 
     old, new = by_key(before), by_key(after)
     assert found.joined == tuple(sorted(new.keys() - old.keys()))
@@ -60,12 +60,12 @@ def test_everybody_of_either_side_joined_left_changed_or_stayed_as_they_were(
 
 @given(lists())
 def test_a_list_that_stayed_as_it_was_shows_no_difference_in_any_order(people: list[Person]) -> None:
-    assert compare(frame(people), frame(people[::-1])) == Difference((), (), {})
+    assert compare_lists(frame(people), frame(people[::-1])) == ListDifference((), (), {})
 
 
 @given(lists(), lists())
 def test_looking_the_other_way_round_who_joined_has_left(one: list[Person], other: list[Person]) -> None:
-    forth, back = compare(frame(one), frame(other)), compare(frame(other), frame(one))
+    forth, back = compare_lists(frame(one), frame(other)), compare_lists(frame(other), frame(one))
     assert (forth.joined, forth.left, forth.changed) == (back.left, back.joined, back.changed)
 
 
@@ -74,10 +74,10 @@ def test_an_attribute_that_only_one_side_has_counts_where_it_is_filled() -> None
         {"entity_type": "contact", "entity_id": "1", "address": "a", "list:Ort": "Köln"},
         {"entity_type": "contact", "entity_id": "2", "address": "b", "list:Ort": ""},
     ]
-    found = compare(frame(people, ("address",)), frame(people, ("address", "list:Ort")))
+    found = compare_lists(frame(people, ("address",)), frame(people, ("address", "list:Ort")))
     assert found.changed == {"contact:1": ("Ort",)}
 
 
 def test_the_column_that_changed_for_most_people_comes_first() -> None:
-    found = Difference((), (), {"contact:1": ("Vorname", "Ort"), "contact:2": ("Ort",), "contact:3": ("address",)})
+    found = ListDifference((), (), {"contact:1": ("Vorname", "Ort"), "contact:2": ("Ort",), "contact:3": ("address",)})
     assert list(found.changed_columns.items()) == [("Ort", 2), ("Vorname", 1), ("address", 1)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.list_drift import Drift, ReadBack, wants_full_reading
+from campaign_sync.domain.list_drift import ListDrift, ReadBack, needs_full_read_back
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 people = st.integers(min_value=0, max_value=2_000_000)
@@ -68,30 +68,30 @@ def test_what_a_healthy_list_may_show_wakes_nobody_up(proven: int, missing: int,
 
 @given(proven=people)
 def test_a_list_that_is_as_proven_is_not_read_in_full(proven: int) -> None:
-    assert not wants_full_reading(proven, None, proven, 0)
+    assert not needs_full_read_back(proven, None, proven, 0)
 
 
 @given(proven=people, added=people, strange=st.integers(0, 200))
 def test_strange_rows_that_the_growth_explains_are_not_read_in_full(proven: int, added: int, strange: int) -> None:
-    assert wants_full_reading(proven, None, proven + added, strange) is (strange > added)
+    assert needs_full_read_back(proven, None, proven + added, strange) is (strange > added)
 
 
 @given(proven=st.integers(1, 2_000_000), data=st.data())
 def test_a_count_below_the_proven_one_is_read_in_full(proven: int, data: st.DataObject) -> None:
-    assert wants_full_reading(proven, None, data.draw(st.integers(0, proven - 1)), 0)
+    assert needs_full_read_back(proven, None, data.draw(st.integers(0, proven - 1)), 0)
 
 
 @given(readings())
 def test_what_a_full_reading_has_explained_is_not_read_again_until_it_changes(reading: ReadBack) -> None:
     known = min(200, reading.strange + reading.changed)
-    assert wants_full_reading(reading.proven, reading, reading.in_list, known) is reading.drifted
+    assert needs_full_read_back(reading.proven, reading, reading.in_list, known) is reading.drifted
     if reading.in_list:
-        assert wants_full_reading(reading.proven, reading, reading.in_list - 1, 0)
+        assert needs_full_read_back(reading.proven, reading, reading.in_list - 1, 0)
 
 
 def test_since_when_a_list_has_drifted_stays_until_it_has_not() -> None:
     bad, good = ReadBack(5, 0, 5, 0, 0, 0), ReadBack(5, 5, 0, 0, 0, 0)
-    drift = Drift("nord", "newsletter", "r1").seen(0, bad, NOON)
+    drift = ListDrift("nord", "newsletter", "r1").seen(0, bad, NOON)
     assert drift.drifted_since == NOON
     later = drift.seen(0, bad, NOON + timedelta(hours=1))
     assert (later.drifted_since, later.checked_at) == (NOON, NOON + timedelta(hours=1))
@@ -99,7 +99,7 @@ def test_since_when_a_list_has_drifted_stays_until_it_has_not() -> None:
 
 
 def test_not_to_be_able_to_look_says_nothing_about_the_list() -> None:
-    drift = Drift("nord", "newsletter", "r1").not_seen("out of reach", NOON)
+    drift = ListDrift("nord", "newsletter", "r1").not_seen("out of reach", NOON)
     assert drift.drifted_since is None
     again = drift.not_seen("out of reach, still", NOON + timedelta(hours=1))
     assert (again.not_checked_since, again.not_checked_because) == (NOON, "out of reach, still")

@@ -14,9 +14,9 @@ from campaign_sync.domain.membership import (
     MembershipExplanation,
     ProvenReplacement,
     Rejection,
+    absence_reason,
     explain_membership,
-    members,
-    why_not,
+    list_members,
 )
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -33,7 +33,7 @@ def who(found: Members) -> list[str]:
 
 @pytest.mark.parametrize("stage", ["gate", "vendor", "sweep", "a stage of tomorrow"])
 def test_whoever_that_replace_turned_away_is_not_in_the_list(stage: str) -> None:
-    found = members(PEOPLE, TODAY, {"contact:2": [replace(REFUSED, stage=stage)]})
+    found = list_members(PEOPLE, TODAY, {"contact:2": [replace(REFUSED, stage=stage)]})
     assert (who(found), found.uncertain) == (["1", "3"], 0)
 
 
@@ -47,12 +47,12 @@ def test_whoever_that_replace_turned_away_is_not_in_the_list(stage: str) -> None
     ids=["before", "afterwards", "selection"],
 )
 def test_what_other_replaces_and_stages_turned_away_says_nothing_about_this_list(entry: Rejection) -> None:
-    assert who(members(PEOPLE, TODAY, {"contact:2": [entry]})) == ["1", "2", "3"]
+    assert who(list_members(PEOPLE, TODAY, {"contact:2": [entry]})) == ["1", "2", "3"]
 
 
 def test_what_an_earlier_attempt_of_the_same_run_turned_away_may_be_in_the_list_by_now() -> None:
     retried = replace(TODAY, retried_after=NOON - HOUR / 4)
-    assert who(members(PEOPLE, retried, {"contact:2": [REFUSED]})) == ["1", "2", "3"]
+    assert who(list_members(PEOPLE, retried, {"contact:2": [REFUSED]})) == ["1", "2", "3"]
 
 
 WRITTEN_OVER = replace(REFUSED, first_seen=NOON - 9 * DAY, last_seen=NOON + DAY, run_id="tomorrow")
@@ -68,7 +68,7 @@ def test_the_number_that_was_proven_tells_what_a_later_run_has_written_over(
     in_list: int | None, expected: list[str], uncertain: int
 ) -> None:
     ledger = {"contact:2": [WRITTEN_OVER], "contact:3": [WRITTEN_OVER]}
-    found = members(PEOPLE, replace(TODAY, in_list=in_list), ledger)
+    found = list_members(PEOPLE, replace(TODAY, in_list=in_list), ledger)
     assert (who(found), found.uncertain) == (expected, uncertain)
 
 
@@ -85,7 +85,7 @@ def test_as_many_are_found_as_were_proven_unless_it_says_how_many_are_in_doubt(
     }
     truth = {str(number) for number in range(10)} - {str(number) for number in refused | (hidden - other)}
 
-    found = members(people, replace(TODAY, in_list=len(truth)), ledger)
+    found = list_members(people, replace(TODAY, in_list=len(truth)), ledger)
 
     assert set(who(found)) <= truth
     assert found.uncertain or set(who(found)) == truth
@@ -99,26 +99,26 @@ def selection(reason: str, first: datetime, last: datetime, run_id: str) -> Reje
 def test_the_reason_is_what_the_replace_or_its_snapshot_entered() -> None:
     own = selection("no_consent", NOON - 9 * DAY, NOON - 2 * HOUR, "today")
     earlier = selection("bounced", NOON - 3 * HOUR, NOON - 3 * HOUR, "an attempt at eight")
-    assert why_not([earlier, own], TODAY, in_snapshot=False) is own
-    assert why_not([own, REFUSED], TODAY, in_snapshot=True) is REFUSED
+    assert absence_reason([earlier, own], TODAY, in_snapshot=False) is own
+    assert absence_reason([own, REFUSED], TODAY, in_snapshot=True) is REFUSED
 
 
 def test_where_a_later_run_has_written_over_it_the_reason_is_what_came_up_last() -> None:
     long_ago = selection("no_address", NOON - 9 * DAY, NOON + DAY, "tomorrow")
     lately = selection("no_consent", NOON - 2 * HOUR, NOON + DAY, "tomorrow")
     afterwards = selection("bounced", NOON + HOUR, NOON + DAY, "tomorrow")
-    assert why_not([long_ago, lately, afterwards], TODAY, in_snapshot=False) is lately
+    assert absence_reason([long_ago, lately, afterwards], TODAY, in_snapshot=False) is lately
 
 
 def test_a_reason_that_was_over_before_the_proof_before_explains_nothing() -> None:
     over = selection("no_consent", NOON - 9 * DAY, NOON - 2 * DAY, "last week")
-    assert why_not([over], TODAY, in_snapshot=False) is None
-    assert why_not([over], replace(TODAY, since=None), in_snapshot=False) is over
+    assert absence_reason([over], TODAY, in_snapshot=False) is None
+    assert absence_reason([over], replace(TODAY, since=None), in_snapshot=False) is over
 
 
 def test_the_reason_of_an_old_snapshot_that_was_sent_once_more_is_what_its_own_run_entered() -> None:
     over = selection("no_consent", NOON - 9 * DAY, NOON - 2 * DAY, "last week")
-    assert why_not([over], replace(TODAY, snapshot_run_id="last week"), in_snapshot=False) is over
+    assert absence_reason([over], replace(TODAY, snapshot_run_id="last week"), in_snapshot=False) is over
 
 
 def test_what_runs_since_the_proof_found_is_told_apart_from_what_was_before() -> None:

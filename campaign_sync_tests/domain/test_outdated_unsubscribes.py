@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.outdated_unsubscribes import Outdated
+from campaign_sync.domain.outdated_unsubscribes import OutdatedUnsubscribes
 
 withdrawals = st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abcdef")), max_size=60)
 
@@ -15,13 +15,13 @@ def test_an_unsubscribe_is_outdated_if_every_consent_that_it_is_about_is_granted
     people = {person for person, _ in withdrawals}
     effective = {person for person, consent in withdrawals if consent in withdrawn}
 
-    assert Outdated.of(withdrawals, withdrawn) == Outdated(len(people - effective), len(people))
+    assert OutdatedUnsubscribes.of(withdrawals, withdrawn) == OutdatedUnsubscribes(len(people - effective), len(people))
 
 
 def test_from_a_twentieth_on_they_are_suspicious() -> None:
-    assert not Outdated(0, 0).suspicious
-    assert not Outdated(0, 100).suspicious
-    assert not Outdated(4, 100).suspicious
-    assert Outdated(5, 100).suspicious
-    assert Outdated(1, 20).suspicious
-    assert not Outdated(1, 21).suspicious
+    assert not OutdatedUnsubscribes(0, 0).suspicious
+    assert not OutdatedUnsubscribes(0, 100).suspicious
+    assert not OutdatedUnsubscribes(4, 100).suspicious
+    assert OutdatedUnsubscribes(5, 100).suspicious
+    assert OutdatedUnsubscribes(1, 20).suspicious
+    assert not OutdatedUnsubscribes(1, 21).suspicious

@@ -5,15 +5,15 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.propagation import Delays, OptOut, ProofTimes, delays_to_absence, delays_to_crm
+from campaign_sync.domain.propagation import Delays, OptOut, ReplacementTimes, delays_to_crm, delays_to_removal
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 LEFT = OptOut(NOON, NOON + HOUR)
 
 
-def proof(frozen: float, proven: float) -> ProofTimes:
-    return ProofTimes(NOON + frozen * HOUR, NOON + proven * HOUR)
+def proof(frozen: float, proven: float) -> ReplacementTimes:
+    return ReplacementTimes(NOON + frozen * HOUR, NOON + proven * HOUR)
 
 
 def test_the_way_to_the_crm_ends_when_the_crm_has_it() -> None:
@@ -25,11 +25,11 @@ def test_somebody_is_out_when_the_last_list_was_proven_with_rows_selected_after_
         "newsletter": [proof(0.5, 2), proof(24, 25)],  # the first one's rows are older than the opt-out's entry
         "products": [proof(1, 3), proof(24, 26)],
     }
-    assert delays_to_absence([LEFT], proofs, NOON + 99 * HOUR) == [25 * HOUR]
+    assert delays_to_removal([LEFT], proofs, NOON + 99 * HOUR) == [25 * HOUR]
 
 
 def test_an_opt_out_that_a_list_still_waits_for_has_taken_at_least_till_now() -> None:
-    assert delays_to_absence([LEFT], {"newsletter": [proof(2, 3)], "products": []}, NOON + 40 * HOUR) == [40 * HOUR]
+    assert delays_to_removal([LEFT], {"newsletter": [proof(2, 3)], "products": []}, NOON + 40 * HOUR) == [40 * HOUR]
 
 
 def test_without_an_opt_out_there_is_nothing_to_tell() -> None:

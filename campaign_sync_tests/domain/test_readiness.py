@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campaign_sync.domain.feedback_age import AgeLimits, Freshness, FreshnessStatus
-from campaign_sync.domain.list_drift import Drift, ReadBack
-from campaign_sync.domain.readiness import Attempt, Facts, Readiness, judge
+from campaign_sync.domain.list_drift import ListDrift, ReadBack
+from campaign_sync.domain.readiness import Attempt, Readiness, ReadinessFacts, assess_readiness
 
 NOW = datetime(2026, 11, 26, 7, tzinfo=UTC)
 PROVEN_AT = NOW - timedelta(hours=3)
 LIMITS = AgeLimits(timedelta(hours=36), timedelta(days=14))
 FRESH = LIMITS.judge("nord", NOW - timedelta(hours=1), NOW)
-GOOD = Facts(
+GOOD = ReadinessFacts(
     proven_at=PROVEN_AT,
     is_current=True,
     incomplete_since=None,
@@ -25,7 +25,7 @@ GOOD = Facts(
     feedback=FRESH,
     drift=None,
 )
-EMPTIED = Drift("nord", "newsletter", "r1").seen(0, ReadBack(5, 0, 5, 0, 0, 0), NOW)
+EMPTIED = ListDrift("nord", "newsletter", "r1").seen(0, ReadBack(5, 0, 5, 0, 0, 0), NOW)
 
 
 def refused(hours_ago: float) -> Attempt:
@@ -78,8 +78,10 @@ def feedback(hours: float) -> FreshnessStatus:
         (replace(GOOD, attempt=None, attempts_known=False), Readiness.UNKNOWN, None, "Dagster can't be asked"),
     ],
 )
-def test_every_verdict_has_its_reason(facts: Facts, readiness: Readiness, since: datetime | None, told: str) -> None:
-    status = judge(facts, NOW)
+def test_every_verdict_has_its_reason(
+    facts: ReadinessFacts, readiness: Readiness, since: datetime | None, told: str
+) -> None:
+    status = assess_readiness(facts, NOW)
     assert (status.readiness, status.since) == (readiness, since)
     assert told in status.message
 
@@ -94,7 +96,7 @@ attempts = st.builds(
     st.sampled_from([(), ("b",)]),
 )
 every_fact = st.builds(
-    Facts,
+    ReadinessFacts,
     proven_at=st.none() | moments,
     is_current=st.booleans(),
     incomplete_since=st.none() | moments,
@@ -102,12 +104,12 @@ every_fact = st.builds(
     attempt=st.none() | attempts,
     attempts_known=st.booleans(),
     feedback=st.none().map(lambda _: FRESH) | st.floats(0, 1000).map(feedback),
-    drift=st.sampled_from([None, EMPTIED, Drift("nord", "newsletter", "r1")]),
+    drift=st.sampled_from([None, EMPTIED, ListDrift("nord", "newsletter", "r1")]),
 )
 
 
 @given(every_fact)
-def test_a_list_is_called_ready_only_if_nothing_at_all_speaks_against_it(facts: Facts) -> None:
+def test_a_list_is_called_ready_only_if_nothing_at_all_speaks_against_it(facts: ReadinessFacts) -> None:
     newest_failed = (
         facts.attempt is not None
         and facts.proven_at is not None
@@ -124,11 +126,11 @@ def test_a_list_is_called_ready_only_if_nothing_at_all_speaks_against_it(facts: 
         and not (facts.attempt and (facts.attempt.failed_checks or facts.attempt.missing_checks))
         and not (facts.drift and facts.drift.drifted_since)
     )
-    assert (judge(facts, NOW).readiness is Readiness.READY) is nothing_against_it
+    assert (assess_readiness(facts, NOW).readiness is Readiness.READY) is nothing_against_it
 
 
 @given(every_fact)
-def test_what_is_not_whole_is_never_called_complete(facts: Facts) -> None:
+def test_what_is_not_whole_is_never_called_complete(facts: ReadinessFacts) -> None:
     not_whole = facts.incomplete_since is not None or facts.proven_at is None
     if not_whole or (facts.drift and facts.drift.drifted_since):
-        assert not judge(facts, NOW).readiness.complete
+        assert not assess_readiness(facts, NOW).readiness.complete

@@ -1,6 +1,13 @@
 """The vendor's answers have a meaning of ours."""
 
-from campaign_sync.domain.rejection import ACCEPTED, ALREADY_STORED, GENERAL_ERROR, VENDOR_REASONS, Reason, meaning
+from campaign_sync.domain.rejection import (
+    ACCEPTED,
+    ALREADY_STORED,
+    GENERAL_ERROR,
+    VENDOR_REASONS,
+    Reason,
+    describe_reason,
+)
 
 
 def test_every_documented_refusal_of_the_vendor_has_a_reason_of_its_own() -> None:
@@ -14,6 +21,6 @@ def test_every_documented_refusal_of_the_vendor_has_a_reason_of_its_own() -> Non
 
 
 def test_every_reason_has_a_meaning_and_one_of_tomorrow_is_told_as_it_stands() -> None:
-    assert len({meaning(reason) for reason in Reason}) == len(Reason)
-    assert all(meaning(reason) != reason.replace("_", " ") for reason in Reason)
-    assert meaning("moved_to_mars") == "moved to mars"
+    assert len({describe_reason(reason) for reason in Reason}) == len(Reason)
+    assert all(describe_reason(reason) != reason.replace("_", " ") for reason in Reason)
+    assert describe_reason("moved_to_mars") == "moved to mars"

@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 from campaign_sync.domain.size_limits import (
     SizeBaseline,
     SizeLimits,
-    leap_violations,
+    change_violations,
+    exceeds_growth,
     limit_violations,
-    looks_half_full,
+    may_be_incomplete,
     median_baseline,
-    outgrows,
 )
 
 LAST = SizeBaseline(100, "last replace")
 
 
 def size_violations(rows: int, limits: SizeLimits, baseline: SizeBaseline | None) -> list[str]:
-    leaps = leap_violations({"contact": rows}, limits, [baseline] if baseline else [])
+    leaps = change_violations({"contact": rows}, limits, [baseline] if baseline else [])
     return limit_violations(rows, limits) + leaps
 
 
@@ -78,19 +78,19 @@ def test_the_same_size_again_is_plausible_under_all_relative_limits(rows: int, f
 
 def test_an_entity_type_that_vanishes_is_told_though_the_list_hardly_moved() -> None:
     before = SizeBaseline(1020, "last replace", {"contact": 1000, "account": 20})
-    assert leap_violations({"contact": 1000}, SizeLimits(), [before]) == [
+    assert change_violations({"contact": 1000}, SizeLimits(), [before]) == [
         "its part of accounts shrinks by 100% from 20 (last replace) to 0, more than max_shrink 20%"
     ]
 
 
 def test_a_handful_of_one_entity_type_may_come_and_go() -> None:
     before = SizeBaseline(1019, "last replace", {"contact": 1000, "account": 19})
-    assert leap_violations({"contact": 1000}, SizeLimits(), [before]) == []
+    assert change_violations({"contact": 1000}, SizeLimits(), [before]) == []
 
 
 def test_a_list_that_moves_as_a_whole_is_told_once() -> None:
     before = SizeBaseline(200, "last replace", {"contact": 100, "lead": 100})
-    assert len(leap_violations({"contact": 50, "lead": 50}, SizeLimits(), [before])) == 1
+    assert len(change_violations({"contact": 50, "lead": 50}, SizeLimits(), [before])) == 1
 
 
 def test_a_list_that_creeps_is_caught_by_the_median_of_its_history() -> None:
@@ -99,7 +99,7 @@ def test_a_list_that_creeps_is_caught_by_the_median_of_its_history() -> None:
     for day in range(1, len(sizes)):
         history = [{"contact": size} for size in reversed(sizes[:day])]
         baselines = [SizeBaseline(sizes[day - 1], "last replace"), *filter(None, [median_baseline(history)])]
-        caught.append(leap_violations({"contact": sizes[day]}, SizeLimits(), baselines))
+        caught.append(change_violations({"contact": sizes[day]}, SizeLimits(), baselines))
     assert caught[:3] == [[], [], []]
     assert "median of 9 replaces" in caught[-1][0]
 
@@ -125,7 +125,7 @@ def test_the_median_is_taken_for_each_entity_type_and_needs_some_history() -> No
 def test_a_list_looks_half_full_that_holds_part_of_a_snapshot_and_hardly_anybody_else(
     held: int, known: int, expected: int, verdict: bool
 ) -> None:
-    assert looks_half_full(held, known, expected, SizeLimits(max_shrink=0.2)) is verdict
+    assert may_be_incomplete(held, known, expected, SizeLimits(max_shrink=0.2)) is verdict
 
 
 @given(st.integers(1, 10**6), st.integers(0, 10**6), shares, shares)
@@ -135,7 +135,7 @@ def test_a_list_that_may_be_a_proven_one_never_looks_half_full(
     limits = SizeLimits(max_shrink=max_shrink, max_growth=max_growth)
     held = max(0, expected - swept)
     if not size_violations(held, limits, SizeBaseline(expected, "as sent")):
-        assert not looks_half_full(held, held, expected, limits)
+        assert not may_be_incomplete(held, held, expected, limits)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 10**6), shares)
@@ -143,5 +143,5 @@ def test_a_size_outgrows_a_baseline_exactly_where_a_violation_says_so(
     rows: int, before: int, max_growth: float
 ) -> None:
     limits, baseline = SizeLimits(max_growth=max_growth), SizeBaseline(before, "last replace")
-    said = any("grows" in violation for violation in leap_violations({"contact": rows}, limits, [baseline]))
-    assert outgrows(rows, limits, [baseline]) is said
+    said = any("grows" in violation for violation in change_violations({"contact": rows}, limits, [baseline]))
+    assert exceeds_growth(rows, limits, [baseline]) is said

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.time_pattern import precision, problem_with
+from campaign_sync.domain.time_pattern import pattern_problem, precision
 
 letters = st.lists(st.sampled_from([*"YymbBdjHIpMSfzaA%ZcxXUWwGuVTRDsFe", ""]), min_size=1, max_size=9)
 between = st.sampled_from(["", " ", ".", "-", ":", "T", "1"])
@@ -24,7 +24,7 @@ moments = st.integers(1_000_000_000_000_000, 2_900_000_000_000_000).map(
     ],
 )
 def test_the_ways_in_which_times_are_usually_written_are_accepted(pattern: str) -> None:
-    assert problem_with(pattern) is None
+    assert pattern_problem(pattern) is None
 
 
 @pytest.mark.parametrize(
@@ -54,19 +54,19 @@ def test_the_ways_in_which_times_are_usually_written_are_accepted(pattern: str) 
 def test_a_pattern_that_would_be_read_otherwise_than_written_is_refused_with_its_remedy(
     pattern: str, remedy: str
 ) -> None:
-    assert remedy in (problem_with(pattern) or "accepted")
+    assert remedy in (pattern_problem(pattern) or "accepted")
 
 
 def test_names_of_months_are_refused_where_the_machine_writes_them_in_another_language(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("campaign_sync.domain.time_pattern._NAMES", {"b": "nov."})
-    assert "LC_TIME" in (problem_with("%d %b %Y") or "accepted")
+    assert "LC_TIME" in (pattern_problem("%d %b %Y") or "accepted")
 
 
 @given(patterns, moments)
 def test_whatever_is_accepted_reads_back_every_time_to_its_precision(pattern: str, moment: datetime) -> None:
-    if problem_with(pattern) is None:
+    if pattern_problem(pattern) is None:
         read = datetime.strptime(moment.strftime(pattern), pattern)  # noqa: DTZ007 - the pattern says
         lost = moment.replace(tzinfo=None) - read.replace(tzinfo=None)
         assert timedelta(0) <= lost < precision(pattern)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.windows import LONGEST, Window, covered_until, windows
+from campaign_sync.domain.windows import LONGEST_WINDOW, Window, covered_until, plan_windows
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 OVERLAP, LIFETIME = timedelta(hours=2), timedelta(days=30)
@@ -13,29 +13,29 @@ spans = st.timedeltas(timedelta(0), timedelta(days=90))
 
 
 def test_the_first_import_reads_all_that_the_vendor_keeps_in_pieces_that_can_be_resumed() -> None:
-    found = windows(None, NOW, OVERLAP, LIFETIME)
+    found = plan_windows(None, NOW, OVERLAP, LIFETIME)
     assert (found[0].since, found[-1].until) == (NOW - LIFETIME, NOW)
     assert len(found) == 15
 
 
 def test_a_daily_import_is_one_window_that_reaches_back_into_the_one_before() -> None:
     yesterday = NOW - timedelta(days=1)
-    assert windows(yesterday, NOW, OVERLAP, LIFETIME) == [Window(yesterday - OVERLAP, NOW)]
+    assert plan_windows(yesterday, NOW, OVERLAP, LIFETIME) == [Window(yesterday - OVERLAP, NOW)]
 
 
 @given(st.none() | spans)
 def test_every_window_begins_an_overlap_before_the_end_of_the_one_before(ago: timedelta | None) -> None:
     covered = None if ago is None else NOW - ago
-    found = windows(covered, NOW, OVERLAP, LIFETIME)
+    found = plan_windows(covered, NOW, OVERLAP, LIFETIME)
     ends = [covered, *(one.until for one in found)]
     assert ends[-1] == NOW
-    assert all(one.until - one.since <= LONGEST + OVERLAP for one in found)
+    assert all(one.until - one.since <= LONGEST_WINDOW + OVERLAP for one in found)
     for end, window in zip(ends, found, strict=False):
         assert window.since == (NOW - LIFETIME if end is None else end - OVERLAP)
 
 
 def test_a_clock_that_was_set_back_makes_no_window_of_negative_length() -> None:
-    (window,) = windows(NOW + timedelta(hours=5), NOW, OVERLAP, LIFETIME)
+    (window,) = plan_windows(NOW + timedelta(hours=5), NOW, OVERLAP, LIFETIME)
     assert window == Window(NOW - OVERLAP, NOW)
 
 

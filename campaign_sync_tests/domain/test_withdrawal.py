@@ -11,8 +11,8 @@ from campaign_sync.domain.withdrawal import (
     ConsentingPerson,
     KnownWithdrawal,
     ShownWithdrawal,
-    changed_by,
     check_withdrawals,
+    updated_withdrawals,
 )
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -91,21 +91,21 @@ def test_all_withdrawals_that_keep_somebody_out_are_named_the_newest_first() -> 
 def test_the_newest_time_is_remembered_and_an_address_is_not_forgotten() -> None:
     before = {"e1": known(at=5)}
     shown = [ShownWithdrawal("e1", None, day(9)), ShownWithdrawal("e2", "a2", day(1))]
-    assert changed_by(before, shown, NOW) == {"e1": known(at=9), "e2": known("e2", "a2", 1)}
-    assert changed_by(before, [ShownWithdrawal("e1", "a1", day(2))], NOW) == {}
+    assert updated_withdrawals(before, shown, NOW) == {"e1": known(at=9), "e2": known("e2", "a2", 1)}
+    assert updated_withdrawals(before, [ShownWithdrawal("e1", "a1", day(2))], NOW) == {}
 
 
 def test_one_that_was_missing_and_is_shown_again_is_missing_no_longer() -> None:
     before = {"e1": known()._replace(missing_since=day(6))}
-    assert changed_by(before, [ShownWithdrawal("e1", "a1", day(5))], NOW) == {"e1": known()}
+    assert updated_withdrawals(before, [ShownWithdrawal("e1", "a1", day(5))], NOW) == {"e1": known()}
 
 
 @pytest.mark.parametrize("at", [None, NOW + timedelta(days=13_000)])
 def test_a_withdrawal_without_a_time_or_with_one_to_come_happened_when_it_was_first_seen(at: datetime | None) -> None:
     shown = [ShownWithdrawal("e1", "a1", at)]
-    first = changed_by({}, shown, NOW)
+    first = updated_withdrawals({}, shown, NOW)
     assert first["e1"].withdrawn_at == NOW
-    assert changed_by(first, shown, NOW + timedelta(days=1)) == {}
+    assert updated_withdrawals(first, shown, NOW + timedelta(days=1)) == {}
     assert not AbsentWithdrawals.of(first.values(), shown)
 
 

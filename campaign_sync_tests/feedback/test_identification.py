@@ -4,7 +4,7 @@ import pytest
 
 from campaign_sync.crm.sql import schema
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import NamedConsent
+from campaign_sync.domain.feedback import ReportedConsent
 from campaign_sync.feedback.identification import identify_consents
 from campaign_sync_tests.crm.small_crm import SmallCrm
 
@@ -21,8 +21,8 @@ def small(database_url: str) -> SmallCrm:
     return small
 
 
-def known(small: SmallCrm, opt_in_id: str | None, kind: str = "contact", entity_id: str = "C10") -> NamedConsent:
-    named = NamedConsent(opt_in_id, Entity.named(kind, entity_id))
+def known(small: SmallCrm, opt_in_id: str | None, kind: str = "contact", entity_id: str = "C10") -> ReportedConsent:
+    named = ReportedConsent(opt_in_id, Entity.named(kind, entity_id))
     with small.crm.snapshot() as snapshot:
         return identify_consents({named}, "nord", snapshot)[named]
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from campaign_sync.cli.report import report_after_run, write_report
 from campaign_sync.config import ReportSettings
-from campaign_sync.domain.list_drift import Drift, ReadBack
+from campaign_sync.domain.list_drift import ListDrift, ReadBack
 from campaign_sync.domain.readiness import Readiness
 from campaign_sync.orchestration import run_attempts
 from campaign_sync.orchestration.assets.report import OF_RUN_TAG, REPORT_TAG, report_asset
@@ -245,7 +245,7 @@ def test_a_list_that_was_changed_after_its_proof_is_not_called_ready(shop: Insta
     with shop.state() as state:
         proven = state.replacements.last_proven("nord", "newsletter")
         assert proven is not None
-        drift = Drift("nord", "newsletter", proven.id)
+        drift = ListDrift("nord", "newsletter", proven.id)
         state.list_drifts.record(drift.seen(2, ReadBack(5, 2, 4, 0, 0, 1), datetime.now(UTC)))
     report = gathered(shop)
 

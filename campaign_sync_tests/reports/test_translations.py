@@ -12,7 +12,7 @@ import pytest
 
 from campaign_sync import reports
 from campaign_sync.config import Language
-from campaign_sync.domain.feedback import KIND_OF_READER
+from campaign_sync.domain.feedback import READER_KINDS
 from campaign_sync.domain.readiness import Readiness
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.reports.daily_report import NOT_PICKED
@@ -42,7 +42,7 @@ def test_every_text_that_is_asked_for_is_there() -> None:
 
 def test_every_reason_and_every_reader_of_feedback_has_words() -> None:
     assert set(REASONS) == {*Reason, NOT_PICKED}
-    assert {f"reader_{reader}" for reader in KIND_OF_READER} <= set(TEXTS)
+    assert {f"reader_{reader}" for reader in READER_KINDS} <= set(TEXTS)
     for language in (GERMAN, ENGLISH):
         assert len({language.reason(reason) for reason in REASONS}) == len(REASONS)
     assert GERMAN.reason("moved_to_mars") == "moved to mars"

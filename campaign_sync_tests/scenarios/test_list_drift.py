@@ -9,7 +9,7 @@ import pytest
 import time_machine
 
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.domain.list_drift import Drift, ReadBack
+from campaign_sync.domain.list_drift import ListDrift, ReadBack
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.drift_sensor import list_drift_sensor
 from campaign_sync.orchestration.resources import Resources
@@ -35,7 +35,7 @@ def proven(installation: Installation) -> Installation:
 
 def check_drift(
     installation: Installation, place: int = 0, meanwhile: Callable[[], object] = lambda: None
-) -> Drift | None:
+) -> ListDrift | None:
     """Check the newsletter, as the asset does.
 
     `place` is the first row of the page, or the last possible one; `meanwhile` is called while the list is read.

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import Attribution, Bounce, BounceKind, ConsentRef, RawRow, Unsubscribe, Written
+from campaign_sync.domain.feedback import Attribution, Bounce, BounceKind, ConsentRef, CrmEntry, RawRow, Unsubscribe
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.crm_write_backs import WrittenConsent
 from campaign_sync.storage.database import upgrade_database
@@ -267,7 +267,7 @@ def test_every_entry_in_the_crm_is_recorded_once_with_the_row_it_came_from(datab
     left = dataclasses.replace(UNKNOWN_RECIPIENT, raw=RawRow("import", 17), attribution=Attribution.MAILING)
     with State(database_url) as state:
         for new in (True, False):
-            state.write_backs.record([Written(left, new, anna, "news", "event-1")], NOON)
+            state.write_backs.record([CrmEntry(left, new, anna, "news", "event-1")], NOON)
 
         (record,) = state.write_backs.find(anna, None)
         assert (record.entity, record.opt_in_id, record.event_id) == (anna, "news", "event-1")
@@ -285,7 +285,7 @@ def test_every_entry_in_the_crm_is_recorded_once_with_the_row_it_came_from(datab
 def test_a_written_bounce_is_known_to_be_written(database_url: str) -> None:
     another = dataclasses.replace(DEAD_END, occurred_at=NOON + HOUR)
     with State(database_url) as state:
-        state.write_backs.record([Written(DEAD_END, True)], NOON)
+        state.write_backs.record([CrmEntry(DEAD_END, True)], NOON)
 
         assert state.write_backs.already_written([DEAD_END, another]) == {DEAD_END}
         (record,) = state.write_backs.find(Entity(EntityType.LEAD, "1"), "gone@example.com")

@@ -10,7 +10,7 @@ from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import NullType
 
 from campaign_sync.config import CrmSettings
-from campaign_sync.config.database_url import place
+from campaign_sync.config.database_url import location
 from campaign_sync.crm.port import CrmError, OnWritten, RecordedResponses, WriteBack, ignore_written
 from campaign_sync.crm.sql.crm_snapshot import SqlSnapshot
 from campaign_sync.crm.sql.engine import crm_engine, crm_errors, read_only
@@ -18,9 +18,9 @@ from campaign_sync.crm.sql.feedback_recorder import record_bounces, record_unsub
 from campaign_sync.crm.sql.reader import SqlReader
 from campaign_sync.crm.sql.response_recorder import record_responses, takes_responses
 from campaign_sync.crm.sql.schema import export_log, export_metadata, metadata, required_columns
-from campaign_sync.domain.consent import NO_OTHER_WORDS, ConsentWords
+from campaign_sync.domain.consent import STANDARD_WORDS_ONLY, ConsentWords
 from campaign_sync.domain.feedback import Bounce, Unsubscribe
-from campaign_sync.domain.instant import CLOCK_TOLERANCE, instant
+from campaign_sync.domain.instant import CLOCK_TOLERANCE, parse_instant
 from campaign_sync.domain.response import Response
 from campaign_sync.domain.text import normalize_text
 
@@ -72,7 +72,7 @@ class SqlCrm:
         CrmError: the URL can't be used, or names a SQLite file that doesn't exist.
     """
 
-    def __init__(self, url: str, words: ConsentWords = NO_OTHER_WORDS) -> None:
+    def __init__(self, url: str, words: ConsentWords = STANDARD_WORDS_ONLY) -> None:
         self._engine, self._words = crm_engine(url), words
 
     def check(self, *, exports: bool = False) -> None:
@@ -105,9 +105,9 @@ class SqlCrm:
                 ]
         if flaws:
             raise CrmError(
-                f"the CRM at {place(self._engine.url)} doesn't fulfil the contract of docs/crm.md: {'; '.join(flaws)}. "
-                "Add views of these names, or let `campaign-sync crm init --url URL` create the tables"
-                f"{' (export_log: with --exports)' if exports else ''}"
+                f"the CRM at {location(self._engine.url)} doesn't fulfil the contract of docs/crm.md: "
+                f"{'; '.join(flaws)}. Add views of these names, or let `campaign-sync crm init --url URL` create "
+                f"the tables{' (export_log: with --exports)' if exports else ''}"
             )
 
     @contextmanager
@@ -147,7 +147,7 @@ class SqlCrm:
         with crm_errors(self._engine, f"looking for the export {name!r}"), read_only(self._engine) as connection:
             query = select(*[export_log.c.name, SqlReader(connection).moment(export_log.c.finished_at)])
             rows = connection.execute(query).all()
-        times = [instant(row[1]) for row in rows if normalize_text(str(row[0])) == normalize_text(name)]
+        times = [parse_instant(row[1]) for row in rows if normalize_text(str(row[0])) == normalize_text(name)]
         known = [moment for moment in times if moment is not None]
         if times and not known:
             raise CrmError(

@@ -33,18 +33,18 @@ from campaign_sync.domain.consent import (
     KINDS,
     UNDATED,
     ConsentEvent,
+    ConsentEventCounts,
     ConsentKind,
-    ConsentRows,
     ConsentWords,
     Numbers,
     OptIn,
-    cleaned_word,
-    deciding,
-    understood,
-    understood_kinds,
+    deciding_events,
+    effective_kind,
+    effective_kinds,
+    normalize_word,
 )
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.instant import Instants, as_datetime, instant, instants
+from campaign_sync.domain.instant import Instants, as_datetime, parse_instant, parse_instants
 from campaign_sync.domain.text import normalize_text
 
 EVENT_COLUMNS = ("id", "entity_id", "kind", "occurred_at", "source", "evidence", "text_version")
@@ -124,7 +124,7 @@ class ConsentReader:
             values = [_utf8(row._mapping[column], f"opt_in.{column.name}") for column in opt_in.c]
             opt_in_id, mandator = map(normalize_text, values[:2])
             if opt_in_id:
-                definitions[cleaned_word(opt_in_id)].append(OptIn(opt_in_id, mandator, *values[2:]))
+                definitions[normalize_word(opt_in_id)].append(OptIn(opt_in_id, mandator, *values[2:]))
         return dict(definitions)
 
     def opt_in(self, opt_in_id: str) -> OptIn | None:
@@ -133,7 +133,7 @@ class ConsentReader:
         Raises:
             CrmError: several opt-ins have this id in different spellings.
         """
-        definitions = self._opt_ins.get(cleaned_word(opt_in_id), [])
+        definitions = self._opt_ins.get(normalize_word(opt_in_id), [])
         if len(definitions) > 1:
             raise CrmError(
                 f"opt_in.opt_in_id has {opt_in_id!r} {len(definitions)} times, only spelled differently (case, "
@@ -191,7 +191,7 @@ class ConsentReader:
         )
 
     def _opt_in_key(self, raw: object) -> str:
-        cleaned = cleaned_word(raw)
+        cleaned = normalize_word(raw)
         return cleaned if cleaned in self._opt_ins else _UNREADABLE
 
     def of_opt_ins(self, opt_ins: Collection[str], types: Collection[EntityType]) -> ColumnElement[bool]:
@@ -220,15 +220,15 @@ class ConsentReader:
             events: the values of `EVENT_COLUMNS`, column by column.
         """
         kinds, moments = self._understood(events[2], events[3])
-        rows = deciding(groups, kinds, moments, events[0])
+        rows = deciding_events(groups, kinds, moments, events[0])
         return Decisions(rows, kinds[rows], moments[rows])
 
     def _understood(self, raw_kinds: Sequence[object], raw_moments: Sequence[object]) -> tuple[Numbers, Instants]:
         numbers = {raw: KINDS.index(kind) for raw, kind in self._spellings.kinds.items() if kind is not None}
         unclear = KINDS.index(ConsentKind.UNCLEAR)  # what isn't found in the snapshot's own words
         kinds = np.array([numbers.get(raw, unclear) for raw in raw_kinds], dtype=np.intp)
-        moments = instants(raw_moments)
-        return understood_kinds(kinds, moments, self._now), moments
+        moments = parse_instants(raw_moments)
+        return effective_kinds(kinds, moments, self._now), moments
 
     def people(self, entity_type: EntityType) -> FromClause:
         """Return the records of a type, their ids without outer blanks."""
@@ -260,7 +260,7 @@ class ConsentReader:
         if not rows:
             return
         ids, entity_ids, kinds, moments, sources, raw_types, raw_opt_ins, emails = zip(*rows, strict=True)
-        types = {raw: EntityType(cleaned_word(raw)) for raw in set(raw_types)}
+        types = {raw: EntityType(normalize_word(raw)) for raw in set(raw_types)}
         keys = {raw: self._opt_in_key(raw) for raw in set(raw_opt_ins)}
         numbers: dict[tuple[EntityType, str, str], int] = {}
         groups = [
@@ -301,7 +301,7 @@ class ConsentReader:
             opt_in_id = self._opt_ins[key][0].opt_in_id if key in self._opt_ins else None
             for possible_type in EntityType if entity_type is None else (entity_type,):
                 entity = Entity(possible_type, _text(row.entity_id).strip())
-                unclear.append(UnclearConsent(entity, opt_in_id, instant(row.occurred_at), row.source))
+                unclear.append(UnclearConsent(entity, opt_in_id, parse_instant(row.occurred_at), row.source))
         return unclear
 
     def _is_harmless(self, key: str, kind: object) -> bool:
@@ -356,12 +356,12 @@ class ConsentReader:
         )
         by_opt_in: defaultdict[str, list[ConsentEvent]] = defaultdict(list)
         for row in self._reader.rows(query, "reading consent_event"):
-            at, kind = instant(row.occurred_at), self._words.kind_of(row.kind)
+            at, kind = parse_instant(row.occurred_at), self._words.kind_of(row.kind)
             if kind is not None:
                 by_opt_in[self._opt_ins[self._opt_in_key(row.opt_in_id)][0].opt_in_id].append(
                     ConsentEvent(
                         _text(row.id).strip(),
-                        understood(kind, at, self._now),
+                        effective_kind(kind, at, self._now),
                         at or UNDATED,
                         row.source,
                         row.evidence,
@@ -373,7 +373,7 @@ class ConsentReader:
             for opt_in_id, events in sorted(by_opt_in.items())
         }
 
-    def rows_of(self, opt_in_id: str) -> ConsentRows:
+    def rows_of(self, opt_in_id: str) -> ConsentEventCounts:
         """Return how many events there are of an opt-in, and how many had to be cleaned or can't be understood."""
         key, known, source = self._only(opt_in_id), self._spellings, self.source
         if key not in self._opt_ins:
@@ -385,7 +385,7 @@ class ConsentReader:
                 0
             ]
             undated = self._undated_grants(this)
-            return ConsentRows(rows, 0, {"occurred_at": undated} if undated else {})
+            return ConsentEventCounts(rows, 0, {"occurred_at": undated} if undated else {})
         return self._counted(key, this)
 
     def _all_spelled_well(self, key: str) -> bool:
@@ -399,9 +399,9 @@ class ConsentReader:
         )
 
     def _is_well_spelled(self, raw: object) -> bool:
-        return self._words.kind_of(raw) is not ConsentKind.UNCLEAR and raw == cleaned_word(raw)
+        return self._words.kind_of(raw) is not ConsentKind.UNCLEAR and raw == normalize_word(raw)
 
-    def _counted(self, key: str, this: ColumnElement[bool]) -> ConsentRows:
+    def _counted(self, key: str, this: ColumnElement[bool]) -> ConsentEventCounts:
         columns = self.source.c["entity_type", "opt_in_id", "kind"]
         query = select(*columns, func.count()).where(this).group_by(*columns)
         ids = {definition.opt_in_id for definition in self._opt_ins[key]}
@@ -419,9 +419,9 @@ class ConsentReader:
             flaw = next((name for name, is_readable in readable.items() if not is_readable), None)
             if flaw:
                 unclear[flaw] += count
-                words[flaw, cleaned_word({"opt_in_id": opt_in_id, "entity_type": entity_type, "kind": kind}[flaw])] += (
-                    count
-                )
+                words[
+                    flaw, normalize_word({"opt_in_id": opt_in_id, "entity_type": entity_type, "kind": kind}[flaw])
+                ] += count
             elif opt_in_id not in ids or entity_type not in list(EntityType) or not self._is_well_spelled(kind):
                 cleaned += count
         known = self._spellings
@@ -432,7 +432,7 @@ class ConsentReader:
             _is_one_of(self.source.c.entity_type, types),
         )
         unclear["occurred_at"] += self._undated_grants(good)
-        return ConsentRows(rows, cleaned, {name: count for name, count in unclear.items() if count}, dict(words))
+        return ConsentEventCounts(rows, cleaned, {name: count for name, count in unclear.items() if count}, dict(words))
 
     def _undated_grants(self, this: ColumnElement[bool]) -> int:
         """Return how many grants have no time. Times stored as text are parsed in Python."""
@@ -445,14 +445,14 @@ class ConsentReader:
             return int(self._reader.rows(select(func.count()).select_from(self.source).where(where, none), doing)[0][0])
         query = select(self._reader.moment(stored)).where(where)
         return sum(
-            int(np.isnat(instants([row[0] for row in chunk])).sum())
+            int(np.isnat(parse_instants([row[0] for row in chunk])).sum())
             for chunk in self._reader.stream(query, 20_000, doing)
         )
 
     def _only(self, opt_in_id: str) -> str:
         """Return the cleaned id of an opt-in, which is the only one of this spelling."""
         self.opt_in(opt_in_id)
-        return cleaned_word(opt_in_id)
+        return normalize_word(opt_in_id)
 
     def _with_people(self) -> FromClause:
         joined: Any = self.source
@@ -474,7 +474,7 @@ class ConsentReader:
 
 def entity_type_of(raw: object) -> EntityType | None:
     """Return what a value of the CRM names, whatever its case and outer blanks; None where that is no entity type."""
-    word = cleaned_word(raw)
+    word = normalize_word(raw)
     return EntityType(word) if word in list(EntityType) else None
 
 

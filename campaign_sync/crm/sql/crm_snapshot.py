@@ -20,12 +20,12 @@ from campaign_sync.crm.sql.text_frame import text_frame
 from campaign_sync.domain.consent import (
     KINDS,
     ConsentEvent,
+    ConsentEventCounts,
     ConsentKind,
-    ConsentRows,
     ConsentWords,
     Numbers,
     OptIn,
-    cleaned_word,
+    normalize_word,
 )
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import BounceKind
@@ -104,7 +104,9 @@ class SqlSnapshot:
         read = [*table.c["address", "bounce_kind", "source"], self._reader.moment(table.c.bounced_at)]
         states = self._reader.rows(select(*read).order_by(table.c.address), "reading address_state")
         # An address without a key can't be sent to in the first place.
-        keyed = [(address_key(row.address), row) for row in states if cleaned_word(row.bounce_kind) != BounceKind.SOFT]
+        keyed = [
+            (address_key(row.address), row) for row in states if normalize_word(row.bounce_kind) != BounceKind.SOFT
+        ]
         odd = self._consents.odd_people_of(mandator)
         emails = self.emails({consent.entity for consent in odd})
         kinds = {ConsentKind.WITHDRAWN: SuppressionKind.UNSUBSCRIBE}
@@ -138,7 +140,7 @@ class SqlSnapshot:
         places = [f"consent_event.{name}" for name in SUPPRESSION_COLUMNS]
         return text_frame(columns, SUPPRESSION_COLUMNS, places, "since")
 
-    def consent_rows(self, opt_in_id: str) -> ConsentRows:
+    def consent_rows(self, opt_in_id: str) -> ConsentEventCounts:
         """Return how well the consent events of an opt-in can be understood. See `CrmSnapshot.consent_rows`."""
         return self._consents.rows_of(opt_in_id)
 
@@ -186,7 +188,7 @@ class SqlSnapshot:
             .outerjoin(
                 events,
                 (events.c.entity_id == picked.c.entity_id)
-                & self._consents.of_opt_ins([cleaned_word(opt_in_id)], [people.entity_type]),
+                & self._consents.of_opt_ins([normalize_word(opt_in_id)], [people.entity_type]),
             )
             # Where a report names an entity several times, its first row counts: that with the smallest own columns.
             .order_by(picked.c.entity_id, *(column for column in own if column.table is picked))

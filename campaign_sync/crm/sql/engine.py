@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from campaign_sync.config.database_url import DatabaseUrlError, place, read_database_url
+from campaign_sync.config.database_url import DatabaseUrlError, location, read_database_url
 from campaign_sync.crm.port import CrmError
 from campaign_sync.sqlite import PATIENCE_SECONDS, remedy, use_write_ahead_log
 
@@ -70,7 +70,7 @@ def crm_engine(url: str, *, create: bool = False) -> Engine:
             if parsed.database not in (None, "", ":memory:"):
                 file.touch(mode=0o600, exist_ok=True)  # people are going to be in it
         elif not _sqlite_file_exists(parsed):
-            raise CrmError(f"there is no CRM at {place(parsed)}: create it with `campaign-sync crm init --url URL`")
+            raise CrmError(f"there is no CRM at {location(parsed)}: create it with `campaign-sync crm init --url URL`")
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -98,7 +98,7 @@ def crm_errors(engine: Engine, doing: str) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         # `from None`: the database's own message may quote a row.
-        raise CrmError(f"{doing} failed in the CRM at {place(engine.url)}: {_explain(error)}") from None
+        raise CrmError(f"{doing} failed in the CRM at {location(engine.url)}: {_explain(error)}") from None
 
 
 def _explain(error: SQLAlchemyError) -> str:

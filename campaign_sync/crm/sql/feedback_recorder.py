@@ -28,10 +28,10 @@ from campaign_sync.crm.sql.chunks import IDS_PER_QUERY, by_type, chunks, writing
 from campaign_sync.crm.sql.consents import entity_type_of
 from campaign_sync.crm.sql.reader import SqlReader
 from campaign_sync.crm.sql.schema import address_state, consent_event, opt_in
-from campaign_sync.domain.consent import ConsentKind, cleaned_word
+from campaign_sync.domain.consent import ConsentKind, normalize_word
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import FINAL_BOUNCES, Bounce, Unsubscribe, Written, bounce_weight
-from campaign_sync.domain.instant import instant
+from campaign_sync.domain.feedback import FINAL_BOUNCES, Bounce, CrmEntry, Unsubscribe, bounce_precedence
+from campaign_sync.domain.instant import parse_instant
 from campaign_sync.domain.text import normalize_text
 
 _WITHDRAWALS = uuid.UUID("a0f6c3a4-5f0e-4f0b-9d56-3d0d7f8f4b11")
@@ -58,7 +58,7 @@ def record_bounces(engine: Engine, bounces: Sequence[Bounce], on_written: OnWrit
         weightiest_of_chunk = {key: weightiest[key] for key in keys}
         news = written(engine, doing, partial(_write_bounces, weightiest_of_chunk, stored))
         count += len(news)
-        on_written([Written(bounce, key in news) for key in keys for bounce in reported[key]])
+        on_written([CrmEntry(bounce, key in news) for key in keys for bounce in reported[key]])
     unmatched = [bounce for bounce in bounces if address_key(bounce.address) not in known]
     return WriteBack(count, len(known) - count, _addresses(unmatched))
 
@@ -88,7 +88,7 @@ def _write_withdrawals(
     opt_ins: Mapping[str, Mapping[str, str]],
     types: Mapping[EntityType, Sequence[str]],
     connection: Connection,
-) -> list[Written]:
+) -> list[CrmEntry]:
     holders = {
         unsubscribe: people.get(address_key(unsubscribe.address) or unsubscribe.address, []) for unsubscribe in chunk
     }
@@ -102,7 +102,7 @@ def _write_withdrawals(
         for entity, opt_in_id in _concerned(unsubscribe, holders[unsubscribe], past, opt_ins[unsubscribe.mandator]):
             event_id = _withdrawal_id(unsubscribe, entity, normalize_text(opt_in_id))
             is_new = event_id not in past.event_ids and event_id not in withdrawals
-            entry = Written(unsubscribe, is_new, entity, normalize_text(opt_in_id), event_id)
+            entry = CrmEntry(unsubscribe, is_new, entity, normalize_text(opt_in_id), event_id)
             if is_new:
                 withdrawals[event_id] = _withdrawal(unsubscribe, entry) | {
                     "opt_in_id": opt_in_id
@@ -121,15 +121,15 @@ def _concerned(
     Where the vendor says which lists were left, those lists' instead of all. They end for all with the address, too.
     Nothing is written for records without consent events. Opt-ins come as the CRM spells them.
     """
-    through = {(consent.entity, cleaned_word(consent.opt_in_id)) for consent in unsubscribe.through}
+    through = {(consent.entity, normalize_word(consent.opt_in_id)) for consent in unsubscribe.through}
     through = {entry for entry in through if entry[1] in of_mandator}
     if unsubscribe.opt_in_id:
-        keys = {cleaned_word(unsubscribe.opt_in_id)} & of_mandator.keys()
+        keys = {normalize_word(unsubscribe.opt_in_id)} & of_mandator.keys()
         through = {entry for entry in through if entry[1] in keys}
         if unsubscribe.entity:
             through |= {(unsubscribe.entity, key) for key in keys}
     else:
-        left = set(map(cleaned_word, unsubscribe.opt_ins)) & of_mandator.keys()
+        left = set(map(normalize_word, unsubscribe.opt_ins)) & of_mandator.keys()
         keys = {key for _, key in through} or left or set(of_mandator)
     concerned = through | {(entity, key) for entity in holders for key in keys}
     return ((entity, of_mandator[key]) for entity, key in sorted(concerned) if key in past.opt_ins[entity])
@@ -140,7 +140,7 @@ class _Past:
 
     def __init__(self) -> None:
         self.opt_ins: defaultdict[Entity, set[str]] = defaultdict(set)
-        """Those they have events for, as `cleaned_word` has them."""
+        """Those they have events for, as `normalize_word` has them."""
         self.event_ids: set[str] = set()
 
     @classmethod
@@ -156,7 +156,7 @@ class _Past:
             )
             for row in connection.execute(query):
                 entity = Entity(entity_type, row.entity_id.strip())
-                past.opt_ins[entity].add(cleaned_word(row.opt_in_id))
+                past.opt_ins[entity].add(normalize_word(row.opt_in_id))
                 past.event_ids.add(row.id.strip())
         return past
 
@@ -227,7 +227,7 @@ def _states(connection: Connection) -> Select[Any]:
 
 def _weight_on_record(stored: Row[Any]) -> tuple[bool, datetime]:
     """That of a row of `address_state`, which may be spelled in any way and lack its time."""
-    return bounce_weight(cleaned_word(stored.bounce_kind), instant(stored.bounced_at) or _NEVER)
+    return bounce_precedence(normalize_word(stored.bounce_kind), parse_instant(stored.bounced_at) or _NEVER)
 
 
 def _lighter() -> ColumnElement[bool]:
@@ -238,7 +238,7 @@ def _lighter() -> ColumnElement[bool]:
 
 
 def _weight_of(bounce: Bounce) -> tuple[bool, datetime]:
-    return bounce_weight(bounce.kind, bounce.occurred_at)
+    return bounce_precedence(bounce.kind, bounce.occurred_at)
 
 
 def _entity_types(connection: Connection) -> dict[EntityType, list[str]]:
@@ -251,12 +251,12 @@ def _entity_types(connection: Connection) -> dict[EntityType, list[str]]:
 
 
 def _opt_ins_by_mandator(connection: Connection, mandators: Collection[str]) -> dict[str, dict[str, str]]:
-    """Return a mandator's opt-in ids as the CRM spells them, by their `cleaned_word`."""
+    """Return a mandator's opt-in ids as the CRM spells them, by their `normalize_word`."""
     opt_ins: dict[str, dict[str, str]] = {mandator: {} for mandator in mandators}
     for row in connection.execute(select(opt_in.c.mandator, opt_in.c.opt_in_id)):
         mandator = normalize_text(str(row.mandator))
         if mandator in opt_ins:
-            opt_ins[mandator][cleaned_word(row.opt_in_id)] = row.opt_in_id
+            opt_ins[mandator][normalize_word(row.opt_in_id)] = row.opt_in_id
     unknown = sorted(mandator for mandator, opt_in_ids in opt_ins.items() if not opt_in_ids)
     if unknown:
         # Otherwise a differently spelled mandator would lose every unsubscribe without a word.
@@ -273,7 +273,7 @@ def _withdrawal_id(unsubscribe: Unsubscribe, entity: Entity, opt_in_id: str) -> 
     return str(uuid.uuid5(_WITHDRAWALS, identity))
 
 
-def _withdrawal(unsubscribe: Unsubscribe, entry: Written) -> dict[str, Any]:
+def _withdrawal(unsubscribe: Unsubscribe, entry: CrmEntry) -> dict[str, Any]:
     because = f", {entry.attribution.meaning}" if entry.attribution else ""
     return {
         "id": entry.event_id,

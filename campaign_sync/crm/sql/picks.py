@@ -11,7 +11,7 @@ from campaign_sync.crm.sql.consents import entity_type_of
 from campaign_sync.crm.sql.query_text import strip_query_end
 from campaign_sync.crm.sql.reader import AnyRow, SqlReader
 from campaign_sync.crm.sql.schema import marketing_list, marketing_list_member, report
-from campaign_sync.domain.consent import cleaned_word
+from campaign_sync.domain.consent import normalize_word
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.text import normalize_text
 
@@ -75,7 +75,7 @@ class Picks:
             )
         if definition is report:
             return Picked([self._of_report(matches[0])])
-        kind = cleaned_word(matches[0].kind)
+        kind = normalize_word(matches[0].kind)
         if kind == "static":
             return self._of_static_list(matches[0])
         if kind == "dynamic":

@@ -34,7 +34,7 @@ from sqlalchemy.types import Boolean, NullType, TypeDecorator, TypeEngine, UserD
 
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql.engine import crm_errors
-from campaign_sync.domain.instant import instant
+from campaign_sync.domain.instant import parse_instant
 
 _BLANKS = "".join(character for character in map(chr, range(0x3001)) if character.isspace())
 """What Python's `strip` takes away, for databases that speak Unicode."""
@@ -223,7 +223,7 @@ class SqlReader:
 
 
 def _time(text: str) -> object:
-    moment = instant(text)
+    moment = parse_instant(text)
     if moment is not None:
         return moment
     try:

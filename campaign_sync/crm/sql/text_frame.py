@@ -8,9 +8,9 @@ import pyarrow
 
 from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.arrow_text import text_column
-from campaign_sync.domain.instant import Instants, instants
+from campaign_sync.domain.instant import Instants, parse_instants
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
-from campaign_sync.domain.text import marked_text, vendor_text
+from campaign_sync.domain.text import decode_marked, vendor_text
 
 _TEXT = {str, type(None)}
 
@@ -37,7 +37,7 @@ def text_frame(
     """
     return pd.DataFrame(
         {
-            name: pd.Series(pd.DatetimeIndex(instants(values)).tz_localize("UTC"))
+            name: pd.Series(pd.DatetimeIndex(parse_instants(values)).tz_localize("UTC"))
             if name == time
             else text_column(pyarrow.array(_texts(values, where, name in _KEYS), pyarrow.large_string()))
             for name, values, where in zip(names, columns, places, strict=True)
@@ -50,7 +50,7 @@ def _texts(values: Any, where: str, is_key: bool) -> Any:
         return values
     try:
         return [
-            vendor_text(value if is_key or not isinstance(value, bytes) else marked_text(value)) for value in values
+            vendor_text(value if is_key or not isinstance(value, bytes) else decode_marked(value)) for value in values
         ]
     except UnicodeDecodeError:
         bad = sum(isinstance(value, bytes) and not _is_utf8(value) for value in values)

@@ -7,8 +7,8 @@ import dagster as dg
 
 from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
-from campaign_sync.domain.feedback_age import AgeLimits, Freshness, in_words
+from campaign_sync.domain.feedback import READER_KINDS, FeedbackKind
+from campaign_sync.domain.feedback_age import AgeLimits, Freshness, format_duration
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.freshness import ReaderFreshness, reader_freshness, vendor_time
 from campaign_sync.feedback.parsing import SHOWN_FILES, UnparsedRows, preview_imports
@@ -42,7 +42,7 @@ CHECKS = {
 
 def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind) -> dg.AssetsDefinition:
     """The asset `[mandator, kind]`: fetches everything since the CRM was last told and keeps it as CSV files."""
-    readers = [reader for reader in settings.feedback.readers if KIND_OF_READER[reader] is kind]
+    readers = [reader for reader in settings.feedback.readers if READER_KINDS[reader] is kind]
 
     called = settings.display_name(mandator)
     key = asset_key(mandator, AssetKind(kind))
@@ -136,4 +136,4 @@ def _fresh(
 
 
 def _ago(moment: datetime | None, now: datetime) -> str:
-    return f"{in_words(max(now - moment, timedelta()))} ago" if moment else "unknown"
+    return f"{format_duration(max(now - moment, timedelta()))} ago" if moment else "unknown"

@@ -7,7 +7,7 @@ import dagster as dg
 
 from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.domain.list_drift import Drift
+from campaign_sync.domain.list_drift import ListDrift
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
@@ -69,7 +69,7 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
     return list_drift
 
 
-def _told(one: Drift | None) -> str:
+def _told(one: ListDrift | None) -> str:
     if one is None:
         return "not looked at: it was never proven, is being replaced, or is incomplete"
     if one.not_checked_since:
@@ -77,7 +77,7 @@ def _told(one: Drift | None) -> str:
     return str(one.read_back) if one.read_back else f"{one.in_list:,} people are in it, as proven"
 
 
-def _check(key: dg.AssetKey, found: Mapping[str, Drift | None]) -> dg.AssetCheckResult:
+def _check(key: dg.AssetKey, found: Mapping[str, ListDrift | None]) -> dg.AssetCheckResult:
     drifted = [name for name, one in found.items() if one and one.drifted_since]
     unchecked = [name for name, one in found.items() if one and one.not_checked_since]
     told = [f"{name}: {_told(found[name])}" for name in dict.fromkeys([*drifted, *unchecked])]

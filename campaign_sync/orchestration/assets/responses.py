@@ -7,8 +7,8 @@ import dagster as dg
 
 from campaign_sync.config import MandatorSettings, ResponseSettings
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.domain.response import KIND_OF_RESPONSE_READER, ResponseKind
-from campaign_sync.domain.text import rows_in_words
+from campaign_sync.domain.response import RESPONSE_READER_KINDS, ResponseKind
+from campaign_sync.domain.text import format_row_count
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
@@ -41,7 +41,7 @@ def response_keys(mandator: str, responses: ResponseSettings) -> list[dg.AssetKe
 
 
 def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> dg.AssetsDefinition:
-    key, kind = _key(mandator, reader), KIND_OF_RESPONSE_READER[reader]
+    key, kind = _key(mandator, reader), RESPONSE_READER_KINDS[reader]
     called = settings.display_name(mandator)
     told = page(
         f"Mailings of {called}: {_DESCRIPTIONS[kind]}",
@@ -98,7 +98,7 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
 
 
 def _key(mandator: str, reader: str) -> dg.AssetKey:
-    return asset_key(mandator, AssetKind(KIND_OF_RESPONSE_READER[reader]))
+    return asset_key(mandator, AssetKind(RESPONSE_READER_KINDS[reader]))
 
 
 def _counts(taken: ResponseImportSummary) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _counts(taken: ResponseImportSummary) -> dict[str, Any]:
 
 def _layout(key: dg.AssetKey, mandator: str, reader: str, unparsed: int) -> dg.AssetCheckResult:
     bad = (
-        f"{rows_in_words(unparsed)} of {reader} can't be read; they are kept, and read again as "
+        f"{format_row_count(unparsed)} of {reader} can't be read; they are kept, and read again as "
         f"soon as their layout in mandators.{mandator}.responses.readers is mended"
     )
     return dg.AssetCheckResult(

@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.domain.checks import CHECK_NAMES, check_encoding, check_snapshot, merged
+from campaign_sync.domain.checks import CHECK_NAMES, check_encoding, check_snapshot, merge_outcomes
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.row_digests import fingerprint, row_digests
@@ -96,7 +96,7 @@ def snapshot_asset(settings: ListSettings) -> dg.AssetsDefinition:
             around = check_context(settings, vendor, crm, state, context.run.run_id, before_preflight=True)
             left_out = int((sifted.rejections["reason"] == Reason.NOT_UTF8.value).sum())
             encoding = check_encoding(left_out, len(rows), not_utf8_columns(selection, contract) if left_out else None)
-            outcomes = [merged(one, encoding) for one in check_snapshot(rows, contract, around)]
+            outcomes = [merge_outcomes(one, encoding) for one in check_snapshot(rows, contract, around)]
             outcomes = with_size_doubts(settings, vendor, state, rows, around, outcomes, datetime.now(UTC))
             report(Progress(mandator, settings.name, "checked", len(rows), len(rows)))
             note_rows(len(rows))

@@ -9,12 +9,12 @@ import pandas as pd
 
 from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.domain.feedback import KIND_OF_READER, FeedbackKind
-from campaign_sync.domain.feedback_age import Freshness, FreshnessStatus, in_words
-from campaign_sync.domain.outdated_unsubscribes import Outdated
+from campaign_sync.domain.feedback import READER_KINDS, FeedbackKind
+from campaign_sync.domain.feedback_age import Freshness, FreshnessStatus, format_duration
+from campaign_sync.domain.outdated_unsubscribes import OutdatedUnsubscribes
 from campaign_sync.domain.propagation import GOAL, Delays
 from campaign_sync.domain.suppression import SuppressionKind, entity_keys
-from campaign_sync.domain.text import rows_in_words
+from campaign_sync.domain.text import format_row_count
 from campaign_sync.feedback.blocklist_check import recheck_blocklist
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.freshness import SilentReader, find_silent_readers, judge_age, vendor_time
@@ -196,9 +196,9 @@ def age_check(key: dg.AssetKey, verdict: FreshnessStatus) -> dg.AssetCheckResult
 
 def _layout(key: dg.AssetKey, mandator: str, pending: PendingFeedback) -> dg.AssetCheckResult:
     unparsed = {reader: rows for reader, rows in pending.unparsed.items() if rows}
-    told = " and ".join(f"{rows_in_words(rows)} of {reader}" for reader, rows in unparsed.items())
+    told = " and ".join(f"{format_row_count(rows)} of {reader}" for reader, rows in unparsed.items())
     where = " · ".join(
-        f"{rows_in_words(one.unread)} of {one.origin}: {one.why}" for one in pending.unread[:SHOWN_FILES]
+        f"{format_row_count(one.unread)} of {one.origin}: {one.why}" for one in pending.unread[:SHOWN_FILES]
     )
     more = len(pending.unread) - SHOWN_FILES
     bad = (
@@ -246,17 +246,17 @@ def _attributed(
     return _check(key, "attributed", bool(written.naming_opt_in) or not rows, told, metadata, _WARN)
 
 
-def _outdated(written: Sequence[WriteBackRecord], suppressed: pd.DataFrame) -> Outdated:
+def _outdated(written: Sequence[WriteBackRecord], suppressed: pd.DataFrame) -> OutdatedUnsubscribes:
     """How many of the unsubscribes that were just written have changed nothing."""
     withdrawals = (
         ((one.recipient, one.occurred_at), (str(one.entity), one.opt_in_id)) for one in written if one.entity
     )
     withdrawn = suppressed[suppressed["kind"] == SuppressionKind.UNSUBSCRIBE]
-    return Outdated.of(withdrawals, set(zip(entity_keys(withdrawn), withdrawn["opt_in_id"], strict=True)))
+    return OutdatedUnsubscribes.of(withdrawals, set(zip(entity_keys(withdrawn), withdrawn["opt_in_id"], strict=True)))
 
 
-def _unsubscribes(key: dg.AssetKey, pending: PendingFeedback, outdated: Outdated) -> dg.AssetCheckResult:
-    of_readers = (name for name in pending.without_address if KIND_OF_READER[name] is FeedbackKind.UNSUBSCRIBES)
+def _unsubscribes(key: dg.AssetKey, pending: PendingFeedback, outdated: OutdatedUnsubscribes) -> dg.AssetCheckResult:
+    of_readers = (name for name in pending.without_address if READER_KINDS[name] is FeedbackKind.UNSUBSCRIBES)
     odd = sum(len(pending.without_address[name]) for name in of_readers)
     found = []
     if odd:
@@ -287,8 +287,9 @@ def _propagation(key: dg.AssetKey, delays: Delays | None) -> dg.AssetCheckResult
     if delays is None:
         return _check(key, "propagation", True, "nobody has left in the last 7 days", {"opt-outs": 0}, _WARN)
     told = (
-        f"of {delays.count} opt-outs of the last 7 days, half were out of every list within {in_words(delays.median)}, "
-        f"95 % within {in_words(delays.p95)}, the last one after {in_words(delays.longest)}"
+        f"of {delays.count} opt-outs of the last 7 days, half were out of every list within "
+        f"{format_duration(delays.median)}, 95 % within {format_duration(delays.p95)}, "
+        f"the last one after {format_duration(delays.longest)}"
     )
     late = delays.longest > GOAL
     advice = "; importing feedback hourly (feedback.schedule) shortens the way to the CRM" if late else ""

@@ -1,10 +1,12 @@
-"""What unsubscribes were found to be about when they were read before."""
+"""The consents that unsubscribes are about, with regard to what was found when they were read before."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from campaign_sync.domain.feedback import Attribution, Unsubscribe
+from campaign_sync.domain.feedback import Attribution, RawRow, Unsubscribe
+from campaign_sync.feedback.attribution import attribute_to_consents
 from campaign_sync.storage.crm_write_backs import WrittenConsent
+from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 
 _BY_ROW = frozenset({Attribution.RECORD, Attribution.OPT_IN})
@@ -14,12 +16,12 @@ _BY_ROW = frozenset({Attribution.RECORD, Attribution.OPT_IN})
 class EarlierAttributions:
     """The withdrawals that were written for some unsubscribes.
 
-    What another row of the same reader and moment names says nothing of a row that names nothing: where times are
-    dates, somebody can have left twice in one.
+    What another row of the same reader and time names says nothing about a row that names nothing: where times are
+    dates, a recipient can unsubscribe twice in one.
 
     Args:
         unsubscribes: rows that were read now.
-        state: what was written.
+        state: the state database.
         readers: by import id, the reader of the rows that were read now.
     """
 
@@ -34,11 +36,11 @@ class EarlierAttributions:
         }
 
     def has(self, unsubscribe: Unsubscribe) -> bool:
-        """Return whether it was written before."""
+        """Return whether the unsubscribe was written before."""
         return bool(self._of(unsubscribe))
 
     def attributed(self, unsubscribe: Unsubscribe) -> Unsubscribe | None:
-        """Return an unsubscribe without opt-in with the consents found before; None if it wasn't written."""
+        """Return an unsubscribe that names no opt-in with the consents found before; None if it wasn't written."""
         before = self._of(unsubscribe)
         if not before:
             return None
@@ -58,3 +60,30 @@ class EarlierAttributions:
 
     def _reader(self, import_id: str | None) -> str | None:
         return self._readers.get(import_id) if import_id else None
+
+
+def attribute_unsubscribes(
+    unsubscribes: Sequence[Unsubscribe],
+    written_before: EarlierAttributions,
+    state: State,
+    frames: FileStorage,
+    lists_of: Callable[[RawRow | None], Collection[int] | None] = lambda _: None,
+) -> list[Unsubscribe]:
+    """Return each unsubscribe with the consents that it is about.
+
+    The record that its row names decides; else, where it names no opt-in, the consents found when it was written
+    before; else those of the lists that were sent, by `attribute_to_consents`.
+
+    Raises:
+        FileStorageError: the storage can't be read now.
+    """
+    attributed: list[Unsubscribe] = []
+    by_snapshots: list[Unsubscribe] = []
+    for unsubscribe in unsubscribes:
+        if unsubscribe.entity:
+            attributed.append(unsubscribe)
+        elif not unsubscribe.opt_in_id and (earlier := written_before.attributed(unsubscribe)):
+            attributed.append(earlier)
+        else:
+            by_snapshots.append(unsubscribe)
+    return [*attributed, *attribute_to_consents(by_snapshots, state.replacement_history, frames, lists_of)]

@@ -1,15 +1,14 @@
 """Writes the vendor's feedback to the CRM, and records every entry that this made."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from campaign_sync.config import FeedbackSettings
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.feedback import Attribution, Bounce, CrmEntry, RawRow, ReportedConsent, Unsubscribe
-from campaign_sync.feedback.attribution import attribute_to_consents
-from campaign_sync.feedback.earlier_attributions import EarlierAttributions
+from campaign_sync.feedback.earlier_attributions import EarlierAttributions, attribute_unsubscribes
 from campaign_sync.feedback.identification import identify_consents
 from campaign_sync.feedback.mailing_lists import MailingRecipientLists
 from campaign_sync.feedback.parsing import PendingFeedback
@@ -24,18 +23,11 @@ from campaign_sync.feedback.unsubscribe_lists import (
     with_all_opt_ins_left,
     with_opt_ins_left,
 )
+from campaign_sync.feedback.vendor_opt_outs import VendorOptOuts, write_back_recorder
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.storage.feedback_imports import LIVE_LIST_SOURCE, Unmatched
+from campaign_sync.storage.feedback_imports import Unmatched
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
-from campaign_sync.storage.vendor_unsubscribes import PendingOptOut
-
-IMPORTS_AWAITED = 2
-"""How many imports can bring the feedback row of an opt-out that was found on the vendor's unsubscribe list."""
-
-DAYS_AWAITED = timedelta(days=2)
-"""How long at least it is waited for where feedback is imported more often than daily: the vendor's export needn't run
-more often than that."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,7 @@ def write_back(
     )
     reported = with_opt_ins_left(reported, left, opt_ins)
     lists_of = restrict_to_lists_left(_lists_of_mailings(pending.mailings, vendor), left)
-    attributed = _resolved(reported, written_before, state, frames, lists_of)
+    attributed = attribute_unsubscribes(reported, written_before, state, frames, lists_of)
     resolved = about_our_lists(attributed, left)
     state.write_backs.record_without_consent(list(set(attributed) - set(resolved)), now)
     read_now = set(reported)
@@ -114,7 +106,7 @@ def write_back(
         ),
     )
     state.feedback_imports.commit(mandator, pending.read, before, unmatched, datetime.now(UTC))
-    given_up = _give_up_waiting(mandator, feedback, crm, state, frames)
+    given_up = VendorOptOuts(mandator, crm, state, frames).withdraw_overdue(feedback)
     return WriteBackSummary(
         withdrawn.written + bounced.written,
         withdrawn.already_known + bounced.already_known + len(known),
@@ -162,32 +154,6 @@ def _with_names(unsubscribe: Unsubscribe, named: ReportedConsent) -> Unsubscribe
     return replace(unsubscribe, opt_in_id=named.opt_in_id, entity=named.entity, attribution=attribution)
 
 
-def _resolved(
-    unsubscribes: Sequence[Unsubscribe],
-    written_before: EarlierAttributions,
-    state: State,
-    frames: FileStorage,
-    lists_of: Callable[[RawRow | None], frozenset[int] | None] = lambda _: None,
-) -> list[Unsubscribe]:
-    """Return each with the consents that it is about.
-
-    What the row itself names decides; else those that it was found to be about before, if it was written before; else
-    those of the lists that were sent.
-    """
-    resolved: list[Unsubscribe] = []
-    untraced: list[Unsubscribe] = []
-    for unsubscribe in unsubscribes:
-        known = (
-            unsubscribe
-            if unsubscribe.entity
-            else None
-            if unsubscribe.opt_in_id
-            else written_before.attributed(unsubscribe)
-        )
-        (untraced if known is None else resolved).append(known or unsubscribe)
-    return [*resolved, *attribute_to_consents(untraced, state.replacement_history, frames, lists_of)]
-
-
 def _without_repeats(unsubscribes: Sequence[Unsubscribe], pending: PendingFeedback) -> list[Unsubscribe]:
     """Return them without those that another reader reports with more detail: an opt-in, or else a mailing."""
 
@@ -214,89 +180,6 @@ def _without_repeats(unsubscribes: Sequence[Unsubscribe], pending: PendingFeedba
         )
 
     return [unsubscribe for unsubscribe in unsubscribes if not says_least(unsubscribe)]
-
-
-def record_live_opt_outs(
-    mandator: str,
-    asked: Iterable[str],
-    left: Collection[str],
-    seen_at: datetime,
-    source: str,
-    crm: Crm,
-    state: State,
-    frames: FileStorage,
-    *,
-    await_rows: bool,
-) -> set[str]:
-    """Record which recipients the vendor's unsubscribe list has now, and withdraw the consents of those who left.
-
-    Who is known to be on that list hasn't left once more. Who was, and isn't any more, is forgotten.
-
-    Args:
-        mandator: whose list it is.
-        asked: the recipient ids that were asked about.
-        left: those of them that are on the list.
-        seen_at: when, by the vendor's clock; it replaces the unknown moment when they left.
-        source: which look it was; the withdrawal names it.
-        crm: takes the withdrawals.
-        state: what the product remembers.
-        frames: where its snapshots are.
-        await_rows: whether feedback rows name the opt-in that is affected. Then no consent is withdrawn yet: the
-            opt-out is pending until its row comes, or until `write_back` waits no longer.
-
-    Returns:
-        Whose opt-outs were news.
-    """
-    recorded = state.unsubscribed_recipients.known(mandator)
-    pending = {opt_out.recipient_id for opt_out in state.unsubscribed_recipients.pending(mandator)}
-    unknown = set(left) - recorded
-    since = state.unsubscribed_recipients.record_pending(
-        mandator, unknown, seen_at, source
-    )  # kept if the run dies before the CRM has the withdrawals
-    if not await_rows:
-        opt_outs = [
-            Unsubscribe(recipient, since[recipient], mandator, source, dated=False) for recipient in sorted(unknown)
-        ]
-        _withdraw(opt_outs, crm, state, frames)
-        state.unsubscribed_recipients.mark_known(mandator, unknown, seen_at)
-    state.unsubscribed_recipients.remove(mandator, recorded.intersection(asked) - set(left))
-    return unknown - pending if await_rows else unknown
-
-
-def _give_up_waiting(mandator: str, feedback: FeedbackSettings, crm: Crm, state: State, frames: FileStorage) -> int:
-    """Withdraw, from the snapshots, the pending opt-outs whose row is overdue. Return how many."""
-    overdue = _overdue(mandator, feedback, state)
-    opt_outs = [
-        Unsubscribe(opt_out.recipient_id, opt_out.since, mandator, opt_out.source or LIVE_LIST_SOURCE, dated=False)
-        for opt_out in overdue
-    ]
-    _withdraw(opt_outs, crm, state, frames)
-    state.unsubscribed_recipients.mark_known(mandator, {opt_out.recipient_id for opt_out in overdue}, datetime.now(UTC))
-    return len(overdue)
-
-
-def _overdue(mandator: str, feedback: FeedbackSettings, state: State) -> list[PendingOptOut]:
-    """Return those whose row none of the imports since has brought. All, where no reader names opt-ins any more."""
-    pending = state.unsubscribed_recipients.pending(mandator)
-    for reader in feedback.opt_in_readers:
-        ends = state.feedback_imports.last_ends(mandator, reader, IMPORTS_AWAITED)
-        if len(ends) < IMPORTS_AWAITED:
-            return []
-        before = min(ends[-1], ends[0] - DAYS_AWAITED) if feedback.schedule else ends[-1]
-        pending = [opt_out for opt_out in pending if opt_out.since < before]
-    return pending
-
-
-def _withdraw(opt_outs: Sequence[Unsubscribe], crm: Crm, state: State, frames: FileStorage) -> None:
-    """Withdraw the consents of opt-outs that were found on the vendor's unsubscribe list."""
-    crm.record_unsubscribes(
-        _resolved(opt_outs, EarlierAttributions(opt_outs, state, {}), state, frames), write_back_recorder(state)
-    )
-
-
-def write_back_recorder(state: State) -> Callable[[Sequence[CrmEntry]], None]:
-    """Keeps a record of what the CRM has taken."""
-    return lambda written: state.write_backs.record(written, datetime.now(UTC))
 
 
 def _lists_of_mailings(

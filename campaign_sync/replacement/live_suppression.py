@@ -18,8 +18,8 @@ from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.row_digests import KnownRows, RowDigests, column_chunks, digests_of, row_digests
 from campaign_sync.domain.suppression import Suppressed, entity_keys
 from campaign_sync.feedback.current_suppression import current_suppression
-from campaign_sync.feedback.list_opt_outs import withdraw_from_list
 from campaign_sync.feedback.unsubscribe_lists import lists_left, unsubscribed_flags
+from campaign_sync.feedback.vendor_opt_outs import VendorOptOuts
 from campaign_sync.feedback.withdrawal_history import (
     ConsentingPeople,
     WithdrawalComparison,
@@ -27,7 +27,6 @@ from campaign_sync.feedback.withdrawal_history import (
     concat_suppressions,
     consenting_people,
 )
-from campaign_sync.feedback.write_back import record_live_opt_outs
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import MAX_ROWS
 from campaign_sync.replacement.list_settings import ListSettings
@@ -132,31 +131,23 @@ class OptOutRecorder:
         Where feedback rows name the opt-in that is affected, the consents wait for them. A blocklist entry is of an
         address or a pattern, so it touches no consent.
         """
-        asked = rows[RECIPIENT_ID].tolist()
+        opt_outs = VendorOptOuts(settings.mandator, self.crm, self.state, self.frames)
         if settings.has_own_unsubscribe_list:
             left = rows[reasons == Reason.UNSUBSCRIBED.value]
             # Of people on another list it may be unknown whether they are on this list's own.
             asked = rows.loc[reasons.ne(Reason.ON_UNSUBSCRIBE_LIST.value).fillna(value=True), RECIPIENT_ID].tolist()
             consents = dict(zip(left[RECIPIENT_ID], _consents(left, settings.schema.opt_in_id), strict=True))
-            list_id = settings.recipient_list_id
-            withdraw_from_list(
-                settings.mandator, list_id, asked, consents, seen_at, LIVE_LIST_SOURCE, self.crm, self.state
-            )
-            known = self.state.unsubscribed_recipients.known(
-                settings.mandator
-            )  # they were on the client's list, and aren't any more
+            opt_outs.record_of_list(settings.recipient_list_id, asked, consents, seen_at, LIVE_LIST_SOURCE)
+            # They were on the client's list, and aren't any more.
+            known = self.state.unsubscribed_recipients.known(settings.mandator)
             self.state.unsubscribed_recipients.remove(settings.mandator, known.intersection(asked) - consents.keys())
         else:
             on_list = reasons.isin([Reason.UNSUBSCRIBED.value, Reason.ON_UNSUBSCRIBE_LIST.value])
-            record_live_opt_outs(
-                settings.mandator,
-                asked,
+            opt_outs.record(
+                rows[RECIPIENT_ID].tolist(),
                 rows.loc[on_list, RECIPIENT_ID].tolist(),
                 seen_at,
                 LIVE_LIST_SOURCE,
-                self.crm,
-                self.state,
-                self.frames,
                 await_rows=settings.opt_outs_await_rows,
             )
         blocked = rows.loc[reasons == Reason.BLOCKLISTED.value, ADDRESS]

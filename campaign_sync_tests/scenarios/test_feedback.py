@@ -483,7 +483,7 @@ def test_a_vendor_that_claims_that_everybody_has_left_is_not_believed(
     result = installation.definitions.resolve_job_def("nord_audit").execute_in_process(raise_on_error=False)
 
     assert not result.success
-    assert "so nobody was withdrawn" in problems(result)[0]
+    assert "so no consent was withdrawn" in problems(result)[0]
     assert withdrawals(installation) == []
 
 

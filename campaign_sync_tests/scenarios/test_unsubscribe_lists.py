@@ -518,5 +518,5 @@ def test_an_audit_does_not_believe_that_most_people_have_left_a_list(
 
     result = audited(installation)
 
-    assert "so nobody was withdrawn from it" in problems(result)[0]
+    assert "so no consent was withdrawn from it" in problems(result)[0]
     assert [each for each in withdrawals(installation) if each[1] == "newsletter-nord"] == []

@@ -4,7 +4,8 @@ import dagster as dg
 
 from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.feedback.audit import audit_unsubscribes
+from campaign_sync.feedback.unsubscribe_audit import UnsubscribeAudit
+from campaign_sync.feedback.vendor_opt_outs import VendorOptOuts
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
@@ -69,19 +70,8 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
             report(Progress(mandator, "audit", "ask the vendor", asked, None))
 
         with translate_errors(context) as watch:
-            vendor = ports.vendor(mandator)
-            opt_ins, kind = settings.opt_ins_of_lists, settings.unsubscribe_lists
-            found = audit_unsubscribes(
-                mandator,
-                opt_ins,
-                kind,
-                vendor,
-                ports.crm,
-                ports.state,
-                ports.frames,
-                on_rows,
-                rows_name_opt_ins=rows_name_opt_ins,
-            )
+            opt_outs = VendorOptOuts(mandator, ports.crm, ports.state, ports.frames)
+            found = UnsubscribeAudit(settings, ports.vendor(mandator), opt_outs, on_rows).run()
             report(Progress(mandator, "audit", "audited", found.asked, found.asked))
             note_rows(found.asked)
         incomplete = (

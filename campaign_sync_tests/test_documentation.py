@@ -17,6 +17,7 @@ DOCUMENTS = sorted(
 _CODE_BLOCK = re.compile(r"^( *)```.*?^\1```", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _SOURCE_FILE = re.compile(r"`([\w./]+/[\w.]+\.(?:py|yaml|json|sh|conf))`")
+_SECTION = re.compile(r"""(?:MANUAL\}|operations\.md)[,;]?\s*(?:"\s*f?")?“([^”]+)”""")
 _STEP = re.compile(r"^\|[^|]+\| `([\w.]+)` \| `([\w./]+\.py)` \|$", re.MULTILINE)
 
 
@@ -74,6 +75,16 @@ def test_every_step_of_the_walks_names_a_function_that_exists() -> None:
 
 def test_the_diagram_of_imports_is_the_current_one() -> None:
     assert import_graph.diagram_in_document() == import_graph.diagram(), "renew it with `just docs`"
+
+
+def test_messages_name_sections_of_the_operations_manual_that_exist() -> None:
+    headings = set(
+        re.findall(r"^## (.+)$", (ROOT / "docs" / "operations.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    sources = "".join(file.read_text(encoding="utf-8") for file in sorted((ROOT / "campaign_sync").rglob("*.py")))
+    named = _SECTION.findall(sources)
+    assert len(named) > 5
+    assert sorted(set(named) - headings) == []
 
 
 def test_an_import_that_also_exists_indirectly_is_left_out() -> None:

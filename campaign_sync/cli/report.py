@@ -11,7 +11,7 @@ from campaign_sync.config import Configuration, Language
 from campaign_sync.reports.collection import gather
 from campaign_sync.reports.daily_report import Report
 from campaign_sync.reports.html_page import render
-from campaign_sync.reports.publication import write
+from campaign_sync.reports.publication import publish
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.files import FileStorage, FileStorageError
 from campaign_sync.storage.state import State
@@ -38,7 +38,7 @@ def write_report(
     settings = configuration.reports
     if language:
         settings = settings.model_copy(update={"languages": (language,)})
-    for address in write(report, mandator, settings, frames).values():
+    for address in publish(report, mandator, settings, frames).values():
         _print(console, address)
 
 
@@ -52,7 +52,7 @@ def report_after_run(configuration: Configuration, mandator: str, run_id: str, c
     try:
         frames = FileStorage(configuration.storage.frames)
         report = _gather(configuration, mandator, frames)
-        address = next(iter(write(report, mandator, configuration.reports, frames).values()))
+        address = next(iter(publish(report, mandator, configuration.reports, frames).values()))
         _print(console, f"report: {address}")
         _tag(run_id, address)
     except (StateError, FileStorageError) as error:

@@ -1,6 +1,6 @@
-"""Pictures as inline SVG: lines, stacked bars, bars, and a scale with limits.
+"""Charts as inline SVG: a line, stacked bars, bars, and bars on a scale with limits.
 
-Drawn 360 units wide, so that letters stay readable on a phone. All that is put in is escaped.
+They are 360 units wide, so that labels stay readable on a phone. All texts and values are escaped.
 """
 
 import math
@@ -14,41 +14,41 @@ WIDTH: Final = 360
 _LEFT, _RIGHT = 46, 8
 _PLOT = WIDTH - _LEFT - _RIGHT
 _LETTER = 6.2
-"""About how wide a letter is."""
+"""The approximate width of a letter."""
 
 COLOURS: Final = ("#1f5a96", "#d98a1c", "#2b8a7d", "#8a6fb0", "#8b949e")
-"""Told apart also by people who see few colours, and in grey by their order."""
+"""They can be distinguished by people who are colour-blind, and in grey by their order."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One day of a line: its value, and whether something broke off then. Without a value the line has a gap."""
+    """One day of a line: its value, and whether a replacement was interrupted. Without a value the line has a gap."""
 
     label: str
     value: float | None
-    broken: bool = False
+    interrupted: bool = False
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar, with its name and what is written at its end."""
+    """A bar, with its name and the text at its end."""
 
     label: str
     value: float
-    told: str
+    value_text: str
     colour: int = 0
 
 
 @dataclass(frozen=True)
 class Column:
-    """One day of stacked bars, a value for each layer."""
+    """One day of stacked bars, with a value for each layer."""
 
     label: str
     values: Sequence[float]
 
 
 @dataclass(frozen=True)
-class Mark:
+class Limit:
     """A limit on a scale."""
 
     value: float
@@ -56,32 +56,41 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What every picture needs: an id of its own within the page, and what it shows in words."""
+class Tick:
+    """A line across a chart, with its label."""
+
+    value: float
+    label: str
+
+
+@dataclass(frozen=True)
+class ChartFrame:
+    """The `svg` element of a chart, with what screen readers say."""
 
     name: str
+    """Unique within the page."""
     title: str
-    described: str
+    description: str
 
-    def __call__(self, height: float, content: Iterable[Markup]) -> Markup:
-        """The picture around its content."""
+    def render(self, height: float, content: Iterable[Markup]) -> Markup:
+        """Return the chart with its content."""
         return Markup(
             '<svg viewBox="0 0 {width} {height}" role="img" aria-labelledby="{name}-t {name}-d">'
-            '<title id="{name}-t">{title}</title><desc id="{name}-d">{described}</desc>{content}</svg>'
+            '<title id="{name}-t">{title}</title><desc id="{name}-d">{description}</desc>{content}</svg>'
         ).format(
             width=WIDTH,
             height=_number(height),
             name=self.name,
             title=self.title,
-            described=self.described,
+            description=self.description,
             content=Markup("").join(content),
         )
 
 
-def line(picture: Picture, points: Sequence[Point], labels: Sequence[tuple[float, str]]) -> Markup:
-    """Values over days. `labels` are the lines across, with what is written beside them; they span the scale."""
+def line(frame: ChartFrame, points: Sequence[Point], ticks: Sequence[Tick]) -> Markup:
+    """Draw values over days. The scale reaches from the first tick to the last."""
     top, bottom = 10, 112
-    low, high = labels[0][0], labels[-1][0]
+    low, high = ticks[0].value, ticks[-1].value
     step = _PLOT / max(len(points) - 1, 1)
 
     def x(position: int) -> float:
@@ -90,22 +99,22 @@ def line(picture: Picture, points: Sequence[Point], labels: Sequence[tuple[float
     def y(value: float) -> float:
         return bottom - (value - low) / (high - low) * (bottom - top)
 
-    content = [*_grid(labels, y), *_days([point.label for point in points], x, bottom)]
-    for run in _runs(points):
-        path = " ".join(f"{_number(x(position))},{_number(y(value))}" for position, value in run)
+    content = [*_grid(ticks, y), *_day_labels([point.label for point in points], x, bottom)]
+    for segment in _segments(points):
+        path = " ".join(f"{_number(x(position))},{_number(y(value))}" for position, value in segment)
         content.append(Markup('<polyline class="line" points="{}"/>').format(path))
     for position, point in enumerate(points):
         if point.value is not None:
             content.append(_dot(x(position), y(point.value)))
-        if point.broken:
+        if point.interrupted:
             content.append(_cross(x(position), bottom - 6))
-    return picture(bottom + 22, content)
+    return frame.render(bottom + 22, content)
 
 
-def stacked(picture: Picture, columns: Sequence[Column], labels: Sequence[tuple[float, str]]) -> Markup:
-    """Values over days, one layer on the other. `labels` as for `line`, from zero."""
+def stacked(frame: ChartFrame, columns: Sequence[Column], ticks: Sequence[Tick]) -> Markup:
+    """Draw values over days, one layer on top of the other. The first tick is zero."""
     top, bottom = 10, 152
-    high = labels[-1][0]
+    high = ticks[-1].value
     step = _PLOT / max(len(columns), 1)
 
     def x(position: int) -> float:
@@ -114,7 +123,7 @@ def stacked(picture: Picture, columns: Sequence[Column], labels: Sequence[tuple[
     def y(value: float) -> float:
         return bottom - value / high * (bottom - top)
 
-    content = [*_grid(labels, y), *_days([column.label for column in columns], x, bottom)]
+    content = [*_grid(ticks, y), *_day_labels([column.label for column in columns], x, bottom)]
     for position, column in enumerate(columns):
         below = 0.0
         for layer, value in enumerate(column.values):
@@ -129,34 +138,34 @@ def stacked(picture: Picture, columns: Sequence[Column], labels: Sequence[tuple[
                     )
                 )
             below += value
-    return picture(bottom + 22, content)
+    return frame.render(bottom + 22, content)
 
 
-def bars(picture: Picture, entries: Sequence[Bar]) -> Markup:
-    """Bars that lie one below the other, each under its name."""
+def bars(frame: ChartFrame, entries: Sequence[Bar]) -> Markup:
+    """Draw horizontal bars, each below its name."""
     row = 34
     most = max((entry.value for entry in entries), default=0) or 1
     content = []
     for position, entry in enumerate(entries):
         content.append(_bar(entry, position * row, max(entry.value / most * WIDTH, 1.5 if entry.value else 0)))
         content.append(_name(entry, position * row))
-    return picture(len(entries) * row, content)
+    return frame.render(len(entries) * row, content)
 
 
-def scale(picture: Picture, entries: Sequence[Bar], marks: Sequence[Mark]) -> Markup:
-    """Bars against limits. A bar beyond the last limit shown is cut off there: its number says how long it is."""
+def scale(frame: ChartFrame, entries: Sequence[Bar], limits: Sequence[Limit]) -> Markup:
+    """Draw horizontal bars against limits. A bar beyond the last limit is cut off there; its text has the value."""
     row, head = 34, 20
-    most = marks[-1].value * 1.12
+    most = limits[-1].value * 1.12
     height = head + len(entries) * row
-    drawn, written = [], []
+    shapes, names = [], []
     for position, entry in enumerate(entries):
         top = head + position * row
-        drawn.append(_bar(entry, top, max(min(entry.value / most, 1) * WIDTH, 1.5)))
-        written.append(_name(entry, top))
-    for position, mark in enumerate(marks):
-        x = mark.value / most * WIDTH
-        at_the_edge = x + len(mark.label) * _LETTER / 2 > WIDTH
-        drawn.append(
+        shapes.append(_bar(entry, top, max(min(entry.value / most, 1) * WIDTH, 1.5)))
+        names.append(_name(entry, top))
+    for position, limit in enumerate(limits):
+        x = limit.value / most * WIDTH
+        at_the_edge = x + len(limit.label) * _LETTER / 2 > WIDTH
+        shapes.append(
             Markup(
                 '<line class="limit l{position}" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}"/>'
                 '<text class="small" x="{at}" y="11" text-anchor="{anchor}">{label}</text>'
@@ -167,14 +176,19 @@ def scale(picture: Picture, entries: Sequence[Bar], marks: Sequence[Mark]) -> Ma
                 anchor="end" if at_the_edge else "middle",
                 top=head - 5,
                 bottom=height,
-                label=mark.label,
+                label=limit.label,
             )
         )
-    return picture(height, [*drawn, *written])
+    return frame.render(height, [*shapes, *names])
 
 
-def steps(low: float, high: float, *, most: int = 4) -> list[float]:
-    """Round numbers around these two, evenly apart: at least two, no more than `most` and one. Whole numbers only."""
+def axis(low: float, high: float, label: Callable[[float], str]) -> list[Tick]:
+    """Return the ticks of an axis that holds both values, with the labels that `label` gives their values."""
+    return [Tick(value, label(value)) for value in tick_values(low, high)]
+
+
+def tick_values(low: float, high: float, *, most: int = 4) -> list[float]:
+    """Return round, evenly spaced whole numbers around both values: at least two, at most `most` + 2."""
     span = max(high - low, 1)
     rough = span / most
     power = 10 ** math.floor(math.log10(rough)) if rough > 1 else 1
@@ -182,6 +196,11 @@ def steps(low: float, high: float, *, most: int = 4) -> list[float]:
     first = math.floor(low / width) * width
     count = max(math.ceil((high - first) / width), 1)
     return [first + position * width for position in range(count + 1)]
+
+
+def describe(entries: Sequence[Bar]) -> str:
+    """Return the bars in words, for screen readers."""
+    return "; ".join(f"{entry.label}: {entry.value_text}" for entry in entries)
 
 
 def _bar(entry: Bar, top: float, length: float) -> Markup:
@@ -194,11 +213,11 @@ def _bar(entry: Bar, top: float, length: float) -> Markup:
 def _name(entry: Bar, top: float) -> Markup:
     return Markup(
         '<text class="over" x="0" y="{y}">{label}</text>'
-        '<text class="value over" x="{right}" y="{y}" text-anchor="end">{told}</text>'
-    ).format(y=top + 13, right=WIDTH, label=entry.label, told=entry.told)
+        '<text class="value over" x="{right}" y="{y}" text-anchor="end">{value}</text>'
+    ).format(y=top + 13, right=WIDTH, label=entry.label, value=entry.value_text)
 
 
-def _grid(labels: Sequence[tuple[float, str]], y: Callable[[float], float]) -> list[Markup]:
+def _grid(ticks: Sequence[Tick], y: Callable[[float], float]) -> list[Markup]:
     return [
         Markup(
             '<line class="across" x1="{left}" x2="{right}" y1="{y}" y2="{y}"/>'
@@ -206,17 +225,17 @@ def _grid(labels: Sequence[tuple[float, str]], y: Callable[[float], float]) -> l
         ).format(
             left=_LEFT,
             right=WIDTH - _RIGHT,
-            y=_number(y(value)),
+            y=_number(y(tick.value)),
             text=_LEFT - 6,
-            below=_number(y(value) + 3.5),
-            label=label,
+            below=_number(y(tick.value) + 3.5),
+            label=tick.label,
         )
-        for value, label in labels
+        for tick in ticks
     ]
 
 
-def _days(labels: Sequence[str], x: Callable[[int], float], bottom: float) -> list[Markup]:
-    """Names of some days below the plot: the first, the last, and as many between as there is room for."""
+def _day_labels(labels: Sequence[str], x: Callable[[int], float], bottom: float) -> list[Markup]:
+    """Return up to five labels below the plot; the last day always has one."""
     last = len(labels) - 1
     shown = sorted({last - round(position * last / 4) for position in range(5)}) if last > 0 else [0]
     return [
@@ -227,15 +246,15 @@ def _days(labels: Sequence[str], x: Callable[[int], float], bottom: float) -> li
     ]
 
 
-def _runs(points: Sequence[Point]) -> list[list[tuple[int, float]]]:
-    """Days with a value that follow each other."""
-    runs: list[list[tuple[int, float]]] = [[]]
+def _segments(points: Sequence[Point]) -> list[list[tuple[int, float]]]:
+    """Return the connected parts of a line: consecutive days with a value."""
+    segments: list[list[tuple[int, float]]] = [[]]
     for position, point in enumerate(points):
         if point.value is None:
-            runs.append([])
+            segments.append([])
         else:
-            runs[-1].append((position, point.value))
-    return [run for run in runs if len(run) > 1]
+            segments[-1].append((position, point.value))
+    return [segment for segment in segments if len(segment) > 1]
 
 
 def _dot(x: float, y: float) -> Markup:
@@ -247,5 +266,5 @@ def _cross(x: float, y: float) -> Markup:
 
 
 def _number(value: float) -> str:
-    """A coordinate with at most one digit after the point: the same on every machine, and short."""
+    """Return a coordinate with at most one decimal: short, and the same on every machine."""
     return f"{value:.1f}".removesuffix(".0")

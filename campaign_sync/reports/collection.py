@@ -1,9 +1,8 @@
-"""Gathers the numbers of a report from what the product remembers."""
+"""Collection of a report's numbers from the state database and the snapshots."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import WARN_AFTER
@@ -16,12 +15,12 @@ from campaign_sync.feedback.propagation_measurement import list_delays
 from campaign_sync.replacement.list_readiness import Judged, judge_lists
 from campaign_sync.reports.daily_report import (
     NOT_PICKED,
-    Day,
-    FeedbackLimits,
-    FeedbackReader,
+    FeedbackAgeLimits,
+    ListDay,
     ListReport,
     Movement,
     OptOuts,
+    ReaderAge,
     Report,
     ReportedProof,
 )
@@ -32,12 +31,12 @@ from campaign_sync.storage.report_queries import Turned
 from campaign_sync.storage.state import State
 
 PERIOD = 30
-"""How many days a report looks back."""
+"""How many days a report covers."""
 
 _ENTITY = ("entity_type", "entity_id")
 
 WAITS = tuple(timedelta(hours=hours) for hours in (1, 6, 12, 24, 48))
-"""The steps by which waits are counted."""
+"""The upper bounds of the classes in which delays are counted."""
 
 
 def gather(
@@ -48,32 +47,32 @@ def gather(
     now: datetime,
     attempts: Mapping[str, Attempt] | None,
 ) -> Report:
-    """The report of a mandator as of now.
+    """Return the report of a mandator as of now.
 
-    `attempts` has the newest run that was to replace each list; None where nobody could be asked for it.
+    `attempts` has the newest run that was to replace each list; None if Dagster couldn't be asked.
     """
     settings = configuration.mandators[mandator]
     zone = settings.zone
-    feedback = settings.feedback
-    until = state.feedback_imports.committed_until(mandator)
-    readers = [str(reader) for reader in feedback.readers]
+    limits = settings.feedback.age_limits
     return Report(
-        called=settings.display_name(mandator),
+        display_name=settings.display_name(mandator),
         day=now.astimezone(zone).date(),
         made_at=now,
         zone=zone,
         lists=tuple(
-            _ListGatherer(
-                mandator, one.name, settings.lists[one.name].display_name(one.name), zone, state, frames, now
-            ).gather(one)
-            for one in judge_lists(configuration, mandator, state, attempts, now)
+            _ListCollector(mandator, settings, judged, state, frames, now).report()
+            for judged in judge_lists(configuration, mandator, state, attempts, now)
         ),
-        readers=tuple(
-            FeedbackReader(one, max(now - until[one], timedelta()) if one in until else None) for one in readers
-        ),
-        limits=FeedbackLimits(WARN_AFTER, feedback.age_limits.max_age, feedback.age_limits.alarm_after),
+        readers=_reader_ages(mandator, settings, state, now),
+        limits=FeedbackAgeLimits(WARN_AFTER, limits.max_age, limits.alarm_after),
         opt_outs=_opt_outs(mandator, settings, state, now),
     )
+
+
+def _reader_ages(mandator: str, settings: MandatorSettings, state: State, now: datetime) -> tuple[ReaderAge, ...]:
+    until = state.feedback_imports.committed_until(mandator)
+    names = [str(reader) for reader in settings.feedback.readers]
+    return tuple(ReaderAge(name, max(now - until[name], timedelta()) if name in until else None) for name in names)
 
 
 def _opt_outs(mandator: str, settings: MandatorSettings, state: State, now: datetime) -> OptOuts | None:
@@ -81,77 +80,86 @@ def _opt_outs(mandator: str, settings: MandatorSettings, state: State, now: date
     spread_to_crm, spread_to_absence = Delays.of(to_crm), Delays.of(to_absence)
     if spread_to_crm is None or spread_to_absence is None:
         return None
-    waits: Counter[timedelta | None] = Counter(
-        next((step for step in WAITS if one <= step), None) for one in to_absence
-    )
+    waits = Counter(next((step for step in WAITS if delay <= step), None) for delay in to_absence)
     return OptOuts(spread_to_crm, spread_to_absence, {step: waits[step] for step in (*WAITS, None)})
 
 
-class _ListGatherer:
-    """Gathers what there is on one list."""
+class _ListCollector:
+    """Collects the numbers of one list."""
 
     def __init__(
-        self, mandator: str, name: str, called: str, zone: ZoneInfo, state: State, frames: FileStorage, now: datetime
+        self,
+        mandator: str,
+        settings: MandatorSettings,
+        judged: Judged,
+        state: State,
+        frames: FileStorage,
+        now: datetime,
     ) -> None:
-        self._mandator, self._name, self._called, self._zone = mandator, name, called, zone
+        self._mandator, self._name, self._judged = mandator, judged.name, judged
+        self._display_name = settings.lists[judged.name].display_name(judged.name)
+        self._zone = settings.zone
         self._state, self._frames, self._now = state, frames, now
 
-    def gather(self, judged: Judged) -> ListReport:
-        """Everything about the list."""
+    def report(self) -> ListReport:
+        """Return everything about the list."""
         proven = self._state.replacement_history.proven(self._mandator, self._name)
         newest = proven[0] if proven else None
-        before = next(
-            (one for one in proven if newest and self._day(one.proven_at) < self._day(newest.proven_at)), None
-        )
+        before = self._last_of_an_earlier_day(proven)
         days = [self._day(self._now) - timedelta(days=ago) for ago in reversed(range(PERIOD))]
-        # A day more, for what began before midnight.
-        replaces = self._state.report_queries.replacements(
+        # One more day, for replacements that began before midnight.
+        replacements = self._state.report_queries.replacements(
             self._mandator, self._name, self._now - timedelta(days=PERIOD + 1)
         )
         last = self._state.replacements.last_proven(self._mandator, self._name)
-        turned_away = self._state.report_queries.rejection_counts(last) if last else None
+        rejected = self._state.report_queries.rejection_counts(last) if last else None
         return ListReport(
             name=self._name,
-            called=self._called,
-            status=judged.status.readiness,
-            since=judged.status.since,
-            drift=judged.drift,
+            display_name=self._display_name,
+            status=self._judged.status.readiness,
+            since=self._judged.status.since,
+            drift=self._judged.drift,
             people=newest.in_list if newest else None,
             before=before.in_list if before else None,
             before_at=before.proven_at if before else None,
-            proof=_proof(newest, last) if newest and last else None,
-            days=tuple(self._of_day(day, replaces) for day in days),
+            proof=_reported_proof(newest, last) if newest and last else None,
+            days=tuple(self._list_day(day, replacements) for day in days),
             movement=self._movement(before, newest) if before and newest else None,
-            kept_out=None if turned_away is None else _by_reason(turned_away),
+            kept_out=None if rejected is None else _by_reason(rejected),
             newly_kept_out=self._newly_kept_out(proven, days),
-            refused_now=self._refused([one for one in replaces if last and one.id == last.id]),
-            refused_lately=self._refused([one for one in replaces if self._ended(one) in days]),
+            refused_now=self._refused_by_code([entry for entry in replacements if last and entry.id == last.id]),
+            refused_lately=self._refused_by_code([entry for entry in replacements if self._ended(entry) in days]),
         )
 
-    def _of_day(self, day: date, replaces: Sequence[Replacement]) -> Day:
-        broke_off = any(
-            one.cleared_at
-            and one.state is not ReplacementState.PROVEN
-            and self._day(one.started_at) == day
-            and not self._under_way(one)
-            for one in replaces
+    def _last_of_an_earlier_day(self, proven: Sequence[ProvenList]) -> ProvenList | None:
+        return next((entry for entry in proven if self._day(entry.proven_at) < self._day(proven[0].proven_at)), None)
+
+    def _list_day(self, day: date, replacements: Sequence[Replacement]) -> ListDay:
+        interrupted = any(
+            entry.cleared_at
+            and entry.state is not ReplacementState.PROVEN
+            and self._day(entry.started_at) == day
+            and not self._is_running(entry)
+            for entry in replacements
         )
-        of_day = [one for one in replaces if one.state is ReplacementState.PROVEN and self._ended(one) == day]
+        of_day = [
+            entry for entry in replacements if entry.state is ReplacementState.PROVEN and self._ended(entry) == day
+        ]
         if not of_day:
-            return Day(day, broke_off=broke_off)
+            return ListDay(day, interrupted=interrupted)
         last = of_day[-1]
-        return Day(
+        return ListDay(
             day,
             people=last.in_list,
             dropped=last.dropped,
             refused=_refused(last),
             swept=last.swept,
             incomplete_for=_incomplete_for(last),
-            broke_off=broke_off,
+            interrupted=interrupted,
         )
 
-    def _refused(self, replaces: Sequence[Replacement]) -> dict[int, int]:
-        proven = {one.id: one for one in replaces if one.state is ReplacementState.PROVEN}
+    def _refused_by_code(self, replacements: Sequence[Replacement]) -> dict[int, int]:
+        proven = {entry.id: entry for entry in replacements if entry.state is ReplacementState.PROVEN}
         total: Counter[int] = Counter()
         for replace_id, codes in self._state.report_queries.answers(list(proven)).items():
             total.update(refused_by_code(codes, _refused(proven[replace_id]) or 0))
@@ -160,51 +168,51 @@ class _ListGatherer:
     def _newly_kept_out(self, proven: Sequence[ProvenList], days: Sequence[date]) -> dict[date, Mapping[str, int]]:
         if not proven:
             return {}
-        found: defaultdict[date, Counter[str]] = defaultdict(Counter)
+        by_day: defaultdict[date, Counter[str]] = defaultdict(Counter)
         since = max(proven[-1].proven_at, self._now - timedelta(days=PERIOD + 1))
         counts = self._state.report_queries.new_rejections(self._mandator, self._name, since)
         for (moment, reason), people in counts.items():
-            found[self._day(moment)][reason] += people
-        return {day: dict(found[day]) for day in days if day in found}
+            by_day[self._day(moment)][reason] += people
+        return {day: dict(by_day[day]) for day in days if day in by_day}
 
     def _movement(self, before: ProvenList, newest: ProvenList) -> Movement | None:
         history = self._state.replacement_history
         try:
-            snapshots = [self._frames.read_frame(one.file, one.digest, _ENTITY) for one in (before, newest)]
+            snapshots = [self._frames.read_frame(proven.file, proven.digest, _ENTITY) for proven in (before, newest)]
         except FileStorageError:
             return None
         old, new = (
-            list_members(snapshot, one, history.rejected_rows(one))
-            for snapshot, one in zip(snapshots, (before, newest), strict=True)
+            list_members(snapshot, proven, history.rejected_rows(proven))
+            for snapshot, proven in zip(snapshots, (before, newest), strict=True)
         )
-        were, are = set(entity_keys(old.rows)), set(entity_keys(new.rows))
-        ledger, in_snapshot = history.explanations(newest), set(entity_keys(snapshots[1]))
+        old_keys, new_keys = set(entity_keys(old.rows)), set(entity_keys(new.rows))
+        rejections, in_snapshot = history.explanations(newest), set(entity_keys(snapshots[1]))
         left: Counter[str] = Counter()
-        for key in were - are:
-            entry = absence_reason(ledger.get(key, []), newest, in_snapshot=key in in_snapshot)
-            left[entry.reason if entry else NOT_PICKED] += 1
-        return Movement(before.proven_at, len(are - were), dict(left), old.uncertain + new.uncertain)
+        for key in old_keys - new_keys:
+            rejection = absence_reason(rejections.get(key, []), newest, in_snapshot=key in in_snapshot)
+            left[rejection.reason if rejection else NOT_PICKED] += 1
+        return Movement(before.proven_at, len(new_keys - old_keys), dict(left), old.uncertain + new.uncertain)
 
-    def _under_way(self, one: Replacement) -> bool:
-        """Whether somebody is at this replace just now."""
-        return one.state is not ReplacementState.FAILED and self._state.locks.holder(one.recipient_list_id) is not None
+    def _is_running(self, entry: Replacement) -> bool:
+        holder = self._state.locks.holder(entry.recipient_list_id)
+        return entry.state is not ReplacementState.FAILED and holder is not None
 
-    def _ended(self, one: Replacement) -> date:
-        return self._day(one.finished_at or one.started_at)
+    def _ended(self, entry: Replacement) -> date:
+        return self._day(entry.finished_at or entry.started_at)
 
     def _day(self, moment: datetime) -> date:
         return moment.astimezone(self._zone).date()
 
 
 def refused_by_code(codes: Mapping[int, int], refused: int) -> dict[int, int]:
-    """How many rows a replace was refused, by the vendor's code.
+    """Return how many rows of a replacement the vendor rejected, by its code.
 
-    The journal knows how many there were in all. Rows that the vendor failed on, or said to have already, are sent or
-    counted anew, so of these codes no more remain than that number leaves.
+    Rows that failed at the vendor, or that it already had, are sent again or counted again: of these codes only what
+    remains of the total is counted.
 
     Args:
-        codes: what the vendor answered to all rows, those that were sent again among them.
-        refused: how many rows were turned away in the end.
+        codes: the vendor's answers to all rows, including those that were sent again.
+        refused: how many rows were rejected in the end.
     """
     final = {
         code: rows for code, rows in codes.items() if code not in (ACCEPTED, ALREADY_STORED, GENERAL_ERROR) and rows
@@ -218,7 +226,7 @@ def refused_by_code(codes: Mapping[int, int], refused: int) -> dict[int, int]:
     return final
 
 
-def _proof(newest: ProvenList, last: Replacement) -> ReportedProof:
+def _reported_proof(newest: ProvenList, last: Replacement) -> ReportedProof:
     return ReportedProof(
         proven_at=newest.proven_at,
         frozen_at=newest.frozen_at,
@@ -229,16 +237,16 @@ def _proof(newest: ProvenList, last: Replacement) -> ReportedProof:
     )
 
 
-def _refused(one: Replacement) -> int | None:
-    return one.sent - one.accepted if one.sent is not None and one.accepted is not None else None
+def _refused(entry: Replacement) -> int | None:
+    return entry.sent - entry.accepted if entry.sent is not None and entry.accepted is not None else None
 
 
-def _incomplete_for(one: Replacement) -> timedelta | None:
-    return one.finished_at - one.cleared_at if one.finished_at and one.cleared_at else None
+def _incomplete_for(entry: Replacement) -> timedelta | None:
+    return entry.finished_at - entry.cleared_at if entry.finished_at and entry.cleared_at else None
 
 
-def _by_reason(turned_away: Mapping[Turned, int]) -> dict[str, int]:
+def _by_reason(rejected: Mapping[Turned, int]) -> dict[str, int]:
     total: Counter[str] = Counter()
-    for (_, reason, _), people in turned_away.items():
+    for (_, reason, _), people in rejected.items():
         total[reason] += people
     return dict(total.most_common())

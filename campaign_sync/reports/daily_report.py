@@ -1,4 +1,4 @@
-"""What a daily report says. Counts, moments and digests; nothing in here names or stands for a person."""
+"""The content of a daily report: counts, times and digests. Nothing in it identifies a person."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,25 +10,25 @@ from campaign_sync.domain.propagation import Delays
 from campaign_sync.domain.readiness import Readiness
 
 NOT_PICKED = "not_picked"
-"""Why somebody left whom the ledger doesn't have: marketing list or report stopped naming them."""
+"""The reason of people who left without being rejected: the marketing list or report no longer includes them."""
 
 
 @dataclass(frozen=True)
-class Day:
-    """One list on one day of the mandator's calendar. Counts are of the day's last proof, None where there was none."""
+class ListDay:
+    """One list on one day in the mandator's time zone. Counts are of the day's last proof, None without a proof."""
 
     day: date
     people: int | None = None
     dropped: int | None = None
-    """Taken out by the last look before sending."""
+    """Removed by the last check of suppressions before filling."""
     refused: int | None = None
-    """Turned away by the vendor."""
+    """Rejected by the vendor."""
     swept: int | None = None
-    """Taken out by the vendor after sending."""
+    """Removed by the vendor after filling."""
     incomplete_for: timedelta | None = None
     """From clearing the list to its proof."""
-    broke_off: bool = False
-    """Whether a replace cleared the list on that day and came to no proof."""
+    interrupted: bool = False
+    """Whether a replacement cleared the list on that day and never reached its proof."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class ReportedProof:
 
 @dataclass(frozen=True)
 class Movement:
-    """What became of a list from the last proof of an earlier day to the newest one."""
+    """How a list changed from the last proof of an earlier day to the newest proof."""
 
     since: datetime
     joined: int
     left: Mapping[str, int]
     """How many left, by reason."""
     uncertain: int
-    """Of how many people it can't be told whether they were in the list; they count as turned away."""
+    """How many people may have been in the list or not, by what is recorded; they count as rejected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,49 +62,49 @@ class ListReport:
 
     name: str
     """Its key in the configuration."""
-    called: str
-    """How people call it; two may be called the same."""
+    display_name: str
+    """Its title; two lists may have the same."""
     status: Readiness
     since: datetime | None
-    """Since when that is so; of a list that wasn't replaced, as of when it is."""
+    """Since when the status holds; of a list that wasn't replaced, the time of its last proof."""
     drift: ListDrift | None
-    """What was found of it since its newest proof; None where there is none."""
+    """What was counted and read since its newest proof; None if it wasn't checked since."""
     people: int | None
-    """How many the newest proof has counted."""
+    """How many the newest proof counted."""
     before: int | None
-    """How many the last proof of an earlier day had counted."""
+    """How many the last proof of an earlier day counted."""
     before_at: datetime | None
     proof: ReportedProof | None
-    days: tuple[Day, ...]
-    """The last 30 days, oldest first, one by one."""
+    days: tuple[ListDay, ...]
+    """The last 30 days, oldest first, without gaps."""
     movement: Movement | None
-    """None where there is nothing to compare, or a snapshot is gone."""
+    """None without an earlier proof, or if a snapshot can't be read any more."""
     kept_out: Mapping[str, int] | None
-    """Whoever was picked and isn't in the list by its newest proof, by reason; None where nobody can tell any more."""
+    """People who were selected and aren't in the list by its newest proof, by reason; None if no longer known."""
     newly_kept_out: Mapping[date, Mapping[str, int]]
-    """Whoever was turned away for the first time, by day and reason; not those of the list's first day."""
+    """People who were rejected for the first time, by day and reason; without those of the list's first day."""
     refused_now: Mapping[int, int]
-    """How many the vendor turned away in the newest proven replace, by its code."""
+    """How many the vendor rejected in the newest proven replacement, by its code."""
     refused_lately: Mapping[int, int]
-    """The same of all proven replaces of these days."""
+    """The same for all proven replacements of these days."""
 
     @property
     def ready(self) -> bool:
-        """Whether it may be written to today."""
+        """Whether mailings may be sent to it today."""
         return self.status is Readiness.READY
 
 
 @dataclass(frozen=True)
-class FeedbackReader:
-    """How old what the CRM has of a reader is; None where it was never imported."""
+class ReaderAge:
+    """The age of what the CRM has from a feedback reader; None if it was never imported."""
 
     reader: str
     age: timedelta | None
 
 
 @dataclass(frozen=True)
-class FeedbackLimits:
-    """From which age on feedback is worth a warning, stops replaces, and is about to be lost."""
+class FeedbackAgeLimits:
+    """The ages above which feedback causes a warning, blocks replacements, and is about to be lost."""
 
     warns: timedelta
     stops: timedelta
@@ -118,24 +118,29 @@ class OptOuts:
     to_crm: Delays
     to_absence: Delays
     waits: Mapping[timedelta | None, int]
-    """How many were out of every list within so long, and not within the shorter ones; None for all others."""
+    """How many were out of every list within that time, and not within the shorter ones; None for all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything that one report says of one mandator."""
+    """The report of one mandator."""
 
-    called: str
+    display_name: str
     day: date
     made_at: datetime
     zone: ZoneInfo
     lists: tuple[ListReport, ...]
-    readers: tuple[FeedbackReader, ...]
-    limits: FeedbackLimits
+    readers: tuple[ReaderAge, ...]
+    limits: FeedbackAgeLimits
     opt_outs: OptOuts | None
-    """None where nobody has left."""
+    """None without opt-outs."""
+
+    @property
+    def period(self) -> int:
+        """How many days it looks back."""
+        return len(self.lists[0].days)
 
     @property
     def ready(self) -> bool:
-        """Whether every list may be written to today."""
-        return all(one.ready for one in self.lists)
+        """Whether mailings may be sent to every list today."""
+        return all(recipient_list.ready for recipient_list in self.lists)

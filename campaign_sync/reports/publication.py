@@ -1,4 +1,4 @@
-"""Writes reports into the frame storage, and removes those of days long gone."""
+"""Publication of reports in the file storage, and removal of old ones."""
 
 from datetime import date
 
@@ -10,34 +10,34 @@ from campaign_sync.storage.files import FileStorage
 FOLDER = "reports"
 
 
-def write(report: Report, mandator: str, settings: ReportSettings, frames: FileStorage) -> dict[Language, str]:
-    """Write the report in each configured language: the page of its day, and the newest one under a fixed name.
+def publish(report: Report, mandator: str, settings: ReportSettings, frames: FileStorage) -> dict[Language, str]:
+    """Write the report in each configured language: as the page of its day, and as `latest`.
 
     Returns:
         The addresses of the pages of the day, paths or URLs.
 
     Raises:
-        FileStorageError: the frame storage can't be written to.
+        FileStorageError: the file storage can't be written to.
     """
     folder = f"{FOLDER}/{mandator}"
-    written: dict[Language, str] = {}
+    addresses: dict[Language, str] = {}
     for language in settings.languages:
         page = render(report, language)
-        written[language] = frames.write_page(f"{folder}/{report.day}.{language}.html", page)
+        addresses[language] = frames.write_page(f"{folder}/{report.day}.{language}.html", page)
         frames.write_page(f"{folder}/latest.{language}.html", page)
-    _remove_outlived(frames, folder, report.day - settings.keep)
-    return written
+    _remove_pages_before(frames, folder, report.day - settings.keep)
+    return addresses
 
 
-def _remove_outlived(frames: FileStorage, folder: str, before: date) -> None:
+def _remove_pages_before(frames: FileStorage, folder: str, first_kept: date) -> None:
     for name in frames.pages(folder):
         day = _day(name)
-        if day and day < before:
+        if day and day < first_kept:
             frames.remove_page(f"{folder}/{name}")
 
 
 def _day(name: str) -> date | None:
-    """The day of a page; None where its name has none."""
+    """Return the day of a page; None if its name has none."""
     try:
         return date.fromisoformat(name.partition(".")[0])
     except ValueError:

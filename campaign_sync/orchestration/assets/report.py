@@ -15,7 +15,7 @@ from campaign_sync.orchestration.resources import Resources
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.reports.collection import gather
 from campaign_sync.reports.daily_report import Report
-from campaign_sync.reports.publication import write
+from campaign_sync.reports.publication import publish
 
 REPORT_TAG = "campaign_sync/report"
 """Tag of a daily run: where the report on it is."""
@@ -50,7 +50,7 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
             lists = list(configuration.mandators[mandator].lists)
             attempts = newest_attempts(context.instance, mandator, lists)
             gathered = gather(configuration, mandator, ports.state, ports.frames, datetime.now(UTC), attempts)
-            addresses = write(gathered, mandator, configuration.reports, ports.frames)
+            addresses = publish(gathered, mandator, configuration.reports, ports.frames)
         _tell_daily_run(context, next(iter(addresses.values())))
         pages = {f"page ({language})": _link(address) for language, address in addresses.items()}
         return dg.MaterializeResult(metadata={**pages, **_plotted(gathered), "seconds": watch.seconds})

@@ -1,0 +1,65 @@
+"""What the template of a report's page shows: texts and charts in one language, ready to be printed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from markupsafe import Markup
+
+from campaign_sync.config import Language
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of numbers; the first column names the rows."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart with its numbers, or only a sentence where there is nothing to draw."""
+
+    title: str
+    description: str
+    chart: Markup | None = None
+    table: Table | None = None
+    legend: Sequence[tuple[str, str]] = ()
+    """Colour and name of what is drawn; the colour `cross` stands for interrupted replacements."""
+
+
+@dataclass(frozen=True)
+class ListCard:
+    """The card of one list."""
+
+    display_name: str
+    status: str
+    status_text: str
+    people: str
+    people_caption: str
+    change: str
+    facts: Sequence[tuple[str, str]]
+    """Name and value."""
+    sizes: Figure
+    joined: str
+    left: str
+    movement_text: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole page."""
+
+    language: Language
+    title: str
+    day: str
+    made_at: str
+    headline: str
+    severity: Literal["good", "fair", "bad"]
+    """The colour of the headline."""
+    cards: Sequence[ListCard]
+    reasons: Sequence[Figure]
+    """Why people aren't in the lists."""
+    opt_outs: Sequence[Figure]
+    proofs: Table

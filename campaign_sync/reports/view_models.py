@@ -26,7 +26,7 @@ class Figure:
     chart: Markup | None = None
     table: Table | None = None
     legend: Sequence[tuple[str, str]] = ()
-    """Colour and name of what is drawn; the colour `cross` stands for interrupted replacements."""
+    """Colour and name of what is drawn; the colour `cross` marks interrupted replacements."""
 
 
 @dataclass(frozen=True)

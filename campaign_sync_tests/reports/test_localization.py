@@ -1,6 +1,7 @@
 """Both languages have every text, and write numbers and dates by their own conventions."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from string import Formatter
@@ -53,8 +54,9 @@ def keys(catalog: Catalog) -> set[tuple[str | None, str | tuple[str, ...]]]:
     }
 
 
-def forms(text: str | list[str] | tuple[str, ...]) -> list[str]:
-    return [text] if isinstance(text, str) else list(text)
+def forms(text: str | Sequence[str] | None) -> list[str]:
+    """Return singular and plural, or the only form."""
+    return [text] if isinstance(text, str) else list(text or [])
 
 
 def placeholders(text: str) -> set[str]:

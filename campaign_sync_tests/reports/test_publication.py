@@ -1,0 +1,121 @@
+"""Reports are published by their job, by the sensor after a daily run, and by the command."""
+
+import io
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from rich.console import Console
+
+from campaign_sync.cli.report import report_after_run, write_report
+from campaign_sync.config import ReportSettings
+from campaign_sync.orchestration.assets.report import OF_RUN_TAG, REPORT_TAG, report_asset
+from campaign_sync.orchestration.daily_replacement import daily_job_name
+from campaign_sync.orchestration.report_sensor import report_job, report_sensor
+from campaign_sync.reports.publication import publish
+from campaign_sync.storage.files import FileStorage
+from campaign_sync_tests.installation import Installation
+from campaign_sync_tests.reports.pages import parse_page, report_of
+
+pytestmark = pytest.mark.xdist_group("report")
+
+
+def test_pages_are_written_by_day_and_language_and_removed_when_they_are_old(installation: Installation) -> None:
+    frames = FileStorage(installation.settings["storage"]["frames"])
+    report = report_of(installation)
+    settings = ReportSettings(languages=("de", "en"), keep=timedelta(days=30))
+    for ago in (40, 30):
+        publish(replace(report, day=report.day - timedelta(days=ago)), "nord", settings, frames)
+    addresses = publish(report, "nord", settings, frames)
+
+    days = [report.day - timedelta(days=30), report.day]
+    pages = [f"{day}.{language}.html" for day in days for language in ("de", "en")]
+    assert frames.pages("reports/nord") == [*pages, "latest.de.html", "latest.en.html"]
+    assert Path(addresses["en"]).read_text() == Path(addresses["en"]).with_name("latest.en.html").read_text()
+
+
+def test_a_daily_run_that_has_ended_gets_a_report_and_a_tag_with_its_address(installation: Installation) -> None:
+    sensor = report_sensor(installation.configuration, "nord")
+    assert sensor
+    with dg.instance_for_test() as instance:
+
+        def evaluate() -> dg.SensorResult | dg.SkipReason:
+            result = sensor(dg.build_sensor_context(instance=instance))
+            assert isinstance(result, dg.SensorResult | dg.SkipReason)
+            return result
+
+        for job_name, status in (
+            ("nord_daily_replace", dg.DagsterRunStatus.STARTED),
+            ("sued_daily_replace", dg.DagsterRunStatus.SUCCESS),
+            ("nord_feedback", dg.DagsterRunStatus.SUCCESS),
+        ):
+            instance.add_run(dg.DagsterRun(job_name, status=status))
+            assert isinstance(evaluate(), dg.SkipReason)
+        daily = dg.DagsterRun("nord_daily_replace", status=dg.DagsterRunStatus.FAILURE)
+        instance.add_run(daily)
+        result = evaluate()
+        assert isinstance(result, dg.SensorResult)
+        (request,) = result.run_requests or []
+        assert request.tags == {OF_RUN_TAG: daily.run_id}
+
+        run_result = installation.definitions.resolve_job_def("nord_report").execute_in_process(
+            instance=instance, tags=request.tags
+        )
+        (event,) = run_result.get_asset_materialization_events()
+        metadata = event.materialization.metadata
+        assert (metadata["lists"].value, metadata["lists ready"].value) == (2, 0)
+        page = str(metadata["page (de)"].value)
+        assert "noch nie vollständig gefüllt" in Path(page).read_text()
+        run = instance.get_run_by_id(daily.run_id)
+        assert run is not None
+        assert run.tags[REPORT_TAG] == page
+        assert isinstance(evaluate(), dg.SkipReason)
+
+
+def test_a_run_of_a_single_list_starts_a_new_report(installation: Installation) -> None:
+    sensor = report_sensor(installation.configuration, "nord")
+    assert sensor
+    with dg.instance_for_test() as instance:
+        run = installation.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(["nord", "newsletter_recipient_list"])],
+            raise_on_error=False,
+        )
+        assert not run.success, "it has no snapshot yet"
+        result = sensor(dg.build_sensor_context(instance=instance))
+        assert isinstance(result, dg.SensorResult)
+        assert [request.tags for request in result.run_requests or []] == [{OF_RUN_TAG: run.run_id}]
+        assert isinstance(sensor(dg.build_sensor_context(instance=instance, cursor=result.cursor)), dg.SkipReason)
+
+
+def test_without_languages_there_are_no_reports(installation: Installation) -> None:
+    installation.settings["reports"] = {"languages": []}
+    configuration = installation.configuration
+    assert report_asset(configuration, "nord") is None
+    assert report_job(configuration, "nord") is None
+    assert report_sensor(configuration, "nord") is None
+    daily = installation.definitions.resolve_job_def(daily_job_name("nord"))
+    assert dg.AssetKey(["nord", "report"]) not in daily.asset_layer.selected_asset_keys
+    out = io.StringIO()
+    report_after_run(configuration, "nord", "run", Console(file=out))
+    assert not out.getvalue()
+
+
+def test_a_report_that_cannot_be_written_is_only_mentioned(installation: Installation) -> None:
+    out = io.StringIO()
+    Path(installation.settings["storage"]["frames"]).write_text("a file where the folder should be")
+    report_after_run(installation.configuration, "nord", "run", Console(file=out))
+    assert out.getvalue().startswith("report: not written, ")
+
+
+def test_the_command_writes_all_languages_or_one_as_a_file(installation: Installation) -> None:
+    out, file = io.StringIO(), installation.folder / "today.html"
+    write_report(installation.configuration, "nord", "en", file, Console(file=out))
+    assert out.getvalue().strip() == str(file)
+    assert parse_page(file.read_text()).get("lang") == "en"
+
+    out = io.StringIO()
+    write_report(installation.configuration, "nord", None, None, Console(file=out, width=500))
+    assert [Path(line).name.split(".")[1] for line in out.getvalue().split()] == ["de", "en"]

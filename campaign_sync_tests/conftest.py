@@ -20,7 +20,7 @@ from campaign_sync_tests.waiting import PATIENCE
 
 _server_folder = pytest.StashKey[Path]()
 
-INSTALLATIONS = {"shop", "installation", "two_days", "week", "plant", "surveys", "postgres_url"}
+INSTALLATIONS = {"shop", "installation", "two_days", "week", "production", "surveys", "postgres_url"}
 """Fixtures that take seconds: whole installations, and PostgreSQL. Tests with one of them are thorough."""
 
 EXAMPLES = {"quick": 25, "all": 100, "long": 1000}

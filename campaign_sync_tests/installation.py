@@ -28,6 +28,9 @@ NEWSLETTER, PRODUCTS, SUED_NEWSLETTER = 100000000011, 100000000012, 100000000021
 ATTRIBUTES = [*(field.value for field in TechnicalField), "Vorname", "Nachname", "Ort"]
 LONG_AGO = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
 
+ADDRESSES = [f"person{number}@example.org" for number in range(1, 6)]
+"""The addresses of the five contacts, `c1` to `c5`."""
+
 ENVIRONMENT = {"USERNAME_OF_BOTH": "api-user", "PASSWORD_OF_BOTH": "correct horse"}
 
 
@@ -85,10 +88,14 @@ class Installation:
     @contextmanager
     def crm(self) -> Iterator[Connection]:
         """Yield a connection to the CRM's database, for changes that are committed at the end."""
-        engine = create_engine(self.crm_url)
-        with engine.begin() as connection:
+        with _transaction(self.crm_url) as connection:
             yield connection
-        engine.dispose()
+
+    @contextmanager
+    def state_database(self) -> Iterator[Connection]:
+        """Yield a connection to the state database, for changes that are committed at the end."""
+        with _transaction(self.configuration.storage.state_url.get_secret_value()) as connection:
+            yield connection
 
     @contextmanager
     def state(self) -> Iterator[State]:
@@ -121,13 +128,12 @@ class Installation:
         """Unsubscribe an address at the vendor, and add the row to its export."""
         self.vendor.unsubscribe(mandator_id, address)
         moment = at or datetime.now(UTC) - timedelta(hours=1)
-        self.vendor.publish(mandator_id, "getUnsubscribes", [[address, str(int(moment.timestamp() * 1000))]])
+        self.vendor.publish(mandator_id, "getUnsubscribes", [[address, epoch_ms(moment)]])
 
     def leave_through(self, list_id: int, address: str) -> None:
         """Unsubscribe a recipient of a list from the mandator nord, with an export row that names the list."""
         self.vendor.unsubscribe(NORD, address)
-        moment = str(int(datetime.now(UTC).timestamp() * 1000))
-        self.vendor.respond(NORD, "getUnsubscribes", list_id, [address, moment])
+        self.vendor.respond(NORD, "getUnsubscribes", list_id, [address, epoch_ms(datetime.now(UTC))])
 
     def addresses(self, list_id: int = NEWSLETTER) -> list[str]:
         """Return the addresses in a list, sorted."""
@@ -212,6 +218,19 @@ def running_installation(folder: Path, *, crm_url: str | None = None, state_url:
             del built.settings["mandators"]["nord"]["lists"]["products"]
         built.populate()
         yield built
+
+
+def epoch_ms(moment: datetime) -> str:
+    """Return a time as the vendor's exports write it, in milliseconds since 1970."""
+    return str(int(moment.timestamp() * 1000))
+
+
+@contextmanager
+def _transaction(url: str) -> Iterator[Connection]:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        yield connection
+    engine.dispose()
 
 
 def _settings(base_url: str, crm_url: str, state_url: str, frames: Path) -> dict[str, Any]:

@@ -64,7 +64,6 @@ PENDING = {
     "campaign_sync_tests/alerts",
     "campaign_sync_tests/crm",
     "campaign_sync_tests/domain",
-    "campaign_sync_tests/faults",
     "campaign_sync_tests/feedback",
     "campaign_sync_tests/orchestration",
     "campaign_sync_tests/scenarios",

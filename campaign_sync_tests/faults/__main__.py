@@ -1,4 +1,4 @@
-"""`python -m campaign_sync_tests.faults`: every point of every scenario on both databases, and a table of it."""
+"""`python -m campaign_sync_tests.faults`: kills at every point of every scenario on both databases, as a table."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from campaign_sync_tests import databases
 from campaign_sync_tests.faults.installations import Database
-from campaign_sync_tests.faults.process_pool import Nursery
+from campaign_sync_tests.faults.process_pool import ProcessPool
 from campaign_sync_tests.faults.survey import Survival, survey
 from campaign_sync_tests.faults.vendor_states import DIFFERENTIAL, FIRST_DAY, RESUMED
 
@@ -17,16 +17,16 @@ SCENARIOS = (FIRST_DAY, DIFFERENTIAL, RESUMED)
 
 
 def main() -> int:
-    """Kill everything everywhere. Returns how many points weren't survived."""
+    """Kill a replacement at every point, and return how many points weren't survived."""
     console, lost = Console(width=120), 0
-    table = Table("scenario", "database", "points", "survived", "went on filling", "second rerun", "s")
+    table = Table("scenario", "database", "points", "survived", "resumed", "second rerun", "s")
     folder = databases.prepare_server_folder()
     try:
-        with Nursery() as nursery:
+        with ProcessPool() as process_pool:
             for scenario in SCENARIOS:
                 for database in get_args(Database):
                     began = time.monotonic()
-                    with survey(scenario, database, nursery) as surveyed:
+                    with survey(scenario, database, process_pool) as surveyed:
                         survivals = list(surveyed.kill_at(surveyed.points))
                     for survival in survivals:
                         if survival.problems:
@@ -43,9 +43,9 @@ def main() -> int:
 def _counts(survivals: list[Survival]) -> list[str]:
     return [
         str(len(survivals)),
-        str(sum(not one.problems for one in survivals)),
-        str(sum(one.resumed for one in survivals)),
-        str(sum(one.reruns > 1 for one in survivals)),
+        str(sum(not survival.problems for survival in survivals)),
+        str(sum(survival.resumed for survival in survivals)),
+        str(sum(survival.reruns > 1 for survival in survivals)),
     ]
 
 

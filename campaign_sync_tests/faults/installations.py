@@ -20,42 +20,46 @@ from campaign_sync.storage.replacements import Replacement, ReplacementState
 from campaign_sync.storage.state import State
 from campaign_sync.storage.tables import lease, rejection, replace
 from campaign_sync_tests.databases import fresh_database
-from campaign_sync_tests.faults.kill_job import Errand, Report
-from campaign_sync_tests.faults.process_pool import Nursery
+from campaign_sync_tests.faults.kill_job import ReplacementJob, Report
+from campaign_sync_tests.faults.process_pool import ProcessPool
 from campaign_sync_tests.faults.vendor_states import CANARY, Scenario
 from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, NORD, running_installation
 
 Database = Literal["sqlite", "postgresql"]
 Rows = frozenset[tuple[str, str, frozenset[tuple[str, str | None]]]]
-"""What a list holds: id, address and attributes of everybody."""
+"""The recipients of a list: id, address and attributes."""
 
-_ASIDE = "aside"
-"""The schema in which a database remembers how it was."""
+_BACKUP = "backup"
+"""The schema that holds a copy of each table, as it was before the replacement."""
 
 
 @dataclass(frozen=True)
-class Ending:
-    """What must be the same whether or not anybody was killed."""
+class Outcome:
+    """The state after a replacement, which must be the same whether or not a process was killed before."""
 
     rows: Rows
     unsubscribed: tuple[str, ...]
     ledger: frozenset[tuple[str, str, str]]
     """Stage, reason, entity."""
     withdrawals: tuple[tuple[str, str], ...]
-    """Entity, opt-in; sorted, each as often as the CRM has it."""
+    """Entity and opt-in of every withdrawal that the CRM has, sorted."""
     newest: str
-    """State of the newest replace."""
+    """The state of the newest replacement."""
     incomplete: bool
     leases: int
 
-    def differences(self, other: "Ending") -> list[str]:
-        """What another one has differently, as `name: theirs instead of ours`."""
-        ours, theirs = vars(self), vars(other)
-        return [f"{name}: {theirs[name]} instead of {ours[name]}" for name in ours if theirs[name] != ours[name]]
+    def differences(self, actual: "Outcome") -> list[str]:
+        """Return where another outcome differs from this one, as `name: actual instead of expected`."""
+        expected_values, actual_values = vars(self), vars(actual)
+        return [
+            f"{name}: {actual_values[name]} instead of {expected}"
+            for name, expected in expected_values.items()
+            if actual_values[name] != expected
+        ]
 
 
-class Installation:
-    """A vendor, a CRM and a state database of one's own, ready for a replace of the list `newsletter`."""
+class InstallationCopy:
+    """A vendor, a CRM and a state database, ready for a replacement of the list `newsletter`."""
 
     def __init__(
         self, folder: Path, vendor: VendorState, base_url: str, settings: ListSettings, crm_url: str, state_url: str
@@ -63,11 +67,11 @@ class Installation:
         self.vendor, self.state_url = vendor, state_url
         self._folder, self._base_url, self._settings, self._crm_url = folder, base_url, settings, crm_url
 
-    def replace(self, nursery: Nursery, kill_at: str | None = None) -> Report | None:
-        """Have a process of the nursery replace the list; None if it was killed."""
+    def replace(self, process_pool: ProcessPool, kill_at: str | None = None) -> Report | None:
+        """Replace the list in a process of the pool, and return its report, or None if it was killed."""
         login = (ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"])
-        return nursery.run(
-            Errand(
+        return process_pool.run(
+            ReplacementJob(
                 settings=self._settings,
                 mandator_id=NORD,
                 login=login,
@@ -82,29 +86,35 @@ class Installation:
         )
 
     def rows(self, list_id: int = NEWSLETTER) -> Rows:
-        """What the list holds now."""
+        """Return the recipients of a list."""
         return frozenset(
-            (one["id"], one.get("address", one["id"]), frozenset(one.get("attributes", {}).items()))
-            for one in self.vendor.recipients(list_id)
+            (
+                recipient["id"],
+                recipient.get("address", recipient["id"]),
+                frozenset(recipient.get("attributes", {}).items()),
+            )
+            for recipient in self.vendor.recipients(list_id)
         )
 
     def list_ids(self) -> list[int]:
-        """All lists that the vendor has."""
+        """Return the ids of all lists that the vendor has."""
         with closing(sqlite3.connect(self.vendor.path)) as database:
             return [list_id for (list_id,) in database.execute("SELECT list_id FROM recipient_list ORDER BY 1")]
 
     def canary_is_as_it_was(self) -> bool:
-        """Whether the canary is unsubscribed, and in no list."""
-        held = {one["id"] for list_id in self.list_ids() for one in self.vendor.recipients(list_id)}
-        return CANARY in self.vendor.unsubscribed(NORD) and CANARY not in held
+        """Return whether the canary is unsubscribed, and in no list."""
+        recipient_ids = {
+            recipient["id"] for list_id in self.list_ids() for recipient in self.vendor.recipients(list_id)
+        }
+        return CANARY in self.vendor.unsubscribed(NORD) and CANARY not in recipient_ids
 
     def incomplete(self) -> Replacement | None:
-        """What the journal says of the list."""
+        """Return the replacement that left the list incomplete, or None."""
         with State(self.state_url) as state:
             return state.replacements.incomplete("nord", "newsletter")
 
-    def ending(self) -> Ending:
-        """Everything that counts, as it is now."""
+    def outcome(self) -> Outcome:
+        """Return everything that must be the same after a kill, as it is now."""
         with _engine(self.state_url) as engine, engine.connect() as connection:
             ledger = frozenset((row.stage, row.reason, row.entity_id) for row in connection.execute(select(rejection)))
             newest = connection.execute(select(replace.c.state).order_by(replace.c.started_at.desc())).scalar()
@@ -113,7 +123,7 @@ class Installation:
             withdrawn = consent_event.c.kind == ConsentKind.WITHDRAWN
             events = connection.execute(select(consent_event).where(withdrawn))
             withdrawals = tuple(sorted((event.entity_id, event.opt_in_id) for event in events))
-        return Ending(
+        return Outcome(
             rows=self.rows(),
             unsubscribed=tuple(self.vendor.unsubscribed(NORD)),
             ledger=ledger,
@@ -125,18 +135,18 @@ class Installation:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """An installation as it was before the replace, to be copied: one copy at a time, on PostgreSQL."""
+class PreparedInstallation:
+    """An installation as it was before the replacement, to be copied. On PostgreSQL only one copy at a time."""
 
     scenario: Scenario
     folder: Path
     settings: ListSettings
     database: str | None
-    """The URL of its PostgreSQL database, which remembers how it was; None where everything is on SQLite."""
+    """The URL of its PostgreSQL database, with a backup of each table; None if everything is on SQLite."""
 
     @contextmanager
-    def copy(self, folder: Path) -> Iterator[Installation]:
-        """A copy of one's own, running in `folder`, which is removed at the end."""
+    def copy(self, folder: Path) -> Iterator[InstallationCopy]:
+        """Yield a running copy in `folder`, which is removed at the end."""
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             shutil.copytree(self.folder, folder)
@@ -146,21 +156,27 @@ class Prepared:
                 _restore(self.database)
             vendor = VendorState(folder / "vendor.db")
             stack.callback(vendor.close)
-            yield Installation(folder, vendor, stack.enter_context(serve(vendor)), self.settings, crm_url, state_url)
+            yield InstallationCopy(
+                folder, vendor, stack.enter_context(serve(vendor)), self.settings, crm_url, state_url
+            )
 
 
 @contextmanager
-def prepared(scenario: Scenario, database: Database, nursery: Nursery, folder: Path) -> Iterator[Prepared]:
-    """Arrange a scenario in `folder`, which must be there, through whole days of the product itself."""
+def prepared_installation(
+    scenario: Scenario, database: Database, process_pool: ProcessPool, folder: Path
+) -> Iterator[PreparedInstallation]:
+    """Arrange a scenario in `folder`, which must exist, by whole days of the product itself."""
     with ExitStack() as stack:
-        # One database for the CRM and what is ours: their tables have different names, and it halves the copying.
+        # One database for both CRM and state: their tables have different names, and it halves the copying.
         url = stack.enter_context(fresh_database()) if database == "postgresql" else None
         with running_installation(folder, crm_url=url, state_url=url) as installation:
             scenario.arrange(installation)
-            base = Prepared(scenario, folder, list_settings(installation.configuration, "nord", "newsletter"), url)
-            if scenario.broken_at:
+            base = PreparedInstallation(
+                scenario, folder, list_settings(installation.configuration, "nord", "newsletter"), url
+            )
+            if scenario.killed_at:
                 crm_url, state_url = installation.crm_url, installation.settings["storage"]["state_url"]
-                broken = Installation(
+                unfinished = InstallationCopy(
                     folder,
                     installation.vendor,
                     installation.settings["optimizely"]["base_url"],
@@ -168,18 +184,18 @@ def prepared(scenario: Scenario, database: Database, nursery: Nursery, folder: P
                     crm_url,
                     state_url,
                 )
-                assert broken.replace(nursery, scenario.broken_at) is None
+                assert unfinished.replace(process_pool, scenario.killed_at) is None
         if url:
-            _remember(url)
+            _back_up(url)
         yield base
 
 
-def _remember(url: str) -> None:
-    """Put a copy of every table aside. A database made of a template costs as much as a whole replace."""
+def _back_up(url: str) -> None:
+    """Copy every table. A database that is created from a template takes as long as a whole replacement."""
     with _engine(url) as engine, engine.begin() as connection:
-        connection.exec_driver_sql(f"CREATE SCHEMA {_ASIDE}")
+        connection.exec_driver_sql(f"CREATE SCHEMA {_BACKUP}")
         for table in inspect(connection).get_table_names():
-            connection.exec_driver_sql(f'CREATE TABLE {_ASIDE}."{table}" AS TABLE "{table}"')
+            connection.exec_driver_sql(f'CREATE TABLE {_BACKUP}."{table}" AS TABLE "{table}"')
 
 
 def _restore(url: str) -> None:
@@ -188,7 +204,7 @@ def _restore(url: str) -> None:
         for table in reversed(tables):
             connection.exec_driver_sql(f'DELETE FROM "{table}"')
         for table in tables:
-            connection.exec_driver_sql(f'INSERT INTO "{table}" SELECT * FROM {_ASIDE}."{table}"')
+            connection.exec_driver_sql(f'INSERT INTO "{table}" SELECT * FROM {_BACKUP}."{table}"')
 
 
 @contextmanager

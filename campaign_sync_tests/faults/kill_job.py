@@ -1,4 +1,4 @@
-"""One replace, as a process of the nursery does it: put together as in production, and perhaps killed on the way."""
+"""A replacement in a process of the pool: put together as in production, and killed at a point if the job says so."""
 
 import json
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.sandbox.wsdl import SERVICES, wsdl
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
-from campaign_sync_tests.faults.kill_points import Points, watched
+from campaign_sync_tests.faults.kill_points import KillPoints, watched
 
 Verdict = Literal["proven", "refused", "incomplete"]
 
@@ -26,13 +26,15 @@ def _wsdl(service: str, _url: str) -> bytes:
     return wsdl(service, "in0")
 
 
-_CONTRACTS = {service: ServiceDefinition(service, "http://vendor", partial(_wsdl, service)) for service in SERVICES}
-"""Every service's WSDL, read before any replace begins: reading them takes a fifth of its time."""
+_SERVICE_DEFINITIONS = {
+    service: ServiceDefinition(service, "http://vendor", partial(_wsdl, service)) for service in SERVICES
+}
+"""Every service's WSDL, read before any replacement begins: reading them takes a fifth of its time."""
 
 
 @dataclass(frozen=True)
-class Errand:
-    """A replace that is to be done."""
+class ReplacementJob:
+    """A replacement that is to be done."""
 
     settings: ListSettings
     mandator_id: int
@@ -43,46 +45,46 @@ class Errand:
     frames: Path
     run_id: str
     report: Path
-    """Where to say how it went."""
+    """The file to write the report to."""
     kill_at: str | None
 
 
 @dataclass(frozen=True)
 class Report:
-    """How a replace went whose process wasn't killed."""
+    """The result of a replacement whose process wasn't killed."""
 
     verdict: Verdict
-    told: str
+    message: str
     points: tuple[str, ...]
     resumed: bool = False
 
     @classmethod
     def read(cls, path: Path) -> "Report":
-        """The report in a file."""
+        """Return the report in a file."""
         values = json.loads(path.read_text())
         return cls(**{**values, "points": tuple(values["points"])})
 
 
-def run(errand: Errand) -> None:
-    """Replace the list, and report. Whatever isn't a verdict on the list is raised."""
-    points = Points(errand.kill_at)
-    with watched(points), patch.object(session, "ServiceDefinition", lambda service, *_: _CONTRACTS[service]):
+def run(job: ReplacementJob) -> None:
+    """Replace the list and write the report. Raise errors that say nothing about the list."""
+    points = KillPoints(job.kill_at)
+    with watched(points), patch.object(session, "ServiceDefinition", lambda service, *_: _SERVICE_DEFINITIONS[service]):
         try:
-            resumed = _replace(errand)
+            resumed = _replace(job)
         except (ReplacementRefusedError, IncompleteListError) as error:
             verdict: Verdict = "refused" if isinstance(error, ReplacementRefusedError) else "incomplete"
             report = Report(verdict, str(error), tuple(points.passed))
         else:
             report = Report("proven", "", tuple(points.passed), resumed)
-    errand.report.write_text(json.dumps(vars(report)))
+    job.report.write_text(json.dumps(vars(report)))
 
 
-def _replace(errand: Errand) -> bool:
+def _replace(job: ReplacementJob) -> bool:
     with (
-        State(errand.state_url) as state,
-        connect(errand.base_url, errand.mandator_id, *errand.login, parallel_calls=1) as vendor,
+        State(job.state_url) as state,
+        connect(job.base_url, job.mandator_id, *job.login, parallel_calls=1) as vendor,
     ):
-        crm = SqlCrm(errand.crm_url)
+        crm = SqlCrm(job.crm_url)
         crm.check()
-        replacer = ListReplacer(vendor, crm, state, FileStorage(str(errand.frames)), errand.run_id)
-        return replacer.replace(errand.settings).resumed
+        replacer = ListReplacer(vendor, crm, state, FileStorage(str(job.frames)), job.run_id)
+        return replacer.replace(job.settings).resumed

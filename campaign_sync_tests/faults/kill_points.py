@@ -1,4 +1,4 @@
-"""The points of a replace: each has a name, and a process can be made to die at one of them. Only for children."""
+"""The named points of a replacement at which a process can be killed. Only for processes that are run for this."""
 
 import os
 import signal
@@ -12,14 +12,15 @@ from unittest.mock import patch
 from sqlalchemy import Connection, Engine, event
 
 from campaign_sync.crm.sql.adapter import SqlCrm
-from campaign_sync.optimizely.session import Session
+from campaign_sync.optimizely.transport import Transport
+from campaign_sync_tests.faults.proxy import operation_of
 
 _WRITES = "campaign_sync_tests.writes"
-"""Where a connection keeps what it has written since its last commit."""
+"""The key in a connection's `info` of what it has written since its last commit."""
 
 
-class Points:
-    """The points that this process passes, in their order; at `kill_at` it dies of SIGKILL."""
+class KillPoints:
+    """The points that this process has passed, in order; at `kill_at` it is killed by SIGKILL."""
 
     def __init__(self, kill_at: str | None) -> None:
         self.passed: list[str] = []
@@ -28,7 +29,7 @@ class Points:
         self._lock = threading.Lock()
 
     def reach(self, moment: str, doing: str) -> None:
-        """Pass the next point `<moment> <doing> #<how many such there were>`, or die there."""
+        """Pass the next point, `<moment> <doing> #<its number among those of this name>`, or be killed there."""
         with self._lock:
             self._counts[f"{moment} {doing}"] += 1
             point = f"{moment} {doing} #{self._counts[f'{moment} {doing}']}"
@@ -46,13 +47,13 @@ class Points:
 
 
 @contextmanager
-def watched(points: Points) -> Iterator[None]:
-    """Have every call to the vendor and every write into a database pass its points as long as the context lasts."""
-    exchange, commit, record_unsubscribes = Session._exchange, Connection._commit_impl, SqlCrm.record_unsubscribes
+def watched(points: KillPoints) -> Iterator[None]:
+    """Have every call to the vendor and every write to a database pass its points until the context ends."""
+    post, commit, record_unsubscribes = Transport.post, Connection._commit_impl, SqlCrm.record_unsubscribes
 
-    def exchanging(session: Session, service: str, operation: str, *rest: Any, **options: Any) -> Any:
-        with points.around(f"{service}.{operation}"):
-            return exchange(session, service, operation, *rest, **options)
+    def posting(transport: Transport, service: str, envelope: bytes, **options: Any) -> Any:
+        with points.around(f"{service}.{operation_of(envelope)}"):
+            return post(transport, service, envelope, **options)
 
     def recording(crm: SqlCrm, *arguments: Any) -> Any:
         with points.around("record_unsubscribes"):
@@ -74,7 +75,7 @@ def watched(points: Points) -> Iterator[None]:
             points.reach("after", writes)
 
     with ExitStack() as stack:
-        stack.enter_context(patch.object(Session, "_exchange", exchanging))
+        stack.enter_context(patch.object(Transport, "post", posting))
         stack.enter_context(patch.object(SqlCrm, "record_unsubscribes", recording))
         stack.enter_context(patch.object(Connection, "_commit_impl", committing))
         event.listen(Engine, "before_cursor_execute", executing)

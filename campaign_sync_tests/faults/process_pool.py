@@ -1,4 +1,4 @@
-"""Processes that have everything imported already: a fresh Python for every replace would take seconds."""
+"""Processes that have everything imported already: a new Python for every replacement would take seconds."""
 
 import os
 import pickle
@@ -11,77 +11,77 @@ from pathlib import Path
 from typing import Self
 
 from campaign_sync_tests.faults import kill_job
-from campaign_sync_tests.faults.kill_job import Errand, Report
+from campaign_sync_tests.faults.kill_job import ReplacementJob, Report
 from campaign_sync_tests.waiting import PATIENCE
 
 _ROOT = Path(__file__).parents[2]
 
 
-class Nursery:
-    """Runs errands, one after the other. Who is to be killed is a child forked for it; the others share a process."""
+class ProcessPool:
+    """Runs jobs, one after the other. A job to be killed gets a process of its own; the others share a process."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._mother, self._survivor = (stack.enter_context(_helper(role)) for role in ("mother", "survivor"))
+            self._forking, self._shared = (stack.enter_context(_worker(role)) for role in ("forking", "shared"))
             self._open = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def run(self, task: Errand) -> Report | None:
-        """Have a list replaced; None if the process was killed."""
-        task.report.unlink(missing_ok=True)
-        helper = self._mother if task.kill_at else self._survivor
-        stdin, stdout = helper.stdin, helper.stdout
+    def run(self, job: ReplacementJob) -> Report | None:
+        """Have a list replaced, and return the report, or None if the process was killed."""
+        job.report.unlink(missing_ok=True)
+        worker = self._forking if job.kill_at else self._shared
+        stdin, stdout = worker.stdin, worker.stdout
         assert stdin is not None
         assert stdout is not None
-        pickle.dump(task, stdin)
+        pickle.dump(job, stdin)
         stdin.flush()
         exit_code = int(stdout.readline() or "1")
         if exit_code == -signal.SIGKILL:
             return None
-        assert exit_code == 0, f"the replace ended with {exit_code}; its traceback is above"
-        return Report.read(task.report)
+        assert exit_code == 0, f"the replacement ended with {exit_code}; its traceback is above"
+        return Report.read(job.report)
 
 
-def _helper(role: str) -> subprocess.Popen[bytes]:
-    alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # threads don't live through a fork
+def _worker(role: str) -> subprocess.Popen[bytes]:
+    single_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # threads don't survive a fork
     return subprocess.Popen(
         [sys.executable, "-m", __name__, role],
         cwd=_ROOT,
-        env=os.environ | alone,
+        env=os.environ | single_thread,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
 
 
-def _help(role: str) -> None:
-    """Do every errand that comes in through stdin, and answer with how it ended: an exit code per line."""
+def _work(role: str) -> None:
+    """Do every job that is read from stdin, and answer with an exit code per line."""
     with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever else is printed
         while True:
             try:
-                task = pickle.load(sys.stdin.buffer)
+                job = pickle.load(sys.stdin.buffer)
             except EOFError:
                 return
-            answers.write(f"{_in_a_child(task) if role == 'mother' else _attempt(task)}\n")
+            answers.write(f"{_in_a_child(job) if role == 'forking' else _attempt(job)}\n")
             answers.flush()
 
 
-def _in_a_child(task: Errand) -> int:
+def _in_a_child(job: ReplacementJob) -> int:
     child = os.fork()
     if child == 0:
-        os._exit(_attempt(task))
+        os._exit(_attempt(job))
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
 
 
-def _attempt(task: Errand) -> int:
-    """Do the errand. Never raises: a child mustn't come back into its mother's loop."""
+def _attempt(job: ReplacementJob) -> int:
+    """Do a job and return an exit code. Never raises: a child mustn't continue in its parent's loop."""
     try:
-        signal.alarm(int(PATIENCE))  # ends a replace that hangs
-        kill_job.run(task)
+        signal.alarm(int(PATIENCE))  # ends a replacement that hangs
+        kill_job.run(job)
         signal.alarm(0)
     except BaseException:  # noqa: BLE001
         traceback.print_exc()
@@ -90,4 +90,4 @@ def _attempt(task: Errand) -> int:
 
 
 if __name__ == "__main__":
-    _help(sys.argv[1])
+    _work(sys.argv[1])

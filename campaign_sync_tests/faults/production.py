@@ -1,7 +1,7 @@
 """`python -m campaign_sync_tests.faults.production`: every process of the production stack killed during a fill.
 
-On PostgreSQL, with Dagster's webserver and daemon. Each is started again at once, as a service manager would, and the
-list has to be whole again without anybody doing anything. Prints how long that took.
+On PostgreSQL, with Dagster's webserver and daemon. Each is restarted at once, as by a service manager, and the list
+has to become complete again without an operator. Prints how long that took.
 """
 
 import tempfile
@@ -11,79 +11,77 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import create_engine, select
+from sqlalchemy import select
 
 from campaign_sync.storage.tables import lease
 from campaign_sync_tests import databases
-from campaign_sync_tests.installation import NEWSLETTER
-from campaign_sync_tests.scenarios.production_installation import Plant, plant
+from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER
+from campaign_sync_tests.scenarios.production_installation import ProductionInstallation, production
 from campaign_sync_tests.stack import kill_worker
 from campaign_sync_tests.waiting import PATIENCE
 
-EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 
-
-def _worker(plant: Plant) -> None:
-    engine = create_engine(plant.installation.configuration.storage.state_url.get_secret_value())
-    with engine.connect() as connection:
+def _kill_run(production: ProductionInstallation) -> None:
+    with production.installation.state_database() as connection:
         owner = connection.execute(select(lease.c.owner).where(lease.c.vendor_id == NEWSLETTER)).scalar_one()
-    engine.dispose()
     kill_worker(owner)
 
 
-def _alone(name: str) -> Callable[[Plant], None]:
-    def kill(plant: Plant) -> None:
-        plant.stack.kill(name, alone=True)
-        plant.stack.start(name)
+def _restarter(name: str) -> Callable[[ProductionInstallation], None]:
+    def restart(production: ProductionInstallation) -> None:
+        production.stack.kill(name, alone=True)
+        production.stack.start(name)
 
-    return kill
-
-
-def _machine(plant: Plant) -> None:
-    plant.stack.stop()
-    plant.stack.start("webserver")
-    plant.stack.start("daemon")
+    return restart
 
 
-DEATHS: dict[str, Callable[[Plant], None]] = {
-    "the run's process": _worker,
-    "the webserver": _alone("webserver"),
-    "the daemon": _alone("daemon"),
-    "the machine": _machine,
+def _restart_machine(production: ProductionInstallation) -> None:
+    production.stack.stop()
+    production.stack.start("webserver")
+    production.stack.start("daemon")
+
+
+CRASHES: dict[str, Callable[[ProductionInstallation], None]] = {
+    "the run's process": _kill_run,
+    "the webserver": _restarter("webserver"),
+    "the daemon": _restarter("daemon"),
+    "the machine": _restart_machine,
 }
 
 
-def survive(plant: Plant, death: Callable[[Plant], None]) -> tuple[float, int]:
-    """Kill during a fill. Returns the seconds until the list is proven again, and how many runs there were of it."""
-    before = set(plant.stack.runs())
-    plant.installation.vendor.fault("addAll3", "delay", times=99, arg=PATIENCE)
-    run_id = plant.stack.launch("nord_daily_replace")
-    plant.stack.until(lambda: plant.filling(run_id))
+def measure_recovery(
+    production: ProductionInstallation, crash: Callable[[ProductionInstallation], None]
+) -> tuple[float, int]:
+    """Crash during a fill, and return the seconds until the list is proven again and the number of runs."""
+    before = set(production.stack.runs())
+    production.installation.vendor.fault("addAll3", "delay", times=99, arg=PATIENCE)
+    run_id = production.stack.launch("nord_daily_replace")
+    production.stack.until(lambda: production.filling(run_id))
     begun = time.monotonic()
-    death(plant)
-    plant.installation.vendor.repair()
-    plant.stack.until(lambda: _proven(plant, run_id))
+    crash(production)
+    production.installation.vendor.repair()
+    production.stack.until(lambda: _proven(production, run_id))
     seconds = time.monotonic() - begun
-    runs = [one for key, one in plant.stack.runs().items() if key not in before and one["jobName"].startswith("nord_d")]
-    return seconds, len(runs)
+    runs = [run for run_id, run in production.stack.runs().items() if run_id not in before]
+    return seconds, len([run for run in runs if run["jobName"].startswith("nord_d")])
 
 
-def _proven(plant: Plant, run_id: str) -> bool:
-    with plant.installation.state() as state:
-        broken = state.replacements.of_run(run_id, "newsletter")
+def _proven(production: ProductionInstallation, run_id: str) -> bool:
+    with production.installation.state() as state:
+        killed = state.replacements.of_run(run_id, "newsletter")
         proven = state.replacements.last_proven("nord", "newsletter")
-    since = broken is not None and proven is not None and proven.started_at >= broken.started_at
-    return since and plant.installation.addresses(NEWSLETTER) == EVERYBODY
+    is_proven = killed is not None and proven is not None and proven.started_at >= killed.started_at
+    return is_proven and production.installation.addresses(NEWSLETTER) == ADDRESSES
 
 
 def main() -> None:
-    """Kill, wait and tell. A list that isn't whole again within five minutes ends it with an error."""
-    table = Table("killed during a fill", "whole again after, s", "runs")
+    """Kill each process, wait for the list and print the times."""
+    table = Table("killed during a fill", "complete again after, s", "runs")
     folder = databases.prepare_server_folder()
     try:
-        with plant(Path(tempfile.mkdtemp(prefix="campaign-sync-deaths-"))) as built:
-            for name, death in DEATHS.items():
-                seconds, runs = survive(built, death)
+        with production(Path(tempfile.mkdtemp(prefix="campaign-sync-crashes-"))) as built:
+            for name, crash in CRASHES.items():
+                seconds, runs = measure_recovery(built, crash)
                 table.add_row(name, f"{seconds:.0f}", str(runs))
     finally:
         databases.stop_server(folder)

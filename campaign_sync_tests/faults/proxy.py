@@ -1,4 +1,4 @@
-"""A troublesome network: an HTTP proxy between the product and the sandbox that spoils the requests it is told to."""
+"""An unreliable network: an HTTP proxy between the product and the sandbox that injects the faults a test asks for."""
 
 import http.client
 import re
@@ -21,40 +21,47 @@ _OPERATION = re.compile(rb"<(?:[\w.-]+:)?Body\b[^>]*>\s*<(?:[\w.-]+:)?(\w+)")
 _PAGE = b"<html><body><h1>Please log in</h1><p>Your session at this proxy has ended."
 
 
-class Trouble(StrEnum):
-    """What can happen to a request. In all but `CUT`, `BAD_GATEWAY`, `LATE` and `SHAM` it is carried out at once."""
+class NetworkFault(StrEnum):
+    """What can happen to a request.
+
+    The vendor carries it out at once, except in `LOST_REQUEST`, `BAD_GATEWAY`, `LATE` and `FALSE_SUCCESS`.
+    """
 
     DELAY = "delay"
     """It takes longer."""
-    CUT = "cut"
-    """The connection breaks before it arrives."""
-    SWALLOW = "swallow"
+    LOST_REQUEST = "lost request"
+    """The connection breaks before the request arrives."""
+    LOST_ANSWER = "lost answer"
     """The connection breaks before the answer."""
-    TRUNCATE = "truncate"
+    TRUNCATED_ANSWER = "truncated answer"
     """The connection breaks in the middle of the answer."""
-    SHORTEN = "shorten"
-    """Half an answer comes that claims to be whole."""
+    SHORTENED_ANSWER = "shortened answer"
+    """Half of the answer comes, with a content length as if it were complete."""
     BAD_GATEWAY = "bad gateway"
-    """It never arrives, and a web page says so, with status 502."""
+    """The request never arrives, and a web page with status 502 says so."""
     PAGE = "page"
-    """A web page comes in place of the answer, with status 200."""
-    TWICE = "twice"
-    """It arrives twice, and the second answer is the one that comes back."""
+    """A web page with status 200 comes instead of the answer."""
+    DUPLICATE = "duplicate"
+    """The request arrives twice, and the second answer is returned."""
     LATE = "late"
-    """As `BAD_GATEWAY`, but it does arrive in the end: `after` further requests."""
-    SHAM = "sham"
-    """It never arrives, and an answer says that it was carried out: one without a result, as `clear` has it."""
+    """As `BAD_GATEWAY`, but the request does arrive later: after `after` further requests."""
+    FALSE_SUCCESS = "false success"
+    """The request never arrives, and an answer without a result, as `clear` has it, says that it was carried out."""
 
 
 @dataclass
-class Spoiled:
-    """Which request is spoiled: the `nth` (from 1) of an operation, and the `times - 1` following ones."""
+class PlannedFault:
+    """A fault of the `nth` request of an operation, from 1, and of the `times - 1` requests after it."""
 
     operation: str
-    trouble: Trouble
+    fault: NetworkFault
     nth: int = 1
     times: int = 1
     after: int = 3
+
+    def covers(self, number: int) -> bool:
+        """Return whether the fault is of this request of the operation."""
+        return self.nth <= number < self.nth + self.times
 
 
 @dataclass(frozen=True)
@@ -66,75 +73,75 @@ class _Request:
 
 
 @dataclass
-class _Held:
+class _DelayedRequest:
     request: _Request
     after: int
 
 
 @dataclass
 class Proxy:
-    """Forwards to `upstream` (host:port). Requests that are `spoil`ed meet their trouble, each once."""
+    """Forwards to `upstream` (host:port), and injects each planned fault once."""
 
     upstream: str
     seen: Counter[str] = field(default_factory=Counter)
     """How many requests came, by operation."""
-    met: list[Trouble] = field(default_factory=list)
-    """What really happened, in that order."""
+    occurred: list[NetworkFault] = field(default_factory=list)
+    """The faults that were injected so far, in order."""
     base_url: str = ""
-    _spoiled: list[Spoiled] = field(default_factory=list)
+    _planned: list[PlannedFault] = field(default_factory=list)
     _rewritten: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
     _before: dict[str, Callable[[], object]] = field(default_factory=dict)
-    _held: list[_Held] = field(default_factory=list)
+    _delayed: list[_DelayedRequest] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def spoil(self, operation: str, trouble: Trouble, nth: int = 1, times: int = 1, after: int = 3) -> None:
-        """Have trouble with the `nth` request of an operation from now on, and with `times - 1` after it."""
-        self._spoiled.append(Spoiled(operation, trouble, self.seen[operation] + nth, times, after))
+    def inject(self, operation: str, fault: NetworkFault, nth: int = 1, times: int = 1, after: int = 3) -> None:
+        """Plan a fault for the `nth` request of an operation from now on, and for `times - 1` requests after it."""
+        self._planned.append(PlannedFault(operation, fault, self.seen[operation] + nth, times, after))
 
     def rewrite(self, operation: str, change: Callable[[bytes], bytes]) -> None:
-        """Have every answer to an operation changed from now on."""
+        """Change every answer to an operation from now on."""
         self._rewritten[operation] = change
 
     def before(self, operation: str, act: Callable[[], object]) -> None:
-        """Have something happen at the vendor whenever a request of an operation comes, before it is carried out."""
+        """Call `act` for every request of an operation, before it is carried out."""
         self._before[operation] = act
 
-    def deliver_late_ones(self) -> None:
-        """Let everything arrive that is still under way."""
+    def deliver_delayed_requests(self) -> None:
+        """Forward all requests that are still delayed."""
         with self._lock:
-            due, self._held = self._held, []
-        for held in due:
-            self.forward(held.request)
+            due, self._delayed = self._delayed, []
+        for delayed in due:
+            self.forward(delayed.request)
 
-    def next_trouble(self, request: _Request) -> Trouble | None:
-        """Count a request and tell what shall happen to it. First, late ones arrive whose time has come."""
-        operation = _operation(request.body)
+    def next_fault(self, request: _Request) -> NetworkFault | None:
+        """Count a request and return its fault, if any. Delayed requests that are due are forwarded first."""
+        operation = operation_of(request.body)
         with self._lock:
-            due = [held for held in self._held if held.after == 0]
-            self._held = [held for held in self._held if held.after > 0]
-            for held in self._held:
-                held.after -= 1
+            due = [delayed for delayed in self._delayed if delayed.after == 0]
+            self._delayed = [delayed for delayed in self._delayed if delayed.after > 0]
+            for delayed in self._delayed:
+                delayed.after -= 1
             self.seen[operation] += 1
             number = self.seen[operation]
-            found = next(
-                (s for s in self._spoiled if s.operation == operation and s.nth <= number < s.nth + s.times), None
+            planned = next(
+                (plan for plan in self._planned if plan.operation == operation and plan.covers(number)), None
             )
-            if found:
-                self.met.append(found.trouble)
-            if found and found.trouble is Trouble.LATE:
-                self._held.append(_Held(request, found.after))
-        for held in due:
-            self.forward(held.request)
+            if planned:
+                self.occurred.append(planned.fault)
+            if planned and planned.fault is NetworkFault.LATE:
+                self._delayed.append(_DelayedRequest(request, planned.after))
+        for delayed in due:
+            self.forward(delayed.request)
         self._before.get(operation, lambda: None)()
-        return found.trouble if found else None
+        return planned.fault if planned else None
 
     def forward(self, request: _Request) -> tuple[int, str, bytes]:
-        """Status, content type and body of the vendor's answer."""
+        """Forward a request, and return the status, content type and body of the vendor's answer."""
         connection = http.client.HTTPConnection(self.upstream, timeout=PATIENCE)
         try:
             connection.request(request.method, request.path, request.body, request.headers)
             response = connection.getresponse()
-            change = self._rewritten.get(_operation(request.body), bytes)
+            change = self._rewritten.get(operation_of(request.body), bytes)
             return response.status, response.getheader("Content-Type", "text/xml"), change(response.read())
         finally:
             connection.close()
@@ -142,7 +149,7 @@ class Proxy:
 
 @contextmanager
 def proxied(base_url: str) -> Iterator[Proxy]:
-    """A proxy before `base_url` as long as the context lasts; its own `base_url` is what the client is to be told."""
+    """Yield a proxy in front of `base_url`. Clients use the proxy's own `base_url`."""
     parts = urlsplit(base_url)
     proxy = Proxy(parts.netloc)
 
@@ -165,7 +172,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that went away are what this is about."""
+        """Ignore clients that have disconnected: the faults make them do that."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -174,56 +181,56 @@ class _Handler(BaseHTTPRequestHandler):
     proxy_: Proxy
 
     def do_GET(self) -> None:
-        """Contracts pass untroubled."""
+        """Forward a request for a WSDL, without any fault."""
         self._answer(*self.proxy_.forward(_Request("GET", self.path, {}, b"")))
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name: self.headers[name] for name in ("Content-Type", "SOAPAction") if name in self.headers}
         request = _Request("POST", self.path, headers, body)
-        trouble = self.proxy_.next_trouble(request)
-        if trouble is Trouble.CUT:
-            self._hang_up()
+        fault = self.proxy_.next_fault(request)
+        if fault is NetworkFault.LOST_REQUEST:
+            self._disconnect()
             return
-        if trouble in (Trouble.BAD_GATEWAY, Trouble.LATE):
+        if fault in (NetworkFault.BAD_GATEWAY, NetworkFault.LATE):
             self._answer(502, "text/html", _PAGE)
             return
-        if trouble is Trouble.SHAM:
-            self._answer(200, "text/xml; charset=utf-8", _without_result(_operation(body)))
+        if fault is NetworkFault.FALSE_SUCCESS:
+            self._answer(200, "text/xml; charset=utf-8", _without_result(operation_of(body)))
             return
-        if trouble is Trouble.DELAY:
+        if fault is NetworkFault.DELAY:
             time.sleep(0.05)
-        if trouble is Trouble.TWICE:
+        if fault is NetworkFault.DUPLICATE:
             self.proxy_.forward(request)
         status, content_type, answer = self.proxy_.forward(request)
-        if trouble is Trouble.SWALLOW:
-            self._hang_up()
-        elif trouble is Trouble.TRUNCATE:
+        if fault is NetworkFault.LOST_ANSWER:
+            self._disconnect()
+        elif fault is NetworkFault.TRUNCATED_ANSWER:
             self._answer(status, content_type, answer[: len(answer) // 2], claimed=len(answer))
-            self._hang_up()
-        elif trouble is Trouble.SHORTEN:
+            self._disconnect()
+        elif fault is NetworkFault.SHORTENED_ANSWER:
             self._answer(status, content_type, answer[: len(answer) // 2])
-        elif trouble is Trouble.PAGE:
+        elif fault is NetworkFault.PAGE:
             self._answer(200, "text/html", _PAGE)
         else:
             self._answer(status, content_type, answer)
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _answer(self, status: int, content_type: str, body: bytes, claimed: int | None = None) -> None:
         length = len(body) if claimed is None else claimed
         head = f"HTTP/1.1 {status} Whatever\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
         self.wfile.write(head.encode() + body)
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         self.close_connection = True
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
 
 
 def _without_result(operation: str) -> bytes:
-    """What the vendor answers once it has carried out an operation of `Recipient` that returns nothing."""
+    """Return the vendor's answer to an operation of `Recipient` that returns nothing."""
     return (
         '<?xml version="1.0" encoding="UTF-8"?>'
         '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>'
@@ -232,6 +239,7 @@ def _without_result(operation: str) -> bytes:
     ).encode()
 
 
-def _operation(body: bytes) -> str:
-    found = _OPERATION.search(body)
-    return found[1].decode() if found else ""
+def operation_of(body: bytes) -> str:
+    """Return the operation of a SOAP request, or an empty text."""
+    match = _OPERATION.search(body)
+    return match[1].decode() if match else ""

@@ -1,6 +1,6 @@
-"""Days of a small installation, drawn by hypothesis: edits, leavers, troubles, deaths. What a proven run says, holds.
+"""Random days of a small installation: edits, unsubscribes, faults, kills. What a proven run reports must be true.
 
-With `--long` many installations are drawn anew, else a few that are always the same.
+With `--long` hypothesis draws many new installations, otherwise a few that are always the same.
 """
 
 import logging
@@ -21,17 +21,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from sqlalchemy import select
-from tenacity import wait_none
 
 from campaign_sync.cli.run import problems
 from campaign_sync.crm.sql import schema
-from campaign_sync.optimizely import session
 from campaign_sync.optimizely.session import Session
 from campaign_sync.orchestration.retry_policy import RetryPolicy
-from campaign_sync.replacement import list_writer
 from campaign_sync.sandbox.vendor_state import FaultKind, RecordedCall
 from campaign_sync.storage.replacements import Replacements, ReplacementState
 from campaign_sync.storage.tables import rejection
+from campaign_sync_tests.faults.proxied_installation import retry_without_waiting
 from campaign_sync_tests.installation import (
     LONG_AGO,
     NEWSLETTER,
@@ -39,6 +37,7 @@ from campaign_sync_tests.installation import (
     PRODUCTS,
     SUED_NEWSLETTER,
     Installation,
+    epoch_ms,
     running_installation,
 )
 from campaign_sync_tests.root_log import root_log
@@ -46,13 +45,13 @@ from campaign_sync_tests.tmpfs import MEMORY
 
 LONG = settings.get_current_profile_name() == "long"
 CANARY, DOMAIN = "Kanari", "kanari.example"
-"""What everybody's name and address has in it, and no event or log may have."""
+"""A part of every name and every address, which no event or log may contain."""
 
 LISTS = {"newsletter": (NEWSLETTER, "newsletter-nord"), "products": (PRODUCTS, "products-nord")}
 CHANGING = {"addAll3", "clear", "removeAll", "removeBlacklisted", "removeBounced", "removeUnsubscribed",
             "setAttributes"}  # fmt: skip
-LAST_QUESTIONS = {"areBlacklisted", "getCount", "getAllAdvanced"}
-"""Who leaves when one of these is asked, may have left after the last look."""
+LAST_READS = {"areBlacklisted", "getCount", "getAllAdvanced"}
+"""The last reads of a replacement: a person who leaves during one of them may not be noticed any more."""
 
 FEEDBACK = [("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")]
 REPLACE = [("nord", "newsletter_recipient_list")]
@@ -62,12 +61,12 @@ CONTACTS = st.sampled_from([f"c{number}" for number in range(1, 7)])
 ADDRESSES = st.sampled_from([f"person{number}@{DOMAIN}" for number in range(1, 8)])
 OPT_INS = st.sampled_from(["newsletter-nord", "newsletter-nord", "products-nord"])
 
-send, mark_failed = Session.send, Replacements.mark_failed
+original_send, original_mark_failed = Session.send, Replacements.mark_failed
 
 
 @dataclass(frozen=True)
 class Row:
-    """Somebody who is to be in a list."""
+    """A person who must be in a list."""
 
     entity_id: str
     consent_at: datetime
@@ -86,7 +85,7 @@ class Event:
     source: str
 
 
-class Books:
+class CrmContents:
     """The CRM as it is now, read without the product."""
 
     def __init__(self, installation: Installation) -> None:
@@ -110,23 +109,23 @@ class Books:
         return self.members if name == "newsletter" else set(self.contacts)
 
     def current(self, opt_in_id: str) -> dict[str, Event]:
-        """By contact, the consent event that decides."""
+        """Return the consent event that decides, by contact."""
         events = [event for event in self.events if event.opt_in_id == opt_in_id]
         events.sort(key=lambda event: (event.at, event.kind == "withdrawn", event.id))
         return {event.entity_id: event for event in events}
 
     def may_receive(self, opt_in_id: str, entity_id: str, address: str, consent_at: datetime) -> bool:
-        """Whether nothing in the CRM stands against writing to somebody under this address."""
+        """Return whether the CRM allows mailings to a contact under this address."""
         current = self.current(opt_in_id)
-        withdrawn = {one: event.at for one, event in current.items() if event.kind == "withdrawn"}
+        withdrawn = {contact: event.at for contact, event in current.items() if event.kind == "withdrawn"}
         return (
             address not in self.bounced
             and entity_id not in withdrawn
-            and all(withdrawn[one] < consent_at for one in self.holders(address) if one in withdrawn)
+            and all(withdrawn[holder] < consent_at for holder in self.holders(address) if holder in withdrawn)
         )
 
     def selected(self, name: str) -> dict[str, Row]:
-        """By address, everybody who may be written to for this list."""
+        """Return the people who may be in a list, by address."""
         opt_in_id = LISTS[name][1]
         rows: dict[str, Row] = {}
         for entity_id, event in sorted(self.current(opt_in_id).items()):
@@ -153,11 +152,11 @@ class Books:
 
 @dataclass
 class Interruption:
-    """Something that happens at the `countdown`-th call of an operation, before it is sent or after its answer."""
+    """An action at the `countdown`-th call of an operation, before it is sent or after its answer."""
 
     operation: str
     countdown: int
-    happen: Callable[[], None]
+    action: Callable[[], None]
     after: bool = False
 
 
@@ -172,21 +171,21 @@ class Days(RuleBasedStateMachine):
         folder = Path(self.stack.enter_context(TemporaryDirectory(dir=MEMORY)))
         self.installation = self.stack.enter_context(running_installation(folder))
         self.interruptions: list[Interruption] = []
-        self.under_way: list[str] = []
+        self.running: list[str] = []
         self.left_meanwhile = False
         self.left_late: set[str] = set()
-        """Who left in this run when a list may have been proven already."""
+        """The addresses that unsubscribed in this run when a list may have been proven already."""
         self.blocked: set[str] = set()
         self.published: dict[tuple[str, datetime], None] = {}
         self.unpublished: list[tuple[str, datetime]] = []
         self.bounces: set[str] = set()
-        self.nobodys: set[str] = set()
-        """Published leavers whom the CRM didn't know when it was last told."""
-        self.frozen: dict[str, dict[str, Row]] = {}
-        self.settled: dict[tuple[str, ...], object] = {}
-        """By what was run: the lists after a run that proved everything; gone with the next change."""
-        self.death: str | None = None
-        """How the process died in this run, if it did."""
+        self.unmatched: set[str] = set()
+        """Published unsubscribes whose address the CRM didn't know at the last import."""
+        self.snapshot_rows: dict[str, dict[str, Row]] = {}
+        self.stable_lists: dict[tuple[str, ...], object] = {}
+        """The lists after a run that proved them all, by what was run; emptied by the next change."""
+        self.killed: str | None = None
+        """How the process was killed in this run, if it was."""
         self._set_up()
 
     def _set_up(self) -> None:
@@ -200,32 +199,30 @@ class Days(RuleBasedStateMachine):
                 crm.execute(schema.contact.update().where(schema.contact.c.id == f"c{number}").values(values))
         installation.add_contact("c0", f"keeper@{DOMAIN}", last_name=f"{CANARY}os")  # so that no list is ever empty
         installation.consent("c0", "products-nord", "granted", LONG_AGO)
-        installation.fill_by_hand(SUED_NEWSLETTER, [f"somebody@{DOMAIN}"])
+        installation.fill_by_hand(SUED_NEWSLETTER, [f"stranger@{DOMAIN}"])
         self.sued = installation.vendor.recipients(SUED_NEWSLETTER)
-        for module, name in ((session, "wait_exponential"), (session, "wait_random"),
-                             (list_writer, "wait_random_exponential")):  # fmt: skip
-            self.patch.setattr(module, name, lambda *_, **__: wait_none())
+        retry_without_waiting(self.patch)
         installation.retry_policy = RetryPolicy(seconds_unattended=0, seconds_by_hand=0)
 
         def interrupted_send(this: Session, service: str, operation: str, *rest: Any, **options: Any) -> Any:
             due = []
-            for one in self.interruptions:
-                if one.operation == operation:
-                    one.countdown -= 1
-                    if one.countdown == 0:
-                        due.append(one)
-            for one in due:
-                if not one.after:
-                    one.happen()
-            answer = send(this, service, operation, *rest, **options)
-            for one in due:
-                if one.after:
-                    one.happen()
+            for interruption in self.interruptions:
+                if interruption.operation == operation:
+                    interruption.countdown -= 1
+                    if interruption.countdown == 0:
+                        due.append(interruption)
+            for interruption in due:
+                if not interruption.after:
+                    interruption.action()
+            answer = original_send(this, service, operation, *rest, **options)
+            for interruption in due:
+                if interruption.after:
+                    interruption.action()
             return answer
 
         def mark_failed_unless_killed(this: Replacements, *arguments: Any) -> None:
-            if self.death != "hard":
-                mark_failed(this, *arguments)
+            if self.killed != "hard":
+                original_mark_failed(this, *arguments)
 
         self.patch.setattr(Session, "send", interrupted_send)
         self.patch.setattr(Replacements, "mark_failed", mark_failed_unless_killed)
@@ -242,13 +239,13 @@ class Days(RuleBasedStateMachine):
         opt_in=OPT_INS,
     )
     def edit_the_crm(self, contact: str, address: str, what: str, opt_in: str) -> None:
-        self.settled.clear()
-        books, people = Books(self.installation), schema.contact
+        self.stable_lists.clear()
+        contents, people = CrmContents(self.installation), schema.contact
         if what == "add":
-            if contact not in books.contacts:
+            if contact not in contents.contacts:
                 self.installation.add_contact(contact, address, consent=opt_in, last_name=f"{CANARY}er")
             return
-        if contact not in books.contacts:
+        if contact not in contents.contacts:
             return
         if what in ("grant", "withdraw"):
             kind = "granted" if what == "grant" else "withdrawn"
@@ -261,7 +258,7 @@ class Days(RuleBasedStateMachine):
                 return
             values = {
                 "move": {"email": address},
-                "respell": {"email": f" {books.address(contact).upper()}"},
+                "respell": {"email": f" {contents.address(contact).upper()}"},
                 "rename": {"first_name": f"{CANARY}{len(self.installation.vendor.calls())}"},
             }[what]
             crm.execute(people.update().where(people.c.id == contact).values(values))
@@ -274,32 +271,32 @@ class Days(RuleBasedStateMachine):
             ["leaves", "leaves", "leaves, published", "comes back", "bounces", "is blocked", "published"]
         ),
     )
-    def somebody_at_the_vendor(self, address: str, what: str) -> None:
-        self.settled.clear()
+    def change_the_vendor(self, address: str, what: str) -> None:
+        self.stable_lists.clear()
         vendor = self.installation.vendor
         if what.startswith("leaves"):
-            self._leave(address)
+            self._unsubscribe(address)
         if what.endswith("published"):
             self._publish()
         elif what == "comes back":
             with vendor.transaction() as database:
                 database.execute("DELETE FROM unsubscribed WHERE mandator_id = ? AND key = ?", [NORD, address])
-            for contact in Books(self.installation).holders(address):
+            for contact in CrmContents(self.installation).holders(address):
                 self._consent(contact, "newsletter-nord", "confirmed")
         elif what == "bounces":
             self.bounces.add(address)
             vendor.bounce(NORD, address)
-            vendor.publish(NORD, "getOutBounces", [[address, _milliseconds(datetime.now(UTC))]])
+            vendor.publish(NORD, "getOutBounces", [[address, epoch_ms(datetime.now(UTC))]])
         elif what == "is blocked":
             pattern = address.replace("person", "*son")
             self.blocked.add(pattern)
             vendor.block(NORD, pattern)
 
     @rule(address=ADDRESSES, what=st.sampled_from(["stranger", "other name", "other address", "gone"]))
-    def somebody_meddles_with_the_list(self, address: str, what: str) -> None:
-        self.settled.clear()
+    def edit_the_list(self, address: str, what: str) -> None:
+        self.stable_lists.clear()
         vendor = self.installation.vendor
-        held = {one["id"]: one for one in vendor.recipients(NEWSLETTER)}
+        held = {recipient["id"]: recipient for recipient in vendor.recipients(NEWSLETTER)}
         if what == "stranger":
             self.installation.fill_by_hand(NEWSLETTER, [f"stranger@{DOMAIN}"])
         elif what == "other name" and address in held:
@@ -316,18 +313,18 @@ class Days(RuleBasedStateMachine):
             moment = {"occurred_at": datetime.now(UTC), "source": "web form"}
             crm.execute(schema.consent_event.insert().values({**event, **moment}))
 
-    def _leave(self, address: str) -> None:
+    def _unsubscribe(self, address: str) -> None:
         self.installation.vendor.unsubscribe(NORD, address)
         self.unpublished.append((address, datetime.now(UTC)))
 
     def _publish(self) -> None:
         for address, moment in self.unpublished:
-            cell = _milliseconds(moment)
+            cell = epoch_ms(moment)
             self.installation.vendor.publish(NORD, "getUnsubscribes", [[address, cell]])
             self.published[address, datetime.fromtimestamp(int(cell) / 1000, UTC)] = None
         self.unpublished.clear()
 
-    # Troubles
+    # Faults
 
     @rule(
         operation=st.sampled_from(
@@ -338,21 +335,21 @@ class Days(RuleBasedStateMachine):
         skip=st.integers(0, 8),
         times=st.sampled_from([1, 1, 4]),
     )  # fmt: skip
-    def a_call_will_fail(self, operation: str, kind: FaultKind, skip: int, times: int) -> None:
+    def let_a_call_fail(self, operation: str, kind: FaultKind, skip: int, times: int) -> None:
         arg = 0.01 if kind == "delay" else f"recipientIds='[person1@{DOMAIN}, {CANARY}na]'"
         self.installation.vendor.fault(operation, kind, times, skip, arg)
 
     @rule(
-        operation=st.sampled_from(["clear", "addAll3", "removeUnsubscribed", "removeBounced", *sorted(LAST_QUESTIONS)]),
+        operation=st.sampled_from(["clear", "addAll3", "removeUnsubscribed", "removeBounced", *sorted(LAST_READS)]),
         nth=st.integers(1, 5),
         address=ADDRESSES,
     )
-    def somebody_will_leave_meanwhile(self, operation: str, nth: int, address: str) -> None:
+    def let_a_person_leave_during_the_run(self, operation: str, nth: int, address: str) -> None:
         def leave() -> None:
-            self._leave(address)
-            self.settled.clear()
+            self._unsubscribe(address)
+            self.stable_lists.clear()
             self.left_meanwhile = True
-            if operation in LAST_QUESTIONS or self.under_way != ["newsletter"]:
+            if operation in LAST_READS or self.running != ["newsletter"]:
                 self.left_late.add(address)
 
         self.interruptions.append(Interruption(operation, nth, leave))
@@ -364,9 +361,9 @@ class Days(RuleBasedStateMachine):
         after=st.booleans(),
         hard=st.booleans(),
     )
-    def the_process_will_die(self, operation: str, nth: int, how: type[BaseException], after: bool, hard: bool) -> None:
+    def kill_the_process(self, operation: str, nth: int, how: type[BaseException], after: bool, hard: bool) -> None:
         def die() -> None:
-            self.death = "hard" if hard else "soft"
+            self.killed = "hard" if hard else "soft"
             raise how
 
         self.interruptions.append(Interruption(operation, nth, die, after))
@@ -374,55 +371,57 @@ class Days(RuleBasedStateMachine):
     # Runs
 
     @rule()
-    def the_whole_day(self) -> None:
+    def run_the_whole_day(self) -> None:
         self._run(None)
 
     @rule()
-    def the_newsletter(self) -> None:
+    def run_the_newsletter(self) -> None:
         self._run(CHAIN)
 
     @rule()
-    def the_newsletter_from_its_snapshot(self) -> None:
+    def run_the_newsletter_from_its_snapshot(self) -> None:
         self._run(REPLACE)
 
     def _run(self, assets: Sequence[Sequence[str]] | None) -> None:
         installation, run_id = self.installation, str(uuid4())
-        names = self.under_way = list(LISTS) if assets is None else ["newsletter"]
+        names = self.running = list(LISTS) if assets is None else ["newsletter"]
         scope = tuple(names) if assets is not REPLACE else ("snapshot",)
-        lists = {name: self._held(name) for name in names}
-        books, calls, snapshots = Books(installation), len(installation.vendor.calls()), self._snapshots(names)
+        lists = {name: self._recipients(name) for name in names}
+        contents, calls, snapshots = CrmContents(installation), len(installation.vendor.calls()), self._snapshots(names)
         committed = self._committed()
         self.left_meanwhile = False
         self.left_late.clear()
         result = None
         with root_log(logging.INFO) as records, suppress(KeyboardInterrupt, SystemExit):
             result = installation.run("nord", assets=assets, run_id=run_id)
-        died, self.death = self.death, None
-        after = Books(installation)
-        self._nobodys_data_was_told(result, [record.getMessage() for record in records])
-        self._the_crm_was_told(books, after, committed)
+        died, self.killed = self.killed, None
+        after = CrmContents(installation)
+        self._check_no_personal_data(result, [record.getMessage() for record in records])
+        self._check_crm(contents, after, committed)
         assert installation.vendor.recipients(SUED_NEWSLETTER) == self.sued
         made = installation.vendor.calls()[calls:]
         assert all(call.list_id != SUED_NEWSLETTER for call in made)
         new_snapshots = self._snapshots(names)
         for name in names:
             if new_snapshots[name] != snapshots[name]:
-                self.frozen[name] = _before_the_looks(after, books).selected(name)
-                self.settled.pop(("snapshot",), None)
+                self.snapshot_rows[name] = _without_live_opt_outs(after, contents).selected(name)
+                self.stable_lists.pop(("snapshot",), None)
         proven = [self._judge(name, run_id, result, lists[name], after, made, died) for name in names]
         if not all(proven):
             return
         for name in names:
             picked = (
-                after.picked(name) if scope != ("snapshot",) else {row.entity_id for row in self.frozen[name].values()}
+                after.picked(name)
+                if scope != ("snapshot",)
+                else {row.entity_id for row in self.snapshot_rows[name].values()}
             )
-            self._everybody_is_somewhere(name, run_id, picked)
-        now = [self._held(name) for name in names]
-        if scope in self.settled:
-            assert now == self.settled[scope], "running again without a change changed the list"
-            assert after.events == books.events, "running again without a change wrote to the CRM"
+            self._check_accounted_for(name, run_id, picked)
+        now = [self._recipients(name) for name in names]
+        if scope in self.stable_lists:
+            assert now == self.stable_lists[scope], "running again without a change changed the list"
+            assert after.events == contents.events, "running again without a change wrote to the CRM"
         if not self.left_meanwhile:
-            self.settled[scope] = now
+            self.stable_lists[scope] = now
 
     def _judge(
         self,
@@ -430,11 +429,11 @@ class Days(RuleBasedStateMachine):
         run_id: str,
         result: dg.ExecuteInProcessResult | None,
         before: object,
-        books: Books,
+        contents: CrmContents,
         made: list[RecordedCall],
         died: str | None,
     ) -> bool:
-        """Whether the list was proven; and whether what is said of it is true."""
+        """Check that what a run reports about a list is true, and return whether it was proven."""
         list_id = LISTS[name][0]
         changes = [call for call in made if call.list_id == list_id and call.operation in CHANGING]
         with self.installation.state() as state:
@@ -445,77 +444,78 @@ class Days(RuleBasedStateMachine):
         if result is not None:
             succeeded = any(event.is_step_success and event.step_key == step for event in result.all_events)
             assert succeeded == proven
-        if entry is None:  # refused, or it never came to that
+        if entry is None:  # refused, or not reached
             assert changes == []
-            assert self._held(name) == before
+            assert self._recipients(name) == before
             return False
         if not proven:
-            assert incomplete is not None or self._held(name) == before
+            assert incomplete is not None or self._recipients(name) == before
             if result is not None and incomplete is not None and not died:
                 assert any("INCOMPLETE since" in problem for problem in problems(result))
             return False
         assert incomplete is None
-        held = self._held(name)
+        held = self._recipients(name)
         assert {attributes["opt-in-id"] for _, attributes in held.values()} <= {LISTS[name][1]}
-        wanted = self._wanted(name, books)
+        wanted = self._wanted(name, contents)
         seen = {address: row for address, row in held.items() if address not in self.left_late}
         assert sorted(seen) == sorted(wanted)
         assert seen == {address: (address, row.attributes) for address, row in wanted.items()}
         return True
 
-    def _wanted(self, name: str, books: Books) -> dict[str, Row]:
-        """Who of the newest snapshot may be in the list by now."""
+    def _wanted(self, name: str, contents: CrmContents) -> dict[str, Row]:
+        """Return the rows of the newest snapshot that may still be in the list."""
         gone = (
-            {address.lower() for address in self.installation.vendor.unsubscribed(NORD)} | self.bounces | self.nobodys
+            {address.lower() for address in self.installation.vendor.unsubscribed(NORD)} | self.bounces | self.unmatched
         )
         return {
             address: row
-            for address, row in self.frozen[name].items()
+            for address, row in self.snapshot_rows[name].items()
             if address not in gone
             and not any(fnmatchcase(address, pattern) for pattern in self.blocked)
-            and books.address(row.entity_id) == address
-            and books.may_receive(LISTS[name][1], row.entity_id, address, row.consent_at)
+            and contents.address(row.entity_id) == address
+            and contents.may_receive(LISTS[name][1], row.entity_id, address, row.consent_at)
         }
 
-    def _everybody_is_somewhere(self, name: str, run_id: str, picked: set[str]) -> None:
-        there = {attributes["entity-id"] for _, attributes in self._held(name).values()}
-        with self.installation.state() as state, state._engine.connect() as connection:
+    def _check_accounted_for(self, name: str, run_id: str, picked: set[str]) -> None:
+        """Check that every picked person is in the list or among the rejections."""
+        in_list = {attributes["entity-id"] for _, attributes in self._recipients(name).values()}
+        with self.installation.state_database() as connection:
             of_run = (rejection.c.list == name) & (rejection.c.run_id == run_id)
-            ledger = set(connection.execute(select(rejection.c.entity_id).where(of_run)).scalars())
-        assert picked <= there | ledger
+            rejected = set(connection.execute(select(rejection.c.entity_id).where(of_run)).scalars())
+        assert picked <= in_list | rejected
 
-    def _the_crm_was_told(self, before: Books, after: Books, committed: object) -> None:
-        """Consents are only ever withdrawn, each withdrawal once, and nothing that was published is missing."""
+    def _check_crm(self, before: CrmContents, after: CrmContents, committed: object) -> None:
+        """Check that consents were only withdrawn, each once, and that all published unsubscribes are imported."""
         new = [event for event in after.events if event not in set(before.events)]
         assert set(before.events) <= set(after.events)
         assert {event.kind for event in new} <= {"withdrawn"}
-        said = [(event.entity_id, event.opt_in_id, event.at, event.source) for event in after.events]
-        assert len(said) == len(set(said))
-        looks = [(who, opt_in) for who, opt_in, _, source in said if source == "optimizely:live_look"]
-        assert len(looks) == len(set(looks))
+        events = [(event.entity_id, event.opt_in_id, event.at, event.source) for event in after.events]
+        assert len(events) == len(set(events))
+        live = [(entity_id, opt_in) for entity_id, opt_in, _, source in events if source == "optimizely:live_look"]
+        assert len(live) == len(set(live))
         if self._committed() == committed:
             return
-        self.nobodys = set()
+        self.unmatched = set()
         for address, moment in self.published:
-            holders = [one for one in after.holders(address) if _opt_ins_of(before, one)]
+            holders = [holder for holder in after.holders(address) if _opt_ins_of(before, holder)]
             if not holders:
-                self.nobodys.add(address)
-            for one in holders:
-                withdrawn = {e.opt_in_id for e in after.events if e.entity_id == one and e.at == moment
+                self.unmatched.add(address)
+            for holder in holders:
+                withdrawn = {e.opt_in_id for e in after.events if e.entity_id == holder and e.at == moment
                              and e.kind == "withdrawn"}  # fmt: skip
-                assert _opt_ins_of(before, one) <= withdrawn
+                assert _opt_ins_of(before, holder) <= withdrawn
         assert {address for address in self.bounces if after.holders(address)} <= after.bounced
 
-    def _nobodys_data_was_told(self, result: dg.ExecuteInProcessResult | None, said: list[str]) -> None:
+    def _check_no_personal_data(self, result: dg.ExecuteInProcessResult | None, log: list[str]) -> None:
         events = [str(event) for event in result.all_events] if result else []
-        for text in (*events, *said):
+        for text in (*events, *log):
             assert DOMAIN not in text, text
             assert CANARY.lower() not in text.lower(), text
 
-    def _held(self, name: str) -> dict[str, tuple[str, dict[str, str | None]]]:
+    def _recipients(self, name: str) -> dict[str, tuple[str, dict[str, str | None]]]:
         return {
-            one["id"]: (one["address"], one["attributes"])
-            for one in self.installation.vendor.recipients(LISTS[name][0])
+            recipient["id"]: (recipient["address"], recipient["attributes"])
+            for recipient in self.installation.vendor.recipients(LISTS[name][0])
         }
 
     def _snapshots(self, names: Sequence[str]) -> dict[str, str | None]:
@@ -528,20 +528,16 @@ class Days(RuleBasedStateMachine):
             return state.feedback_imports.committed_until("nord")
 
 
-def _before_the_looks(after: Books, before: Books) -> Books:
-    """The CRM as a run's selections saw it: with its feedback, without what the last looks brought to light."""
+def _without_live_opt_outs(after: CrmContents, before: CrmContents) -> CrmContents:
+    """Return the CRM as a run's selections saw it: with its feedback, but without opt-outs found after them."""
     known, seen = set(before.events), copy(after)
-    seen.events = [one for one in after.events if one in known or one.source != "optimizely:live_look"]
+    seen.events = [event for event in after.events if event in known or event.source != "optimizely:live_look"]
     return seen
 
 
-def _opt_ins_of(books: Books, entity_id: str) -> set[str]:
-    events = (event for event in books.events if event.entity_id == entity_id)
+def _opt_ins_of(contents: CrmContents, entity_id: str) -> set[str]:
+    events = (event for event in contents.events if event.entity_id == entity_id)
     return {event.opt_in_id for event in events if event.opt_in_id.endswith("-nord")}
-
-
-def _milliseconds(moment: datetime) -> str:
-    return str(int(moment.timestamp() * 1000))
 
 
 TestDays = pytest.mark.thorough(Days.TestCase)

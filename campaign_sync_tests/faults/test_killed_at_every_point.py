@@ -1,11 +1,10 @@
-"""Wherever its process is killed, a replace that is run again ends as if nothing had happened.
+"""Replacements that are killed at a point and run again: the outcome is the same as without the kill.
 
-One more run is enough after every point; none needs a second. A list that isn't whole is known to be incomplete as
-long as it isn't.
+One more run is enough after every point; none needs a second. Until then, the journal says that the list is
+incomplete.
 
-The first scenario is killed at every point with `--long`, and else at every eighth; the others where something is
-different from the point before. `python -m campaign_sync_tests.faults` takes about half an hour for all points of all
-of them on both databases.
+The first scenario is killed at every point with `--long`, otherwise at every eighth; the others after each change.
+`python -m campaign_sync_tests.faults` takes about half an hour for all points of all scenarios on both databases.
 """
 
 import sys
@@ -14,49 +13,47 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from campaign_sync_tests.faults.installations import Database
-from campaign_sync_tests.faults.survey import Survey, changing, written
+from campaign_sync_tests.faults.survey import Survey, change_points, write_points
 from campaign_sync_tests.faults.vendor_states import DIFFERENTIAL, FIRST_DAY, RESUMED, Scenario
 
 Surveys = Callable[[Scenario, Database], Survey]
 PARTS = 8
-each_part = pytest.mark.parametrize(
+in_parts = pytest.mark.parametrize(
     "part", [part if part == 0 else pytest.param(part, marks=pytest.mark.long) for part in range(PARTS)]
 )
 
 
-@each_part
-def test_killed_anywhere_it_ends_as_if_nothing_had_happened(surveys: Surveys, part: int) -> None:
+@in_parts
+def test_a_kill_at_any_point_does_not_change_the_outcome(surveys: Surveys, part: int) -> None:
     survey = surveys(FIRST_DAY, "sqlite")
-    assert len(survey.points) >= 120, "points went missing: does kill_points.py still reach into all calls and writes?"
+    assert len(survey.points) >= 120, "points are missing: does kill_points.py still record all calls and writes?"
 
     assert_survived(survey, survey.points[part::PARTS])
 
 
-@each_part
-def test_killed_within_or_after_any_write_on_postgresql_it_ends_as_if_nothing_had_happened(
+@in_parts
+def test_a_kill_within_or_after_any_write_on_postgresql_does_not_change_the_outcome(
     surveys: Surveys, part: int
 ) -> None:
     survey = surveys(FIRST_DAY, "postgresql")
-    points = written(survey.points)
-    assert len(points) >= 60, "points went missing: does kill_points.py still reach into all calls and writes?"
+    points = write_points(survey.points)
+    assert len(points) >= 60, "points are missing: does kill_points.py still record all calls and writes?"
 
     assert_survived(survey, points[part::PARTS])
 
 
-@each_part
+@in_parts
 @pytest.mark.parametrize("scenario", [DIFFERENTIAL, RESUMED], ids=lambda scenario: scenario.name)
-def test_killed_after_anything_it_has_changed_it_ends_as_if_nothing_had_happened(
-    surveys: Surveys, scenario: Scenario, part: int
-) -> None:
+def test_a_kill_after_any_change_does_not_change_the_outcome(surveys: Surveys, scenario: Scenario, part: int) -> None:
     survey = surveys(scenario, "sqlite")
-    points = changing(survey.points)
+    points = change_points(survey.points)
     assert len(survey.points) >= 60
     assert len(points) >= 15
 
     assert_survived(survey, points[part::PARTS])
 
 
-def test_the_points_lie_around_calls_and_writes_of_every_kind(surveys: Surveys) -> None:
+def test_there_are_points_before_and_after_calls_and_writes_of_every_kind(surveys: Surveys) -> None:
     points = surveys(FIRST_DAY, "sqlite").points
 
     assert {
@@ -83,7 +80,7 @@ def test_the_points_lie_around_calls_and_writes_of_every_kind(surveys: Surveys) 
 
 
 def assert_survived(survey: Survey, points: Sequence[str]) -> None:
-    """Kill a replace at these points, one after the other."""
+    """Check that a replacement that is killed at any of these points is completed by one more run."""
     survivals = list(survey.kill_at(points))
 
     sys.stdout.write(f"killed {survey.scenario.name} on {survey.database} at {len(points)} of its points\n")

@@ -1,7 +1,7 @@
-"""The installations that are killed: what the list, the vendor and the CRM look like before the replace begins.
+"""The state of the list, the vendor and the CRM before a replacement that is killed.
 
-In each of them somebody has unsubscribed at the vendor only, somebody is on its blocklist, and somebody is refused by
-it, all since the snapshot was frozen; a canary watches over the list; and the list isn't empty.
+In each scenario one person has unsubscribed at the vendor only, another is on its blocklist, and a third is refused by
+it, all since the snapshot was frozen; a canary address is configured; and the list isn't empty.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, Insta
 
 CANARY = "canary@example.org"
 BEFORE = ["gone1@example.org", "gone2@example.org", "gone3@example.org", "person1@example.org", "person3@example.org"]
-"""Whom somebody else had put into the list before we came."""
+"""The recipients that another user had put into the list before the first replacement."""
 
 _FEEDBACK = tuple(("nord", name) for name in ("bounces", "unsubscribes", "suppression_state"))
 _PICK = tuple(("nord", f"newsletter_{asset}") for asset in ("selection", "snapshot"))
@@ -23,16 +23,16 @@ _REPLACE = ("nord", "newsletter_recipient_list")
 
 @dataclass(frozen=True)
 class Scenario:
-    """An installation up to the moment before the replace."""
+    """An installation up to the moment before the replacement."""
 
     name: str
     arrange: Callable[[Installation], None]
-    broken_at: str | None = None
-    """The point at which a replace was killed before the one that is looked at."""
+    killed_at: str | None = None
+    """The point at which an earlier replacement was killed, if there was one."""
 
 
 def _first_day(strategy: Strategy) -> Callable[[Installation], None]:
-    """Somebody else has filled the list, and we have never replaced it."""
+    """Return a list that another user has filled, and that was never replaced."""
 
     def arrange(installation: Installation) -> None:
         _configure(installation, strategy)
@@ -40,13 +40,13 @@ def _first_day(strategy: Strategy) -> Callable[[Installation], None]:
         for number in (6, 7):
             installation.add_contact(f"c{number}", f"person{number}@example.org")
         _run(installation, *_FEEDBACK, *_PICK)
-        _let_three_drop_out(installation, left=2, blocked=3, refused=4)
+        _suppress_three_people(installation, left=2, blocked=3, refused=4)
 
     return arrange
 
 
 def _second_day(strategy: Strategy) -> Callable[[Installation], None]:
-    """The list holds what we put into it yesterday. Since then people have joined, moved, and left it."""
+    """Return a list that was replaced yesterday, and since then has new, changed and departed people."""
 
     def arrange(installation: Installation) -> None:
         _configure(installation, strategy)
@@ -57,7 +57,7 @@ def _second_day(strategy: Strategy) -> Callable[[Installation], None]:
         for number in (6, 7, 8):
             installation.add_contact(f"c{number}", f"person{number}@example.org")
         _run(installation, *_FEEDBACK, *_PICK)
-        _let_three_drop_out(installation, left=2, blocked=3, refused=7)
+        _suppress_three_people(installation, left=2, blocked=3, refused=7)
 
     return arrange
 
@@ -68,11 +68,11 @@ def _opt_in_list(installation: Installation) -> None:
 
 
 FIRST_DAY = Scenario("first day", _first_day("clear_refill"))
-RESUMED = Scenario("resumed", _first_day("clear_refill"), broken_at="after Recipient.addAll3 #2")
+RESUMED = Scenario("resumed", _first_day("clear_refill"), killed_at="after Recipient.addAll3 #2")
 """The list is half full already: the canary was sent, and one batch."""
 DIFFERENTIAL = Scenario("differential", _second_day("differential"))
 OPT_IN_LIST = Scenario("opt-in list", _opt_in_list)
-"""What nobody may fill: the canary shows it, if nobody is killed on the way."""
+"""A list that must not be filled: the canary shows it, unless the process is killed before."""
 
 
 def _configure(installation: Installation, strategy: Strategy) -> None:
@@ -85,7 +85,7 @@ def _configure(installation: Installation, strategy: Strategy) -> None:
     installation.vendor.unsubscribe(NORD, CANARY)
 
 
-def _let_three_drop_out(installation: Installation, *, left: int, blocked: int, refused: int) -> None:
+def _suppress_three_people(installation: Installation, *, left: int, blocked: int, refused: int) -> None:
     installation.vendor.unsubscribe(NORD, f"person{left}@example.org")
     installation.vendor.block(NORD, f"*son{blocked}@example.org")
     installation.vendor.refuse(NORD, f"person{refused}@example.org", 6)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from campaign_sync_tests.installation import Installation, running_installation
-from campaign_sync_tests.scenarios.production_installation import Plant
-from campaign_sync_tests.scenarios.production_installation import plant as built_plant
+from campaign_sync_tests.scenarios.production_installation import ProductionInstallation
+from campaign_sync_tests.scenarios.production_installation import production as production_installation
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def installation(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
 
 
 @pytest.fixture(scope="session")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProductionInstallation]:
     """An installation in production. Tests that use it belong to the xdist group `production`."""
-    with built_plant(tmp_path_factory.mktemp("production")) as built:
+    with production_installation(tmp_path_factory.mktemp("production")) as built:
         yield built

@@ -12,7 +12,7 @@ from campaign_sync_tests.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
-class Plant:
+class ProductionInstallation:
     """An installation and the stack that runs it."""
 
     installation: Installation
@@ -27,7 +27,7 @@ class Plant:
 
 
 @contextmanager
-def plant(folder: Path) -> Iterator[Plant]:
+def production(folder: Path) -> Iterator[ProductionInstallation]:
     """Two mandators on PostgreSQL; `sued` is replaced every minute, `nord` when somebody starts it."""
     with (
         fresh_database() as crm_url,
@@ -42,4 +42,4 @@ def plant(folder: Path) -> Iterator[Plant]:
         assert installation.configuration
         environment = {**installation.environment, "CAMPAIGN_SYNC_CONFIG": str(folder / "campaign_sync.yaml")}
         with stack(folder, dagster_url, environment) as running:
-            yield Plant(installation, running)
+            yield ProductionInstallation(installation, running)

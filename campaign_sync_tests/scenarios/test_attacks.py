@@ -11,7 +11,7 @@ from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.recipient_lists import SizeAcceptance
 from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, NORD, Installation
-from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE, RUN_ID
+from campaign_sync_tests.scenarios.test_gate import ADDRESSES, FEEDBACK, PICK, REPLACE, RUN_ID
 
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]
 
@@ -40,7 +40,7 @@ def last_proven_snapshot(installation: Installation) -> str:
 
 def test_a_vendor_that_turns_nearly_everybody_away_does_not_leave_a_proven_list(installation: Installation) -> None:
     installation.day("nord")
-    for address in EVERYBODY[:3]:
+    for address in ADDRESSES[:3]:
         installation.vendor.refuse(NORD, address, 7)
 
     result = installation.run("nord", assets=CHAIN)
@@ -49,24 +49,24 @@ def test_a_vendor_that_turns_nearly_everybody_away_does_not_leave_a_proven_list(
     assert "only 2 are in it, the vendor turned the others away" in problems(result)[0]
     mend_the_vendor(installation)
     assert installation.run("nord", assets=REPLACE).success
-    assert installation.addresses() == EVERYBODY
+    assert installation.addresses() == ADDRESSES
 
 
 def test_a_vendor_that_turns_everybody_away_on_the_very_first_day_does_not_leave_a_proven_list(
     installation: Installation,
 ) -> None:
-    for address in EVERYBODY:
+    for address in ADDRESSES:
         installation.vendor.refuse(NORD, address, 7)
 
     assert "INCOMPLETE" in problems(installation.run("nord", assets=CHAIN))[0]
 
 
 def test_a_vendor_that_always_refuses_as_many_is_no_news(installation: Installation) -> None:
-    installation.vendor.bounce(NORD, EVERYBODY[0])
-    installation.vendor.bounce(NORD, EVERYBODY[1])
+    installation.vendor.bounce(NORD, ADDRESSES[0])
+    installation.vendor.bounce(NORD, ADDRESSES[1])
     for _ in range(3):
         installation.day("nord")
-    assert installation.addresses() == EVERYBODY[2:]
+    assert installation.addresses() == ADDRESSES[2:]
 
 
 def test_an_address_that_changed_since_the_list_broke_off_is_the_new_one_when_it_is_whole(
@@ -82,7 +82,7 @@ def test_an_address_that_changed_since_the_list_broke_off_is_the_new_one_when_it
     result = installation.run("nord", instance, assets=CHAIN)
 
     assert result.success, problems(result)
-    assert installation.addresses() == ["new1@example.org", *EVERYBODY[1:]]
+    assert installation.addresses() == ["new1@example.org", *ADDRESSES[1:]]
 
 
 def test_yesterdays_list_is_not_taken_for_todays_where_clearing_it_failed(
@@ -98,7 +98,7 @@ def test_yesterdays_list_is_not_taken_for_todays_where_clearing_it_failed(
     result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert installation.addresses() == ["new1@example.org", *EVERYBODY[1:]]
+    assert installation.addresses() == ["new1@example.org", *ADDRESSES[1:]]
 
 
 def test_a_permission_for_one_snapshot_does_not_empty_the_list_by_another(
@@ -136,7 +136,7 @@ def test_whoever_takes_up_what_broke_off_inherits_the_permission_for_the_same_ro
     result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert installation.addresses() == EVERYBODY[:2]
+    assert installation.addresses() == ADDRESSES[:2]
 
 
 def test_a_replay_does_not_bring_back_whom_the_crm_has_forgotten_or_moved(
@@ -156,7 +156,7 @@ def test_a_replay_does_not_bring_back_whom_the_crm_has_forgotten_or_moved(
     result = installation.run("nord", instance, assets=REPLACE, tags={REPLAY_TAG: last_proven_snapshot(installation)})
 
     assert result.success, problems(result)
-    assert installation.addresses() == [EVERYBODY[0], *EVERYBODY[3:]]
+    assert installation.addresses() == [ADDRESSES[0], *ADDRESSES[3:]]
     with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {
             ("gate", "address_changed"): 1,

@@ -18,7 +18,7 @@ from campaign_sync.storage.errors import StateError
 from campaign_sync_tests import terminal
 from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, Installation
 
-EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
+ADDRESSES = [f"person{number}@example.org" for number in range(1, 6)]
 
 
 def environment() -> dict[str, str]:
@@ -62,7 +62,7 @@ def test_a_full_disk_is_one_sentence_with_its_remedy_and_the_list_stays_whole(
     assert "the disk is full or fails; free space on it" in full.stderr + full.stdout
     assert "Traceback" not in full.stderr + full.stdout
     assert "Background on this error" not in full.stderr + full.stdout
-    assert installation.addresses(NEWSLETTER) == EVERYBODY
+    assert installation.addresses(NEWSLETTER) == ADDRESSES
     again = run(installation)
     assert again.returncode == 0, again.stdout + again.stderr
 
@@ -75,7 +75,7 @@ def test_a_frame_that_cannot_be_written_fails_its_asset_with_one_sentence(instal
     told = " ".join(problems(installation.run("nord")))
 
     assert "can't be written: Not a directory; free space on its disk, and check storage.frames" in told
-    assert installation.addresses(NEWSLETTER) == EVERYBODY
+    assert installation.addresses(NEWSLETTER) == ADDRESSES
 
 
 def test_a_snapshot_alone_whose_selection_is_gone_says_what_to_materialize(installation: Installation) -> None:
@@ -88,7 +88,7 @@ def test_a_snapshot_alone_whose_selection_is_gone_says_what_to_materialize(insta
         "newsletter_selection.parquet can't be read: No such file or directory; materialize the asset before this one"
         in told
     )
-    assert installation.addresses(NEWSLETTER) == EVERYBODY
+    assert installation.addresses(NEWSLETTER) == ADDRESSES
 
 
 def _damage(file: Path) -> None:

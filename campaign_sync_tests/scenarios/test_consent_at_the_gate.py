@@ -12,7 +12,7 @@ from campaign_sync.cli.run import problems
 from campaign_sync.optimizely.session import Session
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, Installation, running_installation
-from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
+from campaign_sync_tests.scenarios.test_gate import ADDRESSES, FEEDBACK, PICK, REPLACE
 from campaign_sync_tests.scenarios.test_strategies import differential
 
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]
@@ -152,7 +152,7 @@ def test_who_withdraws_in_the_crm_between_two_batches_is_taken_out_again_and_sta
     result = installation.run("nord", assets=CHAIN)
 
     assert result.success, problems(result)
-    assert installation.addresses() == [KEEPERS[0], *EVERYBODY[1:]]
+    assert installation.addresses() == [KEEPERS[0], *ADDRESSES[1:]]
     assert ledger(installation, result.run_id) == {
         ("snapshot", "duplicate_address"): 1,
         ("sweep", "consent_withdrawn"): 2,

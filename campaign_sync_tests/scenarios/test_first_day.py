@@ -7,7 +7,7 @@ from campaign_sync.domain.checks import CHECK_NAMES
 from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync_tests.installation import NEWSLETTER, PRODUCTS, SUED_NEWSLETTER, Installation
 
-EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
+ADDRESSES = [f"person{number}@example.org" for number in range(1, 6)]
 
 
 @pytest.mark.smoke
@@ -15,7 +15,7 @@ EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
 def test_the_daily_job_fills_all_lists_of_its_mandator_and_no_other(installation: Installation) -> None:
     installation.day("nord")
 
-    assert installation.addresses(NEWSLETTER) == installation.addresses(PRODUCTS) == EVERYBODY
+    assert installation.addresses(NEWSLETTER) == installation.addresses(PRODUCTS) == ADDRESSES
     assert installation.addresses(SUED_NEWSLETTER) == []
 
 
@@ -37,10 +37,10 @@ def test_every_recipient_carries_the_technical_fields_and_the_lists_attributes(i
 
 
 def test_the_list_is_replaced_so_whoever_somebody_else_put_there_is_gone(installation: Installation) -> None:
-    installation.fill_by_hand(NEWSLETTER, [*EVERYBODY[:4], "stranger@example.com"])
+    installation.fill_by_hand(NEWSLETTER, [*ADDRESSES[:4], "stranger@example.com"])
 
     installation.day("nord")
-    assert installation.addresses() == EVERYBODY
+    assert installation.addresses() == ADDRESSES
 
 
 def test_decomposed_names_and_unruly_addresses_arrive_in_one_spelling(installation: Installation) -> None:

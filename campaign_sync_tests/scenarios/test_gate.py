@@ -11,7 +11,7 @@ from campaign_sync.replacement import mailing_interlock
 from campaign_sync.storage.recipient_lists import SizeAcceptance
 from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, PRODUCTS, Installation
 
-EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
+ADDRESSES = [f"person{number}@example.org" for number in range(1, 6)]
 Assets = list[tuple[str, ...]]
 FEEDBACK: Assets = [("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")]
 PICK: Assets = [("nord", f"newsletter_{asset}") for asset in ("selection", "snapshot")]
@@ -52,7 +52,7 @@ def test_somebody_who_leaves_between_snapshot_and_sending_is_not_sent_is_in_the_
         result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert installation.addresses() == [one for one in EVERYBODY if one != "person2@example.org"]
+    assert installation.addresses() == [one for one in ADDRESSES if one != "person2@example.org"]
     assert ledger(installation, result.run_id) == {("gate", "unsubscribed"): 1}
     assert withdrawals(installation) == [
         ("c2", "newsletter-nord", "optimizely:live_look"),
@@ -110,7 +110,7 @@ def canary(installation: Installation) -> Installation:
 def test_a_canary_shows_a_regular_list_and_stays_unsubscribed_and_out_of_it(canary: Installation) -> None:
     result = canary.day("nord")
 
-    assert canary.addresses() == EVERYBODY
+    assert canary.addresses() == ADDRESSES
     assert CANARY in canary.vendor.unsubscribed(NORD)
     (gate, *_) = [check for check in result.get_asset_check_evaluations() if check.check_name == "gate"]
     assert "a canary shows it to be a regular list" in str(gate.metadata)
@@ -150,10 +150,10 @@ def test_a_canary_that_has_not_unsubscribed_proves_nothing_so_nothing_is_touched
 
 
 def test_a_canary_that_a_killed_run_left_in_the_list_is_taken_out(canary: Installation) -> None:
-    canary.fill_by_hand(NEWSLETTER, [*EVERYBODY, CANARY])
+    canary.fill_by_hand(NEWSLETTER, [*ADDRESSES, CANARY])
 
     canary.day("nord")
-    assert canary.addresses() == EVERYBODY
+    assert canary.addresses() == ADDRESSES
 
 
 # Mailings
@@ -204,7 +204,7 @@ def test_mailings_of_other_lists_times_and_mere_drafts_are_in_nobodys_way(
     in_the_way(installation, status, starts_in, list_id)
 
     installation.day("nord")
-    assert installation.addresses() == EVERYBODY
+    assert installation.addresses() == ADDRESSES
 
 
 def test_a_replace_waits_for_a_mailing_and_looks_again_at_who_left_meanwhile(
@@ -220,7 +220,7 @@ def test_a_replace_waits_for_a_mailing_and_looks_again_at_who_left_meanwhile(
     result = installation.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
 
     assert result.success, problems(result)
-    assert installation.addresses() == EVERYBODY[:4]
+    assert installation.addresses() == ADDRESSES[:4]
     assert "after waiting 0:00:30" in str([check.metadata for check in result.get_asset_check_evaluations()])
 
 
@@ -264,7 +264,7 @@ def test_a_selection_that_shrank_by_half_clears_nothing(installation: Installati
 
     assert "max_shrink" in problems(result)[0]
     assert installation.clears() == clears
-    assert installation.addresses() == EVERYBODY
+    assert installation.addresses() == ADDRESSES
 
 
 def test_an_accepted_size_lets_one_run_pass_and_no_further(installation: Installation) -> None:
@@ -280,7 +280,7 @@ def test_an_accepted_size_lets_one_run_pass_and_no_further(installation: Install
     accepted = installation.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE], run_id=RUN_ID)
 
     assert accepted.success, problems(accepted)
-    assert installation.addresses() == EVERYBODY[:2]
+    assert installation.addresses() == ADDRESSES[:2]
     checks = {check.check_name: check.description or "" for check in accepted.get_asset_check_evaluations()}
     assert "accepted this once by anna: Sommeraktion beendet" in checks["plausible_size"]
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from campaign_sync_tests.installation import NORD
-from campaign_sync_tests.scenarios.production_installation import Plant
+from campaign_sync_tests.scenarios.production_installation import ProductionInstallation
 from campaign_sync_tests.waiting import PATIENCE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -30,50 +30,52 @@ def page() -> Iterator[Page]:
         browser.close()
 
 
-def visit(page: Page, plant: Plant, path: str) -> None:
-    page.goto(f"http://127.0.0.1:{plant.stack.port}{path}")
+def visit(page: Page, production: ProductionInstallation, path: str) -> None:
+    page.goto(f"http://127.0.0.1:{production.stack.port}{path}")
 
 
-def test_the_lineage_shows_the_way_of_every_list(plant: Plant, page: Page) -> None:
-    visit(page, plant, "/locations/campaign_sync/asset-groups/nord")
+def test_the_lineage_shows_the_way_of_every_list(production: ProductionInstallation, page: Page) -> None:
+    visit(page, production, "/locations/campaign_sync/asset-groups/nord")
 
     for asset in ("bounces", "suppression_state", "newsletter_selection", "products_recipient_list"):
         expect(page.get_by_text(asset, exact=True).first).to_be_visible()
 
 
-def test_the_page_of_a_list_tells_marketers_what_it_is(plant: Plant, page: Page) -> None:
-    visit(page, plant, "/assets/nord/newsletter_recipient_list")
+def test_the_page_of_a_list_tells_marketers_what_it_is(production: ProductionInstallation, page: Page) -> None:
+    visit(page, production, "/assets/nord/newsletter_recipient_list")
 
     expect(page.get_by_text("Newsletter für Österreich").first).to_be_visible()
     expect(page.get_by_text("If it is red:").first).to_be_visible()
 
 
-def test_a_failed_check_shows_its_reason(plant: Plant, page: Page) -> None:
+def test_a_failed_check_shows_its_reason(production: ProductionInstallation, page: Page) -> None:
     fitting, unreadable = ["somebody@example.org", "1795000000000"], ["nobody knows what this is", "nor when"]
-    plant.installation.vendor.publish(NORD, "getUnsubscribes", [fitting, unreadable])
-    run_id = plant.stack.launch("nord_feedback")
-    plant.stack.until(lambda: plant.stack.runs()[run_id]["status"] in ("SUCCESS", "FAILURE"))
+    production.installation.vendor.publish(NORD, "getUnsubscribes", [fitting, unreadable])
+    run_id = production.stack.launch("nord_feedback")
+    production.stack.until(lambda: production.stack.runs()[run_id]["status"] in ("SUCCESS", "FAILURE"))
 
-    visit(page, plant, "/assets/nord/suppression_state?view=checks&checkDetail=layout")
+    visit(page, production, "/assets/nord/suppression_state?view=checks&checkDetail=layout")
 
     expect(page.get_by_text("1 row of getUnsubscribes can't be read").first).to_be_visible()
     expect(page.get_by_text("mandators.nord.feedback.readers").first).to_be_visible()
 
 
-def test_schedules_and_sensors_say_when_and_why(plant: Plant, page: Page) -> None:
-    visit(page, plant, "/automation")
+def test_schedules_and_sensors_say_when_and_why(production: ProductionInstallation, page: Page) -> None:
+    visit(page, production, "/automation")
 
     for name in ("nord_daily", "nord_unfinished_replace", "nord_alarms"):
         expect(page.get_by_text(name, exact=True).first).to_be_visible()
 
 
-def test_the_report_that_the_daily_run_links_to_opens_and_needs_nothing_else(plant: Plant, page: Page) -> None:
-    run_id = plant.stack.launch("nord_daily_replace")
-    plant.stack.until(lambda: "campaign_sync/report" in tags(plant, run_id))
+def test_the_report_that_the_daily_run_links_to_opens_and_needs_nothing_else(
+    production: ProductionInstallation, page: Page
+) -> None:
+    run_id = production.stack.launch("nord_daily_replace")
+    production.stack.until(lambda: "campaign_sync/report" in tags(production, run_id))
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
 
-    page.goto(f"file://{tags(plant, run_id)['campaign_sync/report']}")
+    page.goto(f"file://{tags(production, run_id)['campaign_sync/report']}")
 
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     expect(page.get_by_text("Newsletter für Österreich").first).to_be_visible()
@@ -82,5 +84,5 @@ def test_the_report_that_the_daily_run_links_to_opens_and_needs_nothing_else(pla
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
 
 
-def tags(plant: Plant, run_id: str) -> dict[str, str]:
-    return {tag["key"]: tag["value"] for tag in plant.stack.runs()[run_id]["tags"]}
+def tags(production: ProductionInstallation, run_id: str) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in production.stack.runs()[run_id]["tags"]}

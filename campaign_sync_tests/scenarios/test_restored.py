@@ -11,9 +11,9 @@ from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.recipient_lists import SizeAcceptance
 from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, Installation
 
-EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
+ADDRESSES = [f"person{number}@example.org" for number in range(1, 6)]
 LEFT = "person3@example.org"
-STAYED = [address for address in EVERYBODY if address != LEFT]
+STAYED = [address for address in ADDRESSES if address != LEFT]
 
 
 def _backup(installation: Installation, name: str) -> Path:
@@ -109,7 +109,7 @@ def test_a_half_full_list_whose_state_database_is_lost_is_found_out_and_filled_w
     installation: Installation,
 ) -> None:
     half = _leave_half_full(installation)
-    assert 0 < len(half) < len(EVERYBODY)
+    assert 0 < len(half) < len(ADDRESSES)
     _lose(installation, "state.db")
 
     told = " ".join(problems(installation.run("nord")))
@@ -127,7 +127,7 @@ def test_a_half_full_list_whose_state_database_is_lost_is_found_out_and_filled_w
             SizeAcceptance(run_id, "nord", "newsletter", "anna", "it was half full", LONG_AGO)
         )
     assert installation.run("nord", assets=LIST, run_id=run_id).success
-    assert installation.addresses(NEWSLETTER) == EVERYBODY
+    assert installation.addresses(NEWSLETTER) == ADDRESSES
     with installation.state() as state:
         assert state.recipient_lists.partial_fills("nord") == {}
 
@@ -149,16 +149,16 @@ def test_the_gate_alone_finds_a_half_full_list_out_as_well(installation: Install
 def test_a_half_full_list_is_filled_by_the_next_run_after_an_older_state_database(installation: Installation) -> None:
     installation.day()
     _backup(installation, "state.db")
-    assert len(_leave_half_full(installation)) < len(EVERYBODY)
+    assert len(_leave_half_full(installation)) < len(ADDRESSES)
     _restore(installation, "state.db")
 
     installation.day()
 
-    assert installation.addresses(NEWSLETTER) == EVERYBODY
+    assert installation.addresses(NEWSLETTER) == ADDRESSES
 
 
 def test_a_list_of_other_people_that_would_grow_is_not_said_to_be_half_full(installation: Installation) -> None:
-    installation.fill_by_hand(NEWSLETTER, EVERYBODY[:2])  # without the technical fields: nobody knows who they are
+    installation.fill_by_hand(NEWSLETTER, ADDRESSES[:2])  # without the technical fields: nobody knows who they are
 
     told = " ".join(problems(installation.run("nord")))
 

@@ -9,7 +9,7 @@ from campaign_sync.replacement.errors import IncompleteListError
 from campaign_sync.storage.replacement_steps import StepOutcome
 from campaign_sync.storage.replacements import Replacement
 from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation
-from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
+from campaign_sync_tests.scenarios.test_gate import ADDRESSES, FEEDBACK, PICK, REPLACE
 
 THIRD = 2
 """So many batches pass before the one that fails."""
@@ -22,7 +22,7 @@ def _one_recipient_a_batch(installation: Installation) -> None:
 
 def break_off(installation: Installation, instance: dg.DagsterInstance) -> Replacement:
     """Let a replace end in the third of five batches: the vendor has stored it, and is not heard of again."""
-    installation.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:4]])
+    installation.fill_by_hand(NEWSLETTER, ["old@example.com", *ADDRESSES[:4]])
     installation.run("nord", instance, assets=FEEDBACK + PICK)
     installation.vendor.fault("addAll3", "drop", skip=THIRD, times=1)
     installation.vendor.fault("addAll3", "fault", times=99, skip=THIRD, arg="WebserviceImplException: unheard of")
@@ -54,9 +54,9 @@ def test_a_rerun_goes_on_where_the_list_agrees_with_the_snapshot_and_sends_nobod
         result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert installation.addresses() == EVERYBODY
+    assert installation.addresses() == ADDRESSES
     assert installation.clears() == clears, "nothing was cleared again"
-    assert len(installation.vendor.calls("addAll3")) - sent == len(EVERYBODY) - (THIRD + 1)
+    assert len(installation.vendor.calls("addAll3")) - sent == len(ADDRESSES) - (THIRD + 1)
     with installation.state() as state:
         proven = state.replacements.last_proven("nord", "newsletter")
         assert proven is not None
@@ -74,7 +74,7 @@ def test_a_half_full_list_that_somebody_meddled_with_is_cleared_and_filled_anew(
         result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert installation.addresses() == EVERYBODY
+    assert installation.addresses() == ADDRESSES
     assert installation.clears() == clears + 1
 
 
@@ -85,7 +85,7 @@ def test_a_whole_new_day_mends_the_list_as_well_with_what_is_true_by_then(instal
         result = installation.run("nord", instance)
 
     assert result.success, problems(result)
-    assert installation.addresses() == EVERYBODY[1:]
+    assert installation.addresses() == ADDRESSES[1:]
 
 
 def test_somebody_who_left_since_the_list_broke_off_is_not_in_it_when_it_is_whole_again(
@@ -97,7 +97,7 @@ def test_somebody_who_left_since_the_list_broke_off_is_not_in_it_when_it_is_whol
         result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert installation.addresses() == EVERYBODY[1:]
+    assert installation.addresses() == ADDRESSES[1:]
 
 
 def test_a_list_that_cannot_be_mended_says_since_when_it_is_incomplete_and_what_stands_against_it(
@@ -120,7 +120,7 @@ def test_a_mailing_about_to_start_does_not_keep_a_half_full_list_from_being_fill
         result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert installation.addresses() == EVERYBODY
+    assert installation.addresses() == ADDRESSES
 
 
 def test_an_incomplete_list_is_no_refusal() -> None:

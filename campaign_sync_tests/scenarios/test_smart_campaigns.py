@@ -11,7 +11,7 @@ from campaign_sync.cli.run import problems
 from campaign_sync.replacement import mailing_interlock
 from campaign_sync.replacement.preflight import Preflight
 from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Installation
-from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
+from campaign_sync_tests.scenarios.test_gate import ADDRESSES, FEEDBACK, PICK, REPLACE
 
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]
 CAMPAIGN = 78
@@ -79,7 +79,7 @@ def test_a_smart_campaign_is_waited_for_once_in_a_replacement_and_the_look_comes
 
     assert result.success, problems(result)
     assert sum(naps) == 600
-    assert installation.addresses() == EVERYBODY[:4]
+    assert installation.addresses() == ADDRESSES[:4]
     with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("gate", "unsubscribed"): 1}
 
@@ -94,7 +94,7 @@ def test_a_smart_campaign_that_ends_while_it_is_waited_for_leaves_no_warning(
 
 @pytest.mark.usefixtures("naps")
 def test_a_smart_campaign_keeps_a_list_untouched_where_the_configuration_says_so(installation: Installation) -> None:
-    installation.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
+    installation.fill_by_hand(NEWSLETTER, ADDRESSES[:4])
     campaign(installation, "SENDING")
     interlock(installation, smart_campaigns="refuse")
 
@@ -103,7 +103,7 @@ def test_a_smart_campaign_keeps_a_list_untouched_where_the_configuration_says_so
     (problem,) = problems(result)
     assert "Smart Campaign 78 “Willkommen”, which uses the list, is being sent" in problem
     assert "mandators.nord.mailings.smart_campaigns is refuse" in problem
-    assert installation.addresses() == EVERYBODY[:4]
+    assert installation.addresses() == ADDRESSES[:4]
 
 
 @pytest.mark.usefixtures("naps")
@@ -187,7 +187,7 @@ def test_a_list_that_no_smart_campaign_may_find_empty_is_not_cleared_where_the_v
 def test_a_mailing_that_begins_between_admission_and_clearing_is_not_waited_for_with_an_old_look(
     installation: Installation, naps: list[float], monkeypatch: pytest.MonkeyPatch, mailing_type: str
 ) -> None:
-    installation.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
+    installation.fill_by_hand(NEWSLETTER, ADDRESSES[:4])
     run = Preflight.run
 
     def run_and_begin(*arguments: Any) -> Any:
@@ -202,7 +202,7 @@ def test_a_mailing_that_begins_between_admission_and_clearing_is_not_waited_for_
 
     assert "is being sent, since the list was admitted" in problems(result)[0]
     assert naps == []
-    assert installation.addresses() == EVERYBODY[:4]
+    assert installation.addresses() == ADDRESSES[:4]
 
 
 def test_a_gate_that_only_warns_raises_no_alarm_and_leaves_the_run_green(

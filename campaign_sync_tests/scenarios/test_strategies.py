@@ -2,7 +2,7 @@
 
 from campaign_sync.cli.run import problems
 from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation
-from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE
+from campaign_sync_tests.scenarios.test_gate import ADDRESSES, FEEDBACK, PICK, REPLACE
 
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]
 
@@ -17,13 +17,13 @@ def clears_of(installation: Installation, list_id: int = NEWSLETTER) -> int:
 
 
 def test_differences_end_in_the_same_list(installation: Installation) -> None:
-    installation.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:4]])
+    installation.fill_by_hand(NEWSLETTER, ["old@example.com", *ADDRESSES[:4]])
     differential(installation)
 
     result = installation.run("nord", assets=CHAIN)
 
     assert result.success, problems(result)
-    assert installation.addresses() == EVERYBODY
+    assert installation.addresses() == ADDRESSES
     assert all(
         one["attributes"]["opt-in-id"] == "newsletter-nord" for one in installation.vendor.recipients(NEWSLETTER)
     )
@@ -34,7 +34,7 @@ def test_differences_are_made_without_an_empty_moment_and_without_sending_anybod
 ) -> None:
     differential(installation)
     installation.run("nord", assets=CHAIN)
-    assert installation.addresses() == EVERYBODY
+    assert installation.addresses() == ADDRESSES
     installation.leave("person1@example.org")
     installation.add_contact("c6", "sixth@example.org")
     with installation.crm() as crm:
@@ -44,7 +44,7 @@ def test_differences_are_made_without_an_empty_moment_and_without_sending_anybod
     result = installation.run("nord", assets=CHAIN)
 
     assert result.success, problems(result)
-    assert installation.addresses() == [*EVERYBODY[1:], "sixth@example.org"]
+    assert installation.addresses() == [*ADDRESSES[1:], "sixth@example.org"]
     changed = next(one for one in installation.vendor.recipients(NEWSLETTER) if one["id"] == "person2@example.org")
     assert changed["attributes"]["Ort"] == "Zürich"
     assert sum(call.rows for call in installation.vendor.calls("addAll3")) - sent == 1
@@ -73,7 +73,7 @@ def test_somebody_whom_the_vendor_would_not_write_to_any_more_does_not_stay_in_t
     result = installation.run("nord", assets=CHAIN)
 
     assert result.success, problems(result)
-    assert installation.addresses() == [EVERYBODY[0], EVERYBODY[1], EVERYBODY[4]]
+    assert installation.addresses() == [ADDRESSES[0], ADDRESSES[1], ADDRESSES[4]]
     with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {
             ("gate", "unsubscribed"): 1,
@@ -84,24 +84,24 @@ def test_somebody_whom_the_vendor_would_not_write_to_any_more_does_not_stay_in_t
 def test_a_name_for_ids_that_the_vendor_does_not_know_is_told_before_anything_is_touched(
     installation: Installation,
 ) -> None:
-    installation.fill_by_hand(NEWSLETTER, EVERYBODY[:4])
+    installation.fill_by_hand(NEWSLETTER, ADDRESSES[:4])
     differential(installation)
     installation.list_settings()["id_attribute"] = "Empfaenger"
 
     result = installation.run("nord", assets=CHAIN)
 
     assert "mandators.nord.lists.newsletter.id_attribute" in problems(result)[0]
-    assert installation.addresses() == EVERYBODY[:4]
+    assert installation.addresses() == ADDRESSES[:4]
 
 
 def test_a_difference_that_breaks_off_is_told_and_mended_by_the_next_run(installation: Installation) -> None:
-    installation.fill_by_hand(NEWSLETTER, ["old@example.com", *EVERYBODY[:3]])
+    installation.fill_by_hand(NEWSLETTER, ["old@example.com", *ADDRESSES[:3]])
     differential(installation)
     installation.vendor.fault("addAll3", "fault", times=1, arg="WebserviceImplException: unheard of")
 
     result = installation.run("nord", assets=CHAIN)
 
     assert result.success, problems(result)
-    assert installation.addresses() == EVERYBODY
+    assert installation.addresses() == ADDRESSES
     with installation.state() as state:
         assert state.replacements.incomplete("nord", "newsletter") is None

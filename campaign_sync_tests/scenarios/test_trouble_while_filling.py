@@ -11,7 +11,7 @@ from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync_tests.installation import NEWSLETTER, Installation
 
 carry_out = ListWriter.carry_out
-EVERYBODY = [f"person{number}@example.org" for number in range(1, 6)]
+ADDRESSES = [f"person{number}@example.org" for number in range(1, 6)]
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def test_a_session_that_expires_between_two_batches_costs_a_login_and_nothing_el
 
     installation.day("nord")
 
-    assert installation.addresses() == EVERYBODY
+    assert installation.addresses() == ADDRESSES
     assert len(installation.vendor.calls("login")) > 1
 
 
@@ -35,7 +35,7 @@ def test_an_answer_lost_after_the_vendor_stored_the_rows_is_settled_by_sending_t
 
     result = installation.day("nord")
 
-    assert installation.addresses() == EVERYBODY
+    assert installation.addresses() == ADDRESSES
     with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {}
 
@@ -46,7 +46,7 @@ def test_a_row_the_vendor_failed_on_by_itself_is_sent_once_more_and_then_said_so
 
     result = installation.day("nord")
 
-    assert installation.addresses() == [one for one in EVERYBODY if one != "person3@example.org"]
+    assert installation.addresses() == [one for one in ADDRESSES if one != "person3@example.org"]
     assert len(installation.vendor.calls("addAll3")) == 2 * (5 + 1)
     with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("vendor", "vendor_error"): 1}
@@ -60,12 +60,12 @@ def test_a_fault_in_the_middle_of_filling_ends_in_a_whole_list_because_the_repla
     result = installation.run("nord")
 
     assert result.success, problems(result)
-    assert installation.addresses() == EVERYBODY
+    assert installation.addresses() == ADDRESSES
 
 
 def test_a_list_that_stays_incomplete_says_so_since_when_and_what_to_do(installation: Installation) -> None:
     installation.vendor.fault("clear", "fault", times=99, arg="java.lang.SecurityException: not permitted")
-    installation.fill_by_hand(NEWSLETTER, EVERYBODY)
+    installation.fill_by_hand(NEWSLETTER, ADDRESSES)
 
     result = installation.run("nord", assets=CHAIN)
 

@@ -12,8 +12,8 @@ from campaign_sync.optimizely.services import Unsubscribes
 from campaign_sync.sandbox import web_services
 from campaign_sync_tests.installation import ATTRIBUTES, LONG_AGO, NEWSLETTER, NORD, PRODUCTS, Installation
 from campaign_sync_tests.scenarios.test_gate import (
+    ADDRESSES,
     CANARY,
-    EVERYBODY,
     FEEDBACK,
     PICK,
     REPLACE,
@@ -50,7 +50,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def without(*addresses: str) -> list[str]:
-    return [one for one in EVERYBODY if one not in addresses]
+    return [one for one in ADDRESSES if one not in addresses]
 
 
 def publish(installation: Installation, address: str, at: datetime) -> None:
@@ -96,7 +96,7 @@ def test_who_leaves_one_list_is_out_of_it_and_keeps_place_and_consent_in_the_oth
 
     assert result.success, problems(result)
     assert installation.addresses(PRODUCTS) == without("person2@example.org")
-    assert installation.addresses(NEWSLETTER) == EVERYBODY
+    assert installation.addresses(NEWSLETTER) == ADDRESSES
     assert withdrawals(installation) == [("c2", "products-nord", "optimizely:live_look")]
     assert ledger(installation, result.run_id) == {}
 
@@ -153,7 +153,7 @@ def test_a_feedback_row_withdraws_only_the_list_that_the_vendor_says_was_left(
     installation.day()
 
     assert withdrawals(installation) == [("c2", "products-nord", "optimizely:unsubscribes")]
-    assert installation.addresses(NEWSLETTER) == EVERYBODY
+    assert installation.addresses(NEWSLETTER) == ADDRESSES
     assert installation.addresses(PRODUCTS) == without("person2@example.org")
 
 
@@ -177,7 +177,7 @@ def test_who_left_a_list_that_is_not_ours_is_withdrawn_from_nothing(installation
     installation.day()
 
     assert withdrawals(installation) == []
-    assert installation.addresses() == EVERYBODY
+    assert installation.addresses() == ADDRESSES
 
 
 @pytest.mark.two_lists
@@ -195,7 +195,7 @@ def test_what_was_about_a_list_that_is_not_ours_stays_so_though_the_vendor_has_f
 
     assert result.success, problems(result)
     assert withdrawals(installation) == []
-    assert installation.addresses(NEWSLETTER) == installation.addresses(PRODUCTS) == EVERYBODY
+    assert installation.addresses(NEWSLETTER) == installation.addresses(PRODUCTS) == ADDRESSES
     with installation.state() as state:
         assert state.write_backs.unsubscribes("nord", YESTERDAY) == [], "the CRM was told of no opt-out"
 

@@ -9,7 +9,7 @@ import pytest
 from campaign_sync.cli.run import problems
 from campaign_sync.feedback import parsing
 from campaign_sync_tests.installation import NORD, Installation
-from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, withdrawals
+from campaign_sync_tests.scenarios.test_gate import ADDRESSES, FEEDBACK, withdrawals
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
@@ -42,14 +42,14 @@ def test_ids_that_are_no_address_are_shown_with_their_file_day_after_day_and_sto
         assert "getUnsubscribes/" in str(check.metadata["files"])
         assert "4711" not in str(check.metadata) + str(check.description)
         assert checked(result, "layout").passed, "their layout isn't wrong"
-    assert installation.addresses() == [each for each in EVERYBODY if each != "person2@example.org"]
+    assert installation.addresses() == [each for each in ADDRESSES if each != "person2@example.org"]
 
 
 def test_a_single_one_and_nothing_else_stops_nobody(installation: Installation) -> None:
     publish(installation, "4711")
 
     assert not checked(installation.day()).passed
-    assert installation.addresses() == EVERYBODY
+    assert installation.addresses() == ADDRESSES
 
 
 def test_ids_that_are_no_address_are_shown_for_a_month(
@@ -115,7 +115,7 @@ def test_an_unsubscribe_older_than_the_consent_changes_nothing_and_is_counted_on
 
 
 def test_unsubscribes_newer_than_the_consent_are_nothing_to_speak_of(installation: Installation) -> None:
-    publish(installation, *EVERYBODY[:2])
+    publish(installation, *ADDRESSES[:2])
 
     check = checked(installation.run(assets=FEEDBACK))
 

@@ -16,7 +16,7 @@ from campaign_sync.crm.sql import schema
 from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
 from campaign_sync_tests.databases import fresh_database
 from campaign_sync_tests.installation import LONG_AGO, Installation, running_installation
-from campaign_sync_tests.scenarios.test_gate import EVERYBODY, FEEDBACK, PICK, REPLACE, RUN_ID, ledger
+from campaign_sync_tests.scenarios.test_gate import ADDRESSES, FEEDBACK, PICK, REPLACE, RUN_ID, ledger
 
 CHAIN = [*FEEDBACK, *PICK, *REPLACE]
 LEFT_AT = datetime.now(UTC) - timedelta(days=3)
@@ -81,7 +81,7 @@ def test_a_crm_that_was_loaded_without_withdrawals_refuses_the_list_until_somebo
     assert "consent_event shows 11 people as granted for newsletter-nord" in problem
     assert "12 are remembered" in problem
     assert "`campaign-sync run nord --list newsletter --accept-withdrawals REASON`" in problem
-    assert (installation.clears(), installation.addresses()) == (clears, EVERYBODY)
+    assert (installation.clears(), installation.addresses()) == (clears, ADDRESSES)
     assert ledger(installation, result.run_id)["selection", "withdrawal_vanished"] == 11
     assert "newsletter-nord was withdrawn" in why(installation, "contact:w1")
     assert "the CRM doesn't have that withdrawal any more" in why(installation, "contact:w1")
@@ -95,7 +95,7 @@ def test_a_crm_that_was_loaded_without_withdrawals_refuses_the_list_until_somebo
     accepted = installation.run("nord", assets=CHAIN, run_id=RUN_ID)
 
     assert accepted.success, problems(accepted)
-    assert installation.addresses() == sorted([*EVERYBODY, *(f"{one}@example.org" for one in LEAVERS[:11])])
+    assert installation.addresses() == sorted([*ADDRESSES, *(f"{one}@example.org" for one in LEAVERS[:11])])
     assert (check(accepted).passed, check(accepted).severity) == (False, dg.AssetCheckSeverity.WARN)
     assert installation.run("nord", assets=CHAIN).success
     assert remembered(installation) == 1
@@ -117,12 +117,12 @@ def test_one_that_vanishes_after_the_snapshot_is_known_from_the_gate_alone(insta
         installation.run("nord", instance, assets=CHAIN)
         installation.consent("c1", "newsletter-nord", "withdrawn", LEFT_AT)
         installation.run("nord", instance, assets=REPLACE)
-        assert installation.addresses() == EVERYBODY[1:]
+        assert installation.addresses() == ADDRESSES[1:]
         lose(installation, ["c1"])
         result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert installation.addresses() == EVERYBODY[1:]
+    assert installation.addresses() == ADDRESSES[1:]
     assert ledger(installation, result.run_id) == {("gate", "withdrawal_vanished"): 1}
 
 
@@ -135,13 +135,13 @@ def test_a_single_one_is_a_warning_and_its_person_stays_out_for_as_long_as_there
     for _ in range(2):
         result = installation.run("nord", assets=CHAIN)
         assert result.success, problems(result)
-        assert installation.addresses() == EVERYBODY
+        assert installation.addresses() == ADDRESSES
         assert (check(result).passed, check(result).severity) == (False, dg.AssetCheckSeverity.WARN)
     installation.consent("w1", "newsletter-nord", "granted", datetime.now(UTC) - timedelta(minutes=1))
 
     again = installation.run("nord", assets=CHAIN)
     assert again.success, problems(again)
-    assert installation.addresses() == [*EVERYBODY, "w1@example.org"]
+    assert installation.addresses() == [*ADDRESSES, "w1@example.org"]
     assert (check(again).passed, remembered(installation)) == (True, 11)
 
 
@@ -153,7 +153,7 @@ def test_the_other_record_of_a_withdrawn_address_is_not_mailed_when_that_record_
     installation.add_contact("d2", "w2@example.org", consent=None)
     installation.consent("d2", "newsletter-nord", "granted", LEFT_AT + timedelta(days=1))
     installation.run("nord", assets=CHAIN)
-    assert installation.addresses() == [*EVERYBODY, "w2@example.org"]
+    assert installation.addresses() == [*ADDRESSES, "w2@example.org"]
     with installation.crm() as crm:
         for table, column in (
             ("contact", "id"),
@@ -165,7 +165,7 @@ def test_the_other_record_of_a_withdrawn_address_is_not_mailed_when_that_record_
     result = installation.run("nord", assets=CHAIN)
 
     assert result.success, problems(result)
-    assert installation.addresses() == [*EVERYBODY, "w2@example.org"]
+    assert installation.addresses() == [*ADDRESSES, "w2@example.org"]
     assert ledger(installation, result.run_id)["selection", "withdrawal_vanished"] == 1
     assert "by this record or another one with the address" in why(installation, "contact:d1")
 
@@ -193,7 +193,7 @@ def test_a_withdrawal_of_another_opt_in_counts_for_that_one_only(installation: I
     result = installation.run("nord")
 
     assert result.success, problems(result)
-    assert EVERYBODY[0] in installation.addresses()
+    assert ADDRESSES[0] in installation.addresses()
     with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "products")["selection", "withdrawal_vanished"] == 1
 
@@ -212,5 +212,5 @@ def test_a_crm_restored_from_a_backup_does_not_bring_back_who_withdrew_since(tmp
 
         result = installation.day()
 
-        assert EVERYBODY[2] not in installation.addresses()
+        assert ADDRESSES[2] not in installation.addresses()
         assert ledger(installation, result.run_id) == {("selection", "withdrawal_vanished"): 1}

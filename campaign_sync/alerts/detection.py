@@ -104,7 +104,7 @@ def doubtful_lists(configuration: Configuration, mandator: str, state: State) ->
             yield Incident(
                 mandator,
                 Subject.of_list(name),
-                IncidentKind.DOUBTFUL,
+                IncidentKind.SUSPECTED_PARTIAL_FILL,
                 fill.found_at,
                 f"The list {named(settings, mandator, name)} looks half full: it held {fill.held} recipients, nearly "
                 f"all of them among the {fill.expected} that it should hold, when that was found "

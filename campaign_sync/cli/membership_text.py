@@ -51,12 +51,12 @@ def suppression_text(reason: SuppressionReason, key: str | None, opt_in_id: str,
             f"on the vendor's unsubscribe list{when}, which keeps them out of all of the mandator's lists; which "
             "consent they withdrew isn't known until the feedback row has come"
         )
-    if reason.whose is None:
+    if reason.entity_key is None:
         return f"this address unsubscribed{when}, and no consent in the CRM could be withdrawn for it"
     if reason.reason is Reason.CONSENT_UNCLEAR:
-        whose = "" if reason.whose == key else f" about {reason.whose}, who has the same address,"
+        whose = "" if reason.entity_key == key else f" about {reason.entity_key}, who has the same address,"
         return f"the CRM has a consent event{whose} that can't be understood{when}; correct it there"
-    who = "" if reason.whose == key else f"{reason.whose}, who has the same address, "
+    who = "" if reason.entity_key == key else f"{reason.entity_key}, who has the same address, "
     return f"{who}withdrew {opt_in_id}{when}"
 
 

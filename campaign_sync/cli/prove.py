@@ -161,7 +161,7 @@ def _since(report: PersonReport, entry: PersonListReport, local: LocalTime) -> I
     for reason in entry.sent_address_reasons:
         if reason.reason is Reason.BOUNCED:
             yield f"the address bounced{since_text(reason, local)} and gets into no list"
-        elif reason.whose != report.key or reason.reason is Reason.CONSENT_UNCLEAR:  # withdrawals are events
+        elif reason.entity_key != report.key or reason.reason is Reason.CONSENT_UNCLEAR:  # withdrawals are events
             yield suppression_text(reason, report.key, entry.settings.schema.opt_in_id, local)
     for bounce in entry.reset_bounces:
         yield f"the address bounced {local(bounce.occurred_at)} ({bounce.source}), which the CRM has reset since"

@@ -74,7 +74,7 @@ def show_sample(configuration: Configuration, mandator: str, days: int, console:
             console.print(Text(f"{reader}: {nothing}"), soft_wrap=True)
         else:
             shown = pseudonymize_rows(sample.rows[:ROWS_SHOWN], guesses[reader], pseudonyms, opt_in_ids)
-            _print_sample(reader, sample, shown, guesses[reader].doubts, console)
+            _print_sample(reader, sample, shown, guesses[reader].warnings, console)
     if guesses:
         _print_settings(mandator, guesses, console)
 

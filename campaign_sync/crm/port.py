@@ -177,9 +177,9 @@ class Crm(Protocol):
     ) -> WriteBack:
         """Append a withdrawal for every consent that an unsubscribe is about.
 
-        Where it names an `opt_in_id`, it is that consent of its `entity`, of those that it is `through`, and of
-        everybody with the address now; else the consents that it is `through`, also of everybody
-        with the address; where it is through none, those for its `opt_ins`, or else for every opt-in of that
+        Where it names an `opt_in_id`, it is that consent of its `entity`, of its `consents`, and of
+        everybody with the address now; else its `consents`, also of everybody
+        with the address; where it has no `consents`, those for its `opt_ins`, or else for every opt-in of that
         mandator, that an entity with the
         address has events for. The withdrawal carries the unsubscribe's own time, so a consent granted again later
         stays granted. An address for which there is nothing to withdraw, because no record has it or no consent exists,

@@ -79,7 +79,7 @@ class CheckContext:
     vendor_attributes: Collection[str]
     baselines: Sequence[SizeBaseline] = ()
     """Of what is sent: earlier replaces as they were sent, or the list as it was when we came."""
-    held_before: SizeBaseline | None = None
+    list_baseline: SizeBaseline | None = None
     """Of what ends in the list."""
     consents: ConsentEventCounts = NO_CONSENT_EVENTS
     """How well the CRM's consent events of the list's opt-in can be understood."""

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 class Deadline:
     """How new a list's proof must be, and when."""
 
-    reach: timedelta
+    max_age: timedelta
     """How old the newest proof may be whenever it matters."""
     times: tuple[datetime, ...] | None = None
     """The moments at which it matters, up to now, the earliest first; None where it matters all the time."""
-    begins: tuple[datetime, ...] | None = None
-    """For each of these moments the earliest proof that counts; `reach` says so where None."""
+    earliest_proofs: tuple[datetime, ...] | None = None
+    """For each of these moments the earliest proof that counts; `max_age` says so where None."""
 
 
 def missed_deadline(deadline: Deadline, proven_at: datetime | None, now: datetime) -> datetime | None:
@@ -30,10 +30,10 @@ def missed_deadline(deadline: Deadline, proven_at: datetime | None, now: datetim
     """
     if proven_at is None:
         return None
-    if deadline.times is not None and deadline.begins is not None:
-        known = zip(deadline.times, deadline.begins, strict=True)
+    if deadline.times is not None and deadline.earliest_proofs is not None:
+        known = zip(deadline.times, deadline.earliest_proofs, strict=True)
         return next((time for time, begin in known if proven_at < begin and proven_at < time <= now), None)
-    outlived = proven_at + deadline.reach
+    outlived = proven_at + deadline.max_age
     if deadline.times is None:
         return outlived if outlived <= now else None
     return next((time for time in deadline.times if outlived < time <= now), None)

@@ -30,10 +30,10 @@ class Entity(NamedTuple):
     def parse(cls, text: str) -> Self | None:
         """What `text` names; None where it doesn't begin with a kind of record. Ids may hold colons themselves."""
         kind, _, entity_id = text.strip().partition(":")
-        return cls.named(kind, entity_id)
+        return cls.from_parts(kind, entity_id)
 
     @classmethod
-    def named(cls, kind: str | None, entity_id: str | None) -> Self | None:
+    def from_parts(cls, kind: str | None, entity_id: str | None) -> Self | None:
         """The record that two texts name, the first in any case; None where the kind isn't known, or one is empty."""
         kind = (kind or "").strip().lower()
         return cls(EntityType(kind), entity_id) if kind in list(EntityType) and entity_id else None

@@ -128,7 +128,7 @@ class Unsubscribe:
     mandator: str
     source: str
     dated: bool = True
-    through: frozenset[ConsentRef] = frozenset()
+    consents: frozenset[ConsentRef] = frozenset()
     """Empty where nobody can tell: then it is about every consent of the mandator, or for `opt_ins`."""
     opt_ins: frozenset[str] = field(default=frozenset(), compare=False)
     """Those of the recipient lists that the vendor says were left; empty where it doesn't say."""

@@ -50,7 +50,7 @@ class AgeLimits:
         """From which age on unsubscribes are about to be lost."""
         return self.lifetime / _ALARM_SHARE
 
-    def judge(self, mandator: str, until: datetime | None, now: datetime, missing: str = "") -> FreshnessStatus:
+    def assess(self, mandator: str, until: datetime | None, now: datetime, missing: str = "") -> FreshnessStatus:
         """What the age calls for.
 
         Args:

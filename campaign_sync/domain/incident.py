@@ -43,7 +43,7 @@ RUN = Subject("a run")
 
 
 class IncidentKind(StrEnum):
-    """What can be wrong with a subject, the gravest last."""
+    """What can be wrong with a subject, the most severe last."""
 
     CHECK = "check"
     """What was done passed, and a check of it failed."""
@@ -59,7 +59,7 @@ class IncidentKind(StrEnum):
     """The feedback is so old that the vendor will soon have forgotten some that nobody imported."""
     DRIFTED = "drifted"
     """The list isn't any more what its proof found in it."""
-    DOUBTFUL = "doubtful"
+    SUSPECTED_PARTIAL_FILL = "doubtful"
     """The list looks half full, and no record tells whether it is."""
     INCOMPLETE = "incomplete"
     """The list was cleared and isn't full again, and nobody is at it."""
@@ -67,12 +67,12 @@ class IncidentKind(StrEnum):
     """The same, and nothing is tried by itself any more."""
 
     @property
-    def gravity(self) -> int:
+    def severity(self) -> int:
         """Rises with what is at stake."""
         return list(IncidentKind).index(self)
 
 
-_AT_STAKE = {
+_IMPACTS = {
     IncidentKind.CHECK: 0,
     IncidentKind.LATE: 1,
     IncidentKind.FAILED: 1,
@@ -80,7 +80,7 @@ _AT_STAKE = {
     IncidentKind.FEEDBACK_OLD: 2,
     IncidentKind.FEEDBACK_LOST: 2,
     IncidentKind.DRIFTED: 3,
-    IncidentKind.DOUBTFUL: 3,
+    IncidentKind.SUSPECTED_PARTIAL_FILL: 3,
     IncidentKind.INCOMPLETE: 3,
     IncidentKind.UNREPAIRED: 3,
 }
@@ -103,10 +103,10 @@ class Incident:
     """Path of the page in Dagster's UI that shows it."""
 
     @property
-    def at_stake(self) -> int:
+    def impact(self) -> int:
         """What it means for the next mail, as a number that rises. A list that a check has stopped wasn't replaced."""
         stopped = self.kind is IncidentKind.CHECK and self.subject.is_list
-        return _AT_STAKE[IncidentKind.FAILED if stopped else self.kind]
+        return _IMPACTS[IncidentKind.FAILED if stopped else self.kind]
 
 
 @dataclass(frozen=True)
@@ -115,44 +115,44 @@ class IncidentChanges:
 
     new: tuple[Incident, ...]
     worse: tuple[Incident, ...]
-    over: tuple[Subject, ...]
+    resolved: tuple[Subject, ...]
 
 
 def compare_incidents(
-    known: Mapping[Subject, Incident], found: Iterable[Incident], unsettled: Collection[Subject]
+    known: Mapping[Subject, Incident], found: Iterable[Incident], in_progress: Collection[Subject]
 ) -> IncidentChanges:
-    """What is new, worse or over. Of a subject only the gravest incident counts: lesser ones beside it aren't told.
+    """What is new, worse or over. Of a subject only the most severe incident counts: lesser ones beside it aren't told.
 
-    When the gravest is over and a lesser one remains that means something else, the one is over and the other new.
+    When the most severe is over and a lesser one remains that means something else, the one is over and the other new.
 
     Args:
         known: the open incidents by subject.
         found: what is wrong now.
-        unsettled: subjects that somebody is working at: whether their incident is over shows when they are done.
+        in_progress: subjects that somebody is working at: whether their incident is over shows when they are done.
     """
-    gravest = most_severe_by_subject(found)
-    over = tuple(
+    most_severe = most_severe_by_subject(found)
+    resolved = tuple(
         subject
         for subject, one in known.items()
-        if subject not in unsettled and (subject not in gravest or gravest[subject].at_stake < one.at_stake)
+        if subject not in in_progress and (subject not in most_severe or most_severe[subject].impact < one.impact)
     )
     return IncidentChanges(
-        new=tuple(one for subject, one in gravest.items() if subject not in known or subject in over),
+        new=tuple(one for subject, one in most_severe.items() if subject not in known or subject in resolved),
         worse=tuple(
             one
-            for subject, one in gravest.items()
-            if subject in known and one.kind.gravity > known[subject].kind.gravity
+            for subject, one in most_severe.items()
+            if subject in known and one.kind.severity > known[subject].kind.severity
         ),
-        over=over,
+        resolved=resolved,
     )
 
 
 def most_severe_by_subject(found: Iterable[Incident]) -> dict[Subject, Incident]:
-    """Of each subject the gravest incident; of equals the one that is older."""
-    gravest: dict[Subject, Incident] = {}
-    for one in sorted(found, key=lambda incident: (-incident.kind.gravity, incident.since)):
-        gravest.setdefault(one.subject, one)
-    return gravest
+    """Of each subject the most severe incident; of equals the one that is older."""
+    most_severe: dict[Subject, Incident] = {}
+    for one in sorted(found, key=lambda incident: (-incident.kind.severity, incident.since)):
+        most_severe.setdefault(one.subject, one)
+    return most_severe
 
 
 class NoticeKind(StrEnum):
@@ -193,7 +193,7 @@ _HEADLINES = {
     IncidentKind.FEEDBACK_OLD: "has grown old, no list is replaced",
     IncidentKind.FEEDBACK_LOST: "will soon be lost",
     IncidentKind.DRIFTED: "was changed after its proof",
-    IncidentKind.DOUBTFUL: "looks half full",
+    IncidentKind.SUSPECTED_PARTIAL_FILL: "looks half full",
     IncidentKind.INCOMPLETE: "is INCOMPLETE",
     IncidentKind.UNREPAIRED: "stays INCOMPLETE",
 }

@@ -107,7 +107,7 @@ class ParsedRows:
 
     rows: tuple[FeedbackRow, ...]
     unparsed: tuple[int, ...]
-    trouble: str | None = None
+    header_problem: str | None = None
     """Why columns that are named weren't found for some of the rows; None where they were. Nobody's data."""
     has_columns: bool = False
     """Whether a header row has every column that is named. So a file without rows shows that the layout fits."""
@@ -144,7 +144,7 @@ def parse_rows(rows: Iterable[Row], layout: Layout, until: datetime) -> ParsedRo
             without_address[position] = (error.recipient_id, error.occurred_at)
         except (IndexError, InvalidAddressError, ValueError, OverflowError, OSError):
             unparsed.append(position)
-    return ParsedRows(tuple(parsed), tuple(unparsed), headers.trouble, headers.complete, without_address)
+    return ParsedRows(tuple(parsed), tuple(unparsed), headers.header_problem, headers.complete, without_address)
 
 
 class _NoAddressError(CampaignSyncError):
@@ -202,7 +202,7 @@ class _Headers:
         self._first_is_header = False
         self.places = None if self._named else _positions(layout, {})
         """Where each wanted column is; None where that takes a header row, and none has come or fits."""
-        self.trouble: str | None = None
+        self.header_problem: str | None = None
         self.complete = False
 
     def take(self, row: Row) -> bool:
@@ -225,9 +225,9 @@ class _Headers:
         self._miss(f"{problem}; it has {_shown(names)}")
         return False
 
-    def _miss(self, trouble: str) -> None:
+    def _miss(self, header_problem: str) -> None:
         if self.places is None:
-            self.trouble = self.trouble or trouble
+            self.header_problem = self.header_problem or header_problem
 
     def _takes_as_before(self, row: Row) -> bool:
         """Where columns are positions, a header is the first row, and whatever looks just like it further down."""

@@ -36,7 +36,7 @@ class LayoutGuess:
     header: bool
     time_format: str | None
     """`epoch_ms`, `iso` or a `strptime` pattern."""
-    doubts: tuple[str, ...]
+    warnings: tuple[str, ...]
     """What somebody should look at, in sentences without anybody's data."""
     opt_in_id: int | str | None = None
     entity_type: int | str | None = None
@@ -59,18 +59,18 @@ def guess_layout(rows: Rows, opt_in_ids: Collection[str] = ()) -> LayoutGuess:
     header = _has_header(table)
     names = table[0] if header else []
     body = [row for row in table if row != names]
-    doubts = _doubts_of_header(table, names)
+    warnings = _header_warnings(table, names)
     columns = [[row[position] for row in body] for position in range(width)]
 
-    recipient = _recipient(columns, doubts)
+    recipient = _recipient(columns, warnings)
     mailing = _mailing(columns, names)
     category = next((position for position, column in enumerate(columns) if _mostly(is_category, column)), None)
     technical = _technical(columns, names, opt_in_ids)
-    time, time_format = _time(columns, {recipient, mailing, *technical.values()}, doubts)
+    time, time_format = _time(columns, {recipient, mailing, *technical.values()}, warnings)
     if "entity_type" in technical and "entity_id" not in technical:
         taken = {recipient, mailing, category, time, *technical.values()}
-        technical |= _record_ids(columns, technical["entity_type"], taken, doubts)
-    _doubt_misfits(body, recipient, time, time_format, doubts)
+        technical |= _record_ids(columns, technical["entity_type"], taken, warnings)
+    _warn_of_unparsed_rows(body, recipient, time, time_format, warnings)
 
     named = header and all(names) and len(set(names)) == width
 
@@ -84,7 +84,7 @@ def guess_layout(rows: Rows, opt_in_ids: Collection[str] = ()) -> LayoutGuess:
         column(mailing),
         header,
         time_format,
-        tuple(doubts),
+        tuple(warnings),
         **{name: column(position) for name, position in technical.items()},
     )
 
@@ -121,13 +121,13 @@ def _technical(columns: list[list[str]], names: list[str], opt_in_ids: Collectio
 
 
 def _record_ids(
-    columns: list[list[str]], entity_type: int, taken: Collection[int | None], doubts: list[str]
+    columns: list[list[str]], entity_type: int, taken: Collection[int | None], warnings: list[str]
 ) -> dict[str, int]:
     """Ids look like any other number; those of records come right beside their kind."""
     for position in (entity_type + 1, entity_type - 1):
         free = 0 <= position < len(columns) and position not in taken
         if free and _mostly(_RECORD_ID.fullmatch, columns[position]):
-            doubts.append(f"column {position} was taken for entity_id, being beside the entity types; compare it")
+            warnings.append(f"column {position} was taken for entity_id, being beside the entity types; compare it")
             return {"entity_id": position}
     return {}
 
@@ -156,18 +156,18 @@ def _has_header(table: list[list[str]]) -> bool:
     return 2 * sum(map(bool, valued)) > len(valued)
 
 
-def _doubts_of_header(table: list[list[str]], names: list[str]) -> list[str]:
-    doubts = []
+def _header_warnings(table: list[list[str]], names: list[str]) -> list[str]:
+    warnings = []
     if len(table) == 1 and not any(map(_is_value, table[0])):
-        doubts.append("there is only one row, and one row doesn't tell whether it is a header")
+        warnings.append("there is only one row, and one row doesn't tell whether it is a header")
     if names and (not all(names) or len(set(names)) < len(names)):
-        doubts.append("the header's names aren't all filled in and different, so columns are given by position")
+        warnings.append("the header's names aren't all filled in and different, so columns are given by position")
     if names and table.count(names) > 1:
-        doubts.append("the header comes again further down, where it will be taken for a row that doesn't fit")
-    return doubts
+        warnings.append("the header comes again further down, where it will be taken for a row that doesn't fit")
+    return warnings
 
 
-def _recipient(columns: list[list[str]], doubts: list[str]) -> int | None:
+def _recipient(columns: list[list[str]], warnings: list[str]) -> int | None:
     """The column with the most people; there may be one with senders beside it."""
     people = {
         position: len({usable_address(cell) for cell in column})
@@ -175,11 +175,11 @@ def _recipient(columns: list[list[str]], doubts: list[str]) -> int | None:
         if _mostly(usable_address, column)
     }
     if not people:
-        doubts.append("no column looks like addresses")
+        warnings.append("no column looks like addresses")
         return None
     chosen = max(people, key=lambda position: people[position])
     if len(people) > 1:
-        doubts.append(f"{_columns(people)} hold addresses; column {chosen} was taken, having the most different ones")
+        warnings.append(f"{_columns(people)} hold addresses; column {chosen} was taken, having the most different ones")
     return chosen
 
 
@@ -201,14 +201,14 @@ class _Times:
     spread: timedelta
 
 
-def _time(columns: list[list[str]], taken: set[int | None], doubts: list[str]) -> tuple[int | None, str | None]:
+def _time(columns: list[list[str]], taken: set[int | None], warnings: list[str]) -> tuple[int | None, str | None]:
     found = [
         times
         for position, column in enumerate(columns)
         if position not in taken and (times := _as_times(position, column))
     ]
     if not found:
-        doubts.append("no column looks like a time")
+        warnings.append("no column looks like a time")
         return None, None
     # What happened to mailings lies within days; birthdays, sign-ups and numbers that look like times are scattered.
     most = max(times.told for times in found)
@@ -224,8 +224,8 @@ def _time(columns: list[list[str]], taken: set[int | None], doubts: list[str]) -
     )
     rivals = [times.position for times in found if times.time_format != EPOCH_SECONDS]
     if len(rivals) > 1:
-        doubts.append(f"{_columns(rivals)} hold times; column {best.position} was taken, compare it with the others")
-    return best.position, _certain(best, columns[best.position], doubts)
+        warnings.append(f"{_columns(rivals)} hold times; column {best.position} was taken, compare it with the others")
+    return best.position, _certain(best, columns[best.position], warnings)
 
 
 def _as_times(position: int, column: list[str]) -> _Times | None:
@@ -239,10 +239,10 @@ def _as_times(position: int, column: list[str]) -> _Times | None:
     return best
 
 
-def _certain(times: _Times, column: list[str], doubts: list[str]) -> str | None:
+def _certain(times: _Times, column: list[str], warnings: list[str]) -> str | None:
     """The column's format, unless the product can't read it or another one would give other days."""
     if times.time_format == EPOCH_SECONDS:
-        doubts.append(
+        warnings.append(
             f"column {times.position} looks like seconds since 1970, which can't be read; have the vendor write "
             "milliseconds"
         )
@@ -252,25 +252,25 @@ def _certain(times: _Times, column: list[str], doubts: list[str]) -> str | None:
         {cell for cell in column if each and parse_event_time(cell, each)} for each in (times.time_format, other)
     )
     if other and there >= here:
-        doubts.append(
+        warnings.append(
             f"the dates in column {times.position} don't tell whether day or month comes first; time_format is "
             f"{times.time_format} or {other}"
         )
         return None
     if other and there - here:
-        doubts.append(f"some dates in column {times.position} have the day first, others the month")
+        warnings.append(f"some dates in column {times.position} have the day first, others the month")
         return None
     return times.time_format
 
 
-def _doubt_misfits(
-    body: list[list[str]], recipient: int | None, time: int | None, time_format: str | None, doubts: list[str]
+def _warn_of_unparsed_rows(
+    body: list[list[str]], recipient: int | None, time: int | None, time_format: str | None, warnings: list[str]
 ) -> None:
     if recipient is None or time is None or time_format is None:
         return
     unparsed = sum(not (usable_address(row[recipient]) and parse_event_time(row[time], time_format)) for row in body)
     if unparsed:
-        doubts.append(
+        warnings.append(
             f"{unparsed} of {len(body)} rows lack an address in column {recipient} or a time in column {time}"
         )
 

@@ -26,7 +26,7 @@ class ReadBack:
     """Of those who were proven to be in it, how many are gone because they left, bounced or were blocked."""
     changed: int
     """How many are there with other values than were sent."""
-    strange: int
+    unexpected: int
     """How many are there who were never sent: who signed up at the vendor."""
 
     @property
@@ -42,25 +42,25 @@ class ReadBack:
             "are missing": self.missing,
             "have other values": self.changed,
             "have left since": self.departed,
-            "were added at the vendor": self.strange,
+            "were added at the vendor": self.unexpected,
         }
         found = [f"{people:,} {what}" for what, people in counts.items() if people]
         told = f"{self.in_list:,} people are in it where {self.proven:,} were proven"
         return f"{told}: {', '.join(found)}" if found else told
 
 
-def needs_full_read_back(proven: int, last: ReadBack | None, in_list: int, strange: int) -> bool:
+def needs_full_read_back(proven: int, last: ReadBack | None, in_list: int, unexpected: int) -> bool:
     """Whether the count of a list and one of its pages ask for reading it back in full.
 
     Args:
         proven: how many the proof found.
         last: the last full read-back since the proof, whose differences are known.
         in_list: how many are in the list now.
-        strange: how many rows of a page aren't among those that were sent.
+        unexpected: how many rows of a page aren't among those that were sent.
     """
     known = last or ReadBack(proven, proven, 0, 0, 0, 0)
-    known_differences = known.strange + known.changed + max(in_list - known.in_list, 0)
-    return known.drifted or in_list < known.in_list or strange > known_differences
+    known_differences = known.unexpected + known.changed + max(in_list - known.in_list, 0)
+    return known.drifted or in_list < known.in_list or unexpected > known_differences
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class ListDrift:
     """Since when it can't be looked at; None where it could be the last time."""
     not_checked_because: str | None = None
 
-    def seen(self, in_list: int, read_back: ReadBack | None, now: datetime) -> "ListDrift":
+    def after_check(self, in_list: int, read_back: ReadBack | None, now: datetime) -> "ListDrift":
         """After a look at the list. `read_back` is None where there was no reason for a full one."""
         read_back = read_back or self.read_back
         since = (self.drifted_since or now) if read_back and read_back.drifted else None
@@ -97,6 +97,6 @@ class ListDrift:
             not_checked_because=None,
         )
 
-    def not_seen(self, because: str, now: datetime) -> "ListDrift":
+    def after_failed_check(self, because: str, now: datetime) -> "ListDrift":
         """After somebody tried to look at the list, and couldn't. That says nothing about the list."""
         return replace(self, not_checked_since=self.not_checked_since or now, not_checked_because=because)

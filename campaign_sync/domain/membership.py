@@ -73,7 +73,7 @@ class Members:
     uncertain: int = 0
     """How many more rows of the snapshot may be in the list: the ledger knows that they were turned away before and
     after, and not whether they were in between."""
-    doubtful: frozenset[str] = frozenset()
+    uncertain_keys: frozenset[str] = frozenset()
     """`entity_type:entity_id` of everybody among whom those are."""
 
 

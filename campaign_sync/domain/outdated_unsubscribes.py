@@ -17,7 +17,7 @@ class OutdatedUnsubscribes:
     unsubscribes: int
 
     @classmethod
-    def of(cls, withdrawals: Iterable[tuple[Hashable, Hashable]], withdrawn: Collection[Hashable]) -> Self:
+    def count(cls, withdrawals: Iterable[tuple[Hashable, Hashable]], withdrawn: Collection[Hashable]) -> Self:
         """Count them.
 
         Args:

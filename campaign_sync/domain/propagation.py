@@ -35,7 +35,7 @@ class Delays:
     longest: timedelta
 
     @classmethod
-    def of(cls, delays: Sequence[timedelta]) -> "Delays | None":
+    def summarize(cls, delays: Sequence[timedelta]) -> "Delays | None":
         """None where there are none. Percentiles are of the nearest rank."""
         ordered = sorted(delays)
         if not ordered:

@@ -17,7 +17,7 @@ class Readiness(StrEnum):
     """Being replaced at this moment."""
     NEVER = "never"
     """Never proven, so nobody knows what it holds."""
-    DOUBTFUL = "doubtful"
+    SUSPECTED_PARTIAL_FILL = "doubtful"
     """It looks half full, and no record tells whether it is."""
     DRIFTED = "drifted"
     """It isn't any more what its proof found in it."""
@@ -42,7 +42,7 @@ class Readiness(StrEnum):
             Readiness.INCOMPLETE,
             Readiness.RENEWING,
             Readiness.NEVER,
-            Readiness.DOUBTFUL,
+            Readiness.SUSPECTED_PARTIAL_FILL,
             Readiness.DRIFTED,
         )
 
@@ -69,7 +69,7 @@ class ReadinessFacts:
     is_current: bool
     """Whether that proof still counts."""
     incomplete_since: datetime | None
-    under_way: bool
+    in_progress: bool
     """Whether somebody is replacing it just now."""
     attempt: Attempt | None
     """None where no run is known that was to replace it."""
@@ -78,7 +78,7 @@ class ReadinessFacts:
     feedback: FreshnessStatus
     drift: ListDrift | None
     """Since the newest proof; None where nobody has looked."""
-    doubtful_since: datetime | None = None
+    partial_fill_since: datetime | None = None
     """Since when the list is known to look half full without a record of how it came to that."""
 
 
@@ -98,15 +98,15 @@ def assess_readiness(facts: ReadinessFacts, now: datetime) -> ReadinessStatus:
 
 def _by_its_state(facts: ReadinessFacts) -> ReadinessStatus | None:
     if facts.incomplete_since is not None:
-        if facts.under_way:
+        if facts.in_progress:
             return ReadinessStatus(
                 Readiness.RENEWING, facts.incomplete_since, "is being replaced just now: wait for its end"
             )
         message = "is INCOMPLETE, part of its people are missing: send nothing to it"
         return ReadinessStatus(Readiness.INCOMPLETE, facts.incomplete_since, message)
-    if facts.doubtful_since is not None:
+    if facts.partial_fill_since is not None:
         message = "looks half full, and no record tells how it came to that: send nothing to it"
-        return ReadinessStatus(Readiness.DOUBTFUL, facts.doubtful_since, message)
+        return ReadinessStatus(Readiness.SUSPECTED_PARTIAL_FILL, facts.partial_fill_since, message)
     if facts.proven_at is None:
         return ReadinessStatus(
             Readiness.NEVER, None, "was never proven, so nobody knows whom it holds: send nothing to it"

@@ -48,4 +48,4 @@ class Response:
     detail: str | None = None
     entity: Entity | None = None
     opt_in_id: str | None = None
-    named: ReportedConsent | None = field(default=None, compare=False)
+    reported: ReportedConsent | None = field(default=None, compare=False)

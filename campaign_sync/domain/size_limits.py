@@ -83,7 +83,7 @@ def exceeds_growth(rows: int, limits: SizeLimits, baselines: Iterable[SizeBaseli
     return any(rows > baseline.rows * (1 + Fraction(str(limits.max_growth))) for baseline in baselines)
 
 
-def may_be_incomplete(held: int, known: int, expected: int, limits: SizeLimits) -> bool:
+def may_be_partial_fill(held: int, known: int, expected: int, limits: SizeLimits) -> bool:
     """Whether a list may be what a replace that broke off has left: part of those expected, and hardly anybody else.
 
     Args:

@@ -56,7 +56,7 @@ class Suppressed:
     """Addresses, for every opt-in."""
     blocked: frozenset[str] = frozenset()
     """Addresses that the mandator's blocklist matches."""
-    left_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
+    unsubscribed_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
     """By address, when somebody left whose consents the CRM can't tell: whoever has it and consented before, left."""
     withdrawn: frozenset[str] = frozenset()
     """Entity keys of those whose consent is withdrawn."""
@@ -86,7 +86,7 @@ class Suppressed:
         return cls(
             bounced=frozenset(bounces["address"].dropna()),
             blocked=frozenset(frame.loc[frame["kind"] == SuppressionKind.BLOCK, "address"].dropna()),
-            left_at=_newest(nobodys, nobodys["address"]),
+            unsubscribed_at=_newest(nobodys, nobodys["address"]),
             withdrawn=frozenset(entity_keys(withdrawals).dropna()),
             withdrawn_at=_newest(withdrawals, withdrawals["address"]),
             remembered=frozenset(entity_keys(remembered).dropna()),
@@ -114,7 +114,7 @@ class Suppressed:
             unclear = _not_newer(rows["consent_at"], keys, self.unclear_at) | (_among(keys, self.unclear_at) & without)
             reason[unclear] = Reason.CONSENT_UNCLEAR.value
         reason[_not_newer(rows["consent_at"], addresses, self.withdrawn_at)] = Reason.CONSENT_WITHDRAWN.value
-        reason[_not_newer(rows["consent_at"], addresses, self.left_at)] = Reason.UNSUBSCRIBED.value
+        reason[_not_newer(rows["consent_at"], addresses, self.unsubscribed_at)] = Reason.UNSUBSCRIBED.value
         if self.withdrawn:
             reason[_among(entity_keys(rows), self.withdrawn)] = Reason.UNSUBSCRIBED.value
         return reason

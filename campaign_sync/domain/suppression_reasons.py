@@ -19,7 +19,7 @@ class SuppressionReason:
     reason: Reason
     since: datetime | None
     source: str | None
-    whose: str | None
+    entity_key: str | None
     """`entity_type:entity_id` of the entity that withdrew; None for what is known of an address alone."""
 
 

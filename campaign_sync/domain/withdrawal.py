@@ -116,11 +116,11 @@ class AbsentWithdrawals:
     def __bool__(self) -> bool:
         return bool(self.by_entity or self.by_address)
 
-    def concern(self, entity: str, address: str | None) -> bool:
+    def affect(self, entity: str, address: str | None) -> bool:
         """Whether one of them is about this entity, or about this address."""
         return entity in self.by_entity or address in self.by_address
 
-    def judge(self, people: Collection[ConsentingPerson]) -> WithdrawalReview:
+    def review(self, people: Collection[ConsentingPerson]) -> WithdrawalReview:
         """Which of them vanished, and which were superseded by a newer consent.
 
         A withdrawal is its entity's, and of everybody who has its address and didn't consent after it. Whose entity

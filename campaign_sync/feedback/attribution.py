@@ -28,7 +28,7 @@ class _ListMembership:
 
     since: datetime
     recipient_list_id: int
-    through: ConsentRef
+    consent: ConsentRef
 
 
 def attribute_to_consents(
@@ -37,10 +37,10 @@ def attribute_to_consents(
     frames: FileStorage,
     lists_of: Callable[[RawRow | None], Collection[int] | None] = lambda _: None,
 ) -> list[Unsubscribe]:
-    """Return the unsubscribes of one mandator, each with the consents that it is `through`.
+    """Return the unsubscribes of one mandator, each with its `consents`.
 
     These are the consents of the lists that the recipient was in when they left, each as it was sent last. Where a
-    snapshot of that time is gone, or the mailing went to lists that aren't ours, nobody can tell, and `through` stays
+    snapshot of that time is gone, or the mailing went to lists that aren't ours, that is unknown, and `consents` stays
     empty. Of an unsubscribe that names an opt-in, only that opt-in's: by these a record is found whose address has
     changed since.
 
@@ -64,14 +64,14 @@ def attribute_to_consents(
 
 
 def _attributed(unsubscribe: Unsubscribe, sent: "DeliveryHistory", list_ids: Collection[int] | None) -> Unsubscribe:
-    through = sent.consents_at(unsubscribe.address, unsubscribe.occurred_at, list_ids, TOLERANCE)
+    consents = sent.consents_at(unsubscribe.address, unsubscribe.occurred_at, list_ids, TOLERANCE)
     if unsubscribe.opt_in_id:
-        of_opt_in = frozenset(consent for consent in through if consent.opt_in_id == unsubscribe.opt_in_id)
-        return replace(unsubscribe, through=of_opt_in)
-    if not through:
-        return replace(unsubscribe, through=through, attribution=Attribution.MANDATOR)
+        of_opt_in = frozenset(consent for consent in consents if consent.opt_in_id == unsubscribe.opt_in_id)
+        return replace(unsubscribe, consents=of_opt_in)
+    if not consents:
+        return replace(unsubscribe, consents=consents, attribution=Attribution.MANDATOR)
     attribution = Attribution.SNAPSHOTS if list_ids is None else Attribution.MAILING
-    return replace(unsubscribe, through=through, attribution=attribution)
+    return replace(unsubscribe, consents=consents, attribution=attribution)
 
 
 class DeliveryHistory:
@@ -89,7 +89,7 @@ class DeliveryHistory:
         history: ReplacementHistory,
         frames: FileStorage,
     ) -> Self:
-        """Look up in every list of a mandator, as it was sent up to so long before, what `through` will be asked about.
+        """Look up in every list of a mandator, as it was sent up to so long before, what `consents_at` needs.
 
         Args:
             mandator: a key of the configuration.
@@ -146,7 +146,7 @@ class DeliveryHistory:
             return frozenset()
         sent = self._by_recipient.get(recipient, ())
         newest = {entry.recipient_list_id: entry for entry in sent if counts(entry.recipient_list_id, entry.since)}
-        return frozenset(entry.through for entry in newest.values())
+        return frozenset(entry.consent for entry in newest.values())
 
 
 def _add_membership(sent: list[_ListMembership], new: _ListMembership, moments: Sequence[datetime]) -> None:

@@ -44,8 +44,8 @@ class EarlierAttributions:
         before = self._of(unsubscribe)
         if not before:
             return None
-        through = frozenset(withdrawal.consent for withdrawal in before)
-        return replace(unsubscribe, through=through, attribution=before[0].attribution or unsubscribe.attribution)
+        consents = frozenset(withdrawal.consent for withdrawal in before)
+        return replace(unsubscribe, consents=consents, attribution=before[0].attribution or unsubscribe.attribution)
 
     def _of(self, unsubscribe: Unsubscribe) -> Sequence[WrittenConsent]:
         written = self._written.get((unsubscribe.address, unsubscribe.occurred_at), [])

@@ -25,7 +25,7 @@ def judge_age(
     until = journal.committed_until(mandator)
     missing = [reader for reader in readers if reader not in until]
     oldest = None if missing else min(until[reader] for reader in readers)
-    return limits.judge(mandator, oldest, now, " and ".join(missing))
+    return limits.assess(mandator, oldest, now, " and ".join(missing))
 
 
 @dataclass(frozen=True)

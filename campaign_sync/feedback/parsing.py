@@ -228,7 +228,7 @@ def _read(
     unparsed = len(parsed.unparsed) - len(parsed.without_address) + len(unclear) + imported.unread
     if unparsed:
         first = min([*(set(parsed.unparsed) - set(parsed.without_address)), *unclear], default=0)
-        why = imported.trouble or parsed.trouble or _doubt(first, fetched)
+        why = imported.trouble or parsed.header_problem or _doubt(first, fetched)
         _note(pending, raw, fetched, unparsed, why)
     rows = _rows(fetched, reader, parsed, unparsed, len(unclear), newest_events)
     if rows.without_address:
@@ -324,7 +324,7 @@ def _take(pending: PendingFeedback, fetched: FeedbackImport, row: FeedbackRow, r
         if row.mailing_id is not None and 0 < row.mailing_id <= LARGEST_ID:
             pending.mailings[raw] = row.mailing_id
         if row.opt_in_id:
-            pending.named[raw] = ReportedConsent(row.opt_in_id, Entity.named(row.entity_type, row.entity_id))
+            pending.named[raw] = ReportedConsent(row.opt_in_id, Entity.from_parts(row.entity_type, row.entity_id))
         return
     kind = bounce_kind(fetched.reader, row.category, reader.no_bounces)
     if kind is None:

@@ -15,7 +15,7 @@ def measure_delays(
 ) -> tuple[Delays | None, Delays | None]:
     """From opt-out to CRM, and to absence from every list, of everybody it was told of lately; None for nobody."""
     to_crm, to_absence = list_delays(mandator, lists, state, now, PERIOD)
-    return Delays.of(to_crm), Delays.of(to_absence)
+    return Delays.summarize(to_crm), Delays.summarize(to_absence)
 
 
 def list_delays(

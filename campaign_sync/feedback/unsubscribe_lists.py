@@ -161,7 +161,7 @@ def about_our_lists(unsubscribes: Sequence[Unsubscribe], left: LeftByRow) -> lis
     return [
         unsubscribe
         for unsubscribe in unsubscribes
-        if unsubscribe.opt_in_id or unsubscribe.through or unsubscribe.opt_ins or not left.get(unsubscribe.raw)
+        if unsubscribe.opt_in_id or unsubscribe.consents or unsubscribe.opt_ins or not left.get(unsubscribe.raw)
     ]
 
 

@@ -128,7 +128,7 @@ class VendorOptOuts:
     def _opt_out(
         self, recipient: str, since: datetime, source: str, consents: frozenset[ConsentRef] = frozenset()
     ) -> Unsubscribe:
-        return Unsubscribe(recipient, since, self.mandator, source, dated=False, through=consents)
+        return Unsubscribe(recipient, since, self.mandator, source, dated=False, consents=consents)
 
     def _withdraw(self, opt_outs: Sequence[Unsubscribe]) -> None:
         """Withdraw the consents that the snapshots show for these opt-outs."""

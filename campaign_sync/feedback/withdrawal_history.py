@@ -88,7 +88,7 @@ class WithdrawalHistory:
         for key, address, consented_at in zip(*columns, strict=True):
             usable = isinstance(address, str)
             pseudonyms = pseudonym(key), pseudonym(address) if usable else None
-            if self._absent.concern(*pseudonyms):
+            if self._absent.affect(*pseudonyms):
                 self._people.append(ConsentingPerson(key, address if usable else None, *pseudonyms, consented_at))
 
     def remember(self) -> None:
@@ -100,13 +100,13 @@ class WithdrawalHistory:
 
         With `remember`, what the CRM shows is remembered, and whoever consented again is forgotten.
         """
-        judgement = self._absent.judge(self._people)
+        review = self._absent.review(self._people)
         if remember:
             self.remember()
-            missing = {known.entity for withdrawal in judgement.vanished for known in withdrawal.withdrawals}
-            self._state.known_withdrawals.forget(self._mandator, self._opt_in_id, judgement.superseded)
+            missing = {known.entity for withdrawal in review.vanished for known in withdrawal.withdrawals}
+            self._state.known_withdrawals.forget(self._mandator, self._opt_in_id, review.superseded)
             self._state.known_withdrawals.mark_missing(self._mandator, self._opt_in_id, missing, self._now)
-        return WithdrawalComparison(len(self._known) - len(judgement.superseded), _vanished(judgement, self._opt_in_id))
+        return WithdrawalComparison(len(self._known) - len(review.superseded), _vanished(review, self._opt_in_id))
 
 
 def add_vanished(
@@ -156,9 +156,9 @@ def _shown(state: State, suppressed: pd.DataFrame, opt_in_id: str) -> list[Shown
     ]
 
 
-def _vanished(judgement: WithdrawalReview, opt_in_id: str) -> pd.DataFrame:
-    people = [withdrawal.person for withdrawal in judgement.vanished]
-    newest: list[KnownWithdrawal] = [withdrawal.withdrawals[0] for withdrawal in judgement.vanished]
+def _vanished(review: WithdrawalReview, opt_in_id: str) -> pd.DataFrame:
+    people = [withdrawal.person for withdrawal in review.vanished]
+    newest: list[KnownWithdrawal] = [withdrawal.withdrawals[0] for withdrawal in review.vanished]
     kinds, _, ids = zip(*(person.key.partition(":") for person in people), strict=True) if people else ((), (), ())
     return pd.DataFrame(
         {

@@ -102,7 +102,7 @@ def write_back(
     unmatched = Unmatched(
         [bounce for bounce in fresh if bounce.address in bounced_unknown],
         with_all_opt_ins_left(
-            [replace(unsubscribe, through=frozenset()) for unsubscribe in unsubscribes if unsubscribe not in matched]
+            [replace(unsubscribe, consents=frozenset()) for unsubscribe in unsubscribes if unsubscribe not in matched]
         ),
     )
     state.feedback_imports.commit(mandator, pending.read, before, unmatched, datetime.now(UTC))

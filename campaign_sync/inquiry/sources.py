@@ -75,7 +75,7 @@ class ListArchive:
                 address=row[ADDRESS],
                 consent=_consent(row),
                 in_list=position in of_list.rows.index,
-                doubtful=key in of_list.doubtful,
+                doubtful=key in of_list.uncertain_keys,
                 has_evidence=set(EVIDENCE_COLUMNS) <= set(snapshot),
             )
             for (position, row), key in zip(snapshot[wanted].iterrows(), keys[wanted], strict=True)

@@ -71,8 +71,8 @@ def freshness_policy(settings: MandatorSettings, now: datetime) -> dg.FreshnessP
     if rule is None:
         return None
     if settings.deadline is None:
-        return dg.FreshnessPolicy.time_window(fail_window=rule.reach)
-    return dg.FreshnessPolicy.cron(settings.deadline, rule.reach, settings.timezone)
+        return dg.FreshnessPolicy.time_window(fail_window=rule.max_age)
+    return dg.FreshnessPolicy.cron(settings.deadline, rule.max_age, settings.timezone)
 
 
 def planned_pause(settings: MandatorSettings, now: datetime) -> timedelta:

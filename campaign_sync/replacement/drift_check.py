@@ -63,7 +63,7 @@ class DriftCheck:
         try:
             drift = self._compare(settings, proven, known)
         except (OptimizelyError, CrmError, FileStorageError, _NotComparableError) as error:
-            drift = known.not_seen(str(error), self.now())
+            drift = known.after_failed_check(str(error), self.now())
         if self._settled(settings) != proven:  # its replacement has begun, so what was read means nothing
             return None
         self.state.list_drifts.record(drift)
@@ -87,9 +87,9 @@ class DriftCheck:
         start = self.place(max(in_list - PAGE_ROWS, 0) + 1)
         unexpected = count_unexpected_rows(columns, vendor, digests, start, PAGE_ROWS)
         if not needs_full_read_back(len(people.rows), known.read_back, in_list, unexpected):
-            return known.seen(in_list, None, self.now())
+            return known.after_check(in_list, None, self.now())
         reading = self._read(columns, vendor, people, digests)
-        return known.seen(reading.in_list, reading, self.now())
+        return known.after_check(reading.in_list, reading, self.now())
 
     def _people(self, settings: ListSettings, proven: Replacement) -> Members:
         """Return the people who were sent and not rejected."""
@@ -122,7 +122,7 @@ class DriftCheck:
                 missing=len(missing) - departed,
                 departed=departed,
                 changed=proof.changed,
-                strange=max(len(contents) - (len(people.rows) - len(missing)), 0),
+                unexpected=max(len(contents) - (len(people.rows) - len(missing)), 0),
             )
             if not reading.missing and not reading.changed:
                 break

@@ -77,14 +77,14 @@ def judge_lists(
             proven_at=proven_at,
             is_current=proven_at is not None and expected.is_current(proven_at),
             incomplete_since=(unfinished.cleared_at or unfinished.started_at) if unfinished else None,
-            under_way=unfinished is not None
+            in_progress=unfinished is not None
             and unfinished.state is not ReplacementState.FAILED
             and state.locks.holder(unfinished.recipient_list_id) is not None,
             attempt=(attempts or {}).get(name),
             attempts_known=attempts is not None,
             feedback=age,
             drift=drift,
-            doubtful_since=doubts[name].found_at if name in doubts else None,
+            partial_fill_since=doubts[name].found_at if name in doubts else None,
         )
         judged.append(Judged(name, assess_readiness(facts, now), drift))
     return judged

@@ -257,8 +257,8 @@ def require_enough_left(settings: ListSettings, context: CheckContext, entity_ty
     """
     left = sum(entity_types.values())
     beyond = limit_violations(left, settings.schema.limits)
-    if context.held_before and not context.size_accepted:
-        beyond += change_violations({"": left}, settings.schema.limits, [context.held_before])
+    if context.list_baseline and not context.size_accepted:
+        beyond += change_violations({"": left}, settings.schema.limits, [context.list_baseline])
     if beyond:
         raise UnprovenError(
             f"of all who were sent only {left} are in it, the vendor turned the others away ({beyond[0]})"

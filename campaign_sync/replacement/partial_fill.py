@@ -12,7 +12,7 @@ import pandas as pd
 
 from campaign_sync.domain.checks import CheckContext, CheckOutcome
 from campaign_sync.domain.row_digests import row_digests
-from campaign_sync.domain.size_limits import exceeds_growth, may_be_incomplete
+from campaign_sync.domain.size_limits import exceeds_growth, may_be_partial_fill
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.progress import rows_of
@@ -50,7 +50,7 @@ def with_size_doubts(
     if state.replacements.incomplete(settings.mandator, settings.name):  # known to be half full, and reported as such
         return list(outcomes)
     held, known = _count(settings, vendor, rows)
-    if not may_be_incomplete(held, known, len(rows), settings.schema.limits):
+    if not may_be_partial_fill(held, known, len(rows), settings.schema.limits):
         state.recipient_lists.clear_partial_fill(settings.mandator, settings.name)
         return list(outcomes)
     state.recipient_lists.record_partial_fill(PartialFill(settings.mandator, settings.name, held, len(rows), now))

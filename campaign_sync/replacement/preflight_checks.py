@@ -49,13 +49,13 @@ def check_context(
     if suppressed is None:
         suppressed = Suppressed.of(current_suppression(crm, state, settings.mandator), opt_in_id)
     accepted = state.recipient_lists.accepted_size(settings.mandator, settings.name, *run_ids)
-    sent_before, held_before = size_baselines(settings, vendor, state, before_preflight=before_preflight)
+    sent_before, list_baseline = size_baselines(settings, vendor, state, before_preflight=before_preflight)
     return CheckContext(
         suppressed=suppressed,
         consents=crm.consent_rows(opt_in_id),
         vendor_attributes=vendor.recipient_lists.attribute_names(settings.recipient_list_id),
         baselines=sent_before,
-        held_before=held_before,
+        list_baseline=list_baseline,
         size_accepted=str(accepted) if accepted else None,
     )
 

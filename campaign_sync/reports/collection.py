@@ -77,7 +77,7 @@ def _reader_ages(mandator: str, settings: MandatorSettings, state: State, now: d
 
 def _opt_outs(mandator: str, settings: MandatorSettings, state: State, now: datetime) -> OptOuts | None:
     to_crm, to_absence = list_delays(mandator, settings.lists, state, now, timedelta(days=PERIOD))
-    spread_to_crm, spread_to_absence = Delays.of(to_crm), Delays.of(to_absence)
+    spread_to_crm, spread_to_absence = Delays.summarize(to_crm), Delays.summarize(to_absence)
     if spread_to_crm is None or spread_to_absence is None:
         return None
     waits = Counter(next((step for step in WAITS if delay <= step), None) for delay in to_absence)

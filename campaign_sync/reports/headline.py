@@ -20,7 +20,7 @@ STATUS_MESSAGES: Final = {
         "{names} has never been filled completely – please send nothing to it yet",
         "{names} have never been filled completely – please send nothing to them yet",
     ),
-    Readiness.DOUBTFUL: PluralMessage(
+    Readiness.SUSPECTED_PARTIAL_FILL: PluralMessage(
         "{names} looks half full – please send nothing to it",
         "{names} look half full – please send nothing to them",
     ),
@@ -60,7 +60,7 @@ _SINCE, _AS_OF = gettext_noop("{name} (since {moment})"), gettext_noop("{name} (
 _NAMES_WITH_TIME: Final = {
     Readiness.INCOMPLETE: _SINCE,
     Readiness.RENEWING: _SINCE,
-    Readiness.DOUBTFUL: _SINCE,
+    Readiness.SUSPECTED_PARTIAL_FILL: _SINCE,
     Readiness.DRIFTED: _SINCE,
     Readiness.FAILED: _AS_OF,
     Readiness.OLD: _AS_OF,

@@ -16,7 +16,7 @@ STATUS_TEXTS: Final = {
     Readiness.RENEWING: gettext_noop("being renewed"),
     Readiness.INCOMPLETE: gettext_noop("incomplete"),
     Readiness.NEVER: gettext_noop("never filled"),
-    Readiness.DOUBTFUL: gettext_noop("looks half full"),
+    Readiness.SUSPECTED_PARTIAL_FILL: gettext_noop("looks half full"),
     Readiness.DRIFTED: gettext_noop("changed"),
     Readiness.FAILED: gettext_noop("not renewed"),
     Readiness.FEEDBACK_OLD: gettext_noop("opt-outs outdated"),
@@ -117,7 +117,7 @@ def _drift_facts(entry: ListReport, localizer: Localizer) -> list[tuple[str, str
             localizer.gettext("Gone without a reason"): drift.read_back.missing,
             localizer.gettext("With other values"): drift.read_back.changed,
             localizer.gettext("Opted out or blocked since"): drift.read_back.departed,
-            localizer.gettext("Added at Optimizely"): drift.read_back.strange,
+            localizer.gettext("Added at Optimizely"): drift.read_back.unexpected,
         }
         facts += [(name, localizer.number(people)) for name, people in counts.items() if people]
     if drift.not_checked_since:

@@ -27,7 +27,7 @@ def parse_responses(raw: Iterable[Row], window: ImportWindow, layout: Layout) ->
     kind = RESPONSE_READER_KINDS[window.reader]
     parsed = parse_rows(raw, layout, window.until)
     understood = [
-        Response(kind, row.address, row.mailing_id, row.occurred_at, _detail(row), named=_named(row))
+        Response(kind, row.address, row.mailing_id, row.occurred_at, _detail(row), reported=_named(row))
         for row in parsed.rows
         if row.mailing_id is not None and 0 < row.mailing_id <= LARGEST_ID
     ]
@@ -36,7 +36,7 @@ def parse_responses(raw: Iterable[Row], window: ImportWindow, layout: Layout) ->
     for (
         response
     ) in understood:  # rows that differ in what they name can be one response; a row that names nothing says less
-        if response.named or response not in distinct:
+        if response.reported or response not in distinct:
             distinct[response] = response
     return list(distinct.values()), unparsed
 
@@ -46,7 +46,7 @@ def _detail(row: FeedbackRow) -> str | None:
 
 
 def _named(row: FeedbackRow) -> ReportedConsent | None:
-    named = ReportedConsent(row.opt_in_id, Entity.named(row.entity_type, row.entity_id))
+    named = ReportedConsent(row.opt_in_id, Entity.from_parts(row.entity_type, row.entity_id))
     return named if named.opt_in_id or named.entity else None
 
 
@@ -76,7 +76,7 @@ def attribute_responses(
     if not responses:
         return []
     known: dict[ReportedConsent, ReportedConsent] = {}
-    if named := {response.named for response in responses if response.named}:
+    if named := {response.reported for response in responses if response.reported}:
         with crm().snapshot() as snapshot:
             known = identify_consents(named, mandator, snapshot)
     people = [(response.recipient_id, response.occurred_at) for response in responses]
@@ -85,7 +85,7 @@ def attribute_responses(
         _of(
             response,
             sent.consents_at(response.recipient_id, response.occurred_at, lists_of(response.mailing_id)),
-            known[response.named] if response.named else ReportedConsent(None),
+            known[response.reported] if response.reported else ReportedConsent(None),
         )
         for response in responses
     ]

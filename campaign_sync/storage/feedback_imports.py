@@ -361,7 +361,7 @@ def _key_fields(row: Any) -> tuple[str, datetime, str]:
 
 
 def _unsubscribe(row: Any, raw: RawRow | None) -> Unsubscribe:
-    opt_in_id, entity = row.opt_in_id or None, Entity.named(row.entity_type, row.entity_id)
+    opt_in_id, entity = row.opt_in_id or None, Entity.from_parts(row.entity_type, row.entity_id)
     return Unsubscribe(
         *_key_fields(row),
         UNSUBSCRIBE_SOURCE,

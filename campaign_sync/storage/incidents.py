@@ -39,17 +39,17 @@ class Incidents:
         return {Subject.parse(row.subject): _incident(row) for row in self._rows(is_open)}
 
     def reconcile(
-        self, mandator: str, incidents: Iterable[Incident], unsettled: Collection[Subject], now: datetime
+        self, mandator: str, incidents: Iterable[Incident], in_progress: Collection[Subject], now: datetime
     ) -> IncidentChanges:
         """Record which incidents are new, worse or over. Return these changes.
 
         Args:
             mandator: whose incidents these are.
             incidents: all its incidents now.
-            unsettled: subjects whose incidents can't be over yet, because a run is at work on them.
+            in_progress: subjects whose incidents can't be over yet, because a run is at work on them.
             now: when these were detected.
         """
-        changed = compare_incidents(self.open(mandator), incidents, unsettled)
+        changed = compare_incidents(self.open(mandator), incidents, in_progress)
         is_open = (_table.c.mandator == mandator) & _table.c.cleared_at.is_(None)
         with self._engine.begin() as connection:
             for incident in changed.worse:
@@ -57,7 +57,7 @@ class Incidents:
                 connection.execute(
                     update(_table).where(is_open, _table.c.subject == str(incident.subject)).values(values)
                 )
-            for subject in changed.over:
+            for subject in changed.resolved:
                 connection.execute(
                     update(_table).where(is_open, _table.c.subject == str(subject)).values(cleared_at=now)
                 )

@@ -8,7 +8,14 @@ from campaign_sync.domain.list_drift import ListDrift, ReadBack
 from campaign_sync.storage.tables import list_drift
 from campaign_sync.storage.upsert import upsert
 
-_READ_BACK = ("proven", "missing", "departed", "changed", "strange")
+_READ_BACK_FIELDS = {
+    "proven": "proven",
+    "missing": "missing",
+    "departed": "departed",
+    "changed": "changed",
+    "strange": "unexpected",
+}
+"""The fields of a `ReadBack` by their columns."""
 
 
 class ListDrifts:
@@ -43,7 +50,10 @@ class ListDrifts:
     def record(self, drift: ListDrift) -> None:
         """Store the result of a check."""
         values = {key: value for key, value in asdict(drift).items() if key != "read_back"}
-        counts = {key: getattr(drift.read_back, key) if drift.read_back else None for key in _READ_BACK}
+        counts = {
+            column: getattr(drift.read_back, field) if drift.read_back else None
+            for column, field in _READ_BACK_FIELDS.items()
+        }
         row = values | counts
         with self._engine.begin() as connection:
             upsert(connection, list_drift, [row], update=tuple(row.keys() - {"mandator", "list"}))

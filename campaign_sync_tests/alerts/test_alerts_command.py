@@ -121,7 +121,7 @@ def test_a_list_that_cannot_be_looked_at_is_shown_with_since_when(shop: Installa
         assert proven is not None
         since = datetime(2026, 11, 24, 4, tzinfo=UTC)
         state.list_drifts.record(
-            ListDrift("nord", "newsletter", proven.id).not_seen("the vendor is out of reach", since)
+            ListDrift("nord", "newsletter", proven.id).after_failed_check("the vendor is out of reach", since)
         )
 
     fine, told = shown(shop)

@@ -224,7 +224,7 @@ def withdrawn(small: SmallCrm) -> list[tuple[str, str]]:
 
 def through(address: str, entity_id: str, opt_in_id: str) -> Unsubscribe:
     entity = Entity(EntityType.CONTACT, entity_id)
-    return dataclasses.replace(unsubscribed(address, 1), through=frozenset({ConsentRef(entity, opt_in_id)}))
+    return dataclasses.replace(unsubscribed(address, 1), consents=frozenset({ConsentRef(entity, opt_in_id)}))
 
 
 def test_an_unsubscribe_ends_the_consent_that_somebody_was_written_to_through_and_no_other(small: SmallCrm) -> None:

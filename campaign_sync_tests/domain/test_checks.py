@@ -101,7 +101,7 @@ def test_text_that_was_read_in_the_wrong_encoding_warns_and_stops_nothing(frame:
     ("suppressed", "code"),
     [
         (Suppressed(bounced=frozenset({"bo@example.org"})), "bounced"),
-        (Suppressed(left_at={"bo@example.org": PERSON["consent_at"]}), "unsubscribed"),
+        (Suppressed(unsubscribed_at={"bo@example.org": PERSON["consent_at"]}), "unsubscribed"),
         (Suppressed(withdrawn=frozenset({"contact:2"})), "unsubscribed"),
         (Suppressed(withdrawn_at={"bo@example.org": PERSON["consent_at"]}), "consent_withdrawn"),
     ],

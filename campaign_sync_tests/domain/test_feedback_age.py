@@ -33,11 +33,11 @@ LIMITS = AgeLimits(timedelta(hours=36), timedelta(days=30))
 def test_it_warns_after_a_day_blocks_at_the_limit_and_alarms_at_a_quarter_of_the_vendors_memory(
     hours: float, freshness: Freshness
 ) -> None:
-    assert LIMITS.judge("nord", NOW - timedelta(hours=hours), NOW).freshness is freshness
+    assert LIMITS.assess("nord", NOW - timedelta(hours=hours), NOW).freshness is freshness
 
 
 def test_the_alarm_names_the_mandator_and_the_day_from_which_unsubscribes_are_lost() -> None:
-    told = LIMITS.judge("nord", NOW - timedelta(days=10), NOW).message
+    told = LIMITS.assess("nord", NOW - timedelta(days=10), NOW).message
     assert told == (
         "ALARM: the CRM has nord's feedback up to 10.0 days ago; the vendor keeps it for 30.0 days, so from 2026-12-14 "
         "on unsubscribes are lost for good. No list is replaced; materialize nord's bounces, unsubscribes and "
@@ -46,16 +46,16 @@ def test_the_alarm_names_the_mandator_and_the_day_from_which_unsubscribes_are_lo
 
 
 def test_feedback_that_never_came_blocks_and_is_named() -> None:
-    verdict = LIMITS.judge("nord", None, NOW, "getOutBounces")
+    verdict = LIMITS.assess("nord", None, NOW, "getOutBounces")
     assert verdict.freshness is Freshness.BLOCKING
     assert "getOutBounces of nord were never imported" in verdict.message
 
 
 def test_delivered_files_that_show_nothing_new_are_told_of_where_feedback_grows_old() -> None:
     by_files = AgeLimits(timedelta(hours=36), timedelta(days=30), by_files=True)
-    assert "what is new in them" not in by_files.judge("nord", NOW, NOW).message
+    assert "what is new in them" not in by_files.assess("nord", NOW, NOW).message
     for until in (NOW - timedelta(hours=25), NOW - timedelta(hours=40), NOW - timedelta(days=10), None):
-        verdict = by_files.judge("nord", until, NOW, "getOutBounces")
+        verdict = by_files.assess("nord", until, NOW, "getOutBounces")
         assert "Delivered files count by what is new in them" in verdict.message
         assert "never imported" not in verdict.message
 
@@ -76,7 +76,7 @@ def test_a_file_shows_something_only_by_an_event_newer_than_all_before_and_not_f
 def test_older_is_never_less_alarming(one: timedelta, other: timedelta) -> None:
     order = list(Freshness)
     younger, older = sorted((one, other))
-    found = [order.index(LIMITS.judge("nord", NOW - age, NOW).freshness) for age in (younger, older)]
+    found = [order.index(LIMITS.assess("nord", NOW - age, NOW).freshness) for age in (younger, older)]
     assert found == sorted(found)
 
 

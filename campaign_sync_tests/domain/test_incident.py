@@ -38,30 +38,34 @@ LOOKS = st.lists(st.tuples(st.lists(TROUBLES, max_size=4), st.sets(st.sampled_fr
 @given(LOOKS)
 def test_a_subject_is_told_of_once_until_it_is_worse_or_over(looks: list[tuple[list[Incident], set[Subject]]]) -> None:
     known: dict[Subject, Incident] = {}
-    for found, unsettled in looks:
-        changed = compare_incidents(known, found, unsettled)
-        new, worse, over = {one.subject for one in changed.new}, {one.subject for one in changed.worse}, changed.over
+    for found, in_progress in looks:
+        changed = compare_incidents(known, found, in_progress)
+        new, worse, over = (
+            {one.subject for one in changed.new},
+            {one.subject for one in changed.worse},
+            changed.resolved,
+        )
         assert new & known.keys() <= set(over), "what is told anew was over"
         assert worse <= known.keys()
-        assert all(one.kind.gravity > known[one.subject].kind.gravity for one in changed.worse)
+        assert all(one.kind.severity > known[one.subject].kind.severity for one in changed.worse)
         left = most_severe_by_subject(found)
-        assert all(left[one].at_stake < known[one].at_stake for one in set(over) & left.keys())
-        assert not set(over) & unsettled
+        assert all(left[one].impact < known[one].impact for one in set(over) & left.keys())
+        assert not set(over) & in_progress
         for subject in over:
             del known[subject]
         known |= {one.subject: one for one in (*changed.new, *changed.worse)}
         assert {one.subject for one in found} <= known.keys(), "whatever is wrong is known of"
-        again = compare_incidents(known, found, unsettled)
+        again = compare_incidents(known, found, in_progress)
         assert not again.new
         assert not again.worse
-        assert not again.over
+        assert not again.resolved
 
 
 @given(st.lists(TROUBLES))
 def test_the_gravest_trouble_of_a_subject_speaks_for_it(found: list[Incident]) -> None:
-    gravest = most_severe_by_subject(found)
-    assert gravest.keys() == {one.subject for one in found}
-    assert all(gravest[one.subject].kind.gravity >= one.kind.gravity for one in found)
+    most_severe = most_severe_by_subject(found)
+    assert most_severe.keys() == {one.subject for one in found}
+    assert all(most_severe[one.subject].kind.severity >= one.kind.severity for one in found)
 
 
 def test_an_incomplete_list_outweighs_whatever_else_is_wrong_with_it() -> None:

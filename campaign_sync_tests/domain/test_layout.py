@@ -187,16 +187,16 @@ def test_a_broken_first_row_is_not_taken_for_a_header(first: list[str]) -> None:
 def test_rows_below_a_header_without_the_named_column_do_not_fit_and_the_others_names_are_told() -> None:
     parsed = parse_rows([["recipient", "time"], ["anna@example.org", NOON_MS]], Layout(recipient="id"), UNTIL)
     assert (parsed.rows, parsed.unparsed) == ((), (0, 1))
-    assert parsed.trouble == "the header row has no column 'id'; it has recipient, time"
+    assert parsed.header_problem == "the header row has no column 'id'; it has recipient, time"
 
 
 @pytest.mark.parametrize("row", [["anna@example.org", NOON_MS], ["Meier", "Hans"]])
 def test_rows_without_a_header_do_not_fit_named_columns_and_nothing_of_them_is_shown(row: list[str]) -> None:
     parsed = parse_rows([row, row], Layout(recipient="id"), UNTIL)
     assert (parsed.rows, parsed.unparsed, parsed.has_columns) == ((), (0, 1), False)
-    assert parsed.trouble
-    assert "'id'" in parsed.trouble
-    assert row[0] not in parsed.trouble
+    assert parsed.header_problem
+    assert "'id'" in parsed.header_problem
+    assert row[0] not in parsed.header_problem
 
 
 def test_a_file_without_its_header_takes_none_of_the_others_with_it() -> None:
@@ -224,7 +224,7 @@ def test_case_blanks_marks_and_decomposed_letters_of_a_header_do_not_matter(head
     rows = [["\ufeffEmpfänger", "Zeit"], ["anna@example.org", NOON_MS], header, ["\ufeffbo@example.org", NOON_MS]]
     for body in (rows, rows[2:]):
         parsed = parse_rows(body, Layout(recipient="Empfänger", time="Zeit"), UNTIL)
-        assert (parsed.unparsed, parsed.trouble, parsed.has_columns) == ((), None, True)
+        assert (parsed.unparsed, parsed.header_problem, parsed.has_columns) == ((), None, True)
         assert parsed.rows[-1].address == "bo@example.org"
 
 
@@ -238,7 +238,7 @@ def test_a_column_that_stands_twice_in_the_header_is_not_guessed(header: list[st
     rows = [header, [NOON_MS, "anna@example.org", "0"]]
     parsed = parse_rows(rows, Layout(recipient="Empfänger", time="Zeit"), UNTIL)
     assert (parsed.rows, parsed.unparsed) == ((), (0, 1))
-    assert "the column 'Zeit' more than once" in (parsed.trouble or "")
+    assert "the column 'Zeit' more than once" in (parsed.header_problem or "")
 
 
 @given(raw_rows, st.lists(st.integers(0, 8), max_size=3))

@@ -172,7 +172,7 @@ def test_the_vendors_default_rows_leave_no_doubt() -> None:
 )
 def test_usual_ways_to_write_a_time_are_recognized(cells: list[str], time_format: str) -> None:
     guess = of(*cells)
-    assert (guess.time, guess.time_format, guess.doubts) == (1, time_format, ())
+    assert (guess.time, guess.time_format, guess.warnings) == (1, time_format, ())
 
 
 @pytest.mark.parametrize(
@@ -186,32 +186,32 @@ def test_usual_ways_to_write_a_time_are_recognized(cells: list[str], time_format
 def test_times_that_could_be_misread_get_no_format_but_a_doubt(cells: list[str], doubt: str) -> None:
     guess = of(*cells)
     assert (guess.time, guess.time_format) == (1, None)
-    assert doubt in "; ".join(guess.doubts)
+    assert doubt in "; ".join(guess.warnings)
 
 
 @pytest.mark.parametrize("cells", [["24.12.1969", "1.5.1980"], ["100000000011", "100000000012"], ["Köln", None], []])
 def test_birthdays_and_ids_are_no_times(cells: list[str | None]) -> None:
     guess = of(*cells)
     assert (guess.time, guess.time_format) == (None, None)
-    assert {"no column looks like a time", "there are no rows"} & set(guess.doubts)
+    assert {"no column looks like a time", "there are no rows"} & set(guess.warnings)
 
 
 def test_rows_without_addresses_are_doubted() -> None:
     guess = guess_layout([["4711", "2026-11-24"], ["4712", "2026-11-24"]])
     assert guess.recipient is None
-    assert "no column looks like addresses" in guess.doubts
+    assert "no column looks like addresses" in guess.warnings
 
 
 def test_a_header_whose_names_are_not_different_gives_positions_and_a_doubt() -> None:
     guess = guess_layout([["id", "id"], ["anna@example.org", "2026-11-24"], ["bo@example.org", "2026-11-25"]])
     assert (guess.header, guess.recipient, guess.time) == (True, 0, 1)
-    assert "columns are given by position" in "; ".join(guess.doubts)
+    assert "columns are given by position" in "; ".join(guess.warnings)
 
 
 def test_a_header_that_comes_again_is_doubted_and_no_row() -> None:
     guess = guess_layout([["id", "time"], ["anna@example.org", "2026-11-24"], ["id", "time"]])
     assert (guess.header, guess.recipient, guess.time_format) == (True, "id", "iso")
-    assert ["comes again further down" in doubt for doubt in guess.doubts] == [True]
+    assert ["comes again further down" in doubt for doubt in guess.warnings] == [True]
 
 
 @pytest.mark.parametrize("first", [["an@na@example.org", "?"], ["Groß", "24.11.2026"], [None, None], ["", "Köln"]])
@@ -219,12 +219,12 @@ def test_a_first_row_that_could_be_about_somebody_is_no_header(first: Row) -> No
     rows: list[Row] = [first, ["anna@example.org", "24.11.2026"], ["bo@example.org", "24.11.2026"]]
     guess = guess_layout(rows)
     assert (guess.header, guess.recipient, guess.time) == (False, 0, 1)
-    assert guess.doubts == ("1 of 3 rows lack an address in column 0 or a time in column 1",)
+    assert guess.warnings == ("1 of 3 rows lack an address in column 0 or a time in column 1",)
     assert not {"an@na@example.org", "Groß", "Köln"} & set(pseudonymize_rows(rows, guess, PSEUDONYMS)[0])
 
 
 def test_a_single_row_does_not_tell_whether_it_is_a_header() -> None:
-    assert "one row doesn't tell" in guess_layout([["id", "time"]]).doubts[0]
+    assert "one row doesn't tell" in guess_layout([["id", "time"]]).warnings[0]
 
 
 def test_mailings_are_known_by_their_name_only() -> None:
@@ -238,7 +238,7 @@ def test_mailings_are_known_by_their_name_only() -> None:
 def test_the_column_with_the_most_people_is_the_recipient() -> None:
     guess = guess_layout([["news@example.org", f"person{number}@example.org", "2026-11-24"] for number in range(3)])
     assert guess.recipient == 1
-    assert guess.doubts == ("columns 0 and 1 hold addresses; column 1 was taken, having the most different ones",)
+    assert guess.warnings == ("columns 0 and 1 hold addresses; column 1 was taken, having the most different ones",)
 
 
 def test_of_two_columns_with_times_the_events_lie_closer_together() -> None:
@@ -248,7 +248,7 @@ def test_of_two_columns_with_times_the_events_lie_closer_together() -> None:
     ]
     guess = guess_layout(rows)
     assert (guess.time, guess.time_format) == (2, "%d.%m.%Y %H:%M")
-    assert guess.doubts == ("columns 0 and 2 hold times; column 2 was taken, compare it with the others",)
+    assert guess.warnings == ("columns 0 and 2 hold times; column 2 was taken, compare it with the others",)
     assert pseudonymize_rows(rows, guess, PSEUDONYMS)[1] == [
         "text (8 characters)",
         PSEUDONYMS.of("bo@example.org"),
@@ -285,7 +285,7 @@ TECHNICAL: list[Row] = [
 def test_technical_fields_are_known_by_what_they_hold_where_nothing_names_them() -> None:
     guess = guess_layout(TECHNICAL, OPT_INS)
     assert (guess.opt_in_id, guess.entity_type, guess.entity_id) == (2, 3, 4)
-    assert guess.doubts == ("column 4 was taken for entity_id, being beside the entity types; compare it",)
+    assert guess.warnings == ("column 4 was taken for entity_id, being beside the entity types; compare it",)
     shown = pseudonymize_rows(TECHNICAL, guess, PSEUDONYMS, OPT_INS)
     assert [row[2:] for row in shown] == [
         ["newsletter-nord", "contact", "text (3 characters)"],
@@ -298,7 +298,7 @@ def test_technical_fields_are_known_by_their_names_whatever_they_hold() -> None:
     names: Row = ["mail", "at", "OPT_IN_ID", "entity-type", "Entity ID"]
     guess = guess_layout([names, *([*row[:2], "17", "", "?"] for row in TECHNICAL)])
     assert (guess.opt_in_id, guess.entity_type, guess.entity_id) == tuple(names[2:])
-    assert guess.doubts == ()
+    assert guess.warnings == ()
 
 
 def test_a_name_beside_the_kind_of_a_record_is_no_id() -> None:

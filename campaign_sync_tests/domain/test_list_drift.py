@@ -18,8 +18,8 @@ def readings(draw: st.DrawFn) -> ReadBack:
     missing = draw(st.integers(0, proven))
     departed = draw(st.integers(0, proven - missing))
     changed = draw(st.integers(0, proven - missing - departed))
-    strange = draw(people)
-    return ReadBack(proven, proven - missing - departed + strange, missing, departed, changed, strange)
+    unexpected = draw(people)
+    return ReadBack(proven, proven - missing - departed + unexpected, missing, departed, changed, unexpected)
 
 
 @given(proven=people, added=people)
@@ -42,7 +42,12 @@ def test_a_list_that_was_emptied_has_drifted_whoever_signed_up_since(proven: int
 def test_more_people_missing_never_make_it_better(reading: ReadBack) -> None:
     if reading.departed and reading.drifted:
         worse = ReadBack(
-            reading.proven, reading.in_list, reading.missing + 1, reading.departed - 1, reading.changed, reading.strange
+            reading.proven,
+            reading.in_list,
+            reading.missing + 1,
+            reading.departed - 1,
+            reading.changed,
+            reading.unexpected,
         )
         assert worse.drifted
 
@@ -71,9 +76,11 @@ def test_a_list_that_is_as_proven_is_not_read_in_full(proven: int) -> None:
     assert not needs_full_read_back(proven, None, proven, 0)
 
 
-@given(proven=people, added=people, strange=st.integers(0, 200))
-def test_strange_rows_that_the_growth_explains_are_not_read_in_full(proven: int, added: int, strange: int) -> None:
-    assert needs_full_read_back(proven, None, proven + added, strange) is (strange > added)
+@given(proven=people, added=people, unexpected=st.integers(0, 200))
+def test_unexpected_rows_that_the_growth_explains_are_not_read_in_full(
+    proven: int, added: int, unexpected: int
+) -> None:
+    assert needs_full_read_back(proven, None, proven + added, unexpected) is (unexpected > added)
 
 
 @given(proven=st.integers(1, 2_000_000), data=st.data())
@@ -83,7 +90,7 @@ def test_a_count_below_the_proven_one_is_read_in_full(proven: int, data: st.Data
 
 @given(readings())
 def test_what_a_full_reading_has_explained_is_not_read_again_until_it_changes(reading: ReadBack) -> None:
-    known = min(200, reading.strange + reading.changed)
+    known = min(200, reading.unexpected + reading.changed)
     assert needs_full_read_back(reading.proven, reading, reading.in_list, known) is reading.drifted
     if reading.in_list:
         assert needs_full_read_back(reading.proven, reading, reading.in_list - 1, 0)
@@ -91,19 +98,19 @@ def test_what_a_full_reading_has_explained_is_not_read_again_until_it_changes(re
 
 def test_since_when_a_list_has_drifted_stays_until_it_has_not() -> None:
     bad, good = ReadBack(5, 0, 5, 0, 0, 0), ReadBack(5, 5, 0, 0, 0, 0)
-    drift = ListDrift("nord", "newsletter", "r1").seen(0, bad, NOON)
+    drift = ListDrift("nord", "newsletter", "r1").after_check(0, bad, NOON)
     assert drift.drifted_since == NOON
-    later = drift.seen(0, bad, NOON + timedelta(hours=1))
+    later = drift.after_check(0, bad, NOON + timedelta(hours=1))
     assert (later.drifted_since, later.checked_at) == (NOON, NOON + timedelta(hours=1))
-    assert later.seen(5, good, NOON + timedelta(hours=2)).drifted_since is None
+    assert later.after_check(5, good, NOON + timedelta(hours=2)).drifted_since is None
 
 
 def test_not_to_be_able_to_look_says_nothing_about_the_list() -> None:
-    drift = ListDrift("nord", "newsletter", "r1").not_seen("out of reach", NOON)
+    drift = ListDrift("nord", "newsletter", "r1").after_failed_check("out of reach", NOON)
     assert drift.drifted_since is None
-    again = drift.not_seen("out of reach, still", NOON + timedelta(hours=1))
+    again = drift.after_failed_check("out of reach, still", NOON + timedelta(hours=1))
     assert (again.not_checked_since, again.not_checked_because) == (NOON, "out of reach, still")
-    assert again.seen(5, None, NOON + timedelta(hours=2)).not_checked_since is None
+    assert again.after_check(5, None, NOON + timedelta(hours=2)).not_checked_since is None
 
 
 def test_a_reading_is_told_in_counts() -> None:

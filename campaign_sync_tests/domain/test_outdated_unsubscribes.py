@@ -15,7 +15,9 @@ def test_an_unsubscribe_is_outdated_if_every_consent_that_it_is_about_is_granted
     people = {person for person, _ in withdrawals}
     effective = {person for person, consent in withdrawals if consent in withdrawn}
 
-    assert OutdatedUnsubscribes.of(withdrawals, withdrawn) == OutdatedUnsubscribes(len(people - effective), len(people))
+    assert OutdatedUnsubscribes.count(withdrawals, withdrawn) == OutdatedUnsubscribes(
+        len(people - effective), len(people)
+    )
 
 
 def test_from_a_twentieth_on_they_are_suspicious() -> None:

@@ -33,12 +33,12 @@ def test_an_opt_out_that_a_list_still_waits_for_has_taken_at_least_till_now() ->
 
 
 def test_without_an_opt_out_there_is_nothing_to_tell() -> None:
-    assert Delays.of([]) is None
+    assert Delays.summarize([]) is None
 
 
 @given(st.lists(st.integers(0, 10_000), min_size=1))
 def test_percentiles_are_delays_that_really_occurred_in_their_order(hours: list[int]) -> None:
-    delays = Delays.of([number * HOUR for number in hours])
+    delays = Delays.summarize([number * HOUR for number in hours])
     assert delays is not None
     assert delays.count == len(hours)
     assert delays.median <= delays.p95 <= delays.longest == max(hours) * HOUR

@@ -14,18 +14,18 @@ from campaign_sync.domain.readiness import Attempt, Readiness, ReadinessFacts, a
 NOW = datetime(2026, 11, 26, 7, tzinfo=UTC)
 PROVEN_AT = NOW - timedelta(hours=3)
 LIMITS = AgeLimits(timedelta(hours=36), timedelta(days=14))
-FRESH = LIMITS.judge("nord", NOW - timedelta(hours=1), NOW)
+FRESH = LIMITS.assess("nord", NOW - timedelta(hours=1), NOW)
 GOOD = ReadinessFacts(
     proven_at=PROVEN_AT,
     is_current=True,
     incomplete_since=None,
-    under_way=False,
+    in_progress=False,
     attempt=Attempt("r1", PROVEN_AT, replaced=True),
     attempts_known=True,
     feedback=FRESH,
     drift=None,
 )
-EMPTIED = ListDrift("nord", "newsletter", "r1").seen(0, ReadBack(5, 0, 5, 0, 0, 0), NOW)
+EMPTIED = ListDrift("nord", "newsletter", "r1").after_check(0, ReadBack(5, 0, 5, 0, 0, 0), NOW)
 
 
 def refused(hours_ago: float) -> Attempt:
@@ -33,7 +33,7 @@ def refused(hours_ago: float) -> Attempt:
 
 
 def feedback(hours: float) -> FreshnessStatus:
-    return LIMITS.judge("nord", NOW - timedelta(hours=hours), NOW)
+    return LIMITS.assess("nord", NOW - timedelta(hours=hours), NOW)
 
 
 @pytest.mark.parametrize(
@@ -42,12 +42,12 @@ def feedback(hours: float) -> FreshnessStatus:
         (GOOD, Readiness.READY, PROVEN_AT, "is ready"),
         (replace(GOOD, attempt=None), Readiness.READY, PROVEN_AT, "is ready"),
         (replace(GOOD, incomplete_since=NOW), Readiness.INCOMPLETE, NOW, "send nothing to it"),
-        (replace(GOOD, incomplete_since=NOW, under_way=True), Readiness.RENEWING, NOW, "is being replaced just now"),
+        (replace(GOOD, incomplete_since=NOW, in_progress=True), Readiness.RENEWING, NOW, "is being replaced just now"),
         (replace(GOOD, proven_at=None, is_current=False), Readiness.NEVER, None, "was never proven"),
-        (replace(GOOD, doubtful_since=NOW), Readiness.DOUBTFUL, NOW, "looks half full"),
+        (replace(GOOD, partial_fill_since=NOW), Readiness.SUSPECTED_PARTIAL_FILL, NOW, "looks half full"),
         (
-            replace(GOOD, doubtful_since=NOW, proven_at=None, is_current=False),
-            Readiness.DOUBTFUL,
+            replace(GOOD, partial_fill_since=NOW, proven_at=None, is_current=False),
+            Readiness.SUSPECTED_PARTIAL_FILL,
             NOW,
             "send nothing to it",
         ),
@@ -58,7 +58,7 @@ def feedback(hours: float) -> FreshnessStatus:
         (replace(GOOD, feedback=feedback(25)), Readiness.FEEDBACK_OLD, NOW - timedelta(hours=25), "is 25.0 h old"),
         (replace(GOOD, feedback=feedback(37)), Readiness.FEEDBACK_OLD, NOW - timedelta(hours=37), "is 37.0 h old"),
         (
-            replace(GOOD, feedback=LIMITS.judge("nord", None, NOW, "getUnsubscribes")),
+            replace(GOOD, feedback=LIMITS.assess("nord", None, NOW, "getUnsubscribes")),
             Readiness.FEEDBACK_OLD,
             None,
             "was never imported",
@@ -100,7 +100,7 @@ every_fact = st.builds(
     proven_at=st.none() | moments,
     is_current=st.booleans(),
     incomplete_since=st.none() | moments,
-    under_way=st.booleans(),
+    in_progress=st.booleans(),
     attempt=st.none() | attempts,
     attempts_known=st.booleans(),
     feedback=st.none().map(lambda _: FRESH) | st.floats(0, 1000).map(feedback),

@@ -12,7 +12,7 @@ from campaign_sync.domain.size_limits import (
     change_violations,
     exceeds_growth,
     limit_violations,
-    may_be_incomplete,
+    may_be_partial_fill,
     median_baseline,
 )
 
@@ -125,7 +125,7 @@ def test_the_median_is_taken_for_each_entity_type_and_needs_some_history() -> No
 def test_a_list_looks_half_full_that_holds_part_of_a_snapshot_and_hardly_anybody_else(
     held: int, known: int, expected: int, verdict: bool
 ) -> None:
-    assert may_be_incomplete(held, known, expected, SizeLimits(max_shrink=0.2)) is verdict
+    assert may_be_partial_fill(held, known, expected, SizeLimits(max_shrink=0.2)) is verdict
 
 
 @given(st.integers(1, 10**6), st.integers(0, 10**6), shares, shares)
@@ -135,7 +135,7 @@ def test_a_list_that_may_be_a_proven_one_never_looks_half_full(
     limits = SizeLimits(max_shrink=max_shrink, max_growth=max_growth)
     held = max(0, expected - swept)
     if not size_violations(held, limits, SizeBaseline(expected, "as sent")):
-        assert not may_be_incomplete(held, held, expected, limits)
+        assert not may_be_partial_fill(held, held, expected, limits)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 10**6), shares)

@@ -34,7 +34,7 @@ def vanished(
     remembered: list[KnownWithdrawal], people: list[ConsentingPerson], *shown: ShownWithdrawal
 ) -> dict[str, list[str]]:
     """Whom withdrawals that vanished keep out, and whose withdrawals these are."""
-    judgement = AbsentWithdrawals.of(remembered, shown).judge(people)
+    judgement = AbsentWithdrawals.of(remembered, shown).review(people)
     return {each.person.key: [one.entity for one in each.withdrawals] for each in judgement.vanished}
 
 
@@ -55,7 +55,7 @@ def test_whoever_has_the_address_of_a_record_that_is_gone_is_kept_out_unless_the
 def test_a_newer_consent_of_its_own_record_ends_it_for_everybody_with_the_address() -> None:
     people = [person("e1", "a1", at=6), person("e2", "a1", at=1)]
     assert vanished([known()], people) == {}
-    assert AbsentWithdrawals.of([known()], ()).judge(people).superseded == {"e1"}
+    assert AbsentWithdrawals.of([known()], ()).review(people).superseded == {"e1"}
 
 
 def test_a_newer_consent_of_another_record_ends_nothing() -> None:
@@ -130,7 +130,7 @@ def test_nobody_consents_again_without_a_consent_newer_than_their_own_withdrawal
 def test_whoever_is_kept_out_has_a_withdrawal_against_them_that_is_not_older_than_their_consent(
     remembered: list[KnownWithdrawal], people: list[ConsentingPerson]
 ) -> None:
-    for each in AbsentWithdrawals.of(remembered, ()).judge(people).vanished:
+    for each in AbsentWithdrawals.of(remembered, ()).review(people).vanished:
         for one in each.withdrawals:
             assert one.withdrawn_at >= each.person.consented_at
             assert each.person.entity_pseudonym == one.entity or each.person.address_pseudonym == one.address

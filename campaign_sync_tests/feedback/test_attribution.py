@@ -43,7 +43,7 @@ class Past:
         (found,) = attribute_to_consents(
             [self.unsubscribe(at, who)], self.state.replacement_history, self.frames, lambda _: lists
         )
-        return found.through
+        return found.consents
 
 
 @pytest.fixture
@@ -90,8 +90,8 @@ def test_where_a_snapshot_of_that_time_is_gone_nobody_can_tell_and_others_time_i
     left_long_ago = past.unsubscribe(NOON - 150 * DAY)
     left_now = past.unsubscribe(NOON)
     long_ago, now = attribute_to_consents([left_long_ago, left_now], past.state.replacement_history, past.frames)
-    assert long_ago.through == frozenset()
-    assert now.through == {ConsentRef(CONTACT, "news")}
+    assert long_ago.consents == frozenset()
+    assert now.consents == {ConsentRef(CONTACT, "news")}
 
 
 def test_of_each_list_it_is_who_they_were_when_it_was_sent_last(past: Past) -> None:
@@ -114,7 +114,7 @@ def test_who_is_told_of_for_several_moments_was_in_the_lists_of_each_of_them(pas
         [past.unsubscribe(each) for each in moments], past.state.replacement_history, past.frames
     )
 
-    assert [{each.opt_in_id for each in one.through} for one in found] == [
+    assert [{each.opt_in_id for each in one.consents} for one in found] == [
         {"fifth", "press"},
         {"second", "press"},
         {"first"},
@@ -141,5 +141,5 @@ def test_of_an_unsubscribe_that_names_an_opt_in_only_that_ones_lists_tell_whoeve
     past.sent(NOON - DAY, PRESS, LEAD, "press")
     named = replace(past.unsubscribe(NOON), opt_in_id="press", attribution=Attribution.OPT_IN)
     (found,) = attribute_to_consents([named], past.state.replacement_history, past.frames, lambda _: frozenset({NEWS}))
-    assert found.through == {ConsentRef(LEAD, "press")}
+    assert found.consents == {ConsentRef(LEAD, "press")}
     assert found.attribution is Attribution.OPT_IN

@@ -22,7 +22,7 @@ def small(database_url: str) -> SmallCrm:
 
 
 def known(small: SmallCrm, opt_in_id: str | None, kind: str = "contact", entity_id: str = "C10") -> ReportedConsent:
-    named = ReportedConsent(opt_in_id, Entity.named(kind, entity_id))
+    named = ReportedConsent(opt_in_id, Entity.from_parts(kind, entity_id))
     with small.crm.snapshot() as snapshot:
         return identify_consents({named}, "nord", snapshot)[named]
 
@@ -51,7 +51,7 @@ def test_an_opt_in_of_another_mandator_is_not_known(small: SmallCrm) -> None:
 )  # fmt: skip
 def test_a_record_is_known_by_exactly_its_id(small: SmallCrm, kind: str, text: str, found: str | None) -> None:
     entity = known(small, "news", kind, text).entity
-    assert entity == (Entity.named(kind, found) if found else None)
+    assert entity == (Entity.from_parts(kind, found) if found else None)
 
 
 def test_an_id_that_is_no_number_is_simply_not_known_where_the_crms_ids_are_numbers(small: SmallCrm) -> None:

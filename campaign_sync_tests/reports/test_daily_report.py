@@ -184,7 +184,7 @@ def test_a_list_that_was_changed_after_its_proof_is_not_called_ready(installatio
         proven = state.replacements.last_proven("nord", "newsletter")
         assert proven is not None
         drift = ListDrift("nord", "newsletter", proven.id)
-        state.list_drifts.record(drift.seen(2, ReadBack(5, 2, 4, 0, 0, 1), datetime.now(UTC)))
+        state.list_drifts.record(drift.after_check(2, ReadBack(5, 2, 4, 0, 0, 1), datetime.now(UTC)))
     report = report_of(installation)
 
     assert [entry.status for entry in report.lists] == [Readiness.DRIFTED, Readiness.READY]
@@ -205,7 +205,7 @@ def test_a_list_that_may_be_half_full_is_neither_ready_nor_complete(installation
         state.recipient_lists.record_partial_fill(PartialFill("nord", "newsletter", 2, 5, datetime.now(UTC)))
     report = report_of(installation)
 
-    assert [entry.status for entry in report.lists] == [Readiness.DOUBTFUL, Readiness.READY]
+    assert [entry.status for entry in report.lists] == [Readiness.SUSPECTED_PARTIAL_FILL, Readiness.READY]
     page = render(report, "en")
     assert 'class="headline bad"' in page
     assert "looks half full – please send nothing to it" in text_of(parse_page(page))

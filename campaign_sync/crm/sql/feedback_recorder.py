@@ -92,7 +92,7 @@ def _write_withdrawals(
     holders = {
         unsubscribe: people.get(address_key(unsubscribe.address) or unsubscribe.address, []) for unsubscribe in chunk
     }
-    named = {consent.entity for unsubscribe in chunk for consent in unsubscribe.through} | {
+    named = {consent.entity for unsubscribe in chunk for consent in unsubscribe.consents} | {
         unsubscribe.entity for unsubscribe in chunk if unsubscribe.entity
     }
     past = _Past.read(connection, {entity for group in holders.values() for entity in group} | named, types)
@@ -121,17 +121,17 @@ def _concerned(
     Where the vendor says which lists were left, those lists' instead of all. They end for all with the address, too.
     Nothing is written for records without consent events. Opt-ins come as the CRM spells them.
     """
-    through = {(consent.entity, normalize_word(consent.opt_in_id)) for consent in unsubscribe.through}
-    through = {entry for entry in through if entry[1] in of_mandator}
+    consents = {(consent.entity, normalize_word(consent.opt_in_id)) for consent in unsubscribe.consents}
+    consents = {entry for entry in consents if entry[1] in of_mandator}
     if unsubscribe.opt_in_id:
         keys = {normalize_word(unsubscribe.opt_in_id)} & of_mandator.keys()
-        through = {entry for entry in through if entry[1] in keys}
+        consents = {entry for entry in consents if entry[1] in keys}
         if unsubscribe.entity:
-            through |= {(unsubscribe.entity, key) for key in keys}
+            consents |= {(unsubscribe.entity, key) for key in keys}
     else:
         left = set(map(normalize_word, unsubscribe.opt_ins)) & of_mandator.keys()
-        keys = {key for _, key in through} or left or set(of_mandator)
-    concerned = through | {(entity, key) for entity in holders for key in keys}
+        keys = {key for _, key in consents} or left or set(of_mandator)
+    concerned = consents | {(entity, key) for entity in holders for key in keys}
     return ((entity, of_mandator[key]) for entity, key in sorted(concerned) if key in past.opt_ins[entity])
 
 

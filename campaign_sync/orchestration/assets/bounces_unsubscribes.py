@@ -119,7 +119,7 @@ def _fresh(
     """At most a warning: the check `feedback_age` of `suppression_state` stops the lists."""
     missing = [one.reader for one in ages if one.until is None]
     oldest = None if missing else min(one.until for one in ages if one.until)
-    verdict = limits.judge(mandator, oldest, now, " and ".join(missing))
+    verdict = limits.assess(mandator, oldest, now, " and ".join(missing))
     told = " · ".join(
         f"{one.reader}: complete up to {_ago(one.until, now)}, newest event {_ago(one.newest_event, now)}"
         for one in ages

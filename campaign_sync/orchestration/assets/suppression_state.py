@@ -252,7 +252,9 @@ def _outdated(written: Sequence[WriteBackRecord], suppressed: pd.DataFrame) -> O
         ((one.recipient, one.occurred_at), (str(one.entity), one.opt_in_id)) for one in written if one.entity
     )
     withdrawn = suppressed[suppressed["kind"] == SuppressionKind.UNSUBSCRIBE]
-    return OutdatedUnsubscribes.of(withdrawals, set(zip(entity_keys(withdrawn), withdrawn["opt_in_id"], strict=True)))
+    return OutdatedUnsubscribes.count(
+        withdrawals, set(zip(entity_keys(withdrawn), withdrawn["opt_in_id"], strict=True))
+    )
 
 
 def _unsubscribes(key: dg.AssetKey, pending: PendingFeedback, outdated: OutdatedUnsubscribes) -> dg.AssetCheckResult:

@@ -15,6 +15,8 @@ _LEFT, _RIGHT = 46, 8
 _PLOT = WIDTH - _LEFT - _RIGHT
 _LETTER = 6.2
 """The approximate width of a letter."""
+_LINE = 13
+"""The height of a line of labels."""
 
 COLOURS: Final = ("#1f5a96", "#d98a1c", "#2b8a7d", "#8a6fb0", "#8b949e")
 """They can be distinguished by people who are colour-blind, and in grey by their order."""
@@ -154,27 +156,30 @@ def bars(frame: ChartFrame, entries: Sequence[Bar]) -> Markup:
 
 def scale(frame: ChartFrame, entries: Sequence[Bar], limits: Sequence[Limit]) -> Markup:
     """Draw horizontal bars against limits. A bar beyond the last limit is cut off there; its text has the value."""
-    row, head = 34, 20
+    row = 34
     most = limits[-1].value * 1.12
+    lines = _label_lines(limits, most)
+    head = 20 + max(lines) * _LINE
     height = head + len(entries) * row
     shapes, names = [], []
     for position, entry in enumerate(entries):
         top = head + position * row
         shapes.append(_bar(entry, top, max(min(entry.value / most, 1) * WIDTH, 1.5)))
         names.append(_name(entry, top))
-    for position, limit in enumerate(limits):
-        x = limit.value / most * WIDTH
-        at_the_edge = x + len(limit.label) * _LETTER / 2 > WIDTH
+    for position, (limit, line) in enumerate(zip(limits, lines, strict=True)):
+        _, right = _label_ends(limit, most)
+        at_edge = right == WIDTH
         shapes.append(
             Markup(
                 '<line class="limit l{position}" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}"/>'
-                '<text class="small" x="{at}" y="11" text-anchor="{anchor}">{label}</text>'
+                '<text class="small" x="{text_x}" y="{text_y}" text-anchor="{anchor}">{label}</text>'
             ).format(
                 position=position,
-                x=_number(x),
-                at=WIDTH if at_the_edge else _number(x),
-                anchor="end" if at_the_edge else "middle",
-                top=head - 5,
+                x=_number(limit.value / most * WIDTH),
+                text_x=WIDTH if at_edge else _number(limit.value / most * WIDTH),
+                text_y=11 + line * _LINE,
+                anchor="end" if at_edge else "middle",
+                top=15 + line * _LINE,
                 bottom=height,
                 label=limit.label,
             )
@@ -201,6 +206,24 @@ def tick_values(low: float, high: float, *, most: int = 4) -> list[float]:
 def describe(entries: Sequence[Bar]) -> str:
     """Return the bars in words, for screen readers."""
     return "; ".join(f"{entry.label}: {entry.value_text}" for entry in entries)
+
+
+def _label_ends(limit: Limit, most: float) -> tuple[float, float]:
+    """Return where the label of a limit begins and ends: centred, but within the chart."""
+    x, width = limit.value / most * WIDTH, len(limit.label) * _LETTER
+    return (x - width / 2, x + width / 2) if x + width / 2 <= WIDTH else (WIDTH - width, WIDTH)
+
+
+def _label_lines(limits: Sequence[Limit], most: float) -> list[int]:
+    """Return for each limit the first line on which its label doesn't overlap those before it."""
+    ends: list[float] = []
+    lines = []
+    for limit in limits:
+        left, right = _label_ends(limit, most)
+        line = next((line for line, end in enumerate(ends) if end < left), len(ends))
+        ends[line : line + 1] = [right]
+        lines.append(line)
+    return lines
 
 
 def _bar(entry: Bar, top: float, length: float) -> Markup:

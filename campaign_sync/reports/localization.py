@@ -29,6 +29,9 @@ SOURCE_LANGUAGE: Final[Language] = "en"
 LOCALES: Final[dict[Language, Locale]] = {"de": Locale("de"), "en": Locale("en", "GB")}
 """The conventions by which numbers and dates are written. Times have 24 hours in both."""
 
+_SHORT_DATES: Final[dict[Language, str]] = {"de": "Md", "en": "MMMd"}
+"""CLDR skeletons of dates that fit below a chart: 2.3. and 2 Mar, which can't be read as 3 February."""
+
 UNKNOWN: Final = "–"
 
 _NO_BREAK_SPACE = "\u00a0"
@@ -87,8 +90,8 @@ class Localizer:
         return _in_one_line(format_date(day, "medium", self._locale))
 
     def short_date(self, day: date) -> str:
-        """Return 2. März or 2 Mar."""
-        return format_skeleton("MMMd", day, locale=self._locale)
+        """Return 2.3. or 2 Mar."""
+        return format_skeleton(_SHORT_DATES[self.language], day, locale=self._locale)
 
     def date_time(self, moment: datetime) -> str:
         """Return 02.03.2026, 00:05 Uhr or 2 Mar 2026, 00:05."""

@@ -51,6 +51,13 @@ def test_every_chart_is_well_formed_labelled_and_escaped() -> None:
         assert not root.findall(".//script")
 
 
+def test_labels_of_limits_do_not_overlap() -> None:
+    limits = [Limit(36, "Warnung 36h"), Limit(48, "Stopp 48h"), Limit(144, "Alarm 144h")]
+    root = etree.fromstring(scale(FRAME, [Bar("a", 1, "1")], limits))
+    labels = [element for element in root.findall("text") if element.get("class") == "small"]
+    assert [label.get("y") for label in labels] == ["11", "24", "11"]
+
+
 def test_a_line_has_a_gap_at_days_without_a_value() -> None:
     points = [Point("a", 1), Point("b", 2), Point("c", None), Point("d", 3), Point("e", 4)]
     root = etree.fromstring(line(FRAME, points, [Tick(0, "0"), Tick(5, "5")]))

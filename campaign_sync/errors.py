@@ -7,7 +7,8 @@ CampaignSyncError
     ConfigurationError
     ConnectionDroppedError
     CrmError  [retryable]
-        UnusableUrlError
+        CrmSetupError
+            UnusableUrlError
     CrmExportError
     DatabaseUrlError
     FileStorageError

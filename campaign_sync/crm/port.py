@@ -206,6 +206,18 @@ class Crm(Protocol):
 
 
 class CrmError(CampaignSyncError):
-    """The CRM can't give what was asked. The message names the place and the remedy, and no personal data."""
+    """The CRM can't do what was requested. The message names the place and the remedy, and no personal data.
+
+    It may pass by itself: the CRM can't be reached or is busy, or rows are missing that its next load brings.
+    """
 
     retryable = True
+
+
+class CrmSetupError(CrmError):
+    """A login is refused, or tables, columns, views or queries aren't as the contract wants them.
+
+    The same work fails again until a person corrects it.
+    """
+
+    retryable = False

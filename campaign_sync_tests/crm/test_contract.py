@@ -1,15 +1,19 @@
-"""Whether a database is a CRM at all, and what is said when it isn't."""
+"""Whether a database fulfils the contract, and the errors where it doesn't."""
 
 import socket
+import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError
 
-from campaign_sync.crm.port import CrmError
+from campaign_sync.crm.port import CrmError, CrmSetupError, Pick
 from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.adapter import SqlCrm
-from campaign_sync.crm.sql.engine import crm_engine
+from campaign_sync.crm.sql.engine import crm_engine, crm_errors
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import Unsubscribe
 from campaign_sync_tests.crm.small_crm import EVERYBODY, NOON, SmallCrm
@@ -25,7 +29,7 @@ def test_everything_that_is_missing_is_named_at_once(small: SmallCrm) -> None:
     small.execute("DROP TABLE address_state")
     small.execute("ALTER TABLE consent_event DROP COLUMN evidence")
     small.execute("ALTER TABLE lead DROP COLUMN email")
-    with pytest.raises(CrmError) as caught:
+    with pytest.raises(CrmSetupError) as caught:
         small.crm.check()
     for flaw in ("view report is", "view address_state is", "column consent_event.evidence is", "column lead.email is"):
         assert flaw in str(caught.value)
@@ -87,17 +91,18 @@ def test_a_sqlite_file_that_does_not_exist_is_not_made_up(tmp_path: Path) -> Non
 
 def test_an_unreachable_crm_is_named_without_user_and_password() -> None:
     with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        closed.bind(("127.0.0.1", 0))  # bound, but not listening
         port = closed.getsockname()[1]
-        url = f"postgresql://somebody:s3cret@127.0.0.1:{port}/crm?password=s3cret"
+        url = f"postgresql://user-name:s3cret@127.0.0.1:{port}/crm?password=s3cret"
         for call in (SqlCrm(url).check, lambda: SqlCrm(url).snapshot().__enter__(), lambda: schema.create_crm(url)):
             with pytest.raises(CrmError, match=rf"127\.0\.0\.1:{port}/crm: it can't be reached") as caught:
                 call()
+            assert caught.value.retryable
             assert "s3cret" not in str(caught.value)
-            assert "somebody" not in str(caught.value)
+            assert "user-name" not in str(caught.value)
 
 
-def test_a_database_that_does_not_exist_is_told_apart(postgres_url: str) -> None:
+def test_a_missing_database_is_distinguished_from_an_unreachable_server(postgres_url: str) -> None:
     other = make_url(postgres_url).set(database="nonsense")
     with pytest.raises(CrmError, match="no such database or user"):
         SqlCrm(other.render_as_string(hide_password=False)).check()
@@ -113,3 +118,74 @@ def test_a_url_that_is_none_is_refused_without_showing_it(url: str) -> None:
 def test_what_goes_wrong_inside_a_snapshot_is_not_blamed_on_the_crm(small: SmallCrm) -> None:
     with pytest.raises(ZeroDivisionError), small.crm.snapshot():
         raise ZeroDivisionError
+
+
+class PostgresqlError(Exception):
+    """An error as psycopg2 raises it; it has no SQLSTATE where no connection came about."""
+
+    def __init__(self, text: str, sqlstate: str | None = None) -> None:
+        super().__init__(text)
+        self.pgcode, self.diag = sqlstate, SimpleNamespace(message_primary=text)
+
+
+class SqliteError(sqlite3.OperationalError):
+    """An error as sqlite3 raises it."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.sqlite_errorcode = code
+
+
+@pytest.mark.parametrize(
+    ("original", "retryable"),
+    [
+        (PostgresqlError('relation "contact" does not exist', "42P01"), False),
+        (PostgresqlError('column "email" does not exist', "42703"), False),
+        (PostgresqlError("permission denied for view contact", "42501"), False),
+        (PostgresqlError("syntax error", "42601"), False),
+        (PostgresqlError('FATAL: password authentication failed for user "u"'), False),
+        (PostgresqlError("fe_sendauth: no password supplied"), False),
+        (SqliteError("no such table: contact", sqlite3.SQLITE_ERROR), False),
+        (PostgresqlError('FATAL: LDAP authentication failed for user "u"'), True),
+        (PostgresqlError('FATAL: database "crm" does not exist'), True),
+        (PostgresqlError("FATAL: the database system is starting up"), True),
+        (PostgresqlError("connection refused"), True),
+        (PostgresqlError("division by zero", "22012"), True),
+        (PostgresqlError("cannot execute INSERT in a read-only transaction", "25006"), True),
+        (PostgresqlError("deadlock detected", "40P01"), True),
+        (PostgresqlError("too many connections", "53300"), True),
+        (PostgresqlError("terminating connection", "57P01"), True),
+        (SqliteError("database is locked", sqlite3.SQLITE_BUSY), True),
+        (SqliteError("disk I/O error", sqlite3.SQLITE_IOERR), True),
+        (SqliteError("database or disk is full", sqlite3.SQLITE_FULL), True),
+    ],
+    ids=str,
+)
+def test_only_an_error_that_may_pass_by_itself_is_retried(original: Exception, retryable: bool) -> None:
+    engine = crm_engine("postgresql://user-name:s3cret@host/crm")
+    with pytest.raises(CrmError) as caught, crm_errors(engine, "reading contact"):
+        raise OperationalError("SELECT", None, original)
+    assert caught.value.retryable == retryable
+
+
+@pytest.mark.parametrize(
+    ("mistake", "columns"),
+    [
+        ("DROP TABLE address_state", []),
+        ("UPDATE marketing_list SET kind = 'neither'", []),
+        ("UPDATE contact SET city = 'Bonn'", ["no_such_column"]),
+    ],
+)
+def test_missing_tables_and_columns_and_malformed_lists_are_not_retried(
+    small: SmallCrm, mistake: str, columns: list[str]
+) -> None:
+    small.person("c1", "anna@example.org")
+    small.execute(mistake)
+    with small.crm.snapshot() as snapshot, pytest.raises(CrmSetupError):
+        pd.concat([snapshot.suppression("nord"), *snapshot.select(EVERYBODY, "news", columns)])
+
+
+def test_missing_rows_are_retried_for_the_next_load_may_bring_them(small: SmallCrm) -> None:
+    with small.crm.snapshot() as snapshot, pytest.raises(CrmError) as caught:
+        snapshot.columns(Pick("marketing_list", "Not loaded yet"))
+    assert caught.value.retryable

@@ -9,7 +9,7 @@ import pandas as pd
 from sqlalchemy import Connection, select
 
 from campaign_sync.crm.address_key import address_key, people_by_address
-from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
+from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSetupError, Pick
 from campaign_sync.crm.sql.chunks import by_type
 from campaign_sync.crm.sql.consents import EVENT_COLUMNS, ConsentReader, numbered, require_same_keys
 from campaign_sync.crm.sql.picks import People, Picks, common_columns, pick_title
@@ -82,7 +82,7 @@ class SqlSnapshot:
         available = common_columns(picked.people, SELECTION_COLUMNS)
         missing = sorted(set(columns) - available)
         if missing:
-            raise CrmError(
+            raise CrmSetupError(
                 f"the {pick_title(pick)} has no column {', '.join(missing)} that everybody in it has; "
                 f"correct it in the list's attributes, or add it in the CRM; there are {', '.join(sorted(available))}"
             )

@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from campaign_sync.config.database_url import DatabaseUrlError, location, read_database_url
-from campaign_sync.crm.port import CrmError
+from campaign_sync.crm.port import CrmError, CrmSetupError
 from campaign_sync.sqlite import PATIENCE_SECONDS, remedy, use_write_ahead_log
 
 URL_SETTING = "crm.url"
@@ -26,10 +26,15 @@ _SHOWABLE_SQLSTATES = ("25", "42", "53", "55", "57")
 """PostgreSQL's error classes whose texts speak of statements and resources, never of the data in a row."""
 
 
-class UnusableUrlError(CrmError):
-    """The URL itself can't be used; no database was asked."""
+_PASSWORD_REFUSED = ("password authentication failed", "no password supplied")
+"""PostgreSQL's words for a wrong password. Other logins (LDAP, RADIUS) can fail because their server is down."""
 
-    retryable = False
+_MISTAKEN_STATEMENT = "42"
+"""PostgreSQL's error class of missing tables and columns, of syntax errors and missing privileges."""
+
+
+class UnusableUrlError(CrmSetupError):
+    """The URL itself can't be used; no connection was tried."""
 
 
 def crm_engine(url: str, *, create: bool = False) -> Engine:
@@ -98,7 +103,23 @@ def crm_errors(engine: Engine, doing: str) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         # `from None`: the database's own message may quote a row.
-        raise CrmError(f"{doing} failed in the CRM at {location(engine.url)}: {_explain(error)}") from None
+        kind = CrmSetupError if _needs_person(error) else CrmError
+        raise kind(f"{doing} failed in the CRM at {location(engine.url)}: {_explain(error)}") from None
+
+
+def _needs_person(error: SQLAlchemyError) -> bool:
+    """Return whether a person has to correct a statement, a table or the login.
+
+    In doubt the answer is no: a useless retry costs minutes, a missed replacement a day.
+    """
+    original = error.orig if isinstance(error, DBAPIError) else None
+    if isinstance(original, sqlite3.Error):
+        # A mistake in the statement, such as a missing table.
+        return getattr(original, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    state = getattr(original, "pgcode", None)
+    if state:
+        return bool(state.startswith(_MISTAKEN_STATEMENT))
+    return any(words in str(original) for words in _PASSWORD_REFUSED)
 
 
 def _explain(error: SQLAlchemyError) -> str:

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import Boolean, NullType, TypeDecorator, TypeEngine, UserDefinedType
 
-from campaign_sync.crm.port import CrmError
+from campaign_sync.crm.port import CrmError, CrmSetupError
 from campaign_sync.crm.sql.engine import crm_errors
 from campaign_sync.domain.instant import parse_instant
 
@@ -86,7 +86,7 @@ class SqlReader:
                 try:
                     infos = inspect(self.connection).get_columns(bare, schema=schema or None)
                 except NoSuchTableError:
-                    raise CrmError(f"the CRM has no table or view {name}, which {named_by} asks for") from None
+                    raise CrmSetupError(f"the CRM has no table or view {name}, which {named_by} asks for") from None
             columns = [column(info["name"], self._type(info["type"])) for info in infos]
             self._tables[name] = table(bare, *columns, schema=schema or None)
         return self._tables[name]
@@ -101,7 +101,7 @@ class SqlReader:
             return type_coerce(stored, NullType()).label(stored.name)
         if not isinstance(stored.type, DateTime | TypeDecorator | NullType | String):  # text may hold times as well
             where = f"{getattr(stored, 'table', '')}.{stored.name}"
-            raise CrmError(f"{where} is {stored.type} and must be a time; give it as a timestamp in a view")
+            raise CrmSetupError(f"{where} is {stored.type} and must be a time; give it as a timestamp in a view")
         return cast(stored, Text).label(stored.name)
 
     def clean_key(self, key: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -205,7 +205,9 @@ class SqlReader:
             not_text = func.typeof(key).not_in(["text", "null"])
             first = self.rows(select(func.typeof(key)).where(odd | not_text).limit(1), doing)
             for row in first and self.rows(select(func.typeof(key)).where(not_text).limit(1), doing):
-                raise CrmError(f"{place} yields values of type {row[0]} and must yield text; cast it to TEXT in a view")
+                raise CrmSetupError(
+                    f"{place} yields values of type {row[0]} and must yield text; cast it to TEXT in a view"
+                )
         else:
             first = self.rows(select(key).where(odd).limit(1), doing)
         if not first:

@@ -11,7 +11,9 @@ from sqlalchemy import Connection, select
 from campaign_sync.crm.address_key import address_key, people_by_address
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSetupError, Pick
 from campaign_sync.crm.sql.chunks import by_type
-from campaign_sync.crm.sql.consents import EVENT_COLUMNS, ConsentReader, numbered, require_same_keys
+from campaign_sync.crm.sql.consent_counts import count_events
+from campaign_sync.crm.sql.consent_table import EVENT_COLUMNS, ConsentTable, group_numbers, require_same_keys
+from campaign_sync.crm.sql.consents import ConsentReader
 from campaign_sync.crm.sql.picks import People, Picks, common_columns, pick_title
 from campaign_sync.crm.sql.reader import AnyRow, SqlReader
 from campaign_sync.crm.sql.records import named_records
@@ -55,16 +57,17 @@ class SqlSnapshot:
 
     def __init__(self, connection: Connection, words: ConsentWords) -> None:
         self._reader = SqlReader(connection)
-        self._consents = ConsentReader(self._reader, words, datetime.now(UTC))
+        self._table = ConsentTable(self._reader, words, datetime.now(UTC))
+        self._consents = ConsentReader(self._table)
         self._picks = Picks(self._reader)
 
     def opt_in(self, opt_in_id: str) -> OptIn | None:
         """Return the opt-in's definition, or None where the CRM doesn't know it."""
-        return self._consents.opt_in(opt_in_id)
+        return self._table.opt_in(opt_in_id)
 
     def opt_in_ids(self, mandator: str) -> frozenset[str]:
         """Return the opt-ins of a mandator. See `CrmSnapshot.opt_in_ids`."""
-        return self._consents.ids_of(mandator)
+        return self._table.opt_in_ids(mandator)
 
     def records(self, entities: Collection[Entity]) -> dict[Entity, Entity]:
         """Return the records that these name. See `CrmSnapshot.records`."""
@@ -86,7 +89,7 @@ class SqlSnapshot:
                 f"the {pick_title(pick)} has no column {', '.join(missing)} that everybody in it has; "
                 f"correct it in the list's attributes, or add it in the CRM; there are {', '.join(sorted(available))}"
             )
-        self._consents.opt_in(opt_in_id)
+        self._table.opt_in(opt_in_id)
         wanted = [name for name in dict.fromkeys(columns) if name not in SELECTION_COLUMNS]
 
         def frames() -> Iterator[pd.DataFrame]:
@@ -107,7 +110,7 @@ class SqlSnapshot:
         keyed = [
             (address_key(row.address), row) for row in states if normalize_word(row.bounce_kind) != BounceKind.SOFT
         ]
-        odd = self._consents.odd_people_of(mandator)
+        odd = self._consents.unclear_people_of(mandator)
         emails = self.emails({consent.entity for consent in odd})
         kinds = {ConsentKind.WITHDRAWN: SuppressionKind.UNSUBSCRIBE}
         rows = [
@@ -121,7 +124,7 @@ class SqlSnapshot:
                     decided.at,
                     source,
                 )
-                for entity, opt_in_id, decided, source, email in self._consents.against(mandator)
+                for entity, opt_in_id, decided, source, email in self._consents.ended(mandator)
             ),
             *(
                 (
@@ -142,7 +145,7 @@ class SqlSnapshot:
 
     def consent_rows(self, opt_in_id: str) -> ConsentEventCounts:
         """Return how well the consent events of an opt-in can be understood. See `CrmSnapshot.consent_rows`."""
-        return self._consents.rows_of(opt_in_id)
+        return count_events(self._table, opt_in_id)
 
     def entities_with(self, address: str) -> list[Entity]:
         """Return everybody who has this address, however either is spelled. See `CrmSnapshot.entities_with`."""
@@ -160,7 +163,7 @@ class SqlSnapshot:
         """Return the addresses of many entities as the CRM spells them. See `CrmSnapshot.emails`."""
         by_entity: dict[Entity, str] = {}
         for entity_type, ids in by_type(entities):
-            people = self._consents.people(entity_type)
+            people = self._table.people(entity_type)
             query = select(people.c.id, people.c.email).where(people.c.id.in_(ids))
             for row in self._reader.rows(query, f"reading {entity_type}"):
                 email = row.email or ""
@@ -179,16 +182,16 @@ class SqlSnapshot:
     def _frames(
         self, people: People, opt_in_id: str, columns: list[str], chunk_rows: int, pick: str
     ) -> Iterator[pd.DataFrame]:
-        entity, picked, events = people.entity, people.picked, self._consents.source
+        entity, picked, events = people.entity, people.picked, self._table.source
         own = [people.columns[name] for name in columns]
         query = (
-            select(*[picked.c.entity_id, entity.c.id.label("own_id"), entity.c.email, *self._consents.columns, *own])
+            select(*[picked.c.entity_id, entity.c.id.label("own_id"), entity.c.email, *self._table.columns, *own])
             .select_from(picked)
             .outerjoin(entity, entity.c.id == picked.c.entity_id)
             .outerjoin(
                 events,
                 (events.c.entity_id == picked.c.entity_id)
-                & self._consents.of_opt_ins([normalize_word(opt_in_id)], [people.entity_type]),
+                & self._table.about([normalize_word(opt_in_id)], [people.entity_type]),
             )
             # Where a report names an entity several times, its first row counts: that with the smallest own columns.
             .order_by(picked.c.entity_id, *(column for column in own if column.table is picked))
@@ -209,11 +212,11 @@ class SqlSnapshot:
 
     def _one_of_each(self, entity_type: str, values: Sequence[Sequence[Any]]) -> list[Sequence[Any] | Instants]:
         """Return the columns of a selection, one value per entity; rows of one are adjacent in `values`."""
-        groups = numbered(values[0])
+        groups = group_numbers(values[0])
         firsts = np.flatnonzero(np.diff(groups, prepend=-1))
         with_event = np.flatnonzero([entity_id is not None for entity_id in values[_EVENT_ENTITY_ID]])
         events = [_at(column, with_event) for column in values[_FIRST_EVENT_COLUMN:_FIRST_OWN_COLUMN]]
-        decided = self._consents.decisions(groups[with_event], events)
+        decided = self._table.decisions(groups[with_event], events)
         concerned = groups[with_event[decided.rows]]
         moments = np.full(len(firsts), "NaT", dtype="datetime64[us]")
         moments[concerned] = decided.moments

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from campaign_sync.crm.address_key import address_key, people_by_address
 from campaign_sync.crm.port import CrmError, OnWritten, WriteBack
 from campaign_sync.crm.sql.chunks import IDS_PER_QUERY, by_type, chunks, writing, written
-from campaign_sync.crm.sql.consents import entity_type_of
+from campaign_sync.crm.sql.consent_table import entity_type_of
 from campaign_sync.crm.sql.reader import SqlReader
 from campaign_sync.crm.sql.schema import address_state, consent_event, opt_in
 from campaign_sync.domain.consent import ConsentKind, normalize_word

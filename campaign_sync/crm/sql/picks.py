@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, Select, String, column, null, select, text
 
 from campaign_sync.crm.port import CrmError, CrmSetupError, Pick
-from campaign_sync.crm.sql.consents import entity_type_of
+from campaign_sync.crm.sql.consent_table import entity_type_of
 from campaign_sync.crm.sql.query_text import strip_query_end
 from campaign_sync.crm.sql.reader import AnyRow, SqlReader
 from campaign_sync.crm.sql.schema import marketing_list, marketing_list_member, report

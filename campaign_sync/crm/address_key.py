@@ -1,4 +1,4 @@
-"""Finding people by their address, whatever spelling the CRM holds."""
+"""The lookup of people by address, in whatever spelling the CRM holds it."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
@@ -12,7 +12,7 @@ from campaign_sync.domain.entity import Entity
 
 
 def address_key(raw: object) -> str | None:
-    """Return what `normalize_address` makes of an address, fast enough for millions; None for what can't be one.
+    """Return what `normalize_address` returns, fast enough for millions of addresses; None for no address.
 
     An invalid ASCII address still gets a key, which no valid address shares.
     """
@@ -26,9 +26,11 @@ def address_key(raw: object) -> str | None:
 def people_by_address(
     read: Callable[[Select[Any]], Iterable[Row[Any]]], keys: Collection[str]
 ) -> dict[str, list[Entity]]:
-    """Return everybody with one of these addresses, by key. SQL alone can't fold case, blanks and IDN.
+    """Return the people with one of these addresses, by key. SQL alone can't fold case, blanks and IDN.
 
-    `read` yields the rows of a query.
+    Args:
+        read: yields the rows of a query.
+        keys: the result of `address_key` for each address.
     """
     people: defaultdict[str, list[Entity]] = defaultdict(list)
     for entity_type, table in ENTITY_TABLES.items():

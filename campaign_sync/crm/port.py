@@ -1,4 +1,4 @@
-"""What the product needs of a CRM. An adapter implements `Crm`; nothing else in the product knows which one it is."""
+"""The interface of a CRM. An adapter implements `Crm`; nothing else in the product depends on which one it is."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -30,7 +30,7 @@ SELECTION_COLUMNS = (
 
 @dataclass(frozen=True)
 class Pick:
-    """What a marketer points at to say who belongs into a list: a marketing list or a report, by name."""
+    """The marketing list or report of the CRM, by name, that determines who belongs into a list."""
 
     kind: Literal["marketing_list", "report"]
     name: str
@@ -38,24 +38,24 @@ class Pick:
 
 @dataclass(frozen=True)
 class WriteBack:
-    """What writing feedback into the CRM came to. Written once, the same feedback is `already_known` for ever."""
+    """The result of writing feedback into the CRM. Feedback that was written once is `already_known` ever after."""
 
     written: int
     already_known: int
     unmatched: tuple[str, ...] = ()
-    """Recipient ids about which the CRM has nothing to change."""
+    """Recipient ids for which the CRM has nothing to change."""
 
 
 @dataclass(frozen=True)
 class RecordedResponses:
-    """What writing responses into the CRM came to. Each response is counted once, in the first that holds."""
+    """The result of writing responses into the CRM. Each response counts once, in the first field that applies."""
 
     written: int = 0
     already_known: int = 0
     without_campaign: int = 0
-    """Of mailings that the CRM has no campaign for."""
+    """Responses to mailings for which the CRM has no campaign."""
     unknown_recipient: int = 0
-    """Of recipients that can't be identified, or that the CRM doesn't have any more."""
+    """Responses of recipients that can't be identified, or that the CRM doesn't have any more."""
 
     def __add__(self, other: "RecordedResponses") -> "RecordedResponses":
         return RecordedResponses(
@@ -67,31 +67,31 @@ class RecordedResponses:
 
 
 OnWritten = Callable[[Sequence[CrmEntry]], None]
-"""Receives what has been written, as soon as the CRM has committed it."""
+"""Receives entries as soon as the CRM has committed them."""
 
 
 def ignore_written(_: Sequence[CrmEntry]) -> None:
-    """Do nothing: an `OnWritten` for callers that need no report."""
+    """Do nothing: the `OnWritten` of callers that need no report."""
 
 
 class CrmSnapshot(Protocol):
     """The CRM as it was at one moment; everything read from it agrees with everything else."""
 
     def opt_in(self, opt_in_id: str) -> OptIn | None:
-        """Return the opt-in's definition, or None where the CRM doesn't know it.
+        """Return the definition of an opt-in; None where the CRM has none.
 
         Raises:
-            CrmError: several opt-ins have this id, only spelled differently.
+            CrmError: several opt-ins have this id in different spellings.
         """
 
     def opt_in_ids(self, mandator: str) -> frozenset[str]:
         """Return the opt-ins of a mandator, as the CRM spells them."""
 
     def records(self, entities: Collection[Entity]) -> dict[Entity, Entity]:
-        """Return the records that these name, as the CRM spells them; missing ones are absent. Case matters."""
+        """Return the CRM's spelling of these records; missing ones are absent. Case matters."""
 
     def columns(self, pick: Pick) -> frozenset[str]:
-        """Return the columns that rows of this pick can offer to a list's attributes.
+        """Return the columns of this pick that a list's attributes can use.
 
         Raises:
             CrmError: the CRM has no such marketing list or report.
@@ -100,24 +100,24 @@ class CrmSnapshot(Protocol):
     def select(
         self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 5_000
     ) -> Iterator[pd.DataFrame]:
-        """Return everybody the pick names, whether they consented or not, each with the consent event that decides now.
+        """Return all people of a pick, whether they consented or not, each with the consent event that decides now.
 
         Frames of at most `chunk_rows` rows: `SELECTION_COLUMNS`, then `columns`. All columns hold text or None (other
         values as `domain.text.vendor_text` writes them), except `consent_at` (`datetime64[us, UTC]`). The consent
         columns are None for a person without any consent event for `opt_in_id`; `consent_text_version` is None
-        for everybody where the CRM doesn't keep it. Each entity comes once, in a stable order. `entity_type` is
-        something else than a `domain.entity.EntityType` for members of a list that are neither.
+        for everybody where the CRM doesn't keep it. Each entity comes once, in a stable order. `entity_type` is no
+        `domain.entity.EntityType` for members of a list that are of no such type.
 
         Raises:
-            CrmError: the pick is unknown, a column is missing, or a key isn't text in UTF-8.
+            CrmError: the CRM has no such pick, a column is missing, or a key isn't text in UTF-8.
         """
 
     def suppression(self, mandator: str) -> pd.DataFrame:
-        """Return who may not be written to: every bounced address, every withdrawn consent for this mandator's opt-ins.
+        """Return every bounced address and every withdrawn or unclear consent for this mandator's opt-ins.
 
-        Columns `domain.suppression.SUPPRESSION_COLUMNS`; addresses are normalized. Bounces name no entity; unsubscribes
-        name one, and its address where it has a usable one. So do consent events that can't be understood, for
-        everybody whom they may be about.
+        Columns `domain.suppression.SUPPRESSION_COLUMNS`; addresses are normalized. Bounces name no entity. Withdrawals
+        name one, and its address where that is usable; so do consent events that can't be understood, for everybody
+        whom they may be about.
         """
 
     def consent_rows(self, opt_in_id: str) -> ConsentEventCounts:
@@ -130,33 +130,34 @@ class CrmSnapshot(Protocol):
     def consenting(self, opt_in_id: str) -> Iterator[tuple[str, str, datetime]]:
         """Return everybody with an address whose consent for this opt-in is granted now, by the rule of `select`.
 
-        Each as `entity_type:entity_id`, the address as the CRM spells it, and when the consent that decides was given.
+        Yields `entity_type:entity_id`, the address as the CRM spells it, and the time of the consent that decides.
         """
 
     def entities_with(self, address: str) -> list[Entity]:
-        """Return everybody who has this address, however either is spelled; contacts before leads before accounts."""
+        """Return everybody with this address in any spelling; contacts before leads before accounts."""
 
     def email(self, entity: Entity) -> str | None:
         """Return an entity's address as the CRM spells it, empty if it has none; None if there is no such entity."""
 
     def emails(self, entities: Collection[Entity]) -> dict[Entity, str]:
-        """Return what `email` returns for each of these entities; those that the CRM doesn't have are absent."""
+        """Return the result of `email` for each of these entities; those that the CRM doesn't have are absent."""
 
     def consents(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
-        """Return an entity's consent events by opt-in, oldest first, as understood. They outlive the entity."""
+        """Return an entity's consent events by opt-in, oldest first, as understood; also of a deleted entity."""
 
 
 class Crm(Protocol):
     """A CRM that holds people, consents and address states."""
 
     def check(self, *, exports: bool = False) -> None:
-        """Prove that the CRM answers and holds what the contract asks for.
+        """Raise an error unless the CRM can be reached and fulfils the contract.
 
         Args:
             exports: whether it must list its finished exports as well.
 
         Raises:
-            CrmError: it can't be reached, or tables or columns are missing (all of them named at once).
+            CrmError: it can't be reached.
+            CrmSetupError: tables or columns are missing (the message names all of them).
         """
 
     def snapshot(self) -> AbstractContextManager[CrmSnapshot]:
@@ -165,11 +166,11 @@ class Crm(Protocol):
     def record_bounces(self, bounces: Sequence[Bounce], on_written: OnWritten = ignore_written) -> WriteBack:
         """Mark the addresses as bounced, for all mandators. A newer bounce replaces an older one; never the reverse.
 
-        A final bounce is never replaced by a soft one: it ends when the address changes or the CRM resets it.
-        One that isn't `dated` replaces no bounce of its weight. Addresses that no record of the CRM has are returned as
+        A final bounce is never replaced by a soft one: it ends when the address changes or the CRM resets it. A bounce
+        that isn't `dated` replaces none of its precedence. Addresses that no record of the CRM has are returned as
         unmatched and not written.
 
-        Written in chunks, each in one transaction; after each, `on_written` receives what the CRM holds now.
+        Written in chunks, each in one transaction; after each, `on_written` receives its entries.
         """
 
     def record_unsubscribes(
@@ -177,24 +178,26 @@ class Crm(Protocol):
     ) -> WriteBack:
         """Append a withdrawal for every consent that an unsubscribe is about.
 
-        Where it names an `opt_in_id`, it is that consent of its `entity`, of its `consents`, and of
-        everybody with the address now; else its `consents`, also of everybody
-        with the address; where it has no `consents`, those for its `opt_ins`, or else for every opt-in of that
-        mandator, that an entity with the
-        address has events for. The withdrawal carries the unsubscribe's own time, so a consent granted again later
-        stays granted. An address for which there is nothing to withdraw, because no record has it or no consent exists,
-        is returned as unmatched.
+        - If it names an `opt_in_id`: this consent of its `entity`, of the records in `consents`, and of everybody with
+          the address now.
+        - Else the `consents`, and the same opt-ins of everybody with the address.
+        - Without any: the consents for its `opt_ins`, or for all opt-ins of the mandator if it has none, of everybody
+          with the address.
 
-        Written in chunks, each in one transaction; after each, `on_written` receives what the CRM holds now.
+        Nothing is written for an opt-in that a record has no events for. A withdrawal carries the time of the
+        unsubscribe, so a consent granted again later stays granted. Addresses without anything to withdraw are returned
+        as unmatched.
+
+        Written in chunks, each in one transaction; after each, `on_written` receives its entries.
         """
 
     def takes_responses(self) -> bool:
-        """Return whether the CRM has a place for opens, clicks and other responses; it needn't."""
+        """Return whether the CRM has tables for opens, clicks and other responses, which are optional."""
 
     def record_responses(self, responses: Sequence[Response]) -> RecordedResponses:
-        """Append the responses of people and campaigns that the CRM knows. Written once, each is known for ever.
+        """Append the responses of people and campaigns that the CRM has. A repeated call writes nothing twice.
 
-        Written in chunks, each in one transaction. Ask `takes_responses` before.
+        Written in chunks, each in one transaction. Call it only if `takes_responses`.
         """
 
     def last_export(self, name: str) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Through which consents a recipient was written to, from our own snapshots."""
+"""The consents on which recipients were written to, by the snapshots that were sent."""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -14,17 +14,17 @@ from campaign_sync.storage.files import FileStorage, LostFileError
 from campaign_sync.storage.replacement_history import ReplacementHistory, SentList
 
 ATTRIBUTION_PERIOD = timedelta(days=90)
-"""How far back somebody's lists are looked up. The vendor keeps feedback for at most 30 days, so all that can still be
-told of falls into it."""
+"""How far back a recipient's lists are looked up. The vendor keeps feedback for at most 30 days, so every mailing that
+it can still report on falls into this period."""
 
 TOLERANCE = timedelta(hours=1)
-"""Clocks differ: a list that we began to send so soon after somebody left, by the vendor's clock, may be what they
-left."""
+"""Clocks differ: an unsubscribe may concern a list whose sending began, by the vendor's clock, up to this long after
+it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _ListMembership:
-    """Somebody in a list."""
+    """A recipient's membership in a list, as it was sent at one time."""
 
     since: datetime
     recipient_list_id: int
@@ -39,16 +39,16 @@ def attribute_to_consents(
 ) -> list[Unsubscribe]:
     """Return the unsubscribes of one mandator, each with its `consents`.
 
-    These are the consents of the lists that the recipient was in when they left, each as it was sent last. Where a
-    snapshot of that time is gone, or the mailing went to lists that aren't ours, that is unknown, and `consents` stays
-    empty. Of an unsubscribe that names an opt-in, only that opt-in's: by these a record is found whose address has
-    changed since.
+    These are the consents of the lists that the recipient was in at the time of the unsubscribe, each list as it was
+    sent last. `consents` stays empty where they can't be determined, because a snapshot of that time is gone or the
+    mailing went to lists that aren't ours. An unsubscribe that names an opt-in gets that opt-in's consents only, which
+    lead to records whose address has changed since.
 
     Args:
         unsubscribes: of one mandator.
-        history: which snapshots were sent when.
-        frames: where they are kept.
-        lists_of: to which recipient lists the mailing went that a row is about; None where that isn't known.
+        history: the snapshots that were sent, with their times.
+        frames: the storage of the snapshots.
+        lists_of: returns the recipient lists of the mailing that a row is about; None where they aren't known.
 
     Raises:
         FileStorageError: the storage can't be read now.
@@ -75,7 +75,7 @@ def _attributed(unsubscribe: Unsubscribe, sent: "DeliveryHistory", list_ids: Col
 
 
 class DeliveryHistory:
-    """In which lists some recipients were, and when these were sent."""
+    """The lists that some recipients were in, and the times when these were sent."""
 
     def __init__(self, by_recipient: Mapping[str, Sequence[_ListMembership]], lost: Sequence[SentList] = ()) -> None:
         self._by_recipient, self._lost = by_recipient, lost
@@ -85,18 +85,18 @@ class DeliveryHistory:
         cls,
         mandator: str,
         people: Collection[tuple[str, datetime]],
-        memory: timedelta,
+        period: timedelta,
         history: ReplacementHistory,
         frames: FileStorage,
     ) -> Self:
-        """Look up in every list of a mandator, as it was sent up to so long before, what `consents_at` needs.
+        """Look up recipients in every list of a mandator, as it was sent before the times of interest.
 
         Args:
             mandator: a key of the configuration.
-            people: recipient ids, each with a moment.
-            memory: how far back from the first moment, until right after the last one.
-            history: which snapshots were sent when.
-            frames: where they are kept.
+            people: recipient ids, each with a time that `consents_at` will be asked about.
+            period: how far back from the first time; the last time plus `TOLERANCE` is the end.
+            history: the snapshots that were sent, with their times.
+            frames: the storage of the snapshots.
 
         Raises:
             FileStorageError: the storage can't be read now.
@@ -104,8 +104,8 @@ class DeliveryHistory:
         moments: defaultdict[str, list[datetime]] = defaultdict(list)
         for recipient, moment in sorted(people):
             moments[recipient].append(moment)
-        every = [moment for _, moment in people]
-        lists = history.sent(mandator, min(every) - memory, max(every) + TOLERANCE) if every else []
+        times = [moment for _, moment in people]
+        lists = history.sent(mandator, min(times) - period, max(times) + TOLERANCE) if times else []
         memberships: defaultdict[str, list[_ListMembership]] = defaultdict(list)
         lost: list[SentList] = []
         known: dict[tuple[str, str, str], ConsentRef] = {}
@@ -132,10 +132,16 @@ class DeliveryHistory:
         list_ids: Collection[int] | None,
         tolerance: timedelta = timedelta(0),
     ) -> frozenset[ConsentRef]:
-        """Through which consents a recipient was written to before a moment: of each list as it was sent last.
+        """Return the consents on which a recipient was written to before a time, of each list as it was sent last.
 
-        Of the given lists only, if there are any. Empty where nobody can tell. A list that we began to send within
-        `tolerance` after that moment counts as well.
+        Args:
+            recipient: a recipient id.
+            moment: the time.
+            list_ids: the only recipient lists that count; None for all.
+            tolerance: lists whose sending began up to this long after the time count as well.
+
+        Returns:
+            The consents; none where a snapshot that counts is gone.
         """
 
         def counts(list_id: int, since: datetime) -> bool:
@@ -150,9 +156,10 @@ class DeliveryHistory:
 
 
 def _add_membership(sent: list[_ListMembership], new: _ListMembership, moments: Sequence[datetime]) -> None:
-    """Add that somebody was in a list; forget that they were before, where it was sent again before any moment counts.
+    """Add a membership, and remove the one before in the same list if it matters to none of the times.
 
-    Somebody is in the same lists day after day, and of each only one day matters to a moment. `moments` are sorted.
+    Recipients are in the same lists day after day, and for each time only the last sending of a list counts. `moments`
+    are sorted.
     """
     for position in reversed(range(len(sent))):
         before = sent[position]

@@ -1,4 +1,4 @@
-"""Who may not be written to in a mandator, by everything we know at this moment."""
+"""Everybody who may not be written to in a mandator, by all that is known now."""
 
 from datetime import datetime
 
@@ -13,10 +13,10 @@ from campaign_sync.storage.state import State
 def current_suppression(crm: CrmSnapshot, state: State, mandator: str) -> pd.DataFrame:
     """Return the CRM's bounces and withdrawn consents, unmatched and pending feedback, and the blocklist.
 
-    Columns `SUPPRESSION_COLUMNS`. An unmatched unsubscribe names an `address` and no entity: should the CRM learn of
-    that address tomorrow, nobody under it is written to. So does an opt-out whose feedback row is awaited.
+    Columns `SUPPRESSION_COLUMNS`. An unmatched unsubscribe, and an opt-out whose feedback row is awaited, name an
+    `address` and no entity: a person whom the CRM gets under that address later isn't written to either.
     """
-    # Before the CRM is read: whom another import matches meanwhile is in one of the two, if not in both.
+    # Read before the CRM: feedback that another import matches meanwhile is then in at least one of the two.
     bounces = [entry for entry in state.feedback_imports.unmatched_bounces() if entry.kind in FINAL_BOUNCES]
     unsubscribes = state.feedback_imports.unmatched(mandator).unsubscribes
     pending = state.unsubscribed_recipients.pending(mandator)

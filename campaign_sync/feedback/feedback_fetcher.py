@@ -1,4 +1,4 @@
-"""Fetches feedback and keeps it as it came, before anything reads it."""
+"""Fetching of feedback: it is stored as it came, before anything parses it."""
 
 import hashlib
 from collections import defaultdict
@@ -29,7 +29,7 @@ _CLOCKS_DIFFER = timedelta(days=1)
 
 @dataclass(frozen=True)
 class FeedbackFetcher:
-    """Fetches the feedback of one mandator. `vendor` is asked for only where the readers are read over SOAP."""
+    """Fetches the feedback of one mandator. `vendor` is called only where readers are read over SOAP."""
 
     mandator: str
     settings: MandatorSettings
@@ -38,20 +38,20 @@ class FeedbackFetcher:
     frames: FileStorage
     run_id: str
     unavailable: list[str] = field(default_factory=list)
-    """Delivered files that couldn't be had, each with why and with the remedy. The next import tries them again."""
+    """For each delivered file that couldn't be read, the reason and the remedy. The next import tries them again."""
 
     def fetch(self, reader: str, on_rows: Callable[[int], None]) -> Iterator[FeedbackImport]:
-        """Fetch everything new of a reader: window by window, or file by file, each noted as soon as it is kept.
+        """Fetch everything new of a reader: window by window, or file by file, each recorded as soon as it is stored.
 
-        What breaks off goes on there the next time.
+        An interrupted fetch continues from there the next time.
 
         Args:
             reader: one of the configured readers.
-            on_rows: told how many rows of the window there are so far.
+            on_rows: receives the number of rows of the window so far.
 
         Raises:
             OptimizelyError: the vendor can't be asked, or the place where files are delivered can't be reached.
-            FileStorageError, StateError: what was fetched can't be kept.
+            FileStorageError, StateError: what was fetched can't be stored.
         """
         feedback = self.settings.feedback
         return self._files(reader, feedback, feedback.files) if feedback.files else self._windows(reader, on_rows)
@@ -65,31 +65,31 @@ class FeedbackFetcher:
             yield self._note(reader, window, len(rows), kept)
 
     def _files(self, reader: str, feedback: FeedbackSettings, files: FileSettings) -> Iterator[FeedbackImport]:
-        """Yield what can't be had or read of one file keeps no other from being fetched."""
+        """Fetch the new delivered files. A file that can't be read keeps no other from being fetched."""
         configured = feedback.readers_by_name[reader]
         now = datetime.now(UTC)
-        with open_delivered_files(files) as drop:
-            available = drop.files(configured.files or "")
+        with open_delivered_files(files) as source:
+            available = source.files(configured.files or "")
             self._forget_lost(reader, {file.name for file in available})
             known = {delivery for _, delivery in self.state.feedback_imports.deliveries(self.mandator, reader)}
             for file in available:
                 if Delivery(file.name, file.modified_at, file.size) in known or not is_settled(file, now):
                     continue
                 try:
-                    content = drop.read(file)
+                    content = source.read(file)
                 except UnsettledFileError:
-                    continue  # somebody is at it; the next import reads it
+                    continue  # it is still being written to; the next import reads it
                 except (FileSourceError, RefusedError) as error:
                     self.unavailable.append(str(error))
                     continue
-                fetched = self._take_file(reader, file, content, files.separator, now)
+                fetched = self._store_file(reader, file, content, files.separator, now)
                 if fetched:
                     yield fetched
 
-    def _take_file(
+    def _store_file(
         self, reader: str, file: RemoteFile, content: bytes, separator: str | None, now: datetime
     ) -> FeedbackImport | None:
-        """Keep a delivered file as rows, or as it came where it can't be read; None for one that says nothing new."""
+        """Store a delivered file as rows, or as it came where it can't be read; None for one with nothing new."""
         moment = min(file.modified_at, now)
         window = Window(moment, moment)
         try:
@@ -99,7 +99,7 @@ class FeedbackFetcher:
         else:
             digest, count = rows.digest(), len(rows)
         delivery = Delivery(file.name, file.modified_at, file.size, digest)
-        earlier = self._said_before(reader, delivery, count)
+        earlier = self._delivered_before(reader, delivery, count)
         if earlier:
             self.state.feedback_imports.add_repeated(self.mandator, reader, delivery, earlier)
             return None
@@ -110,11 +110,11 @@ class FeedbackFetcher:
         kept = self.frames.write_raw(f"feedback/{self.mandator}/{reader}", window, content, about)
         return self._note(reader, window, len(salvaged.rows) + salvaged.unread, kept, delivery)
 
-    def _said_before(self, reader: str, delivery: Delivery, rows: int | None) -> str | None:
+    def _delivered_before(self, reader: str, delivery: Delivery, rows: int | None) -> str | None:
         """Return the import of an earlier delivery of the same content; `rows` is None where that can't be read.
 
-        Nothing in an empty file, or in one of a reader that gives no times, says when it was made. It is a delivery of
-        its own unless the newest one of its name said the same.
+        An empty file, or one of a reader without times, doesn't show when it was made. It counts as a new delivery
+        unless the newest delivery of the same name has the same content.
         """
         earlier = self.state.feedback_imports.deliveries(self.mandator, reader)
         if rows == 0 or self.settings.feedback.readers_by_name[reader].time is None:
@@ -124,10 +124,10 @@ class FeedbackFetcher:
         return next((import_id for import_id, delivered in earlier if delivered.digest == delivery.digest), None)
 
     def _forget_lost(self, reader: str, available: Collection[str]) -> None:
-        """Let files be fetched again that got lost before the CRM had them.
+        """Forget imports whose stored file got lost before the CRM had its rows, so that they are fetched again.
 
         Raises:
-            FileStorageError: one of them isn't delivered any more.
+            FileStorageError: one of their files isn't delivered any more.
         """
         journal = self.state.feedback_imports
         lost = [entry.id for entry in journal.uncommitted(self.mandator, reader) if not self._is_intact(entry)]
@@ -162,7 +162,7 @@ class FeedbackFetcher:
 
 
 def is_settled(file: RemoteFile, now: datetime) -> bool:
-    """Return whether nobody is writing to the file any more. A time of days ahead says nothing about that."""
+    """Return whether a file is no longer being written to. A time that is days ahead doesn't count as recent."""
     return not now - _SETTLES_IN < file.modified_at <= now + _CLOCKS_DIFFER
 
 
@@ -173,7 +173,7 @@ def read_new_windows(
     feedback: FeedbackSettings,
     on_rows: Callable[[int], None],
 ) -> Iterator[tuple[Window, CsvRows]]:
-    """Yield everything that a reader has had since, window by window.
+    """Yield the rows of a reader since `fetched_until`, window by window.
 
     Raises:
         OptimizelyError: the vendor can't be asked.
@@ -187,7 +187,7 @@ def read_new_windows(
 
 
 def open_delivered_files(files: FileSettings) -> FileSource:
-    """Return the place where the vendor delivers files.
+    """Open the place where the vendor delivers files.
 
     Raises:
         OptimizelyError: it can't be reached, or doesn't let the user in.

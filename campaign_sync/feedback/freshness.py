@@ -1,4 +1,4 @@
-"""How old a mandator's feedback in the CRM is, and which reader has fallen silent."""
+"""The age of a mandator's feedback in the CRM, and readers that have fallen silent."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ def vendor_time(by_files: bool, vendor: Optimizely) -> datetime:
 def judge_age(
     mandator: str, readers: Collection[str], limits: AgeLimits, journal: FeedbackImports, now: datetime
 ) -> FreshnessStatus:
-    """Return what the age of the oldest of these readers calls for."""
+    """Return the status of the feedback by the age of the oldest of these readers."""
     until = journal.committed_until(mandator)
     missing = [reader for reader in readers if reader not in until]
     oldest = None if missing else min(until[reader] for reader in readers)
@@ -30,25 +30,25 @@ def judge_age(
 
 @dataclass(frozen=True)
 class ReaderFreshness:
-    """How up to date a reader's feedback is, as far as it has been fetched."""
+    """How complete and how recent a reader's feedback is, as far as it has been fetched."""
 
     reader: str
     until: datetime | None
-    """Up to when its rows show that they are complete; None where nothing ever did."""
+    """Up to when its rows show that they are complete; None where none ever showed it."""
     newest_event: datetime | None
-    """When the newest event happened that it has ever told of; None where it told of none, or of no time."""
+    """The time of the newest event that it has ever reported; None without events, or where they have no times."""
 
 
 def reader_freshness(
     mandator: str, reader: str, journal: FeedbackImports, read: Sequence[tuple[FeedbackImport, RowCounts]]
 ) -> ReaderFreshness:
-    """Return what a reader has told up to now: what the CRM has, and what was read of it beyond that.
+    """Return the freshness of a reader by the imports that the CRM has taken and by those that are only parsed.
 
     Args:
-        mandator: whose feedback it is.
-        reader: which of its readers.
-        journal: what the CRM has.
-        read: imports of any reader, with how they were read.
+        mandator: a key of the configuration.
+        reader: one of its readers.
+        journal: the imports that the CRM has taken.
+        read: parsed imports of any reader, with their row counts.
     """
     mine = [(imported, rows) for imported, rows in read if imported.reader == reader]
     shown = [min(rows.fresh_until or imported.until, imported.imported_at) for imported, rows in mine if not rows.stale]
@@ -67,15 +67,15 @@ class SilentReader:
     reader: str
     message: str
     suspicious: bool
-    """Whether mailings went out meanwhile, or nobody could tell."""
+    """Whether mailings went out meanwhile, or that isn't known."""
 
 
 def find_silent_readers(
     mandator: str, settings: FeedbackSettings, journal: FeedbackImports, vendor: Optimizely, now: datetime
 ) -> list[SilentReader]:
-    """Readers that have returned nothing for unusually long, each with what the vendor says of mailings since.
+    """Return the readers that have returned nothing for unusually long, each with what is known of mailings since.
 
-    Of delivered files the newest event counts, not when they were written.
+    Of delivered files the newest event counts, not the time of writing.
     """
     silent = []
     for reader in settings.readers:
@@ -83,19 +83,17 @@ def find_silent_readers(
         since = with_rows[-1].until if with_rows else journal.first_since(mandator, reader) or now
         pauses = [later.until - earlier.until for earlier, later in pairwise(with_rows)]
         if is_silence_suspicious(now - since, pauses):
-            message = "no delivered file has told of anybody" if settings.files else "it has returned nothing"
-            silent.append(_explained(reader, message, vendor, since, now))
+            message = "no delivered file has had a new event" if settings.files else "it has returned nothing"
+            silent.append(_silent_reader(reader, message, vendor, since, now))
     return silent
 
 
-def _explained(reader: str, message: str, vendor: Optimizely, since: datetime, now: datetime) -> SilentReader:
+def _silent_reader(reader: str, message: str, vendor: Optimizely, since: datetime, now: datetime) -> SilentReader:
     message = f"{reader}: {message} for {format_duration(now - since)}"
     try:
         mailings = vendor.closed_loop.read(ClosedLoopReader.MAILINGS, since, now, 0, 1)
     except (RefusedError, UnknownFaultError):
-        return SilentReader(
-            reader, f"{message}, and the vendor doesn't tell whether mailings went out", suspicious=True
-        )
+        return SilentReader(reader, f"{message}, and the vendor doesn't say whether mailings went out", suspicious=True)
     if not mailings:
         return SilentReader(reader, f"{message}, and no mailing went out", suspicious=False)
     return SilentReader(

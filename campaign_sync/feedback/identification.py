@@ -1,4 +1,4 @@
-"""Which consent and which record of the CRM the technical fields of a row name."""
+"""The consents and records of the CRM that the technical fields of rows name."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -12,15 +12,15 @@ from campaign_sync.domain.text import normalize_text
 def identify_consents(
     named: Collection[ReportedConsent], mandator: str, crm: CrmSnapshot
 ) -> dict[ReportedConsent, ReportedConsent]:
-    """Return what rows name, as the CRM spells it; each part is None if the CRM doesn't know it.
+    """Return the opt-in and record that rows name, as the CRM spells them; each is None if the CRM doesn't have it.
 
-    Blanks don't matter, nor does the case of an opt-in, unless two opt-ins differ in nothing else. Case tells records
-    apart.
+    Blanks don't matter, nor does the case of an opt-in, unless two opt-ins differ in nothing else. The case of record
+    ids matters.
 
     Args:
         named: as the vendor returned it.
-        mandator: whose rows these are; opt-ins of other mandators aren't known.
-        crm: at one moment.
+        mandator: whose rows these are; opt-ins of other mandators don't count.
+        crm: the CRM.
 
     Raises:
         CrmError: it can't be reached.
@@ -34,7 +34,7 @@ def identify_consents(
 
 
 class _IdLookup:
-    """Ids that can be found by another spelling of theirs."""
+    """Finds ids by other spellings."""
 
     def __init__(self, ids: Collection[str]) -> None:
         self._exact: defaultdict[str, set[str]] = defaultdict(set)

@@ -1,4 +1,4 @@
-"""To which recipient lists mailings went."""
+"""The recipient lists that mailings went to."""
 
 from collections.abc import Callable
 
@@ -7,17 +7,17 @@ from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
 
 
 class MailingRecipientLists:
-    """Asks the vendor once for each mailing. One that is gone, or that may not be looked at, tells nothing."""
+    """Asks the vendor once for the recipient lists of each mailing."""
 
     def __init__(self, vendor: Callable[[], Optimizely]) -> None:
         self._vendor = vendor
-        self._found: dict[int, frozenset[int] | None] = {}
+        self._lists_by_mailing: dict[int, frozenset[int] | None] = {}
 
     def __call__(self, mailing_id: int) -> frozenset[int] | None:
-        """Return the ids of a mailing's recipient lists; None where nobody tells."""
-        if mailing_id not in self._found:
+        """Return the ids of a mailing's recipient lists; None if it is gone or the user may not read it."""
+        if mailing_id not in self._lists_by_mailing:
             try:
-                self._found[mailing_id] = self._vendor().mailings.recipient_list_ids(mailing_id)
+                self._lists_by_mailing[mailing_id] = self._vendor().mailings.recipient_list_ids(mailing_id)
             except (RefusedError, UnknownFaultError):
-                self._found[mailing_id] = None
-        return self._found[mailing_id]
+                self._lists_by_mailing[mailing_id] = None
+        return self._lists_by_mailing[mailing_id]

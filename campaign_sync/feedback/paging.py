@@ -1,4 +1,4 @@
-"""Reading all rows of a window that the vendor gives out page by page, though they may move meanwhile."""
+"""Reading of a window page by page, complete although the vendor's rows may move meanwhile."""
 
 from collections.abc import Callable
 from itertools import chain
@@ -10,7 +10,7 @@ from campaign_sync.storage.csv_rows import CsvRows
 Row = list[str | None]
 
 ANCHOR = 10
-"""So many rows of the page before are read again with each page: if they are others, rows have moved."""
+"""The number of rows of the previous page that are read again with each page: if they differ, rows have moved."""
 
 _TRIES = 5
 
@@ -18,16 +18,16 @@ _TRIES = 5
 def read_window(read_page: Callable[[int, int], list[Row]], on_rows: Callable[[int], None]) -> CsvRows:
     """Return all rows of a window.
 
-    A file that comes late puts its rows between those that were read already, and moves the others on: a row would
-    be missed. So each page begins with the last rows of the one before. Where these differ, everything is read anew;
-    and whatever was seen once is kept.
+    An export file of the vendor that comes late inserts its rows between those that were read already and moves the
+    others, so that a row would be missed. Therefore each page begins with the last rows of the previous one. Where
+    these differ everything is read again, and rows that were seen once are kept.
 
     Args:
-        read_page: gives rows from a position (from 0), at most so many.
-        on_rows: told how many rows there are so far.
+        read_page: returns rows, given the first position (from 0) and the largest number of rows.
+        on_rows: receives the number of rows so far.
 
     Raises:
-        TransientError: the rows never hold still.
+        TransientError: the rows moved at every try.
     """
     seen: list[CsvRows] = []
     for _ in range(_TRIES):
@@ -45,7 +45,7 @@ def read_window(read_page: Callable[[int, int], list[Row]], on_rows: Callable[[i
 
 
 def _read_once(read_page: Callable[[int, int], list[Row]], on_rows: Callable[[int], None]) -> tuple[CsvRows, bool]:
-    """Return the rows, and whether they held still."""
+    """Return the rows, and whether none of them moved."""
     rows, anchor = CsvRows(), list[Row]()
     while True:
         page = read_page(len(rows) - len(anchor), MAX_ROWS)

@@ -1,12 +1,11 @@
-"""From kept rows to what they mean: bounces of addresses, unsubscribes of consents."""
+"""Parsing of stored rows into bounces of addresses and unsubscribes of consents."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from campaign_sync.config import MandatorSettings, ReaderSettings
-from campaign_sync.delivered_files.csv_decoder import salvage_csv
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import Bounce, FeedbackKind, RawRow, ReportedConsent, Unsubscribe, bounce_kind
 from campaign_sync.domain.feedback_age import delivery_complete_until
@@ -20,22 +19,21 @@ from campaign_sync.domain.layout import (
     looks_like_a_header,
     parse_rows,
 )
+from campaign_sync.feedback.imported_rows import ImportedRowReader
 from campaign_sync.storage.feedback_imports import (
     BOUNCE_SOURCE,
     UNSUBSCRIBE_SOURCE,
     FeedbackImport,
-    FeedbackImports,
     RowCounts,
 )
-from campaign_sync.storage.files import RAW, FileStorage, LostFileError
+from campaign_sync.storage.files import FileStorage, LostFileError
 from campaign_sync.storage.state import State
 
-ODD_ROWS = 10
-"""So many rows of a reader that nothing fits are no odd ones any more: then its layout is another one."""
-
+WRONG_LAYOUT_ROWS = 10
+"""From this number of new rows that don't fit, and no other row, the layout counts as wrong though it fitted before."""
 
 SHOWN_FILES = 3
-"""How many files with rows that weren't understood are named in a sentence."""
+"""How many files with rows that weren't understood are named in a message."""
 
 
 @dataclass(frozen=True)
@@ -50,95 +48,53 @@ class UnparsedRows:
     """How many rows there are in all."""
     unread: int
     why: str
-    """What is wrong with them and, as far as that is known, the remedy. Nobody's data."""
+    """What is wrong with them and, as far as that is known, the remedy. It contains no personal data."""
 
 
 SHOWN_FOR = timedelta(days=30)
-"""How long rows whose recipient id is no address are counted; then somebody has seen them, or nobody will."""
+"""How long rows whose recipient id is no address are counted; after that, no further report would help."""
 
-MANY_ODD_IDS = 10
-"""So many new ids that are no address, and no other row: then the layout takes some other column for the id."""
+WRONG_LAYOUT_IDS = 10
+"""From this number of new ids that are no address, and no other row, the layout counts as naming a wrong column."""
 
 
 @dataclass
 class PendingFeedback:
-    """Everything fetched that the CRM hasn't wholly taken."""
+    """All fetched feedback that the CRM hasn't taken completely."""
 
     bounces: list[Bounce] = field(default_factory=list)
     unsubscribes: list[Unsubscribe] = field(default_factory=list)
     mailings: dict[RawRow, int] = field(default_factory=dict)
-    """Of unsubscribes whose row says so, which mailing they are about."""
+    """The mailing of each unsubscribe whose row names it."""
     named: dict[RawRow, ReportedConsent] = field(default_factory=dict)
-    """Of unsubscribes whose row names an opt-in, what it names, whether the CRM knows it or not."""
+    """The opt-in and record that rows of unsubscribes name, whether the CRM knows these or not."""
     readers: dict[str, str] = field(default_factory=dict)
     """By import id, the reader."""
     ignored: int = 0
     """Replies that are no bounces."""
     read: dict[str, RowCounts] = field(default_factory=dict)
-    """By import id, how many rows were understood, and how many don't fit."""
+    """By import id, how many rows were understood and how many don't fit."""
     unparsed: Counter[str] = field(default_factory=Counter)
     """By reader, how many rows don't fit."""
     unread: list[UnparsedRows] = field(default_factory=list)
-    """Where these rows are."""
+    """The places of these rows."""
     without_address: defaultdict[str, set[tuple[str, datetime]]] = field(default_factory=lambda: defaultdict(set))
-    """By reader, the ids that are no address, of rows that fit otherwise, with their times; of the last `SHOWN_FOR`."""
+    """By reader, ids that are no address, with their times, of rows of the last `SHOWN_FOR` that fit otherwise."""
     files_without_address: list[str] = field(default_factory=list)
-    """The kept files that hold such rows of unsubscribes."""
+    """The stored files that hold such rows of unsubscribes."""
     lost: Counter[str] = field(default_factory=Counter)
-    """By reader, how many of these can't be read again, for their file is gone."""
-
-
-@dataclass(frozen=True)
-class ImportedRows:
-    """The rows of an import as they came."""
-
-    rows: Iterable[Row]
-    unread: int = 0
-    """How many more there are that can't be told from one another."""
-    trouble: str = ""
-
-
-class ImportedRowReader:
-    """Gives out the rows of imports as they came, also of files that couldn't be decoded when they were delivered."""
-
-    def __init__(
-        self, frames: FileStorage, settings: MandatorSettings, journal: FeedbackImports, mandator: str
-    ) -> None:
-        self._frames = frames
-        self._separator = settings.feedback.files.separator if settings.feedback.files else None
-        self._journal, self._mandator = journal, mandator
-        self._names: dict[str, dict[str, str]] = {}
-
-    def of(self, fetched: FeedbackImport) -> ImportedRows:
-        """Return the rows of an import.
-
-        Raises:
-            FileStorageError: its kept file can't be read.
-        """
-        if not fetched.file.endswith(RAW):
-            return ImportedRows(self._frames.read_rows(fetched.file, fetched.digest))
-        content = self._frames.read_raw(fetched.file, fetched.digest)
-        salvaged = salvage_csv(content, self._separator, name=self.origin(fetched))
-        return ImportedRows(salvaged.rows, salvaged.unread, salvaged.trouble)
-
-    def origin(self, fetched: FeedbackImport) -> str:
-        """Return what people know the import by: the delivered file's name, or the window."""
-        if fetched.reader not in self._names:
-            deliveries = self._journal.deliveries(self._mandator, fetched.reader)
-            self._names[fetched.reader] = {import_id: delivery.name for import_id, delivery in reversed(deliveries)}
-        window = f"{fetched.since:%Y-%m-%d %H:%M} to {fetched.until:%Y-%m-%d %H:%M} UTC"
-        return self._names[fetched.reader].get(fetched.id, window)
+    """By reader, how many rows that don't fit can't be read again because their file is gone."""
 
 
 def read_pending(state: State, frames: FileStorage, mandator: str, settings: MandatorSettings) -> PendingFeedback:
-    """Read what is pending by the layouts as they are configured now.
+    """Parse what is pending by the layouts as they are configured now.
 
-    Rows that weren't understood are counted and named, and stop none of the others. Rows of a reader that isn't
-    configured any more can't be read either: they are kept, and counted as unparsed.
+    Rows that don't fit are counted and located, and don't stop the others. Rows of a reader that isn't configured any
+    more stay stored, and count as unparsed.
 
     Raises:
-        LayoutError: nothing new of a reader fits its layout, so the layout must be wrong, and nobody knows who left.
-        FileStorageError: a kept file that the CRM hasn't seen yet can't be read.
+        LayoutError: no new row of a reader fits its layout, so the layout must be wrong and opt-outs are unknown.
+        FileStorageError: a stored file that the CRM hasn't had yet can't be read.
     """
     pending, raw = PendingFeedback(), ImportedRowReader(frames, settings, state.feedback_imports, mandator)
     fits = defaultdict[str, bool](bool)
@@ -161,8 +117,8 @@ def read_pending(state: State, frames: FileStorage, mandator: str, settings: Man
             fits[fetched.reader] |= bool(rows.understood) or has_columns
     _find_delivered_again(pending, raw, imports)
     for reader, unparsed in new.items():
-        known = state.feedback_imports.has_understood_rows(mandator, reader) and unparsed < ODD_ROWS
-        unread = (unparsed or odd[reader] >= MANY_ODD_IDS) and not fits[reader] and not known
+        known = state.feedback_imports.has_understood_rows(mandator, reader) and unparsed < WRONG_LAYOUT_ROWS
+        unread = (unparsed or odd[reader] >= WRONG_LAYOUT_IDS) and not fits[reader] and not known
         if unread and settings.feedback.reader(reader):
             raise LayoutError(_no_row_fits(mandator, reader, unparsed + odd[reader], pending.unread))
     return pending
@@ -171,10 +127,10 @@ def read_pending(state: State, frames: FileStorage, mandator: str, settings: Man
 def preview_imports(
     fetched: Sequence[FeedbackImport], state: State, frames: FileStorage, mandator: str, settings: MandatorSettings
 ) -> PendingFeedback:
-    """Return how these imports of one mandator will be read, without what they say.
+    """Return how well these imports of one mandator can be parsed, without the feedback itself.
 
     Raises:
-        FileStorageError: a kept file can't be read.
+        FileStorageError: a stored file can't be read.
     """
     pending, raw = PendingFeedback(), ImportedRowReader(frames, settings, state.feedback_imports, mandator)
     newest = {
@@ -182,10 +138,10 @@ def preview_imports(
         for reader in {feedback_import.reader for feedback_import in fetched}
     }
     for feedback_import in sorted(fetched, key=lambda feedback_import: feedback_import.until):
-        of_one = PendingFeedback()  # a month of people needn't be in memory at once
-        rows, _ = _read(of_one, raw, settings, feedback_import, newest[feedback_import.reader])
+        parsed = PendingFeedback()  # one import at a time: a month of people needn't be in memory at once
+        rows, _ = _read(parsed, raw, settings, feedback_import, newest[feedback_import.reader])
         pending.read[feedback_import.id] = rows
-        pending.unread += of_one.unread
+        pending.unread += parsed.unread
         if rows.newest_event:
             newest[feedback_import.reader][feedback_import.id] = rows.newest_event
     return pending
@@ -208,11 +164,11 @@ def _read(
     fetched: FeedbackImport,
     newest_events: Mapping[str, datetime],
 ) -> tuple[RowCounts, bool]:
-    """Return how many rows were understood, and whether a header showed that the columns are there."""
+    """Parse an import. Return its row counts, and whether a header shows that the columns are there."""
     reader = settings.feedback.reader(fetched.reader)
     if reader is None:
         why = "the reader isn't configured any more"
-        _note(pending, raw, fetched, fetched.rows, why)
+        _add_unread(pending, raw, fetched, fetched.rows, why)
         return RowCounts(0, fetched.rows, stale=fetched.of_a_file), False
     try:
         imported = raw.of(fetched)
@@ -221,16 +177,16 @@ def _read(
             raise
         understood, unparsed = fetched.understood_rows or 0, fetched.misfit_rows or 0
         pending.lost[fetched.reader] += unparsed
-        _note(pending, raw, fetched, unparsed, "the file they were kept in is gone")
+        _add_unread(pending, raw, fetched, unparsed, "the file they were kept in is gone")
         return RowCounts(understood, unparsed, fetched.newest_event), False
     parsed = parse_rows(imported.rows, reader.layout(settings.zone), fetched.until)
-    unclear = [row.position for row in parsed.rows if not _taken(pending, fetched, row, reader)]
+    unclear = [row.position for row in parsed.rows if not _is_understood(pending, fetched, row, reader)]
     unparsed = len(parsed.unparsed) - len(parsed.without_address) + len(unclear) + imported.unread
     if unparsed:
         first = min([*(set(parsed.unparsed) - set(parsed.without_address)), *unclear], default=0)
-        why = imported.trouble or parsed.header_problem or _doubt(first, fetched)
-        _note(pending, raw, fetched, unparsed, why)
-    rows = _rows(fetched, reader, parsed, unparsed, len(unclear), newest_events)
+        why = imported.trouble or parsed.header_problem or _missing_value(first, fetched)
+        _add_unread(pending, raw, fetched, unparsed, why)
+    rows = _count_rows(fetched, reader, parsed, unparsed, len(unclear), newest_events)
     if rows.without_address:
         pending.without_address[fetched.reader].update(parsed.without_address.values())
         if fetched.kind is FeedbackKind.UNSUBSCRIBES:
@@ -238,7 +194,7 @@ def _read(
     return rows, parsed.has_columns
 
 
-def _rows(
+def _count_rows(
     fetched: FeedbackImport,
     reader: ReaderSettings,
     parsed: ParsedRows,
@@ -261,19 +217,21 @@ def _rows(
     return replace(rows, newest_event=newest, fresh_until=until, stale=until is None)
 
 
-def _note(pending: PendingFeedback, raw: ImportedRowReader, fetched: FeedbackImport, unread: int, why: str) -> None:
+def _add_unread(
+    pending: PendingFeedback, raw: ImportedRowReader, fetched: FeedbackImport, unread: int, why: str
+) -> None:
     if fetched.dismissed_at is None:
         rows = max(fetched.rows, unread)
         pending.unread.append(UnparsedRows(fetched.id, fetched.reader, raw.origin(fetched), rows, unread, why))
 
 
-def _doubt(position: int, fetched: FeedbackImport) -> str:
+def _missing_value(position: int, fetched: FeedbackImport) -> str:
     wanted = "address, time or category" if fetched.kind is FeedbackKind.BOUNCES else "address or time"
     return f"no {wanted} where the layout says; the first is row {position} (from 0) of {fetched.file}"
 
 
 def _find_delivered_again(pending: PendingFeedback, raw: ImportedRowReader, imports: Sequence[FeedbackImport]) -> None:
-    """Notice where all rows that weren't understood came once more, in a later delivery in which they were."""
+    """Find imports all of whose unparsed rows were understood in a later delivery."""
     by_id = {candidate.id: candidate for candidate in imports}
     for unread in list(pending.unread):
         old = by_id[unread.import_id]
@@ -289,12 +247,12 @@ def _find_delivered_again(pending: PendingFeedback, raw: ImportedRowReader, impo
         ]
         if not later or unread.reader in pending.lost or raw.of(old).unread:
             continue
-        missing = {_says(row) for row in raw.of(old).rows if not looks_like_a_header(row)} - {()}
+        missing = {_content(row) for row in raw.of(old).rows if not looks_like_a_header(row)} - {()}
         names = []
         for candidate in later:
-            said = missing & {_says(row) for row in raw.of(candidate).rows}
-            names += [raw.origin(candidate)] if said else []
-            missing -= said
+            repeated = missing & {_content(row) for row in raw.of(candidate).rows}
+            names += [raw.origin(candidate)] if repeated else []
+            missing -= repeated
         if names and not missing:
             again = " and ".join(names)
             pending.read[old.id] = replace(pending.read[old.id], delivered_again=again)
@@ -302,21 +260,21 @@ def _find_delivered_again(pending: PendingFeedback, raw: ImportedRowReader, impo
             pending.unparsed[old.reader] -= unread.unread
 
 
-def _says(row: Row) -> tuple[str, ...]:
-    """Return what a row says, whatever the order of its columns."""
+def _content(row: Row) -> tuple[str, ...]:
+    """Return the values of a row in an order that doesn't depend on its columns."""
     return tuple(sorted(filter(None, cell_texts(row))))
 
 
-def _taken(pending: PendingFeedback, fetched: FeedbackImport, row: FeedbackRow, reader: ReaderSettings) -> bool:
-    """Take what a row means; False where nobody knows that."""
+def _is_understood(pending: PendingFeedback, fetched: FeedbackImport, row: FeedbackRow, reader: ReaderSettings) -> bool:
+    """Add what a row means, and return whether that is known."""
     try:
-        _take(pending, fetched, row, reader)
+        _add_event(pending, fetched, row, reader)
     except ValueError:
         return False
     return True
 
 
-def _take(pending: PendingFeedback, fetched: FeedbackImport, row: FeedbackRow, reader: ReaderSettings) -> None:
+def _add_event(pending: PendingFeedback, fetched: FeedbackImport, row: FeedbackRow, reader: ReaderSettings) -> None:
     raw = RawRow(fetched.id, row.position)
     if fetched.kind is FeedbackKind.UNSUBSCRIBES:
         left = Unsubscribe(row.address, row.occurred_at, fetched.mandator, UNSUBSCRIBE_SOURCE, raw=raw)

@@ -1,4 +1,4 @@
-"""Measures how long opt-outs take, from what the product remembers."""
+"""Measurement of the time that opt-outs take to reach the CRM and the lists."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -7,13 +7,13 @@ from campaign_sync.domain.propagation import Delays, OptOut, ReplacementTimes, d
 from campaign_sync.storage.state import State
 
 PERIOD = timedelta(days=7)
-"""Opt-outs that the CRM was told of so long ago are measured."""
+"""Opt-outs that reached the CRM within this time are measured."""
 
 
 def measure_delays(
     mandator: str, lists: Collection[str], state: State, now: datetime
 ) -> tuple[Delays | None, Delays | None]:
-    """From opt-out to CRM, and to absence from every list, of everybody it was told of lately; None for nobody."""
+    """Return the delays from opt-out to CRM, and to absence from every list, of `PERIOD`; None without opt-outs."""
     to_crm, to_absence = list_delays(mandator, lists, state, now, PERIOD)
     return Delays.summarize(to_crm), Delays.summarize(to_absence)
 
@@ -21,9 +21,9 @@ def measure_delays(
 def list_delays(
     mandator: str, lists: Collection[str], state: State, now: datetime, period: timedelta
 ) -> tuple[list[timedelta], list[timedelta]]:
-    """From each opt-out that the CRM was told of in that period, to the CRM and to absence from every list.
+    """Return the delays to the CRM, and to absence from every list, of each opt-out that reached the CRM in a period.
 
-    Who left before feedback was imported for the first time doesn't count: that says nothing of the way there is now.
+    Opt-outs from before the first import of feedback don't count: their delay says nothing about the imports.
     """
     first = state.feedback_imports.first_import(mandator)
     if first is None:

@@ -1,4 +1,4 @@
-"""Asks the vendor who has left which recipient list, where lists have unsubscribe lists of their own."""
+"""Who has left which recipient list, where recipient lists have their own unsubscribe lists."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,13 +11,13 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.storage.state import State
 
 ListsOf = Callable[[RawRow | None], frozenset[int] | None]
-"""The recipient lists that a row is about; None where that isn't known."""
+"""Returns the recipient lists that a row is about; None where they aren't known."""
 
 
 def unsubscribed_flags(vendor: Optimizely, list_id: int, ids: Texts) -> tuple[list[bool], list[bool]]:
-    """Return for each recipient id, whether it is on this recipient list's own unsubscribe list, and whether on any.
+    """Return for each recipient id whether it is on this recipient list's unsubscribe list, and whether on any.
 
-    Where the user may not ask about single lists, nobody is known to be on this list's own.
+    The first is always False where the user may not ask about single lists.
     """
     own = vendor.unsubscribes.contains_all_of_list(list_id, ids)
     return own or [False] * len(ids), vendor.unsubscribes.contains_all(ids)
@@ -26,16 +26,16 @@ def unsubscribed_flags(vendor: Optimizely, list_id: int, ids: Texts) -> tuple[li
 def lists_left(vendor: Optimizely, ids: Collection[str], *, rows_name_opt_ins: bool) -> dict[str, frozenset[int]]:
     """Return which of the mandator's recipient lists each recipient has left.
 
-    Somebody who is on some unsubscribe list and has left none of these is on the client's, or on one that isn't shown:
-    the vendor mails them nothing. Whether the answer about a recipient list includes the client's list isn't
-    documented; to conclude so is right in either case. Where the user may not ask, nobody is known to have left any.
+    A recipient who is on an unsubscribe list and has left none of these lists is on the client's list, or on one that
+    isn't shown: the vendor mails them nothing. Whether an answer about a recipient list includes the client's list
+    isn't documented; this conclusion is right in either case. The result is empty for all where the user may not ask.
 
     Args:
-        vendor: to be asked.
+        vendor: the vendor's API.
         ids: recipient ids.
-        rows_name_opt_ins: whether feedback rows name the opt-in that is affected. Then somebody who has left all of
-            several lists counts as having left none of them: the answers would be the same for one who is on the
-            client's list, and a row says which consent has ended.
+        rows_name_opt_ins: whether feedback rows name the opt-in that is affected. Then a recipient who has left all of
+            several lists counts as having left none of them: the answers would be the same for one on the client's
+            list, and a row says which consent has ended.
     """
     lists_by_recipient: defaultdict[str, set[int]] = defaultdict(set)
     asked = sorted(ids)
@@ -53,20 +53,20 @@ def lists_left(vendor: Optimizely, ids: Collection[str], *, rows_name_opt_ins: b
 
 
 LeftByRow = Mapping[RawRow | None, frozenset[int]]
-"""The recipient lists that the vendor says were left, by the row that is about them."""
+"""The recipient lists that were left according to the vendor, by feedback row."""
 
 
 def lists_left_by_row(
     unsubscribes: Sequence[Unsubscribe], left: Mapping[str, frozenset[int]], opt_ins: Mapping[int, str]
 ) -> dict[RawRow | None, frozenset[int]]:
-    """Return which recipient lists each unsubscribe may be about: only its opt-in's if its row names one.
+    """Return the recipient lists that each unsubscribe may be about: only its opt-in's lists if its row names one.
 
-    What else they have left is news to the look at the list that it is.
+    Further lists that the recipient has left are recorded when their own unsubscribe lists are read.
 
     Args:
-        unsubscribes: of one mandator.
-        left: by address, as `lists_left` tells.
-        opt_ins: recipient list id: the opt-in that it stands on.
+        unsubscribes: unsubscribes of one mandator.
+        left: the result of `lists_left`.
+        opt_ins: the opt-in of each recipient list, by the list's id.
     """
 
     def lists(unsubscribe: Unsubscribe) -> frozenset[int]:
@@ -88,7 +88,7 @@ def remember_lists_left(
     list_ids: Collection[int],
     now: datetime,
 ) -> None:
-    """The CRM is being told who has left these lists, so a look that finds them there has found no news."""
+    """Record that the CRM gets these withdrawals, so that they aren't new when the lists' own lists are read."""
     for list_id in list_ids:
         state.list_unsubscribes.mark_known(
             mandator,
@@ -101,14 +101,14 @@ def remember_lists_left(
 def with_opt_ins_left(
     unsubscribes: Sequence[Unsubscribe], left: LeftByRow, opt_ins: Mapping[int, str]
 ) -> list[Unsubscribe]:
-    """Return the unsubscribes, each with the opt-ins of those of our lists that the vendor says were left.
+    """Return the unsubscribes, each with the opt-ins of those of our lists that were left.
 
-    Those that have some already keep them.
+    Unsubscribes that have opt-ins already keep them.
 
     Args:
-        unsubscribes: of one mandator.
-        left: what it says.
-        opt_ins: recipient list id: the opt-in that it stands on.
+        unsubscribes: unsubscribes of one mandator.
+        left: the recipient lists that were left.
+        opt_ins: the opt-in of each recipient list, by the list's id.
     """
 
     def opt_ins_of(unsubscribe: Unsubscribe) -> frozenset[str]:
@@ -122,23 +122,23 @@ def with_opt_ins_left(
 def opt_ins_when_first_read(
     unsubscribes: Sequence[Unsubscribe], unmatched: Sequence[Unsubscribe]
 ) -> dict[Unsubscribe, frozenset[str]]:
-    """Of those that were unmatched before and are read again, for which opt-ins the vendor said then.
+    """Return, for unmatched unsubscribes that are parsed again, the opt-ins that were recorded at the first time.
 
-    Only the newest of a recipient is kept, and tells for the older ones.
+    Only the newest of a recipient is stored; it counts for the older ones as well.
     """
-    kept = {(unsubscribe.address, unsubscribe.opt_in_id): unsubscribe for unsubscribe in unmatched}
-    newest = ((unsubscribe, kept.get((unsubscribe.address, unsubscribe.opt_in_id))) for unsubscribe in unsubscribes)
+    stored = {(unsubscribe.address, unsubscribe.opt_in_id): unsubscribe for unsubscribe in unmatched}
+    pairs = ((unsubscribe, stored.get((unsubscribe.address, unsubscribe.opt_in_id))) for unsubscribe in unsubscribes)
     return {
-        unsubscribe: of_it.opt_ins
-        for unsubscribe, of_it in newest
-        if of_it and unsubscribe.occurred_at <= of_it.occurred_at
+        unsubscribe: newest.opt_ins
+        for unsubscribe, newest in pairs
+        if newest and unsubscribe.occurred_at <= newest.occurred_at
     }
 
 
 def lists_left_before(
     unsubscribes: Sequence[Unsubscribe], opt_ins: Mapping[int, str]
 ) -> dict[RawRow | None, frozenset[int]]:
-    """Return which of our lists were left by those of whom it is known already for which opt-ins."""
+    """Return which of our lists were left, for the unsubscribes whose opt-ins are known already."""
     return {
         unsubscribe.raw: frozenset(list_id for list_id in opt_ins if opt_ins[list_id] in unsubscribe.opt_ins)
         for unsubscribe in unsubscribes
@@ -147,7 +147,7 @@ def lists_left_before(
 
 
 def restrict_to_lists_left(lists_of: ListsOf, left: LeftByRow) -> ListsOf:
-    """`lists_of`, but of a mailing's lists only those that were left, and of all lists where no mailing is known."""
+    """Return `lists_of` restricted to the lists that were left; these alone where no mailing is known."""
 
     def lists(raw: RawRow | None) -> frozenset[int] | None:
         mailed, were_left = lists_of(raw), left.get(raw, frozenset())
@@ -157,7 +157,7 @@ def restrict_to_lists_left(lists_of: ListsOf, left: LeftByRow) -> ListsOf:
 
 
 def about_our_lists(unsubscribes: Sequence[Unsubscribe], left: LeftByRow) -> list[Unsubscribe]:
-    """Without those who have left nothing but lists that aren't ours: they withdraw nothing."""
+    """Return the unsubscribes without those about lists that aren't ours only: these withdraw nothing."""
     return [
         unsubscribe
         for unsubscribe in unsubscribes
@@ -166,14 +166,16 @@ def about_our_lists(unsubscribes: Sequence[Unsubscribe], left: LeftByRow) -> lis
 
 
 def with_all_opt_ins_left(unsubscribes: Sequence[Unsubscribe]) -> list[Unsubscribe]:
-    """Unmatched ones of which the newest will be kept, each with the opt-ins of all that tell of the same recipient.
+    """Return unmatched unsubscribes, each with the opt-ins of all unsubscribes of the same recipient.
 
-    One that is about every opt-in of the mandator makes the others so.
+    Only the newest of these will be stored. If one is about every opt-in of the mandator, all are.
     """
     by_recipient: defaultdict[tuple[str, str | None], list[frozenset[str]]] = defaultdict(list)
     for unsubscribe in unsubscribes:
         by_recipient[unsubscribe.address, unsubscribe.opt_in_id].append(unsubscribe.opt_ins)
-    all_left = {key: frozenset().union(*every) if all(every) else frozenset() for key, every in by_recipient.items()}
+    all_left = {
+        key: frozenset().union(*opt_ins) if all(opt_ins) else frozenset() for key, opt_ins in by_recipient.items()
+    }
     return [
         replace(unsubscribe, opt_ins=all_left[unsubscribe.address, unsubscribe.opt_in_id])
         for unsubscribe in unsubscribes

@@ -1,4 +1,4 @@
-"""Compares the withdrawals that the CRM shows with those that it has shown before."""
+"""The comparison of the withdrawals that the CRM shows with those that it has shown before."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,17 +25,17 @@ _PEOPLE_AT_A_TIME = 20_000
 
 @dataclass(frozen=True)
 class ConsentingPeople:
-    """Some of those whose consent for an opt-in is granted now."""
+    """A chunk of the people whose consent for an opt-in is granted now."""
 
     keys: "pd.Series[str]"
     """`entity_type:entity_id`."""
     addresses: "pd.Series[str]"
-    """Normalized; missing where the CRM has none that can be used."""
+    """Normalized; missing where the CRM has no usable address."""
     consented_at: Sequence[datetime]
 
 
 def consenting_people(crm: CrmSnapshot, opt_in_id: str) -> Iterator[ConsentingPeople]:
-    """Yield everybody whose consent for an opt-in is granted now, some thousands at a time."""
+    """Yield everybody whose consent for an opt-in is granted now, in chunks of some thousand people."""
     people = iter(crm.consenting(opt_in_id))
     while chunk := list(islice(people, _PEOPLE_AT_A_TIME)):
         keys, emails, consented_at = zip(*chunk, strict=True)
@@ -46,22 +46,22 @@ def consenting_people(crm: CrmSnapshot, opt_in_id: str) -> Iterator[ConsentingPe
 
 @dataclass(frozen=True)
 class WithdrawalComparison:
-    """What is remembered of one opt-in's withdrawals."""
+    """The remembered withdrawals of one opt-in, compared with the CRM."""
 
     known: int
     vanished: pd.DataFrame
-    """Whom the CRM shows as granted although they withdrew it and haven't consented since: one row each, kind
-    `remembered`, columns `SUPPRESSION_COLUMNS`."""
+    """One row for each person whom the CRM shows as consenting although they withdrew the consent and haven't granted
+    it since: kind `remembered`, columns `SUPPRESSION_COLUMNS`."""
 
 
 class WithdrawalHistory:
-    """The withdrawals of one opt-in: what the CRM shows of them, and what is remembered.
+    """The withdrawals of one opt-in that the CRM shows, beside those that are remembered.
 
     Args:
-        state: what the product remembers.
-        mandator: whose opt-in it is.
-        opt_in_id: the opt-in.
-        suppressed: what the CRM shows now, columns `SUPPRESSION_COLUMNS`.
+        state: the state database.
+        mandator: a key of the configuration.
+        opt_in_id: an opt-in of this mandator.
+        suppressed: the suppressions that the CRM shows now, columns `SUPPRESSION_COLUMNS`.
         now: the present moment.
     """
 
@@ -80,7 +80,7 @@ class WithdrawalHistory:
         return bool(self._absent)
 
     def compare(self, people: ConsentingPeople) -> None:
-        """Take note of some people who consent now."""
+        """Keep those of the people whom an absent withdrawal may concern."""
         if not self._absent:
             return
         pseudonym = self._state.pseudonyms.of
@@ -92,13 +92,14 @@ class WithdrawalHistory:
                 self._people.append(ConsentingPerson(key, address if usable else None, *pseudonyms, consented_at))
 
     def remember(self) -> None:
-        """Remember what the CRM shows now."""
+        """Remember the withdrawals that the CRM shows now."""
         self._state.known_withdrawals.remember(self._mandator, self._opt_in_id, list(self._changed.values()))
 
     def recall(self, *, remember: bool = True) -> WithdrawalComparison:
-        """Return what has vanished, once everybody who consents has been compared.
+        """Return the withdrawals that vanished from the CRM, after all consenting people have been compared.
 
-        With `remember`, what the CRM shows is remembered, and whoever consented again is forgotten.
+        With `remember`, the withdrawals that the CRM shows are remembered, and those of people who consented again are
+        forgotten.
         """
         review = self._absent.review(self._people)
         if remember:
@@ -119,9 +120,9 @@ def add_vanished(
     *,
     remember: bool = True,
 ) -> pd.DataFrame:
-    """Add to those who are suppressed whose withdrawal of one of these opt-ins has vanished from the CRM.
+    """Return the suppressions, and beside them people whose withdrawal of one of these opt-ins vanished from the CRM.
 
-    With `remember`, all withdrawals that the CRM shows are remembered, also of other opt-ins.
+    With `remember`, all withdrawals that the CRM shows are remembered, also those of other opt-ins.
     """
     frames = [suppressed]
     for opt_in_id in sorted(set(opt_in_ids).union(suppressed["opt_in_id"].dropna() if remember else ())):

@@ -1,4 +1,4 @@
-"""Writes the vendor's feedback to the CRM, and records every entry that this made."""
+"""The write-back of the vendor's feedback to the CRM, and the record of every entry that it makes."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ from campaign_sync.storage.state import State
 
 @dataclass(frozen=True)
 class WriteBackSummary:
-    """What writing the pending feedback came to. Counts are of CRM entries, unless said otherwise."""
+    """The result of writing the pending feedback. Counts are of CRM entries, unless said otherwise."""
 
     written: int
     already_known: int
@@ -56,16 +56,25 @@ def write_back(
     feedback: FeedbackSettings,
     opt_ins_of_lists: Mapping[int, str] | None = None,
 ) -> WriteBackSummary:
-    """Give the CRM everything pending, and everybody it couldn't match before; only then move the watermark.
+    """Write all pending and all unmatched feedback to the CRM, and only then move the watermark.
 
-    A bounce that was written once isn't written again: if the CRM lacks it by now, it was reset there. An
-    unsubscribe that was written once stays about the consents that it was about then, or about none.
+    A bounce that was written once isn't written again: if the CRM lacks it now, it was reset there. An unsubscribe that
+    was written once stays attributed to the consents of that time, or to none.
 
-    Where recipient lists have unsubscribe lists of their own, `opt_ins_of_lists` has the opt-in of each, by the list's
-    id, and the vendor is asked which lists were left.
+    Args:
+        mandator: a key of the configuration.
+        pending: the parsed feedback.
+        crm: the CRM.
+        state: the state database.
+        frames: the storage of the snapshots.
+        vendor: opens the vendor's API.
+        feedback: the mandator's settings.
+        opt_ins_of_lists: where recipient lists have their own unsubscribe lists, the opt-in of each, by the list's id;
+            the vendor is then asked which lists were left.
 
     Raises:
-        CrmError, FileStorageError, StateError: one of them fails. Repeat it; what is there already isn't written twice.
+        CrmError, FileStorageError, OptimizelyError, StateError: one of them fails. Repeat the call; nothing is written
+            twice.
     """
     before = state.feedback_imports.unmatched(mandator)
     bounces = [*pending.bounces, *before.bounces]
@@ -120,7 +129,7 @@ def write_back(
 def _lists_left(
     vendor: Callable[[], Optimizely], news: Sequence[Unsubscribe], feedback: FeedbackSettings
 ) -> dict[str, frozenset[int]]:
-    """Return which recipient lists were left by those who unsubscribed, by address."""
+    """Return which recipient lists were left by people who unsubscribed, by address."""
     if not news:
         return {}
     addresses = {unsubscribe.address for unsubscribe in news}
@@ -128,13 +137,13 @@ def _lists_left(
 
 
 def _of_ours(unsubscribes: Sequence[Unsubscribe], state: State) -> list[Unsubscribe]:
-    """Return them without those that an earlier import found to be about no consent of ours."""
+    """Return the unsubscribes without those that an earlier import found to be about no consent of ours."""
     about_nothing = state.write_backs.without_consent(unsubscribes)
     return [unsubscribe for unsubscribe in unsubscribes if unsubscribe not in about_nothing]
 
 
 def _identified(mandator: str, pending: PendingFeedback, crm: Crm) -> list[Unsubscribe]:
-    """Return the unsubscribes, each with the opt-in and the record that its row names, as far as the CRM knows them."""
+    """Return the unsubscribes, each with the opt-in and the record that its row names, where the CRM has them."""
     if not pending.named:
         return pending.unsubscribes
     with crm.snapshot() as snapshot:
@@ -147,7 +156,7 @@ def _identified(mandator: str, pending: PendingFeedback, crm: Crm) -> list[Unsub
 
 
 def _with_names(unsubscribe: Unsubscribe, named: ReportedConsent) -> Unsubscribe:
-    """Add what the row names. A record counts only beside its opt-in: alone it doesn't say which consent is meant."""
+    """Add what the row names. A record counts only beside its opt-in: alone it doesn't show which consent is meant."""
     if named.opt_in_id is None:
         return unsubscribe
     attribution = Attribution.of_names(named.opt_in_id, named.entity)
@@ -155,7 +164,7 @@ def _with_names(unsubscribe: Unsubscribe, named: ReportedConsent) -> Unsubscribe
 
 
 def _without_repeats(unsubscribes: Sequence[Unsubscribe], pending: PendingFeedback) -> list[Unsubscribe]:
-    """Return them without those that another reader reports with more detail: an opt-in, or else a mailing."""
+    """Return the unsubscribes without those that another reader reports with an opt-in, or else with a mailing."""
 
     def key(unsubscribe: Unsubscribe) -> tuple[str, datetime]:
         return unsubscribe.address, unsubscribe.occurred_at
@@ -173,19 +182,19 @@ def _without_repeats(unsubscribes: Sequence[Unsubscribe], pending: PendingFeedba
         if unsubscribe.opt_in_id:
             named_by[key(unsubscribe)].add(reader(unsubscribe))
 
-    def says_least(unsubscribe: Unsubscribe) -> bool:
+    def is_reported_better(unsubscribe: Unsubscribe) -> bool:
         named_elsewhere = bool(named_by.get(key(unsubscribe), set()) - {reader(unsubscribe)})
         return not unsubscribe.opt_in_id and (
             named_elsewhere or (unsubscribe.raw not in pending.mailings and key(unsubscribe) in by_mailing)
         )
 
-    return [unsubscribe for unsubscribe in unsubscribes if not says_least(unsubscribe)]
+    return [unsubscribe for unsubscribe in unsubscribes if not is_reported_better(unsubscribe)]
 
 
 def _lists_of_mailings(
     mailings: dict[RawRow, int], vendor: Callable[[], Optimizely]
 ) -> Callable[[RawRow | None], frozenset[int] | None]:
-    """Return to which lists the mailing of a row went."""
+    """Return a function that returns the recipient lists of the mailing that a row is about."""
     of_mailing = MailingRecipientLists(vendor)
 
     def lists_of(raw: RawRow | None) -> frozenset[int] | None:

@@ -14,17 +14,17 @@ _DAY = "day"
 def store_responses(
     mandator: str, kind: ResponseKind, responses: Sequence[Response], window: Window, frames: FileStorage
 ) -> int:
-    """Store the responses that aren't there yet, each in the folder of its day in UTC. Returns how many these were.
+    """Store the new responses, each in the folder of its day in UTC. Return their number.
 
-    Two responses are the same if they agree in recipient, mailing, time and detail. Repeated, it changes nothing,
-    wherever an earlier run stopped.
+    Two responses are the same if they agree in recipient, mailing, time and detail. A repeated call stores nothing
+    twice, wherever an earlier run stopped.
 
     Args:
         mandator: a key of the configuration.
-        kind: which kind they all are.
-        responses: of one window.
+        kind: the kind of all these responses.
+        responses: responses of one window.
         window: names the files.
-        frames: the frame storage.
+        frames: the file storage.
 
     Raises:
         FileStorageError: a file can't be read or written.
@@ -41,12 +41,12 @@ def store_responses(
 
 
 def dataset_folder(mandator: str, kind: ResponseKind) -> str:
-    """Return the folder in the frame storage."""
+    """Return the folder of the dataset in the file storage."""
     return f"responses/{mandator}/{kind.value}"
 
 
 def response_frame(kind: ResponseKind, responses: Sequence[Response]) -> pd.DataFrame:
-    """Return the columns of a kind's files."""
+    """Return responses of one kind as the rows of its files."""
     entities = [response.entity for response in responses]
     columns = {
         "recipient_id": _texts([response.recipient_id for response in responses]),

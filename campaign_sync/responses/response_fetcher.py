@@ -1,4 +1,4 @@
-"""Fetches responses and keeps them as they came, before anything reads them."""
+"""Fetching of responses: they are stored as they came, before anything parses them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,17 +28,17 @@ class ResponseFetcher:
     run_id: str
 
     def fetch(self, reader: str, on_rows: Callable[[int], None]) -> Iterator[ImportWindow]:
-        """Fetch everything new of a reader, window by window, each noted as soon as it is kept.
+        """Fetch everything new of a reader, window by window, each recorded as soon as it is stored.
 
         An interrupted fetch continues from there the next time. Overlap and lifetime are those of feedback.
 
         Args:
             reader: one of the configured readers of responses.
-            on_rows: receives how many rows of the window there are so far.
+            on_rows: receives the number of rows of the window so far.
 
         Raises:
             OptimizelyError: the vendor can't be asked.
-            FileStorageError, StateError: what was fetched can't be kept.
+            FileStorageError, StateError: what was fetched can't be stored.
         """
         fetched = self.state.response_imports.fetched_until(self.mandator, reader, self._is_intact)
         for window, rows in read_new_windows(self.vendor.closed_loop, reader, fetched, self.settings.feedback, on_rows):

@@ -1,4 +1,4 @@
-"""Takes what was fetched of responses: into the files, then into the CRM; only then the watermark moves."""
+"""The import of fetched responses into the dataset, then into the CRM; only then the watermark moves."""
 
 import hashlib
 from collections.abc import Callable
@@ -19,12 +19,12 @@ from campaign_sync.storage.state import State
 
 @dataclass
 class ResponseImportSummary:
-    """What the pending windows of a reader came to. Counts are of responses, `unparsed` of kept rows."""
+    """The result of importing the pending windows of a reader. Counts are of responses, `unparsed` of stored rows."""
 
     new: int = 0
     known_before: int = 0
     unparsed: int = 0
-    """Of all windows of the reader, also of earlier ones."""
+    """Rows of all windows of the reader, also of earlier ones."""
     in_crm: RecordedResponses | None = None
     """None where the CRM takes no responses."""
 
@@ -39,44 +39,45 @@ def import_responses(
     vendor: Callable[[], Optimizely],
     on_responses: Callable[[int], None],
 ) -> ResponseImportSummary:
-    """Take every window of a reader that waits, one after the other.
+    """Import every pending window of a reader, one after the other.
 
-    Windows with rows that didn't fit are read again when the reader's layout has changed.
+    Windows with rows that didn't fit are parsed again when the reader's layout has changed.
 
     Args:
         mandator: a key of the configuration.
         reader: one of its readers of responses.
-        settings: of the mandator.
-        crm: opened once there is something to be stored.
-        state: what the product remembers.
-        frames: the frame storage.
-        vendor: asked to which lists a mailing went.
-        on_responses: receives how many responses have been taken so far.
+        settings: the settings of the mandator.
+        crm: opens the CRM; called once there is something to store.
+        state: the state database.
+        frames: the file storage.
+        vendor: opens the vendor's API, which is asked for the recipient lists of mailings.
+        on_responses: receives the number of responses so far.
 
     Raises:
-        CrmError, FileStorageError, OptimizelyError, StateError: one of them fails. Repeat it; nothing is stored twice.
+        CrmError, FileStorageError, OptimizelyError, StateError: one of them fails. Repeat the call; nothing is stored
+            twice.
     """
     configured = settings.responses.reader(reader) if settings.responses else None
     if configured is None:
         raise ValueError(f"mandators.{mandator}.responses doesn't have {reader}")
     layout, version = configured.layout(settings.zone), _version(configured, settings)
-    lists_of, taken, done = MailingRecipientLists(vendor), ResponseImportSummary(), 0
+    lists_of, summary, done = MailingRecipientLists(vendor), ResponseImportSummary(), 0
     for window in state.response_imports.pending(mandator, reader, version):
         understood, unparsed = parse_responses(frames.read_rows(window.file, window.digest), window, layout)
         responses = attribute_responses(understood, mandator, state.replacement_history, frames, lists_of, crm)
         kind, span = RESPONSE_READER_KINDS[reader], Window(window.since, window.until)
         new = store_responses(mandator, kind, responses, span, frames)
-        taken.new, taken.known_before = taken.new + new, taken.known_before + len(responses) - new
+        summary.new, summary.known_before = summary.new + new, summary.known_before + len(responses) - new
         if crm().takes_responses():
             recorded = crm().record_responses(responses)
-            taken.in_crm = taken.in_crm + recorded if taken.in_crm else recorded
+            summary.in_crm = summary.in_crm + recorded if summary.in_crm else recorded
         state.response_imports.commit(window.id, unparsed, version, datetime.now(UTC))
         done += len(responses)
         on_responses(done)
-    taken.unparsed = state.response_imports.unparsed(mandator, reader)
-    return taken
+    summary.unparsed = state.response_imports.unparsed(mandator, reader)
+    return summary
 
 
 def _version(reader: ResponseReaderSettings, settings: MandatorSettings) -> str:
-    """Another one for every layout by which rows could be read otherwise."""
+    """Return a text that differs between settings by which rows would be parsed differently."""
     return hashlib.sha256(f"{reader.model_dump_json()} {settings.timezone}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""From kept rows to responses: who did what with which mailing, and through which consent we had written to them."""
+"""Parsing of stored rows into responses, and their attribution to records and consents of the CRM."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
@@ -20,9 +20,9 @@ RESPONSE_PERIOD = timedelta(days=30)
 
 
 def parse_responses(raw: Iterable[Row], window: ImportWindow, layout: Layout) -> tuple[list[Response], int]:
-    """Return the responses of a window, each once, and how many of its rows don't fit the layout.
+    """Return the responses of a window, each once, and the number of its rows that don't fit the layout.
 
-    A layout that fits no row does no harm here, so it raises no error.
+    A layout that fits no row raises no error: no replacement depends on responses.
     """
     kind = RESPONSE_READER_KINDS[window.reader]
     parsed = parse_rows(raw, layout, window.until)
@@ -60,15 +60,15 @@ def attribute_responses(
 ) -> list[Response]:
     """Return the responses with entity and opt-in; these stay empty where unknown or ambiguous.
 
-    What a row names and the CRM knows decides; the rest comes from the lists that were sent.
+    Names in a row decide if the CRM has them; the rest comes from the lists that were sent.
 
     Args:
-        responses: of one mandator.
+        responses: responses of one mandator.
         mandator: a key of the configuration.
-        history: which snapshots were sent when.
-        frames: where they are kept.
-        lists_of: to which recipient lists a mailing went; None where that isn't known.
-        crm: asked for what the rows name, if they name anything.
+        history: the snapshots that were sent, with their times.
+        frames: the storage of the snapshots.
+        lists_of: returns the recipient lists of a mailing; None where they aren't known.
+        crm: opens the CRM; called only if rows name something.
 
     Raises:
         CrmError, FileStorageError: one of them can't be read.

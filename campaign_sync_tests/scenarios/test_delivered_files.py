@@ -188,4 +188,4 @@ def test_delivered_files_that_tell_of_nobody_are_watched_like_readers(installati
     silence = checks(imported(installation), "silence")
 
     assert (silence.passed, silence.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert "no delivered file has told of anybody for 9.0 days, though mailings went out" in str(silence.description)
+    assert "no delivered file has had a new event for 9.0 days, though mailings went out" in str(silence.description)

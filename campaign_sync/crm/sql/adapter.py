@@ -1,4 +1,4 @@
-"""A CRM in any SQL database whose tables or views answer to the names of the contract (`docs/crm.md`)."""
+"""A CRM in any SQL database whose tables or views have the names of the contract (`docs/crm.md`)."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -30,27 +30,27 @@ _TEXTS = (*_KEYS, "email")
 
 _TIMES = ("occurred_at", "bounced_at", "finished_at")
 
-_LOOKED_AT = 1_000
-"""How many rows of a table are read to see what type of values it holds."""
+_SAMPLED_ROWS = 1_000
+"""How many rows of a table are read to find the types of its values."""
 
 
 def _values_that_are_no_text(connection: Connection, name: str, columns: Sequence[str]) -> Iterator[str]:
     for key in columns:
-        sample = select(column(key)).select_from(table(name)).limit(_LOOKED_AT).subquery()
+        sample = select(column(key)).select_from(table(name)).limit(_SAMPLED_ROWS).subquery()
         kinds = select(func.typeof(sample.c[key])).where(func.typeof(sample.c[key]).not_in(["text", "null"])).limit(1)
         for kind in connection.execute(kinds).scalars():
             yield f"column {name}.{key} yields values of type {kind} and must yield text (cast it in a view)"
 
 
 class _FrozenSnapshot(SqlSnapshot):
-    """A view that doesn't change while it lasts, so who is suppressed is looked up in it once, not for every list."""
+    """Reads the suppressions of a mandator once, not for every list: the data doesn't change meanwhile."""
 
     def __init__(self, connection: Connection, words: ConsentWords) -> None:
         super().__init__(connection, words)
         self._suppressed: dict[str, pd.DataFrame] = {}
 
     def suppression(self, mandator: str) -> pd.DataFrame:
-        """Addresses with a final bounce, and withdrawn consents. See `CrmSnapshot`."""
+        """Return bounced addresses and withdrawn or unclear consents. See `CrmSnapshot.suppression`."""
         if mandator not in self._suppressed:
             self._suppressed[mandator] = super().suppression(mandator)
         return self._suppressed[mandator].copy(deep=False)  # pandas copies what is written to
@@ -76,29 +76,29 @@ class SqlCrm:
         self._engine, self._words = crm_engine(url), words
 
     def check(self, *, exports: bool = False) -> None:
-        """Prove that the CRM answers and holds what the contract asks for. See `Crm.check`."""
+        """Raise an error unless the CRM can be reached and fulfils the contract. See `Crm.check`."""
         with crm_errors(self._engine, "checking the contract"), read_only(self._engine) as connection:
             inspector = inspect(connection)
             flaws = []
-            for each_table in (*metadata.sorted_tables, *(export_metadata.sorted_tables if exports else ())):
+            for contract_table in (*metadata.sorted_tables, *(export_metadata.sorted_tables if exports else ())):
                 try:
-                    columns = {info["name"]: info["type"] for info in inspector.get_columns(each_table.name)}
+                    columns = {info["name"]: info["type"] for info in inspector.get_columns(contract_table.name)}
                 except NoSuchTableError:
-                    flaws.append(f"table or view {each_table.name} is missing")
+                    flaws.append(f"table or view {contract_table.name} is missing")
                     continue
-                missing = [name for name in required_columns(each_table) if name not in columns]
-                flaws += [f"column {each_table.name}.{name} is missing" for name in missing]
+                missing = [name for name in required_columns(contract_table) if name not in columns]
+                flaws += [f"column {contract_table.name}.{name} is missing" for name in missing]
                 flaws += [
-                    f"column {each_table.name}.{name} is {columns[name]} and must be text (cast it in a view)"
+                    f"column {contract_table.name}.{name} is {columns[name]} and must be text (cast it in a view)"
                     for name in _TEXTS
                     if name in columns and not isinstance(columns[name], String | NullType)
                 ]
                 if self._engine.dialect.name == "sqlite":  # where values have types, and columns none
                     keys = [name for name in _KEYS if name in columns]
-                    flaws += _values_that_are_no_text(connection, each_table.name, keys)
+                    flaws += _values_that_are_no_text(connection, contract_table.name, keys)
                     continue
                 flaws += [
-                    f"column {each_table.name}.{name} is {columns[name]} and must be a time "
+                    f"column {contract_table.name}.{name} is {columns[name]} and must be a time "
                     "(give a timestamp in a view)"
                     for name in _TIMES
                     if name in columns and not isinstance(columns[name], DateTime | String | NullType)
@@ -116,7 +116,8 @@ class SqlCrm:
         with ExitStack() as stack:
             with crm_errors(self._engine, "opening a snapshot"):
                 connection = stack.enter_context(read_only(self._engine))
-            yield _FrozenSnapshot(connection, self._words)  # outside: what fails in here needn't be the CRM's fault
+            # Outside `crm_errors`: what fails in the caller's block needn't be the CRM's fault.
+            yield _FrozenSnapshot(connection, self._words)
 
     def record_bounces(self, bounces: Sequence[Bounce], on_written: OnWritten = ignore_written) -> WriteBack:
         """Mark the addresses as bounced, for all mandators. See `Crm.record_bounces`. Counts are addresses."""
@@ -135,11 +136,11 @@ class SqlCrm:
         return record_unsubscribes(self._engine, unsubscribes, on_written) if unsubscribes else WriteBack(0, 0)
 
     def takes_responses(self) -> bool:
-        """Return whether both optional tables are there, `campaign` and `response`, with all their columns."""
+        """Return whether the optional tables `campaign` and `response` exist with all their columns."""
         return takes_responses(self._engine)
 
     def record_responses(self, responses: Sequence[Response]) -> RecordedResponses:
-        """Append the responses of people and campaigns that the CRM knows. See `Crm.record_responses`."""
+        """Append the responses of people and campaigns that the CRM has. See `Crm.record_responses`."""
         return record_responses(self._engine, responses) if responses else RecordedResponses()
 
     def last_export(self, name: str) -> datetime | None:

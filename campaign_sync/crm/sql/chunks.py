@@ -1,4 +1,4 @@
-"""Writing to a CRM in a SQL database chunk by chunk, and asking it about many records at once."""
+"""Transactions that write to a CRM in a SQL database chunk by chunk, and queries about many records."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,13 +23,13 @@ CHUNK = 1000
 
 @contextmanager
 def writing(engine: Engine, doing: str) -> Iterator[Connection]:
-    """One transaction; `doing` says in messages what it was for."""
+    """Open one transaction; `doing` says in messages what it was for."""
     with crm_errors(engine, doing), engine.begin() as connection:
         yield connection
 
 
 def written(engine: Engine, doing: str, work: Callable[[Connection], Result]) -> Result:
-    """Return what `work` returns, done in one transaction; retried if another process wrote the same."""
+    """Return the result of `work`, run in one transaction; it is retried if another process wrote the same."""
     with crm_errors(engine, doing):
         for _ in range(_TRIES - 1):
             with suppress(IntegrityError), engine.begin() as connection:
@@ -54,7 +54,7 @@ def by_type(entities: Collection[Entity]) -> Iterator[tuple[EntityType, Sequence
 
 
 def existing(connection: Connection, entities: Collection[Entity]) -> set[Entity]:
-    """Return those that the CRM still has."""
+    """Return those of the entities that the CRM still has."""
     records: set[Entity] = set()
     for entity_type, ids in by_type(entities):
         table = ENTITY_TABLES[entity_type]

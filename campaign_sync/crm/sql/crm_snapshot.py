@@ -1,4 +1,4 @@
-"""Reading a CRM in a SQL database, all of it as it was at one moment."""
+"""A CRM in a SQL database as it was at one moment."""
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
@@ -35,10 +35,10 @@ from campaign_sync.domain.instant import Instants
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS, SuppressionKind
 
 _LONGEST_TYPE = 16
-"""Characters kept of a value that is no entity type: the ledger's column is no longer."""
+"""Characters kept of a value that is no entity type: the column of the rejections is no longer."""
 
 _FIRST_EVENT_COLUMN = 3
-"""Of the rows of a selection: before it come the id as picked, the id and the address of the record."""
+"""In the rows of a selection; before it are the id in the pick, and the record's id and address."""
 
 _KIND_NAMES = [kind.value for kind in KINDS]
 
@@ -62,7 +62,7 @@ class SqlSnapshot:
         self._picks = Picks(self._reader)
 
     def opt_in(self, opt_in_id: str) -> OptIn | None:
-        """Return the opt-in's definition, or None where the CRM doesn't know it."""
+        """Return the definition of an opt-in; None where the CRM has none. See `CrmSnapshot.opt_in`."""
         return self._table.opt_in(opt_in_id)
 
     def opt_in_ids(self, mandator: str) -> frozenset[str]:
@@ -70,17 +70,17 @@ class SqlSnapshot:
         return self._table.opt_in_ids(mandator)
 
     def records(self, entities: Collection[Entity]) -> dict[Entity, Entity]:
-        """Return the records that these name. See `CrmSnapshot.records`."""
+        """Return the CRM's spelling of these records. See `CrmSnapshot.records`."""
         return named_records(lambda query: self._reader.rows(query, "looking for records"), entities)
 
     def columns(self, pick: Pick) -> frozenset[str]:
-        """Return the columns that everybody in this pick has, so that a list's attributes can be filled from them."""
+        """Return the columns that everybody in this pick has. See `CrmSnapshot.columns`."""
         return common_columns(self._picks.find(pick).people, SELECTION_COLUMNS)
 
     def select(
         self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 5_000
     ) -> Iterator[pd.DataFrame]:
-        """Return everybody the pick names: contacts, leads, accounts, each by id. See `CrmSnapshot.select`."""
+        """Return all people of a pick: contacts, leads, accounts, each by id. See `CrmSnapshot.select`."""
         picked = self._picks.find(pick)
         available = common_columns(picked.people, SELECTION_COLUMNS)
         missing = sorted(set(columns) - available)
@@ -102,11 +102,11 @@ class SqlSnapshot:
         return frames()
 
     def suppression(self, mandator: str) -> pd.DataFrame:
-        """Addresses of all mandators with a final bounce, and the ended consents of this one. See `CrmSnapshot`."""
+        """Return bounced addresses and withdrawn or unclear consents. See `CrmSnapshot.suppression`."""
         table = self._reader.table(address_state.name)
         read = [*table.c["address", "bounce_kind", "source"], self._reader.moment(table.c.bounced_at)]
         states = self._reader.rows(select(*read).order_by(table.c.address), "reading address_state")
-        # An address without a key can't be sent to in the first place.
+        # An address without a key can't be sent to anyway.
         keyed = [
             (address_key(row.address), row) for row in states if normalize_word(row.bounce_kind) != BounceKind.SOFT
         ]
@@ -148,7 +148,7 @@ class SqlSnapshot:
         return count_events(self._table, opt_in_id)
 
     def entities_with(self, address: str) -> list[Entity]:
-        """Return everybody who has this address, however either is spelled. See `CrmSnapshot.entities_with`."""
+        """Return everybody with this address in any spelling. See `CrmSnapshot.entities_with`."""
         key = address_key(address)
         if key is None:
             return []
@@ -176,7 +176,7 @@ class SqlSnapshot:
         return ((str(entity), email, at) for entity, email, at in self._consents.granted(opt_in_id))
 
     def consents(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
-        """Return what ever happened to an entity's consents, by opt-in, oldest first. See `CrmSnapshot.consents`."""
+        """Return an entity's consent events by opt-in, oldest first. See `CrmSnapshot.consents`."""
         return self._consents.history(entity)
 
     def _frames(
@@ -193,7 +193,7 @@ class SqlSnapshot:
                 (events.c.entity_id == picked.c.entity_id)
                 & self._table.about([normalize_word(opt_in_id)], [people.entity_type]),
             )
-            # Where a report names an entity several times, its first row counts: that with the smallest own columns.
+            # Where a report names an entity several times, the row with the smallest own columns counts.
             .order_by(picked.c.entity_id, *(column for column in own if column.table is picked))
         )
         own_places = [f"{pick if column.table is picked else people.entity_type}.{column.name}" for column in own]
@@ -207,11 +207,14 @@ class SqlSnapshot:
             require_same_keys(ids, values[1], f"{pick}.entity_id", f"{people.entity_type}.id")
             require_same_keys(ids, values[_EVENT_ENTITY_ID], f"{pick}.entity_id", "consent_event.entity_id")
             yield text_frame(
-                self._one_of_each(people.entity_type, values), (*SELECTION_COLUMNS, *columns), places, "consent_at"
+                self._columns_per_entity(people.entity_type, values),
+                (*SELECTION_COLUMNS, *columns),
+                places,
+                "consent_at",
             )
 
-    def _one_of_each(self, entity_type: str, values: Sequence[Sequence[Any]]) -> list[Sequence[Any] | Instants]:
-        """Return the columns of a selection, one value per entity; rows of one are adjacent in `values`."""
+    def _columns_per_entity(self, entity_type: str, values: Sequence[Sequence[Any]]) -> list[Sequence[Any] | Instants]:
+        """Return the columns of a selection, one value per entity; the rows of an entity are adjacent in `values`."""
         groups = group_numbers(values[0])
         firsts = np.flatnonzero(np.diff(groups, prepend=-1))
         with_event = np.flatnonzero([entity_id is not None for entity_id in values[_EVENT_ENTITY_ID]])
@@ -235,7 +238,7 @@ class SqlSnapshot:
 
 
 def _at(column: Sequence[Any], positions: Numbers) -> Sequence[Any]:
-    """Return the values at ascending, distinct positions; the column itself where that is all of it."""
+    """Return the values at ascending, distinct positions; the column itself if these are all."""
     return column if len(positions) == len(column) else [column[position] for position in positions.tolist()]
 
 
@@ -250,7 +253,7 @@ def _spread(column: Sequence[Any], groups: Numbers, size: int) -> Sequence[Any]:
 
 
 def _unmatched_members(members: Sequence[AnyRow], columns: Sequence[str]) -> pd.DataFrame:
-    """Members of a list whose entity type is none. They come like everybody else, to be rejected with their reason."""
+    """Return members without a valid entity type. They are selected like all others, to be rejected with a reason."""
     names = (*SELECTION_COLUMNS, *columns)
     types = [str(row[0] or "").strip()[:_LONGEST_TYPE] for row in members]
     ids = [str(row[1] or "").strip() for row in members]

@@ -1,4 +1,4 @@
-"""Connections to a CRM in a SQL database, and what its errors may say."""
+"""Connections to a CRM in a SQL database, and the translation of its errors."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from campaign_sync.crm.port import CrmError, CrmSetupError
 from campaign_sync.sqlite import PATIENCE_SECONDS, remedy, use_write_ahead_log
 
 URL_SETTING = "crm.url"
-"""What the messages call the database's URL: its place in the configuration."""
+"""The name of the database's URL in messages: its place in the configuration."""
 
 _BEGIN = "sqlite_begin"
 """Execution option: how a transaction begins on SQLite."""
 
 _WRITING = "BEGIN IMMEDIATE"
-"""A writer takes the lock at once: having read first, it could find itself outrun and be turned away."""
+"""A writer takes the lock at once. If it read first, another writer could get ahead and SQLite would refuse it."""
 
 _SHOWABLE_SQLSTATES = ("25", "42", "53", "55", "57")
-"""PostgreSQL's error classes whose texts speak of statements and resources, never of the data in a row."""
+"""PostgreSQL's error classes whose texts are about statements and resources, never about the data in a row."""
 
 
 _PASSWORD_REFUSED = ("password authentication failed", "no password supplied")
@@ -42,7 +42,7 @@ def crm_engine(url: str, *, create: bool = False) -> Engine:
 
     Args:
         url: a SQLAlchemy URL. `postgresql://` and `postgres://` without a driver mean psycopg2.
-        create: whether a SQLite file may come into being.
+        create: whether a missing SQLite file is created.
 
     Raises:
         UnusableUrlError: the URL can't be read, or its driver isn't installed.
@@ -73,7 +73,7 @@ def crm_engine(url: str, *, create: bool = False) -> Engine:
             file = Path(parsed.database or "")
             file.parent.mkdir(parents=True, exist_ok=True)
             if parsed.database not in (None, "", ":memory:"):
-                file.touch(mode=0o600, exist_ok=True)  # people are going to be in it
+                file.touch(mode=0o600, exist_ok=True)  # it will hold personal data
         elif not _sqlite_file_exists(parsed):
             raise CrmError(f"there is no CRM at {location(parsed)}: create it with `campaign-sync crm init --url URL`")
         event.listen(engine, "connect", _prepare_sqlite)
@@ -83,7 +83,7 @@ def crm_engine(url: str, *, create: bool = False) -> Engine:
 
 @contextmanager
 def read_only(engine: Engine) -> Iterator[Connection]:
-    """A transaction that sees the database as it is at this moment, whatever others write, and can't write itself."""
+    """Open a read-only transaction that sees the database as it is now, whatever others write."""
     postgresql = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     with engine.connect().execution_options(
         **postgresql if engine.dialect.name == "postgresql" else {_BEGIN: "BEGIN"}
@@ -98,7 +98,7 @@ def read_only(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def crm_errors(engine: Engine, doing: str) -> Iterator[None]:
-    """Turn database errors into `CrmError`s that say where, what and what to do, but hold no personal data."""
+    """Turn database errors into `CrmError`s with place, problem and remedy, and without personal data."""
     try:
         yield
     except SQLAlchemyError as error:
@@ -150,12 +150,12 @@ def _sqlite_file_exists(url: URL) -> bool:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where SQLAlchemy says so, also for mere reading
+    connection.isolation_level = None  # transactions begin where SQLAlchemy says so, also for reading
     connection.text_factory = _text
 
 
 def _text(raw: bytes) -> str | bytes:
-    """Return text as stored. Not UTF-8, it stays bytes: sqlite3's own error would print the value."""
+    """Return a text, or bytes where it isn't UTF-8: sqlite3's own error would print the value."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -164,6 +164,6 @@ def _text(raw: bytes) -> str | bytes:
 
 def _begin_sqlite(connection: Connection) -> None:
     begin = connection.get_execution_options().get(_BEGIN, _WRITING)
-    if begin == _WRITING:  # who only reads leaves the file as it is; a snapshot stays open for long
+    if begin == _WRITING:  # a reader leaves the file as it is; a snapshot stays open for long
         use_write_ahead_log(connection.connection.dbapi_connection)  # type: ignore[arg-type]
     connection.exec_driver_sql(begin)

@@ -1,4 +1,4 @@
-"""Writes the vendor's feedback into a CRM in a SQL database. Repeated, it changes nothing."""
+"""The write-back of the vendor's feedback into a CRM in a SQL database. A repetition writes nothing."""
 
 import uuid
 from collections import defaultdict
@@ -38,7 +38,7 @@ _WITHDRAWALS = uuid.UUID("a0f6c3a4-5f0e-4f0b-9d56-3d0d7f8f4b11")
 """Namespace of withdrawal ids. It must never change: by its id a withdrawal is known to be written already."""
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
-"""In place of the time of a bounce on record that has none: every newer one is news."""
+"""In place of the time of a stored bounce that has none: every dated one is newer."""
 
 _EVENTS = table("consent_event", *map(column, ("id", "entity_type", "entity_id", "opt_in_id")))
 
@@ -49,16 +49,16 @@ def record_bounces(engine: Engine, bounces: Sequence[Bounce], on_written: OnWrit
     """Mark addresses as bounced. See `Crm.record_bounces`."""
     doing = "recording bounces"
     reported = _by_key(bounces)
-    weightiest = {key: max(group, key=_weight_of) for key, group in reported.items()}
+    decisive = {key: max(group, key=_precedence) for key, group in reported.items()}
     with writing(engine, doing) as connection:
         known = people_by_address(partial(_streamed, connection), reported)
         stored = _bounces_on_record(connection, reported)
     count = 0
     for keys in chunks(list(known)):
-        weightiest_of_chunk = {key: weightiest[key] for key in keys}
-        news = written(engine, doing, partial(_write_bounces, weightiest_of_chunk, stored))
-        count += len(news)
-        on_written([CrmEntry(bounce, key in news) for key in keys for bounce in reported[key]])
+        decisive_of_chunk = {key: decisive[key] for key in keys}
+        new_keys = written(engine, doing, partial(_write_bounces, decisive_of_chunk, stored))
+        count += len(new_keys)
+        on_written([CrmEntry(bounce, key in new_keys) for key in keys for bounce in reported[key]])
     unmatched = [bounce for bounce in bounces if address_key(bounce.address) not in known]
     return WriteBack(count, len(known) - count, _addresses(unmatched))
 
@@ -95,13 +95,13 @@ def _write_withdrawals(
     named = {consent.entity for unsubscribe in chunk for consent in unsubscribe.consents} | {
         unsubscribe.entity for unsubscribe in chunk if unsubscribe.entity
     }
-    past = _Past.read(connection, {entity for group in holders.values() for entity in group} | named, types)
+    earlier = _EarlierEvents.read(connection, {entity for group in holders.values() for entity in group} | named, types)
     withdrawals: dict[str, dict[str, Any]] = {}
     entries = []
     for unsubscribe in chunk:
-        for entity, opt_in_id in _concerned(unsubscribe, holders[unsubscribe], past, opt_ins[unsubscribe.mandator]):
+        for entity, opt_in_id in _concerned(unsubscribe, holders[unsubscribe], earlier, opt_ins[unsubscribe.mandator]):
             event_id = _withdrawal_id(unsubscribe, entity, normalize_text(opt_in_id))
-            is_new = event_id not in past.event_ids and event_id not in withdrawals
+            is_new = event_id not in earlier.event_ids and event_id not in withdrawals
             entry = CrmEntry(unsubscribe, is_new, entity, normalize_text(opt_in_id), event_id)
             if is_new:
                 withdrawals[event_id] = _withdrawal(unsubscribe, entry) | {
@@ -114,13 +114,9 @@ def _write_withdrawals(
 
 
 def _concerned(
-    unsubscribe: Unsubscribe, holders: Sequence[Entity], past: "_Past", of_mandator: Mapping[str, str]
+    unsubscribe: Unsubscribe, holders: Sequence[Entity], earlier: "_EarlierEvents", of_mandator: Mapping[str, str]
 ) -> Iterator[tuple[Entity, str]]:
-    """Return the consents that end: the named one, or those of the lists sent; else all of the mandator.
-
-    Where the vendor says which lists were left, those lists' instead of all. They end for all with the address, too.
-    Nothing is written for records without consent events. Opt-ins come as the CRM spells them.
-    """
+    """Return the consents that end, by the rule of `Crm.record_unsubscribes`. Opt-ins come as the CRM spells them."""
     consents = {(consent.entity, normalize_word(consent.opt_in_id)) for consent in unsubscribe.consents}
     consents = {entry for entry in consents if entry[1] in of_mandator}
     if unsubscribe.opt_in_id:
@@ -132,23 +128,23 @@ def _concerned(
         left = set(map(normalize_word, unsubscribe.opt_ins)) & of_mandator.keys()
         keys = {key for _, key in consents} or left or set(of_mandator)
     concerned = consents | {(entity, key) for entity in holders for key in keys}
-    return ((entity, of_mandator[key]) for entity, key in sorted(concerned) if key in past.opt_ins[entity])
+    return ((entity, of_mandator[key]) for entity, key in sorted(concerned) if key in earlier.opt_ins[entity])
 
 
-class _Past:
-    """What has happened to some entities' consents so far."""
+class _EarlierEvents:
+    """The consent events that some entities have already."""
 
     def __init__(self) -> None:
         self.opt_ins: defaultdict[Entity, set[str]] = defaultdict(set)
-        """Those they have events for, as `normalize_word` has them."""
+        """The normalized ids of the opt-ins that each entity has events for."""
         self.event_ids: set[str] = set()
 
     @classmethod
     def read(
         cls, connection: Connection, entities: Collection[Entity], types: Mapping[EntityType, Sequence[str]]
-    ) -> "_Past":
-        """Read it. `types` are the CRM's spellings of entity types."""
-        past = cls()
+    ) -> "_EarlierEvents":
+        """Read the events of these entities. `types` are the CRM's spellings of entity types."""
+        earlier = cls()
         source = SqlReader(connection).with_clean_key(_EVENTS, "entity_id")
         for entity_type, ids in by_type(entities):
             query = select(*source.c["id", "entity_id", "opt_in_id"]).where(
@@ -156,9 +152,9 @@ class _Past:
             )
             for row in connection.execute(query):
                 entity = Entity(entity_type, row.entity_id.strip())
-                past.opt_ins[entity].add(normalize_word(row.opt_in_id))
-                past.event_ids.add(row.id.strip())
-        return past
+                earlier.opt_ins[entity].add(normalize_word(row.opt_in_id))
+                earlier.event_ids.add(row.id.strip())
+        return earlier
 
 
 def _by_key(feedback: Iterable[Feedback]) -> dict[str, list[Feedback]]:
@@ -173,24 +169,24 @@ def _addresses(feedback: Iterable[Bounce | Unsubscribe]) -> tuple[str, ...]:
 
 
 def _bounces_on_record(connection: Connection, keys: Collection[str]) -> dict[str, Row[Any]]:
-    """Return what `address_state` says of these addresses; the weightiest where several spellings of one are in it."""
+    """Return the row of `address_state` for each address; of several spellings, the row that takes precedence."""
     stored: dict[str, Row[Any]] = {}
-    for row in sorted(_streamed(connection, _states(connection)), key=_weight_on_record):
+    for row in sorted(_streamed(connection, _states(connection)), key=_stored_precedence):
         key = address_key(row.address)
         if key is not None and key in keys:
             stored[key] = row
     return stored
 
 
-def _is_news(bounce: Bounce, stored: Row[Any]) -> bool:
-    known = _weight_on_record(stored)
-    return _weight_of(bounce) > known if bounce.dated else (bounce.kind in FINAL_BOUNCES) > known[0]
+def _is_new(bounce: Bounce, stored: Row[Any]) -> bool:
+    known = _stored_precedence(stored)
+    return _precedence(bounce) > known if bounce.dated else (bounce.kind in FINAL_BOUNCES) > known[0]
 
 
 def _write_bounces(
     bounces: Mapping[str, Bounce], stored_before: Mapping[str, Row[Any]], connection: Connection
 ) -> set[str]:
-    """Write bounces and return the keys of the new ones. A concurrent writer's heavier bounce is kept."""
+    """Write bounces and return the keys of the new ones. A concurrent writer's bounce stays if it has precedence."""
     query = _states(connection)
     spelled = {key: stored_before[key].address if key in stored_before else key for key in bounces}
     stored: dict[str, Row[Any]] = {}
@@ -206,7 +202,7 @@ def _write_bounces(
         }
         if spelled[key] not in stored:
             new.append({"address": key, **values})
-        elif _is_news(bounce, stored[spelled[key]]):
+        elif _is_new(bounce, stored[spelled[key]]):
             newer.append({"stored_address": spelled[key], "is_final": int(bounce.kind in FINAL_BOUNCES), **values})
     if new:
         connection.execute(insert(address_state), new)
@@ -214,7 +210,7 @@ def _write_bounces(
         names = ("bounce_kind", "bounced_at", "mandator", "source")
         this = address_state.c.address == bindparam("stored_address")
         if connection.dialect.name != "sqlite":  # which has one writer at a time, and holds times as text
-            this &= _lighter()
+            this &= _takes_precedence()
         connection.execute(update(address_state).where(this).values({name: bindparam(name) for name in names}), newer)
     changed = {changed_row["address"] for changed_row in new} | {changed_row["stored_address"] for changed_row in newer}
     return {key for key in bounces if key in changed or spelled[key] in changed}
@@ -225,24 +221,24 @@ def _states(connection: Connection) -> Select[Any]:
     return select(*[columns.address, columns.bounce_kind, SqlReader(connection).moment(columns.bounced_at)])
 
 
-def _weight_on_record(stored: Row[Any]) -> tuple[bool, datetime]:
-    """That of a row of `address_state`, which may be spelled in any way and lack its time."""
+def _stored_precedence(stored: Row[Any]) -> tuple[bool, datetime]:
+    """Return the precedence of a row of `address_state`, which may be in any spelling and without a time."""
     return bounce_precedence(normalize_word(stored.bounce_kind), parse_instant(stored.bounced_at) or _NEVER)
 
 
-def _lighter() -> ColumnElement[bool]:
-    """Return the rule of `_is_news` as SQL: another process may have written since the rows were read."""
+def _takes_precedence() -> ColumnElement[bool]:
+    """Return the rule of `_is_new` as SQL: another process may have written since the rows were read."""
     was_final = case(*((address_state.c.bounce_kind == kind, 1) for kind in sorted(FINAL_BOUNCES)), else_=0)
     older = (address_state.c.bounced_at < bindparam("bounced_at")) | address_state.c.bounced_at.is_(None)
     return (was_final < bindparam("is_final")) | ((was_final == bindparam("is_final")) & older)
 
 
-def _weight_of(bounce: Bounce) -> tuple[bool, datetime]:
+def _precedence(bounce: Bounce) -> tuple[bool, datetime]:
     return bounce_precedence(bounce.kind, bounce.occurred_at)
 
 
 def _entity_types(connection: Connection) -> dict[EntityType, list[str]]:
-    """Return how the CRM spells them in its consent events."""
+    """Return the spellings of each entity type in the CRM's consent events."""
     spellings: defaultdict[EntityType, list[str]] = defaultdict(list)
     for raw in connection.execute(select(consent_event.c.entity_type).distinct()).scalars():
         if entity_type := entity_type_of(raw):
@@ -251,7 +247,7 @@ def _entity_types(connection: Connection) -> dict[EntityType, list[str]]:
 
 
 def _opt_ins_by_mandator(connection: Connection, mandators: Collection[str]) -> dict[str, dict[str, str]]:
-    """Return a mandator's opt-in ids as the CRM spells them, by their `normalize_word`."""
+    """Return the opt-in ids of each mandator as the CRM spells them, by normalized id."""
     opt_ins: dict[str, dict[str, str]] = {mandator: {} for mandator in mandators}
     for row in connection.execute(select(opt_in.c.mandator, opt_in.c.opt_in_id)):
         mandator = normalize_text(str(row.mandator))
@@ -259,7 +255,7 @@ def _opt_ins_by_mandator(connection: Connection, mandators: Collection[str]) -> 
             opt_ins[mandator][normalize_word(row.opt_in_id)] = row.opt_in_id
     unknown = sorted(mandator for mandator, opt_in_ids in opt_ins.items() if not opt_in_ids)
     if unknown:
-        # Otherwise a differently spelled mandator would lose every unsubscribe without a word.
+        # Otherwise a differently spelled mandator would lose every unsubscribe silently.
         raise CrmError(
             f"the CRM defines no opt-in for mandator {', '.join(unknown)}, so its unsubscribes can't be recorded; "
             "opt_in.mandator must hold the mandator's name in the configuration"

@@ -1,4 +1,4 @@
-"""Whom marketing lists and reports of a CRM in a SQL database name."""
+"""The people of marketing lists and reports of a CRM in a SQL database."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _NOT_TEXT = {16: "boolean", 20: "bigint", 21: "smallint", 23: "integer", 700: "r
 
 @dataclass(frozen=True)
 class People:
-    """Those of one entity type whom a pick names, by `entity_id`, and what the CRM knows of them."""
+    """The people of one entity type in a pick, by `entity_id`, and their records."""
 
     entity_type: EntityType
     entity: FromClause
@@ -35,21 +35,21 @@ class People:
 
     @property
     def columns(self) -> dict[str, ColumnElement[Any]]:
-        """Return the columns by name; a report's own column precedes the entity's."""
+        """The columns by name; a report's own column takes precedence over the entity's."""
         return {**dict(self.entity.c.items()), **dict(self.picked.c.items())}
 
 
 @dataclass(frozen=True)
 class Picked:
-    """Whom a pick names."""
+    """The people of a pick."""
 
     people: list[People]
     unmatched: Select[Any] | None = None
-    """Members of a static list whose entity type is none: `entity_type` as it is stored, and `entity_id`."""
+    """Members of a static list without a valid entity type: `entity_type` as it is stored, and `entity_id`."""
 
 
 class Picks:
-    """Reads what marketers point at.
+    """Reads marketing lists and reports.
 
     Args:
         reader: reads the CRM.
@@ -59,10 +59,11 @@ class Picks:
         self._reader = reader
 
     def find(self, pick: Pick) -> Picked:
-        """Return whom a pick names.
+        """Return the people of a pick.
 
         Raises:
-            CrmError: there is no such pick, or it can't be used.
+            CrmError: the CRM has no such pick.
+            CrmSetupError: its definition can't be used.
         """
         definition = marketing_list if pick.kind == "marketing_list" else report
         names = self._reader.rows(select(definition), f"reading {definition.name}")
@@ -135,11 +136,7 @@ class Picks:
         return People(entity_type, entity, picked)
 
     def _require_text(self, query: Select[Any], key: str, of: str) -> None:
-        """Refuse keys that aren't text, where the database knows the type of a column. SQLite's values are looked at.
-
-        Raises:
-            CrmError: they aren't.
-        """
+        """Raise CrmSetupError if a key isn't text, where columns have types. SQLite's values are checked when read."""
         if self._reader.dialect != "postgresql":
             return
         type_code = self._reader.type_code(query, f"reading {of}")
@@ -148,12 +145,12 @@ class Picks:
 
 
 def pick_title(pick: Pick) -> str:
-    """Return a pick as it is named in messages."""
+    """Return the name of a pick in messages."""
     return f"{pick.kind.replace('_', ' ')} {pick.name!r}"
 
 
 def common_columns(people: Iterable[People], beside: Iterable[str]) -> frozenset[str]:
-    """Return the columns that everybody has, `beside` what every selection has anyway."""
+    """Return the columns that all these people have, without those in `beside`, and the key columns."""
     everywhere = frozenset[str].intersection(*(frozenset(group.columns) for group in people))
     return (everywhere - set(beside)) | {"entity_type", "entity_id", "email"}
 

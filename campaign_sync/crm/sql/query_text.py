@@ -1,4 +1,4 @@
-"""The texts of queries that people have written into the CRM."""
+"""The texts of queries that users have written into the CRM."""
 
 import re
 

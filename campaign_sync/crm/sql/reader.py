@@ -1,4 +1,4 @@
-"""Reading tables, views and queries of a CRM in a SQL database, as they are stored."""
+"""Tables, views and queries of a CRM in a SQL database, with their values as stored."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
@@ -37,7 +37,7 @@ from campaign_sync.crm.sql.engine import crm_errors
 from campaign_sync.domain.instant import parse_instant
 
 _BLANKS = "".join(character for character in map(chr, range(0x3001)) if character.isspace())
-"""What Python's `strip` takes away, for databases that speak Unicode."""
+"""The characters that Python's `strip` removes, for databases in Unicode."""
 
 AnyRow = Row[*tuple[Any, ...]]
 """A row of a query whose columns aren't known to the type checker."""
@@ -48,7 +48,7 @@ _ASCII_BLANKS = "".join(character for character in _BLANKS if character.isascii(
 class _AsStored(UserDefinedType[Any]):
     """A column of SQLite, whose declared type says little about its values: each is read as it is stored.
 
-    Only 0 and 1 in a boolean column, and what is an ISO date or time in a column of those, are taken for such.
+    Converted are only 0 and 1 in a boolean column, and ISO dates and times in a column of these.
     """
 
     cache_ok = True
@@ -57,7 +57,7 @@ class _AsStored(UserDefinedType[Any]):
         self.declared = declared
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
-        """Read truth values and times; leave everything else alone."""
+        """Return a converter for truth values or times; None for all other columns."""
         if isinstance(self.declared, Boolean):
             return lambda value: bool(value) if type(value) is int and value in (0, 1) else value
         if isinstance(self.declared, Date | DateTime):
@@ -66,7 +66,7 @@ class _AsStored(UserDefinedType[Any]):
 
 
 class SqlReader:
-    """Reads from a CRM through a connection, whose transaction says which moment is seen."""
+    """Reads from a CRM in the transaction of a connection."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -75,14 +75,14 @@ class SqlReader:
         self._with_clean_key: dict[tuple[FromClause, str], FromClause] = {}
 
     def table(self, name: str, named_by: str = "the CRM contract") -> TableClause:
-        """Return a table or view with the columns it really has.
+        """Return a table or view with its actual columns.
 
         Raises:
-            CrmError: there is none.
+            CrmSetupError: it doesn't exist.
         """
         if name not in self._tables:
             schema, _, bare = name.rpartition(".")
-            with crm_errors(self.connection.engine, f"looking at {name}"):
+            with crm_errors(self.connection.engine, f"inspecting {name}"):
                 try:
                     infos = inspect(self.connection).get_columns(bare, schema=schema or None)
                 except NoSuchTableError:
@@ -92,10 +92,10 @@ class SqlReader:
         return self._tables[name]
 
     def moment(self, stored: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Return a column of times, to be read as `domain.instant` takes them: databases' own types hold no `infinity`.
+        """Return a column of times as `domain.instant` parses them: drivers can't represent `infinity`.
 
         Raises:
-            CrmError: the database declares it as something that holds no times.
+            CrmSetupError: the column's type holds no times.
         """
         if self.dialect == "sqlite":
             return type_coerce(stored, NullType()).label(stored.name)
@@ -105,7 +105,7 @@ class SqlReader:
         return cast(stored, Text).label(stored.name)
 
     def clean_key(self, key: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Return a key without outer blanks. What isn't text stays what it is, to be found out by `text_keys`."""
+        """Return a key without outer blanks. A value that isn't text stays as it is."""
         if self.dialect == "sqlite":
             return case((func.typeof(key) == "text", func.trim(key, _BLANKS)), else_=key)
         if self.dialect == "postgresql":
@@ -113,15 +113,16 @@ class SqlReader:
         return func.trim(key)
 
     def with_clean_key(self, source: FromClause, name: str, *, unique: bool = False) -> FromClause:
-        """Return a table with its key without outer blanks: itself, with its indexes, where no key has any.
+        """Return a table with its key without outer blanks; the table itself, with its indexes, where no key has any.
 
         Args:
             source: the table.
             name: the column of the key.
-            unique: whether a key may come once only.
+            unique: whether keys must be unique.
 
         Raises:
-            CrmError: keys aren't text, or some are the same but for outer blanks and may not be.
+            CrmError: several keys differ only in outer blanks and must be unique.
+            CrmSetupError: keys aren't text.
         """
         if (source, name) not in self._with_clean_key:
             self._with_clean_key[source, name] = self._cleaned(source, name, unique=unique)
@@ -135,7 +136,7 @@ class SqlReader:
         """Yield the rows of a query, at most `chunk_rows` at once."""
         try:
             with crm_errors(self.connection.engine, doing):
-                # The savepoint keeps the snapshot alive for other lists when this one's query turns out to be broken.
+                # The savepoint keeps the snapshot usable for other lists if the query of this list fails.
                 with self.connection.begin_nested():
                     result = self.connection.execute(query, execution_options={"yield_per": chunk_rows})
                     chunks = result.partitions()
@@ -177,7 +178,7 @@ class SqlReader:
             yield held
 
     def _may_be_odd(self, key: ColumnElement[Any]) -> ColumnElement[bool]:
-        """Return which keys don't begin and end with a printable ASCII character, or aren't text: looked at quickly."""
+        """Return, fast, which keys don't begin and end with a printable ASCII character, or aren't text."""
         if self.dialect == "sqlite":  # numbers come before all texts, and bytes after them
             first, last = collate(key, "BINARY"), collate(func.substr(key, -1), "BINARY")
         elif self.dialect == "postgresql":

@@ -1,4 +1,4 @@
-"""Finding the records of a CRM in a SQL database by ids that come from outside."""
+"""The lookup of records of a CRM in a SQL database by ids that come from outside."""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -13,10 +13,14 @@ from campaign_sync.domain.entity import Entity
 def named_records(
     read: Callable[[Select[Any]], Iterable[Row[Any]]], entities: Collection[Entity]
 ) -> dict[Entity, Entity]:
-    """Return the records that these name, as the CRM spells them. See `CrmSnapshot.records`.
+    """Return the CRM's spelling of these records. See `CrmSnapshot.records`.
 
-    `read` yields the rows of a query. Ids are compared as text, outer blanks aside: what the vendor returned needn't be
-    a number where the CRM's ids are. Case matters: ids of Salesforce can differ in nothing else.
+    Ids are compared as text without outer blanks: an id from the vendor needn't be a number where the CRM's ids are.
+    Case matters: ids of Salesforce can differ in nothing else.
+
+    Args:
+        read: yields the rows of a query.
+        entities: the records that are named.
     """
     wanted = {Entity(entity.entity_type, entity.entity_id.strip()): entity for entity in entities}
     records = {}

@@ -1,4 +1,4 @@
-"""Writes responses into a CRM in a SQL database that has tables for them. Repeated, it changes nothing."""
+"""The write-back of responses into a CRM in a SQL database with tables for them. A repetition writes nothing."""
 
 import uuid
 from collections.abc import Collection, Sequence
@@ -22,7 +22,7 @@ _DOING = "recording responses"
 
 
 def takes_responses(engine: Engine) -> bool:
-    """Return whether both optional tables are there with all their columns."""
+    """Return whether both optional tables exist with all their columns."""
     with crm_errors(engine, "looking for the tables of responses"), read_only(engine) as connection:
         inspector = inspect(connection)
         return all(
@@ -42,10 +42,10 @@ def record_responses(engine: Engine, responses: Sequence[Response]) -> RecordedR
     for chunk in chunks(rows):
         with writing(engine, _DOING) as connection:
             known = _known(connection, response.c.id, [row["id"] for row in chunk])
-            news = [row for row in chunk if row["id"] not in known]
-            if news:
-                connection.execute(insert(response), news)
-        written += len(news)
+            new = [row for row in chunk if row["id"] not in known]
+            if new:
+                connection.execute(insert(response), new)
+        written += len(new)
     return RecordedResponses(
         written=written,
         already_known=len(of_people) - written,

@@ -1,4 +1,4 @@
-"""The CRM contract as tables. A real CRM may answer to these names with views instead; see `docs/crm.md`."""
+"""The CRM contract as tables. A real CRM may have views of these names instead; see `docs/crm.md`."""
 
 from datetime import UTC, datetime
 
@@ -10,13 +10,13 @@ from campaign_sync.domain.entity import EntityType
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A moment, aware of its zone in Python, UTC in the database; a stored time without a zone counts as UTC."""
+    """A time with a zone in Python, in UTC in the database; a stored time without a zone counts as UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse moments without a zone; SQLite would store any zone's clock time unmarked."""
+        """Return the time in UTC; raise ValueError if it has no zone."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -24,7 +24,7 @@ class UtcTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the moment in UTC."""
+        """Return the time in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -120,7 +120,7 @@ report = Table(
 
 
 response_metadata = MetaData()
-"""What a CRM may have beside the contract, to take responses."""
+"""Optional tables that take responses."""
 
 campaign = Table(
     "campaign",
@@ -142,7 +142,7 @@ response = Table(
 )
 
 export_metadata = MetaData()
-"""What a CRM may have beside the contract, to show that its own nightly work is done."""
+"""The optional table that shows that the CRM has finished its nightly export."""
 
 export_log = Table(
     "export_log",
@@ -152,11 +152,11 @@ export_log = Table(
 )
 
 OPTIONAL_COLUMNS = (consent_event.c.text_version,)
-"""What a CRM may leave out of the other tables."""
+"""Columns that a CRM may leave out of the other tables."""
 
 
 def required_columns(table: Table) -> list[str]:
-    """Return the columns a CRM must have in this table: of people, key and address; `attributes` decide the rest."""
+    """Return the required columns of a table; for people key and address, as `attributes` decide on the others."""
     if table in ENTITY_TABLES.values():
         return ["id", "email"]
     optional = [column.name for column in OPTIONAL_COLUMNS if column.table is table]
@@ -164,7 +164,7 @@ def required_columns(table: Table) -> list[str]:
 
 
 def create_crm(url: str, *, responses: bool = False, exports: bool = False) -> None:
-    """Create the contract's tables where they are missing. What is there already stays as it is.
+    """Create the contract's tables where they are missing. Existing ones stay as they are.
 
     Args:
         url: a SQLAlchemy URL.

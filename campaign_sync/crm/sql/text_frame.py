@@ -1,4 +1,4 @@
-"""Rows of a database as frames of text."""
+"""Rows of a database as data frames of text."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from campaign_sync.domain.text import decode_marked, vendor_text
 _TEXT = {str, type(None)}
 
 _KEYS = frozenset({*SUPPRESSION_COLUMNS, "entity_type", "entity_id", "consent_event_id", "consent_kind"})
-"""Columns that identify a person, or a consent or withdrawal: a value that is in doubt is refused."""
+"""Columns that identify a person, a consent or a withdrawal: an unreadable value raises an error."""
 
 
 def text_frame(
@@ -29,11 +29,12 @@ def text_frame(
         places: per column, where in the CRM it comes from; for messages.
         time: the column of moments, which becomes `datetime64[us, UTC]`; missing where there is none.
 
-    Values that aren't UTF-8 affect only their own rows: where they are no keys, what can't be read of them is
-    `NOT_UTF8`, which no row is sent with.
+    A value that isn't UTF-8 affects only its own row: unless it is a key, `NOT_UTF8` replaces what can't be read, and
+    no row with it is sent.
 
     Raises:
-        CrmError: a key isn't UTF-8, or a value is of a kind that has no text form.
+        CrmError: a key isn't UTF-8.
+        CrmSetupError: a value is of a type that has no text form.
     """
     return pd.DataFrame(
         {

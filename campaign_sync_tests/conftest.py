@@ -2,9 +2,11 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from zlib import crc32
 
 import pandera.pandas  # noqa: F401 - sets environment variables of its own when it is imported first
 import pytest
@@ -46,7 +48,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.option.long:
         return
     is_thorough_run = config.option.all or config.option.file_or_dir
-    chosen = [item for item in items if not _is_long(item) and (is_thorough_run or _is_quick(item))]
+    beyond_sample = set() if config.option.file_or_dir else _beyond_sample(items)
+    chosen = [
+        item
+        for item in items
+        if not _is_long(item) and item not in beyond_sample and (is_thorough_run or _is_quick(item))
+    ]
     kept = set(chosen)
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = chosen
@@ -54,6 +61,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_long(item: pytest.Item) -> bool:
     return item.get_closest_marker("long") is not None
+
+
+def _beyond_sample(items: Iterable[pytest.Item]) -> set[pytest.Item]:
+    """Return the parameter sets that tests marked with `sample` have beyond it: the same ones on every machine."""
+    sets_by_test: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    sizes: dict[str, int] = {}
+    for item in items:
+        if marker := item.get_closest_marker("sample"):
+            test = item.nodeid.partition("[")[0]
+            sets_by_test[test].append(item)
+            (sizes[test],) = marker.args
+    beyond: set[pytest.Item] = set()
+    for test, sets in sets_by_test.items():
+        beyond.update(sorted(sets, key=lambda item: crc32(item.nodeid.encode()))[sizes[test] :])
+    return beyond
 
 
 def _is_quick(item: pytest.Item) -> bool:

@@ -108,6 +108,7 @@ def at_revision(url: str) -> str:
     return revision
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("revision", EARLIER)
 def test_an_upgrade_from_every_earlier_revision_keeps_the_rows(database_url: str, revision: str) -> None:
     make_tables(database_url, revision)
@@ -221,6 +222,7 @@ def add_rows(url: str, table: str, values: Sequence[dict[str, Any] | tuple[objec
     engine.dispose()
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("revision", EARLIER)
 def test_tables_of_an_earlier_revision_are_refused_and_left_as_they_are(database_url: str, revision: str) -> None:
     make_tables(database_url, revision)

@@ -110,6 +110,7 @@ def attack(page: Page, script: str, port: int) -> object:
     return page.evaluate(f"(() => {{ {constants} return {script} }})()")
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize(
     "script", [IMAGE, FORM, FETCH, FETCH_JSON, BEACON], ids=["image", "form", "fetch", "JSON", "beacon"]
@@ -156,6 +157,7 @@ def test_the_uis_own_pages_ask_and_listen(page: Page, guarded: int) -> None:
     assert attack(page, WEBSOCKET, guarded) == "open"
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("script", [IMAGE, FORM, FETCH], ids=["image", "form", "fetch"])
 def test_dagsters_own_webserver_obeys_all_of_them(page: Page, site: int, script: str, tmp_path: Path) -> None:
     with servers.webserver(DAGSTERS_OWN, tmp_path) as port:

@@ -56,6 +56,7 @@ def test_dagsters_own_webserver_obeys_an_image_and_a_form(dagsters_own: int) -> 
     assert (by_image, obeyed(dagsters_own)) == (True, True), "then nothing of ours is needed any more"
 
 
+@pytest.mark.sample(20)
 @pytest.mark.parametrize(
     ("path", "headers", "method", "body"),
     [

@@ -29,7 +29,7 @@ from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.database import _engine, probe_database
 from campaign_sync.storage.errors import StateError
 from campaign_sync_tests.installation import ENVIRONMENT, Installation, running_installation
-from campaign_sync_tests.scenarios.test_gate import FEEDBACK
+from campaign_sync_tests.scenarios.daily_run import FEEDBACK
 
 CANARY = "zaunkoenig"
 PASSWORD = f"{CANARY}<&>'4711"

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from campaign_sync.crm.sql import schema
-from campaign_sync_tests.installation import LONG_AGO, NORD, Installation
+from campaign_sync_tests.installation import LONG_AGO, NORD, Installation, epoch_ms
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -42,7 +42,7 @@ class Event:
     def row(self) -> list[str]:
         """As its reader writes it."""
         german = f"{self.at.astimezone(BERLIN):%d.%m.%Y %H:%M:%S}"
-        epoch = str(int(self.at.timestamp() * 1000))
+        epoch = epoch_ms(self.at)
         return {
             "getOutBounces": [self.address, epoch],
             "getResponses": [self.category, german, f" {self.address.upper()}"],

@@ -1,30 +1,16 @@
 """Sequences of events that once led, or might lead, to a wrong list that nobody notices."""
 
-from collections.abc import Iterator
-
 import dagster as dg
 import pytest
 
 from campaign_sync.cli.run import problems
 from campaign_sync.config import ConfigurationError
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
-from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.recipient_lists import SizeAcceptance
-from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, NORD, Installation
-from campaign_sync_tests.scenarios.test_gate import ADDRESSES, FEEDBACK, PICK, REPLACE, RUN_ID
+from campaign_sync_tests.installation import ADDRESSES, LONG_AGO, NEWSLETTER, NORD, Installation
+from campaign_sync_tests.scenarios.daily_run import CHAIN, FEEDBACK, PICK, REPLACE, RUN_ID
 
-CHAIN = [*FEEDBACK, *PICK, *REPLACE]
-
-
-@pytest.fixture(autouse=True)
-def _no_second_try_within_a_run(installation: Installation) -> None:
-    installation.retry_policy = NO_RETRIES
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
+pytestmark = pytest.mark.usefixtures("without_retries")
 
 
 def mend_the_vendor(installation: Installation) -> None:
@@ -204,7 +190,7 @@ def test_a_state_database_that_fails_is_told_in_one_sentence(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.run("nord", instance, assets=FEEDBACK + PICK)
-    with installation.state() as state, state._engine.begin() as connection:
+    with installation.state_database() as connection:
         connection.exec_driver_sql("ALTER TABLE lease RENAME TO lost")
 
     result = installation.run("nord", instance, assets=REPLACE)

@@ -16,9 +16,7 @@ from campaign_sync.cli.run import problems
 from campaign_sync.storage.database import open_database
 from campaign_sync.storage.errors import StateError
 from campaign_sync_tests import terminal
-from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, Installation
-
-ADDRESSES = [f"person{number}@example.org" for number in range(1, 6)]
+from campaign_sync_tests.installation import ADDRESSES, ENVIRONMENT, NEWSLETTER, Installation
 
 
 def environment() -> dict[str, str]:

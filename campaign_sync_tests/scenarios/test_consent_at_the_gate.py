@@ -11,11 +11,10 @@ import pytest
 from campaign_sync.cli.run import problems
 from campaign_sync.optimizely.session import Session
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
-from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, Installation, running_installation
-from campaign_sync_tests.scenarios.test_gate import ADDRESSES, FEEDBACK, PICK, REPLACE
+from campaign_sync_tests.installation import ADDRESSES, LONG_AGO, NEWSLETTER, Installation, running_installation
+from campaign_sync_tests.scenarios.daily_run import CHAIN, FEEDBACK, PICK, REPLACE, rejections
 from campaign_sync_tests.scenarios.test_strategies import differential
 
-CHAIN = [*FEEDBACK, *PICK, *REPLACE]
 KEEPERS = [f"keeper{number}@example.org" for number in range(1, 4)]
 REASONS = {
     ("gate", "gone_from_crm"): 1,
@@ -38,12 +37,6 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path, two_lists: bool
         yield built
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
-
-
 def change_everybody(installation: Installation) -> None:
     """What can happen to a consent: the person is erased, its events are, it is revoked, moved, withdrawn."""
     with installation.crm() as crm:
@@ -53,11 +46,6 @@ def change_everybody(installation: Installation) -> None:
         crm.exec_driver_sql("UPDATE contact SET email = ' KEEPER1@Example.ORG ' WHERE id = 'k1'")
     installation.consent("c3", "newsletter-nord", "revoked", datetime.now(UTC) - timedelta(minutes=1))
     installation.consent("c5", "newsletter-nord", "withdrawn", datetime.now(UTC) - timedelta(minutes=1))
-
-
-def ledger(installation: Installation, run_id: str) -> dict[tuple[str, str], int]:
-    with installation.state() as state:
-        return state.rejections.counts(run_id, "nord", "newsletter")
 
 
 def test_a_list_replaced_alone_holds_only_those_whose_consent_the_crm_has_at_that_moment(
@@ -70,7 +58,7 @@ def test_a_list_replaced_alone_holds_only_those_whose_consent_the_crm_has_at_tha
 
     assert result.success, problems(result)
     assert installation.addresses() == KEEPERS
-    assert ledger(installation, result.run_id) == REASONS
+    assert rejections(installation, result.run_id) == REASONS
 
 
 def test_so_it_does_when_only_differences_are_made(installation: Installation, instance: dg.DagsterInstance) -> None:
@@ -83,7 +71,7 @@ def test_so_it_does_when_only_differences_are_made(installation: Installation, i
 
     assert result.success, problems(result)
     assert installation.addresses() == KEEPERS
-    assert ledger(installation, result.run_id) == REASONS
+    assert rejections(installation, result.run_id) == REASONS
 
 
 def test_so_it_does_when_a_replace_that_broke_off_is_taken_up(
@@ -153,7 +141,7 @@ def test_who_withdraws_in_the_crm_between_two_batches_is_taken_out_again_and_sta
 
     assert result.success, problems(result)
     assert installation.addresses() == [KEEPERS[0], *ADDRESSES[1:]]
-    assert ledger(installation, result.run_id) == {
+    assert rejections(installation, result.run_id) == {
         ("snapshot", "duplicate_address"): 1,
         ("sweep", "consent_withdrawn"): 2,
         ("sweep", "suppressed_meanwhile"): 1,

@@ -12,8 +12,8 @@ from campaign_sync.cli.error_handling import CommandError
 from campaign_sync.cli.run import problems
 from campaign_sync.cli.unread_rows import dismiss_unread, show_unread
 from campaign_sync.delivered_files import file_source
-from campaign_sync_tests.installation import NORD, Installation
-from campaign_sync_tests.scenarios.test_feedback import FEEDBACK, checks, epoch, withdrawals
+from campaign_sync_tests.installation import NORD, Installation, epoch_ms
+from campaign_sync_tests.scenarios.daily_run import FEEDBACK, check, withdrawals
 
 NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
@@ -21,7 +21,7 @@ HEADER = "Empfänger;Zeit\n"
 
 
 def line(name: str, at: datetime = NOW - 2 * HOUR) -> str:
-    return f"{name}@example.org;{epoch(at)}\n"
+    return f"{name}@example.org;{epoch_ms(at)}\n"
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def imported(installation: Installation) -> dg.ExecuteInProcessResult:
 
 
 def layout(result: dg.ExecuteInProcessResult) -> str:
-    found = checks(result, "layout")
+    found = check(result, "layout")
     return "passed" if found.passed else str(found.description)
 
 
@@ -162,30 +162,30 @@ def test_files_that_say_nothing_new_are_no_fresh_feedback(installation: Installa
     deliver(outbox, "left_1.csv", old, timedelta(days=3))
     deliver(outbox, "left_e.csv", "", timedelta(days=3))
     first = imported(installation)
-    assert "feedback up to 3.0 days ago" in str(checks(first, "feedback_age").description)
+    assert "feedback up to 3.0 days ago" in str(check(first, "feedback_age").description)
 
     deliver(outbox, "left_1.csv", old)  # touched
     deliver(outbox, "left_copy.csv", old)
     deliver(outbox, "left_e.csv", "")
     deliver(outbox, "left_older.csv", HEADER + line("person2", NOW - timedelta(days=5)))
     deliver(outbox, "left_bad.csv", line("person3"))
-    age = checks(imported(installation), "feedback_age")
+    age = check(imported(installation), "feedback_age")
 
     assert not age.passed
     assert "Delivered files count by what is new in them" in str(age.description)
     assert ("c2", "newsletter-nord") in withdrawals(installation), "older news are news"
 
     deliver(outbox, "left_empty_today.csv", HEADER)
-    assert checks(imported(installation), "feedback_age").passed
+    assert check(imported(installation), "feedback_age").passed
 
 
 def test_delivered_files_that_tell_of_nobody_are_watched_like_readers(installation: Installation, outbox: Path) -> None:
     deliver(outbox, "left_1.csv", HEADER + line("person1", NOW - timedelta(days=9)), timedelta(days=9))
     for day in range(4):
         deliver(outbox, f"left_empty_{day}.csv", HEADER, day * timedelta(days=1) + HOUR)
-    installation.vendor.publish(NORD, "getMailings", [["777001", epoch(NOW - HOUR)]])
+    installation.vendor.publish(NORD, "getMailings", [["777001", epoch_ms(NOW - HOUR)]])
 
-    silence = checks(imported(installation), "silence")
+    silence = check(imported(installation), "silence")
 
     assert (silence.passed, silence.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "no delivered file has had a new event for 9.0 days, though mailings went out" in str(silence.description)

@@ -18,15 +18,11 @@ from campaign_sync.crm.sql import schema
 from campaign_sync.optimizely.services import Unsubscribes
 from campaign_sync.storage.feedback_imports import FeedbackImports
 from campaign_sync_tests.delivered_files.sftp_server import PASSWORD, USERNAME, serve_sftp
-from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, SUED, Installation
+from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, SUED, Installation, epoch_ms
+from campaign_sync_tests.scenarios.daily_run import FEEDBACK, audit, check, withdrawals
 
 NOW = datetime.now(UTC)
 YESTERDAY = NOW - timedelta(days=1)
-FEEDBACK = [("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")]
-
-
-def epoch(moment: datetime) -> str:
-    return str(int(moment.timestamp() * 1000))
 
 
 def readers(installation: Installation, **of: dict[str, Any]) -> None:
@@ -34,20 +30,9 @@ def readers(installation: Installation, **of: dict[str, Any]) -> None:
     feedback["readers"] = {"getOutBounces": {}, "getUnsubscribes": {}, **of}
 
 
-def withdrawals(installation: Installation) -> list[tuple[str, str]]:
-    with installation.crm() as crm:
-        query = "SELECT entity_id, opt_in_id FROM consent_event WHERE kind = 'withdrawn' ORDER BY 1, 2"
-        return [tuple(row) for row in crm.exec_driver_sql(query)]
-
-
 def bounces(installation: Installation) -> list[tuple[str, str]]:
     with installation.crm() as crm:
         return [tuple(row) for row in crm.exec_driver_sql("SELECT address, bounce_kind FROM address_state ORDER BY 1")]
-
-
-def checks(result: dg.ExecuteInProcessResult, name: str) -> dg.AssetCheckEvaluation:
-    (found,) = [check for check in result.get_asset_check_evaluations() if check.check_name == name]
-    return found
 
 
 @pytest.mark.two_lists
@@ -57,7 +42,7 @@ def test_whoever_leaves_a_list_they_were_in_keeps_the_consents_of_the_others(ins
     with installation.crm() as crm:
         crm.execute(schema.marketing_list.insert().values(id="no", name="Nobody", entity_type="contact", kind="static"))
     installation.day()
-    installation.vendor.publish(NORD, "getUnsubscribes", [["person2@example.org", epoch(datetime.now(UTC))]])
+    installation.vendor.publish(NORD, "getUnsubscribes", [["person2@example.org", epoch_ms(datetime.now(UTC))]])
 
     installation.day()
 
@@ -70,7 +55,7 @@ def test_a_mailing_tells_which_of_several_lists_somebody_left(installation: Inst
     readers(installation, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
     installation.day()
     installation.vendor.add_mailing(NORD, 777001, "Produkte im November", status="DONE", list_ids=[PRODUCTS])
-    left = [["person2@example.org", "777001", epoch(datetime.now(UTC))], ["person3@example.org", "1", epoch(NOW)]]
+    left = [["person2@example.org", "777001", epoch_ms(datetime.now(UTC))], ["person3@example.org", "1", epoch_ms(NOW)]]
     installation.vendor.publish(NORD, "getMailingUnsubscribes", left[:1])
 
     installation.day()
@@ -97,9 +82,9 @@ def test_responses_are_bounces_by_their_category_and_only_final_ones_keep_people
 ) -> None:
     readers(installation, getResponses={"recipient": 0, "time": 1, "category": 2})
     replies = {"person1": "hardbounce", "person2": "softbounce", "person3": "autoresponder"}
-    rows = [[f"{name}@example.org", epoch(YESTERDAY), category] for name, category in replies.items()]
+    rows = [[f"{name}@example.org", epoch_ms(YESTERDAY), category] for name, category in replies.items()]
     installation.vendor.publish(NORD, "getResponses", rows)
-    installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
+    installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org", epoch_ms(YESTERDAY)]])
 
     installation.day()
 
@@ -127,7 +112,7 @@ def test_bounces_without_a_time_are_taken_once_however_often_they_are_read(insta
 def test_a_bounce_that_somebody_reset_in_the_crm_stays_reset_until_the_address_bounces_again(
     installation: Installation,
 ) -> None:
-    installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
+    installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org", epoch_ms(YESTERDAY)]])
     installation.day()
     with installation.crm() as crm:
         crm.exec_driver_sql("DELETE FROM address_state")
@@ -135,25 +120,25 @@ def test_a_bounce_that_somebody_reset_in_the_crm_stays_reset_until_the_address_b
     installation.day()
     assert "person4@example.org" in installation.addresses(), "the same row was read again"
 
-    installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org", epoch(NOW)]])
+    installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org", epoch_ms(NOW)]])
     installation.day()
     assert "person4@example.org" not in installation.addresses()
 
 
 def test_rows_that_fit_no_layout_stop_none_of_the_others_and_are_told(installation: Installation) -> None:
-    rows = [["person1@example.org", epoch(YESTERDAY)], ["person2@example.org", "yesterday"], ["", ""]]
+    rows = [["person1@example.org", epoch_ms(YESTERDAY)], ["person2@example.org", "yesterday"], ["", ""]]
     installation.vendor.publish(NORD, "getUnsubscribes", rows)
 
     result = installation.run()
 
-    assert "2 rows of getUnsubscribes can't be read" in (checks(result, "layout").description or "")
+    assert "2 rows of getUnsubscribes can't be read" in (check(result, "layout").description or "")
     assert ("c1", "newsletter-nord") in withdrawals(installation)
 
 
 def test_an_export_file_that_comes_late_is_found_in_the_overlap(installation: Installation) -> None:
     installation.day()
     before_the_last_import = datetime.now(UTC) - timedelta(minutes=90)
-    left = [["person2@example.org", epoch(YESTERDAY)]]
+    left = [["person2@example.org", epoch_ms(YESTERDAY)]]
     installation.vendor.publish(NORD, "getUnsubscribes", left, published_at=before_the_last_import)
 
     installation.day()
@@ -164,7 +149,7 @@ def test_an_export_file_that_comes_late_is_found_in_the_overlap(installation: In
 def test_a_reader_that_fails_on_its_seventh_page_leaves_the_watermark_and_all_lists_where_they_were(
     installation: Installation,
 ) -> None:
-    rows = [[f"stranger{number}@example.com", epoch(YESTERDAY)] for number in range(7_000)]
+    rows = [[f"stranger{number}@example.com", epoch_ms(YESTERDAY)] for number in range(7_000)]
     installation.vendor.publish(NORD, "getUnsubscribes", rows, published_at=NOW - timedelta(hours=1))
     installation.vendor.fault(
         "getUnsubscribes", "fault", times=99, skip=20
@@ -237,7 +222,7 @@ def test_delivered_files_take_the_same_way_and_each_is_read_once_however_late_it
         },
     }
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
-    deliver(folder, "bounces_1.csv", f"person1@example.org;{epoch(YESTERDAY)}\n", hour_ago)
+    deliver(folder, "bounces_1.csv", f"person1@example.org;{epoch_ms(YESTERDAY)}\n", hour_ago)
     deliver(folder, "left_2.csv", f"Zeit;Empfänger\n{YESTERDAY.isoformat()};person2@example.org\n", hour_ago)
     installation.day()
     assert installation.addresses() == [f"person{number}@example.org" for number in (3, 4, 5)]
@@ -258,7 +243,7 @@ def test_files_on_an_sftp_server_are_read_with_the_key_of_the_configuration_and_
     outbox = installation.folder / "server" / "outbox"
     outbox.mkdir(parents=True)
     deliver(outbox, "b.csv", "", datetime.now(UTC) - timedelta(hours=1))
-    left = f"id;when\nperson2@example.org;{epoch(YESTERDAY)}\n"
+    left = f"id;when\nperson2@example.org;{epoch_ms(YESTERDAY)}\n"
     deliver(outbox, "u.csv", left, datetime.now(UTC) - timedelta(hours=1))
     with serve_sftp(installation.folder / "server") as server:
         installation.environment |= {"SFTP_USER": USERNAME, "SFTP_PASSWORD": PASSWORD}
@@ -316,7 +301,7 @@ def test_a_blocklisted_address_is_remembered_and_no_more_selected_until_the_vend
 
 
 def test_every_withdrawal_can_be_traced_to_the_row_it_came_from(installation: Installation) -> None:
-    installation.vendor.publish(NORD, "getUnsubscribes", [["x@example.com", epoch(YESTERDAY)]])
+    installation.vendor.publish(NORD, "getUnsubscribes", [["x@example.com", epoch_ms(YESTERDAY)]])
     installation.leave("person2@example.org")
     installation.day()
 
@@ -336,19 +321,19 @@ def test_a_reader_that_is_silent_while_mailings_go_out_is_told_apart_from_a_quie
     installation: Installation,
 ) -> None:
     result = installation.day()
-    assert checks(result, "silence").passed
-    assert "and no mailing went out" in (checks(result, "silence").description or "")
+    assert check(result, "silence").passed
+    assert "and no mailing went out" in (check(result, "silence").description or "")
 
-    installation.vendor.publish(NORD, "getMailings", [["777001", epoch(YESTERDAY)]])
+    installation.vendor.publish(NORD, "getMailings", [["777001", epoch_ms(YESTERDAY)]])
     result = installation.run()
-    silence = checks(result, "silence")
+    silence = check(result, "silence")
     assert (silence.passed, silence.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "though mailings went out" in (silence.description or "")
 
 
 def test_how_long_opt_outs_take_is_measured_to_the_crm_and_to_the_last_list(installation: Installation) -> None:
     installation.day()
-    assert "nobody has left" in (checks(installation.day(), "propagation").description or "")
+    assert "nobody has left" in (check(installation.day(), "propagation").description or "")
     installation.leave("person2@example.org", at=datetime.now(UTC))
     installation.day()
 
@@ -359,7 +344,7 @@ def test_how_long_opt_outs_take_is_measured_to_the_crm_and_to_the_last_list(inst
     assert isinstance(to_crm, float)
     assert isinstance(to_absence, float)
     assert 0 <= to_crm <= to_absence < 0.1
-    assert checks(result, "propagation").passed
+    assert check(result, "propagation").passed
 
 
 def test_feedback_alone_is_imported_without_touching_a_list(installation: Installation) -> None:
@@ -370,10 +355,6 @@ def test_feedback_alone_is_imported_without_touching_a_list(installation: Instal
     assert result.success
     assert ("c2", "newsletter-nord") in withdrawals(installation)
     assert [call.operation for call in installation.vendor.calls() if call.operation in ("clear", "addAll3")] == []
-
-
-def audited(installation: Installation) -> dg.ExecuteInProcessResult:
-    return installation.definitions.resolve_job_def("nord_audit").execute_in_process()
 
 
 @pytest.mark.two_lists
@@ -388,16 +369,16 @@ def test_the_audit_imports_whom_no_export_told_of_and_tells_both_directions(inst
     with installation.vendor.transaction() as database:
         database.execute("DELETE FROM unsubscribed WHERE key = 'person4@example.org'")
 
-    result = audited(installation)
+    result = audit(installation)
 
-    assert checks(result, "complete").metadata["missing"].value == 1
-    agreed = checks(result, "agreed")
+    assert check(result, "complete").metadata["missing"].value == 1
+    agreed = check(result, "agreed")
     assert {name: value.value for name, value in agreed.metadata.items()} == {"consenting here": 1, "released": 1}
     assert ("c2", "newsletter-nord") in withdrawals(installation)
     assert ("c2", "products-nord") in withdrawals(installation)
     with installation.state() as state:
         assert [address for address, _, _ in state.blocked_addresses.all("nord")] == ["person3@example.org"]
-    assert checks(audited(installation), "complete").passed, "imported is imported"
+    assert check(audit(installation), "complete").passed, "imported is imported"
 
 
 def test_what_one_mandator_is_told_stays_out_of_the_others_consents(installation: Installation) -> None:
@@ -414,7 +395,7 @@ def test_an_import_that_dies_leaves_nothing_out_and_doubles_nothing(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
     installation.leave("person2@example.org")
-    installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org", epoch(YESTERDAY)]])
+    installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org", epoch_ms(YESTERDAY)]])
     original: Callable[..., Any] = getattr(FeedbackImports, point)
 
     def dies(*arguments: Any) -> None:
@@ -447,10 +428,10 @@ def test_somebody_who_came_back_at_the_vendor_too_and_leaves_once_more_is_withdr
     installation.vendor.unsubscribe(NORD, "person2@example.org")  # no export tells of it yet
     with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
-    audited(installation)  # asks by the address of now, which the vendor doesn't know
+    assert audit(installation).success  # it asks by the address of now, which the vendor doesn't know
     with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'person2@example.org' WHERE id = 'c2'")
-    assert checks(audited(installation), "complete").metadata["missing"].value == 1
+    assert check(audit(installation), "complete").metadata["missing"].value == 1
 
     assert len(withdrawals(installation)) == 4
     installation.day()
@@ -462,7 +443,7 @@ def test_reading_a_row_again_never_widens_what_it_withdrew(installation: Install
     readers(installation, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
     installation.day()
     installation.vendor.add_mailing(NORD, 777001, "Produkte", status="DONE", list_ids=[PRODUCTS])
-    left = [["person2@example.org", "777001", epoch(datetime.now(UTC))]]
+    left = [["person2@example.org", "777001", epoch_ms(datetime.now(UTC))]]
     installation.vendor.publish(NORD, "getMailingUnsubscribes", left)
     installation.day()
     with installation.vendor.transaction() as database:
@@ -507,12 +488,12 @@ def test_a_category_in_the_wrong_column_is_told_and_its_bounces_come_in_once_it_
     installation: Installation,
 ) -> None:
     readers(installation, getResponses={"recipient": 0, "time": 1, "category": 3})
-    rows = [[f"person{number}@example.org", epoch(YESTERDAY), "hardbounce", "unknown"] for number in (1, 2)]
+    rows = [[f"person{number}@example.org", epoch_ms(YESTERDAY), "hardbounce", "unknown"] for number in (1, 2)]
     installation.vendor.publish(
-        NORD, "getResponses", [*rows, ["person3@example.org", epoch(YESTERDAY), "hardbounce", "550"]]
+        NORD, "getResponses", [*rows, ["person3@example.org", epoch_ms(YESTERDAY), "hardbounce", "550"]]
     )
     result = installation.run()
-    assert "1 row of getResponses can't be read" in (checks(result, "layout").description or "")
+    assert "1 row of getResponses can't be read" in (check(result, "layout").description or "")
 
     readers(installation, getResponses={"recipient": 0, "time": 1, "category": 2})
     installation.list_settings()["limits"] = {"max_shrink": 1}
@@ -523,13 +504,13 @@ def test_a_category_in_the_wrong_column_is_told_and_its_bounces_come_in_once_it_
 
 
 def test_rows_that_cannot_be_read_and_whose_file_is_gone_stop_nobody_and_stay_told(installation: Installation) -> None:
-    installation.vendor.publish(NORD, "getUnsubscribes", [["person1@example.org", epoch(YESTERDAY)], ["?", "?"]])
+    installation.vendor.publish(NORD, "getUnsubscribes", [["person1@example.org", epoch_ms(YESTERDAY)], ["?", "?"]])
     installation.run()
     shutil.rmtree(installation.folder / "frames" / "feedback")
 
     result = installation.run()
 
-    assert "The files of 1 of these rows are gone" in (checks(result, "layout").description or "")
+    assert "The files of 1 of these rows are gone" in (check(result, "layout").description or "")
     assert "nord/suppression_state: layout" in problems(result)[0]
     assert len(problems(result)) == 1
 
@@ -544,8 +525,8 @@ def test_a_delivered_file_that_got_lost_takes_no_other_with_it_and_is_asked_for(
     }
     hours_ago = [datetime.now(UTC) - timedelta(hours=hours) for hours in (3, 2, 1)]
     deliver(folder, "b.csv", "", hours_ago[0])
-    deliver(folder, "u1.csv", f"person1@example.org;{epoch(YESTERDAY)}\n", hours_ago[1])
-    deliver(folder, "u2.csv", f"person2@example.org;{epoch(YESTERDAY)}\n", hours_ago[2])
+    deliver(folder, "u1.csv", f"person1@example.org;{epoch_ms(YESTERDAY)}\n", hours_ago[1])
+    deliver(folder, "u2.csv", f"person2@example.org;{epoch_ms(YESTERDAY)}\n", hours_ago[2])
     installation.run(assets=FEEDBACK[:2])
     with installation.state() as state:
         lost = min(state.feedback_imports.uncommitted("nord", "getUnsubscribes"), key=lambda one: one.until)
@@ -558,7 +539,7 @@ def test_a_delivered_file_that_got_lost_takes_no_other_with_it_and_is_asked_for(
         assert "u1.csv (getUnsubscribes of nord) got lost" in problems(result)[0]
     assert installation.clears() == 0
 
-    deliver(folder, "u1.csv", f"person1@example.org;{epoch(YESTERDAY)}\n", hours_ago[2])
+    deliver(folder, "u1.csv", f"person1@example.org;{epoch_ms(YESTERDAY)}\n", hours_ago[2])
     for name in ("newsletter", "products"):
         installation.list_settings("nord", name)["limits"] = {"max_shrink": 1}
     installation.day()

@@ -5,9 +5,7 @@ import pytest
 
 from campaign_sync.domain.checks import CHECK_NAMES
 from campaign_sync.storage.replacements import ReplacementState
-from campaign_sync_tests.installation import NEWSLETTER, PRODUCTS, SUED_NEWSLETTER, Installation
-
-ADDRESSES = [f"person{number}@example.org" for number in range(1, 6)]
+from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, PRODUCTS, SUED_NEWSLETTER, Installation
 
 
 @pytest.mark.smoke

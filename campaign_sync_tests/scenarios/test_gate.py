@@ -9,28 +9,17 @@ from campaign_sync.cli.run import problems
 from campaign_sync.crm.sql import schema
 from campaign_sync.replacement import mailing_interlock
 from campaign_sync.storage.recipient_lists import SizeAcceptance
-from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, PRODUCTS, Installation
-
-ADDRESSES = [f"person{number}@example.org" for number in range(1, 6)]
-Assets = list[tuple[str, ...]]
-FEEDBACK: Assets = [("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")]
-PICK: Assets = [("nord", f"newsletter_{asset}") for asset in ("selection", "snapshot")]
-REPLACE: Assets = [("nord", "newsletter_recipient_list")]
-RUN_ID = "5e0a1e52-8a3c-4c35-9f0b-5c6a7a1d2b11"
-CANARY = "canary@example.org"
-
-
-def ledger(installation: Installation, run_id: str) -> dict[tuple[str, str], int]:
-    with installation.state() as state:
-        return state.rejections.counts(run_id, "nord", "newsletter")
-
-
-def withdrawals(installation: Installation) -> list[tuple[str, str, str]]:
-    with installation.crm() as crm:
-        events = crm.exec_driver_sql(
-            "SELECT entity_id, opt_in_id, source FROM consent_event WHERE kind = 'withdrawn' ORDER BY 1, 2"
-        )
-        return [tuple(event) for event in events]
+from campaign_sync_tests.installation import ADDRESSES, ATTRIBUTES, NEWSLETTER, NORD, PRODUCTS, Installation
+from campaign_sync_tests.scenarios.daily_run import (
+    CANARY,
+    CHAIN,
+    FEEDBACK,
+    PICK,
+    REPLACE,
+    RUN_ID,
+    rejections,
+    withdrawals_with_source,
+)
 
 
 def touched(installation: Installation) -> list[str]:
@@ -53,8 +42,8 @@ def test_somebody_who_leaves_between_snapshot_and_sending_is_not_sent_is_in_the_
 
     assert result.success, problems(result)
     assert installation.addresses() == [one for one in ADDRESSES if one != "person2@example.org"]
-    assert ledger(installation, result.run_id) == {("gate", "unsubscribed"): 1}
-    assert withdrawals(installation) == [
+    assert rejections(installation, result.run_id) == {("gate", "unsubscribed"): 1}
+    assert withdrawals_with_source(installation) == [
         ("c2", "newsletter-nord", "optimizely:live_look"),
         ("c2", "products-nord", "optimizely:live_look"),
     ]
@@ -66,8 +55,8 @@ def test_somebody_blocklisted_meanwhile_is_not_sent_and_keeps_their_consent(inst
     result = installation.day("nord")
 
     assert "person3@example.org" not in installation.addresses()
-    assert ledger(installation, result.run_id) == {("gate", "blocklisted"): 1}
-    assert withdrawals(installation) == []
+    assert rejections(installation, result.run_id) == {("gate", "blocklisted"): 1}
+    assert withdrawals_with_source(installation) == []
 
 
 def test_somebody_who_bounced_elsewhere_between_snapshot_and_sending_is_not_sent(installation: Installation) -> None:
@@ -79,7 +68,7 @@ def test_somebody_who_bounced_elsewhere_between_snapshot_and_sending_is_not_sent
         result = installation.run("nord", instance, assets=REPLACE)
 
     assert "person4@example.org" not in installation.addresses()
-    assert ledger(installation, result.run_id) == {("gate", "suppressed_meanwhile"): 1}
+    assert rejections(installation, result.run_id) == {("gate", "suppressed_meanwhile"): 1}
 
 
 def test_a_consent_given_again_is_not_withdrawn_by_a_look_at_an_opt_out_that_was_reported_before(
@@ -93,8 +82,8 @@ def test_a_consent_given_again_is_not_withdrawn_by_a_look_at_an_opt_out_that_was
     result = installation.day("nord")
 
     assert "person2@example.org" not in installation.addresses(), "the vendor still has them on its unsubscribe list"
-    assert ledger(installation, result.run_id) == {("gate", "unsubscribed"): 1}
-    assert {source for _, _, source in withdrawals(installation)} == {"optimizely:unsubscribes"}
+    assert rejections(installation, result.run_id) == {("gate", "unsubscribed"): 1}
+    assert {source for _, _, source in withdrawals_with_source(installation)} == {"optimizely:unsubscribes"}
 
 
 # The kind of the list
@@ -134,7 +123,7 @@ def test_a_list_found_to_be_an_opt_in_list_is_not_tried_again(canary: Installati
     canary.run("nord")
     before = len(canary.vendor.calls("addAll3"))
 
-    result = canary.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
+    result = canary.run("nord", assets=CHAIN)
 
     assert "campaign-sync check" in problems(result)[0]
     assert len(canary.vendor.calls("addAll3")) == before
@@ -143,7 +132,7 @@ def test_a_list_found_to_be_an_opt_in_list_is_not_tried_again(canary: Installati
 def test_a_canary_that_has_not_unsubscribed_proves_nothing_so_nothing_is_touched(installation: Installation) -> None:
     installation.settings["mandators"]["nord"]["canary_address"] = CANARY
 
-    result = installation.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
+    result = installation.run("nord", assets=CHAIN)
 
     assert "isn't unsubscribed" in problems(result)[0]
     assert touched(installation) == []
@@ -217,7 +206,7 @@ def test_a_replace_waits_for_a_mailing_and_looks_again_at_who_left_meanwhile(
         installation.vendor.unsubscribe(NORD, "person5@example.org")
 
     monkeypatch.setattr(mailing_interlock, "sleep", sleep)
-    result = installation.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
+    result = installation.run("nord", assets=CHAIN)
 
     assert result.success, problems(result)
     assert installation.addresses() == ADDRESSES[:4]
@@ -260,7 +249,7 @@ def test_a_selection_that_shrank_by_half_clears_nothing(installation: Installati
     clears = installation.clears()
     halve(installation)
 
-    result = installation.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
+    result = installation.run("nord", assets=CHAIN)
 
     assert "max_shrink" in problems(result)[0]
     assert installation.clears() == clears
@@ -275,9 +264,9 @@ def test_an_accepted_size_lets_one_run_pass_and_no_further(installation: Install
             SizeAcceptance(RUN_ID, "nord", "newsletter", "anna", "Sommeraktion beendet", datetime.now(UTC))
         )
 
-    other = installation.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE])
+    other = installation.run("nord", assets=CHAIN)
     assert not other.success
-    accepted = installation.run("nord", assets=[*FEEDBACK, *PICK, *REPLACE], run_id=RUN_ID)
+    accepted = installation.run("nord", assets=CHAIN, run_id=RUN_ID)
 
     assert accepted.success, problems(accepted)
     assert installation.addresses() == ADDRESSES[:2]

@@ -13,7 +13,7 @@ from campaign_sync.replacement import key_attributes
 from campaign_sync.replacement.list_writer import ListWriter
 from campaign_sync.sandbox import recipient_service, web_services
 from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, Installation
-from campaign_sync_tests.scenarios.test_strategies import CHAIN
+from campaign_sync_tests.scenarios.daily_run import CHAIN
 
 carry_out = ListWriter.carry_out
 

@@ -2,13 +2,11 @@
 
 import pytest
 
-from campaign_sync_tests.installation import NEWSLETTER, SUED_NEWSLETTER
+from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, SUED_NEWSLETTER
 from campaign_sync_tests.scenarios.production_installation import ProductionInstallation
 from campaign_sync_tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("production")
-
-ADDRESSES = [f"person{number}@example.org" for number in range(1, 6)]
 
 
 def test_a_day_started_in_the_ui_replaces_the_lists(production: ProductionInstallation) -> None:

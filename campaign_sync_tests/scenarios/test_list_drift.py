@@ -1,6 +1,6 @@
 """What becomes of lists between a proof and the next replace is noticed, and nobody is alarmed for nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
@@ -262,12 +262,6 @@ def test_pages_that_shift_while_they_are_read_alarm_nobody(
         assert found is not None
         assert found.read_back == ReadBack(PEOPLE, PEOPLE - 1, 1, 0, 0, 0)
         assert found.drifted_since is None
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as built:
-        yield built
 
 
 def run_job(installation: Installation, name: str, instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import dagster as dg
 import pytest
 from rich.console import Console
 
@@ -14,8 +13,8 @@ from campaign_sync.cli.prove import print_proof
 from campaign_sync.cli.run import problems
 from campaign_sync.cli.why import print_why
 from campaign_sync.optimizely.services import Unsubscribes
-from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Installation
-from campaign_sync_tests.scenarios.test_feedback import FEEDBACK, checks, epoch, withdrawals
+from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Installation, epoch_ms
+from campaign_sync_tests.scenarios.daily_run import FEEDBACK, audit, check, rejections, withdrawals
 
 BJOERN = "person2@example.org"
 FIELDS = ["opt-in-id", "entity-type", "entity-id"]
@@ -41,18 +40,7 @@ def returning(installation: Installation, **columns: Any) -> Installation:
 
 def left(installation: Installation, *cells: str, address: str = BJOERN) -> None:
     """Publish that somebody left, with these cells after their address and the time."""
-    installation.vendor.publish(NORD, "getUnsubscribes", [[address, epoch(datetime.now(UTC)), *cells]])
-
-
-def dropped(installation: Installation, result: dg.ExecuteInProcessResult, name: str) -> dict[tuple[str, str], int]:
-    with installation.state() as state:
-        return state.rejections.counts(result.run_id, "nord", name)
-
-
-def audit(installation: Installation) -> dg.ExecuteInProcessResult:
-    result = installation.definitions.resolve_job_def("nord_audit").execute_in_process()
-    assert result.success
-    return result
+    installation.vendor.publish(NORD, "getUnsubscribes", [[address, epoch_ms(datetime.now(UTC)), *cells]])
 
 
 def leave_when_looked_for(installation: Installation, monkeypatch: pytest.MonkeyPatch, which: int) -> None:
@@ -78,8 +66,8 @@ def test_one_unsubscribe_withdraws_the_one_opt_in_that_its_row_names(installatio
     assert withdrawals(installation) == [("c2", "newsletter-nord")]
     assert BJOERN not in installation.addresses(NEWSLETTER)
     assert BJOERN not in installation.addresses(PRODUCTS), "the vendor mails them nothing of this mandator"
-    assert dropped(installation, result, "newsletter") == {("selection", "unsubscribed"): 1}
-    assert dropped(installation, result, "products") == {("gate", "on_unsubscribe_list"): 1}
+    assert rejections(installation, result.run_id, "newsletter") == {("selection", "unsubscribed"): 1}
+    assert rejections(installation, result.run_id, "products") == {("gate", "on_unsubscribe_list"): 1}
 
 
 @pytest.mark.two_lists
@@ -91,8 +79,8 @@ def test_neither_the_next_days_nor_the_audit_withdraw_what_was_kept(installation
     found = audit(installation)
 
     assert withdrawals(installation) == [("c2", "newsletter-nord")]
-    assert checks(found, "complete").passed
-    assert checks(found, "agreed").passed, "that they left the other opt-in explains it"
+    assert check(found, "complete").passed
+    assert check(found, "agreed").passed, "that they left the other opt-in explains it"
     with installation.vendor.transaction() as database:
         database.execute("DELETE FROM unsubscribed")
     installation.day()
@@ -161,13 +149,13 @@ def test_without_a_known_opt_in_of_the_mandator_the_lists_that_were_sent_decide(
     left(installation, *cells)
     result = installation.day()
     assert withdrawals(installation) == BOTH
-    assert not checks(result, "attributed").passed
-    assert "0 of 1 rows of getUnsubscribes" in (checks(result, "attributed").description or "")
+    assert not check(result, "attributed").passed
+    assert "0 of 1 rows of getUnsubscribes" in (check(result, "attributed").description or "")
 
 
 @pytest.mark.two_lists
 def test_who_left_two_opt_ins_leaves_two_and_on_later_days_too(installation: Installation) -> None:
-    moment = epoch(datetime.now(UTC))
+    moment = epoch_ms(datetime.now(UTC))
     rows = [[BJOERN, moment, "newsletter-nord", "contact", "c2"], [BJOERN, moment, "products-nord", "contact", "c2"]]
     installation.vendor.publish(NORD, "getUnsubscribes", rows[:1])
     installation.day()
@@ -189,7 +177,7 @@ def test_an_unmatched_unsubscribe_of_one_opt_in_never_withdraws_another(installa
 
     assert withdrawals(installation) == []
     assert BJOERN in installation.addresses(PRODUCTS)
-    assert not checks(result, "matched").passed
+    assert not check(result, "matched").passed
     installation.consent("c2", "newsletter-nord", "granted", datetime(2026, 2, 1, tzinfo=UTC))
     installation.day()
     assert withdrawals(installation) == [("c2", "newsletter-nord")], "the consent came late, and is older"
@@ -199,7 +187,7 @@ def test_an_unmatched_unsubscribe_of_one_opt_in_never_withdraws_another(installa
 def test_files_whose_header_lacks_the_fields_are_read_like_those_that_have_them(installation: Installation) -> None:
     names = {"recipient": "mail", "time": "at", "opt_in_id": "opt-in-id", "entity_type": "kind", "entity_id": "id"}
     installation.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"] = names
-    moment = epoch(datetime.now(UTC))
+    moment = epoch_ms(datetime.now(UTC))
     with_fields = [["id", "mail", "at", "opt-in-id", "kind"], ["c2", BJOERN, moment, "newsletter-nord", "contact"]]
     installation.vendor.publish(
         NORD, "getUnsubscribes", [*with_fields, ["mail", "at"], ["person3@example.org", moment]]
@@ -214,7 +202,7 @@ def test_files_whose_header_lacks_the_fields_are_read_like_those_that_have_them(
 def test_of_two_readers_that_tell_of_one_moment_the_row_with_the_opt_in_counts(installation: Installation) -> None:
     readers = installation.settings["mandators"]["nord"]["feedback"]["readers"]
     readers["getMailingUnsubscribes"] = {"recipient": 0, "mailing": 1, "time": 2}
-    moment = epoch(datetime.now(UTC))
+    moment = epoch_ms(datetime.now(UTC))
     installation.vendor.add_mailing(NORD, 777001, "To both", status="DONE", list_ids=[NEWSLETTER, PRODUCTS])
     installation.vendor.publish(NORD, "getMailingUnsubscribes", [[BJOERN, "777001", moment]])
     installation.vendor.publish(NORD, "getUnsubscribes", [[BJOERN, moment, "products-nord", "contact", "c2"]])
@@ -241,7 +229,7 @@ def test_a_row_of_another_reader_is_explained_by_the_one_that_named_the_opt_in_b
     installation: Installation,
 ) -> None:
     installation.settings["mandators"]["nord"]["feedback"]["readers"]["getMailingUnsubscribes"] = {"mailing": 2}
-    moment = epoch(datetime.now(UTC))
+    moment = epoch_ms(datetime.now(UTC))
     installation.vendor.publish(NORD, "getUnsubscribes", [[BJOERN, moment, "products-nord", "contact", "c2"]])
     installation.day()
     installation.vendor.publish(NORD, "getMailingUnsubscribes", [[BJOERN, moment, "777001"]])
@@ -253,8 +241,8 @@ def test_a_row_of_another_reader_is_explained_by_the_one_that_named_the_opt_in_b
 def test_a_bounce_with_the_fields_is_of_the_address_all_the_same(installation: Installation) -> None:
     installation.settings["mandators"]["nord"]["feedback"]["readers"]["getOutBounces"] = COLUMNS
     rows = [
-        [BJOERN, epoch(datetime.now(UTC)), "newsletter-nord", "contact", "c4"],
-        ["person3@example.org", epoch(datetime.now(UTC))],
+        [BJOERN, epoch_ms(datetime.now(UTC)), "newsletter-nord", "contact", "c4"],
+        ["person3@example.org", epoch_ms(datetime.now(UTC))],
     ]
     installation.vendor.publish(NORD, "getOutBounces", rows)
 
@@ -282,19 +270,19 @@ def test_who_is_found_on_the_vendors_list_is_dropped_at_once_and_the_consent_wai
     left(installation, "products-nord", "contact", "c2")
     result = installation.day()
     assert withdrawals(installation) == [("c2", "products-nord")]
-    assert dropped(installation, result, "newsletter") == {("gate", "on_unsubscribe_list"): 1}
+    assert rejections(installation, result.run_id, "newsletter") == {("gate", "on_unsubscribe_list"): 1}
 
 
 @pytest.mark.two_lists
 def test_meanwhile_they_stay_out_of_all_lists_with_a_reason_that_says_so(installation: Installation) -> None:
     installation.vendor.unsubscribe(NORD, BJOERN)
     first = installation.day()
-    assert dropped(installation, first, "newsletter") == {("gate", "on_unsubscribe_list"): 1}
+    assert rejections(installation, first.run_id, "newsletter") == {("gate", "on_unsubscribe_list"): 1}
 
     second = installation.day()
 
     for name, list_id in (("newsletter", NEWSLETTER), ("products", PRODUCTS)):
-        assert dropped(installation, second, name) == {("selection", "on_unsubscribe_list"): 1}
+        assert rejections(installation, second.run_id, name) == {("selection", "on_unsubscribe_list"): 1}
         assert BJOERN not in installation.addresses(list_id)
     assert withdrawals(installation) == []
     metadata = second.asset_materializations_for_node("nord__suppression_state")[0].metadata
@@ -355,14 +343,14 @@ def test_who_consents_anew_while_it_is_awaited_is_picked_again_and_the_vendor_de
 @pytest.mark.two_lists
 def test_the_audit_waits_for_the_row_as_well_and_says_so(installation: Installation) -> None:
     installation.vendor.unsubscribe(NORD, BJOERN)
-    told = checks(audit(installation), "complete").description or ""
+    told = check(audit(installation), "complete").description or ""
     assert "1 had left and the CRM didn't know; they are kept out of all lists" in told
     assert withdrawals(installation) == []
 
     installation.leave_through(PRODUCTS, BJOERN)
     installation.day()
     assert withdrawals(installation) == [("c2", "products-nord")]
-    assert checks(audit(installation), "complete").passed
+    assert check(audit(installation), "complete").passed
 
 
 @pytest.mark.two_lists

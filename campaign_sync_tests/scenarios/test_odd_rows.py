@@ -1,21 +1,24 @@
 """Rows that fit no layout: when they stop a mandator, and when they don't."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
 
 from campaign_sync.cli.check import check_everything
 from campaign_sync.cli.run import problems
-from campaign_sync_tests.installation import NORD, Installation
-from campaign_sync_tests.scenarios.test_feedback import FEEDBACK, NOW, YESTERDAY, checks, epoch, withdrawals
+from campaign_sync_tests.installation import NORD, Installation, epoch_ms
+from campaign_sync_tests.scenarios.daily_run import FEEDBACK, check, withdrawals
+
+NOW = datetime.now(UTC)
+YESTERDAY = NOW - timedelta(days=1)
 
 
 def test_a_day_on_which_no_new_row_fits_stops_the_mandator_until_right_ones_come(installation: Installation) -> None:
-    rows = [["person1@example.org", epoch(YESTERDAY)], ["?", "?"]]
+    rows = [["person1@example.org", epoch_ms(YESTERDAY)], ["?", "?"]]
     installation.vendor.publish(NORD, "getUnsubscribes", rows, published_at=NOW - timedelta(hours=3))
     installation.run(assets=FEEDBACK)
-    swapped = [[epoch(NOW), f"stranger{number}@example.com"] for number in range(10)]
+    swapped = [[epoch_ms(NOW), f"stranger{number}@example.com"] for number in range(10)]
     installation.vendor.publish(NORD, "getUnsubscribes", swapped)
 
     result = installation.run()
@@ -23,9 +26,9 @@ def test_a_day_on_which_no_new_row_fits_stops_the_mandator_until_right_ones_come
     assert "none of the 10 fetched rows fits mandators.nord.feedback.readers.getUnsubscribes" in problems(result)[0]
     assert installation.clears() == 0
 
-    installation.vendor.publish(NORD, "getUnsubscribes", [["person2@example.org", epoch(NOW)]])
+    installation.vendor.publish(NORD, "getUnsubscribes", [["person2@example.org", epoch_ms(NOW)]])
     result = installation.run(assets=FEEDBACK)
-    assert "rows of getUnsubscribes can't be read" in (checks(result, "layout").description or "")
+    assert "rows of getUnsubscribes can't be read" in (check(result, "layout").description or "")
     assert ("c2", "newsletter-nord") in withdrawals(installation)
 
 
@@ -43,7 +46,7 @@ def test_one_odd_row_on_a_day_without_others_stops_nobody_once_the_layout_has_pr
     result = installation.run(assets=FEEDBACK)
 
     assert result.success
-    assert "2 rows of getUnsubscribes can't be read" in (checks(result, "layout").description or "")
+    assert "2 rows of getUnsubscribes can't be read" in (check(result, "layout").description or "")
 
 
 def test_check_says_that_unsubscribes_by_mailing_do_not_replace_the_others(
@@ -63,7 +66,7 @@ def test_a_number_that_no_mailing_can_have_stops_nobody_and_the_unsubscribe_coun
     installation.settings["mandators"]["nord"]["feedback"] = {
         "readers": {"getOutBounces": {}, "getUnsubscribes": {}, "getMailingUnsubscribes": {}}
     }
-    rows = [["person1@example.org", str(2**64), epoch(YESTERDAY)], ["person2@example.org", "0", epoch(YESTERDAY)]]
+    rows = [["person1@example.org", str(2**64), epoch_ms(YESTERDAY)], ["person2@example.org", "0", epoch_ms(YESTERDAY)]]
     installation.vendor.publish(NORD, "getMailingUnsubscribes", rows)
 
     assert installation.run(assets=FEEDBACK).success

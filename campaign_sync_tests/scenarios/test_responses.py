@@ -13,7 +13,7 @@ from campaign_sync.cli.run import problems
 from campaign_sync.crm.sql import schema
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.files import FileStorage, FileStorageError
-from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Installation
+from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Installation, epoch_ms
 
 MAILING, ANOTHER = 70001, 70002
 ANNA, BJOERN = "person1@example.org", "person2@example.org"
@@ -31,10 +31,6 @@ def answering(installation: Installation) -> Installation:
     installation.vendor.add_mailing(NORD, MAILING, "Sale", status="DONE", list_ids=[NEWSLETTER])
     installation.vendor.add_mailing(NORD, ANOTHER, "To both", status="DONE", list_ids=[NEWSLETTER, PRODUCTS])
     return installation
-
-
-def ms(moment: datetime) -> str:
-    return str(int(moment.timestamp() * 1000))
 
 
 def now() -> datetime:
@@ -89,9 +85,11 @@ def test_opens_and_clicks_stand_in_a_dataset_by_day_with_whom_they_are_of(answer
     moment = now()
     yesterday = moment - timedelta(days=1)
     answering.vendor.publish(
-        NORD, "getOpens", [[ANNA, str(MAILING), ms(moment)], ["Stranger@Example.com", str(MAILING), ms(yesterday)]]
+        NORD,
+        "getOpens",
+        [[ANNA, str(MAILING), epoch_ms(moment)], ["Stranger@Example.com", str(MAILING), epoch_ms(yesterday)]],
     )
-    answering.vendor.publish(NORD, "getClicks", [[ANNA, str(ANOTHER), ms(moment), LINK]])
+    answering.vendor.publish(NORD, "getClicks", [[ANNA, str(ANOTHER), epoch_ms(moment), LINK]])
     bring_back(answering)
 
     opens = stored(answering, "opens").sort_values("recipient_id")
@@ -114,10 +112,10 @@ def test_opens_and_clicks_stand_in_a_dataset_by_day_with_whom_they_are_of(answer
 
 
 def test_every_run_goes_on_where_the_last_one_ended_and_stores_nothing_twice(answering: Installation) -> None:
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now())]])
+    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
     assert bring_back(answering)["opens"]["new"] == 1
 
-    answering.vendor.publish(NORD, "getOpens", [[BJOERN, str(MAILING), ms(now())]])
+    answering.vendor.publish(NORD, "getOpens", [[BJOERN, str(MAILING), epoch_ms(now())]])
     told = bring_back(answering)["opens"]
     assert (told["dagster/row_count"], told["new"], told["known before"]) == (2, 1, 1)
     told = bring_back(answering)["opens"]
@@ -127,7 +125,7 @@ def test_every_run_goes_on_where_the_last_one_ended_and_stores_nothing_twice(ans
 
 def test_a_file_that_comes_late_is_found_in_the_overlap(answering: Installation) -> None:
     bring_back(answering)
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now() - 2 * HOUR)]], now() - HOUR)
+    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now() - 2 * HOUR)]], now() - HOUR)
 
     assert bring_back(answering)["opens"]["new"] == 1
     assert keys(answering) == [(ANNA, MAILING)]
@@ -135,11 +133,11 @@ def test_a_file_that_comes_late_is_found_in_the_overlap(answering: Installation)
 
 def test_the_same_row_twice_is_one_response_and_another_time_or_link_is_another(answering: Installation) -> None:
     moment = now()
-    row = [ANNA, str(MAILING), ms(moment), LINK]
+    row = [ANNA, str(MAILING), epoch_ms(moment), LINK]
     answering.vendor.publish(
         NORD, "getClicks", [row, row, [*row[:3], "https://shop.example.org/"], [*row[:3], ""], [*row[:3], ""]]
     )
-    answering.vendor.publish(NORD, "getClicks", [[ANNA, str(MAILING), ms(moment + HOUR), LINK]])
+    answering.vendor.publish(NORD, "getClicks", [[ANNA, str(MAILING), epoch_ms(moment + HOUR), LINK]])
 
     assert bring_back(answering)["clicks"]["new"] == 4
     assert bring_back(answering)["clicks"]["known before"] == 4
@@ -154,7 +152,7 @@ def test_a_run_that_dies_between_the_files_and_the_watermark_is_repeated_without
     with answering.state() as state:
         watermark = state.response_imports.committed_until("nord")["getOpens"]
     days = [now() - timedelta(days=day) for day in range(3)]
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(day)] for day in days], now() - HOUR)
+    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(day)] for day in days], now() - HOUR)
     written: list[str] = []
     write = FileStorage.add_to_partition
 
@@ -181,7 +179,7 @@ def test_a_run_that_dies_between_the_files_and_the_watermark_is_repeated_without
 
 def test_a_death_before_the_crm_has_them_loses_none_there(answering: Installation) -> None:
     add_campaigns(answering, MAILING)
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now())]])
+    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
     with answering.crm() as crm:
         crm.exec_driver_sql("CREATE TRIGGER refuse BEFORE INSERT ON response BEGIN SELECT RAISE(ABORT, 'no'); END")
     assert any("recording responses failed" in told for told in problems(run(answering)))
@@ -199,12 +197,12 @@ def test_the_crm_gets_those_of_its_people_and_campaigns_once(answering: Installa
         NORD,
         "getOpens",
         [
-            [ANNA, str(MAILING), ms(moment)],
-            [BJOERN, str(ANOTHER), ms(moment)],
-            ["stranger@example.com", str(MAILING), ms(moment)],
+            [ANNA, str(MAILING), epoch_ms(moment)],
+            [BJOERN, str(ANOTHER), epoch_ms(moment)],
+            ["stranger@example.com", str(MAILING), epoch_ms(moment)],
         ],
     )
-    answering.vendor.publish(NORD, "getClicks", [[ANNA, str(MAILING), ms(moment), LINK]])
+    answering.vendor.publish(NORD, "getClicks", [[ANNA, str(MAILING), epoch_ms(moment), LINK]])
     told = bring_back(answering)["opens"]
     numbers = ("written to the CRM", "known to the CRM before", "without a campaign in the CRM", "recipient unknown")
     assert [told[name] for name in numbers] == [1, 0, 1, 1]
@@ -232,7 +230,7 @@ def test_a_response_is_of_whoever_had_the_address_when_the_list_was_sent_last(an
         crm.execute(schema.contact.delete().where(schema.contact.c.id == "c1"))
     answering.add_contact("c9", ANNA)
     answering.day("nord")
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(moment)] for moment in (before, now())])
+    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(moment)] for moment in (before, now())])
     bring_back(answering)
 
     opens = stored(answering, "opens").sort_values("occurred_at")
@@ -256,9 +254,9 @@ def test_the_record_that_a_row_names_is_the_responder_and_the_lists_tell_what_it
     answering.vendor.publish(
         NORD,
         "getOpens",
-        [[ANNA, str(ANOTHER), ms(moment + number * second), *row] for number, row in enumerate(rows)],
+        [[ANNA, str(ANOTHER), epoch_ms(moment + number * second), *row] for number, row in enumerate(rows)],
     )
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(ANOTHER), ms(moment)]])
+    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(ANOTHER), epoch_ms(moment)]])
     bring_back(answering)
 
     opens = stored(answering, "opens").sort_values("occurred_at")[["entity_id", "opt_in_id"]]
@@ -274,14 +272,14 @@ def test_the_record_that_a_row_names_is_the_responder_and_the_lists_tell_what_it
 def test_where_a_snapshot_is_lost_responses_come_back_without_people(answering: Installation) -> None:
     for file in (answering.folder / "frames").rglob("*.parquet"):
         file.unlink()
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now())]])
+    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
 
     assert bring_back(answering)["opens"]["new"] == 1
     assert stored(answering, "opens")["entity_id"].isna().all()
 
 
 def test_a_crm_without_these_tables_is_not_asked(answering: Installation) -> None:
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now())]])
+    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
     told = bring_back(answering)["opens"]
 
     assert told["new"] == 1
@@ -304,11 +302,11 @@ def test_header_and_german_times_are_read(answering: Installation) -> None:
 
 def test_rows_that_do_not_fit_warn_and_are_read_again_when_the_layout_is_mended(answering: Installation) -> None:
     moment = now()
-    good = [ANNA, str(MAILING), ms(moment)]
-    moved = [BJOERN, "", ms(moment), str(ANOTHER)]
+    good = [ANNA, str(MAILING), epoch_ms(moment)]
+    moved = [BJOERN, "", epoch_ms(moment), str(ANOTHER)]
     unparsed: Sequence[Sequence[str]] = [
-        [BJOERN, "Sale", ms(moment - timedelta(seconds=1))],
-        [BJOERN, str(2**64), ms(moment)],
+        [BJOERN, "Sale", epoch_ms(moment - timedelta(seconds=1))],
+        [BJOERN, str(2**64), epoch_ms(moment)],
     ]
     answering.vendor.publish(NORD, "getOpens", [good, moved, *unparsed])
     result = run(answering)
@@ -328,7 +326,7 @@ def test_rows_that_do_not_fit_warn_and_are_read_again_when_the_layout_is_mended(
 
 def test_a_layout_that_fits_nothing_stores_nothing_and_stops_nothing(answering: Installation) -> None:
     answering.settings["mandators"]["nord"]["responses"]["readers"]["getOpens"] = {"recipient": "Empfänger"}
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now())]])
+    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
     assert bring_back(answering)["opens"]["rows that didn't fit"] == 1
 
     answering.settings["mandators"]["nord"]["responses"]["readers"]["getOpens"] = {}
@@ -341,14 +339,14 @@ def test_one_reader_can_serve_feedback_and_responses_each_with_its_own_watermark
     mandator = answering.settings["mandators"]["nord"]
     mandator["feedback"] = {"readers": {"getUnsubscribes": {}, "getResponses": {"time": 2, "category": 3}}}
     mandator["responses"] = {"readers": {"getResponses": {"category": 3}}}
-    answering.vendor.publish(NORD, "getResponses", [[ANNA, str(MAILING), ms(now()), "autoresponder"]])
+    answering.vendor.publish(NORD, "getResponses", [[ANNA, str(MAILING), epoch_ms(now()), "autoresponder"]])
     bring_back(answering)
     with answering.state() as state:
         assert "getResponses" not in state.feedback_imports.committed_until("nord")
         assert (state.feedback_imports.pending("nord"), state.feedback_imports.uncommitted_count("nord")) == ([], 0)
         until = state.response_imports.committed_until("nord")
 
-    answering.vendor.publish(NORD, "getResponses", [[BJOERN, str(MAILING), ms(now()), "Hardbounce"]])
+    answering.vendor.publish(NORD, "getResponses", [[BJOERN, str(MAILING), epoch_ms(now()), "Hardbounce"]])
     answering.list_settings()["limits"] = answering.list_settings(name="products")["limits"] = {"max_shrink": 0.3}
     answering.day("nord")
     assert BJOERN not in answering.addresses()
@@ -366,7 +364,7 @@ def test_the_daily_replace_brings_no_responses_and_asks_for_none(answering: Inst
 
 
 def test_raw_files_go_when_their_time_is_over_and_the_dataset_stays(answering: Installation) -> None:
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now())]])
+    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
     bring_back(answering)
     raw = answering.folder / "frames" / "responses" / "nord" / "getOpens"
     *old, newest = sorted(raw.glob("*.csv"))
@@ -381,7 +379,7 @@ def test_raw_files_go_when_their_time_is_over_and_the_dataset_stays(answering: I
 
 def test_nobody_is_named_in_what_dagster_shows(answering: Installation) -> None:
     add_campaigns(answering, MAILING)
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), ms(now())], [BJOERN, "?", "?"]])
+    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())], [BJOERN, "?", "?"]])
     result = run(answering)
 
     assert "example.org" not in str(result.all_events)

@@ -9,9 +9,8 @@ import pytest
 from campaign_sync.cli.run import problems
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.recipient_lists import SizeAcceptance
-from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, Installation
+from campaign_sync_tests.installation import ADDRESSES, LONG_AGO, NEWSLETTER, Installation
 
-ADDRESSES = [f"person{number}@example.org" for number in range(1, 6)]
 LEFT = "person3@example.org"
 STAYED = [address for address in ADDRESSES if address != LEFT]
 

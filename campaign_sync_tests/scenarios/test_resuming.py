@@ -4,12 +4,13 @@ import dagster as dg
 import pytest
 
 from campaign_sync.cli.run import problems
-from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.replacement.errors import IncompleteListError
 from campaign_sync.storage.replacement_steps import StepOutcome
 from campaign_sync.storage.replacements import Replacement
-from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation
-from campaign_sync_tests.scenarios.test_gate import ADDRESSES, FEEDBACK, PICK, REPLACE
+from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, NORD, Installation
+from campaign_sync_tests.scenarios.daily_run import FEEDBACK, PICK, REPLACE
+
+pytestmark = pytest.mark.usefixtures("without_retries")
 
 THIRD = 2
 """So many batches pass before the one that fails."""
@@ -38,11 +39,6 @@ def broken(installation: Installation) -> Replacement:
         found = state.replacements.incomplete("nord", "newsletter")
     assert found is not None
     return found
-
-
-@pytest.fixture(autouse=True)
-def _no_second_try_within_a_run(installation: Installation) -> None:
-    installation.retry_policy = NO_RETRIES
 
 
 def test_a_rerun_goes_on_where_the_list_agrees_with_the_snapshot_and_sends_nobody_twice(

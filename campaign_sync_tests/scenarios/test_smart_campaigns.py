@@ -10,10 +10,9 @@ import pytest
 from campaign_sync.cli.run import problems
 from campaign_sync.replacement import mailing_interlock
 from campaign_sync.replacement.preflight import Preflight
-from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Installation
-from campaign_sync_tests.scenarios.test_gate import ADDRESSES, FEEDBACK, PICK, REPLACE
+from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, NORD, PRODUCTS, Installation
+from campaign_sync_tests.scenarios.daily_run import CHAIN, gate
 
-CHAIN = [*FEEDBACK, *PICK, *REPLACE]
 CAMPAIGN = 78
 
 
@@ -38,15 +37,6 @@ def interlock(installation: Installation, **settings: str) -> None:
     installation.settings["mandators"]["nord"]["mailings"] = settings
 
 
-def gate_of(result: dg.ExecuteInProcessResult, name: str = "newsletter") -> dg.AssetCheckEvaluation:
-    (gate,) = [
-        check
-        for check in result.get_asset_check_evaluations()
-        if check.check_name == "gate" and check.asset_key.path[-1] == f"{name}_recipient_list"
-    ]
-    return gate
-
-
 @pytest.mark.two_lists
 @pytest.mark.usefixtures("naps")
 def test_a_list_is_renewed_on_each_of_three_days_under_a_smart_campaign_that_never_ends(
@@ -57,11 +47,11 @@ def test_a_list_is_renewed_on_each_of_three_days_under_a_smart_campaign_that_nev
         installation.add_contact(f"new{day}", f"new{day}@example.org")
         result = installation.day()
         assert f"new{day}@example.org" in installation.addresses()
-        gate = gate_of(result)
-        assert (gate.passed, gate.severity) == (False, dg.AssetCheckSeverity.WARN)
-        assert "Smart Campaign 78 “Willkommen”, which uses the list, is being sent" in (gate.description or "")
-        assert "strategy: differential" in (gate.description or "")
-        assert gate_of(result, "products").passed, "it uses another list"
+        preflight = gate(result)
+        assert (preflight.passed, preflight.severity) == (False, dg.AssetCheckSeverity.WARN)
+        assert "Smart Campaign 78 “Willkommen”, which uses the list, is being sent" in (preflight.description or "")
+        assert "strategy: differential" in (preflight.description or "")
+        assert gate(result, "products").passed, "it uses another list"
 
 
 def test_a_smart_campaign_is_waited_for_once_in_a_replacement_and_the_look_comes_after_it(
@@ -89,7 +79,7 @@ def test_a_smart_campaign_that_ends_while_it_is_waited_for_leaves_no_warning(
 ) -> None:
     campaign(installation, "SENDING")
     monkeypatch.setattr(mailing_interlock, "sleep", lambda _: installation.vendor.set_mailing_status(CAMPAIGN, "DONE"))
-    assert gate_of(installation.day()).passed
+    assert gate(installation.day()).passed
 
 
 @pytest.mark.usefixtures("naps")
@@ -133,10 +123,12 @@ def test_other_smart_campaigns_are_in_no_lists_way(
 ) -> None:
     campaign(installation, status, starts_in, list_id)
 
-    gate = gate_of(installation.day())
+    preflight = gate(installation.day())
 
-    assert gate.passed
-    assert ("Smart Campaign 78 “Willkommen”, which uses the list, isn't activated yet" in str(gate.metadata)) == shown
+    assert preflight.passed
+    assert (
+        "Smart Campaign 78 “Willkommen”, which uses the list, isn't activated yet" in str(preflight.metadata)
+    ) == shown
 
 
 @pytest.mark.usefixtures("naps")
@@ -167,10 +159,10 @@ def no_such_word(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_such_word")
 def test_a_vendor_that_does_not_know_smart_campaigns_stops_no_list(installation: Installation) -> None:
-    gate = gate_of(installation.day())
+    preflight = gate(installation.day())
 
-    assert gate.passed
-    assert "the vendor doesn't show Smart Campaigns" in str(gate.metadata)
+    assert preflight.passed
+    assert "the vendor doesn't show Smart Campaigns" in str(preflight.metadata)
 
 
 @pytest.mark.usefixtures("no_such_word")

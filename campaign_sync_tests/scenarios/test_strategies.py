@@ -1,10 +1,8 @@
 """The ways of replacing a list, which all end in the same proof."""
 
 from campaign_sync.cli.run import problems
-from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation
-from campaign_sync_tests.scenarios.test_gate import ADDRESSES, FEEDBACK, PICK, REPLACE
-
-CHAIN = [*FEEDBACK, *PICK, *REPLACE]
+from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, NORD, Installation
+from campaign_sync_tests.scenarios.daily_run import CHAIN
 
 
 def differential(installation: Installation) -> None:

@@ -8,10 +8,10 @@ import pytest
 from campaign_sync.cli.run import problems
 from campaign_sync.replacement.list_writer import ListWriter
 from campaign_sync.storage.replacements import ReplacementState
-from campaign_sync_tests.installation import NEWSLETTER, Installation
+from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, Installation
+from campaign_sync_tests.scenarios.daily_run import CHAIN, REPLACE
 
 carry_out = ListWriter.carry_out
-ADDRESSES = [f"person{number}@example.org" for number in range(1, 6)]
 
 
 @pytest.fixture(autouse=True)
@@ -109,16 +109,9 @@ def test_a_list_that_somebody_else_writes_to_meanwhile_is_not_called_proven(
     assert any("it has 6 recipients where 5 should be (5 equal, extra 1)" in problem for problem in problems(result))
 
 
-CHAIN = [
-    *(("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")),
-    *(("nord", f"newsletter_{asset}") for asset in ("selection", "snapshot", "recipient_list")),
-]
-
-
 def test_the_list_alone_cannot_be_replaced_round_the_gate(installation: Installation) -> None:
-    alone = [("nord", "newsletter_recipient_list")]
     with dg.DagsterInstance.ephemeral() as instance:
-        never = installation.run("nord", instance, assets=alone)
+        never = installation.run("nord", instance, assets=REPLACE)
         assert "no snapshot yet" in problems(never)[0]
 
         installation.run("nord", instance)
@@ -126,7 +119,7 @@ def test_the_list_alone_cannot_be_replaced_round_the_gate(installation: Installa
         installation.list_settings()["max_snapshot_age"] = "PT0.001S"
         installation.leave("person1@example.org")
         installation.run("nord", instance, assets=CHAIN[:3])
-        stale = installation.run("nord", instance, assets=alone)
+        stale = installation.run("nord", instance, assets=REPLACE)
 
     assert installation.clears() == clears
     assert "snapshot_age" in problems(stale)[0]

@@ -1,23 +1,11 @@
 """Checks that a run doesn't come to say so, and why; nobody takes yesterday's green for today's."""
 
-from collections.abc import Iterator
-
 import dagster as dg
 import pytest
 
-from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync_tests.installation import Installation
 
-
-@pytest.fixture(autouse=True)
-def no_second_try(installation: Installation) -> None:
-    installation.retry_policy = NO_RETRIES
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
+pytestmark = pytest.mark.usefixtures("without_retries")
 
 
 def newest(instance: dg.DagsterInstance, *path: str) -> dict[str, tuple[bool, str]]:

@@ -10,21 +10,31 @@ import pytest
 from campaign_sync.cli.run import problems
 from campaign_sync.optimizely.services import Unsubscribes
 from campaign_sync.sandbox import web_services
-from campaign_sync_tests.installation import ATTRIBUTES, LONG_AGO, NEWSLETTER, NORD, PRODUCTS, Installation
-from campaign_sync_tests.scenarios.test_gate import (
+from campaign_sync_tests.installation import (
     ADDRESSES,
+    ATTRIBUTES,
+    LONG_AGO,
+    NEWSLETTER,
+    NORD,
+    PRODUCTS,
+    Installation,
+    epoch_ms,
+)
+from campaign_sync_tests.scenarios.daily_run import (
     CANARY,
+    CHAIN,
     FEEDBACK,
-    PICK,
     REPLACE,
     Assets,
-    ledger,
-    withdrawals,
+    audit,
+    check,
+    gate,
+    rejections,
+    withdrawals_with_source,
 )
 
 FIELDS = ["opt-in-id", "entity-type", "entity-id"]
 COLUMNS = {"opt_in_id": 2, "entity_type": 3, "entity_id": 4}
-CHAIN = [*FEEDBACK, *PICK, *REPLACE]
 REPLACE_BOTH = [*REPLACE, ("nord", "products_recipient_list")]
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 OTHER = 100000000077
@@ -54,27 +64,13 @@ def without(*addresses: str) -> list[str]:
 
 
 def publish(installation: Installation, address: str, at: datetime) -> None:
-    installation.vendor.publish(NORD, "getUnsubscribes", [[address, str(int(at.timestamp() * 1000))]])
+    installation.vendor.publish(NORD, "getUnsubscribes", [[address, epoch_ms(at)]])
 
 
 def forget(installation: Installation, address: str) -> None:
     """Let somebody be on no recipient list's own unsubscribe list any more."""
     with installation.vendor.transaction() as database:
         database.execute("DELETE FROM list_unsubscribed WHERE key = ?", [address])
-
-
-def check(result: dg.ExecuteInProcessResult, name: str) -> dg.AssetCheckEvaluation:
-    (found,) = [one for one in result.get_asset_check_evaluations() if one.check_name == name]
-    return found
-
-
-def gate(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
-    (found,) = [
-        one
-        for one in result.get_asset_check_evaluations()
-        if one.check_name == "gate" and one.asset_key.path[-1] == "newsletter_recipient_list"
-    ]
-    return found
 
 
 def between_snapshot_and_sending(installation: Installation, leave: Callable[[], None]) -> dg.ExecuteInProcessResult:
@@ -97,8 +93,8 @@ def test_who_leaves_one_list_is_out_of_it_and_keeps_place_and_consent_in_the_oth
     assert result.success, problems(result)
     assert installation.addresses(PRODUCTS) == without("person2@example.org")
     assert installation.addresses(NEWSLETTER) == ADDRESSES
-    assert withdrawals(installation) == [("c2", "products-nord", "optimizely:live_look")]
-    assert ledger(installation, result.run_id) == {}
+    assert withdrawals_with_source(installation) == [("c2", "products-nord", "optimizely:live_look")]
+    assert rejections(installation, result.run_id) == {}
 
 
 @pytest.mark.two_lists
@@ -110,7 +106,10 @@ def test_who_leaves_both_lists_one_after_the_other_is_withdrawn_from_both(instal
     installation.day()
 
     assert installation.addresses(NEWSLETTER) == installation.addresses(PRODUCTS) == without("person2@example.org")
-    assert [opt_in_id for _, opt_in_id, _ in withdrawals(installation)] == ["newsletter-nord", "products-nord"]
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals_with_source(installation)] == [
+        "newsletter-nord",
+        "products-nord",
+    ]
 
 
 def test_who_leaves_a_list_while_it_is_filled_is_taken_out_of_it(
@@ -136,8 +135,8 @@ def test_who_leaves_a_list_while_it_is_filled_is_taken_out_of_it(
 
     assert result.success, problems(result)
     assert installation.addresses() == without("person3@example.org")
-    assert ledger(installation, result.run_id) == {("sweep", "unsubscribed"): 1}
-    assert withdrawals(installation) == [("c3", "newsletter-nord", "optimizely:live_look")]
+    assert rejections(installation, result.run_id) == {("sweep", "unsubscribed"): 1}
+    assert withdrawals_with_source(installation) == [("c3", "newsletter-nord", "optimizely:live_look")]
 
 
 @pytest.mark.two_lists
@@ -152,7 +151,7 @@ def test_a_feedback_row_withdraws_only_the_list_that_the_vendor_says_was_left(
 
     installation.day()
 
-    assert withdrawals(installation) == [("c2", "products-nord", "optimizely:unsubscribes")]
+    assert withdrawals_with_source(installation) == [("c2", "products-nord", "optimizely:unsubscribes")]
     assert installation.addresses(NEWSLETTER) == ADDRESSES
     assert installation.addresses(PRODUCTS) == without("person2@example.org")
 
@@ -164,7 +163,10 @@ def test_a_feedback_row_of_somebody_on_the_clients_list_withdraws_everything(ins
 
     installation.day()
 
-    assert [opt_in_id for _, opt_in_id, _ in withdrawals(installation)] == ["newsletter-nord", "products-nord"]
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals_with_source(installation)] == [
+        "newsletter-nord",
+        "products-nord",
+    ]
     assert installation.addresses(NEWSLETTER) == installation.addresses(PRODUCTS) == without("person2@example.org")
 
 
@@ -176,7 +178,7 @@ def test_who_left_a_list_that_is_not_ours_is_withdrawn_from_nothing(installation
 
     installation.day()
 
-    assert withdrawals(installation) == []
+    assert withdrawals_with_source(installation) == []
     assert installation.addresses() == ADDRESSES
 
 
@@ -194,7 +196,7 @@ def test_what_was_about_a_list_that_is_not_ours_stays_so_though_the_vendor_has_f
     result = installation.day()
 
     assert result.success, problems(result)
-    assert withdrawals(installation) == []
+    assert withdrawals_with_source(installation) == []
     assert installation.addresses(NEWSLETTER) == installation.addresses(PRODUCTS) == ADDRESSES
     with installation.state() as state:
         assert state.write_backs.unsubscribes("nord", YESTERDAY) == [], "the CRM was told of no opt-out"
@@ -209,7 +211,7 @@ def test_who_is_known_to_the_crm_only_later_is_withdrawn_from_the_list_that_they
     installation.vendor.unsubscribe_from_list(PRODUCTS, "new@example.org")
     publish(installation, "new@example.org", datetime.now(UTC) - timedelta(minutes=5))
     installation.day()
-    assert withdrawals(installation) == []
+    assert withdrawals_with_source(installation) == []
     installation.add_contact("c9", "new@example.org")
     installation.consent("c9", "products-nord", "granted", LONG_AGO)
     forget(installation, "new@example.org")
@@ -219,7 +221,7 @@ def test_who_is_known_to_the_crm_only_later_is_withdrawn_from_the_list_that_they
 
     installation.day()
 
-    assert withdrawals(installation) == [("c9", "products-nord", "optimizely:unsubscribes")]
+    assert withdrawals_with_source(installation) == [("c9", "products-nord", "optimizely:unsubscribes")]
     installation.day()
     assert "new@example.org" in installation.addresses(NEWSLETTER)
     assert "new@example.org" not in installation.addresses(PRODUCTS)
@@ -253,7 +255,7 @@ def test_of_whom_the_crm_does_not_know_every_row_counts(
 
     installation.run(assets=FEEDBACK)
 
-    assert {opt_in_id for _, opt_in_id, _ in withdrawals(installation)} == ended
+    assert {opt_in_id for _, opt_in_id, _ in withdrawals_with_source(installation)} == ended
 
 
 @pytest.mark.two_lists
@@ -273,7 +275,7 @@ def test_two_rows_about_one_address_are_each_about_what_they_name(installation: 
 
     installation.day()
 
-    assert [opt_in_id for _, opt_in_id, _ in withdrawals(installation)] == [
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals_with_source(installation)] == [
         "newsletter-nord",
         "newsletter-nord",
         "products-nord",
@@ -290,8 +292,8 @@ def test_a_consent_given_again_stays_though_the_list_still_knows_that_they_left(
     result = installation.day()
 
     assert installation.addresses() == without("person2@example.org"), "the vendor still has them on this list's own"
-    assert ledger(installation, result.run_id) == {("gate", "unsubscribed"): 1}
-    assert [source for _, _, source in withdrawals(installation)] == ["optimizely:unsubscribes"]
+    assert rejections(installation, result.run_id) == {("gate", "unsubscribed"): 1}
+    assert [source for _, _, source in withdrawals_with_source(installation)] == ["optimizely:unsubscribes"]
 
 
 @pytest.mark.two_lists
@@ -314,8 +316,8 @@ def test_whether_the_lists_answer_includes_the_clients_list_does_not_matter(
     assert result.success, problems(result)
     assert installation.addresses(NEWSLETTER) == without("person1@example.org")
     assert installation.addresses(PRODUCTS) == without("person1@example.org", "person2@example.org")
-    assert ledger(installation, result.run_id) == {("gate", "on_unsubscribe_list"): 1}
-    assert withdrawals(installation) == [("c2", "products-nord", "optimizely:live_look")]
+    assert rejections(installation, result.run_id) == {("gate", "on_unsubscribe_list"): 1}
+    assert withdrawals_with_source(installation) == [("c2", "products-nord", "optimizely:live_look")]
 
 
 @pytest.mark.two_lists
@@ -334,13 +336,13 @@ def test_where_rows_name_the_opt_in_nobody_on_the_clients_list_loses_another_con
 
     if seen_first_by == "a look":
         assert between_snapshot_and_sending(installation, leave).success
-        assert withdrawals(installation) == []
+        assert withdrawals_with_source(installation) == []
     else:
         leave()
     result = installation.day()
 
     assert installation.addresses(NEWSLETTER) == installation.addresses(PRODUCTS) == without("person2@example.org")
-    assert withdrawals(installation) == [("c2", "newsletter-nord", "optimizely:unsubscribes")]
+    assert withdrawals_with_source(installation) == [("c2", "newsletter-nord", "optimizely:unsubscribes")]
     with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "products") == {("gate", "on_unsubscribe_list"): 1}
 
@@ -365,7 +367,7 @@ def back_from_the_clients_list(installation: Installation) -> None:
 def test_who_was_seen_off_the_clients_list_and_then_leaves_one_list_is_withdrawn_from_it(
     installation: Installation, seen_off_by: str, seen_on_by: str
 ) -> None:
-    see = {"a look": installation.day, "the audit": lambda: audited(installation)}
+    see = {"a look": installation.day, "the audit": lambda: audit(installation)}
     back_from_the_clients_list(installation)
     assert see[seen_off_by]().success
     installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
@@ -374,7 +376,10 @@ def test_who_was_seen_off_the_clients_list_and_then_leaves_one_list_is_withdrawn
 
     installation.day()
 
-    assert [opt_in_id for _, opt_in_id, _ in withdrawals(installation)] == ["newsletter-nord", "products-nord"]
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals_with_source(installation)] == [
+        "newsletter-nord",
+        "products-nord",
+    ]
     assert "person2@example.org" in installation.addresses(NEWSLETTER)
     assert "person2@example.org" not in installation.addresses(PRODUCTS)
 
@@ -390,13 +395,15 @@ def test_an_audit_forgets_nobody_who_is_on_the_clients_list_and_on_a_lists_own(i
     installation.day()
     installation.consent("c2", "products-nord", "granted", datetime.now(UTC))
     installation.vendor.unsubscribe(NORD, "person2@example.org")
-    audited(installation)
+    audit(installation)
     with installation.vendor.transaction() as database:
         database.execute("DELETE FROM unsubscribed")
 
     installation.day()
 
-    assert [opt_in_id for _, opt_in_id, _ in withdrawals(installation)] == ["products-nord"], "given again since"
+    assert [opt_in_id for _, opt_in_id, _ in withdrawals_with_source(installation)] == ["products-nord"], (
+        "given again since"
+    )
 
 
 @pytest.mark.two_lists
@@ -410,8 +417,8 @@ def test_where_lists_may_not_be_asked_whoever_is_on_any_stays_out_and_keeps_thei
 
     assert result.success, problems(result)
     assert installation.addresses(NEWSLETTER) == installation.addresses(PRODUCTS) == without("person2@example.org")
-    assert withdrawals(installation) == []
-    assert ledger(installation, result.run_id) == {("gate", "on_unsubscribe_list"): 1}
+    assert withdrawals_with_source(installation) == []
+    assert rejections(installation, result.run_id) == {("gate", "on_unsubscribe_list"): 1}
     assert (gate(result).passed, gate(result).severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "containsAllByRecipientList" in (gate(result).description or "")
     assert len(installation.vendor.calls("containsAllByRecipientList")) == 1, (
@@ -473,25 +480,21 @@ def test_a_canary_proves_no_list_regular_where_the_vendor_does_not_say_from_whic
 # The audit
 
 
-def audited(installation: Installation) -> dg.ExecuteInProcessResult:
-    return installation.definitions.resolve_job_def("nord_audit").execute_in_process(raise_on_error=False)
-
-
 @pytest.mark.two_lists
 def test_the_audit_withdraws_from_the_list_that_was_left_and_from_no_other(installation: Installation) -> None:
     installation.day()
     installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     installation.vendor.unsubscribe(NORD, "person4@example.org")
 
-    result = audited(installation)
+    result = audit(installation)
 
     assert check(result, "complete").metadata["missing"].value == 2
-    assert withdrawals(installation) == [
+    assert withdrawals_with_source(installation) == [
         ("c2", "products-nord", "optimizely:audit"),
         ("c4", "newsletter-nord", "optimizely:audit"),
         ("c4", "products-nord", "optimizely:audit"),
     ]
-    again = audited(installation)
+    again = audit(installation)
     assert check(again, "complete").passed
     assert check(again, "agreed").passed
 
@@ -503,9 +506,9 @@ def test_an_audit_that_may_not_ask_about_lists_withdraws_nothing_and_says_whom_t
 ) -> None:
     installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
 
-    result = audited(installation)
+    result = audit(installation)
 
-    assert withdrawals(installation) == []
+    assert withdrawals_with_source(installation) == []
     assert check(result, "agreed").metadata["consenting here"].value == 1
 
 
@@ -516,7 +519,7 @@ def test_an_audit_does_not_believe_that_most_people_have_left_a_list(
         installation.add_contact(f"c{number}", f"person{number}@example.org")
     monkeypatch.setattr(Unsubscribes, "contains_all_of_list", lambda _, list_id, ids: [True] * len(ids))
 
-    result = audited(installation)
+    result = audit(installation)
 
     assert "so no consent was withdrawn from it" in problems(result)[0]
-    assert [each for each in withdrawals(installation) if each[1] == "newsletter-nord"] == []
+    assert [each for each in withdrawals_with_source(installation) if each[1] == "newsletter-nord"] == []

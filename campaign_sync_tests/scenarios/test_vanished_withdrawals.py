@@ -15,10 +15,9 @@ from campaign_sync.cli.why import print_why
 from campaign_sync.crm.sql import schema
 from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
 from campaign_sync_tests.databases import fresh_database
-from campaign_sync_tests.installation import LONG_AGO, Installation, running_installation
-from campaign_sync_tests.scenarios.test_gate import ADDRESSES, FEEDBACK, PICK, REPLACE, RUN_ID, ledger
+from campaign_sync_tests.installation import ADDRESSES, LONG_AGO, Installation, running_installation
+from campaign_sync_tests.scenarios.daily_run import CHAIN, REPLACE, RUN_ID, check, rejections
 
-CHAIN = [*FEEDBACK, *PICK, *REPLACE]
 LEFT_AT = datetime.now(UTC) - timedelta(days=3)
 LEAVERS = [f"w{number}" for number in range(1, 13)]
 
@@ -50,11 +49,6 @@ def lose(installation: Installation, entities: Sequence[str]) -> None:
         crm.execute(schema.consent_event.delete().where(event.kind == "withdrawn", event.entity_id.in_(entities)))
 
 
-def check(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
-    (found,) = [each for each in result.get_asset_check_evaluations() if each.check_name == "withdrawals"]
-    return found
-
-
 def why(installation: Installation, who: str) -> str:
     text = io.StringIO()
     print_why(installation.configuration, who, Console(file=text, width=400))
@@ -71,7 +65,7 @@ def test_a_crm_that_was_loaded_without_withdrawals_refuses_the_list_until_somebo
 ) -> None:
     first = installation.run("nord", assets=CHAIN)
     assert first.success, problems(first)
-    assert (check(first).passed, remembered(installation)) == (True, 12)
+    assert (check(first, "withdrawals").passed, remembered(installation)) == (True, 12)
     clears = installation.clears()
     lose(installation, LEAVERS[:11])
 
@@ -82,7 +76,7 @@ def test_a_crm_that_was_loaded_without_withdrawals_refuses_the_list_until_somebo
     assert "12 are remembered" in problem
     assert "`campaign-sync run nord --list newsletter --accept-withdrawals REASON`" in problem
     assert (installation.clears(), installation.addresses()) == (clears, ADDRESSES)
-    assert ledger(installation, result.run_id)["selection", "withdrawal_vanished"] == 11
+    assert rejections(installation, result.run_id)["selection", "withdrawal_vanished"] == 11
     assert "newsletter-nord was withdrawn" in why(installation, "contact:w1")
     assert "the CRM doesn't have that withdrawal any more" in why(installation, "contact:w1")
 
@@ -96,7 +90,10 @@ def test_a_crm_that_was_loaded_without_withdrawals_refuses_the_list_until_somebo
 
     assert accepted.success, problems(accepted)
     assert installation.addresses() == sorted([*ADDRESSES, *(f"{one}@example.org" for one in LEAVERS[:11])])
-    assert (check(accepted).passed, check(accepted).severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert (check(accepted, "withdrawals").passed, check(accepted, "withdrawals").severity) == (
+        False,
+        dg.AssetCheckSeverity.WARN,
+    )
     assert installation.run("nord", assets=CHAIN).success
     assert remembered(installation) == 1
 
@@ -123,7 +120,7 @@ def test_one_that_vanishes_after_the_snapshot_is_known_from_the_gate_alone(insta
 
     assert result.success, problems(result)
     assert installation.addresses() == ADDRESSES[1:]
-    assert ledger(installation, result.run_id) == {("gate", "withdrawal_vanished"): 1}
+    assert rejections(installation, result.run_id) == {("gate", "withdrawal_vanished"): 1}
 
 
 def test_a_single_one_is_a_warning_and_its_person_stays_out_for_as_long_as_there_is_no_newer_consent(
@@ -136,13 +133,16 @@ def test_a_single_one_is_a_warning_and_its_person_stays_out_for_as_long_as_there
         result = installation.run("nord", assets=CHAIN)
         assert result.success, problems(result)
         assert installation.addresses() == ADDRESSES
-        assert (check(result).passed, check(result).severity) == (False, dg.AssetCheckSeverity.WARN)
+        assert (check(result, "withdrawals").passed, check(result, "withdrawals").severity) == (
+            False,
+            dg.AssetCheckSeverity.WARN,
+        )
     installation.consent("w1", "newsletter-nord", "granted", datetime.now(UTC) - timedelta(minutes=1))
 
     again = installation.run("nord", assets=CHAIN)
     assert again.success, problems(again)
     assert installation.addresses() == [*ADDRESSES, "w1@example.org"]
-    assert (check(again).passed, remembered(installation)) == (True, 11)
+    assert (check(again, "withdrawals").passed, remembered(installation)) == (True, 11)
 
 
 def test_the_other_record_of_a_withdrawn_address_is_not_mailed_when_that_record_is_merged_or_erased(
@@ -166,7 +166,7 @@ def test_the_other_record_of_a_withdrawn_address_is_not_mailed_when_that_record_
 
     assert result.success, problems(result)
     assert installation.addresses() == [*ADDRESSES, "w2@example.org"]
-    assert ledger(installation, result.run_id)["selection", "withdrawal_vanished"] == 1
+    assert rejections(installation, result.run_id)["selection", "withdrawal_vanished"] == 1
     assert "by this record or another one with the address" in why(installation, "contact:d1")
 
 
@@ -180,7 +180,7 @@ def test_people_who_are_erased_or_lose_all_their_consents_are_no_finding(install
     result = installation.run("nord", assets=CHAIN)
 
     assert result.success, problems(result)
-    assert check(result).passed
+    assert check(result, "withdrawals").passed
     assert remembered(installation) == 12
 
 
@@ -213,4 +213,4 @@ def test_a_crm_restored_from_a_backup_does_not_bring_back_who_withdrew_since(tmp
         result = installation.day()
 
         assert ADDRESSES[2] not in installation.addresses()
-        assert ledger(installation, result.run_id) == {("selection", "withdrawal_vanished"): 1}
+        assert rejections(installation, result.run_id) == {("selection", "withdrawal_vanished"): 1}

@@ -6,15 +6,10 @@ import pytest
 
 from campaign_sync.cli.run import problems
 from campaign_sync.crm.sql import schema
-from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, NORD, PRODUCTS, SUED, Installation
+from campaign_sync_tests.installation import LONG_AGO, NEWSLETTER, NORD, PRODUCTS, SUED, Installation, epoch_ms
+from campaign_sync_tests.scenarios.daily_run import rejections
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
-
-
-def ledger(installation: Installation, run_id: str, name: str = "newsletter") -> dict[tuple[str, str], int]:
-    """Stage and reason: how many people."""
-    with installation.state() as state:
-        return state.rejections.counts(run_id, "nord", name)
 
 
 @pytest.mark.two_lists
@@ -26,7 +21,7 @@ def test_somebody_who_unsubscribed_is_withdrawn_in_the_crm_and_in_no_list_of_the
     result = installation.day("nord")
 
     assert "person2@example.org" not in installation.addresses(NEWSLETTER) + installation.addresses(PRODUCTS)
-    assert ledger(installation, result.run_id) == {("selection", "unsubscribed"): 1}
+    assert rejections(installation, result.run_id) == {("selection", "unsubscribed"): 1}
     with installation.crm() as crm:
         events = crm.exec_driver_sql(
             "SELECT opt_in_id, source FROM consent_event WHERE entity_id = 'c2' AND kind = 'withdrawn' ORDER BY 1"
@@ -42,7 +37,7 @@ def test_somebody_who_unsubscribed_is_withdrawn_in_the_crm_and_in_no_list_of_the
 def test_a_character_that_does_not_show_makes_nobody_another_person(
     installation: Installation, seen: str, hidden: str
 ) -> None:
-    row = ["person2@example.org", str(int(YESTERDAY.timestamp() * 1000))]
+    row = ["person2@example.org", epoch_ms(YESTERDAY)]
     if seen == "in a row that has it":
         row[0] = hidden + row[0]
     else:
@@ -63,9 +58,7 @@ def test_a_character_that_does_not_show_makes_nobody_another_person(
 def test_an_opt_out_under_an_id_that_is_no_address_any_more_still_ends_the_consent(installation: Installation) -> None:
     with installation.crm() as crm:
         crm.execute(schema.contact.update().where(schema.contact.c.id == "c2").values(email="Bjo..ern.@example.org"))
-    installation.vendor.publish(
-        NORD, "getUnsubscribes", [["bjo..ern.@example.org", str(int(YESTERDAY.timestamp() * 1000))]]
-    )
+    installation.vendor.publish(NORD, "getUnsubscribes", [["bjo..ern.@example.org", epoch_ms(YESTERDAY)]])
     installation.day("nord")
     with installation.crm() as crm:
         crm.execute(schema.contact.update().where(schema.contact.c.id == "c2").values(email="bjoern@example.org"))
@@ -73,7 +66,7 @@ def test_an_opt_out_under_an_id_that_is_no_address_any_more_still_ends_the_conse
     result = installation.day("nord")
 
     assert "bjoern@example.org" not in installation.addresses(NEWSLETTER)
-    assert ledger(installation, result.run_id)["selection", "unsubscribed"] == 1
+    assert rejections(installation, result.run_id)["selection", "unsubscribed"] == 1
 
 
 def test_an_unsubscribe_from_one_mandator_leaves_the_other_mandators_consent_alone(installation: Installation) -> None:
@@ -85,7 +78,7 @@ def test_an_unsubscribe_from_one_mandator_leaves_the_other_mandators_consent_alo
 
 
 def test_a_bounced_address_is_written_to_in_no_mandator(installation: Installation) -> None:
-    moment = str(int(YESTERDAY.timestamp() * 1000))
+    moment = epoch_ms(YESTERDAY)
     installation.vendor.publish(SUED, "getOutBounces", [["person3@example.org", moment]])
 
     installation.day("sued")
@@ -95,9 +88,7 @@ def test_a_bounced_address_is_written_to_in_no_mandator(installation: Installati
 
 @pytest.mark.two_lists
 def test_somebody_who_consented_again_after_leaving_is_in_the_list(installation: Installation) -> None:
-    installation.vendor.publish(
-        NORD, "getUnsubscribes", [["person4@example.org", str(int(YESTERDAY.timestamp() * 1000))]]
-    )
+    installation.vendor.publish(NORD, "getUnsubscribes", [["person4@example.org", epoch_ms(YESTERDAY)]])
     installation.consent("c4", "newsletter-nord", "granted", YESTERDAY + timedelta(hours=1))
 
     installation.day("nord")
@@ -111,7 +102,7 @@ def test_a_withdrawal_at_the_very_moment_of_a_grant_wins(installation: Installat
     result = installation.day("nord")
 
     assert "person5@example.org" not in installation.addresses()
-    assert ledger(installation, result.run_id) == {("selection", "consent_withdrawn"): 1}
+    assert rejections(installation, result.run_id) == {("selection", "consent_withdrawn"): 1}
 
 
 @pytest.mark.parametrize(
@@ -124,7 +115,7 @@ def test_a_row_without_a_usable_address_is_rejected_with_its_reason(
 
     result = installation.day("nord")
 
-    assert ledger(installation, result.run_id) == {("selection", reason): 1}
+    assert rejections(installation, result.run_id) == {("selection", reason): 1}
 
 
 @pytest.mark.two_lists
@@ -137,7 +128,7 @@ def test_somebody_without_the_lists_own_consent_is_never_selected_whatever_else_
 
     assert "sixth@example.org" not in installation.addresses(NEWSLETTER)
     assert "sixth@example.org" in installation.addresses(PRODUCTS)
-    assert ledger(installation, result.run_id) == {("selection", "no_consent"): 1}
+    assert rejections(installation, result.run_id) == {("selection", "no_consent"): 1}
 
 
 def test_two_people_with_one_address_come_once_and_the_other_is_in_the_ledger(installation: Installation) -> None:
@@ -146,7 +137,7 @@ def test_two_people_with_one_address_come_once_and_the_other_is_in_the_ledger(in
     result = installation.day("nord")
 
     assert installation.addresses().count("person1@example.org") == 1
-    assert ledger(installation, result.run_id) == {("snapshot", "duplicate_address"): 1}
+    assert rejections(installation, result.run_id) == {("snapshot", "duplicate_address"): 1}
 
 
 def test_a_name_that_xml_cannot_carry_costs_one_row_and_not_the_list(installation: Installation) -> None:
@@ -154,7 +145,7 @@ def test_a_name_that_xml_cannot_carry_costs_one_row_and_not_the_list(installatio
 
     result = installation.day("nord")
 
-    assert ledger(installation, result.run_id) == {("snapshot", "forbidden_characters"): 1}
+    assert rejections(installation, result.run_id) == {("snapshot", "forbidden_characters"): 1}
 
 
 def test_whom_the_vendor_refuses_is_in_the_ledger_with_the_vendors_reason(installation: Installation) -> None:
@@ -166,7 +157,7 @@ def test_whom_the_vendor_refuses_is_in_the_ledger_with_the_vendors_reason(instal
     result = installation.day("nord")
 
     assert installation.addresses() == ["person5@example.org"]
-    assert ledger(installation, result.run_id) == {
+    assert rejections(installation, result.run_id) == {
         ("gate", "unsubscribed"): 1,
         ("gate", "blocklisted"): 1,
         ("vendor", "bounced"): 1,
@@ -182,13 +173,13 @@ def test_an_unsubscribe_the_crm_cannot_match_suppresses_the_address_until_it_can
     result = installation.day("nord")
 
     assert "stranger@example.com" not in installation.addresses()
-    assert ledger(installation, result.run_id)["selection", "unsubscribed"] == 1
+    assert rejections(installation, result.run_id)["selection", "unsubscribed"] == 1
     with installation.state() as state:
         assert state.feedback_imports.unmatched("nord").unsubscribes == []
 
 
 def test_a_bounce_the_crm_cannot_match_suppresses_the_address_in_every_mandator(installation: Installation) -> None:
-    moment = str(int(YESTERDAY.timestamp() * 1000))
+    moment = epoch_ms(YESTERDAY)
     installation.vendor.publish(SUED, "getOutBounces", [["stranger@example.com", moment]])
     installation.day("sued")
 
@@ -196,7 +187,7 @@ def test_a_bounce_the_crm_cannot_match_suppresses_the_address_in_every_mandator(
     result = installation.day("nord")
 
     assert "stranger@example.com" not in installation.addresses()
-    assert ledger(installation, result.run_id)["selection", "bounced"] == 1
+    assert rejections(installation, result.run_id)["selection", "bounced"] == 1
 
 
 @pytest.mark.parametrize(("media_type", "found"), [("SMS", "is of media type 'SMS'"), (" ", "has no media type")])

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from campaign_sync.storage.tables import lease
 from campaign_sync_tests import databases
 from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER
-from campaign_sync_tests.scenarios.production_installation import ProductionInstallation, production
+from campaign_sync_tests.scenarios.production_installation import ProductionInstallation, production_installation
 from campaign_sync_tests.stack import kill_worker
 from campaign_sync_tests.waiting import PATIENCE
 
@@ -79,7 +79,7 @@ def main() -> None:
     table = Table("killed during a fill", "complete again after, s", "runs")
     folder = databases.prepare_server_folder()
     try:
-        with production(Path(tempfile.mkdtemp(prefix="campaign-sync-crashes-"))) as built:
+        with production_installation(Path(tempfile.mkdtemp(prefix="campaign-sync-crashes-"))) as built:
             for name, crash in CRASHES.items():
                 seconds, runs = measure_recovery(built, crash)
                 table.add_row(name, f"{seconds:.0f}", str(runs))

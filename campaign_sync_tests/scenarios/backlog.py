@@ -1,4 +1,4 @@
-"""A month of feedback that nobody has imported yet, in four layouts, and what has to come of it."""
+"""A month of feedback that isn't imported yet, in four layouts, and the lists that must follow from it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Publish = Callable[[int, str, Sequence[Sequence[str]], datetime], None]
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to one person, and the reader that tells of it. `number` names the person."""
+    """An unsubscribe or bounce of person `number`, and the reader that reports it."""
 
     number: int
     reader: str
@@ -35,12 +35,12 @@ class Event:
 
     @property
     def address(self) -> str:
-        """The CRM lacks every seventieth."""
+        """The person's address. Every seventieth isn't in the CRM."""
         return f"person{self.number}@example.{'net' if self.number % 70 == 0 else 'org'}"
 
     @property
     def row(self) -> list[str]:
-        """As its reader writes it."""
+        """The event as its reader writes it."""
         german = f"{self.at.astimezone(BERLIN):%d.%m.%Y %H:%M:%S}"
         epoch = epoch_ms(self.at)
         return {
@@ -51,15 +51,15 @@ class Event:
         }[self.reader]
 
     @property
-    def comes_back(self) -> bool:
-        """Every fiftieth consents again an hour after leaving."""
+    def consents_again(self) -> bool:
+        """Whether the person consents again an hour after leaving: every fiftieth does."""
         return self.number % 50 == 0 and "nsubscribes" in self.reader
 
 
 class Backlog:
-    """So many unsubscribes and bounces of other people each, spread over a month, and some who stay.
+    """Unsubscribes and bounces of different people, spread over a month, and some people without either.
 
-    Of six unsubscribes one is told by both readers; of eight bounces one is soft.
+    Every sixth unsubscribe is reported by both readers; every eighth bounce is soft.
     """
 
     def __init__(self, unsubscribes: int, bounces: int) -> None:
@@ -81,7 +81,7 @@ class Backlog:
                 yield Event(number, "getResponses", at, "softbounce" if number % 8 == 5 else "Hard Bounce")
 
     def fill(self, installation: Installation) -> None:
-        """Give the CRM the people, all with the newsletter's consent, and those who came back theirs."""
+        """Add the people to the CRM, each with the newsletter's consent, and the consents given again."""
         installation.settings["mandators"]["nord"]["feedback"] = {"readers": SEVERAL_READERS}
         del installation.settings["mandators"]["nord"]["lists"]["products"]
         numbers = [number for number in range(6, self.people + 1) if number % 70]
@@ -98,13 +98,13 @@ class Backlog:
             ]
             events += [
                 {**granted, "id": f"a{number}", "entity_id": f"c{number}", "occurred_at": at + HOUR}
-                for number, at in {event.number: event.at for event in self.events if event.comes_back}.items()
+                for number, at in {event.number: event.at for event in self.events if event.consents_again}.items()
                 if number % 70
             ]
             crm.execute(schema.consent_event.insert(), events)
 
     def publish(self, publish: Publish) -> None:
-        """Have the vendor's job write one file per reader and day, each with its own header where there is one."""
+        """Publish one file per reader and day, with the reader's header if it has one."""
         for (age, reader), events in groupby(
             sorted(self.events, key=lambda event: (self._age(event), event.reader)),
             key=lambda event: (self._age(event), event.reader),
@@ -114,24 +114,24 @@ class Backlog:
             publish(NORD, reader, [*header, *rows], self.now - age * DAY)
 
     def _age(self, event: Event) -> int:
-        """Whole days since the file was written that has this event: the night after it happened."""
+        """Return how many whole days ago the event's file was written: in the night after the event."""
         return (self.now - event.at) // DAY
 
     @property
-    def staying(self) -> list[str]:
-        """Who is in the newsletter when everything has been imported, sorted."""
-        out = {event.address for event in self.events if not (event.comes_back or event.category == "softbounce")}
+    def remaining(self) -> list[str]:
+        """The addresses that are in the newsletter when everything has been imported, sorted."""
+        out = {event.address for event in self.events if not (event.consents_again or event.category == "softbounce")}
         everybody = {f"person{number}@example.org" for number in range(1, self.people + 1) if number % 70 or number < 6}
         return sorted(everybody - out)
 
     @property
-    def strangers(self) -> set[str]:
-        """Whom the CRM doesn't know."""
+    def unmatched_addresses(self) -> set[str]:
+        """The addresses that the CRM doesn't know."""
         return {event.address for event in self.events if event.number % 70 == 0}
 
 
 def crm_rows(installation: Installation) -> list[str]:
-    """Everything in the CRM that feedback can change, row for row."""
+    """Return all rows of the CRM that feedback can change."""
     with installation.crm() as crm:
         return [
             str(tuple(row))

@@ -1,4 +1,4 @@
-"""Installations for whole days."""
+"""Installations for tests of whole days."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +8,12 @@ import pytest
 
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync_tests.installation import Installation, running_installation
-from campaign_sync_tests.scenarios.production_installation import ProductionInstallation
-from campaign_sync_tests.scenarios.production_installation import production as production_installation
+from campaign_sync_tests.scenarios.production_installation import ProductionInstallation, production_installation
 
 
 @pytest.fixture
 def installation(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
-    """An installation on SQLite, before its first day."""
+    """Yield an installation on SQLite, before its first day."""
     with running_installation(tmp_path, two_lists=two_lists) as built:
         yield built
 
@@ -34,6 +33,6 @@ def without_retries(installation: Installation) -> None:
 
 @pytest.fixture(scope="session")
 def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProductionInstallation]:
-    """An installation in production. Tests that use it belong to the xdist group `production`."""
+    """Yield an installation with the production stack. Tests that use it belong to the xdist group `production`."""
     with production_installation(tmp_path_factory.mktemp("production")) as built:
         yield built

@@ -1,4 +1,4 @@
-"""An installation in production, for tests that take turns in it: starting it costs seconds."""
+"""An installation with the production stack. Tests share it, because it takes seconds to start."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +13,13 @@ from campaign_sync_tests.waiting import PATIENCE
 
 @dataclass(frozen=True)
 class ProductionInstallation:
-    """An installation and the stack that runs it."""
+    """An installation and its production stack: webserver and daemon."""
 
     installation: Installation
     stack: Stack
 
     def filling(self, run_id: str) -> bool:
-        """Whether that run has cleared the newsletter and is sending its people."""
+        """Return whether that run has cleared the newsletter and is sending its recipients."""
         with self.installation.state() as state:
             replace = state.replacements.of_run(run_id, "newsletter")
             steps = state.replacements.steps(replace.id) if replace else []
@@ -27,8 +27,8 @@ class ProductionInstallation:
 
 
 @contextmanager
-def production(folder: Path) -> Iterator[ProductionInstallation]:
-    """Two mandators on PostgreSQL; `sued` is replaced every minute, `nord` when somebody starts it."""
+def production_installation(folder: Path) -> Iterator[ProductionInstallation]:
+    """Yield two mandators on PostgreSQL: `sued` is replaced every minute, `nord` when a test starts it."""
     with (
         fresh_database() as crm_url,
         fresh_database() as state_url,

@@ -1,4 +1,4 @@
-"""Sequences of events that once led, or might lead, to a wrong list that nobody notices."""
+"""Sequences of events that once led, or might lead, to a wrong list without any error."""
 
 import dagster as dg
 import pytest
@@ -13,7 +13,7 @@ from campaign_sync_tests.scenarios.daily_run import CHAIN, FEEDBACK, PICK, REPLA
 pytestmark = pytest.mark.usefixtures("without_retries")
 
 
-def mend_the_vendor(installation: Installation) -> None:
+def repair_vendor(installation: Installation) -> None:
     installation.vendor.repair()
     with installation.vendor.transaction() as database:
         database.execute("DELETE FROM refused")
@@ -24,7 +24,7 @@ def last_proven_snapshot(installation: Installation) -> str:
         return state.replacements.proven_snapshots("nord", "newsletter")[0]
 
 
-def test_a_vendor_that_turns_nearly_everybody_away_does_not_leave_a_proven_list(installation: Installation) -> None:
+def test_a_vendor_that_refuses_most_recipients_does_not_leave_a_proven_list(installation: Installation) -> None:
     installation.day("nord")
     for address in ADDRESSES[:3]:
         installation.vendor.refuse(NORD, address, 7)
@@ -33,12 +33,12 @@ def test_a_vendor_that_turns_nearly_everybody_away_does_not_leave_a_proven_list(
 
     assert "INCOMPLETE" in problems(result)[0]
     assert "only 2 are in it, the vendor turned the others away" in problems(result)[0]
-    mend_the_vendor(installation)
+    repair_vendor(installation)
     assert installation.run("nord", assets=REPLACE).success
     assert installation.addresses() == ADDRESSES
 
 
-def test_a_vendor_that_turns_everybody_away_on_the_very_first_day_does_not_leave_a_proven_list(
+def test_a_vendor_that_refuses_all_recipients_on_the_first_day_does_not_leave_a_proven_list(
     installation: Installation,
 ) -> None:
     for address in ADDRESSES:
@@ -47,7 +47,7 @@ def test_a_vendor_that_turns_everybody_away_on_the_very_first_day_does_not_leave
     assert "INCOMPLETE" in problems(installation.run("nord", assets=CHAIN))[0]
 
 
-def test_a_vendor_that_always_refuses_as_many_is_no_news(installation: Installation) -> None:
+def test_a_list_is_proven_if_the_vendor_refuses_as_many_recipients_as_before(installation: Installation) -> None:
     installation.vendor.bounce(NORD, ADDRESSES[0])
     installation.vendor.bounce(NORD, ADDRESSES[1])
     for _ in range(3):
@@ -55,13 +55,13 @@ def test_a_vendor_that_always_refuses_as_many_is_no_news(installation: Installat
     assert installation.addresses() == ADDRESSES[2:]
 
 
-def test_an_address_that_changed_since_the_list_broke_off_is_the_new_one_when_it_is_whole(
+def test_a_resumed_replacement_sends_an_address_as_it_was_changed_since(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
     installation.vendor.fault("addAll3", "fault", skip=3, times=99, arg="WebserviceImplException: unheard of")
     assert not installation.run("nord", instance, assets=CHAIN).success
-    mend_the_vendor(installation)
+    repair_vendor(installation)
     with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'new1@example.org' WHERE id = 'c1'")
 
@@ -71,7 +71,7 @@ def test_an_address_that_changed_since_the_list_broke_off_is_the_new_one_when_it
     assert installation.addresses() == ["new1@example.org", *ADDRESSES[1:]]
 
 
-def test_yesterdays_list_is_not_taken_for_todays_where_clearing_it_failed(
+def test_a_list_that_could_not_be_cleared_is_not_proven_with_yesterdays_recipients(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.run("nord", instance, assets=CHAIN)
@@ -79,7 +79,7 @@ def test_yesterdays_list_is_not_taken_for_todays_where_clearing_it_failed(
         crm.exec_driver_sql("UPDATE contact SET email = 'new1@example.org' WHERE id = 'c1'")
     installation.vendor.fault("clear", "fault", times=99, arg="WebserviceImplException: unheard of")
     assert not installation.run("nord", instance, assets=CHAIN).success
-    mend_the_vendor(installation)
+    repair_vendor(installation)
 
     result = installation.run("nord", instance, assets=REPLACE)
 
@@ -87,7 +87,7 @@ def test_yesterdays_list_is_not_taken_for_todays_where_clearing_it_failed(
     assert installation.addresses() == ["new1@example.org", *ADDRESSES[1:]]
 
 
-def test_a_permission_for_one_snapshot_does_not_empty_the_list_by_another(
+def test_a_size_accepted_for_one_snapshot_does_not_allow_an_empty_one(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.run("nord", instance, assets=CHAIN)
@@ -97,7 +97,7 @@ def test_a_permission_for_one_snapshot_does_not_empty_the_list_by_another(
         state.recipient_lists.accept_size(SizeAcceptance(RUN_ID, "nord", "newsletter", "anna", "because", LONG_AGO))
     installation.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     assert not installation.run("nord", instance, assets=CHAIN, run_id=RUN_ID).success
-    mend_the_vendor(installation)
+    repair_vendor(installation)
     with installation.crm() as crm:
         crm.exec_driver_sql("DELETE FROM marketing_list_member")
     assert not installation.run("nord", instance, assets=CHAIN).success
@@ -107,7 +107,7 @@ def test_a_permission_for_one_snapshot_does_not_empty_the_list_by_another(
     assert "nobody is left to be sent" in problems(result)[0]
 
 
-def test_whoever_takes_up_what_broke_off_inherits_the_permission_for_the_same_rows(
+def test_a_size_accepted_for_a_run_counts_when_its_replacement_is_resumed_with_the_same_rows(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.run("nord", instance, assets=CHAIN)
@@ -117,7 +117,7 @@ def test_whoever_takes_up_what_broke_off_inherits_the_permission_for_the_same_ro
         state.recipient_lists.accept_size(SizeAcceptance(RUN_ID, "nord", "newsletter", "anna", "because", LONG_AGO))
     installation.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     assert not installation.run("nord", instance, assets=CHAIN, run_id=RUN_ID).success
-    mend_the_vendor(installation)
+    repair_vendor(installation)
 
     result = installation.run("nord", instance, assets=REPLACE)
 
@@ -125,7 +125,7 @@ def test_whoever_takes_up_what_broke_off_inherits_the_permission_for_the_same_ro
     assert installation.addresses() == ADDRESSES[:2]
 
 
-def test_a_replay_does_not_bring_back_whom_the_crm_has_forgotten_or_moved(
+def test_a_replay_does_not_send_people_who_are_erased_or_have_a_new_address(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.run("nord", instance, assets=CHAIN)
@@ -166,14 +166,14 @@ def test_a_snapshot_is_replayed_into_its_own_list_only(
 
 @pytest.mark.two_lists
 @pytest.mark.parametrize("spelling", [f" {NEWSLETTER}", f"0{NEWSLETTER}", float(NEWSLETTER), f"+{NEWSLETTER}"])
-def test_two_entries_for_one_list_are_found_however_they_spell_it(installation: Installation, spelling: object) -> None:
+def test_two_entries_for_one_list_are_found_in_every_spelling(installation: Installation, spelling: object) -> None:
     installation.list_settings("nord", "products")["recipient_list_id"] = spelling
 
     with pytest.raises(ConfigurationError, match="two entries would overwrite each other"):
         _ = installation.configuration
 
 
-def test_a_run_that_cannot_even_log_in_still_says_that_the_list_is_incomplete(
+def test_a_run_that_cannot_log_in_still_reports_that_the_list_is_incomplete(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
@@ -186,7 +186,7 @@ def test_a_run_that_cannot_even_log_in_still_says_that_the_list_is_incomplete(
     assert "doesn't let this user in" in problems(result)[0]
 
 
-def test_a_state_database_that_fails_is_told_in_one_sentence(
+def test_a_failing_state_database_is_reported_in_one_sentence(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.run("nord", instance, assets=FEEDBACK + PICK)

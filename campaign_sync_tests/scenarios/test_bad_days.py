@@ -1,4 +1,4 @@
-"""What a run says and leaves behind where the disk is full, or files are gone, read-only or damaged."""
+"""Runs on a full disk, or with missing, unwritable or damaged files: what they report and what they leave."""
 
 import os
 import resource
@@ -20,8 +20,8 @@ from campaign_sync_tests.installation import ADDRESSES, ENVIRONMENT, NEWSLETTER,
 
 
 def environment() -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DAGSTER", "CAMPAIGN"))}
-    return kept | ENVIRONMENT | {"COLUMNS": "200"}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("DAGSTER", "CAMPAIGN"))}
+    return inherited | ENVIRONMENT | {"COLUMNS": "200"}
 
 
 def run(installation: Installation) -> "subprocess.CompletedProcess[str]":
@@ -29,9 +29,9 @@ def run(installation: Installation) -> "subprocess.CompletedProcess[str]":
 
 
 def run_on_a_full_disk(installation: Installation, largest_file: int) -> "subprocess.CompletedProcess[str]":
-    """`campaign-sync run nord`, where no file can grow beyond so many bytes."""
+    """Run `campaign-sync run nord` in a process whose files can't grow beyond `largest_file` bytes."""
 
-    def bound() -> None:
+    def limit_file_size() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
@@ -42,12 +42,12 @@ def run_on_a_full_disk(installation: Installation, largest_file: int) -> "subpro
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=bound,
+        preexec_fn=limit_file_size,
     )
 
 
 @pytest.mark.parametrize("largest_file", [pytest.param(20_000, marks=pytest.mark.long), 150_000])
-def test_a_full_disk_is_one_sentence_with_its_remedy_and_the_list_stays_whole(
+def test_a_full_disk_is_reported_in_one_sentence_with_its_remedy_and_the_list_stays_complete(
     installation: Installation, largest_file: int
 ) -> None:
     assert installation.configuration
@@ -65,26 +65,26 @@ def test_a_full_disk_is_one_sentence_with_its_remedy_and_the_list_stays_whole(
     assert again.returncode == 0, again.stdout + again.stderr
 
 
-def test_a_frame_that_cannot_be_written_fails_its_asset_with_one_sentence(installation: Installation) -> None:
+def test_a_file_that_cannot_be_written_fails_its_asset_with_one_sentence(installation: Installation) -> None:
     installation.day()
     shutil.rmtree(installation.folder / "frames" / "assets")
     (installation.folder / "frames" / "assets").write_text("a file where a folder should be")
 
-    told = " ".join(problems(installation.run("nord")))
+    message = " ".join(problems(installation.run("nord")))
 
-    assert "can't be written: Not a directory; free space on its disk, and check storage.frames" in told
+    assert "can't be written: Not a directory; free space on its disk, and check storage.frames" in message
     assert installation.addresses(NEWSLETTER) == ADDRESSES
 
 
-def test_a_snapshot_alone_whose_selection_is_gone_says_what_to_materialize(installation: Installation) -> None:
+def test_a_snapshot_without_its_selection_says_what_to_materialize(installation: Installation) -> None:
     installation.day()
     shutil.rmtree(installation.folder / "frames")
 
-    told = " ".join(problems(installation.run("nord", assets=[("nord", "newsletter_snapshot")])))
+    message = " ".join(problems(installation.run("nord", assets=[("nord", "newsletter_snapshot")])))
 
     assert (
         "newsletter_selection.parquet can't be read: No such file or directory; materialize the asset before this one"
-        in told
+        in message
     )
     assert installation.addresses(NEWSLETTER) == ADDRESSES
 
@@ -93,27 +93,27 @@ def _damage(file: Path) -> None:
     file.write_bytes(b"no database " * 1000)
 
 
-def _make_a_folder_of_it(file: Path) -> None:
+def _replace_by_folder(file: Path) -> None:
     file.mkdir()
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("damage", "message"),
     [
         (_damage, r"can't be opened: file is not a database: .*restore it from a backup"),
-        (_make_a_folder_of_it, r"can't be opened: unable to open database file: .*owner and permissions"),
+        (_replace_by_folder, r"can't be opened: unable to open database file: .*owner and permissions"),
     ],
 )
-def test_a_state_database_that_cannot_be_opened_says_why_and_what_helps(
-    tmp_path: Path, spoil: Callable[[Path], None], told: str
+def test_a_state_database_that_cannot_be_opened_says_why_and_what_to_do(
+    tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
-    spoil(tmp_path / "state.db")
+    damage(tmp_path / "state.db")
 
-    with pytest.raises(StateError, match=told):
+    with pytest.raises(StateError, match=message):
         open_database(f"sqlite:///{tmp_path / 'state.db'}")
 
 
-def test_a_state_database_whose_disk_is_full_says_so(tmp_path: Path) -> None:
+def test_a_state_database_on_a_full_disk_says_so(tmp_path: Path) -> None:
     engine = open_database(f"sqlite:///{tmp_path / 'state.db'}")
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count=1")

@@ -1,4 +1,4 @@
-"""Whatever is wrong is said in one sentence, at its place, before anything is cleared."""
+"""Errors in the configuration, the CRM or the vendor: each is reported in one sentence before a list is cleared."""
 
 import socket
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import pytest
 from campaign_sync.cli.run import problems
 from campaign_sync.crm.sql import schema
 from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, SUED_NEWSLETTER, Installation
+from campaign_sync_tests.scenarios.daily_run import check
 
 
 def wrong_password(installation: Installation) -> None:
@@ -68,18 +69,18 @@ BAD_LISTS: list[tuple[Callable[[Installation], None], str]] = [
 
 
 @pytest.mark.two_lists
-@pytest.mark.parametrize(("spoil", "named"), BAD_LISTS, ids=[spoil.__name__ for spoil, _ in BAD_LISTS])
-def test_a_bad_list_is_not_touched_says_why_and_does_not_stop_its_neighbour(
-    installation: Installation, spoil: Callable[[Installation], None], named: str
+@pytest.mark.parametrize(("configure", "named"), BAD_LISTS, ids=[configure.__name__ for configure, _ in BAD_LISTS])
+def test_a_list_with_an_error_is_not_touched_and_does_not_stop_the_other_list(
+    installation: Installation, configure: Callable[[Installation], None], named: str
 ) -> None:
-    spoil(installation)
+    configure(installation)
 
     result = installation.run("nord")
 
     assert not result.success
-    told = problems(result)
-    assert len(told) == 1, told
-    assert named in told[0]
+    messages = problems(result)
+    assert len(messages) == 1, messages
+    assert named in messages[0]
     assert [call.list_id for call in installation.vendor.calls("clear")] == [PRODUCTS]
 
 
@@ -92,7 +93,7 @@ def unreachable_vendor(installation: Installation) -> None:
 def unreachable_crm(installation: Installation) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        installation.settings["crm"]["url"] = f"postgresql://nobody@127.0.0.1:{free.getsockname()[1]}/crm"
+        installation.settings["crm"]["url"] = f"postgresql://user@127.0.0.1:{free.getsockname()[1]}/crm"
 
 
 def crm_without_the_contract(installation: Installation) -> None:
@@ -104,8 +105,8 @@ def crm_without_the_contract(installation: Installation) -> None:
 
 def write_latin_1(installation: Installation, column: str, *ids: str) -> None:
     with installation.crm() as crm:
-        for each in ids:
-            crm.exec_driver_sql(f"UPDATE contact SET {column} = CAST(X'4AFC7267656E' AS TEXT) WHERE id = '{each}'")
+        for entity_id in ids:
+            crm.exec_driver_sql(f"UPDATE contact SET {column} = CAST(X'4AFC7267656E' AS TEXT) WHERE id = '{entity_id}'")
 
 
 def wrong_feedback_layout(installation: Installation) -> None:
@@ -124,11 +125,13 @@ BAD_MANDATORS: list[tuple[Callable[[Installation], None], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "named"), BAD_MANDATORS, ids=[spoil.__name__ for spoil, _ in BAD_MANDATORS])
-def test_trouble_with_the_mandator_clears_none_of_its_lists(
-    installation: Installation, spoil: Callable[[Installation], None], named: str
+@pytest.mark.parametrize(
+    ("configure", "named"), BAD_MANDATORS, ids=[configure.__name__ for configure, _ in BAD_MANDATORS]
+)
+def test_an_error_of_the_mandator_clears_none_of_its_lists(
+    installation: Installation, configure: Callable[[Installation], None], named: str
 ) -> None:
-    spoil(installation)
+    configure(installation)
 
     result = installation.run("nord")
 
@@ -138,23 +141,23 @@ def test_trouble_with_the_mandator_clears_none_of_its_lists(
 
 
 @pytest.mark.parametrize("column", ["first_name", "email"])
-def test_text_that_is_not_utf8_costs_its_own_row_and_shows(installation: Installation, column: str) -> None:
+def test_a_row_with_text_that_is_not_utf8_is_left_out_and_reported(installation: Installation, column: str) -> None:
     write_latin_1(installation, column, "c1")
 
     result = installation.day("nord")
 
     assert installation.addresses() == [f"person{number}@example.org" for number in (2, 3, 4, 5)]
-    found = [one for one in result.get_asset_check_evaluations() if one.check_name == "utf8"]
     if column == "first_name":
-        assert {(one.passed, one.severity) for one in found} == {(False, dg.AssetCheckSeverity.WARN)}
+        utf8 = check(result, "utf8")
+        assert (utf8.passed, utf8.severity) == (False, dg.AssetCheckSeverity.WARN)
         assert "1 row left out for text that isn't UTF-8 in the CRM (latin-1, perhaps); first_name in 1 row" in str(
-            found[0].description
+            utf8.description
         )
         with installation.state() as state:
             assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("snapshot", "not_utf8"): 1}
 
 
-def test_many_texts_that_are_not_utf8_stop_the_list_also_when_it_is_materialized_alone(
+def test_many_texts_that_are_not_utf8_stop_the_list_even_if_it_is_materialized_alone(
     installation: Installation,
 ) -> None:
     for number in range(10, 20):
@@ -170,7 +173,7 @@ def test_many_texts_that_are_not_utf8_stop_the_list_also_when_it_is_materialized
     assert installation.addresses() == []
 
 
-def test_feedback_rows_that_do_not_fit_are_kept_counted_and_read_again_once_the_layout_is_mended(
+def test_feedback_rows_that_do_not_fit_are_counted_and_read_again_with_a_corrected_layout(
     installation: Installation,
 ) -> None:
     yesterday = str(int(datetime.now(UTC).timestamp() * 1000) - 86_400_000)
@@ -186,7 +189,7 @@ def test_feedback_rows_that_do_not_fit_are_kept_counted_and_read_again_once_the_
     assert problems(installation.day("nord")) == []
 
 
-def test_nobodys_address_or_name_reaches_the_event_log(installation: Installation) -> None:
+def test_no_address_or_name_reaches_the_event_log(installation: Installation) -> None:
     installation.add_contact("c6", "canary@example.org", first_name="Kanarienvogel\x07", last_name="Zwitscher\ufffd")
     installation.vendor.unsubscribe(8100, "person1@example.org")
     installation.vendor.fault("addAll3", "fault", times=99, arg="canary@example.org")

@@ -28,7 +28,7 @@ send = Session.send
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def installation(request: pytest.FixtureRequest, tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
-    """An installation with three more people, on either database."""
+    """Yield an installation with three more people, on either database."""
     urls = {"crm_url": request.getfixturevalue("postgres_url")} if request.param == "postgresql" else {}
     with running_installation(tmp_path, two_lists=two_lists, **urls) as built:
         for number, address in enumerate(KEEPERS, start=1):
@@ -38,7 +38,7 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path, two_lists: bool
 
 
 def change_everybody(installation: Installation) -> None:
-    """What can happen to a consent: the person is erased, its events are, it is revoked, moved, withdrawn."""
+    """Let c1 be erased, c2 lose the consent events, c3 get an unknown event, c4 move and c5 withdraw."""
     with installation.crm() as crm:
         crm.exec_driver_sql("DELETE FROM contact WHERE id = 'c1'")
         crm.exec_driver_sql("DELETE FROM consent_event WHERE entity_id = 'c2'")
@@ -48,7 +48,7 @@ def change_everybody(installation: Installation) -> None:
     installation.consent("c5", "newsletter-nord", "withdrawn", datetime.now(UTC) - timedelta(minutes=1))
 
 
-def test_a_list_replaced_alone_holds_only_those_whose_consent_the_crm_has_at_that_moment(
+def test_only_people_with_a_consent_in_the_crm_at_that_moment_are_sent(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.run("nord", instance, assets=FEEDBACK + PICK)
@@ -61,7 +61,9 @@ def test_a_list_replaced_alone_holds_only_those_whose_consent_the_crm_has_at_tha
     assert rejections(installation, result.run_id) == REASONS
 
 
-def test_so_it_does_when_only_differences_are_made(installation: Installation, instance: dg.DagsterInstance) -> None:
+def test_the_differential_strategy_sends_only_people_with_a_consent_at_that_moment(
+    installation: Installation, instance: dg.DagsterInstance
+) -> None:
     differential(installation)
     installation.run("nord", instance, assets=CHAIN)
     assert len(installation.addresses()) == 8
@@ -74,7 +76,7 @@ def test_so_it_does_when_only_differences_are_made(installation: Installation, i
     assert rejections(installation, result.run_id) == REASONS
 
 
-def test_so_it_does_when_a_replace_that_broke_off_is_taken_up(
+def test_a_resumed_replacement_sends_only_people_with_a_consent_at_that_moment(
     installation: Installation, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installation.retry_policy = NO_RETRIES
@@ -91,7 +93,7 @@ def test_so_it_does_when_a_replace_that_broke_off_is_taken_up(
     assert installation.addresses() == KEEPERS
 
 
-def test_a_crm_that_has_lost_its_people_leaves_the_list_as_it_was(
+def test_a_crm_without_consent_events_leaves_the_list_as_it_was(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.run("nord", instance, assets=CHAIN)
@@ -104,20 +106,20 @@ def test_a_crm_that_has_lost_its_people_leaves_the_list_as_it_was(
     assert len(installation.addresses()) == 8
 
 
-def at_the_second_batch(monkeypatch: pytest.MonkeyPatch, happen: Callable[[], object]) -> None:
+def at_the_second_batch(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     sent: list[str] = []
 
-    def send_and_happen(this: Session, service: str, operation: str, *rest: Any, **options: Any) -> Any:
+    def act_and_send(this: Session, service: str, operation: str, *rest: Any, **options: Any) -> Any:
         sent.append(operation)
         if sent.count("addAll3") == 2 and operation == "addAll3":
-            happen()
+            act()
         return send(this, service, operation, *rest, **options)
 
-    monkeypatch.setattr(Session, "send", send_and_happen)
+    monkeypatch.setattr(Session, "send", act_and_send)
 
 
 @pytest.mark.two_lists
-def test_who_withdraws_in_the_crm_between_two_batches_is_taken_out_again_and_stands_in_the_ledger(
+def test_people_who_withdraw_in_the_crm_between_two_batches_are_removed_and_recorded_as_rejections(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installation.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
@@ -154,7 +156,7 @@ def test_who_withdraws_in_the_crm_between_two_batches_is_taken_out_again_and_sta
 @pytest.mark.parametrize(
     "installation", ["sqlite"], indirect=True
 )  # elsewhere the run itself keeps its tables from changing
-def test_a_crm_that_cannot_be_asked_after_the_fill_leaves_the_list_unproven(
+def test_a_crm_that_fails_after_the_fill_leaves_the_list_unproven(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installation.retry_policy = NO_RETRIES

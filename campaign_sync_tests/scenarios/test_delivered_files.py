@@ -1,4 +1,4 @@
-"""Files that a job of the vendor's delivers: none of them stops the others, and each counts by what it says."""
+"""Files that a job of the vendor delivers: a bad file or row doesn't stop the others, and only new content counts."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -50,15 +50,15 @@ def imported(installation: Installation) -> dg.ExecuteInProcessResult:
 
 
 def layout(result: dg.ExecuteInProcessResult) -> str:
-    found = check(result, "layout")
-    return "passed" if found.passed else str(found.description)
+    evaluation = check(result, "layout")
+    return "passed" if evaluation.passed else str(evaluation.description)
 
 
 def test_a_file_without_its_header_is_named_and_read_when_it_is_delivered_again(
     installation: Installation, outbox: Path
 ) -> None:
     deliver(outbox, "left_1.csv", line("person1") + line("person2"), 3 * HOUR)
-    assert "left_1.csv" in problems(imported(installation))[0], "nothing fits, and nobody knows the layout yet"
+    assert "left_1.csv" in problems(imported(installation))[0], "nothing fits, and the layout isn't confirmed yet"
 
     deliver(outbox, "left_2.csv", HEADER + line("person3"), 2 * HOUR)
     result = imported(installation)
@@ -73,7 +73,7 @@ def test_a_file_without_its_header_is_named_and_read_when_it_is_delivered_again(
     assert layout(imported(installation)) == "passed", "it isn't asked for again"
 
 
-def test_a_configuration_that_is_corrected_makes_kept_files_readable(installation: Installation, outbox: Path) -> None:
+def test_a_corrected_configuration_makes_stored_files_readable(installation: Installation, outbox: Path) -> None:
     deliver(outbox, "left_1.csv", HEADER + line("person1"), 3 * HOUR)
     deliver(outbox, "left_2.csv", "Empfänger;Zeit;Grund\n" + line("person2").strip() + ";a,b\nc;d;e;f\n,g\n")
     assert "left_2.csv doesn't show what separates its values; name the separator" in layout(imported(installation))
@@ -86,11 +86,11 @@ def test_a_configuration_that_is_corrected_makes_kept_files_readable(installatio
     assert "2 rows of left_2.csv: no address" in layout(result), "and no more than that"
 
 
-def test_what_can_never_be_read_is_dismissed_by_somebody_with_a_reason(
+def test_rows_that_can_never_be_read_are_dismissed_by_an_operator_with_a_reason(
     installation: Installation, outbox: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     deliver(outbox, "left_1.csv", "Abmeldungen\n" * 12, 3 * HOUR)
-    assert "left_1.csv" in problems(imported(installation))[0], "nobody knows the layout yet"
+    assert "left_1.csv" in problems(imported(installation))[0], "the layout isn't confirmed yet"
     assert dismissed(installation, capsys, "Abmeldungen sind nur die Ueberschrift") == "left_1.csv"
     deliver(outbox, "left_2.csv", HEADER + line("person1") + "Summe;1\n")
     assert "1 row of left_2.csv" in layout(imported(installation))
@@ -105,7 +105,7 @@ def test_what_can_never_be_read_is_dismissed_by_somebody_with_a_reason(
 
 
 def dismissed(installation: Installation, capsys: pytest.CaptureFixture[str], reason: str) -> str:
-    """Dismiss what is shown as the only file with rows that can't be read; its name."""
+    """Dismiss the only file that is shown with rows that can't be read, and return its name."""
     assert not show_unread(installation.configuration, "nord", Console(width=300))
     *_, shown = (line for line in capsys.readouterr().out.splitlines() if "left_" in line)
     import_id, _, name, *_ = shown.split()
@@ -114,7 +114,7 @@ def dismissed(installation: Installation, capsys: pytest.CaptureFixture[str], re
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (
             (HEADER + line("person1")).encode() + b"J\xf6rg@example.com;1\n",
@@ -128,8 +128,8 @@ def dismissed(installation: Installation, capsys: pytest.CaptureFixture[str], re
     ],
     ids=["latin-1", "NUL", "quote", "ragged", "UTF-16", "twice"],
 )
-def test_what_is_wrong_with_a_file_or_a_row_costs_nothing_but_that(
-    installation: Installation, outbox: Path, content: bytes, told: str
+def test_an_error_in_a_file_or_row_does_not_affect_other_files_and_rows(
+    installation: Installation, outbox: Path, content: bytes, message: str
 ) -> None:
     (outbox / "left_folder.csv").mkdir()
     deliver(outbox, "left_1.csv", HEADER + line("person3"), 3 * HOUR)
@@ -138,13 +138,13 @@ def test_what_is_wrong_with_a_file_or_a_row_costs_nothing_but_that(
     result = imported(installation)
 
     assert result.success
-    assert told in layout(result)
-    found = {who for who, _ in withdrawals(installation)}
-    assert {"c2", "c3"} <= found
-    assert ("c1" in found) == (b"\nperson1@example.org" in content)
+    assert message in layout(result)
+    withdrawn = {who for who, _ in withdrawals(installation)}
+    assert {"c2", "c3"} <= withdrawn
+    assert ("c1" in withdrawn) == (b"\nperson1@example.org" in content)
 
 
-def test_a_file_that_cannot_be_had_keeps_no_other_from_being_imported(
+def test_a_file_that_is_too_large_does_not_keep_others_from_being_imported(
     installation: Installation, outbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_source, "MAX_BYTES", 1_000)
@@ -153,11 +153,11 @@ def test_a_file_that_cannot_be_had_keeps_no_other_from_being_imported(
     result = imported(installation)
 
     assert {who for who, _ in withdrawals(installation)} == {"c2"}, "also one whose time lies in the future"
-    readable = [one for one in result.get_asset_check_evaluations() if one.check_name == "readable"]
-    assert "left_1.csv is larger than 1000 bytes" in " ".join(str(one.description) for one in readable)
+    readable = [check for check in result.get_asset_check_evaluations() if check.check_name == "readable"]
+    assert "left_1.csv is larger than 1000 bytes" in " ".join(str(check.description) for check in readable)
 
 
-def test_files_that_say_nothing_new_are_no_fresh_feedback(installation: Installation, outbox: Path) -> None:
+def test_files_without_new_rows_are_no_fresh_feedback(installation: Installation, outbox: Path) -> None:
     old = HEADER + line("person1", NOW - timedelta(days=3))
     deliver(outbox, "left_1.csv", old, timedelta(days=3))
     deliver(outbox, "left_e.csv", "", timedelta(days=3))
@@ -173,13 +173,13 @@ def test_files_that_say_nothing_new_are_no_fresh_feedback(installation: Installa
 
     assert not age.passed
     assert "Delivered files count by what is new in them" in str(age.description)
-    assert ("c2", "newsletter-nord") in withdrawals(installation), "older news are news"
+    assert ("c2", "newsletter-nord") in withdrawals(installation), "a new row counts even if it is older"
 
     deliver(outbox, "left_empty_today.csv", HEADER)
     assert check(imported(installation), "feedback_age").passed
 
 
-def test_delivered_files_that_tell_of_nobody_are_watched_like_readers(installation: Installation, outbox: Path) -> None:
+def test_delivered_files_without_rows_are_watched_like_readers(installation: Installation, outbox: Path) -> None:
     deliver(outbox, "left_1.csv", HEADER + line("person1", NOW - timedelta(days=9)), timedelta(days=9))
     for day in range(4):
         deliver(outbox, f"left_empty_{day}.csv", HEADER, day * timedelta(days=1) + HOUR)

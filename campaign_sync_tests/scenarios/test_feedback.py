@@ -166,9 +166,9 @@ def test_a_reader_that_fails_on_its_seventh_page_leaves_the_watermark_and_all_li
     assert installation.clears() == 0
 
     installation.vendor.repair()
-    asked = len(installation.vendor.calls("getUnsubscribes"))
+    calls_before = len(installation.vendor.calls("getUnsubscribes"))
     installation.day()
-    assert len(installation.vendor.calls("getUnsubscribes")) - asked < 14, "only what was missing is read again"
+    assert len(installation.vendor.calls("getUnsubscribes")) - calls_before < 14, "only what was missing is read again"
     with installation.state() as state:
         assert len(state.feedback_imports.unmatched("nord").unsubscribes) == 7_000
 
@@ -261,10 +261,10 @@ def test_files_on_an_sftp_server_are_read_with_the_key_of_the_configuration_and_
         installation.day()
 
     assert "person2@example.org" not in installation.addresses()
-    told = capsys.readouterr().out
-    assert "getUnsubscribes: {recipient: id, time: when, header: true, time_format: epoch_ms}" in told
-    assert "getUnsubscribes: 1 file, the newest of" in told
-    assert "person2" not in told
+    output = capsys.readouterr().out
+    assert "getUnsubscribes: {recipient: id, time: when, header: true, time_format: epoch_ms}" in output
+    assert "getUnsubscribes: 1 file, the newest of" in output
+    assert "person2" not in output
 
 
 def test_a_job_that_delivers_no_more_files_keeps_lists_from_being_replaced(installation: Installation) -> None:
@@ -398,10 +398,10 @@ def test_an_import_that_dies_leaves_nothing_out_and_doubles_nothing(
     installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org", epoch_ms(YESTERDAY)]])
     original: Callable[..., Any] = getattr(FeedbackImports, point)
 
-    def dies(*arguments: Any) -> None:
+    def fail(*arguments: Any) -> None:
         raise MemoryError("killed")
 
-    monkeypatch.setattr(FeedbackImports, point, dies)
+    monkeypatch.setattr(FeedbackImports, point, fail)
     assert not installation.run().success
     monkeypatch.setattr(FeedbackImports, point, original)
     installation.day()

@@ -22,7 +22,7 @@ from campaign_sync_tests.scenarios.daily_run import (
 )
 
 
-def touched(installation: Installation) -> list[str]:
+def changing_calls(installation: Installation) -> list[str]:
     """Calls that changed any list."""
     changing = {"addAll3", "clear", "removeAll", "setAttributes"}
     return [call.operation for call in installation.vendor.calls() if call.operation in changing]
@@ -135,7 +135,7 @@ def test_a_canary_that_has_not_unsubscribed_proves_nothing_so_nothing_is_touched
     result = installation.run("nord", assets=CHAIN)
 
     assert "isn't unsubscribed" in problems(result)[0]
-    assert touched(installation) == []
+    assert changing_calls(installation) == []
 
 
 def test_a_canary_that_a_killed_run_left_in_the_list_is_taken_out(canary: Installation) -> None:
@@ -148,7 +148,7 @@ def test_a_canary_that_a_killed_run_left_in_the_list_is_taken_out(canary: Instal
 # Mailings
 
 
-def in_the_way(
+def add_mailing(
     installation: Installation, status: str, starts_in: timedelta | None = None, list_id: int = NEWSLETTER
 ) -> None:
     start = datetime.now(UTC) + starts_in if starts_in is not None else None
@@ -168,7 +168,7 @@ def test_a_list_is_not_touched_under_a_mailing(
     installation: Installation, status: str, starts_in: timedelta | None, named: str
 ) -> None:
     installation.settings["mandators"]["nord"]["mailings"] = {"max_wait": "10s"}
-    in_the_way(installation, status, starts_in)
+    add_mailing(installation, status, starts_in)
 
     result = installation.run("nord")
 
@@ -190,7 +190,7 @@ def test_a_list_is_not_touched_under_a_mailing(
 def test_mailings_of_other_lists_times_and_mere_drafts_are_in_nobodys_way(
     installation: Installation, status: str, starts_in: timedelta | None, list_id: int
 ) -> None:
-    in_the_way(installation, status, starts_in, list_id)
+    add_mailing(installation, status, starts_in, list_id)
 
     installation.day("nord")
     assert installation.addresses() == ADDRESSES
@@ -199,7 +199,7 @@ def test_mailings_of_other_lists_times_and_mere_drafts_are_in_nobodys_way(
 def test_a_replace_waits_for_a_mailing_and_looks_again_at_who_left_meanwhile(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_the_way(installation, "SENDING")
+    add_mailing(installation, "SENDING")
 
     def sleep(_: float) -> None:
         installation.vendor.set_mailing_status(77, "DONE")
@@ -215,7 +215,7 @@ def test_a_replace_waits_for_a_mailing_and_looks_again_at_who_left_meanwhile(
 
 def test_an_account_without_the_mailing_service_can_say_so(installation: Installation) -> None:
     installation.settings["mandators"]["nord"]["mailings"] = {"watch": False}
-    in_the_way(installation, "SENDING")
+    add_mailing(installation, "SENDING")
 
     installation.day("nord")
     assert installation.vendor.calls("getIdsInStatus") == []
@@ -232,14 +232,14 @@ def test_a_list_that_somebody_else_is_replacing_is_not_touched_and_can_be_replac
         with installation.state() as state, state.locks.acquire(NEWSLETTER, "another-run"):
             refused = installation.run("nord", instance, assets=REPLACE)
             assert "run another-run is replacing it" in problems(refused)[0]
-            assert touched(installation) == []
+            assert changing_calls(installation) == []
         assert installation.run("nord", instance, assets=REPLACE).success
 
 
 # Size
 
 
-def halve(installation: Installation) -> None:
+def halve_selection(installation: Installation) -> None:
     with installation.crm() as crm:
         crm.execute(schema.marketing_list_member.delete().where(schema.marketing_list_member.c.entity_id > "c2"))
 
@@ -247,7 +247,7 @@ def halve(installation: Installation) -> None:
 def test_a_selection_that_shrank_by_half_clears_nothing(installation: Installation) -> None:
     installation.day("nord")
     clears = installation.clears()
-    halve(installation)
+    halve_selection(installation)
 
     result = installation.run("nord", assets=CHAIN)
 
@@ -258,7 +258,7 @@ def test_a_selection_that_shrank_by_half_clears_nothing(installation: Installati
 
 def test_an_accepted_size_lets_one_run_pass_and_no_further(installation: Installation) -> None:
     installation.day("nord")
-    halve(installation)
+    halve_selection(installation)
     with installation.state() as state:
         state.recipient_lists.accept_size(
             SizeAcceptance(RUN_ID, "nord", "newsletter", "anna", "Sommeraktion beendet", datetime.now(UTC))
@@ -286,4 +286,4 @@ def test_a_question_that_stays_unanswered_refuses_the_replace(installation: Inst
     result = installation.run("nord")
 
     assert not result.success
-    assert touched(installation) == []
+    assert changing_calls(installation) == []

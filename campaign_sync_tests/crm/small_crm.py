@@ -40,7 +40,7 @@ class SmallCrm:
             connection.execute(text(statement))
 
     def person(self, entity_id: str, email: str | None, *, kind: str = "contact", **values: Any) -> None:
-        """Somebody who is a member of `Everybody`."""
+        """Add a record that is a member of `Everybody`."""
         self.add(schema.metadata.tables[kind], id=entity_id, email=email, **values)
         self.add(schema.marketing_list_member, marketing_list_id="all", entity_type=kind, entity_id=entity_id)
 
@@ -54,7 +54,7 @@ class SmallCrm:
         days: int = 0,
         event_id: str | None = None,
     ) -> None:
-        """Something that happened to a consent, some days after noon of the first of March."""
+        """Add a consent event, some days after noon of the first of March."""
         self._events += 1
         self.add(
             schema.consent_event,
@@ -68,7 +68,7 @@ class SmallCrm:
         )
 
     def allow_anything(self) -> None:
-        """Take away what keeps odd rows out of `consent_event`: other CRMs have views there."""
+        """Remove the constraints of `consent_event`: other CRMs have views instead."""
         if self.url.startswith("sqlite"):
             self.execute("ALTER TABLE consent_event RENAME TO strict")
             self.execute("CREATE TABLE consent_event AS SELECT * FROM strict")
@@ -87,13 +87,13 @@ class SmallCrm:
         kind: str | None,
         at: object,
     ) -> None:
-        """A row of `consent_event` exactly as it stands here."""
+        """Add a row of `consent_event` with exactly these values."""
         columns = ("id", "entity_type", "entity_id", "opt_in_id", "kind", "occurred_at", "source")
         values = (event_id, entity_type, entity_id, opt_in_id, kind, at, "form")
         names = ", ".join(columns)
         with self._engine.begin() as connection:
             statement = text(
-                f"INSERT INTO consent_event ({names}) VALUES ({', '.join(f':{each}' for each in columns)})"
+                f"INSERT INTO consent_event ({names}) VALUES ({', '.join(f':{column}' for column in columns)})"
             )
             connection.execute(statement, dict(zip(columns, values, strict=True)))
 

@@ -36,7 +36,7 @@ def test_everything_that_is_missing_is_named_at_once(small: SmallCrm) -> None:
     assert "campaign-sync crm init" in str(caught.value)
 
 
-def test_a_crm_that_keeps_no_text_versions_is_a_crm_as_well(small: SmallCrm) -> None:
+def test_a_crm_without_text_versions_fulfils_the_contract(small: SmallCrm) -> None:
     small.person("c1", "anna@example.org")
     small.person("c2", "ben@example.org")
     small.consent("c1")
@@ -55,7 +55,7 @@ def test_a_crm_that_keeps_no_text_versions_is_a_crm_as_well(small: SmallCrm) -> 
     assert [event.text_version for event in events] == [None, None]
 
 
-def test_views_over_another_crm_will_do(small: SmallCrm) -> None:
+def test_views_over_another_crm_fulfil_the_contract(small: SmallCrm) -> None:
     small.execute("ALTER TABLE contact RENAME TO person")
     small.execute("CREATE VIEW contact AS SELECT id, email, city AS town FROM person")
     small.crm.check()
@@ -65,7 +65,7 @@ def test_views_over_another_crm_will_do(small: SmallCrm) -> None:
     assert small.selected(EVERYBODY, columns=["town"])["town"].tolist() == ["Köln"]
 
 
-def test_ids_that_are_no_text_are_found_before_they_do_harm(postgres_url: str) -> None:
+def test_ids_that_are_no_text_are_found_by_the_check(postgres_url: str) -> None:
     small = SmallCrm(postgres_url)
     small.execute("ALTER TABLE contact ALTER COLUMN id TYPE bigint USING 1")
     with pytest.raises(CrmError, match=r"contact\.id is BIGINT and must be text \(cast it in a view\)"):
@@ -80,7 +80,7 @@ def test_a_bare_postgresql_url_means_the_driver_we_ship(postgres_url: str) -> No
     assert crm_engine(bare.replace("postgresql", "postgres", 1)).url.drivername == "postgresql+psycopg2"
 
 
-def test_a_sqlite_file_that_does_not_exist_is_not_made_up(tmp_path: Path) -> None:
+def test_a_missing_sqlite_file_is_not_created(tmp_path: Path) -> None:
     file = tmp_path / "folder" / "crm.db"
     with pytest.raises(CrmError, match=r"no CRM at .*crm\.db.*campaign-sync crm init"):
         SqlCrm(f"sqlite:///{file}")
@@ -109,7 +109,7 @@ def test_a_missing_database_is_distinguished_from_an_unreachable_server(postgres
 
 
 @pytest.mark.parametrize("url", ["nonsense", "oracle+nonsense://u:s3cret@host/db"])
-def test_a_url_that_is_none_is_refused_without_showing_it(url: str) -> None:
+def test_an_unusable_url_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(CrmError, match="database URL") as caught:
         SqlCrm(url)
     assert "s3cret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""One person, by address or by id."""
+"""Looking up records by address or by id."""
 
 from datetime import timedelta
 
@@ -9,7 +9,7 @@ from campaign_sync_tests.crm.small_crm import NOON, SmallCrm
 ANNA = Entity(EntityType.CONTACT, "c1")
 
 
-def test_everybody_with_an_address_is_found_however_it_is_spelled(small: SmallCrm) -> None:
+def test_all_records_with_an_address_are_found_in_any_spelling(small: SmallCrm) -> None:
     small.person("a1", "ANNA@büro.example.org", kind="account")
     small.person("l1", " anna@xn--bro-hoa.example.org", kind="lead")
     small.person("c2", "Anna@BÜRO.example.org ")
@@ -17,9 +17,9 @@ def test_everybody_with_an_address_is_found_however_it_is_spelled(small: SmallCr
     small.person("c3", "bea@büro.example.org")
     small.person("c4", None)
     with small.crm.snapshot() as snapshot:
-        found = snapshot.entities_with("Anna@Büro.Example.org")
-        assert [str(each) for each in found] == ["contact:c1", "contact:c2", "lead:l1", "account:a1"]
-        assert snapshot.entities_with("nobody@example.org") == snapshot.entities_with("") == []
+        entities = snapshot.entities_with("Anna@Büro.Example.org")
+        assert [str(entity) for entity in entities] == ["contact:c1", "contact:c2", "lead:l1", "account:a1"]
+        assert snapshot.entities_with("unknown@example.org") == snapshot.entities_with("") == []
 
 
 def test_an_address_that_mail_cannot_be_sent_to_is_found_as_well(small: SmallCrm) -> None:
@@ -37,7 +37,7 @@ def test_an_entity_has_an_address_none_or_is_not_there(small: SmallCrm) -> None:
         assert snapshot.email(Entity(EntityType.LEAD, "c1")) is None
 
 
-def test_an_address_that_is_not_utf8_is_no_reason_to_give_up(small_sqlite: SmallCrm) -> None:
+def test_an_address_that_is_not_utf8_is_marked_and_the_others_are_found(small_sqlite: SmallCrm) -> None:
     small_sqlite.person("c1", "anna@example.org")
     small_sqlite.person("c2", "ben@example.org")
     small_sqlite.execute("UPDATE contact SET email = CAST(x'FC406578' AS TEXT) WHERE id = 'c1'")
@@ -46,7 +46,7 @@ def test_an_address_that_is_not_utf8_is_no_reason_to_give_up(small_sqlite: Small
         assert snapshot.entities_with("ben@example.org") == [Entity(EntityType.CONTACT, "c2")]
 
 
-def test_consents_come_by_opt_in_and_in_the_order_in_which_they_happened(small: SmallCrm) -> None:
+def test_consent_events_come_by_opt_in_and_in_order_of_time(small: SmallCrm) -> None:
     small.consent("c1", event="withdrawn", days=2, event_id="w")
     small.consent("c1", event="granted", days=1, event_id="g")
     small.consent("c1", "press", "confirmed", event_id="p")
@@ -62,7 +62,7 @@ def test_consents_come_by_opt_in_and_in_the_order_in_which_they_happened(small: 
         assert snapshot.consents(Entity(EntityType.CONTACT, "c2")) == {}
 
 
-def test_a_consent_event_tells_what_proves_it_and_which_text_it_is_about(small: SmallCrm) -> None:
+def test_a_consent_event_has_its_evidence_and_its_text_version(small: SmallCrm) -> None:
     small.person("c1", "anna@example.org")
     small.consent("c1", event_id="g")
     small.execute("UPDATE consent_event SET evidence = 'mail of 1 March', text_version = '2026-03'")
@@ -70,17 +70,17 @@ def test_a_consent_event_tells_what_proves_it_and_which_text_it_is_about(small: 
     with small.crm.snapshot() as snapshot:
         (event,) = snapshot.consents(ANNA)["news"]
     assert (event.source, event.evidence, event.text_version) == ("form", "mail of 1 March", "2026-03")
-    told = ["consent_source", "consent_evidence", "consent_text_version"]
-    assert small.selected()[told].values.tolist() == [["form", "mail of 1 March", "2026-03"]]
+    columns = ["consent_source", "consent_evidence", "consent_text_version"]
+    assert small.selected()[columns].values.tolist() == [["form", "mail of 1 March", "2026-03"]]
 
 
-def test_an_event_of_a_kind_that_nobody_knows_is_told_as_one(small: SmallCrm) -> None:
+def test_an_event_of_an_unknown_kind_is_unclear(small: SmallCrm) -> None:
     small.consent("c1", event="maybe", event_id="m")
     with small.crm.snapshot() as snapshot:
         assert snapshot.consents(ANNA) == {"news": [ConsentEvent("m", ConsentKind.UNCLEAR, NOON, "form")]}
 
 
-def test_only_a_grant_and_a_confirmation_make_somebody_consenting(small: SmallCrm) -> None:
+def test_only_a_grant_and_a_confirmation_make_a_person_consenting(small: SmallCrm) -> None:
     for number, event in enumerate(("granted", "confirmed", "withdrawn", "revoked", "requested"), start=1):
         small.person(f"c{number}", f"person{number}@example.org")
         small.consent(f"c{number}")
@@ -89,7 +89,7 @@ def test_only_a_grant_and_a_confirmation_make_somebody_consenting(small: SmallCr
         assert sorted(entity for entity, *_ in snapshot.consenting("news")) == ["contact:c1", "contact:c2"]
 
 
-def test_who_consents_comes_with_the_time_of_the_consent_that_decides(small: SmallCrm) -> None:
+def test_consenting_people_come_with_the_time_of_the_consent_that_decides(small: SmallCrm) -> None:
     small.person("c1", " Anna@example.org")
     small.consent("c1")
     small.consent("c1", event="confirmed", days=2)
@@ -97,12 +97,12 @@ def test_who_consents_comes_with_the_time_of_the_consent_that_decides(small: Sma
         assert list(snapshot.consenting("news")) == [("contact:c1", " Anna@example.org", NOON + timedelta(days=2))]
 
 
-def test_the_addresses_of_many_records_come_at_once_and_lack_those_that_are_gone(small: SmallCrm) -> None:
+def test_the_addresses_of_many_records_come_at_once_without_records_that_are_gone(small: SmallCrm) -> None:
     everybody = [Entity(EntityType.CONTACT, f"c{number}") for number in range(1_200)]
     for entity in everybody[:3]:
         small.person(entity.entity_id, f"{entity.entity_id}@example.org")
     small.person("c1", None, kind="lead")
     lead = Entity(EntityType.LEAD, "c1")
     with small.crm.snapshot() as snapshot:
-        found = snapshot.emails([*everybody, lead])
-    assert found == {entity: f"{entity.entity_id}@example.org" for entity in everybody[:3]} | {lead: ""}
+        emails = snapshot.emails([*everybody, lead])
+    assert emails == {entity: f"{entity.entity_id}@example.org" for entity in everybody[:3]} | {lead: ""}

@@ -88,7 +88,7 @@ def test_an_opt_in_that_cannot_be_read_keeps_its_person_out_of_all_lists(odd: Sm
 
 @pytest.mark.parametrize("opt_in_id", ["telephone", None, ""])
 @pytest.mark.parametrize("kind", ["granted", "Confirmed "])
-def test_a_grant_of_something_that_is_no_opt_in_keeps_nobody_out(
+def test_a_grant_of_something_that_is_no_opt_in_excludes_no_person(
     odd: SmallCrm, opt_in_id: str | None, kind: str
 ) -> None:
     for number in range(30):
@@ -153,7 +153,7 @@ def test_a_withdrawal_counts_whatever_its_time(odd: SmallCrm, at: str | None) ->
     assert kept_out(odd) == {"anna": Reason.CONSENT_WITHDRAWN, "double": Reason.CONSENT_WITHDRAWN}
 
 
-def test_a_grant_without_a_time_keeps_its_person_out_and_stops_nobody_else(odd: SmallCrm) -> None:
+def test_a_grant_without_a_time_excludes_only_its_own_person(odd: SmallCrm) -> None:
     odd.person("ben", "ben@example.org")
     odd.event("g", "contact", "ben", "news", "granted", None)
     assert kept_out(odd) == {"ben": Reason.CONSENT_UNCLEAR}
@@ -244,7 +244,7 @@ def test_two_opt_ins_that_differ_in_spelling_only_are_refused_and_others_are_not
     small.person("anna", "anna@example.org")
     small.consent("anna", "offers")
     with small.crm.snapshot() as snapshot:
-        for use in (snapshot.opt_in, snapshot.consent_rows, lambda each: list(snapshot.consenting(each))):
+        for use in (snapshot.opt_in, snapshot.consent_rows, lambda opt_in_id: list(snapshot.consenting(opt_in_id))):
             with pytest.raises(CrmError, match=r"opt_in\.opt_in_id has 'news' 2 times, only spelled differently"):
                 use("news")
     assert kept_out(small, "offers") == {}
@@ -265,7 +265,7 @@ def test_numbers_are_no_keys(small: SmallCrm, pick: Pick) -> None:
         small.selected(pick)
 
 
-def test_a_collation_that_ignores_case_mixes_up_nobody(small_sqlite: SmallCrm) -> None:
+def test_a_collation_that_ignores_case_is_refused(small_sqlite: SmallCrm) -> None:
     small_sqlite.person("a1", "anna@example.org")
     small_sqlite.consent("A1")
     small_sqlite.execute("ALTER TABLE consent_event RENAME TO events")
@@ -277,7 +277,7 @@ def test_a_collation_that_ignores_case_mixes_up_nobody(small_sqlite: SmallCrm) -
         list(snapshot.consenting("news"))
 
 
-def test_ids_in_a_view_that_are_no_text_are_found_before_they_do_harm(small_sqlite: SmallCrm) -> None:
+def test_ids_in_a_view_that_are_no_text_are_found_by_the_check_and_by_the_selection(small_sqlite: SmallCrm) -> None:
     small_sqlite.execute("ALTER TABLE contact RENAME TO people")
     small_sqlite.execute("INSERT INTO people (id, email) VALUES ('7', 'anna@example.org')")
     small_sqlite.execute("CREATE VIEW contact AS SELECT id + 0 AS id, email FROM people")

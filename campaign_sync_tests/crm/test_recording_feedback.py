@@ -1,4 +1,4 @@
-"""What the vendor's feedback does to the CRM."""
+"""Writing the vendor's feedback into the CRM."""
 
 import dataclasses
 from collections.abc import Callable
@@ -70,7 +70,7 @@ def test_a_hard_bounce_replaces_a_soft_one_that_the_crm_spells_its_own_way(small
     ]
 
 
-def test_who_changed_the_address_is_no_longer_suppressed(small: SmallCrm) -> None:
+def test_a_person_with_a_new_address_is_no_longer_suppressed(small: SmallCrm) -> None:
     small.person("c1", "anna@example.org")
     small.crm.record_bounces([bounced("anna@example.org")])
     small.execute("UPDATE contact SET email = 'anna@example.net'")
@@ -131,18 +131,18 @@ def test_a_consent_granted_after_the_unsubscribe_stays_granted(small: SmallCrm) 
     assert small.selected()["consent_event_id"].tolist() == ["again"]
 
 
-def test_addresses_nobody_has_are_handed_back_once(small: SmallCrm) -> None:
+def test_unknown_addresses_are_returned_once(small: SmallCrm) -> None:
     small.person("c1", "anna@example.org")
     small.consent("c1")
-    strangers = ("who@example.net", "not an address")
-    assert small.crm.record_unsubscribes([unsubscribed(each) for each in (*strangers, strangers[0])]) == WriteBack(
-        0, 0, strangers
+    unknown = ("who@example.net", "not an address")
+    assert small.crm.record_unsubscribes([unsubscribed(address) for address in (*unknown, unknown[0])]) == WriteBack(
+        0, 0, unknown
     )
-    assert small.crm.record_bounces([bounced(each) for each in strangers]) == WriteBack(0, 0, strangers)
+    assert small.crm.record_bounces([bounced(address) for address in unknown]) == WriteBack(0, 0, unknown)
     assert small.rows(schema.address_state) == []
 
 
-def test_an_unsubscribe_of_somebody_who_never_consented_is_handed_back_so_that_the_address_is_remembered(
+def test_an_unsubscribe_of_a_person_without_consents_is_returned_so_that_the_address_is_remembered(
     small: SmallCrm,
 ) -> None:
     small.person("c1", "anna@example.org")
@@ -171,7 +171,7 @@ def test_unsubscribes_of_a_mandator_the_crm_does_not_know_are_refused(small: Sma
     assert "anna" not in str(caught.value)
 
 
-def test_feedback_that_cannot_be_written_names_the_place_and_nobody(small: SmallCrm) -> None:
+def test_the_error_of_feedback_that_cannot_be_written_names_the_place_and_no_person(small: SmallCrm) -> None:
     small.person("c1", "anna@example.org")
     small.execute("DROP TABLE address_state")
     with pytest.raises(CrmError, match=r"recording bounces failed in the CRM at .*address_state") as caught:
@@ -180,7 +180,7 @@ def test_feedback_that_cannot_be_written_names_the_place_and_nobody(small: Small
     assert caught.value.__suppress_context__
 
 
-def test_a_chunk_is_written_wholly_or_not_at_all_and_told_only_when_it_is_kept(
+def test_a_chunk_is_written_wholly_or_not_at_all_and_reported_only_after_the_commit(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "CHUNK", 2)
@@ -192,25 +192,25 @@ def test_a_chunk_is_written_wholly_or_not_at_all_and_told_only_when_it_is_kept(
         "CREATE TRIGGER refuse BEFORE INSERT ON address_state WHEN NEW.address LIKE 'dora%' "
         "BEGIN SELECT RAISE(ABORT, 'no'); END"
     )
-    told: list[CrmEntry] = []
+    entries: list[CrmEntry] = []
     with pytest.raises(CrmError, match="recording bounces"):
-        small.crm.record_bounces([bounced(f"{name}@example.org") for name in names], told.extend)
+        small.crm.record_bounces([bounced(f"{name}@example.org") for name in names], entries.extend)
     assert [row["address"] for row in small.rows(schema.address_state)] == ["anna@example.org", "ben@example.org"]
-    assert [one.feedback.address for one in told] == ["anna@example.org", "ben@example.org"]
+    assert [entry.feedback.address for entry in entries] == ["anna@example.org", "ben@example.org"]
 
     small.execute("DROP TRIGGER refuse")
     assert small.crm.record_bounces([bounced(f"{name}@example.org") for name in names]) == WriteBack(2, 2)
 
 
-def test_it_is_told_which_withdrawal_an_unsubscribe_led_to(small: SmallCrm) -> None:
+def test_the_withdrawal_of_an_unsubscribe_is_reported(small: SmallCrm) -> None:
     small.person("c1", "anna@example.org")
     small.consent("c1")
-    told: list[CrmEntry] = []
+    entries: list[CrmEntry] = []
     for _ in range(2):
-        small.crm.record_unsubscribes([unsubscribed("anna@example.org", 1)], told.extend)
+        small.crm.record_unsubscribes([unsubscribed("anna@example.org", 1)], entries.extend)
     (event,) = [row["id"] for row in small.rows(schema.consent_event) if row["kind"] == "withdrawn"]
     anna = Entity(EntityType.CONTACT, "c1")
-    assert [(one.new, one.entity, one.opt_in_id, one.event_id) for one in told] == [
+    assert [(entry.new, entry.entity, entry.opt_in_id, entry.event_id) for entry in entries] == [
         (True, anna, "news", event),
         (False, anna, "news", event),
     ]
@@ -227,17 +227,17 @@ def through(address: str, entity_id: str, opt_in_id: str) -> Unsubscribe:
     return dataclasses.replace(unsubscribed(address, 1), consents=frozenset({ConsentRef(entity, opt_in_id)}))
 
 
-def test_an_unsubscribe_ends_the_consent_that_somebody_was_written_to_through_and_no_other(small: SmallCrm) -> None:
+def test_an_unsubscribe_ends_the_consent_that_the_mailing_was_sent_on_and_no_other(small: SmallCrm) -> None:
     small.person("c1", "anna@example.org")
     small.person("c2", "anna@example.org")
     for entity_id in ("c1", "c2"):
         small.consent(entity_id, "news")
         small.consent(entity_id, "offers")
     small.crm.record_unsubscribes([through("anna@example.org", "c1", "offers")])
-    assert sorted(withdrawn(small)) == [("c1", "offers"), ("c2", "offers")], "also of who shares the address"
+    assert sorted(withdrawn(small)) == [("c1", "offers"), ("c2", "offers")], "also of people who share the address"
 
 
-def test_who_has_another_address_by_now_is_withdrawn_all_the_same(small: SmallCrm) -> None:
+def test_a_person_with_a_new_address_is_withdrawn_all_the_same(small: SmallCrm) -> None:
     small.person("c1", "anna@example.net")
     small.consent("c1")
     outcome = small.crm.record_unsubscribes([through("anna@example.org", "c1", "news")])
@@ -245,13 +245,13 @@ def test_who_has_another_address_by_now_is_withdrawn_all_the_same(small: SmallCr
     assert outcome.unmatched == ()
 
 
-def test_who_was_erased_stays_erased_and_the_address_is_remembered(small: SmallCrm) -> None:
+def test_an_erased_person_stays_erased_and_the_address_is_remembered(small: SmallCrm) -> None:
     outcome = small.crm.record_unsubscribes([through("anna@example.org", "c1", "news")])
     assert withdrawn(small) == []
     assert outcome.unmatched == ("anna@example.org",)
 
 
-def test_an_unsubscribe_that_has_nothing_to_withdraw_is_handed_back_so_that_its_address_is_remembered(
+def test_an_unsubscribe_without_anything_to_withdraw_is_returned_so_that_its_address_is_remembered(
     small: SmallCrm,
 ) -> None:
     small.person("c9", "anna@example.org")
@@ -277,11 +277,11 @@ def test_an_unsubscribe_that_names_an_opt_in_ends_it_for_the_record_and_the_mail
     assert sorted(withdrawn(small)) == [("c1", "offers"), ("c2", "offers")]
 
 
-def test_what_is_named_has_nothing_to_end_where_only_another_opt_in_was_granted(small: SmallCrm) -> None:
+def test_a_named_opt_in_without_a_consent_ends_no_other_consent(small: SmallCrm) -> None:
     small.person("c1", "anna@example.org")
     small.consent("c1", "news")
-    some = [naming("anna@example.org", "offers", "c1"), naming("anna@example.org", "gone")]
-    assert small.crm.record_unsubscribes(some).unmatched == ("anna@example.org",)
+    unsubscribes = [naming("anna@example.org", "offers", "c1"), naming("anna@example.org", "gone")]
+    assert small.crm.record_unsubscribes(unsubscribes).unmatched == ("anna@example.org",)
     assert withdrawn(small) == []
 
 
@@ -295,7 +295,7 @@ def test_two_unsubscribes_of_one_moment_that_name_two_opt_ins_are_two(small: Sma
 
 
 @pytest.mark.parametrize("theirs", [BounceKind.HARD, BounceKind.SOFT])
-def test_what_another_mandators_run_writes_at_the_same_time_loses_only_to_what_weighs_more(
+def test_a_bounce_that_another_run_writes_at_the_same_time_is_replaced_only_by_one_that_takes_precedence(
     small: SmallCrm, monkeypatch: pytest.MonkeyPatch, theirs: BounceKind
 ) -> None:
     small.person("c1", "anna@example.org")
@@ -312,7 +312,7 @@ def test_what_another_mandators_run_writes_at_the_same_time_loses_only_to_what_w
     assert [row["bounce_kind"] for row in small.rows(schema.address_state)] == ["hard"]
 
 
-def test_a_bounce_without_a_time_of_its_own_says_nothing_new_of_an_address_that_bounced(small: SmallCrm) -> None:
+def test_a_bounce_without_a_time_is_no_news_about_an_address_that_bounced(small: SmallCrm) -> None:
     small.person("c1", "anna@example.org")
     undated = [dataclasses.replace(bounced("anna@example.org", day, BounceKind.LIMIT), dated=False) for day in (1, 2)]
     assert small.crm.record_bounces(undated[:1]) == WriteBack(1, 0)
@@ -321,7 +321,7 @@ def test_a_bounce_without_a_time_of_its_own_says_nothing_new_of_an_address_that_
 
 
 @pytest.mark.parametrize(("kind", "kept_out"), [(BounceKind.HARD, 1), (BounceKind.LIMIT, 1), (BounceKind.SOFT, 0)])
-def test_a_soft_bounce_alone_keeps_nobody_out(small: SmallCrm, kind: BounceKind, kept_out: int) -> None:
+def test_a_soft_bounce_alone_suppresses_no_address(small: SmallCrm, kind: BounceKind, kept_out: int) -> None:
     small.person("c1", "anna@example.org")
     small.crm.record_bounces([bounced("anna@example.org", kind=kind)])
     assert len(small.suppressed()) == kept_out

@@ -1,4 +1,4 @@
-"""What a CRM gets of opens, clicks and other responses, where it has a place for them."""
+"""Writing opens, clicks and other responses into a CRM that has tables for them."""
 
 import dataclasses
 from datetime import timedelta
@@ -38,12 +38,12 @@ def test_the_contract_does_not_ask_for_the_tables_of_responses(small: SmallCrm) 
 
 
 @pytest.mark.parametrize("table", ["campaign", "response"])
-def test_one_of_the_tables_alone_is_no_place_for_responses(taking: SmallCrm, table: str) -> None:
+def test_one_of_the_two_tables_is_not_enough_for_responses(taking: SmallCrm, table: str) -> None:
     taking.execute(f"DROP TABLE {table}")
     assert not taking.crm.takes_responses()
 
 
-def test_tables_of_another_shape_are_somebody_elses(taking: SmallCrm) -> None:
+def test_tables_with_other_columns_are_not_used(taking: SmallCrm) -> None:
     taking.execute("ALTER TABLE response DROP COLUMN detail")
     assert not taking.crm.takes_responses()
 
@@ -77,16 +77,16 @@ def test_a_response_is_written_once(taking: SmallCrm) -> None:
 
 
 def test_only_known_people_and_known_campaigns_are_written_and_the_others_counted(taking: SmallCrm) -> None:
-    stranger = dataclasses.replace(OPENED, entity=None)
-    forgotten = dataclasses.replace(OPENED, entity=Entity(EntityType.CONTACT, "c9"))
-    elsewhere = dataclasses.replace(OPENED, mailing_id=70002)
-    nowhere = dataclasses.replace(elsewhere, entity=None)
-    found = taking.crm.record_responses([OPENED, stranger, forgotten, elsewhere, nowhere])
-    assert found == RecordedResponses(written=1, without_campaign=2, unknown_recipient=2)
+    unidentified = dataclasses.replace(OPENED, entity=None)
+    deleted = dataclasses.replace(OPENED, entity=Entity(EntityType.CONTACT, "c9"))
+    other_mailing = dataclasses.replace(OPENED, mailing_id=70002)
+    neither = dataclasses.replace(other_mailing, entity=None)
+    recorded = taking.crm.record_responses([OPENED, unidentified, deleted, other_mailing, neither])
+    assert recorded == RecordedResponses(written=1, without_campaign=2, unknown_recipient=2)
     assert len(taking.rows(schema.response)) == 1
 
     taking.add(schema.campaign, mailing_id="70002")
-    assert taking.crm.record_responses([OPENED, elsewhere]) == RecordedResponses(written=1, already_known=1)
+    assert taking.crm.record_responses([OPENED, other_mailing]) == RecordedResponses(written=1, already_known=1)
 
 
 def test_a_chunk_is_written_wholly_or_not_at_all(small_sqlite: SmallCrm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Who a marketing list or report names, and on which consent."""
+"""The people of marketing lists and reports, and the consents that decide."""
 
 import dataclasses
 import itertools
@@ -38,7 +38,7 @@ def test_everybody_picked_comes_once_contacts_before_leads_before_accounts(small
     assert people["entity_type"].tolist() == ["contact", "contact", "lead", "lead", "account", "account"]
 
 
-def test_who_never_consented_is_picked_without_a_consent(small: SmallCrm) -> None:
+def test_a_person_without_consents_is_picked_without_a_consent(small: SmallCrm) -> None:
     small.person("c1", "anna@example.org")
     small.consent("c1", "press")
     person = small.selected().iloc[0]
@@ -102,8 +102,8 @@ TIMES_ON_POSTGRESQL = (
 )
 
 
-def test_what_is_read_of_consents_is_what_the_rule_makes_of_the_events(small: SmallCrm) -> None:
-    """Selection, suppression, who consents and a person's own history agree, whatever stands in the table."""
+def test_all_readings_of_consents_follow_the_rule_of_the_domain(small: SmallCrm) -> None:
+    """Selection, suppression, who consents and a person's own history agree, whatever values the table has."""
     small.crm = SqlCrm(small.url, WORDS)
     small.allow_anything()
     chance = random.Random(7)
@@ -142,16 +142,16 @@ def test_what_is_read_of_consents_is_what_the_rule_makes_of_the_events(small: Sm
     assert {event.kind for event in deciding.values() if event} == set(ConsentKind)
 
     people = small.selected(chunk_rows=7)
-    found = people[["consent_event_id", "consent_kind"]].astype("object").where(people["consent_kind"].notna(), None)
-    assert dict(zip(people["entity_id"], found.itertuples(index=False, name=None), strict=True)) == {
+    selected = people[["consent_event_id", "consent_kind"]].astype("object").where(people["consent_kind"].notna(), None)
+    assert dict(zip(people["entity_id"], selected.itertuples(index=False, name=None), strict=True)) == {
         entity_id: (event.event_id, event.kind.value) if event else (None, None)
         for entity_id, event in deciding.items()
     }
     suppressed = small.suppressed()
-    ended = {each: {id for id, event in deciding.items() if event and event.kind == each} for each in ConsentKind}
+    ended = {kind: {id for id, event in deciding.items() if event and event.kind == kind} for kind in ConsentKind}
     assert set(suppressed[suppressed["kind"] == "unsubscribe"]["entity_id"]) == ended[ConsentKind.WITHDRAWN]
     unclear = set(suppressed[suppressed["kind"] == "unclear"]["entity_id"])
-    # A grant without a time keeps nobody else out: it is no withdrawal.
+    # A grant without a time excludes no other person: it is no withdrawal.
     of_unknown_kind = {
         entity_id
         for entity_id, events in histories.items()
@@ -196,7 +196,7 @@ def test_a_list_of_contacts_and_leads_offers_only_the_columns_both_have(small: S
             snapshot.select(EVERYBODY, "news", ["points"])
 
 
-def test_a_dynamic_list_picks_whom_its_query_yields(small: SmallCrm) -> None:
+def test_a_dynamic_list_has_the_people_of_its_query(small: SmallCrm) -> None:
     small.person("c1", "anna@example.org", city="Köln")
     small.person("c2", "ben@example.org", city="12 :30%")
     query = (
@@ -215,7 +215,7 @@ def test_a_dynamic_lists_query_cannot_write(small: SmallCrm) -> None:
     assert small.rows(schema.contact)
 
 
-def test_one_lists_broken_query_spoils_no_other_list_of_the_same_snapshot(small: SmallCrm) -> None:
+def test_a_broken_query_affects_no_other_list_of_the_same_snapshot(small: SmallCrm) -> None:
     small.person("c1", "anna@example.org")
     query = "SELECT nonsense FROM contact"
     small.add(schema.marketing_list, id="d", name="Broken", kind="dynamic", entity_type="contact", query=query)
@@ -247,15 +247,15 @@ def test_an_entity_that_a_report_names_twice_is_picked_once_and_always_alike(sma
     assert fans[["entity_id", "p", "consent_kind"]].values.tolist() == [["l1", "A", "withdrawn"]]
 
 
-def test_unknown_picks_are_named_together_with_the_known_ones(small: SmallCrm) -> None:
+def test_an_unknown_pick_is_named_together_with_the_known_ones(small: SmallCrm) -> None:
     with small.crm.snapshot() as snapshot:
-        with pytest.raises(CrmError, match=r"no marketing list 'Nobody'.*it has 'Everybody'"):
-            snapshot.columns(Pick("marketing_list", "Nobody"))
+        with pytest.raises(CrmError, match=r"no marketing list 'Missing'.*it has 'Everybody'"):
+            snapshot.columns(Pick("marketing_list", "Missing"))
         with pytest.raises(CrmError, match=r"no report 'Nothing'.*none at all"):
             snapshot.columns(Pick("report", "Nothing"))
 
 
-def test_a_report_on_a_view_that_is_missing_says_so(small: SmallCrm) -> None:
+def test_the_missing_view_of_a_report_is_named(small: SmallCrm) -> None:
     small.add(schema.report, id="r", name="Fans", entity_type="lead", view_name="fans")
     with pytest.raises(CrmError, match="no table or view fans, which view_name of the report 'Fans' asks for"):
         small.selected(Pick("report", "Fans"))
@@ -324,7 +324,7 @@ def test_a_key_that_is_not_utf8_is_named_by_its_place_and_never_shown(small_sqli
     assert "ller" not in str(caught.value)
 
 
-def test_a_database_that_takes_any_bytes_is_found_out() -> None:
+def test_text_that_is_not_utf8_in_a_database_of_any_bytes_is_an_error() -> None:
     with databases.fresh_database("ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'") as url:
         small = SmallCrm(url)
         small.person("c1", "anna@example.org")
@@ -350,12 +350,12 @@ def test_a_moment_without_a_zone_is_refused() -> None:
     assert schema.UtcTime().process_result_value(datetime(2026, 1, 1), None) == datetime(2026, 1, 1, tzinfo=UTC)  # type: ignore[arg-type] # noqa: DTZ001
 
 
-def test_who_is_suppressed_is_looked_up_once_in_a_view_and_anew_in_the_next(small: SmallCrm) -> None:
+def test_suppressions_are_read_once_in_a_snapshot_and_anew_in_the_next(small: SmallCrm) -> None:
     small.person("anna", "anna@example.org")
     small.consent("anna", event="withdrawn")
     with small.crm.snapshot() as snapshot:
         first = snapshot.suppression("nord")
-        first["source"] = "whatever somebody makes of it"
+        first["source"] = "changed by the caller"
         small.consent("anna", days=1)
         again, others = snapshot.suppression("nord"), snapshot.suppression("sued")
     assert again["source"].tolist() == ["form"]

@@ -44,17 +44,17 @@ def test_an_opt_in_of_another_mandator_is_not_known(small: SmallCrm) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "found"),
+    ("kind", "text", "record_id"),
     [("contact", "C10", "C10"), (" LEAD ", "C10 ", "C10"), ("lead", "c10", None), ("contact", "c11", "c11"),
      ("contact", "C11", "C11"),
      ("contact", "10", None), ("contact", "0010", "0010"), ("account", "C10", None), ("contact", "'--", None)],
 )  # fmt: skip
-def test_a_record_is_known_by_exactly_its_id(small: SmallCrm, kind: str, text: str, found: str | None) -> None:
+def test_a_record_is_known_by_exactly_its_id(small: SmallCrm, kind: str, text: str, record_id: str | None) -> None:
     entity = known(small, "news", kind, text).entity
-    assert entity == (Entity.from_parts(kind, found) if found else None)
+    assert entity == (Entity.from_parts(kind, record_id) if record_id else None)
 
 
-def test_an_id_that_is_no_number_is_simply_not_known_where_the_crms_ids_are_numbers(small: SmallCrm) -> None:
+def test_an_id_that_is_no_number_is_not_known_where_the_crms_ids_are_numbers(small: SmallCrm) -> None:
     small.execute("DROP TABLE account")
     small.execute("CREATE TABLE account (id INTEGER PRIMARY KEY, email TEXT)")
     small.execute("INSERT INTO account VALUES (17, 'a@example.org')")

@@ -1,4 +1,4 @@
-"""Rows that move while they are read are all read."""
+"""Rows that move while pages are read are all read."""
 
 from collections.abc import Callable
 
@@ -13,12 +13,12 @@ Row = list[str | None]
 
 
 class Export:
-    """The vendor's files of one window: rows in an order, given out in pages of at most 20, and more of them later."""
+    """The vendor's export of one window: rows in an order, in pages of at most 20, and more of them later."""
 
     def __init__(self, rows: int, arrivals: dict[int, int]) -> None:
         self.rows: list[Row] = [[f"row {number}"] for number in range(rows)]
         self.arrivals = arrivals
-        """Call number: at which position three more rows appear right before it."""
+        """The position at which three more rows appear, by the number of the call that they precede."""
         self.calls = 0
 
     def page(self, start: int, size: int) -> list[Row]:
@@ -34,21 +34,19 @@ def ignore(_: int) -> None:
 
 
 @given(st.integers(0, 90), st.dictionaries(st.integers(0, 30), st.integers(0, 99), max_size=4))
-def test_nothing_is_missed_that_was_there_when_reading_ended_and_nothing_comes_twice(
-    rows: int, arrivals: dict[int, int]
-) -> None:
+def test_all_rows_at_the_end_of_reading_are_read_once(rows: int, arrivals: dict[int, int]) -> None:
     export = Export(rows, arrivals)
 
-    found = read_window(export.page, ignore)
+    rows_read = read_window(export.page, ignore)
 
-    assert sorted(map(str, found)) == sorted(map(str, export.rows))
+    assert sorted(map(str, rows_read)) == sorted(map(str, export.rows))
 
 
 def test_rows_of_a_window_come_in_their_order_and_are_counted_on_the_way() -> None:
-    export, told = Export(45, {}), list[int]()
+    export, counts = Export(45, {}), list[int]()
 
-    assert list(read_window(export.page, told.append)) == export.rows
-    assert told == [20, 30, 40, 45]
+    assert list(read_window(export.page, counts.append)) == export.rows
+    assert counts == [20, 30, 40, 45]
 
 
 def test_a_short_page_is_not_taken_for_the_last_one() -> None:
@@ -67,8 +65,8 @@ def test_rows_seen_once_are_kept_though_they_are_gone_when_everything_is_read_ag
     assert sorted(map(str, read_window(page, ignore))) == sorted(map(str, before))
 
 
-def test_rows_that_never_hold_still_are_an_error_that_may_pass() -> None:
-    def restless() -> Callable[[int, int], list[Row]]:
+def test_rows_that_move_at_every_try_are_an_error_that_may_pass() -> None:
+    def moving() -> Callable[[int, int], list[Row]]:
         calls: list[int] = []
 
         def page(start: int, _: int) -> list[Row]:
@@ -78,4 +76,4 @@ def test_rows_that_never_hold_still_are_an_error_that_may_pass() -> None:
         return page
 
     with pytest.raises(TransientError, match="changed while they were read"):
-        read_window(restless(), ignore)
+        read_window(moving(), ignore)

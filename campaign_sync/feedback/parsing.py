@@ -19,13 +19,9 @@ from campaign_sync.domain.layout import (
     looks_like_a_header,
     parse_rows,
 )
+from campaign_sync.domain.vendor_sources import BOUNCE_SOURCE, UNSUBSCRIBE_SOURCE
 from campaign_sync.feedback.imported_rows import ImportedRowReader
-from campaign_sync.storage.feedback_imports import (
-    BOUNCE_SOURCE,
-    UNSUBSCRIBE_SOURCE,
-    FeedbackImport,
-    RowCounts,
-)
+from campaign_sync.storage.feedback_imports import FeedbackImport, RowCounts
 from campaign_sync.storage.files import FileStorage, LostFileError
 from campaign_sync.storage.state import State
 

@@ -12,12 +12,12 @@ from campaign_sync.domain.consent import VENDOR_SOURCE_PREFIX
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import ConsentRef
 from campaign_sync.domain.suppression import SuppressionKind
+from campaign_sync.domain.vendor_sources import AUDIT_SOURCE
 from campaign_sync.feedback.unsubscribe_lists import lists_left
 from campaign_sync.feedback.vendor_opt_outs import VendorOptOuts
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError
 from campaign_sync.optimizely.services import MAX_ROWS
-from campaign_sync.storage.feedback_imports import AUDIT_SOURCE
 
 _FEW_PEOPLE = 10
 """Up to this number, all people of a recipient list may have left it."""

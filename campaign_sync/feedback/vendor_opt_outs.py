@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from campaign_sync.config import FeedbackSettings
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.feedback import ConsentRef, CrmEntry, Unsubscribe
+from campaign_sync.domain.vendor_sources import LIVE_LIST_SOURCE
 from campaign_sync.feedback.earlier_attributions import EarlierAttributions, attribute_unsubscribes
-from campaign_sync.storage.feedback_imports import LIVE_LIST_SOURCE
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 from campaign_sync.storage.vendor_unsubscribes import PendingOptOut

@@ -25,9 +25,9 @@ from campaign_sync.feedback.unsubscribe_lists import (
 )
 from campaign_sync.feedback.vendor_opt_outs import VendorOptOuts, write_back_recorder
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.storage.feedback_imports import Unmatched
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
+from campaign_sync.storage.unmatched_feedback import UnmatchedFeedback
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def write_back(
 
     withdrawn, bounced = crm.record_unsubscribes(unsubscribes, on_written), crm.record_bounces(fresh, note)
     bounced_unknown = set(bounced.unmatched)
-    unmatched = Unmatched(
+    unmatched = UnmatchedFeedback(
         [bounce for bounce in fresh if bounce.address in bounced_unknown],
         with_all_opt_ins_left(
             [replace(unsubscribe, consents=frozenset()) for unsubscribe in unsubscribes if unsubscribe not in matched]

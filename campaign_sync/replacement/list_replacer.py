@@ -20,6 +20,7 @@ from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS, Reason, Sta
 from campaign_sync.domain.selection import rejections
 from campaign_sync.domain.size_limits import change_violations, limit_violations
 from campaign_sync.domain.suppression import Suppressed, SuppressionKind
+from campaign_sync.domain.vendor_sources import ADD_ALL_SOURCE
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.freshness import vendor_time
@@ -33,7 +34,6 @@ from campaign_sync.replacement.progress import Progress, report, rows_of
 from campaign_sync.replacement.proof import Proof
 from campaign_sync.replacement.verification import sweep_and_verify
 from campaign_sync.storage.errors import StateError
-from campaign_sync.storage.feedback_imports import ADD_ALL_SOURCE
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.locks import ListLock, ListLockedError
 from campaign_sync.storage.replacement_steps import Step

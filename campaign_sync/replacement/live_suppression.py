@@ -17,6 +17,7 @@ from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.row_digests import KnownRows, RowDigests, column_chunks, digests_of, row_digests
 from campaign_sync.domain.suppression import Suppressed, entity_keys
+from campaign_sync.domain.vendor_sources import LIVE_LIST_SOURCE
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.unsubscribe_lists import lists_left, unsubscribed_flags
 from campaign_sync.feedback.vendor_opt_outs import VendorOptOuts
@@ -31,7 +32,6 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import MAX_ROWS
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.parallel import in_parallel
-from campaign_sync.storage.feedback_imports import LIVE_LIST_SOURCE
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 

@@ -1,6 +1,5 @@
-"""Imports of the vendor's feedback: what was fetched, how far the CRM has taken it, and what it couldn't match."""
+"""Imports of the vendor's feedback: what was fetched, and how far the CRM has taken it."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,16 +8,10 @@ from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, func, literal, null, or_, select, update
 
-from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import (
     READER_KINDS,
-    Attribution,
     Bounce,
-    BounceKind,
     FeedbackKind,
-    RawRow,
-    Unsubscribe,
-    bounce_precedence,
 )
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.id_batches import batches
@@ -26,34 +19,8 @@ from campaign_sync.storage.import_windows import ImportWindow, ImportWindows
 from campaign_sync.storage.tables import feedback_file as files
 from campaign_sync.storage.tables import feedback_import as imports
 from campaign_sync.storage.tables import unmatched_feedback as unmatched
-from campaign_sync.storage.upsert import insert_missing, upsert
-
-UNSUBSCRIBE_SOURCE = "optimizely:unsubscribes"
-"""Source of a withdrawal in the CRM: always the same, so that the same unsubscribe is written once."""
-
-LIVE_LIST_SOURCE = "optimizely:live_look"
-"""Source of a withdrawal that was read from the vendor's unsubscribe list just before or after sending."""
-
-AUDIT_SOURCE = "optimizely:audit"
-"""Source of a withdrawal that the weekly comparison with the vendor showed."""
-
-ADD_ALL_SOURCE = "optimizely:addAll3"
-"""Source of a blocked address that the vendor refused when rows were sent."""
-
-BOUNCE_SOURCE = "optimizely:bounces"
-"""Source of a bounce in the CRM."""
-
-
-@dataclass(frozen=True)
-class Unmatched:
-    """Feedback about recipients whom the CRM doesn't know: suppressed by address, and matched again daily."""
-
-    bounces: list[Bounce]
-    unsubscribes: list[Unsubscribe]
-
-    def by_kind(self) -> list[tuple[FeedbackKind, Sequence[Bounce | Unsubscribe]]]:
-        """Return both lists with their kinds."""
-        return [(FeedbackKind.BOUNCES, self.bounces), (FeedbackKind.UNSUBSCRIBES, self.unsubscribes)]
+from campaign_sync.storage.unmatched_feedback import UnmatchedFeedback, read_unmatched, replace_unmatched
+from campaign_sync.storage.upsert import insert_missing
 
 
 @dataclass(frozen=True)
@@ -193,11 +160,16 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
         return self._windows(of_reader, imports.c.committed_at.is_(None))
 
     def commit(
-        self, mandator: str, read: Mapping[str, RowCounts], before: Unmatched, unmatched_now: Unmatched, now: datetime
+        self,
+        mandator: str,
+        read: Mapping[str, RowCounts],
+        before: UnmatchedFeedback,
+        unmatched_now: UnmatchedFeedback,
+        now: datetime,
     ) -> None:
         """Record that the CRM took these imports, and which feedback is unmatched now. This moves the watermark.
 
-        Unmatched feedback that another import has added meanwhile stays, and none replaces one that weighs more.
+        Unmatched feedback that another import has added meanwhile stays: see `replace_unmatched`.
 
         Args:
             mandator: whose feedback it is.
@@ -220,16 +192,7 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
                 if rows.delivered_again:
                     reason = f"delivered again in {rows.delivered_again}"
                     _dismiss(connection, import_id, "campaign-sync", reason, now)
-            for (kind, was), (_, is_now) in zip(before.by_kind(), unmatched_now.by_kind(), strict=True):
-                known = set(was)
-                for event in known - set(is_now):
-                    connection.execute(delete(unmatched).where(*_is(mandator, kind, event)))
-                weightiest = {(event.address, _opt_in_id(event)): event for event in sorted(is_now, key=_weight)}
-                new = [event for event in weightiest.values() if event not in known]
-                rows_now = [_unmatched_row(mandator, kind, event) for event in new]
-                named = ("entity_type", "entity_id", "opt_ins")
-                further = ("occurred_at", "bounce_kind", "dated", "import_id", "row", *named)
-                upsert(connection, unmatched, rows_now, update=further, where=_weighs_more)
+            replace_unmatched(connection, mandator, before, unmatched_now)
 
     def uncommitted_count(self, mandator: str) -> int:
         """Return how many imports the CRM hasn't taken at all."""
@@ -283,26 +246,15 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
         """Return the import of that id; None where there is none."""
         return next(iter(self._windows(imports.c.id == import_id)), None)
 
-    def unmatched(self, mandator: str) -> Unmatched:
+    def unmatched(self, mandator: str) -> UnmatchedFeedback:
         """Return the unsubscribes and bounces of this mandator whose address the CRM doesn't know."""
-        return self._unmatched(unmatched.c.mandator == mandator)
+        with self._engine.connect() as connection:
+            return read_unmatched(connection, unmatched.c.mandator == mandator)
 
     def unmatched_bounces(self) -> list[Bounce]:
         """Return every bounce of an address that the CRM doesn't know. A bounce holds in all mandators."""
-        return self._unmatched(unmatched.c.kind == FeedbackKind.BOUNCES).bounces
-
-    def _unmatched(self, condition: ColumnElement[bool]) -> Unmatched:
-        feedback = Unmatched([], [])
-        query = select(unmatched).where(condition).order_by(unmatched.c.recipient_id)
         with self._engine.connect() as connection:
-            for row in connection.execute(query):
-                raw = RawRow(row.import_id, row.row) if row.import_id else None
-                if row.kind == FeedbackKind.BOUNCES:
-                    kind = BounceKind(row.bounce_kind or BounceKind.HARD)
-                    feedback.bounces.append(Bounce(*_key_fields(row), BOUNCE_SOURCE, kind, row.dated is not False, raw))
-                else:
-                    feedback.unsubscribes.append(_unsubscribe(row, raw))
-        return feedback
+            return read_unmatched(connection, unmatched.c.kind == FeedbackKind.BOUNCES).bounces
 
     def forget(self, window_ids: Sequence[str]) -> None:
         """Delete these imports, so that they will be fetched again."""
@@ -332,68 +284,3 @@ def _freshness(rows: RowCounts) -> ColumnElement[Any]:
     """Return the moment to store: one that was shown before stays, whatever a second reading shows."""
     shown = imports.c.until if rows.fresh_until is None else literal(rows.fresh_until, imports.c.until.type)
     return func.coalesce(imports.c.fresh_until, null() if rows.stale else shown)
-
-
-def _unmatched_row(mandator: str, kind: FeedbackKind, event: Bounce | Unsubscribe) -> dict[str, object]:
-    return {
-        "mandator": mandator,
-        "kind": kind,
-        "recipient_id": event.address,
-        "opt_in_id": _opt_in_id(event),
-        "occurred_at": event.occurred_at,
-        "bounce_kind": event.kind if isinstance(event, Bounce) else None,
-        "dated": event.dated,
-        "import_id": event.raw.import_id if event.raw else None,
-        "row": event.raw.position if event.raw else None,
-        "entity_type": event.entity.entity_type if isinstance(event, Unsubscribe) and event.entity else None,
-        "entity_id": event.entity.entity_id if isinstance(event, Unsubscribe) and event.entity else None,
-        "opt_ins": json.dumps(sorted(event.opt_ins)) if isinstance(event, Unsubscribe) and event.opt_ins else None,
-    }
-
-
-def _opt_in_id(event: Bounce | Unsubscribe) -> str:
-    """Return the opt-in that an unsubscribe names, else an empty text: a primary key takes no nulls."""
-    return (event.opt_in_id or "") if isinstance(event, Unsubscribe) else ""
-
-
-def _key_fields(row: Any) -> tuple[str, datetime, str]:
-    return row.recipient_id, row.occurred_at, row.mandator
-
-
-def _unsubscribe(row: Any, raw: RawRow | None) -> Unsubscribe:
-    opt_in_id, entity = row.opt_in_id or None, Entity.from_parts(row.entity_type, row.entity_id)
-    return Unsubscribe(
-        *_key_fields(row),
-        UNSUBSCRIBE_SOURCE,
-        row.dated is not False,
-        opt_ins=frozenset(json.loads(row.opt_ins or "[]")),
-        opt_in_id=opt_in_id,
-        entity=entity,
-        raw=raw,
-        attribution=Attribution.of_names(opt_in_id, entity),
-    )
-
-
-def _is(mandator: str, kind: FeedbackKind, event: Bounce | Unsubscribe) -> list[ColumnElement[bool]]:
-    return [
-        unmatched.c.mandator == mandator,
-        unmatched.c.kind == kind,
-        unmatched.c.recipient_id == event.address,
-        unmatched.c.opt_in_id == _opt_in_id(event),
-        unmatched.c.occurred_at == event.occurred_at,
-    ]
-
-
-def _weight(event: Bounce | Unsubscribe) -> tuple[bool, datetime]:
-    """Return what decides which of two about one address counts: a final bounce before a soft one, then the newer."""
-    return (
-        (True, event.occurred_at)
-        if isinstance(event, Unsubscribe)
-        else bounce_precedence(event.kind, event.occurred_at)
-    )
-
-
-def _weighs_more(new: Any) -> ColumnElement[bool]:
-    """Return `_weight` in SQL: whether a new row weighs more than the stored one."""
-    final, was_final = (case((columns.bounce_kind == BounceKind.SOFT, 0), else_=1) for columns in (new, unmatched.c))
-    return or_(final > was_final, and_(final == was_final, new.occurred_at > unmatched.c.occurred_at))

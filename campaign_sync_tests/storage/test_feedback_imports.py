@@ -11,14 +11,15 @@ from campaign_sync.domain.feedback import Attribution, Bounce, BounceKind, Conse
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.crm_write_backs import WrittenConsent
 from campaign_sync.storage.database import upgrade_database
-from campaign_sync.storage.feedback_imports import Delivery, FeedbackImport, RowCounts, Unmatched, new_import
+from campaign_sync.storage.feedback_imports import Delivery, FeedbackImport, RowCounts, new_import
 from campaign_sync.storage.state import State
+from campaign_sync.storage.unmatched_feedback import UnmatchedFeedback
 from campaign_sync.storage.vendor_unsubscribes import PendingOptOut
 from campaign_sync_tests.time_travel import make_tables
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-NO_FEEDBACK = Unmatched([], [])
+NO_FEEDBACK = UnmatchedFeedback([], [])
 UNKNOWN_RECIPIENT = Unsubscribe("unknown@example.com", NOON, "nord", "optimizely:unsubscribes")
 DEAD_END = Bounce("gone@example.com", NOON, "nord", "optimizely:bounces", BounceKind.LIMIT)
 
@@ -158,14 +159,14 @@ def test_unmatched_feedback_is_kept_until_the_crm_matches_it(database_url: str) 
     soft = Bounce("full@example.com", NOON, "nord", "optimizely:bounces", BounceKind.SOFT, dated=False)
     with State(database_url) as state:
         state.feedback_imports.commit(
-            "nord", {}, NO_FEEDBACK, Unmatched([soft, DEAD_END], [UNKNOWN_RECIPIENT, UNKNOWN_RECIPIENT]), NOON
+            "nord", {}, NO_FEEDBACK, UnmatchedFeedback([soft, DEAD_END], [UNKNOWN_RECIPIENT, UNKNOWN_RECIPIENT]), NOON
         )
-        assert state.feedback_imports.unmatched("nord") == Unmatched([soft, DEAD_END], [UNKNOWN_RECIPIENT])
+        assert state.feedback_imports.unmatched("nord") == UnmatchedFeedback([soft, DEAD_END], [UNKNOWN_RECIPIENT])
         assert state.feedback_imports.unmatched("sued") == NO_FEEDBACK
         assert state.feedback_imports.unmatched_bounces() == [soft, DEAD_END]
 
         state.feedback_imports.commit("sued", {}, NO_FEEDBACK, NO_FEEDBACK, NOON)
-        assert state.feedback_imports.unmatched("nord") == Unmatched([soft, DEAD_END], [UNKNOWN_RECIPIENT])
+        assert state.feedback_imports.unmatched("nord") == UnmatchedFeedback([soft, DEAD_END], [UNKNOWN_RECIPIENT])
         state.feedback_imports.commit("nord", {}, state.feedback_imports.unmatched("nord"), NO_FEEDBACK, NOON)
         assert state.feedback_imports.unmatched("nord") == NO_FEEDBACK
 
@@ -173,31 +174,31 @@ def test_unmatched_feedback_is_kept_until_the_crm_matches_it(database_url: str) 
 def test_two_simultaneous_imports_keep_each_others_unmatched_feedback(database_url: str) -> None:
     with State(database_url) as state:
         before = state.feedback_imports.unmatched("nord")
-        state.feedback_imports.commit("nord", {}, before, Unmatched([], [UNKNOWN_RECIPIENT]), NOON)
-        state.feedback_imports.commit("nord", {}, before, Unmatched([DEAD_END], []), NOON)
+        state.feedback_imports.commit("nord", {}, before, UnmatchedFeedback([], [UNKNOWN_RECIPIENT]), NOON)
+        state.feedback_imports.commit("nord", {}, before, UnmatchedFeedback([DEAD_END], []), NOON)
 
-        assert state.feedback_imports.unmatched("nord") == Unmatched([DEAD_END], [UNKNOWN_RECIPIENT])
+        assert state.feedback_imports.unmatched("nord") == UnmatchedFeedback([DEAD_END], [UNKNOWN_RECIPIENT])
 
 
 def test_a_newer_unmatched_opt_out_stays_when_the_older_one_is_matched(database_url: str) -> None:
     newer = dataclasses.replace(UNKNOWN_RECIPIENT, occurred_at=NOON + HOUR)
     with State(database_url) as state:
-        state.feedback_imports.commit("nord", {}, NO_FEEDBACK, Unmatched([], [UNKNOWN_RECIPIENT]), NOON)
+        state.feedback_imports.commit("nord", {}, NO_FEEDBACK, UnmatchedFeedback([], [UNKNOWN_RECIPIENT]), NOON)
         before = state.feedback_imports.unmatched("nord")
-        state.feedback_imports.commit("nord", {}, NO_FEEDBACK, Unmatched([], [newer]), NOON)
+        state.feedback_imports.commit("nord", {}, NO_FEEDBACK, UnmatchedFeedback([], [newer]), NOON)
         state.feedback_imports.commit("nord", {}, before, NO_FEEDBACK, NOON)
 
-        assert state.feedback_imports.unmatched("nord") == Unmatched([], [newer])
+        assert state.feedback_imports.unmatched("nord") == UnmatchedFeedback([], [newer])
 
 
 def test_of_two_simultaneous_imports_the_weightier_unmatched_feedback_stays(database_url: str) -> None:
     newer = dataclasses.replace(UNKNOWN_RECIPIENT, occurred_at=NOON + HOUR)
     soft = dataclasses.replace(DEAD_END, occurred_at=NOON + HOUR, kind=BounceKind.SOFT)
     with State(database_url) as state:
-        state.feedback_imports.commit("nord", {}, NO_FEEDBACK, Unmatched([DEAD_END], [newer]), NOON)
-        state.feedback_imports.commit("nord", {}, NO_FEEDBACK, Unmatched([soft], [UNKNOWN_RECIPIENT]), NOON)
+        state.feedback_imports.commit("nord", {}, NO_FEEDBACK, UnmatchedFeedback([DEAD_END], [newer]), NOON)
+        state.feedback_imports.commit("nord", {}, NO_FEEDBACK, UnmatchedFeedback([soft], [UNKNOWN_RECIPIENT]), NOON)
 
-        assert state.feedback_imports.unmatched("nord") == Unmatched([DEAD_END], [newer])
+        assert state.feedback_imports.unmatched("nord") == UnmatchedFeedback([DEAD_END], [newer])
 
 
 def test_a_vendor_clock_that_was_ahead_once_leaves_no_gap(database_url: str) -> None:
@@ -242,11 +243,13 @@ def test_unmatched_feedback_is_kept_for_each_opt_in_that_it_names(database_url: 
     news = dataclasses.replace(UNKNOWN_RECIPIENT, opt_in_id="news", entity=contact)
     press = dataclasses.replace(UNKNOWN_RECIPIENT, opt_in_id="press", occurred_at=NOON + HOUR)
     with State(database_url) as state:
-        state.feedback_imports.commit("nord", {}, NO_FEEDBACK, Unmatched([], [news, press, UNKNOWN_RECIPIENT]), NOON)
-        assert state.feedback_imports.unmatched("nord") == Unmatched([], [UNKNOWN_RECIPIENT, news, press])
+        state.feedback_imports.commit(
+            "nord", {}, NO_FEEDBACK, UnmatchedFeedback([], [news, press, UNKNOWN_RECIPIENT]), NOON
+        )
+        assert state.feedback_imports.unmatched("nord") == UnmatchedFeedback([], [UNKNOWN_RECIPIENT, news, press])
 
-        state.feedback_imports.commit("nord", {}, Unmatched([], [news]), NO_FEEDBACK, NOON)
-        assert state.feedback_imports.unmatched("nord") == Unmatched([], [UNKNOWN_RECIPIENT, press])
+        state.feedback_imports.commit("nord", {}, UnmatchedFeedback([], [news]), NO_FEEDBACK, NOON)
+        assert state.feedback_imports.unmatched("nord") == UnmatchedFeedback([], [UNKNOWN_RECIPIENT, press])
 
 
 def test_the_last_runs_of_a_reader_count_once_whatever_their_number_of_windows(database_url: str) -> None:

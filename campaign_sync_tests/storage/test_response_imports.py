@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.database import upgrade_database
-from campaign_sync.storage.feedback_imports import RowCounts, Unmatched, new_import
+from campaign_sync.storage.feedback_imports import RowCounts, new_import
 from campaign_sync.storage.import_windows import ImportWindow
 from campaign_sync.storage.state import State
+from campaign_sync.storage.unmatched_feedback import UnmatchedFeedback
 from campaign_sync_tests.time_travel import make_tables
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -75,7 +76,7 @@ def test_feedback_and_responses_of_one_reader_have_separate_watermarks(database_
         "nord", "getResponses", Window(NOON, NOON + HOUR), 1, ("f.csv", "digest"), "run", NOON + HOUR
     )
     of_responses = fetched(0, 5, "getResponses")
-    no_feedback = Unmatched([], [])
+    no_feedback = UnmatchedFeedback([], [])
     with State(database_url) as state:
         state.response_imports.add(of_responses)
         assert (state.feedback_imports.pending("nord"), state.feedback_imports.uncommitted_count("nord")) == ([], 0)

@@ -17,12 +17,12 @@ from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import rejections
 from campaign_sync.optimizely.errors import TransientError
 from campaign_sync.storage.errors import StateError
-from campaign_sync.storage.feedback_imports import Unmatched
 from campaign_sync.storage.recipient_lists import ListKind, SizeAcceptance
 from campaign_sync.storage.replacement_steps import CLEAR, PlannedCall, StepLog, StepOutcome
 from campaign_sync.storage.replacements import Replacement, ReplacementState, StoredSnapshot
 from campaign_sync.storage.state import State
 from campaign_sync.storage.tables import metadata
+from campaign_sync.storage.unmatched_feedback import UnmatchedFeedback
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -178,7 +178,7 @@ def test_an_error_of_the_database_does_not_quote_the_row(database_url: str) -> N
         with create_engine(database_url).begin() as connection:
             connection.exec_driver_sql("DROP TABLE unmatched_feedback")
         with pytest.raises(StateError, match=r"storage\.state_url\) failed") as caught:
-            state.feedback_imports.commit("nord", {}, Unmatched([], []), Unmatched([], [unknown]), NOON)
+            state.feedback_imports.commit("nord", {}, UnmatchedFeedback([], []), UnmatchedFeedback([], [unknown]), NOON)
     assert "unknown" not in str(caught.value)
 
 

@@ -157,7 +157,7 @@ class Crm(Protocol):
 
         Raises:
             CrmError: it can't be reached.
-            CrmSetupError: tables or columns are missing (the message names all of them).
+            CrmError: tables or columns are missing (the message names all of them).
         """
 
     def snapshot(self) -> AbstractContextManager[CrmSnapshot]:
@@ -211,14 +211,14 @@ class Crm(Protocol):
 class CrmError(CampaignSyncError):
     """The CRM can't do what was requested. The message names the place and the remedy, and no personal data.
 
-    It may pass by itself: the CRM can't be reached or is busy, or rows are missing that its next load brings.
+    It may pass by itself: the CRM can't be reached or is busy, or tables or rows are missing that a load brings back.
     """
 
     retryable = True
 
 
 class CrmSetupError(CrmError):
-    """A login is refused, or tables, columns, views or queries aren't as the contract wants them.
+    """A login is refused, or columns, views or queries aren't as the contract wants them.
 
     The same work fails again until a person corrects it.
     """

@@ -11,7 +11,7 @@ from sqlalchemy.types import NullType
 
 from campaign_sync.config import CrmSettings
 from campaign_sync.config.database_url import location
-from campaign_sync.crm.port import CrmError, CrmSetupError, OnWritten, RecordedResponses, WriteBack, ignore_written
+from campaign_sync.crm.port import CrmError, OnWritten, RecordedResponses, WriteBack, ignore_written
 from campaign_sync.crm.sql.crm_snapshot import SqlSnapshot
 from campaign_sync.crm.sql.engine import crm_engine, crm_errors, read_only
 from campaign_sync.crm.sql.feedback_recorder import record_bounces, record_unsubscribes
@@ -104,7 +104,7 @@ class SqlCrm:
                     if name in columns and not isinstance(columns[name], DateTime | String | NullType)
                 ]
         if flaws:
-            raise CrmSetupError(
+            raise CrmError(
                 f"the CRM at {location(self._engine.url)} doesn't fulfil the contract of docs/crm.md: "
                 f"{'; '.join(flaws)}. Add views of these names, or let `campaign-sync crm init --url URL` create "
                 f"the tables{' (export_log: with --exports)' if exports else ''}"

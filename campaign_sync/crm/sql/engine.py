@@ -30,7 +30,10 @@ _PASSWORD_REFUSED = ("password authentication failed", "no password supplied")
 """PostgreSQL's words for a wrong password. Other logins (LDAP, RADIUS) can fail because their server is down."""
 
 _MISTAKEN_STATEMENT = "42"
-"""PostgreSQL's error class of missing tables and columns, of syntax errors and missing privileges."""
+"""PostgreSQL's error class of mistakes in a statement."""
+
+_MISSING = ("42P01", "42703", "42501")
+"""PostgreSQL's codes of a missing table, column and privilege. A load that makes tables anew causes these briefly."""
 
 
 class UnusableUrlError(CrmSetupError):
@@ -108,17 +111,17 @@ def crm_errors(engine: Engine, doing: str) -> Iterator[None]:
 
 
 def _needs_person(error: SQLAlchemyError) -> bool:
-    """Return whether a person has to correct a statement, a table or the login.
+    """Return whether a person has to correct a statement or the login.
 
     In doubt the answer is no: a useless retry costs minutes, a missed replacement a day.
     """
     original = error.orig if isinstance(error, DBAPIError) else None
     if isinstance(original, sqlite3.Error):
-        # A mistake in the statement, such as a missing table.
-        return getattr(original, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+        is_mistake = getattr(original, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+        return is_mistake and not str(original).startswith("no such ")
     state = getattr(original, "pgcode", None)
     if state:
-        return bool(state.startswith(_MISTAKEN_STATEMENT))
+        return state.startswith(_MISTAKEN_STATEMENT) and state not in _MISSING
     return any(words in str(original) for words in _PASSWORD_REFUSED)
 
 

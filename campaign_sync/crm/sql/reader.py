@@ -86,7 +86,7 @@ class SqlReader:
                 try:
                     infos = inspect(self.connection).get_columns(bare, schema=schema or None)
                 except NoSuchTableError:
-                    raise CrmSetupError(f"the CRM has no table or view {name}, which {named_by} asks for") from None
+                    raise CrmError(f"the CRM has no table or view {name}, which {named_by} asks for") from None
             columns = [column(info["name"], self._type(info["type"])) for info in infos]
             self._tables[name] = table(bare, *columns, schema=schema or None)
         return self._tables[name]

@@ -39,7 +39,7 @@ class Outcome:
 
     rows: Rows
     unsubscribed: tuple[str, ...]
-    ledger: frozenset[tuple[str, str, str]]
+    rejections: frozenset[tuple[str, str, str]]
     """Stage, reason, entity."""
     withdrawals: tuple[tuple[str, str], ...]
     """Entity and opt-in of every withdrawal that the CRM has, sorted."""
@@ -116,7 +116,9 @@ class InstallationCopy:
     def outcome(self) -> Outcome:
         """Return everything that must be the same after a kill, as it is now."""
         with _engine(self.state_url) as engine, engine.connect() as connection:
-            ledger = frozenset((row.stage, row.reason, row.entity_id) for row in connection.execute(select(rejection)))
+            rejections = frozenset(
+                (row.stage, row.reason, row.entity_id) for row in connection.execute(select(rejection))
+            )
             newest = connection.execute(select(replace.c.state).order_by(replace.c.started_at.desc())).scalar()
             leases = len(connection.execute(select(lease)).all())
         with _engine(self._crm_url) as engine, engine.connect() as connection:
@@ -126,7 +128,7 @@ class InstallationCopy:
         return Outcome(
             rows=self.rows(),
             unsubscribed=tuple(self.vendor.unsubscribed(NORD)),
-            ledger=ledger,
+            rejections=rejections,
             withdrawals=withdrawals,
             newest=ReplacementState(newest) if newest else "none",
             incomplete=self.incomplete() is not None,

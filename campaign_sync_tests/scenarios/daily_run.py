@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from campaign_sync_tests.installation import Installation
+from campaign_sync_tests.installation import ADDRESSES, Installation
 
 Assets = list[tuple[str, ...]]
 
@@ -47,6 +47,11 @@ def withdrawals_with_source(installation: Installation) -> list[tuple[str, str, 
     query = "SELECT entity_id, opt_in_id, source FROM consent_event WHERE kind = 'withdrawn' ORDER BY 1, 2"
     with installation.crm() as crm:
         return [tuple(row) for row in crm.exec_driver_sql(query)]
+
+
+def addresses_without(*addresses: str) -> list[str]:
+    """Return the addresses of the five contacts without some of them."""
+    return [address for address in ADDRESSES if address not in addresses]
 
 
 def audit(installation: Installation) -> dg.ExecuteInProcessResult:

@@ -87,9 +87,8 @@ def test_a_list_that_could_not_be_cleared_is_not_proven_with_yesterdays_recipien
     assert installation.addresses() == ["new1@example.org", *ADDRESSES[1:]]
 
 
-def test_a_size_accepted_for_one_snapshot_does_not_allow_an_empty_one(
-    installation: Installation, instance: dg.DagsterInstance
-) -> None:
+def fail_with_accepted_size(installation: Installation, instance: dg.DagsterInstance) -> None:
+    """Replace the list, then accept a snapshot of two recipients whose replacement stops after the clear."""
     installation.run("nord", instance, assets=CHAIN)
     with installation.crm() as crm:
         crm.exec_driver_sql("DELETE FROM marketing_list_member WHERE entity_id > 'c2'")
@@ -98,6 +97,12 @@ def test_a_size_accepted_for_one_snapshot_does_not_allow_an_empty_one(
     installation.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     assert not installation.run("nord", instance, assets=CHAIN, run_id=RUN_ID).success
     repair_vendor(installation)
+
+
+def test_a_size_accepted_for_one_snapshot_does_not_allow_an_empty_one(
+    installation: Installation, instance: dg.DagsterInstance
+) -> None:
+    fail_with_accepted_size(installation, instance)
     with installation.crm() as crm:
         crm.exec_driver_sql("DELETE FROM marketing_list_member")
     assert not installation.run("nord", instance, assets=CHAIN).success
@@ -110,14 +115,7 @@ def test_a_size_accepted_for_one_snapshot_does_not_allow_an_empty_one(
 def test_a_size_accepted_for_a_run_counts_when_its_replacement_is_resumed_with_the_same_rows(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
-    installation.run("nord", instance, assets=CHAIN)
-    with installation.crm() as crm:
-        crm.exec_driver_sql("DELETE FROM marketing_list_member WHERE entity_id > 'c2'")
-    with installation.state() as state:
-        state.recipient_lists.accept_size(SizeAcceptance(RUN_ID, "nord", "newsletter", "anna", "because", LONG_AGO))
-    installation.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
-    assert not installation.run("nord", instance, assets=CHAIN, run_id=RUN_ID).success
-    repair_vendor(installation)
+    fail_with_accepted_size(installation, instance)
 
     result = installation.run("nord", instance, assets=REPLACE)
 

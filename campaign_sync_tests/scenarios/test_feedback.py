@@ -1,4 +1,4 @@
-"""The way of feedback from the vendor into the CRM, and what keeps it from getting lost."""
+"""The import of feedback from the vendor into the CRM, and what keeps it from getting lost."""
 
 import os
 import shutil
@@ -36,11 +36,11 @@ def bounces(installation: Installation) -> list[tuple[str, str]]:
 
 
 @pytest.mark.two_lists
-def test_whoever_leaves_a_list_they_were_in_keeps_the_consents_of_the_others(installation: Installation) -> None:
-    installation.settings["mandators"]["nord"]["lists"]["products"]["select"] = {"marketing_list": "Nobody"}
+def test_an_unsubscribe_withdraws_only_the_consents_of_lists_that_the_person_was_in(installation: Installation) -> None:
+    installation.settings["mandators"]["nord"]["lists"]["products"]["select"] = {"marketing_list": "Empty"}
     installation.list_settings("nord", "products")["limits"] = {"min_rows": 0}
     with installation.crm() as crm:
-        crm.execute(schema.marketing_list.insert().values(id="no", name="Nobody", entity_type="contact", kind="static"))
+        crm.execute(schema.marketing_list.insert().values(id="no", name="Empty", entity_type="contact", kind="static"))
     installation.day()
     installation.vendor.publish(NORD, "getUnsubscribes", [["person2@example.org", epoch_ms(datetime.now(UTC))]])
 
@@ -51,7 +51,7 @@ def test_whoever_leaves_a_list_they_were_in_keeps_the_consents_of_the_others(ins
 
 
 @pytest.mark.two_lists
-def test_a_mailing_tells_which_of_several_lists_somebody_left(installation: Installation) -> None:
+def test_an_unsubscribe_with_a_mailing_withdraws_the_consent_of_the_mailings_list(installation: Installation) -> None:
     readers(installation, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
     installation.day()
     installation.vendor.add_mailing(NORD, 777001, "Produkte im November", status="DONE", list_ids=[PRODUCTS])
@@ -65,7 +65,7 @@ def test_a_mailing_tells_which_of_several_lists_somebody_left(installation: Inst
     assert "person2@example.org" not in installation.addresses(PRODUCTS)
 
 
-def test_somebody_whose_address_changed_since_is_found_by_the_snapshot_they_were_in(installation: Installation) -> None:
+def test_a_person_whose_address_has_changed_is_found_by_the_snapshot_that_was_sent(installation: Installation) -> None:
     installation.day()
     with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
@@ -96,7 +96,7 @@ def test_responses_are_bounces_by_their_category_and_only_final_ones_keep_people
     assert installation.addresses() == [f"person{number}@example.org" for number in (2, 3, 5)]
 
 
-def test_bounces_without_a_time_are_taken_once_however_often_they_are_read(installation: Installation) -> None:
+def test_bounces_without_a_time_are_recorded_once_however_often_they_are_read(installation: Installation) -> None:
     readers(installation, getOutBounces={"time": None})
     installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org"]])
     for _ in range(2):
@@ -109,7 +109,7 @@ def test_bounces_without_a_time_are_taken_once_however_often_they_are_read(insta
     assert "person4@example.org" not in installation.addresses()
 
 
-def test_a_bounce_that_somebody_reset_in_the_crm_stays_reset_until_the_address_bounces_again(
+def test_a_bounce_that_was_reset_in_the_crm_stays_reset_until_the_address_bounces_again(
     installation: Installation,
 ) -> None:
     installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org", epoch_ms(YESTERDAY)]])
@@ -125,7 +125,7 @@ def test_a_bounce_that_somebody_reset_in_the_crm_stays_reset_until_the_address_b
     assert "person4@example.org" not in installation.addresses()
 
 
-def test_rows_that_fit_no_layout_stop_none_of_the_others_and_are_told(installation: Installation) -> None:
+def test_rows_that_do_not_fit_the_layout_are_reported_and_do_not_stop_the_others(installation: Installation) -> None:
     rows = [["person1@example.org", epoch_ms(YESTERDAY)], ["person2@example.org", "yesterday"], ["", ""]]
     installation.vendor.publish(NORD, "getUnsubscribes", rows)
 
@@ -135,7 +135,7 @@ def test_rows_that_fit_no_layout_stop_none_of_the_others_and_are_told(installati
     assert ("c1", "newsletter-nord") in withdrawals(installation)
 
 
-def test_an_export_file_that_comes_late_is_found_in_the_overlap(installation: Installation) -> None:
+def test_an_export_file_that_comes_late_is_read_in_the_overlap(installation: Installation) -> None:
     installation.day()
     before_the_last_import = datetime.now(UTC) - timedelta(minutes=90)
     left = [["person2@example.org", epoch_ms(YESTERDAY)]]
@@ -146,7 +146,7 @@ def test_an_export_file_that_comes_late_is_found_in_the_overlap(installation: In
     assert "person2@example.org" not in installation.addresses()
 
 
-def test_a_reader_that_fails_on_its_seventh_page_leaves_the_watermark_and_all_lists_where_they_were(
+def test_a_reader_that_fails_half_way_does_not_move_the_watermark_or_touch_a_list(
     installation: Installation,
 ) -> None:
     rows = [[f"stranger{number}@example.com", epoch_ms(YESTERDAY)] for number in range(7_000)]
@@ -173,7 +173,7 @@ def test_a_reader_that_fails_on_its_seventh_page_leaves_the_watermark_and_all_li
         assert len(state.feedback_imports.unmatched("nord").unsubscribes) == 7_000
 
 
-def test_fetched_rows_that_got_lost_before_the_crm_had_them_are_fetched_again(installation: Installation) -> None:
+def test_fetched_rows_that_are_lost_before_they_are_in_the_crm_are_fetched_again(installation: Installation) -> None:
     installation.leave("person2@example.org")
     installation.run(assets=FEEDBACK[:2])
     shutil.rmtree(installation.folder / "frames" / "feedback")
@@ -183,7 +183,7 @@ def test_fetched_rows_that_got_lost_before_the_crm_had_them_are_fetched_again(in
     assert "person2@example.org" not in installation.addresses()
 
 
-def test_old_raw_rows_are_removed_when_their_time_is_over_and_the_watermark_stays(installation: Installation) -> None:
+def test_raw_rows_are_removed_after_their_retention_and_the_watermark_stays(installation: Installation) -> None:
     installation.day()
     raw = installation.folder / "frames" / "feedback" / "nord"
     fetched = set(raw.rglob("*.csv"))
@@ -200,14 +200,14 @@ def test_old_raw_rows_are_removed_when_their_time_is_over_and_the_watermark_stay
 
 
 def deliver(folder: Path, name: str, text: str, at: datetime) -> None:
-    """A file as a vendor's job delivers it."""
+    """Write a file as a job of the vendor delivers it."""
     path = folder / name
     path.write_text(text, encoding="utf-8")
     os.utime(path, (at.timestamp(), at.timestamp()))
 
 
 @pytest.mark.two_lists
-def test_delivered_files_take_the_same_way_and_each_is_read_once_however_late_it_comes(
+def test_delivered_files_are_imported_like_exports_and_each_is_read_once_even_if_it_is_late(
     installation: Installation,
 ) -> None:
     folder = installation.folder / "delivered"
@@ -237,7 +237,7 @@ def test_delivered_files_take_the_same_way_and_each_is_read_once_however_late_it
         assert len(state.feedback_imports.deliveries("nord", "getUnsubscribes")) == 2
 
 
-def test_files_on_an_sftp_server_are_read_with_the_key_of_the_configuration_and_shown_by_sample_and_check(
+def test_files_on_an_sftp_server_are_imported_and_shown_by_sample_and_check(
     installation: Installation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outbox = installation.folder / "server" / "outbox"
@@ -267,7 +267,7 @@ def test_files_on_an_sftp_server_are_read_with_the_key_of_the_configuration_and_
     assert "person2" not in output
 
 
-def test_a_job_that_delivers_no_more_files_keeps_lists_from_being_replaced(installation: Installation) -> None:
+def test_no_list_is_replaced_if_a_job_has_stopped_delivering_files(installation: Installation) -> None:
     folder = installation.folder / "delivered"
     folder.mkdir()
     installation.settings["mandators"]["nord"]["feedback"] = {
@@ -283,7 +283,7 @@ def test_a_job_that_delivers_no_more_files_keeps_lists_from_being_replaced(insta
     assert installation.clears() == 0
 
 
-def test_a_blocklisted_address_is_remembered_and_no_more_selected_until_the_vendor_releases_it(
+def test_a_blocklisted_address_is_not_selected_until_the_vendor_releases_it(
     installation: Installation,
 ) -> None:
     installation.vendor.block(NORD, "*son3@example.org")
@@ -306,9 +306,8 @@ def test_every_withdrawal_can_be_traced_to_the_row_it_came_from(installation: In
     installation.day()
 
     with installation.state() as state:
-        record = next(
-            one for one in state.write_backs.unsubscribes("nord", YESTERDAY - timedelta(days=30)) if one.entity
-        )
+        records = state.write_backs.unsubscribes("nord", YESTERDAY - timedelta(days=30))
+        (record, *_) = [record for record in records if record.entity]
         assert record.raw is not None
         fetched = state.feedback_imports.find(record.raw.import_id)
         position = record.raw.position
@@ -317,7 +316,7 @@ def test_every_withdrawal_can_be_traced_to_the_row_it_came_from(installation: In
     assert "person2@example.org" in lines[1 + position]
 
 
-def test_a_reader_that_is_silent_while_mailings_go_out_is_told_apart_from_a_quiet_month(
+def test_a_reader_without_rows_is_reported_only_if_mailings_went_out(
     installation: Installation,
 ) -> None:
     result = installation.day()
@@ -331,7 +330,7 @@ def test_a_reader_that_is_silent_while_mailings_go_out_is_told_apart_from_a_quie
     assert "though mailings went out" in (silence.description or "")
 
 
-def test_how_long_opt_outs_take_is_measured_to_the_crm_and_to_the_last_list(installation: Installation) -> None:
+def test_the_time_of_opt_outs_is_measured_to_the_crm_and_to_the_last_list(installation: Installation) -> None:
     installation.day()
     assert "nobody has left" in (check(installation.day(), "propagation").description or "")
     installation.leave("person2@example.org", at=datetime.now(UTC))
@@ -347,7 +346,7 @@ def test_how_long_opt_outs_take_is_measured_to_the_crm_and_to_the_last_list(inst
     assert check(result, "propagation").passed
 
 
-def test_feedback_alone_is_imported_without_touching_a_list(installation: Installation) -> None:
+def test_the_feedback_job_touches_no_list(installation: Installation) -> None:
     installation.leave("person2@example.org")
     job = installation.definitions.resolve_job_def("nord_feedback")
     result = job.execute_in_process()
@@ -358,7 +357,9 @@ def test_feedback_alone_is_imported_without_touching_a_list(installation: Instal
 
 
 @pytest.mark.two_lists
-def test_the_audit_imports_whom_no_export_told_of_and_tells_both_directions(installation: Installation) -> None:
+def test_the_audit_imports_unsubscribes_that_no_export_has_and_reports_both_directions(
+    installation: Installation,
+) -> None:
     installation.leave("person1@example.org", at=YESTERDAY)
     installation.leave("person4@example.org", at=YESTERDAY)
     installation.day()
@@ -381,7 +382,7 @@ def test_the_audit_imports_whom_no_export_told_of_and_tells_both_directions(inst
     assert check(audit(installation), "complete").passed, "imported is imported"
 
 
-def test_what_one_mandator_is_told_stays_out_of_the_others_consents(installation: Installation) -> None:
+def test_an_unsubscribe_of_one_mandator_does_not_withdraw_the_others_consents(installation: Installation) -> None:
     installation.day("sued")
     installation.leave("person2@example.org", at=datetime.now(UTC), mandator_id=SUED)
     installation.day("nord")
@@ -391,7 +392,7 @@ def test_what_one_mandator_is_told_stays_out_of_the_others_consents(installation
 
 @pytest.mark.two_lists
 @pytest.mark.parametrize("point", ["add", "commit"])
-def test_an_import_that_dies_leaves_nothing_out_and_doubles_nothing(
+def test_an_import_that_fails_half_way_is_completed_without_duplicates(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
     installation.leave("person2@example.org")
@@ -411,7 +412,7 @@ def test_an_import_that_dies_leaves_nothing_out_and_doubles_nothing(
 
 
 @pytest.mark.two_lists
-def test_somebody_who_came_back_at_the_vendor_too_and_leaves_once_more_is_withdrawn_once_more(
+def test_a_person_who_subscribes_again_and_leaves_again_is_withdrawn_again(
     installation: Installation,
 ) -> None:
     installation.leave("person2@example.org", at=YESTERDAY)
@@ -419,13 +420,13 @@ def test_somebody_who_came_back_at_the_vendor_too_and_leaves_once_more_is_withdr
     for opt_in_id in ("newsletter-nord", "products-nord"):
         installation.consent("c2", opt_in_id, "granted", YESTERDAY + timedelta(hours=1))
     installation.day()
-    assert len(withdrawals(installation)) == 2, "still on the vendor's list, but that was told before"
+    assert len(withdrawals(installation)) == 2, "still on the vendor's list, but that was imported before"
 
     with installation.vendor.transaction() as database:
         database.execute("DELETE FROM unsubscribed")
     installation.day()
     assert "person2@example.org" in installation.addresses()
-    installation.vendor.unsubscribe(NORD, "person2@example.org")  # no export tells of it yet
+    installation.vendor.unsubscribe(NORD, "person2@example.org")  # it is in no export yet
     with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
     assert audit(installation).success  # it asks by the address of now, which the vendor doesn't know
@@ -439,7 +440,7 @@ def test_somebody_who_came_back_at_the_vendor_too_and_leaves_once_more_is_withdr
 
 
 @pytest.mark.two_lists
-def test_reading_a_row_again_never_widens_what_it_withdrew(installation: Installation) -> None:
+def test_a_row_that_is_read_again_withdraws_nothing_more(installation: Installation) -> None:
     readers(installation, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
     installation.day()
     installation.vendor.add_mailing(NORD, 777001, "Produkte", status="DONE", list_ids=[PRODUCTS])
@@ -454,7 +455,7 @@ def test_reading_a_row_again_never_widens_what_it_withdrew(installation: Install
     assert withdrawals(installation) == [("c2", "products-nord")]
 
 
-def test_a_vendor_that_claims_that_everybody_has_left_is_not_believed(
+def test_a_vendor_that_reports_everybody_as_unsubscribed_is_not_believed(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installation.day()
@@ -468,7 +469,7 @@ def test_a_vendor_that_claims_that_everybody_has_left_is_not_believed(
     assert withdrawals(installation) == []
 
 
-def test_an_address_that_somebody_else_has_by_now_leaves_their_former_owner_alone(installation: Installation) -> None:
+def test_an_unsubscribe_does_not_withdraw_the_consent_of_an_addresss_former_owner(installation: Installation) -> None:
     installation.day()
     with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
@@ -484,7 +485,7 @@ def test_an_address_that_somebody_else_has_by_now_leaves_their_former_owner_alon
 
 
 @pytest.mark.two_lists
-def test_a_category_in_the_wrong_column_is_told_and_its_bounces_come_in_once_it_is_mended(
+def test_bounces_with_a_wrong_category_column_are_imported_after_the_correction(
     installation: Installation,
 ) -> None:
     readers(installation, getResponses={"recipient": 0, "time": 1, "category": 3})
@@ -503,7 +504,7 @@ def test_a_category_in_the_wrong_column_is_told_and_its_bounces_come_in_once_it_
     assert ("person3@example.org", "hard") in bounces(installation)
 
 
-def test_rows_that_cannot_be_read_and_whose_file_is_gone_stop_nobody_and_stay_told(installation: Installation) -> None:
+def test_unreadable_rows_whose_file_is_gone_are_still_reported_and_stop_no_list(installation: Installation) -> None:
     installation.vendor.publish(NORD, "getUnsubscribes", [["person1@example.org", epoch_ms(YESTERDAY)], ["?", "?"]])
     installation.run()
     shutil.rmtree(installation.folder / "frames" / "feedback")
@@ -516,7 +517,7 @@ def test_rows_that_cannot_be_read_and_whose_file_is_gone_stop_nobody_and_stay_to
 
 
 @pytest.mark.two_lists
-def test_a_delivered_file_that_got_lost_takes_no_other_with_it_and_is_asked_for(installation: Installation) -> None:
+def test_a_lost_delivered_file_is_reported_until_it_is_delivered_again(installation: Installation) -> None:
     folder = installation.folder / "delivered"
     folder.mkdir()
     installation.settings["mandators"]["nord"]["feedback"] = {
@@ -529,7 +530,7 @@ def test_a_delivered_file_that_got_lost_takes_no_other_with_it_and_is_asked_for(
     deliver(folder, "u2.csv", f"person2@example.org;{epoch_ms(YESTERDAY)}\n", hours_ago[2])
     installation.run(assets=FEEDBACK[:2])
     with installation.state() as state:
-        lost = min(state.feedback_imports.uncommitted("nord", "getUnsubscribes"), key=lambda one: one.until)
+        lost = min(state.feedback_imports.uncommitted("nord", "getUnsubscribes"), key=lambda fetched: fetched.until)
     (installation.folder / "frames" / lost.file).unlink()
     for name in ("u1.csv", "u2.csv"):
         (folder / name).unlink()

@@ -1,4 +1,4 @@
-"""The proof covers recipient ids and addresses, wherever the vendor's list gives them out."""
+"""Proofs compare recipient ids and addresses, if the vendor's list gives them out."""
 
 import io
 from collections.abc import Callable
@@ -19,7 +19,7 @@ carry_out = ListWriter.carry_out
 
 
 def after_the_fill(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
-    """Have something happen to the list between its fill and its proof."""
+    """Call `act` between the fill and the proof of the list."""
 
     def fill_then_act(*arguments: Any, **options: Any) -> object:
         codes = carry_out(*arguments, **options)
@@ -30,7 +30,7 @@ def after_the_fill(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> 
 
 
 def swap(installation: Installation, *columns: str) -> None:
-    """Let the rows of two recipients swap these columns at the vendor."""
+    """Swap the values of these columns between two recipients at the vendor."""
     ids = ("person1@example.org", "person2@example.org")
     with installation.vendor.transaction() as database:
         rows = [
@@ -53,7 +53,7 @@ def swap(installation: Installation, *columns: str) -> None:
 
 
 @pytest.mark.parametrize("column", ["address", "id"])
-def test_two_recipients_whose_ids_or_addresses_are_swapped_are_not_called_equal(
+def test_two_recipients_whose_ids_or_addresses_are_swapped_are_not_equal(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, column: str
 ) -> None:
     after_the_fill(monkeypatch, lambda: swap(installation, column))
@@ -64,23 +64,23 @@ def test_two_recipients_whose_ids_or_addresses_are_swapped_are_not_called_equal(
     assert any("3 equal, changed 2" in problem for problem in problems(result))
 
 
-def spell(installation: Installation, column: str, how: str, number: int) -> None:
+def respell_person(installation: Installation, column: str, spelling: str, number: int) -> None:
     with installation.vendor.transaction() as database:
         database.execute(
             f"UPDATE recipient SET {column} = ? WHERE list_id = ? AND key = ?",
-            [how, NEWSLETTER, f"person{number}@example.org"],
+            [spelling, NEWSLETTER, f"person{number}@example.org"],
         )
 
 
 @pytest.mark.parametrize("column", ["address", "id"])
-def test_the_same_mailbox_spelled_otherwise_is_equal_and_another_one_is_not(
+def test_the_same_mailbox_in_another_spelling_is_equal_and_another_mailbox_is_not(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, column: str
 ) -> None:
     with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'person6@bücher.example' WHERE id = 'c5'")
 
     def respell() -> None:
-        spell(installation, column, "Person1@EXAMPLE.org", 1)
+        respell_person(installation, column, "Person1@EXAMPLE.org", 1)
         with installation.vendor.transaction() as database:
             database.execute(
                 f"UPDATE recipient SET {column} = 'person6@bücher.example' WHERE key = 'person6@xn--bcher-kva.example'"
@@ -89,11 +89,11 @@ def test_the_same_mailbox_spelled_otherwise_is_equal_and_another_one_is_not(
     after_the_fill(monkeypatch, respell)
     assert installation.run("nord", assets=CHAIN).success
 
-    after_the_fill(monkeypatch, lambda: spell(installation, column, "person1@example.net", 1))
+    after_the_fill(monkeypatch, lambda: respell_person(installation, column, "person1@example.net", 1))
     assert any("4 equal, changed 1" in problem for problem in problems(installation.run("nord", assets=CHAIN)))
 
 
-def test_the_names_are_found_on_the_first_day_of_an_empty_list(installation: Installation) -> None:
+def test_the_attribute_names_are_found_on_the_first_day_of_an_empty_list(installation: Installation) -> None:
     installation.day()
 
     with installation.state() as state:
@@ -103,7 +103,7 @@ def test_the_names_are_found_on_the_first_day_of_an_empty_list(installation: Ins
     assert (proven.id_attribute, proven.address_attribute) == ("Recipient", "email")
 
 
-def test_a_list_that_gives_out_neither_is_proven_by_what_was_sent_and_the_proof_says_so(
+def test_a_list_that_gives_out_neither_is_proven_without_them_and_the_proof_says_so(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(key_attributes, "ID_NAMES", ())
@@ -121,9 +121,7 @@ def test_a_list_that_gives_out_neither_is_proven_by_what_was_sent_and_the_proof_
 
 
 @pytest.mark.parametrize("own", ["email", "Recipient"])
-def test_an_attribute_of_ours_that_is_called_like_that_is_not_taken_for_it(
-    installation: Installation, own: str
-) -> None:
+def test_an_attribute_of_the_list_with_such_a_name_is_not_used_for_it(installation: Installation, own: str) -> None:
     installation.vendor.add_list(8100, NEWSLETTER, "Newsletter", [*ATTRIBUTES, own])
     installation.list_settings()["attributes"] = {"Vorname": "first_name", own: "email"}
 
@@ -135,7 +133,7 @@ def test_an_attribute_of_ours_that_is_called_like_that_is_not_taken_for_it(
     assert own not in (proven.id_attribute, proven.address_attribute)
 
 
-def test_a_name_that_the_list_itself_tells_is_found_in_either_language(
+def test_a_name_from_the_lists_attribute_names_is_found_in_either_language(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(key_attributes, "ID_NAMES", ("E.Mpfänger_ID",))
@@ -160,16 +158,16 @@ def test_a_name_that_the_list_itself_tells_is_found_in_either_language(
     assert proven.id_attribute == "Empfänger-Id"
 
 
-def test_a_vendor_that_faults_for_names_it_does_not_know_is_asked_for_each_alone(
+def test_names_are_tried_one_by_one_if_the_vendor_rejects_unknown_names(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = recipient_service.page
 
-    def strict(caller: Any, one: Any, names: Any, *more: Any, **options: Any) -> Any:
-        if unknown := [name for name in names if name not in (*one.attributes, "Empfänger", "email")]:
-            raise caller.fault(f"Unknown attribute '{unknown[0]}'", recipientListId=one.list_id)
-        told = ["Recipient" if name == "Empfänger" else name for name in names]
-        return page(caller, one, told, *more, **options)
+    def strict(caller: Any, recipient_list: Any, names: Any, *more: Any, **options: Any) -> Any:
+        if unknown := [name for name in names if name not in (*recipient_list.attributes, "Empfänger", "email")]:
+            raise caller.fault(f"Unknown attribute '{unknown[0]}'", recipientListId=recipient_list.list_id)
+        known = ["Recipient" if name == "Empfänger" else name for name in names]
+        return page(caller, recipient_list, known, *more, **options)
 
     operation = ("Recipient", "getAllAdvanced")
     monkeypatch.setitem(web_services.HANDLERS, operation, strict)
@@ -182,7 +180,7 @@ def test_a_vendor_that_faults_for_names_it_does_not_know_is_asked_for_each_alone
     assert (proven.id_attribute, proven.address_attribute) == ("Empfänger", "email")
 
 
-def test_differences_need_no_setting_where_the_ids_are_found(installation: Installation) -> None:
+def test_the_differential_strategy_needs_no_id_attribute_if_the_ids_are_found(installation: Installation) -> None:
     installation.list_settings()["strategy"] = "differential"
     installation.day()
     installation.leave("person1@example.org")
@@ -193,9 +191,9 @@ def test_differences_need_no_setting_where_the_ids_are_found(installation: Insta
     assert not [call for call in installation.vendor.calls("clear") if call.list_id == NEWSLETTER]
 
 
-def test_differences_are_refused_where_nobody_in_the_list_is_known_by_an_id(installation: Installation) -> None:
+def test_the_differential_strategy_is_refused_if_the_ids_are_not_found(installation: Installation) -> None:
     installation.list_settings()["strategy"] = "differential"
-    installation.fill_by_hand(NEWSLETTER, [f"somebody{number}@example.com" for number in range(5)])
+    installation.fill_by_hand(NEWSLETTER, [f"stranger{number}@example.com" for number in range(5)])
 
     result = installation.run("nord", assets=CHAIN)
 
@@ -203,22 +201,22 @@ def test_differences_are_refused_where_nobody_in_the_list_is_known_by_an_id(inst
     assert len(installation.addresses()) == 5
 
 
-def told_by_check(installation: Installation) -> str:
-    told = io.StringIO()
-    check_everything(installation.configuration, Console(file=told, width=400))
-    return told.getvalue()
+def check_output(installation: Installation) -> str:
+    output = io.StringIO()
+    check_everything(installation.configuration, Console(file=output, width=400))
+    return output.getvalue()
 
 
-def test_check_tells_what_the_proofs_of_a_list_will_compare(
+def test_check_shows_what_the_proofs_of_a_list_will_compare(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "gives out" not in told_by_check(installation), "of an empty list nobody knows yet"
+    assert "gives out" not in check_output(installation), "it isn't known of an empty list yet"
     installation.fill_by_hand(NEWSLETTER, ["Some.Body@example.com"])
 
-    assert "the list gives out recipient ids (as “Recipient”) and addresses (as “email”)" in told_by_check(installation)
+    assert "the list gives out recipient ids (as “Recipient”) and addresses (as “email”)" in check_output(installation)
 
     monkeypatch.setattr(key_attributes, "ID_NAMES", ())
-    found = told_by_check(installation)
-    assert "the list gives out addresses (as “email”), so proofs compare them" in found
-    assert "the list doesn't give out recipient ids, so proofs don't compare them" in found
-    assert "set mandators.nord.lists.newsletter.id_attribute" in found
+    output = check_output(installation)
+    assert "the list gives out addresses (as “email”), so proofs compare them" in output
+    assert "the list doesn't give out recipient ids, so proofs don't compare them" in output
+    assert "set mandators.nord.lists.newsletter.id_attribute" in output

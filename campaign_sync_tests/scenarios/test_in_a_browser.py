@@ -1,4 +1,4 @@
-"""What people see: the pages of Dagster's UI and the daily report in a real browser."""
+"""The pages of Dagster's UI and the daily report in a real browser."""
 
 import shutil
 from collections.abc import Iterator
@@ -34,14 +34,14 @@ def visit(page: Page, production: ProductionInstallation, path: str) -> None:
     page.goto(f"http://127.0.0.1:{production.stack.port}{path}")
 
 
-def test_the_lineage_shows_the_way_of_every_list(production: ProductionInstallation, page: Page) -> None:
+def test_the_lineage_shows_the_assets_of_every_list(production: ProductionInstallation, page: Page) -> None:
     visit(page, production, "/locations/campaign_sync/asset-groups/nord")
 
     for asset in ("bounces", "suppression_state", "newsletter_selection", "products_recipient_list"):
         expect(page.get_by_text(asset, exact=True).first).to_be_visible()
 
 
-def test_the_page_of_a_list_tells_marketers_what_it_is(production: ProductionInstallation, page: Page) -> None:
+def test_the_page_of_a_list_explains_to_marketers_what_it_is(production: ProductionInstallation, page: Page) -> None:
     visit(page, production, "/assets/nord/newsletter_recipient_list")
 
     expect(page.get_by_text("Newsletter für Österreich").first).to_be_visible()
@@ -49,7 +49,7 @@ def test_the_page_of_a_list_tells_marketers_what_it_is(production: ProductionIns
 
 
 def test_a_failed_check_shows_its_reason(production: ProductionInstallation, page: Page) -> None:
-    fitting, unreadable = ["somebody@example.org", "1795000000000"], ["nobody knows what this is", "nor when"]
+    fitting, unreadable = ["stranger@example.org", "1795000000000"], ["not an address", "not a time"]
     production.installation.vendor.publish(NORD, "getUnsubscribes", [fitting, unreadable])
     run_id = production.stack.launch("nord_feedback")
     production.stack.until(lambda: production.stack.runs()[run_id]["status"] in ("SUCCESS", "FAILURE"))
@@ -67,13 +67,13 @@ def test_schedules_and_sensors_say_when_and_why(production: ProductionInstallati
         expect(page.get_by_text(name, exact=True).first).to_be_visible()
 
 
-def test_the_report_that_the_daily_run_links_to_opens_and_needs_nothing_else(
+def test_the_report_that_the_daily_run_links_to_opens_and_loads_nothing_else(
     production: ProductionInstallation, page: Page
 ) -> None:
     run_id = production.stack.launch("nord_daily_replace")
     production.stack.until(lambda: "campaign_sync/report" in tags(production, run_id))
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
 
     page.goto(f"file://{tags(production, run_id)['campaign_sync/report']}")
 
@@ -81,7 +81,7 @@ def test_the_report_that_the_daily_run_links_to_opens_and_needs_nothing_else(
     expect(page.get_by_text("Newsletter für Österreich").first).to_be_visible()
     assert page.locator("svg").count() > 0
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out"
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert [url for url in requested if not url.startswith(("file:", "data:"))] == []
 
 
 def tags(production: ProductionInstallation, run_id: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The production stack at work: runs by hand and by schedule on PostgreSQL, and a machine that dies."""
+"""The production stack: runs by hand and by schedule on PostgreSQL, and a machine that crashes."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def test_a_day_started_in_the_ui_replaces_the_lists(production: ProductionInstal
     assert production.installation.addresses(NEWSLETTER) == ADDRESSES
 
 
-def test_a_schedule_fires_sensors_tick_and_all_daemons_are_well(production: ProductionInstallation) -> None:
+def test_a_schedule_fires_sensors_tick_and_all_daemons_are_healthy(production: ProductionInstallation) -> None:
     def fired() -> bool:
         return any(tick["status"] == "SUCCESS" and tick["runIds"] for tick in production.stack.ticks("sued_daily"))
 
@@ -31,7 +31,7 @@ def test_a_schedule_fires_sensors_tick_and_all_daemons_are_well(production: Prod
     production.stack.until(production.stack.healthy)
 
 
-def test_a_machine_that_dies_during_a_fill_loses_nothing_and_mends_itself(production: ProductionInstallation) -> None:
+def test_a_list_is_completed_after_the_machine_crashed_during_its_fill(production: ProductionInstallation) -> None:
     before = set(production.stack.runs())
     production.installation.vendor.fault("addAll3", "delay", times=99, arg=PATIENCE)
     run_id = production.stack.launch("nord_daily_replace")
@@ -45,10 +45,10 @@ def test_a_machine_that_dies_during_a_fill_loses_nothing_and_mends_itself(produc
 
     def statuses() -> list[str]:
         runs = production.stack.runs().items()
-        return sorted(one["status"] for key, one in runs if key not in before and one["jobName"].startswith("nord_d"))
+        return sorted(run["status"] for key, run in runs if key not in before and run["jobName"].startswith("nord_d"))
 
     production.stack.until(lambda: statuses() == ["FAILURE", "SUCCESS"])
-    assert production.stack.runs()[run_id]["status"] == "FAILURE", "the dead run holds nobody up"
+    assert production.stack.runs()[run_id]["status"] == "FAILURE", "the dead run doesn't block others"
     assert production.installation.addresses(NEWSLETTER) == ADDRESSES
     with production.installation.state() as state:
         assert state.replacements.incomplete("nord", "newsletter") is None

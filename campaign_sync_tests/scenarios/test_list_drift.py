@@ -1,4 +1,4 @@
-"""What becomes of lists between a proof and the next replace is noticed, and nobody is alarmed for nothing."""
+"""Changes of lists between a proof and the next replacement are noticed, without false alarms."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -25,7 +25,7 @@ PEOPLE = 12
 
 @pytest.fixture
 def proven(installation: Installation) -> Installation:
-    """An installation whose lists were proven; twelve people are in the newsletter."""
+    """Return an installation whose lists were proven, with twelve people in the newsletter."""
     for number in range(6, PEOPLE + 1):
         installation.add_contact(f"c{number}", f"person{number}@example.org")
     installation.list_settings()["limits"] = {"max_shrink": 1}
@@ -60,7 +60,7 @@ def check_drift(
 
 
 def remove(installation: Installation, *numbers: int) -> None:
-    """Let somebody at the vendor take people out of the list."""
+    """Remove people from the list at the vendor."""
     with installation.vendor.transaction() as database:
         database.executemany(
             "DELETE FROM recipient WHERE list_id = ? AND key = ?",
@@ -69,18 +69,18 @@ def remove(installation: Installation, *numbers: int) -> None:
 
 
 def calls(installation: Installation) -> dict[str, int]:
-    """How often the newsletter was asked for what, by operation."""
+    """Return how often each operation was called for the newsletter."""
     names = [call.operation for call in installation.vendor.calls() if call.list_id == NEWSLETTER]
     return {name: names.count(name) for name in ("getCount", "getAllAdvanced", "getAll", "containsAll")}
 
 
-def test_a_list_that_is_as_it_was_costs_two_calls(proven: Installation) -> None:
+def test_an_unchanged_list_needs_two_calls(proven: Installation) -> None:
     before = calls(proven)
 
-    found = check_drift(proven)
+    drift = check_drift(proven)
 
-    assert found is not None
-    assert (found.in_list, found.read_back, found.drifted_since) == (PEOPLE, None, None)
+    assert drift is not None
+    assert (drift.in_list, drift.read_back, drift.drifted_since) == (PEOPLE, None, None)
     assert {name: number - before[name] for name, number in calls(proven).items() if number - before[name]} == {
         "getCount": 1,
         "getAllAdvanced": 1,
@@ -91,43 +91,43 @@ def test_a_list_that_was_emptied_is_noticed(proven: Installation) -> None:
     with proven.vendor.transaction() as database:
         database.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
 
-    found = check_drift(proven)
+    drift = check_drift(proven)
 
-    assert found is not None
-    assert found.drifted_since is not None
-    assert found.read_back == ReadBack(PEOPLE, 0, PEOPLE, 0, 0, 0)
+    assert drift is not None
+    assert drift.drifted_since is not None
+    assert drift.read_back == ReadBack(PEOPLE, 0, PEOPLE, 0, 0, 0)
     with proven.state() as state:
-        levels = [
-            one for one in state.gauges.all(proven.configuration, datetime.now(UTC)) if one.metric is LIST_DRIFTED
+        gauges = [
+            gauge for gauge in state.gauges.all(proven.configuration, datetime.now(UTC)) if gauge.metric is LIST_DRIFTED
         ]
-    assert [(one.value, one.labels["list"]) for one in levels] == [(1, "newsletter")], "the other was never looked at"
+    assert [(gauge.value, gauge.labels["list"]) for gauge in gauges] == [(1, "newsletter")], "only this was checked"
 
 
-def test_people_who_signed_up_at_the_vendor_are_told_apart_from_people_who_are_missing(proven: Installation) -> None:
+def test_people_who_signed_up_at_the_vendor_are_no_drift_but_missing_people_are(proven: Installation) -> None:
     proven.fill_by_hand(NEWSLETTER, [f"guest{number}@example.com" for number in range(3)])
-    found = check_drift(proven)
-    assert found is not None
-    assert (found.in_list, found.read_back) == (PEOPLE + 3, None), "the growth explains them"
+    drift = check_drift(proven)
+    assert drift is not None
+    assert (drift.in_list, drift.read_back) == (PEOPLE + 3, None), "the growth explains them"
 
     remove(proven, 1, 2, 3, 4)
-    found = check_drift(proven)
-    assert found is not None
-    assert found.read_back == ReadBack(PEOPLE, PEOPLE - 1, 4, 0, 0, 3)
-    assert found.drifted_since is not None
+    drift = check_drift(proven)
+    assert drift is not None
+    assert drift.read_back == ReadBack(PEOPLE, PEOPLE - 1, 4, 0, 0, 3)
+    assert drift.drifted_since is not None
 
 
-def test_people_who_took_the_place_of_others_are_noticed_though_the_count_is_the_same(proven: Installation) -> None:
+def test_people_in_place_of_others_are_noticed_although_the_count_is_the_same(proven: Installation) -> None:
     remove(proven, 1, 2, 3, 4)
     proven.fill_by_hand(NEWSLETTER, [f"guest{number}@example.com" for number in range(4)])
 
-    found = check_drift(proven)
+    drift = check_drift(proven)
 
-    assert found is not None
-    assert found.read_back == ReadBack(PEOPLE, PEOPLE, 4, 0, 0, 4)
-    assert found.drifted_since is not None
+    assert drift is not None
+    assert drift.read_back == ReadBack(PEOPLE, PEOPLE, 4, 0, 0, 4)
+    assert drift.drifted_since is not None
 
 
-def test_people_who_left_and_were_removed_by_the_vendor_alarm_nobody(proven: Installation) -> None:
+def test_people_whom_the_vendor_removed_because_they_left_are_no_drift(proven: Installation) -> None:
     for number in (1, 2):
         proven.leave(f"person{number}@example.org")
     proven.vendor.block(NORD, "person3@*")
@@ -139,39 +139,40 @@ def test_people_who_left_and_were_removed_by_the_vendor_alarm_nobody(proven: Ins
     assert proven.run("nord", assets=feedback).success
     remove(proven, 1, 2, 3, 4)
 
-    found = check_drift(proven)
+    drift = check_drift(proven)
 
-    assert found is not None
-    assert found.read_back == ReadBack(PEOPLE, PEOPLE - 4, 0, 4, 0, 0)
-    assert found.drifted_since is None
+    assert drift is not None
+    assert drift.read_back == ReadBack(PEOPLE, PEOPLE - 4, 0, 4, 0, 0)
+    assert drift.drifted_since is None
     before = calls(proven)
     assert check_drift(proven) is not None
     assert calls(proven)["getAllAdvanced"] - before["getAllAdvanced"] == 1, "what is explained isn't read again"
 
 
-def test_values_that_were_changed_at_the_vendor_are_noticed_and_an_edited_profile_alarms_nobody(
+def test_changed_values_are_a_drift_only_if_several_people_have_them(
     proven: Installation,
 ) -> None:
     def change(number: int) -> None:
-        who = next(one for one in proven.vendor.recipients(NEWSLETTER) if one["id"] == f"person{number}@example.org")
-        changed = Recipient(id=who["id"], address=who["address"], attributes={**who["attributes"], "Ort": "Wien"})
-        proven.vendor.put(NEWSLETTER, [changed])
+        by_id = {recipient["id"]: recipient for recipient in proven.vendor.recipients(NEWSLETTER)}
+        old = by_id[f"person{number}@example.org"]
+        new = Recipient(id=old["id"], address=old["address"], attributes={**old["attributes"], "Ort": "Wien"})
+        proven.vendor.put(NEWSLETTER, [new])
 
     change(1)
-    found = check_drift(proven)
-    assert found is not None
-    assert found.read_back == ReadBack(PEOPLE, PEOPLE, 0, 0, 1, 0)
-    assert found.drifted_since is None
+    drift = check_drift(proven)
+    assert drift is not None
+    assert drift.read_back == ReadBack(PEOPLE, PEOPLE, 0, 0, 1, 0)
+    assert drift.drifted_since is None
 
     for number in (2, 3, 4):
         change(number)
-    found = check_drift(proven)
-    assert found is not None
-    assert found.read_back == ReadBack(PEOPLE, PEOPLE, 0, 0, 4, 0)
-    assert found.drifted_since is not None
+    drift = check_drift(proven)
+    assert drift is not None
+    assert drift.read_back == ReadBack(PEOPLE, PEOPLE, 0, 0, 4, 0)
+    assert drift.drifted_since is not None
 
 
-def test_a_list_that_is_whole_again_is_told_to_be_so(proven: Installation) -> None:
+def test_a_list_that_is_complete_again_has_no_drift(proven: Installation) -> None:
     held = proven.vendor.recipients(NEWSLETTER)
     remove(proven, 1, 2, 3, 4)
     drifted = check_drift(proven)
@@ -179,13 +180,13 @@ def test_a_list_that_is_whole_again_is_told_to_be_so(proven: Installation) -> No
     assert drifted.drifted_since is not None
     proven.vendor.put(NEWSLETTER, held)
 
-    found = check_drift(proven)
+    drift = check_drift(proven)
 
-    assert found is not None
-    assert found.drifted_since is None
+    assert drift is not None
+    assert drift.drifted_since is None
 
 
-def test_a_list_that_is_being_replaced_or_is_incomplete_is_left_alone(proven: Installation) -> None:
+def test_a_list_that_is_being_replaced_or_is_incomplete_is_not_checked(proven: Installation) -> None:
     remove(proven, *range(1, PEOPLE + 1))
     with proven.state() as state, state.locks.acquire(NEWSLETTER, "another-run"):
         assert check_drift(proven) is None
@@ -212,15 +213,15 @@ def test_a_list_whose_replacement_begins_while_it_is_read_has_no_drift(proven: I
         assert state.list_drifts.of("nord", "newsletter", newest.id).drifted_since is None
 
 
-def test_a_vendor_that_cannot_be_asked_is_no_drift_but_not_checked_since(proven: Installation) -> None:
+def test_a_vendor_that_cannot_be_called_is_no_drift_but_recorded_as_not_checked_since(proven: Installation) -> None:
     assert check_drift(proven) is not None
     proven.environment["PASSWORD_OF_BOTH"] = "wrong horse"
 
-    found = check_drift(proven)
-    assert found is not None
-    assert found.drifted_since is None
-    assert found.in_list == PEOPLE, "what was known is still known"
-    since = found.not_checked_since
+    drift = check_drift(proven)
+    assert drift is not None
+    assert drift.drifted_since is None
+    assert drift.in_list == PEOPLE, "what was known is still known"
+    since = drift.not_checked_since
     again = check_drift(proven)
     assert again is not None
     assert since is not None
@@ -228,64 +229,68 @@ def test_a_vendor_that_cannot_be_asked_is_no_drift_but_not_checked_since(proven:
     assert "doesn't let this user in" in (again.not_checked_because or "")
 
     proven.environment["PASSWORD_OF_BOTH"] = "correct horse"
-    found = check_drift(proven)
-    assert found is not None
-    assert found.not_checked_since is None
+    drift = check_drift(proven)
+    assert drift is not None
+    assert drift.not_checked_since is None
 
 
-def test_attributes_that_are_configured_otherwise_since_are_not_compared(proven: Installation) -> None:
+def test_attributes_that_were_configured_differently_at_the_proof_are_not_compared(proven: Installation) -> None:
     del proven.list_settings()["attributes"]["Ort"]
 
-    found = check_drift(proven)
+    drift = check_drift(proven)
 
-    assert found is not None
-    assert found.drifted_since is None
-    assert "configured otherwise when the list was proven" in (found.not_checked_because or "")
+    assert drift is not None
+    assert drift.drifted_since is None
+    assert "configured otherwise when the list was proven" in (drift.not_checked_because or "")
 
 
-def test_pages_that_shift_while_they_are_read_alarm_nobody(
+def test_pages_that_shift_while_they_are_read_are_no_drift(
     proven: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many share an entity id at the vendor, so the order of pages isn't stable: then the list is read in one piece."""
     monkeypatch.setattr("campaign_sync.replacement.drift_check.READ_BACK_ROWS", 3)
-    positions, asked = list_order.Orders.positions, iter(range(1000))
+    positions, calls = list_order.Orders.positions, iter(range(1000))
 
     def shifting(*arguments: object, **options: object) -> object:
-        found = positions(*arguments, **options)  # type: ignore[arg-type]
-        return found[::-1] if next(asked) % 2 else found
+        order = positions(*arguments, **options)  # type: ignore[arg-type]
+        return order[::-1] if next(calls) % 2 else order
 
     monkeypatch.setattr(list_order.Orders, "positions", shifting)
     remove(proven, 1)
 
     for place in range(4):
-        found = check_drift(proven, place)
-        assert found is not None
-        assert found.read_back == ReadBack(PEOPLE, PEOPLE - 1, 1, 0, 0, 0)
-        assert found.drifted_since is None
+        drift = check_drift(proven, place)
+        assert drift is not None
+        assert drift.read_back == ReadBack(PEOPLE, PEOPLE - 1, 1, 0, 0, 0)
+        assert drift.drifted_since is None
 
 
 def run_job(installation: Installation, name: str, instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
     result = installation.definitions.resolve_job_def(name).execute_in_process(instance=instance)
     assert result.success
-    (found,) = [
-        one for one in result.get_asset_check_evaluations() if one.asset_key == asset_key("nord", AssetKind.LIST_DRIFT)
+    (evaluation,) = [
+        evaluation
+        for evaluation in result.get_asset_check_evaluations()
+        if evaluation.asset_key == asset_key("nord", AssetKind.LIST_DRIFT)
     ]
-    return found
+    return evaluation
 
 
 @pytest.mark.parametrize("job", ["nord_feedback", "nord_list_drift"])
-def test_the_asset_tells_of_every_list(proven: Installation, instance: dg.DagsterInstance, job: str) -> None:
+def test_the_asset_check_reports_every_drifted_list(
+    proven: Installation, instance: dg.DagsterInstance, job: str
+) -> None:
     assert run_job(proven, job, instance).passed
     remove(proven, *range(1, PEOPLE + 1))
 
-    found = run_job(proven, job, instance)
+    evaluation = run_job(proven, job, instance)
 
-    assert not found.passed
-    assert found.severity is dg.AssetCheckSeverity.ERROR
-    assert found.description == "newsletter: 0 people are in it where 12 were proven: 12 are missing"
+    assert not evaluation.passed
+    assert evaluation.severity is dg.AssetCheckSeverity.ERROR
+    assert evaluation.description == "newsletter: 0 people are in it where 12 were proven: 12 are missing"
 
 
-def test_lists_are_looked_at_before_their_deadline_and_once(proven: Installation) -> None:
+def test_lists_are_checked_once_before_their_deadline(proven: Installation) -> None:
     assert list_drift_sensor(proven.configuration, "nord") is None
     proven.settings["mandators"]["nord"]["deadline"] = "0 8 * * *"
     sensor = list_drift_sensor(proven.configuration, "nord")
@@ -293,13 +298,13 @@ def test_lists_are_looked_at_before_their_deadline_and_once(proven: Installation
 
     def tick(moment: str, cursor: str | None) -> dg.SensorResult | dg.SkipReason:
         with time_machine.travel(datetime.fromisoformat(moment), tick=False):
-            found = sensor(dg.build_sensor_context(cursor=cursor))
-        assert isinstance(found, dg.SensorResult | dg.SkipReason)
-        return found
+            result = sensor(dg.build_sensor_context(cursor=cursor))
+        assert isinstance(result, dg.SensorResult | dg.SkipReason)
+        return result
 
     assert isinstance(tick("2026-11-26T06:00:00+00:00", None), dg.SkipReason)
     due = tick("2026-11-26T06:31:00+00:00", None)  # the deadline is at 8 in Berlin
     assert isinstance(due, dg.SensorResult)
-    assert [one.run_key for one in due.run_requests or []] == ["2026-11-26T07:00:00+00:00"]
+    assert [request.run_key for request in due.run_requests or []] == ["2026-11-26T07:00:00+00:00"]
     assert isinstance(tick("2026-11-26T06:32:00+00:00", due.cursor), dg.SkipReason)
     assert isinstance(tick("2026-11-27T06:32:00+00:00", due.cursor), dg.SensorResult)

@@ -1,4 +1,4 @@
-"""Feedback rows that name the opt-in: one unsubscribe withdraws that one consent, and the others are kept."""
+"""Feedback rows that name the opt-in: an unsubscribe withdraws that consent, and the others are kept."""
 
 import io
 import re
@@ -24,13 +24,9 @@ BOTH = [("c2", "newsletter-nord"), ("c2", "products-nord")]
 
 @pytest.fixture
 def installation(installation: Installation) -> Installation:
-    """An installation whose vendor returns the technical fields; its lists were sent a moment ago."""
-    return returning(installation)
-
-
-def returning(installation: Installation, **columns: Any) -> Installation:
+    """Return an installation whose vendor returns the technical fields, and whose lists were just replaced."""
     installation.vendor.agree_on_response_fields(NORD, FIELDS)
-    readers = {"getOutBounces": {}, "getUnsubscribes": COLUMNS | columns}
+    readers = {"getOutBounces": {}, "getUnsubscribes": COLUMNS}
     installation.settings["mandators"]["nord"]["feedback"] = {"readers": readers}
     for section in installation.settings["mandators"]["nord"]["lists"].values():
         section["limits"] = {"max_shrink": 1}
@@ -38,27 +34,27 @@ def returning(installation: Installation, **columns: Any) -> Installation:
     return installation
 
 
-def left(installation: Installation, *cells: str, address: str = BJOERN) -> None:
-    """Publish that somebody left, with these cells after their address and the time."""
+def publish_unsubscribe(installation: Installation, *cells: str, address: str = BJOERN) -> None:
+    """Publish an unsubscribe row with these cells after the address and the time."""
     installation.vendor.publish(NORD, "getUnsubscribes", [[address, epoch_ms(datetime.now(UTC)), *cells]])
 
 
-def leave_when_looked_for(installation: Installation, monkeypatch: pytest.MonkeyPatch, which: int) -> None:
-    """Let Björn be on the vendor's list from the given look on, and no row tell of it."""
-    looks: list[int] = []
-    ask = Unsubscribes.contains_all
+def unsubscribe_at_query(installation: Installation, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Unsubscribe Björn at the vendor, without a row, right before the unsubscribe list is queried that often."""
+    queries: list[int] = []
+    contains_all = Unsubscribes.contains_all
 
-    def asked(this: Unsubscribes, ids: Any) -> list[bool]:
-        looks.append(1)
-        if len(looks) == which:
+    def unsubscribe_and_query(this: Unsubscribes, ids: Any) -> list[bool]:
+        queries.append(1)
+        if len(queries) == number:
             installation.vendor.unsubscribe(NORD, BJOERN)
-        return ask(this, ids)
+        return contains_all(this, ids)
 
-    monkeypatch.setattr(Unsubscribes, "contains_all", asked)
+    monkeypatch.setattr(Unsubscribes, "contains_all", unsubscribe_and_query)
 
 
 @pytest.mark.two_lists
-def test_one_unsubscribe_withdraws_the_one_opt_in_that_its_row_names(installation: Installation) -> None:
+def test_an_unsubscribe_withdraws_the_opt_in_that_its_row_names(installation: Installation) -> None:
     installation.leave_through(NEWSLETTER, BJOERN)
 
     result = installation.day()
@@ -71,16 +67,16 @@ def test_one_unsubscribe_withdraws_the_one_opt_in_that_its_row_names(installatio
 
 
 @pytest.mark.two_lists
-def test_neither_the_next_days_nor_the_audit_withdraw_what_was_kept(installation: Installation) -> None:
+def test_neither_the_next_days_nor_the_audit_withdraw_the_other_consents(installation: Installation) -> None:
     installation.leave_through(NEWSLETTER, BJOERN)
     for _ in range(4):
         installation.day()
 
-    found = audit(installation)
+    result = audit(installation)
 
     assert withdrawals(installation) == [("c2", "newsletter-nord")]
-    assert check(found, "complete").passed
-    assert check(found, "agreed").passed, "that they left the other opt-in explains it"
+    assert check(result, "complete").passed
+    assert check(result, "agreed").passed, "that they left the other opt-in explains it"
     with installation.vendor.transaction() as database:
         database.execute("DELETE FROM unsubscribed")
     installation.day()
@@ -89,7 +85,7 @@ def test_neither_the_next_days_nor_the_audit_withdraw_what_was_kept(installation
 
 
 @pytest.mark.two_lists
-def test_everybody_who_has_the_address_leaves_that_opt_in_and_no_other(installation: Installation) -> None:
+def test_all_records_with_the_address_are_withdrawn_from_that_opt_in_and_no_other(installation: Installation) -> None:
     installation.add_contact("c9", " Person2@Example.org")
     installation.consent("c9", "products-nord", "granted", datetime(2026, 2, 1, tzinfo=UTC))
     installation.leave_through(NEWSLETTER, BJOERN)
@@ -100,7 +96,7 @@ def test_everybody_who_has_the_address_leaves_that_opt_in_and_no_other(installat
 
 
 @pytest.mark.two_lists
-def test_the_record_named_leaves_though_its_address_is_another_by_now(installation: Installation) -> None:
+def test_the_record_that_a_row_names_is_withdrawn_although_its_address_has_changed(installation: Installation) -> None:
     installation.leave_through(NEWSLETTER, BJOERN)
     with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
@@ -123,30 +119,30 @@ def test_the_record_named_leaves_though_its_address_is_another_by_now(installati
         ("newsletter-nord",),
     ],
 )
-def test_blanks_case_and_missing_or_unknown_records_leave_the_opt_in_that_is_named(
+def test_the_opt_in_of_a_row_is_withdrawn_despite_blanks_case_and_missing_or_unknown_records(
     installation: Installation, cells: tuple[str, ...]
 ) -> None:
-    left(installation, *cells)
+    publish_unsubscribe(installation, *cells)
     installation.day()
     assert withdrawals(installation) == [("c2", "newsletter-nord")]
 
 
-def test_a_named_opt_in_finds_who_moved_by_the_lists_sent_where_the_record_isnt_known(
+def test_a_row_with_an_unknown_record_is_attributed_by_the_lists_that_were_sent(
     installation: Installation,
 ) -> None:
     with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
-    left(installation, "newsletter-nord", "contact", "erased")
+    publish_unsubscribe(installation, "newsletter-nord", "contact", "erased")
     installation.day()
     assert withdrawals(installation) == [("c2", "newsletter-nord")]
 
 
 @pytest.mark.two_lists
 @pytest.mark.parametrize("cells", [("", "contact", "c2"), ("newsletter-sued", "contact", "c2"), ("?", "", ""), ()])
-def test_without_a_known_opt_in_of_the_mandator_the_lists_that_were_sent_decide(
+def test_without_a_known_opt_in_the_lists_that_were_sent_decide(
     installation: Installation, cells: tuple[str, ...]
 ) -> None:
-    left(installation, *cells)
+    publish_unsubscribe(installation, *cells)
     result = installation.day()
     assert withdrawals(installation) == BOTH
     assert not check(result, "attributed").passed
@@ -154,7 +150,7 @@ def test_without_a_known_opt_in_of_the_mandator_the_lists_that_were_sent_decide(
 
 
 @pytest.mark.two_lists
-def test_who_left_two_opt_ins_leaves_two_and_on_later_days_too(installation: Installation) -> None:
+def test_two_rows_of_one_moment_withdraw_two_opt_ins_even_on_different_days(installation: Installation) -> None:
     moment = epoch_ms(datetime.now(UTC))
     rows = [[BJOERN, moment, "newsletter-nord", "contact", "c2"], [BJOERN, moment, "products-nord", "contact", "c2"]]
     installation.vendor.publish(NORD, "getUnsubscribes", rows[:1])
@@ -170,7 +166,7 @@ def test_who_left_two_opt_ins_leaves_two_and_on_later_days_too(installation: Ins
 def test_an_unmatched_unsubscribe_of_one_opt_in_never_withdraws_another(installation: Installation) -> None:
     with installation.crm() as crm:
         crm.exec_driver_sql("DELETE FROM consent_event WHERE entity_id = 'c2' AND opt_in_id = 'newsletter-nord'")
-    left(installation, "newsletter-nord", "contact", "c2")
+    publish_unsubscribe(installation, "newsletter-nord", "contact", "c2")
 
     for _ in range(3):
         result = installation.day()
@@ -184,7 +180,7 @@ def test_an_unmatched_unsubscribe_of_one_opt_in_never_withdraws_another(installa
 
 
 @pytest.mark.two_lists
-def test_files_whose_header_lacks_the_fields_are_read_like_those_that_have_them(installation: Installation) -> None:
+def test_files_whose_header_lacks_the_fields_are_attributed_by_the_lists_sent(installation: Installation) -> None:
     names = {"recipient": "mail", "time": "at", "opt_in_id": "opt-in-id", "entity_type": "kind", "entity_id": "id"}
     installation.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"] = names
     moment = epoch_ms(datetime.now(UTC))
@@ -199,7 +195,7 @@ def test_files_whose_header_lacks_the_fields_are_read_like_those_that_have_them(
 
 
 @pytest.mark.two_lists
-def test_of_two_readers_that_tell_of_one_moment_the_row_with_the_opt_in_counts(installation: Installation) -> None:
+def test_of_two_readers_with_the_same_unsubscribe_the_row_with_the_opt_in_counts(installation: Installation) -> None:
     readers = installation.settings["mandators"]["nord"]["feedback"]["readers"]
     readers["getMailingUnsubscribes"] = {"recipient": 0, "mailing": 1, "time": 2}
     moment = epoch_ms(datetime.now(UTC))
@@ -213,7 +209,7 @@ def test_of_two_readers_that_tell_of_one_moment_the_row_with_the_opt_in_counts(i
 
 
 @pytest.mark.two_lists
-def test_a_row_that_names_nothing_is_its_own_though_another_of_that_day_named_an_opt_in(
+def test_a_row_without_an_opt_in_counts_although_another_row_of_that_day_named_one(
     installation: Installation,
 ) -> None:
     installation.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"]["time_format"] = "%d.%m.%Y"
@@ -225,7 +221,7 @@ def test_a_row_that_names_nothing_is_its_own_though_another_of_that_day_named_an
 
 
 @pytest.mark.two_lists
-def test_a_row_of_another_reader_is_explained_by_the_one_that_named_the_opt_in_before(
+def test_a_row_of_another_reader_withdraws_nothing_more_than_the_row_with_the_opt_in(
     installation: Installation,
 ) -> None:
     installation.settings["mandators"]["nord"]["feedback"]["readers"]["getMailingUnsubscribes"] = {"mailing": 2}
@@ -238,7 +234,7 @@ def test_a_row_of_another_reader_is_explained_by_the_one_that_named_the_opt_in_b
 
 
 @pytest.mark.two_lists
-def test_a_bounce_with_the_fields_is_of_the_address_all_the_same(installation: Installation) -> None:
+def test_a_bounce_with_the_fields_still_concerns_the_address(installation: Installation) -> None:
     installation.settings["mandators"]["nord"]["feedback"]["readers"]["getOutBounces"] = COLUMNS
     rows = [
         [BJOERN, epoch_ms(datetime.now(UTC)), "newsletter-nord", "contact", "c4"],
@@ -257,24 +253,24 @@ def test_a_bounce_with_the_fields_is_of_the_address_all_the_same(installation: I
 
 
 @pytest.mark.two_lists
-@pytest.mark.parametrize("look", [1, 2])
-def test_who_is_found_on_the_vendors_list_is_dropped_at_once_and_the_consent_waits_for_its_row(
-    installation: Installation, monkeypatch: pytest.MonkeyPatch, look: int
+@pytest.mark.parametrize("query", [1, 2])
+def test_a_person_on_the_vendors_list_is_not_sent_and_the_withdrawal_waits_for_the_row(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, query: int
 ) -> None:
-    leave_when_looked_for(installation, monkeypatch, look)
+    unsubscribe_at_query(installation, monkeypatch, query)
     installation.day()
     monkeypatch.undo()
     assert BJOERN not in installation.addresses(NEWSLETTER)
     assert withdrawals(installation) == []
 
-    left(installation, "products-nord", "contact", "c2")
+    publish_unsubscribe(installation, "products-nord", "contact", "c2")
     result = installation.day()
     assert withdrawals(installation) == [("c2", "products-nord")]
     assert rejections(installation, result.run_id, "newsletter") == {("gate", "on_unsubscribe_list"): 1}
 
 
 @pytest.mark.two_lists
-def test_meanwhile_they_stay_out_of_all_lists_with_a_reason_that_says_so(installation: Installation) -> None:
+def test_people_whose_row_is_awaited_stay_out_of_all_lists_with_this_reason(installation: Installation) -> None:
     installation.vendor.unsubscribe(NORD, BJOERN)
     first = installation.day()
     assert rejections(installation, first.run_id, "newsletter") == {("gate", "on_unsubscribe_list"): 1}
@@ -290,7 +286,7 @@ def test_meanwhile_they_stay_out_of_all_lists_with_a_reason_that_says_so(install
 
 
 @pytest.mark.two_lists
-def test_if_no_row_has_come_after_two_imports_the_lists_that_were_sent_decide(installation: Installation) -> None:
+def test_the_lists_that_were_sent_decide_if_no_row_has_come_after_two_imports(installation: Installation) -> None:
     installation.vendor.unsubscribe(NORD, BJOERN)
     for _ in range(2):
         installation.day()
@@ -304,7 +300,7 @@ def test_if_no_row_has_come_after_two_imports_the_lists_that_were_sent_decide(in
     assert metadata["opt-outs whose row is awaited"].value == 0
 
 
-def test_where_feedback_comes_hourly_two_of_its_imports_are_not_what_the_vendors_daily_export_takes(
+def test_with_hourly_imports_the_row_is_awaited_for_more_than_two_imports(
     installation: Installation,
 ) -> None:
     installation.settings["mandators"]["nord"]["feedback"]["schedule"] = "15 * * * *"
@@ -314,7 +310,7 @@ def test_where_feedback_comes_hourly_two_of_its_imports_are_not_what_the_vendors
     assert withdrawals(installation) == []
 
 
-def test_a_look_that_is_repeated_within_one_import_isnt_another_import(installation: Installation) -> None:
+def test_replacements_without_an_import_do_not_shorten_the_wait_for_the_row(installation: Installation) -> None:
     installation.vendor.unsubscribe(NORD, BJOERN)
     replace = [("nord", "newsletter_recipient_list")]
     installation.day()
@@ -325,7 +321,7 @@ def test_a_look_that_is_repeated_within_one_import_isnt_another_import(installat
 
 
 @pytest.mark.two_lists
-def test_who_consents_anew_while_it_is_awaited_is_picked_again_and_the_vendor_decides(
+def test_a_person_who_consents_again_while_the_row_is_awaited_is_sent_unless_the_vendor_has_them(
     installation: Installation,
 ) -> None:
     installation.vendor.unsubscribe(NORD, BJOERN)
@@ -343,8 +339,8 @@ def test_who_consents_anew_while_it_is_awaited_is_picked_again_and_the_vendor_de
 @pytest.mark.two_lists
 def test_the_audit_waits_for_the_row_as_well_and_says_so(installation: Installation) -> None:
     installation.vendor.unsubscribe(NORD, BJOERN)
-    told = check(audit(installation), "complete").description or ""
-    assert "1 had left and the CRM didn't know; they are kept out of all lists" in told
+    description = check(audit(installation), "complete").description or ""
+    assert "1 had left and the CRM didn't know; they are kept out of all lists" in description
     assert withdrawals(installation) == []
 
     installation.leave_through(PRODUCTS, BJOERN)
@@ -354,7 +350,7 @@ def test_the_audit_waits_for_the_row_as_well_and_says_so(installation: Installat
 
 
 @pytest.mark.two_lists
-def test_who_waited_is_decided_at_once_where_rows_name_no_opt_ins_any_more(installation: Installation) -> None:
+def test_awaited_rows_are_given_up_if_rows_no_longer_name_opt_ins(installation: Installation) -> None:
     installation.vendor.unsubscribe(NORD, BJOERN)
     installation.day()
     installation.settings["mandators"]["nord"]["feedback"]["readers"]["getUnsubscribes"] = {}
@@ -384,7 +380,7 @@ def printed(show: Callable[[Console], None]) -> str:
 def test_why_and_prove_say_how_a_withdrawal_was_attributed(
     installation: Installation, cells: list[str], meaning: str
 ) -> None:
-    left(installation, *cells)
+    publish_unsubscribe(installation, *cells)
     installation.run(assets=FEEDBACK)
 
     why = printed(lambda console: print_why(installation.configuration, "contact:c2", console))
@@ -399,7 +395,7 @@ def test_why_and_prove_say_how_a_withdrawal_was_attributed(
     assert evidence == f"unsubscribed from mandator nord in Optimizely Campaign, {meaning}"
 
 
-def test_why_says_that_somebody_is_on_the_vendors_list_and_that_the_row_is_awaited(installation: Installation) -> None:
+def test_why_says_that_a_person_is_on_the_vendors_list_and_that_the_row_is_awaited(installation: Installation) -> None:
     installation.vendor.unsubscribe(NORD, BJOERN)
     installation.day()
 
@@ -409,9 +405,9 @@ def test_why_says_that_somebody_is_on_the_vendors_list_and_that_the_row_is_await
     assert "which consent they withdrew isn't known until the feedback row has come" in why
 
 
-def test_a_record_whose_id_differs_in_case_alone_is_another_person(installation: Installation) -> None:
+def test_a_record_whose_id_differs_only_in_case_is_another_person(installation: Installation) -> None:
     installation.add_contact("0015A", "other@example.org")
-    left(installation, "newsletter-nord", "contact", "0015a", address="gone@example.org")
+    publish_unsubscribe(installation, "newsletter-nord", "contact", "0015a", address="gone@example.org")
 
     installation.day()
 
@@ -419,7 +415,7 @@ def test_a_record_whose_id_differs_in_case_alone_is_another_person(installation:
 
 
 @pytest.mark.two_lists
-def test_those_whom_the_gate_drops_every_day_make_no_list_grow(installation: Installation) -> None:
+def test_people_whom_the_preflight_rejects_every_day_do_not_count_as_growth(installation: Installation) -> None:
     for address in ("person1@example.org", BJOERN):
         installation.leave_through(NEWSLETTER, address)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Rows that fit no layout: when they stop a mandator, and when they don't."""
+"""Feedback rows that don't fit the layout: when they stop a mandator, and when they don't."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,7 @@ NOW = datetime.now(UTC)
 YESTERDAY = NOW - timedelta(days=1)
 
 
-def test_a_day_on_which_no_new_row_fits_stops_the_mandator_until_right_ones_come(installation: Installation) -> None:
+def test_a_day_on_which_no_new_row_fits_stops_the_mandator_until_a_row_fits(installation: Installation) -> None:
     rows = [["person1@example.org", epoch_ms(YESTERDAY)], ["?", "?"]]
     installation.vendor.publish(NORD, "getUnsubscribes", rows, published_at=NOW - timedelta(hours=3))
     installation.run(assets=FEEDBACK)
@@ -32,12 +32,12 @@ def test_a_day_on_which_no_new_row_fits_stops_the_mandator_until_right_ones_come
     assert ("c2", "newsletter-nord") in withdrawals(installation)
 
 
-def test_one_odd_row_on_a_day_without_others_stops_nobody_once_the_layout_has_proved_right(
+def test_a_single_row_that_does_not_fit_stops_nothing_once_the_layout_is_confirmed(
     installation: Installation,
 ) -> None:
     installation.vendor.publish(NORD, "getUnsubscribes", [["?", "?"]], published_at=NOW - timedelta(hours=3))
     assert "none of the 1 fetched rows fits" in problems(installation.run(assets=FEEDBACK))[0], (
-        "nobody knows the layout yet"
+        "the layout isn't confirmed yet"
     )
     installation.leave("person1@example.org")
     installation.run(assets=FEEDBACK)
@@ -49,7 +49,7 @@ def test_one_odd_row_on_a_day_without_others_stops_nobody_once_the_layout_has_pr
     assert "2 rows of getUnsubscribes can't be read" in (check(result, "layout").description or "")
 
 
-def test_check_says_that_unsubscribes_by_mailing_do_not_replace_the_others(
+def test_check_warns_if_the_only_unsubscribes_are_those_by_mailing(
     installation: Installation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     installation.settings["mandators"]["nord"]["feedback"] = {
@@ -60,7 +60,7 @@ def test_check_says_that_unsubscribes_by_mailing_do_not_replace_the_others(
 
 
 @pytest.mark.two_lists
-def test_a_number_that_no_mailing_can_have_stops_nobody_and_the_unsubscribe_counts_for_every_list(
+def test_an_unsubscribe_with_an_impossible_mailing_id_counts_for_every_list(
     installation: Installation,
 ) -> None:
     installation.settings["mandators"]["nord"]["feedback"] = {

@@ -1,4 +1,4 @@
-"""The same days with everything of ours in PostgreSQL, as in production."""
+"""Days with the CRM and the state database on PostgreSQL, as in production."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What recipients did with mailings comes back once, whatever happens on the way."""
+"""Responses to mailings are imported once, even if a run fails half-way."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,27 +14,28 @@ from campaign_sync.crm.sql import schema
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.files import FileStorage, FileStorageError
 from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Installation, epoch_ms
+from campaign_sync_tests.scenarios.daily_run import check
 
-MAILING, ANOTHER = 70001, 70002
+MAILING, OTHER_MAILING = 70001, 70002
 ANNA, BJOERN = "person1@example.org", "person2@example.org"
 LINK = "https://shop.example.org/sale?a=1&b=ü"
 HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def answering(installation: Installation) -> Installation:
-    """An installation that asks for opens and clicks; its lists were sent a moment ago."""
+def responding(installation: Installation) -> Installation:
+    """Return an installation that imports opens and clicks, and whose lists were just replaced."""
     installation.settings["mandators"]["nord"]["responses"] = {
         "readers": {"getOpens": {}, "getClicks": {"link": 3}},
     }
     installation.day("nord")
     installation.vendor.add_mailing(NORD, MAILING, "Sale", status="DONE", list_ids=[NEWSLETTER])
-    installation.vendor.add_mailing(NORD, ANOTHER, "To both", status="DONE", list_ids=[NEWSLETTER, PRODUCTS])
+    installation.vendor.add_mailing(NORD, OTHER_MAILING, "To both", status="DONE", list_ids=[NEWSLETTER, PRODUCTS])
     return installation
 
 
 def now() -> datetime:
-    """Without what milliseconds can't hold."""
+    """Return the current time in whole milliseconds, as exports write it."""
     moment = datetime.now(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
@@ -46,20 +47,20 @@ def run(installation: Installation) -> dg.ExecuteInProcessResult:
     )
 
 
-def bring_back(installation: Installation) -> dict[str, dict[str, Any]]:
-    """Run the job, which must succeed; what it tells of each kind."""
+def import_responses(installation: Installation) -> dict[str, dict[str, Any]]:
+    """Run the job, which must succeed, and return the metadata of each kind of response."""
     result = run(installation)
     assert result.success, problems(result)
-    told = {}
+    metadata = {}
     for event in result.get_asset_materialization_events():
         assert event.asset_key
         values = event.materialization.metadata
-        told[event.asset_key.path[-1]] = {name: value.value for name, value in values.items()}
-    return told
+        metadata[event.asset_key.path[-1]] = {name: value.value for name, value in values.items()}
+    return metadata
 
 
 def stored(installation: Installation, kind: str) -> pd.DataFrame:
-    """The dataset as anybody reads it."""
+    """Return the dataset of a kind of response, as any reader of Parquet reads it."""
     return pd.read_parquet(installation.folder / "frames" / "responses" / "nord" / kind)
 
 
@@ -75,24 +76,24 @@ def add_campaigns(installation: Installation, *mailing_ids: int) -> None:
             crm.execute(schema.campaign.insert().values(mailing_id=str(mailing_id)))
 
 
-def in_the_crm(installation: Installation) -> list[Any]:
+def crm_responses(installation: Installation) -> list[Any]:
     with installation.crm() as crm:
         return list(crm.execute(schema.response.select().order_by(schema.response.c.kind)))
 
 
 @pytest.mark.two_lists
-def test_opens_and_clicks_stand_in_a_dataset_by_day_with_whom_they_are_of(answering: Installation) -> None:
+def test_opens_and_clicks_are_stored_by_day_with_their_records_and_opt_ins(responding: Installation) -> None:
     moment = now()
     yesterday = moment - timedelta(days=1)
-    answering.vendor.publish(
+    responding.vendor.publish(
         NORD,
         "getOpens",
         [[ANNA, str(MAILING), epoch_ms(moment)], ["Stranger@Example.com", str(MAILING), epoch_ms(yesterday)]],
     )
-    answering.vendor.publish(NORD, "getClicks", [[ANNA, str(ANOTHER), epoch_ms(moment), LINK]])
-    bring_back(answering)
+    responding.vendor.publish(NORD, "getClicks", [[ANNA, str(OTHER_MAILING), epoch_ms(moment), LINK]])
+    import_responses(responding)
 
-    opens = stored(answering, "opens").sort_values("recipient_id")
+    opens = stored(responding, "opens").sort_values("recipient_id")
     assert (str(opens["mailing_id"].dtype), str(opens["occurred_at"].dtype)) == ("int64", "datetime64[us, UTC]")
     anna, stranger = opens.to_dict("records")
     assert anna == {
@@ -106,110 +107,110 @@ def test_opens_and_clicks_stand_in_a_dataset_by_day_with_whom_they_are_of(answer
     }
     assert (stranger["recipient_id"], stranger["day"]) == ("stranger@example.com", f"{yesterday:%Y-%m-%d}")
     assert all(pd.isna(stranger[column]) for column in ("entity_type", "entity_id", "opt_in_id"))
-    (click,) = stored(answering, "clicks").to_dict("records")
+    (click,) = stored(responding, "clicks").to_dict("records")
     assert (click["link"], click["entity_id"]) == (LINK, "c1")
     assert pd.isna(click["opt_in_id"]), "the mailing went to two lists, and she is in both"
 
 
-def test_every_run_goes_on_where_the_last_one_ended_and_stores_nothing_twice(answering: Installation) -> None:
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
-    assert bring_back(answering)["opens"]["new"] == 1
+def test_every_run_continues_where_the_last_one_ended_and_stores_nothing_twice(responding: Installation) -> None:
+    responding.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
+    assert import_responses(responding)["opens"]["new"] == 1
 
-    answering.vendor.publish(NORD, "getOpens", [[BJOERN, str(MAILING), epoch_ms(now())]])
-    told = bring_back(answering)["opens"]
-    assert (told["dagster/row_count"], told["new"], told["known before"]) == (2, 1, 1)
-    told = bring_back(answering)["opens"]
-    assert (told["dagster/row_count"], told["new"], told["known before"]) == (2, 0, 2)
-    assert keys(answering) == [(ANNA, MAILING), (BJOERN, MAILING)]
-
-
-def test_a_file_that_comes_late_is_found_in_the_overlap(answering: Installation) -> None:
-    bring_back(answering)
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now() - 2 * HOUR)]], now() - HOUR)
-
-    assert bring_back(answering)["opens"]["new"] == 1
-    assert keys(answering) == [(ANNA, MAILING)]
+    responding.vendor.publish(NORD, "getOpens", [[BJOERN, str(MAILING), epoch_ms(now())]])
+    metadata = import_responses(responding)["opens"]
+    assert (metadata["dagster/row_count"], metadata["new"], metadata["known before"]) == (2, 1, 1)
+    metadata = import_responses(responding)["opens"]
+    assert (metadata["dagster/row_count"], metadata["new"], metadata["known before"]) == (2, 0, 2)
+    assert keys(responding) == [(ANNA, MAILING), (BJOERN, MAILING)]
 
 
-def test_the_same_row_twice_is_one_response_and_another_time_or_link_is_another(answering: Installation) -> None:
+def test_a_file_that_comes_late_is_read_in_the_overlap(responding: Installation) -> None:
+    import_responses(responding)
+    responding.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now() - 2 * HOUR)]], now() - HOUR)
+
+    assert import_responses(responding)["opens"]["new"] == 1
+    assert keys(responding) == [(ANNA, MAILING)]
+
+
+def test_equal_rows_are_one_response_and_rows_with_another_time_or_link_are_others(responding: Installation) -> None:
     moment = now()
     row = [ANNA, str(MAILING), epoch_ms(moment), LINK]
-    answering.vendor.publish(
+    responding.vendor.publish(
         NORD, "getClicks", [row, row, [*row[:3], "https://shop.example.org/"], [*row[:3], ""], [*row[:3], ""]]
     )
-    answering.vendor.publish(NORD, "getClicks", [[ANNA, str(MAILING), epoch_ms(moment + HOUR), LINK]])
+    responding.vendor.publish(NORD, "getClicks", [[ANNA, str(MAILING), epoch_ms(moment + HOUR), LINK]])
 
-    assert bring_back(answering)["clicks"]["new"] == 4
-    assert bring_back(answering)["clicks"]["known before"] == 4
-    assert len(stored(answering, "clicks")) == 4
+    assert import_responses(responding)["clicks"]["new"] == 4
+    assert import_responses(responding)["clicks"]["known before"] == 4
+    assert len(stored(responding, "clicks")) == 4
 
 
-@pytest.mark.parametrize("deadly", [0, 1, 2])
-def test_a_run_that_dies_between_the_files_and_the_watermark_is_repeated_without_a_trace(
-    answering: Installation, monkeypatch: pytest.MonkeyPatch, deadly: int
+@pytest.mark.parametrize("stored_before", [0, 1, 2])
+def test_a_run_that_fails_before_it_moves_the_watermark_is_repeated_without_duplicates(
+    responding: Installation, monkeypatch: pytest.MonkeyPatch, stored_before: int
 ) -> None:
-    bring_back(answering)
-    with answering.state() as state:
+    import_responses(responding)
+    with responding.state() as state:
         watermark = state.response_imports.committed_until("nord")["getOpens"]
     days = [now() - timedelta(days=day) for day in range(3)]
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(day)] for day in days], now() - HOUR)
+    responding.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(day)] for day in days], now() - HOUR)
     written: list[str] = []
     write = FileStorage.add_to_partition
 
-    def dying(self: FileStorage, folder: str, window: Window, frame: pd.DataFrame) -> str:
+    def fail_later(self: FileStorage, folder: str, window: Window, frame: pd.DataFrame) -> str:
         name = write(self, folder, window, frame)
         written.append(name)
-        if len(written) > deadly:
+        if len(written) > stored_before:
             raise FileStorageError("the power went off")
         return name
 
-    monkeypatch.setattr(FileStorage, "add_to_partition", dying)
-    assert not run(answering).success
-    assert len(written) == deadly + 1
-    with answering.state() as state:
+    monkeypatch.setattr(FileStorage, "add_to_partition", fail_later)
+    assert not run(responding).success
+    assert len(written) == stored_before + 1
+    with responding.state() as state:
         assert state.response_imports.committed_until("nord")["getOpens"] == watermark
 
     monkeypatch.undo()
-    told = bring_back(answering)["opens"]
+    metadata = import_responses(responding)["opens"]
     again = 3  # the window that was fetched behind it overlaps
-    assert (told["new"], told["known before"]) == (2 - deadly, deadly + 1 + again)
-    assert len(stored(answering, "opens")) == 3
-    assert bring_back(answering)["opens"]["new"] == 0
+    assert (metadata["new"], metadata["known before"]) == (2 - stored_before, stored_before + 1 + again)
+    assert len(stored(responding, "opens")) == 3
+    assert import_responses(responding)["opens"]["new"] == 0
 
 
-def test_a_death_before_the_crm_has_them_loses_none_there(answering: Installation) -> None:
-    add_campaigns(answering, MAILING)
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
-    with answering.crm() as crm:
+def test_a_run_that_fails_before_it_writes_to_the_crm_is_repeated_there(responding: Installation) -> None:
+    add_campaigns(responding, MAILING)
+    responding.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
+    with responding.crm() as crm:
         crm.exec_driver_sql("CREATE TRIGGER refuse BEFORE INSERT ON response BEGIN SELECT RAISE(ABORT, 'no'); END")
-    assert any("recording responses failed" in told for told in problems(run(answering)))
+    assert any("recording responses failed" in problem for problem in problems(run(responding)))
 
-    with answering.crm() as crm:
+    with responding.crm() as crm:
         crm.exec_driver_sql("DROP TRIGGER refuse")
-    told = bring_back(answering)["opens"]
-    assert (told["new"], told["written to the CRM"], told["known to the CRM before"]) == (0, 1, 1)
+    metadata = import_responses(responding)["opens"]
+    assert (metadata["new"], metadata["written to the CRM"], metadata["known to the CRM before"]) == (0, 1, 1)
 
 
-def test_the_crm_gets_those_of_its_people_and_campaigns_once(answering: Installation) -> None:
-    add_campaigns(answering, MAILING)
+def test_the_crm_gets_each_response_of_its_people_to_its_campaigns_once(responding: Installation) -> None:
+    add_campaigns(responding, MAILING)
     moment = now()
-    answering.vendor.publish(
+    responding.vendor.publish(
         NORD,
         "getOpens",
         [
             [ANNA, str(MAILING), epoch_ms(moment)],
-            [BJOERN, str(ANOTHER), epoch_ms(moment)],
+            [BJOERN, str(OTHER_MAILING), epoch_ms(moment)],
             ["stranger@example.com", str(MAILING), epoch_ms(moment)],
         ],
     )
-    answering.vendor.publish(NORD, "getClicks", [[ANNA, str(MAILING), epoch_ms(moment), LINK]])
-    told = bring_back(answering)["opens"]
+    responding.vendor.publish(NORD, "getClicks", [[ANNA, str(MAILING), epoch_ms(moment), LINK]])
+    metadata = import_responses(responding)["opens"]
     numbers = ("written to the CRM", "known to the CRM before", "without a campaign in the CRM", "recipient unknown")
-    assert [told[name] for name in numbers] == [1, 0, 1, 1]
-    assert [told[name] for name in ("new", "known before", "rows that didn't fit")] == [3, 0, 0]
+    assert [metadata[name] for name in numbers] == [1, 0, 1, 1]
+    assert [metadata[name] for name in ("new", "known before", "rows that didn't fit")] == [3, 0, 0]
 
-    assert [bring_back(answering)["opens"][name] for name in numbers] == [0, 1, 1, 1]
-    click, opened = in_the_crm(answering)
+    assert [import_responses(responding)["opens"][name] for name in numbers] == [0, 1, 1, 1]
+    click, opened = crm_responses(responding)
     assert (click.kind, click.detail) == ("clicks", LINK)
     assert (
         opened.kind,
@@ -224,25 +225,27 @@ def test_the_crm_gets_those_of_its_people_and_campaigns_once(answering: Installa
     )
 
 
-def test_a_response_is_of_whoever_had_the_address_when_the_list_was_sent_last(answering: Installation) -> None:
+def test_a_response_is_attributed_to_the_record_with_that_address_in_the_last_list_sent(
+    responding: Installation,
+) -> None:
     before = now()
-    with answering.crm() as crm:
+    with responding.crm() as crm:
         crm.execute(schema.contact.delete().where(schema.contact.c.id == "c1"))
-    answering.add_contact("c9", ANNA)
-    answering.day("nord")
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(moment)] for moment in (before, now())])
-    bring_back(answering)
+    responding.add_contact("c9", ANNA)
+    responding.day("nord")
+    responding.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(moment)] for moment in (before, now())])
+    import_responses(responding)
 
-    opens = stored(answering, "opens").sort_values("occurred_at")
+    opens = stored(responding, "opens").sort_values("occurred_at")
     assert opens["entity_id"].tolist() == ["c1", "c9"]
 
 
 @pytest.mark.two_lists
-def test_the_record_that_a_row_names_is_the_responder_and_the_lists_tell_what_it_doesnt_name(
-    answering: Installation,
+def test_a_response_is_attributed_by_what_its_row_names_and_otherwise_by_the_lists(
+    responding: Installation,
 ) -> None:
     fields = {"opt_in_id": 3, "entity_type": 4, "entity_id": 5}
-    answering.settings["mandators"]["nord"]["responses"]["readers"] = {"getOpens": fields}
+    responding.settings["mandators"]["nord"]["responses"]["readers"] = {"getOpens": fields}
     moment, second = now(), timedelta(seconds=1)
     rows = [
         ["products-nord", "contact", "c4"],
@@ -251,15 +254,15 @@ def test_the_record_that_a_row_names_is_the_responder_and_the_lists_tell_what_it
         ["newsletter-sued", "", ""],
         [],
     ]
-    answering.vendor.publish(
+    responding.vendor.publish(
         NORD,
         "getOpens",
-        [[ANNA, str(ANOTHER), epoch_ms(moment + number * second), *row] for number, row in enumerate(rows)],
+        [[ANNA, str(OTHER_MAILING), epoch_ms(moment + number * second), *row] for number, row in enumerate(rows)],
     )
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(ANOTHER), epoch_ms(moment)]])
-    bring_back(answering)
+    responding.vendor.publish(NORD, "getOpens", [[ANNA, str(OTHER_MAILING), epoch_ms(moment)]])
+    import_responses(responding)
 
-    opens = stored(answering, "opens").sort_values("occurred_at")[["entity_id", "opt_in_id"]]
+    opens = stored(responding, "opens").sort_values("occurred_at")[["entity_id", "opt_in_id"]]
     assert opens.astype(object).where(opens.notna(), None).to_numpy().tolist() == [
         ["c4", "products-nord"],
         ["c4", None],
@@ -269,117 +272,117 @@ def test_the_record_that_a_row_names_is_the_responder_and_the_lists_tell_what_it
     ]
 
 
-def test_where_a_snapshot_is_lost_responses_come_back_without_people(answering: Installation) -> None:
-    for file in (answering.folder / "frames").rglob("*.parquet"):
+def test_responses_to_a_lost_snapshot_are_stored_without_records(responding: Installation) -> None:
+    for file in (responding.folder / "frames").rglob("*.parquet"):
         file.unlink()
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
+    responding.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
 
-    assert bring_back(answering)["opens"]["new"] == 1
-    assert stored(answering, "opens")["entity_id"].isna().all()
-
-
-def test_a_crm_without_these_tables_is_not_asked(answering: Installation) -> None:
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
-    told = bring_back(answering)["opens"]
-
-    assert told["new"] == 1
-    assert "written to the CRM" not in told
+    assert import_responses(responding)["opens"]["new"] == 1
+    assert stored(responding, "opens")["entity_id"].isna().all()
 
 
-def test_header_and_german_times_are_read(answering: Installation) -> None:
-    answering.settings["mandators"]["nord"]["responses"]["readers"] = {
+def test_a_crm_without_tables_for_responses_is_not_used(responding: Installation) -> None:
+    responding.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
+    metadata = import_responses(responding)["opens"]
+
+    assert metadata["new"] == 1
+    assert "written to the CRM" not in metadata
+
+
+def test_header_and_german_times_are_read(responding: Installation) -> None:
+    responding.settings["mandators"]["nord"]["responses"]["readers"] = {
         "getOpens": {"recipient": "Empfänger", "mailing": "Mailing", "time": "Zeit", "time_format": "%d.%m.%Y %H:%M:%S"}
     }
     local = now().replace(microsecond=0).astimezone(ZoneInfo("Europe/Berlin"))
     rows = [["Zeit", "Empfänger", "Mailing"], [f"{local:%d.%m.%Y %H:%M:%S}", ANNA, str(MAILING)]]
-    answering.vendor.publish(NORD, "getOpens", rows)
-    told = bring_back(answering)
+    responding.vendor.publish(NORD, "getOpens", rows)
+    metadata = import_responses(responding)
 
-    assert list(told) == ["opens"]
-    assert told["opens"]["rows that didn't fit"] == 0
-    assert stored(answering, "opens")["occurred_at"].tolist() == [local]
+    assert list(metadata) == ["opens"]
+    assert metadata["opens"]["rows that didn't fit"] == 0
+    assert stored(responding, "opens")["occurred_at"].tolist() == [local]
 
 
-def test_rows_that_do_not_fit_warn_and_are_read_again_when_the_layout_is_mended(answering: Installation) -> None:
+def test_rows_that_do_not_fit_are_reported_and_read_again_with_a_corrected_layout(responding: Installation) -> None:
     moment = now()
     good = [ANNA, str(MAILING), epoch_ms(moment)]
-    moved = [BJOERN, "", epoch_ms(moment), str(ANOTHER)]
+    moved = [BJOERN, "", epoch_ms(moment), str(OTHER_MAILING)]
     unparsed: Sequence[Sequence[str]] = [
         [BJOERN, "Sale", epoch_ms(moment - timedelta(seconds=1))],
         [BJOERN, str(2**64), epoch_ms(moment)],
     ]
-    answering.vendor.publish(NORD, "getOpens", [good, moved, *unparsed])
-    result = run(answering)
+    responding.vendor.publish(NORD, "getOpens", [good, moved, *unparsed])
+    result = run(responding)
     assert result.success
-    (check,) = [one for one in result.get_asset_check_evaluations() if one.asset_key.path[-1] == "opens"]
-    assert (check.check_name, check.passed, check.severity) == ("layout", False, dg.AssetCheckSeverity.WARN)
-    assert "3 rows of getOpens can't be read" in (check.description or "")
-    assert BJOERN not in str(check)
-    with answering.state() as state:
+    layout = check(result, "layout", "opens")
+    assert (layout.passed, layout.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "3 rows of getOpens can't be read" in (layout.description or "")
+    assert BJOERN not in str(layout)
+    with responding.state() as state:
         assert state.response_imports.unparsed("nord", "getOpens") == 3
         assert "getOpens" in state.response_imports.committed_until("nord")
 
-    answering.settings["mandators"]["nord"]["responses"]["readers"]["getOpens"] = {"mailing": 3}
-    assert bring_back(answering)["opens"]["new"] == 1
-    assert keys(answering) == [(ANNA, MAILING), (BJOERN, ANOTHER)]
+    responding.settings["mandators"]["nord"]["responses"]["readers"]["getOpens"] = {"mailing": 3}
+    assert import_responses(responding)["opens"]["new"] == 1
+    assert keys(responding) == [(ANNA, MAILING), (BJOERN, OTHER_MAILING)]
 
 
-def test_a_layout_that_fits_nothing_stores_nothing_and_stops_nothing(answering: Installation) -> None:
-    answering.settings["mandators"]["nord"]["responses"]["readers"]["getOpens"] = {"recipient": "Empfänger"}
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
-    assert bring_back(answering)["opens"]["rows that didn't fit"] == 1
+def test_a_layout_that_fits_no_row_does_not_stop_the_job(responding: Installation) -> None:
+    responding.settings["mandators"]["nord"]["responses"]["readers"]["getOpens"] = {"recipient": "Empfänger"}
+    responding.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
+    assert import_responses(responding)["opens"]["rows that didn't fit"] == 1
 
-    answering.settings["mandators"]["nord"]["responses"]["readers"]["getOpens"] = {}
-    told = bring_back(answering)["opens"]
-    assert (told["new"], told["rows that didn't fit"]) == (1, 0)
+    responding.settings["mandators"]["nord"]["responses"]["readers"]["getOpens"] = {}
+    metadata = import_responses(responding)["opens"]
+    assert (metadata["new"], metadata["rows that didn't fit"]) == (1, 0)
 
 
 @pytest.mark.two_lists
-def test_one_reader_can_serve_feedback_and_responses_each_with_its_own_watermark(answering: Installation) -> None:
-    mandator = answering.settings["mandators"]["nord"]
+def test_a_reader_can_serve_feedback_and_responses_each_with_its_own_watermark(responding: Installation) -> None:
+    mandator = responding.settings["mandators"]["nord"]
     mandator["feedback"] = {"readers": {"getUnsubscribes": {}, "getResponses": {"time": 2, "category": 3}}}
     mandator["responses"] = {"readers": {"getResponses": {"category": 3}}}
-    answering.vendor.publish(NORD, "getResponses", [[ANNA, str(MAILING), epoch_ms(now()), "autoresponder"]])
-    bring_back(answering)
-    with answering.state() as state:
+    responding.vendor.publish(NORD, "getResponses", [[ANNA, str(MAILING), epoch_ms(now()), "autoresponder"]])
+    import_responses(responding)
+    with responding.state() as state:
         assert "getResponses" not in state.feedback_imports.committed_until("nord")
         assert (state.feedback_imports.pending("nord"), state.feedback_imports.uncommitted_count("nord")) == ([], 0)
         until = state.response_imports.committed_until("nord")
 
-    answering.vendor.publish(NORD, "getResponses", [[BJOERN, str(MAILING), epoch_ms(now()), "Hardbounce"]])
-    answering.list_settings()["limits"] = answering.list_settings(name="products")["limits"] = {"max_shrink": 0.3}
-    answering.day("nord")
-    assert BJOERN not in answering.addresses()
-    with answering.state() as state:
+    responding.vendor.publish(NORD, "getResponses", [[BJOERN, str(MAILING), epoch_ms(now()), "Hardbounce"]])
+    responding.list_settings()["limits"] = responding.list_settings(name="products")["limits"] = {"max_shrink": 0.3}
+    responding.day("nord")
+    assert BJOERN not in responding.addresses()
+    with responding.state() as state:
         assert "getResponses" in state.feedback_imports.committed_until("nord")
         assert state.response_imports.committed_until("nord") == until
-    bring_back(answering)
-    assert stored(answering, "responses")["category"].tolist() == ["autoresponder", "Hardbounce"]
+    import_responses(responding)
+    assert stored(responding, "responses")["category"].tolist() == ["autoresponder", "Hardbounce"]
 
 
-def test_the_daily_replace_brings_no_responses_and_asks_for_none(answering: Installation) -> None:
-    assert not answering.vendor.calls("getOpens")
-    answering.day("nord")
-    assert not answering.vendor.calls("getOpens")
+def test_the_daily_replacement_imports_no_responses(responding: Installation) -> None:
+    assert not responding.vendor.calls("getOpens")
+    responding.day("nord")
+    assert not responding.vendor.calls("getOpens")
 
 
-def test_raw_files_go_when_their_time_is_over_and_the_dataset_stays(answering: Installation) -> None:
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
-    bring_back(answering)
-    raw = answering.folder / "frames" / "responses" / "nord" / "getOpens"
+def test_raw_files_are_removed_after_their_retention_and_the_dataset_stays(responding: Installation) -> None:
+    responding.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
+    import_responses(responding)
+    raw = responding.folder / "frames" / "responses" / "nord" / "getOpens"
     *old, newest = sorted(raw.glob("*.csv"))
     assert old
 
-    answering.settings["mandators"]["nord"]["feedback"] = {"keep_files": "1d"}
-    bring_back(answering)
+    responding.settings["mandators"]["nord"]["feedback"] = {"keep_files": "1d"}
+    import_responses(responding)
     assert not set(old) & set(raw.glob("*.csv"))
     assert newest.exists()
-    assert keys(answering) == [(ANNA, MAILING)]
+    assert keys(responding) == [(ANNA, MAILING)]
 
 
-def test_nobody_is_named_in_what_dagster_shows(answering: Installation) -> None:
-    add_campaigns(answering, MAILING)
-    answering.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())], [BJOERN, "?", "?"]])
-    result = run(answering)
+def test_no_address_is_in_dagsters_event_log(responding: Installation) -> None:
+    add_campaigns(responding, MAILING)
+    responding.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())], [BJOERN, "?", "?"]])
+    result = run(responding)
 
     assert "example.org" not in str(result.all_events)

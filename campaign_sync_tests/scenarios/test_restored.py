@@ -1,4 +1,4 @@
-"""What becomes of an installation of which only a part came back from a backup."""
+"""An installation of which only a part was restored from a backup."""
 
 import shutil
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_after_an_older_state_database_the_feedback_of_the_days_between_is_impor
 
 
 @pytest.mark.two_lists
-def test_without_the_frame_storage_lists_are_replaced_and_leavers_still_leave(installation: Installation) -> None:
+def test_without_the_stored_files_lists_are_replaced_and_unsubscribes_still_count(installation: Installation) -> None:
     _may_shrink(installation)
     installation.day()
     shutil.rmtree(installation.folder / "frames")
@@ -64,7 +64,7 @@ def test_without_the_frame_storage_lists_are_replaced_and_leavers_still_leave(in
 
 
 @pytest.mark.two_lists
-def test_after_an_older_crm_the_audit_brings_back_who_left_before_any_list_is_filled(
+def test_after_an_older_crm_the_audit_restores_withdrawals_before_a_list_is_filled(
     installation: Installation,
 ) -> None:
     _may_shrink(installation)
@@ -84,44 +84,43 @@ def test_after_an_older_crm_the_audit_brings_back_who_left_before_any_list_is_fi
 LIST = [("nord", f"newsletter_{asset}") for asset in ("selection", "snapshot", "recipient_list")]
 
 
-def _lose(installation: Installation, name: str) -> None:
+def _delete(installation: Installation, name: str) -> None:
     for file in installation.folder.glob(f"{name}*"):
         file.unlink()
 
 
 @pytest.fixture
-def _gives_up_at_once(installation: Installation) -> None:
+def _one_recipient_a_batch(installation: Installation) -> None:
     installation.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
     installation.retry_policy = NO_RETRIES
 
 
 def _leave_half_full(installation: Installation) -> list[str]:
-    """Let a replace end after three of five recipients. Returns whom the list holds then."""
+    """Let a replacement fail after three of five recipients, and return the list's addresses."""
     installation.vendor.fault("addAll3", "fault", times=99, skip=3, arg="WebserviceImplException: unheard of")
     assert not installation.run("nord").success
     installation.vendor.repair()
     return installation.addresses(NEWSLETTER)
 
 
-@pytest.mark.usefixtures("_gives_up_at_once")
-def test_a_half_full_list_whose_state_database_is_lost_is_found_out_and_filled_when_somebody_says_so(
+@pytest.mark.usefixtures("_one_recipient_a_batch")
+def test_a_half_full_list_without_its_state_database_is_detected_and_filled_after_an_acceptance(
     installation: Installation,
 ) -> None:
     half = _leave_half_full(installation)
     assert 0 < len(half) < len(ADDRESSES)
-    _lose(installation, "state.db")
+    _delete(installation, "state.db")
 
-    told = " ".join(problems(installation.run("nord")))
+    message = " ".join(problems(installation.run("nord")))
 
-    found = f"{len(half)} of the {len(half)} recipients that the list holds are among these 5, so it looks half full"
-    assert found in told
-    assert "`campaign-sync run nord --list newsletter --accept-size REASON`" in told
+    reason = f"{len(half)} of the {len(half)} recipients that the list holds are among these 5, so it looks half full"
+    assert reason in message
+    assert "`campaign-sync run nord --list newsletter --accept-size REASON`" in message
     assert installation.addresses(NEWSLETTER) == half, "nothing is sent on a guess"
     run_id = str(uuid4())
     with installation.state() as state:
-        assert [(one.held, one.expected) for one in state.recipient_lists.partial_fills("nord").values()] == [
-            (len(half), 5)
-        ]
+        (partial_fill,) = state.recipient_lists.partial_fills("nord").values()
+        assert (partial_fill.held, partial_fill.expected) == (len(half), 5)
         state.recipient_lists.accept_size(
             SizeAcceptance(run_id, "nord", "newsletter", "anna", "it was half full", LONG_AGO)
         )
@@ -131,20 +130,20 @@ def test_a_half_full_list_whose_state_database_is_lost_is_found_out_and_filled_w
         assert state.recipient_lists.partial_fills("nord") == {}
 
 
-@pytest.mark.usefixtures("_gives_up_at_once")
-def test_the_gate_alone_finds_a_half_full_list_out_as_well(installation: Installation) -> None:
+@pytest.mark.usefixtures("_one_recipient_a_batch")
+def test_the_preflight_alone_detects_a_half_full_list_as_well(installation: Installation) -> None:
     half = _leave_half_full(installation)
-    _lose(installation, "state.db")
+    _delete(installation, "state.db")
     installation.run("nord")
 
-    told = " ".join(problems(installation.run("nord", assets=[("nord", "newsletter_recipient_list")])))
+    message = " ".join(problems(installation.run("nord", assets=[("nord", "newsletter_recipient_list")])))
 
-    assert "was not touched. plausible_size: " in told
-    assert "so it looks half full" in told
+    assert "was not touched. plausible_size: " in message
+    assert "so it looks half full" in message
     assert installation.addresses(NEWSLETTER) == half
 
 
-@pytest.mark.usefixtures("_gives_up_at_once")
+@pytest.mark.usefixtures("_one_recipient_a_batch")
 def test_a_half_full_list_is_filled_by_the_next_run_after_an_older_state_database(installation: Installation) -> None:
     installation.day()
     _backup(installation, "state.db")
@@ -156,12 +155,16 @@ def test_a_half_full_list_is_filled_by_the_next_run_after_an_older_state_databas
     assert installation.addresses(NEWSLETTER) == ADDRESSES
 
 
-def test_a_list_of_other_people_that_would_grow_is_not_said_to_be_half_full(installation: Installation) -> None:
-    installation.fill_by_hand(NEWSLETTER, ADDRESSES[:2])  # without the technical fields: nobody knows who they are
+def test_a_list_without_technical_fields_that_would_grow_is_not_reported_as_half_full(
+    installation: Installation,
+) -> None:
+    installation.fill_by_hand(
+        NEWSLETTER, ADDRESSES[:2]
+    )  # without the technical fields, so that they can't be recognized
 
-    told = " ".join(problems(installation.run("nord")))
+    message = " ".join(problems(installation.run("nord")))
 
-    assert "the list grows by 150% from 2 (in the list now) to 5" in told
-    assert "half full" not in told
+    assert "the list grows by 150% from 2 (in the list now) to 5" in message
+    assert "half full" not in message
     with installation.state() as state:
         assert state.recipient_lists.partial_fills("nord") == {}

@@ -1,4 +1,4 @@
-"""How a list that broke off half full becomes whole again."""
+"""How a list is completed whose replacement stopped half-way."""
 
 import dagster as dg
 import pytest
@@ -13,7 +13,7 @@ from campaign_sync_tests.scenarios.daily_run import FEEDBACK, PICK, REPLACE
 pytestmark = pytest.mark.usefixtures("without_retries")
 
 THIRD = 2
-"""So many batches pass before the one that fails."""
+"""How many batches succeed before the third, which fails."""
 
 
 @pytest.fixture(autouse=True)
@@ -21,8 +21,8 @@ def _one_recipient_a_batch(installation: Installation) -> None:
     installation.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
 
 
-def break_off(installation: Installation, instance: dg.DagsterInstance) -> Replacement:
-    """Let a replace end in the third of five batches: the vendor has stored it, and is not heard of again."""
+def stop_in_third_batch(installation: Installation, instance: dg.DagsterInstance) -> Replacement:
+    """Let a replacement stop in the third of five batches: the vendor stores it, and then no longer answers."""
     installation.fill_by_hand(NEWSLETTER, ["old@example.com", *ADDRESSES[:4]])
     installation.run("nord", instance, assets=FEEDBACK + PICK)
     installation.vendor.fault("addAll3", "drop", skip=THIRD, times=1)
@@ -31,21 +31,21 @@ def break_off(installation: Installation, instance: dg.DagsterInstance) -> Repla
     assert not result.success
     assert "INCOMPLETE since" in problems(result)[0]
     installation.vendor.repair()
-    return broken(installation)
+    return unfinished(installation)
 
 
-def broken(installation: Installation) -> Replacement:
+def unfinished(installation: Installation) -> Replacement:
     with installation.state() as state:
-        found = state.replacements.incomplete("nord", "newsletter")
-    assert found is not None
-    return found
+        replacement = state.replacements.incomplete("nord", "newsletter")
+    assert replacement is not None
+    return replacement
 
 
-def test_a_rerun_goes_on_where_the_list_agrees_with_the_snapshot_and_sends_nobody_twice(
+def test_a_rerun_resumes_where_the_list_agrees_with_the_snapshot_and_sends_each_recipient_once(
     installation: Installation,
 ) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        first = break_off(installation, instance)
+        first = stop_in_third_batch(installation, instance)
         clears, sent = installation.clears(), len(installation.vendor.calls("addAll3"))
         result = installation.run("nord", instance, assets=REPLACE)
 
@@ -62,9 +62,9 @@ def test_a_rerun_goes_on_where_the_list_agrees_with_the_snapshot_and_sends_nobod
     assert StepOutcome.UNKNOWN in outcomes
 
 
-def test_a_half_full_list_that_somebody_meddled_with_is_cleared_and_filled_anew(installation: Installation) -> None:
+def test_a_half_full_list_that_another_user_has_changed_is_cleared_and_filled_again(installation: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        break_off(installation, instance)
+        stop_in_third_batch(installation, instance)
         installation.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
         clears = installation.clears()
         result = installation.run("nord", instance, assets=REPLACE)
@@ -74,9 +74,9 @@ def test_a_half_full_list_that_somebody_meddled_with_is_cleared_and_filled_anew(
     assert installation.clears() == clears + 1
 
 
-def test_a_whole_new_day_mends_the_list_as_well_with_what_is_true_by_then(installation: Installation) -> None:
+def test_a_new_day_completes_the_list_with_its_own_snapshot(installation: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        break_off(installation, instance)
+        stop_in_third_batch(installation, instance)
         installation.leave("person1@example.org")
         result = installation.run("nord", instance)
 
@@ -84,34 +84,34 @@ def test_a_whole_new_day_mends_the_list_as_well_with_what_is_true_by_then(instal
     assert installation.addresses() == ADDRESSES[1:]
 
 
-def test_somebody_who_left_since_the_list_broke_off_is_not_in_it_when_it_is_whole_again(
+def test_a_person_who_leaves_before_the_rerun_is_not_in_the_completed_list(
     installation: Installation,
 ) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        break_off(installation, instance)
-        installation.vendor.unsubscribe(NORD, "person1@example.org")  # they were stored before it broke off
+        stop_in_third_batch(installation, instance)
+        installation.vendor.unsubscribe(NORD, "person1@example.org")  # after it was stored in the list
         result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
     assert installation.addresses() == ADDRESSES[1:]
 
 
-def test_a_list_that_cannot_be_mended_says_since_when_it_is_incomplete_and_what_stands_against_it(
+def test_a_list_that_cannot_be_completed_is_reported_with_its_time_and_the_reason(
     installation: Installation,
 ) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        first = break_off(installation, instance)
+        first = stop_in_third_batch(installation, instance)
         installation.list_settings()["max_snapshot_age"] = "PT0.001S"
         result = installation.run("nord", instance, assets=REPLACE)
 
-    (told,) = problems(result)
-    assert f"INCOMPLETE since {first.cleared_at:%Y-%m-%d %H:%M:%S} UTC" in told
-    assert "snapshot_age" in told
+    (problem,) = problems(result)
+    assert f"INCOMPLETE since {first.cleared_at:%Y-%m-%d %H:%M:%S} UTC" in problem
+    assert "snapshot_age" in problem
 
 
-def test_a_mailing_about_to_start_does_not_keep_a_half_full_list_from_being_filled(installation: Installation) -> None:
+def test_a_mailing_does_not_keep_a_half_full_list_from_being_completed(installation: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        break_off(installation, instance)
+        stop_in_third_batch(installation, instance)
         installation.vendor.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
         result = installation.run("nord", instance, assets=REPLACE)
 

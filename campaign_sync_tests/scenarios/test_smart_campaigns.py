@@ -1,4 +1,4 @@
-"""Smart Campaigns use lists for as long as they are switched on: what that does to the replacement of a list."""
+"""Replacements of lists that Smart Campaigns use, which they do until they are switched off."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,8 +17,8 @@ CAMPAIGN = 78
 
 
 @pytest.fixture
-def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long the interlock has slept; it sleeps for no time at all."""
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the seconds that the interlock would have slept, without sleeping."""
     slept: list[float] = []
     monkeypatch.setattr(mailing_interlock, "sleep", slept.append)
     return slept
@@ -38,8 +38,8 @@ def interlock(installation: Installation, **settings: str) -> None:
 
 
 @pytest.mark.two_lists
-@pytest.mark.usefixtures("naps")
-def test_a_list_is_renewed_on_each_of_three_days_under_a_smart_campaign_that_never_ends(
+@pytest.mark.usefixtures("sleeps")
+def test_a_list_is_replaced_every_day_despite_a_smart_campaign_that_never_ends(
     installation: Installation,
 ) -> None:
     campaign(installation, "SENDING")
@@ -54,21 +54,21 @@ def test_a_list_is_renewed_on_each_of_three_days_under_a_smart_campaign_that_nev
         assert gate(result, "products").passed, "it uses another list"
 
 
-def test_a_smart_campaign_is_waited_for_once_in_a_replacement_and_the_look_comes_after_it(
-    installation: Installation, naps: list[float], monkeypatch: pytest.MonkeyPatch
+def test_a_replacement_waits_once_for_a_smart_campaign_and_checks_opt_outs_afterwards(
+    installation: Installation, sleeps: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign(installation, "SENDING")
     interlock(installation, max_wait="10m")
 
     def sleep(seconds: float) -> None:
-        naps.append(seconds)
+        sleeps.append(seconds)
         installation.vendor.unsubscribe(NORD, "person5@example.org")
 
     monkeypatch.setattr(mailing_interlock, "sleep", sleep)
     result = installation.run(assets=CHAIN)
 
     assert result.success, problems(result)
-    assert sum(naps) == 600
+    assert sum(sleeps) == 600
     assert installation.addresses() == ADDRESSES[:4]
     with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("gate", "unsubscribed"): 1}
@@ -82,8 +82,8 @@ def test_a_smart_campaign_that_ends_while_it_is_waited_for_leaves_no_warning(
     assert gate(installation.day()).passed
 
 
-@pytest.mark.usefixtures("naps")
-def test_a_smart_campaign_keeps_a_list_untouched_where_the_configuration_says_so(installation: Installation) -> None:
+@pytest.mark.usefixtures("sleeps")
+def test_a_smart_campaign_keeps_a_list_untouched_if_the_configuration_says_so(installation: Installation) -> None:
     installation.fill_by_hand(NEWSLETTER, ADDRESSES[:4])
     campaign(installation, "SENDING")
     interlock(installation, smart_campaigns="refuse")
@@ -96,7 +96,7 @@ def test_a_smart_campaign_keeps_a_list_untouched_where_the_configuration_says_so
     assert installation.addresses() == ADDRESSES[:4]
 
 
-@pytest.mark.usefixtures("naps")
+@pytest.mark.usefixtures("sleeps")
 def test_a_smart_campaign_that_starts_soon_is_waited_for_like_any_other_mailing(installation: Installation) -> None:
     campaign(installation, "NEW", timedelta(minutes=50))
 
@@ -118,7 +118,7 @@ def test_a_smart_campaign_that_starts_soon_is_waited_for_like_any_other_mailing(
         ("DONE", None, NEWSLETTER, False),
     ],
 )
-def test_other_smart_campaigns_are_in_no_lists_way(
+def test_other_smart_campaigns_do_not_stop_a_replacement(
     installation: Installation, status: str, starts_in: timedelta | None, list_id: int, shown: bool
 ) -> None:
     campaign(installation, status, starts_in, list_id)
@@ -131,7 +131,7 @@ def test_other_smart_campaigns_are_in_no_lists_way(
     ) == shown
 
 
-@pytest.mark.usefixtures("naps")
+@pytest.mark.usefixtures("sleeps")
 def test_a_regular_mailing_beside_a_smart_campaign_still_keeps_the_list_untouched(installation: Installation) -> None:
     campaign(installation, "SENDING")
     installation.vendor.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
@@ -143,21 +143,21 @@ def test_a_regular_mailing_beside_a_smart_campaign_still_keeps_the_list_untouche
 
 
 @pytest.fixture
-def no_such_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A vendor whose service refuses the mailing type `campaign`."""
+def no_smart_campaigns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the vendor refuse the mailing type `campaign`."""
     from campaign_sync.sandbox import web_services
 
-    asked: Callable[..., Any] = web_services.HANDLERS["Mailing", "getIdsInStatus"]
+    ids_in_status: Callable[..., Any] = web_services.HANDLERS["Mailing", "getIdsInStatus"]
 
     def refuse(caller: Any, mailing_type: str, status: str) -> Any:
         if mailing_type == "campaign":
             raise caller.fault("java.lang.IllegalArgumentException: No enum constant", mailingType=mailing_type)
-        return asked(caller, mailing_type, status)
+        return ids_in_status(caller, mailing_type, status)
 
     monkeypatch.setitem(web_services.HANDLERS, ("Mailing", "getIdsInStatus"), refuse)
 
 
-@pytest.mark.usefixtures("no_such_word")
+@pytest.mark.usefixtures("no_smart_campaigns")
 def test_a_vendor_that_does_not_know_smart_campaigns_stops_no_list(installation: Installation) -> None:
     preflight = gate(installation.day())
 
@@ -165,8 +165,8 @@ def test_a_vendor_that_does_not_know_smart_campaigns_stops_no_list(installation:
     assert "the vendor doesn't show Smart Campaigns" in str(preflight.metadata)
 
 
-@pytest.mark.usefixtures("no_such_word")
-def test_a_list_that_no_smart_campaign_may_find_empty_is_not_cleared_where_the_vendor_tells_of_none(
+@pytest.mark.usefixtures("no_smart_campaigns")
+def test_with_refuse_a_list_is_not_cleared_if_the_vendor_does_not_show_smart_campaigns(
     installation: Installation,
 ) -> None:
     interlock(installation, smart_campaigns="refuse")
@@ -176,8 +176,8 @@ def test_a_list_that_no_smart_campaign_may_find_empty_is_not_cleared_where_the_v
 
 
 @pytest.mark.parametrize("mailing_type", ["regular", "campaign"])
-def test_a_mailing_that_begins_between_admission_and_clearing_is_not_waited_for_with_an_old_look(
-    installation: Installation, naps: list[float], monkeypatch: pytest.MonkeyPatch, mailing_type: str
+def test_a_mailing_that_starts_between_preflight_and_clear_refuses_the_replacement(
+    installation: Installation, sleeps: list[float], monkeypatch: pytest.MonkeyPatch, mailing_type: str
 ) -> None:
     installation.fill_by_hand(NEWSLETTER, ADDRESSES[:4])
     run = Preflight.run
@@ -193,16 +193,16 @@ def test_a_mailing_that_begins_between_admission_and_clearing_is_not_waited_for_
     result = installation.run(assets=CHAIN)
 
     assert "is being sent, since the list was admitted" in problems(result)[0]
-    assert naps == []
+    assert sleeps == []
     assert installation.addresses() == ADDRESSES[:4]
 
 
-def test_a_gate_that_only_warns_raises_no_alarm_and_leaves_the_run_green(
-    installation: Installation, naps: list[float], monkeypatch: pytest.MonkeyPatch
+def test_a_preflight_that_only_warns_leaves_the_run_successful(
+    installation: Installation, sleeps: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign(installation, "SENDING")
 
     result = installation.day()
 
-    assert naps
+    assert sleeps
     assert problems(result) == []

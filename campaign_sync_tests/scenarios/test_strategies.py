@@ -1,4 +1,4 @@
-"""The ways of replacing a list, which all end in the same proof."""
+"""The strategies of replacing a list, which all end in the same proof."""
 
 from campaign_sync.cli.run import problems
 from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, NORD, Installation
@@ -14,7 +14,7 @@ def clears_of(installation: Installation, list_id: int = NEWSLETTER) -> int:
     return [call.list_id for call in installation.vendor.calls("clear")].count(list_id)
 
 
-def test_differences_end_in_the_same_list(installation: Installation) -> None:
+def test_the_differential_strategy_ends_in_the_same_list(installation: Installation) -> None:
     installation.fill_by_hand(NEWSLETTER, ["old@example.com", *ADDRESSES[:4]])
     differential(installation)
 
@@ -22,12 +22,11 @@ def test_differences_end_in_the_same_list(installation: Installation) -> None:
 
     assert result.success, problems(result)
     assert installation.addresses() == ADDRESSES
-    assert all(
-        one["attributes"]["opt-in-id"] == "newsletter-nord" for one in installation.vendor.recipients(NEWSLETTER)
-    )
+    recipients = installation.vendor.recipients(NEWSLETTER)
+    assert {recipient["attributes"]["opt-in-id"] for recipient in recipients} == {"newsletter-nord"}
 
 
-def test_differences_are_made_without_an_empty_moment_and_without_sending_anybody_who_is_there(
+def test_the_differential_strategy_clears_nothing_and_sends_only_what_differs(
     installation: Installation,
 ) -> None:
     differential(installation)
@@ -43,8 +42,8 @@ def test_differences_are_made_without_an_empty_moment_and_without_sending_anybod
 
     assert result.success, problems(result)
     assert installation.addresses() == [*ADDRESSES[1:], "sixth@example.org"]
-    changed = next(one for one in installation.vendor.recipients(NEWSLETTER) if one["id"] == "person2@example.org")
-    assert changed["attributes"]["Ort"] == "Zürich"
+    recipients = {recipient["id"]: recipient for recipient in installation.vendor.recipients(NEWSLETTER)}
+    assert recipients["person2@example.org"]["attributes"]["Ort"] == "Zürich"
     assert sum(call.rows for call in installation.vendor.calls("addAll3")) - sent == 1
     assert len(installation.vendor.calls("setAttributes")) == 1
     assert clears_of(installation) == 0
@@ -59,7 +58,7 @@ def test_a_day_without_differences_changes_nothing_and_is_proven(installation: I
     assert len(installation.vendor.calls("addAll3")) == before
 
 
-def test_somebody_whom_the_vendor_would_not_write_to_any_more_does_not_stay_in_the_list(
+def test_people_who_unsubscribed_or_bounced_do_not_stay_in_the_list(
     installation: Installation,
 ) -> None:
     differential(installation)
@@ -79,7 +78,7 @@ def test_somebody_whom_the_vendor_would_not_write_to_any_more_does_not_stay_in_t
         }
 
 
-def test_a_name_for_ids_that_the_vendor_does_not_know_is_told_before_anything_is_touched(
+def test_an_unknown_id_attribute_is_reported_before_the_list_is_touched(
     installation: Installation,
 ) -> None:
     installation.fill_by_hand(NEWSLETTER, ADDRESSES[:4])
@@ -92,7 +91,7 @@ def test_a_name_for_ids_that_the_vendor_does_not_know_is_told_before_anything_is
     assert installation.addresses() == ADDRESSES[:4]
 
 
-def test_a_difference_that_breaks_off_is_told_and_mended_by_the_next_run(installation: Installation) -> None:
+def test_a_differential_replacement_that_fails_is_completed_by_its_retry(installation: Installation) -> None:
     installation.fill_by_hand(NEWSLETTER, ["old@example.com", *ADDRESSES[:3]])
     differential(installation)
     installation.vendor.fault("addAll3", "fault", times=1, arg="WebserviceImplException: unheard of")

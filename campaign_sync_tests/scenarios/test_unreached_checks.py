@@ -1,4 +1,4 @@
-"""Checks that a run doesn't come to say so, and why; nobody takes yesterday's green for today's."""
+"""Checks that a run doesn't reach are reported as not evaluated, so that yesterday's results don't seem current."""
 
 import dagster as dg
 import pytest
@@ -9,14 +9,14 @@ pytestmark = pytest.mark.usefixtures("without_retries")
 
 
 def newest(instance: dg.DagsterInstance, *path: str) -> dict[str, tuple[bool, str]]:
-    """The newest results of the checks of an asset, and what they say."""
+    """Return the newest result of each check of an asset: whether it passed, and its description."""
     key = dg.AssetKey(path)
     names = CHECKS[path[1].removeprefix("newsletter_").removeprefix("products_")]
-    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(
         [dg.AssetCheckKey(key, name) for name in names]
     )
     results = {}
-    for check, record in found.items():
+    for check, record in records.items():
         evaluation = record.evaluation
         assert isinstance(evaluation, dg.AssetCheckEvaluation), f"{check.name} has no result"
         results[check.name] = (evaluation.passed, evaluation.description or "")
@@ -39,30 +39,31 @@ def green(results: dict[str, tuple[bool, str]]) -> bool:
     return all(passed for passed, _ in results.values())
 
 
-def untold(results: dict[str, tuple[bool, str]], why: str) -> list[str]:
-    """Checks that don't say that they weren't evaluated, and why."""
-    return [name for name, (passed, told) in results.items() if passed or f"not evaluated, because {why}" not in told]
+def wrongly_reported(results: dict[str, tuple[bool, str]], why: str) -> list[str]:
+    """Return the checks that aren't reported as not evaluated for this reason."""
+    expected = f"not evaluated, because {why}"
+    return [name for name, (passed, description) in results.items() if passed or expected not in description]
 
 
 @pytest.mark.two_lists
-def test_checks_behind_a_failed_selection_say_so_and_the_neighbours_are_as_ever(
+def test_checks_behind_a_failed_selection_are_not_evaluated_and_the_other_list_is_green(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     assert installation.run(instance=instance).success
-    installation.list_settings()["select"] = {"marketing_list": "Nobody knows it"}
+    installation.list_settings()["select"] = {"marketing_list": "Unknown"}
 
     assert not installation.run(instance=instance).success
 
     why = "nord/newsletter_selection failed: "
-    assert untold(newest(instance, "nord", "newsletter_snapshot"), why) == []
+    assert wrongly_reported(newest(instance, "nord", "newsletter_snapshot"), why) == []
     results = newest(instance, "nord", "newsletter_recipient_list")
-    assert untold(results, why) == []
+    assert wrongly_reported(results, why) == []
     assert "This run didn't touch the list: its last proof, of " in results["proof"][1]
     assert green(newest(instance, "nord", "products_snapshot"))
     assert green(newest(instance, "nord", "products_recipient_list"))
 
 
-def test_checks_behind_a_snapshot_that_its_own_check_stops_say_so(
+def test_checks_behind_a_snapshot_whose_check_fails_are_not_evaluated(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.list_settings()["limits"] = {"min_rows": 100}
@@ -70,13 +71,13 @@ def test_checks_behind_a_snapshot_that_its_own_check_stops_say_so(
     assert not installation.run(instance=instance).success
 
     results = newest(instance, "nord", "newsletter_recipient_list")
-    assert untold(results, "plausible_size of the snapshot stops the list") == []
+    assert wrongly_reported(results, "plausible_size of the snapshot stops the list") == []
     assert "The list was never proven." in results["proof"][1]
     assert not newest(instance, "nord", "newsletter_snapshot")["plausible_size"][1].startswith("not evaluated")
 
 
 @pytest.mark.two_lists
-def test_checks_behind_feedback_that_cannot_be_fetched_say_so_for_every_list_but_how_old_it_is_is_known(
+def test_checks_behind_feedback_that_cannot_be_fetched_are_not_evaluated_except_its_age(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     assert installation.run(instance=instance).success
@@ -85,15 +86,15 @@ def test_checks_behind_feedback_that_cannot_be_fetched_say_so_for_every_list_but
     assert not installation.run(instance=instance).success
 
     why = "nord/unsubscribes failed: "
-    assert untold(newest(instance, "nord", "unsubscribes"), why) == []
-    assert untold(newest(instance, "nord", "suppression_state"), why) == []
+    assert wrongly_reported(newest(instance, "nord", "unsubscribes"), why) == []
+    assert wrongly_reported(newest(instance, "nord", "suppression_state"), why) == []
     records = instance.event_log_storage.get_latest_asset_check_execution_by_key([FEEDBACK_AGE])
     assert not isinstance(records[FEEDBACK_AGE].evaluation, dg.AssetCheckEvaluation)
     for name in ("newsletter", "products"):
-        assert untold(newest(instance, "nord", f"{name}_snapshot"), why) == []
+        assert wrongly_reported(newest(instance, "nord", f"{name}_snapshot"), why) == []
 
 
-def test_a_replace_that_breaks_off_says_that_no_proof_holds(
+def test_the_proof_of_an_incomplete_replacement_is_not_evaluated(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     assert installation.run(instance=instance).success
@@ -102,5 +103,5 @@ def test_a_replace_that_breaks_off_says_that_no_proof_holds(
     assert not installation.run(instance=instance, assets=[("nord", "newsletter_recipient_list")]).success
 
     results = newest(instance, "nord", "newsletter_recipient_list")
-    assert untold(results, "nord/newsletter_recipient_list failed: ") == ["gate"], "that was passed"
+    assert wrongly_reported(results, "nord/newsletter_recipient_list failed: ") == ["gate"], "that was passed"
     assert "INCOMPLETE since" in results["proof"][1]

@@ -1,4 +1,4 @@
-"""Unsubscribes that change nothing: about ids that are no address, or older than the consent."""
+"""Unsubscribes that change nothing: those of ids that are no address, or older than the consent."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ import pytest
 from campaign_sync.cli.run import problems
 from campaign_sync.feedback import parsing
 from campaign_sync_tests.installation import ADDRESSES, NORD, Installation, epoch_ms
-from campaign_sync_tests.scenarios.daily_run import FEEDBACK, check, withdrawals
+from campaign_sync_tests.scenarios.daily_run import FEEDBACK, addresses_without, check, withdrawals
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
@@ -17,14 +17,14 @@ YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 def publish(
     installation: Installation, *recipients: str, reader: str = "getUnsubscribes", at: datetime = YESTERDAY
 ) -> None:
-    installation.vendor.publish(NORD, reader, [[each, epoch_ms(at)] for each in recipients])
+    installation.vendor.publish(NORD, reader, [[recipient, epoch_ms(at)] for recipient in recipients])
 
 
 def unsubscribes_check(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
     return check(result, "unsubscribes", "suppression_state")
 
 
-def test_ids_that_are_no_address_are_shown_with_their_file_day_after_day_and_stop_nothing(
+def test_ids_that_are_no_address_are_reported_with_their_file_every_day_and_stop_nothing(
     installation: Installation,
 ) -> None:
     publish(installation, "4711", "person2@example.org")
@@ -39,17 +39,17 @@ def test_ids_that_are_no_address_are_shown_with_their_file_day_after_day_and_sto
         assert "getUnsubscribes/" in str(evaluation.metadata["files"])
         assert "4711" not in str(evaluation.metadata) + str(evaluation.description)
         assert check(result, "layout", "suppression_state").passed, "their layout isn't wrong"
-    assert installation.addresses() == [each for each in ADDRESSES if each != "person2@example.org"]
+    assert installation.addresses() == addresses_without("person2@example.org")
 
 
-def test_a_single_one_and_nothing_else_stops_nobody(installation: Installation) -> None:
+def test_a_single_id_that_is_no_address_stops_nothing(installation: Installation) -> None:
     publish(installation, "4711")
 
     assert not unsubscribes_check(installation.day()).passed
     assert installation.addresses() == ADDRESSES
 
 
-def test_ids_that_are_no_address_are_shown_for_a_month(
+def test_ids_that_are_no_address_are_reported_for_a_limited_time(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(installation, "4711")
@@ -61,17 +61,21 @@ def test_ids_that_are_no_address_are_shown_for_a_month(
         assert state.feedback_imports.pending("nord") == [], "it isn't read again for ever"
 
 
-def test_many_stop_nobody_where_the_reader_was_understood_before(installation: Installation) -> None:
+def test_many_ids_that_are_no_address_stop_nothing_if_the_layout_was_confirmed_before(
+    installation: Installation,
+) -> None:
     installation.settings["mandators"]["nord"]["feedback"] = {"overlap": "1s"}
     publish(installation, "person2@example.org")
     installation.day()
-    time.sleep(2)  # longer than the overlap, so that nothing of before is read again
+    time.sleep(2)  # longer than the overlap, so that no earlier row is read again
     publish(installation, *(str(number) for number in range(4711, 4721)), at=datetime.now(UTC))
 
     assert not unsubscribes_check(installation.day()).passed
 
 
-def test_many_and_nothing_else_mean_that_the_layout_takes_another_column_for_the_id(installation: Installation) -> None:
+def test_many_ids_that_are_no_address_and_no_other_rows_mean_that_the_layout_is_wrong(
+    installation: Installation,
+) -> None:
     publish(installation, *(str(number) for number in range(4711, 4721)))
 
     (problem, *_) = problems(installation.run(assets=FEEDBACK))
@@ -79,7 +83,7 @@ def test_many_and_nothing_else_mean_that_the_layout_takes_another_column_for_the
     assert "none of the 10 fetched rows fits mandators.nord.feedback.readers.getUnsubscribes" in problem
 
 
-def test_bounces_of_such_ids_are_no_trouble_either(installation: Installation) -> None:
+def test_bounces_of_ids_that_are_no_address_are_not_reported(installation: Installation) -> None:
     publish(installation, "4711", reader="getOutBounces")
 
     result = installation.day()
@@ -111,7 +115,7 @@ def test_an_unsubscribe_older_than_the_consent_changes_nothing_and_is_counted_on
     assert unsubscribes_check(installation.run(assets=FEEDBACK)).passed
 
 
-def test_unsubscribes_newer_than_the_consent_are_nothing_to_speak_of(installation: Installation) -> None:
+def test_unsubscribes_newer_than_the_consent_are_not_reported(installation: Installation) -> None:
     publish(installation, *ADDRESSES[:2])
 
     evaluation = unsubscribes_check(installation.run(assets=FEEDBACK))

@@ -1,4 +1,4 @@
-"""What happens when the CRM loses withdrawals that it had before."""
+"""A CRM that loses withdrawals that it had before."""
 
 import io
 import shutil
@@ -24,7 +24,7 @@ LEAVERS = [f"w{number}" for number in range(1, 13)]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def installation(request: pytest.FixtureRequest, tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
-    """An installation with twelve more people who have withdrawn, with CRM and state on either database."""
+    """Yield an installation with twelve people who have withdrawn, with CRM and state on either database."""
     urls = {}
     if request.param == "postgresql":
         urls = {"crm_url": request.getfixturevalue("postgres_url"), "state_url": request.getfixturevalue("other_url")}
@@ -43,7 +43,7 @@ def other_url() -> Iterator[str]:
 
 
 def lose(installation: Installation, entities: Sequence[str]) -> None:
-    """Load the consents without the withdrawals of some people, as an ETL does that ends half-way."""
+    """Delete the withdrawals of some people from the CRM, as an ETL job does that ends half-way."""
     event = schema.consent_event.c
     with installation.crm() as crm:
         crm.execute(schema.consent_event.delete().where(event.kind == "withdrawn", event.entity_id.in_(entities)))
@@ -60,7 +60,7 @@ def remembered(installation: Installation) -> int:
         return state.known_withdrawals.count("nord", "newsletter-nord")
 
 
-def test_a_crm_that_was_loaded_without_withdrawals_refuses_the_list_until_somebody_accepts_that(
+def test_a_list_is_refused_after_many_withdrawals_vanished_until_an_operator_accepts_it(
     installation: Installation,
 ) -> None:
     first = installation.run("nord", assets=CHAIN)
@@ -89,7 +89,7 @@ def test_a_crm_that_was_loaded_without_withdrawals_refuses_the_list_until_somebo
     accepted = installation.run("nord", assets=CHAIN, run_id=RUN_ID)
 
     assert accepted.success, problems(accepted)
-    assert installation.addresses() == sorted([*ADDRESSES, *(f"{one}@example.org" for one in LEAVERS[:11])])
+    assert installation.addresses() == sorted([*ADDRESSES, *(f"{leaver}@example.org" for leaver in LEAVERS[:11])])
     assert (check(accepted, "withdrawals").passed, check(accepted, "withdrawals").severity) == (
         False,
         dg.AssetCheckSeverity.WARN,
@@ -98,7 +98,7 @@ def test_a_crm_that_was_loaded_without_withdrawals_refuses_the_list_until_somebo
     assert remembered(installation) == 1
 
 
-def test_the_list_replaced_alone_is_refused_as_well(installation: Installation) -> None:
+def test_a_list_that_is_materialized_alone_is_refused_as_well(installation: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         installation.run("nord", instance, assets=CHAIN)
         clears = installation.clears()
@@ -109,7 +109,7 @@ def test_the_list_replaced_alone_is_refused_as_well(installation: Installation) 
     assert installation.clears() == clears
 
 
-def test_one_that_vanishes_after_the_snapshot_is_known_from_the_gate_alone(installation: Installation) -> None:
+def test_a_withdrawal_that_only_the_preflight_has_seen_is_remembered(installation: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         installation.run("nord", instance, assets=CHAIN)
         installation.consent("c1", "newsletter-nord", "withdrawn", LEFT_AT)
@@ -123,7 +123,7 @@ def test_one_that_vanishes_after_the_snapshot_is_known_from_the_gate_alone(insta
     assert rejections(installation, result.run_id) == {("gate", "withdrawal_vanished"): 1}
 
 
-def test_a_single_one_is_a_warning_and_its_person_stays_out_for_as_long_as_there_is_no_newer_consent(
+def test_a_single_vanished_withdrawal_is_a_warning_and_counts_until_a_newer_consent(
     installation: Installation,
 ) -> None:
     installation.run("nord", assets=CHAIN)
@@ -145,7 +145,7 @@ def test_a_single_one_is_a_warning_and_its_person_stays_out_for_as_long_as_there
     assert (check(again, "withdrawals").passed, remembered(installation)) == (True, 11)
 
 
-def test_the_other_record_of_a_withdrawn_address_is_not_mailed_when_that_record_is_merged_or_erased(
+def test_another_record_with_a_withdrawn_address_is_not_mailed_after_the_first_is_erased(
     installation: Installation,
 ) -> None:
     installation.add_contact("d1", " W1@example.org", consent=None)
@@ -170,7 +170,7 @@ def test_the_other_record_of_a_withdrawn_address_is_not_mailed_when_that_record_
     assert "by this record or another one with the address" in why(installation, "contact:d1")
 
 
-def test_people_who_are_erased_or_lose_all_their_consents_are_no_finding(installation: Installation) -> None:
+def test_people_who_are_erased_or_lose_all_consent_events_are_not_reported(installation: Installation) -> None:
     installation.run("nord", assets=CHAIN)
     with installation.crm() as crm:
         crm.exec_driver_sql("DELETE FROM consent_event WHERE entity_id LIKE 'w%%'")
@@ -199,7 +199,7 @@ def test_a_withdrawal_of_another_opt_in_counts_for_that_one_only(installation: I
 
 
 @pytest.mark.thorough
-def test_a_crm_restored_from_a_backup_does_not_bring_back_who_withdrew_since(tmp_path: Path) -> None:
+def test_people_who_withdrew_since_the_backup_are_not_mailed_after_the_crm_is_restored(tmp_path: Path) -> None:
     with running_installation(tmp_path) as installation:
         installation.day()
         shutil.copy(tmp_path / "crm.db", tmp_path / "crm.backup")

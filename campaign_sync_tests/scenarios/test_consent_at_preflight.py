@@ -37,7 +37,7 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path, two_lists: bool
         yield built
 
 
-def change_everybody(installation: Installation) -> None:
+def change_all_consents(installation: Installation) -> None:
     """Let c1 be erased, c2 lose the consent events, c3 get an unknown event, c4 move and c5 withdraw."""
     with installation.crm() as crm:
         crm.exec_driver_sql("DELETE FROM contact WHERE id = 'c1'")
@@ -52,7 +52,7 @@ def test_only_people_with_a_consent_in_the_crm_at_that_moment_are_sent(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.run("nord", instance, assets=FEEDBACK + PICK)
-    change_everybody(installation)
+    change_all_consents(installation)
 
     result = installation.run("nord", instance, assets=REPLACE)
 
@@ -67,7 +67,7 @@ def test_the_differential_strategy_sends_only_people_with_a_consent_at_that_mome
     differential(installation)
     installation.run("nord", instance, assets=CHAIN)
     assert len(installation.addresses()) == 8
-    change_everybody(installation)
+    change_all_consents(installation)
 
     result = installation.run("nord", instance, assets=REPLACE)
 
@@ -85,7 +85,7 @@ def test_a_resumed_replacement_sends_only_people_with_a_consent_at_that_moment(
     assert not installation.run("nord", instance, assets=CHAIN).success
     with installation.vendor.transaction() as database:
         database.execute("DELETE FROM fault")
-    change_everybody(installation)
+    change_all_consents(installation)
 
     result = installation.run("nord", instance, assets=REPLACE)
 

@@ -1,4 +1,4 @@
-"""What goes wrong between `clear` and the proof, and what the list looks like afterwards."""
+"""Errors between `clear` and the proof, and the list after them."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from campaign_sync.cli.run import problems
 from campaign_sync.replacement.list_writer import ListWriter
 from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, Installation
-from campaign_sync_tests.scenarios.daily_run import CHAIN, REPLACE
+from campaign_sync_tests.scenarios.daily_run import CHAIN, REPLACE, addresses_without
 
 carry_out = ListWriter.carry_out
 
@@ -19,7 +19,7 @@ def _small_batches(installation: Installation) -> None:
     installation.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 2}
 
 
-def test_a_session_that_expires_between_two_batches_costs_a_login_and_nothing_else(installation: Installation) -> None:
+def test_a_session_that_expires_between_two_batches_is_renewed(installation: Installation) -> None:
     installation.vendor.fault("addAll3", "expire", skip=2)
 
     installation.day("nord")
@@ -28,7 +28,7 @@ def test_a_session_that_expires_between_two_batches_costs_a_login_and_nothing_el
     assert len(installation.vendor.calls("login")) > 1
 
 
-def test_an_answer_lost_after_the_vendor_stored_the_rows_is_settled_by_sending_them_again(
+def test_rows_whose_answer_is_lost_are_sent_again(
     installation: Installation,
 ) -> None:
     installation.vendor.fault("addAll3", "drop", skip=1, times=2)
@@ -41,18 +41,20 @@ def test_an_answer_lost_after_the_vendor_stored_the_rows_is_settled_by_sending_t
 
 
 @pytest.mark.two_lists
-def test_a_row_the_vendor_failed_on_by_itself_is_sent_once_more_and_then_said_so(installation: Installation) -> None:
+def test_a_row_that_the_vendor_fails_on_is_sent_once_more_and_then_recorded_as_rejected(
+    installation: Installation,
+) -> None:
     installation.vendor.refuse(8100, "person3@example.org", 7)
 
     result = installation.day("nord")
 
-    assert installation.addresses() == [one for one in ADDRESSES if one != "person3@example.org"]
+    assert installation.addresses() == addresses_without("person3@example.org")
     assert len(installation.vendor.calls("addAll3")) == 2 * (5 + 1)
     with installation.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("vendor", "vendor_error"): 1}
 
 
-def test_a_fault_in_the_middle_of_filling_ends_in_a_whole_list_because_the_replace_begins_again(
+def test_a_fault_during_the_fill_ends_in_a_complete_list_because_the_replacement_is_retried(
     installation: Installation,
 ) -> None:
     installation.vendor.fault("addAll3", "fault", skip=2, arg="java.lang.IllegalStateException: try later")
@@ -63,7 +65,7 @@ def test_a_fault_in_the_middle_of_filling_ends_in_a_whole_list_because_the_repla
     assert installation.addresses() == ADDRESSES
 
 
-def test_a_list_that_stays_incomplete_says_so_since_when_and_what_to_do(installation: Installation) -> None:
+def test_a_list_that_stays_incomplete_is_reported_and_recorded_as_failed(installation: Installation) -> None:
     installation.vendor.fault("clear", "fault", times=99, arg="java.lang.SecurityException: not permitted")
     installation.fill_by_hand(NEWSLETTER, ADDRESSES)
 
@@ -71,12 +73,12 @@ def test_a_list_that_stays_incomplete_says_so_since_when_and_what_to_do(installa
 
     assert any("newsletter" in problem and "INCOMPLETE since" in problem for problem in problems(result))
     with installation.state() as state:
-        broken = state.replacements.incomplete("nord", "newsletter")
-    assert broken is not None
-    assert broken.state is ReplacementState.FAILED
+        incomplete = state.replacements.incomplete("nord", "newsletter")
+    assert incomplete is not None
+    assert incomplete.state is ReplacementState.FAILED
 
 
-def test_somebody_who_leaves_during_the_fill_is_swept_and_in_the_ledger(
+def test_a_person_who_unsubscribes_during_the_fill_is_swept_and_recorded_as_rejected(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill_then_leave(*arguments: Any, **options: Any) -> object:
@@ -93,7 +95,7 @@ def test_somebody_who_leaves_during_the_fill_is_swept_and_in_the_ledger(
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("sweep", "unsubscribed"): 1}
 
 
-def test_a_list_that_somebody_else_writes_to_meanwhile_is_not_called_proven(
+def test_a_list_that_another_user_writes_to_meanwhile_is_not_proven(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill_then_meddle(*arguments: Any, **options: Any) -> object:
@@ -109,7 +111,7 @@ def test_a_list_that_somebody_else_writes_to_meanwhile_is_not_called_proven(
     assert any("it has 6 recipients where 5 should be (5 equal, extra 1)" in problem for problem in problems(result))
 
 
-def test_the_list_alone_cannot_be_replaced_round_the_gate(installation: Installation) -> None:
+def test_a_list_that_is_materialized_alone_does_not_bypass_the_preflight(installation: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         never = installation.run("nord", instance, assets=REPLACE)
         assert "no snapshot yet" in problems(never)[0]

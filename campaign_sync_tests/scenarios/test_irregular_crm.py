@@ -1,4 +1,4 @@
-"""A CRM as it is in the field: what is odd about a few people stops nothing, what is odd about many stops the list."""
+"""Irregular data in the CRM: irregularities of a few people stop nothing, those of many stop the list."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ YESTERDAY = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
 
 @pytest.fixture
 def busy(installation: Installation) -> Installation:
-    """Thirty people in the newsletter, which has been sent once."""
+    """Return an installation with thirty people in the newsletter, which was replaced once."""
     installation.settings["crm"]["consent_kinds"] = {"withdrawn": ["Revoked"], "ignored": ["requested"]}
     for number in range(6, 31):
         installation.add_contact(f"c{number}", f"person{number}@example.org")
@@ -31,7 +31,7 @@ def event(crm: Connection, number: int, entity_type: str, entity_id: str, opt_in
 
 
 @pytest.mark.two_lists
-def test_an_ordinary_day_of_a_healthy_customer_stops_nothing(busy: Installation) -> None:
+def test_the_irregularities_of_an_ordinary_day_stop_nothing(busy: Installation) -> None:
     with busy.crm() as crm:
         for erased in ("c28", "c29"):
             crm.exec_driver_sql("DELETE FROM contact WHERE id = ?", (erased,))
@@ -74,7 +74,7 @@ def test_an_ordinary_day_of_a_healthy_customer_stops_nothing(busy: Installation)
 
 @pytest.mark.two_lists
 @pytest.mark.parametrize("assets", [None, [["nord", "newsletter_recipient_list"]]])
-def test_events_that_many_people_have_and_nobody_understands_stop_the_list_before_it_is_touched(
+def test_unknown_consent_events_of_many_people_stop_the_list_before_it_is_touched(
     busy: Installation, assets: list[list[str]] | None
 ) -> None:
     before, clears = busy.addresses(NEWSLETTER), busy.clears()
@@ -86,10 +86,10 @@ def test_events_that_many_people_have_and_nobody_understands_stop_the_list_befor
 
     assert not result.success or assets is None
     assert busy.addresses(NEWSLETTER) == before
-    checks = [each for each in result.get_asset_check_evaluations() if each.check_name == "consents"]
-    told = " ".join([*problems(result), *(check.description or "" for check in checks)])
-    assert "“abgemeldet” 10 times" in told
-    assert "crm.consent_kinds" in told
+    checks = [check for check in result.get_asset_check_evaluations() if check.check_name == "consents"]
+    messages = " ".join([*problems(result), *(check.description or "" for check in checks)])
+    assert "“abgemeldet” 10 times" in messages
+    assert "crm.consent_kinds" in messages
     if assets:
         assert busy.clears() == clears
     else:
@@ -108,7 +108,7 @@ def test_an_opt_in_without_a_description_says_so(busy: Installation) -> None:
     assert busy.addresses(NEWSLETTER) == before
 
 
-def test_a_snapshot_is_not_sent_to_whom_an_event_is_about_that_nobody_understands(busy: Installation) -> None:
+def test_a_snapshot_is_not_sent_to_people_with_an_unknown_consent_event(busy: Installation) -> None:
     busy.consent("c6", "newsletter-nord", "maybe", LONG_AGO + timedelta(days=1))
     result = busy.run(assets=[["nord", "newsletter_recipient_list"]])
     assert result.success, problems(result)
@@ -117,7 +117,7 @@ def test_a_snapshot_is_not_sent_to_whom_an_event_is_about_that_nobody_understand
         assert sum(state.rejections.counts(result.run_id, "nord", "newsletter").values()) == 1
 
 
-def test_an_unknown_word_that_comes_into_the_crm_during_the_fill_empties_no_list(
+def test_unknown_consent_events_that_appear_during_the_fill_empty_no_list(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(6, 13):

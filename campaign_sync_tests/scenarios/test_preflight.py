@@ -1,4 +1,4 @@
-"""What must hold before a list is cleared, and what happens to it where it doesn't."""
+"""The conditions for clearing a list, and what happens to the list if one of them isn't met."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,31 +17,32 @@ from campaign_sync_tests.scenarios.daily_run import (
     PICK,
     REPLACE,
     RUN_ID,
+    addresses_without,
     rejections,
     withdrawals_with_source,
 )
 
 
 def changing_calls(installation: Installation) -> list[str]:
-    """Calls that changed any list."""
+    """Return the operations of all calls that changed a list."""
     changing = {"addAll3", "clear", "removeAll", "setAttributes"}
     return [call.operation for call in installation.vendor.calls() if call.operation in changing]
 
 
-# The last look
+# Opt-outs since the snapshot
 
 
 @pytest.mark.two_lists
-def test_somebody_who_leaves_between_snapshot_and_sending_is_not_sent_is_in_the_ledger_and_withdrawn_in_the_crm(
+def test_a_person_who_unsubscribes_after_the_snapshot_is_not_sent_and_is_withdrawn_in_the_crm(
     installation: Installation,
 ) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         installation.run("nord", instance, assets=FEEDBACK + PICK)
-        installation.vendor.unsubscribe(NORD, "person2@example.org")  # no export tells of it yet
+        installation.vendor.unsubscribe(NORD, "person2@example.org")  # it is in no export yet
         result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
-    assert installation.addresses() == [one for one in ADDRESSES if one != "person2@example.org"]
+    assert installation.addresses() == addresses_without("person2@example.org")
     assert rejections(installation, result.run_id) == {("gate", "unsubscribed"): 1}
     assert withdrawals_with_source(installation) == [
         ("c2", "newsletter-nord", "optimizely:live_look"),
@@ -49,7 +50,7 @@ def test_somebody_who_leaves_between_snapshot_and_sending_is_not_sent_is_in_the_
     ]
 
 
-def test_somebody_blocklisted_meanwhile_is_not_sent_and_keeps_their_consent(installation: Installation) -> None:
+def test_a_blocklisted_person_is_not_sent_and_keeps_the_consent(installation: Installation) -> None:
     installation.vendor.block(NORD, "*son3@example.org")
 
     result = installation.day("nord")
@@ -59,7 +60,7 @@ def test_somebody_blocklisted_meanwhile_is_not_sent_and_keeps_their_consent(inst
     assert withdrawals_with_source(installation) == []
 
 
-def test_somebody_who_bounced_elsewhere_between_snapshot_and_sending_is_not_sent(installation: Installation) -> None:
+def test_a_person_who_bounced_in_the_crm_after_the_snapshot_is_not_sent(installation: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         installation.run("nord", instance, assets=FEEDBACK + PICK)
         with installation.crm() as crm:
@@ -71,7 +72,7 @@ def test_somebody_who_bounced_elsewhere_between_snapshot_and_sending_is_not_sent
     assert rejections(installation, result.run_id) == {("gate", "suppressed_meanwhile"): 1}
 
 
-def test_a_consent_given_again_is_not_withdrawn_by_a_look_at_an_opt_out_that_was_reported_before(
+def test_a_consent_given_again_is_not_withdrawn_by_an_opt_out_that_was_imported_before(
     installation: Installation,
 ) -> None:
     left = datetime.now(UTC) - timedelta(days=1)
@@ -106,7 +107,7 @@ def test_a_canary_shows_a_regular_list_and_stays_unsubscribed_and_out_of_it(cana
 
 
 @pytest.mark.two_lists
-def test_an_opt_in_list_is_refused_by_its_canary_and_nobody_is_revived(canary: Installation) -> None:
+def test_an_opt_in_list_is_refused_by_its_canary_and_the_unsubscribe_list_stays_as_it_was(canary: Installation) -> None:
     canary.vendor.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
     canary.vendor.unsubscribe(NORD, "person1@example.org")
 
@@ -118,7 +119,7 @@ def test_an_opt_in_list_is_refused_by_its_canary_and_nobody_is_revived(canary: I
     assert [call.list_id for call in canary.vendor.calls("clear")] == [PRODUCTS]
 
 
-def test_a_list_found_to_be_an_opt_in_list_is_not_tried_again(canary: Installation) -> None:
+def test_a_list_that_is_known_to_be_an_opt_in_list_is_not_tried_again(canary: Installation) -> None:
     canary.vendor.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
     canary.run("nord")
     before = len(canary.vendor.calls("addAll3"))
@@ -129,7 +130,7 @@ def test_a_list_found_to_be_an_opt_in_list_is_not_tried_again(canary: Installati
     assert len(canary.vendor.calls("addAll3")) == before
 
 
-def test_a_canary_that_has_not_unsubscribed_proves_nothing_so_nothing_is_touched(installation: Installation) -> None:
+def test_no_list_is_touched_if_the_canary_has_not_unsubscribed(installation: Installation) -> None:
     installation.settings["mandators"]["nord"]["canary_address"] = CANARY
 
     result = installation.run("nord", assets=CHAIN)
@@ -138,7 +139,7 @@ def test_a_canary_that_has_not_unsubscribed_proves_nothing_so_nothing_is_touched
     assert changing_calls(installation) == []
 
 
-def test_a_canary_that_a_killed_run_left_in_the_list_is_taken_out(canary: Installation) -> None:
+def test_a_canary_that_a_killed_run_left_in_the_list_is_removed(canary: Installation) -> None:
     canary.fill_by_hand(NEWSLETTER, [*ADDRESSES, CANARY])
 
     canary.day("nord")
@@ -164,7 +165,7 @@ def add_mailing(
         ("NEW", timedelta(minutes=-5), "mailing 77, which uses the list, starts at"),
     ],
 )
-def test_a_list_is_not_touched_under_a_mailing(
+def test_a_list_is_not_touched_while_a_mailing_is_sent_or_starts_soon(
     installation: Installation, status: str, starts_in: timedelta | None, named: str
 ) -> None:
     installation.settings["mandators"]["nord"]["mailings"] = {"max_wait": "10s"}
@@ -187,7 +188,7 @@ def test_a_list_is_not_touched_under_a_mailing(
         ("NEW", None, NEWSLETTER),
     ],
 )
-def test_mailings_of_other_lists_times_and_mere_drafts_are_in_nobodys_way(
+def test_mailings_of_other_lists_or_times_and_drafts_do_not_stop_a_replacement(
     installation: Installation, status: str, starts_in: timedelta | None, list_id: int
 ) -> None:
     add_mailing(installation, status, starts_in, list_id)
@@ -196,7 +197,7 @@ def test_mailings_of_other_lists_times_and_mere_drafts_are_in_nobodys_way(
     assert installation.addresses() == ADDRESSES
 
 
-def test_a_replace_waits_for_a_mailing_and_looks_again_at_who_left_meanwhile(
+def test_a_replacement_waits_for_a_mailing_and_then_checks_again_who_has_unsubscribed(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_mailing(installation, "SENDING")
@@ -213,7 +214,7 @@ def test_a_replace_waits_for_a_mailing_and_looks_again_at_who_left_meanwhile(
     assert "after waiting 0:00:30" in str([check.metadata for check in result.get_asset_check_evaluations()])
 
 
-def test_an_account_without_the_mailing_service_can_say_so(installation: Installation) -> None:
+def test_the_check_of_mailings_can_be_switched_off(installation: Installation) -> None:
     installation.settings["mandators"]["nord"]["mailings"] = {"watch": False}
     add_mailing(installation, "SENDING")
 
@@ -221,10 +222,10 @@ def test_an_account_without_the_mailing_service_can_say_so(installation: Install
     assert installation.vendor.calls("getIdsInStatus") == []
 
 
-# One at a time
+# Locks
 
 
-def test_a_list_that_somebody_else_is_replacing_is_not_touched_and_can_be_replaced_afterwards(
+def test_a_list_that_another_run_is_replacing_is_not_touched_and_can_be_replaced_afterwards(
     installation: Installation,
 ) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
@@ -256,7 +257,7 @@ def test_a_selection_that_shrank_by_half_clears_nothing(installation: Installati
     assert installation.addresses() == ADDRESSES
 
 
-def test_an_accepted_size_lets_one_run_pass_and_no_further(installation: Installation) -> None:
+def test_an_accepted_size_counts_for_one_run_only(installation: Installation) -> None:
     installation.day("nord")
     halve_selection(installation)
     with installation.state() as state:
@@ -274,13 +275,15 @@ def test_an_accepted_size_lets_one_run_pass_and_no_further(installation: Install
     assert "accepted this once by anna: Sommeraktion beendet" in checks["plausible_size"]
 
 
-# Closed when in doubt
+# Questions without an answer
 
 
 @pytest.mark.parametrize(
     "question", ["containsAll", "areBlacklisted", "getIdsInStatus", "getAttributeNames", "getCount"]
 )
-def test_a_question_that_stays_unanswered_refuses_the_replace(installation: Installation, question: str) -> None:
+def test_a_question_that_the_vendor_does_not_answer_refuses_the_replacement(
+    installation: Installation, question: str
+) -> None:
     installation.vendor.fault(question, "fault", times=99, arg="x")
 
     result = installation.run("nord")

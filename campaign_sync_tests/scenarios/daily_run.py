@@ -49,6 +49,17 @@ def withdrawals_with_source(installation: Installation) -> list[tuple[str, str, 
         return [tuple(row) for row in crm.exec_driver_sql(query)]
 
 
+def erase(installation: Installation, *entity_ids: str) -> None:
+    """Delete contacts from the CRM with their memberships and consent events."""
+    with installation.crm() as crm:
+        for table, column in (
+            ("contact", "id"),
+            ("marketing_list_member", "entity_id"),
+            ("consent_event", "entity_id"),
+        ):
+            crm.exec_driver_sql(f"DELETE FROM {table} WHERE {column} IN ({', '.join(map(repr, entity_ids))})")
+
+
 def addresses_without(*addresses: str) -> list[str]:
     """Return the addresses of the five contacts without some of them."""
     return [address for address in ADDRESSES if address not in addresses]

@@ -8,7 +8,7 @@ from campaign_sync.config import ConfigurationError
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.storage.recipient_lists import SizeAcceptance
 from campaign_sync_tests.installation import ADDRESSES, LONG_AGO, NEWSLETTER, NORD, Installation
-from campaign_sync_tests.scenarios.daily_run import CHAIN, FEEDBACK, PICK, REPLACE, RUN_ID
+from campaign_sync_tests.scenarios.daily_run import CHAIN, FEEDBACK, PICK, REPLACE, RUN_ID, erase
 
 pytestmark = pytest.mark.usefixtures("without_retries")
 
@@ -127,13 +127,8 @@ def test_a_replay_does_not_send_people_who_are_erased_or_have_a_new_address(
     installation: Installation, instance: dg.DagsterInstance
 ) -> None:
     installation.run("nord", instance, assets=CHAIN)
+    erase(installation, "c2")
     with installation.crm() as crm:
-        for table, column in (
-            ("contact", "id"),
-            ("marketing_list_member", "entity_id"),
-            ("consent_event", "entity_id"),
-        ):
-            crm.exec_driver_sql(f"DELETE FROM {table} WHERE {column} = 'c2'")
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c3'")
     installation.list_settings()["limits"] = {"max_shrink": 0.5}
 

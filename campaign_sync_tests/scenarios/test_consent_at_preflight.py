@@ -106,7 +106,7 @@ def test_a_crm_without_consent_events_leaves_the_list_as_it_was(
     assert len(installation.addresses()) == 8
 
 
-def at_the_second_batch(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+def act_at_second_batch(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     sent: list[str] = []
 
     def act_and_send(this: Session, service: str, operation: str, *rest: Any, **options: Any) -> Any:
@@ -137,7 +137,7 @@ def test_people_who_withdraw_in_the_crm_between_two_batches_are_removed_and_reco
                 "VALUES ('keeper3@example.org', 'hard', '2026-11-01 12:00:00')"
             )
 
-    at_the_second_batch(monkeypatch, withdraw)
+    act_at_second_batch(monkeypatch, withdraw)
 
     result = installation.run("nord", assets=CHAIN)
 
@@ -166,7 +166,7 @@ def test_a_crm_that_fails_after_the_fill_leaves_the_list_unproven(
         with installation.crm() as crm:
             crm.exec_driver_sql("ALTER TABLE address_state RENAME TO lost")
 
-    at_the_second_batch(monkeypatch, lose_a_table)
+    act_at_second_batch(monkeypatch, lose_a_table)
 
     result = installation.run("nord", assets=CHAIN)
 

@@ -20,7 +20,7 @@ HOUR = timedelta(hours=1)
 HEADER = "Empfänger;Zeit\n"
 
 
-def line(name: str, at: datetime = NOW - 2 * HOUR) -> str:
+def row(name: str, at: datetime = NOW - 2 * HOUR) -> str:
     return f"{name}@example.org;{epoch_ms(at)}\n"
 
 
@@ -35,7 +35,7 @@ def outbox(installation: Installation) -> Path:
             "getUnsubscribes": {"files": "left_*", "recipient": "Empfänger", "time": "Zeit"},
         },
     }
-    deliver(folder, "bounces_1.csv", line("stranger"))
+    deliver(folder, "bounces_1.csv", row("stranger"))
     return folder
 
 
@@ -45,11 +45,11 @@ def deliver(folder: Path, name: str, content: str | bytes, age: timedelta = HOUR
     os.utime(path, ((NOW - age).timestamp(),) * 2)
 
 
-def imported(installation: Installation) -> dg.ExecuteInProcessResult:
+def import_feedback(installation: Installation) -> dg.ExecuteInProcessResult:
     return installation.run(assets=FEEDBACK)
 
 
-def layout(result: dg.ExecuteInProcessResult) -> str:
+def layout_result(result: dg.ExecuteInProcessResult) -> str:
     evaluation = check(result, "layout")
     return "passed" if evaluation.passed else str(evaluation.description)
 
@@ -57,47 +57,51 @@ def layout(result: dg.ExecuteInProcessResult) -> str:
 def test_a_file_without_its_header_is_named_and_read_when_it_is_delivered_again(
     installation: Installation, outbox: Path
 ) -> None:
-    deliver(outbox, "left_1.csv", line("person1") + line("person2"), 3 * HOUR)
-    assert "left_1.csv" in problems(imported(installation))[0], "nothing fits, and the layout isn't confirmed yet"
+    deliver(outbox, "left_1.csv", row("person1") + row("person2"), 3 * HOUR)
+    assert "left_1.csv" in problems(import_feedback(installation))[0], (
+        "nothing fits, and the layout isn't confirmed yet"
+    )
 
-    deliver(outbox, "left_2.csv", HEADER + line("person3"), 2 * HOUR)
-    result = imported(installation)
+    deliver(outbox, "left_2.csv", HEADER + row("person3"), 2 * HOUR)
+    result = import_feedback(installation)
 
     assert result.success
-    assert "2 rows of left_1.csv: there is no header row with 'Empfänger', 'Zeit'" in layout(result)
+    assert "2 rows of left_1.csv: there is no header row with 'Empfänger', 'Zeit'" in layout_result(result)
     assert {who for who, _ in withdrawals(installation)} == {"c3"}
 
-    deliver(outbox, "left_1_corrected.csv", HEADER + line("person1") + line("person2"))
-    assert layout(imported(installation)) == "passed"
+    deliver(outbox, "left_1_corrected.csv", HEADER + row("person1") + row("person2"))
+    assert layout_result(import_feedback(installation)) == "passed"
     assert {who for who, _ in withdrawals(installation)} == {"c1", "c2", "c3"}
-    assert layout(imported(installation)) == "passed", "it isn't asked for again"
+    assert layout_result(import_feedback(installation)) == "passed", "it isn't asked for again"
 
 
 def test_a_corrected_configuration_makes_stored_files_readable(installation: Installation, outbox: Path) -> None:
-    deliver(outbox, "left_1.csv", HEADER + line("person1"), 3 * HOUR)
-    deliver(outbox, "left_2.csv", "Empfänger;Zeit;Grund\n" + line("person2").strip() + ";a,b\nc;d;e;f\n,g\n")
-    assert "left_2.csv doesn't show what separates its values; name the separator" in layout(imported(installation))
+    deliver(outbox, "left_1.csv", HEADER + row("person1"), 3 * HOUR)
+    deliver(outbox, "left_2.csv", "Empfänger;Zeit;Grund\n" + row("person2").strip() + ";a,b\nc;d;e;f\n,g\n")
+    assert "left_2.csv doesn't show what separates its values; name the separator" in layout_result(
+        import_feedback(installation)
+    )
     (outbox / "left_2.csv").unlink()
 
     installation.settings["mandators"]["nord"]["feedback"]["files"]["separator"] = ";"
-    result = imported(installation)
+    result = import_feedback(installation)
 
     assert {who for who, _ in withdrawals(installation)} == {"c1", "c2"}
-    assert "2 rows of left_2.csv: no address" in layout(result), "and no more than that"
+    assert "2 rows of left_2.csv: no address" in layout_result(result), "and no more than that"
 
 
 def test_rows_that_can_never_be_read_are_dismissed_by_an_operator_with_a_reason(
     installation: Installation, outbox: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     deliver(outbox, "left_1.csv", "Abmeldungen\n" * 12, 3 * HOUR)
-    assert "left_1.csv" in problems(imported(installation))[0], "the layout isn't confirmed yet"
+    assert "left_1.csv" in problems(import_feedback(installation))[0], "the layout isn't confirmed yet"
     assert dismissed(installation, capsys, "Abmeldungen sind nur die Ueberschrift") == "left_1.csv"
-    deliver(outbox, "left_2.csv", HEADER + line("person1") + "Summe;1\n")
-    assert "1 row of left_2.csv" in layout(imported(installation))
+    deliver(outbox, "left_2.csv", HEADER + row("person1") + "Summe;1\n")
+    assert "1 row of left_2.csv" in layout_result(import_feedback(installation))
 
     assert dismissed(installation, capsys, "the sum") == "left_2.csv"
 
-    assert layout(imported(installation)) == "passed"
+    assert layout_result(import_feedback(installation)) == "passed"
     assert {who for who, _ in withdrawals(installation)} == {"c1"}
     assert show_unread(installation.configuration, "nord", Console())
     with pytest.raises(CommandError, match="it has none"):
@@ -117,13 +121,13 @@ def dismissed(installation: Installation, capsys: pytest.CaptureFixture[str], re
     ("content", "message"),
     [
         (
-            (HEADER + line("person1")).encode() + b"J\xf6rg@example.com;1\n",
+            (HEADER + row("person1")).encode() + b"J\xf6rg@example.com;1\n",
             "1 row of left_2.csv: left_2.csv isn't UTF-8",
         ),
-        ((HEADER + line("person1") + "\0;1\n").encode(), "1 row of left_2.csv: left_2.csv has a NUL"),
-        ((HEADER + line("person1") + 'x;"1\n' + line("y")).encode(), "1 row of left_2.csv: left_2.csv is cut off"),
-        ((HEADER + line("person1") + "x\n").encode(), "1 row of left_2.csv: no address or time where"),
-        ((HEADER + line("person1")).encode("utf-16"), "of left_2.csv: left_2.csv isn't UTF-8"),
+        ((HEADER + row("person1") + "\0;1\n").encode(), "1 row of left_2.csv: left_2.csv has a NUL"),
+        ((HEADER + row("person1") + 'x;"1\n' + row("y")).encode(), "1 row of left_2.csv: left_2.csv is cut off"),
+        ((HEADER + row("person1") + "x\n").encode(), "1 row of left_2.csv: no address or time where"),
+        ((HEADER + row("person1")).encode("utf-16"), "of left_2.csv: left_2.csv isn't UTF-8"),
         (b"Zeit;Empf\xc3\xa4nger;Zeit\n1;person1@example.org;2\n", "the column 'Zeit' more than once"),
     ],
     ids=["latin-1", "NUL", "quote", "ragged", "UTF-16", "twice"],
@@ -132,13 +136,13 @@ def test_an_error_in_a_file_or_row_does_not_affect_other_files_and_rows(
     installation: Installation, outbox: Path, content: bytes, message: str
 ) -> None:
     (outbox / "left_folder.csv").mkdir()
-    deliver(outbox, "left_1.csv", HEADER + line("person3"), 3 * HOUR)
+    deliver(outbox, "left_1.csv", HEADER + row("person3"), 3 * HOUR)
     deliver(outbox, "left_2.csv", content, 2 * HOUR)
-    deliver(outbox, "left_3.csv", HEADER.upper() + "\ufeff" + HEADER + line("person2"))
-    result = imported(installation)
+    deliver(outbox, "left_3.csv", HEADER.upper() + "\ufeff" + HEADER + row("person2"))
+    result = import_feedback(installation)
 
     assert result.success
-    assert message in layout(result)
+    assert message in layout_result(result)
     withdrawn = {who for who, _ in withdrawals(installation)}
     assert {"c2", "c3"} <= withdrawn
     assert ("c1" in withdrawn) == (b"\nperson1@example.org" in content)
@@ -148,9 +152,9 @@ def test_a_file_that_is_too_large_does_not_keep_others_from_being_imported(
     installation: Installation, outbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_source, "MAX_BYTES", 1_000)
-    deliver(outbox, "left_1.csv", HEADER + line("person1") * 40, 3 * HOUR)
-    deliver(outbox, "left_2.csv", HEADER + line("person2"), -timedelta(days=400))
-    result = imported(installation)
+    deliver(outbox, "left_1.csv", HEADER + row("person1") * 40, 3 * HOUR)
+    deliver(outbox, "left_2.csv", HEADER + row("person2"), -timedelta(days=400))
+    result = import_feedback(installation)
 
     assert {who for who, _ in withdrawals(installation)} == {"c2"}, "also one whose time lies in the future"
     readable = [check for check in result.get_asset_check_evaluations() if check.check_name == "readable"]
@@ -158,34 +162,34 @@ def test_a_file_that_is_too_large_does_not_keep_others_from_being_imported(
 
 
 def test_files_without_new_rows_are_no_fresh_feedback(installation: Installation, outbox: Path) -> None:
-    old = HEADER + line("person1", NOW - timedelta(days=3))
+    old = HEADER + row("person1", NOW - timedelta(days=3))
     deliver(outbox, "left_1.csv", old, timedelta(days=3))
     deliver(outbox, "left_e.csv", "", timedelta(days=3))
-    first = imported(installation)
+    first = import_feedback(installation)
     assert "feedback up to 3.0 days ago" in str(check(first, "feedback_age").description)
 
     deliver(outbox, "left_1.csv", old)  # touched
     deliver(outbox, "left_copy.csv", old)
     deliver(outbox, "left_e.csv", "")
-    deliver(outbox, "left_older.csv", HEADER + line("person2", NOW - timedelta(days=5)))
-    deliver(outbox, "left_bad.csv", line("person3"))
-    age = check(imported(installation), "feedback_age")
+    deliver(outbox, "left_older.csv", HEADER + row("person2", NOW - timedelta(days=5)))
+    deliver(outbox, "left_bad.csv", row("person3"))
+    age = check(import_feedback(installation), "feedback_age")
 
     assert not age.passed
     assert "Delivered files count by what is new in them" in str(age.description)
     assert ("c2", "newsletter-nord") in withdrawals(installation), "a new row counts even if it is older"
 
     deliver(outbox, "left_empty_today.csv", HEADER)
-    assert check(imported(installation), "feedback_age").passed
+    assert check(import_feedback(installation), "feedback_age").passed
 
 
 def test_delivered_files_without_rows_are_watched_like_readers(installation: Installation, outbox: Path) -> None:
-    deliver(outbox, "left_1.csv", HEADER + line("person1", NOW - timedelta(days=9)), timedelta(days=9))
+    deliver(outbox, "left_1.csv", HEADER + row("person1", NOW - timedelta(days=9)), timedelta(days=9))
     for day in range(4):
         deliver(outbox, f"left_empty_{day}.csv", HEADER, day * timedelta(days=1) + HOUR)
     installation.vendor.publish(NORD, "getMailings", [["777001", epoch_ms(NOW - HOUR)]])
 
-    silence = check(imported(installation), "silence")
+    silence = check(import_feedback(installation), "silence")
 
     assert (silence.passed, silence.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "no delivered file has had a new event for 9.0 days, though mailings went out" in str(silence.description)

@@ -25,7 +25,7 @@ NOW = datetime.now(UTC)
 YESTERDAY = NOW - timedelta(days=1)
 
 
-def readers(installation: Installation, **of: dict[str, Any]) -> None:
+def set_readers(installation: Installation, **of: dict[str, Any]) -> None:
     feedback = installation.settings["mandators"]["nord"].setdefault("feedback", {})
     feedback["readers"] = {"getOutBounces": {}, "getUnsubscribes": {}, **of}
 
@@ -52,7 +52,7 @@ def test_an_unsubscribe_withdraws_only_the_consents_of_lists_that_the_person_was
 
 @pytest.mark.two_lists
 def test_an_unsubscribe_with_a_mailing_withdraws_the_consent_of_the_mailings_list(installation: Installation) -> None:
-    readers(installation, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
+    set_readers(installation, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
     installation.day()
     installation.vendor.add_mailing(NORD, 777001, "Produkte im November", status="DONE", list_ids=[PRODUCTS])
     left = [["person2@example.org", "777001", epoch_ms(datetime.now(UTC))], ["person3@example.org", "1", epoch_ms(NOW)]]
@@ -80,7 +80,7 @@ def test_a_person_whose_address_has_changed_is_found_by_the_snapshot_that_was_se
 def test_responses_are_bounces_by_their_category_and_only_final_ones_keep_people_out(
     installation: Installation,
 ) -> None:
-    readers(installation, getResponses={"recipient": 0, "time": 1, "category": 2})
+    set_readers(installation, getResponses={"recipient": 0, "time": 1, "category": 2})
     replies = {"person1": "hardbounce", "person2": "softbounce", "person3": "autoresponder"}
     rows = [[f"{name}@example.org", epoch_ms(YESTERDAY), category] for name, category in replies.items()]
     installation.vendor.publish(NORD, "getResponses", rows)
@@ -97,7 +97,7 @@ def test_responses_are_bounces_by_their_category_and_only_final_ones_keep_people
 
 
 def test_bounces_without_a_time_are_recorded_once_however_often_they_are_read(installation: Installation) -> None:
-    readers(installation, getOutBounces={"time": None})
+    set_readers(installation, getOutBounces={"time": None})
     installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org"]])
     for _ in range(2):
         installation.day()
@@ -441,7 +441,7 @@ def test_a_person_who_subscribes_again_and_leaves_again_is_withdrawn_again(
 
 @pytest.mark.two_lists
 def test_a_row_that_is_read_again_withdraws_nothing_more(installation: Installation) -> None:
-    readers(installation, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
+    set_readers(installation, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
     installation.day()
     installation.vendor.add_mailing(NORD, 777001, "Produkte", status="DONE", list_ids=[PRODUCTS])
     left = [["person2@example.org", "777001", epoch_ms(datetime.now(UTC))]]
@@ -488,7 +488,7 @@ def test_an_unsubscribe_does_not_withdraw_the_consent_of_an_addresss_former_owne
 def test_bounces_with_a_wrong_category_column_are_imported_after_the_correction(
     installation: Installation,
 ) -> None:
-    readers(installation, getResponses={"recipient": 0, "time": 1, "category": 3})
+    set_readers(installation, getResponses={"recipient": 0, "time": 1, "category": 3})
     rows = [[f"person{number}@example.org", epoch_ms(YESTERDAY), "hardbounce", "unknown"] for number in (1, 2)]
     installation.vendor.publish(
         NORD, "getResponses", [*rows, ["person3@example.org", epoch_ms(YESTERDAY), "hardbounce", "550"]]
@@ -496,7 +496,7 @@ def test_bounces_with_a_wrong_category_column_are_imported_after_the_correction(
     result = installation.run()
     assert "1 row of getResponses can't be read" in (check(result, "layout").description or "")
 
-    readers(installation, getResponses={"recipient": 0, "time": 1, "category": 2})
+    set_readers(installation, getResponses={"recipient": 0, "time": 1, "category": 2})
     installation.list_settings()["limits"] = {"max_shrink": 1}
     installation.list_settings("nord", "products")["limits"] = {"max_shrink": 1}
     installation.day()

@@ -15,7 +15,7 @@ YESTERDAY = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
 
 
 @pytest.fixture
-def busy(installation: Installation) -> Installation:
+def proven(installation: Installation) -> Installation:
     """Return an installation with thirty people in the newsletter, which was replaced once."""
     installation.settings["crm"]["consent_kinds"] = {"withdrawn": ["Revoked"], "ignored": ["requested"]}
     for number in range(6, 31):
@@ -24,39 +24,39 @@ def busy(installation: Installation) -> Installation:
     return installation
 
 
-def event(crm: Connection, number: int, entity_type: str, entity_id: str, opt_in_id: str, kind: str) -> None:
+def add_event(crm: Connection, number: int, entity_type: str, entity_id: str, opt_in_id: str, kind: str) -> None:
     columns = "id, entity_type, entity_id, opt_in_id, kind, occurred_at"
     values = (f"odd{number}", entity_type, entity_id, opt_in_id, kind, YESTERDAY)
     crm.exec_driver_sql(f"INSERT INTO consent_event ({columns}) VALUES (?, ?, ?, ?, ?, ?)", values)
 
 
 @pytest.mark.two_lists
-def test_the_irregularities_of_an_ordinary_day_stop_nothing(busy: Installation) -> None:
-    with busy.crm() as crm:
+def test_the_irregularities_of_an_ordinary_day_stop_nothing(proven: Installation) -> None:
+    with proven.crm() as crm:
         for erased in ("c28", "c29"):
             crm.exec_driver_sql("DELETE FROM contact WHERE id = ?", (erased,))
         # A lead that has become a contact is a member of the list under both names.
         crm.execute(schema.lead.insert().values(id="c27", email="person27@example.org"))
         member = {"marketing_list_id": "nord", "entity_type": "lead", "entity_id": "c27"}
         crm.execute(schema.marketing_list_member.insert().values(member))
-        event(crm, 1, "lead", "c27", "newsletter-nord", "withdrawn")
+        add_event(crm, 1, "lead", "c27", "newsletter-nord", "withdrawn")
         crm.exec_driver_sql("DELETE FROM lead WHERE id = 'c27'")
-        event(crm, 2, "contact", "c6", "newsletter-nord", "requested")
-        event(crm, 3, "Contact", "c7", "newsletter-nord ", " CONFIRMED")
-        event(crm, 4, "contact", "c8", "newsletter-nord", "revoked")
-        event(crm, 5, "contact", "c9", "newsletter-nord", "maybe")
+        add_event(crm, 2, "contact", "c6", "newsletter-nord", "requested")
+        add_event(crm, 3, "Contact", "c7", "newsletter-nord ", " CONFIRMED")
+        add_event(crm, 4, "contact", "c8", "newsletter-nord", "revoked")
+        add_event(crm, 5, "contact", "c9", "newsletter-nord", "maybe")
         crm.execute(
             schema.marketing_list_member.insert().values(marketing_list_id="nord", entity_type="user", entity_id="u1")
         )
 
-    result = busy.day()
+    result = proven.day()
 
     expected = {f"person{number}@example.org" for number in range(1, 31)} - {
         f"person{number}@example.org" for number in (8, 9, 28, 29)
     }
-    assert set(busy.addresses(NEWSLETTER)) == expected
-    assert len(busy.addresses(PRODUCTS)) == 5
-    with busy.state() as state:
+    assert set(proven.addresses(NEWSLETTER)) == expected
+    assert len(proven.addresses(PRODUCTS)) == 5
+    with proven.state() as state:
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {
             ("selection", "consent_withdrawn"): 2,
             ("selection", "consent_unclear"): 1,
@@ -75,45 +75,45 @@ def test_the_irregularities_of_an_ordinary_day_stop_nothing(busy: Installation) 
 @pytest.mark.two_lists
 @pytest.mark.parametrize("assets", [None, [["nord", "newsletter_recipient_list"]]])
 def test_unknown_consent_events_of_many_people_stop_the_list_before_it_is_touched(
-    busy: Installation, assets: list[list[str]] | None
+    proven: Installation, assets: list[list[str]] | None
 ) -> None:
-    before, clears = busy.addresses(NEWSLETTER), busy.clears()
-    with busy.crm() as crm:
+    before, clears = proven.addresses(NEWSLETTER), proven.clears()
+    with proven.crm() as crm:
         for number in range(6, 16):
-            event(crm, number, "contact", f"c{number}", "newsletter-nord", "abgemeldet")
+            add_event(crm, number, "contact", f"c{number}", "newsletter-nord", "abgemeldet")
 
-    result = busy.run(assets=assets)
+    result = proven.run(assets=assets)
 
     assert not result.success or assets is None
-    assert busy.addresses(NEWSLETTER) == before
+    assert proven.addresses(NEWSLETTER) == before
     checks = [check for check in result.get_asset_check_evaluations() if check.check_name == "consents"]
     messages = " ".join([*problems(result), *(check.description or "" for check in checks)])
     assert "“abgemeldet” 10 times" in messages
     assert "crm.consent_kinds" in messages
     if assets:
-        assert busy.clears() == clears
+        assert proven.clears() == clears
     else:
-        assert busy.clears() == clears + 1  # the other list's
-        assert len(busy.addresses(PRODUCTS)) == 5
+        assert proven.clears() == clears + 1  # the other list's
+        assert len(proven.addresses(PRODUCTS)) == 5
 
 
-def test_an_opt_in_without_a_description_says_so(busy: Installation) -> None:
-    with busy.crm() as crm:
+def test_an_opt_in_without_a_description_says_so(proven: Installation) -> None:
+    with proven.crm() as crm:
         crm.exec_driver_sql("UPDATE opt_in SET description = ' ' WHERE opt_in_id = 'newsletter-nord'")
-    before = busy.addresses(NEWSLETTER)
+    before = proven.addresses(NEWSLETTER)
 
-    result = busy.run()
+    result = proven.run()
 
     assert "the CRM's opt-in 'newsletter-nord' has no description (opt_in.description)" in problems(result)[0]
-    assert busy.addresses(NEWSLETTER) == before
+    assert proven.addresses(NEWSLETTER) == before
 
 
-def test_a_snapshot_is_not_sent_to_people_with_an_unknown_consent_event(busy: Installation) -> None:
-    busy.consent("c6", "newsletter-nord", "maybe", LONG_AGO + timedelta(days=1))
-    result = busy.run(assets=[["nord", "newsletter_recipient_list"]])
+def test_a_snapshot_is_not_sent_to_people_with_an_unknown_consent_event(proven: Installation) -> None:
+    proven.consent("c6", "newsletter-nord", "maybe", LONG_AGO + timedelta(days=1))
+    result = proven.run(assets=[["nord", "newsletter_recipient_list"]])
     assert result.success, problems(result)
-    assert "person6@example.org" not in busy.addresses(NEWSLETTER)
-    with busy.state() as state:
+    assert "person6@example.org" not in proven.addresses(NEWSLETTER)
+    with proven.state() as state:
         assert sum(state.rejections.counts(result.run_id, "nord", "newsletter").values()) == 1
 
 

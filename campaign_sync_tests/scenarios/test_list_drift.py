@@ -59,7 +59,7 @@ def check_drift(
         ports.close()
 
 
-def remove(installation: Installation, *numbers: int) -> None:
+def remove_people(installation: Installation, *numbers: int) -> None:
     """Remove people from the list at the vendor."""
     with installation.vendor.transaction() as database:
         database.executemany(
@@ -68,20 +68,20 @@ def remove(installation: Installation, *numbers: int) -> None:
         )
 
 
-def calls(installation: Installation) -> dict[str, int]:
+def call_counts(installation: Installation) -> dict[str, int]:
     """Return how often each operation was called for the newsletter."""
     names = [call.operation for call in installation.vendor.calls() if call.list_id == NEWSLETTER]
     return {name: names.count(name) for name in ("getCount", "getAllAdvanced", "getAll", "containsAll")}
 
 
 def test_an_unchanged_list_needs_two_calls(proven: Installation) -> None:
-    before = calls(proven)
+    before = call_counts(proven)
 
     drift = check_drift(proven)
 
     assert drift is not None
     assert (drift.in_list, drift.read_back, drift.drifted_since) == (PEOPLE, None, None)
-    assert {name: number - before[name] for name, number in calls(proven).items() if number - before[name]} == {
+    assert {name: number - before[name] for name, number in call_counts(proven).items() if number - before[name]} == {
         "getCount": 1,
         "getAllAdvanced": 1,
     }
@@ -109,7 +109,7 @@ def test_people_who_signed_up_at_the_vendor_are_no_drift_but_missing_people_are(
     assert drift is not None
     assert (drift.in_list, drift.read_back) == (PEOPLE + 3, None), "the growth explains them"
 
-    remove(proven, 1, 2, 3, 4)
+    remove_people(proven, 1, 2, 3, 4)
     drift = check_drift(proven)
     assert drift is not None
     assert drift.read_back == ReadBack(PEOPLE, PEOPLE - 1, 4, 0, 0, 3)
@@ -117,7 +117,7 @@ def test_people_who_signed_up_at_the_vendor_are_no_drift_but_missing_people_are(
 
 
 def test_people_in_place_of_others_are_noticed_although_the_count_is_the_same(proven: Installation) -> None:
-    remove(proven, 1, 2, 3, 4)
+    remove_people(proven, 1, 2, 3, 4)
     proven.fill_by_hand(NEWSLETTER, [f"guest{number}@example.com" for number in range(4)])
 
     drift = check_drift(proven)
@@ -137,16 +137,16 @@ def test_people_whom_the_vendor_removed_because_they_left_are_no_drift(proven: I
     )
     feedback = [("nord", name) for name in ("bounces", "unsubscribes", "suppression_state")]
     assert proven.run("nord", assets=feedback).success
-    remove(proven, 1, 2, 3, 4)
+    remove_people(proven, 1, 2, 3, 4)
 
     drift = check_drift(proven)
 
     assert drift is not None
     assert drift.read_back == ReadBack(PEOPLE, PEOPLE - 4, 0, 4, 0, 0)
     assert drift.drifted_since is None
-    before = calls(proven)
+    before = call_counts(proven)
     assert check_drift(proven) is not None
-    assert calls(proven)["getAllAdvanced"] - before["getAllAdvanced"] == 1, "what is explained isn't read again"
+    assert call_counts(proven)["getAllAdvanced"] - before["getAllAdvanced"] == 1, "what is explained isn't read again"
 
 
 def test_changed_values_are_a_drift_only_if_several_people_have_them(
@@ -174,7 +174,7 @@ def test_changed_values_are_a_drift_only_if_several_people_have_them(
 
 def test_a_list_that_is_complete_again_has_no_drift(proven: Installation) -> None:
     held = proven.vendor.recipients(NEWSLETTER)
-    remove(proven, 1, 2, 3, 4)
+    remove_people(proven, 1, 2, 3, 4)
     drifted = check_drift(proven)
     assert drifted is not None
     assert drifted.drifted_since is not None
@@ -187,7 +187,7 @@ def test_a_list_that_is_complete_again_has_no_drift(proven: Installation) -> Non
 
 
 def test_a_list_that_is_being_replaced_or_is_incomplete_is_not_checked(proven: Installation) -> None:
-    remove(proven, *range(1, PEOPLE + 1))
+    remove_people(proven, *range(1, PEOPLE + 1))
     with proven.state() as state, state.locks.acquire(NEWSLETTER, "another-run"):
         assert check_drift(proven) is None
     proven.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
@@ -200,7 +200,7 @@ def test_a_list_that_is_being_replaced_or_is_incomplete_is_not_checked(proven: I
 
 
 def test_a_list_whose_replacement_begins_while_it_is_read_has_no_drift(proven: Installation) -> None:
-    remove(proven, *range(1, PEOPLE + 1))
+    remove_people(proven, *range(1, PEOPLE + 1))
 
     with ExitStack() as stack:
         state = stack.enter_context(proven.state())
@@ -249,14 +249,14 @@ def test_pages_that_shift_while_they_are_read_are_no_drift(
 ) -> None:
     """Many share an entity id at the vendor, so the order of pages isn't stable: then the list is read in one piece."""
     monkeypatch.setattr("campaign_sync.replacement.drift_check.READ_BACK_ROWS", 3)
-    positions, calls = list_order.Orders.positions, iter(range(1000))
+    positions, numbers = list_order.Orders.positions, iter(range(1000))
 
     def shifting(*arguments: object, **options: object) -> object:
         order = positions(*arguments, **options)  # type: ignore[arg-type]
-        return order[::-1] if next(calls) % 2 else order
+        return order[::-1] if next(numbers) % 2 else order
 
     monkeypatch.setattr(list_order.Orders, "positions", shifting)
-    remove(proven, 1)
+    remove_people(proven, 1)
 
     for place in range(4):
         drift = check_drift(proven, place)
@@ -281,7 +281,7 @@ def test_the_asset_check_reports_every_drifted_list(
     proven: Installation, instance: dg.DagsterInstance, job: str
 ) -> None:
     assert run_job(proven, job, instance).passed
-    remove(proven, *range(1, PEOPLE + 1))
+    remove_people(proven, *range(1, PEOPLE + 1))
 
     evaluation = run_job(proven, job, instance)
 

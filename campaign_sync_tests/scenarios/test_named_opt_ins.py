@@ -360,7 +360,7 @@ def test_awaited_rows_are_given_up_if_rows_no_longer_name_opt_ins(installation: 
     assert withdrawals(installation) == BOTH
 
 
-def printed(show: Callable[[Console], None]) -> str:
+def output_of(show: Callable[[Console], None]) -> str:
     text = io.StringIO()
     show(Console(file=text, width=400))
     return text.getvalue()
@@ -383,8 +383,8 @@ def test_why_and_prove_say_how_a_withdrawal_was_attributed(
     publish_unsubscribe(installation, *cells)
     installation.run(assets=FEEDBACK)
 
-    why = printed(lambda console: print_why(installation.configuration, "contact:c2", console))
-    proof = printed(
+    why = output_of(lambda console: print_why(installation.configuration, "contact:c2", console))
+    proof = output_of(
         lambda console: print_proof(installation.configuration, BJOERN, [("nord", "newsletter")], None, console)
     )
 
@@ -399,7 +399,7 @@ def test_why_says_that_a_person_is_on_the_vendors_list_and_that_the_row_is_await
     installation.vendor.unsubscribe(NORD, BJOERN)
     installation.day()
 
-    why = printed(lambda console: print_why(installation.configuration, BJOERN, console))
+    why = output_of(lambda console: print_why(installation.configuration, BJOERN, console))
 
     assert "gate: on the vendor's unsubscribe list, which keeps them out of all of the mandator's lists" in why
     assert "which consent they withdrew isn't known until the feedback row has come" in why

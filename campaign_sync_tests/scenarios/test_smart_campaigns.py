@@ -24,7 +24,7 @@ def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return slept
 
 
-def campaign(
+def add_campaign(
     installation: Installation, status: str, starts_in: timedelta | None = None, list_id: int = NEWSLETTER
 ) -> None:
     start = datetime.now(UTC) + starts_in if starts_in is not None else None
@@ -33,7 +33,7 @@ def campaign(
     )
 
 
-def interlock(installation: Installation, **settings: str) -> None:
+def configure_mailings(installation: Installation, **settings: str) -> None:
     installation.settings["mandators"]["nord"]["mailings"] = settings
 
 
@@ -42,7 +42,7 @@ def interlock(installation: Installation, **settings: str) -> None:
 def test_a_list_is_replaced_every_day_despite_a_smart_campaign_that_never_ends(
     installation: Installation,
 ) -> None:
-    campaign(installation, "SENDING")
+    add_campaign(installation, "SENDING")
     for day in range(1, 4):
         installation.add_contact(f"new{day}", f"new{day}@example.org")
         result = installation.day()
@@ -57,8 +57,8 @@ def test_a_list_is_replaced_every_day_despite_a_smart_campaign_that_never_ends(
 def test_a_replacement_waits_once_for_a_smart_campaign_and_checks_opt_outs_afterwards(
     installation: Installation, sleeps: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    campaign(installation, "SENDING")
-    interlock(installation, max_wait="10m")
+    add_campaign(installation, "SENDING")
+    configure_mailings(installation, max_wait="10m")
 
     def sleep(seconds: float) -> None:
         sleeps.append(seconds)
@@ -77,7 +77,7 @@ def test_a_replacement_waits_once_for_a_smart_campaign_and_checks_opt_outs_after
 def test_a_smart_campaign_that_ends_while_it_is_waited_for_leaves_no_warning(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    campaign(installation, "SENDING")
+    add_campaign(installation, "SENDING")
     monkeypatch.setattr(mailing_interlock, "sleep", lambda _: installation.vendor.set_mailing_status(CAMPAIGN, "DONE"))
     assert gate(installation.day()).passed
 
@@ -85,8 +85,8 @@ def test_a_smart_campaign_that_ends_while_it_is_waited_for_leaves_no_warning(
 @pytest.mark.usefixtures("sleeps")
 def test_a_smart_campaign_keeps_a_list_untouched_if_the_configuration_says_so(installation: Installation) -> None:
     installation.fill_by_hand(NEWSLETTER, ADDRESSES[:4])
-    campaign(installation, "SENDING")
-    interlock(installation, smart_campaigns="refuse")
+    add_campaign(installation, "SENDING")
+    configure_mailings(installation, smart_campaigns="refuse")
 
     result = installation.run(assets=CHAIN)
 
@@ -98,7 +98,7 @@ def test_a_smart_campaign_keeps_a_list_untouched_if_the_configuration_says_so(in
 
 @pytest.mark.usefixtures("sleeps")
 def test_a_smart_campaign_that_starts_soon_is_waited_for_like_any_other_mailing(installation: Installation) -> None:
-    campaign(installation, "NEW", timedelta(minutes=50))
+    add_campaign(installation, "NEW", timedelta(minutes=50))
 
     result = installation.run(assets=CHAIN)
 
@@ -121,7 +121,7 @@ def test_a_smart_campaign_that_starts_soon_is_waited_for_like_any_other_mailing(
 def test_other_smart_campaigns_do_not_stop_a_replacement(
     installation: Installation, status: str, starts_in: timedelta | None, list_id: int, shown: bool
 ) -> None:
-    campaign(installation, status, starts_in, list_id)
+    add_campaign(installation, status, starts_in, list_id)
 
     preflight = gate(installation.day())
 
@@ -133,7 +133,7 @@ def test_other_smart_campaigns_do_not_stop_a_replacement(
 
 @pytest.mark.usefixtures("sleeps")
 def test_a_regular_mailing_beside_a_smart_campaign_still_keeps_the_list_untouched(installation: Installation) -> None:
-    campaign(installation, "SENDING")
+    add_campaign(installation, "SENDING")
     installation.vendor.add_mailing(NORD, 77, "November", status="SENDING", list_ids=[NEWSLETTER])
 
     result = installation.run(assets=CHAIN)
@@ -169,7 +169,7 @@ def test_a_vendor_that_does_not_know_smart_campaigns_stops_no_list(installation:
 def test_with_refuse_a_list_is_not_cleared_if_the_vendor_does_not_show_smart_campaigns(
     installation: Installation,
 ) -> None:
-    interlock(installation, smart_campaigns="refuse")
+    configure_mailings(installation, smart_campaigns="refuse")
 
     assert "set mandators.nord.mailings.smart_campaigns to warn" in problems(installation.run(assets=CHAIN))[0]
     assert installation.clears() == 0
@@ -200,7 +200,7 @@ def test_a_mailing_that_starts_between_preflight_and_clear_refuses_the_replaceme
 def test_a_preflight_that_only_warns_leaves_the_run_successful(
     installation: Installation, sleeps: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    campaign(installation, "SENDING")
+    add_campaign(installation, "SENDING")
 
     result = installation.day()
 

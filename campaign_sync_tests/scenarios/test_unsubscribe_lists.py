@@ -51,7 +51,7 @@ def installation(installation: Installation) -> Installation:
 
 
 @pytest.fixture
-def refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_permission_for_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the user have no permission to query the unsubscribe lists of recipient lists."""
 
     def refuse(caller: Any, *_: object) -> Any:
@@ -64,7 +64,7 @@ def publish(installation: Installation, address: str, at: datetime) -> None:
     installation.vendor.publish(NORD, "getUnsubscribes", [[address, epoch_ms(at)]])
 
 
-def forget(installation: Installation, address: str) -> None:
+def forget_list_opt_outs(installation: Installation, address: str) -> None:
     """Remove an address from the unsubscribe lists of all recipient lists."""
     with installation.vendor.transaction() as database:
         database.execute("DELETE FROM list_unsubscribed WHERE key = ?", [address])
@@ -196,7 +196,7 @@ def test_an_unsubscribe_from_an_unknown_list_still_withdraws_nothing_after_the_v
     installation.vendor.unsubscribe_from_list(OTHER, "person2@example.org")
     publish(installation, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
     installation.day()
-    forget(installation, "person2@example.org")
+    forget_list_opt_outs(installation, "person2@example.org")
 
     result = installation.day()
 
@@ -219,7 +219,7 @@ def test_a_person_who_is_added_to_the_crm_later_is_withdrawn_from_the_list_they_
     assert withdrawals_with_source(installation) == []
     installation.add_contact("c9", "new@example.org")
     installation.consent("c9", "products-nord", "granted", LONG_AGO)
-    forget(installation, "new@example.org")
+    forget_list_opt_outs(installation, "new@example.org")
     if not read_again:
         with installation.vendor.transaction() as database:
             database.execute("DELETE FROM export_row")
@@ -251,7 +251,7 @@ def test_every_row_of_a_person_who_is_added_to_the_crm_later_counts(
             installation.vendor.unsubscribe_from_list(list_id, "new@example.org")
         publish(installation, "new@example.org", datetime.now(UTC) - timedelta(minutes=5))
         installation.run(assets=FEEDBACK)
-        forget(installation, "new@example.org")
+        forget_list_opt_outs(installation, "new@example.org")
     installation.add_contact("c9", "new@example.org")
     installation.consent("c9", "products-nord", "granted", LONG_AGO)
     if not read_again:
@@ -380,12 +380,12 @@ def leave_and_consent_again(installation: Installation) -> None:
 def test_a_person_who_is_off_the_clients_list_and_then_leaves_one_list_is_withdrawn_from_it(
     installation: Installation, seen_off_by: str, seen_on_by: str
 ) -> None:
-    see = {"a day": installation.day, "the audit": lambda: audit(installation)}
+    runs = {"a day": installation.day, "the audit": lambda: audit(installation)}
     leave_and_consent_again(installation)
-    assert see[seen_off_by]().success
+    assert runs[seen_off_by]().success
     installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
-    assert see[seen_on_by]().success
-    forget(installation, "person2@example.org")
+    assert runs[seen_on_by]().success
+    forget_list_opt_outs(installation, "person2@example.org")
 
     installation.day()
 
@@ -420,7 +420,7 @@ def test_an_audit_remembers_people_who_are_on_the_clients_list_and_on_a_lists_ow
 
 
 @pytest.mark.two_lists
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("without_permission_for_lists")
 def test_without_permission_for_lists_people_on_any_list_stay_out_and_keep_their_consents(
     installation: Installation,
 ) -> None:
@@ -481,7 +481,7 @@ def test_a_canary_shows_the_kind_of_a_list_that_has_its_own_unsubscribe_list(
 
 
 @pytest.mark.two_lists
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("without_permission_for_lists")
 def test_a_canary_does_not_prove_a_list_regular_without_permission_for_lists(
     installation: Installation,
 ) -> None:
@@ -519,7 +519,7 @@ def test_the_audit_withdraws_the_consent_of_the_list_that_was_left_and_no_other(
 
 
 @pytest.mark.two_lists
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("without_permission_for_lists")
 def test_an_audit_without_permission_for_lists_withdraws_nothing_and_reports_the_disagreement(
     installation: Installation,
 ) -> None:

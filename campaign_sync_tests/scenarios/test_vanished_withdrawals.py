@@ -16,7 +16,7 @@ from campaign_sync.crm.sql import schema
 from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
 from campaign_sync_tests.databases import fresh_database
 from campaign_sync_tests.installation import ADDRESSES, LONG_AGO, Installation, running_installation
-from campaign_sync_tests.scenarios.daily_run import CHAIN, REPLACE, RUN_ID, check, rejections
+from campaign_sync_tests.scenarios.daily_run import CHAIN, REPLACE, RUN_ID, check, erase, rejections
 
 LEFT_AT = datetime.now(UTC) - timedelta(days=3)
 LEAVERS = [f"w{number}" for number in range(1, 13)]
@@ -42,20 +42,20 @@ def other_url() -> Iterator[str]:
         yield url
 
 
-def lose(installation: Installation, entities: Sequence[str]) -> None:
+def delete_withdrawals(installation: Installation, entities: Sequence[str]) -> None:
     """Delete the withdrawals of some people from the CRM, as an ETL job does that ends half-way."""
     event = schema.consent_event.c
     with installation.crm() as crm:
         crm.execute(schema.consent_event.delete().where(event.kind == "withdrawn", event.entity_id.in_(entities)))
 
 
-def why(installation: Installation, who: str) -> str:
+def why_output(installation: Installation, who: str) -> str:
     text = io.StringIO()
     print_why(installation.configuration, who, Console(file=text, width=400))
     return text.getvalue()
 
 
-def remembered(installation: Installation) -> int:
+def known_withdrawals(installation: Installation) -> int:
     with installation.state() as state:
         return state.known_withdrawals.count("nord", "newsletter-nord")
 
@@ -65,9 +65,9 @@ def test_a_list_is_refused_after_many_withdrawals_vanished_until_an_operator_acc
 ) -> None:
     first = installation.run("nord", assets=CHAIN)
     assert first.success, problems(first)
-    assert (check(first, "withdrawals").passed, remembered(installation)) == (True, 12)
+    assert (check(first, "withdrawals").passed, known_withdrawals(installation)) == (True, 12)
     clears = installation.clears()
-    lose(installation, LEAVERS[:11])
+    delete_withdrawals(installation, LEAVERS[:11])
 
     result = installation.run("nord", assets=CHAIN)
 
@@ -77,15 +77,15 @@ def test_a_list_is_refused_after_many_withdrawals_vanished_until_an_operator_acc
     assert "`campaign-sync run nord --list newsletter --accept-withdrawals REASON`" in problem
     assert (installation.clears(), installation.addresses()) == (clears, ADDRESSES)
     assert rejections(installation, result.run_id)["selection", "withdrawal_vanished"] == 11
-    assert "newsletter-nord was withdrawn" in why(installation, "contact:w1")
-    assert "the CRM doesn't have that withdrawal any more" in why(installation, "contact:w1")
+    assert "newsletter-nord was withdrawn" in why_output(installation, "contact:w1")
+    assert "the CRM doesn't have that withdrawal any more" in why_output(installation, "contact:w1")
 
     with installation.state() as state:
         now = datetime.now(UTC)
         state.known_withdrawals.accept(
             WithdrawalAcceptance(RUN_ID, "nord", "newsletter", "anna", "a wrong import", now)
         )
-    lose(installation, LEAVERS)  # the twelfth vanishes when the others have been accepted
+    delete_withdrawals(installation, LEAVERS)  # the twelfth vanishes when the others have been accepted
     accepted = installation.run("nord", assets=CHAIN, run_id=RUN_ID)
 
     assert accepted.success, problems(accepted)
@@ -95,14 +95,14 @@ def test_a_list_is_refused_after_many_withdrawals_vanished_until_an_operator_acc
         dg.AssetCheckSeverity.WARN,
     )
     assert installation.run("nord", assets=CHAIN).success
-    assert remembered(installation) == 1
+    assert known_withdrawals(installation) == 1
 
 
 def test_a_list_that_is_materialized_alone_is_refused_as_well(installation: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         installation.run("nord", instance, assets=CHAIN)
         clears = installation.clears()
-        lose(installation, LEAVERS)
+        delete_withdrawals(installation, LEAVERS)
         result = installation.run("nord", instance, assets=REPLACE)
 
     assert "withdrawals: consent_event shows 12 people as granted" in problems(result)[0]
@@ -115,7 +115,7 @@ def test_a_withdrawal_that_only_the_preflight_has_seen_is_remembered(installatio
         installation.consent("c1", "newsletter-nord", "withdrawn", LEFT_AT)
         installation.run("nord", instance, assets=REPLACE)
         assert installation.addresses() == ADDRESSES[1:]
-        lose(installation, ["c1"])
+        delete_withdrawals(installation, ["c1"])
         result = installation.run("nord", instance, assets=REPLACE)
 
     assert result.success, problems(result)
@@ -127,7 +127,7 @@ def test_a_single_vanished_withdrawal_is_a_warning_and_counts_until_a_newer_cons
     installation: Installation,
 ) -> None:
     installation.run("nord", assets=CHAIN)
-    lose(installation, ["w1"])
+    delete_withdrawals(installation, ["w1"])
 
     for _ in range(2):
         result = installation.run("nord", assets=CHAIN)
@@ -142,7 +142,7 @@ def test_a_single_vanished_withdrawal_is_a_warning_and_counts_until_a_newer_cons
     again = installation.run("nord", assets=CHAIN)
     assert again.success, problems(again)
     assert installation.addresses() == [*ADDRESSES, "w1@example.org"]
-    assert (check(again, "withdrawals").passed, remembered(installation)) == (True, 11)
+    assert (check(again, "withdrawals").passed, known_withdrawals(installation)) == (True, 11)
 
 
 def test_another_record_with_a_withdrawn_address_is_not_mailed_after_the_first_is_erased(
@@ -154,20 +154,14 @@ def test_another_record_with_a_withdrawn_address_is_not_mailed_after_the_first_i
     installation.consent("d2", "newsletter-nord", "granted", LEFT_AT + timedelta(days=1))
     installation.run("nord", assets=CHAIN)
     assert installation.addresses() == [*ADDRESSES, "w2@example.org"]
-    with installation.crm() as crm:
-        for table, column in (
-            ("contact", "id"),
-            ("marketing_list_member", "entity_id"),
-            ("consent_event", "entity_id"),
-        ):
-            crm.exec_driver_sql(f"DELETE FROM {table} WHERE {column} IN ('w1', 'w2')")
+    erase(installation, "w1", "w2")
 
     result = installation.run("nord", assets=CHAIN)
 
     assert result.success, problems(result)
     assert installation.addresses() == [*ADDRESSES, "w2@example.org"]
     assert rejections(installation, result.run_id)["selection", "withdrawal_vanished"] == 1
-    assert "by this record or another one with the address" in why(installation, "contact:d1")
+    assert "by this record or another one with the address" in why_output(installation, "contact:d1")
 
 
 def test_people_who_are_erased_or_lose_all_consent_events_are_not_reported(installation: Installation) -> None:
@@ -181,14 +175,14 @@ def test_people_who_are_erased_or_lose_all_consent_events_are_not_reported(insta
 
     assert result.success, problems(result)
     assert check(result, "withdrawals").passed
-    assert remembered(installation) == 12
+    assert known_withdrawals(installation) == 12
 
 
 @pytest.mark.two_lists
 def test_a_withdrawal_of_another_opt_in_counts_for_that_one_only(installation: Installation) -> None:
     installation.consent("c1", "products-nord", "withdrawn", LEFT_AT)
     installation.run("nord")
-    lose(installation, ["c1"])
+    delete_withdrawals(installation, ["c1"])
 
     result = installation.run("nord")
 

@@ -1,4 +1,4 @@
-"""How frames travel between assets: as Parquet files in the frame storage. Nothing is ever pickled."""
+"""The IO manager, which passes frames between assets as Parquet files, and what it is handed. Nothing is pickled."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +12,32 @@ from upath import UPath
 from campaign_sync.storage.files import release_memory, write_file
 
 
+class FrameHandover:
+    """A frame that an asset hands over to the IO manager. It can be taken once; then only its taker holds it.
+
+    Dagster keeps the returned values of all assets until a run in its own process ends. It keeps empty handovers, so
+    that such a run holds the people of one list at a time.
+    """
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame: pd.DataFrame | None = frame
+
+    def take(self) -> pd.DataFrame:
+        """Return the frame, and let go of it.
+
+        Raises:
+            ValueError: it was taken before.
+        """
+        frame, self._frame = self._frame, None
+        if frame is None:
+            raise ValueError("the frame was taken before; an asset hands a frame over once")
+        return frame
+
+
+FRAME = dg.DagsterType(lambda _, value: isinstance(value, FrameHandover), name="Frame")
+"""The type of what assets hand over."""
+
+
 class ParquetIOManager(dg.UPathIOManager):
     """Keeps each asset's newest frame under `assets/<asset key>.parquet`."""
 
@@ -21,25 +47,23 @@ class ParquetIOManager(dg.UPathIOManager):
         super().__init__(base_path=UPath(base) / "assets")
 
     def make_directory(self, path: UPath) -> None:
-        """Leave it to `dump_to_path`, which makes folders that only their owner looks into."""
+        """Do nothing: `dump_to_path` creates folders, which only their owner can read."""
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Write a frame."""
-        with _one_sentence("written", "free space on its disk, and check storage.frames and who may use it"):
+        """Write the frame that an asset hands over."""
+        with _storage_failures("written", "free space on its disk, and check storage.frames and its permissions"):
             super().handle_output(context, obj)
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Read a frame."""
-        with _one_sentence("read", "materialize the asset before this one as well"):
+        with _storage_failures("read", "materialize the upstream asset as well"):
             return super().load_input(context)
 
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
-        """Write a frame, and empty it: a run of `campaign-sync run` keeps what its assets returned until it ends."""
-        if not isinstance(obj, pd.DataFrame):
-            raise TypeError(f"only frames are kept as Parquet, not {type(obj).__name__}")
-        write_file(path, obj.to_parquet(index=False))
-        for column in list(obj.columns):
-            del obj[column]
+        """Write the frame of a `FrameHandover`."""
+        if not isinstance(obj, FrameHandover):
+            raise TypeError(f"only a FrameHandover is written as Parquet, not {type(obj).__name__}")
+        write_file(path, obj.take().to_parquet(index=False))
         release_memory()
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> pd.DataFrame:
@@ -51,8 +75,8 @@ class ParquetIOManager(dg.UPathIOManager):
 
 
 @contextmanager
-def _one_sentence(what: str, remedy: str) -> Iterator[None]:
-    """Let a storage that refuses, or has lost a file, end the step as a `Failure` that says what helps."""
+def _storage_failures(what: str, remedy: str) -> Iterator[None]:
+    """Turn a failing storage or a missing file into a `Failure` of one sentence with the remedy."""
     try:
         yield
     except (OSError, pa.ArrowInvalid) as error:

@@ -18,9 +18,6 @@ else:
     Materialized = dg.MaterializeResult  # Dagster doesn't know its own class under a type parameter
 """What an asset returns."""
 
-FRAME = dg.DagsterType(lambda _, value: isinstance(value, pd.DataFrame), name="Frame")
-"""The type of what travels between assets."""
-
 SHOWN_CASES = 10
 """How many failing rows of each kind a check names, by pseudonym."""
 

@@ -83,7 +83,7 @@ def test_a_snapshot_without_its_selection_says_what_to_materialize(installation:
     message = " ".join(problems(installation.run("nord", assets=[("nord", "newsletter_snapshot")])))
 
     assert (
-        "newsletter_selection.parquet can't be read: No such file or directory; materialize the asset before this one"
+        "newsletter_selection.parquet can't be read: No such file or directory; materialize the upstream asset as well"
         in message
     )
     assert installation.addresses(NEWSLETTER) == ADDRESSES

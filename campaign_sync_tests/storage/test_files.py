@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from campaign_sync.domain.windows import Window
-from campaign_sync.orchestration.io_manager import ParquetIOManager
+from campaign_sync.orchestration.io_manager import FrameHandover, ParquetIOManager
 from campaign_sync.storage.files import FileStorage, FileStorageError
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -148,7 +148,7 @@ def test_files_with_people_in_an_existing_folder_are_for_their_owner_alone(tmp_p
         frames.write_rows("feedback/nord", WINDOW, [["a@example.org"]], {})
         frames.add_to_partition("responses/nord/day", WINDOW, pd.DataFrame({"email": ["a@example.org"]}))
         context = dg.build_output_context(asset_key=dg.AssetKey(["nord", "selection"]))
-        ParquetIOManager(str(base)).handle_output(context, pd.DataFrame({"email": ["a@example.org"]}))
+        ParquetIOManager(str(base)).handle_output(context, FrameHandover(pd.DataFrame({"email": ["a@example.org"]})))
         page = Path(frames.write_page("reports/nord/latest.de.html", "numbers"))
     finally:
         os.umask(old)

@@ -12,7 +12,8 @@ from campaign_sync.domain.suppression import Suppressed, SuppressionKind
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import FRAME, Materialized, check_result, column_schema, reasons
+from campaign_sync.orchestration.io_manager import FRAME, FrameHandover
+from campaign_sync.orchestration.metadata import Materialized, check_result, column_schema, reasons
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.orchestration.unreached_checks import say_not_evaluated
 from campaign_sync.replacement.list_settings import ListSettings
@@ -90,7 +91,7 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
                 say_not_evaluated(context, f"{', '.join(stopped)} of the selection stops the list", own=False)
             results = [check_result(outcome, key, sifted.rows, ports.state.pseudonyms) for outcome in outcomes]
         return dg.MaterializeResult(
-            value=sifted.rows,
+            value=FrameHandover(sifted.rows),
             metadata={
                 **column_schema(sifted.rows),
                 "picked": picked,

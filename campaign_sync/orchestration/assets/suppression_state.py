@@ -25,7 +25,8 @@ from campaign_sync.feedback.write_back import WriteBackSummary, write_back
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import page, rule
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import FRAME, Materialized, column_schema, table
+from campaign_sync.orchestration.io_manager import FRAME, FrameHandover
+from campaign_sync.orchestration.metadata import Materialized, column_schema, table
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.progress import Progress, report
 from campaign_sync.storage.crm_write_backs import WriteBackRecord
@@ -139,7 +140,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
             note_rows(len(frame))
         by_kind = frame["kind"].value_counts()
         return dg.MaterializeResult(
-            value=frame,
+            value=FrameHandover(frame),
             metadata={
                 **column_schema(frame, _COLUMNS),
                 "bounces read": len(pending.bounces),

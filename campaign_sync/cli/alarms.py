@@ -17,7 +17,7 @@ from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import format_duration
 from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, incident_location
 from campaign_sync.domain.readiness import Readiness
-from campaign_sync.orchestration.deadlines import as_planned
+from campaign_sync.orchestration.deadlines import planned_expectations
 from campaign_sync.replacement.list_readiness import judge_lists
 from campaign_sync.storage.state import State
 
@@ -41,7 +41,9 @@ def show_incidents(configuration: Configuration, console: Console) -> bool:
                 for one in known.values()
             ]
             attempts = known_attempts(configuration, mandator)
-            for judged in judge_lists(configuration, mandator, state, attempts, now, as_planned(settings, now)):
+            for judged in judge_lists(
+                configuration, mandator, state, attempts, now, planned_expectations(settings, now)
+            ):
                 status, drift = judged.status, judged.drift
                 where = f"{mandator}/{judged.name}"
                 if status.readiness is not Readiness.READY and Subject.of_list(judged.name) not in known:

@@ -21,20 +21,21 @@ from campaign_sync.alerts.messages import as_sentence
 from campaign_sync.config import Configuration
 from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, headline
 from campaign_sync.errors import CampaignSyncError
-from campaign_sync.orchestration.deadlines import as_planned, late_lists, planned_pause
-from campaign_sync.orchestration.repair_sensor import gives_up
+from campaign_sync.orchestration.deadlines import late_lists, planned_expectations, planned_pause
+from campaign_sync.orchestration.repair_sensor import is_given_up
 from campaign_sync.orchestration.run_attempts import newest_attempts
-from campaign_sync.orchestration.run_failures import Attempts, Watched, failed_checks, failed_steps
+from campaign_sync.orchestration.run_failures import MonitoredAssets, NewestRuns, failed_checks, failed_steps
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.state import State
 
 STATE = Subject("the state database")
-"""Subject of the one incident that can't be written down where the others are."""
+"""Subject of the only incident that can't be recorded in the state database."""
 
 _USABLE = "usable"
-"""The cursor while the state database can be used; else it is since when it can't. Dagster keeps no empty ones.
+"""The cursor while the state database can be used. Dagster keeps no empty ones.
 
-Behind that stand the channels that have yet to send the all-clear, once it has returned.
+Else the cursor is the time since when the database can't be used, followed by the channels that haven't sent the
+all-clear yet once it can be used again.
 """
 
 _SEPARATOR = "|"
@@ -47,8 +48,11 @@ class UnsentAlertError(CampaignSyncError):
 def alarm_sensor(
     configuration: Configuration, mandator: str, assets: Sequence[dg.AssetsDefinition]
 ) -> dg.SensorDefinition:
-    """Looks every minute at what is, rather than listening for what happens: so nothing is missed while it is off."""
-    watched = Watched.of(mandator, assets)
+    """Return the sensor that derives incidents from the current state every minute.
+
+    It doesn't follow events, so nothing is missed while it is off.
+    """
+    monitored = MonitoredAssets.of(mandator, assets)
     url = configuration.storage.state_url.get_secret_value()
     settings = configuration.mandators[mandator]
 
@@ -59,23 +63,23 @@ def alarm_sensor(
         description=(
             f"Sends a notice when a list of {settings.display_name(mandator)} is incomplete, late or changed "
             "after its proof, when a run or a check failed, and when feedback has grown old: once when it begins, once "
-            "when it is over. If it is red, a mail server or a webhook took no alarm; the tick says which."
+            "when it is over. If it is red, a mail server or a webhook rejected an alarm; the tick says which."
         ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        ways = channels(configuration, mandator, lambda: context.log)
+        targets = channels(configuration, mandator, lambda: context.log)
         now = datetime.now(UTC)
         try:
             with State(url) as state:
-                attempts = Attempts.of(watched, context.instance)
-                at_work = attempts.unsettled() | being_replaced(configuration, mandator, state)
+                newest_runs = NewestRuns.of(monitored, context.instance)
+                in_progress = newest_runs.in_progress() | being_replaced(configuration, mandator, state)
                 # A run that hangs, or waits in the queue for days, must not delay the notice.
                 late = list(late_lists(configuration, mandator, state, now))
-                newest = newest_attempts(context.instance, mandator, list(settings.lists))
+                attempts = newest_attempts(context.instance, mandator, list(settings.lists))
                 passing = [
-                    *failed_steps(attempts, context.instance),
-                    *failed_checks(watched, context.instance),
-                    *not_as_proven(configuration, mandator, state, newest, now, as_planned(settings, now)),
+                    *failed_steps(newest_runs, context.instance),
+                    *failed_checks(monitored, context.instance),
+                    *not_as_proven(configuration, mandator, state, attempts, now, planned_expectations(settings, now)),
                 ]
                 incidents = [
                     *incomplete_lists(
@@ -83,23 +87,23 @@ def alarm_sensor(
                         mandator,
                         state,
                         {incident.subject.name for incident in late},
-                        lambda name, broken: gives_up(context.instance, state, name, broken),
+                        lambda name, unfinished: is_given_up(context.instance, state, name, unfinished),
                     ),
                     *doubtful_lists(configuration, mandator, state),
                     *old_feedback(configuration, mandator, state, now, planned_pause(settings, now)),
                     *late,
                     # A run may be repairing the others just now.
-                    *(incident for incident in passing if incident.subject not in at_work),
+                    *(incident for incident in passing if incident.subject not in in_progress),
                 ]
-                unsettled = (at_work | attempts.undecided()) - replaced_since(mandator, state)
+                unsettled = (in_progress | newest_runs.not_materialized()) - replaced_since(mandator, state)
                 unsettled |= left_behind(configuration, mandator, state)
-                unsettled |= attempts.unknown() & known_from_runs(mandator, state)
+                unsettled |= newest_runs.without_run() & known_from_runs(mandator, state)
                 state.incidents.reconcile(mandator, incidents, unsettled, now)
-                problems = send_notices(state, mandator, ways, settings.lists)
+                problems = send_notices(state, mandator, targets, settings.lists)
                 open_now = list(state.incidents.open(mandator).values())
         except StateError as error:
-            return _without_state(context, mandator, ways, error, now)
-        cursor, unsent = _with_state_again(context, mandator, ways, now)
+            return _without_state(context, mandator, targets, error, now)
+        cursor, unsent = _with_state_again(context, mandator, targets, now)
         problems += unsent
         if problems and cursor == (context.cursor or _USABLE):
             raise UnsentAlertError(" · ".join(problems))  # a failed tick shows; the next one tries again
@@ -115,31 +119,31 @@ def alarm_sensor(
 
 
 def _without_state(
-    context: dg.SensorEvaluationContext, mandator: str, ways: Sequence[Channel], error: StateError, now: datetime
+    context: dg.SensorEvaluationContext, mandator: str, targets: Sequence[Channel], error: StateError, now: datetime
 ) -> dg.SensorResult:
-    """What nothing can be remembered of but by Dagster itself."""
+    """Send the notice that the state database can't be used, which only the sensor's cursor can record."""
     if context.cursor not in (None, _USABLE) and _SEPARATOR not in (context.cursor or ""):
         return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
-    problems = _send_to_all(ways, Notice(NoticeKind.ALARM, _state_trouble(mandator, error, now)))
-    if problems and len(problems) == len(ways) - 1:  # only the log has it
+    problems = _send_to_all(targets, Notice(NoticeKind.ALARM, _state_incident(mandator, error, now)))
+    if problems and len(problems) == len(targets) - 1:  # only the log has it
         raise UnsentAlertError(" · ".join([str(error), *problems.values()]))
     return dg.SensorResult(skip_reason=str(error), cursor=now.isoformat())
 
 
 def _with_state_again(
-    context: dg.SensorEvaluationContext, mandator: str, ways: Sequence[Channel], now: datetime
+    context: dg.SensorEvaluationContext, mandator: str, targets: Sequence[Channel], now: datetime
 ) -> tuple[str, list[str]]:
     """Send the all-clear through the channels that haven't. Returns the new cursor and the problems."""
     if context.cursor in (None, _USABLE):
         return _USABLE, []
     since, *names = (context.cursor or "").split(_SEPARATOR)
-    pending = [channel for channel in ways if channel.name in names or not names]
-    incident = _state_trouble(mandator, None, datetime.fromisoformat(since))
+    pending = [channel for channel in targets if channel.name in names or not names]
+    incident = _state_incident(mandator, None, datetime.fromisoformat(since))
     problems = _send_to_all(pending, Notice(NoticeKind.ALL_CLEAR, incident, until=now))
     return _SEPARATOR.join([since, *problems]) if problems else _USABLE, list(problems.values())
 
 
-def _state_trouble(mandator: str, error: StateError | None, since: datetime) -> Incident:
+def _state_incident(mandator: str, error: StateError | None, since: datetime) -> Incident:
     return Incident(
         mandator,
         STATE,
@@ -152,10 +156,10 @@ def _state_trouble(mandator: str, error: StateError | None, since: datetime) -> 
     )
 
 
-def _send_to_all(ways: Sequence[Channel], notice: Notice) -> dict[str, str]:
+def _send_to_all(targets: Sequence[Channel], notice: Notice) -> dict[str, str]:
     """Send a notice through every channel, and return the problems by the channels' names."""
     problems = {}
-    for channel in ways:
+    for channel in targets:
         try:
             channel.send(notice)
         except ChannelError as error:

@@ -15,7 +15,7 @@ def asset_key(mandator: str, kind: AssetKind, recipient_list: str | None = None)
 
 
 def asset_name(key: dg.AssetKey) -> AssetName:
-    """Return what a key of ours is the key of."""
+    """Return the name of the asset that has this key of ours."""
     return AssetName.parse(key.path)
 
 

@@ -1,4 +1,4 @@
-"""The daily full replace of each mandator: its job and its schedule."""
+"""The daily replacement of all lists of a mandator: its job and its schedule."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -8,20 +8,19 @@ import dagster as dg
 
 from campaign_sync.config import MandatorSettings
 from campaign_sync.orchestration.asset_keys import replacement_keys
-from campaign_sync.orchestration.descriptions import page
+from campaign_sync.orchestration.descriptions import asset_description
 
 if TYPE_CHECKING:  # Dagster has no public name for what `define_asset_job` returns
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 STALE_AFTER = timedelta(hours=2)
-"""A tick this late is skipped: a refill meant for the night must not run into the morning's mailing."""
-
+"""A tick this late is skipped: a replacement planned for the night must not meet the morning's mailing."""
 
 MANDATOR_TAG = "campaign_sync/mandator"
-"""Tag of every run: whose lists it replaces. Runs of one mandator wait for each other in Dagster's queue."""
+"""Tag of every run: the mandator. Runs of one mandator wait for each other in Dagster's queue."""
 
 PLANNED_FOR = "campaign_sync/planned_for"
-"""Tag of the runs that a schedule or the CRM's export started: the planned time whose day it is."""
+"""Tag of the runs that a schedule or the CRM's export started: the planned time that they are for."""
 
 BUSY = [
     dg.DagsterRunStatus.QUEUED,
@@ -34,26 +33,26 @@ BUSY = [
 
 
 def daily_job_name(mandator: str) -> str:
-    """The job that replaces all lists of a mandator."""
+    """Return the name of the job that replaces all lists of a mandator."""
     return f"{mandator}_daily_replace"
 
 
 def planned_for(tick: datetime, zone: ZoneInfo) -> str:
-    """The value of `PLANNED_FOR` for a tick of the schedule, like 2026-10-25T04:30+01:00."""
+    """Return the value of `PLANNED_FOR` for a tick of the schedule, like 2026-10-25T04:30+01:00."""
     return tick.astimezone(UTC).astimezone(zone).isoformat(timespec="minutes")  # by way of UTC, which knows no fold
 
 
 def daily_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
-    """Everything of one mandator, in order: feedback, selections, snapshots, lists."""
+    """Return the job of everything of one mandator, in order: feedback, selections, snapshots, lists."""
     lists = [section.display_name(name) for name, section in settings.lists.items()]
     return dg.define_asset_job(
         daily_job_name(mandator),
         selection=dg.AssetSelection.assets(*replacement_keys(mandator, list(settings.lists))),
         tags={MANDATOR_TAG: mandator},
-        description=page(
-            f"The day of {settings.display_name(mandator)}: bounces and unsubscribes go into the CRM, then all "
+        description=asset_description(
+            f"The daily run of {settings.display_name(mandator)}: bounces and unsubscribes go into the CRM, then all "
             f"its recipient lists are replaced completely ({', '.join(lists)}).",
-            "every step has its own, on its asset's page.",
+            "each step has its own, on its asset's page.",
             "open the run: the lists that are green were replaced, the others weren't, and the error of each says what "
             "to do. Starting the job again is always safe.",
         ),
@@ -61,7 +60,7 @@ def daily_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobD
 
 
 def daily_schedule(mandator: str, settings: MandatorSettings) -> dg.ScheduleDefinition | None:
-    """The schedule of `daily_job`, in the mandator's own time zone; None where none is configured."""
+    """Return the schedule of `daily_job` in the mandator's time zone; None if none is configured."""
     if settings.schedule is None:
         return None
 
@@ -72,14 +71,14 @@ def daily_schedule(mandator: str, settings: MandatorSettings) -> dg.ScheduleDefi
         execution_timezone=settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=f"Replaces all recipient lists of {settings.display_name(mandator)} at this time, once on every "
-        "day it names, also when the clocks change. A tick more than 2 hours late is skipped, so that nothing is "
-        "replaced under the morning's mailing; the tick says how to start it by hand.",
+        "day it names, also when the clocks change. A tick more than 2 hours late is skipped, so that no list is "
+        "replaced during the morning's mailing; the tick says how to start it by hand.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         planned = context.scheduled_execution_time
         day = planned_for(planned, settings.zone)
-        if settings.crm_export and (early := _started_early(context.instance, mandator, day)):
-            return dg.SkipReason(f"planned for {day}: the CRM's export came before that and has started run {early}")
+        if settings.crm_export and (run_id := _started_early(context.instance, mandator, day)):
+            return dg.SkipReason(f"planned for {day}: the CRM's export came before that and has started run {run_id}")
         late = datetime.now(UTC) - planned
         if late > STALE_AFTER:
             return dg.SkipReason(
@@ -92,8 +91,8 @@ def daily_schedule(mandator: str, settings: MandatorSettings) -> dg.ScheduleDefi
 
 
 def _started_early(instance: dg.DagsterInstance, mandator: str, day: str) -> str | None:
-    """The run that took this day before its time, and has succeeded or is on its way."""
+    """Return the run that was started for this day before its time and has succeeded or is under way."""
     tags = {MANDATOR_TAG: mandator, PLANNED_FOR: day}
     runs = instance.get_runs(dg.RunsFilter(tags=tags, statuses=[*BUSY, dg.DagsterRunStatus.SUCCESS]))
-    # A tick that broke off is evaluated again, and its own run is no reason to skip it.
+    # An interrupted tick is evaluated again, and its own run is no reason to skip it.
     return next((run.run_id for run in runs if "dagster/schedule_name" not in run.tags), None)

@@ -1,4 +1,4 @@
-"""Runs whose process is gone: Dagster takes them for alive until somebody says otherwise."""
+"""Runs whose process is gone, which Dagster doesn't notice by itself."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
@@ -8,29 +8,29 @@ import dagster as dg
 from campaign_sync.orchestration.daily_replacement import BUSY, MANDATOR_TAG
 from campaign_sync.storage.state import State
 
-_AT_WORK = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-"""Statuses of a run that has a process. One that is starting may wait for a machine; Dagster itself bounds that."""
+_WITH_PROCESS = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+"""Statuses of a run that has a process. A starting run may wait for a machine; Dagster itself limits that time."""
 
 RETRY_WITHIN = timedelta(minutes=5)
-"""So long after a run has failed Dagster's own retry may still be on its way."""
+"""How long after a run has failed Dagster may still retry it by itself."""
 
 _WILL_RETRY, _RETRIED_BY = "dagster/will_retry", "dagster/auto_retry_run_id"
-"""Dagster's tags of a failed run that it will start once more by itself, and has."""
+"""Dagster's tags of a failed run that it will retry by itself, and that it has retried."""
 
 
 def end_dead_runs(instance: dg.DagsterInstance, state: State, known: Collection[str] = ()) -> None:
-    """Tell Dagster that runs have failed whose process is gone.
+    """Report runs whose process is gone as failed to Dagster.
 
     Such a run would otherwise keep its mandator's other runs waiting until `max_runtime_seconds`. A run under way
-    that gives no sign of life at all is waited for a quarter of an hour.
+    without any heartbeat is given a quarter of an hour.
 
     Args:
-        instance: where the runs are.
-        state: which of them give no sign of life.
+        instance: has the runs.
+        state: has their heartbeats.
         known: further runs that are known to be dead.
     """
-    at_work = instance.get_runs(dg.RunsFilter(statuses=_AT_WORK))
-    state.heartbeats.expect([run.run_id for run in at_work if MANDATOR_TAG in run.tags])
+    running = instance.get_runs(dg.RunsFilter(statuses=_WITH_PROCESS))
+    state.heartbeats.expect([run.run_id for run in running if MANDATOR_TAG in run.tags])
     for run_id in {*known, *state.heartbeats.dead_runs()}:
         run = instance.get_run_by_id(run_id)
         if run is None:  # of another instance that shares the state
@@ -41,7 +41,7 @@ def end_dead_runs(instance: dg.DagsterInstance, state: State, known: Collection[
 
 
 def is_busy(instance: dg.DagsterInstance, mandator: str) -> bool:
-    """Whether a run of the mandator is under way or queued, or Dagster is about to start one once more."""
+    """Return whether a run of the mandator is under way or queued, or Dagster is about to retry one."""
     mandators = {MANDATOR_TAG: mandator}
     if instance.get_runs_count(dg.RunsFilter(tags=mandators, statuses=BUSY)):
         return True

@@ -1,4 +1,4 @@
-"""By when a list must be there anew. Dagster's UI shows a late one, though nothing runs and nothing fails."""
+"""Deadlines of recipient lists, their freshness policy in Dagster, and the incident of a late list."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,19 +14,25 @@ from campaign_sync.domain.asset_names import AssetKind, recipient_list_page
 from campaign_sync.domain.deadline import Deadline, missed_deadline
 from campaign_sync.domain.incident import Incident, IncidentKind, Subject
 from campaign_sync.orchestration.asset_keys import asset_name
-from campaign_sync.orchestration.cron import last_tick, longest_gap, longest_way, shortest_gap, ticks_between
+from campaign_sync.orchestration.cron import last_tick, longest_gap, longest_lead, shortest_gap, ticks_between
 from campaign_sync.replacement.list_readiness import Expected
 from campaign_sync.storage.state import State
 
 SLACK = timedelta(hours=2)
-"""How much longer than the longest gap of the schedule a list may take: as late as a tick may still come."""
+"""How much longer than the longest gap of the schedule a list may take; later ticks are skipped."""
+
+POLICY_REFERENCE = datetime(2024, 1, 1, tzinfo=UTC)
+"""Freshness policies use the gaps of the 60 days from here, so that definitions don't depend on when they are built.
+
+In these days no zone changes its clocks, and the longest gap between two days of the month lies in them.
+"""
 
 _CLOCK_CHANGE = timedelta(hours=1)
-"""In the night that has an hour more, the way from the schedule to the deadline has it, too."""
+"""How much longer the time from the schedule to the deadline is in the night of the clock change."""
 
 
 def deadline(settings: MandatorSettings, since: datetime, now: datetime) -> Deadline | None:
-    """By when the mandator's lists must be there; None where nobody said, and nothing is planned.
+    """Return the deadline of the mandator's lists; None without a configured deadline and schedule.
 
     Args:
         settings: of the mandator.
@@ -46,28 +52,31 @@ def deadline(settings: MandatorSettings, since: datetime, now: datetime) -> Dead
     return Deadline(reach, times, begins)
 
 
-@lru_cache(maxsize=8)  # the same for every list of a mandator, and long in the making
+@lru_cache(maxsize=8)  # slow, and the same for every list of a mandator
 def _reach(set_times: str, schedule: str | None, zone: ZoneInfo, now: datetime, early: timedelta) -> timedelta:
-    reach = shortest_gap(set_times)  # what was there for the deadline before doesn't count for this one
+    reach = shortest_gap(set_times)  # a proof before the previous deadline doesn't count for this one
     if schedule is None:
         return reach
-    return min(reach, longest_way(schedule, set_times, zone, now) + early + _CLOCK_CHANGE)
+    return min(reach, longest_lead(schedule, set_times, zone, now) + early + _CLOCK_CHANGE)
 
 
 def late_since(settings: MandatorSettings, proven_at: datetime | None, now: datetime) -> datetime | None:
-    """Since when a list of the mandator is late that was last proven at `proven_at` (UTC); None where it isn't."""
+    """Return since when a list that was last proven at `proven_at` (UTC) is late; None if it isn't."""
     rule = deadline(settings, proven_at or now, now)
     return missed_deadline(rule, proven_at, now) if rule else None
 
 
-def as_planned(settings: MandatorSettings, now: datetime) -> Expected:
-    """What a mandator may expect of its lists by its schedule and deadline."""
+def planned_expectations(settings: MandatorSettings, now: datetime) -> Expected:
+    """Return what a mandator may expect of its lists by its schedule and deadline."""
     return Expected(lambda proven_at: late_since(settings, proven_at, now) is None, planned_pause(settings, now))
 
 
-def freshness_policy(settings: MandatorSettings, now: datetime) -> dg.FreshnessPolicy | None:
-    """The same rule as far as Dagster knows it: for several deadlines after one tick it wants several replaces."""
-    rule = deadline(settings, now, now)
+def freshness_policy(settings: MandatorSettings) -> dg.FreshnessPolicy | None:
+    """Return the same rule as far as Dagster knows it; None where none applies.
+
+    For several deadlines after one tick of the schedule Dagster demands as many replacements.
+    """
+    rule = deadline(settings, POLICY_REFERENCE, POLICY_REFERENCE)
     if rule is None:
         return None
     if settings.deadline is None:
@@ -76,7 +85,7 @@ def freshness_policy(settings: MandatorSettings, now: datetime) -> dg.FreshnessP
 
 
 def planned_pause(settings: MandatorSettings, now: datetime) -> timedelta:
-    """How old a mandator's feedback becomes by plan; nothing where no import is planned."""
+    """Return how old a mandator's feedback becomes as planned; zero if no import is planned."""
     planned = [cron for cron in (settings.schedule, settings.feedback.schedule) if cron]
     if not planned:
         return timedelta(0)
@@ -85,7 +94,7 @@ def planned_pause(settings: MandatorSettings, now: datetime) -> timedelta:
 
 
 def late_lists(configuration: Configuration, mandator: str, state: State, now: datetime) -> Iterator[Incident]:
-    """The mandator's lists that are late, whatever the reason."""
+    """Yield an incident for each late list of the mandator, whatever the reason."""
     settings = configuration.mandators[mandator]
     for name in settings.lists:
         proven = state.replacements.last_proven(mandator, name)
@@ -100,19 +109,19 @@ def late_lists(configuration: Configuration, mandator: str, state: State, now: d
             since,
             f"The list {named(settings, mandator, name)} is late since {moment(since, settings.zone)}: it was proven "
             f"last at {moment(proven_at, settings.zone)}.",
-            "It still holds the people of that day, so whoever withdrew a consent in the CRM since then would still "
-            "be mailed. See whether its schedule and Dagster's daemon are on, or run "
+            "It still holds the people of that day, so people who withdrew a consent in the CRM since then would "
+            "still be mailed. Check that its schedule and Dagster's daemon are on, or run "
             f"`campaign-sync run {mandator} --list {name}`.",
             recipient_list_page(mandator, name),
         )
 
 
 def with_freshness(assets: Iterable[dg.AssetsDefinition], settings: MandatorSettings) -> list[dg.AssetsDefinition]:
-    """The mandator's assets, the lists among them with the policy."""
-    policy = freshness_policy(settings, datetime.now(UTC))
+    """Return the mandator's assets, the recipient lists among them with its freshness policy."""
+    policy = freshness_policy(settings)
 
-    def on_lists(spec: dg.AssetSpec) -> dg.AssetSpec:
+    def add_policy(spec: dg.AssetSpec) -> dg.AssetSpec:
         is_list = asset_name(spec.key).kind is AssetKind.RECIPIENT_LIST
         return spec.replace_attributes(freshness_policy=policy) if is_list else spec
 
-    return [asset.map_asset_specs(on_lists) for asset in assets] if policy else list(assets)
+    return [asset.map_asset_specs(add_policy) for asset in assets] if policy else list(assets)

@@ -1,11 +1,23 @@
-"""How the pages of assets, checks, jobs, schedules and sensors are worded: for those who send mailings, in Markdown."""
+"""The form of the descriptions of assets, checks and jobs: Markdown, for people who send mailings."""
 
 
-def page(what: str, numbers: str, if_red: str) -> str:
-    """What an asset or a job is, where its numbers come from, and what to do if it is red."""
+def asset_description(what: str, numbers: str, if_red: str) -> str:
+    """Return the description of an asset or a job.
+
+    Args:
+        what: what it is.
+        numbers: where its numbers come from.
+        if_red: what to do if it fails.
+    """
     return f"{what}\n\n**Numbers:** {numbers}\n\n**If it is red:** {if_red}"
 
 
-def rule(of: str, what: str, if_broken: str) -> str:
-    """What a check demands of something with this title, and what to do if that doesn't hold."""
-    return f"{of}: {what}\n\n**If it is red or yellow:** {if_broken}"
+def check_description(display_name: str, rule: str, if_failed: str) -> str:
+    """Return the description of a check.
+
+    Args:
+        display_name: of the list or mandator that is checked.
+        rule: what the check demands.
+        if_failed: what to do if the rule doesn't hold.
+    """
+    return f"{display_name}: {rule}\n\n**If it is red or yellow:** {if_failed}"

@@ -1,4 +1,4 @@
-"""Looks at lists shortly before their deadline, when somebody may still do something about what is found."""
+"""The comparison of lists with their proofs shortly before their deadline: its job and its sensor."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,32 +10,32 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.cron import next_tick
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
-from campaign_sync.orchestration.descriptions import page
+from campaign_sync.orchestration.descriptions import asset_description
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 BEFORE_DEADLINE = timedelta(minutes=30)
-"""So long before a deadline lists are looked at."""
+"""How long before a deadline lists are checked."""
 
 
 def list_drift_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
-    """Looks at the lists and touches nothing."""
+    """Return the job that compares the lists with their proofs. It changes nothing."""
     return dg.define_asset_job(
         _job_name(mandator),
         selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.LIST_DRIFT)),
         tags={MANDATOR_TAG: mandator},
-        description=page(
-            f"Looks whether the recipient lists of {settings.display_name(mandator)} still hold whom they were "
+        description=asset_description(
+            f"Checks whether the recipient lists of {settings.display_name(mandator)} still hold whom they were "
             "proven to hold. Lists stay as they are.",
             "on the page of list_drift.",
-            "the run's error says what to mend; then start the job again.",
+            "the run's error says what to correct; then start the job again.",
         ),
     )
 
 
 def list_drift_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefinition | None:
-    """Starts the job half an hour before each deadline of the lists; None where no deadline is configured."""
+    """Return the sensor that starts the job half an hour before each deadline; None if none is configured."""
     settings = configuration.mandators[mandator]
     deadline = settings.deadline
     if deadline is None:
@@ -46,7 +46,7 @@ def list_drift_sensor(configuration: Configuration, mandator: str) -> dg.SensorD
         job_name=_job_name(mandator),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Half an hour before the lists of {settings.display_name(mandator)} must be there, looks whether "
+        description=f"Half an hour before the lists of {settings.display_name(mandator)} must be there, checks whether "
         "they still hold whom they were proven to hold.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
@@ -55,7 +55,7 @@ def list_drift_sensor(configuration: Configuration, mandator: str) -> dg.SensorD
         if due - now > BEFORE_DEADLINE:
             return dg.SkipReason(f"the next deadline is at {due.astimezone(settings.zone):%Y-%m-%d %H:%M %Z}")
         if context.cursor == due.isoformat():
-            return dg.SkipReason("the lists were looked at for this deadline")
+            return dg.SkipReason("the lists were checked for this deadline")
         return dg.SensorResult(run_requests=[dg.RunRequest(run_key=due.isoformat())], cursor=due.isoformat())
 
     return sensor

@@ -1,4 +1,4 @@
-"""Feedback between the daily replaces, the weekly audit, and the watch over how old feedback has become."""
+"""Jobs and schedules of feedback imports and of the audit, and the sensor for the age of feedback."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -10,9 +10,9 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback_age import Freshness
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.orchestration.asset_keys import asset_key, feedback_keys
-from campaign_sync.orchestration.assets.suppression_state import age_check
+from campaign_sync.orchestration.assets.suppression_state import feedback_age_result
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
-from campaign_sync.orchestration.descriptions import page
+from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.storage.state import State
 
 if TYPE_CHECKING:
@@ -20,40 +20,41 @@ if TYPE_CHECKING:
 
 
 def feedback_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
-    """Imports feedback into the CRM, looks whether lists are still as they were proven, and touches none."""
+    """Return the job that imports feedback into the CRM and compares lists with their proofs. It changes no list."""
     return dg.define_asset_job(
         f"{mandator}_feedback",
         selection=dg.AssetSelection.assets(*feedback_keys(mandator), asset_key(mandator, AssetKind.LIST_DRIFT)),
         tags={MANDATOR_TAG: mandator},
-        description=page(
-            f"Imports bounces and unsubscribes of {settings.display_name(mandator)} into the CRM, and looks "
+        description=asset_description(
+            f"Imports bounces and unsubscribes of {settings.display_name(mandator)} into the CRM, and checks "
             "whether its lists are still as they were proven. Lists stay as they are.",
             "rows of the vendor's exports, on the pages of bounces, unsubscribes and suppression_state; people in "
             "each list, on that of list_drift.",
-            "the run's error says what to mend. The next import makes up for this one.",
+            "the run's error says what to correct. The next import fetches the same feedback again.",
         ),
     )
 
 
 def audit_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
-    """Compares CRM and vendor."""
+    """Return the job that compares the CRM with the vendor's lists."""
     return dg.define_asset_job(
         f"{mandator}_audit",
         selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.AUDIT)),
         tags={MANDATOR_TAG: mandator},
-        description=page(
-            f"Holds the CRM against the vendor's unsubscribe list and blocklist of {settings.display_name(mandator)}, "
+        description=asset_description(
+            f"Compares the CRM with the vendor's unsubscribe list and blocklist of {settings.display_name(mandator)}, "
             "and imports what it lacks. Lists stay as they are.",
             "everybody with a granted consent, on the page of audit.",
-            "the run's error says what to mend; then start the job again.",
+            "the run's error says what to correct; then start the job again.",
         ),
     )
 
 
 def feedback_schedules(mandator: str, settings: MandatorSettings) -> list[dg.ScheduleDefinition]:
-    """When they run by themselves. Without a daily replace nothing does, but what was asked for.
+    """Return the schedules of feedback imports and of the audit, as far as they are configured.
 
-    A tick that comes late still runs: no list is touched, and what was missed had better be made up for.
+    The audit has a default, which needs a schedule of replacements or imports. A late tick still runs: no list is
+    changed, and feedback had better come late than never.
     """
     audit = settings.feedback.audit if settings.schedule or settings.feedback.schedule else None
     called = settings.display_name(mandator)
@@ -68,7 +69,7 @@ def feedback_schedules(mandator: str, settings: MandatorSettings) -> list[dg.Sch
             cron_schedule=cron,
             execution_timezone=settings.timezone,
             default_status=dg.DefaultScheduleStatus.RUNNING,
-            description=f"{does}. No list is touched, so of missed ticks the last one is made up for, however late.",
+            description=f"{does}. No list is changed, so the last missed tick runs, however late.",
         )
         for job_name, (cron, does) in planned.items()
         if cron
@@ -76,9 +77,10 @@ def feedback_schedules(mandator: str, settings: MandatorSettings) -> list[dg.Sch
 
 
 def feedback_watch(configuration: Configuration, mandator: str) -> dg.SensorDefinition:
-    """Looks every half hour how old the feedback in the CRM is: an import that has stopped makes no noise of its own.
+    """Return the sensor that checks every half hour how old the feedback in the CRM is.
 
-    It goes by our own clock, so that it needs nobody but the state database.
+    It shows imports that have stopped, which no failed run does. It uses our own clock, so that it needs nothing but
+    the state database.
     """
     settings = configuration.mandators[mandator]
     feedback = settings.feedback
@@ -88,7 +90,7 @@ def feedback_watch(configuration: Configuration, mandator: str) -> dg.SensorDefi
         name=f"{mandator}_feedback_watch",
         minimum_interval_seconds=30 * 60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Looks every half hour how old the feedback of {settings.display_name(mandator)} in the CRM "
+        description=f"Checks every half hour how old the feedback of {settings.display_name(mandator)} in the CRM "
         "is, also when nothing runs, and reports it as the check feedback_age of its suppression_state. If a tick is "
         "red, the state database couldn't be asked.",
     )
@@ -104,7 +106,7 @@ def feedback_watch(configuration: Configuration, mandator: str) -> dg.SensorDefi
         was_fresh = context.cursor in (None, Freshness.FRESH)
         if was_fresh and verdict.freshness is Freshness.FRESH:
             return dg.SkipReason(verdict.message)
-        result = age_check(key, verdict)
+        result = feedback_age_result(key, verdict)
         evaluation = dg.AssetCheckEvaluation(
             asset_key=key,
             check_name=result.check_name or "",

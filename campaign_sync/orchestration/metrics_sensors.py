@@ -1,4 +1,4 @@
-"""The file of metrics, kept up to date also while nothing runs."""
+"""The sensor that updates the file of metrics, also while no run is under way."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from campaign_sync.telemetry.textfile import write_text_file
 
 
 def metrics_sensors(configuration: Configuration) -> list[dg.SensorDefinition]:
-    """The one that writes `telemetry.prometheus_file` every minute; none where no file is configured."""
+    """Return the sensor that writes `telemetry.prometheus_file` every minute; none if no file is configured."""
     path = configuration.telemetry.prometheus_file
     if path is None:
         return []
@@ -20,7 +20,7 @@ def metrics_sensors(configuration: Configuration) -> list[dg.SensorDefinition]:
         name="campaign_sync_metrics",
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Writes the file of metrics for Prometheus: how all lists and all feedback stand.",
+        description="Writes the file of metrics for Prometheus: the state of all lists and of all feedback.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         with State(configuration.storage.state_url.get_secret_value()) as state:

@@ -1,4 +1,4 @@
-"""The sensor that takes up what broke off: a list left incomplete is mended within minutes, not the next night."""
+"""The sensor that repairs incomplete lists within minutes instead of in the next night."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -15,25 +15,25 @@ from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.storage.replacements import Replacement
 from campaign_sync.storage.state import State
 
-GIVES_UP_AFTER = 5
-"""So many replaces of a list in a row without a proof are for people to look at."""
+MAX_FAILURES = 5
+"""After this number of replacements in a row without a proof no further run is started."""
 
-PATIENCE = 20
-"""So many runs that couldn't even begin to mend a list, as well."""
+MAX_RUNS = 20
+"""After this number of runs for one incomplete list no further run is started, also if none could begin."""
 
-PAUSE = timedelta(minutes=5)
-"""The time between two tries."""
+RETRY_INTERVAL = timedelta(minutes=5)
+"""The time between two runs for one list."""
 
-MENDS_TAG = "campaign_sync/mends"
-"""Tag of the runs that this sensor starts: the broken replace they take up."""
+REPAIR_TAG = "campaign_sync/repairs"
+"""Tag of the runs that this sensor starts: the unfinished replacement that they repair."""
 
 
 class UnrepairedListError(CampaignSyncError):
-    """A list stays incomplete though everything was tried. The message says which one since when, and what to do."""
+    """A list stays incomplete after all attempts. The message says which list since when, and the remedy."""
 
 
 def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefinition:
-    """Looks every minute whether a list of the mandator is incomplete and nobody is at it, and starts what mends it."""
+    """Return the sensor that starts a run for each incomplete list of the mandator that no run is replacing."""
     called = configuration.mandators[mandator].display_name(mandator)
 
     @dg.sensor(
@@ -41,69 +41,81 @@ def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg
         job_name=daily_job_name(mandator),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Looks every minute whether a recipient list of {called} was left incomplete, and has it replaced "
-        "again. If a tick is red, a list stays incomplete though everything was tried: send nothing to it, and do what "
+        description=f"Checks every minute whether a recipient list of {called} was left incomplete, and has it "
+        "replaced again. If a tick is red, a list stays incomplete after all attempts: send nothing to it, and do what "
         "the tick says.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         lists = [list_settings(configuration, mandator, name) for name in configuration.mandators[mandator].lists]
         with State(configuration.storage.state_url.get_secret_value()) as state:
-            dead = {run_id for one in lists if (run_id := state.locks.dead_holder(one.recipient_list_id))}
-            end_dead_runs(context.instance, state, dead)
+            holders = [state.locks.dead_holder(settings.recipient_list_id) for settings in lists]
+            end_dead_runs(context.instance, state, {run_id for run_id in holders if run_id})
             if is_busy(context.instance, mandator):
                 return dg.SkipReason(f"a run of {mandator} is under way or queued")
-            broken = [(one, state.replacements.incomplete(mandator, one.name)) for one in lists]
-            tries = [_take_up(context.instance, state, one, each) for one, each in broken if each]
-        requests = [one for one in tries if isinstance(one, dg.RunRequest)]
-        alarms = [one for one in tries if isinstance(one, str)]
-        if alarms and not requests:
-            raise UnrepairedListError(" · ".join(alarms))  # a failed tick shows; one that was skipped looks like health
-        for alarm in alarms:
-            context.log.error(alarm)
-        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else "no list wants mending now")
+            incomplete = [(settings, state.replacements.incomplete(mandator, settings.name)) for settings in lists]
+            repairs = [
+                _repair(context.instance, state, settings, unfinished)
+                for settings, unfinished in incomplete
+                if unfinished
+            ]
+        requests = [repair for repair in repairs if isinstance(repair, dg.RunRequest)]
+        given_up = [repair for repair in repairs if isinstance(repair, str)]
+        if given_up and not requests:
+            raise UnrepairedListError(" · ".join(given_up))  # a failed tick is seen, a skipped tick isn't
+        for message in given_up:
+            context.log.error(message)
+        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else "no list has to be repaired")
 
     return sensor
 
 
-def gives_up(instance: dg.DagsterInstance, state: State, name: str, broken: Replacement) -> bool:
-    """Whether no further run is started that would mend a list whose replace broke off."""
-    attempts, runs = _tries(instance, state, name, broken)
-    return attempts >= GIVES_UP_AFTER or runs >= PATIENCE
+def is_given_up(instance: dg.DagsterInstance, state: State, name: str, unfinished: Replacement) -> bool:
+    """Return whether no further run is started for a list whose replacement is unfinished."""
+    return _exceeds_limits(*_attempts(instance, state, name, unfinished))
 
 
-def _tries(instance: dg.DagsterInstance, state: State, name: str, broken: Replacement) -> tuple[int, int]:
-    """How many replaces of the list came to nothing, and how many runs were started to mend it."""
-    runs = instance.get_runs_count(dg.RunsFilter(tags={MANDATOR_TAG: broken.mandator, **_tags(name, broken)}))
-    return state.replacements.attempts_since_proof(broken.mandator, name), runs
+def _exceeds_limits(failures: int, runs: int) -> bool:
+    return failures >= MAX_FAILURES or runs >= MAX_RUNS
 
 
-def _tags(name: str, broken: Replacement) -> dict[str, str]:
-    return {MENDS_TAG: f"{name}:{broken.cleared_at:%Y%m%dT%H%M%S}"}
+def _attempts(instance: dg.DagsterInstance, state: State, name: str, unfinished: Replacement) -> tuple[int, int]:
+    """Return the number of failed replacements since the list's last proof, and of runs that this sensor started."""
+    tags = {MANDATOR_TAG: unfinished.mandator, **_tags(name, unfinished)}
+    runs = instance.get_runs_count(dg.RunsFilter(tags=tags))
+    return state.replacements.attempts_since_proof(unfinished.mandator, name), runs
 
 
-def _take_up(
-    instance: dg.DagsterInstance, state: State, one: ListSettings, broken: Replacement
+def _tags(name: str, unfinished: Replacement) -> dict[str, str]:
+    return {REPAIR_TAG: f"{name}:{unfinished.cleared_at:%Y%m%dT%H%M%S}"}
+
+
+def _repair(
+    instance: dg.DagsterInstance, state: State, settings: ListSettings, unfinished: Replacement
 ) -> dg.RunRequest | str | None:
-    """The run that mends a list, why no further one is started, or None where it is too early, or somebody is at it."""
-    if state.locks.holder(one.recipient_list_id) is not None:
+    """Return the run that repairs a list, or why no further run is started; None while the list is locked."""
+    if state.locks.holder(settings.recipient_list_id) is not None:
         return None
-    tags = _tags(one.name, broken)
-    attempts, runs = _tries(instance, state, one.name, broken)
-    if attempts >= GIVES_UP_AFTER or runs >= PATIENCE:
+    tags = _tags(settings.name, unfinished)
+    failures, runs = _attempts(instance, state, settings.name, unfinished)
+    if _exceeds_limits(failures, runs):
         return (
-            f"{one} is INCOMPLETE since {broken.cleared_at:%Y-%m-%d %H:%M} UTC: {attempts} replaces came to nothing, "
-            f"and {runs} runs tried to mend it. Send nothing to it, see why its last run failed, and replace it by hand"
+            f"{settings} is INCOMPLETE since {unfinished.cleared_at:%Y-%m-%d %H:%M} UTC: {failures} replacements "
+            f"failed, and {runs} runs were started to repair it. Send nothing to it, read why its last run failed, and "
+            "replace it by hand"
         )
-    bucket = int(datetime.now(UTC).timestamp() // PAUSE.total_seconds())
-    if broken.replayed:
-        tags[REPLAY_TAG] = broken.snapshot_id
-    return dg.RunRequest(run_key=f"{broken.id}:{bucket}", asset_selection=_what_mends(state, one, broken), tags=tags)
+    interval = int(datetime.now(UTC).timestamp() // RETRY_INTERVAL.total_seconds())
+    if unfinished.replayed:
+        tags[REPLAY_TAG] = unfinished.snapshot_id
+    return dg.RunRequest(
+        run_key=f"{unfinished.id}:{interval}", asset_selection=_assets(state, settings, unfinished), tags=tags
+    )
 
 
-def _what_mends(state: State, one: ListSettings, broken: Replacement) -> list[dg.AssetKey]:
-    """The list alone while its snapshot may still be sent; else everything that leads to it."""
-    snapshot = state.snapshots.latest(one.mandator, one.name)
-    fresh = snapshot is not None and datetime.now(UTC) - snapshot.created_at < one.recipient_list.max_snapshot_age
-    if fresh or broken.replayed:
-        return [asset_key(one.mandator, AssetKind.RECIPIENT_LIST, one.name)]
-    return replacement_keys(one.mandator, [one.name])
+def _assets(state: State, settings: ListSettings, unfinished: Replacement) -> list[dg.AssetKey]:
+    """Return the list alone while its snapshot may still be sent; else everything that leads to it."""
+    snapshot = state.snapshots.latest(settings.mandator, settings.name)
+    max_age = settings.recipient_list.max_snapshot_age
+    is_fresh = snapshot is not None and datetime.now(UTC) - snapshot.created_at < max_age
+    if is_fresh or unfinished.replayed:
+        return [asset_key(settings.mandator, AssetKind.RECIPIENT_LIST, settings.name)]
+    return replacement_keys(settings.mandator, [settings.name])

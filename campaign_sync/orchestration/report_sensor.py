@@ -1,4 +1,4 @@
-"""The daily report: its job, and the sensor that starts it when the daily run has ended, however it ended."""
+"""The daily report: its job, and the sensor that starts it when the daily run has ended, in success or not."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,20 +10,18 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.report import OF_RUN_TAG, REPORT_TAG
 from campaign_sync.orchestration.daily_replacement import daily_job_name
-from campaign_sync.orchestration.descriptions import page
+from campaign_sync.orchestration.descriptions import asset_description
+from campaign_sync.orchestration.run_attempts import ENDED
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-"""Statuses of a run that is over."""
-
-LOOKS_BACK = 20
-"""So many of the newest ended runs are looked at: after a long pause only the last report matters anyway."""
+NEWEST_RUNS = 20
+"""How many of the newest ended runs are examined: after a long pause only the last report matters."""
 
 
 def report_job(configuration: Configuration, mandator: str) -> "UnresolvedAssetJobDefinition | None":
-    """Writes the report and touches nothing else; None where no language is configured.
+    """Return the job that writes the report and changes nothing else; None if no language is configured.
 
     It isn't tagged with its mandator: no run has to wait for a report, nor a report for a run.
     """
@@ -32,7 +30,7 @@ def report_job(configuration: Configuration, mandator: str) -> "UnresolvedAssetJ
     return dg.define_asset_job(
         _job_name(mandator),
         selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.REPORT)),
-        description=page(
+        description=asset_description(
             f"Writes the report on {configuration.mandators[mandator].display_name(mandator)}, as its lists are now.",
             "on the page of the asset.",
             "the lists aren't concerned; start it again, its error says what to do.",
@@ -41,12 +39,10 @@ def report_job(configuration: Configuration, mandator: str) -> "UnresolvedAssetJ
 
 
 def report_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefinition | None:
-    """Starts the report once a run of the daily job or of a list has ended, in success or not.
+    """Return the sensor that starts the report once a run of the daily job or of a list has ended, in success or not.
 
-    None where no language is configured.
-
-    A sensor of the plain kind: Dagster's own for run statuses takes one status each, and several runs that end between
-    two ticks are worth one report only.
+    None if no language is configured. It isn't a run status sensor of Dagster: these take one status each, and several
+    runs that end between two ticks need one report only.
     """
     if not configuration.reports.languages:
         return None
@@ -60,9 +56,9 @@ def report_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefin
         "as its daily run, or one that was to replace a list, has ended, in success or not.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        daily = dg.RunsFilter(job_name=daily_job_name(mandator), statuses=ENDED)
+        daily = dg.RunsFilter(job_name=daily_job_name(mandator), statuses=list(ENDED))
         records = [
-            *context.instance.get_run_records(daily, limit=LOOKS_BACK),
+            *context.instance.get_run_records(daily, limit=NEWEST_RUNS),
             *_newest_of_lists(context.instance, configuration, mandator),
         ]
         ended = max(records, key=lambda record: record.end_time or 0, default=None)
@@ -80,11 +76,11 @@ def report_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefin
 def _newest_of_lists(
     instance: dg.DagsterInstance, configuration: Configuration, mandator: str
 ) -> Sequence[dg.RunRecord]:
-    """The newest runs of single lists, as people start them in the UI: a list may be incomplete since."""
+    """Return the newest runs of single lists, as people start them in the UI: a list may be incomplete since then."""
     keys = [asset_key(mandator, AssetKind.RECIPIENT_LIST, name) for name in configuration.mandators[mandator].lists]
-    run_ids = {one.asset_entry.last_run_id for one in instance.get_asset_records(keys)}
+    run_ids = {record.asset_entry.last_run_id for record in instance.get_asset_records(keys)}
     known = sorted(run_id for run_id in run_ids if run_id)
-    return instance.get_run_records(dg.RunsFilter(run_ids=known, statuses=ENDED)) if known else []
+    return instance.get_run_records(dg.RunsFilter(run_ids=known, statuses=list(ENDED))) if known else []
 
 
 def _job_name(mandator: str) -> str:

@@ -1,4 +1,4 @@
-"""Everything an asset may reach beyond Dagster: the vendor, the CRM, the product's own state and files."""
+"""What assets use beyond Dagster: the vendor, the CRM, the product's own state and files."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -28,15 +28,16 @@ log = logging.getLogger(__name__)
 
 
 class Resources:
-    """Opens what is asked for, once per run, and closes all of it at the end.
+    """Opens each resource at its first use, once per run, and closes all of them at the end.
 
-    One vendor login per mandator; one view of the CRM per mandator, opened when its feedback has been written.
+    There is one vendor login and one view of the CRM per mandator; the view is opened when the mandator's feedback has
+    been written.
     """
 
     def __init__(
         self, configuration: Configuration, run_id: str | None = None, retry_policy: RetryPolicy | None = None
     ) -> None:
-        """Open nothing yet. A run that is named gives signs of life as soon as the state is opened."""
+        """Open nothing yet. With a `run_id`, heartbeats of the run begin when the state is opened."""
         self._configuration, self._run_id = configuration, run_id
         self.retry_policy = retry_policy or retry_policies.DEFAULT_RETRY_POLICY
         self._open = ExitStack()
@@ -46,44 +47,46 @@ class Resources:
 
     @cached_property
     def state(self) -> State:
-        """The state database."""
+        """Open the state database."""
         state = self._open.enter_context(State(self._configuration.storage.state_url.get_secret_value()))
         if self._run_id:
             self._open.enter_context(state.heartbeats.keep_alive(self._run_id))
         return state
 
     def send_heartbeats(self) -> None:
-        """Begin with the signs of life. A state that can't be opened is told by the first asset that needs it."""
+        """Begin with the run's heartbeats. If the state can't be opened, the first asset that needs it fails."""
         with suppress(StateError):
             _ = self.state
 
     @cached_property
     def frames(self) -> FileStorage:
-        """The frame storage."""
+        """Open the file storage."""
         return FileStorage(self._configuration.storage.frames)
 
     @cached_property
     def crm(self) -> Crm:
-        """The CRM, known to answer and to hold what the contract asks for.
+        """Open the CRM and check it.
 
         Raises:
-            CrmError: it doesn't.
+            CrmError: it doesn't answer, or lacks tables or columns that the product needs.
         """
         crm = open_crm(self._configuration.crm)
         crm.check()  # not for its finished exports: without them a day only starts later
         return crm
 
     def crm_snapshot(self, mandator: str) -> CrmSnapshot:
-        """The CRM as it was when this mandator first asked: its lists agree with each other."""
+        """Return the CRM as it was at this mandator's first call, so that its lists agree with each other."""
         if mandator not in self._crm_snapshots:
             self._crm_snapshots[mandator] = self._open.enter_context(self.crm.snapshot())
         return self._crm_snapshots[mandator]
 
     def vendor(self, mandator: str) -> Optimizely:
-        """The vendor, logged in to one mandator. Wrong credentials are tried once: they might get the user locked out.
+        """Return the vendor's API, logged in to one mandator.
+
+        Wrong credentials are tried once per run, since repeated attempts might lock the user out.
 
         Raises:
-            OptimizelyError: the vendor can't be reached, or doesn't let the user in.
+            OptimizelyError: the vendor can't be reached, or rejects the user.
         """
         if mandator in self._locked_out:
             raise self._locked_out[mandator]
@@ -109,12 +112,12 @@ class Resources:
             )
         return self._vendors[mandator]
 
-    def replacer(self, mandator: str, run_id: str, say: Callable[[str], None]) -> ListReplacer:
-        """What replaces this mandator's lists; `say` is told what it waits for."""
-        return ListReplacer(self.vendor(mandator), self.crm, self.state, self.frames, run_id, on_wait=say)
+    def replacer(self, mandator: str, run_id: str, on_wait: Callable[[str], None]) -> ListReplacer:
+        """Return what replaces this mandator's lists; `on_wait` is called with what it waits for."""
+        return ListReplacer(self.vendor(mandator), self.crm, self.state, self.frames, run_id, on_wait=on_wait)
 
     def write_metrics(self) -> None:
-        """Bring the file of metrics up to date, where there is one and the state has been asked for. Never raises."""
+        """Update the file of metrics, if one is configured and the state was opened. Never raises."""
         path = self._configuration.telemetry.prometheus_file
         if path is None or "state" not in vars(self):
             return
@@ -124,14 +127,14 @@ class Resources:
             log.warning("The file of metrics (telemetry.prometheus_file) couldn't be written: %s", error)
 
     def close(self) -> None:
-        """Log out everywhere and let go of the databases."""
+        """Log out everywhere and close the databases."""
         self._open.close()
 
 
 def resources_definition(
     configuration: Configuration, retry_policy: RetryPolicy | None = None
 ) -> dg.ResourceDefinition:
-    """The resource `ports`: opened lazily, closed when the run ends, however it ends."""
+    """Return the resource `ports`: opened at its first use, closed when the run ends, in success or not."""
 
     @dg.resource(description="The vendor, the CRM, the product's state and files")
     def ports(context: dg.InitResourceContext) -> Iterator[Resources]:

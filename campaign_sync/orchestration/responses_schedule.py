@@ -1,4 +1,4 @@
-"""Opens, clicks and other responses: their job and their schedule."""
+"""The import of opens, clicks and other responses: its job and its schedule."""
 
 from typing import TYPE_CHECKING
 
@@ -7,34 +7,33 @@ import dagster as dg
 from campaign_sync.config import MandatorSettings
 from campaign_sync.orchestration.assets.responses import response_keys
 from campaign_sync.orchestration.daily_replacement import BUSY
-from campaign_sync.orchestration.descriptions import page
+from campaign_sync.orchestration.descriptions import asset_description
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 RESPONSES_TAG = "campaign_sync/responses"
-"""Tag of every run: whose responses it brings back. Two of one mandator wait for each other; replaces wait for none."""
+"""Tag of every run: the mandator. Two of one mandator wait for each other; replacements wait for none."""
 
 
 def responses_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition | None":
-    """Brings responses back and touches no list; None where none are configured."""
+    """Return the job that imports responses and changes no list; None if none are configured."""
     if settings.responses is None:
         return None
     return dg.define_asset_job(
         _job_name(mandator),
         selection=dg.AssetSelection.assets(*response_keys(mandator, settings.responses)),
         tags={RESPONSES_TAG: mandator},
-        description=page(
-            f"Brings back what recipients of {settings.display_name(mandator)} did with mailings. Lists stay as "
-            "they are.",
+        description=asset_description(
+            f"Imports what recipients of {settings.display_name(mandator)} did with mailings. Lists stay as they are.",
             "rows of the vendor's exports, on the page of each kind of response.",
-            "the run's error says what to mend. The next run makes up for this one.",
+            "the run's error says what to correct. The next run fetches the same responses again.",
         ),
     )
 
 
 def responses_schedule(mandator: str, settings: MandatorSettings) -> dg.ScheduleDefinition | None:
-    """When that happens by itself; None where it doesn't. A tick during a run is skipped: the run brings it all."""
+    """Return the schedule of that job; None if none is configured. A tick during a run is skipped."""
     if settings.responses is None or settings.responses.schedule is None:
         return None
 
@@ -44,8 +43,8 @@ def responses_schedule(mandator: str, settings: MandatorSettings) -> dg.Schedule
         cron_schedule=settings.responses.schedule,
         execution_timezone=settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Brings back responses to mailings of {settings.display_name(mandator)}, unless that is under way "
-        "already. No list is touched, so of missed ticks the last one is made up for, however late.",
+        description=f"Imports responses to mailings of {settings.display_name(mandator)}, unless a run already does. "
+        "No list is changed, so the last missed tick runs, however late.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         under_way = dg.RunsFilter(tags={RESPONSES_TAG: mandator}, statuses=BUSY)

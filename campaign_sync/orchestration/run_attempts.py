@@ -1,4 +1,4 @@
-"""What Dagster knows of the newest run that was to replace each list of a mandator."""
+"""The newest run that was to replace each list of a mandator, as Dagster knows it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,72 +9,75 @@ from dagster import DagsterEventType, DagsterInstance
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.readiness import Attempt
 from campaign_sync.orchestration.asset_keys import asset_key, list_keys
+from campaign_sync.orchestration.check_names import CHECKS_OF_SENSORS
 
-_ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-
-_JUDGED_OTHERWISE = frozenset({"feedback_age"})
-"""Checks of what a list's readiness goes by itself."""
+ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+"""Statuses of a run that is over."""
 
 _Checks = Mapping[dg.AssetCheckKey, bool | None]
-"""The checks that were due: whether each holds, or only warns; None for one that came to no result."""
+"""Whether each planned check passed or only warned; None for a check without a result."""
 
 
 def newest_attempts(instance: DagsterInstance, mandator: str, lists: Sequence[str]) -> dict[str, Attempt]:
-    """The newest run that was to replace each of these lists, by the list's key; none of a list that no run was about.
+    """Return the newest run that was to replace each of these lists, by the list's key.
 
-    A run that is queued or under way says nothing yet. The checks are those on the way to the list in that run, and
-    those of the newest run that brought feedback into the CRM.
+    Lists without a run, or whose newest run hasn't ended, are left out. The checks are those on the way to the list in
+    that run, and those of the newest run that brought feedback into the CRM.
     """
     keys = {name: asset_key(mandator, AssetKind.RECIPIENT_LIST, name) for name in lists}
     feedback = asset_key(mandator, AssetKind.SUPPRESSION_STATE)
-    records = {
-        one.asset_entry.asset_key: one.asset_entry for one in instance.get_asset_records([*keys.values(), feedback])
+    entries = {
+        record.asset_entry.asset_key: record.asset_entry
+        for record in instance.get_asset_records([*keys.values(), feedback])
     }
-    run_ids = {key: entry.last_run_id for key, entry in records.items() if entry.last_run_id}
-    found = instance.get_run_records(dg.RunsFilter(run_ids=sorted(set(run_ids.values())))) if run_ids else []
-    runs = {one.dagster_run.run_id: one for one in found if one.dagster_run.status in _ENDED}
-    checks = {run_id: _checks_of(instance, run_id) for run_id in runs}
+    run_ids = {key: entry.last_run_id for key, entry in entries.items() if entry.last_run_id}
+    records = instance.get_run_records(dg.RunsFilter(run_ids=sorted(set(run_ids.values())))) if run_ids else []
+    runs = {record.dagster_run.run_id: record for record in records if record.dagster_run.status in ENDED}
+    checks = {run_id: _planned_checks(instance, run_id) for run_id in runs}
 
-    def made(key: dg.AssetKey) -> bool:
-        newest = records[key].last_materialization_record if key in records else None
+    def is_materialized(key: dg.AssetKey) -> bool:
+        newest = entries[key].last_materialization_record if key in entries else None
         return newest is not None and newest.run_id == run_ids.get(key)
 
-    of_feedback = _under(checks.get(run_ids.get(feedback, ""), {}), [feedback]) if made(feedback) else {}
+    feedback_run = run_ids.get(feedback, "")
+    feedback_checks = _of_assets(checks.get(feedback_run, {}), [feedback]) if is_materialized(feedback) else {}
     attempts = {}
     for name, key in keys.items():
         run = runs.get(run_ids.get(key, ""))
         if run is None:
             continue
-        due = {**of_feedback, **_under(checks[run.dagster_run.run_id], list_keys(mandator, name))}
+        planned = {**feedback_checks, **_of_assets(checks[run.dagster_run.run_id], list_keys(mandator, name))}
         attempts[name] = Attempt(
             run_id=run.dagster_run.run_id,
             ended_at=datetime.fromtimestamp(run.end_time, UTC)
             if run.end_time
             else run.update_timestamp.astimezone(UTC),
-            replaced=made(key),
-            failed_checks=_named(due, outcome=False),
-            missing_checks=_named(due, outcome=None),
+            replaced=is_materialized(key),
+            failed_checks=_names(planned, outcome=False),
+            missing_checks=_names(planned, outcome=None),
         )
     return attempts
 
 
-def _checks_of(instance: DagsterInstance, run_id: str) -> _Checks:
-    due: dict[dg.AssetCheckKey, bool | None] = {}
+def _planned_checks(instance: DagsterInstance, run_id: str) -> _Checks:
+    outcomes: dict[dg.AssetCheckKey, bool | None] = {}
     planned, evaluated = DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED, DagsterEventType.ASSET_CHECK_EVALUATION
     for entry in instance.all_logs(run_id, of_type={planned, evaluated}):
         event = entry.get_dagster_event()
         if event.event_type is planned:
-            due.setdefault(event.asset_check_planned_data.asset_check_key, None)
+            outcomes.setdefault(event.asset_check_planned_data.asset_check_key, None)
         else:
-            found = event.asset_check_evaluation_data
-            due[found.asset_check_key] = found.passed or found.severity is not dg.AssetCheckSeverity.ERROR
-    return {key: outcome for key, outcome in due.items() if key.name not in _JUDGED_OTHERWISE}
+            evaluation = event.asset_check_evaluation_data
+            is_error = not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR
+            outcomes[evaluation.asset_check_key] = not is_error
+    return {key: outcome for key, outcome in outcomes.items() if key.name not in CHECKS_OF_SENSORS}
 
 
-def _under(checks: _Checks, assets: Collection[dg.AssetKey]) -> _Checks:
+def _of_assets(checks: _Checks, assets: Collection[dg.AssetKey]) -> _Checks:
     return {key: outcome for key, outcome in checks.items() if key.asset_key in assets}
 
 
-def _named(checks: _Checks, outcome: bool | None) -> tuple[str, ...]:
-    names = ("/".join([*key.asset_key.path[1:], key.name]) for key, found in checks.items() if found is outcome)
+def _names(checks: _Checks, outcome: bool | None) -> tuple[str, ...]:
+    """Return the checks with this outcome as `asset/check`, without the mandator."""
+    names = ("/".join([*key.asset_key.path[1:], key.name]) for key, result in checks.items() if result is outcome)
     return tuple(sorted(names))

@@ -1,4 +1,4 @@
-"""The sensors that a mandator has: those that are neither switched off nor in need of a setting that isn't there."""
+"""The sensors of a mandator: those that are switched on and configured."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from campaign_sync.orchestration.report_sensor import report_sensor
 def mandator_sensors(
     configuration: Configuration, mandator: str, assets: Sequence[dg.AssetsDefinition]
 ) -> list[dg.SensorDefinition]:
-    """The sensors of `mandator`, a key of the configuration, whose assets these are."""
+    """Return the sensors of `mandator`, a key of the configuration, which has these assets."""
     switches = configuration.mandators[mandator].automation
     sensors = [
         unfinished_replace_sensor(configuration, mandator) if switches.mend else None,

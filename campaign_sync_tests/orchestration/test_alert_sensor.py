@@ -11,14 +11,17 @@ import time_machine
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 from sqlalchemy import create_engine
 
+from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.incident import Incident, IncidentKind, Subject
-from campaign_sync.orchestration import repair_sensor, run_attempts
+from campaign_sync.orchestration import repair_sensor
 from campaign_sync.orchestration.alert_sensor import UnsentAlertError
+from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.recipient_lists import PartialFill
 from campaign_sync_tests.alerts.receivers import Inbox, Mailbox, mail_server, web_server
 from campaign_sync_tests.installation import NEWSLETTER, Installation, running_installation
+from campaign_sync_tests.orchestration.event_log import ADDED_CHECK, plan_check_without_result
 
 pytestmark = pytest.mark.thorough
 
@@ -82,7 +85,7 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
 def test_a_list_left_incomplete_is_told_once_then_that_it_is_worse_then_that_it_is_over(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repair_sensor, "GIVES_UP_AFTER", 2)
+    monkeypatch.setattr(repair_sensor, "MAX_FAILURES", 2)
     assert watch.look() == [], "before the first day"
     watch.break_off()
 
@@ -138,7 +141,7 @@ def test_trouble_with_feedback_is_one_trouble_and_not_one_for_every_list(watch: 
     watch.shop.environment["PASSWORD_OF_BOTH"] = "wrong horse"
     watch.run()
     assert watch.look() == ["Alarm: the feedback of nord failed"]
-    assert "No list of the mandator is replaced until this is mended" in watch.text
+    assert "No list of the mandator is replaced until this is corrected" in watch.text
     assert "horse" not in watch.text
 
     watch.shop.environment["PASSWORD_OF_BOTH"] = "correct horse"
@@ -328,13 +331,13 @@ def test_an_incomplete_list_is_not_clear_by_renaming_it_in_the_configuration(wat
 def test_a_list_that_no_run_gets_to_mend_is_told_as_such_once_none_is_started_any_more(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repair_sensor, "PATIENCE", 1)
+    monkeypatch.setattr(repair_sensor, "MAX_RUNS", 1)
     watch.break_off()
     watch.look()
     with watch.shop.state() as state:
         broken = state.replacements.incomplete("nord", "newsletter")
     assert broken
-    tags = {MANDATOR_TAG: "nord", repair_sensor.MENDS_TAG: f"newsletter:{broken.cleared_at:%Y%m%dT%H%M%S}"}
+    tags = {MANDATOR_TAG: "nord", repair_sensor.REPAIR_TAG: f"newsletter:{broken.cleared_at:%Y%m%dT%H%M%S}"}
     job = watch.shop.definitions.resolve_job_def(daily_job_name("nord"))
     run = watch.instance.create_run_for_job(job, asset_selection={dg.AssetKey(["nord", "bounces"])}, tags=tags)
     watch.instance.report_run_canceled(run)
@@ -426,17 +429,12 @@ def test_an_incident_of_a_run_stays_open_while_dagster_knows_no_run(
     assert len(watch.look()) == 1, "all clear"
 
 
-def test_a_check_that_came_to_no_result_is_told(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_without_a_result_is_an_incident(watch: Watch) -> None:
     watch.run()
-    evaluated = run_attempts._checks_of
-    monkeypatch.setattr(
-        run_attempts,
-        "_checks_of",
-        lambda *which: {key: None if key.name == "gate" else one for key, one in evaluated(*which).items()},
-    )
+    for name in LISTS:
+        plan_check_without_result(watch.instance, asset_key("nord", AssetKind.RECIPIENT_LIST, name))
     assert sorted(watch.look()) == [f"Alarm: nord/{name} a check failed" for name in LISTS]
-    assert "a check has no result: products_recipient_list/" in watch.text
-    monkeypatch.undo()
+    assert f"a check has no result: products_recipient_list/{ADDED_CHECK}" in watch.text
 
 
 def test_a_vendor_that_cannot_be_asked_for_a_list_alarms_nobody_about_the_list(watch: Watch) -> None:

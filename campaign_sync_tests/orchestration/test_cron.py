@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.orchestration.cron import last_tick, longest_gap, longest_way, next_tick, ticks_between
+from campaign_sync.orchestration.cron import last_tick, longest_gap, longest_lead, next_tick, ticks_between
 
 BERLIN, HOUR, DAY = ZoneInfo("Europe/Berlin"), timedelta(hours=1), timedelta(days=1)
 
@@ -61,6 +61,6 @@ def test_looking_for_gaps_takes_no_time_however_often_something_ticks() -> None:
 
 def test_the_way_from_the_schedule_to_the_deadline_is_the_longest_one() -> None:
     since = datetime(2026, 11, 24, tzinfo=UTC)
-    assert longest_way("30 4 * * *", "0 7 * * *", BERLIN, since) == 2.5 * HOUR
-    assert longest_way("30 4 * * 1-5", "0 7 * * *", BERLIN, since) == 2 * DAY + 2.5 * HOUR
-    assert longest_way("30 1 * * *", "0 7 * * *", BERLIN, datetime(2026, 10, 20, tzinfo=UTC)) == 6.5 * HOUR
+    assert longest_lead("30 4 * * *", "0 7 * * *", BERLIN, since) == 2.5 * HOUR
+    assert longest_lead("30 4 * * 1-5", "0 7 * * *", BERLIN, since) == 2 * DAY + 2.5 * HOUR
+    assert longest_lead("30 1 * * *", "0 7 * * *", BERLIN, datetime(2026, 10, 20, tzinfo=UTC)) == 6.5 * HOUR

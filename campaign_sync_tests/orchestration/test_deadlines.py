@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+import time_machine
 
 from campaign_sync.definitions import build_definitions
 from campaign_sync.orchestration.deadlines import freshness_policy, late_since
@@ -45,15 +46,23 @@ HOUR = timedelta(hours=1)
 def test_the_deadline_or_else_the_schedule_says_when_a_list_is_late(
     settings: dict[str, object], expected: dg.FreshnessPolicy | None
 ) -> None:
-    assert freshness_policy(mandator_settings(**settings), NOON.astimezone(UTC)) == expected
+    assert freshness_policy(mandator_settings(**settings)) == expected
 
 
-def test_lists_have_it_and_nothing_else() -> None:
+@pytest.mark.parametrize("day", [datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 10, 1, tzinfo=UTC)])
+@pytest.mark.parametrize("settings", [{"schedule": "30 4 * * *"}, {"schedule": "30 1 * * *", "deadline": "0 7 * * *"}])
+def test_definitions_do_not_depend_on_the_day_they_are_built(settings: dict[str, object], day: datetime) -> None:
+    policy = freshness_policy(mandator_settings(**settings))
+    with time_machine.travel(day, tick=False):
+        assert freshness_policy(mandator_settings(**settings)) == policy
+
+
+def test_only_recipient_lists_have_a_freshness_policy() -> None:
     specs = build_definitions(configuration(schedule="30 4 * * *")).resolve_all_asset_specs()
     assert {spec.key.to_user_string() for spec in specs if spec.freshness_policy} == {"nord/newsletter_recipient_list"}
 
 
-def test_alarms_hear_the_same() -> None:
+def test_alarms_use_the_same_deadline() -> None:
     by_seven = mandator_settings(schedule="30 4 * * *", deadline="0 7 * * *")
     proven = (NOON - 7 * HOUR).astimezone(UTC)
     tomorrow = datetime(2026, 11, 25, 7, tzinfo=BERLIN)
@@ -75,7 +84,7 @@ def test_a_list_is_there_for_every_deadline_until_the_schedule_ticks_again() -> 
     assert late_since(some_days, proven, tomorrow + timedelta(days=1)) == tomorrow + timedelta(days=1)
 
 
-def test_in_the_night_that_has_an_hour_more_nobody_is_late() -> None:
+def test_no_list_is_late_in_the_night_that_has_an_hour_more() -> None:
     settings = mandator_settings(schedule="30 1 * * *", deadline="0 7 * * *")
     proven = datetime(2026, 10, 25, 1, 40, tzinfo=BERLIN).astimezone(UTC)
     assert late_since(settings, proven, datetime(2026, 10, 25, 7, 1, tzinfo=BERLIN).astimezone(UTC)) is None

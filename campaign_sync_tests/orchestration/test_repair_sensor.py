@@ -13,7 +13,7 @@ import time_machine
 from campaign_sync.definitions import build_definitions
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
-from campaign_sync.orchestration.repair_sensor import GIVES_UP_AFTER, UnrepairedListError, unfinished_replace_sensor
+from campaign_sync.orchestration.repair_sensor import MAX_FAILURES, UnrepairedListError, unfinished_replace_sensor
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.processes import STALLED_AFTER
 from campaign_sync_tests.installation import NEWSLETTER, Installation, running_installation
@@ -91,7 +91,7 @@ def test_a_list_that_somebody_is_replacing_is_left_to_them(shop: Installation) -
 
 
 def test_after_a_few_tries_its_tick_fails_and_says_so(shop: Installation) -> None:
-    break_off(shop, runs=GIVES_UP_AFTER)
+    break_off(shop, runs=MAX_FAILURES)
 
     with pytest.raises(UnrepairedListError, match=r"nord/newsletter .* is INCOMPLETE since .* Send nothing to it"):
         look(shop)

@@ -7,7 +7,7 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.feedback.unsubscribe_audit import UnsubscribeAudit
 from campaign_sync.feedback.vendor_opt_outs import VendorOptOuts
 from campaign_sync.orchestration.asset_keys import asset_key
-from campaign_sync.orchestration.descriptions import page, rule
+from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized
 from campaign_sync.orchestration.resources import Resources
@@ -33,7 +33,7 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
         key=key,
         group_name=mandator,
         kinds={"sql", "report"},
-        description=page(
+        description=asset_description(
             f"The CRM held against Optimizely Campaign's unsubscribe list and blocklist of {called}. What the CRM "
             "lacks is imported; lists stay as they are.",
             "everybody with a granted consent, each looked up at the vendor.",
@@ -44,7 +44,7 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
             dg.AssetCheckSpec(
                 "complete",
                 asset=key,
-                description=rule(
+                description=check_description(
                     called,
                     "the CRM knew everybody who left.",
                     f"{_NOW[await_rows]}. Have feedback.readers looked into: some export doesn't tell of everybody.",
@@ -53,7 +53,7 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
             dg.AssetCheckSpec(
                 "agreed",
                 asset=key,
-                description=rule(
+                description=check_description(
                     called,
                     "nobody is withdrawn in the CRM and not at the vendor, or the reverse.",
                     "nobody is written to who left. Clear up in the CRM which of the two is right.",
@@ -69,7 +69,7 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
             asked += rows
             report(Progress(mandator, "audit", "ask the vendor", asked, None))
 
-        with translate_errors(context) as watch:
+        with translate_errors(context) as attempt:
             opt_outs = VendorOptOuts(mandator, ports.crm, ports.state, ports.frames)
             found = UnsubscribeAudit(settings, ports.vendor(mandator), opt_outs, on_rows).run()
             report(Progress(mandator, "audit", "audited", found.asked, found.asked))
@@ -92,7 +92,7 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
                 "withdrawn in the CRM only": found.released,
                 "unsubscribed at the vendor": found.vendor_unsubscribed,
                 "entries of the blocklist": found.vendor_blocked,
-                "seconds": watch.seconds,
+                "seconds": attempt.seconds,
             },
             check_results=[
                 dg.AssetCheckResult(

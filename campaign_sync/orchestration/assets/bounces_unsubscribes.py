@@ -13,7 +13,7 @@ from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.freshness import ReaderFreshness, reader_freshness, vendor_time
 from campaign_sync.feedback.parsing import SHOWN_FILES, UnparsedRows, preview_imports
 from campaign_sync.orchestration.asset_keys import asset_key
-from campaign_sync.orchestration.descriptions import page, rule
+from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows
 from campaign_sync.orchestration.resources import Resources
@@ -52,7 +52,7 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
         key=key,
         group_name=mandator,
         kinds={"file", "csv"} if settings.feedback.files else {"csv"},
-        description=page(
+        description=asset_description(
             f"{_WHO[kind].format(called=called)}: everything the vendor told since the last import, as it came.",
             f"rows of {source}. Who is told of twice counts twice here, and once in the CRM.",
             "Optimizely Campaign couldn't be asked, or its files couldn't be read. Nothing is lost: the next import "
@@ -60,11 +60,12 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
         ),
         metadata={"mandator": called, "mandator id": str(settings.mandator_id), "readers": ", ".join(readers)},
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, description=rule(called, *told)) for name, told in CHECKS.items()
+            dg.AssetCheckSpec(name, asset=key, description=check_description(called, *told))
+            for name, told in CHECKS.items()
         ],
     )
     def fetch(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
-        with translate_errors(context) as watch:
+        with translate_errors(context) as attempt:
             fetching = FeedbackFetcher(
                 mandator, settings, lambda: ports.vendor(mandator), ports.state, ports.frames, context.run.run_id
             )
@@ -87,7 +88,7 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
             read = [(one, found.read[one.id]) for one in waiting]
             ages = [reader_freshness(mandator, reader, ports.state.feedback_imports, read) for reader in readers]
         return dg.MaterializeResult(
-            metadata={**fetched_windows(fetched), "seconds": watch.seconds},
+            metadata={**fetched_windows(fetched), "seconds": attempt.seconds},
             check_results=[
                 _readable(key, sum(one.rows for one in waiting), found.unread, fetching.unavailable),
                 _fresh(key, mandator, ages, settings.feedback.age_limits, now),

@@ -9,15 +9,13 @@ from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.list_drift import ListDrift
 from campaign_sync.orchestration.asset_keys import asset_key
-from campaign_sync.orchestration.descriptions import page, rule
+from campaign_sync.orchestration.check_names import UNCHANGED
+from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, table
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.drift_check import DriftCheck
 from campaign_sync.replacement.list_settings import list_settings
-
-CHECK = "unchanged"
-"""The check of the asset."""
 
 
 def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefinition:
@@ -33,7 +31,7 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
         group_name=mandator,
         kinds={"table"},
         deps=[asset_key(mandator, AssetKind.SUPPRESSION_STATE)],
-        description=page(
+        description=asset_description(
             f"Whether the recipient lists of {called} still hold whom they were proven to hold. They aren't changed.",
             "people in each list now, and what a full reading found of those who were sent: it is made only if the "
             "count, or a page at a random place, isn't as expected.",
@@ -42,9 +40,9 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
         metadata={"mandator": called},
         check_specs=[
             dg.AssetCheckSpec(
-                CHECK,
+                UNCHANGED,
                 asset=key,
-                description=rule(
+                description=check_description(
                     called,
                     "nobody has emptied a list or changed its people at the vendor since its proof.",
                     "red: send nothing to the list that the check names, and replace it again. Yellow: a list couldn't "
@@ -54,14 +52,14 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
         ],
     )
     def list_drift(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
-        with translate_errors(context) as watch:
+        with translate_errors(context) as attempt:
             looks = DriftCheck(lambda: ports.vendor(mandator), lambda: ports.crm.snapshot(), ports.state, ports.frames)
             found = {name: looks.check(list_settings(configuration, mandator, name)) for name in settings.lists}
         return dg.MaterializeResult(
             metadata={
                 **{f"people in {name}": one.in_list for name, one in found.items() if one and one.in_list is not None},
                 "lists": table({"list": name, "found": _told(one)} for name, one in found.items()),
-                "seconds": watch.seconds,
+                "seconds": attempt.seconds,
             },
             check_results=[_check(key, found)],
         )
@@ -84,7 +82,7 @@ def _check(key: dg.AssetKey, found: Mapping[str, ListDrift | None]) -> dg.AssetC
     metadata: dict[str, Any] = {"lists changed": len(drifted), "lists not checked": len(unchecked)}
     return dg.AssetCheckResult(
         asset_key=key,
-        check_name=CHECK,
+        check_name=UNCHANGED,
         passed=not told,
         severity=dg.AssetCheckSeverity.ERROR if drifted else dg.AssetCheckSeverity.WARN,
         description=" · ".join(told) or "every list is as it was proven, as far as it was looked at",

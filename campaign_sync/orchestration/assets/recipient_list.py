@@ -12,7 +12,7 @@ from campaign_sync.domain.checks import CHECK_NAMES, CheckOutcome
 from campaign_sync.domain.rejection import ACCEPTED, DATA_REASONS, VENDOR_REASONS, Reason
 from campaign_sync.optimizely.errors import OptimizelyError
 from campaign_sync.orchestration.asset_keys import asset_key
-from campaign_sync.orchestration.descriptions import page, rule
+from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, table
 from campaign_sync.orchestration.resources import Resources
@@ -56,7 +56,7 @@ def recipient_list_asset(settings: ListSettings) -> dg.AssetsDefinition:
         group_name=mandator,
         kinds={"table"},
         deps=[asset_key(mandator, AssetKind.SNAPSHOT, settings.name)],
-        description=page(
+        description=asset_description(
             f"“{settings.display_name}”, recipient list {settings.recipient_list_id} of "
             f"{settings.mandator_display_name} in Optimizely Campaign: replaced completely, swept, read back, proven. "
             "Green means that it holds whom it should.",
@@ -73,25 +73,25 @@ def recipient_list_asset(settings: ListSettings) -> dg.AssetsDefinition:
             "strategy": settings.recipient_list.strategy,
         },
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, description=rule(settings.display_name, *told))
+            dg.AssetCheckSpec(name, asset=key, description=check_description(settings.display_name, *told))
             for name, told in CHECKS.items()
         ],
     )
     def recipient_list(
         context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]
     ) -> Iterator[Materialized | dg.AssetCheckResult]:
-        with translate_errors(context) as watch:
+        with translate_errors(context) as attempt:
             replayed = _replayed(ports, settings, context.run.tags.get(REPLAY_TAG))
             try:
                 outcome = _replacer(ports, settings, context).replace(settings, replayed)
             except (ReplacementRefusedError, IncompleteListError) as error:
                 if error.outcomes:
-                    watch.evaluated.add("gate")
+                    attempt.evaluated_checks.add("gate")
                     yield _gate(key, error.outcomes)
                 raise
             note_rows(outcome.proof.in_list)
         yield dg.MaterializeResult(
-            metadata={**_metadata(settings, outcome), "seconds": watch.seconds},
+            metadata={**_metadata(settings, outcome), "seconds": attempt.seconds},
             check_results=[_gate(key, outcome.preflight), _proof(key, outcome), _rejections(key, outcome)],
         )
 

@@ -8,7 +8,7 @@ import dagster as dg
 from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_key
-from campaign_sync.orchestration.descriptions import page
+from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized
 from campaign_sync.orchestration.resources import Resources
@@ -38,7 +38,7 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
         group_name=mandator,
         kinds={"report", "file"},
         metadata={"mandator": called},
-        description=page(
+        description=asset_description(
             f"The daily report on {called}: which lists are ready for mail, how they grew, who left and who was kept "
             "out, and why. One page for each language, linked below; nobody is named in it.",
             "what the product has written down of its replaces, and what Dagster knows of runs and checks.",
@@ -46,14 +46,14 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
         ),
     )
     def report(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
-        with translate_errors(context) as watch:
+        with translate_errors(context) as attempt:
             lists = list(configuration.mandators[mandator].lists)
             attempts = newest_attempts(context.instance, mandator, lists)
             gathered = gather(configuration, mandator, ports.state, ports.frames, datetime.now(UTC), attempts)
             addresses = publish(gathered, mandator, configuration.reports, ports.frames)
         _tell_daily_run(context, next(iter(addresses.values())))
         pages = {f"page ({language})": _link(address) for language, address in addresses.items()}
-        return dg.MaterializeResult(metadata={**pages, **_plotted(gathered), "seconds": watch.seconds})
+        return dg.MaterializeResult(metadata={**pages, **_plotted(gathered), "seconds": attempt.seconds})
 
     return report
 

@@ -10,7 +10,7 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.response import RESPONSE_READER_KINDS, ResponseKind
 from campaign_sync.domain.text import format_row_count
 from campaign_sync.orchestration.asset_keys import asset_key
-from campaign_sync.orchestration.descriptions import page, rule
+from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows
 from campaign_sync.orchestration.resources import Resources
@@ -43,13 +43,13 @@ def response_keys(mandator: str, responses: ResponseSettings) -> list[dg.AssetKe
 def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> dg.AssetsDefinition:
     key, kind = _key(mandator, reader), RESPONSE_READER_KINDS[reader]
     called = settings.display_name(mandator)
-    told = page(
+    told = asset_description(
         f"Mailings of {called}: {_DESCRIPTIONS[kind]}",
         f"rows of {reader}. Kept as Parquet, one folder for each day in UTC; every response stands there once.",
         "Optimizely Campaign couldn't be asked, or the CRM didn't take the rows. Nothing is lost and no list waits for "
         "it: the next run begins where the last one ended. The run's error says what to mend.",
     )
-    layout = rule(
+    layout = check_description(
         called,
         "every fetched row fits the layout of its reader.",
         "somebody has to mend responses.readers in the configuration; the rows are kept and read again then.",
@@ -64,7 +64,7 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
         check_specs=[dg.AssetCheckSpec("layout", asset=key, description=layout)],
     )
     def responses(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
-        with translate_errors(context) as watch:
+        with translate_errors(context) as attempt:
             state, frames, vendor = ports.state, ports.frames, ports.vendor(mandator)
             fetched: list[ImportWindow] = []
 
@@ -90,7 +90,7 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
             report(Progress(mandator, kind.value, "stored", done, done))
             note_rows(done)
         return dg.MaterializeResult(
-            metadata={**fetched_windows(fetched), **_counts(taken), "seconds": watch.seconds},
+            metadata={**fetched_windows(fetched), **_counts(taken), "seconds": attempt.seconds},
             check_results=[_layout(key, mandator, reader, taken.unparsed)],
         )
 

@@ -10,12 +10,12 @@ from campaign_sync.domain.consent import OptIn, is_email
 from campaign_sync.domain.selection import Split, split_by_consent
 from campaign_sync.domain.suppression import Suppressed, SuppressionKind
 from campaign_sync.orchestration.asset_keys import asset_key
-from campaign_sync.orchestration.descriptions import page, rule
+from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.io_manager import FRAME, FrameHandover
 from campaign_sync.orchestration.metadata import Materialized, check_result, column_schema, reasons
 from campaign_sync.orchestration.resources import Resources
-from campaign_sync.orchestration.unreached_checks import say_not_evaluated
+from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.preflight_checks import check_vanished_withdrawals
 from campaign_sync.replacement.progress import Progress, report
@@ -54,7 +54,7 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
         ins={"suppression_state": dg.AssetIn(asset_key(mandator, AssetKind.SUPPRESSION_STATE))},
         io_manager_key="parquet",
         dagster_type=FRAME,
-        description=page(
+        description=asset_description(
             f"Who “{settings.display_name}” of {settings.mandator_display_name} is for: everybody in the CRM's "
             f"{pick_kind} “{settings.pick.name}” whose consent {opt_in_id} is granted and whom nothing suppresses.",
             "people in the CRM. Picked is whom the CRM names, selected who is left, rejected the others, by reason.",
@@ -68,14 +68,16 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
             settings.pick.kind: settings.pick.name,
         },
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, blocking=True, description=rule(settings.display_name, *check))
+            dg.AssetCheckSpec(
+                name, asset=key, blocking=True, description=check_description(settings.display_name, *check)
+            )
             for name, check in CHECKS.items()
         ],
     )
     def selection(
         context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources], suppression_state: pd.DataFrame
     ) -> Materialized:
-        with translate_errors(context) as watch:
+        with translate_errors(context) as attempt:
             crm = ports.crm_snapshot(mandator)
             opt_in_of(crm, settings)
             picked, sifted = _sifted(crm, settings, Suppressed.of(suppression_state, opt_in_id))
@@ -88,7 +90,7 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
             stopped = [outcome.name for outcome in outcomes if outcome.stops]
             note_stopped(stopped)
             if stopped:
-                say_not_evaluated(context, f"{', '.join(stopped)} of the selection stops the list", own=False)
+                report_unevaluated(context, f"{', '.join(stopped)} of the selection stops the list", own=False)
             results = [check_result(outcome, key, sifted.rows, ports.state.pseudonyms) for outcome in outcomes]
         return dg.MaterializeResult(
             value=FrameHandover(sifted.rows),
@@ -96,7 +98,7 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
                 **column_schema(sifted.rows),
                 "picked": picked,
                 "selected": len(sifted.rows),
-                "seconds": watch.seconds,
+                "seconds": attempt.seconds,
                 **reasons(sifted.rejections),
                 **{
                     f"selected: {entity_type}": int(count)

@@ -13,11 +13,11 @@ from campaign_sync.domain.row_digests import fingerprint, row_digests
 from campaign_sync.domain.snapshot import build_snapshot, not_utf8_columns
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.selection import opt_in_of
-from campaign_sync.orchestration.descriptions import page, rule
+from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, check_result, column_schema, reasons
 from campaign_sync.orchestration.resources import Resources
-from campaign_sync.orchestration.unreached_checks import say_not_evaluated
+from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.partial_fill import with_size_doubts
 from campaign_sync.replacement.preflight_checks import check_context
@@ -67,7 +67,7 @@ def snapshot_asset(settings: ListSettings) -> dg.AssetsDefinition:
         group_name=mandator,
         kinds={"pandera", "parquet"},
         ins={"selection": dg.AssetIn(asset_key(mandator, AssetKind.SELECTION, settings.name))},
-        description=page(
+        description=asset_description(
             f"What will be in “{settings.display_name}” of {settings.mandator_display_name}: the rows exactly as they "
             "will be sent, checked and frozen.",
             "rows of the selection, one for each recipient; rejected counts those that can't be sent, by reason.",
@@ -81,7 +81,10 @@ def snapshot_asset(settings: ListSettings) -> dg.AssetsDefinition:
         },
         check_specs=[
             dg.AssetCheckSpec(
-                name, asset=key, blocking=True, description=rule(settings.display_name, *CHECK_DESCRIPTIONS[name])
+                name,
+                asset=key,
+                blocking=True,
+                description=check_description(settings.display_name, *CHECK_DESCRIPTIONS[name]),
             )
             for name in CHECK_NAMES
         ],
@@ -89,7 +92,7 @@ def snapshot_asset(settings: ListSettings) -> dg.AssetsDefinition:
     def snapshot(
         context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources], selection: pd.DataFrame
     ) -> Materialized:
-        with translate_errors(context) as watch:
+        with translate_errors(context) as attempt:
             crm, state, vendor = ports.crm_snapshot(mandator), ports.state, ports.vendor(mandator)
             sifted = build_snapshot(selection, contract, opt_in_of(crm, settings))
             rows = sifted.rows
@@ -108,7 +111,7 @@ def snapshot_asset(settings: ListSettings) -> dg.AssetsDefinition:
             stored = state.snapshots.add(mandator, settings.name, len(rows), file, context.run.run_id, now)
             results = [check_result(outcome, key, rows, state.pseudonyms) for outcome in outcomes]
             if stopped:
-                say_not_evaluated(context, f"{', '.join(stopped)} of the snapshot stops the list", own=False)
+                report_unevaluated(context, f"{', '.join(stopped)} of the snapshot stops the list", own=False)
         entity_types = rows[contract.technical_column(TechnicalField.ENTITY_TYPE)].value_counts()
         return dg.MaterializeResult(
             metadata={
@@ -120,7 +123,7 @@ def snapshot_asset(settings: ListSettings) -> dg.AssetsDefinition:
                 "file": stored.file,
                 "digest of the rows": fingerprint(row_digests(rows, [RECIPIENT_ID, *contract.list_columns])),
                 "recipient list id": str(settings.recipient_list_id),
-                "seconds": watch.seconds,
+                "seconds": attempt.seconds,
             },
             check_results=results,
         )

@@ -23,7 +23,8 @@ from campaign_sync.feedback.propagation_measurement import measure_delays
 from campaign_sync.feedback.withdrawal_history import add_vanished
 from campaign_sync.feedback.write_back import WriteBackSummary, write_back
 from campaign_sync.orchestration.asset_keys import asset_key
-from campaign_sync.orchestration.descriptions import page, rule
+from campaign_sync.orchestration.check_names import FEEDBACK_AGE
+from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.io_manager import FRAME, FrameHandover
 from campaign_sync.orchestration.metadata import Materialized, column_schema, table
@@ -62,7 +63,7 @@ CHECKS = {
         "every unsubscribe is about an address, and nearly every one is newer than the consent.",
         "its text says whom to look for, or that clocks should be compared. Nobody is written to for it.",
     ),
-    "feedback_age": (
+    FEEDBACK_AGE: (
         "the CRM has the vendor's feedback up to now. Too old, it stops every replace of the mandator.",
         "look why the last imports failed, mend that, and start the feedback job by hand.",
     ),
@@ -94,7 +95,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
         deps=[asset_key(mandator, AssetKind(kind)) for kind in FeedbackKind],
         io_manager_key="parquet",
         dagster_type=FRAME,
-        description=page(
+        description=asset_description(
             f"Who may not be written to by {called}, and why. The CRM takes all fetched feedback first.",
             "rows that were read, and what of them was new to the CRM; then everybody the CRM keeps from being written "
             "to. A bounce counts for every mandator, an unsubscribe for the consent it withdrew.",
@@ -103,13 +104,13 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
         ),
         metadata={"mandator": called, "mandator id": str(settings.mandator_id)},
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, description=rule(called, *told))
+            dg.AssetCheckSpec(name, asset=key, description=check_description(called, *told))
             for name, told in CHECKS.items()
             if name != "attributed" or opt_in_readers
         ],
     )
     def suppression_state(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
-        with translate_errors(context) as watch:
+        with translate_errors(context) as attempt:
             state, feedback = ports.state, settings.feedback
             pending = read_pending(state, ports.frames, mandator, settings)
             report(Progress(mandator, "suppression_state", "write to the CRM", 0, None))
@@ -159,13 +160,13 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
                 **({"feedback age hours": _hours(age.age)} if age.age else {}),
                 **_plotted("opt-out to CRM", to_crm),
                 **_plotted("opt-out to absence", to_absence),
-                "seconds": watch.seconds,
+                "seconds": attempt.seconds,
             },
             check_results=[
                 _layout(key, mandator, pending),
                 _matched(key, written.unmatched),
                 _unsubscribes(key, pending, outdated),
-                age_check(key, age),
+                feedback_age_result(key, age),
                 _silence(key, silences),
                 _propagation(key, to_absence),
                 *([_attributed(key, opt_in_readers, pending, written)] if opt_in_readers else []),
@@ -183,11 +184,11 @@ def _forget_accepted(state: State, run_id: str, mandator: str, settings: Mandato
     return sum(forgotten) if forgotten else None
 
 
-def age_check(key: dg.AssetKey, verdict: FreshnessStatus) -> dg.AssetCheckResult:
+def feedback_age_result(key: dg.AssetKey, verdict: FreshnessStatus) -> dg.AssetCheckResult:
     """The check `feedback_age`: a warning after a day, an error when it stops replaces."""
     return dg.AssetCheckResult(
         asset_key=key,
-        check_name="feedback_age",
+        check_name=FEEDBACK_AGE,
         passed=verdict.freshness is Freshness.FRESH,
         severity=_WARN if verdict.freshness is Freshness.WARNING else _ERROR,
         description=verdict.message,

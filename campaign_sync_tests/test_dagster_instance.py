@@ -44,7 +44,7 @@ def test_no_second_daemon_is_started_on_an_instance_that_has_one(
         refuse_second_daemon(str(tmp_path))
 
 
-def test_nobody_is_told_to_start_a_ui_beside_the_one_of_production(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_production_no_message_suggests_to_start_another_ui(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     assert NextSteps.here("campaign-sync run nord").look == "`campaign-sync dev`"
     monkeypatch.setenv("DAGSTER_HOME", "/opt/campaign_sync/dagster")
@@ -89,7 +89,7 @@ def test_no_value_of_dagsters_settings_is_shown(tmp_path: Path, monkeypatch: pyt
 
 
 def test_an_embedded_instance_of_an_earlier_version_is_used_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DAGSTER_HOME", "")  # so that it is put back, whatever is made of it
+    monkeypatch.setenv("DAGSTER_HOME", "")  # so that pytest restores it, whatever it becomes
     former = (files("campaign_sync.cli") / "embedded_dagster.yaml").read_text()
     former = former.replace("campaign_sync.orchestration.embedded_storage", "campaign_sync.automation.event_store")
     (tmp_path / "dagster.yaml").write_text(former)
@@ -106,7 +106,7 @@ def test_an_instance_that_several_commands_make_at_once_can_be_used_by_all_of_th
     tmp_path: Path, settings: str | None
 ) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"}
-    if settings:  # an instance of somebody's own, on Dagster's own storage
+    if settings:  # an existing instance with Dagster's own storage
         (tmp_path / "dagster.yaml").write_text(settings)
         environment["DAGSTER_HOME"] = str(tmp_path)
 

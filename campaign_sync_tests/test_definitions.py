@@ -1,4 +1,4 @@
-"""What Dagster is told."""
+"""The definitions that Dagster loads."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ ENVIRONMENT = {
     "DEMO_CRM_URL": "sqlite:///crm.db",
     "DEMO_STATE_URL": "sqlite:///state.db",
     "DEMO_FRAMES": "frames",
-    "DEMO_USERNAME": "somebody",
+    "DEMO_USERNAME": "user",
     "DEMO_PASSWORD": "swordfish",
 }
 

@@ -26,7 +26,7 @@ from campaign_sync.feedback.feedback_fetcher import open_delivered_files
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError
 from campaign_sync.optimizely.services import ClosedLoopReader
-from campaign_sync.orchestration.assets.selection import opt_in_of
+from campaign_sync.orchestration.assets.selection import list_opt_in
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.key_attributes import search_read_columns
 from campaign_sync.replacement.list_kind_probe import known_opt_in_list, probe_list_kind
@@ -212,7 +212,7 @@ def _check_feedback(mandator: str, feedback: FeedbackSettings, vendor: Optimizel
 
 def _check_selection(one: ListSettings, crm: CrmSnapshot, findings: _Findings) -> None:
     place = f"mandators.{one.mandator}.lists.{one.name}"
-    opt_in = opt_in_of(crm, one)
+    opt_in = list_opt_in(crm, one)
     columns = sorted(set(one.schema.attributes.values()))
     people = granted = 0
     for chunk in crm.select(one.pick, opt_in.opt_in_id, columns):

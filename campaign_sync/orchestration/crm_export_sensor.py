@@ -1,4 +1,4 @@
-"""The sensor that starts a mandator's day as soon as the CRM has finished its nightly export."""
+"""The sensor that starts a mandator's daily run as soon as the CRM has finished its nightly export."""
 
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -19,18 +19,18 @@ from campaign_sync.orchestration.daily_replacement import (
 )
 
 SETTLED_AFTER = timedelta(seconds=30)
-"""An export younger than that is left for the next look: its file may still be being written."""
+"""A younger export is left for the next tick: its file may still be being written."""
 
 HANDOVER = timedelta(minutes=5)
-"""So shortly before its planned time the schedule starts the day: both could do so at the same moment otherwise."""
+"""This shortly before the planned time only the schedule starts the run, so that not both do so at once."""
 
 
 class CrmExportError(CampaignSyncError):
-    """Nobody knows whether the export has arrived. The message names the place and the remedy."""
+    """It isn't known whether the export has arrived. The message names the place and the remedy."""
 
 
 def crm_export_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefinition | None:
-    """Looks every minute whether the CRM's export has arrived, and starts the day once; None where not configured."""
+    """Return the sensor that starts the daily run once when the CRM's export has arrived; None if not configured."""
     settings = configuration.mandators[mandator]
     export = settings.crm_export
     if export is None:
@@ -47,18 +47,18 @@ def crm_export_sensor(configuration: Configuration, mandator: str) -> dg.SensorD
         now = datetime.now(UTC)
         arrived = _last_arrival(configuration, mandator, export)
         if arrived is None:
-            return dg.SkipReason(f"{_source(export)} tells of no finished export yet")
+            return dg.SkipReason(f"{_source(export)} shows no finished export yet")
         at = f"the export of {arrived.astimezone(settings.zone):%Y-%m-%d %H:%M:%S}"
         if context.cursor and arrived <= datetime.fromisoformat(context.cursor):
             return dg.SkipReason(f"nothing new: {at} was seen before")
         if now - arrived < SETTLED_AFTER:
-            return dg.SkipReason(f"{at} isn't {SETTLED_AFTER.seconds} s old yet; the next look will take it")
-        day, told = _day_of(mandator, settings, export, arrived, now)
+            return dg.SkipReason(f"{at} isn't {SETTLED_AFTER.seconds} s old yet; the next tick will use it")
+        day, reason = _day_of(mandator, settings, export, arrived, now)
         if day and _was_started(context.instance, mandator, day):
             again = "the schedule runs as usual" if settings.schedule else "start it by hand"
-            day, told = None, f"the day planned for {day} was started before; if that failed, {again}"
+            day, reason = None, f"the day planned for {day} was started before; if that failed, {again}"
         if day is None:
-            return dg.SensorResult(skip_reason=f"{at} starts nothing: {told}", cursor=arrived.isoformat())
+            return dg.SensorResult(skip_reason=f"{at} starts nothing: {reason}", cursor=arrived.isoformat())
         request = dg.RunRequest(run_key=f"{mandator}:{day}", tags={PLANNED_FOR: day})
         return dg.SensorResult(run_requests=[request], cursor=arrived.isoformat())
 
@@ -68,7 +68,7 @@ def crm_export_sensor(configuration: Configuration, mandator: str) -> dg.SensorD
 def _day_of(
     mandator: str, settings: MandatorSettings, export: CrmExportSettings, arrived: datetime, now: datetime
 ) -> tuple[str | None, str]:
-    """Which planned day an export starts; else None, and why it starts none."""
+    """Return the planned day that an export starts; else None, and why it starts none."""
     by_hand = f"start {daily_job_name(mandator)} by hand if its data should be in the lists today"
     if settings.schedule is None:
         if now - arrived > STALE_AFTER:
@@ -92,7 +92,7 @@ def _was_started(instance: dg.DagsterInstance, mandator: str, day: str) -> bool:
 
 
 def _last_arrival(configuration: Configuration, mandator: str, export: CrmExportSettings) -> datetime | None:
-    """When the newest finished export arrived; None for never.
+    """Return when the newest finished export arrived; None for never.
 
     Raises:
         CrmExportError: the folder can't be read.
@@ -103,14 +103,14 @@ def _last_arrival(configuration: Configuration, mandator: str, export: CrmExport
     path = Path(export.marker or "")
     try:
         times = [
-            found.stat().st_mtime
-            for found in path.parent.iterdir()
-            if (found.name == path.name or fnmatchcase(found.name, path.name)) and found.is_file()
+            file.stat().st_mtime
+            for file in path.parent.iterdir()
+            if (file.name == path.name or fnmatchcase(file.name, path.name)) and file.is_file()
         ]
     except OSError as error:
         raise CrmExportError(
-            f"{path.parent} can't be read, so nobody knows whether the CRM's export has arrived ({error.strerror}); "
-            f"mend the folder, or mandators.{mandator}.crm_export.marker"
+            f"{path.parent} can't be read, so it isn't known whether the CRM's export has arrived ({error.strerror}); "
+            f"correct the folder, or mandators.{mandator}.crm_export.marker"
         ) from None
     return datetime.fromtimestamp(max(times), UTC) if times else None
 
@@ -123,8 +123,8 @@ def _description(mandator: str, settings: MandatorSettings, export: CrmExportSet
     hours = export.earliest.total_seconds() / 3600
     when = f"up to {hours:g} hours before the planned time" if settings.schedule else "once a day"
     return (
-        f"Starts the daily replace of {settings.display_name(mandator)} as soon as {_source(export)} tells that "
-        f"the CRM has finished its nightly export, {when}. The schedule then leaves that day out. An export that comes "
+        f"Starts the daily replacement of {settings.display_name(mandator)} as soon as {_source(export)} shows that "
+        f"the CRM has finished its nightly export, {when}. The schedule then skips that day. An export that comes "
         "too late starts nothing, and the tick says what to do. If it is red, the folder or the CRM can't be read: "
-        "have it mended. The schedule, if there is one, replaces the lists all the same."
+        "correct that. The schedule, if there is one, replaces the lists all the same."
     )

@@ -1,8 +1,8 @@
-"""Dagster's own SQLite storage, with connections that stay open: some thousand events of a run, each in milliseconds.
+"""Dagster's own SQLite storage with connections that stay open, so that each of a run's thousands of events is fast.
 
-Dagster makes an engine, opens the file and closes it again for every single event, which takes longer than a small list
-takes to be replaced. Same files, same tables: an instance can go back to Dagster's storage, and come from it. One
-process at a time makes tables: two at once can leave files behind that no process opens any more.
+Dagster creates an engine, opens the file and closes it again for every event, which takes longer than replacing a small
+list. Files and tables are the same: an instance can change to this storage and back. Only one process at a time creates
+tables: two at once can leave files behind that no process can open.
 """
 
 import os
@@ -24,7 +24,7 @@ from campaign_sync.sqlite import PATIENCE_SECONDS
 from campaign_sync.storage.private_files import folder_lock
 
 KEPT_OPEN = 8
-"""How many files of single runs stay open at once; a webserver looks at many, a run writes to its own alone."""
+"""How many files of single runs stay open at once: a webserver reads many, a run writes to its own alone."""
 
 _PATIENCE = {"timeout": PATIENCE_SECONDS}
 
@@ -43,7 +43,7 @@ class OpenEventLogStorage(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
-        """A transaction on one file. They come one after the other, whatever thread wants them."""
+        """Return a transaction on a file. Transactions of all threads run one after the other."""
         with self._db_lock:
             engine = self._engine(shard)
             if shard not in self._initialized_dbs:
@@ -54,8 +54,7 @@ class OpenEventLogStorage(SqliteEventLogStorage):
                 yield connection
                 written = _changes(connection) > before
             if shard != INDEX_SHARD_NAME and written:
-                # Whoever follows a run in the UI watches this file and reads when it changes; writes go into the one
-                # beside it.
+                # Dagster's UI watches this file and reads when it changes, but writes go to the log beside it.
                 Path(self.path_for_shard(shard)).touch()
 
     def _engine(self, shard: str) -> Engine:
@@ -64,16 +63,16 @@ class OpenEventLogStorage(SqliteEventLogStorage):
             engine = create_engine(
                 self.conn_string_for_shard(shard), poolclass=QueuePool, pool_size=1, connect_args=_PATIENCE
             )
-            event.listen(engine, "connect", _spare_the_disk)
+            event.listen(engine, "connect", _relax_durability)
             self._engines[key] = engine
-            runs = [one for one in self._engines if one[1] != INDEX_SHARD_NAME]
-            for one in runs[:-KEPT_OPEN]:
-                self._engines.pop(one).dispose()
+            runs = [open_key for open_key in self._engines if open_key[1] != INDEX_SHARD_NAME]
+            for open_key in runs[:-KEPT_OPEN]:
+                self._engines.pop(open_key).dispose()
         self._engines.move_to_end(key)
         return self._engines[key]
 
     def has_table(self, table_name: str) -> bool:
-        """Whether the index has that table. It loses none, so nobody has to look for one with every event."""
+        """Return whether the index has that table. It loses none, so a table is searched once only."""
         if table_name not in self._found_tables and super().has_table(table_name):
             self._found_tables.add(table_name)
         return table_name in self._found_tables
@@ -84,7 +83,7 @@ class OpenEventLogStorage(SqliteEventLogStorage):
         super().wipe()
 
     def dispose(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._close()
         super().dispose()
 
@@ -96,11 +95,11 @@ class OpenEventLogStorage(SqliteEventLogStorage):
 
 
 class PatientRunStorage(SqliteRunStorage):
-    """The runs. Dagster's own waits five seconds for another process that writes, which a busy machine exceeds."""
+    """The runs. Dagster's own storage waits only five seconds for another process that writes."""
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """A transaction."""
+        """Return a transaction."""
         with create_engine(self._conn_string, poolclass=NullPool, connect_args=_PATIENCE).begin() as connection:
             yield connection
 
@@ -110,13 +109,13 @@ class PatientScheduleStorage(SqliteScheduleStorage):
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """A transaction."""
+        """Return a transaction."""
         with create_engine(self._conn_string, poolclass=NullPool, connect_args=_PATIENCE).begin() as connection:
             yield connection
 
 
 class EmbeddedStorage(DagsterSqliteStorage):
-    """Dagster's SQLite storage, made of these."""
+    """Dagster's SQLite storage of these three."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self.base_dir, self._inst_data = base_dir, inst_data
@@ -125,24 +124,24 @@ class EmbeddedStorage(DagsterSqliteStorage):
             self._run_storage = PatientRunStorage.from_local(str(history))
             self._event_log_storage = OpenEventLogStorage(str(history / "runs"))
             self._schedule_storage = PatientScheduleStorage.from_local(str(Path(base_dir) / "schedules"))
-        # Dagster's own `__init__` of the class between would make all three anew.
+        # The `__init__` of the class between would create all three anew.
         DagsterStorage.__init__(self)  # type: ignore[no-untyped-call, arg-type]
 
     @classmethod
     def from_config_value(  # type: ignore[override]
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, str]
     ) -> Self:
-        """The storage that a section of `dagster.yaml` asks for."""
+        """Return the storage that a section of `dagster.yaml` names."""
         base_dir = Path(config_value["base_dir"]).expanduser().resolve()  # as Dagster understands DAGSTER_HOME
         return cls.from_local(str(base_dir), inst_data)
 
 
 def _changes(connection: Connection) -> int:
-    """How many rows this connection has written since it was opened."""
+    """Return how many rows this connection has written since it was opened."""
     changes: int = connection.connection.total_changes
     return changes
 
 
-def _spare_the_disk(connection: Any, _: object) -> None:
-    """No event waits for the disk: what must survive a power failure stands in the product's own state database."""
+def _relax_durability(connection: Any, _: object) -> None:
+    """Let no event wait for the disk: what must survive a power failure is in the product's own state database."""
     connection.execute("PRAGMA synchronous=NORMAL")

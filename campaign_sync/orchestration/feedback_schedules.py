@@ -10,9 +10,9 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback_age import Freshness
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.orchestration.asset_keys import asset_key, feedback_keys
-from campaign_sync.orchestration.assets.suppression_state import feedback_age_result
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
 from campaign_sync.orchestration.descriptions import asset_description
+from campaign_sync.orchestration.feedback_checks import check_feedback_age
 from campaign_sync.storage.state import State
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def feedback_watch(configuration: Configuration, mandator: str) -> dg.SensorDefi
         was_fresh = context.cursor in (None, Freshness.FRESH)
         if was_fresh and verdict.freshness is Freshness.FRESH:
             return dg.SkipReason(verdict.message)
-        result = feedback_age_result(key, verdict)
+        result = check_feedback_age(key, verdict)
         evaluation = dg.AssetCheckEvaluation(
             asset_key=key,
             check_name=result.check_name or "",

@@ -1,4 +1,4 @@
-"""How findings look in Dagster's UI. Counts, codes and pseudonyms; never a person."""
+"""Results as metadata of Dagster's UI: counts, codes and pseudonyms, but no personal data."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ SHOWN_CASES = 10
 def check_result(
     outcome: CheckOutcome, key: dg.AssetKey, rows: pd.DataFrame, pseudonyms: Pseudonyms
 ) -> dg.AssetCheckResult:
-    """An outcome as the asset check of the same name; failing rows of `rows` appear as keyed pseudonyms."""
+    """Return an outcome as the asset check of the same name; failing rows of `rows` appear as keyed pseudonyms."""
     metadata: dict[str, Any] = {"rows checked": len(rows)}
     if outcome.failures:
         metadata["failing rows"] = sum(len(failure.positions) for failure in outcome.failures)
@@ -51,18 +51,18 @@ def check_result(
 
 
 def entity_key(rows: pd.DataFrame, position: int) -> str:
-    """`entity_type:entity_id` of a row."""
+    """Return `entity_type:entity_id` of a row."""
     row = rows.iloc[position]
     return f"{row['entity_type']}:{row['entity_id']}"
 
 
 def table(records: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
-    """Records as a table; their keys are its columns."""
+    """Return records as a table whose columns are their keys."""
     return dg.MetadataValue.table([dg.TableRecord(dict(record)) for record in records])
 
 
 def reasons(rejections: pd.DataFrame) -> dict[str, Any]:
-    """Rejections by stage and reason: as a table, and each reason as a number that Dagster plots over days."""
+    """Return rejections by stage and reason: as a table, and by reason as numbers that Dagster plots over days."""
     counts = sorted(Counter(zip(rejections["stage"], rejections["reason"], strict=True)).items())
     plotted = {f"rejected: {reason}": count for (_, reason), count in counts}
     records = [{"stage": stage, "reason": reason, "rows": count} for (stage, reason), count in counts]
@@ -70,7 +70,7 @@ def reasons(rejections: pd.DataFrame) -> dict[str, Any]:
 
 
 def column_schema(rows: pd.DataFrame, descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Row count and columns, as Dagster's own pages show them."""
+    """Return row count and columns, as Dagster's own pages show them."""
     columns = [
         dg.TableColumn(str(name), str(dtype), description=(descriptions or {}).get(str(name)))
         for name, dtype in rows.dtypes.items()
@@ -79,16 +79,17 @@ def column_schema(rows: pd.DataFrame, descriptions: Mapping[str, str] | None = N
 
 
 def fetched_windows(fetched: Sequence[ImportWindow]) -> dict[str, Any]:
-    """How much was fetched, from when to when, and the files it is kept in."""
-    counts: dict[str, Any] = {"dagster/row_count": sum(one.rows for one in fetched), "windows": len(fetched)}
+    """Return the number of rows fetched, their window, and their files."""
+    counts: dict[str, Any] = {"dagster/row_count": sum(window.rows for window in fetched), "windows": len(fetched)}
     if not fetched:
         return counts
-    since, until = min(one.since for one in fetched), max(one.until for one in fetched)
+    since, until = min(window.since for window in fetched), max(window.until for window in fetched)
     return counts | {
         "since (vendor's clock)": dg.MetadataValue.timestamp(since),
         "until (vendor's clock)": dg.MetadataValue.timestamp(until),
         "window hours": round((until - since).total_seconds() / 3600, 2),
         "files": table(
-            {"reader": one.reader, "rows": one.rows, "file": one.file, "digest": one.digest} for one in fetched
+            {"reader": window.reader, "rows": window.rows, "file": window.file, "digest": window.digest}
+            for window in fetched
         ),
     }

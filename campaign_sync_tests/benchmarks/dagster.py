@@ -41,7 +41,7 @@ from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.parsing import read_pending
 from campaign_sync.feedback.write_back import write_back
-from campaign_sync.orchestration.assets.selection import opt_in_of
+from campaign_sync.orchestration.assets.selection import list_opt_in
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync.replacement.preflight_checks import check_context
@@ -112,7 +112,7 @@ def _without(rig: Installation) -> None:
                 picked = pd.concat(crm.select(listed.pick, listed.schema.opt_in_id, columns), ignore_index=True)
                 selected = split_by_consent(picked, Suppressed.of(suppressed, listed.schema.opt_in_id))
                 state.rejections.record("nord", name, selected.rejections, run_id)
-                frozen = build_snapshot(selected.rows, listed.schema, opt_in_of(crm, listed))
+                frozen = build_snapshot(selected.rows, listed.schema, list_opt_in(crm, listed))
                 around = check_context(listed, ports.vendor("nord"), crm, state, run_id)
                 assert all(outcome.passed for outcome in check_snapshot(frozen.rows, listed.schema, around))
                 now = replacer.now()

@@ -1,4 +1,4 @@
-"""Dagster's own daemons over this product's definitions, in this process: they see the time that a test has set."""
+"""Dagster's own daemons over this product's definitions, in this process, where they have the time of the test."""
 
 import logging
 from collections.abc import Iterator
@@ -32,31 +32,31 @@ class Daemon:
         self.instance, self._workspace = instance, workspace
 
     def schedules(self) -> None:
-        """One round of the scheduler, now."""
+        """Run the scheduler once."""
         log = logging.getLogger("scheduler")
         for error in launch_scheduled_runs(self._workspace, log, datetime.now(UTC), iteration_times={}):
             assert error is None, error
 
     def sensors(self) -> None:
-        """One round of the sensors, now."""
+        """Run the sensors once."""
         for _ in execute_sensor_iteration(self._workspace, logging.getLogger("sensors"), None, None):
             pass
 
     def ticks(self, name: str) -> list[InstigatorTick]:
-        """What a schedule or sensor has come to, the newest first."""
+        """Return the ticks of a schedule or sensor, the newest first."""
         (location,) = self._workspace.create_request_context().code_locations
         (repository,) = location.get_repositories().values()
-        schedules = {one.name: one for one in repository.get_schedules()}
-        sensors = {one.name: one for one in repository.get_sensors()}
-        found = schedules.get(name) or sensors[name]
-        return list(self.instance.get_ticks(found.get_remote_origin_id(), found.selector_id))
+        schedules = {schedule.name: schedule for schedule in repository.get_schedules()}
+        sensors = {sensor.name: sensor for sensor in repository.get_sensors()}
+        instigator = schedules.get(name) or sensors[name]
+        return list(self.instance.get_ticks(instigator.get_remote_origin_id(), instigator.selector_id))
 
     def runs(self, job: str = "nord_daily_replace") -> list[dg.DagsterRun]:
-        """The runs of a job, the newest first."""
+        """Return the runs of a job, the newest first."""
         return list(self.instance.get_runs(dg.RunsFilter(job_name=job)))
 
     def freshness(self, key: dg.AssetKey = LIST) -> FreshnessState:
-        """What Dagster's UI shows of an asset, after one round of the freshness daemon."""
+        """Run the freshness daemon once, and return the state that Dagster's UI shows of an asset."""
         for _ in FreshnessDaemon().run_iteration(self._workspace):
             pass
         return self.instance.get_freshness_state_records([key])[key].freshness_state
@@ -64,7 +64,7 @@ class Daemon:
 
 @contextmanager
 def daemon(folder: Path, monkeypatch: pytest.MonkeyPatch, **mandator: object) -> Iterator[Daemon]:
-    """Daemons over a configuration of the mandator nord with these settings, and one list."""
+    """Yield daemons over a configuration of the mandator nord with these settings and a list."""
     recipient_list = {
         "recipient_list_id": 11,
         "kind": "regular",
@@ -88,7 +88,7 @@ def daemon(folder: Path, monkeypatch: pytest.MonkeyPatch, **mandator: object) ->
     path = folder / "campaign_sync.yaml"
     path.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
     monkeypatch.setenv("CAMPAIGN_SYNC_CONFIG", str(path))
-    monkeypatch.setenv("NORD_USER", "somebody")
+    monkeypatch.setenv("NORD_USER", "user")
     target = InProcessWorkspaceLoadTarget(
         InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="campaign_sync.definitions"))
     )

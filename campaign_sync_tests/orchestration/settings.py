@@ -6,7 +6,7 @@ from campaign_sync.config import Configuration, MandatorSettings
 
 
 def mandator_settings(**more: object) -> MandatorSettings:
-    """A mandator that has one list, and what is told here."""
+    """Return the settings of a mandator with one list, and further settings."""
     recipient_list = {
         "recipient_list_id": 11,
         "kind": "regular",
@@ -20,7 +20,7 @@ def mandator_settings(**more: object) -> MandatorSettings:
 
 
 def configuration(crm_url: str = "sqlite:///nowhere/crm.db", **more: object) -> Configuration:
-    """A configuration of that mandator, named nord."""
+    """Return a configuration of that mandator, named nord."""
     return Configuration.model_validate(
         {
             "optimizely": {"base_url": "https://vendor.example/soap11"},

@@ -1,4 +1,4 @@
-"""People are told what is wrong: once when it begins, once when it gets worse, once when it is over."""
+"""Notices of incidents: one when an incident begins, when it gets worse, and when it is over."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -29,8 +29,8 @@ LISTS = ("newsletter", "products")
 QUEUED, CANCELED = dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELED
 
 
-class Watch:
-    """An installation, its alarm sensor with a real cursor, and those whom it tells."""
+class AlarmSensor:
+    """An installation, its alarm sensor with a real cursor, and the receivers of its notices."""
 
     def __init__(self, shop: Installation, instance: dg.DagsterInstance, mailbox: Mailbox, inbox: Inbox) -> None:
         self.shop, self.instance, self.mailbox, self.inbox = shop, instance, mailbox, inbox
@@ -46,32 +46,32 @@ class Watch:
         """Run the mandator's day, however it ends."""
         return self.shop.run("nord", self.instance, **more)
 
-    def look(self) -> list[str]:
-        """One tick of the sensor; returns the subjects of the mails that it sent."""
+    def tick(self) -> list[str]:
+        """Evaluate the sensor once. Return the subjects of the mails that it sent."""
         before = len(self.mailbox.mails)
         with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
-            found = self.shop.definitions.resolve_sensor_def("nord_alarms").evaluate_tick(context)
-        self.cursor = found.cursor
+            result = self.shop.definitions.resolve_sensor_def("nord_alarms").evaluate_tick(context)
+        self.cursor = result.cursor
         return self.mailbox.subjects[before:]
 
     @property
     def text(self) -> str:
-        """The newest mail."""
+        """Return the text of the newest mail."""
         text: str = self.mailbox.mails[-1].get_content()
         return text
 
-    def break_off(self) -> None:
-        """Let a day break off while lists are being filled."""
+    def leave_incomplete(self) -> None:
+        """Run a day that fails while lists are being filled."""
         self.shop.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
         self.run()
 
-    def mend(self) -> None:
-        """Let the vendor take everything again."""
+    def repair(self) -> None:
+        """Let the vendor accept everything again."""
         self.shop.vendor.repair()
 
 
 @pytest.fixture
-def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+def alarms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AlarmSensor]:
     with (
         running_installation(tmp_path) as shop,
         dg.DagsterInstance.ephemeral() as instance,
@@ -79,366 +79,368 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
         web_server() as inbox,
     ):
         shop.retry_policy = NO_RETRIES
-        yield Watch(shop, instance, mailbox, inbox)
+        yield AlarmSensor(shop, instance, mailbox, inbox)
 
 
-def test_a_list_left_incomplete_is_told_once_then_that_it_is_worse_then_that_it_is_over(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch
+def test_an_incomplete_list_sends_a_notice_when_it_begins_gets_worse_and_is_over(
+    alarms: AlarmSensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repair_sensor, "MAX_FAILURES", 2)
-    assert watch.look() == [], "before the first day"
-    watch.break_off()
+    assert alarms.tick() == [], "before the first day"
+    alarms.leave_incomplete()
 
-    list_id = watch.shop.configuration.mandators["nord"].lists["newsletter"].recipient_list_id
-    with watch.shop.state() as state, state.locks.acquire(list_id, "another-run"):
-        assert watch.look() == ["Alarm: nord/products is INCOMPLETE"], "the other one is just being filled"
-    assert watch.look() == ["Alarm: nord/newsletter is INCOMPLETE"]
-    assert "Send nothing to it until the all-clear" in watch.text
-    assert watch.look() == [], "nothing has changed"
+    list_id = alarms.shop.configuration.mandators["nord"].lists["newsletter"].recipient_list_id
+    with alarms.shop.state() as state, state.locks.acquire(list_id, "another-run"):
+        assert alarms.tick() == ["Alarm: nord/products is INCOMPLETE"], "newsletter is being filled"
+    assert alarms.tick() == ["Alarm: nord/newsletter is INCOMPLETE"]
+    assert "Send nothing to it until the all-clear" in alarms.text
+    assert alarms.tick() == [], "nothing has changed"
 
-    watch.run()
-    assert sorted(watch.look()) == [f"Worse: nord/{name} stays INCOMPLETE" for name in LISTS]
-    assert "nothing is tried by itself any more" in watch.text
+    alarms.run()
+    assert sorted(alarms.tick()) == [f"Worse: nord/{name} stays INCOMPLETE" for name in LISTS]
+    assert "nothing is tried by itself any more" in alarms.text
 
-    watch.mend()
-    watch.run()
-    assert sorted(watch.look()) == [f"All clear: nord/{name}" for name in LISTS]
-    assert watch.look() == []
-    assert [post["headline"] for post in watch.inbox.posts] == watch.mailbox.subjects, "everybody is told the same"
-    told = [mail.get_content() for mail in watch.mailbox.mails]
+    alarms.repair()
+    alarms.run()
+    assert sorted(alarms.tick()) == [f"All clear: nord/{name}" for name in LISTS]
+    assert alarms.tick() == []
+    assert [post["headline"] for post in alarms.inbox.posts] == alarms.mailbox.subjects, "all channels send the same"
+    texts = [mail.get_content() for mail in alarms.mailbox.mails]
     for number, name in enumerate(("Änne", "Björn", "Çelik", "Dörte", "Émile"), start=1):
-        assert not any(f"person{number}@" in text or name in text for text in told), "no alarm names a person"
+        assert not any(f"person{number}@" in text or name in text for text in texts), "no alarm names a person"
 
 
-def test_a_channel_that_is_down_fails_the_tick_and_is_told_later_while_others_are_told_once(watch: Watch) -> None:
-    watch.shop.settings["mandators"]["nord"]["alarms_to"] = ["nord@example.net"]
-    watch.inbox.status = 503
-    watch.break_off()
+def test_a_channel_that_is_down_fails_the_tick_and_sends_later_while_others_send_once(alarms: AlarmSensor) -> None:
+    alarms.shop.settings["mandators"]["nord"]["alarms_to"] = ["nord@example.net"]
+    alarms.inbox.status = 503
+    alarms.leave_incomplete()
     with pytest.raises(UnsentAlertError, match=r"alarms\.webhooks\.ops took no alarm: it answered HTTP 503"):
-        watch.look()
-    assert watch.mailbox.recipients == [["nord@example.net"]] * len(LISTS), "a mandator may have people of its own"
-    watch.inbox.status = 200
-    assert watch.look() == [], "the mails were sent"
-    assert len(watch.inbox.posts) == len(LISTS)
+        alarms.tick()
+    assert alarms.mailbox.recipients == [["nord@example.net"]] * len(LISTS), "a mandator may have people of its own"
+    alarms.inbox.status = 200
+    assert alarms.tick() == [], "the mails were sent"
+    assert len(alarms.inbox.posts) == len(LISTS)
 
-    watch.mend()
-    watch.run()
-    watch.look()
-    watch.inbox.status = 503
-    watch.break_off()
+    alarms.repair()
+    alarms.run()
+    alarms.tick()
+    alarms.inbox.status = 503
+    alarms.leave_incomplete()
     with pytest.raises(UnsentAlertError):
-        watch.look()
-    watch.mend()
-    watch.run()
-    watch.inbox.status = 200
-    assert sorted(watch.look()) == [f"All clear: nord/{name}" for name in LISTS]
-    assert len(watch.inbox.posts) == 2 * len(LISTS), "what is over before it can be told needn't be told"
+        alarms.tick()
+    alarms.repair()
+    alarms.run()
+    alarms.inbox.status = 200
+    assert sorted(alarms.tick()) == [f"All clear: nord/{name}" for name in LISTS]
+    assert len(alarms.inbox.posts) == 2 * len(LISTS), "an incident that is over before it is sent isn't sent"
 
 
-def test_trouble_with_feedback_is_one_trouble_and_not_one_for_every_list(watch: Watch) -> None:
-    watch.run()
-    assert watch.look() == []
-    watch.shop.environment["PASSWORD_OF_BOTH"] = "wrong horse"
-    watch.run()
-    assert watch.look() == ["Alarm: the feedback of nord failed"]
-    assert "No list of the mandator is replaced until this is corrected" in watch.text
-    assert "horse" not in watch.text
+def test_a_failed_feedback_import_is_one_incident_and_not_one_per_list(alarms: AlarmSensor) -> None:
+    alarms.run()
+    assert alarms.tick() == []
+    alarms.shop.environment["PASSWORD_OF_BOTH"] = "wrong horse"
+    alarms.run()
+    assert alarms.tick() == ["Alarm: the feedback of nord failed"]
+    assert "No list of the mandator is replaced until this is corrected" in alarms.text
+    assert "horse" not in alarms.text
 
-    watch.shop.environment["PASSWORD_OF_BOTH"] = "correct horse"
-    watch.run()
-    assert watch.look() == ["All clear: the feedback of nord"]
+    alarms.shop.environment["PASSWORD_OF_BOTH"] = "correct horse"
+    alarms.run()
+    assert alarms.tick() == ["All clear: the feedback of nord"]
 
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=40)):
-        assert sorted(watch.look()) == [
+        assert sorted(alarms.tick()) == [
             *(f"Alarm: nord/{name} is late" for name in LISTS),
             "Alarm: the feedback of nord has grown old, no list is replaced",
         ]
     with time_machine.travel(datetime.now(UTC) + timedelta(days=9)):
-        assert watch.look() == ["Worse: the feedback of nord will soon be lost"]
-        assert "unsubscribes are lost for good" in watch.text
+        assert alarms.tick() == ["Worse: the feedback of nord will soon be lost"]
+        assert "unsubscribes are lost for good" in alarms.text
 
 
-def test_feedback_that_grows_old_by_plan_is_no_news_until_the_import_does_not_come(watch: Watch) -> None:
-    watch.shop.settings["mandators"]["nord"]["schedule"] = "30 4 * * 0"
-    watch.run()
+def test_feedback_that_grows_old_as_planned_sends_no_notice_until_an_import_is_missed(alarms: AlarmSensor) -> None:
+    alarms.shop.settings["mandators"]["nord"]["schedule"] = "30 4 * * 0"
+    alarms.run()
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=40)):
-        assert watch.look() == []
+        assert alarms.tick() == []
     with time_machine.travel(datetime.now(UTC) + timedelta(days=7, hours=3)):
-        assert "Alarm: the feedback of nord has grown old, no list is replaced" in watch.look()
+        assert "Alarm: the feedback of nord has grown old, no list is replaced" in alarms.tick()
 
 
-def test_a_list_refused_by_its_checks_is_told_and_its_neighbour_is_no_news(watch: Watch) -> None:
-    watch.shop.list_settings()["limits"] = {"min_rows": 100}
-    watch.run()
+def test_a_list_refused_by_its_checks_sends_a_notice_and_the_other_list_none(alarms: AlarmSensor) -> None:
+    alarms.shop.list_settings()["limits"] = {"min_rows": 100}
+    alarms.run()
 
-    assert watch.look() == ["Alarm: nord/newsletter a check failed"]
-    assert "5 rows are fewer than min_rows 100" in watch.text
-    assert "newsletter still holds the people of its last proof" in watch.text
-    assert "`campaign-sync run nord --list newsletter`" in watch.text
+    assert alarms.tick() == ["Alarm: nord/newsletter a check failed"]
+    assert "5 rows are fewer than min_rows 100" in alarms.text
+    assert "newsletter still holds the people of its last proof" in alarms.text
+    assert "`campaign-sync run nord --list newsletter`" in alarms.text
 
 
-def test_a_run_whose_process_died_is_told_unless_it_is_taken_up_at_once(watch: Watch) -> None:
-    job = watch.shop.definitions.resolve_job_def(daily_job_name("nord"))
-    run = watch.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags={MANDATOR_TAG: "nord"})
-    assert watch.look() == [], "as far as anybody knows it is alive"
-    watch.instance.report_run_failed(run, "its process is gone")
-    assert watch.look() == [], "it may be taken up yet"
+def test_a_run_whose_process_died_sends_a_notice_unless_it_is_retried_at_once(alarms: AlarmSensor) -> None:
+    job = alarms.shop.definitions.resolve_job_def(daily_job_name("nord"))
+    run = alarms.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags={MANDATOR_TAG: "nord"})
+    assert alarms.tick() == [], "nothing shows that it is dead"
+    alarms.instance.report_run_failed(run, "its process is gone")
+    assert alarms.tick() == [], "it may be retried"
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=4)):
-        assert watch.look() == ["Alarm: a run of nord died"]
+        assert alarms.tick() == ["Alarm: a run of nord died"]
         for name, status in ((daily_job_name("nord"), QUEUED), ("nord_audit", CANCELED)):
-            another = watch.shop.definitions.resolve_job_def(name)
-            watch.instance.create_run_for_job(another, status=status, tags={MANDATOR_TAG: "nord"})
-            assert watch.look() == [], "that one waits isn't yet that it is made up for"
-        watch.run()
-        assert watch.look() == ["All clear: a run of nord"]
+            another = alarms.shop.definitions.resolve_job_def(name)
+            alarms.instance.create_run_for_job(another, status=status, tags={MANDATOR_TAG: "nord"})
+            assert alarms.tick() == [], "a queued run doesn't end the incident"
+        alarms.run()
+        assert alarms.tick() == ["All clear: a run of nord"]
 
 
-def test_a_state_database_that_cannot_be_used_is_told_once_and_so_is_its_return(watch: Watch) -> None:
-    good = watch.shop.settings["storage"]["state_url"]
-    watch.shop.settings["storage"]["state_url"] = "postgresql://nobody@127.0.0.1:1/gone"
+def test_a_state_database_that_cannot_be_used_sends_a_notice_once_and_an_all_clear_once(alarms: AlarmSensor) -> None:
+    good = alarms.shop.settings["storage"]["state_url"]
+    alarms.shop.settings["storage"]["state_url"] = "postgresql://unknown@127.0.0.1:1/gone"
 
-    assert watch.look() == ["Alarm: the state database of nord failed"]
-    assert "127.0.0.1:1/gone" in watch.text
-    assert watch.look() == []
-    watch.shop.settings["storage"]["state_url"] = good
-    assert watch.look() == ["All clear: the state database of nord"]
-    assert watch.look() == []
+    assert alarms.tick() == ["Alarm: the state database of nord failed"]
+    assert "127.0.0.1:1/gone" in alarms.text
+    assert alarms.tick() == []
+    alarms.shop.settings["storage"]["state_url"] = good
+    assert alarms.tick() == ["All clear: the state database of nord"]
+    assert alarms.tick() == []
 
 
-def test_while_the_state_database_takes_no_changes_nothing_is_told_at_every_look(watch: Watch) -> None:
-    watch.inbox.status = 503
-    watch.break_off()
+def test_while_the_state_database_is_read_only_notices_are_sent_once(alarms: AlarmSensor) -> None:
+    alarms.inbox.status = 503
+    alarms.leave_incomplete()
     with pytest.raises(UnsentAlertError):
-        watch.look()
-    engine = create_engine(watch.shop.settings["storage"]["state_url"])
+        alarms.tick()
+    engine = create_engine(alarms.shop.settings["storage"]["state_url"])
     with engine.begin() as database:
         for change in ("UPDATE ON incident", "INSERT ON notice"):
             name = change.partition(" ")[0]
             database.exec_driver_sql(
                 f"CREATE TRIGGER full_{name} BEFORE {change} BEGIN SELECT RAISE(ABORT, 'full'); END"
             )
-    watch.inbox.status = 200
-    assert watch.look() == ["Alarm: the state database of nord failed"]
+    alarms.inbox.status = 200
+    assert alarms.tick() == ["Alarm: the state database of nord failed"]
     for _ in range(2):
-        assert watch.look() == []
-    assert len(watch.inbox.posts) == 1
+        assert alarms.tick() == []
+    assert len(alarms.inbox.posts) == 1
     with engine.begin() as database:
         for name in ("UPDATE", "INSERT"):
             database.exec_driver_sql(f"DROP TRIGGER full_{name}")
-    watch.look()
-    assert len(watch.inbox.posts) == 2 + len(LISTS)
+    alarms.tick()
+    assert len(alarms.inbox.posts) == 2 + len(LISTS)
 
 
-def test_without_any_channel_the_log_is_told_all_the_same(watch: Watch) -> None:
-    del watch.shop.settings["alarms"]
+def test_without_any_channel_notices_are_logged(alarms: AlarmSensor) -> None:
+    del alarms.shop.settings["alarms"]
     subject = Subject.of_list("newsletter")
-    broken = Incident("nord", subject, IncidentKind.LATE, datetime.now(UTC), "It is late.", "Look.", "/runs")
-    with watch.shop.state() as state:
-        state.incidents.reconcile("nord", [broken], [], datetime.now(UTC))
-    watch.look()
-    with watch.shop.state() as state:
+    late = Incident("nord", subject, IncidentKind.LATE, datetime.now(UTC), "It is late.", "Look.", "/runs")
+    with alarms.shop.state() as state:
+        state.incidents.reconcile("nord", [late], [], datetime.now(UTC))
+    alarms.tick()
+    with alarms.shop.state() as state:
         assert state.incidents.open("nord") == {}
         assert state.incidents.unsent("nord", "log", datetime.now(UTC)) == []
 
 
-def test_the_return_of_the_state_database_is_told_once_by_each_channel_though_another_one_is_down(
-    watch: Watch,
+def test_each_channel_sends_the_all_clear_of_the_state_database_once_though_another_is_down(
+    alarms: AlarmSensor,
 ) -> None:
-    good = watch.shop.settings["storage"]["state_url"]
-    watch.shop.settings["storage"]["state_url"] = "postgresql://nobody@127.0.0.1:1/gone"
-    watch.look()
-    watch.shop.settings["storage"]["state_url"] = good
-    watch.inbox.status = 503
-    assert watch.look() == ["All clear: the state database of nord"]
+    good = alarms.shop.settings["storage"]["state_url"]
+    alarms.shop.settings["storage"]["state_url"] = "postgresql://unknown@127.0.0.1:1/gone"
+    alarms.tick()
+    alarms.shop.settings["storage"]["state_url"] = good
+    alarms.inbox.status = 503
+    assert alarms.tick() == ["All clear: the state database of nord"]
     for _ in range(2):
         with pytest.raises(UnsentAlertError, match="HTTP 503"):
-            watch.look()
-    watch.inbox.status = 200
-    assert watch.look() == []
-    assert watch.mailbox.subjects.count("All clear: the state database of nord") == 1
-    assert [post["headline"] for post in watch.inbox.posts] == watch.mailbox.subjects
+            alarms.tick()
+    alarms.inbox.status = 200
+    assert alarms.tick() == []
+    assert alarms.mailbox.subjects.count("All clear: the state database of nord") == 1
+    assert [post["headline"] for post in alarms.inbox.posts] == alarms.mailbox.subjects
 
 
-def test_what_was_wrong_with_a_list_is_not_over_because_a_later_run_never_came_to_it(watch: Watch) -> None:
-    watch.run()
-    watch.shop.list_settings()["limits"] = {"min_rows": 100}
-    watch.run()
-    assert watch.look() == ["Alarm: nord/newsletter a check failed"]
+def test_an_incident_of_a_list_stays_open_if_a_later_run_does_not_reach_the_list(alarms: AlarmSensor) -> None:
+    alarms.run()
+    alarms.shop.list_settings()["limits"] = {"min_rows": 100}
+    alarms.run()
+    assert alarms.tick() == ["Alarm: nord/newsletter a check failed"]
 
-    watch.shop.environment["PASSWORD_OF_BOTH"] = "wrong horse"
-    watch.run()
-    assert watch.look() == ["Alarm: the feedback of nord failed"], "the list was left out, its check is only planned"
-    watch.shop.environment["PASSWORD_OF_BOTH"] = "correct horse"
+    alarms.shop.environment["PASSWORD_OF_BOTH"] = "wrong horse"
+    alarms.run()
+    assert alarms.tick() == ["Alarm: the feedback of nord failed"], "the list was left out, its check is only planned"
+    alarms.shop.environment["PASSWORD_OF_BOTH"] = "correct horse"
 
-    del watch.shop.list_settings()["limits"]
-    watch.run(assets=[["nord", "bounces"], ["nord", "unsubscribes"], ["nord", "suppression_state"]])
-    watch.run(assets=[["nord", "newsletter_selection"], ["nord", "newsletter_snapshot"]])
-    assert watch.look() == ["All clear: the feedback of nord"], "the list itself wasn't replaced yet"
+    del alarms.shop.list_settings()["limits"]
+    alarms.run(assets=[["nord", "bounces"], ["nord", "unsubscribes"], ["nord", "suppression_state"]])
+    alarms.run(assets=[["nord", "newsletter_selection"], ["nord", "newsletter_snapshot"]])
+    assert alarms.tick() == ["All clear: the feedback of nord"], "the list itself wasn't replaced yet"
 
-    job = watch.shop.definitions.resolve_job_def(daily_job_name("nord"))
-    run = watch.instance.create_run_for_job(job, tags={MANDATOR_TAG: "nord"})
-    watch.instance.report_run_canceled(run)
-    assert watch.look() == []
-    watch.run(assets=[["nord", "newsletter_recipient_list"]])
-    assert watch.look() == ["All clear: nord/newsletter"]
+    job = alarms.shop.definitions.resolve_job_def(daily_job_name("nord"))
+    run = alarms.instance.create_run_for_job(job, tags={MANDATOR_TAG: "nord"})
+    alarms.instance.report_run_canceled(run)
+    assert alarms.tick() == []
+    alarms.run(assets=[["nord", "newsletter_recipient_list"]])
+    assert alarms.tick() == ["All clear: nord/newsletter"]
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
-def test_a_run_that_waits_or_hangs_keeps_nobody_from_hearing_that_lists_are_late(
-    watch: Watch, status: dg.DagsterRunStatus
+def test_a_run_that_waits_or_hangs_does_not_delay_the_notice_of_late_lists(
+    alarms: AlarmSensor, status: dg.DagsterRunStatus
 ) -> None:
-    watch.run()
-    job = watch.shop.definitions.resolve_job_def(daily_job_name("nord"))
-    watch.instance.create_run_for_job(job, status=status, tags={MANDATOR_TAG: "nord"})
+    alarms.run()
+    job = alarms.shop.definitions.resolve_job_def(daily_job_name("nord"))
+    alarms.instance.create_run_for_job(job, status=status, tags={MANDATOR_TAG: "nord"})
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=30)):
-        assert sorted(watch.look()) == [f"Alarm: nord/{name} is late" for name in LISTS]
+        assert sorted(alarms.tick()) == [f"Alarm: nord/{name} is late" for name in LISTS]
 
 
-def test_an_incomplete_list_that_somebody_has_been_at_for_too_long_is_told(watch: Watch) -> None:
-    watch.run()
-    watch.break_off()
-    list_id = watch.shop.configuration.mandators["nord"].lists["newsletter"].recipient_list_id
+def test_an_incomplete_list_that_a_run_holds_for_too_long_sends_a_notice(alarms: AlarmSensor) -> None:
+    alarms.run()
+    alarms.leave_incomplete()
+    list_id = alarms.shop.configuration.mandators["nord"].lists["newsletter"].recipient_list_id
     with (
         time_machine.travel(datetime.now(UTC) + timedelta(hours=30)),
-        watch.shop.state() as state,
+        alarms.shop.state() as state,
         state.locks.acquire(list_id, "a-run-that-hangs"),
     ):
-        assert "Alarm: nord/newsletter is INCOMPLETE" in watch.look()
+        assert "Alarm: nord/newsletter is INCOMPLETE" in alarms.tick()
 
 
-def test_a_list_that_looks_half_full_is_told_until_it_is_proven(watch: Watch) -> None:
-    with watch.shop.state() as state:
+def test_a_list_that_looks_half_full_is_an_incident_until_it_is_proven(alarms: AlarmSensor) -> None:
+    with alarms.shop.state() as state:
         state.recipient_lists.record_partial_fill(PartialFill("nord", "newsletter", 3, 5, datetime.now(UTC)))
 
-    assert watch.look() == ["Alarm: nord/newsletter looks half full"]
-    assert "it held 3 recipients, nearly all of them among the 5 that it should hold" in " ".join(watch.text.split())
-    watch.run()
-    assert watch.look() == ["All clear: nord/newsletter"]
+    assert alarms.tick() == ["Alarm: nord/newsletter looks half full"]
+    assert "it held 3 recipients, nearly all of them among the 5 that it should hold" in " ".join(alarms.text.split())
+    alarms.run()
+    assert alarms.tick() == ["All clear: nord/newsletter"]
 
 
-def test_an_incomplete_list_is_not_clear_by_renaming_it_in_the_configuration(watch: Watch) -> None:
-    watch.break_off()
-    assert len(watch.look()) == len(LISTS)
-    lists = watch.shop.settings["mandators"]["nord"]["lists"]
+def test_an_incomplete_list_is_not_clear_by_renaming_it_in_the_configuration(alarms: AlarmSensor) -> None:
+    alarms.leave_incomplete()
+    assert len(alarms.tick()) == len(LISTS)
+    lists = alarms.shop.settings["mandators"]["nord"]["lists"]
     lists["news"] = lists.pop("newsletter")
-    assert watch.look() == []
+    assert alarms.tick() == []
 
-    watch.mend()
-    watch.run()
-    assert sorted(watch.look()) == [f"All clear: nord/{name}" for name in LISTS]
+    alarms.repair()
+    alarms.run()
+    assert sorted(alarms.tick()) == [f"All clear: nord/{name}" for name in LISTS]
 
 
-def test_a_list_that_no_run_gets_to_mend_is_told_as_such_once_none_is_started_any_more(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch
+def test_an_incomplete_list_gets_worse_when_no_further_run_is_started_to_repair_it(
+    alarms: AlarmSensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repair_sensor, "MAX_RUNS", 1)
-    watch.break_off()
-    watch.look()
-    with watch.shop.state() as state:
-        broken = state.replacements.incomplete("nord", "newsletter")
-    assert broken
-    tags = {MANDATOR_TAG: "nord", repair_sensor.REPAIR_TAG: f"newsletter:{broken.cleared_at:%Y%m%dT%H%M%S}"}
-    job = watch.shop.definitions.resolve_job_def(daily_job_name("nord"))
-    run = watch.instance.create_run_for_job(job, asset_selection={dg.AssetKey(["nord", "bounces"])}, tags=tags)
-    watch.instance.report_run_canceled(run)
-    assert watch.look() == ["Worse: nord/newsletter stays INCOMPLETE"]
+    alarms.leave_incomplete()
+    alarms.tick()
+    with alarms.shop.state() as state:
+        unfinished = state.replacements.incomplete("nord", "newsletter")
+    assert unfinished
+    tags = {MANDATOR_TAG: "nord", repair_sensor.REPAIR_TAG: f"newsletter:{unfinished.cleared_at:%Y%m%dT%H%M%S}"}
+    job = alarms.shop.definitions.resolve_job_def(daily_job_name("nord"))
+    run = alarms.instance.create_run_for_job(job, asset_selection={dg.AssetKey(["nord", "bounces"])}, tags=tags)
+    alarms.instance.report_run_canceled(run)
+    assert alarms.tick() == ["Worse: nord/newsletter stays INCOMPLETE"]
 
 
-def test_a_list_that_failed_is_told_though_somebody_cancelled_the_rest_of_the_run(watch: Watch) -> None:
-    watch.shop.list_settings()["opt_in_id"] = "unheard-of"
-    watch.instance.report_run_canceled(watch.run().dagster_run)
-    assert watch.look() == ["Alarm: nord/newsletter failed"]
+def test_a_list_that_failed_sends_a_notice_though_the_rest_of_the_run_was_cancelled(alarms: AlarmSensor) -> None:
+    alarms.shop.list_settings()["opt_in_id"] = "unheard-of"
+    alarms.instance.report_run_canceled(alarms.run().dagster_run)
+    assert alarms.tick() == ["Alarm: nord/newsletter failed"]
 
 
-def test_a_run_that_dies_after_one_of_its_lists_has_failed_is_told_as_well(watch: Watch) -> None:
-    watch.run()
-    watch.shop.list_settings()["opt_in_id"] = "unheard-of"
-    failed = watch.run()
-    assert watch.look() == ["Alarm: nord/newsletter failed"]
-    watch.instance.add_run_tags(failed.run_id, {RUN_FAILURE_REASON_TAG: "UNEXPECTED_TERMINATION"})
+def test_a_run_that_dies_after_one_of_its_lists_has_failed_sends_a_notice_as_well(alarms: AlarmSensor) -> None:
+    alarms.run()
+    alarms.shop.list_settings()["opt_in_id"] = "unheard-of"
+    failed = alarms.run()
+    assert alarms.tick() == ["Alarm: nord/newsletter failed"]
+    alarms.instance.add_run_tags(failed.run_id, {RUN_FAILURE_REASON_TAG: "UNEXPECTED_TERMINATION"})
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=4)):
-        assert watch.look() == ["Alarm: a run of nord died"]
+        assert alarms.tick() == ["Alarm: a run of nord died"]
 
 
-def test_a_look_that_finds_nothing_leaves_no_file_behind(watch: Watch) -> None:
-    with dg.build_sensor_context(instance=watch.instance) as context:
-        sensor = watch.shop.definitions.resolve_sensor_def("nord_alarms")
+def test_a_tick_without_incidents_leaves_no_file_behind(alarms: AlarmSensor) -> None:
+    with dg.build_sensor_context(instance=alarms.instance) as context:
+        sensor = alarms.shop.definitions.resolve_sensor_def("nord_alarms")
         sensor.evaluate_tick(context)
 
         assert context._logger is None, "Dagster makes a file for every tick whose logger was asked for"
 
 
-def test_an_incomplete_list_that_is_taken_out_of_the_configuration_gets_no_all_clear(watch: Watch) -> None:
-    watch.break_off()
-    assert "Alarm: nord/newsletter is INCOMPLETE" in watch.look()
-    del watch.shop.settings["mandators"]["nord"]["lists"]["newsletter"]
+def test_an_incomplete_list_that_is_taken_out_of_the_configuration_gets_no_all_clear(alarms: AlarmSensor) -> None:
+    alarms.leave_incomplete()
+    assert "Alarm: nord/newsletter is INCOMPLETE" in alarms.tick()
+    del alarms.shop.settings["mandators"]["nord"]["lists"]["newsletter"]
 
-    assert watch.look() == ["Unwatched: nord/newsletter is INCOMPLETE"]
-    assert "no all-clear will come" in watch.text
-    assert watch.inbox.posts[-1]["stage"] == "unwatched"
-    assert watch.look() == [], "that is the last of it"
-
-
-def look_at_lists(watch: Watch) -> None:
-    """What the hourly import of feedback does."""
-    assert watch.shop.definitions.resolve_job_def("nord_feedback").execute_in_process(instance=watch.instance).success
+    assert alarms.tick() == ["Unwatched: nord/newsletter is INCOMPLETE"]
+    assert "no all-clear will come" in alarms.text
+    assert alarms.inbox.posts[-1]["stage"] == "unwatched"
+    assert alarms.tick() == [], "that is the last of it"
 
 
-def test_a_list_that_was_emptied_after_its_proof_is_told_until_it_is_whole_again(watch: Watch) -> None:
-    watch.run()
-    look_at_lists(watch)
-    assert watch.look() == []
-    held = watch.shop.vendor.recipients(NEWSLETTER)
-    with watch.shop.vendor.transaction() as database:
+def check_lists(alarms: AlarmSensor) -> None:
+    """Run the hourly import of feedback, which also compares lists with their proofs."""
+    assert alarms.shop.definitions.resolve_job_def("nord_feedback").execute_in_process(instance=alarms.instance).success
+
+
+def test_a_list_that_was_emptied_after_its_proof_is_an_incident_until_it_is_whole_again(alarms: AlarmSensor) -> None:
+    alarms.run()
+    check_lists(alarms)
+    assert alarms.tick() == []
+    held = alarms.shop.vendor.recipients(NEWSLETTER)
+    with alarms.shop.vendor.transaction() as database:
         database.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
-    assert watch.look() == [], "nobody has looked at the list yet"
+    assert alarms.tick() == [], "the list wasn't checked yet"
 
-    look_at_lists(watch)
-    assert watch.look() == ["Alarm: nord/newsletter was changed after its proof"]
-    assert "0 people are in it where 5 were proven: 5 are missing. Send nothing to it until the all-clear" in watch.text
-    look_at_lists(watch)
-    assert watch.look() == []
+    check_lists(alarms)
+    assert alarms.tick() == ["Alarm: nord/newsletter was changed after its proof"]
+    assert (
+        "0 people are in it where 5 were proven: 5 are missing. Send nothing to it until the all-clear" in alarms.text
+    )
+    check_lists(alarms)
+    assert alarms.tick() == []
 
-    watch.shop.vendor.put(NEWSLETTER, held)
-    look_at_lists(watch)
-    assert watch.look() == ["All clear: nord/newsletter"]
+    alarms.shop.vendor.put(NEWSLETTER, held)
+    check_lists(alarms)
+    assert alarms.tick() == ["All clear: nord/newsletter"]
 
 
-def test_a_list_that_was_changed_after_its_proof_is_well_again_when_it_was_replaced(watch: Watch) -> None:
-    watch.run()
-    with watch.shop.vendor.transaction() as database:
+def test_a_list_that_was_changed_after_its_proof_is_well_again_when_it_was_replaced(alarms: AlarmSensor) -> None:
+    alarms.run()
+    with alarms.shop.vendor.transaction() as database:
         database.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
-    look_at_lists(watch)
-    assert watch.look() == ["Alarm: nord/newsletter was changed after its proof"]
+    check_lists(alarms)
+    assert alarms.tick() == ["Alarm: nord/newsletter was changed after its proof"]
 
-    watch.run()
-    assert watch.look() == ["All clear: nord/newsletter"]
+    alarms.run()
+    assert alarms.tick() == ["All clear: nord/newsletter"]
 
 
 @pytest.mark.parametrize(("subject", "kind"), [("newsletter", IncidentKind.FAILED), ("a run", IncidentKind.DIED)])
 def test_an_incident_of_a_run_stays_open_while_dagster_knows_no_run(
-    watch: Watch, subject: str, kind: IncidentKind
+    alarms: AlarmSensor, subject: str, kind: IncidentKind
 ) -> None:
     """As after an upgrade that gives assets other keys: nothing shows yet that it is over."""
     failed = Incident("nord", Subject.parse(subject), kind, datetime.now(UTC), "It failed.", "Look.", "/runs")
-    with watch.shop.state() as state:
+    with alarms.shop.state() as state:
         state.incidents.reconcile("nord", [failed], [], datetime.now(UTC))
-    watch.look()
-    assert watch.look() == []
-    watch.run()
-    assert len(watch.look()) == 1, "all clear"
+    alarms.tick()
+    assert alarms.tick() == []
+    alarms.run()
+    assert len(alarms.tick()) == 1, "all clear"
 
 
-def test_a_check_without_a_result_is_an_incident(watch: Watch) -> None:
-    watch.run()
+def test_a_check_without_a_result_is_an_incident(alarms: AlarmSensor) -> None:
+    alarms.run()
     for name in LISTS:
-        plan_check_without_result(watch.instance, asset_key("nord", AssetKind.RECIPIENT_LIST, name))
-    assert sorted(watch.look()) == [f"Alarm: nord/{name} a check failed" for name in LISTS]
-    assert f"a check has no result: products_recipient_list/{ADDED_CHECK}" in watch.text
+        plan_check_without_result(alarms.instance, asset_key("nord", AssetKind.RECIPIENT_LIST, name))
+    assert sorted(alarms.tick()) == [f"Alarm: nord/{name} a check failed" for name in LISTS]
+    assert f"a check has no result: products_recipient_list/{ADDED_CHECK}" in alarms.text
 
 
-def test_a_vendor_that_cannot_be_asked_for_a_list_alarms_nobody_about_the_list(watch: Watch) -> None:
-    watch.run()
-    watch.shop.vendor.fault("getCount", "fault", times=99, arg="WebserviceImplException: unheard of")
-    look_at_lists(watch)
-    assert watch.look() == []
+def test_a_list_that_the_vendor_cannot_be_asked_for_sends_no_notice(alarms: AlarmSensor) -> None:
+    alarms.run()
+    alarms.shop.vendor.fault("getCount", "fault", times=99, arg="WebserviceImplException: unheard of")
+    check_lists(alarms)
+    assert alarms.tick() == []

@@ -1,4 +1,4 @@
-"""When the CRM's finished export starts the day, and when it had better not."""
+"""When the CRM's finished export starts the daily run, and when it doesn't."""
 
 import os
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def files() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def stored(files: dg.DagsterInstance) -> dg.DagsterInstance:
-    """An instance in files, as schedules want it."""
+    """Return an instance in files, as schedules need it."""
     files.wipe()
     return files
 
@@ -58,27 +58,27 @@ def run(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, day: str = TH
     instance.add_run(dg.DagsterRun("nord_daily_replace", tags=run_tags, status=status))
 
 
-class Look:
-    """What the sensor finds at a time after midnight, one look after the other."""
+class ExportSensor:
+    """The sensor with its cursor, evaluated at times after midnight."""
 
     def __init__(self, instance: dg.DagsterInstance, file: Path, **settings: object) -> None:
         self._instance = instance
         self._settings: dict[str, Any] = HALF_PAST_FOUR | {"crm_export": {"marker": str(file)}} | settings
         self.cursor: str | None = None
 
-    def at(self, hours: float) -> str:
-        """The day that is started, or why none is."""
+    def tick(self, hours: float) -> str:
+        """Return the day that is started, or why none is."""
         sensor = crm_export_sensor(configuration(**self._settings), "nord")
         assert sensor
         with time_machine.travel(after_midnight(hours), tick=False):
-            found = sensor(dg.build_sensor_context(instance=self._instance, cursor=self.cursor))
-        if isinstance(found, dg.SkipReason):
-            return found.skip_message or ""
-        assert isinstance(found, dg.SensorResult)
-        self.cursor = found.cursor
-        if not found.run_requests:
-            return str(found.skip_reason.skip_message if isinstance(found.skip_reason, dg.SkipReason) else "")
-        (request,) = found.run_requests
+            result = sensor(dg.build_sensor_context(instance=self._instance, cursor=self.cursor))
+        if isinstance(result, dg.SkipReason):
+            return result.skip_message or ""
+        assert isinstance(result, dg.SensorResult)
+        self.cursor = result.cursor
+        if not result.run_requests:
+            return str(result.skip_reason.skip_message if isinstance(result.skip_reason, dg.SkipReason) else "")
+        (request,) = result.run_requests
         assert request.run_key == f"nord:{request.tags[PLANNED_FOR]}"
         return request.tags[PLANNED_FOR]
 
@@ -88,79 +88,81 @@ def test_an_export_shortly_before_the_planned_time_starts_the_day(
     instance: dg.DagsterInstance, tmp_path: Path, hours: float
 ) -> None:
     arrive(tmp_path / "done", hours)
-    assert Look(instance, tmp_path / "done").at(hours + 0.01) == THE_DAY
+    assert ExportSensor(instance, tmp_path / "done").tick(hours + 0.01) == THE_DAY
 
 
 def test_an_export_after_the_replace_starts_nothing_and_says_what_to_do(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     arrive(tmp_path / "done", 5)
-    told = Look(instance, tmp_path / "done").at(5.1)
-    assert "the export of 2026-11-24 05:00:00 starts nothing: it came after the last planned time" in told
-    assert "the next one, 2026-11-25 04:30 CET" in told
-    assert "start nord_daily_replace by hand" in told
+    message = ExportSensor(instance, tmp_path / "done").tick(5.1)
+    assert "the export of 2026-11-24 05:00:00 starts nothing: it came after the last planned time" in message
+    assert "the next one, 2026-11-25 04:30 CET" in message
+    assert "start nord_daily_replace by hand" in message
 
 
-@pytest.mark.parametrize(("arrived", "found"), [(4.45, 4.46), (3, 4.6), (-20, 3)])
-def test_where_the_schedule_is_as_good_as_there_the_day_is_left_to_it(
-    instance: dg.DagsterInstance, tmp_path: Path, arrived: float, found: float
+@pytest.mark.parametrize(("arrived", "ticked"), [(4.45, 4.46), (3, 4.6), (-20, 3)])
+def test_shortly_before_the_planned_time_the_schedule_starts_the_day(
+    instance: dg.DagsterInstance, tmp_path: Path, arrived: float, ticked: float
 ) -> None:
     arrive(tmp_path / "done", arrived)
-    told = Look(instance, tmp_path / "done", crm_export={"marker": str(tmp_path / "done"), "earliest": "20h"}).at(found)
-    assert "starts nothing" in told
+    message = ExportSensor(
+        instance, tmp_path / "done", crm_export={"marker": str(tmp_path / "done"), "earliest": "20h"}
+    ).tick(ticked)
+    assert "starts nothing" in message
 
 
 def test_the_same_export_is_taken_once_and_a_second_one_starts_nothing(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    look = Look(instance, tmp_path / "done")
+    sensor = ExportSensor(instance, tmp_path / "done")
     arrive(tmp_path / "done", 1)
-    assert look.at(1.1) == THE_DAY
-    assert "nothing new" in look.at(1.2)
+    assert sensor.tick(1.1) == THE_DAY
+    assert "nothing new" in sensor.tick(1.2)
     run(instance, dg.DagsterRunStatus.FAILURE)
     arrive(tmp_path / "done", 2)
-    assert "was started before" in look.at(2.1)
-    assert "nothing new" in look.at(2.2)
+    assert "was started before" in sensor.tick(2.1)
+    assert "nothing new" in sensor.tick(2.2)
     arrive(tmp_path / "done", 1.5)
-    assert "nothing new" in look.at(3)
+    assert "nothing new" in sensor.tick(3)
 
 
-def test_a_file_that_is_still_being_written_is_left_for_a_later_look(
+def test_a_file_that_is_still_being_written_is_left_for_a_later_tick(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    look = Look(instance, tmp_path / "done")
+    sensor = ExportSensor(instance, tmp_path / "done")
     arrive(tmp_path / "done", 1)
-    assert "isn't 30 s old yet" in look.at(1 + 29 / 3600)
-    assert look.at(1 + 30 / 3600) == THE_DAY
+    assert "isn't 30 s old yet" in sensor.tick(1 + 29 / 3600)
+    assert sensor.tick(1 + 30 / 3600) == THE_DAY
 
 
 def test_the_newest_of_several_files_counts(instance: dg.DagsterInstance, tmp_path: Path) -> None:
-    look = Look(instance, tmp_path / "done_*.csv")
+    sensor = ExportSensor(instance, tmp_path / "done_*.csv")
     (tmp_path / "done_folder.csv").mkdir()
     arrive(tmp_path / "other.csv", 3)
-    assert look.at(3.1) == f"the file {tmp_path / 'done_*.csv'} tells of no finished export yet"
+    assert sensor.tick(3.1) == f"the file {tmp_path / 'done_*.csv'} shows no finished export yet"
     arrive(tmp_path / "done_1.csv", -12)
-    assert "starts nothing" in look.at(-11)
+    assert "starts nothing" in sensor.tick(-11)
     arrive(tmp_path / "done_2.csv", 3)
-    assert look.at(3.1) == THE_DAY
+    assert sensor.tick(3.1) == THE_DAY
 
 
 def test_a_folder_that_cannot_be_read_fails_the_tick(instance: dg.DagsterInstance, tmp_path: Path) -> None:
-    with pytest.raises(CrmExportError, match=r"gone can't be read, .* mend the folder, or mandators\.nord\.crm_export"):
-        Look(instance, tmp_path / "gone" / "done").at(1)
+    with pytest.raises(CrmExportError, match=r"gone can't be read, .* correct the folder, or mandators\.nord\."):
+        ExportSensor(instance, tmp_path / "gone" / "done").tick(1)
 
 
 def test_without_a_schedule_an_export_starts_the_day_once(instance: dg.DagsterInstance, tmp_path: Path) -> None:
-    look = Look(instance, tmp_path / "done", schedule=None)
+    sensor = ExportSensor(instance, tmp_path / "done", schedule=None)
     arrive(tmp_path / "done", 23.9)
-    assert look.at(24.1) == "2026-11-24"
+    assert sensor.tick(24.1) == "2026-11-24"
     run(instance, dg.DagsterRunStatus.FAILURE, "2026-11-24")
     arrive(tmp_path / "done", 23.95)
-    assert "if that failed, start it by hand" in look.at(24.1)
+    assert "if that failed, start it by hand" in sensor.tick(24.1)
     arrive(tmp_path / "done", 24.1)
-    assert "found more than 2 hours later" in look.at(27)
+    assert "found more than 2 hours later" in sensor.tick(27)
     arrive(tmp_path / "done", 28)
-    assert look.at(28.1) == "2026-11-25"
+    assert sensor.tick(28.1) == "2026-11-25"
 
 
 @pytest.mark.parametrize("date", [datetime(2026, 3, 29), datetime(2026, 10, 25)])  # noqa: DTZ001
@@ -171,8 +173,8 @@ def test_schedule_and_export_mean_the_same_day_when_the_clocks_change(
     midnight = date.replace(tzinfo=BERLIN)
     (tmp_path / "done").touch()
     os.utime(tmp_path / "done", (midnight.timestamp(),) * 2)
-    look = Look(stored, tmp_path / "done", **half_past_two)
-    day = look.at((midnight - MIDNIGHT) / timedelta(hours=1) + 1)  # both on the clock
+    sensor = ExportSensor(stored, tmp_path / "done", **half_past_two)
+    day = sensor.tick((midnight - MIDNIGHT) / timedelta(hours=1) + 1)  # both on the clock
     assert day in ("2026-03-29T03:00+02:00", "2026-10-25T02:30+01:00")
     run(stored, dg.DagsterRunStatus.SUCCESS, day)
 
@@ -192,7 +194,7 @@ def test_schedule_and_export_mean_the_same_day_when_the_clocks_change(
         ("STARTED", None, False),
         ("FAILURE", None, True),
         ("CANCELED", None, True),
-        ("NOT_STARTED", "nord_daily", True),  # its own, of a tick that broke off
+        ("NOT_STARTED", "nord_daily", True),  # its own, of an interrupted tick
     ],
 )
 def test_the_schedule_leaves_out_a_day_that_the_export_has_begun_unless_that_failed(
@@ -209,7 +211,7 @@ def test_the_schedule_leaves_out_a_day_that_the_export_has_begun_unless_that_fai
     assert runs or "has started run" in (answer.skip_message or "")
 
 
-def test_the_crm_tells_of_its_exports_in_a_table(instance: dg.DagsterInstance, tmp_path: Path, sqlite_url: str) -> None:
+def test_the_crm_shows_its_exports_in_a_table(instance: dg.DagsterInstance, tmp_path: Path, sqlite_url: str) -> None:
     schema.create_crm(sqlite_url)
     sensor = crm_export_sensor(configuration(sqlite_url, **HALF_PAST_FOUR, crm_export={"table": "nightly"}), "nord")
     assert sensor
@@ -228,7 +230,7 @@ def test_the_crm_tells_of_its_exports_in_a_table(instance: dg.DagsterInstance, t
             connection.execute(schema.export_log.insert().values(name=name, finished_at=after_midnight(hours)))
     assert crm.last_export("nightly") == after_midnight(1)
     with time_machine.travel(after_midnight(1.1), tick=False):
-        found = sensor(dg.build_sensor_context(instance=instance))
-    assert isinstance(found, dg.SensorResult)
-    assert [request.tags[PLANNED_FOR] for request in found.run_requests or []] == [THE_DAY]
-    assert found.cursor == after_midnight(1).astimezone(UTC).isoformat()
+        result = sensor(dg.build_sensor_context(instance=instance))
+    assert isinstance(result, dg.SensorResult)
+    assert [request.tags[PLANNED_FOR] for request in result.run_requests or []] == [THE_DAY]
+    assert result.cursor == after_midnight(1).astimezone(UTC).isoformat()

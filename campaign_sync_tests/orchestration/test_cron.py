@@ -21,8 +21,8 @@ clock_times = st.tuples(st.integers(0, 59), st.integers(0, 23))
 def test_a_daily_schedule_ticks_once_on_every_day(clock: tuple[int, int], zone: ZoneInfo, since: datetime) -> None:
     cron = f"{clock[0]} {clock[1]} * * *"
     midnight = since.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-    found = ticks_between(cron, zone, midnight.astimezone(UTC) - timedelta(seconds=1), since + 400 * DAY)
-    days = [tick.astimezone(zone).date() for tick in found]
+    between = ticks_between(cron, zone, midnight.astimezone(UTC) - timedelta(seconds=1), since + 400 * DAY)
+    days = [tick.astimezone(zone).date() for tick in between]
     assert days == [days[0] + number * DAY for number in range(len(days))]
 
 
@@ -41,8 +41,8 @@ def test_no_gap_of_the_next_weeks_is_longer_than_the_longest(
 ) -> None:
     cron = f"{clock[0]} {clock[1]} * * {days[0]}"
     longest = longest_gap(cron, zone, since)
-    found = ticks_between(cron, zone, since, since + 50 * DAY)
-    assert all(later - earlier <= longest for earlier, later in pairwise(found))
+    between = ticks_between(cron, zone, since, since + 50 * DAY)
+    assert all(later - earlier <= longest for earlier, later in pairwise(between))
     assert (days[1] - 1) * HOUR <= longest <= days[1] * HOUR
 
 

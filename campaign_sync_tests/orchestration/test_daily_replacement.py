@@ -67,7 +67,7 @@ def test_a_later_tick_is_skipped_and_says_how_to_run_it_anyway() -> None:
     assert "nord_daily_replace" in answer.skip_message
 
 
-def test_a_mandator_without_a_schedule_waits_for_somebody_to_start_it() -> None:
+def test_a_mandator_without_a_schedule_is_started_by_hand() -> None:
     assert schedule(schedule=None) is None
 
 

@@ -18,13 +18,13 @@ from campaign_sync_tests.waiting import PATIENCE
 SETTINGS = "telemetry: {enabled: false}\n"
 
 
-@dg.asset(check_specs=[dg.AssetCheckSpec("holds", asset="one")])
-def one() -> dg.MaterializeResult:  # type: ignore[type-arg]
+@dg.asset(check_specs=[dg.AssetCheckSpec("holds", asset="numbers")])
+def numbers() -> dg.MaterializeResult:  # type: ignore[type-arg]
     return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=True)])
 
 
 def _materialize(instance: dg.DagsterInstance) -> str:
-    return dg.materialize([one], instance=instance, run_config={"loggers": {"console": {"config": {}}}}).run_id
+    return dg.materialize([numbers], instance=instance, run_config={"loggers": {"console": {"config": {}}}}).run_id
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def _of_dagster(home: Path) -> Iterator[dg.DagsterInstance]:
 @contextmanager
 def _of_ours(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     (home / "dagster.yaml").unlink(missing_ok=True)
-    monkeypatch.setenv("DAGSTER_HOME", "")  # so that it is put back, whatever is made of it
+    monkeypatch.setenv("DAGSTER_HOME", "")  # so that pytest restores it, whatever it becomes
     use_instance(home)
     with dg.DagsterInstance.get() as instance:
         assert isinstance(instance.event_log_storage, OpenEventLogStorage)
@@ -55,26 +55,28 @@ def test_dagsters_storage_and_this_one_read_what_the_other_wrote(
         runs.append(_materialize(instance))
         assert all(instance.all_logs(run, of_type=DagsterEventType.RUN_SUCCESS) for run in runs)
     with _of_dagster(tmp_path) as instance:
-        assert [record.run_id for record in instance.fetch_materializations(one.key, limit=5).records] == runs[::-1]
+        assert [record.run_id for record in instance.fetch_materializations(numbers.key, limit=5).records] == runs[::-1]
         assert all(instance.all_logs(run, of_type=DagsterEventType.ASSET_CHECK_EVALUATION) for run in runs)
 
 
-def test_whoever_follows_a_run_hears_of_it_while_it_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_of_a_run_reaches_its_watcher_while_the_run_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with _of_ours(tmp_path, monkeypatch) as watching, _of_ours(tmp_path, monkeypatch) as running:
-        run = running.create_run_for_job(dg.define_asset_job("all", [one]).resolve(asset_graph=_graph()))
-        heard = threading.Event()
-        watching.watch_event_logs(run.run_id, None, lambda *_: heard.set())
+        run = running.create_run_for_job(dg.define_asset_job("all", [numbers]).resolve(asset_graph=_graph()))
+        notified = threading.Event()
+        watching.watch_event_logs(run.run_id, None, lambda *_: notified.set())
         running.report_engine_event("begun", run)
-        assert heard.wait(PATIENCE)
+        assert notified.wait(PATIENCE)
         watching.end_watch_event_logs(run.run_id, lambda *_: None)
 
 
-def test_a_run_that_is_looked_at_while_nothing_happens_is_not_read_over_and_over(
+def test_a_watched_run_without_new_events_is_not_read_over_and_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[str] = []
     with _of_ours(tmp_path, monkeypatch) as watching, _of_ours(tmp_path, monkeypatch) as running:
-        run, heard = _materialize(running), threading.Event()
+        run, notified = _materialize(running), threading.Event()
         storage = watching.event_log_storage
         read = storage.get_records_for_run
 
@@ -83,9 +85,9 @@ def test_a_run_that_is_looked_at_while_nothing_happens_is_not_read_over_and_over
             return read(run_id, *args, **more)
 
         monkeypatch.setattr(storage, "get_records_for_run", counted)
-        watching.watch_event_logs(run, None, lambda *_: heard.set())
+        watching.watch_event_logs(run, None, lambda *_: notified.set())
         running.report_engine_event("after the end", running.get_run_by_id(run))
-        assert heard.wait(PATIENCE)
+        assert notified.wait(PATIENCE)
         settled = len(reads)
         threading.Event().wait(0.5)
         assert len(reads) - settled <= 2
@@ -97,7 +99,7 @@ def test_files_of_many_runs_do_not_all_stay_open(tmp_path: Path, monkeypatch: py
     with _of_ours(tmp_path, monkeypatch) as instance:
         runs = [_materialize(instance) for _ in range(4)]
         folder = tmp_path / "history" / "runs"
-        assert sorted(each.name.removesuffix(".db-wal") for each in folder.glob("*.db-wal")) == sorted(
+        assert sorted(file.name.removesuffix(".db-wal") for file in folder.glob("*.db-wal")) == sorted(
             ["index", *runs[-2:]]
         )
         assert all(instance.all_logs(run) for run in runs)
@@ -113,4 +115,4 @@ def test_everything_can_be_wiped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def _graph() -> "dg.AssetGraph":
-    return dg.Definitions(assets=[one]).resolve_asset_graph()
+    return dg.Definitions(assets=[numbers]).resolve_asset_graph()

@@ -1,4 +1,4 @@
-"""What is done about feedback between the daily replaces."""
+"""Feedback imports and the sensor for the age of feedback, between daily replacements."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,25 +21,25 @@ def shop(tmp_path: Path) -> Iterator[Installation]:
 def watch(shop: Installation, cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance=instance, cursor=cursor)
-        found = feedback_watch(shop.configuration, "nord")(context)
-    assert isinstance(found, dg.SensorResult | dg.SkipReason)
-    return found
+        result = feedback_watch(shop.configuration, "nord")(context)
+    assert isinstance(result, dg.SensorResult | dg.SkipReason)
+    return result
 
 
-def evaluation(found: dg.SensorResult | dg.SkipReason) -> dg.AssetCheckEvaluation:
-    assert isinstance(found, dg.SensorResult)
-    (event,) = found.asset_events
+def evaluation(result: dg.SensorResult | dg.SkipReason) -> dg.AssetCheckEvaluation:
+    assert isinstance(result, dg.SensorResult)
+    (event,) = result.asset_events
     assert isinstance(event, dg.AssetCheckEvaluation)
     assert (event.asset_key.to_user_string(), event.check_name) == ("nord/suppression_state", "feedback_age")
     return event
 
 
-def test_nothing_is_said_while_feedback_is_fresh(shop: Installation) -> None:
+def test_while_feedback_is_fresh_ticks_are_skipped(shop: Installation) -> None:
     shop.day()
     assert isinstance(watch(shop), dg.SkipReason)
 
 
-def test_a_first_import_that_never_succeeds_is_told_where_one_is_due_by_itself(shop: Installation) -> None:
+def test_a_first_import_that_never_succeeds_fails_the_check_where_imports_are_scheduled(shop: Installation) -> None:
     assert "were never imported" in (evaluation(watch(shop)).description or "")
     shop.settings["mandators"]["nord"]["schedule"] = None
     assert isinstance(watch(shop), dg.SkipReason)
@@ -63,18 +63,19 @@ def test_an_import_that_stopped_shows_on_the_check_though_nothing_runs(
     assert said in (event.description or "")
 
 
-def test_when_the_import_is_back_the_check_says_so_once(shop: Installation) -> None:
+def test_when_imports_succeed_again_the_check_passes_once(shop: Installation) -> None:
     shop.day()
-    found = watch(shop, cursor="alarm")
-    assert evaluation(found).passed
-    assert isinstance(found, dg.SensorResult)
-    assert isinstance(watch(shop, cursor=found.cursor), dg.SkipReason)
+    result = watch(shop, cursor="alarm")
+    assert evaluation(result).passed
+    assert isinstance(result, dg.SensorResult)
+    assert isinstance(watch(shop, cursor=result.cursor), dg.SkipReason)
 
 
 def schedules(shop: Installation) -> dict[str, tuple[object, str | None]]:
-    found = shop.definitions.schedules or []
     return {
-        one.name: (one.cron_schedule, one.execution_timezone) for one in found if isinstance(one, dg.ScheduleDefinition)
+        schedule.name: (schedule.cron_schedule, schedule.execution_timezone)
+        for schedule in shop.definitions.schedules or []
+        if isinstance(schedule, dg.ScheduleDefinition)
     }
 
 
@@ -82,10 +83,10 @@ def test_feedback_is_imported_between_the_replaces_where_that_is_configured(shop
     assert set(schedules(shop)) == {"nord_daily", "sued_daily", "nord_audit_schedule", "sued_audit_schedule"}
     shop.settings["mandators"]["nord"]["feedback"] = {"schedule": "15 * * * *", "audit": None}
 
-    found = schedules(shop)
+    planned = schedules(shop)
 
-    assert found["nord_feedback_schedule"] == ("15 * * * *", "Europe/Berlin")
-    assert "nord_audit_schedule" not in found
+    assert planned["nord_feedback_schedule"] == ("15 * * * *", "Europe/Berlin")
+    assert "nord_audit_schedule" not in planned
 
 
 def test_a_mandator_that_is_replaced_by_hand_runs_nothing_by_itself(shop: Installation) -> None:

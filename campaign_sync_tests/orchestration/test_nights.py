@@ -50,11 +50,11 @@ def test_half_past_two_comes_once_in_the_nights_when_the_clocks_change(
             nord.schedules()
         assert days(nord) == ["2026-03-29T03:00+02:00"]
 
-        night.at(10, 24, 23)  # nobody was there all summer
+        night.at(10, 24, 23)  # the daemon was off all summer
         nord.schedules()
         (latest, *_) = nord.ticks("nord_daily")
         assert "20.5 h ago: too late. Start nord_daily_replace by hand" in (latest.skip_reason or "")
-        assert len(nord.runs("nord_audit")) == 2, "an audit touches no list, so it is made up for once"
+        assert len(nord.runs("nord_audit")) == 2, "an audit changes no list, so the last missed tick runs"
 
         for hour, minute, fold in ((2, 30, 0), (2, 30, 1), (3, 31, 0)):
             night.at(10, 25, hour, minute, fold=fold)

@@ -1,4 +1,4 @@
-"""What broke off is taken up by itself."""
+"""Incomplete lists are repaired without an operator."""
 
 import subprocess
 import sys
@@ -29,54 +29,54 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installati
         yield built
 
 
-def look(shop: Installation) -> dg.SensorResult | dg.SkipReason:
+def tick(shop: Installation) -> dg.SensorResult | dg.SkipReason:
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance=instance)
-        found = unfinished_replace_sensor(shop.configuration, "nord")(context)
-    assert isinstance(found, dg.SensorResult | dg.SkipReason)
-    return found
+        result = unfinished_replace_sensor(shop.configuration, "nord")(context)
+    assert isinstance(result, dg.SensorResult | dg.SkipReason)
+    return result
 
 
-def break_off(shop: Installation, runs: int = 1) -> None:
+def leave_incomplete(shop: Installation, runs: int = 1) -> None:
     shop.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     for _ in range(runs):
         shop.run("nord")
     shop.vendor.repair()
 
 
-def requests(found: dg.SensorResult | dg.SkipReason) -> list[list[str]]:
-    assert isinstance(found, dg.SensorResult)
-    return [[key.to_user_string() for key in one.asset_selection or []] for one in found.run_requests or []]
+def requests(result: dg.SensorResult | dg.SkipReason) -> list[list[str]]:
+    assert isinstance(result, dg.SensorResult)
+    return [[key.to_user_string() for key in request.asset_selection or []] for request in result.run_requests or []]
 
 
 @pytest.mark.smoke
 def test_nothing_is_started_while_every_list_is_whole(shop: Installation) -> None:
-    assert requests(look(shop)) == []
+    assert requests(tick(shop)) == []
     shop.day("nord")
-    assert requests(look(shop)) == []
+    assert requests(tick(shop)) == []
 
 
 def test_a_list_left_incomplete_is_replaced_again_from_the_snapshot_it_has(shop: Installation) -> None:
-    break_off(shop)
+    leave_incomplete(shop)
 
-    assert requests(look(shop)) == [["nord/newsletter_recipient_list"], ["nord/products_recipient_list"]]
+    assert requests(tick(shop)) == [["nord/newsletter_recipient_list"], ["nord/products_recipient_list"]]
 
 
 def test_a_list_whose_snapshot_has_grown_too_old_is_picked_anew(shop: Installation) -> None:
-    break_off(shop)
+    leave_incomplete(shop)
     shop.list_settings()["max_snapshot_age"] = "PT0.001S"
-    (newsletter, _) = requests(look(shop))
+    (newsletter, _) = requests(tick(shop))
 
     assert [key.split("/")[1] for key in newsletter] == CHAIN
 
 
-def test_it_tries_again_every_few_minutes_also_where_a_try_could_not_even_begin(shop: Installation) -> None:
+def test_a_further_run_is_started_every_few_minutes_also_if_the_last_could_not_begin(shop: Installation) -> None:
     def keys() -> set[str | None]:
-        found = look(shop)
-        assert isinstance(found, dg.SensorResult)
-        return {one.run_key for one in found.run_requests or []}
+        result = tick(shop)
+        assert isinstance(result, dg.SensorResult)
+        return {request.run_key for request in result.run_requests or []}
 
-    break_off(shop)
+    leave_incomplete(shop)
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=10), tick=False):
         first = keys()
         assert keys() == first
@@ -84,20 +84,20 @@ def test_it_tries_again_every_few_minutes_also_where_a_try_could_not_even_begin(
         assert not keys() & first
 
 
-def test_a_list_that_somebody_is_replacing_is_left_to_them(shop: Installation) -> None:
-    break_off(shop)
+def test_a_list_that_a_run_is_replacing_is_left_to_it(shop: Installation) -> None:
+    leave_incomplete(shop)
     with shop.state() as state, state.locks.acquire(NEWSLETTER, "another-run"):
-        assert requests(look(shop)) == [["nord/products_recipient_list"]]
+        assert requests(tick(shop)) == [["nord/products_recipient_list"]]
 
 
-def test_after_a_few_tries_its_tick_fails_and_says_so(shop: Installation) -> None:
-    break_off(shop, runs=MAX_FAILURES)
+def test_after_the_last_attempt_its_tick_fails_and_says_so(shop: Installation) -> None:
+    leave_incomplete(shop, runs=MAX_FAILURES)
 
     with pytest.raises(UnrepairedListError, match=r"nord/newsletter .* is INCOMPLETE since .* Send nothing to it"):
-        look(shop)
+        tick(shop)
 
 
-def test_a_replay_that_broke_off_is_replayed_and_not_overwritten_by_what_it_was_to_undo(shop: Installation) -> None:
+def test_an_interrupted_replay_is_replayed_again_and_not_overwritten_by_what_it_was_to_undo(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         shop.run("nord", instance)
         with shop.state() as state:
@@ -105,21 +105,21 @@ def test_a_replay_that_broke_off_is_replayed_and_not_overwritten_by_what_it_was_
         shop.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
         shop.run("nord", instance, assets=[("nord", "newsletter_recipient_list")], tags={REPLAY_TAG: good})
 
-    found = look(shop)
-    assert isinstance(found, dg.SensorResult)
-    (request,) = found.run_requests or []
+    result = tick(shop)
+    assert isinstance(result, dg.SensorResult)
+    (request,) = result.run_requests or []
     assert request.tags[REPLAY_TAG] == good
 
 
-def test_a_run_whose_process_died_is_told_to_have_failed_and_holds_nothing_up(shop: Installation) -> None:
+def test_a_run_whose_process_died_is_reported_as_failed_and_blocks_no_other_run(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         job = build_definitions(shop.configuration, shop.retry_policy).resolve_job_def("nord_daily_replace")
         run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
         instance.add_run_tags(run.run_id, {MANDATOR_TAG: "nord"})
-        break_off(shop)
+        leave_incomplete(shop)
         context = dg.build_sensor_context(instance=instance)
         sensor = unfinished_replace_sensor(shop.configuration, "nord")
-        assert isinstance(sensor(context), dg.SkipReason), "as far as anybody knows it is alive"
+        assert isinstance(sensor(context), dg.SkipReason), "nothing shows that it is dead"
         with shop.state() as state:
             subprocess.run([sys.executable, "-c", HOLD_AND_DIE, state_url(shop), run.run_id], check=False)
             assert state.locks.dead_holder(NEWSLETTER) == run.run_id
@@ -130,13 +130,13 @@ def test_a_run_whose_process_died_is_told_to_have_failed_and_holds_nothing_up(sh
         assert failed.status is dg.DagsterRunStatus.FAILURE
 
 
-def test_a_run_that_died_before_it_held_anything_keeps_nobody_waiting(shop: Installation) -> None:
+def test_a_run_that_died_before_it_held_a_lock_blocks_no_other_run(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         job = build_definitions(shop.configuration, shop.retry_policy).resolve_job_def("nord_daily_replace")
         run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
         instance.add_run_tags(run.run_id, {MANDATOR_TAG: "nord"})
         with shop.state():
-            subprocess.run([sys.executable, "-c", GIVE_SIGNS_AND_DIE, state_url(shop), run.run_id], check=False)
+            subprocess.run([sys.executable, "-c", SEND_HEARTBEAT_AND_DIE, state_url(shop), run.run_id], check=False)
         with dg.build_sensor_context(instance=instance) as context:
             unfinished_replace_sensor(shop.configuration, "nord")(context)
 
@@ -147,7 +147,7 @@ def test_a_run_that_died_before_it_held_anything_keeps_nobody_waiting(shop: Inst
             assert state.heartbeats.dead_runs() == []
 
 
-def test_a_run_that_died_before_its_first_sign_of_life_keeps_nobody_waiting_for_ever(shop: Installation) -> None:
+def test_a_run_that_died_before_its_first_heartbeat_does_not_block_other_runs_for_ever(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         job = build_definitions(shop.configuration, shop.retry_policy).resolve_job_def("nord_daily_replace")
         run, others = (
@@ -158,16 +158,17 @@ def test_a_run_that_died_before_its_first_sign_of_life_keeps_nobody_waiting_for_
         def statuses() -> list[dg.DagsterRunStatus]:
             with dg.build_sensor_context(instance=instance) as context:
                 unfinished_replace_sensor(shop.configuration, "nord")(context)
-            return [found.status for one in (run, others) if (found := instance.get_run_by_id(one.run_id))]
+            current = [instance.get_run_by_id(started.run_id) for started in (run, others)]
+            return [dagster_run.status for dagster_run in current if dagster_run]
 
         started = dg.DagsterRunStatus.STARTED
-        assert statuses() == [started, started], "it may be about to give one"
+        assert statuses() == [started, started], "its first heartbeat may come yet"
         with time_machine.travel(datetime.now(UTC) + STALLED_AFTER):
-            assert statuses() == [dg.DagsterRunStatus.FAILURE, started], "of runs that aren't ours nothing is known"
+            assert statuses() == [dg.DagsterRunStatus.FAILURE, started], "runs of others have no heartbeats"
 
 
-def test_a_run_that_dagster_starts_once_more_by_itself_is_not_mended_a_second_time(shop: Installation) -> None:
-    break_off(shop)
+def test_while_dagster_retries_a_run_no_other_run_is_started(shop: Installation) -> None:
+    leave_incomplete(shop)
     with dg.DagsterInstance.ephemeral() as instance:
         job = build_definitions(shop.configuration, shop.retry_policy).resolve_job_def("nord_daily_replace")
         tags = {MANDATOR_TAG: "nord", "dagster/will_retry": "true"}
@@ -176,10 +177,10 @@ def test_a_run_that_dagster_starts_once_more_by_itself_is_not_mended_a_second_ti
         with dg.build_sensor_context(instance=instance) as context:
             assert isinstance(sensor(context), dg.SkipReason)
             instance.add_run_tags(dead.run_id, {"dagster/auto_retry_run_id": "another"})
-            assert len(requests(sensor(context))) == 2, "that one has ended without a proof"  # type: ignore[arg-type]
+            assert len(requests(sensor(context))) == 2, "the retry has ended without a proof"  # type: ignore[arg-type]
 
 
-GIVE_SIGNS_AND_DIE = """
+SEND_HEARTBEAT_AND_DIE = """
 import os, signal, sys
 from campaign_sync.storage.state import State
 with State(sys.argv[1]) as state, state.heartbeats.keep_alive(sys.argv[2]):
@@ -199,7 +200,7 @@ with State(sys.argv[1]) as state, state.locks.acquire({NEWSLETTER}, sys.argv[2])
 """
 
 
-def test_it_looks_every_minute_unless_somebody_stops_it(shop: Installation) -> None:
+def test_the_sensor_runs_every_minute_by_default(shop: Installation) -> None:
     sensor = unfinished_replace_sensor(shop.configuration, "nord")
     assert sensor.minimum_interval_seconds == timedelta(minutes=1).total_seconds()
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING

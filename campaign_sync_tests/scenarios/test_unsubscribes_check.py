@@ -109,7 +109,7 @@ def test_an_unsubscribe_older_than_the_consent_changes_nothing_and_is_counted_on
     evaluation = unsubscribes_check(installation.run(assets=FEEDBACK))
 
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert "2 of 3 new unsubscribes are older than the consent that stands now" in str(evaluation.description)
+    assert "2 of 3 new unsubscribes are older than the current consent" in str(evaluation.description)
     assert "clocks of CRM and vendor differ" in str(evaluation.description)
     assert len({entity_id for entity_id, _ in withdrawals(installation)}) == 3, "they are written all the same"
     assert unsubscribes_check(installation.run(assets=FEEDBACK)).passed

@@ -52,15 +52,15 @@ class Received:
     resources: list[dict[str, Any]] = field(default_factory=list)
 
     def named(self, name: str) -> list[ReceivedSpan]:
-        """The spans of a name."""
+        """Return the spans of a name."""
         return [span for span in self.spans if span.name == name]
 
     def parent(self, span: ReceivedSpan) -> ReceivedSpan:
-        """The span above."""
-        return next(one for one in self.spans if one.id == span.parent)
+        """Return the parent of a span."""
+        return next(other for other in self.spans if other.id == span.parent)
 
     def sum(self, metric: str, **attributes: str) -> float:
-        """What a counter has counted under these attributes."""
+        """Return what a counter has counted under these attributes."""
         return sum(
             point.value
             for point in self.points
@@ -68,7 +68,7 @@ class Received:
         )
 
     def take(self, path: str, body: bytes) -> None:
-        """Keep a request."""
+        """Record a request."""
         if path == "/v1/traces":
             for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans:
                 self.resources.append(_attributes(of_resource.resource.attributes))
@@ -114,13 +114,13 @@ def _attributes(pairs: Any) -> dict[str, Any]:
 def _value(value: AnyValue) -> Any:
     kind = value.WhichOneof("value")
     if kind == "array_value":
-        return [_value(each) for each in value.array_value.values]
+        return [_value(element) for element in value.array_value.values]
     return getattr(value, kind) if kind else None
 
 
 @contextmanager
 def collector() -> Iterator[Received]:
-    """A running collector."""
+    """Run a collector."""
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""The file of metrics: how things stand, whoever writes it and whenever."""
+"""The file of metrics: the current state, whichever process writes it and whenever."""
 
 import stat
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def shop(tmp_path: Path) -> Iterator[Installation]:
 
 
 def values(shop: Installation) -> Values:
-    """Name and labels but the mandator's: value, of everything about nord."""
+    """Return all values of nord by their name and labels other than the mandator's."""
     text = (shop.folder / "campaign_sync.prom").read_text("utf-8")
     return {
         (sample.name.removeprefix("campaign_sync_"), *(v for k, v in sample.labels.items() if k != "mandator")): float(
@@ -47,7 +47,7 @@ def tick(shop: Installation) -> None:
         assert isinstance(sensor(dg.build_sensor_context(instance=instance)), dg.SkipReason)
 
 
-def test_the_file_tells_of_lists_before_a_day_after_it_and_after_a_fill_that_broke(
+def test_the_file_shows_lists_before_a_day_after_it_and_after_a_fill_that_failed(
     shop: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tick(shop)
@@ -86,8 +86,8 @@ def test_the_file_tells_of_lists_before_a_day_after_it_and_after_a_fill_that_bro
     assert broken["list_failed_replaces", "newsletter"] == 1
     assert broken["list_proven_timestamp_seconds", "newsletter"] == after["list_proven_timestamp_seconds", "newsletter"]
     assert broken["list_incomplete", "products"] == 0
-    looked_at = {LIST_DRIFTED.prometheus}  # nobody has looked at a list since its proof
-    assert {f"campaign_sync_{key[0]}" for key in broken} == {metric.prometheus for metric in GAUGES} - looked_at
+    not_checked = {LIST_DRIFTED.prometheus}  # no list was checked since its proof
+    assert {f"campaign_sync_{key[0]}" for key in broken} == {metric.prometheus for metric in GAUGES} - not_checked
 
     tick(shop)  # another process, which knows nothing but the state database
     again = values(shop)
@@ -106,9 +106,9 @@ def test_a_file_that_cannot_be_written_fails_no_run_but_every_tick(
     assert "telemetry.prometheus_file" in caplog.text
     with pytest.raises(FileNotFoundError):
         tick(shop)
-    told = StringIO()
-    assert not check_everything(shop.configuration, Console(file=told, width=200))
-    assert "its folder is missing" in told.getvalue()
+    printed = StringIO()
+    assert not check_everything(shop.configuration, Console(file=printed, width=200))
+    assert "its folder is missing" in printed.getvalue()
 
 
 def test_without_a_file_no_sensor_writes_one(shop: Installation) -> None:

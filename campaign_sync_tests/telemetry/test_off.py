@@ -54,7 +54,7 @@ def test_headers_are_secrets_from_the_environment(tmp_path: Path) -> None:
         ({"prometheus": "metrics.prom"}, "did you mean prometheus_file?"),
     ],
 )
-def test_mistakes_are_told_with_their_place_and_without_their_value(
+def test_mistakes_are_reported_with_their_place_and_without_their_value(
     tmp_path: Path, section: dict[str, object], said: str
 ) -> None:
     with pytest.raises(ConfigurationError) as error:

@@ -78,7 +78,7 @@ def test_a_day_is_one_trace_from_the_run_over_its_assets_to_the_vendor_calls(
     assert calls_counted == len(shop.vendor.calls("addAll3"))
     assert all(point.is_delta for point in received.points)
     assert {point.bounds for point in received.points} == {(), DURATION_BOUNDS}
-    assert_nobody_is_named(shop, received)
+    assert_no_person_is_named(shop, received)
 
 
 def test_a_call_that_fails_shows_its_kind_its_code_and_its_attempts(shop: Installation, received: Received) -> None:
@@ -102,7 +102,7 @@ def test_a_call_that_fails_shows_its_kind_its_code_and_its_attempts(shop: Instal
     (run,) = received.named("run")
     assert not run.failed
     assert sessions(shop)
-    assert_nobody_is_named(shop, received)
+    assert_no_person_is_named(shop, received)
 
 
 def test_an_asset_that_fails_shows_its_kind_of_error_and_never_its_message(
@@ -125,7 +125,7 @@ def test_an_asset_that_fails_shows_its_kind_of_error_and_never_its_message(
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Soon done with a collector that doesn't answer."""
+    """Shorten the time limits for a collector that doesn't answer."""
     monkeypatch.setattr(exporting_module, "PATIENCE_SECONDS", 0.5)
     monkeypatch.setattr(otlp, "EXPORT_SECONDS", 0.3)
 
@@ -142,9 +142,9 @@ def test_a_collector_that_takes_no_connection_costs_a_warning(
     with caplog.at_level(logging.WARNING):
         shop.day("sued")
 
-    told = [record.getMessage() for record in caplog.records if "telemetry" in record.getMessage()]
-    assert len(told) == 1
-    assert f"127.0.0.1:{port}" in told[0]
+    warnings = [record.getMessage() for record in caplog.records if "telemetry" in record.getMessage()]
+    assert len(warnings) == 1
+    assert f"127.0.0.1:{port}" in warnings[0]
     assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
 
 
@@ -163,18 +163,18 @@ def test_an_sdk_that_cannot_be_set_up_fails_no_run(
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096")  # more than fit into its queue
     with exporting(OtlpSettings(endpoint="http://127.0.0.1:4318")), run_span("some-run"):
         pass
-    (told,) = [record.getMessage() for record in caplog.records if "telemetry" in record.getMessage()]
-    assert "the run goes on without. Check telemetry.otlp" in told
+    (warning,) = [record.getMessage() for record in caplog.records if "telemetry" in record.getMessage()]
+    assert "the run goes on without. Check telemetry.otlp" in warning
 
 
 def sessions(shop: Installation) -> list[str]:
-    """The ids of the sessions that the vendor still knows."""
+    """Return the ids of the sessions that the vendor still knows."""
     with shop.vendor.transaction() as database:
         return [session_id for (session_id,) in database.execute("SELECT session_id FROM session")]
 
 
-def assert_nobody_is_named(shop: Installation, received: Received) -> None:
-    """Neither people nor credentials nor sessions are anywhere in the bytes that went out."""
+def assert_no_person_is_named(shop: Installation, received: Received) -> None:
+    """Assert that the bytes that were sent hold neither people nor credentials nor sessions."""
     sent = b"".join(received.bodies)
     assert sent
     for secret in (*ENVIRONMENT.values(), "open sesame", "Änne", "Björn", "example.org", "person", *sessions(shop)):

@@ -1,4 +1,4 @@
-"""The asset that compares the CRM with what the vendor knows of people who left or are blocked."""
+"""The asset that compares the CRM with the vendor's unsubscribe lists and blocklist."""
 
 import dagster as dg
 
@@ -24,7 +24,7 @@ _NOW = {
 
 
 def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
-    """The asset `[mandator, "audit"]`: everybody we could write to, held against the vendor's lists."""
+    """Return the asset `[mandator, "audit"]`: everybody with a granted consent, looked up at the vendor."""
     key, called = asset_key(mandator, AssetKind.AUDIT), settings.display_name(mandator)
     rows_name_opt_ins = bool(settings.feedback.opt_in_readers)
     await_rows = rows_name_opt_ins and settings.unsubscribe_lists == "client"
@@ -34,7 +34,7 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
         group_name=mandator,
         kinds={"sql", "report"},
         description=asset_description(
-            f"The CRM held against Optimizely Campaign's unsubscribe list and blocklist of {called}. What the CRM "
+            f"The CRM compared with Optimizely Campaign's unsubscribe list and blocklist of {called}. What the CRM "
             "lacks is imported; lists stay as they are.",
             "everybody with a granted consent, each looked up at the vendor.",
             "vendor or CRM couldn't be asked. Start the audit job again; nothing else waits for it.",
@@ -47,7 +47,7 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
                 description=check_description(
                     called,
                     "the CRM knew everybody who left.",
-                    f"{_NOW[await_rows]}. Have feedback.readers looked into: some export doesn't tell of everybody.",
+                    f"{_NOW[await_rows]}. Check feedback.readers: some export is incomplete.",
                 ),
             ),
             dg.AssetCheckSpec(
@@ -55,8 +55,8 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
                 asset=key,
                 description=check_description(
                     called,
-                    "nobody is withdrawn in the CRM and not at the vendor, or the reverse.",
-                    "nobody is written to who left. Clear up in the CRM which of the two is right.",
+                    "withdrawals in the CRM and at the vendor are the same.",
+                    "people who are withdrawn at either of the two get no mail. Clear up in the CRM which is right.",
                 ),
             ),
         ],
@@ -71,45 +71,45 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
 
         with translate_errors(context) as attempt:
             opt_outs = VendorOptOuts(mandator, ports.crm, ports.state, ports.frames)
-            found = UnsubscribeAudit(settings, ports.vendor(mandator), opt_outs, on_rows).run()
-            report(Progress(mandator, "audit", "audited", found.asked, found.asked))
-            note_rows(found.asked)
+            result = UnsubscribeAudit(settings, ports.vendor(mandator), opt_outs, on_rows).run()
+            report(Progress(mandator, "audit", "audited", result.asked, result.asked))
+            note_rows(result.asked)
         incomplete = (
-            f"{found.missing} had left and the CRM didn't know; {_NOW[await_rows]}. Look into feedback.readers: some "
-            "export doesn't tell of everybody"
+            f"{result.missing} had left and the CRM didn't know; {_NOW[await_rows]}. Check feedback.readers: some "
+            "export is incomplete"
         )
         apart = (
-            f"{found.consenting_still} have a consent in the CRM, but stand on the vendor's unsubscribe list, and it "
-            f"writes to none of them; {found.released} are withdrawn because of the vendor, which has forgotten them"
+            f"{result.consenting_still} have a consent in the CRM, but are on the vendor's unsubscribe list, and it "
+            f"writes to none of them; {result.released} are withdrawn because of the vendor, which has forgotten them"
         )
         return dg.MaterializeResult(
             metadata={
-                "asked about": found.asked,
-                "missing in the CRM": found.missing,
-                "consenting here, unsubscribed at the vendor": found.consenting_still,
-                "left another opt-in, unsubscribed at the vendor": found.left_another,
-                "newly found on the blocklist": found.newly_blocked,
-                "withdrawn in the CRM only": found.released,
-                "unsubscribed at the vendor": found.vendor_unsubscribed,
-                "entries of the blocklist": found.vendor_blocked,
+                "asked about": result.asked,
+                "missing in the CRM": result.missing,
+                "consenting here, unsubscribed at the vendor": result.consenting_still,
+                "left another opt-in, unsubscribed at the vendor": result.left_another,
+                "newly found on the blocklist": result.newly_blocked,
+                "withdrawn in the CRM only": result.released,
+                "unsubscribed at the vendor": result.vendor_unsubscribed,
+                "entries of the blocklist": result.vendor_blocked,
                 "seconds": attempt.seconds,
             },
             check_results=[
                 dg.AssetCheckResult(
                     asset_key=key,
                     check_name="complete",
-                    passed=not found.missing,
+                    passed=not result.missing,
                     severity=_WARN,
-                    description=incomplete if found.missing else "the CRM knew everybody who left",
-                    metadata={"missing": found.missing},
+                    description=incomplete if result.missing else "the CRM knew everybody who left",
+                    metadata={"missing": result.missing},
                 ),
                 dg.AssetCheckResult(
                     asset_key=key,
                     check_name="agreed",
-                    passed=not (found.consenting_still or found.released),
+                    passed=not (result.consenting_still or result.released),
                     severity=_WARN,
-                    description=apart if found.consenting_still or found.released else "CRM and vendor agree",
-                    metadata={"consenting here": found.consenting_still, "released": found.released},
+                    description=apart if result.consenting_still or result.released else "CRM and vendor agree",
+                    metadata={"consenting here": result.consenting_still, "released": result.released},
                 ),
             ],
         )

@@ -1,4 +1,4 @@
-"""The assets that fetch what the vendor tells of people who left or can't be reached."""
+"""The assets that fetch the vendor's feedback: bounces and unsubscribes."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -34,14 +34,14 @@ CHECKS = {
     ),
     "fresh": (
         "the rows show that they are complete up to now. Delivered files show it by what is new in them.",
-        "ask Optimizely whether its export job runs. Too old, feedback stops every replace of the mandator.",
+        "ask Optimizely whether its export job runs. Feedback that is too old stops all replacements of the mandator.",
     ),
 }
-"""What each check demands, and what to do if it doesn't hold."""
+"""By check: its rule, and what to do if it doesn't hold."""
 
 
 def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind) -> dg.AssetsDefinition:
-    """The asset `[mandator, kind]`: fetches everything since the CRM was last told and keeps it as CSV files."""
+    """Return the asset `[mandator, kind]`, which fetches everything since the last import into CSV files."""
     readers = [reader for reader in settings.feedback.readers if READER_KINDS[reader] is kind]
 
     called = settings.display_name(mandator)
@@ -53,44 +53,45 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
         group_name=mandator,
         kinds={"file", "csv"} if settings.feedback.files else {"csv"},
         description=asset_description(
-            f"{_WHO[kind].format(called=called)}: everything the vendor told since the last import, as it came.",
-            f"rows of {source}. Who is told of twice counts twice here, and once in the CRM.",
+            f"{_WHO[kind].format(called=called)}: everything reported since the last import, as received.",
+            f"rows of {source}. A person with two rows counts twice here, and once in the CRM.",
             "Optimizely Campaign couldn't be asked, or its files couldn't be read. Nothing is lost: the next import "
-            "begins where the last one ended. The run's error says what to mend; no list is replaced before.",
+            "begins where the last one ended. The run's error says what to correct; no list is replaced before.",
         ),
         metadata={"mandator": called, "mandator id": str(settings.mandator_id), "readers": ", ".join(readers)},
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, description=check_description(called, *told))
-            for name, told in CHECKS.items()
+            dg.AssetCheckSpec(name, asset=key, description=check_description(called, *texts))
+            for name, texts in CHECKS.items()
         ],
     )
     def fetch(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
         with translate_errors(context) as attempt:
-            fetching = FeedbackFetcher(
+            fetcher = FeedbackFetcher(
                 mandator, settings, lambda: ports.vendor(mandator), ports.state, ports.frames, context.run.run_id
             )
             fetched: list[FeedbackImport] = []
 
             def on_rows(rows: int) -> None:
-                before = sum(one.rows for one in fetched)
+                before = sum(window.rows for window in fetched)
                 report(Progress(mandator, kind.value, "fetch", before + rows, None))
 
             for reader in readers:
-                for one in fetching.fetch(reader, on_rows):
-                    fetched.append(one)  # noqa: PERF402 - on_rows counts them as they come
-            rows = sum(one.rows for one in fetched)
+                for window in fetcher.fetch(reader, on_rows):
+                    fetched.append(window)  # noqa: PERF402 - on_rows counts them as they come
+            rows = sum(window.rows for window in fetched)
             report(Progress(mandator, kind.value, "fetched", rows, rows))
             note_rows(rows)
-            waiting = [one for reader in readers for one in ports.state.feedback_imports.uncommitted(mandator, reader)]
-            found = preview_imports(waiting, ports.state, ports.frames, mandator, settings)
-            # Where files are delivered, they come in also while the vendor's API fails.
+            imports = ports.state.feedback_imports
+            pending = [window for reader in readers for window in imports.uncommitted(mandator, reader)]
+            preview = preview_imports(pending, ports.state, ports.frames, mandator, settings)
+            # Delivered files arrive also while the vendor's API fails.
             now = datetime.now(UTC) if settings.feedback.files else vendor_time(False, ports.vendor(mandator))
-            read = [(one, found.read[one.id]) for one in waiting]
-            ages = [reader_freshness(mandator, reader, ports.state.feedback_imports, read) for reader in readers]
+            read = [(window, preview.read[window.id]) for window in pending]
+            ages = [reader_freshness(mandator, reader, imports, read) for reader in readers]
         return dg.MaterializeResult(
             metadata={**fetched_windows(fetched), "seconds": attempt.seconds},
             check_results=[
-                _readable(key, sum(one.rows for one in waiting), found.unread, fetching.unavailable),
+                _readable(key, sum(window.rows for window in pending), preview.unread, fetcher.unavailable),
                 _fresh(key, mandator, ages, settings.feedback.age_limits, now),
             ],
         )
@@ -101,29 +102,30 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
 def _readable(
     key: dg.AssetKey, rows: int, unread: Sequence[UnparsedRows], unavailable: Sequence[str]
 ) -> dg.AssetCheckResult:
-    """An error where a delivered file couldn't be had; rows that aren't understood fail the check `layout`."""
-    troubles = [*unavailable, *(f"{one.unread} of {one.rows} rows of {one.origin}: {one.why}" for one in unread)]
-    more = f" · and {len(troubles) - SHOWN_FILES} more" if len(troubles) > SHOWN_FILES else ""
+    """Return an error if a delivered file wasn't available; unparsed rows fail the check `layout`."""
+    unparsed = [f"{file.unread} of {file.rows} rows of {file.origin}: {file.why}" for file in unread]
+    problems = [*unavailable, *unparsed]
+    more = f" · and {len(problems) - SHOWN_FILES} more" if len(problems) > SHOWN_FILES else ""
     return dg.AssetCheckResult(
         asset_key=key,
         check_name="readable",
-        passed=not troubles,
+        passed=not problems,
         severity=dg.AssetCheckSeverity.ERROR if unavailable else dg.AssetCheckSeverity.WARN,
-        description=" · ".join(troubles[:SHOWN_FILES]) + more or f"all of the {rows} rows can be read",
-        metadata={"files that couldn't be had": len(unavailable), "rows not read": sum(one.unread for one in unread)},
+        description=" · ".join(problems[:SHOWN_FILES]) + more or f"all of the {rows} rows can be read",
+        metadata={"files not available": len(unavailable), "rows not read": sum(file.unread for file in unread)},
     )
 
 
 def _fresh(
     key: dg.AssetKey, mandator: str, ages: Sequence[ReaderFreshness], limits: AgeLimits, now: datetime
 ) -> dg.AssetCheckResult:
-    """At most a warning: the check `feedback_age` of `suppression_state` stops the lists."""
-    missing = [one.reader for one in ages if one.until is None]
-    oldest = None if missing else min(one.until for one in ages if one.until)
+    """Return at most a warning: the check `feedback_age` of `suppression_state` stops the lists."""
+    missing = [age.reader for age in ages if age.until is None]
+    oldest = None if missing else min(age.until for age in ages if age.until)
     verdict = limits.assess(mandator, oldest, now, " and ".join(missing))
-    told = " · ".join(
-        f"{one.reader}: complete up to {_ago(one.until, now)}, newest event {_ago(one.newest_event, now)}"
-        for one in ages
+    by_reader = " · ".join(
+        f"{age.reader}: complete up to {_ago(age.until, now)}, newest event {_ago(age.newest_event, now)}"
+        for age in ages
     )
     advice = "" if verdict.freshness is Freshness.FRESH else f". {verdict.message}"
     return dg.AssetCheckResult(
@@ -131,7 +133,7 @@ def _fresh(
         check_name="fresh",
         passed=verdict.freshness is Freshness.FRESH,
         severity=dg.AssetCheckSeverity.WARN,
-        description=told + advice,
+        description=by_reader + advice,
         metadata={"hours": round(verdict.age.total_seconds() / 3600, 2)} if verdict.age else {},
     )
 

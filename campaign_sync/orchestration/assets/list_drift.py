@@ -1,4 +1,4 @@
-"""The asset that looks at lists between their replaces: do they still hold whom they were proven to hold?"""
+"""The asset that compares lists with their proofs between replacements."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,9 +19,9 @@ from campaign_sync.replacement.list_settings import list_settings
 
 
 def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefinition:
-    """The asset `[mandator, "list_drift"]`: two calls a list, and all of it only where these show a difference.
+    """Return the asset `[mandator, "list_drift"]`: two calls per list, and a full read if these show a difference.
 
-    It comes after the feedback, which explains why somebody isn't in a list any more.
+    It depends on the feedback, which explains why a recipient isn't in a list any more.
     """
     settings, key = configuration.mandators[mandator], asset_key(mandator, AssetKind.LIST_DRIFT)
     called = settings.display_name(mandator)
@@ -35,7 +35,7 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
             f"Whether the recipient lists of {called} still hold whom they were proven to hold. They aren't changed.",
             "people in each list now, and what a full reading found of those who were sent: it is made only if the "
             "count, or a page at a random place, isn't as expected.",
-            "the error says what to mend. Lists aren't concerned.",
+            "the error says what to correct. Lists aren't concerned.",
         ),
         metadata={"mandator": called},
         check_specs=[
@@ -44,47 +44,54 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
                 asset=key,
                 description=check_description(
                     called,
-                    "nobody has emptied a list or changed its people at the vendor since its proof.",
+                    "no list was emptied, nor its people changed, at the vendor since its proof.",
                     "red: send nothing to the list that the check names, and replace it again. Yellow: a list couldn't "
-                    "be looked at; the check says since when, and why.",
+                    "be checked; the check says since when, and why.",
                 ),
             )
         ],
     )
     def list_drift(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
         with translate_errors(context) as attempt:
-            looks = DriftCheck(lambda: ports.vendor(mandator), lambda: ports.crm.snapshot(), ports.state, ports.frames)
-            found = {name: looks.check(list_settings(configuration, mandator, name)) for name in settings.lists}
+            drift_check = DriftCheck(
+                lambda: ports.vendor(mandator), lambda: ports.crm.snapshot(), ports.state, ports.frames
+            )
+            lists = [list_settings(configuration, mandator, name) for name in settings.lists]
+            drifts = {recipient_list.name: drift_check.check(recipient_list) for recipient_list in lists}
         return dg.MaterializeResult(
             metadata={
-                **{f"people in {name}": one.in_list for name, one in found.items() if one and one.in_list is not None},
-                "lists": table({"list": name, "found": _told(one)} for name, one in found.items()),
+                **{
+                    f"people in {name}": drift.in_list
+                    for name, drift in drifts.items()
+                    if drift and drift.in_list is not None
+                },
+                "lists": table({"list": name, "found": _in_words(drift)} for name, drift in drifts.items()),
                 "seconds": attempt.seconds,
             },
-            check_results=[_check(key, found)],
+            check_results=[_check(key, drifts)],
         )
 
     return list_drift
 
 
-def _told(one: ListDrift | None) -> str:
-    if one is None:
-        return "not looked at: it was never proven, is being replaced, or is incomplete"
-    if one.not_checked_since:
-        return f"not checked since {one.not_checked_since:%Y-%m-%d %H:%M} UTC: {one.not_checked_because}"
-    return str(one.read_back) if one.read_back else f"{one.in_list:,} people are in it, as proven"
+def _in_words(drift: ListDrift | None) -> str:
+    if drift is None:
+        return "not checked: it was never proven, is being replaced, or is incomplete"
+    if drift.not_checked_since:
+        return f"not checked since {drift.not_checked_since:%Y-%m-%d %H:%M} UTC: {drift.not_checked_because}"
+    return str(drift.read_back) if drift.read_back else f"{drift.in_list:,} people are in it, as proven"
 
 
-def _check(key: dg.AssetKey, found: Mapping[str, ListDrift | None]) -> dg.AssetCheckResult:
-    drifted = [name for name, one in found.items() if one and one.drifted_since]
-    unchecked = [name for name, one in found.items() if one and one.not_checked_since]
-    told = [f"{name}: {_told(found[name])}" for name in dict.fromkeys([*drifted, *unchecked])]
+def _check(key: dg.AssetKey, drifts: Mapping[str, ListDrift | None]) -> dg.AssetCheckResult:
+    drifted = [name for name, drift in drifts.items() if drift and drift.drifted_since]
+    unchecked = [name for name, drift in drifts.items() if drift and drift.not_checked_since]
+    problems = [f"{name}: {_in_words(drifts[name])}" for name in dict.fromkeys([*drifted, *unchecked])]
     metadata: dict[str, Any] = {"lists changed": len(drifted), "lists not checked": len(unchecked)}
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=UNCHANGED,
-        passed=not told,
+        passed=not problems,
         severity=dg.AssetCheckSeverity.ERROR if drifted else dg.AssetCheckSeverity.WARN,
-        description=" · ".join(told) or "every list is as it was proven, as far as it was looked at",
+        description=" · ".join(problems) or "every list is as it was proven, as far as it was checked",
         metadata=metadata,
     )

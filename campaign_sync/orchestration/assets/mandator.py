@@ -17,7 +17,7 @@ from campaign_sync.replacement.list_settings import list_settings
 
 
 def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.AssetsDefinition]:
-    """The assets of `mandator`, a key of the configuration."""
+    """Return the assets of `mandator`, a key of the configuration."""
     settings = configuration.mandators[mandator]
     owners = list(settings.owners)
     lists = [list_settings(configuration, mandator, name) for name in settings.lists]
@@ -28,7 +28,11 @@ def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.Asse
         audit_asset(mandator, settings),
         list_drift_asset(configuration, mandator),
         *response_assets(mandator, settings),
-        *(build(one) for one in lists for build in (selection_asset, snapshot_asset, recipient_list_asset)),
+        *(
+            build(recipient_list)
+            for recipient_list in lists
+            for build in (selection_asset, snapshot_asset, recipient_list_asset)
+        ),
         *([report] if report else []),
     ]
     return [asset.map_asset_specs(lambda spec: spec.replace_attributes(owners=owners)) for asset in assets]

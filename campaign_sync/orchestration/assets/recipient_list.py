@@ -1,4 +1,4 @@
-"""The asset that is the vendor's list: replaced completely, and proven."""
+"""The asset that is the recipient list at the vendor: replaced completely, and proven."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -33,21 +33,21 @@ CHECKS = {
     ),
     "proof": (
         "read back, the list is exactly the snapshot without the rejected.",
-        "send nothing to this list until it is green again: it isn't what it should be. Tell whoever runs this.",
+        "send nothing to this list until it is green again: it isn't what it should be. Inform the operator.",
     ),
     "rejections": (
-        "the vendor refused nobody but those who may not be written to.",
-        "some people are missing for what is in their data: correct it; `campaign-sync why` tells of each.",
+        "the vendor refused only people who may not be written to.",
+        "some people are missing because of their data: correct it; `campaign-sync why` explains each case.",
     ),
 }
-"""What each check demands, and what to do if it doesn't hold."""
+"""By check: its rule, and what to do if it doesn't hold."""
 
 SHOWN_STEPS = 100
-"""How many steps of a replace its page shows; the journal has all of them."""
+"""How many steps of a replacement its page shows; the state database has all of them."""
 
 
 def recipient_list_asset(settings: ListSettings) -> dg.AssetsDefinition:
-    """The asset `[mandator, "<list>_recipient_list"]`: gate, clear, fill, sweep, read back, proof."""
+    """Return the asset `[mandator, "<list>_recipient_list"]`: preflight, clear, fill, sweep, read back, proof."""
     mandator = settings.mandator
     key = asset_key(mandator, AssetKind.RECIPIENT_LIST, settings.name)
 
@@ -62,7 +62,7 @@ def recipient_list_asset(settings: ListSettings) -> dg.AssetsDefinition:
             "Green means that it holds whom it should.",
             "rows of the snapshot, and what became of them at the vendor; in list is what was read back at the end.",
             "open the last run. If the list wasn't touched, it has its old recipients, and its error says what to "
-            "mend. If it is INCOMPLETE, send nothing to it until it is green again.",
+            "correct. If it is INCOMPLETE, send nothing to it until it is green again.",
         ),
         metadata={
             "mandator": settings.mandator_display_name,
@@ -73,8 +73,8 @@ def recipient_list_asset(settings: ListSettings) -> dg.AssetsDefinition:
             "strategy": settings.recipient_list.strategy,
         },
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, description=check_description(settings.display_name, *told))
-            for name, told in CHECKS.items()
+            dg.AssetCheckSpec(name, asset=key, description=check_description(settings.display_name, *texts))
+            for name, texts in CHECKS.items()
         ],
     )
     def recipient_list(
@@ -112,22 +112,22 @@ def _replayed(ports: Resources, settings: ListSettings, snapshot_id: str | None)
 
 
 def _replacer(ports: Resources, settings: ListSettings, context: dg.AssetExecutionContext) -> ListReplacer:
-    """What replaces the list. Where not even that can be had, an incomplete list is told to be so all the same."""
+    """Return what replaces the list. If that can't be opened and the list is incomplete, the error says so."""
     try:
         return ports.replacer(settings.mandator, context.run.run_id, context.log.info)
     except (CrmError, OptimizelyError) as error:
-        broken = ports.state.replacements.incomplete(settings.mandator, settings.name)
-        if broken is None:
+        unfinished = ports.state.replacements.incomplete(settings.mandator, settings.name)
+        if unfinished is None:
             raise
-        raise still_incomplete(settings, broken, error) from None
+        raise still_incomplete(settings, unfinished, error) from None
 
 
 def _gate(key: dg.AssetKey, outcomes: Sequence[CheckOutcome]) -> dg.AssetCheckResult:
-    """A warning where only that warns which no check of the snapshot shows: it stops nothing, and should be known."""
+    """Return the check of the preflight: a warning if only outcomes warn that no check of the snapshot shows."""
     stopping = [outcome.name for outcome in outcomes if outcome.stops]
     warning = [outcome for outcome in outcomes if outcome.warning]
     unseen = [outcome for outcome in warning if outcome.name not in CHECK_NAMES]
-    found = f"stopped by {', '.join(stopping)}" if stopping else "the list may be replaced"
+    summary = f"stopped by {', '.join(stopping)}" if stopping else "the list may be replaced"
     warned = [f"{outcome.name} warns" for outcome in warning if outcome not in unseen]
     warned += [f"{outcome.name}: {outcome.summary}" for outcome in unseen]
     return dg.AssetCheckResult(
@@ -135,7 +135,7 @@ def _gate(key: dg.AssetKey, outcomes: Sequence[CheckOutcome]) -> dg.AssetCheckRe
         check_name="gate",
         passed=not stopping and not unseen,
         severity=dg.AssetCheckSeverity.ERROR if stopping or not unseen else dg.AssetCheckSeverity.WARN,
-        description="; ".join([found, *warned]),
+        description="; ".join([summary, *warned]),
         metadata={"checks": table(_record(outcome) for outcome in outcomes)},
     )
 
@@ -157,7 +157,7 @@ def _proof(key: dg.AssetKey, outcome: ReplacementOutcome) -> dg.AssetCheckResult
 
 
 def _rejections(key: dg.AssetKey, outcome: ReplacementOutcome) -> dg.AssetCheckResult:
-    """A warning where the vendor refused rows for what is in them: the CRM's data want mending."""
+    """Return a warning if the vendor refused rows because of their data, to be corrected in the CRM."""
     turned_away = _turned_away(outcome)
     faulty = sum(rows for (_, reason), rows in turned_away.items() if reason in DATA_REASONS)
     records = [{"stage": stage, "reason": reason, "rows": rows} for (stage, reason), rows in turned_away.items()]
@@ -168,16 +168,16 @@ def _rejections(key: dg.AssetKey, outcome: ReplacementOutcome) -> dg.AssetCheckR
         passed=not faulty,
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"the vendor refused {faulty} rows for what is in them; `campaign-sync why` tells of each"
+            f"the vendor refused {faulty} rows because of their data; `campaign-sync why` explains each case"
             if faulty
-            else f"{sum(turned_away.values())} left, bounced or were blocked meanwhile; nobody else was refused"
+            else f"{sum(turned_away.values())} left, bounced or were blocked meanwhile; no other rows were refused"
         ),
         metadata=metadata | ({"by reason": table(records)} if records else {}),
     )
 
 
 def _turned_away(outcome: ReplacementOutcome) -> dict[tuple[str, str], int]:
-    """Stage and reason: how many of the snapshot's rows aren't in the list."""
+    """Return how many of the snapshot's rows aren't in the list, by stage and reason."""
     counts: Counter[tuple[str, str]] = Counter()
     counts.update({("gate", reason): rows for reason, rows in outcome.dropped.items()})
     for code, rows in outcome.codes.items():
@@ -206,13 +206,13 @@ def _metadata(settings: ListSettings, outcome: ReplacementOutcome) -> dict[str, 
         "batches": sum(step.step == ADD_ALL for step in outcome.steps),
         "strategy": settings.recipient_list.strategy + (", resumed" if outcome.resumed else ""),
         "seconds incomplete": round(outcome.incomplete_for.total_seconds(), 3),
-        "journal": table(_told(step) for step in outcome.steps[:SHOWN_STEPS]),
+        "journal": table(_step_record(step) for step in outcome.steps[:SHOWN_STEPS]),
         "replace": outcome.replace_id,
         "recipient list id": str(settings.recipient_list_id),
     }
 
 
-def _told(step: Step) -> dict[str, str | int | float]:
+def _step_record(step: Step) -> dict[str, str | int | float]:
     seconds = (step.ended_at - step.begun_at).total_seconds() if step.ended_at else 0.0
     return {
         "step": step.number,

@@ -25,9 +25,9 @@ OF_RUN_TAG = "campaign_sync/report_of"
 
 
 def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefinition | None:
-    """The asset `[mandator, "report"]`: pages for people who send mailings; None where no language is configured.
+    """Return the asset `[mandator, "report"]`: pages for people who send mailings; None if no language is configured.
 
-    It depends on nothing, so that it is made also when lists have failed.
+    It depends on no asset, so that it is made also when lists have failed.
     """
     if not configuration.reports.languages:
         return None
@@ -39,9 +39,9 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
         kinds={"report", "file"},
         metadata={"mandator": called},
         description=asset_description(
-            f"The daily report on {called}: which lists are ready for mail, how they grew, who left and who was kept "
-            "out, and why. One page for each language, linked below; nobody is named in it.",
-            "what the product has written down of its replaces, and what Dagster knows of runs and checks.",
+            f"The daily report on {called}: which lists are ready for mail, how they grew, how many left or were kept "
+            "out, and why. One page for each language, linked below; it names no person.",
+            "what the product has recorded of its replacements, and what Dagster knows of runs and checks.",
             "the lists aren't concerned. The error says what to do; the next daily run writes the report again.",
         ),
     )
@@ -51,7 +51,7 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
             attempts = newest_attempts(context.instance, mandator, lists)
             gathered = gather(configuration, mandator, ports.state, ports.frames, datetime.now(UTC), attempts)
             addresses = publish(gathered, mandator, configuration.reports, ports.frames)
-        _tell_daily_run(context, next(iter(addresses.values())))
+        _link_from_daily_run(context, next(iter(addresses.values())))
         pages = {f"page ({language})": _link(address) for language, address in addresses.items()}
         return dg.MaterializeResult(metadata={**pages, **_plotted(gathered), "seconds": attempt.seconds})
 
@@ -63,18 +63,18 @@ def _link(address: str) -> dg.MetadataValue[Any]:
 
 
 def _plotted(report: Report) -> dict[str, int]:
-    moved = [one.movement for one in report.lists if one.movement]
+    movements = [entry.movement for entry in report.lists if entry.movement]
     return {
         "lists": len(report.lists),
-        "lists ready": sum(one.ready for one in report.lists),
-        "joined": sum(one.joined for one in moved),
-        "left": sum(sum(one.left.values()) for one in moved),
-        **{f"people in {one.name}": one.people for one in report.lists if one.people is not None},
+        "lists ready": sum(entry.ready for entry in report.lists),
+        "joined": sum(movement.joined for movement in movements),
+        "left": sum(sum(movement.left.values()) for movement in movements),
+        **{f"people in {entry.name}": entry.people for entry in report.lists if entry.people is not None},
     }
 
 
-def _tell_daily_run(context: dg.AssetExecutionContext, address: str) -> None:
-    """Let the page of the daily run say where its report is."""
+def _link_from_daily_run(context: dg.AssetExecutionContext, address: str) -> None:
+    """Add the address of the report to the tags of the daily run."""
     run_id = context.run.tags.get(OF_RUN_TAG)
     if run_id and context.instance.has_run(run_id):
         context.instance.add_run_tags(run_id, {REPORT_TAG: address})

@@ -1,4 +1,4 @@
-"""The assets that bring back what recipients did with mailings: opens, clicks and other responses."""
+"""The assets that import what recipients did with mailings: opens, clicks and other responses."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -30,36 +30,36 @@ _DESCRIPTIONS = {
 
 
 def response_assets(mandator: str, settings: MandatorSettings) -> list[dg.AssetsDefinition]:
-    """The assets `[mandator, kind]`, one for each configured reader; none where none is."""
+    """Return the assets `[mandator, kind]`, one per configured reader."""
     responses = settings.responses
     return [_response_asset(mandator, settings, reader) for reader in responses.readers] if responses else []
 
 
 def response_keys(mandator: str, responses: ResponseSettings) -> list[dg.AssetKey]:
-    """Their keys."""
+    """Return the keys of these assets."""
     return [_key(mandator, reader) for reader in responses.readers]
 
 
 def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> dg.AssetsDefinition:
     key, kind = _key(mandator, reader), RESPONSE_READER_KINDS[reader]
     called = settings.display_name(mandator)
-    told = asset_description(
+    description = asset_description(
         f"Mailings of {called}: {_DESCRIPTIONS[kind]}",
-        f"rows of {reader}. Kept as Parquet, one folder for each day in UTC; every response stands there once.",
+        f"rows of {reader}. Kept as Parquet, one folder for each day in UTC; every response is stored once.",
         "Optimizely Campaign couldn't be asked, or the CRM didn't take the rows. Nothing is lost and no list waits for "
-        "it: the next run begins where the last one ended. The run's error says what to mend.",
+        "it: the next run begins where the last one ended. The run's error says what to correct.",
     )
     layout = check_description(
         called,
         "every fetched row fits the layout of its reader.",
-        "somebody has to mend responses.readers in the configuration; the rows are kept and read again then.",
+        "correct responses.readers in the configuration; the rows are kept and read again then.",
     )
 
     @dg.asset(
         key=key,
         group_name=mandator,
         kinds={"parquet"},
-        description=told,
+        description=description,
         metadata={"mandator": called, "readers": reader, "folder": dataset_folder(mandator, kind)},
         check_specs=[dg.AssetCheckSpec("layout", asset=key, description=layout)],
     )
@@ -69,29 +69,29 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
             fetched: list[ImportWindow] = []
 
             def on_rows(rows: int) -> None:
-                before = sum(one.rows for one in fetched)
+                before = sum(window.rows for window in fetched)
                 report(Progress(mandator, kind.value, "fetch", before + rows, None))
 
-            fetching = ResponseFetcher(mandator, settings, vendor, state, frames, context.run.run_id)
-            for one in fetching.fetch(reader, on_rows):
-                fetched.append(one)  # noqa: PERF402 - on_rows counts them as they come
+            fetcher = ResponseFetcher(mandator, settings, vendor, state, frames, context.run.run_id)
+            for window in fetcher.fetch(reader, on_rows):
+                fetched.append(window)  # noqa: PERF402 - on_rows counts them as they come
 
             def on_responses(done: int) -> None:
                 report(Progress(mandator, kind.value, "store", done, None))
 
-            taken = import_responses(
+            summary = import_responses(
                 mandator, reader, settings, lambda: ports.crm, state, frames, lambda: vendor, on_responses
             )
             now = datetime.now(UTC)
             for old in state.response_imports.expired(mandator, now - settings.feedback.keep_files):
                 frames.remove_rows(old.file)
                 state.response_imports.mark_removed(old.id, now)
-            done = taken.new + taken.known_before
+            done = summary.new + summary.known_before
             report(Progress(mandator, kind.value, "stored", done, done))
             note_rows(done)
         return dg.MaterializeResult(
-            metadata={**fetched_windows(fetched), **_counts(taken), "seconds": attempt.seconds},
-            check_results=[_layout(key, mandator, reader, taken.unparsed)],
+            metadata={**fetched_windows(fetched), **_counts(summary), "seconds": attempt.seconds},
+            check_results=[_layout(key, mandator, reader, summary.unparsed)],
         )
 
     return responses
@@ -101,23 +101,23 @@ def _key(mandator: str, reader: str) -> dg.AssetKey:
     return asset_key(mandator, AssetKind(RESPONSE_READER_KINDS[reader]))
 
 
-def _counts(taken: ResponseImportSummary) -> dict[str, Any]:
-    """Numbers that Dagster plots over days."""
-    counts = {"new": taken.new, "known before": taken.known_before, "rows that didn't fit": taken.unparsed}
-    if taken.in_crm is None:
+def _counts(summary: ResponseImportSummary) -> dict[str, Any]:
+    """Return the counts of an import, which Dagster plots over days."""
+    counts = {"new": summary.new, "known before": summary.known_before, "rows that didn't fit": summary.unparsed}
+    if summary.in_crm is None:
         return counts
     return counts | {
-        "written to the CRM": taken.in_crm.written,
-        "known to the CRM before": taken.in_crm.already_known,
-        "without a campaign in the CRM": taken.in_crm.without_campaign,
-        "recipient unknown": taken.in_crm.unknown_recipient,
+        "written to the CRM": summary.in_crm.written,
+        "known to the CRM before": summary.in_crm.already_known,
+        "without a campaign in the CRM": summary.in_crm.without_campaign,
+        "recipient unknown": summary.in_crm.unknown_recipient,
     }
 
 
 def _layout(key: dg.AssetKey, mandator: str, reader: str, unparsed: int) -> dg.AssetCheckResult:
     bad = (
         f"{format_row_count(unparsed)} of {reader} can't be read; they are kept, and read again as "
-        f"soon as their layout in mandators.{mandator}.responses.readers is mended"
+        f"soon as their layout in mandators.{mandator}.responses.readers is corrected"
     )
     return dg.AssetCheckResult(
         asset_key=key,

@@ -1,4 +1,4 @@
-"""The asset that picks people for a list: who may be written to, and on which consent."""
+"""The asset that selects people for a list: who may be written to, and on which consent."""
 
 import dagster as dg
 import pandas as pd
@@ -29,8 +29,8 @@ CHECKS = {
     ),
     "consents": (
         (
-            "the consent events of the list's opt-in are understood. Whom others are about is kept out; ten of them "
-            "and 0.1 % stop the list."
+            "the consent events of the list's opt-in are understood. People with other events are kept out; ten of "
+            "them and 0.1 % stop the list."
         ),
         (
             "the check says which column holds what; correct the events in the CRM, or declare its words in the "
@@ -38,11 +38,11 @@ CHECKS = {
         ),
     ),
 }
-"""What each check demands, and what to do if it doesn't hold."""
+"""By check: its rule, and what to do if it doesn't hold."""
 
 
 def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
-    """The asset `[mandator, "<list>_selection"]`: the pick's people with a granted consent and a usable address."""
+    """Return the asset `[mandator, "<list>_selection"]`: picked people with a granted consent and a usable address."""
     mandator, opt_in_id = settings.mandator, settings.schema.opt_in_id
     key = asset_key(mandator, AssetKind.SELECTION, settings.name)
     pick_kind = settings.pick.kind.replace("_", " ")
@@ -57,9 +57,10 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
         description=asset_description(
             f"Who “{settings.display_name}” of {settings.mandator_display_name} is for: everybody in the CRM's "
             f"{pick_kind} “{settings.pick.name}” whose consent {opt_in_id} is granted and whom nothing suppresses.",
-            "people in the CRM. Picked is whom the CRM names, selected who is left, rejected the others, by reason.",
+            "people in the CRM. Picked are all that the CRM names, selected those that remain, rejected "
+            "the others, by reason.",
             "the CRM couldn't be read, or what the list asks of it isn't there. The run's error names it. The list "
-            "stays as it is; when that is mended, start the daily job again.",
+            "stays as it is; when that is corrected, start the daily job again.",
         ),
         metadata={
             "mandator": settings.mandator_display_name,
@@ -79,10 +80,10 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
     ) -> Materialized:
         with translate_errors(context) as attempt:
             crm = ports.crm_snapshot(mandator)
-            opt_in_of(crm, settings)
-            picked, sifted = _sifted(crm, settings, Suppressed.of(suppression_state, opt_in_id))
-            ports.state.rejections.record(mandator, settings.name, sifted.rejections, context.run.run_id)
-            note_rows(len(sifted.rows))
+            list_opt_in(crm, settings)
+            picked, split = _split(crm, settings, Suppressed.of(suppression_state, opt_in_id))
+            ports.state.rejections.record(mandator, settings.name, split.rejections, context.run.run_id)
+            note_rows(len(split.rows))
             outcomes = [
                 check_consents(crm.consent_rows(opt_in_id)),
                 _withdrawals(ports.state, settings, suppression_state),
@@ -91,18 +92,18 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
             note_stopped(stopped)
             if stopped:
                 report_unevaluated(context, f"{', '.join(stopped)} of the selection stops the list", own=False)
-            results = [check_result(outcome, key, sifted.rows, ports.state.pseudonyms) for outcome in outcomes]
+            results = [check_result(outcome, key, split.rows, ports.state.pseudonyms) for outcome in outcomes]
         return dg.MaterializeResult(
-            value=FrameHandover(sifted.rows),
+            value=FrameHandover(split.rows),
             metadata={
-                **column_schema(sifted.rows),
+                **column_schema(split.rows),
                 "picked": picked,
-                "selected": len(sifted.rows),
+                "selected": len(split.rows),
                 "seconds": attempt.seconds,
-                **reasons(sifted.rejections),
+                **reasons(split.rejections),
                 **{
                     f"selected: {entity_type}": int(count)
-                    for entity_type, count in sifted.rows["entity_type"].value_counts().items()
+                    for entity_type, count in split.rows["entity_type"].value_counts().items()
                 },
             },
             check_results=results,
@@ -112,14 +113,14 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
 
 
 def _withdrawals(state: State, settings: ListSettings, suppressed: pd.DataFrame) -> CheckOutcome:
-    """The check `withdrawals`, by what was found when the CRM was last read for the mandator."""
+    """Return the check `withdrawals`, by the suppression as the CRM was last read for the mandator."""
     opt_in_id = settings.schema.opt_in_id
     people = int(((suppressed["kind"] == SuppressionKind.REMEMBERED) & (suppressed["opt_in_id"] == opt_in_id)).sum())
     return check_vanished_withdrawals(settings, people, state.known_withdrawals.count(settings.mandator, opt_in_id))
 
 
-def opt_in_of(crm: CrmSnapshot, settings: ListSettings) -> OptIn:
-    """The CRM's definition of the list's opt-in.
+def list_opt_in(crm: CrmSnapshot, settings: ListSettings) -> OptIn:
+    """Return the CRM's definition of the list's opt-in.
 
     Raises:
         CrmError: the CRM doesn't know it, it belongs to another mandator, it isn't for e-mail, or has no description.
@@ -135,9 +136,9 @@ def opt_in_of(crm: CrmSnapshot, settings: ListSettings) -> OptIn:
         )
     media_type = (opt_in.media_type or "").strip()
     if not is_email(media_type):
-        found = f"is of media type {media_type!r}" if media_type else "has no media type"
+        problem = f"is of media type {media_type!r}" if media_type else "has no media type"
         raise CrmSetupError(
-            f"the CRM's opt-in {opt_in.opt_in_id!r} {found} ({place}), and only e-mail can be sent; choose an opt-in "
+            f"the CRM's opt-in {opt_in.opt_in_id!r} {problem} ({place}), and only e-mail can be sent; choose an opt-in "
             "for e-mail, or correct opt_in.media_type in the CRM to email"
         )
     if not opt_in.description.strip():
@@ -148,17 +149,17 @@ def opt_in_of(crm: CrmSnapshot, settings: ListSettings) -> OptIn:
     return opt_in
 
 
-def _sifted(crm: CrmSnapshot, settings: ListSettings, suppressed: Suppressed) -> tuple[int, Split]:
-    """How many are picked, and who of them is selected. Chunk by chunk: the others never pile up."""
+def _split(crm: CrmSnapshot, settings: ListSettings, suppressed: Suppressed) -> tuple[int, Split]:
+    """Return how many are picked, and the selected and rejected. Rows come in chunks to keep memory small."""
     columns = sorted(set(settings.schema.attributes.values()) - set(SELECTION_COLUMNS))
-    nobody = {name: pd.Series(dtype="str") for name in (*SELECTION_COLUMNS, *columns)}
-    sifted = [split_by_consent(pd.DataFrame(nobody).astype({"consent_at": "datetime64[us, UTC]"}), suppressed)]
+    no_rows = {name: pd.Series(dtype="str") for name in (*SELECTION_COLUMNS, *columns)}
+    splits = [split_by_consent(pd.DataFrame(no_rows).astype({"consent_at": "datetime64[us, UTC]"}), suppressed)]
     picked = 0
     for chunk in crm.select(settings.pick, settings.schema.opt_in_id, columns):
-        sifted.append(split_by_consent(chunk, suppressed))
+        splits.append(split_by_consent(chunk, suppressed))
         picked += len(chunk)
         report(Progress(settings.mandator, settings.name, "select", picked, None))
     return picked, Split(
-        pd.concat([each.rows for each in sifted], ignore_index=True),
-        pd.concat([each.rejections for each in sifted], ignore_index=True),
+        pd.concat([split.rows for split in splits], ignore_index=True),
+        pd.concat([split.rejections for split in splits], ignore_index=True),
     )

@@ -1,4 +1,4 @@
-"""The asset that freezes the rows of a list exactly as they will be sent, with the checks that can stop them."""
+"""The asset that stores the rows of a list exactly as they will be sent, with the checks that can stop them."""
 
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.row_digests import fingerprint, row_digests
 from campaign_sync.domain.snapshot import build_snapshot, not_utf8_columns
 from campaign_sync.orchestration.asset_keys import asset_key
-from campaign_sync.orchestration.assets.selection import opt_in_of
+from campaign_sync.orchestration.assets.selection import list_opt_in
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, check_result, column_schema, reasons
@@ -34,12 +34,12 @@ CHECK_DESCRIPTIONS = {
         "complete the opt-in or the people in the CRM; the check names columns and cases.",
     ),
     "single_consent": (
-        "every row stands on the list's one opt-in, and that consent is granted.",
-        "consents changed while people were picked: start the daily job again; look into the cases if it stays.",
+        "every row has the list's one opt-in, and that consent is granted.",
+        "consents changed while people were picked: start the daily job again; examine the cases if it stays.",
     ),
     "not_suppressed": (
-        "nobody bounced, unsubscribed or withdrew.",
-        "somebody left while people were picked: start the daily job again.",
+        "no recipient bounced, unsubscribed or withdrew.",
+        "people left while others were picked: start the daily job again.",
     ),
     "unique_recipients": (
         "every recipient and every address comes once.",
@@ -51,15 +51,15 @@ CHECK_DESCRIPTIONS = {
     ),
     "plausible_size": (
         "the list keeps its limits and doesn't jump against its last proven size.",
-        "see whether the CRM picks the right people. A size that is meant: `campaign-sync run --accept-size`, once.",
+        "check whether the CRM picks the right people. If the size is right: `campaign-sync run --accept-size`, once.",
     ),
 }
-"""What each check demands, and what to do if it doesn't hold."""
+"""By check: its rule, and what to do if it doesn't hold."""
 
 
 def snapshot_asset(settings: ListSettings) -> dg.AssetsDefinition:
-    """The asset `[mandator, "<list>_snapshot"]`: mapped, normalized, unique, checked, frozen."""
-    mandator, contract = settings.mandator, settings.schema
+    """Return the asset `[mandator, "<list>_snapshot"]`: mapped, normalized, unique, checked, stored."""
+    mandator, schema = settings.mandator, settings.schema
     key = asset_key(mandator, AssetKind.SNAPSHOT, settings.name)
 
     @dg.asset(
@@ -69,10 +69,10 @@ def snapshot_asset(settings: ListSettings) -> dg.AssetsDefinition:
         ins={"selection": dg.AssetIn(asset_key(mandator, AssetKind.SELECTION, settings.name))},
         description=asset_description(
             f"What will be in “{settings.display_name}” of {settings.mandator_display_name}: the rows exactly as they "
-            "will be sent, checked and frozen.",
+            "will be sent, checked and stored.",
             "rows of the selection, one for each recipient; rejected counts those that can't be sent, by reason.",
             "a check has stopped this list, and this list alone: it stays as it is at Optimizely Campaign. Open the "
-            "check that is red; it says what has to be mended in the CRM.",
+            "check that is red; it says what has to be corrected in the CRM.",
         ),
         metadata={
             "mandator": settings.mandator_display_name,
@@ -94,34 +94,34 @@ def snapshot_asset(settings: ListSettings) -> dg.AssetsDefinition:
     ) -> Materialized:
         with translate_errors(context) as attempt:
             crm, state, vendor = ports.crm_snapshot(mandator), ports.state, ports.vendor(mandator)
-            sifted = build_snapshot(selection, contract, opt_in_of(crm, settings))
-            rows = sifted.rows
-            around = check_context(settings, vendor, crm, state, context.run.run_id, before_preflight=True)
-            left_out = int((sifted.rejections["reason"] == Reason.NOT_UTF8.value).sum())
-            encoding = check_encoding(left_out, len(rows), not_utf8_columns(selection, contract) if left_out else None)
-            outcomes = [merge_outcomes(one, encoding) for one in check_snapshot(rows, contract, around)]
-            outcomes = with_size_doubts(settings, vendor, state, rows, around, outcomes, datetime.now(UTC))
+            split = build_snapshot(selection, schema, list_opt_in(crm, settings))
+            rows = split.rows
+            check_inputs = check_context(settings, vendor, crm, state, context.run.run_id, before_preflight=True)
+            left_out = int((split.rejections["reason"] == Reason.NOT_UTF8.value).sum())
+            encoding = check_encoding(left_out, len(rows), not_utf8_columns(selection, schema) if left_out else None)
+            outcomes = [merge_outcomes(outcome, encoding) for outcome in check_snapshot(rows, schema, check_inputs)]
+            outcomes = with_size_doubts(settings, vendor, state, rows, check_inputs, outcomes, datetime.now(UTC))
             report(Progress(mandator, settings.name, "checked", len(rows), len(rows)))
             note_rows(len(rows))
             stopped = [outcome.name for outcome in outcomes if outcome.stops]
             note_stopped(stopped)
             now = datetime.now(UTC)
             file = ports.frames.write_frame(f"snapshots/{mandator}/{settings.name}", now, rows)
-            state.rejections.record(mandator, settings.name, sifted.rejections, context.run.run_id)
+            state.rejections.record(mandator, settings.name, split.rejections, context.run.run_id)
             stored = state.snapshots.add(mandator, settings.name, len(rows), file, context.run.run_id, now)
             results = [check_result(outcome, key, rows, state.pseudonyms) for outcome in outcomes]
             if stopped:
                 report_unevaluated(context, f"{', '.join(stopped)} of the snapshot stops the list", own=False)
-        entity_types = rows[contract.technical_column(TechnicalField.ENTITY_TYPE)].value_counts()
+        entity_types = rows[schema.technical_column(TechnicalField.ENTITY_TYPE)].value_counts()
         return dg.MaterializeResult(
             metadata={
                 **column_schema(rows, {RECIPIENT_ID: "The vendor's key: the normalized address, for ever"}),
                 "rows": len(rows),
                 **{f"rows: {entity_type}": int(count) for entity_type, count in entity_types.items()},
-                **reasons(sifted.rejections),
+                **reasons(split.rejections),
                 "snapshot": stored.id,
                 "file": stored.file,
-                "digest of the rows": fingerprint(row_digests(rows, [RECIPIENT_ID, *contract.list_columns])),
+                "digest of the rows": fingerprint(row_digests(rows, [RECIPIENT_ID, *schema.list_columns])),
                 "recipient list id": str(settings.recipient_list_id),
                 "seconds": attempt.seconds,
             },

@@ -1,0 +1,204 @@
+"""The checks of the asset `suppression_state`: their descriptions and their results."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from campaign_sync.domain.feedback import READER_KINDS, FeedbackKind
+from campaign_sync.domain.feedback_age import Freshness, FreshnessStatus, format_duration
+from campaign_sync.domain.outdated_unsubscribes import OutdatedUnsubscribes
+from campaign_sync.domain.propagation import GOAL, Delays
+from campaign_sync.domain.suppression import SuppressionKind, entity_keys
+from campaign_sync.domain.text import format_row_count
+from campaign_sync.feedback.freshness import SilentReader
+from campaign_sync.feedback.parsing import SHOWN_FILES, SHOWN_FOR, PendingFeedback
+from campaign_sync.feedback.write_back import WriteBackSummary
+from campaign_sync.orchestration.check_names import FEEDBACK_AGE
+from campaign_sync.orchestration.metadata import table
+from campaign_sync.storage.crm_write_backs import WriteBackRecord
+
+_WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
+
+CHECKS = {
+    "layout": (
+        "every fetched row fits the layout of its reader.",
+        "correct feedback.readers in the configuration; the rows are kept and read again daily.",
+    ),
+    "matched": (
+        "the CRM knows everybody the feedback is about.",
+        "nothing has to be done at once: unknown people are suppressed all the same, and matched again daily.",
+    ),
+    "unsubscribes": (
+        "every unsubscribe is about an address, and nearly every one is newer than the consent.",
+        "its text says which rows to check, or that clocks should be compared. No mail is sent because of it.",
+    ),
+    FEEDBACK_AGE: (
+        "the CRM has the vendor's feedback up to now. Feedback that is too old stops all replacements of the mandator.",
+        "find out why the last imports failed, correct that, and start the feedback job by hand.",
+    ),
+    "silence": (
+        "no reader has returned nothing for unusually long while mailings went out.",
+        "ask Optimizely whether the export of the reader that is named still runs.",
+    ),
+    "propagation": (
+        "within 24 hours of an opt-out it is in the CRM, and the person is in no list any more.",
+        "have feedback imported more often (feedback.schedule), and check whether a list wasn't replaced for days.",
+    ),
+    "attributed": (
+        "unsubscribes name an opt-in that the CRM knows, so that no other consent is withdrawn.",
+        "compare opt_in_id of feedback.readers with the rows and the CRM; meanwhile the lists that were sent decide.",
+    ),
+}
+"""By check: its rule, and what to do if it doesn't hold."""
+
+
+def check_feedback_age(key: dg.AssetKey, status: FreshnessStatus) -> dg.AssetCheckResult:
+    """Return a warning after a day, and an error when the age stops replacements."""
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=FEEDBACK_AGE,
+        passed=status.freshness is Freshness.FRESH,
+        severity=_WARN if status.freshness is Freshness.WARNING else _ERROR,
+        description=status.message,
+        metadata={"freshness": status.freshness.value, **({"hours": hours(status.age)} if status.age else {})},
+    )
+
+
+def check_layout(key: dg.AssetKey, mandator: str, pending: PendingFeedback) -> dg.AssetCheckResult:
+    """Return an error if fetched rows can't be parsed, with the files they are in."""
+    unparsed = {reader: rows for reader, rows in pending.unparsed.items() if rows}
+    counts = " and ".join(f"{format_row_count(rows)} of {reader}" for reader, rows in unparsed.items())
+    where = " · ".join(
+        f"{format_row_count(file.unread)} of {file.origin}: {file.why}" for file in pending.unread[:SHOWN_FILES]
+    )
+    more = len(pending.unread) - SHOWN_FILES
+    problem = (
+        f"{counts} can't be read, so people who left may still be selected; the rows are kept and read again daily: "
+        f"correct their layout in mandators.{mandator}.feedback.readers, or have the vendor deliver them again. {where}"
+        + (f" · and {more} more" if more > 0 else "")
+        + ". Rows that can never be read: docs/operations.md, “Rows that can't be read”"
+    )
+    if lost := sum(pending.lost.values()):
+        problem += f". The files of {lost} of these rows are gone; restore them from a backup"
+    metadata: dict[str, Any] = {"rows": sum(unparsed.values())}
+    if pending.unread:
+        metadata["files"] = table(
+            {"reader": file.reader, "file": file.origin, "rows": file.rows, "not read": file.unread, "why": file.why}
+            for file in pending.unread
+        )
+    return _result(key, "layout", not unparsed, problem if unparsed else "every row fits", metadata)
+
+
+def check_matched(key: dg.AssetKey, unmatched: int) -> dg.AssetCheckResult:
+    """Return a warning if the CRM doesn't know addresses of the feedback."""
+    problem = (
+        f"the CRM has no record to change for {unmatched} addresses that unsubscribed or bounced; they are suppressed, "
+        "and matched again daily"
+    )
+    summary = problem if unmatched else "the CRM knows everybody"
+    return _result(key, "matched", not unmatched, summary, {"rows": unmatched}, _WARN)
+
+
+def check_attributed(
+    key: dg.AssetKey, readers: Sequence[str], pending: PendingFeedback, written: WriteBackSummary
+) -> dg.AssetCheckResult:
+    """Return a warning if no row names a known opt-in: then the configured column is probably wrong.
+
+    A few rows without a known opt-in are normal.
+    """
+    rows = sum(1 for row in pending.unsubscribes if row.raw and pending.readers[row.raw.import_id] in readers)
+    summary = f"{written.naming_opt_in} of {rows} rows of {' and '.join(readers)} name an opt-in that the CRM knows"
+    metadata = {"rows": rows, "naming an opt-in": written.naming_opt_in}
+    return _result(key, "attributed", bool(written.naming_opt_in) or not rows, summary, metadata, _WARN)
+
+
+def count_outdated(written: Sequence[WriteBackRecord], suppressed: pd.DataFrame) -> OutdatedUnsubscribes:
+    """Count the unsubscribes that were just written and have changed nothing."""
+    withdrawals = (
+        ((record.recipient, record.occurred_at), (str(record.entity), record.opt_in_id))
+        for record in written
+        if record.entity
+    )
+    withdrawn = suppressed[suppressed["kind"] == SuppressionKind.UNSUBSCRIBE]
+    return OutdatedUnsubscribes.count(
+        withdrawals, set(zip(entity_keys(withdrawn), withdrawn["opt_in_id"], strict=True))
+    )
+
+
+def check_unsubscribes(
+    key: dg.AssetKey, pending: PendingFeedback, outdated: OutdatedUnsubscribes
+) -> dg.AssetCheckResult:
+    """Return a warning about unsubscribes of ids that are no address, or if suspiciously many change nothing."""
+    readers = (name for name in pending.without_address if READER_KINDS[name] is FeedbackKind.UNSUBSCRIBES)
+    no_address = sum(len(pending.without_address[name]) for name in readers)
+    findings = []
+    if no_address:
+        findings.append(
+            f"unsubscribes of the last {SHOWN_FOR.days} days about recipient ids that are no address: {no_address}. "
+            "They are of recipients in lists of Campaign that this CRM doesn't fill, so no consent was withdrawn. "
+            "Check the files that are named; if the CRM knows people by such an id, withdraw their consent there"
+        )
+    if outdated.unsubscribes:
+        count = f"{outdated.outdated} of {outdated.unsubscribes} new unsubscribes"
+        findings.append(f"{count} are older than the current consent, and change nothing")
+    if outdated.suspicious:
+        findings.append(
+            "so large a number suggests that the clocks of CRM and vendor differ, or the reader's timezone is wrong"
+        )
+    metadata: dict[str, Any] = {"ids that are no address": no_address, "older than the consent": outdated.outdated}
+    if pending.files_without_address:
+        metadata["files"] = table({"file": file} for file in pending.files_without_address)
+    passed = not no_address and not outdated.suspicious
+    return _result(key, "unsubscribes", passed, "; ".join(findings) or "no new unsubscribes", metadata, _WARN)
+
+
+def check_silence(key: dg.AssetKey, silent: Sequence[SilentReader]) -> dg.AssetCheckResult:
+    """Return a warning if readers were silent while mailings went out."""
+    suspicious = [reader.message for reader in silent if reader.suspicious]
+    messages = suspicious or [reader.message for reader in silent]
+    summary = " · ".join(messages) or "no reader has been silent for unusually long"
+    return _result(key, "silence", not suspicious, summary, {"silent readers": len(silent)}, _WARN)
+
+
+def check_propagation(key: dg.AssetKey, delays: Delays | None) -> dg.AssetCheckResult:
+    """Return a warning if an opt-out took longer than the goal to leave all lists."""
+    if delays is None:
+        return _result(key, "propagation", True, "no opt-outs in the last 7 days", {"opt-outs": 0}, _WARN)
+    summary = (
+        f"of {delays.count} opt-outs of the last 7 days, half were out of every list within "
+        f"{format_duration(delays.median)}, 95 % within {format_duration(delays.p95)}, "
+        f"the last one after {format_duration(delays.longest)}"
+    )
+    late = delays.longest > GOAL
+    advice = "; importing feedback hourly (feedback.schedule) shortens the way to the CRM" if late else ""
+    metadata = {"opt-outs": delays.count, **delay_metadata("opt-out to absence", delays)}
+    return _result(key, "propagation", not late, summary + advice, metadata, _WARN)
+
+
+def delay_metadata(name: str, delays: Delays | None) -> dict[str, float]:
+    """Return delays in hours, as numbers that Dagster plots over days."""
+    if delays is None:
+        return {}
+    named = (("median", delays.median), ("95 %", delays.p95), ("longest", delays.longest))
+    return {f"{name}, hours: {statistic}": hours(delay) for statistic, delay in named}
+
+
+def hours(span: timedelta) -> float:
+    """Return a time span in hours, to the hundredth."""
+    return round(span.total_seconds() / 3600, 2)
+
+
+def _result(
+    key: dg.AssetKey,
+    name: str,
+    passed: bool,
+    summary: str,
+    metadata: Mapping[str, Any],
+    severity: dg.AssetCheckSeverity = _ERROR,
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=key, check_name=name, passed=passed, severity=severity, description=summary, metadata=dict(metadata)
+    )

@@ -13,8 +13,8 @@ from campaign_sync_tests.test_configuration import ENVIRON, MINIMAL
 _PROGRAM = """
 import sys
 from pathlib import Path
-from campaign_sync_tests.installation import installation
-with installation(Path(sys.argv[1])) as shop:
+from campaign_sync_tests.installation import running_installation
+with running_installation(Path(sys.argv[1])) as shop:
     assert shop.run("nord", assets=[("nord", "bounces")]).success
 print([name for name in sys.modules if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter"))])
 """

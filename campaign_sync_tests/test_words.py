@@ -45,14 +45,12 @@ KEYS = re.compile(r"`mend`|automation\.mend|\bmend: (?=bool|true|false)")
 
 PLACES = sorted(
     path
-    for pattern in ("campaign_sync/*", "campaign_sync_tests/*", "docs/*", "*.md", ".github")
+    for pattern in ("campaign_sync/*", "campaign_sync_tests/*", "docs/*", "*.md", ".github", "deploy")
     for path in ROOT.glob(pattern)
     if path != Path(__file__) and (path.is_dir() or path.suffix in {".py", ".md"}) and path.name[:2] != "__"
 )
 
 PENDING = {
-    "CHANGELOG.md",
-    "CONTRIBUTING.md",
     "campaign_sync/alerts",
     "campaign_sync/cli",
     "campaign_sync/config",

@@ -13,10 +13,10 @@ worker_max_tasks_per_child = 1
 worker_prefetch_multiplier = 1
 worker_disable_prefetch = True
 
-# Without it the daemon can't tell a run that is under way from one that nobody has, and fails it.
+# Without it a run in progress looks to the daemon like one that no worker has, and the daemon fails it.
 task_track_started = True
 
-# Results are only asked for while a run is under way.
+# Results are only asked for while a run is in progress.
 result_expires = 86400
 
 broker_connection_retry_on_startup = True

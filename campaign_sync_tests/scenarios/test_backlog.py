@@ -41,7 +41,7 @@ def installation(tmp_path: Path, backlog: Backlog) -> Iterator[Installation]:
 
 
 @pytest.fixture
-def twin(tmp_path: Path, backlog: Backlog) -> Iterator[Installation]:
+def second_installation(tmp_path: Path, backlog: Backlog) -> Iterator[Installation]:
     yield from filled_installation(tmp_path / "other", backlog)
 
 
@@ -74,7 +74,7 @@ def write_backs(installation: Installation) -> set[tuple[object, ...]]:
 
 
 def test_a_backlog_is_imported_the_same_at_once_twice_and_after_a_kill(
-    installation: Installation, twin: Installation, backlog: Backlog
+    installation: Installation, second_installation: Installation, backlog: Backlog
 ) -> None:
     installation.day()
     assert installation.addresses() == backlog.remaining
@@ -88,10 +88,12 @@ def test_a_backlog_is_imported_the_same_at_once_twice_and_after_a_kill(
     assert crm_rows(installation) == once
     assert installation.addresses() == backlog.remaining
 
-    kill_half_way(twin)
-    half = withdrawn(twin)
+    kill_half_way(second_installation)
+    half = withdrawn(second_installation)
     assert 0 < half < withdrawn(installation)
-    twin.day()
-    assert crm_rows(twin) == once
-    assert twin.addresses() == backlog.remaining
-    assert write_backs(twin) == write_backs(installation), "withdrawals written before the kill are recorded as well"
+    second_installation.day()
+    assert crm_rows(second_installation) == once
+    assert second_installation.addresses() == backlog.remaining
+    assert write_backs(second_installation) == write_backs(installation), (
+        "withdrawals written before the kill are recorded as well"
+    )

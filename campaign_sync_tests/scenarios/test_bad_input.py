@@ -96,7 +96,7 @@ def unreachable_crm(installation: Installation) -> None:
         installation.settings["crm"]["url"] = f"postgresql://user@127.0.0.1:{free.getsockname()[1]}/crm"
 
 
-def crm_without_the_contract(installation: Installation) -> None:
+def crm_without_the_schema(installation: Installation) -> None:
     installation.settings["crm"]["url"] = f"sqlite:///{installation.folder / 'state.db'}"
     installation.settings["storage"]["state_url"] = f"sqlite:///{installation.folder / 'other.db'}"
     with installation.state():
@@ -120,7 +120,7 @@ BAD_MANDATORS: list[tuple[Callable[[Installation], None], str]] = [
     (wrong_password, "password"),
     (unreachable_vendor, "127.0.0.1"),
     (unreachable_crm, "127.0.0.1"),
-    (crm_without_the_contract, "campaign-sync crm init"),
+    (crm_without_the_schema, "campaign-sync crm init"),
     (wrong_feedback_layout, "feedback.readers.getUnsubscribes"),
 ]
 

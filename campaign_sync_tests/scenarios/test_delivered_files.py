@@ -95,11 +95,11 @@ def test_rows_that_can_never_be_read_are_dismissed_by_an_operator_with_a_reason(
 ) -> None:
     deliver(outbox, "left_1.csv", "Abmeldungen\n" * 12, 3 * HOUR)
     assert "left_1.csv" in problems(import_feedback(installation))[0], "the layout isn't confirmed yet"
-    assert dismissed(installation, capsys, "Abmeldungen sind nur die Ueberschrift") == "left_1.csv"
+    assert dismiss_only_file(installation, capsys, "Abmeldungen sind nur die Ueberschrift") == "left_1.csv"
     deliver(outbox, "left_2.csv", HEADER + row("person1") + "Summe;1\n")
     assert "1 row of left_2.csv" in layout_result(import_feedback(installation))
 
-    assert dismissed(installation, capsys, "the sum") == "left_2.csv"
+    assert dismiss_only_file(installation, capsys, "the sum") == "left_2.csv"
 
     assert layout_result(import_feedback(installation)) == "passed"
     assert {who for who, _ in withdrawals(installation)} == {"c1"}
@@ -108,7 +108,7 @@ def test_rows_that_can_never_be_read_are_dismissed_by_an_operator_with_a_reason(
         dismiss_unread(installation.configuration, "nord", "", "again", Console())
 
 
-def dismissed(installation: Installation, capsys: pytest.CaptureFixture[str], reason: str) -> str:
+def dismiss_only_file(installation: Installation, capsys: pytest.CaptureFixture[str], reason: str) -> str:
     """Dismiss the only file that is shown with rows that can't be read, and return its name."""
     assert not show_unread(installation.configuration, "nord", Console(width=300))
     *_, shown = (line for line in capsys.readouterr().out.splitlines() if "left_" in line)

@@ -98,12 +98,12 @@ def test_a_person_who_unsubscribes_during_the_fill_is_swept_and_recorded_as_reje
 def test_a_list_that_another_user_writes_to_meanwhile_is_not_proven(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill_then_meddle(*arguments: Any, **options: Any) -> object:
+    def fill_then_add_recipient(*arguments: Any, **options: Any) -> object:
         codes = carry_out(*arguments, **options)
         installation.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
         return codes
 
-    monkeypatch.setattr(ListWriter, "carry_out", fill_then_meddle)
+    monkeypatch.setattr(ListWriter, "carry_out", fill_then_add_recipient)
 
     result = installation.run("nord", assets=CHAIN)
 

@@ -22,12 +22,18 @@ def test_what_people_call_things_may_be_written_in_any_script(tmp_path: Path) ->
 
 def test_everything_is_switched_on_and_nothing_starts_early_by_default(tmp_path: Path) -> None:
     nord = load(tmp_path, with_mandator_keys("owners: [team:marketing, j.gross@example.org]")).mandators["nord"]
-    assert (nord.automation.mend, nord.automation.feedback_watch) == (True, True)
+    assert (nord.automation.repair, nord.automation.feedback_watch) == (True, True)
     assert (nord.crm_export, nord.deadline) == (None, None)
     assert nord.owners == ("team:marketing", "j.gross@example.org")
     export = load(tmp_path, with_mandator_keys("crm_export: {table: nightly}")).mandators["nord"].crm_export
     assert export
     assert (export.marker, export.table, export.earliest) == (None, "nightly", timedelta(hours=6))
+
+
+@pytest.mark.parametrize("key", ["repair", "mend"])
+def test_the_repair_is_switched_off_by_its_key_or_its_former_key(tmp_path: Path, key: str) -> None:
+    nord = load(tmp_path, with_mandator_keys(f"automation: {{{key}: false}}")).mandators["nord"]
+    assert nord.automation.repair is False
 
 
 @pytest.mark.parametrize(
@@ -43,11 +49,11 @@ def test_everything_is_switched_on_and_nothing_starts_early_by_default(tmp_path:
         ("crm_export: {marker: a, table: b}", f"6:17 {NORD}.crm_export: exactly one of marker and table is expected"),
         (
             "crm_export: {marker: out_*/done}",
-            f"6:26 {NORD}.crm_export.marker: *, ? and [ stand for other characters in a",
+            f"6:26 {NORD}.crm_export.marker: *, ? and [ are wildcards in the name of the file only",
         ),
         ("crm_export: {table: a, earliest: 24h}", f"6:38 {NORD}.crm_export.earliest: at most 20h is expected"),
         ("crm_export: {tables: a}", f"6:18 {NORD}.crm_export.tables: this key isn't known; did you mean table?"),
-        ("automation: {mend: perhaps}", f"6:24 {NORD}.automation.mend: true or false is expected"),
+        ("automation: {repair: perhaps}", f"6:26 {NORD}.automation.repair: true or false is expected"),
     ],
 )
 def test_mistakes_are_told_with_their_place(tmp_path: Path, keys: str, problem: str) -> None:

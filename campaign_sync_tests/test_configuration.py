@@ -397,7 +397,7 @@ MANDATOR_MISTAKES = [
             ("time_format: unix", 52, ".time_format: epoch_ms, iso"),
         )
     ),
-    ("mandator_id: 8100", "6:5 mandators.nord.mandator_id: the key stands here twice, first in line 5"),
+    ("mandator_id: 8100", "6:5 mandators.nord.mandator_id: the key occurs twice, first in line 5"),
     ("shedule: x", "6:5 mandators.nord.shedule: this key isn't known; did you mean schedule?"),
     ("colour: red", "6:5 mandators.nord.colour: this key isn't known; known here are mandator_id, username, password"),
 ]
@@ -498,8 +498,8 @@ VALUE_MISTAKES = [
         "5:18 mandators.nord.mandator_id: the value must be less than 9223372036854775808",
     ),
     ("8100", "{env: NOBODY_SET_THIS}", "5:18 mandators.nord.mandator_id: the environment variable NOBODY_SET_THIS is"),
-    ("{env: NORD_PASSWORD}", "geheim", "7:15 mandators.nord.password: a credential never stands in this file"),
-    ("{env: NORD_USERNAME}", "klaus", "6:15 mandators.nord.username: a credential never stands in this file"),
+    ("{env: NORD_PASSWORD}", "geheim", "7:15 mandators.nord.password: a credential must not be in this file"),
+    ("{env: NORD_USERNAME}", "klaus", "6:15 mandators.nord.username: a credential must not be in this file"),
     ("    password: {env: NORD_PASSWORD}\n", "", "4:3 mandators.nord.password: this key is required"),
     ("kind: regular", "kind: optin", f"11:15 {LIST}.kind: the value must be 'regular'"),
     ("        kind: regular\n", "", f"9:7 {LIST}.kind: this key is required"),

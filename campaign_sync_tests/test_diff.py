@@ -72,7 +72,7 @@ def test_who_joined_who_left_and_why_and_what_changed_is_counted(shop: Installat
     assert found[4:13] == [
         ["left", "3"],
         ["no longer selected", "1"],
-        ["selection: withdrew the consent, or somebody with the same address did", "1"],
+        ["selection: withdrew the consent, or a person with the same address did", "1"],
         ["vendor: a filter at the vendor refused the row", "1"],
         ["joined", "1"],
         ["changed", "2"],
@@ -99,7 +99,7 @@ def test_everybody_goes_into_the_csv_file_and_only_crm_ids_go_anywhere(shop: Ins
     assert rows == [
         ["entity", "change", "why", "columns"],
         ["contact:c1", "left", "no longer selected", ""],
-        ["contact:c2", "left", "selection: withdrew the consent, or somebody with the same address did", ""],
+        ["contact:c2", "left", "selection: withdrew the consent, or a person with the same address did", ""],
         ["contact:c3", "left", "vendor: a filter at the vendor refused the row", ""],
         ["contact:c6", "joined", "", ""],
         ["contact:c4", "changed", "", "Ort; Vorname"],

@@ -149,7 +149,7 @@ def test_what_cannot_be_guessed_is_null_and_doubted(shop: Installation) -> None:
 
     text = told(shop)
 
-    assert "? the dates in column 1 don't tell whether day or month comes first" in text
+    assert "? the dates in column 1 don't show whether day or month comes first" in text
     assert "Each null has to be filled in" in text
     assert readers(text)["getUnsubscribes"]["time_format"] is None
 

@@ -133,7 +133,7 @@ def test_what_a_run_found_that_did_not_come_to_a_proof_is_told_as_newer(shop: In
     lines = of_list(told(shop, "contact:c1"))
     assert lines[0] == ["✓ yes"]
     (since,) = (text for label, text in lines[1:] if label == "since")
-    assert since.startswith("selection: withdrew the consent, or somebody with the same address did; ")
+    assert since.startswith("selection: withdrew the consent, or a person with the same address did; ")
 
 
 def test_reasons_that_are_over_come_last_and_with_their_dates(shop: Installation) -> None:

@@ -87,8 +87,8 @@ def test_what_is_switched_off_is_not_there() -> None:
 
     everything = {"nord_unfinished_replace", "nord_feedback_watch", "nord_alarms", "nord_report_sensor"}
     assert sensors() == everything
-    assert sensors(automation={"mend": False}) == everything - {"nord_unfinished_replace"}
+    assert sensors(automation={"repair": False}) == everything - {"nord_unfinished_replace"}
     assert sensors(automation={"feedback_watch": False}) == everything - {"nord_feedback_watch"}
     assert sensors(automation={"alarms": False}) == everything - {"nord_alarms"}
-    off = {"mend": False, "feedback_watch": False, "alarms": False}
+    off = {"repair": False, "feedback_watch": False, "alarms": False}
     assert sensors(automation=off, crm_export={"table": "nightly"}) == {"nord_crm_export_arrived", "nord_report_sensor"}

@@ -53,12 +53,9 @@ PLACES = sorted(
 PENDING = {
     "campaign_sync/alerts",
     "campaign_sync/cli",
-    "campaign_sync/config",
-    "campaign_sync/domain",
     "campaign_sync/inquiry",
     "campaign_sync/orchestration",
     "campaign_sync/replacement",
-    "campaign_sync/webserver",
     "campaign_sync_tests/alerts",
     "campaign_sync_tests/domain",
     "campaign_sync_tests/orchestration",
@@ -77,6 +74,13 @@ PENDING = {
     "docs/operations.md",
 }
 """Places that are still to be rewritten. A place that is done leaves this set."""
+
+
+FORMER_KEYS = {
+    ("campaign_sync/config/automation.py", "mend"),
+    ("campaign_sync_tests/test_automation_settings.py", "mend"),
+}
+"""Former keys of the configuration that are still accepted, by the files that name them."""
 
 
 def files(place: Path) -> list[Path]:
@@ -119,7 +123,8 @@ def _words(identifier: str) -> set[str]:
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_sources_are_in_plain_english(place: Path) -> None:
-    assert [f"{path.relative_to(ROOT)}:{finding}" for path in files(place) for finding in findings(path)] == []
+    flagged = [(str(path.relative_to(ROOT)), finding) for path in files(place) for finding in findings(path)]
+    assert [(path, finding) for path, finding in flagged if (path, finding.split(": ")[1]) not in FORMER_KEYS] == []
 
 
 @pytest.mark.parametrize(

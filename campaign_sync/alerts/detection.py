@@ -37,7 +37,7 @@ def incomplete_lists(
         if broken is None or (name not in late and state.locks.holder(list_settings.recipient_list_id) is not None):
             continue
         attempts = state.replacements.attempts_since_proof(mandator, name)
-        given_up = not settings.automation.mend or gives_up(name, broken)
+        given_up = not settings.automation.repair or gives_up(name, broken)
         since = broken.cleared_at or broken.started_at
         yield Incident(
             mandator,

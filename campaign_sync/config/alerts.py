@@ -1,4 +1,4 @@
-"""Who is told when something is wrong."""
+"""The section `alarms`: the channels for notices of incidents."""
 
 from typing import Any, Literal, Self
 
@@ -12,22 +12,22 @@ class EmailSettings(ConfigModel):
     """Alarms by mail."""
 
     host: Text
-    """The mail server that takes them."""
+    """The mail server that sends them."""
     port: Whole = Field(default=587, ge=1, le=65535)
     """Its port."""
     security: Literal["starttls", "tls", "none"] = "starttls"
-    """`starttls`, `tls` from the first byte (port 465), or `none`, which is for a server on this machine."""
+    """`starttls`, `tls` from the first byte (port 465), or `none` for a server on this machine."""
     username: Credential | None = None
-    """Name of the user that sends; left out where the server asks for none."""
+    """Name of the user; left out if the server needs no login."""
     password: Credential | None = None
-    """Password of that user."""
+    """Password of the user."""
     sender: EmailAddress
-    """Who the mails come from."""
+    """Sender of the mails."""
     to: list[EmailAddress] = Field(min_length=1)
-    """Who gets them, unless a mandator names its own people in alarms_to."""
+    """Recipients of the mails, unless a mandator has its own in alarms_to."""
 
     @model_validator(mode="after")
-    def _passwords_travel_encrypted(self) -> Self:
+    def _check_credentials(self) -> Self:
         if (self.username is None) != (self.password is None):
             raise ValueError("username and password go together")
         if self.password is not None and self.security == "none":
@@ -39,14 +39,14 @@ class WebhookSettings(ConfigModel):
     """Alarms to a URL."""
 
     url: Credential
-    """Where they are posted; whoever knows such a URL can post there."""
+    """Where they are posted. The URL itself is a credential."""
     format: Literal["teams", "slack", "json"] = "json"
     """`teams` for a workflow of Microsoft Teams, `slack` for an incoming webhook of Slack, or plain JSON."""
     template: dict[str, Any] | None = None
-    """JSON of your own instead; {headline}, {text}, {since}, … in its texts are filled in."""
+    """JSON of your own instead; {headline}, {text}, {since}, … in its texts are replaced."""
 
     @model_validator(mode="after")
-    def _one_way_to_say_it(self) -> Self:
+    def _check_template_format(self) -> Self:
         if self.template is not None and self.format != "json":
             raise ValueError("template is for format json; leave one of them out")
         return self
@@ -62,7 +62,7 @@ class AppriseSettings(ConfigModel):
 
 
 class AlarmSettings(ConfigModel):
-    """Who is told when something is wrong. The log always is."""
+    """The channels for notices of incidents. These are always logged as well."""
 
     email: EmailSettings | None = None
     """Alarms by mail."""

@@ -1,4 +1,4 @@
-"""The sections about what happens by itself, and what people call things."""
+"""The sections `automation` and `crm_export`, and the types of titles and owners."""
 
 import re
 import unicodedata
@@ -6,14 +6,14 @@ from datetime import timedelta
 from pathlib import PurePath
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.field_types import Duration, Name, Text
 
 _LONGEST_TITLE = 100
 _LONGEST_LEAD = timedelta(hours=20)
-_IN_A_NAME_ONLY = re.compile(r"[*?\[]")
+_WILDCARD = re.compile(r"[*?\[]")
 
 
 def _title(value: str) -> str:
@@ -23,7 +23,7 @@ def _title(value: str) -> str:
 
 
 def _owner(value: str) -> str:
-    """What Dagster takes for an owner."""
+    """Return an owner in the form that Dagster accepts."""
     is_address = re.fullmatch(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}", value)
     if not is_address and not re.fullmatch(r"team:\S.*", value):
         raise ValueError("an owner is an e-mail address, or a team like team:marketing")
@@ -31,8 +31,8 @@ def _owner(value: str) -> str:
 
 
 def _marker(value: str) -> str:
-    if _IN_A_NAME_ONLY.search(str(PurePath(value).parent)):
-        raise ValueError("*, ? and [ stand for other characters in a file's name only, not in its folder's")
+    if _WILDCARD.search(str(PurePath(value).parent)):
+        raise ValueError("*, ? and [ are wildcards in the name of the file only, not in that of its folder")
     return value
 
 
@@ -43,21 +43,21 @@ def _lead(value: timedelta) -> timedelta:
 
 
 Title = Annotated[Text, AfterValidator(_title)]
-"""What people call something, in any script; names become file names and URLs, titles never do."""
+"""A display name in any script. Keys become file names and URLs, titles never do."""
 
 Owner = Annotated[Text, AfterValidator(_owner)]
-"""Who looks after something."""
+"""A person or team that is responsible for an asset."""
 
 
 class CrmExportSettings(ConfigModel):
-    """By what the CRM tells that its nightly export is finished: exactly one of marker and table."""
+    """The sign that the CRM's nightly export is finished: exactly one of marker and table."""
 
     marker: Annotated[Text, AfterValidator(_marker)] | None = None
-    """A file that is written last; its modification time counts, of several matches (`done_*`) the newest."""
+    """A file that is written last. Its modification time counts; of several matches (`done_*`) the newest."""
     table: Name | None = None
     """The export's name in the CRM's table export_log; its newest finished_at counts."""
     earliest: Annotated[Duration, AfterValidator(_lead)] = timedelta(hours=6)
-    """How long before the planned time such an export starts the day."""
+    """How long before the planned time an export may start the daily run."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -67,11 +67,11 @@ class CrmExportSettings(ConfigModel):
 
 
 class AutomationSettings(ConfigModel):
-    """What of the mandator's automation is there. Off means that Dagster doesn't have it at all."""
+    """The parts of the mandator's automation. A part that is off doesn't exist in Dagster."""
 
-    mend: bool = True
-    """Whether a replace that broke off is taken up by itself."""
+    repair: bool = Field(default=True, validation_alias=AliasChoices("repair", "mend"))
+    """Whether a list that was left incomplete is replaced again automatically."""
     feedback_watch: bool = True
-    """Whether somebody looks how old the feedback has become while nothing runs."""
+    """Whether the age of the feedback is checked between runs."""
     alarms: bool = True
-    """Whether people are told what is wrong."""
+    """Whether notices of incidents are sent."""

@@ -1,9 +1,9 @@
-"""What all sections of the configuration have in common."""
+"""The base class of all sections of the configuration."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class ConfigModel(BaseModel):
-    """Unknown keys are refused, nothing changes later, and no error shows what was written: it may be a secret."""
+    """A frozen section that refuses unknown keys. Its errors never show values, which may be secrets."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)

@@ -1,7 +1,7 @@
-"""What is right by itself and wrong together.
+"""Conflicts between values of the configuration.
 
-These rules read the plain values of the file, not the models, so that they speak up even while single values are
-still wrong: everything is reported at once.
+These rules use the plain values of the file instead of the models, so that conflicts are reported together with single
+wrong values.
 """
 
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.text import normalize_text
 
 Conflict = tuple[Path, str]
-"""The path of the value to change, and why."""
+"""The path of the value to change, and the reason."""
 
 
 def find_conflicts(value: Any) -> Iterator[Conflict]:
-    """Every conflict between values of a configuration file, however wrong the rest of it is."""
+    """Yield every conflict between values of a configuration file, even if other values are invalid."""
     mandators = _entries(value, "mandators")
     yield from _repeated(
         [(("mandators", name, "mandator_id"), mandator.get("mandator_id")) for name, mandator in mandators],
@@ -52,13 +52,13 @@ def _repeated(ids: list[tuple[Path, object]], sentence: str) -> Iterator[Conflic
     for path, number in ids:
         if number is None:
             continue
-        earlier = first.setdefault(_one_spelling(number), path)
+        earlier = first.setdefault(_normalize_id(number), path)
         if earlier != path:
             yield path, f"{sentence}: {'.'.join(map(str, earlier[:-1]))}"
 
 
-def _one_spelling(number: object) -> str:
-    """`100`, `"0100"` and `100.0` are one id, however the file spells it."""
+def _normalize_id(number: object) -> str:
+    """Return an id in one spelling: `100`, `"0100"` and `100.0` are equal."""
     try:
         return str(int(float(text) if "." in (text := str(number)) else text))
     except (ValueError, OverflowError):
@@ -72,7 +72,7 @@ def _attribute_conflicts(path: Path, settings: dict[str, Any]) -> Iterator[Confl
         attribute = normalize_text(str(renamed.get(field.value) or field.value))
         place = (*path, "technical_fields", field.value)
         if attribute in technical:
-            # Blame the entry that was written, not the default it collides with.
+            # Report the entry in the file, not the default that it conflicts with.
             if field.value not in renamed:
                 place = (*path, "technical_fields", technical[attribute].value)
             others = {field, technical[attribute]} - {TechnicalField(str(place[-1]))}
@@ -85,7 +85,7 @@ def _attribute_conflicts(path: Path, settings: dict[str, Any]) -> Iterator[Confl
         place = (*path, "attributes", attribute)
         name = normalize_text(attribute)
         if name in sent:
-            yield place, "the attribute stands here twice, only spelled differently; leave one out"
+            yield place, "the attribute occurs twice, in two spellings; remove one of them"
         sent.add(name)
         if name in technical:
             yield (

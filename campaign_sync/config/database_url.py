@@ -1,4 +1,4 @@
-"""Database URLs: how they are read, and what of one may be shown."""
+"""Parsing of database URLs, and the part of them that may be shown."""
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -8,14 +8,14 @@ from campaign_sync.errors import CampaignSyncError
 
 
 class DatabaseUrlError(CampaignSyncError, ValueError):
-    """A text isn't a database URL that can be read. The message holds nothing of it."""
+    """A text isn't a valid database URL. The message contains nothing of it."""
 
 
 def read_database_url(text: str) -> URL:
-    """The URL, if it can be read without doubt.
+    """Return the parsed URL.
 
     Raises:
-        DatabaseUrlError: it can't.
+        DatabaseUrlError: it is ambiguous or no database URL.
     """
     if is_ambiguous(text):
         raise DatabaseUrlError(f"the URL can be read in several ways; {ENCODING_HINT}")
@@ -23,7 +23,7 @@ def read_database_url(text: str) -> URL:
         return make_url(text)
     except (ArgumentError, ValueError):
         pass
-    # Out here, because the caught exception has the URL in it.
+    # Raised outside of the handler, because the caught exception contains the URL.
     raise DatabaseUrlError(
         "a database URL is expected, like postgresql://user@host/name or sqlite:///folder/file.db; if it is one, "
         + ENCODING_HINT
@@ -31,7 +31,7 @@ def read_database_url(text: str) -> URL:
 
 
 def location(url: URL) -> str:
-    """Where a database is, without user, password and options: they may hold secrets."""
+    """Return the location of a database, without user, password and options, which may be secret."""
     if url.get_backend_name() == "sqlite":
         return url.database or ":memory:"
     host = url.host or url.query.get("host") or "localhost"

@@ -1,4 +1,4 @@
-"""The kinds of single values a configuration is made of. No message repeats a value: it may be a secret."""
+"""The types of single values in the configuration. No message repeats a value, which may be a secret."""
 
 import re
 import ssl
@@ -36,7 +36,7 @@ ENVIRONMENT_REFERENCE, FILE_REFERENCE = (
 """JSON schemas of `{env: NAME}` and `{file: PATH}`."""
 
 REFERENCE: dict[str, Any] = {"anyOf": [ENVIRONMENT_REFERENCE, FILE_REFERENCE]}
-"""JSON schema of a value that may not stand in the file itself."""
+"""JSON schema of a value that must not be in the file itself."""
 
 KEY_PATTERN = r"^[a-z][a-z0-9_]*$"
 
@@ -83,7 +83,7 @@ def _credential(value: object) -> object:
     if isinstance(value, ExternalValue | SecretStr):
         return value
     raise ValueError(
-        "a credential never stands in this file, where copies and version control would spread it; "
+        "a credential must not be in this file, where copies and version control would spread it; "
         "write {env: NAME} and set that environment variable, or {file: PATH} and keep it in that file"
     )
 
@@ -93,13 +93,13 @@ def _hidden(check: Callable[[str], str]) -> Callable[[SecretStr], SecretStr]:
 
 
 def _database_url(text: str) -> str:
-    # SQLAlchemy's own default driver may change, and `postgres:` is what hosting providers hand out.
+    # SQLAlchemy's default driver may change, and hosting providers use `postgres:`.
     text = re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", text)
     problem = None
     try:
         url = read_database_url(text)
         url.get_dialect()
-        if isinstance(password := url.query.get("password"), str):  # as the user's, SQLAlchemy never shows it
+        if isinstance(password := url.query.get("password"), str):  # SQLAlchemy masks only the user's password
             text = (
                 url.set(password=password).difference_update_query(["password"]).render_as_string(hide_password=False)
             )
@@ -111,7 +111,7 @@ def _database_url(text: str) -> str:
         problem = (
             "SQLAlchemy can't use this URL; a database URL is like postgresql://user@host/name or sqlite:///file.db"
         )
-    if problem:  # raised out here, because SQLAlchemy's message has the URL in it
+    if problem:  # raised here, because SQLAlchemy's message contains the URL
         raise ValueError(problem)
     return text
 
@@ -129,7 +129,7 @@ def _no_literal_password(value: object) -> object:
         url = read_database_url(value)
         has_password = url.password is not None or any("password" in key.lower() for key in url.query)
     except DatabaseUrlError:
-        return value  # refused as a URL in a moment
+        return value  # the next validator refuses it
     if has_password:
         raise ValueError(
             "the URL has a password in it; write {env: NAME} and set that environment variable to the URL, or "
@@ -142,7 +142,7 @@ def _no_password(value: str) -> str:
     if may_hold_password(value):
         raise ValueError(
             "the URL has a password in it, or a : before an @; for SFTP there are the keys username and password, "
-            "object stores find their credentials in the environment, and an @ of the path is written %40"
+            "object stores take their credentials from the environment, and an @ in the path is written %40"
         )
     return value
 
@@ -178,11 +178,11 @@ def _ui_url(value: str) -> str:
 
 
 def _stays_inside(host: str) -> bool:
-    """Whether what is sent to this host stays on this machine or in a network that resolves bare names, as Docker's."""
+    """Return whether a host is this machine, or in a network that resolves names without dots, like Docker's."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        return bool(re.fullmatch(r"[a-z][a-z0-9_-]*", host))  # with a digit first, it could be an address after all
+        return bool(re.fullmatch(r"[a-z][a-z0-9_-]*", host))  # with a digit first, it could be an address
 
 
 def _ca_file(value: str) -> str:
@@ -226,13 +226,13 @@ def _cron(value: str) -> str:
 
 
 def _cron_numbers(text: str, field: int) -> list[int]:
-    """The numbers that a valid field stands for; of steps, all that they step over."""
+    """Return the numbers in a valid field, of steps also those in between."""
     _, low, high, names = _CRON_FIELDS[field]
-    found: list[int] = []
+    numbers: list[int] = []
     for item in text.lower().split(","):
         ends = [names.get(end) or int(end) for end in item.partition("/")[0].replace("*", f"{low}-{high}").split("-")]
-        found += range(ends[0], ends[-1] + 1)
-    return found
+        numbers += range(ends[0], ends[-1] + 1)
+    return numbers
 
 
 def _is_cron_item(item: str, low: int, high: int, names: dict[str, int]) -> bool:
@@ -278,8 +278,9 @@ def _email_address(value: str) -> str:
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Name = Annotated[Text, AfterValidator(normalize_text)]
-"""Of something elsewhere, which is looked up without regard to outer blanks and decomposed letters."""
-Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN, max_length=64)]  # as wide as the state's columns
+"""The name of an object in another system, compared without regard to outer blanks and decomposed letters."""
+Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN, max_length=64)]
+"""A name in the configuration, at most as long as its columns in the state database are wide."""
 EmailAddress = Annotated[str, AfterValidator(_email_address)]
 Whole = Annotated[int, BeforeValidator(_no_truth_value)]
 VendorId = Annotated[int, BeforeValidator(_no_truth_value), Field(gt=0, lt=2**63)]

@@ -1,4 +1,4 @@
-"""The configuration file described as JSON schema, for editors and reviews."""
+"""The JSON schema of the configuration file, for editors and reviews."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _ANNOTATIONS = ("title", "description", "default")
 
 
 def configuration_schema() -> dict[str, Any]:
-    """JSON schema (draft 2020-12) of the file. Single values may be references to elsewhere; credentials must be."""
+    """Return the JSON schema (draft 2020-12). Single values may be references, credentials must be."""
     schema = Configuration.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     for section in (schema, *schema["$defs"].values()):
@@ -31,7 +31,7 @@ def _with_references(schema: dict[str, Any]) -> dict[str, Any]:
         return {**schema, "additionalProperties": _with_references(bare["additionalProperties"])}
     if "patternProperties" in bare:
         return {**schema, "additionalProperties": False}
-    if "$ref" in bare:  # a section: its keys have their own defaults
+    if "$ref" in bare:  # a section, whose keys have their own defaults
         return {key: value for key, value in schema.items() if key != "default"}
     return schema
 

@@ -1,4 +1,4 @@
-"""From a file to a `Configuration`, or to every mistake in it at once."""
+"""Loading of the configuration file, with all mistakes reported at once."""
 
 import difflib
 import os
@@ -18,10 +18,10 @@ from campaign_sync.config.yaml_source import Path as KeyPath
 from campaign_sync.errors import CampaignSyncError
 
 CONFIGURATION_VARIABLE = "CAMPAIGN_SYNC_CONFIG"
-"""Environment variable that names the file."""
+"""Environment variable with the path of the file."""
 
 DEFAULT_PATH = Path("campaign_sync.yaml")
-"""Where the file is without that variable."""
+"""The path of the file without that variable."""
 
 _SENTENCES = {
     "missing": "this key is required",
@@ -48,11 +48,11 @@ _SENTENCES = {
     "time_delta_parsing": "a duration is expected, like 90m, 2h, 30d or PT2H30M",
     "value_error": "{error}",
 }
-"""What pydantic found, by its error type, as a sentence to somebody who edits the file."""
+"""Messages for the editor of the file, by pydantic's error types."""
 
 
 class ConfigurationError(CampaignSyncError):
-    """The configuration can't be used. One line per mistake: `file:line:column dotted.path: sentence`."""
+    """The configuration is invalid. One line per mistake: `file:line:column dotted.path: sentence`."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -60,15 +60,15 @@ class ConfigurationError(CampaignSyncError):
 
 
 def load_configuration(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Configuration:
-    """Read, complete and check the configuration.
+    """Read and validate the configuration.
 
     Args:
-        path: the YAML file; by default what `CAMPAIGN_SYNC_CONFIG` names, else `campaign_sync.yaml` in the working
+        path: the YAML file; by default the one in `CAMPAIGN_SYNC_CONFIG`, else `campaign_sync.yaml` in the working
             directory.
-        environ: the environment variables, the process's own by default.
+        environ: the environment variables, by default those of the process.
 
     Raises:
-        ConfigurationError: the file is missing or has mistakes; the message has all of them, each with its place.
+        ConfigurationError: the file is missing or has mistakes; the message lists all with their places.
     """
     environ = os.environ if environ is None else environ
     path = path or Path(environ.get(CONFIGURATION_VARIABLE) or DEFAULT_PATH)
@@ -76,7 +76,7 @@ def load_configuration(path: Path | None = None, environ: Mapping[str, str] | No
     configuration, details = _validated(document.value)
     problems = [
         *document.problems,
-        *(problem for problem in _translated(details, document) if not _known(problem.path, document)),
+        *(problem for problem in _translated(details, document) if not _is_reported(problem.path, document)),
         *(Problem(document.place_of(where), where, sentence) for where, sentence in find_conflicts(document.value)),
     ]
     if problems or configuration is None:
@@ -86,7 +86,7 @@ def load_configuration(path: Path | None = None, environ: Mapping[str, str] | No
 
 
 def _text(path: Path) -> str:
-    """The file's text, strictly as UTF-8. A byte order mark is no text."""
+    """Return the text of the file, which must be UTF-8, without a byte order mark."""
     problem = None
     data = b""
     try:
@@ -104,7 +104,7 @@ def _text(path: Path) -> str:
         before = data[: error.start]
         line, column = before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1
         problem = f"{path}:{line}:{column} byte {error.start} isn't UTF-8; save the file in the encoding UTF-8"
-    if problem:  # raised out here, so that no context carries the file's bytes along
+    if problem:  # raised here, so that no exception context contains the file's bytes
         raise ConfigurationError([problem])
     return text.removeprefix("\ufeff")
 
@@ -149,8 +149,8 @@ def _translated(details: list[ErrorDetails], document: Document) -> Iterator[Pro
         yield Problem(document.place_of(path, of_key=is_key), path, sentence)
 
 
-def _known(path: KeyPath, document: Document) -> bool:
-    """Whether `path` leads to a value that couldn't be read: it has been reported, that it is missing isn't news."""
+def _is_reported(path: KeyPath, document: Document) -> bool:
+    """Return whether the value at `path` couldn't be read, which is reported already."""
     return any(path[: len(unreadable)] == unreadable for unreadable in document.unreadable)
 
 
@@ -162,12 +162,12 @@ def _unknown_key(path: KeyPath) -> str:
 
 
 def _known_keys(path: KeyPath) -> list[str]:
-    """The keys of the section that `path` leads to."""
+    """Return the keys of the section at `path`."""
     kind: Any = Configuration
     for step in path:
         is_section = isinstance(kind, type) and issubclass(kind, BaseModel)
         kind = kind.model_fields[str(step)].annotation if is_section else get_args(kind)[1]
-        if isinstance(kind, UnionType):  # a section that may be left out
+        if isinstance(kind, UnionType):  # an optional section
             kind = get_args(kind)[0]
     return list(kind.model_fields)
 

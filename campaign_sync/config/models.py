@@ -43,19 +43,19 @@ def _refuse_removed_strategy(value: object) -> object:
 
 
 Strategy = Literal["clear_refill", "differential"]
-"""The ways of replacing a list."""
+"""The ways to replace a list."""
 
 
 SmartCampaigns = Literal["warn", "refuse"]
-"""What a Smart Campaign that is being sent does to a replace that has waited for it long enough."""
+"""Whether a replacement goes on or is refused after it has waited `max_wait` for a running Smart Campaign."""
 
 
 UnsubscribeLists = Literal["client", "per_list"]
-"""Whether a mandator has one unsubscribe list, or some of its recipient lists have their own."""
+"""Whether a mandator has a single unsubscribe list, or recipient lists may have their own."""
 
 
 class OptimizelySettings(ConfigModel):
-    """How to reach Optimizely Campaign."""
+    """The connection to Optimizely Campaign."""
 
     base_url: BaseUrl
     """Address of the SOAP API up to and without `/Rpc<Service>`, like https://api.campaign.episerver.net/soap11."""
@@ -70,7 +70,7 @@ class OptimizelySettings(ConfigModel):
 
 
 class ConsentKindSettings(ConfigModel):
-    """The CRM's own words for what happens to a consent; granted, confirmed and withdrawn are always understood."""
+    """The CRM's words for consent events besides granted, confirmed and withdrawn, which are always understood."""
 
     granted: tuple[Name, ...] = ()
     """Words that grant a consent."""
@@ -80,7 +80,7 @@ class ConsentKindSettings(ConfigModel):
     """Words that do neither, like those for a double opt-in that isn't confirmed yet."""
 
     @model_validator(mode="after")
-    def _one_meaning_each(self) -> Self:
+    def _check_words_are_distinct(self) -> Self:
         words = [normalize_word(word) for word in (*self.granted, *self.withdrawn, *self.ignored)]
         for word in words:
             if word in STANDARD_WORDS:
@@ -91,14 +91,14 @@ class ConsentKindSettings(ConfigModel):
 
     @property
     def words(self) -> ConsentWords:
-        """The domain's words."""
+        """The words for the domain, normalized."""
         return ConsentWords(
-            *(frozenset(map(normalize_word, each)) for each in (self.granted, self.withdrawn, self.ignored))
+            *(frozenset(map(normalize_word, words)) for words in (self.granted, self.withdrawn, self.ignored))
         )
 
 
 class CrmSettings(ConfigModel):
-    """How to reach the CRM."""
+    """The connection to the CRM."""
 
     adapter: Literal["sql"] = "sql"
     """The kind of CRM: `sql` for tables or views in any database SQLAlchemy can reach."""
@@ -109,32 +109,32 @@ class CrmSettings(ConfigModel):
 
 
 class StorageSettings(ConfigModel):
-    """Where the product keeps what is its own. Relative paths begin at the working directory."""
+    """Where the product stores its own data. Relative paths begin at the working directory."""
 
     frames: Location = ".campaign_sync/frames"
     """Folder or URL (s3://, gs://, abfs://) for selections, snapshots and raw feedback."""
     state_url: StateUrl = Field(
         default=SecretStr(_STATE_URL),
-        json_schema_extra={"default": _STATE_URL},  # pydantic hides it, being the default of a secret
+        json_schema_extra={"default": _STATE_URL},  # pydantic hides defaults of secrets
     )
     """SQLAlchemy URL of the product's own tables, SQLite or PostgreSQL; one with a password only as a reference."""
 
 
 class MailingSettings(ConfigModel):
-    """What mailings of a mandator have to do with replacing its lists."""
+    """How replacements take account of a mandator's mailings."""
 
     watch: bool = True
-    """Whether a list waits for mailings that use it. Off only where the account lacks the MailingWebservice."""
+    """Whether a list waits for mailings that use it. Off only if the account lacks the MailingWebservice."""
     quiet_before_mailing: Duration = timedelta(minutes=60)
-    """How long before a mailing starts its lists aren't cleared any more."""
+    """How long before the start of a mailing its lists aren't cleared any more."""
     max_wait: Duration = timedelta(minutes=30)
-    """How long a replace waits for such a mailing before it gives up untouched."""
+    """How long a replacement waits for such a mailing before it fails with the list unchanged."""
     smart_campaigns: SmartCampaigns = "warn"
-    """What a replace does once it has waited so long for a Smart Campaign: go on with a warning, or refuse."""
+    """What a replacement does after waiting for a Smart Campaign: go on with a warning, or refuse."""
 
 
 class SelectSettings(ConfigModel):
-    """Who belongs into the list: exactly one marketing list or report of the CRM, by name."""
+    """The selection in the CRM: exactly one marketing list or report, by name."""
 
     marketing_list: Name | None = None
     """Name of a marketing list in the CRM."""
@@ -149,75 +149,75 @@ class SelectSettings(ConfigModel):
 
     @property
     def kind(self) -> Literal["marketing_list", "report"]:
-        """Which of the two it is."""
+        """The kind of selection."""
         return "report" if self.marketing_list is None else "marketing_list"
 
     @property
     def name(self) -> str:
-        """Its name in the CRM."""
+        """The name of the selection in the CRM."""
         return self.marketing_list or self.report or ""
 
 
 class Limits(ConfigModel):
-    """How large the list may be, and how far it may move in one replace."""
+    """How large the list may be, and how much one replacement may change it."""
 
     min_rows: Whole = Field(default=1, ge=0)
-    """Fewer rows stop the replace."""
+    """Fewer rows stop the replacement."""
     max_rows: Annotated[Whole, Field(ge=0)] | None = None
-    """More rows stop the replace; no upper bound where left out."""
+    """More rows stop the replacement; no upper bound if left out."""
     max_shrink: Number = Field(default=0.2, ge=0, le=1)
-    """Largest loss of rows as a share of the last replace: 0.2 is 20 %."""
+    """Largest loss of rows as a share of the last replacement: 0.2 is 20 %."""
     max_growth: Number = Field(default=0.5, ge=0)
-    """Largest gain of rows as a share of the last replace: 0.5 is 50 %."""
+    """Largest gain of rows as a share of the last replacement: 0.5 is 50 %."""
 
     @model_validator(mode="after")
-    def _some_size_is_allowed(self) -> Self:
+    def _check_bounds(self) -> Self:
         if self.max_rows is not None and self.max_rows < self.min_rows:
             raise ValueError("max_rows is smaller than min_rows, so no list could ever pass")
         return self
 
     def size_limits(self) -> SizeLimits:
-        """The domain's limits."""
+        """Return the limits for the domain."""
         return SizeLimits(self.min_rows, self.max_rows, self.max_shrink, self.max_growth)
 
 
 class RecipientListSettings(ConfigModel):
-    """One recipient list, and who belongs into it."""
+    """A recipient list, and the selection that belongs into it."""
 
     title: Title | None = None
-    """What people call the list, in any script; its name where left out."""
+    """The display name of the list, in any script; its key if left out."""
     recipient_list_id: VendorId
     """The vendor's id of the list."""
     kind: Literal["regular"]
-    """Kind of the list at the vendor. Only regular lists can be replaced, and the API can't tell which they are."""
+    """Kind of the list at the vendor. Only regular lists can be replaced, and the API doesn't return the kind."""
     opt_in_id: Name
-    """The one opt-in (advertising consent) that everybody in the list must have granted."""
+    """The opt-in (advertising consent) that everybody in the list must have granted."""
     select: SelectSettings
-    """Who belongs into the list."""
+    """The selection of the people who belong into the list."""
     attributes: dict[Name, Name] = Field(default_factory=dict)
-    """What is sent beside the technical fields; list attribute: CRM column."""
+    """What is sent besides the technical fields; list attribute: CRM column."""
     technical_fields: dict[TechnicalField, Name] = Field(default_factory=dict)
-    """Only where a list names one differently; technical field: list attribute."""
+    """Only if a list has another name for one; technical field: list attribute."""
     limits: Limits = Limits()
-    """Sizes beyond which the list isn't touched."""
+    """Sizes beyond which the list isn't changed."""
     strategy: Annotated[Strategy, BeforeValidator(_refuse_removed_strategy)] = "clear_refill"
-    """How the list is replaced; docs/safety.md compares the ways."""
+    """How the list is replaced; docs/safety.md compares the strategies."""
     id_attribute: Name | None = None
-    """Under which name the vendor gives out a recipient's id, where it is none that is found out by itself."""
+    """The attribute in which the vendor returns a recipient's id, if it isn't detected automatically."""
     max_snapshot_age: Duration = timedelta(hours=6)
-    """How old a snapshot may be when it is sent."""
+    """The maximum age of a snapshot when it is sent."""
 
     def technical_attribute(self, field: TechnicalField) -> str:
-        """The list attribute that holds a technical field: the field's own name unless configured otherwise."""
+        """Return the list attribute of a technical field, by default the name of the field."""
         return self.technical_fields.get(field, field.value)
 
     def display_name(self, name: str) -> str:
-        """What people call the list, whose key in the configuration is `name`."""
+        """Return the display name of the list, whose key in the configuration is `name`."""
         return self.title or name
 
 
 class MandatorSettings(ConfigModel):
-    """One mandator of Optimizely Campaign (a client; a closed workspace)."""
+    """A mandator of Optimizely Campaign (a client; a closed workspace)."""
 
     mandator_id: VendorId
     """The vendor's id of the mandator."""
@@ -226,38 +226,38 @@ class MandatorSettings(ConfigModel):
     password: Credential
     """Password of the API user; {env: NAME} or {file: PATH}."""
     title: Title | None = None
-    """What people call the mandator, in any script; its name where left out."""
+    """The display name of the mandator, in any script; its key if left out."""
     owners: tuple[Owner, ...] = ()
-    """Who looks after its lists: e-mail addresses, or teams like team:marketing."""
+    """Who is responsible for its lists: e-mail addresses, or teams like team:marketing."""
     schedule: CronExpression | None = None
-    """When the daily replace runs, as five cron fields in the mandator's time zone; never by itself where left out."""
+    """When the daily run starts, as five cron fields in the mandator's time zone; not scheduled if left out."""
     crm_export: CrmExportSettings | None = None
-    """What starts the day before its planned time; nothing does where left out."""
+    """The CRM export that starts the daily run before its planned time; none if left out."""
     deadline: CronExpression | None = None
-    """By when the lists must be there, as five cron fields in the mandator's time zone; by the schedule if left out."""
+    """The deadline of the lists, as five cron fields in the mandator's time zone; by the schedule if left out."""
     automation: AutomationSettings = AutomationSettings()
-    """What of the automation is there."""
+    """The parts of the automation."""
     timezone: TimeZoneName = "Europe/Berlin"
-    """Time zone of the schedule and of times in the feedback that don't name theirs."""
+    """Time zone of the schedule, and of times in the feedback without a zone."""
     feedback: FeedbackSettings = FeedbackSettings()
     """How bounces and unsubscribes are fetched."""
     responses: ResponseSettings | None = None
-    """How opens, clicks and other responses are brought back; not at all where left out."""
+    """How opens, clicks and other responses are imported; not at all if left out."""
     canary_address: EmailAddress | None = None
-    """An address of yours that has unsubscribed from this mandator. By it a list shows whether it is a regular one."""
+    """An address of yours that has unsubscribed from this mandator. It shows whether a list is a regular one."""
     unsubscribe_lists: UnsubscribeLists = "client"
-    """`per_list` where the vendor's support has given recipient lists an unsubscribe list of their own."""
+    """`per_list` if the vendor's support has set up unsubscribe lists for single recipient lists."""
     alarms_to: list[EmailAddress] = Field(default_factory=list)
-    """Who gets this mandator's alarms by mail, instead of alarms.email.to."""
+    """Recipients of this mandator's alarms by mail, instead of alarms.email.to."""
     mailings: MailingSettings = MailingSettings()
-    """What mailings have to do with replacing lists."""
+    """How replacements take account of mailings."""
     lists: dict[Key, RecipientListSettings] = Field(min_length=1)
     """The recipient lists by a name of your choice (lower-case letters, digits, underscores)."""
 
     @property
     def opt_ins_of_lists(self) -> dict[int, str]:
         """The opt-in of each recipient list, by the list's id."""
-        return {one.recipient_list_id: one.opt_in_id for one in self.lists.values()}
+        return {settings.recipient_list_id: settings.opt_in_id for settings in self.lists.values()}
 
     @property
     def zone(self) -> ZoneInfo:
@@ -265,23 +265,23 @@ class MandatorSettings(ConfigModel):
         return ZoneInfo(self.timezone)
 
     def display_name(self, name: str) -> str:
-        """What people call the mandator, whose key in the configuration is `name`."""
+        """Return the display name of the mandator, whose key in the configuration is `name`."""
         return self.title or name
 
 
 class Configuration(ConfigModel):
-    """Which recipient lists are replaced, from where, and under which conditions."""
+    """The whole configuration file."""
 
     optimizely: OptimizelySettings
-    """How to reach Optimizely Campaign."""
+    """The connection to Optimizely Campaign."""
     crm: CrmSettings
-    """How to reach the CRM."""
+    """The connection to the CRM."""
     storage: StorageSettings = StorageSettings()
-    """Where the product keeps what is its own."""
+    """Where the product stores its own data."""
     alarms: AlarmSettings = AlarmSettings()
-    """Who is told when something is wrong."""
+    """The channels for notices of incidents."""
     telemetry: TelemetrySettings = TelemetrySettings()
-    """Where spans and metrics go; nowhere where left out."""
+    """Where spans and metrics are sent; nowhere if left out."""
     reports: ReportSettings = ReportSettings()
     """The daily report of each mandator."""
     mandators: dict[Key, MandatorSettings] = Field(min_length=1)

@@ -1,4 +1,4 @@
-"""The sections about what comes back from the vendor: feedback and responses."""
+"""The sections `feedback` and `responses`: what the vendor returns, and how it is read."""
 
 from dataclasses import replace
 from datetime import UTC, timedelta, tzinfo
@@ -30,44 +30,44 @@ from campaign_sync.domain.layout import Layout
 from campaign_sync.domain.response import RESPONSE_READER_KINDS
 
 ReaderName = Literal["getOutBounces", "getUnsubscribes", "getMailingUnsubscribes", "getResponses"]
-"""The vendor's closed-loop operations that tell of people who left or can't be reached."""
+"""The vendor's closed-loop operations that return bounces and unsubscribes."""
 
 ResponseReaderName = Literal["getOpens", "getClicks", "getResponses"]
-"""The vendor's closed-loop operations that tell what recipients did with a mailing."""
+"""The vendor's closed-loop operations that return responses to mailings."""
 
 
 class RowSettings(ConfigModel):
-    """Where rows hold what is needed, as agreed with the vendor."""
+    """The columns of rows, as agreed with the vendor."""
 
     recipient: Column = 0
     """Column with the recipient id: its position from 0, or its name in the header row."""
     time: Column | None = 1
-    """Column with the time of the event; null where getOutBounces gives none."""
+    """Column with the time of the event; null if getOutBounces returns none."""
     category: Column | None = None
-    """Column that tells hard bounces from soft ones and from other replies; getResponses needs it."""
+    """Column that distinguishes hard bounces, soft bounces and other replies; getResponses needs it."""
     mailing: Column | None = None
-    """Column with the id of the mailing; of getMailingUnsubscribes it is 1, and the time 2, where neither is named."""
+    """Column with the id of the mailing; for getMailingUnsubscribes 1, with the time in 2, if both are left out."""
     opt_in_id: Column | None = None
-    """Column with the list field opt-in-id, where the vendor adds it to the rows: the one consent that is affected."""
+    """Column with the list field opt-in-id, if the vendor adds it to the rows: the only consent that is affected."""
     entity_type: Column | None = None
     """Column with the list field entity-type, likewise; with entity_id it names the record of the CRM."""
     entity_id: Column | None = None
     """Column with the list field entity-id, likewise."""
     header: bool | None = None
-    """Whether rows begin with the columns' names; found out by itself where left out."""
+    """Whether the rows begin with a header; detected automatically if left out."""
     time_format: TimeFormat = "epoch_ms"
     """`epoch_ms`, `iso` or a strptime pattern."""
     timezone: TimeZoneName | None = None
-    """Time zone of times that don't name theirs; the mandator's where left out."""
+    """Time zone of times without a zone; the mandator's if left out."""
 
     @model_validator(mode="after")
-    def _names_need_a_header(self) -> Self:
+    def _check_header(self) -> Self:
         if self.header is False and any(isinstance(column, str) for column in self.layout(UTC).columns.values()):
             raise ValueError("columns are named, so the rows must have a header: leave header out, or use positions")
         return self
 
     def layout(self, zone: tzinfo) -> Layout:
-        """The domain's layout. `zone` is used where neither the times nor this section name one."""
+        """Return the layout for the domain. `zone` applies if neither the times nor this section have one."""
         return Layout(
             recipient=self.recipient,
             time=self.time,
@@ -83,47 +83,47 @@ class RowSettings(ConfigModel):
 
 
 class ReaderSettings(RowSettings):
-    """Where the rows of a closed-loop reader of feedback hold what is needed."""
+    """The rows of a closed-loop reader of feedback."""
 
     no_bounces: tuple[Text, ...] = ()
-    """Categories of yours that are no bounces; autoresponder and unknown are known to be none."""
+    """Your own categories that are no bounces, besides autoresponder and unknown."""
 
     files: Text | None = None
-    """Which of the delivered files hold these rows, like unsubscribes_*.csv; only with feedback.files."""
+    """The delivered files with these rows, like unsubscribes_*.csv; only with feedback.files."""
 
 
 class ResponseReaderSettings(RowSettings):
-    """Where the rows of a closed-loop reader of responses hold what is needed."""
+    """The rows of a closed-loop reader of responses."""
 
     time: Column = 2
     """Column with the time of the event."""
     category: Column | None = None
-    """Column with the category of an answer; only of getResponses."""
+    """Column with the category of an answer; only for getResponses."""
     mailing: Column = 1
     """Column with the id of the mailing."""
     link: Column | None = None
-    """Column with the clicked link; only of getClicks."""
+    """Column with the clicked link; only for getClicks."""
 
     def layout(self, zone: tzinfo) -> Layout:
-        """The domain's layout. `zone` is used where neither the times nor this section name one."""
+        """Return the layout for the domain. `zone` applies if neither the times nor this section have one."""
         return replace(super().layout(zone), link=self.link)
 
 
 class FileSettings(ConfigModel):
-    """Where a job of the vendor's delivers feedback as CSV files, in place of the closed-loop readers."""
+    """Where an export job of the vendor delivers feedback as CSV files, in place of the closed-loop readers."""
 
     url: Location
     """A folder, or sftp://host/folder."""
     username: Credential | None = None
     """User of the SFTP server; {env: NAME} or {file: PATH}."""
     password: Credential | None = None
-    """The user's password; {env: NAME} or {file: PATH}. Better a key_file."""
+    """The user's password; {env: NAME} or {file: PATH}. A key_file is better."""
     key_file: Text | None = None
     """File with the user's private key."""
     known_hosts: Text | None = None
-    """File with the server's host key; ~/.ssh/known_hosts where left out."""
+    """File with the server's host key; ~/.ssh/known_hosts if left out."""
     separator: Literal[";", ",", "\t", "|"] | None = None
-    """What separates the columns; found out by itself where left out."""
+    """The separator of the columns; detected automatically if left out."""
 
 
 def _default_readers() -> dict[ReaderName, ReaderSettings]:
@@ -134,34 +134,34 @@ class FeedbackSettings(ConfigModel):
     """How bounces and unsubscribes are fetched."""
 
     readers: dict[ReaderName, ReaderSettings] = Field(default_factory=_default_readers)
-    """The closed-loop readers to be asked, and how their rows are laid out: of bounces and of unsubscribes one each."""
+    """The closed-loop readers and the layouts of their rows, with at least one each for bounces and unsubscribes."""
     files: FileSettings | None = None
-    """Delivered files to be read in place of asking the readers."""
+    """Delivered files that are read in place of calling the readers."""
     overlap: Duration = timedelta(hours=2)
-    """How far every window reaches back into the one before, for files that came late."""
+    """How far each window overlaps the previous one, for files that arrive late."""
     lifetime: Duration = timedelta(days=30)
-    """How long the vendor keeps feedback, 14 to 30 days. The very first import reaches back so far."""
+    """How long the vendor keeps feedback, 14 to 30 days. The very first import covers all of it."""
     max_age: Duration = timedelta(hours=36)
-    """How old imported feedback may be when a list is replaced."""
+    """The maximum age of imported feedback when a list is replaced."""
     schedule: CronExpression | None = None
-    """When feedback is imported between the daily replaces, like "15 * * * *"; lists stay as they are."""
+    """When feedback is imported between the daily runs, like "15 * * * *"; lists aren't changed."""
     audit: CronExpression | None = "0 2 * * 0"
-    """When the CRM is compared with the vendor's unsubscribe list and blocklist; never where null."""
+    """When the CRM is compared with the vendor's unsubscribe list and blocklist; never if null."""
     keep_files: Duration = timedelta(days=400)
-    """How long the rows are kept as they came."""
+    """How long the original rows are kept."""
 
     @property
     def readers_by_name(self) -> dict[str, ReaderSettings]:
-        """The readers, under their names as any text."""
+        """The settings of the readers by name."""
         return {str(name): settings for name, settings in self.readers.items()}
 
     def reader(self, name: str) -> ReaderSettings | None:
-        """The settings of a reader; None where it isn't configured."""
+        """Return the settings of a reader; None if it isn't configured."""
         return self.readers_by_name.get(name)
 
     @property
     def opt_in_readers(self) -> tuple[str, ...]:
-        """The readers of unsubscribes whose rows name the opt-in that is affected."""
+        """The readers of unsubscribes whose rows name the opt-in concerned."""
         return tuple(
             str(name)
             for name, reader in self.readers.items()
@@ -170,23 +170,23 @@ class FeedbackSettings(ConfigModel):
 
     @property
     def age_limits(self) -> AgeLimits:
-        """How old feedback may become."""
+        """The limits for the age of feedback."""
         return AgeLimits(self.max_age, self.lifetime, by_files=self.files is not None)
 
     @field_validator("lifetime")
     @classmethod
-    def _lifetime_is_the_vendors(cls, value: timedelta) -> timedelta:
+    def _check_lifetime(cls, value: timedelta) -> timedelta:
         if not SHORTEST_LIFETIME <= value <= LONGEST_LIFETIME:
             raise ValueError(
-                f"the vendor keeps feedback for {SHORTEST_LIFETIME.days}d to {LONGEST_LIFETIME.days}d; name what was "
-                "agreed with it, for it decides from which day on unsubscribes are lost"
+                f"the vendor keeps feedback for {SHORTEST_LIFETIME.days}d to {LONGEST_LIFETIME.days}d; set what was "
+                "agreed with it, because it decides from which day on unsubscribes are lost"
             )
         return value
 
     @field_validator("readers", mode="before")
     @classmethod
-    def _mailings_stand_before_the_time(cls, value: object) -> object:
-        """Where nothing is said of mailing and time, getMailingUnsubscribes gives recipient, mailing, time."""
+    def _set_mailing_column(cls, value: object) -> object:
+        """Set the default columns of getMailingUnsubscribes: recipient, mailing, time."""
         if not isinstance(value, dict):
             return value
         layout = value.get(MAILING_UNSUBSCRIBES)
@@ -195,14 +195,14 @@ class FeedbackSettings(ConfigModel):
         return {**value, MAILING_UNSUBSCRIBES: {**layout, "mailing": 1, "time": 2}}
 
     @model_validator(mode="after")
-    def _readers_are_complete(self) -> Self:
+    def _check_readers(self) -> Self:
         for kind in FeedbackKind:
             names = [name for name, of in READER_KINDS.items() if of is kind]
             if not set(names) & set(self.readers):
                 raise ValueError(f"readers has none for {kind.value}; add {' or '.join(names)}")
         for name, reader in self.readers.items():
             if name == RESPONSES and reader.category is None:
-                raise ValueError(f"readers.{name} needs a category, to tell bounces from other replies")
+                raise ValueError(f"readers.{name} needs a category, to distinguish bounces from other replies")
             if reader.time is None and name != OUT_BOUNCES:
                 raise ValueError(f"readers.{name} needs a time; only {OUT_BOUNCES} can do without")
             if self.files and reader.files is None:
@@ -213,23 +213,23 @@ class FeedbackSettings(ConfigModel):
 
 
 class ResponseSettings(ConfigModel):
-    """How opens, clicks and other responses are brought back."""
+    """How opens, clicks and other responses are imported."""
 
     readers: dict[ResponseReaderName, ResponseReaderSettings] = Field(min_length=1)
-    """The closed-loop readers to be asked, and how their rows are laid out."""
+    """The closed-loop readers and the layouts of their rows."""
     schedule: CronExpression | None = None
-    """When they are asked, like "*/30 * * * *"; never by itself where left out."""
+    """When responses are imported, like "*/30 * * * *"; not scheduled if left out."""
 
     def reader(self, name: str) -> ResponseReaderSettings | None:
-        """The settings of a reader; None where it isn't configured."""
+        """Return the settings of a reader; None if it isn't configured."""
         return {str(key): settings for key, settings in self.readers.items()}.get(name)
 
     @model_validator(mode="after")
-    def _readers_tell_what_they_can(self) -> Self:
+    def _check_columns(self) -> Self:
         for name, reader in self.readers.items():
             known = RESPONSE_READER_KINDS[name].detail
             for column, place in (("link", reader.link), ("category", reader.category)):
                 if place is not None and column != known:
-                    teller = next(key for key, kind in RESPONSE_READER_KINDS.items() if kind.detail == column)
-                    raise ValueError(f"readers.{name} has no {column}, only {teller} does; leave it out")
+                    source = next(key for key, kind in RESPONSE_READER_KINDS.items() if kind.detail == column)
+                    raise ValueError(f"readers.{name} has no {column}, only {source} does; leave it out")
         return self

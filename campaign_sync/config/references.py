@@ -1,4 +1,4 @@
-"""Values that don't stand in the configuration file: `{env: NAME}` and `{file: PATH}`."""
+"""References to values outside of the configuration file: `{env: NAME}` and `{file: PATH}`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,21 +6,21 @@ from pathlib import Path
 from campaign_sync.errors import CampaignSyncError
 
 MAX_BYTES = 64 * 1024
-"""The largest file a single value is read from. What is larger was never meant."""
+"""The largest file that a value is read from. A larger one must be a mistake."""
 
 
 class ExternalValue(str):
-    """A value that came out of an environment variable or a file of its own: copies of this file don't spread it."""
+    """A value of an environment variable or a separate file, so that copies of the configuration don't contain it."""
 
     __slots__ = ()
 
 
 class UnavailableError(CampaignSyncError):
-    """There is no such value. The message never holds one."""
+    """The value of a reference can't be read. The message never contains a value."""
 
 
 def from_environment(name: str, environ: Mapping[str, str]) -> ExternalValue:
-    """The value of an environment variable.
+    """Return the value of an environment variable.
 
     Raises:
         UnavailableError: it is unset or empty.
@@ -31,7 +31,7 @@ def from_environment(name: str, environ: Mapping[str, str]) -> ExternalValue:
 
 
 def from_file(name: str) -> ExternalValue:
-    """What a file holds, without the line break at its end, which editors add.
+    """Return the content of a file, without the line break at its end, which editors add.
 
     Raises:
         UnavailableError: the file can't be read as a text of at most `MAX_BYTES`, or is empty.
@@ -51,13 +51,13 @@ def from_file(name: str) -> ExternalValue:
         else:
             value = value.removesuffix("\n").removesuffix("\r")
             problem = "" if value else "is empty"
-    if problem:  # raised out here, so that no context carries the file's bytes along
+    if problem:  # raised here, so that no exception context contains the file's bytes
         raise UnavailableError(f"the file {name} {problem}")
     return ExternalValue(value)
 
 
 def _content(path: Path) -> bytes:
-    if path.exists() and not path.is_file():  # a pipe would keep us waiting
+    if path.exists() and not path.is_file():  # a pipe would block
         raise OSError(0, "it is a folder" if path.is_dir() else "it isn't a regular file")
     with path.open("rb") as stream:
         return stream.read(MAX_BYTES + 1)

@@ -1,4 +1,4 @@
-"""The section of the configuration on daily reports."""
+"""The section `reports`: the daily reports."""
 
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -9,17 +9,17 @@ from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.field_types import Duration
 
 Language = Literal["de", "en"]
-"""The languages that reports are written in."""
+"""The languages of reports."""
 
 
-def _each_once(languages: tuple[Language, ...]) -> tuple[Language, ...]:
+def _unique(languages: tuple[Language, ...]) -> tuple[Language, ...]:
     return tuple(dict.fromkeys(languages))
 
 
 class ReportSettings(ConfigModel):
-    """The daily report of each mandator: pages for people who send mailings."""
+    """The daily report of each mandator, for people who send mailings."""
 
-    languages: Annotated[tuple[Language, ...], AfterValidator(_each_once)] = ("de", "en")
-    """Languages it is written in; an empty list for no reports."""
+    languages: Annotated[tuple[Language, ...], AfterValidator(_unique)] = ("de", "en")
+    """Languages of the report; an empty list for no reports."""
     keep: Duration = timedelta(days=400)
-    """How long the page of a day is kept."""
+    """How long the report of a day is kept."""

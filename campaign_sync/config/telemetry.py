@@ -1,4 +1,4 @@
-"""The section `telemetry`: where spans and metrics go. Nothing happens unless it is there."""
+"""The section `telemetry`: where spans and metrics are sent. Without it none are."""
 
 from importlib.util import find_spec
 from typing import Annotated, Self
@@ -29,7 +29,7 @@ def _endpoint(value: str) -> str:
     return value.rstrip("/")
 
 
-def _prom(value: str) -> str:
+def _prom_file(value: str) -> str:
     if not value.endswith(".prom"):
         raise ValueError("node_exporter reads only files that end in .prom")
     return value
@@ -48,19 +48,19 @@ class OtlpSettings(ConfigModel):
     endpoint: Annotated[str, AfterValidator(_endpoint)]
     """Its URL up to and without /v1/traces, like http://collector:4318."""
     headers: dict[Text, Credential] = Field(default_factory=dict)
-    """What is sent along with every request, each as {env: NAME}."""
+    """Headers of every request, each as {env: NAME}."""
 
     @model_validator(mode="after")
-    def _extra_is_installed(self) -> Self:
+    def _check_extra(self) -> Self:
         if not all(map(_is_installed, _EXTRA)):
             raise ValueError("this takes `pip install campaign-sync[telemetry]`")
         return self
 
 
 class TelemetrySettings(ConfigModel):
-    """Where spans and metrics go."""
+    """Where spans and metrics are sent."""
 
     otlp: OtlpSettings | None = None
-    """The collector that gets spans and counts; none where left out."""
-    prometheus_file: Annotated[Text, AfterValidator(_prom)] | None = None
-    """The file for node_exporter's textfile collector, ending in .prom; none where left out."""
+    """The collector for spans and metrics; none if left out."""
+    prometheus_file: Annotated[Text, AfterValidator(_prom_file)] | None = None
+    """The file for node_exporter's textfile collector, ending in .prom; none if left out."""

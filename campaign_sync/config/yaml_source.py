@@ -1,4 +1,4 @@
-"""A YAML text as plain values that remember where they stand, with what `{env: NAME}` and `{file: PATH}` stand for."""
+"""A YAML text as plain values with their places, and with the values of `{env: NAME}` and `{file: PATH}`."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import yaml
 from campaign_sync.config.references import ExternalValue, UnavailableError, from_environment, from_file
 
 Path = tuple[str | int, ...]
-"""The keys and positions that lead from the top of the file to a value."""
+"""The keys and positions from the top of the file to a value."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class Place:
 
     @classmethod
     def of(cls, mark: yaml.Mark) -> "Place":
-        """PyYAML's mark, which counts from 0."""
+        """Return the place of PyYAML's mark, which counts from 0."""
         return cls(mark.line + 1, mark.column + 1)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong in the file. The sentence never repeats a value, for it may be a secret."""
+    """A mistake in the file. The sentence never repeats a value, which may be a secret."""
 
     place: Place
     path: Path
@@ -36,17 +36,17 @@ class Problem:
 
 @dataclass
 class Document:
-    """What the file says: plain values, the place of every key and value, and what is wrong already."""
+    """The content of the file: plain values, the places of all keys and values, and the mistakes so far."""
 
     value: Any = field(default=None, repr=False)
     values: dict[Path, Place] = field(default_factory=dict)
     keys: dict[Path, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     unreadable: set[Path] = field(default_factory=set)
-    """Where None stands for a value that couldn't be read; `problems` says why."""
+    """The paths of values that couldn't be read and are None; `problems` has the reasons."""
 
     def place_of(self, path: Path, *, of_key: bool = False) -> Place:
-        """Where `path` stands; for something that isn't there, where the section is that lacks it."""
+        """Return the place of a path; for a missing value, that of the section that lacks it."""
         if not of_key and path in self.values:
             return self.values[path]
         while path and path not in self.keys:
@@ -57,20 +57,20 @@ class Document:
 def read_document(text: str, environ: Mapping[str, str]) -> Document:
     """Parse one YAML document.
 
-    Unset variables, unreadable files, repeated keys and values YAML can't build become `problems` of the document and
-    None as a value.
+    Unset variables, unreadable files, repeated keys and invalid values become `problems` of the document, with None as
+    the value.
 
     Raises:
         yaml.YAMLError: the text isn't YAML.
     """
     loader = yaml.SafeLoader(text)
     try:
-        return _Reading(loader, environ).read(loader.get_single_node())
+        return _DocumentReader(loader, environ).read(loader.get_single_node())
     finally:
         loader.dispose()
 
 
-class _Reading:
+class _DocumentReader:
     def __init__(self, loader: yaml.SafeLoader, environ: Mapping[str, str]) -> None:
         self._loader = loader
         self._environ = environ
@@ -112,20 +112,20 @@ class _Reading:
         self._loader.flatten_mapping(node)
         reference = _reference(node)
         if reference is not None:
-            return self._from_elsewhere(*reference, node, path)
+            return self._external_value(*reference, node, path)
         mapping: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 self._problem(key, path, "a key must be plain text")
                 continue
-            # As written: what YAML would make of a key (`No` is a truth value, `0123` a number) was never meant.
+            # The key as written, not as YAML converts it: `No` to a truth value, `0123` to a number.
             inner = (*path, key.value)
             self._document.keys[inner] = Place.of(key.start_mark)
             mapping[key.value] = self._value(value, inner)
         return mapping
 
     def _refuse_repeated_keys(self, node: yaml.MappingNode, path: Path) -> None:
-        if id(node) in self._checked:  # an alias: looked at already, and merged keys may repeat
+        if id(node) in self._checked:  # an alias that was checked before; merged keys may repeat
             return
         self._checked.add(id(node))
         seen: dict[Hashable, Place] = {}
@@ -134,10 +134,10 @@ class _Reading:
                 continue
             if key.value in seen:
                 first = seen[key.value]
-                self._problem(key, (*path, key.value), f"the key stands here twice, first in line {first.line}")
+                self._problem(key, (*path, key.value), f"the key occurs twice, first in line {first.line}")
             seen.setdefault(key.value, Place.of(key.start_mark))
 
-    def _from_elsewhere(self, key: str, name: str, node: yaml.Node, path: Path) -> ExternalValue | None:
+    def _external_value(self, key: str, name: str, node: yaml.Node, path: Path) -> ExternalValue | None:
         try:
             return from_environment(name, self._environ) if key == "env" else from_file(name)
         except UnavailableError as error:
@@ -153,7 +153,7 @@ class _Reading:
 
 
 def _reference(node: yaml.MappingNode) -> tuple[str, str] | None:
-    """Key and NAME or PATH where the node is `{env: NAME}` or `{file: PATH}`."""
+    """Return key and NAME or PATH if the node is `{env: NAME}` or `{file: PATH}`."""
     if len(node.value) != 1:
         return None
     key, value = node.value[0]

@@ -1,4 +1,4 @@
-"""One spelling for one e-mail address."""
+"""Normalization of e-mail addresses, which are also the recipient ids."""
 
 import re
 import unicodedata
@@ -14,14 +14,14 @@ from campaign_sync.errors import CampaignSyncError
 _REMOVED = re.compile(
     "[\u00ad\u034f\u061c\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]+"
 )
-"""Characters that show nothing and mean nothing in an address: soft hyphens, byte order marks, zero-width spaces, marks
-of the writing direction, variation selectors. What Unicode calls default-ignorable, but joiners and Hangul fillers."""
+"""Invisible characters without a meaning in an address: soft hyphens, byte order marks, zero-width spaces, marks of the
+writing direction, variation selectors. These are Unicode's default-ignorable characters except joiners and fillers."""
 
 _HIDDEN_LETTERS = "\u115f\u1160\u17b4\u17b5\u3164\uffa0"
-"""Letters and marks that show nothing, and may belong to a word all the same."""
+"""Invisible letters and marks that may be part of a word."""
 
 _DOTTED_I = ("\u0130", "i\u0307")
-"""The capital i with a dot, and what Python's lower case makes of it: two characters, which may mean a plain i."""
+"""The capital i with a dot, and the two characters that Python's lower case turns it into. Both may mean a plain i."""
 
 _LOCAL_PART = re.compile(rf"[^\s@\"(),:;<>\[\]\\\x00-\x1f\x7f-\x9f{_HIDDEN_LETTERS}]{{1,64}}")
 
@@ -30,36 +30,33 @@ _LABEL = "[a-zA-Z0-9]+(?:-[a-zA-Z0-9]+)*"
 _ATOM = r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]+"
 
 _PLAIN = rf"\A{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+[a-zA-Z][a-zA-Z0-9]*(?:-[a-zA-Z0-9]+)*\z"
-"""For Arrow: an address of which `normalize_address` makes nothing but small letters, if no part of it is too long."""
+"""For Arrow: an address that `normalize_address` changes to lower case only, unless a part of it is too long."""
 
 _PLAIN_LENGTH = 64
-"""An address this short has no part that is too long."""
+"""No part of an address of at most this length is too long."""
 
 
 class InvalidAddressError(CampaignSyncError, ValueError):
-    """Not an address that mail can be sent to. The message names the flaw, never the address."""
+    """The text isn't an address that mail can be sent to. The message names the flaw, never the address."""
 
 
 def normalize_address(raw: str) -> str:
-    """The address without characters that don't show, trimmed, lower-cased, its domain in ASCII form, composed (NFC).
+    """Return the address trimmed, in lower case, composed (NFC), with an ASCII domain (IDNA 2008 with UTS 46 mapping).
 
-    Both halves follow one rule: what shows nothing and means nothing is removed; what might mean something else than it
-    seems to is refused: other control and format characters, letters of compatibility (full width, ligatures), the
-    Turkish capital dotted i. The domain's ASCII form is that of IDNA 2008 with UTS 46 mapping.
-
-    This is also the recipient id. The convention must never change for an address as people write it: the vendor
-    remembers unsubscribes by that id.
+    Invisible characters without a meaning are removed; ambiguous ones are refused: other control and format
+    characters, compatibility letters (full width, ligatures) and the Turkish capital dotted i. The result is also the
+    recipient id, by which the vendor remembers unsubscribes, so it must never change for an address as people write it.
 
     Raises:
-        InvalidAddressError: `raw` can't be an address.
+        InvalidAddressError: `raw` isn't an address.
     """
     return _normalized(raw, strictly=True)
 
 
 def former_recipient_id(raw: str) -> str | None:
-    """The recipient id that earlier versions made of an address that `normalize_address` refuses; None for none.
+    """Return the recipient id that earlier versions gave an address that `normalize_address` refuses; None without one.
 
-    Such ids may be in lists and on the vendor's unsubscribe list.
+    Lists and the vendor's unsubscribe list may contain such ids.
     """
     try:
         return _normalized(raw, strictly=False)
@@ -70,7 +67,7 @@ def former_recipient_id(raw: str) -> str | None:
 def _normalized(raw: str, *, strictly: bool) -> str:
     address = unicodedata.normalize("NFC", _REMOVED.sub("", raw).strip())
     if strictly and not address.isascii() and any(dotted in address for dotted in _DOTTED_I):
-        raise InvalidAddressError("it has the Turkish letter \u0130, of which nobody knows which small letter is meant")
+        raise InvalidAddressError("it has the Turkish letter \u0130, whose small letter is ambiguous")
     local, at, domain = unicodedata.normalize("NFC", address.lower()).rpartition("@")
     if not at:
         raise InvalidAddressError("the address has no @")
@@ -105,7 +102,7 @@ def _ascii_domain(domain: str) -> str:
         idna.encode(ascii_domain, uts46=True, std3_rules=True)
     except idna.IDNAError as error:
         raise InvalidAddressError("the domain isn't a valid host name") from error
-    # Looked for in the ASCII form only: the mapping turns other scripts' full stops into dots.
+    # Checked in the ASCII form only: the mapping turns other scripts' full stops into dots.
     _, dot, top_level = ascii_domain.rpartition(".")
     if not dot or not top_level:
         raise InvalidAddressError("the domain has no dot, or ends with one")
@@ -113,7 +110,7 @@ def _ascii_domain(domain: str) -> str:
 
 
 def usable_address(raw: str) -> str | None:
-    """What `normalize_address` makes of an address; None for what can't be one."""
+    """Return the normalized address; None if the text isn't an address."""
     try:
         return normalize_address(raw)
     except InvalidAddressError:
@@ -121,11 +118,11 @@ def usable_address(raw: str) -> str | None:
 
 
 def usable_addresses(column: "pd.Series[str]") -> "pd.Series[str]":
-    """What `usable_address` makes of every text; missing where there is none."""
+    """Return `usable_address` of every text; missing where the text isn't an address."""
     return map_texts(
         column,
-        bulk=pc.ascii_lower,
-        odd=lambda raw: pc.or_(
+        vectorized=pc.ascii_lower,
+        needs_rule=lambda raw: pc.or_(
             pc.greater(pc.binary_length(raw), _PLAIN_LENGTH), pc.invert(pc.match_substring_regex(raw, _PLAIN))
         ),
         rule=usable_address,

@@ -1,4 +1,4 @@
-"""Whole columns of text at once: Arrow's kernels where they agree with a rule, the rule itself for the other values."""
+"""Rules for texts, applied to whole columns: by Arrow's kernels where these agree with the rule, else by the rule."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,52 +6,55 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
 
-_ROWS_AT_A_TIME = 65_536
-"""So few texts become objects of Python at once, however many rows there are."""
+_CHUNK_ROWS = 65_536
+"""The largest number of texts that become Python objects at the same time."""
 
 
 def map_texts(
     column: "pd.Series[str]",
-    bulk: Callable[[pyarrow.Array], pyarrow.Array],
-    odd: Callable[[pyarrow.Array], pyarrow.Array],
+    vectorized: Callable[[pyarrow.Array], pyarrow.Array],
+    needs_rule: Callable[[pyarrow.Array], pyarrow.Array],
     rule: Callable[[str], str | None],
 ) -> "pd.Series[str]":
-    """What `rule` makes of every text of a column; missing values stay missing, and so does what it makes None of.
+    """Return `rule` of every text of a column. Missing values stay missing; None becomes a missing value.
 
     Args:
         column: texts.
-        bulk: does the same to texts that aren't odd.
-        odd: which texts only `rule` does justice to.
+        vectorized: gives the same as `rule` for all texts that don't need it.
+        needs_rule: selects the texts for which only `rule` is right.
         rule: the definition.
     """
-    made = [_by_rule(part, bulk(part), pc.fill_null(odd(part), False), rule) for part in iter_chunks(column)]
-    return text_column(pyarrow.chunked_array(made, pyarrow.large_string()), column.index)
+    mapped = [
+        _map_chunk(chunk, vectorized(chunk), pc.fill_null(needs_rule(chunk), False), rule)
+        for chunk in iter_chunks(column)
+    ]
+    return text_column(pyarrow.chunked_array(mapped, pyarrow.large_string()), column.index)
 
 
 def to_arrow(column: "pd.Series[str]") -> pyarrow.ChunkedArray:
-    """A column as Arrow holds it; nothing is copied where it is text already."""
+    """Return a column as Arrow strings, without a copy if it contains text already."""
     array = pyarrow.array(column.astype("str"), pyarrow.large_string(), from_pandas=True)
     return array if isinstance(array, pyarrow.ChunkedArray) else pyarrow.chunked_array([array])
 
 
 def iter_chunks(column: "pd.Series[str]") -> Iterator[pyarrow.Array]:
-    """A column in pieces, each small enough to become objects of Python."""
+    """Yield a column in chunks that are small enough to become Python objects."""
     for chunk in to_arrow(column).chunks:
-        for start in range(0, len(chunk), _ROWS_AT_A_TIME):
-            yield chunk.slice(start, _ROWS_AT_A_TIME)
+        for start in range(0, len(chunk), _CHUNK_ROWS):
+            yield chunk.slice(start, _CHUNK_ROWS)
 
 
 def text_column(array: pyarrow.Array | pyarrow.ChunkedArray, index: pd.Index | None = None) -> "pd.Series[str]":
-    """Arrow's texts as a column, without a copy."""
+    """Return Arrow strings as a column, without a copy."""
     column: pd.Series[str] = array.to_pandas().astype("str")
     return column if index is None else column.set_axis(index)
 
 
-def _by_rule(
-    part: pyarrow.Array, bulk: pyarrow.Array, odd: pyarrow.Array, rule: Callable[[str], str | None]
+def _map_chunk(
+    chunk: pyarrow.Array, vectorized: pyarrow.Array, needs_rule: pyarrow.Array, rule: Callable[[str], str | None]
 ) -> pyarrow.Array:
-    if not pc.any(odd).as_py():
-        return bulk
-    distinct = part.filter(odd).dictionary_encode()
+    if not pc.any(needs_rule).as_py():
+        return vectorized
+    distinct = chunk.filter(needs_rule).dictionary_encode()
     ruled = pyarrow.array([rule(text) for text in distinct.dictionary.to_pylist()], pyarrow.large_string())
-    return pc.replace_with_mask(bulk, odd, ruled.take(distinct.indices))
+    return pc.replace_with_mask(vectorized, needs_rule, ruled.take(distinct.indices))

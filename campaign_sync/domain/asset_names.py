@@ -1,4 +1,4 @@
-"""The names of all assets. Each has two parts, the mandator and what it is, like `nord/newsletter_snapshot`."""
+"""Names of assets. Each has two parts, the mandator and the kind of asset, like `nord/newsletter_snapshot`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final, Self
 
 
 class AssetKind(StrEnum):
-    """What an asset of a mandator is."""
+    """The kinds of assets that a mandator has."""
 
     BOUNCES = "bounces"
     UNSUBSCRIBES = "unsubscribes"
@@ -24,12 +24,12 @@ class AssetKind(StrEnum):
 
 
 LIST_CHAIN: Final = (AssetKind.SELECTION, AssetKind.SNAPSHOT, AssetKind.RECIPIENT_LIST)
-"""The assets that every recipient list has, in their order. No name of another asset ends like theirs."""
+"""The assets of every recipient list, in their order. No other asset's name ends in one of these kinds."""
 
 
 @dataclass(frozen=True)
 class AssetName:
-    """An asset of a mandator; of `recipient_list` where its kind belongs to one list, else that is None."""
+    """The name of an asset. `recipient_list` is None unless the kind is one of `LIST_CHAIN`."""
 
     mandator: str
     kind: AssetKind
@@ -41,10 +41,10 @@ class AssetName:
 
     @classmethod
     def parse(cls, path: Sequence[str]) -> Self:
-        """Return the name that these parts stand for.
+        """Return the name with these two parts.
 
         Raises:
-            ValueError: they are the name of no asset of ours.
+            ValueError: no asset of ours has this name.
         """
         mandator, last = path
         for kind in LIST_CHAIN:
@@ -54,12 +54,12 @@ class AssetName:
 
     @property
     def path(self) -> tuple[str, str]:
-        """The parts of its key in Dagster. The last one is unique within its mandator."""
+        """The parts of its key in Dagster. The last one is unique within the mandator."""
         return self.mandator, f"{self.recipient_list}_{self.kind}" if self.recipient_list else self.kind.value
 
     @property
     def page(self) -> str:
-        """The path of its page in Dagster's UI."""
+        """The path of the asset's page in Dagster's UI."""
         return f"/assets/{self}"
 
     def __str__(self) -> str:

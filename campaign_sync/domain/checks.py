@@ -1,7 +1,8 @@
-"""The checks that can stop a replace, each defined once: the UI shows them, and the replace itself obeys them.
+"""The checks that can stop a replacement. Each is defined once, for the UI and for the replacement itself.
 
-Checks of rows are pandera schemas; a failing row is taken out before the snapshot is frozen, so on a frozen snapshot
-they must all pass. Checks of the set (`list_attributes`, `plausible_size`) have no rows to take out: they stop it.
+Row checks are pandera schemas. Failing rows are removed before the snapshot is frozen, so a frozen snapshot passes all
+of them. Checks of the whole set (`list_attributes`, `plausible_size`) have no rows to remove: they stop the
+replacement.
 """
 
 import re
@@ -23,7 +24,7 @@ from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN, format_row_count, name_spellings, normalize_text
 
 LIST_PREFIX = "list:"
-"""Snapshot columns that are sent as list attributes begin with this, so that no attribute name can hide a key."""
+"""Prefix of the snapshot columns that are sent as list attributes, so that no attribute can hide a key column."""
 
 CHECK_NAMES = (
     "utf8",
@@ -42,54 +43,54 @@ READ_ONLY_ATTRIBUTES = frozenset(
         *("Created", "Created on", "Modified", "Modified on", "Opt-in source", "Opt-in date", "bmOptinFinishedDate"),
     )
 )
-"""System attributes that every list has and nobody may write (observed in German; English and REST names)."""
+"""System attributes of every list, which only the vendor may write (observed in German; English and REST names)."""
 
 
 @dataclass(frozen=True)
 class ListSchema:
-    """What the rows of one recipient list must be: set by the configuration, not by the data."""
+    """The attributes and limits of one recipient list, as configured."""
 
     opt_in_id: str
     attributes: Mapping[str, str]
-    """List attribute: CRM column."""
+    """CRM column by list attribute."""
     technical: Mapping[TechnicalField, str]
-    """Technical field: list attribute."""
+    """List attribute by technical field."""
     limits: SizeLimits = field(default_factory=SizeLimits)
 
     @property
     def list_attributes(self) -> tuple[str, ...]:
-        """Every attribute that is sent, in the order in which it is sent."""
+        """All attributes that are sent, in the order of sending."""
         return (*self.technical.values(), *self.attributes)
 
     @property
     def list_columns(self) -> list[str]:
-        """The snapshot columns that are sent, in the same order."""
+        """The snapshot columns of these attributes, in the same order."""
         return [LIST_PREFIX + name for name in self.list_attributes]
 
     def technical_column(self, technical_field: TechnicalField) -> str:
-        """The snapshot column that holds a technical field."""
+        """Return the snapshot column of a technical field."""
         return LIST_PREFIX + self.technical[technical_field]
 
 
 @dataclass(frozen=True)
 class CheckContext:
-    """What the checks compare the rows with, looked up at the moment of checking."""
+    """What the checks compare the rows with, read at the time of the check."""
 
     suppressed: Suppressed
     vendor_attributes: Collection[str]
     baselines: Sequence[SizeBaseline] = ()
-    """Of what is sent: earlier replaces as they were sent, or the list as it was when we came."""
+    """For the rows to send: earlier replacements as sent, or the list's size before the first replacement."""
     list_baseline: SizeBaseline | None = None
-    """Of what ends in the list."""
+    """For the recipients that the list ends up with."""
     consents: ConsentEventCounts = NO_CONSENT_EVENTS
-    """How well the CRM's consent events of the list's opt-in can be understood."""
+    """How many of the CRM's consent events of the list's opt-in were understood."""
     size_accepted: str | None = None
-    """Who accepts this once that the size is implausible, and why; None where nobody does."""
+    """Who accepted an implausible size for this replacement, and why; None if it wasn't accepted."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One kind of failure within a check: what, where, how many rows, and which (by position)."""
+    """One kind of failure within a check: its code, the column, and the positions of the rows."""
 
     code: str
     column: str
@@ -98,7 +99,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """What one check found. `warning` means: worth a look, stops nothing."""
+    """The result of one check. With `warning`, a failure stops nothing."""
 
     name: str
     passed: bool
@@ -108,12 +109,12 @@ class CheckOutcome:
 
     @property
     def stops(self) -> bool:
-        """Whether the list must not be touched."""
+        """Whether the list must not be changed."""
         return not self.passed and not self.warning
 
     @property
     def failing_rows(self) -> frozenset[int]:
-        """Positions of all rows that fail for real; warnings aside."""
+        """Positions of all rows that fail, without those that only cause warnings."""
         return frozenset(p for f in self.failures if f.code not in WARNINGS for p in f.positions)
 
 
@@ -121,38 +122,38 @@ WARNINGS = frozenset({"mojibake"})
 """Failure codes that only warn."""
 
 TOLERATED_ROWS = 10
-"""Fewer rows that can't be read are left out, and stop no list."""
+"""If fewer rows can't be read, they are left out and the replacement goes on."""
 
 TOLERATED_SHARE = 0.001
-"""Nor does a smaller share of them."""
+"""The same for a smaller share of the rows."""
 
 _ENCODABLE_FORBIDDEN = XML_FORBIDDEN.pattern.replace("\ud800-\udfff", "")
-"""Without lone surrogates: an Arrow-backed text can't hold them, nor can Arrow's regular expressions name them."""
+"""Without lone surrogates, which Arrow's texts can't contain and Arrow's regular expressions can't name."""
 
 ROW_REASONS = {
     "utf8": Reason.FORBIDDEN_CHARACTERS,
     "technical_fields": Reason.MISSING_TECHNICAL_FIELD,
     "unique_recipients": Reason.DUPLICATE_ADDRESS,
 }
-"""Why a row that fails a check is taken out."""
+"""The reason for rejecting a row, by the check that it fails."""
 
 
-def row_checks(contract: ListSchema) -> dict[str, pa.DataFrameSchema]:
-    """The checks that need nothing but the rows and the configuration, as pandera schemas by name."""
-    to_arrow = [RECIPIENT_ID, ADDRESS, *contract.list_columns]
-    opt_in_column = contract.technical_column(TechnicalField.OPT_IN_ID)
-    entity_type_column = contract.technical_column(TechnicalField.ENTITY_TYPE)
+def row_checks(list_schema: ListSchema) -> dict[str, pa.DataFrameSchema]:
+    """Return the checks that need only the rows and the configuration, as pandera schemas by name."""
+    to_arrow = [RECIPIENT_ID, ADDRESS, *list_schema.list_columns]
+    opt_in_column = list_schema.technical_column(TechnicalField.OPT_IN_ID)
+    entity_type_column = list_schema.technical_column(TechnicalField.ENTITY_TYPE)
     return {
         "utf8": _schema({column: [_legal_characters(), _no_mojibake()] for column in to_arrow}),
         "technical_fields": _schema(
-            {contract.technical_column(name): [_non_empty()] for name in TechnicalField}
+            {list_schema.technical_column(name): [_non_empty()] for name in TechnicalField}
             | {entity_type_column: [_non_empty(), _one_of("known_entity_type", [kind.value for kind in EntityType])]}
-            | {contract.technical_column(TechnicalField.MEDIA_TYPE): [_non_empty(), _email_only()]}
+            | {list_schema.technical_column(TechnicalField.MEDIA_TYPE): [_non_empty(), _email_only()]}
         ),
         "single_consent": _schema(
             {
-                opt_in_column: [_one_of("the_lists_own_opt_in", [contract.opt_in_id])],
-                "opt_in_id": [_one_of("the_lists_own_opt_in", [contract.opt_in_id])],
+                opt_in_column: [_one_of("the_lists_own_opt_in", [list_schema.opt_in_id])],
+                "opt_in_id": [_one_of("the_lists_own_opt_in", [list_schema.opt_in_id])],
                 "consent_kind": [_one_of("consent_granted", sorted(GRANTING))],
                 "consent_event_id": [_non_empty("consent_evidence")],
             }
@@ -161,17 +162,17 @@ def row_checks(contract: ListSchema) -> dict[str, pa.DataFrameSchema]:
     }
 
 
-def check_snapshot(frame: pd.DataFrame, contract: ListSchema, context: CheckContext) -> list[CheckOutcome]:
-    """Every check of `CHECK_NAMES` over a snapshot's rows, in that order."""
-    outcomes = {name: run_schema(name, schema, frame) for name, schema in row_checks(contract).items()}
+def check_snapshot(frame: pd.DataFrame, list_schema: ListSchema, context: CheckContext) -> list[CheckOutcome]:
+    """Run every check of `CHECK_NAMES` on a snapshot's rows. Return the outcomes in that order."""
+    outcomes = {name: run_schema(name, schema, frame) for name, schema in row_checks(list_schema).items()}
     outcomes["not_suppressed"] = run_schema("not_suppressed", _NOT_SUPPRESSED, _with_reason(frame, context))
-    outcomes["list_attributes"] = check_list_attributes(contract, context.vendor_attributes)
-    outcomes["plausible_size"] = check_size(entity_counts(frame), contract.limits, context)
+    outcomes["list_attributes"] = check_list_attributes(list_schema, context.vendor_attributes)
+    outcomes["plausible_size"] = check_size(entity_counts(frame), list_schema.limits, context)
     return [outcomes[name] for name in CHECK_NAMES]
 
 
 def run_schema(name: str, schema: pa.DataFrameSchema, frame: pd.DataFrame) -> CheckOutcome:
-    """Validate lazily and translate pandera's failure cases, leaving their values (people's data) behind."""
+    """Run a row check. The outcome has pandera's failure cases without their values, which are personal data."""
     try:
         schema.validate(frame.reset_index(drop=True), lazy=True)
     except SchemaErrors as errors:
@@ -188,19 +189,19 @@ def run_schema(name: str, schema: pa.DataFrameSchema, frame: pd.DataFrame) -> Ch
 
 
 def _with_missing_columns(cases: pd.DataFrame) -> pd.DataFrame:
-    """Where, what and which. For a column that isn't there, pandera puts its name where values of people stand else."""
+    """Return check, column and index of each case. Pandera names a missing column where it has values otherwise."""
     is_missing = cases["check"].astype("str") == "column_in_dataframe"
     column = cases["column"].astype("str").where(~is_missing, cases["failure_case"].astype("str"))
     return pd.DataFrame({"check": cases["check"].astype("str"), "column": column, "index": cases["index"]})
 
 
-def check_list_attributes(contract: ListSchema, vendor_attributes: Collection[str]) -> CheckOutcome:
-    """Every attribute that will be sent exists in the vendor's list, and none of them is the system's own."""
+def check_list_attributes(list_schema: ListSchema, vendor_attributes: Collection[str]) -> CheckOutcome:
+    """Check that the vendor's list has every attribute that is sent, and that none is a read-only system attribute."""
     spellings = name_spellings(vendor_attributes)
-    unknown = [name for name in contract.list_attributes if normalize_text(name) not in spellings]
-    read_only = [name for name in contract.list_attributes if name.casefold() in READ_ONLY_ATTRIBUTES]
+    unknown = [name for name in list_schema.list_attributes if normalize_text(name) not in spellings]
+    read_only = [name for name in list_schema.list_attributes if name.casefold() in READ_ONLY_ATTRIBUTES]
     if not unknown and not read_only:
-        return CheckOutcome("list_attributes", True, f"the list has all {len(contract.list_attributes)} attributes")
+        return CheckOutcome("list_attributes", True, f"the list has all {len(list_schema.list_attributes)} attributes")
     parts = []
     if unknown:
         parts.append(
@@ -213,12 +214,12 @@ def check_list_attributes(contract: ListSchema, vendor_attributes: Collection[st
 
 
 def check_encoding(left_out: int, sent: int, columns: Mapping[str, int] | None = None) -> CheckOutcome:
-    """All but a few rows have texts that are UTF-8 in the CRM; the others are left out.
+    """Check that few rows were left out because a text isn't UTF-8 in the CRM.
 
     Args:
-        left_out: how many rows aren't sent for that.
-        sent: how many are.
-        columns: in how many rows each column isn't UTF-8, if that is known.
+        left_out: how many rows were left out.
+        sent: how many rows are sent.
+        columns: in how many rows each column isn't UTF-8, if known.
     """
     if not left_out:
         return CheckOutcome("utf8", True, "every text is UTF-8 in the CRM")
@@ -228,24 +229,24 @@ def check_encoding(left_out: int, sent: int, columns: Mapping[str, int] | None =
         "utf8",
         False,
         f"{format_row_count(left_out)} left out for text that isn't UTF-8 in the CRM (latin-1, perhaps){where}; "
-        "write those values again as UTF-8. `campaign-sync why` tells of each person",
+        "write those values again as UTF-8. `campaign-sync why` names the column for each person",
         warning=not stops,
     )
 
 
 def merge_outcomes(outcome: CheckOutcome, further: CheckOutcome) -> CheckOutcome:
-    """One outcome of two findings of one check; that of another check stays as it is."""
+    """Return the outcome combined with a further outcome of the same check; unchanged if that is of another check."""
     if outcome.name != further.name or further.passed:
         return outcome
-    told = further.summary if outcome.passed else f"{further.summary}; {outcome.summary}"
+    summary = further.summary if outcome.passed else f"{further.summary}; {outcome.summary}"
     warning = not (outcome.stops or further.stops)
-    return replace(outcome, passed=False, summary=told, warning=warning)
+    return replace(outcome, passed=False, summary=summary, warning=warning)
 
 
 _SHOWN_WORDS = 5
 
-_NOBODYS_NAME = re.compile(r"[^\W\d][\w .:/-]{0,31}")
-"""A word of the CRM's own. What is anything else, or stands in few rows, may be about somebody and isn't shown."""
+_KEYWORD = re.compile(r"[^\W\d][\w .:/-]{0,31}")
+"""A keyword of the CRM. Other values, and rare ones, may be personal data and aren't shown."""
 
 _REMEDIES = {
     "kind": "declare the kind in crm.consent_kinds (granted, withdrawn or ignored)",
@@ -256,10 +257,10 @@ _REMEDIES = {
 
 
 def check_consents(read: ConsentEventCounts) -> CheckOutcome:
-    """The consent events that say something about a list's opt-in are understood; all but a few.
+    """Check that few consent events of a list's opt-in aren't understood.
 
-    Who is concerned by one that isn't is out of the list already: many would empty it in parts, and tell of a change in
-    the CRM that somebody has to look at.
+    The people concerned are left out of the list in any case. Many such events would empty parts of it, and are a sign
+    of a change in the CRM that needs attention.
     """
     unclear = sum(read.unclear.values())
     cleaned = f"; {read.cleaned} only without regard to blanks and case" if read.cleaned else ""
@@ -270,7 +271,7 @@ def check_consents(read: ConsentEventCounts) -> CheckOutcome:
         for name, count in sorted(read.unclear.items())
     )
     summary = (
-        f"{unclear} of {read.rows} consent events can't be understood, and whom they are about is kept out "
+        f"{unclear} of {read.rows} consent events can't be understood, and the people concerned are left out "
         f"({'; '.join(parts)}){cleaned}"
     )
     stops = unclear >= TOLERATED_ROWS and unclear >= TOLERATED_SHARE * read.rows
@@ -282,33 +283,33 @@ def _words(read: ConsentEventCounts, name: str) -> str:
     shown = [
         f"“{word}” {count} times"
         for count, word in often[:_SHOWN_WORDS]
-        if count >= TOLERATED_ROWS and _NOBODYS_NAME.fullmatch(word)
+        if count >= TOLERATED_ROWS and _KEYWORD.fullmatch(word)
     ]
     return f" ({', '.join(shown)})" if shown else ""
 
 
 def entity_counts(rows: pd.DataFrame) -> dict[str, int]:
-    """How many rows of a snapshot are about each entity type."""
+    """Return the number of a snapshot's rows by entity type."""
     return {str(kind): int(count) for kind, count in rows["entity_type"].value_counts().sort_index().items()}
 
 
 def check_size(by_entity_type: Mapping[str, int], limits: SizeLimits, context: CheckContext) -> CheckOutcome:
-    """The number of rows keeps the list's limits. A leap against a baseline may be accepted, absolute limits never."""
+    """Check a list's size against its limits. A large change may have been accepted, absolute limits always apply."""
     rows = sum(by_entity_type.values())
-    beyond, leaps = limit_violations(rows, limits), change_violations(by_entity_type, limits, context.baselines)
-    if beyond or (leaps and not context.size_accepted):
-        return CheckOutcome("plausible_size", False, "; ".join(beyond or leaps))
-    if leaps:
+    violations, changes = limit_violations(rows, limits), change_violations(by_entity_type, limits, context.baselines)
+    if violations or (changes and not context.size_accepted):
+        return CheckOutcome("plausible_size", False, "; ".join(violations or changes))
+    if changes:
         accepted = f"accepted this once by {context.size_accepted}"
-        return CheckOutcome("plausible_size", True, f"{'; '.join(leaps)}; {accepted}")
-    against = " and ".join(f"{each.rows} ({each.origin})" for each in context.baselines)
+        return CheckOutcome("plausible_size", True, f"{'; '.join(changes)}; {accepted}")
+    against = " and ".join(f"{baseline.rows} ({baseline.origin})" for baseline in context.baselines)
     return CheckOutcome(
         "plausible_size", True, f"{rows} rows, measured against {against or 'an empty list without history'}"
     )
 
 
 def _with_reason(frame: pd.DataFrame, context: CheckContext) -> pd.DataFrame:
-    rows = frame.reindex(columns=["entity_type", "entity_id", "consent_at", ADDRESS])  # other checks miss columns
+    rows = frame.reindex(columns=["entity_type", "entity_id", "consent_at", ADDRESS])  # if missing, other checks fail
     return pd.DataFrame({"suppressed_because": context.suppressed.reasons(rows, rows[ADDRESS])})
 
 
@@ -337,10 +338,10 @@ def _one_of(code: str, allowed: Collection[str]) -> pa.Check:
 
 
 def _email_only() -> pa.Check:
-    """No other media type; one that is missing is a failure of its own."""
+    """Refuse other media types; a missing one fails another check."""
 
     def passes(values: "pd.Series[str]") -> "pd.Series[bool]":
-        return values.isin([each for each in values.unique() if not each.strip() or is_email(each)])
+        return values.isin([value for value in values.unique() if not value.strip() or is_email(value)])
 
     return _check("not_email", passes)
 
@@ -350,10 +351,10 @@ def _none_is(code: str) -> pa.Check:
 
 
 def _unique() -> pa.Check:
-    return _check("repeated", _differs_from_all_before, ignore_na=False)
+    return _check("repeated", _is_first_occurrence, ignore_na=False)
 
 
-def _differs_from_all_before(values: "pd.Series[str]") -> "pd.Series[bool]":
+def _is_first_occurrence(values: "pd.Series[str]") -> "pd.Series[bool]":
     column = to_arrow(values)
     if pc.all(pc.greater(column[1:], column[:-1]), skip_nulls=False).as_py():  # sorted, as snapshots are
         return pd.Series(True, index=values.index)

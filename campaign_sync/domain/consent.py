@@ -1,4 +1,4 @@
-"""Opt-ins (advertising consents) and the rule that tells whether one is granted now."""
+"""Opt-ins (advertising consents), consent events, and the rule by which the newest event decides."""
 
 import re
 import unicodedata
@@ -13,36 +13,36 @@ import numpy as np
 from campaign_sync.domain.instant import CLOCK_TOLERANCE, LATEST, Instants, latest64
 
 VENDOR_SOURCE_PREFIX = "optimizely:"
-"""How the source of a consent event begins that the vendor told of."""
+"""Prefix of the source of consent events that come from the vendor."""
 
 _EMAIL = re.compile(r"e[-_ ]?mail", re.IGNORECASE)
 
 
 class ConsentKind(StrEnum):
-    """What happened to a consent, as far as it was understood."""
+    """What a consent event says about the consent, as far as it is understood."""
 
     GRANTED = "granted"
     CONFIRMED = "confirmed"
     WITHDRAWN = "withdrawn"
     FUTURE = "granted in the future"
-    """A grant whose time hasn't come: a typing error, or the day until which it is valid. It grants nothing."""
+    """A grant with a future time: a typing error, or the day until which it is valid. It grants nothing."""
     UNCLEAR = "not understood"
-    """Of a kind that isn't declared, or a grant without a time. It may be a withdrawal, and grants nothing."""
+    """An event of an undeclared kind, or a grant without a time. It may be a withdrawal, and grants nothing."""
 
 
 GRANTING: Final = frozenset({ConsentKind.GRANTED, ConsentKind.CONFIRMED})
-"""Mail may be sent on nothing else."""
+"""The only kinds that permit mail."""
 
 STANDARD_WORDS: Final = GRANTING | {ConsentKind.WITHDRAWN}
-"""What every CRM may write as a kind."""
+"""Kinds that are understood in every CRM."""
 
 UNDATED: Final = LATEST
-"""In place of a moment that isn't known: only a consent that nobody can give yet would be newer."""
+"""In place of an unknown time: no consent given so far is newer."""
 
 
 @dataclass(frozen=True)
 class OptIn:
-    """One advertising consent people can give, as the CRM defines it."""
+    """An advertising consent that people can give, as the CRM defines it."""
 
     opt_in_id: str
     mandator: str
@@ -51,33 +51,33 @@ class OptIn:
 
 
 def is_email(media_type: str) -> bool:
-    """Whether a media type is e-mail, in any usual spelling: `email`, `e-mail`, `E-Mail`, `EMAIL`.
+    """Return whether a media type is e-mail, in any usual spelling: `email`, `e-mail`, `E-Mail`, `EMAIL`.
 
-    A recipient's address is an e-mail address here, and a session's media type stays the vendor's default, EMAIL
-    (vendor documentation of setMediaType), so nothing else can be sent.
+    Nothing else can be sent: recipients have e-mail addresses, and a session keeps the vendor's default media type
+    EMAIL (vendor documentation of setMediaType).
     """
     return _EMAIL.fullmatch(media_type.strip()) is not None
 
 
 @dataclass(frozen=True)
 class ConsentEvent:
-    """One entry of the CRM's append-only consent history of one entity and one opt-in."""
+    """An entry of the CRM's append-only consent history of one entity and one opt-in."""
 
     event_id: str
     kind: ConsentKind
     occurred_at: datetime
-    """UTC; `UNDATED` where the CRM has no time."""
+    """UTC; `UNDATED` if the CRM has no time."""
     source: str | None = None
     evidence: str | None = None
-    """What proves it."""
+    """The proof of the event."""
     text_version: str | None = None
-    """Which wording the person agreed to."""
+    """The version of the text that the person agreed to."""
 
 
 def normalize_word(raw: object) -> str:
-    """A kind, an entity type or an opt-in id in the spelling they are compared in: composed, no outer blanks, no case.
+    """Return a kind, entity type or opt-in id as compared: composed (NFC), without outer blanks, case-folded.
 
-    Empty for what isn't text.
+    Values other than text become an empty text.
     """
     if not isinstance(raw, str):
         return ""
@@ -91,10 +91,10 @@ class ConsentWords:
     granted: frozenset[str] = field(default_factory=frozenset)
     withdrawn: frozenset[str] = field(default_factory=frozenset)
     ignored: frozenset[str] = field(default_factory=frozenset)
-    """Say nothing about a consent, such as a double opt-in that was asked for and not confirmed yet."""
+    """Words that say nothing about a consent, such as a double opt-in that isn't confirmed yet."""
 
     def kind_of(self, raw: object) -> ConsentKind | None:
-        """What a word of the CRM means; None for one that is ignored."""
+        """Return the kind that a word of the CRM means; None if the word is ignored."""
         word = normalize_word(raw)
         if word in STANDARD_WORDS:
             return ConsentKind(word)
@@ -105,27 +105,27 @@ class ConsentWords:
 
 
 STANDARD_WORDS_ONLY: Final = ConsentWords()
-"""Of a CRM that uses the contract's."""
+"""The words of a CRM that uses `STANDARD_WORDS` only."""
 
 
 @dataclass(frozen=True)
 class ConsentEventCounts:
-    """How the consent events read that say something about one opt-in, or may do so."""
+    """How many consent events were read that concern one opt-in, or may do so."""
 
     rows: int
     cleaned: int = 0
-    """Of those, how many are understood only without regard to blanks and case."""
+    """How many of them are understood only without regard to blanks and case."""
     unclear: Mapping[str, int] = field(default_factory=dict)
-    """Of those, how many aren't understood, by the column that holds what isn't."""
+    """How many of them aren't understood, by the column of the value."""
     words: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """What stands in those columns, and how often."""
+    """How often each value occurs in these columns, by column and value."""
 
 
 NO_CONSENT_EVENTS: Final = ConsentEventCounts(0)
 
 
 def effective_kind(kind: ConsentKind, occurred_at: datetime | None, now: datetime) -> ConsentKind:
-    """What a kind says together with its time: a withdrawal counts without one, a grant only with one that has come."""
+    """Return the kind of an event in view of its time: a withdrawal needs none, a grant needs one in the past."""
     if kind not in GRANTING:
         return kind
     if occurred_at is None:
@@ -134,11 +134,10 @@ def effective_kind(kind: ConsentKind, occurred_at: datetime | None, now: datetim
 
 
 def current_consent(events: Iterable[ConsentEvent]) -> ConsentEvent | None:
-    """The event that decides: the newest; at the same moment a withdrawal beats everything. None without events.
+    """Return the event that decides: the newest, and of events at the same moment a withdrawal. None without events.
 
-    Among equally old events of one kind the greatest id decides, so that the evidence named is always the same. A grant
-    in the future decides only where a grant would decide without it, or nothing: in doubt nothing is granted, and a
-    withdrawal stays one.
+    Of events of the same kind and moment the one with the greatest id decides, so that the evidence is always the same.
+    A grant in the future decides only if a grant would decide without it, or no event: so a withdrawal remains one.
     """
     ordered = sorted(events, key=precedence_key)
     newest = ordered[-1] if ordered else None
@@ -149,19 +148,19 @@ def current_consent(events: Iterable[ConsentEvent]) -> ConsentEvent | None:
 
 
 _RANK: Final = {ConsentKind.FUTURE: -1, ConsentKind.UNCLEAR: 1, ConsentKind.WITHDRAWN: 2}
-"""Of events of one moment. All others have 0."""
+"""Precedence among events of the same moment; 0 for all other kinds."""
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 def precedence_key(event: ConsentEvent) -> tuple[datetime, int, str]:
-    """What events of one entity and one opt-in are ordered by: the greatest decides."""
+    """Return the sort key of an event among those of its entity and opt-in: the greatest decides."""
     occurred_at = _EARLIEST if event.kind is ConsentKind.FUTURE else event.occurred_at
     return occurred_at, _RANK.get(event.kind, 0), event.event_id
 
 
 KINDS: Final = tuple(ConsentKind)
-"""Kinds as numbers: their positions here."""
+"""The kinds in the order of their numbers."""
 
 _RANKS = np.array([_RANK.get(kind, 0) for kind in KINDS])
 _IS_GRANTING = np.array([kind in GRANTING for kind in KINDS])
@@ -171,20 +170,20 @@ Numbers = np.ndarray[Any, np.dtype[np.integer[Any]]]
 
 
 def effective_kinds(kinds: Numbers, moments: Instants, now: datetime) -> Numbers:
-    """What `effective_kind` makes of many events at once; kinds are positions in `KINDS`."""
+    """Return `effective_kind` of many events. Kinds are positions in `KINDS`."""
     granting = _IS_GRANTING[kinds]
     future = moments > np.datetime64((now + CLOCK_TOLERANCE).astimezone(UTC).replace(tzinfo=None), "us")
     return np.where(granting & np.isnat(moments), _UNCLEAR, np.where(granting & future, _FUTURE, kinds))
 
 
 def deciding_events(groups: Numbers, kinds: Numbers, moments: Instants, event_ids: Sequence[object]) -> Numbers:
-    """What `current_consent` picks of many histories at once: the position of one event per group, by group.
+    """Return the position of the event that `current_consent` selects from each history, in the order of the groups.
 
     Args:
-        groups: which history each event belongs to.
-        kinds: what `effective_kinds` made of them.
-        moments: when they happened.
-        event_ids: their ids.
+        groups: the number of the history that each event belongs to.
+        kinds: the kinds of the events, by `effective_kinds`.
+        moments: when the events happened.
+        event_ids: the ids of the events.
     """
     if not len(groups):
         return np.zeros(0, dtype=np.intp)
@@ -210,7 +209,7 @@ def deciding_events(groups: Numbers, kinds: Numbers, moments: Instants, event_id
             start -= 1
         winners[number] = greatest(start, end)
     if is_future.any():
-        futures = np.add.reduceat(is_future[order].astype(np.intp), starts)  # they are the first of their group
+        futures = np.add.reduceat(is_future[order].astype(np.intp), starts)  # they come first in their group
         for number in np.flatnonzero((futures > 0) & _IS_GRANTING[kinds[winners]]):
             winners[number] = greatest(int(starts[number]), int(starts[number] + futures[number] - 1))
     return winners

@@ -1,4 +1,4 @@
-"""When a list is late: something to be told even though nothing runs and nothing fails."""
+"""Deadlines of lists. A list can be late although no run has failed."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,34 +6,33 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True)
 class Deadline:
-    """How new a list's proof must be, and when."""
+    """How recent the proof of a list must be, and at which times."""
 
     max_age: timedelta
-    """How old the newest proof may be whenever it matters."""
+    """How old the newest proof may be at a deadline."""
     times: tuple[datetime, ...] | None = None
-    """The moments at which it matters, up to now, the earliest first; None where it matters all the time."""
+    """The deadlines up to now, earliest first; None if the age is limited at all times."""
     earliest_proofs: tuple[datetime, ...] | None = None
-    """For each of these moments the earliest proof that counts; `max_age` says so where None."""
+    """The earliest time of a proof that meets each of these deadlines; given by `max_age` if None."""
 
 
 def missed_deadline(deadline: Deadline, proven_at: datetime | None, now: datetime) -> datetime | None:
-    """Since when a list is late.
+    """Return the first deadline that a list has missed since its last proof, which is since when it is late.
 
     Args:
-        deadline: the rule; its `times` must reach back to the proof.
-        proven_at: when a replace of the list was last proven; None for never.
-        now: the moment that is asked about.
+        deadline: the rule; its `times` must include all since the proof.
+        proven_at: when a replacement of the list was last proven; None for never.
+        now: the current time.
 
     Returns:
-        The first deadline that was missed since then. None where none was, and for a list that was never proven: it
-        has nothing to be late against, and the runs that don't get it there fail on their own.
+        None if the list isn't late, or was never proven: runs that don't complete such a list fail by themselves.
     """
     if proven_at is None:
         return None
     if deadline.times is not None and deadline.earliest_proofs is not None:
-        known = zip(deadline.times, deadline.earliest_proofs, strict=True)
-        return next((time for time, begin in known if proven_at < begin and proven_at < time <= now), None)
-    outlived = proven_at + deadline.max_age
+        deadlines = zip(deadline.times, deadline.earliest_proofs, strict=True)
+        return next((time for time, earliest in deadlines if proven_at < earliest and proven_at < time <= now), None)
+    expires_at = proven_at + deadline.max_age
     if deadline.times is None:
-        return outlived if outlived <= now else None
-    return next((time for time in deadline.times if outlived < time <= now), None)
+        return expires_at if expires_at <= now else None
+    return next((time for time in deadline.times if expires_at < time <= now), None)

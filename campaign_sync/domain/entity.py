@@ -1,11 +1,11 @@
-"""The kinds of CRM records that can be written to."""
+"""CRM records that mail can be sent to."""
 
 from enum import StrEnum
 from typing import NamedTuple, Self
 
 
 class EntityType(StrEnum):
-    """What a person is in the CRM. The order is the precedence when one address belongs to several of them."""
+    """The kinds of CRM records, in the order of precedence for an address that several records share."""
 
     CONTACT = "contact"
     LEAD = "lead"
@@ -13,12 +13,12 @@ class EntityType(StrEnum):
 
     @property
     def precedence(self) -> int:
-        """0 for the kind that wins a shared address."""
+        """The rank for shared addresses; 0 is the highest."""
         return list(EntityType).index(self)
 
 
 class Entity(NamedTuple):
-    """One record of the CRM. As a text it is `entity_type:entity_id`, like `contact:4711`."""
+    """A record of the CRM. Its text form is `entity_type:entity_id`, like `contact:4711`."""
 
     entity_type: EntityType
     entity_id: str
@@ -28,12 +28,12 @@ class Entity(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """What `text` names; None where it doesn't begin with a kind of record. Ids may hold colons themselves."""
+        """Return the record with this text form; None if `text` has no known kind. Ids may contain colons."""
         kind, _, entity_id = text.strip().partition(":")
         return cls.from_parts(kind, entity_id)
 
     @classmethod
     def from_parts(cls, kind: str | None, entity_id: str | None) -> Self | None:
-        """The record that two texts name, the first in any case; None where the kind isn't known, or one is empty."""
+        """Return the record of this kind, in any case, and id; None if the kind isn't known or a part is empty."""
         kind = (kind or "").strip().lower()
         return cls(EntityType(kind), entity_id) if kind in list(EntityType) and entity_id else None

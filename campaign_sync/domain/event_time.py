@@ -1,4 +1,4 @@
-"""The ways in which times are usually written, to be recognized where nobody has told which one it is."""
+"""Usual formats of times, for recognizing the format of times in feedback rows."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -11,16 +11,16 @@ TIME_FORMATS = (
     *_DAY_FIRST,
     *_MONTH_FIRST,
 )
-"""The `time_format`s that are recognized."""
+"""The values of the setting `time_format` that are recognized."""
 
 EPOCH_SECONDS = "seconds"
-"""Recognized, but no `time_format`: the product reads milliseconds."""
+"""Seconds since 1970: recognized, but no `time_format`, because the product reads milliseconds."""
 
 SWAPPED_FORMATS = {
     **dict(zip(_DAY_FIRST, _MONTH_FIRST, strict=True)),
     **dict(zip(_MONTH_FIRST, _DAY_FIRST, strict=True)),
 }
-"""The format with the places of day and month exchanged, for those where that can be overlooked."""
+"""For each format with slashes, the format with day and month exchanged."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"epoch_ms": (13, timedelta(milliseconds=1)), EPOCH_SECONDS: (10, timedelta(seconds=1))}
@@ -29,23 +29,23 @@ _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def parse_event_time(text: str, time_format: str) -> datetime | None:
-    """The time that `text` tells in a format, UTC where it names no zone.
+    """Return the time that `text` is in a format, as UTC if it has no zone.
 
-    None where it tells none, or one that can't be of a mailing: numbers and dates of birth look like times, too.
+    None if `text` isn't such a time, or one that no mailing can have: numbers and dates of birth may look like times.
     """
     try:
-        found = _read(text, time_format)
+        time = _parse(text, time_format)
     except (ValueError, OverflowError):
         return None
-    if found is None or not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+    if time is None or not _FIRST_YEAR <= time.year <= _LAST_YEAR:
         return None
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _read(text: str, time_format: str) -> datetime | None:
+def _parse(text: str, time_format: str) -> datetime | None:
     if time_format in _UNITS:
         digits, unit = _UNITS[time_format]
         return _EPOCH + int(text) * unit if len(text) == digits and text.isascii() and text.isdigit() else None
     if time_format == "iso":
         return datetime.fromisoformat(text) if _ISO_DATE.match(text) else None
-    return datetime.strptime(text, time_format)  # noqa: DTZ007 - moment() adds the zone
+    return datetime.strptime(text, time_format)  # noqa: DTZ007 - parse_event_time() adds the zone

@@ -1,4 +1,4 @@
-"""What the vendor tells us about people who can't or don't want to be written to."""
+"""Bounces and unsubscribes, as the vendor returns them and as the CRM stores them."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from campaign_sync.domain.entity import Entity
 
 
 class FeedbackKind(StrEnum):
-    """The two streams that must be in the CRM before anybody is selected."""
+    """The two kinds of feedback that must be in the CRM before recipients are selected."""
 
     BOUNCES = "bounces"
     UNSUBSCRIBES = "unsubscribes"
@@ -27,20 +27,20 @@ READER_KINDS: Final = {
     "getUnsubscribes": FeedbackKind.UNSUBSCRIBES,
     MAILING_UNSUBSCRIBES: FeedbackKind.UNSUBSCRIBES,
 }
-"""The vendor's closed-loop operations that tell of people who left or can't be reached, and which of the two it is."""
+"""The kind of feedback that each of the vendor's closed-loop operations returns."""
 
 
 class BounceKind(StrEnum):
-    """How final a bounce is."""
+    """The kinds of bounces."""
 
     HARD = "hard"
     SOFT = "soft"
     LIMIT = "limit"
-    """The address has bounced more often than the vendor puts up with, hard or soft."""
+    """The address has bounced more often than the vendor allows, hard or soft."""
 
 
 FINAL_BOUNCES: Final = frozenset({BounceKind.HARD, BounceKind.LIMIT})
-"""The bounces that keep an address out of every list."""
+"""The kinds of bounces that keep an address out of all lists."""
 
 _CATEGORIES: Final = {"hard": BounceKind.HARD, "soft": BounceKind.SOFT}
 _NO_BOUNCES: Final = frozenset({"autoresponder", "unknown"})
@@ -48,7 +48,7 @@ _NO_BOUNCES: Final = frozenset({"autoresponder", "unknown"})
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """Where a piece of feedback was read: which import, and which row of its file (from 0)."""
+    """The import and the row of its file (from 0) that a bounce or unsubscribe was read from."""
 
     import_id: str
     position: int
@@ -56,7 +56,7 @@ class RawRow:
 
 @dataclass(frozen=True, slots=True)
 class ReportedConsent:
-    """The technical fields of a row as the vendor returned them; the CRM may know neither of the two."""
+    """The consent that a row names in its technical fields. The CRM may know neither the opt-in nor the record."""
 
     opt_in_id: str | None
     entity: Entity | None = None
@@ -64,9 +64,9 @@ class ReportedConsent:
 
 @dataclass(frozen=True, slots=True)
 class Bounce:
-    """An address that doesn't take mail. It belongs to the address, in every mandator.
+    """An address that doesn't accept mail. It applies to the address in all mandators.
 
-    `dated` tells whether `occurred_at` is when it bounced, or only when we heard of it: then it says nothing new about
+    If `dated` is False, `occurred_at` is when the bounce was seen, not when it happened. Such a bounce is no news about
     an address that is known to have bounced.
     """
 
@@ -81,14 +81,14 @@ class Bounce:
 
 @dataclass(frozen=True, slots=True)
 class ConsentRef:
-    """Through which consent somebody was written to: the entity that a recipient stood for, and the list's opt-in."""
+    """A consent that a recipient was mailed on: the recipient's entity and the opt-in of the list."""
 
     entity: Entity
     opt_in_id: str
 
 
 class Attribution(StrEnum):
-    """How it was determined which consents an unsubscribe is about."""
+    """How the consents that an unsubscribe is about were determined."""
 
     RECORD = "record"
     OPT_IN = "opt_in"
@@ -97,13 +97,13 @@ class Attribution(StrEnum):
     MANDATOR = "mandator"
 
     @classmethod
-    def of_names(cls, opt_in_id: str | None, entity: Entity | None) -> "Attribution":
-        """Of an unsubscribe by what its row names, and nothing else."""
+    def from_row(cls, opt_in_id: str | None, entity: Entity | None) -> "Attribution":
+        """Return the attribution of an unsubscribe whose row names this opt-in and record."""
         return (cls.RECORD if entity else cls.OPT_IN) if opt_in_id else cls.MANDATOR
 
     @property
     def meaning(self) -> str:
-        """In plain words, for a sentence that begins with what was withdrawn."""
+        """The attribution in words, to follow what was withdrawn."""
         return _ATTRIBUTIONS[self]
 
 
@@ -118,9 +118,9 @@ _ATTRIBUTIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """Somebody left. It belongs to the consents through which they were written to in one mandator.
+    """An unsubscribe from a mandator. It applies to the consents that the recipient was mailed on.
 
-    `dated` tells whether `occurred_at` is when they left, or only when somebody saw that they had.
+    If `dated` is False, `occurred_at` is when the unsubscribe was seen, not when it happened.
     """
 
     address: str
@@ -129,36 +129,36 @@ class Unsubscribe:
     source: str
     dated: bool = True
     consents: frozenset[ConsentRef] = frozenset()
-    """Empty where nobody can tell: then it is about every consent of the mandator, or for `opt_ins`."""
+    """Empty if they are unknown: then it is about every consent of the mandator, or those for `opt_ins`."""
     opt_ins: frozenset[str] = field(default=frozenset(), compare=False)
-    """Those of the recipient lists that the vendor says were left; empty where it doesn't say."""
+    """The opt-ins of the recipient lists that were left according to the vendor; empty if it names none."""
     opt_in_id: str | None = None
-    """The mandator's opt-in that the feedback row names, as the CRM spells it: then it is about no other."""
+    """The only opt-in concerned, if the feedback row names one; in the CRM's spelling."""
     entity: Entity | None = None
-    """The CRM's record that the feedback row names beside its opt-in."""
+    """The CRM record that the feedback row names in addition to the opt-in."""
     raw: RawRow | None = field(default=None, compare=False)
     attribution: Attribution = field(default=Attribution.MANDATOR, compare=False)
 
 
 def bounce_kind(reader: str, category: str | None, no_bounces: Collection[str] = ()) -> BounceKind | None:
-    """What a bounce reader's row means; None for a reply that is no bounce.
+    """Return the kind of bounce that a row of a bounce reader is; None for a reply that is no bounce.
 
-    `getOutBounces` lists recipients over the vendor's limit. `getResponses` tells single replies by category:
+    `getOutBounces` lists recipients over the vendor's limit. `getResponses` lists single replies with a category:
     `hardbounce`, `softbounce`, `autoresponder`, `unknown`, and what the customer defines (vendor documentation of
     ResponseWebservice).
 
     Args:
         reader: `getOutBounces` or `getResponses`.
-        category: as the row has it, in any spelling.
+        category: of the row, in any spelling.
         no_bounces: further categories that are no bounces.
 
     Raises:
-        ValueError: nobody knows the category, so it might be a bounce.
+        ValueError: the category isn't known, so it might be a bounce.
     """
     word = _letters(category or "").replace("bounces", "").replace("bounce", "")
     if reader == OUT_BOUNCES:
         return BounceKind.HARD if word == "hard" else BounceKind.LIMIT
-    if word in _NO_BOUNCES or _letters(category or "") in {_letters(each) for each in no_bounces}:
+    if word in _NO_BOUNCES or _letters(category or "") in {_letters(other) for other in no_bounces}:
         return None
     if word not in _CATEGORIES:
         raise ValueError("a category that isn't known")
@@ -166,7 +166,7 @@ def bounce_kind(reader: str, category: str | None, no_bounces: Collection[str] =
 
 
 def bounce_precedence(kind: str, occurred_at: datetime) -> tuple[bool, datetime]:
-    """Which of two bounces of one address counts: one that is final before a soft one, then the newer."""
+    """Return the sort key among bounces of one address: final before soft, then newer; the greatest counts."""
     return kind in FINAL_BOUNCES, occurred_at
 
 
@@ -177,9 +177,9 @@ def _letters(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CrmEntry:
-    """An entry in the CRM that stands for a piece of feedback; `new` is False where it was there before.
+    """The CRM's entry for a bounce or unsubscribe; `new` is False if it existed before.
 
-    A bounce's entry is the address's own; an unsubscribe's is a withdrawal of one consent of one entity.
+    The entry for a bounce belongs to the address; the one for an unsubscribe is a withdrawal of one consent.
     """
 
     feedback: Bounce | Unsubscribe
@@ -190,8 +190,8 @@ class CrmEntry:
 
     @property
     def attribution(self) -> Attribution | None:
-        """How the consent was determined; None for a bounce. Who only shares the address isn't the record named."""
+        """How the consent was determined; None for a bounce. `RECORD` is only for the record that the row named."""
         if isinstance(self.feedback, Bounce):
             return None
-        named = self.feedback.attribution
-        return Attribution.OPT_IN if named is Attribution.RECORD and self.entity != self.feedback.entity else named
+        attribution, is_named = self.feedback.attribution, self.entity == self.feedback.entity
+        return Attribution.OPT_IN if attribution is Attribution.RECORD and not is_named else attribution

@@ -1,4 +1,4 @@
-"""How old the vendor's feedback in the CRM may become before somebody has to act."""
+"""The age of the feedback in the CRM, and how old it may be."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,26 +10,26 @@ SHORTEST_LIFETIME, LONGEST_LIFETIME = timedelta(days=14), timedelta(days=30)
 """How long the vendor keeps feedback, as agreed with the customer (vendor documentation of ClosedLoopWebservice)."""
 
 USUAL_SILENCE = timedelta(days=3)
-"""So long nobody leaves or bounces now and then, over a weekend say."""
+"""A time without any unsubscribe or bounce that is still usual, for example a weekend."""
 
-_ALARM_SHARE = 4
-"""A quarter of the time that the vendor keeps feedback: then three quarters are left to mend it."""
+_ALARM_DIVISOR = 4
+"""The alarm is raised after this fraction of the vendor's retention time, so three quarters remain for the repair."""
 
 
 class Freshness(StrEnum):
-    """What an age calls for."""
+    """How fresh feedback is, by its age."""
 
     FRESH = "fresh"
     WARNING = "warning"
     BLOCKING = "blocking"
-    """No list of the mandator is replaced any more."""
+    """No list of the mandator is replaced."""
     ALARM = "alarm"
-    """If nobody acts, unsubscribes are lost for good."""
+    """Unsubscribes will be lost for good unless feedback is imported."""
 
 
 @dataclass(frozen=True)
 class FreshnessStatus:
-    """What an age calls for, and a sentence that says so. The age is None where feedback was never imported."""
+    """The freshness of a mandator's feedback, with a message. The age is None if feedback was never imported."""
 
     freshness: Freshness
     message: str
@@ -38,29 +38,29 @@ class FreshnessStatus:
 
 @dataclass(frozen=True)
 class AgeLimits:
-    """When feedback is too old to replace a list, and how long the vendor keeps it."""
+    """The age from which feedback is too old to replace a list, and how long the vendor keeps it."""
 
     max_age: timedelta
     lifetime: timedelta
     by_files: bool = False
-    """Whether feedback is delivered as files, which count by what is new in them."""
+    """Whether feedback is delivered as files, which count by the newest event in them."""
 
     @property
     def alarm_after(self) -> timedelta:
-        """From which age on unsubscribes are about to be lost."""
-        return self.lifetime / _ALARM_SHARE
+        """The age from which on unsubscribes are about to be lost."""
+        return self.lifetime / _ALARM_DIVISOR
 
     def assess(self, mandator: str, until: datetime | None, now: datetime, missing: str = "") -> FreshnessStatus:
-        """What the age calls for.
+        """Return the freshness of a mandator's feedback.
 
         Args:
-            mandator: whose feedback it is.
-            until: up to when the CRM has all of it; None if some was never imported, which `missing` names then.
-            now: by the same clock.
-            missing: the readers that were never imported.
+            mandator: the mandator.
+            until: the time up to which the CRM has all feedback; None if a reader was never imported.
+            now: the current time by the same clock.
+            missing: the names of the readers that were never imported.
         """
         if until is None and self.by_files:
-            message = f"no delivered file of {missing} of {mandator} told of anything yet, so no list is replaced; "
+            message = f"no delivered file of {missing} of {mandator} had any event yet, so no list is replaced; "
             return FreshnessStatus(Freshness.BLOCKING, message + _remedy(mandator) + _OF_FILES, None)
         if until is None:
             message = f"{missing} of {mandator} were never imported, so no list is replaced; {_remedy(mandator)}"
@@ -92,7 +92,7 @@ class AgeLimits:
 
 _OF_FILES = (
     ". Delivered files count by what is new in them: one that was only touched, that repeats an earlier one, that "
-    "tells of nothing newer or can't be read shows nothing; if such files come, have the vendor look at its export job"
+    "has no newer event or can't be read shows nothing; if such files come, have the vendor check its export job"
 )
 
 
@@ -101,24 +101,24 @@ def _remedy(mandator: str) -> str:
 
 
 def delivery_complete_until(newest: datetime | None, earlier: datetime | None) -> datetime | None:
-    """Up to when a delivered file shows that feedback is complete; None where it tells of nothing new.
+    """Return the time up to which a delivered file proves that feedback is complete; None if it has no new event.
 
     Args:
-        newest: when the newest event in it happened.
-        earlier: when the newest event of all other deliveries happened.
+        newest: the time of the newest event in the file.
+        earlier: the time of the newest event in all other deliveries.
     """
     if newest is None or (earlier is not None and newest <= earlier):
         return None
     return newest + USUAL_SILENCE
 
 
-def is_silence_suspicious(silence: timedelta, earlier: list[timedelta]) -> bool:
-    """Whether a reader has returned nothing for longer than one is used to: three days, and twice its longest pause."""
-    return silence > max([USUAL_SILENCE, *(2 * pause for pause in earlier)])
+def is_silence_suspicious(silence: timedelta, earlier_pauses: list[timedelta]) -> bool:
+    """Return whether a reader has returned nothing for more than three days and more than twice its longest pause."""
+    return silence > max([USUAL_SILENCE, *(2 * pause for pause in earlier_pauses)])
 
 
 def format_duration(span: timedelta) -> str:
-    """Minutes up to two hours, hours up to three days, then days."""
+    """Return a duration in minutes up to two hours, in hours up to three days, else in days."""
     hours = span.total_seconds() / 3600
     if hours < 2:
         return f"{hours * 60:.0f} min" if hours * 60 >= 1 else "less than a minute"

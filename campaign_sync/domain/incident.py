@@ -1,4 +1,4 @@
-"""What is wrong with a mandator's lists and feedback, and who has to be told what of it."""
+"""Incidents: what is wrong with a mandator's lists and feedback, and the notices about it."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Subject:
-    """What an incident is about: a recipient list, or another part of a mandator such as its feedback."""
+    """The subject of an incident: a recipient list, or another part of a mandator such as its feedback."""
 
     name: str
-    """The list's key in the configuration, or words for the part, like `the feedback`."""
+    """The list's key in the configuration, or the name of the part, like `the feedback`."""
     is_list: bool = False
 
     def __post_init__(self) -> None:
@@ -43,32 +43,32 @@ RUN = Subject("a run")
 
 
 class IncidentKind(StrEnum):
-    """What can be wrong with a subject, the most severe last."""
+    """The kinds of incidents, the most severe last. The values are stored and sent."""
 
     CHECK = "check"
-    """What was done passed, and a check of it failed."""
+    """A step succeeded, and a check of its result failed."""
     LATE = "late"
-    """The list wasn't replaced in time."""
+    """The list wasn't replaced by its deadline."""
     FAILED = "failed"
     """A step failed before anything was changed."""
     DIED = "died"
-    """A run ended without a word."""
+    """A run ended without an error message."""
     FEEDBACK_OLD = "feedback_old"
     """The feedback is too old for replacing lists."""
     FEEDBACK_LOST = "feedback_lost"
-    """The feedback is so old that the vendor will soon have forgotten some that nobody imported."""
+    """The feedback is so old that the vendor will soon delete some that wasn't imported."""
     DRIFTED = "drifted"
-    """The list isn't any more what its proof found in it."""
+    """The list has changed since its proof."""
     SUSPECTED_PARTIAL_FILL = "doubtful"
-    """The list looks half full, and no record tells whether it is."""
+    """The list looks half full, and no replacement is recorded that left it so."""
     INCOMPLETE = "incomplete"
-    """The list was cleared and isn't full again, and nobody is at it."""
+    """The list was cleared, isn't full again, and isn't being replaced."""
     UNREPAIRED = "unrepaired"
-    """The same, and nothing is tried by itself any more."""
+    """The same, and no further repair is started automatically."""
 
     @property
     def severity(self) -> int:
-        """Rises with what is at stake."""
+        """The rank among the kinds; the highest is the most severe."""
         return list(IncidentKind).index(self)
 
 
@@ -84,34 +84,34 @@ _IMPACTS = {
     IncidentKind.INCOMPLETE: 3,
     IncidentKind.UNREPAIRED: 3,
 }
-"""Kinds of the same number mean the same for the next mail, so that one of them isn't over where another remains."""
+"""What each kind means for the next mailing. An incident isn't over while one with the same impact remains."""
 
 
 @dataclass(frozen=True)
 class Incident:
-    """Something that somebody has to know, in two sentences. Never a person in them."""
+    """An incident of a mandator, described in two sentences without personal data."""
 
     mandator: str
     subject: Subject
     kind: IncidentKind
     since: datetime
     what: str
-    """What is wrong, since when."""
+    """What is wrong and since when."""
     remedy: str
-    """What it means for the next mail, and the command or page that helps."""
+    """What it means for the next mailing, and the command or page that helps."""
     page: str
-    """Path of the page in Dagster's UI that shows it."""
+    """The path of the page in Dagster's UI that shows the incident."""
 
     @property
     def impact(self) -> int:
-        """What it means for the next mail, as a number that rises. A list that a check has stopped wasn't replaced."""
+        """What it means for the next mailing; the highest is the worst. A list with a failed check wasn't replaced."""
         stopped = self.kind is IncidentKind.CHECK and self.subject.is_list
         return _IMPACTS[IncidentKind.FAILED if stopped else self.kind]
 
 
 @dataclass(frozen=True)
 class IncidentChanges:
-    """What has changed since the incidents of a mandator were looked at last."""
+    """What has changed since the last check of a mandator's incidents."""
 
     new: tuple[Incident, ...]
     worse: tuple[Incident, ...]
@@ -119,67 +119,67 @@ class IncidentChanges:
 
 
 def compare_incidents(
-    known: Mapping[Subject, Incident], found: Iterable[Incident], in_progress: Collection[Subject]
+    known: Mapping[Subject, Incident], current: Iterable[Incident], in_progress: Collection[Subject]
 ) -> IncidentChanges:
-    """What is new, worse or over. Of a subject only the most severe incident counts: lesser ones beside it aren't told.
+    """Return which incidents are new, worse or resolved. Of each subject only the most severe incident counts.
 
-    When the most severe is over and a lesser one remains that means something else, the one is over and the other new.
+    If the most severe one is over and one with a lower impact remains, the former is resolved and the latter is new.
 
     Args:
         known: the open incidents by subject.
-        found: what is wrong now.
-        in_progress: subjects that somebody is working at: whether their incident is over shows when they are done.
+        current: the incidents now.
+        in_progress: subjects that a run is working on, so their incidents can't be resolved yet.
     """
-    most_severe = most_severe_by_subject(found)
+    most_severe = most_severe_by_subject(current)
     resolved = tuple(
         subject
-        for subject, one in known.items()
-        if subject not in in_progress and (subject not in most_severe or most_severe[subject].impact < one.impact)
+        for subject, incident in known.items()
+        if subject not in in_progress and (subject not in most_severe or most_severe[subject].impact < incident.impact)
     )
     return IncidentChanges(
-        new=tuple(one for subject, one in most_severe.items() if subject not in known or subject in resolved),
+        new=tuple(incident for subject, incident in most_severe.items() if subject not in known or subject in resolved),
         worse=tuple(
-            one
-            for subject, one in most_severe.items()
-            if subject in known and one.kind.severity > known[subject].kind.severity
+            incident
+            for subject, incident in most_severe.items()
+            if subject in known and incident.kind.severity > known[subject].kind.severity
         ),
         resolved=resolved,
     )
 
 
-def most_severe_by_subject(found: Iterable[Incident]) -> dict[Subject, Incident]:
-    """Of each subject the most severe incident; of equals the one that is older."""
+def most_severe_by_subject(incidents: Iterable[Incident]) -> dict[Subject, Incident]:
+    """Return the most severe incident of each subject; of equally severe ones the oldest."""
     most_severe: dict[Subject, Incident] = {}
-    for one in sorted(found, key=lambda incident: (-incident.kind.severity, incident.since)):
-        most_severe.setdefault(one.subject, one)
+    for incident in sorted(incidents, key=lambda incident: (-incident.kind.severity, incident.since)):
+        most_severe.setdefault(incident.subject, incident)
     return most_severe
 
 
 class NoticeKind(StrEnum):
-    """What a notice is about."""
+    """The kinds of notices."""
 
     ALARM = "alarm"
     WORSE = "worse"
     ALL_CLEAR = "all clear"
     UNWATCHED = "unwatched"
-    """The list was taken out of the configuration while something was wrong with it."""
+    """The list was removed from the configuration during an incident."""
     TEST = "test"
 
 
 @dataclass(frozen=True)
 class Notice:
-    """What one channel has to tell of a incident now."""
+    """A notice of an incident that a channel has yet to send."""
 
     kind: NoticeKind
     incident: Incident
     until: datetime | None = None
-    """When it was over."""
+    """When the incident was over; None while it is open."""
     id: str = ""
-    """Of the incident, where it is written down."""
+    """The id of the incident in the state database."""
 
 
 def incident_location(incident: Incident) -> str:
-    """Where the incident is: `nord/newsletter`, `the feedback of nord`."""
+    """Return where the incident is: `nord/newsletter`, `the feedback of nord`."""
     if incident.subject.is_list:
         return f"{incident.mandator}/{incident.subject}"
     return f"{incident.subject} of {incident.mandator}"
@@ -200,7 +200,7 @@ _HEADLINES = {
 
 
 def headline(notice: Notice) -> str:
-    """The notice in a few words, as a subject line."""
+    """Return the subject line of a notice."""
     incident = notice.incident
     if notice.kind is NoticeKind.ALL_CLEAR:
         return f"All clear: {incident_location(incident)}"

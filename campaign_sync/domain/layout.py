@@ -1,4 +1,4 @@
-"""Reads the vendor's feedback rows, whose columns are agreed between vendor and customer and documented nowhere."""
+"""Parsing of the vendor's feedback rows. Vendor and customer agree on the columns, which aren't documented."""
 
 import re
 import unicodedata
@@ -12,27 +12,27 @@ from campaign_sync.domain.time_pattern import precision
 from campaign_sync.errors import CampaignSyncError
 
 EARLIEST_EVENT = datetime(2000, 1, 1, tzinfo=UTC)
-"""A time before it isn't one of an event: the layout points at some other number."""
+"""The earliest possible time of an event; an earlier one is another number that the layout mistakes for a time."""
 
 WINDOW_TOLERANCE = timedelta(days=2)
-"""How far an event may lie after the end of its window; more, and its time can't be right. A date counts as the end of
-its day, in whatever time zone."""
+"""How far an event may lie after the end of its window. This covers dates, which count as the end of their day, in any
+time zone."""
 
 _A_SECOND = timedelta(seconds=1)
 
 LARGEST_ID = 2**63 - 1
-"""The largest number that an id of the vendor's can be."""
+"""The largest id that the vendor can assign."""
 
 _MOST_DIGITS = 30
-"""More than any id has; of very long ones Python refuses to make a number."""
+"""More digits than any id has. Python refuses to parse very long numbers."""
 
 _BYTE_ORDER_MARK = "\ufeff"
 
 _USUAL_NAMES = ("mail", "recipient", "empfänger", "time", "zeit", "date", "datum", "created", "categor", "kategorie")
-"""What the name of a column usually has in it, small."""
+"""Parts of usual column names, in lower case."""
 
 TECHNICAL_COLUMNS = ("opt_in_id", "entity_type", "entity_id")
-"""Technical fields of a recipient list that can come back with a response, as names of `Layout` and `FeedbackRow`."""
+"""Technical fields of a recipient list that feedback rows can contain, as attributes of `Layout` and `FeedbackRow`."""
 
 Column = int | str
 Row = Sequence[str | None]
@@ -40,13 +40,13 @@ Row = Sequence[str | None]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a reader's rows hold what we need.
+    """The columns of a reader's rows.
 
-    Columns are positions from 0, or names where the rows have a header. `time` is None where a reader gives none,
-    `category`, `mailing` and `link` where they aren't wanted. `opt_in_id`, `entity_type` and `entity_id` are list
-    fields that the vendor may add to the rows by agreement; a row, or a whole file, may lack them. `header` None means
-    that a header row is recognized by itself. `time_format` is `epoch_ms`, `iso` or a `strptime` pattern; times
-    without a zone are in `zone`.
+    Columns are positions from 0, or names if the rows have a header. `time` is None if the reader returns no times,
+    `category`, `mailing` and `link` if they aren't needed. `opt_in_id`, `entity_type` and `entity_id` are list fields
+    that the vendor may add by agreement; single rows or whole files may lack them. With `header` None, a header row is
+    recognized automatically. `time_format` is `epoch_ms`, `iso` or a `strptime` pattern; times without a zone are in
+    `zone`.
     """
 
     recipient: Column = 0
@@ -63,31 +63,30 @@ class Layout:
 
     @property
     def columns(self) -> dict[str, Column]:
-        """The columns that are wanted, by what they hold."""
+        """All columns, by attribute."""
         return self.required_columns | self.technical_columns
 
     @property
     def required_columns(self) -> dict[str, Column]:
-        """Those that every row must have."""
+        """The columns that every row must have, by attribute."""
         names = ("recipient", "time", "category", "mailing", "link")
         return {name: column for name in names if (column := getattr(self, name)) is not None}
 
     @property
     def technical_columns(self) -> dict[str, Column]:
-        """Those with technical fields of the recipient list; rows may lack them."""
+        """The columns with technical fields, which rows may lack, by attribute."""
         return {name: column for name in TECHNICAL_COLUMNS if (column := getattr(self, name)) is not None}
 
 
 class LayoutError(CampaignSyncError, ValueError):
-    """Nothing that a reader gave fits its layout, so the layout must be another one."""
+    """No row of a reader fits its layout, so the layout is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeedbackRow:
-    """One parsed row: the recipient id as a normalized address, when it happened (UTC), and what else the row says.
+    """A parsed row: the recipient id as a normalized address, the time of the event (UTC), and further columns.
 
-    The technical fields are None where the row has nothing in them; whether the CRM knows what they name is another
-    question.
+    Technical fields are None if they are empty. The CRM may not know the opt-in or record that they name.
     """
 
     address: str
@@ -103,28 +102,27 @@ class FeedbackRow:
 
 @dataclass(frozen=True)
 class ParsedRows:
-    """The rows of one file: those understood, each once, and the positions (from 0) of those that weren't."""
+    """The parsed rows of a file without repetitions, and the positions (from 0) of the rows that couldn't be parsed."""
 
     rows: tuple[FeedbackRow, ...]
     unparsed: tuple[int, ...]
     header_problem: str | None = None
-    """Why columns that are named weren't found for some of the rows; None where they were. Nobody's data."""
+    """Why named columns weren't found for a part of the rows; None if they were. It has no personal data."""
     has_columns: bool = False
-    """Whether a header row has every column that is named. So a file without rows shows that the layout fits."""
+    """Whether a header row has all named columns. So even a file without rows shows that the layout fits."""
     without_address: Mapping[int, tuple[str, datetime]] = field(default_factory=dict)
-    """Of the unparsed, those that fit but for a recipient id that is no address: the id and the time, by position."""
+    """Recipient id and time, by position, of the unparsed rows whose only flaw is an id that is no address."""
 
 
 def parse_rows(rows: Iterable[Row], layout: Layout, until: datetime) -> ParsedRows:
-    """Read raw rows by their layout. Rows that don't fit are named, never dropped; repeated rows count once.
+    """Parse raw rows by their layout. Rows that don't fit are returned by position; repeated rows count once.
 
-    Where columns are named, rows that no header row with these names comes before don't fit.
+    With named columns, rows fit only below a header row with these names.
 
     Args:
-        rows: as the vendor gave them; gone through once. A file can be several export files in a row, each with its own
-            header.
-        layout: where the columns are.
-        until: the end of the window. It stands in for times that the reader doesn't give, and no event can be later.
+        rows: the vendor's rows; iterated once. A file can consist of several export files, each with its own header.
+        layout: the columns of the rows.
+        until: the end of the window, which no event is after. It is the time of all events if the layout has no times.
     """
     headers = _Headers(layout)
     read_time = _time_reader(layout, until)
@@ -132,13 +130,13 @@ def parse_rows(rows: Iterable[Row], layout: Layout, until: datetime) -> ParsedRo
     unparsed = []
     without_address: dict[int, tuple[str, datetime]] = {}
     for position, row in enumerate(rows):
-        if headers.take(row):
+        if headers.accept(row):
             continue
         if headers.places is None:
             unparsed.append(position)
             continue
         try:
-            parsed.setdefault(_understood(row, headers.places, read_time, position))
+            parsed.setdefault(_parse_row(row, headers.places, read_time, position))
         except _NoAddressError as error:
             unparsed.append(position)
             without_address[position] = (error.recipient_id, error.occurred_at)
@@ -148,16 +146,14 @@ def parse_rows(rows: Iterable[Row], layout: Layout, until: datetime) -> ParsedRo
 
 
 class _NoAddressError(CampaignSyncError):
-    """A row fits, but its recipient id is no address, and nothing else in it is one."""
+    """The recipient id of a row is no address, and neither is any other cell of it."""
 
     def __init__(self, recipient_id: str, occurred_at: datetime) -> None:
         super().__init__()
         self.recipient_id, self.occurred_at = recipient_id, occurred_at
 
 
-def _understood(
-    row: Row, places: Mapping[str, int], read_time: Callable[[str], datetime], position: int
-) -> FeedbackRow:
+def _parse_row(row: Row, places: Mapping[str, int], read_time: Callable[[str], datetime], position: int) -> FeedbackRow:
     technical = {name: places[name] for name in TECHNICAL_COLUMNS if name in places}
     cells = {name: _text(row[place]) for name, place in places.items() if name not in technical}
     occurred_at = read_time(cells.get("time", ""))
@@ -176,14 +172,14 @@ def _understood(
 
 
 def _number(text: str | None) -> int | None:
-    """A mailing's id. Without one an unsubscribe counts all the same, for every list."""
+    """Return the id of a mailing. An unsubscribe without one applies to every list."""
     return int(text) if text and len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit() else None
 
 
 def column_names(rows: Iterable[Row], layout: Layout) -> list[str | None]:
-    """What the columns of these rows are called, as far as anybody knows: by their header, else by the layout."""
+    """Return the names of the columns of these rows, from their header, else from the layout; None if unknown."""
     first = next(iter(rows), None)
-    if first is not None and _Headers(layout).take(first):
+    if first is not None and _Headers(layout).accept(first):
         return [name or None for name in cell_texts(first)]
     if first is None and any(isinstance(column, str) for column in layout.columns.values()):
         return [str(column) for column in layout.columns.values()]
@@ -192,7 +188,7 @@ def column_names(rows: Iterable[Row], layout: Layout) -> list[str | None]:
 
 
 class _Headers:
-    """Tells header rows from the others, and knows where the columns of the rows below them are."""
+    """Recognizes header rows, and keeps the positions of the columns of the rows below them."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -201,72 +197,72 @@ class _Headers:
         self._first: list[str] | None = None
         self._first_is_header = False
         self.places = None if self._named else _positions(layout, {})
-        """Where each wanted column is; None where that takes a header row, and none has come or fits."""
+        """The position of each column; None if these come from a header row and none has fitted so far."""
         self.header_problem: str | None = None
         self.complete = False
 
-    def take(self, row: Row) -> bool:
-        """Whether it is a header row. From then on its columns hold, or none where it lacks some."""
+    def accept(self, row: Row) -> bool:
+        """Return whether this is a header row. If so, its columns apply from now on, or none if it lacks any."""
         if self._layout.header is False:
             return False
-        return self._take_names(row) if self._named else self._takes_as_before(row)
+        return self._accept_names(row) if self._named else self._accept_by_position(row)
 
-    def _take_names(self, row: Row) -> bool:
-        if any("@" in cell for cell in row if cell):  # somebody's row, and nearly every row is
-            self._miss(f"there is no header row with {_quoted(self._named)} before its rows")
+    def _accept_names(self, row: Row) -> bool:
+        if any("@" in cell for cell in row if cell):  # a data row, as nearly all rows are
+            self._report(f"there is no header row with {_quoted(self._named)} before its rows")
             return False
         names = cell_texts(row)
-        found, problem = _find(self._named, names)
+        positions, problem = _find(self._named, names)
         if problem is None:
-            self.places, self.complete = self._positions(names, found), True
+            self.places, self.complete = self._positions(names, positions), True
             return True
-        if found and looks_like_a_header(row):
+        if positions and looks_like_a_header(row):
             self.places = None  # below another header the columns may be anywhere
-        self._miss(f"{problem}; it has {_shown(names)}")
+        self._report(f"{problem}; it has {_shown(names)}")
         return False
 
-    def _miss(self, header_problem: str) -> None:
+    def _report(self, header_problem: str) -> None:
         if self.places is None:
             self.header_problem = self.header_problem or header_problem
 
-    def _takes_as_before(self, row: Row) -> bool:
-        """Where columns are positions, a header is the first row, and whatever looks just like it further down."""
+    def _accept_by_position(self, row: Row) -> bool:
+        """Return whether a row is a header if columns are positions: the first row may be one, and its repetitions."""
         cells = cell_texts(row)
         if self._first is None:
             self._first = cells
-            # Whoever has an address in the recipient's column is no header, whatever the layout says.
+            # A row with an address in the recipient column is no header, whatever the layout says.
             is_header = looks_like_a_header(row) if self._layout.header is None else "@" not in "".join(cells)
             self._first_is_header = is_header or not self._technical.isdisjoint(cells)
             if self._first_is_header:
                 self.places = self._positions(cells, {})
         return self._first_is_header and cells == self._first
 
-    def _positions(self, header: Sequence[str], found: Mapping[str, int]) -> dict[str, int]:
-        """Where each wanted column is: the required ones, and those technical fields that the header has once."""
+    def _positions(self, header: Sequence[str], required: Mapping[str, int]) -> dict[str, int]:
+        """Return the position of each column: the required ones, and the technical fields that the header has once."""
         technical, _ = _find(self._technical, header)
-        return _positions(self._layout, {**technical, **found})
+        return _positions(self._layout, {**technical, **required})
 
 
 def _find(named: Iterable[str], header: Sequence[str]) -> tuple[dict[str, int], str | None]:
-    """Where each name is in a header row, and what is wrong with it. Exact spelling comes before another case."""
+    """Return the position of each name in a header row, and what is wrong with it. An exact spelling has precedence."""
     spelled_alike = [_spelling(name) for name in header]
-    found: dict[str, int] = {}
+    positions: dict[str, int] = {}
     missing: list[str] = []
     repeated: list[str] = []
     for name in named:
         exact = [position for position, cell in enumerate(header) if cell == name.strip()]
         alike = exact or [position for position, cell in enumerate(spelled_alike) if cell == _spelling(name)]
         if len(alike) == 1:
-            found[name] = alike[0]
+            positions[name] = alike[0]
         else:
             (repeated if alike else missing).append(name)
     if missing:
-        return found, f"the header row has no column {_quoted(missing)}"
-    return found, f"the header row has the column {_quoted(repeated)} more than once" if repeated else None
+        return positions, f"the header row has no column {_quoted(missing)}"
+    return positions, f"the header row has the column {_quoted(repeated)} more than once" if repeated else None
 
 
 def _spelling(name: str) -> str:
-    """The name without what clients write differently: case, blanks, decomposed letters."""
+    """Return a name regardless of case, blanks and decomposed letters."""
     return " ".join(unicodedata.normalize("NFC", name.casefold()).split())
 
 
@@ -275,7 +271,7 @@ def _quoted(names: Iterable[str]) -> str:
 
 
 def looks_like_a_header(row: Row) -> bool:
-    """Whether a row has nothing but short names, and among them one that columns of feedback usually have."""
+    """Return whether a row has only short names, at least one of which is usual for columns of feedback."""
     cells = cell_texts(row)
     names = bool(cells) and all(cell and "@" not in cell and len(cell) <= 40 for cell in cells)
     if not names or any(cell[0].isdigit() or cell[0] == "-" for cell in cells):
@@ -284,27 +280,27 @@ def looks_like_a_header(row: Row) -> bool:
 
 
 def _shown(header: Sequence[str]) -> str:
-    """The names of a header row. Where there is none it is somebody's row, and nothing of it is shown."""
-    return ", ".join(header) if looks_like_a_header(header) else f"{len(header)} columns and no names we know"
+    """Return the names of a header row, or the number of columns if it may be a data row with personal data."""
+    return ", ".join(header) if looks_like_a_header(header) else f"{len(header)} columns and no known names"
 
 
 def cell_texts(row: Row) -> list[str]:
-    """The cells without surrounding blanks and byte order marks, empty where there is no value."""
+    """Return the cells without surrounding blanks and byte order marks; missing values become empty."""
     return [_text(cell) for cell in row]
 
 
 def _text(cell: str | None) -> str:
     text = (cell or "").strip()
-    # Where files are joined, the mark of the second one comes to stand in the middle.
+    # In concatenated files, the mark of the second one is in the middle.
     return text.strip(_BYTE_ORDER_MARK).strip() if _BYTE_ORDER_MARK in text else text
 
 
-def _positions(layout: Layout, found: Mapping[str, int]) -> dict[str, int]:
-    """Where each wanted column is, `found` being the places of those that are named. Technical fields may lack."""
+def _positions(layout: Layout, by_name: Mapping[str, int]) -> dict[str, int]:
+    """Return the position of each column; `by_name` has those of named columns. Technical fields may be missing."""
     return {
-        name: found[column] if isinstance(column, str) else column
+        name: by_name[column] if isinstance(column, str) else column
         for name, column in layout.columns.items()
-        if isinstance(column, int) or name not in TECHNICAL_COLUMNS or column in found
+        if isinstance(column, int) or name not in TECHNICAL_COLUMNS or column in by_name
     }
 
 
@@ -327,11 +323,11 @@ def _time_parser(layout: Layout) -> Callable[[str], datetime]:
         return lambda text: datetime.fromtimestamp(int(text) / 1000, UTC)
 
     def latest(moment: datetime, shortest: timedelta) -> datetime:
-        """The last moment that a text can mean: somebody may have consented just before they left, that very day."""
+        """Return the last moment that a text can mean, as a consent may have been given earlier on the same day."""
         moment += shortest - _A_SECOND
         if moment.tzinfo:
             return moment.astimezone(UTC)
-        # In the hour that a clock shows twice, it is the later of the two.
+        # In the hour that a clock shows twice, the later moment counts.
         local = moment.replace(tzinfo=layout.zone)
         return max(local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
 

@@ -1,4 +1,4 @@
-"""Guesses from a reader's rows how they are laid out, for nobody documents it."""
+"""Detection of the layout of a reader's rows, which isn't documented."""
 
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -24,9 +24,9 @@ _RECORD_ID = re.compile(r"(?=.*[0-9])[A-Za-z0-9_{}.:-]{1,64}")
 
 @dataclass(frozen=True)
 class LayoutGuess:
-    """Where a reader's rows probably hold what we need; None for what no column looks like.
+    """The probable columns of a reader's rows; None if no column fits.
 
-    Columns are names where the rows begin with a header of different names, else positions from 0.
+    Columns are names if the rows begin with a header of different names, else positions from 0.
     """
 
     recipient: int | str | None
@@ -37,20 +37,20 @@ class LayoutGuess:
     time_format: str | None
     """`epoch_ms`, `iso` or a `strptime` pattern."""
     warnings: tuple[str, ...]
-    """What somebody should look at, in sentences without anybody's data."""
+    """What should be verified, in sentences without personal data."""
     opt_in_id: int | str | None = None
     entity_type: int | str | None = None
     entity_id: int | str | None = None
 
     def position(self, column: int | str | None, rows: Rows) -> int | None:
-        """Where in `rows`, the ones that were guessed at, a column of this guess stands."""
+        """Return the position of a column of this guess in the `rows` that it was made from."""
         return cell_texts(rows[0]).index(column) if isinstance(column, str) else column
 
 
 def guess_layout(rows: Rows, opt_in_ids: Collection[str] = ()) -> LayoutGuess:
-    """What the columns of a reader's rows look like. Cells that don't fit are outvoted by the others.
+    """Guess the columns of a reader's rows. The majority of a column's cells decides.
 
-    By `opt_in_ids`, those of the mandator's lists, a column of opt-ins is recognized whatever it is called.
+    `opt_in_ids` of the mandator's lists identify the column of opt-ins, whatever its name is.
     """
     if not rows:
         return LayoutGuess(None, None, None, None, False, None, ("there are no rows",))
@@ -62,11 +62,11 @@ def guess_layout(rows: Rows, opt_in_ids: Collection[str] = ()) -> LayoutGuess:
     warnings = _header_warnings(table, names)
     columns = [[row[position] for row in body] for position in range(width)]
 
-    recipient = _recipient(columns, warnings)
-    mailing = _mailing(columns, names)
+    recipient = _recipient_column(columns, warnings)
+    mailing = _mailing_column(columns, names)
     category = next((position for position, column in enumerate(columns) if _mostly(is_category, column)), None)
-    technical = _technical(columns, names, opt_in_ids)
-    time, time_format = _time(columns, {recipient, mailing, *technical.values()}, warnings)
+    technical = _technical_fields(columns, names, opt_in_ids)
+    time, time_format = _time_column(columns, {recipient, mailing, *technical.values()}, warnings)
     if "entity_type" in technical and "entity_id" not in technical:
         taken = {recipient, mailing, category, time, *technical.values()}
         technical |= _record_ids(columns, technical["entity_type"], taken, warnings)
@@ -90,24 +90,24 @@ def guess_layout(rows: Rows, opt_in_ids: Collection[str] = ()) -> LayoutGuess:
 
 
 def is_category(cell: str) -> bool:
-    """Whether the cell is the vendor's word for the kind of a response, in any spelling."""
+    """Return whether a cell is a category of responses of the vendor, in any spelling."""
     return _FILLING.sub("", cell).casefold() in _CATEGORIES
 
 
 def is_entity_type(cell: str) -> bool:
-    """Whether the cell names a kind of CRM record, in any case."""
+    """Return whether a cell is a kind of CRM record, in any case."""
     return cell.casefold() in list(EntityType)
 
 
 def opt_in_matcher(opt_in_ids: Collection[str]) -> Callable[[str], bool]:
-    """Tells whether a cell is one of these opt-ins, in any case."""
+    """Return a function that says whether a cell is one of these opt-ins, in any case."""
     known = set(map(normalize_word, opt_in_ids))
     return lambda cell: normalize_word(cell) in known
 
 
-def _technical(columns: list[list[str]], names: list[str], opt_in_ids: Collection[str]) -> dict[str, int]:
-    """Where technical fields of the list are, by their names, or else by what only they hold."""
-    found = {
+def _technical_fields(columns: list[list[str]], names: list[str], opt_in_ids: Collection[str]) -> dict[str, int]:
+    """Return the positions of technical fields, by the columns' names or else by their values."""
+    positions = {
         field: position
         for position, name in enumerate(names)
         for field, spellings in _TECHNICAL_NAMES.items()
@@ -115,15 +115,15 @@ def _technical(columns: list[list[str]], names: list[str], opt_in_ids: Collectio
     }
     for field, fits in (("opt_in_id", opt_in_matcher(opt_in_ids)), ("entity_type", is_entity_type)):
         fitting = (position for position, column in enumerate(columns) if _mostly(fits, column))
-        if field not in found and (position := next(fitting, None)) is not None:
-            found[field] = position
-    return found
+        if field not in positions and (position := next(fitting, None)) is not None:
+            positions[field] = position
+    return positions
 
 
 def _record_ids(
     columns: list[list[str]], entity_type: int, taken: Collection[int | None], warnings: list[str]
 ) -> dict[str, int]:
-    """Ids look like any other number; those of records come right beside their kind."""
+    """Return the position of record ids, which look like any number and are next to the kinds of records."""
     for position in (entity_type + 1, entity_type - 1):
         free = 0 <= position < len(columns) and position not in taken
         if free and _mostly(_RECORD_ID.fullmatch, columns[position]):
@@ -137,7 +137,7 @@ def _is_time(cell: str) -> bool:
 
 
 def _is_value(cell: str) -> bool:
-    """Whether this can't be the name of a column. With an @ it can be a person, though not a good address."""
+    """Return whether a cell can't be a column name. A cell with an @ may be an address, even an invalid one."""
     return "@" in cell or bool(_NUMBER.fullmatch(cell)) or is_category(cell) or _is_time(cell)
 
 
@@ -147,7 +147,7 @@ def _mostly(fits: Callable[[str], object], column: Sequence[str]) -> bool:
 
 
 def _has_header(table: list[list[str]]) -> bool:
-    """Whether the first row has words where the others have values: in most of those columns, lest people be names."""
+    """Return whether the first row has names in most of the columns whose other cells are values."""
     first = table[0]
     if any(_is_value(cell) for cell in first):
         return False
@@ -159,7 +159,7 @@ def _has_header(table: list[list[str]]) -> bool:
 def _header_warnings(table: list[list[str]], names: list[str]) -> list[str]:
     warnings = []
     if len(table) == 1 and not any(map(_is_value, table[0])):
-        warnings.append("there is only one row, and one row doesn't tell whether it is a header")
+        warnings.append("there is only one row, and one row doesn't show whether it is a header")
     if names and (not all(names) or len(set(names)) < len(names)):
         warnings.append("the header's names aren't all filled in and different, so columns are given by position")
     if names and table.count(names) > 1:
@@ -167,8 +167,8 @@ def _header_warnings(table: list[list[str]], names: list[str]) -> list[str]:
     return warnings
 
 
-def _recipient(columns: list[list[str]], warnings: list[str]) -> int | None:
-    """The column with the most people; there may be one with senders beside it."""
+def _recipient_column(columns: list[list[str]], warnings: list[str]) -> int | None:
+    """Return the column with the most different addresses; another one may contain senders."""
     people = {
         position: len({usable_address(cell) for cell in column})
         for position, column in enumerate(columns)
@@ -183,8 +183,8 @@ def _recipient(columns: list[list[str]], warnings: list[str]) -> int | None:
     return chosen
 
 
-def _mailing(columns: list[list[str]], names: list[str]) -> int | None:
-    """Only a name tells ids of mailings from other ids."""
+def _mailing_column(columns: list[list[str]], names: list[str]) -> int | None:
+    """Return the column of mailing ids, which only its name distinguishes from other ids."""
     for position, name in enumerate(names):
         if _FILLING.sub("", name).casefold() in _MAILING_NAMES and _mostly(_MAILING_ID.fullmatch, columns[position]):
             return position
@@ -193,54 +193,57 @@ def _mailing(columns: list[list[str]], names: list[str]) -> int | None:
 
 @dataclass(frozen=True)
 class _Times:
-    """A column that can be read as times in one format."""
+    """A column whose cells are times of one format."""
 
     position: int
     time_format: str
-    told: int
+    matches: int
+    """How many cells are such times."""
     spread: timedelta
 
 
-def _time(columns: list[list[str]], taken: set[int | None], warnings: list[str]) -> tuple[int | None, str | None]:
-    found = [
+def _time_column(
+    columns: list[list[str]], taken: set[int | None], warnings: list[str]
+) -> tuple[int | None, str | None]:
+    candidates = [
         times
         for position, column in enumerate(columns)
         if position not in taken and (times := _as_times(position, column))
     ]
-    if not found:
+    if not candidates:
         warnings.append("no column looks like a time")
         return None, None
-    # What happened to mailings lies within days; birthdays, sign-ups and numbers that look like times are scattered.
-    most = max(times.told for times in found)
+    # Events of mailings are within days; birthdays, sign-ups and numbers similar to times are scattered.
+    most = max(times.matches for times in candidates)
     best = min(
-        found,
+        candidates,
         key=lambda times: (
             times.time_format == EPOCH_SECONDS,
-            2 * times.told < most,
+            2 * times.matches < most,
             times.spread.days,
             times.time_format == "epoch_ms",
             times.position,
         ),
     )
-    rivals = [times.position for times in found if times.time_format != EPOCH_SECONDS]
+    rivals = [times.position for times in candidates if times.time_format != EPOCH_SECONDS]
     if len(rivals) > 1:
         warnings.append(f"{_columns(rivals)} hold times; column {best.position} was taken, compare it with the others")
-    return best.position, _certain(best, columns[best.position], warnings)
+    return best.position, _unambiguous_format(best, columns[best.position], warnings)
 
 
 def _as_times(position: int, column: list[str]) -> _Times | None:
-    """The column in the format that tells most of its cells, if those are the majority."""
+    """Return the column in the format that most of its cells have, if these are the majority."""
     filled = [cell for cell in column if cell]
     best = None
     for time_format in (*TIME_FORMATS, EPOCH_SECONDS):
-        told = [found for cell in filled if (found := parse_event_time(cell, time_format))]
-        if 2 * len(told) > len(filled) and (best is None or len(told) > best.told):
-            best = _Times(position, time_format, len(told), max(told) - min(told))
+        matches = [time for cell in filled if (time := parse_event_time(cell, time_format))]
+        if 2 * len(matches) > len(filled) and (best is None or len(matches) > best.matches):
+            best = _Times(position, time_format, len(matches), max(matches) - min(matches))
     return best
 
 
-def _certain(times: _Times, column: list[str], warnings: list[str]) -> str | None:
-    """The column's format, unless the product can't read it or another one would give other days."""
+def _unambiguous_format(times: _Times, column: list[str], warnings: list[str]) -> str | None:
+    """Return the column's format; None if the product can't read it, or another format would give other days."""
     if times.time_format == EPOCH_SECONDS:
         warnings.append(
             f"column {times.position} looks like seconds since 1970, which can't be read; have the vendor write "
@@ -248,16 +251,18 @@ def _certain(times: _Times, column: list[str], warnings: list[str]) -> str | Non
         )
         return None
     other = SWAPPED_FORMATS.get(times.time_format)
-    here, there = (
-        {cell for cell in column if each and parse_event_time(cell, each)} for each in (times.time_format, other)
+    if other is None:
+        return times.time_format
+    matching, swapped = (
+        {cell for cell in column if parse_event_time(cell, time_format)} for time_format in (times.time_format, other)
     )
-    if other and there >= here:
+    if swapped >= matching:
         warnings.append(
-            f"the dates in column {times.position} don't tell whether day or month comes first; time_format is "
+            f"the dates in column {times.position} don't show whether day or month comes first; time_format is "
             f"{times.time_format} or {other}"
         )
         return None
-    if other and there - here:
+    if swapped - matching:
         warnings.append(f"some dates in column {times.position} have the day first, others the month")
         return None
     return times.time_format

@@ -1,4 +1,4 @@
-"""What changed in a list from one proof to another."""
+"""The difference between two proven states of a list."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -13,25 +13,25 @@ from campaign_sync.domain.suppression import entity_keys
 
 @dataclass(frozen=True)
 class ListDifference:
-    """Two states of one list compared. People are named `entity_type:entity_id`, each group in order."""
+    """Who joined, left or changed between two states of a list. People are sorted `entity_type:entity_id` keys."""
 
     joined: tuple[str, ...]
     left: tuple[str, ...]
     changed: Mapping[str, tuple[str, ...]]
-    """Who is in both, but not with the same values: the columns that differ."""
+    """The columns that differ, by the people who are in both states."""
 
     @property
     def changed_columns(self) -> dict[str, int]:
-        """How many people changed in each column, most first."""
+        """The number of people who changed, by column, the largest first."""
         counts = Counter(column for columns in self.changed.values() for column in columns)
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def compare_lists(before: pd.DataFrame, after: pd.DataFrame) -> ListDifference:
-    """What became of the rows of `before` in `after`; both are rows of snapshots, each entity once.
+    """Compare the rows of two snapshots, in which each entity occurs once.
 
-    Of the values those count that are sent: the address and the list's attributes. Empty equals missing, as in the
-    proof, so an attribute that only one side has counts where it is filled.
+    Only values that are sent count: the address and the list's attributes. Empty equals missing, as in the proof, so an
+    attribute that only one side has counts if it isn't empty.
     """
     columns = [name for name in dict.fromkeys([*before, *after]) if name == ADDRESS or name.startswith(LIST_PREFIX)]
     old, new = _sent(before, columns), _sent(after, columns)

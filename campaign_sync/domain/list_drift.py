@@ -1,37 +1,37 @@
-"""Whether a list still holds what its proof found in it, as far as anybody has looked since."""
+"""Drift of lists: changes at the vendor after a list was proven."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 TOLERATED_PEOPLE = 2
-"""So many people who are gone, or were changed by hand, are no reason to wake anybody up."""
+"""Up to this number of missing or changed people is no incident."""
 
 MISSING_SHARE = 0.001
-"""Nor is this part of a list, as people who were erased at the vendor by hand."""
+"""The same for this share of a list: people may be erased at the vendor by hand."""
 
 CHANGED_SHARE = 0.01
-"""Nor this part of it whose values are others: people may edit their profile at the vendor."""
+"""The same for this share with changed values: people may edit their profile at the vendor."""
 
 
 @dataclass(frozen=True)
 class ReadBack:
-    """A list as it was read back in full, after its proof. Counts are of people."""
+    """The result of reading a list back in full after its proof. Counts are of people."""
 
     proven: int
-    """How many the proof found."""
+    """Counted by the proof."""
     in_list: int
     missing: int
-    """Of those who were proven to be in it, how many are gone though nothing explains it."""
+    """Proven to be in the list, and gone without an explanation."""
     departed: int
-    """Of those who were proven to be in it, how many are gone because they left, bounced or were blocked."""
+    """Proven to be in the list, and gone because they left, bounced or were blocked."""
     changed: int
-    """How many are there with other values than were sent."""
+    """In the list with other values than were sent."""
     unexpected: int
-    """How many are there who were never sent: who signed up at the vendor."""
+    """In the list and never sent: people who signed up at the vendor."""
 
     @property
     def drifted(self) -> bool:
-        """Whether it isn't any more what was proven, beyond what a healthy list may show."""
+        """Whether the list differs from its proof by more than is tolerated."""
         missing = (
             self.missing > max(TOLERATED_PEOPLE, MISSING_SHARE * self.proven) or 0 < self.proven <= 2 * self.missing
         )
@@ -44,19 +44,19 @@ class ReadBack:
             "have left since": self.departed,
             "were added at the vendor": self.unexpected,
         }
-        found = [f"{people:,} {what}" for what, people in counts.items() if people]
-        told = f"{self.in_list:,} people are in it where {self.proven:,} were proven"
-        return f"{told}: {', '.join(found)}" if found else told
+        differences = [f"{people:,} {what}" for what, people in counts.items() if people]
+        summary = f"{self.in_list:,} people are in it where {self.proven:,} were proven"
+        return f"{summary}: {', '.join(differences)}" if differences else summary
 
 
 def needs_full_read_back(proven: int, last: ReadBack | None, in_list: int, unexpected: int) -> bool:
-    """Whether the count of a list and one of its pages ask for reading it back in full.
+    """Return whether a list has to be read back in full, by its count and one of its pages.
 
     Args:
-        proven: how many the proof found.
-        last: the last full read-back since the proof, whose differences are known.
-        in_list: how many are in the list now.
-        unexpected: how many rows of a page aren't among those that were sent.
+        proven: how many people the proof counted.
+        last: the last full read-back since the proof, if any.
+        in_list: how many people are in the list now.
+        unexpected: how many rows of the page weren't sent.
     """
     known = last or ReadBack(proven, proven, 0, 0, 0, 0)
     known_differences = known.unexpected + known.changed + max(in_list - known.in_list, 0)
@@ -65,26 +65,26 @@ def needs_full_read_back(proven: int, last: ReadBack | None, in_list: int, unexp
 
 @dataclass(frozen=True)
 class ListDrift:
-    """What is known of a list since its proof."""
+    """The result of the drift checks of a list since its proof."""
 
     mandator: str
     list: str
     replace_id: str
-    """The replace whose proof it is."""
+    """The replacement that the list was proven by."""
     checked_at: datetime | None = None
-    """When it was looked at last; None for never."""
+    """When the list was last checked; None for never."""
     in_list: int | None = None
-    """How many were in it then."""
+    """How many people were in the list at that time."""
     read_back: ReadBack | None = None
-    """The last full read-back; None where there was no reason for one."""
+    """The last full read-back; None if none was needed."""
     drifted_since: datetime | None = None
-    """When it was first found not to be what was proven; None while it is."""
+    """When the drift was first seen; None while there is none."""
     not_checked_since: datetime | None = None
-    """Since when it can't be looked at; None where it could be the last time."""
+    """Since when the list can't be checked; None if the last check succeeded."""
     not_checked_because: str | None = None
 
     def after_check(self, in_list: int, read_back: ReadBack | None, now: datetime) -> "ListDrift":
-        """After a look at the list. `read_back` is None where there was no reason for a full one."""
+        """Return the drift after a successful check. `read_back` is None if no full one was needed."""
         read_back = read_back or self.read_back
         since = (self.drifted_since or now) if read_back and read_back.drifted else None
         return replace(
@@ -98,5 +98,5 @@ class ListDrift:
         )
 
     def after_failed_check(self, because: str, now: datetime) -> "ListDrift":
-        """After somebody tried to look at the list, and couldn't. That says nothing about the list."""
+        """Return the drift after a check that failed, which says nothing about the list."""
         return replace(self, not_checked_since=self.not_checked_since or now, not_checked_because=because)

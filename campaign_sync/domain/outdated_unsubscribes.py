@@ -1,4 +1,4 @@
-"""Unsubscribes that are older than a consent given since, and change nothing. Many of them show clocks that differ."""
+"""Unsubscribes without an effect, because every consent concerned is newer. Many of them indicate differing clocks."""
 
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 SUSPICIOUS_SHARE: Final = 0.05
-"""From this share of a window's unsubscribes on, it is worth looking at the clocks."""
+"""From this share of a window's unsubscribes on, the clocks should be checked."""
 
 
 @dataclass(frozen=True)
 class OutdatedUnsubscribes:
-    """How many of some unsubscribes have changed nothing, because every consent they are about is newer."""
+    """How many unsubscribes had no effect, because every consent concerned is newer."""
 
     outdated: int
     unsubscribes: int
 
     @classmethod
     def count(cls, withdrawals: Iterable[tuple[Hashable, Hashable]], withdrawn: Collection[Hashable]) -> Self:
-        """Count them.
+        """Count the unsubscribes without an effect.
 
         Args:
-            withdrawals: what was written to the CRM: each unsubscribe with one consent that it is about.
+            withdrawals: what was written to the CRM: pairs of an unsubscribe and a consent that it is about.
             withdrawn: the consents that the CRM shows as withdrawn afterwards.
         """
         counts: defaultdict[Hashable, bool] = defaultdict(bool)
@@ -31,5 +31,5 @@ class OutdatedUnsubscribes:
 
     @property
     def suspicious(self) -> bool:
-        """Whether so many are outdated that clocks or time zones may differ."""
+        """Whether clocks or time zones may differ, by the share of outdated unsubscribes."""
         return self.outdated > 0 and self.outdated >= SUSPICIOUS_SHARE * self.unsubscribes

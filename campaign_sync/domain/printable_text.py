@@ -1,11 +1,11 @@
-"""Texts of others as they may be shown to people: nothing in them steers a terminal, a log or a reader's eye."""
+"""Text from other systems, made safe to display: without characters that control a terminal or hide other text."""
 
 import re
 
-_STEERING = re.compile(
+_CONTROL = re.compile(
     "["
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but tab and line feed; ESC and CSI begin sequences
-    # Unseen, or turning the text round.
+    # Invisible characters, and marks of the writing direction.
     "\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f"  # lone surrogates, which can't be written; tags
     "]"
@@ -13,15 +13,15 @@ _STEERING = re.compile(
 
 
 def printable(text: str) -> str:
-    r"""The text with every character that doesn't show, but steers, as its escape, like `\x1b` or `\u202e`.
+    r"""Return the text with every control character as its escape, like `\x1b` or `\u202e`.
 
-    Tabs and line feeds stay, and the joiners that scripts and emoji need.
+    Tabs and line feeds remain, and the joiners that scripts and emoji need.
     """
-    return _STEERING.sub(lambda found: _escape(found[0]), text)
+    return _CONTROL.sub(lambda match: _escape(match[0]), text)
 
 
 def printable_line(text: str) -> str:
-    """`printable`, and in one line: nobody else's text begins a line of a log."""
+    """Return the `printable` text in a single line, so that it can't forge a line of a log."""
     return printable(" ".join(text.split()))
 
 

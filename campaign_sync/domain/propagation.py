@@ -1,4 +1,4 @@
-"""How long it takes from somebody's opt-out until no list has them any more."""
+"""Propagation of opt-outs: the time until the CRM knows of them and no list has the person any more."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from math import ceil
 
 GOAL = timedelta(hours=24)
-"""How long an opt-out should take at most."""
+"""The longest time that an opt-out should take."""
 
 
 @dataclass(frozen=True)
 class OptOut:
-    """When somebody left, and when the CRM knew."""
+    """When a person opted out, and when that was written to the CRM."""
 
     occurred_at: datetime
     written_at: datetime
@@ -19,7 +19,7 @@ class OptOut:
 
 @dataclass(frozen=True)
 class ReplacementTimes:
-    """When a list's rows were frozen, and when it was proven to hold them."""
+    """When the rows of a list were frozen, and when the list was proven to hold them."""
 
     frozen_at: datetime
     proven_at: datetime
@@ -27,7 +27,7 @@ class ReplacementTimes:
 
 @dataclass(frozen=True)
 class Delays:
-    """The spread of some delays."""
+    """The distribution of delays."""
 
     count: int
     median: timedelta
@@ -36,7 +36,7 @@ class Delays:
 
     @classmethod
     def summarize(cls, delays: Sequence[timedelta]) -> "Delays | None":
-        """None where there are none. Percentiles are of the nearest rank."""
+        """Return the distribution; None without delays. Percentiles are by the nearest rank."""
         ordered = sorted(delays)
         if not ordered:
             return None
@@ -48,28 +48,28 @@ class Delays:
 
 
 def delays_to_crm(opt_outs: Sequence[OptOut]) -> list[timedelta]:
-    """From each opt-out to its entry in the CRM."""
-    return [one.written_at - one.occurred_at for one in opt_outs]
+    """Return the delay from each opt-out to its entry in the CRM."""
+    return [opt_out.written_at - opt_out.occurred_at for opt_out in opt_outs]
 
 
 def delays_to_removal(
     opt_outs: Sequence[OptOut], proofs: Mapping[str, Sequence[ReplacementTimes]], now: datetime
 ) -> list[timedelta]:
-    """From each opt-out to the moment when every list had been replaced by rows selected after the CRM knew.
+    """Return the delay from each opt-out until all lists were replaced by rows selected after the CRM knew of it.
 
-    One that some list still waits for counts up to now: it has taken at least so long.
+    An opt-out that isn't in effect for all lists yet counts up to now.
 
     Args:
-        opt_outs: what is measured.
-        proofs: of each list of the mandator.
-        now: the end of what is still going on.
+        opt_outs: the opt-outs.
+        proofs: the replacements of each list of the mandator, by list.
+        now: the current time.
     """
 
-    def absent_at(one: OptOut) -> datetime:
+    def removed_at(opt_out: OptOut) -> datetime:
         firsts = (
-            min((proof.proven_at for proof in of_list if proof.frozen_at >= one.written_at), default=now)
+            min((proof.proven_at for proof in of_list if proof.frozen_at >= opt_out.written_at), default=now)
             for of_list in proofs.values()
         )
-        return max(firsts, default=one.written_at)
+        return max(firsts, default=opt_out.written_at)
 
-    return [absent_at(one) - one.occurred_at for one in opt_outs]
+    return [removed_at(opt_out) - opt_out.occurred_at for opt_out in opt_outs]

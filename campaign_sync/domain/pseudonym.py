@@ -1,13 +1,13 @@
-"""Stand-ins for people in logs, metadata and messages."""
+"""Pseudonyms of people for logs, metadata and messages."""
 
 import hashlib
 import hmac
 
 
 class Pseudonyms:
-    """Turns an address or CRM id into a short token that only the holder of the key can trace back.
+    """Replaces an address or CRM id by a short token that can be traced back only with the key.
 
-    A keyed HMAC: unlike a plain hash it can't be undone by hashing a list of known addresses.
+    A keyed HMAC: unlike a plain hash, it can't be reversed by hashing a list of known addresses.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -16,5 +16,5 @@ class Pseudonyms:
         self._key = key
 
     def of(self, value: str) -> str:
-        """The token of `value`, always the same under one key."""
+        """Return the token of `value`, which is always the same with the same key."""
         return "p_" + hmac.new(self._key, value.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:12]

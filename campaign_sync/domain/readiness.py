@@ -1,4 +1,4 @@
-"""Whether a list may be mailed to now, and if not, why: one answer for the report, the commands and the alarms."""
+"""Readiness of lists for mailing. The report, the commands and the alarms share this assessment."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,35 +9,35 @@ from campaign_sync.domain.list_drift import ListDrift
 
 
 class Readiness(StrEnum):
-    """What a list is good for today, the gravest first."""
+    """Whether a list can be mailed to, the most severe state first. The values are shown and counted."""
 
     INCOMPLETE = "incomplete"
-    """Cleared, and not proven since: some of its people are missing."""
+    """Cleared, and not proven since: recipients are missing."""
     RENEWING = "renewing"
-    """Being replaced at this moment."""
+    """Being replaced now."""
     NEVER = "never"
-    """Never proven, so nobody knows what it holds."""
+    """Never proven, so its content is unknown."""
     SUSPECTED_PARTIAL_FILL = "doubtful"
-    """It looks half full, and no record tells whether it is."""
+    """It looks half full, and no replacement is recorded that left it so."""
     DRIFTED = "drifted"
-    """It isn't any more what its proof found in it."""
+    """Changed at the vendor since its proof."""
     FAILED = "failed"
-    """The newest run that was to replace it didn't; it is complete, as of its last proof."""
+    """Complete as of its last proof; the newest run failed to replace it."""
     OLD = "old"
-    """Complete, but as of too early a day."""
+    """Complete, but not replaced by its deadline."""
     FEEDBACK_OLD = "feedback_old"
-    """Complete, but nobody knows who has opted out lately."""
+    """Complete, but recent opt-outs are unknown."""
     CHECK_FAILED = "check_failed"
-    """Complete, and a check of its newest replace, or of the feedback, failed."""
+    """Complete, but a check of its newest replacement, or of the feedback, failed."""
     CHECK_MISSING = "check_missing"
-    """Complete, and a check of its newest replace never came to a result."""
+    """Complete, but a check of its newest replacement has no result."""
     UNKNOWN = "unknown"
-    """Complete, but whether a newer run was to replace it can't be found out."""
+    """Complete, but it is unknown whether a newer run was to replace it."""
     READY = "ready"
 
     @property
     def complete(self) -> bool:
-        """Whether the list holds all of its people, as of some proof."""
+        """Whether the list holds all recipients as of its last proof."""
         return self not in (
             Readiness.INCOMPLETE,
             Readiness.RENEWING,
@@ -49,42 +49,42 @@ class Readiness(StrEnum):
 
 @dataclass(frozen=True)
 class Attempt:
-    """The newest run that was to replace a list, once it has ended, and what the checks on its way found."""
+    """The newest finished run that was to replace a list, with the results of its checks."""
 
     run_id: str
     ended_at: datetime
     replaced: bool
-    """Whether it did."""
+    """Whether the run replaced the list."""
     failed_checks: tuple[str, ...] = ()
-    """Like `newsletter_snapshot: utf8`; those that only warn aren't among them."""
+    """Like `newsletter_snapshot: utf8`, without those that only warn."""
     missing_checks: tuple[str, ...] = ()
-    """Checks that were due and came to no result, although the run replaced the list."""
+    """Checks without a result, although the run replaced the list."""
 
 
 @dataclass(frozen=True)
 class ReadinessFacts:
-    """What is known of a list."""
+    """The facts by which a list's readiness is assessed."""
 
     proven_at: datetime | None
     is_current: bool
-    """Whether that proof still counts."""
+    """Whether that proof meets the deadline."""
     incomplete_since: datetime | None
     in_progress: bool
-    """Whether somebody is replacing it just now."""
+    """Whether the list is being replaced now."""
     attempt: Attempt | None
-    """None where no run is known that was to replace it."""
+    """None if no run is known that was to replace it."""
     attempts_known: bool
-    """Whether runs could be asked for at all."""
+    """Whether Dagster could be asked for runs."""
     feedback: FreshnessStatus
     drift: ListDrift | None
-    """Since the newest proof; None where nobody has looked."""
+    """Since the newest proof; None if the list wasn't checked."""
     partial_fill_since: datetime | None = None
-    """Since when the list is known to look half full without a record of how it came to that."""
+    """Since when the list looks half full without a replacement that left it so."""
 
 
 @dataclass(frozen=True)
 class ReadinessStatus:
-    """A verdict: since when, and a sentence that says so of “the list”."""
+    """The readiness of a list: since when, and a message whose subject is “the list”."""
 
     readiness: Readiness
     since: datetime | None
@@ -92,11 +92,11 @@ class ReadinessStatus:
 
 
 def assess_readiness(facts: ReadinessFacts, now: datetime) -> ReadinessStatus:
-    """What a list is good for, by the gravest thing that is known of it."""
-    return _by_its_state(facts) or _by_its_attempt(facts) or _by_its_surroundings(facts, now)
+    """Return the readiness of a list, by the most severe of the facts."""
+    return _by_content(facts) or _by_last_attempt(facts) or _by_feedback_and_checks(facts, now)
 
 
-def _by_its_state(facts: ReadinessFacts) -> ReadinessStatus | None:
+def _by_content(facts: ReadinessFacts) -> ReadinessStatus | None:
     if facts.incomplete_since is not None:
         if facts.in_progress:
             return ReadinessStatus(
@@ -105,11 +105,11 @@ def _by_its_state(facts: ReadinessFacts) -> ReadinessStatus | None:
         message = "is INCOMPLETE, part of its people are missing: send nothing to it"
         return ReadinessStatus(Readiness.INCOMPLETE, facts.incomplete_since, message)
     if facts.partial_fill_since is not None:
-        message = "looks half full, and no record tells how it came to that: send nothing to it"
+        message = "looks half full, and no replacement is recorded that left it so: send nothing to it"
         return ReadinessStatus(Readiness.SUSPECTED_PARTIAL_FILL, facts.partial_fill_since, message)
     if facts.proven_at is None:
         return ReadinessStatus(
-            Readiness.NEVER, None, "was never proven, so nobody knows whom it holds: send nothing to it"
+            Readiness.NEVER, None, "was never proven, so it is unknown whom it holds: send nothing to it"
         )
     drift = facts.drift
     if drift and drift.drifted_since:
@@ -118,7 +118,7 @@ def _by_its_state(facts: ReadinessFacts) -> ReadinessStatus | None:
     return None
 
 
-def _by_its_attempt(facts: ReadinessFacts) -> ReadinessStatus | None:
+def _by_last_attempt(facts: ReadinessFacts) -> ReadinessStatus | None:
     attempt, proven_at = facts.attempt, facts.proven_at
     old = "it holds the people of its last proof, so who has opted out since may still be in it"
     if attempt and proven_at and not attempt.replaced and attempt.ended_at > proven_at:
@@ -128,7 +128,7 @@ def _by_its_attempt(facts: ReadinessFacts) -> ReadinessStatus | None:
     return None
 
 
-def _by_its_surroundings(facts: ReadinessFacts, now: datetime) -> ReadinessStatus:
+def _by_feedback_and_checks(facts: ReadinessFacts, now: datetime) -> ReadinessStatus:
     attempt, feedback = facts.attempt, facts.feedback
     if feedback.freshness is not Freshness.FRESH:
         age = f"is {format_duration(feedback.age)} old" if feedback.age is not None else "was never imported"

@@ -1,12 +1,12 @@
-"""What one row of a recipient list is made of."""
+"""Technical fields and key columns of a recipient."""
 
 from enum import StrEnum
 
 
 class TechnicalField(StrEnum):
-    """The five fields that every row carries, so that responses find their way back to the CRM.
+    """The five fields of every recipient that attribute responses to the CRM's records.
 
-    Their meaning is fixed; the name of the list attribute that holds one can differ per list.
+    Their meaning is fixed; the name of the list attribute for a field can differ between lists.
     """
 
     OPT_IN_ID = "opt-in-id"
@@ -17,8 +17,8 @@ class TechnicalField(StrEnum):
 
 
 RECIPIENT_ID = "recipient_id"
-"""Snapshot column: the vendor's key of a recipient. Always the normalized address, for ever: the vendor's memory
-of unsubscribes and bounces hangs on it."""
+"""Snapshot column: the vendor's key of a recipient. It must always be the normalized address, by which the vendor
+remembers unsubscribes and bounces."""
 
 ADDRESS = "address"
-"""Snapshot column: the address mail is sent to."""
+"""Snapshot column: the address that mail is sent to."""

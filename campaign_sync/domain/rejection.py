@@ -1,11 +1,11 @@
-"""Why somebody who was picked isn't in the recipient list."""
+"""Rejections: the reasons why selected people aren't in the recipient list."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class Stage(StrEnum):
-    """Where on the way from the CRM to the list a row was taken out."""
+    """The step between the CRM and the list at which a row was rejected."""
 
     SELECTION = "selection"
     SNAPSHOT = "snapshot"
@@ -15,7 +15,7 @@ class Stage(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a row was taken out. Every row of a selection ends in the list or under one of these."""
+    """Why a row was rejected. Every row of a selection is in the list or has one of these reasons."""
 
     NO_CONSENT = "no_consent"
     CONSENT_WITHDRAWN = "consent_withdrawn"
@@ -37,7 +37,7 @@ class Reason(StrEnum):
     SWEPT = "swept"
     SUPPRESSED_MEANWHILE = "suppressed_meanwhile"
     ON_UNSUBSCRIBE_LIST = "on_unsubscribe_list"
-    """The vendor mails them nothing of this mandator, whichever of its opt-ins they left."""
+    """The vendor sends them no mail of this mandator, whichever opt-in they unsubscribed from."""
     WITHDRAWAL_VANISHED = "withdrawal_vanished"
     GONE_FROM_CRM = "gone_from_crm"
     ADDRESS_CHANGED = "address_changed"
@@ -53,7 +53,7 @@ ALREADY_STORED: Final = 5
 """`addAll3`'s answer for a recipient that the list already holds: success when a batch is sent again."""
 
 GENERAL_ERROR: Final = 7
-"""`addAll3`'s answer for a failure of the vendor's own; worth another try."""
+"""`addAll3`'s answer for an error of the vendor; a retry can help."""
 
 VENDOR_REASONS: Final[dict[int, Reason]] = {
     1: Reason.INVALID_ADDRESS,
@@ -64,16 +64,16 @@ VENDOR_REASONS: Final[dict[int, Reason]] = {
     6: Reason.FILTERED,
     7: Reason.VENDOR_ERROR,
 }
-"""What `addAll3`'s return codes mean for the recipient they stand for (vendor documentation of addAll3)."""
+"""Reasons by `addAll3`'s return codes (vendor documentation of addAll3)."""
 
 DATA_REASONS: Final = frozenset({Reason.INVALID_ADDRESS, Reason.ALREADY_IN_LIST, Reason.FILTERED, Reason.VENDOR_ERROR})
-"""Of those, the reasons that say nothing about whether the person wants to be written to."""
+"""The reasons among these that say nothing about the person's consent."""
 
 _MEANINGS: Final[dict[Reason, str]] = {
     Reason.NO_CONSENT: "no granted consent for this list's opt-in",
-    Reason.CONSENT_WITHDRAWN: "withdrew the consent, or somebody with the same address did",
+    Reason.CONSENT_WITHDRAWN: "withdrew the consent, or a person with the same address did",
     Reason.CONSENT_UNCLEAR: (
-        "the CRM has a consent event that can't be understood, about them or somebody with the same address"
+        "the CRM has a consent event that can't be understood, about them or a person with the same address"
     ),
     Reason.CONSENT_IN_FUTURE: "a consent in the CRM is dated in the future, and grants nothing",
     Reason.BOUNCED: "the address doesn't take mail: it bounced",
@@ -85,7 +85,7 @@ _MEANINGS: Final[dict[Reason, str]] = {
     Reason.FORBIDDEN_CHARACTERS: "a text has characters that can't be sent",
     Reason.NOT_UTF8: "a text isn't UTF-8 in the CRM",
     Reason.MISSING_TECHNICAL_FIELD: "a technical field is empty",
-    Reason.DUPLICATE_ADDRESS: "another record with the same address was taken instead",
+    Reason.DUPLICATE_ADDRESS: "another record with the same address was chosen",
     Reason.ALREADY_IN_LIST: "the vendor says that the list has this recipient already",
     Reason.FILTERED: "a filter at the vendor refused the row",
     Reason.VENDOR_ERROR: "the vendor failed on the row",
@@ -102,6 +102,6 @@ _MEANINGS: Final[dict[Reason, str]] = {
 
 
 def describe_reason(reason: str) -> str:
-    """A reason in plain words. One that only a newer version knows comes back as it stands."""
+    """Return a reason as a phrase. An unknown one, of a newer version, is returned with blanks for underscores."""
     known = reason in list(Reason)
     return _MEANINGS[Reason(reason)] if known else reason.replace("_", " ")

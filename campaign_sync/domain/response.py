@@ -1,4 +1,4 @@
-"""What recipients did with a mailing: they opened it, clicked in it, answered it."""
+"""Responses of recipients to a mailing: opens, clicks and answers."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +10,7 @@ from campaign_sync.domain.feedback import ReportedConsent
 
 
 class ResponseKind(StrEnum):
-    """The streams that tell of it."""
+    """The kinds of responses."""
 
     OPENS = "opens"
     CLICKS = "clicks"
@@ -18,7 +18,7 @@ class ResponseKind(StrEnum):
 
     @property
     def detail(self) -> str | None:
-        """What a row of this kind says beside who, when and about which mailing; None where it says no more."""
+        """The column with the detail of a response of this kind, as an attribute of `Layout`; None if it has none."""
         return _DETAILS.get(self)
 
 
@@ -29,16 +29,16 @@ RESPONSE_READER_KINDS: Final = {
     "getClicks": ResponseKind.CLICKS,
     "getResponses": ResponseKind.RESPONSES,
 }
-"""The vendor's closed-loop operations that tell of it."""
+"""The kind of response that each of the vendor's closed-loop operations returns."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """One recipient did something with one mailing.
+    """A recipient's response to a mailing.
 
-    `detail` is the clicked link or the category of an answer. `entity` and `opt_in_id` tell through which consent the
-    recipient was written to; None where neither the row nor our snapshots tell, or these tell several. `named` is what
-    the row says of it, whether the CRM knows it or not.
+    `detail` is the clicked link or the category of an answer. `entity` and `opt_in_id` are the consent that the
+    recipient was mailed on; None if neither the row nor the snapshots identify a single one. `reported` is the consent
+    that the row names, even if the CRM doesn't know it.
     """
 
     kind: ResponseKind

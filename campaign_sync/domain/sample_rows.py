@@ -1,4 +1,4 @@
-"""Rows of a reader as they can be shown to anybody: what kind of value stands where, and nobody's data."""
+"""Sample rows of a reader that show the kind of each value without personal data."""
 
 from collections.abc import Collection
 
@@ -12,16 +12,16 @@ from campaign_sync.domain.pseudonym import Pseudonyms
 def pseudonymize_rows(
     rows: Rows, guess: LayoutGuess, pseudonyms: Pseudonyms, opt_in_ids: Collection[str] = ()
 ) -> list[list[str]]:
-    """The cells for showing: addresses as pseudonyms, all other texts and numbers by their length.
+    """Return the cells with pseudonyms for addresses and lengths for all other texts and numbers.
 
-    Shown as they are: the header, and what the guess took for times, categories, ids of mailings, kinds of records and
-    opt-ins of the mandator.
+    The header is unchanged, and so are times, categories, mailing ids, kinds of records and opt-ins of the mandator in
+    the columns that the guess has for them.
 
     Args:
-        rows: the rows that the guess was made from, or the first ones of them.
-        guess: what they look like.
-        pseudonyms: the stand-ins for addresses.
-        opt_in_ids: those of the mandator's lists.
+        rows: the rows that the guess was made from, or the first of them.
+        guess: the columns of the rows.
+        pseudonyms: for the addresses.
+        opt_in_ids: of the mandator's lists.
     """
     if not rows:
         return []
@@ -48,12 +48,12 @@ def pseudonymize_rows(
         return _length("number", "digit", cell) if _is_number(cell) else _length("text", "character", cell)
 
     cells = map(cell_texts, rows)
-    return [row if row == header else [shown(*each) for each in enumerate(row)] for row in cells]
+    return [row if row == header else [shown(position, cell) for position, cell in enumerate(row)] for row in cells]
 
 
 def _is_time(cell: str, time_format: str | None) -> bool:
-    """Without a format, only what is a date at first sight: seconds since 1970 could be anybody's number."""
-    return any(parse_event_time(cell, each) for each in ([time_format] if time_format else SWAPPED_FORMATS))
+    """Return whether a cell is a time. Without a format only dates count: seconds since 1970 could be personal data."""
+    return any(parse_event_time(cell, known) for known in ([time_format] if time_format else SWAPPED_FORMATS))
 
 
 def _is_number(cell: str) -> bool:

@@ -1,4 +1,4 @@
-"""Who of the people a marketer picked may be written to, on which consent, and why the others may not."""
+"""Selected people, divided into those who may be mailed and rejections of the others."""
 
 from dataclasses import dataclass
 
@@ -11,22 +11,22 @@ from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.suppression import Suppressed
 
 NORMALIZED_ADDRESS = "@address"
-"""The column that `split_by_consent` adds; no column of a CRM can be called so."""
+"""The column that `split_by_consent` adds. No column of a CRM can have this name."""
 
 REJECTION_COLUMNS = ("entity_type", "entity_id", "stage", "reason", "vendor_code")
-"""Columns of a rejection frame; `vendor_code` is `addAll3`'s answer (`Int64`), missing before the vendor was asked."""
+"""Columns of a rejection frame. `vendor_code` is `addAll3`'s answer (`Int64`), missing if the vendor wasn't called."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """A frame divided: the rows that go on, and a rejection for each row that doesn't."""
+    """A frame divided into the remaining rows and a rejection for every other row."""
 
     rows: pd.DataFrame
     rejections: pd.DataFrame
 
 
 def rejections(rows: pd.DataFrame, stage: Stage, reason: "Reason | pd.Series[str]") -> pd.DataFrame:
-    """One rejection for every row of `rows`, which has `entity_type` and `entity_id`. Columns `REJECTION_COLUMNS`."""
+    """Return a rejection of every row, which has `entity_type` and `entity_id`. Columns `REJECTION_COLUMNS`."""
     return pd.DataFrame(
         {
             "entity_type": rows["entity_type"].astype("str"),
@@ -39,46 +39,46 @@ def rejections(rows: pd.DataFrame, stage: Stage, reason: "Reason | pd.Series[str
     ).reset_index(drop=True)
 
 
-def split_by_consent(picked: pd.DataFrame, suppressed: Suppressed) -> Split:
+def split_by_consent(selected: pd.DataFrame, suppressed: Suppressed) -> Split:
     """Keep the rows with a granted consent for the list's opt-in and an address that isn't suppressed.
 
-    Every row is decided by itself, so the parts of a frame can be split one after the other.
+    Every row is decided independently, so a frame can be split in parts.
 
     Args:
-        picked: one row per entity, columns as the CRM port's `SELECTION_COLUMNS` and more.
-        suppressed: what keeps people out of lists on the same opt-in.
+        selected: one row per entity, with the CRM port's `SELECTION_COLUMNS` and further columns.
+        suppressed: the suppressions for the list's opt-in.
 
     Returns:
         The rows with a further column `NORMALIZED_ADDRESS`, and the rejections.
     """
-    addresses, flaws = _addresses(picked["email"])
-    kind = picked["consent_kind"]
+    addresses, flaws = _addresses(selected["email"])
+    kind = selected["consent_kind"]
     withdrawn = kind.eq(ConsentKind.WITHDRAWN.value).fillna(value=False)
     granted = kind.isin(GRANTING)
-    by_vendor = picked["consent_source"].astype("str").str.startswith(VENDOR_SOURCE_PREFIX).fillna(value=False)
+    by_vendor = selected["consent_source"].astype("str").str.startswith(VENDOR_SOURCE_PREFIX).fillna(value=False)
 
-    reason = suppressed.reasons(picked, addresses)
+    reason = suppressed.reasons(selected, addresses)
     reason = flaws.where(flaws.notna(), reason)
     reason[~granted & (reason != Reason.CONSENT_UNCLEAR.value).fillna(value=True)] = Reason.NO_CONSENT.value
     reason[kind.eq(ConsentKind.UNCLEAR.value).fillna(value=False)] = Reason.CONSENT_UNCLEAR.value
     reason[kind.eq(ConsentKind.FUTURE.value).fillna(value=False)] = Reason.CONSENT_IN_FUTURE.value
     reason[withdrawn] = Reason.CONSENT_WITHDRAWN.value
     reason[withdrawn & by_vendor] = Reason.UNSUBSCRIBED.value
-    reason[~picked["entity_type"].isin(list(EntityType))] = Reason.UNKNOWN_ENTITY_TYPE.value
+    reason[~selected["entity_type"].isin(list(EntityType))] = Reason.UNKNOWN_ENTITY_TYPE.value
 
     kept = reason.isna()
     return Split(
-        rows=picked[kept].assign(**{NORMALIZED_ADDRESS: addresses[kept]}).reset_index(drop=True),
-        rejections=rejections(picked[~kept], Stage.SELECTION, reason[~kept]),
+        rows=selected[kept].assign(**{NORMALIZED_ADDRESS: addresses[kept]}).reset_index(drop=True),
+        rejections=rejections(selected[~kept], Stage.SELECTION, reason[~kept]),
     )
 
 
 def _addresses(emails: "pd.Series[str]") -> "tuple[pd.Series[str], pd.Series[str]]":
-    """The normalized addresses (missing where there is none), and the reason where there is none."""
+    """Return the normalized addresses, missing if invalid, and the reason for each missing one."""
     addresses = usable_addresses(emails)
     flaws = pd.Series(pd.NA, index=emails.index, dtype="str")
     lacking = addresses.isna().to_numpy()
     if lacking.any():
         blank = [not isinstance(email, str) or not email.strip() for email in emails[lacking]]
-        flaws[lacking] = [Reason.NO_ADDRESS.value if each else Reason.INVALID_ADDRESS.value for each in blank]
+        flaws[lacking] = [Reason.NO_ADDRESS.value if is_blank else Reason.INVALID_ADDRESS.value for is_blank in blank]
     return addresses, flaws

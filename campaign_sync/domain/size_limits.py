@@ -1,4 +1,4 @@
-"""Whether a list's new size is plausible. A truncated source must not empty a list, nor a wrong report flood one."""
+"""Plausibility of a list's new size, so that no truncated source empties a list and no wrong report floods one."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,15 +6,15 @@ from fractions import Fraction
 from statistics import median_low
 
 MIN_ROWS_PER_TYPE = 20
-"""An entity type with fewer rows in the baseline isn't judged by itself: one person more or less would be a leap."""
+"""An entity type with fewer rows in the baseline isn't checked: a single person would exceed its limits."""
 
 MIN_HISTORY = 3
-"""From so many proven replaces on, their median is a second baseline; before, it would be the last replace again."""
+"""The number of proven replacements from which on their median is a second baseline besides the last one."""
 
 
 @dataclass(frozen=True)
 class SizeLimits:
-    """How large a list may be and how far it may move in one replace. Shares are of the baseline: 0.2 is 20 %."""
+    """How large a list may be, and how much one replacement may change it. Shares are of the baseline: 0.2 is 20 %."""
 
     min_rows: int = 1
     max_rows: int | None = None
@@ -24,9 +24,9 @@ class SizeLimits:
 
 @dataclass(frozen=True)
 class SizeBaseline:
-    """What the new size is measured against, and where that number comes from.
+    """A size that the new size is compared with, and its origin.
 
-    No baseline at all stands for a list that was never replaced by us and is empty: only absolute limits apply.
+    A list that was never replaced and is empty has no baseline: only absolute limits apply.
     """
 
     rows: int
@@ -35,9 +35,9 @@ class SizeBaseline:
 
 
 def median_baseline(history: Sequence[Mapping[str, int]]) -> SizeBaseline | None:
-    """The median of proven sizes by entity type, newest first; None while there are too few to tell anything.
+    """Return the median of the proven sizes by entity type; None if there are fewer than `MIN_HISTORY`.
 
-    It catches what creeps: a list that loses a little every day, each day within its limits.
+    It detects gradual changes: a list that loses some rows every day, each day within its limits.
     """
     if len(history) < MIN_HISTORY:
         return None
@@ -50,10 +50,10 @@ def median_baseline(history: Sequence[Mapping[str, int]]) -> SizeBaseline | None
 
 
 def limit_violations(rows: int, limits: SizeLimits) -> list[str]:
-    """The absolute limits that a size breaks, as sentences."""
+    """Return a sentence for each absolute limit that a size violates."""
     violations = []
     if not rows and limits.min_rows:
-        violations.append("nobody is left to be sent; look at who is picked and why they are rejected")
+        violations.append("no recipient is left to be sent; check the selection and the reasons for the rejections")
     if rows < limits.min_rows:
         violations.append(f"{rows} rows are fewer than min_rows {limits.min_rows}")
     if limits.max_rows is not None and rows > limits.max_rows:
@@ -64,40 +64,40 @@ def limit_violations(rows: int, limits: SizeLimits) -> list[str]:
 def change_violations(
     by_entity_type: Mapping[str, int], limits: SizeLimits, baselines: Iterable[SizeBaseline]
 ) -> list[str]:
-    """The relative limits that the new sizes break, in total and by entity type, as sentences."""
+    """Return a sentence for each relative limit that the new sizes violate, in total and by entity type."""
     rows, violations = sum(by_entity_type.values()), []
     for baseline in baselines:
-        in_total = _movement("the list", rows, baseline.rows, baseline.origin, limits)
+        in_total = _change_violation("the list", rows, baseline.rows, baseline.origin, limits)
         violations += in_total
         if in_total:
-            continue  # what moved the whole list moved its parts as well
+            continue  # a change of the whole list is one of its parts as well
         for kind, before in baseline.by_entity_type.items():
             if before >= MIN_ROWS_PER_TYPE:
                 now = by_entity_type.get(kind, 0)
-                violations += _movement(f"its part of {kind}s", now, before, baseline.origin, limits)
+                violations += _change_violation(f"its part of {kind}s", now, before, baseline.origin, limits)
     return violations
 
 
 def exceeds_growth(rows: int, limits: SizeLimits, baselines: Iterable[SizeBaseline]) -> bool:
-    """Whether so many rows are more than `max_growth` allows against a baseline."""
+    """Return whether a number of rows exceeds `max_growth` against any baseline."""
     return any(rows > baseline.rows * (1 + Fraction(str(limits.max_growth))) for baseline in baselines)
 
 
 def may_be_partial_fill(held: int, known: int, expected: int, limits: SizeLimits) -> bool:
-    """Whether a list may be what a replace that broke off has left: part of those expected, and hardly anybody else.
+    """Return whether a list may be the result of an interrupted replacement: a part of those expected, and few others.
 
     Args:
-        held: how many recipients the list holds.
-        known: how many of them are among those expected. As many as may leave from one day to the next can be missing.
-        expected: how many it should hold.
-        limits: the list's.
+        held: the number of recipients in the list.
+        known: how many of these are expected. The limit for shrinking is tolerated, for those who left since.
+        expected: the number of recipients that the list should hold.
+        limits: the limits of the list.
     """
     least = 1 - Fraction(str(limits.max_shrink))
     return 0 < held < expected * least and known >= held * least and known > 0
 
 
-def _movement(what: str, rows: int, before: int, origin: str, limits: SizeLimits) -> list[str]:
-    # As fractions of what was written: in floats, 100 rows and 15 % more are 114.99999999999999.
+def _change_violation(what: str, rows: int, before: int, origin: str, limits: SizeLimits) -> list[str]:
+    # Fractions of the limits as written: in floats, 100 rows and 15 % more are 114.99999999999999.
     if rows < before * (1 - Fraction(str(limits.max_shrink))):
         verb, limit = "shrinks", f"max_shrink {limits.max_shrink:.0%}"
     elif rows > before * (1 + Fraction(str(limits.max_growth))):

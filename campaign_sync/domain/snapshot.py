@@ -1,4 +1,4 @@
-"""The rows of one recipient list exactly as they will be sent."""
+"""Snapshots: the rows of a recipient list exactly as they will be sent."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Split, rejections
 from campaign_sync.domain.text import NOT_UTF8, normalize_text, normalized_texts
 
 EVIDENCE_COLUMNS = ("consent_source", "consent_evidence", "consent_text_version")
-"""What proves the consent of a row, so that the proof outlives the CRM's memory. Older snapshots lack them."""
+"""The proof of each row's consent, kept even if the CRM deletes it. Older snapshots lack these columns."""
 
 KEY_COLUMNS = (
     RECIPIENT_ID,
@@ -30,24 +30,24 @@ KEY_COLUMNS = (
     "consent_at",
     *EVIDENCE_COLUMNS,
 )
-"""What a snapshot knows of every row beside what is sent: who it is, and the consent it stands on."""
+"""The columns of a snapshot besides the list attributes: the person, and the consent that the row is based on."""
 
 _ENTITY = ("entity_type", "entity_id")
-"""Of a selection: who a row is, and by which the rows of one address are ranked."""
+"""Columns of a selection that identify the record, and rank the rows of the same address."""
 
-_ROWS_OF_A_PIECE = 65_536
-"""Of a text that is the same on every row."""
+_CONSTANT_CHUNK_ROWS = 65_536
+"""Rows per chunk of a column with the same text in every row."""
 
 _Positions = np.ndarray[Any, np.dtype[np.integer[Any]]]
 
 
-def build_snapshot(selection: pd.DataFrame, contract: ListSchema, opt_in: OptIn) -> Split:
-    """Map, normalize and de-duplicate a selection, and take out the rows that can't be sent.
+def build_snapshot(selection: pd.DataFrame, list_schema: ListSchema, opt_in: OptIn) -> Split:
+    """Map, normalize and de-duplicate a selection, and reject the rows that can't be sent.
 
     Args:
-        selection: rows that `split_by_consent` kept, with the CRM columns that the contract's attributes name.
-        contract: the list's attributes and their sources.
-        opt_in: the CRM's definition of the list's one opt-in.
+        selection: rows that `split_by_consent` kept, with the CRM columns of the schema's attributes.
+        list_schema: the list's attributes and their sources.
+        opt_in: the CRM's definition of the list's opt-in.
 
     Returns:
         Rows with `KEY_COLUMNS` and one `list:`-prefixed text column per attribute, sorted by recipient id, and a
@@ -71,9 +71,9 @@ def build_snapshot(selection: pd.DataFrame, contract: ListSchema, opt_in: OptIn)
             for name in EVIDENCE_COLUMNS
         }
     )
-    sent = _list_values(keys, selection, chosen, contract, opt_in)
+    sent = _list_values(keys, selection, chosen, list_schema, opt_in)
     frame = keys.assign(**{LIST_PREFIX + name: values for name, values in sent.items()})
-    kept, rejected = _without_failing_rows(frame, contract, chosen)
+    kept, rejected = _without_failing_rows(frame, list_schema, chosen)
     return Split(
         rows=kept,
         rejections=pd.concat(
@@ -87,7 +87,7 @@ def build_snapshot(selection: pd.DataFrame, contract: ListSchema, opt_in: OptIn)
 
 
 def _one_row_per_address(selection: pd.DataFrame) -> "tuple[_Positions, _Positions]":
-    """Where the rows are that win an address, in the order of the addresses, and where the others, the better first."""
+    """Return the positions of one row per address, in the order of the addresses, and of the others by precedence."""
     addresses = to_arrow(selection[NORMALIZED_ADDRESS])
     positions = pc.sort_indices(addresses).to_numpy()
     ordered = _taken(selection[NORMALIZED_ADDRESS], positions)
@@ -99,7 +99,7 @@ def _one_row_per_address(selection: pd.DataFrame) -> "tuple[_Positions, _Positio
 
 
 def _by_precedence(rows: pd.DataFrame, positions: "_Positions") -> pd.DataFrame:
-    """Contacts before leads before accounts, then by id, then by `positions`, which become the index."""
+    """Sort contacts before leads before accounts, then by id, then by `positions`, which become the index."""
     rows = rows.set_axis(positions).sort_index()
     precedence = rows["entity_type"].map({kind.value: kind.precedence for kind in EntityType})
     ranks = pd.DataFrame({"precedence": precedence, "entity_id": rows["entity_id"]})
@@ -107,22 +107,23 @@ def _by_precedence(rows: pd.DataFrame, positions: "_Positions") -> pd.DataFrame:
 
 
 def _list_values(
-    keys: pd.DataFrame, selection: pd.DataFrame, chosen: "_Positions", contract: ListSchema, opt_in: OptIn
+    keys: pd.DataFrame, selection: pd.DataFrame, chosen: "_Positions", list_schema: ListSchema, opt_in: OptIn
 ) -> "dict[str, pd.Series[str]]":
-    """What is sent, by list attribute. Attributes of one source, and keys that are sent, share their texts."""
+    """Return the values to send by list attribute. Attributes with the same source, and keys, share their texts."""
     constants = {
         TechnicalField.OPT_IN_ID: opt_in.opt_in_id,
         TechnicalField.DESCRIPTION: opt_in.description,
         TechnicalField.MEDIA_TYPE: opt_in.media_type,
     }
     columns = {TechnicalField.ENTITY_TYPE: "entity_type", TechnicalField.ENTITY_ID: "entity_id"}
-    sources = {contract.technical[name]: column for name, column in columns.items()} | dict(contract.attributes)
+    sources = {list_schema.technical[name]: column for name, column in columns.items()} | dict(list_schema.attributes)
     values = {}
     for column in dict.fromkeys(sources.values()):
         raw = keys[column] if column in _ENTITY else _taken(selection[column], chosen)
         values[column] = normalized_texts(raw.fillna(""))
     return {
-        contract.technical[name]: _constant(normalize_text(text or ""), len(chosen)) for name, text in constants.items()
+        list_schema.technical[name]: _constant(normalize_text(text or ""), len(chosen))
+        for name, text in constants.items()
     } | {attribute: values[column] for attribute, column in sources.items()}
 
 
@@ -131,37 +132,37 @@ def _taken(column: "pd.Series[str]", positions: "_Positions") -> "pd.Series[str]
 
 
 def _constant(text: str | None, rows: int) -> "pd.Series[str]":
-    """One text on every row, in pieces that are all the same one: it costs next to nothing."""
-    piece = pyarrow.repeat(pyarrow.scalar(text, pyarrow.large_string()), min(rows, _ROWS_OF_A_PIECE))
-    pieces = [piece] * (rows // _ROWS_OF_A_PIECE) + [piece[: rows % _ROWS_OF_A_PIECE]]
-    return text_column(pyarrow.chunked_array(pieces, pyarrow.large_string()))
+    """Return a column with the same text in every row. All chunks share their memory."""
+    chunk = pyarrow.repeat(pyarrow.scalar(text, pyarrow.large_string()), min(rows, _CONSTANT_CHUNK_ROWS))
+    chunks = [chunk] * (rows // _CONSTANT_CHUNK_ROWS) + [chunk[: rows % _CONSTANT_CHUNK_ROWS]]
+    return text_column(pyarrow.chunked_array(chunks, pyarrow.large_string()))
 
 
-def _not_utf8(frame: pd.DataFrame, contract: ListSchema) -> "pd.Index[int]":
-    """Which rows have a text that isn't UTF-8 in the CRM."""
-    holds = [frame[column].str.contains(NOT_UTF8, regex=False) for column in contract.list_columns]
+def _not_utf8(frame: pd.DataFrame, list_schema: ListSchema) -> "pd.Index[int]":
+    """Return the index of the rows with a text that isn't UTF-8 in the CRM."""
+    holds = [frame[column].str.contains(NOT_UTF8, regex=False) for column in list_schema.list_columns]
     return frame.index[pd.concat(holds, axis="columns").any(axis="columns")] if holds else frame.index[:0]
 
 
-def not_utf8_columns(selection: pd.DataFrame, contract: ListSchema) -> dict[str, int]:
-    """In how many rows of a selection each column that is sent has a text that isn't UTF-8 in the CRM; only if any."""
+def not_utf8_columns(selection: pd.DataFrame, list_schema: ListSchema) -> dict[str, int]:
+    """Return the number of rows with a text that isn't UTF-8 in the CRM, by column; without columns that have none."""
     counts = {
         column: int(selection[column].str.contains(NOT_UTF8, regex=False).sum())
-        for column in sorted(set(contract.attributes.values()))
+        for column in sorted(set(list_schema.attributes.values()))
     }
     return {column: count for column, count in counts.items() if count}
 
 
 def _without_failing_rows(
-    frame: pd.DataFrame, contract: ListSchema, positions: "_Positions"
+    frame: pd.DataFrame, list_schema: ListSchema, positions: "_Positions"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows that can be sent, and a rejection for each other one; `positions` are where they were picked."""
-    schemas = row_checks(contract)
+    """Return the rows that can be sent, and a rejection of every other row; `positions` are those in the selection."""
+    schemas = row_checks(list_schema)
     reason = pd.Series(pd.NA, index=frame.index, dtype="str")
     for name in ("utf8", "technical_fields"):
         failing = list(run_schema(name, schemas[name], frame).failing_rows)
         reason.loc[reason.index.isin(failing) & reason.isna()] = ROW_REASONS[name].value
-    reason.loc[_not_utf8(frame[reason.notna()], contract)] = Reason.NOT_UTF8.value
+    reason.loc[_not_utf8(frame[reason.notna()], list_schema)] = Reason.NOT_UTF8.value
     kept = reason.isna()
     if kept.all():
         return frame, rejections(frame.head(0), Stage.SNAPSHOT, reason.head(0))

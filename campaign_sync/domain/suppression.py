@@ -1,4 +1,4 @@
-"""Who may not be written to on one opt-in, and why."""
+"""Suppressions: who must not be mailed on an opt-in, and why."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -15,69 +15,68 @@ from campaign_sync.domain.rejection import Reason
 SUPPRESSION_COLUMNS = ("kind", "address", "entity_type", "entity_id", "opt_in_id", "since", "source")
 """Columns of a suppression frame.
 
-`kind` is a `SuppressionKind`. `since` is `datetime64[us, UTC]`, missing where no time is known: such a row counts for
-ever.
+`kind` is a `SuppressionKind`. `since` is `datetime64[us, UTC]`, missing if unknown: such a row applies for ever.
 """
 
 
 class SuppressionKind(StrEnum):
-    """Why a row of a suppression frame keeps people out of lists, and whom it names."""
+    """The kinds of rows in a suppression frame, with the people that each names."""
 
     BOUNCE = "bounce"
-    """Names an address and no entity."""
+    """Names an address."""
     UNSUBSCRIBE = "unsubscribe"
-    """Names an entity, its opt-in and the entity's address, if it has one; or an address that the CRM can't match to
-    an entity, with the opt-in where it is known."""
+    """Names an entity, its opt-in and its address, if any; or an address that no entity in the CRM has, with the opt-in
+    if it is known."""
     PENDING = "pending"
-    """An address on the vendor's unsubscribe list of which it isn't known yet what was unsubscribed."""
+    """Names an address on the vendor's unsubscribe list whose opt-in isn't known yet."""
     UNCLEAR = "unclear"
-    """A consent event that can't be understood. Names whom it may be about, and no opt-in if it may be about each."""
+    """A consent event that isn't understood. Names everybody it may concern, and no opt-in if it may concern all."""
     BLOCK = "block"
-    """Names an address that the mandator's blocklist matches, and no entity."""
+    """Names an address that the mandator's blocklist matches."""
     REMEMBERED = "remembered"
-    """A withdrawal that the CRM had and has lost. Names the entity that the CRM shows as granted instead, and since
-    when it was withdrawn."""
+    """A withdrawal that the CRM had and has lost. Names the entity that the CRM shows as granted, and the time of the
+    withdrawal."""
 
 
 def entity_keys(rows: pd.DataFrame) -> "pd.Series[str]":
-    """`entity_type:entity_id` of every row; missing where one of them is."""
+    """Return `entity_type:entity_id` of every row; missing if either is."""
     return rows["entity_type"].astype("str") + ":" + rows["entity_id"].astype("str")
 
 
 _FOR_EVER = pd.Timestamp(UNDATED).as_unit("us")
-"""In place of a moment that isn't known: no consent is newer."""
+"""In place of an unknown time: no consent is newer."""
 
 
 @dataclass(frozen=True)
 class Suppressed:
-    """A suppression frame, as it concerns one opt-in."""
+    """The suppressions that apply to one opt-in."""
 
     bounced: frozenset[str] = frozenset()
-    """Addresses, for every opt-in."""
+    """Addresses; they apply to every opt-in."""
     blocked: frozenset[str] = frozenset()
     """Addresses that the mandator's blocklist matches."""
     unsubscribed_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
-    """By address, when somebody left whose consents the CRM can't tell: whoever has it and consented before, left."""
+    """The newest unsubscribe without a known entity, by address: it applies to everybody who consented before."""
     withdrawn: frozenset[str] = frozenset()
-    """Entity keys of those whose consent is withdrawn."""
+    """Entity keys of people whose consent is withdrawn."""
     withdrawn_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
-    """By address, the newest withdrawal of anybody who has it: who else has it and consented before, left as well."""
+    """The newest withdrawal by address: it applies to everybody with the address who consented before."""
     remembered: frozenset[str] = frozenset()
-    """Entity keys of those whose withdrawal has vanished from the CRM."""
+    """Entity keys of people whose withdrawal has vanished from the CRM."""
     pending_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
-    """By address, since when it is known to be on the vendor's unsubscribe list, for which opt-in isn't known yet."""
+    """Since when an address is known to be on the vendor's unsubscribe list, by address; the opt-in isn't known yet."""
     unclear_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
-    """By entity key, the newest event that can't be understood: it may be a withdrawal of every consent before."""
+    """The newest event that isn't understood, by entity key: it may be a withdrawal of all earlier consents."""
     unclear_address_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
-    """By address, the newest such event of anybody who has it."""
+    """The newest such event by address."""
 
     @classmethod
     def of(cls, frame: pd.DataFrame, opt_in_id: str) -> Self:
-        """What `frame` (columns `SUPPRESSION_COLUMNS`) says for `opt_in_id`."""
+        """Return the suppressions of a frame (columns `SUPPRESSION_COLUMNS`) that apply to an opt-in."""
         bounces = frame[frame["kind"] == SuppressionKind.BOUNCE]
         unsubscribes = frame[frame["kind"] == SuppressionKind.UNSUBSCRIBE]
         unsubscribes = unsubscribes[unsubscribes["opt_in_id"].isna() | (unsubscribes["opt_in_id"] == opt_in_id)]
-        nobodys = unsubscribes[unsubscribes["entity_id"].isna()]
+        unmatched = unsubscribes[unsubscribes["entity_id"].isna()]
         remembered = frame[(frame["kind"] == SuppressionKind.REMEMBERED) & (frame["opt_in_id"] == opt_in_id)]
         withdrawals = unsubscribes[unsubscribes["entity_id"].notna() & unsubscribes["opt_in_id"].notna()]
         pending = frame[frame["kind"] == SuppressionKind.PENDING]
@@ -86,7 +85,7 @@ class Suppressed:
         return cls(
             bounced=frozenset(bounces["address"].dropna()),
             blocked=frozenset(frame.loc[frame["kind"] == SuppressionKind.BLOCK, "address"].dropna()),
-            unsubscribed_at=_newest(nobodys, nobodys["address"]),
+            unsubscribed_at=_newest(unmatched, unmatched["address"]),
             withdrawn=frozenset(entity_keys(withdrawals).dropna()),
             withdrawn_at=_newest(withdrawals, withdrawals["address"]),
             remembered=frozenset(entity_keys(remembered).dropna()),
@@ -96,11 +95,11 @@ class Suppressed:
         )
 
     def reasons(self, rows: pd.DataFrame, addresses: "pd.Series[str]") -> "pd.Series[str]":
-        """Why each row may not be sent, as `Reason` values; missing where nothing stands against it.
+        """Return why each row must not be sent, as `Reason` values; missing if it may be sent.
 
         Args:
             rows: columns `entity_type`, `entity_id`, `consent_at`.
-            addresses: their normalized addresses; missing where a row has none.
+            addresses: the normalized addresses of the rows; missing if a row has none.
         """
         reason = pd.Series(pd.NA, index=rows.index, dtype="str")
         if self.remembered:
@@ -124,13 +123,13 @@ _Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 def _among(column: "pd.Series[str]", known: Collection[str]) -> _Mask:
-    """Which texts are known. Takes no longer the more are known: a frame comes in many parts, what is known is one."""
+    """Return which texts are known. The time doesn't depend on how many are known, so frames can be passed in parts."""
     if not known:
         return np.zeros(len(column), dtype=np.bool_)
-    found = [
-        np.fromiter(map(known.__contains__, part.to_pylist()), np.bool_, len(part)) for part in iter_chunks(column)
+    masks = [
+        np.fromiter(map(known.__contains__, chunk.to_pylist()), np.bool_, len(chunk)) for chunk in iter_chunks(column)
     ]
-    return np.concatenate([np.zeros(0, dtype=np.bool_), *found])
+    return np.concatenate([np.zeros(0, dtype=np.bool_), *masks])
 
 
 def _newest(rows: pd.DataFrame, by: "pd.Series[str]") -> dict[str, pd.Timestamp]:
@@ -141,7 +140,7 @@ def _newest(rows: pd.DataFrame, by: "pd.Series[str]") -> dict[str, pd.Timestamp]
 def _not_newer(
     consent_at: "pd.Series[pd.Timestamp]", keys: "pd.Series[str]", ended_at: Mapping[str, pd.Timestamp]
 ) -> _Mask:
-    """Whose consent isn't newer than what ended the consents of their address, or theirs."""
+    """Return which consents aren't newer than the time at which consents with the same key ended."""
     mask = _among(keys, ended_at)
     ended = pd.DatetimeIndex([ended_at[key] for key in keys[mask]], dtype="datetime64[us, UTC]")
     mask[mask.copy()] = ended >= pd.DatetimeIndex(consent_at[mask])

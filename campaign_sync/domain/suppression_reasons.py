@@ -1,4 +1,4 @@
-"""What keeps one person out of recipient lists at this moment, with its date."""
+"""The reasons that currently keep one person out of recipient lists, with their dates."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,13 +14,13 @@ _BEFORE_EVERYTHING = datetime(1700, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class SuppressionReason:
-    """One row of a suppression frame that concerns a person, and the reason that `Suppressed` gives for it."""
+    """A row of a suppression frame that applies to a person, and the reason that `Suppressed` gives for it."""
 
     reason: Reason
     since: datetime | None
     source: str | None
     entity_key: str | None
-    """`entity_type:entity_id` of the entity that withdrew; None for what is known of an address alone."""
+    """`entity_type:entity_id` of the entity that withdrew; None if only an address is known."""
 
 
 def suppression_reasons(
@@ -28,15 +28,15 @@ def suppression_reasons(
 ) -> list[SuppressionReason]:
     """Return everything that keeps a person out of lists on one opt-in, newest first.
 
-    `Suppressed.reasons`, which decides about whole lists, decides about each row that names the person. Without a
-    consent, the rows count that name the person's own entity or none: whatever they ended came before.
+    `Suppressed.reasons`, which decides about whole lists, also decides about each row that names the person. Without a
+    consent, rows count that name the person's own entity or none, as the consents they ended were earlier.
 
     Args:
         suppression: columns `domain.suppression.SUPPRESSION_COLUMNS`.
         opt_in_id: the list's opt-in.
-        key: the person's `entity_type:entity_id`; None where only an address is known.
-        address: their normalized address; None where they have none.
-        consent_at: when they gave the consent that now counts; None where they didn't.
+        key: the person's `entity_type:entity_id`; None if only an address is known.
+        address: the person's normalized address; None without one.
+        consent_at: the time of the consent that applies now; None without one.
     """
     keys = entity_keys(suppression)
     is_own = keys.eq(key or "").fillna(value=False)
@@ -50,8 +50,10 @@ def suppression_reasons(
         row = suppression.iloc[[position]]
         reason = Suppressed.of(row, opt_in_id).reasons(person, addresses).iloc[0]
         if isinstance(reason, str):
-            since, source, whose = row["since"].iloc[0], row["source"].iloc[0], keys.iloc[position]
-            reasons.append(SuppressionReason(Reason(reason), _datetime(since), _text(source), _text(whose)))
+            since, source = row["since"].iloc[0], row["source"].iloc[0]
+            reasons.append(
+                SuppressionReason(Reason(reason), _datetime(since), _text(source), _text(keys.iloc[position]))
+            )
     return sorted(reasons, key=lambda reason: reason.since.timestamp() if reason.since else 0, reverse=True)
 
 

@@ -1,4 +1,4 @@
-"""What text must be like to survive the way to the vendor and back."""
+"""Text that can be sent to the vendor and read back unchanged."""
 
 import re
 import unicodedata
@@ -13,60 +13,59 @@ import pyarrow.compute as pc
 from campaign_sync.domain.arrow_text import map_texts
 
 XML_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""Characters that XML 1.0 cannot carry, not even escaped. Lone surrogates are among them."""
+"""Characters that XML 1.0 can't contain, not even escaped. They include lone surrogates."""
 
 _CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\r"))
 _NONCHARACTERS = ("\ufffe".encode(), "\uffff".encode())
 _BEGINS_NONCHARACTERS = b"\xef"
-"""Looked for first, because hardly any text has it."""
+"""Searched first, because few texts contain it."""
 
 MOJIBAKE = re.compile(
     "Ã[\x80-\xbf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]|â\u20ac|\ufffd"
 )
-"""Text that was UTF-8 and has been read as latin-1 or cp1252 (`MÃ¼ller`), or already lost a character."""
+"""UTF-8 text that was decoded as latin-1 or cp1252 (`MÃ¼ller`), or has lost a character."""
 
 
 _BLANK = r"[\t-\r\x1c-\x20\x{85}\x{a0}]"
 
-_ODD = rf"[\r\x{{300}}-\x{{10FFFF}}]|\A{_BLANK}|{_BLANK}\z"
-"""For Arrow: what a text has that `normalize_text` changes. Below U+0300 everything is composed."""
-
+_CHANGED = rf"[\r\x{{300}}-\x{{10FFFF}}]|\A{_BLANK}|{_BLANK}\z"
+"""For Arrow: the parts of a text that `normalize_text` changes. Below U+0300 everything is composed."""
 
 NOT_UTF8 = "\uffff"
-"""Stands where bytes of a text aren't UTF-8. No text may hold it: it is among `XML_FORBIDDEN`."""
+"""Marks bytes of a text that aren't UTF-8. No valid text contains it: it is one of `XML_FORBIDDEN`."""
 
 _BAD_BYTES = re.compile("[\udc80-\udcff]+")
 
 
 def decode_marked(value: bytes) -> str:
-    """The text, with `NOT_UTF8` in place of what isn't UTF-8."""
+    """Return the text, with `NOT_UTF8` in place of bytes that aren't UTF-8."""
     return _BAD_BYTES.sub(NOT_UTF8, value.decode(errors="surrogateescape"))
 
 
-def has_forbidden_characters(utf8: bytes, but: bytes = b"") -> bool:
-    """Whether valid UTF-8 holds a character of `XML_FORBIDDEN`, control characters of `but` aside. For long texts."""
-    return len(utf8.translate(None, _CONTROLS.translate(None, but))) != len(utf8) or (
+def has_forbidden_characters(utf8: bytes, allowed: bytes = b"") -> bool:
+    """Return whether valid UTF-8 contains an `XML_FORBIDDEN` character, except `allowed` controls. For long texts."""
+    return len(utf8.translate(None, _CONTROLS.translate(None, allowed))) != len(utf8) or (
         _BEGINS_NONCHARACTERS in utf8 and any(noncharacter in utf8 for noncharacter in _NONCHARACTERS)
     )
 
 
 def normalize_text(value: str) -> str:
-    """Composed form (NFC) without surrounding blanks: one spelling for one name, whatever the CRM's clients typed.
+    """Return the composed form (NFC) without surrounding blanks, so that equal names compare equal.
 
-    Line breaks become line feeds: the vendor would answer a carriage return as one, and the list would look changed.
+    Line breaks become line feeds, as the vendor returns a carriage return as one, which would seem a change.
     """
     return unicodedata.normalize("NFC", value).replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
 def format_row_count(rows: int) -> str:
-    """A number of rows, in words: `1 row`, `2 rows`."""
+    """Return a number of rows as text: `1 row`, `2 rows`."""
     return f"{rows} {'row' if rows == 1 else 'rows'}"
 
 
 def name_spellings(names: Iterable[str]) -> dict[str, str]:
-    """How names are really spelled, by what `normalize_text` makes of them.
+    """Return the spelling of each name by its normalized form.
 
-    One written exactly so goes before others; where two others would do, none does.
+    The normalized spelling itself has precedence over others; without it, an ambiguous name is left out.
     """
     by_normalized: defaultdict[str, set[str]] = defaultdict(set)
     for name in names:
@@ -79,16 +78,19 @@ def name_spellings(names: Iterable[str]) -> dict[str, str]:
 
 
 def normalized_texts(column: "pd.Series[str]") -> "pd.Series[str]":
-    """What `normalize_text` makes of every text; missing values stay missing."""
+    """Return `normalize_text` of every text; missing values stay missing."""
     return map_texts(
-        column, bulk=lambda texts: texts, odd=lambda texts: pc.match_substring_regex(texts, _ODD), rule=normalize_text
+        column,
+        vectorized=lambda texts: texts,
+        needs_rule=lambda texts: pc.match_substring_regex(texts, _CHANGED),
+        rule=normalize_text,
     )
 
 
 def vendor_text(value: object) -> str | None:
-    """`value` as the vendor writes such values in text; None stays None, and NaN becomes None.
+    """Return `value` as the vendor writes such values in text; None for None and NaN.
 
-    Whole numbers undecorated, decimals with a point, truth as `true` and `false`, dates and times as
+    Whole numbers have no separators, decimals a point, truth values are `true` and `false`, dates and times
     `YYYY-MM-DDTHH:MM:SS+hh:mm` (a time without a zone counts as UTC). Source: the vendor's SOAP 1.1 compatibility page.
 
     Raises:

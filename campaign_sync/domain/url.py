@@ -1,26 +1,26 @@
-"""URLs with a login in them: which can be read without doubt, and which may not be shown."""
+"""URLs with credentials: which are ambiguous, and which must not be shown."""
 
 import re
 
 ENCODING_HINT = (
-    "percent-encode what has a meaning in URLs wherever it stands in user, password, database or options: "
+    "percent-encode characters with a meaning in URLs in user, password, database and options: "
     "@ as %40, / as %2F, # as %23, ? as %3F, % as %25"
 )
-"""What to do about an ambiguous URL."""
+"""The remedy for an ambiguous URL."""
 
 
 def is_ambiguous(url: str) -> bool:
-    """Whether a URL may be read in several ways, so that a piece of its password could be taken for host or path.
+    """Return whether a URL can be parsed in several ways, so that a part of its password could seem host or path.
 
-    Where there is an authority, an `@` may stand in it once, before the host, and nowhere after it: an unencoded `@`,
-    `/`, `#` or `?` in user or password always leaves one behind.
+    An `@` is allowed once in the authority, before the host, and nowhere after it: an unencoded `@`, `/`, `#` or `?` in
+    user or password always leaves another one.
     """
     authority, rest = _authority(url)
     return bool(authority) and (authority.count("@") > 1 or "@" in rest)
 
 
 def may_hold_password(location: str) -> bool:
-    """Whether a path or URL, or a part of a chained one, has something like a user and a password, however mistyped."""
+    """Return whether a path or URL, or a part of a chained one, seems to have a user and a password, even mistyped."""
     return any(_has_login(part) for part in location.split("::"))
 
 

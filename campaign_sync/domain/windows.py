@@ -1,29 +1,29 @@
-"""Which stretches of the vendor's clock have to be read so that nothing between them is missed."""
+"""Time windows in which feedback is fetched, without gaps between them."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
 LONGEST_WINDOW = timedelta(days=2)
-"""A catch-up is read in pieces of this length, so that it can go on where it broke off."""
+"""The longest window. A longer time is fetched in several ones, so that it can continue after an interruption."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of the vendor's clock."""
+    """A time window by the vendor's clock."""
 
     since: datetime
     until: datetime
 
 
 def plan_windows(covered: datetime | None, now: datetime, overlap: timedelta, lifetime: timedelta) -> list[Window]:
-    """What to read now: each window begins `overlap` before the end of the one before, and the last one ends now.
+    """Return the windows to fetch now. Each begins `overlap` before the end of the previous one; the last one ends now.
 
     Args:
-        covered: up to where the feedback has been fetched; None if never.
-        now: the vendor's clock.
-        overlap: how late an export file may come and still be found.
-        lifetime: how long the vendor keeps feedback; the first window of all begins there.
+        covered: the time up to which feedback has been fetched; None if never.
+        now: the current time by the vendor's clock.
+        overlap: how late an export file may arrive.
+        lifetime: how long the vendor keeps feedback; the very first window begins that long ago.
     """
     start = now - lifetime if covered is None else min(covered, now)
     pieces = max(1, ceil((now - start) / LONGEST_WINDOW))
@@ -33,9 +33,9 @@ def plan_windows(covered: datetime | None, now: datetime, overlap: timedelta, li
 
 
 def covered_until(committed: datetime | None, fetched: list[Window]) -> datetime | None:
-    """Up to where feedback has been fetched without a gap: what the CRM has, and what waits for it."""
+    """Return the time up to which feedback has been fetched without a gap: what the CRM has, and what is pending."""
     covered = committed
-    for window in sorted(fetched, key=lambda one: one.since):
+    for window in sorted(fetched, key=lambda window: window.since):
         if covered is None or window.since <= covered:
             covered = max(filter(None, [covered, window.until]))
     return covered

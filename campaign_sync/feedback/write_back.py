@@ -159,7 +159,7 @@ def _with_names(unsubscribe: Unsubscribe, named: ReportedConsent) -> Unsubscribe
     """Add what the row names. A record counts only beside its opt-in: alone it doesn't show which consent is meant."""
     if named.opt_in_id is None:
         return unsubscribe
-    attribution = Attribution.of_names(named.opt_in_id, named.entity)
+    attribution = Attribution.from_row(named.opt_in_id, named.entity)
     return replace(unsubscribe, opt_in_id=named.opt_in_id, entity=named.entity, attribution=attribution)
 
 

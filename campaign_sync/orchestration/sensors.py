@@ -19,7 +19,7 @@ def mandator_sensors(
     """Return the sensors of `mandator`, a key of the configuration, which has these assets."""
     switches = configuration.mandators[mandator].automation
     sensors = [
-        unfinished_replace_sensor(configuration, mandator) if switches.mend else None,
+        unfinished_replace_sensor(configuration, mandator) if switches.repair else None,
         feedback_watch(configuration, mandator) if switches.feedback_watch else None,
         crm_export_sensor(configuration, mandator),
         alarm_sensor(configuration, mandator, assets) if switches.alarms else None,

@@ -223,12 +223,12 @@ class _Consents:
     def compare(self, people: ConsentingPeople) -> None:
         """Compare the next people who consent now with the rows."""
         digests = _person_digests(people.keys, people.addresses)
-        self._found.append(digests[self._known.have(digests)])
+        self._found.append(digests[self._known.contains(digests)])
 
     def reasons(self, crm: CrmSnapshot) -> "pd.Series[str]":
         """Return why each row isn't among them, once everybody who consents was compared; missing where it is."""
         reasons = pd.Series(pd.NA, index=self._rows.index, dtype="str")
-        lacking = ~KnownRows(np.concatenate(self._found)).have(self._digests)
+        lacking = ~KnownRows(np.concatenate(self._found)).contains(self._digests)
         rows = self._rows[lacking]
         entities = [
             Entity(EntityType(entity_type), entity_id)

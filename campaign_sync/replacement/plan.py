@@ -49,7 +49,7 @@ def resume(digests: RowDigests, contents: ListContents) -> Plan | None:
     """
     if len(contents.others) or len(np.unique(contents.digests)) != len(contents):
         return None
-    return Plan(clear=False, send=np.flatnonzero(~KnownRows(contents.digests).have(digests)))
+    return Plan(clear=False, send=np.flatnonzero(~KnownRows(contents.digests).contains(digests)))
 
 
 def difference(columns: ReadColumns, rows: pd.DataFrame, digests: RowDigests, contents: ListContents) -> Plan:
@@ -74,7 +74,7 @@ def difference(columns: ReadColumns, rows: pd.DataFrame, digests: RowDigests, co
             f"{settings} was not touched. The list holds recipients to whom the vendor gives no id under the name "
             f"{columns.id_attribute}, so they can't be taken out; choose another strategy"
         )
-    differing = np.flatnonzero(~KnownRows(contents.digests).have(digests))
+    differing = np.flatnonzero(~KnownRows(contents.digests).contains(digests))
     ours, theirs = rows[RECIPIENT_ID].iloc[differing].str.lower(), contents.others[RECIPIENT_ID].str.lower()
     known = pd.Series(row_digests(contents.others, schema_columns), index=theirs)
     known = known[~known.index.duplicated()].reindex(ours)

@@ -64,7 +64,7 @@ def prove(columns: ReadColumns, expected: pd.DataFrame, digests: RowDigests, con
     _, at_ours, at_theirs = np.intersect1d(ours, theirs, assume_unique=True, return_indices=True)
     equal = int(np.minimum(our_counts[at_ours], their_counts[at_theirs]).sum())
     our_people, others = people(expected, schema), people(contents.others, schema)
-    their_people = set(our_people[KnownRows(contents.digests).have(digests)]) | set(others)
+    their_people = set(our_people[KnownRows(contents.digests).contains(digests)]) | set(others)
     missing_keys = frozenset(our_people[~our_people.isin(their_people)])
     extra = len(contents) - len(their_people) + others[~others.isin(our_people)].nunique()
     changed = len(digests) - equal - len(missing_keys)

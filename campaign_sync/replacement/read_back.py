@@ -102,10 +102,10 @@ class _Sieve:
         """Receive the next rows."""
         texts = rows.texts()
         digests = digests_of(texts).copy()
-        others = np.flatnonzero(~self._expected.have(digests))
+        others = np.flatnonzero(~self._expected.contains(digests))
         if self._keys:
             respelled = digests_of(self._respelled(texts[position]) for position in others)
-            same = self._expected.have(respelled)
+            same = self._expected.contains(respelled)
             digests[others[same]] = respelled[same]
             others = others[~same]
         self.digests.append(digests)

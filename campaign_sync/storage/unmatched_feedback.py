@@ -104,7 +104,7 @@ def _unsubscribe(row: Any, raw: RawRow | None) -> Unsubscribe:
         opt_in_id=opt_in_id,
         entity=entity,
         raw=raw,
-        attribution=Attribution.of_names(opt_in_id, entity),
+        attribution=Attribution.from_row(opt_in_id, entity),
     )
 
 

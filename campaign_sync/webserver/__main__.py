@@ -1,4 +1,4 @@
-"""The command `dagster-webserver` with all its options. What it serves is guarded by `SameOriginOnly`."""
+"""The command `dagster-webserver` with all its options, guarded by `SameOriginOnly`."""
 
 import os
 from typing import Any
@@ -10,13 +10,13 @@ from campaign_sync.webserver.same_origin import SameOriginOnly, allowed_hosts
 
 
 def main() -> None:
-    """The console script."""
+    """Run `dagster-webserver` behind the check of requests."""
     serve = uvicorn.run
 
     def serve_guarded(app: Any, *, host: str = "127.0.0.1", **settings: Any) -> None:
         serve(SameOriginOnly(app, allowed_hosts(host, os.environ)), host=host, **settings)
 
-    # Dagster has no setting for middleware. Whatever it hands to uvicorn is guarded, whatever it is made of.
+    # Dagster has no setting for middleware, so everything that it passes to uvicorn is guarded.
     uvicorn.run = serve_guarded
     dagster_webserver()  # type: ignore[no-untyped-call]
 

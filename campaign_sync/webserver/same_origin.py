@@ -1,4 +1,4 @@
-"""Which requests to Dagster's webserver are answered: those of its own pages, and of programs that aren't browsers.
+"""Middleware that lets only Dagster's own pages, and programs other than browsers, use its webserver.
 
 Dagster executes a mutation that comes as a plain GET or from a form of any website, and records asset events for a bare
 POST. A browser sends such requests for every page that it shows, with the reader's login to the proxy, if there is one.
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 HOSTS_VARIABLE = "CAMPAIGN_SYNC_UI_HOSTS"
-"""Environment variable: under which names people reach the UI through a proxy, as in the header Host, with commas."""
+"""Environment variable with the names under which people open the UI through a proxy, as in the header Host."""
 
 _POLICY_VIOLATION = 1008
 _OWN_SITES = {"same-origin", "none"}
@@ -24,15 +24,15 @@ _OWN_SITES = {"same-origin", "none"}
 
 @dataclass(frozen=True)
 class AllowedHosts:
-    """Which values of the header `Host` are answered."""
+    """The values of the header `Host` that are accepted."""
 
     names: frozenset[str]
-    """Names that somebody configured: lower case, with the port where browsers send it."""
+    """The configured names: lower case, with the port if browsers send it."""
     loopback_only: bool
-    """Whether else only names of this machine are: a name that leads here by a trick of DNS is a website's."""
+    """Whether only names of this machine are accepted besides: websites can point other names to it by DNS."""
 
     def refusal(self, host: str) -> str | None:
-        """Why a request for `host` isn't answered; None where it is."""
+        """Return why a request for `host` is refused; None if it is accepted."""
         if not self.loopback_only or host in self.names or _is_loopback(host):
             return None
         return (
@@ -42,9 +42,9 @@ class AllowedHosts:
 
 
 def allowed_hosts(bound_to: str, environment: Mapping[str, str]) -> AllowedHosts:
-    """The hosts for a server that listens on `bound_to`.
+    """Return the accepted hosts of a server that listens on `bound_to`.
 
-    On other addresses than loopback, any name may lead to the server; there a proxy or the network decides who gets in.
+    On other addresses than loopback all names are accepted, as a proxy or the network controls access there.
     """
     names = {name.strip().lower() for name in environment.get(HOSTS_VARIABLE, "").split(",")} - {""}
     return AllowedHosts(frozenset(names), loopback_only=_is_loopback(bound_to))
@@ -103,7 +103,7 @@ def _foreign_site(scope: Scope, headers: Headers) -> str | None:
 
 
 def _unsafe_form(scope: Scope, headers: Headers) -> str | None:
-    """Why a request isn't answered that a website could send in this form, wherever it comes from."""
+    """Return why a request is refused that any website could send in this form; None if it is accepted."""
     method = scope["method"]
     if method == "POST":
         types = [value.partition(";")[0].strip().lower() for value in headers.getlist("content-type")]
@@ -116,24 +116,24 @@ def _unsafe_form(scope: Scope, headers: Headers) -> str | None:
 
 
 def _is_graphql(scope: Scope) -> bool:
-    """Whether the path, decoded as Dagster decodes it, is GraphQL's, whatever prefix the server has."""
+    """Return whether the path, decoded as by Dagster, is that of GraphQL, with any prefix."""
     path: str = scope["path"]
     return path.rstrip("/").endswith("/graphql")
 
 
 def _unframed(send: Send) -> Send:
-    """Keep other sites from showing a page in a frame, where they could lead a click to it."""
+    """Forbid other sites to show a page in a frame, where they could redirect clicks to it."""
 
-    async def sending(message: Message) -> None:
+    async def send_unframed(message: Message) -> None:
         if message["type"] == "http.response.start":
             MutableHeaders(scope=message).setdefault("X-Frame-Options", "SAMEORIGIN")
         await send(message)
 
-    return sending
+    return send_unframed
 
 
 def _netloc(origin: str) -> str:
-    """Host and port of an `Origin`; an empty string where there is none, as in `null`."""
+    """Return host and port of an `Origin`; an empty string if it has none, as in `null`."""
     try:
         return urlsplit(origin).netloc.lower() if origin.startswith(("http://", "https://")) else ""
     except ValueError:
@@ -141,7 +141,7 @@ def _netloc(origin: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether a host, with or without a port, is this machine by its name."""
+    """Return whether a host, with or without a port, names this machine."""
     try:
         name = (urlsplit(f"//{host}").hostname or "") if host != "::1" else host
         return name == "localhost" or ip_address(name).is_loopback

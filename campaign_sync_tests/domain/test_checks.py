@@ -169,5 +169,5 @@ def test_nobody_can_accept_that_nobody_is_left(frame: pd.DataFrame) -> None:
     accepted = replace(NOBODY_SUPPRESSED, baselines=(SizeBaseline(3, "last replace"),), size_accepted="anna: because")
     outcome = check_size({}, SizeLimits(), accepted)
     assert outcome.stops
-    assert outcome.summary.startswith("nobody is left to be sent")
+    assert outcome.summary.startswith("no recipient is left to be sent")
     assert check_size({}, SizeLimits(min_rows=0), accepted).passed

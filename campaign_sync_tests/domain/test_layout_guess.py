@@ -224,7 +224,7 @@ def test_a_first_row_that_could_be_about_somebody_is_no_header(first: Row) -> No
 
 
 def test_a_single_row_does_not_tell_whether_it_is_a_header() -> None:
-    assert "one row doesn't tell" in guess_layout([["id", "time"]]).warnings[0]
+    assert "one row doesn't show" in guess_layout([["id", "time"]]).warnings[0]
 
 
 def test_mailings_are_known_by_their_name_only() -> None:

@@ -34,13 +34,13 @@ def test_a_row_has_the_same_digest_wherever_it_was_read(found: list[Any]) -> Non
 
 @given(rows, rows)
 def test_known_rows_tell_of_each_row_whether_it_is_one_of_them(some: list[bytes], others: list[bytes]) -> None:
-    assert KnownRows(digests_of(some)).have(digests_of(others)).tolist() == [each in some for each in others]
+    assert KnownRows(digests_of(some)).contains(digests_of(others)).tolist() == [each in some for each in others]
 
 
 def test_a_digest_that_ends_with_nulls_is_told_from_others() -> None:
     ends = [b"x" * 31 + b"\x00", b"y" * 30 + b"\x00\x00", b"y" * 31 + b"\x00"]
     digests = np.frombuffer(b"".join(ends), dtype="S32")
-    assert KnownRows(digests[:2]).have(digests).tolist() == [True, True, False]
+    assert KnownRows(digests[:2]).contains(digests).tolist() == [True, True, False]
     assert fingerprint(digests[:2]) != fingerprint(digests[[0, 2]])
 
 

@@ -72,7 +72,7 @@ def daemon(folder: Path, monkeypatch: pytest.MonkeyPatch, **mandator: object) ->
         "select": {"report": "Everybody"},
     }
     credentials = {"username": {"env": "NORD_USER"}, "password": {"env": "NORD_USER"}}
-    switches = {"mend": False, "feedback_watch": False}
+    switches = {"repair": False, "feedback_watch": False}
     nord = {
         "mandator_id": 8100,
         **credentials,

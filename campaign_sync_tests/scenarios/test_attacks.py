@@ -109,7 +109,7 @@ def test_a_size_accepted_for_one_snapshot_does_not_allow_an_empty_one(
 
     result = installation.run("nord", instance, assets=REPLACE)
 
-    assert "nobody is left to be sent" in problems(result)[0]
+    assert "no recipient is left to be sent" in problems(result)[0]
 
 
 def test_a_size_accepted_for_a_run_counts_when_its_replacement_is_resumed_with_the_same_rows(

@@ -102,7 +102,7 @@ def test_a_crm_without_consent_events_leaves_the_list_as_it_was(
 
     result = installation.run("nord", instance, assets=REPLACE)
 
-    assert "nobody is left to be sent" in problems(result)[0]
+    assert "no recipient is left to be sent" in problems(result)[0]
     assert len(installation.addresses()) == 8
 
 

@@ -1,4 +1,4 @@
-"""The keys about what happens by itself, and about what people call things."""
+"""The keys for automation, and for titles and owners."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ from campaign_sync_tests.test_configuration import load, problems, with_list_key
 NORD = "mandators.nord"
 
 
-def test_what_people_call_things_may_be_written_in_any_script(tmp_path: Path) -> None:
+def test_titles_may_be_in_any_script(tmp_path: Path) -> None:
     nord = load(tmp_path, with_mandator_keys("title: Süd & Söhne (Zürich)")).mandators["nord"]
     assert (nord.display_name("nord"), nord.lists["newsletter"].display_name("newsletter")) == (
         "Süd & Söhne (Zürich)",
@@ -20,7 +20,7 @@ def test_what_people_call_things_may_be_written_in_any_script(tmp_path: Path) ->
     assert (nord.display_name("nord"), nord.lists["newsletter"].display_name("newsletter")) == ("nord", "Рассылка 📬")
 
 
-def test_everything_is_switched_on_and_nothing_starts_early_by_default(tmp_path: Path) -> None:
+def test_by_default_all_automation_is_on_and_no_run_starts_early(tmp_path: Path) -> None:
     nord = load(tmp_path, with_mandator_keys("owners: [team:marketing, j.gross@example.org]")).mandators["nord"]
     assert (nord.automation.repair, nord.automation.feedback_watch) == (True, True)
     assert (nord.crm_export, nord.deadline) == (None, None)
@@ -56,6 +56,6 @@ def test_the_repair_is_switched_off_by_its_key_or_its_former_key(tmp_path: Path,
         ("automation: {repair: perhaps}", f"6:26 {NORD}.automation.repair: true or false is expected"),
     ],
 )
-def test_mistakes_are_told_with_their_place(tmp_path: Path, keys: str, problem: str) -> None:
-    found = problems(tmp_path, with_mandator_keys(keys))
-    assert any(line.startswith(problem) for line in found), found
+def test_mistakes_are_reported_with_their_place(tmp_path: Path, keys: str, problem: str) -> None:
+    reported = problems(tmp_path, with_mandator_keys(keys))
+    assert any(line.startswith(problem) for line in reported), reported

@@ -1,4 +1,4 @@
-"""`{file: PATH}`: secrets as Docker and Kubernetes hand them in."""
+"""`{file: PATH}`: secrets in files, as Docker and Kubernetes provide them."""
 
 import os
 from pathlib import Path
@@ -47,7 +47,7 @@ def load(folder: Path, settings: dict[str, Any]) -> Configuration:
         ("8100\n", "8100"),
     ],
 )
-def test_a_value_is_what_the_file_holds_without_the_line_break_at_its_end(
+def test_a_value_is_the_content_of_the_file_without_the_line_break_at_its_end(
     tmp_path: Path, content: str, value: str
 ) -> None:
     secret = tmp_path / "secret"
@@ -75,7 +75,7 @@ def test_database_urls_with_passwords_and_any_other_single_value_may_be_in_files
     assert loaded.mandators["nord"].mandator_id == 8200
 
 
-def test_the_json_schema_knows_both_ways_for_a_credential_and_no_third(tmp_path: Path) -> None:
+def test_the_json_schema_allows_exactly_two_references_for_a_credential(tmp_path: Path) -> None:
     schema = Draft202012Validator(configuration_schema())
     settings = configuration(tmp_path, {"file": "/run/secrets/password"})
     files = {"url": "in", "password": {"file": "x"}, "username": {"env": "X"}}
@@ -88,7 +88,7 @@ def test_the_json_schema_knows_both_ways_for_a_credential_and_no_third(tmp_path:
         assert not schema.is_valid(settings)
 
 
-def test_a_file_that_gives_no_value_is_one_problem_with_its_place_and_never_its_content(tmp_path: Path) -> None:
+def test_a_file_without_a_value_is_a_problem_with_its_place_and_never_its_content(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "latin").write_bytes(CANARY.encode("latin-1"))
@@ -105,13 +105,13 @@ def test_a_file_that_gives_no_value_is_one_problem_with_its_place_and_never_its_
     ):
         with pytest.raises(ConfigurationError) as caught:
             load(tmp_path, configuration(tmp_path, {"file": str(tmp_path / name)}))
-        (told,) = caught.value.problems
-        assert told.endswith(f" mandators.nord.password: the file {tmp_path / name} {problem}")
-        assert "Zaun" not in told
+        (reported,) = caught.value.problems
+        assert reported.endswith(f" mandators.nord.password: the file {tmp_path / name} {problem}")
+        assert "Zaun" not in reported
         assert caught.value.__cause__ is caught.value.__context__ is None
 
 
-def test_an_unreadable_file_is_told_as_such(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     path = "\0" if os.geteuid() == 0 else str(tmp_path / "secret")  # root reads everything
     (tmp_path / "secret").touch(mode=0o000)
     with pytest.raises(ConfigurationError, match=r"can't be read") as caught:
@@ -119,11 +119,11 @@ def test_an_unreadable_file_is_told_as_such(tmp_path: Path) -> None:
     assert len(caught.value.problems) == 1
 
 
-def test_a_password_in_the_file_itself_is_refused_with_both_ways_out(tmp_path: Path) -> None:
+def test_a_password_in_the_file_itself_is_refused_with_both_remedies(tmp_path: Path) -> None:
     settings = configuration(tmp_path, {"file": str(tmp_path / "user")}, f"postgresql://me:{CANARY}@db/crm")
     settings["mandators"]["nord"]["username"] = CANARY
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path, settings)
     assert len(caught.value.problems) == 2
-    assert all("{env: NAME}" in told and "{file: PATH}" in told for told in caught.value.problems)
+    assert all("{env: NAME}" in reported and "{file: PATH}" in reported for reported in caught.value.problems)
     assert CANARY not in str(caught.value)

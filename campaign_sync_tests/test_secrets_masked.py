@@ -1,4 +1,4 @@
-"""No password is ever shown: not by anything that can be printed, and not by a run that fails."""
+"""No password is ever shown, neither by a printed object nor by a failing run."""
 
 import json
 import logging
@@ -80,7 +80,7 @@ def test_no_section_of_the_configuration_shows_a_secret(shop: Installation) -> N
     assert configuration.mandators["nord"].password.get_secret_value() == PASSWORD
 
 
-def test_nothing_that_holds_a_secret_shows_it(shop: Installation) -> None:
+def test_no_object_with_a_secret_shows_it(shop: Installation) -> None:
     configuration = shop.configuration
     shop.vendor.add_mandator(8100, ENVIRONMENT["USERNAME_OF_BOTH"], PASSWORD)
     ports = Resources(configuration)
@@ -104,14 +104,14 @@ def test_no_engine_and_no_error_of_a_database_shows_the_password(shop: Installat
     engines: list[Engine] = [_engine(state_url), crm_engine(crm_url)]
     assert CANARY not in shown(*engines, *(engine.url for engine in engines))
     assert CANARY in engines[0].url.render_as_string(hide_password=False)
-    for each in (url, state_url):
+    for database in (url, state_url):
         with pytest.raises(StateError) as caught:
-            probe_database(each)
+            probe_database(database)
         assert CANARY not in str(caught.value)
 
 
 @pytest.mark.parametrize("sign", ["@", "/", "?", "#", "@/"])
-def test_a_password_that_is_not_encoded_is_refused_without_any_of_it(shop: Installation, sign: str) -> None:
+def test_an_unencoded_password_is_refused_without_showing_any_of_it(shop: Installation, sign: str) -> None:
     url = f"postgresql://reader:{CANARY}{sign}{CANARY}@127.0.0.1:1/crm"
     for call in (lambda: probe_database(url), lambda: crm_engine(url)):
         with pytest.raises((StateError, CrmError), match="percent-encode") as caught:
@@ -128,35 +128,35 @@ def test_a_password_that_is_not_encoded_is_refused_without_any_of_it(shop: Insta
         assert CANARY not in str(refused.value)
 
 
-def test_dagster_is_told_no_secret(shop: Installation) -> None:
+def test_dagster_receives_no_secret(shop: Installation) -> None:
     definitions = with_secrets_everywhere(shop).definitions
     repository = definitions.get_repository_def()
-    told = serialize_value(RepositorySnap.from_def(repository))  # all that the webserver ever hears of us
-    assert "nord_daily_replace" in told
-    assert json.loads(told)
-    assert CANARY not in told + shown(definitions, repository, *repository.get_top_level_resources().values())
+    snapshot = serialize_value(RepositorySnap.from_def(repository))  # all that the webserver receives
+    assert "nord_daily_replace" in snapshot
+    assert json.loads(snapshot)
+    assert CANARY not in snapshot + shown(definitions, repository, *repository.get_top_level_resources().values())
 
 
-def test_runs_that_fail_write_no_secret_down(
+def test_failing_runs_write_no_secret(
     shop: Installation, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    told: list[str] = []
+    reported: list[str] = []
     home = tmp_path / "dagster"
     home.mkdir()
     with caplog.at_level(logging.DEBUG), dg.instance_for_test(temp_dir=str(home)) as instance:
-        told += problems(shop.run(instance=instance, assets=FEEDBACK))
+        reported += problems(shop.run(instance=instance, assets=FEEDBACK))
         shop.vendor.add_mandator(8100, ENVIRONMENT["USERNAME_OF_BOTH"], PASSWORD)
         for section, key in (("crm", "url"), ("storage", "state_url")):
             shop.settings[section][key] = {"env": "DATABASE"}
-            told += problems(shop.run(instance=instance, assets=FEEDBACK))
+            reported += problems(shop.run(instance=instance, assets=FEEDBACK))
     for reason in ("the vendor doesn't let this user in", "in the CRM at 127.0.0.1:1/crm", "can't be opened"):
-        assert any(reason in sentence for sentence in told), told
+        assert any(reason in sentence for sentence in reported), reported
     files = [file for file in home.rglob("*") if file.is_file()]
     assert any(file.suffix == ".db" for file in files)
     for file in files:
         assert CANARY.encode() not in file.read_bytes(), file
     printed = capfd.readouterr()
-    assert CANARY not in "".join([*told, caplog.text, printed.out, printed.err])
+    assert CANARY not in "".join([*reported, caplog.text, printed.out, printed.err])
 
 
 @pytest.mark.parametrize(

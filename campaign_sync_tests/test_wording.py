@@ -1,4 +1,4 @@
-"""What the pages of Dagster's UI say to those who send mailings."""
+"""Descriptions on the pages of Dagster's UI."""
 
 import dagster as dg
 import pytest
@@ -33,7 +33,7 @@ def assets(definitions: dg.Definitions) -> list[dg.AssetSpec]:
     return list(definitions.resolve_all_asset_specs())
 
 
-def test_every_page_has_a_text_and_calls_things_what_people_call_them(definitions: dg.Definitions) -> None:
+def test_every_page_has_a_description_with_the_display_names(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
     graph = definitions.resolve_asset_graph()
     pages = {
@@ -46,13 +46,13 @@ def test_every_page_has_a_text_and_calls_things_what_people_call_them(definition
     assert len(pages) > 30
     assert {name for name, text in pages.items() if not text or not (MANDATOR in text or LIST in text)} == set()
     assert {name for name, text in pages.items() if "nord" in (text or "").replace("nord_daily_replace", "")} == {
-        "nord/newsletter_selection"  # the name of its opt-in
+        "nord/newsletter_selection"  # in the name of its opt-in
     }
     of_the_list = [text for name, text in pages.items() if "newsletter" in name and text]
     assert all(LIST in text for text in of_the_list)
 
 
-def test_assets_and_jobs_say_what_to_do_if_they_are_red(definitions: dg.Definitions) -> None:
+def test_assets_and_jobs_describe_what_to_do_if_they_are_red(definitions: dg.Definitions) -> None:
     jobs = [job for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")]
     for text in (*(spec.description for spec in assets(definitions)), *(job.description for job in jobs)):
         assert "**Numbers:**" in (text or "")
@@ -68,8 +68,8 @@ def test_every_asset_has_its_group_its_owners_and_kinds_that_have_an_icon(defini
         assert spec.metadata["mandator"] == MANDATOR
 
 
-def test_the_lists_page_tells_what_is_known_of_it(definitions: dg.Definitions) -> None:
-    (spec,) = [one for one in assets(definitions) if one.key == dg.AssetKey(["nord", "newsletter_recipient_list"])]
+def test_the_page_of_a_list_shows_its_settings(definitions: dg.Definitions) -> None:
+    (spec,) = [spec for spec in assets(definitions) if spec.key == dg.AssetKey(["nord", "newsletter_recipient_list"])]
     assert {key: value for key, value in spec.metadata.items() if not key.startswith("dagster/")} == {
         "mandator": MANDATOR,
         "list": LIST,
@@ -80,15 +80,15 @@ def test_the_lists_page_tells_what_is_known_of_it(definitions: dg.Definitions) -
     }
 
 
-def test_what_is_switched_off_is_not_there() -> None:
+def test_automation_that_is_off_does_not_exist() -> None:
     def sensors(**settings: object) -> set[str]:
         built = build_definitions(configuration(**settings)).get_repository_def()  # type: ignore[arg-type]
         return {sensor.name for sensor in built.sensor_defs}
 
-    everything = {"nord_unfinished_replace", "nord_feedback_watch", "nord_alarms", "nord_report_sensor"}
-    assert sensors() == everything
-    assert sensors(automation={"repair": False}) == everything - {"nord_unfinished_replace"}
-    assert sensors(automation={"feedback_watch": False}) == everything - {"nord_feedback_watch"}
-    assert sensors(automation={"alarms": False}) == everything - {"nord_alarms"}
+    all_sensors = {"nord_unfinished_replace", "nord_feedback_watch", "nord_alarms", "nord_report_sensor"}
+    assert sensors() == all_sensors
+    assert sensors(automation={"repair": False}) == all_sensors - {"nord_unfinished_replace"}
+    assert sensors(automation={"feedback_watch": False}) == all_sensors - {"nord_feedback_watch"}
+    assert sensors(automation={"alarms": False}) == all_sensors - {"nord_alarms"}
     off = {"repair": False, "feedback_watch": False, "alarms": False}
     assert sensors(automation=off, crm_export={"table": "nightly"}) == {"nord_crm_export_arrived", "nord_report_sensor"}

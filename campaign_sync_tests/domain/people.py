@@ -1,4 +1,4 @@
-"""Invented people as frames: what the CRM would give, and what comes of it."""
+"""Invented people as frames of the CRM's rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,15 +13,15 @@ from campaign_sync.domain.size_limits import SizeLimits
 from campaign_sync.domain.suppression import Suppressed, SuppressionKind
 
 OPT_IN = OptIn("newsletter", "nord", "Newsletter Nord", "email")
-CONTRACT = ListSchema(
+LIST_SCHEMA = ListSchema(
     opt_in_id=OPT_IN.opt_in_id,
     attributes={"Vorname": "first_name", "Ort": "city"},
     technical={field: field.value for field in TechnicalField},
     limits=SizeLimits(min_rows=0),
 )
-NOBODY_SUPPRESSED = CheckContext(
+NO_SUPPRESSIONS = CheckContext(
     suppressed=Suppressed(),
-    vendor_attributes=frozenset(CONTRACT.list_attributes),
+    vendor_attributes=frozenset(LIST_SCHEMA.list_attributes),
 )
 PERSON: Mapping[str, Any] = {
     "entity_type": "contact",
@@ -42,13 +42,13 @@ SUPPRESSION: Mapping[str, Any] = dict.fromkeys(
 ADDRESSES = ("anna@example.org", "bo@example.com", "Bo@Example.COM ", "zoë@münchen.example", "no address", "", None)
 
 
-def picked(people: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows as the CRM gives them, each a `PERSON` but for what it says itself."""
+def crm_selection(people: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the CRM's rows of people, each a `PERSON` with other values where given."""
     return _texts([{**PERSON, **person} for person in people], PERSON, except_for="consent_at")
 
 
 def suppression(entries: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Bounces and unsubscribes as the CRM gives them."""
+    """Return a suppression frame of the CRM."""
     return _texts([{**SUPPRESSION, **entry} for entry in entries], SUPPRESSION, except_for="since")
 
 
@@ -58,8 +58,8 @@ def _texts(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], except
     return texts.assign(**{except_for: pd.to_datetime(frame[except_for], utc=True)})
 
 
-def crowds() -> st.SearchStrategy[list[dict[str, Any]]]:
-    """Every kind of person the CRM may hold, each with an id of their own."""
+def populations() -> st.SearchStrategy[list[dict[str, Any]]]:
+    """Return a strategy for all kinds of people in the CRM, with distinct ids."""
     person = st.fixed_dictionaries(
         {
             "entity_type": st.sampled_from(["contact", "lead", "account"]),
@@ -74,7 +74,7 @@ def crowds() -> st.SearchStrategy[list[dict[str, Any]]]:
 
 
 def suppressions() -> st.SearchStrategy[list[dict[str, Any]]]:
-    """Bounces, blocks and pending opt-outs of addresses, unsubscribes of both, and withdrawals that vanished."""
+    """Return a strategy for all kinds of suppressions."""
     address = st.sampled_from(["anna@example.org", "bo@example.com", "zoë@xn--mnchen-3ya.example"])
     bounce = st.fixed_dictionaries({"kind": st.just("bounce"), "address": address})
     by_address = st.fixed_dictionaries(

@@ -1,4 +1,4 @@
-"""One spelling for one address."""
+"""Normalization of addresses."""
 
 import pandas as pd
 import pytest
@@ -52,7 +52,7 @@ def test_every_spelling_of_an_address_becomes_the_same_one(raw: str, address: st
         *("a" * 65 + "@example.org", "anna@" + ".".join(["x" * 60] * 5) + ".org", "anna@xn--\u00fc.example"),
     ],
 )
-def test_what_mail_cannot_be_sent_to_is_refused_without_repeating_it(raw: str) -> None:
+def test_an_invalid_address_is_refused_without_repeating_it(raw: str) -> None:
     with pytest.raises(InvalidAddressError) as error:
         normalize_address(raw)
     assert "anna" not in str(error.value)
@@ -87,9 +87,7 @@ removed = st.sampled_from("\ufeff\u200b\u2060\u202a\u202c\u200e\u00ad\u061c\u034
 @given(
     st.from_regex(r"[a-z]{1,9}@[a-z]{1,9}\.example", fullmatch=True), st.lists(st.tuples(st.integers(0, 28), removed))
 )
-def test_what_shows_nothing_makes_no_other_address_wherever_it_stands(
-    address: str, hidden: list[tuple[int, str]]
-) -> None:
+def test_invisible_characters_make_no_difference_anywhere(address: str, hidden: list[tuple[int, str]]) -> None:
     raw = address
     for position, character in hidden:
         raw = raw[:position] + character + raw[position:]
@@ -97,7 +95,7 @@ def test_what_shows_nothing_makes_no_other_address_wherever_it_stands(
 
 
 @given(st.from_regex(r"[a-z]{1,9}@[a-z]{1,9}\.example", fullmatch=True), st.sampled_from(["", " ", "\t", "\u00a0"]))
-def test_blanks_around_and_case_make_no_difference(address: str, blank: str) -> None:
+def test_outer_blanks_and_case_make_no_difference(address: str, blank: str) -> None:
     assert normalize_address(blank + address.upper() + blank) == address
 
 
@@ -109,13 +107,13 @@ any_addresses = st.builds("{}@{}.example".format, local_parts, domains) | st.tex
 
 
 @given(st.lists(st.none() | plain_addresses | ascii_addresses | any_addresses, max_size=20))
-def test_a_column_of_addresses_is_normalized_as_each_of_them_is(raw: list[str | None]) -> None:
+def test_a_column_of_addresses_is_normalized_like_single_addresses(raw: list[str | None]) -> None:
     column = pd.Series(raw, index=range(3, 3 + len(raw)), dtype="str")
-    expected = [None if each is None else usable_address(each) for each in raw]
+    expected = [None if address is None else usable_address(address) for address in raw]
     pd.testing.assert_series_equal(usable_addresses(column), pd.Series(expected, index=column.index, dtype="str"))
 
 
-def test_a_column_is_normalized_at_every_length_an_address_can_have() -> None:
+def test_a_column_is_normalized_at_every_length_of_an_address() -> None:
     raw = [f"{'a' * local}@{'b' * label}.example" for local in (1, 54, 63, 64, 65) for label in range(1, 66)]
     raw += [f"a@{'b.' * labels}example" for labels in range(1, 130)]
     assert usable_addresses(pd.Series(raw, dtype="str")).to_list() == pd.Series(map(usable_address, raw)).to_list()

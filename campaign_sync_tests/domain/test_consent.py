@@ -1,4 +1,4 @@
-"""What a consent history says."""
+"""Consent histories and the event that decides."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -48,7 +48,7 @@ def is_granted(decided: ConsentEvent | None) -> bool:
     return decided is not None and decided.kind in GRANTING
 
 
-def test_no_event_is_no_consent() -> None:
+def test_without_events_there_is_no_consent() -> None:
     assert current_consent([]) is None
 
 
@@ -61,13 +61,13 @@ def test_a_consent_granted_again_is_granted_and_a_withdrawn_one_is_not() -> None
     assert is_granted(event(ConsentKind.CONFIRMED))
 
 
-def test_at_the_same_moment_a_withdrawal_beats_everything() -> None:
+def test_at_the_same_moment_a_withdrawal_has_precedence() -> None:
     tie = [event(kind, event_id=f"z{kind}") for kind in ConsentKind] + [event(ConsentKind.WITHDRAWN, event_id="a")]
     deciding_event = current_consent(tie)
     assert deciding_event == event(ConsentKind.WITHDRAWN, event_id=f"z{ConsentKind.WITHDRAWN}")
 
 
-def test_what_is_not_understood_ends_a_consent_and_a_newer_grant_gives_it_again() -> None:
+def test_an_event_that_is_not_understood_ends_a_consent_until_a_newer_grant() -> None:
     granted, unclear, again = (
         event(ConsentKind.GRANTED, -3),
         event(ConsentKind.UNCLEAR, -2),
@@ -78,7 +78,7 @@ def test_what_is_not_understood_ends_a_consent_and_a_newer_grant_gives_it_again(
     assert is_granted(current_consent([granted, unclear, again]))
 
 
-def test_a_grant_in_the_future_grants_nothing_and_covers_no_withdrawal() -> None:
+def test_a_grant_in_the_future_grants_nothing_and_hides_no_withdrawal() -> None:
     future, granted, withdrawn = (
         event(ConsentKind.GRANTED, 24 * 365 * 36),
         event(ConsentKind.GRANTED, -2),
@@ -90,7 +90,7 @@ def test_a_grant_in_the_future_grants_nothing_and_covers_no_withdrawal() -> None
     assert not is_granted(future)
 
 
-def test_a_contact_goes_before_a_lead_and_a_lead_before_an_account() -> None:
+def test_contacts_precede_leads_and_leads_precede_accounts() -> None:
     assert sorted(EntityType, key=lambda kind: kind.precedence) == ["contact", "lead", "account"]
 
 
@@ -138,13 +138,13 @@ def test_a_grant_without_a_time_is_not_understood() -> None:
         (b"granted", ConsentKind.UNCLEAR),
     ],
 )
-def test_a_kind_is_known_by_its_word_or_by_a_declared_one(raw: object, kind: ConsentKind | None) -> None:
+def test_a_kind_is_known_by_a_standard_or_a_declared_word(raw: object, kind: ConsentKind | None) -> None:
     words = ConsentWords(frozenset({"opt-in"}), frozenset({"revoked"}), frozenset({"requested"}))
     assert words.kind_of(raw) is kind
 
 
 @given(st.text())
-def test_a_word_that_is_cleaned_is_clean(raw: str) -> None:
+def test_normalizing_a_word_twice_changes_nothing(raw: str) -> None:
     assert normalize_word(f" {raw}\t") == normalize_word(raw) == normalize_word(normalize_word(raw))
 
 
@@ -156,21 +156,21 @@ def test_the_order_in_which_events_are_read_does_not_matter(events: list[Consent
 
 
 @given(HISTORIES)
-def test_granted_means_understood_in_the_past_and_nothing_of_that_moment_or_later_against_it(
+def test_a_consent_is_granted_by_a_past_grant_without_a_contrary_event_since(
     events: list[ConsentEvent],
 ) -> None:
     decided = current_consent(events)
-    grants = [each.occurred_at for each in events if each.kind in ("granted", "confirmed")]
-    against = [each.occurred_at for each in events if each.kind in ("withdrawn", "not understood")]
+    grants = [event.occurred_at for event in events if event.kind in ("granted", "confirmed")]
+    contrary = [event.occurred_at for event in events if event.kind in ("withdrawn", "not understood")]
     assert is_granted(decided) is (
         bool(grants)
-        and all(each.kind is not ConsentKind.FUTURE for each in events)
-        and (not against or max(grants) > max(against))
+        and all(event.kind is not ConsentKind.FUTURE for event in events)
+        and (not contrary or max(grants) > max(contrary))
     )
 
 
 @given(st.lists(st.lists(RAW, min_size=1, max_size=6), max_size=8), st.randoms())
-def test_many_histories_are_decided_as_each_one_is(
+def test_many_histories_are_decided_like_single_ones(
     raw: list[list[tuple[ConsentKind, datetime | None]]], chance: random.Random
 ) -> None:
     rows = [
@@ -181,12 +181,13 @@ def test_many_histories_are_decided_as_each_one_is(
     chance.shuffle(rows)
     moments = np.array([None if at is None else at.replace(tzinfo=None) for _, _, at, _ in rows], "datetime64[us]")
     kinds = effective_kinds(np.array([KINDS.index(kind) for _, kind, _, _ in rows], np.intp), moments, NOW)
-    found = deciding_events(np.array([group for group, *_ in rows], np.intp), kinds, moments, [row[3] for row in rows])
+    groups = np.array([group for group, *_ in rows], np.intp)
+    positions = deciding_events(groups, kinds, moments, [row[3] for row in rows])
 
     expected = [
         current_consent([as_read(kind, at, event_id) for group, kind, at, event_id in rows if group == number])
         for number in range(len(raw))
     ]
-    assert [(rows[position][3], KINDS[kinds[position]]) for position in found] == [
-        (each.event_id, each.kind) for each in expected if each
+    assert [(rows[position][3], KINDS[kinds[position]]) for position in positions] == [
+        (event.event_id, event.kind) for event in expected if event
     ]

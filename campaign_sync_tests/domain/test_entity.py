@@ -1,4 +1,4 @@
-"""Records of the CRM, as they are named in texts."""
+"""Text forms of CRM records."""
 
 import pytest
 from hypothesis import given
@@ -10,12 +10,12 @@ entities = st.builds(Entity, st.sampled_from(EntityType), st.text(min_size=1).fi
 
 
 @given(entities)
-def test_the_text_of_an_entity_names_that_entity(entity: Entity) -> None:
+def test_the_text_form_of_an_entity_is_parsed_as_that_entity(entity: Entity) -> None:
     assert Entity.parse(str(entity)) == entity
 
 
 @pytest.mark.parametrize("text", ["", "4711", "contact", "contact:", "person:4711", "anna@example.org"])
-def test_what_is_no_entity_is_not_taken_for_one(text: str) -> None:
+def test_other_texts_are_no_entities(text: str) -> None:
     assert Entity.parse(text) is None
 
 

@@ -1,4 +1,4 @@
-"""What a bounce reader's row means."""
+"""Kinds of bounces by the rows of bounce readers."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_a_response_is_a_bounce_by_its_category_only(category: str | None, kind:
 
 
 @pytest.mark.parametrize("category", ["HB", "bounce", "", None, "person1@example.org"])
-def test_a_category_that_nobody_knows_might_be_a_bounce_and_is_no_row_to_be_passed_over(category: str | None) -> None:
+def test_an_unknown_category_is_refused_because_it_might_be_a_bounce(category: str | None) -> None:
     with pytest.raises(ValueError, match="isn't known"):
         bounce_kind("getResponses", category)
 
@@ -33,7 +33,7 @@ def test_a_category_that_nobody_knows_might_be_a_bounce_and_is_no_row_to_be_pass
 @pytest.mark.parametrize(
     ("category", "kind"), [(None, BounceKind.LIMIT), ("soft", BounceKind.LIMIT), ("hard", BounceKind.HARD)]
 )
-def test_whoever_is_over_the_vendors_limit_bounced_for_good(category: str | None, kind: BounceKind) -> None:
+def test_an_address_over_the_vendors_limit_has_a_final_bounce(category: str | None, kind: BounceKind) -> None:
     assert bounce_kind("getOutBounces", category) is kind
     assert kind in FINAL_BOUNCES
 

@@ -1,4 +1,4 @@
-"""Troubles: what is new, what is worse, what is over."""
+"""Incidents that are new, worse or resolved."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -26,70 +26,69 @@ NEWSLETTER, PRODUCTS = Subject.of_list("newsletter"), Subject.of_list("products"
 
 
 def incident(subject: Subject = NEWSLETTER, kind: IncidentKind = IncidentKind.FAILED, minutes: int = 0) -> Incident:
-    return Incident("nord", subject, kind, NOON + timedelta(minutes=minutes), "It failed.", "Mend it.", "/runs")
+    return Incident("nord", subject, kind, NOON + timedelta(minutes=minutes), "It failed.", "Repair it.", "/runs")
 
 
-TROUBLES = st.builds(
+INCIDENTS = st.builds(
     incident, st.sampled_from([NEWSLETTER, PRODUCTS, FEEDBACK]), st.sampled_from(IncidentKind), st.integers(0, 9)
 )
-LOOKS = st.lists(st.tuples(st.lists(TROUBLES, max_size=4), st.sets(st.sampled_from([NEWSLETTER, FEEDBACK]))))
+CHECKS = st.lists(st.tuples(st.lists(INCIDENTS, max_size=4), st.sets(st.sampled_from([NEWSLETTER, FEEDBACK]))))
 
 
-@given(LOOKS)
-def test_a_subject_is_told_of_once_until_it_is_worse_or_over(looks: list[tuple[list[Incident], set[Subject]]]) -> None:
+@given(CHECKS)
+def test_an_incident_is_new_once_until_it_is_worse_or_resolved(
+    checks: list[tuple[list[Incident], set[Subject]]],
+) -> None:
     known: dict[Subject, Incident] = {}
-    for found, in_progress in looks:
-        changed = compare_incidents(known, found, in_progress)
-        new, worse, over = (
-            {one.subject for one in changed.new},
-            {one.subject for one in changed.worse},
-            changed.resolved,
-        )
-        assert new & known.keys() <= set(over), "what is told anew was over"
+    for current, in_progress in checks:
+        changed = compare_incidents(known, current, in_progress)
+        new = {incident.subject for incident in changed.new}
+        worse, resolved = {incident.subject for incident in changed.worse}, set(changed.resolved)
+        assert new & known.keys() <= resolved
         assert worse <= known.keys()
-        assert all(one.kind.severity > known[one.subject].kind.severity for one in changed.worse)
-        left = most_severe_by_subject(found)
-        assert all(left[one].impact < known[one].impact for one in set(over) & left.keys())
-        assert not set(over) & in_progress
-        for subject in over:
+        assert all(incident.kind.severity > known[incident.subject].kind.severity for incident in changed.worse)
+        remaining = most_severe_by_subject(current)
+        assert all(remaining[subject].impact < known[subject].impact for subject in resolved & remaining.keys())
+        assert not resolved & in_progress
+        for subject in resolved:
             del known[subject]
-        known |= {one.subject: one for one in (*changed.new, *changed.worse)}
-        assert {one.subject for one in found} <= known.keys(), "whatever is wrong is known of"
-        again = compare_incidents(known, found, in_progress)
+        known |= {incident.subject: incident for incident in (*changed.new, *changed.worse)}
+        assert {incident.subject for incident in current} <= known.keys()
+        again = compare_incidents(known, current, in_progress)
         assert not again.new
         assert not again.worse
         assert not again.resolved
 
 
-@given(st.lists(TROUBLES))
-def test_the_gravest_trouble_of_a_subject_speaks_for_it(found: list[Incident]) -> None:
-    most_severe = most_severe_by_subject(found)
-    assert most_severe.keys() == {one.subject for one in found}
-    assert all(most_severe[one.subject].kind.severity >= one.kind.severity for one in found)
+@given(st.lists(INCIDENTS))
+def test_the_most_severe_incident_of_a_subject_represents_it(incidents: list[Incident]) -> None:
+    most_severe = most_severe_by_subject(incidents)
+    assert most_severe.keys() == {incident.subject for incident in incidents}
+    assert all(most_severe[incident.subject].kind.severity >= incident.kind.severity for incident in incidents)
 
 
-def test_an_incomplete_list_outweighs_whatever_else_is_wrong_with_it() -> None:
-    found = [incident(kind=kind) for kind in IncidentKind if kind is not IncidentKind.UNREPAIRED]
-    assert most_severe_by_subject(found)[NEWSLETTER].kind is IncidentKind.INCOMPLETE
+def test_an_incomplete_list_outweighs_its_other_incidents() -> None:
+    incidents = [incident(kind=kind) for kind in IncidentKind if kind is not IncidentKind.UNREPAIRED]
+    assert most_severe_by_subject(incidents)[NEWSLETTER].kind is IncidentKind.INCOMPLETE
 
 
-def test_what_remains_when_the_gravest_is_over_is_told_if_it_means_something_else() -> None:
+def test_a_remaining_incident_is_new_if_its_impact_is_lower() -> None:
     old, check = incident(FEEDBACK, IncidentKind.FEEDBACK_OLD), incident(FEEDBACK, IncidentKind.CHECK)
     assert compare_incidents({FEEDBACK: old}, [check], []) == IncidentChanges((check,), (), (FEEDBACK,))
-    assert compare_incidents({FEEDBACK: old}, [check], [FEEDBACK]) == IncidentChanges((), (), ()), "somebody is at it"
+    assert compare_incidents({FEEDBACK: old}, [check], [FEEDBACK]) == IncidentChanges((), (), ()), "a run is active"
 
     stays, incomplete = incident(kind=IncidentKind.UNREPAIRED), incident(kind=IncidentKind.INCOMPLETE)
     failed, stopped = incident(kind=IncidentKind.FAILED), incident(kind=IncidentKind.CHECK)
     assert compare_incidents({NEWSLETTER: stays}, [incomplete], []) == IncidentChanges((), (), ()), (
-        "it isn't full by that"
+        "it still isn't full"
     )
     assert compare_incidents({NEWSLETTER: failed}, [stopped], []) == IncidentChanges((), (), ()), (
-        "it wasn't replaced by that"
+        "it still wasn't replaced"
     )
     assert compare_incidents({NEWSLETTER: stays}, [failed], []) == IncidentChanges((failed,), (), (NEWSLETTER,))
 
 
-def test_headlines_say_where_and_what() -> None:
+def test_headlines_name_subject_and_incident() -> None:
     broken = incident(kind=IncidentKind.INCOMPLETE)
     assert headline(Notice(NoticeKind.ALARM, broken)) == "Alarm: nord/newsletter is INCOMPLETE"
     assert headline(Notice(NoticeKind.ALL_CLEAR, broken)) == "All clear: nord/newsletter"

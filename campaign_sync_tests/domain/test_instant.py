@@ -1,4 +1,4 @@
-"""Moments, however a CRM writes them."""
+"""Times in the forms that CRMs write."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from campaign_sync.domain.instant import LATEST, as_datetime, parse_instant, parse_instants
 
 NINE = datetime(2026, 6, 1, 9, tzinfo=UTC)
-ZONES = st.sampled_from([None, UTC, *(timezone(timedelta(minutes=each)) for each in (-330, 60, 120, 845))])
+ZONES = st.sampled_from([None, UTC, *(timezone(timedelta(minutes=offset)) for offset in (-330, 60, 120, 845))])
 MOMENTS = st.datetimes(timezones=ZONES)
 FORMS = st.sampled_from(
     [
@@ -49,7 +49,7 @@ ODD = st.sampled_from(
         "2026-06-01 09:53:28+00:53:28",
     ],
 )
-def test_a_moment_may_be_written_in_every_form_of_iso_8601(text: str) -> None:
+def test_all_forms_of_iso_8601_are_parsed(text: str) -> None:
     assert parse_instant(text) == NINE
 
 
@@ -71,25 +71,25 @@ def test_a_moment_may_be_written_in_every_form_of_iso_8601(text: str) -> None:
         *(b"2026-06-01 09:00:00", "-infinity", "2026-06-01 09:00:00 UTC+2", NINE.date()),
     ],
 )
-def test_what_is_no_moment_is_none(value: object) -> None:
+def test_other_values_are_no_times(value: object) -> None:
     assert parse_instant(value) is None
 
 
 @pytest.mark.parametrize("text", ["infinity", "9999-12-31 23:59:59", "9999-12-31T23:59:59-05:00", "12026-01-01 00:00"])
-def test_what_lies_beyond_all_time_zones_counts_as_the_latest_moment(text: str) -> None:
+def test_times_out_of_range_count_as_the_latest(text: str) -> None:
     assert parse_instant(text) == LATEST
 
 
-def test_a_moment_is_later_whatever_its_text_sorts_like() -> None:
+def test_times_are_compared_regardless_of_their_text() -> None:
     assert list(np.argsort(parse_instants(["2026-06-01 18:00:00", "2026-06-01T09:00:00"]))) == [1, 0]
 
 
 @given(st.lists(st.none() | WRITTEN) | st.lists(ODD | WRITTEN) | st.lists(st.none() | MOMENTS))
-def test_many_moments_are_read_as_each_one_is(values: list[object]) -> None:
+def test_many_times_are_parsed_like_single_ones(values: list[object]) -> None:
     assert list(map(as_datetime, parse_instants(values))) == [parse_instant(value) for value in values]
 
 
 @given(FORMS, st.lists(MOMENTS, min_size=1))
-def test_many_moments_of_one_form_are_read_as_each_one_is(form: object, moments: list[datetime]) -> None:
+def test_many_times_of_one_format_are_parsed_like_single_ones(form: object, moments: list[datetime]) -> None:
     texts = [form(at) for at in moments]  # type: ignore[operator]
     assert list(map(as_datetime, parse_instants(texts))) == [parse_instant(text) for text in texts]

@@ -1,4 +1,4 @@
-"""Raw reader rows become feedback, and none of them gets lost."""
+"""Parsing of raw rows, all of which are parsed or reported."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -67,7 +67,7 @@ def test_times_without_a_zone_are_in_the_layouts_zone(time_format: str, text: st
     assert parse_rows([["anna@example.org", text]], layout, UNTIL).rows[0].occurred_at == NOON
 
 
-def test_in_the_hour_that_the_clock_shows_twice_somebody_left_at_the_later_of_the_two() -> None:
+def test_in_the_hour_that_the_clock_shows_twice_the_later_moment_counts() -> None:
     layout = Layout(time_format="iso", zone=BERLIN)
     parsed = parse_rows([["anna@example.org", "2026-10-25T02:30:00"]], layout, UNTIL)
     assert parsed.rows[0].occurred_at == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
@@ -85,14 +85,12 @@ def test_in_the_hour_that_the_clock_shows_twice_somebody_left_at_the_later_of_th
         ("iso", "2026-11-24 12:30:05.5Z", "2026-11-24T12:30:05.500000"),
     ],
 )
-def test_a_time_without_hours_or_seconds_is_the_last_moment_it_can_mean(
-    time_format: str, text: str, latest: str
-) -> None:
+def test_a_time_without_hours_or_seconds_is_the_last_possible_moment(time_format: str, text: str, latest: str) -> None:
     (row,) = parse_rows([["anna@example.org", text]], Layout(time_format=time_format), UNTIL).rows
     assert row.occurred_at == datetime.fromisoformat(latest).replace(tzinfo=UTC)
 
 
-def test_technical_fields_are_read_where_a_row_has_them_and_their_lack_is_no_misfit() -> None:
+def test_technical_fields_are_read_if_present_and_optional() -> None:
     layout = Layout(opt_in_id=2, entity_type=4, entity_id="id")
     rows: list[Sequence[str | None]] = [
         ["mail", "time", "opt-in-id", "id", "kind"],
@@ -109,12 +107,12 @@ def test_technical_fields_are_read_where_a_row_has_them_and_their_lack_is_no_mis
     assert parsed.unparsed == ()
 
 
-def test_rows_of_one_person_and_moment_that_name_several_opt_ins_are_several() -> None:
+def test_rows_of_the_same_person_and_time_with_different_opt_ins_are_different() -> None:
     rows = [["anna@example.org", NOON_MS, opt_in_id] for opt_in_id in ("news", "press", "news")]
     assert [row.opt_in_id for row in parse_rows(rows, Layout(opt_in_id=2), UNTIL).rows] == ["news", "press"]
 
 
-def test_a_header_without_the_technical_fields_is_a_header_all_the_same() -> None:
+def test_a_header_without_the_technical_fields_is_a_header() -> None:
     layout = Layout(recipient="mail", time="time", opt_in_id="opt-in-id")
     rows = [["time", "mail"], [NOON_MS, "anna@example.org"], ["mail", "opt-in-id", "time"]]
     rows += [["bo@example.org", "news", NOON_MS]]
@@ -125,28 +123,28 @@ def test_a_header_without_the_technical_fields_is_a_header_all_the_same() -> Non
 
 
 @pytest.mark.parametrize("mailing", ["n/a", "", None, "77.5"])
-def test_somebody_who_left_has_left_though_the_mailing_cant_be_read(mailing: str | None) -> None:
+def test_an_unsubscribe_counts_even_if_its_mailing_is_unreadable(mailing: str | None) -> None:
     (row,) = parse_rows([["anna@example.org", NOON_MS, mailing]], Layout(mailing=2), UNTIL).rows
     assert row.mailing_id is None
 
 
-def test_a_first_row_with_an_address_is_nobodys_header_whatever_the_layout_says() -> None:
+def test_a_first_row_with_an_address_is_no_header_in_any_layout() -> None:
     rows = [["anna@example.org", NOON_MS], ["bo@example.org", NOON_MS]]
     assert len(parse_rows(rows, Layout(header=True), UNTIL).rows) == 2
 
 
 @pytest.mark.parametrize("number", ["100000000011", "0", "-1", str(int(NOON_MS) + 4 * 86_400_000), ""])
-def test_a_number_that_can_be_no_time_of_an_event_is_a_misfit_and_not_an_unsubscribe_of_long_ago(number: str) -> None:
+def test_a_number_that_is_no_time_of_an_event_is_unparsed_and_no_old_unsubscribe(number: str) -> None:
     parsed = parse_rows([["anna@example.org", number]], Layout(), UNTIL)
     assert (parsed.rows, parsed.unparsed) == ((), (0,))
 
 
-def test_where_a_reader_gives_no_times_the_end_of_the_window_stands_in() -> None:
+def test_without_times_the_end_of_the_window_counts() -> None:
     parsed = parse_rows([["anna@example.org"]], Layout(time=None), UNTIL)
     assert parsed.rows == (FeedbackRow("anna@example.org", UNTIL),)
 
 
-def test_columns_can_be_named_where_the_rows_have_a_header() -> None:
+def test_columns_can_be_named_if_the_rows_have_a_header() -> None:
     layout = Layout(recipient="Empfänger", time="Zeit")
     rows = [["Zeit ", "Empfänger"], [NOON_MS, "anna@example.org"], [NOON_MS, "?"]]
     parsed = parse_rows(rows, layout, UNTIL)
@@ -154,7 +152,7 @@ def test_columns_can_be_named_where_the_rows_have_a_header() -> None:
     assert parsed.unparsed == (2,)
 
 
-def test_every_export_file_of_a_window_may_bring_its_own_header_even_with_other_columns() -> None:
+def test_every_export_file_of_a_window_may_have_its_own_header_with_other_columns() -> None:
     layout = Layout(recipient="Empfänger", time="Zeit")
     rows = [
         ["Empfänger", "Zeit"],
@@ -168,7 +166,7 @@ def test_every_export_file_of_a_window_may_bring_its_own_header_even_with_other_
 
 
 @pytest.mark.parametrize("header", [True, None])
-def test_a_header_is_recognized_and_skipped_wherever_it_comes_again(header: bool | None) -> None:
+def test_a_header_is_recognized_and_skipped_wherever_it_is_repeated(header: bool | None) -> None:
     rows = [["recipient", "time"], ["anna@example.org", NOON_MS], ["recipient", "time"], ["bo@example.org", NOON_MS]]
     parsed = parse_rows(rows, Layout(header=header), UNTIL)
     assert [row.address for row in parsed.rows] == ["anna@example.org", "bo@example.org"]
@@ -184,14 +182,14 @@ def test_a_broken_first_row_is_not_taken_for_a_header(first: list[str]) -> None:
     assert parsed.unparsed == (0,)
 
 
-def test_rows_below_a_header_without_the_named_column_do_not_fit_and_the_others_names_are_told() -> None:
+def test_rows_below_a_header_without_the_named_column_do_not_fit_and_its_columns_are_listed() -> None:
     parsed = parse_rows([["recipient", "time"], ["anna@example.org", NOON_MS]], Layout(recipient="id"), UNTIL)
     assert (parsed.rows, parsed.unparsed) == ((), (0, 1))
     assert parsed.header_problem == "the header row has no column 'id'; it has recipient, time"
 
 
 @pytest.mark.parametrize("row", [["anna@example.org", NOON_MS], ["Meier", "Hans"]])
-def test_rows_without_a_header_do_not_fit_named_columns_and_nothing_of_them_is_shown(row: list[str]) -> None:
+def test_rows_without_a_header_do_not_fit_named_columns_and_are_never_shown(row: list[str]) -> None:
     parsed = parse_rows([row, row], Layout(recipient="id"), UNTIL)
     assert (parsed.rows, parsed.unparsed, parsed.has_columns) == ((), (0, 1), False)
     assert parsed.header_problem
@@ -199,7 +197,7 @@ def test_rows_without_a_header_do_not_fit_named_columns_and_nothing_of_them_is_s
     assert row[0] not in parsed.header_problem
 
 
-def test_a_file_without_its_header_takes_none_of_the_others_with_it() -> None:
+def test_a_file_without_a_header_does_not_affect_the_other_files() -> None:
     layout = Layout(recipient="Empfänger", time="Zeit")
     headerless = [["anna@example.org", NOON_MS]]
     right = [["Empfänger", "Zeit"], ["bo@example.org", NOON_MS]]
@@ -209,7 +207,7 @@ def test_a_file_without_its_header_takes_none_of_the_others_with_it() -> None:
     assert parsed.unparsed == (0, 3, 4), "below another header the columns may be anywhere"
 
 
-def test_a_row_of_words_is_no_header_that_hides_the_rows_below_it() -> None:
+def test_a_row_of_words_is_no_header_and_hides_no_rows() -> None:
     rows = [["Empfänger", "Zeit"], ["mailer-daemon", "Timeout"], ["bo@example.org", NOON_MS]]
     parsed = parse_rows(rows, Layout(recipient="Empfänger", time="Zeit"), UNTIL)
     assert [row.address for row in parsed.rows] == ["bo@example.org"]
@@ -228,13 +226,13 @@ def test_case_blanks_marks_and_decomposed_letters_of_a_header_do_not_matter(head
         assert parsed.rows[-1].address == "bo@example.org"
 
 
-def test_exact_spelling_tells_columns_apart_that_differ_in_case_only() -> None:
+def test_columns_that_differ_only_in_case_are_distinguished_by_exact_spelling() -> None:
     rows = [["zeit", "Empfänger", "Zeit"], ["0", "anna@example.org", NOON_MS]]
     assert parse_rows(rows, Layout(recipient="Empfänger", time="Zeit"), UNTIL).rows[0].occurred_at == NOON
 
 
 @pytest.mark.parametrize("header", [["Zeit", "Empfänger", "Zeit"], ["zeit", "Empfänger", "ZEIT"]])
-def test_a_column_that_stands_twice_in_the_header_is_not_guessed(header: list[str]) -> None:
+def test_a_repeated_column_in_the_header_is_not_guessed(header: list[str]) -> None:
     rows = [header, [NOON_MS, "anna@example.org", "0"]]
     parsed = parse_rows(rows, Layout(recipient="Empfänger", time="Zeit"), UNTIL)
     assert (parsed.rows, parsed.unparsed) == ((), (0, 1))
@@ -242,7 +240,7 @@ def test_a_column_that_stands_twice_in_the_header_is_not_guessed(header: list[st
 
 
 @given(raw_rows, st.lists(st.integers(0, 8), max_size=3))
-def test_with_named_columns_too_every_row_is_a_header_understood_or_named(
+def test_with_named_columns_every_row_is_a_header_parsed_or_reported(
     rows: list[list[str | None]], places: list[int]
 ) -> None:
     header: list[str | None] = ["time", "recipient"]
@@ -274,39 +272,41 @@ def test_a_repeated_row_counts_once_and_a_second_event_counts_again() -> None:
         (Layout(recipient="Empfänger", time="Zeit"), [["a@example.org", NOON_MS]], []),
     ],
 )
-def test_columns_are_called_by_their_header_else_by_the_layout(
+def test_column_names_come_from_the_header_else_from_the_layout(
     layout: Layout, rows: list[list[str]], names: list[str | None]
 ) -> None:
     assert column_names(rows, layout) == names
 
 
-def test_a_number_too_long_for_any_mailing_leaves_open_which_one_it_was() -> None:
+def test_a_number_too_long_for_a_mailing_id_is_ignored() -> None:
     (row,) = parse_rows([["anna@example.org", NOON_MS, "9" * 5_000]], Layout(mailing=2), UNTIL).rows
     assert row.mailing_id is None
 
 
 @given(raw_rows, layouts)
-def test_every_row_is_either_understood_or_named(rows: list[list[str | None]], layout: Layout) -> None:
+def test_every_row_is_either_parsed_or_reported(rows: list[list[str | None]], layout: Layout) -> None:
     parsed = parse_rows(rows, layout, UNTIL)
     first = [(cell or "").strip() for cell in rows[0]] if layout.header and rows else None
     first = None if "@" in "".join(first or []) else first
     body = [position for position, row in enumerate(rows) if [(cell or "").strip() for cell in row] != first]
     understood = set(body) - set(parsed.unparsed)
     assert set(parsed.unparsed) <= set(body)
-    alone = [parse_rows([rows[each]], replace(layout, header=False), UNTIL).rows for each in sorted(understood)]
-    assert all(len(found) == 1 for found in alone)
-    assert tuple(dict.fromkeys(found[0] for found in alone)) == parsed.rows
+    singles = [
+        parse_rows([rows[position]], replace(layout, header=False), UNTIL).rows for position in sorted(understood)
+    ]
+    assert all(len(single) == 1 for single in singles)
+    assert tuple(dict.fromkeys(single[0] for single in singles)) == parsed.rows
     assert all(EARLIEST_EVENT <= row.occurred_at <= UNTIL + WINDOW_TOLERANCE for row in parsed.rows)
 
 
 @given(raw_rows)
-def test_reading_the_same_rows_twice_adds_nothing(rows: list[list[str | None]]) -> None:
+def test_parsing_the_same_rows_twice_adds_nothing(rows: list[list[str | None]]) -> None:
     layout = Layout(header=False)
     assert set(parse_rows(rows + rows, layout, UNTIL).rows) == set(parse_rows(rows, layout, UNTIL).rows)
 
 
 @pytest.mark.parametrize("odd_id", ["4711", "C-000123", "Kundennummer 7", "name@localhost", "@example.org"])
-def test_a_row_that_fits_but_for_an_id_that_is_no_address_is_told_apart(odd_id: str) -> None:
+def test_a_row_whose_only_flaw_is_an_id_that_is_no_address_is_reported_separately(odd_id: str) -> None:
     parsed = parse_rows([["anna@example.org", "1764000000000"], [odd_id, "1764000000000"]], Layout(), UNTIL_2026)
 
     assert [row.address for row in parsed.rows] == ["anna@example.org"]
@@ -325,7 +325,7 @@ def test_a_row_that_fits_but_for_an_id_that_is_no_address_is_told_apart(odd_id: 
     ],
     ids=["no id", "no time", "columns swapped", "the address in another column", "no time column"],
 )
-def test_a_row_whose_columns_are_elsewhere_is_a_misfit_and_nothing_else(row: list[str]) -> None:
+def test_a_row_with_moved_columns_is_only_unparsed(row: list[str]) -> None:
     parsed = parse_rows([row], Layout(), UNTIL_2026)
 
     assert (parsed.rows, parsed.unparsed, dict(parsed.without_address)) == ((), (0,), {})

@@ -1,4 +1,4 @@
-"""Rows laid out in any supported way are understood, and can be shown without showing anybody."""
+"""Detection of layouts, and samples of rows without personal data."""
 
 import re
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def as_read(moment: datetime, time_format: str) -> datetime:
 
 @dataclass(frozen=True)
 class Export:
-    """Rows with what they were made of."""
+    """Rows, with the values that they were generated from."""
 
     rows: list[Row]
     order: list[str]
@@ -72,7 +72,7 @@ def exports(draw: st.DrawFn) -> Export:
     extra = draw(st.lists(st.sampled_from(kinds), unique=True))
     order = draw(st.permutations(["recipient", "time", *extra]))
     people = draw(st.lists(st.tuples(addresses, moments), min_size=2, max_size=8))
-    people.append((draw(addresses), BEGIN.replace(day=25)))  # tells day from month
+    people.append((draw(addresses), BEGIN.replace(day=25)))  # a day that can't be a month
     of_extra = {"category": words, "mailing": mailing_ids, "name": names, "number": numbers}
     of_extra |= {"opt_in_id": st.sampled_from(["newsletter-nord ", "PRODUCTS"])}
     of_extra |= {"entity_type": st.sampled_from(["contact", "Lead", "ACCOUNT"])}
@@ -81,11 +81,11 @@ def exports(draw: st.DrawFn) -> Export:
     for address, moment in people:
         cells: dict[str, str | None] = {kind: draw(of_extra[kind]) for kind in extra}
         secrets |= {cells[kind] or "" for kind in ("name", "number") if kind in extra} | {address, address.lower()}
-        if rows and extra:  # every column has something somewhere
+        if rows and extra:  # every column has a value in some row
             cells[draw(st.sampled_from(extra))] = draw(st.sampled_from([None, ""])) if draw(st.booleans()) else "?"
         cells |= {"recipient": address, "time": written(moment, time_format)}
         rows.append([cells[kind] for kind in order])
-    for number in range(draw(st.integers(0, 2))):  # some cells are empty: of rows that tell of nobody
+    for number in range(draw(st.integers(0, 2))):  # rows with empty cells and without a person
         rows.insert(1 + number, [None if kind in ("recipient", "time") else "" for kind in order])
     if header:
         rows.insert(0, [NAMES.get(kind, "Kundennummer") for kind in order])
@@ -93,7 +93,7 @@ def exports(draw: st.DrawFn) -> Export:
 
 
 def is_recognized(export: Export, kind: str) -> bool:
-    """Whether a column shows what it holds: by its name, as far as the guess knows that, or by most of its cells."""
+    """Return whether a column can be detected, by its name or by most of its cells."""
     return (export.header and kind == "opt_in_id") or mostly_filled(export, kind)
 
 
@@ -104,7 +104,7 @@ def mostly_filled(export: Export, kind: str) -> bool:
 
 
 @given(exports())
-def test_every_supported_layout_is_understood_from_its_rows(export: Export) -> None:
+def test_every_supported_layout_is_detected_from_its_rows(export: Export) -> None:
     guess = guess_layout(export.rows, OPT_INS)
 
     assert (guess.recipient, guess.time) == (export.column("recipient"), export.column("time"))
@@ -115,7 +115,7 @@ def test_every_supported_layout_is_understood_from_its_rows(export: Export) -> N
 
 
 @given(exports())
-def test_the_product_reads_everybody_by_the_guessed_layout(export: Export) -> None:
+def test_the_guessed_layout_parses_all_rows(export: Export) -> None:
     guess = guess_layout(export.rows)
 
     assert guess.recipient is not None
@@ -129,7 +129,7 @@ def test_the_product_reads_everybody_by_the_guessed_layout(export: Export) -> No
 
 
 @given(exports())
-def test_nothing_personal_is_shown(export: Export) -> None:
+def test_no_personal_data_is_shown(export: Export) -> None:
     shown = pseudonymize_rows(export.rows, guess_layout(export.rows, OPT_INS), PSEUDONYMS, OPT_INS)
 
     tokens = {PSEUDONYMS.of(address.lower()) for address, _ in export.people} | {""}
@@ -141,7 +141,7 @@ def test_nothing_personal_is_shown(export: Export) -> None:
 
 
 @given(st.lists(st.lists(st.none() | st.text() | addresses | numbers, max_size=4), max_size=6))
-def test_whatever_the_rows_are_a_guess_is_made_and_no_address_is_shown(rows: list[Row]) -> None:
+def test_for_any_rows_a_guess_is_made_and_no_address_is_shown(rows: list[Row]) -> None:
     guess = guess_layout(rows)
     text = " ".join(cell for row in pseudonymize_rows(rows, guess, PSEUDONYMS) for cell in row)
 
@@ -150,11 +150,11 @@ def test_whatever_the_rows_are_a_guess_is_made_and_no_address_is_shown(rows: lis
 
 
 def of(*cells: str | None) -> LayoutGuess:
-    """The guess at rows that all have an address, and then the cell."""
+    """Return the guess for rows with an address and one of these cells."""
     return guess_layout([[f"person{number}@example.org", cell] for number, cell in enumerate(cells)])
 
 
-def test_the_vendors_default_rows_leave_no_doubt() -> None:
+def test_the_vendors_default_rows_cause_no_warning() -> None:
     guess = of("1795521600000", "1795521600001")
     assert guess == LayoutGuess(0, 1, None, None, False, "epoch_ms", ())
 
@@ -183,7 +183,7 @@ def test_usual_ways_to_write_a_time_are_recognized(cells: list[str], time_format
         (["1795521600", "1795521601"], "seconds since 1970, which can't be read; have the vendor write milliseconds"),
     ],
 )
-def test_times_that_could_be_misread_get_no_format_but_a_doubt(cells: list[str], doubt: str) -> None:
+def test_ambiguous_times_get_a_warning_and_no_format(cells: list[str], doubt: str) -> None:
     guess = of(*cells)
     assert (guess.time, guess.time_format) == (1, None)
     assert doubt in "; ".join(guess.warnings)
@@ -196,26 +196,26 @@ def test_birthdays_and_ids_are_no_times(cells: list[str | None]) -> None:
     assert {"no column looks like a time", "there are no rows"} & set(guess.warnings)
 
 
-def test_rows_without_addresses_are_doubted() -> None:
+def test_rows_without_addresses_cause_a_warning() -> None:
     guess = guess_layout([["4711", "2026-11-24"], ["4712", "2026-11-24"]])
     assert guess.recipient is None
     assert "no column looks like addresses" in guess.warnings
 
 
-def test_a_header_whose_names_are_not_different_gives_positions_and_a_doubt() -> None:
+def test_a_header_with_repeated_names_gives_positions_and_a_warning() -> None:
     guess = guess_layout([["id", "id"], ["anna@example.org", "2026-11-24"], ["bo@example.org", "2026-11-25"]])
     assert (guess.header, guess.recipient, guess.time) == (True, 0, 1)
     assert "columns are given by position" in "; ".join(guess.warnings)
 
 
-def test_a_header_that_comes_again_is_doubted_and_no_row() -> None:
+def test_a_repeated_header_causes_a_warning_and_is_no_row() -> None:
     guess = guess_layout([["id", "time"], ["anna@example.org", "2026-11-24"], ["id", "time"]])
     assert (guess.header, guess.recipient, guess.time_format) == (True, "id", "iso")
     assert ["comes again further down" in doubt for doubt in guess.warnings] == [True]
 
 
 @pytest.mark.parametrize("first", [["an@na@example.org", "?"], ["Groß", "24.11.2026"], [None, None], ["", "Köln"]])
-def test_a_first_row_that_could_be_about_somebody_is_no_header(first: Row) -> None:
+def test_a_first_row_that_could_be_personal_data_is_no_header(first: Row) -> None:
     rows: list[Row] = [first, ["anna@example.org", "24.11.2026"], ["bo@example.org", "24.11.2026"]]
     guess = guess_layout(rows)
     assert (guess.header, guess.recipient, guess.time) == (False, 0, 1)
@@ -223,11 +223,11 @@ def test_a_first_row_that_could_be_about_somebody_is_no_header(first: Row) -> No
     assert not {"an@na@example.org", "Groß", "Köln"} & set(pseudonymize_rows(rows, guess, PSEUDONYMS)[0])
 
 
-def test_a_single_row_does_not_tell_whether_it_is_a_header() -> None:
+def test_for_a_single_row_it_is_unknown_whether_it_is_a_header() -> None:
     assert "one row doesn't show" in guess_layout([["id", "time"]]).warnings[0]
 
 
-def test_mailings_are_known_by_their_name_only() -> None:
+def test_mailings_are_detected_only_by_name() -> None:
     rows: list[Row] = [["anna@example.org", "2026-11-24", "123456789012"], ["bo@example.org", "2026-11-24", "123456"]]
     assert guess_layout(rows).mailing is None
     for name in ("mailing", "MailingId", "mailing_id", "Mailing-ID"):
@@ -235,13 +235,13 @@ def test_mailings_are_known_by_their_name_only() -> None:
     assert guess_layout([["id", "time", "customer"], *rows]).mailing is None
 
 
-def test_the_column_with_the_most_people_is_the_recipient() -> None:
+def test_the_column_with_the_most_different_addresses_is_the_recipient() -> None:
     guess = guess_layout([["news@example.org", f"person{number}@example.org", "2026-11-24"] for number in range(3)])
     assert guess.recipient == 1
     assert guess.warnings == ("columns 0 and 1 hold addresses; column 1 was taken, having the most different ones",)
 
 
-def test_of_two_columns_with_times_the_events_lie_closer_together() -> None:
+def test_of_two_columns_with_times_the_one_with_less_spread_is_taken() -> None:
     rows: list[Row] = [
         ["01.05.2003", "anna@example.org", "24.11.2026 12:00"],
         ["9.9.2012", "bo@example.org", "25.11.2026 13:00"],
@@ -282,7 +282,7 @@ TECHNICAL: list[Row] = [
 ]
 
 
-def test_technical_fields_are_known_by_what_they_hold_where_nothing_names_them() -> None:
+def test_technical_fields_are_detected_by_their_values_without_names() -> None:
     guess = guess_layout(TECHNICAL, OPT_INS)
     assert (guess.opt_in_id, guess.entity_type, guess.entity_id) == (2, 3, 4)
     assert guess.warnings == ("column 4 was taken for entity_id, being beside the entity types; compare it",)
@@ -294,13 +294,13 @@ def test_technical_fields_are_known_by_what_they_hold_where_nothing_names_them()
     ]
 
 
-def test_technical_fields_are_known_by_their_names_whatever_they_hold() -> None:
+def test_technical_fields_are_detected_by_their_names_with_any_values() -> None:
     names: Row = ["mail", "at", "OPT_IN_ID", "entity-type", "Entity ID"]
     guess = guess_layout([names, *([*row[:2], "17", "", "?"] for row in TECHNICAL)])
     assert (guess.opt_in_id, guess.entity_type, guess.entity_id) == tuple(names[2:])
     assert guess.warnings == ()
 
 
-def test_a_name_beside_the_kind_of_a_record_is_no_id() -> None:
+def test_a_name_next_to_the_kind_of_a_record_is_no_id() -> None:
     rows: list[Row] = [[*row[:2], "contact", "Groß"] for row in TECHNICAL]
     assert (guess_layout(rows).entity_type, guess_layout(rows).entity_id) == (2, None)

@@ -1,4 +1,4 @@
-"""What changed in a list from one proof to another."""
+"""The difference between two states of a list."""
 
 from typing import Any
 
@@ -39,15 +39,13 @@ def by_key(people: list[Person]) -> dict[str, Person]:
 
 
 @given(lists(), lists())
-def test_everybody_of_either_side_joined_left_changed_or_stayed_as_they_were(
-    before: list[Person], after: list[Person]
-) -> None:
-    found = compare_lists(frame(before), frame(after))
+def test_everybody_joined_left_changed_or_is_unchanged(before: list[Person], after: list[Person]) -> None:
+    difference = compare_lists(frame(before), frame(after))
 
     old, new = by_key(before), by_key(after)
-    assert found.joined == tuple(sorted(new.keys() - old.keys()))
-    assert found.left == tuple(sorted(old.keys() - new.keys()))
-    assert found.changed == {
+    assert difference.joined == tuple(sorted(new.keys() - old.keys()))
+    assert difference.left == tuple(sorted(old.keys() - new.keys()))
+    assert difference.changed == {
         key: differing
         for key in sorted(old.keys() & new.keys())
         if (
@@ -59,25 +57,27 @@ def test_everybody_of_either_side_joined_left_changed_or_stayed_as_they_were(
 
 
 @given(lists())
-def test_a_list_that_stayed_as_it_was_shows_no_difference_in_any_order(people: list[Person]) -> None:
+def test_the_same_rows_in_any_order_show_no_difference(people: list[Person]) -> None:
     assert compare_lists(frame(people), frame(people[::-1])) == ListDifference((), (), {})
 
 
 @given(lists(), lists())
-def test_looking_the_other_way_round_who_joined_has_left(one: list[Person], other: list[Person]) -> None:
-    forth, back = compare_lists(frame(one), frame(other)), compare_lists(frame(other), frame(one))
+def test_in_the_opposite_direction_joining_is_leaving(before: list[Person], after: list[Person]) -> None:
+    forth, back = compare_lists(frame(before), frame(after)), compare_lists(frame(after), frame(before))
     assert (forth.joined, forth.left, forth.changed) == (back.left, back.joined, back.changed)
 
 
-def test_an_attribute_that_only_one_side_has_counts_where_it_is_filled() -> None:
+def test_an_attribute_that_only_one_side_has_counts_if_it_is_filled() -> None:
     people = [
         {"entity_type": "contact", "entity_id": "1", "address": "a", "list:Ort": "Köln"},
         {"entity_type": "contact", "entity_id": "2", "address": "b", "list:Ort": ""},
     ]
-    found = compare_lists(frame(people, ("address",)), frame(people, ("address", "list:Ort")))
-    assert found.changed == {"contact:1": ("Ort",)}
+    difference = compare_lists(frame(people, ("address",)), frame(people, ("address", "list:Ort")))
+    assert difference.changed == {"contact:1": ("Ort",)}
 
 
 def test_the_column_that_changed_for_most_people_comes_first() -> None:
-    found = ListDifference((), (), {"contact:1": ("Vorname", "Ort"), "contact:2": ("Ort",), "contact:3": ("address",)})
-    assert list(found.changed_columns.items()) == [("Ort", 2), ("Vorname", 1), ("address", 1)]
+    difference = ListDifference(
+        (), (), {"contact:1": ("Vorname", "Ort"), "contact:2": ("Ort",), "contact:3": ("address",)}
+    )
+    assert list(difference.changed_columns.items()) == [("Ort", 2), ("Vorname", 1), ("address", 1)]

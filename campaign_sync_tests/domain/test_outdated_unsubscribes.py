@@ -1,4 +1,4 @@
-"""Unsubscribes that are older than the consent."""
+"""Unsubscribes that are older than the consents concerned."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ withdrawals = st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abcdef")),
 
 
 @given(withdrawals, st.sets(st.sampled_from("abcdef")))
-def test_an_unsubscribe_is_outdated_if_every_consent_that_it_is_about_is_granted_all_the_same(
+def test_an_unsubscribe_is_outdated_if_all_consents_concerned_are_still_granted(
     withdrawals: list[tuple[int, str]], withdrawn: set[str]
 ) -> None:
     people = {person for person, _ in withdrawals}
@@ -20,7 +20,7 @@ def test_an_unsubscribe_is_outdated_if_every_consent_that_it_is_about_is_granted
     )
 
 
-def test_from_a_twentieth_on_they_are_suspicious() -> None:
+def test_from_five_percent_on_they_are_suspicious() -> None:
     assert not OutdatedUnsubscribes(0, 0).suspicious
     assert not OutdatedUnsubscribes(0, 100).suspicious
     assert not OutdatedUnsubscribes(4, 100).suspicious

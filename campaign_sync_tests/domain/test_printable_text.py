@@ -1,4 +1,4 @@
-"""Texts of others steer nothing, and lose nothing."""
+"""Texts from other systems, displayed without control characters."""
 
 import unicodedata
 
@@ -11,7 +11,7 @@ from campaign_sync.domain.printable_text import printable, printable_line
 
 @given(st.text(st.characters(exclude_categories=[])))
 @example("\x1b]0;title\x07 \x9b31m \u202eevil\u2066 \ud800 \U000e0041")
-def test_nothing_steers_that_others_wrote(text: str) -> None:
+def test_control_characters_are_escaped(text: str) -> None:
     shown = printable(text)
 
     shown.encode()
@@ -21,16 +21,16 @@ def test_nothing_steers_that_others_wrote(text: str) -> None:
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"])))
-def test_ordinary_text_stays_as_it_is(text: str) -> None:
+def test_ordinary_text_is_unchanged(text: str) -> None:
     assert printable(text) == text
 
 
 @pytest.mark.parametrize("text", ["Käufer & Söhne", "می‌خواهم", "👩‍👧", "a\tb\nc", "Ольга"])
-def test_scripts_emoji_and_lines_stay(text: str) -> None:
+def test_scripts_emoji_and_line_breaks_are_unchanged(text: str) -> None:
     assert printable(text) == text
 
 
-def test_a_line_of_a_log_begins_only_where_we_begin_it() -> None:
+def test_text_for_a_log_is_a_single_line() -> None:
     assert (
         printable_line("gone\n2026-11-26 ERROR all is well\r\n\x1b[2K") == r"gone 2026-11-26 ERROR all is well \x1b[2K"
     )

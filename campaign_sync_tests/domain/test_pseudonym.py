@@ -1,4 +1,4 @@
-"""People in logs and metadata."""
+"""Pseudonyms of people."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ KEY = b"0123456789abcdef"
 
 
 @given(st.text(st.characters()))
-def test_a_pseudonym_is_stable_short_and_hangs_on_the_key(value: str) -> None:
+def test_a_pseudonym_is_stable_short_and_depends_on_the_key(value: str) -> None:
     token = Pseudonyms(KEY).of(value)
     assert token == Pseudonyms(KEY).of(value) != Pseudonyms(KEY[::-1]).of(value)
     assert token.startswith("p_")
@@ -18,9 +18,9 @@ def test_a_pseudonym_is_stable_short_and_hangs_on_the_key(value: str) -> None:
 
 
 @given(st.emails(), st.emails())
-def test_different_people_have_different_pseudonyms(one: str, other: str) -> None:
+def test_different_people_have_different_pseudonyms(value: str, other: str) -> None:
     pseudonyms = Pseudonyms(KEY)
-    assert (pseudonyms.of(one) == pseudonyms.of(other)) is (one == other)
+    assert (pseudonyms.of(value) == pseudonyms.of(other)) is (value == other)
 
 
 def test_a_key_too_short_to_keep_a_secret_is_refused() -> None:

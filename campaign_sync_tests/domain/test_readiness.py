@@ -1,4 +1,4 @@
-"""One verdict on a list, by the gravest thing that is known of it."""
+"""Readiness of a list by the most severe of its facts."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ def feedback(hours: float) -> FreshnessStatus:
 
 
 @pytest.mark.parametrize(
-    ("facts", "readiness", "since", "told"),
+    ("facts", "readiness", "since", "message"),
     [
         (GOOD, Readiness.READY, PROVEN_AT, "is ready"),
         (replace(GOOD, attempt=None), Readiness.READY, PROVEN_AT, "is ready"),
@@ -53,7 +53,7 @@ def feedback(hours: float) -> FreshnessStatus:
         ),
         (replace(GOOD, drift=EMPTIED), Readiness.DRIFTED, NOW, "0 people are in it where 5 were proven"),
         (replace(GOOD, attempt=refused(1)), Readiness.FAILED, PROVEN_AT, "wasn't replaced by the newest run"),
-        (replace(GOOD, attempt=refused(4)), Readiness.READY, PROVEN_AT, "is ready"),  # by other means it was, since
+        (replace(GOOD, attempt=refused(4)), Readiness.READY, PROVEN_AT, "is ready"),  # replaced by another run since
         (replace(GOOD, is_current=False), Readiness.OLD, PROVEN_AT, "wasn't replaced in time"),
         (replace(GOOD, feedback=feedback(25)), Readiness.FEEDBACK_OLD, NOW - timedelta(hours=25), "is 25.0 h old"),
         (replace(GOOD, feedback=feedback(37)), Readiness.FEEDBACK_OLD, NOW - timedelta(hours=37), "is 37.0 h old"),
@@ -78,12 +78,12 @@ def feedback(hours: float) -> FreshnessStatus:
         (replace(GOOD, attempt=None, attempts_known=False), Readiness.UNKNOWN, None, "Dagster can't be asked"),
     ],
 )
-def test_every_verdict_has_its_reason(
-    facts: ReadinessFacts, readiness: Readiness, since: datetime | None, told: str
+def test_the_most_severe_fact_decides_about_readiness(
+    facts: ReadinessFacts, readiness: Readiness, since: datetime | None, message: str
 ) -> None:
     status = assess_readiness(facts, NOW)
     assert (status.readiness, status.since) == (readiness, since)
-    assert told in status.message
+    assert message in status.message
 
 
 moments = st.datetimes(datetime(2026, 11, 1), datetime(2026, 11, 26, 7), timezones=st.just(UTC))  # noqa: DTZ001 - a zone is given
@@ -109,14 +109,14 @@ every_fact = st.builds(
 
 
 @given(every_fact)
-def test_a_list_is_called_ready_only_if_nothing_at_all_speaks_against_it(facts: ReadinessFacts) -> None:
+def test_a_list_is_ready_only_if_all_facts_permit_it(facts: ReadinessFacts) -> None:
     newest_failed = (
         facts.attempt is not None
         and facts.proven_at is not None
         and not facts.attempt.replaced
         and facts.attempt.ended_at > facts.proven_at
     )
-    nothing_against_it = (
+    is_expected_ready = (
         facts.proven_at is not None
         and facts.is_current
         and facts.incomplete_since is None
@@ -126,11 +126,11 @@ def test_a_list_is_called_ready_only_if_nothing_at_all_speaks_against_it(facts: 
         and not (facts.attempt and (facts.attempt.failed_checks or facts.attempt.missing_checks))
         and not (facts.drift and facts.drift.drifted_since)
     )
-    assert (assess_readiness(facts, NOW).readiness is Readiness.READY) is nothing_against_it
+    assert (assess_readiness(facts, NOW).readiness is Readiness.READY) is is_expected_ready
 
 
 @given(every_fact)
-def test_what_is_not_whole_is_never_called_complete(facts: ReadinessFacts) -> None:
-    not_whole = facts.incomplete_since is not None or facts.proven_at is None
-    if not_whole or (facts.drift and facts.drift.drifted_since):
+def test_a_partial_list_is_never_complete(facts: ReadinessFacts) -> None:
+    is_partial = facts.incomplete_since is not None or facts.proven_at is None
+    if is_partial or (facts.drift and facts.drift.drifted_since):
         assert not assess_readiness(facts, NOW).readiness.complete

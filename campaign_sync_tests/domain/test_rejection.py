@@ -1,4 +1,4 @@
-"""The vendor's answers have a meaning of ours."""
+"""Reasons for the vendor's return codes."""
 
 from campaign_sync.domain.rejection import (
     ACCEPTED,
@@ -10,7 +10,7 @@ from campaign_sync.domain.rejection import (
 )
 
 
-def test_every_documented_refusal_of_the_vendor_has_a_reason_of_its_own() -> None:
+def test_every_documented_return_code_of_the_vendor_has_its_own_reason() -> None:
     assert sorted(VENDOR_REASONS) == [1, 2, 3, 4, 5, 6, 7]
     assert len(set(VENDOR_REASONS.values())) == 7
     assert ACCEPTED not in VENDOR_REASONS
@@ -20,7 +20,7 @@ def test_every_documented_refusal_of_the_vendor_has_a_reason_of_its_own() -> Non
     )
 
 
-def test_every_reason_has_a_meaning_and_one_of_tomorrow_is_told_as_it_stands() -> None:
+def test_every_reason_has_a_description_and_an_unknown_one_is_returned_as_words() -> None:
     assert len({describe_reason(reason) for reason in Reason}) == len(Reason)
     assert all(describe_reason(reason) != reason.replace("_", " ") for reason in Reason)
     assert describe_reason("moved_to_mars") == "moved to mars"

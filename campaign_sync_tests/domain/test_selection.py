@@ -1,4 +1,4 @@
-"""Who may be written to, and why the others may not."""
+"""Selected people and the reasons for rejections."""
 
 from typing import Any
 
@@ -10,24 +10,24 @@ from hypothesis import strategies as st
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.selection import NORMALIZED_ADDRESS, REJECTION_COLUMNS, split_by_consent
 from campaign_sync.domain.suppression import Suppressed, SuppressionKind
-from campaign_sync_tests.domain.people import PERSON, crowds, picked, suppression, suppressions
+from campaign_sync_tests.domain.people import PERSON, crm_selection, populations, suppression, suppressions
 
 BOUNCE = {"kind": "bounce", "address": "anna@example.org"}
 UNSUBSCRIBE = {"kind": "unsubscribe", "entity_type": "contact", "entity_id": "1", "opt_in_id": "newsletter"}
 
 SHARED = {**UNSUBSCRIBE, "entity_type": "lead", "entity_id": "9", "address": "anna@example.org"}
-"""Somebody else with Anna's address left."""
+"""Another person with Anna's address has unsubscribed."""
 
 
 def reasons(person: dict[str, Any], *entries: dict[str, Any]) -> list[str]:
-    """Why this one person isn't selected; empty for somebody who is."""
-    sifted = split_by_consent(picked([person]), Suppressed.of(suppression(entries), "newsletter"))
-    assert len(sifted.rows) + len(sifted.rejections) == 1
-    return list(sifted.rejections["reason"])
+    """Return why a person isn't selected; empty if they are."""
+    split = split_by_consent(crm_selection([person]), Suppressed.of(suppression(entries), "newsletter"))
+    assert len(split.rows) + len(split.rejections) == 1
+    return list(split.rejections["reason"])
 
 
 @pytest.mark.parametrize("kind", ["granted", "confirmed"])
-def test_somebody_with_a_consent_and_an_address_is_selected(kind: str) -> None:
+def test_a_person_with_a_consent_and_an_address_is_selected(kind: str) -> None:
     assert reasons({"consent_kind": kind}) == []
 
 
@@ -52,7 +52,7 @@ def test_somebody_with_a_consent_and_an_address_is_selected(kind: str) -> None:
         ({}, [{**UNSUBSCRIBE, "kind": SuppressionKind.REMEMBERED}, BOUNCE], Reason.BOUNCED),
     ],
 )
-def test_somebody_who_may_not_be_written_to_is_rejected_for_the_first_reason(
+def test_a_person_who_must_not_be_mailed_is_rejected_for_the_first_reason(
     person: dict[str, Any], entries: list[dict[str, Any]], reason: Reason
 ) -> None:
     assert reasons(person, *entries) == [reason.value]
@@ -62,18 +62,18 @@ def test_an_unsubscribe_from_another_opt_in_changes_nothing() -> None:
     assert reasons({}, {**UNSUBSCRIBE, "opt_in_id": "events"}) == []
 
 
-def test_a_consent_given_after_somebody_else_with_the_address_left_stands() -> None:
+def test_a_consent_given_after_another_person_with_the_address_left_counts() -> None:
     assert reasons({}, {**SHARED, "since": PERSON["consent_at"] - pd.Timedelta("1s")}) == []
     assert reasons({}, {**SHARED, "since": PERSON["consent_at"], "opt_in_id": "events"}) == []
 
 
-def test_a_consent_given_after_a_stranger_with_the_address_left_stands() -> None:
+def test_a_consent_given_after_an_unmatched_unsubscribe_of_the_address_counts() -> None:
     stranger = {"kind": "unsubscribe", "address": "anna@example.org"}
     assert reasons({}, {**stranger, "since": PERSON["consent_at"]}) == ["unsubscribed"]
     assert reasons({}, {**stranger, "since": PERSON["consent_at"] - pd.Timedelta("1s")}) == []
 
 
-def test_an_address_on_the_blocklist_is_blocklisted_whatever_was_consented_to() -> None:
+def test_an_address_on_the_blocklist_is_rejected_despite_any_consent() -> None:
     assert reasons({}, {"kind": "block", "address": "anna@example.org"}) == ["blocklisted"]
 
 
@@ -82,45 +82,45 @@ def test_a_bounce_ends_when_the_address_changes() -> None:
 
 
 def test_a_selected_row_has_its_normalized_address_and_keeps_the_crms_columns() -> None:
-    rows = split_by_consent(picked([{"email": " Anna@MÜNCHEN.example"}]), Suppressed()).rows
+    rows = split_by_consent(crm_selection([{"email": " Anna@MÜNCHEN.example"}]), Suppressed()).rows
     assert list(rows[NORMALIZED_ADDRESS]) == ["anna@xn--mnchen-3ya.example"]
     assert list(rows["email"]) == [" Anna@MÜNCHEN.example"]
 
 
-def test_nobody_picked_is_nobody_selected() -> None:
-    sifted = split_by_consent(picked([]), Suppressed())
-    assert sifted.rows.empty
-    assert NORMALIZED_ADDRESS in sifted.rows
-    assert list(sifted.rejections) == list(REJECTION_COLUMNS)
+def test_an_empty_selection_stays_empty() -> None:
+    split = split_by_consent(crm_selection([]), Suppressed())
+    assert split.rows.empty
+    assert NORMALIZED_ADDRESS in split.rows
+    assert list(split.rejections) == list(REJECTION_COLUMNS)
 
 
-@given(crowds(), suppressions(), st.integers(1, 3))
-def test_everybody_picked_is_selected_or_rejected_and_nobody_suppressed_is_selected(
+@given(populations(), suppressions(), st.integers(1, 3))
+def test_everybody_is_selected_or_rejected_and_no_suppressed_person_is_selected(
     people: list[dict[str, Any]], entries: list[dict[str, Any]], index_step: int
 ) -> None:
-    frame = picked(people)
+    frame = crm_selection(people)
     frame.index = frame.index * index_step  # rows that came in chunks have any index
-    sifted = split_by_consent(frame, Suppressed.of(suppression(entries), "newsletter"))
+    split = split_by_consent(frame, Suppressed.of(suppression(entries), "newsletter"))
 
     def keys(rows: Any) -> list[tuple[str, str]]:
         return list(zip(rows["entity_type"], rows["entity_id"], strict=True))
 
-    assert sorted(keys(sifted.rows) + keys(sifted.rejections)) == sorted(keys(frame))
-    assert not sifted.rejections[["stage", "reason"]].isna().any(axis=None)
-    assert set(sifted.rows["consent_kind"]) <= {"granted", "confirmed"}
+    assert sorted(keys(split.rows) + keys(split.rejections)) == sorted(keys(frame))
+    assert not split.rejections[["stage", "reason"]].isna().any(axis=None)
+    assert set(split.rows["consent_kind"]) <= {"granted", "confirmed"}
     concerning = [entry for entry in entries if entry.get("opt_in_id") in (None, "newsletter")]
     addresses = {entry["address"] for entry in concerning if "address" in entry}
     entities = {(e["entity_type"], e["entity_id"]) for e in concerning if "entity_id" in e}
-    assert not addresses & set(sifted.rows[NORMALIZED_ADDRESS])
-    assert not entities & set(keys(sifted.rows))
+    assert not addresses & set(split.rows[NORMALIZED_ADDRESS])
+    assert not entities & set(keys(split.rows))
 
 
-@given(crowds(), suppressions(), st.integers(1, 5))
+@given(populations(), suppressions(), st.integers(1, 5))
 @settings(max_examples=20)
-def test_a_frame_in_parts_is_selected_from_as_a_whole_is(
+def test_a_frame_is_split_in_parts_as_it_is_as_a_whole(
     people: list[dict[str, Any]], entries: list[dict[str, Any]], rows: int
 ) -> None:
-    frame, suppressed = picked(people), Suppressed.of(suppression(entries), "newsletter")
+    frame, suppressed = crm_selection(people), Suppressed.of(suppression(entries), "newsletter")
     whole = split_by_consent(frame, Suppressed.of(suppression(entries), "newsletter"))
     parts = [split_by_consent(frame[start : start + rows], suppressed) for start in range(0, max(len(frame), 1), rows)]
     pd.testing.assert_frame_equal(pd.concat([part.rows for part in parts], ignore_index=True), whole.rows)

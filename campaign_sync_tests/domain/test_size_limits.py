@@ -1,4 +1,4 @@
-"""Whether a new size is plausible."""
+"""Plausibility of a list's new size."""
 
 from fractions import Fraction
 
@@ -34,7 +34,7 @@ shares = st.integers(0, 100).map(lambda percent: percent / 100)
         (151, "the list grows by 51% from 100 (last replace) to 151, more than max_growth 50%"),
     ],
 )
-def test_a_list_that_moves_too_far_is_told_in_a_sentence(rows: int, violation: str) -> None:
+def test_a_list_that_changes_too_much_gets_a_sentence(rows: int, violation: str) -> None:
     assert size_violations(rows, SizeLimits(), LAST) == [violation]
 
 
@@ -50,14 +50,14 @@ def test_an_empty_selection_is_implausible_unless_it_is_allowed() -> None:
     assert not size_violations(0, SizeLimits(min_rows=0), None)
 
 
-def test_whatever_grows_from_nothing_has_grown_too_far() -> None:
+def test_any_growth_from_nothing_is_too_much() -> None:
     assert size_violations(1, SizeLimits(), SizeBaseline(0, "the list now")) == [
         "the list grows from 0 (the list now) to 1, more than max_growth 50%"
     ]
 
 
 @given(st.integers(1, 10**7), shares, shares)
-def test_moving_exactly_as_far_as_allowed_is_allowed_and_one_row_more_is_not(
+def test_a_change_of_exactly_the_limit_is_allowed_and_one_row_more_is_not(
     rows: int, shrink: float, growth: float
 ) -> None:
     limits = SizeLimits(min_rows=0, max_shrink=shrink, max_growth=growth)
@@ -76,24 +76,24 @@ def test_the_same_size_again_is_plausible_under_all_relative_limits(rows: int, f
     assert size_violations(rows, limits, SizeBaseline(rows, "last replace")) == []
 
 
-def test_an_entity_type_that_vanishes_is_told_though_the_list_hardly_moved() -> None:
+def test_an_entity_type_that_vanishes_is_reported_even_if_the_list_hardly_changed() -> None:
     before = SizeBaseline(1020, "last replace", {"contact": 1000, "account": 20})
     assert change_violations({"contact": 1000}, SizeLimits(), [before]) == [
         "its part of accounts shrinks by 100% from 20 (last replace) to 0, more than max_shrink 20%"
     ]
 
 
-def test_a_handful_of_one_entity_type_may_come_and_go() -> None:
+def test_small_entity_types_may_change_freely() -> None:
     before = SizeBaseline(1019, "last replace", {"contact": 1000, "account": 19})
     assert change_violations({"contact": 1000}, SizeLimits(), [before]) == []
 
 
-def test_a_list_that_moves_as_a_whole_is_told_once() -> None:
+def test_a_change_of_the_whole_list_is_reported_once() -> None:
     before = SizeBaseline(200, "last replace", {"contact": 100, "lead": 100})
     assert len(change_violations({"contact": 50, "lead": 50}, SizeLimits(), [before])) == 1
 
 
-def test_a_list_that_creeps_is_caught_by_the_median_of_its_history() -> None:
+def test_gradual_shrinking_is_detected_by_the_median_of_the_history() -> None:
     sizes = [round(1000 * 0.93**day) for day in range(10)]
     caught = []
     for day in range(1, len(sizes)):
@@ -104,7 +104,7 @@ def test_a_list_that_creeps_is_caught_by_the_median_of_its_history() -> None:
     assert "median of 9 replaces" in caught[-1][0]
 
 
-def test_the_median_is_taken_for_each_entity_type_and_needs_some_history() -> None:
+def test_the_median_is_calculated_by_entity_type_and_needs_a_minimum_of_history() -> None:
     assert median_baseline([{"contact": 1}, {"contact": 2}]) is None
     history = [{"contact": 10, "lead": 5}, {"contact": 12}, {"contact": 11, "lead": 1}]
     assert median_baseline(history) == SizeBaseline(12, "median of 3 replaces", {"contact": 11, "lead": 1})
@@ -122,14 +122,14 @@ def test_the_median_is_taken_for_each_entity_type_and_needs_some_history() -> No
         (50, 0, 100, False),
     ],
 )
-def test_a_list_looks_half_full_that_holds_part_of_a_snapshot_and_hardly_anybody_else(
+def test_a_list_with_a_part_of_a_snapshot_and_few_others_may_be_a_partial_fill(
     held: int, known: int, expected: int, verdict: bool
 ) -> None:
     assert may_be_partial_fill(held, known, expected, SizeLimits(max_shrink=0.2)) is verdict
 
 
 @given(st.integers(1, 10**6), st.integers(0, 10**6), shares, shares)
-def test_a_list_that_may_be_a_proven_one_never_looks_half_full(
+def test_a_list_of_an_allowed_size_is_never_a_partial_fill(
     expected: int, swept: int, max_shrink: float, max_growth: float
 ) -> None:
     limits = SizeLimits(max_shrink=max_shrink, max_growth=max_growth)
@@ -139,9 +139,7 @@ def test_a_list_that_may_be_a_proven_one_never_looks_half_full(
 
 
 @given(st.integers(0, 10**6), st.integers(1, 10**6), shares)
-def test_a_size_outgrows_a_baseline_exactly_where_a_violation_says_so(
-    rows: int, before: int, max_growth: float
-) -> None:
+def test_a_size_exceeds_the_growth_exactly_if_there_is_a_violation(rows: int, before: int, max_growth: float) -> None:
     limits, baseline = SizeLimits(max_growth=max_growth), SizeBaseline(before, "last replace")
     said = any("grows" in violation for violation in change_violations({"contact": rows}, limits, [baseline]))
     assert exceeds_growth(rows, limits, [baseline]) is said

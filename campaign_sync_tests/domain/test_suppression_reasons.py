@@ -1,4 +1,4 @@
-"""What stands against writing to somebody now agrees with what decides about whole lists."""
+"""Suppression reasons of a person agree with the decision about whole lists."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ JANUARY, MARCH = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=U
 
 
 def dated() -> st.SearchStrategy[list[dict[str, Any]]]:
-    """Suppressions with dates, and withdrawals that have an address."""
+    """Return a strategy for suppressions with dates, and withdrawals with addresses."""
     more = st.fixed_dictionaries(
         {"since": st.sampled_from([JANUARY, MARCH]), "by": st.sampled_from([*ADDRESSES[:2], None])}
     )
@@ -30,19 +30,19 @@ def dated() -> st.SearchStrategy[list[dict[str, Any]]]:
 
 
 @given(dated(), st.integers(1, 30).map(str), st.sampled_from(ADDRESSES[:2]), st.sampled_from([JANUARY, MARCH]))
-def test_somebody_is_objected_to_exactly_when_they_are_suppressed(
+def test_a_person_has_suppression_reasons_exactly_if_they_are_suppressed(
     entries: list[dict[str, Any]], entity_id: str, address: str, consent_at: datetime
 ) -> None:
     known = suppression(entries)
     person = pd.DataFrame({"entity_type": ["contact"], "entity_id": [entity_id], "consent_at": [consent_at]})
 
-    found = suppression_reasons(known, "newsletter", f"contact:{entity_id}", address, consent_at)
+    explained = suppression_reasons(known, "newsletter", f"contact:{entity_id}", address, consent_at)
 
     reason = Suppressed.of(known, "newsletter").reasons(person, pd.Series([address], dtype="str")).iloc[0]
-    assert (reason in [each.reason for each in found]) if isinstance(reason, str) else not found
+    assert (reason in [entry.reason for entry in explained]) if isinstance(reason, str) else not explained
 
 
-def test_an_objection_tells_since_when_by_whom_and_from_where() -> None:
+def test_a_suppression_reason_has_its_date_source_and_entity() -> None:
     known = suppression(
         [
             {"kind": "bounce", "address": "anna@example.org", "since": JANUARY, "source": "optimizely:bounces"},

@@ -1,4 +1,4 @@
-"""Text on its way to the vendor and back."""
+"""Text for the vendor."""
 
 import unicodedata
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -32,7 +32,7 @@ NEAR_BLANKS = st.sampled_from("a Zß\t\r\n\x0b\x1c\x85\xa0\u0300\u0308\u2003\u21
 
 
 @given(st.lists(st.none() | st.text(ENCODABLE) | st.text(NEAR_BLANKS, max_size=4), max_size=20), st.booleans())
-def test_a_column_is_normalized_as_each_of_its_texts_is(texts: list[str | None], in_chunks: bool) -> None:
+def test_a_column_is_normalized_like_single_texts(texts: list[str | None], in_chunks: bool) -> None:
     column = pd.Series(texts, index=range(3, 3 + len(texts)), dtype="str")
     if in_chunks:
         column = pd.concat([column[:2], column[2:]])
@@ -40,18 +40,18 @@ def test_a_column_is_normalized_as_each_of_its_texts_is(texts: list[str | None],
     pd.testing.assert_series_equal(normalized_texts(column), pd.Series(expected, index=column.index, dtype="str"))
 
 
-def test_a_column_of_every_character_there_is_is_normalized_as_each_of_them_is() -> None:
+def test_a_column_of_all_characters_is_normalized_like_single_texts() -> None:
     characters = [chr(point) for point in range(0x30000) if not 0xD800 <= point < 0xE000]
     for texts in (characters, [f"a{character}z" for character in characters]):
         assert normalized_texts(pd.Series(texts, dtype="str")).to_list() == [normalize_text(text) for text in texts]
 
 
-def test_both_ways_of_writing_an_umlaut_are_one_name() -> None:
+def test_composed_and_decomposed_umlauts_are_the_same_name() -> None:
     assert normalize_text(" Mu\u0308ller ") == normalize_text("Müller") == "Müller"
 
 
 @given(st.characters())
-def test_forbidden_are_exactly_the_characters_that_an_xml_parser_refuses(character: str) -> None:
+def test_exactly_the_characters_that_an_xml_parser_refuses_are_forbidden(character: str) -> None:
     try:
         etree.fromstring(f"<x>&#{ord(character)};</x>")
         legal = True
@@ -63,7 +63,7 @@ def test_forbidden_are_exactly_the_characters_that_an_xml_parser_refuses(charact
 
 @pytest.mark.parametrize("name", ["Müller", "José", "Øyvind", "Groß", "Łukasz", "“Bo”", "5 € – 6 €"])
 @pytest.mark.parametrize("misread", ["latin-1", "cp1252"])
-def test_utf8_read_in_another_encoding_is_recognized(name: str, misread: str) -> None:
+def test_utf8_decoded_with_another_encoding_is_recognized(name: str, misread: str) -> None:
     garbled = name.encode().decode(misread, errors="replace")
     recognized = bool(MOJIBAKE.search(garbled))
     # Only the Western European letters are looked for; others have too many innocent look-alikes.

@@ -1,4 +1,4 @@
-"""A pattern that is accepted reads a time back as it was written, as far as it tells the time."""
+"""Accepted patterns read back the time that they wrote, to their precision."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +23,7 @@ moments = st.integers(1_000_000_000_000_000, 2_900_000_000_000_000).map(
         *("%a, %d %b %Y %H:%M:%S %z", "%Y-%m-%d %H:%M:%S.%f", "100%% %d.%m.%Y"),
     ],
 )
-def test_the_ways_in_which_times_are_usually_written_are_accepted(pattern: str) -> None:
+def test_usual_patterns_are_accepted(pattern: str) -> None:
     assert pattern_problem(pattern) is None
 
 
@@ -51,13 +51,11 @@ def test_the_ways_in_which_times_are_usually_written_are_accepted(pattern: str) 
         ("%d.%m.%Y %", "none of a date or a time"),
     ],
 )
-def test_a_pattern_that_would_be_read_otherwise_than_written_is_refused_with_its_remedy(
-    pattern: str, remedy: str
-) -> None:
+def test_a_pattern_that_reads_back_another_time_is_refused_with_a_remedy(pattern: str, remedy: str) -> None:
     assert remedy in (pattern_problem(pattern) or "accepted")
 
 
-def test_names_of_months_are_refused_where_the_machine_writes_them_in_another_language(
+def test_names_of_months_are_refused_in_another_locale(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("campaign_sync.domain.time_pattern._NAMES", {"b": "nov."})
@@ -65,7 +63,7 @@ def test_names_of_months_are_refused_where_the_machine_writes_them_in_another_la
 
 
 @given(patterns, moments)
-def test_whatever_is_accepted_reads_back_every_time_to_its_precision(pattern: str, moment: datetime) -> None:
+def test_accepted_patterns_read_back_every_time_to_their_precision(pattern: str, moment: datetime) -> None:
     if pattern_problem(pattern) is None:
         read = datetime.strptime(moment.strftime(pattern), pattern)  # noqa: DTZ007 - the pattern says
         lost = moment.replace(tzinfo=None) - read.replace(tzinfo=None)

@@ -1,4 +1,4 @@
-"""Which URLs can be read without doubt."""
+"""Ambiguous URLs, and URLs with credentials."""
 
 from urllib.parse import quote
 
@@ -13,7 +13,7 @@ PASSWORDS = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"]
 
 
 @given(PASSWORDS)
-def test_a_password_that_is_encoded_leaves_no_doubt(password: str) -> None:
+def test_a_url_with_an_encoded_password_is_unambiguous(password: str) -> None:
     url = f"postgresql://reader:{quote(password, safe='')}@db.example:5432/crm?sslmode=require"
 
     assert not is_ambiguous(url)
@@ -21,12 +21,12 @@ def test_a_password_that_is_encoded_leaves_no_doubt(password: str) -> None:
 
 
 @given(PASSWORDS.filter(lambda password: set(password) & set("@/?#")))
-def test_a_password_that_is_not_leaves_doubt(password: str) -> None:
+def test_a_url_with_an_unencoded_password_is_ambiguous(password: str) -> None:
     assert is_ambiguous(f"postgresql://reader:{password}@db.example/crm")
 
 
 @given(PASSWORDS)
-def test_what_is_shown_of_a_url_without_doubt_is_never_a_piece_of_the_password(password: str) -> None:
+def test_the_shown_part_of_an_unambiguous_url_has_nothing_of_the_password(password: str) -> None:
     url = f"postgresql://reader:{password}@db.example/crm"
 
     assert is_ambiguous(url) or (make_url(url).host, make_url(url).database) == ("db.example", "crm")
@@ -36,7 +36,7 @@ def test_what_is_shown_of_a_url_without_doubt_is_never_a_piece_of_the_password(p
     "url",
     ["sqlite:////data/me@home/crm.db", "sqlite://", "postgresql://db/crm", "postgresql:///crm?host=/run/postgresql"],
 )
-def test_ordinary_urls_leave_no_doubt(url: str) -> None:
+def test_ordinary_urls_are_unambiguous(url: str) -> None:
     assert not is_ambiguous(url)
 
 
@@ -53,7 +53,7 @@ def test_ordinary_urls_leave_no_doubt(url: str) -> None:
         "simplecache::s3://key:geheim@bucket/frames",
     ],
 )
-def test_a_location_with_a_login_is_found_however_it_is_written(location: str) -> None:
+def test_a_location_with_a_login_is_recognized_in_any_form(location: str) -> None:
     assert may_hold_password(location)
 
 
@@ -64,5 +64,5 @@ def test_a_location_with_a_login_is_found_however_it_is_written(location: str) -
         "abfs://frames@account.dfs.core.windows.net/x", "s3://bucket/tenant@corp", "C:/data/me@home",
     ],
 )  # fmt: skip
-def test_ordinary_locations_have_none(location: str) -> None:
+def test_ordinary_locations_have_no_login(location: str) -> None:
     assert not may_hold_password(location)

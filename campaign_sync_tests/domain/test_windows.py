@@ -1,4 +1,4 @@
-"""Windows leave no gap, whatever is fetched, lost or late."""
+"""Windows without gaps."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,13 +12,13 @@ OVERLAP, LIFETIME = timedelta(hours=2), timedelta(days=30)
 spans = st.timedeltas(timedelta(0), timedelta(days=90))
 
 
-def test_the_first_import_reads_all_that_the_vendor_keeps_in_pieces_that_can_be_resumed() -> None:
-    found = plan_windows(None, NOW, OVERLAP, LIFETIME)
-    assert (found[0].since, found[-1].until) == (NOW - LIFETIME, NOW)
-    assert len(found) == 15
+def test_the_first_import_covers_the_retention_time_in_several_windows() -> None:
+    planned = plan_windows(None, NOW, OVERLAP, LIFETIME)
+    assert (planned[0].since, planned[-1].until) == (NOW - LIFETIME, NOW)
+    assert len(planned) == 15
 
 
-def test_a_daily_import_is_one_window_that_reaches_back_into_the_one_before() -> None:
+def test_a_daily_import_is_one_window_that_overlaps_the_previous_one() -> None:
     yesterday = NOW - timedelta(days=1)
     assert plan_windows(yesterday, NOW, OVERLAP, LIFETIME) == [Window(yesterday - OVERLAP, NOW)]
 
@@ -26,11 +26,11 @@ def test_a_daily_import_is_one_window_that_reaches_back_into_the_one_before() ->
 @given(st.none() | spans)
 def test_every_window_begins_an_overlap_before_the_end_of_the_one_before(ago: timedelta | None) -> None:
     covered = None if ago is None else NOW - ago
-    found = plan_windows(covered, NOW, OVERLAP, LIFETIME)
-    ends = [covered, *(one.until for one in found)]
+    planned = plan_windows(covered, NOW, OVERLAP, LIFETIME)
+    ends = [covered, *(window.until for window in planned)]
     assert ends[-1] == NOW
-    assert all(one.until - one.since <= LONGEST_WINDOW + OVERLAP for one in found)
-    for end, window in zip(ends, found, strict=False):
+    assert all(window.until - window.since <= LONGEST_WINDOW + OVERLAP for window in planned)
+    for end, window in zip(ends, planned, strict=False):
         assert window.since == (NOW - LIFETIME if end is None else end - OVERLAP)
 
 
@@ -40,14 +40,14 @@ def test_a_clock_that_was_set_back_makes_no_window_of_negative_length() -> None:
 
 
 @given(st.lists(st.tuples(spans, st.timedeltas(timedelta(0), timedelta(days=3))), max_size=6), spans)
-def test_what_lies_behind_a_gap_is_not_covered(pieces: list[tuple[timedelta, timedelta]], ago: timedelta) -> None:
+def test_windows_after_a_gap_are_not_covered(pieces: list[tuple[timedelta, timedelta]], ago: timedelta) -> None:
     committed = NOW - ago
     fetched = [Window(NOW - since, NOW - since + length) for since, length in pieces]
     covered = covered_until(committed, fetched)
     assert covered is not None
     assert covered >= committed
     moment = committed
-    while moment < covered:  # walk to it over the windows
-        reach = [one.until for one in fetched if one.since <= moment < one.until]
-        assert reach
-        moment = max(reach)
+    while moment < covered:  # from window to window
+        ends = [window.until for window in fetched if window.since <= moment < window.until]
+        assert ends
+        moment = max(ends)

@@ -71,6 +71,7 @@ PENDING = {
 
 
 FORMER_KEYS = {
+    ("CHANGELOG.md", "mend"),
     ("campaign_sync/config/automation.py", "mend"),
     ("campaign_sync_tests/test_automation_settings.py", "mend"),
 }

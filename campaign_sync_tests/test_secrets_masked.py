@@ -26,7 +26,7 @@ from campaign_sync.optimizely.session import Session
 from campaign_sync.optimizely.transport import Transport
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
-from campaign_sync.storage.database import _engine, probe_database
+from campaign_sync.storage.database import probe_database, state_engine
 from campaign_sync.storage.errors import StateError
 from campaign_sync_tests.installation import ENVIRONMENT, Installation, running_installation
 from campaign_sync_tests.scenarios.daily_run import FEEDBACK
@@ -101,7 +101,7 @@ def test_no_engine_and_no_error_of_a_database_shows_the_password(shop: Installat
     shop.environment["DATABASE"] = url
     configuration = with_secrets_everywhere(shop).configuration
     state_url, crm_url = configuration.storage.state_url.get_secret_value(), configuration.crm.url.get_secret_value()
-    engines: list[Engine] = [_engine(state_url), crm_engine(crm_url)]
+    engines: list[Engine] = [state_engine(state_url), crm_engine(crm_url)]
     assert CANARY not in shown(*engines, *(engine.url for engine in engines))
     assert CANARY in engines[0].url.render_as_string(hide_password=False)
     for database in (url, state_url):

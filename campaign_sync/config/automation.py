@@ -60,7 +60,7 @@ class CrmExportSettings(ConfigModel):
     """How long before the planned time an export may start the daily run."""
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
+    def _check_exactly_one(self) -> Self:
         if (self.marker is None) == (self.table is None):
             raise ValueError("exactly one of marker and table is expected")
         return self

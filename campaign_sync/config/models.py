@@ -142,7 +142,7 @@ class SelectSettings(ConfigModel):
     """Name of a report in the CRM."""
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
+    def _check_exactly_one(self) -> Self:
         if (self.marketing_list is None) == (self.report is None):
             raise ValueError("exactly one of marketing_list and report is expected")
         return self

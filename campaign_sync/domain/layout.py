@@ -101,7 +101,7 @@ class FeedbackRow:
 
 
 @dataclass(frozen=True)
-class ParsedRows:
+class ParsedFeedback:
     """The parsed rows of a file without repetitions, and the positions (from 0) of the rows that couldn't be parsed."""
 
     rows: tuple[FeedbackRow, ...]
@@ -114,7 +114,7 @@ class ParsedRows:
     """Recipient id and time, by position, of the unparsed rows whose only flaw is an id that is no address."""
 
 
-def parse_rows(rows: Iterable[Row], layout: Layout, until: datetime) -> ParsedRows:
+def parse_rows(rows: Iterable[Row], layout: Layout, until: datetime) -> ParsedFeedback:
     """Parse raw rows by their layout. Rows that don't fit are returned by position; repeated rows count once.
 
     With named columns, rows fit only below a header row with these names.
@@ -142,7 +142,7 @@ def parse_rows(rows: Iterable[Row], layout: Layout, until: datetime) -> ParsedRo
             without_address[position] = (error.recipient_id, error.occurred_at)
         except (IndexError, InvalidAddressError, ValueError, OverflowError, OSError):
             unparsed.append(position)
-    return ParsedRows(tuple(parsed), tuple(unparsed), headers.header_problem, headers.complete, without_address)
+    return ParsedFeedback(tuple(parsed), tuple(unparsed), headers.header_problem, headers.complete, without_address)
 
 
 class _NoAddressError(CampaignSyncError):

@@ -69,7 +69,8 @@ def build_snapshot(selection: pd.DataFrame, list_schema: ListSchema, opt_in: Opt
         | {
             name: _taken(selection[name], chosen) if name in selection else _constant(None, len(chosen))
             for name in EVIDENCE_COLUMNS
-        }
+        },
+        columns=list(KEY_COLUMNS),
     )
     sent = _list_values(keys, selection, chosen, list_schema, opt_in)
     frame = keys.assign(**{LIST_PREFIX + name: values for name, values in sent.items()})

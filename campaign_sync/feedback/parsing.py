@@ -13,7 +13,7 @@ from campaign_sync.domain.layout import (
     LARGEST_ID,
     FeedbackRow,
     LayoutError,
-    ParsedRows,
+    ParsedFeedback,
     Row,
     cell_texts,
     looks_like_a_header,
@@ -193,7 +193,7 @@ def _read(
 def _count_rows(
     fetched: FeedbackImport,
     reader: ReaderSettings,
-    parsed: ParsedRows,
+    parsed: ParsedFeedback,
     unparsed: int,
     unclear: int,
     newest_events: Mapping[str, datetime],

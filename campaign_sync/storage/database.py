@@ -35,7 +35,7 @@ def open_database(url: str) -> Engine:
         RevisionError: its tables belong to an older or a newer version of the product. They stay as they are.
         StateError: the URL is wrong, or the database can't be reached.
     """
-    engine = _engine(url)
+    engine = state_engine(url)
     try:
         with _opening(engine):
             if engine.dialect.name == "sqlite":
@@ -61,7 +61,7 @@ def upgrade_database(url: str) -> tuple[str | None, str]:
         RevisionError: a newer version of the product migrated them.
         StateError: the URL is wrong, or the database can't be reached or changed.
     """
-    engine = _engine(url)
+    engine = state_engine(url)
     with _opening(engine, "upgraded"):
         if engine.dialect.name == "sqlite":
             create_private_file(_sqlite_file(engine))
@@ -76,7 +76,7 @@ def examine_database(url: str) -> list[str]:
     Raises:
         StateError: the database can't be reached.
     """
-    engine = _engine(url)
+    engine = state_engine(url)
     with _opening(engine), engine.connect() as connection:
         return differences(connection)
 
@@ -88,7 +88,7 @@ def probe_database(url: str) -> str:
         RevisionError: its tables belong to an older or a newer version of the product.
         StateError: the URL is wrong, or the database can't be reached.
     """
-    engine = _engine(url)
+    engine = state_engine(url)
     with _opening(engine):
         if engine.dialect.name == "sqlite" and not _sqlite_file(engine).exists():
             if not is_writable(_sqlite_file(engine).parent):
@@ -113,7 +113,12 @@ def _is_current(engine: Engine) -> bool:
     return current is not None
 
 
-def _engine(url: str) -> Engine:
+def state_engine(url: str) -> Engine:
+    """Return an engine for the state database, whose errors contain no parameters.
+
+    Raises:
+        StateError: the URL can't be used.
+    """
     try:
         parsed = read_database_url(url)
         # A database that doesn't answer must not delay the end of a replacement.

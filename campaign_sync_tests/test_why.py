@@ -102,7 +102,7 @@ def test_everybody_who_shares_an_address_is_told(shop: Installation) -> None:
     assert "contact:c6 · PERSON1@example.org" in text
     sign, why, *_ = of_list(text)
     assert sign == ["✗ no"]
-    assert "snapshot: another record with the same address was taken instead" in why[1]
+    assert "snapshot: another record with the same address was chosen" in why[1]
 
 
 def test_who_shares_an_address_with_somebody_who_withdrew_learns_of_whom(shop: Installation) -> None:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from campaign_sync.config import FeedbackSettings
@@ -13,6 +13,7 @@ from campaign_sync.feedback.identification import identify_consents
 from campaign_sync.feedback.mailing_lists import MailingRecipientLists
 from campaign_sync.feedback.parsing import PendingFeedback
 from campaign_sync.feedback.unsubscribe_lists import (
+    LeftByRow,
     about_our_lists,
     lists_left,
     lists_left_before,
@@ -46,94 +47,97 @@ class WriteBackSummary:
     """Those of them whose row isn't waited for any more: their consents were determined from the snapshots."""
 
 
-def write_back(
-    mandator: str,
-    pending: PendingFeedback,
-    crm: Crm,
-    state: State,
-    frames: FileStorage,
-    vendor: Callable[[], Optimizely],
-    feedback: FeedbackSettings,
-    opt_ins_of_lists: Mapping[int, str] | None = None,
-) -> WriteBackSummary:
-    """Write all pending and all unmatched feedback to the CRM, and only then move the watermark.
+@dataclass(frozen=True)
+class FeedbackWriteBack:
+    """Writes the feedback of one mandator to the CRM.
 
     A bounce that was written once isn't written again: if the CRM lacks it now, it was reset there. An unsubscribe that
     was written once stays attributed to the consents of that time, or to none.
-
-    Args:
-        mandator: a key of the configuration.
-        pending: the parsed feedback.
-        crm: the CRM.
-        state: the state database.
-        frames: the storage of the snapshots.
-        vendor: opens the vendor's API.
-        feedback: the mandator's settings.
-        opt_ins_of_lists: where recipient lists have their own unsubscribe lists, the opt-in of each, by the list's id;
-            the vendor is then asked which lists were left.
-
-    Raises:
-        CrmError, FileStorageError, OptimizelyError, StateError: one of them fails. Repeat the call; nothing is written
-            twice.
     """
-    before = state.feedback_imports.unmatched(mandator)
-    bounces = [*pending.bounces, *before.bounces]
-    known = state.write_backs.already_written(bounces)
-    fresh = [bounce for bounce in bounces if bounce not in known]
-    read = _identified(mandator, pending, crm)
-    reported = _of_ours(_without_repeats(read, pending), state)
-    again = opt_ins_when_first_read(reported, before.unsubscribes)
-    reported = [replace(unsubscribe, opt_ins=again.get(unsubscribe, unsubscribe.opt_ins)) for unsubscribe in reported]
-    written_before = EarlierAttributions(reported, state, pending.readers)
-    news = [unsubscribe for unsubscribe in reported if unsubscribe not in again and not written_before.has(unsubscribe)]
-    opt_ins, now = opt_ins_of_lists or {}, datetime.now(UTC)
-    by_address = _lists_left(vendor, news, feedback) if opt_ins else {}
-    left = lists_left_by_row(news, by_address, opt_ins) | lists_left_before(reported, opt_ins)
-    remember_lists_left(state, mandator, news, left, opt_ins, now)
-    state.unsubscribed_recipients.mark_known(
-        mandator, {unsubscribe.address for unsubscribe in news if not by_address.get(unsubscribe.address)}, now
-    )
-    reported = with_opt_ins_left(reported, left, opt_ins)
-    lists_of = restrict_to_lists_left(_lists_of_mailings(pending.mailings, vendor), left)
-    attributed = attribute_unsubscribes(reported, written_before, state, frames, lists_of)
-    resolved = about_our_lists(attributed, left)
-    state.write_backs.record_without_consent(list(set(attributed) - set(resolved)), now)
-    read_now = set(reported)
-    unsubscribes = [*resolved, *(unsubscribe for unsubscribe in before.unsubscribes if unsubscribe not in read_now)]
-    note, matched = write_back_recorder(state), set[Bounce | Unsubscribe]()
 
-    def on_written(entries: Sequence[CrmEntry]) -> None:
-        note(entries)
-        matched.update(entry.feedback for entry in entries)
+    mandator: str
+    crm: Crm
+    state: State
+    frames: FileStorage
+    vendor: Callable[[], Optimizely]
+    feedback: FeedbackSettings
+    opt_ins_of_lists: Mapping[int, str] = field(default_factory=dict)
+    """Where recipient lists have their own unsubscribe lists, the opt-in of each, by the list's id: the vendor is then
+    asked which lists were left."""
 
-    withdrawn, bounced = crm.record_unsubscribes(unsubscribes, on_written), crm.record_bounces(fresh, note)
-    bounced_unknown = set(bounced.unmatched)
-    unmatched = UnmatchedFeedback(
-        [bounce for bounce in fresh if bounce.address in bounced_unknown],
-        with_all_opt_ins_left(
-            [replace(unsubscribe, consents=frozenset()) for unsubscribe in unsubscribes if unsubscribe not in matched]
-        ),
-    )
-    state.feedback_imports.commit(mandator, pending.read, before, unmatched, datetime.now(UTC))
-    given_up = VendorOptOuts(mandator, crm, state, frames).withdraw_overdue(feedback)
-    return WriteBackSummary(
-        withdrawn.written + bounced.written,
-        withdrawn.already_known + bounced.already_known + len(known),
-        len({unsubscribe.address for unsubscribe in unmatched.unsubscribes} | bounced_unknown),
-        naming_opt_in=sum(unsubscribe.opt_in_id is not None for unsubscribe in read),
-        pending=len(state.unsubscribed_recipients.pending(mandator)),
-        given_up=given_up,
-    )
+    def run(self, pending: PendingFeedback) -> WriteBackSummary:
+        """Write all pending and all unmatched feedback to the CRM, and only then move the watermark.
 
+        Raises:
+            CrmError, FileStorageError, OptimizelyError, StateError: one of them fails. Repeat the call; nothing is
+                written twice.
+        """
+        before = self.state.feedback_imports.unmatched(self.mandator)
+        bounces = [*pending.bounces, *before.bounces]
+        known = self.state.write_backs.already_written(bounces)
+        new_bounces = [bounce for bounce in bounces if bounce not in known]
+        identified = _identified(self.mandator, pending, self.crm)
+        unsubscribes = self._attributed(pending, identified, before.unsubscribes)
+        record, matched = write_back_recorder(self.state), set[Bounce | Unsubscribe]()
 
-def _lists_left(
-    vendor: Callable[[], Optimizely], news: Sequence[Unsubscribe], feedback: FeedbackSettings
-) -> dict[str, frozenset[int]]:
-    """Return which recipient lists were left by people who unsubscribed, by address."""
-    if not news:
-        return {}
-    addresses = {unsubscribe.address for unsubscribe in news}
-    return lists_left(vendor(), addresses, rows_name_opt_ins=bool(feedback.opt_in_readers))
+        def on_written(entries: Sequence[CrmEntry]) -> None:
+            record(entries)
+            matched.update(entry.feedback for entry in entries)
+
+        withdrawn = self.crm.record_unsubscribes(unsubscribes, on_written)
+        bounced = self.crm.record_bounces(new_bounces, record)
+        bounced_unmatched = set(bounced.unmatched)
+        left_over = [unsubscribe for unsubscribe in unsubscribes if unsubscribe not in matched]
+        unmatched = UnmatchedFeedback(
+            [bounce for bounce in new_bounces if bounce.address in bounced_unmatched],
+            with_all_opt_ins_left([replace(unsubscribe, consents=frozenset()) for unsubscribe in left_over]),
+        )
+        self.state.feedback_imports.commit(self.mandator, pending.read, before, unmatched, datetime.now(UTC))
+        given_up = VendorOptOuts(self.mandator, self.crm, self.state, self.frames).withdraw_overdue(self.feedback)
+        return WriteBackSummary(
+            withdrawn.written + bounced.written,
+            withdrawn.already_known + bounced.already_known + len(known),
+            len({unsubscribe.address for unsubscribe in unmatched.unsubscribes} | bounced_unmatched),
+            naming_opt_in=sum(unsubscribe.opt_in_id is not None for unsubscribe in identified),
+            pending=len(self.state.unsubscribed_recipients.pending(self.mandator)),
+            given_up=given_up,
+        )
+
+    def _attributed(
+        self, pending: PendingFeedback, identified: Sequence[Unsubscribe], unmatched: Sequence[Unsubscribe]
+    ) -> list[Unsubscribe]:
+        """Return all unsubscribes to write, each with its consents; those about lists that aren't ours are recorded."""
+        reported = _of_ours(_without_repeats(identified, pending), self.state)
+        again = opt_ins_when_first_read(reported, unmatched)
+        reported = [
+            replace(unsubscribe, opt_ins=again.get(unsubscribe, unsubscribe.opt_ins)) for unsubscribe in reported
+        ]
+        written_before = EarlierAttributions(reported, self.state, pending.readers)
+        new = [
+            unsubscribe for unsubscribe in reported if unsubscribe not in again and not written_before.has(unsubscribe)
+        ]
+        left = self._lists_left(reported, new)
+        reported = with_opt_ins_left(reported, left, self.opt_ins_of_lists)
+        lists_of = restrict_to_lists_left(_lists_of_mailings(pending.mailings, self.vendor), left)
+        attributed = attribute_unsubscribes(reported, written_before, self.state, self.frames, lists_of)
+        ours = about_our_lists(attributed, left)
+        self.state.write_backs.record_without_consent(list(set(attributed) - set(ours)), datetime.now(UTC))
+        read_now = set(reported)
+        return [*ours, *(unsubscribe for unsubscribe in unmatched if unsubscribe not in read_now)]
+
+    def _lists_left(self, reported: Sequence[Unsubscribe], new: Sequence[Unsubscribe]) -> LeftByRow:
+        """Return which recipient lists were left, and record that the CRM gets the new ones."""
+        opt_ins, now = self.opt_ins_of_lists, datetime.now(UTC)
+        by_address: dict[str, frozenset[int]] = {}
+        if new and opt_ins:
+            addresses = {unsubscribe.address for unsubscribe in new}
+            rows_name_opt_ins = bool(self.feedback.opt_in_readers)
+            by_address = lists_left(self.vendor(), addresses, rows_name_opt_ins=rows_name_opt_ins)
+        left = lists_left_by_row(new, by_address, opt_ins) | lists_left_before(reported, opt_ins)
+        remember_lists_left(self.state, self.mandator, new, left, opt_ins, now)
+        on_client_list = {unsubscribe.address for unsubscribe in new if not by_address.get(unsubscribe.address)}
+        self.state.unsubscribed_recipients.mark_known(self.mandator, on_client_list, now)
+        return left
 
 
 def _of_ours(unsubscribes: Sequence[Unsubscribe], state: State) -> list[Unsubscribe]:

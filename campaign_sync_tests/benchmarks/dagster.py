@@ -40,7 +40,7 @@ from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.parsing import read_pending
-from campaign_sync.feedback.write_back import write_back
+from campaign_sync.feedback.write_back import FeedbackWriteBack
 from campaign_sync.orchestration.assets.selection import list_opt_in
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.list_settings import list_settings
@@ -101,7 +101,9 @@ def _without(rig: Installation) -> None:
             for reader in settings.feedback.readers:
                 list(fetching.fetch(reader, lambda _: None))
             pending = read_pending(state, frames, "nord", settings)
-            write_back("nord", pending, ports.crm, state, frames, lambda: ports.vendor("nord"), settings.feedback)
+            FeedbackWriteBack("nord", ports.crm, state, frames, lambda: ports.vendor("nord"), settings.feedback).run(
+                pending
+            )
             crm = ports.crm_snapshot("nord")
             suppressed = current_suppression(crm, state, "nord")
         replacer = ports.replacer("nord", run_id, lambda _: None)

@@ -39,7 +39,7 @@ from campaign_sync.domain.feedback import READER_KINDS, FeedbackKind
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.parsing import read_pending
-from campaign_sync.feedback.write_back import write_back
+from campaign_sync.feedback.write_back import FeedbackWriteBack
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync_tests.benchmarks.generated_data import installation
 from campaign_sync_tests.installation import ENVIRONMENT, NORD, Installation
@@ -111,7 +111,9 @@ def measured(rows: int) -> tuple[list[Part], float]:
 
             def take() -> None:
                 pending = read_pending(state, frames, "nord", settings)
-                write_back("nord", pending, ports.crm, state, frames, lambda: ports.vendor("nord"), settings.feedback)
+                FeedbackWriteBack(
+                    "nord", ports.crm, state, frames, lambda: ports.vendor("nord"), settings.feedback
+                ).run(pending)
 
             assert part("fetch and keep", fetch) == rows
             pending = part("read", lambda: read_pending(state, frames, "nord", settings))

@@ -14,7 +14,7 @@ from campaign_sync.crm.sql.chunks import by_type
 from campaign_sync.crm.sql.consent_counts import count_events
 from campaign_sync.crm.sql.consent_table import EVENT_COLUMNS, ConsentTable, group_numbers, require_same_keys
 from campaign_sync.crm.sql.consents import ConsentReader
-from campaign_sync.crm.sql.picks import People, Picks, common_columns, pick_title
+from campaign_sync.crm.sql.picks import PeopleOfType, PickReader, common_columns, pick_title
 from campaign_sync.crm.sql.reader import AnyRow, SqlReader
 from campaign_sync.crm.sql.records import named_records
 from campaign_sync.crm.sql.schema import address_state
@@ -59,7 +59,7 @@ class SqlSnapshot:
         self._reader = SqlReader(connection)
         self._table = ConsentTable(self._reader, words, datetime.now(UTC))
         self._consents = ConsentReader(self._table)
-        self._picks = Picks(self._reader)
+        self._picks = PickReader(self._reader)
 
     def opt_in(self, opt_in_id: str) -> OptIn | None:
         """Return the definition of an opt-in; None where the CRM has none. See `CrmSnapshot.opt_in`."""
@@ -180,7 +180,7 @@ class SqlSnapshot:
         return self._consents.history(entity)
 
     def _frames(
-        self, people: People, opt_in_id: str, columns: list[str], chunk_rows: int, pick: str
+        self, people: PeopleOfType, opt_in_id: str, columns: list[str], chunk_rows: int, pick: str
     ) -> Iterator[pd.DataFrame]:
         entity, picked, events = people.entity, people.picked, self._table.source
         own = [people.columns[name] for name in columns]

@@ -26,7 +26,7 @@ _NOT_TEXT = {16: "boolean", 20: "bigint", 21: "smallint", 23: "integer", 700: "r
 
 
 @dataclass(frozen=True)
-class People:
+class PeopleOfType:
     """The people of one entity type in a pick, by `entity_id`, and their records."""
 
     entity_type: EntityType
@@ -40,15 +40,15 @@ class People:
 
 
 @dataclass(frozen=True)
-class Picked:
+class PickedPeople:
     """The people of a pick."""
 
-    people: list[People]
+    people: list[PeopleOfType]
     unmatched: Select[Any] | None = None
     """Members of a static list without a valid entity type: `entity_type` as it is stored, and `entity_id`."""
 
 
-class Picks:
+class PickReader:
     """Reads marketing lists and reports.
 
     Args:
@@ -58,7 +58,7 @@ class Picks:
     def __init__(self, reader: SqlReader) -> None:
         self._reader = reader
 
-    def find(self, pick: Pick) -> Picked:
+    def find(self, pick: Pick) -> PickedPeople:
         """Return the people of a pick.
 
         Raises:
@@ -75,15 +75,15 @@ class Picks:
                 f"it has {', '.join(known) or 'none at all'}"
             )
         if definition is report:
-            return Picked([self._of_report(matches[0])])
+            return PickedPeople([self._of_report(matches[0])])
         kind = normalize_word(matches[0].kind)
         if kind == "static":
             return self._of_static_list(matches[0])
         if kind == "dynamic":
-            return Picked([self._of_dynamic_list(matches[0])])
+            return PickedPeople([self._of_dynamic_list(matches[0])])
         raise CrmSetupError(f"marketing_list.kind of the {pick_title(pick)} must be static or dynamic")
 
-    def _of_report(self, definition: AnyRow) -> People:
+    def _of_report(self, definition: AnyRow) -> PeopleOfType:
         view_name = str(definition.view_name).strip()
         view = self._reader.table(view_name, f"view_name of the report {definition.name!r}")
         key = next((view.c[name] for name in ("entity_id", "id") if name in view.c), None)
@@ -95,7 +95,7 @@ class Picks:
         cleaned = self._reader.clean_key(key).label("entity_id")
         return self._people(entity_type, select(cleaned, *others).subquery("picked"))
 
-    def _of_static_list(self, definition: AnyRow) -> Picked:
+    def _of_static_list(self, definition: AnyRow) -> PickedPeople:
         member = marketing_list_member
         members = select(member).where(member.c.marketing_list_id == definition.id)
         stored_types = self._reader.rows(members.with_only_columns(member.c.entity_type).distinct(), "reading members")
@@ -115,11 +115,11 @@ class Picks:
             for entity_type in EntityType
             if by_type[entity_type]
         ]
-        return Picked(
+        return PickedPeople(
             people or empty, unmatched.order_by(*member.c["entity_type", "entity_id"]) if by_type[None] else None
         )
 
-    def _of_dynamic_list(self, definition: AnyRow) -> People:
+    def _of_dynamic_list(self, definition: AnyRow) -> PeopleOfType:
         entity_type = _entity_type(definition.entity_type, f"entity_type of the dynamic list {definition.name!r}")
         query = strip_query_end(definition.query or "").strip()
         if not query:
@@ -131,9 +131,9 @@ class Picks:
         cleaned = self._reader.clean_key(picked.c.entity_id).label("entity_id")
         return self._people(entity_type, select(cleaned).distinct().subquery("picked"))
 
-    def _people(self, entity_type: EntityType, picked: FromClause) -> People:
+    def _people(self, entity_type: EntityType, picked: FromClause) -> PeopleOfType:
         entity = self._reader.with_clean_key(self._reader.table(entity_type.value), "id", unique=True)
-        return People(entity_type, entity, picked)
+        return PeopleOfType(entity_type, entity, picked)
 
     def _require_text(self, query: Select[Any], key: str, of: str) -> None:
         """Raise CrmSetupError if a key isn't text, where columns have types. SQLite's values are checked when read."""
@@ -149,7 +149,7 @@ def pick_title(pick: Pick) -> str:
     return f"{pick.kind.replace('_', ' ')} {pick.name!r}"
 
 
-def common_columns(people: Iterable[People], beside: Iterable[str]) -> frozenset[str]:
+def common_columns(people: Iterable[PeopleOfType], beside: Iterable[str]) -> frozenset[str]:
     """Return the columns that all these people have, without those in `beside`, and the key columns."""
     everywhere = frozenset[str].intersection(*(frozenset(group.columns) for group in people))
     return (everywhere - set(beside)) | {"entity_type", "entity_id", "email"}

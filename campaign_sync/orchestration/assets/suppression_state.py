@@ -14,7 +14,7 @@ from campaign_sync.feedback.freshness import find_silent_readers, judge_age, ven
 from campaign_sync.feedback.parsing import PendingFeedback, read_pending
 from campaign_sync.feedback.propagation_measurement import measure_delays
 from campaign_sync.feedback.withdrawal_history import add_vanished
-from campaign_sync.feedback.write_back import WriteBackSummary, write_back
+from campaign_sync.feedback.write_back import FeedbackWriteBack, WriteBackSummary
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
@@ -85,16 +85,15 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
             pending = read_pending(state, ports.frames, mandator, settings)
             report(Progress(mandator, "suppression_state", "write to the CRM", 0, None))
             begun = datetime.now(UTC)
-            written = write_back(
+            written = FeedbackWriteBack(
                 mandator,
-                pending,
                 ports.crm,
                 state,
                 ports.frames,
                 lambda: ports.vendor(mandator),
                 feedback,
-                settings.opt_ins_of_lists if settings.unsubscribe_lists == "per_list" else None,
-            )
+                settings.opt_ins_of_lists if settings.unsubscribe_lists == "per_list" else {},
+            ).run(pending)
             _remove_expired_files(mandator, feedback.keep_files, state, ports.frames)
             vendor = ports.vendor(mandator)
             released = recheck_blocklist(mandator, vendor, state.blocked_addresses)

@@ -90,13 +90,6 @@ class CrmSnapshot(Protocol):
     def records(self, entities: Collection[Entity]) -> dict[Entity, Entity]:
         """Return the CRM's spelling of these records; missing ones are absent. Case matters."""
 
-    def columns(self, pick: Pick) -> frozenset[str]:
-        """Return the columns of this pick that a list's attributes can use.
-
-        Raises:
-            CrmError: the CRM has no such marketing list or report.
-        """
-
     def select(
         self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 5_000
     ) -> Iterator[pd.DataFrame]:

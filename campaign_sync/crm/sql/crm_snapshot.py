@@ -73,10 +73,6 @@ class SqlSnapshot:
         """Return the CRM's spelling of these records. See `CrmSnapshot.records`."""
         return named_records(lambda query: self._reader.rows(query, "looking for records"), entities)
 
-    def columns(self, pick: Pick) -> frozenset[str]:
-        """Return the columns that everybody in this pick has. See `CrmSnapshot.columns`."""
-        return common_columns(self._picks.find(pick).people, SELECTION_COLUMNS)
-
     def select(
         self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 5_000
     ) -> Iterator[pd.DataFrame]:

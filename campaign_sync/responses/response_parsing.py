@@ -33,9 +33,8 @@ def parse_responses(raw: Iterable[Row], window: ImportWindow, layout: Layout) ->
     ]
     unparsed = len(parsed.unparsed) + len(parsed.rows) - len(understood)
     distinct: dict[Response, Response] = {}
-    for (
-        response
-    ) in understood:  # rows that differ in what they name can be one response; a row that names nothing says less
+    for response in understood:
+        # Rows that differ only in the consent that they name are one response; a row that names one takes precedence.
         if response.reported or response not in distinct:
             distinct[response] = response
     return list(distinct.values()), unparsed
@@ -82,7 +81,7 @@ def attribute_responses(
     people = [(response.recipient_id, response.occurred_at) for response in responses]
     sent = DeliveryHistory.read(mandator, people, RESPONSE_PERIOD, history, frames)
     return [
-        _of(
+        _attributed(
             response,
             sent.consents_at(response.recipient_id, response.occurred_at, lists_of(response.mailing_id)),
             known[response.reported] if response.reported else ReportedConsent(None),
@@ -91,11 +90,11 @@ def attribute_responses(
     ]
 
 
-def _of(response: Response, through: Collection[ConsentRef], known: ReportedConsent) -> Response:
-    """Add entity and opt-in. If the row names one of the two, the other comes only from lists that agree."""
+def _attributed(response: Response, consents: Collection[ConsentRef], known: ReportedConsent) -> Response:
+    """Return a response with entity and opt-in. If its row names one of them, the other comes from lists that agree."""
     agreeing = [
         consent
-        for consent in through
+        for consent in consents
         if known.entity in (None, consent.entity) and known.opt_in_id in (None, consent.opt_in_id)
     ]
     entities, opt_in_ids = {consent.entity for consent in agreeing}, {consent.opt_in_id for consent in agreeing}

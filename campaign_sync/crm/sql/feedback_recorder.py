@@ -104,9 +104,8 @@ def _write_withdrawals(
             is_new = event_id not in earlier.event_ids and event_id not in withdrawals
             entry = CrmEntry(unsubscribe, is_new, entity, normalize_text(opt_in_id), event_id)
             if is_new:
-                withdrawals[event_id] = _withdrawal(unsubscribe, entry) | {
-                    "opt_in_id": opt_in_id
-                }  # as the CRM refers to it
+                # With the opt-in id as the CRM spells it.
+                withdrawals[event_id] = _withdrawal(unsubscribe, entry) | {"opt_in_id": opt_in_id}
             entries.append(entry)
     if withdrawals:
         connection.execute(insert(consent_event), list(withdrawals.values()))

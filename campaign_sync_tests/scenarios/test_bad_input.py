@@ -68,6 +68,7 @@ BAD_LISTS: list[tuple[Callable[[Installation], None], str]] = [
 ]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.two_lists
 @pytest.mark.parametrize(("configure", "named"), BAD_LISTS, ids=[configure.__name__ for configure, _ in BAD_LISTS])
 def test_a_list_with_an_error_is_not_touched_and_does_not_stop_the_other_list(

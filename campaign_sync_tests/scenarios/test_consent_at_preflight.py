@@ -15,6 +15,8 @@ from campaign_sync_tests.installation import ADDRESSES, LONG_AGO, NEWSLETTER, In
 from campaign_sync_tests.scenarios.daily_run import CHAIN, FEEDBACK, PICK, REPLACE, rejections
 from campaign_sync_tests.scenarios.test_strategies import differential
 
+pytestmark = pytest.mark.sample(1)  # each test on one of the databases
+
 KEEPERS = [f"keeper{number}@example.org" for number in range(1, 4)]
 REASONS = {
     ("gate", "gone_from_crm"): 1,

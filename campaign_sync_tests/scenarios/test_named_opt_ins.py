@@ -108,6 +108,7 @@ def test_the_record_that_a_row_names_is_withdrawn_although_its_address_has_chang
     assert "moved@example.org" in installation.addresses(PRODUCTS)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "cells",
     [
@@ -137,6 +138,7 @@ def test_a_row_with_an_unknown_record_is_attributed_by_the_lists_that_were_sent(
     assert withdrawals(installation) == [("c2", "newsletter-nord")]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.two_lists
 @pytest.mark.parametrize("cells", [("", "contact", "c2"), ("newsletter-sued", "contact", "c2"), ("?", "", ""), ()])
 def test_without_a_known_opt_in_the_lists_that_were_sent_decide(
@@ -252,6 +254,7 @@ def test_a_bounce_with_the_fields_still_concerns_the_address(installation: Insta
     assert withdrawals(installation) == []
 
 
+@pytest.mark.sample(1)
 @pytest.mark.two_lists
 @pytest.mark.parametrize("query", [1, 2])
 def test_a_person_on_the_vendors_list_is_not_sent_and_the_withdrawal_waits_for_the_row(

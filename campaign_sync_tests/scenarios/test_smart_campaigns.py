@@ -106,6 +106,7 @@ def test_a_smart_campaign_that_starts_soon_is_waited_for_like_any_other_mailing(
     assert installation.clears() == 0
 
 
+@pytest.mark.sample(3)
 @pytest.mark.two_lists
 @pytest.mark.parametrize(
     ("status", "starts_in", "list_id", "shown"),

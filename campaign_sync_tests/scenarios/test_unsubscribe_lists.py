@@ -207,6 +207,7 @@ def test_an_unsubscribe_from_an_unknown_list_still_withdraws_nothing_after_the_v
         assert state.write_backs.unsubscribes("nord", YESTERDAY) == [], "no opt-out was written to the CRM"
 
 
+@pytest.mark.sample(1)
 @pytest.mark.two_lists
 @pytest.mark.parametrize("read_again", [True, False], ids=["read again", "not read again"])
 def test_a_person_who_is_added_to_the_crm_later_is_withdrawn_from_the_list_they_left(
@@ -232,6 +233,7 @@ def test_a_person_who_is_added_to_the_crm_later_is_withdrawn_from_the_list_they_
     assert "new@example.org" not in installation.addresses(PRODUCTS)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.two_lists
 @pytest.mark.parametrize("read_again", [True, False], ids=["read again", "not read again"])
 @pytest.mark.parametrize(
@@ -329,6 +331,7 @@ def test_opt_outs_are_right_even_if_a_lists_answer_lacks_the_clients_list(
     assert withdrawals_with_source(installation) == [("c2", "products-nord", "optimizely:live_look")]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.two_lists
 @pytest.mark.parametrize("seen_first_by", ["its row", "the preflight"])
 def test_people_on_the_clients_list_lose_only_the_consent_that_their_row_names(
@@ -374,6 +377,7 @@ def leave_and_consent_again(installation: Installation) -> None:
     installation.consent("c2", "newsletter-nord", "granted", datetime.now(UTC))
 
 
+@pytest.mark.sample(2)
 @pytest.mark.two_lists
 @pytest.mark.parametrize("seen_off_by", ["a day", "the audit"])
 @pytest.mark.parametrize("seen_on_by", ["a day", "the audit"])

@@ -18,6 +18,8 @@ from campaign_sync_tests.databases import fresh_database
 from campaign_sync_tests.installation import ADDRESSES, LONG_AGO, Installation, running_installation
 from campaign_sync_tests.scenarios.daily_run import CHAIN, REPLACE, RUN_ID, check, erase, rejections
 
+pytestmark = pytest.mark.sample(1)  # each test on one of the databases
+
 LEFT_AT = datetime.now(UTC) - timedelta(days=3)
 LEAVERS = [f"w{number}" for number in range(1, 13)]
 

@@ -1,6 +1,6 @@
-"""What a person at a terminal sees. Every command runs as a process of its own, as it would for them.
+"""The commands as a person at a terminal runs them: each in a process of its own.
 
-Each is started once by a new Python, which shows that it imports what it needs; see terminal.py for the others.
+Once, each is started by a new Python, which shows that it imports what it needs; see terminal.py for the others.
 """
 
 import json
@@ -38,17 +38,17 @@ CONFIGURATION = "campaign_sync.yaml"
 
 
 @pytest.fixture
-def shop(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
-    with running_installation(tmp_path, two_lists=two_lists) as built:
-        assert built.configuration  # writes the file
-        yield built
+def installation(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
+    with running_installation(tmp_path, two_lists=two_lists) as running:
+        assert running.configuration  # writes the file
+        yield running
 
 
-def campaign_sync(folder: Path, *arguments: str, anew: bool = False) -> "subprocess.CompletedProcess[str]":
+def campaign_sync(folder: Path, *arguments: str, new_python: bool = False) -> "subprocess.CompletedProcess[str]":
     environment = {
         key: value for key, value in os.environ.items() if key not in ("DAGSTER_HOME", "CAMPAIGN_SYNC_CONFIG")
     }
-    run = terminal.run_in_new_python if anew else terminal.run
+    run = terminal.run_in_new_python if new_python else terminal.run
     return run(arguments, folder, environment | ENVIRONMENT | {"COLUMNS": "120"})
 
 
@@ -58,32 +58,32 @@ def cells(line: str) -> list[str]:
 
 @pytest.mark.smoke
 @pytest.mark.two_lists
-def test_run_replaces_the_lists_tells_so_and_exits_with_0(shop: Installation) -> None:
-    done = campaign_sync(shop.folder, "run", "nord", anew=True)
+def test_run_replaces_the_lists_and_reports_it(installation: Installation) -> None:
+    done = campaign_sync(installation.folder, "run", "nord", new_python=True)
 
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [cells(line) for line in done.stdout.splitlines()]
     assert ["list", "selected", "suppressed", "rejected", "sent", "in list", "proof"] in lines
     assert ["newsletter", "5", "0", "0", "5", "5", "✓ 5 equal"] in lines
     assert ["products", "5", "0", "0", "5", "5", "✓ 5 equal"] in lines
-    assert len(shop.addresses(NEWSLETTER)) == 5
+    assert len(installation.addresses(NEWSLETTER)) == 5
     (report,) = re.findall(r"report: (.+)", done.stdout)
     assert "Beide Listen sind bereit" in Path(report).read_text()
 
 
 @pytest.mark.two_lists
-def test_run_with_list_touches_that_list_only(shop: Installation) -> None:
-    done = campaign_sync(shop.folder, "run", "nord", "--list", "products")
+def test_run_with_list_touches_that_list_only(installation: Installation) -> None:
+    done = campaign_sync(installation.folder, "run", "nord", "--list", "products")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [call.list_id for call in shop.vendor.calls("clear")] == [PRODUCTS]
+    assert [call.list_id for call in installation.vendor.calls("clear")] == [PRODUCTS]
 
 
-def test_a_refused_list_exits_with_1_and_one_sentence(shop: Installation) -> None:
-    shop.list_settings()["recipient_list_id"] = 4711
-    assert shop.configuration
+def test_a_refused_list_exits_with_1_and_one_sentence(installation: Installation) -> None:
+    installation.list_settings()["recipient_list_id"] = 4711
+    assert installation.configuration
 
-    done = campaign_sync(shop.folder, "run", "nord")
+    done = campaign_sync(installation.folder, "run", "nord")
 
     assert done.returncode == 1
     assert ["newsletter", "5", "0", "0", "–", "–", "not touched"] in [cells(line) for line in done.stdout.splitlines()]
@@ -91,21 +91,21 @@ def test_a_refused_list_exits_with_1_and_one_sentence(shop: Installation) -> Non
     assert "✗ nord/newsletter_snapshot: recipient list 4711 isn't one of mandator 8100's" in done.stdout
 
 
-def test_a_wrong_password_is_tried_once_and_told_once(shop: Installation) -> None:
-    shop.vendor.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], "changed")
+def test_a_wrong_password_is_tried_once_and_reported_once(installation: Installation) -> None:
+    installation.vendor.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], "changed")
 
-    done = campaign_sync(shop.folder, "run", "nord")
+    done = campaign_sync(installation.folder, "run", "nord")
 
     assert done.returncode == 1
     assert done.stdout.count("doesn't let this user in") == 1
-    assert len(shop.vendor.calls("login")) == 1
+    assert len(installation.vendor.calls("login")) == 1
 
 
-def test_a_mistake_in_the_configuration_exits_with_2_and_its_place(shop: Installation) -> None:
-    shop.list_settings()["atributes"] = {}
-    (shop.folder / CONFIGURATION).write_text("mandators: {nord: {}}")
+def test_a_mistake_in_the_configuration_exits_with_2_and_its_place(installation: Installation) -> None:
+    installation.list_settings()["atributes"] = {}
+    (installation.folder / CONFIGURATION).write_text("mandators: {nord: {}}")
 
-    done = campaign_sync(shop.folder, "run", "nord")
+    done = campaign_sync(installation.folder, "run", "nord")
 
     assert done.returncode == 2
     assert f"{CONFIGURATION}:1:13 mandators.nord.mandator_id: this key is required" in done.stderr
@@ -115,102 +115,113 @@ def test_a_mistake_in_the_configuration_exits_with_2_and_its_place(shop: Install
 @pytest.mark.parametrize(
     ("arguments", "named"), [(["west"], "it has nord, sued"), (["nord", "--list", "x"], "products")]
 )
-def test_an_unknown_name_exits_with_2_and_the_known_ones(shop: Installation, arguments: list[str], named: str) -> None:
-    done = campaign_sync(shop.folder, "run", *arguments)
+def test_an_unknown_name_exits_with_2_and_the_known_ones(
+    installation: Installation, arguments: list[str], named: str
+) -> None:
+    done = campaign_sync(installation.folder, "run", *arguments)
 
     assert done.returncode == 2
     assert named in done.stderr
 
 
 @pytest.mark.two_lists
-def test_check_tells_all_findings_at_once_and_changes_nothing(shop: Installation) -> None:
-    shop.list_settings()["recipient_list_id"] = 4711
-    shop.list_settings("nord", "products")["attributes"]["Lieblingsfarbe"] = "city"
-    shop.list_settings("sued")["opt_in_id"] = "newsletter-west"
-    assert shop.configuration
+def test_check_reports_all_findings_at_once_and_changes_nothing(installation: Installation) -> None:
+    installation.list_settings()["recipient_list_id"] = 4711
+    installation.list_settings("nord", "products")["attributes"]["Lieblingsfarbe"] = "city"
+    installation.list_settings("sued")["opt_in_id"] = "newsletter-west"
+    assert installation.configuration
 
-    done = campaign_sync(shop.folder, "check", anew=True)
+    done = campaign_sync(installation.folder, "check", new_python=True)
 
     assert done.returncode == 1
     assert all(named in done.stdout for named in ("4711", "Lieblingsfarbe", "newsletter-west"))
     changing = {"addAll3", "clear", "removeUnsubscribed", "removeBounced", "removeBlacklisted"}
-    assert not changing & {call.operation for call in shop.vendor.calls()}
+    assert not changing & {call.operation for call in installation.vendor.calls()}
 
 
-def test_check_is_content_with_a_good_configuration(shop: Installation) -> None:
-    done = campaign_sync(shop.folder, "check")
+def test_check_accepts_a_good_configuration(installation: Installation) -> None:
+    done = campaign_sync(installation.folder, "check")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "names 5, 5 of them with newsletter-nord" in " ".join(done.stdout.split())
 
 
 @pytest.mark.two_lists
-def test_check_lists_the_mailings_of_every_type_that_use_a_list(shop: Installation) -> None:
+def test_check_lists_the_mailings_of_every_type_that_use_a_list(installation: Installation) -> None:
     for number, (mailing_type, status) in enumerate(
         [("regular", "NEW"), ("event", "SENDING"), ("campaign", "ACTIVATION_REQUIRED"), ("split", "DONE")], start=1
     ):
         name = f"Mailing{number}"
-        shop.vendor.add_mailing(NORD, number, name, mailing_type=mailing_type, status=status, list_ids=[NEWSLETTER])
-    shop.vendor.add_mailing(NORD, 9, "Willkommen", mailing_type="campaign", status="SENDING", list_ids=[PRODUCTS])
+        installation.vendor.add_mailing(
+            NORD, number, name, mailing_type=mailing_type, status=status, list_ids=[NEWSLETTER]
+        )
+    installation.vendor.add_mailing(
+        NORD, 9, "Willkommen", mailing_type="campaign", status="SENDING", list_ids=[PRODUCTS]
+    )
 
-    done = campaign_sync(shop.folder, "check")
+    done = campaign_sync(installation.folder, "check")
 
-    told = " ".join(done.stdout.replace("│", " ").split())
+    printed = " ".join(done.stdout.replace("│", " ").split())
     assert done.returncode == 0
     used = (
         "used by regular 1 “Mailing1” (NEW), campaign 3 “Mailing3” (ACTIVATION_REQUIRED), event 2 “Mailing2” (SENDING)"
     )
-    assert used in told
-    assert "used by campaign 9 “Willkommen” (SENDING); a Smart Campaign that is being sent may find it empty" in told
-    assert "strategy: differential" in told
+    assert used in printed
+    assert "used by campaign 9 “Willkommen” (SENDING); a Smart Campaign that is being sent may find it empty" in printed
+    assert "strategy: differential" in printed
 
 
 @pytest.mark.two_lists
 @pytest.mark.parametrize("configured", ["client", "per_list"])
 def test_check_proposes_unsubscribe_lists_per_list_where_the_vendor_has_them(
-    shop: Installation, configured: str
+    installation: Installation, configured: str
 ) -> None:
-    shop.settings["mandators"]["nord"]["unsubscribe_lists"] = configured
-    assert shop.configuration
-    shop.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org", "person3@example.org")
+    installation.settings["mandators"]["nord"]["unsubscribe_lists"] = configured
+    assert installation.configuration
+    installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org", "person3@example.org")
 
-    done = campaign_sync(shop.folder, "check")
+    done = campaign_sync(installation.folder, "check")
 
-    told = " ".join(done.stdout.replace("│", " ").split())
+    printed = " ".join(done.stdout.replace("│", " ").split())
     assert done.returncode == 0
-    assert ("set mandators.nord.unsubscribe_lists: per_list" in told) == (configured == "client")
-    assert ("2 left other recipient lists" if configured == "client" else "2 only other recipient lists") in told
-    assert "isn't documented" in told
+    assert ("set mandators.nord.unsubscribe_lists: per_list" in printed) == (configured == "client")
+    assert ("2 left other recipient lists" if configured == "client" else "2 only other recipient lists") in printed
+    assert "isn't documented" in printed
 
 
-def test_a_table_of_exports_that_is_missing_is_told_by_check_and_stops_no_run(shop: Installation) -> None:
-    shop.settings["mandators"]["sued"]["crm_export"] = {"table": "nightly"}
-    assert shop.configuration
+def test_a_missing_table_of_exports_is_reported_by_check_and_stops_no_run(installation: Installation) -> None:
+    installation.settings["mandators"]["sued"]["crm_export"] = {"table": "nightly"}
+    assert installation.configuration
 
-    assert "export_log" in campaign_sync(shop.folder, "check").stdout
-    shop.day("sued")
-    shop.day("nord")
-
-
-def test_crm_init_creates_what_check_asks_for(shop: Installation) -> None:
-    shop.settings["crm"]["url"] = f"sqlite:///{shop.folder / 'new.db'}"
-    assert shop.configuration
-
-    assert "campaign-sync crm init" in " ".join(campaign_sync(shop.folder, "check").stdout.split())
-    assert campaign_sync(shop.folder, "crm", "init", "--url", shop.settings["crm"]["url"], anew=True).returncode == 0
-    assert "has the contract's tables" in campaign_sync(shop.folder, "check").stdout
-    assert not SqlCrm(shop.settings["crm"]["url"]).takes_responses()
-    campaign_sync(shop.folder, "crm", "init", "--url", shop.settings["crm"]["url"], "--responses")
-    assert SqlCrm(shop.settings["crm"]["url"]).takes_responses()
+    assert "export_log" in campaign_sync(installation.folder, "check").stdout
+    installation.day("sued")
+    installation.day("nord")
 
 
-def test_config_schema_is_json_that_knows_the_sections(tmp_path: Path) -> None:
-    schema = json.loads(campaign_sync(tmp_path, "config", "schema", anew=True).stdout)
+def test_crm_init_creates_what_check_asks_for(installation: Installation) -> None:
+    installation.settings["crm"]["url"] = f"sqlite:///{installation.folder / 'new.db'}"
+    assert installation.configuration
+
+    assert "campaign-sync crm init" in " ".join(campaign_sync(installation.folder, "check").stdout.split())
+    assert (
+        campaign_sync(
+            installation.folder, "crm", "init", "--url", installation.settings["crm"]["url"], new_python=True
+        ).returncode
+        == 0
+    )
+    assert "has the contract's tables" in campaign_sync(installation.folder, "check").stdout
+    assert not SqlCrm(installation.settings["crm"]["url"]).takes_responses()
+    campaign_sync(installation.folder, "crm", "init", "--url", installation.settings["crm"]["url"], "--responses")
+    assert SqlCrm(installation.settings["crm"]["url"]).takes_responses()
+
+
+def test_config_schema_is_json_with_all_sections(tmp_path: Path) -> None:
+    schema = json.loads(campaign_sync(tmp_path, "config", "schema", new_python=True).stdout)
 
     assert {"optimizely", "crm", "storage", "mandators"} <= set(schema["properties"])
 
 
-def test_the_sandbox_alone_serves_wsdls_until_it_is_ended(tmp_path: Path) -> None:
+def test_the_sandbox_serves_wsdls_until_it_is_terminated(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "campaign_sync", "sandbox", "--port", "0"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -231,35 +242,35 @@ main()
 """
 
 
-def test_a_run_that_was_killed_the_moment_it_began_holds_up_no_other(shop: Installation) -> None:
+def test_a_run_killed_before_it_opened_anything_blocks_no_other(installation: Installation) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("DAGSTER", "CAMPAIGN"))}
     killed = subprocess.run(
         [sys.executable, "-c", KILLED_BEFORE_ANYTHING_IS_OPENED],
-        cwd=shop.folder,
+        cwd=installation.folder,
         env=environment | ENVIRONMENT,
         check=False,
         stderr=subprocess.DEVNULL,
     )
     assert killed.returncode == -signal.SIGKILL
 
-    done = campaign_sync(shop.folder, "run", "nord")
+    done = campaign_sync(installation.folder, "run", "nord")
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_taken_port_is_told_before_a_day_is_played(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        done = campaign_sync(tmp_path, "demo", "--ui", "--port", str(taken.getsockname()[1]))
+def test_a_port_in_use_is_reported_before_a_day_is_simulated(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        done = campaign_sync(tmp_path, "demo", "--ui", "--port", str(server.getsockname()[1]))
 
     assert done.returncode == 2
     assert "is taken" in done.stderr
     assert not (tmp_path / ".campaign_sync").exists()
 
 
-def test_two_demonstrations_begun_at_once_play_a_first_and_a_second_day(tmp_path: Path) -> None:
+def test_two_demonstrations_started_at_once_simulate_two_successive_days(tmp_path: Path) -> None:
     with ThreadPoolExecutor() as pool:
-        begun = [pool.submit(campaign_sync, tmp_path, "demo", anew=True) for _ in range(2)]
-    both = [each.result() for each in begun]
+        started = [pool.submit(campaign_sync, tmp_path, "demo", new_python=True) for _ in range(2)]
+    both = [future.result() for future in started]
 
     assert [done.returncode for done in both] == [0, 0], [done.stdout + done.stderr for done in both]
     days = {re.findall(r"Day (\d+)", done.stdout)[0]: done.stdout.splitlines() for done in both}
@@ -268,113 +279,119 @@ def test_two_demonstrations_begun_at_once_play_a_first_and_a_second_day(tmp_path
     for first, second in zip(*tables, strict=True):
         name, selected, suppressed, rejected, sent, in_list, proof = second
         numbers = [int(text.replace(",", "")) for text in (selected, suppressed, rejected, in_list)]
-        assert numbers[0] == sum(numbers[1:]), "everybody is in the list or in the ledger"
+        assert numbers[0] == sum(numbers[1:]), "every selected person is in the list or rejected"
         assert (name, proof) == (first[0], f"✓ {in_list} equal")
         assert suppressed != first[2]
         assert int(sent.replace(",", "")) >= numbers[3]
 
 
-def halve(shop: Installation) -> None:
-    with shop.crm() as crm:
+def halve(installation: Installation) -> None:
+    with installation.crm() as crm:
         crm.exec_driver_sql("DELETE FROM marketing_list_member WHERE entity_id > 'c2'")
 
 
-def test_an_implausible_size_is_accepted_once_with_a_reason(shop: Installation) -> None:
-    shop.day("nord")
-    halve(shop)
+def test_an_implausible_size_is_accepted_once_with_a_reason(installation: Installation) -> None:
+    installation.day("nord")
+    halve(installation)
 
-    refused = campaign_sync(shop.folder, "run", "nord", "--list", "newsletter")
-    accepted = campaign_sync(shop.folder, "run", "nord", "--list", "newsletter", "--accept-size", "Aktion beendet")
+    refused = campaign_sync(installation.folder, "run", "nord", "--list", "newsletter")
+    accepted = campaign_sync(
+        installation.folder, "run", "nord", "--list", "newsletter", "--accept-size", "Aktion beendet"
+    )
 
     assert refused.returncode == 1
     assert "max_shrink" in refused.stdout
     assert accepted.returncode == 0, accepted.stdout + accepted.stderr
-    assert shop.addresses() == ["person1@example.org", "person2@example.org"]
+    assert installation.addresses() == ["person1@example.org", "person2@example.org"]
 
 
 @pytest.mark.parametrize("option", ["--accept-size", "--accept-withdrawals"])
 @pytest.mark.parametrize("lists", [["because"], [" ", "--list", "newsletter"]])
-def test_nothing_is_accepted_without_a_reason_and_named_lists(
-    shop: Installation, option: str, lists: list[str]
-) -> None:
-    done = campaign_sync(shop.folder, "run", "nord", option, *lists)
+def test_accepting_needs_a_reason_and_named_lists(installation: Installation, option: str, lists: list[str]) -> None:
+    done = campaign_sync(installation.folder, "run", "nord", option, *lists)
 
     assert done.returncode == 2
     assert f"{option} needs a reason" in done.stderr
 
 
-def test_withdrawals_that_vanished_are_accepted_once_with_a_reason(shop: Installation) -> None:
+def test_vanished_withdrawals_are_accepted_once_with_a_reason(installation: Installation) -> None:
     for number in range(10):
-        shop.add_contact(f"w{number}", f"w{number}@example.org")
-        shop.consent(f"w{number}", "newsletter-nord", "withdrawn", LONG_AGO + timedelta(days=1))
-    shop.list_settings()["limits"] = {"max_growth": 9}
-    shop.day("nord")
-    with shop.crm() as crm:
+        installation.add_contact(f"w{number}", f"w{number}@example.org")
+        installation.consent(f"w{number}", "newsletter-nord", "withdrawn", LONG_AGO + timedelta(days=1))
+    installation.list_settings()["limits"] = {"max_growth": 9}
+    installation.day("nord")
+    with installation.crm() as crm:
         crm.exec_driver_sql("DELETE FROM consent_event WHERE kind = 'withdrawn'")
 
-    refused = campaign_sync(shop.folder, "run", "nord", "--list", "newsletter")
-    accepted = campaign_sync(shop.folder, "run", "nord", "--list", "newsletter", "--accept-withdrawals", "Fehlimport")
+    refused = campaign_sync(installation.folder, "run", "nord", "--list", "newsletter")
+    accepted = campaign_sync(
+        installation.folder, "run", "nord", "--list", "newsletter", "--accept-withdrawals", "Fehlimport"
+    )
 
     assert refused.returncode == 1
     assert "withdrawals – consent_event shows 10 people as granted" in refused.stdout
     assert accepted.returncode == 0, accepted.stdout + accepted.stderr
-    assert len(shop.addresses()) == 15
+    assert len(installation.addresses()) == 15
 
 
-def test_replay_brings_back_the_last_proven_snapshot_without_those_who_left_since(shop: Installation) -> None:
-    shop.day("nord")
-    shop.vendor.unsubscribe(NORD, "person3@example.org")
-    shop.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
+def test_replay_restores_the_last_proven_snapshot_without_those_who_unsubscribed_since(
+    installation: Installation,
+) -> None:
+    installation.day("nord")
+    installation.vendor.unsubscribe(NORD, "person3@example.org")
+    installation.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
 
-    done = campaign_sync(shop.folder, "replay", "nord", "newsletter", anew=True)
+    done = campaign_sync(installation.folder, "replay", "nord", "newsletter", new_python=True)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert shop.addresses() == [f"person{number}@example.org" for number in (1, 2, 4, 5)]
+    assert installation.addresses() == [f"person{number}@example.org" for number in (1, 2, 4, 5)]
     assert "✓ 4 equal" in done.stdout
 
 
-def test_only_proven_snapshots_are_replayed(shop: Installation) -> None:
-    never = campaign_sync(shop.folder, "replay", "nord", "newsletter")
-    shop.day("nord")
-    unknown = campaign_sync(shop.folder, "replay", "nord", "newsletter", "--snapshot", "4711")
+def test_only_proven_snapshots_are_replayed(installation: Installation) -> None:
+    never = campaign_sync(installation.folder, "replay", "nord", "newsletter")
+    installation.day("nord")
+    unknown = campaign_sync(installation.folder, "replay", "nord", "newsletter", "--snapshot", "4711")
 
     assert (never.returncode, unknown.returncode) == (1, 1)
     assert "has no proven snapshot; only those can be replayed" in never.stderr
     assert "has no proven snapshot 4711; the newest are" in unknown.stderr
 
 
-def test_check_gives_a_list_that_was_refused_for_good_its_second_chance(shop: Installation) -> None:
+def test_check_probes_a_list_that_was_refused_for_good_once_more(installation: Installation) -> None:
     canary = "canary@example.org"
-    shop.settings["mandators"]["nord"]["canary_address"] = canary
-    shop.vendor.unsubscribe(NORD, canary)
-    shop.vendor.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
-    shop.run("nord")
+    installation.settings["mandators"]["nord"]["canary_address"] = canary
+    installation.vendor.unsubscribe(NORD, canary)
+    installation.vendor.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES, opt_in_list=True)
+    installation.run("nord")
 
-    still = campaign_sync(shop.folder, "check")
-    shop.vendor.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES)
-    mended = campaign_sync(shop.folder, "check")
+    opt_in_list = campaign_sync(installation.folder, "check")
+    installation.vendor.add_list(NORD, NEWSLETTER, "Newsletter", ATTRIBUTES)
+    regular_list = campaign_sync(installation.folder, "check")
 
-    assert still.returncode == 1
-    assert "opt-in list" in still.stdout
-    assert mended.returncode == 0, mended.stdout
-    assert "a canary shows it to be a regular list" in " ".join(mended.stdout.split())
-    shop.day("nord")
+    assert opt_in_list.returncode == 1
+    assert "opt-in list" in opt_in_list.stdout
+    assert regular_list.returncode == 0, regular_list.stdout
+    assert "a canary shows it to be a regular list" in " ".join(regular_list.stdout.split())
+    installation.day("nord")
 
 
-@pytest.mark.parametrize("before", [(), ("frames", ".campaign_sync")], ids=["new folders", "folders that were there"])
-def test_what_holds_people_is_for_its_owner_alone(shop: Installation, before: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("before", [(), ("frames", ".campaign_sync")], ids=["new folders", "existing folders"])
+def test_files_with_personal_data_are_readable_by_their_owner_only(
+    installation: Installation, before: tuple[str, ...]
+) -> None:
     old = os.umask(0)
     try:
         for name in before:
-            (shop.folder / name).mkdir(mode=0o755)
-        there = set(shop.folder.rglob("*"))
-        campaign_sync(shop.folder, "run", "nord")
-        campaign_sync(shop.folder, "run", "nord")
-        campaign_sync(shop.folder, "diff", "nord", "newsletter", "--csv", "who.csv")
+            (installation.folder / name).mkdir(mode=0o755)
+        existing = set(installation.folder.rglob("*"))
+        campaign_sync(installation.folder, "run", "nord")
+        campaign_sync(installation.folder, "run", "nord")
+        campaign_sync(installation.folder, "diff", "nord", "newsletter", "--csv", "who.csv")
     finally:
         os.umask(old)
 
-    written = set(shop.folder.rglob("*")) - there
+    written = set(installation.folder.rglob("*")) - existing
     kinds = {"".join(path.suffixes[-1:]) for path in written}
     assert {".parquet", ".csv", ".json", ".db", ".html"} <= kinds
     public = {path for path in written if "reports" in path.parts}
@@ -383,13 +400,13 @@ def test_what_holds_people_is_for_its_owner_alone(shop: Installation, before: tu
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in public), "a web server may show the reports"
 
 
-def test_dg_finds_the_definitions_once_it_is_told_which_instance_to_use(shop: Installation) -> None:
-    campaign_sync(shop.folder, "run", "nord")
+def test_dg_checks_the_definitions_on_the_embedded_instance(installation: Installation) -> None:
+    campaign_sync(installation.folder, "run", "nord")
     checkout = Path(__file__).parents[1]
     environment = os.environ | ENVIRONMENT
     environment |= {
-        "CAMPAIGN_SYNC_CONFIG": str(shop.folder / CONFIGURATION),
-        "DAGSTER_HOME": str(shop.folder / ".campaign_sync/dagster"),
+        "CAMPAIGN_SYNC_CONFIG": str(installation.folder / CONFIGURATION),
+        "DAGSTER_HOME": str(installation.folder / ".campaign_sync/dagster"),
     }
     dg = Path(sys.executable).with_name("dg")
 

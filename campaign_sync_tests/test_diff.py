@@ -1,4 +1,4 @@
-"""What changed in a list, as a person at a terminal is told."""
+"""`campaign-sync diff`: what changed in a list between two proofs."""
 
 import csv
 import io
@@ -25,14 +25,14 @@ HOURS_AGO = datetime.now(UTC) - timedelta(hours=3)
 
 
 @pytest.fixture
-def shop(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
-    with running_installation(tmp_path, two_lists=two_lists) as built:
-        yield built
+def installation(tmp_path: Path, two_lists: bool) -> Iterator[Installation]:
+    with running_installation(tmp_path, two_lists=two_lists) as running:
+        yield running
 
 
-def told(shop: Installation, *days: date, name: str = "newsletter", file: Path | None = None) -> str:
+def output_of(installation: Installation, *days: date, name: str = "newsletter", file: Path | None = None) -> str:
     text = io.StringIO()
-    print_difference(shop.configuration, "nord", name, days, Console(file=text, width=120), file)
+    print_difference(installation.configuration, "nord", name, days, Console(file=text, width=120), file)
     return text.getvalue()
 
 
@@ -41,35 +41,35 @@ def lines(text: str) -> list[list[str]]:
 
 
 def day(days_ago: int) -> date:
-    """A day of the mandator's calendar."""
+    """Return a day of the mandator's calendar."""
     return datetime.now(ZoneInfo("Europe/Berlin")).date() - timedelta(days=days_ago)
 
 
-def pass_days(shop: Installation, days: int) -> None:
-    let_days_pass(shop.settings["storage"]["state_url"], days)
+def pass_days(installation: Installation, days: int) -> None:
+    let_days_pass(installation.settings["storage"]["state_url"], days)
 
 
-def change_much(shop: Installation) -> None:
-    """Of five people one leaves the marketing list, one withdraws, one is refused, one moves; another one joins."""
-    with shop.crm() as crm:
+def change_much(installation: Installation) -> None:
+    """Remove one of five people from the marketing list, withdraw, refuse and move one each, and add a sixth."""
+    with installation.crm() as crm:
         crm.execute(marketing_list_member.delete().where(marketing_list_member.c.entity_id == "c1"))
         crm.execute(update(contact).where(contact.c.id == "c4").values(city="Aachen", first_name="Doro"))
         crm.execute(update(contact).where(contact.c.id == "c5").values(city="Aachen"))
-    shop.consent("c2", "newsletter-nord", "withdrawn", HOURS_AGO)
-    shop.vendor.refuse(NORD, "person3@example.org", 6)
-    shop.add_contact("c6", "sixth@example.org")
-    shop.list_settings()["limits"] = {"max_shrink": 1}
+    installation.consent("c2", "newsletter-nord", "withdrawn", HOURS_AGO)
+    installation.vendor.refuse(NORD, "person3@example.org", 6)
+    installation.add_contact("c6", "sixth@example.org")
+    installation.list_settings()["limits"] = {"max_shrink": 1}
 
 
-def test_who_joined_who_left_and_why_and_what_changed_is_counted(shop: Installation) -> None:
-    shop.day()
-    change_much(shop)
-    shop.day()
+def test_people_who_joined_left_or_changed_are_counted_with_reasons_and_columns(installation: Installation) -> None:
+    installation.day()
+    change_much(installation)
+    installation.day()
 
-    found = lines(told(shop))
-    assert found[0][0].startswith("nord/newsletter ")
-    assert re.search(r"\(5 in it\) → .* \(3 in it\) Europe/Berlin$", found[0][0])
-    assert found[4:13] == [
+    printed = lines(output_of(installation))
+    assert printed[0][0].startswith("nord/newsletter ")
+    assert re.search(r"\(5 in it\) → .* \(3 in it\) Europe/Berlin$", printed[0][0])
+    assert printed[4:13] == [
         ["left", "3"],
         ["no longer selected", "1"],
         ["selection: withdrew the consent, or a person with the same address did", "1"],
@@ -80,18 +80,18 @@ def test_who_joined_who_left_and_why_and_what_changed_is_counted(shop: Installat
         ["Vorname", "1"],
         [""],
     ]
-    assert ["contact:c1", "left", "no longer selected"] in found
-    assert ["contact:c6", "joined"] in found
-    assert ["contact:c4", "changed", "Ort, Vorname"] in found
+    assert ["contact:c1", "left", "no longer selected"] in printed
+    assert ["contact:c6", "joined"] in printed
+    assert ["contact:c4", "changed", "Ort, Vorname"] in printed
 
 
-def test_everybody_goes_into_the_csv_file_and_only_crm_ids_go_anywhere(shop: Installation) -> None:
-    shop.day()
-    change_much(shop)
-    shop.day()
-    file = shop.folder / "changes.csv"
+def test_the_csv_file_has_all_people_by_their_crm_ids_alone(installation: Installation) -> None:
+    installation.day()
+    change_much(installation)
+    installation.day()
+    file = installation.folder / "changes.csv"
 
-    done = campaign_sync(shop.folder, "diff", "nord", "newsletter", "--csv", str(file))
+    done = campaign_sync(installation.folder, "diff", "nord", "newsletter", "--csv", str(file))
 
     assert done.returncode == 0, done.stderr
     with file.open(encoding="utf-8", newline="") as text:
@@ -109,58 +109,58 @@ def test_everybody_goes_into_the_csv_file_and_only_crm_ids_go_anywhere(shop: Ins
     assert not [word for word in ("example.org", "Doro", "Aachen", "Groß") if word in everything]
 
 
-def test_a_day_without_changes_says_so(shop: Installation) -> None:
-    shop.day()
-    shop.day()
+def test_a_day_without_changes_says_so(installation: Installation) -> None:
+    installation.day()
+    installation.day()
 
-    assert "No one joined, left or changed." in told(shop)
-
-
-def test_somebody_whom_the_vendor_refuses_every_day_leaves_once(shop: Installation) -> None:
-    shop.day()
-    shop.vendor.refuse(NORD, "person3@example.org", 6)
-    shop.day()
-    assert ["contact:c3", "left", "vendor: a filter at the vendor refused the row"] in lines(told(shop))
-
-    shop.day()
-    assert "No one joined, left or changed." in told(shop)
+    assert "No one joined, left or changed." in output_of(installation)
 
 
-def test_another_address_is_a_change_of_the_same_person(shop: Installation) -> None:
-    shop.day()
-    with shop.crm() as crm:
+def test_a_person_whom_the_vendor_refuses_every_day_leaves_once(installation: Installation) -> None:
+    installation.day()
+    installation.vendor.refuse(NORD, "person3@example.org", 6)
+    installation.day()
+    assert ["contact:c3", "left", "vendor: a filter at the vendor refused the row"] in lines(output_of(installation))
+
+    installation.day()
+    assert "No one joined, left or changed." in output_of(installation)
+
+
+def test_another_address_is_a_change_of_the_same_person(installation: Installation) -> None:
+    installation.day()
+    with installation.crm() as crm:
         crm.execute(update(contact).where(contact.c.id == "c1").values(email="new@example.org"))
-    shop.day()
+    installation.day()
 
-    assert ["contact:c1", "changed", "address"] in lines(told(shop))
+    assert ["contact:c1", "changed", "address"] in lines(output_of(installation))
 
 
-def test_of_many_people_some_of_every_kind_are_shown(shop: Installation) -> None:
-    shop.day()
+def test_of_many_people_a_few_of_every_kind_are_shown(installation: Installation) -> None:
+    installation.day()
     for number in range(30):
-        shop.add_contact(f"n{number:02}", f"new{number}@example.org")
-    with shop.crm() as crm:
+        installation.add_contact(f"n{number:02}", f"new{number}@example.org")
+    with installation.crm() as crm:
         crm.execute(schema.contact.update().where(contact.c.id == "c1").values(city="Aachen"))
         crm.execute(marketing_list_member.delete().where(marketing_list_member.c.entity_id == "c2"))
-    shop.list_settings()["limits"] = {"max_growth": 100}
-    shop.day()
+    installation.list_settings()["limits"] = {"max_growth": 100}
+    installation.day()
 
-    found = lines(told(shop))
-    people = [line[0] for line in found if line[0].startswith("contact:")]
+    printed = lines(output_of(installation))
+    people = [line[0] for line in printed if line[0].startswith("contact:")]
     assert len(people) == 20
     assert {"contact:c1", "contact:c2"} <= set(people)
-    assert any(line[0] == "… and 12 more" for line in found)
+    assert any(line[0] == "… and 12 more" for line in printed)
 
 
 @pytest.fixture(scope="module")
 def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """Proven six, five and three days ago, and today; each time somebody more is in the list. For reading only."""
-    with running_installation(tmp_path_factory.mktemp("week")) as shop:
+    """Proven six, five and three days ago, and today; each time with one more recipient. For reading only."""
+    with running_installation(tmp_path_factory.mktemp("week")) as installation:
         for number, passing in enumerate((1, 2, 3, 0)):
-            shop.add_contact(f"n{number}", f"new{number}@example.org")
-            shop.day()
-            pass_days(shop, passing)
-        yield shop
+            installation.add_contact(f"n{number}", f"new{number}@example.org")
+            installation.day()
+            pass_days(installation, passing)
+        yield installation
 
 
 reads_a_week = pytest.mark.xdist_group("week")
@@ -179,8 +179,8 @@ reads_a_week = pytest.mark.xdist_group("week")
     ids=["the last two", "one and the newest", "two", "in any order"],
 )
 def test_the_days_decide_what_is_compared(week: Installation, days: Sequence[int], joined: list[str]) -> None:
-    found = lines(told(week, *(day(each) for each in days)))
-    assert [line[0] for line in found if line[1:] == ["joined"]] == [f"contact:{each}" for each in joined]
+    printed = lines(output_of(week, *map(day, days)))
+    assert [line[0] for line in printed if line[1:] == ["joined"]] == [f"contact:{key}" for key in joined]
 
 
 @reads_a_week
@@ -193,27 +193,27 @@ def test_the_days_decide_what_is_compared(week: Installation, days: Sequence[int
         ([6, 5, 3], "more than two days can't be compared"),
     ],
 )
-def test_days_that_will_not_do_are_answered_by_those_that_will(
+def test_days_without_a_proof_are_answered_with_the_days_that_have_one(
     week: Installation, days: Sequence[int], sentence: str
 ) -> None:
     with pytest.raises(NothingToCompareError) as caught:
-        told(week, *(day(each) for each in days))
-    assert str(caught.value).startswith(sentence.format(*(day(each) for each in range(10))))
+        output_of(week, *map(day, days))
+    assert str(caught.value).startswith(sentence.format(*map(day, range(10))))
     assert exit_code_of(caught.value) == SOMETHING_FAILED
 
 
-def test_a_list_that_was_proven_once_or_never_has_nothing_to_compare(shop: Installation) -> None:
+def test_a_list_that_was_proven_once_or_never_has_nothing_to_compare(installation: Installation) -> None:
     with pytest.raises(NothingToCompareError, match="nord/newsletter was never proven"):
-        told(shop)
-    shop.day()
+        output_of(installation)
+    installation.day()
     with pytest.raises(NothingToCompareError, match=f"proven on {day(0)}; two different proofs are needed"):
-        told(shop)
+        output_of(installation)
 
 
 @pytest.mark.two_lists
-def test_an_unknown_list_exits_with_2_and_the_known_ones(shop: Installation) -> None:
-    assert shop.configuration
+def test_an_unknown_list_exits_with_2_and_the_known_ones(installation: Installation) -> None:
+    assert installation.configuration
 
-    done = campaign_sync(shop.folder, "diff", "nord", "news", anew=True)
+    done = campaign_sync(installation.folder, "diff", "nord", "news", new_python=True)
     assert done.returncode == 2
     assert "it has newsletter, products" in done.stderr

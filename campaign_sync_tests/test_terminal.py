@@ -1,4 +1,4 @@
-"""What the commands print is shown as it is, whoever wrote it."""
+"""Texts of others can't steer the terminal: what the commands print is shown as it is."""
 
 import logging
 

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from campaign_sync.cli.tables import LocalTime, plain_table
+from campaign_sync.cli.output import LocalTime, plain_table
 from campaign_sync.config import Configuration
+from campaign_sync.inquiry.list_archive import open_archive
 from campaign_sync.inquiry.proof_comparison import KINDS_OF_CHANGE, Change, ProofComparison, compare_proofs
-from campaign_sync.inquiry.sources import open_archive
 from campaign_sync.storage.private_files import private_opener
 
 PEOPLE_SHOWN = 20
@@ -94,7 +94,7 @@ def _alternating(changes: Sequence[Change]) -> Iterator[Change]:
 
 def _write(changes: Sequence[Change], file: Path) -> None:
     # A path's own `open` takes no opener.
-    with open(file, "w", encoding="utf-8", newline="", opener=private_opener) as target:
-        writer = csv.writer(target)
+    with open(file, "w", encoding="utf-8", newline="", opener=private_opener) as output:
+        writer = csv.writer(output)
         writer.writerow(["entity", "change", "why", "columns"])
         writer.writerows([change.entity, change.kind, change.why, "; ".join(change.columns)] for change in changes)

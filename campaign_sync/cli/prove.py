@@ -7,16 +7,27 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.text import Text
 
-from campaign_sync.cli.membership_text import absence_text, since_text, suppression_text, warning_lines
-from campaign_sync.cli.tables import Line, ListSection, LocalTime, print_list_sections
+from campaign_sync.cli.list_sections import Line, ListSection, print_list_sections
+from campaign_sync.cli.membership_text import (
+    SEARCH_STATUS,
+    absence_text,
+    event_text,
+    event_with_origin_text,
+    heading_text,
+    no_consent_text,
+    suppression_text,
+    warning_lines,
+)
+from campaign_sync.cli.output import LocalTime
 from campaign_sync.config import Configuration
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.domain.consent import ConsentEvent, ConsentKind, current_consent, precedence_key
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.inquiry.person_inquiry import prove_consents
+from campaign_sync.inquiry.list_archive import SentRow
 from campaign_sync.inquiry.person_query import PersonQuery
-from campaign_sync.inquiry.person_report import EventOrigin, PersonListReport, PersonReport
-from campaign_sync.inquiry.sources import SentRow, open_sources
+from campaign_sync.inquiry.person_report import PersonListReport, PersonReport
+from campaign_sync.inquiry.person_search import report_memberships_on
+from campaign_sync.inquiry.sources import open_sources
 
 
 def print_proof(
@@ -37,19 +48,15 @@ def print_proof(
         FutureDayError: the day lies ahead.
     """
     query = PersonQuery.parse(who)
-    with (
-        open_sources(configuration) as sources,
-        console.status("Searching CRM, snapshots and rejections"),
-    ):
-        reports = prove_consents(sources, query, lists, day)
+    with open_sources(configuration) as sources, console.status(SEARCH_STATUS):
+        reports = report_memberships_on(sources, query, day, lists)
     print_consent_proofs(reports, day, console)
 
 
 def print_consent_proofs(reports: Sequence[PersonReport], day: date | None, console: Console) -> None:
     """Print people's consents with their addresses: only for users who asked for these very people."""
     for report in reports:
-        email = "not in the CRM any more" if report.email is None else report.email.strip() or "no address"
-        console.print(Text(f"{report.key} · {email}", "bold"))
+        console.print(Text(heading_text(report), "bold"))
         console.print(Text(f"Consents and lists at the end of {day}" if day else "Consents and lists as of now"))
         sections = (
             ListSection(entry.settings, entry.zone, entry.then.in_list, _lines(report, entry, LocalTime(entry.zone)))
@@ -68,65 +75,44 @@ def _lines(report: PersonReport, entry: PersonListReport, local: LocalTime) -> I
         yield from _consent_sent_on(entry, then.row, then.consent, local)
     else:
         yield "consent", _consent_in_crm(entry, local)
-    yield from _proof(entry, local)
+    yield from _proof_lines(entry, local)
     yield from (("since", text) for text in _since(report, entry, local))
     yield "now", _now(entry, local)
 
 
 def _consent_in_crm(entry: PersonListReport, local: LocalTime) -> str:
-    event, opt_in_id = entry.consent_then, entry.settings.schema.opt_in_id
+    event = entry.consent_then
     if event:
-        return f"{_headline(event, local)}{_source_and_origin(entry, event)}, according to the CRM now"
+        return f"{event_with_origin_text(entry, event, local)}, according to the CRM now"
     if entry.events:
-        return f"none yet for {opt_in_id}, according to the CRM now"
-    return f"none for {opt_in_id} in the CRM"
+        return f"none yet for {entry.settings.schema.opt_in_id}, according to the CRM now"
+    return no_consent_text(entry.settings)
 
 
 def _consent_sent_on(entry: PersonListReport, row: SentRow, consent: ConsentEvent, local: LocalTime) -> Iterator[Line]:
     in_crm = next((event for event in entry.events if event.event_id == consent.event_id), None)
     if row.has_evidence:
-        yield from _event("consent", consent, local, "as frozen in the snapshot")
+        yield from _event_lines("consent", consent, local, "as frozen in the snapshot")
     elif in_crm:
-        yield from _event("consent", in_crm, local, "from the CRM; this snapshot doesn't keep evidence yet")
+        yield from _event_lines("consent", in_crm, local, "from the CRM; this snapshot doesn't keep evidence yet")
     else:
-        yield "consent", _headline(consent, local)
+        yield "consent", event_text(consent, local)
         yield "", "this snapshot doesn't keep source and evidence yet, and the CRM doesn't have the event any more"
     if in_crm is None and row.has_evidence:
         yield "beware", "the CRM doesn't have this event any more; the snapshot is what proves it"
     elif in_crm and (in_crm.kind, in_crm.occurred_at) != (consent.kind, consent.occurred_at):
-        yield "beware", f"the CRM has this event otherwise by now: {_headline(in_crm, local)}"
+        yield "beware", f"the CRM has this event otherwise by now: {event_text(in_crm, local)}"
     grant = _confirmed_grant(consent, entry.events)
     if grant:
-        yield from _event("confirms", grant, local, "from the CRM")
+        yield from _event_lines("confirms", grant, local, "from the CRM")
 
 
-def _event(label: str, event: ConsentEvent, local: LocalTime, origin: str) -> Iterator[Line]:
+def _event_lines(label: str, event: ConsentEvent, local: LocalTime, origin: str) -> Iterator[Line]:
     """Yield one consent event line by line, with what is recorded of it and what isn't."""
-    yield label, f"{_headline(event, local)} ({origin})"
+    yield label, f"{event_text(event, local)} ({origin})"
     yield "", f"source: {event.source or 'not recorded'}"
     yield "", f"evidence: {event.evidence or 'not recorded'}"
     yield "", f"text version: {event.text_version or 'not recorded'}"
-
-
-def _headline(event: ConsentEvent, local: LocalTime) -> str:
-    return f"{event.kind.value} {local(event.occurred_at)}, event {event.event_id}"
-
-
-def _source_and_origin(entry: PersonListReport, event: ConsentEvent) -> str:
-    source = f" ({event.source})" if event.source else ""
-    origin = entry.origins.get(event.event_id)
-    return source + (_origin(origin) if origin else "")
-
-
-def _origin(origin: EventOrigin) -> str:
-    """Return the feedback row a withdrawal came from, counted from 1, and why it is about this consent."""
-    parts = []
-    if origin.row is not None:
-        row = f"row {origin.row + 1} of {origin.file}" if origin.file else "a row that isn't known any more"
-        parts.append(f", because of {row}")
-    if origin.attribution:
-        parts.append(f", {origin.attribution.meaning}")
-    return "".join(parts)
 
 
 def _confirmed_grant(event: ConsentEvent, events: Sequence[ConsentEvent]) -> ConsentEvent | None:
@@ -136,7 +122,7 @@ def _confirmed_grant(event: ConsentEvent, events: Sequence[ConsentEvent]) -> Con
     return earlier if is_confirmation else None
 
 
-def _proof(entry: PersonListReport, local: LocalTime) -> Iterator[Line]:
+def _proof_lines(entry: PersonListReport, local: LocalTime) -> Iterator[Line]:
     proven = entry.then.list.proven
     if proven is None:
         yield "proven", "never by then"
@@ -157,11 +143,10 @@ def _since(report: PersonReport, entry: PersonListReport, local: LocalTime) -> I
             continue
         late = proven is not None and event.occurred_at <= proven.frozen_at
         note = "; it bears an earlier date and came to the CRM after this selection" if late else ""
-        yield f"{_headline(event, local)}{_source_and_origin(entry, event)}{note}"
+        yield f"{event_with_origin_text(entry, event, local)}{note}"
     for reason in entry.sent_address_reasons:
-        if reason.reason is Reason.BOUNCED:
-            yield f"the address bounced{since_text(reason, local)} and gets into no list"
-        elif reason.entity_key != report.key or reason.reason is Reason.CONSENT_UNCLEAR:  # withdrawals are events
+        is_event = reason.entity_key == report.key and reason.reason not in (Reason.BOUNCED, Reason.CONSENT_UNCLEAR)
+        if not is_event:  # withdrawals are among the events
             yield suppression_text(reason, report.key, entry.settings.schema.opt_in_id, local)
     for bounce in entry.reset_bounces:
         yield f"the address bounced {local(bounce.occurred_at)} ({bounce.source}), which the CRM has reset since"

@@ -5,14 +5,27 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from campaign_sync.cli.membership_text import absence_text, rejection_text, since_text, suppression_text, warning_lines
-from campaign_sync.cli.tables import Line, ListSection, LocalTime, print_list_sections
+from campaign_sync.alerts.messages import as_sentence
+from campaign_sync.cli.list_sections import Line, ListSection, print_list_sections
+from campaign_sync.cli.membership_text import (
+    SEARCH_STATUS,
+    absence_text,
+    bounce_text,
+    event_text,
+    event_with_origin_text,
+    heading_text,
+    no_consent_text,
+    rejection_text,
+    suppression_text,
+    warning_lines,
+)
+from campaign_sync.cli.output import LocalTime
 from campaign_sync.config import Configuration
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.inquiry.person_inquiry import explain_memberships
 from campaign_sync.inquiry.person_query import PersonQuery
 from campaign_sync.inquiry.person_report import PersonListReport, PersonReport
+from campaign_sync.inquiry.person_search import report_memberships
 from campaign_sync.inquiry.sources import open_sources
 
 
@@ -24,18 +37,15 @@ def print_why(configuration: Configuration, who: str, console: Console) -> None:
         UnknownPersonError: no source has them. The message doesn't repeat an address.
     """
     query = PersonQuery.parse(who)
-    with (
-        open_sources(configuration) as sources,
-        console.status("Searching CRM, snapshots and rejections"),
-    ):
-        reports = explain_memberships(sources, query)
+    with open_sources(configuration) as sources, console.status(SEARCH_STATUS):
+        reports = report_memberships(sources, query)
     print_person_reports(reports, console)
 
 
 def print_person_reports(reports: Sequence[PersonReport], console: Console) -> None:
-    """Print people's memberships as of now, with their addresses: only for users who asked for these very people."""
+    """Print people's current memberships, with their addresses: only for users who asked for these very people."""
     for report in reports:
-        console.print(Text(_heading(report), "bold"))
+        console.print(Text(heading_text(report), "bold"))
         for sentence in _bounces(report):
             console.print(Text(sentence, "yellow"))
         sections = (
@@ -44,20 +54,10 @@ def print_person_reports(reports: Sequence[PersonReport], console: Console) -> N
         print_list_sections(sections, console)
 
 
-def _heading(report: PersonReport) -> str:
-    if report.key is None:
-        return "No record in the CRM has this address; the vendor's feedback has it."
-    if report.email is None:
-        proven = report.last_sent
-        last_sent = f", last sent to {proven.mandator}/{proven.list} of {proven.proven_at:%Y-%m-%d}" if proven else ""
-        return f"{report.key} · not in the CRM any more{last_sent}"
-    return f"{report.key} · {report.email.strip() or 'no address'}"
-
-
 def _bounces(report: PersonReport) -> list[str]:
     """Return the bounces of the address, which keep it out of every list."""
     sentences = (
-        f"The address bounced{since_text(reason, LocalTime(entry.zone))} and gets into no list."
+        as_sentence(bounce_text(reason, LocalTime(entry.zone)))
         for entry in report.lists
         for reason in entry.suppression_reasons
         if reason.reason is Reason.BOUNCED
@@ -91,16 +91,13 @@ def _absence(report: PersonReport, entry: PersonListReport, local: LocalTime) ->
 def _consent(report: PersonReport, entry: PersonListReport, local: LocalTime) -> Iterator[Line]:
     row, sent, current = entry.now.row, entry.now.consent, entry.consent
     if row and sent:
-        yield "consent", f"{sent.kind.value} {local(sent.occurred_at)}, event {sent.event_id}"
+        yield "consent", event_text(sent, local)
         if report.email is not None and row.address != address_key(report.email):
             yield "sent to", f"{row.address}, which isn't their address in the CRM any more"
         if current and current.event_id == sent.event_id:
             return
     label = "by now" if sent else "consent"
     if current:
-        source = f" ({current.source})" if current.source else ""
-        origin = entry.origins.get(current.event_id)
-        attribution = f", {origin.attribution.meaning}" if origin and origin.attribution else ""
-        yield label, f"{current.kind.value} {local(current.occurred_at)}{source}, event {current.event_id}{attribution}"
+        yield label, event_with_origin_text(entry, current, local)
     elif entry.now.known:  # people who were never selected need no consent
-        yield label, f"none for {entry.settings.schema.opt_in_id} in the CRM"
+        yield label, no_consent_text(entry.settings)

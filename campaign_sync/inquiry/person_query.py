@@ -27,7 +27,7 @@ class PersonQuery:
         entity = Entity.parse(text)
         if entity:
             return cls(text, None, entity)
-        # Also what can't be an address: people may be in no list because the CRM has nothing better of them.
+        # Even what can't be an address: it may be all that the CRM has, and the reason why the person is in no list.
         address = address_key(text)
         if not address or "@" not in address:
             raise InvalidPersonError(
@@ -40,7 +40,7 @@ class PersonQuery:
         """The record asked for; empty if an address was asked for."""
         return [self.entity] if self.entity else []
 
-    def unknown(self, snapshots: str, *, feedback: bool) -> UnknownPersonError:
+    def unknown_error(self, snapshots: str, *, feedback: bool) -> UnknownPersonError:
         """Return the error for a person that no source has. Its message doesn't repeat an address.
 
         Args:

@@ -9,7 +9,7 @@ from campaign_sync.domain.consent import ConsentEvent, current_consent
 from campaign_sync.domain.feedback import Attribution
 from campaign_sync.domain.membership import MembershipExplanation, Rejection
 from campaign_sync.domain.suppression_reasons import SuppressionReason
-from campaign_sync.inquiry.sources import SentRow
+from campaign_sync.inquiry.list_archive import SentRow
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.crm_write_backs import WriteBackRecord
 from campaign_sync.storage.replacement_history import ProvenList
@@ -125,7 +125,7 @@ class PersonReport:
     """As the CRM spells it, empty if it has none; None if the CRM doesn't have the person."""
     lists: Sequence[PersonListReport]
     last_sent: ProvenList | None = None
-    """The last list they were sent to, if no list of now has them any more."""
+    """The last list they were sent to, if no current list has them any more."""
 
     @property
     def known(self) -> bool:

@@ -10,7 +10,7 @@ from campaign_sync.domain.membership import Members, absence_reason
 from campaign_sync.domain.rejection import describe_reason
 from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.inquiry.errors import NothingToCompareError
-from campaign_sync.inquiry.sources import ListArchive
+from campaign_sync.inquiry.list_archive import ListArchive
 from campaign_sync.storage.replacement_history import ProvenList
 
 NOT_SELECTED = "no longer selected"
@@ -62,13 +62,13 @@ def compare_proofs(
         FileStorageError: a snapshot can't be read.
     """
     proofs = archive.state.replacement_history.proven(mandator, name)
-    before, after = _choose(proofs, days, zone, f"{mandator}/{name}")
+    before, after = _choose_proofs(proofs, days, zone, f"{mandator}/{name}")
     (old, _), (new, keys_after) = _members(archive, before), _members(archive, after)
     difference = compare_lists(old.rows, new.rows)
-    ledger = archive.state.replacement_history.explanations(after)
+    rejections = archive.state.replacement_history.explanations(after)
 
     def why(key: str) -> str:
-        rejection = absence_reason(ledger.get(key, []), after, in_snapshot=key in keys_after)
+        rejection = absence_reason(rejections.get(key, []), after, in_snapshot=key in keys_after)
         return f"{rejection.stage}: {describe_reason(rejection.reason)}" if rejection else NOT_SELECTED
 
     changes = [
@@ -90,12 +90,12 @@ def _members(archive: ListArchive, proven: ProvenList) -> tuple[Members, set[str
     return archive.list_members(snapshot, proven), set(entity_keys(snapshot))
 
 
-def _choose(
+def _choose_proofs(
     proofs: Sequence[ProvenList], days: Sequence[date], zone: ZoneInfo, title: str
 ) -> tuple[ProvenList, ProvenList]:
     """Return the two proofs to compare, the older first: of each day the last one."""
     by_day = {proof.proven_at.astimezone(zone).date(): proof for proof in reversed(proofs)}
-    days_proven = f"{title} was {f'proven on {_ranges(sorted(by_day))}' if by_day else 'never proven'}"
+    days_proven = f"{title} was {f'proven on {_date_ranges(sorted(by_day))}' if by_day else 'never proven'}"
     missing = [str(day) for day in days if day not in by_day]
     if missing:
         raise NothingToCompareError(f"there is no proof of {' or '.join(missing)}: {days_proven}")
@@ -108,7 +108,7 @@ def _choose(
     return pair[0], pair[1]
 
 
-def _ranges(days: Sequence[date]) -> str:
+def _date_ranges(days: Sequence[date]) -> str:
     """Return days as text, consecutive ones as a range."""
     ranges: list[tuple[date, date]] = []
     for day in days:

@@ -34,6 +34,11 @@ class ListSettings:
         return Pick(self.recipient_list.select.kind, self.recipient_list.select.name)
 
     @property
+    def pick_title(self) -> str:
+        """Kind and name of that report or marketing list, for people to read."""
+        return f"{self.pick.kind.replace('_', ' ')} “{self.pick.name}”"
+
+    @property
     def display_name(self) -> str:
         """What people call the list; for pages and reports, never for keys and paths."""
         return self.recipient_list.display_name(self.name)

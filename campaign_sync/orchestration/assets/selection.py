@@ -45,7 +45,6 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "<list>_selection"]`: picked people with a granted consent and a usable address."""
     mandator, opt_in_id = settings.mandator, settings.schema.opt_in_id
     key = asset_key(mandator, AssetKind.SELECTION, settings.name)
-    pick_kind = settings.pick.kind.replace("_", " ")
 
     @dg.asset(
         key=key,
@@ -56,7 +55,7 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
         dagster_type=FRAME,
         description=asset_description(
             f"Who “{settings.display_name}” of {settings.mandator_display_name} is for: everybody in the CRM's "
-            f"{pick_kind} “{settings.pick.name}” whose consent {opt_in_id} is granted and whom nothing suppresses.",
+            f"{settings.pick_title} whose consent {opt_in_id} is granted and whom nothing suppresses.",
             "people in the CRM. Picked are all that the CRM names, selected those that remain, rejected "
             "the others, by reason.",
             "the CRM couldn't be read, or what the list asks of it isn't there. The run's error names it. The list "

@@ -1,16 +1,14 @@
-"""Tables in the terminal, and the table of lists that answers about one person are printed in."""
+"""The table of recipient lists in which `why` and `prove` print their answers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from rich import box
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
-from campaign_sync.domain.consent import UNDATED
+from campaign_sync.cli.output import plain_table
 from campaign_sync.replacement.list_settings import ListSettings
 
 Line = tuple[str, str]
@@ -19,27 +17,9 @@ Line = tuple[str, str]
 _MARKS = {True: Text("✓ yes", "green"), False: Text("✗ no", "red"), None: Text("?", "yellow")}
 
 
-def plain_table(*columns: str | Column, title: str | None = None) -> Table:
-    """Return an empty table with a line below its headings and no frame."""
-    return Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-
-
-@dataclass(frozen=True)
-class LocalTime:
-    """Writes moments in a mandator's time zone."""
-
-    zone: ZoneInfo
-
-    def __call__(self, moment: datetime) -> str:
-        """Return day and minute, or words for a moment that isn't known."""
-        if moment >= UNDATED:
-            return "at a time that isn't known or never comes"
-        return f"{moment.astimezone(self.zone):%Y-%m-%d %H:%M}"
-
-
 @dataclass(frozen=True)
 class ListSection:
-    """The lines about one person in one list."""
+    """What is printed about one person in one list."""
 
     settings: ListSettings
     zone: ZoneInfo

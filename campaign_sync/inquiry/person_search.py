@@ -1,6 +1,6 @@
 """The search for a person in the CRM, in the snapshots of the lists and in the rejections.
 
-`explain_memberships` and `prove_consents` are two views of one model: both return `PersonReport`s.
+`report_memberships` serves `why` and `report_memberships_on` serves `prove`: both return `PersonReport`s.
 """
 
 from collections.abc import Collection, Sequence
@@ -25,58 +25,58 @@ from campaign_sync.storage.files import FileStorageError
 from campaign_sync.storage.replacement_history import ProvenList
 
 SNAPSHOTS_SEARCHED = 30
-"""The snapshots of each list that are searched for people whom neither the CRM nor the lists of now have."""
+"""How many snapshots of each list are searched for people whom neither the CRM nor the current lists have."""
 
 
-def explain_memberships(sources: Sources, query: PersonQuery) -> list[PersonReport]:
-    """Return what is known now of all people whom the query names, in all lists.
+def report_memberships(sources: Sources, query: PersonQuery) -> list[PersonReport]:
+    """Return whether the people whom the query names are in each list of each mandator, and why or why not.
 
-    If neither the CRM nor the lists of now have them, earlier snapshots are searched, then the vendor's feedback.
+    If neither the CRM nor the current lists have them, earlier snapshots are searched, then the vendor's feedback.
 
     Raises:
         UnknownPersonError: none of these has them.
     """
-    search = _Search(sources, sources.all_list_settings, None)
-    reports = search.people(query) or search.former_recipients(query) or search.unmatched_address(query)
+    search = _PersonSearch(sources, sources.all_list_settings, None)
+    reports = search.find(query) or search.find_former_recipients(query) or search.find_unmatched_address(query)
     if not reports:
-        raise query.unknown(f"the last {SNAPSHOTS_SEARCHED} snapshots of any list", feedback=True)
+        raise query.unknown_error(f"the last {SNAPSHOTS_SEARCHED} snapshots of any list", feedback=True)
     return reports
 
 
-def prove_consents(
-    sources: Sources, query: PersonQuery, lists: Collection[tuple[str, str]], day: date | None
+def report_memberships_on(
+    sources: Sources, query: PersonQuery, day: date | None, lists: Collection[tuple[str, str]]
 ) -> list[PersonReport]:
-    """Return what was known of all people whom the query names at the end of a day, and what is known now.
+    """Return whether the people whom the query names were in these lists at the end of a day, and whether they are now.
 
     Args:
         sources: where to search.
         query: the people.
-        lists: keys of mandator and list.
         day: a day in each mandator's time zone; None for now.
+        lists: keys of mandator and list.
 
     Raises:
         UnknownPersonError: neither the CRM nor the snapshots of that day and of now have them.
         FutureDayError: the day lies ahead.
     """
     chosen = [settings for settings in sources.all_list_settings if (settings.mandator, settings.name) in lists]
-    reports = _Search(sources, chosen, day).people(query)
+    reports = _PersonSearch(sources, chosen, day).find(query)
     if not reports:
         snapshots = f"of {day} or of today" if day else "in force now; ask for the day in question with --at"
-        raise query.unknown(f"the snapshots {snapshots}", feedback=False)
+        raise query.unknown_error(f"the snapshots {snapshots}", feedback=False)
     return reports
 
 
 @dataclass(frozen=True)
-class _SearchedList:
-    """A list at the moment asked for, and now, with the rows about the people asked for."""
+class _ListStates:
+    """A list at the moment asked for, and now."""
 
     settings: ListSettings
     then: ListState
     now: ListState
 
 
-class _Search:
-    """One search, with the CRM as it is at one moment."""
+class _PersonSearch:
+    """A search for people in some lists, at the end of a day and now."""
 
     def __init__(self, sources: Sources, list_settings: Sequence[ListSettings], day: date | None) -> None:
         self._sources, self._list_settings = sources, list_settings
@@ -85,18 +85,18 @@ class _Search:
         self._zones = {key: mandator.zone for key, mandator in sources.configuration.mandators.items()}
         self._moments = {key: _end_of(day, zone, self._now) for key, zone in self._zones.items()}
 
-    def people(self, query: PersonQuery) -> list[PersonReport]:
-        """Return those whom the CRM, the snapshots or the rejections have."""
+    def find(self, query: PersonQuery) -> list[PersonReport]:
+        """Return those whom the CRM, the snapshots or the rejections know."""
         in_crm = query.entities or self._crm.entities_with(query.address or "")
-        lists = self._lists(query.address, in_crm)
-        everyone = _with_people_of(in_crm, *(state.rows for entry in lists for state in (entry.then, entry.now)))
-        if len(everyone) > len(in_crm):  # people found by an old address may be in other lists under another address
-            lists = self._lists(None, everyone)
-        reports = (self._report(entity, lists) for entity in everyone)
+        lists = self._states_of_lists(query.address, in_crm)
+        people = _unique_people(in_crm, *(state.rows for entry in lists for state in (entry.then, entry.now)))
+        if len(people) > len(in_crm):  # who was found by an old address may be in other lists under another address
+            lists = self._states_of_lists(None, people)
+        reports = (self._report(entity, lists) for entity in people)
         return [report for report in reports if report.known]
 
-    def former_recipients(self, query: PersonQuery) -> list[PersonReport]:
-        """Return those in the newest earlier snapshot that has any of them."""
+    def find_former_recipients(self, query: PersonQuery) -> list[PersonReport]:
+        """Return those whom the newest earlier snapshot with any of them has."""
         earlier = [
             proven
             for settings in self._list_settings
@@ -108,35 +108,35 @@ class _Search:
             except FileStorageError:  # old snapshots may have been deleted
                 continue
             if rows:
-                people = _with_people_of([], rows)
-                lists = self._lists(None, people)
+                people = _unique_people([], rows)
+                lists = self._states_of_lists(None, people)
                 return [replace(self._report(entity, lists), last_sent=proven) for entity in people]
         return []
 
-    def unmatched_address(self, query: PersonQuery) -> list[PersonReport]:
+    def find_unmatched_address(self, query: PersonQuery) -> list[PersonReport]:
         """Return the report on an address that only the vendor's feedback or the CRM's bounces have."""
         if query.address is None:
             return []
-        lists = self._lists(query.address, [])
+        lists = self._states_of_lists(query.address, [])
         reports = [self._list_report(None, None, query.address, [], entry) for entry in lists]
         return [PersonReport(None, None, reports)] if any(report.suppression_reasons for report in reports) else []
 
-    def _lists(self, address: str | None, people: Collection[Entity]) -> list[_SearchedList]:
-        return [self._list(settings, address, people) for settings in self._list_settings]
+    def _states_of_lists(self, address: str | None, people: Collection[Entity]) -> list[_ListStates]:
+        return [self._list_states(settings, address, people) for settings in self._list_settings]
 
-    def _list(self, settings: ListSettings, address: str | None, people: Collection[Entity]) -> _SearchedList:
+    def _list_states(self, settings: ListSettings, address: str | None, people: Collection[Entity]) -> _ListStates:
         moment = self._moments[settings.mandator]
         proofs = self._state.replacement_history.proven(settings.mandator, settings.name)
         newest = next(iter(proofs), None)
-        now = self._list_state(settings, newest, self._now, address, people)
+        now = self._state_until(settings, newest, self._now, address, people)
         if moment >= self._now:
-            return _SearchedList(settings, now, now)
+            return _ListStates(settings, now, now)
         proven = next((proof for proof in proofs if proof.proven_at <= moment), None)
         if proven is newest:
-            return _SearchedList(settings, replace(now, cleared_at=self._cleared_at(settings, proven, moment)), now)
-        return _SearchedList(settings, self._list_state(settings, proven, moment, address, people), now)
+            return _ListStates(settings, replace(now, cleared_at=self._cleared_at(settings, proven, moment)), now)
+        return _ListStates(settings, self._state_until(settings, proven, moment, address, people), now)
 
-    def _list_state(
+    def _state_until(
         self,
         settings: ListSettings,
         proven: ProvenList | None,
@@ -156,7 +156,7 @@ class _Search:
         after = proven.proven_at if proven else None
         return self._state.replacement_history.last_cleared(settings.mandator, settings.name, after, moment)
 
-    def _report(self, entity: Entity, lists: Sequence[_SearchedList]) -> PersonReport:
+    def _report(self, entity: Entity, lists: Sequence[_ListStates]) -> PersonReport:
         email, consents = self._crm.email(entity), self._crm.consents(entity)
         reports = [
             self._list_report(
@@ -172,17 +172,18 @@ class _Search:
         email: str | None,
         address: str | None,
         events: Sequence[ConsentEvent],
-        entry: _SearchedList,
+        entry: _ListStates,
     ) -> PersonListReport:
         then, now = self._memberships(entity, entry)
         row = then.row or now.row
         sent_address = row.address if row else address
         current_address = address if email is not None else sent_address
         reasons, sent_address_reasons = (
-            self._suppression_reasons(entry.settings, entity, each_address, current_consent(events))
-            for each_address in (current_address, sent_address)
+            self._suppression_reasons(entry.settings, entity, candidate, current_consent(events))
+            for candidate in (current_address, sent_address)
         )
         written = self._state.write_backs.find(entity, sent_address) if entity else []
+        bounces = [record for record in written if record.bounce_kind in FINAL_BOUNCES]
         still_bounced = any(reason.reason is Reason.BOUNCED for reason in sent_address_reasons)
         return PersonListReport(
             settings=entry.settings,
@@ -194,13 +195,13 @@ class _Search:
             suppression_reasons=reasons,
             sent_address_reasons=sent_address_reasons,
             origins={record.event_id: self._origin(record) for record in written if record.event_id},
-            reset_bounces=[] if still_bounced else [each for each in written if each.bounce_kind in FINAL_BOUNCES],
+            reset_bounces=[] if still_bounced else bounces,
         )
 
-    def _memberships(self, entity: Entity | None, entry: _SearchedList) -> tuple[ListMembership, ListMembership]:
+    def _memberships(self, entity: Entity | None, entry: _ListStates) -> tuple[ListMembership, ListMembership]:
         people = [entity] if entity else []
-        ledger = self._state.replacement_history.rejections(entry.settings.mandator, entry.settings.name, people)
-        rejections = ledger.get(str(entity), [])
+        settings, history = entry.settings, self._state.replacement_history
+        rejections = history.rejections(settings.mandator, settings.name, people).get(str(entity), [])
 
         def membership(state: ListState) -> ListMembership:
             row = state.rows.get(str(entity))
@@ -238,7 +239,7 @@ def _end_of(day: date | None, zone: ZoneInfo, now: datetime) -> datetime:
     return min(now, midnight - timedelta(microseconds=1))
 
 
-def _with_people_of(people: Collection[Entity], *rows: Collection[str]) -> list[Entity]:
-    """Return these people and those whose keys are given, each once."""
-    named = [Entity.parse(key) for keys in rows for key in keys]
-    return list(dict.fromkeys([*people, *(entity for entity in named if entity)]))
+def _unique_people(people: Collection[Entity], *keys: Collection[str]) -> list[Entity]:
+    """Return these people and those whose keys are given, without repetitions."""
+    parsed = [Entity.parse(key) for group in keys for key in group]
+    return list(dict.fromkeys([*people, *(entity for entity in parsed if entity)]))

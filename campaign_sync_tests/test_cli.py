@@ -263,7 +263,7 @@ def test_a_port_in_use_is_reported_before_a_day_is_simulated(tmp_path: Path) -> 
         done = campaign_sync(tmp_path, "demo", "--ui", "--port", str(server.getsockname()[1]))
 
     assert done.returncode == 2
-    assert "is taken" in done.stderr
+    assert "is in use" in done.stderr
     assert not (tmp_path / ".campaign_sync").exists()
 
 

@@ -46,10 +46,10 @@ def test_no_second_daemon_is_started_on_an_instance_that_has_one(
 
 def test_in_production_no_message_suggests_to_start_another_ui(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    assert NextSteps.here("campaign-sync run nord").look == "`campaign-sync dev`"
+    assert NextSteps.for_instance("campaign-sync run nord").ui == "`campaign-sync dev`"
     monkeypatch.setenv("DAGSTER_HOME", "/opt/campaign_sync/dagster")
-    advice = NextSteps.here("campaign-sync run nord")
-    assert "campaign-sync dev" not in advice.look + advice.if_dead
+    next_steps = NextSteps.for_instance("campaign-sync run nord")
+    assert "campaign-sync dev" not in next_steps.ui + next_steps.if_dead
 
 
 @pytest.mark.parametrize("given", ["{env: URL_OF_DAGSTER}", "$URL"])

@@ -16,11 +16,13 @@ from campaign_sync.cli.diff import print_difference
 from campaign_sync.cli.error_handling import SOMETHING_FAILED, exit_code_of
 from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.schema import contact, marketing_list_member
+from campaign_sync.domain.rejection import Reason, describe_reason
 from campaign_sync.inquiry.errors import NothingToCompareError
 from campaign_sync_tests.installation import NORD, Installation, running_installation
 from campaign_sync_tests.test_cli import campaign_sync
 from campaign_sync_tests.time_travel import let_days_pass
 
+WITHDRAWN = f"selection: {describe_reason(Reason.CONSENT_WITHDRAWN)}"
 HOURS_AGO = datetime.now(UTC) - timedelta(hours=3)
 
 
@@ -72,7 +74,7 @@ def test_people_who_joined_left_or_changed_are_counted_with_reasons_and_columns(
     assert printed[4:13] == [
         ["left", "3"],
         ["no longer selected", "1"],
-        ["selection: withdrew the consent, or a person with the same address did", "1"],
+        [WITHDRAWN, "1"],
         ["vendor: a filter at the vendor refused the row", "1"],
         ["joined", "1"],
         ["changed", "2"],
@@ -99,7 +101,7 @@ def test_the_csv_file_has_all_people_by_their_crm_ids_alone(installation: Instal
     assert rows == [
         ["entity", "change", "why", "columns"],
         ["contact:c1", "left", "no longer selected", ""],
-        ["contact:c2", "left", "selection: withdrew the consent, or a person with the same address did", ""],
+        ["contact:c2", "left", WITHDRAWN, ""],
         ["contact:c3", "left", "vendor: a filter at the vendor refused the row", ""],
         ["contact:c6", "joined", "", ""],
         ["contact:c4", "changed", "", "Ort; Vorname"],

@@ -12,6 +12,7 @@ from rich.console import Console
 from campaign_sync.cli.error_handling import SOMETHING_FAILED, exit_code_of
 from campaign_sync.cli.why import print_why
 from campaign_sync.crm.sql import schema
+from campaign_sync.domain.rejection import Reason, describe_reason
 from campaign_sync.inquiry.errors import InquiryError
 from campaign_sync_tests.installation import NORD, SUED, Installation, running_installation
 from campaign_sync_tests.test_cli import campaign_sync
@@ -135,7 +136,7 @@ def test_a_rejection_by_a_later_run_without_a_proof_is_shown_as_newer(installati
     lines = of_list(output_of(installation, "contact:c1"))
     assert lines[0] == ["✓ yes"]
     (since,) = (text for label, text in lines[1:] if label == "since")
-    assert since.startswith("selection: withdrew the consent, or a person with the same address did; ")
+    assert since.startswith(f"selection: {describe_reason(Reason.CONSENT_WITHDRAWN)}; ")
 
 
 def test_former_reasons_come_last_with_their_dates(installation: Installation) -> None:

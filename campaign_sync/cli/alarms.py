@@ -1,18 +1,18 @@
-"""What is wrong now, and whether alarms reach people."""
+"""`campaign-sync alarms`: what is wrong now, and whether alarms are delivered."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from campaign_sync.alerts.channel import ChannelError
 from campaign_sync.alerts.dispatch import channels
 from campaign_sync.alerts.messages import moment
 from campaign_sync.cli.dagster_instance import known_attempts
+from campaign_sync.cli.output import plain_table, print_problem, print_success, print_warning
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import format_duration
 from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, incident_location
@@ -21,103 +21,109 @@ from campaign_sync.orchestration.deadlines import planned_expectations
 from campaign_sync.replacement.list_readiness import judge_lists
 from campaign_sync.storage.state import State
 
-_LOOKS_EVERY = timedelta(minutes=5)
-"""An alarm sensor that has looked within this time is at work: it looks every minute."""
+_SENSOR_OVERDUE = timedelta(minutes=5)
+"""An alarm sensor that hasn't run for longer isn't running: it is due every minute."""
+
+_Row = tuple[str, str, str]
+"""Where, since when, what."""
 
 
 def show_incidents(configuration: Configuration, console: Console) -> bool:
-    """Tell what the alarm sensors have found and isn't over, and how each list stands now.
+    """Print the open incidents, and the lists that aren't ready. Returns whether nothing is wrong.
 
-    Returns whether nothing is wrong, as far as somebody has looked: who can't know doesn't say so.
+    Without alarm sensors that run, whether something is wrong is unknown, which counts as wrong.
     """
     now = datetime.now(UTC)
-    rows: list[tuple[str, str, str]] = []
+    rows: list[_Row] = []
     unwatched: list[str] = []
     with State(configuration.storage.state_url.get_secret_value()) as state:
         for mandator, settings in configuration.mandators.items():
-            known = state.incidents.open(mandator)
-            rows += [
-                (incident_location(one), moment(one.since, settings.zone), f"{one.what} {one.remedy}")
-                for one in known.values()
-            ]
-            attempts = known_attempts(configuration, mandator)
-            for judged in judge_lists(
-                configuration, mandator, state, attempts, now, planned_expectations(settings, now)
-            ):
-                status, drift = judged.status, judged.drift
-                where = f"{mandator}/{judged.name}"
-                if status.readiness is not Readiness.READY and Subject.of_list(judged.name) not in known:
-                    since = moment(status.since, settings.zone) if status.since else ""
-                    rows.append((where, since, f"The list {status.message}."))
-                if drift and drift.not_checked_since:
-                    told = f"It can't be seen whether the list is still as it was proven: {drift.not_checked_because}"
-                    rows.append((where, moment(drift.not_checked_since, settings.zone), told))
-            if unseen := _unwatched(mandator, settings, state.incidents.last_checked(mandator), now):
-                unwatched.append(unseen)
+            rows += _incident_rows(settings, state.incidents.open(mandator).values())
+            rows += _list_rows(configuration, mandator, state, now)
+            if warning := _sensor_warning(mandator, settings, state.incidents.last_checked(mandator), now):
+                unwatched.append(warning)
     if rows:
         console.print(_table(rows))
-    for told in unwatched:
-        console.print(f"! {told}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    for warning in unwatched:
+        print_warning(console, warning)
     if not rows and not unwatched:
-        console.print("Nothing is wrong: the alarm sensors have looked, and all lists are as planned.")
+        console.print("Nothing is wrong: the alarm sensors are running, and all lists are as planned.")
     return not rows and not unwatched
 
 
-def _unwatched(mandator: str, settings: MandatorSettings, looked_at: datetime | None, now: datetime) -> str | None:
-    """Why nobody would be told of incidents; None where the alarm sensor is at work."""
+def _incident_rows(settings: MandatorSettings, incidents: Iterable[Incident]) -> Iterator[_Row]:
+    for incident in incidents:
+        yield incident_location(incident), moment(incident.since, settings.zone), f"{incident.what} {incident.remedy}"
+
+
+def _list_rows(configuration: Configuration, mandator: str, state: State, now: datetime) -> Iterator[_Row]:
+    """Yield the lists that aren't ready and have no incident yet, and those that can't be checked for changes."""
+    settings, known = configuration.mandators[mandator], state.incidents.open(mandator)
+    attempts = known_attempts(configuration, mandator)
+    for judged in judge_lists(configuration, mandator, state, attempts, now, planned_expectations(settings, now)):
+        status, drift = judged.status, judged.drift
+        where = f"{mandator}/{judged.name}"
+        if status.readiness is not Readiness.READY and Subject.of_list(judged.name) not in known:
+            since = moment(status.since, settings.zone) if status.since else ""
+            yield where, since, f"The list {status.message}."
+        if drift and drift.not_checked_since:
+            what = f"It can't be seen whether the list is still as it was proven: {drift.not_checked_because}"
+            yield where, moment(drift.not_checked_since, settings.zone), what
+
+
+def _sensor_warning(
+    mandator: str, settings: MandatorSettings, checked_at: datetime | None, now: datetime
+) -> str | None:
+    """Return why no alarm would be sent about incidents; None if the alarm sensor is running."""
     if not settings.automation.alarms:
         return (
-            f"nobody looks for incidents of {mandator}: its alarm sensor is switched off "
+            f"incidents of {mandator} aren't checked: its alarm sensor is switched off "
             f"(mandators.{mandator}.automation.alarms)"
         )
     remedy = f"see whether Dagster's daemon runs, and whether the sensor {mandator}_alarms is on and green"
-    if looked_at is None:
-        return f"nobody has looked for incidents of {mandator} yet; {remedy}"
-    if now - looked_at > _LOOKS_EVERY:
+    if checked_at is None:
+        return f"incidents of {mandator} haven't been checked yet; {remedy}"
+    if now - checked_at > _SENSOR_OVERDUE:
         return (
-            f"nobody has looked for incidents of {mandator} since {moment(looked_at, settings.zone)}, "
-            f"{format_duration(now - looked_at)} ago; {remedy}"
+            f"incidents of {mandator} haven't been checked since {moment(checked_at, settings.zone)}, "
+            f"{format_duration(now - checked_at)} ago; {remedy}"
         )
     return None
 
 
-def _table(rows: Sequence[tuple[str, str, str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("where", "since", "what"):
-        table.add_column(title, overflow="fold")
+def _table(rows: Sequence[_Row]) -> Table:
+    table = plain_table(*(Column(title, overflow="fold") for title in ("where", "since", "what")))
     for where, since, what in rows:
         table.add_row(Text(where), since, Text(what))
     return table
 
 
 def send_test_notices(configuration: Configuration, console: Console) -> bool:
-    """Send a test to everybody whom alarms of each mandator go to. Returns whether every channel took it."""
-    taken = True
+    """Send a test through all channels of each mandator. Returns whether every channel accepted it."""
+    all_accepted = True
     for mandator in configuration.mandators:
         for channel in channels(configuration, mandator, lambda: logging.getLogger("campaign_sync.alerts")):
             if channel.name == "log":
                 continue
             try:
-                channel.send(Notice(NoticeKind.TEST, _nothing(mandator)))
+                channel.send(Notice(NoticeKind.TEST, _test_incident(mandator)))
             except ChannelError as error:
-                taken = False
-                console.print(f"✗ {mandator}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+                all_accepted = False
+                print_problem(console, f"{mandator}: {error}")
             else:
-                console.print(f"✓ {mandator}: {channel.name} took a test", style="green", highlight=False)
+                print_success(console, f"{mandator}: {channel.name} accepted a test")
     if configuration.alarms.email is None and not configuration.alarms.webhooks and not configuration.alarms.apprise:
-        console.print(
-            "✗ alarms go to the log only; configure alarms.email, alarms.webhooks or alarms.apprise", style="yellow"
-        )
-    return taken
+        print_warning(console, "alarms go to the log only; configure alarms.email, alarms.webhooks or alarms.apprise")
+    return all_accepted
 
 
-def _nothing(mandator: str) -> Incident:
+def _test_incident(mandator: str) -> Incident:
     return Incident(
         mandator,
         Subject("the alarms"),
         IncidentKind.CHECK,
         datetime.now(UTC),
-        "Nothing is wrong: somebody tries whether alarms of campaign_sync reach you.",
-        "They do. Alarms come when a list is incomplete or late, when a run fails, and when feedback grows old.",
+        "Nothing is wrong: this is a test of whether alarms of campaign_sync are delivered to you.",
+        "They are. Alarms are sent when a list is incomplete or late, when a run fails, and when feedback grows old.",
         "/overview",
     )

@@ -1,4 +1,4 @@
-"""What can be typed after `campaign-sync`. Each command parses, calls, and turns the outcome into an exit code."""
+"""The commands of `campaign-sync`: each parses its arguments, calls, and turns the outcome into an exit code."""
 
 import json
 import logging
@@ -23,14 +23,14 @@ from campaign_sync.cli.list_choice import lists_named, require_lists
 from campaign_sync.config import Configuration, Language, configuration_schema, load_configuration
 
 app = typer.Typer(
-    help="Copies CRM reports and marketing lists into Optimizely Campaign recipient lists: a proven full replace.",
+    help="Copies CRM reports and marketing lists into Optimizely Campaign recipient lists, in full, with a proof.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 crm_app = typer.Typer(help="The CRM's side.", no_args_is_help=True)
 config_app = typer.Typer(help="The configuration file.", no_args_is_help=True)
-feedback_app = typer.Typer(help="What the vendor tells about people who left or bounced.", no_args_is_help=True)
+feedback_app = typer.Typer(help="The vendor's feedback: unsubscribes and bounces.", no_args_is_help=True)
 app.add_typer(crm_app, name="crm")
 app.add_typer(config_app, name="config")
 app.add_typer(db_app, name="db")
@@ -38,7 +38,7 @@ app.add_typer(feedback_app, name="feedback")
 
 
 def main() -> None:
-    """The console script. What it and its children write without saying for whom is for its owner alone."""
+    """Run the console script. Files that it and its children create are for their owner alone by default."""
     os.umask(0o077)
     to_terminal = logging.StreamHandler()
     to_terminal.setFormatter(PrintableFormatter(logging.BASIC_FORMAT))
@@ -63,29 +63,29 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Execute the daily full replace of a mandator now, with live progress."""
+    """Execute a mandator's daily replacement now, with live progress."""
     configuration = load_configuration()
     require_lists(configuration, mandator, lists or [])
     for option, reason in (("--accept-size", accept_size), ("--accept-withdrawals", accept_withdrawals)):
         if reason is not None and not (lists and reason.strip()):
             raise CommandError(f"{option} needs a reason, and the lists it is for: --list LIST {option} REASON")
     from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
-    from campaign_sync.cli.run import NextSteps, run_daily_replace
+    from campaign_sync.cli.run import NextSteps, run_daily_replacement
 
     refuse_other_revision(configuration)
     again = " ".join(["campaign-sync run", mandator, *(f"--list {name}" for name in lists or [])])
-    advice = NextSteps.here(again)
+    next_steps = NextSteps.for_instance(again)
     use_instance(EMBEDDED_HOME)
-    outcome = run_daily_replace(
+    all_proven = run_daily_replacement(
         configuration,
         mandator,
         lists,
         Terminal(),
-        advice,
+        next_steps,
         accept_size=accept_size and accept_size.strip(),
         accept_withdrawals=accept_withdrawals and accept_withdrawals.strip(),
     )
-    raise typer.Exit(NOTHING_WRONG if outcome else SOMETHING_FAILED)
+    raise typer.Exit(NOTHING_WRONG if all_proven else SOMETHING_FAILED)
 
 
 @app.command()
@@ -97,7 +97,7 @@ def replay(
         str | None, typer.Option(metavar="REASON", help="Let the list change to an implausible size, this once.")
     ] = None,
 ) -> None:
-    """Refill a list from a proven snapshot, without those who left since, through the same gate as every day."""
+    """Refill a list from a proven snapshot without people suppressed since, after the same checks as every day."""
     configuration = load_configuration()
     require_lists(configuration, mandator, [name])
     from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
@@ -105,10 +105,10 @@ def replay(
     from campaign_sync.cli.run import replay as replay_snapshot
 
     refuse_other_revision(configuration)
-    advice = NextSteps.here(f"campaign-sync replay {mandator} {name}")
+    next_steps = NextSteps.for_instance(f"campaign-sync replay {mandator} {name}")
     use_instance(EMBEDDED_HOME)
-    outcome = replay_snapshot(configuration, mandator, name, snapshot, Terminal(), advice, accept_size=accept_size)
-    raise typer.Exit(NOTHING_WRONG if outcome else SOMETHING_FAILED)
+    proven = replay_snapshot(configuration, mandator, name, snapshot, Terminal(), next_steps, accept_size=accept_size)
+    raise typer.Exit(NOTHING_WRONG if proven else SOMETHING_FAILED)
 
 
 @app.command()
@@ -122,21 +122,21 @@ def check() -> None:
 
 @app.command()
 def alarms(
-    test: Annotated[bool, typer.Option("--test", help="Send a test to everybody whom alarms go to.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Send a test through every channel.")] = False,
 ) -> None:
-    """Tell what is wrong now: what the alarm sensors have found, and how each list stands."""
+    """Show what is wrong now: open incidents, and lists that aren't ready."""
     from campaign_sync.cli.alarms import send_test_notices, show_incidents
 
     configuration = load_configuration()
-    done = send_test_notices(configuration, Terminal()) if test else show_incidents(configuration, Terminal())
-    raise typer.Exit(NOTHING_WRONG if done else SOMETHING_FAILED)
+    action = send_test_notices if test else show_incidents
+    raise typer.Exit(NOTHING_WRONG if action(configuration, Terminal()) else SOMETHING_FAILED)
 
 
 @app.command()
 def why(
     who: Annotated[str, typer.Argument(metavar="WHO", help="An address, or a record of the CRM like contact:4711.")],
 ) -> None:
-    """Tell of every list whether this person is in it; if not, why, and since when."""
+    """Show for every list whether this person is in it; if not, why, and since when."""
     from campaign_sync.cli.why import print_why
 
     print_why(load_configuration(), who, Terminal())
@@ -153,7 +153,7 @@ def prove(
         typer.Option(metavar="DAY", formats=["%Y-%m-%d"], help="The end of that day; now by default."),
     ] = None,
 ) -> None:
-    """Tell on which consent this person was in which list on a day, with the proof, and what happened since."""
+    """Show on which consent this person was in which list on a day, with the proof, and what has happened since."""
     configuration = load_configuration()
     lists = lists_named(configuration, name)
     from campaign_sync.cli.prove import print_proof
@@ -171,9 +171,9 @@ def diff(
             metavar="DAY", formats=["%Y-%m-%d"], help="None: the last two proofs. One: that day and the newest."
         ),
     ] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write everybody who joined, left or changed to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write all people who joined, left or changed to this file.")] = None,
 ) -> None:
-    """Tell who joined a list, who left it and why, and whose values changed, from one proof to another."""
+    """Show who joined a list, who left it and why, and whose values changed, from one proof to another."""
     configuration = load_configuration()
     require_lists(configuration, mandator, [name])
     from campaign_sync.cli.diff import print_difference
@@ -202,7 +202,7 @@ def demo(
     ui: Annotated[bool, typer.Option("--ui", help="Leave sandbox and Dagster's UI running until Ctrl-C.")] = False,
     port: Annotated[int, typer.Option(help="The UI's port.")] = 3000,
 ) -> None:
-    """Replace two demonstration mandators' lists, against a sandbox on this machine. Every further run is a new day."""
+    """Replace the lists of two demonstration mandators in a sandbox on this machine. Every further run is a new day."""
     from campaign_sync.cli.demo import run_demo
 
     if ui:
@@ -256,13 +256,13 @@ def crm_init(
         create_crm(url, responses=responses, exports=exports)
     except UnusableUrlError as error:
         raise CommandError(str(error).replace(URL_SETTING, "--url")) from None
-    typer.echo("The CRM contract's tables are there. docs/crm.md describes them column by column.")
+    typer.echo("The CRM contract's tables exist. docs/crm.md describes them column by column.")
 
 
 @feedback_app.command()
 def sample(
     mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
-    days: Annotated[int, typer.Option(min=1, max=30, help="How many days to look back, by the vendor's clock.")] = 7,
+    days: Annotated[int, typer.Option(min=1, max=30, help="How many days of rows to read, by the vendor's clock.")] = 7,
 ) -> None:
     """Show the first rows of the vendor's closed-loop readers, pseudonymized, and guess their layout."""
     configuration = load_configuration()
@@ -274,7 +274,7 @@ def sample(
 
 @feedback_app.command()
 def unread(mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")]) -> None:
-    """Show where rows of the vendor's feedback are that can't be read, and why. Exit code 1 if there are any."""
+    """Show the imports of feedback with rows that can't be read, and why. Exit code 1 if there are any."""
     configuration = load_configuration()
     require_lists(configuration, mandator)
     from campaign_sync.cli.unread_rows import show_unread
@@ -287,13 +287,13 @@ def unread(mandator: Annotated[str, typer.Argument(help="The mandator's key in t
 def dismiss(
     mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
     import_id: Annotated[str, typer.Argument(help="The id that `feedback unread` shows, or its beginning.")],
-    reason: Annotated[str, typer.Option(help="Why nobody who left is in these rows; it is noted with your name.")],
+    reason: Annotated[str, typer.Option(help="Why these rows contain no unsubscribe; it is recorded with your name.")],
 ) -> None:
-    """Have rows that can't be read asked for no more. They stay kept as they came."""
+    """Dismiss rows that can't be read: they aren't reported any more, and stay kept as they came."""
     configuration = load_configuration()
     require_lists(configuration, mandator)
     if not reason.strip():
-        raise CommandError("--reason says why nobody who left is in these rows")
+        raise CommandError("--reason is empty; say why these rows contain no unsubscribe")
     from campaign_sync.cli.unread_rows import dismiss_unread
 
     dismiss_unread(configuration, mandator, import_id, reason.strip(), Terminal())
@@ -308,13 +308,13 @@ def config_schema() -> None:
 def _require_free(port: int) -> None:
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise CommandError(f"port {port} is taken; choose another with --port")
+            raise CommandError(f"port {port} is in use; choose another with --port")
 
 
 def _language(configuration: Configuration, language: str | None, output: Path | None) -> Language | None:
     known: tuple[Language, ...] = get_args(Language) if output else configuration.reports.languages
-    found = next((one for one in known if one == language), None)
-    if language and found is None:
-        has = ", ".join(known) or "none, see reports.languages"
-        raise CommandError(f"there is no report in {language!r}; there is {has}")
-    return found
+    chosen = next((candidate for candidate in known if candidate == language), None)
+    if language and chosen is None:
+        available = ", ".join(known) or "none, see reports.languages"
+        raise CommandError(f"there is no report in {language!r}; there is {available}")
+    return chosen

@@ -21,17 +21,17 @@ from campaign_sync.sqlite import remedy
 from campaign_sync.storage.private_files import create_private_folder, folder_lock, is_writable, write_atomically
 
 _FORMER_STORAGE = "campaign_sync.automation.event_store"
-"""What earlier versions called the module of the embedded storage, in files that are still there."""
+"""The module of the embedded storage in files that earlier versions wrote."""
 
 EMBEDDED_HOME = Path(".campaign_sync/dagster")
-"""Where the embedded instance lives."""
+"""The folder of the embedded instance."""
 
 
 def use_instance(home: Path) -> None:
-    """Let Dagster, in this process and its children, live in `home`, unless `DAGSTER_HOME` says otherwise.
+    """Use the Dagster instance in `home` in this process and its children, unless `DAGSTER_HOME` names another one.
 
     Raises:
-        CommandError: the instance can't be made or opened.
+        CommandError: the instance can't be created or opened.
     """
     given = os.environ.get("DAGSTER_HOME")
     _refuse_ambiguous_url(Path(given or home))
@@ -39,27 +39,27 @@ def use_instance(home: Path) -> None:
         if not given:
             _prepare(home)
             os.environ["DAGSTER_HOME"] = str(home.resolve())
-        # A brand-new instance creates its tables here: two processes that do so at once can ruin it.
+        # A new instance creates its tables here: two processes that do so at once can damage it.
         with _lock(Path(given or home)), dg.DagsterInstance.get() as instance:
             instance.get_run_records(limit=1)
-    except Exception as error:  # noqa: BLE001 - storage plugins raise what they like
+    except Exception as error:  # noqa: BLE001 - storage plugins raise errors of any class
         reason = without_values(
             str(error).splitlines()[0] if isinstance(error, SQLAlchemyError) else in_one_line(error)
         )
-        helps = (
+        advice = (
             f"correct it, or unset DAGSTER_HOME to use the embedded instance in {home}"
             if given
             else f"correct {home / 'dagster.yaml'}, or remove {home} to begin with an empty instance"
         )
-        told = f"{type(error).__name__}: {reason.rstrip('.')}"
-        helps = remedy(getattr(error, "orig", error)) or helps
-        raise CommandError(f"Dagster's instance in {given or home} can't be used: {told}; {helps}") from None
+        problem = f"{type(error).__name__}: {reason.rstrip('.')}"
+        advice = remedy(getattr(error, "orig", error)) or advice
+        raise CommandError(f"Dagster's instance in {given or home} can't be used: {problem}; {advice}") from None
 
 
 def known_attempts(configuration: Configuration, mandator: str) -> dict[str, Attempt] | None:
-    """The newest run that was to replace each list of a mandator; None where Dagster's instance can't be asked.
+    """Return the newest run that was to replace each list of a mandator; None if Dagster's instance can't be read.
 
-    None is made for that: what never ran here knows nothing.
+    No instance is created for that.
     """
     if not os.environ.get("DAGSTER_HOME") and not EMBEDDED_HOME.exists():
         return None
@@ -72,14 +72,10 @@ def known_attempts(configuration: Configuration, mandator: str) -> dict[str, Att
 
 
 def refuse_second_daemon(home: str) -> None:
-    """Make sure that no daemon is at this instance: two would start everything twice.
-
-    Raises:
-        CommandError: one has given a sign of life within the last minute.
-    """
+    """Raise CommandError if a daemon of this instance had a heartbeat in the last minute: two start every run twice."""
     with dg.DagsterInstance.get() as instance:
-        beats = [one.timestamp for one in instance.get_daemon_heartbeats().values()]
-    if any(time.time() - beat < 60 for beat in beats):
+        heartbeats = instance.get_daemon_heartbeats().values()
+    if any(time.time() - heartbeat.timestamp < 60 for heartbeat in heartbeats):
         raise CommandError(
             f"a daemon is running on Dagster's instance in {home} already, and a second one would start every run "
             "twice; open the UI of its webserver instead, or unset DAGSTER_HOME to use an instance of your own"
@@ -87,11 +83,11 @@ def refuse_second_daemon(home: str) -> None:
 
 
 def _refuse_ambiguous_url(home: Path) -> None:
-    """Keep Dagster from a database URL of which its own messages would name a piece of the password as the host."""
+    """Raise CommandError if Dagster could read a part of the password in a database URL as the host, and show it."""
     try:
         settings = yaml.safe_load((home / "dagster.yaml").read_text())
     except (OSError, ValueError, yaml.YAMLError):
-        return  # Dagster says so, or makes one
+        return  # Dagster reports it, or creates the file
     for key, url in _entries(settings):
         if isinstance(url, dict):
             url = os.environ.get(str(url.get("env")))
@@ -107,7 +103,7 @@ def _entries(settings: object) -> Iterator[tuple[object, object]]:
 
 
 def _lock(home: Path) -> AbstractContextManager[None]:
-    """The lock of an instance's folder; none where the folder doesn't hold what could be ruined, as in production."""
+    """Return the lock of an instance's folder; none if the folder can't be written to, as in production."""
     return folder_lock(home) if home.is_dir() and is_writable(home) else nullcontext()
 
 

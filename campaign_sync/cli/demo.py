@@ -1,4 +1,4 @@
-"""The demonstration: a pretend vendor, a pretend CRM, and real daily replaces between them. Each run is a day."""
+"""`campaign-sync demo`: real daily replacements between a pretend CRM and a pretend vendor. Each run is a day."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from rich.text import Text
 from campaign_sync.cli.dagster_instance import use_instance
 from campaign_sync.cli.dev import dagster_services
 from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
-from campaign_sync.cli.run import NextSteps, run_daily_replace
+from campaign_sync.cli.run import NextSteps, run_daily_replacement
 from campaign_sync.config import Configuration, load_configuration
 from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync.sandbox.demo_crm import advance_demo_crm, create_demo_crm, demo_addresses
@@ -27,58 +27,61 @@ from campaign_sync.storage.private_files import folder_lock, write_atomically
 FOLDER = Path(".campaign_sync/demo")
 
 _CREDENTIALS = {"DEMO_USERNAME": "demo", "DEMO_PASSWORD": "demo"}
-_ADVICE = NextSteps(
+_NEXT_STEPS = NextSteps(
     again="campaign-sync demo",
-    look="`campaign-sync demo --ui`",
-    if_dead="remove .campaign_sync/demo to begin the demonstration anew",
+    ui="`campaign-sync demo --ui`",
+    if_dead="remove .campaign_sync/demo to start the demonstration again",
 )
 _PUBLISHED_LATE = 4
-"""So many of a day's unsubscribes the vendor's export job hasn't written yet: only the vendor itself knows them."""
+"""How many of a day's unsubscribes the vendor's export job hasn't written yet, so that only a live query shows them."""
 
 
 def run_demo(console: Console, ui_port: int | None) -> bool:
-    """Play one day of both mandators; with a port, leave sandbox and UI running. Returns whether all is proven.
+    """Simulate one day of both mandators; with a port, leave sandbox and UI running. Returns whether all is proven.
 
-    Days come one after the other, also where two commands want to play one at once.
+    A second command that is started meanwhile waits, and simulates the next day.
     """
-    with ExitStack() as playing:
+    with ExitStack() as simulation:
         with console.status(f"Waiting for another `campaign-sync demo` in {FOLDER}"):
-            playing.enter_context(folder_lock(FOLDER))
+            simulation.enter_context(folder_lock(FOLDER))
         use_instance(FOLDER / "dagster")
         with _sandbox() as base_url:
-            proven = _play(console, base_url)
-            playing.close()
+            proven = _simulate_day(console, base_url)
+            simulation.close()
             if ui_port is None:
-                _tell_what_next(console)
+                _print_next_steps(console)
             else:
                 _leave_running(console, ui_port)
     return proven
 
 
-def _play(console: Console, base_url: str) -> bool:
-    """Play the next day. Returns whether all lists are proven."""
+def _simulate_day(console: Console, base_url: str) -> bool:
+    """Simulate the next day. Returns whether all lists are proven."""
     configuration_file, day = FOLDER / "campaign_sync.yaml", _next_day()
     configuration_file.write_text((files("campaign_sync.sandbox") / "demo.yaml").read_text())
     os.environ |= _environment(base_url, configuration_file)
     configuration = load_configuration()
-    upgrade_database(configuration.storage.state_url.get_secret_value())  # nobody else's, so nobody is asked
+    upgrade_database(configuration.storage.state_url.get_secret_value())  # the demonstration's own
     console.rule(f"Day {day}")
     with console.status("A night in the CRM and at the vendor" if day > 1 else "Making a CRM of 50,000 people"):
-        _live_through(day, configuration)
+        _change_crm_and_vendor(day, configuration)
     write_atomically(FOLDER / "day", str(day).encode())
-    proven = [run_daily_replace(configuration, each, None, console, _ADVICE) for each in configuration.mandators]
+    proven = [
+        run_daily_replacement(configuration, mandator, None, console, _NEXT_STEPS)
+        for mandator in configuration.mandators
+    ]
     return all(proven)
 
 
 def _next_day() -> int:
-    noted = FOLDER / "day"
-    return int(noted.read_text()) + 1 if noted.exists() else 1
+    file = FOLDER / "day"
+    return int(file.read_text()) + 1 if file.exists() else 1
 
 
-def _yesterday() -> datetime:
-    """When the day before was played."""
-    noted = FOLDER / "day"
-    return datetime.fromtimestamp(noted.stat().st_mtime if noted.exists() else 0, UTC)
+def _previous_day() -> datetime:
+    """Return the moment at which the day before was simulated."""
+    file = FOLDER / "day"
+    return datetime.fromtimestamp(file.stat().st_mtime if file.exists() else 0, UTC)
 
 
 def _environment(base_url: str, configuration_file: Path) -> dict[str, str]:
@@ -95,7 +98,7 @@ def _environment(base_url: str, configuration_file: Path) -> dict[str, str]:
 
 @contextmanager
 def _sandbox() -> Iterator[str]:
-    """The sandbox in a process of its own; yields its base URL."""
+    """Run the sandbox in a process of its own, and yield its base URL."""
     command = [sys.executable, "-m", "campaign_sync.sandbox", "--data", str(FOLDER / "sandbox.db")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - a fixed command
         try:
@@ -107,8 +110,8 @@ def _sandbox() -> Iterator[str]:
             process.terminate()
 
 
-def _live_through(day: int, configuration: Configuration) -> None:
-    """What happened since yesterday: on the first day the CRM and the vendor's lists come into being."""
+def _change_crm_and_vendor(day: int, configuration: Configuration) -> None:
+    """Create the CRM and the vendor's lists on the first day, and change the CRM on every other; publish feedback."""
     crm_url = configuration.crm.url.get_secret_value()
     if day == 1:
         create_demo_crm(crm_url)
@@ -116,12 +119,12 @@ def _live_through(day: int, configuration: Configuration) -> None:
         advance_demo_crm(crm_url, day)
     with closing(VendorState(FOLDER / "sandbox.db")) as vendor:
         if day == 1:
-            _open_lists(vendor, configuration)
+            _create_lists(vendor, configuration)
         for mandator in configuration.mandators:
-            _feedback(vendor, configuration, mandator, day)
+            _publish_feedback(vendor, configuration, mandator, day)
 
 
-def _open_lists(vendor: VendorState, configuration: Configuration) -> None:
+def _create_lists(vendor: VendorState, configuration: Configuration) -> None:
     for mandator, settings in configuration.mandators.items():
         vendor.add_mandator(settings.mandator_id, _CREDENTIALS["DEMO_USERNAME"], _CREDENTIALS["DEMO_PASSWORD"])
         if settings.canary_address:
@@ -133,12 +136,12 @@ def _open_lists(vendor: VendorState, configuration: Configuration) -> None:
             )
 
 
-def _feedback(vendor: VendorState, configuration: Configuration, mandator: str, day: int) -> None:
-    """Let people leave, bounce and be blocked, and let the vendor's export job write most of it down."""
+def _publish_feedback(vendor: VendorState, configuration: Configuration, mandator: str, day: int) -> None:
+    """Let people unsubscribe, bounce and be blocked at the vendor, and publish most of it as feedback."""
     mandator_id = configuration.mandators[mandator].mandator_id
     people = demo_addresses(configuration.crm.url.get_secret_value(), day, mandator)
     now = datetime.now(UTC)
-    happened = str(int(max(now - timedelta(hours=3), _yesterday() + timedelta(seconds=1)).timestamp() * 1000))
+    happened = str(int(max(now - timedelta(hours=3), _previous_day() + timedelta(seconds=1)).timestamp() * 1000))
     for address in people.unsubscribed:
         vendor.unsubscribe(mandator_id, address)
     for address in people.bounced:
@@ -154,13 +157,15 @@ def _feedback(vendor: VendorState, configuration: Configuration, mandator: str, 
 def _leave_running(console: Console, port: int) -> None:
     url = f"http://127.0.0.1:{port}"
     with dagster_services(port) as services:
-        told = f"\nDagster's UI is at {url}/asset-groups in a few seconds. Ctrl-C ends it and the sandbox."
-        console.print(told, soft_wrap=True)
-        webbrowser.open(f"{url}/asset-groups")
+        address = f"{url}/asset-groups"
+        console.print(
+            f"\nDagster's UI is at {address} in a few seconds. Ctrl-C ends it and the sandbox.", soft_wrap=True
+        )
+        webbrowser.open(address)
         services.wait()
 
 
-def _tell_what_next(console: Console) -> None:
+def _print_next_steps(console: Console) -> None:
     console.print(
         Text.from_markup(
             "\n[bold]What next[/bold]\n"

@@ -1,4 +1,4 @@
-"""Dagster's UI and daemon over this product's definitions, on this machine."""
+"""`campaign-sync dev`: Dagster's UI and daemon with this product's definitions, on this machine."""
 
 import signal
 import subprocess
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 _DEFINITIONS = ("--module-name", "campaign_sync.definitions", "--code-server-log-level", "warning")
 
-_PATIENCE_SECONDS = 60
-"""How long a process may take to end, with what it started. A second Ctrl-C shortens it."""
+_STOP_TIMEOUT_SECONDS = 60
+"""How long a process and its children may take to end. A second Ctrl-C ends the wait."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Services:
     processes: list["subprocess.Popen[bytes]"]
 
     def wait(self) -> int:
-        """Wait until one of them ends, which they do only when something is wrong; returns its exit code."""
+        """Wait until one of them ends, which is always an error. Returns its exit code, at least 1."""
         while True:
             for process in self.processes:
                 code = process.poll()
@@ -30,12 +30,12 @@ class Services:
             time.sleep(0.5)
 
     def stop(self) -> None:
-        """End both, and what they started."""
+        """Terminate both and their children."""
         for process in self.processes:
             process.terminate()
         for process in self.processes:
             try:
-                process.wait(_PATIENCE_SECONDS)
+                process.wait(_STOP_TIMEOUT_SECONDS)
             except (subprocess.TimeoutExpired, KeyboardInterrupt):
                 process.kill()
                 process.wait()
@@ -43,9 +43,9 @@ class Services:
 
 @contextmanager
 def dagster_services(port: int) -> Iterator[Services]:
-    """Webserver, on 127.0.0.1:`port`, and daemon, until Ctrl-C or SIGTERM.
+    """Run the webserver, on 127.0.0.1:`port`, and the daemon until Ctrl-C or SIGTERM.
 
-    Not `dagster dev`, which has a webserver of its own that obeys any website: `campaign_sync.webserver`.
+    `dagster dev` isn't used because its webserver accepts requests of any website; `campaign_sync.webserver` doesn't.
     """
     for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
@@ -58,7 +58,7 @@ def dagster_services(port: int) -> Iterator[Services]:
         try:
             for command, level in ((webserver, "--dagster-log-level"), (daemon, "--log-level")):
                 services.processes.append(
-                    # In sessions of their own, so that Ctrl-C reaches them once: by `stop`.
+                    # In sessions of their own, so that Ctrl-C reaches them only through `stop`.
                     subprocess.Popen(  # noqa: S603 - fixed commands
                         [*python, *command, *_DEFINITIONS, level, "warning"], start_new_session=True
                     )

@@ -1,6 +1,6 @@
-"""The edge: a terminal that no text of others steers; of an error, one red sentence and an exit code.
+"""A terminal that texts of others can't steer; for every expected error, one red sentence and an exit code.
 
-What nobody foresaw keeps its traceback.
+Unexpected errors keep their traceback.
 """
 
 import logging
@@ -21,26 +21,26 @@ NOTHING_WRONG, SOMETHING_FAILED, CONFIGURATION_WRONG = 0, 1, 2
 
 
 class Terminal(Console):
-    """A console that shows texts of the CRM, the vendor and the configuration as they are: they can't steer it.
+    """A console that texts of the CRM, the vendor and the configuration can't steer: they are shown as they are.
 
-    Strings have no markup; `Text.from_markup` is for our own. Characters that steer are shown as escapes.
+    Strings have no markup; `Text.from_markup` is for our own. Control characters are shown as escapes.
     """
 
     def __init__(self, *, stderr: bool = False, soft_wrap: bool = False) -> None:
         super().__init__(stderr=stderr, soft_wrap=soft_wrap, markup=False, emoji=False)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Render as rich does, every text made printable before."""
+        """Render as rich does, with every text made printable before."""
         if isinstance(renderable, str):
             renderable = self.render_str(renderable)
         return super().render(_printable(renderable) if isinstance(renderable, Text) else renderable, options)
 
 
 class PrintableFormatter(logging.Formatter):
-    """Lines of a log on a terminal."""
+    """Formats log records for a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format as ever, and make it printable."""
+        """Return the record as a line, made printable."""
         return printable(super().format(record))
 
 
@@ -48,7 +48,7 @@ _errors = Terminal(stderr=True, soft_wrap=True)
 
 
 class CommandError(CampaignSyncError):
-    """A command can't do its work. The message is for the person who typed it."""
+    """A command can't be executed. The message is for the person who typed it."""
 
     def __init__(self, message: str, exit_code: int = CONFIGURATION_WRONG) -> None:
         super().__init__(message)
@@ -57,7 +57,7 @@ class CommandError(CampaignSyncError):
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """End the process with one sentence for every error that somebody foresaw."""
+    """End the process with one sentence and an exit code on every expected error."""
     try:
         yield
     except Exception as error:
@@ -76,12 +76,12 @@ def _printable(text: Text) -> Text:
 
 
 def in_one_line(error: BaseException) -> str:
-    """The text of somebody else's error, without its line breaks."""
+    """Return the text of another library's error without its line breaks."""
     return " ".join(str(error).split())
 
 
 def without_values(text: str) -> str:
-    """The text of an error about Dagster's settings without the values that it quotes, each `…`."""
+    """Return the text of an error about Dagster's settings with `…` for each value that it quotes."""
     return re.sub(r'\b(value )"[^"]*"|\S*(?:@|://)\S*', r"\1…", text, flags=re.IGNORECASE)
 
 
@@ -93,7 +93,7 @@ def exit_code_of(error: Exception) -> int | None:
         return CONFIGURATION_WRONG
     if isinstance(error, CampaignSyncError):
         return SOMETHING_FAILED
-    # Dagster takes a second to be imported: only those who need it pay.
+    # Importing Dagster takes a second, which only this case needs.
     import yaml
     from dagster import DagsterError
 

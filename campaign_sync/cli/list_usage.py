@@ -1,4 +1,4 @@
-"""What `campaign-sync check` finds out about the use of recipient lists: by which mailings, and who has left them."""
+"""The use of recipient lists, for `campaign-sync check`: mailings that use them, unsubscribe lists of their own."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
@@ -14,27 +14,27 @@ from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.mailing_interlock import SMART_CAMPAIGN, quoted_name
 
 Finding = tuple[bool | None, str]
-"""Whether it is good (None for what should be known), and what was found."""
+"""Whether it is as it should be (None for what should be known), and the summary."""
 
 PEOPLE = 10_000
-"""The most people asked about for each list."""
+"""How many people are asked about for each list at most."""
 
 MAILINGS = 200
-"""The most mailings of one type and status that are looked at."""
+"""How many mailings of one type and status are read at most."""
 
 _TYPES = ("regular", "split", SMART_CAMPAIGN, "event", "confirmation", "template")
 _STATUSES = ("SENDING", "NEW", "ACTIVATION_REQUIRED")
 
 _UNDOCUMENTED = (
     "what the vendor answers about a recipient list with its own unsubscribe list for people on the client's isn't "
-    "documented; whoever is on no recipient list's own is kept out"
+    "documented; people on no recipient list's own are kept out"
 )
 
 
 def mailings_by_list(vendor: Optimizely, list_ids: Collection[int]) -> dict[int, Finding]:
-    """By recipient list, the mailings of every type that use it, are being sent or are still to be.
+    """Return by recipient list which mailings of every type use it and are being sent or still to be sent.
 
-    Types and statuses that the vendor doesn't know are left out, and so are those that it keeps to itself.
+    Types and statuses that the vendor doesn't know or doesn't give out are left out.
     """
     uses: defaultdict[int, list[str]] = defaultdict(list)
     campaigns, lists_of = set[int](), MailingRecipientLists(lambda: vendor)
@@ -45,17 +45,17 @@ def mailings_by_list(vendor: Optimizely, list_ids: Collection[int]) -> dict[int,
                     uses[list_id].append(f"{mailing_type} {mailing_id}{quoted_name(vendor, mailing_id)} ({status})")
                     if (mailing_type, status) == (SMART_CAMPAIGN, "SENDING"):
                         campaigns.add(list_id)
-    return {list_id: _used(uses[list_id], list_id in campaigns) for list_id in list_ids}
+    return {list_id: _usage(uses[list_id], list_id in campaigns) for list_id in list_ids}
 
 
-def _used(uses: list[str], by_campaign: bool) -> Finding:
+def _usage(uses: list[str], by_campaign: bool) -> Finding:
     if not uses:
         return True, "no mailing that is new or being sent uses it"
-    found = f"used by {', '.join(uses)}"
+    summary = f"used by {', '.join(uses)}"
     if not by_campaign:
-        return True, found
+        return True, summary
     advice = "a Smart Campaign that is being sent may find it empty while it is replaced; with strategy: differential"
-    return None, f"{found}; {advice} it never is"
+    return None, f"{summary}; {advice} it never is"
 
 
 def _ids(vendor: Optimizely, mailing_type: str, status: str) -> list[int]:
@@ -66,38 +66,40 @@ def _ids(vendor: Optimizely, mailing_type: str, status: str) -> list[int]:
 
 
 def unsubscribe_lists_of(settings: ListSettings, vendor: Optimizely, crm: CrmSnapshot) -> Finding | None:
-    """Whether the list has an unsubscribe list of its own, shown by people who left; None where nobody did.
+    """Return whether the list has an unsubscribe list of its own; None if no unsubscribe of its people shows that.
 
-    Asked about are people whom the CRM picks for it, and whom it holds where the vendor gives out their ids.
+    The vendor is asked about people whom the CRM picks for the list and, if it gives out ids, about those in it.
     """
-    asked = sorted(set(islice(_people(settings, vendor, crm), PEOPLE)))
-    own, some = unsubscribed_flags(vendor, settings.recipient_list_id, asked)
-    elsewhere = [each for each, of_list, of_some in zip(asked, own, some, strict=True) if of_some and not of_list]
+    ids = sorted(set(islice(_recipient_ids(settings, vendor, crm), PEOPLE)))
+    on_own, on_any = unsubscribed_flags(vendor, settings.recipient_list_id, ids)
+    on_others_only = [
+        recipient_id for recipient_id, own, any_list in zip(ids, on_own, on_any, strict=True) if any_list and not own
+    ]
     place = f"mandators.{settings.mandator}.unsubscribe_lists"
     per_list = settings.has_own_unsubscribe_list
     if vendor.unsubscribes.refuses_list_queries:
-        consequence = (
-            "everybody on any unsubscribe list is kept out" if per_list else "whether it has its own is unknown"
-        )
-        found = "the vendor doesn't say who has left this list (Unsubscribe.containsAllByRecipientList is refused)"
-        return (None, f"{found}, so {consequence}; have its support allow it") if per_list or any(some) else None
-    of_others = sum(bool(lists) for lists in lists_left(vendor, elsewhere, rows_name_opt_ins=False).values())
+        consequence = "people on any unsubscribe list are kept out" if per_list else "whether it has its own is unknown"
+        if not per_list and not any(on_any):
+            return None
+        problem = "the vendor doesn't say who has left this list (Unsubscribe.containsAllByRecipientList is refused)"
+        return None, f"{problem}, so {consequence}; have its support allow it"
+    of_others = sum(bool(lists) for lists in lists_left(vendor, on_others_only, rows_name_opt_ins=False).values())
     if of_others and not per_list:
         return None, (
-            f"of {len(asked)} people asked about, {of_others} left other recipient lists and not this one, so "
+            f"of {len(ids)} people asked about, {of_others} left other recipient lists and not this one, so "
             f"lists have unsubscribe lists of their own: set {place}: per_list, else they are kept out of this list as "
             f"well. Mind that {_UNDOCUMENTED}"
         )
     if per_list:
         return True, (
-            f"of {len(asked)} people asked about, {sum(own)} left it, {of_others} only other recipient lists, and "
-            f"{len(elsewhere) - of_others} are on no recipient list's own; {_UNDOCUMENTED}"
+            f"of {len(ids)} people asked about, {sum(on_own)} left it, {of_others} only other recipient lists, and "
+            f"{len(on_others_only) - of_others} are on no recipient list's own; {_UNDOCUMENTED}"
         )
-    return (True, f"unsubscribes are the client's, as {sum(some)} of {len(asked)} people show") if any(some) else None
+    return (True, f"unsubscribes are the client's, as {sum(on_any)} of {len(ids)} people show") if any(on_any) else None
 
 
-def _people(settings: ListSettings, vendor: Optimizely, crm: CrmSnapshot) -> Iterator[str]:
-    """Recipient ids: at most half of them of people in the list, then of those whom the CRM picks for it."""
+def _recipient_ids(settings: ListSettings, vendor: Optimizely, crm: CrmSnapshot) -> Iterator[str]:
+    """Yield recipient ids: up to half of `PEOPLE` from the list, then of those whom the CRM picks for it."""
     if settings.recipient_list.id_attribute:
         page = vendor.recipients.page(
             settings.recipient_list_id, [settings.recipient_list.id_attribute], None, 0, PEOPLE // 2

@@ -12,7 +12,7 @@ from campaign_sync.replacement.progress import watching
 
 @contextmanager
 def live_progress(console: Console, mandator: str) -> Iterator[None]:
-    """One line for each of the mandator's feedback readers and lists, as long as the context lasts."""
+    """Show a line of progress for each of the mandator's feedback readers and lists within the context."""
     columns = (
         SpinnerColumn(finished_text="[green]✓[/green]"),
         TextColumn("{task.fields[subject]}", style="bold", markup=False),

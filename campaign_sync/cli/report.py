@@ -1,4 +1,4 @@
-"""Writes a mandator's report."""
+"""`campaign-sync report`: a mandator's report, also written at the end of each run."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,9 +43,9 @@ def write_report(
 
 
 def report_after_run(configuration: Configuration, mandator: str, run_id: str, console: Console) -> None:
-    """Write the report when a run has ended, print where it is, and let the run's page say so too.
+    """Write the report at the end of a run, print where it is, and link it on the run's page.
 
-    Whatever goes wrong is told and no more: the run has ended as it has ended.
+    If that fails, the reason is printed; the outcome of the run isn't affected.
     """
     if not configuration.reports.languages:
         return
@@ -57,9 +57,9 @@ def report_after_run(configuration: Configuration, mandator: str, run_id: str, c
         _tag(run_id, address)
     except (StateError, FileStorageError) as error:
         _print(console, f"report: not written, {error}")
-    except Exception as error:  # noqa: BLE001 - whatever it is, it says nothing about the lists
-        told = f"report: not written, {type(error).__name__}; `campaign-sync report {mandator}` shows the details"
-        _print(console, told)
+    except Exception as error:  # noqa: BLE001 - a report that fails must not fail the run
+        details = f"`campaign-sync report {mandator}` shows the details"
+        _print(console, f"report: not written, {type(error).__name__}; {details}")
 
 
 def _tag(run_id: str, address: str) -> None:
@@ -73,7 +73,7 @@ def _tag(run_id: str, address: str) -> None:
 
 def _gather(configuration: Configuration, mandator: str, frames: FileStorage) -> Report:
     from campaign_sync.cli.dagster_instance import (
-        known_attempts,  # `campaign-sync report --help` begins at once without it
+        known_attempts,  # imports Dagster, which `campaign-sync report --help` needn't wait for
     )
 
     attempts = known_attempts(configuration, mandator)
@@ -88,5 +88,5 @@ def _write_file(file: Path, page: str) -> None:
         raise CommandError(f"{file} can't be written: {error.strerror}; name another with --output") from None
 
 
-def _print(console: Console, told: str) -> None:
-    console.print(Text(told), soft_wrap=True, highlight=False)
+def _print(console: Console, text: str) -> None:
+    console.print(Text(text), soft_wrap=True, highlight=False)

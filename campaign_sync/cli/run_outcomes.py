@@ -1,14 +1,14 @@
-"""What a run did with each list, as the table that ends a replace."""
+"""The outcomes of a run for each list, and the table that shows them at its end."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
-from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
+from campaign_sync.cli.output import plain_table
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.orchestration.asset_keys import list_keys
 from campaign_sync.storage.replacements import Replacement, Replacements, ReplacementState
@@ -34,27 +34,27 @@ _TURNED_AWAY = re.compile(r"(?:rejected|dropped|refused|swept): (?P<reason>.+)")
 
 @dataclass(frozen=True)
 class ListOutcome:
-    """One line of the table: what a run did with one list. Counts of people; None where it never came to that."""
+    """The outcome of a run for one list. Counts of people; None if the run didn't get that far."""
 
     name: str
     selected: int | None
     suppressed: int | None
     rejected: int | None
-    replace: Replacement | None
+    replacement: Replacement | None
 
     @property
     def proven(self) -> bool:
-        """Whether the vendor's list is what it should be."""
-        return self.replace is not None and self.replace.state is ReplacementState.PROVEN
+        """Whether the vendor's list was proven to be what it should be."""
+        return self.replacement is not None and self.replacement.state is ReplacementState.PROVEN
 
     @property
     def incomplete(self) -> bool:
-        """Whether the vendor's list was cleared and isn't known to be whole again."""
-        return self.replace is not None and self.replace.cleared_at is not None and not self.proven
+        """Whether the vendor's list was cleared and not proven since."""
+        return self.replacement is not None and self.replacement.cleared_at is not None and not self.proven
 
 
 def list_outcome(result: dg.ExecuteInProcessResult, journal: Replacements, mandator: str, name: str) -> ListOutcome:
-    """What this run, and no other, did with a list: counts from its own materializations, the rest from its journal."""
+    """Return the outcome of this run for a list: counts from its materializations, the rest from its journal."""
     selected, suppressed, rejected = None, 0, 0
     for metadata in _materialized(result, mandator, name):
         selected = metadata.get("picked", selected)
@@ -64,30 +64,31 @@ def list_outcome(result: dg.ExecuteInProcessResult, journal: Replacements, manda
                 suppressed += count
             elif turned_away:
                 rejected += count
-    replace = journal.of_run(result.run_id, name)
+    replacement = journal.of_run(result.run_id, name)
     if selected is None:
-        return ListOutcome(name, None, None, None, replace)
-    return ListOutcome(name, selected, suppressed, rejected, replace)
+        return ListOutcome(name, None, None, None, replacement)
+    return ListOutcome(name, selected, suppressed, rejected, replacement)
 
 
 def outcome_table(mandator: str, outcomes: Sequence[ListOutcome]) -> Table:
-    """The outcomes, a line each."""
-    title = f"Recipient lists of {mandator}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("list", no_wrap=True)
-    for heading in ("selected", "suppressed", "rejected", "sent", "in list"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("proof", no_wrap=True)
+    """Return the outcomes as a table with a line for each list."""
+    headings = ("selected", "suppressed", "rejected", "sent", "in list")
+    table = plain_table(
+        Column("list", no_wrap=True),
+        *(Column(heading, justify="right", no_wrap=True) for heading in headings),
+        Column("proof", no_wrap=True),
+        title=f"Recipient lists of {mandator}",
+    )
     for outcome in outcomes:
-        replace = outcome.replace
+        replacement = outcome.replacement
         counts = (outcome.selected, outcome.suppressed, outcome.rejected)
-        sent, in_list = (replace.sent, replace.in_list) if replace else (None, None)
+        sent, in_list = (replacement.sent, replacement.in_list) if replacement else (None, None)
         table.add_row(Text(outcome.name), *map(_count, (*counts, sent, in_list)), _proof(outcome))
     return table
 
 
 def _materialized(result: dg.ExecuteInProcessResult, mandator: str, name: str) -> list[Mapping[str, int]]:
-    """The numbers that the assets of a list told about themselves, in the order of the chain."""
+    """Return the numbers in the metadata of a list's assets, in the order of the chain."""
     keys = list_keys(mandator, name)
     return [
         {key: value.value for key, value in event.materialization.metadata.items() if isinstance(value.value, int)}
@@ -101,6 +102,6 @@ def _count(value: int | None) -> str:
 
 
 def _proof(outcome: ListOutcome) -> Text:
-    if outcome.replace is not None and outcome.proven:
-        return Text(f"✓ {outcome.replace.proof}", "green")
+    if outcome.replacement is not None and outcome.proven:
+        return Text(f"✓ {outcome.replacement.proof}", "green")
     return Text("✗ INCOMPLETE", "red") if outcome.incomplete else Text("not touched", "yellow")

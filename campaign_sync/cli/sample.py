@@ -1,16 +1,16 @@
-"""Shows what the vendor's closed-loop readers send, without showing anybody, and guesses how it is laid out."""
+"""`campaign-sync feedback sample`: pseudonymized rows of the vendor's feedback, and a guess at their layout."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import yaml
-from rich import box
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 from campaign_sync.cli.error_handling import in_one_line
+from campaign_sync.cli.output import plain_table
 from campaign_sync.config import Configuration, FeedbackSettings, FileSettings
 from campaign_sync.delivered_files.csv_decoder import decode_csv
 from campaign_sync.delivered_files.file_source import FileSource, RemoteFile
@@ -29,7 +29,7 @@ READERS = (
     ClosedLoopReader.MAILING_UNSUBSCRIBES,
     ClosedLoopReader.RESPONSES,
 )
-"""The readers that tell of people who left or can't be reached."""
+"""The readers of unsubscribes and bounces."""
 
 ROWS_READ = 200
 ROWS_SHOWN = 5
@@ -37,7 +37,7 @@ ROWS_SHOWN = 5
 
 @dataclass(frozen=True)
 class Sample:
-    """The first rows that a reader gave; or, where it refused to, what the vendor said."""
+    """The first rows that a reader returned; if it refused, the vendor's message."""
 
     rows: list[list[str | None]]
     refusal: str | None = None
@@ -48,8 +48,8 @@ def show_sample(configuration: Configuration, mandator: str, days: int, console:
 
     Args:
         configuration: the configuration.
-        mandator: whose feedback to look at.
-        days: how far to look back, by the vendor's clock. Of delivered files the newest is shown, however old.
+        mandator: whose feedback to read.
+        days: how many days of rows to read, by the vendor's clock. Of delivered files the newest is shown, however old.
         console: where to print.
 
     Raises:
@@ -61,7 +61,10 @@ def show_sample(configuration: Configuration, mandator: str, days: int, console:
         with console.status("Asking the vendor"):
             pseudonyms = ports.state.pseudonyms
             settings = configuration.mandators[mandator]
-            feedback, opt_in_ids = settings.feedback, {one.opt_in_id for one in settings.lists.values()}
+            feedback, opt_in_ids = (
+                settings.feedback,
+                {recipient_list.opt_in_id for recipient_list in settings.lists.values()},
+            )
             samples = _read_files(feedback, feedback.files) if feedback.files else _read(ports.vendor(mandator), days)
     finally:
         ports.close()
@@ -93,19 +96,19 @@ def _read(vendor: Optimizely, days: int) -> dict[ClosedLoopReader, Sample]:
 
 
 def _read_files(feedback: FeedbackSettings, files: FileSettings) -> dict[ClosedLoopReader, Sample]:
-    """The first rows of the newest file of each reader."""
+    """Return the first rows of the newest file of each reader."""
     samples = {}
-    with open_delivered_files(files) as drop:
+    with open_delivered_files(files) as source:
         for name, reader in feedback.readers.items():
             samples[ClosedLoopReader(name)] = Sample([])
-            for file in drop.files(reader.files or "")[-1:]:
-                samples[ClosedLoopReader(name)] = _first_rows(drop, file, files.separator)
+            for file in source.files(reader.files or "")[-1:]:
+                samples[ClosedLoopReader(name)] = _first_rows(source, file, files.separator)
     return samples
 
 
-def _first_rows(drop: FileSource, file: RemoteFile, separator: str | None) -> Sample:
+def _first_rows(source: FileSource, file: RemoteFile, separator: str | None) -> Sample:
     try:
-        content = drop.read(file)
+        content = source.read(file)
     except (FileSourceError, UnsettledFileError) as error:
         return Sample([], in_one_line(error))
     try:
@@ -120,33 +123,33 @@ def _days(days: int) -> str:
 
 
 def _print_sample(
-    reader: ClosedLoopReader, sample: Sample, shown: Sequence[Sequence[str]], doubts: Sequence[str], console: Console
+    reader: ClosedLoopReader, sample: Sample, shown: Sequence[Sequence[str]], warnings: Sequence[str], console: Console
 ) -> None:
     columns = [Column(str(position), overflow="fold") for position in range(max(map(len, sample.rows)))]
     read = f"at least {ROWS_READ}" if len(sample.rows) == ROWS_READ else str(len(sample.rows))
     console.print(Text(f"{reader}: {len(shown)} of {read} rows", "bold"))
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = plain_table(*columns)
     for cells in shown:
         table.add_row(*map(Text, cells))
     console.print(table)
-    for doubt in doubts:
-        console.print(Text(f"? {doubt}", "yellow"), soft_wrap=True)
+    for warning in warnings:
+        console.print(Text(f"? {warning}", "yellow"), soft_wrap=True)
 
 
 def _print_settings(mandator: str, guesses: Mapping[ClosedLoopReader, LayoutGuess], console: Console) -> None:
     settings = {"feedback": {"readers": {reader.value: _layout(guess) for reader, guess in guesses.items()}}}
-    # Without a width: whoever copies a folded line copies a break that may fall into a column's name.
-    told = yaml.safe_dump(settings, default_flow_style=None, sort_keys=False, allow_unicode=True, width=float("inf"))
+    # Without a width: a folded line would be copied with its break, which may fall into a column's name.
+    text = yaml.safe_dump(settings, default_flow_style=None, sort_keys=False, allow_unicode=True, width=float("inf"))
     console.print()
     console.print(Text(f"To paste into mandators.{mandator}, once you have compared it with what was agreed:", "bold"))
     if any(None in (guess.recipient, guess.time, guess.time_format) for guess in guesses.values()):
-        console.print(Text("Each null has to be filled in; see the doubts above.", "yellow"))
+        console.print(Text("Each null has to be filled in; see the warnings above.", "yellow"))
     console.print()
-    console.print(Text(told), soft_wrap=True, end="")
+    console.print(Text(text), soft_wrap=True, end="")
 
 
 def _layout(guess: LayoutGuess) -> dict[str, object]:
-    """The guess as settings. What is needed and unknown is null, so that no default takes its place unseen."""
+    """Return the guess as settings. Unknown required keys are null, so that no default replaces them unseen."""
     optional = {name: getattr(guess, name) for name in ("category", "mailing", *TECHNICAL_COLUMNS)}
     return {
         "recipient": guess.recipient,

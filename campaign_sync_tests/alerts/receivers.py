@@ -1,4 +1,4 @@
-"""Those who are told: a mail server and a web server on 127.0.0.1 that keep what they get."""
+"""Receivers of alerts: a mail server and a web server on 127.0.0.1 that keep what they get."""
 
 import json
 import ssl
@@ -20,7 +20,7 @@ from campaign_sync_tests.stack import free_port
 
 @dataclass
 class Mailbox:
-    """A mail server and all mails it took."""
+    """A mail server and all mails it accepted."""
 
     port: int
     mails: list[EmailMessage] = field(default_factory=list)
@@ -29,7 +29,7 @@ class Mailbox:
     farewell: str = "221 bye"
 
     async def handle_QUIT(self, *_: object) -> str:  # noqa: N802 - aiosmtpd's name
-        """Say farewell."""
+        """Answer the farewell."""
         return self.farewell
 
     async def handle_DATA(self, _: SMTP, __: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
@@ -41,11 +41,11 @@ class Mailbox:
         mail = BytesParser(_class=EmailMessage, policy=default).parsebytes(content)
         self.mails.append(mail)
         self.recipients.append(list(envelope.rcpt_tos))
-        return "250 taken"
+        return "250 accepted"
 
     @property
     def subjects(self) -> list[str]:
-        """What the mails are about, without the prefix."""
+        """The subjects of the mails, without the prefix."""
         return [str(mail["Subject"]).removeprefix("[campaign_sync] ") for mail in self.mails]
 
 
@@ -53,7 +53,7 @@ class Mailbox:
 def mail_server(
     *, tls: ssl.SSLContext | None = None, implicit: bool = False, login: tuple[str, str] | None = None
 ) -> Iterator[Mailbox]:
-    """A mail server, with STARTTLS or TLS from the first byte where a context is given."""
+    """Run a mail server; with a context, it requires STARTTLS, or TLS from the first byte if `implicit`."""
     mailbox = Mailbox(port=free_port())
 
     def authenticated(*arguments: Any) -> AuthResult:
@@ -65,7 +65,7 @@ def mail_server(
     if tls and not implicit:
         settings |= {"tls_context": tls, "require_starttls": True}
     if login and implicit:
-        settings |= {"auth_require_tls": False}  # it doesn't notice that all of it is encrypted
+        settings |= {"auth_require_tls": False}  # aiosmtpd doesn't notice that the whole connection is encrypted
     if implicit:
         settings |= {"ssl_context": tls}
     controller = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port, **settings)
@@ -78,18 +78,18 @@ def mail_server(
 
 @dataclass
 class Inbox:
-    """A web server and all JSON it took."""
+    """A web server and all JSON it accepted."""
 
     url: str = ""
     posts: list[dict[str, Any]] = field(default_factory=list)
     status: int = 200
     location: str = ""
-    """Where a redirect leads."""
+    """The target of a redirect."""
 
 
 @contextmanager
 def web_server() -> Iterator[Inbox]:
-    """A web server that takes JSON."""
+    """Run a web server that accepts JSON."""
     inbox = Inbox()
 
     class Handler(BaseHTTPRequestHandler):

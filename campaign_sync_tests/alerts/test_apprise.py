@@ -19,7 +19,7 @@ from campaign_sync_tests.installation import running_installation
 from campaign_sync_tests.root_log import root_log
 
 
-def target(url: str) -> AppriseChannel:
+def channel(url: str) -> AppriseChannel:
     settings = AppriseSettings.model_validate({"url": SecretStr(url)})
     return AppriseChannel("pager", settings, ZoneInfo("Europe/Berlin"), "https://dagster.example.net")
 
@@ -31,7 +31,7 @@ def json_url(inbox: Inbox, token: str = "zaunkoenig") -> str:
 def test_a_target_receives_headline_text_link_and_kind_of_each_notice() -> None:
     with web_server() as inbox:
         for notice in (ALARM, ALL_CLEAR):
-            target(json_url(inbox)).send(notice)
+            channel(json_url(inbox)).send(notice)
 
     alarm, all_clear = inbox.posts
     assert (alarm["title"], alarm["type"]) == ("Alarm: nord/newsletter is INCOMPLETE", "failure")
@@ -50,26 +50,26 @@ def test_a_refusal_is_explained_without_any_part_of_the_url() -> None:
 
 
 def refusals() -> tuple[str, str]:
-    """What is said of a receiver that refuses, and of one that isn't there."""
+    """Return the errors for a receiver that refuses, and for an unreachable one."""
     with web_server() as inbox:
         inbox.status = 503
         with pytest.raises(ChannelError, match=r"alarms\.apprise\.pager took no alarm: .*error=503") as caught:
-            target(json_url(inbox)).send(ALARM)
+            channel(json_url(inbox)).send(ALARM)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         unreachable = f"json://sync:geheim4711@127.0.0.1:{closed.getsockname()[1]}/zaunkoenig"
         with pytest.raises(ChannelError, match=r"Connection error") as refused:
-            target(unreachable).send(ALARM)
+            channel(unreachable).send(ALARM)
     assert caught.value.__context__ is None
     return str(caught.value), str(refused.value)
 
 
 def test_redirects_are_not_followed() -> None:
-    with web_server() as inbox, web_server() as elsewhere:
-        inbox.status, inbox.location = 307, elsewhere.url
+    with web_server() as inbox, web_server() as other_inbox:
+        inbox.status, inbox.location = 307, other_inbox.url
         with pytest.raises(ChannelError, match="error=307"):
-            target(f"{json_url(inbox)}?redirect=yes").send(ALARM)
-    assert elsewhere.posts == []
+            channel(f"{json_url(inbox)}?redirect=yes").send(ALARM)
+    assert other_inbox.posts == []
 
 
 @pytest.mark.parametrize(
@@ -81,23 +81,23 @@ def test_redirects_are_not_followed() -> None:
 )
 def test_a_url_that_is_unknown_or_unsafe_sends_nothing(url: str, problem: str) -> None:
     with pytest.raises(ChannelError, match=problem) as caught:
-        target(url).send(ALARM)
+        channel(url).send(ALARM)
     assert "geheim4711" not in str(caught.value)
 
 
 def test_a_test_notice_goes_to_the_targets_of_each_mandator(tmp_path: Path) -> None:
     console = Console(record=True, width=200)
-    with running_installation(tmp_path) as shop, web_server() as inbox:
-        shop.environment["PAGER"] = json_url(inbox)
-        shop.settings["alarms"] = {"apprise": {"pager": {"url": {"env": "PAGER"}, "mandators": ["sued"]}}}
-        assert send_test_notices(shop.configuration, console)
+    with running_installation(tmp_path) as installation, web_server() as inbox:
+        installation.environment["PAGER"] = json_url(inbox)
+        installation.settings["alarms"] = {"apprise": {"pager": {"url": {"env": "PAGER"}, "mandators": ["sued"]}}}
+        assert send_test_notices(installation.configuration, console)
         assert [post["type"] for post in inbox.posts] == ["info"]
-        assert "geheim4711" not in repr(shop.configuration)
+        assert "geheim4711" not in repr(installation.configuration)
         inbox.status = 404
-        assert not send_test_notices(shop.configuration, console)
-        shop.settings["alarms"]["apprise"]["pager"]["mandators"] = ["west"]
+        assert not send_test_notices(installation.configuration, console)
+        installation.settings["alarms"]["apprise"]["pager"]["mandators"] = ["west"]
         with pytest.raises(ConfigurationError, match="there is no such mandator"):
-            send_test_notices(shop.configuration, console)
+            send_test_notices(installation.configuration, console)
 
     shown = console.export_text()
     assert "✓ sued: apprise pager" in shown

@@ -1,4 +1,4 @@
-"""How alarms reach people: by mail, to Teams, to Slack, as JSON, in the log."""
+"""Delivery of alarms: by mail, to Teams, to Slack, as JSON, in the log."""
 
 import dataclasses
 import logging
@@ -52,7 +52,7 @@ def by_webhook(url: str, **settings: Any) -> WebhookChannel:
     return WebhookChannel("ops", checked, BERLIN, "https://dagster.example.net")
 
 
-def test_a_mail_says_what_is_wrong_and_where_to_look_and_a_second_one_that_it_is_over() -> None:
+def test_one_mail_says_what_is_wrong_with_a_link_and_a_second_one_that_it_is_over() -> None:
     with mail_server() as mailbox:
         for notice in (ALARM, ALL_CLEAR):
             by_mail(mailbox.port).send(notice)
@@ -66,7 +66,7 @@ def test_a_mail_says_what_is_wrong_and_where_to_look_and_a_second_one_that_it_is
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-def test_mail_is_encrypted_and_the_server_must_prove_who_it_is(
+def test_mail_is_encrypted_and_the_certificate_is_verified(
     security: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority = trustme.CA()
@@ -88,7 +88,7 @@ def test_mail_is_encrypted_and_the_server_must_prove_who_it_is(
     assert "horse" not in str(caught.value)
 
 
-def test_a_mail_server_that_takes_no_mail_is_named_and_nobody_else() -> None:
+def test_a_failing_mail_server_is_named_and_no_recipient() -> None:
     with mail_server() as mailbox:
         mailbox.refuses = True
         with pytest.raises(ChannelError, match=f"localhost:{mailbox.port} took no alarm: .* code 451") as caught:
@@ -98,14 +98,14 @@ def test_a_mail_server_that_takes_no_mail_is_named_and_nobody_else() -> None:
         by_mail(mailbox.port).send(ALARM)
 
 
-def test_a_mail_that_was_taken_is_told_whatever_the_server_says_to_the_farewell() -> None:
+def test_an_accepted_mail_is_delivered_whatever_the_server_answers_to_the_farewell() -> None:
     with mail_server() as mailbox:
         mailbox.farewell = "421 too busy"
         by_mail(mailbox.port).send(ALARM)
         assert len(mailbox.mails) == 1
 
 
-def test_a_password_that_cannot_be_told_the_server_is_a_problem_of_this_channel_and_stays_secret(
+def test_a_password_that_is_not_ascii_is_a_problem_of_this_channel_and_stays_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority = trustme.CA()
@@ -122,14 +122,14 @@ def test_a_password_that_cannot_be_told_the_server_is_a_problem_of_this_channel_
     assert caught.value.__context__ is None
 
 
-def test_a_webhook_whose_answer_never_ends_holds_nobody_up() -> None:
+def test_a_webhook_whose_answer_never_ends_delays_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=_drip, args=(server,), daemon=True).start()
         by_webhook(f"http://127.0.0.1:{server.getsockname()[1]}/hook").send(ALARM)
 
 
 def _drip(server: socket.socket) -> None:
-    """Take a request, and answer it a byte at a time."""
+    """Accept a request, and answer it byte by byte."""
     connection, _ = server.accept()
     connection.recv(65536)
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
@@ -144,7 +144,7 @@ def test_a_password_is_never_sent_in_the_clear() -> None:
         by_mail(25, username=SecretStr("sync"), password=SecretStr("correct horse"))
 
 
-def test_plain_json_has_all_that_can_be_told() -> None:
+def test_plain_json_has_all_fields_of_a_notice() -> None:
     with web_server() as inbox:
         by_webhook(inbox.url).send(ALL_CLEAR)
 
@@ -162,7 +162,7 @@ def test_plain_json_has_all_that_can_be_told() -> None:
     }
 
 
-def test_a_template_is_filled_in_and_stays_json_whatever_is_filled_in() -> None:
+def test_a_template_stays_json_whatever_is_filled_in() -> None:
     template = {"title": "{headline}", "details": {"lines": ["{text}", "{unknown}"]}, "urgent": True}
     with web_server() as inbox:
         by_webhook(inbox.url, template=template).send(ALARM)
@@ -173,7 +173,7 @@ def test_a_template_is_filled_in_and_stays_json_whatever_is_filled_in() -> None:
     assert post["urgent"] is True
 
 
-def test_slack_gets_a_text_that_it_cannot_misread() -> None:
+def test_slack_gets_an_escaped_text() -> None:
     with web_server() as inbox:
         by_webhook(inbox.url, format="slack").send(ALARM)
 
@@ -198,7 +198,7 @@ def test_teams_gets_an_adaptive_card_with_a_button() -> None:
     assert card["actions"] == [{"type": "Action.OpenUrl", "title": "Dagster", "url": LINK}]
 
 
-def test_a_name_that_somebody_chose_at_the_vendor_steers_no_channel(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_name_chosen_at_the_vendor_steers_no_channel(caplog: pytest.LogCaptureFixture) -> None:
     what = "The mailing “[click](https://evil.example) <!channel>\x1b[2J\u202e” uses it.\nERROR all is well."
     notice = Notice(NoticeKind.ALARM, dataclasses.replace(BROKEN, what=what))
     with web_server() as inbox, mail_server() as mailbox:
@@ -207,9 +207,9 @@ def test_a_name_that_somebody_chose_at_the_vendor_steers_no_channel(caplog: pyte
         by_mail(mailbox.port).send(notice)
     LogChannel(lambda: logging.getLogger("alarms"), BERLIN).send(notice)
 
-    told = [*texts_in(inbox.posts), mailbox.mails[0].get_content(), caplog.messages[0]]
-    assert len([text for text in told if "evil.example" in text]) == 5
-    assert [text for text in told if "\x1b" in text or "\u202e" in text] == []
+    texts = [*texts_in(inbox.posts), mailbox.mails[0].get_content(), caplog.messages[0]]
+    assert len([text for text in texts if "evil.example" in text]) == 5
+    assert [text for text in texts if "\x1b" in text or "\u202e" in text] == []
     assert "\n" not in caplog.messages[0]
     assert "TextBlock" not in str(inbox.posts[0]).replace("RichTextBlock", "")
     assert "&lt;!channel&gt;" in inbox.posts[1]["text"]
@@ -221,7 +221,7 @@ def texts_in(value: Any) -> list[str]:
     return [str(value)]
 
 
-def test_a_webhook_that_takes_nothing_is_named_without_its_url_which_is_a_secret() -> None:
+def test_a_failing_webhook_is_named_without_its_secret_url() -> None:
     with web_server() as inbox:
         inbox.status = 403
         with pytest.raises(ChannelError, match=r"alarms\.webhooks\.ops took no alarm: it answered HTTP 403") as caught:
@@ -236,7 +236,7 @@ def test_a_webhook_that_takes_nothing_is_named_without_its_url_which_is_a_secret
     assert caught.value.__context__ is None
 
 
-def test_the_log_has_alarms_as_errors_and_the_rest_as_information(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_has_alarms_as_errors_and_other_notices_as_information(caplog: pytest.LogCaptureFixture) -> None:
     channel = LogChannel(lambda: logging.getLogger("campaign_sync.alerts"), BERLIN)
     with caplog.at_level(logging.INFO, "campaign_sync.alerts"):
         channel.send(ALARM)

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from campaign_sync.cli.dagster_instance import use_instance
-from campaign_sync.cli.run import NextSteps, run_daily_replace
+from campaign_sync.cli.run import NextSteps, run_daily_replacement
 from campaign_sync.crm.port import SELECTION_COLUMNS
 from campaign_sync.domain.asset_names import AssetKind, AssetName
 from campaign_sync.domain.checks import check_snapshot
@@ -85,7 +85,7 @@ def many_lists(lists: int, rows: int) -> Iterator[Installation]:
 
 def _with_dagster(rig: Installation) -> None:
     with Path(os.devnull).open("w") as nowhere:
-        proven = run_daily_replace(rig.configuration, "nord", None, Console(file=nowhere), NextSteps(""))
+        proven = run_daily_replacement(rig.configuration, "nord", None, Console(file=nowhere), NextSteps(""))
     assert proven, "a list wasn't proven"
 
 

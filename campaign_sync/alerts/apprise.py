@@ -45,7 +45,7 @@ class AppriseChannel:
             logging.getLogger("apprise").propagate = False  # its debug lines contain the URL
             problem = self._deliver(apprise, notice)
         if problem:  # raised out here, because a caught exception may contain the URL, which is a secret
-            raise ChannelError(f"the target alarms.apprise.{self._key} took no alarm: {problem}")
+            raise ChannelError(f"the target alarms.apprise.{self._key} accepted no alarm: {problem}")
 
     def _deliver(self, apprise: ModuleType, notice: Notice) -> str | None:
         """Return the problem; None where the service accepted the message."""
@@ -92,7 +92,7 @@ def _notify_type(stage: NoticeKind) -> str:
 
 
 def _without_secrets(log: str, url: str) -> str:
-    """Return what Apprise logged, without any part of the URL and without addresses.
+    """Return Apprise's log without any part of the URL and without addresses.
 
     Only the scheme and what is too short to be a secret may remain.
     """

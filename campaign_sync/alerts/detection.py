@@ -15,7 +15,7 @@ from campaign_sync.storage.replacements import Replacement
 from campaign_sync.storage.state import State
 
 MANUAL = "docs/operations.md"
-"""Where runbooks stand; alarms name their section."""
+"""The document with the runbooks; alarms name its sections."""
 
 _FROM_RUNS = frozenset({IncidentKind.CHECK, IncidentKind.FAILED, IncidentKind.DIED})
 
@@ -33,12 +33,12 @@ def incomplete_lists(
     """
     settings = configuration.mandators[mandator]
     for name, list_settings in settings.lists.items():
-        broken = state.replacements.incomplete(mandator, name)
-        if broken is None or (name not in late and state.locks.holder(list_settings.recipient_list_id) is not None):
+        unfinished = state.replacements.incomplete(mandator, name)
+        if unfinished is None or (name not in late and state.locks.holder(list_settings.recipient_list_id) is not None):
             continue
         attempts = state.replacements.attempts_since_proof(mandator, name)
-        given_up = not settings.automation.repair or gives_up(name, broken)
-        since = broken.cleared_at or broken.started_at
+        given_up = not settings.automation.repair or gives_up(name, unfinished)
+        since = unfinished.cleared_at or unfinished.started_at
         yield Incident(
             mandator,
             Subject.of_list(name),
@@ -59,9 +59,9 @@ def not_as_proven(
     now: datetime,
     expected: Expected,
 ) -> Iterator[Incident]:
-    """Lists that were changed at the vendor after their proof, and those of whose newest replace a check is missing.
+    """Yield lists that were changed at the vendor after their proof, and lists whose newest replacement lacks a check.
 
-    What else a list may lack has incidents of its own: incomplete, late, failed, a failed check, old feedback.
+    Every other state has incidents of its own: incomplete, late, failed, a failed check, old feedback.
     """
     settings = configuration.mandators[mandator]
     for judged in judge_lists(configuration, mandator, state, attempts, now, expected):
@@ -91,7 +91,7 @@ def not_as_proven(
                 IncidentKind.CHECK,
                 since,
                 f"{called} {judged.status.message}.",
-                f"See the run's page for what kept it from being checked, then run {again}.",
+                f"See on the run's page why it wasn't checked, then run {again}.",
                 page,
             )
 
@@ -127,7 +127,7 @@ def being_replaced(configuration: Configuration, mandator: str, state: State) ->
 
 
 def replaced_since(mandator: str, state: State) -> set[Subject]:
-    """The lists that were replaced and proven since their open incident began: whatever runs, it is over."""
+    """Return the lists that were replaced and proven since their open incident began, so that it is over."""
     return {
         subject
         for subject, incident in state.incidents.open(mandator).items()
@@ -148,10 +148,10 @@ def left_behind(configuration: Configuration, mandator: str, state: State) -> se
     lists = configuration.mandators[mandator].lists
     ids = {settings.recipient_list_id for settings in lists.values()}
     gone = state.incidents.open(mandator).keys() - set(map(Subject.of_list, lists))
-    broken = {subject: state.replacements.incomplete(mandator, subject.name) for subject in gone if subject.is_list}
+    incomplete = {subject: state.replacements.incomplete(mandator, subject.name) for subject in gone if subject.is_list}
     return {
         subject
-        for subject, unfinished in broken.items()
+        for subject, unfinished in incomplete.items()
         if unfinished is not None
         and unfinished.recipient_list_id in ids
         and not state.replacements.proven_since(unfinished.recipient_list_id, unfinished.started_at)
@@ -193,15 +193,15 @@ def named(settings: MandatorSettings, mandator: str, name: str) -> str:
     return f"“{title}” ({mandator}/{name})" if title else f"{mandator}/{name}"
 
 
-def _incomplete_remedy(mandator: str, name: str, tries: int | None) -> str:
-    """Return what to do about an incomplete list; `tries` is how many failed where no further one is made."""
+def _incomplete_remedy(mandator: str, name: str, attempts: int | None) -> str:
+    """Return what to do about an incomplete list; `attempts` is how many failed if no further one is made."""
     again = f"`campaign-sync run {mandator} --list {name}`"
-    if tries is None:
+    if attempts is None:
         return (
             "Send nothing to it until the all-clear: part of its people are missing. It is usually repaired "
             f"automatically within minutes; if not, run {again} and see {MANUAL}, “A list is INCOMPLETE”."
         )
     return (
-        f"Send nothing to it: part of its people are missing, and nothing is tried by itself any more (tries so far: "
-        f"{tries}). See why its last run failed, then run {again}; {MANUAL}, “A list is INCOMPLETE”."
+        "Send nothing to it: part of its people are missing, and no further attempt is made automatically (attempts so "
+        f"far: {attempts}). See why its last run failed, then run {again}; {MANUAL}, “A list is INCOMPLETE”."
     )

@@ -15,30 +15,32 @@ from campaign_sync.domain.incident import Notice, NoticeKind
 from campaign_sync.storage.state import State
 
 
-def channels(configuration: Configuration, mandator: str, logger: Callable[[], logging.Logger]) -> list[Channel]:
-    """Return the channels for a mandator's incidents; the log is always one of them."""
+def configured_channels(
+    configuration: Configuration, mandator: str, logger: Callable[[], logging.Logger]
+) -> list[Channel]:
+    """Return the channels for a mandator's incidents; the log is always among them."""
     alarms, settings = configuration.alarms, configuration.mandators[mandator]
-    ways: list[Channel] = [LogChannel(logger, settings.zone)]
+    channels: list[Channel] = [LogChannel(logger, settings.zone)]
     if alarms.email is not None:
         to = settings.alarms_to or alarms.email.to
-        ways.append(EmailChannel(alarms.email, to, settings.zone, alarms.ui_url))
-    ways += [WebhookChannel(key, target, settings.zone, alarms.ui_url) for key, target in alarms.webhooks.items()]
-    ways += [
+        channels.append(EmailChannel(alarms.email, to, settings.zone, alarms.ui_url))
+    channels += [WebhookChannel(key, target, settings.zone, alarms.ui_url) for key, target in alarms.webhooks.items()]
+    channels += [
         AppriseChannel(key, target, settings.zone, alarms.ui_url)
         for key, target in alarms.apprise.items()
         if not target.mandators or mandator in target.mandators
     ]
-    return ways
+    return channels
 
 
-def send_notices(state: State, mandator: str, ways: Sequence[Channel], lists: Collection[str]) -> list[str]:
+def send_notices(state: State, mandator: str, channels: Sequence[Channel], lists: Collection[str]) -> list[str]:
     """Send through each channel what it hasn't sent yet, and return the problems; the next tick tries again.
 
-    A channel that fails is left alone until then, and holds no other up. What isn't found any more of a list that isn't
-    among `lists`, the mandator's, isn't over: it is no longer watched.
+    A channel that fails isn't used again until then, and delays no other. An incident that isn't found any more because
+    its list isn't among `lists` isn't over: the list is no longer watched.
     """
     problems = []
-    for channel in ways:
+    for channel in channels:
         try:
             for unsent in state.incidents.unsent(mandator, channel.name, datetime.now(UTC)):
                 notice = _unless_unwatched(unsent, state, lists)
@@ -54,7 +56,7 @@ def _unless_unwatched(notice: Notice, state: State, lists: Collection[str]) -> N
     incident = notice.incident
     if notice.kind is not NoticeKind.ALL_CLEAR or not incident.subject.is_list or incident.subject.name in lists:
         return notice
-    broken = state.replacements.incomplete(incident.mandator, incident.subject.name)
-    if broken and state.replacements.proven_since(broken.recipient_list_id, broken.started_at):
-        return notice  # by another name
+    unfinished = state.replacements.incomplete(incident.mandator, incident.subject.name)
+    if unfinished and state.replacements.proven_since(unfinished.recipient_list_id, unfinished.started_at):
+        return notice  # proven under another name
     return dataclasses.replace(notice, kind=NoticeKind.UNWATCHED)

@@ -1,4 +1,4 @@
-"""Alarms by mail."""
+"""Alerts by mail."""
 
 import smtplib
 import ssl
@@ -29,29 +29,33 @@ class EmailChannel:
         """Send the mail.
 
         Raises:
-            ChannelError: the server couldn't be reached, didn't let us in, or refused everybody. If it refused only
-                some, the others have the mail, so this isn't an error.
+            ChannelError: the server couldn't be reached, refused the login, or refused all recipients. If it refused
+                only some, the others have the mail, so this isn't an error.
         """
         message, problem = self._message(notice), None
         try:
             self._deliver(message)
         except smtplib.SMTPAuthenticationError:
-            problem = "it doesn't take the username and password; check alarms.email.username and password"
+            problem = "it doesn't accept the username and password; check alarms.email.username and password"
         except smtplib.SMTPRecipientsRefused as error:
             codes = sorted({str(code) for code, _ in error.recipients.values()})
             problem = f"it refused all recipients (code {', '.join(codes)}); check alarms.email.to and alarms_to"
         except smtplib.SMTPNotSupportedError:
-            problem = "it lacks what is asked of it; check alarms.email.security"
+            problem = "it doesn't support what is required; check alarms.email.security"
         except smtplib.SMTPResponseException as error:
             problem = f"it answered with code {error.smtp_code}; check alarms.email.sender"
         except ssl.SSLError:
-            problem = "no trusted TLS connection came about; check its certificate, and alarms.email.security and port"
+            problem = (
+                "no trusted TLS connection could be made; check its certificate, and alarms.email.security and port"
+            )
         except UnicodeError:
             problem = "it accepts ASCII only; change alarms.email.username or password"
         except (smtplib.SMTPException, OSError) as error:
             problem = f"it can't be reached ({type(error).__name__}); check alarms.email.host and port"
         if problem:  # raised out here, because the caught exceptions may name people
-            raise ChannelError(f"the mail server {self._settings.host}:{self._settings.port} took no alarm: {problem}")
+            raise ChannelError(
+                f"the mail server {self._settings.host}:{self._settings.port} accepted no alarm: {problem}"
+            )
 
     def _deliver(self, message: EmailMessage) -> None:
         settings = self._settings
@@ -68,7 +72,7 @@ class EmailChannel:
                 server.login(settings.username.get_secret_value(), settings.password.get_secret_value())
             server.send_message(message)
         finally:
-            with suppress(smtplib.SMTPException, OSError):  # it has the mail, whatever it says to our farewell
+            with suppress(smtplib.SMTPException, OSError):  # it has accepted the mail already
                 server.quit()
             server.close()
 
@@ -79,6 +83,6 @@ class EmailChannel:
         message["From"], message["To"] = self._settings.sender, ", ".join(self._to)
         message["Date"] = formatdate(localtime=False)
         message["Message-ID"] = make_msgid(domain=self._settings.sender.rpartition("@")[2])
-        message["Auto-Submitted"] = "auto-generated"  # so that no absence notice answers
+        message["Auto-Submitted"] = "auto-generated"  # prevents absence notices
         message.set_content("\n\n".join(part for part in (fields["text"], fields["link"]) if part) + "\n")
         return message

@@ -1,4 +1,4 @@
-"""Alarms in the log, besides every other channel."""
+"""Alerts in the log, in addition to every other channel."""
 
 import logging
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from campaign_sync.domain.printable_text import printable_line
 
 
 class LogChannel:
-    """Writes to a logger: alarms as errors, the rest as information.
+    """Writes to a logger: alarms as errors, other notices as information.
 
-    The logger is fetched only once there is a notice: Dagster makes a file for every tick that fetches it.
+    The logger is requested only for a notice: Dagster creates a file for every tick that requests it.
     """
 
     name = "log"

@@ -1,4 +1,4 @@
-"""A notice in words."""
+"""The texts of notices."""
 
 from datetime import datetime, tzinfo
 
@@ -8,7 +8,7 @@ from campaign_sync.domain.printable_text import printable, printable_line
 
 
 def text_of(notice: Notice, zone: tzinfo) -> str:
-    """Two sentences: what is wrong since when, what it means and what helps; or that it is over."""
+    """Return what is wrong since when, what it means and what to do; or that it is over."""
     incident = notice.incident
     if notice.kind is NoticeKind.ALL_CLEAR and notice.until is not None:
         lasted = format_duration(notice.until - incident.since)
@@ -43,7 +43,7 @@ def fields_of(notice: Notice, zone: tzinfo, ui_url: str | None) -> dict[str, str
 
 
 def moment(when: datetime, zone: tzinfo) -> str:
-    """As people read it."""
+    """Return a moment as text, with the name of its time zone."""
     return f"{when.astimezone(zone):%Y-%m-%d %H:%M %Z}"
 
 

@@ -1,4 +1,4 @@
-"""Alarms to a URL: Microsoft Teams, Slack, or JSON by a template."""
+"""Alerts to a URL: for Microsoft Teams, Slack, or as JSON by a template."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from campaign_sync.config import WebhookSettings
 from campaign_sync.domain.incident import Notice, NoticeKind
 
 TIMEOUT_SECONDS = 20.0
-"""How long the other side may take to answer."""
+"""How long the receiver may take to answer."""
 
 
 class WebhookChannel:
@@ -28,7 +28,7 @@ class WebhookChannel:
         return f"webhook {self._key}"
 
     def send(self, notice: Notice) -> None:
-        """Post it.
+        """Post the notice.
 
         Raises:
             ChannelError: it couldn't be reached, or answered with an error.
@@ -40,7 +40,7 @@ class WebhookChannel:
                 json=self._body(notice),
                 timeout=TIMEOUT_SECONDS,
                 allow_redirects=False,
-                stream=True,  # what it says beyond the status may be long in coming, or have no end
+                stream=True,  # only the status is needed; the body may be slow or endless
             ) as response:
                 status = response.status_code
         except (requests.RequestException, ValueError) as error:
@@ -49,7 +49,7 @@ class WebhookChannel:
             if not 200 <= status < 300:
                 problem = f"it answered HTTP {status}; check the URL and the format it expects"
         if problem:  # raised out here, because the caught exception holds the URL, which is a secret
-            raise ChannelError(f"the webhook alarms.webhooks.{self._key} took no alarm: {problem}")
+            raise ChannelError(f"the webhook alarms.webhooks.{self._key} accepted no alarm: {problem}")
 
     def _body(self, notice: Notice) -> Mapping[str, Any]:
         fields = fields_of(notice, self._zone, self._ui_url)
@@ -65,7 +65,7 @@ class WebhookChannel:
 
 
 def _filled(template: Any, fields: Mapping[str, str]) -> Any:
-    """The template with every `{name}` in its texts filled in. Texts stay texts, whatever is filled in."""
+    """Return the template with every `{name}` in its texts filled in. Texts stay texts, whatever is filled in."""
     if isinstance(template, Mapping):
         return {key: _filled(value, fields) for key, value in template.items()}
     if isinstance(template, list):
@@ -79,21 +79,21 @@ def _slack(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _as_it_is(text: str, **style: str) -> dict[str, Any]:
-    """A paragraph of an adaptive card in which nothing is Markdown: no name of a mailing becomes a link."""
+def _plain_text(text: str, **style: str) -> dict[str, Any]:
+    """Return a paragraph of an adaptive card without Markdown, so that no name of a mailing becomes a link."""
     return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text, **style}]}
 
 
 def _teams(fields: Mapping[str, str], stage: NoticeKind) -> dict[str, Any]:
-    """An adaptive card, as workflows of Teams take it; connectors with their message cards are gone."""
+    """Return an adaptive card, as workflows of Teams accept it; connectors with their message cards are gone."""
     color = "attention" if stage in (NoticeKind.ALARM, NoticeKind.WORSE, NoticeKind.UNWATCHED) else "good"
     card: dict[str, Any] = {
         "type": "AdaptiveCard",
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "version": "1.4",
         "body": [
-            _as_it_is(fields["headline"], weight="bolder", size="medium", color=color),
-            _as_it_is(fields["text"]),
+            _plain_text(fields["headline"], weight="bolder", size="medium", color=color),
+            _plain_text(fields["text"]),
         ],
     }
     if fields["link"]:

@@ -9,7 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from campaign_sync.alerts.channel import ChannelError
-from campaign_sync.alerts.dispatch import channels
+from campaign_sync.alerts.dispatch import configured_channels
 from campaign_sync.alerts.messages import moment
 from campaign_sync.cli.dagster_instance import known_attempts
 from campaign_sync.cli.output import plain_table, print_problem, print_success, print_warning
@@ -102,7 +102,7 @@ def send_test_notices(configuration: Configuration, console: Console) -> bool:
     """Send a test through all channels of each mandator. Returns whether every channel accepted it."""
     all_accepted = True
     for mandator in configuration.mandators:
-        for channel in channels(configuration, mandator, lambda: logging.getLogger("campaign_sync.alerts")):
+        for channel in configured_channels(configuration, mandator, lambda: logging.getLogger("campaign_sync.alerts")):
             if channel.name == "log":
                 continue
             try:

@@ -16,7 +16,7 @@ from campaign_sync.alerts.detection import (
     old_feedback,
     replaced_since,
 )
-from campaign_sync.alerts.dispatch import channels, send_notices
+from campaign_sync.alerts.dispatch import configured_channels, send_notices
 from campaign_sync.alerts.messages import as_sentence
 from campaign_sync.config import Configuration
 from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, headline
@@ -67,7 +67,7 @@ def alarm_sensor(
         ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        targets = channels(configuration, mandator, lambda: context.log)
+        targets = configured_channels(configuration, mandator, lambda: context.log)
         now = datetime.now(UTC)
         try:
             with State(url) as state:

@@ -154,4 +154,4 @@ def test_a_test_goes_to_every_channel_and_reports_failures(tmp_path: Path) -> No
         inbox.status = 404
         assert not send_test_notices(installation.configuration, console)
 
-    assert "alarms.webhooks.ops took no alarm: it answered HTTP 404" in console.export_text()
+    assert "alarms.webhooks.ops accepted no alarm: it answered HTTP 404" in console.export_text()

@@ -53,7 +53,7 @@ def refusals() -> tuple[str, str]:
     """Return the errors for a receiver that refuses, and for an unreachable one."""
     with web_server() as inbox:
         inbox.status = 503
-        with pytest.raises(ChannelError, match=r"alarms\.apprise\.pager took no alarm: .*error=503") as caught:
+        with pytest.raises(ChannelError, match=r"alarms\.apprise\.pager accepted no alarm: .*error=503") as caught:
             channel(json_url(inbox)).send(ALARM)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -101,6 +101,6 @@ def test_a_test_notice_goes_to_the_targets_of_each_mandator(tmp_path: Path) -> N
 
     shown = console.export_text()
     assert "✓ sued: apprise pager" in shown
-    assert "✗ sued: the target alarms.apprise.pager took no alarm" in shown
+    assert "✗ sued: the target alarms.apprise.pager accepted no alarm" in shown
     assert "nord" not in shown
     assert "geheim4711" not in shown

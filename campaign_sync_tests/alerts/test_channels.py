@@ -81,7 +81,7 @@ def test_mail_is_encrypted_and_the_certificate_is_verified(
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         channel.send(ALARM)
         stranger = by_mail(mailbox.port, security=security, **credentials | {"password": SecretStr("wrong horse")})
-        with pytest.raises(ChannelError, match="doesn't take the username and password") as caught:
+        with pytest.raises(ChannelError, match="doesn't accept the username and password") as caught:
             stranger.send(ALARM)
 
     assert len(mailbox.mails) == 1
@@ -91,7 +91,7 @@ def test_mail_is_encrypted_and_the_certificate_is_verified(
 def test_a_failing_mail_server_is_named_and_no_recipient() -> None:
     with mail_server() as mailbox:
         mailbox.refuses = True
-        with pytest.raises(ChannelError, match=f"localhost:{mailbox.port} took no alarm: .* code 451") as caught:
+        with pytest.raises(ChannelError, match=f"localhost:{mailbox.port} accepted no alarm: .* code 451") as caught:
             by_mail(mailbox.port).send(ALARM)
         assert "ops@" not in str(caught.value)
     with pytest.raises(ChannelError, match=r"can't be reached .* check alarms\.email\.host and port"):
@@ -224,7 +224,9 @@ def texts_in(value: Any) -> list[str]:
 def test_a_failing_webhook_is_named_without_its_secret_url() -> None:
     with web_server() as inbox:
         inbox.status = 403
-        with pytest.raises(ChannelError, match=r"alarms\.webhooks\.ops took no alarm: it answered HTTP 403") as caught:
+        with pytest.raises(
+            ChannelError, match=r"alarms\.webhooks\.ops accepted no alarm: it answered HTTP 403"
+        ) as caught:
             by_webhook(inbox.url).send(ALARM)
         assert "/hook" not in str(caught.value)
     with socket.socket() as closed:

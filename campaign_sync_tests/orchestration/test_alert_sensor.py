@@ -98,7 +98,7 @@ def test_an_incomplete_list_sends_a_notice_when_it_begins_gets_worse_and_is_over
 
     alarms.run()
     assert sorted(alarms.tick()) == [f"Worse: nord/{name} stays INCOMPLETE" for name in LISTS]
-    assert "nothing is tried by itself any more" in alarms.text
+    assert "no further attempt is made automatically" in alarms.text
 
     alarms.repair()
     alarms.run()
@@ -114,7 +114,7 @@ def test_a_channel_that_is_down_fails_the_tick_and_sends_later_while_others_send
     alarms.shop.settings["mandators"]["nord"]["alarms_to"] = ["nord@example.net"]
     alarms.inbox.status = 503
     alarms.leave_incomplete()
-    with pytest.raises(UnsentAlertError, match=r"alarms\.webhooks\.ops took no alarm: it answered HTTP 503"):
+    with pytest.raises(UnsentAlertError, match=r"alarms\.webhooks\.ops accepted no alarm: it answered HTTP 503"):
         alarms.tick()
     assert alarms.mailbox.recipients == [["nord@example.net"]] * len(LISTS), "a mandator may have people of its own"
     alarms.inbox.status = 200

@@ -50,7 +50,6 @@ PLACES = sorted(
 PENDING = {
     "campaign_sync/orchestration",
     "campaign_sync_tests/orchestration",
-    "campaign_sync_tests/scenarios",
 }
 """Places that are still to be rewritten. A place that is done leaves this set."""
 

@@ -267,6 +267,7 @@ def test_a_port_in_use_is_reported_before_a_day_is_simulated(tmp_path: Path) -> 
     assert not (tmp_path / ".campaign_sync").exists()
 
 
+@pytest.mark.long
 def test_two_demonstrations_started_at_once_simulate_two_successive_days(tmp_path: Path) -> None:
     with ThreadPoolExecutor() as pool:
         started = [pool.submit(campaign_sync, tmp_path, "demo", new_python=True) for _ in range(2)]
@@ -376,6 +377,7 @@ def test_check_probes_a_list_that_was_refused_for_good_once_more(installation: I
     installation.day("nord")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("before", [(), ("frames", ".campaign_sync")], ids=["new folders", "existing folders"])
 def test_files_with_personal_data_are_readable_by_their_owner_only(
     installation: Installation, before: tuple[str, ...]

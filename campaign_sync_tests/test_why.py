@@ -237,6 +237,7 @@ def test_the_output_fits_into_100_columns(installation: Installation) -> None:
     assert "…" not in "".join(lines)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("who", "sentence"),
     [

@@ -1,5 +1,7 @@
 """The front door: configuration in, Definitions out."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
 from campaign_sync.config import Configuration, load_configuration
@@ -17,13 +19,21 @@ from campaign_sync.orchestration.retry_policy import RetryPolicy
 from campaign_sync.orchestration.sensors import mandator_sensors
 
 
-def build_definitions(configuration: Configuration, retry_policy: RetryPolicy | None = None) -> dg.Definitions:
-    """Return all definitions for the mandators of the configuration. Opens no connection."""
+def build_definitions(
+    configuration: Configuration, now: datetime, retry_policy: RetryPolicy | None = None
+) -> dg.Definitions:
+    """Return all definitions for the mandators of the configuration. Opens no connection.
+
+    Args:
+        configuration: all mandators.
+        now: the moment from which freshness policies look at the schedules.
+        retry_policy: how failed work is retried; None for the default.
+    """
     mandators = configuration.mandators.items()
     schedules = [schedule for name, settings in mandators if (schedule := daily_schedule(name, settings))]
     schedules += [schedule for name, settings in mandators for schedule in feedback_schedules(name, settings)]
     schedules += [schedule for name, settings in mandators if (schedule := responses_schedule(name, settings))]
-    assets = {name: with_freshness(mandator_assets(configuration, name), settings) for name, settings in mandators}
+    assets = {name: with_freshness(mandator_assets(configuration, name), settings, now) for name, settings in mandators}
     sensors = [sensor for name in assets for sensor in mandator_sensors(configuration, name, assets[name])]
     return dg.Definitions(
         assets=[asset for name in assets for asset in assets[name]],
@@ -53,4 +63,4 @@ def build_definitions(configuration: Configuration, retry_policy: RetryPolicy | 
 @dg.definitions
 def defs() -> dg.Definitions:
     """What `dagster` and `dg` load: the configuration named by `CAMPAIGN_SYNC_CONFIG`."""
-    return build_definitions(load_configuration())
+    return build_definitions(load_configuration(), datetime.now(UTC))

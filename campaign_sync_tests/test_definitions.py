@@ -1,5 +1,6 @@
 """The definitions that Dagster loads."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -11,6 +12,7 @@ from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
 from campaign_sync.orchestration.responses_schedule import RESPONSES_TAG, responses_schedule
 from campaign_sync.sandbox import vendor_state
 
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
 STARTED = dg.DagsterRunStatus.STARTED
 DEMO = Path(vendor_state.__file__).with_name("demo.yaml")
 ENVIRONMENT = {
@@ -25,7 +27,7 @@ ENVIRONMENT = {
 
 @pytest.fixture(scope="module")
 def definitions() -> dg.Definitions:
-    return build_definitions(load_configuration(DEMO, ENVIRONMENT))
+    return build_definitions(load_configuration(DEMO, ENVIRONMENT), NOW)
 
 
 def test_every_mandator_has_its_group_its_job_and_its_schedule(definitions: dg.Definitions) -> None:
@@ -80,7 +82,7 @@ def test_responses_have_a_job_and_a_schedule_of_their_own_that_hold_up_no_replac
     responses = ResponseSettings.model_validate({"readers": readers, "schedule": "*/30 * * * *"})
     nord = configuration.mandators["nord"].model_copy(update={"responses": responses})
     mandators = {**configuration.mandators, "nord": nord}
-    definitions = build_definitions(configuration.model_copy(update={"mandators": mandators}))
+    definitions = build_definitions(configuration.model_copy(update={"mandators": mandators}), NOW)
     dg.Definitions.validate_loadable(definitions)
 
     def selected(job: str) -> set[str]:

@@ -1,11 +1,14 @@
 """Descriptions on the pages of Dagster's UI."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 import pytest
 
 from campaign_sync.definitions import build_definitions
 from campaign_sync_tests.orchestration.settings import configuration, mandator_settings
 
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
 MANDATOR, LIST = "Süd & Söhne (Zürich)", "Newsletter für Österreich 📬"
 
 WITH_ICONS = {"csv", "file", "pandera", "parquet", "report", "sql", "table"}
@@ -25,7 +28,8 @@ def definitions() -> dg.Definitions:
             responses={"schedule": every_day, "readers": {"getOpens": {}, "getClicks": {}}},
             crm_export={"marker": "done"},
             lists={"newsletter": newsletter},
-        )
+        ),
+        NOW,
     )
 
 
@@ -82,7 +86,7 @@ def test_the_page_of_a_list_shows_its_settings(definitions: dg.Definitions) -> N
 
 def test_automation_that_is_off_does_not_exist() -> None:
     def sensors(**settings: object) -> set[str]:
-        built = build_definitions(configuration(**settings)).get_repository_def()  # type: ignore[arg-type]
+        built = build_definitions(configuration(**settings), NOW).get_repository_def()  # type: ignore[arg-type]
         return {sensor.name for sensor in built.sensor_defs}
 
     all_sensors = {"nord_unfinished_replace", "nord_feedback_watch", "nord_alarms", "nord_report_sensor"}

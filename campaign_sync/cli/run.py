@@ -142,7 +142,7 @@ def _run(
     run_id: str,
     tags: Mapping[str, str] | None = None,
 ) -> bool:
-    job = build_definitions(configuration).resolve_job_def(daily_job_name(mandator))
+    job = build_definitions(configuration, datetime.now(UTC)).resolve_job_def(daily_job_name(mandator))
     with (
         _instance_errors(configuration, mandator, names, next_steps),
         dg.DagsterInstance.get() as instance,

@@ -204,14 +204,15 @@ class Crm(Protocol):
 class CrmError(CampaignSyncError):
     """The CRM can't do what was requested. The message names the place and the remedy, and no personal data.
 
-    It may pass by itself: the CRM can't be reached or is busy, or tables or rows are missing that a load brings back.
+    It may pass by itself: the CRM can't be reached or is busy, or a load
+    that changes tables, columns and rows is under way.
     """
 
     retryable = True
 
 
 class CrmSetupError(CrmError):
-    """A login is refused, or columns, views or queries aren't as the contract wants them.
+    """The login is refused, the URL can't be used, or a statement is wrong.
 
     The same work fails again until a person corrects it.
     """

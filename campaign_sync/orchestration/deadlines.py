@@ -1,7 +1,7 @@
 """Deadlines of recipient lists, their freshness policy in Dagster, and the incident of a late list."""
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -20,12 +20,6 @@ from campaign_sync.storage.state import State
 
 SLACK = timedelta(hours=2)
 """How much longer than the longest gap of the schedule a list may take; later ticks are skipped."""
-
-POLICY_REFERENCE = datetime(2024, 1, 1, tzinfo=UTC)
-"""Freshness policies use the gaps of the 60 days from here, so that definitions don't depend on when they are built.
-
-In these days no zone changes its clocks, and the longest gap between two days of the month lies in them.
-"""
 
 _CLOCK_CHANGE = timedelta(hours=1)
 """How much longer the time from the schedule to the deadline is in the night of the clock change."""
@@ -71,12 +65,13 @@ def planned_expectations(settings: MandatorSettings, now: datetime) -> Expected:
     return Expected(lambda proven_at: late_since(settings, proven_at, now) is None, planned_pause(settings, now))
 
 
-def freshness_policy(settings: MandatorSettings) -> dg.FreshnessPolicy | None:
+def freshness_policy(settings: MandatorSettings, now: datetime) -> dg.FreshnessPolicy | None:
     """Return the same rule as far as Dagster knows it; None where none applies.
 
-    For several deadlines after one tick of the schedule Dagster demands as many replacements.
+    For several deadlines after one tick of the schedule Dagster demands as many replacements. A policy can't follow a
+    schedule whose gaps change with the season: it has the longest gap of the 60 days from `now`.
     """
-    rule = deadline(settings, POLICY_REFERENCE, POLICY_REFERENCE)
+    rule = deadline(settings, now, now)
     if rule is None:
         return None
     if settings.deadline is None:
@@ -116,9 +111,11 @@ def late_lists(configuration: Configuration, mandator: str, state: State, now: d
         )
 
 
-def with_freshness(assets: Iterable[dg.AssetsDefinition], settings: MandatorSettings) -> list[dg.AssetsDefinition]:
+def with_freshness(
+    assets: Iterable[dg.AssetsDefinition], settings: MandatorSettings, now: datetime
+) -> list[dg.AssetsDefinition]:
     """Return the mandator's assets, the recipient lists among them with its freshness policy."""
-    policy = freshness_policy(settings)
+    policy = freshness_policy(settings, now)
 
     def add_policy(spec: dg.AssetSpec) -> dg.AssetSpec:
         is_list = asset_name(spec.key).kind is AssetKind.RECIPIENT_LIST

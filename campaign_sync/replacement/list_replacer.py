@@ -98,6 +98,8 @@ class ListReplacer:
         checks = Preflight(self.vendor, self.crm, self.state, self.frames, self.run_id, self.now, self.on_wait)
         try:
             preflight = checks.run(settings, lock, unfinished, replayed)
+        except ListLockedError:
+            raise
         except CampaignSyncError as error:
             if unfinished is None:
                 raise

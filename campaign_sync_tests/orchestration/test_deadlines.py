@@ -46,19 +46,24 @@ HOUR = timedelta(hours=1)
 def test_the_deadline_or_else_the_schedule_says_when_a_list_is_late(
     settings: dict[str, object], expected: dg.FreshnessPolicy | None
 ) -> None:
-    assert freshness_policy(mandator_settings(**settings)) == expected
+    assert freshness_policy(mandator_settings(**settings), NOON) == expected
 
 
-@pytest.mark.parametrize("day", [datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 10, 1, tzinfo=UTC)])
+def test_a_seasonal_schedule_is_as_strict_in_its_season_as_a_daily_one() -> None:
+    summer = datetime(2026, 6, 1, tzinfo=UTC)
+    seasonal, daily = mandator_settings(schedule="0 4 * 3-10 *"), mandator_settings(schedule="0 4 * * *")
+    assert freshness_policy(seasonal, summer) == freshness_policy(daily, summer)
+
+
 @pytest.mark.parametrize("settings", [{"schedule": "30 4 * * *"}, {"schedule": "30 1 * * *", "deadline": "0 7 * * *"}])
-def test_definitions_do_not_depend_on_the_day_they_are_built(settings: dict[str, object], day: datetime) -> None:
-    policy = freshness_policy(mandator_settings(**settings))
-    with time_machine.travel(day, tick=False):
-        assert freshness_policy(mandator_settings(**settings)) == policy
+def test_a_policy_depends_on_the_given_moment_alone(settings: dict[str, object]) -> None:
+    policy = freshness_policy(mandator_settings(**settings), NOON)
+    with time_machine.travel(datetime(2031, 3, 1, tzinfo=UTC), tick=False):
+        assert freshness_policy(mandator_settings(**settings), NOON) == policy
 
 
 def test_only_recipient_lists_have_a_freshness_policy() -> None:
-    specs = build_definitions(configuration(schedule="30 4 * * *")).resolve_all_asset_specs()
+    specs = build_definitions(configuration(schedule="30 4 * * *"), NOON).resolve_all_asset_specs()
     assert {spec.key.to_user_string() for spec in specs if spec.freshness_policy} == {"nord/newsletter_recipient_list"}
 
 

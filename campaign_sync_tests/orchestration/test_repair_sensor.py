@@ -10,7 +10,6 @@ import dagster as dg
 import pytest
 import time_machine
 
-from campaign_sync.definitions import build_definitions
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
 from campaign_sync.orchestration.repair_sensor import MAX_FAILURES, UnrepairedListError, unfinished_replace_sensor
@@ -113,7 +112,7 @@ def test_an_interrupted_replay_is_replayed_again_and_not_overwritten_by_what_it_
 
 def test_a_run_whose_process_died_is_reported_as_failed_and_blocks_no_other_run(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        job = build_definitions(shop.configuration, shop.retry_policy).resolve_job_def("nord_daily_replace")
+        job = shop.definitions.resolve_job_def("nord_daily_replace")
         run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
         instance.add_run_tags(run.run_id, {MANDATOR_TAG: "nord"})
         leave_incomplete(shop)
@@ -132,7 +131,7 @@ def test_a_run_whose_process_died_is_reported_as_failed_and_blocks_no_other_run(
 
 def test_a_run_that_died_before_it_held_a_lock_blocks_no_other_run(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        job = build_definitions(shop.configuration, shop.retry_policy).resolve_job_def("nord_daily_replace")
+        job = shop.definitions.resolve_job_def("nord_daily_replace")
         run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
         instance.add_run_tags(run.run_id, {MANDATOR_TAG: "nord"})
         with shop.state():
@@ -149,7 +148,7 @@ def test_a_run_that_died_before_it_held_a_lock_blocks_no_other_run(shop: Install
 
 def test_a_run_that_died_before_its_first_heartbeat_does_not_block_other_runs_for_ever(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        job = build_definitions(shop.configuration, shop.retry_policy).resolve_job_def("nord_daily_replace")
+        job = shop.definitions.resolve_job_def("nord_daily_replace")
         run, others = (
             instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
             for tags in ({MANDATOR_TAG: "nord"}, {})
@@ -170,7 +169,7 @@ def test_a_run_that_died_before_its_first_heartbeat_does_not_block_other_runs_fo
 def test_while_dagster_retries_a_run_no_other_run_is_started(shop: Installation) -> None:
     leave_incomplete(shop)
     with dg.DagsterInstance.ephemeral() as instance:
-        job = build_definitions(shop.configuration, shop.retry_policy).resolve_job_def("nord_daily_replace")
+        job = shop.definitions.resolve_job_def("nord_daily_replace")
         tags = {MANDATOR_TAG: "nord", "dagster/will_retry": "true"}
         dead = instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE, tags=tags)
         sensor = unfinished_replace_sensor(shop.configuration, "nord")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sqlalchemy import ColumnElement, FromClause, and_, false, not_, null, or_, select, true
 
-from campaign_sync.crm.port import CrmError, CrmSetupError
+from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql.reader import SqlReader
 from campaign_sync.crm.sql.schema import consent_event, opt_in
 from campaign_sync.domain.consent import (
@@ -241,18 +241,16 @@ def require_same_keys(keys: Sequence[object], joined: Iterable[object], key: str
     """Raise an error if the database joined keys that differ, as it does for numbers or a collation without case.
 
     Raises:
-        CrmSetupError: two keys aren't the same text, outer blanks aside; or a key isn't text.
+        CrmError: two keys aren't the same text, outer blanks aside; or a key isn't text.
     """
     others = list(joined)
     if keys == others and set(map(type, keys)) == {str}:
         return
     for mine, theirs in zip(keys, others, strict=True):
         if not isinstance(mine, str):
-            raise CrmSetupError(
-                f"{key} yields a value of type {type(mine).__name__} and must yield text; cast it to text"
-            )
+            raise CrmError(f"{key} yields a value of type {type(mine).__name__} and must yield text; cast it to text")
         if theirs is not None and (not isinstance(theirs, str) or mine.strip() != theirs.strip()):
-            raise CrmSetupError(
+            raise CrmError(
                 f"the database takes different ids of {key} and {other} for the same, so one person would be sent on "
                 "another's consent; give both as text (cast them in a view) with a case-sensitive collation"
             )

@@ -9,7 +9,7 @@ import pandas as pd
 from sqlalchemy import Connection, select
 
 from campaign_sync.crm.address_key import address_key, people_by_address
-from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSetupError, Pick
+from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
 from campaign_sync.crm.sql.chunks import by_type
 from campaign_sync.crm.sql.consent_counts import count_events
 from campaign_sync.crm.sql.consent_table import EVENT_COLUMNS, ConsentTable, group_numbers, require_same_keys
@@ -81,7 +81,7 @@ class SqlSnapshot:
         available = common_columns(picked.people, SELECTION_COLUMNS)
         missing = sorted(set(columns) - available)
         if missing:
-            raise CrmSetupError(
+            raise CrmError(
                 f"the {pick_title(pick)} has no column {', '.join(missing)} that everybody in it has; "
                 f"correct it in the list's attributes, or add it in the CRM; there are {', '.join(sorted(available))}"
             )

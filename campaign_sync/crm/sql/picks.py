@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, String, column, null, select, text
 
-from campaign_sync.crm.port import CrmError, CrmSetupError, Pick
+from campaign_sync.crm.port import CrmError, Pick
 from campaign_sync.crm.sql.consent_table import entity_type_of
 from campaign_sync.crm.sql.query_text import strip_query_end
 from campaign_sync.crm.sql.reader import AnyRow, SqlReader
@@ -63,7 +63,7 @@ class PickReader:
 
         Raises:
             CrmError: the CRM has no such pick.
-            CrmSetupError: its definition can't be used.
+            CrmError: its definition can't be used.
         """
         definition = marketing_list if pick.kind == "marketing_list" else report
         names = self._reader.rows(select(definition), f"reading {definition.name}")
@@ -81,14 +81,14 @@ class PickReader:
             return self._of_static_list(matches[0])
         if kind == "dynamic":
             return PickedPeople([self._of_dynamic_list(matches[0])])
-        raise CrmSetupError(f"marketing_list.kind of the {pick_title(pick)} must be static or dynamic")
+        raise CrmError(f"marketing_list.kind of the {pick_title(pick)} must be static or dynamic")
 
     def _of_report(self, definition: AnyRow) -> PeopleOfType:
         view_name = str(definition.view_name).strip()
         view = self._reader.table(view_name, f"view_name of the report {definition.name!r}")
         key = next((view.c[name] for name in ("entity_id", "id") if name in view.c), None)
         if key is None:
-            raise CrmSetupError(f"{view_name} (report {definition.name!r}) needs a column entity_id or id")
+            raise CrmError(f"{view_name} (report {definition.name!r}) needs a column entity_id or id")
         others = [view_column for view_column in view.c if view_column.name != "entity_id"]
         entity_type = _entity_type(definition.entity_type, f"entity_type of the report {definition.name!r}")
         self._require_text(select(key), f"{view_name}.{key.name}", f"the report {definition.name!r}")
@@ -123,7 +123,7 @@ class PickReader:
         entity_type = _entity_type(definition.entity_type, f"entity_type of the dynamic list {definition.name!r}")
         query = strip_query_end(definition.query or "").strip()
         if not query:
-            raise CrmSetupError(f"marketing_list.query of the dynamic list {definition.name!r} is empty")
+            raise CrmError(f"marketing_list.query of the dynamic list {definition.name!r} is empty")
         # The query is trusted: only users who can write to the CRM's tables write it. Colons in it aren't parameters.
         statement = text(query.replace(":", "\\:") + "\n")
         picked = statement.columns(column("entity_id", String)).subquery("query")
@@ -136,12 +136,12 @@ class PickReader:
         return PeopleOfType(entity_type, entity, picked)
 
     def _require_text(self, query: Select[Any], key: str, of: str) -> None:
-        """Raise CrmSetupError if a key isn't text, where columns have types. SQLite's values are checked when read."""
+        """Raise CrmError if a key isn't text, where columns have types. SQLite's values are checked when read."""
         if self._reader.dialect != "postgresql":
             return
         type_code = self._reader.type_code(query, f"reading {of}")
         if type_code in _NOT_TEXT:
-            raise CrmSetupError(f"{key} of {of} is {_NOT_TEXT[type_code]} and must be text; cast it ({key}::text)")
+            raise CrmError(f"{key} of {of} is {_NOT_TEXT[type_code]} and must be text; cast it ({key}::text)")
 
 
 def pick_title(pick: Pick) -> str:
@@ -162,5 +162,5 @@ def _empty_pick() -> FromClause:
 def _entity_type(value: object, where: str) -> EntityType:
     entity_type = entity_type_of(value)
     if entity_type is None:
-        raise CrmSetupError(f"{where} must be one of {', '.join(EntityType)}")
+        raise CrmError(f"{where} must be one of {', '.join(EntityType)}")
     return entity_type

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import Boolean, NullType, TypeDecorator, TypeEngine, UserDefinedType
 
-from campaign_sync.crm.port import CrmError, CrmSetupError
+from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql.engine import crm_errors
 from campaign_sync.domain.instant import parse_instant
 
@@ -78,7 +78,7 @@ class SqlReader:
         """Return a table or view with its actual columns.
 
         Raises:
-            CrmSetupError: it doesn't exist.
+            CrmError: it doesn't exist.
         """
         if name not in self._tables:
             schema, _, bare = name.rpartition(".")
@@ -95,13 +95,13 @@ class SqlReader:
         """Return a column of times as `domain.instant` parses them: drivers can't represent `infinity`.
 
         Raises:
-            CrmSetupError: the column's type holds no times.
+            CrmError: the column's type holds no times.
         """
         if self.dialect == "sqlite":
             return type_coerce(stored, NullType()).label(stored.name)
         if not isinstance(stored.type, DateTime | TypeDecorator | NullType | String):  # text may hold times as well
             where = f"{getattr(stored, 'table', '')}.{stored.name}"
-            raise CrmSetupError(f"{where} is {stored.type} and must be a time; give it as a timestamp in a view")
+            raise CrmError(f"{where} is {stored.type} and must be a time; give it as a timestamp in a view")
         return cast(stored, Text).label(stored.name)
 
     def clean_key(self, key: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -122,7 +122,7 @@ class SqlReader:
 
         Raises:
             CrmError: several keys differ only in outer blanks and must be unique.
-            CrmSetupError: keys aren't text.
+            CrmError: keys aren't text.
         """
         if (source, name) not in self._with_clean_key:
             self._with_clean_key[source, name] = self._cleaned(source, name, unique=unique)
@@ -206,9 +206,7 @@ class SqlReader:
             not_text = func.typeof(key).not_in(["text", "null"])
             first = self.rows(select(func.typeof(key)).where(odd | not_text).limit(1), doing)
             for row in first and self.rows(select(func.typeof(key)).where(not_text).limit(1), doing):
-                raise CrmSetupError(
-                    f"{place} yields values of type {row[0]} and must yield text; cast it to TEXT in a view"
-                )
+                raise CrmError(f"{place} yields values of type {row[0]} and must yield text; cast it to TEXT in a view")
         else:
             first = self.rows(select(key).where(odd).limit(1), doing)
         if not first:

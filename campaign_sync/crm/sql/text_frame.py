@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pyarrow
 
-from campaign_sync.crm.port import CrmError, CrmSetupError
+from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.arrow_text import text_column
 from campaign_sync.domain.instant import Instants, parse_instants
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
@@ -34,7 +34,7 @@ def text_frame(
 
     Raises:
         CrmError: a key isn't UTF-8.
-        CrmSetupError: a value is of a type that has no text form.
+        CrmError: a value is of a type that has no text form.
     """
     return pd.DataFrame(
         {
@@ -60,7 +60,7 @@ def _texts(values: Any, where: str, is_key: bool) -> Any:
             "write those values to the CRM again as UTF-8"
         ) from None
     except TypeError as error:
-        raise CrmSetupError(f"{where}: {error}; give its text in a view") from None
+        raise CrmError(f"{where}: {error}; give its text in a view") from None
 
 
 def _is_utf8(value: bytes) -> bool:

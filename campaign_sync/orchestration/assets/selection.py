@@ -3,7 +3,7 @@
 import dagster as dg
 import pandas as pd
 
-from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSetupError, CrmSnapshot
+from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.checks import CheckOutcome, check_consents
 from campaign_sync.domain.consent import OptIn, is_email
@@ -129,19 +129,19 @@ def list_opt_in(crm: CrmSnapshot, settings: ListSettings) -> OptIn:
     if opt_in is None:
         raise CrmError(f"the CRM knows no opt-in {settings.schema.opt_in_id!r} ({place}); correct it or add it there")
     if opt_in.mandator != settings.mandator:
-        raise CrmSetupError(
+        raise CrmError(
             f"the CRM's opt-in {opt_in.opt_in_id!r} belongs to mandator {opt_in.mandator!r}, not {settings.mandator!r} "
             f"({place}); choose one of this mandator"
         )
     media_type = (opt_in.media_type or "").strip()
     if not is_email(media_type):
         problem = f"is of media type {media_type!r}" if media_type else "has no media type"
-        raise CrmSetupError(
+        raise CrmError(
             f"the CRM's opt-in {opt_in.opt_in_id!r} {problem} ({place}), and only e-mail can be sent; choose an opt-in "
             "for e-mail, or correct opt_in.media_type in the CRM to email"
         )
     if not opt_in.description.strip():
-        raise CrmSetupError(
+        raise CrmError(
             f"the CRM's opt-in {opt_in.opt_in_id!r} has no description (opt_in.description), which is sent with every "
             "row; fill it in the CRM"
         )

@@ -26,7 +26,7 @@ BOTH = [("c2", "newsletter-nord"), ("c2", "products-nord")]
 def installation(installation: Installation) -> Installation:
     """Return an installation whose vendor returns the technical fields, and whose lists were just replaced."""
     installation.vendor.agree_on_response_fields(NORD, FIELDS)
-    readers = {"getOutBounces": {}, "getUnsubscribes": COLUMNS}
+    readers = {"getOutBounces": {}, "getUnsubscribes": dict(COLUMNS)}
     installation.settings["mandators"]["nord"]["feedback"] = {"readers": readers}
     for section in installation.settings["mandators"]["nord"]["lists"].values():
         section["limits"] = {"max_shrink": 1}

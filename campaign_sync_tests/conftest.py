@@ -65,16 +65,16 @@ def _is_long(item: pytest.Item) -> bool:
 
 def _beyond_sample(items: Iterable[pytest.Item]) -> set[pytest.Item]:
     """Return the parameter sets that tests marked with `sample` have beyond it: the same ones on every machine."""
-    sets_by_test: defaultdict[str, list[pytest.Item]] = defaultdict(list)
-    sizes: dict[str, int] = {}
+    sets_by_test: defaultdict[tuple[Path, str], list[pytest.Item]] = defaultdict(list)
+    sizes: dict[tuple[Path, str], int] = {}
     for item in items:
         if marker := item.get_closest_marker("sample"):
-            test = item.nodeid.partition("[")[0]
+            test = (item.path, item.name.partition("[")[0])
             sets_by_test[test].append(item)
             (sizes[test],) = marker.args
     beyond: set[pytest.Item] = set()
     for test, sets in sets_by_test.items():
-        beyond.update(sorted(sets, key=lambda item: crc32(item.nodeid.encode()))[sizes[test] :])
+        beyond.update(sorted(sets, key=lambda item: crc32(item.name.encode()))[sizes[test] :])
     return beyond
 
 

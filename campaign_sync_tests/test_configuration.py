@@ -25,7 +25,7 @@ from campaign_sync.config import (
     configuration_schema,
     load_configuration,
 )
-from campaign_sync.domain.layout import Layout
+from campaign_sync.domain.feedback_rows import Layout
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.size_limits import SizeLimits
 

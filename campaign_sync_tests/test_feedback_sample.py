@@ -11,7 +11,7 @@ import yaml
 from rich.console import Console
 
 from campaign_sync.cli.sample import show_sample
-from campaign_sync.domain.layout import Layout, parse_rows
+from campaign_sync.domain.feedback_rows import Layout, parse_rows
 from campaign_sync.optimizely.errors import CredentialsError
 from campaign_sync.sandbox.caller import Caller
 from campaign_sync.sandbox.web_services import HANDLERS

@@ -14,7 +14,7 @@ from campaign_sync.cli.output import plain_table
 from campaign_sync.config import Configuration, FeedbackSettings, FileSettings
 from campaign_sync.delivered_files.csv_decoder import decode_csv
 from campaign_sync.delivered_files.file_source import FileSource, RemoteFile
-from campaign_sync.domain.layout import TECHNICAL_COLUMNS
+from campaign_sync.domain.feedback_rows import TECHNICAL_COLUMNS
 from campaign_sync.domain.layout_guess import LayoutGuess, guess_layout
 from campaign_sync.domain.sample_rows import pseudonymize_rows
 from campaign_sync.feedback.feedback_fetcher import open_delivered_files

@@ -11,7 +11,7 @@ from campaign_sync.cli.output import plain_table
 from campaign_sync.cli.user import user_and_host
 from campaign_sync.config import Configuration
 from campaign_sync.domain.text import format_row_count
-from campaign_sync.feedback.parsing import UnparsedRows, preview_imports
+from campaign_sync.feedback.pending_feedback import UnparsedRows, preview_imports
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 

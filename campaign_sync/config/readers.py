@@ -26,7 +26,7 @@ from campaign_sync.domain.feedback import (
     FeedbackKind,
 )
 from campaign_sync.domain.feedback_age import LONGEST_LIFETIME, SHORTEST_LIFETIME, AgeLimits
-from campaign_sync.domain.layout import Layout
+from campaign_sync.domain.feedback_rows import Layout
 from campaign_sync.domain.response import RESPONSE_READER_KINDS
 
 ReaderName = Literal["getOutBounces", "getUnsubscribes", "getMailingUnsubscribes", "getResponses"]

@@ -171,13 +171,9 @@ class Crm(Protocol):
     ) -> WriteBack:
         """Append a withdrawal for every consent that an unsubscribe is about.
 
-        - If it names an `opt_in_id`: this consent of its `entity`, of the records in `consents`, and of everybody with
-          the address now.
-        - Else the `consents`, and the same opt-ins of everybody with the address.
-        - Without any: the consents for its `opt_ins`, or for all opt-ins of the mandator if it has none, of everybody
-          with the address.
+        `domain.withdrawn_consents` has the rule, and every adapter applies it.
 
-        Nothing is written for an opt-in that a record has no events for. A withdrawal carries the time of the
+        A withdrawal carries the time of the
         unsubscribe, so a consent granted again later stays granted. Addresses without anything to withdraw are returned
         as unmatched.
 

@@ -9,7 +9,7 @@ from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.consent import normalize_word
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.event_time import EPOCH_SECONDS, SWAPPED_FORMATS, TIME_FORMATS, parse_event_time
-from campaign_sync.domain.layout import TECHNICAL_COLUMNS, cell_texts
+from campaign_sync.domain.feedback_rows import TECHNICAL_COLUMNS, cell_texts
 
 Rows = Sequence[Sequence[str | None]]
 

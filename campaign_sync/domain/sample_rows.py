@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.event_time import SWAPPED_FORMATS, parse_event_time
-from campaign_sync.domain.layout import cell_texts
+from campaign_sync.domain.feedback_rows import cell_texts
 from campaign_sync.domain.layout_guess import LayoutGuess, Rows, is_category, is_entity_type, opt_in_matcher
 from campaign_sync.domain.pseudonym import Pseudonyms
 

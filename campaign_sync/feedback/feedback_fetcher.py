@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from campaign_sync.config import FeedbackSettings, FileSettings, MandatorSettings
 from campaign_sync.delivered_files.csv_decoder import decode_csv, salvage_csv
 from campaign_sync.delivered_files.file_source import FileSource, RemoteFile, open_file_source
-from campaign_sync.domain.layout import column_names
+from campaign_sync.domain.feedback_rows import column_names
 from campaign_sync.domain.windows import Window, plan_windows
 from campaign_sync.feedback.paging import Row, read_window
 from campaign_sync.optimizely.client import Optimizely

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from campaign_sync.config import MandatorSettings
 from campaign_sync.delivered_files.csv_decoder import salvage_csv
-from campaign_sync.domain.layout import Row
+from campaign_sync.domain.feedback_rows import Row
 from campaign_sync.storage.feedback_imports import FeedbackImport, FeedbackImports
 from campaign_sync.storage.files import RAW, FileStorage
 

@@ -11,7 +11,7 @@ from campaign_sync.domain.feedback import Attribution, Bounce, CrmEntry, RawRow,
 from campaign_sync.feedback.earlier_attributions import EarlierAttributions, attribute_unsubscribes
 from campaign_sync.feedback.identification import identify_consents
 from campaign_sync.feedback.mailing_lists import MailingRecipientLists
-from campaign_sync.feedback.parsing import PendingFeedback
+from campaign_sync.feedback.pending_feedback import PendingFeedback
 from campaign_sync.feedback.unsubscribe_lists import (
     LeftByRow,
     about_our_lists,

@@ -9,8 +9,8 @@ from functools import cached_property
 import pandas as pd
 
 from campaign_sync.config import Configuration
+from campaign_sync.crm.open import open_crm
 from campaign_sync.crm.port import CrmSnapshot
-from campaign_sync.crm.sql.adapter import open_crm
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.withdrawal_history import add_vanished
 from campaign_sync.inquiry.list_archive import ListArchive, open_archive

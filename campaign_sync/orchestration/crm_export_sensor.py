@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from campaign_sync.config import Configuration, CrmExportSettings, MandatorSettings
-from campaign_sync.crm.sql.adapter import open_crm
+from campaign_sync.crm.open import open_crm
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.cron import next_tick
 from campaign_sync.orchestration.daily_replacement import (

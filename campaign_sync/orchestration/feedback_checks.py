@@ -14,7 +14,7 @@ from campaign_sync.domain.propagation import GOAL, Delays
 from campaign_sync.domain.suppression import SuppressionKind, entity_keys
 from campaign_sync.domain.text import format_row_count
 from campaign_sync.feedback.freshness import SilentReader
-from campaign_sync.feedback.parsing import SHOWN_FILES, SHOWN_FOR, PendingFeedback
+from campaign_sync.feedback.pending_feedback import SHOWN_FILES, SHOWN_FOR, PendingFeedback
 from campaign_sync.feedback.write_back import WriteBackSummary
 from campaign_sync.orchestration.check_names import FEEDBACK_AGE
 from campaign_sync.orchestration.metadata import table

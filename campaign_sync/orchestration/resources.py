@@ -10,8 +10,8 @@ from pathlib import Path
 import dagster as dg
 
 from campaign_sync.config import Configuration
+from campaign_sync.crm.open import open_crm
 from campaign_sync.crm.port import Crm, CrmSnapshot
-from campaign_sync.crm.sql.adapter import open_crm
 from campaign_sync.optimizely.client import Optimizely, connect
 from campaign_sync.optimizely.errors import CredentialsError
 from campaign_sync.orchestration import retry_policy as retry_policies

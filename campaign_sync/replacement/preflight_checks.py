@@ -10,7 +10,7 @@ from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_consen
 from campaign_sync.domain.feedback_age import Freshness
 from campaign_sync.domain.size_limits import SizeBaseline, median_baseline
 from campaign_sync.domain.suppression import Suppressed
-from campaign_sync.domain.withdrawal import check_withdrawals
+from campaign_sync.domain.vanished_withdrawals import check_withdrawals
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.optimizely.client import Optimizely

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from campaign_sync.config import MandatorSettings
-from campaign_sync.domain.layout import column_names
+from campaign_sync.domain.feedback_rows import column_names
 from campaign_sync.domain.windows import Window
 from campaign_sync.feedback.feedback_fetcher import read_new_windows
 from campaign_sync.optimizely.client import Optimizely

@@ -7,7 +7,7 @@ from datetime import timedelta
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import ConsentRef, ReportedConsent
-from campaign_sync.domain.layout import LARGEST_ID, FeedbackRow, Layout, Row, parse_rows
+from campaign_sync.domain.feedback_rows import LARGEST_ID, FeedbackRow, Layout, Row, parse_rows
 from campaign_sync.domain.response import RESPONSE_READER_KINDS, Response
 from campaign_sync.feedback.attribution import DeliveryHistory
 from campaign_sync.feedback.identification import identify_consents

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Engine, delete, func, select, update
 
-from campaign_sync.domain.withdrawal import KnownWithdrawal
+from campaign_sync.domain.vanished_withdrawals import KnownWithdrawal
 from campaign_sync.storage.id_batches import batches
 from campaign_sync.storage.tables import known_withdrawal as withdrawals
 from campaign_sync.storage.tables import withdrawal_acceptance as acceptances

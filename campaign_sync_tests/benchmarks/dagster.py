@@ -39,7 +39,7 @@ from campaign_sync.domain.snapshot import build_snapshot
 from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
-from campaign_sync.feedback.parsing import read_pending
+from campaign_sync.feedback.pending_feedback import read_pending
 from campaign_sync.feedback.write_back import FeedbackWriteBack
 from campaign_sync.orchestration.assets.selection import list_opt_in
 from campaign_sync.orchestration.resources import Resources

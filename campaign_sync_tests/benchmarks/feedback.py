@@ -38,7 +38,7 @@ from campaign_sync.crm.sql import schema
 from campaign_sync.domain.feedback import READER_KINDS, FeedbackKind
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
-from campaign_sync.feedback.parsing import read_pending
+from campaign_sync.feedback.pending_feedback import read_pending
 from campaign_sync.feedback.write_back import FeedbackWriteBack
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync_tests.benchmarks.generated_data import installation

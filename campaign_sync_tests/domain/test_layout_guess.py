@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campaign_sync.domain.event_time import TIME_FORMATS
-from campaign_sync.domain.layout import FeedbackRow, Layout, parse_rows
+from campaign_sync.domain.feedback_rows import FeedbackRow, Layout, parse_rows
 from campaign_sync.domain.layout_guess import LayoutGuess, guess_layout
 from campaign_sync.domain.pseudonym import Pseudonyms
 from campaign_sync.domain.sample_rows import pseudonymize_rows

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from campaign_sync.storage.tables import lease
 from campaign_sync_tests import databases
 from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER
-from campaign_sync_tests.scenarios.production_installation import ProductionInstallation, production_installation
+from campaign_sync_tests.scenarios.production.installation import ProductionInstallation, production_installation
 from campaign_sync_tests.stack import kill_worker
 from campaign_sync_tests.waiting import PATIENCE
 

@@ -8,7 +8,6 @@ import pytest
 
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync_tests.installation import Installation, running_installation
-from campaign_sync_tests.scenarios.production_installation import ProductionInstallation, production_installation
 
 
 @pytest.fixture
@@ -29,10 +28,3 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def without_retries(installation: Installation) -> None:
     """Let a run fail at its first error."""
     installation.retry_policy = NO_RETRIES
-
-
-@pytest.fixture(scope="session")
-def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProductionInstallation]:
-    """Yield an installation with the production stack. Tests that use it belong to the xdist group `production`."""
-    with production_installation(tmp_path_factory.mktemp("production")) as built:
-        yield built

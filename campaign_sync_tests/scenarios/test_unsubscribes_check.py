@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from campaign_sync.cli.run import problems
-from campaign_sync.feedback import parsing
+from campaign_sync.feedback import pending_feedback
 from campaign_sync_tests.installation import ADDRESSES, NORD, Installation, epoch_ms
 from campaign_sync_tests.scenarios.daily_run import FEEDBACK, addresses_without, check, withdrawals
 
@@ -54,7 +54,7 @@ def test_ids_that_are_no_address_are_reported_for_a_limited_time(
 ) -> None:
     publish(installation, "4711")
     installation.day()
-    monkeypatch.setattr(parsing, "SHOWN_FOR", timedelta(0))
+    monkeypatch.setattr(pending_feedback, "SHOWN_FOR", timedelta(0))
 
     assert unsubscribes_check(installation.day()).passed
     with installation.state() as state:

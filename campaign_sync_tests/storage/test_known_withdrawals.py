@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import create_engine
 
-from campaign_sync.domain.withdrawal import KnownWithdrawal
+from campaign_sync.domain.vanished_withdrawals import KnownWithdrawal
 from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
 from campaign_sync.storage.state import State
 

@@ -9,7 +9,6 @@ from sqlalchemy import Connection, DateTime, String, column, func, inspect, sele
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import NullType
 
-from campaign_sync.config import CrmSettings
 from campaign_sync.config.database_url import location
 from campaign_sync.crm.port import CrmError, OnWritten, RecordedResponses, WriteBack, ignore_written
 from campaign_sync.crm.sql.crm_snapshot import SqlSnapshot
@@ -54,11 +53,6 @@ class _FrozenSnapshot(SqlSnapshot):
         if mandator not in self._suppressed:
             self._suppressed[mandator] = super().suppression(mandator)
         return self._suppressed[mandator].copy(deep=False)  # pandas copies what is written to
-
-
-def open_crm(settings: CrmSettings) -> "SqlCrm":
-    """Return the CRM of a configuration. See `SqlCrm`."""
-    return SqlCrm(settings.url.get_secret_value(), settings.consent_kinds.words)
 
 
 class SqlCrm:

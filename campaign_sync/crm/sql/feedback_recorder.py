@@ -33,6 +33,7 @@ from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import FINAL_BOUNCES, Bounce, CrmEntry, Unsubscribe, bounce_precedence
 from campaign_sync.domain.instant import parse_instant
 from campaign_sync.domain.text import normalize_text
+from campaign_sync.domain.withdrawn_consents import withdrawn_consents
 
 _WITHDRAWALS = uuid.UUID("a0f6c3a4-5f0e-4f0b-9d56-3d0d7f8f4b11")
 """Namespace of withdrawal ids. It must never change: by its id a withdrawal is known to be written already."""
@@ -99,7 +100,8 @@ def _write_withdrawals(
     withdrawals: dict[str, dict[str, Any]] = {}
     entries = []
     for unsubscribe in chunk:
-        for entity, opt_in_id in _concerned(unsubscribe, holders[unsubscribe], earlier, opt_ins[unsubscribe.mandator]):
+        of_mandator = opt_ins[unsubscribe.mandator]
+        for entity, opt_in_id in withdrawn_consents(unsubscribe, holders[unsubscribe], earlier.opt_ins, of_mandator):
             event_id = _withdrawal_id(unsubscribe, entity, normalize_text(opt_in_id))
             is_new = event_id not in earlier.event_ids and event_id not in withdrawals
             entry = CrmEntry(unsubscribe, is_new, entity, normalize_text(opt_in_id), event_id)
@@ -110,24 +112,6 @@ def _write_withdrawals(
     if withdrawals:
         connection.execute(insert(consent_event), list(withdrawals.values()))
     return entries
-
-
-def _concerned(
-    unsubscribe: Unsubscribe, holders: Sequence[Entity], earlier: "_EarlierEvents", of_mandator: Mapping[str, str]
-) -> Iterator[tuple[Entity, str]]:
-    """Return the consents that end, by the rule of `Crm.record_unsubscribes`. Opt-ins come as the CRM spells them."""
-    consents = {(consent.entity, normalize_word(consent.opt_in_id)) for consent in unsubscribe.consents}
-    consents = {entry for entry in consents if entry[1] in of_mandator}
-    if unsubscribe.opt_in_id:
-        keys = {normalize_word(unsubscribe.opt_in_id)} & of_mandator.keys()
-        consents = {entry for entry in consents if entry[1] in keys}
-        if unsubscribe.entity:
-            consents |= {(unsubscribe.entity, key) for key in keys}
-    else:
-        left = set(map(normalize_word, unsubscribe.opt_ins)) & of_mandator.keys()
-        keys = {key for _, key in consents} or left or set(of_mandator)
-    concerned = consents | {(entity, key) for entity in holders for key in keys}
-    return ((entity, of_mandator[key]) for entity, key in sorted(concerned) if key in earlier.opt_ins[entity])
 
 
 class _EarlierEvents:

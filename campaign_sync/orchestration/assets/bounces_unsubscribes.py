@@ -11,7 +11,7 @@ from campaign_sync.domain.feedback import READER_KINDS, FeedbackKind
 from campaign_sync.domain.feedback_age import AgeLimits, Freshness, format_duration
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.freshness import ReaderFreshness, reader_freshness, vendor_time
-from campaign_sync.feedback.parsing import SHOWN_FILES, UnparsedRows, preview_imports
+from campaign_sync.feedback.pending_feedback import SHOWN_FILES, UnparsedRows, preview_imports
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors

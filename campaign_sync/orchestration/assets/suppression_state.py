@@ -11,7 +11,7 @@ from campaign_sync.domain.suppression import SuppressionKind
 from campaign_sync.feedback.blocklist_check import recheck_blocklist
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.freshness import find_silent_readers, judge_age, vendor_time
-from campaign_sync.feedback.parsing import PendingFeedback, read_pending
+from campaign_sync.feedback.pending_feedback import PendingFeedback, read_pending
 from campaign_sync.feedback.propagation_measurement import measure_delays
 from campaign_sync.feedback.withdrawal_history import add_vanished
 from campaign_sync.feedback.write_back import FeedbackWriteBack, WriteBackSummary

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.layout import EARLIEST_EVENT, WINDOW_TOLERANCE, FeedbackRow, Layout, column_names, parse_rows
+from campaign_sync.domain.feedback_rows import (
+    EARLIEST_EVENT,
+    WINDOW_TOLERANCE,
+    FeedbackRow,
+    Layout,
+    column_names,
+    parse_rows,
+)
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NOON_MS = "1795521600000"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.withdrawal import (
+from campaign_sync.domain.vanished_withdrawals import (
     AbsentWithdrawals,
     ConsentingPerson,
     KnownWithdrawal,

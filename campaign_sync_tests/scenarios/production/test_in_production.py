@@ -3,7 +3,7 @@
 import pytest
 
 from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, SUED_NEWSLETTER
-from campaign_sync_tests.scenarios.production_installation import ProductionInstallation
+from campaign_sync_tests.scenarios.production.installation import ProductionInstallation
 from campaign_sync_tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("production")

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from campaign_sync_tests.installation import NORD
-from campaign_sync_tests.scenarios.production_installation import ProductionInstallation
+from campaign_sync_tests.scenarios.production.installation import ProductionInstallation
 from campaign_sync_tests.waiting import PATIENCE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -9,7 +9,7 @@ from campaign_sync.config import MandatorSettings, ReaderSettings
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import Bounce, FeedbackKind, RawRow, ReportedConsent, Unsubscribe, bounce_kind
 from campaign_sync.domain.feedback_age import delivery_complete_until
-from campaign_sync.domain.layout import (
+from campaign_sync.domain.feedback_rows import (
     LARGEST_ID,
     FeedbackRow,
     LayoutError,

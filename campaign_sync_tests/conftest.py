@@ -43,6 +43,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run every test: some hours")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one worker more than there are processors: a fifth of the time, tests wait for servers and processes."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what takes long, unless an option asks for it; files and tests that are named are run whole."""
     if config.option.long:

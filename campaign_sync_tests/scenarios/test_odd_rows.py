@@ -56,7 +56,7 @@ def test_check_warns_if_the_only_unsubscribes_are_those_by_mailing(
         "readers": {"getOutBounces": {}, "getMailingUnsubscribes": {}}
     }
     assert check_everything(installation.configuration, Console(width=300))
-    assert "nor by an old one; add getUnsubscribes to readers" in capsys.readouterr().out
+    assert "that name no mailing or an old one; add getUnsubscribes to readers" in capsys.readouterr().out
 
 
 @pytest.mark.two_lists

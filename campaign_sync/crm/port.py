@@ -208,7 +208,7 @@ class CrmError(CampaignSyncError):
 
 
 class CrmSetupError(CrmError):
-    """The login is refused, the URL can't be used, or a statement is wrong.
+    """The login is refused, the URL can't be used, or a statement has a syntax error.
 
     The same work fails again until a person corrects it.
     """

@@ -29,11 +29,8 @@ _SHOWABLE_SQLSTATES = ("25", "42", "53", "55", "57")
 _PASSWORD_REFUSED = ("password authentication failed", "no password supplied")
 """PostgreSQL's words for a wrong password. Other logins (LDAP, RADIUS) can fail because their server is down."""
 
-_MISTAKEN_STATEMENT = "42"
-"""PostgreSQL's error class of mistakes in a statement."""
-
-_MISSING = ("42P01", "42703", "42501")
-"""PostgreSQL's codes of a missing table, column and privilege. A load that makes tables anew causes these briefly."""
+_SYNTAX_ERROR = "42601"
+"""PostgreSQL's code. A load can cause the others of its class: missing tables, columns and privileges, other types."""
 
 
 class UnusableUrlError(CrmSetupError):
@@ -111,17 +108,16 @@ def crm_errors(engine: Engine, doing: str) -> Iterator[None]:
 
 
 def _needs_person(error: SQLAlchemyError) -> bool:
-    """Return whether a person has to correct a statement or the login.
+    """Return whether a person has to correct the syntax of a statement, or the login.
 
     In doubt the answer is no: a useless retry costs minutes, a missed replacement a day.
     """
     original = error.orig if isinstance(error, DBAPIError) else None
     if isinstance(original, sqlite3.Error):
-        is_mistake = getattr(original, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
-        return is_mistake and not str(original).startswith("no such ")
+        return "syntax error" in str(original)
     state = getattr(original, "pgcode", None)
     if state:
-        return state.startswith(_MISTAKEN_STATEMENT) and state not in _MISSING
+        return bool(state == _SYNTAX_ERROR)
     return any(words in str(original) for words in _PASSWORD_REFUSED)
 
 

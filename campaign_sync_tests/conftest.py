@@ -3,7 +3,7 @@
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from zlib import crc32
@@ -43,9 +43,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run every test: some hours")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return one worker more than there are processors: a fifth of the time, tests wait for servers and processes."""
-    return len(os.sched_getaffinity(0)) + 1
+@pytest.hookimpl(wrapper=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """Add a worker to those that xdist has for the processors: a fifth of the time, tests wait for servers."""
+    workers = yield
+    return workers if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else workers + 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

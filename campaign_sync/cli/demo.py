@@ -169,10 +169,10 @@ def _print_next_steps(console: Console) -> None:
     console.print(
         Text.from_markup(
             "\n[bold]What next[/bold]\n"
-            "  uv run campaign-sync demo        the next day: people left, bounced and joined, and the numbers move\n"
-            "  uv run campaign-sync demo --ui   one more day, then assets, checks and plots in Dagster's UI\n"
-            "  docs/configuration.md            your own mandators and lists\n"
-            f"  rm -r {FOLDER!s:<27}forget the demonstration"
+            "  uv run --no-dev campaign-sync demo        the next day: people left, bounced and joined, numbers move\n"
+            "  uv run --no-dev campaign-sync demo --ui   one more day, then assets, checks and plots in Dagster's UI\n"
+            "  docs/configuration.md                     your own mandators and lists\n"
+            f"  rm -r {FOLDER!s:<36}forget the demonstration"
         ),
         highlight=False,
         soft_wrap=True,

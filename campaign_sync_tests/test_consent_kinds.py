@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from campaign_sync.config.models import ConsentKindSettings
+from campaign_sync.config.crm import ConsentKindSettings
 from campaign_sync.domain.consent import ConsentKind
 
 

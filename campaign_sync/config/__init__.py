@@ -6,6 +6,7 @@ here: what a setting does. The packages that use it take the settings as they ar
 
 from campaign_sync.config.alerts import AlarmSettings, AppriseSettings, EmailSettings, WebhookSettings
 from campaign_sync.config.automation import AutomationSettings, CrmExportSettings
+from campaign_sync.config.crm import CrmSettings, OptInSettings, SqlSettings
 from campaign_sync.config.json_schema import configuration_schema
 from campaign_sync.config.loader import (
     CONFIGURATION_VARIABLE,
@@ -15,7 +16,6 @@ from campaign_sync.config.loader import (
 )
 from campaign_sync.config.models import (
     Configuration,
-    CrmSettings,
     Limits,
     MailingSettings,
     MandatorSettings,
@@ -54,6 +54,7 @@ __all__ = [
     "Limits",
     "MailingSettings",
     "MandatorSettings",
+    "OptInSettings",
     "OptimizelySettings",
     "OtlpSettings",
     "ReaderSettings",
@@ -63,6 +64,7 @@ __all__ = [
     "ResponseSettings",
     "SelectSettings",
     "SmartCampaigns",
+    "SqlSettings",
     "StorageSettings",
     "Strategy",
     "TelemetrySettings",

@@ -9,12 +9,12 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from campaign_sync.config.alerts import AlarmSettings
 from campaign_sync.config.automation import AutomationSettings, CrmExportSettings, Owner, Title
 from campaign_sync.config.base import ConfigModel
+from campaign_sync.config.crm import SqlSettings
 from campaign_sync.config.field_types import (
     BaseUrl,
     CaFile,
     Credential,
     CronExpression,
-    DatabaseUrl,
     Duration,
     EmailAddress,
     Key,
@@ -29,7 +29,6 @@ from campaign_sync.config.field_types import (
 from campaign_sync.config.readers import FeedbackSettings, ResponseSettings
 from campaign_sync.config.reports import ReportSettings
 from campaign_sync.config.telemetry import TelemetrySettings
-from campaign_sync.domain.consent import STANDARD_WORDS, ConsentWords, normalize_word
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.size_limits import SizeLimits
 
@@ -67,45 +66,6 @@ class OptimizelySettings(ConfigModel):
     """How long one call may take, in seconds."""
     ca_file: CaFile | None = None
     """PEM file with the private CA that signed the certificate at base_url; the public CAs where left out."""
-
-
-class ConsentKindSettings(ConfigModel):
-    """The CRM's words for consent events besides granted, confirmed and withdrawn, which are always understood."""
-
-    granted: tuple[Name, ...] = ()
-    """Words that grant a consent."""
-    withdrawn: tuple[Name, ...] = ()
-    """Words that withdraw one."""
-    ignored: tuple[Name, ...] = ()
-    """Words that do neither, like those for a double opt-in that isn't confirmed yet."""
-
-    @model_validator(mode="after")
-    def _check_words_are_distinct(self) -> Self:
-        words = [normalize_word(word) for word in (*self.granted, *self.withdrawn, *self.ignored)]
-        for word in words:
-            if word in STANDARD_WORDS:
-                raise ValueError(f"{word} has its meaning already; leave it out")
-            if words.count(word) > 1:
-                raise ValueError(f"{word} is declared twice; case and blanks around it don't count")
-        return self
-
-    @property
-    def words(self) -> ConsentWords:
-        """The words for the domain, normalized."""
-        return ConsentWords(
-            *(frozenset(map(normalize_word, words)) for words in (self.granted, self.withdrawn, self.ignored))
-        )
-
-
-class CrmSettings(ConfigModel):
-    """The connection to the CRM."""
-
-    adapter: Literal["sql"] = "sql"
-    """The kind of CRM: `sql` for tables or views in any database SQLAlchemy can reach."""
-    url: DatabaseUrl
-    """SQLAlchemy URL of the CRM's database. One with a password must be {env: NAME} or {file: PATH}."""
-    consent_kinds: ConsentKindSettings = ConsentKindSettings()
-    """Further words in consent_event.kind, and what they mean."""
 
 
 class StorageSettings(ConfigModel):
@@ -274,7 +234,7 @@ class Configuration(ConfigModel):
 
     optimizely: OptimizelySettings
     """The connection to Optimizely Campaign."""
-    crm: CrmSettings
+    crm: SqlSettings
     """The connection to the CRM."""
     storage: StorageSettings = StorageSettings()
     """Where the product stores its own data."""

@@ -1,11 +1,11 @@
 """The choice of the adapter for a CRM."""
 
-from campaign_sync.config import CrmSettings
+from campaign_sync.config import SqlSettings
 from campaign_sync.crm.port import Crm
 from campaign_sync.crm.sql.adapter import SqlCrm
 
 
-def open_crm(settings: CrmSettings) -> Crm:
+def open_crm(settings: SqlSettings) -> Crm:
     """Return the CRM of a configuration. Only `sql` exists so far.
 
     Raises:

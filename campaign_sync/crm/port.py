@@ -9,8 +9,9 @@ from typing import Literal, Protocol
 import pandas as pd
 
 from campaign_sync.domain.consent import ConsentEvent, ConsentEventCounts, OptIn
-from campaign_sync.domain.entity import Entity
+from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import Bounce, CrmEntry, Unsubscribe
+from campaign_sync.domain.filter import Condition
 from campaign_sync.domain.response import Response
 from campaign_sync.errors import CampaignSyncError
 
@@ -30,10 +31,25 @@ SELECTION_COLUMNS = (
 
 @dataclass(frozen=True)
 class Pick:
-    """The marketing list or report of the CRM, by name, that determines who belongs into a list."""
+    """What determines who belongs into a list, or is excluded from it."""
 
-    kind: Literal["marketing_list", "report"]
+    kind: Literal["marketing_list", "report", "query", "filter"]
     name: str
+    """The name of a marketing list or report in the CRM; the text of a query or filter."""
+    entity_type: EntityType | None = None
+    """Whom a query or filter is about."""
+    condition: Condition | None = None
+    """What a filter demands."""
+
+
+@dataclass(frozen=True)
+class CrmNeeds:
+    """What the configured lists ask of the CRM."""
+
+    picks: frozenset[Pick] = frozenset()
+    """All selections and exclusions."""
+    columns: frozenset[str] = frozenset()
+    """All columns that attributes and filters name."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +59,9 @@ class WriteBack:
     written: int
     already_known: int
     unmatched: tuple[str, ...] = ()
-    """Recipient ids for which the CRM has nothing to change."""
+    """Recipient ids for which the CRM has nothing to change, or didn't accept the change."""
+    failed: int = 0
+    """How many changes the CRM didn't accept. They are unmatched as well, so they are repeated by the next import."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +123,15 @@ class CrmSnapshot(Protocol):
             CrmError: the CRM has no such pick, a column is missing, or a key isn't text in UTF-8.
         """
 
+    def members(self, pick: Pick) -> Iterator[Sequence[tuple[Entity, str | None]]]:
+        """Yield everybody in a pick, each with the address as the CRM spells it, in chunks.
+
+        Members without a valid entity type are left out.
+
+        Raises:
+            CrmError: the CRM has no such pick, or it can't be read completely.
+        """
+
     def suppression(self, mandator: str) -> pd.DataFrame:
         """Return every bounced address and every withdrawn or unclear consent for this mandator's opt-ins.
 
@@ -153,8 +180,13 @@ class Crm(Protocol):
             CrmError: tables or columns are missing (the message names all of them).
         """
 
-    def snapshot(self) -> AbstractContextManager[CrmSnapshot]:
-        """Open one consistent, read-only view that lasts as long as the context."""
+    def snapshot(self, opt_in_ids: Collection[str] | None = None) -> AbstractContextManager[CrmSnapshot]:
+        """Open one read-only view that lasts as long as the context.
+
+        Args:
+            opt_in_ids: the opt-ins whose consents are needed, for adapters that read them over a network; all if left
+                out.
+        """
 
     def record_bounces(self, bounces: Sequence[Bounce], on_written: OnWritten = ignore_written) -> WriteBack:
         """Mark the addresses as bounced, for all mandators. A newer bounce replaces an older one; never the reverse.

@@ -1,6 +1,6 @@
 """A CRM in any SQL database whose tables or views have the names of the contract (`docs/crm.md`)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
@@ -105,8 +105,8 @@ class SqlCrm:
             )
 
     @contextmanager
-    def snapshot(self) -> Iterator[SqlSnapshot]:
-        """Open one consistent, read-only view that lasts as long as the context. See `Crm.snapshot`."""
+    def snapshot(self, opt_in_ids: Collection[str] | None = None) -> Iterator[SqlSnapshot]:
+        """Open one consistent view, of all opt-ins, that lasts as long as the context. See `Crm.snapshot`."""
         with ExitStack() as stack:
             with crm_errors(self._engine, "opening a snapshot"):
                 connection = stack.enter_context(read_only(self._engine))

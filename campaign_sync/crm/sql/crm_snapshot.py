@@ -12,7 +12,13 @@ from campaign_sync.crm.address_key import address_key, people_by_address
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
 from campaign_sync.crm.sql.chunks import by_type
 from campaign_sync.crm.sql.consent_counts import count_events
-from campaign_sync.crm.sql.consent_table import EVENT_COLUMNS, ConsentTable, group_numbers, require_same_keys
+from campaign_sync.crm.sql.consent_table import (
+    EVENT_COLUMNS,
+    ConsentTable,
+    decoded_text,
+    group_numbers,
+    require_same_keys,
+)
 from campaign_sync.crm.sql.consents import ConsentReader
 from campaign_sync.crm.sql.picks import PeopleOfType, PickReader, common_columns, pick_title
 from campaign_sync.crm.sql.reader import AnyRow, SqlReader
@@ -33,6 +39,9 @@ from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import BounceKind
 from campaign_sync.domain.instant import Instants
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS, SuppressionKind
+
+_MEMBERS = 20_000
+"""How many members are read at once."""
 
 _LONGEST_TYPE = 16
 """Characters kept of a value that is no entity type: the column of the rejections is no longer."""
@@ -96,6 +105,17 @@ class SqlSnapshot:
                     yield _unmatched_members(chunk, wanted)
 
         return frames()
+
+    def members(self, pick: Pick) -> Iterator[Sequence[tuple[Entity, str | None]]]:
+        """Yield everybody in a pick, with their addresses. See `CrmSnapshot.members`."""
+        for group in self._picks.find(pick).people:
+            query = (
+                select(group.picked.c.entity_id, group.entity.c.email)
+                .select_from(group.picked)
+                .outerjoin(group.entity, group.entity.c.id == group.picked.c.entity_id)
+            )
+            for rows in self._reader.stream(query, _MEMBERS, f"reading the {pick_title(pick)}"):
+                yield [(Entity(group.entity_type, str(row[0]).strip()), decoded_text(row[1]) or None) for row in rows]
 
     def suppression(self, mandator: str) -> pd.DataFrame:
         """Return bounced addresses and withdrawn or unclear consents. See `CrmSnapshot.suppression`."""

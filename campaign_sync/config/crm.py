@@ -1,0 +1,75 @@
+"""The section `crm`: the base that all kinds of CRM share, and the settings of each adapter."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from campaign_sync.config.base import ConfigModel
+from campaign_sync.config.field_types import DatabaseUrl, Key, Name
+from campaign_sync.domain.consent import STANDARD_WORDS, ConsentWords, OptIn, normalize_word
+
+
+class ConsentKindSettings(ConfigModel):
+    """The CRM's words for consent events besides granted, confirmed and withdrawn, which are always understood."""
+
+    granted: tuple[Name, ...] = ()
+    """Words that grant a consent."""
+    withdrawn: tuple[Name, ...] = ()
+    """Words that withdraw one."""
+    ignored: tuple[Name, ...] = ()
+    """Words that do neither, like those for a double opt-in that isn't confirmed yet."""
+
+    @model_validator(mode="after")
+    def _check_words_are_distinct(self) -> Self:
+        words = [normalize_word(word) for word in (*self.granted, *self.withdrawn, *self.ignored)]
+        for word in words:
+            if word in STANDARD_WORDS:
+                raise ValueError(f"{word} has its meaning already; leave it out")
+            if words.count(word) > 1:
+                raise ValueError(f"{word} is declared twice; case and blanks around it don't count")
+        return self
+
+    @property
+    def words(self) -> ConsentWords:
+        """The words for the domain, normalized."""
+        return ConsentWords(
+            *(frozenset(map(normalize_word, words)) for words in (self.granted, self.withdrawn, self.ignored))
+        )
+
+
+class OptInSettings(ConfigModel):
+    """An opt-in (advertising consent) of a CRM that has no table of them."""
+
+    mandator: Key
+    """The mandator whose lists use it, and whose unsubscribes withdraw it."""
+    description: Name
+    """Sent with every row as `description`."""
+    media_type: Name = "email"
+    """Sent with every row as `media-type`."""
+
+
+class CrmSettings(ConfigModel):
+    """The connection to the CRM: what every adapter has."""
+
+    adapter: str
+    """The kind of CRM."""
+    consent_kinds: ConsentKindSettings = ConsentKindSettings()
+    """Further words for what happens to a consent, and what they mean."""
+    opt_ins: dict[Name, OptInSettings] = Field(default_factory=dict)
+    """The opt-ins by their ids, where the CRM itself has no table of them."""
+
+    def configured_opt_ins(self) -> list[OptIn]:
+        """Return `opt_ins` for the domain."""
+        return [
+            OptIn(opt_in_id, settings.mandator, settings.description, settings.media_type)
+            for opt_in_id, settings in self.opt_ins.items()
+        ]
+
+
+class SqlSettings(CrmSettings):
+    """A CRM in a SQL database."""
+
+    adapter: Literal["sql"] = "sql"
+    """The kind of CRM: `sql` for a SQL database."""
+    url: DatabaseUrl
+    """SQLAlchemy URL of the CRM's database. One with a password must be {env: NAME} or {file: PATH}."""

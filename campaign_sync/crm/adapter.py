@@ -1,0 +1,32 @@
+"""What a kind of CRM brings: its settings, and the function that opens it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from campaign_sync.config.crm import CrmSettings
+from campaign_sync.crm.mirror.memory import ConsentMemory
+from campaign_sync.crm.port import Crm, CrmNeeds
+
+
+@dataclass(frozen=True)
+class CrmContext:
+    """What an adapter gets beside its own settings."""
+
+    needs: CrmNeeds
+    """What the configured lists ask of the CRM."""
+    memory: ConsentMemory
+    """What the CRM showed before, and what was written to it."""
+    folder: Path
+    """Where local copies of the CRM are stored."""
+
+
+@dataclass(frozen=True)
+class CrmAdapter:
+    """A kind of CRM, found by its name in the entry points `campaign_sync.crm`."""
+
+    settings: type[CrmSettings]
+    """The model of the section `crm`."""
+    open: Callable[[Any, CrmContext], Crm]
+    """Opens the CRM of these settings. Raises CrmError."""

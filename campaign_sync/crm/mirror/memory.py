@@ -1,0 +1,64 @@
+"""What is remembered about the consents of a CRM that shows only states, and about what was written to it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from campaign_sync.domain.consent_state import ConsentState, StateEvent
+from campaign_sync.domain.entity import Entity
+from campaign_sync.domain.feedback import BounceKind
+
+
+@dataclass(frozen=True)
+class WrittenWithdrawal:
+    """A withdrawal that the CRM has accepted."""
+
+    event_id: str
+    entity: Entity
+    opt_in_id: str
+    """As the CRM spells it."""
+    occurred_at: datetime
+    source: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class WrittenBounce:
+    """A bounce that the CRM has accepted."""
+
+    address_pseudonym: str
+    kind: BounceKind
+    occurred_at: datetime
+    mandator: str
+    source: str
+
+
+class ConsentMemory(Protocol):
+    """The product's own history of what the CRM showed. The state database implements it."""
+
+    def events(
+        self, opt_in_id: str, states: Iterable[Sequence[ConsentState]], now: datetime
+    ) -> Iterator[Sequence[StateEvent]]:
+        """Yield the events that the states of one opt-in mean, chunk by chunk, and remember what was observed.
+
+        A state that says neither yields no event, unless the consent was observed as granted before: then it is a
+        withdrawal.
+        """
+
+    def pseudonym(self, text: str) -> str:
+        """Return the keyed pseudonym of an address."""
+
+    def remember_written(
+        self, withdrawals: Sequence[WrittenWithdrawal], bounces: Sequence[WrittenBounce], now: datetime
+    ) -> None:
+        """Remember what the CRM has accepted until it is shown: a delivery or a copy can be older."""
+
+    def unshown_withdrawals(self) -> Sequence[WrittenWithdrawal]:
+        """Return the withdrawals that the CRM has accepted and hasn't shown since."""
+
+    def unshown_bounces(self) -> Sequence[WrittenBounce]:
+        """Return the bounces that the CRM has accepted and hasn't shown since."""
+
+    def mark_shown(self, event_ids: Iterable[str], address_pseudonyms: Iterable[str]) -> None:
+        """Forget withdrawals and bounces that the CRM shows now: from here on its own state counts."""

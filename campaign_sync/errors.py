@@ -11,6 +11,12 @@ CampaignSyncError
             UnusableUrlError
     CrmExportError
     DatabaseUrlError
+    DeliveredFilesError
+        FileAccessError
+        FileLoginError
+        FileSourceError
+        UnreachableFilesError  [retryable]
+            UnsettledFileError  [retryable]
     FileStorageError
         LostFileError
     IncompleteListError
@@ -27,12 +33,10 @@ CampaignSyncError
         HostileXmlError
     OptimizelyError
         CredentialsError
-        FileSourceError
         ForeignListError
         RefusedError
         SessionExpiredError  [retryable]
         TransientError  [retryable]
-            UnsettledFileError  [retryable]
         UnknownFaultError  [retryable]
         UnreadableAnswerError
         UnsendableError

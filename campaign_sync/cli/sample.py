@@ -13,13 +13,14 @@ from campaign_sync.cli.error_handling import in_one_line
 from campaign_sync.cli.output import plain_table
 from campaign_sync.config import Configuration, FeedbackSettings, FileSettings
 from campaign_sync.delivered_files.csv_decoder import decode_csv
+from campaign_sync.delivered_files.errors import FileSourceError, UnreachableFilesError, UnsettledFileError
 from campaign_sync.delivered_files.file_source import FileSource, RemoteFile
 from campaign_sync.domain.feedback_rows import TECHNICAL_COLUMNS
 from campaign_sync.domain.layout_guess import LayoutGuess, guess_layout
 from campaign_sync.domain.sample_rows import pseudonymize_rows
 from campaign_sync.feedback.feedback_fetcher import open_delivered_files
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.optimizely.errors import FileSourceError, RefusedError, TransientError, UnsettledFileError
+from campaign_sync.optimizely.errors import RefusedError
 from campaign_sync.optimizely.services import ClosedLoopReader
 from campaign_sync.orchestration.resources import Resources
 
@@ -54,6 +55,7 @@ def show_sample(configuration: Configuration, mandator: str, days: int, console:
 
     Raises:
         OptimizelyError: the vendor can't be reached, or doesn't let the user in.
+        DeliveredFilesError: the files that it delivers can't be reached.
         StateError: the state database, which holds the key of the pseudonyms, can't be opened.
     """
     ports = Resources(configuration)
@@ -113,7 +115,7 @@ def _first_rows(source: FileSource, file: RemoteFile, separator: str | None) -> 
         return Sample([], in_one_line(error))
     try:
         rows = decode_csv(content, separator, name=file.name)
-    except (FileSourceError, TransientError) as error:
+    except (FileSourceError, UnreachableFilesError) as error:
         return Sample([], in_one_line(error))
     return Sample([list(row) for row in rows[:ROWS_READ]])
 

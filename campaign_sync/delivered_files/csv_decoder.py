@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from campaign_sync.delivered_files.errors import FileSourceError, UnreachableFilesError
 from campaign_sync.delivered_files.file_source import MAX_BYTES
-from campaign_sync.optimizely.errors import FileSourceError, TransientError
 
 SEPARATORS = (";", ",", "\t", "|")
 """The separators that are tried if none is configured."""
@@ -40,7 +40,7 @@ def decode_csv(content: bytes, separator: str | None, *, name: str) -> list[list
 
     Raises:
         FileSourceError: the file isn't as described, or more than one separator fits.
-        TransientError: the file is truncated.
+        UnreachableFilesError: the file is truncated.
     """
     if content.startswith(_GZIP_MAGIC) or name.lower().endswith(".gz"):
         content = _unpack(content, name)
@@ -64,7 +64,7 @@ def salvage_csv(content: bytes, separator: str | None, *, name: str) -> Salvaged
     try:
         if content.startswith(_GZIP_MAGIC) or name.lower().endswith(".gz"):
             content = _unpack(content, name)
-    except (FileSourceError, TransientError) as error:
+    except (FileSourceError, UnreachableFilesError) as error:
         return Salvaged([], 1, str(error))
     damage = _damage(content, name)
     text = _without_marks(content.decode(errors="replace").replace("\0", _REPLACEMENT))
@@ -199,7 +199,7 @@ def _not_csv(name: str, line: int) -> FileSourceError:
     )
 
 
-def _cut_off(name: str) -> TransientError:
-    return TransientError(
-        f"{name} is cut off; if it isn't still being written, have the vendor deliver it again.", outcome_unknown=False
+def _cut_off(name: str) -> UnreachableFilesError:
+    return UnreachableFilesError(
+        f"{name} is cut off; if it isn't still being written, have the vendor deliver it again."
     )

@@ -12,8 +12,13 @@ from typing import Protocol, Self
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from campaign_sync.delivered_files.errors import (
+    FileAccessError,
+    FileSourceError,
+    UnreachableFilesError,
+    UnsettledFileError,
+)
 from campaign_sync.domain.url import may_hold_password
-from campaign_sync.optimizely.errors import FileSourceError, RefusedError, TransientError, UnsettledFileError
 
 MAX_BYTES = 2 * 1024**3
 """The largest file that is read, before and after decompression. Feedback has some megabytes."""
@@ -45,8 +50,8 @@ class FileSource(Protocol):
 
         Raises:
             FileSourceError: the folder doesn't exist.
-            RefusedError: the permission to list it is missing.
-            TransientError: it can't be reached at the moment.
+            FileAccessError: the permission to list it is missing.
+            UnreachableFilesError: it can't be reached at the moment.
         """
         ...
 
@@ -55,9 +60,9 @@ class FileSource(Protocol):
 
         Raises:
             FileSourceError: it is larger than `MAX_BYTES`.
-            RefusedError: the permission to read it is missing.
+            FileAccessError: the permission to read it is missing.
             UnsettledFileError: it was removed or changed since it was listed.
-            TransientError: it can't be reached at the moment.
+            UnreachableFilesError: it can't be reached at the moment.
         """
         ...
 
@@ -116,10 +121,10 @@ def open_file_source(
         known_hosts: a file with the server's host key, as OpenSSH keeps it; by default `~/.ssh/known_hosts`.
 
     Raises:
-        CredentialsError: the server rejects the user, or the key file can't be used.
+        FileLoginError: the server rejects the user, or the key file can't be used.
         FileSourceError: the URL is of another kind, the driver is missing, or the host key isn't in known_hosts.
-        RefusedError: the server refuses SFTP, or offers only outdated encryption.
-        TransientError: the server can't be reached.
+        FileAccessError: the server refuses SFTP, or offers only outdated encryption.
+        UnreachableFilesError: the server can't be reached.
     """
     scheme, is_url, _ = url.partition("://")
     if not is_url:
@@ -200,11 +205,12 @@ def translated_errors(place: str) -> Iterator[None]:
     except (FileNotFoundError, NotADirectoryError):
         raise FileSourceError(f"{place}: there is no such folder; create it, or correct feedback.files.url.") from None
     except PermissionError:
-        raise RefusedError(f"{place} may not be read; give our user the right to list and read this folder.") from None
+        raise FileAccessError(
+            f"{place} may not be read; give our user the right to list and read this folder."
+        ) from None
     except OSError as error:
         # Not the error's own text, which a server may fill with anything.
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise TransientError(
-            f"{place} can't be reached ({reason}); try again later, and check the disk or the network.",
-            outcome_unknown=False,
+        raise UnreachableFilesError(
+            f"{place} can't be reached ({reason}); try again later, and check the disk or the network."
         ) from None

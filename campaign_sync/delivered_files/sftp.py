@@ -7,6 +7,7 @@ from stat import S_IFMT, S_ISLNK, S_ISREG
 
 import paramiko
 
+from campaign_sync.delivered_files.errors import FileAccessError
 from campaign_sync.delivered_files.file_source import (
     FileSource,
     RemoteFile,
@@ -17,7 +18,6 @@ from campaign_sync.delivered_files.file_source import (
     translated_errors,
 )
 from campaign_sync.delivered_files.sftp_login import Address, log_in
-from campaign_sync.optimizely.errors import RefusedError
 
 _PARALLEL_READS = 64
 
@@ -72,7 +72,7 @@ class Sftp(FileSource):
         if S_IFMT(mode) and not S_ISREG(mode):  # some servers leave out the type of a file
             return None
         if attributes.st_size is None or attributes.st_mtime is None:
-            raise RefusedError(
+            raise FileAccessError(
                 f"{self._address}: the server reports no size or time of files; ask its operator to enable that."
             )
         return RemoteFile(name, attributes.st_size, datetime.fromtimestamp(attributes.st_mtime, UTC))

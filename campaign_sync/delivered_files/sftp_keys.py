@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from paramiko.auth_strategy import AuthSource, InMemoryPrivateKey, Password
 
-from campaign_sync.optimizely.errors import CredentialsError
+from campaign_sync.delivered_files.errors import FileLoginError
 
 
 def auth_sources(place: str, username: str, password: str | None, key_file: str | None) -> Iterator[AuthSource]:
     """Yield the credentials to offer, in this order. For the arguments see `open_file_source`.
 
     Raises:
-        CredentialsError: the key file can't be used.
+        FileLoginError: the key file can't be used.
     """
     if key_file is not None:
         return iter([InMemoryPrivateKey(username, _configured_key(place, Path(key_file).expanduser(), password))])
@@ -50,7 +50,7 @@ def _configured_key(place: str, path: Path, passphrase: str | None) -> paramiko.
             "can't be used; it must be a private Ed25519, ECDSA or RSA key, with its passphrase, if it has one and "
             "only then, in feedback.files.password"
         )
-    raise CredentialsError(f"{place}: the key file {path} {problem}.")
+    raise FileLoginError(f"{place}: the key file {path} {problem}.")
 
 
 def _load_key(path: Path, passphrase: str | None) -> paramiko.PKey:

@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 import paramiko
 from paramiko.auth_strategy import AuthFailure, AuthSource, AuthStrategy
 
+from campaign_sync.delivered_files.errors import FileAccessError, FileLoginError, FileSourceError, UnreachableFilesError
 from campaign_sync.delivered_files.sftp_keys import auth_sources
-from campaign_sync.optimizely.errors import CredentialsError, FileSourceError, RefusedError, TransientError
 
 TIMEOUT_SECONDS = 30.0
 """The limit for the connection, the login, and each answer."""
@@ -58,7 +58,7 @@ def log_in(
     """Open the connection and SFTP on it. For the other arguments and errors see `open_file_source`."""
     _silence_the_driver()
     if not username:
-        raise CredentialsError(f"{address}: no user to log in as; set feedback.files.username.")
+        raise FileLoginError(f"{address}: no user to log in as; set feedback.files.username.")
     login = ConfiguredAuth(username, auth_sources(str(address), username, password, key_file))
     client = paramiko.SSHClient()
     trusted = Path(known_hosts or "~/.ssh/known_hosts").expanduser()
@@ -145,26 +145,25 @@ def _log_in(client: paramiko.SSHClient, address: Address, trusted: Path, login: 
         raise _untrusted(address, trusted, error.key, "isn't the one in", forget) from None
     except AuthFailure as error:
         if any(_is_transient(result) for _, result in error.result):
-            raise TransientError(
-                f"{address}: the connection was lost during the login; try again later.", outcome_unknown=False
+            raise UnreachableFilesError(
+                f"{address}: the connection was lost during the login; try again later."
             ) from None
         raise _rejected(address) from None
     except paramiko.ssh_exception.IncompatiblePeer:
-        raise RefusedError(
+        raise FileAccessError(
             f"{address}: the server offers only encryption that is out of date; ask its operator to update it."
         ) from None
     except (paramiko.SSHException, EOFError, OSError, UnicodeError) as error:
-        raise TransientError(
+        raise UnreachableFilesError(
             f"{address}: no connection ({type(error).__name__}); check feedback.files.url, the firewall and whether "
-            "the server is up.",
-            outcome_unknown=False,
+            "the server is up."
         ) from None
     if not _transport(client).is_authenticated():
         raise _rejected(address, " without a second factor, which an unattended program can't give")
 
 
-def _rejected(address: Address, why: str = "") -> CredentialsError:
-    return CredentialsError(
+def _rejected(address: Address, why: str = "") -> FileLoginError:
+    return FileLoginError(
         f"{address}: the server doesn't let this user in{why}. Check username, password and key file in "
         "feedback.files, and that the user may log in from this machine's address."
     )
@@ -190,10 +189,8 @@ def _open_sftp(client: paramiko.SSHClient, address: Address) -> paramiko.SFTPCli
         return paramiko.SFTPClient(channel)
     except (paramiko.SSHException, EOFError, OSError):
         if not transport.is_active():
-            raise TransientError(
-                f"{address}: the connection was lost; try again later.", outcome_unknown=False
-            ) from None
-        raise RefusedError(
+            raise UnreachableFilesError(f"{address}: the connection was lost; try again later.") from None
+        raise FileAccessError(
             f"{address}: the server lets this user in, but refuses SFTP; ask its operator to allow it."
         ) from None
     finally:

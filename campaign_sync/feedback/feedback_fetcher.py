@@ -8,12 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 from campaign_sync.config import FeedbackSettings, FileSettings, MandatorSettings
 from campaign_sync.delivered_files.csv_decoder import decode_csv, salvage_csv
+from campaign_sync.delivered_files.errors import (
+    FileAccessError,
+    FileSourceError,
+    UnreachableFilesError,
+    UnsettledFileError,
+)
 from campaign_sync.delivered_files.file_source import FileSource, RemoteFile, open_file_source
 from campaign_sync.domain.feedback_rows import column_names
 from campaign_sync.domain.windows import Window, plan_windows
 from campaign_sync.feedback.paging import Row, read_window
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.optimizely.errors import FileSourceError, RefusedError, TransientError, UnsettledFileError
 from campaign_sync.optimizely.services import ClosedLoop, ClosedLoopReader
 from campaign_sync.storage.csv_rows import CsvRows
 from campaign_sync.storage.feedback_imports import Delivery, FeedbackImport, new_import
@@ -50,7 +55,8 @@ class FeedbackFetcher:
             on_rows: receives the number of rows of the window so far.
 
         Raises:
-            OptimizelyError: the vendor can't be asked, or the place where files are delivered can't be reached.
+            OptimizelyError: the vendor can't be asked.
+            DeliveredFilesError: the place where files are delivered can't be reached.
             FileStorageError, StateError: what was fetched can't be stored.
         """
         feedback = self.settings.feedback
@@ -79,7 +85,7 @@ class FeedbackFetcher:
                     content = source.read(file)
                 except UnsettledFileError:
                     continue  # it is still being written to; the next import reads it
-                except (FileSourceError, RefusedError) as error:
+                except (FileSourceError, FileAccessError) as error:
                     self.unavailable.append(str(error))
                     continue
                 fetched = self._store_file(reader, file, content, files.separator, now)
@@ -94,7 +100,7 @@ class FeedbackFetcher:
         window = Window(moment, moment)
         try:
             rows = CsvRows(decode_csv(content, separator, name=file.name))
-        except (FileSourceError, TransientError):
+        except (FileSourceError, UnreachableFilesError):
             digest, count = hashlib.sha256(content).hexdigest(), None
         else:
             digest, count = rows.digest(), len(rows)
@@ -190,7 +196,7 @@ def open_delivered_files(files: FileSettings) -> FileSource:
     """Open the place where the vendor delivers files.
 
     Raises:
-        OptimizelyError: it can't be reached, or doesn't let the user in.
+        DeliveredFilesError: it can't be reached, or doesn't let the user in.
     """
     return open_file_source(
         files.url,

@@ -1,15 +1,13 @@
-"""The errors of the vendor and of delivered files. No message holds personal data or a credential.
+"""The errors of the vendor. No message holds personal data or a credential.
 
 ```
 OptimizelyError
 ├── CredentialsError         correct the user, password or mandator
 ├── SessionExpiredError      the session ends even after a new login
 ├── TransientError           try again later
-│   └── UnsettledFileError   a delivered file is still being written
 ├── RefusedError             the vendor won't carry out this call
 ├── UnsendableError          the rows can't be encoded; nothing was sent
 ├── UnreadableAnswerError    the answer isn't what the vendor ever sends
-├── FileSourceError          the file source, or a file in it, is unusable
 ├── ForeignListError         the list isn't the mandator's; nothing was sent
 └── UnknownFaultError        a fault that this program doesn't know
 ```
@@ -34,7 +32,7 @@ class OptimizelyError(CampaignSyncError):
 
 
 class CredentialsError(OptimizelyError):
-    """The vendor, or the server of the file source, rejects the user."""
+    """The vendor rejects the user."""
 
 
 class SessionExpiredError(OptimizelyError):
@@ -53,13 +51,6 @@ class TransientError(OptimizelyError):
         self.outcome_unknown = outcome_unknown
 
 
-class UnsettledFileError(TransientError):
-    """A delivered file was removed or changed since it was listed; it is probably still being written."""
-
-    def __init__(self, message: str):
-        super().__init__(message, outcome_unknown=False)
-
-
 class RefusedError(OptimizelyError):
     """The vendor refuses the call. A retry changes nothing."""
 
@@ -74,10 +65,6 @@ class UnreadableAnswerError(OptimizelyError):
     def __init__(self, message: str, *, outcome_unknown: bool):
         super().__init__(message)
         self.outcome_unknown = outcome_unknown
-
-
-class FileSourceError(OptimizelyError):
-    """A file source, or a file delivered to it, is unusable. A retry changes nothing."""
 
 
 class ForeignListError(OptimizelyError):

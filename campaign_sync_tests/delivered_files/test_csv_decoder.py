@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from campaign_sync.delivered_files import csv_decoder
 from campaign_sync.delivered_files.csv_decoder import SEPARATORS, decode_csv, salvage_csv
-from campaign_sync.optimizely.errors import FileSourceError, TransientError
+from campaign_sync.delivered_files.errors import FileSourceError, UnreachableFilesError
 
 NAME = "outbounces_1.csv"
 
@@ -89,7 +89,7 @@ def test_the_only_separator_is_detected_despite_a_row_of_another_width(content: 
 
 
 def test_the_separator_of_a_truncated_file_is_detected() -> None:
-    with pytest.raises(TransientError, match="cut off"):
+    with pytest.raises(UnreachableFilesError, match="cut off"):
         decode_csv(b'a;b\n"c;d', None, name=NAME)
 
 
@@ -125,7 +125,7 @@ def test_utf_16_is_refused_with_the_remedy() -> None:
 
 @pytest.mark.parametrize("content", [b'a;b\n"c', b'a;b\n"', b'a;b\nc;"d\ne;f\n', b'"a""'])
 def test_a_file_that_ends_within_quotes_is_cut_off(content: bytes) -> None:
-    with pytest.raises(TransientError, match=rf"{NAME} is cut off"):
+    with pytest.raises(UnreachableFilesError, match=rf"{NAME} is cut off"):
         decode_csv(content, ";", name=NAME)
 
 
@@ -137,7 +137,9 @@ def test_text_after_a_closing_quote_is_refused_with_its_line() -> None:
 
 @pytest.mark.parametrize("keep", [0, 1, 12, -1])
 def test_truncated_gzip_is_cut_off(keep: int) -> None:
-    with pytest.raises((TransientError, FileSourceError), match=r"outbounces_1\.csv\.gz (is cut off|isn't gzip)"):
+    with pytest.raises(
+        (UnreachableFilesError, FileSourceError), match=r"outbounces_1\.csv\.gz (is cut off|isn't gzip)"
+    ):
         decode_csv(gzip.compress(b"a;b\n" * 100)[:keep], ";", name=NAME + ".gz")
 
 
@@ -198,7 +200,7 @@ def test_unreadable_rows_are_counted_and_have_a_remedy(content: bytes) -> None:
 def test_any_content_is_read_or_counted(content: bytes, separator: str | None, name: str) -> None:
     try:
         rows = decode_csv(content, separator, name=name)
-    except (FileSourceError, TransientError):
+    except (FileSourceError, UnreachableFilesError):
         salvaged = salvage_csv(content, separator, name=name)
         assert salvaged.trouble
         assert salvaged.rows or salvaged.unread

@@ -13,8 +13,8 @@ import pytest
 from paramiko.common import AUTH_PARTIALLY_SUCCESSFUL
 
 from campaign_sync.delivered_files import file_source, sftp, sftp_login
+from campaign_sync.delivered_files.errors import FileAccessError, FileLoginError, FileSourceError, UnreachableFilesError
 from campaign_sync.delivered_files.file_source import FileSource, RemoteFile, open_file_source
-from campaign_sync.optimizely.errors import CredentialsError, FileSourceError, RefusedError, TransientError
 from campaign_sync_tests.delivered_files.sftp_server import PASSWORD, USERNAME, SftpServer, serve_sftp
 from campaign_sync_tests.waiting import PATIENCE
 
@@ -118,7 +118,9 @@ def test_a_file_still_being_uploaded_is_left_for_the_next_import(
     deliver(outbox, "outbounces_1.csv")
     [file] = source.files(BOUNCES)
     change(outbox / "outbounces_1.csv")
-    with pytest.raises(TransientError, match=r"outbounces_1\.csv is still being written; the next import reads it"):
+    with pytest.raises(
+        UnreachableFilesError, match=r"outbounces_1\.csv is still being written; the next import reads it"
+    ):
         source.read(file)
 
 
@@ -126,7 +128,7 @@ def test_a_removed_file_is_left_for_the_next_import(source: FileSource, outbox: 
     deliver(outbox, "outbounces_1.csv")
     [file] = source.files(BOUNCES)
     (outbox / "outbounces_1.csv").unlink()
-    with pytest.raises(TransientError, match=r"outbounces_1\.csv is gone .* the next import reads it"):
+    with pytest.raises(UnreachableFilesError, match=r"outbounces_1\.csv is gone .* the next import reads it"):
         source.read(file)
 
 
@@ -152,7 +154,7 @@ def test_an_unreadable_folder_is_named_with_the_remedy(source: FileSource, outbo
     if user == 0:
         os.seteuid(65534)  # root may read everything
     try:
-        with pytest.raises(RefusedError, match="outbox may not be read; give our user the right"):
+        with pytest.raises(FileAccessError, match="outbox may not be read; give our user the right"):
             source.files(BOUNCES)
     finally:
         os.seteuid(user)
@@ -220,7 +222,7 @@ def test_a_key_that_the_server_does_not_know_is_not_tried_as_a_password(
     (tmp_path / "key").write_bytes(
         asyncssh.generate_private_key("ssh-ed25519").export_private_key("openssh", PASSWORD, rounds=50)
     )
-    with pytest.raises(CredentialsError, match="doesn't let this user in"):
+    with pytest.raises(FileLoginError, match="doesn't let this user in"):
         with_key(server.url, known_hosts, tmp_path / "key", PASSWORD)
 
 
@@ -235,7 +237,7 @@ def test_the_default_keys_of_the_user_log_in(
         server.url, username=USERNAME, password=None, key_file=None, known_hosts=known_hosts
     ) as opened:
         assert opened.files(BOUNCES) == []
-    with pytest.raises(CredentialsError):
+    with pytest.raises(FileLoginError):
         with_password(server.url, known_hosts, "falsch")
 
 
@@ -243,7 +245,7 @@ def test_the_default_keys_of_the_user_log_in(
 def test_a_wrong_password_says_what_to_check_and_repeats_nothing(
     server: SftpServer, known_hosts: str, password: str
 ) -> None:
-    with pytest.raises(CredentialsError, match="Check username, password and key file") as error:
+    with pytest.raises(FileLoginError, match="Check username, password and key file") as error:
         with_password(server.url, known_hosts, password)
     assert server.url in str(error.value)
     assert USERNAME not in str(error.value)
@@ -269,12 +271,12 @@ def test_a_key_file_that_cannot_be_used_says_why(
         content = server.user_key.export_private_key()
     if isinstance(content, bytes):
         (tmp_path / "key").write_bytes(content)
-    with pytest.raises(CredentialsError, match=says):
+    with pytest.raises(FileLoginError, match=says):
         with_key(server.url, known_hosts, tmp_path / "key", passphrase)
 
 
 def test_a_server_without_username_is_refused(server: SftpServer, known_hosts: str) -> None:
-    with pytest.raises(CredentialsError, match=r"set feedback\.files\.username"):
+    with pytest.raises(FileLoginError, match=r"set feedback\.files\.username"):
         open_file_source(server.url, username=None, password=PASSWORD, key_file=None, known_hosts=known_hosts)
 
 
@@ -307,7 +309,7 @@ def test_no_server_is_trusted_without_a_usable_known_hosts(
 def test_a_user_without_sftp_is_refused(outbox: Path, tmp_path: Path) -> None:
     with (
         serve_sftp(outbox.parent, files=False) as server,
-        pytest.raises(RefusedError, match="lets this user in, but refuses SFTP"),
+        pytest.raises(FileAccessError, match="lets this user in, but refuses SFTP"),
     ):
         with_password(server.url, server.known_hosts(tmp_path / "known_hosts"))
 
@@ -339,7 +341,7 @@ def test_a_server_that_demands_a_second_factor_is_refused_without_a_prompt(
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(CredentialsError, match="without a second factor"):
+        with pytest.raises(FileLoginError, match="without a second factor"):
             with_password(f"sftp://127.0.0.1:{port}/outbox", str(tmp_path / "known_hosts"))
         thread.join()
 
@@ -349,7 +351,7 @@ def test_a_closed_port_is_transient(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"sftp://127.0.0.1:{taken.getsockname()[1]}/outbox"
-        with pytest.raises(TransientError, match=rf"{url}: no connection"):
+        with pytest.raises(UnreachableFilesError, match=rf"{url}: no connection"):
             with_password(url, str(tmp_path / "known_hosts"))
 
 
@@ -358,7 +360,7 @@ def test_a_silent_server_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "known_hosts").touch()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"sftp://127.0.0.1:{silent.getsockname()[1]}/outbox"
-        with pytest.raises(TransientError, match="no connection"):
+        with pytest.raises(UnreachableFilesError, match="no connection"):
             with_password(url, str(tmp_path / "known_hosts"))
 
 
@@ -366,14 +368,14 @@ def test_a_lost_connection_is_transient(outbox: Path, tmp_path: Path) -> None:
     with serve_sftp(outbox.parent) as server:
         opened = with_password(server.url, server.known_hosts(tmp_path / "known_hosts"))
         opened.close()
-    with pytest.raises(TransientError, match="can't be reached"):
+    with pytest.raises(UnreachableFilesError, match="can't be reached"):
         opened.files(BOUNCES)
 
 
 def test_a_closed_source_leaves_no_thread_behind(server: SftpServer, known_hosts: str) -> None:
     with with_password(server.url, known_hosts) as opened:
         opened.files(BOUNCES)
-    with pytest.raises(CredentialsError):
+    with pytest.raises(FileLoginError):
         with_password(server.url, known_hosts, "falsch-99")
     for thread in threading.enumerate():
         if isinstance(thread, paramiko.Transport | threading.Timer):
@@ -389,7 +391,7 @@ def test_the_driver_logs_nothing(
     with with_password(server.url, known_hosts) as opened:
         [file] = opened.files(BOUNCES)
         opened.read(file)
-    with pytest.raises(CredentialsError):
+    with pytest.raises(FileLoginError):
         with_password(server.url, known_hosts, "falsch-99")
     loggers = {record.name.partition(".")[0] for record in caplog.records}
     assert "asyncssh" in loggers  # the server of the tests, so something would have been seen

@@ -2,6 +2,7 @@
 
 ```text
 CampaignSyncError
+    AdapterError
     ChannelError
     CommandError
     ConfigurationError

@@ -250,7 +250,7 @@ def _settings(base_url: str, crm_url: str, state_url: str, frames: Path) -> dict
     return {
         "optimizely": {"base_url": base_url},
         "crm": {"url": crm_url},
-        "storage": {"frames": str(frames), "state_url": state_url},
+        "storage": {"frames": str(frames), "state_url": state_url, "crm_copies": str(frames.parent / "crm_copies")},
         "mandators": {
             "nord": mandator(
                 NORD,

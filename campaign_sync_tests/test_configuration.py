@@ -22,6 +22,7 @@ from campaign_sync.config import (
     FeedbackSettings,
     MandatorSettings,
     ReaderSettings,
+    SqlSettings,
     configuration_schema,
     load_configuration,
 )
@@ -93,6 +94,7 @@ def with_mandator_keys(text: str) -> str:
 def test_the_example_loads_with_its_values() -> None:
     configuration = load_configuration(EXAMPLE, ENVIRON)
     assert configuration.optimizely.base_url == "https://api.example.org/soap11"
+    assert isinstance(configuration.crm, SqlSettings)
     assert configuration.crm.url.get_secret_value() == "postgresql+psycopg2://reader:geheim@db.example.org/crm"
     nord = configuration.mandators["nord"]
     assert (nord.username.get_secret_value(), nord.password.get_secret_value()) == ("nord-user", "geheim-nord")
@@ -483,7 +485,7 @@ VALUE_MISTAKES = [
     ),
     ("sqlite:///crm.db", "crm.db", "2:12 crm.url: a database URL is expected, like postgresql://"),
     ("sqlite:///crm.db", "dbase://crm", "2:12 crm.url: SQLAlchemy has no such kind of database"),
-    ("crm: {url", "crm: {adapter: rest, url", "2:16 crm.adapter: the value must be 'sql'"),
+    ("crm: {url", "crm: {adapter: rest, url", "2:16 crm.adapter: there is no such adapter; installed are sql"),
     (
         "crm: {",
         "storage: {state_url: oracle://x/y}\ncrm: {",

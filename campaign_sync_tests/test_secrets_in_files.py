@@ -8,7 +8,13 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from campaign_sync.config import Configuration, ConfigurationError, configuration_schema, load_configuration
+from campaign_sync.config import (
+    Configuration,
+    ConfigurationError,
+    SqlSettings,
+    configuration_schema,
+    load_configuration,
+)
 from campaign_sync.config.references import MAX_BYTES
 
 CANARY = "Zaunkönig-4711"
@@ -71,6 +77,7 @@ def test_database_urls_with_passwords_and_any_other_single_value_may_be_in_files
     settings["mandators"]["nord"]["mandator_id"] = {"file": str(tmp_path / "id")}
     assert Draft202012Validator(configuration_schema()).is_valid(settings)
     loaded = load(tmp_path, settings)
+    assert isinstance(loaded.crm, SqlSettings)
     assert loaded.crm.url.get_secret_value() == f"postgresql+psycopg2://me:{CANARY}@db/crm"
     assert loaded.mandators["nord"].mandator_id == 8200
 

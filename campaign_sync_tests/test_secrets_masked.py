@@ -14,7 +14,7 @@ from dagster._serdes import serialize_value
 from sqlalchemy import Engine
 
 from campaign_sync.cli.run import problems
-from campaign_sync.config import ConfigurationError
+from campaign_sync.config import ConfigurationError, SqlSettings
 from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.yaml_source import read_document
 from campaign_sync.crm.port import CrmError
@@ -100,6 +100,7 @@ def test_no_object_with_a_secret_shows_it(shop: Installation) -> None:
 def test_no_engine_and_no_error_of_a_database_shows_the_password(shop: Installation, url: str) -> None:
     shop.environment["DATABASE"] = url
     configuration = with_secrets_everywhere(shop).configuration
+    assert isinstance(configuration.crm, SqlSettings)
     state_url, crm_url = configuration.storage.state_url.get_secret_value(), configuration.crm.url.get_secret_value()
     engines: list[Engine] = [state_engine(state_url), crm_engine(crm_url)]
     assert CANARY not in shown(*engines, *(engine.url for engine in engines))

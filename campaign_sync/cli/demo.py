@@ -17,7 +17,7 @@ from campaign_sync.cli.dagster_instance import use_instance
 from campaign_sync.cli.dev import dagster_services
 from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
 from campaign_sync.cli.run import NextSteps, run_daily_replacement
-from campaign_sync.config import Configuration, load_configuration
+from campaign_sync.config import Configuration, SqlSettings, load_configuration
 from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync.sandbox.demo_crm import advance_demo_crm, create_demo_crm, demo_addresses
 from campaign_sync.sandbox.vendor_state import VendorState
@@ -112,7 +112,7 @@ def _sandbox() -> Iterator[str]:
 
 def _change_crm_and_vendor(day: int, configuration: Configuration) -> None:
     """Create the CRM and the vendor's lists on the first day, and change the CRM on every other; publish feedback."""
-    crm_url = configuration.crm.url.get_secret_value()
+    crm_url = _crm_url(configuration)
     if day == 1:
         create_demo_crm(crm_url)
     else:
@@ -122,6 +122,12 @@ def _change_crm_and_vendor(day: int, configuration: Configuration) -> None:
             _create_lists(vendor, configuration)
         for mandator in configuration.mandators:
             _publish_feedback(vendor, configuration, mandator, day)
+
+
+def _crm_url(configuration: Configuration) -> str:
+    if not isinstance(configuration.crm, SqlSettings):
+        raise CommandError("the demonstration's CRM is a SQL database; start it without a configuration of yours")
+    return configuration.crm.url.get_secret_value()
 
 
 def _create_lists(vendor: VendorState, configuration: Configuration) -> None:
@@ -139,7 +145,7 @@ def _create_lists(vendor: VendorState, configuration: Configuration) -> None:
 def _publish_feedback(vendor: VendorState, configuration: Configuration, mandator: str, day: int) -> None:
     """Let people unsubscribe, bounce and be blocked at the vendor, and publish most of it as feedback."""
     mandator_id = configuration.mandators[mandator].mandator_id
-    people = demo_addresses(configuration.crm.url.get_secret_value(), day, mandator)
+    people = demo_addresses(_crm_url(configuration), day, mandator)
     now = datetime.now(UTC)
     happened = str(int(max(now - timedelta(hours=3), _previous_day() + timedelta(seconds=1)).timestamp() * 1000))
     for address in people.unsubscribed:

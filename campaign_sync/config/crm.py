@@ -52,7 +52,7 @@ class CrmSettings(ConfigModel):
     """The connection to the CRM: what every adapter has."""
 
     adapter: str
-    """The kind of CRM."""
+    """The kind of CRM: the name of an installed adapter."""
     consent_kinds: ConsentKindSettings = ConsentKindSettings()
     """Further words for what happens to a consent, and what they mean."""
     opt_ins: dict[Name, OptInSettings] = Field(default_factory=dict)

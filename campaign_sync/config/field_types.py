@@ -147,6 +147,12 @@ def _no_password(value: str) -> str:
     return value
 
 
+def _local_folder(value: str) -> str:
+    if "://" in value:
+        raise ValueError("a folder on a local disk is expected, and no URL")
+    return value
+
+
 def _base_url(value: str) -> str:
     example = "like https://api.campaign.episerver.net/soap11"
     try:
@@ -298,6 +304,7 @@ DatabaseUrl = Annotated[
 ]
 StateUrl = Annotated[DatabaseUrl, AfterValidator(_hidden(_state_url))]
 Location = Annotated[Text, AfterValidator(_no_password)]
+LocalFolder = Annotated[Text, AfterValidator(_local_folder)]
 CaFile = Annotated[Text, AfterValidator(_ca_file)]
 UiUrl = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^https?://"), AfterValidator(_ui_url)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]

@@ -1,7 +1,12 @@
 """The JSON schema of the configuration file, for editors and reviews."""
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
+from pydantic import Field, create_model
+
+from campaign_sync.config.crm_adapters import adapter_names, load_adapter
 from campaign_sync.config.field_types import ENVIRONMENT_REFERENCE, FILE_REFERENCE, REFERENCE
 from campaign_sync.config.models import Configuration
 
@@ -11,13 +16,30 @@ _ANNOTATIONS = ("title", "description", "default")
 
 
 def configuration_schema() -> dict[str, Any]:
-    """Return the JSON schema (draft 2020-12). Single values may be references, credentials must be."""
-    schema = Configuration.model_json_schema()
+    """Return the JSON schema (draft 2020-12). Single values may be references, credentials must be.
+
+    The section `crm` is that of any installed adapter.
+
+    Raises:
+        AdapterError: an installed adapter can't be imported.
+    """
+    schema = _with_installed_adapters().model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     for section in (schema, *schema["$defs"].values()):
         section["properties"] = {name: _with_references(value) for name, value in section.get("properties", {}).items()}
     schema["$defs"] |= {"EnvironmentReference": ENVIRONMENT_REFERENCE, "FileReference": FILE_REFERENCE}
     return schema
+
+
+def _with_installed_adapters() -> type[Configuration]:
+    models: Any = reduce(or_, [load_adapter(name).settings for name in adapter_names()])
+    description = Configuration.model_fields["crm"].description
+    return create_model(
+        Configuration.__name__,
+        __base__=Configuration,
+        __doc__=Configuration.__doc__,
+        crm=(models, Field(description=description)),
+    )
 
 
 def _with_references(schema: dict[str, Any]) -> dict[str, Any]:

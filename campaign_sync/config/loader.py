@@ -5,12 +5,14 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from campaign_sync.config.crm import CrmSettings
+from campaign_sync.config.crm_adapters import AdapterError, settings_model
 from campaign_sync.config.cross_checks import find_conflicts
 from campaign_sync.config.models import Configuration
 from campaign_sync.config.yaml_source import Document, Place, Problem, read_document
@@ -140,7 +142,7 @@ def _translated(details: list[ErrorDetails], document: Document) -> Iterator[Pro
         path = tuple(step for step in detail["loc"] if step != "[key]")
         is_key = "[key]" in detail["loc"] or kind == "extra_forbidden"
         if kind == "extra_forbidden":
-            sentence = _unknown_key(path)
+            sentence = _unknown_key(path, document.value)
         elif kind == "string_pattern_mismatch" and is_key:
             sentence = "a name has lower-case letters, digits and underscores only, and begins with a letter"
         else:
@@ -154,22 +156,49 @@ def _is_reported(path: KeyPath, document: Document) -> bool:
     return any(path[: len(unreadable)] == unreadable for unreadable in document.unreadable)
 
 
-def _unknown_key(path: KeyPath) -> str:
-    known = _known_keys(path[:-1])
+def _unknown_key(path: KeyPath, value: Any) -> str:
+    known = _known_keys(path[:-1], value)
     similar = difflib.get_close_matches(str(path[-1]), known, n=1)
     suggestion = f"did you mean {similar[0]}?" if similar else f"known here are {', '.join(known)}"
     return f"this key isn't known; {suggestion}"
 
 
-def _known_keys(path: KeyPath) -> list[str]:
-    """Return the keys of the section at `path`."""
-    kind: Any = Configuration
-    for step in path:
-        is_section = isinstance(kind, type) and issubclass(kind, BaseModel)
-        kind = kind.model_fields[str(step)].annotation if is_section else get_args(kind)[1]
-        if isinstance(kind, UnionType):  # an optional section
-            kind = get_args(kind)[0]
-    return list(kind.model_fields)
+def _known_keys(path: KeyPath, value: Any) -> list[str]:
+    """Return the keys of the section at `path`, of a file with this value."""
+    kinds: list[Any] = [Configuration]
+    for number, step in enumerate(path):
+        is_crm = number == 0 and step == "crm"
+        kinds = [_crm_model(value)] if is_crm else [inner for kind in kinds for inner in _inside(kind, step)]
+    return list(dict.fromkeys(key for kind in kinds if _is_section(kind) for key in kind.model_fields))
+
+
+def _inside(kind: Any, step: str | int) -> Iterator[Any]:
+    """Yield the types that a value has at a key or position of this type."""
+    if _is_section(kind):
+        yield from _alternatives(kind.model_fields[str(step)].annotation if step in kind.model_fields else None)
+    elif get_args(kind):  # a mapping or a list
+        yield from _alternatives(get_args(kind)[-1 if get_origin(kind) is dict else 0])
+
+
+def _alternatives(kind: Any) -> Iterator[Any]:
+    if get_origin(kind) is Annotated:
+        yield from _alternatives(get_args(kind)[0])
+    elif get_origin(kind) in (UnionType, Union):
+        for alternative in get_args(kind):
+            yield from _alternatives(alternative)
+    else:
+        yield kind
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _crm_model(value: Any) -> type[BaseModel]:
+    try:
+        return settings_model(value["crm"])
+    except AdapterError:  # reported at its own place
+        return CrmSettings
 
 
 def _line(path: Path, problem: Problem) -> str:

@@ -4,12 +4,23 @@ from datetime import timedelta
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    SerializeAsAny,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from campaign_sync.config.alerts import AlarmSettings
 from campaign_sync.config.automation import AutomationSettings, CrmExportSettings, Owner, Title
 from campaign_sync.config.base import ConfigModel
-from campaign_sync.config.crm import SqlSettings
+from campaign_sync.config.crm import CrmSettings
+from campaign_sync.config.crm_adapters import AdapterError, settings_model
 from campaign_sync.config.field_types import (
     BaseUrl,
     CaFile,
@@ -18,6 +29,7 @@ from campaign_sync.config.field_types import (
     Duration,
     EmailAddress,
     Key,
+    LocalFolder,
     Location,
     Name,
     Number,
@@ -78,6 +90,8 @@ class StorageSettings(ConfigModel):
         json_schema_extra={"default": _STATE_URL},  # pydantic hides defaults of secrets
     )
     """SQLAlchemy URL of the product's own tables, SQLite or PostgreSQL; one with a password only as a reference."""
+    crm_copies: LocalFolder = ".campaign_sync/crm"
+    """Local folder for copies of CRMs that aren't read where they are; they are personal data, and can be removed."""
 
 
 class MailingSettings(ConfigModel):
@@ -229,12 +243,27 @@ class MandatorSettings(ConfigModel):
         return self.title or name
 
 
+def _settings_of_adapter(section: object, validate: ValidatorFunctionWrapHandler) -> object:
+    """Return the section `crm` as the settings of the adapter that it names, with the places of all its errors."""
+    if not isinstance(section, dict):
+        return validate(section)
+    try:
+        model = settings_model(section)
+    except AdapterError as error:
+        problem = PydanticCustomError("value_error", "{error}", {"error": str(error)})
+    else:
+        return model.model_validate(section)
+    raise ValidationError.from_exception_data(
+        "crm", [InitErrorDetails(type=problem, loc=("adapter",), input=None)], hide_input=True
+    )
+
+
 class Configuration(ConfigModel):
     """The whole configuration file."""
 
     optimizely: OptimizelySettings
     """The connection to Optimizely Campaign."""
-    crm: SqlSettings
+    crm: Annotated[SerializeAsAny[CrmSettings], WrapValidator(_settings_of_adapter)]
     """The connection to the CRM."""
     storage: StorageSettings = StorageSettings()
     """Where the product stores its own data."""

@@ -1,14 +1,39 @@
 """The choice of the adapter for a CRM."""
 
-from campaign_sync.config import SqlSettings
-from campaign_sync.crm.port import Crm
-from campaign_sync.crm.sql.adapter import SqlCrm
+from pathlib import Path
+
+from campaign_sync.config import Configuration
+from campaign_sync.config.crm_adapters import AdapterError, load_adapter
+from campaign_sync.crm.adapter import CrmAdapter, CrmContext
+from campaign_sync.crm.mirror.memory import ConsentMemory
+from campaign_sync.crm.port import Crm, CrmNeeds, CrmSetupError, Pick
 
 
-def open_crm(settings: SqlSettings) -> Crm:
-    """Return the CRM of a configuration. Only `sql` exists so far.
+def open_crm(configuration: Configuration, memory: ConsentMemory) -> Crm:
+    """Return the CRM of a configuration, opened by its adapter.
+
+    Args:
+        configuration: the whole configuration; the adapter learns from it what the lists need.
+        memory: what the CRM showed before. An adapter that reads the CRM where it is doesn't use it.
 
     Raises:
-        CrmError: the URL can't be used, or names a SQLite file that doesn't exist.
+        CrmError: the adapter isn't there any more, or can't open the CRM.
     """
-    return SqlCrm(settings.url.get_secret_value(), settings.consent_kinds.words)
+    name = configuration.crm.adapter
+    try:
+        adapter = load_adapter(name)
+    except AdapterError as error:
+        raise CrmSetupError(f"crm.adapter {name}: {error}") from None
+    if not isinstance(adapter, CrmAdapter):
+        raise CrmSetupError(f"crm.adapter {name}: its package offers a {type(adapter).__name__} and no CrmAdapter")
+    context = CrmContext(crm_needs(configuration), memory, Path(configuration.storage.crm_copies))
+    return adapter.open(configuration.crm, context)
+
+
+def crm_needs(configuration: Configuration) -> CrmNeeds:
+    """Return what all lists of a configuration ask of the CRM."""
+    lists = [settings for mandator in configuration.mandators.values() for settings in mandator.lists.values()]
+    return CrmNeeds(
+        picks=frozenset(Pick(settings.select.kind, settings.select.name) for settings in lists),
+        columns=frozenset(column for settings in lists for column in settings.attributes.values()),
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from campaign_sync.config import Configuration, CrmExportSettings, MandatorSettings
+from campaign_sync.crm.mirror.no_memory import NoConsentMemory
 from campaign_sync.crm.open import open_crm
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.cron import next_tick
@@ -99,7 +100,7 @@ def _last_arrival(configuration: Configuration, mandator: str, export: CrmExport
         CrmError: the CRM can't be asked.
     """
     if export.table:
-        return open_crm(configuration.crm).last_export(export.table)
+        return open_crm(configuration, NoConsentMemory()).last_export(export.table)
     path = Path(export.marker or "")
     try:
         times = [

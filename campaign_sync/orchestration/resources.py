@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from campaign_sync.config import Configuration
+from campaign_sync.crm.mirror.no_memory import NoConsentMemory
 from campaign_sync.crm.open import open_crm
 from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.optimizely.client import Optimizely, connect
@@ -70,7 +71,7 @@ class Resources:
         Raises:
             CrmError: it doesn't answer, or lacks tables or columns that the product needs.
         """
-        crm = open_crm(self._configuration.crm)
+        crm = open_crm(self._configuration, NoConsentMemory())
         crm.check()  # not for its finished exports: without them a day only starts later
         return crm
 

@@ -1,7 +1,7 @@
 """Checks after its proof whether a list still holds the people that it was proven to hold."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,7 +42,8 @@ class DriftCheck:
 
     vendor: Callable[[], Optimizely]
     """Logs in at the first use."""
-    crm: Callable[[], AbstractContextManager[CrmSnapshot]]
+    crm: Callable[[Collection[str]], AbstractContextManager[CrmSnapshot]]
+    """Opens a view of the CRM with the consents for these opt-ins."""
     state: State
     frames: FileStorage
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -133,7 +134,7 @@ class DriftCheck:
         if missing.empty:
             return 0
         reasons = live_vendor_suppression(settings, vendor, missing, lambda _: None)
-        with self.crm() as crm:
+        with self.crm([settings.schema.opt_in_id]) as crm:
             suppressed = Suppressed.of(
                 current_suppression(crm, self.state, settings.mandator), settings.schema.opt_in_id
             )

@@ -221,7 +221,7 @@ class ListReplacer:
 
         Only withdrawals and bounces count: while the CRM is loaded anew, it shows no consents at all.
         """
-        with self.crm.snapshot() as crm:
+        with self.crm.snapshot([settings.schema.opt_in_id]) as crm:
             known = current_suppression(crm, self.state, settings.mandator)
         known = known[known["kind"] != SuppressionKind.UNCLEAR]  # an unknown word in the CRM must not empty a list
         return suppressed_meanwhile(Suppressed.of(known, settings.schema.opt_in_id), sent)

@@ -136,7 +136,7 @@ class Preflight:
         snapshot = self.frames.read_frame(stored.file, stored.digest)
         # A replacement that continues an unfinished one inherits its permission, for the very rows it was given for.
         inherited = unfinished.run_id if unfinished and unfinished.snapshot_id == stored.id else None
-        with self.crm.snapshot() as crm:
+        with self.crm.snapshot([settings.schema.opt_in_id]) as crm:
             in_crm = live_crm_suppression(crm, self.state, settings, snapshot, self.now())
             context = check_context(
                 settings, self.vendor, crm, self.state, self.run_id, inherited, suppressed=in_crm.suppressed

@@ -49,7 +49,7 @@ def check_drift(
     try:
         drift_check = DriftCheck(
             lambda: ports.vendor("nord"),
-            lambda: ports.crm.snapshot(),
+            lambda opt_in_ids: ports.crm.snapshot(opt_in_ids),
             ports.state,
             ports.frames,
             place=first_row,

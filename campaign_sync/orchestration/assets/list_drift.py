@@ -54,7 +54,10 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
     def list_drift(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
         with translate_errors(context) as attempt:
             drift_check = DriftCheck(
-                lambda: ports.vendor(mandator), lambda: ports.crm.snapshot(), ports.state, ports.frames
+                lambda: ports.vendor(mandator),
+                lambda opt_in_ids: ports.crm.snapshot(opt_in_ids),
+                ports.state,
+                ports.frames,
             )
             lists = [list_settings(configuration, mandator, name) for name in settings.lists]
             drifts = {recipient_list.name: drift_check.check(recipient_list) for recipient_list in lists}

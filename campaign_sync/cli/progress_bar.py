@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from campaign_sync.replacement.progress import Progress as Step
-from campaign_sync.replacement.progress import watching
+from campaign_sync.domain.progress import Progress as Step
+from campaign_sync.domain.progress import watching
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def live_progress(console: Console, mandator: str) -> Iterator[None]:
     with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
 
         def show(step: Step) -> None:
-            subject = f"{step.mandator}/{step.subject}"
+            subject = f"{step.mandator}/{step.subject}" if step.mandator else step.subject
             if subject not in tasks:
                 tasks[subject] = progress.add_task(step.step, subject=subject, total=None)
             progress.update(tasks[subject], description=step.step, completed=step.done, total=step.total)

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 import dagster as dg
 
 from campaign_sync.domain.printable_text import printable, printable_line
+from campaign_sync.domain.progress import Progress, report
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.errors import IncompleteListError
-from campaign_sync.replacement.progress import Progress, report
 from campaign_sync.telemetry.spans import asset_span
 
 _UNATTENDED_TAGS = frozenset({"dagster/schedule_name", "dagster/sensor_name"})

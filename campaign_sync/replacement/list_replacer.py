@@ -15,6 +15,7 @@ import pandas as pd
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.asset_names import AssetKind, AssetName
 from campaign_sync.domain.checks import CheckContext, CheckOutcome, entity_counts
+from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS, Reason, Stage
 from campaign_sync.domain.selection import rejections
@@ -30,7 +31,7 @@ from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.list_writer import Codes, ListWriter, prepare
 from campaign_sync.replacement.live_suppression import OptOutRecorder, suppressed_meanwhile
 from campaign_sync.replacement.preflight import Preflight, PreflightResult
-from campaign_sync.replacement.progress import Progress, report, rows_of
+from campaign_sync.replacement.progress import rows_of
 from campaign_sync.replacement.proof import Proof
 from campaign_sync.replacement.verification import sweep_and_verify
 from campaign_sync.storage.errors import StateError

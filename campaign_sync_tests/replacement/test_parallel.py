@@ -3,10 +3,10 @@ from typing import cast
 
 import pytest
 
+from campaign_sync.domain.progress import Progress, report, watching
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.concurrency import ConcurrencyLimiter
 from campaign_sync.replacement.parallel import in_parallel
-from campaign_sync.replacement.progress import Progress, report, watching
 
 
 def test_no_call_that_waits_for_its_turn_is_made_once_another_has_failed() -> None:

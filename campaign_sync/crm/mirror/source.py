@@ -58,10 +58,19 @@ class SourceReader(Protocol):
         """Return the opt-ins that the CRM defines; those of the configuration are added by the caller."""
 
     def consent_events(self, opt_in_ids: Collection[str] | None) -> SourceRows | None:
-        """Return the consent history (`EVENT_COLUMNS`) of these opt-ins at least; None for a CRM without any."""
+        """Return the consent history (`EVENT_COLUMNS`); None for a CRM without any.
+
+        Args:
+            opt_in_ids: the opt-ins whose events are needed; all if None. Further ones may come and are left out.
+        """
 
     def consent_states(self, opt_in_ids: Collection[str] | None) -> SourceRows | None:
-        """Return the consent states (`STATE_COLUMNS`) of these opt-ins at least; None for a CRM without any."""
+        """Return the consent states (`STATE_COLUMNS`); None for a CRM without any.
+
+        Args:
+            opt_in_ids: the opt-ins whose states are needed; all if None. Further ones may come and are left out, except
+                those for every opt-in.
+        """
 
     def address_states(self) -> SourceRows:
         """Return the bounces (`ADDRESS_STATE_COLUMNS`)."""

@@ -4,14 +4,13 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
-import pandas as pd
 from sqlalchemy import Connection, DateTime, String, column, func, inspect, select, table
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import NullType
 
 from campaign_sync.config.database_url import location
 from campaign_sync.crm.port import CrmError, OnWritten, RecordedResponses, WriteBack, ignore_written
-from campaign_sync.crm.sql.crm_snapshot import SqlSnapshot
+from campaign_sync.crm.sql.crm_snapshot import FrozenSnapshot, SqlSnapshot
 from campaign_sync.crm.sql.engine import crm_engine, crm_errors, read_only
 from campaign_sync.crm.sql.feedback_recorder import record_bounces, record_unsubscribes
 from campaign_sync.crm.sql.reader import SqlReader
@@ -39,20 +38,6 @@ def _values_that_are_no_text(connection: Connection, name: str, columns: Sequenc
         kinds = select(func.typeof(sample.c[key])).where(func.typeof(sample.c[key]).not_in(["text", "null"])).limit(1)
         for kind in connection.execute(kinds).scalars():
             yield f"column {name}.{key} yields values of type {kind} and must yield text (cast it in a view)"
-
-
-class _FrozenSnapshot(SqlSnapshot):
-    """Reads the suppressions of a mandator once, not for every list: the data doesn't change meanwhile."""
-
-    def __init__(self, connection: Connection, words: ConsentWords) -> None:
-        super().__init__(connection, words)
-        self._suppressed: dict[str, pd.DataFrame] = {}
-
-    def suppression(self, mandator: str) -> pd.DataFrame:
-        """Return bounced addresses and withdrawn or unclear consents. See `CrmSnapshot.suppression`."""
-        if mandator not in self._suppressed:
-            self._suppressed[mandator] = super().suppression(mandator)
-        return self._suppressed[mandator].copy(deep=False)  # pandas copies what is written to
 
 
 class SqlCrm:
@@ -111,7 +96,7 @@ class SqlCrm:
             with crm_errors(self._engine, "opening a snapshot"):
                 connection = stack.enter_context(read_only(self._engine))
             # Outside `crm_errors`: what fails in the caller's block needn't be the CRM's fault.
-            yield _FrozenSnapshot(connection, self._words)
+            yield FrozenSnapshot(connection, self._words)
 
     def record_bounces(self, bounces: Sequence[Bounce], on_written: OnWritten = ignore_written) -> WriteBack:
         """Mark the addresses as bounced, for all mandators. See `Crm.record_bounces`. Counts are addresses."""

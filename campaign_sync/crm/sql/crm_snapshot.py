@@ -1,7 +1,8 @@
 """A CRM in a SQL database as it was at one moment."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from campaign_sync.crm.sql.consent_table import (
     require_same_keys,
 )
 from campaign_sync.crm.sql.consents import ConsentReader
-from campaign_sync.crm.sql.picks import PeopleOfType, PickReader, common_columns, pick_title
+from campaign_sync.crm.sql.picks import PeopleOfType, PickFinder, PickReader, common_columns, pick_title
 from campaign_sync.crm.sql.reader import AnyRow, SqlReader
 from campaign_sync.crm.sql.records import named_records
 from campaign_sync.crm.sql.schema import address_state
@@ -62,13 +63,16 @@ class SqlSnapshot:
     Args:
         connection: to the CRM.
         words: how this CRM calls what happens to a consent.
+        picks: finds the people of picks.
     """
 
-    def __init__(self, connection: Connection, words: ConsentWords) -> None:
+    def __init__(
+        self, connection: Connection, words: ConsentWords, picks: Callable[[SqlReader], PickFinder] = PickReader
+    ) -> None:
         self._reader = SqlReader(connection)
         self._table = ConsentTable(self._reader, words, datetime.now(UTC))
         self._consents = ConsentReader(self._table)
-        self._picks = PickReader(self._reader)
+        self._picks = picks(self._reader)
 
     def opt_in(self, opt_in_id: str) -> OptIn | None:
         """Return the definition of an opt-in; None where the CRM has none. See `CrmSnapshot.opt_in`."""
@@ -251,6 +255,20 @@ class SqlSnapshot:
             *(_spread(column, concerned, len(firsts)) for column in evidence),
             *(_at(column, firsts) for column in values[_FIRST_OWN_COLUMN:]),
         ]
+
+
+class FrozenSnapshot(SqlSnapshot):
+    """Reads the suppressions of a mandator once, not for every list: the data doesn't change meanwhile."""
+
+    def suppression(self, mandator: str) -> pd.DataFrame:
+        """Return bounced addresses and withdrawn or unclear consents. See `CrmSnapshot.suppression`."""
+        if mandator not in self._suppressed:
+            self._suppressed[mandator] = super().suppression(mandator)
+        return self._suppressed[mandator].copy(deep=False)  # pandas copies what is written to
+
+    @cached_property
+    def _suppressed(self) -> dict[str, pd.DataFrame]:
+        return {}
 
 
 def _at(column: Sequence[Any], positions: Numbers) -> Sequence[Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, FromClause, Select, String, column, null, select, text
 
@@ -46,6 +46,17 @@ class PickedPeople:
     people: list[PeopleOfType]
     unmatched: Select[Any] | None = None
     """Members of a static list without a valid entity type: `entity_type` as it is stored, and `entity_id`."""
+
+
+class PickFinder(Protocol):
+    """Finds the people of picks."""
+
+    def find(self, pick: Pick) -> PickedPeople:
+        """Return the people of a pick.
+
+        Raises:
+            CrmError: the CRM has no such pick, or its definition can't be used.
+        """
 
 
 class PickReader:

@@ -4,6 +4,7 @@ import dagster as dg
 
 from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.domain.progress import Progress, report
 from campaign_sync.feedback.unsubscribe_audit import UnsubscribeAudit
 from campaign_sync.feedback.vendor_opt_outs import VendorOptOuts
 from campaign_sync.orchestration.asset_keys import asset_key
@@ -11,7 +12,6 @@ from campaign_sync.orchestration.descriptions import asset_description, check_de
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized
 from campaign_sync.orchestration.resources import Resources
-from campaign_sync.replacement.progress import Progress, report
 from campaign_sync.telemetry.spans import note_rows
 
 _WARN = dg.AssetCheckSeverity.WARN

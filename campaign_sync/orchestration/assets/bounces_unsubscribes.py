@@ -9,6 +9,7 @@ from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback import READER_KINDS, FeedbackKind
 from campaign_sync.domain.feedback_age import AgeLimits, Freshness, format_duration
+from campaign_sync.domain.progress import Progress, report
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.freshness import ReaderFreshness, reader_freshness, vendor_time
 from campaign_sync.feedback.pending_feedback import SHOWN_FILES, UnparsedRows, preview_imports
@@ -17,7 +18,6 @@ from campaign_sync.orchestration.descriptions import asset_description, check_de
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows
 from campaign_sync.orchestration.resources import Resources
-from campaign_sync.replacement.progress import Progress, report
 from campaign_sync.storage.feedback_imports import FeedbackImport
 from campaign_sync.telemetry.spans import note_rows
 

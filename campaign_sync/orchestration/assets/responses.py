@@ -7,6 +7,7 @@ import dagster as dg
 
 from campaign_sync.config import MandatorSettings, ResponseSettings
 from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.response import RESPONSE_READER_KINDS, ResponseKind
 from campaign_sync.domain.text import format_row_count
 from campaign_sync.orchestration.asset_keys import asset_key
@@ -14,7 +15,6 @@ from campaign_sync.orchestration.descriptions import asset_description, check_de
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows
 from campaign_sync.orchestration.resources import Resources
-from campaign_sync.replacement.progress import Progress, report
 from campaign_sync.responses.dataset import dataset_folder
 from campaign_sync.responses.response_fetcher import ResponseFetcher
 from campaign_sync.responses.response_import import ResponseImportSummary, import_responses

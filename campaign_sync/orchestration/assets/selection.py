@@ -7,6 +7,7 @@ from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.checks import CheckOutcome, check_consents
 from campaign_sync.domain.consent import OptIn, is_email
+from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.selection import Split, split_by_consent
 from campaign_sync.domain.suppression import Suppressed, SuppressionKind
 from campaign_sync.orchestration.asset_keys import asset_key
@@ -18,7 +19,6 @@ from campaign_sync.orchestration.resources import Resources
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.preflight_checks import check_vanished_withdrawals
-from campaign_sync.replacement.progress import Progress, report
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.spans import note_rows, note_stopped
 

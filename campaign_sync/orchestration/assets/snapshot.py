@@ -7,6 +7,7 @@ import pandas as pd
 
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.checks import CHECK_NAMES, check_encoding, check_snapshot, merge_outcomes
+from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.row_digests import fingerprint, row_digests
@@ -21,7 +22,6 @@ from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.partial_fill import with_size_doubts
 from campaign_sync.replacement.preflight_checks import check_context
-from campaign_sync.replacement.progress import Progress, report
 from campaign_sync.telemetry.spans import note_rows, note_stopped
 
 CHECK_DESCRIPTIONS = {

@@ -7,6 +7,7 @@ import dagster as dg
 from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback import FeedbackKind
+from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.suppression import SuppressionKind
 from campaign_sync.feedback.blocklist_check import recheck_blocklist
 from campaign_sync.feedback.current_suppression import current_suppression
@@ -34,7 +35,6 @@ from campaign_sync.orchestration.feedback_checks import (
 from campaign_sync.orchestration.io_manager import FRAME, FrameHandover
 from campaign_sync.orchestration.metadata import Materialized, column_schema
 from campaign_sync.orchestration.resources import Resources
-from campaign_sync.replacement.progress import Progress, report
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.spans import note_rows

@@ -91,7 +91,7 @@ def test_no_object_with_a_secret_shows_it(shop: Installation) -> None:
         held: list[object] = [ports, vendor, vendor.recipients, ports.state, transport, session, vars(ports)]
     finally:
         ports.close()
-    ways = list(auth_sources("the server", "user", PASSWORD, None))
+    ways = list(auth_sources("the server", "user", PASSWORD, None, "feedback.files"))
     held += [ways, ConfiguredAuth("user", iter(ways))]
     assert CANARY not in shown(*held)
 

@@ -1,16 +1,12 @@
-"""File sources: the folder or SFTP server to which a job at the vendor delivers files."""
+"""File sources: the interface of folders, SFTP servers and object stores in which files are delivered."""
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from fnmatch import fnmatchcase
-from pathlib import Path
-from stat import S_ISREG
 from typing import Protocol, Self
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from campaign_sync.delivered_files.errors import (
     FileAccessError,
@@ -18,10 +14,12 @@ from campaign_sync.delivered_files.errors import (
     UnreachableFilesError,
     UnsettledFileError,
 )
-from campaign_sync.domain.url import may_hold_password
 
 MAX_BYTES = 2 * 1024**3
 """The largest file that is read, before and after decompression. Feedback has some megabytes."""
+
+PIECE_BYTES = 1024**2
+"""How much of a file is read at a time."""
 
 _UNFINISHED = (".tmp", ".part", ".filepart", ".uploading")
 """The suffixes of files during their upload; a complete file is renamed."""
@@ -40,7 +38,10 @@ class RemoteFile:
 
 
 class FileSource(Protocol):
-    """A read-only source of delivered files; a context manager that closes it at the end."""
+    """A folder in which files are delivered, or left for others; a context manager that closes it at the end.
+
+    Beside those named, every method raises `UnreachableFilesError` if the folder can't be reached at the moment.
+    """
 
     def files(self, pattern: str) -> list[RemoteFile]:
         """List the complete files whose names match, oldest first, without subfolders and hidden files.
@@ -51,8 +52,20 @@ class FileSource(Protocol):
         Raises:
             FileSourceError: the folder doesn't exist.
             FileAccessError: the permission to list it is missing.
-            UnreachableFilesError: it can't be reached at the moment.
         """
+        ...
+
+    def folders(self) -> list[str]:
+        """Return the names of the subfolders, without hidden ones, in alphabetical order.
+
+        Raises:
+            FileSourceError: the folder doesn't exist.
+            FileAccessError: the permission to list it is missing.
+        """
+        ...
+
+    def folder(self, name: str) -> "FileSource":
+        """Return a subfolder. It uses the connection of this source, and need not be closed."""
         ...
 
     def read(self, file: RemoteFile) -> bytes:
@@ -62,8 +75,29 @@ class FileSource(Protocol):
             FileSourceError: it is larger than `MAX_BYTES`.
             FileAccessError: the permission to read it is missing.
             UnsettledFileError: it was removed or changed since it was listed.
-            UnreachableFilesError: it can't be reached at the moment.
         """
+        ...
+
+    def pieces(self, file: RemoteFile, start: int = 0) -> Iterator[bytes]:
+        """Yield the content of a listed file of any size in pieces of about a megabyte, from byte `start` on.
+
+        Raises:
+            FileAccessError: the permission to read it is missing.
+            UnsettledFileError: it was removed or changed since it was listed; raised after the last piece.
+        """
+        ...
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a new file. The name appears when the file is complete, and no existing file is replaced.
+
+        Raises:
+            FileSourceError: the folder doesn't exist, or it has a file of this name.
+            FileAccessError: the permission to write is missing.
+        """
+        ...
+
+    def probe_writing(self) -> None:
+        """Raise the error of `write` that shows without writing."""
         ...
 
     def close(self) -> None:
@@ -77,82 +111,6 @@ class FileSource(Protocol):
         self.close()
 
 
-class Folder(FileSource):
-    """A folder on this machine or on a mounted file system."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def files(self, pattern: str) -> list[RemoteFile]:
-        """See `FileSource`."""
-        with translated_errors(str(self._path)):
-            names = [entry.name for entry in self._path.iterdir() if is_wanted(entry.name, pattern)]
-            return sort_for_import(self._look_up(name) for name in names)
-
-    def read(self, file: RemoteFile) -> bytes:
-        """See `FileSource`."""
-        path = self._path / file.name
-        check_size(str(path), file)
-        content = b""
-        with translated_errors(str(path)):
-            with suppress(FileNotFoundError), path.open("rb") as stream:
-                content = stream.read(file.size)
-            return require_unchanged(str(path), file, self._look_up(file.name), content)
-
-    def _look_up(self, name: str) -> RemoteFile | None:
-        try:
-            status = (self._path / name).stat()
-        except FileNotFoundError:
-            return None
-        moment = datetime.fromtimestamp(status.st_mtime, UTC)
-        return RemoteFile(name, status.st_size, moment) if S_ISREG(status.st_mode) else None
-
-
-def open_file_source(
-    url: str, *, username: str | None, password: str | None, key_file: str | None, known_hosts: str | None
-) -> FileSource:
-    """Open the file source at a URL; log in if it is on a server.
-
-    Args:
-        url: a path, `file:///path` or `sftp://host[:port]/path`.
-        username: the user on the server.
-        password: the user's password; with a key file, the passphrase of the key.
-        key_file: a private key. With neither password nor key file, the SSH agent and the keys in `~/.ssh` are tried.
-        known_hosts: a file with the server's host key, as OpenSSH keeps it; by default `~/.ssh/known_hosts`.
-
-    Raises:
-        FileLoginError: the server rejects the user, or the key file can't be used.
-        FileSourceError: the URL is of another kind, the driver is missing, or the host key isn't in known_hosts.
-        FileAccessError: the server refuses SFTP, or offers only outdated encryption.
-        UnreachableFilesError: the server can't be reached.
-    """
-    scheme, is_url, _ = url.partition("://")
-    if not is_url:
-        if may_hold_password(url):
-            raise FileSourceError(
-                "feedback.files.url looks like a URL without ://; write it with ://, and the password in its own key."
-            )
-        return Folder(Path(url))
-    if scheme.lower() == "file":
-        parts = urlsplit(url)
-        if parts.netloc not in ("", "localhost"):
-            raise FileSourceError(
-                "feedback.files.url names a host; write a folder on this machine as file:///path, with ///."
-            )
-        return Folder(Path(url2pathname(parts.path)))
-    if scheme.lower() != "sftp":
-        raise FileSourceError(
-            "feedback.files.url has an unknown scheme; choose a folder, file:///path or sftp://host/path."
-        )
-    try:
-        from campaign_sync.delivered_files.sftp import connect_sftp  # its driver belongs to an extra
-    except ImportError:
-        raise FileSourceError(
-            "feedback.files.url with sftp:// needs a driver: pip install campaign-sync[sftp]"
-        ) from None
-    return connect_sftp(url, username=username, password=password, key_file=key_file, known_hosts=known_hosts)
-
-
 def is_wanted(name: str, pattern: str) -> bool:
     """Return whether a name matches, and is neither hidden nor that of an unfinished upload."""
     hidden = name.startswith(".") or "/" in name
@@ -164,6 +122,11 @@ def sort_for_import(files: Iterable[RemoteFile | None]) -> list[RemoteFile]:
     return sorted((file for file in files if file is not None), key=lambda file: (file.modified_at, file.name))
 
 
+def unfinished_name(name: str) -> str:
+    """Return the name of a file during its upload: hidden, and with a suffix that importers leave alone."""
+    return f".{name}.part"
+
+
 def check_size(place: str, file: RemoteFile) -> None:
     """Raise FileSourceError if a file is larger than `MAX_BYTES`."""
     if file.size > MAX_BYTES:
@@ -172,14 +135,14 @@ def check_size(place: str, file: RemoteFile) -> None:
         )
 
 
-def require_unchanged(place: str, listed: RemoteFile, now: RemoteFile | None, content: bytes) -> bytes:
-    """Return the content if it is that of the file as it was listed.
+def require_unchanged(place: str, listed: RemoteFile, now: RemoteFile | None, size: int) -> None:
+    """Raise an error unless a file was read as it was listed.
 
     Args:
         place: the location of the file, for the message.
         listed: the file as it was listed.
         now: the file after reading; None if it was removed.
-        content: the bytes that were read.
+        size: how many bytes were read, with those before the start.
 
     Raises:
         UnsettledFileError: the file was removed or changed.
@@ -189,25 +152,35 @@ def require_unchanged(place: str, listed: RemoteFile, now: RemoteFile | None, co
             f"{place} is gone since it was listed; if it comes back, the next import reads it. Check whether another "
             "program removes files from this folder."
         )
-    if now != listed or len(content) != listed.size:
+    if now != listed or size != listed.size:
         raise UnsettledFileError(
             f"{place} is still being written; the next import reads it. Have the vendor's job upload under a name that "
             "ends in .tmp and rename the file at its end."
         )
-    return content
+
+
+def require_new(place: str, existing: RemoteFile | None) -> None:
+    """Raise FileSourceError if there is a file already where one is to be written."""
+    if existing is not None:
+        raise FileSourceError(f"{place} exists already, and isn't replaced; write under another name.")
 
 
 @contextmanager
-def translated_errors(place: str) -> Iterator[None]:
-    """Translate the errors of a file system or server into ours."""
+def translated_errors(place: str, setting: str, *, writing: bool = False) -> Iterator[None]:
+    """Translate the errors of a file system or server into ours.
+
+    Args:
+        place: the folder or file, for the message.
+        setting: the setting with the URL, for the message.
+        writing: whether the permission to write is needed, not to read.
+    """
     try:
         yield
     except (FileNotFoundError, NotADirectoryError):
-        raise FileSourceError(f"{place}: there is no such folder; create it, or correct feedback.files.url.") from None
+        raise FileSourceError(f"{place}: there is no such folder; create it, or correct {setting}.") from None
     except PermissionError:
-        raise FileAccessError(
-            f"{place} may not be read; give our user the right to list and read this folder."
-        ) from None
+        what, rights = ("written to", "write to") if writing else ("read", "list and read")
+        raise FileAccessError(f"{place} may not be {what}; give our user the right to {rights} this folder.") from None
     except OSError as error:
         # Not the error's own text, which a server may fill with anything.
         reason = os.strerror(error.errno) if error.errno else type(error).__name__

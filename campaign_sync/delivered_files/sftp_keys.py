@@ -14,14 +14,18 @@ from paramiko.auth_strategy import AuthSource, InMemoryPrivateKey, Password
 from campaign_sync.delivered_files.errors import FileLoginError
 
 
-def auth_sources(place: str, username: str, password: str | None, key_file: str | None) -> Iterator[AuthSource]:
-    """Yield the credentials to offer, in this order. For the arguments see `open_file_source`.
+def auth_sources(
+    place: str, username: str, password: str | None, key_file: str | None, section: str
+) -> Iterator[AuthSource]:
+    """Yield the credentials to offer, in this order. For the arguments see `Credentials`.
 
     Raises:
         FileLoginError: the key file can't be used.
     """
     if key_file is not None:
-        return iter([InMemoryPrivateKey(username, _configured_key(place, Path(key_file).expanduser(), password))])
+        return iter(
+            [InMemoryPrivateKey(username, _configured_key(place, Path(key_file).expanduser(), password, section))]
+        )
     if password is not None:
         return iter([Password(username, lambda: password)])
     return _default_keys(username)
@@ -40,7 +44,7 @@ def _default_keys(username: str) -> Iterator[AuthSource]:
             yield InMemoryPrivateKey(username, _load_key(Path.home() / ".ssh" / f"id_{kind}", None))
 
 
-def _configured_key(place: str, path: Path, passphrase: str | None) -> paramiko.PKey:
+def _configured_key(place: str, path: Path, passphrase: str | None, section: str) -> paramiko.PKey:
     try:
         return _load_key(path, passphrase)
     except OSError as error:
@@ -48,7 +52,7 @@ def _configured_key(place: str, path: Path, passphrase: str | None) -> paramiko.
     except (TypeError, ValueError, UnsupportedAlgorithm):
         problem = (
             "can't be used; it must be a private Ed25519, ECDSA or RSA key, with its passphrase, if it has one and "
-            "only then, in feedback.files.password"
+            f"only then, in {section}.password"
         )
     raise FileLoginError(f"{place}: the key file {path} {problem}.")
 

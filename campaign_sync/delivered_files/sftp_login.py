@@ -28,8 +28,8 @@ class Address:
     folder: str
 
     @classmethod
-    def of(cls, url: str) -> "Address":
-        """Parse a URL.
+    def of(cls, url: str, setting: str) -> "Address":
+        """Parse the URL of a setting.
 
         Raises:
             FileSourceError: it isn't `sftp://host[:port]/path`. The message doesn't repeat it: it may hold a password.
@@ -41,7 +41,7 @@ class Address:
             host, port = None, 0
         if host is None or "@" in url or parts.query or parts.fragment:
             raise FileSourceError(
-                "feedback.files.url must be sftp://host/path or sftp://host:port/path, with @, ? and # of the path as "
+                f"{setting} must be sftp://host/path or sftp://host:port/path, with @, ? and # of the path as "
                 "%40, %3F and %23; username and password have settings of their own."
             )
         return cls(host, port, unquote(parts.path) or ".")
@@ -52,21 +52,32 @@ class Address:
         return f"sftp://{host}{port}/{self.folder.strip('/')}".rstrip("/")
 
 
-def log_in(
-    address: Address, *, username: str | None, password: str | None, key_file: str | None, known_hosts: str | None
-) -> tuple[paramiko.SSHClient, paramiko.SFTPClient]:
-    """Open the connection and SFTP on it. For the other arguments and errors see `open_file_source`."""
+@dataclass(frozen=True, repr=False)
+class Credentials:
+    """Who logs in, and which server is trusted. For the fields see `open_file_source`."""
+
+    username: str | None
+    password: str | None
+    key_file: str | None
+    known_hosts: str | None
+    section: str
+    """The section of the configuration with them, for messages."""
+
+
+def log_in(address: Address, credentials: Credentials) -> tuple[paramiko.SSHClient, paramiko.SFTPClient]:
+    """Open the connection and SFTP on it. For errors see `open_file_source`."""
     _silence_the_driver()
+    username, section = credentials.username, credentials.section
     if not username:
-        raise FileLoginError(f"{address}: no user to log in as; set feedback.files.username.")
-    login = ConfiguredAuth(username, auth_sources(str(address), username, password, key_file))
+        raise FileLoginError(f"{address}: no user to log in as; set {section}.username.")
+    sources = auth_sources(str(address), username, credentials.password, credentials.key_file, section)
     client = paramiko.SSHClient()
-    trusted = Path(known_hosts or "~/.ssh/known_hosts").expanduser()
+    trusted = Path(credentials.known_hosts or "~/.ssh/known_hosts").expanduser()
     client.set_missing_host_key_policy(_RejectUnknown(address, trusted))
     try:
         with _trusted_keys(address, trusted):
             client.load_system_host_keys(str(trusted))
-        _log_in(client, address, trusted, login)
+        _log_in(client, address, trusted, ConfiguredAuth(username, sources), section)
         return client, _open_sftp(client, address)
     except BaseException:
         client.close()
@@ -119,12 +130,12 @@ def _untrusted(address: Address, trusted: Path, key: paramiko.PKey, problem: str
 
 def _keyscan(address: Address, trusted: Path, forget: str = "") -> str:
     return (
-        f"Compare the fingerprint with the one that the vendor gives you, and only if they are equal: "
+        f"Compare the fingerprint with the one that its operator gives you, and only if they are equal: "
         f"{forget}ssh-keyscan -p {address.port} {address.host} >> {trusted}"
     )
 
 
-def _log_in(client: paramiko.SSHClient, address: Address, trusted: Path, login: ConfiguredAuth) -> None:
+def _log_in(client: paramiko.SSHClient, address: Address, trusted: Path, login: ConfiguredAuth, section: str) -> None:
     try:
         client.connect(
             address.host,
@@ -148,24 +159,24 @@ def _log_in(client: paramiko.SSHClient, address: Address, trusted: Path, login: 
             raise UnreachableFilesError(
                 f"{address}: the connection was lost during the login; try again later."
             ) from None
-        raise _rejected(address) from None
+        raise _rejected(address, section) from None
     except paramiko.ssh_exception.IncompatiblePeer:
         raise FileAccessError(
             f"{address}: the server offers only encryption that is out of date; ask its operator to update it."
         ) from None
     except (paramiko.SSHException, EOFError, OSError, UnicodeError) as error:
         raise UnreachableFilesError(
-            f"{address}: no connection ({type(error).__name__}); check feedback.files.url, the firewall and whether "
+            f"{address}: no connection ({type(error).__name__}); check the URL, the firewall and whether "
             "the server is up."
         ) from None
     if not _transport(client).is_authenticated():
-        raise _rejected(address, " without a second factor, which an unattended program can't give")
+        raise _rejected(address, section, " without a second factor, which an unattended program can't give")
 
 
-def _rejected(address: Address, why: str = "") -> FileLoginError:
+def _rejected(address: Address, section: str, why: str = "") -> FileLoginError:
     return FileLoginError(
         f"{address}: the server doesn't let this user in{why}. Check username, password and key file in "
-        "feedback.files, and that the user may log in from this machine's address."
+        f"{section}, and that the user may log in from this machine's address."
     )
 
 

@@ -2,6 +2,17 @@
 
 import re
 
+OBJECT_STORE_EXTRAS = {
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "az": "azure",
+    "abfs": "azure",
+    "abfss": "azure",
+}
+"""The extra of this package that installs the driver of an object store, by URL scheme."""
+
 ENCODING_HINT = (
     "percent-encode characters with a meaning in URLs in user, password, database and options: "
     "@ as %40, / as %2F, # as %23, ? as %3F, % as %25"

@@ -14,7 +14,8 @@ from campaign_sync.delivered_files.errors import (
     UnreachableFilesError,
     UnsettledFileError,
 )
-from campaign_sync.delivered_files.file_source import FileSource, RemoteFile, open_file_source
+from campaign_sync.delivered_files.file_source import FileSource, RemoteFile
+from campaign_sync.delivered_files.open import open_file_source
 from campaign_sync.domain.feedback_rows import column_names
 from campaign_sync.domain.windows import Window, plan_windows
 from campaign_sync.feedback.paging import Row, read_window

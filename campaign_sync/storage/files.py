@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow
 from upath import UPath
 
-from campaign_sync.domain.url import may_hold_password
+from campaign_sync.domain.url import OBJECT_STORE_EXTRAS, may_hold_password
 from campaign_sync.domain.windows import Window
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.storage.csv_rows import CsvRows, csv_rows
@@ -24,10 +24,6 @@ from campaign_sync.storage.private_files import (
     is_writable,
     write_atomically,
 )
-
-_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
-"""The extra of this package that installs the driver, by URL scheme."""
-
 
 RAW = ".raw"
 """Suffix of files that are kept as they came, because they can't be read."""
@@ -247,7 +243,9 @@ class FileStorage:
         except ImportError:
             protocol = self.base.protocol
             package = (
-                f"campaign-sync[{_EXTRAS[protocol]}]" if protocol in _EXTRAS else f"what fsspec needs for {protocol}"
+                f"campaign-sync[{OBJECT_STORE_EXTRAS[protocol]}]"
+                if protocol in OBJECT_STORE_EXTRAS
+                else f"what fsspec needs for {protocol}"
             )
             raise FileStorageError(f"{protocol}:// (storage.frames) needs a driver: pip install {package}") from None
         except (OSError, ValueError) as error:

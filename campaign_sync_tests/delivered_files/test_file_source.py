@@ -14,7 +14,8 @@ from paramiko.common import AUTH_PARTIALLY_SUCCESSFUL
 
 from campaign_sync.delivered_files import file_source, sftp, sftp_login
 from campaign_sync.delivered_files.errors import FileAccessError, FileLoginError, FileSourceError, UnreachableFilesError
-from campaign_sync.delivered_files.file_source import FileSource, RemoteFile, open_file_source
+from campaign_sync.delivered_files.file_source import FileSource, RemoteFile
+from campaign_sync.delivered_files.open import open_file_source
 from campaign_sync_tests.delivered_files.sftp_server import PASSWORD, USERNAME, SftpServer, serve_sftp
 from campaign_sync_tests.waiting import PATIENCE
 

@@ -64,7 +64,7 @@ class ConsentReader:
             .select_from(self._with_people())
             .where(self._table.about(opt_ins, tuple(EntityType)), source.c.entity_id.in_(who))
         )
-        rows = self._reader.rows(query, "reading consent_event")
+        rows = self._reader.all_rows(query, "reading consent_event")
         if not rows:
             return
         ids, entity_ids, kinds, moments, sources, raw_types, raw_opt_ins, emails = zip(*rows, strict=True)
@@ -96,7 +96,7 @@ class ConsentReader:
             source.c.entity_id.is_not(None), or_(not_(readable), readable.is_(None)), self._table.not_ignored
         )
         unclear = []
-        for row in self._reader.rows(query, "reading consent_event"):
+        for row in self._reader.all_rows(query, "reading consent_event"):
             entity_type, key = entity_type_of(row.entity_type), self._table.opt_in_key(row.opt_in_id)
             if self._table.is_harmless(key, row.kind):
                 continue

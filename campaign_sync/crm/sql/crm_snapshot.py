@@ -105,7 +105,7 @@ class SqlSnapshot:
             for group in picked.people:
                 yield from self._frames(group, opt_in_id, wanted, chunk_rows, pick_title(pick))
             if picked.unmatched is not None:
-                for chunk in self._reader.stream(picked.unmatched, chunk_rows, f"reading the {pick_title(pick)}"):
+                for chunk in self._reader.stream_all(picked.unmatched, chunk_rows, f"reading the {pick_title(pick)}"):
                     yield _unmatched_members(chunk, wanted)
 
         return frames()
@@ -118,14 +118,14 @@ class SqlSnapshot:
                 .select_from(group.picked)
                 .outerjoin(group.entity, group.entity.c.id == group.picked.c.entity_id)
             )
-            for rows in self._reader.stream(query, _MEMBERS, f"reading the {pick_title(pick)}"):
+            for rows in self._reader.stream_all(query, _MEMBERS, f"reading the {pick_title(pick)}"):
                 yield [(Entity(group.entity_type, str(row[0]).strip()), decoded_text(row[1]) or None) for row in rows]
 
     def suppression(self, mandator: str) -> pd.DataFrame:
         """Return bounced addresses and withdrawn or unclear consents. See `CrmSnapshot.suppression`."""
         table = self._reader.table(address_state.name)
         read = [*table.c["address", "bounce_kind", "source"], self._reader.moment(table.c.bounced_at)]
-        states = self._reader.rows(select(*read).order_by(table.c.address), "reading address_state")
+        states = self._reader.all_rows(select(*read).order_by(table.c.address), "reading address_state")
         # An address without a key can't be sent to anyway.
         keyed = [
             (address_key(row.address), row) for row in states if normalize_word(row.bounce_kind) != BounceKind.SOFT

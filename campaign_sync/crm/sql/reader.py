@@ -132,6 +132,37 @@ class SqlReader:
         """Return all rows of a query; `doing` says in messages what it was for."""
         return [row for chunk in self.stream(query, 20_000, doing) for row in chunk]
 
+    def all_rows(self, query: Select[Any], doing: str) -> list[AnyRow]:
+        """Return all rows of a query, compared with the database's own count of them. See `stream_all`."""
+        return [row for chunk in self.stream_all(query, 20_000, doing) for row in chunk]
+
+    def stream_all(self, query: Select[Any], chunk_rows: int, doing: str) -> Iterator[Sequence[AnyRow]]:
+        """Yield the rows of a query, then compare their number with the database's own count in the same transaction.
+
+        Args:
+            query: without DISTINCT, GROUP BY and LIMIT.
+            chunk_rows: the largest number of rows at once.
+            doing: what it is for, in messages.
+
+        Raises:
+            CrmError: rows were lost on the way, or the query yields other rows each time.
+        """
+        received = 0
+        for chunk in self.stream(query, chunk_rows, doing):
+            received += len(chunk)
+            yield chunk
+        self._require_all(query, received, doing)
+
+    def _require_all(self, query: Select[Any], received: int, doing: str) -> None:
+        counting = select(func.count()).select_from(query.order_by(None).subquery())
+        expected = int(self.rows(counting, f"counting after {doing}")[0][0])
+        if received != expected:
+            raise CrmError(
+                f"{doing}: the CRM counts {expected:,} rows, and {received:,} arrived; nothing was changed. Run it "
+                "again. If that doesn't help, rows are lost on the way (driver, connection pooler, proxy), or a query "
+                "or view yields other rows each time it is run, as with random(); make it yield the same ones"
+            )
+
     def stream(self, query: Select[Any], chunk_rows: int, doing: str) -> Iterator[Sequence[AnyRow]]:
         """Yield the rows of a query, at most `chunk_rows` at once."""
         try:
@@ -164,9 +195,13 @@ class SqlReader:
     def groups(
         self, query: Select[Any], chunk_rows: int, doing: str, key: Callable[[AnyRow], object]
     ) -> Iterator[list[AnyRow]]:
-        """Yield the rows of a query ordered by `key`, in chunks that never split a group of equal keys."""
+        """Yield all rows of a query ordered by `key`, in chunks that never split a group of equal keys.
+
+        Raises:
+            CrmError: see `stream_all`.
+        """
         held: list[AnyRow] = []
-        for chunk in self.stream(query, chunk_rows, doing):
+        for chunk in self.stream_all(query, chunk_rows, doing):
             held += chunk
             last, end = key(held[-1]), len(held) - 1
             while end and key(held[end - 1]) == last:

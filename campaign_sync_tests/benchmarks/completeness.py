@@ -1,0 +1,127 @@
+"""The cost of comparing rows with the CRM's count: `python -m campaign_sync_tests.benchmarks.completeness [ROWS]`.
+
+A selection, who consents, and the suppressions of a CRM on SQLite and on PostgreSQL, each without and with the count,
+in turn. One in ten has withdrawn.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest import mock
+
+from rich.console import Console
+from rich.table import Column, Table
+from sqlalchemy import Connection, Select, insert, text
+
+from campaign_sync.crm.port import Pick
+from campaign_sync.crm.sql import crm_snapshot, schema
+from campaign_sync.crm.sql.adapter import SqlCrm
+from campaign_sync.crm.sql.crm_snapshot import SqlSnapshot
+from campaign_sync.crm.sql.engine import crm_engine
+from campaign_sync.crm.sql.reader import AnyRow, SqlReader
+from campaign_sync_tests import databases
+from campaign_sync_tests.installation import LONG_AGO
+
+_AT_ONCE = 10_000
+
+_COLUMNS = ["first_name", "last_name", "city"]
+
+
+class UncountedReader(SqlReader):
+    """Reads as before there was a count."""
+
+    def stream_all(self, query: Select[Any], chunk_rows: int, doing: str) -> Iterator[Sequence[AnyRow]]:
+        """Yield the rows, and compare nothing."""
+        return self.stream(query, chunk_rows, doing)
+
+
+WORK: dict[str, Callable[[SqlSnapshot], object]] = {
+    "select": lambda crm: sum(len(frame) for frame in crm.select(Pick("marketing_list", "All"), "news", _COLUMNS)),
+    "consenting": lambda crm: sum(1 for _ in crm.consenting("news")),
+    "suppression": lambda crm: len(crm.suppression("nord")),
+}
+
+
+def fill(url: str, rows: int) -> None:
+    """Create a CRM with that many people in one list."""
+    schema.create_crm(url)
+    with crm_engine(url).begin() as connection:
+        connection.execute(
+            insert(schema.opt_in),
+            {"opt_in_id": "news", "mandator": "nord", "description": "News", "media_type": "email"},
+        )
+        connection.execute(insert(schema.marketing_list), {"id": "all", "name": "All", "kind": "static"})
+        for start in range(0, rows, _AT_ONCE):
+            _add_people(connection, range(start, min(rows, start + _AT_ONCE)))
+    with crm_engine(url).connect() as connection:
+        connection.execute(text("ANALYZE"))
+        connection.commit()
+
+
+def _add_people(connection: Connection, numbers: range) -> None:
+    people = [
+        {
+            "id": f"n{number}",
+            "email": f"n{number}@example.org",
+            "first_name": "Jürgen",
+            "last_name": "Groß",
+            "city": "Köln",
+        }
+        for number in numbers
+    ]
+    members = [{"marketing_list_id": "all", "entity_type": "contact", "entity_id": f"n{number}"} for number in numbers]
+    event = {"entity_type": "contact", "opt_in_id": "news", "occurred_at": LONG_AGO, "source": "form"}
+    events = [
+        {"id": f"{kind}{number}", "entity_id": f"n{number}", "kind": kind, **event}
+        for number in numbers
+        for kind in (("granted", "withdrawn") if number % 10 == 0 else ("granted",))
+    ]
+    for table, values in (
+        (schema.contact, people),
+        (schema.marketing_list_member, members),
+        (schema.consent_event, events),
+    ):
+        connection.execute(insert(table), values)
+
+
+def seconds(crm: SqlCrm, work: Callable[[SqlSnapshot], object], reader: type[SqlReader]) -> float:
+    """Return how long some work takes with a kind of reader."""
+    with mock.patch.object(crm_snapshot, "SqlReader", reader), crm.snapshot() as snapshot:
+        begin = time.perf_counter()
+        work(snapshot)
+        return time.perf_counter() - begin
+
+
+def compare(database: str, crm: SqlCrm, table: Table) -> None:
+    """Add the rows of a database to the table: the better of two runs of each kind, in turn."""
+    for name, work in WORK.items():
+        pairs = [(seconds(crm, work, UncountedReader), seconds(crm, work, SqlReader)) for _ in range(2)]
+        without, counted = (min(times) for times in zip(*pairs, strict=True))
+        table.add_row(database, name, f"{without:.2f}", f"{counted:.2f}", f"{counted / without:.2f}")
+
+
+def main() -> None:
+    """Print the table."""
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    numbers = [Column(title, justify="right") for title in ("uncounted, s", "counted, s", "ratio")]
+    table = Table("CRM", "read", *numbers, title=f"{rows:,} people")
+    folder = databases.prepare_server_folder()
+    try:
+        with TemporaryDirectory(prefix="campaign-sync-benchmark-") as path:
+            url = f"sqlite:///{Path(path, 'crm.db')}"
+            fill(url, rows)
+            compare("SQLite", SqlCrm(url), table)
+        with databases.fresh_database() as url:
+            fill(url, rows)
+            compare("PostgreSQL", SqlCrm(url), table)
+    finally:
+        databases.stop_server(folder)
+    Console(width=max(80, int(os.environ.get("COLUMNS", "80")))).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Real drivers of databases that lose rows between the server and us."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from psycopg2 import extensions  # type: ignore[import-untyped]
+from sqlalchemy import Engine, event
+
+
+class _Loss:
+    """Which part of which query is lost."""
+
+    def __init__(self, query: str, part: int) -> None:
+        self.query, self.part = query, part
+        self.lost = 0
+
+    def after(self, cursor: Any, rows: list[Any]) -> list[Any]:
+        """Return the rows of a part as they arrive."""
+        cursor.parts = getattr(cursor, "parts", 0) + 1
+        if self.query not in cursor.statement or "count(*)" in cursor.statement or cursor.parts != self.part:
+            return rows
+        self.lost += len(rows)
+        return []
+
+
+@contextmanager
+def losing(query: str, *, part: int = 1) -> Iterator[_Loss]:
+    """Let every new connection lose a part of each result of a query that contains a text, but not of counts."""
+    loss = _Loss(query, part)
+
+    class SqliteCursor(sqlite3.Cursor):
+        statement = ""
+
+        def execute(self, statement: str, *arguments: Any) -> Any:
+            self.statement = statement
+            return super().execute(statement, *arguments)
+
+        def fetchmany(self, *arguments: Any) -> list[Any]:
+            rows = super().fetchmany(*arguments)
+            return loss.after(self, rows) or (super().fetchmany(*arguments) if rows else [])
+
+    class SqliteConnection(sqlite3.Connection):
+        def cursor(self, *_: Any) -> Any:
+            return super().cursor(SqliteCursor)
+
+    class PostgresqlCursor(extensions.cursor):  # type: ignore[misc]
+        statement = ""
+
+        def execute(self, statement: Any, *arguments: Any) -> Any:
+            self.statement = statement if isinstance(statement, str) else statement.decode()
+            return super().execute(statement, *arguments)
+
+        def fetchmany(self, *arguments: Any) -> list[Any]:
+            rows = super().fetchmany(*arguments)
+            return loss.after(self, rows) or (super().fetchmany(*arguments) if rows else [])
+
+    def connect(dialect: Any, _record: object, _arguments: object, parameters: dict[str, Any]) -> None:
+        if dialect.name == "sqlite":
+            parameters["factory"] = SqliteConnection
+        else:
+            parameters["cursor_factory"] = PostgresqlCursor
+
+    event.listen(Engine, "do_connect", connect)
+    try:
+        yield loss
+    finally:
+        event.remove(Engine, "do_connect", connect)

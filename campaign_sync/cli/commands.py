@@ -249,7 +249,8 @@ def crm_init(
     exports: Annotated[bool, typer.Option("--exports", help="Also the optional table of finished exports.")] = False,
 ) -> None:
     """Create the CRM contract's tables where they are missing."""
-    from campaign_sync.crm.sql.engine import URL_SETTING, UnusableUrlError
+    from campaign_sync.crm.sql.database_errors import URL_SETTING
+    from campaign_sync.crm.sql.engine import UnusableUrlError
     from campaign_sync.crm.sql.schema import create_crm
 
     try:

@@ -6,7 +6,8 @@ here: what a setting does. The packages that use it take the settings as they ar
 
 from campaign_sync.config.alerts import AlarmSettings, AppriseSettings, EmailSettings, WebhookSettings
 from campaign_sync.config.automation import AutomationSettings, CrmExportSettings
-from campaign_sync.config.crm import CrmSettings, OptInSettings, SqlSettings
+from campaign_sync.config.crm import CrmSettings, OptInSettings
+from campaign_sync.config.crm_sql import SqlSettings, SqlTables, SqlWriteBack, TableMapping, preset_text
 from campaign_sync.config.json_schema import configuration_schema
 from campaign_sync.config.loader import (
     CONFIGURATION_VARIABLE,
@@ -65,11 +66,15 @@ __all__ = [
     "SelectSettings",
     "SmartCampaigns",
     "SqlSettings",
+    "SqlTables",
+    "SqlWriteBack",
     "StorageSettings",
     "Strategy",
+    "TableMapping",
     "TelemetrySettings",
     "UnsubscribeLists",
     "WebhookSettings",
     "configuration_schema",
     "load_configuration",
+    "preset_text",
 ]

@@ -1,11 +1,11 @@
 """The section `crm`: the base that all kinds of CRM share, and the settings of each adapter."""
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
 from campaign_sync.config.base import ConfigModel
-from campaign_sync.config.field_types import DatabaseUrl, Key, Name
+from campaign_sync.config.field_types import Key, Name
 from campaign_sync.domain.consent import STANDARD_WORDS, ConsentWords, OptIn, normalize_word
 
 
@@ -64,12 +64,3 @@ class CrmSettings(ConfigModel):
             OptIn(opt_in_id, settings.mandator, settings.description, settings.media_type)
             for opt_in_id, settings in self.opt_ins.items()
         ]
-
-
-class SqlSettings(CrmSettings):
-    """A CRM in a SQL database."""
-
-    adapter: Literal["sql"] = "sql"
-    """The kind of CRM: `sql` for a SQL database."""
-    url: DatabaseUrl
-    """SQLAlchemy URL of the CRM's database. One with a password must be {env: NAME} or {file: PATH}."""

@@ -1,36 +1,41 @@
 """Connections to a CRM in a SQL database, and the translation of its errors."""
 
 import sqlite3
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from campaign_sync.config.database_url import DatabaseUrlError, location, read_database_url
 from campaign_sync.crm.port import CrmError, CrmSetupError
-from campaign_sync.sqlite import PATIENCE_SECONDS, remedy, use_write_ahead_log
+from campaign_sync.crm.sql.database_errors import URL_SETTING, explain, needs_person
+from campaign_sync.sqlite import PATIENCE_SECONDS, use_write_ahead_log
 
-URL_SETTING = "crm.url"
-"""The name of the database's URL in messages: its place in the configuration."""
+MYSQL = ("mysql", "mariadb")
+"""The names of SQLAlchemy's dialects for MariaDB and MySQL."""
+
+_MYSQL_SESSION = (
+    "SET SESSION time_zone = '+00:00', net_write_timeout = 600, innodb_lock_wait_timeout = 10, "
+    "sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')"
+)
+"""Times in UTC, patience while a stream's rows are processed, and errors instead of values that were cut."""
+
+_LOST_ROWS = "Previous unbuffered result was left incomplete"
+"""PyMySQL's warning that another statement was sent before a stream was read to its end."""
+
+_OTHER_DATABASES = {"mssql": "SQL Server", "oracle": "Oracle", "db2": "Db2", "ibm_db_sa": "Db2", "hana": "SAP HANA"}
+_DRIVERS = {"pymysql": "install campaign-sync[mysql]"}
+_ANY_DRIVER = "install it beside this package"
 
 _BEGIN = "sqlite_begin"
 """Execution option: how a transaction begins on SQLite."""
 
 _WRITING = "BEGIN IMMEDIATE"
 """A writer takes the lock at once. If it read first, another writer could get ahead and SQLite would refuse it."""
-
-_SHOWABLE_SQLSTATES = ("25", "42", "53", "55", "57")
-"""PostgreSQL's error classes whose texts are about statements and resources, never about the data in a row."""
-
-
-_PASSWORD_REFUSED = ("password authentication failed", "no password supplied")
-"""PostgreSQL's words for a wrong password. Other logins (LDAP, RADIUS) can fail because their server is down."""
-
-_SYNTAX_ERROR = "42601"
-"""PostgreSQL's code. A load can cause the others of its class: missing tables, columns and privileges, other types."""
 
 
 class UnusableUrlError(CrmSetupError):
@@ -41,25 +46,27 @@ def crm_engine(url: str, *, create: bool = False) -> Engine:
     """Return an engine that keeps no connection open and puts no values into its messages.
 
     Args:
-        url: a SQLAlchemy URL. `postgresql://` and `postgres://` without a driver mean psycopg2.
+        url: a SQLAlchemy URL. `postgresql://` and `postgres://` without a driver mean psycopg2, `mariadb://` and
+            `mysql://` PyMySQL.
         create: whether a missing SQLite file is created.
 
     Raises:
-        UnusableUrlError: the URL can't be read, or its driver isn't installed.
+        UnusableUrlError: the URL can't be read, its driver isn't installed, or it names another kind of database.
         CrmError: the SQLite file doesn't exist.
     """
     try:
-        parsed = read_database_url(url)
-        if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg2")
-        sqlite = parsed.get_backend_name() == "sqlite"
-        options: dict[str, Any] = {"connect_args": {"timeout": PATIENCE_SECONDS}} if sqlite else {}
+        parsed = _with_driver(read_database_url(url))
+        backend = parsed.get_backend_name()
+        options: dict[str, Any] = {"connect_args": {"timeout": PATIENCE_SECONDS}} if backend == "sqlite" else {}
         if parsed.drivername == "postgresql+psycopg2":
             options = {"client_encoding": "utf8"}
+        elif backend in MYSQL:
+            options = {"connect_args": {"charset": "utf8mb4", "init_command": _MYSQL_SESSION}}
         engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True, **options)
     except ImportError as error:
         raise UnusableUrlError(
-            f"{URL_SETTING} asks for a driver that isn't installed; install the driver {error.name} beside this package"
+            f"{URL_SETTING} asks for a driver that isn't installed; {_DRIVERS.get(str(error.name), _ANY_DRIVER)} "
+            f"({error.name})"
         ) from None
     except DatabaseUrlError as error:
         raise UnusableUrlError(f"{URL_SETTING}: {error}") from None
@@ -68,31 +75,50 @@ def crm_engine(url: str, *, create: bool = False) -> Engine:
             f"{URL_SETTING} isn't a database URL that can be used here: write it like "
             f"postgresql://user:password@host/name or sqlite:///path/to/file.db ({type(error).__name__})"
         ) from None
-    if sqlite:
-        if create:
-            file = Path(parsed.database or "")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            if parsed.database not in (None, "", ":memory:"):
-                file.touch(mode=0o600, exist_ok=True)  # it will hold personal data
-        elif not _sqlite_file_exists(parsed):
-            raise CrmError(f"there is no CRM at {location(parsed)}: create it with `campaign-sync crm init --url URL`")
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+    if backend == "sqlite":
+        _use_sqlite(engine, parsed, create=create)
+    elif backend in MYSQL:
+        # Process-wide, but only for this text: it means that rows were lost.
+        warnings.filterwarnings("error", message=_LOST_ROWS, category=UserWarning)
     return engine
+
+
+def _with_driver(url: URL) -> URL:
+    """Return the URL with the driver that we ship; raise UnusableUrlError for other kinds of databases."""
+    backend = url.get_backend_name()
+    if url.drivername in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg2")
+    if backend in MYSQL:
+        if url.drivername not in (backend, f"{backend}+pymysql"):
+            raise UnusableUrlError(
+                f"{URL_SETTING} asks for the driver {url.drivername.partition('+')[2]}, with which nothing was tried; "
+                f"write {backend}:// and install campaign-sync[mysql]"
+            )
+        return url.set(drivername=f"{backend}+pymysql").difference_update_query(["charset"])
+    if backend not in ("postgresql", "sqlite"):
+        raise UnusableUrlError(
+            f"campaign_sync reads PostgreSQL, SQLite, MariaDB and MySQL; {URL_SETTING} names "
+            f"{_OTHER_DATABASES.get(backend, backend)}. Deliver its tables as files, or load them into one of these"
+        )
+    return url
 
 
 @contextmanager
 def read_only(engine: Engine) -> Iterator[Connection]:
     """Open a read-only transaction that sees the database as it is now, whatever others write."""
-    postgresql = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    with engine.connect().execution_options(
-        **postgresql if engine.dialect.name == "postgresql" else {_BEGIN: "BEGIN"}
-    ) as connection:
+    options: dict[str, Any] = {_BEGIN: "BEGIN"}
+    if engine.dialect.name == "postgresql":
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    elif engine.dialect.name in MYSQL:
+        options = {"isolation_level": "REPEATABLE READ"}
+    with engine.connect().execution_options(**options) as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA query_only=ON")
             connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1")
+        elif engine.dialect.name in MYSQL:
+            connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
         else:
-            connection.exec_driver_sql("SELECT 1")  # either database freezes its view with the first read
+            connection.exec_driver_sql("SELECT 1")  # PostgreSQL and SQLite freeze their view with the first read
         yield connection
 
 
@@ -103,44 +129,24 @@ def crm_errors(engine: Engine, doing: str) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         # `from None`: the database's own message may quote a row.
-        kind = CrmSetupError if _needs_person(error) else CrmError
-        raise kind(f"{doing} failed in the CRM at {location(engine.url)}: {_explain(error)}") from None
+        kind = CrmSetupError if needs_person(error) else CrmError
+        raise kind(f"{doing} failed in the CRM at {location(engine.url)}: {explain(error)}") from None
+    except UserWarning as warning:
+        if _LOST_ROWS not in str(warning):
+            raise
+        raise CrmError(f"{doing} failed in the CRM at {location(engine.url)}: rows were lost on the way") from None
 
 
-def _needs_person(error: SQLAlchemyError) -> bool:
-    """Return whether a person has to correct the syntax of a statement, or the login.
-
-    In doubt the answer is no: a useless retry costs minutes, a missed replacement a day.
-    """
-    original = error.orig if isinstance(error, DBAPIError) else None
-    if isinstance(original, sqlite3.Error):
-        return "syntax error" in str(original)
-    state = getattr(original, "pgcode", None)
-    if state:
-        return bool(state == _SYNTAX_ERROR)
-    return any(words in str(original) for words in _PASSWORD_REFUSED)
-
-
-def _explain(error: SQLAlchemyError) -> str:
-    original = error.orig if isinstance(error, DBAPIError) else None
-    if original is None:
-        return type(error).__name__
-    if type(original) in (sqlite3.OperationalError, sqlite3.DatabaseError):  # statements and files, never values
-        helps = remedy(original)
-        return f"{original}: {helps}" if helps else str(original)
-    state = getattr(original, "pgcode", None)
-    if state == "22021":
-        return "a text isn't UTF-8; the database lets any bytes in (SQL_ASCII), convert it to UTF-8"
-    if state and state.startswith(_SHOWABLE_SQLSTATES):
-        return f"{original.diag.message_primary} (SQLSTATE {state})"  # type: ignore[attr-defined]
-    if state:
-        return f"{type(original).__name__} (SQLSTATE {state})"
-    text = str(original)
-    if "authentication failed" in text or "no password supplied" in text:
-        return f"the login was refused; check user and password in {URL_SETTING}"
-    if "does not exist" in text:
-        return f"there is no such database or user; check {URL_SETTING}"
-    return f"it can't be reached; check {URL_SETTING}, and that the database is running ({type(original).__name__})"
+def _use_sqlite(engine: Engine, url: URL, *, create: bool) -> None:
+    if create:
+        file = Path(url.database or "")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if url.database not in (None, "", ":memory:"):
+            file.touch(mode=0o600, exist_ok=True)  # it will hold personal data
+    elif not _sqlite_file_exists(url):
+        raise CrmError(f"there is no CRM at {location(url)}: create it with `campaign-sync crm init --url URL`")
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
 
 
 def _sqlite_file_exists(url: URL) -> bool:

@@ -1,11 +1,13 @@
 """The CRM contract as tables. A real CRM may have views of these names instead; see `docs/crm.md`."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Column, DateTime, Dialect, ForeignKey, Index, MetaData, String, Table, Text
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.dialects.mysql import DATETIME
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from campaign_sync.crm.sql.engine import crm_engine, crm_errors
+from campaign_sync.crm.sql.engine import MYSQL, crm_engine, crm_errors
 from campaign_sync.domain.entity import EntityType
 
 
@@ -14,6 +16,10 @@ class UtcTime(TypeDecorator[datetime]):
 
     impl = DateTime(timezone=True)
     cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[datetime]:
+        """Return the type of a column; in MariaDB and MySQL one that keeps fractions of a second."""
+        return DATETIME(fsp=6) if dialect.name in MYSQL else super().load_dialect_impl(dialect)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Return the time in UTC; raise ValueError if it has no zone."""
@@ -29,6 +35,16 @@ class UtcTime(TypeDecorator[datetime]):
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
+
+_MYSQL_OPTIONS: dict[str, Any] = {
+    f"{dialect}_{option}": value
+    for dialect in MYSQL
+    for option, value in {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}.items()
+}
+"""Tables in MariaDB and MySQL: ids and addresses that differ in case or accents are different ones."""
+
+_UNIQUE_NAME = Text().with_variant(String(255), *MYSQL)
+"""MySQL has no unique TEXT."""
 
 metadata = MetaData()
 
@@ -47,6 +63,7 @@ def _entity_table(entity_type: EntityType) -> Table:
         Column("country", String(2)),
         Column("postal_code", String(16)),
         Column("city", Text),
+        **_MYSQL_OPTIONS,
     )
 
 
@@ -63,6 +80,7 @@ opt_in = Table(
     Column("mandator", String(64), nullable=False, index=True),
     Column("description", Text, nullable=False),
     Column("media_type", String(32), nullable=False),
+    **_MYSQL_OPTIONS,
 )
 
 consent_event = Table(
@@ -79,6 +97,7 @@ consent_event = Table(
     Column("text_version", Text),
     Index("consent_event_of_opt_in", "opt_in_id", "entity_type", "entity_id"),
     Index("consent_event_of_entity", "entity_type", "entity_id"),
+    **_MYSQL_OPTIONS,
 )
 
 address_state = Table(
@@ -89,16 +108,18 @@ address_state = Table(
     Column("bounced_at", UtcTime, nullable=False),
     Column("mandator", String(64)),
     Column("source", Text),
+    **_MYSQL_OPTIONS,
 )
 
 marketing_list = Table(
     "marketing_list",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
+    Column("name", _UNIQUE_NAME, nullable=False, unique=True),
     Column("entity_type", String(16)),
     Column("kind", String(8), nullable=False),
     Column("query", Text),
+    **_MYSQL_OPTIONS,
 )
 
 marketing_list_member = Table(
@@ -107,15 +128,17 @@ marketing_list_member = Table(
     Column("marketing_list_id", String(64), ForeignKey("marketing_list.id"), primary_key=True),
     Column("entity_type", String(16), primary_key=True),
     Column("entity_id", String(64), primary_key=True),
+    **_MYSQL_OPTIONS,
 )
 
 report = Table(
     "report",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
+    Column("name", _UNIQUE_NAME, nullable=False, unique=True),
     Column("entity_type", String(16), nullable=False),
     Column("view_name", Text, nullable=False),
+    **_MYSQL_OPTIONS,
 )
 
 
@@ -126,6 +149,7 @@ campaign = Table(
     "campaign",
     response_metadata,
     Column("mailing_id", String(64), primary_key=True),
+    **_MYSQL_OPTIONS,
 )
 
 response = Table(
@@ -139,6 +163,7 @@ response = Table(
     Column("occurred_at", UtcTime, nullable=False),
     Column("detail", Text),
     Index("response_of_entity", "entity_type", "entity_id"),
+    **_MYSQL_OPTIONS,
 )
 
 export_metadata = MetaData()
@@ -149,6 +174,7 @@ export_log = Table(
     export_metadata,
     Column("name", String(64), primary_key=True),
     Column("finished_at", UtcTime, primary_key=True),
+    **_MYSQL_OPTIONS,
 )
 
 OPTIONAL_COLUMNS = (consent_event.c.text_version,)

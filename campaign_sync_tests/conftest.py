@@ -17,13 +17,14 @@ from tenacity import nap
 
 from campaign_sync.orchestration import retry_policy
 from campaign_sync.orchestration.retry_policy import RetryPolicy
-from campaign_sync_tests import databases, tmpfs
+from campaign_sync_tests import databases, mariadb, tmpfs
 from campaign_sync_tests.waiting import PATIENCE
 
 _server_folder = pytest.StashKey[Path]()
+_mariadb_folder = pytest.StashKey[Path]()
 
-INSTALLATIONS = {"shop", "installation", "two_days", "week", "production", "surveys", "postgres_url"}
-"""Fixtures that take seconds: whole installations, and PostgreSQL. Tests with one of them are thorough."""
+INSTALLATIONS = {"shop", "installation", "two_days", "week", "production", "surveys", "postgres_url", "mariadb_url"}
+"""Fixtures that take seconds: whole installations, PostgreSQL and MariaDB. Tests with one of them are thorough."""
 
 EXAMPLES = {"quick": 25, "all": 100, "long": 1000}
 """How many examples hypothesis draws, unless a test says otherwise."""
@@ -91,7 +92,9 @@ def _is_quick(item: pytest.Item) -> bool:
         return True
     parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
     return not (
-        item.get_closest_marker("thorough") or INSTALLATIONS & set(item.fixturenames) or "postgresql" in parameters
+        item.get_closest_marker("thorough")
+        or INSTALLATIONS & set(item.fixturenames)
+        or {"postgresql", "mariadb"} & set(parameters)
     )
 
 
@@ -99,6 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("long" if config.option.long else "all" if config.option.all else "quick")
     if not hasattr(config, "workerinput"):  # the process that starts the workers, not one of them
         config.stash[_server_folder] = databases.prepare_server_folder()
+        config.stash[_mariadb_folder] = mariadb.prepare_server_folder()
         tmpfs.use_for_temporary_folders()
 
 
@@ -106,6 +110,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     folder = config.stash.get(_server_folder, None)
     if folder is not None:
         databases.stop_server(folder)
+        mariadb.stop_server(config.stash[_mariadb_folder])
 
 
 @pytest.fixture(autouse=True)
@@ -171,9 +176,26 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture
+def mariadb_url() -> Iterator[str]:
+    """Yield the URL of an empty database on a real MariaDB, by its administrator."""
+    if mariadb.MISSING:
+        pytest.skip(mariadb.MISSING)
+    with mariadb.fresh_database() as url:
+        yield url
+
+
+@pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """Return the URL of a SQLite file that doesn't exist yet."""
     return f"sqlite:///{tmp_path / 'database.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def foreign_url(request: pytest.FixtureRequest) -> str:
+    """Run the test once on each kind of database that a CRM with its own schema may be in."""
+    names = {"sqlite": "sqlite_url", "postgresql": "postgres_url", "mariadb": "mariadb_url"}
+    url: str = request.getfixturevalue(names[request.param])
+    return url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

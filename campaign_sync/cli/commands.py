@@ -20,7 +20,14 @@ from campaign_sync.cli.error_handling import (
     one_sentence,
 )
 from campaign_sync.cli.list_choice import lists_named, require_lists
-from campaign_sync.config import Configuration, Language, configuration_schema, load_configuration
+from campaign_sync.config import (
+    PRESETS,
+    Configuration,
+    Language,
+    configuration_schema,
+    load_configuration,
+    preset_text,
+)
 
 app = typer.Typer(
     help="Copies CRM reports and marketing lists into Optimizely Campaign recipient lists, in full, with a proof.",
@@ -258,6 +265,16 @@ def crm_init(
     except UnusableUrlError as error:
         raise CommandError(str(error).replace(URL_SETTING, "--url")) from None
     typer.echo("The CRM contract's tables exist. docs/crm.md describes them column by column.")
+
+
+@crm_app.command("preset")
+def crm_preset(
+    name: Annotated[str, typer.Argument(help=f"The mapping: {', '.join(PRESETS)}.")],
+) -> None:
+    """Print a mapping that ships for `crm.preset`, as YAML that `crm.tables` and `crm.write_back` can replace."""
+    if name not in PRESETS:
+        raise CommandError(f"there is no preset {name}; there are {', '.join(PRESETS)}")
+    typer.echo(preset_text(name), nl=False)
 
 
 @feedback_app.command()

@@ -7,7 +7,7 @@ here: what a setting does. The packages that use it take the settings as they ar
 from campaign_sync.config.alerts import AlarmSettings, AppriseSettings, EmailSettings, WebhookSettings
 from campaign_sync.config.automation import AutomationSettings, CrmExportSettings
 from campaign_sync.config.crm import CrmSettings, OptInSettings
-from campaign_sync.config.crm_sql import SqlSettings, SqlTables, SqlWriteBack, TableMapping, preset_text
+from campaign_sync.config.crm_sql import PRESETS, SqlSettings, SqlTables, SqlWriteBack, TableMapping, preset_text
 from campaign_sync.config.json_schema import configuration_schema
 from campaign_sync.config.loader import (
     CONFIGURATION_VARIABLE,
@@ -41,6 +41,7 @@ from campaign_sync.config.telemetry import OtlpSettings, TelemetrySettings
 __all__ = [
     "CONFIGURATION_VARIABLE",
     "DEFAULT_PATH",
+    "PRESETS",
     "AlarmSettings",
     "AppriseSettings",
     "AutomationSettings",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, get_args
 
 import yaml
 from pydantic import Field, field_validator, model_validator
@@ -15,6 +15,8 @@ from campaign_sync.config.field_types import DatabaseUrl, Name, Text
 
 Preset = Literal["contract", "suitecrm"]
 """The mappings that ship."""
+
+PRESETS: Final[tuple[str, ...]] = get_args(Preset)
 
 PEOPLE: Final = ("contact", "lead", "account")
 
@@ -203,12 +205,12 @@ class SqlSettings(CrmSettings):
         return tables if self.preset else tables.model_copy(update={"consent_state": None})
 
 
-def preset_text(preset: Preset) -> str:
+def preset_text(preset: str) -> str:
     """Return the YAML of a mapping that ships."""
     return (files("campaign_sync.config") / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")
 
 
-def _preset(preset: Preset) -> dict[str, Any]:
+def _preset(preset: str) -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.safe_load(preset_text(preset))
     return loaded
 

@@ -108,7 +108,7 @@ def test_a_missing_database_is_distinguished_from_an_unreachable_server(postgres
         SqlCrm(other.render_as_string(hide_password=False)).check()
 
 
-@pytest.mark.parametrize("url", ["nonsense", "oracle+nonsense://u:s3cret@host/db"])
+@pytest.mark.parametrize("url", ["nonsense", "postgresql+nonsense://u:s3cret@host/db"])
 def test_an_unusable_url_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(CrmError, match="database URL") as caught:
         SqlCrm(url)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Connection, DateTime, String, column, func, inspect, select, table
 from sqlalchemy.exc import NoSuchTableError
@@ -12,15 +12,18 @@ from campaign_sync.config.database_url import location
 from campaign_sync.crm.port import CrmError, OnWritten, RecordedResponses, WriteBack, ignore_written
 from campaign_sync.crm.sql.crm_snapshot import FrozenSnapshot, SqlSnapshot
 from campaign_sync.crm.sql.engine import crm_engine, crm_errors, read_only
+from campaign_sync.crm.sql.export_log import last_export
 from campaign_sync.crm.sql.feedback_recorder import record_bounces, record_unsubscribes
-from campaign_sync.crm.sql.reader import SqlReader
 from campaign_sync.crm.sql.response_recorder import record_responses, takes_responses
-from campaign_sync.crm.sql.schema import export_log, export_metadata, metadata, required_columns
+from campaign_sync.crm.sql.schema import export_metadata, metadata, required_columns
 from campaign_sync.domain.consent import STANDARD_WORDS_ONLY, ConsentWords
 from campaign_sync.domain.feedback import Bounce, Unsubscribe
-from campaign_sync.domain.instant import CLOCK_TOLERANCE, parse_instant
 from campaign_sync.domain.response import Response
-from campaign_sync.domain.text import normalize_text
+
+UNCONFIGURED_STATES = (
+    "there is a table consent_state that isn't configured, so withdrawals in it would be ignored; set crm.preset: "
+    "contract, or rename it"
+)
 
 _KEYS = ("id", "entity_id", "opt_in_id", "mandator", "marketing_list_id")
 
@@ -58,7 +61,7 @@ class SqlCrm:
         """Raise an error unless the CRM can be reached and fulfils the contract. See `Crm.check`."""
         with crm_errors(self._engine, "checking the contract"), read_only(self._engine) as connection:
             inspector = inspect(connection)
-            flaws = []
+            flaws = [UNCONFIGURED_STATES] if inspector.has_table("consent_state") else []
             for contract_table in (*metadata.sorted_tables, *(export_metadata.sorted_tables if exports else ())):
                 try:
                     columns = {info["name"]: info["type"] for info in inspector.get_columns(contract_table.name)}
@@ -124,15 +127,4 @@ class SqlCrm:
 
     def last_export(self, name: str) -> datetime | None:
         """Return when the CRM last finished an export, by its optional table `export_log`. See `Crm.last_export`."""
-        with crm_errors(self._engine, f"looking for the export {name!r}"), read_only(self._engine) as connection:
-            query = select(*[export_log.c.name, SqlReader(connection).moment(export_log.c.finished_at)])
-            rows = connection.execute(query).all()
-        times = [parse_instant(row[1]) for row in rows if normalize_text(str(row[0])) == normalize_text(name)]
-        known = [moment for moment in times if moment is not None]
-        if times and not known:
-            raise CrmError(
-                f"export_log.finished_at of {name!r} holds no time in {len(times)} rows; write it like "
-                "2026-03-01 12:00:00"
-            )
-        latest = datetime.now(UTC) + CLOCK_TOLERANCE
-        return max((moment for moment in known if moment <= latest), default=None)
+        return last_export(self._engine, name)

@@ -1,0 +1,22 @@
+"""The choice how a CRM in a SQL database is read: where it is, or from a copy."""
+
+from campaign_sync.config import SqlSettings
+from campaign_sync.crm.adapter import CrmContext
+from campaign_sync.crm.port import Crm, CrmSetupError
+from campaign_sync.crm.sql.adapter import SqlCrm
+
+
+def is_copied(settings: SqlSettings) -> bool:
+    """Return whether a CRM is copied: it is mapped, or in MariaDB or MySQL. Otherwise it is read where it is."""
+    return settings.is_mapped or settings.is_mysql
+
+
+def open_sql(settings: SqlSettings, context: CrmContext) -> Crm:
+    """Return the CRM in a SQL database.
+
+    Raises:
+        CrmError: the URL can't be used, or names a SQLite file that doesn't exist.
+    """
+    if not is_copied(settings):
+        return SqlCrm(settings.url.get_secret_value(), settings.consent_kinds.words)
+    raise CrmSetupError("a CRM with preset or tables, or in MariaDB or MySQL, can't be opened by this version")

@@ -1,15 +1,26 @@
 """Consents as CRMs keep them: a state of a record or an address, with a date of its own or without."""
 
+import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from typing import Final, NamedTuple
 
-from campaign_sync.domain.consent import ConsentKind
+from campaign_sync.domain.consent import GRANTING, ConsentKind
+from campaign_sync.domain.instant import CLOCK_TOLERANCE
 
 UNDATED_GRANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """The time of a grant for which the CRM has none: it is older than every withdrawal."""
 
 ADDRESS_PREFIX: Final = "address:"
+
+ACCEPTED_BY_SETTING: Final = "crm.undated_regrant"
+"""Who accepted a renewed grant that no person has accepted."""
+
+_EVENTS = uuid.UUID("0e2f6f0c-6f0b-5c0e-9a55-3d1b8f0a7c11")
+
+_MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +52,175 @@ class StateEvent:
     evidence: str | None
     """With what was observed and when, where the CRM has no date."""
     text_version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedConsent:
+    """What earlier reads of the CRM showed of one consent."""
+
+    granted: bool
+    """Whether it was granted when it was last shown; else it was withdrawn."""
+    since: datetime
+    """When it was first observed like that, without anything else in between."""
+    withdrawn_at: datetime | None = None
+    """Its newest withdrawal, unless a newer grant with a date has ended it."""
+    accepted_at: datetime | None = None
+    """The time of a grant without a date that was accepted in spite of that withdrawal."""
+    accepted_by: str | None = None
+    """Who accepted it: a person, or `ACCEPTED_BY_SETTING`."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is granted in spite of a withdrawal, and that was neither accepted nor given a newer date."""
+        return self.granted and self.withdrawn_at is not None and self.accepted_at is None
+
+
+def is_dated(state: ConsentState, now: datetime) -> bool:
+    """Return whether a state has a date of its own that isn't in the future."""
+    return state.stated_at is not None and state.stated_at <= now + CLOCK_TOLERANCE
+
+
+def shows_grant(state: ConsentState, now: datetime) -> bool:
+    """Return whether a state is a grant. One with a future date grants nothing."""
+    return state.kind in GRANTING and (state.stated_at is None or is_dated(state, now))
+
+
+def observe(before: ObservedConsent | None, state: ConsentState, now: datetime) -> ObservedConsent | None:
+    """Return what is remembered of a consent once the CRM has shown this state.
+
+    An unclear state and a future grant leave the memory as it is. A state that says neither counts as a withdrawal
+    without a date where a grant or a withdrawal is remembered, and else as nothing.
+    """
+    if shows_grant(state, now):
+        return _grant(before, state, now)
+    if state.kind is ConsentKind.WITHDRAWN:
+        return _withdrawal(before, state.stated_at if is_dated(state, now) else None, now)
+    if state.kind is None and before is not None:
+        return _withdrawal(before, None, now)
+    return before
+
+
+def _grant(before: ObservedConsent | None, state: ConsentState, now: datetime) -> ObservedConsent:
+    since = before.since if before and before.granted else now
+    if before is None or before.withdrawn_at is None or (state.stated_at and state.stated_at > before.withdrawn_at):
+        return ObservedConsent(True, since)
+    return ObservedConsent(True, since, before.withdrawn_at, before.accepted_at, before.accepted_by)
+
+
+def _withdrawal(before: ObservedConsent | None, stated_at: datetime | None, now: datetime) -> ObservedConsent:
+    since = now if before is None or before.granted else before.since
+    at = stated_at or since
+    if before and before.granted and at < before.since:  # the date of an earlier withdrawal
+        at = now
+    return ObservedConsent(False, since, max(at, before.withdrawn_at or at) if before else at)
+
+
+def needs_whole_read(before: ObservedConsent | None, state: ConsentState, now: datetime) -> bool:
+    """Return whether a state may only be judged once all states of the opt-in have been read.
+
+    That is: a consent that was granted again, because a mass of them is refused, and a withdrawn duplicate outweighs
+    it; and a grant that isn't shown any more, because a granted duplicate may show it.
+    """
+    if before is None:
+        return False
+    if shows_grant(state, now):
+        by_person = before.accepted_at is not None and before.accepted_by != ACCEPTED_BY_SETTING
+        return not before.granted or (before.withdrawn_at is not None and not by_person)
+    return state.kind is None and before.granted
+
+
+def accept_regrant(observed: ObservedConsent, now: datetime, accepted_by: str) -> ObservedConsent:
+    """Return the memory of a consent whose grant without a date counts from now on."""
+    return ObservedConsent(True, observed.since, observed.withdrawn_at, now, accepted_by)
+
+
+def refuse_regrant(observed: ObservedConsent) -> ObservedConsent:
+    """Return the memory of a consent whose grant without a date isn't accepted any more."""
+    return ObservedConsent(observed.granted, observed.since, observed.withdrawn_at)
+
+
+def state_event(
+    state: ConsentState, opt_in_id: str, observed: ObservedConsent | None, now: datetime
+) -> StateEvent | None:
+    """Return the event that a state means; None if it says nothing about the consent.
+
+    Args:
+        state: what the CRM shows.
+        opt_in_id: the opt-in, as `domain.consent.normalize_word` returns it.
+        observed: what is remembered once the CRM has shown the state.
+        now: the present moment.
+    """
+    if state.kind is None:
+        if observed is None or observed.granted:
+            return None
+        seen = "not shown as granted any more"
+        return _event(state, opt_in_id, ConsentKind.WITHDRAWN, observed.since, f"{seen}{_first_seen(observed)}")
+    if state.kind is ConsentKind.UNCLEAR or (state.stated_at and (is_dated(state, now) or state.kind in GRANTING)):
+        return _event(state, opt_in_id, state.kind, state.stated_at)
+    seen = f"shown as {state.kind.value}, {'dated in the future' if state.stated_at else 'without a date'}"
+    if observed is None or observed.granted is (state.kind is ConsentKind.WITHDRAWN):
+        return _event(state, opt_in_id, state.kind, UNDATED_GRANT if state.kind in GRANTING else now, seen)
+    seen += _first_seen(observed)
+    if state.kind is ConsentKind.WITHDRAWN:
+        return _event(state, opt_in_id, state.kind, observed.since, seen)
+    if observed.accepted_at is None:
+        return _event(state, opt_in_id, state.kind, UNDATED_GRANT, seen)
+    at = max(observed.accepted_at, observed.withdrawn_at + _MOMENT if observed.withdrawn_at else UNDATED_GRANT)
+    return _event(state, opt_in_id, state.kind, at, f"{seen}; accepted in spite of the withdrawal before it")
+
+
+def _event(
+    state: ConsentState, opt_in_id: str, kind: ConsentKind, at: datetime | None, seen: str | None = None
+) -> StateEvent:
+    name = "\n".join((state.subject, opt_in_id, kind.value, at.isoformat() if at else ""))
+    evidence = "; ".join(filter(None, (state.evidence, seen))) or None
+    return StateEvent(
+        state.subject, str(uuid.uuid5(_EVENTS, name)), kind, at, state.source, evidence, state.text_version
+    )
+
+
+def _first_seen(observed: ObservedConsent) -> str:
+    return f"; first seen {observed.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+REGRANTS_AT_ONCE: Final = 20
+"""As many consents may be granted again without a date within `REGRANT_WINDOW`."""
+
+REGRANTS_PER_MILLE: Final = 1
+"""So may as large a share of the states of the opt-in."""
+
+REGRANT_WINDOW: Final = timedelta(days=1)
+"""Reads within this time count together: a mass must not pass in parts."""
+
+
+class Regrant(NamedTuple):
+    """A consent that is granted again without a date, in spite of a withdrawal, and that no person has accepted."""
+
+    subject: str
+    since: datetime
+    refused: bool
+    """Whether it isn't accepted by the setting either."""
+
+
+def regrants_at_once(regrants: Collection[Regrant], states: int) -> frozenset[str]:
+    """Return the subjects of those regrants that came in such a mass that they look like a restored CRM.
+
+    Args:
+        regrants: all that the CRM shows for an opt-in.
+        states: how many states of this opt-in it shows.
+    """
+    ordered = sorted(regrants, key=lambda regrant: regrant.since)
+    refused = list(accumulate((regrant.refused for regrant in ordered), initial=0))
+    subjects: set[str] = set()
+    end = marked = 0
+    for start, first in enumerate(ordered):
+        while end < len(ordered) and ordered[end].since - first.since <= REGRANT_WINDOW:
+            end += 1
+        if _is_mass(end - start, states) and refused[end] > refused[start]:
+            subjects.update(regrant.subject for regrant in ordered[max(start, marked) : end])
+            marked = end
+    return frozenset(subjects)
+
+
+def _is_mass(regrants: int, states: int) -> bool:
+    return regrants > REGRANTS_AT_ONCE and regrants * 1000 > states * REGRANTS_PER_MILLE

@@ -1,6 +1,5 @@
 """Pseudonyms of people for logs, metadata and messages."""
 
-import hashlib
 import hmac
 
 
@@ -17,4 +16,4 @@ class Pseudonyms:
 
     def of(self, value: str) -> str:
         """Return the token of `value`, which is always the same with the same key."""
-        return "p_" + hmac.new(self._key, value.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:12]
+        return "p_" + hmac.digest(self._key, value.encode("utf-8", "surrogatepass"), "sha256")[:6].hex()

@@ -12,8 +12,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
+from campaign_sync.storage.consent_tables import metadata
 from campaign_sync.storage.errors import RevisionError
-from campaign_sync.storage.tables import metadata
 
 VERSION_TABLE = "campaign_sync_version"
 

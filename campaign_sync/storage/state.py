@@ -8,6 +8,8 @@ from sqlalchemy import select
 
 from campaign_sync.domain.pseudonym import Pseudonyms
 from campaign_sync.storage.blocklist import BlockedAddresses
+from campaign_sync.storage.consent_memory import RememberedConsents
+from campaign_sync.storage.consent_observations import ConsentObservations
 from campaign_sync.storage.crm_write_backs import WriteBacks
 from campaign_sync.storage.database import open_database
 from campaign_sync.storage.feedback_imports import FeedbackImports
@@ -24,6 +26,7 @@ from campaign_sync.storage.report_queries import ReportQueries
 from campaign_sync.storage.response_imports import ResponseImports
 from campaign_sync.storage.run_heartbeats import RunHeartbeats
 from campaign_sync.storage.tables import setting
+from campaign_sync.storage.unshown_feedback import UnshownFeedback
 from campaign_sync.storage.upsert import insert_missing
 from campaign_sync.storage.vendor_unsubscribes import UnsubscribedRecipients
 
@@ -46,6 +49,7 @@ class State:
         self.unsubscribed_recipients = UnsubscribedRecipients(self._engine)
         self.list_unsubscribes = ListUnsubscribes(self._engine)
         self.known_withdrawals = KnownWithdrawals(self._engine)
+        self.consent_observations = ConsentObservations(self._engine)
         self.snapshots = Snapshots(self._engine)
         self.replacement_history = ReplacementHistory(self._engine)
         self.report_queries = ReportQueries(self._engine)
@@ -65,6 +69,22 @@ class State:
             insert_missing(connection, setting, [{"name": "pseudonym_key", "value": secrets.token_bytes(32)}])
             key = connection.execute(select(setting.c.value).where(setting.c.name == "pseudonym_key")).scalar_one()
         return Pseudonyms(key)
+
+    def consent_memory(self, *, accept_undated: bool = False, read_only: bool = False) -> RememberedConsents:
+        """Return the memory for a CRM that shows states of consents. See `RememberedConsents`.
+
+        Args:
+            accept_undated: whether `crm.undated_regrant` is `accept`.
+            read_only: whether it is for answering a question, and nothing may be remembered.
+        """
+        unshown = UnshownFeedback(self._engine)
+        return RememberedConsents(
+            self.consent_observations,
+            unshown,
+            self.pseudonyms.of,
+            accept_undated=accept_undated,
+            read_only=read_only,
+        )
 
     def close(self) -> None:
         """Close the database."""

@@ -1,4 +1,4 @@
-"""The tables the product owns. Changing one takes a migration in `storage/migrations`.
+"""The tables the product owns; more are in `consent_tables`. Changing one takes a migration in `storage/migrations`.
 
 Personal data (recipient ids, addresses) is only in `unmatched_feedback`, `blocked_address`,
 `unsubscribed_recipient` and `list_unsubscribe`; `rejection`, `write_back` and `unmatched_feedback` name CRM ids;

@@ -1,37 +1,12 @@
 """What is remembered about the consents of a CRM that shows only states, and about what was written to it."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from campaign_sync.domain.consent_state import ConsentState, StateEvent
-from campaign_sync.domain.entity import Entity
-from campaign_sync.domain.feedback import BounceKind
-
-
-@dataclass(frozen=True)
-class WrittenWithdrawal:
-    """A withdrawal that the CRM has accepted."""
-
-    event_id: str
-    entity: Entity
-    opt_in_id: str
-    """As the CRM spells it."""
-    occurred_at: datetime
-    source: str
-    evidence: str
-
-
-@dataclass(frozen=True)
-class WrittenBounce:
-    """A bounce that the CRM has accepted."""
-
-    address_pseudonym: str
-    kind: BounceKind
-    occurred_at: datetime
-    mandator: str
-    source: str
+from campaign_sync.domain.unshown_feedback import WrittenBounce as WrittenBounce
+from campaign_sync.domain.unshown_feedback import WrittenWithdrawal as WrittenWithdrawal
 
 
 class ConsentMemory(Protocol):

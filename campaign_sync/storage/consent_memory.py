@@ -1,0 +1,204 @@
+"""The product's own history of what a CRM that keeps states showed, in the state database."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from campaign_sync.domain.consent import ConsentKind, normalize_word
+from campaign_sync.domain.consent_state import (
+    ACCEPTED_BY_SETTING,
+    ADDRESS_PREFIX,
+    ConsentState,
+    ObservedConsent,
+    Regrant,
+    StateEvent,
+    accept_regrant,
+    needs_whole_read,
+    observe,
+    refuse_regrant,
+    regrants_at_once,
+    shows_grant,
+    state_event,
+)
+from campaign_sync.domain.unshown_feedback import WrittenBounce, WrittenWithdrawal
+from campaign_sync.storage.consent_observations import ConsentObservations, ConsentRead
+from campaign_sync.storage.unshown_feedback import UnshownFeedback
+
+_CHANGES_AT_ONCE = 200_000
+"""How many changes are collected before they are written, in the order of their key: each write may touch every page
+of the table."""
+
+
+class RememberedConsents:
+    """Implements `crm.mirror.memory.ConsentMemory` in the state database.
+
+    Args:
+        observations: what earlier reads showed.
+        unshown: what was written to the CRM and isn't shown by it yet.
+        pseudonym: returns the keyed pseudonym of a text.
+        accept_undated: whether grants without a date are accepted in spite of a withdrawal, unless there is a mass.
+        read_only: whether reading the CRM changes nothing that is remembered.
+    """
+
+    def __init__(
+        self,
+        observations: ConsentObservations,
+        unshown: UnshownFeedback,
+        pseudonym: Callable[[str], str],
+        *,
+        accept_undated: bool = False,
+        read_only: bool = False,
+    ) -> None:
+        self.observations, self._unshown = observations, unshown
+        self.pseudonym = pseudonym
+        self.accept_undated, self.read_only = accept_undated and not read_only, read_only
+
+    def events(
+        self, opt_in_id: str, states: Iterable[Sequence[ConsentState]], now: datetime
+    ) -> Iterator[Sequence[StateEvent]]:
+        """Yield the events that the states of one opt-in mean, and remember them. See `ConsentMemory.events`.
+
+        Consents that become granted again are yielded last: whether they are accepted depends on how many there are.
+        """
+        read = _ConsentReading(self, opt_in_id, now)
+        for chunk in states:
+            yield read.events_of(chunk)
+        yield read.finish()
+
+    def written_subjects(self, opt_in_id: str) -> frozenset[str]:
+        """Return the subjects whose withdrawal we wrote and the CRM hasn't shown yet."""
+        key = normalize_word(opt_in_id)
+        return frozenset(
+            self.pseudonym(str(withdrawal.entity))
+            for withdrawal in self._unshown.withdrawals()
+            if normalize_word(withdrawal.opt_in_id) == key
+        )
+
+    def remember_written(
+        self, withdrawals: Sequence[WrittenWithdrawal], bounces: Sequence[WrittenBounce], now: datetime
+    ) -> None:
+        """Remember what the CRM has accepted until it is shown. See `ConsentMemory.remember_written`."""
+        self._unshown.remember(withdrawals, bounces, now)
+
+    def unshown_withdrawals(self) -> Sequence[WrittenWithdrawal]:
+        """Return the withdrawals that the CRM has accepted and hasn't shown since."""
+        return self._unshown.withdrawals()
+
+    def unshown_bounces(self) -> Sequence[WrittenBounce]:
+        """Return the bounces that the CRM has accepted and hasn't shown since."""
+        return self._unshown.bounces()
+
+    def mark_shown(self, event_ids: Iterable[str], address_pseudonyms: Iterable[str]) -> None:
+        """Forget what the CRM shows now, unless this memory is read-only."""
+        if not self.read_only:
+            self._unshown.mark_shown(event_ids, address_pseudonyms)
+
+
+_Numbers = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class _ConsentReading:
+    """One read of all states of an opt-in. It takes 8 bytes a state, beside what changes."""
+
+    def __init__(self, memory: RememberedConsents, opt_in_id: str, now: datetime) -> None:
+        self._memory, self._opt_in_id, self._now = memory, normalize_word(opt_in_id), now
+        self._changed: dict[str, ObservedConsent] = {}
+        self._held: list[tuple[str, ConsentState]] = []
+        self._granted: list[_Numbers] = []
+        self._withdrawn: list[_Numbers] = []
+        self._states = 0
+        self._ours = memory.written_subjects(opt_in_id)
+        self._has_change = False
+
+    def events_of(self, states: Sequence[ConsentState]) -> list[StateEvent]:
+        """Return the events of the next states that can be judged at once."""
+        self._states += len(states)
+        subjects = [self._memory.pseudonym(state.subject.removeprefix(ADDRESS_PREFIX)) for state in states]
+        self._note_shown(subjects, states)
+        known = self._memory.observations.find(self._opt_in_id, set(subjects) - self._changed.keys())
+        known |= {subject: self._changed[subject] for subject in self._changed.keys() & set(subjects)}
+        events = []
+        for subject, state in zip(subjects, states, strict=True):
+            before = known.get(subject)
+            if needs_whole_read(before, state, self._now):
+                self._held.append((subject, state))
+                continue
+            after = observe(before, state, self._now)
+            if after is not None and after != before:
+                self._change(subject, before, after)
+                known[subject] = after
+            events.append(state_event(state, self._opt_in_id, after, self._now))
+        if len(self._changed) >= _CHANGES_AT_ONCE:
+            self._write()
+        return [event for event in events if event is not None]
+
+    def finish(self) -> list[StateEvent]:
+        """Return the events of the other states, and write what has changed."""
+        known = self._memory.observations.find(self._opt_in_id, {subject for subject, _ in self._held})
+        known |= self._changed
+        judged = self._judged(known)
+        refused, at_once = self._accept_or_refuse(judged)
+        for subject, _ in self._held:
+            before, after = known[subject], judged[subject]
+            if after != before:
+                self._change(subject, before, after)
+        changed_at = self._now if self._has_change else None
+        self._write(ConsentRead(self._now, self._states, refused, at_once, changed_at))
+        events = (state_event(state, self._opt_in_id, judged[subject], self._now) for subject, state in self._held)
+        return [event for event in events if event is not None]
+
+    def _judged(self, known: dict[str, ObservedConsent]) -> dict[str, ObservedConsent]:
+        """Return what is remembered of the held subjects. Of duplicates a withdrawn one outweighs the others."""
+        granted, withdrawn = self._among(self._granted), self._among(self._withdrawn)
+        judged: dict[str, ObservedConsent] = {}
+        for subject, state in self._held:
+            before = judged.get(subject, known[subject])
+            outweighed = subject in withdrawn or (subject in granted and not shows_grant(state, self._now))
+            judged[subject] = before if outweighed else observe(before, state, self._now) or before
+        return judged
+
+    def _accept_or_refuse(self, judged: dict[str, ObservedConsent]) -> tuple[int, int]:
+        """Decide about the consents that are granted again. Return how many are refused, and how many come at once."""
+        undated = {subject for subject, state in self._held if state.kind is not None and state.stated_at is None}
+        again = {
+            subject: observed
+            for subject, observed in judged.items()
+            if subject in undated and observed.granted and observed.withdrawn_at is not None
+        }
+        regrants = [Regrant(subject, observed.since, observed.refused) for subject, observed in again.items()]
+        at_once = regrants_at_once(regrants, self._states)
+        for subject, observed in again.items():
+            if subject in at_once:
+                judged[subject] = refuse_regrant(observed)
+            elif observed.refused and self._memory.accept_undated and not at_once:
+                judged[subject] = accept_regrant(observed, self._now, ACCEPTED_BY_SETTING)
+        return sum(observed.refused for observed in judged.values()), len(at_once)
+
+    def _change(self, subject: str, before: ObservedConsent | None, after: ObservedConsent) -> None:
+        self._changed[subject] = after
+        if before is None or before.granted is not after.granted:
+            self._has_change |= subject not in self._ours
+
+    def _write(self, read: ConsentRead | None = None) -> None:
+        if not self._memory.read_only:
+            self._memory.observations.save(self._opt_in_id, self._changed, read)
+            self._changed.clear()
+
+    def _note_shown(self, subjects: Sequence[str], states: Sequence[ConsentState]) -> None:
+        pairs = list(zip(subjects, states, strict=True))
+        self._granted.append(_numbers(subject for subject, state in pairs if shows_grant(state, self._now)))
+        self._withdrawn.append(_numbers(subject for subject, state in pairs if state.kind is ConsentKind.WITHDRAWN))
+
+    def _among(self, shown: list[_Numbers]) -> set[str]:
+        """Return the held subjects that are among those shown."""
+        subjects = sorted({subject for subject, _ in self._held})
+        if not subjects:
+            return set()
+        is_shown = np.isin(_numbers(subjects), np.concatenate(shown))
+        return {subject for subject, shown_too in zip(subjects, is_shown.tolist(), strict=True) if shown_too}
+
+
+def _numbers(subjects: Iterable[str]) -> _Numbers:
+    return np.fromiter((int(f"0x{subject[2:]}", 0) for subject in subjects), np.int64)

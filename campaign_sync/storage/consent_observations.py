@@ -1,0 +1,137 @@
+"""What the states of consents in the CRM showed, by opt-in and subject."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, bindparam, func, select, update
+
+from campaign_sync.domain.consent import normalize_word
+from campaign_sync.domain.consent_state import ObservedConsent
+from campaign_sync.domain.vanished_withdrawals import KnownWithdrawal
+from campaign_sync.storage.consent_tables import consent_observation as observations
+from campaign_sync.storage.consent_tables import consent_read
+from campaign_sync.storage.upsert import upsert
+
+_MEMORY = ("granted", "since", "withdrawn_at", "accepted_at", "accepted_by")
+
+_SUBJECTS_AT_ONCE = 20_000
+
+
+@dataclass(frozen=True)
+class ConsentRead:
+    """The last complete read of the states of one opt-in."""
+
+    read_at: datetime
+    states: int
+    refused: int = 0
+    """How many are granted again in spite of a withdrawal, and neither accepted nor newer by their own date."""
+    at_once: int = 0
+    """How many were granted again without a date in such a mass that they look like a restored CRM; else 0."""
+    changed_at: datetime | None = None
+    """When the CRM last showed a change that didn't come from us."""
+
+
+class ConsentObservations:
+    """What is remembered of the states of consents. A subject is the keyed pseudonym of a record or of an address."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def find(self, opt_in_id: str, subjects: Collection[str]) -> dict[str, ObservedConsent]:
+        """Return what is remembered of these subjects."""
+        remembered: dict[str, ObservedConsent] = {}
+        ordered = sorted(subjects)
+        with self._engine.connect() as connection:
+            for start in range(0, len(ordered), _SUBJECTS_AT_ONCE):
+                query = _named(connection, opt_in_id, ordered[start : start + _SUBJECTS_AT_ONCE], "subject", *_MEMORY)
+                remembered.update((row[0], ObservedConsent(*row[1:])) for row in connection.execute(query))
+        return remembered
+
+    def save(self, opt_in_id: str, changed: Mapping[str, ObservedConsent], read: ConsentRead | None = None) -> None:
+        """Store changed memories; with `read`, also that the opt-in was read completely."""
+        key = normalize_word(opt_in_id)
+        rows = [
+            {"opt_in_id": key, "subject": subject, **{name: getattr(changed[subject], name) for name in _MEMORY}}
+            for subject in sorted(changed)
+        ]
+        if not rows and read is None:
+            return
+        with self._engine.begin() as connection:
+            upsert(connection, observations, rows, update=_MEMORY)
+            if read is not None:
+                values = vars(read) | {"changed_at": read.changed_at or read.read_at}
+                kept = ("changed_at",) if read.changed_at is None else ()
+                columns = [name for name in values if name not in kept]
+                upsert(connection, consent_read, [{"opt_in_id": key, **values}], update=columns)
+
+    def last_read(self, opt_in_id: str) -> ConsentRead | None:
+        """Return the last complete read of an opt-in's states; None for an opt-in that has none."""
+        columns = consent_read.c[tuple(ConsentRead.__dataclass_fields__)]
+        query = select(*columns).where(consent_read.c.opt_in_id == normalize_word(opt_in_id))
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return ConsentRead(*row) if row else None
+
+    def refused(self, opt_in_id: str) -> list[KnownWithdrawal]:
+        """Return the withdrawals of those who are granted again without being accepted, as of the last complete read.
+
+        Entity and address are both the subject, which is the pseudonym of either: none is that of both.
+        """
+        read = self.last_read(opt_in_id)
+        if read is None or not read.refused:
+            return []
+        query = select(observations.c.subject, observations.c.withdrawn_at).where(
+            observations.c.opt_in_id == normalize_word(opt_in_id),
+            observations.c.granted,
+            observations.c.withdrawn_at.is_not(None),
+            observations.c.accepted_at.is_(None),
+        )
+        with self._engine.connect() as connection:
+            return [KnownWithdrawal(subject, subject, at) for subject, at in connection.execute(query)]
+
+    def withdrawn(self, opt_in_id: str, subjects: Collection[str]) -> frozenset[str]:
+        """Return those of the subjects whose withdrawal is remembered."""
+        return frozenset(
+            subject
+            for subject, observed in (self.find(opt_in_id, subjects) if subjects else {}).items()
+            if observed.withdrawn_at is not None
+        )
+
+
+def accept_regrants(
+    connection: Connection, opt_in_id: str, accepted_at: Mapping[str, datetime], accepted_by: str
+) -> None:
+    """Let grants without a date count in spite of a withdrawal.
+
+    Args:
+        connection: to the state database.
+        opt_in_id: the opt-in.
+        accepted_at: from when on each counts, by subject. Subjects that aren't granted in spite of one are left out.
+        accepted_by: the person who accepts it.
+    """
+    statement = (
+        update(observations)
+        .where(
+            observations.c.opt_in_id == normalize_word(opt_in_id),
+            observations.c.subject == bindparam("of_subject"),
+            observations.c.granted,
+            observations.c.withdrawn_at.is_not(None),
+        )
+        .values(accepted_at=bindparam("at"), accepted_by=accepted_by)
+    )
+    rows = [{"of_subject": subject, "at": at} for subject, at in sorted(accepted_at.items())]
+    if rows:
+        connection.execute(statement, rows)
+
+
+def _named(connection: Connection, opt_in_id: str, subjects: Sequence[str], *columns: str) -> Select[Any]:
+    """Return a query for many subjects that passes them as one value."""
+    subject: Any = observations.c.subject
+    if connection.dialect.name == "postgresql":
+        is_named = subject == func.any(func.string_to_array(",".join(subjects), ","))
+    else:
+        is_named = subject.in_(select(func.json_each(json.dumps(subjects)).table_valued("value").c.value))
+    return select(*observations.c[columns]).where(observations.c.opt_in_id == normalize_word(opt_in_id), is_named)

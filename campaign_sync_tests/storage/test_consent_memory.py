@@ -1,0 +1,259 @@
+"""What is remembered of consent states, on both databases."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import create_engine
+
+from campaign_sync.crm.mirror.memory import ConsentMemory
+from campaign_sync.domain.consent import ConsentKind
+from campaign_sync.domain.consent_state import ADDRESS_PREFIX, UNDATED_GRANT, ConsentState, ObservedConsent, StateEvent
+from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.feedback import BounceKind
+from campaign_sync.domain.unshown_feedback import WrittenBounce, WrittenWithdrawal
+from campaign_sync.storage.consent_memory import RememberedConsents
+from campaign_sync.storage.consent_observations import ConsentRead
+from campaign_sync.storage.state import State
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+GRANTED, WITHDRAWN = ConsentKind.GRANTED, ConsentKind.WITHDRAWN
+ANNA, BEN, BOTH = "contact: Ö'Neil 😀", "lead:B-1", f"{ADDRESS_PREFIX}müller@example.org"
+
+Shown = Sequence[tuple[str, ConsentKind | None] | tuple[str, ConsentKind | None, datetime]]
+
+
+@pytest.fixture
+def state(database_url: str) -> Iterator[State]:
+    with State(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def memory(state: State) -> RememberedConsents:
+    return state.consent_memory()
+
+
+def read(memory: ConsentMemory, shown: Shown, now: datetime, chunk: int = 2) -> list[StateEvent]:
+    states = [ConsentState(entry[0], entry[1], entry[2] if len(entry) > 2 else None) for entry in shown]
+    chunks = [states[start : start + chunk] for start in range(0, len(states), chunk)]
+    return [event for events in memory.events("News", chunks, now) for event in events]
+
+
+def times(events: Sequence[StateEvent]) -> dict[tuple[str, ConsentKind], datetime | None]:
+    return {(event.subject, event.kind): event.occurred_at for event in events}
+
+
+def test_what_was_observed_first_counts_on_all_later_reads(memory: RememberedConsents) -> None:
+    shown: Shown = [(ANNA, GRANTED), (BEN, WITHDRAWN), (BOTH, WITHDRAWN)]
+    first = read(memory, shown, NOON)
+    assert read(memory, shown, NOON + DAY) == first
+    assert times(first) == {
+        (ANNA, GRANTED): UNDATED_GRANT,
+        (BEN, WITHDRAWN): NOON,
+        (BOTH, WITHDRAWN): NOON,
+    }
+
+
+def test_an_unticked_box_is_a_withdrawal_and_ticked_again_it_is_refused(
+    memory: RememberedConsents, state: State
+) -> None:
+    read(memory, [(ANNA, GRANTED), (BEN, None)], NOON)
+    assert times(read(memory, [(ANNA, None), (BEN, GRANTED)], NOON + DAY)) == {
+        (ANNA, WITHDRAWN): NOON + DAY,
+        (BEN, GRANTED): UNDATED_GRANT,
+    }
+    again = read(memory, [(ANNA, GRANTED), (BEN, GRANTED)], NOON + 2 * DAY)
+    assert times(again)[ANNA, GRANTED] == UNDATED_GRANT
+    subject = memory.pseudonym(ANNA)
+    (refused,) = state.consent_observations.refused("news")
+    assert (refused.entity, refused.withdrawn_at) == (subject, NOON + DAY)
+    assert state.consent_observations.withdrawn("NEWS", {subject, memory.pseudonym(BEN)}) == {subject}
+    last = state.consent_observations.last_read("news")
+    assert last is not None
+    assert (last.states, last.refused, last.at_once) == (2, 1, 0)
+
+
+def test_a_withdrawal_is_remembered_while_its_record_is_gone(memory: RememberedConsents, state: State) -> None:
+    read(memory, [(ANNA, WITHDRAWN)], NOON)
+    assert read(memory, [], NOON + DAY) == []
+    assert times(read(memory, [(ANNA, GRANTED, NOON - DAY)], NOON + 2 * DAY)) == {(ANNA, GRANTED): NOON - DAY}
+    assert len(state.consent_observations.refused("news")) == 1
+    read(memory, [(ANNA, GRANTED, NOON + HOUR)], NOON + 3 * DAY)
+    assert state.consent_observations.refused("news") == []
+
+
+@pytest.mark.parametrize("chunk", [1, 9])
+def test_of_duplicates_a_withdrawn_one_counts_and_its_time_does_not_move(
+    memory: RememberedConsents, state: State, chunk: int
+) -> None:
+    accepting = state.consent_memory(accept_undated=True)
+    for shown in ([(ANNA, GRANTED), (ANNA, WITHDRAWN)], [(ANNA, WITHDRAWN), (ANNA, GRANTED)]):
+        for number in range(3):
+            events = times(read(accepting, shown, NOON + number * DAY, chunk))
+            assert events == {(ANNA, GRANTED): UNDATED_GRANT, (ANNA, WITHDRAWN): NOON}
+    last = state.consent_observations.last_read("news")
+    assert last is not None
+    assert last.refused == 0
+
+
+@pytest.mark.parametrize("chunk", [1, 9])
+def test_of_duplicates_a_ticked_box_outweighs_an_empty_one(memory: RememberedConsents, chunk: int) -> None:
+    for shown in ([(ANNA, GRANTED), (ANNA, None)], [(ANNA, None), (ANNA, GRANTED)]):
+        for number in range(3):
+            assert times(read(memory, shown, NOON + number * DAY, chunk)) == {(ANNA, GRANTED): UNDATED_GRANT}
+
+
+def test_the_setting_accepts_single_regrants_from_when_they_are_seen(state: State) -> None:
+    accepting = state.consent_memory(accept_undated=True)
+    read(accepting, [(ANNA, WITHDRAWN), (BEN, WITHDRAWN, NOON - DAY)], NOON)
+    shown: Shown = [(ANNA, GRANTED), (BEN, GRANTED, NOON - 2 * DAY)]
+    for number in (1, 2):
+        assert times(read(accepting, shown, NOON + number * DAY)) == {
+            (ANNA, GRANTED): NOON + DAY,
+            (BEN, GRANTED): NOON - 2 * DAY,
+        }
+    (refused,) = state.consent_observations.refused("news")
+    assert refused.entity == accepting.pseudonym(BEN), "an older date is no undated grant"
+    read(accepting, [(ANNA, WITHDRAWN)], NOON + 3 * DAY)
+    assert times(read(accepting, [(ANNA, WITHDRAWN)], NOON + 4 * DAY)) == {(ANNA, WITHDRAWN): NOON + 3 * DAY}
+
+
+@pytest.mark.parametrize("accept", [False, True])
+def test_a_crm_restored_from_last_week_brings_nothing_back(state: State, accept: bool) -> None:
+    memory = state.consent_memory(accept_undated=accept)
+    people = [f"contact:{number}" for number in range(60)]
+    last_week: Shown = [
+        *((key, GRANTED) for key in people[:30]),
+        *((key, GRANTED, NOON - 9 * DAY) for key in people[30:]),
+    ]
+    withdrawn: Shown = [
+        *((key, WITHDRAWN) for key in people[:15]),
+        *((key, None) for key in people[15:30]),
+        *((key, WITHDRAWN, NOON - DAY) for key in people[30:]),
+    ]
+    read(memory, last_week, NOON - 7 * DAY)
+    read(memory, withdrawn, NOON)
+    for number in range(1, 5):
+        events = times(read(memory, last_week, NOON + number * DAY))
+        assert set(events.values()) == {UNDATED_GRANT, NOON - 9 * DAY}
+        last = state.consent_observations.last_read("news")
+        assert last is not None
+        assert (last.refused, last.at_once) == (60, 30)
+    assert {known.withdrawn_at for known in state.consent_observations.refused("news")} == {NOON, NOON - DAY}
+    read(memory, withdrawn, NOON + 9 * DAY)
+    repaired = state.consent_observations.last_read("news")
+    assert repaired is not None
+    assert (repaired.refused, repaired.at_once) == (0, 0)
+
+
+def test_a_mass_is_not_accepted_in_parts_and_takes_back_what_was_accepted_on_that_day(state: State) -> None:
+    memory = state.consent_memory(accept_undated=True)
+    keys = [f"contact:{number}" for number in range(40)]
+    read(memory, [(key, WITHDRAWN) for key in keys], NOON)
+
+    def show(granted: int, now: datetime) -> int:
+        shown: Shown = [(key, GRANTED if number < granted else WITHDRAWN) for number, key in enumerate(keys)]
+        accepted = [event for event in read(memory, shown, now) if event.kind is GRANTED and event.occurred_at]
+        return sum(event.occurred_at != UNDATED_GRANT for event in accepted)
+
+    assert show(15, NOON + DAY) == 15
+    assert show(15, NOON + DAY + HOUR) == 15
+    assert show(30, NOON + DAY + 2 * HOUR) == 0
+    assert show(30, NOON + 9 * DAY) == 0, "it isn't accepted when the day is over"
+
+
+def test_regrants_on_different_days_are_no_mass(state: State) -> None:
+    memory = state.consent_memory()
+    keys = [f"contact:{number}" for number in range(60)]
+    read(memory, [(key, WITHDRAWN) for key in keys], NOON)
+    for number in range(6):
+        shown: Shown = [(key, GRANTED if place < 10 * (number + 1) else WITHDRAWN) for place, key in enumerate(keys)]
+        read(memory, shown, NOON + number * 2 * DAY)
+        last = state.consent_observations.last_read("news")
+        assert last is not None
+        assert (last.refused, last.at_once) == (10 * (number + 1), 0)
+
+
+def test_a_read_for_a_question_remembers_and_accepts_nothing(state: State, database_url: str) -> None:
+    read(state.consent_memory(), [(ANNA, WITHDRAWN)], NOON)
+    written = WrittenWithdrawal("e1", Entity(EntityType.LEAD, "B-1"), "News", NOON, "optimizely:x", "row 1")
+    state.consent_memory().remember_written([written], [], NOON)
+
+    asking = state.consent_memory(accept_undated=True, read_only=True)
+    shown: Shown = [(ANNA, GRANTED), (BEN, GRANTED), (BOTH, WITHDRAWN), (BOTH, GRANTED)]
+    for number in (1, 2):
+        assert times(read(asking, shown, NOON + number * DAY, 1)) == {
+            (ANNA, GRANTED): UNDATED_GRANT,
+            (BEN, GRANTED): UNDATED_GRANT,
+            (BOTH, WITHDRAWN): NOON + number * DAY,
+            (BOTH, GRANTED): UNDATED_GRANT,
+        }
+    asking.mark_shown(["e1"], [])
+    assert asking.unshown_withdrawals() == [written]
+    last = state.consent_observations.last_read("news")
+    assert last is not None
+    assert (last.read_at, last.refused) == (NOON, 0)
+    with create_engine(database_url).connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM consent_observation").scalar_one() == 1
+
+
+def test_only_what_differs_is_written(memory: RememberedConsents, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: Shown = [(f"contact:{number}", GRANTED) for number in range(500)]
+    read(memory, shown, NOON, 100)
+    saved: list[int] = []
+    save = memory.observations.save
+
+    def counted(opt_in_id: str, changed: Mapping[str, ObservedConsent], read: ConsentRead | None = None) -> None:
+        saved.append(len(changed))
+        save(opt_in_id, changed, read)
+
+    monkeypatch.setattr(memory.observations, "save", counted)
+    read(memory, [*shown[1:], ("contact:0", WITHDRAWN)], NOON + DAY, 100)
+    assert saved == [1]
+
+
+def test_nothing_personal_is_stored(memory: RememberedConsents, database_url: str) -> None:
+    read(memory, [(ANNA, GRANTED), (BOTH, WITHDRAWN)], NOON)
+    with create_engine(database_url).connect() as connection:
+        stored = str(connection.exec_driver_sql("SELECT * FROM consent_observation").all())
+    assert "Neil" not in stored
+    assert "example.org" not in stored
+
+
+def test_the_newest_change_is_not_one_that_we_have_made(memory: RememberedConsents, state: State) -> None:
+    def changed_at() -> datetime | None:
+        last = state.consent_observations.last_read("news")
+        return last.changed_at if last else None
+
+    read(memory, [(ANNA, GRANTED), (BEN, GRANTED)], NOON)
+    assert changed_at() == NOON
+    written = WrittenWithdrawal("e1", Entity(EntityType.LEAD, "B-1"), "news", NOON, "optimizely:x", "row 1")
+    memory.remember_written([written], [], NOON)
+    read(memory, [(ANNA, GRANTED), (BEN, WITHDRAWN)], NOON + DAY)
+    assert changed_at() == NOON
+    read(memory, [(ANNA, WITHDRAWN), (BEN, WITHDRAWN)], NOON + 2 * DAY)
+    assert changed_at() == NOON + 2 * DAY
+
+
+def test_written_feedback_is_kept_until_it_is_shown(memory: RememberedConsents) -> None:
+    person = Entity(EntityType.CONTACT, " Ö'1😀")
+    written = [
+        WrittenWithdrawal(f"e{number}", person, "News", NOON + number * HOUR, "optimizely:x", "row 1")
+        for number in range(3)
+    ]
+    hard = WrittenBounce("p_1", BounceKind.HARD, NOON, "nord", "optimizely:b")
+    soft = WrittenBounce("p_1", BounceKind.SOFT, NOON + DAY, "nord", "optimizely:b")
+    limit = WrittenBounce("p_1", BounceKind.LIMIT, NOON + HOUR, "nord", "optimizely:b")
+    memory.remember_written(written, [hard, soft], NOON)
+    memory.remember_written(written[:1], [], NOON)
+    assert memory.unshown_withdrawals() == written
+    assert memory.unshown_bounces() == [hard]
+    memory.remember_written([], [limit], NOON)
+    memory.remember_written([], [hard, soft], NOON)
+    assert memory.unshown_bounces() == [limit]
+    memory.mark_shown(["e0", "e2", "unknown"], [])
+    assert memory.unshown_withdrawals() == [written[1]]
+    memory.mark_shown([], ["p_1"])
+    assert memory.unshown_bounces() == []

@@ -1,6 +1,7 @@
 """How observed states of consents become events."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -171,6 +172,7 @@ def test_events_of_the_same_state_have_the_same_id_and_others_another() -> None:
         if (event := History().show(0, kind, at))
     }
     assert len(ids) == 4
+    assert {UUID(event_id).version for event_id in ids} == {5}
 
 
 KINDS = st.sampled_from([GRANTED, CONFIRMED, WITHDRAWN, UNCLEAR, None])

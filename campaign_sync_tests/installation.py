@@ -103,7 +103,9 @@ class Installation:
         with State(self.configuration.storage.state_url.get_secret_value()) as state:
             yield state
 
-    def add_contact(self, entity_id: str, email: str, *, consent: str | None = "newsletter-nord", **more: str) -> None:
+    def add_contact(
+        self, entity_id: str, email: str, *, consent: str | None = "newsletter-nord", **more: str | None
+    ) -> None:
         """Add a contact to the newsletters of both mandators, with a granted consent unless `consent` is None."""
         with self.crm() as crm:
             person = {

@@ -99,8 +99,8 @@ def test_the_example_loads_with_its_values() -> None:
     nord = configuration.mandators["nord"]
     assert (nord.username.get_secret_value(), nord.password.get_secret_value()) == ("nord-user", "geheim-nord")
     assert (nord.schedule, nord.zone) == ("30 4 * * *", ZoneInfo("Europe/Berlin"))
-    assert nord.lists["newsletter"].select.kind == "marketing_list"
-    assert (nord.lists["events"].select.kind, nord.lists["events"].select.name) == ("report", "Besucher der Messe")
+    assert nord.lists["newsletter"].select.marketing_list == "Newsletter Nord"
+    assert nord.lists["events"].select.report == "Besucher der Messe"
     assert nord.lists["events"].attributes == nord.lists["newsletter"].attributes
 
 
@@ -506,8 +506,16 @@ VALUE_MISTAKES = [
     ("kind: regular", "kind: optin", f"11:15 {LIST}.kind: the value must be 'regular'"),
     ("        kind: regular\n", "", f"9:7 {LIST}.kind: this key is required"),
     ("newsletter-nord", "4711", f"12:20 {LIST}.opt_in_id: text is expected; put the value in quotes"),
-    ("{marketing_list: Newsletter}", "{}", f"13:17 {LIST}.select: exactly one of marketing_list and report is"),
-    ("Newsletter}", "Newsletter, report: R}", f"13:17 {LIST}.select: exactly one of marketing_list and report is"),
+    (
+        "{marketing_list: Newsletter}",
+        "{}",
+        f"13:17 {LIST}.select: exactly one of marketing_list, report, filter and query is",
+    ),
+    (
+        "Newsletter}",
+        "Newsletter, report: R}",
+        f"13:17 {LIST}.select: exactly one of marketing_list, report, filter and query is",
+    ),
 ]
 
 
@@ -642,7 +650,7 @@ def test_names_are_composed_and_trimmed(tmp_path: Path) -> None:
         text.replace("newsletter-nord", f"{decomposed}-nord") + f"        attributes: {{{decomposed}: {decomposed}}}\n"
     )
     newsletter = load(tmp_path, text).mandators["nord"].lists["newsletter"]
-    assert newsletter.select.name == "Künstler"
+    assert newsletter.select.marketing_list == "Künstler"
     assert newsletter.opt_in_id == "Künstler-nord"
     assert newsletter.attributes == {"Künstler": "Künstler"}
 

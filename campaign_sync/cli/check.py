@@ -101,6 +101,7 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings) 
             with findings.expected_errors(_place(settings)):
                 crm = ports.crm_snapshot(mandator)
                 _check_selection(settings, crm, findings)
+                _check_exclusions(settings, crm, findings)
                 if vendor and (finding := unsubscribe_lists_of(settings, vendor, crm)):
                     findings.add(_place(settings), *finding)
 
@@ -235,3 +236,11 @@ def _check_selection(settings: ListSettings, crm: CrmSnapshot, findings: _Findin
     if not consents.passed:
         findings.add(place, None if consents.warning else False, consents.summary)
     findings.add(place, people > 0, summary if people else f"{summary}; correct select, or who is in it")
+
+
+def _check_exclusions(settings: ListSettings, crm: CrmSnapshot, findings: _Findings) -> None:
+    """Check whether each exclusion can be read, and whether it has any members at all."""
+    for place, pick in settings.exclusions.items():
+        with findings.expected_errors(place):
+            records = sum(map(len, crm.members(pick)))
+            findings.add(place, True if records else None, f"the {pick.title} excludes {records}")

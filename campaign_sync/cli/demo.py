@@ -136,10 +136,9 @@ def _create_lists(vendor: VendorState, configuration: Configuration) -> None:
         if settings.canary_address:
             vendor.unsubscribe(settings.mandator_id, settings.canary_address)
         for name, recipient_list in settings.lists.items():
-            attributes = list_settings(configuration, mandator, name).schema.list_attributes
-            vendor.add_list(
-                settings.mandator_id, recipient_list.recipient_list_id, recipient_list.select.name, attributes
-            )
+            chosen = list_settings(configuration, mandator, name)
+            attributes = chosen.schema.list_attributes
+            vendor.add_list(settings.mandator_id, recipient_list.recipient_list_id, chosen.pick.name, attributes)
 
 
 def _publish_feedback(vendor: VendorState, configuration: Configuration, mandator: str, day: int) -> None:

@@ -40,16 +40,23 @@ def warning_lines(membership: ListMembership, local: LocalTime, *, until: str = 
 def absence_text(membership: ListMembership, settings: ListSettings, local: LocalTime) -> str:
     """Return why the person wasn't in the list."""
     if membership.reason:
-        return rejection_text(membership.reason, local)
+        return rejection_text(membership.reason, settings, local)
     return f"not selected: the {settings.pick_title} didn't name them"
 
 
-def rejection_text(rejection: Rejection, local: LocalTime) -> str:
+def rejection_text(rejection: Rejection, settings: ListSettings, local: LocalTime) -> str:
     """Return stage and reason of a rejection, and when it was seen."""
     code = f" (vendor's code {rejection.vendor_code})" if rejection.vendor_code is not None else ""
     first, last = local(rejection.first_seen), local(rejection.last_seen)
     seen = first if first == last else f"first {first}, last {last}"
-    return f"{rejection.stage}: {describe_reason(rejection.reason)}{code}; {seen}"
+    return f"{rejection.stage}: {_reason_text(rejection, settings)}{code}; {seen}"
+
+
+def _reason_text(rejection: Rejection, settings: ListSettings) -> str:
+    """Return the reason of a rejection; for an exclusion with those that the configuration has now."""
+    if rejection.reason == Reason.EXCLUDED and settings.exclusions:
+        return f"excluded by the {settings.exclusion_titles}, which names them or another record with the same address"
+    return describe_reason(rejection.reason)
 
 
 def event_text(event: ConsentEvent, local: LocalTime) -> str:

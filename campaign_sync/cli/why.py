@@ -77,9 +77,9 @@ def _lines(report: PersonReport, entry: PersonListReport) -> Iterator[Line]:
         if reason.reason is not Reason.BOUNCED:  # is printed above all lists
             yield "now", suppression_text(reason, report.key, entry.settings.schema.opt_in_id, local)
     for rejection in now.rejections.newer:
-        yield "since", f"{rejection_text(rejection, local)} – in a run whose list isn't proven yet"
+        yield "since", f"{rejection_text(rejection, entry.settings, local)} – in a run whose list isn't proven yet"
     for rejection in now.rejections.older:
-        yield "before", rejection_text(rejection, local)
+        yield "before", rejection_text(rejection, entry.settings, local)
 
 
 def _absence(report: PersonReport, entry: PersonListReport, local: LocalTime) -> str:

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from campaign_sync.config.crm import CrmSettings
 from campaign_sync.config.crm_adapters import AdapterError, settings_model
 from campaign_sync.config.cross_checks import find_conflicts
+from campaign_sync.config.misread_values import find_misread_values
 from campaign_sync.config.models import Configuration
 from campaign_sync.config.yaml_source import Document, Place, Problem, read_document
 from campaign_sync.config.yaml_source import Path as KeyPath
@@ -45,6 +46,8 @@ _SENTENCES = {
     "literal_error": "the value must be {expected}",
     "enum": "the value must be {expected}",
     "dict_type": "a section with keys is expected here",
+    "tuple_type": "a list is expected here, each entry with a dash in front",
+    "list_type": "a list is expected here, each entry with a dash in front",
     "model_type": "a section with keys is expected here",
     "too_short": "at least one entry is expected",
     "time_delta_parsing": "a duration is expected, like 90m, 2h, 30d or PT2H30M",
@@ -80,6 +83,7 @@ def load_configuration(path: Path | None = None, environ: Mapping[str, str] | No
         *document.problems,
         *(problem for problem in _translated(details, document) if not _is_reported(problem.path, document)),
         *(Problem(document.place_of(where), where, sentence) for where, sentence in find_conflicts(document.value)),
+        *(Problem(document.place_of(where), where, sentence) for where, sentence in find_misread_values(document)),
     ]
     if problems or configuration is None:
         problems.sort(key=lambda problem: (problem.place.line, problem.place.column))
@@ -169,13 +173,14 @@ def _known_keys(path: KeyPath, value: Any) -> list[str]:
     for number, step in enumerate(path):
         is_crm = number == 0 and step == "crm"
         kinds = [_crm_model(value)] if is_crm else [inner for kind in kinds for inner in _inside(kind, step)]
-    return list(dict.fromkeys(key for kind in kinds if _is_section(kind) for key in kind.model_fields))
+    return list(dict.fromkeys(key for kind in kinds if _is_section(kind) for key in _field_names(kind)))
 
 
 def _inside(kind: Any, step: str | int) -> Iterator[Any]:
     """Yield the types that a value has at a key or position of this type."""
     if _is_section(kind):
-        yield from _alternatives(kind.model_fields[str(step)].annotation if step in kind.model_fields else None)
+        field = _field_names(kind).get(str(step))
+        yield from _alternatives(kind.model_fields[field].annotation if field else None)
     elif get_args(kind):  # a mapping or a list
         yield from _alternatives(get_args(kind)[-1 if get_origin(kind) is dict else 0])
 
@@ -199,6 +204,11 @@ def _crm_model(value: Any) -> type[BaseModel]:
         return settings_model(value["crm"])
     except AdapterError:  # reported at its own place
         return CrmSettings
+
+
+def _field_names(section: type[BaseModel]) -> dict[str, str]:
+    """Return the names of the section's fields by their keys in the file."""
+    return {info.alias or name: name for name, info in section.model_fields.items()}
 
 
 def _line(path: Path, problem: Problem) -> str:

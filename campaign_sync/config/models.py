@@ -38,6 +38,7 @@ from campaign_sync.config.field_types import (
     VendorId,
     Whole,
 )
+from campaign_sync.config.picks import PickSettings
 from campaign_sync.config.readers import FeedbackSettings, ResponseSettings
 from campaign_sync.config.reports import ReportSettings
 from campaign_sync.config.telemetry import TelemetrySettings
@@ -107,31 +108,6 @@ class MailingSettings(ConfigModel):
     """What a replacement does after waiting for a Smart Campaign: go on with a warning, or refuse."""
 
 
-class SelectSettings(ConfigModel):
-    """The selection in the CRM: exactly one marketing list or report, by name."""
-
-    marketing_list: Name | None = None
-    """Name of a marketing list in the CRM."""
-    report: Name | None = None
-    """Name of a report in the CRM."""
-
-    @model_validator(mode="after")
-    def _check_exactly_one(self) -> Self:
-        if (self.marketing_list is None) == (self.report is None):
-            raise ValueError("exactly one of marketing_list and report is expected")
-        return self
-
-    @property
-    def kind(self) -> Literal["marketing_list", "report"]:
-        """The kind of selection."""
-        return "report" if self.marketing_list is None else "marketing_list"
-
-    @property
-    def name(self) -> str:
-        """The name of the selection in the CRM."""
-        return self.marketing_list or self.report or ""
-
-
 class Limits(ConfigModel):
     """How large the list may be, and how much one replacement may change it."""
 
@@ -166,8 +142,10 @@ class RecipientListSettings(ConfigModel):
     """Kind of the list at the vendor. Only regular lists can be replaced, and the API doesn't return the kind."""
     opt_in_id: Name
     """The opt-in (advertising consent) that everybody in the list must have granted."""
-    select: SelectSettings
+    select: PickSettings
     """The selection of the people who belong into the list."""
+    exclude: tuple[PickSettings, ...] = ()
+    """People who are left out of it although they are selected, and everybody with their addresses."""
     attributes: dict[Name, Name] = Field(default_factory=dict)
     """What is sent besides the technical fields; list attribute: CRM column."""
     technical_fields: dict[TechnicalField, Name] = Field(default_factory=dict)

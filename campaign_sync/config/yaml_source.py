@@ -42,6 +42,8 @@ class Document:
     values: dict[Path, Place] = field(default_factory=dict)
     keys: dict[Path, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    converted: dict[Path, str] = field(default_factory=dict, repr=False)
+    """The values without quotes that YAML takes for something else than text, as they are written."""
     unreadable: set[Path] = field(default_factory=set)
     """The paths of values that couldn't be read and are None; `problems` has the reasons."""
 
@@ -95,7 +97,10 @@ class _DocumentReader:
                 case yaml.SequenceNode(tag="tag:yaml.org,2002:seq"):
                     return [self._value(item, (*path, position)) for position, item in enumerate(node.value)]
                 case yaml.ScalarNode():
-                    return self._loader.construct_object(node)
+                    value = self._loader.construct_object(node)
+                    if node.style is None and not isinstance(value, str):
+                        self._document.converted[path] = node.value
+                    return value
                 case _:
                     return self._unreadable(node, path, f"the tag {node.tag} isn't known here; remove it")
         except yaml.MarkedYAMLError as error:

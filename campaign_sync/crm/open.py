@@ -6,7 +6,8 @@ from campaign_sync.config import Configuration
 from campaign_sync.config.crm_adapters import AdapterError, load_adapter
 from campaign_sync.crm.adapter import CrmAdapter, CrmContext
 from campaign_sync.crm.mirror.memory import ConsentMemory
-from campaign_sync.crm.port import Crm, CrmNeeds, CrmSetupError, Pick
+from campaign_sync.crm.needs import crm_needs
+from campaign_sync.crm.port import Crm, CrmSetupError
 
 
 def open_crm(configuration: Configuration, memory: ConsentMemory) -> Crm:
@@ -28,12 +29,3 @@ def open_crm(configuration: Configuration, memory: ConsentMemory) -> Crm:
         raise CrmSetupError(f"crm.adapter {name}: its package offers a {type(adapter).__name__} and no CrmAdapter")
     context = CrmContext(crm_needs(configuration), memory, Path(configuration.storage.crm_copies))
     return adapter.open(configuration.crm, context)
-
-
-def crm_needs(configuration: Configuration) -> CrmNeeds:
-    """Return what all lists of a configuration ask of the CRM."""
-    lists = [settings for mandator in configuration.mandators.values() for settings in mandator.lists.values()]
-    return CrmNeeds(
-        picks=frozenset(Pick(settings.select.kind, settings.select.name) for settings in lists),
-        columns=frozenset(column for settings in lists for column in settings.attributes.values()),
-    )

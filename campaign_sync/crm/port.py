@@ -35,11 +35,20 @@ class Pick:
 
     kind: Literal["marketing_list", "report", "query", "filter"]
     name: str
-    """The name of a marketing list or report in the CRM; the text of a query or filter."""
+    """The name of a marketing list or report in the CRM; the text of a query; the fields of a filter."""
     entity_type: EntityType | None = None
     """Whom a query or filter is about."""
     condition: Condition | None = None
     """What a filter demands."""
+
+    @property
+    def title(self) -> str:
+        """Kind and name, for people to read. Values that a filter or query compares with aren't named."""
+        if self.kind == "filter":
+            return f"filter of {self.entity_type}s by {self.name}"
+        if self.kind == "query":
+            return f"query of {self.entity_type}s"
+        return f"{self.kind.replace('_', ' ')} “{self.name}”"
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,8 @@ class CrmSnapshot(Protocol):
         values as `domain.text.vendor_text` writes them), except `consent_at` (`datetime64[us, UTC]`). The consent
         columns are None for a person without any consent event for `opt_in_id`; `consent_text_version` is None
         for everybody where the CRM doesn't keep it. Each entity comes once, in a stable order. `entity_type` is no
-        `domain.entity.EntityType` for members of a list that are of no such type.
+        `domain.entity.EntityType` for members of a list that are of no such type. For filters
+        `domain.filter.UNREADABLE` follows.
 
         Raises:
             CrmError: the CRM has no such pick, a column is missing, or a key isn't text in UTF-8.
@@ -126,7 +136,7 @@ class CrmSnapshot(Protocol):
     def members(self, pick: Pick) -> Iterator[Sequence[tuple[Entity, str | None]]]:
         """Yield everybody in a pick, each with the address as the CRM spells it, in chunks.
 
-        Members without a valid entity type are left out.
+        Members without a valid entity type are left out; records that might be in a filter if a text were UTF-8 aren't.
 
         Raises:
             CrmError: the CRM has no such pick, or it can't be read completely.

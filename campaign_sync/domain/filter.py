@@ -1,11 +1,31 @@
-"""Structured filters on the people of a CRM, with one table of truth for every adapter."""
+"""Structured filters on the people of a CRM, with one table of truth for every adapter.
 
+docs/filters.md is that table for users. `rule_of` has it for one value, `matching_rows` applies it to whole columns.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import reduce
+from operator import eq, gt, lt
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import pyarrow.compute as pc
+
+from campaign_sync.domain.arrow_text import to_arrow
+from campaign_sync.domain.instant import parse_instant
+from campaign_sync.domain.text import NOT_UTF8, normalize_text
 
 Operator = Literal["=", "in", "like", "<", ">", "is null"]
 
-Value = str | int | float | bool
+Value = str | int | float
+"""Text, which may be a date or time in ISO 8601, or a number."""
 
 
 @dataclass(frozen=True)
@@ -40,3 +60,188 @@ class NotOf:
 
 
 Condition = Comparison | AllOf | AnyOf | NotOf
+
+Rule = Callable[[str | None], bool | None]
+"""Returns whether a value fulfils a comparison; None if that is unknown."""
+
+_Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
+_ESCAPED = re.compile(r"\\(.)|(%)|(_)|([^\\%_]+)", re.DOTALL)
+_COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {"=": eq, "in": eq, "<": lt, ">": gt}
+
+
+UNREADABLE = "@unreadable"
+"""The column that `matching_rows` adds. No column of a CRM can have this name."""
+
+
+def filter_fields(condition: Condition) -> frozenset[str]:
+    """Return the fields that a condition compares."""
+    return frozenset(comparison.field for comparison in _comparisons(condition))
+
+
+def matching_rows(condition: Condition, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that fulfil a condition, and those that might if a text in them were UTF-8.
+
+    Args:
+        condition: what the rows are compared with.
+        rows: columns of text; all fields of the condition are among them.
+
+    Returns:
+        The rows with a further column `UNREADABLE`, which is true for the latter: they are in doubt, so they must
+        neither be sent nor forgotten.
+    """
+    outcome = _evaluate(condition, rows)
+    matching = pc.fill_null(outcome, False).to_numpy(zero_copy_only=False)
+    unreadable = outcome.is_null().to_numpy(zero_copy_only=False)
+    if unreadable.any():
+        marked = [_is_marked(rows, field) for field in sorted(filter_fields(condition))]
+        unreadable &= np.any(marked, axis=0)
+    kept: _Mask = matching | unreadable
+    return rows[kept].assign(**{UNREADABLE: unreadable[kept]}).reset_index(drop=True)
+
+
+def rule_of(comparison: Comparison) -> Rule:
+    """Return the rule by which a comparison decides on one value, the text of a field or None for NULL.
+
+    Outer blanks don't count, and text without anything else is NULL. A comparison is unknown for NULL, for text that
+    isn't UTF-8, and for a value that isn't of the kind compared with: a number, or a date or time.
+    """
+    if comparison.operator == "is null":
+        return lambda text: text is None or not text.strip()
+    if comparison.operator == "like":
+        return _like_rule(str(comparison.values[0]))
+    rules = [_value_rule(_COMPARE[comparison.operator], value) for value in comparison.values]
+    return rules[0] if len(rules) == 1 else lambda text: _any(rule(text) for rule in rules)
+
+
+def as_moment(text: str) -> datetime | None:
+    """Return a date (as its begin) or time in ISO 8601 as UTC; None if `text` is neither."""
+    try:
+        if _DATE.fullmatch(text):
+            return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
+    except ValueError:
+        return None
+    return parse_instant(text) if text[:1].isdecimal() else None
+
+
+def pattern_mistake(pattern: str) -> str | None:
+    """Return what is wrong with a pattern of `like`; None if nothing is."""
+    parts = _parts(pattern)
+    if "".join(match[0] for match in parts) != normalize_text(pattern):
+        return "a \\ at the end escapes nothing; write \\\\ for a backslash"
+    if any(match[1] and match[1] not in "%_\\" for match in parts):
+        return "a \\ escapes only %, _ and \\; write \\\\ for a backslash"
+    return None
+
+
+def _comparisons(condition: Condition) -> Iterator[Comparison]:
+    match condition:
+        case Comparison():
+            yield condition
+        case NotOf():
+            yield from _comparisons(condition.condition)
+        case AllOf() | AnyOf():
+            for inner in condition.conditions:
+                yield from _comparisons(inner)
+
+
+def _evaluate(condition: Condition, rows: pd.DataFrame) -> pyarrow.BooleanArray:
+    """Return per row whether the condition holds, in the three-valued logic of Kleene, which is that of SQL."""
+    match condition:
+        case Comparison():
+            texts = _column(rows, condition.field).dictionary_encode(null_encoding="encode")
+            rule = rule_of(condition)
+            outcomes = pyarrow.array([rule(text) for text in texts.dictionary.to_pylist()], pyarrow.bool_())
+            return outcomes.take(texts.indices)
+        case NotOf():
+            return pc.invert(_evaluate(condition.condition, rows))
+        case AllOf():
+            return reduce(pc.and_kleene, (_evaluate(inner, rows) for inner in condition.conditions))
+        case AnyOf():
+            return reduce(pc.or_kleene, (_evaluate(inner, rows) for inner in condition.conditions))
+
+
+def _is_marked(rows: pd.DataFrame, field: str) -> _Mask:
+    marked: _Mask = pc.fill_null(pc.match_substring(_column(rows, field), NOT_UTF8), False).to_numpy(
+        zero_copy_only=False
+    )
+    return marked
+
+
+def _column(rows: pd.DataFrame, field: str) -> pyarrow.Array:
+    return to_arrow(rows[field]).combine_chunks()
+
+
+def _value_rule(compare: Callable[[Any, Any], bool], value: Value) -> Rule:
+    if not isinstance(value, str):
+        return _rule(_number, lambda number: compare(number, Decimal(str(value))))
+    moment = as_moment(value.strip())
+    if moment is None:
+        wanted = _folded(value)
+        return _rule(_folded, lambda text: compare(text, wanted))
+    if _DATE.fullmatch(value.strip()):
+        return _rule(as_moment, lambda at: compare(at.date(), moment.date()))
+    return _rule(as_moment, lambda at: compare(at, moment))
+
+
+def _like_rule(pattern: str) -> Rule:
+    expression = re.compile("".join(_expressions(pattern)), re.DOTALL)
+    return _rule(_folded, lambda text: expression.fullmatch(text) is not None)
+
+
+def _rule(convert: Callable[[str], Any], holds: Callable[[Any], bool]) -> Rule:
+    """Return a rule that is unknown wherever there is nothing to compare."""
+
+    def rule(text: str | None) -> bool | None:
+        clean = "" if text is None else text.strip()
+        if not clean or NOT_UTF8 in clean:
+            return None
+        converted = convert(clean)
+        return None if converted is None else holds(converted)
+
+    return rule
+
+
+def _folded(text: str) -> str:
+    """Return text in the form in which it is compared: without regard to case, and composed (NFC)."""
+    return _without_case(normalize_text(text))
+
+
+def _without_case(text: str) -> str:
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
+
+
+def _number(text: str) -> Decimal | None:
+    return Decimal(text) if _NUMBER.fullmatch(text) else None
+
+
+def _any(outcomes: Iterator[bool | None]) -> bool | None:
+    known = set(outcomes)
+    return True if True in known else None if None in known else False
+
+
+def _parts(pattern: str) -> list[re.Match[str]]:
+    return list(_ESCAPED.finditer(normalize_text(pattern)))
+
+
+def _expressions(pattern: str) -> Iterator[str]:
+    """Yield the parts of a pattern as regular expressions.
+
+    What follows a `%` is searched for once, from the left, except at the end: the time stays proportional to the text.
+    """
+    segments = [""]
+    for match in _parts(pattern):
+        if match[2]:
+            segments.append("")
+        else:
+            segments[-1] += "." if match[3] else re.escape(_without_case(match[1] or match[4]))
+    first, *others = segments
+    yield first
+    for segment in others[:-1]:
+        yield f"(?>.*?{segment})"
+    if others:
+        yield f".*{others[-1]}"

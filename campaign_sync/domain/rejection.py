@@ -24,6 +24,7 @@ class Reason(StrEnum):
     BOUNCED = "bounced"
     UNSUBSCRIBED = "unsubscribed"
     BLOCKLISTED = "blocklisted"
+    EXCLUDED = "excluded"
     UNKNOWN_ENTITY_TYPE = "unknown_entity_type"
     NO_ADDRESS = "no_address"
     INVALID_ADDRESS = "invalid_address"
@@ -79,6 +80,7 @@ _MEANINGS: Final[dict[Reason, str]] = {
     Reason.BOUNCED: "the address doesn't take mail: it bounced",
     Reason.UNSUBSCRIBED: "unsubscribed from this mandator's mail",
     Reason.BLOCKLISTED: "the address is on the vendor's blocklist",
+    Reason.EXCLUDED: "excluded from the list, or a person with the same address is",
     Reason.UNKNOWN_ENTITY_TYPE: "a member of the list that is neither contact, lead nor account",
     Reason.NO_ADDRESS: "no address in the CRM",
     Reason.INVALID_ADDRESS: "the address isn't one that mail can be sent to",

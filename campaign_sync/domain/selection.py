@@ -7,6 +7,8 @@ import pandas as pd
 from campaign_sync.domain.address import usable_addresses
 from campaign_sync.domain.consent import GRANTING, VENDOR_SOURCE_PREFIX, ConsentKind
 from campaign_sync.domain.entity import EntityType
+from campaign_sync.domain.exclusion import NOT_EXCLUDED, Excluded
+from campaign_sync.domain.filter import UNREADABLE
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.suppression import Suppressed
 
@@ -39,14 +41,15 @@ def rejections(rows: pd.DataFrame, stage: Stage, reason: "Reason | pd.Series[str
     ).reset_index(drop=True)
 
 
-def split_by_consent(selected: pd.DataFrame, suppressed: Suppressed) -> Split:
-    """Keep the rows with a granted consent for the list's opt-in and an address that isn't suppressed.
+def split_by_consent(selected: pd.DataFrame, suppressed: Suppressed, excluded: Excluded = NOT_EXCLUDED) -> Split:
+    """Keep the rows with a granted consent for the list's opt-in and an address that isn't suppressed or excluded.
 
     Every row is decided independently, so a frame can be split in parts.
 
     Args:
         selected: one row per entity, with the CRM port's `SELECTION_COLUMNS` and further columns.
         suppressed: the suppressions for the list's opt-in.
+        excluded: who is excluded from the list. This reason counts only for people without any other.
 
     Returns:
         The rows with a further column `NORMALIZED_ADDRESS`, and the rejections.
@@ -59,6 +62,9 @@ def split_by_consent(selected: pd.DataFrame, suppressed: Suppressed) -> Split:
 
     reason = suppressed.reasons(selected, addresses)
     reason = flaws.where(flaws.notna(), reason)
+    reason[reason.isna().to_numpy() & excluded.among(selected, addresses)] = Reason.EXCLUDED.value
+    if UNREADABLE in selected:
+        reason[reason.isna() & selected[UNREADABLE]] = Reason.NOT_UTF8.value
     reason[~granted & (reason != Reason.CONSENT_UNCLEAR.value).fillna(value=True)] = Reason.NO_CONSENT.value
     reason[kind.eq(ConsentKind.UNCLEAR.value).fillna(value=False)] = Reason.CONSENT_UNCLEAR.value
     reason[kind.eq(ConsentKind.FUTURE.value).fillna(value=False)] = Reason.CONSENT_IN_FUTURE.value
@@ -68,7 +74,10 @@ def split_by_consent(selected: pd.DataFrame, suppressed: Suppressed) -> Split:
 
     kept = reason.isna()
     return Split(
-        rows=selected[kept].assign(**{NORMALIZED_ADDRESS: addresses[kept]}).reset_index(drop=True),
+        rows=selected[kept]
+        .drop(columns=UNREADABLE, errors="ignore")
+        .assign(**{NORMALIZED_ADDRESS: addresses[kept]})
+        .reset_index(drop=True),
         rejections=rejections(selected[~kept], Stage.SELECTION, reason[~kept]),
     )
 

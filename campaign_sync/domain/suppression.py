@@ -103,26 +103,27 @@ class Suppressed:
         """
         reason = pd.Series(pd.NA, index=rows.index, dtype="str")
         if self.remembered:
-            reason[_among(entity_keys(rows), self.remembered)] = Reason.WITHDRAWAL_VANISHED.value
-        reason[_among(addresses, self.blocked)] = Reason.BLOCKLISTED.value
-        reason[_among(addresses, self.bounced)] = Reason.BOUNCED.value
+            reason[among(entity_keys(rows), self.remembered)] = Reason.WITHDRAWAL_VANISHED.value
+        reason[among(addresses, self.blocked)] = Reason.BLOCKLISTED.value
+        reason[among(addresses, self.bounced)] = Reason.BOUNCED.value
         reason[_not_newer(rows["consent_at"], addresses, self.pending_at)] = Reason.ON_UNSUBSCRIBE_LIST.value
         reason[_not_newer(rows["consent_at"], addresses, self.unclear_address_at)] = Reason.CONSENT_UNCLEAR.value
         if self.unclear_at:
             keys, without = entity_keys(rows), rows["consent_at"].isna().to_numpy()
-            unclear = _not_newer(rows["consent_at"], keys, self.unclear_at) | (_among(keys, self.unclear_at) & without)
+            unclear = _not_newer(rows["consent_at"], keys, self.unclear_at) | (among(keys, self.unclear_at) & without)
             reason[unclear] = Reason.CONSENT_UNCLEAR.value
         reason[_not_newer(rows["consent_at"], addresses, self.withdrawn_at)] = Reason.CONSENT_WITHDRAWN.value
         reason[_not_newer(rows["consent_at"], addresses, self.unsubscribed_at)] = Reason.UNSUBSCRIBED.value
         if self.withdrawn:
-            reason[_among(entity_keys(rows), self.withdrawn)] = Reason.UNSUBSCRIBED.value
+            reason[among(entity_keys(rows), self.withdrawn)] = Reason.UNSUBSCRIBED.value
         return reason
 
 
-_Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+"""Truth values of rows."""
 
 
-def _among(column: "pd.Series[str]", known: Collection[str]) -> _Mask:
+def among(column: "pd.Series[str]", known: Collection[str]) -> Mask:
     """Return which texts are known. The time doesn't depend on how many are known, so frames can be passed in parts."""
     if not known:
         return np.zeros(len(column), dtype=np.bool_)
@@ -139,9 +140,9 @@ def _newest(rows: pd.DataFrame, by: "pd.Series[str]") -> dict[str, pd.Timestamp]
 
 def _not_newer(
     consent_at: "pd.Series[pd.Timestamp]", keys: "pd.Series[str]", ended_at: Mapping[str, pd.Timestamp]
-) -> _Mask:
+) -> Mask:
     """Return which consents aren't newer than the time at which consents with the same key ended."""
-    mask = _among(keys, ended_at)
+    mask = among(keys, ended_at)
     ended = pd.DatetimeIndex([ended_at[key] for key in keys[mask]], dtype="datetime64[us, UTC]")
     mask[mask.copy()] = ended >= pd.DatetimeIndex(consent_at[mask])
     return mask

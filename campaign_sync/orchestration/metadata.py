@@ -10,6 +10,7 @@ import pandas as pd
 from campaign_sync.domain.checks import LIST_PREFIX, CheckOutcome
 from campaign_sync.domain.printable_text import printable
 from campaign_sync.domain.pseudonym import Pseudonyms
+from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.import_windows import ImportWindow
 
 if TYPE_CHECKING:
@@ -67,6 +68,13 @@ def reasons(rejections: pd.DataFrame) -> dict[str, Any]:
     plotted = {f"rejected: {reason}": count for (_, reason), count in counts}
     records = [{"stage": stage, "reason": reason, "rows": count} for (stage, reason), count in counts]
     return {"rejected": len(rejections), **plotted} | ({"rejections": table(records)} if records else {})
+
+
+def pick_metadata(settings: ListSettings) -> dict[str, str]:
+    """Return who is selected for a list, and who is excluded from it. Neither queries nor filters are quoted."""
+    pick = settings.pick
+    selected = {pick.kind: pick.name if pick.kind in ("marketing_list", "report") else pick.title}
+    return selected | ({"excluded": settings.exclusion_titles} if settings.exclusions else {})
 
 
 def column_schema(rows: pd.DataFrame, descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:

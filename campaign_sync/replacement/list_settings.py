@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from campaign_sync.config import Configuration, MandatorSettings, OptimizelySettings, RecipientListSettings
+from campaign_sync.crm.needs import pick_of
 from campaign_sync.crm.port import Pick
 from campaign_sync.domain.checks import ListSchema
 from campaign_sync.domain.recipient import TechnicalField
@@ -30,13 +31,24 @@ class ListSettings:
 
     @property
     def pick(self) -> Pick:
-        """The CRM's report or marketing list that selects the people."""
-        return Pick(self.recipient_list.select.kind, self.recipient_list.select.name)
+        """Who in the CRM is selected."""
+        return pick_of(self.recipient_list.select)
+
+    @property
+    def exclusions(self) -> dict[str, Pick]:
+        """Who in the CRM is excluded, by the places in the configuration."""
+        place = f"mandators.{self.mandator}.lists.{self.name}.exclude"
+        return {f"{place}.{position}": pick_of(entry) for position, entry in enumerate(self.recipient_list.exclude)}
 
     @property
     def pick_title(self) -> str:
-        """Kind and name of that report or marketing list, for people to read."""
-        return f"{self.pick.kind.replace('_', ' ')} “{self.pick.name}”"
+        """Kind and name of the selection, for people to read."""
+        return self.pick.title
+
+    @property
+    def exclusion_titles(self) -> str:
+        """Kinds and names of the exclusions, for people to read; empty if there are none."""
+        return " or the ".join(pick.title for pick in self.exclusions.values())
 
     @property
     def display_name(self) -> str:

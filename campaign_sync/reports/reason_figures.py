@@ -21,6 +21,7 @@ REASON_TITLES: Final[dict[str, str]] = {
     Reason.BOUNCED: gettext_noop("Address bounced"),
     Reason.UNSUBSCRIBED: gettext_noop("Unsubscribed from mailings"),
     Reason.BLOCKLISTED: gettext_noop("On the blocklist"),
+    Reason.EXCLUDED: gettext_noop("Excluded from the list"),
     Reason.UNKNOWN_ENTITY_TYPE: gettext_noop("Unknown kind of record"),
     Reason.NO_ADDRESS: gettext_noop("No e-mail address in the CRM"),
     Reason.INVALID_ADDRESS: gettext_noop("Invalid e-mail address"),
@@ -61,8 +62,8 @@ REASON_GROUPS: Final = (
         (Reason.SUPPRESSED_MEANWHILE, Reason.SWEPT, Reason.GONE_FROM_CRM, Reason.ADDRESS_CHANGED),
     ),
     ReasonGroup(
-        gettext_noop("no consent"),
-        (Reason.NO_CONSENT, Reason.CONSENT_UNCLEAR, Reason.CONSENT_IN_FUTURE),
+        gettext_noop("no consent, or excluded"),
+        (Reason.NO_CONSENT, Reason.CONSENT_UNCLEAR, Reason.CONSENT_IN_FUTURE, Reason.EXCLUDED),
     ),
     ReasonGroup(
         gettext_noop("data and technology"),

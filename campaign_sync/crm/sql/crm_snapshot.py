@@ -16,12 +16,18 @@ from campaign_sync.crm.sql.consent_counts import count_events
 from campaign_sync.crm.sql.consent_table import (
     EVENT_COLUMNS,
     ConsentTable,
-    decoded_text,
     group_numbers,
     require_same_keys,
 )
 from campaign_sync.crm.sql.consents import ConsentReader
-from campaign_sync.crm.sql.picks import PeopleOfType, PickFinder, PickReader, common_columns, pick_title
+from campaign_sync.crm.sql.picks import (
+    PeopleOfType,
+    PickedPeople,
+    PickFinder,
+    PickReader,
+    common_columns,
+    pick_title,
+)
 from campaign_sync.crm.sql.reader import AnyRow, SqlReader
 from campaign_sync.crm.sql.records import named_records
 from campaign_sync.crm.sql.schema import address_state
@@ -36,13 +42,16 @@ from campaign_sync.domain.consent import (
     OptIn,
     normalize_word,
 )
-from campaign_sync.domain.entity import Entity
+from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import BounceKind
+from campaign_sync.domain.filter import filter_fields, matching_rows
 from campaign_sync.domain.instant import Instants
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS, SuppressionKind
 
 _MEMBERS = 20_000
 """How many members are read at once."""
+
+_MEMBER_COLUMNS = ("entity_id", "email")
 
 _LONGEST_TYPE = 16
 """Characters kept of a value that is no entity type: the column of the rejections is no longer."""
@@ -91,19 +100,18 @@ class SqlSnapshot:
     ) -> Iterator[pd.DataFrame]:
         """Return all people of a pick: contacts, leads, accounts, each by id. See `CrmSnapshot.select`."""
         picked = self._picks.find(pick)
-        available = common_columns(picked.people, SELECTION_COLUMNS)
-        missing = sorted(set(columns) - available)
-        if missing:
-            raise CrmError(
-                f"the {pick_title(pick)} has no column {', '.join(missing)} that everybody in it has; "
-                f"correct it in the list's attributes, or add it in the CRM; there are {', '.join(sorted(available))}"
-            )
+        self._require_columns(picked, pick, columns)
         self._table.opt_in(opt_in_id)
         wanted = [name for name in dict.fromkeys(columns) if name not in SELECTION_COLUMNS]
+        compared = sorted(filter_fields(pick.condition)) if pick.condition else []
+        read = list(dict.fromkeys([*wanted, *(name for name in compared if name not in SELECTION_COLUMNS)]))
 
         def frames() -> Iterator[pd.DataFrame]:
             for group in picked.people:
-                yield from self._frames(group, opt_in_id, wanted, chunk_rows, pick_title(pick))
+                for frame in self._frames(group, opt_in_id, read, chunk_rows, pick_title(pick)):
+                    matching = matching_rows(pick.condition, frame) if pick.condition else frame
+                    if len(matching):
+                        yield matching.drop(columns=[name for name in read if name not in wanted])
             if picked.unmatched is not None:
                 for chunk in self._reader.stream_all(picked.unmatched, chunk_rows, f"reading the {pick_title(pick)}"):
                     yield _unmatched_members(chunk, wanted)
@@ -112,14 +120,11 @@ class SqlSnapshot:
 
     def members(self, pick: Pick) -> Iterator[Sequence[tuple[Entity, str | None]]]:
         """Yield everybody in a pick, with their addresses. See `CrmSnapshot.members`."""
-        for group in self._picks.find(pick).people:
-            query = (
-                select(group.picked.c.entity_id, group.entity.c.email)
-                .select_from(group.picked)
-                .outerjoin(group.entity, group.entity.c.id == group.picked.c.entity_id)
-            )
-            for rows in self._reader.stream_all(query, _MEMBERS, f"reading the {pick_title(pick)}"):
-                yield [(Entity(group.entity_type, str(row[0]).strip()), decoded_text(row[1]) or None) for row in rows]
+        picked = self._picks.find(pick)
+        fields = sorted(filter_fields(pick.condition)) if pick.condition else []
+        self._require_columns(picked, pick, fields)
+        columns = list(dict.fromkeys([*_MEMBER_COLUMNS, *fields]))
+        return (chunk for group in picked.people for chunk in self._members(group, pick, columns))
 
     def suppression(self, mandator: str) -> pd.DataFrame:
         """Return bounced addresses and withdrawn or unclear consents. See `CrmSnapshot.suppression`."""
@@ -199,6 +204,40 @@ class SqlSnapshot:
         """Return an entity's consent events by opt-in, oldest first. See `CrmSnapshot.consents`."""
         return self._consents.history(entity)
 
+    def _require_columns(self, picked: PickedPeople, pick: Pick, columns: Collection[str]) -> None:
+        available = common_columns(picked.people, SELECTION_COLUMNS)
+        fields = filter_fields(pick.condition) if pick.condition else frozenset()
+        missing = sorted((set(columns) - available) | (fields - available) | (fields & {"entity_type"}))
+        if not missing:
+            return
+        where = "the filter" if fields.issuperset(missing) else "the list's attributes"
+        raise CrmError(
+            f"the {pick_title(pick)} has no column {', '.join(missing)} that everybody in it has; "
+            f"correct it in {where}, or add it in the CRM; there are {', '.join(sorted(available))}"
+        )
+
+    def _members(
+        self, people: PeopleOfType, pick: Pick, columns: Sequence[str]
+    ) -> Iterator[Sequence[tuple[Entity, str | None]]]:
+        title, picked, entity = pick_title(pick), people.picked, people.entity
+        query = (
+            select(picked.c.entity_id, entity.c.id.label("own_id"), *(people.columns[name] for name in columns[1:]))
+            .select_from(picked)
+            .outerjoin(entity, entity.c.id == picked.c.entity_id)
+        )
+        places = [f"{title}.entity_id", *(f"{people.entity_type}.{name}" for name in columns[1:])]
+        for rows in self._reader.stream_all(query, _MEMBERS, f"reading the {title}"):
+            ids, own_ids, *values = zip(*rows, strict=True)
+            _require_ids(ids, own_ids, title, people.entity_type)
+            frame = text_frame([[key.strip() for key in ids], *values], columns, places, "")
+            if pick.condition:
+                frame = matching_rows(pick.condition, frame)
+            emails = [email or None for email in frame["email"].astype("object").where(frame["email"].notna(), None)]
+            yield [
+                (Entity(people.entity_type, entity_id), email)
+                for entity_id, email in zip(frame["entity_id"], emails, strict=True)
+            ]
+
     def _frames(
         self, people: PeopleOfType, opt_in_id: str, columns: list[str], chunk_rows: int, pick: str
     ) -> Iterator[pd.DataFrame]:
@@ -222,9 +261,7 @@ class SqlSnapshot:
         for rows in self._reader.groups(query, chunk_rows, f"reading the {pick}", lambda row: row[0]):
             values = list(zip(*rows, strict=True))
             ids = values[0]
-            if None in ids:
-                raise CrmError(f"the {pick} has rows without an entity_id; take them out of its query or view")
-            require_same_keys(ids, values[1], f"{pick}.entity_id", f"{people.entity_type}.id")
+            _require_ids(ids, values[1], pick, people.entity_type)
             require_same_keys(ids, values[_EVENT_ENTITY_ID], f"{pick}.entity_id", "consent_event.entity_id")
             yield text_frame(
                 self._columns_per_entity(people.entity_type, values),
@@ -269,6 +306,12 @@ class FrozenSnapshot(SqlSnapshot):
     @cached_property
     def _suppressed(self) -> dict[str, pd.DataFrame]:
         return {}
+
+
+def _require_ids(ids: Sequence[Any], own_ids: Sequence[Any], pick: str, entity_type: EntityType) -> None:
+    if None in ids:
+        raise CrmError(f"the {pick} has rows without an entity_id; take them out of its query or view")
+    require_same_keys(ids, own_ids, f"{pick}.entity_id", f"{entity_type}.id")
 
 
 def _at(column: Sequence[Any], positions: Numbers) -> Sequence[Any]:

@@ -1,7 +1,7 @@
-"""The people of marketing lists and reports of a CRM in a SQL database."""
+"""The people of marketing lists, reports, queries and filters of a CRM in a SQL database."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, FromClause, Select, String, column, null, select, text
@@ -60,7 +60,7 @@ class PickFinder(Protocol):
 
 
 class PickReader:
-    """Reads marketing lists and reports.
+    """Reads marketing lists, reports, and what queries and filters are about.
 
     Args:
         reader: reads the CRM.
@@ -70,12 +70,17 @@ class PickReader:
         self._reader = reader
 
     def find(self, pick: Pick) -> PickedPeople:
-        """Return the people of a pick.
+        """Return the people of a pick; of a filter all records, which its condition is applied to when they are read.
 
         Raises:
             CrmError: the CRM has no such pick.
             CrmError: its definition can't be used.
         """
+        if pick.kind == "filter":
+            return PickedPeople([self._of_filter(_entity_type(pick.entity_type, "entity_type of the filter"))])
+        if pick.kind == "query":
+            entity_type = _entity_type(pick.entity_type, "entity_type of the query")
+            return PickedPeople([self._of_query(pick.name, entity_type, f"the {pick_title(pick)}", "the query")])
         definition = marketing_list if pick.kind == "marketing_list" else report
         names = self._reader.rows(select(definition), f"reading {definition.name}")
         matches = [row for row in names if normalize_text(str(row.name)) == normalize_text(pick.name)]
@@ -132,15 +137,24 @@ class PickReader:
 
     def _of_dynamic_list(self, definition: AnyRow) -> PeopleOfType:
         entity_type = _entity_type(definition.entity_type, f"entity_type of the dynamic list {definition.name!r}")
-        query = strip_query_end(definition.query or "").strip()
+        title = f"the marketing list {definition.name!r}"
+        return self._of_query(definition.query or "", entity_type, title, f"marketing_list.query of {title}")
+
+    def _of_query(self, query: str, entity_type: EntityType, title: str, where: str) -> PeopleOfType:
+        query = strip_query_end(query).strip()
         if not query:
-            raise CrmError(f"marketing_list.query of the dynamic list {definition.name!r} is empty")
-        # The query is trusted: only users who can write to the CRM's tables write it. Colons in it aren't parameters.
+            raise CrmError(f"{where} is empty; write a SELECT that yields entity_id")
+        # The query is trusted: only users who can write to the CRM's tables, or the configuration, write it. Colons in
+        # it aren't parameters.
         statement = text(query.replace(":", "\\:") + "\n")
         picked = statement.columns(column("entity_id", String)).subquery("query")
-        self._require_text(select(picked.c.entity_id), "entity_id", f"the marketing list {definition.name!r}")
+        self._require_text(select(picked.c.entity_id), "entity_id", title)
         cleaned = self._reader.clean_key(picked.c.entity_id).label("entity_id")
         return self._people(entity_type, select(cleaned).distinct().subquery("picked"))
+
+    def _of_filter(self, entity_type: EntityType) -> PeopleOfType:
+        people = self._people(entity_type, _empty_pick())
+        return replace(people, picked=select(people.entity.c.id.label("entity_id")).subquery("picked"))
 
     def _people(self, entity_type: EntityType, picked: FromClause) -> PeopleOfType:
         entity = self._reader.with_clean_key(self._reader.table(entity_type.value), "id", unique=True)
@@ -157,7 +171,7 @@ class PickReader:
 
 def pick_title(pick: Pick) -> str:
     """Return the name of a pick in messages."""
-    return f"{pick.kind.replace('_', ' ')} {pick.name!r}"
+    return pick.title if pick.kind in ("filter", "query") else f"{pick.kind.replace('_', ' ')} {pick.name!r}"
 
 
 def common_columns(people: Iterable[PeopleOfType], beside: Iterable[str]) -> frozenset[str]:

@@ -14,7 +14,7 @@ from campaign_sync.optimizely.errors import OptimizelyError
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import Materialized, table
+from campaign_sync.orchestration.metadata import Materialized, pick_metadata, table
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
 from campaign_sync.replacement.list_replacer import ListReplacer, ReplacementOutcome, still_incomplete
@@ -69,7 +69,7 @@ def recipient_list_asset(settings: ListSettings) -> dg.AssetsDefinition:
             "list": settings.display_name,
             "recipient list id": str(settings.recipient_list_id),
             "opt-in": settings.schema.opt_in_id,
-            settings.pick.kind: settings.pick.name,
+            **pick_metadata(settings),
             "strategy": settings.recipient_list.strategy,
         },
         check_specs=[

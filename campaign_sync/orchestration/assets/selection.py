@@ -3,10 +3,12 @@
 import dagster as dg
 import pandas as pd
 
+from campaign_sync.crm.exclusions import read_excluded
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.checks import CheckOutcome, check_consents
 from campaign_sync.domain.consent import OptIn, is_email
+from campaign_sync.domain.exclusion import Excluded
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.selection import Split, split_by_consent
 from campaign_sync.domain.suppression import Suppressed, SuppressionKind
@@ -14,7 +16,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.io_manager import FRAME, FrameHandover
-from campaign_sync.orchestration.metadata import Materialized, check_result, column_schema, reasons
+from campaign_sync.orchestration.metadata import Materialized, check_result, column_schema, pick_metadata, reasons
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.list_settings import ListSettings
@@ -55,7 +57,8 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
         dagster_type=FRAME,
         description=asset_description(
             f"Who “{settings.display_name}” of {settings.mandator_display_name} is for: everybody in the CRM's "
-            f"{settings.pick_title} whose consent {opt_in_id} is granted and whom nothing suppresses.",
+            f"{settings.pick_title} whose consent {opt_in_id} is granted and whom nothing suppresses"
+            f"{_exclusion_text(settings)}.",
             "people in the CRM. Picked are all that the CRM names, selected those that remain, rejected "
             "the others, by reason.",
             "the CRM couldn't be read, or what the list asks of it isn't there. The run's error names it. The list "
@@ -65,7 +68,7 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
             "mandator": settings.mandator_display_name,
             "list": settings.display_name,
             "opt-in": opt_in_id,
-            settings.pick.kind: settings.pick.name,
+            **pick_metadata(settings),
         },
         check_specs=[
             dg.AssetCheckSpec(
@@ -80,7 +83,8 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
         with translate_errors(context) as attempt:
             crm = ports.crm_snapshot(mandator)
             list_opt_in(crm, settings)
-            picked, split = _split(crm, settings, Suppressed.of(suppression_state, opt_in_id))
+            excluded = read_excluded(crm, settings.exclusions)
+            picked, split = _split(crm, settings, Suppressed.of(suppression_state, opt_in_id), excluded)
             ports.state.rejections.record(mandator, settings.name, split.rejections, context.run.run_id)
             note_rows(len(split.rows))
             outcomes = [
@@ -98,6 +102,7 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
                 **column_schema(split.rows),
                 "picked": picked,
                 "selected": len(split.rows),
+                **({"in exclusions": len(excluded.records)} if settings.exclusions else {}),
                 "seconds": attempt.seconds,
                 **reasons(split.rejections),
                 **{
@@ -148,14 +153,19 @@ def list_opt_in(crm: CrmSnapshot, settings: ListSettings) -> OptIn:
     return opt_in
 
 
-def _split(crm: CrmSnapshot, settings: ListSettings, suppressed: Suppressed) -> tuple[int, Split]:
+def _exclusion_text(settings: ListSettings) -> str:
+    titles = settings.exclusion_titles
+    return f", except for everybody in the {titles} and everybody with the same address" if titles else ""
+
+
+def _split(crm: CrmSnapshot, settings: ListSettings, suppressed: Suppressed, excluded: Excluded) -> tuple[int, Split]:
     """Return how many are picked, and the selected and rejected. Rows come in chunks to keep memory small."""
     columns = sorted(set(settings.schema.attributes.values()) - set(SELECTION_COLUMNS))
     no_rows = {name: pd.Series(dtype="str") for name in (*SELECTION_COLUMNS, *columns)}
     splits = [split_by_consent(pd.DataFrame(no_rows).astype({"consent_at": "datetime64[us, UTC]"}), suppressed)]
     picked = 0
     for chunk in crm.select(settings.pick, settings.schema.opt_in_id, columns):
-        splits.append(split_by_consent(chunk, suppressed))
+        splits.append(split_by_consent(chunk, suppressed, excluded))
         picked += len(chunk)
         report(Progress(settings.mandator, settings.name, "select", picked, None))
     return picked, Split(

@@ -1,11 +1,12 @@
 """The section `crm`: the base that all kinds of CRM share, and the settings of each adapter."""
 
+from datetime import timedelta
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from campaign_sync.config.base import ConfigModel
-from campaign_sync.config.field_types import Key, Name
+from campaign_sync.config.field_types import Duration, Key, Name
 from campaign_sync.domain.consent import STANDARD_WORDS, ConsentWords, OptIn, normalize_word
 
 
@@ -57,6 +58,8 @@ class CrmSettings(ConfigModel):
     """Further words for what happens to a consent, and what they mean."""
     opt_ins: dict[Name, OptInSettings] = Field(default_factory=dict)
     """The opt-ins by their ids, where the CRM itself has no table of them."""
+    people_max_age: Duration = timedelta(hours=1)
+    """How old people and selections may be where the CRM is copied. Consents and bounces are read anew each time."""
 
     def configured_opt_ins(self) -> list[OptIn]:
         """Return `opt_ins` for the domain."""

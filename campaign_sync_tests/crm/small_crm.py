@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, Table, insert, select, text
 
-from campaign_sync.crm.port import Pick
+from campaign_sync.crm.port import Crm, Pick
 from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.adapter import SqlCrm
 from campaign_sync.crm.sql.engine import crm_engine
+from campaign_sync.domain.consent import STANDARD_WORDS_ONLY
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EVERYBODY = Pick("marketing_list", "Everybody")
@@ -22,7 +23,7 @@ class SmallCrm:
     def __init__(self, url: str) -> None:
         schema.create_crm(url)
         self.url = url
-        self.crm = SqlCrm(url)
+        self.words = STANDARD_WORDS_ONLY
         self._engine = crm_engine(url)
         self._events = 0
         for opt_in_id, mandator in (("news", "nord"), ("offers", "nord"), ("press", "sued")):
@@ -30,6 +31,11 @@ class SmallCrm:
                 schema.opt_in, opt_in_id=opt_in_id, mandator=mandator, description=opt_in_id.title(), media_type="email"
             )
         self.add(schema.marketing_list, id="all", name="Everybody", kind="static")
+
+    @property
+    def crm(self) -> Crm:
+        """The CRM as the product reads it, with the words of `words`."""
+        return SqlCrm(self.url, self.words)
 
     def add(self, table: Table, **values: Any) -> None:
         with self._engine.begin() as connection:

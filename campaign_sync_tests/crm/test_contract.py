@@ -19,57 +19,57 @@ from campaign_sync.domain.feedback import Unsubscribe
 from campaign_sync_tests.crm.small_crm import EVERYBODY, NOON, SmallCrm
 
 
-def test_created_tables_fulfil_the_contract(small: SmallCrm) -> None:
-    schema.create_crm(small.url)
-    small.crm.check()
+def test_created_tables_fulfil_the_contract(small_direct: SmallCrm) -> None:
+    schema.create_crm(small_direct.url)
+    small_direct.crm.check()
 
 
-def test_everything_that_is_missing_is_named_at_once(small: SmallCrm) -> None:
-    small.execute("DROP TABLE report")
-    small.execute("DROP TABLE address_state")
-    small.execute("ALTER TABLE consent_event DROP COLUMN evidence")
-    small.execute("ALTER TABLE lead DROP COLUMN email")
+def test_everything_that_is_missing_is_named_at_once(small_direct: SmallCrm) -> None:
+    small_direct.execute("DROP TABLE report")
+    small_direct.execute("DROP TABLE address_state")
+    small_direct.execute("ALTER TABLE consent_event DROP COLUMN evidence")
+    small_direct.execute("ALTER TABLE lead DROP COLUMN email")
     with pytest.raises(CrmError) as caught:
-        small.crm.check()
+        small_direct.crm.check()
     for flaw in ("view report is", "view address_state is", "column consent_event.evidence is", "column lead.email is"):
         assert flaw in str(caught.value)
     assert "campaign-sync crm init" in str(caught.value)
 
 
-def test_a_crm_without_text_versions_fulfils_the_contract(small: SmallCrm) -> None:
-    small.person("c1", "anna@example.org")
-    small.person("c2", "ben@example.org")
-    small.consent("c1")
-    small.consent("c2", event="withdrawn")
-    small.execute("ALTER TABLE consent_event DROP COLUMN text_version")
+def test_a_crm_without_text_versions_fulfils_the_contract(small_direct: SmallCrm) -> None:
+    small_direct.person("c1", "anna@example.org")
+    small_direct.person("c2", "ben@example.org")
+    small_direct.consent("c1")
+    small_direct.consent("c2", event="withdrawn")
+    small_direct.execute("ALTER TABLE consent_event DROP COLUMN text_version")
 
-    small.crm.check()
-    assert small.selected()["consent_source"].tolist() == ["form", "form"]
-    assert small.selected()["consent_text_version"].isna().all()
-    assert small.suppressed()["entity_id"].tolist() == ["c2"]
+    small_direct.crm.check()
+    assert small_direct.selected()["consent_source"].tolist() == ["form", "form"]
+    assert small_direct.selected()["consent_text_version"].isna().all()
+    assert small_direct.suppressed()["entity_id"].tolist() == ["c2"]
     unsubscribe = Unsubscribe("anna@example.org", NOON, "nord", "optimizely:unsubscribes")
-    assert small.crm.record_unsubscribes([unsubscribe]).written == 1
-    with small.crm.snapshot() as snapshot:
+    assert small_direct.crm.record_unsubscribes([unsubscribe]).written == 1
+    with small_direct.crm.snapshot() as snapshot:
         events = snapshot.consents(Entity(EntityType.CONTACT, "c1"))["news"]
         assert list(snapshot.consenting("news")) == []
     assert [event.text_version for event in events] == [None, None]
 
 
-def test_views_over_another_crm_fulfil_the_contract(small: SmallCrm) -> None:
-    small.execute("ALTER TABLE contact RENAME TO person")
-    small.execute("CREATE VIEW contact AS SELECT id, email, city AS town FROM person")
-    small.crm.check()
-    schema.create_crm(small.url)
-    small.execute("INSERT INTO person (id, email, city) VALUES ('p1', 'anna@example.org', 'Köln')")
-    small.add(schema.marketing_list_member, marketing_list_id="all", entity_type="contact", entity_id="p1")
-    assert small.selected(EVERYBODY, columns=["town"])["town"].tolist() == ["Köln"]
+def test_views_over_another_crm_fulfil_the_contract(small_direct: SmallCrm) -> None:
+    small_direct.execute("ALTER TABLE contact RENAME TO person")
+    small_direct.execute("CREATE VIEW contact AS SELECT id, email, city AS town FROM person")
+    small_direct.crm.check()
+    schema.create_crm(small_direct.url)
+    small_direct.execute("INSERT INTO person (id, email, city) VALUES ('p1', 'anna@example.org', 'Köln')")
+    small_direct.add(schema.marketing_list_member, marketing_list_id="all", entity_type="contact", entity_id="p1")
+    assert small_direct.selected(EVERYBODY, columns=["town"])["town"].tolist() == ["Köln"]
 
 
 def test_ids_that_are_no_text_are_found_by_the_check(postgres_url: str) -> None:
-    small = SmallCrm(postgres_url)
-    small.execute("ALTER TABLE contact ALTER COLUMN id TYPE bigint USING 1")
+    small_direct = SmallCrm(postgres_url)
+    small_direct.execute("ALTER TABLE contact ALTER COLUMN id TYPE bigint USING 1")
     with pytest.raises(CrmError, match=r"contact\.id is BIGINT and must be text \(cast it in a view\)"):
-        small.crm.check()
+        small_direct.crm.check()
 
 
 @pytest.mark.smoke
@@ -115,8 +115,8 @@ def test_an_unusable_url_is_refused_without_showing_it(url: str) -> None:
     assert "s3cret" not in str(caught.value)
 
 
-def test_what_goes_wrong_inside_a_snapshot_is_not_blamed_on_the_crm(small: SmallCrm) -> None:
-    with pytest.raises(ZeroDivisionError), small.crm.snapshot():
+def test_what_goes_wrong_inside_a_snapshot_is_not_blamed_on_the_crm(small_direct: SmallCrm) -> None:
+    with pytest.raises(ZeroDivisionError), small_direct.crm.snapshot():
         raise ZeroDivisionError
 
 
@@ -180,15 +180,15 @@ def test_only_an_error_that_may_pass_by_itself_is_retried(original: Exception, r
         ("UPDATE contact SET city = 'Bonn'", ["no_such_column"]),
     ],
 )
-def test_what_a_load_may_be_changing_is_retried(small: SmallCrm, change: str, columns: list[str]) -> None:
-    small.person("c1", "anna@example.org")
-    small.execute(change)
-    with small.crm.snapshot() as snapshot, pytest.raises(CrmError) as caught:
+def test_what_a_load_may_be_changing_is_retried(small_direct: SmallCrm, change: str, columns: list[str]) -> None:
+    small_direct.person("c1", "anna@example.org")
+    small_direct.execute(change)
+    with small_direct.crm.snapshot() as snapshot, pytest.raises(CrmError) as caught:
         pd.concat([snapshot.suppression("nord"), *snapshot.select(EVERYBODY, "news", columns)])
     assert caught.value.retryable
 
 
-def test_missing_rows_are_retried_for_the_next_load_may_bring_them(small: SmallCrm) -> None:
+def test_missing_rows_are_retried_for_the_next_load_may_bring_them(small_direct: SmallCrm) -> None:
     with pytest.raises(CrmError) as caught:
-        small.selected(Pick("marketing_list", "Not loaded yet"))
+        small_direct.selected(Pick("marketing_list", "Not loaded yet"))
     assert caught.value.retryable

@@ -171,11 +171,11 @@ def test_unsubscribes_of_a_mandator_the_crm_does_not_know_are_refused(small: Sma
     assert "anna" not in str(caught.value)
 
 
-def test_the_error_of_feedback_that_cannot_be_written_names_the_place_and_no_person(small: SmallCrm) -> None:
-    small.person("c1", "anna@example.org")
-    small.execute("DROP TABLE address_state")
+def test_the_error_of_feedback_that_cannot_be_written_names_the_place_and_no_person(small_direct: SmallCrm) -> None:
+    small_direct.person("c1", "anna@example.org")
+    small_direct.execute("DROP TABLE address_state")
     with pytest.raises(CrmError, match=r"recording bounces failed in the CRM at .*address_state") as caught:
-        small.crm.record_bounces([bounced("anna@example.org")])
+        small_direct.crm.record_bounces([bounced("anna@example.org")])
     assert "anna" not in str(caught.value)
     assert caught.value.__suppress_context__
 
@@ -296,20 +296,20 @@ def test_two_unsubscribes_of_one_moment_that_name_two_opt_ins_are_two(small: Sma
 
 @pytest.mark.parametrize("theirs", [BounceKind.HARD, BounceKind.SOFT])
 def test_a_bounce_that_another_run_writes_at_the_same_time_is_replaced_only_by_one_that_takes_precedence(
-    small: SmallCrm, monkeypatch: pytest.MonkeyPatch, theirs: BounceKind
+    small_direct: SmallCrm, monkeypatch: pytest.MonkeyPatch, theirs: BounceKind
 ) -> None:
-    small.person("c1", "anna@example.org")
+    small_direct.person("c1", "anna@example.org")
     written = chunks.written
 
     def overtaken(engine: Engine, doing: str, work: Callable[[Connection], Any]) -> Any:
         monkeypatch.setattr(feedback_recorder, "written", written)
-        small.crm.record_bounces([bounced("anna@example.org", 0, theirs)])
+        small_direct.crm.record_bounces([bounced("anna@example.org", 0, theirs)])
         return written(engine, doing, work)
 
     monkeypatch.setattr(feedback_recorder, "written", overtaken)
     mine = BounceKind.SOFT if theirs is BounceKind.HARD else BounceKind.HARD
-    small.crm.record_bounces([bounced("anna@example.org", 1, mine)])
-    assert [row["bounce_kind"] for row in small.rows(schema.address_state)] == ["hard"]
+    small_direct.crm.record_bounces([bounced("anna@example.org", 1, mine)])
+    assert [row["bounce_kind"] for row in small_direct.rows(schema.address_state)] == ["hard"]
 
 
 def test_a_bounce_without_a_time_is_no_news_about_an_address_that_bounced(small: SmallCrm) -> None:

@@ -21,20 +21,20 @@ def clicked(link: str | None, hours: float = 0) -> Response:
 
 
 @pytest.fixture
-def taking(small: SmallCrm) -> SmallCrm:
+def taking(small_direct: SmallCrm) -> SmallCrm:
     """A CRM with the optional tables, a campaign and Anna."""
-    schema.create_crm(small.url, responses=True)
-    small.person("c1", "anna@example.org")
-    small.add(schema.campaign, mailing_id="70001")
-    return small
+    schema.create_crm(small_direct.url, responses=True)
+    small_direct.person("c1", "anna@example.org")
+    small_direct.add(schema.campaign, mailing_id="70001")
+    return small_direct
 
 
-def test_the_contract_does_not_ask_for_the_tables_of_responses(small: SmallCrm) -> None:
-    small.crm.check()
-    assert not small.crm.takes_responses()
-    schema.create_crm(small.url, responses=True)
-    small.crm.check()
-    assert small.crm.takes_responses()
+def test_the_contract_does_not_ask_for_the_tables_of_responses(small_direct: SmallCrm) -> None:
+    small_direct.crm.check()
+    assert not small_direct.crm.takes_responses()
+    schema.create_crm(small_direct.url, responses=True)
+    small_direct.crm.check()
+    assert small_direct.crm.takes_responses()
 
 
 @pytest.mark.parametrize("table", ["campaign", "response"])
@@ -107,5 +107,5 @@ def test_a_chunk_is_written_wholly_or_not_at_all(small_sqlite: SmallCrm, monkeyp
     assert small_sqlite.crm.record_responses(responses) == RecordedResponses(written=2, already_known=2)
 
 
-def test_no_responses_need_no_tables(small: SmallCrm) -> None:
-    assert small.crm.record_responses([]) == RecordedResponses()
+def test_no_responses_need_no_tables(small_direct: SmallCrm) -> None:
+    assert small_direct.crm.record_responses([]) == RecordedResponses()

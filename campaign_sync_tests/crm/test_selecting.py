@@ -10,7 +10,6 @@ import pytest
 
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
 from campaign_sync.crm.sql import schema
-from campaign_sync.crm.sql.adapter import SqlCrm
 from campaign_sync.domain.consent import (
     GRANTING,
     UNDATED,
@@ -104,7 +103,7 @@ TIMES_ON_POSTGRESQL = (
 
 def test_all_readings_of_consents_follow_the_rule_of_the_domain(small: SmallCrm) -> None:
     """Selection, suppression, who consents and a person's own history agree, whatever values the table has."""
-    small.crm = SqlCrm(small.url, WORDS)
+    small.words = WORDS
     small.allow_anything()
     chance = random.Random(7)
     times = TIMES_ON_SQLITE if small.url.startswith("sqlite") else TIMES_ON_POSTGRESQL

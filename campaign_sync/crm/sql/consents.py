@@ -1,7 +1,7 @@
 """Who has ended, granted or unclear consents: the database finds the events, `domain.consent` decides."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, FromClause, and_, case, not_, or_, select
 
+from campaign_sync.crm.sql.chunks import by_type
 from campaign_sync.crm.sql.consent_table import (
     UNKNOWN_OPT_IN,
     ConsentTable,
@@ -20,6 +21,7 @@ from campaign_sync.crm.sql.consent_table import (
     is_one_of,
     require_same_keys,
 )
+from campaign_sync.crm.sql.reader import AnyRow
 from campaign_sync.domain.consent import GRANTING, UNDATED, ConsentEvent, ConsentKind, effective_kind, normalize_word
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.instant import parse_instant
@@ -145,22 +147,35 @@ class ConsentReader:
 
     def history(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
         """Return all events of an entity's consents as they are understood, by opt-in, oldest first."""
-        source = self._table.source
-        query = select(*[*self._table.columns, source.c.opt_in_id]).where(
-            self._table.about(self._table.definitions, [entity.entity_type]), source.c.entity_id == entity.entity_id
-        )
-        by_opt_in: defaultdict[str, list[ConsentEvent]] = defaultdict(list)
-        for row in self._reader.rows(query, "reading consent_event"):
-            at, kind = parse_instant(row.occurred_at), self._table.words.kind_of(row.kind)
-            if kind is None:
-                continue
-            event_id, kind = decoded_text(row.id).strip(), effective_kind(kind, at, self._table.now)
-            event = ConsentEvent(event_id, kind, at or UNDATED, row.source, row.evidence, row.text_version)
-            by_opt_in[self._table.definitions[self._table.opt_in_key(row.opt_in_id)][0].opt_in_id].append(event)
+        return self.histories([entity]).get(entity, {})
+
+    def histories(self, entities: Collection[Entity]) -> dict[Entity, dict[str, list[ConsentEvent]]]:
+        """Return the `history` of each of these entities that has any."""
+        histories: defaultdict[Entity, defaultdict[str, list[ConsentEvent]]] = defaultdict(lambda: defaultdict(list))
+        source, definitions = self._table.source, self._table.definitions
+        for entity_type, ids in by_type(entities):
+            query = select(*[*self._table.columns, source.c.opt_in_id]).where(
+                self._table.about(definitions, [entity_type]), source.c.entity_id.in_(ids)
+            )
+            for row in self._reader.rows(query, "reading consent_event"):
+                if event := self._event(row):
+                    opt_in_id = definitions[self._table.opt_in_key(row.opt_in_id)][0].opt_in_id
+                    histories[Entity(entity_type, decoded_text(row.entity_id).strip())][opt_in_id].append(event)
         return {
-            opt_in_id: sorted(events, key=lambda event: (event.occurred_at, event.event_id))
-            for opt_in_id, events in sorted(by_opt_in.items())
+            entity: {
+                opt_in_id: sorted(events, key=lambda event: (event.occurred_at, event.event_id))
+                for opt_in_id, events in sorted(by_opt_in.items())
+            }
+            for entity, by_opt_in in histories.items()
         }
+
+    def _event(self, row: AnyRow) -> ConsentEvent | None:
+        """Return an event as it is understood; None for an ignored kind."""
+        at, kind = parse_instant(row.occurred_at), self._table.words.kind_of(row.kind)
+        if kind is None:
+            return None
+        event_id, kind = decoded_text(row.id).strip(), effective_kind(kind, at, self._table.now)
+        return ConsentEvent(event_id, kind, at or UNDATED, row.source, row.evidence, row.text_version)
 
     def _with_people(self) -> FromClause:
         """Return the events, each joined with its record if there is one."""

@@ -156,11 +156,11 @@ def _sqlite_file_exists(url: URL) -> bool:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions begin where SQLAlchemy says so, also for reading
-    connection.text_factory = _text
+    connection.text_factory = stored_text
 
 
-def _text(raw: bytes) -> str | bytes:
-    """Return a text, or bytes where it isn't UTF-8: sqlite3's own error would print the value."""
+def stored_text(raw: bytes) -> str | bytes:
+    """Return a text of SQLite, or bytes where it isn't UTF-8: sqlite3's own error would print the value."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

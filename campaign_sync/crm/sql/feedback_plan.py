@@ -47,17 +47,26 @@ class ConsentTargets:
 
 @dataclass(frozen=True)
 class PlannedWithdrawal:
-    """The entry of an unsubscribe for one consent."""
+    """The withdrawal of one consent because of an unsubscribe."""
 
     unsubscribe: Unsubscribe
-    entry: CrmEntry
+    entity: Entity
     opt_in_id: str
     """As the CRM spells it."""
+    event_id: str
+    is_new: bool
+    """Whether the CRM lacks it."""
+
+    @property
+    def entry(self) -> CrmEntry:
+        """The CRM's entry for the unsubscribe."""
+        return CrmEntry(self.unsubscribe, self.is_new, self.entity, normalize_text(self.opt_in_id), self.event_id)
 
     @property
     def evidence(self) -> str:
         """The evidence of the withdrawal."""
-        because = f", {self.entry.attribution.meaning}" if self.entry.attribution else ""
+        attribution = self.entry.attribution
+        because = f", {attribution.meaning}" if attribution else ""
         return f"unsubscribed from mandator {self.unsubscribe.mandator} in Optimizely Campaign{because}"
 
 
@@ -79,8 +88,7 @@ def plan_withdrawals(
         of_mandator = targets.opt_ins[unsubscribe.mandator]
         for entity, opt_in_id in withdrawn_consents(unsubscribe, holders[unsubscribe], earlier.opt_ins, of_mandator):
             event_id = _withdrawal_id(unsubscribe, entity, normalize_text(opt_in_id))
-            entry = CrmEntry(unsubscribe, event_id not in known, entity, normalize_text(opt_in_id), event_id)
-            planned.append(PlannedWithdrawal(unsubscribe, entry, opt_in_id))
+            planned.append(PlannedWithdrawal(unsubscribe, entity, opt_in_id, event_id, event_id not in known))
             known.add(event_id)
     return planned
 
@@ -132,7 +140,7 @@ def decisive_bounces(reported: Mapping[str, Sequence[Bounce]]) -> dict[str, Boun
 def bounces_on_record(connection: Connection, keys: Collection[str]) -> dict[str, Row[Any]]:
     """Return the row of `address_state` for each address; of several spellings, the row that takes precedence."""
     stored: dict[str, Row[Any]] = {}
-    for row in sorted(streamed(connection, address_states(connection)), key=_stored_precedence):
+    for row in sorted(streamed(connection, address_states(connection)), key=stored_precedence):
         key = address_key(row.address)
         if key is not None and key in keys:
             stored[key] = row
@@ -141,7 +149,7 @@ def bounces_on_record(connection: Connection, keys: Collection[str]) -> dict[str
 
 def is_new_bounce(bounce: Bounce, stored: Row[Any]) -> bool:
     """Return whether a bounce replaces a row of `address_state`."""
-    known = _stored_precedence(stored)
+    known = stored_precedence(stored)
     return _precedence(bounce) > known if bounce.dated else (bounce.kind in FINAL_BOUNCES) > known[0]
 
 
@@ -151,7 +159,7 @@ def address_states(connection: Connection) -> Select[Any]:
     return select(*[columns.address, columns.bounce_kind, SqlReader(connection).moment(columns.bounced_at)])
 
 
-def _stored_precedence(stored: Row[Any]) -> tuple[bool, datetime]:
+def stored_precedence(stored: Row[Any]) -> tuple[bool, datetime]:
     """Return the precedence of a row of `address_state`, which may be in any spelling and without a time."""
     return bounce_precedence(normalize_word(stored.bounce_kind), parse_instant(stored.bounced_at) or _NEVER)
 

@@ -68,7 +68,7 @@ def record_unsubscribes(engine: Engine, unsubscribes: Sequence[Unsubscribe], on_
 
 def _write_withdrawals(chunk: Sequence[Unsubscribe], targets: ConsentTargets, connection: Connection) -> list[CrmEntry]:
     planned = plan_withdrawals(chunk, targets, connection)
-    withdrawals = [_withdrawal(withdrawal) for withdrawal in planned if withdrawal.entry.new]
+    withdrawals = [_withdrawal(withdrawal) for withdrawal in planned if withdrawal.is_new]
     if withdrawals:
         connection.execute(insert(consent_event), withdrawals)
     return [withdrawal.entry for withdrawal in planned]
@@ -115,14 +115,13 @@ def _takes_precedence() -> ColumnElement[bool]:
 
 
 def _withdrawal(planned: PlannedWithdrawal) -> dict[str, Any]:
-    entry, unsubscribe = planned.entry, planned.unsubscribe
     return {
-        "id": entry.event_id,
-        "entity_type": entry.entity.entity_type.value if entry.entity else None,
-        "entity_id": entry.entity.entity_id if entry.entity else None,
+        "id": planned.event_id,
+        "entity_type": planned.entity.entity_type.value,
+        "entity_id": planned.entity.entity_id,
         "opt_in_id": planned.opt_in_id,
         "kind": ConsentKind.WITHDRAWN.value,
-        "occurred_at": unsubscribe.occurred_at.astimezone(UTC),
-        "source": unsubscribe.source,
+        "occurred_at": planned.unsubscribe.occurred_at.astimezone(UTC),
+        "source": planned.unsubscribe.source,
         "evidence": planned.evidence,
     }

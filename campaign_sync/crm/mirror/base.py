@@ -1,0 +1,263 @@
+"""The copy of picks and people: a file that all processes share, built by the first that needs it."""
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from campaign_sync.crm.address_key import address_key
+from campaign_sync.crm.mirror.loading import (
+    copy_errors,
+    create_table,
+    insert_rows,
+    load_table,
+    quoted,
+    require_columns,
+    require_unique_ids,
+)
+from campaign_sync.crm.mirror.source import MEMBER_COLUMNS, Source, SourceReader
+from campaign_sync.crm.mirror.stored_values import Stored
+from campaign_sync.crm.port import CrmError, CrmNeeds, Pick
+from campaign_sync.crm.sql.picks import pick_title
+from campaign_sync.domain.entity import EntityType
+from campaign_sync.domain.instant import CLOCK_TOLERANCE
+from campaign_sync.storage.private_files import create_private_file, folder_lock
+
+SCHEMA = "base"
+"""The name under which the file is attached."""
+
+FILE = "people.sqlite"
+
+UNFINISHED = ".*.part"
+"""Pattern of files that are being written, or were left by a process that died."""
+
+_FORMAT = 1
+"""Changes whenever the tables of the file do."""
+
+_RETRY_PICKS_AFTER = timedelta(minutes=5)
+"""How long a copy is used that lacks a pick, because the CRM didn't yield it."""
+
+_HOLDERS = ("address", "entity_type", "entity_id")
+
+
+@dataclass(frozen=True)
+class BaseFacts:
+    """What a copy of picks and people was built for, and when."""
+
+    picks: frozenset[str]
+    """Digests of the picks."""
+    columns: frozenset[str]
+    configuration: str
+    begun_at: datetime
+    as_of: datetime
+    """The moment that the data show, by the source."""
+    lacks_picks: bool
+
+    def serve(self, needs: CrmNeeds, configuration: str, max_age: timedelta, now: datetime) -> bool:
+        """Return whether the copy has what is needed, and is young enough."""
+        longest = min(max_age, _RETRY_PICKS_AFTER) if self.lacks_picks else max_age
+        return (
+            self.configuration == configuration
+            and self.picks >= set(map(pick_digest, loaded_picks(needs)))
+            and self.columns >= needs.columns
+            and -CLOCK_TOLERANCE <= now - self.begun_at < longest
+        )
+
+
+def loaded_picks(needs: CrmNeeds) -> list[Pick]:
+    """Return the picks that a source yields, in a stable order. Filters are evaluated on the copy."""
+    return sorted((pick for pick in needs.picks if pick.kind != "filter"), key=pick_digest)
+
+
+def pick_digest(pick: Pick) -> str:
+    """Return what identifies a pick in the copy."""
+    identity = json.dumps([pick.kind, pick.name, pick.entity_type])
+    return hashlib.sha256(identity.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Base:
+    """The file of picks and people in a folder.
+
+    Args:
+        source: the CRM.
+        needs: the picks and columns that lists name.
+        configuration: what else the rows depend on; a copy made with another one isn't used.
+        folder: where the file is stored, for its owner alone.
+        max_age: how old a copy may be when it is used.
+    """
+
+    source: Source
+    needs: CrmNeeds
+    configuration: str
+    folder: Path
+    max_age: timedelta
+
+    @property
+    def file(self) -> Path:
+        """The file."""
+        return self.folder / FILE
+
+    def attach(self, connection: sqlite3.Connection) -> BaseFacts:
+        """Attach a copy that serves the needs to a connection, after building it where there is none.
+
+        Raises:
+            CrmError: the CRM can't be read completely, or the file can't be written.
+        """
+        facts = self._attach_usable(connection)
+        if facts is None:
+            with copy_errors("locking the folder"), folder_lock(self.folder):
+                facts = self._attach_usable(connection) or self._build_and_attach(connection)
+        return facts
+
+    def _attach_usable(self, connection: sqlite3.Connection) -> BaseFacts | None:
+        try:
+            facts = attach_file(connection, self.file)
+        except sqlite3.DatabaseError:  # missing, damaged, or in the format of another version
+            _detach(connection)
+            return None
+        if facts.serve(self.needs, self.configuration, self.max_age, datetime.now(UTC)):
+            return facts
+        _detach(connection)
+        return None
+
+    def _build_and_attach(self, connection: sqlite3.Connection) -> BaseFacts:
+        """Build the file; only for the holder of the folder's lock, so every unfinished file is a dead builder's."""
+        for leftover in self.folder.glob(f".{FILE}{UNFINISHED[1:]}"):
+            leftover.unlink(missing_ok=True)
+        unfinished = self.folder / f".{FILE}.{uuid4().hex}.part"
+        try:
+            with copy_errors("copying people"):
+                create_private_file(unfinished)
+                self._build(unfinished)
+                _sync(unfinished)
+                unfinished.replace(self.file)
+                _sync(self.folder)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        with copy_errors("opening the copy"):
+            return attach_file(connection, self.file)
+
+    def _build(self, file: Path) -> None:
+        begun_at = datetime.now(UTC)
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection, self.source.read(self.needs) as reader:
+            prepare_for_loading(connection)
+            connection.execute("BEGIN")
+            lacks_picks = self._load_picks(connection, reader)
+            _load_people(connection, reader)
+            digests = json.dumps([pick_digest(pick) for pick in loaded_picks(self.needs)])
+            columns = json.dumps(sorted(self.needs.columns))
+            connection.execute(
+                "CREATE TABLE facts AS SELECT ? AS format, ? AS picks, ? AS columns, ? AS configuration, "
+                "? AS begun_at, ? AS as_of, ? AS lacks_picks",
+                (_FORMAT, digests, columns, self.configuration, *_iso(begun_at, reader.as_of), lacks_picks),
+            )
+            connection.execute("COMMIT")
+
+    def _load_picks(self, connection: sqlite3.Connection, reader: SourceReader) -> bool:
+        """Load all picks, and return whether the CRM didn't yield one. That stops only the lists that name it."""
+        connection.execute("CREATE TABLE pick (digest TEXT PRIMARY KEY, number INTEGER, problem TEXT)")
+        lacks_picks = False
+        for number, pick in enumerate(loaded_picks(self.needs)):
+            try:
+                problem = None
+                _load_pick(connection, reader, pick, pick_table(number))
+            except CrmError as error:
+                problem, lacks_picks = str(error), True
+                connection.execute(f"DROP TABLE IF EXISTS {pick_table(number)}")
+            connection.execute("INSERT INTO pick VALUES (?, ?, ?)", (pick_digest(pick), number, problem))
+        return lacks_picks
+
+
+def pick_table(number: int) -> str:
+    """Return the name of the table with the members of a pick."""
+    return f"pick_{number}"
+
+
+def attach_file(connection: sqlite3.Connection, file: Path) -> BaseFacts:
+    """Attach a complete copy. It never changes: a newer one is another file of this name."""
+    connection.execute("ATTACH DATABASE ? AS base", (f"{file.absolute().as_uri()}?mode=ro&immutable=1",))
+    (version,) = connection.execute("SELECT format FROM base.facts").fetchone()
+    if version != _FORMAT:
+        raise sqlite3.DatabaseError("another format")
+    picks, columns, configuration, begun_at, as_of, lacks_picks = connection.execute(
+        "SELECT picks, columns, configuration, begun_at, as_of, lacks_picks FROM base.facts"
+    ).fetchone()
+    return BaseFacts(
+        frozenset(json.loads(picks)),
+        frozenset(json.loads(columns)),
+        configuration,
+        datetime.fromisoformat(begun_at),
+        datetime.fromisoformat(as_of),
+        bool(lacks_picks),
+    )
+
+
+def prepare_for_loading(connection: sqlite3.Connection) -> None:
+    """Load without a journal: what isn't complete is thrown away."""
+    connection.execute("PRAGMA journal_mode=OFF").close()
+    connection.execute("PRAGMA synchronous=OFF")
+    connection.execute("PRAGMA cache_size=-65536")
+
+
+def _load_pick(connection: sqlite3.Connection, reader: SourceReader, pick: Pick, table: str) -> None:
+    rows, title = reader.pick(pick), f"the {pick_title(pick)}"
+    require_columns(rows, MEMBER_COLUMNS, title)
+    load_table(connection, table, rows, title)
+    connection.execute(f"CREATE INDEX {quoted(f'{table}_member')} ON {quoted(table)} (entity_type, entity_id)")
+
+
+def _load_people(connection: sqlite3.Connection, reader: SourceReader) -> None:
+    create_table(connection, "address_holder", _HOLDERS)
+    for entity_type in EntityType:
+        rows = reader.people(entity_type)
+        if missing := {"id", "email"} - set(rows.columns):
+            raise CrmError(f"{entity_type} has no column {', '.join(sorted(missing))}; the CRM must yield it")
+        positions = rows.columns.index("id"), rows.columns.index("email")
+        load_table(
+            connection,
+            entity_type.value,
+            rows,
+            entity_type.value,
+            partial(_add_holders, connection, entity_type, positions),
+        )
+        connection.execute(f"CREATE INDEX {entity_type}_id ON {entity_type} (id)")
+        require_unique_ids(connection, entity_type.value)
+    connection.execute("CREATE INDEX address_holder_address ON address_holder (address, entity_type, entity_id)")
+
+
+def _add_holders(
+    connection: sqlite3.Connection,
+    entity_type: EntityType,
+    positions: tuple[int, int],
+    columns: Sequence[Sequence[Stored]],
+) -> None:
+    """Add the people of a chunk whose ids and addresses are at these positions."""
+    ids, emails = (columns[position] for position in positions)
+    keyed = zip(map(address_key, emails), ids, strict=True)
+    holders = ((key, entity_type.value, id.strip()) for key, id in keyed if key and isinstance(id, str))
+    insert_rows(connection, "address_holder", _HOLDERS, holders)
+
+
+def _iso(*moments: datetime) -> list[str]:
+    return [moment.astimezone(UTC).isoformat() for moment in moments]
+
+
+def _detach(connection: sqlite3.Connection) -> None:
+    with suppress(sqlite3.OperationalError):  # it isn't attached
+        connection.execute("DETACH DATABASE base")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

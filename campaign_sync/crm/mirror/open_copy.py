@@ -1,0 +1,88 @@
+"""An open copy: picks, people, consents and bounces in one read-only connection."""
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, StaticPool, create_engine
+
+from campaign_sync.crm.mirror.base import SCHEMA, Base
+from campaign_sync.crm.mirror.consents import ConsentLoader, private_database, remove_leftovers
+from campaign_sync.crm.mirror.loading import copy_errors, quoted
+from campaign_sync.crm.mirror.memory import ConsentMemory
+from campaign_sync.crm.mirror.picks import CopiedPicks
+from campaign_sync.crm.mirror.unshown import UnshownFeedback
+from campaign_sync.crm.sql.crm_snapshot import FrozenSnapshot
+from campaign_sync.crm.sql.engine import crm_errors, stored_text
+from campaign_sync.domain.consent import ConsentWords, OptIn
+
+
+@dataclass(frozen=True)
+class OpenCopy:
+    """A copy of the CRM as it was at one moment."""
+
+    connection: Connection
+    snapshot: FrozenSnapshot
+    now: datetime
+    """When it was opened."""
+    people_as_of: datetime
+    """The moment that people and picks show, by the source."""
+    consents_as_of: datetime
+    """The moment that consents and bounces show."""
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Opens copies of a CRM.
+
+    Args:
+        base: the copy of picks and people.
+        words: how the CRM calls what happens to a consent.
+        opt_ins: those of the configuration.
+        memory: what the CRM showed before, and what was written to it.
+    """
+
+    base: Base
+    words: ConsentWords
+    opt_ins: tuple[OptIn, ...]
+    memory: ConsentMemory
+
+    @contextmanager
+    def open(self, opt_in_ids: Collection[str] | None = None) -> Iterator[OpenCopy]:
+        """Open a copy whose people are at most as old as configured, and whose consents are read now.
+
+        Raises:
+            CrmError: the CRM can't be read completely, or the copy can't be stored.
+        """
+        remove_leftovers(self.base.folder)
+        with private_database(self.base.folder) as database:
+            facts = self.base.attach(database)
+            now = datetime.now(UTC)
+            # Consents are read after the people: an earlier read could lack the withdrawal of a person who is new.
+            with copy_errors("copying consents"), self.base.source.read(self.base.needs) as reader:
+                ConsentLoader(database, self.words, self.opt_ins, self.memory, now).load(reader, opt_in_ids)
+                consents_as_of = reader.as_of
+            with _connected(database, self.base.file) as connection:
+                with crm_errors(connection.engine, "adding what the CRM doesn't show yet"):
+                    UnshownFeedback(connection, self.words, self.memory, now).add(opt_in_ids)
+                    connection.exec_driver_sql("PRAGMA query_only=ON")
+                snapshot = FrozenSnapshot(connection, self.words, CopiedPicks)
+                yield OpenCopy(connection, snapshot, now, facts.as_of, consents_as_of)
+
+
+@contextmanager
+def _connected(database: sqlite3.Connection, file: Path) -> Iterator[Connection]:
+    """Open a SQLAlchemy connection on the database, in which the tables of people have their names of the contract."""
+    with copy_errors("opening the copy"):
+        database.text_factory = stored_text
+        tables = database.execute(f"SELECT name FROM {SCHEMA}.sqlite_master WHERE type = 'table'").fetchall()  # noqa: S608
+        for (name,) in tables:  # what isn't in a view has no columns for SQLAlchemy
+            view = f"CREATE TEMP VIEW {quoted(name)} AS SELECT * FROM {SCHEMA}.{quoted(name)}"  # noqa: S608
+            database.execute(view)
+    engine = create_engine(f"sqlite:///{file}", creator=lambda: database, poolclass=StaticPool, hide_parameters=True)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN")
+        yield connection

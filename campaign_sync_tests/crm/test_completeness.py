@@ -5,9 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from campaign_sync.crm.port import CrmError, Pick
+from campaign_sync.crm.port import CrmError, CrmSnapshot, Pick
 from campaign_sync.crm.sql import schema
-from campaign_sync.crm.sql.crm_snapshot import SqlSnapshot
 from campaign_sync_tests.crm.lossy_driver import losing
 from campaign_sync_tests.crm.small_crm import EVERYBODY, NOON, SmallCrm
 
@@ -15,8 +14,9 @@ _REPORT = Pick("report", "Visitors")
 
 
 @pytest.fixture
-def crm(small: SmallCrm) -> SmallCrm:
+def crm(small_direct: SmallCrm) -> SmallCrm:
     """A CRM of 25 people and a member of no type, whose report names everybody twice."""
+    small = small_direct
     for number in range(25):
         small.person(f"c{number:02}", f"person{number}@example.org")
         small.consent(f"c{number:02}")
@@ -29,19 +29,19 @@ def crm(small: SmallCrm) -> SmallCrm:
     return small
 
 
-def select(pick: Pick) -> Callable[[SqlSnapshot], int]:
+def select(pick: Pick) -> Callable[[CrmSnapshot], int]:
     return lambda snapshot: sum(len(frame) for frame in snapshot.select(pick, "news", [], chunk_rows=10))
 
 
-def members(snapshot: SqlSnapshot) -> int:
+def members(snapshot: CrmSnapshot) -> int:
     return sum(len(chunk) for chunk in snapshot.members(EVERYBODY))
 
 
-def suppression(snapshot: SqlSnapshot) -> int:
+def suppression(snapshot: CrmSnapshot) -> int:
     return len(snapshot.suppression("nord"))
 
 
-def consenting(snapshot: SqlSnapshot) -> int:
+def consenting(snapshot: CrmSnapshot) -> int:
     return len(list(snapshot.consenting("news")))
 
 
@@ -72,7 +72,7 @@ READS = [
     ],
 )
 def test_a_read_that_loses_a_part_is_refused_with_both_numbers(
-    crm: SmallCrm, query: str, part: int, read: Callable[[SqlSnapshot], int], rows: int
+    crm: SmallCrm, query: str, part: int, read: Callable[[CrmSnapshot], int], rows: int
 ) -> None:
     with crm.crm.snapshot() as snapshot:
         assert read(snapshot) == rows
@@ -92,7 +92,7 @@ def test_a_query_that_yields_others_each_time_is_refused(small_sqlite: SmallCrm)
     query = "SELECT id AS entity_id FROM contact WHERE abs(random()) % 2 = 0"
     small.add(schema.marketing_list, id="half", name="Half", kind="dynamic", entity_type="contact", query=query)
 
-    def select_often(snapshot: SqlSnapshot) -> None:
+    def select_often(snapshot: CrmSnapshot) -> None:
         for _ in range(20):  # two halves are of the same size now and then
             select(Pick("marketing_list", "Half"))(snapshot)
 

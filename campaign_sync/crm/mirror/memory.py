@@ -18,7 +18,8 @@ class ConsentMemory(Protocol):
         """Yield the events that the states of one opt-in mean, chunk by chunk, and remember what was observed.
 
         A state that says neither yields no event, unless the consent was observed as granted before: then it is a
-        withdrawal. Each subject comes once, and all states of the opt-in come with each call.
+        withdrawal. All states of the opt-in come with each call. Those of one subject may be several, and come one
+        after the other.
         """
 
     def pseudonym(self, text: str) -> str:

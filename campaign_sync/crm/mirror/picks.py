@@ -8,7 +8,7 @@ from campaign_sync.crm.mirror.base import pick_digest, pick_table
 from campaign_sync.crm.mirror.source import MEMBER_COLUMNS
 from campaign_sync.crm.port import CrmError, Pick
 from campaign_sync.crm.sql.consent_table import entity_type_of, is_one_of
-from campaign_sync.crm.sql.picks import PeopleOfType, PickedPeople, pick_title
+from campaign_sync.crm.sql.picks import PeopleOfType, PickedPeople, PickReader, pick_title
 from campaign_sync.crm.sql.reader import SqlReader
 from campaign_sync.domain.entity import EntityType
 
@@ -31,6 +31,8 @@ class CopiedPicks:
         Raises:
             CrmError: the CRM didn't yield it, or no list names it.
         """
+        if pick.kind == "filter":
+            return PickReader(self._reader).find(pick)
         title = pick_title(pick)
         query = select(_PICK.c.number, _PICK.c.problem).where(_PICK.c.digest == pick_digest(pick))
         for number, problem in self._reader.rows(query, f"looking for the {title}"):

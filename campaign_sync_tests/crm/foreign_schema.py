@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from campaign_sync.config import SqlSettings
@@ -74,7 +75,7 @@ class ForeignCrm:
         self.url = url
         self.engine = crm_engine(url, create=True)
         self.execute(_TABLES.format_map(_TYPES[self.engine.dialect.name]))
-        self.settings = SqlSettings.model_validate({"url": url} | MAPPING | settings)
+        self.settings = SqlSettings.model_validate({"url": SecretStr(url)} | MAPPING | settings)
         self.source = SqlSource(self.settings)
 
     def execute(self, statements: str, *rows: dict[str, Any]) -> None:

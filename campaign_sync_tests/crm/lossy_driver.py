@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from psycopg2 import extensions  # type: ignore[import-untyped]
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, create_engine, event
 
 
 class _Loss:
@@ -56,14 +56,44 @@ def losing(query: str, *, part: int = 1) -> Iterator[_Loss]:
             rows = super().fetchmany(*arguments)
             return loss.after(self, rows) or (super().fetchmany(*arguments) if rows else [])
 
+    with _connecting_with(SqliteConnection, PostgresqlCursor):
+        yield loss
+
+
+@contextmanager
+def cutting(query: str, url: str) -> Iterator[None]:
+    """Let PostgreSQL cut every new connection once the first part of a query that contains a text has arrived."""
+
+    class Cursor(extensions.cursor):  # type: ignore[misc]
+        statement, parts = "", 0
+
+        def execute(self, statement: Any, *arguments: Any) -> Any:
+            self.statement = statement if isinstance(statement, str) else statement.decode()
+            return super().execute(statement, *arguments)
+
+        def fetchmany(self, *arguments: Any) -> list[Any]:
+            rows: list[Any] = super().fetchmany(*arguments)
+            self.parts += 1
+            if query in self.statement and self.parts == 1:
+                with create_engine(url).begin() as other:
+                    process_id = self.connection.get_backend_pid()
+                    other.exec_driver_sql(f"SELECT pg_terminate_backend({process_id}, 60000)")
+            return rows
+
+    with _connecting_with(None, Cursor):
+        yield
+
+
+@contextmanager
+def _connecting_with(sqlite_connection: Any, postgresql_cursor: Any) -> Iterator[None]:
     def connect(dialect: Any, _record: object, _arguments: object, parameters: dict[str, Any]) -> None:
-        if dialect.name == "sqlite":
-            parameters["factory"] = SqliteConnection
-        else:
-            parameters["cursor_factory"] = PostgresqlCursor
+        if dialect.name == "sqlite" and sqlite_connection:
+            parameters["factory"] = sqlite_connection
+        elif dialect.name == "postgresql":
+            parameters["cursor_factory"] = postgresql_cursor
 
     event.listen(Engine, "do_connect", connect)
     try:
-        yield loss
+        yield
     finally:
         event.remove(Engine, "do_connect", connect)

@@ -1,0 +1,1 @@
+"""The conformance tests on each of our own adapters."""

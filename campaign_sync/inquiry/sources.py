@@ -9,7 +9,6 @@ from functools import cached_property
 import pandas as pd
 
 from campaign_sync.config import Configuration
-from campaign_sync.crm.mirror.no_memory import NoConsentMemory
 from campaign_sync.crm.open import open_crm
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.feedback.current_suppression import current_suppression
@@ -68,7 +67,8 @@ def open_sources(configuration: Configuration) -> Iterator[Sources]:
         CrmError: the CRM can't be reached, or doesn't fulfil the contract.
         StateError: the state database can't be used.
     """
-    crm = open_crm(configuration, NoConsentMemory())
-    crm.check()
-    with open_archive(configuration) as archive, crm.snapshot() as snapshot:
-        yield Sources(configuration, archive, snapshot)
+    with open_archive(configuration) as archive:
+        crm = open_crm(configuration, archive.state.consent_memory(read_only=True))
+        crm.check()
+        with crm.snapshot() as snapshot:
+            yield Sources(configuration, archive, snapshot)

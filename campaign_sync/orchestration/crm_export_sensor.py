@@ -7,7 +7,6 @@ from pathlib import Path
 import dagster as dg
 
 from campaign_sync.config import Configuration, CrmExportSettings, MandatorSettings
-from campaign_sync.crm.mirror.no_memory import NoConsentMemory
 from campaign_sync.crm.open import open_crm
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.cron import next_tick
@@ -18,6 +17,7 @@ from campaign_sync.orchestration.daily_replacement import (
     daily_job_name,
     planned_for,
 )
+from campaign_sync.storage.state import State
 
 SETTLED_AFTER = timedelta(seconds=30)
 """A younger export is left for the next tick: its file may still be being written."""
@@ -97,10 +97,11 @@ def _last_arrival(configuration: Configuration, mandator: str, export: CrmExport
 
     Raises:
         CrmExportError: the folder can't be read.
-        CrmError: the CRM can't be asked.
+        CrmError, StateError: the CRM can't be asked.
     """
     if export.table:
-        return open_crm(configuration, NoConsentMemory()).last_export(export.table)
+        with State(configuration.storage.state_url.get_secret_value()) as state:
+            return open_crm(configuration, state.consent_memory(read_only=True)).last_export(export.table)
     path = Path(export.marker or "")
     try:
         times = [

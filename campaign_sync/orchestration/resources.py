@@ -10,7 +10,6 @@ from pathlib import Path
 import dagster as dg
 
 from campaign_sync.config import Configuration
-from campaign_sync.crm.mirror.no_memory import NoConsentMemory
 from campaign_sync.crm.open import open_crm
 from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.optimizely.client import Optimizely, connect
@@ -71,7 +70,7 @@ class Resources:
         Raises:
             CrmError: it doesn't answer, or lacks tables or columns that the product needs.
         """
-        crm = open_crm(self._configuration, NoConsentMemory())
+        crm = open_crm(self._configuration, self.state.consent_memory())
         crm.check()  # not for its finished exports: without them a day only starts later
         return crm
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import invalidate_caches
 from pathlib import Path
 from typing import Any, cast
@@ -13,10 +14,11 @@ from pydantic import SecretStr
 from campaign_sync.config import Configuration, ConfigurationError, SqlSettings, configuration_schema
 from campaign_sync.config.loader import load_configuration
 from campaign_sync.crm.adapter import CrmContext
-from campaign_sync.crm.mirror.no_memory import NoConsentMemory
+from campaign_sync.crm.mirror.memory import ConsentMemory
 from campaign_sync.crm.open import open_crm
 from campaign_sync.crm.port import CrmNeeds, CrmSetupError, Pick
 from campaign_sync.crm.sql.adapter import SqlCrm
+from campaign_sync.storage.state import State
 from campaign_sync_tests.crm.small_crm import SmallCrm
 from campaign_sync_tests.orchestration.settings import configuration
 
@@ -83,6 +85,12 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[ConsentMemory]:
+    with State(f"sqlite:///{tmp_path / 'state.db'}") as state:
+        yield state.consent_memory()
+
+
 def load(folder: Path, crm: str) -> Configuration:
     file = folder / "campaign_sync.yaml"
     file.write_text(_YAML.replace("CRM", crm.replace("\n", "\n  ")))
@@ -101,9 +109,9 @@ def test_the_adapter_is_sql_if_none_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("packages")
-def test_an_adapter_of_another_package_has_settings_of_its_own(tmp_path: Path) -> None:
+def test_an_adapter_of_another_package_has_settings_of_its_own(tmp_path: Path, memory: ConsentMemory) -> None:
     loaded = load(tmp_path, "adapter: card_index\ndrawer: a-k\nshelves: {top: {row: 1}}")
-    settings, context = cast(tuple[Any, CrmContext], open_crm(loaded, NoConsentMemory()))
+    settings, context = cast(tuple[Any, CrmContext], open_crm(loaded, memory))
     assert loaded.crm == settings
     assert (settings.drawer, settings.shelves["top"].row) == ("a-k", 1)
     assert context.folder == Path(".campaign_sync/crm")
@@ -191,15 +199,15 @@ NORD = {
 }
 
 
-def test_the_adapter_of_a_configuration_opens_its_crm(small_sqlite: SmallCrm) -> None:
-    assert isinstance(open_crm(configuration(small_sqlite.url), NoConsentMemory()), SqlCrm)
+def test_the_adapter_of_a_configuration_opens_its_crm(small_sqlite: SmallCrm, memory: ConsentMemory) -> None:
+    assert isinstance(open_crm(configuration(small_sqlite.url), memory), SqlCrm)
 
 
-def test_an_adapter_that_was_uninstalled_meanwhile_is_a_crm_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_that_was_uninstalled_meanwhile_is_a_crm_error(memory: ConsentMemory) -> None:
     loaded = configuration()
     gone = loaded.crm.model_copy(update={"adapter": "gone"})
     with pytest.raises(CrmSetupError, match="adapter gone: there is no such adapter; installed are"):
-        open_crm(loaded.model_copy(update={"crm": gone}), NoConsentMemory())
+        open_crm(loaded.model_copy(update={"crm": gone}), memory)
 
 
 def test_no_printed_form_of_the_configuration_shows_a_secret_of_the_crm() -> None:

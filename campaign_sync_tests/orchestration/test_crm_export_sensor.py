@@ -12,6 +12,7 @@ import pytest
 import time_machine
 from sqlalchemy import create_engine
 
+from campaign_sync.config import StorageSettings
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.adapter import SqlCrm
@@ -213,7 +214,9 @@ def test_the_schedule_leaves_out_a_day_that_the_export_has_begun_unless_that_fai
 
 def test_the_crm_shows_its_exports_in_a_table(instance: dg.DagsterInstance, tmp_path: Path, sqlite_url: str) -> None:
     schema.create_crm(sqlite_url)
-    sensor = crm_export_sensor(configuration(sqlite_url, **HALF_PAST_FOUR, crm_export={"table": "nightly"}), "nord")
+    settings = configuration(sqlite_url, **HALF_PAST_FOUR, crm_export={"table": "nightly"})
+    storage = StorageSettings.model_validate({"state_url": f"sqlite:///{tmp_path / 'state.db'}"})
+    sensor = crm_export_sensor(settings.model_copy(update={"storage": storage}), "nord")
     assert sensor
     with pytest.raises(CrmError, match="looking for the export 'nightly' failed"):
         sensor(dg.build_sensor_context(instance=instance))

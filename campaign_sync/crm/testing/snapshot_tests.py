@@ -41,7 +41,7 @@ def contact(entity_id: str, email: str | None = None, first_name: str | None = N
 
 
 class SnapshotTests:
-    """People of lists and reports, and the look-up of records."""
+    """People of lists and reports, and records by id and address."""
 
     def test_check_passes(self, under_test: CrmUnderTest) -> None:
         under_test.open().check()
@@ -159,7 +159,7 @@ class SnapshotTests:
         gone = Entity(EntityType.CONTACT, "gone")
         with under_test.open().snapshot() as snapshot:
             assert snapshot.entities_with("ANNA@example.org") == [anna.entity, ben.entity]
-            assert snapshot.entities_with("nobody@example.org") == []
+            assert snapshot.entities_with("unknown@example.org") == []
             assert snapshot.emails([anna.entity, cem.entity, gone]) == {
                 anna.entity: " Anna@Example.org",
                 cem.entity: "",

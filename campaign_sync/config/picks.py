@@ -145,7 +145,7 @@ class ConditionSettings(ConfigModel):
     """A value that the field equals, without regard to case."""
     among: Annotated[tuple[FilterValue, ...] | None, BeforeValidator(_values)] = Field(default=None, alias="in")
     """Values of which the field equals any."""
-    like: Pattern | None = None
+    like: Pattern = None
     """A pattern for the whole text: % for any characters, _ for a single one, a backslash before a literal one."""
     less: OrderedValue = Field(default=None, alias="<")
     """A value that the field is less than, or a date that it is before."""

@@ -13,6 +13,8 @@ from typing import Any
 from upath import UPath
 
 from campaign_sync.config.crm_files import FilesSettings
+from campaign_sync.config.references import ExternalValue
+from campaign_sync_tests.delivered_files.sftp_server import PASSWORD, USERNAME, SftpServer
 
 NOW = datetime(2026, 3, 1, 4, 0, tzinfo=UTC)
 DELIVERED = NOW - timedelta(hours=1)
@@ -54,6 +56,12 @@ def settings(url: object, **changes: Any) -> FilesSettings:
     tables: dict[str, dict[str, Any]] = {name: {} for name in TABLES if not name.startswith("report_")}
     section = {"url": str(url), "write_back": f"{url}/in", "tables": tables} | changes
     return FilesSettings.model_validate(section)
+
+
+def sftp_settings(server: SftpServer, folder: Path, password: str = PASSWORD, **changes: Any) -> FilesSettings:
+    """Return settings for a server whose host key is trusted; `folder` is where the trust is stored."""
+    login = {"username": ExternalValue(USERNAME), "password": ExternalValue(password)}
+    return settings(server.url, known_hosts=server.known_hosts(folder / "known_hosts"), **login, **changes)
 
 
 def encode(table: Table, delimiter: str = ",", encoding: str = "utf-8", line_end: str = "\r\n") -> bytes:

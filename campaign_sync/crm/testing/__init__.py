@@ -7,7 +7,8 @@ docs/adapters.md builds an example. What doesn't belong here: tests of one parti
 import pytest
 
 pytest.register_assert_rewrite(  # before they are imported, so that failures show values
-    *(f"{__name__}.{module}_tests" for module in ("snapshot", "consent", "write_back", "error")), f"{__name__}.reads"
+    *(f"{__name__}.{module}_tests" for module in ("snapshot", "filter", "consent", "write_back", "error")),
+    f"{__name__}.reads",
 )
 
 from campaign_sync.crm.testing.conformance import CrmConformance

@@ -93,6 +93,11 @@ def suppression_text(reason: SuppressionReason, key: str | None, opt_in_id: str,
             f"{opt_in_id} was withdrawn{since}, by this record or another one with the address; the CRM doesn't have "
             "that withdrawal any more, and no newer consent"
         )
+    if reason.reason is Reason.UNDATED_REGRANT:
+        return (
+            f"{opt_in_id} was withdrawn{since}, and the CRM shows it as granted again without a date; it counts once "
+            "that is accepted (`campaign-sync run --accept-withdrawals REASON`), or the grant has a newer date"
+        )
     if reason.reason is Reason.ON_UNSUBSCRIBE_LIST:
         return (
             f"on the vendor's unsubscribe list{since}, which keeps them out of all of the mandator's lists; which "

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from campaign_sync.domain.consent import UNDATED
+from campaign_sync.domain.consent_state import UNDATED_GRANT
 
 
 def plain_table(*columns: str | Column, title: str | None = None) -> Table:
@@ -26,6 +27,8 @@ class LocalTime:
         """Return day and minute, or words for a moment that isn't known."""
         if moment >= UNDATED:
             return "at a time that isn't known or never comes"
+        if moment == UNDATED_GRANT:
+            return "without a date"
         return f"{moment.astimezone(self.zone):%Y-%m-%d %H:%M}"
 
 

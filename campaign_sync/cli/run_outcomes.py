@@ -23,6 +23,7 @@ SUPPRESSED = frozenset(
         Reason.SUPPRESSED_MEANWHILE,
         Reason.ON_UNSUBSCRIBE_LIST,
         Reason.WITHDRAWAL_VANISHED,
+        Reason.UNDATED_REGRANT,
         Reason.GONE_FROM_CRM,
     }
 )

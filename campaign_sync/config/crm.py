@@ -1,7 +1,7 @@
 """The section `crm`: the base that all kinds of CRM share, and the settings of each adapter."""
 
 from datetime import timedelta
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -56,6 +56,10 @@ class CrmSettings(ConfigModel):
     """The kind of CRM: the name of an installed adapter."""
     consent_kinds: ConsentKindSettings = ConsentKindSettings()
     """Further words for what happens to a consent, and what they mean."""
+    undated_regrant: Literal["ask", "accept"] = "ask"
+    """What happens to a consent that was withdrawn and is granted again without a date: `ask` keeps the person out
+    until `run --accept-withdrawals`; `accept` lets it count from when it is seen, unless there are suspiciously many.
+    """
     opt_ins: dict[Name, OptInSettings] = Field(default_factory=dict)
     """The opt-ins by their ids, where the CRM itself has no table of them."""
     people_max_age: Duration = timedelta(hours=1)

@@ -371,6 +371,7 @@ _NOT_SUPPRESSED = _schema(
                 Reason.CONSENT_WITHDRAWN,
                 Reason.CONSENT_UNCLEAR,
                 Reason.WITHDRAWAL_VANISHED,
+                Reason.UNDATED_REGRANT,
             )
         ]
     }

@@ -48,7 +48,7 @@ class StateEvent:
     event_id: str
     kind: ConsentKind
     occurred_at: datetime | None
-    """The state's own date; else when a withdrawal was first observed, when a renewed grant was accepted, or
+    """The state's own date; else when a withdrawal, or a renewed grant that was accepted, was first observed, or
     `UNDATED_GRANT`. None only for an unclear state without a date."""
     source: str | None
     evidence: str | None
@@ -67,7 +67,7 @@ class ObservedConsent:
     withdrawn_at: datetime | None = None
     """Its newest withdrawal, unless a newer grant with a date has ended it."""
     accepted_at: datetime | None = None
-    """The time of a grant without a date that was accepted in spite of that withdrawal."""
+    """When it was accepted that it is granted again in spite of that withdrawal."""
     accepted_by: str | None = None
     """Who accepted it: a person, or `ACCEPTED_BY_SETTING`."""
 
@@ -132,7 +132,7 @@ def needs_whole_read(before: ObservedConsent | None, state: ConsentState, now: d
 
 
 def accept_regrant(observed: ObservedConsent, now: datetime, accepted_by: str) -> ObservedConsent:
-    """Return the memory of a consent whose grant without a date counts from now on."""
+    """Return the memory of a consent whose grant without a date counts from its first observation on."""
     return ObservedConsent(True, observed.since, observed.withdrawn_at, now, accepted_by)
 
 
@@ -167,8 +167,10 @@ def state_event(
         return _event(state, opt_in_id, state.kind, observed.since, seen)
     if observed.accepted_at is None:
         return _event(state, opt_in_id, state.kind, UNDATED_GRANT, seen)
-    at = max(observed.accepted_at, observed.withdrawn_at + _MOMENT if observed.withdrawn_at else UNDATED_GRANT)
-    return _event(state, opt_in_id, state.kind, at, f"{seen}; accepted in spite of the withdrawal before it")
+    # Not from the acceptance: who unsubscribes between the two is out again.
+    at = max(observed.since, observed.withdrawn_at + _MOMENT if observed.withdrawn_at else observed.since)
+    seen += f"; accepted {_minute(observed.accepted_at)}, in spite of the withdrawal before"
+    return _event(state, opt_in_id, state.kind, at, seen)
 
 
 def _event(
@@ -194,9 +196,13 @@ def _iso_format(at: datetime) -> str:
     return at.astimezone(UTC).isoformat()
 
 
-@lru_cache(maxsize=1_000)
 def _first_seen(since: datetime) -> str:
-    return f"; first seen {since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"; first seen {_minute(since)}"
+
+
+@lru_cache(maxsize=1_000)
+def _minute(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 REGRANTS_AT_ONCE: Final = 20

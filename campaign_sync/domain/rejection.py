@@ -40,6 +40,7 @@ class Reason(StrEnum):
     ON_UNSUBSCRIBE_LIST = "on_unsubscribe_list"
     """The vendor sends them no mail of this mandator, whichever opt-in they unsubscribed from."""
     WITHDRAWAL_VANISHED = "withdrawal_vanished"
+    UNDATED_REGRANT = "undated_regrant"
     GONE_FROM_CRM = "gone_from_crm"
     ADDRESS_CHANGED = "address_changed"
 
@@ -98,6 +99,9 @@ _MEANINGS: Final[dict[Reason, str]] = {
         "withdraw the consent for this list"
     ),
     Reason.WITHDRAWAL_VANISHED: "withdrew the consent, and the CRM has lost that withdrawal without a newer consent",
+    Reason.UNDATED_REGRANT: (
+        "withdrew the consent, and the CRM shows it as granted again without a date; it counts once it is accepted"
+    ),
     Reason.GONE_FROM_CRM: "the CRM doesn't have this record any more",
     Reason.ADDRESS_CHANGED: "the CRM has another address for this record by now, or none",
 }

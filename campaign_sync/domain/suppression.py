@@ -36,6 +36,8 @@ class SuppressionKind(StrEnum):
     REMEMBERED = "remembered"
     """A withdrawal that the CRM had and has lost. Names the entity that the CRM shows as granted, and the time of the
     withdrawal."""
+    REGRANTED = "regranted"
+    """A withdrawal that the CRM had, and shows as a grant without a date by now. Names the same."""
 
 
 def entity_keys(rows: pd.DataFrame) -> "pd.Series[str]":
@@ -63,6 +65,8 @@ class Suppressed:
     """The newest withdrawal by address: it applies to everybody with the address who consented before."""
     remembered: frozenset[str] = frozenset()
     """Entity keys of people whose withdrawal has vanished from the CRM."""
+    regranted: frozenset[str] = frozenset()
+    """Entity keys of people whose consent is granted again without a date."""
     pending_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
     """Since when an address is known to be on the vendor's unsubscribe list, by address; the opt-in isn't known yet."""
     unclear_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
@@ -77,7 +81,10 @@ class Suppressed:
         unsubscribes = frame[frame["kind"] == SuppressionKind.UNSUBSCRIBE]
         unsubscribes = unsubscribes[unsubscribes["opt_in_id"].isna() | (unsubscribes["opt_in_id"] == opt_in_id)]
         unmatched = unsubscribes[unsubscribes["entity_id"].isna()]
-        remembered = frame[(frame["kind"] == SuppressionKind.REMEMBERED) & (frame["opt_in_id"] == opt_in_id)]
+        remembered, regranted = (
+            frame[(frame["kind"] == kind) & (frame["opt_in_id"] == opt_in_id)]
+            for kind in (SuppressionKind.REMEMBERED, SuppressionKind.REGRANTED)
+        )
         withdrawals = unsubscribes[unsubscribes["entity_id"].notna() & unsubscribes["opt_in_id"].notna()]
         pending = frame[frame["kind"] == SuppressionKind.PENDING]
         unclear = frame[frame["kind"] == SuppressionKind.UNCLEAR]
@@ -89,6 +96,7 @@ class Suppressed:
             withdrawn=frozenset(entity_keys(withdrawals).dropna()),
             withdrawn_at=_newest(withdrawals, withdrawals["address"]),
             remembered=frozenset(entity_keys(remembered).dropna()),
+            regranted=frozenset(entity_keys(regranted).dropna()),
             pending_at=_newest(pending, pending["address"]),
             unclear_at=_newest(unclear, entity_keys(unclear)),
             unclear_address_at=_newest(unclear, unclear["address"]),
@@ -104,6 +112,8 @@ class Suppressed:
         reason = pd.Series(pd.NA, index=rows.index, dtype="str")
         if self.remembered:
             reason[among(entity_keys(rows), self.remembered)] = Reason.WITHDRAWAL_VANISHED.value
+        if self.regranted:
+            reason[among(entity_keys(rows), self.regranted)] = Reason.UNDATED_REGRANT.value
         reason[among(addresses, self.blocked)] = Reason.BLOCKLISTED.value
         reason[among(addresses, self.bounced)] = Reason.BOUNCED.value
         reason[_not_newer(rows["consent_at"], addresses, self.pending_at)] = Reason.ON_UNSUBSCRIBE_LIST.value

@@ -1,7 +1,7 @@
 """Withdrawals seen in the CRM. They apply until a newer consent, even if the CRM has lost them since."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Self
@@ -86,6 +86,32 @@ def updated_withdrawals(
     return changed
 
 
+def with_refused(
+    known: Mapping[str, KnownWithdrawal], refused: Iterable[KnownWithdrawal]
+) -> dict[str, KnownWithdrawal]:
+    """Return the new or changed withdrawals because of consents that are granted again without being accepted.
+
+    Their withdrawals are mostly known. They aren't if no read in between compared withdrawals.
+
+    Args:
+        known: the known withdrawals, by entity.
+        refused: their withdrawals; entity and address are both the pseudonym of the record, or of the address.
+    """
+    newest_of_address: dict[str, datetime] = {}
+    for withdrawal in known.values():
+        if withdrawal.address is not None:
+            at = newest_of_address.get(withdrawal.address, withdrawal.withdrawn_at)
+            newest_of_address[withdrawal.address] = max(at, withdrawal.withdrawn_at)
+    changed: dict[str, KnownWithdrawal] = {}
+    for withdrawal in refused:
+        before, of_address = known.get(withdrawal.entity), newest_of_address.get(withdrawal.entity)
+        if before is not None and before.withdrawn_at < withdrawal.withdrawn_at:
+            changed[withdrawal.entity] = before._replace(withdrawn_at=withdrawal.withdrawn_at)
+        elif before is None and (of_address is None or of_address < withdrawal.withdrawn_at):
+            changed[withdrawal.entity] = withdrawal
+    return changed
+
+
 @dataclass(frozen=True)
 class AbsentWithdrawals:
     """The known withdrawals of an opt-in that the CRM doesn't show now."""
@@ -150,7 +176,21 @@ class AbsentWithdrawals:
         return sorted(contradicting, key=lambda withdrawal: withdrawal.withdrawn_at, reverse=True)
 
 
-def check_withdrawals(opt_in_id: str, people: int, known: int, accept: str) -> CheckOutcome:
+@dataclass(frozen=True)
+class UndatedRegrants:
+    """The consents of an opt-in that were withdrawn and are granted again without a date."""
+
+    people: int = 0
+    """Everybody who is left out because of it."""
+    at_once: int = 0
+    """How many consents came in such a mass that they look like a restored CRM; else 0."""
+    states: int = 0
+    """How many consents for the opt-in the CRM shows."""
+
+
+def check_withdrawals(
+    opt_in_id: str, people: int, known: int, accept: str, regrants: UndatedRegrants = UndatedRegrants()
+) -> CheckOutcome:
     """Check that few known withdrawals have vanished from the CRM. The people concerned are left out in any case.
 
     Args:
@@ -158,16 +198,40 @@ def check_withdrawals(opt_in_id: str, people: int, known: int, accept: str) -> C
         people: the number of people whom the CRM shows as granted although they withdrew and haven't consented since.
         known: the number of known withdrawals of the opt-in.
         accept: the command that accepts that they are gone.
+        regrants: the consents among them that are granted again without a date; they aren't part of `people`.
     """
-    if not people:
+    findings = [*_vanished(opt_in_id, people, known, accept), *_regranted(opt_in_id, regrants, accept)]
+    if not findings:
         return CheckOutcome(
             CHECK_NAME, True, f"no known withdrawal of {opt_in_id} has vanished ({known} are remembered)"
         )
     refused = people >= REFUSED_PEOPLE and people * 100 >= known * REFUSED_PERCENT
-    problem = (
-        f"consent_event shows {people} {'person' if people == 1 else 'people'} as granted for {opt_in_id} whose "
-        f"withdrawal it had before ({known} are remembered), and no newer consent; they stay out, and "
-        "`campaign-sync why` names the reason for each"
-    )
-    remedy = f"add the lost events of kind withdrawn to consent_event again; if they are void: `{accept}`"
-    return CheckOutcome(CHECK_NAME, False, f"{problem}; {remedy}", warning=not refused)
+    return CheckOutcome(CHECK_NAME, False, " · ".join(findings), warning=not (refused or regrants.at_once))
+
+
+def _vanished(opt_in_id: str, people: int, known: int, accept: str) -> Iterator[str]:
+    if people:
+        yield (
+            f"consent_event shows {_people(people)} as granted for {opt_in_id} whose withdrawal it had before ({known} "
+            "are remembered), and no newer consent; they stay out, and `campaign-sync why` names the reason for each; "
+            f"add the lost events of kind withdrawn to consent_event again; if they are void: `{accept}`"
+        )
+
+
+def _regranted(opt_in_id: str, regrants: UndatedRegrants, accept: str) -> Iterator[str]:
+    if regrants.at_once:
+        yield (
+            f"{regrants.at_once} of {regrants.states} consents for {opt_in_id} were withdrawn, and the CRM shows them "
+            "as granted again without a date, all within a day, as after a restore; none of them is "
+            f"accepted; restore the withdrawals in the CRM; if all of them are new consents: `{accept}`"
+        )
+    elif regrants.people:
+        yield (
+            f"the CRM shows {_people(regrants.people)} as granted again for {opt_in_id} without a date, after a "
+            "withdrawal; they stay out, and `campaign-sync why` names the reason for each; give the consents a date in "
+            f"the CRM; if all of them are new consents: `{accept}`"
+        )
+
+
+def _people(count: int) -> str:
+    return f"{count} {'person' if count == 1 else 'people'}"

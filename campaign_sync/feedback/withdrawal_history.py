@@ -9,6 +9,7 @@ import pandas as pd
 
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.address import usable_addresses
+from campaign_sync.domain.consent_state import UNDATED_GRANT
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS, SuppressionKind, entity_keys
 from campaign_sync.domain.vanished_withdrawals import (
     AbsentWithdrawals,
@@ -17,6 +18,7 @@ from campaign_sync.domain.vanished_withdrawals import (
     ShownWithdrawal,
     WithdrawalReview,
     updated_withdrawals,
+    with_refused,
 )
 from campaign_sync.storage.state import State
 
@@ -51,7 +53,8 @@ class WithdrawalComparison:
     known: int
     vanished: pd.DataFrame
     """One row for each person whom the CRM shows as consenting although they withdrew the consent and haven't granted
-    it since: kind `remembered`, columns `SUPPRESSION_COLUMNS`."""
+    it since: kind `remembered`, or `regranted` where the consent is granted again without a date. Columns
+    `SUPPRESSION_COLUMNS`."""
 
 
 class WithdrawalHistory:
@@ -70,6 +73,7 @@ class WithdrawalHistory:
         shown = _shown(state, suppressed, opt_in_id)
         known = state.known_withdrawals.all(mandator, opt_in_id)
         self._changed = updated_withdrawals(known, shown, now)
+        self._changed |= with_refused(known | self._changed, state.consent_observations.refused(opt_in_id))
         self._known = known | self._changed
         self._absent = AbsentWithdrawals.of(self._known.values(), shown)
         self._people: list[ConsentingPerson] = []
@@ -107,7 +111,19 @@ class WithdrawalHistory:
             missing = {known.entity for withdrawal in review.vanished for known in withdrawal.withdrawals}
             self._state.known_withdrawals.forget(self._mandator, self._opt_in_id, review.superseded)
             self._state.known_withdrawals.mark_missing(self._mandator, self._opt_in_id, missing, self._now)
-        return WithdrawalComparison(len(self._known) - len(review.superseded), _vanished(review, self._opt_in_id))
+            self._state.consent_observations.mark_reported(self._opt_in_id, self._now)
+        frame = _vanished(review, self._opt_in_id, self._regranted(review))
+        return WithdrawalComparison(len(self._known) - len(review.superseded), frame)
+
+    def _regranted(self, review: WithdrawalReview) -> frozenset[str]:
+        """Return the keys of those whose own consent, or their address's, was withdrawn and has no date now."""
+        undated = [vanished.person for vanished in review.vanished if vanished.person.consented_at == UNDATED_GRANT]
+        subjects = {person.entity_pseudonym for person in undated}
+        subjects |= {person.address_pseudonym for person in undated if person.address_pseudonym}
+        withdrawn = self._state.consent_observations.withdrawn(self._opt_in_id, subjects)
+        return frozenset(
+            person.key for person in undated if withdrawn & {person.entity_pseudonym, person.address_pseudonym}
+        )
 
 
 def add_vanished(
@@ -157,13 +173,13 @@ def _shown(state: State, suppressed: pd.DataFrame, opt_in_id: str) -> list[Shown
     ]
 
 
-def _vanished(review: WithdrawalReview, opt_in_id: str) -> pd.DataFrame:
+def _vanished(review: WithdrawalReview, opt_in_id: str, regranted: Collection[str]) -> pd.DataFrame:
     people = [withdrawal.person for withdrawal in review.vanished]
     newest: list[KnownWithdrawal] = [withdrawal.withdrawals[0] for withdrawal in review.vanished]
     kinds, _, ids = zip(*(person.key.partition(":") for person in people), strict=True) if people else ((), (), ())
     return pd.DataFrame(
         {
-            "kind": pd.Series([SuppressionKind.REMEMBERED.value] * len(people), dtype="str"),
+            "kind": pd.Series([_kind(person.key in regranted) for person in people], dtype="str"),
             "address": pd.Series([person.address for person in people], dtype="str"),
             "entity_type": pd.Series(kinds, dtype="str"),
             "entity_id": pd.Series(ids, dtype="str"),
@@ -173,3 +189,7 @@ def _vanished(review: WithdrawalReview, opt_in_id: str) -> pd.DataFrame:
         },
         columns=list(SUPPRESSION_COLUMNS),
     )
+
+
+def _kind(is_regranted: bool) -> str:
+    return (SuppressionKind.REGRANTED if is_regranted else SuppressionKind.REMEMBERED).value

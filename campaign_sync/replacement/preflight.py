@@ -163,7 +163,7 @@ class Preflight:
                 vendor_now,
                 replaying=replayed is not None,
             ),
-            check_vanished_withdrawals(settings, len(in_crm.recall.vanished), in_crm.recall.known),
+            check_vanished_withdrawals(settings, in_crm.recall.vanished, in_crm.recall.known, self.state),
             *check_unsubscribe_lists(settings, self.vendor, at_vendor),
         ]
         encoding = self._check_encoding(settings, stored, len(rows))

@@ -9,8 +9,8 @@ from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_consents, check_snapshot
 from campaign_sync.domain.feedback_age import Freshness
 from campaign_sync.domain.size_limits import SizeBaseline, median_baseline
-from campaign_sync.domain.suppression import Suppressed
-from campaign_sync.domain.vanished_withdrawals import check_withdrawals
+from campaign_sync.domain.suppression import Suppressed, SuppressionKind
+from campaign_sync.domain.vanished_withdrawals import UndatedRegrants, check_withdrawals
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.optimizely.client import Optimizely
@@ -110,16 +110,26 @@ def check_before_replacement(
     ]
 
 
-def check_vanished_withdrawals(settings: ListSettings, people: int, known: int) -> CheckOutcome:
+def check_vanished_withdrawals(
+    settings: ListSettings, suppressed: pd.DataFrame, known: int, state: State
+) -> CheckOutcome:
     """Check that few enough withdrawals of the list's opt-in have vanished from the CRM.
 
     Args:
         settings: the list.
-        people: the number of people whom the CRM shows as granted instead.
+        suppressed: columns `SUPPRESSION_COLUMNS`, with everybody whom the CRM shows as granted instead.
         known: how many withdrawals are remembered.
+        state: the state database; the last read of the opt-in's states counts, whichever run it was of.
     """
+    opt_in_id = settings.schema.opt_in_id
+    kinds = suppressed.loc[suppressed["opt_in_id"] == opt_in_id, "kind"]
+    vanished, regranted = (
+        int((kinds == kind).sum()) for kind in (SuppressionKind.REMEMBERED, SuppressionKind.REGRANTED)
+    )
+    read = state.consent_observations.last_read(opt_in_id)
+    regrants = UndatedRegrants(regranted, read.at_once, read.states) if read else UndatedRegrants(regranted)
     accept = f"campaign-sync run {settings.mandator} --list {settings.name} --accept-withdrawals REASON"
-    return check_withdrawals(settings.schema.opt_in_id, people, known, accept)
+    return check_withdrawals(opt_in_id, vanished, known, accept, regrants)
 
 
 def require_passed(settings: ListSettings, outcomes: Sequence[CheckOutcome]) -> None:

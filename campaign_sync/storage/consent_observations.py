@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, func, select, update
 
 from campaign_sync.domain.consent import normalize_word
 from campaign_sync.domain.consent_state import ObservedConsent
@@ -83,14 +83,16 @@ class ConsentObservations:
         read = self.last_read(opt_in_id)
         if read is None or not read.refused:
             return []
-        query = select(observations.c.subject, observations.c.withdrawn_at).where(
-            observations.c.opt_in_id == normalize_word(opt_in_id),
-            observations.c.granted,
-            observations.c.withdrawn_at.is_not(None),
-            observations.c.accepted_at.is_(None),
-        )
+        columns = observations.c["subject", "withdrawn_at"]
+        query = select(*columns).where(_is_refused(normalize_word(opt_in_id)))
         with self._engine.connect() as connection:
             return [KnownWithdrawal(subject, subject, at) for subject, at in connection.execute(query)]
+
+    def mark_reported(self, opt_in_id: str, now: datetime) -> None:
+        """Record that everybody who is granted again was reported, so that a person may accept it from now on."""
+        is_it = consent_read.c.opt_in_id == normalize_word(opt_in_id)
+        with self._engine.begin() as connection:
+            connection.execute(update(consent_read).where(is_it).values(reported_at=now))
 
     def withdrawn(self, opt_in_id: str, subjects: Collection[str]) -> frozenset[str]:
         """Return those of the subjects whose withdrawal is remembered."""
@@ -101,30 +103,35 @@ class ConsentObservations:
         )
 
 
-def accept_regrants(
-    connection: Connection, opt_in_id: str, accepted_at: Mapping[str, datetime], accepted_by: str
-) -> None:
-    """Let grants without a date count in spite of a withdrawal.
+def accept_refused(connection: Connection, opt_in_id: str, accepted_at: datetime, accepted_by: str) -> None:
+    """Accept the consents that are granted again, if the last run that reported them did so before the acceptance.
 
     Args:
         connection: to the state database.
         opt_in_id: the opt-in.
-        accepted_at: from when on each counts, by subject. Subjects that aren't granted in spite of one are left out.
-        accepted_by: the person who accepts it.
+        accepted_at: when it was accepted.
+        accepted_by: the person who accepted it.
     """
-    statement = (
-        update(observations)
-        .where(
-            observations.c.opt_in_id == normalize_word(opt_in_id),
-            observations.c.subject == bindparam("of_subject"),
-            observations.c.granted,
-            observations.c.withdrawn_at.is_not(None),
-        )
-        .values(accepted_at=bindparam("at"), accepted_by=accepted_by)
+    key = normalize_word(opt_in_id)
+    reported = select(consent_read.c.reported_at).where(
+        consent_read.c.opt_in_id == key, consent_read.c.reported_at < accepted_at
     )
-    rows = [{"of_subject": subject, "at": at} for subject, at in sorted(accepted_at.items())]
-    if rows:
-        connection.execute(statement, rows)
+    until = connection.execute(reported).scalar_one_or_none()
+    if until is not None:
+        connection.execute(
+            update(observations)
+            .where(_is_refused(key), observations.c.since <= until)
+            .values(accepted_at=accepted_at, accepted_by=accepted_by)
+        )
+
+
+def _is_refused(key: str) -> ColumnElement[bool]:
+    return and_(
+        observations.c.opt_in_id == key,
+        observations.c.granted,
+        observations.c.withdrawn_at.is_not(None),
+        observations.c.accepted_at.is_(None),
+    )
 
 
 def _named(connection: Connection, opt_in_id: str, subjects: Sequence[str], *columns: str) -> Select[Any]:

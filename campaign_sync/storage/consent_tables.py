@@ -31,6 +31,7 @@ consent_read = Table(
     Column("refused", Integer, nullable=False),
     Column("at_once", Integer, nullable=False),
     Column("changed_at", UtcDateTime, nullable=False),
+    Column("reported_at", UtcDateTime),
 )
 
 consent_activity = Table(

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Engine, delete, func, select, update
 
 from campaign_sync.domain.vanished_withdrawals import KnownWithdrawal
+from campaign_sync.storage.consent_observations import accept_refused
 from campaign_sync.storage.id_batches import batches
 from campaign_sync.storage.tables import known_withdrawal as withdrawals
 from campaign_sync.storage.tables import withdrawal_acceptance as acceptances
@@ -83,13 +84,17 @@ class KnownWithdrawals:
             return [WithdrawalAcceptance(*row) for row in connection.execute(query)]
 
     def forget_accepted(self, acceptance: WithdrawalAcceptance, opt_in_id: str) -> int:
-        """Delete the withdrawals that were reported before the acceptance. Record and return how many."""
+        """Delete the withdrawals that were reported before the acceptance. Record and return how many.
+
+        Consents that are granted again without a date, and were reported by then, count from their first observation.
+        """
         reported = withdrawals.c.missing_since < acceptance.accepted_at
         is_it = (acceptances.c.run_id == acceptance.run_id) & (acceptances.c.mandator == acceptance.mandator)
         with self._engine.begin() as connection:
             deleted = connection.execute(
                 delete(withdrawals).where(_of(acceptance.mandator, opt_in_id), reported)
             ).rowcount
+            accept_refused(connection, opt_in_id, acceptance.accepted_at, acceptance.accepted_by)
             connection.execute(
                 update(acceptances)
                 .where(is_it, acceptances.c.list == acceptance.list)

@@ -11,7 +11,7 @@ from campaign_sync.domain.consent import OptIn, is_email
 from campaign_sync.domain.exclusion import Excluded
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.selection import Split, split_by_consent
-from campaign_sync.domain.suppression import Suppressed, SuppressionKind
+from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
@@ -26,8 +26,11 @@ from campaign_sync.telemetry.spans import note_rows, note_stopped
 
 CHECKS = {
     "withdrawals": (
-        "no withdrawal that the CRM once had has vanished from it without a newer consent.",
-        "load the lost consent events into the CRM again. Void ones: `campaign-sync run --accept-withdrawals`, once.",
+        (
+            "no withdrawal that the CRM once had has vanished from it, or become a grant without a date, without a "
+            "newer consent."
+        ),
+        "load what was lost into the CRM again. Void ones: `campaign-sync run --accept-withdrawals`, once.",
     ),
     "consents": (
         (
@@ -118,9 +121,8 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
 
 def _withdrawals(state: State, settings: ListSettings, suppressed: pd.DataFrame) -> CheckOutcome:
     """Return the check `withdrawals`, by the suppression as the CRM was last read for the mandator."""
-    opt_in_id = settings.schema.opt_in_id
-    people = int(((suppressed["kind"] == SuppressionKind.REMEMBERED) & (suppressed["opt_in_id"] == opt_in_id)).sum())
-    return check_vanished_withdrawals(settings, people, state.known_withdrawals.count(settings.mandator, opt_in_id))
+    known = state.known_withdrawals.count(settings.mandator, settings.schema.opt_in_id)
+    return check_vanished_withdrawals(settings, suppressed, known, state)
 
 
 def list_opt_in(crm: CrmSnapshot, settings: ListSettings) -> OptIn:

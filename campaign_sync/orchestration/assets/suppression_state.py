@@ -42,7 +42,8 @@ from campaign_sync.telemetry.spans import note_rows
 _COLUMNS = {
     "kind": (
         "bounce (of an address, in every mandator), unsubscribe (of a consent), pending (of one or another), unclear "
-        "(an event that isn't understood), block (of an address) or remembered (withdrawn, and vanished from the CRM)"
+        "(an event that isn't understood), block (of an address), remembered (withdrawn, and vanished from the CRM) or "
+        "regranted (withdrawn, and granted again without a date)"
     ),
     "address": "Normalized; missing where an entity has none that can be used",
     "entity_type": "contact, lead or account; missing where it is of the address alone",

@@ -12,6 +12,7 @@ pytest.register_assert_rewrite(  # before they are imported, so that failures sh
 )
 
 from campaign_sync.crm.testing.conformance import CrmConformance
+from campaign_sync.crm.testing.context import crm_context
 from campaign_sync.crm.testing.under_test import (
     COLUMNS,
     EVERYBODY,
@@ -45,4 +46,5 @@ __all__ = [
     "CrmConformance",
     "CrmUnderTest",
     "Person",
+    "crm_context",
 ]

@@ -100,8 +100,8 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings) 
         for settings in lists if crm_answers else ():
             with findings.expected_errors(_place(settings)):
                 crm = ports.crm_snapshot(mandator)
-                _check_selection(settings, crm, findings)
                 _check_exclusions(settings, crm, findings)
+                _check_selection(settings, crm, findings)
                 if vendor and (finding := unsubscribe_lists_of(settings, vendor, crm)):
                     findings.add(_place(settings), *finding)
 

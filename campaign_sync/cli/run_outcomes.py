@@ -25,6 +25,7 @@ SUPPRESSED = frozenset(
         Reason.WITHDRAWAL_VANISHED,
         Reason.UNDATED_REGRANT,
         Reason.GONE_FROM_CRM,
+        Reason.EXCLUDED,
     }
 )
 """Reasons that mean: this person must not be written to. All others mean: this row can't be sent."""

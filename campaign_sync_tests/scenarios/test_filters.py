@@ -1,11 +1,13 @@
 """Lists by filter or query, and whom they exclude."""
 
+import re
 from io import StringIO
 
 import pytest
 from rich.console import Console
 from sqlalchemy import text
 
+from campaign_sync.cli.check import check_everything
 from campaign_sync.cli.run import problems
 from campaign_sync.cli.why import print_why
 from campaign_sync.crm.sql import schema
@@ -113,3 +115,30 @@ def test_what_can_not_be_read_completely_refuses_the_list_untouched(
     assert place == "select" or f"mandators.nord.lists.newsletter.{place}: " in sentence
     assert filtered.clears() == 1
     assert filtered.addresses() == [ADDRESSES[0], ADDRESSES[3], ADDRESSES[4]]
+
+
+def test_check_names_what_each_exclusion_has_and_everything_that_can_not_be_read(filtered: Installation) -> None:
+    section = filtered.list_settings()
+    section["exclude"] += [
+        {"entity_type": "contact", "filter": {"field": "city", "=": "Atlantis"}},
+        {"report": "Verschwunden"},
+        {"entity_type": "lead", "filter": {"field": "score", ">": 5}},
+    ]
+
+    passed, lines = checked(filtered)
+
+    place = "mandators.nord.lists.newsletter.exclude"
+    assert not passed
+    assert f"✓ {place}.0 the marketing list “{VIP}” excludes 1" in lines
+    assert f"✓ {place}.1 the query of leads excludes 1" in lines
+    assert f"! {place}.2 the filter of contacts by city excludes 0" in lines
+    assert f"✗ {place}.3 the CRM has no report 'Verschwunden' (report.name); it has 'All contacts'" in lines
+    assert f"✗ {place}.4 the filter of leads by score has no column score that everybody in it has;" in lines
+    assert "filter of contacts by city, first_name, last_name names 6, 6 of them with newsletter-nord" in lines
+
+
+def checked(installation: Installation) -> tuple[bool, str]:
+    """Return whether `campaign-sync check` passes, and what it prints, without frames and double blanks."""
+    output = StringIO()
+    passed = check_everything(installation.configuration, Console(file=output, width=700))
+    return passed, re.sub(r"[ │┃]+", " ", output.getvalue())

@@ -2,15 +2,17 @@ from pathlib import Path
 
 import pytest
 
-from campaign_sync_tests.crm.mirror.copied_crm import CopiedSmallCrm
+from campaign_sync_tests.crm.mirror.copied_crm import CopiedSmallCrm, MariaSmallCrm
 from campaign_sync_tests.crm.small_crm import SmallCrm
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "copy"])
+@pytest.fixture(params=["sqlite", "postgresql", "copy", "mariadb"])
 def small(request: pytest.FixtureRequest, tmp_path: Path) -> SmallCrm:
     """Run the test once on each database that is read directly, and on a copy."""
     if request.param == "copy":
         return CopiedSmallCrm(request.getfixturevalue("sqlite_url"), tmp_path / "copies")
+    if request.param == "mariadb":
+        return MariaSmallCrm(request.getfixturevalue("mariadb_url"), tmp_path / "copies")
     return SmallCrm(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
 
 

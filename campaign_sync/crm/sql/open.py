@@ -1,9 +1,12 @@
 """The choice how a CRM in a SQL database is read: where it is, or from a copy."""
 
 from campaign_sync.config import SqlSettings
+from campaign_sync.config.database_url import location, read_database_url
 from campaign_sync.crm.adapter import CrmContext
-from campaign_sync.crm.port import Crm, CrmSetupError
+from campaign_sync.crm.mirror.adapter import MirrorCrm
+from campaign_sync.crm.port import Crm
 from campaign_sync.crm.sql.adapter import SqlCrm
+from campaign_sync.crm.sql.source import SqlSource
 
 
 def is_copied(settings: SqlSettings) -> bool:
@@ -19,4 +22,5 @@ def open_sql(settings: SqlSettings, context: CrmContext) -> Crm:
     """
     if not is_copied(settings):
         return SqlCrm(settings.url.get_secret_value(), settings.consent_kinds.words)
-    raise CrmSetupError("a CRM with preset or tables, or in MariaDB or MySQL, can't be opened by this version")
+    place = location(read_database_url(settings.url.get_secret_value()))
+    return MirrorCrm(SqlSource(settings), settings, context, place)

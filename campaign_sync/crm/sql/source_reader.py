@@ -1,8 +1,7 @@
 """One read of a CRM in a SQL database whose schema is mapped to the contract's tables."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from functools import cached_property
 
 from campaign_sync.config import SqlSettings, TableMapping
 from campaign_sync.config.crm_sql import CONTRACT_COLUMNS
@@ -10,7 +9,7 @@ from campaign_sync.crm.mirror.source import ADDRESS_STATE_COLUMNS, EVENT_COLUMNS
 from campaign_sync.crm.mirror.source import SourceRows as Rows
 from campaign_sync.crm.port import CrmError, CrmNeeds, Pick
 from campaign_sync.crm.sql.mapped_streams import MappedStreams, Relation, filtered, has_column
-from campaign_sync.domain.consent import GRANTING, OptIn, normalize_word
+from campaign_sync.domain.consent import OptIn, normalize_word
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.text import normalize_text
 
@@ -51,22 +50,18 @@ class SqlSourceReader:
 
     def opt_ins(self) -> Sequence[OptIn]:
         """Return the opt-ins of the CRM's own table. See `SourceReader.opt_ins`."""
-        return self._own_opt_ins
+        if "opt_in" not in self._tables:
+            return ()
+        rows = self._complete("opt_in", CONTRACT_COLUMNS["opt_in"])
+        return [OptIn(*(_text(value, "crm.tables.opt_in") for value in row)) for row in rows]
 
     def consent_events(self, opt_in_ids: Collection[str] | None) -> Rows | None:
         """Return the consent history. See `SourceReader.consent_events`."""
         return self._consents("consent_event", EVENT_COLUMNS, opt_in_ids)
 
     def consent_states(self, opt_in_ids: Collection[str] | None) -> Rows | None:
-        """Return the consent states. See `SourceReader.consent_states`.
-
-        Raises:
-            CrmError: a state grants without naming an opt-in, and the CRM has several.
-        """
-        rows = self._consents("consent_state", STATE_COLUMNS, opt_in_ids)
-        if rows is None or self._opt_in_count == 1:
-            return rows
-        return Rows(rows.columns, self._with_opt_ins(rows), rows.expected)
+        """Return the consent states. See `SourceReader.consent_states`."""
+        return self._consents("consent_state", STATE_COLUMNS, opt_in_ids)
 
     def address_states(self) -> Rows:
         """Return the bounces. See `SourceReader.address_states`."""
@@ -85,31 +80,6 @@ class SqlSourceReader:
         relation = self._relation(name)
         versions = ("text_version",) if has_column(relation, mapping, "text_version") else ()
         return self._streams.rows(relation, (*columns, *versions), mapping)
-
-    def _with_opt_ins(self, rows: Rows) -> Iterator[Sequence[Sequence[object]]]:
-        """Yield the states; raise CrmError at a grant that would be one for every opt-in."""
-        opt_in_id, kind = (rows.columns.index(name) for name in ("opt_in_id", "kind"))
-        words = self._settings.consent_kinds.words
-        for chunk in rows.chunks:
-            kinds = {row[kind] for row in chunk if row[opt_in_id] is None}
-            if any(words.kind_of(word) in GRANTING for word in kinds):
-                raise CrmError(
-                    f"crm.tables.consent_state grants consents without naming an opt-in, and there are "
-                    f"{self._opt_in_count} opt-ins; give it a column or a constant opt_in_id"
-                )
-            yield chunk
-
-    @cached_property
-    def _own_opt_ins(self) -> Sequence[OptIn]:
-        if "opt_in" not in self._tables:
-            return ()
-        rows = self._complete("opt_in", CONTRACT_COLUMNS["opt_in"])
-        return [OptIn(*(_text(value, "crm.tables.opt_in") for value in row)) for row in rows]
-
-    @cached_property
-    def _opt_in_count(self) -> int:
-        ids = [*self._settings.opt_ins, *(definition.opt_in_id for definition in self._own_opt_ins)]
-        return len(set(map(normalize_word, ids)))
 
     def _marketing_list(self, name: str) -> Rows:
         columns = CONTRACT_COLUMNS["marketing_list"]

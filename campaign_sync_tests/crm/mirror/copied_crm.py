@@ -6,15 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import SecretStr
 
+from campaign_sync.config import SqlSettings
 from campaign_sync.config.crm import ConsentKindSettings, CrmSettings
 from campaign_sync.crm.adapter import CrmContext
 from campaign_sync.crm.mirror.adapter import MirrorCrm
 from campaign_sync.crm.port import Crm, CrmNeeds, Pick
+from campaign_sync.crm.sql.open import open_sql
+from campaign_sync.crm.sql.schema import contact
 from campaign_sync.domain.consent import STANDARD_WORDS_ONLY, ConsentWords
 from campaign_sync_tests.crm.mirror.memories import ListMemory
 from campaign_sync_tests.crm.mirror.sources import ContractSource
 from campaign_sync_tests.crm.small_crm import EVERYBODY, SmallCrm
+
+ALL_COLUMNS = frozenset(contact.c.keys())
+"""The columns of people that tests name in lists."""
 
 
 def copied(
@@ -28,12 +35,15 @@ def copied(
     **settings: Any,
 ) -> MirrorCrm:
     """Return a CRM on a source whose people are copied anew for every snapshot, unless `max_age` is given."""
-    kinds = ConsentKindSettings(
-        granted=tuple(words.granted), withdrawn=tuple(words.withdrawn), ignored=tuple(words.ignored)
-    )
-    section = CrmSettings(adapter="test", consent_kinds=kinds, **settings)
+    section = CrmSettings(adapter="test", consent_kinds=kind_settings(words), **settings)
     section = section.model_copy(update={"people_max_age": max_age})
     return MirrorCrm(source, section, CrmContext(CrmNeeds(picks), memory or ListMemory(), folder), "test")
+
+
+def kind_settings(words: ConsentWords) -> ConsentKindSettings:
+    return ConsentKindSettings(
+        granted=tuple(words.granted), withdrawn=tuple(words.withdrawn), ignored=tuple(words.ignored)
+    )
 
 
 class CopiedSmallCrm(SmallCrm):
@@ -55,3 +65,15 @@ class CopiedSmallCrm(SmallCrm):
     ) -> pd.DataFrame:
         self.wanted.add(pick)
         return super().selected(pick, opt_in_id, columns, chunk_rows)
+
+
+class MariaSmallCrm(CopiedSmallCrm):
+    """A `SmallCrm` on MariaDB, read and written as the product does."""
+
+    @property
+    def crm(self) -> Crm:
+        """The CRM as the product reads it, with the words of `words`."""
+        section = SqlSettings(url=SecretStr(self.url), consent_kinds=kind_settings(self.words))
+        section = section.model_copy(update={"people_max_age": timedelta(0)})
+        picks = ContractSource(self.url).all_picks() | self.wanted
+        return open_sql(section, CrmContext(CrmNeeds(picks, ALL_COLUMNS), self.memory, self.folder))

@@ -1,5 +1,7 @@
 """The section `crm` for SQL databases: mappings, presets and statements."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,3 +110,14 @@ def test_other_databases_are_refused_by_name(url: str, name: str) -> None:
 def test_another_driver_for_mariadb_is_refused_with_the_one_that_works() -> None:
     with pytest.raises(CrmError, match=r"write mariadb:// and install campaign-sync\[mysql\]"):
         crm_engine("mariadb+mariadbconnector://u:p@h/crm")
+
+
+DOCUMENTATION = Path(__file__).parents[1] / "docs" / "crm-sql.md"
+
+
+def test_the_mappings_in_the_documentation_are_valid() -> None:
+    blocks = re.findall(r"```yaml\n(crm:.*?)```", DOCUMENTATION.read_text(encoding="utf-8"), re.DOTALL)
+    sections = [yaml.safe_load(block)["crm"] for block in blocks]
+    assert len(sections) == 2
+    for section in sections:
+        assert settings(**{key: value for key, value in section.items() if key != "url"}).is_mapped

@@ -15,8 +15,11 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from campaign_sync.cli.list_usage import mailings_by_list, unsubscribe_lists_of
-from campaign_sync.config import Configuration, FeedbackSettings
+from campaign_sync.config import Configuration, FeedbackSettings, SqlSettings
+from campaign_sync.crm.needs import crm_needs
 from campaign_sync.crm.port import CrmSnapshot
+from campaign_sync.crm.sql.open import is_copied
+from campaign_sync.crm.sql.table_samples import sample_tables
 from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.checks import check_consents, check_list_attributes
 from campaign_sync.domain.consent import GRANTING
@@ -83,6 +86,7 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings) 
         ports.crm.check(exports=any(export.table for export in exports))
         findings.add("crm", True, "the CRM answers and has the contract's tables")
         crm_answers = True
+        _check_tables(configuration, findings)
     for mandator, mandator_settings in configuration.mandators.items():
         place = f"mandators.{mandator}"
         lists = [list_settings(configuration, mandator, name) for name in mandator_settings.lists]
@@ -104,6 +108,13 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings) 
                 _check_selection(settings, crm, findings)
                 if vendor and (finding := unsubscribe_lists_of(settings, vendor, crm)):
                     findings.add(_place(settings), *finding)
+
+
+def _check_tables(configuration: Configuration, findings: _Findings) -> None:
+    """Try every query of a CRM that is mapped, and show what it returns without anything of the people in it."""
+    if isinstance(configuration.crm, SqlSettings) and is_copied(configuration.crm):
+        for sample in sample_tables(configuration.crm, crm_needs(configuration)):
+            findings.add(sample.place, True if sample.is_understood else None, sample.summary)
 
 
 def _check_storage(configuration: Configuration, findings: _Findings) -> bool:

@@ -80,6 +80,11 @@ class SmallCrm:
             self.execute("CREATE TABLE consent_event AS SELECT * FROM strict")
             self.execute("CREATE INDEX event_of_opt_in ON consent_event (opt_in_id, entity_type, entity_id)")
             return
+        if self.url.startswith("mariadb"):
+            self.execute("ALTER TABLE consent_event DROP FOREIGN KEY consent_event_ibfk_1")
+            for column in ("entity_type", "entity_id", "opt_in_id", "kind", "occurred_at"):
+                self.execute(f"ALTER TABLE consent_event MODIFY {column} VARCHAR(64) NULL")
+            return
         self.execute("ALTER TABLE consent_event DROP CONSTRAINT consent_event_opt_in_id_fkey")
         for column in ("entity_type", "entity_id", "opt_in_id", "kind", "occurred_at"):
             self.execute(f"ALTER TABLE consent_event ALTER COLUMN {column} DROP NOT NULL")

@@ -252,7 +252,7 @@ def test_an_unknown_pick_is_named_together_with_the_known_ones(small: SmallCrm) 
 
 def test_the_missing_view_of_a_report_is_named(small: SmallCrm) -> None:
     small.add(schema.report, id="r", name="Fans", entity_type="lead", view_name="fans")
-    with pytest.raises(CrmError, match="no table or view fans, which view_name of the report 'Fans' asks for"):
+    with pytest.raises(CrmError, match=r"fans\b.*view_name of the report 'Fans'"):
         small.selected(Pick("report", "Fans"))
 
 

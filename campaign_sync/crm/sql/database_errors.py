@@ -56,9 +56,8 @@ def needs_person(error: SQLAlchemyError) -> bool:
     number = _mysql_number(original)
     if number is not None:
         return number == _MYSQL_SYNTAX or number in _MYSQL_LOGIN
-    state = getattr(original, "pgcode", None)
-    if state:
-        return bool(state == _SYNTAX_ERROR)
+    if getattr(original, "pgcode", None):
+        return _is_syntax_error(original)
     return any(words in str(original) for words in _PASSWORD_REFUSED)
 
 
@@ -84,13 +83,12 @@ def explain(error: SQLAlchemyError) -> str:
     if isinstance(original, sqlite3.Error):
         return type(original).__name__
     number = _mysql_number(original)
-    if number is not None:
-        has_values = isinstance(error, DBAPIError) and bool(error.params)
-        return _explain_mysql(number, original, has_values=has_values)
-    return _explain_postgresql(original)
+    if _is_syntax_error(original) and isinstance(error, DBAPIError) and error.params:
+        return "a statement has a syntax error"  # the drivers put values into it, and the message quotes it
+    return _explain_postgresql(original) if number is None else _explain_mysql(number, original)
 
 
-def _explain_mysql(number: int, original: BaseException, *, has_values: bool) -> str:
+def _explain_mysql(number: int, original: BaseException) -> str:
     if number in _MYSQL_LOGIN:
         return _LOGIN_REFUSED
     if number in _MYSQL_UNKNOWN_DATABASE:
@@ -99,8 +97,6 @@ def _explain_mysql(number: int, original: BaseException, *, has_values: bool) ->
         return f"it can't be reached; check {URL_SETTING}, and that the database is running (error {number})"
     if number in _MYSQL_LOST:
         return f"the connection was lost (error {number}); check the database's own log"
-    if number == _MYSQL_SYNTAX and has_values:  # the driver puts them into the statement, and the message quotes it
-        return f"a statement has a syntax error (error {number})"
     if number == _MYSQL_SYNTAX or number in _MYSQL_ABOUT_STATEMENTS:
         return f"{original.args[1]} (error {number})"
     return f"{type(original).__name__} (error {number})"
@@ -120,6 +116,10 @@ def _explain_postgresql(original: BaseException) -> str:
     if "does not exist" in text:
         return _NO_SUCH_DATABASE
     return f"it can't be reached; check {URL_SETTING}, and that the database is running ({type(original).__name__})"
+
+
+def _is_syntax_error(original: BaseException | None) -> bool:
+    return _mysql_number(original) == _MYSQL_SYNTAX or getattr(original, "pgcode", None) == _SYNTAX_ERROR
 
 
 def _mysql_number(original: BaseException | None) -> int | None:

@@ -86,6 +86,7 @@ class MappedStreams:
         names: Sequence[str],
         mapping: TableMapping | None = None,
         where: tuple[str, object] | None = None,
+        limit: int | None = None,
     ) -> SourceRows:
         """Return the rows of a relation.
 
@@ -94,6 +95,7 @@ class MappedStreams:
             names: the columns that are yielded. Those that neither the relation nor a constant has are None.
             mapping: the relation's names for these columns, and constants.
             where: a column (by its name here) and its value, if not all rows are wanted.
+            limit: how many rows are yielded; all are counted.
         """
         columns = [_column(name, relation, mapping) for name in names]
         selected = ", ".join(self._selected(name, of) for name, of in _with_names(columns, names)) or "1"
@@ -101,13 +103,23 @@ class MappedStreams:
         if where:
             tail += f" WHERE {self._quoted(_stored_name(where[0], mapping))} = :wanted"
             parameters = {"wanted": where[1]}
-        query = text(f"SELECT {_escaped(selected)} {tail}")
+        query = text(f"SELECT {_escaped(selected)} {tail}" + (f" LIMIT {limit}" if limit else ""))
         count = text(f"SELECT count(*) {tail}")
         return SourceRows(
             tuple(names),
             self._converted(query, parameters, columns, relation.place),
             lambda: self._count(count, parameters, relation.place),
         )
+
+    def counts(self, relation: Relation, name: str, mapping: TableMapping) -> Sequence[tuple[object, int]]:
+        """Return the values of a column of words, and how often each occurs."""
+        column = _column(name, relation, mapping)
+        value = self._quoted(column.stored) if column.stored else "NULL"
+        query = text(f"SELECT {_escaped(value)}, count(*) FROM {_escaped(relation.source)} GROUP BY 1")  # noqa: S608
+        with self._reading(relation.place), self._savepoint():
+            rows = self._connection.execute(query).all()
+        words = column.convert([row[0] for row in rows], relation.place) if column.stored else [column.constant]
+        return [(word, int(row[1])) for word, row in zip(words, rows, strict=False)]
 
     def _converted(
         self, query: TextClause, parameters: Mapping[str, object], columns: Sequence[_Column], place: str

@@ -90,7 +90,7 @@ class SqlSourceReader:
         if kind != "dynamic":
             raise CrmError(f"crm.tables.marketing_list: the kind of {name!r} must be static or dynamic")
         sql = definition["query"]
-        relation = self._streams.query(sql if isinstance(sql, str) else "", f"the query of the marketing list {name!r}")
+        relation = self._streams.query(sql if isinstance(sql, str) else "", f"the marketing list {name!r}")
         return self._ids(relation, _entity_type(definition["entity_type"], f"the marketing list {name!r}"))
 
     def _members(self, list_id: object, name: str) -> Rows:
@@ -106,7 +106,7 @@ class SqlSourceReader:
     def _report(self, name: str) -> Rows:
         definition = self._definition("report", CONTRACT_COLUMNS["report"], name)
         view = str(definition["view_name"]).strip()
-        relation = self._streams.table(view, f"{view} (report {name!r})")
+        relation = self._streams.table(view, f"{view} (view_name of the report {name!r})")
         return self._ids(relation, _entity_type(definition["entity_type"], f"the report {name!r}"), own_columns=True)
 
     def _ids(self, relation: Relation, entity_type: EntityType, *, own_columns: bool = False) -> Rows:

@@ -70,10 +70,18 @@ class CopiedSmallCrm(SmallCrm):
 class MariaSmallCrm(CopiedSmallCrm):
     """A `SmallCrm` on MariaDB, read and written as the product does."""
 
+    columns: frozenset[str] = frozenset()
+
     @property
     def crm(self) -> Crm:
         """The CRM as the product reads it, with the words of `words`."""
         section = SqlSettings(url=SecretStr(self.url), consent_kinds=kind_settings(self.words))
         section = section.model_copy(update={"people_max_age": timedelta(0)})
         picks = ContractSource(self.url).all_picks() | self.wanted
-        return open_sql(section, CrmContext(CrmNeeds(picks, ALL_COLUMNS), self.memory, self.folder))
+        return open_sql(section, CrmContext(CrmNeeds(picks, ALL_COLUMNS | self.columns), self.memory, self.folder))
+
+    def selected(
+        self, pick: Pick = EVERYBODY, opt_in_id: str = "news", columns: Sequence[str] = (), chunk_rows: int = 20_000
+    ) -> pd.DataFrame:
+        self.columns = frozenset(columns)
+        return super().selected(pick, opt_in_id, columns, chunk_rows)

@@ -1,0 +1,89 @@
+"""Days with a SuiteCRM in MariaDB: its own consents count, and its own flags are written."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from campaign_sync_tests.crm.test_suitecrm import CONFIRMED, SuiteCrm
+from campaign_sync_tests.installation import Installation
+from campaign_sync_tests.test_cli import campaign_sync
+
+PEOPLE = {
+    "anna@example.org": {"confirm_opt_in": "confirmed-opt-in", "confirm_opt_in_date": CONFIRMED.replace(tzinfo=None)},
+    "Ben.Müller@example.org": {"confirm_opt_in": "opt-in"},
+    "ben.muller@example.org": {"confirm_opt_in": "opt-in"},
+    "left@example.org": {"confirm_opt_in": "opt-in", "opt_out": 1},
+    "neither@example.org": {},
+}
+
+
+@pytest.fixture
+def suite(installation: Installation, mariadb_url: str) -> SuiteCrm:
+    """Give the installation a SuiteCRM with the target list `Newsletter Nord`."""
+    opt_ins = {"newsletter-nord": {"mandator": "nord", "description": "Newsletter"}}
+    suite = SuiteCrm(mariadb_url, opt_ins=opt_ins)
+    news = suite.add("prospect_lists", name="Newsletter Nord", list_type="default")
+    for email, values in PEOPLE.items():
+        record = suite.person("contacts", email, of_address=values)
+        suite.add("prospect_lists_prospects", prospect_list_id=news, related_id=record, related_type="Contacts")
+    installation.settings["crm"] = {
+        "url": mariadb_url,
+        "preset": "suitecrm",
+        "opt_ins": opt_ins,
+        "people_max_age": "1s",
+    }
+    del installation.settings["mandators"]["sued"]
+    newsletter = installation.list_settings()
+    newsletter["attributes"] = {"Vorname": "first_name", "Ort": "primary_address_city"}
+    newsletter["limits"] = {"max_shrink": 1, "max_growth": 10}
+    installation.settings["mandators"]["nord"]["lists"] = {"newsletter": newsletter}
+    return suite
+
+
+def test_the_crms_own_opt_outs_and_the_vendors_unsubscribes_keep_people_out(
+    installation: Installation, suite: SuiteCrm
+) -> None:
+    installation.day()
+    assert installation.addresses() == ["anna@example.org", "ben.muller@example.org", "ben.müller@example.org"]
+
+    suite.run("UPDATE email_addresses SET opt_out = 1 WHERE email_address = 'anna@example.org'")
+    installation.leave("ben.müller@example.org")
+    installation.day()
+    assert installation.addresses() == ["ben.muller@example.org"]
+    assert suite.flags("opt_out") == {
+        "anna@example.org": 1,
+        "Ben.Müller@example.org": 1,
+        "ben.muller@example.org": 0,
+        "left@example.org": 1,
+        "neither@example.org": 0,
+    }
+
+    # An opt-out that is taken back without a date counts for nothing, a later confirmation does.
+    suite.run("UPDATE email_addresses SET opt_out = 0")
+    now = datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=2)
+    suite.run(
+        "UPDATE email_addresses SET confirm_opt_in = 'confirmed-opt-in', confirm_opt_in_date = :at "
+        "WHERE email_address = 'anna@example.org'",
+        at=now,
+    )
+    installation.day()
+    assert installation.addresses() == ["anna@example.org", "ben.muller@example.org"]
+
+
+def test_check_shows_what_the_mapping_reads_and_nothing_of_the_people(
+    installation: Installation, suite: SuiteCrm
+) -> None:
+    assert installation.configuration
+    done = campaign_sync(installation.folder, "check")
+    shown = " ".join(done.stdout.split())
+    assert done.returncode == 0, done.stdout + done.stderr
+    for part in (
+        "crm.tables.contact",
+        "5 rows; row 1 has id, email, first_name",
+        "2 granted, 1 confirmed, 1 withdrawn; row 1 has address, kind",
+        "crm.tables.marketing_list_member",
+        "names 5, 3 of them with newsletter-nord",
+    ):
+        assert part in shown
+    assert "example.org" not in shown
+    assert "Jürgen" not in shown

@@ -176,7 +176,8 @@ def test_attributes_may_use_every_column_of_the_entity_as_text(small: SmallCrm) 
     people = small.selected(columns=["vip", "first_name", "points", "customer_since", "city", "email"])
     assert list(people.columns) == [*SELECTION_COLUMNS, "vip", "first_name", "points", "customer_since", "city"]
     row = people.iloc[0]
-    assert row[["vip", "first_name", "points"]].tolist() == ["true", "Jörg", "1200"]
+    vip = "1" if small.url.startswith("mariadb") else "true"  # where a truth value is a number
+    assert row[["vip", "first_name", "points"]].tolist() == [vip, "Jörg", "1200"]
     assert row["customer_since"] == "2020-02-29T13:45:00+00:00"
     assert people["city"].isna().all()
     assert str(people["consent_at"].dtype) == "datetime64[us, UTC]"

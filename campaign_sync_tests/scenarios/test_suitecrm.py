@@ -8,7 +8,7 @@ from campaign_sync_tests.crm.test_suitecrm import CONFIRMED, SuiteCrm
 from campaign_sync_tests.installation import Installation
 from campaign_sync_tests.test_cli import campaign_sync
 
-PEOPLE = {
+PEOPLE: dict[str, dict[str, object]] = {
     "anna@example.org": {"confirm_opt_in": "confirmed-opt-in", "confirm_opt_in_date": CONFIRMED.replace(tzinfo=None)},
     "Ben.Müller@example.org": {"confirm_opt_in": "opt-in"},
     "ben.muller@example.org": {"confirm_opt_in": "opt-in"},

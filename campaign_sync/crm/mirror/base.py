@@ -163,16 +163,20 @@ class Base:
 
     def _load_picks(self, connection: sqlite3.Connection, reader: SourceReader) -> bool:
         """Load all picks, and return whether the CRM didn't yield one. That stops only the lists that name it."""
-        connection.execute("CREATE TABLE pick (digest TEXT PRIMARY KEY, number INTEGER, problem TEXT)")
+        connection.execute(
+            "CREATE TABLE pick (digest TEXT PRIMARY KEY, number INTEGER, problem TEXT, entity_type TEXT)"
+        )
         lacks_picks = False
         for number, pick in enumerate(loaded_picks(self.needs)):
+            problem, entity_type = None, pick.entity_type
             try:
-                problem = None
-                _load_pick(connection, reader, pick, pick_table(number))
+                entity_type = _load_pick(connection, reader, pick, pick_table(number)) or entity_type
             except CrmError as error:
                 problem, lacks_picks = str(error), True
                 connection.execute(f"DROP TABLE IF EXISTS {pick_table(number)}")
-            connection.execute("INSERT INTO pick VALUES (?, ?, ?)", (pick_digest(pick), number, problem))
+            connection.execute(
+                "INSERT INTO pick VALUES (?, ?, ?, ?)", (pick_digest(pick), number, problem, entity_type)
+            )
         return lacks_picks
 
 
@@ -207,11 +211,13 @@ def prepare_for_loading(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA cache_size=-65536")
 
 
-def _load_pick(connection: sqlite3.Connection, reader: SourceReader, pick: Pick, table: str) -> None:
+def _load_pick(connection: sqlite3.Connection, reader: SourceReader, pick: Pick, table: str) -> EntityType | None:
+    """Load the members of a pick, and return their only possible type; None if there are several."""
     rows, title = reader.pick(pick), f"the {pick_title(pick)}"
     require_columns(rows, MEMBER_COLUMNS, title)
     load_table(connection, table, rows, title)
     connection.execute(f"CREATE INDEX {quoted(f'{table}_member')} ON {quoted(table)} (entity_type, entity_id)")
+    return rows.entity_type
 
 
 def _load_people(connection: sqlite3.Connection, reader: SourceReader) -> None:

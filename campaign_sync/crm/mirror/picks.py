@@ -12,7 +12,7 @@ from campaign_sync.crm.sql.picks import PeopleOfType, PickedPeople, PickReader, 
 from campaign_sync.crm.sql.reader import SqlReader
 from campaign_sync.domain.entity import EntityType
 
-_PICK = table("pick", *map(column, ("digest", "number", "problem")))
+_PICK = table("pick", *map(column, ("digest", "number", "problem", "entity_type")))
 
 
 class CopiedPicks:
@@ -34,31 +34,31 @@ class CopiedPicks:
         if pick.kind == "filter":
             return PickReader(self._reader).find(pick)
         title = pick_title(pick)
-        query = select(_PICK.c.number, _PICK.c.problem).where(_PICK.c.digest == pick_digest(pick))
-        for number, problem in self._reader.rows(query, f"looking for the {title}"):
-            if problem is not None:
-                raise CrmError(problem)
-            return self._people(pick, self._reader.table(pick_table(number)))
+        query = select(_PICK).where(_PICK.c.digest == pick_digest(pick))
+        for row in self._reader.rows(query, f"looking for the {title}"):
+            if row.problem is not None:
+                raise CrmError(row.problem)
+            return self._people(title, self._reader.table(pick_table(row.number)), entity_type_of(row.entity_type))
         raise CrmError(f"the local copy of the CRM doesn't have the {title}: no list of the configuration names it")
 
-    def _people(self, pick: Pick, members: FromClause) -> PickedPeople:
+    def _people(self, title: str, members: FromClause, only: EntityType | None) -> PickedPeople:
         kind = members.c.entity_type
-        stored = self._reader.rows(select(kind).distinct(), f"reading the {pick_title(pick)}")
+        stored = self._reader.rows(select(kind).distinct(), f"reading the {title}")
         by_type: dict[EntityType | None, list[Any]] = {}
         for (raw,) in stored:
             by_type.setdefault(entity_type_of(raw), []).append(raw)
         types = [entity_type for entity_type in EntityType if entity_type in by_type]
         people = [
             self._of_type(entity_type, members, by_type.get(entity_type, []))
-            for entity_type in types or self._possible_types(pick)
+            for entity_type in types or self._possible_types(only)
         ]
         unmatched = select(kind, members.c.entity_id).where(is_one_of(kind, by_type.get(None, [])))
         return PickedPeople(people, unmatched.order_by(kind, members.c.entity_id) if None in by_type else None)
 
-    def _possible_types(self, pick: Pick) -> list[EntityType]:
+    def _possible_types(self, only: EntityType | None) -> list[EntityType]:
         """Return the types whose columns a pick without members offers."""
-        if pick.entity_type is not None:
-            return [pick.entity_type]
+        if only is not None:
+            return [only]
         return [
             entity_type
             for entity_type in EntityType

@@ -37,6 +37,8 @@ class SourceRows:
     """Values are text, bytes (text that isn't UTF-8), numbers, truth values, dates, times or None."""
     expected: Callable[[], int]
     """Returns how many rows there are in all, by the source's own count; called after the last chunk."""
+    entity_type: EntityType | None = None
+    """Of a pick: the only type that members can have, so that the columns of an empty one are known; None for any."""
 
 
 class SourceReader(Protocol):

@@ -1,5 +1,6 @@
 """Small sources of copies: the contract's tables of a real database, and lists in memory that can fail on demand."""
 
+import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from campaign_sync.crm.sql.reader import SqlReader
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.response import Response
+
+_TIMES = ("occurred_at", "bounced_at")
 
 Rows = Sequence[Sequence[object]]
 
@@ -56,7 +59,8 @@ class ContractReader:
         ]
         if picked.unmatched is not None:
             rows += self._all(picked.unmatched, pick)
-        return source_rows((*MEMBER_COLUMNS, *own), rows)
+        only = picked.people[0].entity_type if len(picked.people) == 1 else None
+        return dataclasses.replace(source_rows((*MEMBER_COLUMNS, *own), rows), entity_type=only)
 
     def people(self, entity_type: EntityType) -> SourceRows:
         return self._table(entity_type.value)
@@ -79,7 +83,8 @@ class ContractReader:
     def _table(self, name: str, columns: Sequence[str] = ()) -> SourceRows:
         table = self._reader.table(name)
         names = columns or table.c.keys()
-        return source_rows(names, self._all(select(*[table.c[column] for column in names])))
+        read = [self._reader.moment(table.c[name]) if name in _TIMES else table.c[name] for name in names]
+        return source_rows(names, self._all(select(*read)))
 
     def _all(self, query: Select[Any], pick: Pick | None = None) -> list[Sequence[object]]:
         doing = f"reading the {pick_title(pick)}" if pick else "reading"

@@ -157,6 +157,12 @@ class CrmSnapshot(Protocol):
             CrmError: the CRM has no such opt-in.
         """
 
+    def newest_consent_change(self, opt_in_id: str) -> datetime | None:
+        """Return the time of the newest event for this opt-in that can't be from us; None if there is none.
+
+        That is a grant, or an event whose source is known and not the vendor. Future times don't count.
+        """
+
     def consenting(self, opt_in_id: str) -> Iterator[tuple[str, str, datetime]]:
         """Return everybody with an address whose consent for this opt-in is granted now, by the rule of `select`.
 

@@ -1,12 +1,13 @@
 """The checks of the asset `suppression_state`: their descriptions and their results."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
+from campaign_sync.domain.consent_activity import ConsentActivity, activity_text
 from campaign_sync.domain.feedback import READER_KINDS, FeedbackKind
 from campaign_sync.domain.feedback_age import Freshness, FreshnessStatus, format_duration
 from campaign_sync.domain.outdated_unsubscribes import OutdatedUnsubscribes
@@ -46,6 +47,10 @@ CHECKS = {
     "propagation": (
         "within 24 hours of an opt-out it is in the CRM, and the person is in no list any more.",
         "have feedback imported more often (feedback.schedule), and check whether a list wasn't replaced for days.",
+    ),
+    "consent_changes": (
+        "consents in the CRM have changed lately, measured by how often they do.",
+        "check whether the forms and loads that bring consents and withdrawals into the CRM still work.",
     ),
     "attributed": (
         "unsubscribes name an opt-in that the CRM knows, so that no other consent is withdrawn.",
@@ -176,6 +181,16 @@ def check_propagation(key: dg.AssetKey, delays: Delays | None) -> dg.AssetCheckR
     advice = "; importing feedback hourly (feedback.schedule) shortens the way to the CRM" if late else ""
     metadata = {"opt-outs": delays.count, **delay_metadata("opt-out to absence", delays)}
     return _result(key, "propagation", not late, summary + advice, metadata, _WARN)
+
+
+def check_consent_changes(key: dg.AssetKey, activity: ConsentActivity, now: datetime) -> dg.AssetCheckResult:
+    """Return a warning if no consent has changed in the CRM for unusually long."""
+    silent = activity.is_silent(now)
+    summary = activity_text(activity, now)
+    if silent:
+        summary += "; check whether consents and withdrawals still reach the CRM: people who opt out may not be in it"
+    metadata = {"hours since the newest change": hours(activity.silence(now))}
+    return _result(key, "consent_changes", not silent, summary, metadata, _WARN)
 
 
 def delay_metadata(name: str, delays: Delays | None) -> dict[str, float]:

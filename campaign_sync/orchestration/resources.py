@@ -70,7 +70,8 @@ class Resources:
         Raises:
             CrmError: it doesn't answer, or lacks tables or columns that the product needs.
         """
-        crm = open_crm(self._configuration, self.state.consent_memory())
+        accepts = self._configuration.crm.undated_regrant == "accept"
+        crm = open_crm(self._configuration, self.state.consent_memory(accept_undated=accepts))
         crm.check()  # not for its finished exports: without them a day only starts later
         return crm
 

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from campaign_sync.domain.pseudonym import Pseudonyms
 from campaign_sync.storage.blocklist import BlockedAddresses
+from campaign_sync.storage.consent_activities import ConsentActivities
 from campaign_sync.storage.consent_memory import RememberedConsents
 from campaign_sync.storage.consent_observations import ConsentObservations
 from campaign_sync.storage.crm_write_backs import WriteBacks
@@ -49,6 +50,7 @@ class State:
         self.unsubscribed_recipients = UnsubscribedRecipients(self._engine)
         self.list_unsubscribes = ListUnsubscribes(self._engine)
         self.known_withdrawals = KnownWithdrawals(self._engine)
+        self.consent_activities = ConsentActivities(self._engine)
         self.consent_observations = ConsentObservations(self._engine)
         self.snapshots = Snapshots(self._engine)
         self.replacement_history = ReplacementHistory(self._engine)

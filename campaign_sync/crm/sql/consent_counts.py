@@ -1,17 +1,21 @@
 """How well the consent events of an opt-in are understood, as counts."""
 
 from collections import Counter
+from datetime import datetime, timedelta
 
 import numpy as np
-from sqlalchemy import ColumnElement, DateTime, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, DateTime, Text, and_, func, literal_column, not_, or_, select, type_coerce
 
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql.consent_table import UNKNOWN_OPT_IN, ConsentTable, entity_type_of, is_one_of
-from campaign_sync.domain.consent import GRANTING, ConsentEventCounts, ConsentKind, normalize_word
+from campaign_sync.domain.consent import GRANTING, VENDOR_SOURCE_PREFIX, ConsentEventCounts, ConsentKind, normalize_word
 from campaign_sync.domain.entity import EntityType
-from campaign_sync.domain.instant import parse_instants
+from campaign_sync.domain.instant import CLOCK_TOLERANCE, parse_instant, parse_instants
 
 _COUNTING = "counting consent_event"
+
+_NEWEST = 200
+"""How many of the newest events are read; times of the next day are among them."""
 
 
 def count_events(table: ConsentTable, opt_in_id: str) -> ConsentEventCounts:
@@ -29,6 +33,34 @@ def count_events(table: ConsentTable, opt_in_id: str) -> ConsentEventCounts:
     rows = _row_count(table, concerned, _COUNTING)
     undated = _undated_grants(table, concerned)
     return ConsentEventCounts(rows, 0, {"occurred_at": undated} if undated else {})
+
+
+def newest_change(table: ConsentTable, opt_in_id: str) -> datetime | None:
+    """Return the time of the newest event of an opt-in that can't be from us. See `CrmSnapshot.newest_consent_change`.
+
+    The database orders the events: among times as text in several forms, the newest may be missed.
+    """
+    stored, source = table.source.c.occurred_at, table.source.c.source
+    granting = [raw for raw, kind in table.spellings.kinds.items() if kind in GRANTING]
+    from_elsewhere = and_(source.is_not(None), not_(source.like(f"{VENDOR_SOURCE_PREFIX}%")))
+    latest = table.now + CLOCK_TOLERANCE
+    if isinstance(stored.type, DateTime):  # not on SQLite
+        until: ColumnElement[bool] = stored <= latest
+    else:
+        until = type_coerce(stored, Text) < f"{latest + timedelta(days=1):%Y-%m-%d}"
+    query = (
+        select(table.reader.moment(stored))
+        .where(
+            table.names_opt_in([table.unique_key(opt_in_id)]),
+            table.not_ignored,
+            or_(is_one_of(table.source.c.kind, granting), from_elsewhere),
+            until,
+        )
+        .order_by(stored.desc())
+        .limit(_NEWEST)
+    )
+    times = (parse_instant(row[0]) for row in table.reader.rows(query, "looking for the newest of consent_event"))
+    return max((moment for moment in times if moment is not None and moment <= latest), default=None)
 
 
 def _all_spelled_well(table: ConsentTable, key: str) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 from campaign_sync.crm.address_key import address_key, people_by_address
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
 from campaign_sync.crm.sql.chunks import by_type
-from campaign_sync.crm.sql.consent_counts import count_events
+from campaign_sync.crm.sql.consent_counts import count_events, newest_change
 from campaign_sync.crm.sql.consent_table import (
     EVENT_COLUMNS,
     ConsentTable,
@@ -171,6 +171,10 @@ class SqlSnapshot:
     def consent_rows(self, opt_in_id: str) -> ConsentEventCounts:
         """Return how well the consent events of an opt-in can be understood. See `CrmSnapshot.consent_rows`."""
         return count_events(self._table, opt_in_id)
+
+    def newest_consent_change(self, opt_in_id: str) -> datetime | None:
+        """Return the time of the newest event that isn't from us. See `CrmSnapshot.newest_consent_change`."""
+        return newest_change(self._table, opt_in_id)
 
     def entities_with(self, address: str) -> list[Entity]:
         """Return everybody with this address in any spelling. See `CrmSnapshot.entities_with`."""

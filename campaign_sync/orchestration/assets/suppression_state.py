@@ -10,6 +10,7 @@ from campaign_sync.domain.feedback import FeedbackKind
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.suppression import SuppressionKind
 from campaign_sync.feedback.blocklist_check import recheck_blocklist
+from campaign_sync.feedback.consent_silence import watch_consents
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.freshness import find_silent_readers, judge_age, vendor_time
 from campaign_sync.feedback.pending_feedback import PendingFeedback, read_pending
@@ -22,6 +23,7 @@ from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.feedback_checks import (
     CHECKS,
     check_attributed,
+    check_consent_changes,
     check_feedback_age,
     check_layout,
     check_matched,
@@ -102,6 +104,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
             accepted = _forget_accepted(state, context.run.run_id, mandator, settings)
             crm, utc_now = ports.crm_snapshot(mandator), datetime.now(UTC)
             frame = add_vanished(crm, state, mandator, opt_in_ids, current_suppression(crm, state, mandator), utc_now)
+            activity = watch_consents(crm, state, mandator, opt_in_ids, utc_now)
             outdated = count_outdated(state.write_backs.unsubscribes(mandator, begun), frame)
             now = vendor_time(feedback.files is not None, vendor)
             age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback_imports, now)
@@ -139,6 +142,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
                 check_feedback_age(key, age),
                 check_silence(key, silences),
                 check_propagation(key, to_absence),
+                check_consent_changes(key, activity, utc_now),
                 *([check_attributed(key, opt_in_readers, pending, written)] if opt_in_readers else []),
             ],
         )

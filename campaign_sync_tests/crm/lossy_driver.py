@@ -4,8 +4,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 from psycopg2 import extensions  # type: ignore[import-untyped]
+from pymysql.cursors import SSCursor  # type: ignore[import-untyped]
 from sqlalchemy import Engine, create_engine, event
 
 
@@ -56,8 +58,24 @@ def losing(query: str, *, part: int = 1) -> Iterator[_Loss]:
             rows = super().fetchmany(*arguments)
             return loss.after(self, rows) or (super().fetchmany(*arguments) if rows else [])
 
-    with _connecting_with(SqliteConnection, PostgresqlCursor):
+    with _connecting_with(SqliteConnection, PostgresqlCursor), _losing_of_mariadb(loss):
         yield loss
+
+
+@contextmanager
+def _losing_of_mariadb(loss: _Loss) -> Iterator[None]:
+    execute, fetchmany = SSCursor.execute, SSCursor.fetchmany
+
+    def executed(cursor: Any, query: str, args: Any = None) -> Any:
+        cursor.statement, cursor.parts = query, 0
+        return execute(cursor, query, args)
+
+    def fetched(cursor: Any, size: int | None = None) -> list[Any]:
+        rows = fetchmany(cursor, size)
+        return loss.after(cursor, rows) or (fetchmany(cursor, size) if rows else [])
+
+    with mock.patch.object(SSCursor, "execute", executed), mock.patch.object(SSCursor, "fetchmany", fetched):
+        yield
 
 
 @contextmanager

@@ -4,19 +4,24 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from itertools import count
+from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
 from sqlalchemy import Connection, Table, insert, select, text
 
+from campaign_sync.config import SqlSettings
+from campaign_sync.crm.mirror.adapter import MirrorCrm
 from campaign_sync.crm.port import Crm
 from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.adapter import SqlCrm
 from campaign_sync.crm.sql.engine import crm_engine
-from campaign_sync.crm.testing import OPT_INS, Capability, Consent, CrmUnderTest, Person
+from campaign_sync.crm.sql.source import SqlSource
+from campaign_sync.crm.testing import OPT_INS, Capability, Consent, CrmUnderTest, Person, crm_context
 from campaign_sync.domain.entity import Entity
 from campaign_sync_tests.crm.lossy_driver import cutting, losing
 
-_OUT_OF_REACH = "postgresql+psycopg2://reader@127.0.0.1:9/crm"
+_OUT_OF_REACH = {"postgresql": "postgresql+psycopg2://me@127.0.0.1:9/crm", "mariadb": "mariadb://me@127.0.0.1:9/crm"}
 """The port `discard`, on which no server listens."""
 
 _SELECTION = "ORDER BY picked.entity_id"
@@ -33,7 +38,8 @@ class ContractTables(CrmUnderTest):
         self.url = self._reachable = url
         self._engine = crm_engine(url)
         self._numbers = count()
-        if not self._is_sqlite:
+        self.dialect = self._engine.dialect.name
+        if self.dialect == "postgresql":
             self.capabilities |= {Capability.CUT}
         self._allow_anything()
         self._add(schema.opt_in, [asdict(opt_in) for opt_in in OPT_INS])
@@ -41,10 +47,6 @@ class ContractTables(CrmUnderTest):
         self.execute("CREATE TABLE visit (position INTEGER, entity_id TEXT, visits INTEGER)")
         self.execute("CREATE VIEW visitor AS SELECT entity_id, visits FROM visit")
         self._add(schema.report, [{"id": "v", "name": "Visitors", "entity_type": "contact", "view_name": "visitor"}])
-
-    @property
-    def _is_sqlite(self) -> bool:
-        return self._reachable.startswith("sqlite")
 
     def open(self) -> Crm:
         return SqlCrm(self.url)
@@ -113,7 +115,7 @@ class ContractTables(CrmUnderTest):
 
     @contextmanager
     def unreachable(self) -> Iterator[None]:
-        self.url = f"{self._reachable}.gone" if self._is_sqlite else _OUT_OF_REACH
+        self.url = _OUT_OF_REACH.get(self.dialect, f"{self._reachable}.gone")
         yield
         self.url = self._reachable
 
@@ -122,10 +124,12 @@ class ContractTables(CrmUnderTest):
 
     @contextmanager
     def refusing_writes(self, entities: Collection[Entity] = ()) -> Iterator[None]:
-        for statement in _REFUSAL_ON_SQLITE if self._is_sqlite else _REFUSAL_ON_POSTGRESQL:
-            self.execute(statement)
+        records = ", ".join(f"'{entity.entity_id}'" for entity in entities)
+        condition = f"NEW.entity_id IN ({records})" if records else "1 = 1"
+        for statement in _REFUSALS[self.dialect]:
+            self.execute(statement.format(condition=condition))
         yield
-        self.execute(f"DROP TRIGGER refusal{'' if self._is_sqlite else ' ON consent_event'}")
+        self.execute(f"DROP TRIGGER refusal{' ON consent_event' if self.dialect == 'postgresql' else ''}")
 
     def execute(self, statement: str) -> None:
         """Execute a statement in the database."""
@@ -138,12 +142,13 @@ class ContractTables(CrmUnderTest):
                 connection.execute(insert(table), rows)
 
     def _allow_anything(self) -> None:
-        if self._is_sqlite:
+        if self.dialect == "sqlite":
             with self._engine.begin() as connection:
                 _without_constraints(connection)
-            return
-        for column in ("entity_type", "entity_id", "opt_in_id", "kind", "occurred_at"):
-            self.execute(f"ALTER TABLE consent_event ALTER COLUMN {column} DROP NOT NULL")
+        elif self.dialect == "mariadb":
+            self.execute("ALTER TABLE consent_event MODIFY occurred_at DATETIME(6) NULL")
+        else:
+            self.execute("ALTER TABLE consent_event ALTER COLUMN occurred_at DROP NOT NULL")
 
 
 def _without_constraints(connection: Connection) -> None:
@@ -157,13 +162,40 @@ def _without_constraints(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
-_REFUSAL_ON_SQLITE = (
-    "CREATE TRIGGER refusal BEFORE INSERT ON consent_event BEGIN SELECT RAISE(ABORT, 'anna@example.org'); END",
-)
+_BEFORE = "CREATE TRIGGER refusal BEFORE INSERT ON consent_event"
 
-_FUNCTION = "$$ BEGIN RAISE EXCEPTION 'anna@example.org'; END $$ LANGUAGE plpgsql"
+_RAISE = "RAISE check_violation USING MESSAGE = 'anna@example.org'"
 
-_REFUSAL_ON_POSTGRESQL = (
-    f"CREATE OR REPLACE FUNCTION refuse() RETURNS trigger AS {_FUNCTION}",
-    "CREATE TRIGGER refusal BEFORE INSERT ON consent_event FOR EACH ROW EXECUTE FUNCTION refuse()",
-)
+_SIGNAL = "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'anna@example.org'"
+
+_REFUSALS = {
+    "sqlite": [f"{_BEFORE} WHEN {{condition}} BEGIN SELECT RAISE(ABORT, 'anna@example.org'); END"],
+    "postgresql": [
+        f"CREATE OR REPLACE FUNCTION refuse() RETURNS trigger AS $$ BEGIN {_RAISE}; END $$ LANGUAGE plpgsql",
+        f"{_BEFORE} FOR EACH ROW WHEN ({{condition}}) EXECUTE FUNCTION refuse()",
+    ],
+    "mariadb": [f"{_BEFORE} FOR EACH ROW IF {{condition}} THEN {_SIGNAL}; END IF"],
+}
+
+
+class CopiedTables(ContractTables):
+    """The same tables, read from a copy."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        super().__init__(url)
+        self._folder = folder
+        self.capabilities |= {Capability.REFUSES_SOME}
+
+    def open(self) -> Crm:
+        settings = SqlSettings.model_validate({"url": SecretStr(self.url)})
+        return MirrorCrm(SqlSource(settings), settings, crm_context(self._folder), "contract tables")
+
+    def losing_rows(self) -> AbstractContextManager[object]:
+        return losing(self._people)
+
+    def cut(self) -> AbstractContextManager[object]:
+        return cutting(self._people, self._reachable)
+
+    @property
+    def _people(self) -> str:
+        return f"{self._engine.dialect.identifier_preparer.quote_identifier('contact')} AS crm_rows"

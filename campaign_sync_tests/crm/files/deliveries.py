@@ -52,7 +52,7 @@ TABLES: dict[str, Table] = {
 }
 
 
-def settings(url: object, **changes: Any) -> FilesSettings:
+def settings(url: object, /, **changes: Any) -> FilesSettings:
     tables: dict[str, dict[str, Any]] = {name: {} for name in TABLES if not name.startswith("report_")}
     section = {"url": str(url), "write_back": f"{url}/in", "tables": tables} | changes
     return FilesSettings.model_validate(section)

@@ -87,6 +87,9 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings) 
         findings.add("crm", True, "the CRM answers and has the contract's tables")
         crm_answers = True
         _check_tables(configuration, findings)
+        if times := ports.crm_snapshot(next(iter(configuration.mandators))).copy_times:
+            summary = f"its people and lists are of {_utc(times.people)}, its consents of {_utc(times.consents)}"
+            findings.add("crm", True, summary)
     for mandator, mandator_settings in configuration.mandators.items():
         place = f"mandators.{mandator}"
         lists = [list_settings(configuration, mandator, name) for name in mandator_settings.lists]
@@ -115,6 +118,10 @@ def _check_tables(configuration: Configuration, findings: _Findings) -> None:
     if isinstance(configuration.crm, SqlSettings) and is_copied(configuration.crm):
         for sample in sample_tables(configuration.crm, crm_needs(configuration)):
             findings.add(sample.place, True if sample.is_understood else None, sample.summary)
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _check_storage(configuration: Configuration, findings: _Findings) -> bool:

@@ -101,8 +101,22 @@ def ignore_written(_: Sequence[CrmEntry]) -> None:
     """Do nothing: the `OnWritten` of callers that need no report."""
 
 
+@dataclass(frozen=True)
+class CopyTimes:
+    """The moments that a copy of the CRM shows, UTC."""
+
+    people: datetime
+    """That of people, marketing lists and reports."""
+    consents: datetime
+    """That of consents and bounces."""
+
+
 class CrmSnapshot(Protocol):
     """The CRM as it was at one moment; everything read from it agrees with everything else."""
+
+    @property
+    def copy_times(self) -> CopyTimes | None:
+        """The moments that are shown by a copy or a delivery; None where the CRM itself is read."""
 
     def opt_in(self, opt_in_id: str) -> OptIn | None:
         """Return the definition of an opt-in; None where the CRM has none.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 
+from campaign_sync.crm.port import CopyTimes
 from campaign_sync.domain.checks import LIST_PREFIX, CheckOutcome
 from campaign_sync.domain.printable_text import printable
 from campaign_sync.domain.pseudonym import Pseudonyms
@@ -75,6 +76,16 @@ def pick_metadata(settings: ListSettings) -> dict[str, str]:
     pick = settings.pick
     selected = {pick.kind: pick.name if pick.kind in ("marketing_list", "report") else pick.title}
     return selected | ({"excluded": settings.exclusion_titles} if settings.exclusions else {})
+
+
+def copy_metadata(times: CopyTimes | None) -> dict[str, dg.TimestampMetadataValue]:
+    """Return of when the data are, where a copy or a delivery of the CRM was read; nothing where the CRM itself was."""
+    if times is None:
+        return {}
+    return {
+        "people of": dg.MetadataValue.timestamp(times.people),
+        "consents of": dg.MetadataValue.timestamp(times.consents),
+    }
 
 
 def column_schema(rows: pd.DataFrame, descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:

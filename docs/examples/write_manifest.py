@@ -23,7 +23,8 @@ def write_manifest(folder: Path, delimiter: str = ",", encoding: str = "utf-8") 
     oldest = min(file.stat().st_mtime for file in folder.glob("*.csv"))
     files = {file.name: described(file, delimiter, encoding) for file in sorted(folder.glob("*.csv"))}
     unfinished = folder / "manifest.json.part"
-    unfinished.write_text(json.dumps({"delivered_at": datetime.fromtimestamp(oldest, UTC).isoformat(), "files": files}, indent=2))
+    delivered_at = datetime.fromtimestamp(oldest, UTC).isoformat()
+    unfinished.write_text(json.dumps({"delivered_at": delivered_at, "files": files}, indent=2))
     unfinished.replace(folder / "manifest.json")
 
 

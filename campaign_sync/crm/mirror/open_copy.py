@@ -15,9 +15,23 @@ from campaign_sync.crm.mirror.loading import copy_errors, quoted
 from campaign_sync.crm.mirror.memory import ConsentMemory
 from campaign_sync.crm.mirror.picks import CopiedPicks
 from campaign_sync.crm.mirror.unshown import UnshownFeedback
+from campaign_sync.crm.port import CopyTimes
 from campaign_sync.crm.sql.crm_snapshot import FrozenSnapshot
 from campaign_sync.crm.sql.engine import crm_errors, stored_text
 from campaign_sync.domain.consent import ConsentWords, OptIn
+
+
+class CopiedSnapshot(FrozenSnapshot):
+    """Reads a copy, and says of when it is."""
+
+    def __init__(self, connection: Connection, words: ConsentWords, copy_times: CopyTimes) -> None:
+        super().__init__(connection, words, CopiedPicks)
+        self._copy_times = copy_times
+
+    @property
+    def copy_times(self) -> CopyTimes:
+        """Return the moments that the copy shows. See `CrmSnapshot.copy_times`."""
+        return self._copy_times
 
 
 @dataclass(frozen=True)
@@ -69,7 +83,7 @@ class Copies:
                 with crm_errors(connection.engine, "adding what the CRM doesn't show yet"):
                     UnshownFeedback(connection, self.words, self.memory, now).add(opt_in_ids)
                     connection.exec_driver_sql("PRAGMA query_only=ON")
-                snapshot = FrozenSnapshot(connection, self.words, CopiedPicks)
+                snapshot = CopiedSnapshot(connection, self.words, CopyTimes(facts.as_of, consents_as_of))
                 yield OpenCopy(connection, snapshot, now, facts.as_of, consents_as_of)
 
 

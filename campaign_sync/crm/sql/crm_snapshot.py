@@ -10,7 +10,7 @@ import pandas as pd
 from sqlalchemy import Connection, select
 
 from campaign_sync.crm.address_key import address_key, people_by_address
-from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
+from campaign_sync.crm.port import SELECTION_COLUMNS, CopyTimes, CrmError, Pick
 from campaign_sync.crm.sql.chunks import by_type
 from campaign_sync.crm.sql.consent_counts import count_events, newest_change
 from campaign_sync.crm.sql.consent_table import (
@@ -82,6 +82,11 @@ class SqlSnapshot:
         self._table = ConsentTable(self._reader, words, datetime.now(UTC))
         self._consents = ConsentReader(self._table)
         self._picks = picks(self._reader)
+
+    @property
+    def copy_times(self) -> CopyTimes | None:
+        """Return None: the CRM itself is read. See `CrmSnapshot.copy_times`."""
+        return None
 
     def opt_in(self, opt_in_id: str) -> OptIn | None:
         """Return the definition of an opt-in; None where the CRM has none. See `CrmSnapshot.opt_in`."""

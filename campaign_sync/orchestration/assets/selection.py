@@ -16,7 +16,14 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.io_manager import FRAME, FrameHandover
-from campaign_sync.orchestration.metadata import Materialized, check_result, column_schema, pick_metadata, reasons
+from campaign_sync.orchestration.metadata import (
+    Materialized,
+    check_result,
+    column_schema,
+    copy_metadata,
+    pick_metadata,
+    reasons,
+)
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.list_settings import ListSettings
@@ -107,6 +114,7 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
                 "selected": len(split.rows),
                 **({"in exclusions": len(excluded.records)} if settings.exclusions else {}),
                 "seconds": attempt.seconds,
+                **copy_metadata(crm.copy_times),
                 **reasons(split.rejections),
                 **{
                     f"selected: {entity_type}": int(count)

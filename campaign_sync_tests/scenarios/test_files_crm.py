@@ -65,11 +65,11 @@ def _text(value: object) -> str:
 
 def withdrawals(outbox: Path) -> list[str]:
     """Return whom the files of withdrawals are about."""
-    found: list[str] = []
+    entity_ids: list[str] = []
     for file in sorted((outbox / "in").glob("withdrawals_*.csv")):
         with file.open(encoding="utf-8", newline="") as stream:
-            found += [row["entity_id"] for row in csv.DictReader(stream)]
-    return found
+            entity_ids += [row["entity_id"] for row in csv.DictReader(stream)]
+    return entity_ids
 
 
 def test_a_delivery_fills_the_list_and_feedback_comes_back_as_a_file(installation: Installation, outbox: Path) -> None:

@@ -8,11 +8,10 @@ from datetime import datetime
 from campaign_sync.config.crm import CrmSettings
 from campaign_sync.crm.adapter import CrmContext
 from campaign_sync.crm.mirror.base import Base
-from campaign_sync.crm.mirror.open_copy import Copies
+from campaign_sync.crm.mirror.open_copy import CopiedSnapshot, Copies
 from campaign_sync.crm.mirror.source import Source
 from campaign_sync.crm.mirror.write_back import FeedbackWriter
 from campaign_sync.crm.port import OnWritten, RecordedResponses, WriteBack, ignore_written
-from campaign_sync.crm.sql.crm_snapshot import SqlSnapshot
 from campaign_sync.domain.feedback import Bounce, Unsubscribe
 from campaign_sync.domain.response import Response
 
@@ -40,7 +39,7 @@ class MirrorCrm:
         self._source.check(exports=exports)
 
     @contextmanager
-    def snapshot(self, opt_in_ids: Collection[str] | None = None) -> Iterator[SqlSnapshot]:
+    def snapshot(self, opt_in_ids: Collection[str] | None = None) -> Iterator[CopiedSnapshot]:
         """Open a view of people at most `people_max_age` old, and of the consents of now. See `Crm.snapshot`."""
         with self._copies.open(opt_in_ids) as copy:
             yield copy.snapshot

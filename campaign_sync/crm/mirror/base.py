@@ -5,7 +5,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -113,7 +113,9 @@ class Base:
         """
         facts = self._attach_usable(connection)
         if facts is None:
-            with copy_errors("locking the folder"), folder_lock(self.folder):
+            with ExitStack() as stack:
+                with copy_errors("locking the folder"):
+                    stack.enter_context(folder_lock(self.folder))
                 facts = self._attach_usable(connection) or self._build_and_attach(connection)
         return facts
 
@@ -134,9 +136,11 @@ class Base:
             leftover.unlink(missing_ok=True)
         unfinished = self.folder / f".{FILE}.{uuid4().hex}.part"
         try:
-            with copy_errors("copying people"):
+            with copy_errors("creating a file"):
                 create_private_file(unfinished)
+            with copy_errors("copying people", (sqlite3.Error,)):
                 self._build(unfinished)
+            with copy_errors("completing a file"):
                 _sync(unfinished)
                 unfinished.replace(self.file)
                 _sync(self.folder)

@@ -95,7 +95,7 @@ class ConsentLoader:
 
         Args:
             reader: yields the rows.
-            opt_in_ids: the opt-ins whose consents are needed; all if None.
+            opt_in_ids: the opt-ins whose consents are needed; all if None. If there are none, no consents are read.
 
         Raises:
             CrmError: not all rows came, or they contradict themselves.
@@ -105,7 +105,7 @@ class ConsentLoader:
         wanted = None if opt_in_ids is None else frozenset(map(normalize_word, opt_in_ids))
         self._load_events(reader, opt_in_ids, _Relevant(frozenset(definitions), wanted))
         states = StateTable(self.connection, self.words, definitions, wanted)
-        rows = reader.consent_states(opt_in_ids)
+        rows = None if wanted == frozenset() else reader.consent_states(opt_in_ids)
         if rows is not None:
             states.load(rows)
         self._load_bounces(reader)
@@ -134,7 +134,7 @@ class ConsentLoader:
 
     def _load_events(self, reader: SourceReader, opt_in_ids: Collection[str] | None, relevant: "_Relevant") -> None:
         create_table(self.connection, "consent_event", COPIED_EVENT_COLUMNS)
-        rows = reader.consent_events(opt_in_ids)
+        rows = None if relevant.wanted == frozenset() else reader.consent_events(opt_in_ids)
         if rows is None:
             return
         require_columns(rows, EVENT_COLUMNS, "consent_event")

@@ -121,10 +121,15 @@ def quoted(name: str) -> str:
 
 
 @contextmanager
-def copy_errors(doing: str) -> Iterator[None]:
-    """Turn errors of the copy's files into CrmErrors, without personal data."""
+def copy_errors(doing: str, kinds: tuple[type[Exception], ...] = (sqlite3.Error, OSError)) -> Iterator[None]:
+    """Turn errors of the copy's files into CrmErrors, without personal data.
+
+    Args:
+        doing: what failed, for messages.
+        kinds: the errors; where a source is read as well, only those of SQLite are the copy's.
+    """
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except kinds as error:
         helps = remedy(error) or getattr(error, "strerror", None) or type(error).__name__
         raise CrmError(f"{doing} failed in the local copy of the CRM (storage.crm_copies): {helps}") from None

@@ -39,13 +39,9 @@ class OpenCopy:
     """A copy of the CRM as it was at one moment."""
 
     connection: Connection
-    snapshot: FrozenSnapshot
+    snapshot: CopiedSnapshot
     now: datetime
     """When it was opened."""
-    people_as_of: datetime
-    """The moment that people and picks show, by the source."""
-    consents_as_of: datetime
-    """The moment that consents and bounces show."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ class Copies:
             facts = self.base.attach(database)
             now = datetime.now(UTC)
             # Consents are read after the people: an earlier read could lack the withdrawal of a person who is new.
-            with copy_errors("copying consents"), self.base.source.read(self.base.needs) as reader:
+            with copy_errors("copying consents", (sqlite3.Error,)), self.base.source.read(self.base.needs) as reader:
                 ConsentLoader(database, self.words, self.opt_ins, self.memory, now).load(reader, opt_in_ids)
                 consents_as_of = reader.as_of
             with _connected(database, self.base.file) as connection:
@@ -84,7 +80,7 @@ class Copies:
                     UnshownFeedback(connection, self.words, self.memory, now).add(opt_in_ids)
                     connection.exec_driver_sql("PRAGMA query_only=ON")
                 snapshot = CopiedSnapshot(connection, self.words, CopyTimes(facts.as_of, consents_as_of))
-                yield OpenCopy(connection, snapshot, now, facts.as_of, consents_as_of)
+                yield OpenCopy(connection, snapshot, now)
 
 
 @contextmanager

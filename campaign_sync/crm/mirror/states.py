@@ -2,8 +2,9 @@
 
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.crm.mirror.loading import complete_columns, create_table, insert_rows, require_columns
@@ -15,8 +16,10 @@ from campaign_sync.crm.sql.consent_table import entity_type_of
 from campaign_sync.domain.consent import GRANTING, ConsentKind, ConsentWords, OptIn, normalize_word
 from campaign_sync.domain.consent_state import ADDRESS_PREFIX, ConsentState, StateEvent
 from campaign_sync.domain.entity import EntityType
-from campaign_sync.domain.instant import parse_instant
+from campaign_sync.domain.instant import as_datetime, parse_instants
 from campaign_sync.domain.text import normalize_text
+
+Meaning = TypeVar("Meaning")
 
 _STAGED = ("opt_in", "subject", "kind", "changed_at", "source", "evidence", "text_version")
 """`opt_in` is a normalized id, or `_EVERY`."""
@@ -64,7 +67,9 @@ class StateTable:
     ) -> None:
         self._connection, self._opt_ins = connection, opt_ins
         self._wanted = frozenset(opt_ins) if wanted is None else wanted & opt_ins.keys()
-        self._kinds = _Kinds(words)
+        self._kinds = _Meanings[ConsentKind | None](words.kind_of)
+        self._keys = _Meanings[str](lambda raw: _EVERY if raw is None else normalize_word(raw))
+        self._types = _Meanings[EntityType | None](entity_type_of)
 
     def load(self, rows: SourceRows) -> None:
         """Load all states.
@@ -101,8 +106,7 @@ class StateTable:
         odd: list[Sequence[Stored]] = []
         nameless = 0
         for entity_type, entity_id, address, opt_in_id, kind, *evidence in rows:
-            subject = _subject(entity_type, entity_id, address)
-            key = _EVERY if opt_in_id is None else normalize_word(opt_in_id)
+            subject, key = self._subject(entity_type, entity_id, address), self._keys[opt_in_id]
             if not _is_text(entity_id) and not _is_text(address):
                 nameless += 1
             elif subject is None or (key not in self._opt_ins and key != _EVERY):
@@ -117,6 +121,14 @@ class StateTable:
                 "the CRM, or what reads them"
             )
         return staged, odd
+
+    def _subject(self, entity_type: Stored, entity_id: Stored, address: Stored) -> str | None:
+        """Return whom a state is about; None for a type of record that isn't known, empty for an unusable address."""
+        if not _is_text(entity_id):
+            key = address_key(address)
+            return ADDRESS_PREFIX + key if key else ""
+        known = self._types[entity_type]
+        return f"{known.value}:{str(_readable(entity_id)).strip()}" if known else None
 
     def _is_harmless(self, key: str, kind: Stored) -> bool:
         """Return whether a state says nothing about a consent of ours. See `ConsentTable.is_harmless`."""
@@ -137,9 +149,10 @@ class StateTable:
         rows = self._connection.execute(query, (key, _EVERY))
         while chunk := rows.fetchmany(_CHUNK):
             unclear |= {row[0]: row[1] for row in chunk if self._kinds[row[1]] is ConsentKind.UNCLEAR}
+            moments = map(as_datetime, parse_instants([row[2] for row in chunk]))
             yield [
-                ConsentState(subject, self._kinds[kind], parse_instant(changed_at), *map(_readable, evidence))
-                for subject, kind, changed_at, *evidence in chunk
+                ConsentState(subject, self._kinds[kind], changed_at, *map(_readable, evidence))
+                for (subject, kind, _, *evidence), changed_at in zip(chunk, moments, strict=True)
             ]
 
     def _insert(self, opt_in_id: str, events: Sequence[StateEvent], unclear: Mapping[str, Stored]) -> None:
@@ -172,25 +185,16 @@ class StateTable:
         )
 
 
-class _Kinds(dict[Stored, ConsentKind | None]):
-    """What the words of the CRM mean, each found out once."""
+class _Meanings(dict[Stored, Meaning]):
+    """What the values of a column mean, each found out once: there are few among millions of rows."""
 
-    def __init__(self, words: ConsentWords) -> None:
+    def __init__(self, meaning_of: Callable[[Stored], Meaning]) -> None:
         super().__init__()
-        self._words = words
+        self._meaning_of = meaning_of
 
-    def __missing__(self, raw: Stored) -> ConsentKind | None:
-        self[raw] = kind = self._words.kind_of(raw)
-        return kind
-
-
-def _subject(entity_type: Stored, entity_id: Stored, address: Stored) -> str | None:
-    """Return whom a state is about; None for a type of record that isn't known, empty for an unusable address."""
-    if not _is_text(entity_id):
-        key = address_key(address)
-        return ADDRESS_PREFIX + key if key else ""
-    known: EntityType | None = entity_type_of(entity_type)
-    return f"{known.value}:{str(_readable(entity_id)).strip()}" if known else None
+    def __missing__(self, raw: Stored) -> Meaning:
+        self[raw] = meaning = self._meaning_of(raw)
+        return meaning
 
 
 def _is_text(value: Stored) -> bool:

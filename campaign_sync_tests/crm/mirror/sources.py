@@ -22,7 +22,7 @@ from campaign_sync.crm.mirror.source import (
 from campaign_sync.crm.port import CrmError, CrmNeeds, Pick, RecordedResponses
 from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.adapter import SqlCrm
-from campaign_sync.crm.sql.engine import crm_engine, read_only
+from campaign_sync.crm.sql.engine import crm_engine, crm_errors, read_only
 from campaign_sync.crm.sql.picks import PickReader, pick_title
 from campaign_sync.crm.sql.reader import SqlReader
 from campaign_sync.domain.consent import OptIn
@@ -84,9 +84,10 @@ class ContractReader:
         table = self._reader.table(name)
         names = columns or table.c.keys()
         read = [self._reader.moment(table.c[name]) if name in _TIMES else table.c[name] for name in names]
-        return source_rows(names, self._all(select(*read)))
+        (counted,) = self._all(select(func.count()).select_from(table))
+        return dataclasses.replace(source_rows(names, self._all(select(*read))), expected=lambda: counted[0])
 
-    def _all(self, query: Select[Any], pick: Pick | None = None) -> list[Sequence[object]]:
+    def _all(self, query: Select[Any], pick: Pick | None = None) -> list[Sequence[Any]]:
         doing = f"reading the {pick_title(pick)}" if pick else "reading"
         return [tuple(row) for row in self._reader.rows(query, doing)]
 
@@ -119,13 +120,13 @@ class ContractSource:
             }
             for withdrawal in withdrawals
         ]
-        with self._engine.begin() as connection:
+        with crm_errors(self._engine, "recording unsubscribes"), self._engine.begin() as connection:
             connection.execute(insert(schema.consent_event), rows)
         yield withdrawals
 
     def write_bounces(self, bounces: Sequence[BounceMark]) -> Iterator[Sequence[BounceMark]]:
         table = schema.address_state
-        with self._engine.begin() as connection:
+        with crm_errors(self._engine, "recording bounces"), self._engine.begin() as connection:
             for bounce in bounces:
                 values = {
                     "bounce_kind": bounce.kind.value,

@@ -16,7 +16,7 @@ import time_machine
 from campaign_sync.crm.mirror.adapter import MirrorCrm
 from campaign_sync.crm.mirror.base import FILE
 from campaign_sync.crm.mirror.source import SourceRows
-from campaign_sync.crm.port import CrmError, Pick
+from campaign_sync.crm.port import CopyTimes, CrmError, Pick
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.progress import Progress, watching
@@ -312,3 +312,19 @@ def test_a_source_that_reads_something_else_than_it_should_is_refused(tmp_path: 
         consenting(copied(Odd(opt_in_list=[NEWS]), tmp_path))
     with pytest.raises(CrmError, match="contact: a row doesn't have 2 values"):
         consenting(copied(Odd(opt_in_list=[NEWS], events=[()]), tmp_path))
+
+
+def test_a_snapshot_knows_how_old_its_data_are(tmp_path: Path) -> None:
+    crm = source()
+    crm.as_of = NOON
+    mirror = copied(crm, tmp_path, frozenset({FANS}), max_age=HOUR)
+    consenting(mirror)
+    crm.as_of = NOON + HOUR
+    with mirror.snapshot() as snapshot:
+        assert snapshot.copy_times == CopyTimes(NOON, NOON + HOUR)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "copies").write_text("a file")
+    with pytest.raises(CrmError, match=r"local copy of the CRM \(storage.crm_copies\): (Not a directory|File exists)"):
+        consenting(copied(source(), tmp_path / "copies", frozenset({FANS})))

@@ -98,6 +98,11 @@ def test_a_bounce_names_everybody_with_the_address(written: Written) -> None:
     }
 
 
+def test_bounces_need_no_consents(written: Written) -> None:
+    written.bounce(bounced("ben"))
+    assert not {"consent_event", "consent_state"} & set(written.source.reads)
+
+
 def test_what_the_crm_refuses_is_unmatched_and_tried_again(written: Written) -> None:
     written.source.refused = {ANNA}
     address = unsubscribed("anna").address

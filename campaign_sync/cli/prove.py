@@ -75,6 +75,8 @@ def _lines(report: PersonReport, entry: PersonListReport, local: LocalTime) -> I
         yield from _consent_sent_on(entry, then.row, then.consent, local)
     else:
         yield "consent", _consent_in_crm(entry, local)
+        if entry.consent_then and entry.consent_then.evidence and entry.consent_then.event_id not in entry.origins:
+            yield "", f"evidence: {entry.consent_then.evidence}"
     yield from _proof_lines(entry, local)
     yield from (("since", text) for text in _since(report, entry, local))
     yield "now", _now(entry, local)

@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import accumulate
@@ -48,8 +48,8 @@ class StateEvent:
     event_id: str
     kind: ConsentKind
     occurred_at: datetime | None
-    """The state's own date; else when a withdrawal, or a renewed grant that was accepted, was first observed, or
-    `UNDATED_GRANT`. None only for an unclear state without a date."""
+    """The state's own date; else when a withdrawal was first observed; of a renewed grant that was accepted, when the
+    withdrawal was last observed; or `UNDATED_GRANT`. None only for an unclear state without a date."""
     source: str | None
     evidence: str | None
     """With what was observed and when, where the CRM has no date."""
@@ -70,6 +70,10 @@ class ObservedConsent:
     """When it was accepted that it is granted again in spite of that withdrawal."""
     accepted_by: str | None = None
     """Who accepted it: a person, or `ACCEPTED_BY_SETTING`."""
+    stated_at: datetime | None = None
+    """The grant's own date."""
+    withdrawn_until: datetime | None = None
+    """When it was last shown as withdrawn, before it was granted again."""
 
     @property
     def refused(self) -> bool:
@@ -87,14 +91,22 @@ def shows_grant(state: ConsentState, now: datetime) -> bool:
     return state.kind in GRANTING and (state.stated_at is None or is_dated(state, now))
 
 
-def observe(before: ObservedConsent | None, state: ConsentState, now: datetime) -> ObservedConsent | None:
+def observe(
+    before: ObservedConsent | None, state: ConsentState, now: datetime, last_read: datetime | None = None
+) -> ObservedConsent | None:
     """Return what is remembered of a consent once the CRM has shown this state.
 
     An unclear state and a future grant leave the memory as it is. A state that says neither counts as a withdrawal
     without a date where a grant or a withdrawal is remembered, and else as nothing.
+
+    Args:
+        before: what is remembered.
+        state: what the CRM shows.
+        now: the time of this read.
+        last_read: the time of the read before it.
     """
     if shows_grant(state, now):
-        return _grant(before, state, now)
+        return _grant(before, state, now, last_read)
     if state.kind is ConsentKind.WITHDRAWN:
         return _withdrawal(before, state.stated_at if is_dated(state, now) else None, now)
     if state.kind is None and before is not None:
@@ -102,17 +114,20 @@ def observe(before: ObservedConsent | None, state: ConsentState, now: datetime) 
     return before
 
 
-def _grant(before: ObservedConsent | None, state: ConsentState, now: datetime) -> ObservedConsent:
-    since = before.since if before and before.granted else now
-    if before is None or before.withdrawn_at is None or (state.stated_at and state.stated_at > before.withdrawn_at):
-        return ObservedConsent(True, since)
-    return ObservedConsent(True, since, before.withdrawn_at, before.accepted_at, before.accepted_by)
+def _grant(
+    before: ObservedConsent | None, state: ConsentState, now: datetime, last_read: datetime | None
+) -> ObservedConsent:
+    since, at = before.since if before and before.granted else now, state.stated_at
+    if before is None or before.withdrawn_at is None or (at and at > before.withdrawn_at):
+        return ObservedConsent(True, since, stated_at=at)
+    until = before.withdrawn_until if before.granted else max(before.since, last_read or before.since)
+    return ObservedConsent(True, since, before.withdrawn_at, before.accepted_at, before.accepted_by, at, until)
 
 
 def _withdrawal(before: ObservedConsent | None, stated_at: datetime | None, now: datetime) -> ObservedConsent:
     since = now if before is None or before.granted else before.since
     at = stated_at or since
-    if before and before.granted and at < before.since:  # the date of an earlier withdrawal
+    if before and before.granted and before.stated_at and at < before.stated_at:  # the date of an earlier withdrawal
         at = now
     return ObservedConsent(False, since, max(at, before.withdrawn_at or at) if before else at)
 
@@ -132,13 +147,13 @@ def needs_whole_read(before: ObservedConsent | None, state: ConsentState, now: d
 
 
 def accept_regrant(observed: ObservedConsent, now: datetime, accepted_by: str) -> ObservedConsent:
-    """Return the memory of a consent whose grant without a date counts from its first observation on."""
-    return ObservedConsent(True, observed.since, observed.withdrawn_at, now, accepted_by)
+    """Return the memory of a consent whose grant without a date counts, from its last withdrawn state on."""
+    return replace(observed, accepted_at=now, accepted_by=accepted_by)
 
 
 def refuse_regrant(observed: ObservedConsent) -> ObservedConsent:
     """Return the memory of a consent whose grant without a date isn't accepted any more."""
-    return ObservedConsent(observed.granted, observed.since, observed.withdrawn_at)
+    return replace(observed, accepted_at=None, accepted_by=None)
 
 
 def state_event(
@@ -167,10 +182,14 @@ def state_event(
         return _event(state, opt_in_id, state.kind, observed.since, seen)
     if observed.accepted_at is None:
         return _event(state, opt_in_id, state.kind, UNDATED_GRANT, seen)
-    # Not from the acceptance: who unsubscribes between the two is out again.
-    at = max(observed.since, observed.withdrawn_at + _MOMENT if observed.withdrawn_at else observed.since)
+    # Not from when it was seen or accepted: people who unsubscribed at the vendor before that may have done so later.
+    at = max(moment for moment in (observed.withdrawn_until, _after(observed.withdrawn_at)) if moment)
     seen += f"; accepted {_minute(observed.accepted_at)}, in spite of the withdrawal before"
     return _event(state, opt_in_id, state.kind, at, seen)
+
+
+def _after(moment: datetime | None) -> datetime:
+    return moment + _MOMENT if moment else UNDATED_GRANT
 
 
 def _event(

@@ -1,6 +1,6 @@
 """The product's own history of what a CRM that keeps states showed, in the state database."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -90,6 +90,10 @@ class RememberedConsents:
         """Return the bounces that the CRM has accepted and hasn't shown since."""
         return self._unshown.bounces()
 
+    def shown(self, event_ids: Collection[str]) -> frozenset[str]:
+        """Return those of the withdrawals that the CRM has shown since they were written. See `ConsentMemory.shown`."""
+        return self._unshown.shown(event_ids)
+
     def mark_shown(self, event_ids: Iterable[str], address_pseudonyms: Iterable[str]) -> None:
         """Forget what the CRM shows now, unless this memory is read-only."""
         if not self.read_only:
@@ -111,6 +115,8 @@ class _ConsentReading:
         self._states = 0
         self._ours = memory.written_subjects(opt_in_id)
         self._has_change = False
+        last = memory.observations.last_read(opt_in_id)
+        self._last_read = last.read_at if last else None
 
     def events_of(self, states: Sequence[ConsentState]) -> list[StateEvent]:
         """Return the events of the next states that can be judged at once."""
@@ -125,7 +131,7 @@ class _ConsentReading:
             if needs_whole_read(before, state, self._now):
                 self._held.append((subject, state))
                 continue
-            after = observe(before, state, self._now)
+            after = self._observe(before, state)
             if after is not None and after != before:
                 self._change(subject, before, after)
                 known[subject] = after
@@ -156,8 +162,11 @@ class _ConsentReading:
         for subject, state in self._held:
             before = judged.get(subject, known[subject])
             outweighed = subject in withdrawn or (subject in granted and not shows_grant(state, self._now))
-            judged[subject] = before if outweighed else observe(before, state, self._now) or before
+            judged[subject] = before if outweighed else self._observe(before, state) or before
         return judged
+
+    def _observe(self, before: ObservedConsent | None, state: ConsentState) -> ObservedConsent | None:
+        return observe(before, state, self._now, self._last_read)
 
     def _accept_or_refuse(self, judged: dict[str, ObservedConsent]) -> tuple[int, int]:
         """Decide about the consents that are granted again. Return how many are refused, and how many come at once."""

@@ -15,7 +15,7 @@ from campaign_sync.storage.consent_tables import consent_observation as observat
 from campaign_sync.storage.consent_tables import consent_read
 from campaign_sync.storage.upsert import upsert
 
-_MEMORY = ("granted", "since", "withdrawn_at", "accepted_at", "accepted_by")
+_MEMORY = tuple(ObservedConsent.__dataclass_fields__)
 
 _SUBJECTS_AT_ONCE = 20_000
 

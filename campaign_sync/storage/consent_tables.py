@@ -19,6 +19,8 @@ consent_observation = Table(
     Column("withdrawn_at", UtcDateTime),
     Column("accepted_at", UtcDateTime),
     Column("accepted_by", String(255)),
+    Column("stated_at", UtcDateTime),
+    Column("withdrawn_until", UtcDateTime),
     sqlite_with_rowid=False,
 )
 
@@ -55,6 +57,12 @@ unshown_withdrawal = Table(
     Column("source", Text, nullable=False),
     Column("evidence", Text, nullable=False),
     Column("written_at", UtcDateTime, nullable=False),
+)
+
+shown_withdrawal = Table(
+    "shown_withdrawal",
+    metadata,
+    Column("event_id", String(64), primary_key=True),
 )
 
 unshown_bounce = Table(

@@ -1,6 +1,6 @@
 """Withdrawals and bounces that the CRM has accepted and hasn't shown since."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Engine, delete, select
@@ -8,6 +8,7 @@ from sqlalchemy import Engine, delete, select
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import BounceKind, bounce_precedence
 from campaign_sync.domain.unshown_feedback import WrittenBounce, WrittenWithdrawal
+from campaign_sync.storage.consent_tables import shown_withdrawal
 from campaign_sync.storage.consent_tables import unshown_bounce as bounces
 from campaign_sync.storage.consent_tables import unshown_withdrawal as withdrawals
 from campaign_sync.storage.id_batches import batches
@@ -58,12 +59,22 @@ class UnshownFeedback:
         with self._engine.connect() as connection:
             return _bounces(connection.execute(select(bounces).order_by(bounces.c.address)).all())
 
+    def shown(self, event_ids: Collection[str]) -> frozenset[str]:
+        """Return those of the withdrawals that the CRM has shown."""
+        known: set[str] = set()
+        with self._engine.connect() as connection:
+            for batch in batches(sorted(event_ids)):
+                query = select(shown_withdrawal.c.event_id).where(shown_withdrawal.c.event_id.in_(batch))
+                known.update(connection.execute(query).scalars())
+        return frozenset(known)
+
     def mark_shown(self, event_ids: Iterable[str], addresses: Iterable[str]) -> None:
-        """Forget what the CRM shows now. Addresses are pseudonyms."""
-        shown = ((withdrawals, withdrawals.c.event_id, event_ids), (bounces, bounces.c.address, addresses))
+        """Remember that the CRM shows this now; only the ids of withdrawals are kept. Addresses are pseudonyms."""
+        ids, keys = sorted(set(event_ids)), sorted(set(addresses))
         with self._engine.begin() as connection:
-            for table, key, values in shown:
-                for batch in batches(sorted(set(values))):
+            insert_missing(connection, shown_withdrawal, [{"event_id": event_id} for event_id in ids])
+            for table, key, values in ((withdrawals, withdrawals.c.event_id, ids), (bounces, bounces.c.address, keys)):
+                for batch in batches(values):
                     connection.execute(delete(table).where(key.in_(batch)))
 
 

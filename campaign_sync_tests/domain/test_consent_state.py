@@ -124,7 +124,7 @@ def test_a_newer_dated_grant_ends_a_withdrawal_and_an_older_one_does_not() -> No
     assert history.observed is not None
     assert history.observed.refused
     assert history.time(2, GRANTED, day(-2)) == day(-2)
-    assert history.observed == ObservedConsent(True, day(1))
+    assert history.observed == ObservedConsent(True, day(1), stated_at=day(-2))
 
 
 def test_the_date_of_an_earlier_withdrawal_does_not_let_an_older_grant_count_again() -> None:
@@ -136,7 +136,7 @@ def test_the_date_of_an_earlier_withdrawal_does_not_let_an_older_grant_count_aga
     assert history.observed.refused
 
 
-def test_an_accepted_regrant_counts_from_its_first_observation_until_the_next_withdrawal() -> None:
+def test_an_accepted_regrant_counts_from_its_last_withdrawn_state_until_the_next_withdrawal() -> None:
     history = History()
     history.show(0, WITHDRAWN)
     history.show(1, GRANTED)
@@ -144,7 +144,7 @@ def test_an_accepted_regrant_counts_from_its_first_observation_until_the_next_wi
     history.observed = accept_regrant(history.observed, day(2), "anna")
     event = history.show(3, GRANTED)
     assert event is not None
-    assert event.occurred_at == day(1), "who unsubscribed since then is out"
+    assert event.occurred_at == day(0) + timedelta(microseconds=1), "who unsubscribed since then is out"
     assert event.evidence == (
         "shown as granted, without a date; first seen 2026-11-21 05:00 UTC; accepted 2026-11-22 05:00 UTC, in spite of "
         "the withdrawal before"

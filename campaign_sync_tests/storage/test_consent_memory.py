@@ -105,13 +105,13 @@ def test_of_duplicates_a_ticked_box_outweighs_an_empty_one(memory: RememberedCon
             assert times(read(memory, shown, NOON + number * DAY, chunk)) == {(ANNA, GRANTED): UNDATED_GRANT}
 
 
-def test_the_setting_accepts_single_regrants_from_when_they_are_seen(state: State) -> None:
+def test_the_setting_accepts_single_regrants_from_when_they_were_last_withdrawn(state: State) -> None:
     accepting = state.consent_memory(accept_undated=True)
     read(accepting, [(ANNA, WITHDRAWN), (BEN, WITHDRAWN, NOON - DAY)], NOON)
     shown: Shown = [(ANNA, GRANTED), (BEN, GRANTED, NOON - 2 * DAY)]
     for number in (1, 2):
         assert times(read(accepting, shown, NOON + number * DAY)) == {
-            (ANNA, GRANTED): NOON + DAY,
+            (ANNA, GRANTED): NOON + timedelta(microseconds=1),
             (BEN, GRANTED): NOON - 2 * DAY,
         }
     (refused,) = state.consent_observations.refused("news")
@@ -255,5 +255,6 @@ def test_written_feedback_is_kept_until_it_is_shown(memory: RememberedConsents) 
     assert memory.unshown_bounces() == [limit]
     memory.mark_shown(["e0", "e2", "unknown"], [])
     assert memory.unshown_withdrawals() == [written[1]]
+    assert memory.shown({"e0", "e1", "e2"}) == {"e0", "e2"}
     memory.mark_shown([], ["p_1"])
     assert memory.unshown_bounces() == []

@@ -79,6 +79,10 @@ class CurrentConsents:
             and self._is_grant_since(deciding, withdrawn_at)
         )
 
+    def show_withdrawn(self, entity: Entity, opt_in_id: str) -> bool:
+        """Return whether a state of the CRM says withdrawn, and decides."""
+        return self._is_withdrawn_state(current_consent(self.events.get((entity, normalize_word(opt_in_id)), ())))
+
     def _is_withdrawn_state(self, event: ConsentEvent | None) -> bool:
         return event is not None and event.kind is ConsentKind.WITHDRAWN and event.event_id in self.state_ids
 

@@ -1,6 +1,6 @@
 """What is remembered about the consents of a CRM that shows only states, and about what was written to it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -37,4 +37,7 @@ class ConsentMemory(Protocol):
         """Return the bounces that the CRM has accepted and hasn't shown since."""
 
     def mark_shown(self, event_ids: Iterable[str], address_pseudonyms: Iterable[str]) -> None:
-        """Forget withdrawals and bounces that the CRM shows now: from here on its own state counts."""
+        """Remember of withdrawals and bounces that the CRM shows them now: from here on its own state counts."""
+
+    def shown(self, event_ids: Collection[str]) -> Collection[str]:
+        """Return those of the withdrawals that the CRM has shown. It is never asked to take them again."""

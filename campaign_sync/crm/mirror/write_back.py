@@ -112,8 +112,10 @@ class FeedbackWriter:
         planned = list(planned)
         entities = {withdrawal.entity for withdrawal in planned if withdrawal.is_new}
         consents = CurrentConsents.read(self.copy.connection, self.words, entities, self.copy.now)
+        # Otherwise an unsubscribe that is imported again would undo a grant without a date that is newer.
+        shown = self.memory.shown({withdrawal.event_id for withdrawal in planned})
         to_write: dict[str, list[PlannedWithdrawal]] = {}
-        settled = []
+        settled, withdrawn = [], set[str]()
         for withdrawal in planned:
             event_id, at = withdrawal.event_id, withdrawal.unsubscribe.occurred_at
             if event_id in to_write:
@@ -121,11 +123,16 @@ class FeedbackWriter:
             elif (
                 withdrawal.is_new
                 and event_id not in earlier
+                and event_id not in shown
                 and not consents.need_no(withdrawal.entity, withdrawal.opt_in_id, at)
             ):
                 to_write[event_id] = [withdrawal]
             else:
                 settled.append(replace(withdrawal, is_new=False))
+                if consents.show_withdrawn(withdrawal.entity, withdrawal.opt_in_id):
+                    withdrawn.add(event_id)
+        if withdrawn - set(shown):
+            self.memory.mark_shown(withdrawn, ())
         return to_write, settled
 
     def _write(self, to_write: Mapping[str, Sequence[PlannedWithdrawal]]) -> Iterator[list[PlannedWithdrawal]]:

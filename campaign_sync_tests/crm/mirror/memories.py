@@ -1,7 +1,7 @@
 """A memory that holds nothing beyond a test."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -17,6 +17,7 @@ class ListMemory:
     first_seen: dict[tuple[str, str, ConsentKind], datetime] = field(default_factory=dict)
     withdrawals: dict[str, WrittenWithdrawal] = field(default_factory=dict)
     bounces: dict[str, WrittenBounce] = field(default_factory=dict)
+    shown_ids: set[str] = field(default_factory=set)
     subjects: list[tuple[str, str]] = field(default_factory=list)
     """Every opt-in and subject that was observed."""
 
@@ -44,9 +45,13 @@ class ListMemory:
 
     def mark_shown(self, event_ids: Iterable[str], address_pseudonyms: Iterable[str]) -> None:
         for event_id in event_ids:
-            del self.withdrawals[event_id]
+            self.withdrawals.pop(event_id, None)
+            self.shown_ids.add(event_id)
         for address in address_pseudonyms:
             del self.bounces[address]
+
+    def shown(self, event_ids: Collection[str]) -> Collection[str]:
+        return self.shown_ids & set(event_ids)
 
     def _event(self, opt_in_id: str, state: ConsentState, kind: ConsentKind, now: datetime) -> StateEvent:
         at = state.stated_at

@@ -20,6 +20,8 @@ def upgrade() -> None:
         sa.Column("withdrawn_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("accepted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("accepted_by", sa.String(length=255), nullable=True),
+        sa.Column("stated_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("withdrawn_until", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("opt_in_id", "subject"),
         sqlite_with_rowid=False,
     )
@@ -53,6 +55,11 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("evidence", sa.Text(), nullable=False),
         sa.Column("written_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("event_id"),
+    )
+    op.create_table(
+        "shown_withdrawal",
+        sa.Column("event_id", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("event_id"),
     )
     op.create_table(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from campaign_sync_tests.crm.test_suitecrm import CONFIRMED, SuiteCrm
-from campaign_sync_tests.installation import Installation
+from campaign_sync_tests.installation import NORD, Installation, epoch_ms
 from campaign_sync_tests.test_cli import campaign_sync
 
 PEOPLE: dict[str, dict[str, object]] = {
@@ -68,6 +68,22 @@ def test_the_crms_own_opt_outs_and_the_vendors_unsubscribes_keep_people_out(
     )
     installation.day()
     assert installation.addresses() == ["anna@example.org", "ben.muller@example.org"]
+
+
+def test_an_address_that_bounced_stays_out_until_the_crm_takes_it_as_valid_again(
+    installation: Installation, suite: SuiteCrm
+) -> None:
+    installation.vendor.publish(
+        NORD, "getOutBounces", [["ben.muller@example.org", epoch_ms(datetime.now(UTC) - timedelta(days=3))]]
+    )
+    installation.day()
+    assert installation.addresses() == ["anna@example.org", "ben.müller@example.org"]
+    assert suite.flags("invalid_email")["ben.muller@example.org"] == 1
+    assert suite.flags("invalid_email")["Ben.Müller@example.org"] == 0
+    installation.day()
+    suite.run("UPDATE email_addresses SET invalid_email = 0")
+    installation.day()
+    assert installation.addresses() == ["anna@example.org", "ben.muller@example.org", "ben.müller@example.org"]
 
 
 def test_check_shows_what_the_mapping_reads_and_nothing_of_the_people(

@@ -101,7 +101,7 @@ class MappedStreams:
         selected = ", ".join(self._selected(name, of) for name, of in _with_names(columns, names)) or "1"
         tail, parameters = f"FROM {_escaped(relation.source)}", {}
         if where:
-            tail += f" WHERE {self._quoted(_stored_name(where[0], mapping))} = :wanted"
+            tail += f" WHERE {_escaped(self._compared(_stored_name(where[0], mapping)))} = :wanted"
             parameters = {"wanted": where[1]}
         query = text(f"SELECT {_escaped(selected)} {tail}" + (f" LIMIT {limit}" if limit else ""))
         count = text(f"SELECT count(*) {tail}")
@@ -188,6 +188,11 @@ class MappedStreams:
 
     def _quoted(self, name: str) -> str:
         return self._dialect.identifier_preparer.quote_identifier(name)
+
+    def _compared(self, stored: str) -> str:
+        """Return a column as it is compared with text. SQLite alone takes a number for another value than its text."""
+        quoted = self._quoted(stored)
+        return f"CAST({quoted} AS TEXT)" if self._dialect.name == "sqlite" else quoted
 
     def _selected(self, stored: str, name: str) -> str:
         quoted = self._quoted(stored)

@@ -1,6 +1,7 @@
 """One read of a delivery."""
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from campaign_sync.config.crm_files import FilesSettings
@@ -137,7 +138,8 @@ class FilesReader(SourceReader):
                 f"view_name of the report {name!r} ({self._file('report')}) must be the part of the file's name "
                 f"between {REPORT_PREFIX} and the last dot"
             )
-        return report_rows(self._copy.file(self._file(f"{REPORT_PREFIX}{view}")), self._settings, entity_type)
+        rows = report_rows(self._copy.file(self._file(f"{REPORT_PREFIX}{view}")), self._settings, entity_type)
+        return replace(rows, entity_type=EntityType(entity_type))
 
     def _definition(self, table: str, columns: Sequence[str], name: str) -> Row:
         """Return these columns of the only marketing list or report of a name."""

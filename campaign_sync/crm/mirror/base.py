@@ -38,11 +38,14 @@ FILE = "people.sqlite"
 UNFINISHED = ".*.part"
 """Pattern of files that are being written, or were left by a process that died."""
 
-_FORMAT = 1
+_FORMAT = 2
 """Changes whenever the tables of the file do."""
 
 _RETRY_PICKS_AFTER = timedelta(minutes=5)
 """How long a copy is used that lacks a pick, because the CRM didn't yield it."""
+
+PICK_COLUMNS = ("digest", "number", "entity_type", "problem", "retryable")
+"""The columns of the table `pick`: per pick the number of its table, the only type of its members, and why it lacks."""
 
 _HOLDERS = ("address", "entity_type", "entity_id")
 
@@ -167,20 +170,17 @@ class Base:
 
     def _load_picks(self, connection: sqlite3.Connection, reader: SourceReader) -> bool:
         """Load all picks, and return whether the CRM didn't yield one. That stops only the lists that name it."""
-        connection.execute(
-            "CREATE TABLE pick (digest TEXT PRIMARY KEY, number INTEGER, problem TEXT, entity_type TEXT)"
-        )
+        connection.execute(f"CREATE TABLE pick ({', '.join(PICK_COLUMNS)})")
         lacks_picks = False
         for number, pick in enumerate(loaded_picks(self.needs)):
-            problem, entity_type = None, pick.entity_type
+            problem, retryable, entity_type = None, True, pick.entity_type
             try:
                 entity_type = _load_pick(connection, reader, pick, pick_table(number)) or entity_type
             except CrmError as error:
-                problem, lacks_picks = str(error), True
+                problem, retryable, lacks_picks = str(error), error.retryable, True
                 connection.execute(f"DROP TABLE IF EXISTS {pick_table(number)}")
-            connection.execute(
-                "INSERT INTO pick VALUES (?, ?, ?, ?)", (pick_digest(pick), number, problem, entity_type)
-            )
+            row = (pick_digest(pick), number, entity_type, problem, retryable)
+            connection.execute("INSERT INTO pick VALUES (?, ?, ?, ?, ?)", row)
         return lacks_picks
 
 

@@ -4,15 +4,15 @@ from typing import Any
 
 from sqlalchemy import FromClause, column, select, table
 
-from campaign_sync.crm.mirror.base import pick_digest, pick_table
+from campaign_sync.crm.mirror.base import PICK_COLUMNS, pick_digest, pick_table
 from campaign_sync.crm.mirror.source import MEMBER_COLUMNS
-from campaign_sync.crm.port import CrmError, Pick
+from campaign_sync.crm.port import CrmError, CrmSetupError, Pick
 from campaign_sync.crm.sql.consent_table import entity_type_of, is_one_of
 from campaign_sync.crm.sql.picks import PeopleOfType, PickedPeople, PickReader, pick_title
 from campaign_sync.crm.sql.reader import SqlReader
 from campaign_sync.domain.entity import EntityType
 
-_PICK = table("pick", *map(column, ("digest", "number", "problem", "entity_type")))
+_PICK = table("pick", *map(column, PICK_COLUMNS))
 
 
 class CopiedPicks:
@@ -37,7 +37,7 @@ class CopiedPicks:
         query = select(_PICK).where(_PICK.c.digest == pick_digest(pick))
         for row in self._reader.rows(query, f"looking for the {title}"):
             if row.problem is not None:
-                raise CrmError(row.problem)
+                raise (CrmError if row.retryable else CrmSetupError)(row.problem)
             return self._people(title, self._reader.table(pick_table(row.number)), entity_type_of(row.entity_type))
         raise CrmError(f"the local copy of the CRM doesn't have the {title}: no list of the configuration names it")
 

@@ -1,6 +1,7 @@
 """One read of a CRM in a SQL database whose schema is mapped to the contract's tables."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from campaign_sync.config import SqlSettings, TableMapping
@@ -117,7 +118,7 @@ class SqlSourceReader:
         mapping = TableMapping(query="-", columns={"entity_id": keys[0]}, constants={"entity_type": entity_type.value})
         wanted = self._needs.columns - {*MEMBER_COLUMNS}
         others = sorted(wanted & set(relation.columns)) if own_columns else []
-        return self._streams.rows(relation, (*MEMBER_COLUMNS, *others), mapping)
+        return replace(self._streams.rows(relation, (*MEMBER_COLUMNS, *others), mapping), entity_type=entity_type)
 
     def _definition(self, table: str, columns: Sequence[str], name: str) -> dict[str, object]:
         """Return the only row of a table of definitions with this name."""

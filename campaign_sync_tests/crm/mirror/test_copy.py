@@ -1,5 +1,6 @@
 """The local copy of a CRM: complete or not there, shared, protected, and with the consents of now."""
 
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -16,12 +17,12 @@ import time_machine
 from campaign_sync.crm.mirror.adapter import MirrorCrm
 from campaign_sync.crm.mirror.base import FILE
 from campaign_sync.crm.mirror.source import SourceRows
-from campaign_sync.crm.port import CopyTimes, CrmError, Pick
+from campaign_sync.crm.port import CopyTimes, CrmError, CrmSetupError, Pick
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.progress import Progress, watching
 from campaign_sync_tests.crm.mirror.copied_crm import copied
-from campaign_sync_tests.crm.mirror.sources import ListSource
+from campaign_sync_tests.crm.mirror.sources import ListSource, source_rows
 from campaign_sync_tests.crm.small_crm import NOON
 
 FANS = Pick("marketing_list", "Fans")
@@ -136,6 +137,29 @@ def test_a_pick_that_the_crm_lacks_stops_only_its_own_lists(tmp_path: Path) -> N
     crm.members[gone] = [("contact", "c1")]
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=6), tick=False), mirror.snapshot() as snapshot:
         assert len(list(snapshot.select(gone, "news", []))) == 1
+
+
+def test_a_pick_that_cannot_be_read_before_a_person_corrects_it_is_not_retried(tmp_path: Path) -> None:
+    class Strict(ListSource):
+        def pick(self, pick: Pick) -> SourceRows:
+            raise CrmSetupError("there are no queries")
+
+    with pytest.raises(CrmSetupError, match="there are no queries"):
+        consenting(copied(Strict(events=[]), tmp_path, frozenset({FANS})))
+
+
+def test_an_empty_pick_of_a_known_type_has_the_columns_of_this_type(tmp_path: Path) -> None:
+    class Leads(ListSource):
+        def pick(self, pick: Pick) -> SourceRows:
+            return dataclasses.replace(super().pick(pick), entity_type=EntityType.LEAD)
+
+        def people(self, entity_type: EntityType) -> SourceRows:
+            columns = ("id", "email", "score") if entity_type is EntityType.LEAD else ("id", "email")
+            return source_rows(columns, [])
+
+    crm = Leads(members={FANS: []}, opt_in_list=[NEWS])
+    with copied(crm, tmp_path, frozenset({FANS})).snapshot() as snapshot:
+        assert list(snapshot.select(FANS, "news", ["score"])) == []
 
 
 def test_a_pick_that_comes_incompletely_stops_its_own_lists(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ class Consent:
 
 
 class CrmUnderTest(ABC):
-    """A CRM of its own for each test: empty but for `OPT_INS`, the list `EVERYBODY` and the report `VISITORS`.
+    """A CRM of its own for each test: empty but for `opt_ins`, the list `EVERYBODY` and the report `VISITORS`.
 
     Methods beside the abstract ones are called only if `capabilities` declare them.
     """
@@ -102,6 +102,8 @@ class CrmUnderTest(ABC):
     capabilities: frozenset[Capability] = frozenset()
     entity_types: Sequence[EntityType] = tuple(EntityType)
     """The kinds of records that it has. Contacts are needed."""
+    opt_ins: Sequence[OptIn] = OPT_INS
+    """Those of `OPT_INS` that it can have. One that has a single consent for everything has the first alone."""
     by_address = False
     """Whether consents belong to addresses: one for all records with the same one."""
     largest_chunk = 100
@@ -162,6 +164,11 @@ class CrmUnderTest(ABC):
         """Skip the test unless the CRM has these capabilities."""
         for missing in [capability for capability in capabilities if capability not in self.capabilities]:
             pytest.skip(f"without {missing.name}")
+
+    def require_opt_ins(self) -> None:
+        """Skip the test unless the CRM has several opt-ins."""
+        if len(self.opt_ins) < len(OPT_INS):
+            pytest.skip("with one opt-in only")
 
     def set_up(self, people: Sequence[Person], *consents: Consent) -> None:
         """Add people, all of them members of the list, and consents."""

@@ -27,11 +27,14 @@ class WriteBackTests:
     """Withdrawals and bounces."""
 
     def test_an_unsubscribe_withdraws_its_consent_in_its_own_place_and_no_other(self, under_test: CrmUnderTest) -> None:
-        under_test.set_up([ANNA, BEN], Consent(ANNA), Consent(ANNA, OFFERS), Consent(BEN))
+        others = [opt_in.opt_in_id for opt_in in under_test.opt_ins[1:]]
+        under_test.set_up([ANNA, BEN], Consent(ANNA), *(Consent(ANNA, other) for other in others), Consent(BEN))
         result = under_test.open().record_unsubscribes([unsubscribe("anna@example.org")])
         assert result == WriteBack(written=1, already_known=0)
         assert sorted(under_test.withdrawn()) == [(under_test.subject(ANNA), NEWS)]
-        assert (granted(under_test), granted(under_test, OFFERS)) == ({"c2"}, {"c1"})
+        assert granted(under_test) == {"c2"}
+        for other in others:
+            assert granted(under_test, other) == {"c1"}
 
     def test_the_same_unsubscribe_again_changes_nothing(self, under_test: CrmUnderTest) -> None:
         under_test.set_up([ANNA], Consent(ANNA))
@@ -43,6 +46,7 @@ class WriteBackTests:
         assert sorted(under_test.withdrawn()) == before
 
     def test_an_unsubscribe_without_an_opt_in_withdraws_all_of_its_mandator(self, under_test: CrmUnderTest) -> None:
+        under_test.require_opt_ins()
         under_test.set_up([ANNA], Consent(ANNA), Consent(ANNA, OFFERS), Consent(ANNA, "press"))
         under_test.open().record_unsubscribes([unsubscribe("anna@example.org", opt_in_id=None)])
         subject = under_test.subject(ANNA)
@@ -115,7 +119,7 @@ class WriteBackTests:
         assert under_test.open().record_bounces([bounce("anna@example.org")]) == WriteBack(0, 1)
         assert under_test.bounced() == {"anna@example.org": "hard"}
         frame = suppressed(under_test)
-        assert frame[frame["kind"] == SuppressionKind.BOUNCE]["address"].tolist() == ["anna@example.org"]
+        assert set(frame[frame["kind"] == SuppressionKind.BOUNCE]["address"]) == {"anna@example.org"}
 
     def test_a_soft_bounce_never_replaces_a_final_one(self, under_test: CrmUnderTest) -> None:
         under_test.set_up([ANNA])

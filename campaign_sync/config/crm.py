@@ -62,7 +62,7 @@ class CrmSettings(ConfigModel):
     """
     opt_ins: dict[Name, OptInSettings] = Field(default_factory=dict)
     """The opt-ins by their ids, where the CRM itself has no table of them."""
-    people_max_age: Duration = timedelta(hours=1)
+    people_max_age: Duration = timedelta(minutes=10)
     """How old people and selections may be where the CRM is copied. Consents and bounces are read anew each time."""
 
     def configured_opt_ins(self) -> list[OptIn]:

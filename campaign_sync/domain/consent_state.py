@@ -17,6 +17,9 @@ UNDATED_GRANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 ADDRESS_PREFIX: Final = "address:"
 
+NEITHER: Final = "none"
+"""The word of a state that is neither granted nor withdrawn, besides the ignored words of the configuration."""
+
 ACCEPTED_BY_SETTING: Final = "crm.undated_regrant"
 """Who accepted a renewed grant that no person has accepted."""
 

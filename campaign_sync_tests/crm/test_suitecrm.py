@@ -162,6 +162,8 @@ def test_consents_belong_to_addresses_and_only_confirmed_ones_have_a_date(suite:
     assert suite.states() == {
         "confirmed@example.org": ("confirmed", CONFIRMED.replace(tzinfo=None)),
         "agreed@example.org": ("granted", None),
+        "neither@example.org": ("none", None),
+        "empty@example.org": ("none", None),
         "left@example.org": ("withdrawn", None),
     }
 
@@ -194,16 +196,6 @@ def test_final_bounces_make_the_address_invalid(suite: SuiteCrm) -> None:
     assert suite.flags("invalid_email") == {"MÜLLER@example.org": 1, "muller@example.org": 0, "soft@example.org": 0}
     with suite.reading() as reader:
         assert all_rows(reader.address_states()) == [("MÜLLER@example.org", "hard", None, None, "SuiteCRM")]
-
-
-def test_a_second_opt_in_needs_a_mapping_of_its_own(mariadb_url: str) -> None:
-    both = {name: {"mandator": "nord", "description": name} for name in ("news", "offers")}
-    suite = SuiteCrm(mariadb_url, opt_ins=both)
-    suite.address("left@example.org", opt_out=1)
-    assert suite.states() == {"left@example.org": ("withdrawn", None)}
-    suite.address("agreed@example.org", confirm_opt_in="opt-in")
-    with pytest.raises(CrmError, match="grants consents without naming an opt-in, and there are 2 opt-ins"):
-        suite.states()
 
 
 def test_the_example_of_at_most_30_lines_is_a_whole_configuration() -> None:

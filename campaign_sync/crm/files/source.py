@@ -60,6 +60,12 @@ class FilesSource(Source):
         with self.read(CrmNeeds()):
             pass
 
+    def version(self) -> str | None:
+        """Return which delivery is the newest; None if none is complete. See `Source.version`."""
+        with Place(self._settings, "url") as place:
+            delivery = place.attempt(lambda source: find_newest(source, self._settings))
+        return delivery.identity if delivery else None
+
     @contextmanager
     def read(self, needs: CrmNeeds) -> Iterator[SourceReader]:
         """Open the newest complete delivery. It is read to its end once, so that a flaw in any file stops all.

@@ -62,16 +62,23 @@ class BaseFacts:
     as_of: datetime
     """The moment that the data show, by the source."""
     lacks_picks: bool
+    version: str | None
+    """By the source; None where only the age decides."""
 
-    def serve(self, needs: CrmNeeds, configuration: str, max_age: timedelta, now: datetime) -> bool:
-        """Return whether the copy has what is needed, and is young enough."""
-        longest = min(max_age, _RETRY_PICKS_AFTER) if self.lacks_picks else max_age
+    def has(self, needs: CrmNeeds, configuration: str) -> bool:
+        """Return whether the copy has what is needed."""
         return (
             self.configuration == configuration
             and self.picks >= set(map(pick_digest, loaded_picks(needs)))
             and self.columns >= needs.columns
-            and -CLOCK_TOLERANCE <= now - self.begun_at < longest
         )
+
+    def is_current(self, version: str | None, max_age: timedelta, now: datetime) -> bool:
+        """Return whether the copy is of this version; without one, whether it is young enough."""
+        if version is not None or self.version is not None:
+            return self.version == version
+        longest = min(max_age, _RETRY_PICKS_AFTER) if self.lacks_picks else max_age
+        return -CLOCK_TOLERANCE <= now - self.begun_at < longest
 
 
 def loaded_picks(needs: CrmNeeds) -> list[Pick]:
@@ -94,46 +101,51 @@ class Base:
         needs: the picks and columns that lists name.
         configuration: what else the rows depend on; a copy made with another one isn't used.
         folder: where the file is stored, for its owner alone.
-        max_age: how old a copy may be when it is used.
     """
 
     source: Source
     needs: CrmNeeds
     configuration: str
     folder: Path
-    max_age: timedelta
 
     @property
     def file(self) -> Path:
         """The file."""
         return self.folder / FILE
 
-    def attach(self, connection: sqlite3.Connection) -> BaseFacts:
+    def attach(self, connection: sqlite3.Connection, max_age: timedelta) -> BaseFacts:
         """Attach a copy that serves the needs to a connection, after building it where there is none.
+
+        Args:
+            connection: to the copy of consents.
+            max_age: how old a copy may be, where the source doesn't know which version it is.
 
         Raises:
             CrmError: the CRM can't be read completely, or the file can't be written.
         """
-        facts = self._attach_usable(connection)
+        version = self.source.version()
+        facts = self._attach_usable(connection, version, max_age)
         if facts is None:
             with ExitStack() as stack:
                 with copy_errors("locking the folder"):
                     stack.enter_context(folder_lock(self.folder))
-                facts = self._attach_usable(connection) or self._build_and_attach(connection)
+                facts = self._attach_usable(connection, version, max_age) or self._build_and_attach(connection, version)
         return facts
 
-    def _attach_usable(self, connection: sqlite3.Connection) -> BaseFacts | None:
+    def _attach_usable(
+        self, connection: sqlite3.Connection, version: str | None, max_age: timedelta
+    ) -> BaseFacts | None:
         try:
             facts = attach_file(connection, self.file)
         except sqlite3.DatabaseError:  # missing, damaged, or in the format of another version
             _detach(connection)
             return None
-        if facts.serve(self.needs, self.configuration, self.max_age, datetime.now(UTC)):
+        if facts.has(self.needs, self.configuration) and facts.is_current(version, max_age, datetime.now(UTC)):
             return facts
         _detach(connection)
         return None
 
-    def _build_and_attach(self, connection: sqlite3.Connection) -> BaseFacts:
+    def _build_and_attach(self, connection: sqlite3.Connection, version: str | None) -> BaseFacts:
         """Build the file; only for the holder of the folder's lock, so every unfinished file is a dead builder's."""
         for leftover in self.folder.glob(f".{FILE}{UNFINISHED[1:]}"):
             leftover.unlink(missing_ok=True)
@@ -142,7 +154,7 @@ class Base:
             with copy_errors("creating a file"):
                 create_private_file(unfinished)
             with copy_errors("copying people", (sqlite3.Error,)):
-                self._build(unfinished)
+                self._build(unfinished, version)
             with copy_errors("completing a file"):
                 _sync(unfinished)
                 unfinished.replace(self.file)
@@ -152,7 +164,7 @@ class Base:
         with copy_errors("opening the copy"):
             return attach_file(connection, self.file)
 
-    def _build(self, file: Path) -> None:
+    def _build(self, file: Path, version: str | None) -> None:
         begun_at = datetime.now(UTC)
         with closing(sqlite3.connect(file, isolation_level=None)) as connection, self.source.read(self.needs) as reader:
             prepare_for_loading(connection)
@@ -163,8 +175,8 @@ class Base:
             columns = json.dumps(sorted(self.needs.columns))
             connection.execute(
                 "CREATE TABLE facts AS SELECT ? AS format, ? AS picks, ? AS columns, ? AS configuration, "
-                "? AS begun_at, ? AS as_of, ? AS lacks_picks",
-                (_FORMAT, digests, columns, self.configuration, *_iso(begun_at, reader.as_of), lacks_picks),
+                "? AS begun_at, ? AS as_of, ? AS lacks_picks, ? AS version",
+                (_FORMAT, digests, columns, self.configuration, *_iso(begun_at, reader.as_of), lacks_picks, version),
             )
             connection.execute("COMMIT")
 
@@ -195,8 +207,8 @@ def attach_file(connection: sqlite3.Connection, file: Path) -> BaseFacts:
     (version,) = connection.execute("SELECT format FROM base.facts").fetchone()
     if version != _FORMAT:
         raise sqlite3.DatabaseError("another format")
-    picks, columns, configuration, begun_at, as_of, lacks_picks = connection.execute(
-        "SELECT picks, columns, configuration, begun_at, as_of, lacks_picks FROM base.facts"
+    picks, columns, configuration, begun_at, as_of, lacks_picks, source_version = connection.execute(
+        "SELECT picks, columns, configuration, begun_at, as_of, lacks_picks, version FROM base.facts"
     ).fetchone()
     return BaseFacts(
         frozenset(json.loads(picks)),
@@ -205,6 +217,7 @@ def attach_file(connection: sqlite3.Connection, file: Path) -> BaseFacts:
         datetime.fromisoformat(begun_at),
         datetime.fromisoformat(as_of),
         bool(lacks_picks),
+        source_version,
     )
 
 

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Connection, StaticPool, create_engine
@@ -61,15 +61,19 @@ class Copies:
     memory: ConsentMemory
 
     @contextmanager
-    def open(self, opt_in_ids: Collection[str] | None = None) -> Iterator[OpenCopy]:
-        """Open a copy whose people are at most as old as configured, and whose consents are read now.
+    def open(self, opt_in_ids: Collection[str] | None, max_age: timedelta) -> Iterator[OpenCopy]:
+        """Open a copy whose consents are read now.
+
+        Args:
+            opt_in_ids: the opt-ins whose consents are needed; all if None.
+            max_age: how old people and picks may be.
 
         Raises:
             CrmError: the CRM can't be read completely, or the copy can't be stored.
         """
         remove_leftovers(self.base.folder)
         with private_database(self.base.folder) as database:
-            facts = self.base.attach(database)
+            facts = self.base.attach(database, max_age)
             now = datetime.now(UTC)
             # Consents are read after the people: an earlier read could lack the withdrawal of a person who is new.
             with copy_errors("copying consents", (sqlite3.Error,)), self.base.source.read(self.base.needs) as reader:

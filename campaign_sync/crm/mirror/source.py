@@ -117,6 +117,13 @@ class Source(Protocol):
     def check(self, *, exports: bool) -> None:
         """Raise CrmError unless the CRM can be reached and everything configured exists. Names all flaws at once."""
 
+    def version(self) -> str | None:
+        """Return what changes with the data, if the source knows it without reading them: which delivery it is.
+
+        People and picks of the same version aren't read again. None where only their age decides.
+        """
+        return None
+
     def read(self, needs: CrmNeeds) -> AbstractContextManager[SourceReader]:
         """Open one read."""
 

@@ -13,7 +13,7 @@ from sqlalchemy import inspect
 from campaign_sync.config import SqlSettings
 from campaign_sync.config.crm_sql import PEOPLE
 from campaign_sync.config.database_url import location
-from campaign_sync.crm.mirror.source import BounceMark, Withdrawal
+from campaign_sync.crm.mirror.source import BounceMark, Source, Withdrawal
 from campaign_sync.crm.port import CrmError, CrmNeeds, RecordedResponses
 from campaign_sync.crm.sql.adapter import UNCONFIGURED_STATES
 from campaign_sync.crm.sql.engine import crm_engine, crm_errors, read_only
@@ -37,7 +37,7 @@ REQUIRED_COLUMNS = {
 """The columns that each mapped table needs; others of the contract are optional."""
 
 
-class SqlSource:
+class SqlSource(Source):
     """Implements `Source`. Holds no connection between calls.
 
     Args:

@@ -15,6 +15,7 @@ from campaign_sync.crm.mirror.source import (
     MEMBER_COLUMNS,
     STATE_COLUMNS,
     BounceMark,
+    Source,
     SourceReader,
     SourceRows,
     Withdrawal,
@@ -92,7 +93,7 @@ class ContractReader:
         return [tuple(row) for row in self._reader.rows(query, doing)]
 
 
-class ContractSource:
+class ContractSource(Source):
     """A CRM whose tables have the names of the contract, read as one that has to be copied."""
 
     def __init__(self, url: str) -> None:
@@ -178,12 +179,17 @@ class ListSource:
     """Tables whose reading fails in the middle."""
     refused: set[Entity] = field(default_factory=set)
     """Records whose withdrawals and bounces aren't accepted."""
+    delivery: str | None = None
+    """Which version of the data it is, where the source knows it."""
     shows_what_was_written: bool = True
     reads: list[str] = field(default_factory=list)
     """The tables that were read, in order."""
     withdrawals: list[Withdrawal] = field(default_factory=list)
     marks: list[BounceMark] = field(default_factory=list)
     as_of: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def version(self) -> str | None:
+        return self.delivery
 
     def check(self, *, exports: bool) -> None: ...
 

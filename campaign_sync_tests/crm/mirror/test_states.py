@@ -84,6 +84,12 @@ def test_a_state_is_an_event_at_its_own_date(tmp_path: Path) -> None:
     assert suppressed(crm) == [("unsubscribe", "c2")]
 
 
+def test_a_state_of_neither_is_no_event(tmp_path: Path) -> None:
+    assert kinds(crm_of(source(state("c1", " None "), state("c2", "unticked"), state("c3", "granted")), tmp_path)) == {
+        "c3": "granted"
+    }
+
+
 def test_an_undated_grant_is_older_than_every_withdrawal(tmp_path: Path) -> None:
     with crm_of(source(state("c1", "granted")), tmp_path).snapshot() as snapshot:
         assert [at for _, _, at in snapshot.consenting("News")] == [UNDATED_GRANT]

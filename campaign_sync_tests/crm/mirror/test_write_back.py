@@ -136,6 +136,20 @@ def test_a_withdrawal_is_not_written_over_a_newer_grant(states: Written) -> None
     assert states.unsubscribe(unsubscribed("anna", days=-1)) == WriteBack(1, 0), "without a date it isn't newer"
 
 
+def test_a_state_that_was_changed_since_is_not_written_over_by_the_same_unsubscribe(states: Written) -> None:
+    assert states.unsubscribe(unsubscribed("anna")) == WriteBack(1, 0)
+    states.source.states = [
+        ("contact", id, None, "news", "withdrawn" if id == "c1" else "granted", None, "form", None)
+        for id in ("c1", "c2")
+    ]
+    with states.crm.snapshot():
+        pass
+    states.source.states = [("contact", id, None, "news", "granted", None, "form", None) for id in ("c1", "c2")]
+    states.source.withdrawals.clear()
+    assert states.unsubscribe(unsubscribed("anna")) == WriteBack(0, 1)
+    assert states.unsubscribe(unsubscribed("anna", days=5)) == WriteBack(1, 0)
+
+
 def test_a_history_gets_every_withdrawal(tmp_path: Path) -> None:
     written = Written(tmp_path, states=False)
     assert written.unsubscribe(unsubscribed("anna", days=-1), unsubscribed("anna")) == WriteBack(2, 0)

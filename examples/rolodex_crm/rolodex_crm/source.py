@@ -11,6 +11,7 @@ from campaign_sync.crm.mirror.source import (
     MEMBER_COLUMNS,
     STATE_COLUMNS,
     BounceMark,
+    Source,
     SourceReader,
     SourceRows,
     Withdrawal,
@@ -69,7 +70,7 @@ class RolodexReader:
         return self._api.pages("/contacts")
 
 
-class RolodexSource:
+class RolodexSource(Source):
     """Implements `Source`."""
 
     def __init__(self, settings: RolodexSettings) -> None:

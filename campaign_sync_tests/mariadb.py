@@ -93,8 +93,9 @@ def _server_url() -> str:
     url = f"mariadb+pymysql://root@localhost/?unix_socket={folder / 'socket'}&charset=utf8mb4"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the first worker starts the server, the others wait for it
-        if not (folder / "pid").exists():
+        if not (folder / "started").exists():
             _start_server(folder, url)
+            (folder / "started").touch()
     return url
 
 
@@ -122,6 +123,7 @@ def _start_server(folder: Path, url: str) -> None:
             stderr=log,
             start_new_session=True,  # it belongs to the session, not to the worker that starts it
         )
+    (folder / "pid").write_text(str(process.pid))  # at once: the session may end before the server is ready
     engine = create_engine(url, poolclass=NullPool)
     until = time.monotonic() + PATIENCE
     while True:
@@ -133,4 +135,3 @@ def _start_server(folder: Path, url: str) -> None:
             time.sleep(0.1)
         else:
             break
-    (folder / "pid").write_text(str(process.pid))

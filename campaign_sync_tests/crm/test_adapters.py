@@ -1,5 +1,6 @@
 """Adapters by entry point: which one a configuration names, and what is said if it can't be used."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -121,9 +122,10 @@ def test_an_adapter_of_another_package_has_settings_of_its_own(tmp_path: Path, m
 @pytest.mark.usefixtures("packages")
 def test_mistakes_in_its_settings_have_their_places(tmp_path: Path) -> None:
     keys = ["url: sqlite:///crm.db", "drawers: a-k", "shelves: {top: {row: first, colum: 2}}", "rooms: [{rwo: 1}]"]
-    assert problems(tmp_path, "\n".join(["adapter: card_index", *keys])) == [
+    reported = problems(tmp_path, "\n".join(["adapter: card_index", *keys]))
+    assert re.sub(r"adapter, .*, drawer", "adapter, …, drawer", "\n".join(reported)).split("\n") == [
         "2:1 crm.drawer: this key is required",
-        "4:3 crm.url: this key isn't known; known here are adapter, consent_kinds, opt_ins, drawer, shelves, rooms",
+        "4:3 crm.url: this key isn't known; known here are adapter, …, drawer, shelves, rooms",
         "5:3 crm.drawers: this key isn't known; did you mean drawer?",
         "6:24 crm.shelves.top.row: a whole number is expected",
         "6:31 crm.shelves.top.colum: this key isn't known; known here are row",

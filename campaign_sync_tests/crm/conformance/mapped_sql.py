@@ -60,12 +60,15 @@ _TABLES = (
     """CREATE TABLE consent (
         person_kind varchar(64), person_nr varchar(64), opt_in_id varchar(64), word varchar(64), stated {time}
     )""",
+    "CREATE INDEX consent_of_person ON consent (person_nr)",
     "CREATE TABLE member (person_kind varchar(64), person_nr varchar(64))",
     "CREATE TABLE bounced (mail varchar(200), bounce_kind varchar(9), moment {time})",
     "CREATE TABLE visit (entity_id varchar(64), visits integer)",
     "CREATE VIEW visitor AS SELECT entity_id, visits FROM visit",
     "CREATE TABLE refused (nr varchar(64))",
 )
+
+_REMOVAL = "DELETE FROM consent WHERE person_nr = :nr AND person_kind = :kind AND opt_in_id = :opt_in_id"
 
 _TIMES = {"sqlite": "timestamp", "postgresql": "timestamp with time zone", "mariadb": "datetime(6) NULL"}
 
@@ -127,8 +130,7 @@ class MappedSql(CrmUnderTest):
         self._run("INSERT INTO member VALUES (:kind, :nr)", *({"kind": kind, "nr": nr} for kind, nr in members))
 
     def add_consents(self, consents: Sequence[Consent]) -> None:
-        for consent in consents:
-            self.remove_consent(consent)
+        self._run(_REMOVAL, *map(self._key, consents))
         rows = [
             self._key(consent)
             | {"word": consent.kind, "stated": consent.at and consent.at.replace(tzinfo=None).isoformat(" ")}
@@ -137,8 +139,7 @@ class MappedSql(CrmUnderTest):
         self._run("INSERT INTO consent VALUES (:kind, :nr, :opt_in_id, :word, :stated)", *rows)
 
     def remove_consent(self, consent: Consent) -> None:
-        statement = "DELETE FROM consent WHERE person_kind = :kind AND person_nr = :nr AND opt_in_id = :opt_in_id"
-        self._run(statement, self._key(consent))
+        self._run(_REMOVAL, self._key(consent))
 
     def withdrawn(self) -> Collection[tuple[str, str]]:
         query = "SELECT person_kind, person_nr, opt_in_id FROM consent WHERE word = 'withdrawn'"

@@ -62,7 +62,7 @@ class _Findings:
 def check_everything(configuration: Configuration, console: Console) -> bool:
     """Print a line for everything that was tried. Returns whether nothing has to be corrected."""
     findings = _Findings()
-    ports = Resources(configuration)
+    ports = Resources(configuration, read_only=True)
     try:
         with console.status("Asking vendor and CRM"):
             _check(configuration, ports, findings)

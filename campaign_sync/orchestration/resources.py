@@ -35,10 +35,22 @@ class Resources:
     """
 
     def __init__(
-        self, configuration: Configuration, run_id: str | None = None, retry_policy: RetryPolicy | None = None
+        self,
+        configuration: Configuration,
+        run_id: str | None = None,
+        retry_policy: RetryPolicy | None = None,
+        *,
+        read_only: bool = False,
     ) -> None:
-        """Open nothing yet. With a `run_id`, heartbeats of the run begin when the state is opened."""
-        self._configuration, self._run_id = configuration, run_id
+        """Open nothing yet.
+
+        Args:
+            configuration: what to open.
+            run_id: the run; its heartbeats begin when the state is opened.
+            retry_policy: when an asset is tried again.
+            read_only: whether what the CRM shows isn't remembered: a mapping that is only tried may be wrong.
+        """
+        self._configuration, self._run_id, self._read_only = configuration, run_id, read_only
         self.retry_policy = retry_policy or retry_policies.DEFAULT_RETRY_POLICY
         self._open = ExitStack()
         self._vendors: dict[str, Optimizely] = {}
@@ -71,7 +83,8 @@ class Resources:
             CrmError: it doesn't answer, or lacks tables or columns that the product needs.
         """
         accepts = self._configuration.crm.undated_regrant == "accept"
-        crm = open_crm(self._configuration, self.state.consent_memory(accept_undated=accepts))
+        memory = self.state.consent_memory(accept_undated=accepts, read_only=self._read_only)
+        crm = open_crm(self._configuration, memory)
         crm.check()  # not for its finished exports: without them a day only starts later
         return crm
 

@@ -186,6 +186,7 @@ def test_a_password_in_the_url_of_an_object_store_is_refused(scheme: str) -> Non
 
 
 def test_an_object_store_is_opened_by_its_url() -> None:
+    pytest.importorskip("s3fs", reason="needs the extra s3")
     assert isinstance(open_source("s3://bucket/outbox"), ObjectStore)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from campaign_sync.config.crm import CrmSettings
 from campaign_sync.crm.adapter import CrmContext
@@ -14,9 +14,6 @@ from campaign_sync.crm.mirror.write_back import FeedbackWriter
 from campaign_sync.crm.port import OnWritten, RecordedResponses, WriteBack, ignore_written
 from campaign_sync.domain.feedback import Bounce, Unsubscribe
 from campaign_sync.domain.response import Response
-
-_DURATION_OF_RUNS = timedelta(hours=3)
-"""How old people may be when the consents of a list are read again: the lists of a run follow each other."""
 
 
 class MirrorCrm:
@@ -44,13 +41,8 @@ class MirrorCrm:
 
     @contextmanager
     def snapshot(self, opt_in_ids: Collection[str] | None = None) -> Iterator[CopiedSnapshot]:
-        """Open a view of people, and of the consents of now. See `Crm.snapshot`.
-
-        People are at most `people_max_age` old; older where only the consents of single opt-ins are needed, as those
-        who ask so compare them with people whom they have read before.
-        """
-        max_age = self._max_age if opt_in_ids is None else max(self._max_age, _DURATION_OF_RUNS)
-        with self._copies.open(opt_in_ids, max_age) as copy:
+        """Open a view of people at most `people_max_age` old, and of the consents of now. See `Crm.snapshot`."""
+        with self._copies.open(opt_in_ids, self._max_age) as copy:
             yield copy.snapshot
 
     def record_bounces(self, bounces: Sequence[Bounce], on_written: OnWritten = ignore_written) -> WriteBack:

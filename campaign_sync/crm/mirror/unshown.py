@@ -3,16 +3,13 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, column, insert, select, table
+from sqlalchemy import Connection, column, insert, select, table
 
 from campaign_sync.crm.mirror.current_consents import CurrentConsents
 from campaign_sync.crm.mirror.memory import ConsentMemory, WrittenBounce, WrittenWithdrawal
-from campaign_sync.crm.sql.feedback_plan import bounces_on_record, stored_precedence, streamed
+from campaign_sync.crm.sql.feedback_plan import bounces_on_record, shows_bounce, streamed
 from campaign_sync.domain.consent import ConsentKind, ConsentWords, normalize_word
-from campaign_sync.domain.feedback import bounce_precedence
-from campaign_sync.domain.instant import parse_instant
 
 _EVENTS = table(
     "consent_event",
@@ -78,7 +75,7 @@ class UnshownFeedback:
         stored = bounces_on_record(self.connection, addresses)
         shown, missing = [], []
         for address, bounce in addresses.items():
-            if address in stored and _shows(stored[address], bounce):
+            if address in stored and shows_bounce(stored[address], bounce.kind, bounce.occurred_at):
                 shown.append(bounce.address_pseudonym)
             else:
                 missing.append(_state(address, bounce))
@@ -92,12 +89,6 @@ class UnshownFeedback:
             bounce = bounces.get(self.memory.pseudonym(row.address))
             if bounce:
                 yield row.address, bounce
-
-
-def _shows(stored: Row[Any], bounce: WrittenBounce) -> bool:
-    """Return whether a row of `address_state` is this bounce, or takes precedence. Some CRMs have no date for it."""
-    known, written = stored_precedence(stored), bounce_precedence(bounce.kind, bounce.occurred_at)
-    return known >= written or (known[0] == written[0] and parse_instant(stored.bounced_at) is None)
 
 
 def _event(withdrawal: WrittenWithdrawal) -> dict[str, str]:

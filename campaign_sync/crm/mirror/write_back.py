@@ -5,8 +5,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
+from typing import Any
 
-from sqlalchemy import Connection, column, select, table
+from sqlalchemy import Connection, Row, column, select, table
 
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.crm.mirror.current_consents import CurrentConsents
@@ -26,6 +27,7 @@ from campaign_sync.crm.sql.feedback_plan import (
     is_new_bounce,
     opt_ins_by_mandator,
     plan_withdrawals,
+    shows_bounce,
 )
 from campaign_sync.domain.consent import ConsentWords
 from campaign_sync.domain.entity import Entity, EntityType
@@ -85,7 +87,7 @@ class FeedbackWriter:
         people = people_with(connection, reported)
         stored = bounces_on_record(connection, people)
         decisive = decisive_bounces({key: reported[key] for key in people})
-        to_write = [key for key, bounce in decisive.items() if key not in stored or is_new_bounce(bounce, stored[key])]
+        to_write = [key for key, bounce in decisive.items() if key not in stored or _is_new(bounce, stored[key])]
         waiting = set(to_write)
         on_written([CrmEntry(bounce, False) for key in people if key not in waiting for bounce in reported[key]])
         emails = self.copy.snapshot.emails({entity for key in to_write for entity in people[key]})
@@ -159,6 +161,10 @@ def people_with(connection: Connection, keys: Iterable[str]) -> dict[str, list[E
         for row in connection.execute(query):
             people[row.address].append(Entity(EntityType(row.entity_type), row.entity_id))
     return dict(people)
+
+
+def _is_new(bounce: Bounce, stored: Row[Any]) -> bool:
+    return is_new_bounce(bounce, stored) and not shows_bounce(stored, bounce.kind, bounce.occurred_at)
 
 
 def _withdrawal(planned: PlannedWithdrawal, emails: Mapping[Entity, str]) -> Withdrawal:

@@ -17,7 +17,7 @@ from campaign_sync.crm.sql.reader import SqlReader
 from campaign_sync.crm.sql.schema import address_state, consent_event, opt_in
 from campaign_sync.domain.consent import normalize_word
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.feedback import FINAL_BOUNCES, Bounce, CrmEntry, Unsubscribe, bounce_precedence
+from campaign_sync.domain.feedback import FINAL_BOUNCES, Bounce, BounceKind, CrmEntry, Unsubscribe, bounce_precedence
 from campaign_sync.domain.instant import parse_instant
 from campaign_sync.domain.text import normalize_text
 from campaign_sync.domain.withdrawn_consents import withdrawn_consents
@@ -151,6 +151,12 @@ def is_new_bounce(bounce: Bounce, stored: Row[Any]) -> bool:
     """Return whether a bounce replaces a row of `address_state`."""
     known = stored_precedence(stored)
     return _precedence(bounce) > known if bounce.dated else (bounce.kind in FINAL_BOUNCES) > known[0]
+
+
+def shows_bounce(stored: Row[Any], kind: BounceKind, occurred_at: datetime) -> bool:
+    """Return whether a row of `address_state` is this bounce, or takes precedence. Some CRMs have no date for it."""
+    known, reported = stored_precedence(stored), bounce_precedence(kind, occurred_at)
+    return known >= reported or (known[0] == reported[0] and parse_instant(stored.bounced_at) is None)
 
 
 def address_states(connection: Connection) -> Select[Any]:

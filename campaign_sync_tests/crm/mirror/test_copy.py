@@ -263,17 +263,6 @@ def test_people_of_the_same_version_are_read_once_and_those_of_another_at_once(t
         assert next_delivery.entities_with("ida@example.org") == [Entity(EntityType.CONTACT, "c9")]
 
 
-def test_the_consents_of_one_opt_in_are_read_anew_and_the_people_are_not(tmp_path: Path) -> None:
-    crm = source()
-    mirror = copied(crm, tmp_path, frozenset({FANS}))
-    with mirror.snapshot():
-        crm.people_of[EntityType.CONTACT].append(("c9", "ida@example.org"))
-    with mirror.snapshot(["news"]) as of_opt_in:
-        assert of_opt_in.entities_with("ida@example.org") == []
-    with mirror.snapshot() as complete:
-        assert complete.entities_with("ida@example.org") == [Entity(EntityType.CONTACT, "c9")]
-
-
 def test_a_reader_keeps_its_copy_when_another_is_made(tmp_path: Path) -> None:
     crm = source()
     mirror = copied(crm, tmp_path, frozenset({FANS}))

@@ -99,8 +99,8 @@ def observe(
 ) -> ObservedConsent | None:
     """Return what is remembered of a consent once the CRM has shown this state.
 
-    An unclear state and a future grant leave the memory as it is. A state that says neither counts as a withdrawal
-    without a date where a grant or a withdrawal is remembered, and else as nothing.
+    A future grant leaves the memory as it is. A state that says neither, or that isn't understood, counts as a
+    withdrawal without a date where a grant or a withdrawal is remembered, and else as nothing.
 
     Args:
         before: what is remembered.
@@ -112,7 +112,7 @@ def observe(
         return _grant(before, state, now, last_read)
     if state.kind is ConsentKind.WITHDRAWN:
         return _withdrawal(before, state.stated_at if is_dated(state, now) else None, now)
-    if state.kind is None and before is not None:
+    if state.kind in (None, ConsentKind.UNCLEAR) and before is not None:
         return _withdrawal(before, None, now)
     return before
 
@@ -131,8 +131,15 @@ def _withdrawal(before: ObservedConsent | None, stated_at: datetime | None, now:
     since = now if before is None or before.granted else before.since
     at = stated_at or since
     if before and before.granted and before.stated_at and at < before.stated_at:  # the date of an earlier withdrawal
-        at = now
+        at = max(now, before.stated_at)  # a clock of the CRM may be fast
     return ObservedConsent(False, since, max(at, before.withdrawn_at or at) if before else at)
+
+
+def note_withdrawal(observed: ObservedConsent, withdrawn_at: datetime) -> ObservedConsent:
+    """Return the memory of a consent that was also withdrawn elsewhere. A consent that is granted now stays so."""
+    if observed.granted or observed.withdrawn_at is None or observed.withdrawn_at >= withdrawn_at:
+        return observed
+    return replace(observed, withdrawn_at=withdrawn_at)
 
 
 def needs_whole_read(before: ObservedConsent | None, state: ConsentState, now: datetime) -> bool:
@@ -147,6 +154,15 @@ def needs_whole_read(before: ObservedConsent | None, state: ConsentState, now: d
         by_person = before.accepted_at is not None and before.accepted_by != ACCEPTED_BY_SETTING
         return not before.granted or (before.withdrawn_at is not None and not by_person)
     return state.kind is None and before.granted
+
+
+def may_be_accepted_unasked(observed: ObservedConsent) -> bool:
+    """Return whether a setting may accept a renewed grant: the CRM has shown the withdrawal since it happened.
+
+    Else the grant may be older than the withdrawal, which came from elsewhere.
+    """
+    until, at = observed.withdrawn_until, observed.withdrawn_at
+    return observed.refused and until is not None and at is not None and until >= at
 
 
 def accept_regrant(observed: ObservedConsent, now: datetime, accepted_by: str) -> ObservedConsent:

@@ -18,6 +18,8 @@ class WrittenWithdrawal:
     occurred_at: datetime
     source: str
     evidence: str
+    address_pseudonym: str | None = None
+    """The address of the record when it was written."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The product's own history of what a CRM that keeps states showed, in the state database."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,9 @@ from campaign_sync.domain.consent_state import (
     Regrant,
     StateEvent,
     accept_regrant,
+    may_be_accepted_unasked,
     needs_whole_read,
+    note_withdrawal,
     observe,
     refuse_regrant,
     regrants_at_once,
@@ -82,6 +85,22 @@ class RememberedConsents:
         """Remember what the CRM has accepted until it is shown. See `ConsentMemory.remember_written`."""
         self._unshown.remember(withdrawals, bounces, now)
 
+    def note_withdrawals(self, withdrawals: Iterable[WrittenWithdrawal]) -> None:
+        """Remember the times of withdrawals that the CRM shows already. See `ConsentMemory.note_withdrawals`."""
+        newest: defaultdict[str, dict[str, datetime]] = defaultdict(dict)
+        for withdrawal in withdrawals:
+            times = newest[normalize_word(withdrawal.opt_in_id)]
+            for subject in filter(None, (self.pseudonym(str(withdrawal.entity)), withdrawal.address_pseudonym)):
+                times[subject] = max(withdrawal.occurred_at, times.get(subject, withdrawal.occurred_at))
+        for opt_in_id, times in {} if self.read_only else newest.items():
+            self._note(opt_in_id, times)
+
+    def _note(self, opt_in_id: str, times: Mapping[str, datetime]) -> None:
+        known = self.observations.find(opt_in_id, times.keys())
+        noted = {subject: note_withdrawal(observed, times[subject]) for subject, observed in known.items()}
+        changed = {subject: after for subject, after in noted.items() if after != known[subject]}
+        self.observations.save(opt_in_id, changed)
+
     def unshown_withdrawals(self) -> Sequence[WrittenWithdrawal]:
         """Return the withdrawals that the CRM has accepted and hasn't shown since."""
         return self._unshown.withdrawals()
@@ -99,6 +118,8 @@ class RememberedConsents:
         if not self.read_only:
             self._unshown.mark_shown(event_ids, address_pseudonyms)
 
+
+_ENDING = (ConsentKind.WITHDRAWN, ConsentKind.UNCLEAR)
 
 _Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -181,7 +202,7 @@ class _ConsentReading:
         for subject, observed in again.items():
             if subject in at_once:
                 judged[subject] = refuse_regrant(observed)
-            elif observed.refused and self._memory.accept_undated and not at_once:
+            elif self._memory.accept_undated and not at_once and may_be_accepted_unasked(observed):
                 judged[subject] = accept_regrant(observed, self._now, ACCEPTED_BY_SETTING)
         return sum(observed.refused for observed in judged.values()), len(at_once)
 
@@ -198,7 +219,7 @@ class _ConsentReading:
     def _note_shown(self, subjects: Sequence[str], states: Sequence[ConsentState]) -> None:
         pairs = list(zip(subjects, states, strict=True))
         self._granted.append(_numbers(subject for subject, state in pairs if shows_grant(state, self._now)))
-        self._withdrawn.append(_numbers(subject for subject, state in pairs if state.kind is ConsentKind.WITHDRAWN))
+        self._withdrawn.append(_numbers(subject for subject, state in pairs if state.kind in _ENDING))
 
     def _among(self, shown: list[_Numbers]) -> set[str]:
         """Return the held subjects that are among those shown."""

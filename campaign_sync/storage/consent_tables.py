@@ -56,6 +56,7 @@ unshown_withdrawal = Table(
     Column("occurred_at", UtcDateTime, nullable=False),
     Column("source", Text, nullable=False),
     Column("evidence", Text, nullable=False),
+    Column("address", String(16)),
     Column("written_at", UtcDateTime, nullable=False),
 )
 

@@ -50,6 +50,7 @@ class UnshownFeedback:
                     row.occurred_at,
                     row.source,
                     row.evidence,
+                    row.address,
                 )
                 for row in connection.execute(query)
             ]
@@ -87,6 +88,7 @@ def _withdrawal_row(withdrawal: WrittenWithdrawal, now: datetime) -> dict[str, o
         "occurred_at": withdrawal.occurred_at,
         "source": withdrawal.source,
         "evidence": withdrawal.evidence,
+        "address": withdrawal.address_pseudonym,
         "written_at": now,
     }
 

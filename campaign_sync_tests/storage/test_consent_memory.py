@@ -258,3 +258,68 @@ def test_written_feedback_is_kept_until_it_is_shown(memory: RememberedConsents) 
     assert memory.shown({"e0", "e1", "e2"}) == {"e0", "e2"}
     memory.mark_shown([], ["p_1"])
     assert memory.unshown_bounces() == []
+
+
+def unsubscribed(at: datetime, address: str | None = None) -> WrittenWithdrawal:
+    return WrittenWithdrawal("e1", Entity(EntityType.LEAD, "B-1"), "NEWS ", at, "optimizely:x", "row 1", address)
+
+
+@pytest.mark.parametrize("accept", [False, True])
+@pytest.mark.parametrize("subject", [BEN, BOTH], ids=["record", "address"])
+def test_a_grant_between_two_withdrawals_does_not_end_the_second(state: State, subject: str, accept: bool) -> None:
+    memory = state.consent_memory(accept_undated=accept)
+    read(memory, [(subject, WITHDRAWN, NOON - 300 * DAY)], NOON)
+    address = memory.pseudonym(BOTH.removeprefix(ADDRESS_PREFIX))
+    memory.note_withdrawals([unsubscribed(NOON + 2 * DAY, address), unsubscribed(NOON - DAY, address)])
+    read(memory, [(subject, GRANTED, NOON + DAY)], NOON + 3 * DAY)
+    (refused,) = state.consent_observations.refused("news")
+    assert refused.withdrawn_at == NOON + 2 * DAY
+    read(memory, [(subject, GRANTED, NOON + 3 * DAY)], NOON + 4 * DAY)
+    assert state.consent_observations.refused("news") == []
+
+
+def test_the_setting_accepts_no_grant_that_may_be_older_than_an_unsubscribe(state: State) -> None:
+    memory = state.consent_memory(accept_undated=True)
+    read(memory, [(BEN, WITHDRAWN)], NOON)
+    memory.note_withdrawals([unsubscribed(NOON + HOUR)])
+    for number in (1, 2):
+        assert times(read(memory, [(BEN, GRANTED)], NOON + number * DAY)) == {(BEN, GRANTED): UNDATED_GRANT}
+    read(memory, [(BEN, WITHDRAWN)], NOON + 3 * DAY)
+    assert times(read(memory, [(BEN, GRANTED)], NOON + 4 * DAY)) == {
+        (BEN, GRANTED): NOON + 3 * DAY + timedelta(microseconds=1)
+    }
+
+
+def test_a_noted_withdrawal_changes_no_grant_and_nothing_unknown(memory: RememberedConsents, state: State) -> None:
+    read(memory, [(BEN, GRANTED, NOON)], NOON)
+    known = state.consent_observations.find("news", {memory.pseudonym(BEN)})
+    memory.note_withdrawals([unsubscribed(NOON + DAY, memory.pseudonym("unknown@example.org"))])
+    assert state.consent_observations.find("news", {memory.pseudonym(BEN)}) == known
+
+
+@pytest.mark.parametrize("chunk", [1, 9])
+def test_a_word_that_is_not_understood_ends_a_grant_until_a_newer_one(
+    memory: RememberedConsents, state: State, chunk: int
+) -> None:
+    unclear = ConsentKind.UNCLEAR
+    assert times(read(memory, [(ANNA, unclear)], NOON)) == {(ANNA, unclear): None}
+    assert times(read(memory, [(ANNA, GRANTED)], NOON + HOUR)) == {(ANNA, GRANTED): UNDATED_GRANT}
+    assert state.consent_observations.refused("news") == [], "nothing was known before"
+    assert times(read(memory, [(ANNA, unclear), (ANNA, unclear)], NOON + DAY, chunk)) == {(ANNA, unclear): None}
+    read(memory, [(ANNA, unclear), (ANNA, GRANTED)], NOON + 2 * DAY, chunk)
+    assert state.consent_observations.refused("news") == [], "of duplicates it outweighs a grant"
+    read(memory, [(ANNA, GRANTED)], NOON + 3 * DAY)
+    (refused,) = state.consent_observations.refused("news")
+    assert refused.withdrawn_at == NOON + DAY
+    read(memory, [(ANNA, GRANTED, NOON + 2 * DAY)], NOON + 4 * DAY)
+    assert state.consent_observations.refused("news") == []
+
+
+def test_a_grant_of_a_fast_clock_does_not_outdate_the_withdrawal_after_it(
+    memory: RememberedConsents, state: State
+) -> None:
+    ahead = NOON + timedelta(minutes=10)
+    read(memory, [(ANNA, GRANTED, ahead)], NOON)
+    read(memory, [(ANNA, WITHDRAWN)], NOON + timedelta(minutes=5))
+    read(memory, [(ANNA, GRANTED, ahead)], NOON + DAY)
+    assert len(state.consent_observations.refused("news")) == 1

@@ -81,7 +81,7 @@ class ConsentLoader:
         words: how the CRM calls what happens to a consent.
         opt_ins: those of the configuration.
         memory: turns states into events.
-        now: the time of observations.
+        now: the present moment. What a source has shown for longer is observed as of its own time.
     """
 
     connection: sqlite3.Connection
@@ -110,7 +110,7 @@ class ConsentLoader:
             states.load(rows)
         self._load_bounces(reader)
         if rows is not None:
-            states.add_events(self.memory, self.now)
+            states.add_events(self.memory, min(self.now, reader.as_of))
         for index in _INDEXES:
             self.connection.execute(index)
         self.connection.execute("COMMIT")

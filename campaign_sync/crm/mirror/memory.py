@@ -30,6 +30,12 @@ class ConsentMemory(Protocol):
     ) -> None:
         """Remember what the CRM has accepted until it is shown: a delivery or a copy can be older."""
 
+    def note_withdrawals(self, withdrawals: Iterable[WrittenWithdrawal]) -> None:
+        """Remember the times of withdrawals that the CRM shows with a time of its own, or with none.
+
+        A grant that is older than such a withdrawal doesn't end it.
+        """
+
     def unshown_withdrawals(self) -> Sequence[WrittenWithdrawal]:
         """Return the withdrawals that the CRM has accepted and hasn't shown since."""
 

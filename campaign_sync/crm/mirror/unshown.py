@@ -55,16 +55,19 @@ class UnshownFeedback:
             return []
         entities = {withdrawal.entity for withdrawal in withdrawals}
         consents = CurrentConsents.read(self.connection, self.words, entities, self.now)
-        shown, missing = [], []
+        shown, missing, withdrawn = [], [], []
         for withdrawal in withdrawals:
             parts = (withdrawal.event_id, withdrawal.entity, withdrawal.opt_in_id, withdrawal.occurred_at)
             if consents.knows(*parts):
                 shown.append(withdrawal.event_id)
+                if consents.show_withdrawn(withdrawal.entity, withdrawal.opt_in_id):
+                    withdrawn.append(withdrawal)
             # A withdrawal of an opt-in that is no longer defined would keep its person out of all lists.
             elif normalize_word(withdrawal.opt_in_id) in consents.opt_ins:
                 missing.append(_event(withdrawal))
         if missing:
             self.connection.execute(insert(_EVENTS), missing)
+        self.memory.note_withdrawals(withdrawn)
         return shown
 
     def _add_bounces(self) -> list[str]:

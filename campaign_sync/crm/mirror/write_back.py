@@ -117,7 +117,7 @@ class FeedbackWriter:
         # Otherwise an unsubscribe that is imported again would undo a grant without a date that is newer.
         shown = self.memory.shown({withdrawal.event_id for withdrawal in planned})
         to_write: dict[str, list[PlannedWithdrawal]] = {}
-        settled, withdrawn = [], set[str]()
+        settled, withdrawn = [], dict[str, PlannedWithdrawal]()
         for withdrawal in planned:
             event_id, at = withdrawal.event_id, withdrawal.unsubscribe.occurred_at
             if event_id in to_write:
@@ -132,8 +132,9 @@ class FeedbackWriter:
             else:
                 settled.append(replace(withdrawal, is_new=False))
                 if consents.show_withdrawn(withdrawal.entity, withdrawal.opt_in_id):
-                    withdrawn.add(event_id)
-        if withdrawn - set(shown):
+                    withdrawn[event_id] = withdrawal
+        if withdrawn.keys() - set(shown):
+            self.memory.note_withdrawals(map(self._written, self._withdrawals(withdrawn.values())))
             self.memory.mark_shown(withdrawn, ())
         return to_write, settled
 
@@ -141,12 +142,26 @@ class FeedbackWriter:
         """Write withdrawals and yield those that the CRM has accepted, part by part."""
         if not to_write:
             return
-        first = {event_id: group[0] for event_id, group in to_write.items()}
-        emails = self.copy.snapshot.emails({planned.entity for planned in first.values()})
-        withdrawals = [_withdrawal(planned, emails) for planned in first.values()]
+        withdrawals = self._withdrawals([group[0] for group in to_write.values()])
         for part in self.source.write_withdrawals(withdrawals):
-            self.memory.remember_written([_written(withdrawal) for withdrawal in part], [], self.copy.now)
+            self.memory.remember_written([self._written(withdrawal) for withdrawal in part], [], self.copy.now)
             yield [planned for withdrawal in part for planned in to_write[withdrawal.event_id]]
+
+    def _withdrawals(self, planned: Collection[PlannedWithdrawal]) -> list[Withdrawal]:
+        emails = self.copy.snapshot.emails({withdrawal.entity for withdrawal in planned})
+        return [_withdrawal(withdrawal, emails) for withdrawal in planned]
+
+    def _written(self, withdrawal: Withdrawal) -> WrittenWithdrawal:
+        key = address_key(withdrawal.email)
+        return WrittenWithdrawal(
+            withdrawal.event_id,
+            withdrawal.entity,
+            withdrawal.opt_in_id,
+            withdrawal.occurred_at,
+            withdrawal.source,
+            withdrawal.evidence,
+            self.memory.pseudonym(key) if key else None,
+        )
 
     def _written_bounce(self, mark: BounceMark) -> WrittenBounce:
         pseudonym = self.memory.pseudonym(mark.address)
@@ -178,17 +193,6 @@ def _withdrawal(planned: PlannedWithdrawal, emails: Mapping[Entity, str]) -> Wit
         unsubscribe.occurred_at.astimezone(UTC),
         unsubscribe.source,
         planned.evidence,
-    )
-
-
-def _written(withdrawal: Withdrawal) -> WrittenWithdrawal:
-    return WrittenWithdrawal(
-        withdrawal.event_id,
-        withdrawal.entity,
-        withdrawal.opt_in_id,
-        withdrawal.occurred_at,
-        withdrawal.source,
-        withdrawal.evidence,
     )
 
 

@@ -20,6 +20,7 @@ class ListMemory:
     shown_ids: set[str] = field(default_factory=set)
     subjects: list[tuple[str, str]] = field(default_factory=list)
     """Every opt-in and subject that was observed."""
+    noted: list[WrittenWithdrawal] = field(default_factory=list)
 
     def events(
         self, opt_in_id: str, states: Iterable[Sequence[ConsentState]], now: datetime
@@ -36,6 +37,9 @@ class ListMemory:
     ) -> None:
         self.withdrawals |= {withdrawal.event_id: withdrawal for withdrawal in withdrawals}
         self.bounces |= {bounce.address_pseudonym: bounce for bounce in bounces}
+
+    def note_withdrawals(self, withdrawals: Iterable[WrittenWithdrawal]) -> None:
+        self.noted += withdrawals
 
     def unshown_withdrawals(self) -> Sequence[WrittenWithdrawal]:
         return list(self.withdrawals.values())

@@ -1,6 +1,6 @@
 """Consent states of records and addresses, as consent events of a copy."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -191,3 +191,14 @@ def test_an_undated_withdrawal_counts_from_its_first_observation(tmp_path: Path)
             return snapshot.suppression("nord")["since"].iloc[0]
 
     assert withdrawn_at() == withdrawn_at()
+
+
+def test_what_a_delivery_shows_was_observed_when_it_came(tmp_path: Path) -> None:
+    delivered, memory = source(state("c1", "opted out")), ListMemory()
+    delivered.as_of = datetime.now(UTC) - timedelta(hours=3)
+    kinds(crm_of(delivered, tmp_path, memory))
+    assert set(memory.first_seen.values()) == {delivered.as_of}
+    ahead, memory = source(state("c1", "opted out")), ListMemory()
+    ahead.as_of = datetime.now(UTC) + timedelta(hours=3)
+    kinds(crm_of(ahead, tmp_path, memory))
+    assert max(memory.first_seen.values()) < ahead.as_of, "no delivery comes from the future"

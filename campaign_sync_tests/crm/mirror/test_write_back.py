@@ -127,6 +127,21 @@ def test_a_withdrawal_of_a_state_that_is_withdrawn_is_known(states: Written) -> 
     states.source.states = [("contact", "c1", None, "news", "withdrawn", None, "import", None)]
     assert states.unsubscribe(unsubscribed("anna")) == WriteBack(0, 1)
     assert states.source.withdrawals == []
+    (noted,) = states.memory.noted
+    assert (noted.entity, noted.opt_in_id, noted.occurred_at) == (ANNA, "NEWS", NOON + 24 * HOUR)
+    assert noted.address_pseudonym == states.memory.pseudonym("anna@xn--bro-hoa.example.org")
+    assert states.unsubscribe(unsubscribed("anna")) == WriteBack(0, 1)
+    assert states.memory.noted == [noted], "once is enough"
+
+
+def test_a_withdrawal_that_the_crm_shows_with_an_older_time_keeps_its_own(states: Written) -> None:
+    states.source.shows_what_was_written = False
+    states.unsubscribe(unsubscribed("anna"))
+    states.suppressed()
+    assert states.memory.noted == []
+    states.source.states = [("contact", "c1", None, "news", "withdrawn", NOON - HOUR, "import", None)]
+    states.suppressed()
+    assert [(noted.entity, noted.occurred_at) for noted in states.memory.noted] == [(ANNA, NOON + 24 * HOUR)]
 
 
 def test_a_withdrawal_is_not_written_over_a_newer_grant(states: Written) -> None:

@@ -81,6 +81,18 @@ STATES = {"contact": PERSON, "consent_state": PERSON}
         ),
         ({"write_back": {"bounce": ["UPDATE a SET b = :nonsense"]}}, "the parameter :nonsense isn't known; known are"),
         ({"write_back": {"withdrawal": []}}, "at least 1 item"),
+        (
+            {
+                "tables": STATES | {"lead": PERSON},
+                **OPT_INS,
+                "write_back": STATEMENTS["write_back"] | {"bounce": ["UPDATE a SET c = 1 WHERE id = :entity_id"]},
+            },
+            "names :entity_id without :entity_type",
+        ),
+        (
+            {"tables": {"marketing_list_member": PERSON | {"constants": {"marketing_list_id": "1"}}}},
+            "can't have a constant marketing_list_id",
+        ),
         (STATEMENTS, "write_back is for a CRM whose tables are mapped"),
         (OPT_INS, "opt_ins is for a CRM whose tables are mapped"),
         ({"preset": "sugarcrm"}, "Input should be 'contract' or 'suitecrm'"),

@@ -97,6 +97,11 @@ class SqlTables(ConfigModel):
             of_contract = set(CONTRACT_COLUMNS[name])
             unknown = sorted(set() if name in PEOPLE else mapping.columns.keys() - of_contract)
             unknown += sorted(mapping.constants.keys() - of_contract)
+            if name == "marketing_list_member" and "marketing_list_id" in mapping.constants:
+                raise ValueError(
+                    "marketing_list_member can't have a constant marketing_list_id; select it in a query, with its "
+                    "members: SELECT 'the list' AS marketing_list_id, …"
+                )
             if unknown:
                 raise ValueError(
                     f"{name} has no column {', '.join(unknown)} in the contract; it has "
@@ -169,6 +174,8 @@ class SqlSettings(CrmSettings):
                 f"write_back needs {' and '.join(missing)}: without statements, what people withdraw and which "
                 "addresses bounce would never reach the CRM"
             )
+        if sum(name in mapped for name in PEOPLE) > 1:
+            _check_types(self.statements())
         return self
 
     @property
@@ -213,6 +220,18 @@ def preset_text(preset: str) -> str:
 def _preset(preset: str) -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.safe_load(preset_text(preset))
     return loaded
+
+
+def _check_types(write_back: SqlWriteBack) -> None:
+    """Raise ValueError if a statement could change the record of another type that has the same id."""
+    for statement in (*(write_back.withdrawal or ()), *(write_back.bounce or ())):
+        parameters = text(statement).compile().params
+        if "entity_id" in parameters and "entity_type" not in parameters:
+            raise ValueError(
+                "a statement of write_back names :entity_id without :entity_type, and people of several types are "
+                "mapped: it would change another person who has the same id; add a condition like "
+                ":entity_type = 'contact'"
+            )
 
 
 def _check_parameters(statements: tuple[str, ...] | None, known: frozenset[str]) -> tuple[str, ...] | None:

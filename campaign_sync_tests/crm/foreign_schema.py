@@ -38,8 +38,9 @@ MAPPING: dict[str, Any] = {
     },
     "write_back": {
         "withdrawal": [
-            """UPDATE person SET newsletter = 0, newsletter_at = :occurred_at WHERE nr = :entity_id
-            AND newsletter = 1 AND (newsletter_at IS NULL OR newsletter_at <= :occurred_at)"""
+            """UPDATE person SET newsletter = 0, newsletter_at = :occurred_at
+            WHERE :entity_type = 'contact' AND nr = :entity_id AND newsletter = 1
+            AND (newsletter_at IS NULL OR newsletter_at <= :occurred_at)"""
         ],
         "bounce": [
             """INSERT INTO bounced (mail) SELECT :address FROM (SELECT 1 AS present) AS single_row

@@ -36,6 +36,13 @@ def members(small: SmallCrm, pick: Pick) -> list[tuple[Entity, str | None]]:
         return [member for chunk in snapshot.members(pick) for member in chunk]
 
 
+def test_an_exclusion_by_report_goes_by_the_records_own_address(small: SmallCrm) -> None:
+    small.person("c1", "ben@example.org")
+    small.execute("CREATE VIEW fans AS SELECT id AS entity_id, NULL AS email FROM contact")
+    small.add(schema.report, id="r", name="Fans", entity_type="contact", view_name="fans")
+    assert members(small, Pick("report", "Fans")) == [(Entity(EntityType.CONTACT, "c1"), "ben@example.org")]
+
+
 @pytest.fixture
 def table(small: SmallCrm) -> dict[str, Row]:
     """Return the rows of the contacts in the CRM, by id."""

@@ -9,11 +9,13 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 
 from campaign_sync.config import SqlSettings
+from campaign_sync.crm.mirror.source import BounceMark
 from campaign_sync.crm.port import CrmError, CrmNeeds, CrmSetupError, Pick
 from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.engine import crm_engine, crm_errors, read_only
 from campaign_sync.crm.sql.source import SqlSource
 from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.feedback import BounceKind
 from campaign_sync.domain.response import Response, ResponseKind
 from campaign_sync_tests import mariadb
 from campaign_sync_tests.crm.foreign_schema import MAPPING, ForeignCrm, all_rows
@@ -240,3 +242,16 @@ def test_a_statement_that_is_wrong_is_shown_but_never_a_value(mariadb_url: str) 
     ):
         foreign.people((1, "secret@example.org"))
     assert "secret" not in str(caught.value)
+
+
+def test_a_bounce_never_marks_an_address_that_only_a_collation_takes_for_the_same(contract_url: str) -> None:
+    execute(contract_url, "ALTER TABLE address_state CONVERT TO CHARACTER SET latin1 COLLATE latin1_swedish_ci")
+    execute(contract_url, "ALTER TABLE address_state DROP PRIMARY KEY")
+    execute(contract_url, "INSERT INTO address_state VALUES ('muller@example.org', 'soft', NOW(), 'n', 's')")
+    crm = source(contract_url, preset="contract", tables={"consent_state": None})
+    bounce = BounceMark("b", "müller@example.org", (), BounceKind.HARD, NOON, "nord", "test")
+    for _ in range(2):
+        assert [record for part in crm.write_bounces([bounce]) for record in part] == [bounce]
+    with crm_engine(contract_url).connect() as connection:
+        rows = connection.execute(text("SELECT address, bounce_kind FROM address_state")).all()
+    assert sorted(map(tuple, rows)) == [("muller@example.org", "soft"), ("müller@example.org", "hard")]

@@ -126,18 +126,19 @@ def test_no_statement_is_sent_while_a_stream_is_open(foreign: ForeignCrm) -> Non
 def test_everything_that_is_wrong_is_named_at_once(foreign_url: str) -> None:
     tables = MAPPING["tables"] | {
         "contact": {"table": "person", "columns": {"email": "e_mail"}},
-        "lead": {"query": "SELEKT nr FROM prospect"},
+        "lead": {"table": "prospect", "columns": {"email": "mail"}},
+        "account": {"query": "SELEKT nr FROM prospect"},
         "consent_state": {"table": "person", "columns": {"kind": "newsletter"}},
         "report": {"table": "nowhere"},
     }
-    statements = MAPPING["write_back"] | {"withdrawal": ["UPDATE person SET gone = 1 WHERE nr = :entity_id"]}
+    statements = MAPPING["write_back"] | {"withdrawal": ["UPDATE person SET gone = :entity_type WHERE nr = :entity_id"]}
     foreign = ForeignCrm(foreign_url, tables=tables, write_back=statements)
     with pytest.raises(CrmError) as caught:
         foreign.source.check(exports=True)
     for flaw in (
-        "crm.tables.contact has no column id; name its column in crm.tables.contact.columns, it has nr, mail",
-        "crm.tables.contact has no column e_mail",
-        "reading crm.tables.lead failed",
+        "crm.tables.contact has no column e_mail; name its column in crm.tables.contact.columns, it has nr, mail",
+        "crm.tables.lead has no column id; name its column in crm.tables.lead.columns, it has nr, mail",
+        "reading crm.tables.account failed",
         "crm.tables.consent_state needs address, or entity_type and entity_id",
         "reading crm.tables.report failed",
         "nowhere",
@@ -146,6 +147,35 @@ def test_everything_that_is_wrong_is_named_at_once(foreign_url: str) -> None:
         "export_log is missing",
     ):
         assert flaw in str(caught.value)
+
+
+def test_a_misspelled_column_is_never_read_as_an_empty_one(foreign_url: str) -> None:
+    state = MAPPING["tables"]["consent_state"]
+    misspelled = state | {
+        "columns": state["columns"] | {"opt_in_id": "purpse", "changed_at": "newsleter_at"},
+        "constants": {"entity_type": "contact"},
+    }
+    foreign = ForeignCrm(foreign_url, tables=MAPPING["tables"] | {"consent_state": misspelled})
+    foreign.people((1, "anna@example.org"))
+    with pytest.raises(CrmError) as caught:
+        foreign.source.check(exports=False)
+    assert "crm.tables.consent_state has no column purpse" in str(caught.value)
+    assert "crm.tables.consent_state has no column newsleter_at" in str(caught.value)
+    with foreign.reading() as reader, pytest.raises(CrmError, match=r"consent_state has no column purpse"):
+        reader.consent_states(None)
+
+
+def test_names_of_columns_are_compared_as_the_database_does(foreign_url: str) -> None:
+    upper = {"table": "person", "columns": {"id": "NR", "email": "Mail"}}
+    foreign = ForeignCrm(foreign_url, tables=MAPPING["tables"] | {"contact": upper})
+    foreign.people((1, "anna@example.org"))
+    if foreign.engine.dialect.name == "postgresql":
+        with pytest.raises(CrmError, match="has no column NR"):
+            foreign.source.check(exports=False)
+        return
+    foreign.source.check(exports=False)
+    with foreign.reading() as reader:
+        assert all_rows(reader.people(EntityType.CONTACT)) == [("1", "anna@example.org")]
 
 
 def test_a_state_for_no_opt_in_is_one_of_them_all(foreign_url: str) -> None:

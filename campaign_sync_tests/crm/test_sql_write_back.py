@@ -85,7 +85,7 @@ def test_a_record_that_the_crm_refuses_stops_no_other(foreign_url: str, size: in
 
 
 def test_a_statement_that_never_works_is_an_error_without_any_value(foreign_url: str) -> None:
-    statements = {"withdrawal": ["UPDATE person SET gone = :email WHERE nr = :entity_id"]}
+    statements = {"withdrawal": ["UPDATE person SET gone = :email WHERE :entity_type = 'contact' AND nr = :entity_id"]}
     foreign = ForeignCrm(foreign_url, write_back=MAPPING["write_back"] | statements)
     with pytest.raises(CrmError, match="recording withdrawals failed") as caught:
         written(foreign.source.write_withdrawals([withdrawal("1", email="secret@example.org")]))

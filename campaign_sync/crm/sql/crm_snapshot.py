@@ -229,8 +229,10 @@ class SqlSnapshot:
         self, people: PeopleOfType, pick: Pick, columns: Sequence[str]
     ) -> Iterator[Sequence[tuple[Entity, str | None]]]:
         title, picked, entity = pick_title(pick), people.picked, people.entity
+        # The address is always the record's: a report may have a column `email` of its own.
+        own = (entity.c.email if name == "email" else people.columns[name] for name in columns[1:])
         query = (
-            select(picked.c.entity_id, entity.c.id.label("own_id"), *(people.columns[name] for name in columns[1:]))
+            select(picked.c.entity_id, entity.c.id.label("own_id"), *own)
             .select_from(picked)
             .outerjoin(entity, entity.c.id == picked.c.entity_id)
         )

@@ -11,7 +11,7 @@ from campaign_sync.config import TableMapping
 from campaign_sync.crm.mirror.source import SourceRows
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql.column_values import Converter, converter_of
-from campaign_sync.crm.sql.engine import crm_errors
+from campaign_sync.crm.sql.engine import MYSQL, crm_errors
 from campaign_sync.crm.sql.query_text import strip_query_end
 
 _CHUNK_ROWS = 5_000
@@ -31,6 +31,15 @@ class Relation:
     columns: tuple[str, ...]
     place: str
     """Where it is configured; for messages."""
+    ignores_case: bool = False
+    """Whether the database takes names of columns that differ in case for the same."""
+
+    def stored(self, name: str) -> str | None:
+        """Return a column as the database spells it; None if there is no such column, or several but for the case."""
+        if name in self.columns:
+            return name
+        same = [column for column in self.columns if column.casefold() == name.casefold()] if self.ignores_case else []
+        return same[0] if len(same) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -67,10 +76,14 @@ class MappedStreams:
         """Return a mapped table or query with its columns.
 
         Raises:
-            CrmError: the database refuses it: a syntax error, a missing table, a missing privilege.
+            CrmError: the database refuses it: a syntax error, a missing table, a missing privilege. Or it lacks a
+                column that the mapping names: read as empty, it could make a consent of one opt-in that of all.
         """
         source = self._table(mapping.table) if mapping.table else _subquery(mapping.query or "", place)
-        return self._relation(source, place)
+        relation = self._relation(source, place)
+        if flaws := [_no_column(relation, name) for name in mapping.columns.values() if not relation.stored(name)]:
+            raise CrmError("; ".join(flaws))
+        return relation
 
     def query(self, sql: str, place: str) -> Relation:
         """Return a query with its columns. Raises CrmError if the database refuses it."""
@@ -101,7 +114,8 @@ class MappedStreams:
         selected = ", ".join(self._selected(name, of) for name, of in _with_names(columns, names)) or "1"
         tail, parameters = f"FROM {_escaped(relation.source)}", {}
         if where:
-            tail += f" WHERE {_escaped(self._compared(_stored_name(where[0], mapping)))} = :wanted"
+            stored = _stored_name(where[0], mapping)
+            tail += f" WHERE {_escaped(self._compared(relation.stored(stored) or stored))} = :wanted"
             parameters = {"wanted": where[1]}
         query = text(f"SELECT {_escaped(selected)} {tail}" + (f" LIMIT {limit}" if limit else ""))
         count = text(f"SELECT count(*) {tail}")
@@ -181,7 +195,7 @@ class MappedStreams:
             result = self._connection.execute(text(statement))
             columns = tuple(map(str, result.keys()))
             result.close()
-        return Relation(source, columns, place)
+        return Relation(source, columns, place, self._dialect.name in (*MYSQL, "sqlite"))
 
     def _table(self, name: str) -> str:
         return ".".join(map(self._quoted, name.split("."))) + " AS crm_rows"
@@ -201,12 +215,19 @@ class MappedStreams:
 
 
 def missing_columns(relation: Relation, mapping: TableMapping, required: Sequence[str]) -> list[str]:
-    """Return the required columns that neither the relation nor a constant has, as the CRM should have them."""
+    """Return a sentence for each required column that neither the relation nor a constant has."""
     return [
-        _stored_name(name, mapping)
+        _no_column(relation, _stored_name(name, mapping))
         for name in required
-        if name not in mapping.constants and _stored_name(name, mapping) not in relation.columns
+        if name not in mapping.constants and not relation.stored(_stored_name(name, mapping))
     ]
+
+
+def _no_column(relation: Relation, name: str) -> str:
+    return (
+        f"{relation.place} has no column {name}; name its column in {relation.place}.columns, it has "
+        f"{', '.join(relation.columns)}"
+    )
 
 
 def has_column(relation: Relation, mapping: TableMapping, name: str) -> bool:
@@ -217,8 +238,7 @@ def has_column(relation: Relation, mapping: TableMapping, name: str) -> bool:
 def _column(name: str, relation: Relation, mapping: TableMapping | None) -> _Column:
     if mapping and name in mapping.constants:
         return _Column(None, mapping.constants[name], converter_of(name))
-    stored = _stored_name(name, mapping)
-    return _Column(stored if stored in relation.columns else None, None, converter_of(name))
+    return _Column(relation.stored(_stored_name(name, mapping)), None, converter_of(name))
 
 
 def _with_names(columns: Sequence[_Column], names: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -122,11 +122,7 @@ class SqlSource(Source):
 
     def _missing(self, relation: Relation, name: str) -> Iterator[str]:
         mapping = self._tables[name]
-        for column in missing_columns(relation, mapping, REQUIRED_COLUMNS[name]):
-            yield (
-                f"{relation.place} has no column {column}; name its column in {relation.place}.columns, it has "
-                f"{', '.join(relation.columns)}"
-            )
+        yield from missing_columns(relation, mapping, REQUIRED_COLUMNS[name])
         has = {column: has_column(relation, mapping, column) for column in ("entity_type", "entity_id", "address")}
         if name == "consent_state" and not (has["address"] or (has["entity_type"] and has["entity_id"])):
             yield f"{relation.place} needs address, or entity_type and entity_id: otherwise it names no person"

@@ -112,7 +112,7 @@ class SqlSourceReader:
 
     def _ids(self, relation: Relation, entity_type: EntityType, *, own_columns: bool = False) -> Rows:
         """Return the records that a view or query names in its column entity_id or id, or in its only column."""
-        keys = [name for name in ("entity_id", "id") if name in relation.columns] or relation.columns
+        keys = [name for name in ("entity_id", "id") if relation.stored(name)] or relation.columns
         if len(keys) != 1 and keys == relation.columns:
             raise CrmError(f"{relation.place} needs a column entity_id or id")
         mapping = TableMapping(query="-", columns={"entity_id": keys[0]}, constants={"entity_type": entity_type.value})

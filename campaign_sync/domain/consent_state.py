@@ -76,7 +76,9 @@ class ObservedConsent:
     stated_at: datetime | None = None
     """The grant's own date."""
     withdrawn_until: datetime | None = None
-    """When it was last shown as withdrawn, before it was granted again."""
+    """When it was last shown as withdrawn, before it was granted again. None if the CRM never showed the withdrawal."""
+    reported_at: datetime | None = None
+    """When it was first reported that it is granted in spite of the withdrawal."""
 
     @property
     def refused(self) -> bool:
@@ -123,8 +125,10 @@ def _grant(
     since, at = before.since if before and before.granted else now, state.stated_at
     if before is None or before.withdrawn_at is None or (at and at > before.withdrawn_at):
         return ObservedConsent(True, since, stated_at=at)
-    until = before.withdrawn_until if before.granted else max(before.since, last_read or before.since)
-    return ObservedConsent(True, since, before.withdrawn_at, before.accepted_at, before.accepted_by, at, until)
+    if before.granted:
+        return replace(before, stated_at=at)
+    until = max(before.since, last_read or before.since)
+    return ObservedConsent(True, since, before.withdrawn_at, stated_at=at, withdrawn_until=until)
 
 
 def _withdrawal(before: ObservedConsent | None, stated_at: datetime | None, now: datetime) -> ObservedConsent:
@@ -140,6 +144,17 @@ def note_withdrawal(observed: ObservedConsent, withdrawn_at: datetime) -> Observ
     if observed.granted or observed.withdrawn_at is None or observed.withdrawn_at >= withdrawn_at:
         return observed
     return replace(observed, withdrawn_at=withdrawn_at)
+
+
+def note_unshown(
+    observed: ObservedConsent, state: ConsentState, withdrawn_at: datetime, now: datetime
+) -> ObservedConsent:
+    """Return the memory of a grant whose withdrawal the CRM has accepted and never shown: granted in spite of it."""
+    is_newer = state.stated_at is not None and state.stated_at > withdrawn_at
+    is_known = observed.withdrawn_at is not None and observed.withdrawn_at >= withdrawn_at
+    if not observed.granted or not shows_grant(state, now) or is_newer or is_known:
+        return observed
+    return ObservedConsent(True, now, withdrawn_at, stated_at=state.stated_at)
 
 
 def needs_whole_read(before: ObservedConsent | None, state: ConsentState, now: datetime) -> bool:

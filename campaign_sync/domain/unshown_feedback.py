@@ -1,10 +1,14 @@
 """Feedback that the CRM has accepted and hasn't shown yet: a delivery or a copy of it can be older."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.feedback import BounceKind
+
+TIME_TO_SHOW: Final = timedelta(days=3)
+"""A CRM that doesn't show a withdrawal for longer has lost it, or was changed since: a person has to decide."""
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,8 @@ class WithdrawalHistory:
         shown = _shown(state, suppressed, opt_in_id)
         known = state.known_withdrawals.all(mandator, opt_in_id)
         self._changed = updated_withdrawals(known, shown, now)
-        self._changed |= with_refused(known | self._changed, state.consent_observations.refused(opt_in_id))
+        self._refused = state.consent_observations.refused(opt_in_id)
+        self._changed |= with_refused(known | self._changed, self._refused)
         self._known = known | self._changed
         self._absent = AbsentWithdrawals.of(self._known.values(), shown)
         self._people: list[ConsentingPerson] = []
@@ -111,7 +112,8 @@ class WithdrawalHistory:
             missing = {known.entity for withdrawal in review.vanished for known in withdrawal.withdrawals}
             self._state.known_withdrawals.forget(self._mandator, self._opt_in_id, review.superseded)
             self._state.known_withdrawals.mark_missing(self._mandator, self._opt_in_id, missing, self._now)
-            self._state.consent_observations.mark_reported(self._opt_in_id, self._now)
+            reported = {refused.entity for refused in self._refused}
+            self._state.consent_observations.mark_reported(self._opt_in_id, reported, self._now)
         frame = _vanished(review, self._opt_in_id, self._regranted(review))
         return WithdrawalComparison(len(self._known) - len(review.superseded), frame)
 

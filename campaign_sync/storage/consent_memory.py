@@ -18,6 +18,7 @@ from campaign_sync.domain.consent_state import (
     accept_regrant,
     may_be_accepted_unasked,
     needs_whole_read,
+    note_unshown,
     note_withdrawal,
     observe,
     refuse_regrant,
@@ -70,14 +71,22 @@ class RememberedConsents:
             yield read.events_of(chunk)
         yield read.finish()
 
-    def written_subjects(self, opt_in_id: str) -> frozenset[str]:
-        """Return the subjects whose withdrawal we wrote and the CRM hasn't shown yet."""
+    def written(self, opt_in_id: str, overdue_at: datetime | None = None) -> dict[str, list[WrittenWithdrawal]]:
+        """Return the withdrawals that we wrote and the CRM hasn't shown yet, by the pseudonyms of record and address.
+
+        With `overdue_at`, only those that it should show by that time.
+        """
         key = normalize_word(opt_in_id)
-        return frozenset(
-            self.pseudonym(str(withdrawal.entity))
-            for withdrawal in self._unshown.withdrawals()
-            if normalize_word(withdrawal.opt_in_id) == key
-        )
+        by_subject: defaultdict[str, list[WrittenWithdrawal]] = defaultdict(list)
+        for withdrawal in self._unshown.withdrawals(overdue_at):
+            if normalize_word(withdrawal.opt_in_id) == key:
+                for subject in self._subjects(withdrawal):
+                    by_subject[subject].append(withdrawal)
+        return dict(by_subject)
+
+    def _subjects(self, withdrawal: WrittenWithdrawal) -> list[str]:
+        of_record = self.pseudonym(str(withdrawal.entity))
+        return [of_record, withdrawal.address_pseudonym] if withdrawal.address_pseudonym else [of_record]
 
     def remember_written(
         self, withdrawals: Sequence[WrittenWithdrawal], bounces: Sequence[WrittenBounce], now: datetime
@@ -90,7 +99,7 @@ class RememberedConsents:
         newest: defaultdict[str, dict[str, datetime]] = defaultdict(dict)
         for withdrawal in withdrawals:
             times = newest[normalize_word(withdrawal.opt_in_id)]
-            for subject in filter(None, (self.pseudonym(str(withdrawal.entity)), withdrawal.address_pseudonym)):
+            for subject in self._subjects(withdrawal):
                 times[subject] = max(withdrawal.occurred_at, times.get(subject, withdrawal.occurred_at))
         for opt_in_id, times in {} if self.read_only else newest.items():
             self._note(opt_in_id, times)
@@ -134,7 +143,8 @@ class _ConsentReading:
         self._granted: list[_Numbers] = []
         self._withdrawn: list[_Numbers] = []
         self._states = 0
-        self._ours = memory.written_subjects(opt_in_id)
+        self._ours = frozenset(memory.written(opt_in_id))
+        self._overdue, self._contradicted = memory.written(opt_in_id, now), set[str]()
         self._has_change = False
         last = memory.observations.last_read(opt_in_id)
         self._last_read = last.read_at if last else None
@@ -148,7 +158,7 @@ class _ConsentReading:
         known |= {subject: self._changed[subject] for subject in self._changed.keys() & set(subjects)}
         events = []
         for subject, state in zip(subjects, states, strict=True):
-            before = known.get(subject)
+            before = self._with_overdue(subject, known.get(subject), state)
             if needs_whole_read(before, state, self._now):
                 self._held.append((subject, state))
                 continue
@@ -160,6 +170,19 @@ class _ConsentReading:
         if len(self._changed) >= _CHANGES_AT_ONCE:
             self._write()
         return [event for event in events if event is not None]
+
+    def _with_overdue(
+        self, subject: str, before: ObservedConsent | None, state: ConsentState
+    ) -> ObservedConsent | None:
+        """Return what is remembered, with a withdrawal that the CRM should show and contradicts."""
+        overdue = self._overdue.get(subject)
+        if overdue is None or before is None:
+            return before
+        after = note_unshown(before, state, overdue[-1].occurred_at, self._now)
+        if after != before:
+            self._change(subject, before, after)
+            self._contradicted.update(withdrawal.event_id for withdrawal in overdue)
+        return after
 
     def finish(self) -> list[StateEvent]:
         """Return the events of the other states, and write what has changed."""
@@ -173,6 +196,8 @@ class _ConsentReading:
                 self._change(subject, before, after)
         changed_at = self._now if self._has_change else None
         self._write(ConsentRead(self._now, self._states, refused, at_once, changed_at))
+        if self._contradicted:
+            self._memory.mark_shown(self._contradicted, ())
         events = (state_event(state, self._opt_in_id, judged[subject], self._now) for subject, state in self._held)
         return [event for event in events if event is not None]
 
@@ -197,7 +222,11 @@ class _ConsentReading:
             for subject, observed in judged.items()
             if subject in undated and observed.granted and observed.withdrawn_at is not None
         }
-        regrants = [Regrant(subject, observed.since, observed.refused) for subject, observed in again.items()]
+        regrants = [
+            Regrant(subject, observed.since, observed.refused)
+            for subject, observed in again.items()
+            if observed.withdrawn_until is not None  # else the CRM has never shown the withdrawal
+        ]
         at_once = regrants_at_once(regrants, self._states)
         for subject, observed in again.items():
             if subject in at_once:

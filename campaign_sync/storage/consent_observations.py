@@ -13,6 +13,7 @@ from campaign_sync.domain.consent_state import ObservedConsent
 from campaign_sync.domain.vanished_withdrawals import KnownWithdrawal
 from campaign_sync.storage.consent_tables import consent_observation as observations
 from campaign_sync.storage.consent_tables import consent_read
+from campaign_sync.storage.id_batches import batches
 from campaign_sync.storage.upsert import upsert
 
 _MEMORY = tuple(ObservedConsent.__dataclass_fields__)
@@ -88,11 +89,16 @@ class ConsentObservations:
         with self._engine.connect() as connection:
             return [KnownWithdrawal(subject, subject, at) for subject, at in connection.execute(query)]
 
-    def mark_reported(self, opt_in_id: str, now: datetime) -> None:
-        """Record that everybody who is granted again was reported, so that a person may accept it from now on."""
-        is_it = consent_read.c.opt_in_id == normalize_word(opt_in_id)
+    def mark_reported(self, opt_in_id: str, subjects: Collection[str], now: datetime) -> None:
+        """Record that these are reported as granted again, so that a person may accept it from now on.
+
+        Those that were reported before keep their time.
+        """
+        is_new = _is_refused(normalize_word(opt_in_id)) & observations.c.reported_at.is_(None)
         with self._engine.begin() as connection:
-            connection.execute(update(consent_read).where(is_it).values(reported_at=now))
+            for batch in batches(sorted(subjects)):
+                concerned = update(observations).where(is_new, observations.c.subject.in_(batch))
+                connection.execute(concerned.values(reported_at=now))
 
     def withdrawn(self, opt_in_id: str, subjects: Collection[str]) -> frozenset[str]:
         """Return those of the subjects whose withdrawal is remembered."""
@@ -104,7 +110,7 @@ class ConsentObservations:
 
 
 def accept_refused(connection: Connection, opt_in_id: str, accepted_at: datetime, accepted_by: str) -> None:
-    """Accept the consents that are granted again, if the last run that reported them did so before the acceptance.
+    """Accept the consents that are granted again and were reported before the acceptance.
 
     Args:
         connection: to the state database.
@@ -112,17 +118,11 @@ def accept_refused(connection: Connection, opt_in_id: str, accepted_at: datetime
         accepted_at: when it was accepted.
         accepted_by: the person who accepted it.
     """
-    key = normalize_word(opt_in_id)
-    reported = select(consent_read.c.reported_at).where(
-        consent_read.c.opt_in_id == key, consent_read.c.reported_at < accepted_at
+    connection.execute(
+        update(observations)
+        .where(_is_refused(normalize_word(opt_in_id)), observations.c.reported_at < accepted_at)
+        .values(accepted_at=accepted_at, accepted_by=accepted_by)
     )
-    until = connection.execute(reported).scalar_one_or_none()
-    if until is not None:
-        connection.execute(
-            update(observations)
-            .where(_is_refused(key), observations.c.since <= until)
-            .values(accepted_at=accepted_at, accepted_by=accepted_by)
-        )
 
 
 def _is_refused(key: str) -> ColumnElement[bool]:

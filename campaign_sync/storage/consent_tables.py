@@ -21,6 +21,7 @@ consent_observation = Table(
     Column("accepted_by", String(255)),
     Column("stated_at", UtcDateTime),
     Column("withdrawn_until", UtcDateTime),
+    Column("reported_at", UtcDateTime),
     sqlite_with_rowid=False,
 )
 
@@ -33,7 +34,6 @@ consent_read = Table(
     Column("refused", Integer, nullable=False),
     Column("at_once", Integer, nullable=False),
     Column("changed_at", UtcDateTime, nullable=False),
-    Column("reported_at", UtcDateTime),
 )
 
 consent_activity = Table(

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, delete, select
 
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import BounceKind, bounce_precedence
-from campaign_sync.domain.unshown_feedback import WrittenBounce, WrittenWithdrawal
+from campaign_sync.domain.unshown_feedback import TIME_TO_SHOW, WrittenBounce, WrittenWithdrawal
 from campaign_sync.storage.consent_tables import shown_withdrawal
 from campaign_sync.storage.consent_tables import unshown_bounce as bounces
 from campaign_sync.storage.consent_tables import unshown_withdrawal as withdrawals
@@ -38,9 +38,14 @@ class UnshownFeedback:
             columns = ("kind", "occurred_at", "mandator", "source", "written_at")
             upsert(connection, bounces, [_bounce_row(bounce, now) for bounce in newer], update=columns)
 
-    def withdrawals(self) -> list[WrittenWithdrawal]:
-        """Return the withdrawals that the CRM doesn't show yet, oldest first."""
+    def withdrawals(self, overdue_at: datetime | None = None) -> list[WrittenWithdrawal]:
+        """Return the withdrawals that the CRM doesn't show yet, oldest first.
+
+        With `overdue_at`, only those that it should show by that time.
+        """
         query = select(withdrawals).order_by(withdrawals.c.occurred_at, withdrawals.c.event_id)
+        if overdue_at is not None:
+            query = query.where(withdrawals.c.written_at < overdue_at - TIME_TO_SHOW)
         with self._engine.connect() as connection:
             return [
                 WrittenWithdrawal(

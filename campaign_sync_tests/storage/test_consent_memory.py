@@ -1,6 +1,7 @@
 """What is remembered of consent states, on both databases."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from campaign_sync.domain.feedback import BounceKind
 from campaign_sync.domain.unshown_feedback import WrittenBounce, WrittenWithdrawal
 from campaign_sync.storage.consent_memory import RememberedConsents
 from campaign_sync.storage.consent_observations import ConsentRead
+from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
 from campaign_sync.storage.state import State
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -313,6 +315,69 @@ def test_a_word_that_is_not_understood_ends_a_grant_until_a_newer_one(
     assert refused.withdrawn_at == NOON + DAY
     read(memory, [(ANNA, GRANTED, NOON + 2 * DAY)], NOON + 4 * DAY)
     assert state.consent_observations.refused("news") == []
+
+
+@pytest.mark.parametrize("subject", [BEN, BOTH], ids=["record", "address"])
+def test_a_withdrawal_that_the_crm_never_shows_is_for_a_person_to_decide(state: State, subject: str) -> None:
+    memory = state.consent_memory(accept_undated=True)
+    written = unsubscribed(NOON, memory.pseudonym(BOTH.removeprefix(ADDRESS_PREFIX)))
+    read(memory, [(subject, GRANTED)], NOON)
+    memory.remember_written([written], [], NOON)
+    read(memory, [(subject, GRANTED)], NOON + 2 * DAY)
+    assert memory.unshown_withdrawals() == [written]
+    assert state.consent_observations.refused("news") == [], "the CRM may show it later"
+    read(state.consent_memory(read_only=True), [(subject, GRANTED)], NOON + 4 * DAY)
+    assert memory.unshown_withdrawals() == [written], "a question changes nothing"
+    for number in (4, 5):
+        assert times(read(memory, [(subject, GRANTED)], NOON + number * DAY)) == {(subject, GRANTED): UNDATED_GRANT}
+        (refused,) = state.consent_observations.refused("news")
+        assert refused.withdrawn_at == NOON
+        assert memory.unshown_withdrawals() == []
+        assert memory.shown({"e1"}) == {"e1"}, "it is never written again"
+    state.consent_observations.mark_reported("news", {refused.entity}, NOON + 5 * DAY)
+    accept(state, NOON + 6 * DAY)
+    for number in (6, 7):
+        events = times(read(memory, [(subject, GRANTED)], NOON + number * DAY))
+        assert events == {(subject, GRANTED): NOON + timedelta(microseconds=1)}
+
+
+def test_withdrawals_that_the_crm_never_shows_are_no_mass_and_no_newer_grant_is_lost(
+    memory: RememberedConsents, state: State
+) -> None:
+    people = [Entity(EntityType.CONTACT, f"c{number}") for number in range(60)]
+    shown: Shown = [(str(person), GRANTED) for person in people]
+    read(memory, shown, NOON)
+    memory.remember_written([replace(unsubscribed(NOON), event_id=str(who), entity=who) for who in people], [], NOON)
+    read(memory, [(str(people[0]), GRANTED, NOON + HOUR), *shown[1:]], NOON + 4 * DAY)
+    last = state.consent_observations.last_read("news")
+    assert last is not None
+    assert (last.refused, last.at_once) == (59, 0)
+    assert [withdrawal.entity for withdrawal in memory.unshown_withdrawals()] == people[:1]
+
+
+def accept(state: State, accepted_at: datetime) -> None:
+    acceptance = WithdrawalAcceptance("run", "nord", "fans", "Anna", "reason", accepted_at)
+    state.known_withdrawals.forget_accepted(acceptance, "news")
+
+
+def test_an_acceptance_covers_what_was_reported_before_it_whatever_is_reported_since(
+    memory: RememberedConsents, state: State
+) -> None:
+    observations = state.consent_observations
+    read(memory, [(ANNA, WITHDRAWN), (BEN, WITHDRAWN)], NOON)
+    read(memory, [(ANNA, GRANTED), (BEN, WITHDRAWN)], NOON + DAY)
+    subjects = {memory.pseudonym(ANNA), memory.pseudonym(BEN)}
+    observations.mark_reported("news", subjects, NOON + DAY)
+    read(memory, [(ANNA, GRANTED), (BEN, GRANTED)], NOON + DAY + HOUR)
+    observations.mark_reported("news", subjects, NOON + DAY + 2 * HOUR)
+    accept(state, NOON + DAY)
+    assert len(observations.refused("news")) == 2, "it must be reported before"
+    accept(state, NOON + DAY + HOUR)
+    assert [refused.entity for refused in observations.refused("news")] == [memory.pseudonym(BEN)]
+    read(memory, [(ANNA, WITHDRAWN), (BEN, GRANTED)], NOON + 2 * DAY)
+    read(memory, [(ANNA, GRANTED), (BEN, GRANTED)], NOON + 3 * DAY)
+    accept(state, NOON + 4 * DAY)
+    assert [refused.entity for refused in observations.refused("news")] == [memory.pseudonym(ANNA)]
 
 
 def test_a_grant_of_a_fast_clock_does_not_outdate_the_withdrawal_after_it(

@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("accepted_by", sa.String(length=255), nullable=True),
         sa.Column("stated_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("withdrawn_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reported_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("opt_in_id", "subject"),
         sqlite_with_rowid=False,
     )
@@ -33,7 +34,6 @@ def upgrade() -> None:
         sa.Column("refused", sa.Integer(), nullable=False),
         sa.Column("at_once", sa.Integer(), nullable=False),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("reported_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("opt_in_id"),
     )
     op.create_table(

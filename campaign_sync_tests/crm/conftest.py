@@ -6,9 +6,9 @@ from campaign_sync_tests.crm.mirror.copied_crm import CopiedSmallCrm, MariaSmall
 from campaign_sync_tests.crm.small_crm import SmallCrm
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "copy", "mariadb"])
+@pytest.fixture(params=["sqlite", "postgresql", "copy", pytest.param("mariadb", marks=pytest.mark.long)])
 def small(request: pytest.FixtureRequest, tmp_path: Path) -> SmallCrm:
-    """Run the test once on each database that is read directly, and on a copy."""
+    """Run the test once on each database that is read directly, on a copy, and with `--long` on a copy of MariaDB."""
     if request.param == "copy":
         return CopiedSmallCrm(request.getfixturevalue("sqlite_url"), tmp_path / "copies")
     if request.param == "mariadb":

@@ -176,7 +176,7 @@ def test_a_person_is_found_by_any_spelling_of_the_address(files_crm: FilesCrm) -
         assert snapshot.entities_with("ANNA.MÜLLER@example.org") == [Entity(EntityType.CONTACT, "K1")]
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 def test_two_hundred_thousand_people_are_read_in_little_memory(files_crm: FilesCrm) -> None:
     count = 200_000
     files_crm.outbox.mkdir(exist_ok=True)

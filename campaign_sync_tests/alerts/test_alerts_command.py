@@ -93,6 +93,7 @@ def test_a_list_that_is_not_ready_is_shown_before_a_sensor_reports_it(installati
     assert printed.count("wasn't replaced by the newest run that was to") == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("days", "fine"), [(2, True), (4, False)])
 def test_lists_replaced_on_weekdays_are_as_planned_on_a_sunday_but_not_later(
     installation: Installation, days: int, fine: bool

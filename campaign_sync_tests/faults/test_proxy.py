@@ -142,7 +142,7 @@ CALLS = [
 """Calls of a replacement, by operation and number: first, middle, last."""
 
 
-@pytest.mark.sample(40)
+@pytest.mark.sample(24)
 @pytest.mark.parametrize(
     ("fault", "times", "parallel_calls"),
     [

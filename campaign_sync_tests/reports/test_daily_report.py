@@ -134,6 +134,7 @@ def english_page(installation: Installation, instance: dg.DagsterInstance) -> st
     return text_of(parse_page(Path(str(event.materialization.metadata["page (en)"].value)).read_text()))
 
 
+@pytest.mark.long
 def test_the_headline_begins_with_lists_that_a_later_run_refused_though_they_were_proven_today(
     installation: Installation,
 ) -> None:

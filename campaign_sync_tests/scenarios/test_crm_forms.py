@@ -20,7 +20,7 @@ from campaign_sync_tests.crm_forms.population import NEWSLETTER, PARTNERS, STAFF
 from campaign_sync_tests.crm_forms.suitecrm import SuiteCrm
 from campaign_sync_tests.installation import ATTRIBUTES, ENVIRONMENT, NORD, Installation, epoch_ms
 
-PEOPLE = 700
+PEOPLE = 500
 OPT_IN = "newsletter-nord"
 LISTS = {"newsletter": 100000000011, "partners": 100000000012, "south": 100000000013}
 

@@ -72,6 +72,7 @@ def respell_person(installation: Installation, column: str, spelling: str, numbe
         )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("column", ["address", "id"])
 def test_the_same_mailbox_in_another_spelling_is_equal_and_another_mailbox_is_not(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, column: str

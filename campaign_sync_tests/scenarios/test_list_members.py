@@ -41,6 +41,7 @@ def test_an_unsubscribed_person_is_withdrawn_in_the_crm_and_in_no_list_of_the_ma
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hidden", ["\u200b", "\ufeff"])
 @pytest.mark.parametrize("seen", ["in a row that has it", "in a row that lacks it", "at the preflight"])
 def test_an_address_with_an_invisible_character_is_the_same_address(

@@ -66,6 +66,7 @@ def test_an_unsubscribe_withdraws_the_opt_in_that_its_row_names(installation: In
     assert rejections(installation, result.run_id, "products") == {("gate", "on_unsubscribe_list"): 1}
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_neither_the_next_days_nor_the_audit_withdraw_the_other_consents(installation: Installation) -> None:
     installation.leave_through(NEWSLETTER, BJOERN)
@@ -151,6 +152,7 @@ def test_without_a_known_opt_in_the_lists_that_were_sent_decide(
     assert "0 of 1 rows of getUnsubscribes" in (check(result, "attributed").description or "")
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_two_rows_of_one_moment_withdraw_two_opt_ins_even_on_different_days(installation: Installation) -> None:
     moment = epoch_ms(datetime.now(UTC))
@@ -210,6 +212,7 @@ def test_of_two_readers_with_the_same_unsubscribe_the_row_with_the_opt_in_counts
     assert withdrawals(installation) == [("c2", "products-nord")]
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_a_row_without_an_opt_in_counts_although_another_row_of_that_day_named_one(
     installation: Installation,
@@ -369,6 +372,7 @@ def output_of(show: Callable[[Console], None]) -> str:
     return text.getvalue()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("cells", "meaning"),
     [
@@ -419,6 +423,7 @@ def test_a_record_whose_id_differs_only_in_case_is_another_person(installation: 
     assert "other@example.org" in installation.addresses(NEWSLETTER)
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_people_whom_the_preflight_rejects_every_day_do_not_count_as_growth(installation: Installation) -> None:
     for address in ("person1@example.org", BJOERN):

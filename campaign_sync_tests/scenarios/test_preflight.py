@@ -177,6 +177,7 @@ def test_a_list_is_not_touched_while_a_mailing_is_sent_or_starts_soon(
     assert [call.list_id for call in installation.vendor.calls("clear")] == [PRODUCTS]
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 @pytest.mark.parametrize(
     ("status", "starts_in", "list_id"),

@@ -377,6 +377,7 @@ def leave_and_consent_again(installation: Installation) -> None:
     installation.consent("c2", "newsletter-nord", "granted", datetime.now(UTC))
 
 
+@pytest.mark.long
 @pytest.mark.sample(2)
 @pytest.mark.two_lists
 @pytest.mark.parametrize("seen_off_by", ["a day", "the audit"])

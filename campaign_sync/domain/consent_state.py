@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from campaign_sync.domain.consent import GRANTING, ConsentKind
+from campaign_sync.domain.consent import GRANTING, ConsentKind, ConsentWords, normalize_word
 from campaign_sync.domain.instant import CLOCK_TOLERANCE
 
 UNDATED_GRANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,6 +26,11 @@ ACCEPTED_BY_SETTING: Final = "crm.undated_regrant"
 _EVENTS = uuid.UUID("0e2f6f0c-6f0b-5c0e-9a55-3d1b8f0a7c11")
 
 _MOMENT = timedelta(microseconds=1)
+
+
+def state_kind(raw: object, words: ConsentWords) -> ConsentKind | None:
+    """Return the kind that a state's word of the CRM means; None if it is neither granted nor withdrawn."""
+    return None if normalize_word(raw) == NEITHER else words.kind_of(raw)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from campaign_sync.crm.mirror.stored_values import Stored
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql.consent_table import entity_type_of
 from campaign_sync.domain.consent import GRANTING, ConsentKind, ConsentWords, OptIn, normalize_word
-from campaign_sync.domain.consent_state import ADDRESS_PREFIX, NEITHER, ConsentState, StateEvent
+from campaign_sync.domain.consent_state import ADDRESS_PREFIX, ConsentState, StateEvent, state_kind
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.instant import as_datetime, parse_instants
 from campaign_sync.domain.text import normalize_text
@@ -67,9 +67,7 @@ class StateTable:
     ) -> None:
         self._connection, self._opt_ins = connection, opt_ins
         self._wanted = frozenset(opt_ins) if wanted is None else wanted & opt_ins.keys()
-        self._kinds = _Meanings[ConsentKind | None](
-            lambda raw: None if normalize_word(raw) == NEITHER else words.kind_of(raw)
-        )
+        self._kinds = _Meanings[ConsentKind | None](lambda raw: state_kind(raw, words))
         self._keys = _Meanings[str](lambda raw: _EVERY if raw is None else normalize_word(raw))
         self._types = _Meanings[EntityType | None](entity_type_of)
 

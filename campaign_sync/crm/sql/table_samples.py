@@ -10,6 +10,7 @@ from campaign_sync.crm.port import CrmNeeds
 from campaign_sync.crm.sql.engine import crm_engine, crm_errors, read_only
 from campaign_sync.crm.sql.mapped_streams import MappedStreams, has_column
 from campaign_sync.domain.consent import ConsentKind
+from campaign_sync.domain.consent_state import state_kind
 from campaign_sync.domain.text import format_row_count
 
 _SAMPLED_ROWS = 3
@@ -49,7 +50,7 @@ _KINDS: dict[ConsentKind | None, str] = {
     ConsentKind.CONFIRMED: "confirmed",
     ConsentKind.WITHDRAWN: "withdrawn",
     ConsentKind.UNCLEAR: "not understood (declare the word in crm.consent_kinds)",
-    None: "ignored",
+    None: "neither",
 }
 
 
@@ -74,7 +75,8 @@ def _sample(streams: MappedStreams, settings: SqlSettings, name: str, needs: Crm
     kinds: Counter[ConsentKind | None] = Counter()
     if name in ("consent_event", "consent_state"):
         for word, count in streams.counts(relation, "kind", mapping):
-            kinds[settings.consent_kinds.words.kind_of(word)] += count
+            words = settings.consent_kinds.words
+            kinds[state_kind(word, words) if name == "consent_state" else words.kind_of(word)] += count
     rows = streams.rows(relation, columns, mapping, limit=_SAMPLED_ROWS)
     filled = [
         [column for column, value in zip(columns, row, strict=True) if value not in (None, "")]

@@ -75,8 +75,18 @@ class SuiteCrm:
             states = reader.consent_states(None)
             assert states is not None
             rows = [dict(zip(states.columns, row, strict=True)) for row in all_rows(states)]
-        assert all(row["entity_id"] is None and row["opt_in_id"] is None for row in rows)
-        return {row["address"]: (row["kind"], row["changed_at"]) for row in rows}
+        assert all(row["opt_in_id"] is None for row in rows)
+        return {row["address"]: (row["kind"], row["changed_at"]) for row in rows if row["address"]}
+
+    def withdrawn_records(self) -> list[tuple[str, str, str]]:
+        """Return type, id and reason of the records whose consents are withdrawn beside those of their address."""
+        with self.reading() as reader:
+            states = reader.consent_states(None)
+            assert states is not None
+            rows = [dict(zip(states.columns, row, strict=True)) for row in all_rows(states)]
+        records = [row for row in rows if row["entity_id"]]
+        assert all((row["kind"], row["changed_at"], row["address"]) == ("withdrawn", None, None) for row in records)
+        return sorted((row["entity_type"], row["entity_id"], row["evidence"]) for row in records)
 
     def flags(self, column: str) -> dict[str, int]:
         with self.engine.connect() as connection:
@@ -166,6 +176,34 @@ def test_consents_belong_to_addresses_and_only_confirmed_ones_have_a_date(suite:
         "empty@example.org": ("none", None),
         "left@example.org": ("withdrawn", None),
     }
+
+
+def test_suppression_lists_and_lawful_bases_withdraw_the_record(suite: SuiteCrm) -> None:
+    records = {table: suite.person(table, f"{table}@example.org") for table in MODULES}
+    lists = [
+        suite.add("prospect_lists", name=name, list_type=kind, deleted=deleted)
+        for name, kind, deleted in (
+            *(("Unsubscribed", "exempt", 0), ("Old", "exempt", 1), ("News", "default", 0)),
+            ("Addresses", "exempt_address", 0),
+        )
+    ]
+    for prospect_list in lists:
+        for table, record in records.items():
+            values = {"related_id": record, "related_type": MODULES[table], "prospect_list_id": prospect_list}
+            suite.add("prospect_lists_prospects", **values)
+    for related_id, related_type, deleted in (("u", "Users", 0), ("back", "Contacts", 1), (" ", "Contacts", 0)):
+        row: dict[str, object] = {"related_id": related_id, "related_type": related_type, "deleted": deleted}
+        suite.add("prospect_lists_prospects", prospect_list_id=lists[0], **row)
+    types = {"contacts": "contact", "leads": "lead", "prospects": "lead", "accounts": "account"}
+    expected = [(types[table], record, "suppression list") for table, record in records.items()]
+    assert suite.withdrawn_records() == sorted(expected)
+    suite.run("UPDATE prospect_lists SET deleted = 1")
+    for table in ("contacts", "leads", "prospects"):
+        suite.run(f"UPDATE {table} SET lawful_basis = '^consent^,^withdrawn^' WHERE id = :id", id=records[table])
+        suite.add(table, lawful_basis="^consent^")
+        suite.add(table, lawful_basis="^withdrawn^", deleted=1)
+    expected = [(types[table], record, "lawful basis") for table, record in records.items() if table != "accounts"]
+    assert suite.withdrawn_records() == sorted(expected)
 
 
 def test_a_withdrawal_opts_the_address_out_and_no_similar_one(suite: SuiteCrm) -> None:

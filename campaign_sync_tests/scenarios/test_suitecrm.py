@@ -70,6 +70,29 @@ def test_the_crms_own_opt_outs_and_the_vendors_unsubscribes_keep_people_out(
     assert installation.addresses() == ["anna@example.org", "ben.muller@example.org"]
 
 
+def test_suite_crms_own_unsubscribe_link_and_a_withdrawn_lawful_basis_keep_people_out(
+    installation: Installation, suite: SuiteCrm
+) -> None:
+    unsubscribed = suite.add("prospect_lists", name="Unsubscribed", list_type="exempt")
+    suite.run(
+        "INSERT INTO prospect_lists_prospects (id, prospect_list_id, related_id, related_type) "
+        "SELECT 'removed', :list, relation.bean_id, 'Contacts' FROM email_addr_bean_rel AS relation "
+        "JOIN email_addresses AS address ON address.id = relation.email_address_id "
+        "WHERE address.email_address = 'anna@example.org'",
+        list=unsubscribed,
+    )
+    installation.day()
+    assert installation.addresses() == ["ben.muller@example.org", "ben.müller@example.org"]
+    # Anna is withdrawn for two reasons, Ben for another.
+    suite.run(
+        "UPDATE contacts JOIN email_addr_bean_rel AS relation ON relation.bean_id = contacts.id "
+        "JOIN email_addresses AS address ON address.id = relation.email_address_id "
+        "SET lawful_basis = '^withdrawn^' WHERE address.email_address <> 'ben.muller@example.org' COLLATE utf8mb4_bin"
+    )
+    installation.day()
+    assert installation.addresses() == ["ben.muller@example.org"]
+
+
 def test_an_address_that_bounced_stays_out_until_the_crm_takes_it_as_valid_again(
     installation: Installation, suite: SuiteCrm
 ) -> None:

@@ -69,8 +69,9 @@ class WriteBack:
     already_known: int
     unmatched: tuple[str, ...] = ()
     """Recipient ids for which the CRM has nothing to change, or didn't accept the change."""
-    failed: int = 0
-    """How many changes the CRM didn't accept. They are unmatched as well, so they are repeated by the next import."""
+    refused: tuple[CrmEntry, ...] = ()
+    """The entries that the CRM didn't accept; their recipient ids are in `unmatched` as well. They are repeated by the
+    next import."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """Opt-outs that the vendor's unsubscribe lists show before, or without, a feedback row."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from campaign_sync.config import FeedbackSettings
 from campaign_sync.crm.port import Crm
-from campaign_sync.domain.feedback import ConsentRef, CrmEntry, Unsubscribe
+from campaign_sync.domain.feedback import ConsentRef, Unsubscribe
 from campaign_sync.domain.vendor_sources import LIVE_LIST_SOURCE
+from campaign_sync.feedback.crm_withdrawals import record_withdrawals, unsubscribes_of
 from campaign_sync.feedback.earlier_attributions import EarlierAttributions, attribute_unsubscribes
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
@@ -19,11 +20,6 @@ IMPORTS_AWAITED = 2
 DAYS_AWAITED = timedelta(days=2)
 """The shortest wait for that row where feedback is imported more often than daily: the vendor's export may run only
 once a day."""
-
-
-def write_back_recorder(state: State) -> Callable[[Sequence[CrmEntry]], None]:
-    """Return a function that records what the CRM has committed."""
-    return lambda written: state.write_backs.record(written, datetime.now(UTC))
 
 
 @dataclass(frozen=True)
@@ -65,8 +61,8 @@ class VendorOptOuts:
         # The time is kept if the run dies before the CRM has the withdrawals.
         since = remembered.record_pending(self.mandator, unknown, seen_at, source)
         if not await_rows:
-            self._withdraw([self._opt_out(recipient, since[recipient], source) for recipient in sorted(unknown)])
-            remembered.mark_known(self.mandator, unknown, seen_at)
+            opt_outs = [self._opt_out(recipient, since[recipient], source) for recipient in sorted(unknown)]
+            remembered.mark_known(self.mandator, unknown - self._withdraw(opt_outs), seen_at)
         remembered.remove(self.mandator, recorded.intersection(asked) - set(left))
         return unknown - pending if await_rows else unknown
 
@@ -99,20 +95,24 @@ class VendorOptOuts:
         # The time is kept if the run dies before the CRM has the withdrawals.
         since = remembered.record_pending(self.mandator, list_id, new, seen_at)
         opt_outs = [self._opt_out(recipient, since[recipient], source, left[recipient]) for recipient in sorted(new)]
-        self.crm.record_unsubscribes(opt_outs, write_back_recorder(self.state))
-        remembered.mark_known(self.mandator, list_id, left, seen_at)
-        remembered.remove(self.mandator, list_id, known.intersection(asked) - set(left))
+        remembered.mark_known(self.mandator, list_id, set(left) - self._write(opt_outs), seen_at)
+        recorded = known | remembered.pending(self.mandator, list_id)
+        remembered.remove(self.mandator, list_id, recorded.intersection(asked) - set(left))
         return new
 
     def withdraw_overdue(self, feedback: FeedbackSettings) -> int:
-        """Withdraw, by the snapshots, the pending opt-outs whose feedback row is overdue. Return how many these are."""
+        """Withdraw, by the snapshots, the pending opt-outs whose feedback row is overdue.
+
+        Returns:
+            How many these are, without those that the CRM refuses: they stay pending.
+        """
         overdue = self._overdue(feedback)
-        self._withdraw(
+        refused = self._withdraw(
             [self._opt_out(entry.recipient_id, entry.since, entry.source or LIVE_LIST_SOURCE) for entry in overdue]
         )
-        recipients = {entry.recipient_id for entry in overdue}
+        recipients = {entry.recipient_id for entry in overdue} - refused
         self.state.unsubscribed_recipients.mark_known(self.mandator, recipients, datetime.now(UTC))
-        return len(overdue)
+        return len(recipients)
 
     def _overdue(self, feedback: FeedbackSettings) -> list[PendingOptOut]:
         """Return those whose row none of the imports since has brought. All, where no reader names opt-ins any more."""
@@ -130,8 +130,13 @@ class VendorOptOuts:
     ) -> Unsubscribe:
         return Unsubscribe(recipient, since, self.mandator, source, dated=False, consents=consents)
 
-    def _withdraw(self, opt_outs: Sequence[Unsubscribe]) -> None:
-        """Withdraw the consents that the snapshots show for these opt-outs."""
+    def _withdraw(self, opt_outs: Sequence[Unsubscribe]) -> set[str]:
+        """Withdraw the consents that the snapshots show for these opt-outs. Return as `_write` does."""
         earlier = EarlierAttributions(opt_outs, self.state, {})
         attributed = attribute_unsubscribes(opt_outs, earlier, self.state, self.frames)
-        self.crm.record_unsubscribes(attributed, write_back_recorder(self.state))
+        return self._write(attributed)
+
+    def _write(self, opt_outs: Sequence[Unsubscribe]) -> set[str]:
+        """Write withdrawals to the CRM. Return the recipients of whom it refused any."""
+        result, _ = record_withdrawals(self.crm, self.state, opt_outs)
+        return {unsubscribe.address for unsubscribe in unsubscribes_of(result.refused)}

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from campaign_sync.config import FeedbackSettings
 from campaign_sync.crm.port import Crm
-from campaign_sync.domain.feedback import Attribution, Bounce, CrmEntry, RawRow, ReportedConsent, Unsubscribe
+from campaign_sync.domain.feedback import Attribution, CrmEntry, RawRow, ReportedConsent, Unsubscribe
+from campaign_sync.feedback.crm_withdrawals import record_withdrawals
 from campaign_sync.feedback.earlier_attributions import EarlierAttributions, attribute_unsubscribes
 from campaign_sync.feedback.identification import identify_consents
 from campaign_sync.feedback.mailing_lists import MailingRecipientLists
@@ -24,7 +25,7 @@ from campaign_sync.feedback.unsubscribe_lists import (
     with_all_opt_ins_left,
     with_opt_ins_left,
 )
-from campaign_sync.feedback.vendor_opt_outs import VendorOptOuts, write_back_recorder
+from campaign_sync.feedback.vendor_opt_outs import VendorOptOuts
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
@@ -45,6 +46,8 @@ class WriteBackSummary:
     """Recipients on the vendor's unsubscribe list whose feedback row hasn't come yet."""
     given_up: int = 0
     """Those of them whose row isn't waited for any more: their consents were determined from the snapshots."""
+    refused: int = 0
+    """Withdrawals that the CRM didn't accept, now or before."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class FeedbackWriteBack:
     """Writes the feedback of one mandator to the CRM.
 
     A bounce that was written once isn't written again: if the CRM lacks it now, it was reset there. An unsubscribe that
-    was written once stays attributed to the consents of that time, or to none.
+    was written once stays attributed to the consents of that time, or to none. A withdrawal that the CRM refused is
+    repeated for the same consent.
     """
 
     mandator: str
@@ -78,14 +82,9 @@ class FeedbackWriteBack:
         new_bounces = [bounce for bounce in bounces if bounce not in known]
         identified = _identified(self.mandator, pending, self.crm)
         unsubscribes = self._attributed(pending, identified, before.unsubscribes)
-        record, matched = write_back_recorder(self.state), set[Bounce | Unsubscribe]()
-
-        def on_written(entries: Sequence[CrmEntry]) -> None:
-            record(entries)
-            matched.update(entry.feedback for entry in entries)
-
-        withdrawn = self.crm.record_unsubscribes(unsubscribes, on_written)
-        bounced = self.crm.record_bounces(new_bounces, record)
+        refused_before = self.state.refused_withdrawals.of(self.mandator)
+        withdrawn, matched = record_withdrawals(self.crm, self.state, [*unsubscribes, *refused_before])
+        bounced = self.crm.record_bounces(new_bounces, self._record_entries)
         bounced_unmatched = set(bounced.unmatched)
         left_over = [unsubscribe for unsubscribe in unsubscribes if unsubscribe not in matched]
         unmatched = UnmatchedFeedback(
@@ -101,7 +100,11 @@ class FeedbackWriteBack:
             naming_opt_in=sum(unsubscribe.opt_in_id is not None for unsubscribe in identified),
             pending=len(self.state.unsubscribed_recipients.pending(self.mandator)),
             given_up=given_up,
+            refused=len(self.state.refused_withdrawals.of(self.mandator)),
         )
+
+    def _record_entries(self, entries: Sequence[CrmEntry]) -> None:
+        self.state.write_backs.record(entries, datetime.now(UTC))
 
     def _attributed(
         self, pending: PendingFeedback, identified: Sequence[Unsubscribe], unmatched: Sequence[Unsubscribe]

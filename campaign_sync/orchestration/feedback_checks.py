@@ -30,7 +30,7 @@ CHECKS = {
     ),
     "matched": (
         "the CRM knows everybody the feedback is about.",
-        "nothing has to be done at once: unknown people are suppressed all the same, and matched again daily.",
+        "unknown people are suppressed all the same, and matched again daily; refused withdrawals need a correction.",
     ),
     "unsubscribes": (
         "every unsubscribe is about an address, and nearly every one is newer than the consent.",
@@ -97,14 +97,21 @@ def check_layout(key: dg.AssetKey, mandator: str, pending: PendingFeedback) -> d
     return _result(key, "layout", not unparsed, problem if unparsed else "every row fits", metadata)
 
 
-def check_matched(key: dg.AssetKey, unmatched: int) -> dg.AssetCheckResult:
-    """Return a warning if the CRM doesn't know addresses of the feedback."""
-    problem = (
-        f"the CRM has no record to change for {unmatched} addresses that unsubscribed or bounced; they are suppressed, "
-        "and matched again daily"
-    )
-    summary = problem if unmatched else "the CRM knows everybody"
-    return _result(key, "matched", not unmatched, summary, {"rows": unmatched}, _WARN)
+def check_matched(key: dg.AssetKey, unmatched: int, refused: int) -> dg.AssetCheckResult:
+    """Return a warning if the CRM doesn't know addresses of the feedback, or refused withdrawals."""
+    problems = []
+    if unmatched:
+        problems.append(
+            f"the CRM has no record to change for {unmatched} addresses that unsubscribed or bounced; they are "
+            "suppressed, and matched again daily"
+        )
+    if refused:
+        problems.append(
+            f"the CRM refused {refused} withdrawals of consents; these people are suppressed, and every import repeats "
+            "the withdrawals: correct what the CRM refuses (a lock, a rule, a missing right)"
+        )
+    summary = "; ".join(problems) or "the CRM knows everybody"
+    return _result(key, "matched", not problems, summary, {"rows": unmatched, "refused": refused}, _WARN)
 
 
 def check_attributed(

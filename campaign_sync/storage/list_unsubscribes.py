@@ -51,6 +51,16 @@ class ListUnsubscribes:
         with self._engine.connect() as connection:
             return set(connection.execute(its_own).scalars()) | set(connection.execute(before).scalars())
 
+    def pending(self, mandator: str, list_id: int) -> set[str]:
+        """Return the recipients of whom the CRM doesn't know yet."""
+        query = select(recipients.c.recipient_id).where(
+            recipients.c.mandator == mandator,
+            recipients.c.recipient_list_id == list_id,
+            recipients.c.known_to_crm.is_(False),
+        )
+        with self._engine.connect() as connection:
+            return set(connection.execute(query).scalars())
+
     def remove(self, mandator: str, list_id: int, recipient_ids: Collection[str]) -> None:
         """Remove recipients who were seen off the list."""
         with self._engine.begin() as connection:

@@ -21,6 +21,7 @@ from campaign_sync.storage.list_drifts import ListDrifts
 from campaign_sync.storage.list_unsubscribes import ListUnsubscribes
 from campaign_sync.storage.locks import ListLocks
 from campaign_sync.storage.recipient_lists import RecipientListStates
+from campaign_sync.storage.refused_withdrawals import RefusedWithdrawals
 from campaign_sync.storage.replacement_history import ReplacementHistory
 from campaign_sync.storage.replacements import Rejections, Replacements, Snapshots
 from campaign_sync.storage.report_queries import ReportQueries
@@ -48,6 +49,7 @@ class State:
         self.write_backs = WriteBacks(self._engine, lambda value: self.pseudonyms.of(value))
         self.blocked_addresses = BlockedAddresses(self._engine)
         self.unsubscribed_recipients = UnsubscribedRecipients(self._engine)
+        self.refused_withdrawals = RefusedWithdrawals(self._engine)
         self.list_unsubscribes = ListUnsubscribes(self._engine)
         self.known_withdrawals = KnownWithdrawals(self._engine)
         self.consent_activities = ConsentActivities(self._engine)

@@ -1,7 +1,7 @@
 """The tables the product owns; more are in `consent_tables`. Changing one takes a migration in `storage/migrations`.
 
-Personal data (recipient ids, addresses) is only in `unmatched_feedback`, `blocked_address`,
-`unsubscribed_recipient` and `list_unsubscribe`; `rejection`, `write_back` and `unmatched_feedback` name CRM ids;
+Personal data (recipient ids, addresses) is only in `unmatched_feedback`, `refused_withdrawal`, `blocked_address`,
+`unsubscribed_recipient` and `list_unsubscribe`; `rejection`, `write_back` and the first two name CRM ids;
 `known_withdrawal` holds keyed pseudonyms only.
 """
 
@@ -109,6 +109,23 @@ unmatched_feedback = Table(
     Column("entity_type", String(16)),
     Column("entity_id", String(255)),
     Column("opt_ins", Text),
+)
+
+refused_withdrawal = Table(
+    "refused_withdrawal",
+    metadata,
+    Column("event_id", String(64), primary_key=True),
+    Column("mandator", String(64), nullable=False, index=True),
+    Column("recipient_id", String(254), nullable=False),
+    Column("entity_type", String(16), nullable=False),
+    Column("entity_id", String(255), nullable=False),
+    Column("opt_in_id", String(255), nullable=False),
+    Column("occurred_at", UtcDateTime, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("dated", Boolean, nullable=False),
+    Column("attribution", String(16), nullable=False),
+    Column("import_id", String(36)),
+    Column("row", Integer),
 )
 
 write_back = Table(

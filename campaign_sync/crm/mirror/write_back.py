@@ -64,7 +64,7 @@ class FeedbackWriter:
             entity_types(connection),
         )
         known, new, failed = set[str](), set[str](), set[str]()
-        matched, lost = set[Unsubscribe](), set[Unsubscribe]()
+        matched, refused = set[Unsubscribe](), list[CrmEntry]()
         for chunk in chunks(unsubscribes):
             planned = plan_withdrawals(chunk, targets, connection)
             to_write, settled = self._split(planned, new | failed)
@@ -75,11 +75,10 @@ class FeedbackWriter:
                 on_written([withdrawal.entry for withdrawal in accepted])
             failed |= to_write.keys() - new
             matched |= {withdrawal.unsubscribe for withdrawal in planned}
-            lost |= {withdrawal.unsubscribe for withdrawal in planned if withdrawal.event_id in failed}
-        unmatched = addresses_of(
-            unsubscribe for unsubscribe in unsubscribes if unsubscribe not in matched or unsubscribe in lost
-        )
-        return WriteBack(len(new), len(known), unmatched, len(failed))
+            refused += [withdrawal.entry for withdrawal in planned if withdrawal.event_id in failed]
+        matched -= {entry.feedback for entry in refused}
+        unmatched = addresses_of(unsubscribe for unsubscribe in unsubscribes if unsubscribe not in matched)
+        return WriteBack(len(new), len(known), unmatched, tuple(refused))
 
     def record_bounces(self, bounces: Sequence[Bounce], on_written: OnWritten) -> WriteBack:
         """Mark addresses as bounced. See `Crm.record_bounces`."""
@@ -100,7 +99,8 @@ class FeedbackWriter:
         unmatched = addresses_of(
             bounce for bounce in bounces if (key := address_key(bounce.address)) not in people or key in waiting
         )
-        return WriteBack(len(to_write) - len(waiting), len(people) - len(to_write), unmatched, len(waiting))
+        refused = tuple(CrmEntry(decisive[key], True) for key in to_write if key in waiting)
+        return WriteBack(len(to_write) - len(waiting), len(people) - len(to_write), unmatched, refused)
 
     def _split(
         self, planned: Iterable[PlannedWithdrawal], earlier: Collection[str]

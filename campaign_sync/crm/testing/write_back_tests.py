@@ -95,11 +95,23 @@ class WriteBackTests:
         unsubscribes = [unsubscribe("anna@example.org"), unsubscribe("ben@example.org")]
         with under_test.refusing_writes([ANNA.entity]):
             result = under_test.open().record_unsubscribes(unsubscribes)
-        assert (result.written, result.unmatched, result.failed) == (1, ("anna@example.org",), 1)
+        assert (result.written, result.unmatched) == (1, ("anna@example.org",))
+        assert [(entry.feedback, entry.entity, entry.opt_in_id) for entry in result.refused] == [
+            (unsubscribes[0], ANNA.entity, NEWS)
+        ]
         assert sorted(under_test.withdrawn()) == [(under_test.subject(BEN), NEWS)]
         again = under_test.open().record_unsubscribes(unsubscribes)
-        assert (again.written, again.already_known, again.unmatched) == (1, 1, ())
+        assert (again.written, again.already_known, again.unmatched, again.refused) == (1, 1, (), ())
         assert granted(under_test) == set()
+
+    def test_an_unsubscribe_of_two_records_names_the_refused(self, under_test: CrmUnderTest) -> None:
+        under_test.require(Capability.REFUSES_SOME)
+        same = Person(BEN.entity, " ANNA@Example.org")
+        under_test.set_up([ANNA, same], Consent(ANNA), Consent(same))
+        with under_test.refusing_writes([same.entity]):
+            result = under_test.open().record_unsubscribes([unsubscribe("anna@example.org")])
+        assert [(entry.entity, entry.opt_in_id) for entry in result.refused] == [(same.entity, NEWS)]
+        assert (result.written, result.unmatched) == (1, ("anna@example.org",))
 
     def test_if_the_crm_refuses_everything_nothing_is_lost(self, under_test: CrmUnderTest) -> None:
         under_test.require(Capability.REFUSES_WRITES)

@@ -123,6 +123,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
                 "new in the CRM": written.written,
                 "known to the CRM before": written.already_known,
                 "unmatched": written.unmatched,
+                "refused by the CRM": written.refused,
                 **(_attributions(pending, written) if opt_in_readers else {}),
                 "rows that didn't fit": pending.unparsed.total(),
                 **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in SuppressionKind},
@@ -137,7 +138,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
             },
             check_results=[
                 check_layout(key, mandator, pending),
-                check_matched(key, written.unmatched),
+                check_matched(key, written.unmatched, written.refused),
                 check_unsubscribes(key, pending, outdated),
                 check_feedback_age(key, age),
                 check_silence(key, silences),

@@ -106,8 +106,13 @@ def test_bounces_need_no_consents(written: Written) -> None:
 def test_what_the_crm_refuses_is_unmatched_and_tried_again(written: Written) -> None:
     written.source.refused = {ANNA}
     address = unsubscribed("anna").address
-    assert written.unsubscribe(unsubscribed("anna"), unsubscribed("ben")) == WriteBack(1, 0, (address,), 1)
-    assert written.bounce(bounced("anna"), bounced("ben")) == WriteBack(1, 0, (address,), 1)
+    result = written.unsubscribe(unsubscribed("anna"), unsubscribed("ben"))
+    assert (result.written, result.already_known, result.unmatched) == (1, 0, (address,))
+    assert [(entry.feedback, entry.entity, entry.opt_in_id) for entry in result.refused] == [
+        (unsubscribed("anna"), ANNA, "NEWS")
+    ]
+    refused = (CrmEntry(bounced("anna"), True),)
+    assert written.bounce(bounced("anna"), bounced("ben")) == WriteBack(1, 0, (address,), refused)
     assert [entry.feedback.address for entry in written.entries] == ["ben@example.org"] * 2
     written.source.refused = set()
     assert written.unsubscribe(unsubscribed("anna"), unsubscribed("ben")) == WriteBack(1, 1)
@@ -120,7 +125,9 @@ def test_what_was_refused_with_one_chunk_is_not_tried_with_the_next(
     monkeypatch.setattr(chunks, "CHUNK", 1)
     written.source.refused = {ANNA}
     both = [unsubscribed("anna"), unsubscribed("ben"), unsubscribed("anna"), unsubscribed("ben")]
-    assert written.unsubscribe(*both) == WriteBack(1, 0, (unsubscribed("anna").address,), 1)
+    result = written.unsubscribe(*both)
+    assert (result.written, result.unmatched) == (1, (unsubscribed("anna").address,))
+    assert {entry.entity for entry in result.refused} == {ANNA}
 
 
 def test_a_withdrawal_of_a_state_that_is_withdrawn_is_known(states: Written) -> None:

@@ -1,4 +1,4 @@
-"""What the CRM's consent states showed, and feedback that it has accepted and doesn't show yet."""
+"""What the CRM's consent states showed, feedback that it doesn't show yet, and withdrawals that it refused."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -73,3 +73,20 @@ def upgrade() -> None:
         sa.Column("written_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("address"),
     )
+    op.create_table(
+        "refused_withdrawal",
+        sa.Column("event_id", sa.String(length=64), nullable=False),
+        sa.Column("mandator", sa.String(length=64), nullable=False),
+        sa.Column("recipient_id", sa.String(length=254), nullable=False),
+        sa.Column("entity_type", sa.String(length=16), nullable=False),
+        sa.Column("entity_id", sa.String(length=255), nullable=False),
+        sa.Column("opt_in_id", sa.String(length=255), nullable=False),
+        sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("dated", sa.Boolean(), nullable=False),
+        sa.Column("attribution", sa.String(length=16), nullable=False),
+        sa.Column("import_id", sa.String(length=36), nullable=True),
+        sa.Column("row", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("event_id"),
+    )
+    op.create_index(op.f("ix_refused_withdrawal_mandator"), "refused_withdrawal", ["mandator"])

@@ -255,3 +255,15 @@ def test_a_bounce_never_marks_an_address_that_only_a_collation_takes_for_the_sam
     with crm_engine(contract_url).connect() as connection:
         rows = connection.execute(text("SELECT address, bounce_kind FROM address_state")).all()
     assert sorted(map(tuple, rows)) == [("muller@example.org", "soft"), ("müller@example.org", "hard")]
+
+
+def test_a_column_of_single_bits_is_a_number(mariadb_url: str) -> None:
+    execute(mariadb_url, "CREATE TABLE person (nr int, mail varchar(99), no_mail bit(1))")
+    execute(mariadb_url, "INSERT INTO person VALUES (1, 'anna@example.org', b'1'), (2, 'ben@example.org', b'0')")
+    tables = {"contact": {"table": "person", "columns": {"id": "nr", "email": "mail"}}}
+    with source(mariadb_url, **MAPPING | {"tables": MAPPING["tables"] | tables}).read(
+        CrmNeeds(columns=frozenset({"no_mail"}))
+    ) as reader:
+        people = reader.people(EntityType.CONTACT)
+        rows = [dict(zip(people.columns, row, strict=True)) for row in all_rows(people)]
+    assert [row["no_mail"] for row in sorted(rows, key=lambda row: str(row["id"]))] == [1, 0]

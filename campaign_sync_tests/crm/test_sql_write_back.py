@@ -63,6 +63,13 @@ def test_a_withdrawal_sets_the_field_of_the_record_once(foreign: ForeignCrm) -> 
     assert states(foreign)[0] == (1, 0, NOON)
 
 
+def test_times_are_utc_whatever_zone_the_server_is_in(postgres_url: str) -> None:
+    engine = crm_engine(f"{postgres_url}{'&' if '?' in postgres_url else '?'}options=-c%20timezone%3DEurope/Berlin")
+    with engine.begin() as connection:
+        stored = connection.execute(text("SELECT CAST(:at AS timestamptz)::timestamp"), {"at": NOON}).scalar()
+    assert stored == NOON.replace(tzinfo=None)
+
+
 def test_a_newer_grant_stays(foreign: ForeignCrm) -> None:
     foreign.execute("UPDATE person SET newsletter_at = '2026-03-02 08:00:00' WHERE nr = 1")
     assert written(foreign.source.write_withdrawals([withdrawal("1")])) == [withdrawal("1")]

@@ -60,11 +60,11 @@ def parse_manifest(content: bytes, place: str) -> Manifest:
 def _moment(value: object, place: str) -> datetime:
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise CrmError(f"{place}: delivered_at must be a time with its zone, like 2026-03-01T03:00:00Z")
-    return moment.astimezone(UTC)
+        if moment is not None and moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # such as the year 1, an empty date of some systems
+        pass
+    raise CrmError(f"{place}: delivered_at must be a time with its zone, like 2026-03-01T03:00:00Z")
 
 
 def _expected_file(name: str, entry: object, place: str) -> ExpectedFile:

@@ -30,7 +30,7 @@ def converter_of(name: str) -> Converter:
 def _by_value(convert: Callable[[object], object], name: str) -> Converter:
     def converter(values: Sequence[object], place: str) -> Sequence[object]:
         types = set(map(type, values))
-        if types <= _TEXT or (convert is _plain_value and types <= _PLAIN):
+        if types <= _TEXT or (convert is _plain_value and types <= _PLAIN - {bytes}):
             return values
         try:
             return [convert(value) for value in values]
@@ -73,6 +73,8 @@ def _word_text(value: object) -> object:
 
 def _plain_value(value: object) -> object:
     match value:
+        case b"\x00" | b"\x01":  # BIT(1) of MariaDB and MySQL
+            return value[0]
         case _ if type(value) in _PLAIN:
             return value
         case UUID() | timedelta():

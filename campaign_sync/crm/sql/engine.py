@@ -77,6 +77,8 @@ def crm_engine(url: str, *, create: bool = False) -> Engine:
         ) from None
     if backend == "sqlite":
         _use_sqlite(engine, parsed, create=create)
+    elif backend == "postgresql":
+        event.listen(engine, "begin", _use_utc)
     elif backend in MYSQL:
         # Process-wide, but only for this text: it means that rows were lost.
         warnings.filterwarnings("error", message=_LOST_ROWS, category=UserWarning)
@@ -101,6 +103,11 @@ def _with_driver(url: URL) -> URL:
             f"{_OTHER_DATABASES.get(backend, backend)}. Deliver its tables as files, or load them into one of these"
         )
     return url
+
+
+def _use_utc(connection: Connection) -> None:
+    """Let the server take times for UTC, whatever its own zone. Poolers refuse it as an option of the connection."""
+    connection.exec_driver_sql("SET LOCAL TIME ZONE 'UTC'")
 
 
 @contextmanager

@@ -184,6 +184,11 @@ def test_a_delivery_of_the_future_is_refused(outbox: Path, copies: Path) -> None
             % (b"0" * 64),
             "delivered_at must be a time with its zone",
         ),
+        (
+            b'{"delivered_at": "0001-01-01T00:00:00+01:00", "files": {"contact.csv": {"rows": 3, "sha256": "%s"}}}'
+            % (b"0" * 64),
+            "delivered_at must be a time with its zone",
+        ),
         (b'{"delivered_at": "2026-03-01T03:00:00Z", "files": {"contact.csv": 3}}', "rows of contact.csv must be"),
         (b'{"delivered_at": "2026-03-01T03:00:00Z", "files": {"contact.csv": {"rows": true}}}', "rows of contact.csv"),
         (b'{"delivered_at": "2026-03-01T03:00:00Z", "files": {"contact.csv": {"rows": 3}}}', "sha256 of contact.csv"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import text
+from sqlalchemy import NullPool, create_engine, text
 
 from campaign_sync.config import SqlSettings, load_configuration
 from campaign_sync.crm.mirror.source import BounceMark, Withdrawal
@@ -31,7 +31,8 @@ class SuiteCrm:
 
     def __init__(self, url: str, **settings: Any) -> None:
         self.engine = crm_engine(url)
-        self._connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        own = create_engine(self.engine.url, poolclass=NullPool, pool_reset_on_return=None)  # it outlives the server
+        self._connection = own.connect().execution_options(isolation_level="AUTOCOMMIT")
         opt_ins = {"news": {"mandator": "nord", "description": "News"}}
         self.source = SqlSource(
             SqlSettings.model_validate({"url": SecretStr(url), "preset": "suitecrm", "opt_ins": opt_ins} | settings)

@@ -58,13 +58,16 @@ class Pages:
     def __init__(self, api: RolodexApi, path: str, page_size: int) -> None:
         self._api, self._path, self._page_size = api, path, page_size
         self.received = 0
-        self.total = 0
+        self.total: int | None = None
 
     def __iter__(self) -> Iterator[list[Any]]:
         while True:
             page = self._api.get(self._path, offset=self.received, limit=self._page_size)
             if page is None:
                 raise CrmError("Rolodex has no such list; correct the name under select")
+            # Where records come and go meanwhile, pages by offset skip some.
+            if self.total not in (None, page["total"]):
+                raise CrmError("Rolodex has another number of records than when reading began; run it again")
             self.total = page["total"]
             if not page["items"]:
                 return
@@ -74,10 +77,12 @@ class Pages:
     def require_all(self) -> None:
         """Raise CrmError unless all items have come."""
         if self.received != self.total:
-            raise CrmError(f"Rolodex counts {self.total:,} records, and {self.received:,} arrived; run it again")
+            raise CrmError(f"Rolodex counts {self.total} records, and {self.received} arrived; run it again")
 
 
 def _content(answer: requests.Response, path: str) -> Any:
+    if not answer.ok:
+        raise CrmError(f"Rolodex refuses to read {path.split('/')[1]} (status {answer.status_code}); run it again")
     try:
         return answer.json()
     except ValueError:

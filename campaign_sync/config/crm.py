@@ -1,13 +1,26 @@
 """The section `crm`: the base that all kinds of CRM share, and the settings of each adapter."""
 
+from collections.abc import Collection
 from datetime import timedelta
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.field_types import Duration, Key, Name
 from campaign_sync.domain.consent import STANDARD_WORDS, ConsentWords, OptIn, normalize_word
+from campaign_sync.domain.entity import EntityType
+
+PEOPLE: Final = tuple(entity_type.value for entity_type in EntityType)
+"""The tables of people."""
+
+
+def require_people_and_consents(tables: Collection[str]) -> None:
+    """Raise ValueError if these tables of the contract have no people, or no consents."""
+    if not any(name in tables for name in PEOPLE):
+        raise ValueError("tables needs contact, lead or account: otherwise the CRM has no people")
+    if "consent_event" not in tables and "consent_state" not in tables:
+        raise ValueError("tables needs consent_event or consent_state: otherwise no consent is known")
 
 
 class ConsentKindSettings(ConfigModel):

@@ -8,10 +8,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from campaign_sync.config.base import ConfigModel
-from campaign_sync.config.crm import CrmSettings
+from campaign_sync.config.crm import PEOPLE, CrmSettings, require_people_and_consents
 from campaign_sync.config.field_types import Credential, Duration, Location, Name, Text
-
-PEOPLE: Final = ("contact", "lead", "account")
 
 REQUIRED_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(PEOPLE, ("id", "email")),
@@ -151,10 +149,7 @@ class FilesSettings(CrmSettings):
     @model_validator(mode="after")
     def _check_tables(self) -> Self:
         delivered = self.tables.delivered()
-        if not any(name in delivered for name in PEOPLE):
-            raise ValueError("tables needs contact, lead or account: otherwise the CRM has no people")
-        if "consent_event" not in delivered and "consent_state" not in delivered:
-            raise ValueError("tables needs consent_event or consent_state: otherwise no consent is known")
+        require_people_and_consents(delivered)
         if "opt_in" not in delivered and not self.opt_ins:
             raise ValueError("name the opt-ins in opt_ins, or have their table delivered and add tables.opt_in")
         if ("marketing_list" in delivered) != ("marketing_list_member" in delivered):

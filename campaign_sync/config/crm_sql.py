@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from sqlalchemy import text
 
 from campaign_sync.config.base import ConfigModel
-from campaign_sync.config.crm import CrmSettings
+from campaign_sync.config.crm import PEOPLE, CrmSettings, require_people_and_consents
 from campaign_sync.config.database_url import read_database_url
 from campaign_sync.config.field_types import DatabaseUrl, Name, Text
 
@@ -17,8 +17,6 @@ Preset = Literal["contract", "suitecrm"]
 """The mappings that ship."""
 
 PRESETS: Final[tuple[str, ...]] = get_args(Preset)
-
-PEOPLE: Final = ("contact", "lead", "account")
 
 CONTRACT_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(PEOPLE, ("id", "email")),
@@ -160,10 +158,7 @@ class SqlSettings(CrmSettings):
                 raise ValueError("write_back is for a CRM whose tables are mapped; remove it, or add tables")
             return self
         mapped = self.mapped_tables()
-        if not any(name in mapped for name in PEOPLE):
-            raise ValueError("tables needs contact, lead or account: otherwise the CRM has no people")
-        if "consent_event" not in mapped and "consent_state" not in mapped:
-            raise ValueError("tables needs consent_event or consent_state: otherwise no consent is known")
+        require_people_and_consents(mapped)
         if "opt_in" not in mapped and not self.opt_ins:
             raise ValueError("name the opt-ins in opt_ins, or the table that has them in tables.opt_in")
         if "marketing_list" in mapped and "marketing_list_member" not in mapped:

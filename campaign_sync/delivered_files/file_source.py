@@ -1,12 +1,15 @@
 """File sources: the interface of folders, SFTP servers and object stores in which files are delivered."""
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Protocol, Self
+
+from upath import UPath
 
 from campaign_sync.delivered_files.errors import (
     FileAccessError,
@@ -157,6 +160,29 @@ def require_unchanged(place: str, listed: RemoteFile, now: RemoteFile | None, si
             f"{place} is still being written; the next import reads it. Have the vendor's job upload under a name that "
             "ends in .tmp and rename the file at its end."
         )
+
+
+def read_pieces(
+    path: Path | UPath, file: RemoteFile, start: int, look_up: Callable[[str], RemoteFile | None]
+) -> Iterator[bytes]:
+    """Yield the content of a file that can be opened by its path, as `FileSource.pieces` does.
+
+    Args:
+        path: the file.
+        file: the file as it was listed.
+        start: the first byte.
+        look_up: returns a file as it is now, by its name; None if it is gone.
+
+    Raises:
+        UnsettledFileError: the file was removed or changed.
+    """
+    position = start
+    with suppress(FileNotFoundError), path.open("rb") as stream:
+        stream.seek(start)
+        while piece := stream.read(min(PIECE_BYTES, file.size - position)):
+            position += len(piece)
+            yield piece
+    require_unchanged(str(path), file, look_up(file.name), position)
 
 
 def require_new(place: str, existing: RemoteFile | None) -> None:

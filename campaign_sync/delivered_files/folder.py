@@ -2,20 +2,18 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
 
 from campaign_sync.delivered_files.errors import FileAccessError
 from campaign_sync.delivered_files.file_source import (
-    PIECE_BYTES,
     FileSource,
     RemoteFile,
     check_size,
     is_wanted,
+    read_pieces,
     require_new,
-    require_unchanged,
     sort_for_import,
     translated_errors,
     unfinished_name,
@@ -62,14 +60,8 @@ class Folder(FileSource):
     def pieces(self, file: RemoteFile, start: int = 0) -> Iterator[bytes]:
         """See `FileSource`."""
         path = self._path / file.name
-        position = start
         with translated_errors(str(path), self._setting):
-            with suppress(FileNotFoundError), path.open("rb") as stream:
-                stream.seek(start)
-                while piece := stream.read(min(PIECE_BYTES, file.size - position)):
-                    position += len(piece)
-                    yield piece
-            require_unchanged(str(path), file, self._look_up(file.name), position)
+            yield from read_pieces(path, file, start, self._look_up)
 
     def write(self, name: str, content: bytes) -> None:
         """See `FileSource`."""

@@ -9,13 +9,12 @@ from upath import UPath
 
 from campaign_sync.delivered_files.errors import DeliveredFilesError, FileAccessError, UnreachableFilesError
 from campaign_sync.delivered_files.file_source import (
-    PIECE_BYTES,
     FileSource,
     RemoteFile,
     check_size,
     is_wanted,
+    read_pieces,
     require_new,
-    require_unchanged,
     sort_for_import,
     translated_errors,
 )
@@ -61,14 +60,8 @@ class ObjectStore(FileSource):
     def pieces(self, file: RemoteFile, start: int = 0) -> Iterator[bytes]:
         """See `FileSource`."""
         path = self._base / file.name
-        position = start
         with _translated_driver_errors(str(path), self._setting):
-            with suppress(FileNotFoundError), path.open("rb") as stream:
-                stream.seek(start)
-                while piece := stream.read(min(PIECE_BYTES, file.size - position)):
-                    position += len(piece)
-                    yield piece
-            require_unchanged(str(path), file, self._look_up(file.name), position)
+            yield from read_pieces(path, file, start, self._look_up)
 
     def write(self, name: str, content: bytes) -> None:
         """See `FileSource`. An object appears once it is complete."""

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from campaign_sync.config.crm_files import OPTIONAL_COLUMNS, PEOPLE, REQUIRED_COLUMNS, DeliveredTable, FilesSettings
+from campaign_sync.config.crm import PEOPLE
+from campaign_sync.config.crm_files import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, DeliveredTable, FilesSettings
 from campaign_sync.crm.files.csv_table import CsvTable
 from campaign_sync.crm.files.local_copy import LocalFile
 from campaign_sync.crm.files.parquet_table import ParquetTable

@@ -14,7 +14,7 @@ from campaign_sync.crm.mirror.consents import ConsentLoader, private_database, r
 from campaign_sync.crm.mirror.loading import copy_errors, quoted
 from campaign_sync.crm.mirror.memory import ConsentMemory
 from campaign_sync.crm.mirror.picks import CopiedPicks
-from campaign_sync.crm.mirror.unshown import UnshownFeedback
+from campaign_sync.crm.mirror.unshown import FeedbackOverlay
 from campaign_sync.crm.port import CopyTimes
 from campaign_sync.crm.sql.crm_snapshot import FrozenSnapshot
 from campaign_sync.crm.sql.engine import crm_errors, stored_text
@@ -81,7 +81,7 @@ class Copies:
                 consents_as_of = reader.as_of
             with _connected(database, self.base.file) as connection:
                 with crm_errors(connection.engine, "adding what the CRM doesn't show yet"):
-                    UnshownFeedback(connection, self.words, self.memory, now).add(opt_in_ids)
+                    FeedbackOverlay(connection, self.words, self.memory, now).add(opt_in_ids)
                     connection.exec_driver_sql("PRAGMA query_only=ON")
                 snapshot = CopiedSnapshot(connection, self.words, CopyTimes(facts.as_of, consents_as_of))
                 yield OpenCopy(connection, snapshot, now)

@@ -22,7 +22,7 @@ _HOLDERS = table("address_holder", column("address"))
 
 
 @dataclass(frozen=True)
-class UnshownFeedback:
+class FeedbackOverlay:
     """Adds to a copy what the CRM has accepted and doesn't show, and reports what it shows now.
 
     Args:

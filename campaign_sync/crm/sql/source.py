@@ -11,7 +11,7 @@ from functools import partial
 from sqlalchemy import inspect
 
 from campaign_sync.config import SqlSettings
-from campaign_sync.config.crm_sql import PEOPLE
+from campaign_sync.config.crm import PEOPLE
 from campaign_sync.config.database_url import location
 from campaign_sync.crm.mirror.source import BounceMark, Source, Withdrawal
 from campaign_sync.crm.port import CrmError, CrmNeeds, RecordedResponses

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from campaign_sync.config import SqlSettings
-from campaign_sync.config.crm_sql import CONTRACT_COLUMNS, PEOPLE
+from campaign_sync.config.crm import PEOPLE
+from campaign_sync.config.crm_sql import CONTRACT_COLUMNS
 from campaign_sync.crm.port import CrmNeeds
 from campaign_sync.crm.sql.engine import crm_engine, crm_errors, read_only
 from campaign_sync.crm.sql.mapped_streams import MappedStreams, has_column

@@ -40,7 +40,8 @@ class WriteStatements:
     def __init__(self, engine: Engine, statements: Sequence[str], doing: str, setting: str) -> None:
         self._engine, self._doing, self._setting = engine, doing, setting
         self._statements = [_prepared(statement) for statement in statements]
-        self.parameters = frozenset(name for statement in self._statements for name in _names(statement))
+        self._names = [_names(statement) for statement in self._statements]
+        self.parameters = frozenset(name for names in self._names for name in names)
 
     def flaws(self) -> Iterator[str]:
         """Yield why the database refuses a statement; none is run.
@@ -97,8 +98,8 @@ class WriteStatements:
 
     def _run(self, connection: Connection, parameters: Sequence[Parameters]) -> None:
         for values in parameters:
-            for statement in self._statements:
-                connection.execute(statement, {name: values[name] for name in _names(statement)})
+            for statement, names in zip(self._statements, self._names, strict=True):
+                connection.execute(statement, {name: values[name] for name in names})
 
 
 def withdrawal_parameters(withdrawal: Withdrawal) -> Sequence[Parameters]:

@@ -74,9 +74,11 @@ class BaseFacts:
         )
 
     def is_current(self, version: str | None, max_age: timedelta, now: datetime) -> bool:
-        """Return whether the copy is of this version; without one, whether it is young enough."""
-        if version is not None or self.version is not None:
-            return self.version == version
+        """Return whether the copy is of this version and, if it lacks a pick or has no version, young enough."""
+        if self.version != version:
+            return False
+        if version is not None and not self.lacks_picks:
+            return True
         longest = min(max_age, _RETRY_PICKS_AFTER) if self.lacks_picks else max_age
         return -CLOCK_TOLERANCE <= now - self.begun_at < longest
 

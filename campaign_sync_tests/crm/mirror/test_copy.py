@@ -127,8 +127,10 @@ def test_what_is_cut_in_the_middle_leaves_the_former_copy_alone(tmp_path: Path) 
     assert files(tmp_path) == [FILE]
 
 
-def test_a_pick_that_the_crm_lacks_stops_only_its_own_lists(tmp_path: Path) -> None:
+@pytest.mark.parametrize("delivery", [None, "monday"])
+def test_a_pick_that_the_crm_lacks_stops_only_its_own_lists(tmp_path: Path, delivery: str | None) -> None:
     crm, gone = source(), Pick("report", "Gone")
+    crm.delivery = delivery
     mirror = copied(crm, tmp_path, frozenset({FANS, gone}), max_age=HOUR)
     assert len(consenting(mirror)) == 5
     with mirror.snapshot() as snapshot, pytest.raises(CrmError, match="no report 'Gone'"):

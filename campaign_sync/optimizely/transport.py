@@ -1,13 +1,13 @@
 """HTTP to one vendor host; problems are `TransientError`, `RefusedError` or `UnreadableAnswerError`."""
 
-import ssl
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import HTTPError
 
+from campaign_sync.connection_failure import explain_failure
 from campaign_sync.optimizely.errors import (
     OptimizelyError,
     RefusedError,
@@ -172,30 +172,10 @@ class Transport:
     def _unreachable(
         self, error: requests.RequestException, timeout_seconds: float, *, changing: bool
     ) -> TransientError:
-        reason = error.args[0] if error.args else None
-        reason = reason.reason if isinstance(reason, MaxRetryError) else reason
-        untrusted = next(
-            (cause for cause in getattr(reason, "args", ()) if isinstance(cause, ssl.SSLCertVerificationError)), None
+        failure = explain_failure(
+            error, url_setting="optimizely.base_url", ca_setting="optimizely.ca_file", seconds=timeout_seconds
         )
-        unsent = isinstance(reason, NewConnectionError | ConnectTimeoutError) or untrusted is not None
-        if isinstance(reason, NameResolutionError):
-            what = "its name can't be resolved; check optimizely.base_url and this machine's DNS"
-        elif untrusted is not None:
-            what = (
-                f"its certificate can't be verified ({untrusted.verify_message.rstrip('.')}); check "
-                "optimizely.base_url, and if a private CA signed it, name the CA's PEM file in optimizely.ca_file"
-            )
-        elif unsent:
-            what = "it accepts no connection; check optimizely.base_url, the firewall and whether the vendor is up"
-        elif isinstance(error, requests.exceptions.ProxyError):
-            what = "the proxy refused the call; check HTTPS_PROXY and NO_PROXY"
-        elif isinstance(error, requests.exceptions.SSLError):
-            what = "the TLS connection failed; check its certificate and this machine's certificates"
-        elif isinstance(error, requests.Timeout):
-            what = f"no answer within {timeout_seconds:g} s; try again later"
-        else:
-            what = "the connection was lost before the answer was complete; try again"
-        return TransientError(f"{self.host}: {what}.", outcome_unknown=changing and not unsent)
+        return TransientError(f"{self.host}: {failure.problem}.", outcome_unknown=changing and not failure.unsent)
 
     def _without_soap(self, response: Reply) -> OptimizelyError:
         status = response.status

@@ -20,8 +20,8 @@ from campaign_sync.domain.filter import (
     Operator,
     Value,
     as_moment,
-    pattern_mistake,
 )
+from campaign_sync.domain.like_pattern import LikePattern
 
 _LOOKS_LIKE_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?|[0-9]{1,2}[./][0-9]{1,2}[./]([0-9]{2}|[0-9]{4})")
 
@@ -65,7 +65,7 @@ def _pattern(value: object) -> str:
         raise ValueError(_NULL)
     if not isinstance(value, str) or not value.strip():
         raise ValueError("text is expected, with % for any characters and _ for a single one; put it in quotes")
-    mistake = pattern_mistake(value)
+    mistake = LikePattern(value).mistake
     if mistake:
         raise ValueError(mistake)
     return str(value)

@@ -4,7 +4,6 @@ docs/filters.md is that table for users. `rule_of` has it for one value, `matchi
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -20,7 +19,8 @@ import pyarrow.compute as pc
 
 from campaign_sync.domain.arrow_text import to_arrow
 from campaign_sync.domain.instant import parse_instant
-from campaign_sync.domain.text import NOT_UTF8, normalize_text
+from campaign_sync.domain.like_pattern import LikePattern
+from campaign_sync.domain.text import NOT_UTF8, fold_case, normalize_text
 
 Operator = Literal["=", "in", "like", "<", ">", "is null"]
 
@@ -68,7 +68,6 @@ _Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
-_ESCAPED = re.compile(r"\\(.)|(%)|(_)|([^\\%_]+)", re.DOTALL)
 _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {"=": eq, "in": eq, "<": lt, ">": gt}
 
 
@@ -126,16 +125,6 @@ def as_moment(text: str) -> datetime | None:
     return parse_instant(text) if text[:1].isdecimal() else None
 
 
-def pattern_mistake(pattern: str) -> str | None:
-    """Return what is wrong with a pattern of `like`; None if nothing is."""
-    parts = _parts(pattern)
-    if "".join(match[0] for match in parts) != normalize_text(pattern):
-        return "a \\ at the end escapes nothing; write \\\\ for a backslash"
-    if any(match[1] and match[1] not in "%_\\" for match in parts):
-        return "a \\ escapes only %, _ and \\; write \\\\ for a backslash"
-    return None
-
-
 def _comparisons(condition: Condition) -> Iterator[Comparison]:
     match condition:
         case Comparison():
@@ -187,8 +176,7 @@ def _value_rule(compare: Callable[[Any, Any], bool], value: Value) -> Rule:
 
 
 def _like_rule(pattern: str) -> Rule:
-    expression = re.compile("".join(_expressions(pattern)), re.DOTALL)
-    return _rule(_folded, lambda text: expression.fullmatch(text) is not None)
+    return _rule(normalize_text, LikePattern(pattern).holds)
 
 
 def _rule(convert: Callable[[str], Any], holds: Callable[[Any], bool]) -> Rule:
@@ -206,13 +194,7 @@ def _rule(convert: Callable[[str], Any], holds: Callable[[Any], bool]) -> Rule:
 
 def _folded(text: str) -> str:
     """Return text in the form in which it is compared: without regard to case, and composed (NFC)."""
-    return _without_case(normalize_text(text))
-
-
-def _without_case(text: str) -> str:
-    if text.isascii():
-        return text.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
+    return fold_case(normalize_text(text))
 
 
 def _number(text: str) -> Decimal | None:
@@ -222,26 +204,3 @@ def _number(text: str) -> Decimal | None:
 def _any(outcomes: Iterator[bool | None]) -> bool | None:
     known = set(outcomes)
     return True if True in known else None if None in known else False
-
-
-def _parts(pattern: str) -> list[re.Match[str]]:
-    return list(_ESCAPED.finditer(normalize_text(pattern)))
-
-
-def _expressions(pattern: str) -> Iterator[str]:
-    """Yield the parts of a pattern as regular expressions.
-
-    What follows a `%` is searched for once, from the left, except at the end: the time stays proportional to the text.
-    """
-    segments = [""]
-    for match in _parts(pattern):
-        if match[2]:
-            segments.append("")
-        else:
-            segments[-1] += "." if match[3] else re.escape(_without_case(match[1] or match[4]))
-    first, *others = segments
-    yield first
-    for segment in others[:-1]:
-        yield f"(?>.*?{segment})"
-    if others:
-        yield f".*{others[-1]}"

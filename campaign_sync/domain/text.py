@@ -57,6 +57,13 @@ def normalize_text(value: str) -> str:
     return unicodedata.normalize("NFC", value).replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
+def fold_case(text: str) -> str:
+    """Return a text in the form in which case doesn't count, composed (NFC). It may have more characters: ß is ss."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
+
+
 def format_row_count(rows: int) -> str:
     """Return a number of rows as text: `1 row`, `2 rows`."""
     return f"{rows} {'row' if rows == 1 else 'rows'}"

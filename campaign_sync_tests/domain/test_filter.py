@@ -1,8 +1,13 @@
 """The table of truth of filters."""
 
+import unicodedata
+from itertools import product
+
+import hypothesis
 import pandas as pd
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from campaign_sync.domain.filter import (
     UNREADABLE,
@@ -15,9 +20,9 @@ from campaign_sync.domain.filter import (
     Value,
     filter_fields,
     matching_rows,
-    pattern_mistake,
     rule_of,
 )
+from campaign_sync.domain.like_pattern import LikePattern
 from campaign_sync.domain.text import NOT_UTF8
 from campaign_sync_tests.domain import filters
 from campaign_sync_tests.domain.filters import FIELDS, Row, conditions, reference, rows
@@ -94,6 +99,12 @@ def test_no_row_fulfils_a_condition_and_its_opposite(condition: Condition, table
         ("soon", "<", "2026-03-01", None),
         (f"K{NOT_UTF8}ln", "=", "Köln", None),
         ("Straße 5", "like", "strasse%", True),
+        ("Straße", "like", "Stra_e", True),
+        ("Straße", "like", "stra__e", True),
+        ("STRASSE", "like", "Stra__e", True),
+        ("STRASSE", "like", "Stra_e", False),
+        ("Straße Fuß", "like", "%STRASSE Fu_", True),
+        ("İzmir", "like", "_zmir", True),
         ("100%", "like", "100\\%", True),
         ("100 Euro", "like", "100\\%", False),
         ("a\nb", "like", "a_b", True),
@@ -116,15 +127,43 @@ def test_blank_text_is_null(text: str | None, expected: bool) -> None:
 
 @pytest.mark.parametrize("pattern", filters.PATTERNS)
 def test_the_patterns_of_the_tests_have_no_mistake(pattern: str) -> None:
-    assert pattern_mistake(pattern) is None
+    assert LikePattern(pattern).mistake is None
+
+
+def test_every_pattern_matches_every_text_as_the_documentation_says() -> None:
+    comparisons = [Comparison("field", "like", (pattern,)) for pattern in filters.PATTERNS]
+    for comparison, text in product(comparisons, (*filters.TEXTS, "Straßenfußweg", "Maß", "ßß")):
+        assert rule_of(comparison)(text) is reference(comparison, {"field": text}), (comparison, text)
 
 
 @pytest.mark.parametrize(("pattern", "mistake"), [("a\\", "at the end"), ("a\\ ", "at the end"), ("a\\b", "only %")])
 def test_a_backslash_that_escapes_nothing_is_a_mistake(pattern: str, mistake: str) -> None:
-    assert mistake in (pattern_mistake(pattern) or "")
+    assert mistake in (LikePattern(pattern).mistake or "")
 
 
 def test_a_pattern_takes_time_in_proportion_to_the_text() -> None:
     """With backtracking this would take years."""
     rule = rule_of(Comparison("field", "like", ("%a" * 30 + "%b",)))
     assert rule("a" * 20_000) is False
+
+
+@given(st.lists(st.tuples(st.sampled_from("aSsßẞİiŉǰﬁé\u0301ιᾳ🚲"), st.sampled_from("x_%")), max_size=7))
+def test_a_pattern_made_of_a_text_matches_the_text_however_it_is_written(spelling: list[tuple[str, str]]) -> None:
+    """An exclusion must not let a person pass because of the spelling."""
+    text = "".join(character for character, _ in spelling)
+    hypothesis.assume(len(unicodedata.normalize("NFC", text)) == len(text))
+    pattern = "".join(character if form == "x" else form for character, form in spelling)
+    rule = rule_of(Comparison("field", "like", (pattern,)))
+    for spelled in (text, unicodedata.normalize("NFD", text), text.casefold() if "_" not in pattern else text):
+        assert rule(spelled) is (True if text else None)
+
+
+@given(st.text(st.sampled_from("aSsßẞİiŉﬁ"), min_size=1, max_size=6), st.sampled_from(filters.PATTERNS))
+def test_what_matches_a_text_in_small_letters_matches_it_in_any_case(text: str, pattern: str) -> None:
+    rule = rule_of(Comparison("field", "like", (pattern,)))
+    if rule(text.casefold()):
+        assert rule(text)
+
+
+def test_single_characters_take_time_in_proportion_to_the_text() -> None:
+    assert rule_of(Comparison("field", "like", ("%_a" * 10 + "%b",)))("aß" * 2_000) is False

@@ -35,6 +35,7 @@ _TABLE: Final[tuple[tuple[Condition, str], ...]] = (
     (NotOf(Comparison("city", "in", ("bonn", "KOLN"))), "abdgh"),
     (Comparison("city", "like", ("k_ln",)), "abcd"),
     (Comparison("city", "like", ("%strasse%",)), "g"),
+    (Comparison("city", "like", ("Stra_e%",)), "g"),
     (Comparison("city", "like", ("%\\%",)), "h"),
     (Comparison("first_name", "=", ("ANNA",)), "ab"),
     (Comparison("first_name", "=", ("7.0",)), ""),

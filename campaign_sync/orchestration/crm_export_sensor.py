@@ -1,5 +1,6 @@
 """The sensor that starts a mandator's daily run as soon as the CRM has finished its nightly export."""
 
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from campaign_sync.config import Configuration, CrmExportSettings, MandatorSettings
+from campaign_sync.crm.mirror.deferred_memory import DeferredMemory
 from campaign_sync.crm.open import open_crm
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.cron import next_tick
@@ -100,8 +102,7 @@ def _last_arrival(configuration: Configuration, mandator: str, export: CrmExport
         CrmError, StateError: the CRM can't be asked.
     """
     if export.table:
-        with State(configuration.storage.state_url.get_secret_value()) as state:
-            return open_crm(configuration, state.consent_memory(read_only=True)).last_export(export.table)
+        return _last_export(configuration, export.table)
     path = Path(export.marker or "")
     try:
         times = [
@@ -115,6 +116,13 @@ def _last_arrival(configuration: Configuration, mandator: str, export: CrmExport
             f"correct the folder, or mandators.{mandator}.crm_export.marker"
         ) from None
     return datetime.fromtimestamp(max(times), UTC) if times else None
+
+
+def _last_export(configuration: Configuration, table: str) -> datetime | None:
+    url = configuration.storage.state_url.get_secret_value()
+    with ExitStack() as opened:
+        memory = DeferredMemory(lambda: opened.enter_context(State(url)).consent_memory(read_only=True))
+        return open_crm(configuration, memory).last_export(table)
 
 
 def _source(export: CrmExportSettings) -> str:

@@ -237,3 +237,4 @@ def test_the_crm_shows_its_exports_in_a_table(instance: dg.DagsterInstance, tmp_
     assert isinstance(result, dg.SensorResult)
     assert [request.tags[PLANNED_FOR] for request in result.run_requests or []] == [THE_DAY]
     assert result.cursor == after_midnight(1).astimezone(UTC).isoformat()
+    assert not (tmp_path / "state.db").exists(), "asking for an export needs nothing that is remembered"
